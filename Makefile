@@ -1,0 +1,3 @@
+.PHONY: help
+help:
+	@echo "make install | demo | test | test-long | check | bench"

@@ -1,0 +1,155 @@
+"""The words that agents, the command line and the control plane exchange, as frozen pydantic models.
+
+All of them travel as JSON with camelCase keys unless a contract in the README fixes another spelling.
+Unknown keys are ignored when reading, so that neighbours of different versions understand each other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from control_plane.api.spiffe import NAME_PATTERN
+
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
+LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_./]{0,61}[A-Za-z0-9])?$")]
+LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+Protocol = Literal["http", "grpc", "tcp"]
+Health = Literal["healthy", "unhealthy", "draining"]
+ProxyState = Literal["synced", "pending", "rejected", "disconnected"]
+
+
+class Message(BaseModel):
+    """Base of everything here: immutable, hashable, tolerant of keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Port(Message):
+    """A port of a service. `number` is what callers may name (`orders:9090`); 0 when they may not."""
+
+    name: Name = "http"
+    protocol: Protocol = "http"
+    number: int = Field(0, ge=0, le=65535)
+
+
+class Registration(Message):
+    """One instance as its agent announces it; renewed whole every third of the lease.
+
+    `address` and `port` are the sidecar's inbound listener as other nodes reach it.
+    """
+
+    instance: Name
+    service: Name
+    address: str = Field(max_length=255)
+    port: int = Field(ge=1, le=65535)
+    ports: tuple[Port, ...] = Field((Port(),), max_length=16)
+    labels: tuple[tuple[LabelKey, LabelValue], ...] = Field((), max_length=32)
+    health: Health = "healthy"
+
+
+class LeaseGrant(Message):
+    """The answer to a registration: it stands for `ttl` seconds unless renewed."""
+
+    ttl: float
+
+
+class InstanceRef(Message):
+    """Names one instance of the caller's service."""
+
+    instance: Name
+
+
+class DrainResult(Message):
+    """`drained`: every connected sidecar that knew the instance has taken it out."""
+
+    drained: bool
+    waiting: tuple[str, ...] = ()
+
+
+class SignRequest(Message):
+    """A PEM certificate signing request, 16 KiB at most; `token` only at enrolment."""
+
+    csr: str = Field(max_length=16384)
+    token: str = Field("", max_length=4096)
+
+
+class Signed(Message):
+    """An SVID: PEM chain (leaf first) and the PEM trust bundle to verify peers with."""
+
+    certificate: str
+    bundle: str
+
+
+# --- admin API -------------------------------------------------------------------------------------
+
+
+class Condition(Message):
+    """Gateway API's status condition."""
+
+    type: Literal["Accepted", "Conflicted", "Programmed", "Rejected"]
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+
+
+class PolicyStatus(Message):
+    kind: str
+    name: str
+    conditions: tuple[Condition, ...] = ()
+
+
+class ServiceStatus(Message):
+    name: str
+    instances: int
+    healthy: int
+
+
+class ProxyStatus(Message):
+    """`revision`: the newest one whose whole configuration this sidecar has ACKed."""
+
+    name: str
+    service: str
+    state: ProxyState
+    revision: int
+    error: str = ""
+
+
+class InstanceStatus(Message):
+    name: str
+    service: str
+    address: str
+    labels: dict[str, str] = {}
+    health: Health
+
+
+class Status(Message):
+    revision: int
+    store: Literal["ok", "degraded"]
+    services: tuple[ServiceStatus, ...] = ()
+    proxies: tuple[ProxyStatus, ...] = ()
+    policies: tuple[PolicyStatus, ...] = ()
+    problems: tuple[str, ...] = ()
+    """Failures inside that kept the last good state, in words."""
+
+
+class Change(Message):
+    kind: str
+    name: str
+    action: Literal["created", "changed", "deleted", "unchanged"]
+
+
+class Applied(Message):
+    revision: int
+    changed: tuple[Change, ...] = ()
+
+
+class RevisionInfo(Message):
+    """`time`: seconds since the epoch, by the store's clock."""
+
+    revision: int
+    author: str
+    time: float
+    why: str = ""
+    changed: tuple[Change, ...] = ()

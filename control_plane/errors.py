@@ -1,0 +1,42 @@
+"""The control plane's exceptions; each maps to one exit code of `mesh` and one status of the admin API.
+
+MeshError
+├── InputError          bad input or usage: exit 2, HTTP 400/422
+├── NotFoundError       no such kind, name or revision: exit 2, HTTP 404
+├── RevisionConflict    somebody else changed the mesh meanwhile: exit 6, HTTP 409
+├── RefusedError        an identity, token or CSR is not entitled: HTTP 403
+└── StoreError          the store cannot be reached or is not ours: HTTP 503
+"""
+
+from __future__ import annotations
+
+
+class MeshError(Exception):
+    """Anything a user or peer can cause or must know of; its text is one clear line."""
+
+
+class InputError(MeshError):
+    """Bad input; `args[0]` may hold several lines, one for each problem."""
+
+
+class NotFoundError(MeshError):
+    """A kind, name or revision that does not exist."""
+
+
+class RevisionConflict(MeshError):  # noqa: N818  the field's word, as in HTTP 409
+    """The revision a change was based on is no longer the newest. `current` is."""
+
+    def __init__(self, base: int, current: int) -> None:
+        super().__init__(
+            f"revision {base} is no longer the newest ({current} is): look at `mesh diff`, then apply again"
+        )
+        self.base = base
+        self.current = current
+
+
+class RefusedError(MeshError):
+    """A peer asked for what its identity, token or request does not entitle it to."""
+
+
+class StoreError(MeshError):
+    """The store cannot be reached, or holds data of a newer format."""

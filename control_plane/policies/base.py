@@ -1,0 +1,111 @@
+"""What every policy kind is: a frozen document, how several of it combine, and hooks into Envoy resources.
+
+A kind is one folder with a `policy.py` that holds a subclass of `Policy` (or `TargetedPolicy`). The hooks
+below do nothing by default; a kind overrides those it needs. Hooks see Envoy resources and nothing of the
+world: what a kind may depend on is in its own document.
+
+Kinds run in the order of `order` (gaps of 100), lowest first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from control_plane.api.types import Name
+from control_plane.envoy import v3
+
+MESHWRIGHT = "meshwright.io/v1"
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+
+Combine = Literal["override", "all", "resource"]
+TargetKind = Literal["Mesh", "Service", "HTTPRoute", "GRPCRoute", "Gateway"]
+
+
+class Spec(BaseModel):
+    """Base of all parts of a document: immutable, hashable, camelCase in YAML, refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Metadata(Spec):
+    """`name` is unique within a kind; labels and annotations are for people and tools."""
+
+    name: Name = Field(description="The document's name, unique within its kind.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Free words; nothing depends on them.")
+    annotations: dict[str, str] = Field(default_factory=dict, description="Free words; nothing depends on them.")
+
+
+class TargetRef(Spec):
+    """What a policy is attached to. `name` may be left out for Mesh only."""
+
+    group: str = Field("", description="Accepted as Gateway API writes it; nothing depends on it.")
+    kind: TargetKind
+    name: Name | Literal[""] = ""
+    section_name: str = Field("", description="A rule of a route, or a listener of a Gateway, by its name.")
+
+
+class Policy(BaseModel):
+    """A document of any kind. Subclasses narrow `kind`, `api_version` and `spec`.
+
+    `combine` says what happens where several apply: `override`, the most specific one wins whole; `all`,
+    every one applies; `resource`, it is not attached but named by others (Subset) or is itself a route.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    combine: ClassVar[Combine] = "override"
+    order: ClassVar[int] = 0
+
+    api_version: str
+    kind: str
+    metadata: Metadata
+    spec: Any
+
+    @property
+    def name(self) -> str:
+        """`metadata.name`."""
+        return self.metadata.name
+
+    @property
+    def ref(self) -> str:
+        """`Kind/name`, as users and provenance write it."""
+        return f"{self.kind}/{self.metadata.name}"
+
+
+class TargetedSpec(Spec):
+    """A spec with Gateway-API-style attachment, and the hooks its kind uses.
+
+    The hooks sit on the spec, because an inline timeout or retry of a route is a spec without a document.
+    """
+
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "HTTPRoute"})
+
+    target_refs: tuple[TargetRef, ...] = Field(
+        (), max_length=64, description="What this applies to; the most specific target wins."
+    )
+    from_: tuple[Name, ...] = Field(
+        (), alias="from", max_length=64, description="Only for calls by these services; empty: by all."
+    )
+
+    def patch_route(self, route: v3.Route) -> list[v3.Route]:
+        """Change a caller's route; may split it in several, tried in the order given."""
+        return [route]
+
+    def patch_cluster(self, cluster: v3.Cluster) -> None:
+        """Change a caller's cluster of the destination."""
+
+    def patch_inbound_route(self, route: v3.Route) -> None:
+        """Change the route by which a service's own sidecar hands a request to the app."""
+
+    def no_effect(self, target: TargetRef) -> str:
+        """Why a field can do nothing on this target, in words; empty when all fields work."""
+        return ""
+
+
+class TargetedPolicy(Policy):
+    """A document whose spec is attached by targetRefs."""
+
+    spec: TargetedSpec
