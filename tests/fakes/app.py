@@ -1,0 +1,174 @@
+"""An application to put behind a sidecar: it echoes, fails, delays, streams and counts as it is told.
+
+`python -m tests.fakes.app --port 0 --name orders` prints one line of JSON, `{"name", "port", "pid"}`, once it
+listens, so that a port of 0 is safe. Without `--port` it takes `PORT`, so that it can also be the command of an
+application's service. Paths it does not know are echoed too, which makes rewrites visible.
+
+```
+any  /echo                        {"name","method","path","query","headers","body_len"}
+any  /status/CODE                 that status
+any  /fail?rate=0.5&code=503      fails at that rate: seeded random, or &pattern=alternate (every 1/rate-th)
+any  /delay?ms=3000               answers after so long
+GET  /stream?seconds=60&every=0.2 numbered lines, one each `every` seconds, then "end N"
+GET  /count                       {"METHOD /path": n} since the start or the last reset; of what it counts
+POST /reset                       forgets the counts and seeds the failures anew
+GET  /health/ready                200, or 503 after POST /health/fail, until POST /health/ok
+```
+Every answer carries `x-served-by: NAME`. On SIGTERM it stops accepting, finishes what is in flight (at most
+`--grace` seconds) and exits 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+UNCOUNTED = frozenset({"/count", "/reset", "/health/ready", "/health/fail", "/health/ok"})
+
+
+class FakeApp:
+    """The state of one fake: its counts, its seeded failures and whether it says it is ready."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.seed = seed
+        self.ready = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Start counting and failing anew."""
+        self.counts: Counter[str] = Counter()
+        self.random = random.Random(self.seed)  # noqa: S311  repeatable failures, no secret
+        self.debt = 0.0
+
+    def fails(self, rate: float, pattern: str) -> bool:
+        """Whether the next request fails."""
+        if pattern != "alternate":
+            return self.random.random() < rate
+        self.debt += rate
+        if self.debt < 1:
+            return False
+        self.debt -= 1
+        return True
+
+    def application(self) -> web.Application:
+        """The aiohttp application with all routes."""
+
+        @web.middleware
+        async def count(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            if request.path not in UNCOUNTED:
+                self.counts[f"{request.method} {request.path}"] += 1
+            return await handler(request)
+
+        async def named(_: web.Request, response: web.StreamResponse) -> None:
+            response.headers["x-served-by"] = self.name
+
+        app = web.Application(middlewares=[count], client_max_size=64 * 1024 * 1024)
+        app.on_response_prepare.append(named)
+        app.router.add_get("/count", self.count)
+        app.router.add_post("/reset", self.reset)
+        app.router.add_get("/health/ready", self.health)
+        app.router.add_post("/health/{state:ok|fail}", self.set_health)
+        app.router.add_get("/stream", self.stream)
+        app.router.add_route("*", "/status/{code:[1-5][0-9][0-9]}", self.status)
+        app.router.add_route("*", "/fail", self.fail)
+        app.router.add_route("*", "/delay", self.delay)
+        app.router.add_route("*", "/{path:.*}", self.echo)
+        return app
+
+    async def echo(self, request: web.Request) -> web.Response:
+        """What arrived, headers by lower-case name (the last one of several)."""
+        body = await request.read()
+        return web.json_response(
+            {
+                "name": self.name,
+                "method": request.method,
+                "path": request.path,
+                "query": request.query_string,
+                "headers": {key.lower(): value for key, value in request.headers.items()},
+                "body_len": len(body),
+            }
+        )
+
+    async def status(self, request: web.Request) -> web.Response:
+        return web.Response(status=int(request.match_info["code"]), text=self.name)
+
+    async def fail(self, request: web.Request) -> web.Response:
+        await request.read()
+        query = request.query
+        failed = self.fails(float(query.get("rate", "0.5")), query.get("pattern", "random"))
+        return web.Response(status=int(query.get("code", "503")) if failed else 200, text=self.name)
+
+    async def delay(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(float(request.query.get("ms", "1000")) / 1000)
+        return web.Response(text=self.name)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        seconds, every = (
+            float(request.query.get(key, default)) for key, default in (("seconds", 60), ("every", 0.2))
+        )
+        response = web.StreamResponse(headers={"content-type": "text/plain"})
+        await response.prepare(request)
+        chunks = round(seconds / every)
+        for number in range(chunks):
+            await response.write(f"{number}\n".encode())
+            await asyncio.sleep(every)
+        await response.write(f"end {chunks}\n".encode())
+        await response.write_eof()
+        return response
+
+    async def count(self, _: web.Request) -> web.Response:
+        return web.json_response(self.counts)
+
+    async def reset(self, _: web.Request) -> web.Response:
+        self.forget()
+        return web.json_response({})
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            {"status": "ready" if self.ready else "not ready"}, status=200 if self.ready else 503
+        )
+
+    async def set_health(self, request: web.Request) -> web.Response:
+        self.ready = request.match_info["state"] == "ok"
+        return web.json_response({"ready": self.ready})
+
+
+async def serve(name: str, port: int, seed: int, grace: float) -> None:
+    """Listen on loopback, say where, and serve until SIGTERM or SIGINT."""
+    runner = web.AppRunner(FakeApp(name, seed).application(), access_log=None, shutdown_timeout=grace)
+    await runner.setup()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
+    await site.start()
+    listening = runner.addresses[0][1]
+    print(json.dumps({"name": name, "port": listening, "pid": os.getpid()}), flush=True)  # noqa: T201
+    await stop.wait()
+    await runner.cleanup()
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fakes.app")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "0")))
+    parser.add_argument("--name", default=os.environ.get("NAME", "app"))
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--grace", type=float, default=10.0)
+    options = parser.parse_args()
+    asyncio.run(serve(options.name, options.port, options.seed, options.grace))
+
+
+if __name__ == "__main__":
+    main()
