@@ -8,7 +8,8 @@ store/           embedded Valkey: its data and password, 0700
 run/NAME.json    ProcessRecord of each child
 logs/NAME.log    its output, rotated
 tokens/NAME      join token of a service, 0600
-sidecars/NAME/   bootstrap.json, identity.json; Envoy's working directory, 0700
+sidecars/NAME/   bootstrap.json, identity.json, bundle.json; Envoy's working directory, 0700
+agent.json       what each of the agent's workloads is doing
 ```
 """
 
@@ -22,6 +23,13 @@ from control_plane.api.types import Message
 
 UNIX_PATH_LIMIT = 100
 """Bytes that a unix socket's path may have (108 in Linux's sockaddr_un, 104 on macOS, less a margin)."""
+
+
+IDENTITY_FILE = "./identity.json"
+"""SDS file of the secret `identity`, relative to Envoy's working directory."""
+
+BUNDLE_FILE = "./bundle.json"
+"""SDS file of the secret `bundle`: Envoy rejects a file of two secrets ("Expected sum is 1", 1.40)."""
 
 
 class Addresses(Message):
