@@ -9,19 +9,23 @@ Kinds run in the order of `order` (gaps of 100), lowest first.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic.alias_generators import to_camel
 
+from control_plane.api.spiffe import NAME_PATTERN
 from control_plane.api.types import Name
-from control_plane.envoy import v3
+
+if TYPE_CHECKING:
+    from control_plane.envoy import v3
 
 MESHWRIGHT = "meshwright.io/v1"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 
 Combine = Literal["override", "all", "resource"]
 TargetKind = Literal["Mesh", "Service", "HTTPRoute", "GRPCRoute", "Gateway"]
+OptionalName = Annotated[str, StringConstraints(pattern=f"^({NAME_PATTERN})?$")]
 
 
 class Spec(BaseModel):
@@ -35,16 +39,20 @@ class Metadata(Spec):
 
     name: Name = Field(description="The document's name, unique within its kind.")
     labels: dict[str, str] = Field(default_factory=dict, description="Free words; nothing depends on them.")
-    annotations: dict[str, str] = Field(default_factory=dict, description="Free words; nothing depends on them.")
+    annotations: dict[str, str] = Field(
+        default_factory=dict, description="Free words; nothing depends on them."
+    )
 
 
 class TargetRef(Spec):
     """What a policy is attached to. `name` may be left out for Mesh only."""
 
     group: str = Field("", description="Accepted as Gateway API writes it; nothing depends on it.")
-    kind: TargetKind
-    name: Name | Literal[""] = ""
-    section_name: str = Field("", description="A rule of a route, or a listener of a Gateway, by its name.")
+    kind: TargetKind = Field(description="Mesh means every service.")
+    name: OptionalName = Field("", description="The target's name; left out for Mesh only.")
+    section_name: OptionalName = Field(
+        "", description="A rule of a route, or a listener of a Gateway, by its name."
+    )
 
 
 class Policy(BaseModel):
@@ -90,6 +98,22 @@ class TargetedSpec(Spec):
         (), alias="from", max_length=64, description="Only for calls by these services; empty: by all."
     )
 
+    @field_validator("target_refs")
+    @classmethod
+    def _targets(cls, refs: tuple[TargetRef, ...]) -> tuple[TargetRef, ...]:
+        for ref in refs:
+            if ref.kind not in cls.target_kinds:
+                allowed = ", ".join(sorted(cls.target_kinds))
+                raise ValueError(f"{ref.kind} is no target of this kind: use one of {allowed}")
+            if bool(ref.name) == (ref.kind == "Mesh"):
+                advice = "leave it out" if ref.name else f"name the {ref.kind}"
+                raise ValueError(
+                    f"a target of kind {ref.kind} has {'a' if ref.name else 'no'} name: {advice}"
+                )
+            if ref.section_name and ref.kind in ("Mesh", "Service"):
+                raise ValueError(f"a {ref.kind} has no sections: leave sectionName out")
+        return refs
+
     def patch_route(self, route: v3.Route) -> list[v3.Route]:
         """Change a caller's route; may split it in several, tried in the order given."""
         return [route]
@@ -100,12 +124,19 @@ class TargetedSpec(Spec):
     def patch_inbound_route(self, route: v3.Route) -> None:
         """Change the route by which a service's own sidecar hands a request to the app."""
 
-    def no_effect(self, target: TargetRef) -> str:
+    def no_effect(self, target: TargetRef) -> str:  # noqa: ARG002  kinds override it
         """Why a field can do nothing on this target, in words; empty when all fields work."""
         return ""
 
 
 class TargetedPolicy(Policy):
-    """A document whose spec is attached by targetRefs."""
+    """A document whose spec is attached by targetRefs, of which it has at least one."""
 
     spec: TargetedSpec
+
+    @field_validator("spec")
+    @classmethod
+    def _attached(cls, spec: TargetedSpec) -> TargetedSpec:
+        if not spec.target_refs:
+            raise ValueError("targetRefs is missing, so nothing would change: name a Mesh, Service or route")
+        return spec

@@ -1,0 +1,88 @@
+"""Field types that several kinds share, with the limits of Gateway API v1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, StringConstraints
+from pydantic_core import CoreSchema, core_schema
+
+from control_plane.api.types import LabelKey, LabelValue
+
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_RE2_LACKS = re.compile(r"\(\?(=|!|<=|<!|>|P=|\()|\\[1-9]|[*+?}]\+")
+_REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+
+PortNumber = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Hostname = Annotated[
+    str, StringConstraints(max_length=253, pattern=rf"^(\*\.)?{_LABEL}(\.{_LABEL})*$")
+]  # Gateway API's Hostname
+PreciseHostname = Annotated[str, StringConstraints(max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
+HeaderName = Annotated[
+    str, StringConstraints(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$")
+]  # a token of RFC 9110 section 5.1
+HeaderValue = Annotated[
+    str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]+$")
+]  # RFC 9110 section 5.5
+Weight = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+
+
+def _no_namespace(value: str) -> str:
+    if value:
+        raise ValueError(f"{value!r} is a namespace, and this mesh has none: leave it out")
+    return value
+
+
+NoNamespace = Annotated[str, AfterValidator(_no_namespace)]
+
+
+def check_regex(pattern: str) -> str:
+    """A pattern that Envoy's RE2 takes, of at most 1024 characters; raises ValueError for others.
+
+    Compiled with Python's `re`, and searched for what RE2 has not: look-around, back-references, atomic and
+    possessive groups, more than 1000 repetitions (github.com/google/re2/wiki/Syntax).
+    """
+    if len(pattern) > 1024:
+        raise ValueError(f"a regular expression of {len(pattern)} characters: 1024 are allowed")
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"no regular expression ({error}): correct it") from None
+    bare = re.sub(r"\\[^1-9]", "", pattern)
+    bare = re.sub(r"\[\^?\]?[^\]]*\]", "", bare)
+    if _RE2_LACKS.search(bare):
+        raise ValueError(
+            "look-around, back-references and possessive repeats are unknown to Envoy: do without"
+        )
+    if any(int(bound) > 1000 for pair in _REPEAT.findall(bare) for bound in pair if bound):
+        raise ValueError("a repetition above 1000 is more than Envoy takes: use a smaller one")
+    return pattern
+
+
+def check_distinct(names: Iterable[str], what: str) -> None:
+    """Raise ValueError when a name occurs twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{what} {name!r} occurs twice: keep one")
+        seen.add(name)
+
+
+class LabelMap:
+    """Marks a field that is a mapping in YAML and JSON, and a sorted tuple of pairs in memory (hashable)."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        inner = handler.generate_schema(dict[LabelKey, LabelValue])
+        before = core_schema.no_info_before_validator_function(
+            lambda value: dict(value) if isinstance(value, tuple) else value, inner
+        )
+        return core_schema.no_info_after_validator_function(
+            lambda labels: tuple(sorted(labels.items())),
+            before,
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
+        )
+
+
+Labels = Annotated[tuple[tuple[str, str], ...], LabelMap()]

@@ -1,0 +1,1 @@
+"""Gateway: where requests enter the mesh."""

@@ -1,0 +1,168 @@
+"""What an HTTPRoute does to requests and responses on their way (Gateway API v1 filters)."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from control_plane.policies.base import Spec
+from control_plane.policies.fields import (
+    HeaderName,
+    HeaderValue,
+    PortNumber,
+    PreciseHostname,
+    check_distinct,
+)
+from control_plane.policies.httproute.backends import BackendTarget
+
+FilterType = Literal[
+    "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite"
+]
+
+
+class Header(Spec):
+    """A header and its value."""
+
+    name: HeaderName = Field(description="The header's name, in any case.")
+    value: HeaderValue = Field(description="Its value, taken literally.")
+
+
+class HeaderModifier(Spec):
+    """Changes headers."""
+
+    set: tuple[Header, ...] = Field(
+        (), max_length=16, description="Headers that replace those of their name."
+    )
+    add: tuple[Header, ...] = Field((), max_length=16, description="Headers that join those of their name.")
+    remove: tuple[HeaderName, ...] = Field((), max_length=16, description="Headers that are taken out.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [header.name.lower() for header in self.set + self.add] + [
+            name.lower() for name in self.remove
+        ]
+        check_distinct(names, "header")
+        if "host" in names:
+            raise ValueError("header 'host' cannot be changed here: use URLRewrite with hostname")
+        return self
+
+
+class PathModifier(Spec):
+    """Puts another path in place of the whole one, or of the prefix that matched."""
+
+    type: Literal["ReplaceFullPath", "ReplacePrefixMatch"] = Field(description="What is replaced.")
+    replace_full_path: str | None = Field(None, max_length=1024, description="The new path.")
+    replace_prefix_match: str | None = Field(
+        None,
+        max_length=1024,
+        description="What stands in place of the matched prefix; / or empty takes it off.",
+    )
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        full = self.type == "ReplaceFullPath"
+        wanted, other = self.replace_full_path, self.replace_prefix_match
+        if not full:
+            wanted, other = other, wanted
+        if wanted is None or other is not None:
+            field = "replaceFullPath" if full else "replacePrefixMatch"
+            raise ValueError(f"type {self.type} goes with {field} and nothing else: give just that")
+        if not wanted.startswith("/") and (full or wanted):
+            raise ValueError(f"path {wanted!r} does not begin with a slash: write {'/' + wanted!r}")
+        if any(char <= " " or char in "?#\x7f" for char in wanted):
+            raise ValueError(f"path {wanted!r} holds a space, ? or #: escape it or leave it out")
+        return self
+
+
+class Fraction(Spec):
+    """A share of requests."""
+
+    numerator: int = Field(strict=True, ge=0, le=1_000_000, description="Requests out of denominator.")
+    denominator: int = Field(100, strict=True, ge=1, le=1_000_000, description="At least numerator.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.numerator > self.denominator:
+            raise ValueError("numerator is above denominator, which is more than all: lower it")
+        return self
+
+
+class RequestMirror(Spec):
+    """Sends a copy of requests elsewhere and ignores the answer."""
+
+    backend_ref: BackendTarget = Field(description="Where the copy goes.")
+    percent: int | None = Field(
+        None,
+        strict=True,
+        ge=0,
+        le=100,
+        description="The share of requests that is copied; all when left out.",
+    )
+    fraction: Fraction | None = Field(None, description="The same as a fraction.")
+
+    @model_validator(mode="after")
+    def _one_share(self) -> Self:
+        if self.percent is not None and self.fraction is not None:
+            raise ValueError("percent and fraction say the same thing: give one")
+        return self
+
+    @property
+    def share(self) -> float:
+        """The share of requests to copy, 0 to 1."""
+        if self.fraction:
+            return self.fraction.numerator / self.fraction.denominator
+        return 1.0 if self.percent is None else self.percent / 100
+
+
+class RequestRedirect(Spec):
+    """Answers with a redirect; what is left out stays as it was in the request."""
+
+    scheme: Literal["http", "https"] | None = Field(None, description="The new scheme.")
+    hostname: PreciseHostname | None = Field(None, description="The new host.")
+    path: PathModifier | None = Field(None, description="The new path.")
+    port: PortNumber | None = Field(None, description="The new port; the scheme's own when scheme is given.")
+    status_code: Literal[301, 302, 303, 307, 308] = Field(302, description="The status of the answer.")
+
+
+class URLRewrite(Spec):
+    """Changes host or path before the request goes to the backend."""
+
+    hostname: PreciseHostname | None = Field(None, description="The Host that the backend sees.")
+    path: PathModifier | None = Field(None, description="The path that the backend sees.")
+
+
+class RouteFilter(Spec):
+    """One filter: `type` says which of the other fields holds what it does."""
+
+    type: FilterType = Field(description="Which filter this is.")
+    request_header_modifier: HeaderModifier | None = Field(None, description="Changes the request's headers.")
+    response_header_modifier: HeaderModifier | None = Field(
+        None, description="Changes the response's headers."
+    )
+    request_mirror: RequestMirror | None = Field(None, description="Copies requests to another backend.")
+    request_redirect: RequestRedirect | None = Field(None, description="Answers with a redirect.")
+    url_rewrite: URLRewrite | None = Field(None, description="Changes host or path.")
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Self:
+        bodies = {
+            "RequestHeaderModifier": ("requestHeaderModifier", self.request_header_modifier),
+            "ResponseHeaderModifier": ("responseHeaderModifier", self.response_header_modifier),
+            "RequestMirror": ("requestMirror", self.request_mirror),
+            "RequestRedirect": ("requestRedirect", self.request_redirect),
+            "URLRewrite": ("urlRewrite", self.url_rewrite),
+        }
+        given = [kind for kind, (_, body) in bodies.items() if body is not None]
+        if given != [self.type]:
+            raise ValueError(f"a filter of type {self.type} has just {bodies[self.type][0]}: give that alone")
+        return self
+
+
+def check_filters(filters: tuple[RouteFilter, ...]) -> tuple[RouteFilter, ...]:
+    """Filters of one rule or backend as Gateway API allows them; raises ValueError otherwise."""
+    types = [item.type for item in filters if item.type != "RequestMirror"]
+    check_distinct(types, "filter")
+    if {"RequestRedirect", "URLRewrite"} <= set(types):
+        raise ValueError("RequestRedirect and URLRewrite exclude each other: keep one")
+    return filters

@@ -1,0 +1,84 @@
+"""What an HTTPRoute's rule matches: path, headers, query parameters, method (Gateway API v1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from control_plane.policies.base import Spec
+from control_plane.policies.fields import HeaderName, check_distinct, check_regex
+
+Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
+ValueType = Literal["Exact", "RegularExpression"]
+
+# Gateway API's own rules for Exact and PathPrefix.
+_PATH = re.compile(r"/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
+_PATH_LACKS = re.compile(r"//|/\./|/\.\./|%2[fF]|/\.\.?$")
+
+
+class PathMatch(Spec):
+    """A match on the path, without the query."""
+
+    type: Literal["Exact", "PathPrefix", "RegularExpression"] = Field(
+        "PathPrefix",
+        description="PathPrefix goes by whole segments: /a matches /a and /a/b, not /ab. "
+        "RegularExpression matches the whole path.",
+    )
+    value: str = Field("/", max_length=1024, description="The path, which begins with a slash.")
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if self.type == "RegularExpression":
+            check_regex(self.value)
+        elif not self.value.startswith("/"):
+            raise ValueError(f"path {self.value!r} does not begin with a slash: write {'/' + self.value!r}")
+        elif not _PATH.fullmatch(self.value) or _PATH_LACKS.search(self.value):
+            raise ValueError(
+                f"path {self.value!r} can never match a request: leave out //, /./, /../, %2f, and escape "
+                "what a URL does not allow"
+            )
+        return self
+
+
+class ValueMatch(Spec):
+    """A match on a value by its name."""
+
+    type: ValueType = Field("Exact", description="RegularExpression matches the whole value.")
+    value: str = Field(min_length=1, max_length=4096, description="The value, or its regular expression.")
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if self.type == "RegularExpression":
+            check_regex(self.value)
+        return self
+
+
+class HeaderMatch(ValueMatch):
+    """A match on a request header."""
+
+    name: HeaderName = Field(description="The header's name, in any case.")
+
+
+class QueryParamMatch(ValueMatch):
+    """A match on a query parameter."""
+
+    name: HeaderName = Field(description="The parameter's name, in exactly this case.")
+
+
+class RouteMatch(Spec):
+    """All parts must match; several matches of a rule are alternatives."""
+
+    path: PathMatch = Field(PathMatch(), description="A match on the path; without one, every path.")
+    headers: tuple[HeaderMatch, ...] = Field((), max_length=16, description="All of them must match.")
+    query_params: tuple[QueryParamMatch, ...] = Field(
+        (), max_length=16, description="All of them must match."
+    )
+    method: Method | None = Field(None, description="Only requests of this method.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        check_distinct((header.name.lower() for header in self.headers), "header")
+        check_distinct((param.name for param in self.query_params), "query parameter")
+        return self

@@ -1,0 +1,181 @@
+"""Gateway API `HTTPRoute`: where requests for a service, or through a gateway, go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from control_plane.api.types import Name
+from control_plane.policies.base import Combine, OptionalName, Policy, Spec
+from control_plane.policies.duration import Duration
+from control_plane.policies.fields import Hostname, NoNamespace, PortNumber, Weight, check_distinct
+from control_plane.policies.httproute.backends import BackendTarget
+from control_plane.policies.httproute.filters import RouteFilter, check_filters
+from control_plane.policies.httproute.matches import RouteMatch
+from control_plane.policies.retry.policy import Backoff, RetrySpec
+from control_plane.policies.timeout.policy import TimeoutSpec
+
+Status = Annotated[int, Field(strict=True, ge=400, le=599)]
+
+
+class ParentRef(Spec):
+    """Whose requests the route takes: those to a Service inside the mesh, or those through a Gateway."""
+
+    group: Literal["", "core", "gateway.networking.k8s.io"] = Field(
+        "", description="Accepted as Gateway API writes it; nothing depends on it."
+    )
+    kind: Literal["Gateway", "Service"] = Field("Gateway", description="What `name` names.")
+    namespace: NoNamespace = Field("", description="Accepted when empty: a mesh has no namespaces.")
+    name: Name = Field(description="The Gateway or Service.")
+    section_name: OptionalName = Field("", description="A listener of the Gateway; empty: all of them.")
+    port: PortNumber | None = Field(None, description="Only this port of the parent; left out: all of them.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind == "Service" and self.group == "gateway.networking.k8s.io":
+            raise ValueError("a Service is of group '': write so or leave group out")
+        if self.kind == "Service" and self.section_name:
+            raise ValueError("a Service has no sections: leave sectionName out, or give port")
+        return self
+
+
+class BackendRef(BackendTarget):
+    """A backend and its share of the requests."""
+
+    weight: Weight = Field(
+        1, description="Its share: weight over the sum of the rule's weights. 0: no requests."
+    )
+    filters: tuple[RouteFilter, ...] = Field(
+        (), max_length=16, description="Only header modifiers: changes for this backend alone."
+    )
+
+    @field_validator("filters")
+    @classmethod
+    def _headers_only(cls, filters: tuple[RouteFilter, ...]) -> tuple[RouteFilter, ...]:
+        for item in filters:
+            if item.type not in ("RequestHeaderModifier", "ResponseHeaderModifier"):
+                raise ValueError(f"{item.type} cannot stand at a backend: put it in the rule's filters")
+        return check_filters(filters)
+
+
+class RouteTimeouts(Spec):
+    """Limits of time for the rule; they win over every Timeout policy. `0s` means none."""
+
+    request: Duration | None = Field(None, description="The whole request with all its tries.")
+    backend_request: Duration | None = Field(None, description="Each single try.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        self.as_timeout()
+        return self
+
+    def as_timeout(self) -> TimeoutSpec:
+        """The same as the spec of a Timeout, which has the hooks."""
+        return TimeoutSpec(request=self.request, backend_request=self.backend_request)
+
+
+class RouteRetry(Spec):
+    """Retries for the rule; they win over every Retry policy. Failed connections are always retried."""
+
+    codes: tuple[Status, ...] = Field((), max_length=16, description="Statuses that are retried, 400 to 599.")
+    attempts: int = Field(2, strict=True, ge=0, le=10, description="Retries after the first try; 0: none.")
+    backoff: Duration | None = Field(None, description="The scale of the first wait, above 0s; 25ms.")
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        check_distinct(map(str, self.codes), "status")
+        self.as_retry()
+        return self
+
+    def as_retry(self) -> RetrySpec:
+        """The same as the spec of a Retry, which has the hooks; waits grow to ten times `backoff`."""
+        base = timedelta(milliseconds=25) if self.backoff is None else self.backoff
+        return RetrySpec(
+            attempts=self.attempts,
+            on=("reset", "connect-failure", "refused-stream", *self.codes),
+            backoff=Backoff(base=base, max=base * 10),
+        )
+
+
+class RouteRule(Spec):
+    """Requests that match any of `matches` go to one of `backendRefs`, by weight."""
+
+    name: OptionalName = Field("", description="Policies attach to the rule by it (sectionName).")
+    matches: tuple[RouteMatch, ...] = Field(
+        (RouteMatch(),), max_length=64, description="Alternatives; left out: every request."
+    )
+    filters: tuple[RouteFilter, ...] = Field((), max_length=16, description="Changes on the way.")
+    backend_refs: tuple[BackendRef, ...] = Field(
+        (), max_length=16, description="Where requests go. None, and no redirect: answered with 500."
+    )
+    timeouts: RouteTimeouts | None = Field(None, description="Limits of time for this rule.")
+    retry: RouteRetry | None = Field(None, description="Retries for this rule.")
+
+    @field_validator("matches")
+    @classmethod
+    def _some_match(cls, matches: tuple[RouteMatch, ...]) -> tuple[RouteMatch, ...]:
+        return matches or (RouteMatch(),)
+
+    @field_validator("filters")
+    @classmethod
+    def _filters(cls, filters: tuple[RouteFilter, ...]) -> tuple[RouteFilter, ...]:
+        return check_filters(filters)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        redirect = any(item.type == "RequestRedirect" for item in self.filters)
+        if redirect and self.backend_refs:
+            raise ValueError("RequestRedirect and backendRefs exclude each other: keep one")
+        for item in self.filters:
+            change = item.request_redirect or item.url_rewrite
+            prefix = change and change.path and change.path.type == "ReplacePrefixMatch"
+            if prefix and [match.path.type for match in self.matches] != ["PathPrefix"]:
+                raise ValueError(
+                    "ReplacePrefixMatch needs exactly one match, of type PathPrefix: split the rule"
+                )
+        return self
+
+
+class HTTPRouteSpec(Spec):
+    """Parents, host names and rules. The most specific match wins, across all routes of a parent."""
+
+    parent_refs: tuple[ParentRef, ...] = Field(
+        min_length=1, max_length=32, description="The Services or Gateways whose requests it takes."
+    )
+    hostnames: tuple[Hostname, ...] = Field(
+        (), max_length=16, description="Only these hosts, at a Gateway; empty: every host of the listener."
+    )
+    rules: tuple[RouteRule, ...] = Field(
+        (RouteRule(),), min_length=1, max_length=16, description="What goes where."
+    )
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        check_distinct((rule.name for rule in self.rules if rule.name), "rule")
+        check_distinct(self.hostnames, "host name")
+        places = (
+            f"{ref.kind} {ref.name} {ref.section_name} {ref.port or ''}".rstrip() for ref in self.parent_refs
+        )
+        check_distinct(places, "parent")
+        if sum(len(rule.matches) for rule in self.rules) > 128:
+            raise ValueError("more than 128 matches in one route: split it in several")
+        return self
+
+
+class HTTPRoute(Policy):
+    """Says where HTTP requests go (Gateway API v1 `HTTPRoute`).
+
+    With a parentRef of kind Service it steers calls to that service inside the mesh, with one of kind Gateway
+    the requests from outside. Weights split traffic, matches pick requests, filters change them.
+    """
+
+    combine: ClassVar[Combine] = "resource"
+    order: ClassVar[int] = 100
+
+    api_version: Literal["gateway.networking.k8s.io/v1"] = Field(
+        description="Always gateway.networking.k8s.io/v1."
+    )
+    kind: Literal["HTTPRoute"] = Field(description="Always HTTPRoute.")
+    spec: HTTPRouteSpec = Field(description="Parents, host names and rules.")

@@ -1,0 +1,1 @@
+"""MutualTLS: whether plaintext is let in."""

@@ -1,0 +1,1 @@
+"""Retry: when a failed request is sent again."""

@@ -1,0 +1,109 @@
+"""Retry: when a failed request is sent again, how often, and how many of them at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec
+from control_plane.policies.duration import Duration
+
+Failure = Literal[
+    "5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "retriable-4xx",
+    "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+]  # fmt: skip
+"""Envoy's names: HTTP conditions first, gRPC statuses after."""
+
+
+def _condition(value: Any) -> str | int:
+    if isinstance(value, str) and value in get_args(Failure):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
+        return value
+    raise ValueError(
+        f"{value!r} is no failure: use a status from 400 to 599 or {', '.join(get_args(Failure))}"
+    )
+
+
+Condition = Annotated[
+    str | int,
+    BeforeValidator(_condition),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(get_args(Failure))}, {"type": "integer", "minimum": 400, "maximum": 599}]}
+    ),
+]
+
+
+class Backoff(Spec):
+    """Waiting time before a retry: random, up to base, 3 base, 7 base and so on, never above max."""
+
+    base: Duration = Field(timedelta(milliseconds=25), description="The scale of the first wait, above 0s.")
+    max: Duration = Field(timedelta(milliseconds=250), description="No wait is longer; at least base.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.base:
+            raise ValueError("base is 0s, and a retry storm would follow: give at least 1ms")
+        if self.max < self.base:
+            raise ValueError("max is below base: make it at least as long")
+        return self
+
+
+class Budget(Spec):
+    """How many retries may be under way at once towards the destination, counted in each caller's sidecar."""
+
+    percent: float = Field(
+        20.0,
+        strict=True,
+        ge=0,
+        le=100,
+        description="Retries as a share of the requests under way, in percent.",
+    )
+    min_concurrency: int = Field(
+        20, strict=True, ge=0, le=100_000, description="So many retries are always allowed."
+    )
+
+
+class RetrySpec(TargetedSpec):
+    """When and how often to try again."""
+
+    attempts: int = Field(
+        2, strict=True, ge=0, le=10, description="Retries after the first try; 0 turns retries off."
+    )
+    on: tuple[Condition, ...] = Field(
+        ("gateway-error", "reset", "connect-failure", "refused-stream"),
+        min_length=1,
+        max_length=32,
+        description="Failures that are retried: a name, a status code (400 to 599) or a gRPC status.",
+    )
+    backoff: Backoff = Field(Backoff(), description="The wait before a retry.")
+    per_try_timeout: Duration | None = Field(
+        None, description="The limit of each try. Where a Timeout has backendRequest, the shorter one holds."
+    )
+    budget: Budget = Field(Budget(), description="The limit that keeps retries from becoming a storm.")
+
+    @field_validator("on")
+    @classmethod
+    def _distinct(cls, on: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        if len(set(on)) < len(on):
+            raise ValueError("a failure is named twice: name each once")
+        return on
+
+
+class Retry(TargetedPolicy):
+    """Sends failed requests again, within a budget.
+
+    A request that was sent is repeated only when its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT,
+    DELETE) or it carries `Idempotency-Key`. Any other is retried only when it cannot have been sent: on
+    connect-failure and refused-stream. The most specific Retry wins whole: the `retry` of a route's rule,
+    then one for the route, for the service, for the mesh.
+    """
+
+    combine: ClassVar[Combine] = "override"
+    order: ClassVar[int] = 300
+
+    api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
+    kind: Literal["Retry"] = Field(description="Always Retry.")
+    spec: RetrySpec = Field(description="Where it applies and what is retried.")

@@ -1,0 +1,1 @@
+"""Subset: the instances of a service that carry certain labels."""

@@ -1,0 +1,35 @@
+"""Subset: the instances of one service that carry certain labels, to be named by a route."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from control_plane.api.types import Name
+from control_plane.policies.base import Combine, Policy, Spec
+from control_plane.policies.fields import Labels
+
+
+class SubsetSpec(Spec):
+    """Which instances of which service."""
+
+    service: Name = Field(description="The service whose instances are chosen from.")
+    labels: Labels = Field(
+        min_length=1, max_length=16, description="Labels an instance must carry, all of them."
+    )
+
+
+class Subset(Policy):
+    """Names the instances of a service that carry all of some labels.
+
+    Does nothing by itself: an HTTPRoute sends requests to it by a backendRef of group `meshwright.io` and
+    kind `Subset`. Instances are labelled in the application file.
+    """
+
+    combine: ClassVar[Combine] = "resource"
+    order: ClassVar[int] = 50
+
+    api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
+    kind: Literal["Subset"] = Field(description="Always Subset.")
+    spec: SubsetSpec = Field(description="Which instances.")

@@ -1,0 +1,1 @@
+"""Timeout: how long a request may take."""

@@ -1,0 +1,45 @@
+"""Timeout: how long a request, one try of it, and silence on it may last."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec
+from control_plane.policies.duration import Duration
+
+
+class TimeoutSpec(TargetedSpec):
+    """Limits of time. `0s` means none; what is left out stays as it is without the policy."""
+
+    request: Duration | None = Field(
+        None, description="The whole request with all its tries: 504 when it takes longer."
+    )
+    backend_request: Duration | None = Field(
+        None, description="Each single try. Without a Retry there is one try, and it has this long."
+    )
+    idle: Duration | None = Field(
+        None, description="How long a request may go without a byte in either direction."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.request and self.backend_request and self.backend_request > self.request:
+            raise ValueError("backendRequest is longer than request, so it can never end a try: shorten it")
+        return self
+
+
+class Timeout(TargetedPolicy):
+    """Ends requests that take too long with 504.
+
+    The most specific Timeout wins whole: the `timeouts` of a route's rule, then one for the route, for the
+    service, for the mesh.
+    """
+
+    combine: ClassVar[Combine] = "override"
+    order: ClassVar[int] = 200
+
+    api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
+    kind: Literal["Timeout"] = Field(description="Always Timeout.")
+    spec: TimeoutSpec = Field(description="Where it applies and the limits.")
