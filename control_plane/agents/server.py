@@ -1,0 +1,159 @@
+"""The agents' gRPC service `meshwright.agent.v1.Agent`: leases, draining and renewal of SVIDs.
+
+It is served on the xDS port, so every caller has an SVID, and who it is is read from nothing else. Messages
+are the JSON of `control_plane.api.types`. A caller may act on its own service's instances only; gateways only
+renew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, Protocol, TypeVar
+
+import grpc
+import structlog
+from prometheus_client import Counter
+from pydantic import ValidationError
+
+from control_plane.api.peer import peer_identity
+from control_plane.api.spiffe import Identity
+from control_plane.api.types import (
+    DrainResult,
+    InstanceRef,
+    LeaseGrant,
+    Message,
+    Registration,
+    Signed,
+    SignRequest,
+)
+from control_plane.errors import InputError, MeshError, NotFoundError, RefusedError, StoreError
+
+SERVICE = "meshwright.agent.v1.Agent"
+
+MESSAGE_LIMIT = 32768
+"""Bytes of a request: a CSR at its limit has 16 KiB, a registration at all its limits less."""
+
+DRAIN_LIMIT = 5.0
+"""Seconds that a drain waits for the sidecars; an agent then goes on with its stop."""
+
+REFUSALS = Counter(
+    "mesh_agent_refusals_total", "Calls of agents that their identity does not entitle them to"
+)
+
+log = structlog.get_logger(__name__)
+
+Asked = TypeVar("Asked", bound=Message)
+Sign = Callable[[str, Identity], Signed]
+Drained = Callable[[str], Awaitable[DrainResult]]
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+_CODES: dict[type[MeshError], grpc.StatusCode] = {
+    RefusedError: grpc.StatusCode.PERMISSION_DENIED,
+    InputError: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    StoreError: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+class Leases(Protocol):
+    """The part of the store that agents write. All raise StoreError when it cannot be reached, and
+    RefusedError when the instance is another service's.
+    """
+
+    async def register(self, registration: Registration) -> None:
+        """Make or renew the instance's lease."""
+
+    async def deregister(self, instance: str, service: str) -> None:
+        """End the lease of an instance of `service`; none is no error."""
+
+    async def set_draining(self, instance: str, service: str) -> None:
+        """Mark an instance of `service` as draining; raises NotFoundError when it has no lease."""
+
+
+class AgentService:
+    """The four calls. `sign` certifies a CSR for an identity (see ca.app.CertificateAuthority.sign).
+
+    `drained` waits until every connected sidecar that knew the instance has taken it out, or answers sooner
+    whom it waits for; it is cancelled after DRAIN_LIMIT. `lease_ttl` in seconds is what agents are told.
+    """
+
+    def __init__(
+        self, leases: Leases, sign: Sign, drained: Drained, trust_domain: str, lease_ttl: float
+    ) -> None:
+        self._leases = leases
+        self._sign = sign
+        self._drained = drained
+        self._trust_domain = trust_domain
+        self._lease_ttl = lease_ttl
+
+    def handlers(self) -> grpc.GenericRpcHandler[bytes, bytes]:
+        """What to add to a grpc.aio server that demands client certificates."""
+        calls = {
+            "Register": self._call(Registration, self._register),
+            "Deregister": self._call(InstanceRef, self._deregister),
+            "Drain": self._call(InstanceRef, self._drain),
+            "Renew": self._call(SignRequest, self._renew),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, calls)
+
+    async def _register(self, caller: Identity, asked: Registration) -> LeaseGrant:
+        if asked.service != _service(caller):
+            raise RefusedError(f"{caller.uri} may not register an instance of {asked.service}")
+        await self._leases.register(asked)
+        return LeaseGrant(ttl=self._lease_ttl)
+
+    async def _deregister(self, caller: Identity, asked: InstanceRef) -> Message:
+        await self._leases.deregister(asked.instance, _service(caller))
+        return Message()
+
+    async def _drain(self, caller: Identity, asked: InstanceRef) -> DrainResult:
+        await self._leases.set_draining(asked.instance, _service(caller))
+        try:
+            async with asyncio.timeout(DRAIN_LIMIT):
+                return await self._drained(asked.instance)
+        except TimeoutError:
+            return DrainResult(drained=False)
+
+    async def _renew(self, caller: Identity, asked: SignRequest) -> Signed:
+        signed = self._sign(asked.csr, caller)
+        log.info("renewed", identity=caller.uri)
+        return signed
+
+    def _call(
+        self, kind: type[Asked], answer: Callable[[Identity, Asked], Awaitable[Message]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A method that reads `kind`, knows its caller and turns our errors into gRPC's codes."""
+
+        async def serve(request: bytes, context: Context) -> bytes:
+            try:
+                caller = peer_identity(context.auth_context(), self._trust_domain)
+                return (await answer(caller, _read(kind, request))).model_dump_json().encode()
+            except MeshError as error:
+                await _fail(context, error)
+
+        return grpc.unary_unary_rpc_method_handler(serve)
+
+
+def _service(caller: Identity) -> str:
+    if caller.role != "service":
+        raise RefusedError(f"{caller.uri} is no service: it has no instances")
+    return caller.name
+
+
+def _read(kind: type[Asked], request: bytes) -> Asked:
+    if len(request) > MESSAGE_LIMIT:
+        raise InputError(f"the request is larger than {MESSAGE_LIMIT} bytes")
+    try:
+        return kind.model_validate_json(request)
+    except ValidationError as error:
+        fields = sorted({".".join(map(str, problem["loc"])) or "body" for problem in error.errors()})
+        raise InputError(f"not a {kind.__name__} in JSON (wrong: {', '.join(fields)})") from None
+
+
+async def _fail(context: Context, error: MeshError) -> NoReturn:
+    if isinstance(error, RefusedError):
+        REFUSALS.inc()
+        log.warning("agent refused", peer=context.peer(), reason=str(error))
+    await context.abort(_CODES.get(type(error), grpc.StatusCode.INTERNAL), str(error))
+    raise AssertionError("abort raises")

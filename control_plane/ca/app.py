@@ -1,0 +1,156 @@
+"""The certificate authority at work: its files opened, and clock and randomness put to the pure parts."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from control_plane.api import spiffe
+from control_plane.api.types import Signed
+from control_plane.ca import files, issue, tokens
+from control_plane.config import Settings
+from control_plane.errors import InputError
+
+Clock = Callable[[], float]
+
+_RENEW_AT = 0.5
+# Of its life, as with SVIDs: half remains for a renewal that fails.
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPair:
+    """The control plane's own certificate and key, as PEM; `renew_at` in epoch seconds."""
+
+    certificate: str
+    key: str
+    renew_at: float
+
+
+class CertificateAuthority:
+    """Signs SVIDs and join tokens of one mesh; safe to call from any thread."""
+
+    def __init__(
+        self, root: issue.Authority, token_key: bytes, svid_ttl: float, hosts: tuple[str, ...], clock: Clock
+    ) -> None:
+        self._root = root
+        self._token_key = token_key
+        self._svid_ttl = svid_ttl
+        self._hosts = hosts
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pair: ServerPair | None = None
+        self.trust_domain = root.trust_domain
+        self.bundle = root.bundle
+        self.ca_sha256 = root.ca_sha256
+
+    def sign(self, csr_pem: str, identity: spiffe.Identity) -> Signed:
+        """An SVID for `identity`, good for the mesh's SVID life; raises RefusedError (see issue.issue)."""
+        return issue.issue(
+            self._root,
+            csr_pem,
+            identity,
+            self._clock(),
+            ttl=self._svid_ttl,
+            serial=x509.random_serial_number(),
+        )
+
+    def mint(self, identity: spiffe.Identity, ttl: float) -> str:
+        """A join token for `identity`, good for `ttl` seconds; raises InputError (see tokens.mint)."""
+        if identity.trust_domain != self.trust_domain:
+            raise InputError(
+                f"{identity.uri} is of another trust domain than this mesh ({self.trust_domain})"
+            )
+        return tokens.mint(
+            self._token_key, identity, self.ca_sha256, self._clock(), ttl=ttl, jti=secrets.token_urlsafe(12)
+        )
+
+    def admit(self, token: str) -> spiffe.Identity:
+        """Whom a join token lets enrol; raises RefusedError (see tokens.verify)."""
+        return tokens.verify(self._token_key, token, self._clock())
+
+    def server_pair(self) -> ServerPair:
+        """The control plane's own certificate, made anew (with a new key) after half of its life."""
+        with self._lock:
+            now = self._clock()
+            if self._pair is None or now >= self._pair.renew_at:
+                self._pair = self._new_pair(now)
+            return self._pair
+
+    def _new_pair(self, now: float) -> ServerPair:
+        key = _new_key()
+        certificate = issue.issue_own(
+            self._root,
+            key.public_key(),
+            self._hosts,
+            now,
+            ttl=self._svid_ttl,
+            serial=x509.random_serial_number(),
+        )
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return ServerPair(certificate, pem.decode(), now + self._svid_ttl * _RENEW_AT)
+
+
+def open_authority(settings: Settings, clock: Clock = time.time) -> CertificateAuthority:
+    """The mesh's CA: the root given in the settings, else the one in STATE/ca, made on the first start.
+
+    Raises InputError naming the file or setting that is wrong.
+    """
+    if bool(settings.ca_certificate) != bool(settings.ca_key):
+        missing = "MESH_CA_KEY" if settings.ca_certificate else "MESH_CA_CERTIFICATE"
+        raise InputError(f"{missing}: missing: a root of your own needs both certificate and key")
+    folder = settings.state / "ca"
+    certificate_file, key_file = folder / "root.pem", folder / "root.key"
+    if settings.ca_certificate:
+        certificate_file, key_file = Path(settings.ca_certificate), Path(settings.ca_key)
+        root = files.given_root(certificate_file, key_file, settings.trust_domain)
+    else:
+        root = files.kept_root(
+            folder,
+            settings.trust_domain,
+            _new_key,
+            lambda key: issue.new_root(settings.trust_domain, key, clock(), x509.random_serial_number()),
+        )
+    files.check_root(root, certificate_file, key_file, clock())
+    token_key = files.kept_secret(
+        folder / "tokens.key", lambda: secrets.token_bytes(tokens.KEY_BYTES), tokens.KEY_BYTES
+    )
+    hosts = tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", settings.advertise)))
+    return CertificateAuthority(root, token_key, settings.svid_ttl, hosts, clock)
+
+
+def grpc_credentials(authority: CertificateAuthority) -> grpc.ServerCredentials:
+    """mTLS for a gRPC server: clients need an SVID of the mesh; the own certificate is renewed under way."""
+    serving = authority.server_pair()
+
+    def configuration(pair: ServerPair) -> grpc.ServerCertificateConfiguration:
+        chain = [(pair.key.encode(), pair.certificate.encode())]
+        return grpc.ssl_server_certificate_configuration(chain, authority.bundle.encode())
+
+    def newer() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal serving
+        pair = authority.server_pair()
+        if pair is serving:
+            return None
+        serving = pair
+        return configuration(pair)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(serving),
+        newer,  # type: ignore[arg-type]  # the stub forgets None: nothing newer
+        require_client_authentication=True,
+    )
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())

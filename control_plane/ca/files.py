@@ -1,0 +1,182 @@
+"""The CA's files: `root.pem`, `root.key` and `tokens.key` in STATE/ca, or a root that the user gives.
+
+A file that is missing is made once and never replaced; two control planes that start together on one folder
+end up with the same. Keys are PEM or raw bytes with mode 0600, and one that others may read is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from control_plane.ca.issue import Authority, SigningKey
+from control_plane.ca.requests import check_key
+from control_plane.errors import InputError, RefusedError
+
+_SIZE_LIMIT = 65536
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
+
+
+def kept_root(
+    folder: Path,
+    trust_domain: str,
+    make_key: Callable[[], SigningKey],
+    certify: Callable[[SigningKey], Authority],
+) -> Authority:
+    """The root of `folder`, made by `make_key` and `certify` when there is none yet.
+
+    Its key is written first, so that a crash between the two files leaves a key that the next start
+    certifies. Raises InputError naming the file that is wrong; the certificate's validity is checked by
+    `check_root`.
+    """
+    key_file, certificate_file = folder / "root.key", folder / "root.pem"
+    if certificate_file.exists() and not key_file.exists():
+        raise InputError(
+            f"{key_file}: missing beside root.pem: "
+            "restore it, or remove root.pem too and let every workload enrol anew"
+        )
+    key = _signing_key(_kept(key_file, lambda: _pem(make_key()), 0o600), key_file)
+
+    def certificate() -> bytes:
+        return certify(key).bundle.encode()
+
+    return Authority(
+        trust_domain, _certificate(_kept(certificate_file, certificate, 0o644), certificate_file), key
+    )
+
+
+def given_root(certificate_file: Path, key_file: Path, trust_domain: str) -> Authority:
+    """The root in two PEM files of the user's; raises InputError naming the file that cannot be read."""
+    certificate = _certificate(_read(certificate_file, secret=False), certificate_file)
+    return Authority(trust_domain, certificate, _signing_key(_read(key_file, secret=True), key_file))
+
+
+def check_root(root: Authority, certificate_file: Path, key_file: Path, now: float) -> None:
+    """Raises InputError unless `root` can sign SVIDs that peers will trust at `now` (epoch seconds)."""
+    certificate = root.certificate
+    if certificate.public_key() != root.key.public_key():
+        raise InputError(
+            f"{key_file}: is not the key of {certificate_file}: give the two that belong together"
+        )
+    if not certificate.not_valid_before_utc.timestamp() <= now < certificate.not_valid_after_utc.timestamp():
+        raise InputError(
+            f"{certificate_file}: valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+            f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, not now: give a root that is valid"
+        )
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        raise InputError(
+            f"{certificate_file}: not self-signed: give the root itself, peers trust no other"
+        ) from None
+    try:
+        _check_extensions(certificate, root.trust_domain)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise InputError(f"{certificate_file}: no root for this mesh: {error}") from None
+
+
+def kept_secret(path: Path, make: Callable[[], bytes], length: int) -> bytes:
+    """The `length` secret bytes in `path`, made by `make` when it is missing; raises InputError."""
+    secret = _kept(path, make, 0o600)
+    if len(secret) != length:
+        raise InputError(
+            f"{path}: has {len(secret)} bytes instead of {length}: "
+            "restore it, or remove it and mint new tokens"
+        )
+    return secret
+
+
+def _check_extensions(certificate: x509.Certificate, trust_domain: str) -> None:
+    extensions = certificate.extensions
+    if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+        raise ValueError("it is no CA (basic constraints)")
+    if not extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
+        raise ValueError("it may not sign certificates (key usage)")
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
+        if uri.startswith("spiffe://") and uri != f"spiffe://{trust_domain}":
+            raise ValueError(f"it is of {uri}, not of trust domain {trust_domain}")
+
+
+def _kept(path: Path, make: Callable[[], bytes], mode: int) -> bytes:
+    if not path.exists():
+        _create(path, make(), mode)
+    return _read(path, secret=mode == 0o600)
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file whole and durably; one that appeared meanwhile stays."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(name, path)
+        except FileExistsError:
+            return
+    finally:
+        Path(name).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _read(path: Path, *, secret: bool) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if secret and mode & 0o077:
+                raise InputError(f"{path}: others may read this key (mode {mode:04o}): run chmod 600 {path}")
+            content = file.read(_SIZE_LIMIT + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > _SIZE_LIMIT:
+        raise InputError(f"{path}: larger than {_SIZE_LIMIT} bytes: this is neither a key nor a certificate")
+    return content
+
+
+def _certificate(content: bytes, path: Path) -> x509.Certificate:
+    try:
+        certificate, *more = x509.load_pem_x509_certificates(content)
+    except _UNREADABLE:
+        raise InputError(f"{path}: no PEM certificate: give the root as PEM") from None
+    if more:
+        raise InputError(f"{path}: holds {len(more) + 1} certificates: give the root alone")
+    return certificate
+
+
+def _signing_key(content: bytes, path: Path) -> SigningKey:
+    try:
+        key = serialization.load_pem_private_key(content, password=None)
+    except _UNREADABLE:
+        raise InputError(f"{path}: no unencrypted PEM private key: give one") from None
+    try:
+        check_key(key.public_key())
+    except RefusedError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise InputError(f"{path}: neither an ECDSA nor an RSA key: give one of these")
+    return key
+
+
+def _pem(key: SigningKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,0 +1,175 @@
+"""The certificate authority's decisions: a root, and X.509 SVIDs signed by it.
+
+The shapes follow SPIFFE's X509-SVID standard: a leaf has exactly one URI SAN, is no CA and may only sign
+digitally; the root may only sign certificates and names the trust domain. Keys, serials and the time come
+from the caller. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from control_plane.api import spiffe
+from control_plane.api.types import Signed
+from control_plane.ca.requests import PublicKey, read_request
+from control_plane.errors import RefusedError
+
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+ROOT_LIFE = timedelta(days=3650)
+"""Ten years: replacing a root means enrolling every workload anew, so it must outlive a mesh's usual life."""
+
+BACKDATE = timedelta(seconds=60)
+"""How far a verifier's clock may be behind the authority's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A root: its key, its self-signed certificate and the trust domain it speaks for."""
+
+    trust_domain: str
+    certificate: x509.Certificate
+    key: SigningKey
+
+    @property
+    def bundle(self) -> str:
+        """The root as PEM: what peers verify each other with."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    @property
+    def ca_sha256(self) -> str:
+        """Hex SHA-256 of the root's DER bytes, which join tokens pin."""
+        return hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def new_root(trust_domain: str, key: SigningKey, now: float, serial: int) -> Authority:
+    """A new root for `trust_domain`, good for ROOT_LIFE, that may sign leaves only (path length 0)."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Meshwright root")])
+    start = datetime.fromtimestamp(now, UTC)
+    subject_key = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(serial)
+        .not_valid_before(start - BACKDATE)
+        .not_valid_after(start + ROOT_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(_uris(f"spiffe://{trust_domain}"), critical=False)
+        .add_extension(subject_key, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_key), critical=False
+        )
+    )
+    return Authority(trust_domain, builder.sign(key, _hash(key)), key)
+
+
+def issue(
+    authority: Authority, csr_pem: str, identity: spiffe.Identity, now: float, *, ttl: float, serial: int
+) -> Signed:
+    """An SVID for `identity`, good for `ttl` seconds, with the key of the request.
+
+    Raises RefusedError when the identity is not a service or gateway of this trust domain, when the request
+    does not stand (see read_request), or when the root has expired.
+    """
+    if identity.role == "control-plane" or identity.trust_domain != authority.trust_domain:
+        raise RefusedError(f"{identity.uri} is not a service or gateway of the mesh {authority.trust_domain}")
+    key = read_request(csr_pem, identity)
+    return Signed(
+        certificate=_leaf(authority, key, _uris(identity.uri), now, ttl=ttl, serial=serial),
+        bundle=authority.bundle,
+    )
+
+
+def issue_own(
+    authority: Authority, key: PublicKey, hosts: Sequence[str], now: float, *, ttl: float, serial: int
+) -> str:
+    """The control plane's own certificate as PEM: its SPIFFE ID, CONTROL_PLANE_DNS and `hosts`.
+
+    `hosts` are further names or addresses that clients may dial it by. Raises RefusedError for an expired
+    root.
+    """
+    names: list[x509.GeneralName] = list(_uris(spiffe.Identity(authority.trust_domain, "control-plane").uri))
+    names += [_host(host) for host in dict.fromkeys((spiffe.CONTROL_PLANE_DNS, *hosts))]
+    return _leaf(authority, key, x509.SubjectAlternativeName(names), now, ttl=ttl, serial=serial)
+
+
+def _leaf(
+    authority: Authority,
+    key: PublicKey,
+    names: x509.SubjectAlternativeName,
+    now: float,
+    *,
+    ttl: float,
+    serial: int,
+) -> str:
+    root = authority.certificate
+    start = datetime.fromtimestamp(now, UTC)
+    if start >= root.not_valid_after_utc:
+        raise RefusedError(
+            f"the mesh's root certificate expired at {root.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        )
+    builder = (
+        # The subject is empty, so the alternative names are critical (RFC 5280 section 4.2.1.6).
+        x509.CertificateBuilder(issuer_name=root.subject, subject_name=x509.Name([]), public_key=key)
+        .serial_number(serial)
+        .not_valid_before(start - BACKDATE)
+        .not_valid_after(min(start + timedelta(seconds=ttl), root.not_valid_after_utc))
+        .add_extension(names, critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+            critical=False,
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(_issuer_key(authority), critical=False)
+    )
+    signed = builder.sign(authority.key, _hash(authority.key))
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _issuer_key(authority: Authority) -> x509.AuthorityKeyIdentifier:
+    try:
+        own = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _uris(*uris: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
+
+
+def _hash(key: SigningKey) -> hashes.SHA256 | hashes.SHA384:
+    strong = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256
+    return hashes.SHA384() if strong else hashes.SHA256()
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

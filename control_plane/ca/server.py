@@ -1,0 +1,185 @@
+"""Enrolment over HTTPS: a join token and a CSR go in, an SVID comes out.
+
+`GET /v1/ca` gives the root, which the caller checks against the hash in its token; `POST /v1/enrol` takes a
+SignRequest. Callers are strangers, so everything is bounded: connections in number and life, bodies, and
+refusals for each peer. Refusals are logged without the token, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+from prometheus_client import Counter
+from pydantic import ValidationError
+
+from control_plane.api.types import SignRequest
+from control_plane.ca.app import CertificateAuthority, ServerPair
+from control_plane.ca.refusals import Rate, Refusals
+from control_plane.errors import InputError, RefusedError
+
+BODY_LIMIT = 32768
+"""Bytes of a request's body: a CSR and a token at their limits have 20 KiB."""
+
+CONNECTION_LIFE = 30.0
+"""Seconds after which a connection is cut, idle or not: an enrolment takes milliseconds."""
+
+CONNECTIONS_LIMIT = 512
+_HANDSHAKE_LIMIT = 10.0
+_BODY_TIME_LIMIT = 10.0
+_EACH = Rate(burst=20, per_second=1)
+_TOGETHER = Rate(burst=200, per_second=20)
+
+ENROLMENTS = Counter("mesh_enrolments_total", "Enrolments by outcome", ["outcome"])
+for _outcome in ("signed", "refused", "malformed", "limited"):
+    ENROLMENTS.labels(_outcome)
+
+log = structlog.get_logger(__name__)
+
+
+class EnrolmentServer:
+    """Listens on `bind`:`port` (0 takes a free port, found in `port` after start)."""
+
+    def __init__(self, authority: CertificateAuthority, bind: str, port: int) -> None:
+        self._authority = authority
+        self._bind = bind
+        self.port = port
+        self._refusals = Refusals(_EACH, _TOGETHER)
+        self._serving: tuple[ServerPair, ssl.SSLContext] | None = None
+        application = web.Application(client_max_size=BODY_LIMIT, middlewares=[_plain_errors])
+        application.add_routes([web.get("/v1/ca", self._root), web.post("/v1/enrol", self._enrol)])
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        self._listener: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to listen; raises InputError when the port is taken or cannot be bound."""
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(
+                self._connection,
+                self._bind,
+                self.port,
+                ssl=self._entry_context(),
+                ssl_handshake_timeout=_HANDSHAKE_LIMIT,
+                ssl_shutdown_timeout=2.0,
+            )
+        except OSError as error:
+            await self._runner.cleanup()
+            raise InputError(
+                f"{self._bind}:{self.port}: cannot listen for enrolments: {error.strerror or error}: "
+                "set MESH_ENROLMENT_PORT or MESH_BIND"
+            ) from None
+        self.port = self._listener.sockets[0].getsockname()[1]
+        log.info("enrolment listens", address=self._bind, port=self.port, ca_sha256=self._authority.ca_sha256)
+
+    async def close(self) -> None:
+        """Stop listening and end what is under way."""
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.Protocol:
+        server = self._runner.server
+        if server is None or len(server.connections) >= CONNECTIONS_LIMIT:
+            return _Closed()
+        connection = server()
+        asyncio.get_running_loop().call_later(CONNECTION_LIFE, connection.force_close)
+        return connection
+
+    def _entry_context(self) -> ssl.SSLContext:
+        """Takes the certificate anew for each handshake, so that a renewed one needs no new listener."""
+
+        def choose(
+            connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _entry: ssl.SSLContext
+        ) -> None:
+            connection.context = self._context()
+
+        entry = _context(self._authority.server_pair())
+        entry.sni_callback = choose
+        return entry
+
+    def _context(self) -> ssl.SSLContext:
+        pair = self._authority.server_pair()
+        if self._serving is None or self._serving[0] is not pair:
+            self._serving = (pair, _context(pair))
+        return self._serving[1]
+
+    async def _root(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self._authority.bundle, content_type="application/x-pem-file")
+
+    async def _enrol(self, request: web.Request) -> web.Response:
+        try:
+            asked = await _body(request)
+            identity = self._authority.admit(asked.token)
+            signed = self._authority.sign(asked.csr, identity)
+        except (InputError, RefusedError) as error:
+            return self._refuse(request.remote or "unknown", error)
+        ENROLMENTS.labels("signed").inc()
+        log.info("enrolled", identity=identity.uri, peer=request.remote)
+        return web.json_response(text=signed.model_dump_json())
+
+    def _refuse(self, peer: str, error: InputError | RefusedError) -> web.Response:
+        if not self._refusals.allow(peer, time.monotonic()):
+            ENROLMENTS.labels("limited").inc()
+            return _problem(
+                429, "limited", "too many refused attempts: wait, then try again with a valid token"
+            )
+        outcome, status = ("refused", 403) if isinstance(error, RefusedError) else ("malformed", 400)
+        ENROLMENTS.labels(outcome).inc()
+        log.warning("enrolment refused", peer=peer, reason=str(error))
+        return _problem(status, outcome, str(error))
+
+
+class _Closed(asyncio.Protocol):
+    """Ends a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+async def _body(request: web.Request) -> SignRequest:
+    try:
+        async with asyncio.timeout(_BODY_TIME_LIMIT):
+            content = await request.read()
+        return SignRequest.model_validate_json(content)
+    except web.HTTPRequestEntityTooLarge:
+        raise InputError(f"the body is larger than {BODY_LIMIT} bytes") from None
+    except TimeoutError:
+        raise InputError(f"the body did not come within {_BODY_TIME_LIMIT:g} s") from None
+    except ValidationError as error:
+        fields = sorted({".".join(map(str, problem["loc"])) or "body" for problem in error.errors()})
+        raise InputError(f"not a SignRequest in JSON (wrong: {', '.join(fields)})") from None
+
+
+def _context(pair: ServerPair) -> ssl.SSLContext:
+    """TLS 1.3 with the pair. OpenSSL reads it from a file only: a private one, gone at once."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    with tempfile.TemporaryDirectory(prefix="meshwright-") as folder:
+        path = Path(folder) / "own.pem"
+        path.touch(mode=0o600)
+        path.write_text(pair.certificate + pair.key)
+        context.load_cert_chain(path)
+    return context
+
+
+def _problem(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": message}}, status=status)
+
+
+@web.middleware
+async def _plain_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer aiohttp's own refusals (no such path or method) in the form of ours."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _problem(error.status, error.reason.lower().replace(" ", "-"), error.reason)
