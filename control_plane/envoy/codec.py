@@ -1,0 +1,71 @@
+"""Turn messages into the bytes, URLs and dictionaries that Envoy and people read.
+
+Bytes are deterministic: equal messages give equal bytes in every process, so that a resource's version can be
+the hash of its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from control_plane.envoy import v3
+
+TYPE_URL_PREFIX = "type.googleapis.com/"
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+def encode(message: Message) -> bytes:
+    """The message's wire bytes, map entries in order of their keys."""
+    return message.SerializeToString(deterministic=True)
+
+
+def type_url(message: Message | type[Message]) -> str:
+    """The URL by which an Any and xDS name the message's type."""
+    return TYPE_URL_PREFIX + message.DESCRIPTOR.full_name
+
+
+def pack(message: Message) -> v3.Any:
+    """The message inside an Any."""
+    return v3.Any(type_url=type_url(message), value=encode(message))
+
+
+def struct(mapping: Mapping[str, Any]) -> v3.Struct:
+    """A Struct of plain JSON values; maps of Structs, as in Metadata, accept nothing else."""
+    made = v3.Struct()
+    made.update(mapping)
+    return made
+
+
+def decode(url: str, wire: bytes) -> Message:
+    """The message of type `url` that `wire` holds.
+
+    Raises KeyError for a type outside the schema and google.protobuf.message.DecodeError for malformed bytes.
+    """
+    name = url.rpartition("/")[2]
+    return GetMessageClass(v3.POOL.FindMessageTypeByName(name)).FromString(wire)
+
+
+def from_dict(cls: type[MessageT], mapping: Mapping[str, Any]) -> MessageT:
+    """A message from JSON-like values as Envoy's documentation writes them, either spelling of names.
+
+    Raises google.protobuf.json_format.ParseError for unknown names, wrong values and two members of one oneof.
+    """
+    return json_format.ParseDict(dict(mapping), cls(), descriptor_pool=v3.POOL)
+
+
+def to_dict(message: Message) -> dict[str, Any]:
+    """JSON-like values with the names of Envoy's documentation; fields in order of number, maps of key.
+
+    Anys are unpacked; raises TypeError for one whose type is outside the schema.
+    """
+    plain: dict[str, Any] = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, descriptor_pool=v3.POOL
+    )
+    return plain

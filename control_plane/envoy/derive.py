@@ -1,0 +1,213 @@
+"""Derive protobuf descriptors from envoy-data-plane's dataclasses.
+
+envoy-data-plane carries the whole Envoy API as betterproto2 dataclasses: exact in names, numbers, types, oneofs
+and maps, far too slow as a codec. This module reads that metadata once, at build time, and writes it down as
+FileDescriptorProtos, so that protobuf's native engine can do the encoding. Nothing here runs in the control
+plane; it is the only module that imports envoy_data_plane.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import keyword
+import pkgutil
+from typing import Any
+
+import betterproto2
+import envoy_data_plane
+from envoy_data_plane.message_pool import default_message_pool
+from google.protobuf import descriptor_pb2 as pb
+
+from control_plane.envoy.additions import ADDITIONS
+
+Field = pb.FieldDescriptorProto
+Symbol = pb.DescriptorProto | pb.EnumDescriptorProto
+
+_ROOT = "envoy_data_plane."
+_WELL_KNOWN = "google.protobuf"
+_TOP_LEVEL_ENUMS = {"ClientConfigStatus": "envoy.service.status.v3.ClientConfigStatus"}
+"""betterproto2 flattens nested names: `ClientConfigStatus` alone looks nested in `ClientConfig` and is not."""
+
+
+def package_of(full_name: str) -> str:
+    """The package of a message or enum: all leading components that begin with a lower-case letter."""
+    parts = full_name.split(".")
+    return ".".join(parts[: next(index for index, part in enumerate(parts) if part[0].isupper())])
+
+
+def top_level(full_name: str) -> str:
+    """The outermost message or enum that holds `full_name`."""
+    package = package_of(full_name)
+    return f"{package}.{full_name[len(package) + 1 :].split('.')[0]}"
+
+
+def camel_case(name: str) -> str:
+    """protoc's JSON name of a field: `lb_policy` is `lbPolicy`."""
+    head, *tail = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in tail)
+
+
+def derive() -> dict[str, Symbol]:
+    """All top-level messages and enums by full name, nested ones inside their parents, additions included.
+
+    Raises ImportError when envoy-data-plane (extra `schema`) is missing.
+    """
+    modules = [
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(envoy_data_plane.__path__, "envoy_data_plane.")
+    ]
+    names: dict[type, str] = {
+        cls: url.split("/", 1)[1] for cls, url in default_message_pool.type_to_url.items()
+    }
+    enums = _enum_names([vars(module) for module in modules], names)
+    symbols: dict[str, Symbol] = {
+        full_name: _enum(full_name, cls)
+        for cls, full_name in enums.items()
+        if package_of(full_name) != _WELL_KNOWN
+    }
+    for cls, full_name in names.items():
+        if package_of(full_name) != _WELL_KNOWN:
+            symbols[full_name] = _Message(full_name, cls, names | enums).describe()
+    for full_name, lines in ADDITIONS.items():
+        symbols.setdefault(full_name, _addition(full_name, lines))
+    return _nest(symbols)
+
+
+def _enum_names(namespaces: list[dict[str, Any]], names: dict[type, str]) -> dict[type, str]:
+    """Full names of all enum classes: nested in the longest message name that prefixes the class name."""
+    messages: dict[str, dict[str, str]] = {}
+    for cls, full_name in names.items():
+        messages.setdefault(cls.__module__, {})[cls.__name__] = full_name
+    found: dict[type, str] = {}
+    for namespace in namespaces:
+        for cls in namespace.values():
+            if not (isinstance(cls, type) and issubclass(cls, betterproto2.Enum)):
+                continue
+            if not cls.__module__.startswith(_ROOT):
+                continue
+            name = cls.__name__
+            owners = [
+                owner
+                for owner in messages.get(cls.__module__, {})
+                if name.startswith(owner) and name[len(owner) : len(owner) + 1].isupper()
+            ]
+            package = cls.__module__.removeprefix(_ROOT)
+            if owners and name not in _TOP_LEVEL_ENUMS:
+                owner = max(owners, key=len)
+                found[cls] = f"{messages[cls.__module__][owner]}.{name[len(owner) :]}"
+            else:
+                found[cls] = f"{package}.{name}"
+    return found
+
+
+def _proto_name(python_name: str) -> str:
+    """Undo betterproto2's escapes: `from_` is `from`, `_1` is `1`."""
+    if python_name.endswith("_") and keyword.iskeyword(python_name[:-1]):
+        return python_name[:-1]
+    if python_name.startswith("_") and not python_name[1:].isidentifier():
+        return python_name[1:]
+    return python_name
+
+
+def _enum(full_name: str, cls: Any) -> pb.EnumDescriptorProto:
+    described = pb.EnumDescriptorProto(name=full_name.rsplit(".", 1)[1])
+    renamed = cls.betterproto_value_to_renamed_proto_names()
+    values: dict[str, int] = {}
+    for python_name, member in cls.__members__.items():
+        alias = member.name != python_name
+        own_name = _proto_name(python_name)
+        values[own_name if alias else renamed.get(member.value, own_name)] = int(member.value)
+    if len(set(values.values())) < len(values):
+        described.options.allow_alias = True
+    for name, number in sorted(values.items(), key=lambda item: item[1] != 0):
+        described.value.add(name=name, number=number)
+    return described
+
+
+class _Message:
+    """Describes one betterproto2 message class; `names` gives every class's full name."""
+
+    def __init__(self, full_name: str, cls: Any, names: dict[type, str]) -> None:
+        self.full_name = full_name
+        self.cls = cls
+        self.names = names
+        self.described = pb.DescriptorProto(name=full_name.rsplit(".", 1)[1])
+        self.oneofs: dict[str, int] = {}
+
+    def describe(self) -> pb.DescriptorProto:
+        optional: list[pb.FieldDescriptorProto] = []
+        for attribute in dataclasses.fields(self.cls):
+            meta = self.cls._betterproto.meta_by_field_name[attribute.name]
+            name = _proto_name(attribute.name)
+            field = self.described.field.add(name=name, number=meta.number, json_name=camel_case(name))
+            if meta.map_meta:
+                self._map(field, attribute, meta.map_meta)
+                continue
+            field.label = Field.LABEL_REPEATED if meta.repeated else Field.LABEL_OPTIONAL
+            self._type(field, meta, self.cls._betterproto.cls_by_field[attribute.name])
+            if meta.group:
+                field.oneof_index = self._oneof(meta.group)
+            elif meta.optional and meta.proto_type != "message":
+                optional.append(field)
+        for field in optional:
+            # proto3 `optional` is a oneof of one, and such synthetic oneofs come last.
+            field.proto3_optional = True
+            field.oneof_index = self._oneof("_" + field.name)
+        return self.described
+
+    def _oneof(self, name: str) -> int:
+        if name not in self.oneofs:
+            self.oneofs[name] = len(self.oneofs)
+            self.described.oneof_decl.add(name=name)
+        return self.oneofs[name]
+
+    def _map(self, field: pb.FieldDescriptorProto, attribute: Any, metas: Any) -> None:
+        """A map is a repeated nested message of key and value (protobuf language guide, "Maps")."""
+        entry = self.described.nested_type.add(name=camel_case("_" + field.name) + "Entry")
+        entry.options.map_entry = True
+        for index, (name, meta) in enumerate(zip(("key", "value"), metas, strict=True)):
+            part = entry.field.add(name=name, number=index + 1, label=Field.LABEL_OPTIONAL, json_name=name)
+            self._type(part, meta, self.cls._cls_for(attribute, index=index))
+        field.label = Field.LABEL_REPEATED
+        field.type = Field.TYPE_MESSAGE
+        field.type_name = f".{self.full_name}.{entry.name}"
+
+    def _type(self, field: pb.FieldDescriptorProto, meta: Any, cls: Any) -> None:
+        field.type = Field.Type.Value(f"TYPE_{meta.proto_type.upper()}")
+        if meta.proto_type in ("message", "enum"):
+            wrapped = meta.unwrap() if meta.proto_type == "message" and meta.unwrap else cls
+            field.type_name = "." + self.names[wrapped]
+
+
+def _addition(full_name: str, lines: tuple[str, ...]) -> pb.DescriptorProto:
+    """A message from lines of the proto language: `repeated xds.core.v3.CidrRange ranges = 1`."""
+    described = pb.DescriptorProto(name=full_name.rsplit(".", 1)[1])
+    for line in lines:
+        *label, type_name, name, _, number = line.split()
+        field = described.field.add(name=name, number=int(number), json_name=camel_case(name))
+        field.label = Field.LABEL_REPEATED if label else Field.LABEL_OPTIONAL
+        if "." in type_name:
+            field.type, field.type_name = Field.TYPE_MESSAGE, "." + type_name
+        else:
+            field.type = Field.Type.Value(f"TYPE_{type_name.upper()}")
+    return described
+
+
+def _nest(symbols: dict[str, Symbol]) -> dict[str, Symbol]:
+    """Move nested symbols into their parents, deepest first, and keep the top-level ones in order of name."""
+    top: dict[str, Symbol] = {}
+    for full_name in sorted(symbols, key=lambda name: (-name.count("."), name)):
+        parent = full_name.rsplit(".", 1)[0]
+        symbol = symbols[full_name]
+        if parent == package_of(full_name):
+            top[full_name] = symbol
+            continue
+        holder = symbols[parent]
+        if not isinstance(holder, pb.DescriptorProto):
+            raise ValueError(f"{full_name} cannot be nested in the enum {parent}")
+        if isinstance(symbol, pb.EnumDescriptorProto):
+            holder.enum_type.append(symbol)
+        else:
+            holder.nested_type.append(symbol)
+    return dict(sorted(top.items()))

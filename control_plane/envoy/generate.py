@@ -1,0 +1,52 @@
+"""Write `descriptors.bin` and `v3.pyi`: `python -m control_plane.envoy.generate [--check]`.
+
+Build time only: needs the extra `schema`. With `--check` nothing is written, and the exit status is 1 when a
+committed file differs from what would be written.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from pathlib import Path
+
+from control_plane.envoy.derive import derive
+from control_plane.envoy.messages import ENUMS, MESSAGES
+from control_plane.envoy.pool import join, load
+from control_plane.envoy.prune import prune
+from control_plane.envoy.stubs import render
+
+HERE = Path(__file__).parent
+DESCRIPTORS = HERE / "descriptors.bin"
+STUBS = HERE / "v3.pyi"
+
+
+def stale(descriptors: bytes, stubs: str) -> list[str]:
+    """Names of committed files that differ. Descriptors are compared unpacked: zlib's output varies."""
+    names = []
+    if not DESCRIPTORS.exists() or zlib.decompress(DESCRIPTORS.read_bytes()) != descriptors:
+        names.append(DESCRIPTORS.name)
+    if not STUBS.exists() or STUBS.read_text() != stubs:
+        names.append(STUBS.name)
+    return names
+
+
+def main(arguments: list[str]) -> int:
+    """Generate or check; returns the exit status."""
+    descriptors = join([file.SerializeToString(deterministic=True) for file in prune(derive())])
+    stubs = render(load(descriptors), MESSAGES, ENUMS)
+    if arguments == ["--check"]:
+        names = stale(descriptors, stubs)
+        if names:
+            sys.stderr.write(f"stale: {', '.join(names)}; run python -m control_plane.envoy.generate\n")
+        return 1 if names else 0
+    if arguments:
+        sys.stderr.write("usage: python -m control_plane.envoy.generate [--check]\n")
+        return 2
+    DESCRIPTORS.write_bytes(zlib.compress(descriptors, 9))
+    STUBS.write_text(stubs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
