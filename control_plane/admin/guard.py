@@ -1,0 +1,52 @@
+"""Who may talk to the admin API: a caller with the token, by a name of ours, from no foreign page.
+
+The Host check stops DNS rebinding (a page whose own name was made to resolve to loopback), the Origin check
+stops a page of another site from posting. Both come before the token.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Refusal = Literal["host", "origin", "token"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`names`: hosts besides loopback that are ours. A port may be any: it may have been forwarded."""
+
+    token: str = field(repr=False)
+    names: frozenset[str] = frozenset()
+
+    def refusal(self, headers: Mapping[str, str], *, public: bool) -> Refusal | None:
+        """What is wrong with a request, None when nothing is; `public` needs no token."""
+        host = headers.get("Host", "")
+        if _host_name(host) not in LOOPBACK | self.names:
+            return "host"
+        origin = headers.get("Origin")
+        if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
+            return "origin"
+        if not public and not self._has_token(headers.get("Authorization", "")):
+            return "token"
+        return None
+
+    def _has_token(self, authorization: str) -> bool:
+        scheme, _, given = authorization.partition(" ")
+        same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self.token.encode())
+        return same and scheme.lower() == "bearer" and bool(self.token)
+
+
+def _host_name(host: str) -> str:
+    """The name of a Host header without its port; empty when it is malformed."""
+    if any(mark in host for mark in "/@?#\\ "):
+        return ""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

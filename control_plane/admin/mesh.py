@@ -1,0 +1,91 @@
+"""What the admin API needs from the rest of the control plane, as protocols; `app.py` brings the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from control_plane.api.types import InstanceStatus, RevisionInfo, Status
+
+CanonicalDocument = Mapping[str, Any]
+"""A validated document as plain JSON: apiVersion, kind, metadata, spec."""
+
+TokenRole = Literal["service", "gateway"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document of a revision, and the `path:line` it was applied from."""
+
+    document: CanonicalDocument
+    source: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Kind and name."""
+        return str(self.document["kind"]), str(self.document["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision whole; `documents` are sorted by kind, then name."""
+
+    info: RevisionInfo
+    documents: tuple[Stored, ...] = ()
+
+
+class Revisions(Protocol):
+    """The revisions of the store. All raise StoreError when it cannot be reached."""
+
+    async def current(self) -> Revision:
+        """The newest revision; revision 0 without documents in a new mesh."""
+
+    async def get(self, number: int) -> Revision:
+        """A revision; raises NotFoundError."""
+
+    async def history(self, limit: int, before: int | None) -> Sequence[RevisionInfo]:
+        """At most `limit` revisions, newest first, only those below `before` when it is given."""
+
+    async def commit(self, base: int, documents: Sequence[Stored], *, author: str, why: str) -> RevisionInfo:
+        """Make `documents` the next revision; raises RevisionConflict unless `base` is the newest."""
+
+
+class Kinds(Protocol):
+    """The policy kinds: they validate, and know their own names."""
+
+    def canonical(self, document: Mapping[str, Any]) -> CanonicalDocument:
+        """The document validated and in canonical form; raises InvalidDocument."""
+
+    def kind_of(self, word: str) -> str:
+        """The kind that a user's word means, in any case, singular or plural; raises NotFoundError."""
+
+
+class InvalidDocumentError(Exception):
+    """Why a document is refused: one line for each problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Everything the routes reach.
+
+    `warnings` tells in words what among documents will do nothing yet (a target that is missing).
+    `resources_diff` renders the change of Envoy resources between two sets of documents as a unified diff.
+    `pause` sleeps for seconds; `now` is a monotonic clock in seconds.
+    """
+
+    revisions: Revisions
+    kinds: Kinds
+    status: Callable[[], Status]
+    instances: Callable[[], Iterable[InstanceStatus]]
+    mint_token: Callable[[TokenRole, str, float], str]
+    now: Callable[[], float]
+    pause: Callable[[float], Awaitable[None]]
+    warnings: Callable[[Sequence[CanonicalDocument]], Iterable[str]] = lambda _documents: ()
+    resources_diff: Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], str] = (
+        lambda _before, _after: ""
+    )

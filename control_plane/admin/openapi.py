@@ -1,0 +1,98 @@
+"""The OpenAPI 3.1 document of the admin API, made from its routes and their models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from apispec import APISpec
+from pydantic.json_schema import models_json_schema
+
+from control_plane.admin.faults import STATUSES
+from control_plane.admin.routes import NoBody, Route
+from control_plane.api.messages import FaultReply
+from control_plane.api.operations import PREFIX
+from control_plane.api.types import Message
+
+_REF = "#/components/schemas/{model}"
+_EVERY_ROUTE = (400, 401, 403)
+_WITH_BODY = (413,)
+_WORDS = {status: code for code, status in STATUSES.items()} | {422: "invalid documents"}
+
+
+def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
+    """The whole document as plain JSON."""
+    routes = tuple(routes)
+    spec = APISpec(
+        title="Meshwright admin API",
+        version=version,
+        openapi_version="3.1.0",
+        info={
+            "description": "Policies, revisions and the state of a mesh. Every call needs the bearer token."
+        },
+        security=[{"bearer": []}],
+    )
+    spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    names = _add_schemas(spec, routes)
+    for route in routes:
+        spec.path(PREFIX + route.path, operations={route.method.lower(): _operation(route, names)})
+    written: dict[str, Any] = spec.to_dict()
+    return written
+
+
+def _add_schemas(spec: APISpec, routes: Iterable[Route]) -> dict[tuple[type[Message], str], dict[str, Any]]:
+    """Put all models into the components; returns the reference of each model in each mode."""
+    wanted: dict[tuple[type[Message], Any], None] = {(FaultReply, "serialization"): None}
+    for route in routes:
+        wanted[(route.reply, "serialization")] = None
+        if route.body is not NoBody:
+            wanted[(route.body, "validation")] = None
+    references, definitions = models_json_schema(list(wanted), ref_template=_REF)
+    for name, schema in definitions.get("$defs", {}).items():
+        spec.components.schema(name, schema)
+    return {(model, mode): dict(schema) for (model, mode), schema in references.items()}  # type: ignore[misc]
+
+
+def _operation(route: Route, names: dict[tuple[type[Message], str], dict[str, Any]]) -> dict[str, Any]:
+    errors = {*_EVERY_ROUTE, *route.errors, *(_WITH_BODY if route.body is not NoBody else ())}
+    fault = _json(names[(FaultReply, "serialization")])
+    responses = {str(status): {"description": _WORDS[status], "content": fault} for status in sorted(errors)}
+    reply = names[(route.reply, "serialization")]
+    responses["200"] = {"description": route.summary, "content": _json(reply)}
+    operation: dict[str, Any] = {
+        "operationId": route.operation,
+        "summary": route.summary,
+        "description": (route.answer.__doc__ or route.summary).strip(),
+        "parameters": _parameters(route),
+        "responses": responses,
+    }
+    if route.body is not NoBody:
+        operation["requestBody"] = {"required": True, "content": _json(names[(route.body, "validation")])}
+    return operation
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    schema = route.params.model_json_schema()
+    required = schema.get("required", ())
+    in_path = set(re.findall(r"{(\w+)}", route.path))
+    return [
+        {
+            "name": name,
+            "in": "path" if name in in_path else "query",
+            "required": name in in_path or name in required,
+            "schema": _query_schema(field),
+        }
+        for name, field in schema.get("properties", {}).items()
+    ]
+
+
+def _query_schema(field: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without `null`: a parameter is left out, never null."""
+    choices = [choice for choice in field.get("anyOf", ()) if choice.get("type") != "null"]
+    kept = {key: value for key, value in field.items() if key not in {"anyOf", "default"} or not choices}
+    return {**kept, **(choices[0] if choices else {})}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,48 @@
+"""The routes of the admin API as data: from them come the server's table and the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import ConfigDict
+
+from control_plane.admin.mesh import Mesh
+from control_plane.api.types import Message
+
+Params = TypeVar("Params", bound=Message)
+Body = TypeVar("Body", bound=Message)
+
+
+class PathAndQuery(Message):
+    """Base of what a route takes from its path and query; unknown query parameters are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoParams(PathAndQuery):
+    """A route that takes nothing from path and query."""
+
+
+class NoBody(Message):
+    """A route whose request has no body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation.
+
+    `path` is below `/api/v1`, with `{name}` for fields of `params` in it; the other fields of `params` are
+    query parameters. `errors` are the statuses it may answer besides those that every route may.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    operation: str
+    summary: str
+    answer: Callable[[Mesh, Any, Any], Awaitable[Message]]
+    reply: type[Message]
+    params: type[PathAndQuery] = NoParams
+    body: type[Message] = NoBody
+    errors: tuple[int, ...] = ()

@@ -1,0 +1,232 @@
+"""The admin API's server: sockets, limits, who may enter, and the step from bytes to models and back.
+
+Nothing of a request but its method, path, operation and status is ever logged.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from pydantic import ValidationError
+
+from control_plane.admin import faults, metrics, openapi, policies, revisions, status
+from control_plane.admin.guard import Guard, Refusal
+from control_plane.admin.mesh import Mesh
+from control_plane.admin.routes import NoBody, Route
+from control_plane.api.messages import FaultReply
+from control_plane.api.operations import PREFIX
+from control_plane.api.types import Message
+from control_plane.errors import InputError, MeshError
+
+log = structlog.get_logger(__name__)
+
+ROUTES: tuple[Route, ...] = (*policies.ROUTES, *revisions.ROUTES, *status.ROUTES)
+
+BODY_LIMIT = 4 * 1024 * 1024
+"""Bytes a request's body may have: more than any mesh's policies, far less than memory."""
+
+TOKEN_BYTES = 32
+"""Random bytes in the admin token: 256 bits, not to be guessed."""
+
+PUBLIC = frozenset({"/healthz", "/metrics", "/api/openapi.json"})
+"""What needs no token: it tells of no policy and changes nothing."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Model = TypeVar("Model", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that listens on `port`."""
+
+    runner: web.AppRunner
+    port: int
+
+    async def stop(self) -> None:
+        """Finish the requests in flight and close the socket."""
+        await self.runner.cleanup()
+
+
+async def start(mesh: Mesh, token: str, *, bind: str, port: int, names: Iterable[str] = ()) -> RunningServer:
+    """Listen on `bind`:`port` (0: a free one); raises OSError when it cannot.
+
+    `names` are further host names or addresses by which callers may reach it.
+    """
+    runner = web.AppRunner(
+        application(mesh, Guard(token, frozenset({bind, *names}) - {"0.0.0.0", "::", ""})),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=2.0,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, bind, port, reuse_port=False)
+        await site.start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return RunningServer(runner, int(runner.addresses[0][1]))
+
+
+def ensure_token(state: Path) -> str:
+    """The token in STATE/admin.token, made (0600) when there is none; raises InputError for no token."""
+    path = state / "admin.token"
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists():
+        path.chmod(0o600)
+        token = path.read_text().strip()
+        if len(token) < TOKEN_BYTES:
+            raise InputError(f"{path}: too short for a token: remove it and start again")
+        return token
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    fresh = path.with_name(f".admin.token.{secrets.token_hex(4)}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token + "\n")
+    fresh.replace(path)
+    return token
+
+
+def application(mesh: Mesh, guard: Guard) -> web.Application:
+    """The aiohttp application with all routes; every request passes `guard`."""
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_observe, _guarded(guard), _explain])
+    for route in ROUTES:
+        app.router.add_route(route.method, PREFIX + route.path, _endpoint(mesh, route), name=route.operation)
+    described = openapi.document(ROUTES, _version())
+
+    async def describe(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(described)
+
+    app.router.add_get("/api/openapi.json", describe, name="openapi")
+    app.router.add_get("/metrics", _metrics, name="metrics")
+    app.router.add_get("/healthz", _healthy, name="healthz")
+    return app
+
+
+def _endpoint(mesh: Mesh, route: Route) -> Handler:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        params = _validate(route.params, _parameters(request))
+        body: Message = NoBody()
+        if route.body is not NoBody:
+            body = _validate(route.body, await request.read())
+        return _reply(200, await route.answer(mesh, params, body))
+
+    return respond
+
+
+def _parameters(request: web.Request) -> dict[str, str]:
+    """Path and query as one mapping; raises InputError for a parameter given twice."""
+    found = dict(request.match_info)
+    for name, value in request.query.items():
+        if name in found:
+            raise InputError(f"parameter {name[:40]!r} is given twice")
+        found[name] = value
+    return found
+
+
+def _validate(model: type[Model], given: bytes | dict[str, str]) -> Model:
+    """The model of a body or of parameters; raises InputError with the first problem."""
+    try:
+        if isinstance(given, bytes):
+            return model.model_validate_json(given)
+        return model.model_validate_strings(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+
+
+def _reply(code: int, message: Message) -> web.Response:
+    return web.Response(
+        status=code, body=message.model_dump_json(by_alias=True).encode(), content_type="application/json"
+    )
+
+
+@web.middleware
+async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count, time and log each request."""
+    started = time.perf_counter()
+    operation = request.match_info.route.name or "unknown"
+    code = 500
+    try:
+        response = await handler(request)
+        code = response.status
+        return response
+    finally:
+        seconds = time.perf_counter() - started
+        metrics.REQUESTS.labels(operation, code).inc()
+        metrics.SECONDS.labels(operation).observe(seconds)
+        log.debug("admin request", operation=operation, status=code, ms=round(seconds * 1000, 1))
+
+
+def _guarded(guard: Guard) -> Middleware:
+    @web.middleware
+    async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = guard.refusal(request.headers, public=request.path in PUBLIC)
+        if refusal:
+            metrics.REFUSED.labels(refusal).inc()
+            log.warning("admin request refused", reason=refusal)
+            return _refused(refusal)
+        return await handler(request)
+
+    return enter
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    if refusal == "token":
+        words = "no valid bearer token: it stands in admin.token of the mesh's state directory"
+        response = _reply(401, faults.fault("unauthorized", words))
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+    return _reply(403, faults.fault("refused", f"the {refusal} of this request is not this mesh's own"))
+
+
+@web.middleware
+async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error in the API's own form."""
+    try:
+        return await handler(request)
+    except MeshError as error:
+        return _reply(*faults.answer(error))
+    except web.HTTPRequestEntityTooLarge:
+        return _reply(
+            413, faults.fault("too-large", f"the request is above {BODY_LIMIT // 1024 // 1024} MiB")
+        )
+    except web.HTTPMethodNotAllowed as error:
+        response = _reply(405, faults.fault("not-allowed", f"{error.method} is not allowed here"))
+        response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except web.HTTPNotFound:
+        return _reply(404, faults.fault("not-found", "no such path: see /api/openapi.json"))
+    except Exception:
+        log.exception("admin request failed", operation=request.match_info.route.name or "unknown")
+        return _reply(500, _internal())
+
+
+def _internal() -> FaultReply:
+    return faults.fault("internal", "the control plane failed: see its log")
+
+
+async def _metrics(_request: web.Request) -> web.StreamResponse:
+    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _healthy(_request: web.Request) -> web.StreamResponse:
+    return web.json_response({"status": "ok"})
+
+
+def _version() -> str:
+    try:
+        return version("meshwright")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,58 @@
+"""Routes of the mesh as it stands: status, instances, waiting, and join tokens."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from control_plane.admin import wait as waiting
+from control_plane.admin.mesh import Mesh
+from control_plane.admin.routes import NoParams, PathAndQuery, Route
+from control_plane.api.messages import Instances, TokenReply, TokenRequest, WaitReply
+from control_plane.api.types import Status
+from control_plane.errors import InputError, NotFoundError
+
+
+class WaitParams(PathAndQuery):
+    revision: int = Field(ge=0, le=2**53)
+    timeout: float = Field(30.0, ge=0, le=600, allow_inf_nan=False, description="Seconds to wait at most.")
+
+
+async def status(mesh: Mesh, _params: NoParams, _body: object) -> Status:
+    """Revision, store, services, sidecars, and the conditions of every policy."""
+    return mesh.status()
+
+
+async def instances(mesh: Mesh, _params: NoParams, _body: object) -> Instances:
+    """Every instance with an unexpired lease."""
+    return Instances(instances=tuple(mesh.instances()))
+
+
+async def wait(mesh: Mesh, params: WaitParams, _body: object) -> WaitReply:
+    """Answers when every connected sidecar has taken the revision, one has rejected it, or in time."""
+    newest = (await mesh.revisions.current()).info.revision
+    if params.revision > newest:
+        raise NotFoundError(f"no such revision: {params.revision}: the newest is {newest}")
+    return await waiting.wait(mesh, params.revision, params.timeout)
+
+
+async def token(mesh: Mesh, _params: NoParams, body: TokenRequest) -> TokenReply:
+    """A token with which one service or gateway may enrol."""
+    if body.service is not None and body.gateway is None:
+        return TokenReply(token=mesh.mint_token("service", body.service, body.ttl))
+    if body.gateway is not None and body.service is None:
+        return TokenReply(token=mesh.mint_token("gateway", body.gateway, body.ttl))
+    raise InputError("a join token is for one service or one gateway: name exactly one of them")
+
+
+ROUTES = (
+    Route("GET", "/status", "status", "The mesh as it stands", status, Status),
+    Route("GET", "/instances", "instances", "Every instance", instances, Instances),
+    Route(
+        "GET", "/wait", "wait", "Until a revision stands in every connected sidecar", wait, WaitReply,
+        params=WaitParams, errors=(404, 503),
+    ),
+    Route(
+        "POST", "/tokens", "token", "A join token for one service or gateway", token, TokenReply,
+        body=TokenRequest,
+    ),
+)  # fmt: skip

@@ -1,0 +1,99 @@
+"""The admin API as typed coroutines, for whoever has an event loop: `mesh up`, the dashboard, tests.
+
+Raises UnreachableError when nobody answers and ApiError for every refusal (see `failures.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+
+from control_plane.api import failures, messages, operations
+from control_plane.api.discovery import Endpoint
+from control_plane.api.operations import NO_CHANGE, Call, Change, Ref, Sourced
+from control_plane.api.types import InstanceStatus, Message, RevisionInfo, Status
+
+Reply = TypeVar("Reply", bound=Message)
+
+
+class AdminClient:
+    """A session with one mesh; use it as an async context manager."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self._endpoint.token}"})
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def status(self) -> Status:
+        """The mesh as it stands."""
+        return await self._send(operations.status(), Status)
+
+    async def instances(self) -> tuple[InstanceStatus, ...]:
+        """Every instance with an unexpired lease."""
+        return (await self._send(operations.instances(), messages.Instances)).instances
+
+    async def policies(self, kind: str = "", name: str = "") -> messages.Documents:
+        """The current documents: all, of one kind, or one."""
+        return await self._send(operations.policies(kind, name), messages.Documents)
+
+    async def apply(self, documents: Iterable[Sourced], change: Change = NO_CHANGE) -> messages.AppliedReply:
+        """Create or change documents, all or none."""
+        return await self._send(operations.apply(documents, change), messages.AppliedReply)
+
+    async def delete(self, refs: Iterable[Ref], change: Change = NO_CHANGE) -> messages.AppliedReply:
+        """Delete documents, all or none."""
+        return await self._send(operations.delete(refs, change), messages.AppliedReply)
+
+    async def diff(self, documents: Iterable[Sourced]) -> messages.DiffReply:
+        """What an apply would change."""
+        return await self._send(operations.diff(documents), messages.DiffReply)
+
+    async def history(self, limit: int = 50, before: int | None = None) -> tuple[RevisionInfo, ...]:
+        """Revisions, newest first; only those below `before` when it is given."""
+        return (await self._send(operations.history(limit, before), messages.History)).revisions
+
+    async def revision(self, number: int) -> messages.RevisionReply:
+        """One revision with all its documents."""
+        return await self._send(operations.revision(number), messages.RevisionReply)
+
+    async def rollback(self, number: int, change: Change = NO_CHANGE) -> messages.AppliedReply:
+        """Make the documents of a revision the newest."""
+        return await self._send(operations.rollback(number, change), messages.AppliedReply)
+
+    async def wait(self, number: int, timeout: float) -> messages.WaitReply:  # noqa: ASYNC109  sent along
+        """Until every connected sidecar has taken a revision, one rejected it, or `timeout` seconds."""
+        return await self._send(operations.wait(number, timeout), messages.WaitReply)
+
+    async def token(self, role: str, name: str, ttl: float) -> str:
+        """A join token for a `service` or `gateway`, valid for `ttl` seconds."""
+        return (await self._send(operations.token(role, name, ttl), messages.TokenReply)).token
+
+    async def _send(self, call: Call, reply: type[Reply]) -> Reply:
+        if self._session is None:
+            raise RuntimeError("use AdminClient as an async context manager")
+        url = self._endpoint.url
+        try:
+            async with self._session.request(
+                call.method,
+                url + call.path,
+                json=call.body,
+                timeout=aiohttp.ClientTimeout(total=call.timeout),
+            ) as answer:
+                status, body = answer.status, await answer.read()
+        except TimeoutError:
+            raise failures.UnreachableError(url, f"no answer in {call.timeout:g} s") from None
+        except aiohttp.ClientError as error:
+            raise failures.UnreachableError(url, failures.reason(error)) from None
+        return reply.model_validate(failures.decode(status, body))

@@ -1,0 +1,156 @@
+"""Requests and answers of the admin API, beside the words of `types.py`. JSON, keys in camelCase."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from control_plane.api.types import Applied, Change, InstanceStatus, Message, Name, ProxyStatus, RevisionInfo
+
+DOCUMENTS_LIMIT = 10_000
+"""Documents that one request may carry."""
+
+Ttl = Field(3600.0, ge=1, le=30 * 86400, description="Seconds until the token expires.")
+
+
+class Camel(Message):
+    """A message whose keys are camelCase in JSON and which refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class SourcedDocument(Camel):
+    """A policy document and where its user finds it: `path:line`, empty when unknown."""
+
+    document: dict[str, Any]
+    source: str = Field("", max_length=4096)
+
+
+class Ref(Camel):
+    """Names one document."""
+
+    kind: str = Field(max_length=63)
+    name: str = Field(max_length=63)
+
+
+class Edit(Camel):
+    """What every change carries. `base`: the revision it was made from; none: the current one."""
+
+    base: int | None = Field(
+        None, ge=0, le=2**53, description="Refuse when this is no longer the newest revision."
+    )
+    why: str = Field("", max_length=1000, description="Why, for the history.")
+    author: str = Field("", max_length=200, description="Who, for the history.")
+    dry_run: bool = Field(False, description="Check and tell, change nothing.")
+
+
+class ApplyRequest(Edit):
+    documents: tuple[SourcedDocument, ...] = Field(max_length=DOCUMENTS_LIMIT)
+
+
+class DeleteRequest(Edit):
+    refs: tuple[Ref, ...] = Field(max_length=DOCUMENTS_LIMIT)
+
+
+class RollbackRequest(Edit):
+    pass
+
+
+class DiffRequest(Camel):
+    documents: tuple[SourcedDocument, ...] = Field(max_length=DOCUMENTS_LIMIT)
+
+
+class AppliedReply(Applied):
+    """`warnings`: what was applied though it will do nothing yet, such as a target that is missing."""
+
+    warnings: tuple[str, ...] = ()
+
+
+class Documents(Message):
+    """Documents of one revision, in the form in which they can be applied again."""
+
+    revision: int
+    documents: tuple[dict[str, Any], ...] = ()
+
+
+class RevisionReply(Message):
+    """One revision whole: who, when, why, what it changed, and all documents that stood after it."""
+
+    info: RevisionInfo
+    documents: tuple[dict[str, Any], ...] = ()
+
+
+class History(Message):
+    """Newest first."""
+
+    revisions: tuple[RevisionInfo, ...] = ()
+
+
+class DiffReply(Message):
+    """What an apply would change: `documents` and `resources` (Envoy's) are unified diffs of YAML."""
+
+    revision: int
+    changed: tuple[Change, ...] = ()
+    documents: str = ""
+    resources: str = ""
+
+
+class Instances(Message):
+    instances: tuple[InstanceStatus, ...] = ()
+
+
+class WaitReply(Message):
+    """How a wait ended; `proxies` are those that rejected, or that have not taken the revision yet."""
+
+    state: Literal["programmed", "rejected", "timeout"]
+    revision: int
+    proxies: tuple[ProxyStatus, ...] = ()
+
+
+class TokenRequest(Camel):
+    """Exactly one of `service` and `gateway` names who may enrol with the token."""
+
+    service: Name | None = None
+    gateway: Name | None = None
+    ttl: float = Ttl
+
+
+class TokenReply(Message):
+    token: str
+
+
+class Problem(Message):
+    """A place in a user's file; line and column count from 1."""
+
+    path: str
+    line: int = 1
+    column: int = 1
+    message: str
+
+
+class Fault(Message):
+    code: Literal[
+        "invalid",
+        "unauthorized",
+        "refused",
+        "not-found",
+        "not-allowed",
+        "conflict",
+        "too-large",
+        "store-unavailable",
+        "internal",
+    ]
+    message: str
+    problems: tuple[Problem, ...] = ()
+
+
+class FaultReply(Message):
+    """The form of every error."""
+
+    error: Fault
+
+
+class Health(Message):
+    status: Literal["ok"] = "ok"

@@ -1,0 +1,121 @@
+"""Every call of the admin API as a value, so that all clients agree on paths and bodies.
+
+Pure and without pydantic: the command line answers in the time that a typed client takes to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+PREFIX = "/api/v1"
+TIMEOUT = 30.0
+"""Seconds that an ordinary call may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: `path` with its query, `body` to be sent as JSON, seconds until it is given up."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    timeout: float = TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What every change carries; `base` None means the revision that is current when it arrives."""
+
+    base: int | None = None
+    why: str = ""
+    author: str = ""
+    dry_run: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """The JSON fields of an Edit."""
+        return {"base": self.base, "why": self.why, "author": self.author, "dryRun": self.dry_run}
+
+
+NO_CHANGE = Change()
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A document and the `path:line` where its user finds it."""
+
+    document: Mapping[str, Any]
+    source: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        """The JSON fields of a SourcedDocument."""
+        return {"document": dict(self.document), "source": self.source}
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Names one document."""
+
+    kind: str
+    name: str
+
+
+def apply(documents: Iterable[Sourced], change: Change = NO_CHANGE) -> Call:
+    """Create or change documents, all or none → AppliedReply."""
+    return Call("POST", f"{PREFIX}/apply", {"documents": [d.fields() for d in documents], **change.fields()})
+
+
+def delete(refs: Iterable[Ref], change: Change = NO_CHANGE) -> Call:
+    """Delete documents, all or none → AppliedReply."""
+    named = [{"kind": ref.kind, "name": ref.name} for ref in refs]
+    return Call("POST", f"{PREFIX}/delete", {"refs": named, **change.fields()})
+
+
+def diff(documents: Iterable[Sourced]) -> Call:
+    """What an apply would change → DiffReply."""
+    return Call("POST", f"{PREFIX}/diff", {"documents": [d.fields() for d in documents]})
+
+
+def policies(kind: str = "", name: str = "") -> Call:
+    """The current documents, all or of one kind or one of them → Documents."""
+    parts = [quote(part, safe="") for part in (kind, name) if part]
+    return Call("GET", "/".join([f"{PREFIX}/policies", *parts]))
+
+
+def history(limit: int = 50, before: int | None = None) -> Call:
+    """Revisions, newest first → History."""
+    query: dict[str, int] = {"limit": limit} if before is None else {"limit": limit, "before": before}
+    return Call("GET", f"{PREFIX}/revisions?{urlencode(query)}")
+
+
+def revision(number: int) -> Call:
+    """One revision whole → RevisionReply."""
+    return Call("GET", f"{PREFIX}/revisions/{number}")
+
+
+def rollback(number: int, change: Change = NO_CHANGE) -> Call:
+    """The documents of a revision as a new one → AppliedReply."""
+    return Call("POST", f"{PREFIX}/revisions/{number}/rollback", change.fields())
+
+
+def status() -> Call:
+    """The mesh as it stands → Status."""
+    return Call("GET", f"{PREFIX}/status")
+
+
+def instances() -> Call:
+    """Every instance → Instances."""
+    return Call("GET", f"{PREFIX}/instances")
+
+
+def wait(number: int, timeout: float) -> Call:
+    """Until every connected sidecar has taken a revision or one rejected it → WaitReply."""
+    query = urlencode({"revision": number, "timeout": timeout})
+    return Call("GET", f"{PREFIX}/wait?{query}", timeout=timeout + TIMEOUT)
+
+
+def token(role: str, name: str, ttl: float) -> Call:
+    """A join token; `role` is `service` or `gateway`, `ttl` seconds → TokenReply."""
+    return Call("POST", f"{PREFIX}/tokens", {role: name, "ttl": ttl})
