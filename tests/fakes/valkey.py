@@ -1,0 +1,90 @@
+"""A real Valkey for tests: started as the product starts it, stopped, started again, frozen, by its pid."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+
+import redis
+
+from control_plane.store import embedded
+
+READY_WITHIN = 20.0
+
+
+def free_port() -> int:
+    """A TCP port of loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Valkey:
+    """One Valkey with its data in `state`/store; on a unix socket, or on TCP as a foreign Redis would be."""
+
+    def __init__(self, state: Path, *, tcp: bool = False) -> None:
+        self.embedded = embedded.prepare(state)
+        self.password = self.embedded.password()
+        self.url = self.embedded.url
+        self.argv = list(self.embedded.argv)
+        if tcp:
+            port = free_port()
+            self.argv += ["--port", str(port), "--bind", "127.0.0.1"]
+            self.url = f"redis://:{self.password}@127.0.0.1:{port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def client(self) -> redis.Redis:
+        """A plain client, to look at what is stored or to damage it."""
+        return redis.Redis.from_url(self.url, **self._credentials(), protocol=2, decode_responses=True)
+
+    def start(self) -> None:
+        """Start it and wait until it has read its data."""
+        log = (self.embedded.folder / "log").open("ab")
+        with log:
+            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log)
+        deadline = time.monotonic() + READY_WITHIN
+        with self.client() as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except redis.RedisError:
+                    if self.process.poll() is not None or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Kill it at once, as a loss of power would; what was answered must be on the disk."""
+        if self.process:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def freeze(self) -> None:
+        """Let it keep its connections and answer nothing."""
+        assert self.process
+        self.process.send_signal(SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo `freeze`."""
+        assert self.process
+        self.process.send_signal(SIGCONT)
+
+    def _credentials(self) -> dict[str, str]:
+        return {} if self.url.startswith("redis:") else {"password": self.password}
+
+
+@contextmanager
+def running_valkey(state: Path, *, tcp: bool = False) -> Iterator[Valkey]:
+    """A Valkey that runs until the block ends; `state` is the mesh's state folder."""
+    valkey = Valkey(state, tcp=tcp)
+    valkey.start()
+    try:
+        yield valkey
+    finally:
+        valkey.stop()
