@@ -23,7 +23,7 @@ class NotFoundError(MeshError):
     """A kind, name or revision that does not exist."""
 
 
-class RevisionConflict(MeshError):  # noqa: N818  the field's word, as in HTTP 409
+class RevisionConflict(MeshError):
     """The revision a change was based on is no longer the newest. `current` is."""
 
     def __init__(self, base: int, current: int) -> None:

@@ -64,4 +64,5 @@ class World:
     revision: int
     services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
     documents: tuple[Document, ...] = ()
+    gateways: tuple[str, ...] = ("ingress",)
     trust_domain: str = "mesh.local"

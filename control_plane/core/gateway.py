@@ -1,0 +1,68 @@
+"""GatewayView → the ingress: listeners that face users, and routes into the mesh.
+
+The settings follow Envoy's "configuring Envoy as an edge proxy": the client's address is the connection's,
+forged x-forwarded-* and certificates are dropped, streams and windows are bounded.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from control_plane.core import http, routes
+from control_plane.core.resource import LDS, RDS, Resource, encode
+from control_plane.core.view import GatewayView, ListenerView
+from control_plane.envoy import v3
+
+STREAMS, STREAM_WINDOW, CONNECTION_WINDOW = 100, 1 << 16, 1 << 20
+IDLE = timedelta(hours=1)
+
+
+def listener_name(gateway: str, listener: str) -> str:
+    """`ingress` for the listener called http, `ingress/admin` for one called admin."""
+    return gateway if listener == "http" else f"{gateway}/{listener}"
+
+
+def listeners(view: GatewayView, address: str, ports: dict[str, int]) -> tuple[Resource, ...]:
+    """The listeners of one proxy; `ports` is where the node says it binds them, by listener name."""
+    return tuple(_listener(view.name, one, address, ports.get(one.name, one.port)) for one in view.listeners)
+
+
+def _listener(gateway: str, view: ListenerView, address: str, port: int) -> Resource:
+    name = listener_name(gateway, view.name)
+    manager = http.connection_manager("ingress", name)
+    manager.use_remote_address.value = True
+    manager.strip_any_host_port = True
+    manager.common_http_protocol_options.CopyFrom(
+        v3.CommonHttpProtocolOptions(
+            idle_timeout=IDLE,
+            headers_with_underscores_action=v3.CommonHttpProtocolOptions.REJECT_REQUEST,
+        )
+    )
+    manager.http2_protocol_options.CopyFrom(
+        v3.Http2ProtocolOptions(
+            max_concurrent_streams=v3.UInt32Value(value=STREAMS),
+            initial_stream_window_size=v3.UInt32Value(value=STREAM_WINDOW),
+            initial_connection_window_size=v3.UInt32Value(value=CONNECTION_WINDOW),
+        )
+    )
+    chain = v3.FilterChain(filters=[http.network_filter(manager)])
+    return encode(LDS, name, http.listener(name, address, port, [chain]))
+
+
+def route_configurations(view: GatewayView) -> tuple[Resource, ...]:
+    """One route configuration a listener; unknown hosts and paths get 404."""
+    found = []
+    for one in view.listeners:
+        name = listener_name(view.name, one.name)
+        built = [(host, routes.build(host)) for host in one.hosts]
+        message = v3.RouteConfiguration(
+            name=name,
+            virtual_hosts=[
+                v3.VirtualHost(name=host.name, domains=host.domains, routes=each.routes)
+                for host, each in built
+            ],
+        )
+        needs = tuple(dict.fromkeys(cluster for _, each in built for cluster in each.clusters))
+        refs = tuple(dict.fromkeys(ref for _, each in built for ref in each.policies))
+        found.append(encode(RDS, name, message, needs=needs, policies=refs))
+    return tuple(found)

@@ -1,0 +1,61 @@
+"""What all HTTP listeners of the mesh have in common: path hygiene, forwarded certificates, the router.
+
+Routing and policy look at paths, so every listener normalises them alike and refuses escaped slashes
+(Envoy's "configuring Envoy as an edge proxy", path normalisation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from control_plane.envoy import codec, v3
+
+HCM = v3.HttpConnectionManager
+
+HEADERS_TIMEOUT = timedelta(seconds=10)
+"""A client that has not sent its headers by then is cut off (slow loris)."""
+
+
+def ads() -> v3.ConfigSource:
+    """`from the stream this came by`."""
+    return v3.ConfigSource(ads=v3.AggregatedConfigSource(), resource_api_version=v3.ApiVersion.V3)
+
+
+def connection_manager(stat_prefix: str, route_config: str, filters: Iterable[v3.HttpFilter] = ()) -> HCM:
+    """An HTTP connection manager whose routes come by RDS under the name `route_config`."""
+    return HCM(
+        stat_prefix=stat_prefix,
+        rds=v3.Rds(config_source=ads(), route_config_name=route_config),
+        http_filters=[*filters, http_filter("envoy.filters.http.router", v3.Router())],
+        normalize_path=v3.BoolValue(value=True),
+        merge_slashes=True,
+        path_with_escaped_slashes_action=HCM.REJECT_REQUEST,
+        request_headers_timeout=HEADERS_TIMEOUT,
+        forward_client_cert_details=HCM.SANITIZE,
+    )
+
+
+def http_filter(name: str, config: v3.Router | v3.OnDemand) -> v3.HttpFilter:
+    """A named HTTP filter with its configuration."""
+    return v3.HttpFilter(name=name, typed_config=codec.pack(config))
+
+
+def network_filter(manager: HCM) -> v3.Filter:
+    """The connection manager as a network filter."""
+    return v3.Filter(name="envoy.filters.network.http_connection_manager", typed_config=codec.pack(manager))
+
+
+def listener(name: str, address: str, port: int, chains: Iterable[v3.FilterChain]) -> v3.Listener:
+    """A TCP listener. Without reuse_port a second Envoy on the same port fails instead of sharing it."""
+    return v3.Listener(
+        name=name,
+        address=v3.Address(socket_address=v3.SocketAddress(address=address, port_value=port)),
+        filter_chains=chains,
+        enable_reuse_port=v3.BoolValue(value=False),
+        per_connection_buffer_limit_bytes=v3.UInt32Value(value=BUFFER_LIMIT),
+    )
+
+
+BUFFER_LIMIT = 1 << 20
+"""Bytes Envoy buffers a connection before it pushes back: Envoy's default, written down."""

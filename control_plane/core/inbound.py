@@ -1,0 +1,79 @@
+"""NodeView → what a service's own sidecars listen on: mTLS ends here, the app is called on loopback.
+
+Routes travel apart (RDS), since a changed listener drains its connections and a changed route does not.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from control_plane.api.types import Port
+from control_plane.core import http, tls
+from control_plane.core.resource import LDS, RDS, Resource, encode
+from control_plane.core.view import NodeView, default_port
+from control_plane.envoy import codec, v3
+
+LISTENER = "inbound"
+
+
+def listener(view: NodeView, address: str, port: int) -> Resource:
+    """The inbound listener: one filter chain a port, told apart by SNI; the default port needs none."""
+    first = default_port(view.ports)
+    chains: list[v3.FilterChain] = []
+    for one in view.ports:
+        if one.protocol == "tcp":
+            continue
+        if view.mode != "Disabled":
+            chains.append(_chain(view, one, first, plaintext=False))
+        if view.mode != "Strict" and one == first:
+            chains.append(_chain(view, one, first, plaintext=True))
+    message = http.listener(LISTENER, address, port, chains)
+    inspector = v3.ListenerFilter(
+        name="envoy.filters.listener.tls_inspector", typed_config=codec.pack(v3.TlsInspector())
+    )
+    message.listener_filters.append(inspector)
+    return encode(LDS, LISTENER, message, policies=tuple(one.ref for one in view.policies))
+
+
+def _chain(view: NodeView, port: Port, first: Port | None, *, plaintext: bool) -> v3.FilterChain:
+    match = v3.FilterChainMatch(transport_protocol="raw_buffer" if plaintext else "tls")
+    if not plaintext and port != first:
+        match.server_names.append(tls.server_name(view.service, port.name))
+    manager = http.connection_manager(LISTENER, route_name(port, first))
+    manager.forward_client_cert_details = http.HCM.SANITIZE_SET
+    manager.set_current_client_cert_details.uri = True
+    chain = v3.FilterChain(
+        name=f"{port.name}-{'plaintext' if plaintext else 'mtls'}",
+        filter_chain_match=match,
+        filters=[http.network_filter(manager)],
+    )
+    if not plaintext:
+        chain.transport_socket.CopyFrom(tls.downstream())
+    return chain
+
+
+def route_name(port: Port, first: Port | None) -> str:
+    """`in`, or `in:grpc` for a port other than the default one."""
+    return "in" if port == first else f"in:{port.name}"
+
+
+def routes(view: NodeView) -> tuple[Resource, ...]:
+    """Each port's way to the app, a cluster of the sidecar's bootstrap. No timeout: the caller has one."""
+    first = default_port(view.ports)
+    found = []
+    for port in view.ports:
+        if port.protocol == "tcp":
+            continue
+        route = v3.Route(
+            name="app",
+            match=v3.RouteMatch(prefix="/"),
+            route=v3.RouteAction(cluster=f"app:{port.name}", timeout=timedelta(0)),
+        )
+        for bound in view.policies:
+            bound.spec.patch_inbound_route(route)
+        host = v3.VirtualHost(name="app", domains=["*"], routes=[route])
+        name = route_name(port, first)
+        message = v3.RouteConfiguration(name=name, virtual_hosts=[host])
+        refs = tuple(one.ref for one in view.policies)
+        found.append(encode(RDS, name, message, policies=refs))
+    return tuple(found)

@@ -1,0 +1,244 @@
+"""World → views: who may call what, by which routes, under which policies.
+
+One `Resolver` is made per set of documents and asked for one view at a time, so that the cost of a change
+follows what it concerns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from control_plane.api.spiffe import Identity
+from control_plane.api.types import Port
+from control_plane.core.attach import Attachments, Bound, Site
+from control_plane.core.view import (
+    BackendView,
+    ClusterView,
+    DestinationView,
+    GatewayView,
+    HostView,
+    ListenerView,
+    MirrorView,
+    NodeView,
+    RuleView,
+    default_port,
+)
+from control_plane.core.world import Document, Labels, Service
+from control_plane.policies.gateway.policy import Gateway, Listener
+from control_plane.policies.httproute.backends import BackendTarget
+from control_plane.policies.httproute.policy import BackendRef, HTTPRoute, ParentRef, RouteRule
+from control_plane.policies.mutualtls.policy import MutualTLSSpec, strictest
+from control_plane.policies.retry.policy import Retry
+from control_plane.policies.subset.policy import Subset
+from control_plane.policies.timeout.policy import Timeout
+
+IMPLIED_LISTENER = Listener(name="http", port=80, protocol="HTTP")
+"""What a gateway listens on when no Gateway document describes it."""
+
+
+class Resolver:
+    """Answers for one set of documents; `services` may be any later state of the world's services."""
+
+    def __init__(self, documents: tuple[Document, ...], trust_domain: str) -> None:
+        self.attachments = Attachments(documents)
+        self._trust_domain = trust_domain
+        self._routes: dict[tuple[str, str], list[tuple[Document, HTTPRoute, ParentRef]]] = defaultdict(list)
+        self._subsets: dict[str, Subset] = {}
+        self._gateways: dict[str, Gateway] = {}
+        for document in documents:
+            match document.policy:
+                case HTTPRoute() as route:
+                    for parent in route.spec.parent_refs:
+                        self._routes[parent.kind, parent.name].append((document, route, parent))
+                case Subset() as subset:
+                    self._subsets[subset.name] = subset
+                case Gateway() as gateway:
+                    self._gateways[gateway.name] = gateway
+
+    # --- what is asked for ------------------------------------------------------------------------
+
+    def callers(self, service: str) -> frozenset[str]:
+        """Callers that see something else of `service` than all others do."""
+        routes = tuple({document.ref for document, _, _ in self._routes.get(("Service", service), ())})
+        return self.attachments.callers(service, routes)
+
+    def destination(self, services: Mapping[str, Service], name: str, caller: str = "") -> DestinationView:
+        """How `caller` (empty: any without a variant of its own) calls service `name`."""
+        service = services[name]
+        first = default_port(service.ports)
+        hosts = tuple(
+            self._host(services, service, port, port == first, caller)
+            for port in service.ports
+            if port.protocol != "tcp" and (port == first or port.number)
+        )
+        return DestinationView(name, hosts, self._clusters(service, first, caller))
+
+    def node(self, service: Service) -> NodeView:
+        """What the sidecars of `service` need for requests that come in."""
+        bound = self.attachments.at(Site(service=service.name))
+        modes = [one.spec.mode for one in bound if isinstance(one.spec, MutualTLSSpec)]
+        return NodeView(service.name, service.ports, strictest(modes), bound)
+
+    def gateway(self, services: Mapping[str, Service], name: str) -> GatewayView:
+        """What the proxies of gateway `name` need."""
+        document = self._gateways.get(name)
+        listeners = document.spec.listeners if document else (IMPLIED_LISTENER,)
+        return GatewayView(name, tuple(self._listener(services, name, one) for one in listeners))
+
+    def endpoint_sets(self, service: Service) -> tuple[tuple[str, Labels], ...]:
+        """Each cluster of `service` with the labels its endpoints must carry."""
+        first = default_port(service.ports)
+        whole: list[tuple[str, Labels]] = [
+            (cluster_name(service.name, port, first), ()) for port in service.ports
+        ]
+        return (
+            *whole,
+            *((subset_cluster(one), one.spec.labels) for one in self.subsets(service.name) if first),
+        )
+
+    def subsets(self, service: str) -> tuple[Subset, ...]:
+        """The subsets of a service, by name."""
+        return tuple(one for _, one in sorted(self._subsets.items()) if one.spec.service == service)
+
+    # --- clusters ---------------------------------------------------------------------------------
+
+    def _clusters(self, service: Service, first: Port | None, caller: str) -> tuple[ClusterView, ...]:
+        policies = self.attachments.at(Site(service=service.name, caller=caller))
+        modes = [one.spec.mode for one in policies if isinstance(one.spec, MutualTLSSpec)]
+        plaintext = strictest(modes) == "Disabled"
+        identity = Identity(self._trust_domain, "service", service.name).uri
+        names = [(port, cluster_name(service.name, port, first), "") for port in service.ports]
+        if first:
+            names += [(first, subset_cluster(one), one.ref) for one in self.subsets(service.name)]
+        return tuple(
+            ClusterView(name, service.name, port, identity, plaintext, policies, subset)
+            for port, name, subset in names
+        )
+
+    def _cluster_of(self, services: Mapping[str, Service], ref: BackendTarget) -> str:
+        """The cluster behind a backendRef; empty when there is no such service, port or subset."""
+        if ref.kind == "Subset":
+            subset = self._subsets.get(ref.name)
+            return subset_cluster(subset) if subset and subset.spec.service in services else ""
+        service = services.get(ref.name)
+        if not service:
+            return ""
+        first = default_port(service.ports)
+        if ref.port is None or (ref.port == 80 and first and first.protocol == "http"):
+            return service.name if first else ""
+        found = [one for one in service.ports if one.number == ref.port]
+        return cluster_name(service.name, found[0], first) if found else ""
+
+    def service_of(self, ref: BackendTarget) -> str:
+        """The service behind a backendRef; empty for an unknown subset."""
+        if ref.kind == "Service":
+            return ref.name
+        subset = self._subsets.get(ref.name)
+        return subset.spec.service if subset else ""
+
+    # --- virtual hosts and rules ------------------------------------------------------------------
+
+    def _host(
+        self, services: Mapping[str, Service], service: Service, port: Port, is_first: bool, caller: str
+    ) -> HostView:
+        bare = is_first
+        numbers = ([80] if is_first and port.protocol == "http" else []) + (
+            [port.number] if port.number else []
+        )
+        domains = [f"{host}" for host in (service.name, f"{service.name}.mesh") if bare]
+        domains += [
+            f"{host}:{number}" for number in numbers for host in (service.name, f"{service.name}.mesh")
+        ]
+        domains = list(dict.fromkeys(domains))
+        attached = [
+            (document, route)
+            for document, route, parent in self._routes.get(("Service", service.name), ())
+            if parent.port is None or parent.port in numbers
+        ]
+        site = Site(service=service.name, caller=caller)
+        rules = tuple(
+            one for document, route in attached for one in self._rules(services, document, route, site)
+        )
+        if not attached:
+            rules = (self._plain_rule(service, port, is_first, site),)
+        return HostView(domains[0], tuple(domains), rules)
+
+    def _plain_rule(self, service: Service, port: Port, is_first: bool, site: Site) -> RuleView:
+        ref = BackendRef(name=service.name, port=None if is_first else port.number)
+        name = cluster_name(service.name, port, port if is_first else None)
+        rule = RouteRule(backend_refs=(ref,))
+        return RuleView("", rule, (0, "", 0), (BackendView(ref, name),), (), self.attachments.at(site))
+
+    def _rules(
+        self, services: Mapping[str, Service], document: Document, route: HTTPRoute, site: Site
+    ) -> Iterable[RuleView]:
+        for index, rule in enumerate(route.spec.rules):
+            backends = tuple(BackendView(ref, self._cluster_of(services, ref)) for ref in rule.backend_refs)
+            mirrors = tuple(
+                MirrorView(
+                    self._cluster_of(services, one.request_mirror.backend_ref), one.request_mirror.share
+                )
+                for one in rule.filters
+                if one.request_mirror is not None
+            )
+            service = site.service or next((self.service_of(ref) for ref in rule.backend_refs), "")
+            here = Site(
+                service=service,
+                caller=site.caller,
+                gateway=site.gateway,
+                route=document.ref,
+                rule=rule.name,
+                inline=tuple(_inline(rule, document.ref)),
+            )
+            age = (document.created, route.name, index)
+            yield RuleView(document.ref, rule, age, backends, mirrors, self.attachments.at(here))
+
+    def _listener(self, services: Mapping[str, Service], gateway: str, listener: Listener) -> ListenerView:
+        rules: dict[str, list[RuleView]] = defaultdict(list)
+        site = Site(caller=gateway, gateway=gateway)
+        for document, route, parent in self._routes.get(("Gateway", gateway), ()):
+            if parent.section_name not in ("", listener.name) or parent.port not in (None, listener.port):
+                continue
+            for host in _hostnames(listener.hostname or "", route.spec.hostnames):
+                rules[host] += self._rules(services, document, route, site)
+        hosts = tuple(
+            HostView(host or "*", (host or "*",), tuple(found)) for host, found in sorted(rules.items())
+        )
+        return ListenerView(listener.name, listener.port, hosts)
+
+
+def cluster_name(service: str, port: Port, first: Port | None) -> str:
+    """`orders`, or `orders:grpc` for a port other than the one a bare host means."""
+    return service if port == first else f"{service}:{port.name}"
+
+
+def subset_cluster(subset: Subset) -> str:
+    """`orders/v2` for Subset v2 of orders."""
+    return f"{subset.spec.service}/{subset.name}"
+
+
+def _inline(rule: RouteRule, ref: str) -> Iterable[Bound]:
+    """Gateway API's inline timeouts and retry, as the policies they amount to."""
+    if rule.timeouts is not None:
+        yield Bound("Timeout", Timeout.order, rule.timeouts.as_timeout(), ref)
+    if rule.retry is not None:
+        yield Bound("Retry", Retry.order, rule.retry.as_retry(), ref)
+
+
+def _hostnames(listener: str, route: tuple[str, ...]) -> tuple[str, ...]:
+    """The hostnames under which a route is served at a listener (Gateway API, HTTPRouteSpec.hostnames)."""
+    if not route:
+        return (listener,)
+    if not listener:
+        return route
+    return tuple(sorted({narrower for one in route if (narrower := _intersection(listener, one))}))
+
+
+def _intersection(left: str, right: str) -> str:
+    if left == right:
+        return left
+    for wide, narrow in ((left, right), (right, left)):
+        if wide.startswith("*.") and narrow.endswith(wide[1:]) and narrow != wide[2:]:
+            return narrow
+    return ""

@@ -1,0 +1,133 @@
+"""World → Snapshot: views are made, compared with those of the last snapshot, and only what differs is built.
+
+When only instances changed, only their endpoints are built. A destination whose translation fails keeps what
+it last had, and the failure is told in the snapshot's `problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from control_plane.core import endpoints, outbound
+from control_plane.core.resolve import Resolver
+from control_plane.core.resource import VHDS, Resource
+from control_plane.core.snapshot import Snapshot
+from control_plane.core.view import DestinationView, GatewayView, NodeView
+from control_plane.core.world import Service, World
+
+Key = tuple[str, str]
+"""(service, caller); an empty caller is everybody without a variant of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A destination's view and what it was translated to."""
+
+    view: DestinationView
+    resources: tuple[Resource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """All views of one world, and the translated destinations."""
+
+    parts: Mapping[Key, Part] = field(default_factory=dict)
+    nodes: Mapping[str, NodeView] = field(default_factory=dict)
+    gateways: Mapping[str, GatewayView] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A snapshot with all that lets the next one reuse it."""
+
+    world: World
+    resolver: Resolver
+    views: Views
+    assignments: Mapping[str, tuple[Resource, ...]]
+    snapshot: Snapshot
+
+
+def translate(world: World, last: Translation | None = None) -> Translation:
+    """The snapshot of `world`; `last` is what came before it, for reuse."""
+    same_documents = last is not None and last.world.documents == world.documents
+    resolver = last.resolver if last and same_documents else Resolver(world.documents, world.trust_domain)
+    same_shape = last is not None and same_documents and _shape(last.world) == _shape(world)
+    views = last.views if last and same_shape else _views(world, resolver, last)
+    assignments = _assignments(world, resolver, last if same_documents else None)
+    snapshot = _snapshot(world, views, assignments)
+    return Translation(world, resolver, views, assignments, snapshot)
+
+
+def _shape(world: World) -> Mapping[str, object]:
+    """What views depend on beside documents: which services and gateways there are, with which ports."""
+    return {"gateways": world.gateways, **{f"/{name}": one.ports for name, one in world.services.items()}}
+
+
+def _views(world: World, resolver: Resolver, last: Translation | None) -> Views:
+    parts: dict[Key, Part] = {}
+    problems: list[str] = []
+    old = last.views.parts if last else {}
+    for name in world.services:
+        for caller in ("", *sorted(resolver.callers(name))):
+            part = _part(world, resolver, (name, caller), old, problems)
+            if part is not None:
+                parts[name, caller] = part
+    nodes = {name: resolver.node(service) for name, service in world.services.items()}
+    gateways = {name: resolver.gateway(world.services, name) for name in world.gateways}
+    return Views(parts, nodes, gateways, tuple(problems))
+
+
+def _part(
+    world: World, resolver: Resolver, key: Key, old: Mapping[Key, Part], problems: list[str]
+) -> Part | None:
+    """One destination, taken from the last translation when its view is the same."""
+    before = old.get(key)
+    view = resolver.destination(world.services, *key)
+    if before is not None and before.view == view:
+        return before
+    try:
+        return Part(view, outbound.destination(view))
+    except (TypeError, ValueError) as error:
+        problems.append(f"service {key[0]} keeps its last configuration: {error}")
+        return before
+
+
+def _assignments(
+    world: World, resolver: Resolver, last: Translation | None
+) -> Mapping[str, tuple[Resource, ...]]:
+    found = {}
+    for name, service in world.services.items():
+        if last and last.world.services.get(name) == service:
+            found[name] = last.assignments[name]
+        else:
+            found[name] = tuple(_endpoints(service, resolver))
+    return found
+
+
+def _endpoints(service: Service, resolver: Resolver) -> Iterable[Resource]:
+    for name, labels in resolver.endpoint_sets(service):
+        yield endpoints.assignment(name, [one for one in service.instances if one.matches(labels)])
+
+
+def _snapshot(world: World, views: Views, assignments: Mapping[str, tuple[Resource, ...]]) -> Snapshot:
+    shared = {(one.type_url, one.name): one for found in assignments.values() for one in found}
+    variants: dict[str, dict[tuple[str, str], Resource]] = {}
+    aliases: dict[str, str] = {}
+    for (_, caller), part in views.parts.items():
+        table = variants.setdefault(caller, {}) if caller else shared
+        for one in part.resources:
+            table[one.type_url, one.name] = one
+            if one.type_url == VHDS:
+                aliases.update(dict.fromkeys(one.aliases, one.name))
+    return Snapshot(
+        revision=world.revision,
+        trust_domain=world.trust_domain,
+        shared=shared,
+        variants=variants,
+        aliases=aliases,
+        nodes=views.nodes,
+        gateways=views.gateways,
+        problems=views.problems,
+    )

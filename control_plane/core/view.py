@@ -1,0 +1,113 @@
+"""Views: all that one piece of configuration depends on, and nothing else.
+
+Equal views give equal bytes, so a view is the key under which translated resources are kept. No view holds a
+revision, a clock or an allotted port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from control_plane.api.types import Port
+from control_plane.core.attach import Bound
+from control_plane.policies.httproute.policy import BackendRef, RouteRule
+from control_plane.policies.mutualtls.policy import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """A backendRef, resolved. `cluster` is empty when there is no such service, port or subset."""
+
+    ref: BackendRef
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorView:
+    """A mirror's cluster and the share of requests that is copied, 0 to 1."""
+
+    cluster: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """One rule of a route with its backends and what is in force there.
+
+    `route` is `Kind/name`; empty for the rule a service has when no route is attached to it. `age` orders
+    rules that match equally (Gateway API: oldest route first, then name, then position).
+    """
+
+    route: str
+    rule: RouteRule
+    age: tuple[int, str, int]
+    backends: tuple[BackendView, ...]
+    mirrors: tuple[MirrorView, ...]
+    policies: tuple[Bound, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """One virtual host: the names it answers to and its rules; no rule means 404."""
+
+    name: str
+    domains: tuple[str, ...]
+    rules: tuple[RuleView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """One upstream cluster of a destination. `plaintext`: the destination has MutualTLS Disabled."""
+
+    name: str
+    service: str
+    port: Port
+    identity: str
+    plaintext: bool
+    policies: tuple[Bound, ...]
+    subset: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationView:
+    """Everything a caller's sidecar needs to call one service, endpoints apart."""
+
+    service: str
+    hosts: tuple[HostView, ...]
+    clusters: tuple[ClusterView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """What a service's own sidecars depend on beside the destinations they call."""
+
+    service: str
+    ports: tuple[Port, ...]
+    mode: Mode
+    policies: tuple[Bound, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerView:
+    """A gateway's listener. `port` is 0 when the node itself says where it binds."""
+
+    name: str
+    port: int
+    hosts: tuple[HostView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayView:
+    """What a gateway's proxies depend on."""
+
+    name: str
+    listeners: tuple[ListenerView, ...]
+
+
+def default_port(ports: tuple[Port, ...]) -> Port | None:
+    """The port that a host without a port means: the first http one, else the first gRPC one."""
+    for protocol in ("http", "grpc"):
+        for port in ports:
+            if port.protocol == protocol:
+                return port
+    return None
