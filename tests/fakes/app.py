@@ -1,7 +1,7 @@
 """An application to put behind a sidecar: it echoes, fails, delays, streams and counts as it is told.
 
 `python -m tests.fakes.app --port 0 --name orders` prints one line of JSON, `{"name", "port", "pid"}`, once it
-listens, so that a port of 0 is safe. Without `--port` it takes `PORT`, so that it can also be the command of an
+listens, so that a port of 0 is safe. Without `--port` it takes `PORT`, so that it can be the command of an
 application's service. Paths it does not know are echoed too, which makes rewrites visible.
 
 ```

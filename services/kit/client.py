@@ -1,0 +1,103 @@
+"""Calls to other services, by name, through the sidecar.
+
+`HTTP_PROXY` names the sidecar; retries, timeouts and certificates are its work, so a call here is made once.
+What the request being served carried goes along: its trace and its Idempotency-Key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from opentelemetry.instrumentation.aiohttp_client import create_trace_config
+
+from services.kit.operations import ErrorBody
+
+HANG_SECONDS = 60.0
+"""A bound for a call that the mesh, against its duty, never ends."""
+
+ANSWER_LIMIT = 4 * 1024 * 1024
+"""Bytes of an answer that are read."""
+
+idempotency_key: ContextVar[str] = ContextVar("idempotency_key", default="")
+"""The Idempotency-Key of the request being served."""
+
+
+class Unreachable(Exception):
+    """A service gave no answer of its own: no connection, no time, a 5xx, or nothing readable."""
+
+    def __init__(self, service: str, why: str) -> None:
+        super().__init__(f"{service} cannot be reached: {why}")
+        self.service = service
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a service answered, with a status below 500. `body` is None when it is not JSON."""
+
+    status: int
+    body: Any
+
+    @property
+    def code(self) -> str:
+        """The code of an error in the exchange's form; empty for anything else."""
+        try:
+            return ErrorBody.model_validate(self.body).error.code
+        except ValueError:
+            return ""
+
+
+class Client:
+    """Calls other services over kept-alive connections to the sidecar."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def call(
+        self, method: str, service: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> Reply:
+        """One request with a JSON body or none; raises Unreachable.
+
+        An Idempotency-Key that the mesh may repeat this call by is taken from the request being served.
+        """
+        headers = {"Idempotency-Key": key} if (key := idempotency_key.get()) else {}
+        try:
+            async with self._session.request(
+                method, f"http://{service}{path}", json=body, headers=headers, allow_redirects=False
+            ) as response:
+                content = await _limited(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(service, str(error) or type(error).__name__) from error
+        if response.status >= 500:
+            raise Unreachable(service, f"status {response.status}")
+        try:
+            return Reply(response.status, json.loads(content) if content else None)
+        except ValueError:
+            return Reply(response.status, None)
+
+
+async def _limited(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_chunked(65536):
+        content += chunk
+        if len(content) > ANSWER_LIMIT:
+            raise aiohttp.ClientPayloadError(f"more than {ANSWER_LIMIT} bytes")
+    return bytes(content)
+
+
+@asynccontextmanager
+async def open_client() -> AsyncIterator[Client]:
+    """A client that honours HTTP_PROXY and NO_PROXY (`trust_env`) and carries the trace on."""
+    session = aiohttp.ClientSession(
+        trust_env=True,
+        trace_configs=[create_trace_config()],
+        timeout=aiohttp.ClientTimeout(total=HANG_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+    async with session:
+        yield Client(session)

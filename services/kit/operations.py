@@ -1,0 +1,90 @@
+"""What a service offers, declared once: the server routes by it, validates by it and documents it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic.alias_generators import to_camel
+
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Ids of everything: safe in a path, in a log line and in any database."""
+
+Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$", max_length=2000)]
+"""Words of people: no control characters (PostgreSQL keeps no NUL)."""
+
+BodyT = TypeVar("BodyT")
+QueryT = TypeVar("QueryT")
+
+
+class Problem(Exception):
+    """An answer that is an error: HTTP status, a code for programs, a sentence for people."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class Model(BaseModel):
+    """Base of all bodies: frozen, camelCase in JSON, refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Query(BaseModel):
+    """Base of query strings: like bodies, but parameters of no concern are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class ErrorDetail(Model):
+    """`code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(Model):
+    """The form of every error."""
+
+    error: ErrorDetail
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[BodyT, QueryT]):
+    """A validated request. `key` is its Idempotency-Key, empty when it has none."""
+
+    path: Mapping[str, str]
+    body: BodyT
+    query: QueryT
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response; no body gives an empty one."""
+
+    body: BaseModel | None = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method on one path. `answers`: status to body, or to None for an empty one; errors need not be
+    listed. `needs_key`: refused without Idempotency-Key.
+    """
+
+    method: str
+    path: str
+    summary: str
+    handler: Callable[[Call[Any, Any]], Awaitable[Answer]]
+    answers: Mapping[int, type[BaseModel] | None]
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    needs_key: bool = False

@@ -1,0 +1,117 @@
+"""Run a service: settings, logs, traces, database, client, HTTP server, and an end that loses no request.
+
+On SIGTERM or SIGINT the process stops accepting, closes idle connections, finishes what is in flight (at most
+`DRAIN_SECONDS`), closes its database and exits 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from sqlalchemy import MetaData
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.kit import logs, tracing
+from services.kit.app import application
+from services.kit.client import Client, open_client
+from services.kit.database import Database, open_database
+from services.kit.health import Health
+from services.kit.metrics import Metrics
+from services.kit.operations import Operation
+from services.kit.settings import Settings, SettingsError, read
+
+IDLE_SECONDS = 3700.0
+"""Kept-alive connections outlast a proxy's (Envoy closes idle ones after an hour), so that it never sends a
+request on one that closes."""
+
+BACKLOG = 1024
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a service works with."""
+
+    settings: Settings
+    database: Database
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What a service is: its name, its tables, and how its operations are made once the database is open."""
+
+    name: str
+    tables: MetaData
+    assemble: Callable[[Runtime], Awaitable[Sequence[Operation]]]
+
+
+def run(assembly: Assembly) -> None:
+    """Serve until told to stop, then exit 0; exit 2 with one line when settings are wrong, 1 when a port or a
+    database cannot be had.
+    """
+    try:
+        settings = read(assembly.name, os.environ, os.getpid())
+    except SettingsError as error:
+        sys.exit(_complain(assembly.name, str(error), 2))
+    os.environ.setdefault("OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS", tracing.UNTRACED)
+    logs.configure(settings.service, settings.instance, settings.log_level)
+    provider = tracing.configure(
+        settings.service, settings.instance, settings.version, settings.otlp_endpoint
+    )
+    try:
+        asyncio.run(_serve(assembly, settings))
+    except (OSError, SQLAlchemyError) as error:
+        sys.exit(_complain(assembly.name, f"cannot start: {error}", 1))
+    finally:
+        provider.shutdown()
+
+
+def _complain(name: str, message: str, code: int) -> int:
+    sys.stderr.write(f"{name}: {message}\n")
+    return code
+
+
+async def _serve(assembly: Assembly, settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    database = await open_database(assembly.name, settings.database_url, settings.data_dir, assembly.tables)
+    try:
+        async with open_client() as client:
+            operations = await assembly.assemble(Runtime(settings, database, client))
+            await _listen(settings, database, operations, stop)
+    finally:
+        await database.close()
+    log.info("stopped")
+
+
+async def _listen(
+    settings: Settings, database: Database, operations: Sequence[Operation], stop: asyncio.Event
+) -> None:
+    health = Health(settings, {"database": database.check})
+    metrics = Metrics(settings.service)
+    runner = web.AppRunner(
+        application(settings, operations, health, metrics),
+        access_log=None,
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=settings.drain_seconds,
+    )
+    await runner.setup()
+    try:
+        server = runner.server
+        metrics.connections_from(lambda: len(server.connections) if server else 0)
+        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
+        log.info("listening", host=settings.host, port=runner.addresses[0][1], version=settings.version)
+        await stop.wait()
+        health.draining = True
+        log.info("stopping", reason="signal")
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,60 @@
+"""A service's settings, read once from its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """A variable that cannot be used; the text says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a service can be told.
+
+    `port` 0 means a free one, named in the log line `listening`. `instance` and `version` are every answer's
+    `x-served-by` and `x-service-version`, so that a client sees which replica it reached. `drain_seconds` is
+    how long requests in flight may take after SIGTERM. `otlp_endpoint` empty: no spans are exported.
+    """
+
+    service: str
+    instance: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    version: str = "v1"
+    data_dir: Path = Path(".data")
+    database_url: str = ""
+    log_level: str = "info"
+    otlp_endpoint: str = ""
+    drain_seconds: float = 30.0
+
+
+def read(service: str, environ: Mapping[str, str], pid: int) -> Settings:
+    """Settings from `HOST`, `PORT`, `INSTANCE`, `SERVICE_VERSION`, `DATA_DIR`, `DATABASE_URL`, `LOG_LEVEL`,
+    `OTEL_EXPORTER_OTLP_ENDPOINT` and `DRAIN_SECONDS`; raises SettingsError naming the one that is wrong.
+    """
+    level = environ.get("LOG_LEVEL", "").lower() or "info"
+    if level not in ("debug", "info", "warning", "error"):
+        raise SettingsError(f"LOG_LEVEL: {level!r} is no level: give debug, info, warning or error")
+    return Settings(
+        service=service,
+        instance=environ.get("INSTANCE") or f"{service}-{pid}",
+        host=environ.get("HOST") or "127.0.0.1",
+        port=int(_number(environ, "PORT", "0", 65535)),
+        version=environ.get("SERVICE_VERSION") or "v1",
+        data_dir=Path(environ.get("DATA_DIR") or ".data"),
+        database_url=environ.get("DATABASE_URL", ""),
+        log_level=level,
+        otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        drain_seconds=_number(environ, "DRAIN_SECONDS", "30", 3600),
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, default: str, most: int) -> float:
+    text = environ.get(name) or default
+    if not text.isascii() or not text.isdecimal() or int(text) > most:
+        raise SettingsError(f"{name}: {text!r} does not do: give a whole number from 0 to {most}")
+    return int(text)

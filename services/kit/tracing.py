@@ -1,0 +1,34 @@
+"""OpenTelemetry: spans of what the service serves and calls, continuing the trace its sidecar began.
+
+Without an OTLP endpoint spans are made, so that logs and outgoing calls carry the trace, but go nowhere.
+"""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.aiohttp_server import AioHttpServerInstrumentor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+
+UNTRACED = "^/health,^/metrics,^/openapi.json"
+"""Paths whose requests get no span, as OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS wants them."""
+
+
+def configure(service: str, instance: str, version: str, otlp_endpoint: str) -> TracerProvider:
+    """Set this process's tracer provider; must precede the making of the aiohttp application."""
+    provider = TracerProvider(
+        resource=Resource.create(
+            {"service.name": service, "service.instance.id": instance, "service.version": version}
+        ),
+        sampler=ParentBased(ALWAYS_ON),
+        shutdown_on_exit=False,
+    )
+    if otlp_endpoint:
+        insecure = not otlp_endpoint.startswith("https://")
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(otlp_endpoint, insecure=insecure)))
+    trace.set_tracer_provider(provider)
+    AioHttpServerInstrumentor().instrument(tracer_provider=provider)
+    return provider
