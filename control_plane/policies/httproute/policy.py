@@ -15,7 +15,7 @@ from control_plane.policies.httproute.backends import BackendTarget
 from control_plane.policies.httproute.filters import RouteFilter, check_filters
 from control_plane.policies.httproute.matches import RouteMatch
 from control_plane.policies.retry.policy import Backoff, RetrySpec
-from control_plane.policies.timeout.policy import TimeoutSpec
+from control_plane.policies.timeout.policy import TimeoutSpec, check_limits
 
 Status = Annotated[int, Field(strict=True, ge=400, le=599)]
 
@@ -68,7 +68,7 @@ class RouteTimeouts(Spec):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        self.as_timeout()
+        check_limits(self.request, self.backend_request)
         return self
 
     def as_timeout(self) -> TimeoutSpec:
@@ -86,7 +86,8 @@ class RouteRetry(Spec):
     @model_validator(mode="after")
     def _valid(self) -> Self:
         check_distinct(map(str, self.codes), "status")
-        self.as_retry()
+        if self.backoff is not None and not self.backoff:
+            raise ValueError("backoff is 0s, and a retry storm would follow: give at least 1ms")
         return self
 
     def as_retry(self) -> RetrySpec:

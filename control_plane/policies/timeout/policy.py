@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec
 from control_plane.policies.duration import Duration
+
+
+def check_limits(request: timedelta | None, backend_request: timedelta | None) -> None:
+    """Raise ValueError when one try may last longer than all of them; zero is no limit."""
+    if request and backend_request and backend_request > request:
+        raise ValueError("backendRequest is longer than request, so it can never end a try: shorten it")
 
 
 class TimeoutSpec(TargetedSpec):
@@ -25,8 +32,7 @@ class TimeoutSpec(TargetedSpec):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.request and self.backend_request and self.backend_request > self.request:
-            raise ValueError("backendRequest is longer than request, so it can never end a try: shorten it")
+        check_limits(self.request, self.backend_request)
         return self
 
 
