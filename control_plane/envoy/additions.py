@@ -18,7 +18,9 @@ ADDITIONS: dict[str, tuple[str, ...]] = {
         "string description = 2",
     ),
     "xds.type.matcher.v3.HttpAttributesCelMatchInput": (),
-    "xds.type.matcher.v3.IPMatcher": ("repeated xds.type.matcher.v3.IPMatcher.IPRangeMatcher range_matchers = 1",),
+    "xds.type.matcher.v3.IPMatcher": (
+        "repeated xds.type.matcher.v3.IPMatcher.IPRangeMatcher range_matchers = 1",
+    ),
     "xds.type.matcher.v3.IPMatcher.IPRangeMatcher": (
         "repeated xds.core.v3.CidrRange ranges = 1",
         f"{_ON_MATCH} = 2",

@@ -55,7 +55,7 @@ def decode(url: str, wire: bytes) -> Message:
 def from_dict(cls: type[MessageT], mapping: Mapping[str, Any]) -> MessageT:
     """A message from JSON-like values as Envoy's documentation writes them, either spelling of names.
 
-    Raises google.protobuf.json_format.ParseError for unknown names, wrong values and two members of one oneof.
+    Raises google.protobuf.json_format.ParseError for unknown names, wrong values, two members of one oneof.
     """
     return json_format.ParseDict(dict(mapping), cls(), descriptor_pool=v3.POOL)
 
@@ -65,7 +65,36 @@ def to_dict(message: Message) -> dict[str, Any]:
 
     Anys are unpacked; raises TypeError for one whose type is outside the schema.
     """
-    plain: dict[str, Any] = json_format.MessageToDict(
-        message, preserving_proto_field_name=True, descriptor_pool=v3.POOL
-    )
-    return plain
+    plain = json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=v3.POOL)
+    ordered: dict[str, Any] = _ordered(plain, v3.POOL.FindMessageTypeByName(message.DESCRIPTOR.full_name))
+    return ordered
+
+
+def _ordered(value: Any, message: Descriptor) -> Any:
+    """`value`, the JSON form of `message`, with all maps in order of key: protobuf keeps none of its own."""
+    if message.full_name == "google.protobuf.Any" and "@type" in value:
+        inner = v3.POOL.FindMessageTypeByName(value["@type"].rpartition("/")[2])
+        body = {name: content for name, content in value.items() if name != "@type"}
+        return {"@type": value["@type"], **_ordered(body, inner)}
+    if message.full_name.startswith("google.protobuf."):
+        return _sorted(value)
+    return {name: _ordered_field(content, message.fields_by_name[name]) for name, content in value.items()}
+
+
+def _ordered_field(value: Any, field: FieldDescriptor) -> Any:
+    message = field.message_type
+    if message is None:
+        return value
+    if message.GetOptions().map_entry:
+        of_value = message.fields_by_name["value"]
+        return {key: _ordered_field(value[key], of_value) for key in sorted(value)}
+    if field.is_repeated:
+        return [_ordered(item, message) for item in value]
+    return _ordered(value, message)
+
+
+def _sorted(value: Any) -> Any:
+    """Plain JSON with all keys in order."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value

@@ -1,8 +1,8 @@
 """Derive protobuf descriptors from envoy-data-plane's dataclasses.
 
-envoy-data-plane carries the whole Envoy API as betterproto2 dataclasses: exact in names, numbers, types, oneofs
-and maps, far too slow as a codec. This module reads that metadata once, at build time, and writes it down as
-FileDescriptorProtos, so that protobuf's native engine can do the encoding. Nothing here runs in the control
+envoy-data-plane carries the whole Envoy API as betterproto2 dataclasses: exact in names, numbers, types,
+oneofs and maps, far too slow as a codec. This module reads that metadata once, at build time, and writes it
+down as descriptors, so that protobuf's native engine can do the encoding. Nothing here runs in the control
 plane; it is the only module that imports envoy_data_plane.
 """
 
@@ -12,7 +12,7 @@ import dataclasses
 import importlib
 import keyword
 import pkgutil
-from typing import Any
+from typing import Any, TypeAlias
 
 import betterproto2
 import envoy_data_plane
@@ -22,12 +22,12 @@ from google.protobuf import descriptor_pb2 as pb
 from control_plane.envoy.additions import ADDITIONS
 
 Field = pb.FieldDescriptorProto
-Symbol = pb.DescriptorProto | pb.EnumDescriptorProto
+Symbol: TypeAlias = pb.DescriptorProto | pb.EnumDescriptorProto
 
 _ROOT = "envoy_data_plane."
 _WELL_KNOWN = "google.protobuf"
 _TOP_LEVEL_ENUMS = {"ClientConfigStatus": "envoy.service.status.v3.ClientConfigStatus"}
-"""betterproto2 flattens nested names: `ClientConfigStatus` alone looks nested in `ClientConfig` and is not."""
+"""betterproto2 flattens nested names; these look nested (here in `ClientConfig`) and are not."""
 
 
 def package_of(full_name: str) -> str:
@@ -39,7 +39,7 @@ def package_of(full_name: str) -> str:
 def top_level(full_name: str) -> str:
     """The outermost message or enum that holds `full_name`."""
     package = package_of(full_name)
-    return f"{package}.{full_name[len(package) + 1 :].split('.')[0]}"
+    return f"{package}.{full_name[len(package) + 1 :].partition('.')[0]}"
 
 
 def camel_case(name: str) -> str:
@@ -58,7 +58,7 @@ def derive() -> dict[str, Symbol]:
         for found in pkgutil.walk_packages(envoy_data_plane.__path__, "envoy_data_plane.")
     ]
     names: dict[type, str] = {
-        cls: url.split("/", 1)[1] for cls, url in default_message_pool.type_to_url.items()
+        cls: url.partition("/")[2] for cls, url in default_message_pool.type_to_url.items()
     }
     enums = _enum_names([vars(module) for module in modules], names)
     symbols: dict[str, Symbol] = {

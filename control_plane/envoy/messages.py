@@ -1,41 +1,44 @@
 """The short name of every Envoy message that the control plane speaks of.
 
-Within a package a message keeps its own name; where two packages use the same name, the one that a mesh writes
-most keeps it and the other is told apart in `_RENAMED`. `v3` exposes these names, `v3.pyi` types them.
+A message keeps its own name; where two packages use the same one, that which a mesh writes most keeps it and
+the other is told apart in `_RENAMED`. `v3` exposes these names, `v3.pyi` types them.
 """
 
 from __future__ import annotations
 
 _OWN_NAMES: dict[str, str] = {
     "google.protobuf": """
-        Any BoolValue BytesValue DoubleValue Duration Empty FieldMask FloatValue Int32Value Int64Value ListValue
-        StringValue Struct Timestamp UInt32Value UInt64Value Value""",
+        Any BoolValue BytesValue DoubleValue Duration Empty FieldMask FloatValue Int32Value
+        Int64Value ListValue StringValue Struct Timestamp UInt32Value UInt64Value Value""",
     "google.rpc": "Status",
     "envoy.config.accesslog.v3": """
-        AccessLog AccessLogFilter AndFilter ComparisonFilter DurationFilter ExtensionFilter GrpcStatusFilter
-        HeaderFilter LogTypeFilter MetadataFilter NotHealthCheckFilter OrFilter ResponseFlagFilter RuntimeFilter
-        StatusCodeFilter TraceableFilter""",
+        AccessLog AccessLogFilter AndFilter ComparisonFilter DurationFilter ExtensionFilter
+        GrpcStatusFilter HeaderFilter LogTypeFilter MetadataFilter NotHealthCheckFilter OrFilter
+        ResponseFlagFilter RuntimeFilter StatusCodeFilter TraceableFilter""",
     "envoy.config.cluster.v3": """
-        CircuitBreakers Cluster LoadBalancingPolicy OutlierDetection TrackClusterStats UpstreamConnectionOptions""",
+        CircuitBreakers Cluster LoadBalancingPolicy OutlierDetection TrackClusterStats
+        UpstreamConnectionOptions""",
     "envoy.config.core.v3": """
-        Address AggregatedConfigSource ApiConfigSource BackoffStrategy BindConfig BuildVersion CidrRange ConfigSource
-        ControlPlane DataSource EnvoyInternalAddress EventServiceConfig Extension ExtensionConfigSource GrpcService
-        HeaderValue HeaderValueOption HealthCheck HealthStatusSet Http1ProtocolOptions Http2ProtocolOptions
-        Http3ProtocolOptions HttpUri JsonFormatOptions KeepaliveSettings Locality Metadata Node PathConfigSource Pipe
-        ProxyProtocolConfig RateLimitSettings RuntimeDouble RuntimeFeatureFlag RuntimeFractionalPercent RuntimeUInt32
-        SchemeHeaderTransformation SelfConfigSource SocketAddress SocketOption SocketOptionsOverride
-        SubstitutionFormatString TcpKeepalive TransportSocket TypedExtensionConfig UpstreamHttpProtocolOptions
-        WatchedDirectory""",
+        Address AggregatedConfigSource ApiConfigSource BackoffStrategy BindConfig BuildVersion
+        CidrRange ConfigSource ControlPlane DataSource EnvoyInternalAddress EventServiceConfig
+        Extension ExtensionConfigSource GrpcService HeaderValue HeaderValueOption HealthCheck
+        HealthStatusSet Http1ProtocolOptions Http2ProtocolOptions Http3ProtocolOptions HttpUri
+        JsonFormatOptions KeepaliveSettings Locality Metadata Node PathConfigSource Pipe
+        ProxyProtocolConfig RateLimitSettings RuntimeDouble RuntimeFeatureFlag
+        RuntimeFractionalPercent RuntimeUInt32 SchemeHeaderTransformation SelfConfigSource
+        SocketAddress SocketOption SocketOptionsOverride SubstitutionFormatString TcpKeepalive
+        TransportSocket TypedExtensionConfig UpstreamHttpProtocolOptions WatchedDirectory""",
     "envoy.config.endpoint.v3": "ClusterLoadAssignment Endpoint LbEndpoint LocalityLbEndpoints",
     "envoy.config.listener.v3": """
-        AdditionalAddress ApiListener Filter FilterChain FilterChainMatch Listener ListenerFilter
-        ListenerFilterChainMatchPredicate UdpListenerConfig""",
+        AdditionalAddress ApiListener Filter FilterChain FilterChainMatch Listener
+        ListenerFilter ListenerFilterChainMatchPredicate UdpListenerConfig""",
     "envoy.config.rbac.v3": "Permission Principal SourcedMetadata",
     "envoy.config.route.v3": """
-        ClusterSpecifierPlugin CookieMatcher CorsPolicy Decorator DirectResponseAction FilterAction FilterConfig
-        HeaderMatcher HedgePolicy InternalRedirectPolicy NonForwardingAction QueryParameterMatcher RateLimit
-        RedirectAction RetryPolicy Route RouteAction RouteConfiguration RouteMatch ScopedRouteConfiguration Tracing
-        Vhds VirtualCluster VirtualHost WeightedCluster""",
+        ClusterSpecifierPlugin CookieMatcher CorsPolicy Decorator DirectResponseAction
+        FilterAction FilterConfig HeaderMatcher HedgePolicy InternalRedirectPolicy
+        NonForwardingAction QueryParameterMatcher RateLimit RedirectAction RetryPolicy Route
+        RouteAction RouteConfiguration RouteMatch ScopedRouteConfiguration Tracing Vhds
+        VirtualCluster VirtualHost WeightedCluster""",
     "envoy.config.trace.v3": "OpenTelemetryConfig",
     "envoy.extensions.access_loggers.file.v3": "FileAccessLog",
     "envoy.extensions.access_loggers.filters.cel.v3": "ExpressionFilter",
@@ -44,7 +47,8 @@ _OWN_NAMES: dict[str, str] = {
     "envoy.extensions.access_loggers.open_telemetry.v3": "OpenTelemetryAccessLogConfig",
     "envoy.extensions.access_loggers.stream.v3": "StderrAccessLog StdoutAccessLog",
     "envoy.extensions.bootstrap.internal_listener.v3": "InternalListener",
-    "envoy.extensions.common.ratelimit.v3": "LocalClusterRateLimit LocalRateLimitDescriptor RateLimitDescriptor",
+    "envoy.extensions.common.ratelimit.v3": """
+        LocalClusterRateLimit LocalRateLimitDescriptor RateLimitDescriptor""",
     "envoy.extensions.filters.common.fault.v3": "FaultDelay FaultRateLimit",
     "envoy.extensions.filters.http.adaptive_concurrency.v3": "AdaptiveConcurrency GradientControllerConfig",
     "envoy.extensions.filters.http.admission_control.v3": "AdmissionControl",
@@ -54,9 +58,10 @@ _OWN_NAMES: dict[str, str] = {
     "envoy.extensions.filters.http.fault.v3": "FaultAbort HTTPFault",
     "envoy.extensions.filters.http.header_mutation.v3": "HeaderMutation HeaderMutationPerRoute Mutations",
     "envoy.extensions.filters.http.jwt_authn.v3": """
-        ExtractOnlyWithoutValidation FilterStateRule JwksAsyncFetch JwtAuthentication JwtCacheConfig JwtClaimToHeader
-        JwtHeader JwtProvider JwtRequirement JwtRequirementAndList JwtRequirementOrList ProviderWithAudiences
-        RemoteJwks RequirementRule""",
+        ExtractOnlyWithoutValidation FilterStateRule JwksAsyncFetch JwtAuthentication
+        JwtCacheConfig JwtClaimToHeader JwtHeader JwtProvider JwtRequirement
+        JwtRequirementAndList JwtRequirementOrList ProviderWithAudiences RemoteJwks
+        RequirementRule""",
     "envoy.extensions.filters.http.local_ratelimit.v3": "LocalRateLimit",
     "envoy.extensions.filters.http.lua.v3": "Lua LuaPerRoute",
     "envoy.extensions.filters.http.on_demand.v3": "OnDemand OnDemandCds",
@@ -65,7 +70,8 @@ _OWN_NAMES: dict[str, str] = {
     "envoy.extensions.filters.listener.original_dst.v3": "OriginalDst",
     "envoy.extensions.filters.listener.tls_inspector.v3": "TlsInspector",
     "envoy.extensions.filters.network.http_connection_manager.v3": """
-        HttpConnectionManager HttpFilter LocalReplyConfig Rds RequestIDExtension ResponseMapper ScopedRds""",
+        HttpConnectionManager HttpFilter LocalReplyConfig Rds RequestIDExtension ResponseMapper
+        ScopedRds""",
     "envoy.extensions.filters.network.tcp_proxy.v3": "TcpProxy",
     "envoy.extensions.load_balancing_policies.cluster_provided.v3": "ClusterProvided",
     "envoy.extensions.load_balancing_policies.common.v3": """
@@ -86,21 +92,23 @@ _OWN_NAMES: dict[str, str] = {
     "envoy.extensions.transport_sockets.internal_upstream.v3": "InternalUpstreamTransport",
     "envoy.extensions.transport_sockets.raw_buffer.v3": "RawBuffer",
     "envoy.extensions.transport_sockets.tls.v3": """
-        CertificateProviderPluginInstance CertificateValidationContext CommonTlsContext DownstreamTlsContext
-        GenericSecret SPIFFECertValidatorConfig SdsSecretConfig Secret SubjectAltNameMatcher TlsCertificate
-        TlsParameters TlsSessionTicketKeys UpstreamTlsContext""",
+        CertificateProviderPluginInstance CertificateValidationContext CommonTlsContext
+        DownstreamTlsContext GenericSecret SPIFFECertValidatorConfig SdsSecretConfig Secret
+        SubjectAltNameMatcher TlsCertificate TlsParameters TlsSessionTicketKeys
+        UpstreamTlsContext""",
     "envoy.extensions.upstreams.http.v3": "HttpProtocolOptions",
     "envoy.service.discovery.v3": """
-        DeltaDiscoveryRequest DeltaDiscoveryResponse DiscoveryRequest DiscoveryResponse DynamicParameterConstraints
-        Resource ResourceError ResourceLocator ResourceName""",
+        DeltaDiscoveryRequest DeltaDiscoveryResponse DiscoveryRequest DiscoveryResponse
+        DynamicParameterConstraints Resource ResourceError ResourceLocator ResourceName""",
     "envoy.type.http.v3": "PathTransformation",
     "envoy.type.matcher.v3": """
-        DoubleMatcher FilterStateMatcher ListMatcher ListStringMatcher MetadataMatcher OrMatcher PathMatcher
-        RegexMatchAndSubstitute RegexMatcher StringMatcher ValueMatcher""",
+        DoubleMatcher FilterStateMatcher ListMatcher ListStringMatcher MetadataMatcher OrMatcher
+        PathMatcher RegexMatchAndSubstitute RegexMatcher StringMatcher ValueMatcher""",
     "envoy.type.metadata.v3": "MetadataKey MetadataKind",
     "envoy.type.tracing.v3": "CustomTag",
     "envoy.type.v3": """
-        DoubleRange FractionalPercent HttpStatus Int32Range Int64Range Percent SemanticVersion TokenBucket""",
+        DoubleRange FractionalPercent HttpStatus Int32Range Int64Range Percent SemanticVersion
+        TokenBucket""",
     "xds.core.v3": "ContextParams",
     "xds.type.matcher.v3": "Matcher CelMatcher HttpAttributesCelMatchInput IPMatcher",
     "xds.type.v3": "CelExpression TypedStruct",
