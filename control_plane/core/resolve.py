@@ -86,6 +86,10 @@ class Resolver:
         listeners = document.spec.listeners if document else (IMPLIED_LISTENER,)
         return GatewayView(name, tuple(self._listener(services, name, one) for one in listeners))
 
+    def gateways(self) -> frozenset[str]:
+        """Every gateway that a document describes or attaches a route to."""
+        return frozenset(self._gateways) | {name for kind, name in self._routes if kind == "Gateway"}
+
     def endpoint_sets(self, service: Service) -> tuple[tuple[str, Labels], ...]:
         """Each cluster of `service` with the labels its endpoints must carry."""
         first = default_port(service.ports)

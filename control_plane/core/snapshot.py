@@ -13,10 +13,16 @@ from functools import lru_cache
 from control_plane.api.spiffe import Identity
 from control_plane.core import gateway, inbound, outbound
 from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource
-from control_plane.core.view import GatewayView, NodeView
+from control_plane.core.view import GatewayView, ListenerView, NodeView
 
 Table = Mapping[tuple[str, str], Resource]
 """Resources by (type URL, name)."""
+
+NO_ROUTES = ListenerView("http", 0, ())
+"""The listener of a gateway that no document speaks of: it answers 404."""
+
+LOOPBACK = "127.0.0.1"
+"""Where a sidecar's outbound proxy listens, whatever the node's address."""
 
 Changed = frozenset[tuple[str, str]]
 
@@ -99,67 +105,62 @@ class NodeSnapshot:
 
     def __init__(self, snapshot: Snapshot, identity: Identity, bindings: Bindings) -> None:
         self.revision = snapshot.revision
-        self._snapshot = snapshot
-        self._own = snapshot.variants.get(identity.name, {})
-        self._is_gateway = identity.role == "gateway"
-        self._base: dict[str, dict[str, Resource]] = {CDS: {outbound.BLACKHOLE: outbound.blackhole()}}
-        listeners, routes = _node_resources(snapshot, identity, bindings)
-        self._base[LDS] = {one.name: one for one in listeners}
-        self._routes = {one.name: one for one in routes}
+        self._shared = snapshot.shared
+        self._variant = snapshot.variants.get(identity.name, {})
+        self._aliases = snapshot.aliases if identity.role == "service" else {}
+        self._base, self._routes = _own(snapshot, identity, bindings)
 
     def get(self, type_url: str, name: str) -> Resource | None:
         """A resource by its name, a virtual host also by an alias; None for what this node may not see."""
-        if type_url in (LDS, RDS):
-            return self._base[LDS].get(name) if type_url == LDS else self._routes.get(name)
+        if type_url == RDS:
+            return self._routes.get(name)
         if type_url == VHDS:
-            if self._is_gateway:
+            known = self._aliases.get(name)
+            if known is None:
                 return None
-            name = self._snapshot.aliases.get(name, name)
-        elif type_url == CDS and name in self._base[CDS]:
-            return self._base[CDS][name]
-        return self._own.get((type_url, name)) or self._snapshot.shared.get((type_url, name))
+            name = known
+        found = self._base.get(type_url, _NOTHING).get(name)
+        if found is not None or type_url == LDS:
+            return found
+        return self._variant.get((type_url, name)) or self._shared.get((type_url, name))
+
+    def own(self) -> Iterable[Resource]:
+        """Listeners and route configurations that are this node's alone."""
+        yield from self._base.get(LDS, _NOTHING).values()
+        yield from self._routes.values()
 
     def base(self, type_url: str) -> Mapping[str, Resource]:
-        """What a wildcard subscription always gets."""
-        return self._base.get(type_url, {})
+        """What a wildcard subscription always gets; the same object as long as it is the same."""
+        return self._base.get(type_url, _NOTHING)
 
 
-def _node_resources(
-    snapshot: Snapshot, identity: Identity, bindings: Bindings
-) -> tuple[Iterable[Resource], Iterable[Resource]]:
-    """Listeners and route configurations of one node."""
+Named = Mapping[str, Resource]
+_NOTHING: Named = {}
+
+
+def _own(snapshot: Snapshot, identity: Identity, bindings: Bindings) -> tuple[Mapping[str, Named], Named]:
+    """A node's own resources: (wildcard ones by type, route configurations)."""
     if identity.role == "gateway":
         view = snapshot.gateways.get(identity.name)
-        if view is None:
-            return (), ()
-        return _gateway_listeners(view, bindings.address, bindings.gateway), _gateway_routes(view)
-    listeners = [outbound.listener("127.0.0.1", bindings.outbound)] if bindings.outbound else []
-    routes = [outbound.route_configuration()]
-    node = snapshot.nodes.get(identity.name)
-    if node is not None:
-        if bindings.inbound:
-            listeners.append(_inbound_listener(node, bindings.address, bindings.inbound))
-        routes += _inbound_routes(node)
-    return listeners, routes
+        return _of_gateway(view or GatewayView(identity.name, (NO_ROUTES,)), bindings)
+    return _of_sidecar(snapshot.nodes.get(identity.name), bindings)
 
 
-@lru_cache(maxsize=4096)
-def _inbound_listener(view: NodeView, address: str, port: int) -> Resource:
-    return inbound.listener(view, address, port)
+def _named(resources: Iterable[Resource]) -> Named:
+    return {one.name: one for one in resources}
 
 
-@lru_cache(maxsize=4096)
-def _inbound_routes(view: NodeView) -> tuple[Resource, ...]:
-    return inbound.routes(view)
+@lru_cache(maxsize=8192)
+def _of_sidecar(view: NodeView | None, bindings: Bindings) -> tuple[Mapping[str, Named], Named]:
+    listeners = [outbound.listener(LOOPBACK, bindings.outbound)] if bindings.outbound else []
+    if view and bindings.inbound:
+        listeners.append(inbound.listener(view, bindings.address, bindings.inbound))
+    routes = (outbound.route_configuration(), *(inbound.routes(view) if view else ()))
+    return {CDS: _named([outbound.blackhole()]), LDS: _named(listeners)}, _named(routes)
 
 
-@lru_cache(maxsize=64)
-def _gateway_listeners(
-    view: GatewayView, address: str, ports: tuple[tuple[str, int], ...]
-) -> tuple[Resource, ...]:
-    return gateway.listeners(view, address, dict(ports))
-
-
-@lru_cache(maxsize=64)
-def _gateway_routes(view: GatewayView) -> tuple[Resource, ...]:
-    return gateway.route_configurations(view)
+@lru_cache(maxsize=256)
+def _of_gateway(view: GatewayView, bindings: Bindings) -> tuple[Mapping[str, Named], Named]:
+    listeners = gateway.listeners(view, bindings.address, dict(bindings.gateway))
+    base = {CDS: _named([outbound.blackhole()]), LDS: _named(listeners)}
+    return base, _named(gateway.route_configurations(view))

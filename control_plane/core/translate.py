@@ -75,7 +75,8 @@ def _views(world: World, resolver: Resolver, last: Translation | None) -> Views:
             if part is not None:
                 parts[name, caller] = part
     nodes = {name: resolver.node(service) for name, service in world.services.items()}
-    gateways = {name: resolver.gateway(world.services, name) for name in world.gateways}
+    names = sorted({*world.gateways, *resolver.gateways()})
+    gateways = {name: resolver.gateway(world.services, name) for name in names}
     return Views(parts, nodes, gateways, tuple(problems))
 
 

@@ -59,7 +59,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything that configuration depends on. `documents` are sorted by kind, then name."""
+    """Everything that configuration depends on. `documents` are sorted by kind, then name.
+
+    `gateways` are those that exist even without a Gateway document.
+    """
 
     revision: int
     services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))

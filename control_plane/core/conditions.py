@@ -1,0 +1,138 @@
+"""What became of each policy: accepted, in conflict, in force at how many sidecars, or refused by Envoy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from control_plane.api.types import Condition, PolicyStatus
+from control_plane.core.attach import conflicts
+from control_plane.core.resource import Resource
+from control_plane.core.snapshot import NodeSnapshot, Snapshot
+from control_plane.core.world import Document, World
+from control_plane.policies.base import TargetedPolicy
+from control_plane.policies.gateway.policy import Gateway
+from control_plane.policies.httproute.policy import HTTPRoute
+from control_plane.policies.subset.policy import Subset
+
+WORDS_LIMIT = 500
+"""Characters of Envoy's own words in a condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a set of resources fares: sidecars that hold any of it, those that ACKed all, Envoys' refusals."""
+
+    holders: int = 0
+    acked: int = 0
+    rejections: tuple[str, ...] = ()
+
+
+def warnings(world: World, documents: Iterable[Document]) -> list[str]:
+    """What in `documents` leads nowhere in `world`, in words."""
+    return [f"{document.ref}: {text}" for document in documents for text in missing(world, document)]
+
+
+def missing(world: World, document: Document) -> list[str]:
+    """Names in one document that nothing in the world has."""
+    refs = {one.ref for one in world.documents}
+    found = []
+    for kind, name in _named(document):
+        known = f"{kind}/{name}" in refs
+        known |= (kind == "Service" and name in world.services) or (
+            kind == "Gateway" and name in world.gateways
+        )
+        if not known:
+            found.append(f"there is no {kind} {name} yet: the policy takes effect when there is")
+    return found
+
+
+def _named(document: Document) -> list[tuple[str, str]]:
+    policy = document.policy
+    match policy:
+        case TargetedPolicy():
+            return [(one.kind, one.name) for one in policy.spec.target_refs if one.kind != "Mesh"]
+        case HTTPRoute():
+            rules = policy.spec.rules
+            parents = [(one.kind, one.name) for one in policy.spec.parent_refs]
+            backends = [(one.kind, one.name) for rule in rules for one in rule.backend_refs]
+            mirrors = [
+                (one.request_mirror.backend_ref.kind, one.request_mirror.backend_ref.name)
+                for rule in rules
+                for one in rule.filters
+                if one.request_mirror is not None
+            ]
+            return list(dict.fromkeys([*parents, *backends, *mirrors]))
+        case Subset():
+            return [("Service", policy.spec.service)]
+        case Gateway():
+            return [("Gateway", policy.name)]
+    return []
+
+
+def statuses(
+    world: World,
+    snapshot: Snapshot,
+    nodes: Iterable[NodeSnapshot],
+    delivery: Callable[[list[Resource]], Delivery],
+) -> tuple[PolicyStatus, ...]:
+    """The status of every document of the world. `nodes` are those connected now."""
+    made = _made_by(snapshot, nodes)
+    lost = conflicts(world.documents)
+    return tuple(
+        PolicyStatus(
+            kind=one.policy.kind,
+            name=one.policy.name,
+            conditions=tuple(_conditions(world, one, lost, delivery(made[one.ref]))),
+        )
+        for one in world.documents
+    )
+
+
+def _made_by(snapshot: Snapshot, nodes: Iterable[NodeSnapshot]) -> Mapping[str, list[Resource]]:
+    """The resources that each policy (`Kind/name`) shaped."""
+    made: dict[str, list[Resource]] = defaultdict(list)
+    tables = [snapshot.shared.values(), *(table.values() for table in snapshot.variants.values())]
+    own = {(one.type_url, one.name, one.version): one for node in nodes for one in node.own()}
+    for table in (*tables, own.values()):
+        for resource in table:
+            for ref in resource.policies:
+                made[ref].append(resource)
+    return made
+
+
+def _conditions(
+    world: World, document: Document, lost: Mapping[str, str], delivery: Delivery
+) -> Iterable[Condition]:
+    yield _accepted(world, document)
+    if document.ref in lost:
+        text = f"{lost[document.ref]} has the same target and is older: it is in force instead"
+        yield Condition(type="Conflicted", status="True", reason="OlderPolicy", message=text)
+    yield _programmed(delivery)
+    if delivery.rejections:
+        words = "; ".join(sorted(set(delivery.rejections)))[:WORDS_LIMIT]
+        yield Condition(type="Rejected", status="True", reason="EnvoyRefused", message=words)
+
+
+def _accepted(world: World, document: Document) -> Condition:
+    nowhere = missing(world, document)
+    if nowhere:
+        return Condition(type="Accepted", status="False", reason="TargetNotFound", message="; ".join(nowhere))
+    policy = document.policy
+    if isinstance(policy, TargetedPolicy):
+        for target in policy.spec.target_refs:
+            useless = policy.spec.no_effect(target)
+            if useless:
+                return Condition(type="Accepted", status="False", reason="NoEffect", message=useless)
+    return Condition(type="Accepted", status="True", reason="Accepted")
+
+
+def _programmed(delivery: Delivery) -> Condition:
+    if not delivery.holders:
+        text = "no connected sidecar needs it yet"
+        return Condition(type="Programmed", status="Unknown", reason="NoSidecar", message=text)
+    text = f"{delivery.acked} of {delivery.holders} sidecars have it"
+    if delivery.acked == delivery.holders:
+        return Condition(type="Programmed", status="True", reason="Programmed", message=text)
+    return Condition(type="Programmed", status="False", reason="Pending", message=text)
