@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from control_plane.admin.mesh import Stored
@@ -61,7 +62,7 @@ def unified(before: Sequence[Stored], after: Sequence[Stored]) -> str:
         if old.get(key) == new.get(key):
             continue
         ref = "/".join(key)
-        left, right = (render([side[key]]) if key in side else "" for side in (old, new))
+        left, right = (_yaml(side[key]) if key in side else "" for side in (old, new))
         lines += difflib.unified_diff(
             left.splitlines(keepends=True),
             right.splitlines(keepends=True),
@@ -69,3 +70,8 @@ def unified(before: Sequence[Stored], after: Sequence[Stored]) -> str:
             f"b/{ref}" if right else "/dev/null",
         )
     return "".join(lines)
+
+
+def _yaml(document: object) -> str:
+    """YAML with sorted keys: the order of keys is no difference."""
+    return render([json.loads(json.dumps(document, sort_keys=True))])

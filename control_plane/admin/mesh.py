@@ -51,16 +51,6 @@ class Revisions(Protocol):
         """Make `documents` the next revision; raises RevisionConflict unless `base` is the newest."""
 
 
-class Kinds(Protocol):
-    """The policy kinds: they validate, and know their own names."""
-
-    def canonical(self, document: Mapping[str, Any]) -> CanonicalDocument:
-        """The document validated and in canonical form; raises InvalidDocument."""
-
-    def kind_of(self, word: str) -> str:
-        """The kind that a user's word means, in any case, singular or plural; raises NotFoundError."""
-
-
 class InvalidDocumentError(Exception):
     """Why a document is refused: one line for each problem."""
 
@@ -79,7 +69,6 @@ class Mesh:
     """
 
     revisions: Revisions
-    kinds: Kinds
     status: Callable[[], Status]
     instances: Callable[[], Iterable[InstanceStatus]]
     mint_token: Callable[[TokenRole, str, float], str]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from control_plane.admin import merge
+from control_plane.admin import kinds, merge
 from control_plane.admin.faults import DocumentsError
 from control_plane.admin.mesh import InvalidDocumentError, Mesh, Revision, Stored
 from control_plane.admin.routes import NoParams, PathAndQuery, Route
@@ -41,21 +41,21 @@ class NameParams(KindParams):
 
 async def apply(mesh: Mesh, _params: NoParams, body: ApplyRequest) -> AppliedReply:
     """Create or change documents, all or none."""
-    given = validated(mesh, body.documents)
+    given = validated(body.documents)
     current = await mesh.revisions.current()
     return await commit(mesh, current, body, merge.merge(current.documents, given), given)
 
 
 async def delete(mesh: Mesh, _params: NoParams, body: DeleteRequest) -> AppliedReply:
     """Delete documents, all or none."""
-    keys = [(mesh.kinds.kind_of(ref.kind), ref.name) for ref in body.refs]
+    keys = [(kinds.kind_of(ref.kind), ref.name) for ref in body.refs]
     current = await mesh.revisions.current()
     return await commit(mesh, current, body, merge.remove(current.documents, keys))
 
 
 async def diff(mesh: Mesh, _params: NoParams, body: DiffRequest) -> DiffReply:
     """What an apply would change, in documents and in Envoy's resources."""
-    given = validated(mesh, body.documents)
+    given = validated(body.documents)
     current = await mesh.revisions.current()
     after = merge.merge(current.documents, given)
     return DiffReply(
@@ -73,12 +73,12 @@ async def every(mesh: Mesh, _params: NoParams, _body: object) -> Documents:
 
 async def of_kind(mesh: Mesh, params: KindParams, _body: object) -> Documents:
     """The current documents of one kind; its name in any case, singular or plural."""
-    return _documents(await mesh.revisions.current(), mesh.kinds.kind_of(params.kind))
+    return _documents(await mesh.revisions.current(), kinds.kind_of(params.kind))
 
 
 async def one(mesh: Mesh, params: NameParams, _body: object) -> Documents:
     """One current document."""
-    kind = mesh.kinds.kind_of(params.kind)
+    kind = kinds.kind_of(params.kind)
     found = _documents(await mesh.revisions.current(), kind, params.name)
     if not found.documents:
         raise NotFoundError(f"no such document: {kind}/{params.name}: see `mesh get {kind}`")
@@ -99,7 +99,7 @@ async def commit(
     return AppliedReply(revision=number, changed=changed, warnings=tuple(mesh.warnings(plain(given))))
 
 
-def validated(mesh: Mesh, documents: Sequence[SourcedDocument]) -> tuple[Stored, ...]:
+def validated(documents: Sequence[SourcedDocument]) -> tuple[Stored, ...]:
     """Every document in canonical form; raises DocumentsError naming the source of each problem."""
     if not documents:
         raise InputError("no documents: give at least one")
@@ -108,7 +108,7 @@ def validated(mesh: Mesh, documents: Sequence[SourcedDocument]) -> tuple[Stored,
     for number, sourced in enumerate(documents, 1):
         path, line = _place(sourced.source, number)
         try:
-            document = Stored(mesh.kinds.canonical(sourced.document), sourced.source)
+            document = Stored(kinds.canonical(sourced.document), sourced.source)
         except InvalidDocumentError as error:
             problems += [Problem(path=path, line=line, message=message) for message in error.problems]
             continue

@@ -1,0 +1,131 @@
+"""`mesh apply` and `mesh delete`: change the mesh's policies, and wait until its sidecars follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import console
+from cli.connection import ask
+from cli.failing import VerbError, warn
+from cli.options import (
+    BaseOption,
+    DryRunOption,
+    FilesOption,
+    Output,
+    OutputOption,
+    StateOption,
+    TimeoutOption,
+    WaitOption,
+    WhyOption,
+    author,
+)
+from control_plane.api import failures, operations
+from control_plane.errors import InputError
+
+
+def apply(
+    files: FilesOption,
+    *,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 30.0,
+    dry_run: DryRunOption = False,
+    why: WhyOption = "",
+    base: BaseOption = None,
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """Create or change policies from files; all of them or none, as one revision.
+
+    \b
+    Exit codes: 0 applied · 2 bad input · 3 unreachable · 4 --wait timed out ·
+    5 rejected by Envoy · 6 somebody else changed the mesh meanwhile
+
+    \b
+    Example:
+      mesh apply -f policies/retry.yaml -m "inventory fails now and then"
+      mesh apply -f policies/ --wait
+      cat retry.yaml | mesh apply -f - --dry-run
+    """
+    from cli.documents import load
+
+    sourced = load(files)
+    change = operations.Change(newest(state) if base is None else base, why, author(), dry_run)
+    applied = ask(operations.apply(sourced, change), state)
+    report(applied, output, dry_run=dry_run)
+    if wait and not dry_run:
+        await_revision(applied["revision"], timeout, state)
+
+
+def delete(
+    kind: Annotated[str, typer.Argument(help="The kind, or leave it out with -f.")] = "",
+    name: Annotated[str, typer.Argument(help="The document's name.")] = "",
+    *,
+    files: FilesOption = [],  # noqa: B006  typer copies it
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 30.0,
+    dry_run: DryRunOption = False,
+    why: WhyOption = "",
+    base: BaseOption = None,
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """Delete a policy, or all that files name; all of them or none.
+
+    \b
+    Example:
+      mesh delete retry inventory-retry
+      mesh delete -f policies/ -m "not needed any more"
+    """
+    refs = _refs(kind, name, files)
+    change = operations.Change(newest(state) if base is None else base, why, author(), dry_run)
+    applied = ask(operations.delete(refs, change), state)
+    report(applied, output, dry_run=dry_run)
+    if wait and not dry_run:
+        await_revision(applied["revision"], timeout, state)
+
+
+def newest(state: Path | None) -> int:
+    """The number of the newest revision; 0 in a new mesh."""
+    revisions = ask(operations.history(limit=1), state)["revisions"]
+    return int(revisions[0]["revision"]) if revisions else 0
+
+
+def report(applied: Any, output: Output, *, dry_run: bool) -> None:
+    """Print what changed; warnings go to stderr."""
+    for warning in applied.get("warnings", ()):
+        warn(f"warning: {warning}")
+    if output is not Output.table:
+        console.data({"revision": applied["revision"], "changed": applied["changed"]}, output)
+        return
+    console.emit(f"revision {applied['revision']}" + (" (dry run: nothing was changed)" if dry_run else ""))
+    for change in applied["changed"]:
+        console.emit(f"{change['action']} {change['kind']}/{change['name']}")
+
+
+def await_revision(revision: int, timeout: float, state: Path | None) -> None:
+    """Return when every connected sidecar has taken a revision; raises VerbError (4, 5) when not."""
+    reply = ask(operations.wait(revision, timeout), state)
+    if reply["state"] == "rejected":
+        lines = [
+            f"{proxy['name']}: rejected revision {revision}: {proxy['error']}" for proxy in reply["proxies"]
+        ]
+        raise VerbError(failures.REJECTED, "\n".join(lines))
+    if reply["state"] == "timeout":
+        behind = ", ".join(f"{p['name']} ({p['state']}, revision {p['revision']})" for p in reply["proxies"])
+        missing = behind or "the control plane has not taken it up"
+        words = f"revision {revision} is not everywhere after {timeout:g} s: {missing}: see `mesh status`"
+        raise VerbError(failures.TIMED_OUT, words)
+
+
+def _refs(kind: str, name: str, files: list[str]) -> list[operations.Ref]:
+    if files and not kind:
+        from cli.documents import load
+
+        documents = [sourced.document for sourced in load(files)]
+        return [operations.Ref(document["kind"], document["metadata"]["name"]) for document in documents]
+    if not kind or not name or files:
+        raise InputError("name what to delete: `mesh delete KIND NAME` or `mesh delete -f PATH`")
+    return [operations.Ref(kind, name)]

@@ -1,0 +1,133 @@
+"""The `mesh` command. Verbs are imported when they are called, so that each answers at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer import core
+
+from cli.failing import INTERRUPTED, exit_code, tell, warn
+from control_plane.errors import MeshError
+
+Click = Any
+"""Typer carries its own copy of click, whose types it does not export."""
+
+
+class Verb(NamedTuple):
+    """A verb: the module and the function (or Typer application) behind it, and its line in `mesh --help`."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+VERBS = {
+    "apply": Verb("cli.edit", "apply", "Create or change policies from files; all or none."),
+    "delete": Verb("cli.edit", "delete", "Delete policies; all or none."),
+    "diff": Verb("cli.compare", "diff", "Show what an apply would change."),
+    "get": Verb("cli.read", "get", "Show the current policies."),
+    "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
+    "rollback": Verb("cli.revisions", "rollback", "Make an old revision's policies the newest."),
+    "schema": Verb("cli.schema", "schema", "Show the JSON Schema of a kind, or explain it."),
+    "show": Verb("cli.revisions", "show", "Show one revision."),
+    "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),
+    "token": Verb("cli.token", "app", "Make join tokens for services and gateways."),
+    "validate": Verb("cli.validate", "validate", "Check files without a control plane."),
+}
+
+EPILOG = """\b
+Example:
+  mesh apply -f policies/ --wait
+  mesh status"""
+
+
+class LazyVerbs(core.TyperGroup):
+    """A group whose commands are imported on use; its help needs none of them."""
+
+    def list_commands(self, ctx: Click) -> list[str]:  # noqa: ARG002  click's signature
+        """The verbs' names, sorted."""
+        return sorted(VERBS)
+
+    def get_command(self, ctx: Click, cmd_name: str) -> Click:  # noqa: ARG002  click's signature
+        """Import a verb; None when there is none of that name."""
+        verb = VERBS.get(cmd_name)
+        return None if verb is None else _load(cmd_name, verb)
+
+    def format_commands(self, ctx: Click, formatter: Click) -> None:  # noqa: ARG002  click's signature
+        """The verbs' lines in the help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, VERBS[name].summary) for name in sorted(VERBS)])
+
+
+def _load(name: str, verb: Verb) -> Click:
+    target = getattr(import_module(verb.module), verb.attribute)
+    if not isinstance(target, typer.Typer):
+        single = _typer()
+        single.command(name, context_settings=_SETTINGS)(target)
+        target = single
+    command = typer.main.get_command(target)
+    command.name = name
+    return command
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _typer(**settings: Any) -> typer.Typer:
+    return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS, **settings)
+
+
+def command() -> Callable[..., Any]:
+    """The whole command line as one callable, as click runs it."""
+    app = _typer(cls=LazyVerbs, no_args_is_help=True, epilog=EPILOG)
+
+    @app.callback()
+    def mesh(
+        version: bool = typer.Option(False, "--version", is_eager=True, help="Show the version and exit."),
+    ) -> None:
+        """A service mesh: YAML policies that steer real Envoy sidecars."""
+        if version:
+            from importlib.metadata import version as installed
+
+            typer.echo(f"meshwright {installed('meshwright')}")
+            raise typer.Exit
+
+    return typer.main.get_command(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `mesh` with arguments; returns the exit code."""
+    try:
+        code = command()(args=list(arguments), prog_name="mesh", standalone_mode=False)
+    except MeshError as error:
+        tell(error)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "exit_code") or not hasattr(error, "show"):
+            raise
+        error.show()
+        return int(error.exit_code)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `mesh` script."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="replace")
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 1
+    except Exception as error:
+        warn(f"mesh failed: {type(error).__name__}: {error}; please report this")
+        code = 1
+    sys.exit(code)

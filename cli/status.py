@@ -1,0 +1,82 @@
+"""`mesh status`: services, sidecars and policies as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cli import console
+from cli.connection import ask
+from cli.console import Level
+from cli.options import Output, OutputOption, StateOption
+from control_plane.api import operations
+
+_PROXY_LEVELS: dict[str, Level] = {
+    "synced": "good",
+    "pending": "partial",
+    "rejected": "bad",
+    "disconnected": "off",
+}
+
+
+def status(output: OutputOption = Output.table, state: StateOption = None) -> None:
+    """Show services, sidecars and policies as they stand.
+
+    \b
+    Signs: ● good · ◐ partly, or not yet · ✖ failing · ○ off
+
+    \b
+    Example:
+      mesh status
+      mesh status -o json
+    """
+    reply = ask(operations.status(), state)
+    if output is not Output.table:
+        console.data(reply, output)
+        return
+    store: Level = "good" if reply["store"] == "ok" else "partial"
+    console.emit(
+        console.painted(f"revision {reply['revision']}   store {console.state(store, reply['store'])}")
+    )
+    for problem in reply.get("problems", ()):
+        console.emit(console.painted(console.state("bad", problem)))
+    _section(("SERVICE", "HEALTHY"), [(s["name"], _service(s)) for s in reply["services"]])
+    _section(
+        ("PROXY", "SERVICE", "STATE", "REVISION", "ERROR"),
+        [(p["name"], p["service"], _proxy(p), str(p["revision"]), p["error"]) for p in reply["proxies"]],
+    )
+    _section(("POLICY", "CONDITIONS"), [(f"{p['kind']}/{p['name']}", _policy(p)) for p in reply["policies"]])
+
+
+def _section(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    if rows:
+        console.emit("")
+        console.table(head, rows)
+
+
+def _service(service: Mapping[str, Any]) -> str:
+    healthy, instances = service["healthy"], service["instances"]
+    level: Level = "off" if not instances else "bad" if not healthy else "partial"
+    words = f"{healthy}/{instances}"
+    return console.state("good" if instances and healthy == instances else level, words)
+
+
+def _proxy(proxy: Mapping[str, Any]) -> str:
+    return console.state(_PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"])
+
+
+def _policy(policy: Mapping[str, Any]) -> str:
+    return "   ".join(_condition(condition) for condition in policy["conditions"]) or console.state(
+        "off", "none yet"
+    )
+
+
+def _condition(condition: Mapping[str, Any]) -> str:
+    """A condition as sign, type and, where something is amiss or counted, its words."""
+    wanted = "False" if condition["type"] in {"Conflicted", "Rejected"} else "True"
+    level: Level = "good" if condition["status"] == wanted else "partial"
+    if level != "good" and condition["type"] in {"Accepted", "Rejected"} and condition["status"] != "Unknown":
+        level = "bad"
+    no = "" if condition["status"] == "True" else "not " if condition["status"] == "False" else "perhaps "
+    words = condition["message"] or ("" if level == "good" else condition["reason"])
+    return console.state(level, f"{no}{condition['type']}" + (f" ({words})" if words else ""))
