@@ -26,8 +26,21 @@ Symbol: TypeAlias = pb.DescriptorProto | pb.EnumDescriptorProto
 
 _ROOT = "envoy_data_plane."
 _WELL_KNOWN = "google.protobuf"
-_TOP_LEVEL_ENUMS = {"ClientConfigStatus": "envoy.service.status.v3.ClientConfigStatus"}
-"""betterproto2 flattens nested names; these look nested (here in `ClientConfig`) and are not."""
+_CORRECTED = {
+    "envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTlVsMatchType": (
+        "ProxyProtocolPassThroughTLVs.PassTLVsMatchType"
+    ),
+    "envoy.config.route.v3.RetryPolicy.ResetHeader.Format": "RetryPolicy.ResetHeaderFormat",
+    "envoy.data.accesslog.v3.HTTPAccessLogEntry.HttpVersion": "HTTPAccessLogEntry.HTTPVersion",
+    "envoy.data.accesslog.v3.TLSProperties.TlsVersion": "TLSProperties.TLSVersion",
+    "envoy.data.core.v3.HealthCheckFailure.Type": "HealthCheckFailureType",
+    "envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRfcVersion": "XRateLimitHeadersRFCVersion",
+    "envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRfcVersion": (
+        "RateLimit.XRateLimitHeadersRFCVersion"
+    ),
+    "envoy.service.status.v3.ClientConfig.Status": "ClientConfigStatus",
+}
+"""Enums whose names betterproto2's flattened, re-cased ones do not tell: from guess to name in its package."""
 
 
 def package_of(full_name: str) -> str:
@@ -42,25 +55,16 @@ def top_level(full_name: str) -> str:
     return f"{package}.{full_name[len(package) + 1 :].partition('.')[0]}"
 
 
-def camel_case(name: str) -> str:
-    """protoc's JSON name of a field: `lb_policy` is `lbPolicy`."""
-    head, *tail = name.split("_")
-    return head + "".join(part[:1].upper() + part[1:] for part in tail)
-
-
 def derive() -> dict[str, Symbol]:
     """All top-level messages and enums by full name, nested ones inside their parents, additions included.
 
     Raises ImportError when envoy-data-plane (extra `schema`) is missing.
     """
-    modules = [
-        importlib.import_module(found.name)
-        for found in pkgutil.walk_packages(envoy_data_plane.__path__, "envoy_data_plane.")
-    ]
+    classes = _import_enums()
     names: dict[type, str] = {
         cls: url.partition("/")[2] for cls, url in default_message_pool.type_to_url.items()
     }
-    enums = _enum_names([vars(module) for module in modules], names)
+    enums = _enum_names(classes, names)
     symbols: dict[str, Symbol] = {
         full_name: _enum(full_name, cls)
         for cls, full_name in enums.items()
@@ -74,30 +78,37 @@ def derive() -> dict[str, Symbol]:
     return _nest(symbols)
 
 
-def _enum_names(namespaces: list[dict[str, Any]], names: dict[type, str]) -> dict[type, str]:
-    """Full names of all enum classes: nested in the longest message name that prefixes the class name."""
+def _import_enums() -> list[type]:
+    """Import all of envoy-data-plane, which fills its message pool, and return its enum classes."""
+    modules = [
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(envoy_data_plane.__path__, _ROOT)
+    ]
+    return [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, betterproto2.Enum)
+        and value.__module__ == module.__name__
+    ]
+
+
+def _enum_names(enums: list[type], names: dict[type, str]) -> dict[type, str]:
+    """Full names of the enum classes: nested in the longest message name that prefixes the class name."""
     messages: dict[str, dict[str, str]] = {}
     for cls, full_name in names.items():
         messages.setdefault(cls.__module__, {})[cls.__name__] = full_name
     found: dict[type, str] = {}
-    for namespace in namespaces:
-        for cls in namespace.values():
-            if not (isinstance(cls, type) and issubclass(cls, betterproto2.Enum)):
-                continue
-            if not cls.__module__.startswith(_ROOT):
-                continue
-            name = cls.__name__
-            owners = [
-                owner
-                for owner in messages.get(cls.__module__, {})
-                if name.startswith(owner) and name[len(owner) : len(owner) + 1].isupper()
-            ]
-            package = cls.__module__.removeprefix(_ROOT)
-            if owners and name not in _TOP_LEVEL_ENUMS:
-                owner = max(owners, key=len)
-                found[cls] = f"{messages[cls.__module__][owner]}.{name[len(owner) :]}"
-            else:
-                found[cls] = f"{package}.{name}"
+    for cls in enums:
+        package = cls.__module__.removeprefix(_ROOT)
+        guess = f"{package}.{cls.__name__}"
+        siblings = messages.get(cls.__module__, {})
+        prefixes = [cls.__name__[:end] for end in range(1, len(cls.__name__)) if cls.__name__[end].isupper()]
+        owner = next((prefix for prefix in reversed(prefixes) if prefix in siblings), None)
+        if owner is not None:
+            guess = f"{siblings[owner]}.{cls.__name__.removeprefix(owner)}"
+        found[cls] = f"{package}.{_CORRECTED[guess]}" if guess in _CORRECTED else guess
     return found
 
 
@@ -140,7 +151,7 @@ class _Message:
         for attribute in dataclasses.fields(self.cls):
             meta = self.cls._betterproto.meta_by_field_name[attribute.name]
             name = _proto_name(attribute.name)
-            field = self.described.field.add(name=name, number=meta.number, json_name=camel_case(name))
+            field = self.described.field.add(name=name, number=meta.number)
             if meta.map_meta:
                 self._map(field, attribute, meta.map_meta)
                 continue
@@ -164,10 +175,11 @@ class _Message:
 
     def _map(self, field: pb.FieldDescriptorProto, attribute: Any, metas: Any) -> None:
         """A map is a repeated nested message of key and value (protobuf language guide, "Maps")."""
-        entry = self.described.nested_type.add(name=camel_case("_" + field.name) + "Entry")
+        camel_case = "".join(word[:1].upper() + word[1:] for word in field.name.split("_"))
+        entry = self.described.nested_type.add(name=f"{camel_case}Entry")
         entry.options.map_entry = True
         for index, (name, meta) in enumerate(zip(("key", "value"), metas, strict=True)):
-            part = entry.field.add(name=name, number=index + 1, label=Field.LABEL_OPTIONAL, json_name=name)
+            part = entry.field.add(name=name, number=index + 1, label=Field.LABEL_OPTIONAL)
             self._type(part, meta, self.cls._cls_for(attribute, index=index))
         field.label = Field.LABEL_REPEATED
         field.type = Field.TYPE_MESSAGE
@@ -185,7 +197,7 @@ def _addition(full_name: str, lines: tuple[str, ...]) -> pb.DescriptorProto:
     described = pb.DescriptorProto(name=full_name.rsplit(".", 1)[1])
     for line in lines:
         *label, type_name, name, _, number = line.split()
-        field = described.field.add(name=name, number=int(number), json_name=camel_case(name))
+        field = described.field.add(name=name, number=int(number))
         field.label = Field.LABEL_REPEATED if label else Field.LABEL_OPTIONAL
         if "." in type_name:
             field.type, field.type_name = Field.TYPE_MESSAGE, "." + type_name

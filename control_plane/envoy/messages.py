@@ -150,7 +150,7 @@ ENUMS: dict[str, str] = {
     for package, names in {
         "envoy.config.core.v3": "ApiVersion HealthStatus RequestMethod RoutingPriority TrafficDirection",
         "envoy.config.rbac.v3": "MetadataSource",
-        "envoy.extensions.common.ratelimit.v3": "VhRateLimitsOptions XRateLimitHeadersRfcVersion",
+        "envoy.extensions.common.ratelimit.v3": "VhRateLimitsOptions XRateLimitHeadersRFCVersion",
         "envoy.type.v3": "CodecClientType StatusCode",
     }.items()
     for name in names.split()

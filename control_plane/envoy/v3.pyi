@@ -153,11 +153,11 @@ class _VhRateLimitsOptions(_Enum):
 
 VhRateLimitsOptions: _VhRateLimitsOptions
 
-class _XRateLimitHeadersRfcVersion(_Enum):
+class _XRateLimitHeadersRFCVersion(_Enum):
     OFF: int
     DRAFT_VERSION_03: int
 
-XRateLimitHeadersRfcVersion: _XRateLimitHeadersRfcVersion
+XRateLimitHeadersRFCVersion: _XRateLimitHeadersRFCVersion
 
 class AccessLog(Message):
     name: str
@@ -5673,7 +5673,7 @@ class RateLimitDescriptor(Message):
     ) -> None: ...
 
 class RateLimitFilter(Message):
-    XRateLimitHeadersRfcVersion: ClassVar[_Enum]
+    XRateLimitHeadersRFCVersion: ClassVar[_Enum]
     OFF: ClassVar[int]
     DRAFT_VERSION_03: ClassVar[int]
     domain: str
@@ -5993,6 +5993,9 @@ class ResponseMapper(Message):
     ) -> None: ...
 
 class RetryPolicy(Message):
+    ResetHeaderFormat: ClassVar[_Enum]
+    SECONDS: ClassVar[int]
+    UNIX_TIMESTAMP: ClassVar[int]
     class RateLimitedRetryBackOff(Message):
         @property
         def reset_headers(self) -> _Messages[RetryPolicy.ResetHeader]: ...
@@ -6006,9 +6009,6 @@ class RetryPolicy(Message):
         ) -> None: ...
 
     class ResetHeader(Message):
-        Format: ClassVar[_Enum]
-        SECONDS: ClassVar[int]
-        UNIX_TIMESTAMP: ClassVar[int]
         name: str
         format: int
         def __init__(
@@ -8626,7 +8626,7 @@ class _envoy_config_core_v3_KeyValuePair(Message):
     ) -> None: ...
 
 class _envoy_config_core_v3_ProxyProtocolPassThroughTLVs(Message):
-    PassTlVsMatchType: ClassVar[_Enum]
+    PassTLVsMatchType: ClassVar[_Enum]
     INCLUDE_ALL: ClassVar[int]
     INCLUDE: ClassVar[int]
     match_type: int
