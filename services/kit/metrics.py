@@ -19,6 +19,9 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 LABELS = ("method", "route", "status_code")
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods counted by name; a peer may invent others without end."""
+
 
 class Metrics:
     """The metrics of one service, in a registry of their own."""
@@ -38,7 +41,7 @@ class Metrics:
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request. `route` is a path template, never a path: its values are few."""
-        labels = (method, route, str(status))
+        labels = (method if method in METHODS else "other", route, str(status))
         self._duration.labels(*labels).observe(seconds)
         self._requests.labels(*labels).inc()
 

@@ -1,0 +1,1 @@
+"""Catalog: the products that the exchange offers."""
