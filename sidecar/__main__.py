@@ -1,0 +1,51 @@
+"""`python -m sidecar --config FILE`: the agent as a process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from sidecar.app import main
+from sidecar.config import read
+
+
+def _log_to_stderr() -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def run() -> int:
+    """Read the configuration and run; returns the exit code (2: bad input)."""
+    parser = argparse.ArgumentParser(prog="python -m sidecar", description="keeps sidecars and their apps")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="written by `mesh up`")
+    path = parser.parse_args().config
+    try:
+        config = read(path)
+    except OSError as error:
+        sys.stderr.write(f"{path}:1:1: cannot be read ({error.strerror}): name the agent's configuration\n")
+        return 2
+    except ValidationError as error:
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"])
+            sys.stderr.write(f"{path}:1:1: {where + ': ' if where else ''}{problem['msg']}\n")
+        return 2
+    _log_to_stderr()
+    asyncio.run(main(config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,155 @@
+"""How an app's calls get into its sidecar without its knowing: ports of its own, and proxy settings.
+
+Ports are allotted below the range from which the kernel takes ports for outgoing connections (32768 on
+Linux), so that no passing connection holds one while its owner restarts.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+import psutil
+
+from control_plane.api.types import LabelValue
+from sidecar.config import Workload
+
+FIRST_PORT, LAST_PORT = 20_000, 32_000
+
+LOOPBACK = "127.0.0.1"
+
+NO_PROXY = "localhost,127.0.0.1,::1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The real ports of one workload; `apps` by port name, `gateway` by listener name."""
+
+    ready: int
+    outbound: int = 0
+    inbound: int = 0
+    apps: Mapping[str, int] = field(default_factory=dict)
+    gateway: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def named(self) -> dict[str, int]:
+        """All of them under the names that status and errors use."""
+        own = {"outbound": self.outbound, "inbound": self.inbound, "ready": self.ready}
+        apps = {f"app.{name}": port for name, port in self.apps.items()}
+        gateway = {f"gateway.{name}": port for name, port in self.gateway.items()}
+        return {name: port for name, port in {**own, **apps, **gateway}.items() if port}
+
+
+class Allotment:
+    """Hands out free ports, never the same one twice. `start` in 0..1 spreads agents of one host."""
+
+    def __init__(self, bind: str, start: float = 0.0) -> None:
+        self._bind = bind
+        self._next = FIRST_PORT + int(start * (LAST_PORT - FIRST_PORT))
+
+    def free(self) -> int:
+        """A port that nobody listens on; raises OSError when there is none left."""
+        for _ in range(LAST_PORT - FIRST_PORT):
+            port = self._next
+            self._next = FIRST_PORT + (port + 1 - FIRST_PORT) % (LAST_PORT - FIRST_PORT)
+            if is_free(self._bind, port) and is_free(LOOPBACK, port):
+                return port
+        raise OSError(f"no free port between {FIRST_PORT} and {LAST_PORT}: stop something that listens there")
+
+    def ports(self, workload: Workload) -> Ports:
+        """Ports for `workload`: those it names, and free ones for its zeros."""
+        ready = workload.ready_port or self.free()
+        if workload.role == "gateway":
+            gateway = {name: port or self.free() for name, port in workload.gateway_ports.items()}
+            return Ports(ready, gateway=gateway)
+        return Ports(
+            ready,
+            workload.outbound_port or self.free(),
+            workload.inbound_port or self.free(),
+            {port.name: port.app_port or self.free() for port in workload.ports},
+        )
+
+    def again(self, workload: Workload, ports: Ports) -> Ports:
+        """`ports` with new ones in the place of those allotted ones that somebody else took meanwhile."""
+
+        def keep(asked: int, had: int, where: str = self._bind) -> int:
+            return had if asked or is_free(where, had) else self.free()
+
+        fresh = replace(ports, ready=keep(workload.ready_port, ports.ready))
+        if workload.role == "gateway":
+            asked = workload.gateway_ports
+            return replace(
+                fresh, gateway={name: keep(asked[name], had) for name, had in ports.gateway.items()}
+            )
+        wanted = {port.name: port.app_port for port in workload.ports}
+        return replace(
+            fresh,
+            outbound=keep(workload.outbound_port, ports.outbound),
+            inbound=keep(workload.inbound_port, ports.inbound),
+            apps={name: keep(wanted[name], had, LOOPBACK) for name, had in ports.apps.items()},
+        )
+
+
+def is_free(bind: str, port: int) -> bool:
+    """Whether a listener could be opened at `bind`:`port` now."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+            # Two sockets with SO_REUSEADDR may both be bound; only one of them may listen.
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def holder(port: int) -> str:
+    """Who listens on `port`, as ` (NAME, pid N)`; empty when the system does not tell."""
+    try:
+        found = psutil.net_connections("tcp")
+    except (psutil.Error, OSError):
+        return ""
+    for connection in found:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+            try:
+                return f" ({psutil.Process(connection.pid).name()}, pid {connection.pid})"
+            except psutil.Error:
+                return ""
+    return ""
+
+
+def taken(workload: Workload, ports: Ports, bind: str) -> str:
+    """Why the proxy of `workload` cannot listen where it was told to; empty when it can."""
+    named = {"outbound_port": ports.outbound, "inbound_port": ports.inbound, "ready_port": ports.ready}
+    named |= {f"gateway {name}": port for name, port in ports.gateway.items()}
+    for setting, port in named.items():
+        if port and not is_free(bind, port):
+            where = f"{setting} of {workload.name}"
+            return f"port {port} ({where}) is in use{holder(port)}: free it or choose another"
+    return ""
+
+
+def environment(
+    base: Mapping[str, str], path_first: str, workload: Workload, ports: Ports
+) -> dict[str, LabelValue]:
+    """The app's environment: `base` without the mesh's own settings, how to call others, and who it is.
+
+    `path_first` is the folder of mesh's own interpreter, put before PATH. Settings of the workload win.
+    """
+    kept = {name: value for name, value in base.items() if not name.startswith("MESH_")}
+    proxy = f"http://{LOOPBACK}:{ports.outbound}"
+    kept["PATH"] = f"{path_first}:{kept.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"
+    for name, value in (("http_proxy", proxy), ("grpc_proxy", proxy), ("no_proxy", NO_PROXY)):
+        kept[name] = kept[name.upper()] = value
+    kept |= {"SERVICE_NAME": workload.service, "INSTANCE": workload.name}
+    kept["SERVICE_VERSION"] = workload.labels.get("version", "")
+    for port in reversed(workload.ports):
+        kept["PORT"] = str(ports.apps[port.name])
+        kept[f"PORT_{port.name.upper().replace('-', '_')}"] = kept["PORT"]
+    main = next((port.name for port in workload.ports if port.protocol == "http"), None)
+    if main is not None:
+        kept["PORT"] = str(ports.apps[main])
+    return kept | workload.env

@@ -1,0 +1,91 @@
+"""What one agent is told to keep: the file `mesh up` writes and `python -m sidecar --config FILE` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from control_plane.api.state import Addresses
+from control_plane.api.types import LabelKey, LabelValue, Name, Port
+
+
+class Strict(BaseModel):
+    """Base of the file's parts: immutable; a key it does not know is a mistake of who wrote the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AppPort(Strict):
+    """A port of the service, and where its app listens on loopback: `app_port` 0 means a free one."""
+
+    name: Name = "http"
+    protocol: Literal["http", "grpc", "tcp"] = "http"
+    number: int = Field(0, ge=0, le=65535)
+    app_port: int = Field(0, ge=0, le=65535)
+
+    @property
+    def public(self) -> Port:
+        """The port as other services may know it."""
+        return Port(name=self.name, protocol=self.protocol, number=self.number)
+
+
+class Workload(Strict):
+    """One sidecar and, with a `command`, the app behind it. Ports of 0 are allotted; times are seconds.
+
+    `health` is the path of an HTTP check; without one a port is asked for a connection only, and a gRPC port
+    by the standard health service. `command` None: the app is not ours to start.
+    """
+
+    name: Name
+    role: Literal["service", "gateway"] = "service"
+    service: Name
+    token_file: Path
+    ports: tuple[AppPort, ...] = Field((), max_length=16)
+    labels: dict[LabelKey, LabelValue] = {}
+    command: tuple[str, ...] | None = None
+    cwd: Path | None = None
+    env: dict[str, str] = {}
+    health: str | None = Field(None, pattern=r"^/\S*$")
+    outbound_port: int = Field(0, ge=0, le=65535)
+    inbound_port: int = Field(0, ge=0, le=65535)
+    ready_port: int = Field(0, ge=0, le=65535)
+    gateway_ports: dict[str, int] = {}
+    stop_grace: float = Field(10.0, ge=0, le=3600)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Workload:
+        names = [port.name for port in self.ports]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.name}: two ports of one name: give each its own")
+        if self.role == "gateway" and self.command is not None:
+            raise ValueError(f"{self.name}: a gateway has no app: leave out command")
+        if self.command == ():
+            raise ValueError(f"{self.name}: command is empty: name a program, or leave it out")
+        return self
+
+
+class AgentConfig(Strict):
+    """The whole file. `bind` is where sidecars listen, `advertise` how other nodes reach them."""
+
+    addresses: Addresses
+    state: Path
+    envoy: Path
+    bind: str = "127.0.0.1"
+    advertise: str = "127.0.0.1"
+    trust_domain: str = "mesh.local"
+    workloads: tuple[Workload, ...] = ()
+
+    @model_validator(mode="after")
+    def _names(self) -> AgentConfig:
+        names = [workload.name for workload in self.workloads]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two workloads are named {twice[0]}: give each its own name")
+        return self
+
+
+def read(path: Path) -> AgentConfig:
+    """The configuration in `path`; raises OSError, or ValueError (pydantic's) saying what is wrong where."""
+    return AgentConfig.model_validate_json(path.read_bytes())

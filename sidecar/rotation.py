@@ -1,0 +1,34 @@
+"""When an SVID is renewed: at half of its life, spread a little, and in time to try again and again."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sidecar.backoff import Backoff
+
+RETRY = Backoff(base=1.0, cap=60.0)
+"""Delays between attempts to renew: half of an hour's life leaves room for some thirty of the longest."""
+
+
+def due(not_before: float, not_after: float, jitter: float) -> float:
+    """The time (seconds since the epoch) to renew: half of the life, less up to a tenth for `jitter` in 0..1.
+
+    Half of the life is SPIRE's rule too (its agent's rotator); the spread keeps a mesh that was started at
+    once from renewing at once.
+    """
+    life = not_after - not_before
+    return not_before + life * (0.5 - 0.1 * jitter)
+
+
+def retry_after(failures: int, left: float, jitter: float) -> float:
+    """Seconds until the next attempt, after `failures` of them, with `left` seconds of life left.
+
+    Never later than half of what is left, so that a short-lived SVID gets its tries too; never below 0.2 s.
+    """
+    wait = Backoff(RETRY.base, RETRY.cap, failures=failures).delay(jitter)
+    return max(0.2, min(wait, left / 2) if left > 0 else min(wait, RETRY.base))
+
+
+def way(not_after: float, now: float) -> Literal["renew", "enrol"]:
+    """An SVID that has expired proves nothing any more: enrol anew, with the join token."""
+    return "renew" if now < not_after else "enrol"

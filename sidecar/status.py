@@ -1,0 +1,37 @@
+"""What the agent says of its workloads, in `agent.json` and on its control socket."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from control_plane.api.types import Message
+
+
+class WorkloadStatus(Message):
+    """One workload. `phase` as in `lifecycle.Phase`; `error` is the last thing that went wrong and still is.
+
+    `pids` has `app` and `proxy` while they run; `ports` has `outbound`, `inbound`, `ready`, `app.<name>` and
+    `gateway.<listener>`; `logs` are the files to look into, the app's first.
+    """
+
+    name: str
+    role: str
+    service: str
+    phase: str
+    healthy: bool
+    error: str = ""
+    pids: dict[str, int] = Field(default_factory=dict)
+    ports: dict[str, int] = Field(default_factory=dict)
+    logs: tuple[str, ...] = ()
+
+
+class AgentStatus(Message):
+    """All of them, in the order of the configuration."""
+
+    pid: int
+    workloads: tuple[WorkloadStatus, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every workload is up and healthy."""
+        return bool(self.workloads) and all(workload.healthy for workload in self.workloads)
