@@ -69,7 +69,7 @@ class Policy(BaseModel):
 
     api_version: str
     kind: str
-    metadata: Metadata
+    metadata: Metadata = Field(description="What the document is called.")
     spec: Any
 
     @property

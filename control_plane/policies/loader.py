@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from control_plane.policies import tree
 from control_plane.policies.base import Policy
@@ -116,6 +117,7 @@ def _document(node: Node, path: str) -> Located | list[Problem]:
         return [
             Problem(path, *_where(node, detail["type"], detail["loc"]), say(kind, detail))
             for detail in error.errors(include_url=False)
+            if not _echo(detail)
         ]
     return Located(policy, path, *node.place, node.value, node)
 
@@ -128,6 +130,11 @@ def _unknown_kind(node: Node, path: str) -> Problem:
     near = closest(name, kinds()) if isinstance(name, str) else ""
     advice = f"did you mean {near}?" if near else f"use one of {known}"
     return Problem(path, *node.parts["kind"][1].place, f"kind: {shown(name)} is unknown: {advice}")
+
+
+def _echo(error: ErrorDetails) -> bool:
+    """Whether a list is called too short only because entries of it are wrong, which is reported anyway."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
 def _where(node: Node, error: str, path: tuple[int | str, ...]) -> Place:

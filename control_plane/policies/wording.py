@@ -90,6 +90,10 @@ def _length(error: ErrorDetails) -> str:
     return f"{count} {unit} are too many: at most {context['max_length']} are allowed"
 
 
+def _other(error: ErrorDetails) -> str:
+    return f"{error['msg']}: correct it"
+
+
 _NUMBER = _expected("a whole number", "write one without quotes")
 _WORDS: dict[str, Callable[[ErrorDetails], str]] = {
     "missing": lambda _: "missing: add it",
@@ -122,5 +126,5 @@ def say(kind: type[BaseModel], error: ErrorDetails) -> str:
     path = tuple(part for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
         return unknown_field(kind, path)
-    words = _WORDS.get(error["type"], lambda error: f"{error['msg']}: correct it")
+    words = _WORDS.get(error["type"], _other)
     return f"{dotted(path) or 'the document'}: {words(error)}"

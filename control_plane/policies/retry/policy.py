@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec
 from control_plane.policies.duration import Duration
+from control_plane.policies.retry import routes
+
+if TYPE_CHECKING:
+    from control_plane.envoy import v3
 
 Failure = Literal[
     "5xx", "gateway-error", "reset", "connect-failure", "refused-stream", "retriable-4xx",
@@ -90,6 +94,18 @@ class RetrySpec(TargetedSpec):
         if len(set(on)) < len(on):
             raise ValueError("a failure is named twice: name each once")
         return on
+
+    def patch_route(self, route: v3.Route) -> list[v3.Route]:
+        """Split the route by what may be repeated; see `routes.split`."""
+        return routes.split(self, route)
+
+    def patch_cluster(self, cluster: v3.Cluster) -> None:
+        """Put the budget in the default priority's thresholds; it replaces the limit of `max_retries`."""
+        thresholds = cluster.circuit_breakers.thresholds
+        found = next((one for one in thresholds if one.priority == 0), None)
+        budget = (found or thresholds.add()).retry_budget
+        budget.budget_percent.value = self.budget.percent
+        budget.min_retry_concurrency.value = self.budget.min_concurrency
 
 
 class Retry(TargetedPolicy):

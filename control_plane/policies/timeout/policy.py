@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec
 from control_plane.policies.duration import Duration
+from control_plane.policies.tries import limit_tries
+
+if TYPE_CHECKING:
+    from control_plane.envoy import v3
 
 
 def check_limits(request: timedelta | None, backend_request: timedelta | None) -> None:
@@ -34,6 +38,17 @@ class TimeoutSpec(TargetedSpec):
     def _ordered(self) -> Self:
         check_limits(self.request, self.backend_request)
         return self
+
+    def patch_route(self, route: v3.Route) -> list[v3.Route]:
+        """Set the route's limits; each try's holds with and without retries."""
+        if not route.HasField("route"):
+            return [route]
+        if self.request is not None:
+            route.route.timeout.FromTimedelta(self.request)
+        if self.idle is not None:
+            route.route.idle_timeout.FromTimedelta(self.idle)
+        limit_tries(route, self.backend_request)
+        return [route]
 
 
 class Timeout(TargetedPolicy):
