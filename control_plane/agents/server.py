@@ -61,13 +61,13 @@ class Leases(Protocol):
     RefusedError when the instance is another service's.
     """
 
-    async def register(self, registration: Registration) -> None:
-        """Make or renew the instance's lease."""
+    async def register(self, registration: Registration) -> bool:
+        """Make or renew the instance's lease; whether that says something new."""
 
-    async def deregister(self, instance: str, service: str) -> None:
-        """End the lease of an instance of `service`; none is no error."""
+    async def deregister(self, instance: str, service: str) -> bool:
+        """End the lease of an instance of `service`; False when there was none."""
 
-    async def set_draining(self, instance: str, service: str) -> None:
+    async def set_draining(self, instance: str, service: str) -> bool:
         """Mark an instance of `service` as draining; raises NotFoundError when it has no lease."""
 
 

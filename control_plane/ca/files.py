@@ -22,7 +22,7 @@ from control_plane.ca.requests import check_key
 from control_plane.errors import InputError, RefusedError
 
 _SIZE_LIMIT = 65536
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 def kept_root(
@@ -79,7 +79,12 @@ def check_root(root: Authority, certificate_file: Path, key_file: Path, now: flo
         ) from None
     try:
         _check_extensions(certificate, root.trust_domain)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (
+        ValueError,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise InputError(f"{certificate_file}: no root for this mesh: {error}") from None
 
 

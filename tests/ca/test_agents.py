@@ -1,0 +1,246 @@
+"""The agents' service over real mutual TLS: each caller may act for itself alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from structlog.testing import capture_logs
+
+from control_plane.agents import server as agents
+from control_plane.agents.server import AgentService
+from control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
+from control_plane.api.types import (
+    DrainResult,
+    InstanceRef,
+    LeaseGrant,
+    Message,
+    Registration,
+    Signed,
+    SignRequest,
+)
+from control_plane.ca.app import CertificateAuthority, grpc_credentials, open_authority
+from control_plane.config import Settings
+from control_plane.errors import NotFoundError, RefusedError, StoreError
+from tests.ca.keys import ORDERS, key_pem, new_key, request
+
+PAYMENTS = Identity("mesh.local", "service", "payments")
+INGRESS = Identity("mesh.local", "gateway", "ingress")
+ONE = Registration(instance="orders-1", service="orders", address="127.0.0.1", port=15006)
+
+
+@dataclass
+class Kept:
+    """Leases in memory, with the rules of the real store."""
+
+    instances: dict[str, Registration] = field(default_factory=dict)
+    away: bool = False
+
+    async def register(self, registration: Registration) -> bool:
+        known = self._known(registration.instance, registration.service)
+        self.instances[registration.instance] = registration
+        return known != registration
+
+    async def deregister(self, instance: str, service: str) -> bool:
+        self._known(instance, service)
+        return self.instances.pop(instance, None) is not None
+
+    async def set_draining(self, instance: str, service: str) -> bool:
+        known = self._known(instance, service)
+        if known is None:
+            raise NotFoundError(f"instance {instance}: not registered")
+        self.instances[instance] = known.model_copy(update={"health": "draining"})
+        return True
+
+    def _known(self, instance: str, service: str) -> Registration | None:
+        if self.away:
+            raise StoreError("the store cannot be reached")
+        known = self.instances.get(instance)
+        if known and known.service != service:
+            raise RefusedError(f"instance {instance} belongs to service {known.service}, not {service}")
+        return known
+
+
+@dataclass
+class Mesh:
+    """A served AgentService. `asked`: a drain waits; `taken_out`: every sidecar has taken it out."""
+
+    authority: CertificateAuthority
+    leases: Kept
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    taken_out: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+
+    async def drained(self, _instance: str) -> DrainResult:
+        self.asked.set()
+        await self.taken_out.wait()
+        return DrainResult(drained=True)
+
+    @asynccontextmanager
+    async def caller(
+        self, identity: Identity, authority: CertificateAuthority | None = None
+    ) -> AsyncIterator[Any]:
+        """Calls a method as `identity`, certified by `authority` (by default the mesh's own)."""
+        key = new_key()
+        svid = (authority or self.authority).sign(request(key), identity).certificate
+        credentials = grpc.ssl_channel_credentials(
+            self.authority.bundle.encode(), key_pem(key).encode(), svid.encode()
+        )
+        options = [("grpc.ssl_target_name_override", CONTROL_PLANE_DNS)]
+        async with grpc.aio.secure_channel(f"127.0.0.1:{self.port}", credentials, options) as channel:
+
+            async def call(method: str, message: Message | bytes) -> bytes:
+                body = message if isinstance(message, bytes) else message.model_dump_json().encode()
+                answer = await channel.unary_unary(f"/{agents.SERVICE}/{method}", bytes, bytes)(
+                    body, timeout=20
+                )
+                assert isinstance(answer, bytes)
+                return answer
+
+            yield call
+
+
+@asynccontextmanager
+async def serving(authority: CertificateAuthority) -> AsyncIterator[Mesh]:
+    mesh = Mesh(authority, Kept())
+    service = AgentService(mesh.leases, authority.sign, mesh.drained, "mesh.local", 6.0)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((service.handlers(),))
+    mesh.port = server.add_secure_port("127.0.0.1:0", grpc_credentials(authority))
+    await server.start()
+    yield mesh
+    await server.stop(0)
+
+
+@pytest.fixture
+async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
+    async with serving(open_authority(Settings(tmp_path))) as mesh:
+        yield mesh
+
+
+async def fails(code: grpc.StatusCode, reason: str, call: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert caught.value.code() == code
+    assert reason in (caught.value.details() or "")
+
+
+def refusals() -> float:
+    return float(agents.REFUSALS._value.get())
+
+
+async def test_an_instance_lives_drains_and_leaves(mesh: Mesh) -> None:
+    async with mesh.caller(ORDERS) as call:
+        assert LeaseGrant.model_validate_json(await call("Register", ONE)).ttl == 6
+        assert mesh.leases.instances == {"orders-1": ONE}
+        draining = asyncio.create_task(call("Drain", InstanceRef(instance="orders-1")))
+        await asyncio.wait_for(mesh.asked.wait(), 20)
+        assert mesh.leases.instances["orders-1"].health == "draining"
+        assert not draining.done()
+        mesh.taken_out.set()
+        assert DrainResult.model_validate_json(await draining) == DrainResult(drained=True)
+        assert await call("Deregister", InstanceRef(instance="orders-1")) == b"{}"
+        assert mesh.leases.instances == {}
+
+
+async def test_a_drain_ends_when_sidecars_stay_silent(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "DRAIN_LIMIT", 0.2)
+    async with mesh.caller(ORDERS) as call:
+        await call("Register", ONE)
+        answer = await call("Drain", InstanceRef(instance="orders-1"))
+    assert DrainResult.model_validate_json(answer) == DrainResult(drained=False)
+
+
+async def test_a_certificate_of_another_service_can_do_nothing_here(mesh: Mesh) -> None:
+    async with mesh.caller(ORDERS) as call:
+        await call("Register", ONE)
+    before = refusals()
+    denied = grpc.StatusCode.PERMISSION_DENIED
+    with capture_logs() as logs:
+        async with mesh.caller(PAYMENTS) as call:
+            await fails(denied, "may not register an instance of orders", call("Register", ONE))
+            taken = ONE.model_copy(update={"service": "payments"})
+            await fails(denied, "belongs to service orders", call("Register", taken))
+            for method in ("Drain", "Deregister"):
+                await fails(
+                    denied, "belongs to service orders", call(method, InstanceRef(instance="orders-1"))
+                )
+            asked = SignRequest(csr=request(new_key(), [ORDERS.uri]))
+            await fails(denied, f"not for {PAYMENTS.uri}", call("Renew", asked))
+    assert mesh.leases.instances == {"orders-1": ONE}
+    assert refusals() == before + 5
+    assert len([entry for entry in logs if entry["event"] == "agent refused"]) == 5
+
+
+async def test_a_gateway_renews_and_registers_nothing(mesh: Mesh) -> None:
+    async with mesh.caller(INGRESS) as call:
+        for method, message in (("Register", ONE), ("Drain", InstanceRef(instance="orders-1"))):
+            await fails(grpc.StatusCode.PERMISSION_DENIED, "is no service", call(method, message))
+        named_alike = ONE.model_copy(update={"service": "ingress"})
+        await fails(grpc.StatusCode.PERMISSION_DENIED, "is no service", call("Register", named_alike))
+        key = new_key()
+        signed = Signed.model_validate_json(await call("Renew", SignRequest(csr=request(key, [INGRESS.uri]))))
+    assert x509.load_pem_x509_certificate(signed.certificate.encode()).public_key() == key.public_key()
+
+
+async def test_a_certificate_of_another_mesh_is_refused(mesh: Mesh, tmp_path: Path) -> None:
+    stranger = open_authority(Settings(tmp_path / "other"))
+    async with mesh.caller(ORDERS, stranger) as call:
+        await fails(grpc.StatusCode.UNAVAILABLE, "", call("Register", ONE))
+    assert mesh.leases.instances == {}
+
+
+async def test_without_a_certificate_nobody_speaks(mesh: Mesh) -> None:
+    credentials = grpc.ssl_channel_credentials(mesh.authority.bundle.encode())
+    options = [("grpc.ssl_target_name_override", CONTROL_PLANE_DNS)]
+    async with grpc.aio.secure_channel(f"127.0.0.1:{mesh.port}", credentials, options) as channel:
+        call = channel.unary_unary(f"/{agents.SERVICE}/Register", bytes, bytes)
+        await fails(grpc.StatusCode.UNAVAILABLE, "", call(ONE.model_dump_json().encode(), timeout=20))
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "reason"),
+    [
+        ("Register", b"", "not a Registration in JSON (wrong: body)"),
+        ("Register", b'{"instance": "A!", "service": "orders", "address": "a", "port": 0}', "instance, port"),
+        ("Renew", b'{"csr": 7}', "not a SignRequest in JSON (wrong: csr)"),
+        ("Drain", b" " * 32769, "larger than 32768 bytes"),
+    ],
+)
+async def test_messages_that_make_no_sense_are_told_so(
+    mesh: Mesh, method: str, body: bytes, reason: str
+) -> None:
+    async with mesh.caller(ORDERS) as call:
+        await fails(grpc.StatusCode.INVALID_ARGUMENT, reason, call(method, body))
+
+
+async def test_a_store_that_is_away_is_said_and_is_no_refusal(mesh: Mesh) -> None:
+    before = refusals()
+    async with mesh.caller(ORDERS) as call:
+        mesh.leases.away = True
+        await fails(grpc.StatusCode.UNAVAILABLE, "cannot be reached", call("Register", ONE))
+        mesh.leases.away = False
+        await fails(
+            grpc.StatusCode.NOT_FOUND, "not registered", call("Drain", InstanceRef(instance="orders-9"))
+        )
+        await call("Register", ONE)
+    assert refusals() == before
+
+
+async def test_the_servers_certificate_is_renewed_under_way(tmp_path: Path) -> None:
+    late = [7200.0]
+    authority = open_authority(Settings(tmp_path), lambda: time.time() - late[0])
+    async with serving(authority) as mesh:
+        async with mesh.caller(ORDERS) as call:
+            await fails(grpc.StatusCode.UNAVAILABLE, "", call("Register", ONE))
+        late[0] = 0
+        async with mesh.caller(ORDERS) as call:
+            await call("Register", ONE)

@@ -1,0 +1,143 @@
+"""Join tokens: minted, verified, read without the key; and everything that is none."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+from control_plane.api import tokens as contract
+from control_plane.api.spiffe import Identity
+from control_plane.ca import tokens
+from control_plane.errors import InputError, RefusedError
+from tests.ca.keys import NOW, ORDERS
+
+KEY = bytes(range(32))
+HASH = "ab" * 32
+TOKEN = tokens.mint(KEY, ORDERS, HASH, NOW, ttl=600, jti="one")
+
+
+def part(content: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    usual = {"iss": "mesh.local", "sub": "service/orders", "iat": NOW, "exp": NOW + 600, "ca_sha256": HASH}
+    return {**usual, **changed}
+
+
+def signed(payload: dict[str, Any], algorithm: str = "HS256", key: bytes = KEY) -> str:
+    return jwt.encode({"alg": algorithm}, payload, OctKey.import_key(key), algorithms=[algorithm])
+
+
+@pytest.mark.parametrize("identity", [ORDERS, Identity("a.example", "gateway", "ingress")])
+def test_a_token_names_its_identity_until_it_expires(identity: Identity) -> None:
+    token = tokens.mint(KEY, identity, HASH, NOW, ttl=600, jti="one")
+    assert tokens.verify(KEY, token, NOW) == identity
+    assert tokens.verify(KEY, token, NOW + 599) == identity
+    with pytest.raises(RefusedError, match=f"{identity.uri} has expired"):
+        tokens.verify(KEY, token, NOW + 600)
+
+
+def test_the_agent_reads_what_it_needs_without_the_key() -> None:
+    assert contract.peek(TOKEN + "\n") == contract.Claims(ORDERS, HASH, NOW + 600)
+
+
+def test_a_token_of_another_key_is_refused() -> None:
+    with pytest.raises(RefusedError, match="signature is not of this mesh"):
+        tokens.verify(bytes(32), TOKEN, NOW)
+
+
+def test_a_token_changed_for_another_service_is_refused() -> None:
+    head, _, signature = TOKEN.split(".")
+    forged = f"{head}.{part(claims(sub='service/payments'))}.{signature}"
+    assert contract.peek(forged).identity.name == "payments"
+    with pytest.raises(RefusedError, match="signature is not of this mesh"):
+        tokens.verify(KEY, forged, NOW)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "HS384", "RS256", "ES256", 7, None])
+def test_only_the_pinned_algorithm_is_believed(algorithm: object) -> None:
+    _, body, signature = TOKEN.split(".")
+    for end in ("", signature):
+        with pytest.raises(RefusedError, match=r"malformed|signature"):
+            tokens.verify(KEY, f"{part({'alg': algorithm})}.{body}.{end}", NOW)
+
+
+def test_another_hash_with_the_right_key_is_refused() -> None:
+    with pytest.raises(RefusedError, match="malformed"):
+        tokens.verify(KEY, signed(claims(), "HS512", KEY + KEY), NOW)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sub": "control-plane"},
+        {"sub": "service/"},
+        {"sub": "service/Orders"},
+        {"sub": "service/a/b"},
+        {"sub": ["service/orders"]},
+        {"sub": None},
+        {"iss": ""},
+        {"iss": "mesh.local/service/x"},
+        {"exp": None},
+        {"exp": True},
+        {"exp": "9999999999"},
+        {"exp": 1e300},
+        {"ca_sha256": "ab"},
+        {"ca_sha256": None},
+    ],
+)
+def test_signed_claims_that_make_no_sense_are_refused(changed: dict[str, Any]) -> None:
+    token = signed(claims(**changed))
+    with pytest.raises(RefusedError, match="malformed"):
+        tokens.verify(KEY, token, NOW)
+    with pytest.raises(ValueError, match="not a join token"):
+        contract.peek(token)
+
+
+def test_length_is_checked_before_anything_is_read() -> None:
+    with pytest.raises(RefusedError, match="too long"):
+        tokens.verify(KEY, TOKEN + "A" * 4096, NOW)
+    with pytest.raises(ValueError, match="longer than 4096"):
+        contract.peek("A" * 4097)
+
+
+@given(st.text(max_size=300) | st.from_regex(r"[\w-]{0,40}\.[\w-]{0,60}\.[\w-]{0,40}"))
+def test_garbage_is_refused(text: str) -> None:
+    with pytest.raises(RefusedError):
+        tokens.verify(KEY, text, NOW)
+    with pytest.raises(ValueError, match="not a join token"):
+        contract.peek(text)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
+def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
+    with pytest.raises(ValueError, match="not a join token"):
+        contract.peek(f"{part({'alg': 'HS256'})}.{part(body)}.AAAA")
+
+
+@given(st.integers(0, len(TOKEN) - 1), st.characters(codec="ascii"))
+def test_a_changed_character_is_never_another_identity(position: int, character: str) -> None:
+    changed = TOKEN[:position] + character + TOKEN[position + 1 :]
+    try:
+        assert tokens.verify(KEY, changed, NOW) == ORDERS
+    except RefusedError:
+        assert changed != TOKEN
+
+
+@pytest.mark.parametrize("ttl", [0, -1, tokens.TTL_LIMIT + 1, float("nan"), float("inf")])
+def test_a_life_out_of_bounds_is_not_minted(ttl: float) -> None:
+    with pytest.raises(InputError, match="cannot live"):
+        tokens.mint(KEY, ORDERS, HASH, NOW, ttl=ttl, jti="one")
+
+
+def test_the_control_plane_gets_no_token() -> None:
+    with pytest.raises(InputError, match="for a service or a gateway"):
+        tokens.mint(KEY, Identity("mesh.local", "control-plane"), HASH, NOW, ttl=60, jti="one")
