@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from control_plane.api.types import Condition, PolicyStatus
 from control_plane.core.attach import conflicts
-from control_plane.core.resource import Resource
-from control_plane.core.snapshot import NodeSnapshot, Snapshot
 from control_plane.core.world import Document, World
 from control_plane.policies.base import TargetedPolicy
 from control_plane.policies.gateway.policy import Gateway
@@ -22,7 +19,7 @@ WORDS_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How a set of resources fares: sidecars that hold any of it, those that ACKed all, Envoys' refusals."""
+    """How what a policy shaped fares: sidecars that have any of it, those that ACKed all, Envoys' refusals."""
 
     holders: int = 0
     acked: int = 0
@@ -71,35 +68,17 @@ def _named(document: Document) -> list[tuple[str, str]]:
     return []
 
 
-def statuses(
-    world: World,
-    snapshot: Snapshot,
-    nodes: Iterable[NodeSnapshot],
-    delivery: Callable[[list[Resource]], Delivery],
-) -> tuple[PolicyStatus, ...]:
-    """The status of every document of the world. `nodes` are those connected now."""
-    made = _made_by(snapshot, nodes)
+def statuses(world: World, deliveries: Mapping[str, Delivery]) -> tuple[PolicyStatus, ...]:
+    """The status of every document of the world; `deliveries` are by `Kind/name`."""
     lost = conflicts(world.documents)
     return tuple(
         PolicyStatus(
             kind=one.policy.kind,
             name=one.policy.name,
-            conditions=tuple(_conditions(world, one, lost, delivery(made[one.ref]))),
+            conditions=tuple(_conditions(world, one, lost, deliveries.get(one.ref, Delivery()))),
         )
         for one in world.documents
     )
-
-
-def _made_by(snapshot: Snapshot, nodes: Iterable[NodeSnapshot]) -> Mapping[str, list[Resource]]:
-    """The resources that each policy (`Kind/name`) shaped."""
-    made: dict[str, list[Resource]] = defaultdict(list)
-    tables = [snapshot.shared.values(), *(table.values() for table in snapshot.variants.values())]
-    own = {(one.type_url, one.name, one.version): one for node in nodes for one in node.own()}
-    for table in (*tables, own.values()):
-        for resource in table:
-            for ref in resource.policies:
-                made[ref].append(resource)
-    return made
 
 
 def _conditions(

@@ -124,11 +124,6 @@ class NodeSnapshot:
             return found
         return self._variant.get((type_url, name)) or self._shared.get((type_url, name))
 
-    def own(self) -> Iterable[Resource]:
-        """Listeners and route configurations that are this node's alone."""
-        yield from self._base.get(LDS, _NOTHING).values()
-        yield from self._routes.values()
-
     def base(self, type_url: str) -> Mapping[str, Resource]:
         """What a wildcard subscription always gets; the same object as long as it is the same."""
         return self._base.get(type_url, _NOTHING)
