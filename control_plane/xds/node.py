@@ -1,0 +1,63 @@
+"""What an Envoy says of itself in its first request, held against who its certificate says it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from control_plane.api.spiffe import Identity, valid_name
+from control_plane.core.snapshot import Bindings
+from control_plane.envoy import v3
+from control_plane.errors import RefusedError
+from control_plane.xds.push_queue import Peer
+
+GATEWAY_LISTENERS = 64
+"""Listeners of one gateway at most (Gateway API's own bound on `spec.listeners`)."""
+
+
+def admit(identity: Identity, node: v3.Node) -> Peer:
+    """The peer of a stream; raises RefusedError when the node does not agree with the certificate.
+
+    The certificate alone decides what is served. The node's words are checked so that a sidecar which was
+    started with another's bootstrap fails loudly.
+    """
+    if identity.role not in ("service", "gateway"):
+        raise RefusedError(f"{identity.uri} is no proxy's identity")
+    if node.cluster != identity.name:
+        raise RefusedError(f"node.cluster is {node.cluster[:63]!r}, but the certificate is {identity.uri}")
+    if not valid_name(node.id):
+        raise RefusedError(f"node.id is {node.id[:63]!r}: give a DNS label (a-z, 0-9, -)")
+    return Peer(identity, node.id, _bindings(node))
+
+
+def _bindings(node: v3.Node) -> Bindings:
+    """`metadata.bindings`; what is missing or of another type counts as not given."""
+    fields = _fields(node.metadata, "bindings")
+    gateway = _fields(node.metadata.fields["bindings"].struct_value, "gateway") if fields else {}
+    if len(gateway) > GATEWAY_LISTENERS:
+        raise RefusedError(f"node.metadata.bindings.gateway has more than {GATEWAY_LISTENERS} listeners")
+    address = fields["address"].string_value if "address" in fields else ""
+    return Bindings(
+        address=_address(address or "127.0.0.1"),
+        outbound=_port(fields, "outbound"),
+        inbound=_port(fields, "inbound"),
+        gateway=tuple(sorted((name, _port(gateway, name)) for name in gateway)),
+    )
+
+
+def _fields(struct: v3.Struct, name: str) -> Mapping[str, v3.Value]:
+    return struct.fields[name].struct_value.fields if name in struct.fields else {}
+
+
+def _port(fields: Mapping[str, v3.Value], name: str) -> int:
+    number = fields[name].number_value if name in fields else 0.0
+    if not 0 <= number <= 65535 or number != int(number):
+        raise RefusedError(f"node.metadata.bindings: {name[:63]!r} is no port: give one from 1 to 65535")
+    return int(number)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise RefusedError(f"node.metadata.bindings.address: {text[:63]!r} is no IP address") from None

@@ -1,0 +1,199 @@
+"""The xDS port: delta ADS over mutual TLS on grpc.aio, and whatever else is served there (the agents' calls).
+
+Requests come as raw bytes and responses leave as bytes that are shared by all streams of equal content. Who
+a caller is, its certificate says; what it says of itself must agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, cast
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from control_plane.api.peer import peer_identity
+from control_plane.api.types import ProxyStatus
+from control_plane.envoy import v3
+from control_plane.errors import RefusedError
+from control_plane.xds import metrics
+from control_plane.xds.node import admit
+from control_plane.xds.push_queue import Overload, Peer, PushQueue, Snapshot
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+
+FIRST_REQUEST = 30.0
+"""Seconds within which a new stream must say who it is."""
+
+REFUSAL_PAUSE = 10.0
+"""Seconds between two log lines about the same refusal: an Envoy that is refused tries again every second."""
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 0),
+    # The defaults lose one stream in twenty when 2000 sidecars connect at once.
+    ("grpc.server.max_pending_requests", 20_000),
+    ("grpc.server.max_pending_requests_hard_limit", 40_000),
+    # A sidecar reconnects with the versions of all it has.
+    ("grpc.max_receive_message_length", 8 * 1024 * 1024),
+    # Dead connections are noticed within 40 s; Envoy pings every 10 s and may.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+log = structlog.get_logger(__name__)
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Handler = grpc.GenericRpcHandler[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The server's certificate chain and key, and the roots that clients must come from, all PEM."""
+
+    certificate: bytes
+    key: bytes
+    roots: bytes
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return "Credentials(...)"
+
+
+class XdsServer:
+    """The server. `publish` gives it configuration; until the first one it lets its callers wait.
+
+    `connection_age` in seconds bounds how long a connection outlives the certificate it was made with:
+    clients reconnect, and are sent nothing again.
+    """
+
+    def __init__(
+        self,
+        bind: str,
+        port: int,
+        trust_domain: str,
+        credentials: Credentials,
+        *,
+        handlers: Sequence[Handler] = (),
+        connection_age: float = 3600.0,
+    ) -> None:
+        self._address = f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
+        self._trust_domain = trust_domain
+        self._handlers = handlers
+        self._connection_age = connection_age
+        self._certificates = _Certificates(credentials)
+        self._refusals: dict[tuple[str, str], float] = {}
+        self.queue = PushQueue()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Listen; returns the port. Raises RuntimeError when the port is taken."""
+        ages = (
+            ("grpc.max_connection_age_ms", int(self._connection_age * 1000)),
+            ("grpc.max_connection_age_grace_ms", 1000),
+        )
+        self._server = grpc.aio.server(options=[*OPTIONS, *ages])
+        method = grpc.stream_stream_rpc_method_handler(self._serve)
+        own = grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": method})
+        self._server.add_generic_rpc_handlers((own, *self._handlers))
+        port = self._server.add_secure_port(self._address, self._certificates.server_credentials())
+        await self._server.start()
+        return port
+
+    async def stop(self) -> None:
+        """End all streams and close the port."""
+        if self._server is not None:
+            await self._server.stop(None)
+
+    def renew(self, credentials: Credentials) -> None:
+        """Use another certificate (or other roots) for connections from now on; open ones go on."""
+        self._certificates.replace(credentials)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Make `snapshot` the newest and start pushing what it changes. Returns at once."""
+        self.queue.publish(snapshot)
+
+    def proxies(self) -> tuple[ProxyStatus, ...]:
+        """Every connected proxy and those that left within the last minute."""
+        return self.queue.proxies()
+
+    async def _serve(self, _: object, context: Context) -> None:
+        try:
+            identity = peer_identity(context.auth_context() or {}, self._trust_domain)
+            async with asyncio.timeout(FIRST_REQUEST):
+                message = await context.read()
+            if not isinstance(message, bytes):
+                return
+            request = _parse(message)
+            peer = admit(identity, request.node)
+            await self._follow(peer, request, context)
+        except RefusedError as error:
+            await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except Overload as error:
+            await self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no request came")
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a DeltaDiscoveryRequest")
+
+    async def _follow(self, peer: Peer, request: v3.DeltaDiscoveryRequest, context: Context) -> None:
+        stream = await self.queue.join(peer, context.write)
+        log.info("stream opened", node=peer.node, identity=peer.identity.uri)
+        try:
+            while True:
+                await self.queue.receive(stream, request)
+                message = await context.read()
+                if not isinstance(message, bytes):
+                    return
+                request = _parse(message)
+        finally:
+            self.queue.leave(stream)
+            log.info("stream closed", node=peer.node, identity=peer.identity.uri)
+
+    async def _refuse(self, context: Context, code: grpc.StatusCode, reason: str) -> NoReturn:
+        metrics.REFUSALS.inc()
+        now = time.monotonic()
+        key = (context.peer().rpartition(":")[0], reason)
+        if now - self._refusals.get(key, -REFUSAL_PAUSE) >= REFUSAL_PAUSE:
+            if len(self._refusals) > 1000:
+                self._refusals.clear()
+            self._refusals[key] = now
+            log.warning("stream refused", peer=context.peer(), reason=reason)
+        await context.abort(code, reason)
+        raise AssertionError("abort raises")
+
+
+class _Certificates:
+    """The TLS material in use, replaceable while the server runs.
+
+    gRPC asks before each handshake, on a thread of its own; None means that nothing changed.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._next: grpc.ServerCertificateConfiguration | None = None
+        self._first = _configuration(credentials)
+
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """mTLS credentials that refuse a client without a certificate."""
+        fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", self._fetch)
+        return grpc.dynamic_ssl_server_credentials(self._first, fetch, True)
+
+    def replace(self, credentials: Credentials) -> None:
+        self._next = _configuration(credentials)
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        configuration, self._next = self._next, None
+        return configuration
+
+
+def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
+    pair = (credentials.key, credentials.certificate)
+    return grpc.ssl_server_certificate_configuration([pair], credentials.roots)
+
+
+def _parse(message: bytes) -> v3.DeltaDiscoveryRequest:
+    return v3.DeltaDiscoveryRequest.FromString(message)

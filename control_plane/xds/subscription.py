@@ -1,0 +1,147 @@
+"""What one stream asked for of one resource type, what it was told, and what it said to that.
+
+Protocol state without sockets or clock: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from control_plane.core.resource import VHDS, Resource
+from control_plane.xds.response import Response
+
+WILDCARD = "*"
+MESSAGE_LIMIT = 1000
+"""Characters of an Envoy's error text that are kept."""
+
+Reply = Literal["ack", "nack", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A version that this Envoy refused, in its own words."""
+
+    version: str
+    message: str
+
+
+@dataclass(slots=True)
+class Subscription:
+    """The state of one type on one stream.
+
+    `names` were asked for by name (VHDS: aliases too). `sent` is what the client was told to have and
+    `acked` what it surely has, name → version. `pending` are responses without an answer, oldest first.
+    `dirty` names are to be compared with the configuration, `owed` ones answered even if unchanged, `alone`
+    ones in a response of their own. `rejected` are parked: not sent again in that version.
+    """
+
+    type_url: str
+    wildcard: bool = False
+    names: set[str] = field(default_factory=set)
+    sent: dict[str, str] = field(default_factory=dict)
+    acked: dict[str, str] = field(default_factory=dict)
+    pending: deque[Response] = field(default_factory=deque)
+    dirty: set[str] = field(default_factory=set)
+    owed: set[str] = field(default_factory=set)
+    alone: set[str] = field(default_factory=set)
+    rejected: dict[str, Rejection] = field(default_factory=dict)
+
+    def open(self, subscribe: Iterable[str], versions: Mapping[str, str]) -> None:
+        """Take in the first request of the type on this stream.
+
+        No names means everything, except for VHDS: there Envoy asks for nothing yet, and what it holds from
+        an earlier stream counts as asked for. What it holds already is compared, not owed.
+        """
+        asked = set(subscribe)
+        self.wildcard = self.type_url != VHDS and (not asked or WILDCARD in asked)
+        self.sent, self.acked = dict(versions), dict(versions)
+        self.names = asked - {WILDCARD}
+        self.owed = self.names - versions.keys()
+        if self.type_url == VHDS:
+            self.names |= versions.keys()
+        self.dirty = self.names | versions.keys()
+
+    def answer(self, name: str) -> None:
+        """Owe the client an answer about `name`, even if it was given before."""
+        self.owed.add(name)
+        self.dirty.add(name)
+
+    def drop(self, name: str) -> None:
+        """Unsubscribe from a name.
+
+        Under a wildcard the client cannot know whether the name is still part of it, and is told; else it
+        forgets the resource by itself.
+        """
+        self.names.discard(name)
+        if self.wildcard:
+            self.answer(name)
+        else:
+            self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """Drop all that is known of a resource which the client no longer has."""
+        self.sent.pop(name, None)
+        self.acked.pop(name, None)
+        self.rejected.pop(name, None)
+        for names in (self.dirty, self.owed, self.alone):
+            names.discard(name)
+
+    def told(self, response: Response) -> None:
+        """Note that `response` is being sent."""
+        self.pending.append(response)
+        for name, version in response.items:
+            if version:
+                self.sent[name] = version
+            parked = self.rejected.get(name)
+            if parked and parked.version != version:
+                del self.rejected[name]
+        for name in response.removed:
+            self.sent.pop(name, None)
+
+    def parked(self, resource: Resource) -> bool:
+        """Whether the client refused this very resource."""
+        rejection = self.rejected.get(resource.name)
+        return rejection is not None and rejection.version == resource.version
+
+    def answered(self, nonce: str, error: str | None) -> Reply:
+        """Take in the client's answer to the oldest response with that nonce; `error` is None for an ACK."""
+        response = next((each for each in self.pending if each.nonce == nonce), None)
+        if response is None:
+            return "stale"
+        self.pending.remove(response)
+        if error is None:
+            for name, version in response.items:
+                if version:
+                    self.acked[name] = version
+            for name in response.removed:
+                self.acked.pop(name, None)
+            return "ack"
+        if response.single:
+            self._park(response, error)
+        else:
+            self._retry_one_by_one(response)
+        return "nack"
+
+    def _park(self, response: Response, error: str) -> None:
+        for name, version in response.items:
+            # A NACK may come late, when another version is on its way already.
+            if version and self.sent.get(name) == version:
+                self.rejected[name] = Rejection(version, error[:MESSAGE_LIMIT])
+
+    def _retry_one_by_one(self, response: Response) -> None:
+        """One bad resource may spoil a whole response: assume that nothing of it was applied."""
+        again = [name for name, version in response.items if not version or self.sent.get(name) == version]
+        self.owed.update(again)
+        for name in response.removed:
+            if name not in self.sent:
+                self.sent[name] = ""
+                again.append(name)
+        self.dirty.update(again)
+        self.alone.update(again)
+
+    def in_flight(self, name: str) -> bool:
+        """Whether a response that carries `name` awaits its answer."""
+        return any(name == item for response in self.pending for item, _ in response.items)
