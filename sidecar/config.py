@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -51,7 +51,7 @@ class Workload(Strict):
     outbound_port: int = Field(0, ge=0, le=65535)
     inbound_port: int = Field(0, ge=0, le=65535)
     ready_port: int = Field(0, ge=0, le=65535)
-    gateway_ports: dict[str, int] = {}
+    gateway_ports: dict[Name, Annotated[int, Field(ge=0, le=65535)]] = {}
     stop_grace: float = Field(10.0, ge=0, le=3600)
 
     @model_validator(mode="after")

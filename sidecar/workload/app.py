@@ -64,7 +64,7 @@ class Sidecar:
         self._health: asyncio.Task[None] | None = None
         self._member = Membership(workload, config, self._folder, session, self._problem)
         self._proxy = Supervised(
-            f"{workload.name}-proxy", self._proxy_program, config.state, self._proxy_exited
+            f"{workload.name}.proxy", self._proxy_program, config.state, self._proxy_exited
         )
         self._app = Supervised(
             workload.name, self._app_program, config.state, self._app_exited, started=self._watch_app
@@ -232,7 +232,8 @@ class Sidecar:
             found = await admin.listeners()
         except ProxyError:
             return False
-        inbound = {self._ports.inbound} if self.workload.ports else set()
+        http = any(port.protocol != "tcp" for port in self.workload.ports)
+        inbound = {self._ports.inbound} if http else set()
         wanted = {self._ports.outbound} | inbound if self.workload.role == "service" else set()
         missing = sorted({*wanted, *self._ports.gateway.values()} - found)
         lost = [port for port in missing if not capture.is_free(self._config.bind, port)]
