@@ -7,8 +7,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from control_plane.policies import regex
 from control_plane.policies.base import Spec
-from control_plane.policies.fields import HeaderName, check_distinct, check_regex
+from control_plane.policies.fields import HeaderName, check_distinct
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 ValueType = Literal["Exact", "RegularExpression"]
@@ -31,7 +32,7 @@ class PathMatch(Spec):
     @model_validator(mode="after")
     def _valid(self) -> Self:
         if self.type == "RegularExpression":
-            check_regex(self.value)
+            regex.check(self.value)
         elif not self.value.startswith("/"):
             raise ValueError(f"path {self.value!r} does not begin with a slash: write {'/' + self.value!r}")
         elif not _PATH.fullmatch(self.value) or _PATH_LACKS.search(self.value):
@@ -51,7 +52,7 @@ class ValueMatch(Spec):
     @model_validator(mode="after")
     def _valid(self) -> Self:
         if self.type == "RegularExpression":
-            check_regex(self.value)
+            regex.check(self.value)
         return self
 
 

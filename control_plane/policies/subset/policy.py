@@ -15,9 +15,7 @@ class SubsetSpec(Spec):
     """Which instances of which service."""
 
     service: Name = Field(description="The service whose instances are chosen from.")
-    labels: Labels = Field(
-        min_length=1, max_length=16, description="Labels an instance must carry, all of them."
-    )
+    labels: Labels = Field(description="Labels an instance must carry, all of them; 1 to 16.")
 
 
 class Subset(Policy):
