@@ -10,6 +10,7 @@ from typing import BinaryIO
 from control_plane.api.operations import Sourced
 from control_plane.errors import InputError
 from control_plane.policies import loader
+from control_plane.policies.schema import dump
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -22,12 +23,7 @@ STDIN = "<stdin>"
 def load(paths: Iterable[str]) -> list[Sourced]:
     """All documents of files and folders; raises InputError with a line for each problem."""
     loaded = read(paths)
-    return [
-        Sourced(
-            one.policy.model_dump(mode="json", by_alias=True, exclude_unset=True), f"{one.path}:{one.line}"
-        )
-        for one in loaded.documents
-    ]
+    return [Sourced(dump(one.policy), f"{one.path}:{one.line}") for one in loaded.documents]
 
 
 def read(paths: Iterable[str]) -> loader.Loaded:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from control_plane.admin.mesh import CanonicalDocument, InvalidDocumentError
 from control_plane.errors import NotFoundError
 from control_plane.policies.registry import kinds
+from control_plane.policies.schema import dump
 from control_plane.policies.wording import closest, say, shown
 
 
@@ -23,11 +24,9 @@ def canonical(document: Mapping[str, Any]) -> CanonicalDocument:
     if kind is None:
         raise InvalidDocumentError([f"kind: {shown(name)} is unknown: use one of {', '.join(kinds())}"])
     try:
-        policy = kind.model_validate(dict(document))
-        written: dict[str, Any] = policy.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return dump(kind.model_validate(dict(document)))
     except ValidationError as error:
         raise InvalidDocumentError([say(kind, one) for one in error.errors(include_url=False)]) from None
-    return written
 
 
 def kind_of(word: str) -> str:

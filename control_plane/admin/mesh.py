@@ -16,10 +16,11 @@ TokenRole = Literal["service", "gateway"]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A document of a revision, and the `path:line` it was applied from."""
+    """A document of a revision: the `path:line` it came from, the revision since which it exists."""
 
     document: CanonicalDocument
     source: str = ""
+    created: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
