@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -22,6 +22,9 @@ from control_plane.errors import InputError
 
 Clock = Callable[[], float]
 
+SVID_TTL_RANGE = (2.0, 7 * 86400.0)
+"""Seconds that an SVID may live: renewals at half of it must keep up, and nothing revokes one sooner."""
+
 _RENEW_AT = 0.5
 # Of its life, as with SVIDs: half remains for a renewal that fails.
 
@@ -31,8 +34,8 @@ class ServerPair:
     """The control plane's own certificate and key, as PEM; `renew_at` in epoch seconds."""
 
     certificate: str
-    key: str
     renew_at: float
+    key: str = field(repr=False)
 
 
 class CertificateAuthority:
@@ -98,7 +101,7 @@ class CertificateAuthority:
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return ServerPair(certificate, pem.decode(), now + self._svid_ttl * _RENEW_AT)
+        return ServerPair(certificate, now + self._svid_ttl * _RENEW_AT, pem.decode())
 
 
 def open_authority(settings: Settings, clock: Clock = time.time) -> CertificateAuthority:
@@ -106,6 +109,7 @@ def open_authority(settings: Settings, clock: Clock = time.time) -> CertificateA
 
     Raises InputError naming the file or setting that is wrong.
     """
+    _check(settings)
     if bool(settings.ca_certificate) != bool(settings.ca_key):
         missing = "MESH_CA_KEY" if settings.ca_certificate else "MESH_CA_CERTIFICATE"
         raise InputError(f"{missing}: missing: a root of your own needs both certificate and key")
@@ -150,6 +154,23 @@ def grpc_credentials(authority: CertificateAuthority) -> grpc.ServerCredentials:
         newer,  # type: ignore[arg-type]  # the stub forgets None: nothing newer
         require_client_authentication=True,
     )
+
+
+def _check(settings: Settings) -> None:
+    low, high = SVID_TTL_RANGE
+    if not low <= settings.svid_ttl <= high:
+        raise InputError(
+            f"MESH_SVID_TTL: {settings.svid_ttl:g} s is no life for an SVID: give {low:g} to {high:g}"
+        )
+    try:
+        spiffe.parse(f"spiffe://{settings.trust_domain}/control-plane")
+    except ValueError:
+        raise InputError(
+            f"MESH_TRUST_DOMAIN: {settings.trust_domain!r} is no trust domain: "
+            "give lower-case letters, digits, dots, hyphens and underscores"
+        ) from None
+    if not settings.advertise.isascii():
+        raise InputError(f"MESH_ADVERTISE: {settings.advertise!r} is no address: write a host name in ASCII")
 
 
 def _new_key() -> ec.EllipticCurvePrivateKey:

@@ -8,6 +8,7 @@ refusals for each peer. Refusals are logged without the token, and counted.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import tempfile
 import time
@@ -42,6 +43,9 @@ for _outcome in ("signed", "refused", "malformed", "limited"):
 
 log = structlog.get_logger(__name__)
 
+_SILENT = logging.Logger(__name__, logging.CRITICAL + 1)
+# aiohttp would log each malformed request with a traceback: strangers could fill the disk.
+
 
 class EnrolmentServer:
     """Listens on `bind`:`port` (0 takes a free port, found in `port` after start)."""
@@ -54,7 +58,9 @@ class EnrolmentServer:
         self._serving: tuple[ServerPair, ssl.SSLContext] | None = None
         application = web.Application(client_max_size=BODY_LIMIT, middlewares=[_plain_errors])
         application.add_routes([web.get("/v1/ca", self._root), web.post("/v1/enrol", self._enrol)])
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_SILENT, handle_signals=False, shutdown_timeout=2.0
+        )
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -145,12 +151,16 @@ class _Closed(asyncio.Protocol):
 
 
 async def _body(request: web.Request) -> SignRequest:
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise InputError(f"the body is larger than {BODY_LIMIT} bytes")
     try:
         async with asyncio.timeout(_BODY_TIME_LIMIT):
             content = await request.read()
         return SignRequest.model_validate_json(content)
     except web.HTTPRequestEntityTooLarge:
         raise InputError(f"the body is larger than {BODY_LIMIT} bytes") from None
+    except ConnectionError:
+        raise InputError("the connection ended before the body did") from None
     except TimeoutError:
         raise InputError(f"the body did not come within {_BODY_TIME_LIMIT:g} s") from None
     except ValidationError as error:
@@ -178,8 +188,11 @@ def _problem(status: int, code: str, message: str) -> web.Response:
 async def _plain_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer aiohttp's own refusals (no such path or method) in the form of ours."""
+    """Answer aiohttp's own refusals (no such path or method), and faults of ours, in the form of the rest."""
     try:
         return await handler(request)
     except web.HTTPException as error:
         return _problem(error.status, error.reason.lower().replace(" ", "-"), error.reason)
+    except Exception:
+        log.exception("enrolment failed", path=request.path[:100])
+        return _problem(500, "internal", "the control plane failed: its log says why")

@@ -174,6 +174,27 @@ async def test_other_paths_and_methods_are_answered_in_the_same_form(
                 assert set((await answer.json())["error"]) == {"code", "message"}
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"garbage\r\n\r\n",
+        b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /v1/enrol HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
+        b"POST /v1/enrol HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_http_is_answered_and_fills_no_log(
+    authority: CertificateAuthority, server: EnrolmentServer, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = trusting(authority.bundle)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+    writer.write(raw)
+    first = await asyncio.wait_for(reader.readline(), 20)
+    writer.close()
+    assert b" 400 " in first
+    assert caplog.records == []
+
+
 async def test_tls_below_1_3_is_refused(authority: CertificateAuthority, server: EnrolmentServer) -> None:
     context = trusting(authority.bundle)
     context.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -186,6 +188,38 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "own.key").unlink()
     with pytest.raises(InputError, match=r"own\.key: cannot be read: No such file"):
         opened(settings)
+
+
+def test_two_starts_at_once_end_up_with_one_root(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        authorities = list(pool.map(lambda _: opened(Settings(tmp_path)), range(8)))
+    token = authorities[0].mint(ORDERS, 60)
+    assert {authority.ca_sha256 for authority in authorities} == {authorities[0].ca_sha256}
+    assert [authority.admit(token) for authority in authorities] == [ORDERS] * 8
+    assert len(list((tmp_path / "ca").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "setting"),
+    [
+        ({"svid_ttl": 0.0}, "MESH_SVID_TTL"),
+        ({"svid_ttl": float("nan")}, "MESH_SVID_TTL"),
+        ({"svid_ttl": 1e9}, "MESH_SVID_TTL"),
+        ({"trust_domain": "Mesh Local"}, "MESH_TRUST_DOMAIN"),
+        ({"trust_domain": "mesh.local/service/x"}, "MESH_TRUST_DOMAIN"),
+        ({"advertise": "ö.example"}, "MESH_ADVERTISE"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(tmp_path: Path, changed: dict[str, Any], setting: str) -> None:
+    with pytest.raises(InputError, match=f"^{setting}: "):
+        opened(replace(Settings(tmp_path), **changed))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_own_key_is_in_no_log(tmp_path: Path) -> None:
+    pair = opened(Settings(tmp_path)).server_pair()
+    assert "PRIVATE" in pair.key
+    assert "PRIVATE" not in repr(pair)
 
 
 def test_tokens_are_for_this_mesh_only(tmp_path: Path) -> None:
