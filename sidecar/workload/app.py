@@ -105,7 +105,7 @@ class Sidecar:
 
     async def quiet(self, limit: float) -> None:
         """Wait until no request is under way here, `limit` seconds at most."""
-        if self._admin is not None and self._state.proxy_ready:
+        if self._admin is not None and self._state.proxy_ready and not self._state.going_down:
             try:
                 await self._admin.quiet(limit)
             except ProxyError as error:
