@@ -19,6 +19,7 @@ from control_plane.errors import NotFoundError, RevisionConflict, StoreError
 from control_plane.store import leases, revisions, scripts
 from control_plane.store.client import Connection, StoreState
 from control_plane.store.revisions import Document, Revision
+from control_plane.store.scripts import Script
 
 EVERYTHING = frozenset({"revision", "instances"})
 BLOCK_MS = 1000
@@ -65,8 +66,7 @@ class Store:
         """
         self.known = max(self.known, expect_at_least)
         fresh = "1" if self.known == 0 else ""
-        form, newest = await self._connection.script(scripts.OPEN, scripts.FORMAT, fresh)
-        self._check(form, newest)
+        _, newest = await self._ask(scripts.OPEN, scripts.FORMAT, fresh)
         return int(newest)
 
     async def close(self) -> None:
@@ -83,8 +83,7 @@ class Store:
 
     async def get(self, number: int) -> Revision:
         """A revision by its number; raises NotFoundError when there is none."""
-        form, newest, fields, _, _ = await self._connection.script(scripts.READ, max(number, 0), "")
-        self._check(form, newest)
+        _, newest, fields, _, _ = await self._ask(scripts.READ, max(number, 0), "")
         if number == 0:
             return revisions.EMPTY
         if not 0 < number <= newest:
@@ -97,8 +96,7 @@ class Store:
         """At most `limit` (1 to 1000) revisions below `before`, newest first, without revision 0."""
         limit = min(max(limit, 1), HISTORY_LIMIT)
         below = "" if before is None else max(before, 0)
-        form, newest, found = await self._connection.script(scripts.HISTORY, limit, below)
-        self._check(form, newest)
+        _, _, found = await self._ask(scripts.HISTORY, limit, below)
         return tuple(revisions.read_info(*fields) for fields in found)
 
     async def commit(self, base: int, documents: Mapping[str, Document], author: str, why: str) -> Revision:
@@ -115,7 +113,7 @@ class Store:
         planned = revisions.plan(newest, documents)
         if not planned.changed:
             return newest
-        form, before, number, made = await self._connection.script(
+        _, before, number, made = await self._ask(
             scripts.COMMIT,
             scripts.FORMAT,
             base,
@@ -126,7 +124,6 @@ class Store:
             revisions.write_documents(planned.documents),
             *(word for pair in planned.new.items() for word in pair),
         )
-        self._check(form, before)
         if not number:
             raise RevisionConflict(base, before)
         self.known = max(self.known, number)
@@ -187,12 +184,11 @@ class Store:
         return list(found[0][1]) if found else []
 
     async def _read(self, *, with_instances: bool) -> Stored:
-        answer = await self._connection.script(scripts.READ, "", "1" if with_instances else "")
-        if answer[1] < 0 and self.known == 0:
+        if self.known == 0:
             await self.open()
-            answer = await self._connection.script(scripts.READ, "", "1" if with_instances else "")
-        form, newest, fields, ports, registered = answer
-        self._check(form, newest)
+        _, newest, fields, ports, registered = await self._ask(
+            scripts.READ, "", "1" if with_instances else ""
+        )
         if newest == 0:
             self._newest = revisions.EMPTY
         elif (newest, fields) != (self._newest.number, self._fields):
@@ -216,24 +212,30 @@ class Store:
         info = revisions.read_info(number, author, why, made, changed)
         return Revision(info, revisions.read_documents(listed, texts))
 
-    def _check(self, form: str, newest: int) -> None:
-        """Raise StoreError unless the store has our format and at least the newest revision that was seen."""
+    async def _ask(self, script: Script, *arguments: str | int) -> list[Any]:
+        """Run a step whose answer begins with format and newest revision, and check these.
+
+        The newest must be at least what was known before asking: answers may overtake each other.
+        """
+        known = self.known
+        answer: list[Any] = await self._connection.script(script, *arguments)
+        problem = self._doubt(answer[0], answer[1], known)
+        if problem:
+            since = self._problem.since if self._problem else time.time()
+            self._problem = StoreState("degraded", since, problem)
+            raise StoreError(problem)
+        self._problem = None
+        self.known = max(self.known, answer[1])
+        return answer
+
+    def _doubt(self, form: str, newest: int, known: int) -> str:
+        """Why the store cannot be believed; empty when it can."""
         where = f"the store at {self._connection.address}"
         if form.isdecimal() and int(form) > scripts.FORMAT:
-            self._refuse(
-                f"{where} holds data of format {form}, this control plane reads {scripts.FORMAT}: update it"
-            )
+            return f"{where} holds format {form}, this control plane reads {scripts.FORMAT}: update it"
+        if known > max(newest, 0):
+            held = f"revision {newest}" if newest >= 0 else "no mesh"
+            return f"{where} holds {held}, but revision {known} was known: it lost data, restore it"
         if newest < 0 or form != str(scripts.FORMAT):
-            lost = f"revision {self.known} was known" if self.known else "and keys that are not ours"
-            self._refuse(f"{where} holds no mesh, {lost}: restore its data, or name another store")
-        if newest < self.known:
-            self._refuse(
-                f"{where} holds revision {newest}, but {self.known} was known: it lost data, restore it"
-            )
-        self.known = newest
-        self._problem = None
-
-    def _refuse(self, problem: str) -> None:
-        since = self._problem.since if self._problem else time.time()
-        self._problem = StoreState("degraded", since, problem)
-        raise StoreError(problem)
+            return f"{where} holds a part of a mesh only: it lost data; restore it, or name another store"
+        return ""
