@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
+from pydantic import ValidationError
 
 from control_plane.api import failures, messages, operations
 from control_plane.api.discovery import Endpoint
@@ -96,4 +97,9 @@ class AdminClient:
             raise failures.UnreachableError(url, f"no answer in {call.timeout:g} s") from None
         except aiohttp.ClientError as error:
             raise failures.UnreachableError(url, failures.reason(error)) from None
-        return reply.model_validate(failures.decode(status, body))
+        try:
+            return reply.model_validate(failures.decode(status, body))
+        except ValidationError:
+            raise failures.ApiError(
+                status, "unreadable", f"{url} answers in another form: is this a mesh?"
+            ) from None
