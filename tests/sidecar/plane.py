@@ -65,7 +65,6 @@ class Plane:
     leases: Leases
     addresses: Addresses
     drain_held: asyncio.Event
-    streams: int = 0
 
     def token(self, folder: Path, name: str, role: str = "service") -> Path:
         """A join token for a service or gateway, in a file."""
@@ -136,9 +135,10 @@ def _listeners(bindings: dict[str, Any]) -> list[v3.Listener]:
 def _listener(name: str, port: int) -> v3.Listener:
     """All requests go to the app; without TLS, so that a test may ask directly."""
     types = "type.googleapis.com/envoy.extensions.filters"
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "app:http", "timeout": "0s"}}
+    action: dict[str, Any] = {"route": {"cluster": "app:http", "timeout": "0s"}}
     if name.startswith("gateway/"):
-        route = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
+        action = {"direct_response": {"status": 200}}
+    route = {"match": {"prefix": "/"}, **action}
     manager = {
         "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
@@ -151,7 +151,7 @@ def _listener(name: str, port: int) -> v3.Listener:
         ],
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    address: dict[str, Any] = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
     document = {
         "name": name,
         "address": address,

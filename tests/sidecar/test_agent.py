@@ -13,7 +13,9 @@ from typing import Any
 import aiohttp
 import psutil
 from cryptography import x509
+from structlog.testing import capture_logs
 
+from control_plane.api.state import socket_path
 from sidecar.app import Agent
 from sidecar.control import client as control
 from sidecar.status import AgentStatus, WorkloadStatus
@@ -184,23 +186,13 @@ async def test_gateways_go_before_services(state: Path, plane: Plane) -> None:
         "token_file": plane.token(state.parent, "ingress", "gateway"),
         "gateway_ports": {"http": 0},
     }
-    order: list[str] = []
     service = orders(plane.token(state.parent, "orders"))
-    async with agent(config(state, plane.addresses, service, ingress)) as it:
-        await healthy(it)
-        assert "ingress-1" not in plane.leases.instances
-        watching = asyncio.create_task(_phases(it, order))
-    watching.cancel()
+    with capture_logs() as logs:
+        async with agent(config(state, plane.addresses, service, ingress)) as it:
+            await healthy(it)
+            assert "ingress-1" not in plane.leases.instances
+    order = [f"{line['workload']} {line['now']}" for line in logs if line["event"] == "phase"]
     assert order.index("ingress-1 stopped") < order.index("orders-1 draining")
-
-
-async def _phases(of: Agent, order: list[str]) -> None:
-    while True:
-        for each in of.status().workloads:
-            line = f"{each.name} {each.phase}"
-            if line not in order:
-                order.append(line)
-        await asyncio.sleep(0.005)
 
 
 async def test_the_control_plane_may_be_away_at_the_start_and_later(state: Path, tmp_path: Path) -> None:
@@ -263,7 +255,7 @@ async def test_a_taken_port_is_named_with_its_holder(state: Path, plane: Plane) 
 async def test_the_control_socket(state: Path, plane: Plane) -> None:
     async with agent(config(state, plane.addresses, orders(plane.token(state.parent, "orders")))) as it:
         await healthy(it)
-        path = control.socket_path(state, control.SOCKET)
+        path = socket_path(state, control.SOCKET)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert (await asyncio.to_thread(control.status, state)).ready
         for request, word in (({"stop": "nobody"}, "no workload 'nobody'"), ({}, "ask")):

@@ -13,7 +13,7 @@ DOWN = (Event.STOP, Event.DRAINED, Event.QUIET, Event.APP_STOPPED, Event.DEREGIS
 
 
 def live(*events: Event, state: State | None = None) -> tuple[State, list[Command]]:
-    now, commands = state or State(), []
+    now, commands = state or State(), list[Command]()
     for event in events:
         now, more = step(now, event)
         commands += more

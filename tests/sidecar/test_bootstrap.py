@@ -1,0 +1,62 @@
+"""Envoy itself reads the bootstraps we write."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from control_plane.api.spiffe import Identity
+from control_plane.ca.app import open_authority
+from control_plane.config import Settings
+from sidecar import bootstrap
+from sidecar.client import new_key
+from sidecar.identity import Svid, bundle_file, identity_file, request, svid
+from tests.sidecar.conftest import ENVOY
+from tests.unit.sidecar.test_bootstrap import ORDERS
+
+NODES = {
+    "service": ORDERS,
+    "service without ports": replace(ORDERS, apps=(), inbound=0),
+    "gateway": replace(ORDERS, apps=(), gateway=(("http", 8080), ("admin", 8081))),
+    "control plane by name": replace(ORDERS, xds=("plane.example", 15012)),
+}
+
+
+def own_svid(folder: Path) -> Svid:
+    identity = Identity("mesh.local", "service", "orders")
+    authority = open_authority(Settings(folder / "plane"))
+    key = new_key()
+    return svid(key, authority.sign(request(key, identity.uri), identity), identity.uri)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_envoy_accepts_it(name: str, tmp_path: Path) -> None:
+    one = own_svid(tmp_path)
+    (tmp_path / "identity.json").write_text(identity_file(one))
+    (tmp_path / "bundle.json").write_text(bundle_file(one, "mesh.local"))
+    (tmp_path / "bootstrap.json").write_text(json.dumps(bootstrap.bootstrap(NODES[name])))
+    argv = (*bootstrap.command(str(ENVOY), "./bootstrap.json"), "--mode", "validate")
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr.lower()
+
+
+def test_the_key_is_in_no_representation(tmp_path: Path) -> None:
+    one = own_svid(tmp_path)
+    assert "PRIVATE KEY" in one.key
+    assert "PRIVATE KEY" not in repr(one)
+
+
+def test_a_certificate_for_another_key_or_name_is_not_taken(tmp_path: Path) -> None:
+    identity = Identity("mesh.local", "service", "orders")
+    authority = open_authority(Settings(tmp_path / "plane"))
+    key = new_key()
+    signed = authority.sign(request(key, identity.uri), identity)
+    with pytest.raises(ValueError, match="another key"):
+        svid(new_key(), signed, identity.uri)
+    with pytest.raises(ValueError, match=r"not for spiffe://mesh\.local/service/payments"):
+        svid(key, signed, "spiffe://mesh.local/service/payments")
