@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Final
 
 MAX_LENGTH: Final = 1024
@@ -23,7 +24,9 @@ def check(pattern: str) -> str:
     if len(pattern) > MAX_LENGTH:
         raise ValueError(f"a regular expression of {len(pattern)} characters: {MAX_LENGTH} are allowed")
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of Python's own plans for `[[` and `&&`
+            re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"no regular expression ({error}): correct it") from None
     escapes = pattern.replace("\\\\", "")

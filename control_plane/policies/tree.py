@@ -35,6 +35,7 @@ _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+_TAG = "tag:yaml.org,2002:"
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HINTS = (
     ("cannot start any token", "quote the value, and indent with spaces, not tabs"),
@@ -141,7 +142,8 @@ class _Builder:
 
     def take(self, event: Event) -> None:
         """Take one event; raises _Stop when a limit is passed."""
-        if event.start_mark is not None:
+        left_out = isinstance(event, ScalarEvent) and not (event.value or event.style)
+        if event.start_mark is not None and not left_out:  # what is left out stands where its key is
             self.place = Place(event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, ScalarEvent):
             self._finish(Node(self._scalar(event), self.place), event.anchor)
@@ -162,8 +164,9 @@ class _Builder:
         raise _Stop
 
     def _check_tag(self, tag: str | None, allowed: str) -> None:
-        if tag not in (None, "!", f"tag:yaml.org,2002:{allowed}"):
-            self.flaws.append(Flaw(self.place, f"tag {tag} is not understood here: leave it out"))
+        if tag not in (None, "!", _TAG + allowed):
+            short = tag.replace(_TAG, "!!")
+            self.flaws.append(Flaw(self.place, f"tag {short} is not understood here: leave it out"))
 
     def _scalar(self, event: ScalarEvent) -> Any:
         self._check_tag(event.tag, "str")
@@ -174,7 +177,7 @@ class _Builder:
         except UnicodeDecodeError:
             self.flaws.append(Flaw(self.place, "half of a surrogate pair: give both or neither"))
             return ""
-        return text if event.style or event.tag else _resolve(text)
+        return text if event.style or event.tag in ("!", f"{_TAG}str") else _resolve(text)
 
     def _alias(self, anchor: str) -> None:
         node = self._anchors.get(anchor)
