@@ -55,6 +55,7 @@ def decode(url: str, wire: bytes) -> Message:
 def from_dict(cls: type[MessageT], mapping: Mapping[str, Any]) -> MessageT:
     """A message from JSON-like values as Envoy's documentation writes them, either spelling of names.
 
+    Maps inside Anys come out in any order: equal dictionaries need not give equal bytes.
     Raises google.protobuf.json_format.ParseError for unknown names, wrong values, two members of one oneof.
     """
     return json_format.ParseDict(dict(mapping), cls(), descriptor_pool=v3.POOL)

@@ -40,7 +40,7 @@ _CORRECTED = {
     ),
     "envoy.service.status.v3.ClientConfig.Status": "ClientConfigStatus",
 }
-"""Enums whose names betterproto2's flattened, re-cased ones do not tell: from guess to name in its package."""
+"""Enums whose names betterproto2's flattened, re-cased ones do not tell: guess to name in its package."""
 
 
 def package_of(full_name: str) -> str:

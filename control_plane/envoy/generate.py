@@ -33,16 +33,16 @@ def stale(descriptors: bytes, stubs: str) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Generate or check; returns the exit status."""
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python -m control_plane.envoy.generate [--check]\n")
+        return 2
     descriptors = join([file.SerializeToString(deterministic=True) for file in prune(derive())])
     stubs = render(load(descriptors), MESSAGES, ENUMS)
-    if arguments == ["--check"]:
+    if arguments:
         names = stale(descriptors, stubs)
         if names:
             sys.stderr.write(f"stale: {', '.join(names)}; run python -m control_plane.envoy.generate\n")
         return 1 if names else 0
-    if arguments:
-        sys.stderr.write("usage: python -m control_plane.envoy.generate [--check]\n")
-        return 2
     DESCRIPTORS.write_bytes(zlib.compress(descriptors, 9))
     STUBS.write_text(stubs)
     return 0
