@@ -284,7 +284,7 @@ class Delta:
         out: list[Response] = []
         for type_url in PUSH_ORDER:
             sub = self._types.get(type_url)
-            if sub is not None and sub.dirty:
+            if sub is not None and (sub.dirty or sub.unanswered):
                 out += self._send(sub, release)
         self.advance(self._config.revision)
         return out
@@ -394,7 +394,7 @@ class Delta:
         together = [resource for name, resource in resources.items() if name not in alone]
         apart = [resource for name, resource in resources.items() if name in alone]
         out = []
-        if together or removed:
+        if together or removed or (sub.unanswered and not apart and not sub.dirty):
             out.append(self._responses.join(sub.type_url, together, removed))
         out += [self._responses.join(sub.type_url, [resource], []) for resource in apart]
         for response in out:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, cast
+from typing import NoReturn, TypeAlias, cast
 
 import grpc
 import structlog
@@ -48,7 +48,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 log = structlog.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
-Handler = grpc.GenericRpcHandler[bytes, bytes]
+Handler: TypeAlias = "grpc.GenericRpcHandler[bytes, bytes]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,11 @@ class XdsServer:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no request came")
         except DecodeError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a DeltaDiscoveryRequest")
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            log.exception("stream failed", peer=context.peer())
+            await context.abort(grpc.StatusCode.INTERNAL, "the control plane failed: see its log")
 
     async def _follow(self, peer: Peer, request: v3.DeltaDiscoveryRequest, context: Context) -> None:
         stream = await self.queue.join(peer, context.write)

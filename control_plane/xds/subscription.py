@@ -36,6 +36,7 @@ class Subscription:
     `acked` what it surely has, name → version. `pending` are responses without an answer, oldest first.
     `dirty` names are to be compared with the configuration, `owed` ones answered even if unchanged, `alone`
     ones in a response of their own. `rejected` are parked: not sent again in that version.
+    `unanswered`: the client begins with nothing and waits for a first answer, which may be empty.
     """
 
     type_url: str
@@ -48,16 +49,20 @@ class Subscription:
     owed: set[str] = field(default_factory=set)
     alone: set[str] = field(default_factory=set)
     rejected: dict[str, Rejection] = field(default_factory=dict)
+    unanswered: bool = False
 
     def open(self, subscribe: Iterable[str], versions: Mapping[str, str]) -> None:
         """Take in the first request of the type on this stream.
 
         No names means everything, except for VHDS: there Envoy asks for nothing yet, and what it holds from
-        an earlier stream counts as asked for. What it holds already is compared, not owed.
+        an earlier stream counts as asked for. What it was told before is compared, not owed.
         """
         asked = set(subscribe)
+        self.unanswered = not versions
         self.wildcard = self.type_url != VHDS and (not asked or WILDCARD in asked)
-        self.sent, self.acked = dict(versions), dict(versions)
+        # An empty version is a host that VHDS said does not exist.
+        self.sent = {name: version for name, version in versions.items() if version}
+        self.acked = dict(self.sent)
         self.names = asked - {WILDCARD}
         self.owed = self.names - versions.keys()
         if self.type_url == VHDS:
@@ -92,6 +97,7 @@ class Subscription:
     def told(self, response: Response) -> None:
         """Note that `response` is being sent."""
         self.pending.append(response)
+        self.unanswered = False
         for name, version in response.items:
             if version:
                 self.sent[name] = version

@@ -1,0 +1,262 @@
+"""One real Envoy at the end of our xDS server, with configuration made by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import envoy  # type: ignore[import-untyped]
+
+from control_plane.api.spiffe import Identity
+from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE, socket_path
+from control_plane.core import http
+from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource, encode
+from control_plane.core.snapshot import Bindings
+from control_plane.envoy import v3
+from control_plane.xds.server import XdsServer
+from sidecar import bootstrap, identity
+from tests.fakes.pki import DOMAIN, Pki
+from tests.unit.xds.world import Node, changed
+
+PATIENCE = 30.0
+ENVOY = os.environ.get("MESH_ENVOY") or str(Path(envoy.__file__).with_name("_bin") / "envoy")
+Table = dict[tuple[str, str], Resource]
+
+
+@dataclass(frozen=True)
+class HandMade:
+    """A snapshot that gives every node the same hand-made configuration."""
+
+    config: Node
+
+    @property
+    def revision(self) -> int:
+        return self.config.revision
+
+    def node(self, identity: Identity, bindings: Bindings) -> Node:
+        return self.config
+
+    def changed_from(self, before: HandMade) -> set[tuple[str, str]]:
+        return changed(before.config, self.config)
+
+
+def outbound(port: int) -> Resource:
+    """An HTTP proxy with on-demand hosts and clusters."""
+    on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=v3.Duration(seconds=3)))
+    filters = [http.http_filter("envoy.filters.http.on_demand", on_demand)]
+    chain = v3.FilterChain(filters=[http.network_filter(http.connection_manager("out", "out", filters))])
+    return encode(LDS, "outbound", http.listener("outbound", "127.0.0.1", port, [chain]))
+
+
+def out_routes(timeout_ms: int = 50) -> Resource:
+    """The route configuration that on-demand hosts hang in."""
+    source = http.ads()
+    source.initial_fetch_timeout.FromMilliseconds(timeout_ms)
+    return encode(RDS, "out", v3.RouteConfiguration(name="out", vhds=v3.Vhds(config_source=source)))
+
+
+def service(name: str, port: int, connect_timeout: int = 1) -> tuple[Resource, Resource]:
+    """A cluster of plain HTTP/1 and its one endpoint on loopback."""
+    cluster = v3.Cluster(
+        name=name,
+        type=v3.Cluster.EDS,
+        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=http.ads()),
+        connect_timeout=v3.Duration(seconds=connect_timeout),
+    )
+    address = v3.Address(socket_address=v3.SocketAddress(address="127.0.0.1", port_value=port))
+    endpoint = v3.LbEndpoint(endpoint=v3.Endpoint(address=address))
+    assignment = v3.ClusterLoadAssignment(
+        cluster_name=name, endpoints=[v3.LocalityLbEndpoints(lb_endpoints=[endpoint])]
+    )
+    return encode(CDS, name, cluster), encode(EDS, name, assignment)
+
+
+def virtual_host(
+    name: str, *clusters: str, needs: bool = True, regex: str = "", mirror: str = ""
+) -> Resource:
+    """`out/NAME` for hosts NAME and NAME.mesh, an even split over the clusters."""
+    action = v3.RouteAction(
+        weighted_clusters=v3.WeightedCluster(
+            clusters=[
+                v3.WeightedCluster.ClusterWeight(name=each, weight=v3.UInt32Value(value=1))
+                for each in clusters
+            ]
+        )
+    )
+    if mirror:
+        action.request_mirror_policies.add(cluster=mirror)
+    match = v3.RouteMatch(safe_regex=v3.RegexMatcher(regex=regex)) if regex else v3.RouteMatch(prefix="/")
+    message = v3.VirtualHost(
+        name=f"out/{name}", domains=[name, f"{name}.mesh"], routes=[v3.Route(match=match, route=action)]
+    )
+    aliases = (f"out/{name}", f"out/{name}.mesh")
+    needed = tuple(sorted({*clusters, mirror} - {""})) if needs else ()
+    return encode(VHDS, f"out/{name}", message, aliases=aliases, needs=needed)
+
+
+@dataclass
+class Lab:
+    """The server, the configuration as it is now, and the Envoy. `sent` logs (type, names, removed)."""
+
+    folder: Path
+    admin: str = ""
+    pki: Pki = field(default_factory=Pki)
+    table: Table = field(default_factory=dict)
+    revision: int = 0
+    port: int = 0
+    outbound_port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    server: XdsServer | None = None
+
+    async def serve(self) -> None:
+        """Start the server, on the port it had before if it had one."""
+        self.server = XdsServer("127.0.0.1", self.port, DOMAIN, self.pki.server())
+        self.port = await self.server.start()
+        self.server.publish(self.snapshot())
+
+    def snapshot(self) -> HandMade:
+        return HandMade(Node(self.revision, dict(self.table)))
+
+    def put(self, *resources: Resource) -> None:
+        """Add or replace resources and publish."""
+        self.table.update({(each.type_url, each.name): each for each in resources})
+        self._publish()
+
+    def drop(self, *keys: tuple[str, str]) -> None:
+        """Remove resources and publish."""
+        for key in keys:
+            del self.table[key]
+        self._publish()
+
+    def _publish(self) -> None:
+        self.revision += 1
+        if self.server is not None:
+            self.server.publish(self.snapshot())
+
+    def start_envoy(self) -> None:
+        """Start the Envoy with what an agent would give it."""
+        home = self.folder / "sidecar"
+        home.mkdir(mode=0o700)
+        uri = Identity(DOMAIN, "service", "web").uri
+        signed, key = self.pki.svid("web")
+        own = identity.svid(key, signed, uri)
+        (home / IDENTITY_FILE).write_text(identity.identity_file(own))
+        (home / BUNDLE_FILE).write_text(identity.bundle_file(own, DOMAIN))
+        admin = socket_path(home, "admin.sock")
+        admin.parent.mkdir(mode=0o700, exist_ok=True)
+        node = bootstrap.Node(
+            id="web-1",
+            cluster="web",
+            trust_domain=DOMAIN,
+            xds=("127.0.0.1", self.port),
+            admin_socket=str(admin),
+            bind="127.0.0.1",
+            ready=free_port(),
+            outbound=self.outbound_port,
+            inbound=free_port(),
+        )
+        (home / "bootstrap.json").write_text(json.dumps(bootstrap.bootstrap(node)))
+        self.admin = str(admin)
+        command = [ENVOY, "-c", "bootstrap.json", "--concurrency", "1", "--disable-hot-restart", "-l", "info"]
+        with (self.folder / "envoy.log").open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=home, stdout=log, stderr=log)
+
+    async def admin_get(self, path: str) -> tuple[int, str]:
+        """A page of Envoy's admin; (0, why) while it does not listen."""
+        try:
+            connector = aiohttp.UnixConnector(self.admin)
+            async with aiohttp.ClientSession(connector=connector) as session:
+                async with session.get(f"http://envoy{path}") as answer:
+                    return answer.status, await answer.text()
+        except aiohttp.ClientError as error:
+            return 0, str(error)
+
+    async def ready(self) -> None:
+        """Wait until Envoy is ready and its listener is open."""
+        await until(self._is_ready)
+
+    async def _is_ready(self) -> bool:
+        return (await self.admin_get("/ready"))[0] == 200 and "outbound" in (
+            await self.admin_get("/listeners")
+        )[1]
+
+    async def clusters(self) -> set[str]:
+        """Names of the clusters Envoy has, without those of the bootstrap."""
+        _, text = await self.admin_get("/clusters?format=json")
+        names = {each["name"] for each in json.loads(text)["cluster_statuses"]}
+        return {name for name in names if name not in ("xds", "admin")}
+
+    async def get(self, host: str, path: str = "/") -> tuple[int, str, float]:
+        """A request through the sidecar: status, body, seconds."""
+        begin = time.perf_counter()
+        async with aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{self.outbound_port}{path}"
+            async with session.get(url, headers={"Host": host}) as answer:
+                text = await answer.text()
+                return answer.status, text, time.perf_counter() - begin
+
+    async def synced(self) -> None:
+        """Wait until Envoy has ACKed the newest revision."""
+        await until(lambda: self.state() == ("synced", self.revision))
+
+    def state(self) -> tuple[str, int]:
+        assert self.server is not None
+        found = self.server.proxies()
+        return (found[0].state, found[0].revision) if found else ("", 0)
+
+    async def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                await asyncio.to_thread(self.process.wait, 10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.server is not None:
+            await self.server.stop()
+        shutil.rmtree(socket_path(self.folder / "sidecar", "admin.sock").parent, ignore_errors=True)
+
+
+@asynccontextmanager
+async def lab(folder: Path, *resources: Resource) -> AsyncIterator[Lab]:
+    """A running lab whose Envoy is ready; listener and routes are there already."""
+    made = Lab(folder, outbound_port=free_port())
+    try:
+        made.put(outbound(made.outbound_port), out_routes(), *resources)
+        await made.serve()
+        made.start_envoy()
+        await made.ready()
+        yield made
+    finally:
+        await made.stop()
+
+
+async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Poll until the condition (or what it awaits) is true."""
+    deadline = time.monotonic() + patience
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {patience} s: {condition.__qualname__}")
+        await asyncio.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

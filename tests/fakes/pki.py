@@ -1,0 +1,61 @@
+"""A root and certificates made on the spot, for tests and benchmarks that speak mutual TLS."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from control_plane.api.spiffe import Identity
+from control_plane.api.types import Signed
+from control_plane.ca import issue
+from control_plane.xds.server import Credentials
+from sidecar import identity as agent
+
+DOMAIN = "mesh.local"
+
+
+def new_root() -> issue.Authority:
+    """A root of the trust domain, valid from now."""
+    return issue.new_root(DOMAIN, ec.generate_private_key(ec.SECP256R1()), time.time(), 1)
+
+
+@dataclass
+class Pki:
+    """An authority that certifies whatever a test wants."""
+
+    authority: issue.Authority = field(default_factory=new_root)
+
+    @property
+    def roots(self) -> bytes:
+        return self.authority.bundle.encode()
+
+    def server(self) -> Credentials:
+        """The control plane's certificate, for loopback."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now, serial = time.time(), x509.random_serial_number()
+        pem = issue.issue_own(self.authority, key.public_key(), ("127.0.0.1",), now, ttl=3600, serial=serial)
+        return Credentials(pem.encode(), _pem(key), self.roots)
+
+    def svid(self, name: str, role: str = "service") -> tuple[Signed, ec.EllipticCurvePrivateKey]:
+        """A workload's certificate and key."""
+        identity = Identity(DOMAIN, "gateway" if role == "gateway" else "service", name)
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = agent.request(key, identity.uri)
+        now, serial = time.time(), x509.random_serial_number()
+        return issue.issue(self.authority, request, identity, now, ttl=3600, serial=serial), key
+
+    def client(self, name: str, role: str = "service") -> grpc.ChannelCredentials:
+        """mTLS credentials of a workload for gRPC."""
+        signed, key = self.svid(name, role)
+        return grpc.ssl_channel_credentials(self.roots, _pem(key), signed.certificate.encode())
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
