@@ -21,6 +21,7 @@ from control_plane.api.spiffe import CONTROL_PLANE_DNS
 from control_plane.api.types import Signed, SignRequest
 from control_plane.ca import server as enrolment
 from control_plane.ca.app import CertificateAuthority, open_authority
+from control_plane.ca.refusals import Rate
 from control_plane.ca.server import EnrolmentServer
 from control_plane.config import Settings
 from control_plane.errors import InputError
@@ -152,16 +153,22 @@ async def test_bodies_that_are_no_request_are_told_so(
 
 
 async def test_a_flood_of_refusals_is_quieted_and_keeps_nobody_out(
-    authority: CertificateAuthority, server: EnrolmentServer
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with capture_logs() as logs:
-        answers = [await post(server, authority.bundle, asking("a.b.c")) for _ in range(30)]
-        status, _ = await post(server, authority.bundle, asking(authority.mint(ORDERS, 60)))
-    statuses = [status for status, _ in answers]
-    assert statuses[:20] == [403] * 20
-    assert statuses.count(429) >= 5
-    assert len([entry for entry in logs if entry["event"] == "enrolment refused"]) == statuses.count(403)
-    assert status == 200
+    monkeypatch.setattr(enrolment, "_EACH", Rate(burst=3, per_second=0))
+    server = EnrolmentServer(authority, "127.0.0.1", 0)
+    await server.start()
+    before = counted("limited")
+    try:
+        with capture_logs() as logs:
+            answers = [await post(server, authority.bundle, asking("a.b.c")) for _ in range(5)]
+            entitled, _ = await post(server, authority.bundle, asking(authority.mint(ORDERS, 60)))
+    finally:
+        await server.close()
+    assert [status for status, _ in answers] == [403, 403, 403, 429, 429]
+    assert len([entry for entry in logs if entry["event"] == "enrolment refused"]) == 3
+    assert counted("limited") == before + 2
+    assert entitled == 200
 
 
 async def test_other_paths_and_methods_are_answered_in_the_same_form(
