@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, event, make_url, text
+from sqlalchemy import MetaData, event, make_url, select, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.url import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -30,9 +30,10 @@ _PREPARE_LOCK = 7_306_512
 class Database:
     """Reading and writing transactions. Both engines are one with PostgreSQL."""
 
-    def __init__(self, reader: AsyncEngine, writer: AsyncEngine) -> None:
+    def __init__(self, reader: AsyncEngine, writer: AsyncEngine, tables: MetaData) -> None:
         self._reader = reader
         self._writer = writer
+        self._probe = select(1).select_from(tables.sorted_tables[0]).limit(1)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -47,9 +48,9 @@ class Database:
             yield connection
 
     async def check(self) -> None:
-        """Raises when the database does not answer."""
+        """Raises when a table of the database cannot be read."""
         async with self.read() as connection:
-            await connection.execute(text("SELECT 1"))
+            await connection.execute(self._probe)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -64,7 +65,7 @@ async def open_database(service: str, url: str, data_dir: Path, tables: MetaData
     """
     if url and not url.startswith("sqlite"):
         engine = create_async_engine(_asyncpg(url), pool_pre_ping=True)
-        database = Database(engine, engine)
+        database = Database(engine, engine, tables)
         async with database.write() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PREPARE_LOCK})
             await connection.run_sync(tables.create_all)
@@ -73,7 +74,7 @@ async def open_database(service: str, url: str, data_dir: Path, tables: MetaData
     path = Path(made.database or "")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path.with_name(path.name + ".lock")):
-        database = Database(_sqlite(made, "BEGIN", 5), _sqlite(made, "BEGIN IMMEDIATE", 1))
+        database = Database(_sqlite(made, "BEGIN", 5), _sqlite(made, "BEGIN IMMEDIATE", 1), tables)
         async with database.write() as connection:
             await connection.run_sync(tables.create_all)
     return database

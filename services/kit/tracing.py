@@ -1,6 +1,7 @@
 """OpenTelemetry: spans of what the service serves and calls, continuing the trace its sidecar began.
 
 Without an OTLP endpoint spans are made, so that logs and outgoing calls carry the trace, but go nowhere.
+Export passes by HTTP_PROXY: the sidecar carries calls between services, not telemetry.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 UNTRACED = "^/health,^/metrics,^/openapi.json"
 """Paths whose requests get no span, as OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS wants them."""
 
+EXPORT_SECONDS = 3.0
+"""How long one export may try; so much longer a process lives on that stops while its collector is away."""
+
 
 def configure(service: str, instance: str, version: str, otlp_endpoint: str) -> TracerProvider:
     """Set this process's tracer provider; must precede the making of the aiohttp application."""
@@ -27,8 +31,13 @@ def configure(service: str, instance: str, version: str, otlp_endpoint: str) -> 
         shutdown_on_exit=False,
     )
     if otlp_endpoint:
-        insecure = not otlp_endpoint.startswith("https://")
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(otlp_endpoint, insecure=insecure)))
+        exporter = OTLPSpanExporter(
+            otlp_endpoint,
+            insecure=not otlp_endpoint.startswith("https://"),
+            timeout=EXPORT_SECONDS,
+            channel_options=(("grpc.enable_http_proxy", 0),),  # type: ignore[arg-type]  annotated too narrowly
+        )
+        provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     AioHttpServerInstrumentor().instrument(tracer_provider=provider)
     return provider

@@ -1,0 +1,105 @@
+"""A small forwarding proxy that stands in for a sidecar: it maps `http://inventory/...` to ports on loopback.
+
+It can be told to hold calls before or after they reach the service, and it keeps what it saw. Services use it
+by HTTP_PROXY, so that they run as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import aiohttp
+from aiohttp import web
+
+HOP_BY_HOP = frozenset(
+    {"connection", "proxy-connection", "keep-alive", "transfer-encoding", "content-length", "host"}
+)
+
+
+@dataclass
+class Hold:
+    """Calls to a service wait here: `arrived` is set by the first, all go on once `release` is."""
+
+    service: str
+    when: Literal["before", "after"]
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A call that came by; header names in lower case."""
+
+    service: str
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+class ForwardProxy:
+    """Where each service is, what is held, and what was seen. Replicas take turns."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._turns: defaultdict[str, int] = defaultdict(int)
+        self.ports: defaultdict[str, list[int]] = defaultdict(list)
+        self.holds: list[Hold] = []
+        self.seen: list[Seen] = []
+        self.url = ""
+
+    def hold(self, service: str, when: Literal["before", "after"]) -> Hold:
+        """From now on hold calls to `service` before it gets them, or after it has answered."""
+        self.holds.append(Hold(service, when))
+        return self.holds[-1]
+
+    async def forward(self, request: web.Request) -> web.Response:
+        """One call: 503 when nobody is there, as a sidecar answers."""
+        service = request.host.partition(":")[0]
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.seen.append(Seen(service, request.method, request.path, headers))
+        body = await request.read()
+        await self._wait(service, "before")
+        if not self.ports[service]:
+            return web.Response(status=503, text="no healthy upstream")
+        self._turns[service] += 1
+        port = self.ports[service][self._turns[service] % len(self.ports[service])]
+        kept = {name: value for name, value in headers.items() if name not in HOP_BY_HOP}
+        url = f"http://127.0.0.1:{port}{request.rel_url}"
+        try:
+            async with self._session.request(request.method, url, data=body, headers=kept) as answer:
+                content = await answer.read()
+        except aiohttp.ClientError:
+            return web.Response(status=503, text="upstream connect error")
+        await self._wait(service, "after")
+        passed = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+        return web.Response(status=answer.status, body=content, headers=passed)
+
+    async def _wait(self, service: str, when: str) -> None:
+        for hold in self.holds:
+            if (hold.service, hold.when) == (service, when):
+                hold.arrived.set()
+                await hold.release.wait()
+
+
+@asynccontextmanager
+async def forward_proxy() -> AsyncIterator[ForwardProxy]:
+    """A proxy that listens on loopback at `url`."""
+    async with aiohttp.ClientSession() as session:
+        proxy = ForwardProxy(session)
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", proxy.forward)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield proxy
+        finally:
+            for hold in proxy.holds:
+                hold.release.set()
+            await runner.cleanup()
