@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 from google.protobuf.message import Message
@@ -9,6 +10,20 @@ from google.protobuf.message import Message
 from control_plane.envoy import codec, v3
 
 SPIFFE = "spiffe://mesh.local/orders"
+JWKS = json.dumps(
+    {
+        "keys": [
+            {
+                "kty": "EC",
+                "crv": "P-256",
+                "alg": "ES256",
+                "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+                "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+            }
+        ]
+    }
+)
+"""The generator of P-256 as a public key: valid, and of no use."""
 
 
 def socket(port: int) -> v3.Address:
@@ -214,9 +229,7 @@ def http_filters() -> list[v3.HttpFilter]:
         "envoy.filters.http.health_check": v3.HealthCheckFilter(pass_through_mode=v3.BoolValue(value=True)),
         "envoy.filters.http.jwt_authn": v3.JwtAuthentication(
             providers={
-                "shop": v3.JwtProvider(
-                    issuer="https://shop", local_jwks=v3.DataSource(inline_string='{"keys": []}')
-                )
+                "shop": v3.JwtProvider(issuer="https://shop", local_jwks=v3.DataSource(inline_string=JWKS))
             },
             rules=[v3.RequirementRule(match=v3.RouteMatch(prefix="/"))],
         ),
@@ -281,23 +294,18 @@ def listener() -> v3.Listener:
     )
 
 
-def secrets() -> list[v3.Secret]:
-    spiffe = v3.SPIFFECertValidatorConfig(
-        trust_domains=[
-            v3.SPIFFECertValidatorConfig.TrustDomain(
-                name="mesh.local", trust_bundle=v3.DataSource(inline_string="PEM")
-            )
-        ]
+def bundle(pem: str) -> v3.Secret:
+    domain = v3.SPIFFECertValidatorConfig.TrustDomain(
+        name="mesh.local", trust_bundle=v3.DataSource(inline_string=pem)
     )
-    return [
-        v3.Secret(
-            name="bundle",
-            validation_context=v3.CertificateValidationContext(
-                custom_validator_config=extension("envoy.tls.cert_validator.spiffe", spiffe)
-            ),
-        )
-    ]
+    validator = extension(
+        "envoy.tls.cert_validator.spiffe", v3.SPIFFECertValidatorConfig(trust_domains=[domain])
+    )
+    return v3.Secret(
+        name="bundle",
+        validation_context=v3.CertificateValidationContext(custom_validator_config=validator),
+    )
 
 
 def all_samples() -> list[Message]:
-    return [cluster(), endpoints(), listener(), route_configuration(), virtual_host(), *secrets()]
+    return [cluster(), endpoints(), listener(), route_configuration(), virtual_host(), bundle("PEM")]

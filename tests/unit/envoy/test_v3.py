@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,17 @@ from control_plane.envoy import codec, v3
 print(codec.encode(v3.Cluster(name="a")).hex())
 """
     assert run(code) == "0a0161\n"
+
+
+def test_one_module_imports_envoy_data_plane() -> None:
+    importing = {
+        path.name
+        for path in (ROOT / "control_plane").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        and "envoy_data_plane" in ast.unparse(node).replace(".", " ").split()
+    }
+    assert importing == {"derive.py"}
 
 
 def test_importing_the_classes_takes_no_second(record_property: Any) -> None:
