@@ -28,7 +28,9 @@ class Verb(NamedTuple):
 VERBS = {
     "apply": Verb("cli.edit", "apply", "Create or change policies from files; all or none."),
     "delete": Verb("cli.edit", "delete", "Delete policies; all or none."),
+    "demo": Verb("cli.up", "demo", "Start the demo: a small exchange, in the foreground."),
     "diff": Verb("cli.compare", "diff", "Show what an apply would change."),
+    "down": Verb("cli.up", "down", "Stop the mesh that `mesh up` started."),
     "get": Verb("cli.read", "get", "Show the current policies."),
     "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
     "rollback": Verb("cli.revisions", "rollback", "Make an old revision's policies the newest."),
@@ -36,6 +38,7 @@ VERBS = {
     "show": Verb("cli.revisions", "show", "Show one revision."),
     "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),
     "token": Verb("cli.token", "app", "Make join tokens for services and gateways."),
+    "up": Verb("cli.up", "up", "Start a mesh on this host, in the foreground."),
     "validate": Verb("cli.validate", "validate", "Check files without a control plane."),
 }
 

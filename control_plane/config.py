@@ -16,6 +16,7 @@ class Settings:
     state: Path
     bind: str = "127.0.0.1"
     advertise: str = "127.0.0.1"
+    admin_bind: str = "127.0.0.1"
     admin_port: int = 15080
     xds_port: int = 15012
     enrolment_port: int = 15011
@@ -40,7 +41,9 @@ def read(environ: Mapping[str, str]) -> Settings:
         try:
             values[name] = kind(text)
         except ValueError:
-            raise InputError(f"MESH_{name.upper()}: {text!r} is not a number: give one or leave it out") from None
+            raise InputError(
+                f"MESH_{name.upper()}: {text!r} is not a number: give one or leave it out"
+            ) from None
         if name.endswith("_port") and not 0 <= int(text) <= 65535:
             raise InputError(f"MESH_{name.upper()}: {text} is no port: give one from 0 to 65535")
     return Settings(**values)  # type: ignore[arg-type]

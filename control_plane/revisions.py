@@ -31,12 +31,16 @@ class StoredRevisions:
 
     async def commit(self, base: int, documents: Sequence[Stored], *, author: str, why: str) -> RevisionInfo:
         """Make `documents` the next revision; raises RevisionConflict, InputError, StoreError."""
-        written = {"/".join(stored.key): Document.of(stored.document, stored.source) for stored in documents}
+        written = {"/".join(one.key): _document(one) for one in documents}
         return (await self._store.commit(base, written, author, why)).info
 
 
 def _read(revision: StoredRevision) -> Revision:
     return Revision(
         revision.info,
-        tuple(Stored(document.body, document.source) for document in revision.documents.values()),
+        tuple(Stored(one.body, one.source, one.created) for one in revision.documents.values()),
     )
+
+
+def _document(stored: Stored) -> Document:
+    return Document(Document.of(stored.document).text, stored.source, stored.created)

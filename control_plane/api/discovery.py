@@ -45,7 +45,7 @@ def find(environ: Mapping[str, str], state: Path | None = None) -> Endpoint:
 def _remote(url: str, token_file: str) -> Endpoint:
     if not token_file:
         raise InputError("MESH_API is set but MESH_TOKEN_FILE is not: name the file that holds its token")
-    return Endpoint(_checked(url, "MESH_API"), _token(Path(token_file)))
+    return Endpoint(_checked(str(url), "MESH_API"), _token(Path(token_file)))
 
 
 def _checked(url: str, where: str) -> str:

@@ -19,7 +19,7 @@ WORDS_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How what a policy shaped fares: sidecars that have any of it, those that ACKed all, Envoys' refusals."""
+    """How what a policy shaped fares: sidecars that have some of it, those that ACKed it, refusals."""
 
     holders: int = 0
     acked: int = 0

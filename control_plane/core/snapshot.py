@@ -72,6 +72,13 @@ class Snapshot:
                         found |= {(LDS, called), (RDS, called)}
         return frozenset(found)
 
+    def own(self) -> Iterable[tuple[str, Iterable[Resource]]]:
+        """What each service's sidecars and each gateway have for themselves, bound to no port."""
+        for name, node in self.nodes.items():
+            yield name, (inbound.listener(node, LOOPBACK, 0), *inbound.routes(node))
+        for name, view in self.gateways.items():
+            yield name, (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view))
+
     def unresolved(self) -> tuple[str, ...]:
         """References that lead nowhere, in words; empty when the snapshot is consistent."""
         tables = [self.shared, *self.variants.values()]

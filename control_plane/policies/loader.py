@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +18,9 @@ from control_plane.policies.wording import closest, say, shown
 MAX_BYTES = 1 << 20
 MAX_PROBLEMS = 100
 """Problems reported for one file; more help nobody."""
+MAX_MESSAGE = 500
+
+_START = Place(1, 1)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,6 +34,12 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}:{self.column}: {self.message}"
+
+
+def _problem(path: str, place: Place, message: str) -> Problem:
+    """A problem whose message is one line of sane length, whatever of the file it quotes."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message[:MAX_MESSAGE])
+    return Problem(path, *place, line if len(message) <= MAX_MESSAGE else f"{line}...")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Located:
 
     def problem(self, message: str, *parts: str | int) -> Problem:
         """A problem or warning about a value of this document."""
-        return Problem(self.path, *self.place(*parts), message)
+        return _problem(self.path, self.place(*parts), message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,40 +70,47 @@ class Loaded:
     problems: tuple[Problem, ...] = ()
 
 
-def load(data: bytes, path: str) -> Loaded:
-    """The documents of one file, YAML or JSON, and all that is wrong with it. Raises nothing."""
-    return load_files([(path, data)])
+Kinds = Mapping[str, type[Policy]]
 
 
-def load_files(files: Iterable[tuple[str, bytes]]) -> Loaded:
+def load(data: bytes, path: str, known: Kinds | None = None) -> Loaded:
+    """The documents of one file, YAML or JSON, and all that is wrong with it. Raises nothing.
+
+    `known` are the kinds it may hold; left out: all policy kinds.
+    """
+    return load_files([(path, data)], known)
+
+
+def load_files(files: Iterable[tuple[str, bytes]], known: Kinds | None = None) -> Loaded:
     """The documents of several files, (path, content) each; all of them share one set of names."""
+    known = kinds() if known is None else known
     documents: list[Located] = []
     problems: list[Problem] = []
     for path, data in files:
-        found, wrong = _load_one(data, path)
+        found, wrong = _load_one(data, path, known)
         documents += found
         problems += _bounded(sorted(wrong))
     return Loaded(tuple(documents), tuple(problems + _repeated(documents)))
 
 
-def _load_one(data: bytes, path: str) -> tuple[list[Located], list[Problem]]:
+def _load_one(data: bytes, path: str, known: Kinds) -> tuple[list[Located], list[Problem]]:
     if len(data) > MAX_BYTES:
         size = f"{len(data) / MAX_BYTES:.1f} MiB"
-        return [], [Problem(path, 1, 1, f"the file is too large ({size}, 1 MiB is allowed): split it")]
+        return [], [_problem(path, _START, f"the file is too large ({size}, 1 MiB is allowed): split it")]
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         what = f"not text: byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8"
-        return [], [Problem(path, 1, 1, f"{what}: save the file as UTF-8")]
+        return [], [_problem(path, _START, f"{what}: save the file as UTF-8")]
     if path.endswith(".json"):
         text = text.replace("\t", " ")  # JSON allows tabs between values, never inside them
     nodes, flaws = tree.read(text)
-    problems = [Problem(path, *flaw.place, flaw.message) for flaw in flaws]
+    problems = [_problem(path, flaw.place, flaw.message) for flaw in flaws]
     if not nodes and not flaws:
-        problems.append(Problem(path, 1, 1, "the file is empty: give it a document, or leave it out"))
+        problems.append(_problem(path, _START, "the file is empty: give it a document, or leave it out"))
     documents = []
     for node in nodes:
-        document = _document(node, path)
+        document = _document(node, path, known)
         if isinstance(document, Located):
             documents.append(document)
         else:
@@ -102,34 +118,34 @@ def _load_one(data: bytes, path: str) -> tuple[list[Located], list[Problem]]:
     return documents, problems
 
 
-def _document(node: Node, path: str) -> Located | list[Problem]:
+def _document(node: Node, path: str, known: Kinds) -> Located | list[Problem]:
     """The document, or what is wrong with it."""
     if not isinstance(node.value, dict):
         message = f"a document with apiVersion, kind, metadata and spec is expected, not {shown(node.value)}"
-        return [Problem(path, *node.place, f"{message}: see `mesh schema KIND --explain`")]
+        return [_problem(path, node.place, f"{message}: see `mesh schema KIND --explain`")]
     name = node.value.get("kind")
-    kind = kinds().get(name) if isinstance(name, str) else None
+    kind = known.get(name) if isinstance(name, str) else None
     if kind is None:
-        return [_unknown_kind(node, path)]
+        return [_unknown_kind(node, path, known)]
     try:
         policy = kind.model_validate(node.value)
     except ValidationError as error:
         return [
-            Problem(path, *_where(node, detail["type"], detail["loc"]), say(kind, detail))
+            _problem(path, _where(node, detail["type"], detail["loc"]), say(kind, detail))
             for detail in error.errors(include_url=False)
             if not _echo(detail)
         ]
     return Located(policy, path, *node.place, node.value, node)
 
 
-def _unknown_kind(node: Node, path: str) -> Problem:
-    known = ", ".join(kinds())
+def _unknown_kind(node: Node, path: str, allowed: Kinds) -> Problem:
+    known = ", ".join(allowed)
     if "kind" not in node.parts:
-        return Problem(path, *node.place, f"kind: missing: add one of {known}")
+        return _problem(path, node.place, f"kind: missing: add one of {known}")
     name = node.value["kind"]
-    near = closest(name, kinds()) if isinstance(name, str) else ""
+    near = closest(name, allowed) if isinstance(name, str) else ""
     advice = f"did you mean {near}?" if near else f"use one of {known}"
-    return Problem(path, *node.parts["kind"][1].place, f"kind: {shown(name)} is unknown: {advice}")
+    return _problem(path, node.parts["kind"][1].place, f"kind: {shown(name)} is unknown: {advice}")
 
 
 def _echo(error: ErrorDetails) -> bool:
@@ -149,7 +165,7 @@ def _bounded(problems: list[Problem]) -> list[Problem]:
         return problems
     last = problems[MAX_PROBLEMS - 1]
     more = len(problems) - MAX_PROBLEMS
-    rest = Problem(last.path, last.line, last.column, f"{more} more problems follow: correct these first")
+    rest = replace(last, message=f"{more} more problems follow: correct these first")
     return [*problems[:MAX_PROBLEMS], rest]
 
 

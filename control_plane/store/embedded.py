@@ -120,17 +120,18 @@ def running(embedded: Embedded) -> bool:
 async def wait_ready(embedded: Embedded, within: float = 20.0) -> None:
     """Return once it answers and has read its data; raises StoreError after `within` seconds."""
     client: Any = aioredis.Redis(
-        unix_socket_path=str(embedded.socket), password=embedded.password(), socket_timeout=1.0, protocol=2
+        unix_socket_path=str(embedded.socket), password=embedded.password(), socket_timeout=None, protocol=2
     )
     last = "no answer"
     try:
         async with asyncio.timeout(within):
             while True:
                 try:
-                    await client.execute_command("PING")
+                    async with asyncio.timeout(1.0):
+                        await client.execute_command("PING")
                     return
                 except (RedisError, OSError) as error:
-                    last = " ".join(str(error).split())
+                    last = " ".join(str(error).split()) or "no answer"
                 await asyncio.sleep(READY_POLL)
     except TimeoutError:
         raise StoreError(

@@ -12,7 +12,7 @@ Three rules go beyond the specification, because Envoy needs them:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from control_plane.core.resource import CDS, EDS, LDS, PUSH_ORDER, RDS, VHDS, Resource
@@ -128,6 +128,15 @@ class Delta:
             name, version = found.name, found.version
         return sub.acked.get(name) == version
 
+    def holdings(self) -> Iterator[tuple[Resource, bool, str]]:
+        """What this client should have: each resource, whether it ACKed it, and why it refused it."""
+        for sub in self._types.values():
+            for name in sub.sent:
+                found = self._target(sub, name)
+                if found is not None:
+                    why = sub.rejected.get(name)
+                    yield found, sub.acked.get(name) == found.version, why.message if why else ""
+
     def touched(self, changed: Collection[Key]) -> bool:
         """Whether any of the changed resources may concern this stream."""
         for type_url, name in changed:
@@ -215,6 +224,7 @@ class Delta:
         sub.open(admitted, request.initial_resource_versions)
         if asked and not admitted:
             sub.wildcard = False
+        sub.owed -= {name for name in sub.owed if self._held_as_alias(sub, name)}
         for name in set(asked).difference(admitted):
             sub.answer(name)
         if sub.wildcard:
@@ -247,6 +257,10 @@ class Delta:
                 sub.drop(name)
                 if sub.type_url in CARRIERS and not sub.wildcard:
                     self._need((sub.type_url, name), ())
+
+    def _held_as_alias(self, sub: Subscription, name: str) -> bool:
+        found = self._config.get(sub.type_url, name)
+        return found is not None and found.name in sub.sent
 
     def _admitted(self, sub: Subscription, name: str) -> bool:
         """Whether to remember the name; if not, it is answered once as unknown."""
@@ -335,6 +349,8 @@ class Delta:
                     held.add(name)
                 else:
                     resources[found.name] = found
+        if sub.type_url == VHDS and sub.unanswered:
+            resources |= self._nobody()
         alone = sub.alone - held
         sub.dirty, sub.owed, sub.alone = held, sub.owed & held, sub.alone & held
         out = self._pack(sub, resources, removed, alone)
@@ -355,6 +371,15 @@ class Delta:
                 removed.append(name)
         elif name in sub.owed:
             self._deny(sub, name, resources, removed)
+
+    def _nobody(self) -> dict[str, Resource]:
+        """A host that does not exist, for each route configuration of this client.
+
+        Envoy's initial fetch of virtual hosts ends with it; an empty answer would leave it waiting.
+        """
+        routes = self._types.get(RDS)
+        names = [f"{each}/-" for each in sorted(routes.names)] if routes else []
+        return {name: absent_host(name) for name in names}
 
     def _deny(self, sub: Subscription, name: str, resources: dict[str, Resource], removed: list[str]) -> None:
         """Answer for a name that the client does not have and cannot get."""

@@ -17,9 +17,11 @@ import structlog
 
 from control_plane.api.spiffe import Identity
 from control_plane.api.types import ProxyStatus
+from control_plane.core.conditions import Delivery
 from control_plane.core.snapshot import Bindings
 from control_plane.envoy import v3
 from control_plane.xds import metrics
+from control_plane.xds.deliveries import summed
 from control_plane.xds.delta import Delta, Key, NodeConfig
 from control_plane.xds.response import Response, ResponseCache
 from control_plane.xds.subscription import MESSAGE_LIMIT
@@ -286,6 +288,10 @@ class PushQueue:
         found = {key: status for key, (_, status) in self._gone.items()}
         found |= {(stream.peer.identity, stream.peer.node): stream.status() for stream in self._streams}
         return tuple(sorted(found.values(), key=lambda status: (status.service, status.name)))
+
+    def deliveries(self) -> dict[str, Delivery]:
+        """How what each policy (`Kind/name`) shaped fares at the proxies that are connected."""
+        return summed(stream.delta.holdings() for stream in self._streams)
 
     def waiting(self, type_url: str, name: str, version: str | None = None) -> tuple[str, ...]:
         """The interested nodes that have not ACKed the resource.

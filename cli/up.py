@@ -1,0 +1,237 @@
+"""`mesh up`, `mesh demo` and `mesh down`: a whole mesh on this host, started and stopped with one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+
+from cli import console
+from cli.application import instances, read
+from cli.failing import VerbError, warn
+from cli.launch import Launch, Plan
+from cli.options import StateOption
+from cli.overview import overview
+from cli.ports import Wanted, taken
+from cli.running import Running, who
+from control_plane.api import failures
+from control_plane.config import Settings
+from control_plane.config import read as read_settings
+from control_plane.errors import InputError
+from sidecar.files import private_folder, tail
+from sidecar.process import log_path, reap
+
+DOWN_WITHIN = 120.0
+"""Seconds that `mesh down` waits: more than the parts need to drain and stop."""
+
+FileOption = Annotated[
+    str, typer.Option("--file", "-f", metavar="FILE", help="The application file. [default: the exchange]")
+]
+OnlyOption = Annotated[str, typer.Option("--only", metavar="A,B", help="Run only these services.")]
+ScaleOption = Annotated[
+    list[str], typer.Option("--scale", metavar="NAME=N", help="Run N replicas of a service. Repeatable.")
+]
+DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; it runs on.")]
+WithinOption = Annotated[
+    float, typer.Option("--timeout", min=1, max=600, help="Seconds until it has to be ready.")
+]
+ReadyFd = Annotated[int, typer.Option("--ready-fd", hidden=True)]
+
+
+def up(
+    file: FileOption = "",
+    *,
+    only: OnlyOption = "",
+    scale: ScaleOption = [],  # noqa: B006  typer copies it
+    detach: DetachOption = False,
+    timeout: WithinOption = 60.0,
+    ready_fd: ReadyFd = -1,
+    state: StateOption = None,
+) -> None:
+    """Start a mesh on this host: store, control plane, gateways, and services with a sidecar each.
+
+    It runs in the foreground until Ctrl-C, which stops everything that was started. Policies of the
+    application file are applied on the first start of a state directory.
+
+    \b
+    Example:
+      mesh up
+      mesh up -f shop.yaml --only orders,inventory --scale inventory=3
+      mesh up --detach && mesh status; mesh down
+    """
+    plan = _plan(Path(file) if file else exchange(), only, scale, timeout, state)
+    if detach:
+        _detached(plan)
+        return
+    held = Running(plan.settings.state)
+    try:
+        _check_ports(plan)
+        asyncio.run(_run(plan, ready_fd))
+    finally:
+        held.release()
+
+
+def demo(*, detach: DetachOption = False, timeout: WithinOption = 60.0, state: StateOption = None) -> None:
+    """Start the demo: a small exchange of services that call each other through their sidecars.
+
+    \b
+    Example:
+      mesh demo
+      curl http://127.0.0.1:8080/api/catalog/products
+    """
+    up("", only="", scale=[], detach=detach, timeout=timeout, ready_fd=-1, state=state)
+
+
+def down(state: StateOption = None) -> None:
+    """Stop the mesh of a state directory; returns when everything is gone and its ports are free.
+
+    \b
+    Example:
+      mesh down
+    """
+    folder = _settings(state).state
+    record = who(folder)
+    if record is None:
+        stopped = reap(folder)
+        console.emit(
+            f"stopped {len(stopped)} processes left behind" if stopped else f"no mesh runs in {folder}"
+        )
+        return
+    try:
+        process = psutil.Process(record.pid)
+        if abs(process.create_time() - record.started) < 2.0:
+            process.send_signal(signal.SIGTERM)
+    except psutil.NoSuchProcess:
+        pass
+    deadline = time.monotonic() + DOWN_WITHIN
+    while who(folder) is not None:
+        if time.monotonic() > deadline:
+            raise VerbError(
+                failures.FAILED, f"pid {record.pid} did not stop within {DOWN_WITHIN:g} s: see {folder}/logs"
+            )
+        time.sleep(0.05)
+    reap(folder)
+    console.emit("stopped")
+
+
+def exchange() -> Path:
+    """The application file of the exchange that comes with the package."""
+    found = find_spec("services")
+    for folder in found.submodule_search_locations or () if found else ():
+        return Path(folder) / "application.yaml"
+    raise InputError("the exchange is not installed here: name an application file with -f")
+
+
+def _plan(file: Path, only: str, scale: list[str], within: float, state: Path | None) -> Plan:
+    application = read(file)
+    names = [name for name in only.split(",") if name]
+    chosen = instances(application.spec, names, dict(_scale(one) for one in scale))
+    return Plan(application, file, chosen, _settings(state), within)
+
+
+def _scale(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not name or not number.isdecimal() or int(number) > 100:
+        raise InputError(f"--scale {text}: write it like inventory=3, with a number from 0 to 100")
+    return name, int(number)
+
+
+def _settings(state: Path | None) -> Settings:
+    environment = {**os.environ, **({"MESH_STATE": str(state)} if state else {})}
+    return read_settings(environment)
+
+
+def _check_ports(plan: Plan) -> None:
+    """Raise InputError with a line for each port that somebody else has."""
+    settings = plan.settings
+    if plan.settings.state.joinpath("run").exists():
+        reap(plan.settings.state)
+    wanted = [
+        Wanted(settings.admin_bind, settings.admin_port, "MESH_ADMIN_PORT"),
+        Wanted(settings.bind, settings.xds_port, "MESH_XDS_PORT"),
+        Wanted(settings.bind, settings.enrolment_port, "MESH_ENROLMENT_PORT"),
+        *(
+            Wanted(settings.bind, one.port, f"the port of gateway {one.name} in {plan.file}")
+            for one in plan.application.spec.gateways
+        ),
+    ]
+    problems = taken(wanted)
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _say(level: str, name: str, words: str) -> None:
+    sign = console.SIGNS[level]  # type: ignore[index]
+    console.emit(console.painted(f"{sign} {name:<16} {words}"))
+    sys.stdout.flush()
+
+
+async def _run(plan: Plan, ready_fd: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    began = time.monotonic()
+    launch = Launch(plan, _say)
+    starting = asyncio.create_task(launch.up())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            found = launch.agent_status()
+            console.emit(f"\nready in {time.monotonic() - began:.1f} s\n")
+            overview(plan, found.workloads if found else ())
+            sys.stdout.flush()
+            if ready_fd >= 0:
+                os.write(ready_fd, b"ready")
+                os.close(ready_fd)
+            await stopping
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+        console.emit("stopping")
+        sys.stdout.flush()
+        await launch.down()
+
+
+def _detached(plan: Plan) -> None:
+    """Start the same in a session of its own; return when it is ready, or fail as it failed."""
+    state = plan.settings.state
+    private_folder(state / "logs")
+    log = log_path(state, "up")
+    reading, writing = os.pipe()
+    arguments = [each for each in sys.argv[1:] if each not in ("--detach", "-d")]
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cli", *_as_up(arguments), "--ready-fd", str(writing)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        ready = pipe.read() == b"ready"
+    console.emit(log.read_text())
+    if not ready:
+        code = child.wait()
+        warn(f"the mesh did not start: {log}" if log.stat().st_size else tail(log))
+        raise typer.Exit(code or failures.FAILED)
+    console.emit(f"it runs on as pid {child.pid}: `mesh down` stops it")
+
+
+def _as_up(arguments: list[str]) -> list[str]:
+    """The same call as `mesh up`, which alone knows --ready-fd."""
+    return ["up", *(each for index, each in enumerate(arguments) if index or each not in ("up", "demo"))]

@@ -1,0 +1,60 @@
+"""`python -m control_plane`: the control plane as a process, configured by `MESH_*`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+import structlog
+
+from control_plane.app import ControlPlane
+from control_plane.config import Settings, read
+from control_plane.errors import InputError, MeshError
+
+
+def _log_to_stderr(level: str) -> None:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise InputError(f"MESH_LOG_LEVEL: {level!r} is no level: use debug, info, warning or error")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await ControlPlane(settings).run(stop)
+
+
+def run() -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code (2: bad input, 1: it failed)."""
+    try:
+        settings = read(os.environ)
+        _log_to_stderr(settings.log_level)
+        asyncio.run(_serve(settings))
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except MeshError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,289 @@
+"""The composition root: the store feeds worlds, worlds become snapshots, snapshots are served.
+
+Read it as the architecture: what is made here, in this order, is what there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import structlog
+
+from control_plane import picture
+from control_plane.admin import server as admin
+from control_plane.admin.mesh import CanonicalDocument, Mesh, TokenRole
+from control_plane.agents.server import AgentService
+from control_plane.api.spiffe import Identity
+from control_plane.api.state import Addresses
+from control_plane.api.types import DrainResult, Status
+from control_plane.ca.app import CertificateAuthority, open_authority
+from control_plane.ca.server import EnrolmentServer
+from control_plane.config import Settings
+from control_plane.core.resource import EDS
+from control_plane.core.translate import Translation
+from control_plane.core.world import Instance, World
+from control_plane.errors import InputError, StoreError
+from control_plane.feed import DEBOUNCE, Feed
+from control_plane.revisions import StoredRevisions
+from control_plane.store.embedded import locate
+from control_plane.store.redis import Store
+from control_plane.xds.server import Credentials, XdsServer
+
+log = structlog.get_logger(__name__)
+
+SWEEP_EVERY = 0.5
+"""Seconds between looks for leases that ended: short against a lease, nothing against the store."""
+
+RETRY_EVERY = 0.5
+"""Seconds until a failed read of the store is tried again."""
+
+DRAIN_LOOK = 0.02
+"""Seconds between looks whether an instance is served as draining yet."""
+
+RENEWAL_CHECK = 5.0
+"""Seconds between looks whether the control plane's own certificate is past half of its life."""
+
+GC_THRESHOLDS = (50_000, 50, 1000)
+"""Streams and snapshots live long; the default thresholds walk them for nothing (measured: half the CPU)."""
+
+
+class ControlPlane:
+    """Everything that runs in the control plane's process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.authority = open_authority(settings)
+        self.store = _store(settings)
+        self.xds = XdsServer(
+            settings.bind,
+            settings.xds_port,
+            settings.trust_domain,
+            _credentials(self.authority),
+            handlers=(self._agents().handlers(),),
+            connection_age=settings.svid_ttl,
+        )
+        self.feed = Feed(settings.trust_domain, self.xds.publish)
+        self.enrolment = EnrolmentServer(self.authority, settings.bind, settings.enrolment_port)
+        self._changed = asyncio.Event()
+        self._memory = Memory(settings.state / "revision")
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`; raises InputError for a port or file that cannot be used."""
+        servers = contextlib.AsyncExitStack()
+        async with servers:
+            servers.push_async_callback(self.store.close)
+            await self._open_store()
+            await self.enrolment.start()
+            servers.push_async_callback(self.enrolment.close)
+            xds_port = await self._listen()
+            servers.push_async_callback(self.xds.stop)
+            api = await self._start_admin()
+            servers.push_async_callback(api.stop)
+            self._write_addresses(api.port, xds_port)
+            tasks = [asyncio.create_task(one) for one in (self._follow(), self._sweep(), self._renew())]
+            ended = asyncio.create_task(stop.wait())
+            await asyncio.wait({ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (ended, *tasks):
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _open_store(self) -> None:
+        """Remember how far the store was; one that is away is waited for while serving."""
+        with contextlib.suppress(StoreError):
+            await self.store.open(self._memory.recall())
+
+    async def _listen(self) -> int:
+        try:
+            return await self.xds.start()
+        except (RuntimeError, OSError):
+            where = f"{self._settings.bind}:{self._settings.xds_port}"
+            raise InputError(f"{where}: cannot listen for sidecars: set MESH_XDS_PORT or MESH_BIND") from None
+
+    async def _start_admin(self) -> admin.RunningServer:
+        settings = self._settings
+        token = admin.ensure_token(settings.state)
+        try:
+            return await admin.start(self._mesh(), token, bind=settings.admin_bind, port=settings.admin_port)
+        except OSError as error:
+            where = f"{settings.admin_bind}:{settings.admin_port}"
+            raise InputError(f"{where}: cannot listen: {error.strerror}: set MESH_ADMIN_PORT") from None
+
+    def _write_addresses(self, admin_port: int, xds_port: int) -> None:
+        settings = self._settings
+        addresses = Addresses(
+            admin=f"http://{settings.admin_bind}:{admin_port}",
+            xds=f"{settings.advertise}:{xds_port}",
+            enrolment=f"{settings.advertise}:{self.enrolment.port}",
+            ca_sha256=self.authority.ca_sha256,
+            trust_domain=settings.trust_domain,
+        )
+        path = settings.state / "mesh.json"
+        fresh = path.with_name(f".mesh.json.{os.getpid()}")
+        fresh.write_text(addresses.model_dump_json(indent=1) + "\n")
+        fresh.replace(path)
+        log.info("listening", admin=addresses.admin, xds=addresses.xds, enrolment=addresses.enrolment)
+
+    # --- what goes on -----------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Serve what the store holds, and again after every change."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                await self._take()
+                await asyncio.sleep(DEBOUNCE)
+        finally:
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        async for _ in self.store.changes():
+            self._changed.set()
+
+    async def _take(self) -> None:
+        first = self.feed.translation is None
+        try:
+            stored = await self.store.snapshot()
+        except StoreError:
+            self._changed.set()
+            await asyncio.sleep(RETRY_EVERY)
+            return
+        translation = await asyncio.to_thread(self.feed.prepare, stored)
+        if translation is None:
+            log.error("translation failed", problems=self.feed.problems())
+            return
+        self.feed.serve(translation)
+        self._memory.keep(stored.revision.number)
+        if first:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
+            log.info("serving", revision=stored.revision.number, services=len(stored.services))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            try:
+                gone = await self.store.leases.sweep()
+            except StoreError:
+                continue
+            if gone:
+                log.warning("leases ended", instances=gone)
+
+    async def _renew(self) -> None:
+        pair = self.authority.server_pair()
+        while True:
+            await asyncio.sleep(RENEWAL_CHECK)
+            if self.authority.server_pair() is not pair:
+                pair = self.authority.server_pair()
+                self.xds.renew(_credentials(self.authority))
+                log.info("own certificate renewed")
+
+    # --- what others ask --------------------------------------------------------------------------
+
+    def _agents(self) -> AgentService:
+        settings = self._settings
+        return AgentService(
+            self.store.leases, self.authority.sign, self._drained, settings.trust_domain, settings.lease_ttl
+        )
+
+    async def _drained(self, instance: str) -> DrainResult:
+        """Wait until every sidecar that calls the instance's service has ACKed that it drains."""
+        translation = self.feed.translation
+        while not translation or not _is_out(translation.world, instance):
+            await asyncio.sleep(DRAIN_LOOK)
+            translation = self.feed.translation
+        for name in _clusters_with(translation, instance):
+            resource = translation.snapshot.shared[EDS, name]
+            await self.xds.queue.until_acked(EDS, name, resource.version)
+        return DrainResult(drained=True)
+
+    def _mesh(self) -> Mesh:
+        return Mesh(
+            revisions=StoredRevisions(self.store),
+            status=self.status,
+            instances=lambda: picture.instances(self.feed.world),
+            mint_token=self._mint,
+            now=time.monotonic,
+            pause=asyncio.sleep,
+            warnings=lambda documents: picture.warnings(self.feed.world, documents),
+            resources_diff=self._resources_diff,
+        )
+
+    def status(self) -> Status:
+        """The mesh as it stands."""
+        proxies = self.xds.proxies()
+        deliveries = self.xds.queue.deliveries()
+        state = self.store.state
+        problems = (*((state.reason,) if state.reason else ()), *self.feed.problems())
+        return picture.status(self.feed.world, state.state, proxies, deliveries, problems)
+
+    def _mint(self, role: TokenRole, name: str, ttl: float) -> str:
+        return self.authority.mint(Identity(self._settings.trust_domain, role, name), ttl)
+
+    def _resources_diff(self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]) -> str:
+        return picture.resources_diff(self.feed.translation, before, after)
+
+
+class Memory:
+    """The newest revision that was served, kept beside the store so that one which forgot it is noticed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = -1
+
+    def recall(self) -> int:
+        """The revision; 0 when there is none or it cannot be read."""
+        try:
+            return int(self._path.read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def keep(self, revision: int) -> None:
+        """Write it down when it differs from what was."""
+        if revision != self._kept:
+            fresh = self._path.with_name(f".revision.{os.getpid()}")
+            fresh.write_text(f"{revision}\n")
+            fresh.replace(self._path)
+            self._kept = revision
+
+
+def _store(settings: Settings) -> Store:
+    if settings.redis_url:
+        return Store(settings.redis_url, lease_ttl=settings.lease_ttl)
+    embedded = locate(settings.state)
+    return Store(embedded.url, embedded.password(), lease_ttl=settings.lease_ttl)
+
+
+def _credentials(authority: CertificateAuthority) -> Credentials:
+    pair = authority.server_pair()
+    return Credentials(pair.certificate.encode(), pair.key.encode(), authority.bundle.encode())
+
+
+def _is_out(world: World, name: str) -> bool:
+    """Whether no sidecar is to send the instance anything new."""
+    return all(one.health == "draining" for one in _named(world, name))
+
+
+def _named(world: World, name: str) -> Iterator[Instance]:
+    return (one for service in world.services.values() for one in service.instances if one.name == name)
+
+
+def _clusters_with(translation: Translation, name: str) -> tuple[str, ...]:
+    """The clusters of the service that has the instance."""
+    for service in translation.world.services.values():
+        if any(one.name == name for one in service.instances):
+            return tuple(cluster for cluster, _ in translation.resolver.endpoint_sets(service))
+    return ()

@@ -1,0 +1,130 @@
+"""The mesh as the admin API shows it: status, instances, warnings, and what a change does to Envoy. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from control_plane.api.types import InstanceStatus, ProxyStatus, ServiceStatus, Status
+from control_plane.api.yaml_text import render
+from control_plane.core import conditions
+from control_plane.core.assemble import policy_of
+from control_plane.core.conditions import Delivery
+from control_plane.core.resource import Resource
+from control_plane.core.snapshot import Snapshot
+from control_plane.core.translate import Translation, translate
+from control_plane.core.world import Document, World
+from control_plane.envoy import codec, v3
+
+DocumentBody = Mapping[str, Any]
+
+
+def status(
+    world: World,
+    store: Literal["ok", "degraded"],
+    proxies: tuple[ProxyStatus, ...],
+    deliveries: Mapping[str, Delivery],
+    problems: tuple[str, ...],
+) -> Status:
+    """The mesh as it stands."""
+    services = (
+        ServiceStatus(
+            name=one.name,
+            instances=len(one.instances),
+            healthy=sum(instance.health == "healthy" for instance in one.instances),
+        )
+        for one in world.services.values()
+    )
+    return Status(
+        revision=world.revision,
+        store=store,
+        services=tuple(services),
+        proxies=proxies,
+        policies=conditions.statuses(world, deliveries),
+        problems=problems,
+    )
+
+
+def instances(world: World) -> tuple[InstanceStatus, ...]:
+    """Every instance with a lease."""
+    return tuple(
+        InstanceStatus(
+            name=instance.name,
+            service=service.name,
+            address=f"{instance.address}:{instance.port}",
+            labels=dict(instance.labels),
+            health=instance.health,
+        )
+        for service in world.services.values()
+        for instance in service.instances
+    )
+
+
+def warnings(world: World, bodies: Iterable[DocumentBody]) -> list[str]:
+    """What in these documents, added to the world, leads nowhere; a line each."""
+    given = [_document(body) for body in bodies]
+    refs = {one.ref for one in given}
+    together = (*given, *(one for one in world.documents if one.ref not in refs))
+    later = World(world.revision, world.services, together, world.gateways, world.trust_domain)
+    return conditions.warnings(later, given)
+
+
+def resources_diff(
+    last: Translation | None, before: Sequence[DocumentBody], after: Sequence[DocumentBody]
+) -> str:
+    """The Envoy resources that differ between two sets of documents, as a unified diff of YAML."""
+    world = last.world if last else World(0)
+    old, new = (_labelled(_snapshot(world, bodies)) for bodies in (before, after))
+    lines: list[str] = []
+    for name in sorted({*old, *new}):
+        left, right = old.get(name), new.get(name)
+        if (left and left.version) != (right and right.version):
+            lines += difflib.unified_diff(_lines(left), _lines(right), f"a/{name}", f"b/{name}")
+    return "".join(lines)
+
+
+def _snapshot(world: World, bodies: Iterable[DocumentBody]) -> Snapshot:
+    ages = {one.ref: one.created for one in world.documents}
+    made = (_document(body) for body in bodies)
+    documents = tuple(
+        sorted((Document(one.policy, ages.get(one.ref, world.revision + 1)) for one in made), key=_ref)
+    )
+    return translate(
+        World(world.revision, world.services, documents, world.gateways, world.trust_domain)
+    ).snapshot
+
+
+def _ref(document: Document) -> str:
+    return document.ref
+
+
+def _document(body: DocumentBody) -> Document:
+    return Document(policy_of(json.dumps(body)), 0)
+
+
+def _labelled(snapshot: Snapshot) -> dict[str, Resource]:
+    """Every resource under a name that tells its type and whose it is."""
+    found = {}
+    for caller, table in (("", snapshot.shared), *snapshot.variants.items()):
+        whose = f" (for {caller})" if caller else ""
+        found.update({f"{_short(one)}/{one.name}{whose}": one for one in table.values()})
+    for owner, resources in snapshot.own():
+        found.update({f"{_short(one)}/{one.name} (of {owner})": one for one in resources})
+    return found
+
+
+def _short(resource: Resource) -> str:
+    return resource.type_url.rsplit(".", 1)[1]
+
+
+def _lines(resource: Resource | None) -> list[str]:
+    return as_yaml(resource).splitlines(keepends=True) if resource else []
+
+
+def as_yaml(resource: Resource) -> str:
+    """A resource as Envoy's documentation would write it, in YAML."""
+    response = v3.DeltaDiscoveryResponse.FromString(resource.wire)
+    body = response.resources[0].resource
+    return render([codec.to_dict(codec.decode(body.type_url, body.value))])
