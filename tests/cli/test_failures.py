@@ -33,7 +33,7 @@ def proxy(state: str, revision: int, error: str = "") -> ProxyStatus:
     )
 
 
-BAD = {
+BAD: dict[str, tuple[str | bytes, str, str]] = {
     "yaml error": ("kind: Retry\n  x: : y\n", "2:", "YAML"),
     "unknown field": (retry() + "  atempts: 3\n", "10:3", "attempts"),
     "wrong type": (retry().replace("attempts: 2", "attempts: many"), "9:13", "number"),

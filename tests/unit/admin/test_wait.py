@@ -1,0 +1,93 @@
+"""When a wait ends: a clock that only moves when somebody pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from control_plane.admin.mesh import Mesh
+from control_plane.admin.wait import SETTLE, wait
+from control_plane.api.types import ProxyStatus, Status
+from tests.fakes.store import FakeStore
+
+
+def sidecar(name: str, state: str, revision: int) -> ProxyStatus:
+    """A sidecar of orders."""
+    return ProxyStatus.model_validate(
+        {"name": name, "service": "orders", "state": state, "revision": revision, "error": "bad words"}
+    )
+
+
+class Clock:
+    """Seconds that pass by pausing alone."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    async def pause(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def mesh(clock: Clock, at: Callable[[float], Status]) -> Mesh:
+    """A mesh whose status depends on the time."""
+    return Mesh(
+        revisions=FakeStore(),
+        status=lambda: at(clock.seconds),
+        instances=lambda: (),
+        mint_token=lambda *_: "",
+        now=clock.now,
+        pause=clock.pause,
+    )
+
+
+def status(revision: int, *proxies: ProxyStatus) -> Status:
+    """A status with these sidecars."""
+    return Status(revision=revision, store="ok", proxies=proxies)
+
+
+async def test_it_waits_for_the_slowest_connected_sidecar() -> None:
+    clock = Clock()
+    gone = sidecar("c", "disconnected", 0)
+
+    def at(now: float) -> Status:
+        slow = sidecar("b", "synced", 5) if now >= 3 else sidecar("b", "pending", 4)
+        return status(5, sidecar("a", "synced", 5), slow, gone)
+
+    reply = await wait(mesh(clock, at), 5, 10)
+    assert (reply.state, reply.proxies) == ("programmed", ())
+    assert 3 <= clock.seconds < 3.2
+
+
+async def test_it_waits_for_the_control_plane_to_take_the_revision_up() -> None:
+    clock = Clock()
+    reply = await wait(mesh(clock, lambda now: status(5 if now >= 2 else 4)), 5, 10)
+    assert reply.state == "programmed"
+    assert clock.seconds >= 2
+
+
+async def test_a_rejection_of_an_older_revision_may_still_heal() -> None:
+    clock = Clock()
+
+    def at(now: float) -> Status:
+        healed = now > SETTLE / 2
+        return status(5, sidecar("a", "synced", 5) if healed else sidecar("a", "rejected", 3))
+
+    assert (await wait(mesh(clock, at), 5, 10)).state == "programmed"
+
+
+async def test_a_rejection_that_stays_ends_it_with_envoys_words() -> None:
+    clock = Clock()
+    at = status(5, sidecar("a", "rejected", 4), sidecar("b", "pending", 4))
+    reply = await wait(mesh(clock, lambda _: at), 5, 10)
+    assert (reply.state, [proxy.error for proxy in reply.proxies]) == ("rejected", ["bad words"])
+    assert clock.seconds < SETTLE + 0.2
+
+
+async def test_time_runs_out_and_the_late_ones_are_named() -> None:
+    clock = Clock()
+    at = status(5, sidecar("a", "synced", 5), sidecar("b", "pending", 4), sidecar("c", "synced", 4))
+    reply = await wait(mesh(clock, lambda _: at), 5, 2)
+    assert (reply.state, [proxy.name for proxy in reply.proxies]) == ("timeout", ["b", "c"])
+    assert 2 <= clock.seconds < 2.2

@@ -1,0 +1,56 @@
+"""The command line answers at once: it imports nothing that a verb does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.main import VERBS
+
+ROOT = Path(__file__).parents[3]
+HEAVY = {"aiohttp", "grpc", "redis", "google.protobuf", "asyncio", "rich", "opentelemetry", "cryptography"}
+
+
+def imported(*arguments: str) -> set[str]:
+    """The modules that a run of `mesh` imports."""
+    listing = (
+        "import sys, cli.main\n"
+        f"cli.main.run({list(arguments)!r})\n"
+        "sys.stdout.write('\\n--modules--\\n' + '\\n'.join(sys.modules))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", listing], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    return set(ran.stdout.split("\n--modules--\n")[1].split("\n"))
+
+
+def test_help_imports_no_verb() -> None:
+    modules = imported("--help")
+    assert not modules & {verb.module for verb in VERBS.values()}
+    assert not modules & {"pydantic", "ruamel.yaml", *HEAVY}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needless"),
+    [
+        (["status", "--state", "/nonexistent"], {"ruamel.yaml", "control_plane.policies", *HEAVY}),
+        (["get", "--state", "/nonexistent"], {"ruamel.yaml", "control_plane.policies", *HEAVY}),
+        (["validate", "/nonexistent"], {"http.client", *HEAVY}),
+    ],
+)
+def test_a_verb_imports_only_what_it_needs(arguments: list[str], needless: set[str]) -> None:
+    assert not imported(*arguments) & needless
+
+
+def test_help_answers_within_300_ms() -> None:
+    best = 9.0
+    for _ in range(5):
+        started = time.perf_counter()
+        command = [sys.executable, "-c", "from cli.main import main; main()", "--help"]
+        subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=True)
+        best = min(best, time.perf_counter() - started)
+    assert best < 0.3
