@@ -264,6 +264,13 @@ def test_problems_without_end_are_cut_off() -> None:
     assert found[-1].endswith("400 more problems follow: correct these first")
 
 
+def test_what_a_message_quotes_cannot_break_the_line_or_the_terminal() -> None:
+    text = json.dumps({"kind": "Retry", "spec": {"a\n\x1b[31m": 1, "b" * 900: 1}})
+    found = lines(text, "p.json")
+    assert any("spec.a\\n\\x1b[31m: unknown field" in line for line in found)
+    assert all(line.isprintable() and len(line) < 600 for line in found)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(data: bytes) -> None:
@@ -300,7 +307,7 @@ PIECES = (
 @given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
 def test_no_text_that_resembles_yaml_raises(text: str) -> None:
     for problem in load(text.encode(), "p").problems:
-        assert "\n" not in str(problem)
+        assert str(problem).isprintable()
 
 
 FIELDS = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import jsonschema
@@ -116,3 +118,11 @@ def test_subset_labels_are_a_mapping_outside_and_sorted_pairs_inside() -> None:
     assert policy.spec.labels == (("area", "eu"), ("version", "v2"))
     assert dump(policy)["spec"]["labels"] == {"area": "eu", "version": "v2"}
     assert hash(policy.spec) == hash(kinds()["Subset"].model_validate(dump(policy)).spec)
+
+
+def test_reading_policies_does_not_load_envoy_s_schema() -> None:
+    code = (
+        "import sys, control_plane.policies.registry as r; r.kinds(); print('google.protobuf' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
