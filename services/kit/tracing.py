@@ -35,7 +35,7 @@ def configure(service: str, instance: str, version: str, otlp_endpoint: str) -> 
             otlp_endpoint,
             insecure=not otlp_endpoint.startswith("https://"),
             timeout=EXPORT_SECONDS,
-            channel_options=(("grpc.enable_http_proxy", 0),),  # type: ignore[arg-type]  annotated too narrowly
+            channel_options=(("grpc.enable_http_proxy", 0),),  # type: ignore[arg-type]  # values may be int
         )
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)

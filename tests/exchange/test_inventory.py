@@ -109,3 +109,16 @@ async def test_answers_name_the_replica_and_its_version(exchange: Exchange) -> N
     headers = [(await exchange.call(one, "GET", "/api/inventory/cold-wallet")).headers for one in replicas]
     assert [one["x-served-by"] for one in headers] == ["inventory-a", "inventory-b"]
     assert [one["x-service-version"] for one in headers] == ["v1", "v2"]
+
+
+async def test_a_replica_killed_while_it_writes_leaves_the_other_working(exchange: Exchange) -> None:
+    doomed, other = await pair(exchange)
+    await exchange.set_stock(other, "pen", 1000)
+    lost = [asyncio.ensure_future(reserve(exchange, doomed, f"lost{n}", pen=1)) for n in range(50)]
+    await asyncio.wait(lost, return_when=asyncio.FIRST_COMPLETED)
+    await doomed.kill()
+    results = await asyncio.gather(*lost, return_exceptions=True)
+    assert any(isinstance(result, Exception) for result in results)
+    again = await asyncio.gather(*(reserve(exchange, other, f"lost{n}", pen=1) for n in range(50)))
+    assert {reply.status for reply in again} == {200}
+    assert (await exchange.stock(other, "pen"))["reserved"] == 50
