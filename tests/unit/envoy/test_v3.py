@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf import duration_pb2
+from google.protobuf import wrappers_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from mypy import api as mypy
@@ -81,9 +81,9 @@ def test_every_name_is_exposed_once() -> None:
 
 
 def test_messages_of_the_default_pool_are_refused() -> None:
-    foreign: Any = duration_pb2.Duration(seconds=1)
+    foreign: Any = wrappers_pb2.UInt32Value(value=1)
     with pytest.raises(TypeError):
-        v3.Cluster(connect_timeout=foreign)
+        v3.Cluster(per_connection_buffer_limit_bytes=foreign)
 
 
 ALSO_ACCEPTED: dict[str, list[Any]] = {
