@@ -1,1 +1,1 @@
-"""Envoy's API: native messages (`v3`), their bytes and dictionary form (`codec`), and how both are generated."""
+"""Envoy's API: native messages (`v3`), their bytes and dictionaries (`codec`), and the generator."""
