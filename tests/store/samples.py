@@ -1,0 +1,46 @@
+"""Documents and registrations to store, and how to wait for what comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from control_plane.api.types import Registration
+from control_plane.store.revisions import Document
+
+PATIENCE = 20.0
+
+
+def retry(name: str, attempts: int = 1, source: str = "") -> Document:
+    """A Retry document."""
+    return Document.of(
+        {
+            "kind": "Retry",
+            "apiVersion": "meshwright.io/v1",
+            "metadata": {"name": name},
+            "spec": {"attempts": attempts},
+        },
+        source,
+    )
+
+
+def documents(*given: Document) -> dict[str, Document]:
+    """Documents by their refs."""
+    return {document.ref: document for document in given}
+
+
+def instance(name: str = "orders-1", service: str = "orders", **fields: object) -> Registration:
+    """A registration."""
+    return Registration.model_validate(
+        {"instance": name, "service": service, "address": "127.0.0.1", "port": 15006, **fields}
+    )
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> float:
+    """Wait for a condition; gives the seconds it took."""
+    start = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - start < PATIENCE, "it did not come"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - start

@@ -1,0 +1,152 @@
+"""Leases in a real Valkey: who is registered, for how long, and what an absence changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from control_plane.errors import NotFoundError, RefusedError, StoreError
+from control_plane.store.redis import Store
+from tests.fakes.valkey import Valkey
+from tests.store.samples import instance, until
+
+
+async def _names(store: Store) -> list[str]:
+    return [one.instance for one in await store.leases.instances()]
+
+
+async def test_only_new_content_counts_as_a_change(store: Store) -> None:
+    one = instance(labels=(("b", "2"), ("a", "1")))
+    assert await store.leases.register(one)
+    assert not await store.leases.register(one)
+    assert not await store.leases.register(instance(labels=(("a", "1"), ("b", "2"))))
+    assert await store.leases.register(instance(health="unhealthy"))
+    assert await store.leases.instances() == (instance(health="unhealthy"),)
+
+
+async def test_renewal_moves_the_deadline_and_writes_no_event(valkey: Valkey, store: Store) -> None:
+    await store.leases.register(instance())
+    with valkey.client() as client:
+        before, events = client.zscore("mesh:leases", "orders-1"), client.xlen("mesh:changes")
+        assert isinstance(before, float)
+
+        async def later() -> bool:
+            await store.leases.register(instance())
+            now = client.zscore("mesh:leases", "orders-1")
+            return isinstance(now, float) and now > before
+
+        await until(later)
+        assert client.xlen("mesh:changes") == events == 1
+
+
+async def test_lease_ends_at_its_deadline_and_not_before(store: Store) -> None:
+    await _grace_passes(store)
+    await store.leases.register(instance("orders-1"))
+    ended: list[str] = []
+
+    async def gone() -> bool:
+        await store.leases.register(instance("orders-2"))
+        ended.extend(await store.leases.sweep())
+        return bool(ended)
+
+    took = await until(gone)
+    assert took >= 0.7
+    assert ended == ["orders-1"]
+    assert await _names(store) == ["orders-2"]
+
+
+async def _grace_passes(store: Store) -> None:
+    """Wait until the grace of the start is over: a lease that nobody renews ends."""
+    await store.leases.register(instance("probe", "probe"))
+    await until(lambda: _gone(store))
+
+
+async def test_instance_of_another_service_is_refused(store: Store) -> None:
+    await store.leases.register(instance("orders-1", "orders"))
+    with pytest.raises(RefusedError, match="orders-1 belongs to service orders, not thief"):
+        await store.leases.register(instance("orders-1", "thief"))
+    with pytest.raises(RefusedError):
+        await store.leases.deregister("orders-1", "thief")
+    with pytest.raises(RefusedError):
+        await store.leases.set_draining("orders-1", "thief")
+    assert await store.leases.instances() == (instance("orders-1", "orders"),)
+
+
+async def test_deregister_takes_it_out_and_the_service_stays_known(store: Store) -> None:
+    await store.leases.register(instance(ports=({"name": "grpc", "protocol": "grpc", "number": 9090},)))
+    assert await store.leases.deregister("orders-1", "orders")
+    assert not await store.leases.deregister("orders-1", "orders")
+    stored = await store.snapshot()
+    assert stored.registrations == ()
+    assert [(port.name, port.number) for port in stored.services["orders"]] == [("grpc", 9090)]
+
+
+async def test_draining_keeps_everything_else(store: Store) -> None:
+    await store.leases.register(instance(labels=(("version", "v1"),)))
+    assert await store.leases.set_draining("orders-1", "orders")
+    assert not await store.leases.set_draining("orders-1")
+    assert await store.leases.instances() == (instance(labels=(("version", "v1"),), health="draining"),)
+    with pytest.raises(NotFoundError, match="orders-9: not registered"):
+        await store.leases.set_draining("orders-9")
+
+
+async def test_nothing_ends_for_one_lease_after_a_start(store: Store, other: Store) -> None:
+    await store.leases.register(instance())
+    await _deadline_passes(store)
+    assert await other.leases.sweep() == ()
+    took = await until(lambda: _gone(other))
+    assert took >= 0.6
+
+
+async def test_nothing_ends_for_one_lease_after_the_store_was_away(valkey: Valkey, store: Store) -> None:
+    await _grace_passes(store)
+    await store.leases.register(instance())
+    valkey.stop()
+    with pytest.raises(StoreError):
+        await store.leases.sweep()
+    valkey.start()
+    assert await _names(store) == ["orders-1"]
+    await _deadline_passes(store)
+    assert await store.leases.sweep() == ()
+    assert await store.leases.sweep() == ()
+    took = await until(lambda: _gone(store))
+    assert took >= 0.6
+
+
+async def test_nothing_ends_after_a_pause_of_the_control_plane(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.store.leases.LONGEST_PAUSE", 0.3)
+    await _grace_passes(store)
+    await store.leases.register(instance())
+    await _deadline_passes(store)
+    assert await store.leases.sweep() == ()
+    assert await store.leases.sweep() == ()
+    assert await _names(store) == ["orders-1"]
+    assert await until(lambda: _gone(store)) >= 0.6
+
+
+async def _deadline_passes(store: Store) -> None:
+    """Wait until every lease is over by the store's clock, without a sweep."""
+    connection = store._connection
+    last = float(await connection.command("ZSCORE", "mesh:leases", "orders-1"))
+
+    async def over() -> bool:
+        seconds, micros = await connection.command("TIME")
+        return int(seconds) * 1000 + int(micros) / 1000 > last
+
+    await until(over)
+
+
+async def _gone(store: Store) -> bool:
+    return bool(await store.leases.sweep())
+
+
+async def test_learned_hosts_are_those_asked_for_last(store: Store) -> None:
+    await store.add_learned("orders", [f"host-{number}" for number in range(600)])
+    await store.add_learned("orders", ["x" * 256, ""])
+    await store.add_learned("orders", [f"late-{number}" for number in range(900)])
+    await store.add_learned("catalog", ["orders"])
+    learned = await store.learned()
+    assert learned["catalog"] == {"orders"}
+    assert len(learned["orders"]) == 1000
+    assert {f"late-{number}" for number in range(900)} < learned["orders"]
