@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, StringConstraints
@@ -44,15 +45,16 @@ def check_distinct(names: Iterable[str], what: str) -> None:
         seen.add(name)
 
 
+@dataclass(frozen=True)
 class LabelMap:
-    """Marks a field that is a mapping in YAML and JSON, and a sorted tuple of pairs in memory (hashable).
+    """Marks a field that is a mapping in YAML and JSON, and a sorted tuple of pairs in memory (hashable)."""
 
-    It has 1 to 16 labels.
-    """
+    least: int = 0
+    most: int = 32
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         inner = handler.generate_schema(
-            Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=16)]
+            Annotated[dict[LabelKey, LabelValue], Field(min_length=self.least, max_length=self.most)]
         )
         before = core_schema.no_info_before_validator_function(
             lambda value: dict(value) if isinstance(value, tuple) else value, inner

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from control_plane.policies import tree
 from control_plane.policies.base import Policy
 from control_plane.policies.registry import kinds
 from control_plane.policies.tree import Node, Place
-from control_plane.policies.wording import closest, say, shown
+from control_plane.policies.wording import closest, details, say, shown
 
 MAX_BYTES = 1 << 20
 MAX_PROBLEMS = 100
@@ -132,8 +131,7 @@ def _document(node: Node, path: str, known: Kinds) -> Located | list[Problem]:
     except ValidationError as error:
         return [
             _problem(path, _where(node, detail["type"], detail["loc"]), say(kind, detail))
-            for detail in error.errors(include_url=False)
-            if not _echo(detail)
+            for detail in details(error)
         ]
     return Located(policy, path, *node.place, node.value, node)
 
@@ -146,11 +144,6 @@ def _unknown_kind(node: Node, path: str, allowed: Kinds) -> Problem:
     near = closest(name, allowed) if isinstance(name, str) else ""
     advice = f"did you mean {near}?" if near else f"use one of {known}"
     return _problem(path, node.parts["kind"][1].place, f"kind: {shown(name)} is unknown: {advice}")
-
-
-def _echo(error: ErrorDetails) -> bool:
-    """Whether a list is called too short only because entries of it are wrong, which is reported anyway."""
-    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
 def _where(node: Node, error: str, path: tuple[int | str, ...]) -> Place:

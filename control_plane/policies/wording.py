@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from control_plane.policies.shape import field_names, model_at
@@ -119,6 +119,15 @@ _WORDS: dict[str, Callable[[ErrorDetails], str]] = {
     "string_too_long": _length,
     "value_error": lambda error: str(error["ctx"]["error"]),
 }
+
+
+def details(error: ValidationError) -> list[ErrorDetails]:
+    """What is wrong, each thing once: a list is not called too short because entries of it are wrong."""
+
+    def echo(one: ErrorDetails) -> bool:
+        return one["type"] == "too_short" and len(one["input"]) >= one["ctx"]["min_length"]
+
+    return [one for one in error.errors(include_url=False) if not echo(one)]
 
 
 def say(kind: type[BaseModel], error: ErrorDetails) -> str:

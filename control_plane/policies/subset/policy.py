@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from control_plane.api.types import Name
 from control_plane.policies.base import Combine, Policy, Spec
-from control_plane.policies.fields import Labels
+from control_plane.policies.fields import LabelMap
+
+ChosenLabels = Annotated[tuple[tuple[str, str], ...], LabelMap(least=1, most=16)]
 
 
 class SubsetSpec(Spec):
     """Which instances of which service."""
 
     service: Name = Field(description="The service whose instances are chosen from.")
-    labels: Labels = Field(description="Labels an instance must carry, all of them; 1 to 16.")
+    labels: ChosenLabels = Field(description="Labels an instance must carry, all of them; 1 to 16.")
 
 
 class Subset(Policy):

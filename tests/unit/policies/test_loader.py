@@ -179,6 +179,18 @@ def test_a_name_may_be_used_by_two_kinds() -> None:
     )
 
 
+def test_only_known_kinds_are_read() -> None:
+    only = {"Retry": kinds()["Retry"]}
+    assert load(RETRY.encode(), "p", only).problems == ()
+    (problem,) = load(ROUTE.encode(), "p", only).problems
+    assert str(problem) == "p:2:7: kind: 'HTTPRoute' is unknown: use one of Retry"
+
+
+def test_a_list_of_wrong_entries_is_not_called_too_short() -> None:
+    (line,) = lines(ROUTE.replace("name: a", "name: A"))
+    assert line.startswith("p.yaml:5:38: spec.parentRefs[0].name: 'A' is not allowed")
+
+
 def test_place_leads_to_the_value() -> None:
     (document,) = load(RETRY.encode(), "p").documents
     assert (document.line, document.column) == (1, 1)
