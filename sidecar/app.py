@@ -20,6 +20,7 @@ from sidecar.config import AgentConfig
 from sidecar.control import server
 from sidecar.control.client import SOCKET
 from sidecar.files import private_folder, write_private
+from sidecar.process import reap
 from sidecar.status import AgentStatus
 from sidecar.workload.app import Sidecar
 
@@ -74,6 +75,8 @@ class Agent:
             await asyncio.wait_for(self._stop_all(), STOP_LIMIT)
         except TimeoutError:
             log.warning("not everything stopped in time", limit=STOP_LIMIT)
+            for sidecar in self._sidecars.values():
+                sidecar.kill()
         control.close()
         writing.cancel()
         for life in lives:
@@ -122,6 +125,9 @@ async def main(config: AgentConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own = {name for workload in config.workloads for name in (workload.name, f"{workload.name}.proxy")}
+    for record in await asyncio.to_thread(reap, config.state, names=own):
+        log.warning("stopped what an earlier agent left", process=record.name, pid=record.pid)
     # No proxy settings from the environment, no cookies: the session only asks neighbours.
     async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
         await Agent(config, session).run(stop)

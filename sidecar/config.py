@@ -78,7 +78,10 @@ class AgentConfig(Strict):
     workloads: tuple[Workload, ...] = ()
 
     @model_validator(mode="after")
-    def _names(self) -> AgentConfig:
+    def _whole(self) -> AgentConfig:
+        if self.trust_domain != self.addresses.trust_domain:
+            theirs = self.addresses.trust_domain
+            raise ValueError(f"trust_domain is {self.trust_domain}, but the control plane's is {theirs}")
         names = [workload.name for workload in self.workloads]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

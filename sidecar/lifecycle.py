@@ -130,7 +130,7 @@ def _up(state: State, event: Event) -> tuple[State, tuple[Command, ...]]:
             return after, (Command.START_APP,)
         case Event.PROXY_LOST:
             return replace(state, proxy_ready=False), ()
-        case Event.PORTS_TAKEN if state.phase in (Phase.STARTING_PROXY, Phase.STARTING_APP):
+        case Event.PORTS_TAKEN if state.phase is Phase.STARTING_PROXY:
             return State(Phase.STARTING_PROXY), (Command.RESTART_PROXY,)
         case Event.APP_HEALTHY:
             return _settled(replace(state, app_healthy=True)), ()

@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import structlog
 
 from control_plane.api.state import ProcessRecord
 from sidecar.backoff import Backoff
-from sidecar.files import private_folder, rotate, tail, write_private
+from sidecar.files import private_folder, rotate, write_private
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +150,6 @@ class Supervised:
         self._stopping = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.restarts = 0
 
     @property
     def pid(self) -> int | None:
@@ -170,6 +169,13 @@ class Supervised:
         if self._task is not None:
             await self._task
 
+    def kill(self) -> None:
+        """End the child for good without asking it; does not wait."""
+        self._stopping = True
+        self._wake.set()
+        if self._child is not None:
+            _signal_group(self._child.pid, signal.SIGKILL)
+
     async def restart(self) -> None:
         """End the child now; it is started again at once, which is no failure."""
         self._wake.set()
@@ -183,7 +189,6 @@ class Supervised:
             why = await self._once()
             if self._stopping:
                 return
-            self.restarts += 1
             if self._wake.is_set():
                 self._backoff = self._backoff.worked()
                 continue
@@ -214,10 +219,6 @@ class Supervised:
         self._child = None
         return ended(ending.result())
 
-    def log_tail(self, lines: int = 15) -> str:
-        """The end of its log."""
-        return tail(log_path(self._state, self.name), lines)
-
 
 def ended(code: int) -> str:
     """An exit code in words."""
@@ -229,10 +230,14 @@ def ended(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-def leftovers(state: Path) -> list[tuple[ProcessRecord, psutil.Process]]:
-    """Recorded children that still run; records of dead ones and of strangers are removed."""
+def leftovers(
+    state: Path, names: Collection[str] | None = None
+) -> list[tuple[ProcessRecord, psutil.Process]]:
+    """Recorded children (of these `names`) that still run; records of dead ones and strangers are removed."""
     found = []
     for path in sorted((state / "run").glob("*.json")):
+        if names is not None and path.stem not in names:
+            continue
         try:
             record = ProcessRecord.model_validate_json(path.read_bytes())
             process = psutil.Process(record.pid)
@@ -246,14 +251,15 @@ def leftovers(state: Path) -> list[tuple[ProcessRecord, psutil.Process]]:
     return found
 
 
-def reap(state: Path, grace: float = 5.0) -> list[ProcessRecord]:
+def reap(state: Path, grace: float = 5.0, names: Collection[str] | None = None) -> list[ProcessRecord]:
     """Stop what an earlier, killed parent left running; returns what was found. Blocks for some `grace` s.
 
-    Done again until nothing is left: a supervisor among the leftovers may have started a child meanwhile.
+    `names`: only these children; all that are recorded when None. Done again until nothing is left: a
+    supervisor among the leftovers may have started a child meanwhile.
     """
     stopped: list[ProcessRecord] = []
     for _ in range(3):
-        found = leftovers(state)
+        found = leftovers(state, names)
         if not found:
             break
         stopped += [record for record, _ in found]
@@ -263,7 +269,7 @@ def reap(state: Path, grace: float = 5.0) -> list[ProcessRecord]:
             _, alive = psutil.wait_procs([process for _, process in found], timeout=grace)
             if not alive:
                 break
-    leftovers(state)
+    leftovers(state, names)
     return stopped
 
 

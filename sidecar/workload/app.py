@@ -103,6 +103,11 @@ class Sidecar:
         self._tell(Event.STOP)
         await self.stopped.wait()
 
+    def kill(self) -> None:
+        """End its processes at once, without grace."""
+        self._app.kill()
+        self._proxy.kill()
+
     async def quiet(self, limit: float) -> None:
         """Wait until no request is under way here, `limit` seconds at most."""
         if self._admin is not None and self._state.proxy_ready and not self._state.going_down:
@@ -201,7 +206,7 @@ class Sidecar:
         node = node_of(self.workload, self._config, self._ports, self._socket)
         file = self._folder / "bootstrap.json"
         write_private(file, json.dumps(bootstrap.bootstrap(node), indent=1))
-        argv = bootstrap.command(str(self._config.envoy), "./bootstrap.json")
+        argv = bootstrap.command(str(self._config.envoy.absolute()), "./bootstrap.json")
         return Program(self._proxy.name, argv, {"PATH": "/usr/bin:/bin"}, self._folder, PROXY_GRACE)
 
     def _proxy_exited(self, why: str) -> None:
@@ -211,7 +216,7 @@ class Sidecar:
     async def _watch_proxy(self, admin: ProxyAdmin) -> None:
         misses = 0
         while True:
-            well = await admin.ready() and await self._listens(admin)
+            well = await admin.ready() and (self._state.proxy_ready or await self._listens(admin))
             misses = 0 if well else misses + 1
             if well and not self._state.proxy_ready:
                 self._problem("proxy", "")
@@ -222,28 +227,33 @@ class Sidecar:
             await asyncio.sleep(2.0 if well else 0.1)
 
     async def _listens(self, admin: ProxyAdmin) -> bool:
-        """Whether the listeners that an app depends on are there; asked only until they are.
+        """Whether the listeners that an app depends on are there, and its own ports still free.
 
-        A gateway without any policy has none, and is well all the same.
+        A gateway without any policy has no listeners, and is well all the same.
         """
-        if self._state.proxy_ready:
-            return True
         try:
             found = await admin.listeners()
         except ProxyError:
             return False
         http = any(port.protocol != "tcp" for port in self.workload.ports)
-        inbound = {self._ports.inbound} if http else set()
-        wanted = {self._ports.outbound} | inbound if self.workload.role == "service" else set()
-        missing = sorted({*wanted, *self._ports.gateway.values()} - found)
-        lost = [port for port in missing if not capture.is_free(self._config.bind, port)]
-        if lost:
-            holder = capture.holder(lost[0])
-            self._problem("proxy", f"proxy: cannot listen on port {lost[0]}: in use{holder}")
+        wanted = {self._ports.outbound, *([self._ports.inbound] if http else [])} - {0}
+        if lost := self._lost({*wanted, *self._ports.gateway.values()} - found):
+            self._problem("proxy", f"proxy: port {lost} is in use{capture.holder(lost)}")
             self._tell(Event.PORTS_TAKEN)
-        elif wanted - found:
+            # The proxy is started anew; by then this one must be gone.
+            await asyncio.sleep(PROXY_GRACE)
+            return False
+        if wanted - found:
             self._problem("proxy", "proxy: waits for its listeners from the control plane")
-        return not wanted - found and not lost
+        return not wanted - found
+
+    def _lost(self, missing: set[int]) -> int:
+        """A port that somebody else took after it was allotted; 0 when there is none."""
+        taken = [port for port in missing if not capture.is_free(self._config.bind, port)]
+        if self.workload.command and not self._state.app_started:
+            allotted = [self._ports.apps[port.name] for port in self.workload.ports if not port.app_port]
+            taken += [port for port in allotted if not capture.is_free(capture.LOOPBACK, port)]
+        return min(taken, default=0)
 
     async def _finish(self) -> None:
         """Let what is under way end; a proxy that is gone has nothing under way."""
@@ -325,7 +335,8 @@ def node_of(
         bind=config.bind,
         ready=ports.ready,
         outbound=ports.outbound,
-        inbound=ports.inbound,
+        # Without a port nothing can come in, and Envoy refuses a listener without a filter chain.
+        inbound=ports.inbound if workload.ports else 0,
         gateway=tuple(ports.gateway.items()) if workload.role == "gateway" else None,
         apps=tuple(
             bootstrap.AppCluster(name, protocols[name], number) for name, number in ports.apps.items()

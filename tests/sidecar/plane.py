@@ -142,7 +142,10 @@ def _listener(name: str, port: int) -> v3.Listener:
     manager = {
         "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "route_config": {
+            "validate_clusters": False,
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}],
+        },
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",

@@ -1,0 +1,61 @@
+"""Ports: free ones, kept ones, and taken ones with their holder."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from sidecar import capture
+from sidecar.capture import Allotment, holder, is_free
+from sidecar.config import Workload
+
+
+@pytest.fixture
+def busy() -> Iterator[int]:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen(1)
+        yield one.getsockname()[1]
+
+
+def orders(**changes: int) -> Workload:
+    ports = [{"name": "http"}, {"name": "rpc", "protocol": "grpc", "app_port": changes.pop("rpc", 0)}]
+    return Workload.model_validate(
+        {"name": "orders-1", "service": "orders", "token_file": "t", "ports": ports, **changes}
+    )
+
+
+def test_ports_are_free_distinct_and_below_those_of_outgoing_connections() -> None:
+    allotment = Allotment("127.0.0.1", 0.5)
+    numbers = [number for _ in range(5) for number in allotment.ports(orders()).named.values()]
+    assert len(set(numbers)) == len(numbers) == 25
+    assert all(20_000 <= number < 32_000 and is_free("127.0.0.1", number) for number in numbers)
+
+
+def test_a_port_that_is_asked_for_is_given(busy: int) -> None:
+    ports = Allotment("127.0.0.1").ports(orders(inbound_port=busy, rpc=7001))
+    assert (ports.inbound, ports.apps["rpc"]) == (busy, 7001)
+
+
+def test_a_port_that_a_stranger_took_is_replaced_and_the_others_are_kept() -> None:
+    allotment = Allotment("127.0.0.1", 0.2)
+    ports = allotment.ports(orders())
+    with closing(socket.socket()) as stranger:
+        stranger.bind(("127.0.0.1", ports.outbound))
+        stranger.listen(1)
+        again = allotment.again(orders(), ports)
+        assert again.outbound != ports.outbound
+    assert (again.inbound, again.ready, again.apps) == (ports.inbound, ports.ready, ports.apps)
+
+
+def test_a_taken_port_is_named_with_setting_and_holder(busy: int) -> None:
+    workload = orders(inbound_port=busy)
+    assert not is_free("127.0.0.1", busy)
+    assert f"pid {os.getpid()}" in holder(busy)
+    why = capture.taken(workload, Allotment("127.0.0.1").ports(workload), "127.0.0.1")
+    assert why.startswith(f"port {busy} (inbound_port of orders-1) is in use (")
+    assert capture.taken(orders(), Allotment("127.0.0.1").ports(orders()), "127.0.0.1") == ""

@@ -1,0 +1,53 @@
+"""What an app finds in its environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sidecar.capture import Ports, environment
+from sidecar.config import Workload
+
+PORTS = Ports(15020, 15001, 15006, {"rpc": 7002, "http": 7001, "admin-api": 7003})
+
+
+def orders(**changes: Any) -> Workload:
+    ports = [{"name": "rpc", "protocol": "grpc"}, {"name": "http"}, {"name": "admin-api"}]
+    document = {"name": "orders-1", "service": "orders", "token_file": "t", "ports": ports}
+    return Workload.model_validate(document | changes)
+
+
+def test_calls_go_through_the_sidecar_but_not_those_to_the_host_itself() -> None:
+    found = environment({}, "/venv/bin", orders(), PORTS)
+    for name in ("http_proxy", "HTTP_PROXY", "grpc_proxy", "GRPC_PROXY"):
+        assert found[name] == "http://127.0.0.1:15001"
+    assert found["no_proxy"] == found["NO_PROXY"] == "localhost,127.0.0.1,::1"
+
+
+def test_an_inherited_proxy_is_replaced() -> None:
+    found = environment({"http_proxy": "http://corporate:3128"}, "/venv/bin", orders(), PORTS)
+    assert found["http_proxy"] == "http://127.0.0.1:15001"
+
+
+def test_it_knows_its_ports_and_its_name() -> None:
+    found = environment({}, "/venv/bin", orders(labels={"version": "v2"}), PORTS)
+    assert (found["PORT"], found["PORT_RPC"], found["PORT_ADMIN_API"]) == ("7001", "7002", "7003")
+    assert (found["SERVICE_NAME"], found["INSTANCE"]) == ("orders", "orders-1")
+    assert found["SERVICE_VERSION"] == "v2"
+
+
+def test_without_an_http_port_the_first_one_is_the_port() -> None:
+    ports = [{"name": "raw", "protocol": "tcp"}, {"name": "rpc", "protocol": "grpc"}]
+    found = environment({}, "/venv/bin", orders(ports=ports), Ports(1, 2, 3, {"raw": 7003, "rpc": 7002}))
+    assert found["PORT"] == "7003"
+
+
+def test_the_meshs_own_settings_stay_with_the_mesh() -> None:
+    base = {"MESH_REDIS_URL": "redis://:secret@host", "HOME": "/home/me", "PATH": "/usr/bin"}
+    found = environment(base, "/venv/bin", orders(), PORTS)
+    assert "MESH_REDIS_URL" not in found
+    assert (found["HOME"], found["PATH"]) == ("/home/me", "/venv/bin:/usr/bin")
+
+
+def test_the_workloads_own_settings_win() -> None:
+    found = environment({"A": "base"}, "/venv/bin", orders(env={"A": "own", "PORT": "1"}), PORTS)
+    assert (found["A"], found["PORT"]) == ("own", "1")
