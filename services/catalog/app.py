@@ -11,7 +11,7 @@ from pydantic import Field
 
 from services.catalog import domain
 from services.catalog.store import TABLES, Products
-from services.kit.operations import Answer, Call, Id, Model, Operation, Problem, Query, Text
+from services.kit.operations import Answer, Call, Id, Model, Operation, Problem, Query, Text, Whole
 from services.kit.server import Assembly, Runtime
 
 BASE = "/api/catalog/products"
@@ -23,7 +23,7 @@ class ProductFields(Model):
 
     name: Text = Field(min_length=1, max_length=200)
     description: Text = ""
-    price: int = Field(ge=0, le=domain.PRICE_LIMIT, description="Minor units")
+    price: Whole = Field(ge=0, le=domain.PRICE_LIMIT, description="Minor units")
 
 
 class NewProduct(ProductFields):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from services.inventory import domain
 from services.inventory.store import TABLES, Step, Warehouse
-from services.kit.operations import Answer, Call, Id, Model, Operation, Problem
+from services.kit.operations import Answer, Call, Id, Model, Operation, Problem, Whole
 from services.kit.server import Assembly, Runtime
 
 log = structlog.get_logger()
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 class StockCount(Model):
     """What was counted on the shelf."""
 
-    on_hand: int = Field(ge=0, le=domain.STOCK_LIMIT)
+    on_hand: Whole = Field(ge=0, le=domain.STOCK_LIMIT)
 
 
 class StockLevel(Model):
@@ -35,7 +35,7 @@ class Item(Model):
     """Some pieces of a product."""
 
     product_id: Id
-    quantity: int = Field(ge=1, le=domain.QUANTITY_LIMIT)
+    quantity: Whole = Field(ge=1, le=domain.QUANTITY_LIMIT)
 
 
 class NewReservation(Model):

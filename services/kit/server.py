@@ -68,7 +68,7 @@ def run(assembly: Assembly) -> None:
     )
     try:
         asyncio.run(_serve(assembly, settings))
-    except (OSError, SQLAlchemyError) as error:
+    except (OSError, SQLAlchemyError, ModuleNotFoundError) as error:
         sys.exit(_complain(assembly.name, f"cannot start: {error}", 1))
     finally:
         provider.shutdown()

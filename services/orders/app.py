@@ -15,7 +15,7 @@ from opentelemetry import trace
 from pydantic import Field
 
 from services.kit.client import Client, Unreachable
-from services.kit.operations import Answer, Call, Id, Model, Operation, Problem, Query
+from services.kit.operations import Answer, Call, Id, Model, Operation, Problem, Query, Whole
 from services.kit.server import Assembly, Runtime
 from services.orders import domain
 from services.orders.store import TABLES, Orders, VersionConflict
@@ -28,7 +28,7 @@ class Item(Model):
     """Some pieces of a product."""
 
     product_id: Id
-    quantity: int = Field(ge=1, le=domain.QUANTITY_LIMIT)
+    quantity: Whole = Field(ge=1, le=domain.QUANTITY_LIMIT)
 
 
 class NewOrder(Model):

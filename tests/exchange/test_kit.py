@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from concurrent import futures
 from typing import Any
 
@@ -38,6 +39,22 @@ async def test_every_service_keeps_the_contract(exchange: Exchange, name: str) -
     assert f'active_connections{{service="{name}"}} 1.0' in text
     assert 'http_requests_total{method="GET",route="unmatched",status_code="404"} 1.0' in text
     assert 'http_request_duration_seconds_bucket{le="0.1",method="GET",route="/health/live"' in text
+
+
+CHECKS = "not_a_server_error,status_code_conformance,response_schema_conformance,negative_data_rejection"
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_what_the_document_says_is_what_is_served(exchange: Exchange, name: str) -> None:
+    neighbours = NAMES if name == "orders" else (name,)
+    *_, service = await asyncio.gather(*(exchange.start(one) for one in neighbours))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", "--seed", "1",
+        "--max-examples", "20", "--phases", "fuzzing", "--suppress-health-check", "all", "--checks", CHECKS,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=exchange.folder,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
 
 
 async def test_broken_json_and_wrong_methods_have_the_form_of_errors(exchange: Exchange) -> None:
