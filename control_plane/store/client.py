@@ -1,7 +1,7 @@
 """The connection to Redis or Valkey: short timeouts, scripts sent by their hash, one clear error.
 
 Every failure becomes a StoreError that names the server and never its password. Whoever must know that the
-store was away (leases must not expire for it) leaves a callback.
+store was away, or refused a write (leases must not expire for either), leaves a callback.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Connection:
         except NoScriptError:
             raise self._lost("it forgets scripts: is it being restarted?") from None
         except RedisError as error:
-            raise StoreError(f"the store at {self.address} refused a step: {_words(error)}") from None
+            raise self._lost(f"it refused a step ({_words(error)}): look at its log") from None
         self._found()
         return answer
 

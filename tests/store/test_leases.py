@@ -125,6 +125,21 @@ async def test_nothing_ends_after_a_pause_of_the_control_plane(
     assert await until(lambda: _gone(store)) >= 0.6
 
 
+async def test_nothing_ends_while_the_store_refuses_renewals(valkey: Valkey, store: Store) -> None:
+    await _grace_passes(store)
+    await store.leases.register(instance())
+    with valkey.client() as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreError, match="refused a step"):
+            await store.leases.register(instance())
+        assert "refused a step" in store.state.reason
+        await _deadline_passes(store)
+        assert await store.leases.sweep() == ()
+        assert await _names(store) == ["orders-1"]
+        client.config_set("maxmemory", 0)
+    assert not await store.leases.register(instance())
+
+
 async def _deadline_passes(store: Store) -> None:
     """Wait until every lease is over by the store's clock, without a sweep."""
     connection = store._connection
