@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec, TargetKind
 
@@ -29,6 +29,13 @@ class MutualTLSSpec(TargetedSpec):
         description="Strict: only mutual TLS. Permissive: plaintext too, callers in the mesh still use TLS. "
         "Disabled: only plaintext.",
     )
+
+    @field_validator("from_")
+    @classmethod
+    def _all_callers(cls, callers: tuple[str, ...]) -> tuple[str, ...]:
+        if callers:
+            raise ValueError("one mode holds for all callers of a service: leave it out")
+        return callers
 
 
 class MutualTLS(TargetedPolicy):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_a
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec
+from control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec, TargetRef
 from control_plane.policies.duration import Duration
 from control_plane.policies.retry import routes
 
@@ -94,6 +94,12 @@ class RetrySpec(TargetedSpec):
         if len(set(on)) < len(on):
             raise ValueError("a failure is named twice: name each once")
         return on
+
+    def no_effect(self, target: TargetRef) -> str:
+        """A budget is counted by destination, so a route cannot have one of its own."""
+        if target.kind in ("HTTPRoute", "GRPCRoute") and "budget" in self.model_fields_set:
+            return "budget is kept for the whole destination, not a route: give it in a Retry for the Service"
+        return ""
 
     def patch_route(self, route: v3.Route) -> list[v3.Route]:
         """Split the route by what may be repeated; see `routes.split`."""

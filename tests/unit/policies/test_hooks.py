@@ -7,10 +7,11 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from control_plane.envoy import codec, v3
-from control_plane.policies.base import TargetedSpec
-from control_plane.policies.mutualtls.policy import Mode, strictest
+from control_plane.policies.base import TargetedSpec, TargetRef
+from control_plane.policies.mutualtls.policy import Mode, MutualTLSSpec, strictest
 from control_plane.policies.retry.policy import Retry, RetrySpec
 from control_plane.policies.timeout.policy import Timeout, TimeoutSpec
 
@@ -202,8 +203,20 @@ def test_a_retry_always_has_a_budget() -> None:
     ]
 
 
+def test_fields_that_can_do_nothing_say_so() -> None:
+    service, on_route = TargetRef(kind="Service", name="a"), TargetRef(kind="HTTPRoute", name="a")
+    assert retry(budget={}).no_effect(service) == ""
+    assert retry().no_effect(on_route) == ""
+    assert "whole destination" in retry(budget={}).no_effect(on_route)
+
+
 def test_timeout_comes_before_retry() -> None:
     assert Timeout.order < Retry.order
+
+
+def test_mutual_tls_is_the_same_for_all_callers() -> None:
+    with pytest.raises(ValidationError, match="all callers"):
+        MutualTLSSpec.model_validate({"from": ["a"]})
 
 
 @pytest.mark.parametrize(
