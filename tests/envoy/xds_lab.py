@@ -175,9 +175,11 @@ class Lab:
         """A page of Envoy's admin; (0, why) while it does not listen."""
         try:
             connector = aiohttp.UnixConnector(self.admin)
-            async with aiohttp.ClientSession(connector=connector) as session:
-                async with session.get(f"http://envoy{path}") as answer:
-                    return answer.status, await answer.text()
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get(f"http://envoy{path}") as answer,
+            ):
+                return answer.status, await answer.text()
         except aiohttp.ClientError as error:
             return 0, str(error)
 
@@ -199,11 +201,13 @@ class Lab:
     async def get(self, host: str, path: str = "/") -> tuple[int, str, float]:
         """A request through the sidecar: status, body, seconds."""
         begin = time.perf_counter()
-        async with aiohttp.ClientSession() as session:
-            url = f"http://127.0.0.1:{self.outbound_port}{path}"
-            async with session.get(url, headers={"Host": host}) as answer:
-                text = await answer.text()
-                return answer.status, text, time.perf_counter() - begin
+        url = f"http://127.0.0.1:{self.outbound_port}{path}"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, headers={"Host": host}) as answer,
+        ):
+            text = await answer.text()
+            return answer.status, text, time.perf_counter() - begin
 
     async def synced(self) -> None:
         """Wait until Envoy has ACKed the newest revision."""

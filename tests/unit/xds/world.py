@@ -134,7 +134,11 @@ class Wire:
         return self.run()
 
     def send(self, responses: list[Response]) -> None:
-        """Put responses on the way to the client."""
+        """Put responses on the way to the client; none may hold what it is known to refuse."""
+        refused = {(kind, name, why.version) for (kind, name), why in self.delta.rejected.items()}
+        for response in responses:
+            for name, version in response.items:
+                assert (response.type_url, name, version) not in refused, f"{name} is sent though refused"
         self.log += responses
         self.queue += responses
 

@@ -1,0 +1,154 @@
+"""How long a change takes to every sidecar, and what a sidecar costs: fake Envoys over mutual TLS.
+
+`python -m bench.xds [--streams 100,500,1000] [--changes 200] [--json FILE]`
+
+Server and clients are processes of their own. Printed for each number of streams: seconds to connect all of
+them and have them ACK everything, then for changes of one service's endpoints, one at a time, the time from
+publishing until a client has the change (a time common to both processes' monotonic clock), the server's
+CPU time for each push to a stream, and its memory for each stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from control_plane.core.resource import CDS, EDS, LDS
+from control_plane.envoy import v3
+from tests.fakes.envoy import EnvoyModel, FakeEnvoy
+from tests.fakes.pki import Pki
+
+PATIENCE = 120.0
+
+
+class Server:
+    """The server's process, by commands."""
+
+    def __init__(self, pki: Pki) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.xds_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        own = pki.server()
+        setup = {"certificate": own.certificate, "key": own.key, "roots": own.roots}
+        self.port = self._ask({name: value.decode() for name, value in setup.items()})["port"]
+
+    def publish(self, round_: int) -> float:
+        """Change the endpoints of one service; when, by the monotonic clock."""
+        return float(self._ask({"do": "publish", "round": round_})["at"])
+
+    def usage(self) -> dict[str, Any]:
+        """CPU seconds, memory in bytes, open streams and those that have ACKed all."""
+        return self._ask({"do": "usage"})
+
+    def stop(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+
+    def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(command).encode() + b"\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+
+class Fleet:
+    """All the fake sidecars; counts which of them have heard of the running change, and when."""
+
+    def __init__(self, pki: Pki, port: int, size: int) -> None:
+        credentials = pki.client("orders")
+        self.size = size
+        self.heard: list[float] = []
+        self.all_heard = asyncio.Event()
+        self.envoys = [
+            FakeEnvoy(f"127.0.0.1:{port}", credentials, EnvoyModel(node=f"orders-{each}"), (CDS, LDS))
+            for each in range(size)
+        ]
+        for each in self.envoys:
+            each.on_response = self._count
+
+    def expect(self) -> None:
+        """Begin a change."""
+        self.heard = []
+        self.all_heard = asyncio.Event()
+
+    def _count(self, response: v3.DeltaDiscoveryResponse) -> None:
+        if response.type_url == EDS:
+            self.heard.append(time.monotonic())
+            if len(self.heard) == self.size:
+                self.all_heard.set()
+
+
+async def settle(server: Server, size: int) -> dict[str, Any]:
+    """Wait until the server has `size` streams that ACKed everything."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        usage = await asyncio.to_thread(server.usage)
+        if usage["streams"] == size == usage["synced"]:
+            return usage
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{usage['synced']} of {size} sidecars are in sync after {PATIENCE} s")
+        await asyncio.sleep(0.2)
+
+
+async def measure(size: int, changes: int) -> dict[str, float]:
+    """The figures for one number of streams."""
+    pki = Pki()
+    server = Server(pki)
+    fleet = Fleet(pki, server.port, size)
+    try:
+        before = server.usage()
+        start = time.monotonic()
+        await asyncio.gather(*(each.start() for each in fleet.envoys))
+        idle = await settle(server, size)
+        connected = time.monotonic() - start
+        latencies: list[float] = []
+        for round_ in range(1, changes + 1):
+            fleet.expect()
+            at = await asyncio.to_thread(server.publish, round_)
+            async with asyncio.timeout(PATIENCE):
+                await fleet.all_heard.wait()
+            latencies += [heard - at for heard in fleet.heard]
+        after = await settle(server, size)
+    finally:
+        await asyncio.gather(*(each.close() for each in fleet.envoys))
+        server.stop()
+    latencies.sort()
+    return {
+        "streams": size,
+        "connect_s": connected,
+        "p50_ms": 1000 * latencies[len(latencies) // 2],
+        "p99_ms": 1000 * latencies[len(latencies) * 99 // 100],
+        "cpu_us_per_push": 1e6 * (after["cpu"] - idle["cpu"]) / len(latencies),
+        "rss_kb_per_stream": (after["rss"] - before["rss"]) / 1024 / size,
+        "changes": changes,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", default="100,500,1000")
+    parser.add_argument("--changes", type=int, default=0, help="0: 200 for 500 streams or fewer, else 50")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    found = []
+    for size in map(int, asked.streams.split(",")):
+        figures = asyncio.run(measure(size, asked.changes or (200 if size <= 500 else 50)))
+        found.append(figures)
+        print("  ".join(f"{name} {value:.6g}" for name, value in figures.items()), flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
