@@ -39,6 +39,9 @@ TOKEN_TTL = 86400.0
 STUCK = 10.0
 """Seconds that one error may stand before the start is given up."""
 
+TRIES = 4
+"""Errors of one workload after which the start is given up."""
+
 AGENT_GRACE = 75.0
 """Seconds the agent gets to drain everything: a little more than it gives itself."""
 
@@ -55,6 +58,26 @@ class Plan:
     chosen: tuple[Instance, ...]
     settings: Settings
     within: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps a workload from being ready: the last error, since when, how often one came up anew."""
+
+    why: str = ""
+    current: str = ""
+    since: float = 0.0
+    times: int = 0
+
+    def now(self, error: str, at: float) -> Trouble:
+        """The same with what is wrong at this moment (empty: nothing)."""
+        if error == self.current:
+            return self
+        return Trouble(error or self.why, error, at, self.times + bool(error))
+
+    def lasting(self, at: float) -> bool:
+        """Whether it is hopeless: one error that stays, or one that comes back again and again."""
+        return bool(self.current) and (at - self.since > STUCK or self.times >= TRIES)
 
 
 class Launch:
@@ -173,28 +196,25 @@ class Launch:
 
     async def _all_ready(self, names: list[str]) -> None:
         """Wait until every workload is healthy and every sidecar has ACKed its configuration."""
-        told: set[str] = set()
-        since: dict[str, tuple[str, float]] = {}
-        while len(told) < len(names):
+        left = dict.fromkeys(names, Trouble())
+        while left:
             found = self.agent_status()
             proxies = await self._proxies()
             for one in found.workloads if found else ():
-                if one.name in told:
+                if one.name not in left:
                     continue
-                if one.healthy and proxies.get(one.name, {}).get("state") == "synced":
-                    told.add(one.name)
+                proxy = proxies.get(one.name, {})
+                if one.healthy and proxy.get("state") == "synced":
+                    del left[one.name]
                     self._say("good", one.name, "healthy, sidecar synced")
                     continue
-                why = one.error or proxies.get(one.name, {}).get("error", "")
-                began = since.get(one.name, ("", 0.0))
-                if why != began[0]:
-                    since[one.name] = (why, time.monotonic())
-                elif why and time.monotonic() - began[1] > STUCK:
-                    raise self._failure(one.name, why)
-            if time.monotonic() > self._deadline:
-                left = next(name for name in names if name not in told)
-                why = since.get(left, ("", 0.0))[0] or self._phase(left)
-                raise self._failure(left, f"not ready after {self._plan.within:g} s: {why}")
+                left[one.name] = left[one.name].now(one.error or proxy.get("error", ""), time.monotonic())
+                if left[one.name].lasting(time.monotonic()):
+                    raise self._failure(one.name, left[one.name].why)
+            late = next(iter(left), None)
+            if late and time.monotonic() > self._deadline:
+                why = left[late].why or self._phase(late)
+                raise self._failure(late, f"not ready after {self._plan.within:g} s: {why}")
             if "agent" in self._exits:
                 raise self._failure("agent", self._exits["agent"])
             await asyncio.sleep(LOOK_EVERY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -50,6 +51,10 @@ Example:
 
 class LazyVerbs(core.TyperGroup):
     """A group whose commands are imported on use; its help needs none of them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = dict.fromkeys(VERBS)  # the names are what typer suggests for a misspelt verb
 
     def list_commands(self, ctx: Click) -> list[str]:  # noqa: ARG002  click's signature
         """The verbs' names, sorted."""
@@ -129,6 +134,7 @@ def main() -> None:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on; let the interpreter flush in peace
         code = 1
     except Exception as error:
         warn(f"mesh failed: {type(error).__name__}: {error}; please report this")

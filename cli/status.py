@@ -74,9 +74,12 @@ def _policy(policy: Mapping[str, Any]) -> str:
 def _condition(condition: Mapping[str, Any]) -> str:
     """A condition as sign, type and, where something is amiss or counted, its words."""
     wanted = "False" if condition["type"] in {"Conflicted", "Rejected"} else "True"
-    level: Level = "good" if condition["status"] == wanted else "partial"
-    if level != "good" and condition["type"] in {"Accepted", "Rejected"} and condition["status"] != "Unknown":
-        level = "bad"
-    no = "" if condition["status"] == "True" else "not " if condition["status"] == "False" else "perhaps "
+    if condition["status"] == wanted:
+        level: Level = "good"
+    elif condition["status"] == "Unknown":
+        level = "off"
+    else:
+        level = "bad" if condition["type"] in {"Accepted", "Rejected"} else "partial"
+    no = {"True": "", "False": "not ", "Unknown": "not yet "}[condition["status"]]
     words = condition["message"] or ("" if level == "good" else condition["reason"])
     return console.state(level, f"{no}{condition['type']}" + (f" ({words})" if words else ""))

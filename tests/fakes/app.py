@@ -163,7 +163,7 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m tests.fakes.app")
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "0")))
-    parser.add_argument("--name", default=os.environ.get("NAME", "app"))
+    parser.add_argument("--name", default=os.environ.get("INSTANCE", "app"))
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--grace", type=float, default=10.0)
     options = parser.parse_args()

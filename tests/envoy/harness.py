@@ -1,0 +1,255 @@
+"""A whole mesh for tests, started as a user starts it: `mesh up` with an application of fakes, on free ports.
+
+```
+with running_mesh(tmp_path, [service("front"), service("back", replicas=2)]) as mesh:
+    mesh.apply(RETRY)                            # mesh apply -f - --wait
+    mesh.get("front-1", "http://back/echo")      # through front-1's sidecar, as its app would call
+    mesh.counts("back-1")                        # what the app itself counted
+```
+Nothing of the machine is assumed: no fixed port, no process by its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from ruamel.yaml import YAML
+
+from sidecar.control import client as agent
+
+ROOT = Path(__file__).resolve().parents[2]
+READY = 90.0
+"""Seconds a mesh may take to be ready on a machine that does other things too."""
+
+WITHIN = 30.0
+"""Seconds to wait for a condition that normally holds within one."""
+
+
+def until(condition: Callable[[], object], what: str, within: float = WITHIN, every: float = 0.05) -> Any:
+    """The first true value of `condition`; fails the test when there is none in time."""
+    deadline = time.monotonic() + within
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+        time.sleep(every)
+
+
+def free_port() -> int:
+    """A TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def service(
+    name: str, *, replicas: int = 1, labels: dict[str, str] | None = None, **env: str
+) -> dict[str, Any]:
+    """An entry of the application file whose process is the fake app."""
+    return {
+        "name": name,
+        "command": [sys.executable, "-m", "tests.fakes.app"],
+        "replicas": replicas,
+        "labels": labels or {},
+        "env": {"PYTHONPATH": str(ROOT), **env},
+        "health": "/health/ready",
+    }
+
+
+@dataclass
+class Mesh:
+    """A running mesh. `environment` is what `mesh` is called with."""
+
+    state: Path
+    process: subprocess.Popen[str]
+    ingress_port: int
+    environment: dict[str, str]
+    output: list[str] = field(default_factory=list)
+
+    # --- the command line ---------------------------------------------------------------------------
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """`mesh ARGUMENTS`; with `check` a failure fails the test."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", *arguments, "--state", str(self.state)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=self.environment,
+            cwd=ROOT,
+            check=False,
+        )
+        assert not check or done.returncode == 0, (
+            f"mesh {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+        return done
+
+    def apply(self, text: str, *arguments: str) -> int:
+        """Apply YAML and wait until every sidecar has it; the revision."""
+        done = self.run("apply", "-f", "-", "--wait", "-o", "json", *arguments, stdin=text)
+        return int(json.loads(done.stdout)["revision"])
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete a policy and wait until every sidecar follows."""
+        self.run("delete", kind, name, "--wait")
+
+    def status(self) -> dict[str, Any]:
+        """`mesh status -o json`."""
+        found: dict[str, Any] = json.loads(self.run("status", "-o", "json").stdout)
+        return found
+
+    # --- processes ----------------------------------------------------------------------------------
+
+    def pid(self, name: str) -> int:
+        """The pid of a child by the name of its record: store, control-plane, agent, NAME, NAME.proxy."""
+        found: int = json.loads((self.state / "run" / f"{name}.json").read_text())["pid"]
+        return found
+
+    def log(self, name: str) -> str:
+        """What a child has logged."""
+        return (self.state / "logs" / f"{name}.log").read_text()
+
+    def stop_workload(self, name: str) -> None:
+        """Stop one workload gracefully; returns when it has."""
+        agent.stop(self.state, name)
+
+    def ports(self, name: str) -> dict[str, int]:
+        """The real ports of a workload: outbound, inbound, ready, app.http, gateway.http."""
+        return next(one.ports for one in agent.status(self.state).workloads if one.name == name)
+
+    # --- requests -----------------------------------------------------------------------------------
+
+    def get(self, instance: str, url: str, method: str = "GET", **options: Any) -> requests.Response:
+        """A request to `url` through the outbound proxy of `instance`'s sidecar."""
+        proxy = {"http": f"http://127.0.0.1:{self.ports(instance)['outbound']}"}
+        return requests.request(method, url, proxies=proxy, timeout=options.pop("timeout", 30), **options)
+
+    def caller(self, instance: str) -> requests.Session:
+        """A session whose requests go through `instance`'s sidecar on kept connections."""
+        session = requests.Session()
+        session.trust_env = False
+        session.proxies = {"http": f"http://127.0.0.1:{self.ports(instance)['outbound']}"}
+        return session
+
+    def outside(self, path: str, method: str = "GET", **options: Any) -> requests.Response:
+        """A request from outside, through the ingress."""
+        url = f"http://127.0.0.1:{self.ingress_port}{path}"
+        return requests.request(method, url, timeout=options.pop("timeout", 30), **options)
+
+    def app(self, instance: str) -> str:
+        """The address of the app itself, past its sidecar."""
+        return f"http://127.0.0.1:{self.ports(instance)['app.http']}"
+
+    def counts(self, instance: str) -> dict[str, int]:
+        """What the fake app of `instance` counted since its start or the last reset."""
+        found: dict[str, int] = requests.get(f"{self.app(instance)}/count", timeout=10).json()
+        return found
+
+    def reset(self, *names: str) -> None:
+        """Make fakes forget what they counted."""
+        for name in names:
+            requests.post(f"{self.app(name)}/reset", timeout=10).raise_for_status()
+
+
+def application(
+    services: Sequence[dict[str, Any]], port: int, policies: Sequence[str] = ()
+) -> dict[str, Any]:
+    """An application file as a mapping, with one gateway `ingress`."""
+    return {
+        "apiVersion": "meshwright.io/v1",
+        "kind": "Application",
+        "metadata": {"name": "lab"},
+        "spec": {
+            "gateways": [{"name": "ingress", "port": port}],
+            "services": list(services),
+            "policies": list(policies),
+        },
+    }
+
+
+def settings(state: Path, **more: str) -> dict[str, str]:
+    """An environment with free ports and nothing of the caller's own mesh or proxies."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MESH_") and not name.lower().endswith("_proxy")
+    }
+    ports = {name: str(free_port()) for name in ("MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT")}
+    return {**clean, **ports, "MESH_STATE": str(state), "PYTHONUNBUFFERED": "1", **more}
+
+
+@contextmanager
+def running_mesh(
+    folder: Path, services: Sequence[dict[str, Any]], arguments: Sequence[str] = (), **environment: str
+) -> Iterator[Mesh]:
+    """A mesh that is ready; stopped as Ctrl-C stops it."""
+    port = free_port()
+    state = folder / "state"
+    file = folder / "application.yaml"
+    with file.open("w") as out:
+        YAML(typ="safe").dump(application(services, port), out)
+    env = settings(state, **environment)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "up", "-f", str(file), "--timeout", str(READY), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=env,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    mesh = Mesh(state, process, port, env)
+    reader = threading.Thread(target=_read, args=(mesh,), daemon=True)
+    reader.start()
+    try:
+        until(lambda: mesh_is_ready(mesh) or process.poll() is not None, "mesh up", READY + 10)
+        assert process.poll() is None, "mesh up failed:\n" + "".join(mesh.output)
+        yield mesh
+    finally:
+        stop(mesh)
+        reader.join(5)
+
+
+def mesh_is_ready(mesh: Mesh) -> bool:
+    """Whether `mesh up` said so."""
+    return any(re.match(r"ready in ", line) for line in mesh.output)
+
+
+def stop(mesh: Mesh) -> None:
+    """Ctrl-C, then wait; a mesh that does not stop fails the test after being killed with its children."""
+    if mesh.process.poll() is not None:
+        return
+    mesh.process.send_signal(signal.SIGINT)
+    try:
+        mesh.process.wait(120)
+    except subprocess.TimeoutExpired:
+        mesh.process.kill()
+        subprocess.run(
+            [sys.executable, "-m", "cli", "down", "--state", str(mesh.state)], check=False, cwd=ROOT
+        )
+        raise
+
+
+def _read(mesh: Mesh) -> None:
+    assert mesh.process.stdout is not None
+    for line in mesh.process.stdout:
+        mesh.output.append(line)
