@@ -54,7 +54,8 @@ class LazyVerbs(core.TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = dict.fromkeys(VERBS)  # the names are what typer suggests for a misspelt verb
+        # only names: typer suggests them for a misspelt verb
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]
 
     def list_commands(self, ctx: Click) -> list[str]:  # noqa: ARG002  click's signature
         """The verbs' names, sorted."""
