@@ -1,3 +1,70 @@
-.PHONY: help
+# make help tells what there is. Everything happens in .venv; no root, but for the Debian packages of `make test`.
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3 2>/dev/null))
+BIN := .venv/bin
+DEBIAN := wrk
+PARTS := cli control_plane sidecar services tests bench
+
+.PHONY: help install demo test test-long check bench clean
+
 help:
-	@echo "make install | demo | test | test-long | check | bench"
+	@echo "make install    a virtual environment in .venv with the mesh command"
+	@echo "make demo       a mesh of real Envoys around a small exchange, in the foreground"
+	@echo "make test       every test that does not take minutes, with real Envoys and a real Valkey"
+	@echo "make test-long  the rest: soak, chaos, large random cases"
+	@echo "make check      lint, types, import contracts, house rules, generated files"
+	@echo "make bench      figures, not a verdict; BENCH='--json FILE' writes them"
+	@echo "make clean      remove .venv, caches and the demo's state"
+
+install: .venv/.installed
+
+.venv/bin/uv: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
+	@touch $@
+
+.venv/.installed: pyproject.toml constraints.txt .venv/bin/uv
+	@echo "installing into .venv"
+	@$(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt -e .
+	@touch $@
+
+.venv/.tests: .venv/.installed
+	@echo "installing what tests need"
+	@$(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: install
+	@$(BIN)/mesh demo
+
+.PHONY: debian
+debian:
+	@missing=; for each in $(DEBIAN); do command -v $$each >/dev/null || missing="$$missing $$each"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as=sudo; else as=none; fi; \
+	  if [ "$$as" = none ] || ! command -v apt-get >/dev/null; then \
+	    echo "tests need the Debian packages$$missing: install them, then run this again" >&2; exit 1; fi; \
+	  echo "installing$$missing"; \
+	  { $$as apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as apt-get install -qq -y $$missing; } >/dev/null; \
+	fi
+
+test: .venv/.tests debian
+	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: .venv/.tests debian
+	@$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)
+
+check: .venv/.tests
+	$(BIN)/ruff check $(PARTS)
+	$(BIN)/ruff format --check $(PARTS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m control_plane.envoy.generate --check
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit/test_house.py
+
+bench: .venv/.tests debian
+	@$(BIN)/python -m bench $(BENCH)
+
+clean:
+	rm -rf .venv .mesh .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
