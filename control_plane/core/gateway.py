@@ -24,11 +24,11 @@ def listener_name(gateway: str, listener: str) -> str:
 
 def listeners(view: GatewayView, address: str, ports: dict[str, int]) -> tuple[Resource, ...]:
     """The listeners of one proxy; `ports` is where the node says it binds them, by listener name."""
-    return tuple(_listener(view.name, one, address, ports.get(one.name, one.port)) for one in view.listeners)
+    return tuple(_listener(view, one, address, ports.get(one.name, one.port)) for one in view.listeners)
 
 
-def _listener(gateway: str, view: ListenerView, address: str, port: int) -> Resource:
-    name = listener_name(gateway, view.name)
+def _listener(gateway: GatewayView, view: ListenerView, address: str, port: int) -> Resource:
+    name = listener_name(gateway.name, view.name)
     manager = http.connection_manager("ingress", name)
     manager.use_remote_address.value = True
     manager.strip_any_host_port = True
@@ -46,7 +46,8 @@ def _listener(gateway: str, view: ListenerView, address: str, port: int) -> Reso
         )
     )
     chain = v3.FilterChain(filters=[http.network_filter(manager)])
-    return encode(LDS, name, http.listener(name, address, port, [chain]))
+    refs = (gateway.document,) if gateway.document else ()
+    return encode(LDS, name, http.listener(name, address, port, [chain]), policies=refs)
 
 
 def route_configurations(view: GatewayView) -> tuple[Resource, ...]:

@@ -84,7 +84,8 @@ class Resolver:
         """What the proxies of gateway `name` need."""
         document = self._gateways.get(name)
         listeners = document.spec.listeners if document else (IMPLIED_LISTENER,)
-        return GatewayView(name, tuple(self._listener(services, name, one) for one in listeners))
+        views = tuple(self._listener(services, name, one) for one in listeners)
+        return GatewayView(name, views, document.ref if document else "")
 
     def gateways(self) -> frozenset[str]:
         """Every gateway that a document describes or attaches a route to."""

@@ -98,10 +98,11 @@ class ListenerView:
 
 @dataclass(frozen=True, slots=True)
 class GatewayView:
-    """What a gateway's proxies depend on."""
+    """What a gateway's proxies depend on. `document` is `Gateway/name`, empty when no document describes it."""
 
     name: str
     listeners: tuple[ListenerView, ...]
+    document: str = ""
 
 
 def default_port(ports: tuple[Port, ...]) -> Port | None:
