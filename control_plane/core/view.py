@@ -98,7 +98,7 @@ class ListenerView:
 
 @dataclass(frozen=True, slots=True)
 class GatewayView:
-    """What a gateway's proxies depend on. `document` is `Gateway/name`, empty when no document describes it."""
+    """What a gateway's proxies depend on. `document` is `Gateway/name`, empty when there is none."""
 
     name: str
     listeners: tuple[ListenerView, ...]
