@@ -62,10 +62,10 @@ class Mesh:
     listeners: Mapping[str, Resource]
     changed: frozenset[tuple[str, str]]
 
-    def node(self, identity: Identity, bindings: Bindings) -> Mesh:
+    def node(self, identity: Identity, bindings: Bindings) -> Mesh:  # noqa: ARG002  the same for all
         return self
 
-    def changed_from(self, before: Mesh) -> frozenset[tuple[str, str]]:
+    def changed_from(self, before: Mesh) -> frozenset[tuple[str, str]]:  # noqa: ARG002  known beforehand
         return self.changed
 
     def get(self, type_url: str, name: str) -> Resource | None:

@@ -45,8 +45,8 @@ def host(service: str, needs: tuple[str, ...] | None = None, stat: str = "") -> 
     """The virtual host `out/<service>` with an alias `.mesh`, by default to the cluster of its name."""
     name = f"out/{service}"
     message = v3.VirtualHost(name=name, domains=[service], include_request_attempt_count=bool(stat))
-    message.request_headers_to_remove.append(stat or "x-none")
     needed = (service,) if needs is None else needs
+    message.request_headers_to_remove.extend([stat or "x-none", *needed])
     return encode(VHDS, name, message, aliases=(name, f"{name}.mesh"), needs=needed)
 
 
