@@ -19,12 +19,11 @@ TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 class Svid:
     """A certificate (PEM chain, leaf first), its key and the bundle to verify peers with.
 
-    Times are seconds since the epoch. The key is kept out of `repr`, so that no log can show it.
+    `not_after` is in seconds since the epoch. The key is kept out of `repr`, so that no log can show it.
     """
 
     certificate: str
     bundle: str
-    not_before: float
     not_after: float
     key: str = field(repr=False)
 
@@ -54,7 +53,6 @@ def svid(key: ec.EllipticCurvePrivateKey, signed: Signed, uri: str) -> Svid:
     return Svid(
         signed.certificate,
         signed.bundle,
-        leaf.not_valid_before_utc.timestamp(),
         leaf.not_valid_after_utc.timestamp(),
         pem.decode(),
     )

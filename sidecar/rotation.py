@@ -9,24 +9,27 @@ from sidecar.backoff import Backoff
 RETRY = Backoff(base=1.0, cap=60.0)
 """Delays between attempts to renew: half of an hour's life leaves room for some thirty of the longest."""
 
+SHORTEST = 0.2
+"""Seconds between two attempts at least, however short an SVID's life."""
 
-def due(not_before: float, not_after: float, jitter: float) -> float:
-    """The time (seconds since the epoch) to renew: half of the life, less up to a tenth for `jitter` in 0..1.
 
-    Half of the life is SPIRE's rule too (its agent's rotator); the spread keeps a mesh that was started at
-    once from renewing at once.
+def due(taken: float, not_after: float, jitter: float) -> float:
+    """The time (seconds since the epoch) to renew an SVID that was `taken` into use then.
+
+    Half of its life (as SPIRE does), less up to a tenth for `jitter` in 0..1, which keeps a mesh
+    that was started at once from renewing at once. Its life counts from when it was taken, not from its
+    `not_before`, which the CA sets into the past for peers whose clocks are slow.
     """
-    life = not_after - not_before
-    return not_before + life * (0.5 - 0.1 * jitter)
+    return taken + (not_after - taken) * (0.5 - 0.1 * jitter)
 
 
 def retry_after(failures: int, left: float, jitter: float) -> float:
     """Seconds until the next attempt, after `failures` of them, with `left` seconds of life left.
 
-    Never later than half of what is left, so that a short-lived SVID gets its tries too; never below 0.2 s.
+    Never later than half of what is left, so that a short-lived SVID gets its tries; never below SHORTEST.
     """
     wait = Backoff(RETRY.base, RETRY.cap, failures=failures).delay(jitter)
-    return max(0.2, min(wait, left / 2) if left > 0 else min(wait, RETRY.base))
+    return max(SHORTEST, min(wait, left / 2) if left > 0 else min(wait, RETRY.base))
 
 
 def way(not_after: float, now: float) -> Literal["renew", "enrol"]:

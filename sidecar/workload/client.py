@@ -145,19 +145,19 @@ class Membership:
     async def _rotate(self) -> None:
         failures = 0
         while self._svid is not None:
-            dice = random.random()  # noqa: S311  spread, not secrecy
+            dice, now = random.random(), time.time()  # noqa: S311  spread, not secrecy
             if failures:
-                wait = rotation.retry_after(failures, self._svid.not_after - time.time(), dice)
+                wait = rotation.retry_after(failures, self._svid.not_after - now, dice)
             else:
-                wait = rotation.due(self._svid.not_before, self._svid.not_after, dice) - time.time()
-            await asyncio.sleep(max(0.0, wait))
+                wait = rotation.due(now, self._svid.not_after, dice) - now
+            await asyncio.sleep(max(rotation.SHORTEST, wait))
             try:
                 await self._take(await self._renewed())
                 failures = 0
                 self._worked("identity")
             except (AwayError, RefusedError, ValueError, OSError) as error:
                 failures += 1
-                self._failed("identity", f"renewal: {error}")
+                self._failed("identity", f"renewal of the identity: {error}")
 
     async def _keep_lease(self) -> None:
         backoff = Backoff(base=0.2, cap=1.0)

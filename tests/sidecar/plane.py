@@ -34,6 +34,7 @@ class Leases:
     instances: dict[str, Registration] = field(default_factory=dict)
     seen: dict[str, list[Health]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
 
     async def register(self, registration: Registration) -> bool:
         seen = self.seen.setdefault(registration.instance, [])
@@ -41,6 +42,7 @@ class Leases:
             seen.append(registration.health)
             self.log.append(f"{registration.instance} {registration.health}")
         self.instances[registration.instance] = registration
+        self.renewed.append(registration.instance)
         return True
 
     async def deregister(self, instance: str, service: str) -> bool:
@@ -75,10 +77,12 @@ class Plane:
 
 
 @asynccontextmanager
-async def running(state: Path, svid_ttl: float = 3600.0, port: int = 0) -> AsyncIterator[Plane]:
-    """The stand-in, from start to stop; the CA's files are kept in `state`."""
+async def running(
+    state: Path, svid_ttl: float = 3600.0, ports: tuple[int, int] = (0, 0)
+) -> AsyncIterator[Plane]:
+    """The stand-in, from start to stop; the CA's files are kept in `state`. `ports`: xDS and enrolment."""
     authority = open_authority(Settings(state, svid_ttl=svid_ttl))
-    enrolment = EnrolmentServer(authority, "127.0.0.1", 0)
+    enrolment = EnrolmentServer(authority, "127.0.0.1", ports[1])
     await enrolment.start()
     leases, held = Leases(), asyncio.Event()
     held.set()
@@ -93,7 +97,7 @@ async def running(state: Path, svid_ttl: float = 3600.0, port: int = 0) -> Async
         ADS, {"DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(_ads)}
     )
     server.add_generic_rpc_handlers((agents.handlers(), ads))
-    xds = server.add_secure_port(f"127.0.0.1:{port}", grpc_credentials(authority))
+    xds = server.add_secure_port(f"127.0.0.1:{ports[0]}", grpc_credentials(authority))
     await server.start()
     addresses = Addresses(
         admin="http://127.0.0.1:1",

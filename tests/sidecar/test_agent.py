@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import stat
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -218,23 +220,44 @@ async def test_another_ca_than_the_tokens_is_not_believed(state: Path, plane: Pl
         await until(lambda: "is not the one that the token names" in one(it).error, "not believed")
 
 
-async def test_the_svid_is_renewed_at_half_of_its_life(state: Path, tmp_path: Path) -> None:
-    def serial() -> int:
-        file = json.loads((state / "sidecars" / "orders-1" / "identity.json").read_text())
-        chain = file["resources"][0]["tls_certificate"]["certificate_chain"]["inline_string"]
-        return x509.load_pem_x509_certificate(chain.encode()).serial_number
+def leaf(state: Path) -> x509.Certificate:
+    """The certificate that Envoy is given."""
+    file = json.loads((state / "sidecars" / "orders-1" / "identity.json").read_text())
+    chain = file["resources"][0]["tls_certificate"]["certificate_chain"]["inline_string"]
+    return x509.load_pem_x509_certificate(chain.encode())
 
-    # The CA dates back by 60 s: of these 70 s the half has passed, so it is renewed at once, and again.
+
+async def test_the_svid_is_renewed_at_half_of_its_life(state: Path, tmp_path: Path) -> None:
     async with (
-        running(tmp_path / "plane", svid_ttl=70.0) as plane,
+        running(tmp_path / "plane", svid_ttl=8.0) as plane,
         agent(config(state, plane.addresses, orders(plane.token(tmp_path, "orders")))) as it,
         aiohttp.ClientSession() as session,
     ):
         await healthy(it)
-        first = serial()
-        await until(lambda: serial() != first, "a new SVID")
-        await until(lambda: plane.leases.health("orders-1") == "healthy", "the lease by the new SVID")
+        first, began = leaf(state).serial_number, asyncio.get_running_loop().time()
+        await until(lambda: leaf(state).serial_number != first, "a new SVID")
+        assert 2.0 < asyncio.get_running_loop().time() - began < 6.0
+        renewals = len(plane.leases.renewed)
+        await until(lambda: len(plane.leases.renewed) > renewals, "the lease renewed by the new SVID")
         assert (await get(one(it).ports["inbound"], "/echo", session))[0] == 200
+
+
+async def test_an_svid_that_expired_while_nobody_answered_is_replaced(state: Path, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        async with running(tmp_path / "plane", svid_ttl=3.0) as plane:
+            addresses, token = plane.addresses, plane.token(tmp_path, "orders")
+            it = await stack.enter_async_context(agent(config(state, addresses, orders(token))))
+            await healthy(it)
+        old = leaf(state)
+        await until(lambda: datetime.now(UTC) > old.not_valid_after_utc, "it has expired")
+        await until(lambda: "renewal of the identity" in one(it).error, "it says so")
+        xds, enrolment = (int(each.rpartition(":")[2]) for each in (addresses.xds, addresses.enrolment))
+        plane = await stack.enter_async_context(
+            running(tmp_path / "plane", svid_ttl=60.0, ports=(xds, enrolment))
+        )
+        await until(lambda: leaf(state).serial_number != old.serial_number, "a new SVID")
+        await until(lambda: plane.leases.health("orders-1") == "healthy", "the lease is back")
+        await until(lambda: one(it).error == "", "nothing is wrong any more")
 
 
 async def test_a_taken_port_is_named_with_its_holder(state: Path, plane: Plane) -> None:
