@@ -60,13 +60,18 @@ class InvalidDocumentError(Exception):
         self.problems = tuple(problems)
 
 
+async def _at_once(work: Callable[[], str]) -> str:
+    return work()
+
+
 @dataclass(frozen=True, slots=True)
 class Mesh:
     """Everything the routes reach.
 
     `warnings` tells in words what among documents will do nothing yet (a target that is missing).
     `resources_diff` renders the change of Envoy resources between two sets of documents as a unified diff.
-    `pause` sleeps for seconds; `now` is a monotonic clock in seconds.
+    `pause` sleeps for seconds; `now` is a monotonic clock in seconds. `aside` does long work where it holds
+    nobody up; the server brings a thread.
     """
 
     revisions: Revisions
@@ -79,3 +84,4 @@ class Mesh:
     resources_diff: Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], str] = (
         lambda _before, _after: ""
     )
+    aside: Callable[[Callable[[], str]], Awaitable[str]] = _at_once

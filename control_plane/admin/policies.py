@@ -61,8 +61,8 @@ async def diff(mesh: Mesh, _params: NoParams, body: DiffRequest) -> DiffReply:
     return DiffReply(
         revision=current.info.revision,
         changed=merge.changes(current.documents, after, [stored.key for stored in given]),
-        documents=merge.unified(current.documents, after),
-        resources=mesh.resources_diff(plain(current.documents), plain(after)),
+        documents=await mesh.aside(lambda: merge.unified(current.documents, after)),
+        resources=await mesh.aside(lambda: mesh.resources_diff(plain(current.documents), plain(after))),
     )
 
 

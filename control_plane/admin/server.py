@@ -5,11 +5,12 @@ Nothing of a request but its method, path, operation and status is ever logged.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
@@ -99,6 +100,7 @@ def ensure_token(state: Path) -> str:
 
 def application(mesh: Mesh, guard: Guard) -> web.Application:
     """The aiohttp application with all routes; every request passes `guard`."""
+    mesh = replace(mesh, aside=asyncio.to_thread)
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_observe, _guarded(guard), _explain])
     for route in ROUTES:
         app.router.add_route(route.method, PREFIX + route.path, _endpoint(mesh, route), name=route.operation)
