@@ -26,7 +26,6 @@ from control_plane.api import failures, operations
 from control_plane.api.state import Addresses
 from control_plane.config import Settings
 from control_plane.errors import InputError, MeshError
-from control_plane.store import embedded
 from sidecar.config import AgentConfig
 from sidecar.files import private_folder, tail, write_private
 from sidecar.process import Program, Supervised, log_path, reap
@@ -115,6 +114,8 @@ class Launch:
         if self._plan.settings.redis_url:
             self._say("good", "store", "MESH_REDIS_URL")
             return
+        from control_plane.store import embedded  # a third of a second, for those who only ask for help
+
         store = embedded.prepare(self._state)
         self._start("store", store.argv, 10.0)
         waiting = asyncio.create_task(embedded.wait_ready(store, self._plan.within))

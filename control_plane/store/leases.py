@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from control_plane.api.types import Port, Registration
@@ -37,9 +38,15 @@ def write_ports(ports: Iterable[Port]) -> str:
     return json.dumps([port.model_dump() for port in ports])
 
 
+@lru_cache(maxsize=65536)
+def _registration(text: str) -> Registration:
+    """Kept by its text: most are the same from one read to the next."""
+    return Registration.model_validate_json(text)
+
+
 def read_registrations(texts: Iterable[str]) -> tuple[Registration, ...]:
     """Stored registrations, sorted by service and instance."""
-    found = [Registration.model_validate_json(text) for text in texts]
+    found = [_registration(text) for text in texts]
     return tuple(sorted(found, key=lambda one: (one.service, one.instance)))
 
 
