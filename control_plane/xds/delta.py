@@ -11,12 +11,12 @@ Three rules go beyond the specification, because Envoy needs them:
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterable, Iterator
 
 from control_plane.core.resource import CDS, EDS, LDS, PUSH_ORDER, RDS, VHDS, Resource
 from control_plane.envoy import v3
+from control_plane.xds.needs import Key, Needs
+from control_plane.xds.node_config import NodeConfig
 from control_plane.xds.response import Response, ResponseCache, absent_host, no_endpoints
 from control_plane.xds.subscription import WILDCARD, Rejection, Subscription
 
@@ -25,26 +25,6 @@ CARRIERS = (LDS, RDS, VHDS)
 
 NAME_LIMIT = 512
 """Bytes of a resource name; a DNS name has 255 at most (RFC 1035 section 2.3.4), with a prefix and a port."""
-
-Key = tuple[str, str]
-"""(type URL, resource name)."""
-
-
-class NodeConfig(Protocol):
-    """What one node is entitled to, at one revision."""
-
-    @property
-    def revision(self) -> int:
-        """The world's revision that this was translated from."""
-
-    def get(self, type_url: str, name: str) -> Resource | None:
-        """A resource by name or (VHDS) alias; None when this node may not know it.
-
-        For EDS this is None exactly when `name` is no cluster that takes its endpoints from EDS.
-        """
-
-    def base(self, type_url: str) -> Mapping[str, Resource]:
-        """What a wildcard subscription always gets, whether asked for by name or not."""
 
 
 class Delta:
@@ -59,8 +39,7 @@ class Delta:
         self._responses = responses
         self._limit = limit
         self._types: dict[str, Subscription] = {}
-        self._needs: dict[Key, tuple[str, ...]] = {}
-        self._users: Counter[str] = Counter()
+        self._needs = Needs()
         self._unused: set[str] = set()
         self._strangers: dict[str, set[str]] = {}
         self._acked_revision = 0
@@ -182,7 +161,7 @@ class Delta:
             if sub.wildcard and (changed is None or now != then):
                 sub.dirty |= now.keys() | then.keys()
         if changed is None and CDS in self._types:
-            self._types[CDS].dirty |= self._users.keys()
+            self._types[CDS].dirty |= self._needs.clusters.keys()
         return self._flush()
 
     def on_quiet(self) -> list[Response]:
@@ -230,7 +209,7 @@ class Delta:
         if sub.wildcard:
             sub.dirty |= self._config.base(sub.type_url).keys()
         if sub.type_url == CDS:
-            sub.dirty |= self._users.keys()
+            sub.dirty |= self._needs.clusters.keys()
         if sub.type_url == EDS and CDS in self._types:
             # A cluster that was updated just now warms until it hears of its endpoints.
             sub.owed.update(name for name in sub.names if self._types[CDS].in_flight(name))
@@ -279,7 +258,7 @@ class Delta:
         if name in sub.names or (sub.wildcard and name in self._config.base(sub.type_url)):
             return True
         if sub.type_url == CDS:
-            return self._users[name] > 0
+            return self._needs.clusters[name] > 0
         return sub.type_url == VHDS and name in sub.sent
 
     def _target(self, sub: Subscription, name: str) -> Resource | None:
@@ -312,25 +291,14 @@ class Delta:
             # Of virtual hosts all are looked at: several names may lead to one, and one may change hands.
             names = sub.names | sub.sent.keys() if type_url == VHDS else sub.dirty
             found = {each.name: each.needs for name in names if (each := self._target(sub, name))}
-            former = [name for kind, name in self._needs if kind == type_url] if type_url == VHDS else names
+            former = self._needs.names(VHDS) if type_url == VHDS else names
             for name in {*found, *former}:
                 self._need((type_url, name), found.get(name, ()))
 
     def _need(self, key: Key, needs: tuple[str, ...]) -> None:
-        before = self._needs.get(key, ())
-        if needs == before:
-            return
-        self._users.update(needs)
-        self._users.subtract(before)
-        for name in before:
-            if not self._users[name]:
-                del self._users[name]
-        if needs:
-            self._needs[key] = needs
-        else:
-            del self._needs[key]
+        differing = self._needs.note(key, needs)
         if CDS in self._types:
-            self._types[CDS].dirty.update(set(needs) ^ set(before))
+            self._types[CDS].dirty.update(differing)
 
     def _send(self, sub: Subscription, release: bool) -> list[Response]:
         resources: dict[str, Resource] = {}

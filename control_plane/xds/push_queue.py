@@ -22,7 +22,9 @@ from control_plane.core.snapshot import Bindings
 from control_plane.envoy import v3
 from control_plane.xds import metrics
 from control_plane.xds.deliveries import summed
-from control_plane.xds.delta import Delta, Key, NodeConfig
+from control_plane.xds.delta import Delta
+from control_plane.xds.needs import Key
+from control_plane.xds.node_config import NodeConfig
 from control_plane.xds.response import Response, ResponseCache
 from control_plane.xds.subscription import MESSAGE_LIMIT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ async def envoy(tmp_path: Path, apps: tuple[RunningApp, RunningApp]) -> AsyncIte
 def pushed() -> float:
     """Responses of all types put in line since the start of the process."""
     names = ("Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "VirtualHost")
-    return sum(metrics.PUSHES.labels(name)._value.get() for name in names)
+    return float(sum(metrics.PUSHES.labels(name)._value.get() for name in names))
 
 
 async def test_a_host_comes_on_demand_with_its_cluster(envoy: Lab) -> None:
@@ -86,7 +87,7 @@ async def test_moving_a_host_to_a_new_cluster_under_load_fails_no_request(envoy:
     for name in ("b", "a", "b"):
         envoy.put(virtual_host("a", name))
         await envoy.synced()
-        await until(lambda name=name: _only(envoy, name))
+        await until(partial(_only, envoy, name))
     stop.set()
     await calls
     assert statuses == {200}

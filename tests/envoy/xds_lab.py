@@ -255,7 +255,9 @@ async def until(condition: Callable[[], object], patience: float = PATIENCE) -> 
         if value:
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {patience} s: {condition.__qualname__}")
+            raise AssertionError(
+                f"not within {patience} s: {getattr(condition, '__qualname__', 'a condition')}"
+            )
         await asyncio.sleep(0.02)
 
 

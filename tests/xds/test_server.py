@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import grpc
 import pytest
@@ -116,7 +117,7 @@ async def test_a_certificate_of_another_root_is_refused(
     envoy._credentials = grpc.ssl_channel_credentials(pki.roots, *_pair(stranger))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await envoy.start()
-        raise grpc.aio.AioRpcError(await envoy.code(), grpc.aio.Metadata(), grpc.aio.Metadata())
+        await envoy.ask(LDS, "inbound")
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
@@ -177,10 +178,14 @@ async def test_a_client_that_reads_nothing_holds_up_nobody(server: XdsServer, co
     for revision in range(2, 300):
         server.publish(config(revision, revision))
         if revision % 50 == 0:
-            await until(lambda revision=revision: ("quick-1", "synced", revision) in states(server))
+            await until(partial(_is_synced, server, "quick-1", revision))
     await until(lambda: ("quick-1", "synced", 299) in states(server))
     assert time.monotonic() - begin < 20
     assert ("slow-1", "synced", 299) not in states(server)
+
+
+def _is_synced(server: XdsServer, name: str, revision: int) -> bool:
+    return (name, "synced", revision) in states(server)
 
 
 async def test_a_node_has_a_bounded_number_of_streams(server: XdsServer, connect: Connect) -> None:
