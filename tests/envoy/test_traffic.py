@@ -1,0 +1,215 @@
+"""Policies change while traffic flows: nothing fails, shares follow the weights, long streams live on.
+
+Requests flow all the time through a service's outbound proxy and through the ingress, both under one route.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+import requests
+
+from tests.envoy.harness import Mesh, running_mesh, service
+from tests.envoy.load import Load, answers, outside, shares, steady, through
+
+POINTS = 3.0
+"""How far a share may be from its weight, in points of percent, over 5,000 requests."""
+
+VERSIONS = ("back-1", "back-2", "back-3")
+STREAM_SECONDS = 60
+
+
+def subset(name: str, version: str) -> str:
+    """A Subset of the service `back`."""
+    return f"""
+apiVersion: meshwright.io/v1
+kind: Subset
+metadata: {{name: {name}}}
+spec: {{service: back, labels: {{version: {version}}}}}
+"""
+
+
+def route(*rules: str) -> str:
+    """A route for calls of `back` inside the mesh, and for the ingress, alike."""
+    return f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: back}}
+spec:
+  parentRefs: [{{kind: Service, name: back}}, {{kind: Gateway, name: ingress}}]
+  rules: [{", ".join(rules)}]
+"""
+
+
+def split(**weights: int) -> str:
+    """A rule that sends all requests to subsets by weight."""
+    refs = ", ".join(
+        f"{{group: meshwright.io, kind: Subset, name: {name}, weight: {weight}}}"
+        for name, weight in weights.items()
+    )
+    return f"{{backendRefs: [{refs}]}}"
+
+
+def for_testers(name: str) -> str:
+    """A rule that sends requests of testers to one subset."""
+    ref = f"{{group: meshwright.io, kind: Subset, name: {name}}}"
+    return f"{{matches: [{{headers: [{{name: x-tester, value: 'yes'}}]}}], backendRefs: [{ref}]}}"
+
+
+class Stream:
+    """A long streaming response, read by a thread."""
+
+    def __init__(self, session: requests.Session, url: str) -> None:
+        self.lines: list[str] = []
+        self.error = ""
+        self.seconds = 0.0
+        self._thread = threading.Thread(target=self._read, args=(session, url), daemon=True)
+        self._thread.start()
+
+    def _read(self, session: requests.Session, url: str) -> None:
+        begun = time.monotonic()
+        try:
+            with session.get(f"{url}/stream?seconds={STREAM_SECONDS}", stream=True, timeout=30) as answer:
+                self.lines += (line.decode() for line in answer.iter_lines(chunk_size=1))
+        except requests.RequestException as error:
+            self.error = str(error)
+        self.seconds = time.monotonic() - begun
+
+    @property
+    def running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return bool(self.lines) and self._thread.is_alive()
+
+    def end(self) -> None:
+        """Wait until it has ended."""
+        self._thread.join(STREAM_SECONDS + 30)
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    backs = [service("back", labels={"version": version}) for version in ("v1", "v2", "v3")]
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), *backs]) as found:
+        found.apply(
+            "---".join([subset("v1", "v1"), subset("v2", "v2"), subset("v3", "v3"), route(split(v1=1))])
+        )
+        yield found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def streams(mesh: Mesh) -> list[Stream]:
+    """Streams that begin before the first change: one by a sidecar, one by the ingress."""
+    plain = requests.Session()
+    plain.trust_env = False
+    return [
+        Stream(mesh.caller("front-1"), "http://back"),
+        Stream(plain, f"http://127.0.0.1:{mesh.ingress_port}"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def traffic(mesh: Mesh, streams: list[Stream]) -> Iterator[Sequence[Load]]:
+    """Steady load by both ways during all changes."""
+    with steady(through(mesh, "front-1", "back"), outside(mesh), connections=6) as loads:
+        yield loads
+
+
+def close_to(**weights: float) -> object:
+    """What `shares` should be: percents by version."""
+    wanted = {f"back-{name[1:]}": float(share) for name, share in weights.items()}
+    return pytest.approx(wanted, abs=POINTS)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"v1": 90, "v2": 10}, {"v1": 50, "v2": 50}, {"v1": 0, "v2": 100}, {"v1": 60, "v2": 30, "v3": 10}],
+    ids=str,
+)
+def test_shares_follow_the_weights_at_once(
+    mesh: Mesh, traffic: Sequence[Load], weights: dict[str, int]
+) -> None:
+    mesh.apply(route(split(**weights)))
+    assert shares(mesh, VERSIONS) == close_to(**({"v1": 0, "v2": 0, "v3": 0} | weights))
+
+
+def test_a_header_match_takes_only_what_it_matches(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    mesh.apply(route(split(v1=1), for_testers("v2")))
+    assert mesh.get("front-1", "http://back/echo", headers={"x-tester": "yes"}).json()["name"] == "back-2"
+    assert mesh.outside("/echo", headers={"x-tester": "yes"}).json()["name"] == "back-2"
+    assert shares(mesh, VERSIONS, 1000) == close_to(v1=100, v2=0, v3=0)
+    mesh.apply(route(split(v1=1), for_testers("v3")))
+    assert mesh.get("front-1", "http://back/echo", headers={"x-tester": "yes"}).json()["name"] == "back-3"
+    assert mesh.outside("/echo", headers={"x-tester": "yes"}).json()["name"] == "back-3"
+
+
+def test_a_subset_of_other_labels_has_other_instances(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    mesh.apply(route(split(v1=70, v2=30)))
+    mesh.apply(subset("v2", "v3"))
+    assert shares(mesh, VERSIONS) == close_to(v1=70, v2=0, v3=30)
+    mesh.apply(subset("v2", "v2"))
+    assert shares(mesh, VERSIONS, 1000)["back-3"] == 0
+
+
+def test_a_route_may_move_to_a_subset_that_comes_with_it(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    for turn in range(3):
+        mesh.apply(subset(f"fresh-{turn}", "v2") + "---" + route(split(**{f"fresh-{turn}": 1})))
+        assert shares(mesh, VERSIONS, 500) == close_to(v1=0, v2=100, v3=0)
+        if turn:
+            mesh.delete("Subset", f"fresh-{turn - 1}")
+    mesh.apply(route(split(v1=50, v2=50)))
+
+
+def test_a_route_may_go_and_come_back(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    """Calls inside the mesh go to all instances meanwhile; the ingress keeps its own route."""
+    mesh.apply(
+        route(split(v1=1))
+        .replace("name: back}\n", "name: outside}\n")
+        .replace("{kind: Service, name: back}, ", "")
+    )
+    mesh.delete("HTTPRoute", "back")
+    counted = shares(mesh, VERSIONS, 2000)
+    assert min(counted.values()) > 5
+    mesh.apply(route(split(v1=50, v2=50)))
+    mesh.delete("HTTPRoute", "outside")
+    assert shares(mesh, VERSIONS, 2000)["back-3"] == 0
+
+
+def test_policies_of_other_kinds_may_come_and_go(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    target = "targetRefs: [{kind: Service, name: back}]"
+    policies = {
+        "Timeout": f"{{{target}, request: 70s}}",
+        "Retry": f"{{{target}, attempts: 1, budget: {{percent: 50}}}}",
+    }
+    for kind, spec in policies.items():
+        mesh.apply(f"apiVersion: meshwright.io/v1\nkind: {kind}\nmetadata: {{name: passing}}\nspec: {spec}\n")
+    for kind in policies:
+        mesh.delete(kind, "passing")
+
+
+def test_streams_survive_every_change(mesh: Mesh, traffic: Sequence[Load], streams: list[Stream]) -> None:
+    """Changes go on for as long as the streams do."""
+    for share in itertools.cycle(range(0, 101, 10)):
+        if not all(stream.running for stream in streams):
+            break
+        mesh.apply(route(split(v1=share, v3=100 - share), for_testers("v2")))
+    chunks = STREAM_SECONDS * 5
+    for stream in streams:
+        stream.end()
+        assert stream.error == ""
+        assert stream.lines == [*map(str, range(chunks)), f"end {chunks}"]
+        assert stream.seconds >= STREAM_SECONDS
+
+
+def test_nothing_failed_meanwhile(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    for load in traffic:
+        assert load.process.poll() is None, "the load ended before the changes did"
+        load.stop()
+    for load in traffic:
+        assert load.outcome.failed == {}
+        assert load.outcome.requests > 5000
+    for instance, prefix in (("front-1", "outbound"), ("ingress", "ingress")):
+        assert answers(mesh, instance, prefix, "2") > 5000
+        assert answers(mesh, instance, prefix, "5") == 0
