@@ -8,7 +8,7 @@ document first created wins, then the name; the other is Conflicted. For an `all
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from control_plane.core.world import Document
@@ -75,6 +75,12 @@ class Candidate:
         return ROUTE
 
 
+def with_hook(bounds: Iterable[Bound], hook: str) -> tuple[Bound, ...]:
+    """Those whose spec does something in `hook` (a method's name): nothing else may depend on the others."""
+    default = getattr(TargetedSpec, hook)
+    return tuple(one for one in bounds if getattr(type(one.spec), hook) is not default)
+
+
 class Attachments:
     """An index of the targeted documents of one world."""
 
@@ -102,20 +108,20 @@ class Attachments:
     def at(self, site: Site) -> tuple[Bound, ...]:
         """What is in force at `site`, in the order the kinds run."""
         best: dict[str, tuple[tuple[int, bool], Candidate]] = {}
-        found: list[Bound] = []
+        every: dict[str, Bound] = {}
         for candidate in sorted(self._near(site), key=lambda one: one.age):
             level = candidate.level(site)
             if level is None:
                 continue
             if candidate.combine == "all":
-                found.append(candidate.bound)
+                every[candidate.bound.ref] = candidate.bound
                 continue
             rank = (level, bool(candidate.bound.spec.from_))
             kind = candidate.bound.kind
             if kind not in best or rank > best[kind][0]:
                 best[kind] = (rank, candidate)
         inline = {bound.kind: bound for bound in site.inline}
-        found += inline.values()
+        found = [*every.values(), *inline.values()]
         found += [one.bound for kind, (_, one) in best.items() if kind not in inline]
         return tuple(sorted(found, key=lambda bound: (bound.order, bound.kind, bound.ref)))
 
@@ -129,16 +135,20 @@ class Attachments:
 
 def conflicts(documents: tuple[Document, ...]) -> Mapping[str, str]:
     """`Kind/name` of each document that loses to another at equal rank, with the winner's ref."""
-    rivals: dict[tuple[str, TargetRef], list[Candidate]] = defaultdict(list)
+    rivals: dict[tuple[str, ...], list[Candidate]] = defaultdict(list)
     for candidate in _candidates(documents):
         if candidate.combine == "override":
-            rivals[candidate.bound.kind, candidate.target].append(candidate)
+            target = candidate.target
+            place = (candidate.bound.kind, target.kind, target.name, target.section_name)
+            rivals[place].append(candidate)
     lost: dict[str, str] = {}
     for group in rivals.values():
         ordered = sorted(group, key=lambda one: one.age)
         for index, loser in enumerate(ordered):
             for winner in ordered[:index]:
-                if _same_callers(winner.bound.spec.from_, loser.bound.spec.from_):
+                if winner.document is not loser.document and _same_callers(
+                    winner.bound.spec.from_, loser.bound.spec.from_
+                ):
                     lost.setdefault(loser.document.ref, winner.document.ref)
     return lost
 
