@@ -6,12 +6,15 @@ The first change after quiet is taken at once; what follows within the debounce 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from control_plane.core.assemble import Assembler, StoredDocument
 from control_plane.core.snapshot import Snapshot
 from control_plane.core.translate import Translation, translate
 from control_plane.core.world import World
-from control_plane.store.redis import Stored
+
+if TYPE_CHECKING:
+    from control_plane.store.redis import Stored
 
 DEBOUNCE = 0.05
 """Seconds for which changes are gathered: below what a person notices, above a burst of registrations."""

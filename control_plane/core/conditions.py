@@ -9,7 +9,6 @@ from control_plane.api.types import Condition, PolicyStatus
 from control_plane.core.attach import conflicts
 from control_plane.core.world import Document, World
 from control_plane.policies.base import TargetedPolicy
-from control_plane.policies.gateway.policy import Gateway
 from control_plane.policies.httproute.policy import HTTPRoute
 from control_plane.policies.subset.policy import Subset
 
@@ -63,8 +62,6 @@ def _named(document: Document) -> list[tuple[str, str]]:
             return list(dict.fromkeys([*parents, *backends, *mirrors]))
         case Subset():
             return [("Service", policy.spec.service)]
-        case Gateway():
-            return [("Gateway", policy.name)]
     return []
 
 

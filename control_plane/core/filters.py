@@ -22,6 +22,9 @@ _REDIRECT_CODES = {
     308: v3.RedirectAction.PERMANENT_REDIRECT,
 }
 
+_SCHEME_PORTS = {"http": 80, "https": 443}
+"""What the port becomes when only the scheme is given (HTTPRequestRedirectFilter.port of Gateway API v1)."""
+
 
 def apply_headers(found: Iterable[RouteFilter], target: v3.Route | v3.WeightedCluster.ClusterWeight) -> None:
     """Set, add and remove headers on a route or on one backend of it."""
@@ -64,8 +67,9 @@ def redirect(found: RequestRedirect, match: PathMatch) -> v3.RedirectAction:
         action.scheme_redirect = found.scheme
     if found.hostname:
         action.host_redirect = found.hostname
-    if found.port:
-        action.port_redirect = found.port
+    port = found.port or _SCHEME_PORTS.get(found.scheme or "")
+    if port:
+        action.port_redirect = port
     if found.path is not None:
         action.regex_rewrite.CopyFrom(_path(found.path, match))
     return action

@@ -31,7 +31,6 @@ def _listener(gateway: GatewayView, view: ListenerView, address: str, port: int)
     name = listener_name(gateway.name, view.name)
     manager = http.connection_manager("ingress", name)
     manager.use_remote_address.value = True
-    manager.strip_any_host_port = True
     manager.common_http_protocol_options.CopyFrom(
         v3.CommonHttpProtocolOptions(
             idle_timeout=IDLE,
@@ -58,6 +57,8 @@ def route_configurations(view: GatewayView) -> tuple[Resource, ...]:
         built = [(host, routes.build(host)) for host in one.hosts]
         message = v3.RouteConfiguration(
             name=name,
+            ignore_port_in_host_matching=True,
+            most_specific_header_mutations_wins=routes.NARROW_HEADERS_WIN,
             virtual_hosts=[
                 v3.VirtualHost(name=host.name, domains=host.domains, routes=each.routes)
                 for host, each in built

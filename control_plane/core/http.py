@@ -13,6 +13,11 @@ from control_plane.envoy import codec, v3
 
 HCM = v3.HttpConnectionManager
 
+WEBSOCKET = "websocket"
+
+KEEPALIVE, KEEPALIVE_ANSWER = timedelta(seconds=30), timedelta(seconds=10)
+"""A peer that vanished is found out by pings: no idle timeout does it for silent streams."""
+
 HEADERS_TIMEOUT = timedelta(seconds=10)
 """A client that has not sent its headers by then is cut off (slow loris)."""
 
@@ -23,7 +28,10 @@ def ads() -> v3.ConfigSource:
 
 
 def connection_manager(stat_prefix: str, route_config: str, filters: Iterable[v3.HttpFilter] = ()) -> HCM:
-    """An HTTP connection manager whose routes come by RDS under the name `route_config`."""
+    """An HTTP connection manager whose routes come by RDS under the name `route_config`.
+
+    WebSocket is let through everywhere, and nothing ends a stream that is silent: that is a Timeout's `idle`.
+    """
     return HCM(
         stat_prefix=stat_prefix,
         rds=v3.Rds(config_source=ads(), route_config_name=route_config),
@@ -33,6 +41,17 @@ def connection_manager(stat_prefix: str, route_config: str, filters: Iterable[v3
         path_with_escaped_slashes_action=HCM.REJECT_REQUEST,
         request_headers_timeout=HEADERS_TIMEOUT,
         forward_client_cert_details=HCM.SANITIZE,
+        upgrade_configs=[HCM.UpgradeConfig(upgrade_type=WEBSOCKET)],
+        http2_protocol_options=http2(),
+        stream_idle_timeout=timedelta(0),
+    )
+
+
+def http2() -> v3.Http2ProtocolOptions:
+    """HTTP/2 on both sides of the mesh: WebSocket by extended CONNECT (RFC 8441), peers that died found out."""
+    return v3.Http2ProtocolOptions(
+        allow_connect=True,
+        connection_keepalive=v3.KeepaliveSettings(interval=KEEPALIVE, timeout=KEEPALIVE_ANSWER),
     )
 
 

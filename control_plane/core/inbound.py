@@ -16,23 +16,29 @@ from control_plane.envoy import codec, v3
 LISTENER = "inbound"
 
 
-def listener(view: NodeView, address: str, port: int) -> Resource:
-    """The inbound listener: one filter chain a port, told apart by SNI; the default port needs none."""
+def listeners(view: NodeView, address: str, port: int) -> tuple[Resource, ...]:
+    """The inbound listener: one filter chain a port, told apart by SNI; the default port needs none.
+
+    Plaintext names no port, so only the default one takes it, and the others keep mutual TLS. Without a port
+    that speaks HTTP there is nothing to listen for, and Envoy refuses a listener without chains.
+    """
     first = default_port(view.ports)
     chains: list[v3.FilterChain] = []
     for one in view.ports:
         if one.protocol == "tcp":
             continue
-        if view.mode != "Disabled":
+        if view.mode != "Disabled" or one != first:
             chains.append(_chain(view, one, first, plaintext=False))
         if view.mode != "Strict" and one == first:
             chains.append(_chain(view, one, first, plaintext=True))
+    if not chains:
+        return ()
     message = http.listener(LISTENER, address, port, chains)
     inspector = v3.ListenerFilter(
         name="envoy.filters.listener.tls_inspector", typed_config=codec.pack(v3.TlsInspector())
     )
     message.listener_filters.append(inspector)
-    return encode(LDS, LISTENER, message, policies=tuple(one.ref for one in view.policies))
+    return (encode(LDS, LISTENER, message, policies=tuple(one.ref for one in view.policies)),)
 
 
 def _chain(view: NodeView, port: Port, first: Port | None, *, plaintext: bool) -> v3.FilterChain:

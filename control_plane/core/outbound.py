@@ -42,7 +42,11 @@ def route_configuration() -> Resource:
     """The frame that on-demand virtual hosts hang in."""
     source = http.ads()
     source.initial_fetch_timeout.FromTimedelta(VHDS_FETCH_TIMEOUT)
-    message = v3.RouteConfiguration(name=ROUTES, vhds=v3.Vhds(config_source=source))
+    message = v3.RouteConfiguration(
+        name=ROUTES,
+        vhds=v3.Vhds(config_source=source),
+        most_specific_header_mutations_wins=routes.NARROW_HEADERS_WIN,
+    )
     return encode(RDS, ROUTES, message)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from control_plane.api.spiffe import Identity
 from control_plane.api.types import Port
-from control_plane.core.attach import Attachments, Bound, Site
+from control_plane.core.attach import Attachments, Bound, Site, with_hook
 from control_plane.core.view import (
     BackendView,
     ClusterView,
@@ -28,7 +28,7 @@ from control_plane.core.world import Document, Labels, Service
 from control_plane.policies.gateway.policy import Gateway, Listener
 from control_plane.policies.httproute.backends import BackendTarget
 from control_plane.policies.httproute.policy import BackendRef, HTTPRoute, ParentRef, RouteRule
-from control_plane.policies.mutualtls.policy import MutualTLSSpec, strictest
+from control_plane.policies.mutualtls.policy import Mode, MutualTLSSpec, strictest
 from control_plane.policies.retry.policy import Retry
 from control_plane.policies.subset.policy import Subset
 from control_plane.policies.timeout.policy import Timeout
@@ -68,23 +68,27 @@ class Resolver:
         service = services[name]
         first = default_port(service.ports)
         hosts = tuple(
-            self._host(services, service, port, port == first, caller)
-            for port in service.ports
-            if port.protocol != "tcp" and (port == first or port.number)
+            self._host(services, service, port, domains, caller)
+            for port, domains in _domains(service, first)
+            if domains
         )
         return DestinationView(name, hosts, self._clusters(service, first, caller))
 
     def node(self, service: Service) -> NodeView:
         """What the sidecars of `service` need for requests that come in."""
         bound = self.attachments.at(Site(service=service.name))
-        modes = [one.spec.mode for one in bound if isinstance(one.spec, MutualTLSSpec)]
-        return NodeView(service.name, service.ports, strictest(modes), bound)
+        modes = _mutual_tls(bound)
+        shaping = (*with_hook(bound, "patch_inbound_route"), *modes)
+        return NodeView(service.name, service.ports, _mode(modes), shaping)
 
     def gateway(self, services: Mapping[str, Service], name: str) -> GatewayView:
         """What the proxies of gateway `name` need."""
         document = self._gateways.get(name)
         listeners = document.spec.listeners if document else (IMPLIED_LISTENER,)
-        views = tuple(self._listener(services, name, one) for one in listeners)
+        ports: dict[int, list[Listener]] = defaultdict(list)
+        for one in listeners:
+            ports[one.port].append(one)
+        views = tuple(self._listener(services, name, those) for those in ports.values())
         return GatewayView(name, views, document.ref if document else "")
 
     def gateways(self) -> frozenset[str]:
@@ -110,14 +114,15 @@ class Resolver:
 
     def _clusters(self, service: Service, first: Port | None, caller: str) -> tuple[ClusterView, ...]:
         policies = self.attachments.at(Site(service=service.name, caller=caller))
-        modes = [one.spec.mode for one in policies if isinstance(one.spec, MutualTLSSpec)]
-        plaintext = strictest(modes) == "Disabled"
+        modes = _mutual_tls(policies)
+        shaping = (*with_hook(policies, "patch_cluster"), *modes)
+        plaintext = _mode(modes) == "Disabled"
         identity = Identity(self._trust_domain, "service", service.name).uri
         names = [(port, cluster_name(service.name, port, first), "") for port in service.ports]
         if first:
             names += [(first, subset_cluster(one), one.ref) for one in self.subsets(service.name)]
         return tuple(
-            ClusterView(name, service.name, port, identity, plaintext, policies, subset)
+            ClusterView(name, service.name, port, identity, plaintext and port == first, shaping, subset)
             for port, name, subset in names
         )
 
@@ -125,14 +130,15 @@ class Resolver:
         """The cluster behind a backendRef; empty when there is no such service, port or subset."""
         if ref.kind == "Subset":
             subset = self._subsets.get(ref.name)
-            return subset_cluster(subset) if subset and subset.spec.service in services else ""
+            whole = services.get(subset.spec.service) if subset else None
+            return subset_cluster(subset) if subset and whole and default_port(whole.ports) else ""
         service = services.get(ref.name)
         if not service:
             return ""
         first = default_port(service.ports)
         if ref.port is None or (ref.port == 80 and first and first.protocol == "http"):
             return service.name if first else ""
-        found = [one for one in service.ports if one.number == ref.port]
+        found = [one for one in service.ports if one.number == ref.port and one.protocol != "tcp"]
         return cluster_name(service.name, found[0], first) if found else ""
 
     def service_of(self, ref: BackendTarget) -> str:
@@ -145,35 +151,38 @@ class Resolver:
     # --- virtual hosts and rules ------------------------------------------------------------------
 
     def _host(
-        self, services: Mapping[str, Service], service: Service, port: Port, is_first: bool, caller: str
+        self,
+        services: Mapping[str, Service],
+        service: Service,
+        port: Port,
+        domains: tuple[str, ...],
+        caller: str,
     ) -> HostView:
-        bare = is_first
-        numbers = ([80] if is_first and port.protocol == "http" else []) + (
-            [port.number] if port.number else []
-        )
-        domains = [f"{host}" for host in (service.name, f"{service.name}.mesh") if bare]
-        domains += [
-            f"{host}:{number}" for number in numbers for host in (service.name, f"{service.name}.mesh")
-        ]
-        domains = list(dict.fromkeys(domains))
-        attached = [
-            (document, route)
+        first = default_port(service.ports)
+        numbers = _numbers(port, port == first)
+        attached = {
+            document.ref: (document, route)
             for document, route, parent in self._routes.get(("Service", service.name), ())
             if parent.port is None or parent.port in numbers
-        ]
+        }
         site = Site(service=service.name, caller=caller)
         rules = tuple(
-            one for document, route in attached for one in self._rules(services, document, route, site)
+            one
+            for document, route in attached.values()
+            for one in self._rules(services, document, route, site)
         )
         if not attached:
-            rules = (self._plain_rule(service, port, is_first, site),)
-        return HostView(domains[0], tuple(domains), rules)
+            rules = (self._plain_rule(service, port, first, site),)
+        return HostView(domains[0], domains, rules)
 
-    def _plain_rule(self, service: Service, port: Port, is_first: bool, site: Site) -> RuleView:
-        ref = BackendRef(name=service.name, port=None if is_first else port.number)
-        name = cluster_name(service.name, port, port if is_first else None)
+    def _plain_rule(self, service: Service, port: Port, first: Port | None, site: Site) -> RuleView:
+        ref = BackendRef(name=service.name, port=None if port == first else port.number)
+        backend = BackendView(ref, cluster_name(service.name, port, first))
         rule = RouteRule(backend_refs=(ref,))
-        return RuleView("", rule, (0, "", 0), (BackendView(ref, name),), (), self.attachments.at(site))
+        return RuleView("", rule, (0, "", 0), (backend,), (), self._on_route(site))
+
+    def _on_route(self, site: Site) -> tuple[Bound, ...]:
+        return with_hook(self.attachments.at(site), "patch_route")
 
     def _rules(
         self, services: Mapping[str, Service], document: Document, route: HTTPRoute, site: Site
@@ -187,7 +196,8 @@ class Resolver:
                 for one in rule.filters
                 if one.request_mirror is not None
             )
-            service = site.service or next((self.service_of(ref) for ref in rule.backend_refs), "")
+            called = [ref for ref in rule.backend_refs if ref.weight]
+            service = site.service or next(map(self.service_of, called), "")
             here = Site(
                 service=service,
                 caller=site.caller,
@@ -197,20 +207,58 @@ class Resolver:
                 inline=tuple(_inline(rule, document.ref)),
             )
             age = (document.created, route.name, index)
-            yield RuleView(document.ref, rule, age, backends, mirrors, self.attachments.at(here))
+            yield RuleView(document.ref, rule, age, backends, mirrors, self._on_route(here))
 
-    def _listener(self, services: Mapping[str, Service], gateway: str, listener: Listener) -> ListenerView:
-        rules: dict[str, list[RuleView]] = defaultdict(list)
+    def _listener(
+        self, services: Mapping[str, Service], gateway: str, listeners: list[Listener]
+    ) -> ListenerView:
+        """The listeners of one port are one to Envoy, told apart by host; `http` names it, or the first."""
+        attached: dict[str, dict[str, tuple[Document, HTTPRoute]]] = {
+            one.hostname: {} for one in listeners if one.hostname
+        }
+        for one in listeners:
+            for document, route, parent in self._routes.get(("Gateway", gateway), ()):
+                if parent.section_name in ("", one.name) and parent.port in (None, one.port):
+                    for host in _hostnames(one.hostname or "", route.spec.hostnames):
+                        attached.setdefault(host or "*", {})[document.ref] = (document, route)
         site = Site(caller=gateway, gateway=gateway)
-        for document, route, parent in self._routes.get(("Gateway", gateway), ()):
-            if parent.section_name not in ("", listener.name) or parent.port not in (None, listener.port):
-                continue
-            for host in _hostnames(listener.hostname or "", route.spec.hostnames):
-                rules[host] += self._rules(services, document, route, site)
-        hosts = tuple(
-            HostView(host or "*", (host or "*",), tuple(found)) for host, found in sorted(rules.items())
-        )
-        return ListenerView(listener.name, listener.port, hosts)
+        hosts = []
+        for host, found in sorted(attached.items()):
+            rules = (one for each in found.values() for one in self._rules(services, *each, site))
+            hosts.append(HostView(host, (host,), tuple(rules)))
+        names = [one.name for one in listeners]
+        return ListenerView("http" if "http" in names else names[0], listeners[0].port, tuple(hosts))
+
+
+def _mode(bounds: Iterable[Bound]) -> Mode:
+    return strictest(one.spec.mode for one in bounds if isinstance(one.spec, MutualTLSSpec))
+
+
+def _mutual_tls(bounds: Iterable[Bound]) -> tuple[Bound, ...]:
+    return tuple(one for one in bounds if isinstance(one.spec, MutualTLSSpec))
+
+
+def _numbers(port: Port, is_first: bool) -> tuple[int, ...]:
+    """Numbers by which callers name a port: its own, and 80 for a service's first http port."""
+    implied = (80,) if is_first and port.protocol == "http" else ()
+    return (*implied, port.number) if port.number else implied
+
+
+def _domains(service: Service, first: Port | None) -> Iterable[tuple[Port, tuple[str, ...]]]:
+    """Each port that speaks HTTP with the hosts that mean it; a host that two ports claim is the first's.
+
+    The first port comes first, since Envoy refuses a domain that occurs twice.
+    """
+    taken: set[str] = set()
+    names = (service.name, f"{service.name}.mesh")
+    for port in sorted(service.ports, key=lambda one: one != first):
+        if port.protocol == "tcp":
+            continue
+        bare = names if port == first else ()
+        numbered = (f"{host}:{number}" for number in _numbers(port, port == first) for host in names)
+        domains = tuple(one for one in dict.fromkeys((*bare, *numbered)) if one not in taken)
+        taken.update(domains)
+        yield port, domains
 
 
 def cluster_name(service: str, port: Port, first: Port | None) -> str:
@@ -244,6 +292,6 @@ def _intersection(left: str, right: str) -> str:
     if left == right:
         return left
     for wide, narrow in ((left, right), (right, left)):
-        if wide.startswith("*.") and narrow.endswith(wide[1:]) and narrow != wide[2:]:
+        if wide.startswith("*.") and narrow.endswith(wide[1:]):
             return narrow
     return ""

@@ -15,10 +15,15 @@ from control_plane.core.view import BackendView, HostView, MirrorView, RuleView
 from control_plane.envoy import v3
 from control_plane.policies.httproute.matches import RouteMatch, ValueMatch
 
-BLACKHOLE = "blackhole"
-"""A cluster without endpoints, for the share of traffic whose backend does not exist: it answers 503."""
+BLACKHOLE = "/blackhole"
+"""A cluster without endpoints, for the share of traffic whose backend does not exist: it answers 503.
+
+No service can have this name."""
 
 METADATA = "meshwright"
+
+NARROW_HEADERS_WIN = True
+"""For all route configurations: what a backend's filter sets stands, also where the rule sets the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,17 @@ def build(host: HostView) -> Built:
     clusters: dict[str, None] = {}
     refs: dict[str, None] = {}
     for one in sorted(ranked, key=lambda item: item.rank):
-        found += _routes(one)
-        clusters.update(dict.fromkeys(_clusters(one.rule)))
+        made = _routes(one)
+        found += made
+        clusters.update(dict.fromkeys(name for route in made for name in _clusters(route.route)))
         refs.update(dict.fromkeys(_refs(one.rule)))
-    return Built(tuple(found), tuple(name for name in clusters if name), tuple(refs))
+    clusters.pop(BLACKHOLE, None)
+    return Built(tuple(found), tuple(clusters), tuple(refs))
 
 
-def _clusters(rule: RuleView) -> tuple[str, ...]:
-    return (*(one.cluster for one in rule.backends), *(one.cluster for one in rule.mirrors))
+def _clusters(action: v3.RouteAction) -> tuple[str, ...]:
+    named = (action.cluster, *(one.name for one in action.weighted_clusters.clusters))
+    return (*filter(None, named), *(one.cluster for one in action.request_mirror_policies))
 
 
 def _rank(match: RouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
@@ -63,7 +71,7 @@ def _rank(match: RouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
     path = match.path
     return (
         kinds[path.type],
-        -len(path.value),
+        -len(path.value.rstrip("/") if path.type == "PathPrefix" else path.value),
         match.method is None,
         -len(match.headers),
         -len(match.query_params),

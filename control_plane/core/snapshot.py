@@ -75,18 +75,18 @@ class Snapshot:
     def own(self) -> Iterable[tuple[str, Iterable[Resource]]]:
         """What each service's sidecars and each gateway have for themselves, bound to no port."""
         for name, node in self.nodes.items():
-            yield name, (inbound.listener(node, LOOPBACK, 0), *inbound.routes(node))
+            yield name, (*inbound.listeners(node, LOOPBACK, 0), *inbound.routes(node))
         for name, view in self.gateways.items():
             yield name, (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view))
 
     def unresolved(self) -> tuple[str, ...]:
         """References that lead nowhere, in words; empty when the snapshot is consistent."""
-        tables = [self.shared, *self.variants.values()]
+        found = [*self.shared.values(), *(one for each in self.variants.values() for one in each.values())]
+        found += [one for view in self.gateways.values() for one in gateway.route_configurations(view)]
         known = {name for kind, name in self.shared if kind == CDS}
         missing = [
             f"{one.name} names cluster {cluster}, which does not exist"
-            for table in tables
-            for one in table.values()
+            for one in found
             for cluster in one.needs
             if cluster not in known
         ]
@@ -156,7 +156,7 @@ def _named(resources: Iterable[Resource]) -> Named:
 def _of_sidecar(view: NodeView | None, bindings: Bindings) -> tuple[Mapping[str, Named], Named]:
     listeners = [outbound.listener(LOOPBACK, bindings.outbound)] if bindings.outbound else []
     if view and bindings.inbound:
-        listeners.append(inbound.listener(view, bindings.address, bindings.inbound))
+        listeners += inbound.listeners(view, bindings.address, bindings.inbound)
     routes = (outbound.route_configuration(), *(inbound.routes(view) if view else ()))
     return {CDS: _named([outbound.blackhole()]), LDS: _named(listeners)}, _named(routes)
 
