@@ -1,0 +1,1 @@
+"""Tests of the pure core: worlds in, resources out."""
