@@ -27,7 +27,7 @@ class MutualTLSSpec(TargetedSpec):
     mode: Mode = Field(
         "Strict",
         description="Strict: only mutual TLS. Permissive: plaintext too, callers in the mesh still use TLS. "
-        "Disabled: only plaintext.",
+        "Disabled: only plaintext. Only the default port takes plaintext, for it names no port.",
     )
 
     @field_validator("from_")
