@@ -6,13 +6,14 @@ it last had, and the failure is told in the snapshot's `problems`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from control_plane.core import endpoints, outbound
+from control_plane.core import endpoints, gateway, inbound, outbound
 from control_plane.core.resolve import Resolver
 from control_plane.core.resource import VHDS, Resource
-from control_plane.core.snapshot import Snapshot
+from control_plane.core.snapshot import LOOPBACK, Snapshot
 from control_plane.core.view import DestinationView, GatewayView, NodeView
 from control_plane.core.world import Service, World
 
@@ -75,9 +76,43 @@ def _views(world: World, resolver: Resolver, last: Translation | None) -> Views:
             if part is not None:
                 parts[name, caller] = part
     nodes = {name: resolver.node(service) for name, service in world.services.items()}
+    nodes = _working(nodes, last.views.nodes if last else {}, _try_node, "sidecars of", problems)
     names = sorted({*world.gateways, *resolver.gateways()})
     gateways = {name: resolver.gateway(world.services, name) for name in names}
+    gateways = _working(gateways, last.views.gateways if last else {}, _try_gateway, "gateway", problems)
     return Views(parts, nodes, gateways, tuple(problems))
+
+
+View = TypeVar("View")
+
+
+def _working(
+    views: Mapping[str, View],
+    old: Mapping[str, View],
+    attempt: Callable[[View], object],
+    what: str,
+    problems: list[str],
+) -> dict[str, View]:
+    """The views that can be translated; in place of one that cannot, what there was before, if anything."""
+    found = {}
+    for name, view in views.items():
+        try:
+            if old.get(name) != view:
+                attempt(view)
+            found[name] = view
+        except (TypeError, ValueError) as error:
+            problems.append(f"{what} {name} keeps its last configuration: {error}")
+            if name in old:
+                found[name] = old[name]
+    return found
+
+
+def _try_node(view: NodeView) -> object:
+    return inbound.listeners(view, LOOPBACK, 0), inbound.routes(view)
+
+
+def _try_gateway(view: GatewayView) -> object:
+    return gateway.listeners(view, LOOPBACK, {}), gateway.route_configurations(view)
 
 
 def _part(
