@@ -13,22 +13,8 @@ PRODUCT = ("cli", "control_plane", "sidecar", "services")
 FILES = sorted(path for part in PRODUCT for path in (ROOT / part).rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 
-IO_FILES = frozenset(
-    f"{name}.py"
-    for name in [
-        "server",
-        "client",
-        "push_queue",
-        "redis",
-        "embedded",
-        "process",
-        "health",
-        "capture",
-        "app",
-        "main",
-        "__main__",
-    ]
-)
+_SHELL = ["server", "client", "push_queue", "redis", "embedded", "process", "health", "capture", "app"]
+IO_FILES = frozenset(f"{name}.py" for name in [*_SHELL, "main", "__main__"])
 """The files that talk to the outside. All of cli/ does too, and the services, which are applications."""
 
 IO_MODULES = frozenset(
@@ -82,6 +68,13 @@ def test_only_the_shell_does_io(name: str) -> None:
     assert not IO_MODULES.intersection(imported(module))
     used = {ast.unparse(node) for node in ast.walk(module) if isinstance(node, ast.Attribute)}
     assert not IO_CALLS.intersection(used)
+    named = {
+        f"{node.module}.{one.name}"
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+    }
+    assert not IO_CALLS.intersection(named)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,7 +27,8 @@ WORLDS = {
     "baseline": "",
     "weights": route(
         "canary",
-        "{backendRefs: [{name: inventory, weight: 90}, {group: meshwright.io, kind: Subset, name: v2, weight: 10}]}",
+        "{backendRefs: [{name: inventory, weight: 90}, "
+        "{group: meshwright.io, kind: Subset, name: v2, weight: 10}]}",
     )
     + subset("v2"),
     "subset": route(
