@@ -1,0 +1,70 @@
+"""Every kind's example is taken by a real Envoy: programmed everywhere, refused nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from control_plane.policies import registry
+from tests.envoy.harness import Mesh, running_mesh, service, until
+
+CONTEXT = """
+apiVersion: meshwright.io/v1
+kind: Subset
+metadata: {name: inventory-v2}
+spec: {service: inventory, labels: {version: v2}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: front}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  rules:
+    - {matches: [{path: {value: /inventory}}], backendRefs: [{name: inventory}]}
+    - filters:
+        - {type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /new}}}
+      matches: [{path: {value: /old}}]
+    - backendRefs:
+        - {name: catalog}
+        - {name: nobody, weight: 0}
+"""
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    services = [
+        service("catalog"),
+        service("inventory", labels={"version": "v1"}),
+        service("inventory", labels={"version": "v2"}),
+    ]
+    with running_mesh(tmp_path_factory.mktemp("examples"), services) as found:
+        found.apply(CONTEXT)
+        for host in ("catalog", "inventory"):
+            assert found.get("catalog-1", f"http://{host}/echo").status_code == 200
+        yield found
+
+
+@pytest.mark.parametrize("kind", registry.kinds())
+def test_an_example_is_programmed(mesh: Mesh, kind: str) -> None:
+    mesh.apply(registry.example(kind))
+    assert mesh.get("catalog-1", "http://inventory/echo", headers={"x-tester": "yes"}).status_code == 200
+
+    def programmed() -> bool:
+        status = mesh.status()
+        assert not [one for one in status["proxies"] if one["state"] == "rejected"], status["proxies"]
+        found = [one for one in status["policies"] if one["kind"] == kind]
+        conditions = [each for one in found for each in one["conditions"]]
+        assert not [one for one in conditions if one["type"] == "Rejected"]
+        return any((one["type"], one["status"]) == ("Programmed", "True") for one in conditions)
+
+    until(programmed, f"{kind} programmed")
+
+
+def test_a_redirect_keeps_the_port_that_was_asked_for(mesh: Mesh) -> None:
+    answer = mesh.outside("/old", allow_redirects=False)
+    assert answer.headers["location"] == f"http://127.0.0.1:{mesh.ingress_port}/new"
+
+
+def test_a_service_behind_the_gateway_answers(mesh: Mesh) -> None:
+    assert mesh.outside("/inventory").status_code == 200
