@@ -15,6 +15,7 @@ from control_plane.envoy import v3
 
 STREAMS, STREAM_WINDOW, CONNECTION_WINDOW = 100, 1 << 16, 1 << 20
 IDLE = timedelta(hours=1)
+"""Silence that ends a stream or a connection: a stranger holds no memory for ever."""
 
 
 def listener_name(gateway: str, listener: str) -> str:
@@ -37,7 +38,8 @@ def _listener(gateway: GatewayView, view: ListenerView, address: str, port: int)
             headers_with_underscores_action=v3.CommonHttpProtocolOptions.REJECT_REQUEST,
         )
     )
-    manager.http2_protocol_options.CopyFrom(
+    manager.stream_idle_timeout.FromTimedelta(IDLE)
+    manager.http2_protocol_options.MergeFrom(
         v3.Http2ProtocolOptions(
             max_concurrent_streams=v3.UInt32Value(value=STREAMS),
             initial_stream_window_size=v3.UInt32Value(value=STREAM_WINDOW),

@@ -48,14 +48,19 @@ def connection_manager(stat_prefix: str, route_config: str, filters: Iterable[v3
 
 
 def http2() -> v3.Http2ProtocolOptions:
-    """HTTP/2 on both sides of the mesh: WebSocket by extended CONNECT (RFC 8441), peers that died found out."""
+    """HTTP/2 for listeners and clusters: WebSocket by extended CONNECT (RFC 8441), dead peers found out."""
     return v3.Http2ProtocolOptions(
         allow_connect=True,
         connection_keepalive=v3.KeepaliveSettings(interval=KEEPALIVE, timeout=KEEPALIVE_ANSWER),
     )
 
 
-def http_filter(name: str, config: v3.Router | v3.OnDemand) -> v3.HttpFilter:
+def fault() -> v3.HttpFilter:
+    """The filter that FaultInjection configures by route; on its own it does nothing."""
+    return http_filter("envoy.filters.http.fault", v3.HTTPFault())
+
+
+def http_filter(name: str, config: v3.Router | v3.OnDemand | v3.HTTPFault) -> v3.HttpFilter:
     """A named HTTP filter with its configuration."""
     return v3.HttpFilter(name=name, typed_config=codec.pack(config))
 

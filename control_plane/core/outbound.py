@@ -81,7 +81,7 @@ def cluster(view: ClusterView) -> Resource:
     if view.port.protocol != "tcp":
         options = v3.HttpProtocolOptions(
             explicit_http_config=v3.HttpProtocolOptions.ExplicitHttpConfig(
-                http2_protocol_options=v3.Http2ProtocolOptions()
+                http2_protocol_options=http.http2()
             )
         )
         key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -10,6 +10,8 @@ any  /status/CODE                 that status
 any  /fail?rate=0.5&code=503      fails at that rate: seeded random, or &pattern=alternate (every 1/rate-th)
 any  /delay?ms=3000               answers after so long
 GET  /stream?seconds=60&every=0.2 numbered lines, one each `every` seconds, then "end N"
+GET  /events?count=5&every=0.1    server-sent events, numbered
+GET  /ws                          a WebSocket that sends back what it gets
 GET  /count                       {"METHOD /path": n} since the start or the last reset; of what it counts
 POST /reset                       forgets the counts and seeds the failures anew
 GET  /health/ready                200, or 503 after POST /health/fail, until POST /health/ok
@@ -80,6 +82,8 @@ class FakeApp:
         app.router.add_get("/health/ready", self.health)
         app.router.add_post("/health/{state:ok|fail}", self.set_health)
         app.router.add_get("/stream", self.stream)
+        app.router.add_get("/events", self.events)
+        app.router.add_get("/ws", self.websocket)
         app.router.add_route("*", "/status/{code:[1-5][0-9][0-9]}", self.status)
         app.router.add_route("*", "/fail", self.fail)
         app.router.add_route("*", "/delay", self.delay)
@@ -126,6 +130,23 @@ class FakeApp:
         await response.write(f"end {chunks}\n".encode())
         await response.write_eof()
         return response
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for number in range(int(request.query.get("count", "5"))):
+            await response.write(f"id: {number}\ndata: {self.name}\n\n".encode())
+            await asyncio.sleep(float(request.query.get("every", "0.1")))
+        await response.write_eof()
+        return response
+
+    async def websocket(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type is web.WSMsgType.TEXT:
+                await socket.send_str(f"{self.name}: {message.data}")
+        return socket
 
     async def count(self, _: web.Request) -> web.Response:
         return web.json_response(self.counts)

@@ -1,0 +1,93 @@
+"""WebSocket, server-sent events and long answers: through the ingress and from sidecar to sidecar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from tests.envoy.harness import Mesh, running_mesh, service
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: back}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  rules: [{backendRefs: [{name: back}]}]
+"""
+
+TIMEOUT = """
+apiVersion: meshwright.io/v1
+kind: Timeout
+metadata: {name: silence}
+spec:
+  targetRefs: [{kind: Service, name: back}]
+  idle: 1s
+"""
+
+LONGER_THAN_ENVOYS_DEFAULT = 17.0
+"""Seconds: a route of Envoy's without a timeout of its own ends after 15."""
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as found:
+        found.apply(ROUTE)
+        yield found
+
+
+async def _conversation(url: str, proxy: str | None) -> list[str]:
+    """What a WebSocket answers to three messages, each sent after the answer to the one before."""
+    heard = []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, proxy=proxy, timeout=aiohttp.ClientWSTimeout(ws_receive=10)) as socket,
+    ):
+        for number in range(3):
+            await socket.send_str(str(number))
+            heard.append(await socket.receive_str())
+    return heard
+
+
+ANSWERS = ["back-1: 0", "back-1: 1", "back-1: 2"]
+
+
+async def test_websocket_through_the_ingress(mesh: Mesh) -> None:
+    assert await _conversation(f"ws://127.0.0.1:{mesh.ingress_port}/ws", None) == ANSWERS
+
+
+async def test_websocket_through_two_sidecars(mesh: Mesh) -> None:
+    proxy = f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}"
+    assert await _conversation("http://back/ws", proxy) == ANSWERS
+
+
+@pytest.mark.parametrize("way", ["ingress", "sidecars"])
+def test_events_arrive_one_by_one(mesh: Mesh, way: str) -> None:
+    path = "/events?count=3&every=0.5"
+    if way == "ingress":
+        answer = mesh.outside(path, stream=True)
+    else:
+        answer = mesh.get("front-1", f"http://back{path}", stream=True)
+    assert answer.headers["content-type"] == "text/event-stream"
+    lines = answer.iter_lines(chunk_size=1)
+    found = [(line, time.monotonic()) for line in lines if line.startswith(b"id")]
+    assert [line for line, _ in found] == [b"id: 0", b"id: 1", b"id: 2"]
+    assert found[2][1] - found[0][1] > 0.7
+
+
+def test_an_answer_may_take_longer_than_envoys_default_timeout(mesh: Mesh) -> None:
+    wait = round(LONGER_THAN_ENVOYS_DEFAULT * 1000)
+    assert mesh.outside(f"/delay?ms={wait}").text == "back-1"
+
+
+def test_silence_ends_a_request_only_where_a_timeout_says_so(mesh: Mesh) -> None:
+    mesh.apply(TIMEOUT)
+    try:
+        began = time.monotonic()
+        assert mesh.get("front-1", "http://back/delay?ms=8000").status_code == 504
+        assert time.monotonic() - began < 5
+    finally:
+        mesh.delete("Timeout", "silence")
