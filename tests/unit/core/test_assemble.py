@@ -36,10 +36,10 @@ def test_what_cannot_be_read_is_left_out_and_told_until_it_is_gone() -> None:
     assert [one.ref for one in made.documents] == ["Timeout/one"]
     assert len(assembler.problems) == 1
     assembler.world(2, [], PORTS, [])
-    assert assembler.problems == ()
+    assert not assembler.problems
 
 
 def test_a_service_without_instances_stays_and_one_nobody_announced_is_not_there() -> None:
     made = Assembler("mesh.local").world(1, [], {"a": (Port(),)}, [registration("x-1", "x")])
     assert list(made.services) == ["a"]
-    assert made.services["a"].instances == ()
+    assert not made.services["a"].instances

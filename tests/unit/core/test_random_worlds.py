@@ -80,7 +80,9 @@ def build(given_services: tuple[Service, ...], texts: list[str]) -> World:
 
 def parts(snapshot: Snapshot) -> dict[tuple[str, ...], str]:
     tables = {"": snapshot.shared, **snapshot.variants}
-    found = {(caller, *key): one.version for caller, table in tables.items() for key, one in table.items()}
+    found: dict[tuple[str, ...], str] = {
+        (caller, *key): one.version for caller, table in tables.items() for key, one in table.items()
+    }
     for owner, resources in snapshot.own():
         found.update({("of", owner, one.type_url, one.name): one.version for one in resources})
     return found

@@ -1,0 +1,52 @@
+"""The mesh as the admin API shows it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from control_plane import picture
+from control_plane.core.translate import translate
+from tests.unit.core.worlds import documents, exchange, mesh, route
+
+TIMEOUT = mesh("Timeout", "t", "from: [orders], request: 3s", "{kind: Service, name: catalog}")
+
+
+def bodies(text: str) -> list[dict[str, Any]]:
+    return [
+        json.loads(one.policy.model_dump_json(by_alias=True, exclude_unset=True)) for one in documents(text)
+    ]
+
+
+def test_the_status_counts_healthy_instances() -> None:
+    found = picture.status(exchange(TIMEOUT), "ok", (), {}, ("broken",))
+    assert [(one.name, one.instances, one.healthy) for one in found.services] == [
+        ("catalog", 1, 1),
+        ("inventory", 2, 2),
+        ("orders", 1, 1),
+    ]
+    assert [one.name for one in found.policies] == ["t"]
+    assert found.problems == ("broken",)
+
+
+def test_instances_are_listed_with_their_labels() -> None:
+    found = {one.name: one for one in picture.instances(exchange())}
+    assert found["inventory-2"].labels == {"version": "v2"}
+    assert found["inventory-2"].address == "127.0.0.1:2"
+
+
+def test_a_diff_names_each_resource_and_whose_it_is() -> None:
+    diff = picture.resources_diff(translate(exchange()), [], bodies(TIMEOUT))
+    assert "+++ b/VirtualHost/out/catalog (for orders)" in diff
+    assert "+    timeout: 3s" in diff
+    assert "orders:grpc" not in diff
+    assert picture.resources_diff(translate(exchange()), bodies(TIMEOUT), bodies(TIMEOUT)) == ""
+
+
+def test_documents_that_come_together_know_each_other() -> None:
+    given = bodies(
+        route("r", "{backendRefs: [{name: nobody}]}")
+        + mesh("Timeout", "t", "request: 1s", "{kind: HTTPRoute, name: r}")
+    )
+    (warning,) = picture.warnings(exchange(), given)
+    assert warning.startswith("HTTPRoute/r: there is no Service nobody")
