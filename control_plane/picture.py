@@ -79,7 +79,7 @@ def resources_diff(
     old, new = (_labelled(_snapshot(world, bodies)) for bodies in (before, after))
     lines: list[str] = []
     for name in sorted({*old, *new}):
-        left, right = old.get(name), new.get(name)
+        left, right = old.get(name, old.get(_of_all(name))), new.get(name, new.get(_of_all(name)))
         if (left and left.version) != (right and right.version):
             lines += difflib.unified_diff(_lines(left), _lines(right), f"a/{name}", f"b/{name}")
     return "".join(lines)
@@ -113,6 +113,11 @@ def _labelled(snapshot: Snapshot) -> dict[str, Resource]:
     for owner, resources in snapshot.own():
         found.update({f"{_short(one)}/{one.name} (of {owner})": one for one in resources})
     return found
+
+
+def _of_all(name: str) -> str:
+    """The label of what everybody has, where a caller has nothing of its own."""
+    return name.partition(" (for ")[0]
 
 
 def _short(resource: Resource) -> str:

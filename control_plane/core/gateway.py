@@ -30,7 +30,7 @@ def listeners(view: GatewayView, address: str, ports: dict[str, int]) -> tuple[R
 
 def _listener(gateway: GatewayView, view: ListenerView, address: str, port: int) -> Resource:
     name = listener_name(gateway.name, view.name)
-    manager = http.connection_manager("ingress", name)
+    manager = http.connection_manager("ingress", name, [http.fault()])
     manager.use_remote_address.value = True
     manager.common_http_protocol_options.CopyFrom(
         v3.CommonHttpProtocolOptions(

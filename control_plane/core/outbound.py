@@ -32,7 +32,7 @@ VHDS_FETCH_TIMEOUT = timedelta(milliseconds=50)
 def listener(address: str, port: int) -> Resource:
     """The HTTP proxy that a service's own calls go through; hosts and clusters come on demand."""
     on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=ODCDS_TIMEOUT))
-    filters = [http.http_filter("envoy.filters.http.on_demand", on_demand)]
+    filters = [http.http_filter("envoy.filters.http.on_demand", on_demand), http.fault()]
     manager = http.connection_manager(LISTENER, ROUTES, filters)
     chain = v3.FilterChain(filters=[http.network_filter(manager)])
     return encode(LDS, LISTENER, http.listener(LISTENER, address, port, [chain]))

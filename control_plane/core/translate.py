@@ -13,7 +13,7 @@ from typing import TypeVar
 from control_plane.core import endpoints, gateway, inbound, outbound
 from control_plane.core.resolve import Resolver
 from control_plane.core.resource import VHDS, Resource
-from control_plane.core.snapshot import LOOPBACK, Snapshot
+from control_plane.core.snapshot import LOOPBACK, Snapshot, Table
 from control_plane.core.view import DestinationView, GatewayView, NodeView
 from control_plane.core.world import Service, World
 
@@ -161,9 +161,16 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, tuple[Resour
         revision=world.revision,
         trust_domain=world.trust_domain,
         shared=shared,
-        variants=variants,
+        variants={caller: _differing(table, shared) for caller, table in variants.items()},
         aliases=aliases,
         nodes=views.nodes,
         gateways=views.gateways,
         problems=views.problems,
     )
+
+
+def _differing(table: Mapping[tuple[str, str], Resource], shared: Table) -> Table:
+    """What a caller has for itself: only what is not what everybody has."""
+    return {
+        key: one for key, one in table.items() if key not in shared or shared[key].version != one.version
+    }

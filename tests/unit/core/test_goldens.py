@@ -105,6 +105,8 @@ def test_an_example_changes_what_was_reviewed(kind: str) -> None:
     )
     lines: list[str] = []
     for name in sorted({*before, *after}):
-        old, new = (each.get(name, "").splitlines(keepends=True) for each in (before, after))
+        shared = name.partition(" for ")[0]
+        texts = (each.get(name, each.get(shared, "")) for each in (before, after))
+        old, new = (text.splitlines(keepends=True) for text in texts)
         lines += difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")
     compare(Path(registry.__file__).parent / kind.lower() / "golden.diff", "".join(lines))
