@@ -26,6 +26,12 @@ APP_IDLE = "4s"
 MAX_DOWNSTREAM_CONNECTIONS = 20_000
 """Connections one sidecar accepts before it refuses more, rather than run out of files."""
 
+REGEX_PROGRAM_SIZE = 10_000
+"""Instructions of a compiled regular expression at most; Envoy's own limit is 100, which `/a{200}` exceeds.
+
+Any single repetition of a character or class stays below (`.{1,1000}` has 3,003, `\\pL{1,1000}` 8,003). What
+is above nests them. The limit bounds a match's cost: RE2 may need time proportional to text times program."""
+
 KEPT_STATS = (
     {"prefix": "server."},
     {"prefix": "listener_manager."},
@@ -58,7 +64,7 @@ class Node:
     """All that a bootstrap depends on. `cluster` is the service's or gateway's name; ports are real ones.
 
     `gateway` maps listener names to ports and is None for the sidecar of a service, whose `outbound` and
-    `inbound` are then set.
+    `inbound` are then set. `zone` is where it runs, empty when that is not known.
     """
 
     id: str
@@ -72,12 +78,13 @@ class Node:
     inbound: int = 0
     gateway: tuple[tuple[str, int], ...] | None = None
     apps: tuple[AppCluster, ...] = ()
+    zone: str = ""
 
 
 def bootstrap(node: Node) -> Json:
     """The whole bootstrap of one sidecar or gateway."""
     return {
-        "node": {"id": node.id, "cluster": node.cluster, "metadata": {"bindings": _bindings(node)}},
+        "node": _node(node),
         "admin": {"address": {"pipe": {"path": node.admin_socket, "mode": 0o600}}},
         "dynamic_resources": _dynamic(),
         "static_resources": {
@@ -86,7 +93,18 @@ def bootstrap(node: Node) -> Json:
         },
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": list(KEPT_STATS)}}},
         "overload_manager": _overload(),
+        "layered_runtime": _runtime(),
     }
+
+
+def _node(node: Node) -> Json:
+    named: Json = {"id": node.id, "cluster": node.cluster, "metadata": {"bindings": _bindings(node)}}
+    return {**named, "locality": {"zone": node.zone}} if node.zone else named
+
+
+def _runtime() -> Json:
+    settings = {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}
+    return {"layers": [{"name": "mesh", "static_layer": settings}]}
 
 
 def _bindings(node: Node) -> Json:

@@ -16,6 +16,9 @@ Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_./]{0,61}[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 Protocol = Literal["http", "grpc", "tcp"]
+ZONE_LABEL = "zone"
+"""The instance label that says in which locality it runs."""
+
 Health = Literal["healthy", "unhealthy", "draining"]
 ProxyState = Literal["synced", "pending", "rejected", "disconnected"]
 

@@ -13,6 +13,7 @@ import structlog
 
 from control_plane.api.state import socket_path
 from sidecar import bootstrap, capture
+from control_plane.api.types import ZONE_LABEL
 from sidecar.client import host_port
 from sidecar.config import AgentConfig, Workload
 from sidecar.files import private_folder, write_private
@@ -342,3 +343,4 @@ def node_of(
             bootstrap.AppCluster(name, protocols[name], number) for name, number in ports.apps.items()
         ),
     )
+        zone=workload.labels.get(ZONE_LABEL, ""),

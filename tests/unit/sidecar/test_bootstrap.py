@@ -38,6 +38,16 @@ def test_the_node_names_itself_and_its_ports() -> None:
     assert bindings == {"address": "127.0.0.1", "gateway": {"http": 8080}}
 
 
+def test_the_zone_is_told_where_it_is_known() -> None:
+    assert "locality" not in bootstrap(ORDERS)["node"]
+    assert bootstrap(replace(ORDERS, zone="east"))["node"]["locality"] == {"zone": "east"}
+
+
+def test_regular_expressions_may_be_larger_than_envoy_takes_by_itself() -> None:
+    (layer,) = bootstrap(ORDERS)["layered_runtime"]["layers"]
+    assert layer["static_layer"] == {"re2.max_program_size.error_level": 10_000}
+
+
 def test_each_port_of_the_app_is_a_cluster_on_loopback_in_its_protocol() -> None:
     found = clusters(ORDERS)
     assert list(found) == ["xds", "admin", "app:http", "app:rpc", "app:raw"]
