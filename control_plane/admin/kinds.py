@@ -11,7 +11,7 @@ from control_plane.admin.mesh import CanonicalDocument, InvalidDocumentError
 from control_plane.errors import NotFoundError
 from control_plane.policies.registry import kinds
 from control_plane.policies.schema import dump
-from control_plane.policies.wording import closest, say, shown
+from control_plane.policies.wording import closest, details, say, shown
 
 
 def canonical(document: Mapping[str, Any]) -> CanonicalDocument:
@@ -26,7 +26,7 @@ def canonical(document: Mapping[str, Any]) -> CanonicalDocument:
     try:
         return dump(kind.model_validate(dict(document)))
     except ValidationError as error:
-        raise InvalidDocumentError([say(kind, one) for one in error.errors(include_url=False)]) from None
+        raise InvalidDocumentError([say(kind, one) for one in details(error)]) from None
 
 
 def kind_of(word: str) -> str:

@@ -47,3 +47,16 @@ def test_what_a_client_did_not_check_is_refused(document: dict[str, object], wor
     with pytest.raises(InvalidDocumentError) as caught:
         canonical(document)
     assert words in str(caught.value)
+
+
+def test_a_list_with_a_wrong_entry_is_not_called_too_short_as_well() -> None:
+    document = {
+        "apiVersion": "meshwright.io/v1",
+        "kind": "Retry",
+        "metadata": {"name": "r"},
+        "spec": {"targetRefs": [{"kind": "Mesh"}], "on": ["nonsense"]},
+    }
+    with pytest.raises(InvalidDocumentError) as caught:
+        canonical(document)
+    assert "nonsense" in str(caught.value)
+    assert "too few" not in str(caught.value)
