@@ -72,10 +72,10 @@ ONE_LINE = [
     ("- a\n", "1:1: a document with apiVersion, kind, metadata and spec is expected, not a list"),
     (
         "\n  metadata: {}\n",
-        "2:3: kind: missing: add one of Gateway, HTTPRoute, MutualTLS, Retry, Subset, Timeout",
+        f"2:3: kind: missing: add one of {', '.join(kinds())}",
     ),
     ("kind: retries\n", "1:7: kind: 'retries' is unknown: did you mean Retry?"),
-    ("kind: Pod\n", "1:7: kind: 'Pod' is unknown: use one of Gateway,"),
+    ("kind: Pod\n", f"1:7: kind: 'Pod' is unknown: use one of {', '.join(kinds())}"),
     ("kind: [Retry]\n", "1:7: kind: a list is unknown: use one of"),
     (
         RETRY.replace("meshwright.io/v1", "v1"),
