@@ -88,7 +88,8 @@ class ControlPlane:
             api = await self._start_admin()
             servers.push_async_callback(api.stop)
             self._write_addresses(api.port, xds_port)
-            tasks = [asyncio.create_task(one) for one in (self._follow(), self._sweep(), self._renew())]
+            works = (self._watch(), self._follow(), self._sweep(), self._renew())
+            tasks = [asyncio.create_task(one) for one in works]
             ended = asyncio.create_task(stop.wait())
             await asyncio.wait({ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in (ended, *tasks):
@@ -138,15 +139,11 @@ class ControlPlane:
 
     async def _follow(self) -> None:
         """Serve what the store holds, and again after every change."""
-        watching = asyncio.create_task(self._watch())
-        try:
-            while True:
-                await self._changed.wait()
-                self._changed.clear()
-                await self._take()
-                await asyncio.sleep(DEBOUNCE)
-        finally:
-            watching.cancel()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._take()
+            await asyncio.sleep(DEBOUNCE)
 
     async def _watch(self) -> None:
         async for _ in self.store.changes():
