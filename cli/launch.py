@@ -117,6 +117,11 @@ class Launch:
         from control_plane.store import embedded  # a third of a second, for those who only ask for help
 
         store = embedded.prepare(self._state)
+        if await asyncio.to_thread(embedded.running, store):
+            raise VerbError(
+                failures.FAILED,
+                f"{store.socket}: a Valkey that this mesh did not start runs on {store.folder}: stop it first",
+            )
         self._start("store", store.argv, 10.0)
         waiting = asyncio.create_task(embedded.wait_ready(store, self._plan.within))
         await self._until(waiting.done, "store")
