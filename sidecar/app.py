@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,14 @@ STOP_LIMIT = 60.0
 
 
 class Agent:
-    """Keeps the sidecars of one configuration."""
+    """Keeps the sidecars of one configuration. `ended` hears of an attached app's own end."""
 
-    def __init__(self, config: AgentConfig, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        session: aiohttp.ClientSession,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self._config = config
         allotment = Allotment(config.bind, random.random())  # noqa: S311  spread, not secrecy
         base = dict(os.environ)
@@ -50,8 +56,9 @@ class Agent:
                 config,
                 allotment=allotment,
                 session=session,
-                app_environment=partial(environment, base, interpreter),
+                app_environment=partial(environment, base, "" if workload.attached else interpreter),
                 changed=self._changed.set,
+                ended=ended,
             )
             for workload in config.workloads
         }
@@ -60,6 +67,20 @@ class Agent:
         """How all of them are doing."""
         workloads = tuple(sidecar.status() for sidecar in self._sidecars.values())
         return AgentStatus(pid=os.getpid(), workloads=workloads)
+
+    def app_code(self, name: str) -> int | None:
+        """How the app of a workload ended (negative: by a signal); None when it never did."""
+        return self._sidecars[name].app_code
+
+    def stop_apps_with(self, number: signal.Signals) -> None:
+        """Have the apps stopped by this signal, once their turn comes."""
+        for sidecar in self._sidecars.values():
+            sidecar.stop_app_with(number)
+
+    def kill(self) -> None:
+        """End all of it at once, without grace."""
+        for sidecar in self._sidecars.values():
+            sidecar.kill()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep them all until `stop` is set, then take them down gracefully."""
@@ -75,8 +96,7 @@ class Agent:
             await asyncio.wait_for(self._stop_all(), STOP_LIMIT)
         except TimeoutError:
             log.warning("not everything stopped in time", limit=STOP_LIMIT)
-            for sidecar in self._sidecars.values():
-                sidecar.kill()
+            self.kill()
         control.close()
         writing.cancel()
         for life in lives:
@@ -105,8 +125,9 @@ class Agent:
         """
         gateways = [each for each in self._sidecars.values() if each.workload.role == "gateway"]
         services = [each for each in self._sidecars.values() if each.workload.role == "service"]
-        await asyncio.gather(*(each.stop() for each in gateways))
-        await asyncio.gather(*(each.quiet(QUIET_LIMIT) for each in services))
+        if gateways:
+            await asyncio.gather(*(each.stop() for each in gateways))
+            await asyncio.gather(*(each.quiet(QUIET_LIMIT) for each in services))
         await asyncio.gather(*(each.stop() for each in services))
 
     async def _write_status(self) -> None:

@@ -137,13 +137,19 @@ def environment(
 ) -> dict[str, LabelValue]:
     """The app's environment: `base` without the mesh's own settings, how to call others, and who it is.
 
-    `path_first` is the folder of mesh's own interpreter, put before PATH. Settings of the workload win.
+    `path_first` is the folder of mesh's own interpreter, put before PATH; empty leaves PATH as it is.
+    Settings of the workload win.
     """
     kept = {name: value for name, value in base.items() if not name.startswith("MESH_")}
     proxy = f"http://{LOOPBACK}:{ports.outbound}"
-    kept["PATH"] = f"{path_first}:{kept.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"
-    for name, value in (("http_proxy", proxy), ("grpc_proxy", proxy), ("no_proxy", NO_PROXY)):
+    path = kept.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    kept["PATH"] = f"{path_first}:{path}" if path_first else path
+    collector = base.get("MESH_OTLP", "")
+    direct = f"{NO_PROXY},{collector.rpartition(':')[0].strip('[]')}" if collector else NO_PROXY
+    for name, value in (("http_proxy", proxy), ("grpc_proxy", proxy), ("no_proxy", direct)):
         kept[name] = kept[name.upper()] = value
+    kept["NODE_USE_ENV_PROXY"] = "1"  # Node.js 24 and newer read the proxy settings only then
+    kept |= _telemetry(workload, collector)
     kept |= {"SERVICE_NAME": workload.service, "INSTANCE": workload.name}
     kept["SERVICE_VERSION"] = workload.labels.get("version", "")
     for port in reversed(workload.ports):
@@ -153,3 +159,14 @@ def environment(
     if main is not None:
         kept["PORT"] = str(ports.apps[main])
     return kept | workload.env
+
+
+def _telemetry(workload: Workload, collector: str) -> dict[str, str]:
+    """What OpenTelemetry's SDKs read: who the app is, and where spans go when there is a `collector`."""
+    attributes = {"service.instance.id": workload.name, "service.version": workload.labels.get("version", "")}
+    named = ",".join(f"{key}={value}" for key, value in attributes.items() if value)
+    who = {"OTEL_SERVICE_NAME": workload.service, "OTEL_RESOURCE_ATTRIBUTES": named}
+    if not collector:
+        return who
+    where = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector}", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    return {**who, **where, "OTEL_PROPAGATORS": "tracecontext,baggage"}

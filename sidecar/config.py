@@ -35,7 +35,8 @@ class Workload(Strict):
     """One sidecar and, with a `command`, the app behind it. Ports of 0 are allotted; times are seconds.
 
     `health` is the path of an HTTP check; without one a port is asked for a connection only, and a gRPC port
-    by the standard health service. `command` None: the app is not ours to start.
+    by the standard health service where it has one. `command` None: the app is not ours to start.
+    `attached`: the app has the agent's own terminal and lives once; when it ends, so does the agent.
     """
 
     name: Name
@@ -45,6 +46,7 @@ class Workload(Strict):
     ports: tuple[AppPort, ...] = Field((), max_length=16)
     labels: dict[LabelKey, LabelValue] = {}
     command: tuple[str, ...] | None = None
+    attached: bool = False
     cwd: Path | None = None
     env: dict[str, str] = {}
     health: str | None = Field(None, pattern=r"^/\S*$")

@@ -59,6 +59,8 @@ def _grpc(target: str) -> Check:
             try:
                 answer = await ask(b"", timeout=TIMEOUT)
             except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                    return ""  # without the health service, an answer is all there is to see
                 return f"gRPC health of {target}: {error.code().name}"
         return "" if answer == _SERVING else f"gRPC health of {target}: not serving"
 

@@ -37,13 +37,17 @@ SAME_START = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run. `grace`: seconds between SIGTERM and SIGKILL."""
+    """What to run. `grace`: seconds between SIGTERM and SIGKILL.
+
+    `attached`: it has this process's own stdin, stdout and stderr instead of a log, and lives only once.
+    """
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
     cwd: Path | None = None
     grace: float = 10.0
+    attached: bool = False
 
 
 class NotNowError(Exception):
@@ -75,11 +79,13 @@ class Child:
         private_folder(state / "logs")
         private_folder(state / "run")
         path = log_path(state, program.name)
-        output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        output = None if program.attached else _open_log(path)
         try:
+            # A session of its own even when attached: Ctrl-C then reaches its parent alone, who sees to it
+            # that nobody calls the child any more before it is stopped.
             process = await asyncio.create_subprocess_exec(
                 *program.argv,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=None if program.attached else asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=program.cwd,
@@ -87,7 +93,8 @@ class Child:
                 start_new_session=True,
             )
         finally:
-            os.close(output)
+            if output is not None:
+                os.close(output)
         child = cls(program, state, process)
         with contextlib.suppress(psutil.Error):
             started = psutil.Process(process.pid).create_time()
@@ -107,15 +114,19 @@ class Child:
         self._record.unlink(missing_ok=True)
         return code
 
-    async def stop(self) -> int:
-        """SIGTERM to the group, SIGKILL after the grace; its exit code."""
-        _signal_group(self.pid, signal.SIGTERM)
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal `number` to the group, SIGKILL after the grace; its exit code."""
+        _signal_group(self.pid, number)
         try:
             return await asyncio.wait_for(asyncio.shield(self.wait()), self._program.grace)
         except TimeoutError:
             log.warning("did not stop in time", process=self._program.name, grace=self._program.grace)
             _signal_group(self.pid, signal.SIGKILL)
             return await self.wait()
+
+
+def _open_log(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
@@ -127,7 +138,9 @@ class Supervised:
     """Keeps one program running: starts it again when it ends, ever later while it keeps ending.
 
     `program` is asked anew for each start and may raise NotNowError. `started` hears of each start, `exited`
-    of each unwanted end, in words. After `stop` it is started no more.
+    of each unwanted end, in words. After `stop` it is started no more, nor is an attached one that ended.
+    `code` is how it ended last (negative: by a signal; 127 and 126 when it could not be started, as shells
+    have it), `stop_signal` what `stop` sends.
     """
 
     def __init__(
@@ -146,6 +159,9 @@ class Supervised:
         self._exited = exited
         self._started = started
         self._backoff = backoff or Backoff()
+        self.code: int | None = None
+        self.stop_signal = signal.SIGTERM
+        self._over = False
         self._child: Child | None = None
         self._stopping = False
         self._wake = asyncio.Event()
@@ -165,7 +181,7 @@ class Supervised:
         self._stopping = True
         self._wake.set()
         if self._child is not None:
-            await self._child.stop()
+            await self._child.stop(self.stop_signal)
         if self._task is not None:
             await self._task
 
@@ -189,6 +205,9 @@ class Supervised:
             why = await self._once()
             if self._stopping:
                 return
+            if self._over:
+                self._exited(why)
+                return
             if self._wake.is_set():
                 self._backoff = self._backoff.worked()
                 continue
@@ -203,13 +222,16 @@ class Supervised:
         """One life of the child; how it ended, in words."""
         try:
             program = self._program()
-            self._child = await Child.start(program, self._state)
         except NotNowError as error:
             return str(error)
+        self._over = program.attached
+        try:
+            self._child = await Child.start(program, self._state)
         except OSError as error:
+            self.code = 127 if isinstance(error, FileNotFoundError) else 126
             return f"cannot start {self.name}: {error}"
         if self._stopping:
-            await self._child.stop()
+            await self._child.stop(self.stop_signal)
         else:
             self._started()
         ending = asyncio.create_task(self._child.wait())
@@ -217,7 +239,8 @@ class Supervised:
             await asyncio.wait([ending], timeout=LOG_CHECK)
             await asyncio.to_thread(rotate, self._child.log, LOG_LIMIT)
         self._child = None
-        return ended(ending.result())
+        self.code = ending.result()
+        return ended(self.code)
 
 
 def ended(code: int) -> str:

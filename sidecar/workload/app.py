@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import aiohttp
 import structlog
 
 from control_plane.api.state import socket_path
-from sidecar import bootstrap, capture
 from control_plane.api.types import ZONE_LABEL
+from sidecar import bootstrap, capture
 from sidecar.client import host_port
 from sidecar.config import AgentConfig, Workload
 from sidecar.files import private_folder, write_private
@@ -45,6 +46,7 @@ class Sidecar:
         session: aiohttp.ClientSession,
         app_environment: Callable[[Workload, capture.Ports], Mapping[str, str]],
         changed: Callable[[], None],
+        ended: Callable[[], None],
     ) -> None:
         self.workload = workload
         self.stopped = asyncio.Event()
@@ -53,6 +55,7 @@ class Sidecar:
         self._session = session
         self._environment = app_environment
         self._changed = changed
+        self._ended = ended
         self._log = log.bind(workload=workload.name)
         self._state = State()
         self._ports = allotment.ports(workload)
@@ -103,6 +106,15 @@ class Sidecar:
         """Stop gracefully; returns when all of it is gone."""
         self._tell(Event.STOP)
         await self.stopped.wait()
+
+    @property
+    def app_code(self) -> int | None:
+        """How its app ended last (negative: by a signal); None while it never has."""
+        return self._app.code
+
+    def stop_app_with(self, number: signal.Signals) -> None:
+        """Have the app stopped by this signal, once its turn comes."""
+        self._app.stop_signal = number
 
     def kill(self) -> None:
         """End its processes at once, without grace."""
@@ -295,6 +307,7 @@ class Sidecar:
             environment,
             self.workload.cwd,
             self.workload.stop_grace,
+            self.workload.attached,
         )
 
     def _watch_app(self) -> None:
@@ -315,6 +328,8 @@ class Sidecar:
             self._health.cancel()
         self._problem("app", f"app: {why}")
         self._tell(Event.APP_UNHEALTHY)
+        if self.workload.attached and self._app.code is not None:
+            self._ended()
 
     async def _stop_app(self) -> None:
         if self._health is not None:
@@ -342,5 +357,5 @@ def node_of(
         apps=tuple(
             bootstrap.AppCluster(name, protocols[name], number) for name, number in ports.apps.items()
         ),
-    )
         zone=workload.labels.get(ZONE_LABEL, ""),
+    )

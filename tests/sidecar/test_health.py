@@ -42,6 +42,15 @@ async def test_grpc_by_the_standard_health_service() -> None:
     assert "UNAVAILABLE" in await ask(workload("grpc"), port)
 
 
+async def test_grpc_without_the_health_service_is_well_while_it_answers() -> None:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    assert await ask(workload("grpc"), port) == ""
+    await server.stop(0)
+    assert "UNAVAILABLE" in await ask(workload("grpc"), port)
+
+
 async def test_tcp_by_a_connection() -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -230,3 +231,38 @@ async def test_what_a_killed_parent_left_is_found_by_the_next(state: Path) -> No
     assert psutil.pid_exists(record.pid)
     assert [one.pid for one in await asyncio.to_thread(reap, state)] == [record.pid]
     await until(lambda: not psutil.pid_exists(record.pid) or _gone(psutil.Process(record.pid)), "gone")
+
+
+async def test_an_attached_program_has_our_own_output_and_lives_once(
+    state: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ends: list[str] = []
+    code = "import os; print('seen', os.getpgid(0) == os.getpid()); raise SystemExit(7)"
+    one = Supervised("child", lambda: replace(python(code), attached=True), state, ends.append)
+    one.start()
+    await until(lambda: ends, "its end")
+    await one.stop()
+    assert (ends, one.code) == (["exited with code 7"], 7)
+    assert capfd.readouterr().out == "seen True\n"
+    assert not log_path(state, "child").exists()
+    assert not record_path(state, "child").exists()
+
+
+async def test_a_program_that_cannot_be_started_ends_as_shells_say(state: Path) -> None:
+    ends: list[str] = []
+    missing = Program("child", ("/nowhere/at/all",), {}, attached=True)
+    one = Supervised("child", lambda: missing, state, ends.append)
+    one.start()
+    await until(lambda: ends, "its end")
+    assert one.code == 127
+    assert "cannot start child" in ends[0]
+
+
+async def test_it_is_stopped_by_the_signal_it_is_to_be_stopped_by(state: Path) -> None:
+    ends: list[str] = []
+    async with supervised(state, SLEEP, ends) as one:
+        await until(lambda: "up" in tail(log_path(state, "child")), "it runs")
+        one.stop_signal = signal.SIGINT
+        await one.stop()
+        assert one.code == -signal.SIGINT
+    assert ends == []

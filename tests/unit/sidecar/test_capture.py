@@ -51,3 +51,19 @@ def test_the_meshs_own_settings_stay_with_the_mesh() -> None:
 def test_the_workloads_own_settings_win() -> None:
     found = environment({"A": "base"}, "/venv/bin", orders(env={"A": "own", "PORT": "1"}), PORTS)
     assert (found["A"], found["PORT"]) == ("own", "1")
+
+
+def test_without_a_folder_of_its_own_the_path_is_the_users() -> None:
+    assert environment({"PATH": "/usr/bin"}, "", orders(), PORTS)["PATH"] == "/usr/bin"
+
+
+def test_telemetry_says_who_it_is_and_goes_past_the_sidecar() -> None:
+    found = environment({"MESH_OTLP": "collector:4317"}, "/venv/bin", orders(labels={"version": "v2"}), PORTS)
+    assert found["OTEL_SERVICE_NAME"] == "orders"
+    assert found["OTEL_RESOURCE_ATTRIBUTES"] == "service.instance.id=orders-1,service.version=v2"
+    assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4317"
+    assert found["NO_PROXY"] == "localhost,127.0.0.1,::1,collector"
+
+
+def test_without_a_collector_no_telemetry_is_sent() -> None:
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in environment({}, "/venv/bin", orders(), PORTS)
