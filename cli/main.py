@@ -35,6 +35,7 @@ VERBS = {
     "get": Verb("cli.read", "get", "Show the current policies."),
     "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
     "rollback": Verb("cli.revisions", "rollback", "Make an old revision's policies the newest."),
+    "run": Verb("cli.run", "run", "Run any process as part of a running mesh."),
     "schema": Verb("cli.schema", "schema", "Show the JSON Schema of a kind, or explain it."),
     "show": Verb("cli.revisions", "show", "Show one revision."),
     "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),

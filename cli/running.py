@@ -1,9 +1,10 @@
-"""The one `mesh up` of a state directory: a lock that only a living process holds, and who holds it."""
+"""Who has a folder: a lock that only a living process holds, as `mesh up` does on its state directory."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,17 +18,20 @@ FILE = "up.json"
 class Running:
     """Holds a state directory for this process until `release`, or until the process is gone."""
 
-    def __init__(self, state: Path) -> None:
-        """Take the directory; raises InputError when another process has it."""
+    def __init__(
+        self,
+        state: Path,
+        what: str = "a mesh",
+        instead: str = "stop it with `mesh down`, or choose another --state",
+    ) -> None:
+        """Take the directory; raises InputError, saying what to do `instead`, when another process has it."""
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(state / FILE, os.O_RDWR | os.O_CREAT, 0o600)
         if not _lock(self._file):
             os.close(self._file)
             record = who(state)
             pid = f" (pid {record.pid})" if record else ""
-            raise InputError(
-                f"{state}: a mesh runs here already{pid}: stop it with `mesh down`, or choose another --state"
-            )
+            raise InputError(f"{state}: {what} runs here already{pid}: {instead}")
         started = psutil.Process().create_time()
         record = ProcessRecord(name="up", pid=os.getpid(), started=started)
         os.truncate(self._file, 0)
@@ -53,6 +57,14 @@ def who(state: Path) -> ProcessRecord | None:
         return None
     finally:
         os.close(file)
+
+
+def abandoned(parent: Path) -> Iterator[Path]:
+    """The folders in `parent` whose holder was killed before it could let go."""
+    for folder in sorted(parent.glob("*")):
+        file = folder / FILE
+        if file.is_file() and file.stat().st_size and who(folder) is None:
+            yield folder
 
 
 def _lock(file: int) -> bool:

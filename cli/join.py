@@ -1,0 +1,233 @@
+"""How one process joins a running mesh: who it is, where it enrols, where its agent keeps its files.
+
+Each instance has a folder of its own, `STATE/instances/NAME`, so that any number of them share a host, and
+a state directory, with `mesh up` and with each other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from cli.connection import ask
+from cli.launch import envoy_binary
+from cli.running import Running, abandoned
+from control_plane.api import operations, tokens
+from control_plane.api.failures import UnreachableError
+from control_plane.api.state import Addresses
+from control_plane.config import Settings
+from control_plane.config import read as read_settings
+from control_plane.errors import InputError
+from sidecar.config import AgentConfig, Workload
+from sidecar.files import private_folder, write_private
+from sidecar.process import reap
+
+TOKEN_TTL = 86400.0
+"""Seconds that a minted join token lives: long enough to enrol again after a night's sleep of the machine."""
+
+_NAME_LIMIT = 63
+"""Characters of a DNS label (RFC 1035, 2.3.4), which an instance's name is."""
+
+_OPTIONS = {
+    "name": "--instance",
+    "service": "--service",
+    "ports": "--port",
+    "labels": "--label",
+    "health": "--health",
+}
+"""The options that a workload's fields come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says of the process that joins. Ports of 0 are allotted, `port` None is none.
+
+    `control_plane` is the host of a control plane that this machine has no state of; `advertise` and `bind`
+    are empty where the settings are to decide.
+    """
+
+    service: str
+    instance: str = ""
+    port: int | None = None
+    protocol: Literal["http", "grpc", "tcp"] = "http"
+    labels: tuple[str, ...] = ()
+    health: str = ""
+    token_file: Path | None = None
+    control_plane: str = ""
+    advertise: str = ""
+    bind: str = ""
+    outbound: int = 0
+    inbound: int = 0
+    ready: int = 0
+    command: tuple[str, ...] | None = None
+    grace: float = 10.0
+
+
+@contextmanager
+def joined(asked: Asked, state: Path | None) -> Iterator[AgentConfig]:
+    """The agent's configuration for one instance whose folder is held, and gone again afterwards.
+
+    Raises InputError for what is wrong with the arguments, UnreachableError where no mesh can be found.
+    """
+    settings = _reachable(asked, state)
+    for folder in abandoned(settings.state / "instances"):
+        reap(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    if not asked.instance:
+        _workload(replace(asked, instance="unnamed"), settings.state)
+        asked = replace(asked, instance=instance_name(asked.service))
+    folder = settings.state / "instances" / asked.instance
+    _workload(asked, folder)  # a wrong name must not become a folder
+    private_folder(folder)
+    held = Running(folder, f"instance {asked.instance}", "choose another --instance, or leave it out")
+    try:
+        token, addresses = _entry(asked, settings, state)
+        write_private(folder / "token", f"{token}\n")
+        yield AgentConfig(
+            addresses=addresses,
+            state=folder,
+            envoy=envoy_binary(),
+            bind=settings.bind,
+            advertise=settings.advertise,
+            trust_domain=addresses.trust_domain,
+            workloads=(_workload(asked, folder),),
+        )
+    finally:
+        held.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def instance_name(service: str) -> str:
+    """A name that no other instance of this service has: `orders-run-3fa2c1`."""
+    end = f"-run-{secrets.token_hex(3)}"
+    return service[: _NAME_LIMIT - len(end)].rstrip("-") + end
+
+
+def _reachable(asked: Asked, state: Path | None) -> Settings:
+    """The settings, with how other nodes reach this one; raises InputError when they could not."""
+    settings = read_settings({**os.environ, **({"MESH_STATE": str(state)} if state else {})})
+    advertise = asked.advertise or settings.advertise
+    if asked.control_plane and not _is_loopback(asked.control_plane) and _is_loopback(advertise):
+        raise InputError(
+            f"--advertise: {advertise} reaches this machine from nowhere else: "
+            f"give the address by which {asked.control_plane} and other nodes reach it"
+        )
+    bind = asked.bind or settings.bind
+    if not asked.bind and _is_loopback(bind) and not _is_loopback(advertise):
+        bind = "::" if ":" in advertise else "0.0.0.0"
+    try:
+        ip_address(bind)
+    except ValueError:
+        raise InputError(f"--bind: {bind!r} is no IP address: give one of this machine's own") from None
+    return replace(settings, advertise=advertise, bind=bind)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _entry(asked: Asked, settings: Settings, state: Path | None) -> tuple[str, Addresses]:
+    """A join token, and where the control plane that honours it answers."""
+    if asked.token_file is None:
+        if asked.control_plane:
+            raise InputError("--control-plane needs --token-file: make one with `mesh token create` there")
+        made = ask(operations.token("service", asked.service, TOKEN_TTL), state)
+        return str(made["token"]), _local(settings)
+    token = _token(asked.token_file)
+    try:
+        claims = tokens.peek(token)
+    except ValueError as error:
+        raise InputError(f"{asked.token_file}:1:1: {error}: make one with `mesh token create`") from None
+    if (claims.identity.role, claims.identity.name) != ("service", asked.service):
+        raise InputError(
+            f"{asked.token_file}:1:1: is of {claims.identity.role} {claims.identity.name}, "
+            f"not of service {asked.service}: give its own token"
+        )
+    if not asked.control_plane:
+        return token, _local(settings)
+    host = f"[{asked.control_plane}]" if ":" in asked.control_plane else asked.control_plane
+    return token, Addresses(
+        admin="",
+        xds=f"{host}:{settings.xds_port}",
+        enrolment=f"{host}:{settings.enrolment_port}",
+        ca_sha256=claims.ca_sha256,
+        trust_domain=claims.identity.trust_domain,
+    )
+
+
+def _local(settings: Settings) -> Addresses:
+    """Where the control plane of the state directory answers; raises UnreachableError where none has run."""
+    path = settings.state / "mesh.json"
+    try:
+        return Addresses.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UnreachableError(str(settings.state), "no mesh.json there, and no --control-plane") from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}:1:1: cannot be read ({type(error).__name__}): start the mesh anew"
+        ) from None
+
+
+def _token(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(tokens.TOKEN_LIMIT + 2).decode().strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"{path}:1:1: the token cannot be read: {reason}") from None
+
+
+def _workload(asked: Asked, folder: Path) -> Workload:
+    """The process as the agent knows it; raises InputError naming the option that is wrong."""
+    try:
+        return Workload(
+            name=asked.instance,
+            service=asked.service,
+            token_file=folder / "token",
+            ports=_ports(asked),
+            labels=dict(_label(one) for one in asked.labels),
+            command=asked.command,
+            attached=asked.command is not None,
+            health=asked.health or None,
+            outbound_port=asked.outbound,
+            inbound_port=asked.inbound,
+            ready_port=asked.ready,
+            stop_grace=asked.grace,
+        )
+    except ValidationError as error:
+        found = {_problem(one) for one in error.errors()}
+        raise InputError("\n".join(sorted(found))) from None
+
+
+def _ports(asked: Asked) -> tuple[dict[str, Any], ...]:
+    if asked.port is None:
+        return ()
+    port = {"name": asked.protocol, "protocol": asked.protocol}
+    return ({**port, "number": asked.port, "app_port": asked.port},)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not re.fullmatch(r"\S+", key):
+        raise InputError(f"--label {text}: write it like version=v2")
+    return key, value
+
+
+def _problem(found: Any) -> str:
+    where, given = str(found["loc"][0]) if found["loc"] else "", found.get("input", "")
+    if where in ("name", "service"):
+        return f"{_OPTIONS[where]}: {given!r} is no name: give lower-case letters, digits and hyphens"
+    return f"{_OPTIONS.get(where, where)}: {given!r}: {found['msg']}"

@@ -1,0 +1,66 @@
+"""The options by which a process says how it joins a mesh; `mesh run` and `mesh agent` share them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Speaks(StrEnum):
+    """What a process speaks at its port."""
+
+    http = "http"
+    grpc = "grpc"
+    tcp = "tcp"
+
+
+ServiceOption = Annotated[
+    str, typer.Option("--service", metavar="NAME", help="The service it is an instance of.")
+]
+ProtocolOption = Annotated[Speaks, typer.Option("--protocol", help="What it speaks there.")]
+LabelOption = Annotated[
+    list[str],
+    typer.Option("--label", metavar="KEY=VALUE", help="A label that a Subset can choose by. Repeatable."),
+]
+InstanceOption = Annotated[
+    str,
+    typer.Option("--instance", metavar="NAME", help="Its own name. [default: the service's and random]"),
+]
+HealthOption = Annotated[
+    str,
+    typer.Option(
+        "--health", metavar="PATH", help="Path that answers 2xx when ready; without: a connection is enough."
+    ),
+]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", help="Its join token. [default: made by the local mesh]"),
+]
+ControlPlaneOption = Annotated[
+    str,
+    typer.Option(
+        "--control-plane",
+        metavar="HOST",
+        help="Join a mesh elsewhere, at MESH_XDS_PORT and MESH_ENROLMENT_PORT. [default: that of --state]",
+    ),
+]
+AdvertiseOption = Annotated[
+    str,
+    typer.Option(
+        "--advertise",
+        metavar="ADDR",
+        help="How other nodes reach this one. [default: $MESH_ADVERTISE or 127.0.0.1]",
+    ),
+]
+BindOption = Annotated[
+    str,
+    typer.Option(
+        "--bind",
+        metavar="ADDR",
+        help="Where its sidecar takes calls. [default: $MESH_BIND or 127.0.0.1; every address where "
+        "--advertise is no loopback]",
+    ),
+]

@@ -1,0 +1,98 @@
+"""`mesh run` and `mesh agent`: a process joins a running mesh, with a sidecar beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from shutil import which
+from typing import Annotated
+
+import typer
+
+from cli.failing import VerbError
+from cli.join import Asked, joined
+from cli.join_options import (
+    AdvertiseOption,
+    BindOption,
+    ControlPlaneOption,
+    HealthOption,
+    InstanceOption,
+    LabelOption,
+    ProtocolOption,
+    ServiceOption,
+    Speaks,
+    TokenFileOption,
+)
+from cli.joined_life import Life
+from cli.options import StateOption
+
+
+def run(
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND...", help="The process, after two hyphens.")
+    ],
+    *,
+    service: ServiceOption,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            help="Where it listens on loopback; 0: look at PORT; without: nowhere.",
+        ),
+    ] = None,
+    protocol: ProtocolOption = Speaks.http,
+    label: LabelOption = [],  # noqa: B006  typer copies it
+    instance: InstanceOption = "",
+    health: HealthOption = "",
+    token_file: TokenFileOption = None,
+    control_plane: ControlPlaneOption = "",
+    advertise: AdvertiseOption = "",
+    bind: BindOption = "",
+    grace: Annotated[
+        float, typer.Option("--grace", min=0, max=3600, help="Seconds it may take to stop.")
+    ] = 10.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, max=600, help="Seconds until its sidecar has to be ready.")
+    ] = 60.0,
+    state: StateOption = None,
+) -> None:
+    """Run a process as part of a running mesh: its sidecar is ready before it starts, and outlives it.
+
+    It finds HTTP_PROXY, grpc_proxy, PORT and the like in its environment, and this terminal is its own.
+    Ctrl-C first keeps callers away and lets what is under way end, then it is passed on. The exit code is
+    that of the process.
+
+    \b
+    Example:
+      mesh run --service docs --port 8000 -- python -m http.server 8000
+      mesh run --service shop --port 0 --label version=v2 -- node server.js
+      mesh run --service probe -- curl http://orders/health/ready
+    """
+    _runnable(command[0])
+    asked = Asked(
+        service=service,
+        instance=instance,
+        port=port,
+        protocol=protocol.value,
+        labels=tuple(label),
+        health=health,
+        token_file=token_file,
+        control_plane=control_plane,
+        advertise=advertise,
+        bind=bind,
+        command=tuple(command),
+        grace=grace,
+    )
+    with joined(asked, state) as config:
+        code = asyncio.run(Life(config).run(timeout))
+    raise typer.Exit(code)
+
+
+def _runnable(program: str) -> None:
+    """Raises VerbError with the exit code that shells have for a command that is missing or no program."""
+    if which(program) is None:
+        missing = which(program, os.F_OK) is None
+        words = "no such command" if missing else "is not executable"
+        raise VerbError(127 if missing else 126, f"{program}: {words}: name a program after --")
