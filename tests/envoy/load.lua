@@ -1,4 +1,4 @@
--- Counts answers by status, ends after a given number of them, and reports in one line of JSON.
+-- Counts answers by status, says when it has seen a given number of them, and reports in one line of JSON.
 -- Arguments: the method, and the number of answers (0: until wrk is stopped).
 
 local threads = {}
@@ -23,6 +23,8 @@ function response(status)
    statuses[key] = (statuses[key] or 0) + 1
    if seen == limit then
       wrk.thread:stop()
+      print("reached")
+      io.stdout:flush()
    end
 end
 

@@ -28,6 +28,9 @@ LONGEST = 150
 """Seconds after which a load ends by itself; those who start one stop it long before."""
 
 SCRIPT = Path(__file__).with_name("load.lua")
+REACHED = "reached"
+"""What the script says when it has seen enough: wrk itself would wait for the end of its time."""
+
 _SERIES = re.compile(r"(?P<name>\w+)\{(?P<labels>.*)\} (?P<value>[0-9.e+]+)")
 
 
@@ -101,7 +104,7 @@ def outside(mesh: Mesh, path: str = "/echo") -> Target:
 
 
 def start(target: Target, connections: int, count: int = 0) -> Load:
-    """Start wrk; it ends after `count` answers, or when it is stopped."""
+    """Start wrk; it sends until it is stopped, or until it has `count` answers."""
     headers = [part for name, value in target.headers.items() for part in ("-H", f"{name}: {value}")]
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{LONGEST}s", "--timeout", "20s"]
     command += ["-s", str(SCRIPT), *headers, target.url, "--", target.method, str(count)]
@@ -129,7 +132,12 @@ def steady(*targets: Target, connections: int = 8) -> Iterator[Sequence[Load]]:
 def send(target: Target, count: int, connections: int = 16) -> Outcome:
     """`count` requests as fast as they are answered."""
     load = start(target, connections, count)
+    assert load.process.stdout
     try:
+        for line in iter(load.process.stdout.readline, ""):
+            if line.strip() == REACHED:
+                break
+        load.stop()
         return load.outcome
     finally:
         load.process.kill()

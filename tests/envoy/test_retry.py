@@ -1,0 +1,178 @@
+"""Retry under traffic: how many calls succeed, and how often the upstream was really asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.load import send, stats, through, tries
+
+HALF = "/fail?rate=0.5"
+ALWAYS = "/fail?rate=1"
+UNLIMITED = "budget: {percent: 100, minConcurrency: 1000}"
+
+
+def retry(spec: str, name: str = "back", target: str = "{kind: Service, name: back}") -> str:
+    """A Retry for the service `back`, or for another target."""
+    return f"""
+apiVersion: meshwright.io/v1
+kind: Retry
+metadata: {{name: {name}}}
+spec: {{targetRefs: [{target}], {spec}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    apps = [service("front"), service("other"), service("back"), service("pair", replicas=2)]
+    with running_mesh(tmp_path_factory.mktemp("mesh"), apps) as found:
+        yield found
+
+
+def asked(mesh: Mesh, path: str, method: str = "GET", caller: str = "front-1", **options: Any) -> int:
+    """How often one call of `back` reached its app."""
+    mesh.reset("back-1")
+    mesh.get(caller, f"http://back{path}", method, **options)
+    return tries(mesh, "back-1")
+
+
+# Four standard deviations of the share that succeeds, or more, fit in each tolerance.
+@pytest.mark.parametrize(
+    ("attempts", "calls", "share", "per_call"),
+    [(0, 3000, (0.46, 0.54), 1.0), (2, 6000, (0.855, 0.895), 1.75), (7, 3000, (0.99, 1.0), 1.992)],
+)
+def test_retries_at_a_failure_rate_of_one_half(
+    mesh: Mesh, attempts: int, calls: int, share: tuple[float, float], per_call: float
+) -> None:
+    mesh.apply(retry(f"attempts: {attempts}, backoff: {{base: 1ms, max: 2ms}}, {UNLIMITED}"))
+    mesh.reset("back-1")
+    outcome = send(through(mesh, "front-1", "back", HALF), calls)
+    assert outcome.requests == calls
+    assert share[0] <= outcome.succeeded <= share[1]
+    assert tries(mesh, "back-1") / calls == pytest.approx(per_call, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "times"),
+    [
+        ("GET", {}, 3),
+        ("HEAD", {}, 3),
+        ("OPTIONS", {}, 3),
+        ("PUT", {}, 3),
+        ("DELETE", {}, 3),
+        ("POST", {}, 1),
+        ("PATCH", {}, 1),
+        ("POST", {"Idempotency-Key": "k1"}, 3),
+        ("PATCH", {"Idempotency-Key": "k2"}, 3),
+    ],
+)
+def test_only_what_is_safe_to_repeat_is_repeated(
+    mesh: Mesh, method: str, headers: dict[str, str], times: int
+) -> None:
+    mesh.apply(retry("attempts: 2"))
+    data = "body" if method in ("POST", "PUT", "PATCH") else None
+    assert asked(mesh, ALWAYS, method, headers=headers, data=data) == times
+
+
+@pytest.mark.parametrize(
+    ("on", "code", "times"),
+    [
+        ("[503]", 503, 3),
+        ("[503]", 500, 1),
+        ("[429, 500]", 429, 3),
+        ("[5xx]", 500, 3),
+        ("[gateway-error]", 500, 1),
+        ("[gateway-error]", 502, 3),
+        ("[retriable-4xx]", 409, 3),
+        ("[retriable-4xx]", 404, 1),
+        ("[connect-failure]", 503, 1),
+    ],
+)
+def test_only_the_failures_named_are_retried(mesh: Mesh, on: str, code: int, times: int) -> None:
+    mesh.apply(retry(f"attempts: 2, on: {on}"))
+    assert asked(mesh, f"{ALWAYS}&code={code}") == times
+
+
+def test_each_try_has_its_own_timeout(mesh: Mesh) -> None:
+    mesh.apply(retry("attempts: 2, perTryTimeout: 300ms, backoff: {base: 1ms, max: 2ms}"))
+    mesh.reset("back-1")
+    answer = mesh.get("front-1", "http://back/delay?ms=3000")
+    assert answer.status_code == 504
+    assert 0.88 <= answer.elapsed.total_seconds() < 2.5
+    assert tries(mesh, "back-1") == 3
+    assert asked(mesh, "/delay?ms=3000", "POST") == 1
+
+
+def test_a_rule_s_own_retry_wins_over_the_service_s(mesh: Mesh) -> None:
+    inline = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: back}
+spec:
+  parentRefs: [{kind: Service, name: back}]
+  rules:
+  - matches: [{headers: [{name: x-inline, value: "yes"}]}]
+    retry: {attempts: 1, codes: [503]}
+    backendRefs: [{name: back}]
+  - backendRefs: [{name: back}]
+"""
+    mesh.apply(retry("attempts: 4, on: [5xx]") + "---" + inline)
+    try:
+        assert asked(mesh, ALWAYS, headers={"x-inline": "yes"}) == 2
+        assert asked(mesh, f"{ALWAYS}&code=500", headers={"x-inline": "yes"}) == 1
+        assert asked(mesh, ALWAYS) == 5
+    finally:
+        mesh.delete("HTTPRoute", "back")
+
+
+def test_a_retry_from_one_caller_is_for_that_caller(mesh: Mesh) -> None:
+    mesh.apply(retry("attempts: 1") + "---" + retry("from: [front], attempts: 3", "for-front"))
+    assert asked(mesh, ALWAYS, caller="front-1") == 4
+    assert asked(mesh, ALWAYS, caller="other-1") == 2
+    mesh.delete("Retry", "for-front")
+    assert asked(mesh, ALWAYS, caller="front-1") == 2
+
+
+def test_a_budget_keeps_retries_from_becoming_a_storm(mesh: Mesh) -> None:
+    mesh.apply(retry("attempts: 5, budget: {percent: 20, minConcurrency: 1}"))
+    mesh.reset("back-1")
+    outcome = send(through(mesh, "front-1", "back", ALWAYS), 3000, connections=50)
+    assert set(outcome.statuses) == {503}
+    assert 1.0 <= tries(mesh, "back-1") / outcome.requests < 1.5
+    assert stats(mesh, "front-1", "cluster_upstream_rq_retry_overflow") > 0
+    mesh.apply(retry(f"attempts: 5, {UNLIMITED}, backoff: {{base: 1ms, max: 1ms}}"))
+    mesh.reset("back-1")
+    outcome = send(through(mesh, "front-1", "back", ALWAYS), 500, connections=50)
+    assert tries(mesh, "back-1") / outcome.requests > 5
+
+
+def test_connections_that_fail_are_tried_elsewhere_even_for_post(mesh: Mesh) -> None:
+    """One of two replicas is gone without a word; its agent is held up, so nobody tells."""
+    mesh.apply(retry("attempts: 2", "pair", "{kind: Service, name: pair}"))
+    for _ in range(20):
+        assert mesh.get("front-1", "http://pair/echo", "POST").status_code == 200
+    agent = mesh.pid("agent")
+    front, victim = mesh.caller("front-1"), mesh.ports("pair-1")["inbound"]
+    refused = stats(mesh, "front-1", "cluster_upstream_cx_connect_fail", envoy_cluster_name="pair")
+    proxy = mesh.pid("pair-1.proxy")
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        os.kill(proxy, signal.SIGKILL)
+        until(lambda: not _accepts(victim), "the killed proxy's port is closed")
+        answers = [front.post("http://pair/echo", timeout=20) for _ in range(40)]
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["name"] for answer in answers} == {"pair-2"}
+    assert stats(mesh, "front-1", "cluster_upstream_cx_connect_fail", envoy_cluster_name="pair") > refused
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
