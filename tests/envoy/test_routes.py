@@ -237,19 +237,19 @@ def test_header_modifiers_of_a_rule(mesh: Mesh, applied: Any) -> None:
     )
     response = (
         "{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-tone, value: calm}],"
-        " add: [{name: x-extra, value: two}], remove: [x-served-by]}}"
+        " add: [{name: x-served-by, value: two}], remove: [content-type]}}"
     )
     applied(route("modified", f"{SERVICE}, {INGRESS}", filtered("/", f"{request}, {response}")))
     headers = {"x-set": "old", "x-add": "some", "x-gone": "here", "x-kept": "same"}
     for answer in (call(mesh, "/echo", headers=headers), mesh.outside("/echo", headers=headers)):
         seen = answer.json()["headers"]
         assert seen["x-set"] == "100% new"
-        assert seen["x-add"] in ("some,more", "more")
+        assert seen["x-add"] == "more", "the fake shows the last one of several"
         assert "x-gone" not in seen
         assert seen["x-kept"] == "same"
         assert answer.headers["x-tone"] == "calm"
-        assert answer.headers["x-extra"] == "two"
-        assert "x-served-by" not in answer.headers
+        assert answer.headers["x-served-by"] in ("back-1, two", "back-2, two")
+        assert "content-type" not in answer.headers
 
 
 @pytest.mark.parametrize("backends", [1, 2])
