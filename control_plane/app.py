@@ -18,13 +18,15 @@ import structlog
 from control_plane import picture
 from control_plane.admin import server as admin
 from control_plane.admin.mesh import CanonicalDocument, Mesh, TokenRole
+from control_plane.agents.reports import Reports
 from control_plane.agents.server import AgentService
 from control_plane.api.spiffe import Identity
 from control_plane.api.state import Addresses
-from control_plane.api.types import DrainResult, Status
+from control_plane.api.types import Breaker, DrainResult, ProxyDetail, ProxyReport, Status
 from control_plane.ca.app import CertificateAuthority, open_authority
 from control_plane.ca.server import EnrolmentServer
 from control_plane.config import Settings
+from control_plane.core.breakers import breakers
 from control_plane.core.resource import EDS
 from control_plane.core.translate import Translation
 from control_plane.core.world import Instance, World
@@ -60,6 +62,7 @@ class ControlPlane:
         self._settings = settings
         self.authority = open_authority(settings)
         self.store = _store(settings)
+        self.reports = Reports()
         self.xds = XdsServer(
             settings.bind,
             settings.xds_port,
@@ -193,8 +196,16 @@ class ControlPlane:
     def _agents(self) -> AgentService:
         settings = self._settings
         return AgentService(
-            self.store.leases, self.authority.sign, self._drained, settings.trust_domain, settings.lease_ttl
+            self.store.leases,
+            self.authority.sign,
+            self._drained,
+            settings.trust_domain,
+            settings.lease_ttl,
+            note=self._note,
         )
+
+    def _note(self, identity: Identity, report: ProxyReport) -> None:
+        self.reports.note(identity, report, time.monotonic())
 
     async def _drained(self, instance: str) -> DrainResult:
         """Wait until every sidecar that calls the instance's service has ACKed that it drains."""
@@ -215,6 +226,7 @@ class ControlPlane:
             mint_token=self._mint,
             now=time.monotonic,
             pause=asyncio.sleep,
+            proxies=self.proxies,
             warnings=lambda documents: picture.warnings(self.feed.world, documents),
             resources_diff=self._resources_diff,
         )
@@ -225,7 +237,21 @@ class ControlPlane:
         deliveries = self.xds.queue.deliveries()
         state = self.store.state
         problems = (*((state.reason,) if state.reason else ()), *self.feed.problems())
-        return picture.status(self.feed.world, state.state, proxies, deliveries, problems)
+        return picture.status(
+            self.feed.world, state.state, proxies, deliveries, problems, breakers=self._breakers()
+        )
+
+    def proxies(self) -> tuple[ProxyDetail, ...]:
+        """Every proxy with what it told of itself."""
+        told = self.reports.current(time.monotonic())
+        return picture.proxies(self.xds.proxies(), self.xds.queue.pending(), told)
+
+    def _breakers(self) -> tuple[Breaker, ...]:
+        translation = self.feed.translation
+        if translation is None:
+            return ()
+        told = self.reports.current(time.monotonic())
+        return breakers(translation.resolver.attachments, translation.world.services, told)
 
     def _mint(self, role: TokenRole, name: str, ttl: float) -> str:
         return self.authority.mint(Identity(self._settings.trust_domain, role, name), ttl)

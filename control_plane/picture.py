@@ -7,7 +7,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from control_plane.api.types import InstanceStatus, ProxyStatus, ServiceStatus, Status
+from control_plane.api.types import (
+    Breaker,
+    InstanceStatus,
+    ProxyDetail,
+    ProxyReport,
+    ProxyStatus,
+    ServiceStatus,
+    Status,
+)
 from control_plane.api.yaml_text import render
 from control_plane.core import conditions
 from control_plane.core.assemble import policy_of
@@ -27,6 +35,8 @@ def status(
     proxies: tuple[ProxyStatus, ...],
     deliveries: Mapping[str, Delivery],
     problems: tuple[str, ...],
+    *,
+    breakers: tuple[Breaker, ...] = (),
 ) -> Status:
     """The mesh as it stands."""
     services = (
@@ -43,7 +53,36 @@ def status(
         services=tuple(services),
         proxies=proxies,
         policies=conditions.statuses(world, deliveries),
+        breakers=breakers,
         problems=problems,
+    )
+
+
+def proxies(
+    connected: Iterable[ProxyStatus],
+    pending: Mapping[tuple[str, str], int],
+    reports: Iterable[ProxyReport],
+) -> tuple[ProxyDetail, ...]:
+    """Every proxy with what it told of itself, by service and name.
+
+    `pending` are unanswered responses by (service, name). One that only reports is there too: its Envoy runs
+    but has had no configuration stream for a while.
+    """
+    told = {(one.service, one.node): one for one in reports}
+    found = {(one.service, one.name): one for one in connected}
+    for service, name in told.keys() - found.keys():
+        found[service, name] = ProxyStatus(name=name, service=service, state="disconnected", revision=0)
+    return tuple(_detail(found[key], pending.get(key, 0), told.get(key)) for key in sorted(found))
+
+
+def _detail(status: ProxyStatus, pending: int, report: ProxyReport | None) -> ProxyDetail:
+    told = report.model_dump(include={"version", "memory", "expires", "uptime"}) if report else {}
+    return ProxyDetail(
+        **status.model_dump(),
+        connected=status.state != "disconnected",
+        pending=pending,
+        reported=report is not None,
+        **told,
     )
 
 

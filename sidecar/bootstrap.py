@@ -41,8 +41,8 @@ KEPT_STATS = (
     {"safe_regex": {"regex": r"(http|listener|tcp)\..*(_rq_|_cx_|rbac|fail|no_certificate|rds|flow).*"}},
     {
         "safe_regex": {
-            "regex": r"cluster\..*\.(upstream_rq_.*|upstream_cx_(active|total|connect_fail|connect_timeout"
-            r"|destroy_remote.*|destroy_local.*|rx_bytes_total|tx_bytes_total)|membership_.*|circuit_breakers.*"
+            "regex": r"cluster\..*\.(upstream_rq_.*|upstream_cx_(active|total|overflow|connect_fail"
+            r"|connect_timeout|destroy_remote.*|destroy_local.*|rx_bytes_total|tx_bytes_total)|membership_.*|circuit_breakers.*"
             r"|outlier_detection\..*|retry_.*|ssl\..*|update_.*|lb_healthy_panic)"
         }
     },
@@ -94,6 +94,7 @@ def bootstrap(node: Node) -> Json:
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": list(KEPT_STATS)}}},
         "overload_manager": _overload(),
         "layered_runtime": _runtime(),
+        "bootstrap_extensions": [_internal_listeners()],
     }
 
 
@@ -105,6 +106,12 @@ def _node(node: Node) -> Json:
 def _runtime() -> Json:
     settings = {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}
     return {"layers": [{"name": "mesh", "static_layer": settings}]}
+
+
+def _internal_listeners() -> Json:
+    """What lets CONNECT end at a listener inside the same process."""
+    kind = f"{_TYPE}.extensions.bootstrap.internal_listener.v3.InternalListener"
+    return {"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": kind}}
 
 
 def _bindings(node: Node) -> Json:

@@ -22,6 +22,7 @@ from control_plane.api.types import (
     InstanceRef,
     LeaseGrant,
     Message,
+    ProxyReport,
     Registration,
     Signed,
     SignRequest,
@@ -167,6 +168,10 @@ class ControlPlane:
     async def renew(self, csr: str) -> Signed:
         """A new SVID for a new key, on the strength of the present one."""
         return _signed(await self._call("Renew", SignRequest(csr=csr)))
+
+    async def report(self, report: ProxyReport) -> None:
+        """Tell what a proxy knows of itself."""
+        await self._call("Report", report)
 
     async def _call(self, method: str, message: Message, timeout: float = TIMEOUT) -> bytes:  # noqa: ASYNC109
         call = self._channel.unary_unary(f"/{SERVICE}/{method}", None, None)

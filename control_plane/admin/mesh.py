@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from control_plane.api.types import InstanceStatus, RevisionInfo, Status
+from control_plane.api.types import InstanceStatus, ProxyDetail, RevisionInfo, Status
 
 CanonicalDocument = Mapping[str, Any]
 """A validated document as plain JSON: apiVersion, kind, metadata, spec."""
@@ -80,6 +80,7 @@ class Mesh:
     mint_token: Callable[[TokenRole, str, float], str]
     now: Callable[[], float]
     pause: Callable[[float], Awaitable[None]]
+    proxies: Callable[[], Iterable[ProxyDetail]] = tuple
     warnings: Callable[[Sequence[CanonicalDocument]], Iterable[str]] = lambda _documents: ()
     resources_diff: Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], str] = (
         lambda _before, _after: ""

@@ -1,4 +1,4 @@
-"""Routes of the mesh as it stands: status, instances, waiting, and join tokens."""
+"""Routes of the mesh as it stands: status, instances, proxies, waiting, and join tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from control_plane.admin import wait as waiting
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoParams, PathAndQuery, Route
-from control_plane.api.messages import Instances, TokenReply, TokenRequest, WaitReply
+from control_plane.api.messages import Instances, Proxies, TokenReply, TokenRequest, WaitReply
 from control_plane.api.types import Status
 from control_plane.errors import InputError, NotFoundError
 
@@ -25,6 +25,11 @@ async def status(mesh: Mesh, _params: NoParams, _body: object) -> Status:
 async def instances(mesh: Mesh, _params: NoParams, _body: object) -> Instances:
     """Every instance with an unexpired lease."""
     return Instances(instances=tuple(mesh.instances()))
+
+
+async def proxies(mesh: Mesh, _params: NoParams, _body: object) -> Proxies:
+    """Every proxy: how far its configuration is, and what its sidecar told of it within the last seconds."""
+    return Proxies(proxies=tuple(mesh.proxies()))
 
 
 async def wait(mesh: Mesh, params: WaitParams, _body: object) -> WaitReply:
@@ -47,6 +52,7 @@ async def token(mesh: Mesh, _params: NoParams, body: TokenRequest) -> TokenReply
 ROUTES = (
     Route("GET", "/status", "status", "The mesh as it stands", status, Status),
     Route("GET", "/instances", "instances", "Every instance", instances, Instances),
+    Route("GET", "/proxies", "proxies", "Every proxy", proxies, Proxies),
     Route(
         "GET", "/wait", "wait", "Until a revision stands in every connected sidecar", wait, WaitReply,
         params=WaitParams, errors=(404, 503),

@@ -1,8 +1,9 @@
-"""The agents' gRPC service `meshwright.agent.v1.Agent`: leases, draining and renewal of SVIDs.
+"""The agents' gRPC service `meshwright.agent.v1.Agent`: leases, draining, renewal of SVIDs, and
+what sidecars report of themselves.
 
 It is served on the xDS port, so every caller has an SVID, and who it is is read from nothing else. Messages
 are the JSON of `control_plane.api.types`. A caller may act on its own service's instances only; gateways only
-renew.
+renew and report.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from control_plane.api.types import (
     InstanceRef,
     LeaseGrant,
     Message,
+    ProxyReport,
     Registration,
     Signed,
     SignRequest,
@@ -33,6 +35,9 @@ SERVICE = "meshwright.agent.v1.Agent"
 
 MESSAGE_LIMIT = 32768
 """Bytes of a request: a CSR at its limit has 16 KiB, a registration at all its limits less."""
+
+REPORT_LIMIT = 262_144
+"""Bytes of a report: more than 500 clusters need."""
 
 DRAIN_LIMIT = 5.0
 """Seconds that a drain waits for the sidecars; an agent then goes on with its stop."""
@@ -46,6 +51,7 @@ log = structlog.get_logger(__name__)
 Asked = TypeVar("Asked", bound=Message)
 Sign = Callable[[str, Identity], Signed]
 Drained = Callable[[str], Awaitable[DrainResult]]
+Note = Callable[[Identity, ProxyReport], None]
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 _CODES: dict[type[MeshError], grpc.StatusCode] = {
@@ -72,20 +78,29 @@ class Leases(Protocol):
 
 
 class AgentService:
-    """The four calls. `sign` certifies a CSR for an identity (see ca.app.CertificateAuthority.sign).
+    """The five calls. `sign` certifies a CSR for an identity (see ca.app.CertificateAuthority.sign).
 
     `drained` waits until every connected sidecar that knew the instance has taken it out, or answers sooner
     whom it waits for; it is cancelled after DRAIN_LIMIT. `lease_ttl` in seconds is what agents are told.
+    `note` keeps a report of the caller's; it raises RefusedError when it keeps too many already.
     """
 
     def __init__(
-        self, leases: Leases, sign: Sign, drained: Drained, trust_domain: str, lease_ttl: float
+        self,
+        leases: Leases,
+        sign: Sign,
+        drained: Drained,
+        trust_domain: str,
+        lease_ttl: float,
+        *,
+        note: Note = lambda _identity, _report: None,
     ) -> None:
         self._leases = leases
         self._sign = sign
         self._drained = drained
         self._trust_domain = trust_domain
         self._lease_ttl = lease_ttl
+        self._note = note
 
     def handlers(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """What to add to a grpc.aio server that demands client certificates."""
@@ -94,6 +109,7 @@ class AgentService:
             "Deregister": self._call(InstanceRef, self._deregister),
             "Drain": self._call(InstanceRef, self._drain),
             "Renew": self._call(SignRequest, self._renew),
+            "Report": self._call(ProxyReport, self._report, REPORT_LIMIT),
         }
         return grpc.method_handlers_generic_handler(SERVICE, calls)
 
@@ -120,15 +136,24 @@ class AgentService:
         log.info("renewed", identity=caller.uri)
         return signed
 
+    async def _report(self, caller: Identity, asked: ProxyReport) -> Message:
+        if asked.service != caller.name:
+            raise RefusedError(f"{caller.uri} may not report for a proxy of {asked.service}")
+        self._note(caller, asked)
+        return Message()
+
     def _call(
-        self, kind: type[Asked], answer: Callable[[Identity, Asked], Awaitable[Message]]
+        self,
+        kind: type[Asked],
+        answer: Callable[[Identity, Asked], Awaitable[Message]],
+        limit: int = MESSAGE_LIMIT,
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method that reads `kind`, knows its caller and turns our errors into gRPC's codes."""
 
         async def serve(request: bytes, context: Context) -> bytes:
             try:
                 caller = peer_identity(context.auth_context(), self._trust_domain)
-                return (await answer(caller, _read(kind, request))).model_dump_json().encode()
+                return (await answer(caller, _read(kind, request, limit))).model_dump_json().encode()
             except MeshError as error:
                 await _fail(context, error)
 
@@ -141,9 +166,9 @@ def _service(caller: Identity) -> str:
     return caller.name
 
 
-def _read(kind: type[Asked], request: bytes) -> Asked:
-    if len(request) > MESSAGE_LIMIT:
-        raise InputError(f"the request is larger than {MESSAGE_LIMIT} bytes")
+def _read(kind: type[Asked], request: bytes, limit: int) -> Asked:
+    if len(request) > limit:
+        raise InputError(f"the request is larger than {limit} bytes")
     try:
         return kind.model_validate_json(request)
     except ValidationError as error:

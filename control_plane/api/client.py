@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from control_plane.api import failures, messages, operations
 from control_plane.api.discovery import Endpoint
 from control_plane.api.operations import NO_CHANGE, Call, Change, Ref, Sourced
-from control_plane.api.types import InstanceStatus, Message, RevisionInfo, Status
+from control_plane.api.types import InstanceStatus, Message, ProxyDetail, RevisionInfo, Status
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -44,6 +44,10 @@ class AdminClient:
     async def instances(self) -> tuple[InstanceStatus, ...]:
         """Every instance with an unexpired lease."""
         return (await self._send(operations.instances(), messages.Instances)).instances
+
+    async def proxies(self) -> tuple[ProxyDetail, ...]:
+        """Every proxy with what it told of itself."""
+        return (await self._send(operations.proxies(), messages.Proxies)).proxies
 
     async def policies(self, kind: str = "", name: str = "") -> messages.Documents:
         """The current documents: all, of one kind, or one."""

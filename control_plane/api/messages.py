@@ -7,7 +7,16 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from control_plane.api.types import Applied, Change, InstanceStatus, Message, Name, ProxyStatus, RevisionInfo
+from control_plane.api.types import (
+    Applied,
+    Change,
+    InstanceStatus,
+    Message,
+    Name,
+    ProxyDetail,
+    ProxyStatus,
+    RevisionInfo,
+)
 
 DOCUMENTS_LIMIT = 10_000
 """Documents that one request may carry."""
@@ -99,6 +108,12 @@ class DiffReply(Message):
 
 class Instances(Message):
     instances: tuple[InstanceStatus, ...] = ()
+
+
+class Proxies(Message):
+    """By service, then name."""
+
+    proxies: tuple[ProxyDetail, ...] = ()
 
 
 class WaitReply(Message):

@@ -110,6 +110,11 @@ def instances() -> Call:
     return Call("GET", f"{PREFIX}/instances")
 
 
+def proxies() -> Call:
+    """Every proxy with what it told of itself → Proxies."""
+    return Call("GET", f"{PREFIX}/proxies")
+
+
 def wait(number: int, timeout: float) -> Call:
     """Until every connected sidecar has taken a revision or one rejected it → WaitReply."""
     query = urlencode({"revision": number, "timeout": timeout})

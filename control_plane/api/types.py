@@ -21,6 +21,7 @@ ZONE_LABEL = "zone"
 
 Health = Literal["healthy", "unhealthy", "draining"]
 ProxyState = Literal["synced", "pending", "rejected", "disconnected"]
+BreakerState = Literal["closed", "partial", "open"]
 
 
 class Message(BaseModel):
@@ -85,6 +86,37 @@ class Signed(Message):
     bundle: str
 
 
+class ClusterReport(Message):
+    """One upstream cluster as one Envoy sees it now.
+
+    `ejected` of its `hosts` are taken out by outlier detection, `addresses` (`host:port`) are some of those;
+    `limited`: a limit on connections or requests is reached, or refused something within the last second.
+    """
+
+    cluster: str = Field(max_length=256)
+    hosts: int = Field(0, ge=0)
+    ejected: int = Field(0, ge=0)
+    addresses: tuple[Annotated[str, StringConstraints(max_length=255)], ...] = Field((), max_length=16)
+    limited: bool = False
+
+
+class ProxyReport(Message):
+    """What a sidecar knows of itself. `service` is its gateway's name when it is one's proxy.
+
+    `version` is Envoy's, `memory` the bytes that it holds, `expires` the end of its certificate in seconds
+    since the epoch, `uptime` in seconds, `connected` whether its configuration stream stands.
+    """
+
+    node: Name
+    service: Name
+    version: str = Field("", max_length=64)
+    memory: int = Field(0, ge=0)
+    expires: float = Field(0, ge=0, allow_inf_nan=False)
+    uptime: float = Field(0, ge=0, allow_inf_nan=False)
+    connected: bool = False
+    clusters: tuple[ClusterReport, ...] = Field((), max_length=500)
+
+
 # --- admin API -------------------------------------------------------------------------------------
 
 
@@ -119,6 +151,39 @@ class ProxyStatus(Message):
     error: str = ""
 
 
+class ProxyDetail(ProxyStatus):
+    """A proxy with what it told of itself (`reported`; else the fields after it say nothing).
+
+    `pending`: responses that it has not answered. `version` is Envoy's, `memory` in bytes, `expires` the end
+    of its certificate in seconds since the epoch, `uptime` in seconds.
+    """
+
+    connected: bool
+    pending: int = 0
+    reported: bool = False
+    version: str = ""
+    memory: int = 0
+    expires: float = 0
+    uptime: float = 0
+
+
+class Breaker(Message):
+    """The circuit breakers of one edge: the worst that any sidecar of `from` has for the service `to`.
+
+    `open`: all hosts are ejected or a limit is reached (`limited`); `partial`: some hosts are ejected.
+    `ejected` of `hosts` are what that sidecar sees.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    from_: str = Field(alias="from")
+    to: str
+    state: BreakerState
+    ejected: int
+    hosts: int
+    limited: bool = False
+
+
 class InstanceStatus(Message):
     name: str
     service: str
@@ -133,6 +198,8 @@ class Status(Message):
     services: tuple[ServiceStatus, ...] = ()
     proxies: tuple[ProxyStatus, ...] = ()
     policies: tuple[PolicyStatus, ...] = ()
+    breakers: tuple[Breaker, ...] = ()
+    """Every edge that is called and has a CircuitBreaker."""
     problems: tuple[str, ...] = ()
     """Failures inside that kept the last good state, in words."""
 

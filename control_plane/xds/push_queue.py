@@ -291,6 +291,13 @@ class PushQueue:
         found |= {(stream.peer.identity, stream.peer.node): stream.status() for stream in self._streams}
         return tuple(sorted(found.values(), key=lambda status: (status.service, status.name)))
 
+    def pending(self) -> dict[tuple[str, str], int]:
+        """Responses without an answer, by the service and the name of each connected proxy."""
+        found: dict[tuple[str, str], int] = {}
+        for stream in self._streams:
+            found[stream.peer.identity.name, stream.peer.node] = stream.delta.in_flight
+        return found
+
     def deliveries(self) -> dict[str, Delivery]:
         """How what each policy (`Kind/name`) shaped fares at the proxies that are connected."""
         return summed(stream.delta.holdings() for stream in self._streams)

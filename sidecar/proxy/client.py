@@ -6,8 +6,11 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 TIMEOUT = aiohttp.ClientTimeout(2.0)
 """Seconds the admin interface may take: it answers from Envoy's main thread, within milliseconds."""
@@ -15,6 +18,11 @@ TIMEOUT = aiohttp.ClientTimeout(2.0)
 _SERVED = re.compile(
     r"(?:cluster\.app_[^:]*\.upstream_rq_active|http\.(?!admin\.|ready\.)[^:]*downstream_rq_active)"
 )
+
+
+_TUNNELS = "cluster./connect.upstream_cx_active"
+"""Tunnels of CONNECT: each is a request of the outbound listener for as long as a client keeps it open. The
+calls inside are counted apart."""
 
 
 class ProxyError(Exception):
@@ -52,13 +60,15 @@ class ProxyAdmin:
 
     async def active(self, outbound: bool = True) -> int:
         """Requests under way; `outbound` False leaves out those that the app itself makes."""
-        _, text = await self._ask("GET", "/stats?filter=rq_active$")
-        counts = (line.rsplit(": ", 1) for line in text.splitlines() if ": " in line)
-        return sum(
-            int(count)
-            for name, count in counts
+        _, text = await self._ask("GET", "/stats?filter=(rq_active|connect.upstream_cx_active)$")
+        lines = (line.rsplit(": ", 1) for line in text.splitlines() if ": " in line)
+        counts = {name: int(count) for name, count in lines}
+        under_way = sum(
+            count
+            for name, count in counts.items()
             if _SERVED.fullmatch(name) and (outbound or not name.startswith("http.out"))
         )
+        return under_way - (counts.get(_TUNNELS, 0) if outbound else 0)
 
     async def quiet(self, limit: float, outbound: bool = True) -> bool:
         """Wait until nothing is under way, `limit` seconds at most; False when something still is.
@@ -74,9 +84,38 @@ class ProxyAdmin:
             await asyncio.sleep(0.1)
         return True
 
+    async def server_info(self) -> dict[str, Any]:
+        """Version, uptime and more of this Envoy."""
+        return _object(await self._get("/server_info"))
+
+    async def stats(self, pattern: str) -> str:
+        """The statistics whose whole names match `pattern`, a line each; unused ones are left out."""
+        return await self._get(f"/stats?usedonly&filter={quote(f'^({pattern})$', safe='')}")
+
+    async def clusters(self) -> dict[str, Any]:
+        """Every cluster with its hosts and how each of them is."""
+        return _object(await self._get("/clusters?format=json"))
+
+    async def _get(self, path: str) -> str:
+        status, text = await self._ask("GET", path)
+        if status != 200:
+            raise ProxyError(f"the proxy's admin interface answers {status} to {path.partition('?')[0]}")
+        return text
+
     async def _ask(self, method: str, path: str) -> tuple[int, str]:
         try:
-            async with self._session.request(method, f"http://envoy{path}") as answer:
+            url = URL(f"http://envoy{path}", encoded=True)
+            async with self._session.request(method, url) as answer:
                 return answer.status, await answer.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ProxyError(f"the proxy's admin interface does not answer: {error or 'timeout'}") from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise ProxyError("the proxy's admin interface answers with something else than JSON") from None
+    if not isinstance(found, dict):
+        raise ProxyError("the proxy's admin interface answers with something else than an object")
+    return found

@@ -22,6 +22,7 @@ from sidecar.health import check_for, watch
 from sidecar.lifecycle import Command, Event, Phase, State, step
 from sidecar.process import NotNowError, Program, Supervised, log_path
 from sidecar.proxy.client import ProxyAdmin, ProxyError
+from sidecar.report.client import Reporter
 from sidecar.status import WorkloadStatus
 from sidecar.workload.client import Membership, registration
 
@@ -202,6 +203,14 @@ class Sidecar:
         self._admin = ProxyAdmin(self._socket)
         self._proxy.start()
         self._spawn(self._watch_proxy(self._admin))
+        reporter = Reporter(
+            self.workload,
+            self._admin,
+            pid=lambda: self._proxy.pid,
+            expires=lambda: self._member.expires,
+            send=self._member.report,
+        )
+        self._spawn(reporter.run())
 
     async def _restart_proxy(self) -> None:
         self._announce()

@@ -15,7 +15,7 @@ import structlog
 
 from control_plane.api.spiffe import Identity
 from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE
-from control_plane.api.types import Health, Registration, Signed
+from control_plane.api.types import Health, ProxyReport, Registration, Signed
 from sidecar import identity, rotation
 from sidecar.backoff import Backoff
 from sidecar.client import AwayError, ControlPlane, RefusedError, enrol, new_key
@@ -82,6 +82,22 @@ class Membership:
         self._changed.set()
         if first:
             self._tasks.append(asyncio.create_task(self._keep_lease()))
+
+    @property
+    def expires(self) -> float:
+        """The end of the SVID's life in seconds since the epoch; 0 before the first."""
+        return self._svid.not_after if self._svid else 0.0
+
+    async def report(self, report: ProxyReport) -> bool:
+        """Tell the control plane of the proxy; whether it heard. What is wrong with it shows elsewhere."""
+        if self._plane is None:
+            return False
+        try:
+            await self._plane.report(report)
+        except (AwayError, RefusedError) as error:
+            self._log.debug("cannot report", why=str(error))
+            return False
+        return True
 
     async def drain(self) -> None:
         """Have every caller let go of this instance; when nobody answers, that has to do."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from control_plane.admin import server
 from control_plane.admin.mesh import CanonicalDocument, Mesh
 from control_plane.api.discovery import Endpoint
-from control_plane.api.types import InstanceStatus, ProxyStatus, Status
+from control_plane.api.types import InstanceStatus, ProxyDetail, ProxyStatus, Status
 from tests.fakes.store import FakeStore
 
 
@@ -24,6 +24,7 @@ class FakeMesh:
     state: Path
     store: FakeStore = field(default_factory=FakeStore)
     proxies: tuple[ProxyStatus, ...] | None = None
+    details: tuple[ProxyDetail, ...] = ()
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     url: str = ""
     token: str = ""
@@ -64,6 +65,7 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         mint_token=lambda role, name, ttl: f"token-of-{role}-{name}-{ttl:g}",
         now=time.monotonic,
         pause=asyncio.sleep,
+        proxies=lambda: fake.details,
         warnings=_warnings,
     )
     running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0)

@@ -1,0 +1,56 @@
+"""What sidecars reported of themselves last: kept in memory for a few seconds, never in the store.
+
+A report that is not renewed is forgotten: its agent is gone, or its Envoy does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from control_plane.api.spiffe import Identity
+from control_plane.api.types import ProxyReport
+from control_plane.errors import RefusedError
+
+LIFE = 6.0
+"""Seconds that a report counts: three signs of life of an agent (sidecar.report.stats.SIGN_OF_LIFE)."""
+
+NODES_LIMIT = 2000
+"""Proxies of one identity that are kept: twice the largest mesh that is measured."""
+
+
+@dataclass(slots=True)
+class Reports:
+    """The newest report of each proxy. `now` is any clock that only goes forward, in seconds.
+
+    They are kept apart by identity, so that nobody can speak for a proxy of another service.
+    """
+
+    _kept: dict[Identity, dict[str, tuple[float, ProxyReport]]] = field(default_factory=dict)
+
+    def note(self, identity: Identity, report: ProxyReport, now: float) -> None:
+        """Keep a report of `identity`; raises RefusedError when it names more and more proxies."""
+        nodes = self._kept.setdefault(identity, {})
+        if report.node not in nodes and len(nodes) >= NODES_LIMIT:
+            self._forget(now)
+            nodes = self._kept.setdefault(identity, {})
+            if len(nodes) >= NODES_LIMIT:
+                raise RefusedError(f"{identity.uri} reports for more than {NODES_LIMIT} proxies")
+        nodes[report.node] = (now, report)
+
+    def current(self, now: float) -> tuple[ProxyReport, ...]:
+        """All that still count."""
+        self._forget(now)
+        return tuple(self._all())
+
+    def _all(self) -> Iterator[ProxyReport]:
+        for nodes in self._kept.values():
+            for _, report in nodes.values():
+                yield report
+
+    def _forget(self, now: float) -> None:
+        for identity, nodes in list(self._kept.items()):
+            for node in [name for name, (noted, _) in nodes.items() if now - noted >= LIFE]:
+                del nodes[node]
+            if not nodes:
+                del self._kept[identity]

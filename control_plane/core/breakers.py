@@ -1,0 +1,69 @@
+"""The state of each edge's circuit breakers, from what the callers' sidecars report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from control_plane.api.types import Breaker, BreakerState, ClusterReport, ProxyReport
+from control_plane.core.attach import Attachments, Site
+
+KIND = "CircuitBreaker"
+
+_SERVICE = re.compile(r"[^:/]*")
+# What stands before a named port (`orders:grpc`) or a subset (`orders/v2`) in a cluster's name.
+
+_WORSE: dict[BreakerState, int] = {"closed": 0, "partial": 1, "open": 2}
+
+
+def breakers(
+    attachments: Attachments, services: Collection[str], reports: Iterable[ProxyReport]
+) -> tuple[Breaker, ...]:
+    """One for each edge that a sidecar can call and a CircuitBreaker protects, by caller and callee.
+
+    Breakers are kept by each sidecar for itself, and by each cluster of a service (ports, subsets): the worst
+    of them stands for the edge, since some calls meet it.
+    """
+    worst: dict[tuple[str, str], ClusterReport] = {}
+    protected: dict[tuple[str, str], bool] = {}
+    for report in reports:
+        for cluster in report.clusters:
+            to = _service(cluster.cluster)
+            edge = (report.service, to)
+            if edge not in protected:
+                protected[edge] = to in services and _protected(attachments, edge)
+            if protected[edge] and (edge not in worst or _badness(cluster) > _badness(worst[edge])):
+                worst[edge] = cluster
+    return tuple(_breaker(edge, worst[edge]) for edge in sorted(worst))
+
+
+def state_of(cluster: ClusterReport) -> BreakerState:
+    """Open when nothing more gets through: every host ejected, or a limit reached."""
+    if cluster.limited or (cluster.hosts and cluster.ejected >= cluster.hosts):
+        return "open"
+    return "partial" if cluster.ejected else "closed"
+
+
+def _service(cluster: str) -> str:
+    found = _SERVICE.match(cluster)
+    return found.group() if found else ""
+
+
+def _protected(attachments: Attachments, edge: tuple[str, str]) -> bool:
+    caller, service = edge
+    return any(bound.kind == KIND for bound in attachments.at(Site(service=service, caller=caller)))
+
+
+def _breaker(edge: tuple[str, str], cluster: ClusterReport) -> Breaker:
+    return Breaker(
+        from_=edge[0],
+        to=edge[1],
+        state=state_of(cluster),
+        ejected=cluster.ejected,
+        hosts=cluster.hosts,
+        limited=cluster.limited,
+    )
+
+
+def _badness(cluster: ClusterReport) -> tuple[int, int, int]:
+    return _WORSE[state_of(cluster)], cluster.ejected, cluster.hosts
