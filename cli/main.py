@@ -34,6 +34,8 @@ VERBS = {
     "down": Verb("cli.up", "down", "Stop the mesh that `mesh up` started."),
     "get": Verb("cli.read", "get", "Show the current policies."),
     "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
+    "proxies": Verb("cli.proxies", "proxies", "Show every proxy: configuration, certificate, version, memory."),
+    "proxy": Verb("cli.proxy", "proxy", "Show what one Envoy of this host runs with."),
     "rollback": Verb("cli.revisions", "rollback", "Make an old revision's policies the newest."),
     "run": Verb("cli.run", "run", "Run any process as part of a running mesh."),
     "schema": Verb("cli.schema", "schema", "Show the JSON Schema of a kind, or explain it."),
@@ -91,20 +93,25 @@ def _typer(**settings: Any) -> typer.Typer:
     return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS, **settings)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"meshwright {version('meshwright')}")
+        raise typer.Exit
+
+
 def command() -> Callable[..., Any]:
     """The whole command line as one callable, as click runs it."""
     app = _typer(cls=LazyVerbs, no_args_is_help=True, epilog=EPILOG)
 
     @app.callback()
     def mesh(
-        version: bool = typer.Option(False, "--version", is_eager=True, help="Show the version and exit."),
+        version: bool = typer.Option(
+            False, "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
     ) -> None:
         """A service mesh: YAML policies that steer real Envoy sidecars."""
-        if version:
-            from importlib.metadata import version as installed
-
-            typer.echo(f"meshwright {installed('meshwright')}")
-            raise typer.Exit
 
     return typer.main.get_command(app)
 

@@ -54,3 +54,9 @@ def test_help_answers_within_300_ms() -> None:
         subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=True)
         best = min(best, time.perf_counter() - started)
     assert best < 0.3
+
+
+def test_the_version_needs_no_verb() -> None:
+    command = [sys.executable, "-c", "from cli.main import main; main()", "--version"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    assert ran.stdout.startswith("meshwright ")
