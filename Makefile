@@ -1,7 +1,7 @@
 # make help tells what there is. Everything happens in .venv; no root, but for the Debian packages of `make test`.
 SHELL := /bin/bash
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
-  $$each -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+  $$each -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 BIN := .venv/bin
 DEBIAN := wrk
 PARTS := cli control_plane sidecar services tests bench
@@ -20,8 +20,9 @@ help:
 install: .venv/.installed
 
 .venv/bin/uv: constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(or $(PYTHON),false) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer with venv (Debian: python3-venv) is needed$(PYTHON:%=, % is not): set PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
 	@touch $@
 
