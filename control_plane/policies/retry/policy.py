@@ -86,6 +86,12 @@ class RetrySpec(TargetedSpec):
     per_try_timeout: Duration | None = Field(
         None, description="The limit of each try. Where a Timeout has backendRequest, the shorter one holds."
     )
+    hedge_on_per_try_timeout: bool = Field(
+        False,
+        strict=True,
+        description="A try that reaches perTryTimeout goes on while the next one is sent, and the first good "
+        "answer wins. Only for requests that may be repeated.",
+    )
     budget: Budget = Field(Budget(), description="The limit that keeps retries from becoming a storm.")
 
     @field_validator("on")
@@ -94,6 +100,15 @@ class RetrySpec(TargetedSpec):
         if len(set(on)) < len(on):
             raise ValueError("a failure is named twice: name each once")
         return on
+
+    @model_validator(mode="after")
+    def _hedged(self) -> Self:
+        if self.hedge_on_per_try_timeout and not (self.per_try_timeout and self.attempts):
+            raise ValueError(
+                "hedgeOnPerTryTimeout sends another try at perTryTimeout: "
+                "give perTryTimeout and attempts above 0"
+            )
+        return self
 
     def no_effect(self, target: TargetRef) -> str:
         """A budget is counted by destination, so a route cannot have one of its own."""
@@ -119,8 +134,15 @@ class Retry(TargetedPolicy):
 
     A request that was sent is repeated only when its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT,
     DELETE) or it carries `Idempotency-Key`. Any other is retried only when it cannot have been sent: on
-    connect-failure and refused-stream. The most specific Retry wins whole: the `retry` of a route's rule,
-    then one for the route, for the service, for the mesh.
+    connect-failure and refused-stream.
+
+    A gRPC call counts among the others, unless `on` names a gRPC status: that says of all calls it is in
+    force for that they may be repeated, and they are, on everything that `on` names. With unavailable that
+    includes broken connections, with deadline-exceeded tries that perTryTimeout ended. A status that comes
+    after the answer has begun is too late.
+
+    The most specific Retry wins whole: the `retry` of a route's rule, then one for the route, for the service,
+    for the mesh.
     """
 
     combine: ClassVar[Combine] = "override"

@@ -2,6 +2,8 @@
 
 A request that was sent is repeated only when its method is idempotent or it carries `Idempotency-Key`. So one
 route becomes up to three that differ in what they match: idempotent methods, requests with a key, the rest.
+Every gRPC call is a POST: a Retry that names gRPC statuses says of the calls that they may be repeated, and
+they get a route of their own, before the others.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ KEY_HEADER = "idempotency-key"
 _NOT_SENT = ("connect-failure", "refused-stream")
 _WIDER = frozenset({"5xx", "gateway-error", "reset"})
 
+GRPC_STATUSES = frozenset({"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"})
+
 _PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 _OTHER_HOST_SEARCHES = 5
 """How often Envoy picks a host anew while it finds one that was tried; then it takes what it has."""
@@ -35,20 +39,38 @@ def split(spec: RetrySpec, route: v3.Route) -> list[v3.Route]:
     limit_tries(route, spec.per_try_timeout)
     if spec.attempts == 0:
         return [route]
+    if not GRPC_STATUSES.intersection(spec.on):
+        return _by_safety(spec, route)
+    calls = _copy(route)
+    calls.match.grpc.SetInParent()
+    _retry(spec, calls, _as_callers_see(spec, calls))
+    return [calls] if route.match.HasField("grpc") else [calls, *_by_safety(spec, route)]
+
+
+def _as_callers_see(spec: RetrySpec, route: v3.Route) -> tuple[str | int, ...]:
+    """Envoy tells these statuses only by what the server answered. To the caller a broken connection is
+    UNAVAILABLE too, and a try that ran out of its time DEADLINE_EXCEEDED: both are resets to Envoy."""
+    timed = "deadline-exceeded" in spec.on and route.route.retry_policy.HasField("per_try_timeout")
+    if "reset" not in spec.on and ("unavailable" in spec.on or timed):
+        return (*spec.on, "reset")
+    return spec.on
+
+
+def _by_safety(spec: RetrySpec, route: v3.Route) -> list[v3.Route]:
     method = _method(route)
     if method in IDEMPOTENT:
-        _retry(spec, route, spec.on)
+        _repeat(spec, route)
         return [route]
     routes = []
     if not method:
         by_method = _copy(route)
         header = by_method.match.headers.add(name=":method")
         header.string_match.safe_regex.regex = "|".join(IDEMPOTENT)
-        _retry(spec, by_method, spec.on)
+        _repeat(spec, by_method)
         routes.append(by_method)
     by_key = _copy(route)
     by_key.match.headers.add(name=KEY_HEADER, present_match=True)
-    _retry(spec, by_key, spec.on)
+    _repeat(spec, by_key)
     _retry(spec, route, _not_sent(spec.on))
     return [*routes, by_key, route]
 
@@ -68,6 +90,13 @@ def _copy(route: v3.Route) -> v3.Route:
 def _not_sent(on: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """Those of the failures that come before anything was sent."""
     return _NOT_SENT if _WIDER.intersection(on) else tuple(name for name in _NOT_SENT if name in on)
+
+
+def _repeat(spec: RetrySpec, route: v3.Route) -> None:
+    """Retry what may have been sent, too."""
+    _retry(spec, route, spec.on)
+    if spec.hedge_on_per_try_timeout:
+        route.route.hedge_policy.hedge_on_per_try_timeout = True
 
 
 def _retry(spec: RetrySpec, route: v3.Route, on: tuple[str | int, ...]) -> None:

@@ -230,3 +230,19 @@ def test_mutual_tls_is_the_same_for_all_callers() -> None:
 )
 def test_the_strictest_mode_holds(modes: list[Mode], mode: Mode) -> None:
     assert strictest(modes) == mode
+
+
+def test_hedging_is_for_what_may_be_repeated_only() -> None:
+    spec = retry(perTryTimeout="100ms", hedgeOnPerTryTimeout=True)
+    by_method, by_key, rest = spec.patch_route(route())
+    assert by_method.route.hedge_policy.hedge_on_per_try_timeout
+    assert by_key.route.hedge_policy.hedge_on_per_try_timeout
+    assert not rest.route.HasField("hedge_policy")
+    (get,) = spec.patch_route(route("GET"))
+    assert get.route.hedge_policy.hedge_on_per_try_timeout
+
+
+@pytest.mark.parametrize("spec", [{}, {"perTryTimeout": "0s"}, {"perTryTimeout": "1s", "attempts": 0}])
+def test_hedging_needs_a_limit_of_each_try_and_another_try(spec: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="give perTryTimeout"):
+        retry(hedgeOnPerTryTimeout=True, **spec)
