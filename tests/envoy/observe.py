@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,7 +41,18 @@ def load(folder: Path, url: str, *headers: str, connections: int = 4) -> Iterato
     script.write_text(PACE)
     extra = [word for header in headers for word in ("-H", header)]
     process = subprocess.Popen(
-        ["wrk", "-t1", f"-c{connections}", "-d600s", "--timeout", "20s", "-s", str(script), *extra, url],
+        [
+            shutil.which("wrk") or "wrk",
+            "-t1",
+            f"-c{connections}",
+            "-d600s",
+            "--timeout",
+            "20s",
+            "-s",
+            str(script),
+            *extra,
+            url,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

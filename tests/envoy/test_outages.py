@@ -15,7 +15,7 @@ import pytest
 
 from control_plane.api import failures
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.observe import Load, addresses, api, load, metrics, settled, states, stats
+from tests.envoy.observe import Load, addresses, api, load, metrics, settled, stats
 
 AWAY = 10.0
 """Seconds of each outage: more than a lease's six."""
