@@ -1,0 +1,150 @@
+"""Revisions on a live mesh, as a user works with them: apply, look, go back, and get in each other's way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from control_plane.api import failures
+from tests.envoy.harness import ROOT, Mesh, running_mesh, service
+from tests.envoy.observe import config_dump
+
+NAMES = ("ingress", "front-1", "back-1")
+
+
+def route(status: str, name: str = "front", backend: str = "front") -> str:
+    """The route from outside, with a header that tells which version of it is in force."""
+    return f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}}}
+spec:
+  parentRefs: [{{kind: Gateway, name: ingress}}]
+  rules:
+    - filters:
+        - type: ResponseHeaderModifier
+          responseHeaderModifier: {{set: [{{name: x-version, value: "{status}"}}]}}
+      backendRefs: [{{name: {backend}}}]
+"""
+
+
+def retry(target: str, attempts: int) -> str:
+    """A Retry policy for a service."""
+    return f"""
+apiVersion: meshwright.io/v1
+kind: Retry
+metadata: {{name: {target}-retry}}
+spec:
+  targetRefs: [{{kind: Service, name: {target}}}]
+  attempts: {attempts}
+"""
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    with running_mesh(tmp_path_factory.mktemp("revisions"), [service("front"), service("back")]) as found:
+        found.apply(route("one"))
+        assert found.get("front-1", "http://back/echo").status_code == 200
+        yield found
+
+
+def version(mesh: Mesh) -> str:
+    """Which version of the route is in force."""
+    return mesh.outside("/echo").headers.get("x-version", "")
+
+
+def resources(mesh: Mesh) -> dict[str, Any]:
+    """Everything dynamic that each Envoy has, with its versions, without the times it was taken in."""
+    return {name: _timeless(config_dump(mesh, name)["configs"]) for name in NAMES}
+
+
+def _timeless(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {key: _timeless(one) for key, one in found.items() if key != "last_updated"}
+    if isinstance(found, list):
+        return sorted((_timeless(one) for one in found), key=lambda one: json.dumps(one, sort_keys=True))
+    return found
+
+
+def test_a_rollback_gives_identical_resources(mesh: Mesh) -> None:
+    first = mesh.apply(route("one"))
+    before = resources(mesh)
+    mesh.apply(route("two") + "---" + retry("back", 3) + "---" + retry("front", 2))
+    assert version(mesh) == "two"
+    assert resources(mesh) != before
+    mesh.run("rollback", str(first), "--wait", "-m", "back again")
+    assert version(mesh) == "one"
+    assert resources(mesh) == before
+
+
+def test_of_two_applies_at_once_one_wins_and_the_other_is_told(mesh: Mesh) -> None:
+    base = mesh.status()["revision"]
+    command = [sys.executable, "-m", "cli", "apply", "-f", "-", "--base", str(base)]
+    both = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=mesh.environment,
+            cwd=ROOT,
+        )
+        for _ in range(2)
+    ]
+    said = []
+    for process, words in zip(both, ("left", "right"), strict=True):
+        assert process.stdin is not None
+        process.stdin.write(route(words))
+        process.stdin.close()
+        process.stdin = None
+    for process in both:
+        said.append(process.communicate(timeout=60)[1])
+    codes = [process.returncode for process in both]
+    assert sorted(codes) == [0, failures.CONFLICT], said
+    assert mesh.status()["revision"] == base + 1
+    mesh.run("apply", "-f", "-", "--wait", stdin=retry("back", 2))
+    assert version(mesh) == ("left", "right")[codes.index(0)]
+    assert len(said[codes.index(failures.CONFLICT)].strip().splitlines()) == 1
+
+
+def test_history_show_diff_and_delete_tell_what_happened(mesh: Mesh) -> None:
+    first = mesh.apply(route("three"), "-m", "for a look")
+    newest = json.loads(mesh.run("history", "-o", "json").stdout)[0]
+    assert (newest["revision"], newest["why"]) == (first, "for a look")
+    assert "@" in newest["author"]
+    assert "three" in mesh.run("show", str(first), "-o", "yaml").stdout
+    difference = mesh.run("diff", "-f", "-", stdin=route("four"), check=False).stdout
+    assert any(line.startswith("-") and "three" in line for line in difference.splitlines())
+    assert any(line.startswith("+") and "four" in line for line in difference.splitlines())
+    assert version(mesh) == "three"
+    mesh.delete("HTTPRoute", "front")
+    assert mesh.outside("/echo").status_code == 404
+    mesh.run("rollback", str(first), "--wait")
+    assert version(mesh) == "three"
+
+
+def test_the_same_policy_again_changes_no_resource(mesh: Mesh) -> None:
+    mesh.apply(route("five"))
+    before = resources(mesh)
+    mesh.apply(route("five"))
+    assert resources(mesh) == before
+
+
+def test_a_dry_run_changes_nothing(mesh: Mesh) -> None:
+    revision = mesh.status()["revision"]
+    mesh.run("apply", "-f", "-", "--dry-run", stdin=route("dry"))
+    assert mesh.status()["revision"] == revision
+    assert version(mesh) != "dry"
+
+
+def test_a_target_that_is_missing_is_a_warning_and_hinders_nothing(mesh: Mesh) -> None:
+    done = mesh.run("apply", "-f", "-", "--wait", stdin=retry("nobody", 3))
+    assert "warning" in done.stderr and "nobody" in done.stderr
+    mesh.run("apply", "-f", "-", "--wait", stdin=route("here"))
+    assert version(mesh) == "here"
