@@ -1,0 +1,215 @@
+"""`mesh up` and `mesh down` as processes: what is started is stopped, what fails is named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from tests.envoy.harness import (
+    ROOT,
+    Mesh,
+    application,
+    free_port,
+    running_mesh,
+    service,
+    settings,
+    stop,
+    until,
+)
+
+PARTS = {"store", "control-plane", "agent", "front-1", "front-1.proxy", "ingress.proxy"}
+
+
+def descendants(state: Path) -> list[psutil.Process]:
+    """Every process that was told the mesh's folder or works in it, however it was started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), process.environ().get("MESH_STATE", ""), process.cwd()]
+        except psutil.Error:
+            continue
+        if process.status() != psutil.STATUS_ZOMBIE and any(str(state.parent) in word for word in words):
+            found.append(process)
+    return found
+
+
+def recorded(state: Path) -> dict[str, int]:
+    """The pids of children by their names, as they stand in the state directory."""
+    return {path.stem: Mesh(state, None, 0, {}).pid(path.stem) for path in (state / "run").glob("*.json")}  # type: ignore[arg-type]
+
+
+def nothing_is_left(state: Path, pids: Sequence[int]) -> None:
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    assert not descendants(state)
+    assert not recorded(state)
+
+
+def file_of(folder: Path, services: Sequence[dict[str, Any]], port: int = 0) -> Path:
+    """An application file."""
+    path = folder / "application.yaml"
+    with path.open("w") as out:
+        YAML(typ="safe").dump(application(services, port or free_port()), out)
+    return path
+
+
+def mesh_command(
+    *arguments: str, env: dict[str, str], within: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run `mesh` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=within,
+        env=env,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+@contextmanager
+def tidied(env: dict[str, str]) -> Iterator[None]:
+    """Whatever a test leaves running is stopped."""
+    try:
+        yield
+    finally:
+        mesh_command("down", env=env)
+
+
+def test_ctrl_c_stops_every_child(tmp_path: Path) -> None:
+    with running_mesh(tmp_path, [service("front")]) as mesh:
+        pids = recorded(mesh.state)
+        assert set(pids) == PARTS
+        assert {one.pid for one in descendants(mesh.state)} >= {*pids.values(), mesh.process.pid}
+        second = mesh_command("up", "-f", str(tmp_path / "application.yaml"), env=mesh.environment)
+        assert second.returncode == 2
+        assert f"pid {mesh.process.pid}" in second.stderr and "mesh down" in second.stderr
+        assert len(second.stderr.strip().splitlines()) == 1
+        stop(mesh)
+        assert mesh.process.returncode in (0, 130)
+        nothing_is_left(mesh.state, list(pids.values()))
+
+
+def test_what_a_killed_parent_left_is_stopped_by_the_next_start(tmp_path: Path) -> None:
+    with running_mesh(tmp_path, [service("front")]) as first:
+        left = recorded(first.state)
+        first.process.kill()
+        first.process.wait(30)
+        assert psutil.pid_exists(left["store"]) and psutil.pid_exists(left["agent"])
+        with running_mesh(tmp_path, [service("front")]) as second:
+            assert not [name for name, pid in left.items() if psutil.pid_exists(pid)]
+            assert second.get("front-1", "http://front/echo").status_code == 200
+    nothing_is_left(first.state, list(left.values()))
+
+
+def test_a_detached_mesh_is_scaled_chosen_and_taken_down(tmp_path: Path) -> None:
+    env = settings(tmp_path / "state")
+    port = free_port()
+    file = file_of(tmp_path, [service("front"), service("back"), service("other")], port)
+    with tidied(env):
+        done = mesh_command(
+            "up", "-f", str(file), "--detach", "--only", "front,back", "--scale", "back=2", env=env
+        )
+        assert done.returncode == 0, done.stderr
+        assert "mesh down" in done.stdout
+        pids = recorded(tmp_path / "state")
+        assert {name for name in pids if name[-2:] in ("-1", "-2")} == {"front-1", "back-1", "back-2"}
+        assert mesh_command("down", env=env).returncode == 0
+        for each in (port, *(int(env[name]) for name in env if name.endswith("_PORT") and "MESH_" in name)):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", each))
+        nothing_is_left(tmp_path / "state", list(pids.values()))
+
+
+def test_two_meshes_side_by_side_and_a_very_long_path(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    (tmp_path / "short").mkdir()
+    with (
+        running_mesh(deep, [service("front")]) as one,
+        running_mesh(tmp_path / "short", [service("front")]) as two,
+    ):
+        for each in (one, two):
+            assert each.get("front-1", "http://front/echo").status_code == 200
+            assert [proxy["state"] for proxy in each.status()["proxies"]] == ["synced", "synced"]
+        pids = recorded(one.state)
+        stop(one)
+        nothing_is_left(one.state, list(pids.values()))
+        assert two.get("front-1", "http://front/echo").status_code == 200
+
+
+@pytest.mark.parametrize("setting", ["MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT", "ingress"])
+def test_a_port_in_use_is_named_with_its_setting_and_its_holder(tmp_path: Path, setting: str) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        env = settings(tmp_path / "state", **({setting: str(port)} if setting != "ingress" else {}))
+        file = file_of(tmp_path, [service("front")], port if setting == "ingress" else 0)
+        done = mesh_command("up", "-f", str(file), env=env)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    for word in (str(port), setting, f"pid {os.getpid()}"):
+        assert word in done.stderr
+    nothing_is_left(tmp_path / "state", [])
+
+
+def test_an_app_that_crashes_at_once_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    env = settings(tmp_path / "state")
+    broken = {
+        **service("broken"),
+        "command": [sys.executable, "-c", "raise SystemExit('no database at /nowhere')"],
+    }
+    with tidied(env):
+        done = mesh_command("up", "-f", str(file_of(tmp_path, [service("front"), broken])), env=env)
+        assert done.returncode == 1, done.stdout
+        assert "broken-1: " in done.stderr and "no database at /nowhere" in done.stderr
+        nothing_is_left(tmp_path / "state", [])
+
+
+def test_a_bad_application_file_is_named_with_its_place(tmp_path: Path) -> None:
+    env = settings(tmp_path / "state")
+    file = file_of(tmp_path, [{**service("front"), "replicas": "many"}])
+    done = mesh_command("up", "-f", str(file), env=env)
+    assert done.returncode == 2
+    assert f"{file}:" in done.stderr and "replicas" in done.stderr
+    assert done.stderr.partition(f"{file}:")[2].split(":")[0].isdecimal()
+    nothing_is_left(tmp_path / "state", [])
+
+
+def test_an_envoy_that_is_none_is_named_with_its_setting(tmp_path: Path) -> None:
+    env = settings(tmp_path / "state", MESH_ENVOY=str(tmp_path / "no-envoy"))
+    with tidied(env):
+        done = mesh_command("up", "-f", str(file_of(tmp_path, [service("front")])), env=env)
+        assert done.returncode == 2, done.stderr
+        assert "MESH_ENVOY" in done.stderr and "no-envoy" in done.stderr
+        nothing_is_left(tmp_path / "state", [])
+
+
+def test_a_store_that_nobody_recorded_is_not_joined_by_a_second(tmp_path: Path) -> None:
+    with running_mesh(tmp_path, [service("front")]) as mesh:
+        store = psutil.Process(mesh.pid("store"))
+        mesh.process.kill()
+        mesh.process.wait(30)
+        (mesh.state / "run" / "store.json").unlink()
+        try:
+            done = mesh_command("up", "-f", str(tmp_path / "application.yaml"), env=mesh.environment)
+            assert done.returncode == 1
+            assert "valkey.sock" in done.stderr
+            assert store.is_running()
+        finally:
+            store.send_signal(signal.SIGTERM)
+            store.wait(30)
+    until(lambda: not descendants(mesh.state), "everything has ended")
