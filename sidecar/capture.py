@@ -86,7 +86,7 @@ class Allotment:
         wanted = {port.name: port.app_port for port in workload.ports}
         return replace(
             fresh,
-            outbound=keep(workload.outbound_port, ports.outbound),
+            outbound=keep(workload.outbound_port, ports.outbound, LOOPBACK),
             inbound=keep(workload.inbound_port, ports.inbound),
             apps={name: keep(wanted[name], had, LOOPBACK) for name, had in ports.apps.items()},
         )
@@ -126,7 +126,7 @@ def taken(workload: Workload, ports: Ports, bind: str) -> str:
     named = {"outbound_port": ports.outbound, "inbound_port": ports.inbound, "ready_port": ports.ready}
     named |= {f"gateway {name}": port for name, port in ports.gateway.items()}
     for setting, port in named.items():
-        if port and not is_free(bind, port):
+        if port and not is_free(LOOPBACK if setting == "outbound_port" else bind, port):
             where = f"{setting} of {workload.name}"
             return f"port {port} ({where}) is in use{holder(port)}: free it or choose another"
     return ""

@@ -271,7 +271,9 @@ class Sidecar:
 
     def _lost(self, missing: set[int]) -> int:
         """A port that somebody else took after it was allotted; 0 when there is none."""
-        taken = [port for port in missing if not capture.is_free(self._config.bind, port)]
+        bind, outbound = self._config.bind, self._ports.outbound
+        where = {port: capture.LOOPBACK if port == outbound else bind for port in missing}
+        taken = [port for port, address in where.items() if not capture.is_free(address, port)]
         if self.workload.command and not self._state.app_started:
             allotted = [self._ports.apps[port.name] for port in self.workload.ports if not port.app_port]
             taken += [port for port in allotted if not capture.is_free(capture.LOOPBACK, port)]
