@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from pathlib import Path
+from typing import TextIO
 
 import aiohttp
 import structlog
@@ -40,36 +41,38 @@ class Life:
         self._failure: VerbError | None = None
 
     async def run(self, within: float) -> int:
-        """Start it, keep it, stop it; its exit code as shells have it (128 + signal).
+        """Start the process, keep it, stop it; its exit code as shells have it (128 + signal).
 
         Raises VerbError when its sidecar is not ready `within` seconds: then it was not started at all.
         """
         private_folder(self._config.state / "logs")
         with log_path(self._config.state, "agent").open("a") as log:
-            structlog.configure(
-                processors=[
-                    structlog.processors.add_log_level,
-                    structlog.processors.TimeStamper(fmt="iso"),
-                    structlog.processors.format_exc_info,
-                    structlog.processors.JSONRenderer(),
-                ],
-                logger_factory=structlog.WriteLoggerFactory(log),
-            )
-            return await self._run(within)
+            _log_to(log)
+            code = await self._run(within)
+        if code is not None:
+            return code if code >= 0 else 128 - code
+        return 128 + self._told if self._told else failures.FAILED
 
-    async def _run(self, within: float) -> int:
+    async def serve(self, log: TextIO) -> None:
+        """Keep the sidecar of an app that others start until a signal comes, however long that takes."""
+        _log_to(log)
+        await self._run(None)
+
+    async def _run(self, within: float | None) -> int | None:
+        """The agent's whole life; how the process ended, None when it was never started."""
         async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
             agent = Agent(self._config, session, self._stop.set)
             loop = asyncio.get_running_loop()
             for number in SIGNALS:
                 loop.add_signal_handler(number, self._tell, agent, number)
-            watching = asyncio.create_task(self._watch(agent, within))
+            watching = asyncio.create_task(self._watch(agent, within)) if within else None
             await agent.run(self._stop)
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
         if self._failure is not None:
             raise self._failure
-        return self._code(agent.app_code(self._name))
+        return agent.app_code(self._name)
 
     def _tell(self, agent: Agent, number: signal.Signals) -> None:
         """The first signal stops gracefully; another one at once."""
@@ -78,11 +81,6 @@ class Life:
         self._told = number
         agent.stop_apps_with(number)
         self._stop.set()
-
-    def _code(self, code: int | None) -> int:
-        if code is not None:
-            return code if code >= 0 else 128 - code
-        return 128 + self._told if self._told else failures.FAILED
 
     async def _watch(self, agent: Agent, within: float) -> None:
         """Tell what keeps the process from starting; give up after `within` seconds."""
@@ -102,6 +100,18 @@ class Life:
             await asyncio.sleep(LOOK_EVERY)
         if not self._told:
             warn(f"mesh: {self._name} joined as {found.service}")
+
+
+def _log_to(log: TextIO) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(log),
+    )
 
 
 def _not_ready(found: WorkloadStatus, within: float) -> VerbError:

@@ -27,6 +27,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "agent": Verb("cli.agent", "agent", "Keep a sidecar beside an app that others start."),
     "apply": Verb("cli.edit", "apply", "Create or change policies from files; all or none."),
     "delete": Verb("cli.edit", "delete", "Delete policies; all or none."),
     "demo": Verb("cli.up", "demo", "Start the demo: a small exchange, in the foreground."),
@@ -34,7 +35,9 @@ VERBS = {
     "down": Verb("cli.up", "down", "Stop the mesh that `mesh up` started."),
     "get": Verb("cli.read", "get", "Show the current policies."),
     "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
-    "proxies": Verb("cli.proxies", "proxies", "Show every proxy: configuration, certificate, version, memory."),
+    "proxies": Verb(
+        "cli.proxies", "proxies", "Show every proxy, what is bad first."
+    ),
     "proxy": Verb("cli.proxy", "proxy", "Show what one Envoy of this host runs with."),
     "rollback": Verb("cli.revisions", "rollback", "Make an old revision's policies the newest."),
     "run": Verb("cli.run", "run", "Run any process as part of a running mesh."),

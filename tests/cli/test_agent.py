@@ -1,0 +1,186 @@
+"""`mesh agent`: a sidecar for an app that others start, on another node than the control plane's."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.apart import Apart, two_places
+from tests.cli.joining import IDENTITY, Joined, command, healthy_instances, starting
+from tests.envoy.harness import ROOT, Mesh, free_port, running_mesh, service, until
+
+ASK = """
+import sys, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({'http': sys.argv[1]}))
+print(opener.open(sys.argv[2], timeout=20).read().decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[Apart]:
+    with two_places() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory, places: Apart) -> Iterator[Mesh]:
+    """A mesh whose control plane and sidecars are reached by this place's address."""
+    folder = tmp_path_factory.mktemp("mesh")
+    services = [service("front"), service("back")]
+    with running_mesh(folder, services, MESH_BIND=places.here, MESH_ADVERTISE=places.here) as found:
+        yield found
+
+
+@dataclass
+class Remote:
+    """The other place: an app that nobody of the mesh started, and what an agent there needs."""
+
+    places: Apart
+    mesh: Mesh
+    folder: Path
+    token: Path
+    app_port: int
+
+    @property
+    def state(self) -> Path:
+        """The agent's own state: there is none of the mesh's over there."""
+        return self.folder / "agent-state"
+
+    def argv(self, name: str, *arguments: str) -> list[str]:
+        """`mesh agent` over there."""
+        chosen = (
+            [] if self.places.walled else ["--outbound-port", "0", "--inbound-port", "0", "--ready-port", "0"]
+        )
+        where = [
+            "--control-plane",
+            self.places.here,
+            "--advertise",
+            self.places.there,
+            "--bind",
+            self.places.there,
+        ]
+        who = [
+            "--service",
+            "remote",
+            "--instance",
+            name,
+            "--port",
+            str(self.app_port),
+            "--health",
+            "/health/ready",
+        ]
+        own = ["--state", str(self.state), "--token-file", str(self.token)]
+        return [*self.places.enter, *command("agent", *who, *own, *where, *chosen, *arguments)]
+
+    @contextmanager
+    def agent(self, name: str) -> Iterator[Joined]:
+        """A running agent that found its app healthy."""
+        with starting(self.mesh, name, self.state, self.argv(name), MESH_STATE="") as one:
+            yield one
+
+    @contextmanager
+    def app(self) -> Iterator[subprocess.Popen[str]]:
+        """The app, started by others."""
+        fake = [sys.executable, "-m", "tests.fakes.app", "--port", str(self.app_port), "--name", "remote"]
+        process = subprocess.Popen(
+            [*self.places.enter, *fake],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=self.mesh.environment,
+        )
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["port"] == self.app_port
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+    def ask(self, one: Joined, url: str) -> subprocess.CompletedProcess[str]:
+        """A request as the app over there makes it."""
+        proxy = f"http://127.0.0.1:{one.port('outbound')}"
+        argv = [*self.places.enter, sys.executable, "-c", ASK, proxy, url]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def remote(mesh: Mesh, places: Apart, tmp_path: Path) -> Remote:
+    token = tmp_path / "remote.token"
+    mesh.run("token", "create", "--service", "remote", "--out", str(token))
+    return Remote(places, mesh, tmp_path, token, free_port())
+
+
+def test_calls_go_both_ways_between_two_nodes_under_mutual_tls(mesh: Mesh, remote: Remote) -> None:
+    with remote.app(), remote.agent("remote-1") as one:
+        there = mesh.get("front-1", "http://remote/echo").json()
+        assert there["name"] == "remote"
+        assert there["headers"]["x-forwarded-client-cert"].endswith(f"URI={IDENTITY}/front")
+        back = remote.ask(one, "http://back/echo")
+        assert back.returncode == 0, back.stderr
+        assert json.loads(back.stdout)["headers"]["x-forwarded-client-cert"].endswith(
+            f"URI={IDENTITY}/remote"
+        )
+        assert remote.ask(one, f"http://{remote.places.there}:{one.port('inbound')}/echo").returncode != 0
+
+
+def test_the_apps_call_port_is_for_its_own_node_only(remote: Remote) -> None:
+    """Who reaches the outbound port speaks with the service's identity, so the network must not."""
+    with remote.app(), remote.agent("remote-2") as one:
+        direct = f"http://{remote.places.there}:{one.port('outbound')}/"
+        argv = [
+            *remote.places.enter,
+            sys.executable,
+            "-c",
+            "import sys, urllib.request as u; u.urlopen(sys.argv[1])",
+        ]
+        done = subprocess.run([*argv, direct], capture_output=True, text=True, timeout=60, check=False)
+        assert "Connection refused" in done.stderr
+
+
+def test_the_app_may_come_and_go_and_its_node_leaves_with_the_agent(mesh: Mesh, remote: Remote) -> None:
+    with remote.app() as app, remote.agent("remote-3") as one:
+        app.terminate()
+        until(lambda: healthy_instances(mesh, "remote") == 0, "the app is found missing")
+        with remote.app():
+            until(lambda: healthy_instances(mesh, "remote") == 1, "the app is found again")
+            assert one.stop(signal.SIGTERM) == 0
+            assert healthy_instances(mesh, "remote") == 0
+            assert not one.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["--service", "front"], "is of service remote, not of service front"),
+        (["--advertise", "127.0.0.1", "--control-plane", "10.9.8.7"], "--advertise: 127.0.0.1"),
+        (["--bind", "nowhere"], "--bind: 'nowhere' is no IP address"),
+        (["--instance", "Not_A_Name"], "--instance: 'Not_A_Name' is no name"),
+        (["--label", "version"], "--label version: write it like version=v2"),
+    ],
+)
+def test_wrong_words_are_told_in_one_line(remote: Remote, changes: list[str], words: str) -> None:
+    argv = remote.argv("remote-4", *changes)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=60, env=remote.mesh.environment, cwd=ROOT, check=False
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_is_no_token_is_told(remote: Remote) -> None:
+    remote.token.write_text("nothing like a token\n")
+    done = subprocess.run(
+        remote.argv("remote-5"), capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{remote.token}:1:1: not a join token")
