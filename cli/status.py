@@ -11,16 +11,18 @@ from cli.console import Level
 from cli.options import Output, OutputOption, StateOption
 from control_plane.api import operations
 
-_PROXY_LEVELS: dict[str, Level] = {
+PROXY_LEVELS: dict[str, Level] = {
     "synced": "good",
     "pending": "partial",
     "rejected": "bad",
     "disconnected": "off",
 }
 
+_BREAKER_LEVELS: dict[str, Level] = {"closed": "good", "partial": "partial", "open": "bad"}
+
 
 def status(output: OutputOption = Output.table, state: StateOption = None) -> None:
-    """Show services, sidecars and policies as they stand.
+    """Show services, sidecars, open circuit breakers and policies as they stand.
 
     \b
     Signs: ● good · ◐ partly, or not yet · ✖ failing · ○ off
@@ -45,6 +47,8 @@ def status(output: OutputOption = Output.table, state: StateOption = None) -> No
         ("PROXY", "SERVICE", "STATE", "REVISION", "ERROR"),
         [(p["name"], p["service"], _proxy(p), str(p["revision"]), p["error"]) for p in reply["proxies"]],
     )
+    unwell = [one for one in reply["breakers"] if one["state"] != "closed"]
+    _section(("FROM", "TO", "BREAKER"), [(one["from"], one["to"], _breaker(one)) for one in unwell])
     _section(("POLICY", "CONDITIONS"), [(f"{p['kind']}/{p['name']}", _policy(p)) for p in reply["policies"]])
 
 
@@ -62,7 +66,15 @@ def _service(service: Mapping[str, Any]) -> str:
 
 
 def _proxy(proxy: Mapping[str, Any]) -> str:
-    return console.state(_PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"])
+    return console.state(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"])
+
+
+def _breaker(breaker: Mapping[str, Any]) -> str:
+    """The state and what made it so."""
+    reasons = [f"{breaker['ejected']} of {breaker['hosts']} instances left out"] if breaker["ejected"] else []
+    reasons += ["a limit is reached"] if breaker["limited"] else []
+    state = breaker["state"]
+    return console.state(_BREAKER_LEVELS.get(state, "bad"), f"{state} ({', '.join(reasons)})")
 
 
 def _policy(policy: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ def find(environ: Mapping[str, str], state: Path | None = None) -> Endpoint:
     """The mesh to talk to; raises InputError for wrong settings, UnreachableError where none has run."""
     if state is None and environ.get("MESH_API"):
         return _remote(environ["MESH_API"], environ.get("MESH_TOKEN_FILE", ""))
-    folder = state or Path(environ.get("MESH_STATE") or ".mesh")
+    folder = state_folder(environ, state)
     try:
         url = json.loads((folder / "mesh.json").read_text())["admin"]
     except FileNotFoundError:
@@ -40,6 +40,11 @@ def find(environ: Mapping[str, str], state: Path | None = None) -> Endpoint:
             f"{folder / 'mesh.json'}:1:1: cannot be read ({error}): start the mesh anew"
         ) from None
     return Endpoint(_checked(str(url), "mesh.json"), _token(folder / "admin.token"))
+
+
+def state_folder(environ: Mapping[str, str], state: Path | None = None) -> Path:
+    """The state directory that is meant: `--state`, `MESH_STATE`, `./.mesh`."""
+    return state or Path(environ.get("MESH_STATE") or ".mesh")
 
 
 def _remote(url: str, token_file: str) -> Endpoint:

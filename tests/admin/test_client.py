@@ -10,7 +10,7 @@ from control_plane.api.client import AdminClient
 from control_plane.api.discovery import Endpoint
 from control_plane.api.failures import ApiError, UnreachableError
 from control_plane.api.operations import Change, Ref, Sourced
-from control_plane.api.types import ProxyStatus
+from control_plane.api.types import ProxyDetail, ProxyStatus
 from tests.fakes.mesh import FakeMesh
 
 
@@ -26,7 +26,7 @@ def retry(name: str = "r", **spec: object) -> Sourced:
     return Sourced(document, f"policies/{name}.yaml:7")
 
 
-async def test_a_mesh_changes_and_remembers(client: AdminClient) -> None:
+async def test_a_mesh_changes_and_remembers(client: AdminClient, mesh: FakeMesh) -> None:
     applied = await client.apply([retry(), retry("s", attempts=3)], Change(why="try", author="me"))
     assert (applied.revision, [c.action for c in applied.changed]) == (1, ["created", "created"])
     assert [d["metadata"]["name"] for d in (await client.policies()).documents] == ["r", "s"]
@@ -39,6 +39,8 @@ async def test_a_mesh_changes_and_remembers(client: AdminClient) -> None:
     assert (await client.revision(1)).info.why == "try"
     assert (await client.status()).revision == 3
     assert [instance.name for instance in await client.instances()] == ["orders-1"]
+    mesh.details = (ProxyDetail(name="a-1", service="a", state="synced", revision=3, connected=True),)
+    assert await client.proxies() == mesh.details
     assert await client.token("gateway", "ingress", 60) == "token-of-gateway-ingress-60"
     assert (await client.wait(3, 5)).state == "programmed"
 

@@ -19,10 +19,12 @@ from control_plane.agents import server as agents
 from control_plane.agents.server import AgentService
 from control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
 from control_plane.api.types import (
+    ClusterReport,
     DrainResult,
     InstanceRef,
     LeaseGrant,
     Message,
+    ProxyReport,
     Registration,
     Signed,
     SignRequest,
@@ -78,6 +80,12 @@ class Mesh:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     taken_out: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
+    reports: list[tuple[str, ProxyReport]] = field(default_factory=list)
+
+    def note(self, identity: Identity, report: ProxyReport) -> None:
+        if report.node == "one-too-many":
+            raise RefusedError("too many")
+        self.reports.append((identity.uri, report))
 
     async def drained(self, _instance: str) -> DrainResult:
         self.asked.set()
@@ -111,7 +119,7 @@ class Mesh:
 @asynccontextmanager
 async def serving(authority: CertificateAuthority) -> AsyncIterator[Mesh]:
     mesh = Mesh(authority, Kept())
-    service = AgentService(mesh.leases, authority.sign, mesh.drained, "mesh.local", 6.0)
+    service = AgentService(mesh.leases, authority.sign, mesh.drained, "mesh.local", 6.0, note=mesh.note)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((service.handlers(),))
     mesh.port = server.add_secure_port("127.0.0.1:0", grpc_credentials(authority))
@@ -189,6 +197,24 @@ async def test_a_gateway_renews_and_registers_nothing(mesh: Mesh) -> None:
         key = new_key()
         signed = Signed.model_validate_json(await call("Renew", SignRequest(csr=request(key, [INGRESS.uri]))))
     assert x509.load_pem_x509_certificate(signed.certificate.encode()).public_key() == key.public_key()
+
+
+async def test_services_and_gateways_report_for_themselves_alone(mesh: Mesh) -> None:
+    clusters = tuple(ClusterReport(cluster=f"service-{number:03}", hosts=9) for number in range(500))
+    own = ProxyReport(node="orders-1", service="orders", version="1.40.0", clusters=clusters)
+    gateway = ProxyReport(node="ingress", service="ingress")
+    async with mesh.caller(ORDERS) as call:
+        assert await call("Report", own) == b"{}"
+        denied = grpc.StatusCode.PERMISSION_DENIED
+        await fails(denied, "may not report for a proxy of ingress", call("Report", gateway))
+        await fails(denied, "too many", call("Report", own.model_copy(update={"node": "one-too-many"})))
+        wrong = grpc.StatusCode.INVALID_ARGUMENT
+        many = own.model_copy(update={"clusters": (*clusters, clusters[0])})
+        await fails(wrong, "wrong: clusters", call("Report", many))
+        await fails(wrong, "larger than 262144 bytes", call("Report", b" " * 262145))
+    async with mesh.caller(INGRESS) as call:
+        await call("Report", gateway)
+    assert mesh.reports == [(ORDERS.uri, own), (INGRESS.uri, gateway)]
 
 
 async def test_a_certificate_of_another_mesh_is_refused(mesh: Mesh, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from control_plane import picture
+from control_plane.api.types import ProxyReport, ProxyStatus
 from control_plane.core.translate import translate
 from tests.unit.core.worlds import documents, exchange, mesh, route
 
@@ -27,6 +28,22 @@ def test_the_status_counts_healthy_instances() -> None:
     ]
     assert [one.name for one in found.policies] == ["t"]
     assert found.problems == ("broken",)
+
+
+def test_proxies_are_joined_with_what_they_told() -> None:
+    connected = (
+        ProxyStatus(name="b-1", service="b", state="rejected", revision=2, error="bad regex"),
+        ProxyStatus(name="a-1", service="a", state="disconnected", revision=1),
+    )
+    told = (
+        ProxyReport(node="b-1", service="b", version="1.40.0", memory=7, expires=9.0, uptime=3.0),
+        ProxyReport(node="c-1", service="c"),
+    )
+    a, b, c = picture.proxies(connected, {("b", "b-1"): 4}, told)
+    assert (a.name, a.connected, a.reported, a.pending) == ("a-1", False, False, 0)
+    assert (b.name, b.connected, b.reported, b.pending, b.error) == ("b-1", True, True, 4, "bad regex")
+    assert (b.version, b.memory, b.expires, b.uptime) == ("1.40.0", 7, 9.0, 3.0)
+    assert (c.name, c.state, c.connected, c.reported) == ("c-1", "disconnected", False, True)
 
 
 def test_instances_are_listed_with_their_labels() -> None:

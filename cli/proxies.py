@@ -1,0 +1,82 @@
+"""`mesh proxies`: every Envoy of the mesh, what is bad first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from cli import console
+from cli.connection import ask
+from cli.console import Level
+from cli.options import Output, OutputOption, StateOption
+from cli.status import PROXY_LEVELS
+from control_plane.api import operations
+
+ENDS_SOON = 300.0
+"""Seconds before its end at which a certificate is shown as a problem: agents renew at half of its life."""
+
+_BADNESS = {"rejected": 0, "disconnected": 1, "pending": 2, "synced": 4}
+_EXPIRING = 3
+
+
+def proxies(output: OutputOption = Output.table, state: StateOption = None) -> None:
+    """Show every proxy: how far its configuration is, what Envoy refused, its certificate, version, memory.
+
+    What is bad comes first. A dash: the sidecar has told nothing of itself within the last seconds.
+
+    \b
+    Example:
+      mesh proxies
+      mesh proxies -o json
+    """
+    now = time.time()
+    found = sorted(ask(operations.proxies(), state)["proxies"], key=lambda one: _order(one, now))
+    if output is not Output.table:
+        console.data({"proxies": found}, output)
+        return
+    head = (
+        "PROXY", "SERVICE", "STATE", "REVISION", "PENDING", "CERTIFICATE", "ENVOY", "MEMORY", "REJECTED",
+    )  # fmt: skip
+    console.table(head, [_row(one, now) for one in found])
+    if not found:
+        console.emit("no proxies")
+
+
+def _order(proxy: Mapping[str, Any], now: float) -> tuple[int, str, str]:
+    badness = _BADNESS.get(proxy["state"], 0)
+    if proxy["reported"] and proxy["expires"] - now < ENDS_SOON:
+        badness = min(badness, _EXPIRING)
+    return badness, proxy["service"], proxy["name"]
+
+
+def _row(proxy: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    told = proxy["reported"]
+    return (
+        proxy["name"],
+        proxy["service"],
+        console.state(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"]),
+        str(proxy["revision"]),
+        str(proxy["pending"]),
+        _certificate(proxy["expires"] - now) if told else "-",
+        proxy["version"] if told else "-",
+        f"{proxy['memory'] / 1_048_576:.1f} MiB" if told else "-",
+        proxy["error"],
+    )
+
+
+def _certificate(left: float) -> str:
+    """When a certificate ends, in words; with a sign when that is near or past."""
+    if left <= 0:
+        return console.state("bad", f"expired {duration(-left)} ago")
+    words = f"expires in {duration(left)}"
+    level: Level | None = "partial" if left < ENDS_SOON else None
+    return console.state(level, words) if level else words
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its largest whole unit, as people say it."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"

@@ -1,0 +1,140 @@
+"""`mesh proxies` and `mesh proxy` as a user runs them: order, words, and an Envoy's admin socket."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from ruamel.yaml import YAML
+
+from control_plane.api.state import socket_path
+from control_plane.api.types import Breaker, ProxyDetail, Status
+from tests.cli.conftest import Run
+from tests.fakes.mesh import FakeMesh
+
+KEY = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----"
+DUMP = {
+    "configs": [
+        {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "static_clusters": []},
+        {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump", "note": KEY},
+        {
+            "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
+            "secret": {"private_key": {"inline_string": "secret"}},
+        },
+    ]
+}
+
+
+def proxy(name: str, state: str, left: float = 3600, **more: object) -> ProxyDetail:
+    told = {"reported": True, "version": "1.40.0", "memory": 15 * 2**20, "expires": time.time() + left}
+    fixed = {"name": name, "service": "orders", "state": state, "revision": 3, "connected": True}
+    return ProxyDetail.model_validate({**fixed, **told, **more})
+
+
+async def test_what_is_bad_comes_first_and_in_words(mesh: FakeMesh, run: Run) -> None:
+    mesh.details = (
+        proxy("a", "synced", left=7300),
+        proxy("b", "synced", left=-300),
+        proxy("c", "pending", pending=2),
+        proxy("d", "disconnected", reported=False),
+        proxy("e", "rejected", error="RouteConfiguration out: bad\nregex"),
+        proxy("f", "synced", left=200.9),
+    )
+    ran = await run("proxies")
+    lines = [line.split() for line in ran.out.splitlines()]
+    assert lines[0] == [
+        "PROXY", "SERVICE", "STATE", "REVISION", "PENDING", "CERTIFICATE", "ENVOY", "MEMORY", "REJECTED",
+    ]  # fmt: skip
+    assert [line[0] for line in lines[1:]] == ["e", "d", "c", "b", "f", "a"]
+    rows = {line[0]: " ".join(line[2:]) for line in lines[1:]}
+    assert rows["a"] == "● synced 3 0 expires in 2 h 1.40.0 15.0 MiB"
+    assert "✖ expired 5 min ago" in rows["b"]
+    assert rows["c"].startswith("◐ pending 3 2 ")
+    assert rows["d"] == "○ disconnected 3 0 - - -"
+    assert rows["e"].endswith("RouteConfiguration out: bad regex")
+    assert "◐ expires in 3 min" in rows["f"]
+    listed = json.loads((await run("proxies", "-o", "json")).out)["proxies"]
+    assert [one["name"] for one in listed] == ["e", "d", "c", "b", "f", "a"]
+    assert listed[2]["pending"] == 2
+
+
+async def test_status_shows_breakers_that_are_not_closed(mesh: FakeMesh, run: Run) -> None:
+    mesh.status = Status(
+        revision=0,
+        store="ok",
+        breakers=(
+            Breaker(from_="a", to="b", state="closed", ejected=0, hosts=2),
+            Breaker(from_="a", to="c", state="partial", ejected=1, hosts=2),
+            Breaker(from_="ingress", to="a", state="open", ejected=0, hosts=2, limited=True),
+        ),
+    )
+    rows = [" ".join(line.split()) for line in (await run("status")).out.splitlines()]
+    assert "a c ◐ partial (1 of 2 instances left out)" in rows
+    assert "ingress a ✖ open (a limit is reached)" in rows
+    assert not any(row.startswith("a b ") for row in rows)
+    assert json.loads((await run("status", "-o", "json")).out)["breakers"][0] == {
+        "from": "a", "to": "b", "state": "closed", "ejected": 0, "hosts": 2, "limited": False,
+    }  # fmt: skip
+
+
+@pytest.fixture
+async def envoy(mesh: FakeMesh) -> AsyncIterator[Path]:
+    """An admin socket of orders-1 in the mesh's state."""
+    folder = mesh.state / "sidecars" / "orders-1"
+    folder.mkdir(parents=True)
+    path = socket_path(folder, "admin.sock")
+    path.parent.mkdir(exist_ok=True)
+
+    async def dump(_: web.Request) -> web.Response:
+        return web.json_response(DUMP)
+
+    async def stats(request: web.Request) -> web.Response:
+        wanted = request.query.get("filter", "")
+        return web.Response(status=400 if wanted == "(" else 200, text=f"cluster.x: 1 {wanted}")
+
+    app = web.Application()
+    app.router.add_get("/config_dump", dump)
+    app.router.add_get("/stats", stats)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(path)).start()
+    yield path
+    await runner.cleanup()
+
+
+async def test_a_config_is_shown_whole_or_in_part_and_without_keys(envoy: Path, run: Run) -> None:
+    whole = await run("proxy", "orders-1", "config")
+    assert whole.code == 0
+    configs = YAML(typ="safe").load(whole.out)["configs"]
+    assert [one["@type"].rsplit(".", 1)[1] for one in configs] == [
+        "ClustersConfigDump", "ListenersConfigDump", "SecretsConfigDump",
+    ]  # fmt: skip
+    assert "secret\n" not in whole.out.replace("secret:", "")
+    assert configs[2]["secret"]["private_key"] == "[hidden]"
+    part = await run("proxy", "orders-1", "config", "clusters", "-o", "json")
+    assert json.loads(part.out)["configs"] == DUMP["configs"][:1]
+
+
+async def test_statistics_are_filtered_by_envoy(envoy: Path, run: Run) -> None:
+    assert (await run("proxy", "orders-1", "stats", "--filter", "a&b")).out == "cluster.x: 1 a&b\n"
+    wrong = await run("proxy", "orders-1", "stats", "--filter", "(")
+    assert (wrong.code, wrong.err) == (2, "orders-1: Envoy says: cluster.x: 1 (\n")
+    assert (await run("proxy", "orders-1", "stats", "clusters")).code == 2
+    assert (await run("proxy", "orders-1", "config", "--filter", "x")).code == 2
+
+
+async def test_a_proxy_that_is_not_here_is_told_so(mesh: FakeMesh, run: Run) -> None:
+    mesh.details = (proxy("far-1", "synced"),)
+    far = await run("proxy", "far-1", "config")
+    assert (far.code, "runs on another host" in far.err) == (1, True)
+    nobody = await run("proxy", "nobody", "config")
+    assert (nobody.code, "no such proxy: nobody" in nobody.err) == (2, True)
+    outside = await run("proxy", "../../etc", "config")
+    assert (outside.code, "no such proxy" in outside.err) == (2, True)
+    (mesh.state / "sidecars" / "far-1").mkdir(parents=True)
+    dead = await run("proxy", "far-1", "config")
+    assert (dead.code, "its Envoy does not answer (no such file" in dead.err) == (1, True)
