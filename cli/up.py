@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -24,11 +25,12 @@ from cli.overview import overview
 from cli.ports import Wanted, taken
 from cli.running import Running, who
 from control_plane.api import failures
+from control_plane.api.state import ProcessRecord
 from control_plane.config import Settings
 from control_plane.config import read as read_settings
 from control_plane.errors import InputError
 from sidecar.files import private_folder, tail
-from sidecar.process import log_path, reap
+from sidecar.process import SAME_START, log_path, reap
 
 DOWN_WITHIN = 120.0
 """Seconds that `mesh down` waits: more than the parts need to drain and stop."""
@@ -106,12 +108,9 @@ def down(state: StateOption = None) -> None:
             f"stopped {len(stopped)} processes left behind" if stopped else f"no mesh runs in {folder}"
         )
         return
-    try:
-        process = psutil.Process(record.pid)
-        if abs(process.create_time() - record.started) < 2.0:
-            process.send_signal(signal.SIGTERM)
-    except psutil.NoSuchProcess:
-        pass
+    if _is(record):
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(record.pid).send_signal(signal.SIGTERM)
     deadline = time.monotonic() + DOWN_WITHIN
     while who(folder) is not None:
         if time.monotonic() > deadline:
@@ -119,8 +118,21 @@ def down(state: StateOption = None) -> None:
                 failures.FAILED, f"pid {record.pid} did not stop within {DOWN_WITHIN:g} s: see {folder}/logs"
             )
         time.sleep(0.05)
+    # It lets go of the folder a moment before it is gone itself.
+    while _is(record) and time.monotonic() < deadline:
+        time.sleep(0.02)
     reap(folder)
     console.emit("stopped")
+
+
+def _is(record: ProcessRecord) -> bool:
+    """Whether the recorded process still runs, and is not a stranger who got its pid."""
+    try:
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.started) < SAME_START
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def exchange() -> Path:
