@@ -88,7 +88,7 @@ def test_the_installed_mesh_runs_the_exchange(
     installed: Path, away: tuple[dict[str, str], int, Path]
 ) -> None:
     env, port, folder = away
-    up = [installed / "bin" / "mesh", "up", "-f", "application.yaml", "--detach", "--timeout", "120"]
+    up = [str(installed / "bin" / "mesh"), "up", "-f", "application.yaml", "--detach", "--timeout", "120"]
     done = subprocess.run(up, env=env, cwd=folder, capture_output=True, text=True, timeout=160, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     answer = requests.get(f"http://127.0.0.1:{port}/api/catalog/products", timeout=30)
