@@ -39,7 +39,7 @@ class Pki:
         key = ec.generate_private_key(ec.SECP256R1())
         now, serial = time.time(), x509.random_serial_number()
         pem = issue.issue_own(self.authority, key.public_key(), ("127.0.0.1",), now, ttl=3600, serial=serial)
-        return Credentials(pem.encode(), _pem(key), self.roots)
+        return Credentials(pem.encode(), key_pem(key), self.roots)
 
     def svid(self, name: str, role: str = "service") -> tuple[Signed, ec.EllipticCurvePrivateKey]:
         """A workload's certificate and key."""
@@ -52,10 +52,11 @@ class Pki:
     def client(self, name: str, role: str = "service") -> grpc.ChannelCredentials:
         """mTLS credentials of a workload for gRPC."""
         signed, key = self.svid(name, role)
-        return grpc.ssl_channel_credentials(self.roots, _pem(key), signed.certificate.encode())
+        return grpc.ssl_channel_credentials(self.roots, key_pem(key), signed.certificate.encode())
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key as PEM, unencrypted."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -1,0 +1,140 @@
+"""Two Envoys with the leanest mutual TLS that one would write by hand: static, no RDS, no extra filters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from cli.launch import envoy_binary
+from tests.envoy.harness import free_port, until
+from tests.fakes.pki import Pki, key_pem
+
+Json = dict[str, Any]
+TYPE = "type.googleapis.com/envoy.extensions"
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+@contextmanager
+def lean_pair(folder: Path, upstream: int, *, http2: bool) -> Iterator[int]:
+    """Client and server Envoy in front of 127.0.0.1:`upstream`; gives the client's plaintext port."""
+    folder.mkdir()
+    pki = Pki()
+    (folder / "root.pem").write_bytes(pki.roots)
+    for name in ("front", "back"):
+        signed, key = pki.svid(name)
+        (folder / f"{name}.pem").write_text(signed.certificate)
+        (folder / f"{name}.key").write_bytes(key_pem(key))
+    entry, inner = free_port(), free_port()
+    client = bootstrap(
+        _listener(entry, None), _cluster(inner, _tls("front", folder, up=True, http2=http2), http2=http2)
+    )
+    server = bootstrap(
+        _listener(inner, _tls("back", folder, up=False, http2=http2)), _cluster(upstream, None, http2=False)
+    )
+    with ExitStack() as stack:
+        for name, config in (("server", server), ("client", client)):
+            stack.enter_context(_envoy(folder / f"{name}.json", config))
+        yield entry
+
+
+@contextmanager
+def _envoy(path: Path, config: Json) -> Iterator[None]:
+    path.write_text(json.dumps(config))
+    command = [
+        str(envoy_binary()),
+        "-c",
+        str(path),
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "-l",
+        "error",
+    ]
+    ready = Path(config["admin"]["address"]["pipe"]["path"])
+    process = subprocess.Popen(command)
+    try:
+        until(ready.exists, f"Envoy of {path.name}")
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def bootstrap(listener: Json, cluster: Json) -> Json:
+    """The smallest bootstrap that runs."""
+    pipe = f"/tmp/lean-{free_port()}.sock"  # noqa: S108  a unix socket's path is short
+    return {
+        "admin": {"address": {"pipe": {"path": pipe}}},
+        "static_resources": {"listeners": [listener], "clusters": [cluster]},
+    }
+
+
+def _socket(port: int) -> Json:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def _listener(port: int, tls: Json | None) -> Json:
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{TYPE}.filters.http.router.v3.Router"},
+    }
+    manager = {
+        "@type": f"{TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "lean",
+        "http_filters": [router],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "next"}}],
+                }
+            ]
+        },
+    }
+    chain: Json = {
+        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    }
+    if tls:
+        chain["transport_socket"] = tls
+    return {"name": "lean", "address": _socket(port), "filter_chains": [chain]}
+
+
+def _cluster(port: int, tls: Json | None, *, http2: bool) -> Json:
+    endpoint = {"endpoint": {"address": _socket(port)}}
+    cluster: Json = {
+        "name": "next",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": "next", "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+    if tls:
+        cluster["transport_socket"] = tls
+    if http2:
+        options = {"@type": f"{TYPE}.upstreams.http.v3.HttpProtocolOptions"}
+        explicit: Json = {"explicit_http_config": {"http2_protocol_options": {}}}
+        cluster["typed_extension_protocol_options"] = {OPTIONS: options | explicit}
+    return cluster
+
+
+def _tls(name: str, folder: Path, *, up: bool, http2: bool) -> Json:
+    context: Json = {
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
+        "tls_certificates": [
+            {
+                "certificate_chain": {"filename": str(folder / f"{name}.pem")},
+                "private_key": {"filename": str(folder / f"{name}.key")},
+            }
+        ],
+        "validation_context": {"trusted_ca": {"filename": str(folder / "root.pem")}},
+        "alpn_protocols": ["h2" if http2 else "http/1.1"],
+    }
+    kind = "UpstreamTlsContext" if up else "DownstreamTlsContext"
+    config: Json = {"@type": f"{TYPE}.transport_sockets.tls.v3.{kind}", "common_tls_context": context}
+    if not up:
+        config["require_client_certificate"] = True
+    return {"name": "envoy.transport_sockets.tls", "typed_config": config}

@@ -1,0 +1,130 @@
+"""What Meshwright's configuration costs: two of its sidecars against two Envoys with the leanest mTLS.
+
+`python -m bench.overhead [--rounds 5] [--seconds 4] [--json FILE]`
+
+Both pairs do the same work: `wrk` speaks HTTP/1.1 to the first Envoy, mutual TLS 1.3 joins it to the second,
+which calls one nginx in plaintext. They take turns, so that the machine's moods hit both; the ratio is taken
+round by round and its median is the figure. `lean-h1` and `lean-h2` differ in what is spoken over TLS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.lean import lean_pair
+from tests.envoy.harness import free_port, running_mesh, service
+
+CONNECTIONS = (4, 32)
+BINARY = shutil.which("nginx") or "/usr/sbin/nginx"
+CONFIGURATION = """
+daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{ listen 127.0.0.1:{port}; location / {{ return 200 "hello from the upstream\\n"; }} }} }}
+"""
+
+
+@contextmanager
+def nginx(folder: Path) -> Iterator[int]:
+    """One nginx worker on a free port."""
+    port = free_port()
+    file = folder / "nginx.conf"
+    file.write_text(CONFIGURATION.format(folder=folder, port=port))
+    process = subprocess.Popen([BINARY, "-p", str(folder), "-c", str(file)])
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wrk(port: int, connections: int, seconds: int) -> dict[str, float]:
+    """Requests a second and latencies (ms) of one run; fails on any error."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", "Host: back"]
+    done = subprocess.run(
+        [*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Non-2xx" not in done, done
+    assert "Socket errors" not in done, done
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", done)
+    p50, p99 = (re.search(rf"{share}%\s+([\d.]+)(us|ms|s)", done) for share in (50, 99))
+    assert rate and p50 and p99, done
+    return {"rps": float(rate[1]), "p50_ms": _ms(p50), "p99_ms": _ms(p99)}
+
+
+def _ms(found: re.Match[str]) -> float:
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
+
+
+def measure(rounds: int, seconds: int) -> dict[str, Any]:
+    """All pairs in turn, at each number of connections."""
+    with tempfile.TemporaryDirectory() as name, nginx(Path(name)) as upstream:
+        folder = Path(name)
+        (folder / "mesh").mkdir()
+        with (
+            running_mesh(folder / "mesh", [service("front"), _behind_a_sidecar(folder)]) as mesh,
+            lean_pair(folder / "h1", upstream, http2=False) as h1,
+            lean_pair(folder / "h2", upstream, http2=True) as h2,
+        ):
+            ports = {"mesh": mesh.ports("front-1")["outbound"], "lean-h1": h1, "lean-h2": h2}
+            return {f"c{each}": _turns(ports, each, rounds, seconds) for each in CONNECTIONS}
+
+
+def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
+    """The same nginx once more, as a service of the mesh."""
+    port = free_port()
+    own = folder / "nginx-mesh"
+    own.mkdir()
+    file = own / "nginx.conf"
+    file.write_text(CONFIGURATION.format(folder=own, port=port))
+    return service("back") | {
+        "command": [BINARY, "-p", str(own), "-c", str(file)],
+        "ports": [{"name": "http", "port": port}],
+        "health": "/",
+    }
+
+
+def _turns(ports: dict[str, int], connections: int, rounds: int, seconds: int) -> dict[str, Any]:
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
+    for port in ports.values():
+        wrk(port, connections, 1)
+    for _ in range(rounds):
+        for name, port in ports.items():
+            found[name].append(wrk(port, connections, seconds))
+    figures: dict[str, Any] = {
+        name: {key: statistics.median(one[key] for one in those) for key in those[0]}
+        for name, those in found.items()
+    }
+    for lean in ("lean-h1", "lean-h2"):
+        ratios = [mesh["rps"] / other["rps"] for mesh, other in zip(found["mesh"], found[lean], strict=True)]
+        figures[f"mesh/{lean}"] = round(statistics.median(ratios), 3)
+    return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    figures = measure(options.rounds, options.seconds)
+    for name, figure in figures.items():
+        print(f"{name}: {json.dumps(figure)}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What translation costs: the first snapshot of a large mesh, and one change to it.
+
+`python -m bench.snapshot [--services 1000] [--instances 5] [--json FILE]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from control_plane.api.types import Port
+from control_plane.core.translate import Translation, translate
+from control_plane.core.world import Document, Instance, Service, World
+from control_plane.policies.retry.policy import Retry
+
+PORTS = (Port(),)
+
+
+def services(count: int, each: int) -> Mapping[str, Service]:
+    """`count` services of `each` instances."""
+    return {
+        name: Service(name, PORTS, tuple(Instance(f"{name}-{i}", "10.0.0.1", 20000 + i) for i in range(each)))
+        for name in (f"s{number}" for number in range(count))
+    }
+
+
+def retry(service: str, attempts: int) -> Document:
+    """A Retry for one service."""
+    body = {
+        "apiVersion": "meshwright.io/v1",
+        "kind": "Retry",
+        "metadata": {"name": "bench"},
+        "spec": {"targetRefs": [{"kind": "Service", "name": service}], "attempts": attempts},
+    }
+    return Document(Retry.model_validate(body), 1)
+
+
+def timed(work: Callable[[], Translation]) -> tuple[Translation, float]:
+    """What `work` gives, and its time in ms."""
+    began = time.perf_counter()
+    found = work()
+    return found, (time.perf_counter() - began) * 1000
+
+
+def measure(count: int, each: int) -> dict[str, Any]:
+    """Milliseconds for each step, and the memory all of it takes."""
+    known = services(count, each)
+    before = psutil.Process().memory_info().rss
+    first, whole = timed(lambda: translate(World(1, known)))
+    grown = psutil.Process().memory_info().rss - before
+    fewer = dict(known)
+    fewer["s5"] = Service("s5", PORTS, known["s5"].instances[1:])
+    second, instance = timed(lambda: translate(World(1, fewer), first))
+    third, policy = timed(lambda: translate(World(2, fewer, (retry("s5", 2),)), second))
+    _, again = timed(lambda: translate(World(3, fewer, (retry("s5", 3),)), third))
+    changed = len(third.snapshot.changed_from(second.snapshot))
+    return {
+        "first_ms": round(whole, 1),
+        "rss_mb": round(grown / 1e6, 1),
+        "instance_change_ms": round(instance, 2),
+        "policy_added_ms": round(policy, 1),
+        "policy_changed_ms": round(again, 1),
+        "resources_changed_by_policy": changed,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--services", type=int, default=1000)
+    parser.add_argument("--instances", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    figures = measure(options.services, options.instances)
+    print(f"{options.services} services x {options.instances}: {json.dumps(figures)}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
