@@ -23,9 +23,11 @@ from control_plane.core.view import (
     NodeView,
     RuleView,
     default_port,
+    SpreadView,
 )
 from control_plane.core.world import Document, Labels, Service
 from control_plane.policies.gateway.policy import Gateway, Listener
+from control_plane.policies.base import Spread
 from control_plane.policies.httproute.backends import BackendTarget
 from control_plane.policies.httproute.policy import BackendRef, HTTPRoute, ParentRef, RouteRule
 from control_plane.policies.mutualtls.policy import Mode, MutualTLSSpec, strictest
@@ -111,6 +113,18 @@ class Resolver:
         return tuple(one for _, one in sorted(self._subsets.items()) if one.spec.service == service)
 
     # --- clusters ---------------------------------------------------------------------------------
+    def spreads(self, service: str) -> Mapping[str, SpreadView]:
+        """How requests to `service` are shared among its endpoints: for all callers (empty), and for each
+        caller for whom it is another way."""
+        everybody = self._spread(service, "")
+        own = {caller: self._spread(service, caller) for caller in sorted(self.callers(service))}
+        return {"": everybody, **{caller: one for caller, one in own.items() if one != everybody}}
+
+    def _spread(self, service: str, caller: str) -> SpreadView:
+        bound = with_hook(self.attachments.at(Site(service=service, caller=caller)), "spread")
+        said = [(found, one.ref) for one in bound if (found := one.spec.spread()) is not None]
+        return SpreadView(said[-1][0], tuple(ref for _, ref in said)) if said else SpreadView(Spread())
+
 
     def _clusters(self, service: Service, first: Port | None, caller: str) -> tuple[ClusterView, ...]:
         policies = self.attachments.at(Site(service=service.name, caller=caller))

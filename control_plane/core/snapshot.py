@@ -29,22 +29,27 @@ Changed = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """Where one node binds its listeners; from its own metadata, since only itself is concerned."""
+    """Where one node binds its listeners, and its zone: its own words, since only itself is concerned."""
 
     address: str = "127.0.0.1"
     outbound: int = 0
     inbound: int = 0
     gateway: tuple[tuple[str, int], ...] = ()
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All resources at `revision`. `aliases` gives a virtual host's name for each host callers may use."""
+    """All resources at `revision`. `aliases` gives a virtual host's name for each host callers may use.
+
+    `placed` are endpoints that differ by (caller, zone), either of them empty for all.
+    """
 
     revision: int
     trust_domain: str = "mesh.local"
     shared: Table = field(default_factory=dict)
     variants: Mapping[str, Table] = field(default_factory=dict)
+    placed: Mapping[tuple[str, str], Table] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
@@ -59,6 +64,8 @@ class Snapshot:
         found = _differing(before.shared, self.shared)
         for caller in {*before.variants, *self.variants}:
             found |= _differing(before.variants.get(caller, {}), self.variants.get(caller, {}))
+        for place in {*before.placed, *self.placed}:
+            found |= _differing(before.placed.get(place, {}), self.placed.get(place, {}))
         for name in {*before.nodes, *self.nodes}:
             if before.nodes.get(name) != self.nodes.get(name):
                 found.add((LDS, inbound.LISTENER))
@@ -114,6 +121,7 @@ class NodeSnapshot:
         self.revision = snapshot.revision
         self._shared = snapshot.shared
         self._variant = snapshot.variants.get(identity.name, {})
+        self._placed = _placed(snapshot, identity.name, bindings.zone)
         self._aliases = snapshot.aliases if identity.role == "service" else {}
         self._base, self._routes = _own(snapshot, identity, bindings)
 
@@ -129,11 +137,20 @@ class NodeSnapshot:
         found = self._base.get(type_url, _NOTHING).get(name)
         if found is not None or type_url == LDS:
             return found
+        for table in self._placed if type_url == EDS else ():
+            if (type_url, name) in table:
+                return table[type_url, name]
         return self._variant.get((type_url, name)) or self._shared.get((type_url, name))
 
     def base(self, type_url: str) -> Mapping[str, Resource]:
         """What a wildcard subscription always gets; the same object as long as it is the same."""
         return self._base.get(type_url, _NOTHING)
+
+
+def _placed(snapshot: Snapshot, caller: str, zone: str) -> tuple[Table, ...]:
+    """Endpoints that are not for everybody, what holds for this caller before what holds for this zone."""
+    places = dict.fromkeys(((caller, zone), (caller, ""), ("", zone)))
+    return tuple(snapshot.placed[place] for place in places if place in snapshot.placed)
 
 
 Named = Mapping[str, Resource]

@@ -6,7 +6,7 @@ it last had, and the failure is told in the snapshot's `problems`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -19,6 +19,9 @@ from control_plane.core.world import Service, World
 
 Key = tuple[str, str]
 """(service, caller); an empty caller is everybody without a variant of their own."""
+
+Placed = Mapping[tuple[str, str], tuple[Resource, ...]]
+"""A service's endpoint assignments by (caller, zone), empty for all callers and all zones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Translation:
     world: World
     resolver: Resolver
     views: Views
-    assignments: Mapping[str, tuple[Resource, ...]]
+    assignments: Mapping[str, Placed]
     snapshot: Snapshot
 
 
@@ -130,25 +133,37 @@ def _part(
         return before
 
 
-def _assignments(
-    world: World, resolver: Resolver, last: Translation | None
-) -> Mapping[str, tuple[Resource, ...]]:
+def _assignments(world: World, resolver: Resolver, last: Translation | None) -> Mapping[str, Placed]:
     found = {}
     for name, service in world.services.items():
         if last and last.world.services.get(name) == service:
             found[name] = last.assignments[name]
         else:
-            found[name] = tuple(_endpoints(service, resolver))
+            found[name] = _endpoints(service, resolver)
     return found
 
 
-def _endpoints(service: Service, resolver: Resolver) -> Iterable[Resource]:
-    for name, labels in resolver.endpoint_sets(service):
-        yield endpoints.assignment(name, [one for one in service.instances if one.matches(labels)])
+def _endpoints(service: Service, resolver: Resolver) -> Placed:
+    sets = [
+        (name, [one for one in service.instances if one.matches(labels)])
+        for name, labels in resolver.endpoint_sets(service)
+    ]
+    found = {}
+    for caller, view in resolver.spreads(service.name).items():
+        near = endpoints.zones(service.instances) if view.spread.own_zone_first else ()
+        for zone in ("", *near):
+            found[caller, zone] = tuple(
+                endpoints.assignment(name, instances, view, zone) for name, instances in sets
+            )
+    return found
 
 
-def _snapshot(world: World, views: Views, assignments: Mapping[str, tuple[Resource, ...]]) -> Snapshot:
-    shared = {(one.type_url, one.name): one for found in assignments.values() for one in found}
+def _snapshot(world: World, views: Views, assignments: Mapping[str, Placed]) -> Snapshot:
+    placed: dict[tuple[str, str], dict[tuple[str, str], Resource]] = {("", ""): {}}
+    for by_place in assignments.values():
+        for place, found in by_place.items():
+            placed.setdefault(place, {}).update({(one.type_url, one.name): one for one in found})
+    shared = placed.pop(("", ""))
     variants: dict[str, dict[tuple[str, str], Resource]] = {}
     aliases: dict[str, str] = {}
     for (_, caller), part in views.parts.items():
@@ -162,6 +177,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, tuple[Resour
         trust_domain=world.trust_domain,
         shared=shared,
         variants={caller: _differing(table, shared) for caller, table in variants.items()},
+        placed=placed,
         aliases=aliases,
         nodes=views.nodes,
         gateways=views.gateways,
@@ -171,6 +187,4 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, tuple[Resour
 
 def _differing(table: Mapping[tuple[str, str], Resource], shared: Table) -> Table:
     """What a caller has for itself: only what is not what everybody has."""
-    return {
-        key: one for key, one in table.items() if key not in shared or shared[key].version != one.version
-    }
+    return {key: one for key, one in table.items() if key not in shared or shared[key].version != one.version}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from control_plane.api.types import Port
 from control_plane.core.attach import Bound
+from control_plane.policies.base import Spread
 from control_plane.policies.httproute.policy import BackendRef, RouteRule
 from control_plane.policies.mutualtls.policy import Mode
 
@@ -75,6 +76,14 @@ class DestinationView:
     service: str
     hosts: tuple[HostView, ...]
     clusters: tuple[ClusterView, ...]
+
+@dataclass(frozen=True, slots=True)
+class SpreadView:
+    """How a caller's requests are shared among endpoints, and the policies (`Kind/name`) that say so."""
+
+    spread: Spread
+    policies: tuple[str, ...] = ()
+
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from control_plane.api.types import Health, Port
+from control_plane.api.types import ZONE_LABEL, Health, Port
 from control_plane.policies.base import Policy
 
 Labels = tuple[tuple[str, str], ...]
@@ -25,6 +25,11 @@ class Instance:
     port: int
     labels: Labels = ()
     health: Health = "healthy"
+
+    @property
+    def zone(self) -> str:
+        """Where it runs; empty when that is not known."""
+        return dict(self.labels).get(ZONE_LABEL, "")
 
     def matches(self, labels: Labels) -> bool:
         """Whether this instance carries all of `labels`."""

@@ -9,6 +9,7 @@ Kinds run in the order of `order` (gaps of 100), lowest first.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -83,13 +84,25 @@ class Policy(BaseModel):
         return f"{self.kind}/{self.metadata.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How requests are shared among the endpoints of a destination.
+
+    `weights`: labels and the weight of instances that carry them all; the first that matches holds, others
+    have 1. `own_zone_first`: other zones get what the caller's cannot take.
+    """
+
+    weights: tuple[tuple[tuple[tuple[str, str], ...], int], ...] = ()
+    own_zone_first: bool = False
+
+
 class TargetedSpec(Spec):
     """A spec with Gateway-API-style attachment, and the hooks its kind uses.
 
     The hooks sit on the spec, because an inline timeout or retry of a route is a spec without a document.
     """
 
-    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "HTTPRoute"})
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "HTTPRoute", "GRPCRoute"})
 
     target_refs: tuple[TargetRef, ...] = Field(
         (), max_length=64, description="What this applies to; the most specific target wins."
@@ -123,6 +136,10 @@ class TargetedSpec(Spec):
 
     def patch_inbound_route(self, route: v3.Route) -> None:
         """Change the route by which a service's own sidecar hands a request to the app."""
+
+    def spread(self) -> Spread | None:
+        """How a caller's requests are shared among the destination's endpoints; None: as they are."""
+        return None
 
     def no_effect(self, target: TargetRef) -> str:  # noqa: ARG002  kinds override it
         """Why a field can do nothing on this target, in words; empty when all fields work."""

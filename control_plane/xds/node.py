@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 
+from pydantic import TypeAdapter, ValidationError
+
 from control_plane.api.spiffe import Identity, valid_name
+from control_plane.api.types import LabelValue
 from control_plane.core.snapshot import Bindings
 from control_plane.envoy import v3
 from control_plane.errors import RefusedError
@@ -13,6 +16,8 @@ from control_plane.xds.push_queue import Peer
 
 GATEWAY_LISTENERS = 64
 """Listeners of one gateway at most (Gateway API's own bound on `spec.listeners`)."""
+
+_LABEL_VALUE: TypeAdapter[str] = TypeAdapter(LabelValue)
 
 
 def admit(identity: Identity, node: v3.Node) -> Peer:
@@ -42,6 +47,7 @@ def _bindings(node: v3.Node) -> Bindings:
         outbound=_port(fields, "outbound"),
         inbound=_port(fields, "inbound"),
         gateway=tuple(sorted((name, _port(gateway, name)) for name in gateway)),
+        zone=_zone(node.locality.zone),
     )
 
 
@@ -54,6 +60,13 @@ def _port(fields: Mapping[str, v3.Value], name: str) -> int:
     if not 0 <= number <= 65535 or number != int(number):
         raise RefusedError(f"node.metadata.bindings: {name[:63]!r} is no port: give one from 1 to 65535")
     return int(number)
+
+
+def _zone(text: str) -> str:
+    try:
+        return _LABEL_VALUE.validate_python(text)
+    except ValidationError:
+        raise RefusedError(f"node.locality.zone: {text[:63]!r} is no value of a label") from None
 
 
 def _address(text: str) -> str:

@@ -30,7 +30,7 @@ def test_every_kind_has_its_plural(kind: str) -> None:
 def test_a_wrong_kind_is_told_with_what_is_near() -> None:
     with pytest.raises(NotFoundError, match="did you mean Retry"):
         kind_of("rety")
-    with pytest.raises(NotFoundError, match="known are Gateway, "):
+    with pytest.raises(NotFoundError, match="known are CircuitBreaker, "):
         kind_of("../../etc/passwd")
 
 

@@ -1,0 +1,1 @@
+"""ConnectionPool: how callers' sidecars connect."""

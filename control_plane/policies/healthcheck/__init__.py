@@ -1,0 +1,1 @@
+"""HealthCheck: callers' sidecars ask instances how they are."""

@@ -1,0 +1,1 @@
+"""LoadBalancer: which instance gets a request."""
