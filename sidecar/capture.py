@@ -140,7 +140,11 @@ def environment(
     `path_first` is the folder of mesh's own interpreter, put before PATH; empty leaves PATH as it is.
     Settings of the workload win.
     """
-    kept = {name: value for name, value in base.items() if not name.startswith("MESH_")}
+    kept = {
+        name: value
+        for name, value in base.items()
+        if not name.startswith("MESH_") or name == "MESH_TRACES_EXPORTER"
+    }
     proxy = f"http://{LOOPBACK}:{ports.outbound}"
     path = kept.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     kept["PATH"] = f"{path_first}:{path}" if path_first else path

@@ -63,9 +63,16 @@ def run(assembly: Assembly) -> None:
         sys.exit(_complain(assembly.name, str(error), 2))
     os.environ.setdefault("OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS", tracing.UNTRACED)
     logs.configure(settings.service, settings.instance, settings.log_level)
-    provider = tracing.configure(
-        settings.service, settings.instance, settings.version, settings.otlp_endpoint
-    )
+    try:
+        provider = tracing.configure(
+            settings.service,
+            settings.instance,
+            settings.version,
+            settings.otlp_endpoint,
+            settings.jaeger_endpoint,
+        )
+    except ImportError as error:
+        sys.exit(_complain(assembly.name, f"MESH_TRACES_EXPORTER: {error}: install meshwright[jaeger]", 2))
     try:
         asyncio.run(_serve(assembly, settings))
     except (OSError, SQLAlchemyError, ModuleNotFoundError) as error:

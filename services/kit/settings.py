@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+JAEGER = "http://127.0.0.1:14268/api/traces?format=jaeger.thrift"
+"""Where Jaeger's collector takes Thrift over HTTP unless told otherwise."""
+
 
 class SettingsError(Exception):
     """A variable that cannot be used; the text says which and what to do."""
@@ -18,6 +21,7 @@ class Settings:
     `port` 0 means a free one, named in the log line `listening`. `instance` and `version` are every answer's
     `x-served-by` and `x-service-version`, so that a client sees which replica it reached. `drain_seconds` is
     how long requests in flight may take after SIGTERM. `otlp_endpoint` empty: no spans are exported.
+    `jaeger_endpoint` is set, and used instead, when MESH_TRACES_EXPORTER asks for it.
     """
 
     service: str
@@ -29,16 +33,22 @@ class Settings:
     database_url: str = ""
     log_level: str = "info"
     otlp_endpoint: str = ""
+    jaeger_endpoint: str = ""
     drain_seconds: float = 30.0
 
 
 def read(service: str, environ: Mapping[str, str], pid: int) -> Settings:
     """Settings from `HOST`, `PORT`, `INSTANCE`, `SERVICE_VERSION`, `DATA_DIR`, `DATABASE_URL`, `LOG_LEVEL`,
-    `OTEL_EXPORTER_OTLP_ENDPOINT` and `DRAIN_SECONDS`; raises SettingsError naming the one that is wrong.
+    `OTEL_EXPORTER_OTLP_ENDPOINT`, `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT` and `DRAIN_SECONDS`;
+    raises SettingsError naming the one that is wrong.
     """
     level = environ.get("LOG_LEVEL", "").lower() or "info"
     if level not in ("debug", "info", "warning", "error"):
         raise SettingsError(f"LOG_LEVEL: {level!r} is no level: give debug, info, warning or error")
+    exporter = environ.get("MESH_TRACES_EXPORTER") or "otlp"
+    if exporter not in ("otlp", "jaeger"):
+        raise SettingsError(f"MESH_TRACES_EXPORTER: {exporter!r} is no exporter: give otlp or jaeger")
+    jaeger = environ.get("OTEL_EXPORTER_JAEGER_ENDPOINT") or JAEGER
     return Settings(
         service=service,
         instance=environ.get("INSTANCE") or f"{service}-{pid}",
@@ -49,6 +59,7 @@ def read(service: str, environ: Mapping[str, str], pid: int) -> Settings:
         database_url=environ.get("DATABASE_URL", ""),
         log_level=level,
         otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        jaeger_endpoint=jaeger if exporter == "jaeger" else "",
         drain_seconds=_number(environ, "DRAIN_SECONDS", "30", 3600),
     )
 

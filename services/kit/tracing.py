@@ -14,6 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
+from services.kit import jaeger
+
 UNTRACED = "^/health,^/metrics,^/openapi.json"
 """Paths whose requests get no span, as OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS wants them."""
 
@@ -21,8 +23,14 @@ EXPORT_SECONDS = 3.0
 """How long one export may try; so much longer a process lives on that stops while its collector is away."""
 
 
-def configure(service: str, instance: str, version: str, otlp_endpoint: str) -> TracerProvider:
-    """Set this process's tracer provider; must precede the making of the aiohttp application."""
+def configure(
+    service: str, instance: str, version: str, otlp_endpoint: str, jaeger_endpoint: str = ""
+) -> TracerProvider:
+    """Set this process's tracer provider; must precede the making of the aiohttp application.
+
+    Spans go to `jaeger_endpoint` (Thrift over HTTP) where one is given, else to `otlp_endpoint`. Raises
+    ImportError for the former without the extra `jaeger`.
+    """
     provider = TracerProvider(
         resource=Resource.create(
             {"service.name": service, "service.instance.id": instance, "service.version": version}
@@ -30,7 +38,10 @@ def configure(service: str, instance: str, version: str, otlp_endpoint: str) -> 
         sampler=ParentBased(ALWAYS_ON),
         shutdown_on_exit=False,
     )
-    if otlp_endpoint:
+    if jaeger_endpoint:
+        exporter = jaeger.exporter(jaeger_endpoint, int(EXPORT_SECONDS))
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    elif otlp_endpoint:
         exporter = OTLPSpanExporter(
             otlp_endpoint,
             insecure=not otlp_endpoint.startswith("https://"),

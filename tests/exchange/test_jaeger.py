@@ -1,0 +1,55 @@
+"""Spans as Thrift over HTTP: a real service sends them to a real HTTP server, past the mesh's proxy."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from aiohttp import web
+
+from services.kit import jaeger
+from tests.exchange.processes import Exchange, until
+
+
+def batch(body: bytes) -> Any:
+    """Decode what the exporter sent with Thrift's own reader."""
+    jaeger.exporter(
+        "http://127.0.0.1:1", 1
+    )  # puts back the names without which its package is not importable
+    ttypes = import_module("opentelemetry.exporter.jaeger.thrift.gen.jaeger.ttypes")
+    transport = import_module("thrift.transport.TTransport").TMemoryBuffer(body)
+    found = ttypes.Batch()
+    found.read(import_module("thrift.protocol.TBinaryProtocol").TBinaryProtocol(transport))
+    return found
+
+
+async def test_spans_reach_jaegers_collector(exchange: Exchange) -> None:
+    bodies: list[bytes] = []
+
+    async def take(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.Response(status=202)
+
+    app = web.Application()
+    app.router.add_post("/api/traces", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        port = runner.addresses[0][1]
+        environ = {
+            "MESH_TRACES_EXPORTER": "jaeger",
+            "OTEL_EXPORTER_JAEGER_ENDPOINT": f"http://127.0.0.1:{port}/api/traces?format=jaeger.thrift",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "http_proxy": "http://127.0.0.1:9",
+            "no_proxy": "",
+        }
+        catalog = await exchange.start("catalog", **environ)
+        await exchange.call(catalog, "GET", "/api/catalog/products")
+        await until(lambda: bodies)
+        found = batch(bodies[0])
+        assert found.process.serviceName == "catalog"
+        assert "GET /api/catalog/products" in {span.operationName for span in found.spans}
+    finally:
+        await runner.cleanup()
