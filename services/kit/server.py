@@ -10,7 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
@@ -37,19 +38,33 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What a service works with."""
+    """What a service works with. What it starts beside HTTP it enters into `life`; that is ended, last first,
+    once HTTP has come to its end, and before the database is closed.
+    """
 
     settings: Settings
-    database: Database
+    environ: Mapping[str, str]
     client: Client
+    metrics: Metrics
+    life: AsyncExitStack
+    store: Database | None
+
+    @property
+    def database(self) -> Database:
+        """The service's own; only one with tables has any."""
+        if self.store is None:
+            raise RuntimeError(f"{self.settings.service} has no tables, hence no database")
+        return self.store
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What a service is: its name, its tables, and how its operations are made once the database is open."""
+    """What a service is: its name, its tables (None: it keeps nothing), and how its operations are made once
+    the database is open; that may raise SettingsError.
+    """
 
     name: str
-    tables: MetaData
+    tables: MetaData | None
     assemble: Callable[[Runtime], Awaitable[Sequence[Operation]]]
 
 
@@ -75,6 +90,8 @@ def run(assembly: Assembly) -> None:
         sys.exit(_complain(assembly.name, f"MESH_TRACES_EXPORTER: {error}: install meshwright[jaeger]", 2))
     try:
         asyncio.run(_serve(assembly, settings))
+    except SettingsError as error:
+        sys.exit(_complain(assembly.name, str(error), 2))
     except (OSError, SQLAlchemyError, ModuleNotFoundError) as error:
         sys.exit(_complain(assembly.name, f"cannot start: {error}", 1))
     finally:
@@ -90,21 +107,23 @@ async def _serve(assembly: Assembly, settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    database = await open_database(assembly.name, settings.database_url, settings.data_dir, assembly.tables)
-    try:
-        async with open_client() as client:
-            operations = await assembly.assemble(Runtime(settings, database, client))
-            await _listen(settings, database, operations, stop)
-    finally:
-        await database.close()
+    async with AsyncExitStack() as life:
+        store = None
+        if assembly.tables is not None:
+            store = await open_database(
+                assembly.name, settings.database_url, settings.data_dir, assembly.tables
+            )
+            life.push_async_callback(store.close)
+        client = await life.enter_async_context(open_client())
+        runtime = Runtime(settings, os.environ, client, Metrics(settings.service), life, store)
+        operations = await assembly.assemble(runtime)
+        await _listen(runtime, operations, stop)
     log.info("stopped")
 
 
-async def _listen(
-    settings: Settings, database: Database, operations: Sequence[Operation], stop: asyncio.Event
-) -> None:
-    health = Health(settings, {"database": database.check})
-    metrics = Metrics(settings.service)
+async def _listen(runtime: Runtime, operations: Sequence[Operation], stop: asyncio.Event) -> None:
+    settings, metrics = runtime.settings, runtime.metrics
+    health = Health(settings, {"database": runtime.store.check} if runtime.store else {})
     runner = web.AppRunner(
         application(settings, operations, health, metrics),
         access_log=None,

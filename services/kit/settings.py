@@ -18,16 +18,18 @@ class SettingsError(Exception):
 class Settings:
     """All that a service can be told.
 
-    `port` 0 means a free one, named in the log line `listening`. `instance` and `version` are every answer's
-    `x-served-by` and `x-service-version`, so that a client sees which replica it reached. `drain_seconds` is
-    how long requests in flight may take after SIGTERM. `otlp_endpoint` empty: no spans are exported.
-    `jaeger_endpoint` is set, and used instead, when MESH_TRACES_EXPORTER asks for it.
+    `port` 0 means a free one, named in the log line `listening`; so does `grpc_port`, for services that
+    speak gRPC. `instance` and `version` are every answer's `x-served-by` and `x-service-version`, so that a
+    client sees which replica it reached. `drain_seconds` is how long requests in flight may take after
+    SIGTERM. `otlp_endpoint` empty: no spans are exported. `jaeger_endpoint` is set, and used instead, when
+    MESH_TRACES_EXPORTER asks for it.
     """
 
     service: str
     instance: str
     host: str = "127.0.0.1"
     port: int = 0
+    grpc_port: int = 0
     version: str = "v1"
     data_dir: Path = Path(".data")
     database_url: str = ""
@@ -38,9 +40,9 @@ class Settings:
 
 
 def read(service: str, environ: Mapping[str, str], pid: int) -> Settings:
-    """Settings from `HOST`, `PORT`, `INSTANCE`, `SERVICE_VERSION`, `DATA_DIR`, `DATABASE_URL`, `LOG_LEVEL`,
-    `OTEL_EXPORTER_OTLP_ENDPOINT`, `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT` and `DRAIN_SECONDS`;
-    raises SettingsError naming the one that is wrong.
+    """Settings from `HOST`, `PORT`, `PORT_GRPC`, `INSTANCE`, `SERVICE_VERSION`, `DATA_DIR`, `DATABASE_URL`,
+    `LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT` and
+    `DRAIN_SECONDS`; raises SettingsError naming the one that is wrong.
     """
     level = environ.get("LOG_LEVEL", "").lower() or "info"
     if level not in ("debug", "info", "warning", "error"):
@@ -54,6 +56,7 @@ def read(service: str, environ: Mapping[str, str], pid: int) -> Settings:
         instance=environ.get("INSTANCE") or f"{service}-{pid}",
         host=environ.get("HOST") or "127.0.0.1",
         port=int(_number(environ, "PORT", "0", 65535)),
+        grpc_port=int(_number(environ, "PORT_GRPC", "0", 65535)),
         version=environ.get("SERVICE_VERSION") or "v1",
         data_dir=Path(environ.get("DATA_DIR") or ".data"),
         database_url=environ.get("DATABASE_URL", ""),

@@ -1,0 +1,1 @@
+"""Analytics: what the market did, by symbol and minute."""

@@ -1,0 +1,1 @@
+"""Storefront: the backend of the shop's pages."""

@@ -1,0 +1,1 @@
+"""Trading: a small market, its ticks and quotes."""

@@ -1,0 +1,64 @@
+"""Ticks in trading's database, shared by its replicas: whoever comes first makes the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, insert, select
+from sqlalchemy.engine import Row
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.kit.database import Database
+from services.trading.domain import TICKS_KEPT, Tick
+
+TABLES = MetaData()
+ticks = Table(
+    "ticks",
+    TABLES,
+    Column("symbol", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("price", BigInteger, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+)
+
+Next = Callable[[str, Tick | None], Tick | None]
+"""The tick that follows a symbol's last one; None when it is not time yet."""
+
+
+class Ticks:
+    """The newest ticks of every symbol."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def quote(self, symbol: str) -> Tick | None:
+        """A symbol's newest tick."""
+        async with self._database.read() as connection:
+            return await _last(connection, symbol)
+
+    async def advance(self, symbols: Iterable[str], following: Next) -> list[Tick]:
+        """Make the next tick of each symbol in one transaction; none when another replica was first."""
+        try:
+            async with self._database.write() as connection:
+                made = [
+                    tick
+                    for symbol in symbols
+                    if (tick := following(symbol, await _last(connection, symbol))) is not None
+                ]
+                if made:
+                    await connection.execute(insert(ticks), [asdict(tick) for tick in made])
+                for tick in made:
+                    old = (ticks.c.symbol == tick.symbol) & (ticks.c.number <= tick.number - TICKS_KEPT)
+                    await connection.execute(delete(ticks).where(old))
+        except IntegrityError:
+            return []
+        return made
+
+
+async def _last(connection: AsyncConnection, symbol: str) -> Tick | None:
+    newest = select(ticks).where(ticks.c.symbol == symbol).order_by(ticks.c.number.desc()).limit(1)
+    row: Row[Any] | None = (await connection.execute(newest)).first()
+    return Tick(row.symbol, row.number, row.price, row.timestamp) if row else None
