@@ -28,6 +28,7 @@ class ServicePort(Spec):
 
     name: Name = Field("http", description="Its name; the app gets its number as PORT_<NAME>.")
     port: AppPortNumber = Field(0, description="Where the app listens on loopback; 0: a free port is found.")
+    number: AppPortNumber = Field(0, description="How callers name it, NAME:NUMBER; 0: by `port`.")
     protocol: Protocol = Field("http", description="http, grpc or tcp.")
 
 
@@ -169,7 +170,9 @@ def workloads(
 def _workload(one: Instance, folder: Path, tokens: Path, environment: Mapping[str, str]) -> Workload:
     entry = one.entry
     ports = tuple(
-        AppPort(name=port.name, protocol=port.protocol, number=port.port, app_port=port.port)
+        AppPort(
+            name=port.name, protocol=port.protocol, number=port.number or port.port, app_port=port.port
+        )
         for port in entry.ports
     )
     return Workload(
