@@ -170,9 +170,7 @@ def workloads(
 def _workload(one: Instance, folder: Path, tokens: Path, environment: Mapping[str, str]) -> Workload:
     entry = one.entry
     ports = tuple(
-        AppPort(
-            name=port.name, protocol=port.protocol, number=port.number or port.port, app_port=port.port
-        )
+        AppPort(name=port.name, protocol=port.protocol, number=port.number or port.port, app_port=port.port)
         for port in entry.ports
     )
     return Workload(
