@@ -6,7 +6,7 @@ Three rules go beyond the specification, because Envoy needs them:
   place at this client, endpoints included; a cluster is taken away last, in a quiet moment (`on_quiet`).
 - After every update of a cluster its endpoints are sent again, else Envoy warms it for 15 s.
 - A response that was refused is sent again resource by resource; a refused resource is parked until its
-  version changes. The same bytes are never sent for ever.
+  version changes. The same bytes are never sent for ever. Who has nothing of it gets an older one (`Proven`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from control_plane.core.resource import CDS, EDS, LDS, PUSH_ORDER, RDS, VHDS, Re
 from control_plane.envoy import v3
 from control_plane.xds.needs import Key, Needs
 from control_plane.xds.node_config import NodeConfig
-from control_plane.xds.response import Response, ResponseCache, absent_host, no_endpoints
+from control_plane.xds.proven import Proven, needs
+from control_plane.xds.response import Response, ResponseCache, absent_host, no_endpoints, nobody
 from control_plane.xds.subscription import WILDCARD, Rejection, Subscription
 
 CARRIERS = (LDS, RDS, VHDS)
@@ -31,15 +32,19 @@ class Delta:
     """One stream. `limit` bounds the names that a client may subscribe to in vain, for each type.
 
     Names the node knows are bounded by its configuration; unknown ones come from Host headers. Beyond the
-    limit they are answered as unknown and not remembered (`refused` counts them).
+    limit they are answered as unknown and not remembered (`refused` counts them). `proven` is shared by the
+    streams of one identity.
     """
 
-    def __init__(self, config: NodeConfig, responses: ResponseCache, limit: int = 2000) -> None:
+    def __init__(
+        self, config: NodeConfig, responses: ResponseCache, limit: int = 2000, proven: Proven | None = None
+    ) -> None:
         self._config = config
         self._responses = responses
         self._limit = limit
         self._types: dict[str, Subscription] = {}
         self._needs = Needs()
+        self._proven = proven or Proven()
         self._unused: set[str] = set()
         self._strangers: dict[str, set[str]] = {}
         self._acked_revision = 0
@@ -138,8 +143,8 @@ class Delta:
             sub = self._open(request)
         else:
             if request.response_nonce:
-                error = request.error_detail.message if request.HasField("error_detail") else None
-                self.nacks += sub.answered(request.response_nonce, error) == "nack"
+                reply = self._proven.answered(sub, request, lambda name: self._target(sub, name))
+                self.nacks += reply == "nack"
             self._subscribe(sub, request.resource_names_subscribe)
             self._unsubscribe(sub, request.resource_names_unsubscribe)
         return self._flush()
@@ -290,7 +295,7 @@ class Delta:
                 continue
             # Of virtual hosts all are looked at: several names may lead to one, and one may change hands.
             names = sub.names | sub.sent.keys() if type_url == VHDS else sub.dirty
-            found = {each.name: each.needs for name in names if (each := self._target(sub, name))}
+            found = {each.name: needs(sub, each) for name in names if (each := self._target(sub, name))}
             former = self._needs.names(VHDS) if type_url == VHDS else names
             for name in {*found, *former}:
                 self._need((type_url, name), found.get(name, ()))
@@ -311,14 +316,18 @@ class Delta:
                 self._say_absent(sub, name, resources, removed)
             elif sub.parked(found):
                 if name in sub.owed and found.name not in sub.acked:
-                    self._deny(sub, name, resources, removed)
+                    spare = sub.spares.get(found.name)
+                    if spare is not None:
+                        resources[found.name] = spare
+                    else:
+                        self._deny(sub, name, resources, removed)
             elif name in sub.owed or found.name in sub.owed or sub.sent.get(found.name) != found.version:
                 if self._must_wait(sub, found, release):
                     held.add(name)
                 else:
                     resources[found.name] = found
         if sub.type_url == VHDS and sub.unanswered:
-            resources |= self._nobody()
+            resources |= nobody(self._types[RDS].names if RDS in self._types else ())
         alone = sub.alone - held
         sub.dirty, sub.owed, sub.alone = held, sub.owed & held, sub.alone & held
         out = self._pack(sub, resources, removed, alone)
@@ -339,15 +348,6 @@ class Delta:
                 removed.append(name)
         elif name in sub.owed:
             self._deny(sub, name, resources, removed)
-
-    def _nobody(self) -> dict[str, Resource]:
-        """A host that does not exist, for each route configuration of this client.
-
-        Envoy's initial fetch of virtual hosts ends with it; an empty answer would leave it waiting.
-        """
-        routes = self._types.get(RDS)
-        names = [f"{each}/-" for each in sorted(routes.names)] if routes else []
-        return {name: absent_host(name) for name in names}
 
     def _deny(self, sub: Subscription, name: str, resources: dict[str, Resource], removed: list[str]) -> None:
         """Answer for a name that the client does not have and cannot get."""

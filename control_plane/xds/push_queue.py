@@ -25,6 +25,7 @@ from control_plane.xds.deliveries import summed
 from control_plane.xds.delta import Delta
 from control_plane.xds.needs import Key
 from control_plane.xds.node_config import NodeConfig
+from control_plane.xds.proven import Proven
 from control_plane.xds.response import Response, ResponseCache
 from control_plane.xds.subscription import MESSAGE_LIMIT
 
@@ -84,9 +85,11 @@ class Peer:
 class Stream:
     """One Envoy's stream: the protocol's state, what waits to be written, and the newest snapshot."""
 
-    def __init__(self, peer: Peer, write: Write, snapshot: Snapshot, responses: ResponseCache) -> None:
+    def __init__(
+        self, peer: Peer, write: Write, snapshot: Snapshot, responses: ResponseCache, proven: Proven
+    ) -> None:
         self.peer = peer
-        self.delta = Delta(snapshot.node(peer.identity, peer.bindings), responses)
+        self.delta = Delta(snapshot.node(peer.identity, peer.bindings), responses, proven=proven)
         self._write = write
         self._snapshot = snapshot
         self._stale = False
@@ -229,6 +232,7 @@ class PushQueue:
         self._gone: dict[tuple[Identity, str], tuple[float, ProxyStatus]] = {}
         self._snapshot: Snapshot | None = None
         self._responses = ResponseCache()
+        self._proven: dict[Identity, Proven] = {}
         self._first = asyncio.Event()
         self._progress = asyncio.Event()
 
@@ -252,7 +256,8 @@ class PushQueue:
         try:
             while self._snapshot is None:
                 await self._first.wait()
-            stream = Stream(peer, write, self._snapshot, self._responses)
+            proven = self._proven.setdefault(peer.identity, Proven())
+            stream = Stream(peer, write, self._snapshot, self._responses, proven)
         except BaseException:
             self._release(key)
             raise

@@ -7,6 +7,7 @@ that a thousand sidecars must hear of is put together once.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -70,6 +71,15 @@ def absent_host(name: str) -> Resource:
     """
     envelope = v3.Resource(name=name, aliases=[name])
     return Resource(VHDS, name, "", length_delimited(_RESOURCES, codec.encode(envelope)))
+
+
+def nobody(route_configurations: Iterable[str]) -> dict[str, Resource]:
+    """A host that does not exist, for each of a client's route configurations.
+
+    Envoy's initial fetch of virtual hosts ends with it; an empty answer would leave it waiting.
+    """
+    names = (f"{each}/-" for each in sorted(route_configurations))
+    return {name: absent_host(name) for name in names}
 
 
 @lru_cache(maxsize=1024)

@@ -35,7 +35,8 @@ class Subscription:
     `names` were asked for by name (VHDS: aliases too). `sent` is what the client was told to have and
     `acked` what it surely has, name → version. `pending` are responses without an answer, oldest first.
     `dirty` names are to be compared with the configuration, `owed` ones answered even if unchanged, `alone`
-    ones in a response of their own. `rejected` are parked: not sent again in that version.
+    ones in a response of their own. `rejected` are parked: not sent again in that version; in the stead of
+    some the client is given `spares`, older versions, or told that there is nothing (None).
     `unanswered`: the client begins with nothing and waits for a first answer, which may be empty.
     """
 
@@ -49,6 +50,7 @@ class Subscription:
     owed: set[str] = field(default_factory=set)
     alone: set[str] = field(default_factory=set)
     rejected: dict[str, Rejection] = field(default_factory=dict)
+    spares: dict[str, Resource | None] = field(default_factory=dict)
     unanswered: bool = False
 
     def open(self, subscribe: Iterable[str], versions: Mapping[str, str]) -> None:
@@ -91,6 +93,7 @@ class Subscription:
         self.sent.pop(name, None)
         self.acked.pop(name, None)
         self.rejected.pop(name, None)
+        self.spares.pop(name, None)
         for names in (self.dirty, self.owed, self.alone):
             names.discard(name)
 
@@ -102,10 +105,20 @@ class Subscription:
             if version:
                 self.sent[name] = version
             parked = self.rejected.get(name)
-            if parked and parked.version != version:
+            if parked and parked.version != version and not self._in_stead(name, version):
                 del self.rejected[name]
+                self.spares.pop(name, None)
         for name in response.removed:
             self.sent.pop(name, None)
+
+    def _in_stead(self, name: str, version: str) -> bool:
+        """Whether this is what the client is given for a version that it refused; "" for nothing."""
+        spare = self.spares.get(name)
+        return name in self.spares and version == (spare.version if spare else "")
+
+    def awaiting(self, nonce: str) -> Response | None:
+        """The oldest response with that nonce that was not answered."""
+        return next((each for each in self.pending if each.nonce == nonce), None)
 
     def parked(self, resource: Resource) -> bool:
         """Whether the client refused this very resource."""
@@ -114,7 +127,7 @@ class Subscription:
 
     def answered(self, nonce: str, error: str | None) -> Reply:
         """Take in the client's answer to the oldest response with that nonce; `error` is None for an ACK."""
-        response = next((each for each in self.pending if each.nonce == nonce), None)
+        response = self.awaiting(nonce)
         if response is None:
             return "stale"
         self.pending.remove(response)
@@ -133,8 +146,12 @@ class Subscription:
 
     def _park(self, response: Response, error: str) -> None:
         for name, version in response.items:
+            if name in self.rejected and self._in_stead(name, version):
+                # Not even the spare: what was refused first is what stays refused.
+                self.spares[name] = None
+                self.sent[name] = self.rejected[name].version
             # A NACK may come late, when another version is on its way already.
-            if version and self.sent.get(name) == version:
+            elif version and self.sent.get(name) == version:
                 self.rejected[name] = Rejection(version, error[:MESSAGE_LIMIT])
 
     def _retry_one_by_one(self, response: Response) -> None:

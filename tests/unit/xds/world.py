@@ -9,6 +9,7 @@ from types import MappingProxyType
 from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource, encode
 from control_plane.envoy import v3
 from control_plane.xds.delta import Delta
+from control_plane.xds.proven import Proven
 from control_plane.xds.response import Response, ResponseCache
 from tests.fakes.envoy import EnvoyModel
 
@@ -90,11 +91,19 @@ def changed(before: Node, after: Node) -> set[tuple[str, str]]:
 class Wire:
     """A client model and the server's state of its stream, joined back to back.
 
-    `log` has every response in the order sent. `run` delivers until both are silent.
+    `log` has every response in the order sent. `run` delivers until both are silent. `proven` is what
+    others of the same identity have taken.
     """
 
-    def __init__(self, config: Node, model: EnvoyModel | None = None, limit: int = 2000) -> None:
+    def __init__(
+        self,
+        config: Node,
+        model: EnvoyModel | None = None,
+        limit: int = 2000,
+        proven: Proven | None = None,
+    ) -> None:
         self.config = config
+        self.proven = proven or Proven()
         self.model = model or EnvoyModel()
         self.limit = limit
         self.log: list[Response] = []
@@ -104,7 +113,7 @@ class Wire:
 
     def connect(self) -> None:
         """Open a new stream with what the model knows; nothing is sent yet."""
-        self.delta = Delta(self.config, ResponseCache(), self.limit)
+        self.delta = Delta(self.config, ResponseCache(), self.limit, self.proven)
         self.queue.clear()
         self.requests = self.model.reopen()
 

@@ -1,0 +1,62 @@
+"""What Envoys of one identity have taken, to fall back on for those that refuse what is newer.
+
+An Envoy that refuses a change goes on with what it has. One that starts, or asks for a host for the first
+time, has nothing: it is given the last version that its like took, until there is one that it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from control_plane.core.resource import CDS, RDS, VHDS, Resource
+from control_plane.envoy import v3
+from control_plane.xds.needs import Key
+from control_plane.xds.subscription import Reply, Subscription
+
+Target = Callable[[str], Resource | None]
+"""What a client should have under a name."""
+
+KINDS = (CDS, RDS, VHDS)
+"""What is the same for all proxies of an identity: listeners hold ports of a node's own."""
+
+
+class Proven:
+    """The version of each resource that was ACKed last, by whichever proxy of one identity."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, Resource] = {}
+
+    def answered(self, sub: Subscription, request: v3.DeltaDiscoveryRequest, target: Target) -> Reply:
+        """Take in a client's answer to a response, and learn from it."""
+        response = sub.awaiting(request.response_nonce)
+        error = request.error_detail.message if request.HasField("error_detail") else None
+        reply = sub.answered(request.response_nonce, error)
+        if reply == "nack":
+            self._fall_back(sub, target)
+        elif response is not None and sub.type_url in KINDS:
+            for name, version in response.items:
+                found = target(name)
+                if found is not None and found.version == version:
+                    self._kept[found.type_url, found.name] = found
+        return reply
+
+    def _fall_back(self, sub: Subscription, target: Target) -> None:
+        """Owe an older version of all that this client refused and has nothing of.
+
+        A host without one is answered as unknown, since a request waits for the answer.
+        """
+        for name in sub.rejected.keys() - sub.acked.keys() - sub.spares.keys():
+            refused = target(name)
+            if refused is None or not sub.parked(refused):
+                continue
+            kept = self._kept.get((refused.type_url, refused.name))
+            spare = kept if kept is not None and kept.version != refused.version else None
+            if spare is not None or sub.type_url == VHDS:
+                sub.spares[name] = spare
+                sub.answer(name)
+
+
+def needs(sub: Subscription, resource: Resource) -> tuple[str, ...]:
+    """The clusters that a resource needs, and those of what the client has in its stead."""
+    spare = sub.spares.get(resource.name)
+    return resource.needs if spare is None else tuple(dict.fromkeys((*resource.needs, *spare.needs)))
