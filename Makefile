@@ -37,7 +37,7 @@ install: .venv/.installed
 	@touch $@
 
 demo: install
-	@$(BIN)/mesh demo
+	@$(BIN)/mesh demo $(ARGS)
 
 .PHONY: debian
 debian:

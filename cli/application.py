@@ -116,6 +116,16 @@ def read(path: Path) -> Application:
     return found
 
 
+def with_ports(application: Application, ports: Mapping[str, int]) -> Application:
+    """The application with other ports for its gateways; raises InputError for a name that is no gateway."""
+    spec = application.spec
+    known = [gateway.name for gateway in spec.gateways]
+    for name in sorted(ports.keys() - set(known)):
+        raise InputError(f"{name}: no such gateway: the application has {', '.join(known) or 'none'}")
+    moved = tuple(one.model_copy(update={"port": ports.get(one.name, one.port)}) for one in spec.gateways)
+    return application.model_copy(update={"spec": spec.model_copy(update={"gateways": moved})})
+
+
 def instances(
     spec: ApplicationSpec, only: Iterable[str] = (), scale: Mapping[str, int] | None = None
 ) -> tuple[Instance, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterable
+from itertools import islice
 
 from cli import console
 from cli.connection import ask
@@ -10,8 +12,13 @@ from cli.launch import Plan
 from control_plane.api import operations
 from sidecar.status import WorkloadStatus
 
-URLS = 6
-"""URLs that are shown at most."""
+URLS, LOOKED_AT = 6, 20
+"""URLs that are shown, and tried, at most."""
+
+PATIENCE = 1.0
+"""Seconds that a URL may take to be worth showing."""
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def overview(plan: Plan, workloads: Iterable[WorkloadStatus]) -> None:
@@ -28,12 +35,21 @@ def overview(plan: Plan, workloads: Iterable[WorkloadStatus]) -> None:
         state = console.state("good", "healthy") if one.healthy else console.state("partial", one.phase)
         rows.append([one.name, ", ".join(apps) or "-", ", ".join(sidecar), state])
     console.table(["SERVICE", "ADDRESS", "SIDECAR", "STATE"], rows)
-    urls = list(_urls(plan))
+    urls = [url for url in islice(_urls(plan), LOOKED_AT) if _answers(url)]
     if urls:
         console.emit("\ntry")
         for url in urls[:URLS]:
             console.emit(f"  curl {url}")
     console.emit("\n`mesh status` shows how it is, Ctrl-C stops everything")
+
+
+def _answers(url: str) -> bool:
+    """Whether GET gives something: the prefix of a route need not be a page."""
+    try:
+        with _DIRECT.open(url, timeout=PATIENCE):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _urls(plan: Plan) -> Iterable[str]:

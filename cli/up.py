@@ -17,7 +17,7 @@ import psutil
 import typer
 
 from cli import console
-from cli.application import instances, read
+from cli.application import MAX_REPLICAS, instances, read, with_ports
 from cli.failing import VerbError, warn
 from cli.launch import Launch, Plan
 from cli.options import StateOption
@@ -42,6 +42,9 @@ OnlyOption = Annotated[str, typer.Option("--only", metavar="A,B", help="Run only
 ScaleOption = Annotated[
     list[str], typer.Option("--scale", metavar="NAME=N", help="Run N replicas of a service. Repeatable.")
 ]
+PortOption = Annotated[
+    list[str], typer.Option("--port", metavar="NAME=N", help="Where a gateway listens. Repeatable.")
+]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; it runs on.")]
 WithinOption = Annotated[
     float, typer.Option("--timeout", min=1, max=600, help="Seconds until it has to be ready.")
@@ -54,6 +57,7 @@ def up(
     *,
     only: OnlyOption = "",
     scale: ScaleOption = [],  # noqa: B006  typer copies it
+    port: PortOption = [],  # noqa: B006  typer copies it
     detach: DetachOption = False,
     timeout: WithinOption = 60.0,
     ready_fd: ReadyFd = -1,
@@ -67,10 +71,12 @@ def up(
     \b
     Example:
       mesh up
-      mesh up -f shop.yaml --only orders,inventory --scale inventory=3
+      mesh up -f shop.yaml --only orders,inventory --scale inventory=3 --port ingress=9080
       mesh up --detach && mesh status; mesh down
     """
-    plan = _plan(Path(file) if file else exchange(), only, scale, timeout, state)
+    plan = _plan(
+        Path(file) if file else exchange(), only, scale=scale, port=port, within=timeout, state=state
+    )
     if detach:
         _detached(plan)
         return
@@ -82,7 +88,13 @@ def up(
         held.release()
 
 
-def demo(*, detach: DetachOption = False, timeout: WithinOption = 60.0, state: StateOption = None) -> None:
+def demo(
+    *,
+    port: PortOption = [],  # noqa: B006  typer copies it
+    detach: DetachOption = False,
+    timeout: WithinOption = 60.0,
+    state: StateOption = None,
+) -> None:
     """Start the demo: a small exchange of services that call each other through their sidecars.
 
     \b
@@ -90,7 +102,7 @@ def demo(*, detach: DetachOption = False, timeout: WithinOption = 60.0, state: S
       mesh demo
       curl http://127.0.0.1:8080/api/catalog/products
     """
-    up("", only="", scale=[], detach=detach, timeout=timeout, ready_fd=-1, state=state)
+    up("", only="", scale=[], port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
 
 
 def down(state: StateOption = None) -> None:
@@ -143,17 +155,22 @@ def exchange() -> Path:
     raise InputError("the exchange is not installed here: name an application file with -f")
 
 
-def _plan(file: Path, only: str, scale: list[str], within: float, state: Path | None) -> Plan:
-    application = read(file)
+def _plan(
+    file: Path, only: str, *, scale: list[str], port: list[str], within: float, state: Path | None
+) -> Plan:
+    ports = dict(_number("--port", one, 65535) for one in port)
+    application = with_ports(read(file), ports)
     names = [name for name in only.split(",") if name]
-    chosen = instances(application.spec, names, dict(_scale(one) for one in scale))
+    counts = dict(_number("--scale", one, MAX_REPLICAS) for one in scale)
+    chosen = instances(application.spec, names, counts)
     return Plan(application, file, chosen, _settings(state), within)
 
 
-def _scale(text: str) -> tuple[str, int]:
+def _number(option: str, text: str, most: int) -> tuple[str, int]:
+    """`NAME=N` of an option; raises InputError."""
     name, _, number = text.partition("=")
-    if not name or not number.isdecimal() or int(number) > 100:
-        raise InputError(f"--scale {text}: write it like inventory=3, with a number from 0 to 100")
+    if not name or not number.isdecimal() or int(number) > most:
+        raise InputError(f"{option} {text}: write it like NAME=3, with a number from 0 to {most}")
     return name, int(number)
 
 

@@ -213,3 +213,15 @@ def test_a_store_that_nobody_recorded_is_not_joined_by_a_second(tmp_path: Path) 
             store.send_signal(signal.SIGTERM)
             store.wait(30)
     until(lambda: not descendants(mesh.state), "everything has ended")
+
+
+def test_a_gateway_listens_where_it_is_told_and_only_urls_that_answer_are_shown(tmp_path: Path) -> None:
+    env = settings(tmp_path / "state")
+    port = free_port()
+    with tidied(env):
+        done = mesh_command("up", "--detach", "--only", "catalog", "--port", f"ingress={port}", env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"curl http://127.0.0.1:{port}/api/catalog/products\n" in done.stdout
+        assert "/api/orders" not in done.stdout
+    wrong = mesh_command("up", "--port", "nobody=1", env=env)
+    assert (wrong.returncode, wrong.stderr) == (2, "nobody: no such gateway: the application has ingress\n")
