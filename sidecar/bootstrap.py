@@ -43,7 +43,7 @@ KEPT_STATS = (
         "safe_regex": {
             "regex": r"cluster\..*\.(upstream_rq_.*|upstream_cx_(active|total|overflow|connect_fail"
             r"|connect_timeout|destroy_remote.*|destroy_local.*|rx_bytes_total|tx_bytes_total)|membership_.*|circuit_breakers.*"
-            r"|outlier_detection\..*|retry_.*|ssl\..*|update_.*|lb_healthy_panic)"
+            r"|outlier_detection\..*|health_check\..*|retry_.*|ssl\..*|update_.*|lb_healthy_panic)"
         }
     },
 )

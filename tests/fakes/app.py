@@ -9,6 +9,8 @@ any  /echo                        {"name","method","path","query","headers","bod
 any  /status/CODE                 that status
 any  /fail?rate=0.5&code=503      fails at that rate: seeded random, or &pattern=alternate (every 1/rate-th)
 any  /delay?ms=3000               answers after so long
+any  /switch/NAME                 answers as POST /switches/NAME/CODE?ms=MS,MS said, 200 at once before it;
+                                  the delays are for one request after the other, the last one for the rest
 GET  /stream?seconds=60&every=0.2 numbered lines, one each `every` seconds, then "end N"
 GET  /events?count=5&every=0.1    server-sent events, numbered
 GET  /ws                          a WebSocket that sends back what it gets
@@ -33,6 +35,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+SWITCHES = "/switches/"
 UNCOUNTED = frozenset({"/count", "/reset", "/health/ready", "/health/fail", "/health/ok"})
 
 
@@ -43,6 +46,7 @@ class FakeApp:
         self.name = name
         self.seed = seed
         self.ready = True
+        self.switches: dict[str, tuple[int, list[float]]] = {}
         self.forget()
 
     def forget(self) -> None:
@@ -68,7 +72,7 @@ class FakeApp:
         async def count(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
-            if request.path not in UNCOUNTED:
+            if request.path not in UNCOUNTED and not request.path.startswith(SWITCHES):
                 self.counts[f"{request.method} {request.path}"] += 1
             return await handler(request)
 
@@ -82,6 +86,8 @@ class FakeApp:
         app.router.add_get("/health/ready", self.health)
         app.router.add_post("/health/{state:ok|fail}", self.set_health)
         app.router.add_get("/stream", self.stream)
+        app.router.add_post(SWITCHES + "{name}/{code:[1-5][0-9][0-9]}", self.set_switch)
+        app.router.add_route("*", "/switch/{name}", self.switch)
         app.router.add_get("/events", self.events)
         app.router.add_get("/ws", self.websocket)
         app.router.add_route("*", "/status/{code:[1-5][0-9][0-9]}", self.status)
@@ -116,6 +122,16 @@ class FakeApp:
     async def delay(self, request: web.Request) -> web.Response:
         await asyncio.sleep(float(request.query.get("ms", "1000")) / 1000)
         return web.Response(text=self.name)
+
+    async def set_switch(self, request: web.Request) -> web.Response:
+        delays = [float(ms) / 1000 for ms in request.query.get("ms", "0").split(",")]
+        self.switches[request.match_info["name"]] = (int(request.match_info["code"]), delays)
+        return web.json_response({})
+
+    async def switch(self, request: web.Request) -> web.Response:
+        code, delays = self.switches.get(request.match_info["name"], (200, [0.0]))
+        await asyncio.sleep(delays.pop(0) if len(delays) > 1 else delays[0])
+        return web.Response(status=code, text=self.name)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         seconds, every = (

@@ -1,0 +1,192 @@
+"""CircuitBreaker, HealthCheck, ConnectionPool and hedging under real traffic, by the upstream's own count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+import requests
+
+from tests.envoy.harness import Mesh, running_mesh, service, until
+
+USER, PROBE = "/switch/user", "/switch/probe"
+OPEN_FOR = 2.0
+
+
+def policy(kind: str, spec: str, name: str = "lab") -> str:
+    return (
+        f"---\napiVersion: meshwright.io/v1\nkind: {kind}\nmetadata: {{name: {name}}}\n"
+        f"spec: {{targetRefs: [{{kind: Service, name: back}}], {spec}}}\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    services = [service("front"), service("back", labels={"version": "v1"})]
+    with running_mesh(tmp_path_factory.mktemp("breaker"), services) as found:
+        yield found
+
+
+@pytest.fixture
+def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
+    """The mesh with an upstream that is well and has counted nothing; policies go after the test."""
+    switch(whole_mesh, user=200, probe=200)
+    whole_mesh.reset("back-1")
+    yield whole_mesh
+    for one in whole_mesh.status()["policies"]:
+        whole_mesh.run("delete", one["kind"], one["name"])
+
+
+def switch(mesh: Mesh, **codes: int) -> None:
+    """Have the upstream answer with these statuses from now on."""
+    for name, code in codes.items():
+        requests.post(f"{mesh.app('back-1')}/switches/{name}/{code}", timeout=10).raise_for_status()
+
+
+def call(mesh: Mesh, path: str = USER) -> requests.Response:
+    return mesh.get("front-1", f"http://back{path}")
+
+
+def reached(mesh: Mesh, path: str = USER) -> int:
+    """How often the upstream saw the path."""
+    return mesh.counts("back-1").get(f"GET {path}", 0)
+
+
+def is_open(answer: requests.Response) -> bool:
+    return answer.status_code == 503 and "no healthy upstream" in answer.text
+
+
+def fail_until_open(mesh: Mesh) -> int:
+    """Have the upstream fail until its caller's breaker opens; how many requests it saw."""
+    assert call(mesh).status_code == 200
+    switch(mesh, user=500)
+    mesh.reset("back-1")
+    until(lambda: is_open(call(mesh)), "the breaker is open")
+    return reached(mesh)
+
+
+def counter(mesh: Mesh, called: str) -> float:
+    """A statistic of front's cluster `back`."""
+    port = mesh.ports("front-1")["ready"]
+    text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10).text
+    name = f'envoy_cluster_{called}{{envoy_cluster_name="back"}}'
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
+def test_five_failures_open_it_and_it_comes_back_after_open_for(mesh: Mesh) -> None:
+    mesh.apply(policy("CircuitBreaker", f"openFor: {OPEN_FOR:g}s"))
+    started = time.monotonic()
+    assert fail_until_open(mesh) in (5, 6)  # ejecting is asynchronous
+    seen = reached(mesh)
+    switch(mesh, user=200)
+    while time.monotonic() < started + OPEN_FOR * 0.8:
+        answer = call(mesh)
+        assert is_open(answer)
+        assert answer.elapsed.total_seconds() < 1
+    assert reached(mesh) == seen
+    until(lambda: call(mesh).status_code == 200, "the breaker is closed again")
+    assert time.monotonic() - started >= OPEN_FOR
+
+
+def test_without_a_probe_a_failing_upstream_is_tried_again_and_opens_again(mesh: Mesh) -> None:
+    mesh.apply(policy("CircuitBreaker", "openFor: 500ms, consecutiveFailures: 3"))
+    first = fail_until_open(mesh)
+    assert first in (3, 4)
+    until(lambda: call(mesh).status_code == 500, "it is tried again")
+    until(lambda: is_open(call(mesh)), "it is open again")
+    assert reached(mesh) - first in (3, 4)
+
+
+def test_with_a_probe_a_failing_upstream_gets_no_users_request(mesh: Mesh) -> None:
+    # The threshold keeps the probe itself from taking the instance out: it is the breaker that does.
+    probe = f"http: {{path: {PROBE}}}, interval: 100ms, unhealthyThreshold: 100"
+    mesh.apply(policy("CircuitBreaker", "openFor: 100ms") + policy("HealthCheck", probe))
+    assert call(mesh).status_code == 200
+    switch(mesh, probe=503)
+    fail_until_open(mesh)
+    seen, probes = reached(mesh), reached(mesh, PROBE)
+    until(lambda: not is_open(call(mesh)) or reached(mesh, PROBE) > probes + 20, "twenty probes")
+    assert is_open(call(mesh))
+    assert reached(mesh) == seen
+    switch(mesh, user=200, probe=200)
+    until(lambda: call(mesh).status_code == 200, "a passing probe lets it back")
+
+
+def test_a_probe_alone_takes_an_instance_out(mesh: Mesh) -> None:
+    mesh.apply(policy("HealthCheck", f"http: {{path: {PROBE}}}, interval: 100ms"))
+    assert call(mesh).status_code == 200
+    switch(mesh, probe=503)
+    until(lambda: is_open(call(mesh)), "the probe fails")
+    switch(mesh, probe=200)
+    until(lambda: call(mesh).status_code == 200, "the probe passes")
+
+
+def test_a_tcp_probe_passes_through_mutual_tls(mesh: Mesh) -> None:
+    mesh.apply(policy("HealthCheck", "tcp: {}, interval: 100ms"))
+    assert call(mesh).status_code == 200
+    until(lambda: counter(mesh, "health_check_success") > 3, "probes pass")
+    assert counter(mesh, "health_check_failure") == 0
+
+
+def test_the_limit_of_requests_answers_503_and_says_overloaded(mesh: Mesh) -> None:
+    mesh.apply(policy("CircuitBreaker", "maxRequests: 1"))
+    assert call(mesh).status_code == 200
+    before = counter(mesh, "upstream_rq_active_overflow")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(call, mesh, "/delay?ms=2000")
+        until(lambda: reached(mesh, "/delay") == 1, "the first request is under way")
+        answer = call(mesh)
+        assert slow.result().status_code == 200
+    assert answer.status_code == 503
+    assert answer.headers["x-envoy-overloaded"] == "true"
+    assert "overflow" in answer.text
+    assert reached(mesh) == 1
+    assert counter(mesh, "upstream_rq_active_overflow") == before + 1
+    assert call(mesh).status_code == 200
+
+
+def test_changed_endpoints_keep_the_breaker_open_and_a_changed_breaker_forgets(mesh: Mesh) -> None:
+    mesh.apply(policy("CircuitBreaker", "openFor: 10m"))
+    fail_until_open(mesh)
+    seen = reached(mesh)
+    mesh.apply(policy("LoadBalancer", "weights: [{labels: {version: v1}, weight: 7}]"))
+    assert is_open(call(mesh))
+    for state, health in (("fail", "unhealthy"), ("ok", "healthy")):
+        requests.post(f"{mesh.app('back-1')}/health/{state}", timeout=10).raise_for_status()
+        until(partial(is_healthy, mesh, health == "healthy"), f"back-1 is {health}")
+        assert is_open(call(mesh))
+    assert reached(mesh) == seen
+    mesh.apply(policy("CircuitBreaker", "openFor: 9m"))
+    until(lambda: call(mesh).status_code == 500, "the new cluster knows of no failures")
+
+
+def is_healthy(mesh: Mesh, expected: bool) -> bool:
+    """Whether the control plane takes back-1 for healthy, as expected."""
+    back = next(one for one in mesh.status()["services"] if one["name"] == "back")
+    return bool(back["healthy"]) is expected
+
+
+def test_hedging_takes_the_first_answer_of_two_tries(mesh: Mesh) -> None:
+    on = "attempts: 1, perTryTimeout: 300ms"
+    slow = f"{mesh.app('back-1')}/switches/hedged/200?ms=1000,8000"
+    mesh.apply(policy("Retry", f"{on}, hedgeOnPerTryTimeout: true"))
+    requests.post(slow, timeout=10).raise_for_status()
+    answer = call(mesh, "/switch/hedged")
+    assert answer.status_code == 200
+    assert 1.0 <= answer.elapsed.total_seconds() < 8
+    assert reached(mesh, "/switch/hedged") == 2
+    mesh.apply(policy("Retry", on))
+    requests.post(slow, timeout=10).raise_for_status()
+    assert call(mesh, "/switch/hedged").status_code == 504
+
+
+def test_streams_beyond_a_connections_limit_open_another(mesh: Mesh) -> None:
+    mesh.apply(policy("ConnectionPool", "maxConcurrentStreams: 1, connectTimeout: 5s"))
+    with ThreadPoolExecutor(3) as pool:
+        under_way = [pool.submit(call, mesh, "/delay?ms=2000") for _ in range(3)]
+        until(lambda: reached(mesh, "/delay") == 3, "three requests are under way")
+        assert counter(mesh, "upstream_cx_active") == 3
+        assert [one.result().status_code for one in under_way] == [200] * 3
