@@ -9,8 +9,10 @@ from control_plane.api.types import Condition, PolicyStatus
 from control_plane.core.attach import conflicts
 from control_plane.core.world import Document, World
 from control_plane.policies.base import TargetedPolicy
+from control_plane.policies.grpcroute.policy import GRPCRoute
 from control_plane.policies.httproute.policy import HTTPRoute
 from control_plane.policies.subset.policy import Subset
+from control_plane.policies.tcproute.policy import TCPRoute
 
 WORDS_LIMIT = 500
 """Characters of Envoy's own words in a condition."""
@@ -49,7 +51,7 @@ def _named(document: Document) -> list[tuple[str, str]]:
     match policy:
         case TargetedPolicy():
             return [(one.kind, one.name) for one in policy.spec.target_refs if one.kind != "Mesh"]
-        case HTTPRoute():
+        case HTTPRoute() | GRPCRoute():
             rules = policy.spec.rules
             parents = [(one.kind, one.name) for one in policy.spec.parent_refs]
             backends = [(one.kind, one.name) for rule in rules for one in rule.backend_refs]
@@ -60,6 +62,9 @@ def _named(document: Document) -> list[tuple[str, str]]:
                 if one.request_mirror is not None
             ]
             return list(dict.fromkeys([*parents, *backends, *mirrors]))
+        case TCPRoute():
+            backends = [(one.kind, one.name) for one in policy.spec.rules[0].backend_refs]
+            return [*(("Service", one.name) for one in policy.spec.parent_refs), *backends]
         case Subset():
             return [("Service", policy.spec.service)]
     return []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import lru_cache
 
-from control_plane.core import http, routes, tls
+from control_plane.core import connect, http, routes, tls
 from control_plane.core.resource import CDS, LDS, RDS, VHDS, Resource, encode
 from control_plane.core.view import ClusterView, DestinationView, HostView
 from control_plane.envoy import codec, v3
@@ -31,11 +31,29 @@ VHDS_FETCH_TIMEOUT = timedelta(milliseconds=50)
 
 def listener(address: str, port: int) -> Resource:
     """The HTTP proxy that a service's own calls go through; hosts and clusters come on demand."""
-    on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=ODCDS_TIMEOUT))
-    filters = [http.http_filter("envoy.filters.http.on_demand", on_demand), http.fault()]
-    manager = http.connection_manager(LISTENER, ROUTES, filters)
+    manager = _calls(LISTENER)
+    manager.upgrade_configs.append(http.HCM.UpgradeConfig(upgrade_type=connect.CONNECT))
     chain = v3.FilterChain(filters=[http.network_filter(manager)])
     return encode(LDS, LISTENER, http.listener(LISTENER, address, port, [chain]))
+
+
+@lru_cache(maxsize=1)
+def inner_listener() -> Resource:
+    """Where tunnels end: the same routes for what comes out of them."""
+    manager = _calls(f"{LISTENER}_{connect.LISTENER}")
+    message = v3.Listener(
+        name=connect.LISTENER,
+        internal_listener=v3.Listener.InternalListenerConfig(),
+        filter_chains=[v3.FilterChain(filters=[http.network_filter(manager)])],
+        per_connection_buffer_limit_bytes=v3.UInt32Value(value=http.BUFFER_LIMIT),
+    )
+    return encode(LDS, connect.LISTENER, message)
+
+
+def _calls(stat_prefix: str) -> http.HCM:
+    on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=ODCDS_TIMEOUT))
+    filters = [http.http_filter("envoy.filters.http.on_demand", on_demand), http.fault()]
+    return http.connection_manager(stat_prefix, ROUTES, filters)
 
 
 def route_configuration() -> Resource:
@@ -54,7 +72,9 @@ def virtual_host(view: HostView) -> Resource:
     """One on-demand virtual host; its aliases are all names callers may use."""
     name = f"{ROUTES}/{view.name}"
     built = routes.build(view)
-    message = v3.VirtualHost(name=name, domains=view.domains, routes=built.routes)
+    # Routes by path never match CONNECT, which has none.
+    tunnel = connect.refusal(view.refused) if view.refused else connect.tunnel()
+    message = v3.VirtualHost(name=name, domains=view.domains, routes=[*built.routes, tunnel])
     aliases = tuple(f"{ROUTES}/{domain}" for domain in view.domains)
     return encode(VHDS, name, message, aliases=aliases, needs=built.clusters, policies=built.policies)
 

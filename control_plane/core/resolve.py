@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from control_plane.api.spiffe import Identity
 from control_plane.api.types import Port
 from control_plane.core.attach import Attachments, Bound, Site, with_hook
+from control_plane.core.connect import HTTPS_PORT
 from control_plane.core.view import (
     BackendView,
     ClusterView,
@@ -22,18 +23,21 @@ from control_plane.core.view import (
     MirrorView,
     NodeView,
     RuleView,
-    default_port,
     SpreadView,
+    default_port,
 )
 from control_plane.core.world import Document, Labels, Service
-from control_plane.policies.gateway.policy import Gateway, Listener
 from control_plane.policies.base import Spread
+from control_plane.policies.gateway.policy import Gateway, Listener
+from control_plane.policies.grpcroute.policy import GRPCRoute
 from control_plane.policies.httproute.backends import BackendTarget
 from control_plane.policies.httproute.policy import BackendRef, HTTPRoute, ParentRef, RouteRule
 from control_plane.policies.mutualtls.policy import Mode, MutualTLSSpec, strictest
 from control_plane.policies.retry.policy import Retry
 from control_plane.policies.subset.policy import Subset
 from control_plane.policies.timeout.policy import Timeout
+
+Route = HTTPRoute | GRPCRoute
 
 IMPLIED_LISTENER = Listener(name="http", port=80, protocol="HTTP")
 """What a gateway listens on when no Gateway document describes it."""
@@ -45,12 +49,12 @@ class Resolver:
     def __init__(self, documents: tuple[Document, ...], trust_domain: str) -> None:
         self.attachments = Attachments(documents)
         self._trust_domain = trust_domain
-        self._routes: dict[tuple[str, str], list[tuple[Document, HTTPRoute, ParentRef]]] = defaultdict(list)
+        self._routes: dict[tuple[str, str], list[tuple[Document, Route, ParentRef]]] = defaultdict(list)
         self._subsets: dict[str, Subset] = {}
         self._gateways: dict[str, Gateway] = {}
         for document in documents:
             match document.policy:
-                case HTTPRoute() as route:
+                case HTTPRoute() | GRPCRoute() as route:
                     for parent in route.spec.parent_refs:
                         self._routes[parent.kind, parent.name].append((document, route, parent))
                 case Subset() as subset:
@@ -74,6 +78,7 @@ class Resolver:
             for port, domains in _domains(service, first)
             if domains
         )
+        hosts += _https(service, {one for host in hosts for one in host.domains})
         return DestinationView(name, hosts, self._clusters(service, first, caller))
 
     def node(self, service: Service) -> NodeView:
@@ -108,11 +113,6 @@ class Resolver:
             *((subset_cluster(one), one.spec.labels) for one in self.subsets(service.name) if first),
         )
 
-    def subsets(self, service: str) -> tuple[Subset, ...]:
-        """The subsets of a service, by name."""
-        return tuple(one for _, one in sorted(self._subsets.items()) if one.spec.service == service)
-
-    # --- clusters ---------------------------------------------------------------------------------
     def spreads(self, service: str) -> Mapping[str, SpreadView]:
         """How requests to `service` are shared among its endpoints: for all callers (empty), and for each
         caller for whom it is another way."""
@@ -125,6 +125,11 @@ class Resolver:
         said = [(found, one.ref) for one in bound if (found := one.spec.spread()) is not None]
         return SpreadView(said[-1][0], tuple(ref for _, ref in said)) if said else SpreadView(Spread())
 
+    def subsets(self, service: str) -> tuple[Subset, ...]:
+        """The subsets of a service, by name."""
+        return tuple(one for _, one in sorted(self._subsets.items()) if one.spec.service == service)
+
+    # --- clusters ---------------------------------------------------------------------------------
 
     def _clusters(self, service: Service, first: Port | None, caller: str) -> tuple[ClusterView, ...]:
         policies = self.attachments.at(Site(service=service.name, caller=caller))
@@ -140,8 +145,11 @@ class Resolver:
             for port, name, subset in names
         )
 
-    def _cluster_of(self, services: Mapping[str, Service], ref: BackendTarget) -> str:
-        """The cluster behind a backendRef; empty when there is no such service, port or subset."""
+    def _cluster_of(self, services: Mapping[str, Service], ref: BackendTarget, grpc: bool = False) -> str:
+        """The cluster behind a backendRef; empty when there is no such service, port or subset.
+
+        Without a port it is the default one; for `grpc` the first gRPC port, if there is one.
+        """
         if ref.kind == "Subset":
             subset = self._subsets.get(ref.name)
             whole = services.get(subset.spec.service) if subset else None
@@ -150,7 +158,10 @@ class Resolver:
         if not service:
             return ""
         first = default_port(service.ports)
-        if ref.port is None or (ref.port == 80 and first and first.protocol == "http"):
+        if ref.port is None and grpc:
+            meant = next((one for one in service.ports if one.protocol == "grpc"), first)
+            return cluster_name(service.name, meant, first) if meant else ""
+        if ref.port is None or (first and ref.port in _numbers(first, is_first=True)):
             return service.name if first else ""
         found = [one for one in service.ports if one.number == ref.port and one.protocol != "tcp"]
         return cluster_name(service.name, found[0], first) if found else ""
@@ -185,27 +196,33 @@ class Resolver:
             for document, route in attached.values()
             for one in self._rules(services, document, route, site)
         )
-        if not attached:
-            rules = (self._plain_rule(service, port, first, site),)
+        if not attached or (
+            port.protocol == "http" and all(isinstance(route, GRPCRoute) for _, route in attached.values())
+        ):
+            rules += (self._plain_rule(service, port, first, site),)
         return HostView(domains[0], domains, rules)
 
     def _plain_rule(self, service: Service, port: Port, first: Port | None, site: Site) -> RuleView:
         ref = BackendRef(name=service.name, port=None if port == first else port.number)
         backend = BackendView(ref, cluster_name(service.name, port, first))
         rule = RouteRule(backend_refs=(ref,))
-        return RuleView("", rule, (0, "", 0), (backend,), (), self._on_route(site))
+        on_route = self._on_route(site)
+        return RuleView("", rule, (0, "", 0), (backend,), (), on_route, port.protocol == "grpc")
 
     def _on_route(self, site: Site) -> tuple[Bound, ...]:
         return with_hook(self.attachments.at(site), "patch_route")
 
     def _rules(
-        self, services: Mapping[str, Service], document: Document, route: HTTPRoute, site: Site
+        self, services: Mapping[str, Service], document: Document, route: Route, site: Site
     ) -> Iterable[RuleView]:
-        for index, rule in enumerate(route.spec.rules):
-            backends = tuple(BackendView(ref, self._cluster_of(services, ref)) for ref in rule.backend_refs)
+        grpc = isinstance(route, GRPCRoute)
+        for index, (rule, ranks) in enumerate(_shared_form(route)):
+            backends = tuple(
+                BackendView(ref, self._cluster_of(services, ref, grpc)) for ref in rule.backend_refs
+            )
             mirrors = tuple(
                 MirrorView(
-                    self._cluster_of(services, one.request_mirror.backend_ref), one.request_mirror.share
+                    self._cluster_of(services, one.request_mirror.backend_ref, grpc), one.request_mirror.share
                 )
                 for one in rule.filters
                 if one.request_mirror is not None
@@ -221,13 +238,13 @@ class Resolver:
                 inline=tuple(_inline(rule, document.ref)),
             )
             age = (document.created, route.name, index)
-            yield RuleView(document.ref, rule, age, backends, mirrors, self._on_route(here))
+            yield RuleView(document.ref, rule, age, backends, mirrors, self._on_route(here), grpc, ranks)
 
     def _listener(
         self, services: Mapping[str, Service], gateway: str, listeners: list[Listener]
     ) -> ListenerView:
         """The listeners of one port are one to Envoy, told apart by host; `http` names it, or the first."""
-        attached: dict[str, dict[str, tuple[Document, HTTPRoute]]] = {
+        attached: dict[str, dict[str, tuple[Document, Route]]] = {
             one.hostname: {} for one in listeners if one.hostname
         }
         for one in listeners:
@@ -253,9 +270,26 @@ def _mutual_tls(bounds: Iterable[Bound]) -> tuple[Bound, ...]:
 
 
 def _numbers(port: Port, is_first: bool) -> tuple[int, ...]:
-    """Numbers by which callers name a port: its own, and 80 for a service's first http port."""
-    implied = (80,) if is_first and port.protocol == "http" else ()
+    """Numbers by which callers name a port: its own, 80 for a service's default port, and 443 where that is
+    gRPC: libraries say so to a proxy when the user names no port, though the call is in the clear."""
+    implied = {"http": (80,), "grpc": (80, HTTPS_PORT)}.get(port.protocol, ()) if is_first else ()
     return (*implied, port.number) if port.number else implied
+
+
+def _https(service: Service, taken: set[str]) -> tuple[HostView, ...]:
+    """What HTTPS to a service means by default, unless a port of its own has that number."""
+    names = (f"{service.name}:{HTTPS_PORT}", f"{service.name}.mesh:{HTTPS_PORT}")
+    if not taken or taken.intersection(names):
+        return ()
+    return (HostView(names[0], names, (), refused=service.name),)
+
+
+def _shared_form(route: Route) -> Iterable[tuple[RouteRule, tuple[tuple[int, int], ...]]]:
+    """Each rule as an HTTPRoute has it, with the ranks of its matches when it is a GRPCRoute's."""
+    if isinstance(route, HTTPRoute):
+        yield from ((rule, ()) for rule in route.spec.rules)
+    else:
+        yield from ((rule.as_http(), tuple(one.rank for one in rule.matches)) for rule in route.spec.rules)
 
 
 def _domains(service: Service, first: Port | None) -> Iterable[tuple[Port, tuple[str, ...]]]:

@@ -1,4 +1,4 @@
-"""HTTPRoute rules → Envoy routes, for virtual hosts of sidecars and gateways alike.
+"""Rules of HTTPRoutes and GRPCRoutes → Envoy routes, for virtual hosts of sidecars and gateways alike.
 
 Envoy takes the first route that matches, Gateway API the most specific one, so matches are sorted first:
 exact path, regular expression, longest prefix, then method, most headers, most query parameters, then the
@@ -45,7 +45,7 @@ class _Ranked:
 def build(host: HostView) -> Built:
     """The routes of one virtual host."""
     ranked = [
-        _Ranked(_rank(match, rule, index), rule, match)
+        _Ranked(_rank_call(match, rule, index) if rule.ranks else _rank(match, rule, index), rule, match)
         for rule in host.rules
         for index, match in enumerate(rule.rule.matches)
     ]
@@ -80,6 +80,12 @@ def _rank(match: RouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
     )
 
 
+def _rank_call(match: RouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
+    """Of a GRPCRoute's match: longest service, longest method, most headers. It takes gRPC calls only, so it
+    may stand before all that HTTPRoutes match by path."""
+    return (0, *rule.ranks[index], -len(match.headers), 0, rule.age, index)
+
+
 def _refs(rule: RuleView) -> tuple[str, ...]:
     own = (rule.route,) if rule.route else ()
     return tuple(dict.fromkeys((*own, *(bound.ref for bound in rule.policies))))
@@ -87,6 +93,8 @@ def _refs(rule: RuleView) -> tuple[str, ...]:
 
 def _routes(one: _Ranked) -> list[v3.Route]:
     route = v3.Route(match=_match(one.match))
+    if one.rule.ranks:
+        route.match.grpc.SetInParent()
     filters.apply_headers(one.rule.rule.filters, route)
     _act(one.rule, one.match, route)
     refs = _refs(one.rule)
@@ -97,7 +105,21 @@ def _routes(one: _Ranked) -> list[v3.Route]:
         return found
     for bound in one.rule.policies:
         found = [split for each in found for split in bound.spec.patch_route(each)]
+    for each in found:
+        _deadline(each, grpc=one.rule.grpc)
     return found
+
+
+def _deadline(route: v3.Route, *, grpc: bool) -> None:
+    """Enforce a call's own deadline; for gRPC a timeout is one more, so that it ends as DEADLINE_EXCEEDED."""
+    if not route.HasField("route"):
+        return
+    action, limits = route.route, route.route.max_stream_duration
+    limits.grpc_timeout_header_max.FromTimedelta(timedelta(0))
+    if grpc and action.timeout.ToTimedelta():
+        limits.max_stream_duration.CopyFrom(action.timeout)
+        limits.grpc_timeout_header_max.CopyFrom(action.timeout)
+        action.timeout.FromTimedelta(timedelta(0))
 
 
 def _act(rule: RuleView, match: RouteMatch, route: v3.Route) -> None:
@@ -111,7 +133,7 @@ def _act(rule: RuleView, match: RouteMatch, route: v3.Route) -> None:
         names = ", ".join(f"{one.ref.kind} {one.ref.name}" for one in rule.backends) or "no backendRefs"
         text = f"{rule.route}: no backend to send to: {names}\n"
         route.direct_response.CopyFrom(
-            v3.DirectResponseAction(status=500, body=v3.DataSource(inline_string=text))
+            v3.DirectResponseAction(status=503 if rule.grpc else 500, body=v3.DataSource(inline_string=text))
         )
         return
     action = v3.RouteAction(timeout=timedelta(0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from control_plane.api.spiffe import Identity
-from control_plane.core import gateway, inbound, outbound
+from control_plane.core import connect, gateway, inbound, outbound
 from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource
 from control_plane.core.view import GatewayView, ListenerView, NodeView
 
@@ -171,11 +171,14 @@ def _named(resources: Iterable[Resource]) -> Named:
 
 @lru_cache(maxsize=8192)
 def _of_sidecar(view: NodeView | None, bindings: Bindings) -> tuple[Mapping[str, Named], Named]:
-    listeners = [outbound.listener(LOOPBACK, bindings.outbound)] if bindings.outbound else []
+    listeners: list[Resource] = []
+    if bindings.outbound:
+        listeners += (outbound.listener(LOOPBACK, bindings.outbound), outbound.inner_listener())
     if view and bindings.inbound:
         listeners += inbound.listeners(view, bindings.address, bindings.inbound)
     routes = (outbound.route_configuration(), *(inbound.routes(view) if view else ()))
-    return {CDS: _named([outbound.blackhole()]), LDS: _named(listeners)}, _named(routes)
+    clusters = _named([outbound.blackhole(), connect.cluster()])
+    return {CDS: clusters, LDS: _named(listeners)}, _named(routes)
 
 
 @lru_cache(maxsize=256)

@@ -36,7 +36,9 @@ class RuleView:
     """One rule of a route with its backends and what is in force there.
 
     `route` is `Kind/name`; empty for the rule a service has when no route is attached to it. `age` orders
-    rules that match equally (Gateway API: oldest route first, then name, then position).
+    rules that match equally (Gateway API: oldest route first, then name, then position). `grpc`: the rule is
+    for gRPC, whose limits of time are deadlines and whose failures are statuses. `ranks` are those of a
+    GRPCRoute's matches, which take nothing but gRPC calls; empty for an HTTPRoute, whose paths rank it.
     """
 
     route: str
@@ -45,15 +47,21 @@ class RuleView:
     backends: tuple[BackendView, ...]
     mirrors: tuple[MirrorView, ...]
     policies: tuple[Bound, ...]
+    grpc: bool = False
+    ranks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """One virtual host: the names it answers to and its rules; no rule means 404."""
+    """One virtual host: the names it answers to and its rules; no rule means 404.
+
+    `refused` names the service whose HTTPS this host stands for: nothing but the refusal is there.
+    """
 
     name: str
     domains: tuple[str, ...]
     rules: tuple[RuleView, ...]
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +78,20 @@ class ClusterView:
 
 
 @dataclass(frozen=True, slots=True)
-class DestinationView:
-    """Everything a caller's sidecar needs to call one service, endpoints apart."""
-
-    service: str
-    hosts: tuple[HostView, ...]
-    clusters: tuple[ClusterView, ...]
-
-@dataclass(frozen=True, slots=True)
 class SpreadView:
     """How a caller's requests are shared among endpoints, and the policies (`Kind/name`) that say so."""
 
     spread: Spread
     policies: tuple[str, ...] = ()
 
+
+@dataclass(frozen=True, slots=True)
+class DestinationView:
+    """Everything a caller's sidecar needs to call one service, endpoints apart."""
+
+    service: str
+    hosts: tuple[HostView, ...]
+    clusters: tuple[ClusterView, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class RouteGroupKind(Spec):
     group: Literal["gateway.networking.k8s.io"] = Field(
         "gateway.networking.k8s.io", description="The group of the route."
     )
-    kind: Literal["HTTPRoute"] = Field(description="The kind of the route.")
+    kind: Literal["HTTPRoute", "GRPCRoute"] = Field(description="The kind of the route.")
 
 
 class AllowedRoutes(Spec):

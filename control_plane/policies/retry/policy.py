@@ -141,8 +141,8 @@ class Retry(TargetedPolicy):
     includes broken connections, with deadline-exceeded tries that perTryTimeout ended. A status that comes
     after the answer has begun is too late.
 
-    The most specific Retry wins whole: the `retry` of a route's rule, then one for the route, for the service,
-    for the mesh.
+    The most specific Retry wins whole: the `retry` of a route's rule, then one for the route, for the
+    service, for the mesh.
     """
 
     combine: ClassVar[Combine] = "override"

@@ -16,7 +16,7 @@ from control_plane.core.snapshot import Snapshot
 from control_plane.core.translate import translate
 from control_plane.picture import as_yaml
 from control_plane.policies import registry
-from tests.unit.core.worlds import exchange, mesh, route, subset
+from tests.unit.core.worlds import GRPC, TCP, exchange, mesh, route, service, subset
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDENS = ROOT / "tests" / "goldens"
@@ -64,6 +64,10 @@ WORLDS = {
 """Documents added to the small exchange, by the golden's name."""
 
 
+ADDED = {"GRPCRoute": service("analytics", ports=(GRPC,)), "TCPRoute": service("ledger", ports=(TCP,))}
+"""Services that an example speaks of beside those of the small exchange."""
+
+
 def rendered(snapshot: Snapshot) -> dict[str, str]:
     """Every resource as YAML, by a name that tells whose it is."""
     found = {}
@@ -97,11 +101,13 @@ def test_every_golden_has_its_world() -> None:
 @pytest.mark.parametrize("kind", registry.kinds())
 def test_an_example_changes_what_was_reviewed(kind: str) -> None:
     example = registry.example(kind)
-    context = subset("inventory-v2") if kind != "Subset" and "kind: Subset" in example else ""
+    more = [ADDED[kind]] if kind in ADDED else []
+    of = more[0].name if more else "inventory"
+    context = subset(f"{of}-v2", of) if kind != "Subset" and "kind: Subset" in example else ""
     if kind == "Gateway":
         context = route("orders", "{backendRefs: [{name: orders}]}", INGRESS)
     before, after = (
-        rendered(translate(exchange(f"{context}---\n{text}")).snapshot) for text in ("", example)
+        rendered(translate(exchange(f"{context}---\n{text}", *more)).snapshot) for text in ("", example)
     )
     lines: list[str] = []
     for name in sorted({*before, *after}):

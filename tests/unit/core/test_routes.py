@@ -20,7 +20,10 @@ INGRESS = "{kind: Gateway, name: ingress}"
 
 
 def host(text: str, name: str = "inventory") -> Any:
-    return body(translate(exchange(text)).snapshot.shared[VHDS, f"out/{name}"])
+    """The virtual host, without its last route, that of CONNECT."""
+    found = body(translate(exchange(text)).snapshot.shared[VHDS, f"out/{name}"])
+    assert found.routes.pop().match.HasField("connect_matcher")
+    return found
 
 
 def ingress(text: str) -> list[Any]:

@@ -91,7 +91,7 @@ def test_a_node_sees_what_it_may_and_nothing_else() -> None:
     orders = made.node(Identity("mesh.local", "service", "orders"), BINDINGS)
     catalog = made.node(Identity("mesh.local", "service", "catalog"), BINDINGS)
     ingress = made.node(Identity("mesh.local", "gateway", "ingress"), BINDINGS)
-    assert set(orders.base(LDS)) == {"outbound", "inbound"}
+    assert set(orders.base(LDS)) == {"outbound", "inbound", "connect"}
     assert set(ingress.base(LDS)) == {"ingress"}
     assert orders.get(RDS, "in:grpc") and not catalog.get(RDS, "in:grpc")
     assert ingress.get(VHDS, "out/catalog") is None
@@ -221,7 +221,7 @@ def test_the_inbound_chains_of_each_mode(mode: str, chains: list[str]) -> None:
 def test_a_service_without_http_has_no_inbound_listener(ports: tuple[Port, ...]) -> None:
     made = translate(world(service("s", ports=ports), given=documents(subset("x", "s")))).snapshot
     node = made.node(Identity("mesh.local", "service", "s"), BINDINGS)
-    assert set(node.base(LDS)) == {"outbound"}
+    assert set(node.base(LDS)) == {"outbound", "connect"}
     assert made.unresolved() == ()
 
 

@@ -16,6 +16,7 @@ from control_plane.envoy import codec, v3
 
 HTTP = Port()
 GRPC = Port(name="grpc", protocol="grpc", number=9090)
+TCP = Port(name="tcp", protocol="tcp", number=5432)
 
 
 def instance(name: str, port: int = 1000, health: Health = "healthy", **labels: str) -> Instance:
@@ -40,14 +41,15 @@ def world(*services: Service, given: tuple[Document, ...] = (), revision: int = 
     return World(revision, {one.name: one for one in sorted(services, key=lambda one: one.name)}, ordered)
 
 
-def exchange(text: str = "") -> World:
-    """The small world of most tests: three services, inventory in two versions."""
+def exchange(text: str = "", *more: Service) -> World:
+    """The small world of most tests: three services, inventory in two versions, and what is added."""
     return world(
         service("catalog"),
         service(
             "inventory", instance("inventory-1", 1, version="v1"), instance("inventory-2", 2, version="v2")
         ),
         service("orders", ports=(HTTP, GRPC)),
+        *more,
         given=documents(text),
     )
 

@@ -37,9 +37,11 @@ def route(method: str = "") -> v3.Route:
     return made
 
 
-def taken(routes: list[v3.Route], method: str, key: bool) -> v3.RetryPolicy:
+def taken(routes: list[v3.Route], method: str, key: bool, grpc: bool = False) -> v3.RetryPolicy:
     """The retry policy of the first route that a request matches, as Envoy chooses."""
     for one in routes:
+        if one.match.HasField("grpc") and not grpc:
+            continue
         if all(_matches(header, method, key) for header in one.match.headers):
             return one.route.retry_policy
     raise AssertionError("no route takes this request")
@@ -92,6 +94,32 @@ def test_what_may_have_been_sent_is_never_repeated_unless_idempotent(on: list[An
     assert policy.retry_on == rest
     assert not policy.retriable_status_codes
     assert policy.HasField("num_retries") == bool(rest)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, NOT_SENT),
+        ({"on": ["5xx"]}, NOT_SENT),
+        ({"on": ["internal"]}, "internal"),
+        ({"on": ["internal", "refused-stream"]}, "internal,refused-stream"),
+        ({"on": ["unavailable"]}, "unavailable,reset"),
+        ({"on": ["unavailable", "reset"]}, "unavailable,reset"),
+        ({"on": ["deadline-exceeded"]}, "deadline-exceeded"),
+        ({"on": ["deadline-exceeded"], "perTryTimeout": "1s"}, "deadline-exceeded,reset"),
+    ],
+)
+def test_a_grpc_call_is_repeated_where_its_statuses_are_named(spec: Any, expected: str) -> None:
+    routes = retry(**spec).patch_route(route())
+    assert taken(routes, "POST", key=False, grpc=True).retry_on == expected
+    assert "unavailable" not in taken(routes, "POST", key=False).retry_on
+
+
+def test_a_route_of_grpc_calls_alone_is_not_split_where_statuses_are_named() -> None:
+    calls = route()
+    calls.match.grpc.SetInParent()
+    (only,) = retry(on=["internal"]).patch_route(calls)
+    assert only.route.retry_policy.retry_on == "internal"
 
 
 def test_all_that_envoy_is_told() -> None:

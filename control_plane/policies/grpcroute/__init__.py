@@ -1,0 +1,1 @@
+"""GRPCRoute: where a gRPC call goes, by service, method and metadata."""

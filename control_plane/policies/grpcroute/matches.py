@@ -1,0 +1,81 @@
+"""What a GRPCRoute's rule matches: service, method and metadata (Gateway API v1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from control_plane.policies import regex
+from control_plane.policies.base import Spec
+from control_plane.policies.fields import check_distinct
+from control_plane.policies.httproute.matches import HeaderMatch, PathMatch, RouteMatch
+
+# Gateway API's own rules for Exact (GRPCMethodMatch).
+_SERVICE = re.compile(r"[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
+_METHOD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+
+_ANY = "[^/]+"
+
+Part = Annotated[str, StringConstraints(max_length=500)]
+
+
+class MethodMatch(Spec):
+    """A match on what is called; left out parts match everything."""
+
+    type: Literal["Exact", "RegularExpression"] = Field(
+        "Exact", description="RegularExpression matches the whole name."
+    )
+    service: Part = Field("", description="The full name of the service, such as `shop.v1.Orders`.")
+    method: Part = Field("", description="The method, such as `Get`.")
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if not self.service and not self.method:
+            raise ValueError("neither service nor method is given: give one, or leave the match out")
+        for name, value, pattern in (("service", self.service, _SERVICE), ("method", self.method, _METHOD)):
+            if self.type == "RegularExpression":
+                regex.check(value)
+            elif value and not pattern.fullmatch(value):
+                raise ValueError(f"{value!r} is no name of a gRPC {name}: write it as in the .proto file")
+        return self
+
+    def as_path(self) -> PathMatch:
+        """The same on the path, which for gRPC is `/service/method`."""
+        if self.type == "Exact" and self.service:
+            kind: Literal["Exact", "PathPrefix"] = "Exact" if self.method else "PathPrefix"
+            return PathMatch(type=kind, value=f"/{self.service}" + (f"/{self.method}" if self.method else ""))
+        parts = (
+            f"({part})" if part else _ANY
+            for part in (self._pattern(self.service), self._pattern(self.method))
+        )
+        return PathMatch(type="RegularExpression", value="/" + "/".join(parts))
+
+    def _pattern(self, part: str) -> str:
+        return part if self.type == "RegularExpression" else re.escape(part)
+
+
+class CallMatch(Spec):
+    """All parts must match; several matches of a rule are alternatives."""
+
+    method: MethodMatch | None = Field(None, description="Which calls; left out, every one.")
+    headers: tuple[HeaderMatch, ...] = Field(
+        (), max_length=16, description="Metadata of the call; all of them must match."
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        check_distinct((header.name.lower() for header in self.headers), "header")
+        return self
+
+    def as_http(self) -> RouteMatch:
+        """The same as a match of an HTTPRoute."""
+        path = self.method.as_path() if self.method else PathMatch()
+        return RouteMatch(path=path, headers=self.headers)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Lower is tried first: characters of the service, then of the method (GRPCRouteRule.matches)."""
+        found = self.method
+        return (-len(found.service), -len(found.method)) if found else (0, 0)

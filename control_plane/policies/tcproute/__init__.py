@@ -1,0 +1,1 @@
+"""TCPRoute: where a TCP connection goes."""
