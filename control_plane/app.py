@@ -17,7 +17,7 @@ import structlog
 
 from control_plane import picture
 from control_plane.admin import server as admin
-from control_plane.admin.mesh import CanonicalDocument, Mesh, TokenRole
+from control_plane.admin.mesh import CanonicalDocument, Mesh
 from control_plane.agents.reports import Reports
 from control_plane.agents.server import AgentService
 from control_plane.api.spiffe import Identity
@@ -32,6 +32,7 @@ from control_plane.core.translate import Translation
 from control_plane.core.world import Instance, World
 from control_plane.errors import InputError, StoreError
 from control_plane.feed import DEBOUNCE, Feed
+from control_plane.join_tokens import JoinTokens
 from control_plane.revisions import StoredRevisions
 from control_plane.store.embedded import locate
 from control_plane.store.redis import Store
@@ -44,6 +45,9 @@ SWEEP_EVERY = 0.5
 
 RETRY_EVERY = 0.5
 """Seconds until a failed read of the store is tried again."""
+
+USES_EVERY = 1.0
+"""Seconds between two times that uses of join tokens are put on record."""
 
 DRAIN_LOOK = 0.02
 """Seconds between looks whether an instance is served as draining yet."""
@@ -72,8 +76,12 @@ class ControlPlane:
             connection_age=settings.svid_ttl,
         )
         self.feed = Feed(settings.trust_domain, self.xds.publish)
-        self.enrolment = EnrolmentServer(self.authority, settings.bind, settings.enrolment_port)
+        self.tokens = JoinTokens(self.store.tokens, self.authority.mint, settings.trust_domain, time.time)
+        self.enrolment = EnrolmentServer(
+            self.authority, settings.bind, settings.enrolment_port, self.tokens.admit
+        )
         self._changed = asyncio.Event()
+        self._tokens_changed = asyncio.Event()
         self._memory = Memory(settings.state / "revision")
 
     # --- life -------------------------------------------------------------------------------------
@@ -91,7 +99,7 @@ class ControlPlane:
             api = await self._start_admin()
             servers.push_async_callback(api.stop)
             self._write_addresses(api.port, xds_port)
-            works = (self._watch(), self._follow(), self._sweep(), self._renew())
+            works = (self._watch(), self._follow(), self._follow_tokens(), self._sweep(), self._renew())
             tasks = [asyncio.create_task(one) for one in works]
             ended = asyncio.create_task(stop.wait())
             await asyncio.wait({ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -149,8 +157,25 @@ class ControlPlane:
             await asyncio.sleep(DEBOUNCE)
 
     async def _watch(self) -> None:
-        async for _ in self.store.changes():
-            self._changed.set()
+        async for kinds in self.store.changes():
+            if kinds != {"tokens"}:
+                self._changed.set()
+            if "tokens" in kinds:
+                self._tokens_changed.set()
+
+    async def _follow_tokens(self) -> None:
+        """Know what is revoked, and put on record what was used."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._tokens_changed.wait(), USES_EVERY)
+            try:
+                if self._tokens_changed.is_set():
+                    self._tokens_changed.clear()
+                    await self.tokens.follow()
+                await self.tokens.write_uses()
+            except StoreError:
+                self._tokens_changed.set()
+                await asyncio.sleep(RETRY_EVERY)
 
     async def _take(self) -> None:
         first = self.feed.translation is None
@@ -223,7 +248,7 @@ class ControlPlane:
             revisions=StoredRevisions(self.store),
             status=self.status,
             instances=lambda: picture.instances(self.feed.world),
-            mint_token=self._mint,
+            tokens=self.tokens,
             now=time.monotonic,
             pause=asyncio.sleep,
             proxies=self.proxies,
@@ -252,9 +277,6 @@ class ControlPlane:
             return ()
         told = self.reports.current(time.monotonic())
         return breakers(translation.resolver.attachments, translation.world.services, told)
-
-    def _mint(self, role: TokenRole, name: str, ttl: float) -> str:
-        return self.authority.mint(Identity(self._settings.trust_domain, role, name), ttl)
 
     def _resources_diff(self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]) -> str:
         return picture.resources_diff(self.feed.translation, before, after)

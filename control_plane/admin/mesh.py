@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from control_plane.api.messages import Minted, TokenInfo
 from control_plane.api.types import InstanceStatus, ProxyDetail, RevisionInfo, Status
 
 CanonicalDocument = Mapping[str, Any]
@@ -52,6 +53,19 @@ class Revisions(Protocol):
         """Make `documents` the next revision; raises RevisionConflict unless `base` is the newest."""
 
 
+class Tokens(Protocol):
+    """The mesh's join tokens. All raise StoreError when the store cannot be reached."""
+
+    async def mint(self, role: TokenRole, name: str, ttl: float, author: str) -> Minted:
+        """A new token, on record, good for `ttl` seconds; raises InputError."""
+
+    async def listed(self) -> tuple[TokenInfo, ...]:
+        """Every token on record, newest first."""
+
+    async def revoke(self, id: str) -> None:
+        """Refuse a token from now on; raises NotFoundError for one that is not on record."""
+
+
 class InvalidDocumentError(Exception):
     """Why a document is refused: one line for each problem."""
 
@@ -77,7 +91,7 @@ class Mesh:
     revisions: Revisions
     status: Callable[[], Status]
     instances: Callable[[], Iterable[InstanceStatus]]
-    mint_token: Callable[[TokenRole, str, float], str]
+    tokens: Tokens
     now: Callable[[], float]
     pause: Callable[[float], Awaitable[None]]
     proxies: Callable[[], Iterable[ProxyDetail]] = tuple

@@ -21,7 +21,7 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from pydantic import ValidationError
 
-from control_plane.admin import faults, metrics, openapi, policies, revisions, status
+from control_plane.admin import faults, metrics, openapi, policies, revisions, status, tokens
 from control_plane.admin.guard import Guard, Refusal
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoBody, Route
@@ -32,7 +32,7 @@ from control_plane.errors import InputError, MeshError
 
 log = structlog.get_logger(__name__)
 
-ROUTES: tuple[Route, ...] = (*policies.ROUTES, *revisions.ROUTES, *status.ROUTES)
+ROUTES: tuple[Route, ...] = (*policies.ROUTES, *revisions.ROUTES, *status.ROUTES, *tokens.ROUTES)
 
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes a request's body may have: more than any mesh's policies, far less than memory."""

@@ -1,4 +1,4 @@
-"""Routes of the mesh as it stands: status, instances, proxies, waiting, and join tokens."""
+"""Routes of the mesh as it stands: status, instances, proxies, waiting."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pydantic import Field
 from control_plane.admin import wait as waiting
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoParams, PathAndQuery, Route
-from control_plane.api.messages import Instances, Proxies, TokenReply, TokenRequest, WaitReply
+from control_plane.api.messages import Instances, Proxies, WaitReply
 from control_plane.api.types import Status
-from control_plane.errors import InputError, NotFoundError
+from control_plane.errors import NotFoundError
 
 
 class WaitParams(PathAndQuery):
@@ -40,15 +40,6 @@ async def wait(mesh: Mesh, params: WaitParams, _body: object) -> WaitReply:
     return await waiting.wait(mesh, params.revision, params.timeout)
 
 
-async def token(mesh: Mesh, _params: NoParams, body: TokenRequest) -> TokenReply:
-    """A token with which one service or gateway may enrol."""
-    if body.service is not None and body.gateway is None:
-        return TokenReply(token=mesh.mint_token("service", body.service, body.ttl))
-    if body.gateway is not None and body.service is None:
-        return TokenReply(token=mesh.mint_token("gateway", body.gateway, body.ttl))
-    raise InputError("a join token is for one service or one gateway: name exactly one of them")
-
-
 ROUTES = (
     Route("GET", "/status", "status", "The mesh as it stands", status, Status),
     Route("GET", "/instances", "instances", "Every instance", instances, Instances),
@@ -56,9 +47,5 @@ ROUTES = (
     Route(
         "GET", "/wait", "wait", "Until a revision stands in every connected sidecar", wait, WaitReply,
         params=WaitParams, errors=(404, 503),
-    ),
-    Route(
-        "POST", "/tokens", "token", "A join token for one service or gateway", token, TokenReply,
-        body=TokenRequest,
     ),
 )  # fmt: skip

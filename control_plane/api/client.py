@@ -81,9 +81,17 @@ class AdminClient:
         """Until every connected sidecar has taken a revision, one rejected it, or `timeout` seconds."""
         return await self._send(operations.wait(number, timeout), messages.WaitReply)
 
-    async def token(self, role: str, name: str, ttl: float) -> str:
+    async def token(self, role: str, name: str, ttl: float, author: str = "") -> messages.Minted:
         """A join token for a `service` or `gateway`, valid for `ttl` seconds."""
-        return (await self._send(operations.token(role, name, ttl), messages.TokenReply)).token
+        return await self._send(operations.token(role, name, ttl, author), messages.Minted)
+
+    async def tokens(self) -> tuple[messages.TokenInfo, ...]:
+        """Every join token on record, newest first; never the tokens themselves."""
+        return (await self._send(operations.tokens(), messages.TokenList)).tokens
+
+    async def revoke_token(self, id: str) -> None:
+        """Refuse a join token from now on."""
+        await self._send(operations.revoke_token(id), messages.Revoked)
 
     async def _send(self, call: Call, reply: type[Reply]) -> Reply:
         if self._session is None:

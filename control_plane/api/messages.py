@@ -130,10 +130,40 @@ class TokenRequest(Camel):
     service: Name | None = None
     gateway: Name | None = None
     ttl: float = Ttl
+    author: str = Field("", max_length=200, description="Who, for the record.")
 
 
-class TokenReply(Message):
+class Minted(Message):
+    """A join token, shown this once; `id` names it afterwards, `expires` is in epoch seconds."""
+
     token: str
+    id: str
+    expires: float
+
+
+class TokenInfo(Message):
+    """A join token on record: whom it is for, when (epoch seconds), and how many enrolments it served."""
+
+    id: str
+    role: Literal["service", "gateway"]
+    name: str
+    created: float
+    expires: float
+    author: str = ""
+    uses: int = 0
+    revoked: bool = False
+
+
+class TokenList(Message):
+    """Newest first."""
+
+    tokens: tuple[TokenInfo, ...] = ()
+
+
+class Revoked(Message):
+    """Names the join token that counts no more."""
+
+    id: str
 
 
 class Problem(Message):

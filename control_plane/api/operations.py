@@ -121,6 +121,16 @@ def wait(number: int, timeout: float) -> Call:
     return Call("GET", f"{PREFIX}/wait?{query}", timeout=timeout + TIMEOUT)
 
 
-def token(role: str, name: str, ttl: float) -> Call:
-    """A join token; `role` is `service` or `gateway`, `ttl` seconds → TokenReply."""
-    return Call("POST", f"{PREFIX}/tokens", {role: name, "ttl": ttl})
+def token(role: str, name: str, ttl: float, author: str = "") -> Call:
+    """A join token; `role` is `service` or `gateway`, `ttl` seconds → Minted."""
+    return Call("POST", f"{PREFIX}/tokens", {role: name, "ttl": ttl, "author": author})
+
+
+def tokens() -> Call:
+    """Every join token on record → TokenList."""
+    return Call("GET", f"{PREFIX}/tokens")
+
+
+def revoke_token(id: str) -> Call:
+    """Refuse a join token from now on → Revoked."""
+    return Call("POST", f"{PREFIX}/tokens/{quote(id, safe='')}/revoke")

@@ -19,20 +19,23 @@ TOKEN_LIMIT = 4096
 """Characters that a token may have; a real one has about 350."""
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """`identity`: who may enrol; `ca_sha256`: hex hash of the root's DER bytes; `expires`: epoch seconds."""
+    """`identity`: who may enrol; `ca_sha256`: hex hash of the root's DER bytes; `expires`: epoch seconds;
+    `id`: the word that names this token where it must not be shown."""
 
     identity: spiffe.Identity
     ca_sha256: str
     expires: float
+    id: str
 
 
 def claims(payload: Mapping[str, Any]) -> Claims:
-    """The claims of a decoded token: iss, sub (`role/name`), exp and ca_sha256; raises ValueError."""
+    """The claims of a decoded token: iss, sub (`role/name`), exp, jti and ca_sha256; raises ValueError."""
     issuer, subject, expires = (payload.get(name) for name in ("iss", "sub", "exp"))
     ca_sha256 = payload.get("ca_sha256")
     if not isinstance(issuer, str) or not isinstance(subject, str):
@@ -41,10 +44,13 @@ def claims(payload: Mapping[str, Any]) -> Claims:
         raise ValueError("it has no time of expiry")
     if not isinstance(ca_sha256, str) or not _SHA256.fullmatch(ca_sha256):
         raise ValueError("it names no CA")
+    id = payload.get("jti")
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        raise ValueError("it has no id")
     identity = spiffe.parse(f"spiffe://{issuer}/{subject}")
     if identity.role == "control-plane":
         raise ValueError("a join token is for a service or a gateway")
-    return Claims(identity, ca_sha256, float(expires))
+    return Claims(identity, ca_sha256, float(expires), id)
 
 
 def peek(text: str) -> Claims:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from control_plane.api import spiffe
+from control_plane.api.tokens import Claims
 from control_plane.api.types import Signed
 from control_plane.ca import files, issue, tokens
 from control_plane.config import Settings
@@ -73,11 +74,11 @@ class CertificateAuthority:
                 f"{identity.uri} is of another trust domain than this mesh ({self.trust_domain})"
             )
         return tokens.mint(
-            self._token_key, identity, self.ca_sha256, self._clock(), ttl=ttl, jti=secrets.token_urlsafe(12)
+            self._token_key, identity, self.ca_sha256, self._clock(), ttl=ttl, jti=secrets.token_hex(8)
         )
 
-    def admit(self, token: str) -> spiffe.Identity:
-        """Whom a join token lets enrol; raises RefusedError (see tokens.verify)."""
+    def admit(self, token: str) -> Claims:
+        """Whom a join token lets enrol, unless it is revoked; raises RefusedError (see tokens.verify)."""
         return tokens.verify(self._token_key, token, self._clock())
 
     def server_pair(self) -> ServerPair:

@@ -20,10 +20,11 @@ from aiohttp import web
 from prometheus_client import Counter
 from pydantic import ValidationError
 
+from control_plane.api.tokens import Claims
 from control_plane.api.types import SignRequest
 from control_plane.ca.app import CertificateAuthority, ServerPair
 from control_plane.ca.refusals import Rate, Refusals
-from control_plane.errors import InputError, RefusedError
+from control_plane.errors import InputError, RefusedError, StoreError
 
 BODY_LIMIT = 32768
 """Bytes of a request's body: a CSR and a token at their limits have 20 KiB."""
@@ -38,7 +39,7 @@ _EACH = Rate(burst=20, per_second=1)
 _TOGETHER = Rate(burst=200, per_second=20)
 
 ENROLMENTS = Counter("mesh_enrolments_total", "Enrolments by outcome", ["outcome"])
-for _outcome in ("signed", "refused", "malformed", "limited"):
+for _outcome in ("signed", "refused", "malformed", "limited", "unavailable"):
     ENROLMENTS.labels(_outcome)
 
 log = structlog.get_logger(__name__)
@@ -47,11 +48,20 @@ _SILENT = logging.Logger(__name__, logging.CRITICAL + 1)
 # aiohttp would log each malformed request with a traceback: strangers could fill the disk.
 
 
+Admit = Callable[[Claims], None]
+"""Has the last word on a token that is valid: raises RefusedError (revoked), StoreError (cannot tell now)."""
+
+
+def _anyone(_claims: Claims) -> None:
+    """Every valid token counts."""
+
+
 class EnrolmentServer:
     """Listens on `bind`:`port` (0 takes a free port, found in `port` after start)."""
 
-    def __init__(self, authority: CertificateAuthority, bind: str, port: int) -> None:
+    def __init__(self, authority: CertificateAuthority, bind: str, port: int, admit: Admit = _anyone) -> None:
         self._authority = authority
+        self._admit = admit
         self._bind = bind
         self.port = port
         self._refusals = Refusals(_EACH, _TOGETHER)
@@ -123,12 +133,17 @@ class EnrolmentServer:
     async def _enrol(self, request: web.Request) -> web.Response:
         try:
             asked = await _body(request)
-            identity = self._authority.admit(asked.token)
+            claims = self._authority.admit(asked.token)
+            identity = claims.identity
             signed = self._authority.sign(asked.csr, identity)
+            self._admit(claims)
         except (InputError, RefusedError) as error:
             return self._refuse(request.remote or "unknown", error)
+        except StoreError as error:
+            ENROLMENTS.labels("unavailable").inc()
+            return _problem(503, "unavailable", str(error))
         ENROLMENTS.labels("signed").inc()
-        log.info("enrolled", identity=identity.uri, peer=request.remote)
+        log.info("enrolled", identity=identity.uri, token=claims.id, peer=request.remote)
         return web.json_response(text=signed.model_dump_json())
 
     def _refuse(self, peer: str, error: InputError | RefusedError) -> web.Response:

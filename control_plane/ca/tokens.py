@@ -47,9 +47,9 @@ def mint(key: bytes, identity: spiffe.Identity, ca_sha256: str, now: float, *, t
     return jwt.encode({"alg": _ALGORITHM}, claims, OctKey.import_key(key))
 
 
-def verify(key: bytes, text: str, now: float) -> spiffe.Identity:
-    """Whom `text` lets enrol at `now`; raises RefusedError that says whether it is too long, malformed, of
-    another key, or expired.
+def verify(key: bytes, text: str, now: float) -> tokens.Claims:
+    """What `text` says, and so whom it lets enrol at `now`; raises RefusedError that says whether it is too
+    long, malformed, of another key, or expired.
     """
     if len(text) > tokens.TOKEN_LIMIT:
         raise RefusedError(f"the join token is too long: more than {tokens.TOKEN_LIMIT} characters")
@@ -64,4 +64,4 @@ def verify(key: bytes, text: str, now: float) -> spiffe.Identity:
         ) from None
     if now >= claims.expires:
         raise RefusedError(f"the join token of {claims.identity.uri} has expired: mint a new one")
-    return claims.identity
+    return claims

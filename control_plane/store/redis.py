@@ -20,8 +20,9 @@ from control_plane.store import leases, revisions, scripts
 from control_plane.store.client import Connection, StoreState
 from control_plane.store.revisions import Document, Revision
 from control_plane.store.scripts import Script
+from control_plane.store.tokens import Tokens
 
-EVERYTHING = frozenset({"revision", "instances"})
+EVERYTHING = frozenset({"revision", "instances", "tokens"})
 BLOCK_MS = 1000
 """How long one read of the stream waits; below the connection's timeout."""
 READ_COUNT = 500
@@ -51,6 +52,7 @@ class Store:
         self._fields: list[Any] = []
         self._problem: StoreState | None = None
         self.leases = leases.Leases(self._connection, lease_ttl)
+        self.tokens = Tokens(self._ask)
         self.known = 0
 
     @property
@@ -148,7 +150,7 @@ class Store:
         return {service: frozenset(hosts) for service, hosts in found}
 
     async def changes(self) -> AsyncIterator[frozenset[str]]:
-        """What changed, for ever: sets of "revision" and "instances", those of one moment together.
+        """What changed, for ever: sets of what EVERYTHING holds, those of one moment together.
 
         Everything once at the start, after the store was away, and when more changed than is worth reading.
         Never raises for a store that is away: it waits and tries again (`state` tells).

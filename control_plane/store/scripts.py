@@ -10,6 +10,10 @@ mesh:leases            sorted set: instance → deadline (ms since the epoch, by
 mesh:services          hash: service → its ports (JSON); kept after the last instance has left
 mesh:learned           set of services that learned hosts
 mesh:learned:<service> sorted set: host → when it was last asked for
+mesh:tokens            hash: id of a join token → whom it is for (JSON), never the token
+mesh:tokens:expiry     sorted set: id → when it expires (ms)
+mesh:tokens:uses       hash: id → enrolments
+mesh:tokens:revoked    hash: id → when it was revoked (ms)
 mesh:changes           stream of {kind}
 ```
 
@@ -220,5 +224,70 @@ for _, service in ipairs(redis.call('SMEMBERS', 'mesh:learned')) do
   list[#list + 1] = {service, redis.call('ZRANGE', 'mesh:learned:' .. service, 0, -1)}
 end
 return list
+""",
+)
+
+_TOLD = "redis.call('GET', 'mesh:format') or '', tonumber(redis.call('GET', 'mesh:revision') or -1)"
+
+RECORD_TOKEN = _script(
+    "record token",
+    f"""
+-- ARGV: id, record, when it expires (ms), how long it is kept after (ms)
+-- gives: format, newest revision
+local before = text(now() - tonumber(ARGV[4]))
+local gone = redis.call('ZRANGEBYSCORE', 'mesh:tokens:expiry', '-inf', before, 'LIMIT', 0, {SWEEP_LIMIT})
+for _, id in ipairs(gone) do
+  redis.call('ZREM', 'mesh:tokens:expiry', id)
+  for _, key in ipairs({{'mesh:tokens', 'mesh:tokens:uses', 'mesh:tokens:revoked'}}) do
+    redis.call('HDEL', key, id)
+  end
+end
+redis.call('HSET', 'mesh:tokens', ARGV[1], ARGV[2])
+redis.call('ZADD', 'mesh:tokens:expiry', ARGV[3], ARGV[1])
+return {{{_TOLD}}}
+""",
+)
+
+TOKENS = _script(
+    "tokens",
+    f"""
+-- gives: format, newest revision, records by id, uses by id, revoked ids
+return {{{_TOLD}, redis.call('HGETALL', 'mesh:tokens'), redis.call('HGETALL', 'mesh:tokens:uses'),
+  redis.call('HKEYS', 'mesh:tokens:revoked')}}
+""",
+)
+
+REVOKE_TOKEN = _script(
+    "revoke token",
+    f"""
+-- ARGV: id
+-- gives: format, newest revision, 1, or 0 when it is not on record
+local known = redis.call('HEXISTS', 'mesh:tokens', ARGV[1])
+if known == 1 and redis.call('HSETNX', 'mesh:tokens:revoked', ARGV[1], text(now())) == 1 then
+  announce('tokens')
+end
+return {{{_TOLD}, known}}
+""",
+)
+
+REVOKED_TOKENS = _script(
+    "revoked tokens",
+    f"""
+-- gives: format, newest revision, ids
+return {{{_TOLD}, redis.call('HKEYS', 'mesh:tokens:revoked')}}
+""",
+)
+
+USE_TOKENS = _script(
+    "use tokens",
+    f"""
+-- ARGV: id and number of uses of each token
+-- gives: format, newest revision
+for index = 1, #ARGV, 2 do
+  if redis.call('HEXISTS', 'mesh:tokens', ARGV[index]) == 1 then
+    redis.call('HINCRBY', 'mesh:tokens:uses', ARGV[index], ARGV[index + 1])
+  end
+end
+return {{{_TOLD}}}
 """,
 )

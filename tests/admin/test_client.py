@@ -41,7 +41,13 @@ async def test_a_mesh_changes_and_remembers(client: AdminClient, mesh: FakeMesh)
     assert [instance.name for instance in await client.instances()] == ["orders-1"]
     mesh.details = (ProxyDetail(name="a-1", service="a", state="synced", revision=3, connected=True),)
     assert await client.proxies() == mesh.details
-    assert await client.token("gateway", "ingress", 60) == "token-of-gateway-ingress-60"
+    minted = await client.token("gateway", "ingress", 60, "me@here")
+    assert minted.token == "token-of-gateway-ingress-60"
+    await client.revoke_token(minted.id)
+    (listed,) = await client.tokens()
+    assert (listed.id, listed.name, listed.author, listed.revoked) == (minted.id, "ingress", "me@here", True)
+    with pytest.raises(ApiError, match="token missing: there is none"):
+        await client.revoke_token("missing")
     assert (await client.wait(3, 5)).state == "programmed"
 
 

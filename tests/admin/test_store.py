@@ -18,6 +18,7 @@ from control_plane.api.types import Status
 from control_plane.errors import NotFoundError, RevisionConflict
 from control_plane.revisions import StoredRevisions
 from control_plane.store.redis import Store
+from tests.fakes.mesh import FakeTokens
 from tests.fakes.valkey import Valkey
 
 
@@ -41,7 +42,7 @@ def mesh(store: Store) -> Mesh:
         revisions=StoredRevisions(store),
         status=lambda: Status(revision=0, store="ok"),
         instances=lambda: (),
-        mint_token=lambda *_: "",
+        tokens=FakeTokens(),
         now=time.monotonic,
         pause=asyncio.sleep,
     )

@@ -24,7 +24,7 @@ from control_plane.ca.app import CertificateAuthority, open_authority
 from control_plane.ca.refusals import Rate
 from control_plane.ca.server import EnrolmentServer
 from control_plane.config import Settings
-from control_plane.errors import InputError
+from control_plane.errors import InputError, RefusedError, StoreError
 from tests.ca.keys import ORDERS, new_key, request
 
 
@@ -150,6 +150,35 @@ async def test_bodies_that_are_no_request_are_told_so(
     status, answer = await post(server, authority.bundle, body)
     assert (status, answer["error"]["code"]) == (400, "malformed")
     assert reason in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (RefusedError("the join token is revoked"), 403, "refused"),
+        (StoreError("it cannot be told"), 503, "unavailable"),
+    ],
+)
+async def test_a_valid_token_has_to_be_admitted_too(
+    authority: CertificateAuthority, error: Exception, status: int, code: str
+) -> None:
+    asked: list[str] = []
+
+    def admit(claims: tokens.Claims) -> None:
+        asked.append(claims.id)
+        raise error
+
+    server = EnrolmentServer(authority, "127.0.0.1", 0, admit)
+    await server.start()
+    before, signed = counted(code), counted("signed")
+    token = authority.mint(ORDERS, 60)
+    try:
+        answer = await post(server, authority.bundle, asking(token))
+    finally:
+        await server.close()
+    assert answer == (status, {"error": {"code": code, "message": str(error)}})
+    assert asked == [tokens.peek(token).id]
+    assert (counted(code), counted("signed")) == (before + 1, signed)
 
 
 async def test_a_flood_of_refusals_is_quieted_and_keeps_nobody_out(

@@ -11,10 +11,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from control_plane.admin import server
-from control_plane.admin.mesh import CanonicalDocument, Mesh
+from control_plane.admin.mesh import CanonicalDocument, Mesh, TokenRole
 from control_plane.api.discovery import Endpoint
+from control_plane.api.messages import Minted, TokenInfo
 from control_plane.api.types import InstanceStatus, ProxyDetail, ProxyStatus, Status
+from control_plane.errors import NotFoundError
 from tests.fakes.store import FakeStore
+
+
+@dataclass
+class FakeTokens:
+    """Join tokens in memory; `kept` by id, in the order in which they were made."""
+
+    kept: dict[str, TokenInfo] = field(default_factory=dict)
+
+    async def mint(self, role: TokenRole, name: str, ttl: float, author: str) -> Minted:
+        made = TokenInfo(
+            id=f"id-{len(self.kept) + 1}",
+            role=role,
+            name=name,
+            created=time.time(),
+            expires=time.time() + ttl,
+            author=author,
+        )
+        self.kept[made.id] = made
+        return Minted(token=f"token-of-{role}-{name}-{ttl:g}", id=made.id, expires=made.expires)
+
+    async def listed(self) -> tuple[TokenInfo, ...]:
+        return tuple(reversed(self.kept.values()))
+
+    async def revoke(self, id: str) -> None:
+        if id not in self.kept:
+            raise NotFoundError(f"token {id}: there is none")
+        self.kept[id] = self.kept[id].model_copy(update={"revoked": True})
 
 
 @dataclass
@@ -23,6 +52,7 @@ class FakeMesh:
 
     state: Path
     store: FakeStore = field(default_factory=FakeStore)
+    tokens: FakeTokens = field(default_factory=FakeTokens)
     proxies: tuple[ProxyStatus, ...] | None = None
     details: tuple[ProxyDetail, ...] = ()
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
@@ -62,7 +92,7 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         instances=lambda: [
             InstanceStatus(name="orders-1", service="orders", address="127.0.0.1:4000", health="healthy")
         ],
-        mint_token=lambda role, name, ttl: f"token-of-{role}-{name}-{ttl:g}",
+        tokens=fake.tokens,
         now=time.monotonic,
         pause=asyncio.sleep,
         proxies=lambda: fake.details,

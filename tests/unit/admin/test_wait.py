@@ -7,6 +7,7 @@ from collections.abc import Callable
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.wait import SETTLE, wait
 from control_plane.api.types import ProxyStatus, Status
+from tests.fakes.mesh import FakeTokens
 from tests.fakes.store import FakeStore
 
 
@@ -36,7 +37,7 @@ def mesh(clock: Clock, at: Callable[[float], Status]) -> Mesh:
         revisions=FakeStore(),
         status=lambda: at(clock.seconds),
         instances=lambda: (),
-        mint_token=lambda *_: "",
+        tokens=FakeTokens(),
         now=clock.now,
         pause=clock.pause,
     )

@@ -38,7 +38,7 @@ def test_the_first_start_makes_what_later_starts_keep(tmp_path: Path) -> None:
     token = first.mint(ORDERS, 600)
     second = opened(Settings(tmp_path), NOW + 300)
     assert second.ca_sha256 == first.ca_sha256
-    assert second.admit(token) == ORDERS
+    assert second.admit(token).identity == ORDERS
     svid = x509.load_pem_x509_certificate(second.sign(request(new_key()), ORDERS).certificate.encode())
     svid.verify_directly_issued_by(x509.load_pem_x509_certificate(first.bundle.encode()))
     folder = tmp_path / "ca"
@@ -195,7 +195,7 @@ def test_two_starts_at_once_end_up_with_one_root(tmp_path: Path) -> None:
         authorities = list(pool.map(lambda _: opened(Settings(tmp_path)), range(8)))
     token = authorities[0].mint(ORDERS, 60)
     assert {authority.ca_sha256 for authority in authorities} == {authorities[0].ca_sha256}
-    assert [authority.admit(token) for authority in authorities] == [ORDERS] * 8
+    assert [authority.admit(token).identity for authority in authorities] == [ORDERS] * 8
     assert len(list((tmp_path / "ca").iterdir())) == 3
 
 
