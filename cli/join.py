@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from cli.connection import ask
 from cli.launch import envoy_binary
+from cli.options import author
 from cli.running import Running, abandoned
 from control_plane.api import operations, tokens
 from control_plane.api.failures import UnreachableError
@@ -144,7 +145,7 @@ def _entry(asked: Asked, settings: Settings, state: Path | None) -> tuple[str, A
     if asked.token_file is None:
         if asked.control_plane:
             raise InputError("--control-plane needs --token-file: make one with `mesh token create` there")
-        made = ask(operations.token("service", asked.service, TOKEN_TTL), state)
+        made = ask(operations.token("service", asked.service, TOKEN_TTL, author()), state)
         return str(made["token"]), _local(settings)
     token = _token(asked.token_file)
     try:

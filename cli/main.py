@@ -35,16 +35,14 @@ VERBS = {
     "down": Verb("cli.up", "down", "Stop the mesh that `mesh up` started."),
     "get": Verb("cli.read", "get", "Show the current policies."),
     "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
-    "proxies": Verb(
-        "cli.proxies", "proxies", "Show every proxy, what is bad first."
-    ),
+    "proxies": Verb("cli.proxies", "proxies", "Show every proxy, what is bad first."),
     "proxy": Verb("cli.proxy", "proxy", "Show what one Envoy of this host runs with."),
     "rollback": Verb("cli.revisions", "rollback", "Make an old revision's policies the newest."),
     "run": Verb("cli.run", "run", "Run any process as part of a running mesh."),
     "schema": Verb("cli.schema", "schema", "Show the JSON Schema of a kind, or explain it."),
     "show": Verb("cli.revisions", "show", "Show one revision."),
     "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),
-    "token": Verb("cli.token", "app", "Make join tokens for services and gateways."),
+    "token": Verb("cli.token", "app", "Make, list and revoke join tokens."),
     "up": Verb("cli.up", "up", "Start a mesh on this host, in the foreground."),
     "validate": Verb("cli.validate", "validate", "Check files without a control plane."),
 }

@@ -1,18 +1,19 @@
-"""`mesh token create`: join tokens, with which an agent enrols one service or gateway."""
+"""`mesh token create|list|revoke`: join tokens, with which an agent enrols one service or gateway."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli import console
 from cli.connection import ask
 from cli.failing import VerbError
-from cli.options import StateOption
+from cli.options import Output, OutputOption, StateOption, author
 from control_plane.api import failures, operations
 from control_plane.errors import InputError
 
@@ -23,11 +24,12 @@ DAY = 86400
 
 @app.callback()
 def token() -> None:
-    """Make join tokens for services and gateways.
+    """Make, list and revoke join tokens of services and gateways.
 
     \b
     Example:
       mesh token create --service orders --out orders.token
+      mesh token list
     """
 
 
@@ -59,12 +61,64 @@ def create(
     if not out:
         raise InputError("name a file with --out FILE, or ask for stdout with --out -")
     role, name = ("service", service) if service else ("gateway", gateway)
-    made = str(ask(operations.token(role, name, ttl), state)["token"])
+    made = ask(operations.token(role, name, ttl, author()), state)
     if out == "-":
-        sys.stdout.write(made + "\n")
+        sys.stdout.write(f"{made['token']}\n")
         return
-    write_secret(Path(out), made + "\n")
-    console.emit(f"join token of {role} {name}, valid for {ttl:g} s: {out}")
+    write_secret(Path(out), f"{made['token']}\n")
+    console.emit(f"join token {made['id']} of {role} {name}, valid for {ttl:g} s: {out}")
+
+
+@app.command(name="list")
+def listed(output: OutputOption = Output.table, state: StateOption = None) -> None:
+    """List join tokens, newest first: their ids, whom they are for, how often they were used.
+
+    The tokens themselves are shown once, when they are made. USES counts enrolments.
+
+    \b
+    Example:
+      mesh token list -o json
+    """
+    found = ask(operations.tokens(), state)["tokens"]
+    if output is not Output.table:
+        console.data(found, output)
+        return
+    if not found:
+        console.emit("no join tokens")
+        return
+    rows = (
+        (one["id"], f"{one['role']}/{one['name']}", _left(one), str(one["uses"]), one["author"])
+        for one in found
+    )
+    console.table(("ID", "FOR", "STATE", "USES", "BY"), rows)
+
+
+@app.command()
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="As `mesh token list` shows it.")],
+    state: StateOption = None,
+) -> None:
+    """Refuse a join token from now on. Who enrolled with it keeps its certificate, and may renew it.
+
+    \b
+    Example:
+      mesh token revoke 3fa2c19d04b7e655
+    """
+    ask(operations.revoke_token(id), state)
+    console.emit(f"token {id} is revoked")
+
+
+def _left(token: dict[str, Any]) -> str:
+    """How a token stands, with the time it has left."""
+    if token["revoked"]:
+        return console.state("bad", "revoked")
+    seconds = round(token["expires"] - time.time())
+    if seconds <= 0:
+        return console.state("off", "expired")
+    for size, unit in ((DAY, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return console.state("good", f"for {seconds // size} {unit}")
+    return console.state("good", f"for {seconds} s")
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,32 @@ def test_wrong_words_are_told_in_one_line(remote: Remote, changes: list[str], wo
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_revoked_token_lets_nobody_in(mesh: Mesh, remote: Remote) -> None:
+    with remote.app(), remote.agent("remote-6"):
+        token = next(one for one in tokens(mesh) if one["name"] == "remote")
+        until(lambda: tokens(mesh)[0]["uses"] == 1, "its use is counted")
+        mesh.run("token", "revoke", token["id"])
+        argv = command("run", "--service", "remote", "--token-file", str(remote.token), "--timeout", "4")
+        done = subprocess.run(
+            [*argv, "--state", str(mesh.state), "--", "true"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=mesh.environment,
+            cwd=ROOT,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert f"the join token {token['id']} of {IDENTITY}/remote is revoked" in done.stderr
+        assert mesh.get("front-1", "http://remote/echo").status_code == 200, "who is in stays"
+
+
+def tokens(mesh: Mesh) -> list[dict[str, Any]]:
+    """`mesh token list`, newest first."""
+    found: list[dict[str, Any]] = json.loads(mesh.run("token", "list", "-o", "json").stdout)
+    return found
 
 
 def test_what_is_no_token_is_told(remote: Remote) -> None:

@@ -202,6 +202,23 @@ async def test_a_token_goes_to_a_private_file(mesh: FakeMesh, run: Run, tmp_path
     assert (await run("token", "create", "--service", "Not a name", "--out", "-")).code == 2
 
 
+async def test_tokens_are_listed_and_revoked_by_their_ids(mesh: FakeMesh, run: Run) -> None:
+    assert (await run("token", "list")).out == "no join tokens\n"
+    made = await run("token", "create", "--service", "orders", "--ttl", "7300", "--out", "orders.token")
+    assert made.out == "join token id-1 of service orders, valid for 7300 s: orders.token\n"
+    await run("token", "create", "--gateway", "ingress", "--ttl", "1", "--out", "-")
+    mesh.tokens.kept["id-2"] = mesh.tokens.kept["id-2"].model_copy(update={"expires": 0.0, "uses": 3})
+    lines = [line.split() for line in (await run("token", "list")).out.splitlines()]
+    assert lines[0] == ["ID", "FOR", "STATE", "USES", "BY"]
+    assert lines[1][:5] == ["id-2", "gateway/ingress", "○", "expired", "3"]
+    assert lines[2][:6] == ["id-1", "service/orders", "●", "for", "2", "h"]
+    assert (await run("token", "revoke", "id-1")).out == "token id-1 is revoked\n"
+    listed = json.loads((await run("token", "list", "-o", "json")).out)
+    assert {one["id"]: one["revoked"] for one in listed} == {"id-1": True, "id-2": False}
+    missing = await run("token", "revoke", "id-9")
+    assert (missing.code, missing.err) == (2, "token id-9: there is none\n")
+
+
 async def test_schema_and_validate_need_no_control_plane(run: Run, tmp_path: Path) -> None:
     made = await run("schema", "timeouts")
     assert json.loads(made.out)["properties"]["kind"]["const"] == "Timeout"
