@@ -44,6 +44,9 @@ TRIES = 4
 AGENT_GRACE = 75.0
 """Seconds the agent gets to drain everything: a little more than it gives itself."""
 
+_TAKEN = ("synced", "rejected")
+"""States of a proxy that has been given all there is for it."""
+
 Say = Callable[[str, str, str], None]
 """Tells of one part: sign level, name, words."""
 
@@ -210,9 +213,9 @@ class Launch:
                 if one.name not in left:
                     continue
                 proxy = proxies.get(one.name, {})
-                if one.healthy and proxy.get("state") == "synced":
+                if one.healthy and proxy.get("state") in _TAKEN:
                     del left[one.name]
-                    self._say("good", one.name, "healthy, sidecar synced")
+                    self._say_ready(one.name, proxy)
                     continue
                 left[one.name] = left[one.name].now(one.error or proxy.get("error", ""), time.monotonic())
                 if left[one.name].lasting(time.monotonic()):
@@ -224,6 +227,13 @@ class Launch:
             if "agent" in self._exits:
                 raise self._failure("agent", self._exits["agent"])
             await asyncio.sleep(LOOK_EVERY)
+
+    def _say_ready(self, name: str, proxy: dict[str, Any]) -> None:
+        """A policy that Envoy refuses is no reason not to start: else nobody could roll it back."""
+        if proxy["state"] == "synced":
+            self._say("good", name, "healthy, sidecar synced")
+        else:
+            self._say("partial", name, f"healthy, but its Envoy refuses: {proxy['error']}")
 
     async def _proxies(self) -> dict[str, Any]:
         with suppress(MeshError):
