@@ -3,7 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
   $$each -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 BIN := .venv/bin
-DEBIAN := wrk
+# command:package of what tests run: a load generator, and foreign processes that join a mesh
+DEBIAN := wrk:wrk node:nodejs nginx:nginx-light pg_lsclusters:postgresql ip:iproute2
 PARTS := cli control_plane sidecar services tests bench
 
 .PHONY: help install demo test test-long check bench clean
@@ -41,13 +42,14 @@ demo: install
 
 .PHONY: debian
 debian:
-	@missing=; for each in $(DEBIAN); do command -v $$each >/dev/null || missing="$$missing $$each"; done; \
+	@missing=; PATH="$$PATH:/usr/sbin:/sbin"; for each in $(DEBIAN); do \
+	  command -v $${each%%:*} >/dev/null || missing="$$missing $${each##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as=sudo; else as=none; fi; \
 	  if [ "$$as" = none ] || ! command -v apt-get >/dev/null; then \
 	    echo "tests need the Debian packages$$missing: install them, then run this again" >&2; exit 1; fi; \
 	  echo "installing$$missing"; \
-	  { $$as apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as apt-get install -qq -y $$missing; } >/dev/null; \
+	  { $$as apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as apt-get install -qq -y --no-install-recommends $$missing; } >/dev/null; \
 	fi
 
 test: .venv/.tests debian
