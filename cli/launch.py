@@ -123,7 +123,7 @@ class Launch:
         if await asyncio.to_thread(embedded.running, store):
             raise VerbError(
                 failures.FAILED,
-                f"{store.socket}: a Valkey that this mesh did not start runs on {store.folder}: stop it first",
+                f"{store.socket}: a Valkey that this mesh did not start uses {store.folder}: stop it",
             )
         self._start("store", store.argv, 10.0)
         waiting = asyncio.create_task(embedded.wait_ready(store, self._plan.within))
