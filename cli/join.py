@@ -36,6 +36,9 @@ from sidecar.process import reap
 TOKEN_TTL = 86400.0
 """Seconds that a minted join token lives: long enough to enrol again after a night's sleep of the machine."""
 
+_MINTED = "token"
+"""The minted token, in the instance's folder."""
+
 _NAME_LIMIT = 63
 """Characters of a DNS label (RFC 1035, 2.3.4), which an instance's name is."""
 
@@ -92,8 +95,7 @@ def joined(asked: Asked, state: Path | None) -> Iterator[AgentConfig]:
     private_folder(folder)
     held = Running(folder, f"instance {asked.instance}", "choose another --instance, or leave it out")
     try:
-        token, addresses = _entry(asked, settings, state)
-        write_private(folder / "token", f"{token}\n")
+        addresses = _entry(asked, settings, state, folder)
         yield AgentConfig(
             addresses=addresses,
             state=folder,
@@ -140,13 +142,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _entry(asked: Asked, settings: Settings, state: Path | None) -> tuple[str, Addresses]:
-    """A join token, and where the control plane that honours it answers."""
+def _entry(asked: Asked, settings: Settings, state: Path | None, folder: Path) -> Addresses:
+    """Where the control plane answers that honours the join token; one is made where none is given."""
     if asked.token_file is None:
         if asked.control_plane:
             raise InputError("--control-plane needs --token-file: make one with `mesh token create` there")
         made = ask(operations.token("service", asked.service, TOKEN_TTL, author()), state)
-        return str(made["token"]), _local(settings)
+        write_private(folder / _MINTED, f"{made['token']}\n")
+        return _local(settings)
     token = _token(asked.token_file)
     try:
         claims = tokens.peek(token)
@@ -158,9 +161,9 @@ def _entry(asked: Asked, settings: Settings, state: Path | None) -> tuple[str, A
             f"not of service {asked.service}: give its own token"
         )
     if not asked.control_plane:
-        return token, _local(settings)
+        return _local(settings)
     host = f"[{asked.control_plane}]" if ":" in asked.control_plane else asked.control_plane
-    return token, Addresses(
+    return Addresses(
         admin="",
         xds=f"{host}:{settings.xds_port}",
         enrolment=f"{host}:{settings.enrolment_port}",
@@ -197,7 +200,8 @@ def _workload(asked: Asked, folder: Path) -> Workload:
         return Workload(
             name=asked.instance,
             service=asked.service,
-            token_file=folder / "token",
+            # The one that was given is read anew at each enrolment, so that it can be replaced in time.
+            token_file=asked.token_file.absolute() if asked.token_file else folder / _MINTED,
             ports=_ports(asked),
             labels=dict(_label(one) for one in asked.labels),
             command=asked.command,
