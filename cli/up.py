@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import redirect_stdout, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +26,8 @@ from cli.options import StateOption
 from cli.overview import overview
 from cli.ports import Wanted, taken
 from cli.running import Running, who
+from cli.traffic_options import FaultOption, ForOption, SeedOption, TrafficOption, wish
+from cli.traffic_plan import Wish
 from control_plane.api import failures
 from control_plane.api.state import ProcessRecord
 from control_plane.config import Settings
@@ -49,6 +53,9 @@ DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Return when 
 WithinOption = Annotated[
     float, typer.Option("--timeout", min=1, max=600, help="Seconds until it has to be ready.")
 ]
+Beside = Callable[[asyncio.Event], Awaitable[None]]
+"""What is done once a mesh is ready; it ends when it likes, and soon after the event is set."""
+
 ReadyFd = Annotated[int, typer.Option("--ready-fd", hidden=True)]
 
 
@@ -90,6 +97,10 @@ def up(
 
 def demo(
     *,
+    traffic: TrafficOption = None,
+    seed: SeedOption = None,
+    seconds: ForOption = None,
+    fault: FaultOption = "",
     port: PortOption = [],  # noqa: B006  typer copies it
     detach: DetachOption = False,
     timeout: WithinOption = 60.0,
@@ -97,11 +108,22 @@ def demo(
 ) -> None:
     """Start the demo: a small exchange of services that call each other through their sidecars.
 
+    With --traffic requests are sent through its ingress, and counts are printed as JSON at the end. Traffic
+    goes to the demo that runs already, else to one that is started, and stopped afterwards. --fault applies
+    a FaultInjection policy after 5 s of traffic, and deletes it in any case.
+
     \b
     Example:
       mesh demo
       curl http://127.0.0.1:8080/api/catalog/products
+      mesh demo --traffic 50
+      mesh demo --traffic 50 --for 30 --fault inventory:fail:5 > counts.json
     """
+    services = frozenset(entry.name for entry in read(exchange()).spec.services)
+    wanted = wish(traffic, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services)
+    if wanted:
+        _with_traffic(wanted, _plan(exchange(), "", scale=[], port=port, within=timeout, state=state))
+        return
     up("", only="", scale=[], port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
 
 
@@ -204,11 +226,44 @@ def _say(level: str, name: str, words: str) -> None:
     sys.stdout.flush()
 
 
-async def _run(plan: Plan, ready_fd: int) -> None:
+def _with_traffic(wanted: Wish, plan: Plan) -> None:
+    """Send traffic to the mesh of this state, which is started if it does not run; stdout gets the counts."""
+    from cli.traffic import drive
+
+    state, out = plan.settings.state, sys.stdout
+
+    async def send(stop: asyncio.Event) -> None:
+        counts = await drive(wanted, state, stop)
+        out.write(json.dumps(counts, indent=2) + "\n")
+        out.flush()
+
+    with redirect_stdout(sys.stderr):
+        if who(state) is not None:
+            asyncio.run(_until_told(send))
+            return
+        held = Running(state)
+        try:
+            _check_ports(plan)
+            asyncio.run(_run(plan, -1, send))
+        finally:
+            held.release()
+
+
+async def _until_told(beside: Beside) -> None:
+    await beside(_told_to_stop())
+
+
+def _told_to_stop() -> asyncio.Event:
+    """An event that Ctrl-C and its like set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _run(plan: Plan, ready_fd: int, beside: Beside | None = None) -> None:
+    stop = _told_to_stop()
     began = time.monotonic()
     launch = Launch(plan, _say)
     starting = asyncio.create_task(launch.up())
@@ -224,7 +279,7 @@ async def _run(plan: Plan, ready_fd: int) -> None:
             if ready_fd >= 0:
                 os.write(ready_fd, b"ready")
                 os.close(ready_fd)
-            await stopping
+            await (beside(stop) if beside else stopping)
     finally:
         starting.cancel()
         stopping.cancel()
