@@ -1,0 +1,199 @@
+"""LoadBalancer over ten real instances, by what each of them counted and by who answered."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from tests.envoy.harness import Mesh, running_mesh, service, until
+
+NAMES = tuple(f"ten-{number}" for number in range(1, 11))
+EAST, WEST = NAMES[:5], NAMES[5:]
+THREADS = 4
+WINDOW = 8.0
+"""Seconds of slow start."""
+
+KEYS = tuple(f"user-{number}" for number in range(1000))
+
+ROUTE_TO_SUBSET = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: some}
+spec:
+  parentRefs: [{kind: Service, name: ten}]
+  rules: [{backendRefs: [{group: meshwright.io, kind: Subset, name: some}]}]
+"""
+
+
+def balancer(spec: str) -> str:
+    return (
+        "---\napiVersion: meshwright.io/v1\nkind: LoadBalancer\nmetadata: {name: lab}\n"
+        f"spec: {{targetRefs: [{{kind: Service, name: ten}}], {spec}}}\n"
+    )
+
+
+def subset(labels: str) -> str:
+    return (
+        "---\napiVersion: meshwright.io/v1\nkind: Subset\nmetadata: {name: some}\n"
+        f"spec: {{service: ten, labels: {labels}}}\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    services = [
+        service("front", labels={"zone": "east"}),
+        service("ten", replicas=5, labels={"app": "ten", "zone": "east", "version": "v1"}),
+        service("ten", replicas=5, labels={"app": "ten", "zone": "west", "version": "v2"}),
+    ]
+    with running_mesh(tmp_path_factory.mktemp("balancing"), services) as found:
+        yield found
+
+
+@pytest.fixture
+def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
+    """The mesh without policies."""
+    yield whole_mesh
+    for one in whole_mesh.status()["policies"]:
+        whole_mesh.run("delete", one["kind"], one["name"])
+
+
+class Caller:
+    """One kept connection to the outbound proxy of front's sidecar."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def __call__(self, key: str = "") -> tuple[int, str]:
+        """The status of one request, and who answered."""
+        self._connection.request("GET", "http://ten/echo", headers={"x-user": key})
+        answer = self._connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers.get("x-served-by", "")
+
+
+def send(mesh: Mesh, keys: Iterable[str]) -> list[tuple[str, int, str]]:
+    """(key, status, who answered) of one request for each key, four at a time."""
+    port = mesh.ports("front-1")["outbound"]
+    everything = list(keys)
+
+    def some(start: int) -> list[tuple[str, int, str]]:
+        caller = Caller(port)
+        return [(key, *caller(key)) for key in everything[start::THREADS]]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [one for part in pool.map(some, range(THREADS)) for one in part]
+
+
+def shares(mesh: Mesh, count: int) -> dict[str, float]:
+    """The share of each instance in percent over `count` requests, none of which fails."""
+    answers = send(mesh, [""] * count)
+    assert Counter(status for _, status, _ in answers) == {200: count}
+    seen = Counter(name for _, _, name in answers)
+    return {name: 100 * seen[name] / count for name in NAMES}
+
+
+def share(mesh: Mesh, count: int, names: Iterable[str]) -> float:
+    """The share of these instances together."""
+    found = shares(mesh, count)
+    return sum(found[name] for name in names)
+
+
+def homes(mesh: Mesh) -> dict[str, str]:
+    """Which instance each key goes to."""
+    answers = send(mesh, KEYS)
+    assert Counter(status for _, status, _ in answers) == {200: len(KEYS)}
+    return {key: name for key, _, name in answers}
+
+
+def stays(before: dict[str, str], after: dict[str, str], gone: str) -> float:
+    """The share, in percent, of keys that kept their instance, of those whose instance is still there."""
+    left = [key for key, name in before.items() if name != gone]
+    assert gone not in after.values()
+    return 100 * sum(before[key] == after[key] for key in left) / len(left)
+
+
+def set_health(mesh: Mesh, names: Iterable[str], word: str) -> None:
+    for name in names:
+        requests.post(f"{mesh.app(name)}/health/{word}", timeout=10).raise_for_status()
+
+
+def served_by_none_of(mesh: Mesh, names: Iterable[str]) -> Callable[[], bool]:
+    """Whether 100 requests go well and to none of these."""
+    avoided = set(names)
+    return lambda: all(status == 200 and name not in avoided for _, status, name in send(mesh, [""] * 100))
+
+
+def test_round_robin_spreads_evenly(mesh: Mesh) -> None:
+    mesh.apply(balancer("algorithm: RoundRobin"))
+    assert all(abs(share - 10) <= 3 for share in shares(mesh, 5000).values())
+
+
+@pytest.mark.parametrize("algorithm", ["RoundRobin", "LeastRequest"])
+def test_weights_hold(mesh: Mesh, algorithm: str) -> None:
+    weights = "weights: [{labels: {version: v2}, weight: 3}]"
+    mesh.apply(balancer(f"algorithm: {algorithm}, {weights}"))
+    found = shares(mesh, 5000)
+    assert abs(sum(found[name] for name in WEST) - 75) <= 3
+    if algorithm == "RoundRobin":
+        assert all(abs(found[name] - (5 if name in EAST else 15)) <= 3 for name in NAMES)
+
+
+def test_a_zone_is_preferred_and_the_other_takes_over(mesh: Mesh) -> None:
+    assert share(mesh, 500, WEST) > 0
+    mesh.apply(balancer("locality: {prefer: Zone}"))
+    assert share(mesh, 500, WEST) == 0
+    set_health(mesh, EAST, "fail")
+    until(served_by_none_of(mesh, EAST), "the other zone takes over")
+    set_health(mesh, EAST, "ok")
+    until(served_by_none_of(mesh, WEST), "the near zone has all again")
+
+
+def test_slow_start_spares_new_instances(mesh: Mesh) -> None:
+    slow = f"algorithm: RoundRobin, slowStart: {{window: {WINDOW:g}s}}"
+    mesh.apply(balancer(slow) + subset("{zone: east}") + f"---{ROUTE_TO_SUBSET}")
+    assert share(mesh, 200, EAST) == 100
+    # Until then the first ones are new themselves, and all that are equally new are alike.
+    settled = time.monotonic() + WINDOW
+    until(lambda: time.monotonic() > settled, "the first ones are in full use")
+    with ThreadPoolExecutor(1) as pool:
+        applied = pool.submit(mesh.run, "apply", "-f", "-", stdin=subset("{app: ten}"))
+        alone = time.monotonic()
+        while share(mesh, 50, WEST) == 0:
+            alone = time.monotonic()
+            assert alone < settled + 30
+        new = share(mesh, 200, WEST)
+        took = time.monotonic() - alone
+        applied.result()
+    # Linear from a tenth: after `took` seconds a new one has at most this weight, an old one has 1.
+    most = max(0.1, took / WINDOW)
+    assert 0 < new <= 100 * most / (1 + most) + 5
+    until(lambda: share(mesh, 500, WEST) > 47, "all are alike in the end")
+
+
+def test_maglev_keeps_nearly_every_key_when_one_of_ten_goes(mesh: Mesh) -> None:
+    mesh.apply(balancer("algorithm: Maglev, hashOn: {header: x-user}"))
+    before = homes(mesh)
+    assert set(before.values()) == set(NAMES)
+    assert homes(mesh) == before
+    set_health(mesh, ["ten-3"], "fail")
+    until(served_by_none_of(mesh, ["ten-3"]), "ten-3 is out")
+    until(lambda: "ten-3" not in homes(mesh).values(), "no key goes to ten-3")
+    assert stays(before, homes(mesh), "ten-3") >= 97
+    set_health(mesh, ["ten-3"], "ok")
+    until(lambda: homes(mesh) == before, "all keys are back where they were")
+
+
+def test_ring_hash_keeps_keys_when_one_of_ten_goes(mesh: Mesh) -> None:
+    mesh.apply(balancer("algorithm: RingHash, hashOn: {header: x-user}"))
+    before = homes(mesh)
+    assert set(before.values()) == set(NAMES)
+    assert homes(mesh) == before
+    mesh.stop_workload("ten-10")
+    assert stays(before, homes(mesh), "ten-10") >= 85
