@@ -47,7 +47,7 @@ http {
   server {
     listen 127.0.0.1:@PORT@;
     location / { return 200 "$http_x_forwarded_client_cert"; }
-    location /shop/ { proxy_pass @PROXY@/; proxy_set_header Host shop; proxy_http_version 1.1; }
+    location /shop/ { proxy_pass @PROXY@/; proxy_set_header Host shop; }
   }
 }
 """
