@@ -1,0 +1,177 @@
+"""What sidecars tell of themselves, with real Envoys: breakers, versions, certificates, configs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from ruamel.yaml import YAML
+
+from tests.envoy.harness import Mesh, running_mesh, service, until
+
+SHOWN = 3.0
+"""Seconds within which a breaker's change is to be seen; the polling here adds its own."""
+
+BREAKER = """
+apiVersion: meshwright.io/v1
+kind: CircuitBreaker
+metadata: {name: %s}
+spec: {targetRefs: [{kind: Service, name: %s}], %s}
+"""
+OPENS = BREAKER % ("back", "back", "consecutiveFailures: 5, openFor: 4s")
+TURNS = """
+apiVersion: meshwright.io/v1
+kind: LoadBalancer
+metadata: {name: back}
+spec: {targetRefs: [{kind: Service, name: back}], algorithm: RoundRobin}
+"""
+LIMITS = BREAKER % ("slow", "slow", "maxRequests: 2")
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    services = [service("front"), service("back", replicas=2), service("slow"), service("free")]
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
+        found.apply("---".join((OPENS, LIMITS, TURNS)))
+        for name in ("back", "slow", "free"):
+            assert found.get("front-1", f"http://{name}/echo").status_code == 200
+        yield found
+
+
+def api(mesh: Mesh, path: str) -> Any:
+    """GET from the admin API: sooner than a command that has to start."""
+    url = json.loads((mesh.state / "mesh.json").read_text())["admin"]
+    token = (mesh.state / "admin.token").read_text().strip()
+    answer = requests.get(f"{url}/api/v1/{path}", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def breakers(mesh: Mesh) -> dict[str, dict[str, Any]]:
+    """The breakers of front's edges by callee."""
+    return {one["to"]: one for one in api(mesh, "status")["breakers"] if one["from"] == "front"}
+
+
+def shown(mesh: Mesh, to: str, state: str, within: float = SHOWN) -> dict[str, Any]:
+    """The breaker once it is in that state; fails when that takes longer."""
+    until(lambda: breakers(mesh).get(to, {}).get("state") == state, f"{to} is {state}", within)
+    return breakers(mesh)[to]
+
+
+def test_every_edge_with_a_breaker_is_listed_and_closed(mesh: Mesh) -> None:
+    until(lambda: {"back", "slow"} <= breakers(mesh).keys(), "both edges are known", SHOWN)
+    found = breakers(mesh)
+    assert found.keys() == {"back", "slow"}
+    assert found["back"] == {
+        "from": "front", "to": "back", "state": "closed", "ejected": 0, "hosts": 2, "limited": False,
+    }  # fmt: skip
+
+
+def test_a_breaker_is_seen_to_open_and_to_close_within_three_seconds(mesh: Mesh) -> None:
+    until(lambda: breakers(mesh)["back"]["state"] == "closed", "closed to begin with")
+    for _ in range(30):
+        mesh.get("front-1", "http://back/status/500")
+    found = shown(mesh, "back", "open")
+    assert (found["ejected"], found["hosts"]) == (2, 2)
+    assert mesh.get("front-1", "http://back/echo").status_code == 503
+    assert "back" in mesh.run("status").stdout.partition("BREAKER")[2]
+
+    until(lambda: mesh.get("front-1", "http://back/echo").status_code == 200, "instances are let back")
+    assert shown(mesh, "back", "closed")["ejected"] == 0
+    assert "BREAKER" not in mesh.run("status").stdout
+
+
+def test_one_ejected_instance_of_two_is_partial(mesh: Mesh) -> None:
+    until(lambda: breakers(mesh)["back"]["state"] == "closed", "closed to begin with")
+    until(lambda: mesh.get("front-1", "http://back/echo").headers["x-served-by"] == "back-1", "its turn")
+    for _ in range(5):  # taking turns, every failure is back-2's
+        assert mesh.get("front-1", "http://back/status/500").headers["x-served-by"] == "back-2"
+        assert mesh.get("front-1", "http://back/echo").headers["x-served-by"] == "back-1"
+    found = shown(mesh, "back", "partial")
+    assert (found["ejected"], found["hosts"]) == (1, 2)
+    assert mesh.get("front-1", "http://back/echo").status_code == 200
+    until(lambda: mesh.get("front-1", "http://back/echo").headers["x-served-by"] == "back-2", "it is back")
+    shown(mesh, "back", "closed")
+
+
+def test_a_limit_that_is_reached_is_open_while_it_lasts(mesh: Mesh) -> None:
+    until(lambda: breakers(mesh)["slow"]["state"] == "closed", "closed to begin with")
+    asking = [
+        threading.Thread(target=mesh.get, args=("front-1", "http://slow/delay?ms=6000"), daemon=True)
+        for _ in range(2)
+    ]
+    for one in asking:
+        one.start()
+    found = shown(mesh, "slow", "open")
+    assert (found["limited"], found["ejected"], found["hosts"]) == (True, 0, 1)
+    refused = mesh.get("front-1", "http://slow/echo")
+    assert (refused.status_code, refused.headers.get("x-envoy-overloaded")) == (503, "true")
+    for one in asking:
+        one.join(20)
+    assert not shown(mesh, "slow", "closed")["limited"]
+
+
+def test_a_short_burst_over_a_limit_is_seen_too(mesh: Mesh) -> None:
+    until(lambda: breakers(mesh)["slow"]["state"] == "closed", "closed to begin with")
+    asking = [
+        threading.Thread(target=mesh.get, args=("front-1", "http://slow/delay?ms=50"), daemon=True)
+        for _ in range(20)
+    ]
+    for one in asking:
+        one.start()
+    shown(mesh, "slow", "open")
+    shown(mesh, "slow", "closed")
+
+
+def test_every_proxy_tells_of_itself(mesh: Mesh) -> None:
+    def told() -> bool:
+        return all(one["reported"] for one in api(mesh, "proxies")["proxies"])
+
+    until(told, "every sidecar and the gateway report", 10)
+    found = {one["name"]: one for one in api(mesh, "proxies")["proxies"]}
+    assert found.keys() == {"front-1", "back-1", "back-2", "slow-1", "free-1", "ingress"}
+    for one in found.values():
+        assert one["version"].startswith("1.")
+        assert one["memory"] > 1_000_000
+        assert 0 < one["expires"] - time.time() <= 3600
+        assert (one["state"], one["connected"], one["pending"]) == ("synced", True, 0)
+    assert "expires in" in mesh.run("proxies").stdout
+
+
+def test_a_proxy_that_stops_answering_is_forgotten_and_comes_back(mesh: Mesh) -> None:
+    def reported() -> bool:
+        found = {one["name"]: one["reported"] for one in api(mesh, "proxies")["proxies"]}
+        return bool(found.get("free-1"))
+
+    until(reported, "free-1 reports")
+    pid = mesh.pid("free-1.proxy")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: not reported(), "its report has expired", 15)
+        assert mesh.run("proxy", "front-1", "config", "listeners").returncode == 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(reported, "it reports again")
+
+
+def test_a_config_is_envoys_own_and_hides_keys(mesh: Mesh) -> None:
+    whole = mesh.run("proxy", "front-1", "config", "-o", "json").stdout
+    identity = json.loads((mesh.state / "sidecars" / "front-1" / "identity.json").read_text())
+    key = identity["resources"][0]["tls_certificate"]["private_key"]["inline_string"]
+    assert "PRIVATE KEY" not in whole
+    assert key.splitlines()[1] not in whole
+    routes = mesh.run("proxy", "front-1", "config", "routes").stdout
+    assert "out/back" in json.dumps(YAML(typ="safe").load(routes))
+    clusters = json.loads(mesh.run("proxy", "front-1", "config", "clusters", "-o", "json").stdout)
+    assert [one["@type"].rpartition(".")[2] for one in clusters["configs"]] == ["ClustersConfigDump"]
+    endpoints = mesh.run("proxy", "front-1", "config", "endpoints").stdout
+    assert str(mesh.ports("back-1")["inbound"]) in endpoints
+    listeners = mesh.run("proxy", "ingress", "config", "listeners").stdout
+    assert str(mesh.ingress_port) in listeners
