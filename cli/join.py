@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from cli.connection import ask
 from cli.launch import envoy_binary
 from cli.options import author
-from cli.running import Running, abandoned
+from cli.running import INSTANCES, Running, clear_abandoned
 from control_plane.api import operations, tokens
 from control_plane.api.failures import UnreachableError
 from control_plane.api.state import Addresses
@@ -31,7 +31,6 @@ from control_plane.config import read as read_settings
 from control_plane.errors import InputError
 from sidecar.config import AgentConfig, Workload
 from sidecar.files import private_folder, write_private
-from sidecar.process import reap
 
 TOKEN_TTL = 86400.0
 """Seconds that a minted join token lives: long enough to enrol again after a night's sleep of the machine."""
@@ -84,13 +83,11 @@ def joined(asked: Asked, state: Path | None) -> Iterator[AgentConfig]:
     Raises InputError for what is wrong with the arguments, UnreachableError where no mesh can be found.
     """
     settings = _reachable(asked, state)
-    for folder in abandoned(settings.state / "instances"):
-        reap(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    clear_abandoned(settings.state)
     if not asked.instance:
         _workload(replace(asked, instance="unnamed"), settings.state)
         asked = replace(asked, instance=instance_name(asked.service))
-    folder = settings.state / "instances" / asked.instance
+    folder = settings.state / INSTANCES / asked.instance
     _workload(asked, folder)  # a wrong name must not become a folder
     private_folder(folder)
     held = Running(folder, f"instance {asked.instance}", "choose another --instance, or leave it out")

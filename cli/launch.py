@@ -21,6 +21,7 @@ from cli.application import Application, Instance, workloads
 from cli.connection import ask
 from cli.failing import VerbError
 from cli.options import author
+from cli.running import clear_abandoned
 from cli.token import write_secret
 from control_plane.api import failures, operations
 from control_plane.api.state import Addresses
@@ -96,7 +97,9 @@ class Launch:
     async def up(self) -> None:
         """Start everything and wait until it is ready; raises VerbError naming what failed."""
         self._deadline = time.monotonic() + self._plan.within
-        for record in await asyncio.to_thread(reap, self._state):
+        left = await asyncio.to_thread(reap, self._state)
+        left += await asyncio.to_thread(clear_abandoned, self._state)
+        for record in left:
             self._say("off", record.name, f"left from an earlier start (pid {record.pid}), stopped")
         (self._state / "mesh.json").unlink(missing_ok=True)
         (self._state / "agent.json").unlink(missing_ok=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import psutil
 
 from control_plane.api.state import ProcessRecord
 from control_plane.errors import InputError
+from sidecar.process import reap
 
 FILE = "up.json"
+
+INSTANCES = "instances"
+"""Folder of the state in which each process that joined the mesh by itself has its own."""
 
 
 class Running:
@@ -59,12 +63,15 @@ def who(state: Path) -> ProcessRecord | None:
         os.close(file)
 
 
-def abandoned(parent: Path) -> Iterator[Path]:
-    """The folders in `parent` whose holder was killed before it could let go."""
-    for folder in sorted(parent.glob("*")):
+def clear_abandoned(state: Path) -> list[ProcessRecord]:
+    """Stop what instances left whose holder was killed, remove their folders; what was stopped."""
+    stopped = []
+    for folder in sorted((state / INSTANCES).glob("*")):
         file = folder / FILE
         if file.is_file() and file.stat().st_size and who(folder) is None:
-            yield folder
+            stopped += reap(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+    return stopped
 
 
 def _lock(file: int) -> bool:

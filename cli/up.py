@@ -25,7 +25,7 @@ from cli.launch import Launch, Plan
 from cli.options import StateOption
 from cli.overview import overview
 from cli.ports import Wanted, taken
-from cli.running import Running, who
+from cli.running import Running, clear_abandoned, who
 from cli.traffic_options import FaultOption, ForOption, SeedOption, TrafficOption, wish
 from cli.traffic_plan import Wish
 from control_plane.api import failures
@@ -137,7 +137,7 @@ def down(state: StateOption = None) -> None:
     folder = _settings(state).state
     record = who(folder)
     if record is None:
-        stopped = reap(folder)
+        stopped = [*reap(folder), *clear_abandoned(folder)]
         console.emit(
             f"stopped {len(stopped)} processes left behind" if stopped else f"no mesh runs in {folder}"
         )
@@ -156,6 +156,7 @@ def down(state: StateOption = None) -> None:
     while _is(record) and time.monotonic() < deadline:
         time.sleep(0.02)
     reap(folder)
+    clear_abandoned(folder)
     console.emit("stopped")
 
 

@@ -9,6 +9,7 @@ run/NAME.json    ProcessRecord of each child
 logs/NAME.log    its output, rotated
 tokens/NAME      join token of a service, 0600
 sidecars/NAME/   bootstrap.json, identity.json, bundle.json; Envoy's working directory, 0700
+instances/NAME/  the same for a process that joined by itself: run, logs, sidecars, agent.json, its token
 agent.json       what each of the agent's workloads is doing
 ```
 """
