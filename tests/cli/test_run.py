@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -83,6 +85,24 @@ server.wait_for_termination()
 """
 
 
+ASK_WHO = """
+import grpc
+with grpc.insecure_channel('who') as channel:
+    print(channel.unary_unary('/lab.Who/Ask', None, None)(b'', timeout=20).decode())
+"""
+
+TALK = """
+import signal, sys
+def told(*_):
+    print('told', flush=True)
+    sys.exit(5)
+signal.signal(signal.SIGINT, told)
+print('got', input(), flush=True)
+while True:
+    signal.pause()
+"""
+
+
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back")]
@@ -159,6 +179,8 @@ def test_a_grpc_server_joins(mesh: Mesh) -> None:
         with grpc.insecure_channel(target, options=options) as channel:
             answer = channel.unary_unary("/lab.Who/Ask", None, None)(b"", timeout=20)
         assert answer.decode().endswith(f"URI={IDENTITY}/front")
+        client = once(mesh, sys.executable, "-c", ASK_WHO)
+        assert client.stdout.endswith(f"URI={IDENTITY}/probe\n"), client.stderr
 
 
 def test_a_process_without_a_port_calls_at_once_for_its_sidecar_is_ready(mesh: Mesh) -> None:
@@ -201,6 +223,37 @@ def test_its_input_and_output_are_ours(mesh: Mesh) -> None:
     done = once(mesh, "sh", "-c", "cat; echo wrong >&2", stdin="a line\n")
     assert done.stdout == "a line\n"
     assert "wrong\n" in done.stderr
+
+
+def test_in_a_terminal_it_reads_what_is_typed_and_is_told_of_ctrl_c_by_us(mesh: Mesh) -> None:
+    ours, theirs = pty.openpty()
+    argv = command("run", "--service", "probe", "--state", str(mesh.state), "--", sys.executable, "-c", TALK)
+    # The first of a new session to open a terminal is controlled by it, as a login shell is.
+    shell = ["sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(theirs)]
+    process = subprocess.Popen([*shell, *argv], env=mesh.environment, cwd=ROOT, start_new_session=True)
+    try:
+        seen = _read_until(ours, "joined as probe")
+        os.write(ours, b"hello\n")
+        seen += _read_until(ours, "got hello")
+        os.write(ours, b"\x03")
+        seen += _read_until(ours, "told")
+        assert process.wait(30) == 5, seen
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+        os.close(ours)
+        os.close(theirs)
+
+
+def _read_until(terminal: int, words: str) -> str:
+    """What the terminal shows until it shows `words`."""
+    seen = b""
+    while words.encode() not in seen:
+        ready, _, _ = select.select([terminal], [], [], 30)
+        assert ready, f"not shown: {words!r} after {seen!r}"
+        seen += os.read(terminal, 4096)
+    return seen.decode()
 
 
 def test_nothing_is_left_when_it_ended(mesh: Mesh) -> None:
