@@ -1,0 +1,263 @@
+"""gRPC under real sidecars: both ways of calling, balancing by call, deadlines, retries, long streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+import requests
+
+from tests.envoy.harness import Mesh, running_mesh, service
+
+PORT = 50051
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: echo}
+spec:
+  parentRefs: [{kind: Service, name: echo}, {name: ingress}]
+  rules:
+    - matches: [{method: {service: fake.Echo, method: Count}}]
+      backendRefs: [{group: meshwright.io, kind: Subset, name: second}]
+    - matches: [{method: {service: fake.Echo}}]
+      filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: x-routed, value: "yes"}]}}]
+      backendRefs: [{name: echo}]
+---
+apiVersion: meshwright.io/v1
+kind: Subset
+metadata: {name: second}
+spec: {service: echo, labels: {version: v2}}
+"""
+RETRY = """
+apiVersion: meshwright.io/v1
+kind: Retry
+metadata: {name: echo}
+spec:
+  targetRefs: [{kind: Service, name: echo}]
+  attempts: 3
+  on: [unavailable, deadline-exceeded]
+  perTryTimeout: 500ms
+"""
+SAFE_RETRY = RETRY.replace("on: [unavailable, deadline-exceeded]", "on: [gateway-error, reset]")
+TIMEOUT = """
+apiVersion: meshwright.io/v1
+kind: Timeout
+metadata: {name: echo}
+spec: {targetRefs: [{kind: Service, name: echo}], request: 500ms}
+"""
+
+
+def replica(version: str, port: int) -> dict[str, Any]:
+    """A replica of the gRPC fake; callers may name it by `PORT`."""
+    return {
+        **service("echo", labels={"version": version}),
+        "command": [sys.executable, "-m", "tests.fakes.grpc_app"],
+        "ports": [{"name": "grpc", "protocol": "grpc", "port": port, "number": PORT}],
+        "health": None,
+    }
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    services = [service("front"), replica("v1", 0), replica("v2", 0)]
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
+        yield found
+
+
+@asynccontextmanager
+async def channel(mesh: Mesh, target: str = "", authority: str = "echo") -> AsyncIterator[grpc.aio.Channel]:
+    """A channel as an app in `front` opens it: to `target` through CONNECT as grpc_proxy has it, or without
+    one to the sidecar's own port by the authority."""
+    outbound = f"127.0.0.1:{mesh.ports('front-1')['outbound']}"
+    options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1)]
+    if target:
+        options += [("grpc.http_proxy", f"http://{outbound}")]
+    else:
+        options += [("grpc.default_authority", authority), ("grpc.enable_http_proxy", 0)]
+    async with grpc.aio.insecure_channel(target or outbound, options=options) as found:
+        yield found
+
+
+async def call(through: grpc.aio.Channel, method: str = "Echo", within: float = 20, **asked: Any) -> Any:
+    """One call; its answer."""
+    made = through.unary_unary(f"/fake.Echo/{method}", None, None)
+    return json.loads(await made(json.dumps(asked).encode(), timeout=within))
+
+
+async def status(through: grpc.aio.Channel, **asked: Any) -> grpc.StatusCode:
+    """The status of one call that fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call(through, **asked)
+    return failed.value.code()
+
+
+@pytest.mark.parametrize("target", ["echo", "echo.mesh", f"echo:{PORT}", f"echo.mesh:{PORT}", "echo:80"])
+async def test_unmodified_clients_by_connect(mesh: Mesh, target: str) -> None:
+    async with channel(mesh, target) as through:
+        answer = await call(through)
+    assert answer["metadata"]["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/service/front")
+
+
+@pytest.mark.parametrize("authority", ["echo", "echo.mesh", f"echo:{PORT}"])
+async def test_the_default_authority(mesh: Mesh, authority: str) -> None:
+    async with channel(mesh, authority=authority) as through:
+        assert (await call(through))["name"] in ("echo-1", "echo-2")
+
+
+@pytest.mark.parametrize("target", ["", "echo"])
+async def test_calls_of_one_channel_are_spread(mesh: Mesh, target: str) -> None:
+    async with channel(mesh, target) as through:
+        seen = Counter([(await call(through))["name"] for _ in range(200)])
+    assert set(seen) == {"echo-1", "echo-2"}
+    assert min(seen.values()) > 60
+
+
+async def test_an_unknown_service_is_told_at_once(mesh: Mesh) -> None:
+    async with channel(mesh, authority="nobody") as through:
+        assert await status(through) is grpc.StatusCode.UNIMPLEMENTED
+    async with channel(mesh, "nobody:80") as through:
+        assert await status(through) is grpc.StatusCode.UNAVAILABLE
+
+
+def test_https_to_a_mesh_name_is_refused_in_words(mesh: Mesh) -> None:
+    proxies = {"https": f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}"}
+    with pytest.raises(requests.ConnectionError, match="405"):
+        requests.get("https://front/", proxies=proxies, timeout=10)
+
+
+async def test_http_in_a_tunnel_is_routed_like_any_other(mesh: Mesh) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", mesh.ports("front-1")["outbound"])
+    writer.write(b"CONNECT front:80 HTTP/1.1\r\nhost: front:80\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.write(b"GET /echo HTTP/1.1\r\nhost: front\r\nconnection: close\r\n\r\n")
+    assert b'"path": "/echo"' in await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+
+async def test_a_clients_deadline_holds_to_the_millisecond(mesh: Mesh) -> None:
+    async with channel(mesh) as through:
+        began = time.monotonic()
+        assert await status(through, within=0.5, delay=5) is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() - began < 1.5
+
+
+async def test_a_timeout_is_a_deadline(mesh: Mesh) -> None:
+    mesh.apply(TIMEOUT)
+    try:
+        async with channel(mesh) as through:
+            began = time.monotonic()
+            assert await status(through, delay=5) is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert time.monotonic() - began < 3
+    finally:
+        mesh.delete("Timeout", "echo")
+
+
+@pytest.mark.parametrize("name", ["UNAVAILABLE", "DEADLINE_EXCEEDED"])
+async def test_named_statuses_are_retried_elsewhere(mesh: Mesh, name: str) -> None:
+    mesh.apply(RETRY)
+    try:
+        async with channel(mesh) as through:
+            seen = {(await call(through, fail=name, at="echo-1"))["name"] for _ in range(20)}
+            assert seen == {"echo-2"}
+            assert await status(through, fail="INTERNAL") is grpc.StatusCode.INTERNAL
+    finally:
+        mesh.delete("Retry", "echo")
+
+
+async def test_a_try_that_takes_too_long_is_repeated_elsewhere(mesh: Mesh) -> None:
+    mesh.apply(RETRY)
+    try:
+        async with channel(mesh) as through:
+            seen = [(await call(through, delay=5, at="echo-1"))["name"] for _ in range(6)]
+        assert set(seen) == {"echo-2"}
+    finally:
+        mesh.delete("Retry", "echo")
+
+
+async def test_calls_are_not_repeated_where_no_status_is_named(mesh: Mesh) -> None:
+    mesh.apply(SAFE_RETRY)
+    try:
+        async with channel(mesh) as through:
+            before = await counted(mesh)
+            for _ in range(10):
+                assert await status(through, fail="UNAVAILABLE") is grpc.StatusCode.UNAVAILABLE
+            assert await counted(mesh) - before == 10
+    finally:
+        mesh.delete("Retry", "echo")
+
+
+async def counted(mesh: Mesh) -> int:
+    """Calls of Echo that the two apps counted, past their sidecars."""
+    total = 0
+    for name in ("echo-1", "echo-2"):
+        target = f"127.0.0.1:{mesh.ports(name)['app.grpc']}"
+        async with grpc.aio.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as direct:
+            total += (await call(direct, "Count")).get("Echo", 0)
+    return total
+
+
+async def test_a_route_picks_by_method(mesh: Mesh) -> None:
+    mesh.apply(ROUTE)
+    try:
+        async with channel(mesh, "echo") as through:
+            assert (await call(through))["metadata"]["x-routed"] == "yes"
+            for _ in range(10):
+                await call(through, "Count")
+            unknown = through.unary_unary("/other.Service/Get", None, None)
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await unknown(b"", timeout=10)
+            assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        outside = f"127.0.0.1:{mesh.ingress_port}"
+        async with grpc.aio.insecure_channel(outside, options=[("grpc.enable_http_proxy", 0)]) as through:
+            assert (await call(through))["metadata"]["x-routed"] == "yes"
+    finally:
+        mesh.run("delete", "GRPCRoute", "echo", "--wait")
+
+
+@pytest.mark.parametrize("target", ["", "echo"])
+async def test_a_thousand_calls_at_once_are_all_answered(mesh: Mesh, target: str) -> None:
+    async with channel(mesh, target) as through:
+        answers = await asyncio.gather(*(call(through, within=60, delay=0.5) for _ in range(1000)))
+    assert len(answers) == 1000
+    assert {each["name"] for each in answers} == {"echo-1", "echo-2"}
+
+
+async def test_a_stream_of_a_minute_survives_changes_of_policy(mesh: Mesh) -> None:
+    """Both ways at once, with changes of routes, of the cluster's neighbours and of retries meanwhile."""
+    asked = json.dumps({"seconds": 60, "every": 0.5}).encode()
+
+    async def listen(target: str) -> list[bytes]:
+        async with channel(mesh, target) as through:
+            stream = through.unary_stream("/fake.Echo/Stream", None, None)
+            return [message async for message in stream(asked, timeout=120)]
+
+    async def change() -> None:
+        await asyncio.sleep(2)
+        await asyncio.to_thread(mesh.apply, ROUTE)
+        await asyncio.to_thread(mesh.apply, TIMEOUT.replace("500ms", "1h"))
+        await asyncio.to_thread(mesh.delete, "Timeout", "echo")
+        await asyncio.to_thread(mesh.delete, "GRPCRoute", "echo")
+
+    *heard, _ = await asyncio.gather(listen(""), listen("echo"), change())
+    for messages in heard:
+        assert messages == [*(str(number).encode() for number in range(120)), b"end"]
+
+
+async def test_a_stream_in_both_directions(mesh: Mesh) -> None:
+    async with channel(mesh, "echo") as through:
+        made: Any = through.stream_stream("/fake.Echo/Both", None, None)
+        conversation = made()
+        for word in (b"a", b"b"):
+            await conversation.write(word)
+            answer = await asyncio.wait_for(conversation.read(), 10)
+            assert answer.endswith(b": " + word)
+        await conversation.done_writing()
+        assert await conversation.read() is grpc.aio.EOF  # type: ignore[attr-defined]
