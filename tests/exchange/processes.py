@@ -58,6 +58,7 @@ class Running:
     process: asyncio.subprocess.Process
     log: Path
     port: int
+    grpc_port: int = 0
 
     @property
     def url(self) -> str:
@@ -99,6 +100,7 @@ class Exchange:
             "HTTP_PROXY": self.proxy.url,
             "http_proxy": self.proxy.url,
             "NO_PROXY": "localhost,127.0.0.1",
+            "no_proxy": "localhost,127.0.0.1",
         }
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with log.open("wb") as output:
@@ -114,6 +116,8 @@ class Exchange:
             return next((int(one["port"]) for one in started.records() if one["event"] == "listening"), 0)
 
         started.port = await until(listening)
+        ports = [one["grpc_port"] for one in started.records() if "grpc_port" in one]
+        started.grpc_port = int(ports[0]) if ports else 0
         self.proxy.ports[service].append(started.port)
         return started
 

@@ -1,0 +1,69 @@
+"""The dashboard: parts side by side, and a page in any case."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.exchange.processes import Exchange
+
+
+async def test_a_page_has_all_its_parts(exchange: Exchange) -> None:
+    _, _, orders, storefront = await asyncio.gather(
+        *(exchange.start(name) for name in ("catalog", "inventory", "orders", "storefront"))
+    )
+    placed = await exchange.order(orders, "k", {"cold-wallet": 2})
+    page = (await exchange.call(storefront, "GET", "/api/dashboard?user=ada")).body
+    assert page["missing"] == []
+    assert page["user"] == {"id": "ada"}
+    [order] = page["orders"]
+    assert order == {name: placed.body[name] for name in ("orderId", "items", "total", "status")}
+    assert len(page["recentProducts"]) == 5
+    assert page["recentProducts"][0] == {"id": "genesis-print", "name": "Genesis print", "price": 3200}
+    assert (await exchange.call(storefront, "GET", "/api/dashboard?user=bob")).body["orders"] == []
+
+
+async def test_a_part_that_fails_is_missing_and_the_page_is_not(exchange: Exchange) -> None:
+    orders, storefront = await asyncio.gather(exchange.start("orders"), exchange.start("storefront"))
+    page = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
+    assert page.status == 200
+    assert page.body == {
+        "user": {"id": "ada"},
+        "orders": [],
+        "recentProducts": None,
+        "missing": ["recentProducts"],
+    }
+    await orders.kill()
+    page = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
+    assert (page.status, page.body["missing"]) == (200, ["orders", "recentProducts"])
+    assert (await exchange.call(storefront, "GET", "/health/ready")).status == 200
+
+
+async def test_a_slow_part_is_not_waited_for(exchange: Exchange) -> None:
+    _, _, storefront = await asyncio.gather(
+        *(exchange.start(name) for name in ("catalog", "orders", "storefront"))
+    )
+    hold = exchange.proxy.hold("orders", "after")
+    start = time.monotonic()
+    page = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
+    took = time.monotonic() - start
+    assert hold.arrived.is_set()
+    assert (page.body["missing"], page.body["orders"]) == (["orders"], None)
+    assert len(page.body["recentProducts"]) == 5
+    assert 0.9 < took < 5
+
+
+async def test_an_answer_of_another_form_is_missing(exchange: Exchange) -> None:
+    catalog, storefront = await asyncio.gather(exchange.start("catalog"), exchange.start("storefront"))
+    exchange.proxy.ports["orders"].append(catalog.port)  # 404 with an error, where orders were asked for
+    page = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
+    assert (page.status, page.body["missing"]) == (200, ["orders"])
+
+
+async def test_nobody_has_no_page(exchange: Exchange) -> None:
+    storefront = await exchange.start("storefront")
+    assert (await exchange.call(storefront, "GET", "/api/dashboard")).code == "invalid"
+    assert (await exchange.call(storefront, "GET", "/api/dashboard?user=../x")).code == "invalid"
+    assert exchange.proxy.seen == []
+    assert not (exchange.folder / "data").exists()
+    assert (await exchange.call(storefront, "GET", "/health")).body["checks"] == {}
