@@ -31,6 +31,16 @@ spec:
 """
 
 
+ROUTE_FROM_OUTSIDE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: outside}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  rules: [{backendRefs: [{name: ten}]}]
+"""
+
+
 def balancer(spec: str) -> str:
     return (
         "---\napiVersion: meshwright.io/v1\nkind: LoadBalancer\nmetadata: {name: lab}\n"
@@ -188,6 +198,31 @@ def test_maglev_keeps_nearly_every_key_when_one_of_ten_goes(mesh: Mesh) -> None:
     assert stays(before, homes(mesh), "ten-3") >= 97
     set_health(mesh, ["ten-3"], "ok")
     until(lambda: homes(mesh) == before, "all keys are back where they were")
+
+
+def test_a_gateway_can_hash_on_the_clients_address(mesh: Mesh) -> None:
+    mesh.apply(ROUTE_FROM_OUTSIDE)
+    assert len(served_outside(mesh)) > 1
+    mesh.apply(balancer("from: [ingress], algorithm: Maglev, hashOn: {sourceIP: true}"))
+    assert len(served_outside(mesh)) == 1
+    assert share(mesh, 500, EAST) < 100
+
+
+def served_outside(mesh: Mesh) -> set[str]:
+    """Who answers fifty requests from outside."""
+    return {mesh.outside("/echo").headers["x-served-by"] for _ in range(50)}
+
+
+def test_a_client_without_the_cookie_is_given_one_and_keeps_its_instance(mesh: Mesh) -> None:
+    mesh.apply(balancer("algorithm: RingHash, hashOn: {cookie: {name: home, ttl: 1h}}"))
+    found = set()
+    for _ in range(8):
+        browser = mesh.caller("front-1")
+        names = {browser.get("http://ten/echo").headers["x-served-by"] for _ in range(5)}
+        assert len(names) == 1
+        assert "home" in browser.cookies
+        found |= names
+    assert len(found) > 1
 
 
 def test_ring_hash_keeps_keys_when_one_of_ten_goes(mesh: Mesh) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,16 +17,24 @@ USER, PROBE = "/switch/user", "/switch/probe"
 OPEN_FOR = 2.0
 
 
-def policy(kind: str, spec: str, name: str = "lab") -> str:
+RPC = {
+    **service("rpc"),
+    "command": [sys.executable, "-m", "tests.fakes.grpc_app"],
+    "ports": [{"name": "grpc", "port": 0, "protocol": "grpc"}],
+    "health": None,
+}
+
+
+def policy(kind: str, spec: str, target: str = "back") -> str:
     return (
-        f"---\napiVersion: meshwright.io/v1\nkind: {kind}\nmetadata: {{name: {name}}}\n"
-        f"spec: {{targetRefs: [{{kind: Service, name: back}}], {spec}}}\n"
+        f"---\napiVersion: meshwright.io/v1\nkind: {kind}\nmetadata: {{name: lab}}\n"
+        f"spec: {{targetRefs: [{{kind: Service, name: {target}}}], {spec}}}\n"
     )
 
 
 @pytest.fixture(scope="module")
 def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    services = [service("front"), service("back", labels={"version": "v1"})]
+    services = [service("front"), service("back", labels={"version": "v1"}), RPC]
     with running_mesh(tmp_path_factory.mktemp("breaker"), services) as found:
         yield found
 
@@ -68,11 +77,11 @@ def fail_until_open(mesh: Mesh) -> int:
     return reached(mesh)
 
 
-def counter(mesh: Mesh, called: str) -> float:
-    """A statistic of front's cluster `back`."""
+def counter(mesh: Mesh, called: str, cluster: str = "back") -> float:
+    """A statistic of one of front's clusters."""
     port = mesh.ports("front-1")["ready"]
     text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10).text
-    name = f'envoy_cluster_{called}{{envoy_cluster_name="back"}}'
+    name = f'envoy_cluster_{called}{{envoy_cluster_name="{cluster}"}}'
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
@@ -129,6 +138,18 @@ def test_a_tcp_probe_passes_through_mutual_tls(mesh: Mesh) -> None:
     assert call(mesh).status_code == 200
     until(lambda: counter(mesh, "health_check_success") > 3, "probes pass")
     assert counter(mesh, "health_check_failure") == 0
+
+
+def test_a_grpc_probe_asks_the_health_service(mesh: Mesh) -> None:
+    def called() -> requests.Response:
+        return mesh.get("front-1", "http://rpc/")
+
+    mesh.apply(policy("HealthCheck", "grpc: {}, interval: 100ms", "rpc"))
+    assert not is_open(called())
+    until(lambda: counter(mesh, "health_check_success", "rpc") > 3, "probes pass")
+    assert counter(mesh, "health_check_failure", "rpc") == 0
+    mesh.apply(policy("HealthCheck", "http: {path: /}, interval: 100ms", "rpc"))
+    until(lambda: is_open(called()), "a gRPC server is no place for an HTTP probe")
 
 
 def test_the_limit_of_requests_answers_503_and_says_overloaded(mesh: Mesh) -> None:
