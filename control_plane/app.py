@@ -55,6 +55,9 @@ DRAIN_LOOK = 0.02
 RENEWAL_CHECK = 5.0
 """Seconds between looks whether the control plane's own certificate is past half of its life."""
 
+BREAKERS_EVERY = 0.5
+"""Seconds for which the state of the breakers counts: sidecars report once a second."""
+
 GC_THRESHOLDS = (50_000, 50, 1000)
 """Streams and snapshots live long; the default thresholds walk them for nothing (measured: half the CPU)."""
 
@@ -67,6 +70,8 @@ class ControlPlane:
         self.authority = open_authority(settings)
         self.store = _store(settings)
         self.reports = Reports()
+        self._looked = -BREAKERS_EVERY
+        self._last_breakers: tuple[Breaker, ...] = ()
         self.xds = XdsServer(
             settings.bind,
             settings.xds_port,
@@ -272,11 +277,14 @@ class ControlPlane:
         return picture.proxies(self.xds.proxies(), self.xds.queue.pending(), told)
 
     def _breakers(self) -> tuple[Breaker, ...]:
+        """The breakers as they are, or were a moment ago: many may ask, again and again."""
+        now = time.monotonic()
         translation = self.feed.translation
-        if translation is None:
-            return ()
-        told = self.reports.current(time.monotonic())
-        return breakers(translation.resolver.attachments, translation.world.services, told)
+        if translation is not None and now - self._looked >= BREAKERS_EVERY:
+            told = self.reports.current(now)
+            attachments, services = translation.resolver.attachments, translation.world.services
+            self._looked, self._last_breakers = now, breakers(attachments, services, told)
+        return self._last_breakers
 
     def _resources_diff(self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]) -> str:
         return picture.resources_diff(self.feed.translation, before, after)

@@ -24,17 +24,20 @@ def breakers(
     Breakers are kept by each sidecar for itself, and by each cluster of a service (ports, subsets): the worst
     of them stands for the edge, since some calls meet it.
     """
-    worst: dict[tuple[str, str], ClusterReport] = {}
-    protected: dict[tuple[str, str], bool] = {}
+    worst: dict[tuple[str, str], ClusterReport | None] = {}
     for report in reports:
         for cluster in report.clusters:
-            to = _service(cluster.cluster)
+            to = cluster.cluster if cluster.cluster in services else _service(cluster.cluster)
             edge = (report.service, to)
-            if edge not in protected:
-                protected[edge] = to in services and _protected(attachments, edge)
-            if protected[edge] and (edge not in worst or _badness(cluster) > _badness(worst[edge])):
+            if edge not in worst:
+                worst[edge] = cluster if to in services and _protected(attachments, edge) else None
+                continue
+            known = worst[edge]
+            if known is not None and _badness(cluster) > _badness(known):
                 worst[edge] = cluster
-    return tuple(_breaker(edge, worst[edge]) for edge in sorted(worst))
+    return tuple(
+        _breaker(edge, found) for edge, found in sorted(worst.items(), key=_edge) if found is not None
+    )
 
 
 def state_of(cluster: ClusterReport) -> BreakerState:
@@ -63,6 +66,10 @@ def _breaker(edge: tuple[str, str], cluster: ClusterReport) -> Breaker:
         hosts=cluster.hosts,
         limited=cluster.limited,
     )
+
+
+def _edge(item: tuple[tuple[str, str], object]) -> tuple[str, str]:
+    return item[0]
 
 
 def _badness(cluster: ClusterReport) -> tuple[int, int, int]:
