@@ -1,0 +1,123 @@
+"""The demo's traffic follows from its seed; what is counted adds up; options that do not fit are refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.traffic_options import wish
+from cli.traffic_plan import MIX, PRODUCTS, SYMBOLS, Fault, Wish, parse_fault, requests
+from cli.traffic_tally import GROWTH, Latencies, Tally
+from control_plane.errors import InputError
+from control_plane.policies.loader import load
+from control_plane.policies.registry import kinds
+from services.catalog import domain as catalog
+from services.trading import domain as trading
+
+ROOT = Path(__file__).parents[3]
+SERVICES = frozenset({"inventory", "orders"})
+
+
+def test_a_seed_makes_the_sequence_in_any_process() -> None:
+    program = (
+        "from itertools import islice; from cli.traffic_plan import requests; "
+        "print([(r.method, r.path, dict(r.headers), r.body) for r in islice(requests(5), 300)])"
+    )
+    command = [sys.executable, "-c", program]
+    runs = {subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout for _ in range(2)}
+    here = [(r.method, r.path, dict(r.headers), r.body) for r in islice(requests(5), 300)]
+    assert runs == {f"{here}\n".encode()}
+    assert here != [(r.method, r.path, dict(r.headers), r.body) for r in islice(requests(6), 300)]
+
+
+def test_the_sequence_reads_and_writes_what_the_exchange_has() -> None:
+    sample = list(islice(requests(1), 2000))
+    shares = Counter(one.route for one in sample)
+    assert len(shares) == len(MIX)
+    assert sum(MIX.values()) == 100
+    writes = [one for one in sample if one.method == "POST"]
+    assert 0.08 < len(writes) / len(sample) < 0.16
+    keys = [one.headers["Idempotency-Key"] for one in writes]
+    assert len(set(keys)) == len(keys)
+    assert set(PRODUCTS) == {product.id for product in catalog.seeds(0)}
+    assert set(SYMBOLS) == set(trading.MARKETS)
+
+
+def test_a_fault_is_a_valid_policy() -> None:
+    for kind in ("slow", "fail"):
+        fault = parse_fault(f"inventory:{kind}:2.5", SERVICES)
+        assert (fault.service, fault.kind, fault.seconds, str(fault)) == (
+            ("inventory", kind, 2.5, f"inventory:{kind}:2.5")
+        )
+
+        loaded = load(json.dumps(fault.document()).encode(), "fault", kinds())
+        assert loaded.problems == ()
+    assert parse_fault("orders:fail", SERVICES) == Fault("orders", "fail", 10.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "orders", "nobody:fail", "orders:broken", "orders:fail:", "orders:fail:0", "orders:fail:nan",
+             "orders:fail:-1", "orders:fail:inf", "orders:fail:1:2", "orders:fail:9999"],
+)  # fmt: skip
+def test_what_is_no_fault_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^--fault "):
+        parse_fault(text, SERVICES)
+
+
+def wanted(traffic: int | None = 20, **options: object) -> Wish | None:
+    given_ = {"seed": None, "seconds": None, "fault": "", "detach": False, **options}
+    return wish(traffic, services=SERVICES, **given_)  # type: ignore[arg-type]
+
+
+def test_options_that_do_not_fit_are_refused() -> None:
+    assert wanted(None) is None
+    assert wanted() == Wish(20, 1, math.inf, None)
+    made = wanted(seed=0, seconds=8.0, fault="orders:slow:1")
+    assert made == Wish(20, 0, 8.0, Fault("orders", "slow", 1.0))
+    assert (made.lead, Wish(1).lead) == (2.0, 5.0)
+    for lost in ({"seed": 0}, {"seconds": 1.0}, {"fault": "orders:fail"}):
+        with pytest.raises(InputError, match="give --traffic"):
+            wanted(None, **lost)
+    with pytest.raises(InputError, match="foreground"):
+        wanted(detach=True)
+
+
+@given(st.lists(st.floats(0.1, 10**5), min_size=1), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+def test_percentiles_are_as_exact_as_they_say(values: list[float], share: float) -> None:
+    latencies = Latencies()
+    for value in values:
+        latencies.add(value)
+    exact = sorted(values)[math.ceil(share * len(values)) - 1]
+    assert exact * 0.999 <= latencies.at(share) <= exact * GROWTH * 1.001
+    assert latencies.most == max(values)
+
+
+def test_nothing_counted_is_nothing() -> None:
+    assert Tally().report(0)["latency_ms"] == {"p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0}
+
+
+def test_requests_belong_to_the_time_they_were_due_at() -> None:
+    tally = Tally()
+    tally.fault_from, tally.fault_to = 10.0, 20.0
+    tally.add("GET /", "200", True, 9.9, 15.0)
+    tally.add("GET /", "503", False, 10.0, 10.1)
+    tally.add("GET /", "timeout", False, 19.9, 39.9)
+    tally.add("POST /", "201", True, 20.0, 20.1)
+    report = tally.report(6, "inventory:fail:10")
+    assert (report["planned"], report["sent"], report["unsent"], report["errors"]) == (6, 4, 2, 2)
+    assert report["outcomes"] == {"200": 1, "201": 1, "503": 1, "timeout": 1}
+    phases = {name: (report["fault"][name]["sent"], report["fault"][name]["errors"]) for name in
+              ("before", "during", "after")}  # fmt: skip
+    assert phases == {"before": (1, 0), "during": (2, 2), "after": (1, 0)}
+    assert report["fault"]["before"]["latency_ms"]["max"] == 5100.0
+    assert tally.take_lately().sent == 4
+    assert tally.take_lately().sent == 0
