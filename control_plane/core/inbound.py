@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from control_plane.api.types import Port
-from control_plane.core import http, tls
+from control_plane.core import http, tcp, tls
 from control_plane.core.resource import LDS, RDS, Resource, encode
 from control_plane.core.view import NodeView, default_port
 from control_plane.envoy import codec, v3
@@ -20,13 +20,11 @@ def listeners(view: NodeView, address: str, port: int) -> tuple[Resource, ...]:
     """The inbound listener: one filter chain a port, told apart by SNI; the default port needs none.
 
     Plaintext names no port, so only the default one takes it, and the others keep mutual TLS. Without a port
-    that speaks HTTP there is nothing to listen for, and Envoy refuses a listener without chains.
+    there is nothing to listen for, and Envoy refuses a listener without chains.
     """
     first = default_port(view.ports)
     chains: list[v3.FilterChain] = []
     for one in view.ports:
-        if one.protocol == "tcp":
-            continue
         if view.mode != "Disabled" or one != first:
             chains.append(_chain(view, one, first, plaintext=False))
         if view.mode != "Strict" and one == first:
@@ -37,25 +35,34 @@ def listeners(view: NodeView, address: str, port: int) -> tuple[Resource, ...]:
     inspector = v3.ListenerFilter(
         name="envoy.filters.listener.tls_inspector", typed_config=codec.pack(v3.TlsInspector())
     )
-    message.listener_filters.append(inspector)
+    if any(one.HasField("transport_socket") for one in chains):
+        message.listener_filters.append(inspector)
+    if first and first.protocol == "tcp" and view.mode != "Strict" and message.listener_filters:
+        message.listener_filters_timeout.FromTimedelta(tcp.INSPECTION)
+        message.continue_on_listener_filters_timeout = True
     return (encode(LDS, LISTENER, message, policies=tuple(one.ref for one in view.policies)),)
 
 
 def _chain(view: NodeView, port: Port, first: Port | None, *, plaintext: bool) -> v3.FilterChain:
     match = v3.FilterChainMatch(transport_protocol="raw_buffer" if plaintext else "tls")
-    if not plaintext and port != first:
+    if not plaintext and (port != first or port.protocol == "tcp"):
         match.server_names.append(tls.server_name(view.service, port.name))
-    manager = http.connection_manager(LISTENER, route_name(port, first))
-    manager.forward_client_cert_details = http.HCM.SANITIZE_SET
-    manager.set_current_client_cert_details.uri = True
     chain = v3.FilterChain(
         name=f"{port.name}-{'plaintext' if plaintext else 'mtls'}",
         filter_chain_match=match,
-        filters=[http.network_filter(manager)],
+        filters=[tcp.to_app(port.name) if port.protocol == "tcp" else _requests(port, first)],
     )
     if not plaintext:
-        chain.transport_socket.CopyFrom(tls.downstream())
+        alpn = () if port.protocol == "tcp" else tls.ALPN
+        chain.transport_socket.CopyFrom(tls.downstream(alpn))
     return chain
+
+
+def _requests(port: Port, first: Port | None) -> v3.Filter:
+    manager = http.connection_manager(LISTENER, route_name(port, first))
+    manager.forward_client_cert_details = http.HCM.SANITIZE_SET
+    manager.set_current_client_cert_details.uri = True
+    return http.network_filter(manager)
 
 
 def route_name(port: Port, first: Port | None) -> str:

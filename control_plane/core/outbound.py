@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import lru_cache
 
-from control_plane.core import connect, http, routes, tls
+from control_plane.core import connect, http, routes, tcp, tls
 from control_plane.core.resource import CDS, LDS, RDS, VHDS, Resource, encode
 from control_plane.core.view import ClusterView, DestinationView, HostView
 from control_plane.envoy import codec, v3
@@ -109,9 +109,12 @@ def cluster(view: ClusterView) -> Resource:
         )
         key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
         message.typed_extension_protocol_options[key].CopyFrom(codec.pack(options))
+    else:
+        message.upstream_connection_options.tcp_keepalive.CopyFrom(tcp.KEEPALIVE)
     if not view.plaintext:
+        alpn = () if view.port.protocol == "tcp" else tls.ALPN
         sni = tls.server_name(view.service, view.port.name)
-        message.transport_socket.CopyFrom(tls.upstream(view.identity, sni))
+        message.transport_socket.CopyFrom(tls.upstream(view.identity, sni, alpn))
     for bound in view.policies:
         bound.spec.patch_cluster(message)
     refs = tuple(one.ref for one in view.policies)

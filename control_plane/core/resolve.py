@@ -24,6 +24,7 @@ from control_plane.core.view import (
     NodeView,
     RuleView,
     SpreadView,
+    UpstreamView,
     default_port,
 )
 from control_plane.core.world import Document, Labels, Service
@@ -35,6 +36,7 @@ from control_plane.policies.httproute.policy import BackendRef, HTTPRoute, Paren
 from control_plane.policies.mutualtls.policy import Mode, MutualTLSSpec, strictest
 from control_plane.policies.retry.policy import Retry
 from control_plane.policies.subset.policy import Subset
+from control_plane.policies.tcproute.policy import ServiceParent, TCPRoute
 from control_plane.policies.timeout.policy import Timeout
 
 Route = HTTPRoute | GRPCRoute
@@ -50,6 +52,7 @@ class Resolver:
         self.attachments = Attachments(documents)
         self._trust_domain = trust_domain
         self._routes: dict[tuple[str, str], list[tuple[Document, Route, ParentRef]]] = defaultdict(list)
+        self._connections: dict[str, list[tuple[Document, TCPRoute, ServiceParent]]] = defaultdict(list)
         self._subsets: dict[str, Subset] = {}
         self._gateways: dict[str, Gateway] = {}
         for document in documents:
@@ -57,6 +60,9 @@ class Resolver:
                 case HTTPRoute() | GRPCRoute() as route:
                     for parent in route.spec.parent_refs:
                         self._routes[parent.kind, parent.name].append((document, route, parent))
+                case TCPRoute() as connections:
+                    for target in connections.spec.parent_refs:
+                        self._connections[target.name].append((document, connections, target))
                 case Subset() as subset:
                     self._subsets[subset.name] = subset
                 case Gateway() as gateway:
@@ -101,6 +107,41 @@ class Resolver:
     def gateways(self) -> frozenset[str]:
         """Every gateway that a document describes or attaches a route to."""
         return frozenset(self._gateways) | {name for kind, name in self._routes if kind == "Gateway"}
+
+    def upstreams(self, services: Mapping[str, Service]) -> Mapping[str, UpstreamView]:
+        """Every tcp port that a caller may declare: the first of `db` as `db`, each as `db:name`."""
+        found: dict[str, UpstreamView] = {}
+        for service in services.values():
+            ports = [port for port in service.ports if port.protocol == "tcp"]
+            views = [(port, self._upstream(services, service, port)) for port in ports]
+            if views:
+                found[service.name] = views[0][1]
+            found.update((f"{service.name}:{port.name}", view) for port, view in views)
+        return found
+
+    def _upstream(self, services: Mapping[str, Service], service: Service, port: Port) -> UpstreamView:
+        attached = [
+            (document.created, route.name, route)
+            for document, route, parent in self._connections.get(service.name, ())
+            if parent.port in (None, port.number)
+        ]
+        if not attached:
+            return UpstreamView(((cluster_name(service.name, port, default_port(service.ports)), 1),))
+        oldest = min(attached, key=lambda one: one[:2])[2]
+        refs = oldest.spec.rules[0].backend_refs
+        backends = tuple((self._tcp_cluster(services, ref), ref.weight) for ref in refs)
+        return UpstreamView(backends, (oldest.ref,))
+
+    def _tcp_cluster(self, services: Mapping[str, Service], ref: BackendTarget) -> str:
+        """The cluster behind a TCPRoute's backendRef; empty when there is no such service, port or subset."""
+        service = services.get(self.service_of(ref))
+        if service is None:
+            return ""
+        if ref.kind == "Subset":
+            return subset_cluster(self._subsets[ref.name]) if _default(service, "tcp") else ""
+        ports = [port for port in service.ports if port.protocol == "tcp"]
+        meant = [port for port in ports if ref.port in (None, port.number)]
+        return cluster_name(service.name, meant[0], default_port(service.ports)) if meant else ""
 
     def endpoint_sets(self, service: Service) -> tuple[tuple[str, Labels], ...]:
         """Each cluster of `service` with the labels its endpoints must carry."""
@@ -153,11 +194,13 @@ class Resolver:
         if ref.kind == "Subset":
             subset = self._subsets.get(ref.name)
             whole = services.get(subset.spec.service) if subset else None
-            return subset_cluster(subset) if subset and whole and default_port(whole.ports) else ""
+            return subset_cluster(subset) if subset and whole and _default(whole, "http", "grpc") else ""
         service = services.get(ref.name)
         if not service:
             return ""
         first = default_port(service.ports)
+        if _default(service, "tcp"):
+            return ""
         if ref.port is None and grpc:
             meant = next((one for one in service.ports if one.protocol == "grpc"), first)
             return cluster_name(service.name, meant, first) if meant else ""
@@ -259,6 +302,12 @@ class Resolver:
             hosts.append(HostView(host, (host,), tuple(rules)))
         names = [one.name for one in listeners]
         return ListenerView("http" if "http" in names else names[0], listeners[0].port, tuple(hosts))
+
+
+def _default(service: Service, *protocols: str) -> bool:
+    """Whether the default port of a service speaks one of these."""
+    first = default_port(service.ports)
+    return first is not None and first.protocol in protocols
 
 
 def _mode(bounds: Iterable[Bound]) -> Mode:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from control_plane.api.spiffe import Identity
-from control_plane.core import connect, gateway, inbound, outbound
+from control_plane.core import connect, gateway, inbound, outbound, tcp
 from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource
-from control_plane.core.view import GatewayView, ListenerView, NodeView
+from control_plane.core.view import GatewayView, ListenerView, NodeView, UpstreamView
 
 Table = Mapping[tuple[str, str], Resource]
 """Resources by (type URL, name)."""
@@ -35,6 +35,7 @@ class Bindings:
     outbound: int = 0
     inbound: int = 0
     gateway: tuple[tuple[str, int], ...] = ()
+    upstreams: tuple[tuple[str, str, int], ...] = ()
     zone: str = ""
 
 
@@ -53,6 +54,7 @@ class Snapshot:
     aliases: Mapping[str, str] = field(default_factory=dict)
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
+    upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     def node(self, identity: Identity, bindings: Bindings) -> NodeSnapshot:
@@ -71,6 +73,9 @@ class Snapshot:
                 found.add((LDS, inbound.LISTENER))
                 for view in (before.nodes.get(name), self.nodes.get(name)):
                     found.update((RDS, one.name) for one in (inbound.routes(view) if view else ()))
+        upstreams = {*before.upstreams.items(), *self.upstreams.items()}
+        differing = upstreams - (before.upstreams.items() & self.upstreams.items())
+        found.update((LDS, tcp.listener_name(name)) for name, _ in differing)
         for name in {*before.gateways, *self.gateways}:
             if before.gateways.get(name) != self.gateways.get(name):
                 for gateway_view in (before.gateways.get(name), self.gateways.get(name)):
@@ -83,6 +88,8 @@ class Snapshot:
         """What each service's sidecars and each gateway have for themselves, bound to no port."""
         for name, node in self.nodes.items():
             yield name, (*inbound.listeners(node, LOOPBACK, 0), *inbound.routes(node))
+        for name, upstream in self.upstreams.items():
+            yield f"callers of {name}", (tcp.listener(name, LOOPBACK, 0, upstream),)
         for name, view in self.gateways.items():
             yield name, (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view))
 
@@ -162,7 +169,8 @@ def _own(snapshot: Snapshot, identity: Identity, bindings: Bindings) -> tuple[Ma
     if identity.role == "gateway":
         view = snapshot.gateways.get(identity.name)
         return _of_gateway(view or GatewayView(identity.name, (NO_ROUTES,)), bindings)
-    return _of_sidecar(snapshot.nodes.get(identity.name), bindings)
+    upstreams = tuple(snapshot.upstreams.get(name) for name, _, _ in bindings.upstreams)
+    return _of_sidecar(snapshot.nodes.get(identity.name), bindings, upstreams)
 
 
 def _named(resources: Iterable[Resource]) -> Named:
@@ -170,12 +178,16 @@ def _named(resources: Iterable[Resource]) -> Named:
 
 
 @lru_cache(maxsize=8192)
-def _of_sidecar(view: NodeView | None, bindings: Bindings) -> tuple[Mapping[str, Named], Named]:
+def _of_sidecar(
+    view: NodeView | None, bindings: Bindings, upstreams: tuple[UpstreamView | None, ...]
+) -> tuple[Mapping[str, Named], Named]:
     listeners: list[Resource] = []
     if bindings.outbound:
         listeners += (outbound.listener(LOOPBACK, bindings.outbound), outbound.inner_listener())
     if view and bindings.inbound:
         listeners += inbound.listeners(view, bindings.address, bindings.inbound)
+    for bound, upstream in zip(bindings.upstreams, upstreams, strict=True):
+        listeners.append(tcp.listener(*bound, upstream))
     routes = (outbound.route_configuration(), *(inbound.routes(view) if view else ()))
     clusters = _named([outbound.blackhole(), connect.cluster()])
     return {CDS: clusters, LDS: _named(listeners)}, _named(routes)

@@ -13,21 +13,21 @@ ALPN = ("h2",)
 """Sidecars speak HTTP/2 to each other; ALPN must match the upstream codec."""
 
 
-def upstream(identity: str, sni: str) -> v3.TransportSocket:
-    """TLS to a peer that must present `identity` (a SPIFFE ID) and nothing else."""
+def upstream(identity: str, sni: str, alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
+    """TLS to a peer that must present `identity` (a SPIFFE ID) and nothing else; no `alpn` for plain TCP."""
     matcher = v3.SubjectAltNameMatcher(
         san_type=v3.SubjectAltNameMatcher.URI, matcher=v3.StringMatcher(exact=identity)
     )
     validation = v3.CertificateValidationContext(match_typed_subject_alt_names=[matcher])
-    context = v3.UpstreamTlsContext(sni=sni, common_tls_context=_common(validation))
+    context = v3.UpstreamTlsContext(sni=sni, common_tls_context=_common(validation, alpn))
     return _socket(context)
 
 
-def downstream() -> v3.TransportSocket:
+def downstream(alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
     """TLS from any peer of the trust domain; no certificate, no connection."""
     context = v3.DownstreamTlsContext(
         require_client_certificate=v3.BoolValue(value=True),
-        common_tls_context=_common(v3.CertificateValidationContext()),
+        common_tls_context=_common(v3.CertificateValidationContext(), alpn),
     )
     return _socket(context)
 
@@ -37,11 +37,11 @@ def server_name(service: str, port: str) -> str:
     return f"{port}.{service}.mesh"
 
 
-def _common(validation: v3.CertificateValidationContext) -> v3.CommonTlsContext:
+def _common(validation: v3.CertificateValidationContext, alpn: tuple[str, ...]) -> v3.CommonTlsContext:
     tls13 = v3.TlsParameters.TLSv1_3
     return v3.CommonTlsContext(
         tls_params=v3.TlsParameters(tls_minimum_protocol_version=tls13, tls_maximum_protocol_version=tls13),
-        alpn_protocols=ALPN,
+        alpn_protocols=alpn,
         tls_certificate_sds_secret_configs=[_secret("identity", IDENTITY_FILE)],
         combined_validation_context=v3.CommonTlsContext.CombinedCertificateValidationContext(
             default_validation_context=validation,

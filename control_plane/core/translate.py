@@ -14,7 +14,7 @@ from control_plane.core import endpoints, gateway, inbound, outbound
 from control_plane.core.resolve import Resolver
 from control_plane.core.resource import VHDS, Resource
 from control_plane.core.snapshot import LOOPBACK, Snapshot, Table
-from control_plane.core.view import DestinationView, GatewayView, NodeView
+from control_plane.core.view import DestinationView, GatewayView, NodeView, UpstreamView
 from control_plane.core.world import Service, World
 
 Key = tuple[str, str]
@@ -39,6 +39,7 @@ class Views:
     parts: Mapping[Key, Part] = field(default_factory=dict)
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
+    upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -83,7 +84,7 @@ def _views(world: World, resolver: Resolver, last: Translation | None) -> Views:
     names = sorted({*world.gateways, *resolver.gateways()})
     gateways = {name: resolver.gateway(world.services, name) for name in names}
     gateways = _working(gateways, last.views.gateways if last else {}, _try_gateway, "gateway", problems)
-    return Views(parts, nodes, gateways, tuple(problems))
+    return Views(parts, nodes, gateways, resolver.upstreams(world.services), tuple(problems))
 
 
 View = TypeVar("View")
@@ -181,6 +182,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, Placed]) -> 
         aliases=aliases,
         nodes=views.nodes,
         gateways=views.gateways,
+        upstreams=views.upstreams,
         problems=views.problems,
     )
 

@@ -95,6 +95,14 @@ class DestinationView:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamView:
+    """Where connections to a tcp port of a service go: clusters (empty: there is none) and their weights."""
+
+    backends: tuple[tuple[str, int], ...]
+    policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """What a service's own sidecars depend on beside the destinations they call."""
 
@@ -123,8 +131,8 @@ class GatewayView:
 
 
 def default_port(ports: tuple[Port, ...]) -> Port | None:
-    """The port that a host without a port means: the first http one, else the first gRPC one."""
-    for protocol in ("http", "grpc"):
+    """The port that a name without a port means: the first http one, else gRPC, else tcp."""
+    for protocol in ("http", "grpc", "tcp"):
         for port in ports:
             if port.protocol == protocol:
                 return port

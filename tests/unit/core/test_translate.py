@@ -16,7 +16,7 @@ from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, length_delimit
 from control_plane.core.snapshot import Bindings, Snapshot
 from control_plane.core.translate import translate
 from control_plane.core.view import DestinationView
-from control_plane.core.world import World
+from control_plane.core.world import Service, World
 from control_plane.envoy import codec, v3
 from tests.unit.core.worlds import (
     GRPC,
@@ -217,9 +217,9 @@ def test_the_inbound_chains_of_each_mode(mode: str, chains: list[str]) -> None:
     assert plain == [mode == "Disabled", False]
 
 
-@pytest.mark.parametrize("ports", [(), (Port(name="db", protocol="tcp", number=5432),)])
-def test_a_service_without_http_has_no_inbound_listener(ports: tuple[Port, ...]) -> None:
-    made = translate(world(service("s", ports=ports), given=documents(subset("x", "s")))).snapshot
+def test_a_service_without_ports_has_no_inbound_listener() -> None:
+    no_ports = Service("s", (), ())
+    made = translate(world(no_ports, given=documents(subset("x", "s")))).snapshot
     node = made.node(Identity("mesh.local", "service", "s"), BINDINGS)
     assert set(node.base(LDS)) == {"outbound", "connect"}
     assert made.unresolved() == ()

@@ -1,0 +1,58 @@
+"""TCP services: connections instead of requests, each to one instance, under the same mutual TLS.
+
+A caller's sidecar listens for each declared upstream at an address of its own; the callee's tells its tcp
+ports apart by SNI. Connections are never cut for being silent: dead peers are found by TCP's own keepalive.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from control_plane.core import http
+from control_plane.core.resource import LDS, Resource, encode
+from control_plane.core.routes import BLACKHOLE
+from control_plane.core.view import UpstreamView
+from control_plane.envoy import codec, v3
+
+KEEPALIVE = v3.TcpKeepalive(
+    keepalive_time=v3.UInt32Value(value=30),
+    keepalive_interval=v3.UInt32Value(value=10),
+    keepalive_probes=v3.UInt32Value(value=3),
+)
+"""A peer that vanished is found out after a minute of silence."""
+
+INSPECTION = timedelta(seconds=1)
+"""How long a port that takes plaintext waits for a client's first bytes; in many protocols the server speaks
+first, and then it is no TLS."""
+
+
+def listener_name(upstream: str) -> str:
+    """`tcp/db` for the upstream db."""
+    return f"tcp/{upstream}"
+
+
+def listener(upstream: str, address: str, port: int, view: UpstreamView | None) -> Resource:
+    """Where a caller's connections to `upstream` begin. There is one, too, while no such service is known
+    (`view` None): it ends connections at once."""
+    name = listener_name(upstream)
+    shares = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
+    proxy = v3.TcpProxy(stat_prefix=name, idle_timeout=timedelta(0))
+    if len(shares) > 1:
+        kind = v3.TcpProxy.WeightedCluster
+        proxy.weighted_clusters.clusters.extend(
+            kind.ClusterWeight(name=cluster, weight=weight) for cluster, weight in shares
+        )
+    else:
+        proxy.cluster = shares[0][0] if shares else BLACKHOLE
+    message = http.listener(name, address, port, [v3.FilterChain(filters=[_filter(proxy)])])
+    needs = tuple(dict.fromkeys(cluster for cluster, _ in shares if cluster != BLACKHOLE))
+    return encode(LDS, name, message, needs=needs, policies=view.policies if view else ())
+
+
+def to_app(port: str) -> v3.Filter:
+    """The network filter by which a service's own sidecar hands a connection to the app."""
+    return _filter(v3.TcpProxy(stat_prefix="inbound", cluster=f"app:{port}", idle_timeout=timedelta(0)))
+
+
+def _filter(proxy: v3.TcpProxy) -> v3.Filter:
+    return v3.Filter(name="envoy.filters.network.tcp_proxy", typed_config=codec.pack(proxy))
