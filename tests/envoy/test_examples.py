@@ -35,13 +35,14 @@ spec:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [
         service("catalog"),
+        service("orders"),
         service("inventory", labels={"version": "v1"}),
         service("inventory", labels={"version": "v2"}),
     ]
     with running_mesh(tmp_path_factory.mktemp("examples"), services) as found:
         found.apply(CONTEXT)
-        for host in ("catalog", "inventory"):
-            assert found.get("catalog-1", f"http://{host}/echo").status_code == 200
+        for caller, host in (("catalog-1", "catalog"), ("catalog-1", "inventory"), ("orders-1", "inventory")):
+            assert found.get(caller, f"http://{host}/echo").status_code == 200
         yield found
 
 
