@@ -48,7 +48,7 @@ async def drive(wish: Wish, state: Path, stop: asyncio.Event) -> dict[str, Any]:
     base = await asyncio.to_thread(_ingress, state)
     for name in await asyncio.to_thread(traffic_fault.in_force, state):
         warn(f"note: FaultInjection/{name} is in force already: see `mesh get faultinjection`")
-    run = _Run(wish, base)
+    run = Run(wish, base)
     fault = asyncio.create_task(
         traffic_fault.inflict(wish.fault, wish.lead, run.tally, state) if wish.fault else asyncio.sleep(0)
     )
@@ -69,7 +69,7 @@ async def drive(wish: Wish, state: Path, stop: asyncio.Event) -> dict[str, Any]:
     return run.report()
 
 
-class _Run:
+class Run:
     """One run of traffic against `base`, the ingress's URL."""
 
     def __init__(self, wish: Wish, base: str) -> None:
@@ -85,6 +85,8 @@ class _Run:
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
         async with aiohttp.ClientSession(self._base, timeout=timeout, connector=connector) as session:
+            # aiohttp sends a GET again when its connection is lost; here that is a failure to be counted.
+            session._retry_connection = False
             dispatching = asyncio.create_task(self._dispatch(session))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({dispatching, stopping}, return_when=asyncio.FIRST_COMPLETED)

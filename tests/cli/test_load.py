@@ -1,0 +1,91 @@
+"""The generator against a server that misbehaves: nothing that is due is forgotten, and waiting counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from cli import traffic
+from cli.traffic import Run
+from cli.traffic_plan import Wish
+
+Answer = Callable[[int], float]
+"""How long the request of a number, counted from 0, waits for its answer; below 0: it never gets one."""
+
+
+@asynccontextmanager
+async def server(wait: Answer) -> AsyncIterator[str]:
+    """A server that answers everything with 200, or 201 to POST, when it is time to."""
+    seen = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal seen
+        seen += 1
+        seconds = wait(seen - 1)
+        if seconds < 0:
+            assert request.transport is not None
+            request.transport.close()
+        await asyncio.sleep(seconds)
+        return web.Response(status=201 if request.method == "POST" else 200)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_what_waits_for_room_counts_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "IN_FLIGHT", 1)
+    async with server(lambda number: 1.0 if number == 0 else 0.0) as url:
+        run = Run(Wish(rate=50, seconds=2.0), url)
+        await run.send(asyncio.Event())
+    counts = run.report()
+    assert (counts["planned"], counts["sent"], counts["errors"]) == (100, 100, 0)
+    # One request was slow, and with it the fifty that were due meanwhile: half a second on average.
+    assert counts["latency_ms"]["p50"] < 1000
+    late = [run.tally.all.latencies.at(share) for share in (0.6, 0.75, 0.9)]
+    assert late == sorted(late)
+    assert late[1] > 200
+
+
+async def test_what_is_never_sent_is_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "IN_FLIGHT", 2)
+    monkeypatch.setattr(traffic, "STOP_SECONDS", 0.3)
+    async with server(lambda _: 0.5) as url:
+        run = Run(Wish(rate=100, seconds=1.0), url)
+        await run.send(asyncio.Event())
+    counts = run.report()
+    assert counts["planned"] == 100
+    assert 4 <= counts["sent"] < 10
+    assert counts["unsent"] == 100 - counts["sent"]
+
+
+async def test_a_stop_cuts_off_what_does_not_end_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "STOP_SECONDS", 0.2)
+    stop = asyncio.Event()
+    async with server(lambda number: 60.0 if number % 2 else 0.0) as url:
+        run = Run(Wish(rate=50), url)
+        asyncio.get_running_loop().call_later(0.5, stop.set)
+        await run.send(stop)
+    counts = run.report()
+    assert counts["outcomes"]["cut off"] == counts["errors"] > 5
+    assert sum(counts["outcomes"].values()) == counts["sent"] <= counts["planned"]
+    assert counts["seconds"] == pytest.approx(0.5, abs=0.3)
+
+
+async def test_a_lost_connection_and_a_late_answer_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "REQUEST_SECONDS", 0.4)
+    async with server(lambda number: {0: -1.0, 1: 5.0}.get(number, 0.0)) as url:
+        run = Run(Wish(rate=20, seconds=0.5), url)
+        await run.send(asyncio.Event())
+    outcomes = run.report()["outcomes"]
+    assert (outcomes["no answer"], outcomes["timeout"], run.report()["errors"]) == (1, 1, 2)
