@@ -15,7 +15,7 @@ from control_plane.errors import InputError
 from control_plane.policies.base import Combine, Policy, Spec
 from control_plane.policies.fields import Labels, PortNumber
 from control_plane.policies.loader import load
-from sidecar.config import AppPort, Workload
+from sidecar.config import AppPort, UpstreamName, Workload
 
 MAX_REPLICAS = 100
 
@@ -42,6 +42,11 @@ class ServiceEntry(Spec):
     )
     replicas: int = Field(1, strict=True, ge=0, le=MAX_REPLICAS, description="How many processes.")
     labels: Labels = Field((), max_length=32, description="Labels that a Subset can choose by.")
+    upstreams: tuple[UpstreamName, ...] = Field(
+        (),
+        max_length=64,
+        description="TCP services it calls: db is found at DB_ADDRESS, db:replica at DB_REPLICA_ADDRESS.",
+    )
     env: dict[str, str] = Field(default_factory=dict, description="Environment of the process.")
     health: str | None = Field(
         None,
@@ -174,10 +179,25 @@ def workloads(
         )
         for gateway in spec.gateways
     ]
-    return (*gateways, *(_workload(one, folder, tokens, environment) for one in chosen))
+    numbers = _tcp_numbers(spec)
+    return (*gateways, *(_workload(one, folder, tokens, environment, numbers) for one in chosen))
 
 
-def _workload(one: Instance, folder: Path, tokens: Path, environment: Mapping[str, str]) -> Workload:
+def _tcp_numbers(spec: ApplicationSpec) -> Mapping[str, int]:
+    """The number of each tcp port that the file declares, by `db` (the first one) and `db:name`."""
+    found: dict[str, int] = {}
+    for entry in spec.services:
+        for port in entry.ports:
+            if port.protocol == "tcp":
+                number = port.number or port.port
+                found.setdefault(entry.name, number)
+                found.setdefault(f"{entry.name}:{port.name}", number)
+    return found
+
+
+def _workload(
+    one: Instance, folder: Path, tokens: Path, environment: Mapping[str, str], numbers: Mapping[str, int]
+) -> Workload:
     entry = one.entry
     ports = tuple(
         AppPort(name=port.name, protocol=port.protocol, number=port.number or port.port, app_port=port.port)
@@ -192,5 +212,6 @@ def _workload(one: Instance, folder: Path, tokens: Path, environment: Mapping[st
         command=entry.command,
         cwd=folder,
         env={**environment, **entry.env},
+        upstreams={name: numbers.get(name, 0) for name in entry.upstreams},
         health=entry.health,
     )

@@ -65,6 +65,7 @@ class Node:
 
     `gateway` maps listener names to ports and is None for the sidecar of a service, whose `outbound` and
     `inbound` are then set. `zone` is where it runs, empty when that is not known.
+    `upstreams` are TCP services and the `ip:port` at which the app finds them.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Node:
     gateway: tuple[tuple[str, int], ...] | None = None
     apps: tuple[AppCluster, ...] = ()
     zone: str = ""
+    upstreams: tuple[tuple[str, str], ...] = ()
 
 
 def bootstrap(node: Node) -> Json:
@@ -117,7 +119,8 @@ def _internal_listeners() -> Json:
 def _bindings(node: Node) -> Json:
     if node.gateway is not None:
         return {"address": node.bind, "gateway": dict(node.gateway)}
-    return {"address": node.bind, "outbound": node.outbound, "inbound": node.inbound}
+    bindings: Json = {"address": node.bind, "outbound": node.outbound, "inbound": node.inbound}
+    return {**bindings, "upstreams": dict(node.upstreams)} if node.upstreams else bindings
 
 
 def _dynamic() -> Json:

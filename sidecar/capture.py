@@ -6,10 +6,12 @@ Linux), so that no passing connection holds one while its owner restarts.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
 
 import psutil
 
@@ -18,20 +20,31 @@ from sidecar.config import Workload
 
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 
+PRIVILEGED = 1024
+"""Ports below are for root, so an upstream that has one is found at another."""
+
 LOOPBACK = "127.0.0.1"
+
+UPSTREAM_NETWORK = 127 << 24 | 10 << 16
+"""127.10.0.0/16: each upstream of each app on this host has an address of its own there. Linux listens on all
+of 127.0.0.0/8 without being told; macOS has 127.0.0.1 only, and there a port tells upstreams apart."""
 
 NO_PROXY = "localhost,127.0.0.1,::1"
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The real ports of one workload; `apps` by port name, `gateway` by listener name."""
+    """The real ports of one workload; `apps` by port name, `gateway` by listener name.
+
+    `upstreams` are by service, each the `ip:port` at which the app finds it.
+    """
 
     ready: int
     outbound: int = 0
     inbound: int = 0
     apps: Mapping[str, int] = field(default_factory=dict)
     gateway: Mapping[str, int] = field(default_factory=dict)
+    upstreams: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def named(self) -> dict[str, int]:
@@ -39,7 +52,8 @@ class Ports:
         own = {"outbound": self.outbound, "inbound": self.inbound, "ready": self.ready}
         apps = {f"app.{name}": port for name, port in self.apps.items()}
         gateway = {f"gateway.{name}": port for name, port in self.gateway.items()}
-        return {name: port for name, port in {**own, **apps, **gateway}.items() if port}
+        upstreams = {f"upstream.{name}": int(at.rpartition(":")[2]) for name, at in self.upstreams.items()}
+        return {name: port for name, port in {**own, **apps, **gateway, **upstreams}.items() if port}
 
 
 class Allotment:
@@ -48,6 +62,7 @@ class Allotment:
     def __init__(self, bind: str, start: float = 0.0) -> None:
         self._bind = bind
         self._next = FIRST_PORT + int(start * (LAST_PORT - FIRST_PORT))
+        self._next_address = int(start * 0xFF00)
 
     def free(self) -> int:
         """A port that nobody listens on; raises OSError when there is none left."""
@@ -57,6 +72,20 @@ class Allotment:
             if is_free(self._bind, port) and is_free(LOOPBACK, port):
                 return port
         raise OSError(f"no free port between {FIRST_PORT} and {LAST_PORT}: stop something that listens there")
+
+    def upstream(self, number: int) -> str:
+        """`ip:port` where an app finds a TCP service: the port is `number` wherever that can be."""
+        for _ in range(256):
+            self._next_address = self._next_address % 0xFFFE + 1
+            address = str(IPv4Address(UPSTREAM_NETWORK + self._next_address))
+            if number and is_free(address, number):
+                return f"{address}:{number}"
+            # Nobody else allots here, so a free port of this host will do, unless there is no such address.
+            if not is_free(address, 0):
+                break
+            if number < PRIVILEGED:
+                return f"{address}:{self.free()}"
+        return f"{LOOPBACK}:{self.free()}"
 
     def ports(self, workload: Workload) -> Ports:
         """Ports for `workload`: those it names, and free ones for its zeros."""
@@ -69,6 +98,7 @@ class Allotment:
             workload.outbound_port or self.free(),
             workload.inbound_port or self.free(),
             {port.name: port.app_port or self.free() for port in workload.ports},
+            upstreams={name: self.upstream(number) for name, number in workload.upstreams.items()},
         )
 
     def again(self, workload: Workload, ports: Ports) -> Ports:
@@ -89,7 +119,17 @@ class Allotment:
             outbound=keep(workload.outbound_port, ports.outbound, LOOPBACK),
             inbound=keep(workload.inbound_port, ports.inbound),
             apps={name: keep(wanted[name], had, LOOPBACK) for name, had in ports.apps.items()},
+            upstreams={
+                name: had if is_free(*split(had)) else self.upstream(workload.upstreams[name])
+                for name, had in ports.upstreams.items()
+            },
         )
+
+
+def split(address: str) -> tuple[str, int]:
+    """`ip:port` as its two parts."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)
 
 
 def is_free(bind: str, port: int) -> bool:
@@ -129,6 +169,10 @@ def taken(workload: Workload, ports: Ports, bind: str) -> str:
         if port and not is_free(LOOPBACK if setting == "outbound_port" else bind, port):
             where = f"{setting} of {workload.name}"
             return f"port {port} ({where}) is in use{holder(port)}: free it or choose another"
+    for name, at in ports.upstreams.items():
+        if not is_free(*split(at)):
+            port = split(at)[1]
+            return f"{at} (upstream {name} of {workload.name}) is in use{holder(port)}: free it"
     return ""
 
 
@@ -159,6 +203,8 @@ def environment(
     for port in reversed(workload.ports):
         kept["PORT"] = str(ports.apps[port.name])
         kept[f"PORT_{port.name.upper().replace('-', '_')}"] = kept["PORT"]
+    for name, at in ports.upstreams.items():
+        kept[f"{re.sub('[-:]', '_', name).upper()}_ADDRESS"] = at
     main = next((port.name for port in workload.ports if port.protocol == "http"), None)
     if main is not None:
         kept["PORT"] = str(ports.apps[main])

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from control_plane.api.spiffe import NAME_PATTERN
 from control_plane.api.state import Addresses
 from control_plane.api.types import LabelKey, LabelValue, Name, Port
 
@@ -31,12 +32,17 @@ class AppPort(Strict):
         return Port(name=self.name, protocol=self.protocol, number=self.number)
 
 
+UpstreamName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(:{NAME_PATTERN})?$")]
+
+
 class Workload(Strict):
     """One sidecar and, with a `command`, the app behind it. Ports of 0 are allotted; times are seconds.
 
     `health` is the path of an HTTP check; without one a port is asked for a connection only, and a gRPC port
     by the standard health service where it has one. `command` None: the app is not ours to start.
     `attached`: the app has the agent's own terminal and lives once; when it ends, so does the agent.
+    `upstreams`: TCP services that the app calls (`db`, or `db:replica` for a port by its name), and the port
+    at which it would like to find them.
     """
 
     name: Name
@@ -53,6 +59,7 @@ class Workload(Strict):
     outbound_port: int = Field(0, ge=0, le=65535)
     inbound_port: int = Field(0, ge=0, le=65535)
     ready_port: int = Field(0, ge=0, le=65535)
+    upstreams: dict[UpstreamName, Annotated[int, Field(ge=0, le=65535)]] = Field({}, max_length=64)
     gateway_ports: dict[Name, Annotated[int, Field(ge=0, le=65535)]] = {}
     stop_grace: float = Field(10.0, ge=0, le=3600)
 

@@ -19,6 +19,9 @@ GATEWAY_LISTENERS = 64
 
 _LABEL_VALUE: TypeAdapter[str] = TypeAdapter(LabelValue)
 
+UPSTREAMS = 64
+"""TCP services that one sidecar may listen for."""
+
 
 def admit(identity: Identity, node: v3.Node) -> Peer:
     """The peer of a stream; raises RefusedError when the node does not agree with the certificate.
@@ -47,8 +50,26 @@ def _bindings(node: v3.Node) -> Bindings:
         outbound=_port(fields, "outbound"),
         inbound=_port(fields, "inbound"),
         gateway=tuple(sorted((name, _port(gateway, name)) for name in gateway)),
+        upstreams=_upstreams(node),
         zone=_zone(node.locality.zone),
     )
+
+
+def _upstreams(node: v3.Node) -> tuple[tuple[str, str, int], ...]:
+    """`metadata.bindings.upstreams`: where the node listens for each TCP service that it calls, `ip:port`."""
+    fields = _fields(node.metadata, "bindings")
+    given = fields["upstreams"].struct_value.fields if "upstreams" in fields else {}
+    if len(given) > UPSTREAMS:
+        raise RefusedError(f"node.metadata.bindings.upstreams has more than {UPSTREAMS} services")
+    found = []
+    for name, value in sorted(given.items()):
+        host, _, port = value.string_value.rpartition(":")
+        if not all(map(valid_name, name.split(":", 1))) or not port.isascii() or not port.isdigit():
+            raise RefusedError(f"node.metadata.bindings.upstreams: {name[:63]!r} needs a name and an ip:port")
+        if not 1 <= int(port[:6]) <= 65535:
+            raise RefusedError(f"node.metadata.bindings.upstreams: {name[:63]!r} has no port from 1 to 65535")
+        found.append((name, _address(host.strip("[]")), int(port)))
+    return tuple(found)
 
 
 def _fields(struct: v3.Struct, name: str) -> Mapping[str, v3.Value]:

@@ -257,14 +257,15 @@ class Sidecar:
             found = await admin.listeners()
         except ProxyError:
             return False
-        http = any(port.protocol != "tcp" for port in self.workload.ports)
-        wanted = {self._ports.outbound, *([self._ports.inbound] if http else [])} - {0}
+        inbound = [self._ports.inbound] if self.workload.ports else []
+        wanted = {self._ports.outbound, *inbound} - {0}
         if lost := self._lost({*wanted, *self._ports.gateway.values()} - found):
             self._problem("proxy", f"proxy: port {lost} is in use{capture.holder(lost)}")
             self._tell(Event.PORTS_TAKEN)
             # The proxy is started anew; by then this one must be gone.
             await asyncio.sleep(PROXY_GRACE)
             return False
+        wanted |= {capture.split(each)[1] for each in self._ports.upstreams.values()}
         if wanted - found:
             self._problem("proxy", "proxy: waits for its listeners from the control plane")
         return not wanted - found
@@ -364,6 +365,7 @@ def node_of(
         outbound=ports.outbound,
         # Without a port nothing can come in, and Envoy refuses a listener without a filter chain.
         inbound=ports.inbound if workload.ports else 0,
+        upstreams=tuple(ports.upstreams.items()),
         gateway=tuple(ports.gateway.items()) if workload.role == "gateway" else None,
         apps=tuple(
             bootstrap.AppCluster(name, protocols[name], number) for name, number in ports.apps.items()

@@ -1,0 +1,160 @@
+"""TCP services under real sidecars: an address for each, servers that speak first, mutual TLS, TCPRoute."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.envoy.harness import Mesh, running_mesh, service, until
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TCPRoute
+metadata: {name: plain}
+spec:
+  parentRefs: [{kind: Service, name: plain}]
+  rules:
+    - backendRefs:
+        - {group: meshwright.io, kind: Subset, name: first, weight: 80}
+        - {group: meshwright.io, kind: Subset, name: second, weight: 20}
+---
+apiVersion: meshwright.io/v1
+kind: Subset
+metadata: {name: first}
+spec: {service: plain, labels: {version: v1}}
+---
+apiVersion: meshwright.io/v1
+kind: Subset
+metadata: {name: second}
+spec: {service: plain, labels: {version: v2}}
+"""
+PERMISSIVE = """
+apiVersion: meshwright.io/v1
+kind: MutualTLS
+metadata: {name: greeter}
+spec: {targetRefs: [{kind: Service, name: greeter}], mode: Permissive}
+"""
+NUMBER = 15432
+
+
+def tcp(name: str, version: str, greeting: str = "") -> dict[str, Any]:
+    """A replica of the TCP fake, which callers would like to find at `NUMBER`."""
+    return {
+        **service(name, labels={"version": version}, GREETING=greeting),
+        "command": [sys.executable, "-m", "tests.fakes.tcp_app"],
+        "ports": [{"name": "tcp", "protocol": "tcp", "number": NUMBER}],
+        "health": None,
+    }
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    front = {**service("front", replicas=2), "upstreams": ["plain", "greeter", "nobody"]}
+    services = [front, tcp("plain", "v1"), tcp("plain", "v2"), tcp("greeter", "v1", greeting="hello")]
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
+        yield found
+
+
+def address(mesh: Mesh, upstream: str, instance: str = "front-1") -> tuple[str, int]:
+    """Where the app of `instance` is told to find `upstream`."""
+    settings = Path(f"/proc/{mesh.pid(instance)}/environ").read_text().split("\0")
+    found = dict(one.split("=", 1) for one in settings if one)[f"{upstream.upper()}_ADDRESS"]
+    host, _, port = found.rpartition(":")
+    return host, int(port)
+
+
+@contextmanager
+def connected(where: tuple[str, int]) -> Iterator[Any]:
+    """A connection as a file of bytes."""
+    with socket.create_connection(where, timeout=10) as made, made.makefile("rwb", buffering=0) as lines:
+        yield lines
+
+
+def ask(where: tuple[str, int], line: bytes = b"x\n") -> bytes:
+    """The answer to one line on a connection of its own; empty when the other end closes or resets it."""
+    try:
+        with connected(where) as lines:
+            lines.write(line)
+            return bytes(lines.readline())
+    except ConnectionError:
+        return b""
+
+
+def test_an_upstream_has_an_address_of_its_own_in_each_sidecar(mesh: Mesh) -> None:
+    found = [address(mesh, name, of) for name in ("plain", "greeter") for of in ("front-1", "front-2")]
+    if sys.platform == "linux":
+        assert {port for _, port in found} == {NUMBER}
+        assert all(host.startswith("127.10.") for host, _ in found)
+    assert len(set(found)) == 4
+
+
+def test_connections_are_spread_over_replicas(mesh: Mesh) -> None:
+    found = Counter(ask(address(mesh, "plain")) for _ in range(60))
+    assert set(found) == {b"plain-1: x\n", b"plain-2: x\n"}
+    assert min(found.values()) > 10
+
+
+def test_a_conversation_stays_with_its_replica(mesh: Mesh) -> None:
+    with connected(address(mesh, "plain")) as lines:
+        answers = []
+        for number in range(20):
+            lines.write(f"{number}\n".encode())
+            answers.append(lines.readline())
+    names = {one.partition(b":")[0] for one in answers}
+    assert len(names) == 1
+    assert [one.partition(b": ")[2] for one in answers] == [f"{number}\n".encode() for number in range(20)]
+
+
+def test_a_server_may_speak_first(mesh: Mesh) -> None:
+    with connected(address(mesh, "greeter")) as lines:
+        assert lines.readline() == b"hello greeter-1\n"
+        lines.write(b"x\n")
+        assert lines.readline() == b"greeter-1: x\n"
+
+
+def test_plaintext_straight_to_the_inbound_port_is_refused(mesh: Mesh) -> None:
+    inbound = ("127.0.0.1", mesh.ports("plain-1")["inbound"])
+    assert ask(inbound, b"a line that is no TLS ClientHello\n") == b""
+
+
+def test_where_plaintext_is_permitted_the_server_still_may_speak_first(mesh: Mesh) -> None:
+    mesh.apply(PERMISSIVE)
+    try:
+        with connected(("127.0.0.1", mesh.ports("greeter-1")["inbound"])) as lines:
+            assert lines.readline() == b"hello greeter-1\n"
+        assert ask(address(mesh, "greeter")) == b"hello greeter-1\n"
+    finally:
+        mesh.delete("MutualTLS", "greeter")
+
+
+def test_an_unknown_upstream_ends_connections_at_once(mesh: Mesh) -> None:
+    assert ask(address(mesh, "nobody")) == b""
+
+
+def test_weights_split_new_connections_and_leave_standing_ones(mesh: Mesh) -> None:
+    where = address(mesh, "plain")
+    with connected(where) as lines:
+        lines.write(b"before\n")
+        before = lines.readline()
+        mesh.apply(ROUTE)
+        try:
+            found = Counter(ask(where) for _ in range(500))
+            assert found[b"plain-1: x\n"] + found[b"plain-2: x\n"] == 500
+            assert 60 <= found[b"plain-2: x\n"] <= 140
+            lines.write(b"after\n")
+            assert lines.readline() == before.replace(b"before", b"after")
+        finally:
+            mesh.delete("TCPRoute", "plain")
+
+
+def test_a_replica_that_stops_gets_no_more_connections(mesh: Mesh) -> None:
+    mesh.stop_workload("plain-2")
+    where = address(mesh, "plain")
+    until(lambda: {ask(where) for _ in range(10)} == {b"plain-1: x\n"}, "only plain-1 answers")
