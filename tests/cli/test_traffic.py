@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.envoy.harness import ROOT, free_port, settings, until
 
@@ -42,7 +44,10 @@ def demo(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator
 class Demo:
     """A demo that runs, and the commands that are given to it."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], child: subprocess.Popen[str]) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str], child: subprocess.Popen[str], port: int
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}"
         self.folder = folder
         self.environment = environment
         self.child = child
@@ -82,7 +87,8 @@ def checked(counts: dict[str, Any]) -> dict[str, Any]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     environment = settings(folder / "state")
-    with demo(folder, environment, "--port", f"ingress={free_port()}") as child:
+    port = free_port()
+    with demo(folder, environment, "--port", f"ingress={port}") as child:
         lines: list[str] = []
         assert child.stdout is not None
         for line in child.stdout:
@@ -90,7 +96,34 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             if line.startswith(READY):
                 break
         assert any(line.startswith(READY) for line in lines), "".join(lines)
-        yield Demo(folder, environment, child)
+        yield Demo(folder, environment, child, port)
+
+
+def test_ticks_reach_analytics_by_grpc_through_the_mesh(running: Demo) -> None:
+    session = requests.Session()
+    session.trust_env = False
+
+    def bars() -> Any:
+        answer = session.get(f"{running.url}/api/analytics/bars/BTC", timeout=10)
+        return answer.json()["bars"] if answer.status_code == 200 else None
+
+    first = until(bars, "a bar")
+    until(lambda: bars() != first, "another tick")
+    assert session.get(f"{running.url}/api/quotes/BTC", timeout=10).json()["price"] > 0
+    page = session.get(f"{running.url}/api/dashboard", params={"user": "ada"}, timeout=10).json()
+    assert page["missing"] == []
+
+
+def test_a_control_plane_that_is_away_does_not_keep_a_fault_alive(running: Demo) -> None:
+    options = ("--traffic", "20", "--fault", "inventory:fail:600", "--seed", "40")
+    with demo(running.folder, running.environment, *options) as child:
+        until(running.faults, "the fault")
+        record = running.folder / "state" / "run" / "control-plane.json"
+        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=90)
+    assert child.returncode == 0
+    assert running.faults() == []
 
 
 def test_a_running_demo_answers_every_request(running: Demo) -> None:
@@ -123,7 +156,7 @@ def test_a_fault_is_felt_and_is_over(running: Demo) -> None:
     assert whys == ["mesh demo --fault inventory:fail:2 is over", "mesh demo --fault inventory:fail:2"]
 
 
-def test_a_slow_service_costs_time_and_the_dashboard_a_part(running: Demo) -> None:
+def test_a_slow_service_costs_time_and_no_request(running: Demo) -> None:
     counts = running.counts("--traffic", "30", "--for", "7", "--fault", "orders:slow:2", "--seed", "12")
     assert counts["errors"] == 0
     assert counts["fault"]["during"]["latency_ms"]["p99"] > 950
