@@ -20,6 +20,7 @@ from cli.join_options import (
     ServiceOption,
     Speaks,
     TokenFileOption,
+    UpstreamOption,
 )
 from cli.joined_life import Life
 from cli.options import StateOption
@@ -34,6 +35,7 @@ def agent(
     ] = None,
     protocol: ProtocolOption = Speaks.http,
     label: LabelOption = [],  # noqa: B006  typer copies it
+    upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
     health: HealthOption = "",
     token_file: TokenFileOption = None,
@@ -69,6 +71,7 @@ def agent(
         port=port,
         protocol=protocol.value,
         labels=tuple(label),
+        upstreams=tuple(upstream),
         health=health,
         token_file=token_file,
         control_plane=control_plane,

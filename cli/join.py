@@ -46,6 +46,7 @@ _OPTIONS = {
     "service": "--service",
     "ports": "--port",
     "labels": "--label",
+    "upstreams": "--upstream",
     "health": "--health",
 }
 """The options that a workload's fields come from."""
@@ -64,6 +65,7 @@ class Asked:
     port: int | None = None
     protocol: Literal["http", "grpc", "tcp"] = "http"
     labels: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ()
     health: str = ""
     token_file: Path | None = None
     control_plane: str = ""
@@ -201,6 +203,7 @@ def _workload(asked: Asked, folder: Path) -> Workload:
             token_file=asked.token_file.absolute() if asked.token_file else folder / _MINTED,
             ports=_ports(asked),
             labels=dict(_label(one) for one in asked.labels),
+            upstreams=dict(_upstream(one) for one in asked.upstreams),
             command=asked.command,
             attached=asked.command is not None,
             health=asked.health or None,
@@ -226,6 +229,13 @@ def _label(text: str) -> tuple[str, str]:
     if not sign or not re.fullmatch(r"\S+", key):
         raise InputError(f"--label {text}: write it like version=v2")
     return key, value
+
+
+def _upstream(text: str) -> tuple[str, int]:
+    name, sign, number = text.partition("=")
+    if not name or (sign and not number.isdecimal()):
+        raise InputError(f"--upstream {text}: write it like db, or db=5432")
+    return name, int(number or 0)
 
 
 def _problem(found: Any) -> str:

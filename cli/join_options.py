@@ -25,6 +25,14 @@ LabelOption = Annotated[
     list[str],
     typer.Option("--label", metavar="KEY=VALUE", help="A label that a Subset can choose by. Repeatable."),
 ]
+UpstreamOption = Annotated[
+    list[str],
+    typer.Option(
+        "--upstream",
+        metavar="NAME[=PORT]",
+        help="A TCP service it calls: db is found at $DB_ADDRESS, at PORT where that can be. Repeatable.",
+    ),
+]
 InstanceOption = Annotated[
     str,
     typer.Option("--instance", metavar="NAME", help="Its own name. [default: the service's and random]"),

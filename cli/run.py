@@ -22,6 +22,7 @@ from cli.join_options import (
     ServiceOption,
     Speaks,
     TokenFileOption,
+    UpstreamOption,
 )
 from cli.joined_life import Life
 from cli.options import StateOption
@@ -44,6 +45,7 @@ def run(
     ] = None,
     protocol: ProtocolOption = Speaks.http,
     label: LabelOption = [],  # noqa: B006  typer copies it
+    upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
     health: HealthOption = "",
     token_file: TokenFileOption = None,
@@ -77,6 +79,7 @@ def run(
         port=port,
         protocol=protocol.value,
         labels=tuple(label),
+        upstreams=tuple(upstream),
         health=health,
         token_file=token_file,
         control_plane=control_plane,
