@@ -15,6 +15,8 @@ import grpc
 import pytest
 import requests
 
+from control_plane.api.state import socket_path
+from sidecar.proxy.client import ProxyAdmin
 from tests.envoy.harness import Mesh, running_mesh, service
 
 PORT = 50051
@@ -125,6 +127,20 @@ async def test_an_unknown_service_is_told_at_once(mesh: Mesh) -> None:
         assert await status(through) is grpc.StatusCode.UNIMPLEMENTED
     async with channel(mesh, "nobody:80") as through:
         assert await status(through) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_an_open_tunnel_is_no_call_under_way(mesh: Mesh) -> None:
+    admin = ProxyAdmin(socket_path(mesh.state / "sidecars" / "front-1", "admin.sock"))
+    try:
+        async with channel(mesh, "echo") as through:
+            await call(through)
+            assert await admin.active() == 0
+            slow = asyncio.create_task(call(through, delay=2))
+            while await admin.active() != 1:
+                assert not slow.done()
+            await slow
+    finally:
+        await admin.close()
 
 
 def test_https_to_a_mesh_name_is_refused_in_words(mesh: Mesh) -> None:

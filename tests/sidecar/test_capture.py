@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -59,3 +60,39 @@ def test_a_taken_port_is_named_with_setting_and_holder(busy: int) -> None:
     why = capture.taken(workload, Allotment("127.0.0.1").ports(workload), "127.0.0.1")
     assert why.startswith(f"port {busy} (inbound_port of orders-1) is in use (")
     assert capture.taken(orders(), Allotment("127.0.0.1").ports(orders()), "127.0.0.1") == ""
+
+
+def calling(**upstreams: int) -> Workload:
+    document = {"name": "front-1", "service": "front", "token_file": "t", "upstreams": upstreams}
+    return Workload.model_validate(document)
+
+
+def test_each_upstream_has_an_address_of_its_own_at_the_port_it_likes() -> None:
+    found = Allotment("127.0.0.1", 0.4).ports(calling(db=15433, cache=15433, low=80, any=0)).upstreams
+    addresses = {name: capture.split(at) for name, at in found.items()}
+    assert len(set(found.values())) == 4
+    assert all(is_free(*at) for at in addresses.values())
+    if sys.platform == "linux":
+        assert len({host for host, _ in addresses.values()}) == 4
+        assert (addresses["db"][1], addresses["cache"][1]) == (15433, 15433)
+    assert addresses["low"][1] == 80 or addresses["low"][1] >= 1024
+
+
+def test_without_such_addresses_a_port_tells_upstreams_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = is_free
+    monkeypatch.setattr(capture, "is_free", lambda host, port: host == "127.0.0.1" and real(host, port))
+    found = Allotment("127.0.0.1", 0.4).ports(calling(db=15434, cache=15434)).upstreams
+    assert {capture.split(at)[0] for at in found.values()} == {"127.0.0.1"}
+    assert len(set(found.values())) == 2
+
+
+def test_an_upstreams_address_that_a_stranger_took_is_replaced() -> None:
+    allotment = Allotment("127.0.0.1", 0.4)
+    ports = allotment.ports(calling(db=15435, cache=15435))
+    with closing(socket.socket()) as stranger:
+        stranger.bind(capture.split(ports.upstreams["db"]))
+        stranger.listen(1)
+        assert "upstream db of front-1" in capture.taken(calling(db=15435), ports, "127.0.0.1")
+        again = allotment.again(calling(db=15435, cache=15435), ports).upstreams
+    assert again["db"] != ports.upstreams["db"]
+    assert again["cache"] == ports.upstreams["cache"]

@@ -67,3 +67,10 @@ def test_telemetry_says_who_it_is_and_goes_past_the_sidecar() -> None:
 
 def test_without_a_collector_no_telemetry_is_sent() -> None:
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in environment({}, "/venv/bin", orders(), PORTS)
+
+
+def test_it_is_told_where_its_tcp_services_are() -> None:
+    upstreams = {"db": "127.10.0.3:5432", "order-log:replica": "127.10.0.4:5433"}
+    found = environment({}, "/venv/bin", orders(), Ports(1, 2, 3, PORTS.apps, upstreams=upstreams))
+    assert found["DB_ADDRESS"] == "127.10.0.3:5432"
+    assert found["ORDER_LOG_REPLICA_ADDRESS"] == "127.10.0.4:5433"

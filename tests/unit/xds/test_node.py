@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from control_plane.api.spiffe import Identity
@@ -12,8 +14,10 @@ from control_plane.xds.node import admit
 ORDERS = Identity("mesh.local", "service", "orders")
 
 
-def node(zone: str = "", cluster: str = "orders") -> v3.Node:
-    bindings = {"address": "127.0.0.1", "outbound": 15001, "inbound": 15006}
+def node(zone: str = "", cluster: str = "orders", upstreams: Any = None) -> v3.Node:
+    bindings: dict[str, Any] = {"address": "127.0.0.1", "outbound": 15001, "inbound": 15006}
+    if upstreams is not None:
+        bindings["upstreams"] = upstreams
     return v3.Node(
         id="orders-1",
         cluster=cluster,
@@ -36,3 +40,27 @@ def test_a_zone_that_no_label_can_have_is_refused(zone: str) -> None:
 def test_another_services_name_is_refused() -> None:
     with pytest.raises(RefusedError, match=r"the certificate is spiffe://mesh\.local/service/orders"):
         admit(ORDERS, node(cluster="payments"))
+
+
+def test_where_it_listens_for_tcp_services_is_taken() -> None:
+    given = {"db": "127.10.0.3:5432", "db:replica": "127.10.0.4:5433"}
+    found = admit(ORDERS, node(upstreams=given)).bindings.upstreams
+    assert found == (("db", "127.10.0.3", 5432), ("db:replica", "127.10.0.4", 5433))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"a b": "127.0.0.1:1"},
+        {"db:": "127.0.0.1:1"},
+        {"db": "127.0.0.1"},
+        {"db": "127.0.0.1:0"},
+        {"db": "127.0.0.1:65536"},
+        {"db": "localhost:1"},
+        {"db": 5432},
+        {f"db-{number}": "127.0.0.1:1" for number in range(65)},
+    ],
+)
+def test_upstreams_that_are_none_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError, match="bindings"):
+        admit(ORDERS, node(upstreams=given))
