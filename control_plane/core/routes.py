@@ -111,8 +111,11 @@ def _routes(one: _Ranked) -> list[v3.Route]:
 
 
 def _deadline(route: v3.Route, *, grpc: bool) -> None:
-    """Enforce a call's own deadline; for gRPC a timeout is one more, so that it ends as DEADLINE_EXCEEDED."""
-    if not route.HasField("route"):
+    """Enforce a call's own deadline; for gRPC a timeout is one more, so that it ends as DEADLINE_EXCEEDED.
+
+    Envoy ignores `timeout` where `max_stream_duration` is set at all, so elsewhere a timeout stands alone.
+    """
+    if not route.HasField("route") or (route.route.timeout.ToTimedelta() and not grpc):
         return
     action, limits = route.route, route.route.max_stream_duration
     limits.grpc_timeout_header_max.FromTimedelta(timedelta(0))
