@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cli.launch import envoy_binary
-from tests.envoy.harness import free_port, until
+from tests.envoy.harness import until
 from tests.fakes.pki import Pki, key_pem
+from tests.fakes.ports import free_port
 
 Json = dict[str, Any]
 TYPE = "type.googleapis.com/envoy.extensions"
@@ -55,7 +56,7 @@ def _envoy(path: Path, config: Json) -> Iterator[None]:
         "error",
     ]
     ready = Path(config["admin"]["address"]["pipe"]["path"])
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         until(ready.exists, f"Envoy of {path.name}")
         yield

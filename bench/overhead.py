@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.lean import lean_pair
-from tests.envoy.harness import free_port, running_mesh, service
+from tests.envoy.harness import running_mesh, service
+from tests.fakes.ports import free_port
 
 CONNECTIONS = (4, 32)
 BINARY = shutil.which("nginx") or "/usr/sbin/nginx"
@@ -41,7 +42,7 @@ def nginx(folder: Path) -> Iterator[int]:
     port = free_port()
     file = folder / "nginx.conf"
     file.write_text(CONFIGURATION.format(folder=folder, port=port))
-    process = subprocess.Popen([BINARY, "-p", str(folder), "-c", str(file)])
+    process = subprocess.Popen([BINARY, "-p", str(folder), "-c", str(file)], start_new_session=True)
     try:
         yield port
     finally:

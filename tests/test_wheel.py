@@ -13,7 +13,8 @@ import pytest
 import requests
 from ruamel.yaml import YAML
 
-from tests.envoy.harness import ROOT, free_port, settings
+from tests.envoy.harness import ROOT, settings
+from tests.fakes.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ import pytest
 
 from tests.cli.apart import Apart, two_places
 from tests.cli.joining import IDENTITY, Joined, command, healthy_instances, starting
-from tests.envoy.harness import ROOT, Mesh, free_port, running_mesh, service, until
+from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
+from tests.fakes.ports import free_port
 
 ASK = """
 import sys, urllib.request

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.envoy.harness import ROOT, free_port, settings, until
+from tests.envoy.harness import ROOT, settings, until
+from tests.fakes.ports import free_port
 
 READY = "ready in "
 

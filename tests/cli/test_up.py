@@ -20,13 +20,13 @@ from tests.envoy.harness import (
     ROOT,
     Mesh,
     application,
-    free_port,
     running_mesh,
     service,
     settings,
     stop,
     until,
 )
+from tests.fakes.ports import free_port
 
 PARTS = {"store", "control-plane", "agent", "front-1", "front-1.proxy", "ingress.proxy"}
 

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ import requests
 from ruamel.yaml import YAML
 
 from sidecar.control import client as agent
+from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = 90.0
@@ -48,14 +48,6 @@ def until(condition: Callable[[], object], what: str, within: float = WITHIN, ev
             return found
         assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
         time.sleep(every)
-
-
-def free_port() -> int:
-    """A TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def service(

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.envoy.harness import ROOT, Mesh, free_port, running_mesh, service, until
+from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
 from tests.envoy.load import stats
+from tests.fakes.ports import free_port
 
 GROUP = "group: meshwright.io, kind: Subset"
 TWO_PORTS = """

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +25,7 @@ from control_plane.envoy import v3
 from control_plane.xds.server import XdsServer
 from sidecar import bootstrap, identity
 from tests.fakes.pki import DOMAIN, Pki
+from tests.fakes.ports import free_port
 from tests.unit.xds.world import Node, changed
 
 PATIENCE = 30.0
@@ -259,10 +259,3 @@ async def until(condition: Callable[[], object], patience: float = PATIENCE) -> 
                 f"not within {patience} s: {getattr(condition, '__qualname__', 'a condition')}"
             )
         await asyncio.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
