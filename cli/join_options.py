@@ -43,6 +43,9 @@ HealthOption = Annotated[
         "--health", metavar="PATH", help="Path that answers 2xx when ready; without: a connection is enough."
     ),
 ]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=1, max=600, help="Seconds until its sidecar has to be ready.")
+]
 TokenFileOption = Annotated[
     Path | None,
     typer.Option("--token-file", metavar="FILE", help="Its join token. [default: made by the local mesh]"),

@@ -21,6 +21,7 @@ from cli.join_options import (
     ProtocolOption,
     ServiceOption,
     Speaks,
+    TimeoutOption,
     TokenFileOption,
     UpstreamOption,
 )
@@ -55,9 +56,7 @@ def run(
     grace: Annotated[
         float, typer.Option("--grace", min=0, max=3600, help="Seconds it may take to stop.")
     ] = 10.0,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=1, max=600, help="Seconds until its sidecar has to be ready.")
-    ] = 60.0,
+    timeout: TimeoutOption = 60.0,
     state: StateOption = None,
 ) -> None:
     """Run a process as part of a running mesh: its sidecar is ready before it starts, and outlives it.
