@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,16 @@ apiVersion: meshwright.io/v1
 kind: Subset
 metadata: {name: inventory-v2}
 spec: {service: inventory, labels: {version: v2}}
+---
+apiVersion: meshwright.io/v1
+kind: Subset
+metadata: {name: analytics-v2}
+spec: {service: analytics, labels: {version: v2}}
+---
+apiVersion: meshwright.io/v1
+kind: Subset
+metadata: {name: ledger-v2}
+spec: {service: ledger, labels: {version: v2}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -31,18 +43,32 @@ spec:
 """
 
 
+def speaking(protocol: str, name: str, version: str) -> dict[str, Any]:
+    """A replica of the fake that speaks grpc or tcp."""
+    return {
+        **service(name, labels={"version": version}),
+        "command": [sys.executable, "-m", f"tests.fakes.{protocol}_app"],
+        "ports": [{"name": protocol, "protocol": protocol}],
+        "health": None,
+    }
+
+
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [
-        service("catalog"),
+        {**service("catalog"), "upstreams": ["ledger"]},
         service("orders"),
         service("inventory", labels={"version": "v1"}),
         service("inventory", labels={"version": "v2"}),
+        *(speaking("grpc", "analytics", version) for version in ("v1", "v2")),
+        *(speaking("tcp", "ledger", version) for version in ("v1", "v2")),
     ]
     with running_mesh(tmp_path_factory.mktemp("examples"), services) as found:
         found.apply(CONTEXT)
         for caller, host in (("catalog-1", "catalog"), ("catalog-1", "inventory"), ("orders-1", "inventory")):
             assert found.get(caller, f"http://{host}/echo").status_code == 200
+        # No gRPC, but a call: the caller's Envoy asks how to reach analytics.
+        found.get("catalog-1", "http://analytics/fake.Echo/Echo", "POST")
         yield found
 
 
