@@ -1,0 +1,14 @@
+"""How tests are spread over workers: files that need processes first, quick unit tests where a worker waits.
+
+pytest-xdist gives each worker whole files, in the order of collection (`--no-loadscope-reorder`), so that
+the meshes of a file are started once, and both workers end at about the same time.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move unit tests behind all others; otherwise the order stays."""
+    items.sort(key=lambda item: "tests/unit/" in item.nodeid)
