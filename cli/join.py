@@ -102,6 +102,7 @@ def joined(asked: Asked, state: Path | None) -> Iterator[AgentConfig]:
             bind=settings.bind,
             advertise=settings.advertise,
             trust_domain=addresses.trust_domain,
+            otlp=os.environ.get("MESH_OTLP", ""),
             workloads=(_workload(asked, folder),),
         )
     finally:

@@ -173,6 +173,7 @@ class Launch:
             bind=settings.bind,
             advertise=settings.advertise,
             trust_domain=settings.trust_domain,
+            otlp=os.environ.get("MESH_OTLP", ""),
             workloads=listed,
         )
         path = self._state / "agent-config.json"

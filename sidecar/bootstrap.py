@@ -65,6 +65,7 @@ class Node:
 
     `gateway` maps listener names to ports and is None for the sidecar of a service, whose `outbound` and
     `inbound` are then set. `zone` is where it runs, empty when that is not known.
+    `collector` takes spans by OTLP/gRPC; None: nothing is traced.
     `upstreams` are TCP services and the `ip:port` at which the app finds them.
     """
 
@@ -80,6 +81,7 @@ class Node:
     gateway: tuple[tuple[str, int], ...] | None = None
     apps: tuple[AppCluster, ...] = ()
     zone: str = ""
+    collector: tuple[str, int] | None = None
     upstreams: tuple[tuple[str, str], ...] = ()
 
 
@@ -91,7 +93,7 @@ def bootstrap(node: Node) -> Json:
         "dynamic_resources": _dynamic(),
         "static_resources": {
             "listeners": [_ready_listener(node)],
-            "clusters": [_xds(node), _admin(node), *map(_app, node.apps)],
+            "clusters": [_xds(node), _admin(node), *_collector(node), *map(_app, node.apps)],
         },
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": list(KEPT_STATS)}}},
         "overload_manager": _overload(),
@@ -117,9 +119,10 @@ def _internal_listeners() -> Json:
 
 
 def _bindings(node: Node) -> Json:
+    common: Json = {"address": node.bind, **({"traced": True} if node.collector else {})}
     if node.gateway is not None:
-        return {"address": node.bind, "gateway": dict(node.gateway)}
-    bindings: Json = {"address": node.bind, "outbound": node.outbound, "inbound": node.inbound}
+        return {**common, "gateway": dict(node.gateway)}
+    bindings: Json = {**common, "outbound": node.outbound, "inbound": node.inbound}
     return {**bindings, "upstreams": dict(node.upstreams)} if node.upstreams else bindings
 
 
@@ -209,6 +212,15 @@ def _xds(node: Node) -> Json:
 
 def _admin(node: Node) -> Json:
     return _cluster("admin", {"pipe": {"path": node.admin_socket}})
+
+
+def _collector(node: Node) -> list[Json]:
+    """Where spans go; in the clear, as collectors beside their users are."""
+    if node.collector is None:
+        return []
+    host, port = node.collector
+    kind = "STATIC" if _literal(host) else "STRICT_DNS"
+    return [_cluster("/otlp", _socket(host, port), type=kind, typed_extension_protocol_options=_http2())]
 
 
 def _app(app: AppCluster) -> Json:

@@ -76,7 +76,10 @@ class Workload(Strict):
 
 
 class AgentConfig(Strict):
-    """The whole file. `bind` is where sidecars listen, `advertise` how other nodes reach them."""
+    """The whole file. `bind` is where sidecars listen, `advertise` how other nodes reach them.
+
+    `otlp` is the `host:port` of an OTLP/gRPC collector of traces; empty: nothing is traced.
+    """
 
     addresses: Addresses
     state: Path
@@ -84,6 +87,7 @@ class AgentConfig(Strict):
     bind: str = "127.0.0.1"
     advertise: str = "127.0.0.1"
     trust_domain: str = "mesh.local"
+    otlp: str = ""
     workloads: tuple[Workload, ...] = ()
 
     @model_validator(mode="after")

@@ -6,11 +6,12 @@ forged x-forwarded-* and certificates are dropped, streams and windows are bound
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from control_plane.core import http, routes
 from control_plane.core.resource import LDS, RDS, Resource, encode
-from control_plane.core.view import GatewayView, ListenerView
+from control_plane.core.view import GatewayView, ListenerView, ToldView
 from control_plane.envoy import v3
 
 STREAMS, STREAM_WINDOW, CONNECTION_WINDOW = 100, 1 << 16, 1 << 20
@@ -23,14 +24,17 @@ def listener_name(gateway: str, listener: str) -> str:
     return gateway if listener == "http" else f"{gateway}/{listener}"
 
 
-def listeners(view: GatewayView, address: str, ports: dict[str, int]) -> tuple[Resource, ...]:
+def listeners(
+    view: GatewayView, address: str, ports: dict[str, int], *, traced: bool = False
+) -> tuple[Resource, ...]:
     """The listeners of one proxy; `ports` is where the node says it binds them, by listener name."""
-    return tuple(_listener(view, one, address, ports.get(one.name, one.port)) for one in view.listeners)
+    told = replace(view.told, traced=traced)
+    return tuple(_listener(view, told, one, address, ports.get(one.name, one.port)) for one in view.listeners)
 
 
-def _listener(gateway: GatewayView, view: ListenerView, address: str, port: int) -> Resource:
+def _listener(gateway: GatewayView, told: ToldView, view: ListenerView, address: str, port: int) -> Resource:
     name = listener_name(gateway.name, view.name)
-    manager = http.connection_manager("ingress", name, [http.fault()])
+    manager = http.connection_manager("ingress", name, told, [http.fault()])
     manager.use_remote_address.value = True
     manager.common_http_protocol_options.CopyFrom(
         v3.CommonHttpProtocolOptions(
@@ -47,7 +51,7 @@ def _listener(gateway: GatewayView, view: ListenerView, address: str, port: int)
         )
     )
     chain = v3.FilterChain(filters=[http.network_filter(manager)])
-    refs = (gateway.document,) if gateway.document else ()
+    refs = (*((gateway.document,) if gateway.document else ()), *told.refs)
     return encode(LDS, name, http.listener(name, address, port, [chain]), policies=refs)
 
 

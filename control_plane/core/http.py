@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
+from control_plane.core.view import ToldView
 from control_plane.envoy import codec, v3
 
 HCM = v3.HttpConnectionManager
@@ -27,12 +28,14 @@ def ads() -> v3.ConfigSource:
     return v3.ConfigSource(ads=v3.AggregatedConfigSource(), resource_api_version=v3.ApiVersion.V3)
 
 
-def connection_manager(stat_prefix: str, route_config: str, filters: Iterable[v3.HttpFilter] = ()) -> HCM:
+def connection_manager(
+    stat_prefix: str, route_config: str, told: ToldView, filters: Iterable[v3.HttpFilter] = ()
+) -> HCM:
     """An HTTP connection manager whose routes come by RDS under the name `route_config`.
 
     WebSocket is let through everywhere, and nothing ends a stream that is silent: that is a Timeout's `idle`.
     """
-    return HCM(
+    manager = HCM(
         stat_prefix=stat_prefix,
         rds=v3.Rds(config_source=ads(), route_config_name=route_config),
         http_filters=[*filters, http_filter("envoy.filters.http.router", v3.Router())],
@@ -45,6 +48,8 @@ def connection_manager(stat_prefix: str, route_config: str, filters: Iterable[v3
         http2_protocol_options=http2(),
         stream_idle_timeout=timedelta(0),
     )
+    told.spec.patch_hcm(manager, told.service, traced=told.traced)
+    return manager
 
 
 def http2() -> v3.Http2ProtocolOptions:

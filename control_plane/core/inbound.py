@@ -5,30 +5,32 @@ Routes travel apart (RDS), since a changed listener drains its connections and a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from control_plane.api.types import Port
 from control_plane.core import http, tcp, tls
 from control_plane.core.resource import LDS, RDS, Resource, encode
-from control_plane.core.view import NodeView, default_port
+from control_plane.core.view import NodeView, ToldView, default_port
 from control_plane.envoy import codec, v3
 
 LISTENER = "inbound"
 
 
-def listeners(view: NodeView, address: str, port: int) -> tuple[Resource, ...]:
+def listeners(view: NodeView, address: str, port: int, *, traced: bool = False) -> tuple[Resource, ...]:
     """The inbound listener: one filter chain a port, told apart by SNI; the default port needs none.
 
     Plaintext names no port, so only the default one takes it, and the others keep mutual TLS. Without a port
     there is nothing to listen for, and Envoy refuses a listener without chains.
     """
     first = default_port(view.ports)
+    told = replace(view.told, traced=traced)
     chains: list[v3.FilterChain] = []
     for one in view.ports:
         if view.mode != "Disabled" or one != first:
-            chains.append(_chain(view, one, first, plaintext=False))
+            chains.append(_chain(told, one, first, plaintext=False))
         if view.mode != "Strict" and one == first:
-            chains.append(_chain(view, one, first, plaintext=True))
+            chains.append(_chain(told, one, first, plaintext=True))
     if not chains:
         return ()
     message = http.listener(LISTENER, address, port, chains)
@@ -40,17 +42,18 @@ def listeners(view: NodeView, address: str, port: int) -> tuple[Resource, ...]:
     if first and first.protocol == "tcp" and view.mode != "Strict" and message.listener_filters:
         message.listener_filters_timeout.FromTimedelta(tcp.INSPECTION)
         message.continue_on_listener_filters_timeout = True
-    return (encode(LDS, LISTENER, message, policies=tuple(one.ref for one in view.policies)),)
+    refs = (*(one.ref for one in view.policies), *told.refs)
+    return (encode(LDS, LISTENER, message, policies=refs),)
 
 
-def _chain(view: NodeView, port: Port, first: Port | None, *, plaintext: bool) -> v3.FilterChain:
+def _chain(told: ToldView, port: Port, first: Port | None, *, plaintext: bool) -> v3.FilterChain:
     match = v3.FilterChainMatch(transport_protocol="raw_buffer" if plaintext else "tls")
     if not plaintext and (port != first or port.protocol == "tcp"):
-        match.server_names.append(tls.server_name(view.service, port.name))
+        match.server_names.append(tls.server_name(told.service, port.name))
     chain = v3.FilterChain(
         name=f"{port.name}-{'plaintext' if plaintext else 'mtls'}",
         filter_chain_match=match,
-        filters=[tcp.to_app(port.name) if port.protocol == "tcp" else _requests(port, first)],
+        filters=[tcp.to_app(port.name) if port.protocol == "tcp" else _requests(told, port, first)],
     )
     if not plaintext:
         alpn = () if port.protocol == "tcp" else tls.ALPN
@@ -58,8 +61,8 @@ def _chain(view: NodeView, port: Port, first: Port | None, *, plaintext: bool) -
     return chain
 
 
-def _requests(port: Port, first: Port | None) -> v3.Filter:
-    manager = http.connection_manager(LISTENER, route_name(port, first))
+def _requests(told: ToldView, port: Port, first: Port | None) -> v3.Filter:
+    manager = http.connection_manager(LISTENER, route_name(port, first), told)
     manager.forward_client_cert_details = http.HCM.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
     return http.network_filter(manager)

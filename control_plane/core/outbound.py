@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from control_plane.core import connect, http, routes, tcp, tls
 from control_plane.core.resource import CDS, LDS, RDS, VHDS, Resource, encode
-from control_plane.core.view import ClusterView, DestinationView, HostView
+from control_plane.core.view import ClusterView, DestinationView, HostView, ToldView
 from control_plane.envoy import codec, v3
 
 LISTENER = "outbound"
@@ -29,31 +29,30 @@ VHDS_FETCH_TIMEOUT = timedelta(milliseconds=50)
 """An empty VHDS answer does not end Envoy's initial fetch, which by default lasts 15 s."""
 
 
-def listener(address: str, port: int) -> Resource:
+def listener(address: str, port: int, told: ToldView) -> Resource:
     """The HTTP proxy that a service's own calls go through; hosts and clusters come on demand."""
-    manager = _calls(LISTENER)
+    manager = _calls(LISTENER, told)
     manager.upgrade_configs.append(http.HCM.UpgradeConfig(upgrade_type=connect.CONNECT))
     chain = v3.FilterChain(filters=[http.network_filter(manager)])
-    return encode(LDS, LISTENER, http.listener(LISTENER, address, port, [chain]))
+    return encode(LDS, LISTENER, http.listener(LISTENER, address, port, [chain]), policies=told.refs)
 
 
-@lru_cache(maxsize=1)
-def inner_listener() -> Resource:
+def inner_listener(told: ToldView) -> Resource:
     """Where tunnels end: the same routes for what comes out of them."""
-    manager = _calls(f"{LISTENER}_{connect.LISTENER}")
+    manager = _calls(f"{LISTENER}_{connect.LISTENER}", told)
     message = v3.Listener(
         name=connect.LISTENER,
         internal_listener=v3.Listener.InternalListenerConfig(),
         filter_chains=[v3.FilterChain(filters=[http.network_filter(manager)])],
         per_connection_buffer_limit_bytes=v3.UInt32Value(value=http.BUFFER_LIMIT),
     )
-    return encode(LDS, connect.LISTENER, message)
+    return encode(LDS, connect.LISTENER, message, policies=told.refs)
 
 
-def _calls(stat_prefix: str) -> http.HCM:
+def _calls(stat_prefix: str, told: ToldView) -> http.HCM:
     on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=ODCDS_TIMEOUT))
     filters = [http.http_filter("envoy.filters.http.on_demand", on_demand), http.fault()]
-    found = http.connection_manager(stat_prefix, ROUTES, filters)
+    found = http.connection_manager(stat_prefix, ROUTES, told, filters)
     # Apps are what they are: nginx passes requests on by HTTP/1.0 unless it is told otherwise.
     found.http_protocol_options.accept_http_10 = True
     return found

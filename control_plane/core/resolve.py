@@ -13,6 +13,7 @@ from control_plane.api.spiffe import Identity
 from control_plane.api.types import Port
 from control_plane.core.attach import Attachments, Bound, Site, with_hook
 from control_plane.core.connect import HTTPS_PORT
+from control_plane.core.hostnames import hostnames
 from control_plane.core.view import (
     BackendView,
     ClusterView,
@@ -24,6 +25,7 @@ from control_plane.core.view import (
     NodeView,
     RuleView,
     SpreadView,
+    ToldView,
     UpstreamView,
     default_port,
 )
@@ -37,6 +39,7 @@ from control_plane.policies.mutualtls.policy import Mode, MutualTLSSpec, stricte
 from control_plane.policies.retry.policy import Retry
 from control_plane.policies.subset.policy import Subset
 from control_plane.policies.tcproute.policy import ServiceParent, TCPRoute
+from control_plane.policies.telemetry.policy import TelemetrySpec
 from control_plane.policies.timeout.policy import Timeout
 
 Route = HTTPRoute | GRPCRoute
@@ -87,12 +90,20 @@ class Resolver:
         hosts += _https(service, {one for host in hosts for one in host.domains})
         return DestinationView(name, hosts, self._clusters(service, first, caller))
 
+    def told(self, service: str = "", gateway: str = "") -> ToldView:
+        """What the sidecars of `service`, or the proxies of `gateway`, tell of their requests."""
+        bound = self.attachments.at(Site(service=service, gateway=gateway))
+        for one in bound:
+            if isinstance(one.spec, TelemetrySpec):
+                return ToldView(service or gateway, one.spec, one.ref)
+        return ToldView(service or gateway)
+
     def node(self, service: Service) -> NodeView:
         """What the sidecars of `service` need for requests that come in."""
         bound = self.attachments.at(Site(service=service.name))
         modes = _mutual_tls(bound)
         shaping = (*with_hook(bound, "patch_inbound_route"), *modes)
-        return NodeView(service.name, service.ports, _mode(modes), shaping)
+        return NodeView(service.name, service.ports, _mode(modes), shaping, self.told(service.name))
 
     def gateway(self, services: Mapping[str, Service], name: str) -> GatewayView:
         """What the proxies of gateway `name` need."""
@@ -102,7 +113,7 @@ class Resolver:
         for one in listeners:
             ports[one.port].append(one)
         views = tuple(self._listener(services, name, those) for those in ports.values())
-        return GatewayView(name, views, document.ref if document else "")
+        return GatewayView(name, self.told(gateway=name), views, document.ref if document else "")
 
     def gateways(self) -> frozenset[str]:
         """Every gateway that a document describes or attaches a route to."""
@@ -293,7 +304,7 @@ class Resolver:
         for one in listeners:
             for document, route, parent in self._routes.get(("Gateway", gateway), ()):
                 if parent.section_name in ("", one.name) and parent.port in (None, one.port):
-                    for host in _hostnames(one.hostname or "", route.spec.hostnames):
+                    for host in hostnames(one.hostname or "", route.spec.hostnames):
                         attached.setdefault(host or "*", {})[document.ref] = (document, route)
         site = Site(caller=gateway, gateway=gateway)
         hosts = []
@@ -374,21 +385,3 @@ def _inline(rule: RouteRule, ref: str) -> Iterable[Bound]:
         yield Bound("Timeout", Timeout.order, rule.timeouts.as_timeout(), ref)
     if rule.retry is not None:
         yield Bound("Retry", Retry.order, rule.retry.as_retry(), ref)
-
-
-def _hostnames(listener: str, route: tuple[str, ...]) -> tuple[str, ...]:
-    """The hostnames under which a route is served at a listener (Gateway API, HTTPRouteSpec.hostnames)."""
-    if not route:
-        return (listener,)
-    if not listener:
-        return route
-    return tuple(sorted({narrower for one in route if (narrower := _intersection(listener, one))}))
-
-
-def _intersection(left: str, right: str) -> str:
-    if left == right:
-        return left
-    for wide, narrow in ((left, right), (right, left)):
-        if wide.startswith("*.") and narrow.endswith(wide[1:]):
-            return narrow
-    return ""

@@ -7,19 +7,22 @@ Listeners differ by node (where it binds), so they are made when a node asks, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from control_plane.api.spiffe import Identity
 from control_plane.core import connect, gateway, inbound, outbound, tcp
 from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource
-from control_plane.core.view import GatewayView, ListenerView, NodeView, UpstreamView
+from control_plane.core.view import GatewayView, ListenerView, NodeView, ToldView, UpstreamView
 
 Table = Mapping[tuple[str, str], Resource]
 """Resources by (type URL, name)."""
 
 NO_ROUTES = ListenerView("http", 0, ())
 """The listener of a gateway that no document speaks of: it answers 404."""
+
+NOTHING_SAID = ToldView("")
+"""What nodes tell where no Telemetry says otherwise."""
 
 LOOPBACK = "127.0.0.1"
 """Where a sidecar's outbound proxy listens, whatever the node's address."""
@@ -29,7 +32,10 @@ Changed = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """Where one node binds its listeners, and its zone: its own words, since only itself is concerned."""
+    """Where one node binds its listeners, its zone, and whether it has a collector of traces.
+
+    These are its own words, since only itself is concerned.
+    """
 
     address: str = "127.0.0.1"
     outbound: int = 0
@@ -37,11 +43,13 @@ class Bindings:
     gateway: tuple[tuple[str, int], ...] = ()
     upstreams: tuple[tuple[str, str, int], ...] = ()
     zone: str = ""
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All resources at `revision`. `aliases` gives a virtual host's name for each host callers may use.
+    """All resources at `revision`. `aliases` gives a virtual host's name for each host callers may use;
+    `told` is what a node tells whose service has not registered.
 
     `placed` are endpoints that differ by (caller, zone), either of them empty for all.
     """
@@ -55,6 +63,7 @@ class Snapshot:
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
+    told: ToldView = NOTHING_SAID
     problems: tuple[str, ...] = ()
 
     def node(self, identity: Identity, bindings: Bindings) -> NodeSnapshot:
@@ -68,6 +77,7 @@ class Snapshot:
             found |= _differing(before.variants.get(caller, {}), self.variants.get(caller, {}))
         for place in {*before.placed, *self.placed}:
             found |= _differing(before.placed.get(place, {}), self.placed.get(place, {}))
+        found |= self._retold(before)
         for name in {*before.nodes, *self.nodes}:
             if before.nodes.get(name) != self.nodes.get(name):
                 found.add((LDS, inbound.LISTENER))
@@ -84,10 +94,24 @@ class Snapshot:
                         found |= {(LDS, called), (RDS, called)}
         return frozenset(found)
 
+    def _retold(self, before: Snapshot) -> set[tuple[str, str]]:
+        """The listeners of calls, where some service tells something else of them than before."""
+        told = {name: node.told for name, node in self.nodes.items()}
+        if self.told == before.told and told == {name: node.told for name, node in before.nodes.items()}:
+            return set()
+        return {(LDS, outbound.LISTENER), (LDS, connect.LISTENER)}
+
     def own(self) -> Iterable[tuple[str, Iterable[Resource]]]:
         """What each service's sidecars and each gateway have for themselves, bound to no port."""
         for name, node in self.nodes.items():
-            yield name, (*inbound.listeners(node, LOOPBACK, 0), *inbound.routes(node))
+            yield (
+                name,
+                (
+                    outbound.listener(LOOPBACK, 0, node.told),
+                    *inbound.listeners(node, LOOPBACK, 0),
+                    *inbound.routes(node),
+                ),
+            )
         for name, upstream in self.upstreams.items():
             yield f"callers of {name}", (tcp.listener(name, LOOPBACK, 0, upstream),)
         for name, view in self.gateways.items():
@@ -168,9 +192,12 @@ def _own(snapshot: Snapshot, identity: Identity, bindings: Bindings) -> tuple[Ma
     """A node's own resources: (wildcard ones by type, route configurations)."""
     if identity.role == "gateway":
         view = snapshot.gateways.get(identity.name)
-        return _of_gateway(view or GatewayView(identity.name, (NO_ROUTES,)), bindings)
+        told = replace(snapshot.told, service=identity.name)
+        return _of_gateway(view or GatewayView(identity.name, told, (NO_ROUTES,)), bindings)
     upstreams = tuple(snapshot.upstreams.get(name) for name, _, _ in bindings.upstreams)
-    return _of_sidecar(snapshot.nodes.get(identity.name), bindings, upstreams)
+    node = snapshot.nodes.get(identity.name)
+    told = node.told if node else replace(snapshot.told, service=identity.name)
+    return _of_sidecar(node, told, bindings, upstreams)
 
 
 def _named(resources: Iterable[Resource]) -> Named:
@@ -179,13 +206,14 @@ def _named(resources: Iterable[Resource]) -> Named:
 
 @lru_cache(maxsize=8192)
 def _of_sidecar(
-    view: NodeView | None, bindings: Bindings, upstreams: tuple[UpstreamView | None, ...]
+    view: NodeView | None, told: ToldView, bindings: Bindings, upstreams: tuple[UpstreamView | None, ...]
 ) -> tuple[Mapping[str, Named], Named]:
     listeners: list[Resource] = []
     if bindings.outbound:
-        listeners += (outbound.listener(LOOPBACK, bindings.outbound), outbound.inner_listener())
+        told = replace(told, traced=bindings.traced)
+        listeners += (outbound.listener(LOOPBACK, bindings.outbound, told), outbound.inner_listener(told))
     if view and bindings.inbound:
-        listeners += inbound.listeners(view, bindings.address, bindings.inbound)
+        listeners += inbound.listeners(view, bindings.address, bindings.inbound, traced=bindings.traced)
     for bound, upstream in zip(bindings.upstreams, upstreams, strict=True):
         listeners.append(tcp.listener(*bound, upstream))
     routes = (outbound.route_configuration(), *(inbound.routes(view) if view else ()))
@@ -195,6 +223,7 @@ def _of_sidecar(
 
 @lru_cache(maxsize=256)
 def _of_gateway(view: GatewayView, bindings: Bindings) -> tuple[Mapping[str, Named], Named]:
-    listeners = gateway.listeners(view, bindings.address, dict(bindings.gateway))
+    ports = dict(bindings.gateway)
+    listeners = gateway.listeners(view, bindings.address, ports, traced=bindings.traced)
     base = {CDS: _named([outbound.blackhole()]), LDS: _named(listeners)}
     return base, _named(gateway.route_configurations(view))

@@ -7,7 +7,7 @@ it last had, and the failure is told in the snapshot's `problems`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from control_plane.core import endpoints, gateway, inbound, outbound
@@ -61,7 +61,7 @@ def translate(world: World, last: Translation | None = None) -> Translation:
     same_shape = last is not None and same_documents and _shape(last.world) == _shape(world)
     views = last.views if last and same_shape else _views(world, resolver, last)
     assignments = _assignments(world, resolver, last if same_documents else None)
-    snapshot = _snapshot(world, views, assignments)
+    snapshot = replace(_snapshot(world, views, assignments), told=resolver.told())
     return Translation(world, resolver, views, assignments, snapshot)
 
 

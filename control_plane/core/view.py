@@ -13,6 +13,7 @@ from control_plane.core.attach import Bound
 from control_plane.policies.base import Spread
 from control_plane.policies.httproute.policy import BackendRef, RouteRule
 from control_plane.policies.mutualtls.policy import Mode
+from control_plane.policies.telemetry.policy import TelemetrySpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,28 @@ class UpstreamView:
     policies: tuple[str, ...] = ()
 
 
+TELEMETRY = TelemetrySpec()
+"""The defaults, where no Telemetry says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldView:
+    """What a node tells of its requests. `ref` is the Telemetry (`Kind/name`) that says so, if one does.
+
+    `traced`: the node has a collector to send spans to.
+    """
+
+    service: str
+    spec: TelemetrySpec = TELEMETRY
+    ref: str = ""
+    traced: bool = False
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """`ref`, or nothing."""
+        return (self.ref,) if self.ref else ()
+
+
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """What a service's own sidecars depend on beside the destinations they call."""
@@ -110,6 +133,7 @@ class NodeView:
     ports: tuple[Port, ...]
     mode: Mode
     policies: tuple[Bound, ...]
+    told: ToldView
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +150,7 @@ class GatewayView:
     """What a gateway's proxies depend on. `document` is `Gateway/name`, empty when there is none."""
 
     name: str
+    told: ToldView
     listeners: tuple[ListenerView, ...]
     document: str = ""
 

@@ -52,6 +52,7 @@ def _bindings(node: v3.Node) -> Bindings:
         gateway=tuple(sorted((name, _port(gateway, name)) for name in gateway)),
         upstreams=_upstreams(node),
         zone=_zone(node.locality.zone),
+        traced="traced" in fields and fields["traced"].bool_value,
     )
 
 

@@ -371,4 +371,5 @@ def node_of(
             bootstrap.AppCluster(name, protocols[name], number) for name, number in ports.apps.items()
         ),
         zone=workload.labels.get(ZONE_LABEL, ""),
+        collector=host_port(config.otlp, 4317) if config.otlp else None,
     )
