@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Literal
 
+from control_plane.api import clusters
 from control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
 from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE
 
@@ -137,7 +138,7 @@ def _dynamic() -> Json:
             "transport_api_version": _V3,
             "set_node_on_first_message_only": True,
             "grpc_services": [
-                {"envoy_grpc": {"cluster_name": "xds", "retry_policy": {"retry_back_off": back_off}}}
+                {"envoy_grpc": {"cluster_name": clusters.XDS, "retry_policy": {"retry_back_off": back_off}}}
             ],
         },
         "lds_config": ads,
@@ -202,7 +203,7 @@ def _xds(node: Node) -> Json:
         "common_tls_context": common,
     }
     return _cluster(
-        "xds",
+        clusters.XDS,
         _socket(host, port),
         type="STATIC" if _literal(host) else "STRICT_DNS",
         typed_extension_protocol_options=_http2(connection_keepalive={"interval": "30s", "timeout": "10s"}),
@@ -211,7 +212,7 @@ def _xds(node: Node) -> Json:
 
 
 def _admin(node: Node) -> Json:
-    return _cluster("admin", {"pipe": {"path": node.admin_socket}})
+    return _cluster(clusters.ADMIN, {"pipe": {"path": node.admin_socket}})
 
 
 def _collector(node: Node) -> list[Json]:
@@ -220,11 +221,14 @@ def _collector(node: Node) -> list[Json]:
         return []
     host, port = node.collector
     kind = "STATIC" if _literal(host) else "STRICT_DNS"
-    return [_cluster("/otlp", _socket(host, port), type=kind, typed_extension_protocol_options=_http2())]
+    options = _http2()
+    return [
+        _cluster(clusters.COLLECTOR, _socket(host, port), type=kind, typed_extension_protocol_options=options)
+    ]
 
 
 def _app(app: AppCluster) -> Json:
-    cluster = _cluster(f"app:{app.name}", _socket("127.0.0.1", app.port))
+    cluster = _cluster(clusters.app(app.name), _socket("127.0.0.1", app.port))
     # The app's own limits decide: Envoy's default of 1024 at once would refuse in its stead.
     most = 1_000_000
     limits = {
@@ -251,7 +255,7 @@ def _ready_listener(node: Node) -> Json:
     """`/ready` and `/stats/prometheus` for who has no access to the admin socket, and nothing else."""
     get = [{"name": ":method", "string_match": {"exact": "GET"}}]
     routes = [
-        {"match": {"path": path, "headers": get}, "route": {"cluster": "admin"}}
+        {"match": {"path": path, "headers": get}, "route": {"cluster": clusters.ADMIN}}
         for path in ("/ready", "/stats/prometheus")
     ]
     router = {"@type": f"{_TYPE}.extensions.filters.http.router.v3.Router"}
@@ -289,4 +293,6 @@ def command(envoy: str, bootstrap_file: str) -> tuple[str, ...]:
     listener.
     """
     quiet = ("--log-level", "warning", "--disable-hot-restart")
-    return (envoy, "-c", bootstrap_file, "--concurrency", "1", "--drain-strategy", "immediate", *quiet)
+    flush = ("--file-flush-interval-msec", "1000")  # its default keeps log lines back for 10 s
+    work = ("--concurrency", "1", "--drain-strategy", "immediate")
+    return (envoy, "-c", bootstrap_file, *work, *flush, *quiet)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from control_plane.api import clusters
 from control_plane.envoy import codec, v3
 
 if TYPE_CHECKING:
     from control_plane.policies.telemetry.policy import TelemetrySpec
-
-COLLECTOR = "/otlp"
-"""The cluster in the sidecar's bootstrap to which spans go."""
 
 EXPORT_TIMEOUT = timedelta(seconds=1)
 
@@ -67,9 +65,15 @@ def _errors() -> v3.AccessLogFilter:
         value=v3.RuntimeUInt32(default_value=SERVER_ERROR, runtime_key="access_log.min_status"),
     )
     statuses = [v3.GrpcStatusFilter.Status.Value(name) for name in GRPC_FAILURES]
+    # Envoy makes up a gRPC status for every answer (200 is UNKNOWN), so gRPC is told by the request.
+    is_grpc = v3.HeaderMatcher(name="content-type", string_match=v3.StringMatcher(prefix="application/grpc"))
+    grpc_failure = [
+        v3.AccessLogFilter(header_filter=v3.HeaderFilter(header=is_grpc)),
+        v3.AccessLogFilter(grpc_status_filter=v3.GrpcStatusFilter(statuses=statuses)),
+    ]
     either = [
         v3.AccessLogFilter(status_code_filter=v3.StatusCodeFilter(comparison=comparison)),
-        v3.AccessLogFilter(grpc_status_filter=v3.GrpcStatusFilter(statuses=statuses)),
+        v3.AccessLogFilter(and_filter=v3.AndFilter(filters=grpc_failure)),
     ]
     return v3.AccessLogFilter(or_filter=v3.OrFilter(filters=either))
 
@@ -92,7 +96,7 @@ def _tracing(sampling: float, service: str) -> v3.HttpConnectionManager.Tracing:
         typed_config=codec.pack(v3.ParentBasedSamplerConfig(wrapped_sampler=wrapped)),
     )
     collector = v3.GrpcService(
-        envoy_grpc=v3.GrpcService.EnvoyGrpc(cluster_name=COLLECTOR), timeout=EXPORT_TIMEOUT
+        envoy_grpc=v3.GrpcService.EnvoyGrpc(cluster_name=clusters.COLLECTOR), timeout=EXPORT_TIMEOUT
     )
     tracer = v3.OpenTelemetryConfig(grpc_service=collector, service_name=service, sampler=sampler)
     provider = v3.TracingProvider.Http(name="envoy.tracers.opentelemetry", typed_config=codec.pack(tracer))

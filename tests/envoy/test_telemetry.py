@@ -1,0 +1,140 @@
+"""Telemetry: what sidecars log of requests, and which requests they trace, seen by a real collector."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.fakes.otlp import Collector, collector
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: front}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  rules: [{backendRefs: [{name: back}]}]
+"""
+
+TELEMETRY = """
+apiVersion: meshwright.io/v1
+kind: Telemetry
+metadata: {name: lab}
+spec: {targetRefs: [{kind: %s}], sampling: %s, accessLog: %s}
+"""
+
+LIMIT = """
+apiVersion: meshwright.io/v1
+kind: CircuitBreaker
+metadata: {name: back}
+spec: {targetRefs: [{kind: Service, name: back}], maxRequests: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Collector]:
+    with collector() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory, sink: Collector) -> Iterator[Mesh]:
+    folder = tmp_path_factory.mktemp("telemetry")
+    with running_mesh(folder, [service("front"), service("back")], MESH_OTLP=sink.address) as found:
+        found.apply(ROUTE)
+        yield found
+
+
+def lines(mesh: Mesh, proxy: str, path: str) -> list[dict[str, object]]:
+    """The access log of one proxy about one path."""
+    found = []
+    for line in mesh.log(f"{proxy}.proxy").splitlines():
+        if line.startswith("{"):
+            entry = json.loads(line)
+            if entry.get("path") == path:
+                found.append(entry)
+    return found
+
+
+def traced(mesh: Mesh, flags: str = "") -> str:
+    """Send one request through the ingress with a trace id of its own; `flags` 01 says that it is sampled."""
+    trace = secrets.token_hex(16)
+    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-{flags}"} if flags else {}
+    assert mesh.outside("/echo", headers=headers).status_code == 200
+    return trace
+
+
+def test_errors_are_logged_and_successes_are_not(mesh: Mesh) -> None:
+    path = f"/status/503/{secrets.token_hex(4)}"
+    good = f"/{secrets.token_hex(4)}"
+    assert mesh.outside(good).status_code == 200
+    mesh.outside("/status/503?secret=1", headers={"x-request-id": path})
+    (entry,) = until(lambda: lines(mesh, "ingress", "/status/503"), "a line in the ingress's log")[-1:]
+    assert (entry["status"], entry["method"], entry["upstream"]) == (503, "GET", "back")
+    assert "secret" not in mesh.log("ingress.proxy"), "queries are nobody's business"
+    (seen,) = until(lambda: lines(mesh, "back-1", "/status/503"), "a line in the callee's log")[-1:]
+    assert seen["peer"] == "spiffe://mesh.local/gateway/ingress"
+    assert not lines(mesh, "ingress", good)
+
+
+def test_an_overflow_is_logged_with_flag_uo(mesh: Mesh) -> None:
+    mesh.apply(LIMIT)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            done = list(pool.map(lambda _: mesh.outside("/delay?ms=300"), range(8)))
+        refused = [one for one in done if one.status_code == 503]
+        assert refused
+        assert all(one.headers["x-envoy-overloaded"] == "true" for one in refused)
+        found = until(lambda: lines(mesh, "ingress", "/delay"), "lines about the overflow")
+        assert {entry["flags"] for entry in found} == {"UO"}
+    finally:
+        mesh.delete("circuitbreaker", "back")
+
+
+def test_a_trace_that_comes_in_goes_on_through_every_sidecar(mesh: Mesh, sink: Collector) -> None:
+    trace = traced(mesh, "01")
+    found = until(lambda: len(names := {name for name, _ in sink.of(trace)}) > 1 and names, "spans of both")
+    assert found == {"ingress", "back"}
+    kinds = [span.kind for _, span in sink.of(trace)]
+    assert {1, 2, 3} & set(kinds)
+
+
+def test_sampling_follows_the_policy(mesh: Mesh, sink: Collector) -> None:
+    """Connections go over to what is new one by one, so it is asked until it shows."""
+    try:
+        mesh.apply(TELEMETRY % ("Mesh", 100, "Off"))
+        until(lambda: _roots(mesh, sink, 10) == 10, "every request traced")
+        mesh.apply(TELEMETRY % ("Mesh", 0, "Off"))
+        until(lambda: _roots(mesh, sink, 10) == 0, "no request traced")
+    finally:
+        mesh.delete("telemetry", "lab")
+
+
+def _roots(mesh: Mesh, sink: Collector, count: int) -> int:
+    """How many of `count` requests were traced: a sampled one after them tells when all spans have come."""
+    before = {span.trace_id.hex() for _, span in sink.spans}
+    for _ in range(count):
+        traced(mesh)
+    marker = traced(mesh, "01")
+    until(lambda: {name for name, _ in sink.of(marker)} == {"ingress", "back"}, "the marker's spans")
+    return len({span.trace_id.hex() for _, span in sink.spans} - before - {marker})
+
+
+def test_all_requests_are_logged_where_it_is_asked_for(mesh: Mesh) -> None:
+    try:
+        mesh.apply(TELEMETRY % ("Service, name: back", 0, "All"))
+        path = f"/{secrets.token_hex(4)}"
+
+        def logged() -> list[dict[str, object]]:
+            assert mesh.outside(path).status_code == 200
+            return lines(mesh, "back-1", path)
+
+        assert until(logged, "a line of a good request", every=0.3)[0]["status"] == 200
+        assert not lines(mesh, "ingress", path)
+    finally:
+        mesh.delete("telemetry", "lab")
