@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from control_plane.api import clusters
 from control_plane.api.types import Port
 from control_plane.core import http, tcp, tls
 from control_plane.core.resource import LDS, RDS, Resource, encode
@@ -83,7 +84,7 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
         route = v3.Route(
             name="app",
             match=v3.RouteMatch(prefix="/"),
-            route=v3.RouteAction(cluster=f"app:{port.name}", timeout=timedelta(0)),
+            route=v3.RouteAction(cluster=clusters.app(port.name), timeout=timedelta(0)),
         )
         for bound in view.policies:
             bound.spec.patch_inbound_route(route)

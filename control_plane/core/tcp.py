@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from control_plane.api import clusters
 from control_plane.core import http
 from control_plane.core.resource import LDS, Resource, encode
 from control_plane.core.routes import BLACKHOLE
@@ -51,7 +52,7 @@ def listener(upstream: str, address: str, port: int, view: UpstreamView | None) 
 
 def to_app(port: str) -> v3.Filter:
     """The network filter by which a service's own sidecar hands a connection to the app."""
-    return _filter(v3.TcpProxy(stat_prefix="inbound", cluster=f"app:{port}", idle_timeout=timedelta(0)))
+    return _filter(v3.TcpProxy(stat_prefix="inbound", cluster=clusters.app(port), idle_timeout=timedelta(0)))
 
 
 def _filter(proxy: v3.TcpProxy) -> v3.Filter:

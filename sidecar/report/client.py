@@ -44,7 +44,6 @@ class Reporter:
         self._pid = pid
         self._expires = expires
         self._send = send
-        self._static = stats.BOOTSTRAP_CLUSTERS | {f"app:{port.name}" for port in workload.ports}
         self._seen = _Seen(None)
 
     async def run(self) -> None:
@@ -85,7 +84,7 @@ class Reporter:
         )
 
     async def _read(self, seen: _Seen, text: str) -> None:
-        reading = stats.read(text, self._static, seen.reading if seen.text else None)
+        reading = stats.read(text, seen.reading if seen.text else None)
         clusters = reading.clusters
         if reading.ejected:
             addresses = stats.ejected_hosts(await self._admin.clusters())

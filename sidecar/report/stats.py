@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,9 +29,6 @@ A limit on connections is judged by what it refused: over HTTP/2 one connection 
 all that is needed.
 """
 
-BOOTSTRAP_CLUSTERS = frozenset({"xds", "admin", "otlp"})
-"""Static clusters that are no service."""
-
 _LINE = re.compile(r"cluster\.([^.]+)\.(.+): (\d+)")
 _VERSION = re.compile(r"[^/]*/([^/]+)/")
 
@@ -51,11 +48,11 @@ class Reading:
         return any(one.ejected for one in self.clusters)
 
 
-def read(text: str, static: Collection[str], before: Reading | None) -> Reading:
+def read(text: str, before: Reading | None) -> Reading:
     """Read `/stats` as PATTERN asks for it; raises ValueError when it is something else.
 
-    `static`: clusters of the bootstrap, by Envoy's names. What was refused since `before` means that a limit
-    is reached, even if it is not at this very moment.
+    Clusters that begin with `/` are no service (api.clusters). What was refused since `before` means that a
+    limit is reached, even if it is not at this very moment.
     """
     plain: dict[str, int] = {}
     counted: dict[str, dict[str, int]] = {}
@@ -64,7 +61,7 @@ def read(text: str, static: Collection[str], before: Reading | None) -> Reading:
         if found:
             # In the names of statistics Envoy writes `_` for `:`, which no name of ours has.
             name = found[1].replace("_", ":")
-            if name not in static and not name.startswith("/"):
+            if not name.startswith("/"):
                 counted.setdefault(name, {})[found[2]] = int(found[3])
         else:
             name, _, value = line.rpartition(": ")

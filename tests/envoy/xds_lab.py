@@ -16,6 +16,7 @@ from pathlib import Path
 import aiohttp
 import envoy  # type: ignore[import-untyped]
 
+from control_plane.api import clusters
 from control_plane.api.spiffe import Identity
 from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE, socket_path
 from control_plane.core import http
@@ -196,7 +197,7 @@ class Lab:
         """Names of the clusters Envoy has, without those of the bootstrap."""
         _, text = await self.admin_get("/clusters?format=json")
         names = {each["name"] for each in json.loads(text)["cluster_statuses"]}
-        return {name for name in names if name not in ("xds", "admin")}
+        return names - {clusters.XDS, clusters.ADMIN}
 
     async def get(self, host: str, path: str = "/") -> tuple[int, str, float]:
         """A request through the sidecar: status, body, seconds."""

@@ -139,7 +139,7 @@ def _listeners(bindings: dict[str, Any]) -> list[v3.Listener]:
 def _listener(name: str, port: int) -> v3.Listener:
     """All requests go to the app; without TLS, so that a test may ask directly."""
     types = "type.googleapis.com/envoy.extensions.filters"
-    action: dict[str, Any] = {"route": {"cluster": "app:http", "timeout": "0s"}}
+    action: dict[str, Any] = {"route": {"cluster": "/app/http", "timeout": "0s"}}
     if name.startswith("gateway/"):
         action = {"direct_response": {"status": 200}}
     route = {"match": {"prefix": "/"}, **action}

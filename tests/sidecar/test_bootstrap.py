@@ -60,7 +60,7 @@ def test_large_regular_expressions_are_taken_and_vast_ones_refused(
     config = bootstrap.bootstrap(replace(ORDERS, ready=0, admin_socket="admin.sock"))
     (listener,) = config["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    route = {"match": {"safe_regex": {"regex": regex}}, "route": {"cluster": "admin"}}
+    route = {"match": {"safe_regex": {"regex": regex}}, "route": {"cluster": "/admin"}}
     manager["route_config"]["virtual_hosts"][0]["routes"].append(route)
     argv = [word.replace("warning", "info") for word in written(config, tmp_path)]
     with subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as envoy:

@@ -45,8 +45,8 @@ def test_each_port_of_the_callee_is_known_by_its_name() -> None:
     names = [list(one.filter_chain_match.server_names) for one in inbound.filter_chains]
     assert names == [["tcp.ledger.mesh"], ["replica.ledger.mesh"]]
     assert [proxy(v3.Listener(filter_chains=[one])).cluster for one in inbound.filter_chains] == [
-        "app:tcp",
-        "app:replica",
+        "/app/tcp",
+        "/app/replica",
     ]
     assert all(one.HasField("transport_socket") for one in inbound.filter_chains)
 

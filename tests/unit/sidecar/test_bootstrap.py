@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from control_plane.api.spiffe import valid_name
 from sidecar.bootstrap import AppCluster, Node, bootstrap, command
 
 ORDERS = Node(
@@ -50,17 +51,23 @@ def test_regular_expressions_may_be_larger_than_envoy_takes_by_itself() -> None:
 
 def test_each_port_of_the_app_is_a_cluster_on_loopback_in_its_protocol() -> None:
     found = clusters(ORDERS)
-    assert list(found) == ["xds", "admin", "app:http", "app:rpc", "app:raw"]
+    assert list(found) == ["/xds", "/admin", "/app/http", "/app/rpc", "/app/raw"]
     options = {name: one.get("typed_extension_protocol_options", {}).get(HTTP) for name, one in found.items()}
-    assert "http_protocol_options" in options["app:http"]["explicit_http_config"]
-    assert "http2_protocol_options" in options["app:rpc"]["explicit_http_config"]
-    assert options["app:raw"] is None
-    endpoint = found["app:rpc"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    assert "http_protocol_options" in options["/app/http"]["explicit_http_config"]
+    assert "http2_protocol_options" in options["/app/rpc"]["explicit_http_config"]
+    assert options["/app/raw"] is None
+    endpoint = found["/app/rpc"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     assert endpoint["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 7002}
 
 
+def test_no_service_can_be_named_like_a_cluster_of_the_bootstrap() -> None:
+    names = clusters(replace(ORDERS, collector=("127.0.0.1", 4317)))
+    assert len(names) == 6
+    assert [name for name in names if valid_name(name.partition("/")[0])] == []
+
+
 def test_the_control_plane_is_believed_by_its_identity_only() -> None:
-    context = clusters(ORDERS)["xds"]["transport_socket"]["typed_config"]["common_tls_context"]
+    context = clusters(ORDERS)["/xds"]["transport_socket"]["typed_config"]["common_tls_context"]
     validation = context["combined_validation_context"]
     assert validation["default_validation_context"]["match_typed_subject_alt_names"] == [
         {"san_type": "URI", "matcher": {"exact": "spiffe://mesh.local/control-plane"}}
@@ -76,8 +83,8 @@ def test_the_control_plane_is_believed_by_its_identity_only() -> None:
 
 
 def test_a_control_plane_by_name_is_resolved() -> None:
-    assert clusters(ORDERS)["xds"]["type"] == "STATIC"
-    assert clusters(replace(ORDERS, xds=("plane.example", 15012)))["xds"]["type"] == "STRICT_DNS"
+    assert clusters(ORDERS)["/xds"]["type"] == "STATIC"
+    assert clusters(replace(ORDERS, xds=("plane.example", 15012)))["/xds"]["type"] == "STRICT_DNS"
 
 
 def test_it_waits_for_its_first_configuration_and_reconnects_soon() -> None:

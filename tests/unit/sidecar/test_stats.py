@@ -11,8 +11,8 @@ from sidecar.report import stats
 
 TEXT = """\
 cluster./blackhole.membership_total: 0
-cluster.app_http.membership_total: 1
-cluster.app_http.upstream_rq_pending_overflow: 9
+cluster./app/http.membership_total: 1
+cluster./app/http.upstream_rq_pending_overflow: 9
 cluster.back.circuit_breakers.default.rq_open: 0
 cluster.back.membership_total: 2
 cluster.back.outlier_detection.ejections_active: 1
@@ -21,15 +21,14 @@ cluster.back.upstream_rq_pending_overflow: 5
 cluster.back/v2.membership_total: 1
 cluster.pay_grpc.circuit_breakers.default.rq_pending_open: 1
 cluster.pay_grpc.membership_total: 3
-cluster.xds.membership_total: 1
+cluster./xds.membership_total: 1
 control_plane.connected_state: 1
 server.memory_physical_size: 13560638
 """
-STATIC = {*stats.BOOTSTRAP_CLUSTERS, "app:http"}
 
 
 def test_what_is_not_well_comes_first_and_the_bootstraps_own_is_left_out() -> None:
-    reading = stats.read(TEXT, STATIC, None)
+    reading = stats.read(TEXT, None)
     assert (reading.memory, reading.connected, reading.ejected) == (13560638, True, True)
     assert reading.clusters == (
         ClusterReport(cluster="back", hosts=2, ejected=1),
@@ -49,22 +48,22 @@ def test_every_line_is_one_that_was_asked_for() -> None:
 
 
 def test_a_limit_that_refused_since_the_last_look_is_reached() -> None:
-    first = stats.read(TEXT, STATIC, None)
-    later = stats.read(TEXT.replace("pending_overflow: 5", "pending_overflow: 6"), STATIC, first)
+    first = stats.read(TEXT, None)
+    later = stats.read(TEXT.replace("pending_overflow: 5", "pending_overflow: 6"), first)
     assert [one.cluster for one in later.clusters if one.limited] == ["back", "pay:grpc"]
-    quiet = stats.read(TEXT.replace("pending_overflow: 5", "pending_overflow: 6"), STATIC, later)
+    quiet = stats.read(TEXT.replace("pending_overflow: 5", "pending_overflow: 6"), later)
     assert [one.cluster for one in quiet.clusters if one.limited] == ["pay:grpc"]
 
 
 def test_something_else_is_no_reading() -> None:
     with pytest.raises(ValueError, match="int"):
-        stats.read("<html>: no", STATIC, None)
+        stats.read("<html>: no", None)
 
 
 def test_a_report_names_no_more_than_its_limit_and_keeps_what_is_unwell() -> None:
     lines = [f"cluster.s{number}.membership_total: 1" for number in range(stats.CLUSTERS_LIMIT + 5)]
     lines.append("cluster.z.outlier_detection.ejections_active: 1")
-    clusters = stats.read("\n".join(lines), STATIC, None).clusters
+    clusters = stats.read("\n".join(lines), None).clusters
     assert len(clusters) == stats.CLUSTERS_LIMIT
     assert clusters[0].cluster == "z"
     ProxyReport(node="a", service="a", clusters=clusters)
@@ -86,7 +85,7 @@ def test_ejected_hosts_are_named() -> None:
     }
     ejected = stats.ejected_hosts(answer)
     assert ejected == {"back": ("127.0.0.1:1",)}
-    named = stats.with_addresses(stats.read(TEXT, STATIC, None).clusters, ejected)
+    named = stats.with_addresses(stats.read(TEXT, None).clusters, ejected)
     assert [one.addresses for one in named] == [("127.0.0.1:1",), (), ()]
 
 

@@ -1,0 +1,21 @@
+"""Names of the clusters in a sidecar's bootstrap, to which what the control plane sends refers.
+
+All begin with `/`, which no service's name has, so that no service can collide with them: Envoy would answer
+for a service called `admin` from its own admin socket.
+"""
+
+from __future__ import annotations
+
+XDS = "/xds"
+"""The control plane."""
+
+ADMIN = "/admin"
+"""Envoy's own admin interface, of which `ready` shows two paths."""
+
+COLLECTOR = "/otlp"
+"""Where spans go."""
+
+
+def app(port: str) -> str:
+    """`/app/http`: the app beside the sidecar, at its port `http`."""
+    return f"/app/{port}"
