@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -220,6 +220,10 @@ class Launch:
                 if one.healthy and proxy.get("state") in _TAKEN:
                     del left[one.name]
                     self._say_ready(one.name, proxy)
+                    continue
+                if one.phase == "starting app" and "app" in one.pids:
+                    # It runs and may take as long as all may: only the deadline ends that.
+                    left[one.name] = replace(left[one.name], why=one.error)
                     continue
                 left[one.name] = left[one.name].now(one.error or proxy.get("error", ""), time.monotonic())
                 if left[one.name].lasting(time.monotonic()):
