@@ -1,34 +1,91 @@
-"""Replicas come and go: a graceful stop loses no request, a killed app is taken out and comes back."""
+"""Replicas come and go: a graceful stop loses no request, nor does what is killed while calls are retried."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.cli.joining import joined
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.observe import api, load
+from tests.envoy.observe import api, envoy, load
 
 LEASE = 6.0
 """Seconds of a lease: nothing dead is called for longer."""
 
+SLACK = 1.5
+"""Seconds more: leases are looked through twice a second, on a machine that does other things too."""
+
+CALLERS = ("front-1", "front-2")
+
+RETRY = """
+apiVersion: meshwright.io/v1
+kind: Retry
+metadata: {name: pair}
+spec: {targetRefs: [{kind: Service, name: pair}], attempts: 3, backoff: {base: 5ms, max: 50ms}}
+"""
+
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(
-        tmp_path_factory.mktemp("replicas"), [service("front"), service("back", replicas=5)]
-    ) as found:
+    apps = [service("front", replicas=2), service("back", replicas=5), service("pair", replicas=2)]
+    with running_mesh(tmp_path_factory.mktemp("replicas"), apps) as found:
         assert found.get("front-1", "http://back/echo").status_code == 200
+        found.apply(RETRY)
+        for each in CALLERS:
+            assert found.get(each, "http://pair/echo").status_code == 200
         yield found
 
 
-def health(mesh: Mesh) -> dict[str, str]:
-    """The health of every instance that has a lease."""
-    return {one["name"]: one["health"] for one in api(mesh, "/api/v1/instances").json()["instances"]}
+def health(mesh: Mesh, of: str = "") -> dict[str, str]:
+    """The health of every instance that has a lease, or of those of one service."""
+    found = api(mesh, "/api/v1/instances").json()["instances"]
+    return {one["name"]: one["health"] for one in found if of in ("", one["service"])}
+
+
+def called(mesh: Mesh, port: int) -> list[str]:
+    """Which callers' Envoys would send requests for `pair` to the sidecar at this port."""
+    return [each for each in CALLERS if port in _endpoints(mesh, each)]
+
+
+def _endpoints(mesh: Mesh, caller: str) -> set[int]:
+    clusters = json.loads(envoy(mesh, caller, "/clusters?format=json"))["cluster_statuses"]
+    hosts = next(one.get("host_statuses", ()) for one in clusters if one["name"] == "pair")
+    return {
+        host["address"]["socket_address"]["port_value"]
+        for host in hosts
+        if host["health_status"]["eds_health_status"] == "HEALTHY"
+    }
+
+
+@contextlib.contextmanager
+def no_failed_request(mesh: Mesh, folder: Path) -> Iterator[None]:
+    """GETs of `pair` by two callers while the block runs, quick and slow ones; none of them fails."""
+    with contextlib.ExitStack() as stack:
+        loads = [
+            stack.enter_context(
+                load(
+                    folder,
+                    f"http://127.0.0.1:{mesh.ports(caller)['outbound']}{path}",
+                    "Host: pair",
+                    connections=4,
+                )
+            )
+            for caller, path in zip(CALLERS, ("/echo", "/delay?ms=100"), strict=True)
+        ]
+        mesh.reset("pair-1", "pair-2")
+        until(lambda: mesh.counts("pair-1") and mesh.counts("pair-2"), "both are called")
+        yield
+    for each in loads:
+        assert each.requests > 10 and each.bad == 0, each.report
 
 
 @pytest.mark.parametrize("leaving", ["back-1", "back-2", "back-3"])
@@ -50,7 +107,7 @@ def test_a_replica_that_is_stopped_under_load_loses_no_request(
 
 
 def test_a_killed_app_is_taken_out_within_its_lease_and_comes_back(mesh: Mesh) -> None:
-    assert set(health(mesh)) == {"front-1", "back-4", "back-5"}
+    assert set(health(mesh, "back")) == {"back-4", "back-5"}
     killed = mesh.pid("back-5")
     began = time.monotonic()
     os.kill(killed, signal.SIGKILL)
@@ -65,3 +122,50 @@ def test_a_killed_app_is_taken_out_within_its_lease_and_comes_back(mesh: Mesh) -
         "the new app is called",
     )
     assert mesh.pid("back-5") != killed
+
+
+@pytest.mark.parametrize("part", ["pair-1", "pair-1.proxy"])
+def test_a_killed_app_or_sidecar_of_one_of_two_replicas_fails_no_request(
+    mesh: Mesh, part: str, tmp_path: Path
+) -> None:
+    port, killed = mesh.ports("pair-1")["inbound"], mesh.pid(part)
+    assert called(mesh, port) == list(CALLERS)
+    with no_failed_request(mesh, tmp_path):
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: not called(mesh, port), "nobody calls it", within=LEASE, every=0.01)
+        until(lambda: called(mesh, port) == list(CALLERS), "it may be called again")
+        mesh.reset("pair-1")
+        until(lambda: mesh.counts("pair-1"), "it is called again")
+    assert mesh.pid(part) != killed
+    assert health(mesh, "pair") == {"pair-1": "healthy", "pair-2": "healthy"}
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["with its agent", "while its agent hangs"])
+def test_a_replica_that_cannot_say_that_it_died_is_gone_when_its_lease_is(
+    mesh: Mesh, whole: bool, tmp_path: Path
+) -> None:
+    name = "pair-9"
+    with joined(mesh, name, "pair", "--port", "0", run=(sys.executable, "-m", "tests.fakes.app")) as third:
+        port = third.port("inbound")
+        until(lambda: called(mesh, port) == list(CALLERS), "it is called")
+        agent, proxy = psutil.Process(third.process.pid), third.pid("proxy")
+        with no_failed_request(mesh, tmp_path):
+            if whole:
+                _kill(agent)
+            else:
+                agent.suspend()
+                os.kill(proxy, signal.SIGKILL)
+            within = time.monotonic() + LEASE + SLACK
+            until(lambda: not called(mesh, port), "nobody calls it", within=LEASE + SLACK)
+            until(lambda: name not in health(mesh), "its lease is over", within=within - time.monotonic())
+        if not whole:
+            agent.resume()
+            until(lambda: called(mesh, port) == list(CALLERS), "it is called again")
+
+
+def _kill(agent: psutil.Process) -> None:
+    """End an agent and all that it started, the agent first: it must not tell anybody."""
+    family = [agent, *agent.children(recursive=True)]
+    for each in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
