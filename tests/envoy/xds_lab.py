@@ -22,6 +22,7 @@ from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE, socket_path
 from control_plane.core import http
 from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource, encode
 from control_plane.core.snapshot import Bindings
+from control_plane.core.view import ToldView
 from control_plane.envoy import v3
 from control_plane.xds.server import XdsServer
 from sidecar import bootstrap, identity
@@ -55,7 +56,8 @@ def outbound(port: int) -> Resource:
     """An HTTP proxy with on-demand hosts and clusters."""
     on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=v3.Duration(seconds=3)))
     filters = [http.http_filter("envoy.filters.http.on_demand", on_demand)]
-    chain = v3.FilterChain(filters=[http.network_filter(http.connection_manager("out", "out", filters))])
+    manager = http.connection_manager("out", "out", ToldView("lab"), filters)
+    chain = v3.FilterChain(filters=[http.network_filter(manager)])
     return encode(LDS, "outbound", http.listener("outbound", "127.0.0.1", port, [chain]))
 
 
