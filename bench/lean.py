@@ -1,4 +1,4 @@
-"""Two Envoys with the leanest mutual TLS that one would write by hand: static, no RDS, no extra filters."""
+"""Two Envoys with the leanest mutual TLS that one would write by hand: static, no RDS, no extra filter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 @contextmanager
-def lean_pair(folder: Path, upstream: int, *, http2: bool) -> Iterator[int]:
+def lean_pair(folder: Path, upstream: int) -> Iterator[int]:
     """Client and server Envoy in front of 127.0.0.1:`upstream`; gives the client's plaintext port."""
     folder.mkdir()
     pki = Pki()
@@ -30,12 +30,8 @@ def lean_pair(folder: Path, upstream: int, *, http2: bool) -> Iterator[int]:
         (folder / f"{name}.pem").write_text(signed.certificate)
         (folder / f"{name}.key").write_bytes(key_pem(key))
     entry, inner = free_port(), free_port()
-    client = bootstrap(
-        _listener(entry, None), _cluster(inner, _tls("front", folder, up=True, http2=http2), http2=http2)
-    )
-    server = bootstrap(
-        _listener(inner, _tls("back", folder, up=False, http2=http2)), _cluster(upstream, None, http2=False)
-    )
+    client = bootstrap(_listener(entry, None), _cluster(inner, _tls("front", folder, up=True)))
+    server = bootstrap(_listener(inner, _tls("back", folder, up=False)), _cluster(upstream, None))
     with ExitStack() as stack:
         for name, config in (("server", server), ("client", client)):
             stack.enter_context(_envoy(folder / f"{name}.json", config))
@@ -105,7 +101,7 @@ def _listener(port: int, tls: Json | None) -> Json:
     return {"name": "lean", "address": _socket(port), "filter_chains": [chain]}
 
 
-def _cluster(port: int, tls: Json | None, *, http2: bool) -> Json:
+def _cluster(port: int, tls: Json | None) -> Json:
     endpoint = {"endpoint": {"address": _socket(port)}}
     cluster: Json = {
         "name": "next",
@@ -115,14 +111,13 @@ def _cluster(port: int, tls: Json | None, *, http2: bool) -> Json:
     }
     if tls:
         cluster["transport_socket"] = tls
-    if http2:
         options = {"@type": f"{TYPE}.upstreams.http.v3.HttpProtocolOptions"}
         explicit: Json = {"explicit_http_config": {"http2_protocol_options": {}}}
         cluster["typed_extension_protocol_options"] = {OPTIONS: options | explicit}
     return cluster
 
 
-def _tls(name: str, folder: Path, *, up: bool, http2: bool) -> Json:
+def _tls(name: str, folder: Path, *, up: bool) -> Json:
     context: Json = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
         "tls_certificates": [
@@ -132,7 +127,7 @@ def _tls(name: str, folder: Path, *, up: bool, http2: bool) -> Json:
             }
         ],
         "validation_context": {"trusted_ca": {"filename": str(folder / "root.pem")}},
-        "alpn_protocols": ["h2" if http2 else "http/1.1"],
+        "alpn_protocols": ["h2"],
     }
     kind = "UpstreamTlsContext" if up else "DownstreamTlsContext"
     config: Json = {"@type": f"{TYPE}.transport_sockets.tls.v3.{kind}", "common_tls_context": context}

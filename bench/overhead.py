@@ -2,9 +2,11 @@
 
 `python -m bench.overhead [--rounds 5] [--seconds 4] [--json FILE]`
 
-Both pairs do the same work: `wrk` speaks HTTP/1.1 to the first Envoy, mutual TLS 1.3 joins it to the second,
-which calls one nginx in plaintext. They take turns, so that the machine's moods hit both; the ratio is taken
-round by round and its median is the figure. `lean-h1` and `lean-h2` differ in what is spoken over TLS.
+All pairs do the same work: `wrk` speaks HTTP/1.1 to the first Envoy, HTTP/2 over mutual TLS 1.3 joins it to
+the second, which calls an nginx in plaintext. `mesh` is without tracing, `traced` traces one request in a
+hundred to a collector that only counts. They take turns, each time in another order, so that the machine's
+moods hit all; the ratio is taken round by round and its median is the figure. Every process has a session of
+its own, since Linux shares the CPUs out among sessions.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.lean import lean_pair
+from bench.sink import sink
 from tests.envoy.harness import running_mesh, service
 from tests.fakes.ports import free_port
 
@@ -69,23 +72,25 @@ def _ms(found: re.Match[str]) -> float:
 
 
 def measure(rounds: int, seconds: int) -> dict[str, Any]:
-    """All pairs in turn, at each number of connections."""
-    with tempfile.TemporaryDirectory() as name, nginx(Path(name)) as upstream:
-        folder = Path(name)
-        (folder / "mesh").mkdir()
-        with (
-            running_mesh(folder / "mesh", [service("front"), _behind_a_sidecar(folder)]) as mesh,
-            lean_pair(folder / "h1", upstream, http2=False) as h1,
-            lean_pair(folder / "h2", upstream, http2=True) as h2,
-        ):
-            ports = {"mesh": mesh.ports("front-1")["outbound"], "lean-h1": h1, "lean-h2": h2}
-            return {f"c{each}": _turns(ports, each, rounds, seconds) for each in CONNECTIONS}
+    """All pairs in turn, at each number of connections; and how many spans there were."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        upstream = stack.enter_context(nginx(folder))
+        ports = {"lean": stack.enter_context(lean_pair(folder / "lean", upstream))}
+        collector = stack.enter_context(sink())
+        for name, environment in (("mesh", {}), ("traced", {"MESH_OTLP": f"127.0.0.1:{collector.port}"})):
+            (folder / name).mkdir()
+            apps = [service("front"), _behind_a_sidecar(folder / name)]
+            mesh = stack.enter_context(running_mesh(folder / name, apps, **environment))
+            ports[name] = mesh.ports("front-1")["outbound"]
+        figures: dict[str, Any] = {f"c{each}": _turns(ports, each, rounds, seconds) for each in CONNECTIONS}
+    return figures | {"spans": collector.spans}
 
 
 def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
     """The same nginx once more, as a service of the mesh."""
     port = free_port()
-    own = folder / "nginx-mesh"
+    own = folder / "nginx"
     own.mkdir()
     file = own / "nginx.conf"
     file.write_text(CONFIGURATION.format(folder=own, port=port))
@@ -100,16 +105,18 @@ def _turns(ports: dict[str, int], connections: int, rounds: int, seconds: int) -
     found: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
     for port in ports.values():
         wrk(port, connections, 1)
+    order = list(ports)
     for _ in range(rounds):
-        for name, port in ports.items():
-            found[name].append(wrk(port, connections, seconds))
+        for name in order:
+            found[name].append(wrk(ports[name], connections, seconds))
+        order.append(order.pop(0))
     figures: dict[str, Any] = {
         name: {key: statistics.median(one[key] for one in those) for key in those[0]}
         for name, those in found.items()
     }
-    for lean in ("lean-h1", "lean-h2"):
-        ratios = [mesh["rps"] / other["rps"] for mesh, other in zip(found["mesh"], found[lean], strict=True)]
-        figures[f"mesh/{lean}"] = round(statistics.median(ratios), 3)
+    for name in ("mesh", "traced"):
+        pairs = zip(found[name], found["lean"], strict=True)
+        figures[f"{name}/lean"] = round(statistics.median(own["rps"] / lean["rps"] for own, lean in pairs), 3)
     return figures
 
 

@@ -3,9 +3,10 @@
 `python -m bench.xds [--streams 100,500,1000] [--changes 200] [--json FILE]`
 
 Server and clients are processes of their own. Printed for each number of streams: seconds to connect all of
-them and have them ACK everything, then for changes of one service's endpoints, one at a time, the time from
-publishing until a client has the change (a time common to both processes' monotonic clock), the server's
-CPU time for each push to a stream, and its memory for each stream.
+them at once and have them ACK everything, then for changes of one service's endpoints, one at a time, the
+time from publishing until a client has the change (both processes share the monotonic clock) and until the
+server has its ACK, the server's CPU time in all and for each push to a stream, and its memory for each
+stream. A stream that is lost is not opened again: it would show, and end the run.
 """
 
 from __future__ import annotations
@@ -40,9 +41,13 @@ class Server:
         setup = {"certificate": own.certificate, "key": own.key, "roots": own.roots}
         self.port = self._ask({name: value.decode() for name, value in setup.items()})["port"]
 
-    def publish(self, round_: int) -> float:
-        """Change the endpoints of one service; when, by the monotonic clock."""
-        return float(self._ask({"do": "publish", "round": round_})["at"])
+    def publish(self, round_: int, size: int) -> float:
+        """Change one service's endpoints and wait for `size` ACKs; when, by the monotonic clock."""
+        return float(self._ask({"do": "publish", "round": round_, "acks": size})["at"])
+
+    def acks(self) -> list[float]:
+        """The seconds from each change to each of its ACKs, sorted."""
+        return sorted(self._ask({"do": "acks"})["seconds"])
 
     def usage(self) -> dict[str, Any]:
         """CPU seconds, memory in bytes, open streams and those that have ACKed all."""
@@ -64,13 +69,11 @@ class Server:
 
 
 class Fleet:
-    """All the fake sidecars; counts which of them have heard of the running change, and when."""
+    """All the fake sidecars; notes when they hear of the running change."""
 
     def __init__(self, pki: Pki, port: int, size: int) -> None:
         credentials = pki.client("orders")
-        self.size = size
         self.heard: list[float] = []
-        self.all_heard = asyncio.Event()
         self.envoys = [
             FakeEnvoy(f"127.0.0.1:{port}", credentials, EnvoyModel(node=f"orders-{each}"), (CDS, LDS))
             for each in range(size)
@@ -78,16 +81,9 @@ class Fleet:
         for each in self.envoys:
             each.on_response = self._count
 
-    def expect(self) -> None:
-        """Begin a change."""
-        self.heard = []
-        self.all_heard = asyncio.Event()
-
     def _count(self, response: v3.DeltaDiscoveryResponse) -> None:
         if response.type_url == EDS:
             self.heard.append(time.monotonic())
-            if len(self.heard) == self.size:
-                self.all_heard.set()
 
 
 async def settle(server: Server, size: int) -> dict[str, Any]:
@@ -113,26 +109,32 @@ async def measure(size: int, changes: int) -> dict[str, float]:
         await asyncio.gather(*(each.start() for each in fleet.envoys))
         idle = await settle(server, size)
         connected = time.monotonic() - start
-        latencies: list[float] = []
+        receipts: list[float] = []
         for round_ in range(1, changes + 1):
-            fleet.expect()
-            at = await asyncio.to_thread(server.publish, round_)
+            fleet.heard = []
             async with asyncio.timeout(PATIENCE):
-                await fleet.all_heard.wait()
-            latencies += [heard - at for heard in fleet.heard]
+                at = await asyncio.to_thread(server.publish, round_, size)
+            receipts += [heard - at for heard in fleet.heard]
         after = await settle(server, size)
+        acks = server.acks()
     finally:
         await asyncio.gather(*(each.close() for each in fleet.envoys))
         server.stop()
-    latencies.sort()
+    assert len(acks) == len(receipts) == size * changes, (len(acks), len(receipts))
+    receipts.sort()
+    cpu = after["cpu"] - idle["cpu"]
     return {
         "streams": size,
+        "lost": size - after["streams"],
         "connect_s": connected,
-        "p50_ms": 1000 * latencies[len(latencies) // 2],
-        "p99_ms": 1000 * latencies[len(latencies) * 99 // 100],
-        "cpu_us_per_push": 1e6 * (after["cpu"] - idle["cpu"]) / len(latencies),
-        "rss_kb_per_stream": (after["rss"] - before["rss"]) / 1024 / size,
         "changes": changes,
+        "receipt_p50_ms": 1000 * receipts[len(receipts) // 2],
+        "receipt_p99_ms": 1000 * receipts[len(receipts) * 99 // 100],
+        "ack_p50_ms": 1000 * acks[len(acks) // 2],
+        "ack_p99_ms": 1000 * acks[len(acks) * 99 // 100],
+        "cpu_s": cpu,
+        "cpu_us_per_push": 1e6 * cpu / len(acks),
+        "rss_kb_per_stream": (after["rss"] - before["rss"]) / 1024 / size,
     }
 
 

@@ -23,6 +23,7 @@ from control_plane.api.spiffe import Identity
 from control_plane.core.resource import CDS, EDS, LDS, RDS, Resource, encode
 from control_plane.core.snapshot import Bindings
 from control_plane.envoy import v3
+from control_plane.xds.push_queue import PushQueue, Stream
 from control_plane.xds.server import Credentials, XdsServer
 
 SERVICES = 20
@@ -94,10 +95,38 @@ def after(before: Mesh, round_: int) -> Mesh:
     return Mesh(before.revision + 1, resources, before.clusters, before.listeners, frozenset({(EDS, name)}))
 
 
+class Timed(PushQueue):
+    """Notes when the ACKs of a change have been taken in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._began = 0.0
+        self._missing = 0
+        self._complete = asyncio.Event()
+
+    async def change(self, mesh: Mesh, size: int) -> float:
+        """Publish and wait for `size` ACKs; when it was published."""
+        self._began, self._missing = time.monotonic(), size
+        self._complete.clear()
+        self.publish(mesh)
+        await self._complete.wait()
+        return self._began
+
+    async def receive(self, stream: Stream, request: v3.DeltaDiscoveryRequest) -> None:
+        await super().receive(stream, request)
+        if self._missing and request.type_url == EDS and request.response_nonce:
+            self.seconds.append(time.monotonic() - self._began)
+            self._missing -= 1
+            if not self._missing:
+                self._complete.set()
+
+
 async def serve(setup: Mapping[str, str]) -> None:
     """Run commands until stdin ends."""
     credentials = Credentials(*(setup[key].encode() for key in ("certificate", "key", "roots")))
     server = XdsServer("127.0.0.1", 0, "mesh.local", credentials)
+    server.queue = timed = Timed()
     mesh = first()
     server.publish(mesh)
     say({"port": await server.start()})
@@ -112,8 +141,9 @@ async def serve(setup: Mapping[str, str]) -> None:
         command = json.loads(line)
         if command["do"] == "publish":
             mesh = after(mesh, command["round"])
-            server.publish(mesh)
-            say({"at": time.monotonic()})
+            say({"at": await timed.change(mesh, command["acks"])})
+        elif command["do"] == "acks":
+            say({"seconds": timed.seconds})
         else:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             streams = [each for each in server.proxies() if each.state != "disconnected"]
