@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,8 @@ def main() -> int:
         for part in options.only.split(","):
             print(f"== {part}", flush=True)
             file = Path(folder) / f"{part}.json"
-            done = subprocess.run([sys.executable, "-m", f"bench.{part}", "--json", str(file)], check=False)
+            command = [sys.executable, "-m", f"bench.{part}", "--json", str(file)]
+            done = subprocess.run(command, check=False, env={**os.environ, "GRPC_VERBOSITY": "NONE"})
             if done.returncode:
                 return done.returncode
             figures[part] = json.loads(file.read_text())

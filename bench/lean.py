@@ -6,8 +6,11 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from cli.launch import envoy_binary
 from tests.envoy.harness import until
@@ -19,9 +22,21 @@ TYPE = "type.googleapis.com/envoy.extensions"
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two Envoys: the plaintext port of the first, and the processes."""
+
+    port: int
+    pids: tuple[int, ...]
+
+    def cpu(self) -> float:
+        """Seconds of CPU that both have used."""
+        return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in self.pids)
+
+
 @contextmanager
-def lean_pair(folder: Path, upstream: int) -> Iterator[int]:
-    """Client and server Envoy in front of 127.0.0.1:`upstream`; gives the client's plaintext port."""
+def lean_pair(folder: Path, upstream: int) -> Iterator[Pair]:
+    """Client and server Envoy in front of 127.0.0.1:`upstream`."""
     folder.mkdir()
     pki = Pki()
     (folder / "root.pem").write_bytes(pki.roots)
@@ -33,13 +48,13 @@ def lean_pair(folder: Path, upstream: int) -> Iterator[int]:
     client = bootstrap(_listener(entry, None), _cluster(inner, _tls("front", folder, up=True)))
     server = bootstrap(_listener(inner, _tls("back", folder, up=False)), _cluster(upstream, None))
     with ExitStack() as stack:
-        for name, config in (("server", server), ("client", client)):
-            stack.enter_context(_envoy(folder / f"{name}.json", config))
-        yield entry
+        configs = (("server", server), ("client", client))
+        pids = [stack.enter_context(_envoy(folder / f"{name}.json", config)) for name, config in configs]
+        yield Pair(entry, tuple(pids))
 
 
 @contextmanager
-def _envoy(path: Path, config: Json) -> Iterator[None]:
+def _envoy(path: Path, config: Json) -> Iterator[int]:
     path.write_text(json.dumps(config))
     command = [
         str(envoy_binary()),
@@ -55,7 +70,7 @@ def _envoy(path: Path, config: Json) -> Iterator[None]:
     process = subprocess.Popen(command, start_new_session=True)
     try:
         until(ready.exists, f"Envoy of {path.name}")
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(10)

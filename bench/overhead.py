@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.lean import lean_pair
+from bench.lean import Pair, lean_pair
 from bench.sink import sink
 from tests.envoy.harness import running_mesh, service
 from tests.fakes.ports import free_port
@@ -54,7 +54,7 @@ def nginx(folder: Path) -> Iterator[int]:
 
 
 def wrk(port: int, connections: int, seconds: int) -> dict[str, float]:
-    """Requests a second and latencies (ms) of one run; fails on any error."""
+    """Requests, requests a second and latencies (ms) of one run; fails on any error."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", "Host: back"]
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
@@ -62,9 +62,10 @@ def wrk(port: int, connections: int, seconds: int) -> dict[str, float]:
     assert "Non-2xx" not in done, done
     assert "Socket errors" not in done, done
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done)
+    total = re.search(r"(\d+) requests in", done)
     p50, p99 = (re.search(rf"{share}%\s+([\d.]+)(us|ms|s)", done) for share in (50, 99))
-    assert rate and p50 and p99, done
-    return {"rps": float(rate[1]), "p50_ms": _ms(p50), "p99_ms": _ms(p99)}
+    assert rate and total and p50 and p99, done
+    return {"requests": float(total[1]), "rps": float(rate[1]), "p50_ms": _ms(p50), "p99_ms": _ms(p99)}
 
 
 def _ms(found: re.Match[str]) -> float:
@@ -76,14 +77,15 @@ def measure(rounds: int, seconds: int) -> dict[str, Any]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(nginx(folder))
-        ports = {"lean": stack.enter_context(lean_pair(folder / "lean", upstream))}
+        pairs = {"lean": stack.enter_context(lean_pair(folder / "lean", upstream))}
         collector = stack.enter_context(sink())
         for name, environment in (("mesh", {}), ("traced", {"MESH_OTLP": f"127.0.0.1:{collector.port}"})):
             (folder / name).mkdir()
             apps = [service("front"), _behind_a_sidecar(folder / name)]
             mesh = stack.enter_context(running_mesh(folder / name, apps, **environment))
-            ports[name] = mesh.ports("front-1")["outbound"]
-        figures: dict[str, Any] = {f"c{each}": _turns(ports, each, rounds, seconds) for each in CONNECTIONS}
+            pids = (mesh.pid("front-1.proxy"), mesh.pid("back-1.proxy"))
+            pairs[name] = Pair(mesh.ports("front-1")["outbound"], pids)
+        figures: dict[str, Any] = {f"c{each}": _turns(pairs, each, rounds, seconds) for each in CONNECTIONS}
     return figures | {"spans": collector.spans}
 
 
@@ -101,23 +103,33 @@ def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
     }
 
 
-def _turns(ports: dict[str, int], connections: int, rounds: int, seconds: int) -> dict[str, Any]:
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
-    for port in ports.values():
-        wrk(port, connections, 1)
-    order = list(ports)
+def _turns(pairs: dict[str, Pair], connections: int, rounds: int, seconds: int) -> dict[str, Any]:
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in pairs}
+    for pair in pairs.values():
+        wrk(pair.port, connections, 1)
+    order = list(pairs)
     for _ in range(rounds):
         for name in order:
-            found[name].append(wrk(ports[name], connections, seconds))
+            found[name].append(_turn(pairs[name], connections, seconds))
         order.append(order.pop(0))
     figures: dict[str, Any] = {
-        name: {key: statistics.median(one[key] for one in those) for key in those[0]}
+        name: {key: round(statistics.median(one[key] for one in those), 3) for key in those[0]}
         for name, those in found.items()
     }
     for name in ("mesh", "traced"):
-        pairs = zip(found[name], found["lean"], strict=True)
-        figures[f"{name}/lean"] = round(statistics.median(own["rps"] / lean["rps"] for own, lean in pairs), 3)
+        for key in ("rps", "cpu_us"):
+            turns = zip(found[name], found["lean"], strict=True)
+            figures[f"{name}/lean {key}"] = round(
+                statistics.median(own[key] / lean[key] for own, lean in turns), 3
+            )
     return figures
+
+
+def _turn(pair: Pair, connections: int, seconds: int) -> dict[str, float]:
+    """One run, with what a request cost both Envoys: that depends less on who else is running."""
+    before = pair.cpu()
+    figures = wrk(pair.port, connections, seconds)
+    return figures | {"cpu_us": 1e6 * (pair.cpu() - before) / figures["requests"]}
 
 
 def main() -> None:

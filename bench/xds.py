@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -27,7 +26,6 @@ from tests.fakes.envoy import EnvoyModel, FakeEnvoy
 from tests.fakes.pki import Pki
 
 PATIENCE = 120.0
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 class Server:
