@@ -1,7 +1,8 @@
 """GatewayView → the ingress: listeners that face users, and routes into the mesh.
 
-The settings follow Envoy's "configuring Envoy as an edge proxy": the client's address is the connection's,
-forged x-forwarded-* and certificates are dropped, streams and windows are bounded.
+The settings follow Envoy's "configuring Envoy as an edge proxy": the client's address is the connection's
+(`x-envoy-external-address`, and the last of `x-forwarded-for`, to which it is appended), what else a client
+may forge is dropped, streams and windows are bounded.
 """
 
 from __future__ import annotations
@@ -17,6 +18,16 @@ from control_plane.envoy import v3
 STREAMS, STREAM_WINDOW, CONNECTION_WINDOW = 100, 1 << 16, 1 << 20
 IDLE = timedelta(hours=1)
 """Silence that ends a stream or a connection: a stranger holds no memory for ever."""
+
+FORGEABLE = (
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-envoy-attempt-count",
+)
+"""Headers of requests that only a proxy before the ingress could truly set, and there is none. Envoy itself
+overwrites or drops the rest: x-forwarded-proto, x-forwarded-client-cert, and what steers its router."""
 
 
 def listener_name(gateway: str, listener: str) -> str:
@@ -65,6 +76,7 @@ def route_configurations(view: GatewayView) -> tuple[Resource, ...]:
             name=name,
             ignore_port_in_host_matching=True,
             most_specific_header_mutations_wins=routes.NARROW_HEADERS_WIN,
+            request_headers_to_remove=FORGEABLE,
             virtual_hosts=[
                 v3.VirtualHost(name=host.name, domains=host.domains, routes=each.routes)
                 for host, each in built

@@ -39,6 +39,20 @@ def test_the_ingress_presents_its_identity_to_the_service(mesh: Mesh) -> None:
     assert "forged" not in answer.text
 
 
+def test_what_a_stranger_says_of_proxies_before_the_ingress_is_not_passed_on(mesh: Mesh) -> None:
+    said = [
+        "Forwarded",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Envoy-Attempt-Count",
+    ]
+    answer = mesh.outside("/echo", headers={"X-Forwarded-Proto": "https", **dict.fromkeys(said, "forged")})
+    assert answer.status_code == 200
+    assert answer.json()["headers"]["x-forwarded-proto"] == "http"
+    assert "forged" not in answer.text
+
+
 def test_a_service_presents_its_identity_to_the_service_it_calls(mesh: Mesh) -> None:
     answer = mesh.get("front-1", "http://back/echo")
     assert answer.status_code == 200
