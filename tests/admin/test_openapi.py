@@ -26,7 +26,7 @@ CHECKS = [
     "response_schema_conformance",
     "negative_data_rejection",
 ]
-REFUSED = {"expected-statuses": ["400", "401", "404", "409", "413", "422"]}
+REFUSED = {"expected-statuses": ["400", "401", "403", "404", "409", "413", "422"]}
 CONFIG = schemathesis.Config.from_dict({"checks": {"negative_data_rejection": REFUSED}})
 
 BOUND = settings(
