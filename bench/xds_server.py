@@ -142,6 +142,12 @@ async def serve(setup: Mapping[str, str]) -> None:
         if command["do"] == "publish":
             mesh = after(mesh, command["round"])
             say({"at": await timed.change(mesh, command["acks"])})
+        elif command["do"] == "burst":
+            for round_ in command["rounds"]:
+                mesh = after(mesh, round_)
+                server.publish(mesh)
+                await asyncio.sleep(0)
+            say({})
         elif command["do"] == "acks":
             say({"seconds": timed.seconds})
         else:
