@@ -27,6 +27,8 @@ from cli.join_options import (
 )
 from cli.joined_life import Life
 from cli.options import StateOption
+from control_plane.errors import InputError
+from sidecar.capture import LOOPBACK, holder, is_free
 
 
 def run(
@@ -72,6 +74,8 @@ def run(
       mesh run --service probe -- curl http://orders/health/ready
     """
     _runnable(command[0])
+    if port and not is_free(LOOPBACK, port):
+        raise InputError(f"--port {port}: is in use{holder(port)}: stop who has it, or choose another")
     asked = Asked(
         service=service,
         instance=instance,

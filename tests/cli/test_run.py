@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -217,6 +218,15 @@ def test_a_command_that_is_none_is_told_from_a_failure(mesh: Mesh, tmp_path: Pat
     missing, forbidden = once(mesh, "no-such-thing"), once(mesh, str(plain))
     assert (missing.returncode, forbidden.returncode) == (127, 126)
     assert missing.stderr == "no-such-thing: no such command: name a program after --\n"
+
+
+def test_a_port_that_another_has_is_told_at_once(mesh: Mesh) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        argv = command("run", "--service", "late", "--port", port, "--state", str(mesh.state), "--", "true")
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"--port {port}: is in use")
 
 
 def test_its_input_and_output_are_ours(mesh: Mesh) -> None:
