@@ -53,7 +53,7 @@ debian:
 	fi
 
 test: .venv/.tests debian
-	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: .venv/.tests debian
 	@$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)

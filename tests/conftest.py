@@ -1,7 +1,8 @@
 """How tests are spread over workers: files that need processes first, quick unit tests where a worker waits.
 
 pytest-xdist gives each worker whole files, in the order of collection (`--no-loadscope-reorder`), so that
-the meshes of a file are started once, and both workers end at about the same time.
+the meshes of a file are started once, and all workers end at about the same time. There are three of them
+on two cores, for tests with real processes wait for more than a third of their time.
 """
 
 from __future__ import annotations
