@@ -74,8 +74,7 @@ def run(
       mesh run --service probe -- curl http://orders/health/ready
     """
     _runnable(command[0])
-    if port and not is_free(LOOPBACK, port):
-        raise InputError(f"--port {port}: is in use{holder(port)}: stop who has it, or choose another")
+    _free(port or 0)
     asked = Asked(
         service=service,
         instance=instance,
@@ -102,3 +101,8 @@ def _runnable(program: str) -> None:
         missing = which(program, os.F_OK) is None
         words = "no such command" if missing else "is not executable"
         raise VerbError(127 if missing else 126, f"{program}: {words}: name a program after --")
+
+
+def _free(port: int) -> None:
+    if port and not is_free(LOOPBACK, port):
+        raise InputError(f"--port {port}: is in use{holder(port)}: stop who has it, or choose another")
