@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -29,8 +29,6 @@ READ_COUNT = 500
 BACK_OFF = (0.05, 1.0)
 """Seconds between tries while the store is away: the first, the longest."""
 HISTORY_LIMIT = 1000
-HOST_LIMIT = 255
-"""Characters of a learned host (RFC 1035, 2.3.4: a name has 255 octets at most)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +135,6 @@ class Store:
     async def services(self) -> Mapping[str, tuple[Port, ...]]:
         """Every service that ever registered, with its ports, sorted by name."""
         return (await self.snapshot()).services
-
-    async def add_learned(self, service: str, hosts: Iterable[str]) -> None:
-        """Remember hosts that `service` asked for: the 1000 asked for last. Over-long ones are left out."""
-        fit = sorted({host for host in hosts if 0 < len(host) <= HOST_LIMIT})[: scripts.LEARNED_LIMIT]
-        if fit:
-            await self._connection.script(scripts.LEARN, service, *fit)
-
-    async def learned(self) -> Mapping[str, frozenset[str]]:
-        """The hosts that each service has asked for."""
-        found = await self._connection.script(scripts.LEARNED)
-        return {service: frozenset(hosts) for service, hosts in found}
 
     async def changes(self) -> AsyncIterator[frozenset[str]]:
         """What changed, for ever: sets of what EVERYTHING holds, those of one moment together.

@@ -8,8 +8,6 @@ mesh:doc:<sha256>      canonical JSON of one document
 mesh:registrations     hash: instance → Registration (JSON)
 mesh:leases            sorted set: instance → deadline (ms since the epoch, by the store's clock)
 mesh:services          hash: service → its ports (JSON); kept after the last instance has left
-mesh:learned           set of services that learned hosts
-mesh:learned:<service> sorted set: host → when it was last asked for
 mesh:tokens            hash: id of a join token → whom it is for (JSON), never the token
 mesh:tokens:expiry     sorted set: id → when it expires (ms)
 mesh:tokens:uses       hash: id → enrolments
@@ -30,7 +28,6 @@ FORMAT = 1
 
 STREAM = "mesh:changes"
 STREAM_LENGTH = 10_000
-LEARNED_LIMIT = 1000
 SWEEP_LIMIT = 1000
 """Leases ended by one sweep, so that none holds the store for long; the next sweep takes the rest."""
 
@@ -200,30 +197,6 @@ local ended = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LI
 for _, instance in ipairs(ended) do remove(instance) end
 if #ended > 0 then announce('instances') end
 return {{time, '', ended}}
-""",
-)
-
-LEARN = _script(
-    "learn",
-    f"""
--- ARGV: service, then hosts
-local key = 'mesh:learned:' .. ARGV[1]
-local time = text(now())
-redis.call('SADD', 'mesh:learned', ARGV[1])
-for index = 2, #ARGV do redis.call('ZADD', key, time, ARGV[index]) end
-redis.call('ZREMRANGEBYRANK', key, 0, -{LEARNED_LIMIT + 1})
-""",
-)
-
-LEARNED = _script(
-    "learned",
-    """
--- gives: list of (service, hosts)
-local list = {}
-for _, service in ipairs(redis.call('SMEMBERS', 'mesh:learned')) do
-  list[#list + 1] = {service, redis.call('ZRANGE', 'mesh:learned:' .. service, 0, -1)}
-end
-return list
 """,
 )
 

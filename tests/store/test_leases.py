@@ -154,14 +154,3 @@ async def _deadline_passes(store: Store) -> None:
 
 async def _gone(store: Store) -> bool:
     return bool(await store.leases.sweep())
-
-
-async def test_learned_hosts_are_those_asked_for_last(store: Store) -> None:
-    await store.add_learned("orders", [f"host-{number}" for number in range(600)])
-    await store.add_learned("orders", ["x" * 256, ""])
-    await store.add_learned("orders", [f"late-{number}" for number in range(900)])
-    await store.add_learned("catalog", ["orders"])
-    learned = await store.learned()
-    assert learned["catalog"] == {"orders"}
-    assert len(learned["orders"]) == 1000
-    assert {f"late-{number}" for number in range(900)} < learned["orders"]
