@@ -264,6 +264,8 @@ def _ready_listener(node: Node) -> Json:
         "stat_prefix": "ready",
         "route_config": {"virtual_hosts": [{"name": "ready", "domains": ["*"], "routes": routes}]},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "request_headers_timeout": "5s",
+        "common_http_protocol_options": {"idle_timeout": "60s", "max_connection_duration": "600s"},
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
     return {

@@ -21,9 +21,6 @@ from control_plane.api.types import Name
 if TYPE_CHECKING:
     from control_plane.envoy import v3
 
-MESHWRIGHT = "meshwright.io/v1"
-GATEWAY_API = "gateway.networking.k8s.io/v1"
-
 Combine = Literal["override", "all", "resource"]
 TargetKind = Literal["Mesh", "Service", "HTTPRoute", "GRPCRoute", "Gateway"]
 OptionalName = Annotated[str, StringConstraints(pattern=f"^({NAME_PATTERN})?$")]

@@ -54,11 +54,6 @@ class Delta:
     # --- what is going on ----------------------------------------------------------------------------
 
     @property
-    def sent_revision(self) -> int:
-        """The revision of the configuration that was compared with this client last."""
-        return self._config.revision
-
-    @property
     def acked_revision(self) -> int:
         """The newest revision of which this client has ACKed all that concerns it; 0 before the first."""
         return self._acked_revision
