@@ -7,11 +7,11 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from control_plane.policies.base import Combine, OptionalName, Policy, Spec
-from control_plane.policies.fields import Hostname, Weight, check_distinct
+from control_plane.policies.fields import Hostname, Weight
 from control_plane.policies.grpcroute.matches import CallMatch
 from control_plane.policies.httproute.backends import BackendTarget
 from control_plane.policies.httproute.filters import HeaderModifier, RequestMirror, RouteFilter, check_filters
-from control_plane.policies.httproute.policy import BackendRef, ParentRef, RouteRule
+from control_plane.policies.httproute.policy import BackendRef, ParentRef, RouteRule, check_route
 
 
 class CallFilter(Spec):
@@ -119,14 +119,8 @@ class GRPCRouteSpec(Spec):
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        check_distinct((rule.name for rule in self.rules if rule.name), "rule")
-        check_distinct(self.hostnames, "host name")
-        places = (
-            f"{ref.kind} {ref.name} {ref.section_name} {ref.port or ''}".rstrip() for ref in self.parent_refs
-        )
-        check_distinct(places, "parent")
-        if sum(len(rule.matches) for rule in self.rules) > 128:
-            raise ValueError("more than 128 matches in one route: split it in several")
+        names = [rule.name for rule in self.rules]
+        check_route(self.parent_refs, self.hostnames, names, sum(len(rule.matches) for rule in self.rules))
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -139,6 +140,21 @@ class RouteRule(Spec):
         return self
 
 
+def check_route(
+    parents: Iterable[ParentRef], hostnames: Iterable[str], rules: Iterable[str], matches: int
+) -> None:
+    """What holds for a route of any kind; `rules` are their names, `matches` counts those of all rules.
+
+    Raises ValueError.
+    """
+    check_distinct((name for name in rules if name), "rule")
+    check_distinct(hostnames, "host name")
+    places = (f"{ref.kind} {ref.name} {ref.section_name} {ref.port or ''}".rstrip() for ref in parents)
+    check_distinct(places, "parent")
+    if matches > 128:
+        raise ValueError("more than 128 matches in one route: split it in several")
+
+
 class HTTPRouteSpec(Spec):
     """Parents, host names and rules. The most specific match wins, across all routes of a parent."""
 
@@ -154,14 +170,8 @@ class HTTPRouteSpec(Spec):
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        check_distinct((rule.name for rule in self.rules if rule.name), "rule")
-        check_distinct(self.hostnames, "host name")
-        places = (
-            f"{ref.kind} {ref.name} {ref.section_name} {ref.port or ''}".rstrip() for ref in self.parent_refs
-        )
-        check_distinct(places, "parent")
-        if sum(len(rule.matches) for rule in self.rules) > 128:
-            raise ValueError("more than 128 matches in one route: split it in several")
+        names = [rule.name for rule in self.rules]
+        check_route(self.parent_refs, self.hostnames, names, sum(len(rule.matches) for rule in self.rules))
         return self
 
 
