@@ -89,9 +89,10 @@ async def test_secrets_are_the_owners_alone(state: Path, plane: Plane) -> None:
 async def test_an_envoy_that_is_killed_comes_back_on_its_ports(state: Path, plane: Plane) -> None:
     async with agent(config(state, plane.addresses, orders(plane.token(state.parent, "orders")))) as it:
         await healthy(it)
-        before = one(it)
+        await until(lambda: plane.leases.health("orders-1") == "healthy", "the lease says healthy")
+        before, known = one(it), len(plane.leases.seen["orders-1"])
         os.kill(before.pids["proxy"], signal.SIGKILL)
-        await until(lambda: plane.leases.health("orders-1") == "unhealthy", "the lease says unhealthy")
+        await until(lambda: "unhealthy" in plane.leases.seen["orders-1"][known:], "the lease says unhealthy")
         await until(lambda: plane.leases.health("orders-1") == "healthy", "the lease says healthy again")
         after = one(it)
         assert after.ports == before.ports
@@ -103,9 +104,10 @@ async def test_an_envoy_that_is_killed_comes_back_on_its_ports(state: Path, plan
 async def test_an_app_that_is_killed_comes_back(state: Path, plane: Plane) -> None:
     async with agent(config(state, plane.addresses, orders(plane.token(state.parent, "orders")))) as it:
         await healthy(it)
-        before = one(it)
+        await until(lambda: plane.leases.health("orders-1") == "healthy", "the lease says healthy")
+        before, known = one(it), len(plane.leases.seen["orders-1"])
         os.kill(before.pids["app"], signal.SIGKILL)
-        await until(lambda: "unhealthy" in plane.leases.seen["orders-1"][1:], "the lease says unhealthy")
+        await until(lambda: "unhealthy" in plane.leases.seen["orders-1"][known:], "the lease says unhealthy")
         await until(lambda: plane.leases.health("orders-1") == "healthy", "the lease says healthy again")
         assert one(it).pids["proxy"] == before.pids["proxy"]
 
