@@ -34,13 +34,17 @@ BUNDLE_FILE = "./bundle.json"
 
 
 class Addresses(Message):
-    """`mesh.json`: where a running control plane answers. `ca_sha256` is the hash of the root's DER bytes."""
+    """`mesh.json`: where a running control plane answers. `ca_sha256` is the hash of the root's DER bytes.
+
+    `otlp` takes metrics and spans by OTLP/gRPC; empty: nothing does.
+    """
 
     admin: str
     xds: str
     enrolment: str
     ca_sha256: str
     trust_domain: str = "mesh.local"
+    otlp: str = ""
 
 
 class ProcessRecord(Message):
