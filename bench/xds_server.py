@@ -23,8 +23,9 @@ from control_plane.api.spiffe import Identity
 from control_plane.core.resource import CDS, EDS, LDS, RDS, Resource, encode
 from control_plane.core.snapshot import Bindings
 from control_plane.envoy import v3
+from control_plane.mtls.server import Credentials
 from control_plane.xds.push_queue import PushQueue, Stream
-from control_plane.xds.server import Credentials, XdsServer
+from control_plane.xds.server import XdsServer
 
 SERVICES = 20
 ENDPOINTS = 10

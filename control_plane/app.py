@@ -33,10 +33,11 @@ from control_plane.core.world import Instance, World
 from control_plane.errors import InputError, StoreError
 from control_plane.feed import DEBOUNCE, Feed
 from control_plane.join_tokens import JoinTokens
+from control_plane.mtls.server import Credentials
 from control_plane.revisions import StoredRevisions
 from control_plane.store.embedded import locate
 from control_plane.store.redis import Store
-from control_plane.xds.server import Credentials, XdsServer
+from control_plane.xds.server import XdsServer
 
 log = structlog.get_logger(__name__)
 

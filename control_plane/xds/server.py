@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NoReturn, TypeAlias, cast
+from collections.abc import Sequence
+from typing import NoReturn, TypeAlias
 
 import grpc
 import structlog
@@ -20,6 +19,7 @@ from control_plane.api.peer import peer_identity
 from control_plane.api.types import ProxyStatus
 from control_plane.envoy import v3
 from control_plane.errors import RefusedError
+from control_plane.mtls.server import Certificates, Credentials, Refusals, endpoint
 from control_plane.xds import metrics
 from control_plane.xds.node import admit
 from control_plane.xds.push_queue import Overload, Peer, PushQueue, Snapshot
@@ -28,9 +28,6 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
 FIRST_REQUEST = 30.0
 """Seconds within which a new stream must say who it is."""
-
-REFUSAL_PAUSE = 10.0
-"""Seconds between two log lines about the same refusal: an Envoy that is refused tries again every second."""
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
@@ -51,19 +48,6 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 Handler: TypeAlias = "grpc.GenericRpcHandler[bytes, bytes]"
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The server's certificate chain and key, and the roots that clients must come from, all PEM."""
-
-    certificate: bytes
-    key: bytes
-    roots: bytes
-
-    def __repr__(self) -> str:
-        """Without the key."""
-        return "Credentials(...)"
-
-
 class XdsServer:
     """The server. `publish` gives it configuration; until the first one it lets its callers wait.
 
@@ -81,12 +65,12 @@ class XdsServer:
         handlers: Sequence[Handler] = (),
         connection_age: float = 3600.0,
     ) -> None:
-        self._address = f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
+        self._address = endpoint(bind, port)
         self._trust_domain = trust_domain
         self._handlers = handlers
         self._connection_age = connection_age
-        self._certificates = _Certificates(credentials)
-        self._refusals: dict[tuple[str, str], float] = {}
+        self._certificates = Certificates(credentials)
+        self._refusals = Refusals()
         self.queue = PushQueue()
         self._server: grpc.aio.Server | None = None
 
@@ -161,43 +145,10 @@ class XdsServer:
 
     async def _refuse(self, context: Context, code: grpc.StatusCode, reason: str) -> NoReturn:
         metrics.REFUSALS.inc()
-        now = time.monotonic()
-        key = (context.peer().rpartition(":")[0], reason)
-        if now - self._refusals.get(key, -REFUSAL_PAUSE) >= REFUSAL_PAUSE:
-            if len(self._refusals) > 1000:
-                self._refusals.clear()
-            self._refusals[key] = now
+        if self._refusals.is_news(context.peer(), reason, time.monotonic()):
             log.warning("stream refused", peer=context.peer(), reason=reason)
         await context.abort(code, reason)
         raise AssertionError("abort raises")
-
-
-class _Certificates:
-    """The TLS material in use, replaceable while the server runs.
-
-    gRPC asks before each handshake, on a thread of its own; None means that nothing changed.
-    """
-
-    def __init__(self, credentials: Credentials) -> None:
-        self._next: grpc.ServerCertificateConfiguration | None = None
-        self._first = _configuration(credentials)
-
-    def server_credentials(self) -> grpc.ServerCredentials:
-        """mTLS credentials that refuse a client without a certificate."""
-        fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", self._fetch)
-        return grpc.dynamic_ssl_server_credentials(self._first, fetch, True)
-
-    def replace(self, credentials: Credentials) -> None:
-        self._next = _configuration(credentials)
-
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        configuration, self._next = self._next, None
-        return configuration
-
-
-def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
-    pair = (credentials.key, credentials.certificate)
-    return grpc.ssl_server_certificate_configuration([pair], credentials.roots)
 
 
 def _parse(message: bytes) -> v3.DeltaDiscoveryRequest:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from control_plane.api.spiffe import Identity
 from control_plane.api.types import Signed
 from control_plane.ca import issue
-from control_plane.xds.server import Credentials
+from control_plane.mtls.server import Credentials
 from sidecar import identity as agent
 
 DOMAIN = "mesh.local"

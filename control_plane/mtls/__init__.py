@@ -1,0 +1,1 @@
+"""What every gRPC port of the control plane shares: mutual TLS with certificates that are renewed."""
