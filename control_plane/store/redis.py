@@ -18,6 +18,7 @@ from control_plane.api.types import Port, Registration, RevisionInfo
 from control_plane.errors import NotFoundError, RevisionConflict, StoreError
 from control_plane.store import leases, revisions, scripts
 from control_plane.store.client import Connection, StoreState
+from control_plane.store.events import Events
 from control_plane.store.revisions import Document, Revision
 from control_plane.store.scripts import Script
 from control_plane.store.tokens import Tokens
@@ -51,6 +52,7 @@ class Store:
         self._problem: StoreState | None = None
         self.leases = leases.Leases(self._connection, lease_ttl)
         self.tokens = Tokens(self._ask)
+        self.events = Events(self._connection, self._ask)
         self.known = 0
 
     @property

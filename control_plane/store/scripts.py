@@ -13,6 +13,9 @@ mesh:tokens:expiry     sorted set: id → when it expires (ms)
 mesh:tokens:uses       hash: id → enrolments
 mesh:tokens:revoked    hash: id → when it was revoked (ms)
 mesh:changes           stream of {kind}
+mesh:events            stream of {kind, event (JSON)}
+mesh:events:told       hash: topic → what was told of it last; nothing when all is well
+mesh:events:writer:<w> number of the last batch of a writer; forgotten after an hour
 ```
 
 A script is one step to everybody else, so no reader sees half a change and no two writers mix. Keys are not
@@ -28,6 +31,9 @@ FORMAT = 1
 
 STREAM = "mesh:changes"
 STREAM_LENGTH = 10_000
+EVENTS = "mesh:events"
+EVENTS_LENGTH = 10_000
+TOLD_KEY = "mesh:events:told"
 SWEEP_LIMIT = 1000
 """Leases ended by one sweep, so that none holds the store for long; the next sweep takes the rest."""
 
@@ -260,6 +266,35 @@ for index = 1, #ARGV, 2 do
   if redis.call('HEXISTS', 'mesh:tokens', ARGV[index]) == 1 then
     redis.call('HINCRBY', 'mesh:tokens:uses', ARGV[index], ARGV[index + 1])
   end
+end
+return {{{_TOLD}}}
+""",
+)
+
+WRITE_EVENTS = _script(
+    "write events",
+    f"""
+-- ARGV: writer, number of the batch, then topic, value, step, kind, event of each entry
+-- gives: format, newest revision
+local function news(topic, value, step)
+  if topic == '' then return true end
+  local before = redis.call('HGET', '{TOLD_KEY}', topic)
+  if value == '' then return redis.call('HDEL', '{TOLD_KEY}', topic) == 1 end
+  if before == value then return false end
+  if step > 0 and before and tonumber(value) - tonumber(before) < step then return false end
+  redis.call('HSET', '{TOLD_KEY}', topic, value)
+  return true
+end
+local writer = 'mesh:events:writer:' .. ARGV[1]
+local ours = redis.call('EXISTS', 'mesh:format') == 1
+if ours and tonumber(ARGV[2]) > tonumber(redis.call('GET', writer) or 0) then
+  for index = 3, #ARGV, 5 do
+    local kind, event = ARGV[index + 3], ARGV[index + 4]
+    if news(ARGV[index], ARGV[index + 1], tonumber(ARGV[index + 2])) and event ~= '' then
+      redis.call('XADD', '{EVENTS}', 'MAXLEN', '~', '{EVENTS_LENGTH}', '*', 'kind', kind, 'event', event)
+    end
+  end
+  redis.call('SET', writer, ARGV[2], 'EX', 3600)
 end
 return {{{_TOLD}}}
 """,

@@ -1,0 +1,108 @@
+"""What happened, for all control planes of a store: a bounded stream that keeps the newest.
+
+Several control planes may notice the same thing. An entry that names a topic is written only when it says
+something else of it than was told last, so that each change is there once, whoever was first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from control_plane.api.happened import Event
+from control_plane.store import scripts
+
+if TYPE_CHECKING:
+    from control_plane.store.client import Connection
+
+BATCH_LIMIT = 200
+"""Entries of one write: a script of about a millisecond."""
+
+CHUNK = 500
+"""Entries read at a time."""
+
+BLOCK_MS = 1000
+"""How long one `after` may wait; below the connection's timeout."""
+
+Ask = Callable[..., Awaitable[list[Any]]]
+"""Runs a script whose answer begins with format and newest revision, and checks these (Store)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event to write, perhaps about a topic.
+
+    It is dropped when `value` is what the topic was told to be; an empty value is how things are when all is
+    well. With `step` the value is a number that must have grown by as much. Without an event the topic is
+    only set.
+    """
+
+    event: Event | None
+    topic: str = ""
+    value: str = ""
+    step: float = 0
+
+
+class Events:
+    """The stream of one mesh. Every method raises StoreError when the store is away."""
+
+    def __init__(self, connection: Connection, ask: Ask) -> None:
+        self._connection = connection
+        self._ask = ask
+
+    async def write(self, writer: str, number: int, entries: Sequence[Entry]) -> None:
+        """Add entries in their order; a batch of a `writer` whose `number` was written before is left out.
+
+        So a batch may be sent again after a StoreError, which does not tell whether it arrived.
+        """
+        words = [word for entry in entries for word in _words(entry)]
+        await self._ask(scripts.WRITE_EVENTS, writer, number, *words)
+
+    async def told(self, topic: str) -> str:
+        """What a topic was told to be last; empty when nothing, or when all is well."""
+        return await self._connection.command("HGET", scripts.TOLD_KEY, topic) or ""
+
+    async def newest(self, limit: int, before: str = "", kind: str = "") -> tuple[Event, ...]:
+        """At most `limit` events, newest first, of one kind if it is given, only those older than `before`."""
+        found: list[Event] = []
+        end = f"({before}" if before else "+"
+        while len(found) < limit:
+            entries = await self._connection.command(
+                "XREVRANGE", scripts.EVENTS, end, "-", "COUNT", CHUNK if kind else limit
+            )
+            if not entries:
+                break
+            end = f"({entries[-1][0]}"
+            found += (_read(*entry) for entry in entries if kind in ("", entry[1].get("kind")))
+        return tuple(found[:limit])
+
+    async def last(self) -> str:
+        """The id of the newest event; `0-0` when there is none."""
+        entries = await self._connection.command("XREVRANGE", scripts.EVENTS, "+", "-", "COUNT", 1)
+        return str(entries[0][0]) if entries else "0-0"
+
+    async def after(self, id: str, *, wait: bool = False) -> tuple[Event, ...]:
+        """Events newer than `id`, oldest first, CHUNK at most; may wait up to a second for the first."""
+        block = ("BLOCK", BLOCK_MS) if wait else ()
+        found = await self._connection.command(
+            "XREAD", "COUNT", CHUNK, *block, "STREAMS", scripts.EVENTS, id
+        )
+        return tuple(_read(*entry) for entry in found[0][1]) if found else ()
+
+
+def _words(entry: Entry) -> tuple[str, ...]:
+    event = entry.event
+    text = event.model_dump_json(exclude={"id"}, exclude_defaults=True) if event else ""
+    return entry.topic, entry.value, f"{entry.step:g}", event.kind if event else "", text
+
+
+def _read(id: str, fields: dict[str, str]) -> Event:
+    """An event as it is stored; one that is damaged is shown as such."""
+    try:
+        return Event.model_validate_json(fields.get("event", "")).model_copy(update={"id": id})
+    except ValidationError:
+        made = int(id.partition("-")[0]) / 1000
+        return Event(id=id, time=made, kind=fields.get("kind", ""), subject="", message="cannot be read")
