@@ -1,0 +1,94 @@
+"""What is seen of traces, as the admin API tells it.
+
+Times are seconds since the epoch by the sender's clock, durations milliseconds. IDs are hexadecimal: 32
+digits for a trace, 16 for a span (W3C Trace Context).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from control_plane.api.types import Message
+
+SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
+
+
+class FlagMeaning(Message):
+    """One of Envoy's response flags in words."""
+
+    flag: str = Field(description="Envoy's short name, as `UO`.")
+    meaning: str = Field(description="One sentence.")
+    kinds: tuple[str, ...] = Field((), description="The policy kinds that cause it; none: no policy does.")
+
+
+class SpanEvent(Message):
+    """Something that happened while a span was open."""
+
+    time: float
+    name: str
+    attributes: dict[str, str] = Field({}, description="Values as text.")
+
+
+class Span(Message):
+    """One step of a trace, as the service that did it (or its sidecar) told it."""
+
+    id: str
+    parent: str = Field("", description="The span that caused it; empty: the first. It may be missing here.")
+    depth: int = Field(0, ge=0, description="How deep it hangs in the tree of its trace.")
+    service: str = Field(description="The service or gateway that sent it, proven by its certificate.")
+    instance: str = ""
+    proxy: bool = Field(False, description="Whether Envoy told it; else the service itself did.")
+    operation: str
+    kind: SpanKind = "internal"
+    start: float
+    duration: float = Field(ge=0)
+    error: bool = False
+    message: str = Field("", description="What the sender said of its error.")
+    attempt: int = Field(0, ge=0, description="0: not tried again; n: the nth retry of its request.")
+    flags: tuple[FlagMeaning, ...] = ()
+    attributes: dict[str, str] = Field({}, description="Values as text.")
+    events: tuple[SpanEvent, ...] = ()
+
+
+class ServiceShare(Message):
+    """How many spans of a trace are of one service."""
+
+    service: str
+    spans: int
+    errors: int = 0
+
+
+class TraceSummary(Message):
+    """A trace in one line; its root is the earliest span whose parent is not in it."""
+
+    id: str
+    service: str = Field(description="The root's service.")
+    operation: str = Field(description="The root's operation.")
+    start: float
+    duration: float = Field(ge=0, description="From the first span's start to the last one's end.")
+    spans: int
+    errors: int = Field(0, description="Spans that failed.")
+    services: tuple[ServiceShare, ...] = ()
+
+
+class Trace(TraceSummary):
+    """A trace whole. `tree`: every span right after its parent or an elder sibling's last descendant."""
+
+    tree: tuple[Span, ...] = ()
+    dropped: int = Field(0, description="Spans of it that did not fit.")
+
+
+class Traces(Message):
+    """Traces found, newest first."""
+
+    traces: tuple[TraceSummary, ...] = ()
+
+
+class Dependency(Message):
+    """`count` calls from `caller` to `callee` in the traces that were looked at."""
+
+    caller: str
+    callee: str
+    count: int

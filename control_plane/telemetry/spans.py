@@ -1,0 +1,217 @@
+"""From the bytes of an OTLP export to spans, one at a time and no further than needed.
+
+An export is cut into spans by its wire format alone, so that one of megabytes is read in slices; of each
+span only what is searched for is decoded, and its bytes are kept. Attributes, events and the status message
+are decoded when somebody reads the span. The messages are those of opentelemetry-proto: the collector's
+ExportTraceServiceRequest, ResourceSpans, ScopeSpans and Span.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from control_plane.api.traced import SpanKind
+
+SPAN_BYTES = 64 * 1024
+"""Of one encoded span, and of one resource: twenty times what Envoy and the SDKs send; decoding is short."""
+
+NAME_LENGTH = 200
+"""Characters of an operation or instance that are kept."""
+
+VALUE_LENGTH = 2048
+"""Characters of an attribute that are told: the SDKs know no limit, and this one is read by people."""
+
+VALUES = 256
+"""Attributes and events of a span that are told; the SDKs send at most 128 of each."""
+
+_RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 1, 1, 2, 2
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_KINDS: tuple[SpanKind, ...] = ("internal", "internal", "server", "client", "producer", "consumer")
+_FAILED = trace_pb2.Status.STATUS_CODE_ERROR
+
+Drop = Literal["foreign", "oversized", "malformed"]
+"""Why a span is not taken: of another service than its sender, too long, or not to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A span as it is stored. `start` and `end` are nanoseconds since the epoch; IDs are bytes."""
+
+    trace: bytes
+    id: bytes
+    parent: bytes
+    service: str
+    instance: str
+    operation: str
+    kind: SpanKind
+    start: int
+    end: int
+    error: bool
+    body: bytes
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event of a span; `time` in nanoseconds since the epoch."""
+
+    time: int
+    name: str
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is decoded of a span when it is read."""
+
+    message: str
+    attributes: dict[str, str]
+    events: tuple[Happened, ...]
+
+
+def read(body: bytes, service: str) -> Iterator[Row | Drop | None]:
+    """The spans of an export that `service` sent, or why one is dropped; None where a step found nothing.
+
+    Every step is short. Nothing is raised: what follows a mistake in the bytes is given up as `malformed`.
+    """
+    try:
+        for number, part in _fields(memoryview(body)):
+            if number == _RESOURCE_SPANS:
+                yield from _of_resource(part, service)
+            else:
+                yield None
+    except (ValueError, DecodeError):
+        yield "malformed"
+
+
+def _of_resource(body: memoryview, service: str) -> Iterator[Row | Drop | None]:
+    encoded = b""
+    for number, part in _fields(body):
+        if number == _RESOURCE and len(encoded) <= SPAN_BYTES:
+            encoded += part[: SPAN_BYTES + 1]
+        yield None
+    told = {} if len(encoded) > SPAN_BYTES else _resource(encoded)
+    known = told.get("service.name") == service
+    instance = sys.intern(told.get("service.instance.id", "")[:NAME_LENGTH])
+    for number, part in _fields(body):
+        if number != _SCOPE_SPANS:
+            yield None
+            continue
+        for inner, span in _fields(part):
+            if inner != _SPANS:
+                yield None
+            elif not known:
+                yield "foreign"
+            else:
+                yield _span(span, service, instance)
+
+
+def _resource(encoded: bytes) -> dict[str, str]:
+    attributes = Resource.FromString(encoded).attributes
+    return {one.key: one.value.string_value for one in attributes}
+
+
+def _span(encoded: memoryview, service: str, instance: str) -> Row | Drop:
+    """One span; one without proper IDs is of no use in any trace."""
+    if len(encoded) > SPAN_BYTES:
+        return "oversized"
+    body = bytes(encoded)
+    try:
+        span = trace_pb2.Span.FromString(body)
+    except DecodeError:
+        return "malformed"
+    trace, id, parent = span.trace_id, span.span_id, span.parent_span_id
+    if len(trace) != 16 or len(id) != 8 or not any(trace) or not any(id) or len(parent) not in {0, 8}:
+        return "malformed"
+    start = span.start_time_unix_nano
+    return Row(
+        trace=trace,
+        id=id,
+        parent=parent if any(parent) else b"",
+        service=service,
+        instance=instance,
+        operation=sys.intern(span.name[:NAME_LENGTH]),
+        kind=_KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "internal",
+        start=start,
+        end=max(start, span.end_time_unix_nano),
+        error=span.status.code == _FAILED,
+        body=body,
+    )
+
+
+def details(row: Row) -> Details:
+    """The rest of a span."""
+    span = trace_pb2.Span.FromString(row.body)
+    events = tuple(
+        Happened(event.time_unix_nano, event.name[:NAME_LENGTH], _attributes(event.attributes[:VALUES]))
+        for event in span.events[:VALUES]
+    )
+    return Details(span.status.message[:VALUE_LENGTH], _attributes(span.attributes[:VALUES]), events)
+
+
+def _attributes(pairs: list[KeyValue]) -> dict[str, str]:
+    return {pair.key[:NAME_LENGTH]: _text(pair.value)[:VALUE_LENGTH] for pair in pairs}
+
+
+def _text(value: AnyValue) -> str:
+    """A value as people read it; a list or mapping as protobuf prints it."""
+    which = value.WhichOneof("value")
+    if which is None:
+        return ""
+    inner = getattr(value, which)
+    if isinstance(inner, bool):
+        return "true" if inner else "false"
+    if isinstance(inner, bytes):
+        return inner.hex()
+    return str(inner).strip()
+
+
+def _fields(body: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """The fields of an encoded message, those of a fixed or varint type without their content.
+
+    Raises ValueError when the bytes are none (protobuf.dev, "Encoding").
+    """
+    at, size = 0, len(body)
+    while at < size:
+        tag, at = _varint(body, at)
+        wire = tag & 7
+        start = at
+        if wire == _LENGTH:
+            length, start = _varint(body, at)
+            at = start + length
+        elif wire == _VARINT:
+            _, at = _varint(body, at)
+            start = at
+        elif wire in {_FIXED64, _FIXED32}:
+            at += 8 if wire == _FIXED64 else 4
+            start = at
+        else:
+            raise ValueError(f"wire type {wire}")
+        if at > size:
+            raise ValueError("a field ends beyond its message")
+        yield tag >> 3, body[start:at]
+
+
+def _varint(body: memoryview, at: int) -> tuple[int, int]:
+    """A number and where it ends; raises ValueError."""
+    value = shift = 0
+    while at < len(body) and shift < 64:
+        byte = body[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("a number without an end")

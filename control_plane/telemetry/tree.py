@@ -1,0 +1,114 @@
+"""A trace's spans as a tree, in the order in which people read it, and what follows from the tree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from control_plane.api.traced import ServiceShare, Span, SpanEvent, Trace, TraceSummary
+from control_plane.telemetry import flags
+from control_plane.telemetry.spans import Row, details
+
+PROXY = ("component", "proxy")
+"""The attribute that Envoy gives each of its spans (its tracing documentation)."""
+
+ATTEMPT = "retry.count"
+"""Envoy's attribute of a try that is not the first: how many came before."""
+
+_SECOND, _MILLISECOND = 1e9, 1e6
+
+
+def summary(id: bytes, rows: Sequence[Row]) -> TraceSummary:
+    """A trace in one line; `rows` are its spans, at least one."""
+    return TraceSummary.model_validate(_summary(id, rows))
+
+
+def trace(id: bytes, rows: Sequence[Row], dropped: int) -> Trace:
+    """A trace whole; `dropped` of its spans are missing."""
+    told = tuple(_span(row, depth) for row, depth in ordered(rows))
+    return Trace(**_summary(id, rows), tree=told, dropped=dropped)
+
+
+def ordered(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
+    """Every span once, each after its parent, siblings by their start; with its depth.
+
+    Spans without a parent here begin a tree; a ring of spans is cut where it starts earliest.
+    """
+    by_id = {row.id: row for row in rows}
+    children: dict[bytes, list[Row]] = {}
+    by_start = sorted(rows, key=lambda row: (row.start, -row.end))
+    for row in by_start:
+        children.setdefault(row.parent, []).append(row)
+    roots = [row for row in by_start if row.parent not in by_id]
+    seen: set[int] = set()
+    for root in (*roots, *by_start):
+        waiting = [(root, 0)]
+        while waiting:
+            row, depth = waiting.pop()
+            if id(row) in seen:
+                continue
+            seen.add(id(row))
+            yield row, depth
+            waiting += [(child, depth + 1) for child in reversed(children.get(row.id, ()))]
+
+
+def calls(rows: Sequence[Row]) -> Counter[tuple[str, str]]:
+    """Caller and callee of every span whose parent is another service's."""
+    owners = {row.id: row.service for row in rows}
+    return Counter(
+        (owners[row.parent], row.service)
+        for row in rows
+        if row.parent in owners and owners[row.parent] != row.service
+    )
+
+
+def _summary(id: bytes, rows: Sequence[Row]) -> dict[str, object]:
+    known = {row.id for row in rows}
+    roots = [row for row in rows if row.parent not in known] or rows
+    root = min(roots, key=lambda row: (row.start, -row.end))
+    start = min(row.start for row in rows)
+    spans = Counter(row.service for row in rows)
+    failed = Counter(row.service for row in rows if row.error)
+    return {
+        "id": id.hex(),
+        "service": root.service,
+        "operation": root.operation,
+        "start": start / _SECOND,
+        "duration": (max(row.end for row in rows) - start) / _MILLISECOND,
+        "spans": len(rows),
+        "errors": failed.total(),
+        "services": tuple(
+            ServiceShare(service=service, spans=count, errors=failed[service])
+            for service, count in sorted(spans.items())
+        ),
+    }
+
+
+def _span(row: Row, depth: int) -> Span:
+    rest = details(row)
+    return Span(
+        id=row.id.hex(),
+        parent=row.parent.hex(),
+        depth=depth,
+        service=row.service,
+        instance=row.instance,
+        proxy=rest.attributes.get(PROXY[0]) == PROXY[1],
+        operation=row.operation,
+        kind=row.kind,
+        start=row.start / _SECOND,
+        duration=row.duration / _MILLISECOND,
+        error=row.error,
+        message=rest.message,
+        attempt=_attempt(rest.attributes),
+        flags=flags.explain(rest.attributes.get(flags.ATTRIBUTE, "")),
+        attributes=rest.attributes,
+        events=tuple(
+            SpanEvent(time=event.time / _SECOND, name=event.name, attributes=event.attributes)
+            for event in rest.events
+        ),
+    )
+
+
+def _attempt(attributes: Mapping[str, str]) -> int:
+    value = attributes.get(ATTEMPT, "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0
