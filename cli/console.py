@@ -21,6 +21,11 @@ def emit(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
+def flush() -> None:
+    """Let what was printed be read now, by a pipe too."""
+    sys.stdout.flush()
+
+
 def data(value: Any, output: Output) -> None:
     """Print a value as JSON or YAML."""
     if output is Output.json:

@@ -33,6 +33,7 @@ VERBS = {
     "demo": Verb("cli.up", "demo", "Start the demo: a small exchange, in the foreground."),
     "diff": Verb("cli.compare", "diff", "Show what an apply would change."),
     "down": Verb("cli.up", "down", "Stop the mesh that `mesh up` started."),
+    "events": Verb("cli.events", "events", "Show what happened, and with -f what happens."),
     "get": Verb("cli.read", "get", "Show the current policies."),
     "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
     "proxies": Verb("cli.proxies", "proxies", "Show every proxy, what is bad first."),

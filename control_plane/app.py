@@ -22,7 +22,8 @@ from control_plane.agents.reports import Reports
 from control_plane.agents.server import AgentService
 from control_plane.api.spiffe import Identity
 from control_plane.api.state import Addresses
-from control_plane.api.types import Breaker, DrainResult, ProxyDetail, ProxyReport, Status
+from control_plane.api.tokens import Claims
+from control_plane.api.types import Breaker, DrainResult, ProxyDetail, ProxyReport, Signed, Status
 from control_plane.ca.app import CertificateAuthority, open_authority
 from control_plane.ca.server import EnrolmentServer
 from control_plane.config import Settings
@@ -31,6 +32,9 @@ from control_plane.core.resource import EDS
 from control_plane.core.translate import Translation
 from control_plane.core.world import Instance, World
 from control_plane.errors import InputError, StoreError
+from control_plane.events.app import Watch
+from control_plane.events.picture import Picture, take
+from control_plane.events.server import Live
 from control_plane.feed import DEBOUNCE, Feed
 from control_plane.join_tokens import JoinTokens
 from control_plane.mtls.server import Credentials
@@ -71,6 +75,7 @@ class ControlPlane:
         self.authority = open_authority(settings)
         self.store = _store(settings)
         self.reports = Reports()
+        self.watch = Watch(self.store, self._picture)
         self._looked = -BREAKERS_EVERY
         self._last_breakers: tuple[Breaker, ...] = ()
         self.xds = XdsServer(
@@ -84,7 +89,7 @@ class ControlPlane:
         self.feed = Feed(settings.trust_domain, self.xds.publish)
         self.tokens = JoinTokens(self.store.tokens, self.authority.mint, settings.trust_domain, time.time)
         self.enrolment = EnrolmentServer(
-            self.authority, settings.bind, settings.enrolment_port, self.tokens.admit
+            self.authority, settings.bind, settings.enrolment_port, self._admit, self.watch.refused
         )
         self._changed = asyncio.Event()
         self._tokens_changed = asyncio.Event()
@@ -105,7 +110,14 @@ class ControlPlane:
             api = await self._start_admin()
             servers.push_async_callback(api.stop)
             self._write_addresses(api.port, xds_port)
-            works = (self._watch(), self._follow(), self._follow_tokens(), self._sweep(), self._renew())
+            works = (
+                self._watch(),
+                self._follow(),
+                self._follow_tokens(),
+                self._sweep(),
+                self._renew(),
+                self.watch.run(),
+            )
             tasks = [asyncio.create_task(one) for one in works]
             ended = asyncio.create_task(stop.wait())
             await asyncio.wait({ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -212,6 +224,7 @@ class ControlPlane:
                 continue
             if gone:
                 log.warning("leases ended", instances=gone)
+                self.watch.leases_ended(gone)
 
     async def _renew(self) -> None:
         pair = self.authority.server_pair()
@@ -228,12 +241,25 @@ class ControlPlane:
         settings = self._settings
         return AgentService(
             self.store.leases,
-            self.authority.sign,
+            self._sign_again,
             self._drained,
             settings.trust_domain,
             settings.lease_ttl,
             note=self._note,
         )
+
+    def _admit(self, claims: Claims) -> None:
+        self.tokens.admit(claims)
+        self.watch.certified(claims.identity, renewed=False)
+
+    def _sign_again(self, csr: str, identity: Identity) -> Signed:
+        signed = self.authority.sign(csr, identity)
+        self.watch.certified(identity, renewed=True)
+        return signed
+
+    def _picture(self) -> Picture:
+        told = self.reports.current(time.monotonic())
+        return take(self.xds.queue.refusals(), self.feed.translation, told)
 
     def _note(self, identity: Identity, report: ProxyReport) -> None:
         self.reports.note(identity, report, time.monotonic())
@@ -260,6 +286,7 @@ class ControlPlane:
             proxies=self.proxies,
             warnings=lambda documents: picture.warnings(self.feed.world, documents),
             resources_diff=self._resources_diff,
+            events=Live(self.store.events),
         )
 
     def status(self) -> Status:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from control_plane.api.happened import Event
 from control_plane.api.messages import Minted, TokenInfo
 from control_plane.api.types import InstanceStatus, ProxyDetail, RevisionInfo, Status
 
@@ -66,6 +67,29 @@ class Tokens(Protocol):
         """Refuse a token from now on; raises NotFoundError for one that is not on record."""
 
 
+class Events(Protocol):
+    """What happened. Both raise StoreError when the store cannot be reached."""
+
+    async def newest(self, limit: int, before: str, kind: str) -> Sequence[Event]:
+        """At most `limit` events, newest first; of one kind, and older than an id, if these are given."""
+
+    def follow(self, after: str) -> AsyncIterator[Event | None]:
+        """Events after an id (empty: from now on) as they come; None when there was none for a second."""
+
+
+class NoEvents:
+    """A mesh in which nothing is noticed."""
+
+    async def newest(self, limit: int, before: str, kind: str) -> Sequence[Event]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    async def follow(self, after: str) -> AsyncIterator[Event | None]:  # noqa: ARG002
+        """Ends at once."""
+        for event in await self.newest(0, "", ""):
+            yield event
+
+
 class InvalidDocumentError(Exception):
     """Why a document is refused: one line for each problem."""
 
@@ -100,3 +124,4 @@ class Mesh:
         lambda _before, _after: ""
     )
     aside: Callable[[Callable[[], str]], Awaitable[str]] = _at_once
+    events: Events = field(default_factory=NoEvents)

@@ -59,7 +59,10 @@ def _operation(route: Route, names: dict[tuple[type[Message], str], dict[str, An
     fault = _json(names[(FaultReply, "serialization")])
     responses = {str(status): {"description": _WORDS[status], "content": fault} for status in sorted(errors)}
     reply = names[(route.reply, "serialization")]
-    responses["200"] = {"description": route.summary, "content": _json(reply)}
+    content = _json(reply)
+    if route.stream:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    responses["200"] = {"description": route.summary, "content": content}
     operation: dict[str, Any] = {
         "operationId": route.operation,
         "summary": route.summary,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -35,6 +35,9 @@ class Route:
 
     `path` is below `/api/v1`, with `{name}` for fields of `params` in it; the other fields of `params` are
     query parameters. `errors` are the statuses it may answer besides those that every route may.
+
+    `stream` answers those who accept text/event-stream: it takes the last event id that they had, and gives
+    blocks of text to send and, at least once a second, an empty one.
     """
 
     method: Literal["GET", "POST"]
@@ -46,3 +49,4 @@ class Route:
     params: type[PathAndQuery] = NoParams
     body: type[Message] = NoBody
     errors: tuple[int, ...] = ()
+    stream: Callable[[Mesh, Any, str], AsyncIterator[str]] | None = None

@@ -21,10 +21,11 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from pydantic import ValidationError
 
-from control_plane.admin import faults, metrics, openapi, policies, revisions, status, tokens
+from control_plane.admin import events, faults, metrics, openapi, policies, revisions, status, tokens
 from control_plane.admin.guard import Guard, Refusal
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoBody, Route
+from control_plane.admin.stream.server import Streams, wanted
 from control_plane.api.messages import FaultReply
 from control_plane.api.operations import PREFIX
 from control_plane.api.types import Message
@@ -32,7 +33,13 @@ from control_plane.errors import InputError, MeshError
 
 log = structlog.get_logger(__name__)
 
-ROUTES: tuple[Route, ...] = (*policies.ROUTES, *revisions.ROUTES, *status.ROUTES, *tokens.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *policies.ROUTES,
+    *events.ROUTES,
+    *revisions.ROUTES,
+    *status.ROUTES,
+    *tokens.ROUTES,
+)
 
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes a request's body may have: more than any mesh's policies, far less than memory."""
@@ -102,8 +109,11 @@ def application(mesh: Mesh, guard: Guard) -> web.Application:
     """The aiohttp application with all routes; every request passes `guard`."""
     mesh = replace(mesh, aside=asyncio.to_thread)
     app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_observe, _guarded(guard), _explain])
+    streams = Streams()
+    app.on_shutdown.append(streams.end)
     for route in ROUTES:
-        app.router.add_route(route.method, PREFIX + route.path, _endpoint(mesh, route), name=route.operation)
+        endpoint = _endpoint(mesh, route, streams)
+        app.router.add_route(route.method, PREFIX + route.path, endpoint, name=route.operation)
     described = openapi.document(ROUTES, _version())
 
     async def describe(_request: web.Request) -> web.StreamResponse:
@@ -115,9 +125,12 @@ def application(mesh: Mesh, guard: Guard) -> web.Application:
     return app
 
 
-def _endpoint(mesh: Mesh, route: Route) -> Handler:
+def _endpoint(mesh: Mesh, route: Route, streams: Streams) -> Handler:
     async def respond(request: web.Request) -> web.StreamResponse:
         params = _validate(route.params, _parameters(request))
+        if route.stream and wanted(request):
+            last = request.headers.get("Last-Event-ID", "")
+            return await streams.send(request, route.stream(mesh, params, last))
         body: Message = NoBody()
         if route.body is not NoBody:
             body = _validate(route.body, await request.read())

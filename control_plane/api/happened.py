@@ -12,8 +12,8 @@ Kind = Literal[
     "revision", "nack", "sidecar", "breaker", "ejection", "lease", "instance", "svid", "enrolment", "store"
 ]
 """`revision`: policies changed; `nack`: an Envoy refuses configuration, or takes it again; `sidecar`: one
-connected or left; `breaker`: one opened or closed; `ejection`: hosts taken out or let back; `lease`: one that
-ended unrenewed; `instance`: its health; `svid`: a certificate; `enrolment`: a refused one; `store`: its state.
+connected or left; `breaker`: one opened or closed; `ejection`: hosts taken out or let back; `lease`: it ended
+unrenewed; `instance`: its health; `svid`: a certificate; `enrolment`: a refused one; `store`: its state.
 """
 
 Severity = Literal["info", "warning", "error"]

@@ -134,3 +134,9 @@ def tokens() -> Call:
 def revoke_token(id: str) -> Call:
     """Refuse a join token from now on → Revoked."""
     return Call("POST", f"{PREFIX}/tokens/{quote(id, safe='')}/revoke")
+
+
+def events(limit: int = 50, before: str = "", kind: str = "") -> Call:
+    """What happened, newest first → EventList."""
+    query = {"limit": limit} | {name: word for name, word in (("before", before), ("kind", kind)) if word}
+    return Call("GET", f"{PREFIX}/events?{urlencode(query)}")

@@ -52,16 +52,32 @@ Admit = Callable[[Claims], None]
 """Has the last word on a token that is valid: raises RefusedError (revoked), StoreError (cannot tell now)."""
 
 
+Refused = Callable[[str, str], None]
+"""Is told the peer's address and the reason of a refusal."""
+
+
 def _anyone(_claims: Claims) -> None:
     """Every valid token counts."""
+
+
+def _nobody(_peer: str, _reason: str) -> None:
+    """Who tells nobody."""
 
 
 class EnrolmentServer:
     """Listens on `bind`:`port` (0 takes a free port, found in `port` after start)."""
 
-    def __init__(self, authority: CertificateAuthority, bind: str, port: int, admit: Admit = _anyone) -> None:
+    def __init__(
+        self,
+        authority: CertificateAuthority,
+        bind: str,
+        port: int,
+        admit: Admit = _anyone,
+        refused: Refused = _nobody,
+    ) -> None:
         self._authority = authority
         self._admit = admit
+        self._refused = refused
         self._bind = bind
         self.port = port
         self._refusals = Refusals(_EACH, _TOGETHER)
@@ -155,6 +171,7 @@ class EnrolmentServer:
         outcome, status = ("refused", 403) if isinstance(error, RefusedError) else ("malformed", 400)
         ENROLMENTS.labels(outcome).inc()
         log.warning("enrolment refused", peer=peer, reason=str(error))
+        self._refused(peer, str(error))
         return _problem(status, outcome, str(error))
 
 

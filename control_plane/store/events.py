@@ -1,7 +1,7 @@
 """What happened, for all control planes of a store: a bounded stream that keeps the newest.
 
-Several control planes may notice the same thing. An entry that names a topic is written only when it says
-something else of it than was told last, so that each change is there once, whoever was first.
+Several control planes may notice the same thing. Of entries with one topic that two of them write within a
+few seconds the first counts; of each revision it is told once for ever.
 """
 
 from __future__ import annotations
@@ -33,17 +33,10 @@ Ask = Callable[..., Awaitable[list[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event to write, perhaps about a topic.
+    """An event to write. `topic` names what other control planes may notice too; empty when nobody can."""
 
-    It is dropped when `value` is what the topic was told to be; an empty value is how things are when all is
-    well. With `step` the value is a number that must have grown by as much. Without an event the topic is
-    only set.
-    """
-
-    event: Event | None
+    event: Event
     topic: str = ""
-    value: str = ""
-    step: float = 0
 
 
 class Events:
@@ -61,12 +54,12 @@ class Events:
         words = [word for entry in entries for word in _words(entry)]
         await self._ask(scripts.WRITE_EVENTS, writer, number, *words)
 
-    async def told(self, topic: str) -> str:
-        """What a topic was told to be last; empty when nothing, or when all is well."""
-        return await self._connection.command("HGET", scripts.TOLD_KEY, topic) or ""
+    async def revision(self) -> int:
+        """The newest revision that was told of; 0 when none was."""
+        return int(await self._connection.command("GET", scripts.EVENTS_REVISION) or 0)
 
     async def newest(self, limit: int, before: str = "", kind: str = "") -> tuple[Event, ...]:
-        """At most `limit` events, newest first, of one kind if it is given, only those older than `before`."""
+        """At most `limit` events, newest first; of one kind, and older than `before`, if given."""
         found: list[Event] = []
         end = f"({before}" if before else "+"
         while len(found) < limit:
@@ -87,16 +80,15 @@ class Events:
     async def after(self, id: str, *, wait: bool = False) -> tuple[Event, ...]:
         """Events newer than `id`, oldest first, CHUNK at most; may wait up to a second for the first."""
         block = ("BLOCK", BLOCK_MS) if wait else ()
-        found = await self._connection.command(
-            "XREAD", "COUNT", CHUNK, *block, "STREAMS", scripts.EVENTS, id
-        )
+        found = await self._connection.command("XREAD", "COUNT", CHUNK, *block, "STREAMS", scripts.EVENTS, id)
         return tuple(_read(*entry) for entry in found[0][1]) if found else ()
 
 
-def _words(entry: Entry) -> tuple[str, ...]:
+def _words(entry: Entry) -> tuple[str | int, ...]:
     event = entry.event
-    text = event.model_dump_json(exclude={"id"}, exclude_defaults=True) if event else ""
-    return entry.topic, entry.value, f"{entry.step:g}", event.kind if event else "", text
+    revision = event.revision if event.kind == "revision" else 0
+    text = event.model_dump_json(exclude={"id"}, exclude_defaults=True)
+    return entry.topic, round(event.time * 1000), revision, event.kind, text
 
 
 def _read(id: str, fields: dict[str, str]) -> Event:

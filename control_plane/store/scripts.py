@@ -14,7 +14,8 @@ mesh:tokens:uses       hash: id → enrolments
 mesh:tokens:revoked    hash: id → when it was revoked (ms)
 mesh:changes           stream of {kind}
 mesh:events            stream of {kind, event (JSON)}
-mesh:events:told       hash: topic → what was told of it last; nothing when all is well
+mesh:events:revision   the newest revision that was told of
+mesh:events:told:<t>   hash: writer, time (ms): who told a topic last; forgotten after an hour
 mesh:events:writer:<w> number of the last batch of a writer; forgotten after an hour
 ```
 
@@ -33,7 +34,11 @@ STREAM = "mesh:changes"
 STREAM_LENGTH = 10_000
 EVENTS = "mesh:events"
 EVENTS_LENGTH = 10_000
-TOLD_KEY = "mesh:events:told"
+EVENTS_REVISION = "mesh:events:revision"
+SAME_MS = 10_000
+"""Milliseconds within which the same told by two control planes is one event."""
+TOLD_LIFE = 3600
+"""Seconds for which is remembered who told what."""
 SWEEP_LIMIT = 1000
 """Leases ended by one sweep, so that none holds the store for long; the next sweep takes the rest."""
 
@@ -274,27 +279,32 @@ return {{{_TOLD}}}
 WRITE_EVENTS = _script(
     "write events",
     f"""
--- ARGV: writer, number of the batch, then topic, value, step, kind, event of each entry
+-- ARGV: writer, number of the batch, then topic, time (ms), revision, kind, event of each entry
 -- gives: format, newest revision
-local function news(topic, value, step)
+local writer = ARGV[1]
+local function news(topic, time, revision)
+  if revision > 0 then
+    if revision <= tonumber(redis.call('GET', '{EVENTS_REVISION}') or 0) then return false end
+    redis.call('SET', '{EVENTS_REVISION}', text(revision))
+  end
   if topic == '' then return true end
-  local before = redis.call('HGET', '{TOLD_KEY}', topic)
-  if value == '' then return redis.call('HDEL', '{TOLD_KEY}', topic) == 1 end
-  if before == value then return false end
-  if step > 0 and before and tonumber(value) - tonumber(before) < step then return false end
-  redis.call('HSET', '{TOLD_KEY}', topic, value)
+  local key = 'mesh:events:told:' .. topic
+  local told = redis.call('HMGET', key, 'writer', 'time')
+  if told[1] and told[1] ~= writer and math.abs(time - tonumber(told[2])) < {SAME_MS} then return false end
+  redis.call('HSET', key, 'writer', writer, 'time', text(time))
+  redis.call('EXPIRE', key, {TOLD_LIFE})
   return true
 end
-local writer = 'mesh:events:writer:' .. ARGV[1]
+local batch = 'mesh:events:writer:' .. writer
 local ours = redis.call('EXISTS', 'mesh:format') == 1
-if ours and tonumber(ARGV[2]) > tonumber(redis.call('GET', writer) or 0) then
+if ours and tonumber(ARGV[2]) > tonumber(redis.call('GET', batch) or 0) then
   for index = 3, #ARGV, 5 do
-    local kind, event = ARGV[index + 3], ARGV[index + 4]
-    if news(ARGV[index], ARGV[index + 1], tonumber(ARGV[index + 2])) and event ~= '' then
-      redis.call('XADD', '{EVENTS}', 'MAXLEN', '~', '{EVENTS_LENGTH}', '*', 'kind', kind, 'event', event)
+    if news(ARGV[index], tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])) then
+      redis.call('XADD', '{EVENTS}', 'MAXLEN', '~', '{EVENTS_LENGTH}', '*', 'kind', ARGV[index + 3],
+        'event', ARGV[index + 4])
     end
   end
-  redis.call('SET', writer, ARGV[2], 'EX', 3600)
+  redis.call('SET', batch, ARGV[2], 'EX', {TOLD_LIFE})
 end
 return {{{_TOLD}}}
 """,

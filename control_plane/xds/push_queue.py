@@ -161,17 +161,22 @@ class Stream:
         if self._quiet is not None:
             self._quiet.cancel()
 
+    def refusal(self) -> str:
+        """What this Envoy refuses and why, in its own words; empty when it takes everything."""
+        rejected = self.delta.rejected
+        errors = [f"{metrics.short(kind)} {name}: {why.message}" for (kind, name), why in rejected.items()]
+        return "; ".join(sorted(errors))
+
     def status(self) -> ProxyStatus:
         """How this Envoy stands; a rejection is shown in Envoy's own words."""
         rejected = self.delta.rejected
         state = "rejected" if rejected else "synced" if self.delta.settled and not self.behind else "pending"
-        errors = [f"{metrics.short(kind)} {name}: {why.message}" for (kind, name), why in rejected.items()]
         return ProxyStatus(
             name=self.peer.node,
             service=self.peer.identity.name,
             state=state,
             revision=self.delta.acked_revision,
-            error="; ".join(sorted(errors)),
+            error=self.refusal(),
         )
 
     def _refresh(self) -> None:
@@ -295,6 +300,13 @@ class PushQueue:
         found = {key: status for key, (_, status) in self._gone.items()}
         found |= {(stream.peer.identity, stream.peer.node): stream.status() for stream in self._streams}
         return tuple(sorted(found.values(), key=lambda status: (status.service, status.name)))
+
+    def refusals(self) -> dict[tuple[str, str], str]:
+        """What each connected proxy, by service and name, says of what it refuses; empty when it takes all.
+
+        Cheap enough to be asked every second.
+        """
+        return {(one.peer.identity.name, one.peer.node): one.refusal() for one in self._streams}
 
     def pending(self) -> dict[tuple[str, str], int]:
         """Responses without an answer, by the service and the name of each connected proxy."""

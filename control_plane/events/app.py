@@ -1,0 +1,128 @@
+"""The watch: looks at the mesh every second, tells what happened, and sees that the store gets it.
+
+Nothing that serves sidecars waits for it: what others tell it is put in line at once and written from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from control_plane.api.happened import Event, Kind, Severity
+from control_plane.api.spiffe import Identity
+from control_plane.api.types import RevisionInfo
+from control_plane.errors import StoreError
+from control_plane.events.changes import Changes
+from control_plane.events.outbox import Outbox
+from control_plane.events.picture import Picture
+from control_plane.events.sparing import Sparing
+from control_plane.store.events import Entry
+from control_plane.store.redis import Store
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks: sidecars report as often."""
+
+HISTORY = 100
+"""Revisions told of at most after a time in which nobody looked."""
+
+WORDS_LIMIT = 300
+"""Characters of a refusal's reason."""
+
+log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """Notices what happens to one mesh. `picture` takes the mesh's picture; it is called every second."""
+
+    def __init__(self, store: Store, picture: Callable[[], Picture]) -> None:
+        self._store = store
+        self._picture = picture
+        self._changes = Changes()
+        self._outbox = Outbox()
+        self._sparing = Sparing()
+        self._writer = secrets.token_hex(8)
+        self._revision: int | None = None
+        self._store_state = store.state
+
+    async def run(self) -> None:
+        """Look and write for ever."""
+        while True:
+            started = time.monotonic()
+            try:
+                await self._look()
+            except StoreError:
+                pass
+            except Exception:
+                log.exception("looking for events failed")
+            await asyncio.sleep(max(0.1, LOOK_EVERY - (time.monotonic() - started)))
+
+    # --- what others tell -------------------------------------------------------------------------
+
+    def leases_ended(self, instances: Iterable[str]) -> None:
+        """Leases of instances ended unrenewed."""
+        known = self._changes.instances
+        for name in instances:
+            service = known[name][0] if name in known else "a service"
+            words = f"{service} lost {name}: no sign of life, its lease ended"
+            self._tell("lease", name, words, "warning")
+
+    def certified(self, identity: Identity, *, renewed: bool) -> None:
+        """A workload got its first certificate, or a newer one."""
+        words = "certificate renewed" if renewed else "certificate issued: enrolled with a join token"
+        self._tell("svid", identity.uri, words)
+
+    def refused(self, peer: str, reason: str) -> None:
+        """Somebody was refused a certificate."""
+        self._tell("enrolment", peer, f"enrolment refused: {reason}"[:WORDS_LIMIT], "warning")
+
+    def _tell(self, kind: Kind, subject: str, message: str, severity: Severity = "info") -> None:
+        now = time.time()
+        if self._sparing.allow(kind, f"{subject} {message}", now):
+            event = Event(time=now, kind=kind, subject=subject, message=message, severity=severity)
+            self._outbox.put((Entry(event),))
+
+    # --- what is seen -----------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        self._look_at_store()
+        try:
+            await self._look_at_revisions()
+        finally:
+            served = self._revision or 0
+            self._outbox.put(self._changes.look(self._picture(), time.time(), served))
+        await self._write()
+        self._look_at_store()
+
+    async def _look_at_revisions(self) -> None:
+        newest = self._store.known
+        if self._revision is None:
+            self._revision = await self._store.events.revision()
+        if newest > self._revision:
+            found = await self._store.history(min(newest - self._revision, HISTORY))
+            fresh: list[RevisionInfo] = [one for one in found if one.revision > self._revision]
+            self._outbox.put(self._changes.revisions(reversed(fresh)))
+            self._revision = max([self._revision, *(one.revision for one in fresh)])
+
+    def _look_at_store(self) -> None:
+        before, self._store_state = self._store_state, self._store.state
+        if before.state != self._store_state.state:
+            self._outbox.put((_of_store(self._store.state.reason, time.time()),))
+
+    async def _write(self) -> None:
+        number, entries = self._outbox.batch()
+        while entries:
+            await self._store.events.write(self._writer, number, entries)
+            self._outbox.done()
+            number, entries = self._outbox.batch()
+
+
+def _of_store(reason: str, now: float) -> Entry:
+    words = f"degraded: {reason}" if reason else "answers again"
+    event = Event(
+        time=now, kind="store", subject="store", message=words, severity="error" if reason else "info"
+    )
+    return Entry(event, f"store/{bool(reason)}")
