@@ -12,7 +12,6 @@ from pydantic.json_schema import models_json_schema
 from control_plane.admin.faults import STATUSES
 from control_plane.admin.routes import NoBody, Route
 from control_plane.api.messages import FaultReply
-from control_plane.api.operations import PREFIX
 from control_plane.api.types import Message
 
 _REF = "#/components/schemas/{model}"
@@ -36,7 +35,7 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     names = _add_schemas(spec, routes)
     for route in routes:
-        spec.path(PREFIX + route.path, operations={route.method.lower(): _operation(route, names)})
+        spec.path(route.address, operations={route.method.lower(): _operation(route, names)})
     written: dict[str, Any] = spec.to_dict()
     return written
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ConfigDict
 
 from control_plane.admin.mesh import Mesh
+from control_plane.api.operations import PREFIX
 from control_plane.api.types import Message
 
 Params = TypeVar("Params", bound=Message)
@@ -33,7 +34,7 @@ class NoBody(Message):
 class Route:
     """One operation.
 
-    `path` is below `/api/v1`, with `{name}` for fields of `params` in it; the other fields of `params` are
+    `path` is below `prefix`, with `{name}` for fields of `params` in it; the other fields of `params` are
     query parameters. `errors` are the statuses it may answer besides those that every route may.
 
     `stream` answers those who accept text/event-stream: it takes the last event id that they had, and gives
@@ -49,4 +50,10 @@ class Route:
     params: type[PathAndQuery] = NoParams
     body: type[Message] = NoBody
     errors: tuple[int, ...] = ()
+    prefix: str = PREFIX
     stream: Callable[[Mesh, Any, str], AsyncIterator[str]] | None = None
+
+    @property
+    def address(self) -> str:
+        """The whole path."""
+        return self.prefix + self.path

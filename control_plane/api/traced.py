@@ -6,6 +6,7 @@ digits for a trace, 16 for a span (W3C Trace Context).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -92,3 +93,20 @@ class Dependency(Message):
     caller: str
     callee: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What traces to look for: one span must meet all of it.
+
+    Empty strings: any. `min_duration` and `max_duration` of that span in nanoseconds (0: any). `start` and
+    `end` bound the trace's first span, in nanoseconds since the epoch (0: any).
+    """
+
+    service: str = ""
+    operation: str = ""
+    min_duration: int = 0
+    max_duration: int = 0
+    errors: bool = False
+    start: int = 0
+    end: int = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from control_plane.api.spiffe import Identity
-from control_plane.api.traced import Dependency, Trace, TraceSummary
+from control_plane.api.traced import Dependency, Search, Trace, TraceSummary
 from control_plane.telemetry import spans, tree
 from control_plane.telemetry.spans import Row
 
@@ -33,33 +33,6 @@ STEPS = 64
 
 DEPENDENCY_SPANS = 20_000
 """The newest spans that `dependencies` looks at: some 20 ms."""
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What to look for: one span of a trace must meet all of it.
-
-    Empty strings: any. `min_duration` and `max_duration` in nanoseconds (0: none). `start` and `end` bound
-    the trace's first span, in nanoseconds since the epoch (0: none).
-    """
-
-    service: str = ""
-    operation: str = ""
-    min_duration: int = 0
-    max_duration: int = 0
-    errors: bool = False
-    start: int = 0
-    end: int = 0
-
-    def meets(self, row: Row) -> bool:
-        """Whether a span is what is looked for; times of the trace are not its matter."""
-        return (
-            (not self.service or row.service == self.service)
-            and (not self.operation or row.operation == self.operation)
-            and row.duration >= self.min_duration
-            and (not self.max_duration or row.duration <= self.max_duration)
-            and (row.error or not self.errors)
-        )
 
 
 @dataclass(slots=True)
@@ -157,7 +130,7 @@ class Traces:
             if kept.longest < wanted.min_duration or (wanted.errors and not kept.failed):
                 continue
             rows = tuple(kept.rows.values())
-            if any_span or any(wanted.meets(row) for row in rows):
+            if any_span or any(_meets(row, wanted) for row in rows):
                 yield id, rows
 
     # --- what is kept ---------------------------------------------------------------------------------
@@ -212,3 +185,14 @@ class Traces:
             del self._services[service][id]
             if not self._services[service]:
                 del self._services[service], self._operations[service]
+
+
+def _meets(row: Row, wanted: Search) -> bool:
+    """Whether a span is what is looked for; when it was is the trace's matter."""
+    return (
+        (not wanted.service or row.service == wanted.service)
+        and (not wanted.operation or row.operation == wanted.operation)
+        and row.duration >= wanted.min_duration
+        and (not wanted.max_duration or row.duration <= wanted.max_duration)
+        and (row.error or not wanted.errors)
+    )
