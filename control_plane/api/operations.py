@@ -136,6 +136,31 @@ def revoke_token(id: str) -> Call:
     return Call("POST", f"{PREFIX}/tokens/{quote(id, safe='')}/revoke")
 
 
+def topology() -> Call:
+    """Who calls whom, over the last seconds → Topology."""
+    return Call("GET", f"{PREFIX}/topology")
+
+
+def edge_history(caller: str, callee: str) -> Call:
+    """The last quarter of an hour of the calls from one service to another → History."""
+    return Call("GET", f"{PREFIX}/topology/{quote(caller, safe='')}/{quote(callee, safe='')}")
+
+
+def traces(
+    *, service: str = "", operation: str = "", min_duration: str = "", errors: bool = False, limit: int = 20
+) -> Call:
+    """Traces that have such a span, newest first; `min_duration` as `250ms` → Traces."""
+    given = {"service": service, "operation": operation, "minDuration": min_duration}
+    query = {name: value for name, value in given.items() if value}
+    wanted = {**query, "errors": str(errors).lower(), "limit": str(limit)}
+    return Call("GET", f"{PREFIX}/traces?{urlencode(wanted)}")
+
+
+def trace(id: str) -> Call:
+    """One trace; the ID may be a prefix that no other has → Trace."""
+    return Call("GET", f"{PREFIX}/traces/{quote(id, safe='')}")
+
+
 def events(limit: int = 50, before: str = "", kind: str = "") -> Call:
     """What happened, newest first → EventList."""
     query = {"limit": limit} | {name: word for name, word in (("before", before), ("kind", kind)) if word}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode, checks
@@ -28,6 +29,9 @@ CHECKS = [
 ]
 REFUSED = {"expected-statuses": ["400", "401", "403", "404", "409", "413", "422"]}
 CONFIG = schemathesis.Config.from_dict({"checks": {"negative_data_rejection": REFUSED}})
+
+LINE = 8000
+"""Characters of a URL that aiohttp reads, less some for the rest of the line."""
 
 BOUND = settings(
     max_examples=25,
@@ -80,7 +84,7 @@ def test_the_document_is_valid_openapi_3_1() -> None:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     }
-    assert described.keys() == {(route.method, f"/api/v1{route.path}") for route in server.ROUTES}
+    assert described.keys() == {(route.method, route.address) for route in server.ROUTES}
     assert len({operation["operationId"] for operation in described.values()}) == len(server.ROUTES)
     for (_, path), operation in described.items():
         assert {"200", "400", "401", "403"} <= operation["responses"].keys()
@@ -95,13 +99,15 @@ def test_random_requests_are_answered_as_described(
     mesh: FakeMesh, route: Route, mode: GenerationMode
 ) -> None:
     schema = schemathesis.openapi.from_dict(openapi.document(server.ROUTES, "1"), config=CONFIG)
-    operation = schema[f"/api/v1{route.path}"][route.method]
+    operation = schema[route.address][route.method]
     headers = {"Authorization": f"Bearer {mesh.token}"}
     wanted: Any = checks.CHECKS.get_by_names(CHECKS)
 
     @BOUND
     @given(case=operation.as_strategy(mode))
     def explore(case: schemathesis.Case[Any]) -> None:
+        sent = requests.Request(**case.as_transport_kwargs(base_url=mesh.url)).prepare()
+        assume(len(sent.url or "") < LINE)  # the HTTP parser cuts off longer ones before any route
         case.call_and_validate(base_url=mesh.url, headers=headers, checks=wanted)
 
     try:
