@@ -167,6 +167,7 @@ def _entry(asked: Asked, settings: Settings, state: Path | None, folder: Path) -
         admin="",
         xds=f"{host}:{settings.xds_port}",
         enrolment=f"{host}:{settings.enrolment_port}",
+        otlp=f"{host}:{settings.otlp_port}" if settings.otlp_port else "",
         ca_sha256=claims.ca_sha256,
         trust_domain=claims.identity.trust_domain,
     )

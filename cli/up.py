@@ -211,6 +211,7 @@ def _check_ports(plan: Plan) -> None:
         Wanted(settings.admin_bind, settings.admin_port, "MESH_ADMIN_PORT"),
         Wanted(settings.bind, settings.xds_port, "MESH_XDS_PORT"),
         Wanted(settings.bind, settings.enrolment_port, "MESH_ENROLMENT_PORT"),
+        Wanted(settings.bind, settings.otlp_port, "MESH_OTLP_PORT"),
         *(
             Wanted(settings.bind, one.port, f"the port of gateway {one.name} in {plan.file}")
             for one in plan.application.spec.gateways

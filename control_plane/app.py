@@ -20,6 +20,7 @@ from control_plane.admin import server as admin
 from control_plane.admin.mesh import CanonicalDocument, Mesh
 from control_plane.agents.reports import Reports
 from control_plane.agents.server import AgentService
+from control_plane.api.seen import Topology
 from control_plane.api.spiffe import Identity
 from control_plane.api.state import Addresses
 from control_plane.api.tokens import Claims
@@ -41,6 +42,7 @@ from control_plane.mtls.server import Credentials
 from control_plane.revisions import StoredRevisions
 from control_plane.store.embedded import locate
 from control_plane.store.redis import Store
+from control_plane.telemetry.app import Telemetry
 from control_plane.xds.server import XdsServer
 
 log = structlog.get_logger(__name__)
@@ -86,6 +88,7 @@ class ControlPlane:
             handlers=(self._agents().handlers(),),
             connection_age=settings.svid_ttl,
         )
+        self.telemetry = Telemetry(settings, _credentials(self.authority))
         self.feed = Feed(settings.trust_domain, self.xds.publish)
         self.tokens = JoinTokens(self.store.tokens, self.authority.mint, settings.trust_domain, time.time)
         self.enrolment = EnrolmentServer(
@@ -107,9 +110,11 @@ class ControlPlane:
             servers.push_async_callback(self.enrolment.close)
             xds_port = await self._listen()
             servers.push_async_callback(self.xds.stop)
+            otlp_port = await self.telemetry.start()
+            servers.push_async_callback(self.telemetry.stop)
             api = await self._start_admin()
             servers.push_async_callback(api.stop)
-            self._write_addresses(api.port, xds_port)
+            self._write_addresses(api.port, xds_port, otlp_port)
             works = (
                 self._watch(),
                 self._follow(),
@@ -149,7 +154,7 @@ class ControlPlane:
             where = f"{settings.admin_bind}:{settings.admin_port}"
             raise InputError(f"{where}: cannot listen: {error.strerror}: set MESH_ADMIN_PORT") from None
 
-    def _write_addresses(self, admin_port: int, xds_port: int) -> None:
+    def _write_addresses(self, admin_port: int, xds_port: int, otlp_port: int) -> None:
         settings = self._settings
         addresses = Addresses(
             admin=f"http://{settings.admin_bind}:{admin_port}",
@@ -157,6 +162,7 @@ class ControlPlane:
             enrolment=f"{settings.advertise}:{self.enrolment.port}",
             ca_sha256=self.authority.ca_sha256,
             trust_domain=settings.trust_domain,
+            otlp=f"{settings.advertise}:{otlp_port}",
         )
         path = settings.state / "mesh.json"
         fresh = path.with_name(f".mesh.json.{os.getpid()}")
@@ -233,6 +239,7 @@ class ControlPlane:
             if self.authority.server_pair() is not pair:
                 pair = self.authority.server_pair()
                 self.xds.renew(_credentials(self.authority))
+                self.telemetry.renew(_credentials(self.authority))
                 log.info("own certificate renewed")
 
     # --- what others ask --------------------------------------------------------------------------
@@ -287,6 +294,9 @@ class ControlPlane:
             warnings=lambda documents: picture.warnings(self.feed.world, documents),
             resources_diff=self._resources_diff,
             events=Live(self.store.events),
+            topology=self.topology,
+            traces=self.telemetry.traces,
+            history=lambda caller, callee: self.telemetry.history(self.feed.world, caller, callee),
         )
 
     def status(self) -> Status:
@@ -303,6 +313,11 @@ class ControlPlane:
         """Every proxy with what it told of itself."""
         told = self.reports.current(time.monotonic())
         return picture.proxies(self.xds.proxies(), self.xds.queue.pending(), told)
+
+    def topology(self) -> Topology:
+        """Who calls whom."""
+        resolver = self.feed.translation.resolver if self.feed.translation else None
+        return self.telemetry.topology(self.feed.world, resolver, self._breakers(), self.xds.proxies())
 
     def _breakers(self) -> tuple[Breaker, ...]:
         """The breakers as they are, or were a moment ago: many may ask, again and again."""

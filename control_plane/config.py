@@ -20,6 +20,7 @@ class Settings:
     admin_port: int = 15080
     xds_port: int = 15012
     enrolment_port: int = 15011
+    otlp_port: int = 4317
     redis_url: str = ""
     trust_domain: str = "mesh.local"
     svid_ttl: float = 3600.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from control_plane.api.happened import Event
 from control_plane.api.messages import Minted, TokenInfo
+from control_plane.api.seen import History, Topology
+from control_plane.api.traced import Dependency, Search, Trace, TraceSummary
 from control_plane.api.types import InstanceStatus, ProxyDetail, RevisionInfo, Status
 
 CanonicalDocument = Mapping[str, Any]
@@ -90,6 +92,63 @@ class NoEvents:
             yield event
 
 
+class TraceStore(Protocol):
+    """The traces that are kept. IDs are hexadecimal."""
+
+    def services(self) -> tuple[str, ...]:
+        """Who sent spans that are kept, sorted."""
+
+    def operations(self, service: str) -> tuple[str, ...]:
+        """A service's operations, sorted."""
+
+    def search(self, wanted: Search, limit: int) -> tuple[TraceSummary, ...]:
+        """At most `limit` traces that have a span as wanted, newest first."""
+
+    def find(self, wanted: Search, limit: int) -> Iterator[Trace]:
+        """As `search`, the traces whole, one at a step."""
+
+    def get(self, id: str) -> Trace | None:
+        """A trace by its 32 digits; None when it is not kept."""
+
+    def named(self, prefix: str, most: int) -> tuple[str, ...]:
+        """The IDs that begin with a prefix, at most `most`."""
+
+    def dependencies(self, start: int = 0, end: int = 0) -> tuple[Dependency, ...]:
+        """Who called whom how often in traces that began within these nanoseconds since the epoch."""
+
+
+class NoTraces:
+    """A mesh in which nothing is traced."""
+
+    def services(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def operations(self, service: str) -> tuple[str, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def search(self, wanted: Search, limit: int) -> tuple[TraceSummary, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def find(self, wanted: Search, limit: int) -> Iterator[Trace]:  # noqa: ARG002
+        """None."""
+        return iter(())
+
+    def get(self, id: str) -> Trace | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def named(self, prefix: str, most: int) -> tuple[str, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def dependencies(self, start: int = 0, end: int = 0) -> tuple[Dependency, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+
 class InvalidDocumentError(Exception):
     """Why a document is refused: one line for each problem."""
 
@@ -109,7 +168,7 @@ class Mesh:
     `warnings` tells in words what among documents will do nothing yet (a target that is missing).
     `resources_diff` renders the change of Envoy resources between two sets of documents as a unified diff.
     `pause` sleeps for seconds; `now` is a monotonic clock in seconds. `aside` does long work where it holds
-    nobody up; the server brings a thread.
+    nobody up; the server brings a thread. `history` is that of the calls from one service to another.
     """
 
     revisions: Revisions
@@ -125,3 +184,6 @@ class Mesh:
     )
     aside: Callable[[Callable[[], str]], Awaitable[str]] = _at_once
     events: Events = field(default_factory=NoEvents)
+    topology: Callable[[], Topology] = Topology
+    traces: TraceStore = field(default_factory=NoTraces)
+    history: Callable[[str, str], History | None] = lambda _caller, _callee: None

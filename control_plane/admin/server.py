@@ -21,13 +21,24 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from pydantic import ValidationError
 
-from control_plane.admin import events, faults, metrics, openapi, policies, revisions, status, tokens
+from control_plane.admin import (
+    events,
+    faults,
+    jaeger,
+    metrics,
+    openapi,
+    policies,
+    revisions,
+    status,
+    tokens,
+    topology,
+    traces,
+)
 from control_plane.admin.guard import Guard, Refusal
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoBody, Route
 from control_plane.admin.stream.server import Streams, wanted
 from control_plane.api.messages import FaultReply
-from control_plane.api.operations import PREFIX
 from control_plane.api.types import Message
 from control_plane.errors import InputError, MeshError
 
@@ -39,6 +50,9 @@ ROUTES: tuple[Route, ...] = (
     *revisions.ROUTES,
     *status.ROUTES,
     *tokens.ROUTES,
+    *topology.ROUTES,
+    *traces.ROUTES,
+    *jaeger.ROUTES,
 )
 
 BODY_LIMIT = 4 * 1024 * 1024
@@ -113,7 +127,7 @@ def application(mesh: Mesh, guard: Guard) -> web.Application:
     app.on_shutdown.append(streams.end)
     for route in ROUTES:
         endpoint = _endpoint(mesh, route, streams)
-        app.router.add_route(route.method, PREFIX + route.path, endpoint, name=route.operation)
+        app.router.add_route(route.method, route.address, endpoint, name=route.operation)
     described = openapi.document(ROUTES, _version())
 
     async def describe(_request: web.Request) -> web.StreamResponse:

@@ -150,7 +150,9 @@ def test_two_meshes_side_by_side_and_a_very_long_path(tmp_path: Path) -> None:
         assert two.get("front-1", "http://front/echo").status_code == 200
 
 
-@pytest.mark.parametrize("setting", ["MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT", "ingress"])
+@pytest.mark.parametrize(
+    "setting", ["MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT", "MESH_OTLP_PORT", "ingress"]
+)
 def test_a_port_in_use_is_named_with_its_setting_and_its_holder(tmp_path: Path, setting: str) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

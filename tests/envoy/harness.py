@@ -35,6 +35,9 @@ ROOT = Path(__file__).resolve().parents[2]
 READY = 90.0
 """Seconds a mesh may take to be ready on a machine that does other things too."""
 
+PORTS = ("MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT", "MESH_OTLP_PORT")
+"""The settings of what a control plane listens on."""
+
 WITHIN = 30.0
 """Seconds to wait for a condition that normally holds within one."""
 
@@ -185,7 +188,7 @@ def settings(state: Path, **more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("MESH_") and not name.lower().endswith("_proxy")
     }
-    ports = {name: str(free_port()) for name in ("MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT")}
+    ports = {name: str(free_port()) for name in PORTS}
     return {**clean, **ports, "MESH_STATE": str(state), "PYTHONUNBUFFERED": "1", **more}
 
 

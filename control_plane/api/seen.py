@@ -1,0 +1,79 @@
+"""What is seen of a running mesh: who calls whom, how much, how well, how fast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from control_plane.api.types import BreakerState, Message, Protocol
+
+Role = Literal["service", "gateway"]
+NodeHealth = Literal["healthy", "degraded", "unhealthy", "unknown"]
+
+
+class Node(Message):
+    """A service or a gateway of the mesh."""
+
+    name: str
+    role: Role = "service"
+    health: NodeHealth = Field(
+        description="unhealthy: no instance is healthy, or most calls to it fail; degraded: some instance is "
+        "not healthy, some calls fail, or a breaker towards it is open; unknown: nothing tells."
+    )
+    instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")
+    healthy: int = Field(0, description="Those of them that are healthy.")
+
+
+class Edge(Message):
+    """Calls from one service or gateway to a service, over the topology's window."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    from_: str = Field(alias="from", description="The caller.")
+    to: str = Field(description="The service that is called.")
+    protocol: Protocol = Field("http", description="What most of it speaks.")
+    rps: float = Field(description="Requests answered in a second; for TCP: connections.")
+    success: float = Field(
+        description="Share (0..1) of final answers that are no failure: neither 5xx nor a gRPC status other "
+        "than OK; for TCP: of connections that were made. 1 where there was nothing to answer."
+    )
+    p50_ms: float = Field(description="Half of the requests took less, in ms with their retries; 0: none.")
+    p95_ms: float = Field(description="95 % of the requests took less, in ms; 0: none.")
+    p99_ms: float = Field(description="99 % of the requests took less, in ms; 0: none.")
+    retries_per_s: float = Field(0.0, description="Retries in a second.")
+    breaker: BreakerState = Field("closed", description="The circuit breaker, at the worst of its sidecars.")
+    ejected: int = Field(0, description="Instances that a caller's sidecar leaves out at this moment.")
+    mtls: bool = Field(description="Whether both ends prove who they are by mutual TLS.")
+
+
+class Topology(Message):
+    """The mesh as a graph."""
+
+    window: float = Field(10.0, description="Seconds that rates, success and latency are taken over.")
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = Field((), description="Those with traffic within the last minute.")
+
+
+class Moment(Message):
+    """One point of a history: sums over its step."""
+
+    ago: float = Field(description="Seconds since it began.")
+    requests: float = Field(description="Requests answered.")
+    failures: float = Field(description="Those of them that failed.")
+    retries: float = 0.0
+    connections: float = Field(0.0, description="Connections opened.")
+    p50_ms: float = 0.0
+    p95_ms: float = 0.0
+    p99_ms: float = 0.0
+
+
+class History(Message):
+    """The last quarter of an hour of one edge, oldest first."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    from_: str = Field(alias="from")
+    to: str
+    step: float = Field(description="Seconds of one point.")
+    points: tuple[Moment, ...] = ()

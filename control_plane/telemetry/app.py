@@ -1,0 +1,78 @@
+"""The telemetry of the mesh put together: the port, the folds behind it, the picture they give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from control_plane.api.seen import History, Topology
+from control_plane.api.types import Breaker, ProxyStatus
+from control_plane.config import Settings
+from control_plane.core.resolve import Resolver
+from control_plane.core.world import World
+from control_plane.errors import InputError
+from control_plane.mtls.server import Credentials
+from control_plane.telemetry import topology
+from control_plane.telemetry.flows import Flows
+from control_plane.telemetry.history import history
+from control_plane.telemetry.server import Intake
+from control_plane.telemetry.traces import Traces
+
+
+class Telemetry:
+    """Takes in what sidecars and services tell, and shows it."""
+
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+        self._settings = settings
+        self.flows = Flows()
+        self.traces = Traces()
+        self._intake = Intake(
+            settings.bind,
+            settings.otlp_port,
+            settings.trust_domain,
+            credentials,
+            {"metrics": self.flows.take, "traces": self.traces.take},
+            connection_age=settings.svid_ttl,
+        )
+
+    async def start(self) -> int:
+        """Listen; returns the port. Raises InputError for one that is taken."""
+        try:
+            return await self._intake.start()
+        except (RuntimeError, OSError):
+            where = f"{self._settings.bind}:{self._settings.otlp_port}"
+            raise InputError(
+                f"{where}: cannot listen for telemetry: set MESH_OTLP_PORT or MESH_BIND"
+            ) from None
+
+    async def stop(self) -> None:
+        """Close the port."""
+        await self._intake.stop()
+
+    def renew(self, credentials: Credentials) -> None:
+        """Use another certificate from now on."""
+        self._intake.renew(credentials)
+
+    def topology(
+        self,
+        world: World,
+        resolver: Resolver | None,
+        breakers: tuple[Breaker, ...],
+        proxies: Iterable[ProxyStatus],
+    ) -> Topology:
+        """Who calls whom at this moment; `resolver` is that of the configuration in force."""
+        now = time.monotonic()
+        services = world.services.values() if resolver else ()
+        states = [(one.service, one.state) for one in proxies]
+        setting = topology.Setting(
+            world,
+            breakers,
+            plaintext={one.name for one in services if resolver and resolver.node(one).mode == "Disabled"},
+            connected={name for name, state in states if state != "disconnected"},
+            known={name for name, _ in states},
+        )
+        return topology.picture(self.flows.seen(now), setting, now)
+
+    def history(self, world: World, caller: str, callee: str) -> History | None:
+        """The last quarter of an hour of an edge; None when nothing is known of it."""
+        return history(self.flows, world, caller, callee, time.monotonic())

@@ -1,0 +1,86 @@
+"""What happened between a sidecar and an upstream cluster within some time, as numbers that add up. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from control_plane.telemetry import histogram
+from control_plane.telemetry.histogram import Buckets
+
+FIELDS = {
+    "upstream_rq_completed": "answered",
+    "upstream_rq_5xx": "failed",
+    "upstream_rq_retry": "retries",
+    "upstream_cx_total": "connections",
+    "upstream_cx_connect_fail": "connect_failures",
+    "ssl.handshake": "handshakes",
+}
+"""Envoy's counters of a cluster → fields of Counts.
+
+`upstream_rq_completed` and its classes count what was answered in the end, also by Envoy itself; an answer
+that was retried is not among them (Envoy's cluster statistics).
+"""
+
+GRPC = "grpc."
+"""Prefix of Envoy's counters of final gRPC statuses: `grpc.14`."""
+
+GRPC_FAILURES = frozenset({"2", "4", "13", "14", "15"})
+"""Statuses that are the server's fault: UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS."""
+
+LATENCY = "upstream_rq_time"
+"""Envoy's histogram of how long a request took with its retries, in ms."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Sums over some time; fractions where a flush is shared between cells of time. `spread` in ms.
+
+    `answered` requests had a final answer, `failed` of those a bad one.
+    """
+
+    answered: float = 0.0
+    failed: float = 0.0
+    statuses: float = 0.0
+    grpc_failed: float = 0.0
+    retries: float = 0.0
+    connections: float = 0.0
+    connect_failures: float = 0.0
+    handshakes: float = 0.0
+    spread: Buckets = field(default_factory=dict)
+
+    @property
+    def any_request(self) -> bool:
+        """Whether there was a request."""
+        return self.answered > 0 or self.retries > 0
+
+    def judge_as_grpc(self) -> None:
+        """Let the final statuses of gRPC calls alone say what was answered and failed.
+
+        The HTTP status says nothing of a call that failed, and lacks those whose deadline Envoy enforced.
+        """
+        self.answered, self.failed = self.statuses, self.grpc_failed
+
+    def count(self, stat: str, value: float) -> None:
+        """Add to the field of one of Envoy's counters."""
+        if stat.startswith(GRPC):
+            self.statuses += value
+            self.grpc_failed += value if stat.removeprefix(GRPC) in GRPC_FAILURES else 0.0
+            return
+        name = FIELDS[stat]
+        setattr(self, name, getattr(self, name) + value)
+
+    def add(self, more: Counts, share: float = 1.0) -> None:
+        """Add a share of other sums to these."""
+        self.answered += more.answered * share
+        self.failed += more.failed * share
+        self.statuses += more.statuses * share
+        self.grpc_failed += more.grpc_failed * share
+        self.retries += more.retries * share
+        self.connections += more.connections * share
+        self.connect_failures += more.connect_failures * share
+        self.handshakes += more.handshakes * share
+        histogram.add(self.spread, more.spread, share)
+
+    def quantile(self, q: float) -> float:
+        """The latency in ms that a share `q` of the requests stayed below; 0 without any."""
+        return histogram.quantile(self.spread, q)

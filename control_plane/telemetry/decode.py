@@ -1,0 +1,148 @@
+"""OTLP metrics as Envoy pushes them → points of clusters: which cluster, which statistic, how much. Pure.
+
+Envoy names a statistic either with its tags as attributes (`cluster.upstream_rq_xx` with
+`envoy.cluster_name` and `envoy.response_code_class`) or with all in one name
+(`cluster.orders.upstream_rq_5xx`); both are read. What is not about a cluster is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AggregationTemporality,
+    HistogramDataPoint,
+    Metric,
+    NumberDataPoint,
+    ResourceMetrics,
+)
+
+from control_plane.telemetry.histogram import Buckets, buckets
+
+CLUSTER_NAME = "envoy.cluster_name"
+CODE_CLASS = "envoy.response_code_class"
+
+_NAME = re.compile(r"(?:^|\.)cluster\.(.+)$")
+_LONG = re.compile(
+    r"(?P<cluster>.+?)\.(?P<stat>(?:upstream|ssl|outlier_detection|membership|grpc|circuit_breakers)[_.].+)"
+)
+
+
+class MalformedError(Exception):
+    """A body that is no OTLP, or says what no Envoy of this mesh says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One data point: a delta of a counter, the value of a gauge, or a delta of a histogram (`spread`).
+
+    `seconds` is the length of the time that a delta covers, `end` its end in ns since the epoch, both by the
+    sender's clock. `stat` is Envoy's name of it without the cluster: `upstream_rq_5xx`, `grpc.14`.
+    """
+
+    cluster: str
+    stat: str
+    value: float
+    end: int
+    seconds: float = 0.0
+    spread: Buckets | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one node told: the resource's attributes and an iterator of its points."""
+
+    service: str
+    node: str
+    points: Iterator[Point | None]
+    """None stands for a point that says nothing about a cluster, so that work can be divided."""
+
+
+def metrics(body: bytes) -> Iterator[Told]:
+    """Read an ExportMetricsServiceRequest; raises MalformedError, also while points are read."""
+    try:
+        request = ExportMetricsServiceRequest.FromString(body)
+    except DecodeError:
+        raise MalformedError("not an ExportMetricsServiceRequest") from None
+    for resource in request.resource_metrics:
+        attributes = _strings(resource.resource.attributes)
+        yield Told(
+            attributes.get("service.name", ""), attributes.get("service.instance.id", ""), _points(resource)
+        )
+
+
+def statistic(name: str, attributes: Mapping[str, str]) -> tuple[str, str] | None:
+    """The cluster and the statistic that a metric is about; None when it is about something else.
+
+    Envoy writes `_` for `:` in the names of statistics; no name of the mesh has one.
+    """
+    found = _NAME.search(name)
+    if not found:
+        return None
+    cluster, stat = attributes.get(CLUSTER_NAME, ""), found.group(1)
+    if not cluster or stat.startswith(f"{cluster}."):
+        parts = _LONG.fullmatch(stat)
+        if not parts:
+            return None
+        cluster, stat = cluster or parts["cluster"], parts["stat"]
+    code = attributes.get(CODE_CLASS, "")
+    if code and stat.endswith("_xx"):
+        stat = f"{stat.removesuffix('_xx')}_{code.removesuffix('xx')}xx"
+    return cluster.replace("_", ":"), stat
+
+
+def _points(resource: ResourceMetrics) -> Iterator[Point | None]:
+    for scope in resource.scope_metrics:
+        for metric in scope.metrics:
+            yield from _of_metric(metric)
+
+
+def _of_metric(metric: Metric) -> Iterator[Point | None]:
+    if metric.HasField("sum"):
+        delta = metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+        for each in metric.sum.data_points:
+            yield _number(metric.name, each) if delta else None
+    elif metric.HasField("gauge"):
+        for each in metric.gauge.data_points:
+            yield _number(metric.name, each)
+    elif metric.HasField("histogram"):
+        kind = metric.histogram.aggregation_temporality
+        delta = kind == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+        for one in metric.histogram.data_points:
+            yield _histogram(metric.name, one) if delta else None
+    else:
+        yield None
+
+
+def _number(name: str, point: NumberDataPoint) -> Point | None:
+    about = statistic(name, _strings(point.attributes))
+    if about is None:
+        return None
+    value = point.as_double if point.HasField("as_double") else float(point.as_int)
+    if not 0 <= value < 1e15:
+        raise MalformedError(f"{name}: {value} is no count")
+    return Point(*about, value, point.time_unix_nano, _seconds(point))
+
+
+def _histogram(name: str, point: HistogramDataPoint) -> Point | None:
+    about = statistic(name, _strings(point.attributes))
+    if about is None:
+        return None
+    try:
+        spread = buckets(point.explicit_bounds, point.bucket_counts)
+    except ValueError as error:
+        raise MalformedError(f"{name}: {error}") from None
+    return Point(*about, float(point.count), point.time_unix_nano, _seconds(point), spread)
+
+
+def _seconds(point: NumberDataPoint | HistogramDataPoint) -> float:
+    return (point.time_unix_nano - point.start_time_unix_nano) / 1e9 if point.start_time_unix_nano else 0.0
+
+
+def _strings(attributes: Iterable[KeyValue]) -> dict[str, str]:
+    return {one.key: one.value.string_value for one in attributes}

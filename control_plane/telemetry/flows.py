@@ -1,0 +1,256 @@
+"""The fold of metrics: what each sidecar told of each cluster it calls, for the time that is shown. Pure.
+
+A flow is one node's traffic to one cluster. Envoy tells deltas, each with the time it covers; rates are what
+was told within WINDOW divided by the time that this covers, so that no jitter between flushes shows as load.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from control_plane.api.spiffe import Identity, valid_name
+from control_plane.telemetry import histogram, metrics
+from control_plane.telemetry.counts import FIELDS, LATENCY, Counts
+from control_plane.telemetry.decode import MalformedError, Point, Told
+from control_plane.telemetry.decode import metrics as decoded
+from control_plane.telemetry.series import HISTORY, Series
+
+WINDOW = 10.0
+"""Seconds over which rates, success and latency are shown."""
+
+FADES = 60.0
+"""Seconds without traffic after which an edge is no longer shown, and a silent node is forgotten."""
+
+EVERY = 2.0
+"""Seconds between two flushes of a sidecar: assumed where it does not tell."""
+
+LATE = 2.5 * EVERY
+"""Seconds of silence that are no news; beyond, silence counts as time without traffic."""
+
+SLICE = 32
+"""Points that are read at a time: well below a millisecond of work."""
+
+NODES_LIMIT = 500
+"""Nodes of one identity that are known."""
+
+CLUSTERS_LIMIT = 500
+"""Clusters of one node that are known."""
+
+FLOWS_LIMIT = 20_000
+"""Flows of all nodes together; of one identity a fifth of that."""
+
+SERIES_LIMIT = 2_000
+"""Edges that have a history: 26 kB each."""
+
+_GRPC = re.compile(r"grpc\.\d+")
+
+GAUGES = {"outlier_detection.ejections_active": "ejected", "membership_total": "hosts"}
+"""Envoy's gauges of a cluster → fields of Flow."""
+
+
+@dataclass(slots=True)
+class Flush:
+    """What one message of one node tells, read and not yet kept. `end` by the node's clock, in ns."""
+
+    counts: dict[str, Counts] = field(default_factory=dict)
+    gauges: list[Point] = field(default_factory=list)
+    seconds: float = 0.0
+    end: int = 0
+
+    def note(self, point: Point) -> None:
+        """Add a point; statistics that nobody asks for are passed over."""
+        if point.stat in GAUGES:
+            self.gauges.append(point)
+            return
+        if point.stat == LATENCY:
+            histogram.add(self._of(point.cluster).spread, point.spread or {})
+        elif point.stat in FIELDS or _GRPC.fullmatch(point.stat):
+            self._of(point.cluster).count(point.stat, point.value)
+        else:
+            return
+        self.seconds, self.end = max(self.seconds, point.seconds), max(self.end, point.end)
+
+    def _of(self, cluster: str) -> Counts:
+        return self.counts.setdefault(cluster, Counts())
+
+
+@dataclass(slots=True)
+class Flow:
+    """One node's traffic to one cluster. Times by the clock of `now`; -inf: never."""
+
+    samples: deque[tuple[float, Counts]] = field(default_factory=deque)
+    ejected: int = 0
+    hosts: int = 0
+    is_grpc: bool = False
+    requested: float = float("-inf")
+    connected: float = float("-inf")
+    secured: float = float("-inf")
+
+    def note(self, counts: Counts, now: float) -> None:
+        """Add one flush, whose counts are then final."""
+        self.is_grpc = self.is_grpc or counts.statuses > 0
+        if self.is_grpc:
+            counts.judge_as_grpc()
+        self.samples.append((now, counts))
+        if counts.any_request:
+            self.requested = now
+        if counts.connections - counts.connect_failures > 0:
+            self.connected = now
+        if counts.handshakes:
+            self.secured = now
+        while self.samples[0][0] <= now - WINDOW:
+            self.samples.popleft()
+
+
+@dataclass(slots=True)
+class Node:
+    """One sidecar: the flushes of late as (when it came, seconds it covers), and its flows by cluster."""
+
+    heard: float
+    flushes: deque[tuple[float, float]] = field(default_factory=deque)
+    last_end: int = 0
+    flows: dict[str, Flow] = field(default_factory=dict)
+
+    def covered(self, now: float) -> float:
+        """Seconds that what was told within WINDOW tells about."""
+        told = sum(seconds for came, seconds in self.flushes if came > now - WINDOW)
+        silent = now - self.heard
+        return told + (silent if silent > LATE else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One node's flow as it is now: sums of the last WINDOW and the seconds they cover."""
+
+    caller: Identity
+    cluster: str
+    flow: Flow
+    counts: Counts
+    seconds: float
+
+
+class Flows:
+    """All flows. `now` is any clock that only goes forward, in seconds."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[Identity, dict[str, Node]] = {}
+        self._series: dict[tuple[str, str], tuple[float, Series]] = {}
+        self._count = 0
+        self._swept = 0.0
+
+    def take(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:
+        """Fold an ExportMetricsServiceRequest of `identity`, a slice of work at a time.
+
+        What is malformed, or speaks for another, is counted and left out.
+        """
+        if now - self._swept >= FADES / 4:
+            self._sweep(now)
+        try:
+            for told in decoded(body):
+                yield from self._fold(identity, told, now)
+        except MalformedError:
+            metrics.DROPPED.labels("malformed").inc()
+
+    def seen(self, now: float) -> Iterator[Seen]:
+        """Every flow that had traffic within FADES."""
+        for identity, nodes in self._nodes.items():
+            for node in nodes.values():
+                seconds = node.covered(now)
+                for cluster, flow in node.flows.items():
+                    if now - max(flow.requested, flow.connected) < FADES:
+                        yield Seen(identity, cluster, flow, _recent(flow, now), seconds)
+
+    def series(self, caller: str) -> Iterator[tuple[str, Series]]:
+        """The histories of a caller's edges, by cluster."""
+        for (name, cluster), (_, series) in self._series.items():
+            if name == caller:
+                yield cluster, series
+
+    def _fold(self, identity: Identity, told: Told, now: float) -> Iterator[None]:
+        if told.service != identity.name or not valid_name(told.node):
+            metrics.DROPPED.labels("foreign").inc()
+            return
+        flush = Flush()
+        for number, point in enumerate(told.points, 1):
+            if number % SLICE == 0:
+                yield
+            if point is not None and not point.cluster.startswith("/"):
+                flush.note(point)
+        node = self._node(identity, told.node, now)
+        if node is None:
+            metrics.DROPPED.labels("limit").inc()
+            return
+        seconds = flush.seconds if 0 < flush.seconds <= FADES else EVERY
+        self._heard(node, now, seconds, flush.end)
+        yield
+        for cluster, counts in flush.counts.items():
+            flow = self._flow(identity, node, cluster)
+            if flow is not None:
+                flow.note(counts, now)
+                self._remember(identity.name, cluster, counts, now, seconds)
+        for point in flush.gauges:
+            flow = self._flow(identity, node, point.cluster)
+            if flow is not None:
+                setattr(flow, GAUGES[point.stat], int(point.value))
+
+    def _heard(self, node: Node, now: float, seconds: float, end: int) -> None:
+        """Put a flush on record; one that comes in several messages counts once."""
+        node.heard = now
+        if end and end == node.last_end:
+            return
+        node.last_end = end
+        node.flushes.append((now, seconds))
+        while node.flushes[0][0] <= now - WINDOW:
+            node.flushes.popleft()
+
+    def _node(self, identity: Identity, name: str, now: float) -> Node | None:
+        nodes = self._nodes.setdefault(identity, {})
+        if name not in nodes and len(nodes) >= NODES_LIMIT:
+            return None
+        return nodes.setdefault(name, Node(now))
+
+    def _flow(self, identity: Identity, node: Node, cluster: str) -> Flow | None:
+        found = node.flows.get(cluster)
+        if found is not None:
+            return found
+        own = sum(len(one.flows) for one in self._nodes[identity].values())
+        full = self._count >= FLOWS_LIMIT or own >= FLOWS_LIMIT // 5
+        if full or len(node.flows) >= CLUSTERS_LIMIT or len(cluster) > 256:
+            metrics.EDGES_DROPPED.inc()
+            return None
+        self._count += 1
+        node.flows[cluster] = Flow()
+        return node.flows[cluster]
+
+    def _remember(self, caller: str, cluster: str, counts: Counts, now: float, seconds: float) -> None:
+        if not counts.any_request and not counts.connections:
+            return
+        known = self._series.get((caller, cluster))
+        if known is None and len(self._series) >= SERIES_LIMIT:
+            metrics.EDGES_DROPPED.inc()
+            return
+        series = known[1] if known else Series()
+        series.add(counts, now, seconds)
+        self._series[caller, cluster] = (now, series)
+
+    def _sweep(self, now: float) -> None:
+        """Forget nodes that are silent and histories that are over."""
+        self._swept = now
+        for identity, nodes in list(self._nodes.items()):
+            for name in [name for name, node in nodes.items() if now - node.heard >= FADES]:
+                self._count -= len(nodes.pop(name).flows)
+            if not nodes:
+                del self._nodes[identity]
+        for key in [key for key, (last, _) in self._series.items() if now - last >= HISTORY]:
+            del self._series[key]
+
+
+def _recent(flow: Flow, now: float) -> Counts:
+    found = Counts()
+    for came, counts in flow.samples:
+        if came > now - WINDOW:
+            found.add(counts)
+    return found

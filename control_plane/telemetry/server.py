@@ -1,0 +1,165 @@
+"""The OTLP port: metrics and spans over gRPC under mutual TLS, queued, and folded in small slices.
+
+Who tells something is who its certificate says. Folding never holds up the event loop for long, for xDS
+shares it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import NoReturn
+
+import grpc
+import structlog
+
+from control_plane.api.peer import peer_identity
+from control_plane.api.spiffe import Identity
+from control_plane.errors import RefusedError
+from control_plane.mtls.server import Certificates, Credentials, Refusals, endpoint
+from control_plane.telemetry import metrics
+from control_plane.telemetry.intake import MESSAGE_LIMIT, Backlog, Signal, Waiting
+
+SERVICES: dict[Signal, str] = {
+    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+}
+
+SLICE = 0.001
+"""Seconds that folding may take before others have their turn."""
+
+PAUSE = 0.001
+"""Seconds that others have between two slices: folding takes half of the processor at most."""
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 16),
+    # Twice what is taken, so that what is somewhat too large is counted as such.
+    ("grpc.max_receive_message_length", 2 * MESSAGE_LIMIT),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+CONCURRENT = 512
+"""Calls that are read at once: with the limit on messages, what a flood can hold in memory."""
+
+log = structlog.get_logger(__name__)
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Take = Callable[[Identity, bytes, float], Iterator[None]]
+"""A fold: a message of an identity, when it came; yields after each small slice of work."""
+
+
+class Intake:
+    """The server. `folds` take what comes, by signal; a signal without a fold is refused."""
+
+    def __init__(
+        self,
+        bind: str,
+        port: int,
+        trust_domain: str,
+        credentials: Credentials,
+        folds: Mapping[Signal, Take],
+        *,
+        connection_age: float = 3600.0,
+    ) -> None:
+        self._address = endpoint(bind, port)
+        self._trust_domain = trust_domain
+        self._certificates = Certificates(credentials)
+        self._folds = dict(folds)
+        self._connection_age = connection_age
+        self._refusals = Refusals()
+        self.backlog = Backlog()
+        self._arrived = asyncio.Event()
+        self._server: grpc.aio.Server | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Listen; returns the port. Raises RuntimeError when the port is taken."""
+        ages = (
+            ("grpc.max_connection_age_ms", int(self._connection_age * 1000)),
+            ("grpc.max_connection_age_grace_ms", 1000),
+        )
+        self._server = grpc.aio.server(options=[*OPTIONS, *ages], maximum_concurrent_rpcs=CONCURRENT)
+        self._server.add_generic_rpc_handlers(
+            tuple(
+                grpc.method_handlers_generic_handler(SERVICES[signal], {"Export": self._method(signal)})
+                for signal in self._folds
+            )
+        )
+        port = self._server.add_secure_port(self._address, self._certificates.server_credentials())
+        await self._server.start()
+        self._work = asyncio.create_task(self._fold())
+        return port
+
+    async def stop(self) -> None:
+        """Close the port; what still waits is let go."""
+        if self._server is not None:
+            await self._server.stop(None)
+        if self._work is not None:
+            self._work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._work
+
+    def renew(self, credentials: Credentials) -> None:
+        """Use another certificate (or other roots) for connections from now on; open ones go on."""
+        self._certificates.replace(credentials)
+
+    def _method(self, signal: Signal) -> grpc.RpcMethodHandler[bytes, bytes]:
+        async def export(body: bytes, context: Context) -> bytes:
+            try:
+                identity = peer_identity(context.auth_context() or {}, self._trust_domain)
+                if identity.role == "control-plane":
+                    raise RefusedError(f"{identity.uri} is nobody's sidecar")
+            except RefusedError as error:
+                await self._refuse(context, str(error))
+            metrics.RECEIVED.labels(signal).inc()
+            left_out = self.backlog.offer(Waiting(signal, identity, body, time.monotonic()))
+            if left_out:
+                metrics.DROPPED.labels(left_out).inc()
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, left_out)
+            metrics.QUEUED.set(self.backlog.queued)
+            self._arrived.set()
+            # An empty message of either service says that all was taken.
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(export)
+
+    async def _refuse(self, context: Context, reason: str) -> NoReturn:
+        metrics.REFUSED.inc()
+        if self._refusals.is_news(context.peer(), reason, time.monotonic()):
+            log.warning("telemetry refused", peer=context.peer(), reason=reason)
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
+        raise AssertionError("abort raises")
+
+    async def _fold(self) -> None:
+        """Fold what waits, a slice at a time."""
+        begun = time.perf_counter()
+        while True:
+            waiting = self.backlog.next()
+            if waiting is None:
+                self._arrived.clear()
+                await self._arrived.wait()
+                begun = time.perf_counter()
+                continue
+            metrics.QUEUED.set(self.backlog.queued)
+            steps = self._folds[waiting.signal](waiting.identity, waiting.body, waiting.came)
+            while self._step(steps, waiting.signal):
+                if time.perf_counter() - begun >= SLICE:
+                    await asyncio.sleep(PAUSE)
+                    begun = time.perf_counter()
+
+    def _step(self, steps: Iterator[None], signal: Signal) -> bool:
+        """One slice of a fold; whether there is more. A fold that fails takes nothing else with it."""
+        try:
+            next(steps)
+        except StopIteration:
+            return False
+        except Exception:
+            metrics.DROPPED.labels("failed").inc()
+            log.exception("telemetry could not be folded", signal=signal)
+            return False
+        return True
