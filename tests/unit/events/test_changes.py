@@ -1,0 +1,183 @@
+"""Pictures in, events out: what is told, to whom it is said to happen, and what is not worth telling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from control_plane.api.happened import MESSAGE_LIMIT, Event
+from control_plane.api.types import Breaker, Change, ClusterReport, Health, ProxyReport, RevisionInfo
+from control_plane.core.translate import Translation, translate
+from control_plane.core.world import Instance, Service, World
+from control_plane.events import picture
+from control_plane.events.changes import EACH_LIMIT, SETTLES, Changes
+from control_plane.events.picture import Picture
+from control_plane.store.events import Entry
+
+PROXY = ("front", "front-1")
+
+
+def told(entries: Iterable[Entry]) -> list[tuple[str, str, str, str]]:
+    """Kind, subject, words, severity of each."""
+    events: list[Event] = [one.event for one in entries]
+    return [(one.kind, one.subject, one.message, one.severity) for one in events]
+
+
+def breaker(state: str, ejected: int = 0, *, limited: bool = False) -> Mapping[tuple[str, str], Breaker]:
+    made = Breaker.model_validate(
+        {"from": "front", "to": "back", "state": state, "ejected": ejected, "hosts": 2, "limited": limited}
+    )
+    return {("front", "back"): made}
+
+
+def instances(**health: Health) -> Mapping[str, tuple[str, Health]]:
+    return {name: ("back", value) for name, value in health.items()}
+
+
+def test_a_sidecar_is_told_of_when_it_connects_and_when_it_stays_away() -> None:
+    changes = Changes()
+    there, away = Picture({PROXY: ""}), Picture()
+    assert told(changes.look(there, 0, 1)) == [("sidecar", "front-1", "connected", "info")]
+    assert told(changes.look(there, 1, 1)) == []
+    assert told(changes.look(away, 2, 1)) == []
+    assert told(changes.look(away, 2 + SETTLES, 1)) == [("sidecar", "front-1", "disconnected", "info")]
+    assert told(changes.look(away, 9, 1)) == []
+    assert told(changes.look(there, 10, 1)) == [("sidecar", "front-1", "connected", "info")]
+
+
+def test_a_connection_that_is_made_anew_is_not_told_of() -> None:
+    changes = Changes()
+    changes.look(Picture({PROXY: ""}), 0, 1)
+    assert changes.look(Picture(), 1, 1) == []
+    assert changes.look(Picture({PROXY: ""}), 2, 1) == []
+    assert changes.look(Picture({PROXY: ""}), 9, 1) == []
+
+
+def test_a_sidecar_that_leaves_while_its_instance_stays_is_a_warning() -> None:
+    changes = Changes()
+    health: Mapping[str, tuple[str, Health]] = {"front-1": ("front", "healthy")}
+    changes.look(Picture({PROXY: ""}, instances=health), 0, 1)
+    changes.look(Picture(instances=health), 1, 1)
+    (event,) = told(changes.look(Picture(instances=health), 1 + SETTLES, 1))
+    assert event == ("sidecar", "front-1", "disconnected", "warning")
+
+
+def test_a_refusal_has_envoys_words_and_the_author_and_an_end() -> None:
+    changes = Changes()
+    changes.revisions([RevisionInfo(revision=7, author="ann@here", time=5)])
+    changes.look(Picture({PROXY: ""}), 0, 7)
+    (entry,) = changes.look(Picture({PROXY: "RDS out: no such thing"}), 1, 7)
+    event = entry.event
+    assert (event.kind, event.subject, event.severity) == ("nack", "front-1", "error")
+    assert event.message == "Envoy refuses: RDS out: no such thing"
+    assert (event.revision, event.author) == (7, "ann@here")
+    assert changes.look(Picture({PROXY: "RDS out: no such thing"}), 2, 7) == []
+    assert told(changes.look(Picture({PROXY: ""}), 3, 8)) == [
+        ("nack", "front-1", "Envoy takes its configuration again", "info")
+    ]
+
+
+def test_a_sidecar_that_comes_with_a_refusal_tells_both() -> None:
+    kinds = [one[0] for one in told(Changes().look(Picture({PROXY: "bad"}), 0, 1))]
+    assert kinds == ["sidecar", "nack"]
+
+
+def test_endless_words_are_cut() -> None:
+    found = told(Changes().look(Picture({PROXY: "x" * 100_000}), 0, 1))
+    assert [len(words) for kind, _, words, _ in found if kind == "nack"] == [MESSAGE_LIMIT]
+
+
+def test_what_happens_to_many_is_one_event() -> None:
+    many = {("front", f"front-{number}"): "" for number in range(EACH_LIMIT + 5)}
+    assert told(Changes().look(Picture(many), 0, 1)) == [
+        ("sidecar", "front-0, front-1, front-2 and 7 more", "connected", "info")
+    ]
+    few = dict(list(many.items())[:EACH_LIMIT])
+    assert len(Changes().look(Picture(few), 0, 1)) == EACH_LIMIT
+
+
+def test_a_breaker_is_told_of_at_each_change_of_its_state() -> None:
+    changes = Changes()
+    steps: list[tuple[Mapping[tuple[str, str], Breaker], list[tuple[str, str]]]] = [
+        ({}, []),
+        (breaker("partial", 1), [("breaker is partly open: 1 of 2 hosts ejected", "warning")]),
+        (breaker("partial", 1), []),
+        (breaker("open", 2), [("breaker opened: 2 of 2 hosts ejected", "error")]),
+        ({}, [("breaker closed", "info")]),
+        (breaker("open", limited=True), [("breaker opened: a limit is reached", "error")]),
+    ]
+    for now, (state, wanted) in enumerate(steps):
+        found = told(changes.look(Picture(breakers=state), now, 1))
+        assert found == [("breaker", "front → back", words, severity) for words, severity in wanted]
+
+
+def test_hosts_are_named_when_they_are_ejected_and_let_back() -> None:
+    changes = Changes()
+    edge = ("front", "back")
+    found = told(changes.look(Picture(ejected={edge: frozenset({"back-1", "back-2"})}), 0, 1))
+    assert [one[2] for one in found] == [
+        "back-1 is taken out after failures",
+        "back-2 is taken out after failures",
+    ]
+    assert [one[2] for one in told(changes.look(Picture(ejected={edge: frozenset({"back-2"})}), 1, 1))] == [
+        "back-1 is let back"
+    ]
+    assert [one[2] for one in told(changes.look(Picture(), 2, 1))] == ["back-2 is let back"]
+
+
+def test_an_instance_is_told_of_when_its_health_changes_not_when_it_comes() -> None:
+    changes = Changes()
+    assert changes.look(Picture(instances=instances(a="healthy")), 0, 1) == []
+    assert changes.look(Picture(instances=instances(a="healthy", b="unhealthy")), 1, 1) == []
+    found = told(changes.look(Picture(instances=instances(a="unhealthy", b="healthy")), 2, 1))
+    assert found == [
+        ("instance", "a", "back a is unhealthy", "warning"),
+        ("instance", "b", "back b is healthy", "info"),
+    ]
+    assert changes.look(Picture(), 3, 1) == []
+
+
+def test_other_control_planes_share_topics_for_what_they_see_too() -> None:
+    first, second = Changes(), Changes()
+    seen = Picture(
+        breakers=breaker("open", 2),
+        ejected={("front", "back"): frozenset({"back-1"})},
+        instances=instances(a="unhealthy"),
+    )
+    for one in (first, second):
+        one.look(Picture(instances=instances(a="healthy")), 0, 1)
+    topics = [one.topic for one in first.look(seen, 1, 1)]
+    assert topics == [one.topic for one in second.look(seen, 1.4, 1)]
+    assert len(set(topics)) == len(topics) == 3
+    assert all(topics)
+    closing = [one.topic for one in first.look(Picture(instances=instances(a="healthy")), 2, 1)]
+    assert not set(closing) & set(topics)
+
+
+def test_a_revision_tells_who_what_and_why() -> None:
+    changed = tuple(Change(kind="Retry", name=f"r{n}", action="created") for n in range(7))
+    info = RevisionInfo(revision=3, author="ann", time=12.5, why="calm", changed=changed)
+    (entry,) = Changes().revisions([info])
+    event = entry.event
+    assert (event.kind, event.subject, event.time) == ("revision", "revision 3", 12.5)
+    assert (event.revision, event.author) == (3, "ann")
+    assert event.message.startswith("created Retry/r0, created Retry/r1")
+    assert event.message.endswith("created Retry/r4 and 2 more: calm")
+
+
+def world() -> Translation:
+    hosts = tuple(Instance(f"back-{n}", "127.0.0.1", 4000 + n) for n in (1, 2))
+    services = {"back": Service("back", (), hosts), "front": Service("front", ())}
+    return translate(World(1, services), None)
+
+
+def report(*clusters: ClusterReport) -> ProxyReport:
+    return ProxyReport(node="front-1", service="front", clusters=clusters)
+
+
+def test_a_picture_names_ejected_hosts_and_leaves_out_what_is_well() -> None:
+    out = ClusterReport(cluster="back", hosts=2, ejected=1, addresses=("127.0.0.1:4002", "127.0.0.1:9"))
+    taken = picture.take({PROXY: ""}, world(), [report(out), report(ClusterReport(cluster="back", hosts=2))])
+    assert taken.ejected == {("front", "back"): {"back-2", "127.0.0.1:9"}}
+    assert taken.breakers == {}
+    assert taken.instances == {"back-1": ("back", "healthy"), "back-2": ("back", "healthy")}
+    assert picture.take({PROXY: ""}, None, []) == Picture({PROXY: ""})
