@@ -46,7 +46,7 @@ class Agent:
         ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
-        allotment = Allotment(config.bind, random.random())  # noqa: S311  spread, not secrecy
+        allotment = Allotment(config.bind, random.random(), traced=config.traced)  # noqa: S311  spread, not secrecy
         base = dict(os.environ)
         interpreter = str(Path(sys.executable).parent)
         self._changed = asyncio.Event()

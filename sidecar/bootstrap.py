@@ -13,6 +13,7 @@ from typing import Any, Literal
 from control_plane.api import clusters
 from control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
 from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE
+from sidecar import telemetry
 
 Json = dict[str, Any]
 
@@ -33,23 +34,6 @@ REGEX_PROGRAM_SIZE = 10_000
 Any single repetition of a character or class stays below (`.{1,1000}` has 3,003, `\\pL{1,1000}` 8,003). What
 is above nests them. The limit bounds a match's cost: RE2 may need time proportional to text times program."""
 
-KEPT_STATS = (
-    {"prefix": "server."},
-    {"prefix": "listener_manager."},
-    {"prefix": "cluster_manager."},
-    {"prefix": "control_plane."},
-    {"prefix": "sds."},
-    {"safe_regex": {"regex": r"(http|listener|tcp)\..*(_rq_|_cx_|rbac|fail|no_certificate|rds|flow).*"}},
-    {
-        "safe_regex": {
-            "regex": r"cluster\..*\.(upstream_rq_.*|upstream_cx_(active|total|overflow|connect_fail"
-            r"|connect_timeout|destroy_remote.*|destroy_local.*|rx_bytes_total|tx_bytes_total)|membership_.*|circuit_breakers.*"
-            r"|outlier_detection\..*|health_check\..*|retry_.*|ssl\..*|update_.*|lb_healthy_panic)"
-        }
-    },
-)
-"""Statistics worth their cost; the rest of Envoy's (some 12 KB of text a cluster) are not kept at all."""
-
 
 @dataclass(frozen=True, slots=True)
 class AppCluster:
@@ -66,7 +50,9 @@ class Node:
 
     `gateway` maps listener names to ports and is None for the sidecar of a service, whose `outbound` and
     `inbound` are then set. `zone` is where it runs, empty when that is not known.
-    `collector` takes spans by OTLP/gRPC; None: nothing is traced.
+    `otlp` is where the control plane takes metrics and spans; None: it takes none. `collector` takes spans
+    in its stead, in the clear. Without both nothing is traced. `spans` is the port at which the app's own
+    spans are taken, on loopback; 0: at none.
     `upstreams` are TCP services and the `ip:port` at which the app finds them.
     """
 
@@ -82,8 +68,15 @@ class Node:
     gateway: tuple[tuple[str, int], ...] | None = None
     apps: tuple[AppCluster, ...] = ()
     zone: str = ""
+    otlp: tuple[str, int] | None = None
     collector: tuple[str, int] | None = None
+    spans: int = 0
     upstreams: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def traced(self) -> bool:
+        """Whether there is somebody to send spans to."""
+        return bool(self.otlp or self.collector)
 
 
 def bootstrap(node: Node) -> Json:
@@ -93,10 +86,11 @@ def bootstrap(node: Node) -> Json:
         "admin": {"address": {"pipe": {"path": node.admin_socket, "mode": 0o600}}},
         "dynamic_resources": _dynamic(),
         "static_resources": {
-            "listeners": [_ready_listener(node)],
-            "clusters": [_xds(node), _admin(node), *_collector(node), *map(_app, node.apps)],
+            "listeners": [_ready_listener(node), *_spans_listener(node)],
+            "clusters": [_xds(node), _admin(node), *_telemetry(node), *map(_app, node.apps)],
         },
-        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": list(KEPT_STATS)}}},
+        "stats_config": telemetry.stats_config(),
+        **(telemetry.push(node.cluster, node.id) if node.otlp else {}),
         "overload_manager": _overload(),
         "layered_runtime": _runtime(),
         "bootstrap_extensions": [_internal_listeners()],
@@ -109,7 +103,7 @@ def _node(node: Node) -> Json:
 
 
 def _runtime() -> Json:
-    settings = {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE}
+    settings = {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE, **telemetry.runtime()}
     return {"layers": [{"name": "mesh", "static_layer": settings}]}
 
 
@@ -120,7 +114,7 @@ def _internal_listeners() -> Json:
 
 
 def _bindings(node: Node) -> Json:
-    common: Json = {"address": node.bind, **({"traced": True} if node.collector else {})}
+    common: Json = {"address": node.bind, **({"traced": True} if node.traced else {})}
     if node.gateway is not None:
         return {**common, "gateway": dict(node.gateway)}
     bindings: Json = {**common, "outbound": node.outbound, "inbound": node.inbound}
@@ -182,8 +176,8 @@ def _literal(host: str) -> bool:
     return True
 
 
-def _xds(node: Node) -> Json:
-    host, port = node.xds
+def _control_plane(node: Node, name: str, at: tuple[str, int]) -> Json:
+    """A cluster of the control plane, which is believed by its identity only."""
     pinned = {"san_type": "URI", "matcher": {"exact": Identity(node.trust_domain, "control-plane").uri}}
     validation = {
         "default_validation_context": {"match_typed_subject_alt_names": [pinned]},
@@ -203,27 +197,55 @@ def _xds(node: Node) -> Json:
         "common_tls_context": common,
     }
     return _cluster(
-        clusters.XDS,
-        _socket(host, port),
-        type="STATIC" if _literal(host) else "STRICT_DNS",
+        name,
+        _socket(*at),
+        type="STATIC" if _literal(at[0]) else "STRICT_DNS",
         typed_extension_protocol_options=_http2(connection_keepalive={"interval": "30s", "timeout": "10s"}),
         transport_socket={"name": "envoy.transport_sockets.tls", "typed_config": context},
     )
+
+
+def _xds(node: Node) -> Json:
+    return _control_plane(node, clusters.XDS, node.xds)
 
 
 def _admin(node: Node) -> Json:
     return _cluster(clusters.ADMIN, {"pipe": {"path": node.admin_socket}})
 
 
-def _collector(node: Node) -> list[Json]:
-    """Where spans go; in the clear, as collectors beside their users are."""
-    if node.collector is None:
+def _telemetry(node: Node) -> list[Json]:
+    """Where metrics go, and where spans do: a collector takes those in the clear."""
+    found = [_control_plane(node, clusters.TELEMETRY, node.otlp)] if node.otlp else []
+    if node.collector is not None:
+        kind = "STATIC" if _literal(node.collector[0]) else "STRICT_DNS"
+        at = _socket(*node.collector)
+        found.append(_cluster(clusters.COLLECTOR, at, type=kind, typed_extension_protocol_options=_http2()))
+    elif node.otlp is not None:
+        found.append(_control_plane(node, clusters.COLLECTOR, node.otlp))
+    return found
+
+
+def _spans_listener(node: Node) -> list[Json]:
+    """Takes the app's own spans, as gRPC in the clear, and carries them as they are.
+
+    Bytes are passed on, not requests: with `h2` agreed on by the cluster's TLS both ends speak HTTP/2.
+    """
+    if not node.spans or not node.traced:
         return []
-    host, port = node.collector
-    kind = "STATIC" if _literal(host) else "STRICT_DNS"
-    options = _http2()
+    proxy = {
+        "@type": f"{_TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "otlp",
+        "cluster": clusters.COLLECTOR,
+    }
     return [
-        _cluster(clusters.COLLECTOR, _socket(host, port), type=kind, typed_extension_protocol_options=options)
+        {
+            "name": "otlp",
+            "address": _socket("127.0.0.1", node.spans),
+            "enable_reuse_port": False,
+            "filter_chains": [
+                {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}
+            ],
+        }
     ]
 
 

@@ -36,7 +36,8 @@ NO_PROXY = "localhost,127.0.0.1,::1"
 class Ports:
     """The real ports of one workload; `apps` by port name, `gateway` by listener name.
 
-    `upstreams` are by service, each the `ip:port` at which the app finds it.
+    `upstreams` are by service, each the `ip:port` at which the app finds it. `otlp` takes the app's spans; 0:
+    nobody wants them.
     """
 
     ready: int
@@ -45,11 +46,12 @@ class Ports:
     apps: Mapping[str, int] = field(default_factory=dict)
     gateway: Mapping[str, int] = field(default_factory=dict)
     upstreams: Mapping[str, str] = field(default_factory=dict)
+    otlp: int = 0
 
     @property
     def named(self) -> dict[str, int]:
         """All of them under the names that status and errors use."""
-        own = {"outbound": self.outbound, "inbound": self.inbound, "ready": self.ready}
+        own = {"outbound": self.outbound, "inbound": self.inbound, "ready": self.ready, "otlp": self.otlp}
         apps = {f"app.{name}": port for name, port in self.apps.items()}
         gateway = {f"gateway.{name}": port for name, port in self.gateway.items()}
         upstreams = {f"upstream.{name}": int(at.rpartition(":")[2]) for name, at in self.upstreams.items()}
@@ -57,10 +59,14 @@ class Ports:
 
 
 class Allotment:
-    """Hands out free ports, never the same one twice. `start` in 0..1 spreads agents of one host."""
+    """Hands out free ports, never the same one twice. `start` in 0..1 spreads agents of one host.
 
-    def __init__(self, bind: str, start: float = 0.0) -> None:
+    `traced`: somebody wants spans, so each service gets a port that takes them.
+    """
+
+    def __init__(self, bind: str, start: float = 0.0, *, traced: bool = False) -> None:
         self._bind = bind
+        self._traced = traced
         self._next = FIRST_PORT + int(start * (LAST_PORT - FIRST_PORT))
         self._next_address = int(start * 0xFF00)
 
@@ -99,6 +105,7 @@ class Allotment:
             workload.inbound_port or self.free(),
             {port.name: port.app_port or self.free() for port in workload.ports},
             upstreams={name: self.upstream(number) for name, number in workload.upstreams.items()},
+            otlp=self.free() if self._traced else 0,
         )
 
     def again(self, workload: Workload, ports: Ports) -> Ports:
@@ -119,6 +126,7 @@ class Allotment:
             outbound=keep(workload.outbound_port, ports.outbound, LOOPBACK),
             inbound=keep(workload.inbound_port, ports.inbound),
             apps={name: keep(wanted[name], had, LOOPBACK) for name, had in ports.apps.items()},
+            otlp=keep(0, ports.otlp, LOOPBACK) if ports.otlp else 0,
             upstreams={
                 name: had if is_free(*split(had)) else self.upstream(workload.upstreams[name])
                 for name, had in ports.upstreams.items()
@@ -164,9 +172,10 @@ def holder(port: int) -> str:
 def taken(workload: Workload, ports: Ports, bind: str) -> str:
     """Why the proxy of `workload` cannot listen where it was told to; empty when it can."""
     named = {"outbound_port": ports.outbound, "inbound_port": ports.inbound, "ready_port": ports.ready}
+    named["otlp port"] = ports.otlp
     named |= {f"gateway {name}": port for name, port in ports.gateway.items()}
     for setting, port in named.items():
-        if port and not is_free(LOOPBACK if setting == "outbound_port" else bind, port):
+        if port and not is_free(LOOPBACK if setting in ("outbound_port", "otlp port") else bind, port):
             where = f"{setting} of {workload.name}"
             return f"port {port} ({where}) is in use{holder(port)}: free it or choose another"
     for name, at in ports.upstreams.items():
@@ -192,12 +201,10 @@ def environment(
     proxy = f"http://{LOOPBACK}:{ports.outbound}"
     path = kept.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     kept["PATH"] = f"{path_first}:{path}" if path_first else path
-    collector = base.get("MESH_OTLP", "")
-    direct = f"{NO_PROXY},{collector.rpartition(':')[0].strip('[]')}" if collector else NO_PROXY
-    for name, value in (("http_proxy", proxy), ("grpc_proxy", proxy), ("no_proxy", direct)):
+    for name, value in (("http_proxy", proxy), ("grpc_proxy", proxy), ("no_proxy", NO_PROXY)):
         kept[name] = kept[name.upper()] = value
     kept["NODE_USE_ENV_PROXY"] = "1"  # Node.js 24 and newer read the proxy settings only then
-    kept |= _telemetry(workload, collector)
+    kept |= _telemetry(workload, ports.otlp)
     kept |= {"SERVICE_NAME": workload.service, "INSTANCE": workload.name}
     kept["SERVICE_VERSION"] = workload.labels.get("version", "")
     for port in reversed(workload.ports):
@@ -211,12 +218,13 @@ def environment(
     return kept | workload.env
 
 
-def _telemetry(workload: Workload, collector: str) -> dict[str, str]:
-    """What OpenTelemetry's SDKs read: who the app is, and where spans go when there is a `collector`."""
+def _telemetry(workload: Workload, port: int) -> dict[str, str]:
+    """What OpenTelemetry's SDKs read: who the app is, and where spans go, a `port` of its own sidecar."""
     attributes = {"service.instance.id": workload.name, "service.version": workload.labels.get("version", "")}
     named = ",".join(f"{key}={value}" for key, value in attributes.items() if value)
     who = {"OTEL_SERVICE_NAME": workload.service, "OTEL_RESOURCE_ATTRIBUTES": named}
-    if not collector:
+    if not port:
         return who
-    where = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector}", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    endpoint = f"http://{LOOPBACK}:{port}"
+    where = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     return {**who, **where, "OTEL_PROPAGATORS": "tracecontext,baggage"}

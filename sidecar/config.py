@@ -78,7 +78,8 @@ class Workload(Strict):
 class AgentConfig(Strict):
     """The whole file. `bind` is where sidecars listen, `advertise` how other nodes reach them.
 
-    `otlp` is the `host:port` of an OTLP/gRPC collector of traces; empty: nothing is traced.
+    `otlp` is the `host:port` of an OTLP/gRPC collector that takes the spans, in the clear. Empty: the control
+    plane takes them, where its addresses say that it does; else nothing is traced.
     """
 
     addresses: Addresses
@@ -89,6 +90,11 @@ class AgentConfig(Strict):
     trust_domain: str = "mesh.local"
     otlp: str = ""
     workloads: tuple[Workload, ...] = ()
+
+    @property
+    def traced(self) -> bool:
+        """Whether there is somebody to send spans to."""
+        return bool(self.otlp or self.addresses.otlp)
 
     @model_validator(mode="after")
     def _whole(self) -> AgentConfig:

@@ -12,8 +12,11 @@ XDS = "/xds"
 ADMIN = "/admin"
 """Envoy's own admin interface, of which `ready` shows two paths."""
 
+TELEMETRY = "/telemetry"
+"""The control plane, where it takes telemetry."""
+
 COLLECTOR = "/otlp"
-"""Where spans go."""
+"""Where spans go: the control plane again, or a collector that somebody named."""
 
 
 def app(port: str) -> str:

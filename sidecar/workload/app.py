@@ -371,5 +371,7 @@ def node_of(
             bootstrap.AppCluster(name, protocols[name], number) for name, number in ports.apps.items()
         ),
         zone=workload.labels.get(ZONE_LABEL, ""),
+        otlp=host_port(config.addresses.otlp, 4317) if config.addresses.otlp else None,
         collector=host_port(config.otlp, 4317) if config.otlp else None,
+        spans=ports.otlp,
     )

@@ -16,13 +16,15 @@ from sidecar import bootstrap
 from sidecar.client import new_key
 from sidecar.identity import Svid, bundle_file, identity_file, request, svid
 from tests.sidecar.conftest import ENVOY
-from tests.unit.sidecar.test_bootstrap import ORDERS
+from tests.unit.sidecar.test_bootstrap import ORDERS, SEEN
 
 NODES = {
     "service": ORDERS,
     "service without ports": replace(ORDERS, apps=(), inbound=0),
     "gateway": replace(ORDERS, apps=(), gateway=(("http", 8080), ("admin", 8081))),
     "service in a zone": replace(ORDERS, zone="east"),
+    "service that is seen": SEEN,
+    "service whose spans go elsewhere": replace(SEEN, collector=("collector.example", 4317)),
     "control plane by name": replace(ORDERS, xds=("plane.example", 15012)),
 }
 

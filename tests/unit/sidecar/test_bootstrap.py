@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from control_plane.api.spiffe import valid_name
 from sidecar.bootstrap import AppCluster, Node, bootstrap, command
+from sidecar.telemetry import KEPT_STATS, PUSHED_STATS
 
 ORDERS = Node(
     id="orders-1",
@@ -21,6 +25,7 @@ ORDERS = Node(
     inbound=15006,
     apps=(AppCluster("http", "http", 7001), AppCluster("rpc", "grpc", 7002), AppCluster("raw", "tcp", 7003)),
 )
+SEEN = replace(ORDERS, otlp=("127.0.0.1", 4317), spans=15017)
 HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -46,7 +51,7 @@ def test_the_zone_is_told_where_it_is_known() -> None:
 
 def test_regular_expressions_may_be_larger_than_envoy_takes_by_itself() -> None:
     (layer,) = bootstrap(ORDERS)["layered_runtime"]["layers"]
-    assert layer["static_layer"] == {"re2.max_program_size.error_level": 10_000}
+    assert layer["static_layer"]["re2.max_program_size.error_level"] == 10_000
 
 
 def test_each_port_of_the_app_is_a_cluster_on_loopback_in_its_protocol() -> None:
@@ -61,13 +66,14 @@ def test_each_port_of_the_app_is_a_cluster_on_loopback_in_its_protocol() -> None
 
 
 def test_no_service_can_be_named_like_a_cluster_of_the_bootstrap() -> None:
-    names = clusters(replace(ORDERS, collector=("127.0.0.1", 4317)))
-    assert len(names) == 6
+    names = clusters(SEEN)
+    assert len(names) == 7
     assert [name for name in names if valid_name(name.partition("/")[0])] == []
 
 
-def test_the_control_plane_is_believed_by_its_identity_only() -> None:
-    context = clusters(ORDERS)["/xds"]["transport_socket"]["typed_config"]["common_tls_context"]
+@pytest.mark.parametrize("name", ["/xds", "/telemetry", "/otlp"])
+def test_the_control_plane_is_believed_by_its_identity_only(name: str) -> None:
+    context = clusters(SEEN)[name]["transport_socket"]["typed_config"]["common_tls_context"]
     validation = context["combined_validation_context"]
     assert validation["default_validation_context"]["match_typed_subject_alt_names"] == [
         {"san_type": "URI", "matcher": {"exact": "spiffe://mesh.local/control-plane"}}
@@ -85,6 +91,55 @@ def test_the_control_plane_is_believed_by_its_identity_only() -> None:
 def test_a_control_plane_by_name_is_resolved() -> None:
     assert clusters(ORDERS)["/xds"]["type"] == "STATIC"
     assert clusters(replace(ORDERS, xds=("plane.example", 15012)))["/xds"]["type"] == "STRICT_DNS"
+
+
+def test_telemetry_goes_to_the_control_plane_where_it_takes_any() -> None:
+    assert "stats_sinks" not in bootstrap(ORDERS)
+    assert "traced" not in bootstrap(ORDERS)["node"]["metadata"]["bindings"]
+    found = bootstrap(SEEN)
+    assert found["node"]["metadata"]["bindings"]["traced"] is True
+    (sink,) = found["stats_sinks"]
+    config = sink["typed_config"]
+    assert config["grpc_service"]["envoy_grpc"] == {"cluster_name": "/telemetry"}
+    who = config["resource_detectors"][0]["typed_config"]["attributes"]
+    assert who == {"service.name": "orders", "service.instance.id": "orders-1"}
+
+
+def test_spans_go_to_a_collector_in_its_stead_and_metrics_do_not() -> None:
+    node = replace(SEEN, collector=("collector.example", 4317))
+    found = clusters(node)
+    assert "transport_socket" not in found["/otlp"]
+    assert found["/otlp"]["type"] == "STRICT_DNS"
+    assert "transport_socket" in found["/telemetry"]
+    assert "stats_sinks" not in bootstrap(replace(node, otlp=None))
+
+
+def test_the_apps_spans_are_taken_on_loopback_only() -> None:
+    found = bootstrap(replace(SEEN, bind="0.0.0.0"))["static_resources"]["listeners"]
+    (otlp,) = [one for one in found if one["name"] == "otlp"]
+    assert otlp["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 15017}
+    (one,) = bootstrap(replace(ORDERS, spans=15017))["static_resources"]["listeners"]
+    assert one["name"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("name", "pushed"),
+    [
+        ("cluster.orders.upstream_rq_completed", True),
+        ("cluster.orders/v2.upstream_rq_5xx", True),
+        ("cluster.orders_grpc.grpc.14", True),
+        ("http.inbound.downstream_rq_5xx", True),
+        ("cluster./app/http.upstream_rq_completed", False),
+        ("cluster.orders.external.upstream_rq_completed", False),
+        ("cluster.orders.upstream_rq_503", False),
+        ("http.ready.downstream_rq_2xx", False),
+    ],
+)
+def test_what_is_pushed_is_kept_and_about_services(name: str, pushed: bool) -> None:
+    assert bool(re.fullmatch(PUSHED_STATS, name)) is pushed
+    if pushed:
+        patterns = [one["safe_regex"]["regex"] for one in KEPT_STATS if "safe_regex" in one]
+        assert any(re.fullmatch(one, name) for one in patterns)
 
 
 def test_it_waits_for_its_first_configuration_and_reconnects_soon() -> None:
