@@ -45,7 +45,7 @@ def listeners(
 
 def _listener(gateway: GatewayView, told: ToldView, view: ListenerView, address: str, port: int) -> Resource:
     name = listener_name(gateway.name, view.name)
-    manager = http.connection_manager("ingress", name, told, [http.fault()])
+    manager = http.connection_manager("ingress", name, told, [http.grpc_stats(), http.fault()])
     manager.use_remote_address.value = True
     manager.common_http_protocol_options.CopyFrom(
         v3.CommonHttpProtocolOptions(

@@ -65,7 +65,15 @@ def fault() -> v3.HttpFilter:
     return http_filter("envoy.filters.http.fault", v3.HTTPFault())
 
 
-def http_filter(name: str, config: v3.Router | v3.OnDemand | v3.HTTPFault) -> v3.HttpFilter:
+def grpc_stats() -> v3.HttpFilter:
+    """Counts the final status of each gRPC call by its cluster (`cluster.NAME.grpc.14`).
+
+    Failed calls are HTTP 200, which no other statistic tells from success.
+    """
+    return http_filter("envoy.filters.http.grpc_stats", v3.GrpcStats())
+
+
+def http_filter(name: str, config: v3.Router | v3.OnDemand | v3.HTTPFault | v3.GrpcStats) -> v3.HttpFilter:
     """A named HTTP filter with its configuration."""
     return v3.HttpFilter(name=name, typed_config=codec.pack(config))
 

@@ -25,7 +25,7 @@ class TelemetrySpec(TargetedSpec):
         ge=0,
         le=100,
         description="Percent of requests that start a trace. One that comes with a trace goes on with it, "
-        "whatever this says. Nothing is traced unless the agents have MESH_OTLP.",
+        "whatever this says. Spans go to the control plane, or where the agents' MESH_OTLP says.",
     )
     access_log: Literal["Errors", "All", "Off"] = Field(
         "Errors",
