@@ -102,7 +102,7 @@ class Watch:
         if self._revision is None:
             self._revision = await self._store.events.revision()
         if newest > self._revision:
-            found = await self._store.history(min(newest - self._revision, HISTORY))
+            found = await self._store.history(min(newest - self._revision, HISTORY), newest + 1)
             fresh: list[RevisionInfo] = [one for one in found if one.revision > self._revision]
             self._outbox.put(self._changes.revisions(reversed(fresh)))
             self._revision = max([self._revision, *(one.revision for one in fresh)])

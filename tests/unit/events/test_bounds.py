@@ -1,4 +1,4 @@
-"""What waits for the store and what is told of it at all: both are bounded, and what is left out is counted."""
+"""What waits for the store and what is told of it at all: bounded, and what is left out is counted."""
 
 from __future__ import annotations
 
