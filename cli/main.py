@@ -44,6 +44,7 @@ VERBS = {
     "show": Verb("cli.revisions", "show", "Show one revision."),
     "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),
     "token": Verb("cli.token", "app", "Make, list and revoke join tokens."),
+    "topology": Verb("cli.topology", "topology", "Show who calls whom, how much, how well, how fast."),
     "up": Verb("cli.up", "up", "Start a mesh on this host, in the foreground."),
     "validate": Verb("cli.validate", "validate", "Check files without a control plane."),
 }

@@ -1,0 +1,62 @@
+"""Flushes of an Envoy as its OpenTelemetry sink sends them, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+
+BOUNDS = (0.5, 1, 2, 5, 10, 50, 100, 1000)
+DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+CODE = "envoy.response_code_class"
+
+Stats = Mapping[str, float | Sequence[int]]
+"""Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as attribute."""
+
+
+def attribute(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+def flush(
+    service: str, node: str, clusters: Mapping[str, Stats], at: float = 2.0, seconds: float = 2.0
+) -> bytes:
+    """One push; `at` is the sender's clock in seconds."""
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.extend(
+        [attribute("service.name", service), attribute("service.instance.id", node)]
+    )
+    scope = resource.scope_metrics.add()
+    for cluster, stats in clusters.items():
+        for stat, value in stats.items():
+            scope.metrics.append(metric(cluster, stat, value, at, seconds))
+    return request.SerializeToString()
+
+
+def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, seconds: float) -> Metric:
+    attributes = [attribute("envoy.cluster_name", cluster.replace(":", "_"))]
+    if stat.startswith("upstream_rq_") and stat.endswith("xx") and stat[-3].isdigit():
+        attributes.append(attribute(CODE, stat[-3]))
+        stat = "upstream_rq_xx"
+    made = Metric(name=f"cluster.{stat}")
+    if isinstance(value, Sequence):
+        made.histogram.aggregation_temporality = DELTA
+        histogram = made.histogram.data_points.add(
+            count=sum(value), explicit_bounds=BOUNDS, bucket_counts=value, attributes=attributes
+        )
+        histogram.start_time_unix_nano, histogram.time_unix_nano = _times(at, seconds)
+        return made
+    if stat.startswith(("membership", "outlier")):
+        point = made.gauge.data_points.add(as_int=int(value), attributes=attributes)
+    else:
+        made.sum.aggregation_temporality, made.sum.is_monotonic = DELTA, True
+        point = made.sum.data_points.add(as_int=int(value), attributes=attributes)
+    point.start_time_unix_nano, point.time_unix_nano = _times(at, seconds)
+    return made
+
+
+def _times(at: float, seconds: float) -> tuple[int, int]:
+    return int((1e9 + at - seconds) * 1e9), int((1e9 + at) * 1e9)
