@@ -38,7 +38,7 @@ def data(value: Any, output: Output) -> None:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows under a head; the last column is as long as it likes."""
-    body = [[_safe(str(cell)) for cell in row] for row in rows]
+    body = [[safe(str(cell)) for cell in row] for row in rows]
     if not body:
         return
     widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
@@ -59,6 +59,6 @@ def painted(line: str) -> str:
     return "".join(f"\x1b[{_COLOURS[c]}m{c}\x1b[0m" if c in _COLOURS else c for c in line)
 
 
-def _safe(cell: str) -> str:
+def safe(cell: str) -> str:
     """Foreign text without control characters, on one line."""
     return "".join(c if c.isprintable() else " " for c in cell)

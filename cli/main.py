@@ -45,6 +45,8 @@ VERBS = {
     "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),
     "token": Verb("cli.token", "app", "Make, list and revoke join tokens."),
     "topology": Verb("cli.topology", "topology", "Show who calls whom, how much, how well, how fast."),
+    "trace": Verb("cli.trace", "trace", "Show one trace as a waterfall, failures explained."),
+    "traces": Verb("cli.traces", "traces", "Find traces."),
     "up": Verb("cli.up", "up", "Start a mesh on this host, in the foreground."),
     "validate": Verb("cli.validate", "validate", "Check files without a control plane."),
 }

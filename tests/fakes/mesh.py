@@ -16,6 +16,7 @@ from control_plane.api.discovery import Endpoint
 from control_plane.api.messages import Minted, TokenInfo
 from control_plane.api.types import InstanceStatus, ProxyDetail, ProxyStatus, Status
 from control_plane.errors import NotFoundError
+from control_plane.telemetry.traces import Traces
 from tests.fakes.store import FakeStore
 
 
@@ -55,6 +56,7 @@ class FakeMesh:
     tokens: FakeTokens = field(default_factory=FakeTokens)
     proxies: tuple[ProxyStatus, ...] | None = None
     details: tuple[ProxyDetail, ...] = ()
+    traces: Traces = field(default_factory=Traces)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     url: str = ""
     token: str = ""
@@ -97,6 +99,7 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         pause=asyncio.sleep,
         proxies=lambda: fake.details,
         warnings=_warnings,
+        traces=fake.traces,
     )
     running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0)
     fake.url = f"http://127.0.0.1:{running.port}"
