@@ -6,8 +6,13 @@ import json
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.fakes.otlp import Collector, collector
@@ -102,6 +107,29 @@ def test_a_trace_that_comes_in_goes_on_through_every_sidecar(mesh: Mesh, sink: C
     assert found == {"ingress", "back"}
     kinds = [span.kind for _, span in sink.of(trace)]
     assert {1, 2, 3} & set(kinds)
+
+
+def export(mesh: Mesh, name: str) -> SpanExportResult:
+    """Send one span of an app of that name as OpenTelemetry's own exporter does, to front-1's sidecar."""
+    provider = TracerProvider(resource=Resource({"service.name": name}))
+    span = provider.get_tracer("app").start_span("work")
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    exporter = OTLPSpanExporter(f"http://127.0.0.1:{mesh.ports('front-1')['otlp']}", insecure=True)
+    try:
+        return exporter.export([span])
+    finally:
+        exporter.shutdown()
+
+
+def test_an_apps_own_spans_go_through_its_sidecar(mesh: Mesh, sink: Collector) -> None:
+    assert export(mesh, "own") is SpanExportResult.SUCCESS
+    until(lambda: "own" in {name for name, _ in sink.spans}, "the app's span")
+
+
+def test_without_a_collector_the_control_plane_takes_spans(tmp_path: Path) -> None:
+    with running_mesh(tmp_path, [service("front"), service("back")]) as mesh:
+        assert export(mesh, "front") is SpanExportResult.SUCCESS
 
 
 def test_sampling_follows_the_policy(mesh: Mesh, sink: Collector) -> None:

@@ -1,4 +1,4 @@
-"""A collector of traces: the official OTLP/gRPC service, keeping what it is sent."""
+"""A collector of traces and metrics: the official OTLP/gRPC services, keeping what they are sent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_service
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -38,6 +40,61 @@ class Collector(service.TraceServiceServicer):
             for scope in resource.scope_spans:
                 self.spans += ((attributes.get("service.name", ""), span) for span in scope.spans)
         return messages.ExportTraceServiceResponse()
+
+
+@dataclass
+class Meter(metrics_service.MetricsServiceServicer):
+    """Adds up the counters and the histograms' counts that it is sent as deltas."""
+
+    resources: list[dict[str, str]] = field(default_factory=list)
+    seen: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    bounds: set[tuple[float, ...]] = field(default_factory=set)
+    temporalities: set[int] = field(default_factory=set)
+
+    def Export(
+        self, request: metrics.ExportMetricsServiceRequest, context: grpc.ServicerContext
+    ) -> metrics.ExportMetricsServiceResponse:
+        """Add up one request."""
+        for resource in request.resource_metrics:
+            self.resources.append({one.key: one.value.string_value for one in resource.resource.attributes})
+            for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
+                data = getattr(metric, metric.WhichOneof("data") or "")
+                for point in data.data_points:
+                    found = {one.key: one.value.string_value for one in point.attributes}
+                    code = found.get("envoy.response_code_class", "")
+                    key = (found.get("envoy.cluster_name", ""), metric.name, code)
+                    if metric.HasField("gauge"):
+                        self.seen[key] = point.as_int
+                        continue
+                    self.temporalities.add(data.aggregation_temporality)
+                    if metric.HasField("histogram"):
+                        self.bounds.add(tuple(point.explicit_bounds))
+                    value = point.count if metric.HasField("histogram") else point.as_int
+                    self.seen[key] = self.seen.get(key, 0) + value
+        return metrics.ExportMetricsServiceResponse()
+
+    def of(self, cluster: str) -> dict[str, int]:
+        """What was counted of a cluster, by name, with `.2` or another class of answers after it."""
+        prefix = "cluster."
+        return {
+            f"{name.removeprefix(prefix)}{'.' + code if code else ''}": count
+            for (whose, name, code), count in list(self.seen.items())
+            if whose == cluster
+        }
+
+
+@contextmanager
+def meter() -> Iterator[tuple[Meter, int]]:
+    """A running collector of metrics, and its port."""
+    found = Meter()
+    server = grpc.server(ThreadPoolExecutor(2))
+    metrics_service.add_MetricsServiceServicer_to_server(found, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield found, port
+    finally:
+        server.stop(0).wait()
 
 
 @contextmanager
