@@ -48,7 +48,7 @@ def events(
         return
     try:
         _lines(found, output)
-        _lines(follow(state, kind, found[-1]["id"] if found else ""), output)
+        _lines(follow(state, kind, found[-1]["id"] if found else "0-0"), output)
     except KeyboardInterrupt:
         raise typer.Exit from None
 

@@ -1,0 +1,155 @@
+"""`mesh events`: tables and JSON, and -f that outlives a control plane which was away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from control_plane.api.happened import order
+
+ROOT = Path(__file__).parents[2]
+
+
+def event(number: int, **fields: Any) -> dict[str, Any]:
+    made = {
+        "id": f"{number}-0", "time": 1_700_000_000 + number, "kind": "breaker", "subject": "front → back",
+        "message": f"breaker opened {number}", "severity": "error", "author": "", "revision": 0,
+    }  # fmt: skip
+    return {**made, **fields}
+
+
+class Events(BaseHTTPRequestHandler):
+    """An admin API that knows events only; a stream ends after what there is."""
+
+    kept: ClassVar[list[dict[str, Any]]] = []
+
+    def do_GET(self) -> None:
+        query = {name: value[0] for name, value in parse_qs(urlsplit(self.path).query).items()}
+        like = [one for one in self.kept if query.get("kind", one["kind"]) == one["kind"]]
+        if "nonsense" in self.path:
+            self._send(400, "application/json", json.dumps({"error": {"code": "invalid", "message": "kind"}}))
+        elif self.headers["Accept"] == "text/event-stream":
+            after = order(self.headers.get("Last-Event-ID", "0-0"))
+            fresh = [one for one in like if order(one["id"]) > after]
+            blocks = [f"id: {one['id']}\nevent: {one['kind']}\ndata: {json.dumps(one)}\n\n" for one in fresh]
+            self._send(200, "text/event-stream", "retry: 1000\n\n: nothing new\n\n" + "".join(blocks))
+        else:
+            newest = like[::-1][: int(query["limit"])]
+            self._send(200, "application/json", json.dumps({"events": newest}))
+
+    def _send(self, status: int, kind: str, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_words: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def api(port: int = 0) -> Iterator[int]:
+    """The API; the port it has."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), Events)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def kept() -> Iterator[list[dict[str, Any]]]:
+    Events.kept[:] = [event(number) for number in (1, 2, 3)]
+    yield Events.kept
+    Events.kept.clear()
+
+
+def start(state: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
+    state.mkdir(exist_ok=True)
+    (state / "mesh.json").write_text(json.dumps({"admin": f"http://127.0.0.1:{port}"}))
+    (state / "admin.token").write_text("a" * 43)
+    command = [sys.executable, "-m", "cli", "events", *arguments, "--state", str(state)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def run(state: Path, *arguments: str) -> tuple[int, str, str]:
+    with api() as port:
+        process = start(state, port, *arguments)
+        out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def test_the_newest_come_last(tmp_path: Path, kept: list[dict[str, Any]]) -> None:
+    kept.append(event(4, kind="revision", subject="revision 9", message="created X", severity="info",
+                      author="ann", revision=9))  # fmt: skip
+    kept.append(event(5, kind="nack", subject="a\x1b[31m", message="no", author="ann", revision=9))
+    code, out, _ = run(tmp_path, "-n", "3")
+    assert code == 0
+    assert out.splitlines() == [
+        "TIME                 KIND       EVENT",
+        "2023-11-14 22:13:23  breaker    ✖ front → back: breaker opened 3",
+        "2023-11-14 22:13:24  revision   ● revision 9: created X, by ann",
+        "2023-11-14 22:13:25  nack       ✖ a [31m: no (revision 9, by ann)",
+    ]
+
+
+def test_json_is_whole_and_kinds_are_left_out(tmp_path: Path, kept: list[dict[str, Any]]) -> None:
+    kept.append(event(4, kind="svid"))
+    _, out, _ = run(tmp_path, "-o", "json", "--kind", "breaker")
+    assert json.loads(out) == {"events": [event(1), event(2), event(3)]}
+    code, _, err = run(tmp_path, "--kind", "nonsense")
+    assert (code, err) == (2, "kind\n")
+
+
+def test_following_outlives_the_control_plane_and_misses_nothing(
+    tmp_path: Path, kept: list[dict[str, Any]]
+) -> None:
+    seen: list[dict[str, Any]] = []
+    with api() as port:
+        process = start(tmp_path, port, "-f", "-o", "json", "-n", "2")
+        assert process.stdout
+        lines = iter(process.stdout)
+        seen += (json.loads(next(lines)) for _ in range(2))
+    kept += [event(4), event(5)]
+    with api(port):
+        seen += (json.loads(next(lines)) for _ in range(2))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert [one["id"] for one in seen] == ["2-0", "3-0", "4-0", "5-0"]
+    said = err.splitlines()
+    assert said[0] == "the control plane is away: waiting for it, what is missed will be shown"
+    assert said[1] == "the control plane is back"
+
+
+def test_following_what_is_refused_ends(tmp_path: Path) -> None:
+    code, _, err = run(tmp_path, "-f", "--kind", "nonsense")
+    assert (code, err) == (2, "kind\n")
+
+
+def test_the_help_has_an_example() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "events", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "mesh events -f --kind breaker" in done.stdout
