@@ -35,7 +35,7 @@ PAUSE = 0.001
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
-    ("grpc.max_concurrent_streams", 16),
+    ("grpc.max_concurrent_streams", 100),
     # Twice what is taken, so that what is somewhat too large is counted as such.
     ("grpc.max_receive_message_length", 2 * MESSAGE_LIMIT),
     ("grpc.keepalive_time_ms", 30_000),
@@ -43,7 +43,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 
-CONCURRENT = 512
+CONCURRENT = 256
 """Calls that are read at once: with the limit on messages, what a flood can hold in memory."""
 
 log = structlog.get_logger(__name__)
