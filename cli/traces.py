@@ -44,7 +44,7 @@ def traces(  # noqa: PLR0917  options, by name
     if output is not Output.table:
         console.data(reply, output)
         return
-    head = ("TRACE", "STARTED", "DURATION", "SPANS", "ERRORS", "BEGAN AT", "OPERATION")
+    head = ("TRACE", "STARTED", "DURATION", "SPANS", "ERRORS", "BEGAN AT", "REQUEST")
     console.table(head, [_row(one) for one in reply["traces"]])
     if not reply["traces"]:
         console.emit("no traces: see `mesh traces --help` and the sampling of Telemetry")
@@ -59,7 +59,7 @@ def _row(trace: Mapping[str, Any]) -> tuple[str, ...]:
         str(trace["spans"]),
         console.state("bad", str(errors)) if errors else console.state("good", "0"),
         trace["service"],
-        trace["operation"],
+        trace["request"] or trace["operation"],
     )
 
 

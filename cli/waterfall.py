@@ -12,6 +12,9 @@ from cli.traces import clock, milliseconds
 
 Span = Mapping[str, Any]
 
+APP = "/app/"
+"""How the clusters begin by which an Envoy reaches its own service."""
+
 DURATION_WIDTH, GAP = 8, 2
 DEEPEST = 12
 """Columns of indentation at most: what hangs deeper is shown as deep as that."""
@@ -70,7 +73,8 @@ def _deed(span: Span, attributes: Mapping[str, str]) -> str:
     if not span["proxy"]:
         return str(span["operation"])
     if span["kind"] == "client":
-        return f"→ {attributes.get('upstream_cluster.name', attributes.get('upstream_cluster', '?'))}"
+        cluster = str(attributes.get("upstream_cluster.name", attributes.get("upstream_cluster", "?")))
+        return "→ app" if cluster.startswith(APP) else f"→ {cluster}"
     try:
         path = urlsplit(attributes.get("http.url", "")).path
     except ValueError:

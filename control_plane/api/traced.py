@@ -67,6 +67,7 @@ class TraceSummary(Message):
     id: str
     service: str = Field(description="The root's service.")
     operation: str = Field(description="The root's operation.")
+    request: str = Field("", description="The root's method and path, where Envoy told it.")
     start: float
     duration: float = Field(ge=0, description="From the first span's start to the last one's end.")
     spans: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,6 +15,9 @@ PROXY = ("component", "proxy")
 
 ATTEMPT = "retry.count"
 """Envoy's attribute of a try that is not the first: how many came before."""
+
+NODE = "node_id"
+"""Envoy's attribute of the node, in spans of requests that it took in."""
 
 _SECOND, _MILLISECOND = 1e9, 1e6
 
@@ -73,6 +77,7 @@ def _summary(id: bytes, rows: Sequence[Row]) -> dict[str, object]:
         "id": id.hex(),
         "service": root.service,
         "operation": root.operation,
+        "request": _request(details(root).attributes),
         "start": start / _SECOND,
         "duration": (max(row.end for row in rows) - start) / _MILLISECOND,
         "spans": len(rows),
@@ -91,7 +96,7 @@ def _span(row: Row, depth: int) -> Span:
         parent=row.parent.hex(),
         depth=depth,
         service=row.service,
-        instance=row.instance,
+        instance=row.instance or rest.attributes.get(NODE, ""),
         proxy=rest.attributes.get(PROXY[0]) == PROXY[1],
         operation=row.operation,
         kind=row.kind,
@@ -107,6 +112,13 @@ def _span(row: Row, depth: int) -> Span:
             for event in rest.events
         ),
     )
+
+
+def _request(attributes: Mapping[str, str]) -> str:
+    """Method and path of a request that Envoy took in; empty where it is not told."""
+    found = re.fullmatch(r"(?:[a-z+.-]+://[^/?#]*)?([^?#]*).*", attributes.get("http.url", ""), re.DOTALL)
+    path = found[1] if found else ""
+    return f"{attributes.get('http.method', '')} {path}".strip()
 
 
 def _attempt(attributes: Mapping[str, str]) -> int:
