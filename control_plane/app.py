@@ -265,8 +265,8 @@ class ControlPlane:
         return signed
 
     def _picture(self) -> Picture:
-        told = self.reports.current(time.monotonic())
-        return take(self.xds.queue.refusals(), self.feed.translation, told)
+        troubled = self.reports.troubled(time.monotonic())
+        return take(self.xds.queue.refusals(), self.feed.translation, troubled)
 
     def _note(self, identity: Identity, report: ProxyReport) -> None:
         self.reports.note(identity, report, time.monotonic())

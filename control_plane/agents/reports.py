@@ -19,6 +19,10 @@ NODES_LIMIT = 2000
 """Proxies of one identity that are kept: twice the largest mesh that is measured."""
 
 
+_Noted = tuple[float, ProxyReport, ProxyReport | None]
+# When, the report, and what of it is not as it should be.
+
+
 @dataclass(slots=True)
 class Reports:
     """The newest report of each proxy. `now` is any clock that only goes forward, in seconds.
@@ -26,7 +30,7 @@ class Reports:
     They are kept apart by identity, so that nobody can speak for a proxy of another service.
     """
 
-    _kept: dict[Identity, dict[str, tuple[float, ProxyReport]]] = field(default_factory=dict)
+    _kept: dict[Identity, dict[str, _Noted]] = field(default_factory=dict)
 
     def note(self, identity: Identity, report: ProxyReport, now: float) -> None:
         """Keep a report of `identity`; raises RefusedError when it names more and more proxies."""
@@ -36,21 +40,35 @@ class Reports:
             nodes = self._kept.setdefault(identity, {})
             if len(nodes) >= NODES_LIMIT:
                 raise RefusedError(f"{identity.uri} reports for more than {NODES_LIMIT} proxies")
-        nodes[report.node] = (now, report)
+        nodes[report.node] = (now, report, _trouble(report))
 
     def current(self, now: float) -> tuple[ProxyReport, ...]:
         """All that still count."""
         self._forget(now)
         return tuple(self._all())
 
+    def troubled(self, now: float) -> tuple[ProxyReport, ...]:
+        """Those that still count and have clusters that are not as they should be, with these alone.
+
+        They are told apart as they come, so that nobody has to walk what is well.
+        """
+        self._forget(now)
+        kept = (trouble for nodes in self._kept.values() for _, _, trouble in nodes.values())
+        return tuple(one for one in kept if one is not None)
+
     def _all(self) -> Iterator[ProxyReport]:
         for nodes in self._kept.values():
-            for _, report in nodes.values():
+            for _, report, _ in nodes.values():
                 yield report
 
     def _forget(self, now: float) -> None:
         for identity, nodes in list(self._kept.items()):
-            for node in [name for name, (noted, _) in nodes.items() if now - noted >= LIFE]:
+            for node in [name for name, (noted, _, _) in nodes.items() if now - noted >= LIFE]:
                 del nodes[node]
             if not nodes:
                 del self._kept[identity]
+
+
+def _trouble(report: ProxyReport) -> ProxyReport | None:
+    kept = tuple(one for one in report.clusters if one.ejected or one.limited)
+    return report.model_copy(update={"clusters": kept}) if kept else None

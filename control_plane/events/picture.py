@@ -6,7 +6,7 @@ is well: of a thousand sidecars that report nothing unusual only that remains.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from control_plane.api.types import Breaker, ClusterReport, Health, ProxyReport
@@ -36,13 +36,15 @@ class Picture:
 
 
 def take(
-    proxies: Mapping[Proxy, str], translation: Translation | None, reports: Iterable[ProxyReport]
+    proxies: Mapping[Proxy, str], translation: Translation | None, troubled: Collection[ProxyReport]
 ) -> Picture:
-    """The picture of what is served, who is connected and what sidecars report."""
+    """The picture of what is served, who is connected and what sidecars report.
+
+    `troubled` are reports with nothing but the clusters that are not as they should be.
+    """
     if translation is None:
         return Picture(proxies)
     world = translation.world
-    troubled = [one for one in map(_troubled, reports) if one.clusters]
     found = breakers(translation.resolver.attachments, world.services, troubled) if troubled else ()
     return Picture(
         proxies,
@@ -59,12 +61,6 @@ def instances(world: World) -> dict[str, tuple[str, Health]]:
         for service in world.services.values()
         for one in service.instances
     }
-
-
-def _troubled(report: ProxyReport) -> ProxyReport:
-    """The report with nothing but the clusters that are not as they should be."""
-    kept = tuple(one for one in report.clusters if one.ejected or one.limited)
-    return report.model_copy(update={"clusters": kept})
 
 
 def _ejected(world: World, reports: Iterable[ProxyReport]) -> dict[Edge, frozenset[str]]:

@@ -7,7 +7,7 @@ import pytest
 from control_plane.agents import reports
 from control_plane.agents.reports import LIFE, Reports
 from control_plane.api.spiffe import Identity
-from control_plane.api.types import ProxyReport
+from control_plane.api.types import ClusterReport, ProxyReport
 from control_plane.errors import RefusedError
 
 ORDERS = Identity("mesh.local", "service", "orders")
@@ -46,3 +46,14 @@ def test_one_identity_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) ->
     kept.note(GATEWAY, report("c"), 2)
     kept.note(ORDERS, report("c"), 1 + LIFE)
     assert sorted(one.node for one in kept.current(1 + LIFE)) == ["a", "c", "c"]
+
+
+def test_what_is_not_well_is_told_apart() -> None:
+    kept = Reports()
+    identity = Identity("mesh.local", "service", "front")
+    well, bad = ClusterReport(cluster="well", hosts=2), ClusterReport(cluster="bad", hosts=2, ejected=1)
+    for node, clusters in (("front-1", (well, bad)), ("front-2", (well,))):
+        kept.note(identity, ProxyReport(node=node, service="front", clusters=clusters), 0)
+    assert [(one.node, one.clusters) for one in kept.troubled(1)] == [("front-1", (bad,))]
+    assert len(kept.current(1)) == 2
+    assert kept.troubled(LIFE) == ()

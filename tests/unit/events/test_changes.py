@@ -174,9 +174,9 @@ def report(*clusters: ClusterReport) -> ProxyReport:
     return ProxyReport(node="front-1", service="front", clusters=clusters)
 
 
-def test_a_picture_names_ejected_hosts_and_leaves_out_what_is_well() -> None:
+def test_a_picture_names_ejected_hosts() -> None:
     out = ClusterReport(cluster="back", hosts=2, ejected=1, addresses=("127.0.0.1:4002", "127.0.0.1:9"))
-    taken = picture.take({PROXY: ""}, world(), [report(out), report(ClusterReport(cluster="back", hosts=2))])
+    taken = picture.take({PROXY: ""}, world(), [report(out)])
     assert taken.ejected == {("front", "back"): {"back-2", "127.0.0.1:9"}}
     assert taken.breakers == {}
     assert taken.instances == {"back-1": ("back", "healthy"), "back-2": ("back", "healthy")}
