@@ -59,12 +59,9 @@ def _step(span: Span, *, tried: bool) -> str:
     level: console.Level = "bad" if span["error"] else "good"
     attributes = span["attributes"]
     who = "proxy" if span["proxy"] else "app"
-    words = [f"{who:<5}", _deed(span, attributes)]
-    if tried and span["kind"] == "client":
-        words.append(f"try {span['attempt'] + 1}")
-    status = attributes.get("http.status_code") or attributes.get("http.response.status_code")
-    if status:
-        words.append(status)
+    status = attributes.get("http.status_code") or attributes.get("http.response.status_code") or ""
+    attempt = f"try {span['attempt'] + 1}" if tried and span["kind"] == "client" else ""
+    words = [word for word in (f"{who:<5}", status, attempt, _deed(span, attributes)) if word]
     return console.safe(console.state(level, " ".join(words)))
 
 
