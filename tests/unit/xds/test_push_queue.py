@@ -146,3 +146,13 @@ async def test_each_version_published_in_a_burst_can_be_waited_for(
         for name, wanted in asked:
             assert each.model.node not in queue.waiting(EDS, name, wanted)
     await asyncio.wait_for(asyncio.gather(*waits), PATIENCE)
+
+
+async def test_a_listener_that_is_new_reaches_who_wants_them_all(
+    queue: PushQueue, clients: list[Client]
+) -> None:
+    queue.publish(config(2, listeners=("in", "another")))
+    for each in clients:
+        await each.hear()
+        assert each.model.have[LDS].keys() == {"in", "another"}
+        assert each.stands == ("synced", 2)
