@@ -1,5 +1,6 @@
-"""How tests are spread over workers: files that need processes first, quick unit tests where a worker waits.
+"""How tests are spread over workers, and what their children inherit.
 
+Files that need processes come first, quick unit tests where a worker waits.
 pytest-xdist gives each worker whole files, in the order of collection (`--no-loadscope-reorder`), so that
 the meshes of a file are started once, and all workers end at about the same time. There are three of them
 on two cores, for tests with real processes wait for more than a third of their time.
@@ -7,7 +8,14 @@ on two cores, for tests with real processes wait for more than a third of their 
 
 from __future__ import annotations
 
+import signal
+
 import pytest
+
+
+def pytest_configure() -> None:
+    """Let children hear an interrupt: a shell has what it runs in its background ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

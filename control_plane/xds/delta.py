@@ -122,7 +122,8 @@ class Delta:
             sub = self._types.get(type_url)
             if sub is None:
                 continue
-            if type_url == VHDS or name in sub.names or name in sub.sent or self._wants(sub, name):
+            # Of a name that is new, only the newer configuration can tell: an alias, a listener for all.
+            if type_url in (LDS, VHDS) or name in sub.names or name in sub.sent or self._wants(sub, name):
                 return True
         return False
 

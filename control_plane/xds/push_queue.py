@@ -109,17 +109,18 @@ class Stream:
     def publish(self, snapshot: Snapshot, changed: Collection[Key] | None) -> None:
         """Take notice of a newer snapshot; what it changes for this Envoy is written soon."""
         self._snapshot, self._stale = snapshot, True
-        if changed is not None and not self.delta.touched(changed):
-            if not self.behind:
-                self.delta.advance(snapshot.revision)
-            return
-        if changed is None or self._changed is None:
-            self._changed = None
+        if self._changed_at is not None:
+            # It is going to be compared anyhow: merging costs less than finding out.
+            if changed is None or self._changed is None:
+                self._changed = None
+            else:
+                self._changed.update(changed)
+        elif changed is not None and not self.delta.touched(changed):
+            self.delta.advance(snapshot.revision)
         else:
-            self._changed.update(changed)
-        if self._changed_at is None:
+            self._changed = None if changed is None else set(changed)
             self._changed_at = time.monotonic()
-        self._start()
+            self._start()
 
     async def receive(self, request: v3.DeltaDiscoveryRequest) -> None:
         """Take in a request; returns when the next one may be read.

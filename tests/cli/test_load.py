@@ -79,7 +79,7 @@ async def test_a_stop_cuts_off_what_does_not_end_and_counts_it(monkeypatch: pyte
     counts = run.report()
     assert counts["outcomes"]["cut off"] == counts["errors"] > 5
     assert sum(counts["outcomes"].values()) == counts["sent"] <= counts["planned"]
-    assert counts["seconds"] == pytest.approx(0.5, abs=0.3)
+    assert 0.4 < counts["seconds"] < 30, "what would take a minute was cut off"
 
 
 async def test_a_lost_connection_and_a_late_answer_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def test_five_failures_open_it_and_it_comes_back_after_open_for(mesh: Mesh) -> N
     while time.monotonic() < started + OPEN_FOR * 0.8:
         answer = call(mesh)
         assert is_open(answer)
-        assert answer.elapsed.total_seconds() < 1
+        assert answer.elapsed.total_seconds() < 3
     assert reached(mesh) == seen
     until(lambda: call(mesh).status_code == 200, "the breaker is closed again")
     assert time.monotonic() - started >= OPEN_FOR

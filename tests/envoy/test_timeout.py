@@ -14,7 +14,7 @@ from tests.envoy.load import tries
 EARLY = 0.02
 """Seconds an answer may seem early: Envoy's clock and ours tick in milliseconds of their own."""
 
-SLACK = 1.0
+SLACK = 1.5
 """Seconds an answer may come late on a busy machine."""
 
 
@@ -95,7 +95,7 @@ spec: {targetRefs: [{kind: Service, name: back}], attempts: 2, backoff: {base: 1
     mesh.reset("back-1")
     answer = mesh.get("front-1", "http://back/delay?ms=3000")
     assert answer.status_code == 504
-    assert 0.9 - EARLY <= answer.elapsed.total_seconds() < 0.9 + 2 * SLACK
+    assert 0.9 - EARLY <= answer.elapsed.total_seconds() < 0.9 + SLACK
     assert tries(mesh, "back-1") == 3
     mesh.delete("Retry", "back")
     mesh.reset("back-1")
@@ -128,7 +128,7 @@ def test_silence_is_cut_and_a_stream_that_speaks_is_not(mesh: Mesh) -> None:
     begun = time.monotonic()
     with pytest.raises(requests.RequestException):
         mesh.get("front-1", "http://back/stream?seconds=6&every=3")
-    assert 0.7 - EARLY <= time.monotonic() - begun < 0.7 + 2 * SLACK
+    assert 0.7 - EARLY <= time.monotonic() - begun < 0.7 + SLACK
 
 
 def test_a_stream_is_cut_only_when_a_timeout_says_so(mesh: Mesh) -> None:

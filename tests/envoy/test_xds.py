@@ -14,6 +14,9 @@ from control_plane.xds import metrics
 from tests.envoy.xds_lab import Lab, lab, service, until, virtual_host
 from tests.fakes.apps import RunningApp, running_app
 
+STALL = 5
+"""Seconds that tell an answer at once from a wait for what never comes, which takes Envoy 15 and more."""
+
 
 @pytest.fixture(scope="module")
 def apps() -> Iterator[tuple[RunningApp, RunningApp]]:
@@ -40,7 +43,7 @@ async def test_a_host_comes_on_demand_with_its_cluster(envoy: Lab) -> None:
     assert await envoy.clusters() == set()
     status, body, seconds = await envoy.get("a")
     assert (status, '"name": "a"' in body) == (200, True)
-    assert seconds < 1
+    assert seconds < STALL
     assert await envoy.clusters() == {"a"}
     assert (await envoy.get("a.mesh"))[0] == 200
 
@@ -49,14 +52,14 @@ async def test_a_cluster_comes_on_demand_when_no_host_announces_it(envoy: Lab) -
     envoy.put(virtual_host("c", "b", needs=False))
     status, _, seconds = await envoy.get("c")
     assert status == 200
-    assert seconds < 1
+    assert seconds < STALL
 
 
 async def test_an_unknown_host_is_not_found_at_once_again_and_again(envoy: Lab) -> None:
     for _ in range(3):
         status, _, seconds = await envoy.get("nowhere")
         assert status == 404
-        assert seconds < 1
+        assert seconds < STALL
 
 
 async def test_a_host_that_appears_later_is_found_and_lost_again_when_removed(
@@ -71,7 +74,7 @@ async def test_a_host_that_appears_later_is_found_and_lost_again_when_removed(
     for _ in range(2):
         status, _, seconds = await envoy.get("late")
         assert status == 404
-        assert seconds < 1
+        assert seconds < STALL
 
 
 async def test_moving_a_host_to_a_new_cluster_under_load_fails_no_request(envoy: Lab) -> None:

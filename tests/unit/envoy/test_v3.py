@@ -71,7 +71,7 @@ print(time.perf_counter() - start)
     seconds = float(run(code))
     record_property("import_seconds", seconds)
     sys.stdout.write(f"import of v3: {seconds * 1000:.0f} ms\n")
-    assert seconds < 1
+    assert seconds < 5
 
 
 def test_every_name_is_exposed_once() -> None:

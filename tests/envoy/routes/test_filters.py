@@ -1,0 +1,169 @@
+"""What the filters of an HTTPRoute do to a request and its answer, under traffic."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+import requests
+
+from tests.envoy.harness import Mesh, until
+from tests.envoy.routes.documents import GROUP, INGRESS, SERVICE, call, filtered, route, served
+
+
+def test_header_modifiers_of_a_rule(mesh: Mesh, applied: Any) -> None:
+    request = (
+        "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Set, value: '100% new'}],"
+        " add: [{name: x-add, value: more}], remove: [x-gone]}}"
+    )
+    response = (
+        "{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x-tone, value: calm}],"
+        " add: [{name: x-served-by, value: two}], remove: [content-type]}}"
+    )
+    applied(route("modified", f"{SERVICE}, {INGRESS}", filtered("/", f"{request}, {response}")))
+    headers = {"x-set": "old", "x-add": "some", "x-gone": "here", "x-kept": "same"}
+    for answer in (call(mesh, "/echo", headers=headers), mesh.outside("/echo", headers=headers)):
+        seen = answer.json()["headers"]
+        assert seen["x-set"] == "100% new"
+        assert seen["x-add"] == "more", "the fake shows the last one of several"
+        assert "x-gone" not in seen
+        assert seen["x-kept"] == "same"
+        assert answer.headers["x-tone"] == "calm"
+        assert answer.headers["x-served-by"] in ("back-1, two", "back-2, two")
+        assert "content-type" not in answer.headers
+
+
+@pytest.mark.parametrize("backends", [1, 2])
+def test_header_modifiers_of_one_backend(mesh: Mesh, applied: Any, backends: int) -> None:
+    filters = (
+        "filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-to, value: two}]}},"
+        " {type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-from, value: two}]}}]"
+    )
+    both = [f"{{{GROUP}, name: v2, {filters}}}", f"{{{GROUP}, name: v1}}"]
+    applied(route("backend", SERVICE, filtered("/", "", ", ".join(both[:backends]))))
+    for _ in range(20):
+        answer = call(mesh, "/echo")
+        second = answer.json()["name"] == "back-2"
+        assert answer.json()["headers"].get("x-to") == ("two" if second else None)
+        assert answer.headers.get("x-from") == ("two" if second else None)
+
+
+def test_rewrites(mesh: Mesh, applied: Any) -> None:
+    def rewrite(path: str, change: str) -> str:
+        return filtered(path, f"{{type: URLRewrite, urlRewrite: {{{change}}}}}")
+
+    prefix = "path: {type: ReplacePrefixMatch, replacePrefixMatch: "
+    applied(
+        route(
+            "rewrites",
+            f"{SERVICE}, {INGRESS}",
+            rewrite("/old", prefix + "/new/place}"),
+            rewrite("/gone", prefix + "/}"),
+            rewrite("/full", "path: {type: ReplaceFullPath, replaceFullPath: /whole}"),
+            rewrite("/host", "hostname: other.example.com"),
+        )
+    )
+    for path, wanted, query in (
+        ("/old", "/new/place", ""),
+        ("/old/a/b?x=1", "/new/place/a/b", "x=1"),
+        ("/old/", "/new/place/", ""),
+        ("/gone", "/", ""),
+        ("/gone/a?x=1", "/a", "x=1"),
+        ("/full/of/it?x=1", "/whole", "x=1"),
+    ):
+        for answer in (call(mesh, path), mesh.outside(path)):
+            assert (answer.json()["path"], answer.json()["query"]) == (wanted, query), path
+    assert call(mesh, "/host").json()["headers"]["host"] == "other.example.com"
+    assert call(mesh, "/host").json()["path"] == "/host"
+
+
+def test_redirects(mesh: Mesh, applied: Any) -> None:
+    def redirect(path: str, change: str) -> str:
+        return (
+            f"{{matches: [{{path: {{value: {path}}}}}],"
+            f" filters: [{{type: RequestRedirect, requestRedirect: {{{change}}}}}]}}"
+        )
+
+    full, prefix = (
+        "path: {type: ReplaceFullPath, replaceFullPath: ",
+        "path: {type: ReplacePrefixMatch, replacePrefixMatch: ",
+    )
+    applied(
+        route(
+            "redirects",
+            SERVICE,
+            redirect("/host", "hostname: example.com"),
+            redirect("/code", "hostname: example.com, statusCode: 308"),
+            redirect("/full", full + "/there}, statusCode: 301"),
+            redirect("/prefix", prefix + "/after}, hostname: example.com"),
+            redirect("/secure", "scheme: https, port: 8443"),
+        )
+    )
+    for path, status, wanted in (
+        ("/host/a?x=1", 302, "http://example.com/host/a?x=1"),
+        ("/code", 308, "http://example.com/code"),
+        ("/full/a", 301, "http://back/there"),
+        ("/prefix/a?x=1", 302, "http://example.com/after/a?x=1"),
+        ("/secure", 302, "https://back:8443/secure"),
+    ):
+        answer = call(mesh, path)
+        assert (answer.status_code, answer.headers["location"]) == (status, wanted)
+
+
+def test_mirrors_get_copies_and_never_touch_the_caller(mesh: Mesh, applied: Any) -> None:
+    def mirror(path: str, ref: str, share: str = "") -> str:
+        return filtered(
+            path, f"{{type: RequestMirror, requestMirror: {{backendRef: {{name: {ref}}}{share}}}}}"
+        )
+
+    applied(
+        route(
+            "mirrored",
+            f"{SERVICE}, {INGRESS}",
+            mirror("/all", "shadow"),
+            mirror("/some", "shadow", ", percent: 30"),
+            mirror("/fail", "shadow"),
+            mirror("/delay", "shadow"),
+            mirror("/lost", "nobody"),
+        )
+    )
+    mesh.reset("shadow-1")
+    assert sum(served(mesh, "/all", 50).values()) == 50
+    assert all(mesh.outside("/all").ok for _ in range(10))
+    until(lambda: mesh.counts("shadow-1").get("GET /all") == 60, "60 copies")
+    assert set(served(mesh, "/some", 600)) <= {"back-1", "back-2"}
+    until(lambda: 130 <= mesh.counts("shadow-1").get("GET /some", 0) <= 230, "copies of 30 %")
+    assert set(served(mesh, "/lost", 20)) <= {"back-1", "back-2"}
+    mesh.reset("shadow-1")
+    answer = mesh.get("front-1", "http://back/all", "POST", data="x" * 100_000)
+    assert answer.json()["body_len"] == 100_000
+    until(lambda: mesh.counts("shadow-1") == {"POST /all": 1}, "the copy of a body")
+
+
+def test_a_mirror_that_is_slow_or_fails_changes_nothing(mesh: Mesh, applied: Any) -> None:
+    """The shadow hangs, then it has no healthy instance; neither costs the caller anything."""
+    mirror = "{type: RequestMirror, requestMirror: {backendRef: {name: shadow}}}"
+    applied(route("mirrored", SERVICE, filtered("/", mirror)))
+    assert call(mesh, "/echo").ok
+    shadow = mesh.pid("shadow-1")
+    os.kill(shadow, signal.SIGSTOP)
+    try:
+        answers = [call(mesh, "/echo") for _ in range(30)]
+    finally:
+        os.kill(shadow, signal.SIGCONT)
+    assert {answer.status_code for answer in answers} == {200}
+    assert max(answer.elapsed.total_seconds() for answer in answers) < 1
+    requests.post(f"{mesh.app('shadow-1')}/health/fail", timeout=10)
+    try:
+        until(lambda: _healthy(mesh, "shadow") == 0, "shadow is not healthy")
+        assert sum(count for who, count in served(mesh, "/", 30).items() if who in ("back-1", "back-2")) == 30
+    finally:
+        requests.post(f"{mesh.app('shadow-1')}/health/ok", timeout=10)
+        until(lambda: _healthy(mesh, "shadow") == 1, "shadow is healthy")
+
+
+def _healthy(mesh: Mesh, name: str) -> int:
+    found: int = next(one["healthy"] for one in mesh.status()["services"] if one["name"] == name)
+    return found
