@@ -23,7 +23,7 @@ NAMES = ("answered", "failed", "retries", "connections", "p50", "p95", "p99")
 
 
 class Series:
-    """A ring of points. `now` is any clock that only goes forward, in seconds."""
+    """A ring of points. `now` is any clock that only goes forward, in seconds, and is above 0."""
 
     __slots__ = ("_columns", "_first", "_last", "_live")
 
