@@ -1,0 +1,86 @@
+"""A trace of a real order in a real mesh: every proxy and service in one tree, and failures explained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.cli.test_traffic import READY, Demo, demo
+from tests.envoy.harness import settings, until
+from tests.fakes.ports import free_port
+
+ORDER = {"userId": "user-1", "items": [{"productId": "seed-plate", "quantity": 1}]}
+FAULT = """
+apiVersion: meshwright.io/v1
+kind: FaultInjection
+metadata: {name: no-catalog}
+spec:
+  targetRefs: [{kind: Service, name: catalog}]
+  from: [orders]
+  abort: {status: 503, percent: 100}
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo")
+    environment, port = settings(folder / "state"), free_port()
+    with demo(folder, environment, "--port", f"ingress={port}") as child:
+        assert child.stdout is not None
+        assert any(line.startswith(READY) for line in child.stdout)
+        yield Demo(folder, environment, child, port)
+
+
+def order(running: Demo, key: str) -> int:
+    """The status of an order."""
+    url = f"{running.url}/api/orders"
+    return requests.post(url, json=ORDER, headers={"Idempotency-Key": key}, timeout=20).status_code
+
+
+def newest(running: Demo, least: int, *arguments: str) -> dict[str, Any]:
+    """The newest trace that is found, once it has so many spans."""
+
+    def found() -> dict[str, Any] | None:
+        listed = json.loads(running.mesh("traces", *arguments, "-o", "json"))["traces"]
+        whole = [one for one in listed if one["request"] == "POST /api/orders" and one["spans"] >= least]
+        return whole[0] if whole else None
+
+    summary = until(found, "the trace of an order", 30, 0.5)
+    read: dict[str, Any] = json.loads(running.mesh("trace", summary["id"][:12], "-o", "json"))
+    return read
+
+
+def test_one_trace_of_an_order_holds_every_proxy_and_service(running: Demo) -> None:
+    assert order(running, "a-traced-order") == 201
+    trace = newest(running, 17, "--service", "orders")
+    spans = {span["id"]: span for span in trace["tree"]}
+    roots = [span for span in trace["tree"] if not span["parent"]]
+    assert [(root["service"], root["proxy"]) for root in roots] == [("ingress", True)]
+    assert all(span["parent"] in spans for span in trace["tree"] if span["parent"])
+    told = {(span["service"], span["proxy"]) for span in trace["tree"]}
+    services = ("orders", "catalog", "inventory")
+    assert told == {("ingress", True), *((s, p) for s in services for p in (True, False))}
+    for span in trace["tree"]:
+        parent = spans.get(span["parent"])
+        if parent and parent["service"] != span["service"]:
+            assert (parent["kind"], parent["proxy"]) == ("client", True)
+            assert (span["kind"], span["proxy"]) == ("server", True)
+            assert parent["attributes"]["upstream_cluster.name"] == span["service"]
+        elif parent and span["proxy"] != parent["proxy"]:
+            assert (parent["kind"], span["kind"]) == ("client", "server")
+    assert "orders" in running.mesh("trace", trace["id"])
+
+
+def test_a_failure_is_explained_in_words(running: Demo) -> None:
+    policy = running.folder / "fault.yaml"
+    policy.write_text(FAULT)
+    running.mesh("apply", "-f", str(policy), "--wait")
+    assert order(running, "an-order-that-fails") >= 500
+    trace = newest(running, 5, "--service", "orders", "--errors")
+    words = running.mesh("trace", trace["id"])
+    assert "FI: the request was failed on purpose (FaultInjection)" in words
+    assert max(len(line) for line in words.splitlines()) <= 80
