@@ -34,8 +34,8 @@ def trace(
     if output is not Output.table:
         console.data(reply, output)
         return
-    from cli import waterfall
+    from cli.waterfall import lines
 
     width = max(NARROWEST, shutil.get_terminal_size((NARROWEST, 24)).columns)
-    for line in waterfall.lines(reply, width):
+    for line in lines(reply, width):
         console.emit(console.painted(line))

@@ -73,7 +73,7 @@ def _deed(span: Span, attributes: Mapping[str, str]) -> str:
         cluster = str(attributes.get("upstream_cluster.name", attributes.get("upstream_cluster", "?")))
         return "→ app" if cluster.startswith(APP) else f"→ {cluster}"
     try:
-        path = urlsplit(attributes.get("http.url", "")).path
+        path = str(urlsplit(attributes.get("http.url", "")).path)
     except ValueError:
         path = ""
     return f"{attributes.get('http.method', '')} {path}".strip() or str(span["operation"])
@@ -81,10 +81,10 @@ def _deed(span: Span, attributes: Mapping[str, str]) -> str:
 
 def _bar(span: Span, trace: Mapping[str, Any], width: int) -> str:
     """When a step was, as a share of the trace; one column at least."""
-    whole = trace["duration"] or 1.0
-    offset = (span["start"] - trace["start"]) * 1000
-    first = min(width - 1, max(0, int(offset / whole * width)))
-    length = max(1, round(span["duration"] / whole * width))
+    whole: float = trace["duration"] or 1.0
+    offset: float = (span["start"] - trace["start"]) * 1000
+    first: int = min(width - 1, max(0, int(offset / whole * width)))
+    length: int = max(1, round(span["duration"] / whole * width))
     return " " * first + "━" * min(length, width - first)
 
 

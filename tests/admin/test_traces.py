@@ -16,7 +16,8 @@ from tests.unit.telemetry.exports import MOMENT, Sent, export
 async def kept(mesh: FakeMesh) -> FakeMesh:
     """Two traces that begin alike: one of orders, one of ingress and orders."""
     orders, ingress = (
-        Identity("mesh.local", r, n) for r, n in (("service", "orders"), ("gateway", "ingress"))
+        Identity("mesh.local", "service", "orders"),
+        Identity("mesh.local", "gateway", "ingress"),
     )
     first, second = 0xABCD << 112 | 1, 0xABCD << 112 | 2
     told = {"http.method": "POST", "http.url": "http://shop/api/orders?x=1", "component": "proxy"}
