@@ -185,8 +185,8 @@ class Flows:
             return
         seconds = flush.seconds if 0 < flush.seconds <= FADES else EVERY
         self._heard(node, now, seconds, flush.end)
-        yield
         for cluster, counts in flush.counts.items():
+            yield
             flow = self._flow(identity, node, cluster)
             if flow is not None:
                 flow.note(counts, now)
