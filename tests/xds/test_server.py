@@ -54,8 +54,8 @@ async def connect(server: XdsServer, pki: Pki) -> AsyncIterator[Connect]:
         opening: Iterable[str] = (CDS, LDS),
     ) -> FakeEnvoy:
         model = EnvoyModel(node=name, cluster=service if cluster is None else cluster)
-        credentials = ca.client(service)  # type: ignore[attr-defined]
-        envoy = FakeEnvoy(f"127.0.0.1:{server.port}", credentials, model, opening)
+        address = f"127.0.0.1:{server.port}"  # type: ignore[attr-defined]
+        envoy = FakeEnvoy(address, ca.client(service), model, opening)
         made.append(envoy)
         return envoy
 
