@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def export(service: str, spans: Iterable[Sent]) -> bytes:
             end_time_unix_nano=(MOMENT + one.end) * 1_000_000,
         )
         if one.failed:
-            span.status.code = 2
+            span.status.code = Status.STATUS_CODE_ERROR
         for key, value in one.attributes.items():
             span.attributes.add(key=key).value.string_value = value
     return request.SerializeToString()
