@@ -118,6 +118,7 @@ async def test_the_apps_health_drives_the_lease(state: Path, plane: Plane) -> No
         aiohttp.ClientSession() as session,
     ):
         await healthy(it)
+        await until(lambda: plane.leases.health("orders-1") == "healthy", "the lease says healthy")
         app = f"http://127.0.0.1:{one(it).ports['app.http']}"
         await session.post(f"{app}/health/fail")
         await until(lambda: plane.leases.health("orders-1") == "unhealthy", "unhealthy")
@@ -131,7 +132,7 @@ async def test_an_app_that_cannot_run_is_named(state: Path, plane: Plane) -> Non
     async with agent(config(state, plane.addresses, broken)) as it:
         await until(lambda: "/nowhere/app" in one(it).error, "the error names the program")
         assert not one(it).healthy
-        assert plane.leases.health("orders-1") == "unhealthy"
+        await until(lambda: plane.leases.health("orders-1") == "unhealthy", "the lease says so")
 
 
 async def test_a_stop_waits_for_the_callers_and_for_what_is_under_way(state: Path, plane: Plane) -> None:
@@ -238,7 +239,7 @@ async def test_the_svid_is_renewed_at_half_of_its_life(state: Path, tmp_path: Pa
         await healthy(it)
         first, began = leaf(state).serial_number, asyncio.get_running_loop().time()
         await until(lambda: leaf(state).serial_number != first, "a new SVID")
-        assert 2.0 < asyncio.get_running_loop().time() - began < 6.0
+        assert 2.0 < asyncio.get_running_loop().time() - began < 8.0
         renewals = len(plane.leases.renewed)
         await until(lambda: len(plane.leases.renewed) > renewals, "the lease renewed by the new SVID")
         assert (await get(one(it).ports["inbound"], "/echo", session))[0] == 200
