@@ -10,36 +10,27 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import structlog
 
-from control_plane import picture
 from control_plane.admin import server as admin
-from control_plane.admin.mesh import CanonicalDocument, Mesh
 from control_plane.agents.reports import Reports
 from control_plane.agents.server import AgentService
-from control_plane.api.seen import Topology
 from control_plane.api.spiffe import Identity
 from control_plane.api.state import Addresses
 from control_plane.api.tokens import Claims
-from control_plane.api.types import Breaker, DrainResult, ProxyDetail, ProxyReport, Signed, Status
+from control_plane.api.types import DrainResult, ProxyReport, Signed
 from control_plane.ca.app import CertificateAuthority, open_authority
 from control_plane.ca.server import EnrolmentServer
 from control_plane.config import Settings
-from control_plane.core.breakers import breakers
-from control_plane.core.resource import EDS
-from control_plane.core.translate import Translation
-from control_plane.core.world import Instance, World
+from control_plane.draining import drained
 from control_plane.errors import InputError, StoreError
 from control_plane.events.app import Watch
-from control_plane.events.picture import Picture, take
-from control_plane.events.server import Live
 from control_plane.feed import DEBOUNCE, Feed
 from control_plane.join_tokens import JoinTokens
+from control_plane.memory import Memory
 from control_plane.mtls.server import Credentials
-from control_plane.revisions import StoredRevisions
+from control_plane.overview.app import Overview
 from control_plane.store.embedded import locate
 from control_plane.store.redis import Store
 from control_plane.telemetry.app import Telemetry
@@ -56,14 +47,8 @@ RETRY_EVERY = 0.5
 USES_EVERY = 1.0
 """Seconds between two times that uses of join tokens are put on record."""
 
-DRAIN_LOOK = 0.02
-"""Seconds between looks whether an instance is served as draining yet."""
-
 RENEWAL_CHECK = 5.0
 """Seconds between looks whether the control plane's own certificate is past half of its life."""
-
-BREAKERS_EVERY = 0.5
-"""Seconds for which the state of the breakers counts: sidecars report once a second."""
 
 GC_THRESHOLDS = (50_000, 50, 1000)
 """Streams and snapshots live long; the default thresholds walk them for nothing (measured: half the CPU)."""
@@ -77,9 +62,6 @@ class ControlPlane:
         self.authority = open_authority(settings)
         self.store = _store(settings)
         self.reports = Reports()
-        self.watch = Watch(self.store, self._picture)
-        self._looked = -BREAKERS_EVERY
-        self._last_breakers: tuple[Breaker, ...] = ()
         self.xds = XdsServer(
             settings.bind,
             settings.xds_port,
@@ -90,6 +72,8 @@ class ControlPlane:
         )
         self.telemetry = Telemetry(settings, _credentials(self.authority))
         self.feed = Feed(settings.trust_domain, self.xds.publish)
+        self.overview = Overview(self.store, self.feed, self.xds, self.reports, self.telemetry)
+        self.watch = Watch(self.store, self.overview.picture)
         self.tokens = JoinTokens(self.store.tokens, self.authority.mint, settings.trust_domain, time.time)
         self.enrolment = EnrolmentServer(
             self.authority, settings.bind, settings.enrolment_port, self._admit, self.watch.refused
@@ -148,8 +132,9 @@ class ControlPlane:
     async def _start_admin(self) -> admin.RunningServer:
         settings = self._settings
         token = admin.ensure_token(settings.state)
+        mesh = self.overview.mesh(self.tokens)
         try:
-            return await admin.start(self._mesh(), token, bind=settings.admin_bind, port=settings.admin_port)
+            return await admin.start(mesh, token, bind=settings.admin_bind, port=settings.admin_port)
         except OSError as error:
             where = f"{settings.admin_bind}:{settings.admin_port}"
             raise InputError(f"{where}: cannot listen: {error.strerror}: set MESH_ADMIN_PORT") from None
@@ -242,7 +227,7 @@ class ControlPlane:
                 self.telemetry.renew(_credentials(self.authority))
                 log.info("own certificate renewed")
 
-    # --- what others ask --------------------------------------------------------------------------
+    # --- what agents ask --------------------------------------------------------------------------
 
     def _agents(self) -> AgentService:
         settings = self._settings
@@ -264,96 +249,11 @@ class ControlPlane:
         self.watch.certified(identity, renewed=True)
         return signed
 
-    def _picture(self) -> Picture:
-        troubled = self.reports.troubled(time.monotonic())
-        return take(self.xds.queue.refusals(), self.feed.translation, troubled)
-
     def _note(self, identity: Identity, report: ProxyReport) -> None:
         self.reports.note(identity, report, time.monotonic())
 
     async def _drained(self, instance: str) -> DrainResult:
-        """Wait until every sidecar that calls the instance's service has ACKed that it drains."""
-        translation = self.feed.translation
-        while not translation or not _is_out(translation.world, instance):
-            await asyncio.sleep(DRAIN_LOOK)
-            translation = self.feed.translation
-        for name in _clusters_with(translation, instance):
-            resource = translation.snapshot.shared[EDS, name]
-            await self.xds.queue.until_acked(EDS, name, resource.version)
-        return DrainResult(drained=True)
-
-    def _mesh(self) -> Mesh:
-        return Mesh(
-            revisions=StoredRevisions(self.store),
-            status=self.status,
-            instances=lambda: picture.instances(self.feed.world),
-            tokens=self.tokens,
-            now=time.monotonic,
-            pause=asyncio.sleep,
-            proxies=self.proxies,
-            warnings=lambda documents: picture.warnings(self.feed.world, documents),
-            resources_diff=self._resources_diff,
-            events=Live(self.store.events),
-            topology=self.topology,
-            traces=self.telemetry.traces,
-            history=lambda caller, callee: self.telemetry.history(self.feed.world, caller, callee),
-        )
-
-    def status(self) -> Status:
-        """The mesh as it stands."""
-        proxies = self.xds.proxies()
-        deliveries = self.xds.queue.deliveries()
-        state = self.store.state
-        problems = (*((state.reason,) if state.reason else ()), *self.feed.problems())
-        return picture.status(
-            self.feed.world, state.state, proxies, deliveries, problems, breakers=self._breakers()
-        )
-
-    def proxies(self) -> tuple[ProxyDetail, ...]:
-        """Every proxy with what it told of itself."""
-        told = self.reports.current(time.monotonic())
-        return picture.proxies(self.xds.proxies(), self.xds.queue.pending(), told)
-
-    def topology(self) -> Topology:
-        """Who calls whom."""
-        resolver = self.feed.translation.resolver if self.feed.translation else None
-        return self.telemetry.topology(self.feed.world, resolver, self._breakers(), self.xds.proxies())
-
-    def _breakers(self) -> tuple[Breaker, ...]:
-        """The breakers as they are, or were a moment ago: many may ask, again and again."""
-        now = time.monotonic()
-        translation = self.feed.translation
-        if translation is not None and now - self._looked >= BREAKERS_EVERY:
-            told = self.reports.current(now)
-            attachments, services = translation.resolver.attachments, translation.world.services
-            self._looked, self._last_breakers = now, breakers(attachments, services, told)
-        return self._last_breakers
-
-    def _resources_diff(self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]) -> str:
-        return picture.resources_diff(self.feed.translation, before, after)
-
-
-class Memory:
-    """The newest revision that was served, kept beside the store so that one which forgot it is noticed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._kept = -1
-
-    def recall(self) -> int:
-        """The revision; 0 when there is none or it cannot be read."""
-        try:
-            return int(self._path.read_text())
-        except (OSError, ValueError):
-            return 0
-
-    def keep(self, revision: int) -> None:
-        """Write it down when it differs from what was."""
-        if revision != self._kept:
-            fresh = self._path.with_name(f".revision.{os.getpid()}")
-            fresh.write_text(f"{revision}\n")
-            fresh.replace(self._path)
-            self._kept = revision
+        return await drained(instance, lambda: self.feed.translation, self.xds.queue, asyncio.sleep)
 
 
 def _store(settings: Settings) -> Store:
@@ -366,20 +266,3 @@ def _store(settings: Settings) -> Store:
 def _credentials(authority: CertificateAuthority) -> Credentials:
     pair = authority.server_pair()
     return Credentials(pair.certificate.encode(), pair.key.encode(), authority.bundle.encode())
-
-
-def _is_out(world: World, name: str) -> bool:
-    """Whether no sidecar is to send the instance anything new."""
-    return all(one.health == "draining" for one in _named(world, name))
-
-
-def _named(world: World, name: str) -> Iterator[Instance]:
-    return (one for service in world.services.values() for one in service.instances if one.name == name)
-
-
-def _clusters_with(translation: Translation, name: str) -> tuple[str, ...]:
-    """The clusters of the service that has the instance."""
-    for service in translation.world.services.values():
-        if any(one.name == name for one in service.instances):
-            return tuple(cluster for cluster, _ in translation.resolver.endpoint_sets(service))
-    return ()

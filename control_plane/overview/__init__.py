@@ -1,0 +1,1 @@
+"""What a running control plane answers when it is asked about its mesh."""

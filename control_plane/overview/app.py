@@ -1,0 +1,97 @@
+"""What others ask: the parts of a control plane put together to the picture that the admin API shows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from control_plane import picture
+from control_plane.admin.mesh import CanonicalDocument, Mesh
+from control_plane.agents.reports import Reports
+from control_plane.api.seen import Topology
+from control_plane.api.types import Breaker, ProxyDetail, Status
+from control_plane.core.breakers import breakers
+from control_plane.events.picture import Picture, take
+from control_plane.events.server import Live
+from control_plane.feed import Feed
+from control_plane.join_tokens import JoinTokens
+from control_plane.revisions import StoredRevisions
+from control_plane.store.redis import Store
+from control_plane.telemetry.app import Telemetry
+from control_plane.xds.server import XdsServer
+
+BREAKERS_EVERY = 0.5
+"""Seconds for which the state of the breakers counts: sidecars report once a second."""
+
+
+class Overview:
+    """The mesh as this control plane knows it at the moment it is asked."""
+
+    def __init__(
+        self, store: Store, feed: Feed, xds: XdsServer, reports: Reports, telemetry: Telemetry
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._xds = xds
+        self._reports = reports
+        self._telemetry = telemetry
+        self._looked = -BREAKERS_EVERY
+        self._last_breakers: tuple[Breaker, ...] = ()
+
+    def mesh(self, tokens: JoinTokens) -> Mesh:
+        """All that the admin API reaches."""
+        return Mesh(
+            revisions=StoredRevisions(self._store),
+            status=self.status,
+            instances=lambda: picture.instances(self._feed.world),
+            tokens=tokens,
+            now=time.monotonic,
+            pause=asyncio.sleep,
+            proxies=self.proxies,
+            warnings=lambda documents: picture.warnings(self._feed.world, documents),
+            resources_diff=self._resources_diff,
+            events=Live(self._store.events),
+            topology=self.topology,
+            traces=self._telemetry.traces,
+            history=lambda caller, callee: self._telemetry.history(self._feed.world, caller, callee),
+        )
+
+    def picture(self) -> Picture:
+        """What is compared to see that something happened."""
+        troubled = self._reports.troubled(time.monotonic())
+        return take(self._xds.queue.refusals(), self._feed.translation, troubled)
+
+    def status(self) -> Status:
+        """The mesh as it stands."""
+        proxies = self._xds.proxies()
+        deliveries = self._xds.queue.deliveries()
+        state = self._store.state
+        problems = (*((state.reason,) if state.reason else ()), *self._feed.problems())
+        return picture.status(
+            self._feed.world, state.state, proxies, deliveries, problems, breakers=self._breakers()
+        )
+
+    def proxies(self) -> tuple[ProxyDetail, ...]:
+        """Every proxy with what it told of itself."""
+        told = self._reports.current(time.monotonic())
+        return picture.proxies(self._xds.proxies(), self._xds.queue.pending(), told)
+
+    def topology(self) -> Topology:
+        """Who calls whom."""
+        translation = self._feed.translation
+        resolver = translation.resolver if translation else None
+        return self._telemetry.topology(self._feed.world, resolver, self._breakers(), self._xds.proxies())
+
+    def _breakers(self) -> tuple[Breaker, ...]:
+        """The breakers as they are, or were a moment ago: many may ask, again and again."""
+        now = time.monotonic()
+        translation = self._feed.translation
+        if translation is not None and now - self._looked >= BREAKERS_EVERY:
+            told = self._reports.current(now)
+            attachments, services = translation.resolver.attachments, translation.world.services
+            self._looked, self._last_breakers = now, breakers(attachments, services, told)
+        return self._last_breakers
+
+    def _resources_diff(self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]) -> str:
+        return picture.resources_diff(self._feed.translation, before, after)
