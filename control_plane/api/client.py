@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import aiohttp
 from pydantic import ValidationError
 
-from control_plane.api import failures, messages, operations
+from control_plane.api import failures, messages, operations, seen
 from control_plane.api.discovery import Endpoint
 from control_plane.api.operations import NO_CHANGE, Call, Change, Ref, Sourced
 from control_plane.api.types import InstanceStatus, Message, ProxyDetail, RevisionInfo, Status
@@ -92,6 +92,22 @@ class AdminClient:
     async def revoke_token(self, id: str) -> None:
         """Refuse a join token from now on."""
         await self._send(operations.revoke_token(id), messages.Revoked)
+
+    async def topology(self) -> seen.Topology:
+        """Who calls whom, over the last seconds."""
+        return await self._send(operations.topology(), seen.Topology)
+
+    async def edge_history(self, caller: str, callee: str) -> seen.History:
+        """The last quarter of an hour of the calls from one service to another."""
+        return await self._send(operations.edge_history(caller, callee), seen.History)
+
+    async def services(self) -> seen.Services:
+        """Every service and gateway with its figures of now and their course."""
+        return await self._send(operations.services(), seen.Services)
+
+    async def service_history(self, name: str) -> seen.ServiceHistory:
+        """The last quarter of an hour of all calls to a service, or from a gateway."""
+        return await self._send(operations.service_history(name), seen.ServiceHistory)
 
     async def _send(self, call: Call, reply: type[Reply]) -> Reply:
         if self._session is None:

@@ -146,6 +146,16 @@ def edge_history(caller: str, callee: str) -> Call:
     return Call("GET", f"{PREFIX}/topology/{quote(caller, safe='')}/{quote(callee, safe='')}")
 
 
+def services() -> Call:
+    """Every service and gateway with its figures of now and their course → Services."""
+    return Call("GET", f"{PREFIX}/services")
+
+
+def service_history(name: str) -> Call:
+    """The last quarter of an hour of all calls to a service, or from a gateway → ServiceHistory."""
+    return Call("GET", f"{PREFIX}/services/{quote(name, safe='')}/history")
+
+
 def traces(
     *, service: str = "", operation: str = "", min_duration: str = "", errors: bool = False, limit: int = 20
 ) -> Call:

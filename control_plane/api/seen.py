@@ -77,3 +77,52 @@ class History(Message):
     to: str
     step: float = Field(description="Seconds of one point.")
     points: tuple[Moment, ...] = ()
+
+
+class Trend(Message):
+    """How a service did lately, oldest first: one value a step, from the first step that is known.
+
+    The newest step may still go on: its values are those of the part of it that is told.
+    """
+
+    step: float = Field(description="Seconds of one point.")
+    rps: tuple[float, ...] = Field((), description="Requests in a second; for TCP: connections.")
+    failures_per_s: tuple[float, ...] = Field((), description="Those of them that failed, in a second.")
+    p99_ms: tuple[float, ...] = Field((), description="99 % of the requests took less, in ms; 0: none.")
+
+
+class ServiceRow(Message):
+    """A service by all calls to it, or a gateway by all calls that it makes, over the topology's window."""
+
+    name: str
+    role: Role = "service"
+    health: NodeHealth = Field(description="As in the topology.")
+    rps: float = Field(0.0, description="Requests answered in a second; for TCP: connections.")
+    success: float = Field(1.0, description="Share (0..1) of them that did not fail; 1 without any.")
+    p50_ms: float = Field(0.0, description="Half of the requests took less, in ms with retries; 0: none.")
+    p95_ms: float = Field(0.0, description="95 % of the requests took less, in ms; 0: none.")
+    p99_ms: float = Field(0.0, description="99 % of the requests took less, in ms; 0: none.")
+    retries_per_s: float = Field(0.0, description="Retries in a second.")
+    breaker: BreakerState = Field(
+        "closed", description="The worst circuit breaker towards the service, of a gateway: of what it calls."
+    )
+    ejected: int = Field(0, description="Instances that some caller's sidecar leaves out at this moment.")
+    instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")
+    healthy: int = Field(0, description="Those of them that are healthy.")
+    mtls: bool = Field(True, description="Whether all of these calls are made by mutual TLS.")
+    history: Trend = Field(Trend(step=16.0), description="The last 15 minutes.")
+
+
+class Services(Message):
+    """Every service and gateway, by name."""
+
+    window: float = Field(10.0, description="Seconds that rates, success and latency are taken over.")
+    services: tuple[ServiceRow, ...] = ()
+
+
+class ServiceHistory(Message):
+    """The last quarter of an hour of all calls to a service (of a gateway: from it), oldest first."""
+
+    name: str
+    step: float = Field(description="Seconds of one point.")
+    points: tuple[Moment, ...] = ()
