@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import time
+from pathlib import Path
 
 import structlog
 
@@ -31,6 +32,7 @@ from control_plane.join_tokens import JoinTokens
 from control_plane.memory import Memory
 from control_plane.mtls.server import Credentials
 from control_plane.overview.app import Overview
+from control_plane.secret_files import password
 from control_plane.store.embedded import locate
 from control_plane.store.redis import Store
 from control_plane.telemetry.app import Telemetry
@@ -258,7 +260,9 @@ class ControlPlane:
 
 def _store(settings: Settings) -> Store:
     if settings.redis_url:
-        return Store(settings.redis_url, lease_ttl=settings.lease_ttl)
+        file = settings.redis_password_file
+        given = password(Path(file)) if file else ""
+        return Store(settings.redis_url, given, lease_ttl=settings.lease_ttl)
     embedded = locate(settings.state)
     return Store(embedded.url, embedded.password(), lease_ttl=settings.lease_ttl)
 

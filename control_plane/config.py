@@ -22,11 +22,13 @@ class Settings:
     enrolment_port: int = 15011
     otlp_port: int = 4317
     redis_url: str = ""
+    redis_password_file: str = ""
     trust_domain: str = "mesh.local"
     svid_ttl: float = 3600.0
     lease_ttl: float = 6.0
     ca_certificate: str = ""
     ca_key: str = ""
+    ca_tokens_key: str = ""
     log_level: str = "info"
 
 

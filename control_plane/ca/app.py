@@ -127,11 +127,17 @@ def open_authority(settings: Settings, clock: Clock = time.time) -> CertificateA
             lambda key: issue.new_root(settings.trust_domain, key, clock(), x509.random_serial_number()),
         )
     files.check_root(root, certificate_file, key_file, clock())
-    token_key = files.kept_secret(
-        folder / "tokens.key", lambda: secrets.token_bytes(tokens.KEY_BYTES), tokens.KEY_BYTES
-    )
+    token_key = _token_key(settings)
     hosts = tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", settings.advertise)))
     return CertificateAuthority(root, token_key, settings.svid_ttl, hosts, clock)
+
+
+def _token_key(settings: Settings) -> bytes:
+    """What join tokens are signed with; control planes that are to honour each other's share it."""
+    if settings.ca_tokens_key:
+        return files.given_secret(Path(settings.ca_tokens_key), tokens.KEY_BYTES)
+    path = settings.state / "ca" / "tokens.key"
+    return files.kept_secret(path, lambda: secrets.token_bytes(tokens.KEY_BYTES), tokens.KEY_BYTES)
 
 
 def grpc_credentials(authority: CertificateAuthority) -> grpc.ServerCredentials:

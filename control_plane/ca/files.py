@@ -7,7 +7,6 @@ end up with the same. Keys are PEM or raw bytes with mode 0600, and one that oth
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from control_plane.ca.issue import Authority, SigningKey
 from control_plane.ca.requests import check_key
 from control_plane.errors import InputError, RefusedError
+from control_plane.secret_files import read
 
-_SIZE_LIMIT = 65536
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
@@ -55,8 +54,8 @@ def kept_root(
 
 def given_root(certificate_file: Path, key_file: Path, trust_domain: str) -> Authority:
     """The root in two PEM files of the user's; raises InputError naming the file that cannot be read."""
-    certificate = _certificate(_read(certificate_file, secret=False), certificate_file)
-    return Authority(trust_domain, certificate, _signing_key(_read(key_file, secret=True), key_file))
+    certificate = _certificate(read(certificate_file, secret=False), certificate_file)
+    return Authority(trust_domain, certificate, _signing_key(read(key_file, secret=True), key_file))
 
 
 def check_root(root: Authority, certificate_file: Path, key_file: Path, now: float) -> None:
@@ -90,7 +89,15 @@ def check_root(root: Authority, certificate_file: Path, key_file: Path, now: flo
 
 def kept_secret(path: Path, make: Callable[[], bytes], length: int) -> bytes:
     """The `length` secret bytes in `path`, made by `make` when it is missing; raises InputError."""
-    secret = _kept(path, make, 0o600)
+    return _of_length(_kept(path, make, 0o600), path, length)
+
+
+def given_secret(path: Path, length: int) -> bytes:
+    """The `length` secret bytes in a file of the user's; raises InputError."""
+    return _of_length(read(path, secret=True), path, length)
+
+
+def _of_length(secret: bytes, path: Path, length: int) -> bytes:
     if len(secret) != length:
         raise InputError(
             f"{path}: has {len(secret)} bytes instead of {length}: "
@@ -117,7 +124,7 @@ def _check_extensions(certificate: x509.Certificate, trust_domain: str) -> None:
 def _kept(path: Path, make: Callable[[], bytes], mode: int) -> bytes:
     if not path.exists():
         _create(path, make(), mode)
-    return _read(path, secret=mode == 0o600)
+    return read(path, secret=mode == 0o600)
 
 
 def _create(path: Path, content: bytes, mode: int) -> None:
@@ -141,20 +148,6 @@ def _create(path: Path, content: bytes, mode: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _read(path: Path, *, secret: bool) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if secret and mode & 0o077:
-                raise InputError(f"{path}: others may read this key (mode {mode:04o}): run chmod 600 {path}")
-            content = file.read(_SIZE_LIMIT + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > _SIZE_LIMIT:
-        raise InputError(f"{path}: larger than {_SIZE_LIMIT} bytes: this is neither a key nor a certificate")
-    return content
 
 
 def _certificate(content: bytes, path: Path) -> x509.Certificate:

@@ -94,6 +94,23 @@ def test_a_root_of_the_users_own_signs(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "state/ca").iterdir()) == ["tokens.key"]
 
 
+def test_control_planes_with_one_tokens_key_honour_each_others_tokens(tmp_path: Path) -> None:
+    shared = tmp_path / "shared.key"
+    shared.write_bytes(bytes(range(32)))
+    shared.chmod(0o600)
+    own = root()
+    one = opened(replace(given(tmp_path, own), state=tmp_path / "one", ca_tokens_key=str(shared)))
+    other = opened(replace(given(tmp_path, own), state=tmp_path / "other", ca_tokens_key=str(shared)))
+    assert other.admit(one.mint(ORDERS, 60)).identity == ORDERS
+
+
+def test_a_given_tokens_key_is_never_made(tmp_path: Path) -> None:
+    missing = tmp_path / "none.key"
+    with pytest.raises(InputError, match=r"none\.key: cannot be read"):
+        opened(Settings(tmp_path, ca_tokens_key=str(missing)))
+    assert not missing.exists()
+
+
 def test_half_a_root_names_the_missing_setting(tmp_path: Path) -> None:
     settings = given(tmp_path, root())
     with pytest.raises(InputError, match=r"^MESH_CA_KEY: missing"):
