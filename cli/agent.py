@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
 
-import typer
-
-from cli.join import Asked, joined
+from cli.join import joined
 from cli.join_options import (
     AdvertiseOption,
     BindOption,
     ControlPlaneOption,
+    GatewayOption,
     HealthOption,
+    InboundOption,
     InstanceOption,
     LabelOption,
+    ListenerOption,
+    OtlpOption,
+    OutboundOption,
+    PortsOption,
     ProtocolOption,
+    ReadyOption,
     ServiceOption,
     Speaks,
     TokenFileOption,
     UpstreamOption,
 )
 from cli.joined_life import Life
+from cli.joined_workload import Asked, named_port
 from cli.options import StateOption
+from control_plane.errors import InputError
 
 
 def agent(
     *,
-    service: ServiceOption,
-    port: Annotated[
-        int | None,
-        typer.Option("--port", min=1, max=65535, help="Where the app listens on loopback; without: nowhere."),
-    ] = None,
+    service: ServiceOption = "",
+    gateway: GatewayOption = "",
+    listener: ListenerOption = [],  # noqa: B006  typer copies it
+    port: PortsOption = [],  # noqa: B006  typer copies it
     protocol: ProtocolOption = Speaks.http,
     label: LabelOption = [],  # noqa: B006  typer copies it
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
@@ -42,34 +47,34 @@ def agent(
     control_plane: ControlPlaneOption = "",
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
-    outbound_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The app's HTTP_PROXY, on loopback; 0: a free one.")
-    ] = 15001,
-    inbound_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where other sidecars call; 0: a free one.")
-    ] = 15006,
-    ready_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="/ready and /stats/prometheus; 0: a free one.")
-    ] = 15020,
+    outbound_port: OutboundOption = 15001,
+    inbound_port: InboundOption = 15006,
+    ready_port: ReadyOption = 15020,
+    otlp_port: OtlpOption = 0,
     state: StateOption = None,
 ) -> None:
     """Keep a sidecar beside an app that is started by others: in its container, or on its machine.
 
     The app is healthy when its port takes connections, or --health says so, and may come and go. It calls
     other services by HTTP_PROXY=http://127.0.0.1:15001. SIGTERM keeps callers away before it stops. What is
-    logged goes to stderr, as JSON.
+    logged goes to stderr, as JSON. With --gateway it keeps a gateway, which has no app.
 
     \b
     Example:
       mesh token create --service orders --out orders.token
       mesh agent --service orders --port 8000 --token-file orders.token \\
         --control-plane 10.0.0.1 --advertise 10.0.0.2
+      mesh agent --gateway ingress --listener http=8080 --token-file ingress.token --control-plane 10.0.0.1 \\
+        --advertise auto
     """
+    if bool(service) == bool(gateway):
+        raise InputError("name exactly one of --service and --gateway")
     asked = Asked(
-        service=service,
+        service=service or gateway,
+        role="service" if service else "gateway",
+        listeners=tuple(listener or (["http=8080"] if gateway else [])),
         instance=instance,
-        port=port,
-        protocol=protocol.value,
+        ports=tuple(named_port(one, protocol.value) for one in port),
         labels=tuple(label),
         upstreams=tuple(upstream),
         health=health,
@@ -80,6 +85,7 @@ def agent(
         outbound=outbound_port,
         inbound=inbound_port,
         ready=ready_port,
+        otlp=otlp_port,
     )
     with joined(asked, state) as config:
         asyncio.run(Life(config).serve(sys.stderr))

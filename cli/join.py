@@ -7,19 +7,17 @@ a state directory, with `mesh up` and with each other.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import ValidationError
 
 from cli.connection import ask
+from cli.joined_workload import MINTED, Asked, workload
 from cli.launch import envoy_binary
 from cli.options import author
 from cli.running import INSTANCES, Running, clear_abandoned
@@ -29,53 +27,17 @@ from control_plane.api.state import Addresses
 from control_plane.config import Settings
 from control_plane.config import read as read_settings
 from control_plane.errors import InputError
-from sidecar.config import AgentConfig, Workload
+from sidecar.config import AgentConfig
 from sidecar.files import private_folder, write_private
 
 TOKEN_TTL = 86400.0
 """Seconds that a minted join token lives: long enough to enrol again after a night's sleep of the machine."""
 
-_MINTED = "token"
-"""The minted token, in the instance's folder."""
+AUTO = "auto"
+"""In place of an address to advertise: the one by which this machine reaches the control plane."""
 
 _NAME_LIMIT = 63
 """Characters of a DNS label (RFC 1035, 2.3.4), which an instance's name is."""
-
-_OPTIONS = {
-    "name": "--instance",
-    "service": "--service",
-    "ports": "--port",
-    "labels": "--label",
-    "upstreams": "--upstream",
-    "health": "--health",
-}
-"""The options that a workload's fields come from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line says of the process that joins. Ports of 0 are allotted, `port` None is none.
-
-    `control_plane` is the host of a control plane that this machine has no state of; `advertise` and `bind`
-    are empty where the settings are to decide.
-    """
-
-    service: str
-    instance: str = ""
-    port: int | None = None
-    protocol: Literal["http", "grpc", "tcp"] = "http"
-    labels: tuple[str, ...] = ()
-    upstreams: tuple[str, ...] = ()
-    health: str = ""
-    token_file: Path | None = None
-    control_plane: str = ""
-    advertise: str = ""
-    bind: str = ""
-    outbound: int = 0
-    inbound: int = 0
-    ready: int = 0
-    command: tuple[str, ...] | None = None
-    grace: float = 10.0
 
 
 @contextmanager
@@ -87,10 +49,10 @@ def joined(asked: Asked, state: Path | None) -> Iterator[AgentConfig]:
     settings = _reachable(asked, state)
     clear_abandoned(settings.state)
     if not asked.instance:
-        _workload(replace(asked, instance="unnamed"), settings.state)
+        workload(replace(asked, instance="unnamed"), settings.state)
         asked = replace(asked, instance=instance_name(asked.service))
     folder = settings.state / INSTANCES / asked.instance
-    _workload(asked, folder)  # a wrong name must not become a folder
+    workload(asked, folder)  # a wrong name must not become a folder
     private_folder(folder)
     held = Running(folder, f"instance {asked.instance}", "choose another --instance, or leave it out")
     try:
@@ -103,7 +65,7 @@ def joined(asked: Asked, state: Path | None) -> Iterator[AgentConfig]:
             advertise=settings.advertise,
             trust_domain=addresses.trust_domain,
             otlp=os.environ.get("MESH_OTLP", ""),
-            workloads=(_workload(asked, folder),),
+            workloads=(workload(asked, folder),),
         )
     finally:
         held.release()
@@ -120,10 +82,12 @@ def _reachable(asked: Asked, state: Path | None) -> Settings:
     """The settings, with how other nodes reach this one; raises InputError when they could not."""
     settings = read_settings({**os.environ, **({"MESH_STATE": str(state)} if state else {})})
     advertise = asked.advertise or settings.advertise
+    if advertise == AUTO:
+        advertise = _own_address(asked.control_plane)
     if asked.control_plane and not _is_loopback(asked.control_plane) and _is_loopback(advertise):
         raise InputError(
             f"--advertise: {advertise} reaches this machine from nowhere else: "
-            f"give the address by which {asked.control_plane} and other nodes reach it"
+            f"give the address by which {asked.control_plane} and other nodes reach it, or `{AUTO}`"
         )
     bind = asked.bind or settings.bind
     if not asked.bind and _is_loopback(bind) and not _is_loopback(advertise):
@@ -133,6 +97,22 @@ def _reachable(asked: Asked, state: Path | None) -> Settings:
     except ValueError:
         raise InputError(f"--bind: {bind!r} is no IP address: give one of this machine's own") from None
     return replace(settings, advertise=advertise, bind=bind)
+
+
+def _own_address(control_plane: str) -> str:
+    """The address of this machine that packets to the control plane carry; raises InputError.
+
+    It is looked up by connecting a datagram socket, which sends nothing.
+    """
+    host = control_plane or "127.0.0.1"
+    try:
+        family, kind, _, _, at = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+        with closing(socket.socket(family, kind)) as probe:
+            probe.connect(at)
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        reason = error.strerror or "it cannot be reached"
+        raise InputError(f"--advertise {AUTO}: no way to {host}: {reason}: give the address itself") from None
 
 
 def _is_loopback(host: str) -> bool:
@@ -147,18 +127,18 @@ def _entry(asked: Asked, settings: Settings, state: Path | None, folder: Path) -
     if asked.token_file is None:
         if asked.control_plane:
             raise InputError("--control-plane needs --token-file: make one with `mesh token create` there")
-        made = ask(operations.token("service", asked.service, TOKEN_TTL, author()), state)
-        write_private(folder / _MINTED, f"{made['token']}\n")
+        made = ask(operations.token(asked.role, asked.service, TOKEN_TTL, author()), state)
+        write_private(folder / MINTED, f"{made['token']}\n")
         return _local(settings)
     token = _token(asked.token_file)
     try:
         claims = tokens.peek(token)
     except ValueError as error:
         raise InputError(f"{asked.token_file}:1:1: {error}: make one with `mesh token create`") from None
-    if (claims.identity.role, claims.identity.name) != ("service", asked.service):
+    if (claims.identity.role, claims.identity.name) != (asked.role, asked.service):
         raise InputError(
             f"{asked.token_file}:1:1: is of {claims.identity.role} {claims.identity.name}, "
-            f"not of service {asked.service}: give its own token"
+            f"not of {asked.role} {asked.service}: give its own token"
         )
     if not asked.control_plane:
         return _local(settings)
@@ -193,55 +173,3 @@ def _token(path: Path) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise InputError(f"{path}:1:1: the token cannot be read: {reason}") from None
-
-
-def _workload(asked: Asked, folder: Path) -> Workload:
-    """The process as the agent knows it; raises InputError naming the option that is wrong."""
-    try:
-        return Workload(
-            name=asked.instance,
-            service=asked.service,
-            # The one that was given is read anew at each enrolment, so that it can be replaced in time.
-            token_file=asked.token_file.absolute() if asked.token_file else folder / _MINTED,
-            ports=_ports(asked),
-            labels=dict(_label(one) for one in asked.labels),
-            upstreams=dict(_upstream(one) for one in asked.upstreams),
-            command=asked.command,
-            attached=asked.command is not None,
-            health=asked.health or None,
-            outbound_port=asked.outbound,
-            inbound_port=asked.inbound,
-            ready_port=asked.ready,
-            stop_grace=asked.grace,
-        )
-    except ValidationError as error:
-        found = {_problem(one) for one in error.errors()}
-        raise InputError("\n".join(sorted(found))) from None
-
-
-def _ports(asked: Asked) -> tuple[dict[str, Any], ...]:
-    if asked.port is None:
-        return ()
-    port = {"name": asked.protocol, "protocol": asked.protocol}
-    return ({**port, "number": asked.port, "app_port": asked.port},)
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign or not re.fullmatch(r"\S+", key):
-        raise InputError(f"--label {text}: write it like version=v2")
-    return key, value
-
-
-def _upstream(text: str) -> tuple[str, int]:
-    name, sign, number = text.partition("=")
-    if not name or (sign and not number.isdecimal()):
-        raise InputError(f"--upstream {text}: write it like db, or db=5432")
-    return name, int(number or 0)
-
-
-def _problem(found: Any) -> str:
-    where, given = str(found["loc"][0]) if found["loc"] else "", found.get("input", "")
-    if where in ("name", "service"):
-        return f"{_OPTIONS[where]}: {given!r} is no name: give lower-case letters, digits and hyphens"
-    return f"{_OPTIONS.get(where, where)}: {given!r}: {found['msg']}"

@@ -63,7 +63,8 @@ AdvertiseOption = Annotated[
     typer.Option(
         "--advertise",
         metavar="ADDR",
-        help="How other nodes reach this one. [default: $MESH_ADVERTISE or 127.0.0.1]",
+        help="How other nodes reach this one; auto: by the address that it reaches the control plane from. "
+        "[default: $MESH_ADVERTISE or 127.0.0.1]",
     ),
 ]
 BindOption = Annotated[
@@ -74,4 +75,36 @@ BindOption = Annotated[
         help="Where its sidecar takes calls. [default: $MESH_BIND or 127.0.0.1; every address where "
         "--advertise is no loopback]",
     ),
+]
+GatewayOption = Annotated[
+    str, typer.Option("--gateway", metavar="NAME", help="The gateway that it is, in place of a service.")
+]
+ListenerOption = Annotated[
+    list[str],
+    typer.Option(
+        "--listener",
+        metavar="NAME=PORT",
+        help="Where a listener of the gateway takes requests. Repeatable. [default: http=8080]",
+    ),
+]
+PortsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--port",
+        metavar="[NAME=]PORT",
+        help="Where the app listens on loopback; without: nowhere. A port named http, grpc or tcp speaks "
+        "that, any other what --protocol says. Repeatable.",
+    ),
+]
+OutboundOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="The app's HTTP_PROXY, on loopback; 0: a free one.")
+]
+InboundOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="Where other sidecars call; 0: a free one.")
+]
+ReadyOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="/ready and /stats/prometheus; 0: a free one.")
+]
+OtlpOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="Takes the app's spans, on loopback; 0: a free one.")
 ]

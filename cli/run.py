@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.failing import VerbError
-from cli.join import Asked, joined
+from cli.join import joined
 from cli.join_options import (
     AdvertiseOption,
     BindOption,
@@ -26,6 +26,7 @@ from cli.join_options import (
     UpstreamOption,
 )
 from cli.joined_life import Life
+from cli.joined_workload import Asked
 from cli.options import StateOption
 from control_plane.errors import InputError
 from sidecar.capture import LOOPBACK, holder, is_free
@@ -78,8 +79,7 @@ def run(
     asked = Asked(
         service=service,
         instance=instance,
-        port=port,
-        protocol=protocol.value,
+        ports=() if port is None else ((protocol.value, protocol.value, port),),
         labels=tuple(label),
         upstreams=tuple(upstream),
         health=health,

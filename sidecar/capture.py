@@ -105,7 +105,7 @@ class Allotment:
             workload.inbound_port or self.free(),
             {port.name: port.app_port or self.free() for port in workload.ports},
             upstreams={name: self.upstream(number) for name, number in workload.upstreams.items()},
-            otlp=self.free() if self._traced else 0,
+            otlp=(workload.otlp_port or self.free()) if self._traced else 0,
         )
 
     def again(self, workload: Workload, ports: Ports) -> Ports:
@@ -126,7 +126,7 @@ class Allotment:
             outbound=keep(workload.outbound_port, ports.outbound, LOOPBACK),
             inbound=keep(workload.inbound_port, ports.inbound),
             apps={name: keep(wanted[name], had, LOOPBACK) for name, had in ports.apps.items()},
-            otlp=keep(0, ports.otlp, LOOPBACK) if ports.otlp else 0,
+            otlp=keep(workload.otlp_port, ports.otlp, LOOPBACK) if ports.otlp else 0,
             upstreams={
                 name: had if is_free(*split(had)) else self.upstream(workload.upstreams[name])
                 for name, had in ports.upstreams.items()

@@ -59,6 +59,7 @@ class Workload(Strict):
     outbound_port: int = Field(0, ge=0, le=65535)
     inbound_port: int = Field(0, ge=0, le=65535)
     ready_port: int = Field(0, ge=0, le=65535)
+    otlp_port: int = Field(0, ge=0, le=65535)
     upstreams: dict[UpstreamName, Annotated[int, Field(ge=0, le=65535)]] = Field({}, max_length=64)
     gateway_ports: dict[Name, Annotated[int, Field(ge=0, le=65535)]] = {}
     stop_grace: float = Field(10.0, ge=0, le=3600)
