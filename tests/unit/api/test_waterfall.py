@@ -27,16 +27,20 @@ def step(id: str, parent: str = "", service: str = "orders", **more: Any) -> Spa
 
 def order() -> dict[str, Any]:
     """The ingress calls orders, which tries inventory twice; the second try finds nobody."""
-    to_inventory = {"kind": "client", "error": True}
+    taken = {"http.url": "http://x/api?q=1", "http.method": "GET"}
+    refused = {"upstream_cluster.name": "inventory", "http.status_code": "503"}
+    again = {"upstream_cluster": "inventory"}
+    own = {"upstream_cluster": "/app/http", "grpc.status_code": "14"}
+    to_inventory: dict[str, Any] = {"kind": "client", "error": True}
     noone = FlagMeaning(flag="UH", meaning="no healthy instance was left", kinds=("CircuitBreaker",))
     spans = (
-        step("a", service="ingress", duration=80.0, attributes={"http.url": "http://x/api?q=1", "http.method": "GET"}),
+        step("a", service="ingress", duration=80.0, attributes=taken),
         step("b", "a", "ingress", kind="client", attributes={"upstream_cluster.name": "orders"}),
         step("c", "b", proxy=False, attributes={"http.response.status_code": "503"}),
-        step("d", "c", **to_inventory, start=100.02, attributes={"upstream_cluster.name": "inventory", "http.status_code": "503"}),
+        step("d", "c", **to_inventory, start=100.02, attributes=refused),
         step("e", "d", "inventory", message="out of stock", error=True),
-        step("f", "c", **to_inventory, attempt=1, start=100.07, attributes={"upstream_cluster": "inventory"}, flags=(noone,)),
-        step("g", "lost", kind="client", attributes={"upstream_cluster": "/app/http", "grpc.status_code": "14"}),
+        step("f", "c", **to_inventory, attempt=1, start=100.07, attributes=again, flags=(noone,)),
+        step("g", "lost", kind="client", attributes=own),
     )  # fmt: skip
     whole = Trace(
         id="1" * 32, service="ingress", operation="GET", start=100.0, duration=80.0, spans=7, tree=spans
