@@ -104,7 +104,8 @@ def _node(node: Node) -> Json:
 
 def _runtime() -> Json:
     settings = {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE, **telemetry.runtime()}
-    return {"layers": [{"name": "mesh", "static_layer": settings}]}
+    # The second layer is what the agent sets for a while by the admin socket, such as `mesh.tap`.
+    return {"layers": [{"name": "mesh", "static_layer": settings}, {"name": "admin", "admin_layer": {}}]}
 
 
 def _internal_listeners() -> Json:
@@ -114,7 +115,11 @@ def _internal_listeners() -> Json:
 
 
 def _bindings(node: Node) -> Json:
-    common: Json = {"address": node.bind, **({"traced": True} if node.traced else {})}
+    common: Json = {
+        "address": node.bind,
+        **({"traced": True} if node.traced else {}),
+        **({"heard": True} if node.otlp else {}),
+    }
     if node.gateway is not None:
         return {**common, "gateway": dict(node.gateway)}
     bindings: Json = {**common, "outbound": node.outbound, "inbound": node.inbound}

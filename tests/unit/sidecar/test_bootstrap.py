@@ -50,8 +50,12 @@ def test_the_zone_is_told_where_it_is_known() -> None:
 
 
 def test_regular_expressions_may_be_larger_than_envoy_takes_by_itself() -> None:
-    (layer,) = bootstrap(ORDERS)["layered_runtime"]["layers"]
+    layer, _ = bootstrap(ORDERS)["layered_runtime"]["layers"]
     assert layer["static_layer"]["re2.max_program_size.error_level"] == 10_000
+
+
+def test_the_agent_may_set_runtime_keys_above_the_fixed_ones() -> None:
+    assert bootstrap(ORDERS)["layered_runtime"]["layers"][-1] == {"name": "admin", "admin_layer": {}}
 
 
 def test_each_port_of_the_app_is_a_cluster_on_loopback_in_its_protocol() -> None:
