@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -159,6 +160,42 @@ def test_the_app_may_come_and_go_and_its_node_leaves_with_the_agent(mesh: Mesh, 
             assert not one.folder.exists()
 
 
+EDGE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: meshwright
+  listeners: [{name: web, port: 8080, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: edge}
+spec:
+  parentRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: edge}]
+  rules: [{name: all, backendRefs: [{name: back, port: 80}]}]
+"""
+
+
+def test_a_gateway_may_stand_on_a_node_of_its_own(mesh: Mesh, places: Apart, tmp_path: Path) -> None:
+    """Its address is the one by which it reaches the control plane."""
+    policies, token, port = tmp_path / "edge.yaml", tmp_path / "edge.token", free_port()
+    policies.write_text(EDGE)
+    mesh.run("apply", "-f", str(policies))
+    mesh.run("token", "create", "--gateway", "edge", "--out", str(token))
+    ports = [
+        each for name in ("outbound", "inbound", "ready") for each in (f"--{name}-port", str(free_port()))
+    ]
+    who = ["--gateway", "edge", "--listener", f"web={port}", "--instance", "edge-1", *ports]
+    where = ["--token-file", str(token), "--control-plane", places.here, "--advertise", "auto"]
+    bind = [] if places.walled else ["--bind", places.there]
+    argv = [*places.enter, *command("agent", *who, *where, *bind, "--state", str(tmp_path / "state"))]
+    with starting(mesh, "edge-1", tmp_path / "state", argv, MESH_STATE=""):
+        with urllib.request.urlopen(f"http://{places.there}:{port}/echo", timeout=20) as answer:
+            found = json.load(answer)
+        assert found["headers"]["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/gateway/edge")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -167,6 +204,13 @@ def test_the_app_may_come_and_go_and_its_node_leaves_with_the_agent(mesh: Mesh, 
         (["--bind", "nowhere"], "--bind: 'nowhere' is no IP address"),
         (["--instance", "Not_A_Name"], "--instance: 'Not_A_Name' is no name"),
         (["--label", "version"], "--label version: write it like version=v2"),
+        (["--port", "grpc"], "--port grpc: write it like 8000, or grpc=50051"),
+        (["--port", "8000", "--port", "8001"], "two ports of one name"),
+        (["--gateway", "edge"], "name exactly one of --service and --gateway"),
+        (
+            ["--advertise", "auto", "--control-plane", "no.such.host"],
+            "--advertise auto: no way to no.such.host",
+        ),
     ],
 )
 def test_wrong_words_are_told_in_one_line(remote: Remote, changes: list[str], words: str) -> None:
