@@ -2,8 +2,7 @@
 
 An export is cut into spans by its wire format alone, so that one of megabytes is read in slices; of each
 span only what is searched for is decoded, and its bytes are kept. Attributes, events and the status message
-are decoded when somebody reads the span. The messages are those of opentelemetry-proto: the collector's
-ExportTraceServiceRequest, ResourceSpans, ScopeSpans and Span.
+are decoded when somebody reads the span.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from typing import Literal
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from control_plane.api.traced import SpanKind
+from control_plane.telemetry import wire
 
 SPAN_BYTES = 64 * 1024
-"""Of one encoded span, and of one resource: twenty times what Envoy and the SDKs send; decoding is short."""
+"""Of one encoded span: twenty times what Envoy and the SDKs send; decoding is short."""
 
 NAME_LENGTH = 200
 """Characters of an operation or instance that are kept."""
@@ -32,8 +31,6 @@ VALUE_LENGTH = 2048
 VALUES = 256
 """Attributes and events of a span that are told; the SDKs send at most 128 of each."""
 
-_RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 1, 1, 2, 2
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _KINDS: tuple[SpanKind, ...] = ("internal", "internal", "server", "client", "producer", "consumer")
 _FAILED = trace_pb2.Status.STATUS_CODE_ERROR
 
@@ -87,40 +84,19 @@ def read(body: bytes, service: str) -> Iterator[Row | Drop | None]:
     Every step is short. Nothing is raised: what follows a mistake in the bytes is given up as `malformed`.
     """
     try:
-        for number, part in _fields(memoryview(body)):
-            if number == _RESOURCE_SPANS:
-                yield from _of_resource(part, service)
-            else:
+        for part in wire.parts(body):
+            if part is None:
                 yield None
+                continue
+            known = part.attributes.get("service.name") == service
+            instance = sys.intern(part.attributes.get("service.instance.id", "")[:NAME_LENGTH])
+            for span in part.items():
+                if span is None:
+                    yield None
+                else:
+                    yield _span(span, service, instance) if known else "foreign"
     except (ValueError, DecodeError):
         yield "malformed"
-
-
-def _of_resource(body: memoryview, service: str) -> Iterator[Row | Drop | None]:
-    encoded = b""
-    for number, part in _fields(body):
-        if number == _RESOURCE and len(encoded) <= SPAN_BYTES:
-            encoded += part[: SPAN_BYTES + 1]
-        yield None
-    told = {} if len(encoded) > SPAN_BYTES else _resource(encoded)
-    known = told.get("service.name") == service
-    instance = sys.intern(told.get("service.instance.id", "")[:NAME_LENGTH])
-    for number, part in _fields(body):
-        if number != _SCOPE_SPANS:
-            yield None
-            continue
-        for inner, span in _fields(part):
-            if inner != _SPANS:
-                yield None
-            elif not known:
-                yield "foreign"
-            else:
-                yield _span(span, service, instance)
-
-
-def _resource(encoded: bytes) -> dict[str, str]:
-    attributes = Resource.FromString(encoded).attributes
-    return {one.key: one.value.string_value for one in attributes}
 
 
 def _span(encoded: memoryview, service: str, instance: str) -> Row | Drop:
@@ -176,42 +152,3 @@ def _text(value: AnyValue) -> str:
     if isinstance(inner, bytes):
         return inner.hex()
     return str(inner).strip()
-
-
-def _fields(body: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The fields of an encoded message, those of a fixed or varint type without their content.
-
-    Raises ValueError when the bytes are none (protobuf.dev, "Encoding").
-    """
-    at, size = 0, len(body)
-    while at < size:
-        tag, at = _varint(body, at)
-        wire = tag & 7
-        start = at
-        if wire == _LENGTH:
-            length, start = _varint(body, at)
-            at = start + length
-        elif wire == _VARINT:
-            _, at = _varint(body, at)
-            start = at
-        elif wire in {_FIXED64, _FIXED32}:
-            at += 8 if wire == _FIXED64 else 4
-            start = at
-        else:
-            raise ValueError(f"wire type {wire}")
-        if at > size:
-            raise ValueError("a field ends beyond its message")
-        yield tag >> 3, body[start:at]
-
-
-def _varint(body: memoryview, at: int) -> tuple[int, int]:
-    """A number and where it ends; raises ValueError."""
-    value = shift = 0
-    while at < len(body) and shift < 64:
-        byte = body[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise ValueError("a number without an end")

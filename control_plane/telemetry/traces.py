@@ -29,8 +29,8 @@ SPAN_OVERHEAD, TRACE_OVERHEAD = 800, 2_000
 """Bytes of memory beside a span's own (a row alone has 356), and for a trace with its places in the indices:
 estimated."""
 
-STEPS = 64
-"""Spans between two yields of `take`: about half a millisecond."""
+STEPS = 16
+"""Spans between two yields of `take`: about a tenth of a millisecond."""
 
 DEPENDENCY_SPANS = 20_000
 """The newest spans that `dependencies` looks at: some 20 ms."""
