@@ -101,6 +101,8 @@ def report(applied: Any, output: Output, *, dry_run: bool) -> None:
         console.data({"revision": applied["revision"], "changed": applied["changed"]}, output)
         return
     console.emit(f"revision {applied['revision']}" + (" (dry run: nothing was changed)" if dry_run else ""))
+    if applied.get("reaches"):
+        console.emit(f"configures anew: {', '.join(applied['reaches'])}")
     for change in applied["changed"]:
         console.emit(f"{change['action']} {change['kind']}/{change['name']}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from control_plane.api.types import (
@@ -108,6 +108,17 @@ def warnings(world: World, bodies: Iterable[DocumentBody]) -> list[str]:
     together = (*given, *(one for one in world.documents if one.ref not in refs))
     later = World(world.revision, world.services, together, world.gateways, world.trust_domain)
     return conditions.warnings(later, given)
+
+
+def reached(
+    last: Translation | None,
+    before: Sequence[DocumentBody],
+    after: Sequence[DocumentBody],
+    touched: Callable[[Snapshot, Snapshot], Iterable[str]],
+) -> tuple[str, ...]:
+    """Whom a change from some documents to others configures anew, as `touched` finds it; sorted."""
+    world = last.world if last else World(0)
+    return tuple(sorted(set(touched(_snapshot(world, before), _snapshot(world, after)))))
 
 
 def resources_diff(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from control_plane.admin.mesh import Stored
+from control_plane.api import yaml_diff
 from control_plane.api.types import Change
-from control_plane.api.yaml_text import render
 from control_plane.errors import NotFoundError
 
 Key = tuple[str, str]
@@ -55,23 +53,4 @@ def _change(key: Key, old: Mapping[Key, object], new: Mapping[Key, object]) -> C
 
 def unified(before: Sequence[Stored], after: Sequence[Stored]) -> str:
     """The difference as a unified diff of YAML, a file `Kind/name` for each document that differs."""
-    old = {stored.key: stored.document for stored in before}
-    new = {stored.key: stored.document for stored in after}
-    lines: list[str] = []
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) == new.get(key):
-            continue
-        ref = "/".join(key)
-        left, right = (_yaml(side[key]) if key in side else "" for side in (old, new))
-        lines += difflib.unified_diff(
-            left.splitlines(keepends=True),
-            right.splitlines(keepends=True),
-            f"a/{ref}" if left else "/dev/null",
-            f"b/{ref}" if right else "/dev/null",
-        )
-    return "".join(lines)
-
-
-def _yaml(document: object) -> str:
-    """YAML with sorted keys: the order of keys is no difference."""
-    return render([json.loads(json.dumps(document, sort_keys=True))])
+    return yaml_diff.unified((one.document for one in before), (one.document for one in after))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from control_plane.api.happened import Event
 from control_plane.api.messages import Minted, TokenInfo
-from control_plane.api.seen import History, Topology
+from control_plane.api.seen import History, ServiceHistory, Services, Topology
 from control_plane.api.traced import Dependency, Search, Trace, TraceSummary
 from control_plane.api.types import InstanceStatus, ProxyDetail, RevisionInfo, Status
 
@@ -16,6 +16,8 @@ CanonicalDocument = Mapping[str, Any]
 """A validated document as plain JSON: apiVersion, kind, metadata, spec."""
 
 TokenRole = Literal["service", "gateway"]
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,14 @@ class InvalidDocumentError(Exception):
         self.problems = tuple(problems)
 
 
-async def _at_once(work: Callable[[], str]) -> str:
+class Aside(Protocol):
+    """Does long work where it holds nobody up."""
+
+    async def __call__(self, work: Callable[[], Done], /) -> Done:
+        """What the work returns, or raises."""
+
+
+async def _at_once(work: Callable[[], Done], /) -> Done:
     return work()
 
 
@@ -166,7 +175,8 @@ class Mesh:
     """Everything the routes reach.
 
     `warnings` tells in words what among documents will do nothing yet (a target that is missing).
-    `resources_diff` renders the change of Envoy resources between two sets of documents as a unified diff.
+    `resources_diff` renders the change of Envoy resources between two sets of documents as a unified diff,
+    `reaches` names the connected proxies that such a change configures anew.
     `pause` sleeps for seconds; `now` is a monotonic clock in seconds. `aside` does long work where it holds
     nobody up; the server brings a thread. `history` is that of the calls from one service to another.
     """
@@ -182,8 +192,13 @@ class Mesh:
     resources_diff: Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], str] = (
         lambda _before, _after: ""
     )
-    aside: Callable[[Callable[[], str]], Awaitable[str]] = _at_once
+    reaches: Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], tuple[str, ...]] = (
+        lambda _before, _after: ()
+    )
+    aside: Aside = _at_once
     events: Events = field(default_factory=NoEvents)
     topology: Callable[[], Topology] = Topology
     traces: TraceStore = field(default_factory=NoTraces)
     history: Callable[[str, str], History | None] = lambda _caller, _callee: None
+    services: Callable[[], Services] = Services
+    service_history: Callable[[str], ServiceHistory | None] = lambda _name: None

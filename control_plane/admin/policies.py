@@ -96,7 +96,17 @@ async def commit(
     if not edit.dry_run and any(change.action != "unchanged" for change in changed):
         info = await mesh.revisions.commit(number, after, author=edit.author, why=edit.why)
         number = info.revision
-    return AppliedReply(revision=number, changed=changed, warnings=tuple(mesh.warnings(plain(given))))
+    told = AppliedReply(revision=number, changed=changed, warnings=tuple(mesh.warnings(plain(given))))
+    return await _foretold(mesh, told, current.documents, after) if edit.dry_run else told
+
+
+async def _foretold(
+    mesh: Mesh, told: AppliedReply, before: Sequence[Stored], after: Sequence[Stored]
+) -> AppliedReply:
+    """The answer with what the change would do."""
+    documents = await mesh.aside(lambda: merge.unified(before, after))
+    reaches = await mesh.aside(lambda: mesh.reaches(plain(before), plain(after)))
+    return told.model_copy(update={"documents": documents, "reaches": reaches})
 
 
 def validated(documents: Sequence[SourcedDocument]) -> tuple[Stored, ...]:

@@ -75,6 +75,10 @@ class AppliedReply(Applied):
     """`warnings`: what was applied though it will do nothing yet, such as a target that is missing."""
 
     warnings: tuple[str, ...] = ()
+    documents: str = Field("", description="Of a dry run: what would change, as a unified diff of YAML.")
+    reaches: tuple[str, ...] = Field(
+        (), description="Of a dry run: the sidecars connected here that would be configured anew."
+    )
 
 
 class Documents(Message):

@@ -130,9 +130,13 @@ class Condition(Message):
 
 
 class PolicyStatus(Message):
+    """`holders`: connected sidecars that have something which the policy shaped; `acked` took all of it."""
+
     kind: str
     name: str
     conditions: tuple[Condition, ...] = ()
+    holders: int = 0
+    acked: int = 0
 
 
 class ServiceStatus(Message):

@@ -73,13 +73,16 @@ def _named(document: Document) -> list[tuple[str, str]]:
 def statuses(world: World, deliveries: Mapping[str, Delivery]) -> tuple[PolicyStatus, ...]:
     """The status of every document of the world; `deliveries` are by `Kind/name`."""
     lost = conflicts(world.documents)
-    return tuple(
-        PolicyStatus(
-            kind=one.policy.kind,
-            name=one.policy.name,
-            conditions=tuple(_conditions(world, one, lost, deliveries.get(one.ref, Delivery()))),
-        )
-        for one in world.documents
+    return tuple(_status(world, one, lost, deliveries.get(one.ref, Delivery())) for one in world.documents)
+
+
+def _status(world: World, document: Document, lost: Mapping[str, str], delivery: Delivery) -> PolicyStatus:
+    return PolicyStatus(
+        kind=document.policy.kind,
+        name=document.policy.name,
+        conditions=tuple(_conditions(world, document, lost, delivery)),
+        holders=delivery.holders,
+        acked=delivery.acked,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from control_plane import picture
 from control_plane.admin.mesh import CanonicalDocument, Mesh
 from control_plane.agents.reports import Reports
-from control_plane.api.seen import Topology
+from control_plane.api.seen import Services, Topology
 from control_plane.api.types import Breaker, ProxyDetail, Status
 from control_plane.core.breakers import breakers
 from control_plane.events.picture import Picture, take
@@ -19,6 +19,7 @@ from control_plane.join_tokens import JoinTokens
 from control_plane.revisions import StoredRevisions
 from control_plane.store.redis import Store
 from control_plane.telemetry.app import Telemetry
+from control_plane.telemetry.verdict import Setting
 from control_plane.xds.server import XdsServer
 
 BREAKERS_EVERY = 0.5
@@ -51,10 +52,13 @@ class Overview:
             proxies=self.proxies,
             warnings=lambda documents: picture.warnings(self._feed.world, documents),
             resources_diff=self._resources_diff,
+            reaches=self._reaches,
             events=Live(self._store.events),
             topology=self.topology,
             traces=self._telemetry.traces,
             history=lambda caller, callee: self._telemetry.history(self._feed.world, caller, callee),
+            services=self.services,
+            service_history=lambda name: self._telemetry.service_history(self._feed.world, name),
         )
 
     def picture(self) -> Picture:
@@ -79,9 +83,16 @@ class Overview:
 
     def topology(self) -> Topology:
         """Who calls whom."""
+        return self._telemetry.topology(self._setting())
+
+    def services(self) -> Services:
+        """How each service does."""
+        return self._telemetry.services(self._setting())
+
+    def _setting(self) -> Setting:
         translation = self._feed.translation
         resolver = translation.resolver if translation else None
-        return self._telemetry.topology(self._feed.world, resolver, self._breakers(), self._xds.proxies())
+        return self._telemetry.setting(self._feed.world, resolver, self._breakers(), self._xds.proxies())
 
     def _breakers(self) -> tuple[Breaker, ...]:
         """The breakers as they are, or were a moment ago: many may ask, again and again."""
@@ -95,3 +106,8 @@ class Overview:
 
     def _resources_diff(self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]) -> str:
         return picture.resources_diff(self._feed.translation, before, after)
+
+    def _reaches(
+        self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
+    ) -> tuple[str, ...]:
+        return picture.reached(self._feed.translation, before, after, self._xds.queue.touched)

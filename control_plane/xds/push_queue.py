@@ -153,6 +153,16 @@ class Stream:
             return True
         return not self.behind and self.delta.is_acked(type_url, name)
 
+    def concerned(self, before: Snapshot, after: Snapshot, changed: Collection[Key] | None) -> bool:
+        """Whether any of `changed` (None: not known, so yes) is this client's, and differs for it."""
+        if changed is None:
+            return True
+        old, new = (one.node(self.peer.identity, self.peer.bindings) for one in (before, after))
+        return any(
+            self.delta.interested(kind, name) and _version(old, kind, name) != _version(new, kind, name)
+            for kind, name in changed
+        )
+
     def close(self) -> None:
         """Stop writing."""
         self._closed = True
@@ -227,6 +237,11 @@ class Stream:
         self._enqueue(responses, time.monotonic())
         if responses:
             self._start()
+
+
+def _version(config: NodeConfig, type_url: str, name: str) -> str:
+    found = config.get(type_url, name)
+    return found.version if found else ""
 
 
 class PushQueue:
@@ -308,6 +323,11 @@ class PushQueue:
         Cheap enough to be asked every second.
         """
         return {(one.peer.identity.name, one.peer.node): one.refusal() for one in self._streams}
+
+    def touched(self, before: Snapshot, after: Snapshot) -> tuple[str, ...]:
+        """The connected nodes that would be sent something if they came from one snapshot to another."""
+        changed = after.changed_from(before)
+        return tuple(one.peer.node for one in tuple(self._streams) if one.concerned(before, after, changed))
 
     def pending(self) -> dict[tuple[str, str], int]:
         """Responses without an answer, by the service and the name of each connected proxy."""
