@@ -77,6 +77,9 @@ def test_a_rollback_gives_identical_resources(mesh: Mesh) -> None:
     mesh.apply(route("two") + "---" + retry("back", 3) + "---" + retry("front", 2))
     assert version(mesh) == "two"
     assert resources(mesh) != before
+    told = mesh.run("rollback", str(first), "--dry-run").stdout
+    assert "configures anew: front-1, ingress\n" in told
+    assert version(mesh) == "two"
     mesh.run("rollback", str(first), "--wait", "-m", "back again")
     assert version(mesh) == "one"
     assert resources(mesh) == before

@@ -130,6 +130,15 @@ async def test_a_change_that_concerns_nobody_is_not_waited_for(
     assert not any(each.written_to.is_set() for each in clients)
 
 
+@pytest.mark.parametrize(("newer", "reached"), [({"a": 2}, 3), ({"x": 2}, 0), ({}, 0)])
+async def test_whom_a_change_would_reach_is_known_before_it_is_made(
+    queue: PushQueue, clients: list[Client], newer: dict[str, int], reached: int
+) -> None:
+    found = queue.touched(config(1), config(2, **newer))
+    assert sorted(found) == [f"orders-{each}" for each in range(reached)]
+    assert not any(each.written_to.is_set() for each in clients)
+
+
 async def test_each_version_published_in_a_burst_can_be_waited_for(
     queue: PushQueue, clients: list[Client]
 ) -> None:
