@@ -190,7 +190,7 @@ def test_a_gateway_may_stand_on_a_node_of_its_own(mesh: Mesh, places: Apart, tmp
     where = ["--token-file", str(token), "--control-plane", places.here, "--advertise", "auto"]
     bind = [] if places.walled else ["--bind", places.there]
     argv = [*places.enter, *command("agent", *who, *where, *bind, "--state", str(tmp_path / "state"))]
-    with starting(mesh, "edge-1", tmp_path / "state", argv, MESH_STATE=""):
+    with starting(mesh, "edge-1", tmp_path / "state", argv, MESH_STATE="", MESH_BIND=""):
         with urllib.request.urlopen(f"http://{places.there}:{port}/echo", timeout=20) as answer:
             found = json.load(answer)
         assert found["headers"]["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/gateway/edge")
