@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from control_plane.api.seen import History, Topology
+from control_plane.api.seen import History, ServiceHistory, Services, Topology
 from control_plane.api.types import Breaker, ProxyStatus
 from control_plane.config import Settings
 from control_plane.core.resolve import Resolver
 from control_plane.core.world import World
 from control_plane.errors import InputError
 from control_plane.mtls.server import Credentials
-from control_plane.telemetry import topology
+from control_plane.telemetry import history, services, topology
+from control_plane.telemetry.edges import Edges, gather
 from control_plane.telemetry.flows import Flows
-from control_plane.telemetry.history import history
 from control_plane.telemetry.server import Intake
 from control_plane.telemetry.traces import Traces
+from control_plane.telemetry.verdict import Setting, nodes
 
 
 class Telemetry:
@@ -26,6 +27,7 @@ class Telemetry:
         self._settings = settings
         self.flows = Flows()
         self.traces = Traces()
+        self._trends = services.Trends()
         self._intake = Intake(
             settings.bind,
             settings.otlp_port,
@@ -53,26 +55,45 @@ class Telemetry:
         """Use another certificate from now on."""
         self._intake.renew(credentials)
 
-    def topology(
+    def setting(
         self,
         world: World,
         resolver: Resolver | None,
         breakers: tuple[Breaker, ...],
         proxies: Iterable[ProxyStatus],
-    ) -> Topology:
-        """Who calls whom at this moment; `resolver` is that of the configuration in force."""
-        now = time.monotonic()
-        services = world.services.values() if resolver else ()
+    ) -> Setting:
+        """What a picture needs besides traffic; `resolver` is that of the configuration in force."""
+        known = world.services.values() if resolver else ()
         states = [(one.service, one.state) for one in proxies]
-        setting = topology.Setting(
+        return Setting(
             world,
             breakers,
-            plaintext={one.name for one in services if resolver and resolver.node(one).mode == "Disabled"},
+            plaintext={one.name for one in known if resolver and resolver.node(one).mode == "Disabled"},
             connected={name for name, state in states if state != "disconnected"},
             known={name for name, _ in states},
+            answered=self.flows.answered(time.monotonic()),
         )
-        return topology.picture(self.flows.seen(now), setting, now)
+
+    def topology(self, setting: Setting) -> Topology:
+        """Who calls whom at this moment."""
+        return topology.picture(self._edges(setting.world), setting)
+
+    def services(self, setting: Setting) -> Services:
+        """All calls to each service, now and over the last quarter of an hour."""
+        now, edges = time.monotonic(), self._edges(setting.world)
+        found = tuple(nodes(edges, setting))
+        points = {one.name: self._trends.of(one.name, self.flows.courses, setting, now) for one in found}
+        return services.table(edges, setting, found, points)
 
     def history(self, world: World, caller: str, callee: str) -> History | None:
         """The last quarter of an hour of an edge; None when nothing is known of it."""
-        return history(self.flows, world, caller, callee, time.monotonic())
+        return history.of_edge(self.flows.courses, world, caller, callee, time.monotonic())
+
+    def service_history(self, world: World, name: str) -> ServiceHistory | None:
+        """The last quarter of an hour of a service or gateway; None for one that is not known."""
+        found = history.of_service(self.flows.courses, world, name, time.monotonic())
+        return found if found.points or name in world.services or name in world.gateways else None
+
+    def _edges(self, world: World) -> Edges:
+        now = time.monotonic()
+        return gather(self.flows.seen(now), world.services, now, self.flows.fades)

@@ -12,20 +12,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AggregationTemporality,
     HistogramDataPoint,
     Metric,
     NumberDataPoint,
-    ResourceMetrics,
 )
 
+from control_plane.telemetry import wire
 from control_plane.telemetry.histogram import Buckets, buckets
+
+METRIC_BYTES = 256 * 1024
+"""Of one metric with all its points: a histogram of 500 clusters."""
 
 CLUSTER_NAME = "envoy.cluster_name"
 CODE_CLASS = "envoy.response_code_class"
+LISTENER = "envoy.http_conn_manager_prefix"
+ANSWERED = "http.downstream_rq_xx"
+
+INBOUND = "/inbound"
+"""Stands for the cluster of what a sidecar answered to callers of its service; no cluster is called so."""
 
 _NAME = re.compile(r"(?:^|\.)cluster\.(.+)$")
 _LONG = re.compile(
@@ -63,24 +70,29 @@ class Told:
     """None stands for a point that says nothing about a cluster, so that work can be divided."""
 
 
-def metrics(body: bytes) -> Iterator[Told]:
-    """Read an ExportMetricsServiceRequest; raises MalformedError, also while points are read."""
+def metrics(body: bytes) -> Iterator[Told | None]:
+    """Read an ExportMetricsServiceRequest; raises MalformedError, also while points are read.
+
+    None stands for a step that found nothing, so that work can be divided.
+    """
     try:
-        request = ExportMetricsServiceRequest.FromString(body)
-    except DecodeError:
+        for part in wire.parts(body):
+            if part is None:
+                yield None
+                continue
+            told = part.attributes
+            yield Told(told.get("service.name", ""), told.get("service.instance.id", ""), _points(part))
+    except (ValueError, DecodeError):
         raise MalformedError("not an ExportMetricsServiceRequest") from None
-    for resource in request.resource_metrics:
-        attributes = _strings(resource.resource.attributes)
-        yield Told(
-            attributes.get("service.name", ""), attributes.get("service.instance.id", ""), _points(resource)
-        )
 
 
 def statistic(name: str, attributes: Mapping[str, str]) -> tuple[str, str] | None:
-    """The cluster and the statistic that a metric is about; None when it is about something else.
+    """The cluster (or INBOUND) and the statistic that a metric is about; None when about something else.
 
     Envoy writes `_` for `:` in the names of statistics; no name of the mesh has one.
     """
+    if name == ANSWERED and attributes.get(LISTENER) == "inbound":
+        return INBOUND, f"downstream_rq_{attributes.get(CODE_CLASS, '')}xx"
     found = _NAME.search(name)
     if not found:
         return None
@@ -96,10 +108,17 @@ def statistic(name: str, attributes: Mapping[str, str]) -> tuple[str, str] | Non
     return cluster.replace("_", ":"), stat
 
 
-def _points(resource: ResourceMetrics) -> Iterator[Point | None]:
-    for scope in resource.scope_metrics:
-        for metric in scope.metrics:
-            yield from _of_metric(metric)
+def _points(part: wire.Part) -> Iterator[Point | None]:
+    try:
+        for item in part.items():
+            if item is None:
+                yield None
+            elif len(item) > METRIC_BYTES:
+                raise MalformedError(f"a metric of {len(item)} bytes")
+            else:
+                yield from _of_metric(Metric.FromString(bytes(item)))
+    except (ValueError, DecodeError):
+        raise MalformedError("no metrics") from None
 
 
 def _of_metric(metric: Metric) -> Iterator[Point | None]:

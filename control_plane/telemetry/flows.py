@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from control_plane.api.spiffe import Identity, valid_name
 from control_plane.telemetry import histogram, metrics
 from control_plane.telemetry.counts import FIELDS, LATENCY, Counts
-from control_plane.telemetry.decode import MalformedError, Point, Told
+from control_plane.telemetry.courses import Courses
+from control_plane.telemetry.decode import INBOUND, MalformedError, Point, Told
 from control_plane.telemetry.decode import metrics as decoded
-from control_plane.telemetry.series import HISTORY, Series
 
 WINDOW = 10.0
 """Seconds over which rates, success and latency are shown."""
@@ -36,14 +36,11 @@ SLICE = 32
 NODES_LIMIT = 500
 """Nodes of one identity that are known."""
 
-CLUSTERS_LIMIT = 500
+CLUSTERS_LIMIT = 1_000
 """Clusters of one node that are known."""
 
 FLOWS_LIMIT = 20_000
 """Flows of all nodes together; of one identity a fifth of that."""
-
-SERIES_LIMIT = 2_000
-"""Edges that have a history: 26 kB each."""
 
 _GRPC = re.compile(r"grpc\.\d+")
 
@@ -56,12 +53,18 @@ class Flush:
     """What one message of one node tells, read and not yet kept. `end` by the node's clock, in ns."""
 
     counts: dict[str, Counts] = field(default_factory=dict)
+    inbound: Counts = field(default_factory=Counts)
     gauges: list[Point] = field(default_factory=list)
     seconds: float = 0.0
     end: int = 0
 
     def note(self, point: Point) -> None:
-        """Add a point; statistics that nobody asks for are passed over."""
+        """Add a point; statistics that nobody asks for, and clusters that are no service, are passed over."""
+        if point.cluster == INBOUND:
+            self.inbound.answered += point.value
+            self.inbound.failed += point.value if point.stat.endswith("_5xx") else 0.0
+        if point.cluster.startswith("/"):
+            return
         if point.stat in GAUGES:
             self.gauges.append(point)
             return
@@ -88,6 +91,16 @@ class Flow:
     requested: float = float("-inf")
     connected: float = float("-inf")
     secured: float = float("-inf")
+    _recent: Counts | None = None
+
+    def recent(self, now: float) -> Counts:
+        """The sums of the last WINDOW, not to be changed: they are the same until a flush comes or goes."""
+        self._forget(now)
+        if self._recent is None:
+            self._recent = Counts()
+            for _, counts in self.samples:
+                self._recent.add(counts)
+        return self._recent
 
     def note(self, counts: Counts, now: float) -> None:
         """Add one flush, whose counts are then final."""
@@ -95,24 +108,33 @@ class Flow:
         if self.is_grpc:
             counts.judge_as_grpc()
         self.samples.append((now, counts))
+        self._recent = None
         if counts.any_request:
             self.requested = now
         if counts.connections - counts.connect_failures > 0:
             self.connected = now
         if counts.handshakes:
             self.secured = now
-        while self.samples[0][0] <= now - WINDOW:
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        while self.samples and self.samples[0][0] <= now - WINDOW:
             self.samples.popleft()
+            self._recent = None
 
 
 @dataclass(slots=True)
 class Node:
-    """One sidecar: the flushes of late as (when it came, seconds it covers), and its flows by cluster."""
+    """One sidecar: the flushes of late as (when it came, seconds it covers), and its flows by cluster.
+
+    `inbound` is what it answered to those who call its own service.
+    """
 
     heard: float
     flushes: deque[tuple[float, float]] = field(default_factory=deque)
     last_end: int = 0
     flows: dict[str, Flow] = field(default_factory=dict)
+    inbound: Flow = field(default_factory=Flow)
 
     def covered(self, now: float) -> float:
         """Seconds that what was told within WINDOW tells about."""
@@ -135,9 +157,10 @@ class Seen:
 class Flows:
     """All flows. `now` is any clock that only goes forward, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, fades: float = FADES) -> None:
+        self.fades = fades
+        self.courses = Courses()
         self._nodes: dict[Identity, dict[str, Node]] = {}
-        self._series: dict[tuple[str, str], tuple[float, Series]] = {}
         self._count = 0
         self._swept = 0.0
 
@@ -146,28 +169,34 @@ class Flows:
 
         What is malformed, or speaks for another, is counted and left out.
         """
-        if now - self._swept >= FADES / 4:
+        if now - self._swept >= self.fades / 4:
             self._sweep(now)
         try:
             for told in decoded(body):
-                yield from self._fold(identity, told, now)
+                if told is None:
+                    yield
+                else:
+                    yield from self._fold(identity, told, now)
         except MalformedError:
             metrics.DROPPED.labels("malformed").inc()
 
     def seen(self, now: float) -> Iterator[Seen]:
-        """Every flow that had traffic within FADES."""
+        """Every flow that had traffic within the time after which edges fade."""
         for identity, nodes in self._nodes.items():
             for node in nodes.values():
                 seconds = node.covered(now)
                 for cluster, flow in node.flows.items():
-                    if now - max(flow.requested, flow.connected) < FADES:
-                        yield Seen(identity, cluster, flow, _recent(flow, now), seconds)
+                    if now - max(flow.requested, flow.connected) < self.fades:
+                        yield Seen(identity, cluster, flow, flow.recent(now), seconds)
 
-    def series(self, caller: str) -> Iterator[tuple[str, Series]]:
-        """The histories of a caller's edges, by cluster."""
-        for (name, cluster), (_, series) in self._series.items():
-            if name == caller:
-                yield cluster, series
+    def answered(self, now: float) -> dict[str, tuple[float, float]]:
+        """What the inbound proxies of each service answered within WINDOW, and how much of it was 5xx."""
+        found: dict[str, tuple[float, float]] = {}
+        for identity, nodes in self._nodes.items():
+            if identity.role == "service":
+                own = [node.inbound.recent(now) for node in nodes.values()]
+                found[identity.name] = (sum(one.answered for one in own), sum(one.failed for one in own))
+        return found
 
     def _fold(self, identity: Identity, told: Told, now: float) -> Iterator[None]:
         if told.service != identity.name or not valid_name(told.node):
@@ -177,7 +206,7 @@ class Flows:
         for number, point in enumerate(told.points, 1):
             if number % SLICE == 0:
                 yield
-            if point is not None and not point.cluster.startswith("/"):
+            if point is not None:
                 flush.note(point)
         node = self._node(identity, told.node, now)
         if node is None:
@@ -185,13 +214,18 @@ class Flows:
             return
         seconds = flush.seconds if 0 < flush.seconds <= FADES else EVERY
         self._heard(node, now, seconds, flush.end)
+        if flush.inbound.answered:
+            node.inbound.note(flush.inbound, now)
         for cluster, counts in flush.counts.items():
             yield
             flow = self._flow(identity, node, cluster)
             if flow is not None:
                 flow.note(counts, now)
-                self._remember(identity.name, cluster, counts, now, seconds)
-        for point in flush.gauges:
+                self.courses.note(identity, cluster, counts, now, seconds)
+        self._gauge(identity, node, flush.gauges)
+
+    def _gauge(self, identity: Identity, node: Node, gauges: Iterable[Point]) -> None:
+        for point in gauges:
             flow = self._flow(identity, node, point.cluster)
             if flow is not None:
                 setattr(flow, GAUGES[point.stat], int(point.value))
@@ -225,32 +259,12 @@ class Flows:
         node.flows[cluster] = Flow()
         return node.flows[cluster]
 
-    def _remember(self, caller: str, cluster: str, counts: Counts, now: float, seconds: float) -> None:
-        if not counts.any_request and not counts.connections:
-            return
-        known = self._series.get((caller, cluster))
-        if known is None and len(self._series) >= SERIES_LIMIT:
-            metrics.EDGES_DROPPED.inc()
-            return
-        series = known[1] if known else Series()
-        series.add(counts, now, seconds)
-        self._series[caller, cluster] = (now, series)
-
     def _sweep(self, now: float) -> None:
         """Forget nodes that are silent and histories that are over."""
         self._swept = now
         for identity, nodes in list(self._nodes.items()):
-            for name in [name for name, node in nodes.items() if now - node.heard >= FADES]:
+            for name in [name for name, node in nodes.items() if now - node.heard >= self.fades]:
                 self._count -= len(nodes.pop(name).flows)
             if not nodes:
                 del self._nodes[identity]
-        for key in [key for key, (last, _) in self._series.items() if now - last >= HISTORY]:
-            del self._series[key]
-
-
-def _recent(flow: Flow, now: float) -> Counts:
-    found = Counts()
-    for came, counts in flow.samples:
-        if came > now - WINDOW:
-            found.add(counts)
-    return found
+        self.courses.sweep(now)

@@ -1,35 +1,71 @@
-"""The history of one edge, from those of its clusters. Pure."""
+"""The histories of one edge, one service or one gateway, from those of clusters. Pure.
+
+For what speaks TCP a point counts connections where it counts requests elsewhere. Where there are several
+clusters (ports; for an edge subsets too), latencies are those of the slowest.
+"""
 
 from __future__ import annotations
 
-from control_plane.api.seen import History, Moment
+from collections.abc import Iterable, Iterator
+
+from control_plane.api.seen import History, Moment, ServiceHistory
+from control_plane.api.types import Protocol
+from control_plane.core.view import default_port
 from control_plane.core.world import World
-from control_plane.telemetry.flows import Flows
-from control_plane.telemetry.series import STEP
-from control_plane.telemetry.topology import callee
+from control_plane.telemetry.courses import Course, Courses
+from control_plane.telemetry.edges import callee
+from control_plane.telemetry.series import STEP, Series
+
+Row = dict[str, float]
 
 
-def history(flows: Flows, world: World, caller: str, service: str, now: float) -> History | None:
-    """What is known of the calls from `caller` to `service`; None for nothing.
-
-    Where there are several clusters (ports, subsets), latencies are those of the slowest.
-    """
-    sums: dict[float, dict[str, float]] = {}
-    for cluster, series in flows.series(caller):
+def of_edge(courses: Courses, world: World, caller: str, service: str, now: float) -> History | None:
+    """What is known of the calls from `caller` to `service`; None for nothing."""
+    found = []
+    for cluster, series in courses.edges(caller):
         about = callee(cluster, world.services)
-        if about is None or about[0] != service:
-            continue
+        if about is not None and about[0] == service:
+            found.append((series, about[1]))
+    if not found:
+        return None
+    return History(from_=caller, to=service, step=STEP, points=tuple(_moments(found, now)))
+
+
+def of_service(courses: Courses, world: World, name: str, now: float) -> ServiceHistory:
+    """What is known of all calls to a service, or from a gateway; no points for nothing."""
+    found = [(course.fine, protocol) for course, protocol in subject(courses, world, name)]
+    return ServiceHistory(name=name, step=STEP, points=tuple(_moments(found, now)))
+
+
+def subject(courses: Courses, world: World, name: str) -> Iterator[tuple[Course, Protocol]]:
+    """The histories of a service's ports, or the one of a gateway."""
+    service = world.services.get(name)
+    if service is None:
+        course = courses.gateway(name)
+        if course is not None:
+            yield course, "http"
+        return
+    default = default_port(service.ports)
+    for port in service.ports:
+        for cluster in (f"{name}:{port.name}", *((name,) if port is default else ())):
+            course = courses.service(cluster)
+            if course is not None:
+                yield course, port.protocol
+
+
+def _moments(found: Iterable[tuple[Series, Protocol]], now: float) -> Iterator[Moment]:
+    sums: dict[float, Row] = {}
+    for series, protocol in found:
         for begun, row in series.points(now):
+            if protocol == "tcp":
+                row["answered"], row["failed"] = row["connections"], row["refused"]
             known = sums.setdefault(begun, dict.fromkeys(row, 0.0))
             for name, value in row.items():
                 known[name] = max(known[name], value) if name.startswith("p") else known[name] + value
-    if not sums:
-        return None
-    points = (_moment(now - begun, row) for begun, row in sorted(sums.items()))
-    return History(from_=caller, to=service, step=STEP, points=tuple(points))
+    return (_moment(now - begun, row) for begun, row in sorted(sums.items()))
 
 
-def _moment(ago: float, row: dict[str, float]) -> Moment:
+def _moment(ago: float, row: Row) -> Moment:
     return Moment(
         ago=round(ago, 3),
         requests=round(row["answered"], 6),

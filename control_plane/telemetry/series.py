@@ -1,4 +1,4 @@
-"""The last quarter of an hour of one edge, a point each two seconds, in memory that never grows. Pure."""
+"""The last quarter of an hour of some calls as points in time, in memory that never grows. Pure."""
 
 from __future__ import annotations
 
@@ -13,60 +13,79 @@ STEP = 2.0
 HISTORY = 900.0
 """Seconds that are kept."""
 
-LIVE = 5
-"""Points that may still change: what a sidecar tells now began some seconds ago."""
+SPREAD = 8.0
+"""Seconds before a flush that it may tell about; what a sidecar tells now began some seconds ago."""
 
-_LENGTH = int(HISTORY / STEP)
-
-NAMES = ("answered", "failed", "retries", "connections", "p50", "p95", "p99")
-"""The columns; the quantiles in ms."""
+NAMES = ("answered", "failed", "retries", "connections", "refused", "p50", "p95", "p99")
+"""The columns; `refused` are connections that could not be made, the quantiles are in ms."""
 
 
 class Series:
-    """A ring of points. `now` is any clock that only goes forward, in seconds, and is above 0."""
+    """A ring of points. `now` is any clock that only goes forward, in seconds, and is above 0.
 
-    __slots__ = ("_columns", "_first", "_last", "_live")
+    Values are kept in single precision: exact up to 16 million a point.
+    """
 
-    def __init__(self) -> None:
-        self._columns = {name: array("d", bytes(8 * _LENGTH)) for name in NAMES}
+    __slots__ = ("_columns", "_first", "_last", "_length", "_live", "_live_points", "step")
+
+    def __init__(self, step: float = STEP) -> None:
+        self.step = step
+        self._length = int(HISTORY / step)
+        self._live_points = int(SPREAD / step) + 1
+        self._columns = {name: array("f", bytes(4 * self._length)) for name in NAMES}
         self._live: dict[int, Counts] = {}
         self._first = self._last = -1
 
     def add(self, counts: Counts, now: float, seconds: float) -> None:
         """Spread what happened within the `seconds` before `now` evenly over the points of that time."""
-        seconds = min(max(seconds, 1e-3), (LIVE - 1) * STEP)
+        seconds = min(max(seconds, 1e-3), SPREAD)
         begin = max(now - seconds, 0.0)
-        self._advance(int(now / STEP))
-        for step in range(int(begin / STEP), int(now / STEP) + 1):
-            share = (min(now, (step + 1) * STEP) - max(begin, step * STEP)) / (now - begin)
+        self._advance(int(now / self.step))
+        for step in range(int(begin / self.step), int(now / self.step) + 1):
+            share = (min(now, (step + 1) * self.step) - max(begin, step * self.step)) / (now - begin)
             if share > 0:
                 self._live.setdefault(step, Counts()).add(counts, share)
 
     def points(self, now: float) -> Iterator[tuple[float, dict[str, float]]]:
-        """Every point that is known, oldest first: when it began, and its columns as sums over STEP."""
-        last = int(now / STEP)
-        for step in range(max(self._first, last - _LENGTH + 1, 0), last + 1):
-            if step in self._live:
-                yield step * STEP, _row(self._live[step])
-            elif self._last - _LENGTH < step <= self._last:
-                yield step * STEP, {name: each[step % _LENGTH] for name, each in self._columns.items()}
-            else:
-                yield step * STEP, dict.fromkeys(NAMES, 0.0)
+        """Every point that is known, oldest first: when it began, and its columns as sums over its time."""
+        end = int(now / self.step) + 1
+        begin = self.first(end)
+        columns = self.columns(begin, end)
+        for number in range(end - begin):
+            yield (begin + number) * self.step, {name: each[number] for name, each in columns.items()}
+
+    def first(self, end: int) -> int:
+        """The number of the oldest point that is known, of those before `end`."""
+        return min(max(self._first, end - self._length, 0), end) if self._first >= 0 else end
+
+    def columns(self, begin: int, end: int) -> dict[str, list[float]]:
+        """The columns of the points `begin` (see `first`) to `end`, without it."""
+        at, kept = begin % self._length, max(self._last + 1 - begin, 0)
+        nothing = [0.0] * (end - begin)
+        found = {}
+        for name, column in self._columns.items():
+            values = (column[at:] + column[:at])[: min(kept, end - begin)].tolist()
+            found[name] = values + nothing[len(values) :]
+        for step, counts in self._live.items():
+            if begin <= step < end:
+                for name, value in _row(counts).items():
+                    found[name][step - begin] = value
+        return found
 
     def _advance(self, last: int) -> None:
         """Settle the points that are over and empty the places of those to come."""
         if self._first < 0:
-            self._first = max(last - LIVE, 0)
+            self._first = max(last - self._live_points, 0)
             self._last = self._first
-        for step in range(max(self._last + 1, last - _LENGTH + 1), last + 1):
+        for step in range(max(self._last + 1, last - self._length + 1), last + 1):
             for column in self._columns.values():
-                column[step % _LENGTH] = 0.0
+                column[step % self._length] = 0.0
         self._last = max(self._last, last)
-        for step in [one for one in self._live if one <= last - LIVE]:
+        for step in [one for one in self._live if one <= last - self._live_points]:
             row = _row(self._live.pop(step))
-            if step > self._last - _LENGTH:
+            if step > self._last - self._length:
                 for name, value in row.items():
-                    self._columns[name][step % _LENGTH] = value
+                    self._columns[name][step % self._length] = value
 
 
 def _row(counts: Counts) -> dict[str, float]:
@@ -75,6 +94,7 @@ def _row(counts: Counts) -> dict[str, float]:
         "failed": counts.failed,
         "retries": counts.retries,
         "connections": counts.connections,
+        "refused": counts.connect_failures,
         "p50": counts.quantile(0.5),
         "p95": counts.quantile(0.95),
         "p99": counts.quantile(0.99),

@@ -13,9 +13,11 @@ from control_plane.api.spiffe import Identity
 from control_plane.api.types import Breaker
 from control_plane.core.world import World
 from control_plane.telemetry import metrics
+from control_plane.telemetry.edges import gather
 from control_plane.telemetry.flows import CLUSTERS_LIMIT, FADES, WINDOW, Flows
-from control_plane.telemetry.history import history
-from control_plane.telemetry.topology import Setting, picture
+from control_plane.telemetry.history import of_edge
+from control_plane.telemetry.topology import picture
+from control_plane.telemetry.verdict import Setting
 from tests.unit.core.worlds import TCP, exchange, instance, service, world
 from tests.unit.telemetry.otlp import Stats, flush
 
@@ -32,7 +34,11 @@ def told(
 
 
 def seen(flows: Flows, at: float, of: World | None = None, breakers: tuple[Breaker, ...] = ()) -> Topology:
-    return picture(flows.seen(at), Setting(of or exchange(), breakers), at)
+    return drawn(flows, Setting(of or exchange(), breakers), at)
+
+
+def drawn(flows: Flows, setting: Setting, at: float) -> Topology:
+    return picture(gather(flows.seen(at), setting.world.services, at, flows.fades), setting)
 
 
 def only(found: Topology) -> Edge:
@@ -160,9 +166,9 @@ def test_handshakes_tell_of_mtls_and_configuration_where_there_are_none() -> Non
     flows = Flows()
     told(flows, 2, {"catalog": {"upstream_rq_completed": 1}})
     quiet = Setting(exchange(), plaintext={"catalog"})
-    assert not only(picture(flows.seen(2), quiet, 2)).mtls
+    assert not only(drawn(flows, quiet, 2)).mtls
     told(flows, 4, {"catalog": {"upstream_rq_completed": 1, "upstream_cx_total": 1, "ssl.handshake": 1}})
-    assert only(picture(flows.seen(4), quiet, 4)).mtls
+    assert only(drawn(flows, quiet, 4)).mtls
     told(flows, 20, {"catalog": {"upstream_rq_completed": 1, "upstream_cx_total": 3}})
     assert not only(seen(flows, 20)).mtls
 
@@ -198,14 +204,14 @@ def test_health_follows_the_callers(failed: int, health: str) -> None:
 def test_health_follows_the_instances() -> None:
     mixed = service("a", instance("a-1"), instance("a-2", 2, health="unhealthy"))
     ill = service("b", instance("b-1", health="unhealthy"))
-    found = picture((), Setting(world(mixed, ill), connected={"ingress"}, known={"ingress"}), 0)
+    found = drawn(Flows(), Setting(world(mixed, ill), connected={"ingress"}, known={"ingress"}), 0)
     assert [(one.name, one.role, one.health, one.instances, one.healthy) for one in found.nodes] == [
         ("a", "service", "degraded", 2, 1),
         ("b", "service", "unhealthy", 1, 0),
         ("ingress", "gateway", "healthy", 0, 0),
     ]
-    assert node(picture((), Setting(world()), 0), "ingress").health == "unknown"
-    assert node(picture((), Setting(world(), known={"ingress"}), 0), "ingress").health == "unhealthy"
+    assert node(drawn(Flows(), Setting(world()), 0), "ingress").health == "unknown"
+    assert node(drawn(Flows(), Setting(world(), known={"ingress"}), 0), "ingress").health == "unhealthy"
 
 
 @pytest.mark.parametrize("service_name", ["catalog", "", "ingress"])
@@ -255,7 +261,7 @@ def test_history_keeps_every_request(flushes: list[tuple[float, int]]) -> None:
             break
         told(flows, at, {"catalog": {"upstream_rq_completed": count, "upstream_rq_retry": 1}})
         sent += count
-        found = history(flows, exchange(), "orders", "catalog", at)
+        found = of_edge(flows.courses, exchange(), "orders", "catalog", at)
         assert found is not None
         assert sum(one.requests for one in found.points) == pytest.approx(sent, abs=1e-3)
 
@@ -264,8 +270,8 @@ def test_history_is_bounded_in_time() -> None:
     flows = Flows()
     told(flows, 10, {"catalog": {"upstream_rq_completed": 7}})
     told(flows, 2000, {"catalog": {"upstream_rq_completed": 1}})
-    found = history(flows, exchange(), "orders", "catalog", 2000)
+    found = of_edge(flows.courses, exchange(), "orders", "catalog", 2000)
     assert found is not None
     assert len(found.points) <= 450
     assert sum(one.requests for one in found.points) == pytest.approx(1)
-    assert history(flows, exchange(), "orders", "inventory", 2000) is None
+    assert of_edge(flows.courses, exchange(), "orders", "inventory", 2000) is None
