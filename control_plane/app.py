@@ -32,6 +32,7 @@ from control_plane.join_tokens import JoinTokens
 from control_plane.memory import Memory
 from control_plane.mtls.server import Credentials
 from control_plane.overview.app import Overview
+from control_plane.peers.app import Peers
 from control_plane.secret_files import password
 from control_plane.store.embedded import locate
 from control_plane.store.redis import Store
@@ -68,12 +69,13 @@ class ControlPlane:
         self.authority = open_authority(settings)
         self.store = _store(settings)
         self.reports = Reports()
+        self.peers = Peers(self.store.planes, lambda: _credentials(self.authority), settings.trust_domain)
         self.xds = XdsServer(
             settings.bind,
             settings.xds_port,
             settings.trust_domain,
             _credentials(self.authority),
-            handlers=(self._agents().handlers(),),
+            handlers=(self._agents().handlers(), self.peers.service()),
             connection_age=settings.svid_ttl,
         )
         self.telemetry = Telemetry(settings, _credentials(self.authority))
@@ -104,7 +106,7 @@ class ControlPlane:
             servers.push_async_callback(self.telemetry.stop)
             api = await self._start_admin()
             servers.push_async_callback(api.stop)
-            self._write_addresses(api.port, xds_port, otlp_port)
+            addresses = self._write_addresses(api.port, xds_port, otlp_port)
             works = (
                 self._watch(),
                 self._follow(),
@@ -112,6 +114,7 @@ class ControlPlane:
                 self._sweep(),
                 self._renew(),
                 self.watch.run(),
+                self.peers.run(addresses.xds, addresses.admin),
             )
             tasks = [asyncio.create_task(one) for one in works]
             ended = asyncio.create_task(stop.wait())
@@ -145,7 +148,7 @@ class ControlPlane:
             where = f"{settings.admin_bind}:{settings.admin_port}"
             raise InputError(f"{where}: cannot listen: {error.strerror}: set MESH_ADMIN_PORT") from None
 
-    def _write_addresses(self, admin_port: int, xds_port: int, otlp_port: int) -> None:
+    def _write_addresses(self, admin_port: int, xds_port: int, otlp_port: int) -> Addresses:
         settings = self._settings
         addresses = Addresses(
             admin=f"http://{settings.admin_bind}:{admin_port}",
@@ -160,6 +163,7 @@ class ControlPlane:
         fresh.write_text(addresses.model_dump_json(indent=1) + "\n")
         fresh.replace(path)
         log.info("listening", admin=addresses.admin, xds=addresses.xds, enrolment=addresses.enrolment)
+        return addresses
 
     # --- what goes on -----------------------------------------------------------------------------
 

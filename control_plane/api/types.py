@@ -196,6 +196,20 @@ class InstanceStatus(Message):
     health: Health
 
 
+class PlaneStatus(Message):
+    """A control plane of this mesh. `address` is its xDS port, `admin` the URL of its API.
+
+    `this` is the one that answers here. One that is `silent` (for so many seconds, `trouble` says why) has no
+    part in what is shown once that lasts.
+    """
+
+    address: str
+    admin: str = ""
+    state: Literal["this", "answers", "silent"]
+    silent: float = 0.0
+    trouble: str = ""
+
+
 class Status(Message):
     revision: int
     store: Literal["ok", "degraded"]
@@ -206,6 +220,8 @@ class Status(Message):
     """Every edge that is called and has a CircuitBreaker."""
     problems: tuple[str, ...] = ()
     """Failures inside that kept the last good state, in words."""
+    planes: tuple[PlaneStatus, ...] = ()
+    """All control planes, where there are several."""
 
 
 class Change(Message):

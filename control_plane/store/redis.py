@@ -19,6 +19,7 @@ from control_plane.errors import NotFoundError, RevisionConflict, StoreError
 from control_plane.store import leases, revisions, scripts
 from control_plane.store.client import Connection, StoreState
 from control_plane.store.events import Events
+from control_plane.store.planes import Planes
 from control_plane.store.revisions import Document, Revision
 from control_plane.store.scripts import Script
 from control_plane.store.tokens import Tokens
@@ -53,6 +54,7 @@ class Store:
         self.leases = leases.Leases(self._connection, lease_ttl)
         self.tokens = Tokens(self._ask)
         self.events = Events(self._connection, self._ask)
+        self.planes = Planes(self._ask)
         self.known = 0
 
     @property

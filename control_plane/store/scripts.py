@@ -12,6 +12,8 @@ mesh:tokens            hash: id of a join token → whom it is for (JSON), never
 mesh:tokens:expiry     sorted set: id → when it expires (ms)
 mesh:tokens:uses       hash: id → enrolments
 mesh:tokens:revoked    hash: id → when it was revoked (ms)
+mesh:planes            hash: id of a control plane → where it answers (JSON)
+mesh:planes:leases     sorted set: id of a control plane → deadline (ms)
 mesh:changes           stream of {kind}
 mesh:events            stream of {kind, event (JSON)}
 mesh:events:revision   the newest revision that was told of
@@ -272,6 +274,35 @@ for index = 1, #ARGV, 2 do
     redis.call('HINCRBY', 'mesh:tokens:uses', ARGV[index], ARGV[index + 1])
   end
 end
+return {{{_TOLD}}}
+""",
+)
+
+ANNOUNCE = _script(
+    "announce",
+    f"""
+-- ARGV: id, what it tells of itself, ttl (ms)
+-- gives: format, newest revision, id and words of each control plane that is there
+local time = now()
+if redis.call('EXISTS', 'mesh:format') == 1 then
+  redis.call('ZADD', 'mesh:planes:leases', text(time + tonumber(ARGV[3])), ARGV[1])
+  redis.call('HSET', 'mesh:planes', ARGV[1], ARGV[2])
+end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'mesh:planes:leases', '-inf', text(time))) do
+  redis.call('ZREM', 'mesh:planes:leases', id)
+  redis.call('HDEL', 'mesh:planes', id)
+end
+return {{{_TOLD}, redis.call('HGETALL', 'mesh:planes')}}
+""",
+)
+
+WITHDRAW = _script(
+    "withdraw",
+    f"""
+-- ARGV: id
+-- gives: format, newest revision
+redis.call('ZREM', 'mesh:planes:leases', ARGV[1])
+redis.call('HDEL', 'mesh:planes', ARGV[1])
 return {{{_TOLD}}}
 """,
 )
