@@ -36,16 +36,16 @@ def listener_name(gateway: str, listener: str) -> str:
 
 
 def listeners(
-    view: GatewayView, address: str, ports: dict[str, int], *, traced: bool = False
+    view: GatewayView, address: str, ports: dict[str, int], *, traced: bool = False, heard: bool = False
 ) -> tuple[Resource, ...]:
     """The listeners of one proxy; `ports` is where the node says it binds them, by listener name."""
-    told = replace(view.told, traced=traced)
+    told = replace(view.told, traced=traced, heard=heard)
     return tuple(_listener(view, told, one, address, ports.get(one.name, one.port)) for one in view.listeners)
 
 
 def _listener(gateway: GatewayView, told: ToldView, view: ListenerView, address: str, port: int) -> Resource:
     name = listener_name(gateway.name, view.name)
-    manager = http.connection_manager("ingress", name, told, [http.grpc_stats(), http.fault()])
+    manager = http.connection_manager("ingress", "ingress", name, told, [http.grpc_stats(), http.fault()])
     manager.use_remote_address.value = True
     manager.common_http_protocol_options.CopyFrom(
         v3.CommonHttpProtocolOptions(

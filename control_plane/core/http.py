@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
+from control_plane.core import request_log
 from control_plane.core.view import ToldView
 from control_plane.envoy import codec, v3
 
@@ -29,7 +30,11 @@ def ads() -> v3.ConfigSource:
 
 
 def connection_manager(
-    stat_prefix: str, route_config: str, told: ToldView, filters: Iterable[v3.HttpFilter] = ()
+    direction: request_log.Direction,
+    stat_prefix: str,
+    route_config: str,
+    told: ToldView,
+    filters: Iterable[v3.HttpFilter] = (),
 ) -> HCM:
     """An HTTP connection manager whose routes come by RDS under the name `route_config`.
 
@@ -49,6 +54,10 @@ def connection_manager(
         stream_idle_timeout=timedelta(0),
     )
     told.spec.patch_hcm(manager, told.service, traced=told.traced)
+    if told.heard:
+        manager.access_log.append(request_log.of_requests(direction))
+        # So that a caller whose request failed has the name under which to ask why.
+        manager.always_set_request_id_in_response = direction != "inbound"
     return manager
 
 

@@ -18,14 +18,16 @@ from control_plane.envoy import codec, v3
 LISTENER = "inbound"
 
 
-def listeners(view: NodeView, address: str, port: int, *, traced: bool = False) -> tuple[Resource, ...]:
+def listeners(
+    view: NodeView, address: str, port: int, *, traced: bool = False, heard: bool = False
+) -> tuple[Resource, ...]:
     """The inbound listener: one filter chain a port, told apart by SNI; the default port needs none.
 
     Plaintext names no port, so only the default one takes it, and the others keep mutual TLS. Without a port
     there is nothing to listen for, and Envoy refuses a listener without chains.
     """
     first = default_port(view.ports)
-    told = replace(view.told, traced=traced)
+    told = replace(view.told, traced=traced, heard=heard)
     chains: list[v3.FilterChain] = []
     for one in view.ports:
         if view.mode != "Disabled" or one != first:
@@ -54,7 +56,11 @@ def _chain(told: ToldView, port: Port, first: Port | None, *, plaintext: bool) -
     chain = v3.FilterChain(
         name=f"{port.name}-{'plaintext' if plaintext else 'mtls'}",
         filter_chain_match=match,
-        filters=[tcp.to_app(port.name) if port.protocol == "tcp" else _requests(told, port, first)],
+        filters=[
+            tcp.to_app(port.name, heard=told.heard)
+            if port.protocol == "tcp"
+            else _requests(told, port, first)
+        ],
     )
     if not plaintext:
         alpn = () if port.protocol == "tcp" else tls.ALPN
@@ -63,7 +69,7 @@ def _chain(told: ToldView, port: Port, first: Port | None, *, plaintext: bool) -
 
 
 def _requests(told: ToldView, port: Port, first: Port | None) -> v3.Filter:
-    manager = http.connection_manager(LISTENER, route_name(port, first), told)
+    manager = http.connection_manager("inbound", LISTENER, route_name(port, first), told)
     manager.forward_client_cert_details = http.HCM.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
     return http.network_filter(manager)

@@ -52,7 +52,7 @@ def inner_listener(told: ToldView) -> Resource:
 def _calls(stat_prefix: str, told: ToldView) -> http.HCM:
     on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=ODCDS_TIMEOUT))
     filters = [http.http_filter("envoy.filters.http.on_demand", on_demand), http.grpc_stats(), http.fault()]
-    found = http.connection_manager(stat_prefix, ROUTES, told, filters)
+    found = http.connection_manager("outbound", stat_prefix, ROUTES, told, filters)
     # Apps are what they are: nginx passes requests on by HTTP/1.0 unless it is told otherwise.
     found.http_protocol_options.accept_http_10 = True
     return found

@@ -32,7 +32,8 @@ Changed = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """Where one node binds its listeners, its zone, and whether it has a collector of traces.
+    """Where one node binds its listeners, its zone, and who takes what it tells: a collector of traces, and
+    the control plane its request log (`heard`).
 
     These are its own words, since only itself is concerned.
     """
@@ -44,6 +45,7 @@ class Bindings:
     upstreams: tuple[tuple[str, str, int], ...] = ()
     zone: str = ""
     traced: bool = False
+    heard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +212,14 @@ def _of_sidecar(
 ) -> tuple[Mapping[str, Named], Named]:
     listeners: list[Resource] = []
     if bindings.outbound:
-        told = replace(told, traced=bindings.traced)
+        told = replace(told, traced=bindings.traced, heard=bindings.heard)
         listeners += (outbound.listener(LOOPBACK, bindings.outbound, told), outbound.inner_listener(told))
     if view and bindings.inbound:
-        listeners += inbound.listeners(view, bindings.address, bindings.inbound, traced=bindings.traced)
+        listeners += inbound.listeners(
+            view, bindings.address, bindings.inbound, traced=bindings.traced, heard=bindings.heard
+        )
     for bound, upstream in zip(bindings.upstreams, upstreams, strict=True):
-        listeners.append(tcp.listener(*bound, upstream))
+        listeners.append(tcp.listener(*bound, upstream, heard=bindings.heard))
     routes = (outbound.route_configuration(), *(inbound.routes(view) if view else ()))
     clusters = _named([outbound.blackhole(), connect.cluster()])
     return {CDS: clusters, LDS: _named(listeners)}, _named(routes)
@@ -224,6 +228,6 @@ def _of_sidecar(
 @lru_cache(maxsize=256)
 def _of_gateway(view: GatewayView, bindings: Bindings) -> tuple[Mapping[str, Named], Named]:
     ports = dict(bindings.gateway)
-    listeners = gateway.listeners(view, bindings.address, ports, traced=bindings.traced)
+    listeners = gateway.listeners(view, bindings.address, ports, traced=bindings.traced, heard=bindings.heard)
     base = {CDS: _named([outbound.blackhole()]), LDS: _named(listeners)}
     return base, _named(gateway.route_configurations(view))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from control_plane.api import clusters
-from control_plane.core import http
+from control_plane.core import http, request_log
 from control_plane.core.resource import LDS, Resource, encode
 from control_plane.core.routes import BLACKHOLE
 from control_plane.core.view import UpstreamView
@@ -32,7 +32,9 @@ def listener_name(upstream: str) -> str:
     return f"tcp/{upstream}"
 
 
-def listener(upstream: str, address: str, port: int, view: UpstreamView | None) -> Resource:
+def listener(
+    upstream: str, address: str, port: int, view: UpstreamView | None, *, heard: bool = False
+) -> Resource:
     """Where a caller's connections to `upstream` begin. There is one, too, while no such service is known
     (`view` None): it ends connections at once."""
     name = listener_name(upstream)
@@ -45,14 +47,19 @@ def listener(upstream: str, address: str, port: int, view: UpstreamView | None) 
         )
     else:
         proxy.cluster = shares[0][0] if shares else BLACKHOLE
+    if heard:
+        proxy.access_log.append(request_log.of_connections("outbound"))
     message = http.listener(name, address, port, [v3.FilterChain(filters=[_filter(proxy)])])
     needs = tuple(dict.fromkeys(cluster for cluster, _ in shares if cluster != BLACKHOLE))
     return encode(LDS, name, message, needs=needs, policies=view.policies if view else ())
 
 
-def to_app(port: str) -> v3.Filter:
+def to_app(port: str, *, heard: bool = False) -> v3.Filter:
     """The network filter by which a service's own sidecar hands a connection to the app."""
-    return _filter(v3.TcpProxy(stat_prefix="inbound", cluster=clusters.app(port), idle_timeout=timedelta(0)))
+    proxy = v3.TcpProxy(stat_prefix="inbound", cluster=clusters.app(port), idle_timeout=timedelta(0))
+    if heard:
+        proxy.access_log.append(request_log.of_connections("inbound"))
+    return _filter(proxy)
 
 
 def _filter(proxy: v3.TcpProxy) -> v3.Filter:

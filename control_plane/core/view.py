@@ -111,13 +111,14 @@ TELEMETRY = TelemetrySpec()
 class ToldView:
     """What a node tells of its requests. `ref` is the Telemetry (`Kind/name`) that says so, if one does.
 
-    `traced`: the node has a collector to send spans to.
+    `traced`: the node has a collector to send spans to; `heard`: the control plane takes its request log.
     """
 
     service: str
     spec: TelemetrySpec = TELEMETRY
     ref: str = ""
     traced: bool = False
+    heard: bool = False
 
     @property
     def refs(self) -> tuple[str, ...]:

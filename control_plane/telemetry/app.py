@@ -15,6 +15,7 @@ from control_plane.mtls.server import Credentials
 from control_plane.telemetry import history, services, topology
 from control_plane.telemetry.edges import Edges, gather
 from control_plane.telemetry.flows import Flows
+from control_plane.telemetry.requests import Requests
 from control_plane.telemetry.server import Intake
 from control_plane.telemetry.traces import Traces
 from control_plane.telemetry.verdict import Setting, nodes
@@ -27,13 +28,14 @@ class Telemetry:
         self._settings = settings
         self.flows = Flows()
         self.traces = Traces()
+        self.requests = Requests()
         self._trends = services.Trends()
         self._intake = Intake(
             settings.bind,
             settings.otlp_port,
             settings.trust_domain,
             credentials,
-            {"metrics": self.flows.take, "traces": self.traces.take},
+            {"metrics": self.flows.take, "traces": self.traces.take, "logs": self.requests.take},
             connection_age=settings.svid_ttl,
         )
 

@@ -27,7 +27,7 @@ FLAGS: dict[str, FlagMeaning] = dict(
         _flag(
             "UO",
             "a limit on connections or requests was reached, so the request was not sent",
-            "CircuitBreaker", "ConnectionPool",
+            "CircuitBreaker",
         ),
         _flag("NR", "no route matches the request", "HTTPRoute", "GRPCRoute", "TCPRoute"),
         _flag("URX", "every try that was allowed failed", "Retry"),
@@ -35,11 +35,11 @@ FLAGS: dict[str, FlagMeaning] = dict(
         _flag("DT", "the request or connection lasted longer than it may", "Timeout"),
         _flag("DC", "the caller hung up before the answer was complete"),
         _flag("DR", "the caller reset the stream before the answer was complete"),
-        _flag("LH", "this proxy's own health check fails, so it takes no requests", "HealthCheck"),
-        _flag("UT", "the instance did not answer in time", "Timeout"),
+        _flag("LH", "this proxy's own health check fails, so it takes no requests"),
+        _flag("UT", "the instance did not answer in time", "Timeout", "Retry"),
         _flag("LR", "this proxy reset the stream to the instance"),
         _flag("UR", "the instance reset the stream"),
-        _flag("UC", "the instance closed the connection before it answered", "ConnectionPool"),
+        _flag("UC", "the instance closed the connection before it answered"),
         _flag("DI", "the request was delayed on purpose", "FaultInjection"),
         _flag("FI", "the request was failed on purpose", "FaultInjection"),
         _flag("RL", "the caller sent more requests than it may"),
@@ -58,6 +58,15 @@ FLAGS: dict[str, FlagMeaning] = dict(
         _flag("UDO", "every request to the service is dropped, by its configuration"),
     )
 )  # fmt: skip
+
+
+HARMLESS = frozenset({"DI", "RFCF"})
+"""Flags of requests that went well all the same."""
+
+
+def failed(value: str) -> bool:
+    """Whether an attribute's value holds a flag that is no success."""
+    return bool({code.strip() for code in value.split(",")} - HARMLESS - {"", "-"})
 
 
 def explain(value: str) -> tuple[FlagMeaning, ...]:

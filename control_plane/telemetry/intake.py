@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from control_plane.api.spiffe import Identity
 
-Signal = Literal["metrics", "traces"]
+Signal = Literal["metrics", "traces", "logs"]
 
 MESSAGE_LIMIT = 1024 * 1024
 """Bytes of one message: Envoy's flushes have some 10 kB, its batches of spans some 100 kB."""

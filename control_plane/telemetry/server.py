@@ -1,4 +1,4 @@
-"""The OTLP port: metrics and spans over gRPC under mutual TLS, queued, and folded in small slices.
+"""The OTLP port: metrics, spans and logs over gRPC under mutual TLS, queued, and folded in small slices.
 
 Who tells something is who its certificate says. Folding never holds up the event loop for long, for xDS
 shares it.
@@ -25,6 +25,7 @@ from control_plane.telemetry.intake import MESSAGE_LIMIT, Backlog, Signal, Waiti
 SERVICES: dict[Signal, str] = {
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
 }
 
 SLICE = 0.001

@@ -53,6 +53,7 @@ def _bindings(node: v3.Node) -> Bindings:
         upstreams=_upstreams(node),
         zone=_zone(node.locality.zone),
         traced="traced" in fields and fields["traced"].bool_value,
+        heard="heard" in fields and fields["heard"].bool_value,
     )
 
 

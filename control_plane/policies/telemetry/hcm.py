@@ -55,11 +55,12 @@ def _access_log(*, only_errors: bool) -> v3.AccessLog:
     output = v3.StdoutAccessLog(log_format=lines)
     log = v3.AccessLog(name="envoy.access_loggers.stdout", typed_config=codec.pack(output))
     if only_errors:
-        log.filter.CopyFrom(_errors())
+        log.filter.CopyFrom(failed())
     return log
 
 
-def _errors() -> v3.AccessLogFilter:
+def failed() -> v3.AccessLogFilter:
+    """Lets requests through that failed by the server's fault: 5xx, and gRPC calls by their status."""
     comparison = v3.ComparisonFilter(
         op=v3.ComparisonFilter.GE,
         value=v3.RuntimeUInt32(default_value=SERVER_ERROR, runtime_key="access_log.min_status"),

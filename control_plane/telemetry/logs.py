@@ -1,0 +1,201 @@
+"""From the bytes of an OTLP export of logs to requests, as proxies tell them. Pure.
+
+The records are those that `core.request_log` configures: attributes that are texts, `-` where Envoy knows
+nothing. A record counts only for the service or gateway whose certificate sent it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+from control_plane.api import clusters
+from control_plane.api.requested import Direction, Request
+from control_plane.api.spiffe import parse
+from control_plane.telemetry import flags, wire
+
+RECORD_BYTES = 16 * 1024
+"""Of one encoded record: Envoy's have less than 2 KB, most of it the path."""
+
+LENGTHS = {"path": 512, "host": 255, "failure": 500, "request_id": 128}
+VALUE_LENGTH = 200
+"""Characters of an attribute that are kept."""
+
+POLICIES = 32
+"""Policies that are kept of one route."""
+
+GRPC_FAILURES = frozenset({"Unknown", "DeadlineExceeded", "Internal", "Unavailable", "DataLoss"})
+"""As `policies.telemetry.hcm` counts them; so Envoy writes them."""
+
+GRPC = "application/grpc"
+
+TUNNEL = "/connect"
+"""The cluster of tunnels: what goes through one is told by itself."""
+
+Drop = Literal["foreign", "oversized", "malformed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A request as one proxy told it; the fields are those of `api.requested.Request`."""
+
+    id: str
+    trace: str
+    time: float
+    service: str
+    proxy: str
+    direction: Direction
+    caller: str
+    callee: str
+    method: str
+    host: str
+    path: str
+    status: int
+    grpc_status: str
+    flags: str
+    details: str
+    failure: str
+    duration: float
+    attempts: int
+    upstream: str
+    upstream_host: str
+    route: str
+    policies: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """5xx, a gRPC failure by the server's fault, or a flag that is no success."""
+        return self.status >= 500 or self.grpc_status in GRPC_FAILURES or flags.failed(self.flags)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, estimated: the record's own, and of texts those that are seldom shared."""
+        own = (self.id, self.trace, self.path, self.details, self.failure, self.upstream_host)
+        return 700 + sum(map(len, own))
+
+    def told(self, seq: int = 0) -> Request:
+        """The record as the API tells it."""
+        return Request(
+            **{name: getattr(self, name) for name in self.__slots__ if name != "flags"},
+            seq=seq,
+            flags=flags.explain(self.flags),
+            failed=self.failed,
+        )
+
+
+def read(body: bytes, service: str) -> Iterator[Record | Drop | None]:
+    """The records of an export that `service` sent, or why one is dropped; None where a step found nothing.
+
+    Every step is short. Nothing is raised: what follows a mistake in the bytes is given up as `malformed`.
+    """
+    try:
+        for part in wire.parts(body):
+            if part is None:
+                yield None
+                continue
+            known = part.attributes.get("cluster_name") == service
+            proxy = sys.intern(part.attributes.get("node_name", "")[:63])
+            for item in part.items():
+                if item is None:
+                    yield None
+                else:
+                    yield _record(item, service, proxy) if known else "foreign"
+    except (ValueError, DecodeError):
+        yield "malformed"
+
+
+def _record(encoded: memoryview, service: str, proxy: str) -> Record | Drop | None:
+    """One record; None for a tunnel that was made."""
+    if len(encoded) > RECORD_BYTES:
+        return "oversized"
+    try:
+        told = LogRecord.FromString(bytes(encoded))
+        values = {one.key: _text(one.key, one.value.string_value) for one in told.attributes}
+        direction = values.get("direction", "")
+        if direction not in ("inbound", "outbound", "ingress"):
+            return "malformed"
+        if values.get("upstream") == TUNNEL and not values.get("flags"):
+            return None
+        made = _made(values, cast("Direction", direction), service)
+        return Record(
+            **made,
+            time=told.time_unix_nano / 1e9,
+            trace=values.get("trace") or told.trace_id.hex(),
+            service=sys.intern(service),
+            proxy=proxy,
+        )
+    except (ValueError, DecodeError):
+        return "malformed"
+
+
+def _text(name: str, value: str) -> str:
+    return "" if value == "-" else value[: LENGTHS.get(name, VALUE_LENGTH if name != "policies" else 4096)]
+
+
+def _made(values: Mapping[str, str], direction: Direction, service: str) -> dict[str, Any]:
+    """The fields that come from attributes; raises ValueError for what no Envoy writes."""
+    own = {name: values.get(name, "") for name in ("details", "failure", "path", "upstream_host")}
+    shared = {
+        name: sys.intern(values.get(name, "")) for name in ("method", "host", "flags", "upstream", "route")
+    }
+    grpc = values.get("content_type", "").startswith(GRPC)
+    return {
+        **own,
+        **shared,
+        "id": values.get("request_id", ""),
+        "direction": direction,
+        "caller": caller(direction, service, values.get("peer", "")),
+        "callee": callee(direction, service, shared["upstream"], shared["host"]),
+        "status": _number(values, "status"),
+        "grpc_status": sys.intern(values.get("grpc_status", "")) if grpc else "",
+        "duration": float(_number(values, "duration_ms")),
+        "attempts": _number(values, "attempts"),
+        "policies": _policies(values.get("policies", "")),
+    }
+
+
+def caller(direction: Direction, service: str, peer: str) -> str:
+    """Who sent a request: whose proxy it is, or who came in by a certificate (`peer`, its URI)."""
+    if direction != "inbound":
+        return service
+    try:
+        return sys.intern(parse(peer).name) if peer else ""
+    except ValueError:
+        return ""
+
+
+def callee(direction: Direction, service: str, cluster: str, host: str) -> str:
+    """The service that a request is for: whose inbound proxy has it, else that of its cluster (`orders`,
+    `orders:grpc`, `orders/v2`), else the host that a sidecar's app named."""
+    if direction == "inbound":
+        return service
+    if cluster and not cluster.startswith("/"):
+        return sys.intern(cluster.partition("/")[0].partition(":")[0])
+    if direction == "ingress":
+        return ""
+    return sys.intern(host.partition(":")[0].removesuffix(".mesh"))
+
+
+def _number(values: Mapping[str, str], name: str) -> int:
+    text = values.get(name, "")
+    if text and not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise ValueError(f"{name}: {text!r}")
+    return int(text or 0)
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    if not text:
+        return ()
+    found = json.loads(text)
+    return tuple(sys.intern(one) for one in found[:POLICIES] if isinstance(one, str) and len(one) < 200)
+
+
+def is_app(cluster: str) -> bool:
+    """Whether a cluster is the app beside a sidecar."""
+    return cluster.startswith(clusters.app(""))

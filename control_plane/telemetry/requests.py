@@ -1,0 +1,136 @@
+"""The requests that are kept: the newest of each service, bounded in number and bytes. Pure.
+
+Proxies tell what failed and what was slow, and all of it while somebody listens. Each tells of the same
+request in a record of its own; what belongs together has the same request id or trace.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from control_plane.api.requested import Request
+from control_plane.api.spiffe import Identity
+from control_plane.telemetry import logs
+from control_plane.telemetry.logs import Record
+
+EACH = 4_000
+"""Of what one service's proxies told: a noisy one does not push the others' out."""
+
+ALL, BYTES = 40_000, 32 * 1024 * 1024
+"""In all; a record takes about 1 KB."""
+
+OVERHEAD = 500
+"""Bytes of memory for a record's places in the indices, estimated."""
+
+STEPS = 64
+"""Records between two yields of `take`."""
+
+OF_ONE = 500
+"""Records of one request or trace that are given: a trace of an order has about ten."""
+
+PREFIX = 4
+"""Characters of an id that must be given at least."""
+
+
+class Requests:
+    """The store. `dropped` counts records by why they are not kept, `evicted` those that made room."""
+
+    def __init__(self, *, each: int = EACH, most: int = ALL, size: int = BYTES) -> None:
+        """Bounds: records of a service, of all, and bytes."""
+        self._each, self._most, self._most_bytes = each, most, size
+        self._kept: OrderedDict[int, Record] = OrderedDict()
+        self._services: dict[str, deque[int]] = {}
+        self._requests: dict[str, list[int]] = {}
+        self._traces: dict[str, list[int]] = {}
+        self.newest = 0
+        self.size = 0
+        self.evicted = 0
+        self.dropped: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:  # noqa: ARG002  a sink
+        """Fold in an export that `identity` sent; yields after every small slice of work."""
+        for step, found in enumerate(logs.read(body, identity.name), 1):
+            if isinstance(found, Record):
+                self.add(found)
+            elif found is not None:
+                self.dropped[found] += 1
+            if step % STEPS == 0:
+                yield
+
+    def add(self, record: Record) -> None:
+        """Keep a record; the oldest of its service, or of the service with most, makes room."""
+        self.newest += 1
+        self._kept[self.newest] = record
+        own = self._services.setdefault(record.service, deque())
+        own.append(self.newest)
+        for index, id in ((self._requests, record.id), (self._traces, record.trace)):
+            if id:
+                index.setdefault(id, []).append(self.newest)
+        self.size += record.size + OVERHEAD
+        if len(own) > self._each:
+            self._evict(record.service)
+        while len(self._kept) > self._most or self.size > self._most_bytes:
+            self._evict(max(self._services, key=lambda name: len(self._services[name])))
+
+    # --- what is asked ------------------------------------------------------------------------------
+
+    def listed(
+        self, limit: int, *, service: str = "", errors: bool = False, since: float = 0.0
+    ) -> tuple[Request, ...]:
+        """At most `limit` requests, newest first: told by or sent to `service`, failed, begun since then."""
+        found = (
+            (seq, one)
+            for seq, one in reversed(self._kept.items())
+            if (not service or service in (one.service, one.callee))
+            and (one.failed or not errors)
+            and one.time >= since
+        )
+        return tuple(one.told(seq) for seq, one in islice(found, limit))
+
+    def after(
+        self, seq: int, wanted: Callable[[Record], bool], limit: int
+    ) -> tuple[tuple[Request, ...], int, int]:
+        """What came after number `seq`: at most `limit` as wanted, how many more, and the last number."""
+        fresh = []
+        for number, one in reversed(self._kept.items()):
+            if number <= seq:
+                break
+            if wanted(one):
+                fresh.append((number, one))
+        shown = fresh[::-1][:limit]
+        return tuple(one.told(number) for number, one in shown), len(fresh) - len(shown), self.newest
+
+    def find(self, id: str) -> tuple[Request, ...]:
+        """All that is kept of a request or trace, in the order of their begin; empty: nothing."""
+        numbers = {*self._requests.get(id, ()), *self._traces.get(id, ())}
+        found = [(number, self._kept[number]) for number in sorted(numbers)[:OF_ONE]]
+        return tuple(one.told(number) for number, one in sorted(found, key=lambda pair: pair[1].time))
+
+    def named(self, prefix: str, most: int) -> tuple[str, ...]:
+        """Ids of requests and traces that begin so, at most `most`; one that is meant whole stands alone."""
+        if prefix in self._requests or prefix in self._traces:
+            return (prefix,)
+        if len(prefix) < PREFIX:
+            return ()
+        both: Iterable[Iterable[str]] = (self._requests, self._traces)
+        return tuple(islice((id for index in both for id in index if id.startswith(prefix)), most))
+
+    def _evict(self, service: str) -> None:
+        """Take out a service's oldest record."""
+        own = self._services[service]
+        number = own.popleft()
+        record = self._kept.pop(number)
+        self.size -= record.size + OVERHEAD
+        self.evicted += 1
+        if not own:
+            del self._services[service]
+        for index, id in ((self._requests, record.id), (self._traces, record.trace)):
+            if id:
+                index[id].remove(number)
+                if not index[id]:
+                    del index[id]
