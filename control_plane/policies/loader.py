@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from control_plane.policies import tree
+from control_plane.api import yaml_tree
+from control_plane.api.yaml_tree import Node, Place
 from control_plane.policies.base import Policy
 from control_plane.policies.registry import kinds
-from control_plane.policies.tree import Node, Place
 from control_plane.policies.wording import closest, details, say, shown
 
 MAX_BYTES = 1 << 20
@@ -54,7 +54,7 @@ class Located:
 
     def place(self, *parts: str | int) -> Place:
         """Where a value stands, such as `place("spec", "targetRefs", 0, "name")`."""
-        return tree.find(self.node, parts)[1].place
+        return yaml_tree.find(self.node, parts)[1].place
 
     def problem(self, message: str, *parts: str | int) -> Problem:
         """A problem or warning about a value of this document."""
@@ -103,7 +103,7 @@ def _load_one(data: bytes, path: str, known: Kinds) -> tuple[list[Located], list
         return [], [_problem(path, _START, f"{what}: save the file as UTF-8")]
     if path.endswith(".json"):
         text = text.replace("\t", " ")  # JSON allows tabs between values, never inside them
-    nodes, flaws = tree.read(text)
+    nodes, flaws = yaml_tree.read(text)
     problems = [_problem(path, flaw.place, flaw.message) for flaw in flaws]
     if not nodes and not flaws:
         problems.append(_problem(path, _START, "the file is empty: give it a document, or leave it out"))
@@ -149,7 +149,7 @@ def _unknown_kind(node: Node, path: str, allowed: Kinds) -> Problem:
 def _where(node: Node, error: str, path: tuple[int | str, ...]) -> Place:
     """The key of a wrong name, else the value; of what is missing, the mapping it is missing from."""
     named = [part for part in path if part != "[key]"]
-    key, found = tree.find(node, named)
+    key, found = yaml_tree.find(node, named)
     return key if error == "extra_forbidden" or len(named) < len(path) else found.place
 
 
