@@ -19,6 +19,7 @@ from control_plane.join_tokens import JoinTokens
 from control_plane.revisions import StoredRevisions
 from control_plane.store.redis import Store
 from control_plane.telemetry.app import Telemetry
+from control_plane.telemetry.kept import Kept
 from control_plane.telemetry.verdict import Setting
 from control_plane.xds.server import XdsServer
 
@@ -39,6 +40,8 @@ class Overview:
         self._telemetry = telemetry
         self._looked = -BREAKERS_EVERY
         self._last_breakers: tuple[Breaker, ...] = ()
+        self.topology: Kept[Topology] = Kept(lambda: telemetry.topology(self._setting()), time.monotonic)
+        self.services: Kept[Services] = Kept(lambda: telemetry.services(self._setting()), time.monotonic)
 
     def mesh(self, tokens: JoinTokens) -> Mesh:
         """All that the admin API reaches."""
@@ -80,14 +83,6 @@ class Overview:
         """Every proxy with what it told of itself."""
         told = self._reports.current(time.monotonic())
         return picture.proxies(self._xds.proxies(), self._xds.queue.pending(), told)
-
-    def topology(self) -> Topology:
-        """Who calls whom."""
-        return self._telemetry.topology(self._setting())
-
-    def services(self) -> Services:
-        """How each service does."""
-        return self._telemetry.services(self._setting())
 
     def _setting(self) -> Setting:
         translation = self._feed.translation

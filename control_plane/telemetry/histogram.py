@@ -31,16 +31,23 @@ def add(into: Buckets, more: Mapping[tuple[float, float], float], share: float =
 
 
 def quantile(found: Mapping[tuple[float, float], float], q: float) -> float:
-    """The value below which a share `q` (0..1) of all lies, in the histogram's unit; 0 when it is empty.
+    """One of `quantiles`."""
+    return quantiles(found, (q,))[0]
+
+
+def quantiles(found: Mapping[tuple[float, float], float], wanted: Sequence[float]) -> list[float]:
+    """The values below which shares (0..1) of all lie, in the histogram's unit; 0 when it is empty.
 
     Within a bucket values are taken to be spread evenly, as Prometheus's histogram_quantile does; in the last
     one, which has no end, it is the lower bound.
     """
-    total = sum(found.values())
-    if total <= 0:
-        return 0.0
-    rank, below, value = q * total, 0.0, 0.0
-    for (low, high), count in sorted(found.items()):
+    total, ordered = sum(found.values()), sorted(found.items())
+    return [_at(ordered, share * total) for share in wanted] if total > 0 else [0.0] * len(wanted)
+
+
+def _at(ordered: Sequence[tuple[tuple[float, float], float]], rank: float) -> float:
+    below = value = 0.0
+    for (low, high), count in ordered:
         if below + count >= rank:
             inside = max(rank - below, 0.0) / count
             return low if math.isinf(high) else low + (high - low) * inside

@@ -72,7 +72,7 @@ def _row(
         total.add(one)
         mutual.append(one.is_mutual(to not in setting.plaintext))
     happened, failed = total.outcome
-    rate, p99 = total.rate, total.quantile(0.99)
+    rate, (p50, p95, p99) = total.rate, total.latencies()
     failures = round(rate * failed / happened, 3) if happened > 0 else 0.0
     return ServiceRow(
         name=node.name,
@@ -80,8 +80,8 @@ def _row(
         health=node.health,
         rps=rate,
         success=total.success,
-        p50_ms=total.quantile(0.5),
-        p95_ms=total.quantile(0.95),
+        p50_ms=p50,
+        p95_ms=p95,
         p99_ms=p99,
         retries_per_s=round(total.retries, 3),
         breaker=max((one.state for one in breakers), key=_ORDER.index, default="closed"),

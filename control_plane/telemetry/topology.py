@@ -17,15 +17,16 @@ def picture(edges: Edges, setting: Setting) -> Topology:
 
 
 def _edge(key: tuple[str, str], total: Sum, breaker: Breaker | None, setting: Setting) -> Edge:
+    p50, p95, p99 = total.latencies()
     return Edge(
         from_=key[0],
         to=key[1],
         protocol=max(total.rates, key=lambda one: total.rates[one]),
         rps=total.rate,
         success=total.success,
-        p50_ms=total.quantile(0.5),
-        p95_ms=total.quantile(0.95),
-        p99_ms=total.quantile(0.99),
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
         retries_per_s=round(total.retries, 3),
         breaker=breaker.state if breaker else "closed",
         ejected=breaker.ejected if breaker else total.ejected,
