@@ -5,7 +5,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 # command:package of what tests run: a load generator, and foreign processes that join a mesh
 DEBIAN := wrk:wrk node:nodejs nginx:nginx-light pg_lsclusters:postgresql ip:iproute2
-PARTS := cli control_plane sidecar services tests bench
+PARTS := cli control_plane sidecar services tui tests bench
 
 .PHONY: help install demo test test-long check bench clean
 

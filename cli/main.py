@@ -29,6 +29,7 @@ class Verb(NamedTuple):
 VERBS = {
     "agent": Verb("cli.agent", "agent", "Keep a sidecar beside an app that others start."),
     "apply": Verb("cli.edit", "apply", "Create or change policies from files; all or none."),
+    "dash": Verb("cli.dash", "dash", "Watch the mesh: the dashboard, in the terminal or a browser."),
     "delete": Verb("cli.edit", "delete", "Delete policies; all or none."),
     "demo": Verb("cli.up", "demo", "Start the demo: a small exchange, in the foreground."),
     "diff": Verb("cli.compare", "diff", "Show what an apply would change."),

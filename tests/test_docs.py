@@ -23,7 +23,7 @@ PAGES = [
     ROOT / "CHANGELOG.md",
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
-PRODUCT = ("cli", "control_plane", "sidecar", "services")
+PRODUCT = ("cli", "control_plane", "sidecar", "services", "tui")
 CODE = "\n".join(path.read_text(encoding="utf-8") for part in PRODUCT for path in (ROOT / part).rglob("*.py"))
 SETTING = re.compile(r"\bMESH_[A-Z][A-Z_]*[A-Z]\b")
 

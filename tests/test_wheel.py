@@ -61,7 +61,7 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
         assert not list(ROOT.glob(f"control_plane/**/{wanted}")) or any(n.endswith(wanted) for n in names)
     data = [
         path.relative_to(ROOT).as_posix()
-        for package in ("cli", "control_plane", "sidecar", "services")
+        for package in ("cli", "control_plane", "sidecar", "services", "tui")
         for path in (ROOT / package).rglob("*")
         if path.is_file() and path.suffix in (".bin", ".yaml", ".pyi", ".xz", ".zst", ".gz", ".json")
     ]

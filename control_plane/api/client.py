@@ -5,19 +5,23 @@ Raises UnreachableError when nobody answers and ApiError for every refusal (see 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
 from pydantic import ValidationError
 
-from control_plane.api import failures, messages, operations, seen
+from control_plane.api import failures, messages, operations, seen, traced
 from control_plane.api.discovery import Endpoint
+from control_plane.api.happened import Event, EventList
 from control_plane.api.operations import NO_CHANGE, Call, Change, Ref, Sourced
 from control_plane.api.types import InstanceStatus, Message, ProxyDetail, RevisionInfo, Status
 
 Reply = TypeVar("Reply", bound=Message)
+
+STREAM_SILENCE = 40.0
+"""Seconds without a byte after which a stream of events is dead: a comment comes every 15."""
 
 
 class AdminClient:
@@ -109,12 +113,65 @@ class AdminClient:
         """The last quarter of an hour of all calls to a service, or from a gateway."""
         return await self._send(operations.service_history(name), seen.ServiceHistory)
 
-    async def _send(self, call: Call, reply: type[Reply]) -> Reply:
-        if self._session is None:
-            raise RuntimeError("use AdminClient as an async context manager")
+    async def traces(
+        self,
+        *,
+        service: str = "",
+        operation: str = "",
+        min_duration: str = "",
+        errors: bool = False,
+        limit: int = 20,
+    ) -> tuple[traced.TraceSummary, ...]:
+        """Traces that have such a span, newest first; `min_duration` as `250ms`."""
+        call = operations.traces(
+            service=service, operation=operation, min_duration=min_duration, errors=errors, limit=limit
+        )
+        return (await self._send(call, traced.Traces)).traces
+
+    async def trace(self, id: str) -> traced.Trace:
+        """One trace; the ID may be a prefix that no other has."""
+        return await self._send(operations.trace(id), traced.Trace)
+
+    async def events(self, limit: int = 50, before: str = "", kind: str = "") -> tuple[Event, ...]:
+        """What happened, newest first."""
+        return (await self._send(operations.events(limit, before, kind), EventList)).events
+
+    async def follow(self, last: str = "") -> AsyncIterator[Event | None]:
+        """Events as they happen, after the one with the id `last` (empty: from now on).
+
+        None comes first, when the stream stands, and whenever nothing happened for a while. It ends, or
+        raises UnreachableError, when the control plane goes.
+        """
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=operations.TIMEOUT, sock_read=STREAM_SILENCE)
         url = self._endpoint.url
         try:
-            async with self._session.request(
+            async with self._open().get(
+                f"{url}{operations.PREFIX}/events", headers=headers, timeout=timeout
+            ) as answer:
+                if answer.status != 200:
+                    failures.decode(answer.status, await answer.read())
+                yield None
+                async for line in answer.content:
+                    name, _, value = line.partition(b": ")
+                    if name == b"data":
+                        yield Event.model_validate_json(value)
+                    elif not name:
+                        yield None
+        except TimeoutError:
+            raise failures.UnreachableError(url, f"silent for {STREAM_SILENCE:g} s") from None
+        except aiohttp.ClientError as error:
+            raise failures.UnreachableError(url, failures.reason(error)) from None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("use AdminClient as an async context manager")
+        return self._session
+
+    async def _send(self, call: Call, reply: type[Reply]) -> Reply:
+        url = self._endpoint.url
+        try:
+            async with self._open().request(
                 call.method,
                 url + call.path,
                 json=call.body,

@@ -1,0 +1,16 @@
+"""The screen of events."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from tui.screens.base import MeshScreen
+
+
+class EventsScreen(MeshScreen):
+    """Events of the mesh."""
+
+    def body(self) -> ComposeResult:
+        """Where it is going to be."""
+        yield Static("events")

@@ -1,0 +1,1 @@
+"""Sheets that lie over a screen: questions, help, the jump to a name."""

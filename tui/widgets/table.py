@@ -1,0 +1,266 @@
+"""A table of any length that draws only the lines that are seen, and keeps its cursor on the same row.
+
+Cells are plain text with a tone, so a thousand rows that change twice a second cost no more than a screenful.
+Columns have fixed widths, the ones marked `grow` share what is left; where the terminal is too narrow whole
+columns go, the highest `rank` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.words import Tone, pad
+
+GAP = 2
+"""Cells between columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`width` in cells; `right`: figures; `grow`: takes what is left; `rank` 0: never dropped."""
+
+    title: str
+    width: int
+    right: bool = False
+    grow: bool = False
+    rank: int = 0
+
+
+class Cell(NamedTuple):
+    """A figure or word and its tone."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+class Row(NamedTuple):
+    """One line; `key` says which one it is, whatever its place."""
+
+    key: str
+    cells: tuple[Cell, ...]
+
+
+class Placed(NamedTuple):
+    """A column that is shown: which one, and how wide."""
+
+    at: int
+    width: int
+
+
+def layout(columns: Sequence[Column], width: int) -> tuple[Placed, ...]:
+    """The columns that fit in `width` cells and what each of them gets."""
+    kept = list(range(len(columns)))
+    while len(kept) > 1 and sum(columns[at].width + GAP for at in kept) > width:
+        worst = max(kept, key=lambda at: (columns[at].rank, at))
+        if not columns[worst].rank:
+            break
+        kept.remove(worst)
+    left = width - sum(columns[at].width + GAP for at in kept)
+    growing = [at for at in kept if columns[at].grow]
+    more = {at: left // len(growing) for at in growing} if left != 0 and growing else {}
+    return tuple(Placed(at, max(1, columns[at].width + more.get(at, 0))) for at in kept)
+
+
+class Table(ScrollView, can_focus=True):
+    """Rows under a head. `show` replaces them; Enter or a click on the chosen row posts `Chosen`."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "table--head", "table--cursor", "table--good", "table--partial", "table--bad", "table--off",
+        "table--dim", "table--strong", "table--accent", "table--plain",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    Table { height: 1fr; width: 1fr; background: $background; overflow-x: hidden; }
+    Table > .table--head { color: $mesh-muted; background: $panel; text-style: bold; }
+    Table > .table--plain { color: $foreground; }
+    Table > .table--cursor { background: $mesh-cursor 50%; }
+    Table:focus > .table--cursor { background: $mesh-cursor; text-style: bold; }
+    Table > .table--good { color: $success; }
+    Table > .table--partial { color: $warning; }
+    Table > .table--bad { color: $error; text-style: bold; }
+    Table > .table--off, Table > .table--dim { color: $mesh-muted; }
+    Table > .table--strong { text-style: bold; }
+    Table > .table--accent { color: $accent; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("pageup", "page(-1)", "page up", show=False),
+        Binding("pagedown", "page(1)", "page down", show=False),
+        Binding("home,g", "end(0)", "first", show=False),
+        Binding("end,G", "end(-1)", "last", show=False),
+        Binding("enter", "choose", "open"),
+    ]
+    cursor: reactive[int] = reactive(0, repaint=True)
+
+    class Chosen(Message):
+        """Enter or a click: the row with this key is to be opened."""
+
+        def __init__(self, table: Table, key: str) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+        @property
+        def control(self) -> Table:
+            """Whose row it is, for `@on` with a selector."""
+            return self.table
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+        def __init__(self, table: Table, key: str) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+        @property
+        def control(self) -> Table:
+            """Whose row it is."""
+            return self.table
+
+    def __init__(
+        self, columns: Sequence[Column], *, empty: str = "", head: bool = True, id: str | None = None
+    ) -> None:
+        super().__init__(id=id)
+        self._columns = tuple(columns)
+        self._rows: tuple[Row, ...] = ()
+        self._placed: tuple[Placed, ...] = ()
+        self._head = int(head)
+        self._marked = -1
+        self.empty = empty
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """What it shows, from the top."""
+        return self._rows
+
+    @property
+    def chosen(self) -> str:
+        """The key of the row under the cursor; empty when there is no row."""
+        return self._rows[self.cursor].key if self._rows else ""
+
+    def show(self, rows: Iterable[Row], *, marked: int = -1) -> None:
+        """Other rows; the cursor stays on its key. `marked`: the column whose head is lit, as it sorts."""
+        key = self.chosen
+        self._rows = tuple(rows)
+        self._marked = marked
+        self.virtual_size = Size(self.size.width, len(self._rows) + self._head)
+        at = next((n for n, row in enumerate(self._rows) if row.key == key), None)
+        before = self.cursor
+        self.cursor = min(before, max(0, len(self._rows) - 1)) if at is None else at
+        if self.chosen != key:
+            self.post_message(self.Moved(self, self.chosen))
+        if self.cursor != before:
+            self._follow()
+        self.refresh()
+
+    def columns(self, columns: Sequence[Column]) -> None:
+        """Other columns, before other rows."""
+        self._columns = tuple(columns)
+        self._placed = layout(self._columns, self.size.width)
+
+    def pick(self, key: str) -> bool:
+        """Put the cursor on a row; False when there is no such row."""
+        for at, row in enumerate(self._rows):
+            if row.key == key:
+                self._go(at)
+                return True
+        return False
+
+    # --- drawing ------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Other columns may fit."""
+        self._placed = layout(self._columns, event.size.width)
+        self.virtual_size = Size(event.size.width, len(self._rows) + self._head)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the window: the head stays on top."""
+        width = self.size.width
+        if self._head and y == 0:
+            return self._line(
+                [Cell(column.title) for column in self._columns], self._style("head"), width, True
+            )
+        at = y - self._head + self.scroll_offset.y
+        if at >= len(self._rows):
+            words = self.empty if not self._rows and y == self._head + 1 else ""
+            return Strip([Segment(pad(f"  {words}", width), self._style("dim"))], width)
+        back = self._style("cursor") if at == self.cursor else self._style("plain")
+        return self._line(self._rows[at].cells, back, width).apply_meta({"row": at})
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"table--{name}")
+
+    def _line(self, cells: Sequence[Cell], back: Style, width: int, head: bool = False) -> Strip:
+        segments = [Segment(" ", back)]
+        used = 1
+        for index, wide in self._placed:
+            cell = cells[index] if index < len(cells) else Cell("")
+            style = (
+                back
+                if cell.tone == "plain"
+                else back + self.get_component_rich_style(f"table--{cell.tone}", partial=True)
+            )
+            if head and index == self._marked:
+                style = back + self.get_component_rich_style("table--accent", partial=True)
+            segments.append(Segment(pad(cell.text, wide, right=self._columns[index].right), style))
+            segments.append(Segment(" " * GAP, back))
+            used += wide + GAP
+        return Strip(segments, used).adjust_cell_length(width, back)
+
+    # --- moving -------------------------------------------------------------------------------------
+
+    def action_move(self, step: int) -> None:
+        """A row up or down."""
+        self._go(self.cursor + step)
+
+    def action_page(self, pages: int) -> None:
+        """A screenful up or down."""
+        self._go(self.cursor + pages * max(1, self.size.height - self._head - 1))
+
+    def action_end(self, at: int) -> None:
+        """The first row or the last."""
+        self._go(at if at >= 0 else len(self._rows) - 1)
+
+    def action_choose(self) -> None:
+        """Open the row under the cursor."""
+        if self._rows:
+            self.post_message(self.Chosen(self, self.chosen))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click puts the cursor there; on the cursor it opens."""
+        at = event.style.meta.get("row")
+        if at is None or at >= len(self._rows):
+            return
+        if at == self.cursor and event.chain < 2 and self.has_focus:
+            self.action_choose()
+        self._go(at)
+
+    def _go(self, at: int) -> None:
+        wanted = max(0, min(at, len(self._rows) - 1))
+        if wanted != self.cursor:
+            self.cursor = wanted
+            self.post_message(self.Moved(self, self.chosen))
+        self._follow()
+
+    def _follow(self) -> None:
+        """Scroll so that the cursor is seen."""
+        seen = max(1, self.size.height - self._head)
+        top = self.scroll_offset.y
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False)
+        elif self.cursor >= top + seen:
+            self.scroll_to(y=self.cursor - seen + 1, animate=False)
