@@ -62,9 +62,6 @@ class Dash(App[None]):
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "quit", "quit"),
     ]
-    CSS = """
-    Screen { background: $background; }
-    """
 
     def __init__(
         self, find: Callable[[], Endpoint], *, read_only: bool = False, theme_name: str = "dark"

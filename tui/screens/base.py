@@ -41,6 +41,9 @@ class MeshScreen(Screen[None]):
     HELP: ClassVar[str] = ""
     SEARCH: ClassVar[str] = ""
 
+    DEFAULT_CSS = """
+    MeshScreen { background: $background; color: $foreground; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "search", "find", key_display="/")]
 
     def __init__(self, place: Place) -> None:

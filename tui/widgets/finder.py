@@ -32,7 +32,7 @@ class Finder(Horizontal):
     def compose(self) -> ComposeResult:
         """A sign and the field."""
         yield Label(" / ")
-        yield Input(placeholder=self._placeholder, compact=True, select_on_focus=False)
+        yield Input(placeholder=self._placeholder, compact=True, select_on_focus=False, disabled=True)
 
     @property
     def text(self) -> str:
@@ -42,15 +42,19 @@ class Finder(Horizontal):
     def open(self) -> None:
         """Show it and take the keys."""
         self.add_class("-open")
-        self.query_one(Input).focus()
+        field = self.query_one(Input)
+        field.disabled = False
+        field.focus()
 
     def close(self) -> bool:
         """Forget the text and hide; False when it was hidden."""
         if not self.has_class("-open"):
             return False
-        self.query_one(Input).value = ""
-        self.remove_class("-open")
+        field = self.query_one(Input)
+        field.value = ""
         self._give_back()
+        field.disabled = True
+        self.remove_class("-open")
         return True
 
     def on_input_changed(self, message: Input.Changed) -> None:

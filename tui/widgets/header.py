@@ -35,7 +35,11 @@ class Header(Vertical):
 
     DEFAULT_CSS = """
     Header { height: 3; dock: top; }
-    Header Static { height: 1; width: 100%; text-wrap: nowrap; }
+    Header Static {
+        height: 1; width: 100%; text-wrap: nowrap;
+        link-style: none; link-color: $mesh-muted; link-style-hover: underline; link-background-hover: $panel;
+        link-color-hover: $foreground;
+    }
     Header #figures { background: $panel; }
     Header #place { color: $mesh-line; }
     """
