@@ -45,6 +45,7 @@ VERBS = {
     "show": Verb("cli.revisions", "show", "Show one revision."),
     "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),
     "token": Verb("cli.token", "app", "Make, list and revoke join tokens."),
+    "top": Verb("cli.top", "top", "Show how every service does, live, what is bad first."),
     "topology": Verb("cli.topology", "topology", "Show who calls whom, how much, how well, how fast."),
     "trace": Verb("cli.trace", "trace", "Show one trace as a waterfall, failures explained."),
     "traces": Verb("cli.traces", "traces", "Find traces."),
