@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from control_plane.admin import server as admin
+from control_plane.agents.asks.app import Asks
 from control_plane.agents.reports import Reports
 from control_plane.agents.server import AgentService
 from control_plane.api.spiffe import Identity
@@ -32,6 +33,7 @@ from control_plane.join_tokens import JoinTokens
 from control_plane.memory import Memory
 from control_plane.mtls.server import Credentials
 from control_plane.overview.app import Overview
+from control_plane.overview.asking import Asking
 from control_plane.peers.app import Peers
 from control_plane.secret_files import password
 from control_plane.store.embedded import locate
@@ -69,6 +71,7 @@ class ControlPlane:
         self.authority = open_authority(settings)
         self.store = _store(settings)
         self.reports = Reports()
+        self.asks = Asks()
         self.peers = Peers(self.store.planes, lambda: _credentials(self.authority), settings.trust_domain)
         self.xds = XdsServer(
             settings.bind,
@@ -80,7 +83,9 @@ class ControlPlane:
         )
         self.telemetry = Telemetry(settings, _credentials(self.authority))
         self.feed = Feed(settings.trust_domain, self.xds.publish)
-        self.overview = Overview(self.store, self.feed, self.xds, self.reports, self.telemetry)
+        self.overview = Overview(
+            self.store, self.feed, self.xds, self.reports, self.telemetry, peers=self.peers
+        )
         self.watch = Watch(self.store, self.overview.picture)
         self.tokens = JoinTokens(self.store.tokens, self.authority.mint, settings.trust_domain, time.time)
         self.enrolment = EnrolmentServer(
@@ -141,9 +146,12 @@ class ControlPlane:
     async def _start_admin(self) -> admin.RunningServer:
         settings = self._settings
         token = admin.ensure_token(settings.state)
-        mesh = self.overview.mesh(self.tokens)
+        mesh = self.overview.mesh(self.tokens, self.asking.ask)
         try:
-            return await admin.start(mesh, token, bind=settings.admin_bind, port=settings.admin_port)
+            names = (settings.advertise,)
+            return await admin.start(
+                mesh, token, bind=settings.admin_bind, port=settings.admin_port, names=names
+            )
         except OSError as error:
             where = f"{settings.admin_bind}:{settings.admin_port}"
             raise InputError(f"{where}: cannot listen: {error.strerror}: set MESH_ADMIN_PORT") from None
@@ -248,6 +256,7 @@ class ControlPlane:
             settings.trust_domain,
             settings.lease_ttl,
             note=self._note,
+            asks=self.asks,
         )
 
     def _admit(self, claims: Claims) -> None:
