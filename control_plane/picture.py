@@ -10,6 +10,7 @@ from typing import Any, Literal
 from control_plane.api.types import (
     Breaker,
     InstanceStatus,
+    PlaneStatus,
     ProxyDetail,
     ProxyReport,
     ProxyStatus,
@@ -37,6 +38,7 @@ def status(
     problems: tuple[str, ...],
     *,
     breakers: tuple[Breaker, ...] = (),
+    planes: tuple[PlaneStatus, ...] = (),
 ) -> Status:
     """The mesh as it stands."""
     services = (
@@ -55,6 +57,7 @@ def status(
         policies=conditions.statuses(world, deliveries),
         breakers=breakers,
         problems=problems,
+        planes=planes,
     )
 
 

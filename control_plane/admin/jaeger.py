@@ -128,13 +128,13 @@ class DependencyParams(PathAndQuery):
 
 async def services(mesh: Mesh, _params: NoParams, _body: object) -> JaegerNames:
     """The services and gateways that have sent spans."""
-    names = mesh.traces.services()
+    names = await mesh.traces.services()
     return JaegerNames(data=names, total=len(names))
 
 
 async def operations(mesh: Mesh, params: ServiceParams, _body: object) -> JaegerNames:
     """The names of a service's spans."""
-    names = mesh.traces.operations(params.service)
+    names = await mesh.traces.operations(params.service)
     return JaegerNames(data=names, total=len(names))
 
 
@@ -150,7 +150,7 @@ async def find(mesh: Mesh, params: FindParams, _body: object) -> JaegerTraces:
         end=params.end * 1000,
     )
     found = []
-    for one in mesh.traces.find(wanted, params.limit):
+    async for one in mesh.traces.find(wanted, params.limit):
         found.append(shape(one))
         await mesh.pause(0)
     return JaegerTraces(data=tuple(found), limit=params.limit)
@@ -158,7 +158,7 @@ async def find(mesh: Mesh, params: FindParams, _body: object) -> JaegerTraces:
 
 async def get(mesh: Mesh, params: GetParams, _body: object) -> JaegerTraces:
     """One trace."""
-    found = mesh.traces.get(params.id.lower().zfill(ID_DIGITS))
+    found = await mesh.traces.get(params.id.lower().zfill(ID_DIGITS))
     if found is None:
         raise NotFoundError("trace not found")
     return JaegerTraces(data=(shape(found),))
@@ -168,7 +168,7 @@ async def dependencies(mesh: Mesh, params: DependencyParams, _body: object) -> J
     """Who called whom how often, by the traces of that time."""
     end = params.endTs * 1_000_000
     start = max(0, end - params.lookback * 1_000_000) if end and params.lookback else 0
-    found = mesh.traces.dependencies(start, end)
+    found = await mesh.traces.dependencies(start, end)
     data = (JaegerDependency(parent=one.caller, child=one.callee, callCount=one.count) for one in found)
     return JaegerDependencies(data=tuple(data))
 

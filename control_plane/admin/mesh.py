@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -97,56 +97,58 @@ class NoEvents:
 class TraceStore(Protocol):
     """The traces that are kept. IDs are hexadecimal."""
 
-    def services(self) -> tuple[str, ...]:
+    async def services(self) -> tuple[str, ...]:
         """Who sent spans that are kept, sorted."""
 
-    def operations(self, service: str) -> tuple[str, ...]:
+    async def operations(self, service: str) -> tuple[str, ...]:
         """A service's operations, sorted."""
 
-    def search(self, wanted: Search, limit: int) -> tuple[TraceSummary, ...]:
+    async def search(self, wanted: Search, limit: int) -> tuple[TraceSummary, ...]:
         """At most `limit` traces that have a span as wanted, newest first."""
 
-    def find(self, wanted: Search, limit: int) -> Iterator[Trace]:
+    def find(self, wanted: Search, limit: int) -> AsyncIterator[Trace]:
         """As `search`, the traces whole, one at a step."""
 
-    def get(self, id: str) -> Trace | None:
+    async def get(self, id: str) -> Trace | None:
         """A trace by its 32 digits; None when it is not kept."""
 
-    def named(self, prefix: str, most: int) -> tuple[str, ...]:
+    async def named(self, prefix: str, most: int) -> tuple[str, ...]:
         """The IDs that begin with a prefix, at most `most`."""
 
-    def dependencies(self, start: int = 0, end: int = 0) -> tuple[Dependency, ...]:
+    async def dependencies(self, start: int = 0, end: int = 0) -> tuple[Dependency, ...]:
         """Who called whom how often in traces that began within these nanoseconds since the epoch."""
 
 
 class NoTraces:
     """A mesh in which nothing is traced."""
 
-    def services(self) -> tuple[str, ...]:
+    async def services(self) -> tuple[str, ...]:
         """None."""
         return ()
 
-    def operations(self, service: str) -> tuple[str, ...]:  # noqa: ARG002
+    async def operations(self, service: str) -> tuple[str, ...]:  # noqa: ARG002
         """None."""
         return ()
 
-    def search(self, wanted: Search, limit: int) -> tuple[TraceSummary, ...]:  # noqa: ARG002
+    async def search(self, wanted: Search, limit: int) -> tuple[TraceSummary, ...]:  # noqa: ARG002
         """None."""
         return ()
 
-    def find(self, wanted: Search, limit: int) -> Iterator[Trace]:  # noqa: ARG002
+    async def find(self, wanted: Search, limit: int) -> AsyncIterator[Trace]:  # noqa: ARG002
         """None."""
-        return iter(())
+        found: tuple[Trace, ...] = ()
+        for one in found:
+            yield one
 
-    def get(self, id: str) -> Trace | None:  # noqa: ARG002
+    async def get(self, id: str) -> Trace | None:  # noqa: ARG002
         """None."""
         return None
 
-    def named(self, prefix: str, most: int) -> tuple[str, ...]:  # noqa: ARG002
+    async def named(self, prefix: str, most: int) -> tuple[str, ...]:  # noqa: ARG002
         """None."""
         return ()
 
-    def dependencies(self, start: int = 0, end: int = 0) -> tuple[Dependency, ...]:  # noqa: ARG002
+    async def dependencies(self, start: int = 0, end: int = 0) -> tuple[Dependency, ...]:  # noqa: ARG002
         """None."""
         return ()
 
@@ -182,7 +184,7 @@ class Mesh:
     """
 
     revisions: Revisions
-    status: Callable[[], Status]
+    status: Callable[[], Awaitable[Status]]
     instances: Callable[[], Iterable[InstanceStatus]]
     tokens: Tokens
     now: Callable[[], float]

@@ -19,7 +19,7 @@ class WaitParams(PathAndQuery):
 
 async def status(mesh: Mesh, _params: NoParams, _body: object) -> Status:
     """Revision, store, services, sidecars, and the conditions of every policy."""
-    return mesh.status()
+    return await mesh.status()
 
 
 async def instances(mesh: Mesh, _params: NoParams, _body: object) -> Instances:

@@ -46,15 +46,15 @@ async def traces(mesh: Mesh, params: TracesParams, _body: object) -> Traces:
         min_duration=(params.min_duration or timedelta(0)) // timedelta(microseconds=1) * 1000,
         errors=params.errors,
     )
-    return Traces(traces=mesh.traces.search(wanted, params.limit))
+    return Traces(traces=await mesh.traces.search(wanted, params.limit))
 
 
 async def trace(mesh: Mesh, params: TraceParams, _body: object) -> Trace:
     """A trace with its spans as a tree."""
-    named = mesh.traces.named(params.id, 2) if len(params.id) < ID_DIGITS else (params.id,)
+    named = await mesh.traces.named(params.id, 2) if len(params.id) < ID_DIGITS else (params.id,)
     if len(named) > 1:
         raise InputError(f"trace {params.id}: more than one begins so: give more digits")
-    found = mesh.traces.get(named[0]) if named else None
+    found = await mesh.traces.get(named[0]) if named else None
     if found is None:
         raise NotFoundError(f"no such trace: {params.id}: it is too old, or was never sampled")
     return found

@@ -18,7 +18,7 @@ async def wait(mesh: Mesh, revision: int, timeout: float) -> WaitReply:  # noqa:
     deadline = mesh.now() + timeout
     seen: float | None = None
     while True:
-        status = mesh.status()
+        status = await mesh.status()
         behind = tuple(p for p in status.proxies if _behind(p, revision))
         if status.revision >= revision:
             if not behind:

@@ -16,6 +16,8 @@ from control_plane.events.picture import Picture, take
 from control_plane.events.server import Live
 from control_plane.feed import Feed
 from control_plane.join_tokens import JoinTokens
+from control_plane.peers.app import Peers
+from control_plane.peers.traces import SharedTraces
 from control_plane.revisions import StoredRevisions
 from control_plane.store.redis import Store
 from control_plane.telemetry.app import Telemetry
@@ -31,13 +33,22 @@ class Overview:
     """The mesh as this control plane knows it at the moment it is asked."""
 
     def __init__(
-        self, store: Store, feed: Feed, xds: XdsServer, reports: Reports, telemetry: Telemetry
+        self,
+        store: Store,
+        feed: Feed,
+        xds: XdsServer,
+        reports: Reports,
+        telemetry: Telemetry,
+        *,
+        peers: Peers,
     ) -> None:
         self._store = store
         self._feed = feed
         self._xds = xds
         self._reports = reports
         self._telemetry = telemetry
+        self._peers = peers
+        self._traces = SharedTraces(telemetry.traces, peers)
         self._looked = -BREAKERS_EVERY
         self._last_breakers: tuple[Breaker, ...] = ()
         self.topology: Kept[Topology] = Kept(lambda: telemetry.topology(self._setting()), time.monotonic)
@@ -58,7 +69,7 @@ class Overview:
             reaches=self._reaches,
             events=Live(self._store.events),
             topology=self.topology,
-            traces=self._telemetry.traces,
+            traces=self._traces,
             history=lambda caller, callee: self._telemetry.history(self._feed.world, caller, callee),
             services=self.services,
             service_history=lambda name: self._telemetry.service_history(self._feed.world, name),
@@ -69,14 +80,20 @@ class Overview:
         troubled = self._reports.troubled(time.monotonic())
         return take(self._xds.queue.refusals(), self._feed.translation, troubled)
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """The mesh as it stands."""
         proxies = self._xds.proxies()
         deliveries = self._xds.queue.deliveries()
         state = self._store.state
         problems = (*((state.reason,) if state.reason else ()), *self._feed.problems())
         return picture.status(
-            self._feed.world, state.state, proxies, deliveries, problems, breakers=self._breakers()
+            self._feed.world,
+            state.state,
+            proxies,
+            deliveries,
+            problems,
+            breakers=self._breakers(),
+            planes=self._peers.statuses(),
         )
 
     def proxies(self) -> tuple[ProxyDetail, ...]:

@@ -8,7 +8,7 @@ are decoded when somebody reads the span.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,9 +78,10 @@ class Details:
     events: tuple[Happened, ...]
 
 
-def read(body: bytes, service: str) -> Iterator[Row | Drop | None]:
+def read(body: bytes, service: str = "") -> Iterator[Row | Drop | None]:
     """The spans of an export that `service` sent, or why one is dropped; None where a step found nothing.
 
+    Without `service` each part's is believed: so a control plane hands on what it took in itself (`write`).
     Every step is short. Nothing is raised: what follows a mistake in the bytes is given up as `malformed`.
     """
     try:
@@ -88,15 +89,27 @@ def read(body: bytes, service: str) -> Iterator[Row | Drop | None]:
             if part is None:
                 yield None
                 continue
-            known = part.attributes.get("service.name") == service
+            sender = service or part.attributes.get("service.name", "")
+            known = sender == part.attributes.get("service.name")
             instance = sys.intern(part.attributes.get("service.instance.id", "")[:NAME_LENGTH])
             for span in part.items():
                 if span is None:
                     yield None
                 else:
-                    yield _span(span, service, instance) if known else "foreign"
+                    yield _span(span, sender, instance) if known else "foreign"
     except (ValueError, DecodeError):
         yield "malformed"
+
+
+def write(rows: Iterable[Row]) -> bytes:
+    """Spans as an export that `read` gives back."""
+    senders: dict[tuple[str, str], list[bytes]] = {}
+    for row in rows:
+        senders.setdefault((row.service, row.instance), []).append(row.body)
+    return b"".join(
+        wire.part({"service.name": service, "service.instance.id": instance}, bodies)
+        for (service, instance), bodies in senders.items()
+    )
 
 
 def _span(encoded: memoryview, service: str, instance: str) -> Row | Drop:

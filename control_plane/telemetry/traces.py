@@ -101,6 +101,24 @@ class Traces:
         kept = self._kept.get(key)
         return tree.trace(key, tuple(kept.rows.values()), kept.dropped) if kept else None
 
+    def rows(self, id: str) -> tuple[tuple[Row, ...], int]:
+        """The spans of a trace, and how many of it are missing; none of a trace that is not kept."""
+        kept = self._kept.get(bytes.fromhex(id))
+        return (tuple(kept.rows.values()), kept.dropped) if kept else ((), 0)
+
+    def matching(self, wanted: Search, limit: int) -> dict[str, int]:
+        """As `search`, the IDs alone, each with the start of its first span in ns since the epoch."""
+        return {id.hex(): self._kept[id].first for id, _ in islice(self._matches(wanted), limit)}
+
+    def newest(self, wanted: Search) -> Iterator[Row]:
+        """The newest spans that `dependencies` looks at."""
+        left = DEPENDENCY_SPANS
+        for _, rows in self._matches(wanted):
+            if left <= 0:
+                break
+            left -= len(rows)
+            yield from rows
+
     def named(self, prefix: str, most: int) -> tuple[str, ...]:
         """The IDs that begin with a prefix, newest first, at most `most`."""
         ids = (key.hex() for key in reversed(self._kept))
@@ -108,16 +126,7 @@ class Traces:
 
     def dependencies(self, start: int = 0, end: int = 0) -> tuple[Dependency, ...]:
         """Who called whom how often, in the newest traces that began within `start` to `end` (ns, 0: any)."""
-        within = Search(start=start, end=end)
-        calls: Counter[tuple[str, str]] = Counter()
-        left = DEPENDENCY_SPANS
-        for _, rows in self._matches(within):
-            if left <= 0:
-                break
-            left -= len(rows)
-            calls.update(tree.calls(rows))
-        found = sorted(calls.items())
-        return tuple(Dependency(caller=a, callee=b, count=count) for (a, b), count in found)
+        return tree.dependencies(tree.Link.of(row) for row in self.newest(Search(start=start, end=end)))
 
     def _matches(self, wanted: Search) -> Iterator[tuple[bytes, tuple[Row, ...]]]:
         if wanted.operation and wanted.service and wanted.operation not in self.operations(wanted.service):

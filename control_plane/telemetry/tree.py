@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from control_plane.api.traced import ServiceShare, Span, SpanEvent, Trace, TraceSummary
+from control_plane.api.traced import Dependency, ServiceShare, Span, SpanEvent, Trace, TraceSummary
 from control_plane.telemetry import flags
 from control_plane.telemetry.spans import Row, details
 
@@ -56,14 +57,27 @@ def ordered(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
             waiting += [(child, depth + 1) for child in reversed(children.get(row.id, ()))]
 
 
-def calls(rows: Sequence[Row]) -> Counter[tuple[str, str]]:
-    """Caller and callee of every span whose parent is another service's."""
-    owners = {row.id: row.service for row in rows}
-    return Counter(
-        (owners[row.parent], row.service)
-        for row in rows
-        if row.parent in owners and owners[row.parent] != row.service
-    )
+class Link(NamedTuple):
+    """What of a span says who called whom."""
+
+    trace: bytes
+    id: bytes
+    parent: bytes
+    service: str
+
+    @classmethod
+    def of(cls, row: Row) -> Link:
+        """Of a span that is kept."""
+        return cls(row.trace, row.id, row.parent, row.service)
+
+
+def dependencies(links: Iterable[Link]) -> tuple[Dependency, ...]:
+    """Who called whom how often: every span whose parent is another service's is a call. Sorted."""
+    known = dict.fromkeys(links)
+    owners = {(one.trace, one.id): one.service for one in known}
+    calls = Counter((owners.get((one.trace, one.parent), one.service), one.service) for one in known)
+    found = sorted(((caller, callee), count) for (caller, callee), count in calls.items() if caller != callee)
+    return tuple(Dependency(caller=a, callee=b, count=count) for (a, b), count in found)
 
 
 def _summary(id: bytes, rows: Sequence[Row]) -> dict[str, object]:

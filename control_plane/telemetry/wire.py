@@ -7,9 +7,10 @@ and their like). Bytes that are no message raise ValueError or DecodeError, also
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 RESOURCE_BYTES = 64 * 1024
@@ -97,11 +98,23 @@ def _varint(body: memoryview, at: int) -> tuple[int, int]:
     raise ValueError("a number without an end")
 
 
-def length_delimited(body: memoryview) -> bytes:
+def length_delimited(body: bytes | memoryview, field: int = _PARTS) -> bytes:
     """A part as a field of an export again: exports that are joined are one export."""
-    head, left = bytearray([_PARTS << 3 | _LENGTH]), len(body)
+    head, left = bytearray([field << 3 | _LENGTH]), len(body)
     while left > 0x7F:
         head.append(left & 0x7F | 0x80)
         left >>= 7
     head.append(left)
     return bytes(head) + body
+
+
+def part(attributes: Mapping[str, str], items: Iterable[bytes]) -> bytes:
+    """An export of one resource with these encoded spans (or metrics, or records)."""
+    told = Resource(
+        attributes=(
+            KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in attributes.items()
+        )
+    )
+    scope = b"".join(length_delimited(item, ITEM) for item in items)
+    body = length_delimited(told.SerializeToString(), _RESOURCE) + length_delimited(scope, _SCOPES)
+    return length_delimited(body)

@@ -85,13 +85,18 @@ class Running:
         return self.session.get(f"/api/v1/events{query}", headers=headers)
 
 
+async def well() -> Status:
+    """The status of a mesh without anything in it."""
+    return Status(revision=0, store="ok")
+
+
 @asynccontextmanager
 async def serving(state: Path) -> AsyncIterator[Running]:
     store = FakeStore()
     events = FakeEvents()
     mesh = Mesh(
         revisions=store,
-        status=lambda: Status(revision=0, store="ok"),
+        status=well,
         instances=list,
         tokens=FakeTokens(),
         now=lambda: time.monotonic() + running.ahead,

@@ -36,11 +36,16 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
             valkey.process.wait(20)
 
 
+async def well() -> Status:
+    """The status of a mesh without anything in it."""
+    return Status(revision=0, store="ok")
+
+
 @pytest.fixture
 def mesh(store: Store) -> Mesh:
     return Mesh(
         revisions=StoredRevisions(store),
-        status=lambda: Status(revision=0, store="ok"),
+        status=well,
         instances=lambda: (),
         tokens=FakeTokens(),
         now=time.monotonic,

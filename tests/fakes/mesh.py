@@ -16,7 +16,9 @@ from control_plane.api.discovery import Endpoint
 from control_plane.api.messages import Minted, TokenInfo
 from control_plane.api.types import InstanceStatus, ProxyDetail, ProxyStatus, Status
 from control_plane.errors import NotFoundError
+from control_plane.peers.traces import SharedTraces
 from control_plane.telemetry.traces import Traces
+from tests.fakes.peers import Reached
 from tests.fakes.store import FakeStore
 
 
@@ -66,7 +68,7 @@ class FakeMesh:
         """Where it answers."""
         return Endpoint(self.url, self.token)
 
-    def report(self) -> Status:
+    async def report(self) -> Status:
         """The status as app.py would give it."""
         newest = self.store.kept[-1].info.revision
         following = (ProxyStatus(name="orders-1", service="orders", state="synced", revision=newest),)
@@ -99,7 +101,7 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         pause=asyncio.sleep,
         proxies=lambda: fake.details,
         warnings=_warnings,
-        traces=fake.traces,
+        traces=SharedTraces(fake.traces, Reached()),
     )
     running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0)
     fake.url = f"http://127.0.0.1:{running.port}"

@@ -33,9 +33,13 @@ class Clock:
 
 def mesh(clock: Clock, at: Callable[[float], Status]) -> Mesh:
     """A mesh whose status depends on the time."""
+
+    async def status() -> Status:
+        return at(clock.seconds)
+
     return Mesh(
         revisions=FakeStore(),
-        status=lambda: at(clock.seconds),
+        status=status,
         instances=lambda: (),
         tokens=FakeTokens(),
         now=clock.now,
