@@ -87,6 +87,7 @@ class ControlPlane:
             self.store, self.feed, self.xds, self.reports, self.telemetry, peers=self.peers
         )
         self.watch = Watch(self.store, self.overview.picture)
+        self.asking = Asking(self.asks, self.peers, self.overview.owner, self.watch.by_hand)
         self.tokens = JoinTokens(self.store.tokens, self.authority.mint, settings.trust_domain, time.time)
         self.enrolment = EnrolmentServer(
             self.authority, settings.bind, settings.enrolment_port, self._admit, self.watch.refused

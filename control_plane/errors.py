@@ -4,6 +4,7 @@ MeshError
 ├── InputError          bad input or usage: exit 2, HTTP 400/422
 ├── NotFoundError       no such kind, name or revision: exit 2, HTTP 404
 ├── RevisionConflict    somebody else changed the mesh meanwhile: exit 6, HTTP 409
+├── UnansweredError     a sidecar does not answer in time: exit 4, HTTP 504
 ├── RefusedError        an identity, token or CSR is not entitled: HTTP 403
 └── StoreError          the store cannot be reached or is not ours: HTTP 503
 """
@@ -36,6 +37,10 @@ class RevisionConflict(MeshError):
 
 class RefusedError(MeshError):
     """A peer asked for what its identity, token or request does not entitle it to."""
+
+
+class UnansweredError(MeshError, TimeoutError):
+    """A sidecar that was asked does not answer in time, or its Envoy does not."""
 
 
 class StoreError(MeshError):

@@ -104,6 +104,14 @@ def instances(world: World) -> tuple[InstanceStatus, ...]:
     )
 
 
+def owner(world: World, instance: str) -> str:
+    """The service whose instance has a lease of this name; empty when none has."""
+    for service in world.services.values():
+        if any(one.name == instance for one in service.instances):
+            return service.name
+    return ""
+
+
 def warnings(world: World, bodies: Iterable[DocumentBody]) -> list[str]:
     """What in these documents, added to the world, leads nowhere; a line each."""
     given = [_document(body) for body in bodies]

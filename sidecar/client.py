@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from control_plane.api.asked import Answer, Pending, ProxyRef
 from control_plane.api.spiffe import CONTROL_PLANE_DNS
 from control_plane.api.tokens import peek
 from control_plane.api.types import (
@@ -36,6 +38,9 @@ TIMEOUT = 2.0
 
 DRAIN_TIMEOUT = 10.0
 """Seconds a drain may take: the control plane waits for every caller's sidecar."""
+
+FETCH_TIMEOUT = 25.0
+"""Seconds a fetch of asks may take: the control plane holds it for fifteen."""
 
 ANSWER_LIMIT = 256 * 1024
 """Bytes of an answer over HTTPS; a chain and a bundle have a few thousand."""
@@ -147,9 +152,12 @@ class ControlPlane:
         ]
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._channel = grpc.aio.secure_channel(target, credentials, options)
+        self._fetching: asyncio.Task[bytes] | None = None
 
     async def close(self) -> None:
-        """End the connection; calls under way are given a moment."""
+        """End the connection; calls under way are given a moment, but not the one that waits for asks."""
+        if self._fetching is not None:
+            self._fetching.cancel()
         await self._channel.close(TIMEOUT)
 
     async def register(self, registration: Registration) -> LeaseGrant:
@@ -172,6 +180,22 @@ class ControlPlane:
     async def report(self, report: ProxyReport) -> None:
         """Tell what a proxy knows of itself."""
         await self._call("Report", report)
+
+    async def fetch(self, proxy: ProxyRef) -> Pending:
+        """What is asked of a proxy, as soon as there is something; also AwayError when it is closed."""
+        self._fetching = asyncio.create_task(self._call("Fetch", proxy, FETCH_TIMEOUT))
+        try:
+            return Pending.model_validate_json(await self._fetching)
+        except asyncio.CancelledError:
+            self._fetching.cancel()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise AwayError("Fetch: the connection was closed") from None
+
+    async def answer(self, answer: Answer) -> None:
+        """Answer an ask."""
+        await self._call("Answer", answer)
 
     async def _call(self, method: str, message: Message, timeout: float = TIMEOUT) -> bytes:  # noqa: ASYNC109
         call = self._channel.unary_unary(f"/{SERVICE}/{method}", None, None)

@@ -61,3 +61,29 @@ def tail(path: Path, lines: int = 15, limit: int = 16384) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
+
+
+def log_part(path: Path, lines: int, after: int | None, limit: int) -> tuple[str, int]:
+    """The last `lines` lines of a log, or what came `after` an offset, at most `limit` bytes; where it ends.
+
+    A log shorter than the offset was cut meanwhile (`rotate`): then it is read from its beginning. What comes
+    after an offset ends with a whole line. Empty when there is no log.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = 0 if after is None or after > size else after
+            skipped = size - start > limit
+            start = max(start, size - limit)
+            file.seek(start)
+            data = file.read(size - start)
+    except FileNotFoundError:
+        return "", 0
+    if skipped:
+        cut = data.find(b"\n") + 1
+        start, data = start + cut, data[cut:]
+    if after is None:
+        kept = data.splitlines(keepends=True)[-lines:] if lines else []
+        return b"".join(kept).decode(errors="replace"), size
+    whole = data.rfind(b"\n") + 1
+    return data[:whole].decode(errors="replace"), start + whole

@@ -10,6 +10,7 @@ from control_plane.errors import (
     RefusedError,
     RevisionConflict,
     StoreError,
+    UnansweredError,
 )
 
 STATUSES = {
@@ -22,6 +23,7 @@ STATUSES = {
     "too-large": 413,
     "internal": 500,
     "store-unavailable": 503,
+    "unanswered": 504,
 }
 
 _CODES: tuple[tuple[type[MeshError], str], ...] = (
@@ -30,6 +32,7 @@ _CODES: tuple[tuple[type[MeshError], str], ...] = (
     (RevisionConflict, "conflict"),
     (RefusedError, "refused"),
     (StoreError, "store-unavailable"),
+    (UnansweredError, "unanswered"),
 )
 
 

@@ -11,6 +11,7 @@ from control_plane.api.messages import Minted, TokenInfo
 from control_plane.api.seen import History, ServiceHistory, Services, Topology
 from control_plane.api.traced import Dependency, Search, Trace, TraceSummary
 from control_plane.api.types import InstanceStatus, ProxyDetail, RevisionInfo, Status
+from control_plane.errors import NotFoundError
 
 CanonicalDocument = Mapping[str, Any]
 """A validated document as plain JSON: apiVersion, kind, metadata, spec."""
@@ -168,6 +169,10 @@ class Aside(Protocol):
         """What the work returns, or raises."""
 
 
+async def _nobody(node: str, _kind: str, _argument: str) -> str:
+    raise NotFoundError(f"no such proxy: {node}: see `mesh proxies`")
+
+
 async def _at_once(work: Callable[[], Done], /) -> Done:
     return work()
 
@@ -181,6 +186,8 @@ class Mesh:
     `reaches` names the connected proxies that such a change configures anew.
     `pause` sleeps for seconds; `now` is a monotonic clock in seconds. `aside` does long work where it holds
     nobody up; the server brings a thread. `history` is that of the calls from one service to another.
+    `ask` has a sidecar asked: node, kind, argument (api.asked.Ask) → text; it raises NotFoundError, InputError,
+    UnansweredError.
     """
 
     revisions: Revisions
@@ -199,6 +206,7 @@ class Mesh:
     )
     aside: Aside = _at_once
     events: Events = field(default_factory=NoEvents)
+    ask: Callable[[str, str, str], Awaitable[str]] = _nobody
     topology: Callable[[], Topology] = Topology
     traces: TraceStore = field(default_factory=NoTraces)
     history: Callable[[str, str], History | None] = lambda _caller, _callee: None

@@ -41,7 +41,7 @@ class Route:
     blocks of text to send and, at least once a second, an empty one.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     path: str
     operation: str
     summary: str

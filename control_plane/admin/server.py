@@ -1,6 +1,6 @@
 """The admin API's server: sockets, limits, who may enter, and the step from bytes to models and back.
 
-Nothing of a request but its method, path, operation and status is ever logged.
+Nothing of a request but its peer, method, path, operation and status is ever logged.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from control_plane.admin import (
     metrics,
     openapi,
     policies,
+    proxy,
     revisions,
     services,
     status,
@@ -51,6 +52,7 @@ ROUTES: tuple[Route, ...] = (
     *revisions.ROUTES,
     *services.ROUTES,
     *status.ROUTES,
+    *proxy.ROUTES,
     *tokens.ROUTES,
     *topology.ROUTES,
     *traces.ROUTES,
@@ -143,6 +145,7 @@ def application(mesh: Mesh, guard: Guard) -> web.Application:
 
 def _endpoint(mesh: Mesh, route: Route, streams: Streams) -> Handler:
     async def respond(request: web.Request) -> web.StreamResponse:
+        structlog.contextvars.bind_contextvars(peer=request.remote)
         params = _validate(route.params, _parameters(request))
         if route.stream and wanted(request):
             last = request.headers.get("Last-Event-ID", "")

@@ -1,9 +1,9 @@
-"""The agents' gRPC service `meshwright.agent.v1.Agent`: leases, draining, renewal of SVIDs, and
-what sidecars report of themselves.
+"""The agents' gRPC service `meshwright.agent.v1.Agent`: leases, draining, renewal of SVIDs, what
+sidecars report of themselves, and what they are asked.
 
 It is served on the xDS port, so every caller has an SVID, and who it is is read from nothing else. Messages
 are the JSON of `control_plane.api.types`. A caller may act on its own service's instances only; gateways only
-renew and report.
+renew, report and answer.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import structlog
 from prometheus_client import Counter
 from pydantic import ValidationError
 
+from control_plane.agents.asks.app import Asks
+from control_plane.api.asked import PACKED_LIMIT, Answer, Pending, ProxyRef
 from control_plane.api.peer import peer_identity
 from control_plane.api.spiffe import Identity
 from control_plane.api.types import (
@@ -38,6 +40,9 @@ MESSAGE_LIMIT = 32768
 
 REPORT_LIMIT = 262_144
 """Bytes of a report: more than 500 clusters need."""
+
+ANSWER_LIMIT = PACKED_LIMIT + MESSAGE_LIMIT
+"""Bytes of an answer to an ask."""
 
 DRAIN_LIMIT = 5.0
 """Seconds that a drain waits for the sidecars; an agent then goes on with its stop."""
@@ -78,11 +83,12 @@ class Leases(Protocol):
 
 
 class AgentService:
-    """The five calls. `sign` certifies a CSR for an identity (see ca.app.CertificateAuthority.sign).
+    """The calls. `sign` certifies a CSR for an identity (see ca.app.CertificateAuthority.sign).
 
     `drained` waits until every connected sidecar that knew the instance has taken it out, or answers sooner
     whom it waits for; it is cancelled after DRAIN_LIMIT. `lease_ttl` in seconds is what agents are told.
-    `note` keeps a report of the caller's; it raises RefusedError when it keeps too many already.
+    `note` keeps a report of the caller's; it raises RefusedError when it keeps too many already. `asks`
+    are what sidecars are asked.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class AgentService:
         lease_ttl: float,
         *,
         note: Note = lambda _identity, _report: None,
+        asks: Asks | None = None,
     ) -> None:
         self._leases = leases
         self._sign = sign
@@ -101,6 +108,7 @@ class AgentService:
         self._trust_domain = trust_domain
         self._lease_ttl = lease_ttl
         self._note = note
+        self._asks = asks or Asks()
 
     def handlers(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """What to add to a grpc.aio server that demands client certificates."""
@@ -110,6 +118,8 @@ class AgentService:
             "Drain": self._call(InstanceRef, self._drain),
             "Renew": self._call(SignRequest, self._renew),
             "Report": self._call(ProxyReport, self._report, REPORT_LIMIT),
+            "Fetch": self._call(ProxyRef, self._fetch),
+            "Answer": self._call(Answer, self._answer, ANSWER_LIMIT),
         }
         return grpc.method_handlers_generic_handler(SERVICE, calls)
 
@@ -140,6 +150,15 @@ class AgentService:
         if asked.service != caller.name:
             raise RefusedError(f"{caller.uri} may not report for a proxy of {asked.service}")
         self._note(caller, asked)
+        return Message()
+
+    async def _fetch(self, caller: Identity, asked: ProxyRef) -> Pending:
+        if asked.service != caller.name:
+            raise RefusedError(f"{caller.uri} may not be asked for a proxy of {asked.service}")
+        return await self._asks.fetch(caller, asked.node)
+
+    async def _answer(self, caller: Identity, asked: Answer) -> Message:
+        self._asks.answer(caller, asked)
         return Message()
 
     def _call(

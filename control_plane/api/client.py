@@ -5,14 +5,22 @@ Raises UnreachableError when nobody answers and ApiError for every refusal (see 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 from pydantic import ValidationError
 
 from control_plane.api import failures, messages, operations, seen, traced
+from control_plane.api.asked import (
+    RAISED,
+    LogPart,
+    ProxyConfig,
+    ProxyLogLevel,
+    ProxyLogs,
+    ProxyStats,
+)
 from control_plane.api.discovery import Endpoint
 from control_plane.api.happened import Event, EventList
 from control_plane.api.operations import NO_CHANGE, Call, Change, Ref, Sourced
@@ -52,6 +60,30 @@ class AdminClient:
     async def proxies(self) -> tuple[ProxyDetail, ...]:
         """Every proxy with what it told of itself."""
         return (await self._send(operations.proxies(), messages.Proxies)).proxies
+
+    async def proxy_stats(self, name: str, filter: str = "") -> ProxyStats:
+        """An Envoy's statistics; `filter`: a regular expression for a part of their names."""
+        return await self._send(operations.proxy_stats(name, filter), ProxyStats)
+
+    async def proxy_logs(
+        self, name: str, lines: int = 100, after: Mapping[str, int] | None = None
+    ) -> tuple[LogPart, ...]:
+        """The end of a sidecar's logs, or what came after these offsets by their source."""
+        return (await self._send(operations.proxy_logs(name, lines, after), ProxyLogs)).logs
+
+    async def proxy_config(self, name: str, section: str = "") -> tuple[dict[str, Any], ...]:
+        """An Envoy's configuration: all, or `listeners`, `clusters`, `routes`, `endpoints` of it."""
+        return (await self._send(operations.proxy_config(name, section), ProxyConfig)).configs
+
+    async def log_level(self, name: str) -> ProxyLogLevel:
+        """An Envoy's log levels."""
+        return await self._send(operations.log_level(name), ProxyLogLevel)
+
+    async def set_log_level(
+        self, name: str, level: str, logger: str = "", seconds: int = RAISED
+    ) -> ProxyLogLevel:
+        """Change an Envoy's log level for some seconds, of all loggers or of one."""
+        return await self._send(operations.set_log_level(name, level, logger, seconds), ProxyLogLevel)
 
     async def policies(self, kind: str = "", name: str = "") -> messages.Documents:
         """The current documents: all, of one kind, or one."""

@@ -15,7 +15,13 @@ from control_plane.errors import MeshError
 
 FAILED, BAD_INPUT, UNREACHABLE, TIMED_OUT, REJECTED, CONFLICT = 1, 2, 3, 4, 5, 6
 
-_EXIT_CODES = {"invalid": BAD_INPUT, "not-found": BAD_INPUT, "too-large": BAD_INPUT, "conflict": CONFLICT}
+_EXIT_CODES = {
+    "invalid": BAD_INPUT,
+    "not-found": BAD_INPUT,
+    "too-large": BAD_INPUT,
+    "unanswered": TIMED_OUT,
+    "conflict": CONFLICT,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,37 @@ def proxies() -> Call:
     return Call("GET", f"{PREFIX}/proxies")
 
 
+def proxy_stats(name: str, filter: str = "") -> Call:
+    """An Envoy's statistics; `filter`: a regular expression for a part of their names → ProxyStats."""
+    return Call("GET", _proxy(name, "stats", {"filter": filter} if filter else {}))
+
+
+def proxy_logs(name: str, lines: int = 100, after: Mapping[str, int] | None = None) -> Call:
+    """The end of a sidecar's logs, or what came after these offsets by their source → ProxyLogs."""
+    return Call("GET", _proxy(name, "logs", {"lines": lines, **(after or {})}))
+
+
+def proxy_config(name: str, section: str = "") -> Call:
+    """An Envoy's configuration, all or listeners, clusters, routes, endpoints of it → ProxyConfig."""
+    return Call("GET", _proxy(name, "config", {"section": section} if section else {}))
+
+
+def log_level(name: str) -> Call:
+    """An Envoy's log levels → ProxyLogLevel."""
+    return Call("GET", _proxy(name, "log-level"))
+
+
+def set_log_level(name: str, level: str, logger: str = "", seconds: int = 600) -> Call:
+    """Change an Envoy's log level for some seconds, of all loggers or of one → ProxyLogLevel."""
+    body = {"level": level, "seconds": seconds, **({"logger": logger} if logger else {})}
+    return Call("PUT", _proxy(name, "log-level"), body)
+
+
+def _proxy(name: str, what: str, query: Mapping[str, str | int] | None = None) -> str:
+    path = f"{PREFIX}/proxies/{quote(name, safe='')}/{what}"
+    return f"{path}?{urlencode(query)}" if query else path
+
+
 def wait(number: int, timeout: float) -> Call:
     """Until every connected sidecar has taken a revision or one rejected it → WaitReply."""
     query = urlencode({"revision": number, "timeout": timeout})

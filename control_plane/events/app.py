@@ -79,6 +79,10 @@ class Watch:
         """Somebody was refused a certificate."""
         self._tell("enrolment", peer, f"enrolment refused: {reason}"[:WORDS_LIMIT], "warning")
 
+    def by_hand(self, proxy: str, what: str) -> None:
+        """Somebody changed something of a sidecar past its policies."""
+        self._tell("sidecar", proxy, what[:WORDS_LIMIT])
+
     def _tell(self, kind: Kind, subject: str, message: str, severity: Severity = "info") -> None:
         now = time.time()
         if self._sparing.allow(kind, f"{subject} {message}", now):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from control_plane import picture
 from control_plane.admin.mesh import CanonicalDocument, Mesh
@@ -54,13 +54,14 @@ class Overview:
         self.topology: Kept[Topology] = Kept(lambda: telemetry.topology(self._setting()), time.monotonic)
         self.services: Kept[Services] = Kept(lambda: telemetry.services(self._setting()), time.monotonic)
 
-    def mesh(self, tokens: JoinTokens) -> Mesh:
-        """All that the admin API reaches."""
+    def mesh(self, tokens: JoinTokens, ask: Callable[[str, str, str], Awaitable[str]]) -> Mesh:
+        """All that the admin API reaches; `ask` has a sidecar asked (asking.Asking.ask)."""
         return Mesh(
             revisions=StoredRevisions(self._store),
             status=self.status,
             instances=lambda: picture.instances(self._feed.world),
             tokens=tokens,
+            ask=ask,
             now=time.monotonic,
             pause=asyncio.sleep,
             proxies=self.proxies,
@@ -74,6 +75,10 @@ class Overview:
             services=self.services,
             service_history=lambda name: self._telemetry.service_history(self._feed.world, name),
         )
+
+    def owner(self, instance: str) -> str:
+        """The service whose instance has a lease of this name; empty when none has."""
+        return picture.owner(self._feed.world, instance)
 
     def picture(self) -> Picture:
         """What is compared to see that something happened."""

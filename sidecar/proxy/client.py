@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,9 @@ from yarl import URL
 
 TIMEOUT = aiohttp.ClientTimeout(2.0)
 """Seconds the admin interface may take: it answers from Envoy's main thread, within milliseconds."""
+
+LONG_TIMEOUT = 8.0
+"""Seconds for what may be megabytes: a dump of a thousand clusters takes a tenth of one."""
 
 _SERVED = re.compile(
     r"(?:cluster\.app_[^:]*\.upstream_rq_active|http\.(?!admin\.|ready\.)[^:]*downstream_rq_active)"
@@ -27,6 +31,10 @@ calls inside are counted apart."""
 
 class ProxyError(Exception):
     """The proxy does not answer, or not as expected."""
+
+
+class ProxyRefusedError(ProxyError):
+    """The proxy answers that it was asked wrongly; its own words say why."""
 
 
 class ProxyAdmin:
@@ -96,16 +104,45 @@ class ProxyAdmin:
         """Every cluster with its hosts and how each of them is."""
         return _object(await self._get("/clusters?format=json"))
 
-    async def _get(self, path: str) -> str:
-        status, text = await self._ask("GET", path)
-        if status != 200:
-            raise ProxyError(f"the proxy's admin interface answers {status} to {path.partition('?')[0]}")
-        return text
+    async def filtered_stats(self, pattern: str) -> str:
+        """The statistics of which part of the name matches `pattern` (empty: all), a line each, but unused.
 
-    async def _ask(self, method: str, path: str) -> tuple[int, str]:
+        Raises ProxyRefusedError for no regular expression.
+        """
+        return await self._get(f"/stats?usedonly&filter={quote(pattern, safe='')}", LONG_TIMEOUT)
+
+    async def config_dump(self) -> str:
+        """All of its configuration, endpoints too, as JSON."""
+        return await self._get("/config_dump?include_eds", LONG_TIMEOUT)
+
+    async def logging(self) -> str:
+        """The level of each logger, a line each."""
+        return await self._post("/logging")
+
+    async def set_level(self, level: str) -> None:
+        """Set all loggers; raises ProxyRefusedError for no level."""
+        await self._post(f"/logging?level={quote(level, safe='')}")
+
+    async def set_levels(self, levels: Mapping[str, str]) -> None:
+        """Set the level of each of these loggers; raises ProxyRefusedError for no logger or level."""
+        paths = ",".join(f"{name}:{level}" for name, level in levels.items())
+        await self._post(f"/logging?paths={quote(paths, safe=':,')}")
+
+    async def set_runtime(self, key: str, value: str) -> None:
+        """Set a runtime key, or with an empty value no longer set it."""
+        await self._post(f"/runtime_modify?{quote(key, safe='')}={quote(value, safe='')}")
+
+    async def _get(self, path: str, timeout: float | None = None) -> str:  # noqa: ASYNC109
+        return _well(path, *await self._ask("GET", path, timeout))
+
+    async def _post(self, path: str) -> str:
+        return _well(path, *await self._ask("POST", path))
+
+    async def _ask(self, method: str, path: str, timeout: float | None = None) -> tuple[int, str]:  # noqa: ASYNC109
         try:
             url = URL(f"http://envoy{path}", encoded=True)
-            async with self._session.request(method, url) as answer:
+            limit = aiohttp.ClientTimeout(timeout) if timeout else TIMEOUT
+            async with self._session.request(method, url, timeout=limit) as answer:
                 return answer.status, await answer.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ProxyError(f"the proxy's admin interface does not answer: {error or 'timeout'}") from None
@@ -119,3 +156,12 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ProxyError("the proxy's admin interface answers with something else than an object")
     return found
+
+
+def _well(path: str, status: int, text: str) -> str:
+    """The text of an answer that is well."""
+    if 400 <= status < 500:
+        raise ProxyRefusedError(text.strip().partition("\n")[0][:300])
+    if status != 200:
+        raise ProxyError(f"the proxy's admin interface answers {status} to {path.partition('?')[0]}")
+    return text

@@ -15,6 +15,7 @@ import structlog
 from control_plane.api.state import socket_path
 from control_plane.api.types import ZONE_LABEL
 from sidecar import bootstrap, capture
+from sidecar.asks.client import Respondent, Source
 from sidecar.client import host_port
 from sidecar.config import AgentConfig, Workload
 from sidecar.files import private_folder, write_private
@@ -211,6 +212,16 @@ class Sidecar:
             send=self._member.report,
         )
         self._spawn(reporter.run())
+        respondent = Respondent(self.workload.name, self._admin, self._logs(), self._spawn)
+        self._member.listen(respondent.answer)
+
+    def _logs(self) -> dict[Source, Path]:
+        """The logs that are kept: not that of an app which has a terminal, or is another's to start."""
+        state, workload = self._config.state, self.workload
+        kept: dict[Source, Path] = {"proxy": log_path(state, self._proxy.name)}
+        if workload.command and not workload.attached:
+            kept["app"] = log_path(state, workload.name)
+        return kept
 
     async def _restart_proxy(self) -> None:
         self._announce()

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal
 
 import aiohttp
 import structlog
 
+from control_plane.api.asked import ASKS_LIMIT, Answer, Ask, ProxyRef
 from control_plane.api.spiffe import Identity
 from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE
 from control_plane.api.types import Health, ProxyReport, Registration, Signed
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 RENEWAL = 2.0
 """Seconds between renewals of a lease: a third of its time to live."""
+
+QUIET = 1.0
+"""Seconds between fetches that end at once with nothing: another agent fetches for the same proxy."""
 
 Problem = Callable[[Literal["identity", "lease"], str], None]
 """Told what is wrong, and with an empty string that it no longer is."""
@@ -60,6 +64,7 @@ class Membership:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._away = False
+        self._asked: set[asyncio.Task[None]] = set()
 
     async def enrol(self) -> None:
         """Get the first SVID, however long it takes, and keep it fresh from then on."""
@@ -99,6 +104,10 @@ class Membership:
             return False
         return True
 
+    def listen(self, respond: Callable[[Ask], Awaitable[Answer]]) -> None:
+        """Have what is asked of the proxy answered from now on, several asks at once."""
+        self._tasks.append(asyncio.create_task(self._listen(respond)))
+
     async def drain(self) -> None:
         """Have every caller let go of this instance; when nobody answers, that has to do."""
         if self._plane is None or self._registration is None:
@@ -116,9 +125,10 @@ class Membership:
 
     async def leave(self) -> None:
         """End the lease and the connection."""
-        for task in self._tasks:
+        tasks = (*self._tasks, *self._asked)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         plane, self._plane = self._plane, None
         if plane is None:
             return
@@ -183,6 +193,36 @@ class Membership:
             dice = random.random()  # noqa: S311  spread, not secrecy
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), backoff.delay(dice) or RENEWAL)
+
+    async def _listen(self, respond: Callable[[Ask], Awaitable[Answer]]) -> None:
+        proxy = ProxyRef(node=self._workload.name, service=self._workload.service)
+        backoff = Backoff(base=0.1, cap=1.0)
+        while True:
+            try:
+                if self._plane is None:
+                    raise AwayError("not enrolled")
+                began = time.monotonic()
+                asks = (await self._plane.fetch(proxy)).asks
+                backoff = backoff.worked()
+                if not asks and time.monotonic() - began < QUIET:
+                    await asyncio.sleep(QUIET)
+            except (AwayError, RefusedError, ValueError) as error:
+                self._log.debug("cannot fetch what is asked", why=str(error))
+                backoff = backoff.failed()
+                await asyncio.sleep(backoff.delay(random.random()))  # noqa: S311  spread, not secrecy
+                continue
+            for ask in asks[: ASKS_LIMIT - len(self._asked)]:
+                task = asyncio.create_task(self._respond(ask, respond))
+                self._asked.add(task)
+                task.add_done_callback(self._asked.discard)
+
+    async def _respond(self, ask: Ask, respond: Callable[[Ask], Awaitable[Answer]]) -> None:
+        answer = await respond(ask)
+        try:
+            if self._plane is not None:
+                await self._plane.answer(answer)
+        except (AwayError, RefusedError) as error:
+            self._log.warning("cannot answer", kind=ask.kind, why=str(error))
 
     async def _register(self) -> bool:
         if self._plane is None or self._registration is None:
