@@ -21,6 +21,9 @@ class Settings:
     xds_port: int = 15012
     enrolment_port: int = 15011
     otlp_port: int = 4317
+    otlp_forward: str = ""
+    otlp_forward_ca: str = ""
+    otlp_forward_headers_file: str = ""
     redis_url: str = ""
     redis_password_file: str = ""
     trust_domain: str = "mesh.local"

@@ -90,7 +90,8 @@ class Overview:
         proxies = self._xds.proxies()
         deliveries = self._xds.queue.deliveries()
         state = self._store.state
-        problems = (*((state.reason,) if state.reason else ()), *self._feed.problems())
+        told = (*self._feed.problems(), *self._telemetry.problems())
+        problems = (*((state.reason,) if state.reason else ()), *told)
         return picture.status(
             self._feed.world,
             state.state,

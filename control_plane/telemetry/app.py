@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from control_plane.api.seen import History, ServiceHistory, Services, Topology
+from control_plane.api.spiffe import Identity
 from control_plane.api.types import Breaker, ProxyStatus
 from control_plane.config import Settings
 from control_plane.core.resolve import Resolver
@@ -15,10 +16,18 @@ from control_plane.mtls.server import Credentials
 from control_plane.telemetry import history, services, topology
 from control_plane.telemetry.edges import Edges, gather
 from control_plane.telemetry.flows import Flows
+from control_plane.telemetry.forward.client import Forward, forward
+from control_plane.telemetry.intake import Signal
 from control_plane.telemetry.requests import Requests
-from control_plane.telemetry.server import Intake
+from control_plane.telemetry.server import Intake, Take
 from control_plane.telemetry.traces import Traces
 from control_plane.telemetry.verdict import Setting, nodes
+
+FOLDING_ENDS = 1.0
+"""Seconds at the end for what came and was not taken up yet."""
+
+FORWARDING_ENDS = 3.0
+"""Seconds at the end for what waits to be forwarded."""
 
 
 class Telemetry:
@@ -30,28 +39,46 @@ class Telemetry:
         self.traces = Traces()
         self.requests = Requests()
         self._trends = services.Trends()
+        folds: dict[Signal, Take] = {
+            "metrics": self.flows.take,
+            "traces": self.traces.take,
+            "logs": self.requests.take,
+        }
+        self._forward = forward(settings, folds)
+        if self._forward is not None:
+            folds = {signal: _both(self._forward, signal, fold) for signal, fold in folds.items()}
         self._intake = Intake(
             settings.bind,
             settings.otlp_port,
             settings.trust_domain,
             credentials,
-            {"metrics": self.flows.take, "traces": self.traces.take, "logs": self.requests.take},
+            folds,
             connection_age=settings.svid_ttl,
         )
 
     async def start(self) -> int:
         """Listen; returns the port. Raises InputError for one that is taken."""
         try:
-            return await self._intake.start()
+            port = await self._intake.start()
         except (RuntimeError, OSError):
             where = f"{self._settings.bind}:{self._settings.otlp_port}"
             raise InputError(
                 f"{where}: cannot listen for telemetry: set MESH_OTLP_PORT or MESH_BIND"
             ) from None
+        if self._forward is not None:
+            await self._forward.start()
+        return port
 
     async def stop(self) -> None:
-        """Close the port."""
-        await self._intake.stop()
+        """Close the port, and send on what came."""
+        await self._intake.stop(FOLDING_ENDS if self._forward else 0.0)
+        if self._forward is not None:
+            await self._forward.stop(FORWARDING_ENDS)
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with it, in words."""
+        found = self._forward.problem(time.monotonic()) if self._forward else ""
+        return (found,) if found else ()
 
     def renew(self, credentials: Credentials) -> None:
         """Use another certificate from now on."""
@@ -99,3 +126,13 @@ class Telemetry:
     def _edges(self, world: World) -> Edges:
         now = time.monotonic()
         return gather(self.flows.seen(now), world.services, now, self.flows.fades)
+
+
+def _both(on: Forward, signal: Signal, fold: Take) -> Take:
+    """A fold that passes on what it takes."""
+
+    def take(identity: Identity, body: bytes, now: float) -> Iterator[None]:
+        yield from on.take(signal, identity, body)
+        yield from fold(identity, body, now)
+
+    return take

@@ -9,3 +9,10 @@ DROPPED = Counter("mesh_telemetry_dropped_total", "Messages that were not taken 
 QUEUED = Gauge("mesh_telemetry_queued_bytes", "Bytes that wait to be folded")
 REFUSED = Counter("mesh_telemetry_refused_total", "Calls refused for their identity")
 EDGES_DROPPED = Counter("mesh_telemetry_edges_dropped_total", "Edges beyond the bound on their number")
+
+FORWARDED = Counter("mesh_forward_sent_total", "Items that a collector took, by signal", ["signal"])
+FORWARD_DROPPED = Counter(
+    "mesh_forward_dropped_total", "Items that were not forwarded, by reason", ["signal", "reason"]
+)
+FORWARD_RETRIES = Counter("mesh_forward_retries_total", "Requests that were put off", ["signal"])
+FORWARD_QUEUED = Gauge("mesh_forward_queued_bytes", "Bytes that wait to be forwarded")

@@ -75,6 +75,7 @@ class Intake:
         self._refusals = Refusals()
         self.backlog = Backlog()
         self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
         self._server: grpc.aio.Server | None = None
         self._work: asyncio.Task[None] | None = None
 
@@ -96,10 +97,13 @@ class Intake:
         self._work = asyncio.create_task(self._fold())
         return port
 
-    async def stop(self) -> None:
-        """Close the port; what still waits is let go."""
+    async def stop(self, within: float = 0.0) -> None:
+        """Close the port; what waits is folded for so many seconds at most, and then let go."""
         if self._server is not None:
             await self._server.stop(None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._idle.wait()
         if self._work is not None:
             self._work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -123,6 +127,7 @@ class Intake:
                 metrics.DROPPED.labels(left_out).inc()
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, left_out)
             metrics.QUEUED.set(self.backlog.queued)
+            self._idle.clear()
             self._arrived.set()
             # An empty message of either service says that all was taken.
             return b""
@@ -143,6 +148,7 @@ class Intake:
             waiting = self.backlog.next()
             if waiting is None:
                 self._arrived.clear()
+                self._idle.set()
                 await self._arrived.wait()
                 begun = time.perf_counter()
                 continue

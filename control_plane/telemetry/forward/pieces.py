@@ -1,0 +1,77 @@
+"""What of an export is passed on: parts that speak for their sender and can be read. Pure.
+
+Exports of many are joined, so a part that cannot be read would spoil those of others. What speaks for another
+or cannot be read is counted where it is folded, and passed over here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from control_plane.telemetry import wire
+from control_plane.telemetry.forward.outbox import Piece
+from control_plane.telemetry.intake import Signal
+
+ITEM_BYTES = 256 * 1024
+"""Of one span, metric or record; a part with a larger one is not passed on. Decoding takes its time."""
+
+STEPS = 16
+"""Fields that are read between two yields: well below a millisecond, unless they are large."""
+
+_ITEMS: dict[Signal, type[Message]] = {"traces": Span, "metrics": Metric, "logs": LogRecord}
+
+
+@dataclass(slots=True)
+class Oversized:
+    """How many items a part has that is not passed on because one is too large."""
+
+    count: int
+
+
+def pieces(signal: Signal, service: str, body: bytes, now: float) -> Iterator[Piece | Oversized | None]:
+    """The parts of an export of `service`; None after each short step of work. Raises nothing."""
+    try:
+        for part in wire.parts(body):
+            if part is None or part.attributes.get("service.name") != service:
+                yield None
+                continue
+            yield from _piece(signal, part, now)
+    except (ValueError, DecodeError):
+        return
+
+
+def _piece(signal: Signal, part: wire.Part, now: float) -> Iterator[Piece | Oversized | None]:
+    count, fits = 0, True
+    for step, (number, content) in enumerate(part.contents(), 1):
+        if step % STEPS == 0:
+            yield None
+        if number and len(content) > ITEM_BYTES:
+            fits = False
+            count += number == wire.ITEM
+        elif number == wire.ITEM:
+            count += _items(signal, content)
+        elif number == wire.SCOPE:
+            InstrumentationScope.FromString(bytes(content))
+        elif number == wire.SCHEMA:
+            str(content, "utf-8")
+    if not fits:
+        yield Oversized(count)
+    elif count:
+        yield Piece(wire.length_delimited(part.body), count, now)
+
+
+def _items(signal: Signal, content: memoryview) -> int:
+    """How many an item stands for: a metric for its data points."""
+    if signal != "metrics":
+        _ITEMS[signal].FromString(bytes(content))
+        return 1
+    metric = Metric.FromString(bytes(content))
+    kind = metric.WhichOneof("data")
+    return len(getattr(metric, kind).data_points) if kind else 0

@@ -1,0 +1,70 @@
+"""Where telemetry is passed on to, as the settings say it. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from control_plane.errors import InputError
+
+SETTING = "MESH_OTLP_FORWARD"
+HEADERS_SETTING = "MESH_OTLP_FORWARD_HEADERS_FILE"
+
+_NAME = re.compile(r"[a-z0-9_.-]+")
+_VALUE = re.compile(r"[\x20-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A collector that takes OTLP over gRPC. `address` is `host:port` as gRPC takes it."""
+
+    address: str
+    tls: bool
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        """Without the headers, which are secrets."""
+        return f"Target({self.address!r}, tls={self.tls})"
+
+
+def target(text: str) -> Target:
+    """`HOST:PORT` on loopback, in the clear, or `https://HOST:PORT`; raises InputError naming the setting."""
+    tls = text.startswith("https://")
+    parts = urlsplit(text if tls else f"//{text}")
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    if not host or not port or not bare or ("://" in text and not tls):
+        raise InputError(f"{SETTING}: {text!r} is no collector: give HOST:PORT or https://HOST:PORT")
+    if not tls and not _is_loopback(host):
+        raise InputError(
+            f"{SETTING}: {text} is not on this host, and would get everything unencrypted: "
+            f"give https://{parts.netloc}"
+        )
+    return Target(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls)
+
+
+def headers(text: str) -> tuple[tuple[str, str], ...]:
+    """The lines `name: value` of a file; raises InputError naming the line, never its value."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, value = (one.strip() for one in line.partition(":"))
+        name = name.lower()
+        bad = not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value)
+        if bad or name.startswith("grpc-") or name.endswith("-bin"):
+            raise InputError(f"{HEADERS_SETTING}: line {number} is no header: write `name: value`")
+        found.append((name, value))
+    return tuple(found)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,157 @@
+"""A collector on the official OTLP/gRPC services that can be away, refuse, and count what it is sent."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_service
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_service
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_service
+
+from tests.fakes.ports import free_port
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How one call is to fail; `retry` seconds are told as RetryInfo."""
+
+    code: grpc.StatusCode
+    retry: float | None = None
+
+
+@dataclass
+class Sink:
+    """Listens on 127.0.0.1:`port` while it is `open`. `refusals` are used up first, one a call.
+
+    `spans` counts span IDs, `points` the values of data points, `bodies` of log records.
+    """
+
+    port: int = field(default_factory=free_port)
+    credentials: grpc.ServerCredentials | None = None
+    without: frozenset[str] = frozenset()
+    spans: Counter[int] = field(default_factory=Counter)
+    points: Counter[int] = field(default_factory=Counter)
+    records: Counter[str] = field(default_factory=Counter)
+    senders: Counter[str] = field(default_factory=Counter)
+    headers: dict[str, str] = field(default_factory=dict)
+    refusals: deque[Refusal] = field(default_factory=deque)
+    rejects: int = 0
+    calls: int = 0
+    _server: grpc.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"127.0.0.1:{self.port}"
+
+    def open(self) -> None:
+        """Begin to listen."""
+        options = (("grpc.so_reuseport", 0),)
+        self._server = grpc.server(ThreadPoolExecutor(2), options=options)
+        if "traces" not in self.without:
+            trace_service.add_TraceServiceServicer_to_server(_Traces(self), self._server)  # type: ignore[no-untyped-call]
+        if "metrics" not in self.without:
+            metrics_service.add_MetricsServiceServicer_to_server(_Metrics(self), self._server)  # type: ignore[no-untyped-call]
+        if "logs" not in self.without:
+            logs_service.add_LogsServiceServicer_to_server(_Logs(self), self._server)  # type: ignore[no-untyped-call]
+        if self.credentials is None:
+            self._server.add_insecure_port(self.address)
+        else:
+            self._server.add_secure_port(self.address, self.credentials)
+        self._server.start()
+
+    def close(self) -> None:
+        """Be away: calls in flight are finished."""
+        if self._server is not None:
+            self._server.stop(1).wait()
+            self._server = None
+
+    def enter(self, context: grpc.ServicerContext) -> int:
+        """Refuse a call if it is to be refused; how many items to reject otherwise."""
+        self.calls += 1
+        metadata: Any = context.invocation_metadata()
+        self.headers = {one.key: one.value for one in metadata}
+        if self.refusals:
+            self._refuse(self.refusals.popleft(), context)
+        rejects, self.rejects = self.rejects, 0
+        return rejects
+
+    def _refuse(self, refusal: Refusal, context: grpc.ServicerContext) -> None:
+        if refusal.retry is not None:
+            status = Status(code=refusal.code.value[0], message="later")
+            seconds = int(refusal.retry)
+            delay = Duration(seconds=seconds, nanos=int((refusal.retry - seconds) * 1e9))
+            status.details.add().Pack(RetryInfo(retry_delay=delay))
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        context.abort(refusal.code, "not now")
+
+
+class _Traces(trace_service.TraceServiceServicer):
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+
+    def Export(
+        self, request: traces.ExportTraceServiceRequest, context: grpc.ServicerContext
+    ) -> traces.ExportTraceServiceResponse:
+        rejects = self.sink.enter(context)
+        for resource in request.resource_spans:
+            self.sink.senders[resource.resource.attributes[0].value.string_value] += 1
+            spans = [span for scope in resource.scope_spans for span in scope.spans]
+            self.sink.spans.update(int.from_bytes(span.span_id, "big") for span in spans)
+        reply = traces.ExportTraceServiceResponse()
+        if rejects:
+            reply.partial_success.rejected_spans = rejects
+            reply.partial_success.error_message = "too old"
+        return reply
+
+
+class _Metrics(metrics_service.MetricsServiceServicer):
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+
+    def Export(
+        self, request: metrics.ExportMetricsServiceRequest, context: grpc.ServicerContext
+    ) -> metrics.ExportMetricsServiceResponse:
+        self.sink.enter(context)
+        for resource in request.resource_metrics:
+            for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
+                for point in getattr(metric, metric.WhichOneof("data") or "").data_points:
+                    self.sink.points[point.count if metric.HasField("histogram") else point.as_int] += 1
+        return metrics.ExportMetricsServiceResponse()
+
+
+class _Logs(logs_service.LogsServiceServicer):
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+
+    def Export(
+        self, request: logs.ExportLogsServiceRequest, context: grpc.ServicerContext
+    ) -> logs.ExportLogsServiceResponse:
+        self.sink.enter(context)
+        for resource in request.resource_logs:
+            records = [one for scope in resource.scope_logs for one in scope.log_records]
+            self.sink.records.update(one.body.string_value for one in records)
+        return logs.ExportLogsServiceResponse()
+
+
+@contextmanager
+def sink(**given: Any) -> Iterator[Sink]:
+    """A sink that listens."""
+    made = Sink(**given)
+    made.open()
+    try:
+        yield made
+    finally:
+        made.close()
