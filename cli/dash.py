@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import StateOption
+from cli.options import StateOption, author
 from control_plane.api import discovery
 
 
@@ -41,4 +41,5 @@ def dash(
 
     find = partial(discovery.find, os.environ, state)
     find()
-    Dash(find, read_only=read_only, theme_name=theme.value).run()
+    jaeger = os.environ.get("MESH_JAEGER_UI", "")
+    Dash(find, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger).run()

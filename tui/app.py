@@ -64,10 +64,19 @@ class Dash(App[None]):
     ]
 
     def __init__(
-        self, find: Callable[[], Endpoint], *, read_only: bool = False, theme_name: str = "dark"
+        self,
+        find: Callable[[], Endpoint],
+        *,
+        read_only: bool = False,
+        theme_name: str = "dark",
+        author: str = "",
+        jaeger: str = "",
     ) -> None:
+        """`author` stands in the history of what is changed; `jaeger` is where its pages are."""
         super().__init__()
         self.read_only = read_only
+        self.author = author
+        self.jaeger = jaeger
         self.source = Source(find, self._publish)
         self._wanted_theme = theme_name
 

@@ -17,7 +17,11 @@ def screen_of(place: Place) -> MeshScreen:
             from tui.screens.topology import TopologyScreen
 
             return TopologyScreen(place)
-        case Tab("traces") | Traces() | Trace():
+        case Trace():
+            from tui.screens.trace import TraceScreen
+
+            return TraceScreen(place)
+        case Tab("traces") | Traces():
             from tui.screens.traces import TracesScreen
 
             return TracesScreen(place)
