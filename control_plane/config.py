@@ -28,6 +28,7 @@ class Settings:
     redis_password_file: str = ""
     trust_domain: str = "mesh.local"
     svid_ttl: float = 3600.0
+    edge_fades: float = 60.0
     lease_ttl: float = 6.0
     ca_certificate: str = ""
     ca_key: str = ""

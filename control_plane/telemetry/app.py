@@ -35,7 +35,7 @@ class Telemetry:
 
     def __init__(self, settings: Settings, credentials: Credentials) -> None:
         self._settings = settings
-        self.flows = Flows()
+        self.flows = Flows(settings.edge_fades)
         self.traces = Traces()
         self.requests = Requests()
         self._trends = services.Trends()
