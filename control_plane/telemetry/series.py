@@ -69,7 +69,7 @@ class Series:
         for step, counts in self._live.items():
             if begin <= step < end:
                 for name, value in _row(counts).items():
-                    found[name][step - begin] = value
+                    found[name][step - begin] = _together(name, found[name][step - begin], value)
         return found
 
     def _advance(self, last: int) -> None:
@@ -85,7 +85,13 @@ class Series:
             row = _row(self._live.pop(step))
             if step > self._last - self._length:
                 for name, value in row.items():
-                    self._columns[name][step % self._length] = value
+                    column, at = self._columns[name], step % self._length
+                    column[at] = _together(name, column[at], value)
+
+
+def _together(name: str, settled: float, late: float) -> float:
+    """A value of a point of which some was told when it was settled; latencies are then the slower ones."""
+    return max(settled, late) if name.startswith("p") else settled + late
 
 
 def _row(counts: Counts) -> dict[str, float]:
