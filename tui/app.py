@@ -71,13 +71,15 @@ class Dash(App[None]):
         theme_name: str = "dark",
         author: str = "",
         jaeger: str = "",
+        now: Callable[[], float] = time.time,
     ) -> None:
         """`author` stands in the history of what is changed; `jaeger` is where its pages are."""
         super().__init__()
         self.read_only = read_only
         self.author = author
         self.jaeger = jaeger
-        self.source = Source(find, self._publish)
+        self.now = now
+        self.source = Source(find, self._publish, now)
         self._wanted_theme = theme_name
 
     def on_mount(self) -> None:
@@ -98,10 +100,6 @@ class Dash(App[None]):
     def picture(self) -> Picture:
         """The newest picture of the mesh."""
         return self.source.picture
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
 
     def places(self) -> list[MeshScreen]:
         """The screens that lie over each other here, the lowest first."""

@@ -58,14 +58,17 @@ CALLS: Mapping[Part, Callable[[AdminClient], Awaitable[Any]]] = {
 }
 
 
-def _now() -> float:
-    return time.time()
-
-
 class Source:
-    """Keeps the newest picture. `find` says where the admin API is, `publish` is told of each new picture."""
+    """Keeps the newest picture.
 
-    def __init__(self, find: Callable[[], Endpoint], publish: Callable[[Picture], None]) -> None:
+    `find` says where the admin API is, `publish` is told of each new picture, `now` gives seconds since the
+    epoch.
+    """
+
+    def __init__(
+        self, find: Callable[[], Endpoint], publish: Callable[[Picture], None], now: Callable[[], float]
+    ) -> None:
+        self._now = now
         self._find = find
         self._publish = publish
         self._endpoint: Endpoint | None = None
@@ -134,7 +137,7 @@ class Source:
 
     async def _part(self, part: Part) -> str:
         """Take one part into the picture; returns why nobody answered, empty when somebody did."""
-        asked, began = _now(), time.monotonic()
+        asked, began = self._now(), time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
                 value = await self.ask(CALLS[part])
@@ -171,7 +174,7 @@ class Source:
 
     async def _lost(self, words: str, due: list[Part]) -> None:
         """Nobody answers: say so, and look for the mesh anew, since it may have other ports or tokens."""
-        since = self.picture.since or _now()
+        since = self.picture.since or self._now()
         self.picture = replace(self.picture, away=words, since=since)
         self._publish(self.picture)
         await self._leave()

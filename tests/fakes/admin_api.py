@@ -1,0 +1,239 @@
+"""An admin API that tells a scenario, on a free port: what the dashboard's tests look at.
+
+```
+async with fake_admin("exchange") as api:
+    api.world = replace(api.world, ...)       # from now on it tells this
+    await api.happen(Event(...))              # to all who listen
+    await api.stop(); await api.start()       # away, and back on the same port
+    api.asked                                 # every path that was asked for, `api.changes` what was posted
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aiohttp import web
+
+from control_plane.api.discovery import Endpoint
+from control_plane.api.happened import Event, EventList
+from control_plane.api.messages import (
+    AppliedReply,
+    DiffReply,
+    Documents,
+    Fault,
+    FaultReply,
+    History,
+    Instances,
+    Proxies,
+    RevisionReply,
+)
+from control_plane.api.operations import PREFIX
+from control_plane.api.seen import History as EdgeHistory
+from control_plane.api.seen import Moment, ServiceHistory
+from control_plane.api.traced import Traces, TraceSummary
+from control_plane.api.types import Change, Message, RevisionInfo
+from tests.fakes.admin_world import NOW, SCENARIOS, STEP, STEPS, World
+
+TOKEN = "t" * 43
+
+
+@dataclass
+class FakeAdmin:
+    """What it tells is `world`; a test may replace it at any moment."""
+
+    world: World
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+    changes: list[tuple[str, Any]] = field(default_factory=list)
+    delay: float = 0.0
+    listeners: list[asyncio.Queue[Event]] = field(default_factory=list)
+    _runner: web.AppRunner | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it answers."""
+        return Endpoint(f"http://127.0.0.1:{self.port}", TOKEN)
+
+    async def start(self) -> None:
+        """Listen, on the port of before where there was one."""
+        app = web.Application(middlewares=[self._enter])
+        app.router.add_get(f"{PREFIX}/events", self._events)
+        app.router.add_post(f"{PREFIX}/{{rest:.*}}", self._change)
+        app.router.add_get(f"{PREFIX}/{{rest:.*}}", self._tell)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Be away."""
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def happen(self, event: Event) -> None:
+        """Something happens now."""
+        self.world = replace(self.world, events=(event, *self.world.events))
+        for queue in self.listeners:
+            queue.put_nowait(event)
+
+    # --- answers ------------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _enter(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.asked.append(request.path_qs)
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return _fault(401, "unauthorized", "no valid bearer token")
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def _tell(self, request: web.Request) -> web.StreamResponse:
+        parts = request.match_info["rest"].split("/")
+        found = self._answer(parts, request)
+        return _fault(404, "not-found", "there is no such thing") if found is None else _reply(found)
+
+    def _answer(self, parts: list[str], request: web.Request) -> Message | None:
+        world = self.world
+        match parts:
+            case ["status"]:
+                return world.status
+            case ["topology"]:
+                return world.topology
+            case ["services"]:
+                return world.services
+            case ["proxies"]:
+                return Proxies(proxies=world.proxies)
+            case ["instances"]:
+                return Instances(instances=world.instances)
+            case ["policies", *which]:
+                return self._documents(which)
+            case ["revisions"]:
+                return History(revisions=world.revisions)
+            case ["traces"]:
+                return self._traces(request)
+        return self._one(parts)
+
+    def _one(self, parts: list[str]) -> Message | None:
+        world = self.world
+        match parts:
+            case ["revisions", number]:
+                found = [each for each in world.revisions if each.revision == int(number)]
+                return RevisionReply(info=found[0], documents=self._then(int(number))) if found else None
+            case ["traces", id]:
+                return next((trace for trace in world.traces if trace.id.startswith(id)), None)
+            case ["services", name, "history"]:
+                row = next((row for row in world.services.services if row.name == name), None)
+                return None if row is None else ServiceHistory(name=name, step=STEP, points=_points(row.rps))
+            case ["topology", caller, callee]:
+                edge = next((e for e in world.topology.edges if (e.from_, e.to) == (caller, callee)), None)
+                return edge and EdgeHistory(from_=caller, to=callee, step=STEP, points=_points(edge.rps))
+        return None
+
+    def _documents(self, which: list[str]) -> Documents | None:
+        found = tuple(
+            one
+            for one in self.world.documents
+            if [one["kind"], one["metadata"]["name"]][: len(which)] == which
+        )
+        return Documents(revision=self.world.revision, documents=found) if found or not which else None
+
+    def _then(self, number: int) -> tuple[dict[str, Any], ...]:
+        """The documents of a revision: only the breaker's limit ever changed."""
+        made = []
+        for one in self.world.documents:
+            spec = one["spec"]
+            if one["metadata"]["name"] == "inventory-limits" and number != self.world.revision:
+                spec = {**spec, "maxRequests": 64}
+            made.append({**one, "spec": spec})
+        return tuple(made)
+
+    def _traces(self, request: web.Request) -> Traces:
+        service, errors = request.query.get("service", ""), request.query.get("errors") == "true"
+        found = [
+            TraceSummary(**trace.model_dump(exclude={"tree", "dropped"}))
+            for trace in self.world.traces
+            if (not service or service in {share.service for share in trace.services})
+            and (trace.errors or not errors)
+        ]
+        return Traces(traces=tuple(found[: int(request.query.get("limit", "20"))]))
+
+    async def _change(self, request: web.Request) -> web.StreamResponse:
+        rest, body = request.match_info["rest"], await request.json()
+        self.changes.append((rest, body))
+        changed = (Change(kind="CircuitBreaker", name="inventory-limits", action="changed"),)
+        if rest == "diff":
+            words = "--- now\n+++ then\n-  maxRequests: 8\n+  maxRequests: 64\n"
+            return _reply(DiffReply(revision=self.world.revision, changed=changed, documents=words))
+        number = self.world.revision + 1
+        if not body.get("dryRun"):
+            info = RevisionInfo(
+                revision=number, author=body["author"], time=NOW, why=body["why"], changed=changed
+            )
+            proxies = tuple(each.model_copy(update={"revision": number}) for each in self.world.proxies)
+            self.world = replace(
+                self.world, revision=number, proxies=proxies, revisions=(info, *self.world.revisions)
+            )
+        return _reply(AppliedReply(revision=number, changed=changed))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if "text/event-stream" not in request.headers.get("Accept", ""):
+            limit, kind = int(request.query.get("limit", "50")), request.query.get("kind", "")
+            found = [event for event in self.world.events if kind in ("", event.kind)]
+            return _reply(EventList(events=tuple(found[:limit])))
+        return await self._stream(request)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        last = request.headers.get("Last-Event-ID", "")
+        for event in reversed(self.world.events):
+            if last and event.id > last:
+                queue.put_nowait(event)
+        self.listeners.append(queue)
+        try:
+            await response.write(b"retry: 1000\n\n")
+            while True:
+                event = await queue.get()
+                await response.write(f"id: {event.id}\ndata: {event.model_dump_json()}\n\n".encode())
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self.listeners.remove(queue)
+        return response
+
+
+def _points(rps: float) -> tuple[Moment, ...]:
+    return tuple(
+        Moment(ago=STEP * (STEPS - n), requests=rps * STEP, failures=rps * (n > 45), p99_ms=20 + n, p50_ms=5)
+        for n in range(STEPS)
+    )
+
+
+def _reply(message: Message) -> web.Response:
+    return web.Response(body=message.model_dump_json(by_alias=True).encode(), content_type="application/json")
+
+
+def _fault(status: int, code: Any, message: str) -> web.Response:
+    reply = _reply(FaultReply(error=Fault(code=code, message=message)))
+    reply.set_status(status)
+    return reply
+
+
+@asynccontextmanager
+async def fake_admin(scenario: str = "exchange") -> AsyncIterator[FakeAdmin]:
+    """Start one that tells a scenario; stop it at the end."""
+    fake = FakeAdmin(SCENARIOS[scenario]())
+    await fake.start()
+    try:
+        yield fake
+    finally:
+        await fake.stop()
