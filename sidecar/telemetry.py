@@ -34,7 +34,7 @@ KEPT_STATS = (
 
 PUSHED_STATS = (
     r"cluster\.[^/.][^.]*\.(upstream_rq_(total|completed|[1-5]xx|time|retry|timeout|per_try_timeout)"
-    r"|upstream_cx_(total|connect_fail)|ssl\.handshake|grpc\.\d+|outlier_detection\.ejections_active"
+    r"|upstream_cx_(total|active|connect_fail)|ssl\.handshake|grpc\.\d+|outlier_detection\.ejections_active"
     r"|membership_(healthy|total))"
     r"|http\.(inbound|outbound|ingress)\.downstream_rq_[1-5]xx"
 )

@@ -116,7 +116,8 @@ def gather(flows: Iterable[Seen], services: Mapping[str, Service], now: float, f
         about = callee(one.cluster, services)
         if about is None:
             continue
-        last = one.flow.connected if about[1] == "tcp" else one.flow.requested
+        flow = one.flow
+        last = max(flow.connected, flow.opened) if about[1] == "tcp" else flow.requested
         if now - last < fades:
             caller = one.caller
             callers[caller.name] = "gateway" if caller.role == "gateway" else "service"

@@ -44,7 +44,11 @@ FLOWS_LIMIT = 20_000
 
 _GRPC = re.compile(r"grpc\.\d+")
 
-GAUGES = {"outlier_detection.ejections_active": "ejected", "membership_total": "hosts"}
+GAUGES = {
+    "outlier_detection.ejections_active": "ejected",
+    "membership_total": "hosts",
+    "upstream_cx_active": "open",
+}
 """Envoy's gauges of a cluster → fields of Flow."""
 
 
@@ -82,14 +86,19 @@ class Flush:
 
 @dataclass(slots=True)
 class Flow:
-    """One node's traffic to one cluster. Times by the clock of `now`; -inf: never."""
+    """One node's traffic to one cluster, `open` connections at its last flush.
+
+    Times by the clock of `now`, -inf: never; `opened` is when connections were last known to be open.
+    """
 
     samples: deque[tuple[float, Counts]] = field(default_factory=deque)
     ejected: int = 0
     hosts: int = 0
+    open: int = 0
     is_grpc: bool = False
     requested: float = float("-inf")
     connected: float = float("-inf")
+    opened: float = float("-inf")
     secured: float = float("-inf")
     _recent: Counts | None = None
 
@@ -181,12 +190,12 @@ class Flows:
             metrics.DROPPED.labels("malformed").inc()
 
     def seen(self, now: float) -> Iterator[Seen]:
-        """Every flow that had traffic within the time after which edges fade."""
+        """Every flow that had traffic or open connections within the time after which edges fade."""
         for identity, nodes in self._nodes.items():
             for node in nodes.values():
                 seconds = node.covered(now)
                 for cluster, flow in node.flows.items():
-                    if now - max(flow.requested, flow.connected) < self.fades:
+                    if now - max(flow.requested, flow.connected, flow.opened) < self.fades:
                         yield Seen(identity, cluster, flow, flow.recent(now), seconds)
 
     def answered(self, now: float) -> dict[str, tuple[float, float]]:
@@ -222,13 +231,15 @@ class Flows:
             if flow is not None:
                 flow.note(counts, now)
                 self.courses.note(identity, cluster, counts, now, seconds)
-        self._gauge(identity, node, flush.gauges)
+        self._gauge(identity, node, flush.gauges, now)
 
-    def _gauge(self, identity: Identity, node: Node, gauges: Iterable[Point]) -> None:
+    def _gauge(self, identity: Identity, node: Node, gauges: Iterable[Point], now: float) -> None:
         for point in gauges:
             flow = self._flow(identity, node, point.cluster)
             if flow is not None:
                 setattr(flow, GAUGES[point.stat], int(point.value))
+                if GAUGES[point.stat] == "open" and flow.open:
+                    flow.opened = now
 
     def _heard(self, node: Node, now: float, seconds: float, end: int) -> None:
         """Put a flush on record; one that comes in several messages counts once."""

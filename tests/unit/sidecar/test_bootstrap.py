@@ -132,6 +132,7 @@ def test_the_apps_spans_are_taken_on_loopback_only() -> None:
         ("cluster.orders.upstream_rq_completed", True),
         ("cluster.orders/v2.upstream_rq_5xx", True),
         ("cluster.orders_grpc.grpc.14", True),
+        ("cluster.db.upstream_cx_active", True),
         ("http.inbound.downstream_rq_5xx", True),
         ("cluster./app/http.upstream_rq_completed", False),
         ("cluster.orders.external.upstream_rq_completed", False),

@@ -49,7 +49,7 @@ def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, sec
         )
         histogram.start_time_unix_nano, histogram.time_unix_nano = _times(at, seconds)
         return made
-    if stat.startswith(("membership", "outlier")):
+    if stat.startswith(("membership", "outlier")) or stat.endswith("_active"):
         point = made.gauge.data_points.add(as_int=int(value), attributes=attributes)
     else:
         made.sum.aggregation_temporality, made.sum.is_monotonic = DELTA, True

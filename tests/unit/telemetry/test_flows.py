@@ -137,6 +137,19 @@ def test_tcp_is_seen_by_its_connections() -> None:
     assert (edge.protocol, edge.rps, edge.success, edge.p99_ms) == ("tcp", 10, 0.75, 0)
 
 
+def test_open_connections_keep_an_edge_and_its_mtls() -> None:
+    flows, mesh = Flows(), exchange("", service("db", ports=(TCP,)))
+    told(flows, 2, {"db": {"upstream_cx_total": 2, "ssl.handshake": 2, "upstream_cx_active": 2}})
+    for at in range(4, 200, 2):
+        told(flows, at, {"db": {"upstream_cx_active": 1}})
+    edge = only(seen(flows, 199, mesh))
+    assert (edge.rps, edge.success, edge.mtls) == (0, 1, True)
+    told(flows, 200, {"db": {"upstream_cx_active": 0}})
+    for at in range(202, 262, 2):
+        told(flows, at, {"db": {"upstream_cx_active": 0, "membership_total": 1}})
+    assert seen(flows, 260, mesh).edges == ()
+
+
 def test_connections_alone_are_no_http_traffic() -> None:
     flows = Flows()
     told(flows, 2, {"catalog": {"upstream_cx_total": 2, "ssl.handshake": 2, "membership_total": 1}})
