@@ -30,20 +30,23 @@ class Target:
 
 
 def target(text: str) -> Target:
-    """`HOST:PORT` on loopback, in the clear, or `https://HOST:PORT`; raises InputError naming the setting."""
-    tls = text.startswith("https://")
-    parts = urlsplit(text if tls else f"//{text}")
+    """`HOST:PORT` on loopback, `https://HOST:PORT`, or `http://HOST:PORT` in the clear wherever it is.
+
+    Raises InputError naming the setting.
+    """
+    tls, clear = text.startswith("https://"), text.startswith("http://")
+    parts = urlsplit(text if tls or clear else f"//{text}")
     try:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         host, port = "", None
     bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
-    if not host or not port or not bare or ("://" in text and not tls):
+    if not host or not port or not bare or ("://" in text and not (tls or clear)):
         raise InputError(f"{SETTING}: {text!r} is no collector: give HOST:PORT or https://HOST:PORT")
-    if not tls and not _is_loopback(host):
+    if not (tls or clear or _is_loopback(host)):
         raise InputError(
             f"{SETTING}: {text} is not on this host, and would get everything unencrypted: "
-            f"give https://{parts.netloc}"
+            f"give https://{parts.netloc}, or http://{parts.netloc} where the network is your own"
         )
     return Target(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls)
 
