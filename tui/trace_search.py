@@ -22,7 +22,7 @@ COLUMNS = (
     Column("", 1),
     Column("began", 8),
     Column("ms", 6, right=True),
-    Column("request", 14, grow=True),
+    Column("request", 24, grow=True),
     Column("failed", 6, right=True, rank=1),
     Column("spans", 5, right=True, rank=2),
     Column("at", 12, rank=3),
@@ -84,9 +84,10 @@ def longer(duration: str) -> str:
 
 
 def holding(traces: Iterable[TraceSummary], texts: Collection[str]) -> list[TraceSummary]:
-    """The traces whose line holds every text."""
+    """The traces whose line holds every text, the one that began last first."""
     wanted = [text.lower() for text in texts]
-    return [one for one in traces if all(text in _line(one) for text in wanted)]
+    found = [one for one in traces if all(text in _line(one) for text in wanted)]
+    return sorted(found, key=lambda one: -one.start)
 
 
 def _line(trace: TraceSummary) -> str:
