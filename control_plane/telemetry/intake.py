@@ -5,7 +5,7 @@ Telemetry is told for nothing if it slows the mesh: what does not fit is left ou
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Literal, NamedTuple
 
 from control_plane.api.spiffe import Identity
@@ -34,38 +34,64 @@ class Waiting(NamedTuple):
     came: float
 
 
+class Offer(NamedTuple):
+    """What became of a message: whether it is in line, and why it or others are left out."""
+
+    taken: bool
+    left_out: tuple[str, ...] = ()
+
+
 class Backlog:
-    """The queue, oldest first."""
+    """What waits: of each identity the oldest first, and the identities in turn.
+
+    When all is full, who has most in line makes room for who has less.
+    """
 
     def __init__(self, total: int = QUEUE_LIMIT, share: int = SHARE_LIMIT) -> None:
         self._total, self._share = total, share
-        self._queue: deque[Waiting] = deque()
+        self._queues: OrderedDict[Identity, deque[Waiting]] = OrderedDict()
         self._shares: dict[Identity, int] = {}
         self.queued = 0
 
-    def offer(self, waiting: Waiting) -> str:
-        """Put a message in line; returns why it is left out, empty when it is not."""
-        size = len(waiting.body) + OVERHEAD
+    def offer(self, waiting: Waiting) -> Offer:
+        """Put a message in line."""
         if len(waiting.body) > MESSAGE_LIMIT:
-            return "too large"
-        share = self._shares.get(waiting.identity, 0) + size
+            return Offer(False, ("too large",))
+        identity, size = waiting.identity, _size(waiting)
+        share = self._shares.get(identity, 0) + size
         if share > self._share:
-            return "identity's share"
-        if self.queued + size > self._total:
-            return "overload"
-        self._queue.append(waiting)
-        self._shares[waiting.identity] = share
+            return Offer(False, ("identity's share",))
+        left_out = 0
+        while self.queued + size > self._total:
+            heaviest = max(self._shares, key=self._shares.__getitem__, default=identity)
+            if self._shares.get(heaviest, 0) <= share:
+                return Offer(False, ("overload",) * (left_out + 1))
+            self._pop(heaviest)
+            left_out += 1
+        self._queues.setdefault(identity, deque()).append(waiting)
+        self._shares[identity] = share
         self.queued += size
-        return ""
+        return Offer(True, ("overload",) * left_out)
 
     def next(self) -> Waiting | None:
-        """The oldest message, no longer in line; None when there is none."""
-        if not self._queue:
+        """A message, no longer in line; None when there is none."""
+        if not self._queues:
             return None
-        waiting = self._queue.popleft()
-        size = len(waiting.body) + OVERHEAD
-        self.queued -= size
-        self._shares[waiting.identity] -= size
-        if not self._shares[waiting.identity]:
-            del self._shares[waiting.identity]
+        identity = next(iter(self._queues))
+        waiting = self._pop(identity)
+        if identity in self._queues:
+            self._queues.move_to_end(identity)
         return waiting
+
+    def _pop(self, identity: Identity) -> Waiting:
+        """Take an identity's oldest message out of line."""
+        waiting = self._queues[identity].popleft()
+        self.queued -= _size(waiting)
+        self._shares[identity] -= _size(waiting)
+        if not self._queues[identity]:
+            del self._queues[identity], self._shares[identity]
+        return waiting
+
+
+def _size(waiting: Waiting) -> int:
+    return len(waiting.body) + OVERHEAD

@@ -10,6 +10,12 @@ QUEUED = Gauge("mesh_telemetry_queued_bytes", "Bytes that wait to be folded")
 REFUSED = Counter("mesh_telemetry_refused_total", "Calls refused for their identity")
 EDGES_DROPPED = Counter("mesh_telemetry_edges_dropped_total", "Edges beyond the bound on their number")
 
+TRACES = Gauge("mesh_traces_kept", "Traces that are kept")
+TRACE_BYTES = Gauge("mesh_traces_bytes", "Bytes of memory that they take, estimated")
+SPANS = Counter("mesh_spans_total", "Spans that were kept, if only for a while")
+SPANS_EVICTED = Counter("mesh_spans_evicted_total", "Spans that made room for newer ones")
+SPANS_DROPPED = Counter("mesh_spans_dropped_total", "Spans that were not kept, by reason", ["reason"])
+
 FORWARDED = Counter("mesh_forward_sent_total", "Items that a collector took, by signal", ["signal"])
 FORWARD_DROPPED = Counter(
     "mesh_forward_dropped_total", "Items that were not forwarded, by reason", ["signal", "reason"]

@@ -122,10 +122,11 @@ class Intake:
             except RefusedError as error:
                 await self._refuse(context, str(error))
             metrics.RECEIVED.labels(signal).inc()
-            left_out = self.backlog.offer(Waiting(signal, identity, body, time.monotonic()))
-            if left_out:
-                metrics.DROPPED.labels(left_out).inc()
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, left_out)
+            offer = self.backlog.offer(Waiting(signal, identity, body, time.monotonic()))
+            for reason in offer.left_out:
+                metrics.DROPPED.labels(reason).inc()
+            if not offer.taken:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, offer.left_out[0])
             metrics.QUEUED.set(self.backlog.queued)
             self._idle.clear()
             self._arrived.set()

@@ -1,4 +1,6 @@
-"""The traces that are kept: bounded in number and bytes, the oldest leaves first; and what is asked of them.
+"""The traces that are kept, bounded in number and bytes, and what is asked of them.
+
+Room is made by whose spans take most: its oldest trace leaves, so that nobody pushes out all others.
 
 Pure: bytes and the time come in, values of `control_plane.api.traced` go out. A span is taken only from the
 service or gateway that its certificate names, so nobody adds to a trace in another's name.
@@ -13,7 +15,7 @@ from itertools import islice
 
 from control_plane.api.spiffe import Identity
 from control_plane.api.traced import Dependency, Search, Trace, TraceSummary
-from control_plane.telemetry import spans, tree
+from control_plane.telemetry import metrics, spans, tree
 from control_plane.telemetry.spans import Row
 
 TRACES = 20_000
@@ -57,6 +59,8 @@ class Traces:
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._services: dict[str, OrderedDict[bytes, None]] = {}
         self._operations: dict[str, Counter[str]] = {}
+        self._weights: Counter[str] = Counter()
+        self._told = (0, 0)
         self.dropped: Counter[str] = Counter()
         self.size = 0
         self.spans = 0
@@ -72,9 +76,11 @@ class Traces:
             if isinstance(found, Row):
                 self._add(found)
             elif found is not None:
-                self.dropped[found] += 1
+                self._drop(found)
             if step % STEPS == 0:
+                self._tell()
                 yield
+        self._tell()
 
     # --- what is asked ------------------------------------------------------------------------------
 
@@ -151,14 +157,10 @@ class Traces:
         if kept is None:
             kept = _Kept(first=row.start)
         elif (row.id, row.service) in kept.rows:
-            self.dropped["duplicate"] += 1
+            self._drop("duplicate")
             return
-        elif len(kept.rows) >= self._most_spans:
-            self.dropped["full"] += 1
-            kept.dropped += 1
-            return
-        if kept.size + size > self._most_bytes:
-            self.dropped["full"] += 1
+        if len(kept.rows) >= self._most_spans or kept.size + size > self._most_bytes:
+            self._drop("full")
             kept.dropped += 1
             return
         self._insert(kept, row, size)
@@ -169,24 +171,30 @@ class Traces:
         if row.trace not in self._kept:
             self._kept[row.trace] = kept
             self.size += TRACE_OVERHEAD
+            self._weights[row.service] += TRACE_OVERHEAD
         kept.rows[row.id, row.service] = row
         kept.size += size
         kept.first = min(kept.first, row.start)
         kept.longest = max(kept.longest, row.duration)
         kept.failed = kept.failed or row.error
         self.size += size
+        self._weights[row.service] += size
         self.spans += 1
         self.taken += 1
         self._services.setdefault(row.service, OrderedDict()).setdefault(row.trace)
         self._operations.setdefault(row.service, Counter())[row.operation] += 1
 
     def _evict(self) -> None:
-        """Take out the oldest trace."""
-        id, kept = self._kept.popitem(last=False)
+        """Take out the oldest trace of the sender whose spans take most memory."""
+        heaviest = max(self._weights, key=self._weights.__getitem__)
+        id = next(iter(self._services[heaviest]))
+        kept = self._kept.pop(id)
         self.size -= kept.size
         self.spans -= len(kept.rows)
         self.evicted += len(kept.rows)
+        self._weights[next(iter(kept.rows.values())).service] -= TRACE_OVERHEAD
         for row in kept.rows.values():
+            self._weights[row.service] -= len(row.body) + SPAN_OVERHEAD
             operations = self._operations[row.service]
             operations[row.operation] -= 1
             if not operations[row.operation]:
@@ -194,7 +202,20 @@ class Traces:
         for service in {row.service for row in kept.rows.values()}:
             del self._services[service][id]
             if not self._services[service]:
-                del self._services[service], self._operations[service]
+                del self._services[service], self._operations[service], self._weights[service]
+
+    def _drop(self, reason: str) -> None:
+        self.dropped[reason] += 1
+        metrics.SPANS_DROPPED.labels(reason).inc()
+
+    def _tell(self) -> None:
+        """Bring the metrics up to what is so."""
+        metrics.TRACES.set(len(self._kept))
+        metrics.TRACE_BYTES.set(self.size)
+        taken, evicted = self._told
+        metrics.SPANS.inc(self.taken - taken)
+        metrics.SPANS_EVICTED.inc(self.evicted - evicted)
+        self._told = (self.taken, self.evicted)
 
 
 def _meets(row: Row, wanted: Search) -> bool:

@@ -80,8 +80,8 @@ def fields(body: memoryview) -> Iterator[tuple[int, memoryview]]:
             start = at
         else:
             raise ValueError(f"wire type {wire}")
-        if at > size:
-            raise ValueError("a field ends beyond its message")
+        if at > size or not tag >> 3:
+            raise ValueError("a field ends beyond its message, or has no number")
         yield tag >> 3, body[start:at]
 
 

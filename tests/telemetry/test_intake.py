@@ -12,7 +12,7 @@ import pytest
 from control_plane.api.spiffe import Identity
 from control_plane.telemetry import metrics
 from control_plane.telemetry.flows import Flows, Seen
-from control_plane.telemetry.intake import MESSAGE_LIMIT, OVERHEAD, Backlog, Waiting
+from control_plane.telemetry.intake import MESSAGE_LIMIT, OVERHEAD, Backlog, Offer, Waiting
 from control_plane.telemetry.server import SERVICES, Intake
 from tests.envoy.xds_lab import until
 from tests.fakes.pki import DOMAIN, Pki, key_pem
@@ -143,7 +143,7 @@ async def test_a_flood_leaves_room_for_others(intake: Intake, fold: Slow, pki: P
     assert await code(intake, pki.client("orders"), body_of("orders")) == grpc.StatusCode.OK
     fold.open.set()
     await until(lambda: len(_seen(fold)) == 1)
-    assert intake.backlog.queued == 0
+    await until(lambda: intake.backlog.queued == 0)
 
 
 async def test_a_fold_that_fails_does_not_end_the_intake(intake: Intake, fold: Slow, pki: Pki) -> None:
@@ -171,15 +171,39 @@ async def test_a_taken_port_is_an_error(intake: Intake, fold: Slow, pki: Pki) ->
     await second.stop()
 
 
+def waiting(name: str, size: int = 100) -> Waiting:
+    return Waiting("metrics", Identity(DOMAIN, "service", name), bytes(size), 0.0)
+
+
+def drained(backlog: Backlog) -> str:
+    """The names of who waited, in the order they are taken up."""
+    return "".join(one.identity.name for one in iter(backlog.next, None))
+
+
 def test_the_backlog_is_bounded_in_all_and_gives_room_back() -> None:
-    one, two = (Identity(DOMAIN, "service", name) for name in ("one", "two"))
     backlog = Backlog(total=3 * (100 + OVERHEAD), share=2 * (100 + OVERHEAD))
-    offers = [(one, ""), (one, ""), (one, "identity's share"), (two, ""), (two, "overload")]
-    for identity, answer in offers:
-        assert backlog.offer(Waiting("metrics", identity, bytes(100), 0.0)) == answer
-    first = backlog.next()
-    assert first is not None and first.identity == one
-    assert backlog.offer(Waiting("metrics", two, bytes(100), 0.0)) == ""
-    while backlog.next():
-        pass
+    for name, answer in (("a", ""), ("a", ""), ("a", "identity's share"), ("b", "")):
+        assert backlog.offer(waiting(name)).left_out == ((answer,) if answer else ())
+    assert backlog.queued == 3 * (100 + OVERHEAD)
+    assert drained(backlog) == "aba"
     assert backlog.queued == 0
+    assert backlog.offer(waiting("a", MESSAGE_LIMIT + 1)) == Offer(False, ("too large",))
+    assert backlog.offer(waiting("a")) == Offer(True)
+
+
+def test_who_has_most_in_line_makes_room_for_who_has_less() -> None:
+    backlog = Backlog(total=4 * (100 + OVERHEAD))
+    for _ in range(4):
+        assert backlog.offer(waiting("a")) == Offer(True)
+    assert backlog.offer(waiting("a")) == Offer(False, ("overload",))
+    assert backlog.offer(waiting("b")) == Offer(True, ("overload",))
+    assert backlog.offer(waiting("b")) == Offer(True, ("overload",))
+    assert backlog.offer(waiting("b")) == Offer(False, ("overload",))
+    assert drained(backlog) == "abab"
+
+
+def test_the_identities_have_their_turns() -> None:
+    backlog = Backlog()
+    for name in "aaaaabbc":
+        backlog.offer(waiting(name))
+    assert drained(backlog) == "abcabaaa"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from control_plane.api.spiffe import Identity
 from control_plane.api.traced import Search
+from control_plane.telemetry import metrics
 from control_plane.telemetry.traces import Traces
 from tests.unit.telemetry.exports import Sent, export
 
@@ -85,6 +86,28 @@ def test_the_newest_come_first_and_the_oldest_go_first() -> None:
     assert traces.named(f"{4:032x}"[:31], 5) == tuple(f"{n:032x}" for n in (5, 4, 3))
 
 
+def test_who_tells_most_makes_room() -> None:
+    traces = Traces(traces=4)
+    fold(traces, INGRESS, export("ingress", [Sent(1, 1)]))
+    fold(traces, ORDERS, export("orders", [Sent(n, n) for n in range(2, 100)]))
+    assert sorted(int(one.id, 16) for one in traces.search(Search(), 10)) == [1, 97, 98, 99]
+    fold(traces, INGRESS, export("ingress", [Sent(200, 1), Sent(201, 1), Sent(202, 1)]))
+    assert [int(one.id, 16) for one in traces.search(Search(service="orders"), 10)] == [99, 98]
+
+
+def test_what_is_kept_and_what_is_not_is_measured() -> None:
+    def read() -> tuple[float, ...]:
+        found = (metrics.SPANS, metrics.SPANS_EVICTED, metrics.SPANS_DROPPED.labels("foreign"))
+        return tuple(float(one._value.get()) for one in found)
+
+    before = read()
+    traces = Traces(traces=2)
+    fold(traces, ORDERS, export("orders", [Sent(n, 1) for n in range(1, 6)]))
+    fold(traces, ORDERS, export("users", [Sent(9, 1)]))
+    assert tuple(b - a for a, b in zip(before, read(), strict=True)) == (5, 3, 1)
+    assert (metrics.TRACES._value.get(), metrics.TRACE_BYTES._value.get()) == (2, traces.size)
+
+
 def test_a_span_sent_twice_is_kept_once() -> None:
     traces = Traces()
     body = export("orders", [Sent(1, 1)])
@@ -135,6 +158,9 @@ def test_bounds_hold_and_indices_agree_whatever_comes(
         trees = [one.tree for one in found if one is not None]
         assert all(0 < len(tree) <= 8 for tree in trees)
         assert sum(len(tree) for tree in trees) == traces.spans
+        kinds = {span.service for tree in trees for span in tree}
+        assert sum(traces._weights.values()) == traces.size
+        assert set(traces._weights) == kinds
         assert traces.taken == traces.spans + traces.evicted
         assert traces.taken + traces.dropped.total() == sent
         assert set(traces.services()) == {span.service for tree in trees for span in tree}
