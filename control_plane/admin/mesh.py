@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from control_plane.api.happened import Event
 from control_plane.api.messages import Minted, TokenInfo
+from control_plane.api.requested import Heard, Request, Tap, Why
 from control_plane.api.seen import History, ServiceHistory, Services, Topology
 from control_plane.api.traced import Dependency, Search, Trace, TraceSummary
 from control_plane.api.types import InstanceStatus, ProxyDetail, RevisionInfo, Status
@@ -154,6 +155,60 @@ class NoTraces:
         return ()
 
 
+class RequestStore(Protocol):
+    """What proxies told of requests."""
+
+    async def listed(
+        self, limit: int, /, *, service: str = "", errors: bool = False, since: float = 0.0
+    ) -> tuple[Request, ...]:
+        """At most `limit` requests, newest first: told by or sent to `service`, failed, begun since then."""
+
+    async def named(self, prefix: str, most: int) -> tuple[str, ...]:
+        """Ids of requests and traces that begin so, at most `most`; one that is meant whole stands alone."""
+
+    async def find(self, id: str) -> tuple[Request, ...]:
+        """All that is kept of a request or trace, in the order of their begin."""
+
+    async def heard(self, tap: Tap, marks: Mapping[str, int], limit: int) -> Heard:
+        """What came since `marks` (empty: nothing yet, only where to begin), the oldest first."""
+
+
+class NoRequests:
+    """A mesh in which nothing is told of requests."""
+
+    async def listed(self, _limit: int, **_wanted: Any) -> tuple[Request, ...]:
+        """None."""
+        return ()
+
+    async def named(self, prefix: str, most: int) -> tuple[str, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    async def find(self, id: str) -> tuple[Request, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    async def heard(self, tap: Tap, marks: Mapping[str, int], limit: int) -> Heard:  # noqa: ARG002
+        """Nothing."""
+        return Heard()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is known of a request that is to be explained.
+
+    `revision` was in force when it began and `changes` are all revisions, newest first; None and nothing
+    where the store is away. `now` is in seconds since the epoch.
+    """
+
+    id: str
+    records: Sequence[Request]
+    trace: Trace | None
+    revision: Revision | None
+    changes: Sequence[RevisionInfo]
+    now: float
+
+
 class InvalidDocumentError(Exception):
     """Why a document is refused: one line for each problem."""
 
@@ -184,10 +239,11 @@ class Mesh:
     `warnings` tells in words what among documents will do nothing yet (a target that is missing).
     `resources_diff` renders the change of Envoy resources between two sets of documents as a unified diff,
     `reaches` names the connected proxies that such a change configures anew.
-    `pause` sleeps for seconds; `now` is a monotonic clock in seconds. `aside` does long work where it holds
-    nobody up; the server brings a thread. `history` is that of the calls from one service to another.
-    `ask` has a sidecar asked: node, kind, argument (api.asked.Ask) → text; it raises NotFoundError, InputError,
-    UnansweredError.
+    `explain` says why a request failed or was slow. `pause` sleeps for seconds; `now` is a monotonic clock in
+    seconds, `clock` tells those since the epoch. `aside` does long work where it holds nobody up; the server
+    brings a thread. `history` is that of the calls from one service to another.
+    `ask` has a sidecar asked: node, kind, argument (api.asked.Ask) → text; it raises NotFoundError,
+    InputError, UnansweredError.
     """
 
     revisions: Revisions
@@ -209,6 +265,9 @@ class Mesh:
     ask: Callable[[str, str, str], Awaitable[str]] = _nobody
     topology: Callable[[], Topology] = Topology
     traces: TraceStore = field(default_factory=NoTraces)
+    requests: RequestStore = field(default_factory=NoRequests)
+    explain: Callable[[Case], Why | None] = lambda _case: None
+    clock: Callable[[], float] = lambda: 0.0
     history: Callable[[str, str], History | None] = lambda _caller, _callee: None
     services: Callable[[], Services] = Services
     service_history: Callable[[str], ServiceHistory | None] = lambda _name: None

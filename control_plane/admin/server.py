@@ -29,6 +29,7 @@ from control_plane.admin import (
     openapi,
     policies,
     proxy,
+    requests,
     revisions,
     services,
     status,
@@ -40,6 +41,7 @@ from control_plane.admin.guard import Guard, Refusal
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoBody, Route
 from control_plane.admin.stream.server import Streams, wanted
+from control_plane.admin.tap import server as tap
 from control_plane.api.messages import FaultReply
 from control_plane.api.types import Message
 from control_plane.errors import InputError, MeshError
@@ -56,6 +58,8 @@ ROUTES: tuple[Route, ...] = (
     *tokens.ROUTES,
     *topology.ROUTES,
     *traces.ROUTES,
+    *requests.ROUTES,
+    *tap.ROUTES,
     *jaeger.ROUTES,
 )
 

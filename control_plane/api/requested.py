@@ -52,6 +52,25 @@ class Requests(Message):
     requests: tuple[Request, ...] = ()
 
 
+class Tap(Message):
+    """What a listener wants to see of a service's requests; empty: any. `path` is how a path begins."""
+
+    service: str = Field(max_length=63)
+    errors: bool = False
+    method: str = Field("", max_length=20)
+    path: str = Field("", max_length=512)
+    caller: str = Field("", max_length=63)
+
+
+class Heard(Message):
+    """What came since a listener last looked: `more` are left out. `marks` say how far it has heard each
+    control plane, for the next look."""
+
+    requests: tuple[Request, ...] = ()
+    more: int = 0
+    marks: dict[str, int] = Field({})
+
+
 class Tapped(Message):
     """What a listener of a tap gets at once: at most one of the parts is not empty.
 

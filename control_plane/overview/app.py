@@ -16,7 +16,9 @@ from control_plane.events.picture import Picture, take
 from control_plane.events.server import Live
 from control_plane.feed import Feed
 from control_plane.join_tokens import JoinTokens
+from control_plane.overview.explaining import explain
 from control_plane.peers.app import Peers
+from control_plane.peers.requests import SharedRequests
 from control_plane.peers.traces import SharedTraces
 from control_plane.revisions import StoredRevisions
 from control_plane.store.redis import Store
@@ -49,6 +51,7 @@ class Overview:
         self._telemetry = telemetry
         self._peers = peers
         self._traces = SharedTraces(telemetry.traces, peers)
+        self._requests = SharedRequests(telemetry.requests, peers)
         self._looked = -BREAKERS_EVERY
         self._last_breakers: tuple[Breaker, ...] = ()
         self.topology: Kept[Topology] = Kept(lambda: telemetry.topology(self._setting()), time.monotonic)
@@ -71,6 +74,9 @@ class Overview:
             events=Live(self._store.events),
             topology=self.topology,
             traces=self._traces,
+            requests=self._requests,
+            explain=lambda case: explain(case, self._feed.world),
+            clock=time.time,
             history=lambda caller, callee: self._telemetry.history(self._feed.world, caller, callee),
             services=self.services,
             service_history=lambda name: self._telemetry.service_history(self._feed.world, name),

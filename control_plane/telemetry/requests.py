@@ -7,16 +7,16 @@ request in a record of its own; what belongs together has the same request id or
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from control_plane.api.requested import Request
+from control_plane.api.requested import Request, Tap
 from control_plane.api.spiffe import Identity
 from control_plane.telemetry import logs
 from control_plane.telemetry.logs import Record
 
 EACH = 4_000
-"""Of what one service's proxies told: a noisy one does not push the others' out."""
+"""Of what failed at one service's proxies, and of what did not: a noisy one pushes nobody else's out."""
 
 ALL, BYTES = 40_000, 32 * 1024 * 1024
 """In all; a record takes about 1 KB."""
@@ -41,7 +41,7 @@ class Requests:
         """Bounds: records of a service, of all, and bytes."""
         self._each, self._most, self._most_bytes = each, most, size
         self._kept: OrderedDict[int, Record] = OrderedDict()
-        self._services: dict[str, deque[int]] = {}
+        self._lines: dict[tuple[str, bool], deque[int]] = {}
         self._requests: dict[str, list[int]] = {}
         self._traces: dict[str, list[int]] = {}
         self.newest = 0
@@ -63,19 +63,23 @@ class Requests:
                 yield
 
     def add(self, record: Record) -> None:
-        """Keep a record; the oldest of its service, or of the service with most, makes room."""
+        """Keep a record; the oldest of its line, or of the longest line, makes room.
+
+        Each service has two: what failed is not pushed out by what went well while somebody listened.
+        """
         self.newest += 1
         self._kept[self.newest] = record
-        own = self._services.setdefault(record.service, deque())
+        line = (record.service, record.failed)
+        own = self._lines.setdefault(line, deque())
         own.append(self.newest)
         for index, id in ((self._requests, record.id), (self._traces, record.trace)):
             if id:
                 index.setdefault(id, []).append(self.newest)
         self.size += record.size + OVERHEAD
         if len(own) > self._each:
-            self._evict(record.service)
+            self._evict(line)
         while len(self._kept) > self._most or self.size > self._most_bytes:
-            self._evict(max(self._services, key=lambda name: len(self._services[name])))
+            self._evict(max(self._lines, key=lambda one: len(self._lines[one])))
 
     # --- what is asked ------------------------------------------------------------------------------
 
@@ -92,15 +96,13 @@ class Requests:
         )
         return tuple(one.told(seq) for seq, one in islice(found, limit))
 
-    def after(
-        self, seq: int, wanted: Callable[[Record], bool], limit: int
-    ) -> tuple[tuple[Request, ...], int, int]:
+    def after(self, seq: int, wanted: Tap, limit: int) -> tuple[tuple[Request, ...], int, int]:
         """What came after number `seq`: at most `limit` as wanted, how many more, and the last number."""
         fresh = []
         for number, one in reversed(self._kept.items()):
             if number <= seq:
                 break
-            if wanted(one):
+            if takes(wanted, one):
                 fresh.append((number, one))
         shown = fresh[::-1][:limit]
         return tuple(one.told(number) for number, one in shown), len(fresh) - len(shown), self.newest
@@ -120,17 +122,39 @@ class Requests:
         both: Iterable[Iterable[str]] = (self._requests, self._traces)
         return tuple(islice((id for index in both for id in index if id.startswith(prefix)), most))
 
-    def _evict(self, service: str) -> None:
-        """Take out a service's oldest record."""
-        own = self._services[service]
+    def _evict(self, line: tuple[str, bool]) -> None:
+        """Take out the oldest record of a line."""
+        own = self._lines[line]
         number = own.popleft()
         record = self._kept.pop(number)
         self.size -= record.size + OVERHEAD
         self.evicted += 1
         if not own:
-            del self._services[service]
+            del self._lines[line]
         for index, id in ((self._requests, record.id), (self._traces, record.trace)):
             if id:
                 index[id].remove(number)
                 if not index[id]:
                     del index[id]
+
+
+def takes(wanted: Tap, record: Record) -> bool:
+    """Whether a listener is to see a record: taken in by the service, or meant for it and never sent there.
+
+    So each request is seen once for each try that reached an instance, as its sidecar saw it.
+    """
+    return (
+        _concerns(wanted.service, record)
+        and (record.failed or not wanted.errors)
+        and wanted.method in ("", record.method)
+        and record.path.startswith(wanted.path)
+        and wanted.caller in ("", record.caller)
+    )
+
+
+def _concerns(service: str, record: Record) -> bool:
+    if record.service == service and record.direction != "outbound":
+        return True
+    if record.callee != service or record.direction == "inbound":
+        return False
+    return not record.upstream_host or "UF" in record.flags.split(",")

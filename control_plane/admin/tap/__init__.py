@@ -1,0 +1,1 @@
+"""Live requests of a service, while somebody looks."""

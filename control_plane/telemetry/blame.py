@@ -1,0 +1,155 @@
+"""Which policies explain what happened to a request, and who brought them. Pure.
+
+A policy is to blame when it was in force there (named by the route, or attached to the destination), is of a
+kind that causes the flag, and really says something that does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from control_plane.api.requested import Blamed, Request
+from control_plane.api.types import RevisionInfo
+from control_plane.core.attach import Attachments, Site
+from control_plane.core.world import Document
+
+LATE = 0.5
+"""Seconds by which a proxy's clock may be behind the store's."""
+
+ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute")
+
+SAYS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("UO", "CircuitBreaker"): ("maxRequests", "maxPending", "maxConnections"),
+    ("UH", "CircuitBreaker"): ("consecutiveFailures", "openFor"),
+    ("UH", "HealthCheck"): ("http", "grpc", "tcp", "unhealthyThreshold"),
+    ("UF", "ConnectionPool"): ("connectTimeout",),
+    ("UF", "MutualTLS"): ("mode",),
+    ("UT", "Timeout"): ("request", "backendRequest"),
+    ("UT", "Retry"): ("perTryTimeout",),
+    ("UMSDR", "Timeout"): ("request", "backendRequest"),
+    ("DT", "Timeout"): ("request", "backendRequest"),
+    ("SI", "Timeout"): ("idle",),
+    ("URX", "Retry"): ("attempts", "on"),
+    ("DI", "FaultInjection"): ("delay",),
+    ("FI", "FaultInjection"): ("abort",),
+}
+"""The fields of a kind that cause a flag: a policy that sets none of them is not to blame."""
+
+INLINE = {"Timeout": "timeouts", "Retry": "retry"}
+"""What a rule of a route says itself in place of a policy of a kind (Gateway API)."""
+
+
+class Law:
+    """The documents in force at a moment, and how they came to be.
+
+    `changes` are revisions, newest first, as far back as they are known; `services` those of the mesh.
+    """
+
+    def __init__(
+        self,
+        documents: tuple[Document, ...],
+        changes: Sequence[RevisionInfo] = (),
+        services: Collection[str] = (),
+    ) -> None:
+        self.services = services
+        self._documents = {one.ref: one for one in documents}
+        self._attached = Attachments(documents)
+        self._changes = changes
+
+    def explain(self, request: Request, flag: str, kinds: Sequence[str]) -> tuple[Blamed, ...]:
+        """The policies that explain `flag` (empty: none is needed) on a request at a proxy."""
+        found: dict[str, Blamed] = {}
+        for ref in self._near(request, kinds):
+            for kind in kinds:
+                says = _says(self._documents.get(ref), flag, kind, request.details)
+                if says is not None:
+                    found.setdefault(ref, self._blamed(ref, says, request.time))
+        return tuple(found.values())
+
+    def routes_to(self, request: Request) -> tuple[Blamed, ...]:
+        """The routes that might have matched a request: of the service it names, or of its gateway."""
+        kind, name = ("Gateway", request.service) if request.direction == "ingress" else ("", request.callee)
+        found = []
+        for ref, document in self._documents.items():
+            if document.policy.kind not in ROUTES:
+                continue
+            parents = document.policy.spec.parent_refs
+            if any(one.name == name and (not kind or one.kind == kind) for one in parents):
+                found.append(self._blamed(ref, "", request.time))
+        return tuple(found)
+
+    def _near(self, request: Request, kinds: Sequence[str]) -> Iterator[str]:
+        """References in force at the proxy: those of the route first."""
+        yield from request.policies
+        if request.direction == "inbound":
+            site = Site(service=request.service, caller=request.caller)
+        else:
+            gateway = request.service if request.direction == "ingress" else ""
+            site = Site(service=request.callee, caller=request.service, gateway=gateway)
+        routed = {ref.partition("/")[0] for ref in request.policies}
+        for bound in self._attached.at(site):
+            # What shapes routes is named by the route, where it is more specific than the destination's.
+            if bound.kind in kinds and bound.kind not in routed:
+                yield bound.ref
+
+    def _blamed(self, ref: str, says: str, before: float) -> Blamed:
+        kind, _, name = ref.partition("/")
+        for info in self._changes:
+            if info.time > before + LATE:
+                continue
+            if any((one.kind, one.name) == (kind, name) and one.action != "deleted" for one in info.changed):
+                return Blamed(
+                    kind=kind, name=name, says=says, revision=info.revision,
+                    author=info.author, why=info.why, time=info.time,
+                )  # fmt: skip
+        created = self._documents[ref].created if ref in self._documents else 0
+        return Blamed(kind=kind, name=name, says=says, revision=created)
+
+
+_PLACE = frozenset({"targetRefs", "from", "parentRefs", "hostnames", "rules"})
+_LENGTH = 120
+
+
+def _says(document: Document | None, flag: str, kind: str, details: str) -> str | None:
+    """What a document says that causes `flag` as a `kind`; None when it says nothing of that."""
+    if document is None:
+        return None
+    policy = document.policy
+    spec = policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if policy.kind in ROUTES and kind in INLINE:
+        rules = (rule[INLINE[kind]] for rule in spec["rules"] if rule.get(INLINE[kind]))
+        return next((f"{INLINE[kind]}: {_compact(one)}" for one in rules), None)
+    if policy.kind != kind:
+        return None
+    fields = _fields(flag, kind, details) or tuple(name for name in spec if name not in _PLACE)
+    said = [f"{name}: {_compact(spec[name])}" for name in fields if _is_set(spec, name)]
+    whole = ", ".join(said)[:_LENGTH]
+    return whole or (None if flag else "")
+
+
+def _fields(flag: str, kind: str, details: str) -> tuple[str, ...]:
+    """What Envoy's details narrow further: which of two limits it was."""
+    if (flag, kind) == ("UT", "Timeout"):
+        return ("backendRequest",) if "per_try" in details else ("request",)
+    if (flag, kind) == ("UT", "Retry") and "per_try" not in details:
+        return ("-",)
+    if (flag, kind) == ("UF", "ConnectionPool") and "timeout" not in details:
+        return ("-",)
+    return SAYS.get((flag, kind), ())
+
+
+def _is_set(spec: Mapping[str, Any], name: str) -> bool:
+    return spec.get(name) not in (None, [], {}, "")
+
+
+def _compact(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False).replace('"', "")
+
+
+def names(blamed: Iterable[Blamed]) -> str:
+    """`CircuitBreaker orders-limits and Retry twice`."""
+    return " and ".join(f"{one.kind} {one.name}" for one in blamed)

@@ -1,0 +1,150 @@
+"""The way of a request: what several proxies told of it, put in order, each below what caused it. Pure.
+
+Requests of one trace are those of its log, and those that only spans tell. A callee's inbound proxy stands
+below its caller's outbound one, an outbound one below the inbound one of the same service.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from control_plane.api.requested import Direction, Request, Step
+from control_plane.api.traced import Span, Trace
+from control_plane.telemetry import flags, logs
+
+SKEW = 0.02
+"""Seconds by which clocks of hosts, and a span from a log record, may differ."""
+
+SAME = 0.002
+"""Seconds within which a span and a record of one proxy are of the same request: both have its start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A request at one proxy. `parent` is the position of the hop that caused it, -1 for none."""
+
+    request: Request
+    parent: int
+    depth: int
+    own: float
+
+
+def hops(found: Sequence[Request]) -> tuple[Hop, ...]:
+    """Requests in the order of their way, each after its parent; `own` is what no child took, in ms."""
+    ordered = sorted(found, key=lambda one: (one.time, -one.duration))
+    parents = [_parent(ordered, index) for index in range(len(ordered))]
+    children: dict[int, list[int]] = {}
+    for index, parent in enumerate(parents):
+        children.setdefault(parent, []).append(index)
+    placed: list[Hop] = []
+    waiting = [(index, -1, 0) for index in reversed(children.get(-1, []))]
+    while waiting:
+        index, parent, depth = waiting.pop()
+        below = children.get(index, [])
+        taken = sum(ordered[one].duration for one in below)
+        placed.append(Hop(ordered[index], parent, depth, max(0.0, ordered[index].duration - taken)))
+        waiting += [(one, len(placed) - 1, depth + 1) for one in reversed(below)]
+    return tuple(placed)
+
+
+def _parent(ordered: Sequence[Request], index: int) -> int:
+    """The newest earlier request that may have caused this one."""
+    one = ordered[index]
+    for at in range(index - 1, -1, -1):
+        other = ordered[at]
+        if one.time > other.time + other.duration / 1000 + SKEW:
+            continue
+        if one.direction == "inbound":
+            if other.direction != "inbound" and other.callee == one.service and _called(other, one):
+                return at
+        elif other.direction == "inbound" and other.service == one.service:
+            return at
+    return -1
+
+
+def _called(sender: Request, taken: Request) -> bool:
+    """Whether what one proxy sent may be what the other took in: from it, or from nobody that is proven."""
+    return taken.caller in ("", sender.service) and (not taken.id or not sender.id or taken.id == sender.id)
+
+
+def steps(found: Sequence[Hop]) -> tuple[Step, ...]:
+    """Hops as the API tells them."""
+    first = min((hop.request.time for hop in found), default=0.0)
+    return tuple(
+        Step(
+            depth=hop.depth,
+            service=one.service,
+            proxy=one.proxy,
+            direction=one.direction,
+            caller=one.caller,
+            callee=one.callee,
+            request=f"{one.method} {one.path}".strip(),
+            status=one.status,
+            flags=tuple(flag.flag for flag in one.flags),
+            start=(one.time - first) * 1000,
+            duration=one.duration,
+            own=hop.own,
+            attempts=one.attempts,
+            failed=one.failed,
+        )
+        for hop in found
+        for one in (hop.request,)
+    )
+
+
+def joined(records: Sequence[Request], trace: Trace | None) -> tuple[Request, ...]:
+    """The records, and what only the trace's spans tell."""
+    if trace is None:
+        return tuple(records)
+    by_id = {span.id: span for span in trace.tree}
+    spans = [_of_span(span, by_id, trace.id) for span in trace.tree if span.proxy and span.kind == "server"]
+    known = [(one.service, one.time) for one in records]
+    fresh = [
+        one
+        for one in spans
+        if not any(one.service == service and abs(one.time - time) < SAME for service, time in known)
+    ]
+    return (*records, *fresh)
+
+
+def _of_span(span: Span, by_id: dict[str, Span], trace: str) -> Request:
+    """A request as Envoy's span of it tells it."""
+    told = span.attributes
+    cluster = told.get("upstream_cluster.name") or told.get("upstream_cluster", "")
+    cluster = "" if cluster == "-" else cluster
+    above = by_id.get(span.parent)
+    caller = above.service if above and above.service != span.service else ""
+    inbound = logs.is_app(cluster) or (bool(caller) and not cluster)
+    direction: Direction = "inbound" if inbound else "outbound"
+    host, path = _url(told.get("http.url", ""))
+    codes = told.get(flags.ATTRIBUTE, "")
+    status = int(told.get("http.status_code", "") or 0) if told.get("http.status_code", "0").isdigit() else 0
+    tries = [one for one in by_id.values() if one.parent == span.id and one.proxy and one.kind == "client"]
+    return Request(
+        id=told.get("guid:x-request-id", ""),
+        trace=trace,
+        time=span.start,
+        service=span.service,
+        proxy=span.instance,
+        direction=direction,
+        caller=caller if inbound else span.service,
+        callee=logs.callee(direction, span.service, cluster, host),
+        method=told.get("http.method", ""),
+        host=host,
+        path=path,
+        status=status,
+        flags=flags.explain(codes),
+        duration=span.duration,
+        attempts=len(tries),
+        upstream=cluster,
+        upstream_host=next((one.attributes.get("peer.address", "") for one in tries[-1:]), ""),
+        failed=status >= 500 or flags.failed(codes),
+    )
+
+
+def _url(url: str) -> tuple[str, str]:
+    """Host and path of a URL, without its query."""
+    found = re.fullmatch(r"(?:[a-z+.-]+://([^/?#]*))?([^?#]*).*", url, re.DOTALL)
+    return (found[1] or "", found[2]) if found else ("", "")

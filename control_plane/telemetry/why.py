@@ -1,0 +1,205 @@
+"""Why a request failed or was slow: flag → sidecar → policy → revision → author. Pure.
+
+What proxies told of it is put in the order of its way; what failed with nothing failed below it is the cause,
+and what stands above passed it on. A caller that hung up is a consequence where something else failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from control_plane.api.requested import Blamed, Reason, Request, Why
+from control_plane.api.traced import FlagMeaning, Trace
+from control_plane.telemetry import flags, way
+from control_plane.telemetry.blame import Law, names
+from control_plane.telemetry.way import Hop
+
+SLOW = 1000.0
+"""Milliseconds from which a request that went well is called slow: proxies tell those always."""
+
+LEFT = frozenset({"DC", "DR"})
+"""Flags of a request whose caller left."""
+
+REASONS = 20
+"""Reasons that are told."""
+
+SHAPES = ("Timeout", "Retry", "FaultInjection")
+"""Kinds that have to do with how long a request takes."""
+
+
+def why(id: str, records: Sequence[Request], trace: Trace | None, law: Law, now: float) -> Why | None:
+    """Explain what is known of a request (`records` of proxies, spans of its trace); None: nothing is.
+
+    `law` is what was in force then; `now` is in seconds since the epoch.
+    """
+    found = way.hops(way.joined(records, trace))
+    if not found:
+        return None
+    # Of several requests under one id the first is what was asked for.
+    first = found[0].request
+    failed = _causes(found)
+    if failed:
+        reasons = [one for hop in failed for one in _reasons(hop, law)]
+        summary, verdict = _summary(reasons[0], now), "failed"
+    else:
+        slowest = max(found, key=lambda hop: hop.own)
+        reasons = [_slow(slowest, law)]
+        summary = _took(first, reasons[0], now)
+        verdict = "slow" if first.duration >= SLOW else "fine"
+    return Why.model_validate(
+        {
+            "id": id,
+            "request": first.id,
+            "trace": first.trace,
+            "time": first.time,
+            "verdict": verdict,
+            "summary": summary,
+            "reasons": tuple(reasons[:REASONS]),
+            "steps": way.steps(found),
+            "source": "log" if records else "trace",
+        }
+    )
+
+
+# --- what failed ----------------------------------------------------------------------------------------
+
+
+def _causes(found: Sequence[Hop]) -> list[Hop]:
+    """The hops that failed, the cause first: the deepest of the newest, then what has reasons of its own."""
+    failed = [index for index, hop in enumerate(found) if hop.request.failed]
+    causes = [index for index in failed if not _left(found[index].request)] or failed
+    above = {found[index].parent for index in causes}
+    leaves = [index for index in causes if index not in above]
+    flagged = [index for index in causes if index in above and found[index].request.flags]
+    leaves.sort(key=lambda index: (-found[index].depth, -found[index].request.time))
+    return [found[index] for index in (*leaves, *flagged)]
+
+
+def _left(request: Request) -> bool:
+    return bool(request.flags) and all(one.flag in LEFT for one in request.flags)
+
+
+def _reasons(hop: Hop, law: Law) -> list[Reason]:
+    """One for each flag of the request there, that of the last try first; or one for no flag."""
+    request = hop.request
+    told = sorted(
+        (one for one in request.flags if one.flag not in flags.HARMLESS), key=lambda one: one.flag == "URX"
+    )
+    if not told:
+        return [_reason(request, "", _unflagged(request), law.explain(request, "", _ROUTED))]
+    return [_flagged(request, one, law) for one in told]
+
+
+_ROUTED = ("HTTPRoute", "GRPCRoute")
+
+
+def _unflagged(request: Request) -> str:
+    answer = f"answered {request.grpc_status or request.status}"
+    if "direct_response" in request.details:
+        return "its route names no backend to send to"
+    if request.direction == "inbound":
+        return f"the app of {request.service} itself {answer}"
+    return f"{request.callee or request.upstream or 'it'} itself {answer}, no proxy of the mesh did"
+
+
+def _flagged(request: Request, flag: FlagMeaning, law: Law) -> Reason:
+    blamed = law.explain(request, flag.flag, flag.kinds)
+    words = flag.meaning
+    if flag.flag == "NR":
+        words, blamed = _no_route(request, law)
+    elif request.direction == "inbound":
+        words = words.replace("the instance", f"the app of {request.service}")
+    if request.failure:
+        words = f"{words}: {request.failure}"
+    if flag.flag == "URX":
+        words = f"{words}: {request.attempts} tries"
+    return _reason(request, flag.flag, words, blamed)
+
+
+def _no_route(request: Request, law: Law) -> tuple[str, tuple[Blamed, ...]]:
+    asked = f"{request.method} {request.path}".strip()
+    if request.direction == "outbound" and request.callee not in law.services:
+        return f"no service is called {request.callee or request.host!r}", ()
+    routes = law.routes_to(request)
+    if not routes:
+        return f"nothing at {request.service} takes {request.host}: no route is attached", ()
+    return f"no route matches {asked}", routes
+
+
+def _reason(request: Request, flag: str, words: str, blamed: tuple[Blamed, ...]) -> Reason:
+    return Reason(
+        service=request.service,
+        proxy=request.proxy,
+        caller=request.caller,
+        callee=request.callee,
+        status=request.status,
+        flag=flag,
+        words=words,
+        policies=blamed,
+    )
+
+
+# --- in words -------------------------------------------------------------------------------------------
+
+
+def _summary(reason: Reason, now: float) -> str:
+    """`503 UO at storefront → orders: CircuitBreaker orders-limits, revision 41, by ann, 3 minutes ago`."""
+    head = " ".join(filter(None, (str(reason.status or ""), reason.flag)))
+    return f"{head or 'failed'} at {_where(reason)}: {_policy(reason, now) or reason.words}"
+
+
+def _where(reason: Reason) -> str:
+    ends = [one for one in (reason.caller, reason.callee) if one]
+    return " → ".join(dict.fromkeys(ends)) or reason.service
+
+
+def _policy(reason: Reason, now: float) -> str:
+    if not reason.policies:
+        return ""
+    if reason.flag == "NR":
+        return f"{reason.words} of {names(reason.policies)}{_origin(reason.policies[0], now)}"
+    return f"{names(reason.policies)}{_origin(reason.policies[0], now)}"
+
+
+def _origin(blamed: Blamed, now: float) -> str:
+    told = f", revision {blamed.revision}" if blamed.revision else ""
+    told += f", by {blamed.author}" if blamed.author else ""
+    return f"{told}, {ago(now - blamed.time)}" if blamed.time else told
+
+
+def ago(seconds: float) -> str:
+    """`3 minutes ago`."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        count = int(seconds // size)
+        if count >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+# --- what took long -------------------------------------------------------------------------------------
+
+
+def _slow(hop: Hop, law: Law) -> Reason:
+    """Where most of the time went, and what shaped it."""
+    request = hop.request
+    share = f"{_ms(hop.own)} of {_ms(request.duration)}"
+    if request.direction == "inbound":
+        words = f"{share} were spent in the app of {request.service}"
+    else:
+        to = request.callee or request.host
+        words = f"{share} were spent on the way to {to} or in it, as {request.service} saw it"
+    if request.attempts > 1:
+        words += f", in {request.attempts} tries"
+    shaping = [kind for kind in SHAPES if request.direction != "inbound" or kind == "FaultInjection"]
+    flag = "DI" if any(one.flag == "DI" for one in request.flags) else ""
+    return _reason(request, flag, words, law.explain(request, "", shaping))
+
+
+def _took(first: Request, reason: Reason, now: float) -> str:
+    told = f"{first.grpc_status or first.status} after {_ms(first.duration)}: {reason.words}"
+    shaped = f"; {_policy(reason, now)}" if reason.policies else ""
+    return told + shaped
+
+
+def _ms(value: float) -> str:
+    return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms"
