@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from cli import console
 from cli.connection import ask
 from cli.options import Output, OutputOption, StateOption
 from control_plane.api import operations
+from control_plane.api.attached import targets
 
 
 def get(
@@ -42,19 +42,7 @@ def print_documents(documents: list[dict[str, Any]], output: Output, *, single: 
 
         console.emit(render(documents) if documents else "")
     elif documents:
-        rows = [(d["kind"], d["metadata"]["name"], _targets(d["spec"])) for d in documents]
+        rows = [(d["kind"], d["metadata"]["name"], targets(d["spec"])) for d in documents]
         console.table(("KIND", "NAME", "FOR"), rows)
     else:
         console.emit("no policies")
-
-
-def _targets(spec: Mapping[str, Any]) -> str:
-    """What a document is attached to, or names, in few words."""
-    refs = spec.get("targetRefs") or spec.get("parentRefs") or ()
-    words = [
-        f"{ref.get('kind', 'Gateway')}/{ref['name']}" if ref.get("name") else ref.get("kind", "")
-        for ref in refs
-    ]
-    if callers := spec.get("from"):
-        words.append(f"from {', '.join(callers)}")
-    return ", ".join(words) or str(spec.get("service", ""))
