@@ -160,7 +160,7 @@ class ControlPlane:
     def _write_addresses(self, admin_port: int, xds_port: int, otlp_port: int) -> Addresses:
         settings = self._settings
         addresses = Addresses(
-            admin=f"http://{settings.admin_bind}:{admin_port}",
+            admin=f"http://{_locally(settings.admin_bind)}:{admin_port}",
             xds=f"{settings.advertise}:{xds_port}",
             enrolment=f"{settings.advertise}:{self.enrolment.port}",
             ca_sha256=self.authority.ca_sha256,
@@ -274,6 +274,12 @@ class ControlPlane:
 
     async def _drained(self, instance: str) -> DrainResult:
         return await drained(instance, lambda: self.feed.translation, self.xds.queue, asyncio.sleep)
+
+
+def _locally(bind: str) -> str:
+    """The host by which a process of this machine reaches what listens on `bind`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(bind, bind)
+    return f"[{host}]" if ":" in host else host
 
 
 def _store(settings: Settings) -> Store:
