@@ -45,6 +45,9 @@ def follow(state: Path | None, kind: str, last: str) -> Iterator[dict[str, Any]]
         except ApiError as error:
             if error.status < 500:
                 raise
+            if error.code == "busy" and not away:
+                away = True
+                warn(f"{error}; waiting for room")
         except (UnreachableError, OSError, http.client.HTTPException):
             pass
         if not away:
