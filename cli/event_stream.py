@@ -45,6 +45,9 @@ def follow(state: Path | None, kind: str, last: str) -> Iterator[dict[str, Any]]
         except ApiError as error:
             if error.status < 500:
                 raise
+            if error.code == "busy" and not away:
+                away = True
+                warn(f"{error}; waiting for room")
         except (UnreachableError, OSError, http.client.HTTPException):
             pass
         if not away:
@@ -55,6 +58,20 @@ def follow(state: Path | None, kind: str, last: str) -> Iterator[dict[str, Any]]
 
 def _stream(state: Path | None, kind: str, last: str) -> Iterator[dict[str, Any]]:
     """Events of one connection until it ends; the first is empty and says that it stands."""
+    query = f"?{urlencode({'kind': kind})}" if kind else ""
+    for name, value in read(state, f"{PREFIX}/events{query}", last):
+        if name in ("", "data"):
+            yield json.loads(value) if name else {}
+
+
+def read(
+    state: Path | None, path: str, last: str = "", until: float | None = None
+) -> Iterator[tuple[str, str]]:
+    """The fields of the stream at `path` as name and value, until it ends; the first has neither.
+
+    `until`: TimeoutError is raised then, by the monotonic clock. Raises ApiError for a refusal, and
+    UnreachableError, OSError or HTTPException for a stream that breaks.
+    """
     endpoint = discovery.find(os.environ, state)
     parts = urlsplit(endpoint.url)
     scheme = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -62,17 +79,23 @@ def _stream(state: Path | None, kind: str, last: str) -> Iterator[dict[str, Any]
     headers = {"Authorization": f"Bearer {endpoint.token}", "Accept": "text/event-stream"}
     if last:
         headers["Last-Event-ID"] = last
-    query = f"?{urlencode({'kind': kind})}" if kind else ""
     try:
-        connection.request("GET", f"{parts.path}{PREFIX}/events{query}", headers=headers)
+        connection.connect()
+        socket = connection.sock
+        connection.request("GET", f"{parts.path}{path}", headers=headers)
         answer = connection.getresponse()
         if answer.status != 200:
             failures.decode(answer.status, answer.read())
             return
-        yield {}
-        while line := answer.readline(LINE_LIMIT):
+        yield "", ""
+        while True:
+            if until is not None:
+                socket.settimeout(max(0.001, min(SILENCE, until - time.monotonic())))
+            line = answer.readline(LINE_LIMIT)
+            if not line:
+                return
             name, _, value = line.decode("utf-8", "replace").rstrip("\n").partition(": ")
-            if name == "data":
-                yield json.loads(value)
+            if name:
+                yield name, value
     finally:
         connection.close()

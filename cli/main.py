@@ -38,12 +38,13 @@ VERBS = {
     "get": Verb("cli.read", "get", "Show the current policies."),
     "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
     "proxies": Verb("cli.proxies", "proxies", "Show every proxy, what is bad first."),
-    "proxy": Verb("cli.proxy", "proxy", "Show what one Envoy of this host runs with."),
+    "proxy": Verb("cli.proxy", "proxy", "Look into one sidecar: configuration, statistics, logs, log level."),
     "rollback": Verb("cli.revisions", "rollback", "Make an old revision's policies the newest."),
     "run": Verb("cli.run", "run", "Run any process as part of a running mesh."),
     "schema": Verb("cli.schema", "schema", "Show the JSON Schema of a kind, or explain it."),
     "show": Verb("cli.revisions", "show", "Show one revision."),
     "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),
+    "tap": Verb("cli.tap", "tap", "Show a service's requests live."),
     "token": Verb("cli.token", "app", "Make, list and revoke join tokens."),
     "top": Verb("cli.top", "top", "Show how every service does, live, what is bad first."),
     "topology": Verb("cli.topology", "topology", "Show who calls whom, how much, how well, how fast."),
@@ -51,6 +52,7 @@ VERBS = {
     "traces": Verb("cli.traces", "traces", "Find traces."),
     "up": Verb("cli.up", "up", "Start a mesh on this host, in the foreground."),
     "validate": Verb("cli.validate", "validate", "Check files without a control plane."),
+    "why": Verb("cli.why", "why", "Say why a request failed or was slow, and by whose policy."),
 }
 
 EPILOG = """\b

@@ -6,6 +6,7 @@ MeshError
 ├── RevisionConflict    somebody else changed the mesh meanwhile: exit 6, HTTP 409
 ├── UnansweredError     a sidecar does not answer in time: exit 4, HTTP 504
 ├── RefusedError        an identity, token or CSR is not entitled: HTTP 403
+├── BusyError           too many ask for the same at once: HTTP 503 with Retry-After
 └── StoreError          the store cannot be reached or is not ours: HTTP 503
 """
 
@@ -41,6 +42,10 @@ class RefusedError(MeshError):
 
 class UnansweredError(MeshError, TimeoutError):
     """A sidecar that was asked does not answer in time, or its Envoy does not."""
+
+
+class BusyError(MeshError):
+    """Too many ask for this at once; a little later there may be room."""
 
 
 class StoreError(MeshError):

@@ -173,6 +173,8 @@ def taken(workload: Workload, ports: Ports, bind: str) -> str:
     """Why the proxy of `workload` cannot listen where it was told to; empty when it can."""
     named = {"outbound_port": ports.outbound, "inbound_port": ports.inbound, "ready_port": ports.ready}
     named["otlp port"] = ports.otlp
+    if not is_free(bind, 0):
+        return f"{bind} is no address of this machine: give --bind or MESH_BIND one that is"
     named |= {f"gateway {name}": port for name, port in ports.gateway.items()}
     for setting, port in named.items():
         if port and not is_free(LOOPBACK if setting in ("outbound_port", "otlp port") else bind, port):

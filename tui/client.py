@@ -44,6 +44,8 @@ PATIENCE = 5.0
 AGAIN = 1.0
 """Seconds between two tries to find an admin API that is away."""
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
 REVISIONS = 50
 """Revisions that are asked for: the newest."""
 
@@ -170,7 +172,11 @@ class Source:
                 self._due.pop(each, None)
 
     def _name(self) -> str:
-        return urlsplit(self._endpoint.url).netloc if self._endpoint else ""
+        """The mesh by its address; one on this machine by its port."""
+        if self._endpoint is None:
+            return ""
+        parts = urlsplit(self._endpoint.url)
+        return f"local:{parts.port}" if parts.hostname in LOOPBACK else parts.netloc
 
     async def _lost(self, words: str, due: list[Part]) -> None:
         """Nobody answers: say so, and look for the mesh anew, since it may have other ports or tokens."""

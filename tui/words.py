@@ -17,7 +17,8 @@ Tone = Literal["plain", "good", "partial", "bad", "off", "dim", "strong", "accen
 NOTHING = "–"
 """In place of a figure that there is none of."""
 
-BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇"
+"""Not to the full height, so that lines one below the other stay apart."""
 
 
 class Said(NamedTuple):
@@ -144,17 +145,18 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
     return space + cut if right else cut + space
 
 
-def spark(values: Sequence[float], width: int, top: float = 0.0) -> str:
-    """Values as bars, one cell each, in exactly `width` cells; `top`: a full bar (0: the highest)."""
+def spark(values: Sequence[float], width: int, top: float = 0.0, *, none: str = BARS[0]) -> str:
+    """Values as bars, one cell each, in exactly `width` cells; `top`: a full bar (0: the highest).
+
+    `none` is drawn for 0; what is more than that is at least the lowest bar.
+    """
     if width <= 0:
         return ""
     shown = _squeezed(values, width)
     highest = top or max(shown, default=0.0)
-    if highest <= 0:
-        bars = BARS[0] * len(shown)
-    else:
-        bars = "".join(BARS[min(len(BARS) - 1, max(0, round(v / highest * 7)))] for v in shown)
-    return bars.rjust(width)
+    last = len(BARS) - 1
+    bars = (none if v <= 0 else BARS[min(last, round(v / highest * last))] for v in shown)
+    return "".join(bars).rjust(width)
 
 
 def _squeezed(values: Sequence[float], width: int) -> Sequence[float]:

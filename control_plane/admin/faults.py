@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from control_plane.api.messages import Fault, FaultReply, Problem
 from control_plane.errors import (
+    BusyError,
     InputError,
     MeshError,
     NotFoundError,
@@ -23,6 +24,7 @@ STATUSES = {
     "too-large": 413,
     "internal": 500,
     "store-unavailable": 503,
+    "busy": 503,
     "unanswered": 504,
 }
 
@@ -32,6 +34,7 @@ _CODES: tuple[tuple[type[MeshError], str], ...] = (
     (RevisionConflict, "conflict"),
     (RefusedError, "refused"),
     (StoreError, "store-unavailable"),
+    (BusyError, "busy"),
     (UnansweredError, "unanswered"),
 )
 

@@ -44,7 +44,7 @@ from control_plane.admin.stream.server import Streams, wanted
 from control_plane.admin.tap import server as tap
 from control_plane.api.messages import FaultReply
 from control_plane.api.types import Message
-from control_plane.errors import InputError, MeshError
+from control_plane.errors import BusyError, InputError, MeshError
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +65,9 @@ ROUTES: tuple[Route, ...] = (
 
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes a request's body may have: more than any mesh's policies, far less than memory."""
+
+RETRY_AFTER = "5"
+"""Seconds after which a caller for whom there was no room may come again."""
 
 TOKEN_BYTES = 32
 """Random bytes in the admin token: 256 bits, not to be guessed."""
@@ -181,7 +184,16 @@ def _validate(model: type[Model], given: bytes | dict[str, str]) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        words = _in_words(model, where) if first["type"] == "string_pattern_mismatch" else ""
+        words = words or first["msg"]
+        raise InputError(f"{where}: {words}" if where else words) from None
+
+
+def _in_words(model: type[Message], field: str) -> str:
+    """What a field has to be, as its description says; empty when there is none."""
+    known = model.model_fields.get(field)
+    told = known.description if known else None
+    return f"has no such form: {told[0].lower()}{told[1:].rstrip('.')}" if told else ""
 
 
 def _reply(code: int, message: Message) -> web.Response:
@@ -235,7 +247,10 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except MeshError as error:
-        return _reply(*faults.answer(error))
+        response = _reply(*faults.answer(error))
+        if isinstance(error, BusyError):
+            response.headers["Retry-After"] = RETRY_AFTER
+        return response
     except web.HTTPRequestEntityTooLarge:
         return _reply(
             413, faults.fault("too-large", f"the request is above {BODY_LIMIT // 1024 // 1024} MiB")

@@ -11,7 +11,7 @@ from control_plane.errors import InputError
 
 
 class TokenParams(PathAndQuery):
-    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="As `mesh token list` shows it.")
 
 
 async def mint(mesh: Mesh, _params: NoParams, body: TokenRequest) -> Minted:

@@ -34,7 +34,7 @@ class TracesParams(PathAndQuery):
 
 class TraceParams(PathAndQuery):
     id: str = Field(
-        pattern=r"^[0-9a-f]{4,32}$", description="The trace's 32 digits, or the first of them (4 or more)."
+        pattern=r"^[0-9a-f]{4,32}$", description="The trace's 32 hexadecimal digits, or the first 4 or more."
     )
 
 

@@ -42,6 +42,11 @@ class Reports:
                 raise RefusedError(f"{identity.uri} reports for more than {NODES_LIMIT} proxies")
         nodes[report.node] = (now, report, _trouble(report))
 
+    def aged(self, now: float) -> tuple[tuple[float, ProxyReport], ...]:
+        """All that still count, each with its age in seconds."""
+        self._forget(now)
+        return tuple((now - noted, one) for nodes in self._kept.values() for noted, one, _ in nodes.values())
+
     def current(self, now: float) -> tuple[ProxyReport, ...]:
         """All that still count."""
         self._forget(now)

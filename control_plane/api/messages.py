@@ -189,6 +189,7 @@ class Fault(Message):
         "conflict",
         "too-large",
         "store-unavailable",
+        "busy",
         "unanswered",
         "internal",
     ]

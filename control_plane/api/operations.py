@@ -206,3 +206,23 @@ def events(limit: int = 50, before: str = "", kind: str = "") -> Call:
     """What happened, newest first → EventList."""
     query = {"limit": limit} | {name: word for name, word in (("before", before), ("kind", kind)) if word}
     return Call("GET", f"{PREFIX}/events?{urlencode(query)}")
+
+
+def requests(*, service: str = "", errors: bool = False, since: str = "", limit: int = 50) -> Call:
+    """What proxies told of requests, newest first; `since` as `5m` → Requests."""
+    given = {"service": service, "since": since}
+    query = {name: value for name, value in given.items() if value}
+    wanted = {**query, "errors": str(errors).lower(), "limit": str(limit)}
+    return Call("GET", f"{PREFIX}/requests?{urlencode(wanted)}")
+
+
+def tap(service: str, *, errors: bool = False, method: str = "", path: str = "", caller: str = "") -> Call:
+    """What is kept of a service's requests → Requests; as an event stream its live ones → Tapped."""
+    given = {"method": method, "path": path, "caller": caller, "errors": "true" if errors else ""}
+    query = urlencode({name: value for name, value in given.items() if value})
+    return Call("GET", f"{PREFIX}/tap/{quote(service, safe='')}{'?' if query else ''}{query}")
+
+
+def why(id: str) -> Call:
+    """Why a request failed or was slow, by its x-request-id or trace, or how these begin → Why."""
+    return Call("GET", f"{PREFIX}/why/{quote(id, safe='')}")

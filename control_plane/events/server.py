@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import structlog
 
 from control_plane.api.happened import Event, order
-from control_plane.errors import RefusedError, StoreError
+from control_plane.errors import BusyError, StoreError
 from control_plane.events import metrics
 from control_plane.store.events import Events
 
@@ -32,7 +32,7 @@ RETRY_EVERY = 0.5
 log = structlog.get_logger(__name__)
 
 
-class TooManyListeners(RefusedError):
+class TooManyListeners(BusyError):
     """No further stream can be opened now."""
 
 

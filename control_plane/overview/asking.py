@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
+from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
 
 from control_plane.agents.asks.app import PATIENCE, Asks, text_of
-from control_plane.api.asked import ARGUMENT_LIMIT, Answer
+from control_plane.api.asked import ARGUMENT_LIMIT, RAISED, Answer
 from control_plane.api.types import Message, Name
 from control_plane.errors import InputError, NotFoundError, UnansweredError
 from control_plane.peers.client import PeerError
@@ -71,7 +72,7 @@ class Asking:
         else:
             text = await self._elsewhere(wanted)
         if kind == "log-level" and argument:
-            self._changed(node, f"log level set by hand: {argument.replace('&', ', ').replace('=', ' ')}")
+            self._changed(node, _in_words(argument))
         return text
 
     async def _elsewhere(self, wanted: Wanted) -> str:
@@ -100,6 +101,13 @@ class Asking:
         wanted = _read(request)
         answer = await self._asks.send(wanted.node, wanted.kind, wanted.argument, service=wanted.service)
         return answer.model_dump_json().encode()
+
+
+def _in_words(argument: str) -> str:
+    """What was done to a log level (api.asked.LogLevelRequest)."""
+    given = dict(parse_qsl(argument))
+    of = f"of {given['logger']} " if "logger" in given else ""
+    return f"log level {of}set to {given.get('level', '?')} for {given.get('seconds', RAISED)} s"
 
 
 def _read(request: bytes) -> Wanted:

@@ -126,7 +126,7 @@ class LogLevels:
     async def _change(self, asked: LogLevelRequest) -> None:
         former = self._former or await self._now()
         if asked.logger and asked.logger not in former:
-            raise ValueError(f"no such logger: {asked.logger}: see `mesh proxy {self._name} log-level`")
+            raise ValueError(f"no such logger: {asked.logger}: `log-level -o json` lists them")
         if asked.logger:
             await self._admin.set_levels({asked.logger: asked.level})
         else:

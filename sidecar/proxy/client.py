@@ -16,7 +16,7 @@ from yarl import URL
 TIMEOUT = aiohttp.ClientTimeout(2.0)
 """Seconds the admin interface may take: it answers from Envoy's main thread, within milliseconds."""
 
-LONG_TIMEOUT = 8.0
+LONG_TIMEOUT = 6.0
 """Seconds for what may be megabytes: a dump of a thousand clusters takes a tenth of one."""
 
 _SERVED = re.compile(
@@ -145,7 +145,8 @@ class ProxyAdmin:
             async with self._session.request(method, url, timeout=limit) as answer:
                 return answer.status, await answer.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ProxyError(f"the proxy's admin interface does not answer: {error or 'timeout'}") from None
+            why = str(error) or "timeout"
+            raise ProxyError(f"the proxy's admin interface does not answer: {why}") from None
 
 
 def _object(text: str) -> dict[str, Any]:

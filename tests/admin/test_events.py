@@ -19,7 +19,7 @@ from control_plane.admin.events import KEEPALIVE
 from control_plane.admin.mesh import Mesh
 from control_plane.api.happened import Event, order
 from control_plane.api.types import Status
-from control_plane.errors import RefusedError, StoreError
+from control_plane.errors import BusyError, StoreError
 from tests.fakes.mesh import FakeTokens
 from tests.fakes.store import FakeStore
 from tests.store.samples import until
@@ -184,7 +184,7 @@ async def test_silence_is_broken_by_a_comment(api: Running) -> None:
 
 @pytest.mark.parametrize(
     ("failing", "status", "code"),
-    [(StoreError("away"), 503, "store-unavailable"), (RefusedError("too many"), 403, "refused")],
+    [(StoreError("away"), 503, "store-unavailable"), (BusyError("too many"), 503, "busy")],
 )
 async def test_what_fails_at_the_start_is_told(
     api: Running, failing: Exception, status: int, code: str
@@ -192,6 +192,7 @@ async def test_what_fails_at_the_start_is_told(
     api.events.failing = failing
     async with api.stream() as answer:
         assert (answer.status, (await answer.json())["error"]["code"]) == (status, code)
+        assert answer.headers.get("Retry-After", "") == ("5" if code == "busy" else "")
 
 
 async def test_a_wrong_last_id_is_refused(api: Running) -> None:

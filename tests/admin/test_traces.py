@@ -56,6 +56,10 @@ async def test_a_prefix_names_a_trace_if_it_is_the_only_one(kept: FakeMesh) -> N
     fault = await get(kept, "/api/v1/traces/abcd", 400)
     assert "more than one" in fault["error"]["message"]
     await get(kept, "/api/v1/traces/ffff", 404)
+    for wrong in ("zz", "abc", "0" * 33):
+        fault = await get(kept, f"/api/v1/traces/{wrong}", 400)
+        words = "id: has no such form: the trace's 32 hexadecimal digits, or the first 4 or more"
+        assert fault["error"]["message"] == words
     await get(kept, "/api/v1/traces?minDuration=soon", 400)
 
 

@@ -62,6 +62,11 @@ def test_a_taken_port_is_named_with_setting_and_holder(busy: int) -> None:
     assert capture.taken(orders(), Allotment("127.0.0.1").ports(orders()), "127.0.0.1") == ""
 
 
+def test_an_address_of_another_machine_is_no_port_in_use() -> None:
+    why = capture.taken(orders(), Allotment("127.0.0.1").ports(orders()), "192.0.2.1")
+    assert why == "192.0.2.1 is no address of this machine: give --bind or MESH_BIND one that is"
+
+
 def calling(**upstreams: int) -> Workload:
     document = {"name": "front-1", "service": "front", "token_file": "t", "upstreams": upstreams}
     return Workload.model_validate(document)

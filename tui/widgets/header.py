@@ -77,7 +77,7 @@ class Header(Vertical):
 
 def figures(picture: Picture, now: float, width: int) -> Content:
     """The first line, in `width` cells."""
-    items: list[Item] = [(2, paint(picture.mesh or "no mesh", "strong"))]
+    items: list[Item] = [(5, paint(picture.mesh or "no mesh", "strong"))]
     if picture.status:
         items.append((0, paint(f"rev {picture.status.revision}")))
         items.append((1, sync(picture.status)))

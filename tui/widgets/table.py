@@ -7,10 +7,11 @@ columns go, the highest `rank` first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -23,8 +24,8 @@ from textual.strip import Strip
 
 from tui.words import Tone, pad
 
-GAP = 2
-"""Cells between columns."""
+GAPS = (2, 1)
+"""Cells between columns, the narrower where only that lets every column stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +60,35 @@ class Placed(NamedTuple):
     width: int
 
 
-def layout(columns: Sequence[Column], width: int) -> tuple[Placed, ...]:
-    """The columns that fit in `width` cells and what each of them gets."""
+class Plan(NamedTuple):
+    """What of a table is shown: the columns, and the cells between them."""
+
+    columns: tuple[Placed, ...]
+    gap: int
+
+
+def layout(columns: Sequence[Column], width: int, longest: Mapping[int, int] | None = None) -> Plan:
+    """The columns that fit in `width` cells, and what each of them gets; `longest` are the cells that the
+    texts of growing columns need, by column: they get no more.
+    """
     kept = list(range(len(columns)))
-    while len(kept) > 1 and sum(columns[at].width + GAP for at in kept) > width:
+    while True:
+        need = sum(columns[at].width for at in kept) + 2
+        gap = next((gap for gap in GAPS if need + gap * (len(kept) - 1) <= width), 0)
         worst = max(kept, key=lambda at: (columns[at].rank, at))
-        if not columns[worst].rank:
+        if gap or not columns[worst].rank:
             break
         kept.remove(worst)
-    left = width - sum(columns[at].width + GAP for at in kept)
+    gap = gap or GAPS[-1]
+    left = width - need - gap * (len(kept) - 1)
     growing = [at for at in kept if columns[at].grow]
-    more = {at: left // len(growing) for at in growing} if left != 0 and growing else {}
-    return tuple(Placed(at, max(1, columns[at].width + more.get(at, 0))) for at in kept)
+    wide = {at: columns[at].width for at in kept}
+    for number, at in enumerate(growing):
+        wanted = (longest or {}).get(at, width) - wide[at]
+        more = min(left // (len(growing) - number), wanted) if left > 0 else left
+        wide[at] = max(1, wide[at] + max(more, min(left, 0)))
+        left -= max(more, min(left, 0))
+    return Plan(tuple(Placed(at, wide[at]) for at in kept), gap)
 
 
 class Table(ScrollView, can_focus=True):
@@ -78,7 +96,7 @@ class Table(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "table--head", "table--cursor", "table--good", "table--partial", "table--bad", "table--off",
-        "table--dim", "table--strong", "table--accent", "table--plain",
+        "table--dim", "table--sorted", "table--strong", "table--accent", "table--plain",
     }  # fmt: skip
     DEFAULT_CSS = """
     Table { height: 1fr; width: 1fr; background: $background; overflow-x: hidden; }
@@ -92,6 +110,7 @@ class Table(ScrollView, can_focus=True):
     Table > .table--off, Table > .table--dim { color: $mesh-muted; }
     Table > .table--strong { text-style: bold; }
     Table > .table--accent { color: $accent; }
+    Table > .table--sorted { color: $accent; text-style: bold underline; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "up", show=False),
@@ -130,13 +149,26 @@ class Table(ScrollView, can_focus=True):
             """Whose row it is."""
             return self.table
 
+    class Sorted(Message):
+        """A click on the head of a column."""
+
+        def __init__(self, table: Table, column: int) -> None:
+            super().__init__()
+            self.table = table
+            self.column = column
+
+        @property
+        def control(self) -> Table:
+            """Whose head it is."""
+            return self.table
+
     def __init__(
         self, columns: Sequence[Column], *, empty: str = "", head: bool = True, id: str | None = None
     ) -> None:
         super().__init__(id=id)
         self._columns = tuple(columns)
         self._rows: tuple[Row, ...] = ()
-        self._placed: tuple[Placed, ...] = ()
+        self._plan = Plan((), 1)
         self._head = int(head)
         self._marked = -1
         self.empty = empty
@@ -156,6 +188,7 @@ class Table(ScrollView, can_focus=True):
         key = self.chosen
         self._rows = tuple(rows)
         self._marked = marked
+        self._replan(self.size.width)
         self.virtual_size = Size(self.size.width, len(self._rows) + self._head)
         at = next((n for n, row in enumerate(self._rows) if row.key == key), None)
         before = self.cursor
@@ -169,7 +202,15 @@ class Table(ScrollView, can_focus=True):
     def columns(self, columns: Sequence[Column]) -> None:
         """Other columns, before other rows."""
         self._columns = tuple(columns)
-        self._placed = layout(self._columns, self.size.width)
+        self._replan(self.size.width)
+
+    def _replan(self, width: int) -> None:
+        growing = [at for at, column in enumerate(self._columns) if column.grow]
+        longest = {
+            at: max((cell_len(row.cells[at].text) for row in self._rows if at < len(row.cells)), default=0)
+            for at in growing
+        }
+        self._plan = layout(self._columns, width, longest)
 
     def pick(self, key: str) -> bool:
         """Put the cursor on a row; False when there is no such row."""
@@ -183,7 +224,7 @@ class Table(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """Other columns may fit."""
-        self._placed = layout(self._columns, event.size.width)
+        self._replan(event.size.width)
         self.virtual_size = Size(event.size.width, len(self._rows) + self._head)
         self.refresh()
 
@@ -207,7 +248,7 @@ class Table(ScrollView, can_focus=True):
     def _line(self, cells: Sequence[Cell], back: Style, width: int, head: bool = False) -> Strip:
         segments = [Segment(" ", back)]
         used = 1
-        for index, wide in self._placed:
+        for index, wide in self._plan.columns:
             cell = cells[index] if index < len(cells) else Cell("")
             style = (
                 back
@@ -215,10 +256,10 @@ class Table(ScrollView, can_focus=True):
                 else back + self.get_component_rich_style(f"table--{cell.tone}", partial=True)
             )
             if head and index == self._marked:
-                style = back + self.get_component_rich_style("table--accent", partial=True)
+                style = back + self.get_component_rich_style("table--sorted", partial=True)
             segments.append(Segment(pad(cell.text, wide, right=self._columns[index].right), style))
-            segments.append(Segment(" " * GAP, back))
-            used += wide + GAP
+            segments.append(Segment(" " * self._plan.gap, back))
+            used += wide + self._plan.gap
         return Strip(segments, used).adjust_cell_length(width, back)
 
     # --- moving -------------------------------------------------------------------------------------
@@ -241,13 +282,23 @@ class Table(ScrollView, can_focus=True):
             self.post_message(self.Chosen(self, self.chosen))
 
     def on_click(self, event: events.Click) -> None:
-        """A click puts the cursor there; on the cursor it opens."""
+        """A click puts the cursor there; on the cursor it opens, on the head it sorts."""
+        if self._head and event.y == 0:
+            self._head_clicked(event.x)
+            return
         at = event.style.meta.get("row")
         if at is None or at >= len(self._rows):
             return
         if at == self.cursor and event.chain < 2 and self.has_focus:
             self.action_choose()
         self._go(at)
+
+    def _head_clicked(self, x: int) -> None:
+        left = 1
+        for at, wide in self._plan.columns:
+            if left <= x < left + wide + self._plan.gap:
+                self.post_message(self.Sorted(self, at))
+            left += wide + self._plan.gap
 
     def _go(self, at: int) -> None:
         wanted = max(0, min(at, len(self._rows) - 1))

@@ -25,7 +25,7 @@ GONE = 3.0
 """Seconds after its last call for which a proxy still counts as here: agents call again at once."""
 
 PATIENCE = 10.0
-"""Seconds that an agent may take for an answer: its Envoy may take eight."""
+"""Seconds that an agent may take for an answer: its Envoy may take six."""
 
 PROXIES_LIMIT = 2000
 """Proxies of one identity that may fetch: as many as may report (agents.reports.NODES_LIMIT)."""

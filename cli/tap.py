@@ -1,0 +1,122 @@
+"""`mesh tap SERVICE`: a service's requests as they come."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import console
+from cli.event_stream import read
+from cli.failing import warn
+from cli.options import Output, OutputOption, StateOption
+from cli.traces import clock, milliseconds
+from control_plane.api import operations
+from control_plane.api.failures import UnreachableError, reason
+
+OUTSIDE = "outside"
+"""The caller of what a gateway takes in, and of what comes without a certificate."""
+
+
+def tap(  # noqa: PLR0917  typer's arguments
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The service or gateway.")],
+    errors: Annotated[bool, typer.Option("--errors", help="Only requests that failed.")] = False,
+    method: Annotated[str, typer.Option("--method", metavar="METHOD", help="Only with this method.")] = "",
+    path: Annotated[
+        str, typer.Option("--path", metavar="PREFIX", help="Only where the path begins so.")
+    ] = "",
+    caller: Annotated[str, typer.Option("--caller", metavar="NAME", help="Only by this service.")] = "",
+    lasting: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="End after this, e.g. 30s. [default: at Ctrl-C]")
+    ] = "",
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """Show a service's requests live: when, by whom, what, how it ended, how long it took, and why it failed.
+
+    While it runs the service's sidecars tell the control plane all their requests; that ends by itself,
+    within seconds of the last listener. A request that is tried again is a line for each try that reached an
+    instance; one that its caller's sidecar never sent is a line too. More than 200 in a second are counted,
+    not shown. With -o json each request is a JSON object on a line of its own.
+
+    \b
+    Example:
+      mesh tap orders
+      mesh tap orders --errors --for 30s
+      mesh tap catalog --path /api/products --caller storefront -o json
+    """
+    if output is Output.yaml:
+        raise typer.BadParameter("a tap has no yaml: use json", param_hint="-o")
+    until = time.monotonic() + _seconds(lasting) if lasting else None
+    call = operations.tap(service, errors=errors, method=method.upper(), path=path, caller=caller)
+    try:
+        for told in _follow(state, call.path, until):
+            _show(told, service, output)
+    except (KeyboardInterrupt, TimeoutError):
+        raise typer.Exit from None
+
+
+def _seconds(text: str) -> float:
+    from control_plane.policies.duration import parse
+
+    try:
+        lasting: timedelta = parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}", param_hint="--for") from None
+    return lasting.total_seconds()
+
+
+def _follow(state: Path | None, path: str, until: float | None) -> Iterator[dict[str, Any]]:
+    """What is told, until the control plane ends it; raises TimeoutError when the time is over."""
+    try:
+        for name, value in read(state, path, until=until):
+            if name == "data":
+                yield json.loads(value)
+    except TimeoutError:
+        if until is not None and time.monotonic() >= until:
+            raise
+        raise UnreachableError("the control plane", "nothing came for a long time") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise UnreachableError("the control plane", reason(error)) from None
+    raise UnreachableError("the control plane", "it ended the stream")
+
+
+def _show(told: Mapping[str, Any], service: str, output: Output) -> None:
+    if told["request"] is None:
+        _tell(told, service)
+        return
+    request = told["request"]
+    text = line(request) if output is Output.table else json.dumps(request, ensure_ascii=False)
+    console.emit(text)
+    console.flush()
+
+
+def _tell(told: Mapping[str, Any], service: str) -> None:
+    """What is no request goes to stderr."""
+    if told["more"]:
+        warn(f"{told['more']} more not shown")
+        return
+    warn(f"tapping {service}: {told['listening']} of {told['proxies']} proxies")
+    if told["silent"]:
+        warn(
+            f"only failed and slow requests are seen of those that do not answer: {', '.join(told['silent'])}"
+        )
+
+
+def line(request: Mapping[str, Any]) -> str:
+    """A request as a line."""
+    level: console.Level = "bad" if request["failed"] else "partial" if request["status"] >= 400 else "good"
+    ended = request["grpc_status"] or str(request["status"] or "-")
+    caller = request["caller"] if request["direction"] != "ingress" else OUTSIDE
+    what = f"{request['method']} {request['path']}".strip()
+    took = milliseconds(request["duration"])
+    why = "; ".join(f"{one['flag']} {one['meaning'].partition(',')[0]}" for one in request["flags"])
+    state = f"{console.SIGNS[level]} {ended:<4} {took:>8}"
+    words = f"{clock(request['time'])}  {caller or OUTSIDE:<12}  {what:<36}  {state}  {why}"
+    return console.painted(console.safe(words.rstrip()))

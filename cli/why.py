@@ -1,0 +1,89 @@
+"""`mesh why ID`: why a request failed or was slow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from cli import console
+from cli.connection import ask
+from cli.console import Level
+from cli.options import Output, OutputOption, StateOption
+from cli.traces import clock, milliseconds
+from control_plane.api import operations
+
+LEVELS: Mapping[str, Level] = {"failed": "bad", "slow": "partial", "fine": "good"}
+
+
+def why(
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="A request's x-request-id or trace, or the first of it.")
+    ],
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
+    """Say why a request failed or was slow: Envoy's flag, the sidecar, the policy, its revision and author.
+
+    Answers of the mesh carry their x-request-id, so does every line of an access log. Failed requests and
+    those of a second and more are kept for a while, others only while they are traced or tapped.
+
+    \b
+    Example:
+      mesh why c8fe00fa-bdd8-9ba0-9c18-8b4dd66a7c87
+      mesh why ce2269ae1c9a
+    """
+    reply = ask(operations.why(id.strip()), state)
+    if output is not Output.table:
+        console.data(reply, output)
+        return
+    for line in lines(reply):
+        console.emit(console.painted(console.safe(line)))
+
+
+def lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """A Why of the API as text."""
+    yield console.state(LEVELS[told["verdict"]], told["summary"])
+    yield ""
+    yield f"request  {told['request'] or '-'}"
+    yield f"trace    {told['trace'] or '-'}"
+    yield f"began    {clock(told['time'])}"
+    yield ""
+    for reason in told["reasons"]:
+        yield from _reason(reason)
+    yield ""
+    for step in told["steps"]:
+        yield _step(step)
+
+
+def _reason(reason: Mapping[str, Any]) -> Iterator[str]:
+    ends = " → ".join(dict.fromkeys(one for one in (reason["caller"], reason["callee"]) if one))
+    flag = f"{reason['flag']}  " if reason["flag"] else ""
+    yield f"{flag}{reason['words']}"
+    yield f"    told by {reason['proxy'] or reason['service']}{f', {ends}' if ends else ''}"
+    for policy in reason["policies"]:
+        yield from _policy(policy)
+
+
+def _policy(policy: Mapping[str, Any]) -> Iterator[str]:
+    says = f" ({policy['says']})" if policy["says"] else ""
+    yield f"    {policy['kind']} {policy['name']}{says}"
+    if policy["revision"]:
+        when = time.strftime(", %Y-%m-%d %H:%M:%S", time.localtime(policy["time"])) if policy["time"] else ""
+        author = f", by {policy['author']}" if policy["author"] else ""
+        because = f": {policy['why']}" if policy["why"] else ""
+        yield f"        revision {policy['revision']}{author}{when}{because}"
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    """One step of the way: where, what, how it ended, how long it took, and how much of that itself."""
+    level: Level = "bad" if step["failed"] else "partial" if step["status"] >= 400 else "good"
+    where = step["proxy"] or step["service"]
+    to = "its app" if step["direction"] == "inbound" else step["callee"] or "nowhere"
+    flags = f" {','.join(step['flags'])}" if step["flags"] else ""
+    tries = f", {step['attempts']} tries" if step["attempts"] > 1 else ""
+    head = f"{'  ' * step['depth']}{console.SIGNS[level]} {where} → {to}  {step['request']}"
+    took = f"{milliseconds(step['duration'])} (own {milliseconds(step['own'])}{tries})"
+    return f"{head:<52}  {step['status'] or '-'}{flags}  {took}"

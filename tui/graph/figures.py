@@ -1,0 +1,82 @@
+"""A link's state and figures in as many words as there is room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from rich.cells import cell_len
+
+from control_plane.api.seen import Edge
+from tui.words import BREAKER, HEALTH, Tone
+
+GOOD, POOR = 0.995, 0.95
+"""Success shares from which a link is well, and below which it is failing; as `mesh topology` has them."""
+
+State = Literal["idle", "well", "degraded", "failing"]
+
+RANK: dict[State, int] = {"idle": 0, "well": 1, "degraded": 2, "failing": 3}
+"""The higher, the later it is drawn."""
+
+TONES: dict[State, Tone] = {"idle": "off", "well": "dim", "degraded": "partial", "failing": "bad"}
+
+
+def state(edge: Edge) -> State:
+    """How the calls of an edge fare."""
+    if edge.breaker == "open":
+        return "failing"
+    troubled = edge.breaker == "partial" or edge.ejected > 0
+    if not edge.rps:
+        return "degraded" if troubled else "idle"
+    if edge.success < POOR:
+        return "failing"
+    return "degraded" if troubled or edge.success < GOOD else "well"
+
+
+def sign(edge: Edge) -> str:
+    """One cell that says what is wrong with an edge; empty where nothing is."""
+    if edge.breaker != "closed":
+        return BREAKER[edge.breaker].sign
+    signs = {"degraded": HEALTH["degraded"].sign, "failing": HEALTH["unhealthy"].sign}
+    return signs.get(state(edge), "")
+
+
+def said(edge: Edge, room: int) -> str:
+    """What fits in `room` cells: sign, rate in a second, share of failures, p99."""
+    return next((text for text in _wordings(edge) if cell_len(text) <= room), "")
+
+
+def _wordings(edge: Edge) -> Iterator[str]:
+    """From many words to few. What is wrong is said first and longest."""
+    mark, rate = sign(edge), f"{short(edge.rps)}/s"
+    took = f"{short(edge.p99_ms)} ms" if edge.p99_ms > 0 else ""
+    lost = 1 - edge.success
+    failing = f"{max(1, round(lost * 100))} %" if lost >= 0.005 else "<1 %" if lost > 0 else ""
+    if not edge.rps:
+        yield from (f"{mark} idle".strip(), mark or "○")
+        return
+    open_ = BREAKER[edge.breaker].word if edge.breaker != "closed" else ""
+    kind = {"grpc": "gRPC", "tcp": "TCP", "http": ""}[edge.protocol]
+    yield _joined(mark, open_, rate, failing, took)
+    yield _joined(mark, kind, rate, failing, took)
+    yield _joined(mark, rate, failing, took)
+    yield _joined(mark, rate, failing)
+    if not mark:
+        yield rate
+    yield _joined(mark, failing or open_)
+    yield f"{mark}{failing}"
+    yield f"{mark}{failing}".replace(" ", "")
+    yield mark
+
+
+def _joined(*words: str) -> str:
+    return " ".join(word for word in words if word)
+
+
+def short(value: float) -> str:
+    """A figure by at most three digits: 412, 12, 1.2, 0.3, 1.2k."""
+    if value >= 999.5:
+        return f"{value / 1000:.1f}k" if value < 9950 else f"{min(value / 1000, 999_999):.0f}k"
+    if value >= 9.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.05 else "<0.1" if value > 0 else "0"
