@@ -42,7 +42,7 @@ CLUSTERS_LIMIT = 1_000
 FLOWS_LIMIT = 20_000
 """Flows of all nodes together; of one identity a fifth of that."""
 
-_GRPC = re.compile(r"grpc\.\d+")
+_COUNTED = re.compile(r"(grpc|injected)\.\d+")
 
 GAUGES = {
     "outlier_detection.ejections_active": "ejected",
@@ -74,7 +74,7 @@ class Flush:
             return
         if point.stat == LATENCY:
             histogram.add(self._of(point.cluster).spread, point.spread or {})
-        elif point.stat in FIELDS or _GRPC.fullmatch(point.stat):
+        elif point.stat in FIELDS or _COUNTED.fullmatch(point.stat):
             self._of(point.cluster).count(point.stat, point.value)
         else:
             return
@@ -114,8 +114,7 @@ class Flow:
     def note(self, counts: Counts, now: float) -> None:
         """Add one flush, whose counts are then final."""
         self.is_grpc = self.is_grpc or counts.statuses > 0
-        if self.is_grpc:
-            counts.judge_as_grpc()
+        counts.settle(self.is_grpc)
         self.samples.append((now, counts))
         self._recent = None
         if counts.any_request:
