@@ -52,6 +52,12 @@ RETRY_EVERY = 0.5
 USES_EVERY = 1.0
 """Seconds between two times that uses of join tokens are put on record."""
 
+DRAINED = "Drained"
+"""The method by which a control plane is asked to wait until its sidecars have acknowledged a drain."""
+
+PEERS_DRAIN_LIMIT = 4.0
+"""Seconds that others have for that; less than a drain has in all."""
+
 RENEWAL_CHECK = 5.0
 """Seconds between looks whether the control plane's own certificate is past half of its life."""
 
@@ -84,8 +90,15 @@ class ControlPlane:
         self.telemetry = Telemetry(settings, _credentials(self.authority))
         self.feed = Feed(settings.trust_domain, self.xds.publish)
         self.overview = Overview(
-            self.store, self.feed, self.xds, self.reports, self.telemetry, peers=self.peers
+            self.store,
+            self.feed,
+            self.xds,
+            self.reports,
+            self.telemetry,
+            peers=self.peers,
+            trust_domain=settings.trust_domain,
         )
+        self.peers.answers(DRAINED, self._drained_here)
         self.watch = Watch(self.store, self.overview.picture)
         self.asking = Asking(self.asks, self.peers, self.overview.owner, self.watch.by_hand)
         self.tokens = JoinTokens(self.store.tokens, self.authority.mint, settings.trust_domain, time.time)
@@ -273,7 +286,17 @@ class ControlPlane:
         self.reports.note(identity, report, time.monotonic())
 
     async def _drained(self, instance: str) -> DrainResult:
-        return await drained(instance, lambda: self.feed.translation, self.xds.queue, asyncio.sleep)
+        """Everywhere: the sidecars that call it may be connected to any control plane."""
+        asked = len(self.peers.answering())
+        here = drained(instance, lambda: self.feed.translation, self.xds.queue, asyncio.sleep)
+        elsewhere = self.peers.everyone(DRAINED, instance.encode(), within=PEERS_DRAIN_LIMIT)
+        done, answers = await asyncio.gather(here, elsewhere)
+        return done if len(answers) == asked else DrainResult(drained=False)
+
+    async def _drained_here(self, request: bytes) -> bytes:
+        instance = request.decode(errors="replace")
+        await drained(instance, lambda: self.feed.translation, self.xds.queue, asyncio.sleep)
+        return b""
 
 
 def _locally(bind: str) -> str:

@@ -126,12 +126,15 @@ class Dash(App[None]):
         if len(self.screen_stack) > 1:
             self.pop_screen()
 
-    async def ask(self, call: Callable[[AdminClient], Awaitable[Answer]]) -> Answer | None:
-        """The answer to one call; None when it failed, which the user is told."""
+    async def ask(
+        self, call: Callable[[AdminClient], Awaitable[Answer]], *, quiet: bool = False
+    ) -> Answer | None:
+        """The answer to one call; None when it failed, which the user is told unless `quiet`."""
         try:
             return await self.source.ask(call)
         except MeshError as error:
-            self.notify(str(error), severity="error", markup=False)
+            if not quiet:
+                self.notify(str(error), severity="error", markup=False)
             return None
 
     async def confirm(self, title: str, body: str, verb: str) -> bool:

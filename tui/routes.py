@@ -25,7 +25,15 @@ def screen_of(place: Place) -> MeshScreen:
             from tui.screens.traces import TracesScreen
 
             return TracesScreen(place)
-        case Tab("policies") | Policy() | Revision():
+        case Policy():
+            from tui.screens.policy import PolicyScreen
+
+            return PolicyScreen(place)
+        case Revision():
+            from tui.screens.revisions import RevisionsScreen
+
+            return RevisionsScreen(place)
+        case Tab("policies"):
             from tui.screens.policies import PoliciesScreen
 
             return PoliciesScreen(place)

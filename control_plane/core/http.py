@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from control_plane.core import request_log
+from control_plane.core import injected, request_log
 from control_plane.core.view import ToldView
 from control_plane.envoy import codec, v3
 
@@ -53,6 +53,8 @@ def connection_manager(
         http2_protocol_options=http2(),
         stream_idle_timeout=timedelta(0),
     )
+    if direction != "inbound":
+        manager.access_log.append(injected.counted())
     told.spec.patch_hcm(manager, told.service, traced=told.traced)
     if told.heard:
         manager.access_log.append(request_log.of_requests(direction))

@@ -123,6 +123,7 @@ _RENAMED: dict[str, str] = {
     "RBACPolicy": "envoy.config.rbac.v3.Policy",
     "RBACRules": "envoy.config.rbac.v3.RBAC",
     "GrpcStats": "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    "StatsAccessLog": "envoy.extensions.access_loggers.stats.v3.Config",
     "HealthCheckFilter": "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     "JwtPerRouteConfig": "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
     "OnDemandPerRouteConfig": "envoy.extensions.filters.http.on_demand.v3.PerRouteConfig",

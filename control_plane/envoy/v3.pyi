@@ -6970,6 +6970,121 @@ class StaticConfigResourceDetectorConfig(Message):
         attributes: Mapping[str, str] | None = ...,
     ) -> None: ...
 
+class StatsAccessLog(Message):
+    class Counter(Message):
+        @property
+        def stat(self) -> StatsAccessLog.Stat: ...
+        value_format: str
+        @property
+        def value_fixed(self) -> UInt64Value: ...
+        def __init__(
+            self,
+            *,
+            stat: StatsAccessLog.Stat | None = ...,
+            value_format: str | None = ...,
+            value_fixed: UInt64Value | None = ...,
+        ) -> None: ...
+
+    class Gauge(Message):
+        class PairedAddSubtract(Message):
+            add_log_type: int
+            sub_log_type: int
+            def __init__(
+                self,
+                *,
+                add_log_type: int | None = ...,
+                sub_log_type: int | None = ...,
+            ) -> None: ...
+
+        class Set(Message):
+            log_type: int
+            def __init__(
+                self,
+                *,
+                log_type: int | None = ...,
+            ) -> None: ...
+
+        @property
+        def stat(self) -> StatsAccessLog.Stat: ...
+        value_format: str
+        @property
+        def value_fixed(self) -> UInt64Value: ...
+        @property
+        def add_subtract(self) -> StatsAccessLog.Gauge.PairedAddSubtract: ...
+        @property
+        def set(self) -> StatsAccessLog.Gauge.Set: ...
+        def __init__(
+            self,
+            *,
+            stat: StatsAccessLog.Stat | None = ...,
+            value_format: str | None = ...,
+            value_fixed: UInt64Value | None = ...,
+            add_subtract: StatsAccessLog.Gauge.PairedAddSubtract | None = ...,
+            set: StatsAccessLog.Gauge.Set | None = ...,
+        ) -> None: ...
+
+    class Histogram(Message):
+        Unit: ClassVar[_Enum]
+        Unspecified: ClassVar[int]
+        Bytes: ClassVar[int]
+        Microseconds: ClassVar[int]
+        Milliseconds: ClassVar[int]
+        Percent: ClassVar[int]
+        @property
+        def stat(self) -> StatsAccessLog.Stat: ...
+        unit: int
+        value_format: str
+        def __init__(
+            self,
+            *,
+            stat: StatsAccessLog.Stat | None = ...,
+            unit: int | None = ...,
+            value_format: str | None = ...,
+        ) -> None: ...
+
+    class Stat(Message):
+        name: str
+        @property
+        def tags(self) -> _Messages[StatsAccessLog.Tag]: ...
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            tags: Iterable[StatsAccessLog.Tag] | None = ...,
+        ) -> None: ...
+
+    class Tag(Message):
+        name: str
+        value_format: str
+        @property
+        def rules(self) -> Matcher: ...
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            value_format: str | None = ...,
+            rules: Matcher | None = ...,
+        ) -> None: ...
+
+    stat_prefix: str
+    @property
+    def stats_scope(self) -> _envoy_type_v3_Scope: ...
+    @property
+    def histograms(self) -> _Messages[StatsAccessLog.Histogram]: ...
+    @property
+    def counters(self) -> _Messages[StatsAccessLog.Counter]: ...
+    @property
+    def gauges(self) -> _Messages[StatsAccessLog.Gauge]: ...
+    def __init__(
+        self,
+        *,
+        stat_prefix: str | None = ...,
+        stats_scope: _envoy_type_v3_Scope | None = ...,
+        histograms: Iterable[StatsAccessLog.Histogram] | None = ...,
+        counters: Iterable[StatsAccessLog.Counter] | None = ...,
+        gauges: Iterable[StatsAccessLog.Gauge] | None = ...,
+    ) -> None: ...
+
 class Status(Message):
     code: int
     message: str
@@ -9053,6 +9168,27 @@ class _envoy_type_v3_HashPolicy(Message):
         *,
         source_ip: _envoy_type_v3_HashPolicy.SourceIp | None = ...,
         filter_state: _envoy_type_v3_HashPolicy.FilterState | None = ...,
+    ) -> None: ...
+
+class _envoy_type_v3_Scope(Message):
+    @property
+    def max_counters(self) -> UInt32Value: ...
+    @property
+    def max_gauges(self) -> UInt32Value: ...
+    @property
+    def max_histograms(self) -> UInt32Value: ...
+    enable_eviction: bool
+    prefix: str
+    sharing_name: str
+    def __init__(
+        self,
+        *,
+        max_counters: UInt32Value | None = ...,
+        max_gauges: UInt32Value | None = ...,
+        max_histograms: UInt32Value | None = ...,
+        enable_eviction: bool | None = ...,
+        prefix: str | None = ...,
+        sharing_name: str | None = ...,
     ) -> None: ...
 
 class _google_api_expr_v1alpha1_CheckedExpr(Message):

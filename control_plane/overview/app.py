@@ -19,6 +19,7 @@ from control_plane.join_tokens import JoinTokens
 from control_plane.overview.explaining import explain
 from control_plane.peers.app import Peers
 from control_plane.peers.requests import SharedRequests
+from control_plane.peers.sharing import Own, Sharing
 from control_plane.peers.traces import SharedTraces
 from control_plane.revisions import StoredRevisions
 from control_plane.store.redis import Store
@@ -43,6 +44,7 @@ class Overview:
         telemetry: Telemetry,
         *,
         peers: Peers,
+        trust_domain: str,
     ) -> None:
         self._store = store
         self._feed = feed
@@ -52,6 +54,13 @@ class Overview:
         self._peers = peers
         self._traces = SharedTraces(telemetry.traces, peers)
         self._requests = SharedRequests(telemetry.requests, peers)
+        self._sharing = Sharing(
+            Own(xds.queue, reports, telemetry.flows, self._problems),
+            peers,
+            trust_domain,
+            time.monotonic,
+            asyncio.sleep,
+        )
         self._looked = -BREAKERS_EVERY
         self._last_breakers: tuple[Breaker, ...] = ()
         self.topology: Kept[Topology] = Kept(lambda: telemetry.topology(self._setting()), time.monotonic)
@@ -89,41 +98,42 @@ class Overview:
     def picture(self) -> Picture:
         """What is compared to see that something happened."""
         troubled = self._reports.troubled(time.monotonic())
-        return take(self._xds.queue.refusals(), self._feed.translation, troubled)
+        return take(self._sharing.refusals(), self._feed.translation, troubled)
 
     async def status(self) -> Status:
         """The mesh as it stands."""
-        proxies = self._xds.proxies()
-        deliveries = self._xds.queue.deliveries()
-        state = self._store.state
-        told = (*self._feed.problems(), *self._telemetry.problems())
-        problems = (*((state.reason,) if state.reason else ()), *told)
+        deliveries = await self._sharing.deliveries()
         return picture.status(
             self._feed.world,
-            state.state,
-            proxies,
+            self._store.state.state,
+            self._sharing.proxies(),
             deliveries,
-            problems,
+            self._sharing.problems(),
             breakers=self._breakers(),
             planes=self._peers.statuses(),
         )
 
     def proxies(self) -> tuple[ProxyDetail, ...]:
         """Every proxy with what it told of itself."""
-        told = self._reports.current(time.monotonic())
-        return picture.proxies(self._xds.proxies(), self._xds.queue.pending(), told)
+        return picture.proxies(self._sharing.proxies(), self._sharing.pending(), self._sharing.reports())
 
     def _setting(self) -> Setting:
         translation = self._feed.translation
         resolver = translation.resolver if translation else None
-        return self._telemetry.setting(self._feed.world, resolver, self._breakers(), self._xds.proxies())
+        proxies = self._sharing.proxies()
+        return self._telemetry.setting(self._feed.world, resolver, self._breakers(), proxies)
+
+    def _problems(self) -> tuple[str, ...]:
+        """What failed inside, in words."""
+        reason = self._store.state.reason
+        return (*((reason,) if reason else ()), *self._feed.problems(), *self._telemetry.problems())
 
     def _breakers(self) -> tuple[Breaker, ...]:
         """The breakers as they are, or were a moment ago: many may ask, again and again."""
         now = time.monotonic()
         translation = self._feed.translation
         if translation is not None and now - self._looked >= BREAKERS_EVERY:
-            told = self._reports.current(now)
+            told = self._sharing.reports()
             attachments, services = translation.resolver.attachments, translation.world.services
             self._looked, self._last_breakers = now, breakers(attachments, services, told)
         return self._last_breakers

@@ -24,6 +24,9 @@ that was retried is not among them (Envoy's cluster statistics).
 GRPC = "grpc."
 """Prefix of Envoy's counters of final gRPC statuses: `grpc.14`."""
 
+ABORTED = "injected."
+"""Prefix of the mesh's own counters of answers by FaultInjection: `injected.503`."""
+
 GRPC_FAILURES = frozenset({"2", "4", "13", "14", "15"})
 """Statuses that are the server's fault: UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS."""
 
@@ -42,6 +45,8 @@ class Counts:
     failed: float = 0.0
     statuses: float = 0.0
     grpc_failed: float = 0.0
+    injected: float = 0.0
+    injected_failed: float = 0.0
     retries: float = 0.0
     connections: float = 0.0
     connect_failures: float = 0.0
@@ -53,18 +58,28 @@ class Counts:
         """Whether there was a request."""
         return self.answered > 0 or self.retries > 0
 
-    def judge_as_grpc(self) -> None:
-        """Let the final statuses of gRPC calls alone say what was answered and failed.
+    def settle(self, is_grpc: bool) -> None:
+        """Work out what was answered and failed, once all is counted.
 
-        The HTTP status says nothing of a call that failed, and lacks those whose deadline Envoy enforced.
+        Of gRPC calls the final statuses alone say it: the HTTP status says nothing of a call that failed,
+        and lacks those whose deadline Envoy enforced. They hold what was injected; HTTP's do not.
         """
-        self.answered, self.failed = self.statuses, self.grpc_failed
+        if is_grpc:
+            self.answered, self.failed = self.statuses, self.grpc_failed
+            return
+        self.answered += self.injected
+        self.failed += self.injected_failed
+        self.injected = self.injected_failed = 0.0
 
     def count(self, stat: str, value: float) -> None:
         """Add to the field of one of Envoy's counters."""
         if stat.startswith(GRPC):
             self.statuses += value
             self.grpc_failed += value if stat.removeprefix(GRPC) in GRPC_FAILURES else 0.0
+            return
+        if stat.startswith(ABORTED):
+            self.injected += value
+            self.injected_failed += value if stat.removeprefix(ABORTED).startswith("5") else 0.0
             return
         name = FIELDS[stat]
         setattr(self, name, getattr(self, name) + value)

@@ -31,6 +31,9 @@ CODE_CLASS = "envoy.response_code_class"
 LISTENER = "envoy.http_conn_manager_prefix"
 ANSWERED = "http.downstream_rq_xx"
 
+INJECTED = "mesh.injected"
+CODE = "envoy.response_code"
+
 INBOUND = "/inbound"
 """Stands for the cluster of what a sidecar answered to callers of its service; no cluster is called so."""
 
@@ -93,6 +96,8 @@ def statistic(name: str, attributes: Mapping[str, str]) -> tuple[str, str] | Non
     """
     if name == ANSWERED and attributes.get(LISTENER) == "inbound":
         return INBOUND, f"downstream_rq_{attributes.get(CODE_CLASS, '')}xx"
+    if name == INJECTED:
+        return attributes.get(CLUSTER_NAME, "").replace("_", ":"), f"injected.{attributes.get(CODE, '')}"
     found = _NAME.search(name)
     if not found:
         return None

@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from control_plane.api.spiffe import Identity, valid_name
 from control_plane.telemetry import histogram, metrics
@@ -17,6 +18,7 @@ from control_plane.telemetry.counts import FIELDS, LATENCY, Counts
 from control_plane.telemetry.courses import Courses
 from control_plane.telemetry.decode import INBOUND, MalformedError, Point, Told
 from control_plane.telemetry.decode import metrics as decoded
+from control_plane.telemetry.journal import Journal
 
 WINDOW = 10.0
 """Seconds over which rates, success and latency are shown."""
@@ -42,7 +44,7 @@ CLUSTERS_LIMIT = 1_000
 FLOWS_LIMIT = 20_000
 """Flows of all nodes together; of one identity a fifth of that."""
 
-_GRPC = re.compile(r"grpc\.\d+")
+_COUNTED = re.compile(r"(grpc|injected)\.\d+")
 
 GAUGES = {
     "outlier_detection.ejections_active": "ejected",
@@ -74,7 +76,7 @@ class Flush:
             return
         if point.stat == LATENCY:
             histogram.add(self._of(point.cluster).spread, point.spread or {})
-        elif point.stat in FIELDS or _GRPC.fullmatch(point.stat):
+        elif point.stat in FIELDS or _COUNTED.fullmatch(point.stat):
             self._of(point.cluster).count(point.stat, point.value)
         else:
             return
@@ -82,6 +84,14 @@ class Flush:
 
     def _of(self, cluster: str) -> Counts:
         return self.counts.setdefault(cluster, Counts())
+
+
+class Handed(NamedTuple):
+    """What one node told, as it is kept and handed on to other control planes."""
+
+    identity: Identity
+    node: str
+    flush: Flush
 
 
 @dataclass(slots=True)
@@ -114,8 +124,7 @@ class Flow:
     def note(self, counts: Counts, now: float) -> None:
         """Add one flush, whose counts are then final."""
         self.is_grpc = self.is_grpc or counts.statuses > 0
-        if self.is_grpc:
-            counts.judge_as_grpc()
+        counts.settle(self.is_grpc)
         self.samples.append((now, counts))
         self._recent = None
         if counts.any_request:
@@ -169,6 +178,7 @@ class Flows:
     def __init__(self, fades: float = FADES) -> None:
         self.fades = fades
         self.courses = Courses()
+        self.journal: Journal[Handed] = Journal()
         self._nodes: dict[Identity, dict[str, Node]] = {}
         self._count = 0
         self._swept = 0.0
@@ -178,8 +188,6 @@ class Flows:
 
         What is malformed, or speaks for another, is counted and left out.
         """
-        if now - self._swept >= self.fades / 4:
-            self._sweep(now)
         try:
             for told in decoded(body):
                 if told is None:
@@ -217,6 +225,15 @@ class Flows:
                 yield
             if point is not None:
                 flush.note(point)
+        handed = Handed(identity, told.node, flush)
+        self.journal.note(handed, now)
+        yield from self.keep(handed, now)
+
+    def keep(self, told: Handed, now: float) -> Iterator[None]:
+        """Take over what was read at `now`, here or by another control plane, a slice of work at a time."""
+        if now - self._swept >= self.fades / 4:
+            self._sweep(now)
+        identity, flush = told.identity, told.flush
         node = self._node(identity, told.node, now)
         if node is None:
             metrics.DROPPED.labels("limit").inc()
@@ -243,7 +260,7 @@ class Flows:
 
     def _heard(self, node: Node, now: float, seconds: float, end: int) -> None:
         """Put a flush on record; one that comes in several messages counts once."""
-        node.heard = now
+        node.heard = max(now, node.heard)
         if end and end == node.last_end:
             return
         node.last_end = end

@@ -58,10 +58,13 @@ class World:
         """Derived from the rest, as the control plane does."""
         rows = [row for row in self.services.services if row.role == "service"]
         policies = []
+        taken = sum(proxy.state == "synced" for proxy in self.proxies)
         for document in self.documents:
             kind, name = document["kind"], document["metadata"]["name"]
             known = self.conditions.get(f"{kind}/{name}", self._programmed())
-            policies.append(PolicyStatus(kind=kind, name=name, conditions=known))
+            policies.append(
+                PolicyStatus(kind=kind, name=name, conditions=known, holders=len(self.proxies), acked=taken)
+            )
         states = {"closed": 0, "partial": 1, "open": 2}
         breakers = [
             Breaker(from_=edge.from_, to=edge.to, state=edge.breaker, ejected=edge.ejected, hosts=2)

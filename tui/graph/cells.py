@@ -18,20 +18,39 @@ def cells(route: Route) -> Iterator[tuple[int, int, Owner, int]]:
 
     A corner comes twice, once with each arm.
     """
-    forward = route.net.forward
+    for y in sorted({row for first, last in spans(route) for row in range(first, last + 1)}):
+        for x, owner, arms in in_row(route, y):
+            yield x, y, owner, arms
+
+
+def spans(route: Route) -> Iterator[tuple[int, int]]:
+    """First and last row of each piece of a route."""
+    yield (route.points[0][1],) * 2
+    for (_, y), (_, v) in pairwise(route.points):
+        yield min(y, v), max(y, v)
+
+
+def in_row(route: Route, y: int) -> Iterator[tuple[int, Owner, int]]:
+    """The cells of a route in one row: column, owner, arms."""
+    points, forward = route.points, route.net.forward
     ahead, back = (RIGHT, LEFT) if forward else (LEFT, RIGHT)
-    into: Into = (route.link[1], forward)
-    points = route.points
-    yield (*points[0], _owner(route, 0), back)
+    if points[0][1] == y:
+        yield points[0][0], _owner(route, 0), back
     for n, (start, end) in enumerate(pairwise(points)):
+        (x, top), (u, bottom) = start, end
+        if start == end or not min(top, bottom) <= y <= max(top, bottom):
+            continue
         out, home = _arms(start, end)
-        for x, y in _between(start, end):
-            owner = route.net if n + 1 < route.lone else into
-            yield x, y, owner, out | home
-        if start != end:
-            yield (*start, _owner(route, n), out)
-            yield (*end, _owner(route, n + 1), home)
-    yield (*points[-1], _owner(route, len(points) - 1), ahead)
+        if top == y:
+            yield x, _owner(route, n), out
+        if bottom == y:
+            yield u, _owner(route, n + 1), home
+        if top == bottom:
+            yield from ((at, _owner(route, n + 1), out | home) for at in range(min(x, u) + 1, max(x, u)))
+        elif y not in (top, bottom):
+            yield x, _owner(route, n + 1), out | home
+    if points[-1][1] == y:
+        yield points[-1][0], _owner(route, len(points) - 1), ahead
 
 
 def _owner(route: Route, n: int) -> Owner:
@@ -43,11 +62,3 @@ def _arms(start: Point, end: Point) -> tuple[int, int]:
     if start[1] == end[1]:
         return (RIGHT, LEFT) if start[0] < end[0] else (LEFT, RIGHT)
     return (DOWN, UP) if start[1] < end[1] else (UP, DOWN)
-
-
-def _between(start: Point, end: Point) -> Iterator[Point]:
-    (x, y), (u, v) = start, end
-    if y == v:
-        yield from ((at, y) for at in range(min(x, u) + 1, max(x, u)))
-    else:
-        yield from ((x, at) for at in range(min(y, v) + 1, max(y, v)))

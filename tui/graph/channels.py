@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from tui.graph.nets import Net
 
+SPARE = 3
+"""Columns that an order with few crossings may cost."""
+
 FEW = 40
 """Nets in a channel up to which pairs are compared to find an order with few crossings."""
 
@@ -121,15 +124,31 @@ def _free_row(pins: Pins, taken: set[int]) -> int:
 
 
 def _packed(parts: Sequence[_Part], pins: Mapping[Net, Pins]) -> dict[_Part, int]:
-    """A column for each part, right of all before it that run beside it or must be left of it."""
+    """Columns in which parts that run beside each other keep their order, unless that takes many columns."""
+    columns = _columns(parts, pins, in_order=True)
+    if max(columns.values(), default=0) <= SPARE:
+        return columns
+    closer = _columns(parts, pins, in_order=False)
+    return closer if max(closer.values()) + SPARE < max(columns.values()) else columns
+
+
+def _columns(parts: Sequence[_Part], pins: Mapping[Net, Pins], *, in_order: bool) -> dict[_Part, int]:
+    """The first column for each part that is free there, and right of all that must be left of it."""
     columns: dict[_Part, int] = {}
+    held: list[list[_Part]] = []
     for part in parts:
-        column = 0
-        for other, taken in columns.items():
-            beside = other.first <= part.last and part.first <= other.last
-            if column <= taken and (beside or _must_follow(part, other, pins)):
-                column = taken + 1
-        columns[part] = column
+        least, taken = 0, set()
+        for column, others in enumerate(held):
+            for other in others:
+                beside = other.first <= part.last and part.first <= other.last
+                if beside:
+                    taken.add(column)
+                if (beside and in_order) or _must_follow(part, other, pins):
+                    least = column + 1
+        columns[part] = next(n for n in range(least, len(held) + 1) if n not in taken)
+        if columns[part] == len(held):
+            held.append([])
+        held[columns[part]].append(part)
     return columns
 
 

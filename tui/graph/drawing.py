@@ -12,11 +12,14 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from tui.graph.cells import Owner, cells
+from tui.graph.cells import Owner, in_row, spans
 from tui.graph.lines import FLAT, glyph
 from tui.graph.plan import Box, Layout
 from tui.graph.shape import Link
 from tui.words import Tone, pad
+
+BUCKET = 8
+"""Rows that are looked up together for the lines that pass them."""
 
 
 class Ink(NamedTuple):
@@ -65,7 +68,12 @@ class Drawing:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self._cells = _cells(layout)
+        self._rows: dict[int, dict[int, tuple[_Strand, ...]]] = {}
+        self._near: dict[int, dict[Link, None]] = {}
+        for link, route in layout.routes.items():
+            for first, last in spans(route):
+                for bucket in range(first // BUCKET, last // BUCKET + 1):
+                    self._near.setdefault(bucket, {})[link] = None
         self._heads = {
             route.points[-1]: "▶" if route.net.forward else "◀" for route in layout.routes.values()
         }
@@ -78,10 +86,24 @@ class Drawing:
             for y in range(box.y, box.y + box.height):
                 self._boxes.setdefault(y, []).append(box)
 
+    def _cells(self, y: int) -> dict[int, tuple[_Strand, ...]]:
+        """What is in each cell of a row; found when the row is first drawn."""
+        if y not in self._rows:
+            found: dict[int, dict[Owner, dict[Link, int]]] = {}
+            for link in self._near.get(y // BUCKET, ()):
+                for x, owner, arms in in_row(self.layout.routes[link], y):
+                    links = found.setdefault(x, {}).setdefault(owner, {})
+                    links[link] = links.get(link, 0) | arms
+            self._rows[y] = {
+                x: tuple(_Strand(tuple(links.items())) for links in owners.values())
+                for x, owners in found.items()
+            }
+        return self._rows[y]
+
     def row(self, y: int, scene: Scene) -> list[tuple[str, Ink]]:
         """One row as runs of the same ink, in exactly the layout's width."""
         row: list[tuple[str, Ink]] = [(" ", Ink())] * self.layout.width
-        for x, strands in self._cells.get(y, {}).items():
+        for x, strands in self._cells(y).items():
             drawn = _stroke(strands, scene, self._heads.get((x, y), ""))
             if drawn:
                 row[x] = drawn
@@ -97,18 +119,6 @@ class Drawing:
         return [
             ("".join(text for text, _ in run), ink) for ink, run in groupby(row, key=lambda cell: cell[1])
         ]
-
-
-def _cells(layout: Layout) -> dict[int, dict[int, tuple[_Strand, ...]]]:
-    found: dict[int, dict[int, dict[Owner, dict[Link, int]]]] = {}
-    for link, route in layout.routes.items():
-        for x, y, owner, arms in cells(route):
-            links = found.setdefault(y, {}).setdefault(x, {}).setdefault(owner, {})
-            links[link] = links.get(link, 0) | arms
-    return {
-        y: {x: tuple(_Strand(tuple(links.items())) for links in owners.values()) for x, owners in row.items()}
-        for y, row in found.items()
-    }
 
 
 def _stroke(strands: Iterable[_Strand], scene: Scene, head: str) -> tuple[str, Ink] | None:

@@ -41,12 +41,17 @@ SCROLLED = Look("bracket", gap=0, label=7, spacing=0, name=24)
 
 def fitted(graph: Sorted, width: int, height: int) -> Layout:
     """The graph laid out to be whole in `width` by `height` cells, else to be scrolled."""
-    if len(graph.shape.nodes) <= SMALL:
+    tightest = replace(_LOOKS[-1], name=NAMES[-1])
+    if len(graph.shape.nodes) <= SMALL and _fits(lay_out(graph, tightest, width), width, height):
         for look in _looks(graph.shape):
             layout = lay_out(graph, look, width)
-            if layout.width <= width and layout.height <= height:
+            if _fits(layout, width, height):
                 return layout
     return lay_out(graph, SCROLLED, width)
+
+
+def _fits(layout: Layout, width: int, height: int) -> bool:
+    return layout.width <= width and layout.height <= height
 
 
 def _looks(shape: Shape) -> Iterator[Look]:

@@ -33,28 +33,54 @@ def layers(shape: Shape) -> dict[str, int]:
 
 
 def _without_cycles(nodes: Iterable[str], links: Iterable[Link], roots: frozenset[str]) -> list[Link]:
-    """The links but those that lead back to where a walk from the roots came from."""
+    """The links, turned round where they lead, within a knot of cycles, to what is nearer to the roots."""
     out, into = neighbours(links)
-    starts = sorted(nodes, key=lambda name: (name not in roots, len(into.get(name, ())), name))
-    done: set[str] = set()
-    kept: list[Link] = []
-    for start in starts:
-        if start in done:
-            continue
-        path, walk = {start}, [(start, iter(out.get(start, ())))]
+    nodes = list(nodes)
+    knot = _knots(nodes, out, into)
+    starts = [name for name in nodes if name in roots] + [name for name in nodes if name not in into]
+    near = _distances(starts or nodes[:1], out)
+    rank = {name: (near.get(name, len(nodes)), name) for name in nodes}
+    return [(a, b) if knot[a] != knot[b] or rank[a] < rank[b] else (b, a) for a, b in links]
+
+
+def _distances(starts: Iterable[str], out: Mapping[str, list[str]]) -> dict[str, int]:
+    """Calls from the nearest of the starts to each node that can be reached."""
+    found = dict.fromkeys(starts, 0)
+    todo = list(found)
+    for name in todo:
+        for callee in out.get(name, ()):
+            if callee not in found:
+                found[callee] = found[name] + 1
+                todo.append(callee)
+    return found
+
+
+def _knots(
+    nodes: Iterable[str], out: Mapping[str, list[str]], into: Mapping[str, list[str]]
+) -> dict[str, str]:
+    """Strongly connected components (Kosaraju): one of its nodes stands for each."""
+    finished: list[str] = []
+    seen: set[str] = set()
+    for start in nodes:
+        walk = [] if start in seen else [(start, iter(out.get(start, ())))]
+        seen.add(start)
         while walk:
             at, callees = walk[-1]
-            callee = next(callees, None)
+            callee = next((name for name in callees if name not in seen), None)
             if callee is None:
+                finished.append(at)
                 walk.pop()
-                path.discard(at)
-                done.add(at)
-            elif callee not in path:
-                kept.append((at, callee))
-                if callee not in done:
-                    path.add(callee)
-                    walk.append((callee, iter(out.get(callee, ()))))
-    return kept
+            else:
+                seen.add(callee)
+                walk.append((callee, iter(out.get(callee, ()))))
+    knot: dict[str, str] = {}
+    for first in reversed(finished):
+        todo = [] if first in knot else [first]
+        while todo:
+            at = todo.pop()
+            knot[at] = first
+            todo += [name for name in into.get(at, ()) if name not in knot]
+    return knot
 
 
 def _topological(

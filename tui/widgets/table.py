@@ -27,6 +27,9 @@ from tui.words import Tone, pad
 GAPS = (2, 1)
 """Cells between columns, the narrower where only that lets every column stay."""
 
+FIRST_SHARE = 0.6
+"""Of what is left over, as much as one growing column may take before the others had some."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -81,13 +84,14 @@ def layout(columns: Sequence[Column], width: int, longest: Mapping[int, int] | N
         kept.remove(worst)
     gap = gap or GAPS[-1]
     left = width - need - gap * (len(kept) - 1)
-    growing = [at for at in kept if columns[at].grow]
     wide = {at: columns[at].width for at in kept}
-    for number, at in enumerate(growing):
-        wanted = (longest or {}).get(at, width) - wide[at]
-        more = min(left // (len(growing) - number), wanted) if left > 0 else left
-        wide[at] = max(1, wide[at] + max(more, min(left, 0)))
-        left -= max(more, min(left, 0))
+    growing = [at for at in kept if columns[at].grow]
+    for part in (FIRST_SHARE, 1.0):
+        for at in growing:
+            wanted = max(0, (longest or {}).get(at, width) - wide[at])
+            more = min(wanted, int(left * part)) if left > 0 else left
+            wide[at] = max(1, wide[at] + more)
+            left -= more
     return Plan(tuple(Placed(at, wide[at]) for at in kept), gap)
 
 
@@ -99,7 +103,9 @@ class Table(ScrollView, can_focus=True):
         "table--dim", "table--sorted", "table--strong", "table--accent", "table--plain",
     }  # fmt: skip
     DEFAULT_CSS = """
-    Table { height: 1fr; width: 1fr; background: $background; overflow-x: hidden; }
+    Table { height: 1fr; width: 1fr; background: $background; overflow-x: hidden;
+        scrollbar-size-vertical: 1;
+    }
     Table > .table--head { color: $mesh-muted; background: $panel; text-style: bold; }
     Table > .table--plain { color: $foreground; }
     Table > .table--cursor { background: $mesh-cursor 50%; }
@@ -204,6 +210,10 @@ class Table(ScrollView, can_focus=True):
         self._columns = tuple(columns)
         self._replan(self.size.width)
 
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  Textual's
+        """As many lines as there are rows, where its height is automatic."""
+        return max(1, len(self._rows)) + self._head
+
     def _replan(self, width: int) -> None:
         growing = [at for at, column in enumerate(self._columns) if column.grow]
         longest = {
@@ -237,7 +247,7 @@ class Table(ScrollView, can_focus=True):
             )
         at = y - self._head + self.scroll_offset.y
         if at >= len(self._rows):
-            words = self.empty if not self._rows and y == self._head + 1 else ""
+            words = self.empty if not self._rows and y == self._head else ""
             return Strip([Segment(pad(f"  {words}", width), self._style("dim"))], width)
         back = self._style("cursor") if at == self.cursor else self._style("plain")
         return self._line(self._rows[at].cells, back, width).apply_meta({"row": at})

@@ -1,0 +1,1 @@
+"""The user's own editor, and drafts that outlive it."""

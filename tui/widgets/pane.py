@@ -1,0 +1,36 @@
+"""A table with a title in a frame, one of several on a screen; the one that has the keys is lit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from tui.widgets.table import Column, Row, Table
+
+
+class Pane(Container):
+    """A titled table; its id is its title."""
+
+    DEFAULT_CSS = """
+    Pane { border-top: solid $mesh-line; border-title-color: $mesh-muted; height: 1fr; }
+    Pane:focus-within { border-top: solid $accent; border-title-color: $accent; border-title-style: bold; }
+    """
+
+    def __init__(self, title: str, columns: Sequence[Column], empty: str) -> None:
+        super().__init__(id=title)
+        self.border_title = title
+        self._title = title
+        self._columns = columns
+        self._empty = empty
+
+    def compose(self) -> ComposeResult:
+        """The table."""
+        yield Table(self._columns, empty=self._empty, head=False)
+
+    def show(self, rows: Iterable[Row]) -> None:
+        """Other rows; the title tells how many."""
+        table = self.query_one(Table)
+        table.show(rows)
+        self.border_title = f"{self._title} {len(table.rows)}" if table.rows else self._title
