@@ -4,8 +4,10 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
   $$each -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 BIN := .venv/bin
 # command:package of what tests run: a load generator, and foreign processes that join a mesh
-DEBIAN := wrk:wrk node:nodejs nginx:nginx-light pg_lsclusters:postgresql ip:iproute2
-PARTS := cli control_plane sidecar services tui tests bench
+DEBIAN := wrk:wrk node:nodejs nginx:nginx-light pg_lsclusters:postgresql ip:iproute2 \
+  redis-cli:redis-tools prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager \
+  systemd-analyze:systemd curl:curl nsenter:util-linux
+PARTS := cli control_plane sidecar services tui tests bench deploy
 
 .PHONY: help install demo test test-long check bench clean
 
@@ -64,6 +66,7 @@ check: .venv/.tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m control_plane.envoy.generate --check
+	$(BIN)/python -m deploy.kubernetes.build --check
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit/test_house.py
 
 bench: .venv/.tests debian

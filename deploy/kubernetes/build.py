@@ -3,8 +3,8 @@
     python -m deploy.kubernetes.build            # writes them
     python -m deploy.kubernetes.build --check    # 1 when one differs from what would be written
 
-Every pod of a service has its agent as a native sidecar container (an init container that is always restarted;
-Kubernetes 1.29 and newer): it is there before the app and outlives it.
+Every pod of a service has its agent as a native sidecar container (an init container that is always
+restarted; Kubernetes 1.29 and newer): it is there before the app and outlives it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -43,6 +42,7 @@ APPLICATION = FOLDER.parent.parent / "services" / "application.yaml"
 HEAD = "# Made by `python -m deploy.kubernetes.build`: change that, then run it again.\n"
 APP_PORTS = {"http": 8000, "grpc": 50051}
 SECRETS = "/run/secrets/mesh"
+TMP = "/tmp"  # noqa: S108  a volume of the pod's own
 MARKETS = ("trading", "storefront")
 """Services that keep nothing, hence have no database."""
 
@@ -73,9 +73,9 @@ def control_plane() -> list[Json]:
         "securityContext": sealed(),
         "volumeMounts": [
             mount("state", STATE),
-            mount("tmp", "/tmp"),
+            mount("tmp", TMP),
             mount("secrets", SECRETS, read_only=True),
-        ],  # noqa: S108
+        ],
     }
     volumes = [{"name": "state", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
     spec = {
@@ -131,7 +131,7 @@ def postgres() -> list[Json]:
         "volumeMounts": [
             mount("data", "/var/lib/postgresql/data"),
             mount("run", "/var/run/postgresql"),
-            mount("tmp", "/tmp"),  # noqa: S108
+            mount("tmp", TMP),
             mount("databases", "/docker-entrypoint-initdb.d", read_only=True),
             mount("secrets", SECRETS, read_only=True),
         ],
@@ -210,9 +210,9 @@ def _agent(who: list[str]) -> Json:
         "securityContext": sealed(),
         "volumeMounts": [
             mount("agent", STATE),
-            mount("tmp", "/tmp"),
+            mount("tmp", TMP),
             mount("token", "/run/tokens", read_only=True),
-        ],  # noqa: S108
+        ],
     }
 
 
@@ -231,7 +231,7 @@ def _app(name: str, version: str, ports: dict[str, int], health: str) -> Json:
     env = variables(
         HEALTH_URL=f"http://127.0.0.1:{ports['http']}{health}",
         SERVICE_VERSION=version,
-        DATA_DIR="/tmp",  # noqa: S108
+        DATA_DIR=TMP,
         HTTP_PROXY=proxy,
         http_proxy=proxy,
         grpc_proxy=proxy,
@@ -241,13 +241,13 @@ def _app(name: str, version: str, ports: dict[str, int], health: str) -> Json:
         PORT=str(ports["http"]),
         **{f"PORT_{each.upper()}": str(number) for each, number in ports.items() if each != "http"},
     )
-    mounts = [mount("tmp", "/tmp")]  # noqa: S108
+    mounts = [mount("tmp", TMP)]
     if name not in MARKETS:
         url = f"postgresql://exchange@postgres:5432/{name}"
         # The client takes a password file that nobody else may read only; Kubernetes mounts it for the group.
         copied = "umask 077; cp /run/secrets/pgpass/pgpass /tmp/pgpass"
         start = ["sh", "-c", f"{copied}; exec python -m services.{name}"]
-        env += variables(DATABASE_URL=url, PGPASSFILE="/tmp/pgpass")  # noqa: S108
+        env += variables(DATABASE_URL=url, PGPASSFILE=f"{TMP}/pgpass")
         mounts.append(mount("pgpass", "/run/secrets/pgpass", read_only=True))
     else:
         start = ["python", "-m", f"services.{name}"]

@@ -12,8 +12,9 @@ UID = 10001
 IMAGE = "meshwright"
 STATE = "/var/lib/meshwright"
 
-WELL = "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(os.environ['HEALTH_URL'], timeout=2)"
-"""Asks what HEALTH_URL names, from inside: an app listens on its pod's loopback only, where no kubelet is."""
+_OPEN = "u.build_opener(u.ProxyHandler({})).open(os.environ['HEALTH_URL'], timeout=2)"
+WELL = f"import os, urllib.request as u; {_OPEN}"
+"""Asks what HEALTH_URL names, from inside: an app listens on its pod's loopback only."""
 
 
 def meta(name: str, **more: Any) -> Json:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -221,7 +222,7 @@ class Engine:
     def _source(self, source: str) -> Path:
         kind, _, rest = source.partition(":")
         if kind == "secret":
-            return self.project / self.secrets[rest]["file"]
+            return self.project / str(self.secrets[rest]["file"])
         if kind.startswith("."):
             return self.project / kind
         folder = self.scratch / "volumes" / kind / rest
@@ -274,7 +275,8 @@ class Engine:
         until(started, "everything is started", within)
         for name, one in self.containers.items():
             check = self.check(name)
-            until(lambda one=one, check=check: not check or one.healthy(check), f"{name} is healthy", within)
+            if check:
+                until(partial(one.healthy, check), f"{name} is healthy", within)
 
     def down(self) -> None:
         """Stop all of them, the youngest first, by their pids."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,55 @@ def test_the_exchange_runs_as_the_file_says(running: Engine) -> None:
         "http://127.0.0.1:8080/api/orders",
     )
     assert json.loads(order.stdout)["status"] in ("pending", "confirmed"), order.stdout + order.stderr
+
+
+def test_it_is_valid_by_the_compose_specification() -> None:
+    check = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
+    argv = [*check, str(ROOT / "docker-compose.yml")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_reference_resolves(project: Path) -> None:
+    """Mounted files, named volumes, secrets, what is depended on, whose network is joined, ports once each."""
+    file = composed.read(project / "docker-compose.yml", composed.variables(project / ".env"))
+    services, published = file["services"], []
+    for name, service in services.items():
+        assert composed.owner(services, name) in services
+        assert set(service.get("depends_on", ())) <= services.keys(), name
+        assert set(service.get("secrets", ())) <= file["secrets"].keys(), name
+        for source, _, _ in composed.mounts(service, name):
+            if source.startswith("./"):
+                assert (project / source).exists(), f"{name}: {source}"
+            elif not source.startswith("secret:"):
+                assert source.partition(":")[0] in file["volumes"], f"{name}: {source}"
+        published += [one.rpartition(":")[0] for one in service.get("ports", ())]
+        if "build" in service:
+            assert (project / service["build"]["dockerfile"]).is_file()
+    assert all((project / one["file"]).is_file() for one in file["secrets"].values())
+    assert len(set(published)) == len(published)
+    assert all(one.startswith("127.0.0.1:") for one in published)
+
+
+def test_what_the_image_copies_is_there_and_not_left_out() -> None:
+    """COPY of what is missing, or kept from the build by .dockerignore, fails only when it is built."""
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text()
+    copied = [
+        word
+        for line in dockerfile.splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
+    allowed = {one[1:] for one in (ROOT / ".dockerignore").read_text().splitlines() if one.startswith("!")}
+    assert copied
+    for one in copied:
+        assert (ROOT / one).exists(), one
+        assert one in allowed, one
+
+
+def test_without_preparation_it_says_what_to_do(project: Path) -> None:
+    with pytest.raises(ValueError, match=r"MESH_UID: run deploy/compose/prepare\.sh first"):
+        composed.read(project / "docker-compose.yml", {})
 
 
 def test_every_variable_of_ours_is_a_setting(project: Path) -> None:
