@@ -62,7 +62,8 @@ def _reason(reason: Mapping[str, Any]) -> Iterator[str]:
     ends = " → ".join(dict.fromkeys(one for one in (reason["caller"], reason["callee"]) if one))
     flag = f"{reason['flag']}  " if reason["flag"] else ""
     yield f"{flag}{reason['words']}"
-    yield f"    told by {reason['proxy'] or reason['service']}{f', {ends}' if ends else ''}"
+    by = reason["proxy"] or reason["service"]
+    yield f"    told by {by}{f', {ends}' if ends not in ('', by) else ''}"
     for policy in reason["policies"]:
         yield from _policy(policy)
 

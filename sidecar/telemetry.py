@@ -24,8 +24,8 @@ KEPT_STATS = (
     {"safe_regex": {"regex": r"(http|listener|tcp)\..*(_rq_|_cx_|rbac|fail|no_certificate|rds|flow).*"}},
     {
         "safe_regex": {
-            "regex": r"cluster\..*\.(upstream_rq_.*|upstream_cx_(active|total|overflow|connect_fail"
-            r"|connect_timeout|destroy_remote.*|destroy_local.*|rx_bytes_total|tx_bytes_total)|membership_.*|circuit_breakers.*"
+            "regex": r"cluster\..*\.(upstream_rq_.*|upstream_cx_(active|total|overflow|none_healthy"
+            r"|connect_fail|connect_timeout|destroy_remote.*|destroy_local.*|rx_bytes_total|tx_bytes_total)|membership_.*|circuit_breakers.*"
             r"|outlier_detection\..*|health_check\..*|retry_.*|ssl\..*|update_.*|lb_healthy_panic"
             r"|grpc\.(\d+|success|failure|total))"
         }
@@ -35,7 +35,7 @@ KEPT_STATS = (
 
 PUSHED_STATS = (
     r"cluster\.[^/.][^.]*\.(upstream_rq_(total|completed|[1-5]xx|time|retry|timeout|per_try_timeout)"
-    r"|upstream_cx_(total|active|connect_fail)|ssl\.handshake|grpc\.\d+|outlier_detection\.ejections_active"
+    r"|upstream_cx_(total|active|connect_fail|none_healthy|overflow)|ssl\.handshake|grpc\.\d+|outlier_detection\.ejections_active"
     r"|membership_(healthy|total))"
     r"|mesh\.injected\.envoy\.cluster_name\.[^/].*"
     r"|http\.(inbound|outbound|ingress)\.downstream_rq_[1-5]xx"

@@ -13,6 +13,8 @@ FIELDS = {
     "upstream_rq_retry": "retries",
     "upstream_cx_total": "connections",
     "upstream_cx_connect_fail": "connect_failures",
+    "upstream_cx_none_healthy": "unmet",
+    "upstream_cx_overflow": "unmet",
     "ssl.handshake": "handshakes",
 }
 """Envoy's counters of a cluster → fields of Counts.
@@ -38,7 +40,9 @@ LATENCY = "upstream_rq_time"
 class Counts:
     """Sums over some time; fractions where a flush is shared between cells of time. `spread` in ms.
 
-    `answered` requests had a final answer, `failed` of those a bad one.
+    `answered` requests had a final answer, `failed` of those a bad one. `connections` were tried, of which
+    `connect_failures` could not be made; `unmet` ones were not even tried, for want of a healthy host or by
+    a limit.
     """
 
     answered: float = 0.0
@@ -50,8 +54,19 @@ class Counts:
     retries: float = 0.0
     connections: float = 0.0
     connect_failures: float = 0.0
+    unmet: float = 0.0
     handshakes: float = 0.0
     spread: Buckets = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> float:
+        """TCP connections that a caller asked for."""
+        return self.connections + self.unmet
+
+    @property
+    def refused(self) -> float:
+        """TCP connections that it did not get."""
+        return self.connect_failures + self.unmet
 
     @property
     def any_request(self) -> bool:
@@ -93,6 +108,7 @@ class Counts:
         self.retries += more.retries * share
         self.connections += more.connections * share
         self.connect_failures += more.connect_failures * share
+        self.unmet += more.unmet * share
         self.handshakes += more.handshakes * share
         histogram.add(self.spread, more.spread, share)
 

@@ -15,10 +15,10 @@ COARSE = 16.0
 """Seconds of a point of a service's trend: 56 of them are a quarter of an hour."""
 
 EDGES_LIMIT = 4_000
-"""Edges that have a history: 14 kB each; of one caller half of that."""
+"""Edges that have a history: 16 kB each; of one caller half of that."""
 
 SUBJECTS_LIMIT = 2_000
-"""Ports of services, and gateways, that have a history: 17 kB each; half of them first called by one."""
+"""Ports of services, and gateways, that have a history: 18 kB each; half of them first called by one."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Courses:
 
     def note(self, caller: Identity, cluster: str, counts: Counts, now: float, seconds: float) -> None:
         """Add what `caller` told of `cluster` at `now` for the `seconds` before; quiet leaves no trace."""
-        if not counts.any_request and not counts.connections and not counts.connect_failures:
+        if not counts.any_request and not counts.wanted:
             return
         edge = self._edge(caller.name, cluster)
         if edge is not None:

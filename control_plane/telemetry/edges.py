@@ -37,8 +37,8 @@ class Sum:
     @property
     def outcome(self) -> tuple[float, float]:
         """How much happened, and how much of it failed."""
-        happened = self.requests.answered + self.streams.connections
-        return happened, min(self.requests.failed + self.streams.connect_failures, happened)
+        happened = self.requests.answered + self.streams.wanted
+        return happened, min(self.requests.failed + self.streams.refused, happened)
 
     @property
     def success(self) -> float:
@@ -68,7 +68,7 @@ class Sum:
     def note(self, seen: Seen, protocol: Protocol) -> None:
         """Add one node's flow."""
         counts, seconds = seen.counts, seen.seconds
-        happened = counts.connections if protocol == "tcp" else counts.answered
+        happened = counts.wanted if protocol == "tcp" else counts.answered
         (self.streams if protocol == "tcp" else self.requests).add(counts)
         rate = happened / seconds if seconds > 0 else 0.0
         self.rates[protocol] = self.rates.get(protocol, 0.0) + rate
@@ -117,7 +117,7 @@ def gather(flows: Iterable[Seen], services: Mapping[str, Service], now: float, f
         if about is None:
             continue
         flow = one.flow
-        last = max(flow.connected, flow.opened) if about[1] == "tcp" else flow.requested
+        last = max(flow.wanted, flow.opened) if about[1] == "tcp" else flow.requested
         if now - last < fades:
             caller = one.caller
             callers[caller.name] = "gateway" if caller.role == "gateway" else "service"

@@ -98,7 +98,8 @@ class Handed(NamedTuple):
 class Flow:
     """One node's traffic to one cluster, `open` connections at its last flush.
 
-    Times by the clock of `now`, -inf: never; `opened` is when connections were last known to be open.
+    Times by the clock of `now`, -inf: never. `wanted` is when a connection was last asked for, `connected`
+    when one was made, `opened` when some were last known to be open.
     """
 
     samples: deque[tuple[float, Counts]] = field(default_factory=deque)
@@ -107,6 +108,7 @@ class Flow:
     open: int = 0
     is_grpc: bool = False
     requested: float = float("-inf")
+    wanted: float = float("-inf")
     connected: float = float("-inf")
     opened: float = float("-inf")
     secured: float = float("-inf")
@@ -129,6 +131,8 @@ class Flow:
         self._recent = None
         if counts.any_request:
             self.requested = now
+        if counts.wanted:
+            self.wanted = now
         if counts.connections - counts.connect_failures > 0:
             self.connected = now
         if counts.handshakes:
@@ -203,7 +207,7 @@ class Flows:
             for node in nodes.values():
                 seconds = node.covered(now)
                 for cluster, flow in node.flows.items():
-                    if now - max(flow.requested, flow.connected, flow.opened) < self.fades:
+                    if now - max(flow.requested, flow.wanted, flow.opened) < self.fades:
                         yield Seen(identity, cluster, flow, flow.recent(now), seconds)
 
     def answered(self, now: float) -> dict[str, tuple[float, float]]:

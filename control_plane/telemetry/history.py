@@ -58,7 +58,7 @@ def _moments(found: Iterable[tuple[Series, Protocol]], now: float) -> Iterator[M
     for series, protocol in found:
         for begun, row in series.points(now):
             if protocol == "tcp":
-                row["answered"], row["failed"] = row["connections"], row["refused"]
+                row["answered"], row["failed"] = row["wanted"], row["refused"]
             known = sums.setdefault(begun, dict.fromkeys(row, 0.0))
             for name, value in row.items():
                 known[name] = max(known[name], value) if name.startswith("p") else known[name] + value

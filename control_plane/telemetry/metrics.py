@@ -16,6 +16,14 @@ SPANS = Counter("mesh_spans_total", "Spans that were kept, if only for a while")
 SPANS_EVICTED = Counter("mesh_spans_evicted_total", "Spans that made room for newer ones")
 SPANS_DROPPED = Counter("mesh_spans_dropped_total", "Spans that were not kept, by reason", ["reason"])
 
+REQUESTS = Counter(
+    "mesh_requests_total", "Requests that proxies told and that were kept, if only for a while"
+)
+REQUESTS_KEPT = Gauge("mesh_requests_kept", "Requests that are kept")
+REQUESTS_DROPPED = Counter(
+    "mesh_requests_dropped_total", "Requests that were told and not kept, by reason", ["reason"]
+)
+
 FORWARDED = Counter("mesh_forward_sent_total", "Items that a collector took, by signal", ["signal"])
 FORWARD_DROPPED = Counter(
     "mesh_forward_dropped_total", "Items that were not forwarded, by reason", ["signal", "reason"]

@@ -12,7 +12,7 @@ from itertools import islice
 
 from control_plane.api.requested import Request, Tap
 from control_plane.api.spiffe import Identity
-from control_plane.telemetry import logs
+from control_plane.telemetry import logs, metrics
 from control_plane.telemetry.logs import Record
 
 EACH = 4_000
@@ -59,8 +59,10 @@ class Requests:
                 self.add(found)
             elif found is not None:
                 self.dropped[found] += 1
+                metrics.REQUESTS_DROPPED.labels(found).inc()
             if step % STEPS == 0:
                 yield
+        metrics.REQUESTS_KEPT.set(len(self._kept))
 
     def add(self, record: Record) -> None:
         """Keep a record; the oldest of its line, or of the longest line, makes room.
@@ -68,6 +70,7 @@ class Requests:
         Each service has two: what failed is not pushed out by what went well while somebody listened.
         """
         self.newest += 1
+        metrics.REQUESTS.inc()
         self._kept[self.newest] = record
         line = (record.service, record.failed)
         own = self._lines.setdefault(line, deque())

@@ -16,8 +16,8 @@ HISTORY = 900.0
 SPREAD = 8.0
 """Seconds before a flush that it may tell about; what a sidecar tells now began some seconds ago."""
 
-NAMES = ("answered", "failed", "retries", "connections", "refused", "p50", "p95", "p99")
-"""The columns; `refused` are connections that could not be made, the quantiles are in ms."""
+NAMES = ("answered", "failed", "retries", "connections", "wanted", "refused", "p50", "p95", "p99")
+"""The columns; TCP connections that were `wanted`, of these `refused` ones; the quantiles are in ms."""
 
 
 class Series:
@@ -101,7 +101,8 @@ def _row(counts: Counts) -> dict[str, float]:
         "failed": counts.failed,
         "retries": counts.retries,
         "connections": counts.connections,
-        "refused": counts.connect_failures,
+        "wanted": counts.wanted,
+        "refused": counts.refused,
         "p50": p50,
         "p95": p95,
         "p99": p99,

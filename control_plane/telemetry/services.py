@@ -107,7 +107,7 @@ def _points(name: str, courses: Courses, setting: Setting, end: int) -> Points:
     rates, failures, slowest = ([0.0] * (end - begin) for _ in range(3))
     for series, protocol in found:
         columns = series.columns(begin, end)
-        happened, failed = ("connections", "refused") if protocol == "tcp" else ("answered", "failed")
+        happened, failed = ("wanted", "refused") if protocol == "tcp" else ("answered", "failed")
         rates = [a + b / COARSE for a, b in zip(rates, columns[happened], strict=True)]
         failures = [a + b / COARSE for a, b in zip(failures, columns[failed], strict=True)]
         slowest = [max(a, b) for a, b in zip(slowest, columns["p99"], strict=True)]

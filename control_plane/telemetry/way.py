@@ -17,7 +17,7 @@ from control_plane.telemetry import flags, logs
 SKEW = 0.02
 """Seconds by which clocks of hosts, and a span from a log record, may differ."""
 
-SAME = 0.002
+SAME = 0.0005
 """Seconds within which a span and a record of one proxy are of the same request: both have its start."""
 
 
@@ -100,13 +100,13 @@ def joined(records: Sequence[Request], trace: Trace | None) -> tuple[Request, ..
         return tuple(records)
     by_id = {span.id: span for span in trace.tree}
     spans = [_of_span(span, by_id, trace.id) for span in trace.tree if span.proxy and span.kind == "server"]
-    known = [(one.service, one.time) for one in records]
-    fresh = [
-        one
-        for one in spans
-        if not any(one.service == service and abs(one.time - time) < SAME for service, time in known)
-    ]
-    return (*records, *fresh)
+    return (*records, *(one for one in spans if not any(_same(one, known) for known in records)))
+
+
+def _same(one: Request, other: Request) -> bool:
+    """Whether two tell of one request at one proxy."""
+    ends = [(each.service, each.callee, each.direction == "inbound") for each in (one, other)]
+    return ends[0] == ends[1] and abs(one.time - other.time) < SAME
 
 
 def _of_span(span: Span, by_id: dict[str, Span], trace: str) -> Request:

@@ -16,7 +16,10 @@ from cryptography import x509
 from structlog.testing import capture_logs
 
 from control_plane.agents import server as agents
+from control_plane.agents.asks import app
+from control_plane.agents.asks.app import Asks
 from control_plane.agents.server import AgentService
+from control_plane.api.asked import ARGUMENT_LIMIT, Answer, Pending, ProxyRef
 from control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
 from control_plane.api.types import (
     ClusterReport,
@@ -81,6 +84,7 @@ class Mesh:
     taken_out: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     reports: list[tuple[str, ProxyReport]] = field(default_factory=list)
+    asks: Asks = field(default_factory=Asks)
 
     def note(self, identity: Identity, report: ProxyReport) -> None:
         if report.node == "one-too-many":
@@ -119,7 +123,9 @@ class Mesh:
 @asynccontextmanager
 async def serving(authority: CertificateAuthority) -> AsyncIterator[Mesh]:
     mesh = Mesh(authority, Kept())
-    service = AgentService(mesh.leases, authority.sign, mesh.drained, "mesh.local", 6.0, note=mesh.note)
+    service = AgentService(
+        mesh.leases, authority.sign, mesh.drained, "mesh.local", 6.0, note=mesh.note, asks=mesh.asks
+    )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((service.handlers(),))
     mesh.port = server.add_secure_port("127.0.0.1:0", grpc_credentials(authority))
@@ -139,6 +145,14 @@ async def fails(code: grpc.StatusCode, reason: str, call: Any) -> None:
         await call
     assert caught.value.code() == code
     assert reason in (caught.value.details() or "")
+
+
+async def connected(mesh: Mesh, wanted: bool) -> None:
+    """Wait until the agent of orders-1 is there to be asked, or is not."""
+    end = asyncio.get_running_loop().time() + 20
+    while mesh.asks.has("orders-1") is not wanted:
+        assert asyncio.get_running_loop().time() < end
+        await asyncio.sleep(0.01)
 
 
 def refusals() -> float:
@@ -215,6 +229,36 @@ async def test_services_and_gateways_report_for_themselves_alone(mesh: Mesh) -> 
     async with mesh.caller(INGRESS) as call:
         await call("Report", gateway)
     assert mesh.reports == [(ORDERS.uri, own), (INGRESS.uri, gateway)]
+
+
+async def test_an_ask_is_fetched_and_answered_by_its_own_identity_alone(mesh: Mesh) -> None:
+    own = ProxyRef(node="orders-1", service="orders")
+    denied = grpc.StatusCode.PERMISSION_DENIED
+    async with mesh.caller(ORDERS) as call, mesh.caller(PAYMENTS) as stranger:
+        fetching = asyncio.create_task(call("Fetch", own))
+        await connected(mesh, True)
+        asking = asyncio.create_task(mesh.asks.ask("orders-1", "stats", "ä" * ARGUMENT_LIMIT))
+        (ask,) = Pending.model_validate_json(await fetching).asks
+        assert (ask.kind, ask.argument) == ("stats", "ä" * ARGUMENT_LIMIT)
+        await fails(denied, "may not be asked for a proxy of orders", stranger("Fetch", own))
+        await fails(denied, "was not asked", stranger("Answer", Answer.of(ask, "forged")))
+        wrong = grpc.StatusCode.INVALID_ARGUMENT
+        await fails(wrong, "larger than", call("Answer", b" " * (agents.ANSWER_LIMIT + 1)))
+        text = "".join(f"cluster.c{number}.rq: {number * number}\n" for number in range(60_000))
+        assert len(text) > agents.ANSWER_LIMIT
+        await call("Answer", Answer.of(ask, text))
+        assert await asking == text
+        await fails(grpc.StatusCode.NOT_FOUND, "too late", call("Answer", Answer.of(ask, "twice")))
+
+
+async def test_an_agent_that_is_gone_is_asked_no_more(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "GONE", 0.0)
+    async with mesh.caller(ORDERS) as call:
+        fetching = asyncio.create_task(call("Fetch", ProxyRef(node="orders-1", service="orders")))
+        await connected(mesh, True)
+        fetching.cancel()
+        await asyncio.gather(fetching, return_exceptions=True)
+    await connected(mesh, False)
 
 
 async def test_a_certificate_of_another_mesh_is_refused(mesh: Mesh, tmp_path: Path) -> None:

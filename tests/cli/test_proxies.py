@@ -11,8 +11,10 @@ import pytest
 from aiohttp import web
 from ruamel.yaml import YAML
 
+from control_plane.api.asked import LogPart, ProxyConfig, ProxyLogLevel, ProxyLogs, ProxyStats
 from control_plane.api.state import socket_path
 from control_plane.api.types import Breaker, ProxyDetail, Status
+from control_plane.errors import InputError
 from tests.cli.conftest import Run
 from tests.fakes.mesh import FakeMesh
 
@@ -106,35 +108,112 @@ async def envoy(mesh: FakeMesh) -> AsyncIterator[Path]:
     await runner.cleanup()
 
 
-async def test_a_config_is_shown_whole_or_in_part_and_without_keys(envoy: Path, run: Run) -> None:
+async def test_a_config_is_shown_whole_or_in_part(mesh: FakeMesh, run: Run) -> None:
+    config = ProxyConfig(proxy="orders-1", configs=({"@type": "a.ClustersConfigDump", "static": ["ä"]},))
+    mesh.told = {"config": config.model_dump_json()}
     whole = await run("proxy", "orders-1", "config")
-    assert whole.code == 0
+    assert YAML(typ="safe").load(whole.out) == {"configs": list(config.configs)}
+    part = await run("proxy", "orders-1", "config", "clusters", "-o", "json")
+    assert json.loads(part.out)["configs"] == list(config.configs)
+    assert [argument for _, _, argument in mesh.asked] == ["", "clusters"]
+    assert (await run("proxy", "orders-1", "config", "secrets")).code == 2
+
+
+async def test_statistics_are_listed_and_filtered(mesh: FakeMesh, run: Run) -> None:
+    told = ProxyStats(proxy="orders-1", stats={"a.rq": 12, "a.time": "P0(nan,1)\x1b[31m"}, cut=True)
+    mesh.told = {"stats": told.model_dump_json()}
+    listed = await run("proxy", "orders-1", "stats", "--filter", "a&b")
+    assert listed.out == "a.rq: 12\na.time: P0(nan,1) [31m\n"
+    assert "pick some by --filter" in listed.err
+    assert mesh.asked[0][2] == "a&b"
+    assert json.loads((await run("proxy", "orders-1", "stats", "-o", "json")).out)["stats"]["a.rq"] == 12
+    mesh.told = {"stats": InputError("orders-1: Envoy says: missing )")}
+    wrong = await run("proxy", "orders-1", "stats", "--filter", "(")
+    assert (wrong.code, wrong.err) == (2, "orders-1: Envoy says: missing )\n")
+
+
+async def test_logs_are_shown_under_their_sources(mesh: FakeMesh, run: Run) -> None:
+    parts = (
+        LogPart(source="proxy", file="/logs/orders-1.proxy.log", text="warning\x1b[2J\n", end=9),
+        LogPart(source="app", file="/logs/orders-1.log", text="one\ntwo\n", end=8),
+    )
+    mesh.told = {"logs": ProxyLogs(proxy="orders-1", logs=parts).model_dump_json()}
+    shown = await run("proxy", "orders-1", "logs", "-n", "2")
+    assert shown.out.splitlines() == [
+        "==> Envoy: /logs/orders-1.proxy.log", "warning [2J", "==> app: /logs/orders-1.log", "one", "two",
+    ]  # fmt: skip
+    assert mesh.asked[0][2] == "lines=2"
+    assert json.loads((await run("proxy", "orders-1", "logs", "-o", "json")).out)["logs"][1]["end"] == 8
+
+
+async def test_a_log_level_is_shown_and_set_for_a_while(mesh: FakeMesh, run: Run) -> None:
+    loggers = {"admin": "warning", "http": "debug", "upstream": "warning"}
+    told = ProxyLogLevel(proxy="orders-1", level="warning", loggers=loggers, returns_in=299.5)
+    mesh.told = {"log-level": told.model_dump_json()}
+    shown = await run("proxy", "orders-1", "log-level", "http=debug", "--for", "5m")
+    assert [" ".join(line.split()) for line in shown.out.splitlines()] == [
+        "LOGGER LEVEL", "http debug", "all others warning", "put back in 4 min",
+    ]  # fmt: skip
+    quiet = told.model_copy(update={"loggers": {"http": "warning"}, "returns_in": None})
+    mesh.told = {"log-level": quiet.model_dump_json()}
+    assert "put back" not in (await run("proxy", "orders-1", "log-level")).out
+    assert json.loads((await run("proxy", "orders-1", "log-level", "info", "-o", "json")).out)["loggers"]
+    assert [argument for _, _, argument in mesh.asked] == [
+        "level=debug&logger=http&seconds=300", "", "level=info&seconds=600",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("stats", "clusters"),
+        ("config", "--filter", "x"),
+        ("stats", "-n", "0"),
+        ("config", "-f"),
+        ("logs", "debug"),
+        ("log-level", "loud"),
+        ("log-level", "debug", "--for", "ever"),
+        ("log-level", "debug", "--for", "48h"),
+        ("log-level", "--for", "5m"),
+    ],
+    ids=" ".join,
+)
+async def test_what_makes_no_sense_is_told_so(mesh: FakeMesh, run: Run, arguments: tuple[str, ...]) -> None:
+    wrong = await run("proxy", "orders-1", *arguments)
+    assert (wrong.code, len(wrong.err.splitlines())) == (2, 1)
+    assert mesh.asked == []
+
+
+async def test_a_proxy_that_does_not_answer_is_told_so(mesh: FakeMesh, run: Run) -> None:
+    mesh.details = (proxy("far-1", "synced"),)
+    far = await run("proxy", "far-1", "config")
+    assert (far.code, "far-1: its agent is not connected" in far.err) == (4, True)
+    nobody = await run("proxy", "nobody", "config")
+    assert (nobody.code, "no such proxy: nobody" in nobody.err) == (2, True)
+    outside = await run("proxy", "../../etc", "config")
+    assert (outside.code, "no such proxy" in outside.err) == (2, True)
+
+
+async def test_an_envoy_of_this_host_is_asked_itself_while_the_control_plane_is_away(
+    mesh: FakeMesh, envoy: Path, run: Run
+) -> None:
+    assert (await run("proxy", "orders-1", "config")).code == 2
+    addresses = {"admin": "http://127.0.0.1:1", "xds": "x", "enrolment": "x", "ca_sha256": "x"}
+    (mesh.state / "mesh.json").write_text(json.dumps(addresses))
+    whole = await run("proxy", "orders-1", "config")
+    assert (whole.code, "asked its Envoy on this host instead" in whole.err) == (0, True)
     configs = YAML(typ="safe").load(whole.out)["configs"]
     assert [one["@type"].rsplit(".", 1)[1] for one in configs] == [
         "ClustersConfigDump", "ListenersConfigDump", "SecretsConfigDump",
     ]  # fmt: skip
     assert "secret\n" not in whole.out.replace("secret:", "")
-    assert configs[2]["secret"]["private_key"] == "[hidden]"
+    assert configs[2]["secret"]["private_key"] == "[redacted]"
     part = await run("proxy", "orders-1", "config", "clusters", "-o", "json")
     assert json.loads(part.out)["configs"] == DUMP["configs"][:1]
-
-
-async def test_statistics_are_filtered_by_envoy(envoy: Path, run: Run) -> None:
     assert (await run("proxy", "orders-1", "stats", "--filter", "a&b")).out == "cluster.x: 1 a&b\n"
-    wrong = await run("proxy", "orders-1", "stats", "--filter", "(")
-    assert (wrong.code, wrong.err) == (2, "orders-1: Envoy says: cluster.x: 1 (\n")
-    assert (await run("proxy", "orders-1", "stats", "clusters")).code == 2
-    assert (await run("proxy", "orders-1", "config", "--filter", "x")).code == 2
-
-
-async def test_a_proxy_that_is_not_here_is_told_so(mesh: FakeMesh, run: Run) -> None:
-    mesh.details = (proxy("far-1", "synced"),)
-    far = await run("proxy", "far-1", "config")
-    assert (far.code, "runs on another host" in far.err) == (1, True)
-    nobody = await run("proxy", "nobody", "config")
-    assert (nobody.code, "no such proxy: nobody" in nobody.err) == (2, True)
-    outside = await run("proxy", "../../etc", "config")
-    assert (outside.code, "no such proxy" in outside.err) == (2, True)
+    assert (await run("proxy", "orders-1", "stats", "--filter", "(")).code == 2
+    assert (await run("proxy", "orders-1", "logs")).code == 3
+    assert (await run("proxy", "orders-2", "stats")).code == 3
     (mesh.state / "sidecars" / "far-1").mkdir(parents=True)
     dead = await run("proxy", "far-1", "config")
-    assert (dead.code, "its Envoy does not answer (no such file" in dead.err) == (1, True)
+    assert (dead.code, "control plane not reachable" in dead.err) == (3, True)

@@ -1,29 +1,37 @@
-"""The picture is true: what sidecars tell of a counted load is what was sent."""
+"""The picture is true: what sidecars tell of counted calls is what was sent, for HTTP, gRPC and TCP."""
 
 from __future__ import annotations
 
 import json
 import math
+import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
-from cli.connection import ask
-from control_plane.api import operations
 from sidecar.telemetry import DURATION_BOUNDS
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.load import tries
+from tests.envoy.picture import Edges, edges, graph, rows, service_totals, totals
 
-SECONDS, RATE, WORKERS = 14, 60, 4
-"""The steady load: so long, so many requests in a second, from so many threads."""
+SECONDS, RATE, WORKERS = 15, 100, 4
+"""The steady load of HTTP: so long, so many requests in a second, from so many threads."""
 
-ERRORS, RETRIED, SLOW = 100, 20, 25
+RPC_RATE, TCP_RATE = 20, 5
+"""gRPC calls and TCP connections in a second, meanwhile."""
+
+FAILS, RETRIED, SLOW = 100, 20, 25
 """One request of so many fails for good, is tried again, takes SLOW_MS."""
 
 SLOW_MS = 40
+FADES = 8.0
 
 RETRY = """
 apiVersion: meshwright.io/v1
@@ -38,115 +46,241 @@ spec:
 """
 
 
+def fake(name: str, protocol: str, module: str) -> dict[str, Any]:
+    """A service that is another fake than the HTTP one."""
+    return {
+        **service(name),
+        "command": [sys.executable, "-m", f"tests.fakes.{module}"],
+        "ports": [{"name": protocol, "protocol": protocol, "number": 15432}],
+        "health": None,
+    }
+
+
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    front = {**service("front"), "upstreams": ["db"]}
+    services = [front, service("back"), fake("rpc", "grpc", "grpc_app"), fake("db", "tcp", "tcp_app")]
     folder = tmp_path_factory.mktemp("topology")
-    with running_mesh(folder, [service("front"), service("back"), service("quiet")]) as running:
+    with running_mesh(folder, services, MESH_EDGE_FADES=f"{FADES:g}") as running:
         running.apply(RETRY)
         yield running
 
 
-def graph(mesh: Mesh) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(mesh.run("topology", "-o", "json").stdout)
-    return found
+@dataclass(frozen=True)
+class Sent:
+    """What a caller did: whether each call was fine, how long it took in ms, and calls in a second."""
+
+    fine: list[bool]
+    durations: list[float]
+    rate: float
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """As a history adds up."""
+        return {"requests": len(self.fine), "failures": self.fine.count(False)}
+
+    @property
+    def p99(self) -> float:
+        return sorted(self.durations)[math.ceil(0.99 * len(self.durations)) - 1]
 
 
-def edges(mesh: Mesh) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(one["from"], one["to"]): one for one in graph(mesh)["edges"]}
+@dataclass(frozen=True)
+class Load:
+    """The three loads, what was shown while they went on, and how many retries the app saw."""
+
+    http: Sent
+    rpc: Sent
+    tcp: Sent
+    edges: Edges
+    rows: dict[str, dict[str, Any]]
+    retries: int
 
 
-def totals(mesh: Mesh) -> dict[str, int]:
-    """All that was told of front's calls to back."""
-    points = ask(operations.edge_history("front", "back"), mesh.state)["points"]
-    return {name: round(sum(one[name] for one in points)) for name in ("requests", "failures", "retries")}
+def steadily(rate: int, workers: int, call: Callable[[int], bool]) -> Sent:
+    """Call for SECONDS at a rate; `call` gets the number of the call."""
+    begun = time.monotonic()
+
+    def work(worker: int) -> list[tuple[bool, float]]:
+        done = []
+        for number in range(worker, SECONDS * rate, workers):
+            time.sleep(max(0.0, begun + number / rate - time.monotonic()))
+            at = time.perf_counter()
+            done.append((call(number), (time.perf_counter() - at) * 1000))
+        return done
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = [one for done in pool.map(work, range(workers)) for one in done]
+    took = time.monotonic() - begun
+    return Sent([fine for fine, _ in found], [ms for _, ms in found], len(found) / took)
 
 
 def path(number: int) -> str:
     """What request `number` asks for."""
-    if number % ERRORS == 7:
+    if number % FAILS == 7:
         return "/status/500"
     if number % RETRIED == 3:
-        return "/fail?rate=0.5&code=503&pattern=alternate"
+        return f"/once/{number}"
     return f"/delay?ms={SLOW_MS}" if number % SLOW == 11 else "/echo"
 
 
-def load(mesh: Mesh) -> tuple[list[int], list[float], float]:
-    """Send the steady load from front; statuses, durations in ms, and requests in a second as sent."""
-    begun = time.monotonic()
+def http_load(mesh: Mesh) -> Sent:
+    with mesh.caller("front-1") as session:
+        return steadily(
+            RATE, WORKERS, lambda n: session.get(f"http://back{path(n)}", timeout=30).status_code < 500
+        )
 
-    def work(worker: int) -> list[tuple[int, float]]:
-        done = []
-        with mesh.caller("front-1") as session:
-            for number in range(worker, SECONDS * RATE, WORKERS):
-                time.sleep(max(0.0, begun + number / RATE - time.monotonic()))
-                at = time.perf_counter()
-                status = session.get(f"http://back{path(number)}", timeout=30).status_code
-                done.append((status, (time.perf_counter() - at) * 1000))
-        return done
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        results = [one for done in pool.map(work, range(WORKERS)) for one in done]
-    took = time.monotonic() - begun
-    return [status for status, _ in results], [ms for _, ms in results], len(results) / took
+def rpc_load(mesh: Mesh) -> Sent:
+    """One of ten is unavailable, one of ten is not found, which is no failure, one of twenty is slow."""
+    options = [("grpc.default_authority", "rpc"), ("grpc.enable_http_proxy", 0)]
+    outbound = f"127.0.0.1:{mesh.ports('front-1')['outbound']}"
+    with grpc.insecure_channel(outbound, options=options) as channel:
+        method = channel.unary_unary("/fake.Echo/Echo", None, None)
+
+        def call(number: int) -> bool:
+            kinds = {1: {"fail": "UNAVAILABLE"}, 5: {"fail": "NOT_FOUND"}, 8: {"delay": SLOW_MS / 1000}}
+            asked = kinds.get(number % 10, {}) if number % 20 != 8 else {}
+            try:
+                method(json.dumps(asked).encode(), timeout=20)
+            except grpc.RpcError as error:
+                return bool(error.code() is grpc.StatusCode.NOT_FOUND)
+            return True
+
+        return steadily(RPC_RATE, 2, call)
+
+
+def db(mesh: Mesh) -> tuple[str, int]:
+    """Where the app in front finds db."""
+    found = Path(f"/proc/{mesh.pid('front-1')}/environ").read_text().split("\0")
+    host, _, port = dict(one.split("=", 1) for one in found if one)["DB_ADDRESS"].rpartition(":")
+    return host, int(port)
+
+
+def tcp_load(mesh: Mesh) -> Sent:
+    where = db(mesh)
+
+    def call(_number: int) -> bool:
+        with socket.create_connection(where, timeout=10) as made:
+            made.sendall(b"x\n")
+            return made.recv(100) == b"db-1: x\n"
+
+    return steadily(TCP_RATE, 1, call)
+
+
+@pytest.fixture(scope="module")
+def load(mesh: Mesh) -> Load:
+    mesh.get("front-1", "http://back/echo")
+    until(lambda: totals(mesh, "front", "back")["requests"] == 1, "a first call, told")
+    mesh.reset("back-1")
+    with ThreadPoolExecutor(3) as aside:
+        loads, begun = [aside.submit(one, mesh) for one in (http_load, rpc_load, tcp_load)], time.monotonic()
+        until(lambda: time.monotonic() - begun > SECONDS - 1, "a window that is full of it")
+        seen, table = edges(mesh), rows(mesh)
+        http, rpc, tcp = (one.result() for one in loads)
+    sent = {"back": len(http.fine) + 1, "rpc": len(rpc.fine), "db": len(tcp.fine)}
+    until(
+        lambda: all(totals(mesh, "front", to)["requests"] >= count for to, count in sent.items()),
+        "the last flush",
+    )
+    return Load(http, rpc, tcp, seen, table, tries(mesh, "back-1") - len(http.fine))
 
 
 def bucket(ms: float) -> int:
-    """The number of the bucket a duration falls in."""
-    return next((i for i, bound in enumerate(DURATION_BOUNDS) if ms <= bound), len(DURATION_BOUNDS))
+    """The bucket of the histogram that a duration is in."""
+    return next((n for n, bound in enumerate(DURATION_BOUNDS) if ms <= bound), len(DURATION_BOUNDS))
 
 
-def test_the_picture_is_what_was_sent(mesh: Mesh) -> None:
-    assert edges(mesh) == {}
-    mesh.reset("back-1")
-    with ThreadPoolExecutor(1) as aside:
-        loading, begun = aside.submit(load, mesh), time.monotonic()
-        until(lambda: time.monotonic() - begun > SECONDS - 1, "a window that is full of it")
-        (edge,) = ask(operations.topology(), mesh.state)["edges"]
-        statuses, durations, sent = loading.result()
-    assert (edge["from"], edge["to"]) == ("front", "back")
-    count, failures = len(statuses), sum(status >= 500 for status in statuses)
-    retries = tries(mesh, "back-1") - count
-    assert failures >= count // ERRORS
-    assert retries >= count // RETRIED // 4
-    assert edge["rps"] == pytest.approx(sent, rel=0.02)
-    assert edge["success"] == pytest.approx(1 - failures / count, abs=0.005)
-    true = sorted(durations)[math.ceil(0.99 * len(durations)) - 1]
-    assert abs(bucket(edge["p99_ms"]) - bucket(true)) <= 1
-    assert edge["mtls"] is True
-    assert (edge["breaker"], edge["protocol"]) == ("closed", "http")
-    wanted = {"requests": count, "failures": failures, "retries": retries}
-    until(lambda: totals(mesh)["requests"] >= count, "the last flush")
-    assert totals(mesh) == wanted
+def test_every_request_is_told(mesh: Mesh, load: Load) -> None:
+    assert load.http.counts == {"requests": SECONDS * RATE, "failures": SECONDS * RATE // FAILS}
+    assert load.retries == SECONDS * RATE // RETRIED
+    wanted = {"requests": SECONDS * RATE + 1, "failures": SECONDS * RATE // FAILS, "retries": load.retries}
+    assert totals(mesh, "front", "back") == wanted
+    assert service_totals(mesh, "back") == wanted
 
 
-def test_there_is_no_phantom_edge(mesh: Mesh) -> None:
+def test_rates_errors_and_latency_are_what_was_sent(load: Load) -> None:
+    edge = load.edges["front", "back"]
+    assert (edge["protocol"], edge["breaker"], edge["mtls"]) == ("http", "closed", True)
+    assert edge["rps"] == pytest.approx(load.http.rate, rel=0.02)
+    assert edge["success"] == pytest.approx(1 - 1 / FAILS, abs=0.001 + 1 / (RATE * 10))
+    assert edge["retries_per_s"] == pytest.approx(load.http.rate / RETRIED, rel=0.2)
+    assert abs(bucket(edge["p99_ms"]) - bucket(load.http.p99)) <= 1
+
+
+def test_grpc_is_told_by_its_own_status(mesh: Mesh, load: Load) -> None:
+    edge = load.edges["front", "rpc"]
+    assert (edge["protocol"], edge["mtls"]) == ("grpc", True)
+    assert edge["rps"] == pytest.approx(load.rpc.rate, rel=0.05)
+    assert edge["success"] == pytest.approx(0.9, abs=0.01)
+    assert abs(bucket(edge["p99_ms"]) - bucket(load.rpc.p99)) <= 1
+    found = totals(mesh, "front", "rpc")
+    assert {"requests": found["requests"], "failures": found["failures"]} == load.rpc.counts
+    assert load.rpc.counts["failures"] == SECONDS * RPC_RATE // 10
+
+
+def test_tcp_is_told_by_connections(mesh: Mesh, load: Load) -> None:
+    edge = load.edges["front", "db"]
+    assert (edge["protocol"], edge["mtls"], edge["success"], edge["p99_ms"]) == ("tcp", True, 1, 0)
+    assert edge["rps"] == pytest.approx(load.tcp.rate, rel=0.1)
+    found = totals(mesh, "front", "db")
+    assert {"requests": found["requests"], "failures": found["failures"]} == load.tcp.counts
+
+
+def test_the_table_of_services_agrees_with_the_edges(load: Load) -> None:
+    for name in ("back", "rpc", "db"):
+        row, edge = load.rows[name], load.edges["front", name]
+        for figure in ("rps", "success", "p50_ms", "p99_ms", "retries_per_s", "breaker", "mtls"):
+            assert row[figure] == pytest.approx(edge[figure], rel=0.05), (name, figure)
+        assert row["history"]["rps"][-1] == row["rps"]
+        assert (row["instances"], row["healthy"]) == (1, 1)
+    assert (load.rows["front"]["rps"], load.rows["front"]["health"]) == (0, "healthy")
+
+
+def test_there_is_no_phantom_edge(mesh: Mesh, load: Load) -> None:
     assert mesh.outside("/echo").status_code in (200, 404)
     mesh.get("front-1", "http://nobody/echo")
     mesh.get("front-1", "http://back/echo")
     mesh.get("back-1", "http://front/echo")
     until(lambda: ("back", "front") in edges(mesh), "an edge by one call")
+    sent = {("front", "back"), ("front", "rpc"), ("front", "db"), ("back", "front")}
+    assert {*load.edges} == sent - {("back", "front")}
     found = graph(mesh)
-    assert {(one["from"], one["to"]) for one in found["edges"]} <= {("front", "back"), ("back", "front")}
+    assert {(one["from"], one["to"]) for one in found["edges"]} <= sent
     assert {one["name"]: one["role"] for one in found["nodes"]} == {
-        "back": "service", "front": "service", "quiet": "service", "ingress": "gateway",
+        "back": "service", "front": "service", "rpc": "service", "db": "service", "ingress": "gateway",
     }  # fmt: skip
-    assert {one["health"] for one in found["nodes"]} == {"healthy"}
 
 
-def test_a_stopped_service_is_unhealthy_soon(mesh: Mesh) -> None:
-    mesh.stop_workload("quiet-1")
-    begun = time.monotonic()
-    until(lambda: health(mesh, "quiet") == "unhealthy", "seen as stopped", 5)
-    assert time.monotonic() - begun < 5
-
-
-def health(mesh: Mesh, name: str) -> str:
-    return next(str(one["health"]) for one in graph(mesh)["nodes"] if one["name"] == name)
-
-
-def test_the_graph_for_people(mesh: Mesh) -> None:
+def test_the_picture_for_people(mesh: Mesh) -> None:
     mesh.get("front-1", "http://back/echo")
-    until(lambda: edges(mesh), "an edge")
+    until(lambda: ("front", "back") in edges(mesh), "an edge")
     assert "front back http" in " ".join(mesh.run("topology").stdout.split())
     assert '"front" -> "back"' in mesh.run("topology", "-o", "dot").stdout
     assert "n_front -->|" in mesh.run("topology", "-o", "mermaid").stdout
+    shown = mesh.run("top").stdout.splitlines()
+    assert shown[0].split()[:3] == ["SERVICE", "RATE/S", "SUCCESS"]
+    assert {line.split()[1] for line in shown[1:]} == {"back", "front", "rpc", "db", "ingress"}
+
+
+def test_an_edge_fades_unless_a_connection_is_open(mesh: Mesh) -> None:
+    with socket.create_connection(db(mesh), timeout=10) as made:
+        made.sendall(b"x\n")
+        assert made.recv(100) == b"db-1: x\n"
+        called = time.monotonic()
+        mesh.get("front-1", "http://back/echo")
+        until(lambda: {("front", "back"), ("front", "db")} <= {*edges(mesh)}, "both edges")
+        until(lambda: ("front", "back") not in edges(mesh), "an edge that fades", every=0.3)
+        assert time.monotonic() - called >= FADES
+        until(lambda: time.monotonic() - called > FADES + 5, "more time than connections are shown for")
+        assert edges(mesh)["front", "db"]["rps"] == 0
+    until(lambda: ("front", "db") not in edges(mesh), "an edge that fades when it is closed", every=0.3)
+
+
+def test_tcp_fails_where_nobody_is(mesh: Mesh) -> None:
+    where, before = db(mesh), totals(mesh, "front", "db")
+    mesh.stop_workload("db-1")
+    for _ in range(3):
+        with socket.create_connection(where, timeout=10) as made:
+            assert made.recv(100) == b""
+    wanted = {**before, "requests": before["requests"] + 3, "failures": before["failures"] + 3}
+    until(lambda: totals(mesh, "front", "db") == wanted, "three failures, told")

@@ -288,7 +288,12 @@ def span(  # noqa: PLR0917  a line of a table
         error=error,
         attempt=attempt,
         flags=flags,
-        attributes={"http.status_code": code, "http.method": "POST", "user_agent": "wrk"},
+        attributes={
+            "http.status_code": code,
+            "http.method": "POST",
+            "user_agent": "wrk",
+            **({"upstream_cluster.name": "inventory"} if kind == "client" and proxy else {}),
+        },
     )
 
 

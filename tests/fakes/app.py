@@ -8,6 +8,7 @@ application's service. Paths it does not know are echoed too, which makes rewrit
 any  /echo                        {"name","method","path","query","headers","body_len"}
 any  /status/CODE                 that status
 any  /fail?rate=0.5&code=503      fails at that rate: seeded random, or &pattern=alternate (every 1/rate-th)
+any  /once/ID                     503 the first time that this ID is asked for, 200 from then on
 any  /delay?ms=3000               answers after so long
 any  /switch/NAME                 answers as POST /switches/NAME/CODE?ms=MS,MS said, 200 at once before it;
                                   the delays are for one request after the other, the last one for the rest
@@ -92,6 +93,7 @@ class FakeApp:
         app.router.add_get("/ws", self.websocket)
         app.router.add_route("*", "/status/{code:[1-5][0-9][0-9]}", self.status)
         app.router.add_route("*", "/fail", self.fail)
+        app.router.add_route("*", "/once/{id}", self.once)
         app.router.add_route("*", "/delay", self.delay)
         app.router.add_route("*", "/{path:.*}", self.echo)
         return app
@@ -118,6 +120,10 @@ class FakeApp:
         query = request.query
         failed = self.fails(float(query.get("rate", "0.5")), query.get("pattern", "random"))
         return web.Response(status=int(query.get("code", "503")) if failed else 200, text=self.name)
+
+    async def once(self, request: web.Request) -> web.Response:
+        first = self.counts[f"{request.method} {request.path}"] == 1
+        return web.Response(status=503 if first else 200, text=self.name)
 
     async def delay(self, request: web.Request) -> web.Response:
         await asyncio.sleep(float(request.query.get("ms", "1000")) / 1000)

@@ -15,7 +15,7 @@ from control_plane.admin.mesh import CanonicalDocument, Mesh, TokenRole
 from control_plane.api.discovery import Endpoint
 from control_plane.api.messages import Minted, TokenInfo
 from control_plane.api.types import InstanceStatus, ProxyDetail, ProxyStatus, Status
-from control_plane.errors import NotFoundError
+from control_plane.errors import MeshError, NotFoundError
 from control_plane.peers.traces import SharedTraces
 from control_plane.telemetry.traces import Traces
 from tests.fakes.peers import Reached
@@ -51,13 +51,18 @@ class FakeTokens:
 
 @dataclass
 class FakeMesh:
-    """A running server: what it answers can be changed by a test. `proxies` None: one that follows."""
+    """A running server: what it answers can be changed by a test. `proxies` None: one that follows.
+
+    `told`: what orders-1's agent answers to each kind of ask; what it was asked stands in `asked`.
+    """
 
     state: Path
     store: FakeStore = field(default_factory=FakeStore)
     tokens: FakeTokens = field(default_factory=FakeTokens)
     proxies: tuple[ProxyStatus, ...] | None = None
     details: tuple[ProxyDetail, ...] = ()
+    told: dict[str, str | MeshError] = field(default_factory=dict)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
     traces: Traces = field(default_factory=Traces)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     url: str = ""
@@ -67,6 +72,16 @@ class FakeMesh:
     def endpoint(self) -> Endpoint:
         """Where it answers."""
         return Endpoint(self.url, self.token)
+
+    async def ask(self, node: str, kind: str, argument: str) -> str:
+        """As app.py would have a sidecar asked."""
+        self.asked.append((node, kind, argument))
+        told = self.told.get(kind) if node == "orders-1" else None
+        if told is None:
+            raise NotFoundError(f"no such proxy: {node}")
+        if isinstance(told, MeshError):
+            raise told
+        return told
 
     async def report(self) -> Status:
         """The status as app.py would give it."""
@@ -102,6 +117,7 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         proxies=lambda: fake.details,
         warnings=_warnings,
         traces=SharedTraces(fake.traces, Reached()),
+        ask=fake.ask,
     )
     running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0)
     fake.url = f"http://127.0.0.1:{running.port}"

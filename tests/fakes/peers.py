@@ -11,6 +11,7 @@ from control_plane.peers.server import Answer
 class Reached:
     """One control plane's way to others: those in `others` answer at once, or not when they are `away`."""
 
+    id: str = ""
     others: list[Reached] = field(default_factory=list)
     served: dict[str, Answer] = field(default_factory=dict)
     away: bool = False
@@ -27,7 +28,7 @@ class Reached:
 
 def connected(count: int) -> list[Reached]:
     """Control planes that all reach each other."""
-    made = [Reached() for _ in range(count)]
+    made = [Reached(f"plane-{number}") for number in range(count)]
     for one in made:
         one.others = [other for other in made if other is not one]
     return made

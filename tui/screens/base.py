@@ -49,6 +49,7 @@ class MeshScreen(Screen[None]):
     def __init__(self, place: Place) -> None:
         super().__init__()
         self.place = place
+        self._ready = False
 
     @property
     def dash(self) -> Dash:
@@ -83,7 +84,7 @@ class MeshScreen(Screen[None]):
 
     def take(self, picture: Picture) -> None:
         """A newer picture, from the application."""
-        if self.is_mounted:
+        if self._ready:
             self.query_one(Header).show(picture)
             self.show_picture(picture)
 
@@ -101,7 +102,8 @@ class MeshScreen(Screen[None]):
         self.take(self.picture)
 
     def on_mount(self) -> None:
-        """Show at once what is known already."""
+        """Show at once what is known already: only now every part of the screen is there."""
+        self._ready = True
         self.take(self.picture)
 
     def action_search(self) -> None:

@@ -23,8 +23,11 @@ from tui.theme import paint
 from tui.widgets.span import SpanPanel
 from tui.widgets.waterfall import Waterfall
 
-BESIDE = 110
+BESIDE = 132
 """Columns from which on the step in full stands beside the waterfall, not below it."""
+
+LOW, TALL = 18, 36
+"""Lines below which there is room for the waterfall alone, and from which on the panel gets more."""
 
 YOUNG = 12.0
 """Seconds after its end for which further spans of a trace may come in."""
@@ -57,6 +60,7 @@ class TraceScreen(MeshScreen):
     TraceScreen #both.-low SpanPanel { display: none; }
     TraceScreen #both.-low.-panel Waterfall { display: none; }
     TraceScreen #both.-low.-panel SpanPanel { display: block; height: 1fr; }
+    TraceScreen #both.-tall SpanPanel { height: 14; }
     TraceScreen #both.-beside SpanPanel { height: 1fr; width: 46; }
     """
 
@@ -87,7 +91,8 @@ class TraceScreen(MeshScreen):
         wide, both, panel = event.size.width >= BESIDE, self.query_one("#both"), self.query_one(SpanPanel)
         both.set_class(wide, "-beside")
         panel.set_class(wide, "-beside")
-        both.set_class(not wide and event.size.height < 18, "-low")
+        both.set_class(not wide and event.size.height < LOW, "-low")
+        both.set_class(not wide and event.size.height >= TALL, "-tall")
         self.call_after_refresh(self._draw_head)
 
     @work(exclusive=True)

@@ -232,14 +232,14 @@ class Waterfall(ScrollView, can_focus=True):
         sign = ("✖ " if bad else "  ", self._style("bad"))
         indent = " " * (2 * min(row.level, DEEPEST) + (0 if row.head else 2))
         words_style = self._style("bad") if row.error else Style()
-        room = width - 2 - len(indent)
+        room = width - 3 - len(indent)
         if not row.head:
-            return [sign, (indent + words.pad(words.clean(row.words), room), words_style)]
+            return [sign, (indent + words.pad(words.clean(row.words), room) + " ", words_style)]
         mark = "▸ " if one.hidden or row.visit in self._folded else "▾ "
         name = words.fit(words.clean(row.service), max(4, room - 3))
         rest = max(0, room - 2 - cell_len(name))
         more = f" +{one.hidden}" + (f", {one.failed} failed" if one.failed else "") if one.hidden else ""
-        said = words.pad(f"{more} {words.clean(row.words)}", rest)
+        said = words.pad(f"{more} {words.clean(row.words)}", rest) + " "
         named = self.service_style(row.service) + self._style("head")
         return [sign, (indent + mark, self._style("dim")), (name, named), (said, words_style)]
 

@@ -1,0 +1,49 @@
+"""The picture of a mesh under test, as its users get it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cli.connection import ask
+from control_plane.api import operations
+from tests.envoy.harness import Mesh
+
+Edges = dict[tuple[str, str], dict[str, Any]]
+
+
+def graph(mesh: Mesh) -> dict[str, Any]:
+    """`mesh topology -o json`."""
+    found: dict[str, Any] = json.loads(mesh.run("topology", "-o", "json").stdout)
+    return found
+
+
+def edges(mesh: Mesh) -> Edges:
+    """The edges by caller and callee, straight from the API."""
+    found = ask(operations.topology(), mesh.state)["edges"]
+    return {(one["from"], one["to"]): one for one in found}
+
+
+def health(mesh: Mesh, name: str) -> str:
+    """The health of a service."""
+    nodes = ask(operations.topology(), mesh.state)["nodes"]
+    return next(str(one["health"]) for one in nodes if one["name"] == name)
+
+
+def rows(mesh: Mesh) -> dict[str, dict[str, Any]]:
+    """The table of services by name."""
+    return {one["name"]: one for one in ask(operations.services(), mesh.state)["services"]}
+
+
+def totals(mesh: Mesh, caller: str, callee: str) -> dict[str, int]:
+    """All that was told of the calls from one to the other."""
+    return _added(ask(operations.edge_history(caller, callee), mesh.state)["points"])
+
+
+def service_totals(mesh: Mesh, name: str) -> dict[str, int]:
+    """All that was told of the calls to a service."""
+    return _added(ask(operations.service_history(name), mesh.state)["points"])
+
+
+def _added(points: list[dict[str, float]]) -> dict[str, int]:
+    return {name: round(sum(one[name] for one in points)) for name in ("requests", "failures", "retries")}

@@ -1,0 +1,251 @@
+"""Why a request failed: from what proxies told of it to the policy, its revision and its author."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from control_plane.api.requested import Request, Why
+from control_plane.api.traced import Span, Trace
+from control_plane.api.types import Change, RevisionInfo
+from control_plane.core.world import Document
+from control_plane.policies.registry import kinds
+from control_plane.telemetry.blame import Law
+from control_plane.telemetry.why import ago, why
+from tests.unit.telemetry.records import BEGIN, taken_in, told
+
+NOW = BEGIN + 100
+ORDERS = {"kind": "Service", "name": "orders"}
+SERVICES = ("storefront", "orders", "catalog")
+
+
+def policy(kind: str, name: str, **spec: Any) -> Document:
+    body = {
+        "apiVersion": "gateway.networking.k8s.io/v1" if kind.endswith("Route") else "meshwright.io/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+    return Document(kinds()[kind].model_validate(body), 1)
+
+
+def revision(number: int, before: float, *refs: str, author: str = "ann") -> RevisionInfo:
+    """A revision committed so many seconds before the request, which changed these."""
+    changed = tuple(
+        Change(kind=kind, name=name, action="changed") for kind, name in (ref.split("/") for ref in refs)
+    )
+    return RevisionInfo(revision=number, author=author, time=BEGIN - before, why="too much", changed=changed)
+
+
+def ask(records: list[Request], *documents: Document, changes: tuple[RevisionInfo, ...] = ()) -> Why:
+    found = why("c8fe", records, None, Law(documents, changes, SERVICES), NOW)
+    assert found is not None
+    return found
+
+
+LIMITS = policy("CircuitBreaker", "orders-limits", targetRefs=[ORDERS], maxRequests=10)
+REFUSED: dict[str, Any] = {"status": 503, "flags": "UO", "upstream_host": "-", "attempts": 0, "policies": "-"}
+
+
+def test_a_limit_names_policy_revision_and_author() -> None:
+    changes = (
+        revision(44, -60, "CircuitBreaker/orders-limits", author="eve"),
+        revision(42, 20, "Retry/other"),
+        revision(41, 80, "CircuitBreaker/orders-limits"),
+        revision(40, 90, "CircuitBreaker/orders-limits", author="bob"),
+    )
+    found = ask([told(**REFUSED)], LIMITS, changes=changes)
+    assert found.summary == (
+        "503 UO at storefront → orders: CircuitBreaker orders-limits, revision 41, by ann, 3 minutes ago"
+    )
+    (reason,) = found.reasons
+    assert (reason.proxy, reason.flag) == ("storefront-1", "UO")
+    (blamed,) = reason.policies
+    assert (blamed.says, blamed.revision, blamed.why) == ("maxRequests: 10", 41, "too much")
+
+
+def test_a_policy_that_sets_no_limit_is_not_to_blame() -> None:
+    found = ask([told(**REFUSED)], policy("CircuitBreaker", "patience", targetRefs=[ORDERS]))
+    assert found.reasons[0].policies == ()
+    assert found.summary == (
+        "503 UO at storefront → orders: a limit on connections or requests was reached, so the request was "
+        "not sent"
+    )
+
+
+def test_the_most_specific_policy_is_to_blame() -> None:
+    mine = policy("CircuitBreaker", "mine", targetRefs=[ORDERS], maxRequests=1, **{"from": ["storefront"]})
+    others = policy("CircuitBreaker", "others", targetRefs=[ORDERS], maxRequests=1, **{"from": ["catalog"]})
+    found = ask([told(**REFUSED)], LIMITS, mine, others)
+    assert [one.name for one in found.reasons[0].policies] == ["mine"]
+
+
+TIMEOUT = policy("Timeout", "quick", targetRefs=[ORDERS], request="500ms")
+
+
+def test_the_timeout_is_the_cause_and_the_reset_below_it_a_consequence() -> None:
+    late = told(status=504, flags="UT", details="response_timeout", policies='["Timeout/quick"]')
+    below = taken_in("orders", "storefront", 1, status=0, flags="DR")
+    found = ask([late, below], TIMEOUT)
+    assert [one.flag for one in found.reasons] == ["UT"]
+    assert found.reasons[0].policies[0].says == "request: 500ms"
+    assert [(one.service, one.depth) for one in found.steps] == [("storefront", 0), ("orders", 1)]
+
+
+def test_the_limit_of_each_try_is_told_apart_from_that_of_the_request() -> None:
+    both = (
+        policy("Timeout", "quick", targetRefs=[ORDERS], request="5s"),
+        policy("Retry", "twice", targetRefs=[ORDERS], perTryTimeout="200ms"),
+    )
+    late: dict[str, Any] = {"status": 504, "flags": "UT", "policies": '["Timeout/quick","Retry/twice"]'}
+    each = ask([told(details="upstream_per_try_timeout", **late)], *both)
+    assert [one.name for one in each.reasons[0].policies] == ["twice"]
+    whole = ask([told(details="response_timeout", **late)], *both)
+    assert [one.name for one in whole.reasons[0].policies] == ["quick"]
+
+
+def test_a_routes_own_timeout_is_named_by_the_route() -> None:
+    route = policy(
+        "HTTPRoute", "slow",
+        parentRefs=[ORDERS], rules=[{"backendRefs": [{"name": "orders"}], "timeouts": {"request": "1s"}}],
+    )  # fmt: skip
+    found = ask([told(status=504, flags="UT", policies='["HTTPRoute/slow"]')], route)
+    (blamed,) = found.reasons[0].policies
+    assert (blamed.kind, blamed.name) == ("HTTPRoute", "slow")
+    assert blamed.says.startswith("timeouts: {request: 1s")
+
+
+def test_a_policy_deleted_since_then_is_still_named() -> None:
+    """What was in force is of the revision at that time; nothing newer counts."""
+    changes = (revision(9, -30), revision(8, 10, "CircuitBreaker/orders-limits"))
+    assert "revision 8, by ann" in ask([told(**REFUSED)], LIMITS, changes=changes).summary
+
+
+def test_the_deepest_failure_is_the_cause() -> None:
+    way = [
+        told("ingress", 0, direction="ingress", upstream="storefront", status=503, duration_ms=40),
+        taken_in("storefront", "ingress", 1, status=503, duration_ms=38),
+        told("storefront", 5, duration_ms=2, request_id="another", **REFUSED),
+    ]
+    found = ask(way, LIMITS)
+    assert found.summary.startswith("503 UO at storefront → orders: CircuitBreaker orders-limits")
+    assert [one.depth for one in found.steps] == [0, 1, 2]
+    assert len(found.reasons) == 1
+
+
+def test_tries_that_failed_are_told_with_what_failed_in_them() -> None:
+    retry = policy("Retry", "twice", targetRefs=[ORDERS], attempts=2, on=["5xx"])
+    sent = told(status=503, flags="URX", attempts=3, duration_ms=90, policies='["Retry/twice"]')
+    tries = [taken_in("orders", "storefront", at, status=503, duration_ms=5) for at in (1, 30, 60)]
+    found = ask([sent, *tries], retry)
+    assert found.summary == "503 at storefront → orders: the app of orders itself answered 503"
+    given_up = found.reasons[-1]
+    assert (given_up.flag, given_up.policies[0].name) == ("URX", "twice")
+    assert given_up.words.endswith("3 tries")
+
+
+def test_what_the_app_answered_is_no_policys_doing() -> None:
+    found = ask([told(status=503), taken_in("orders", "storefront", 1, status=503)], LIMITS, TIMEOUT)
+    assert found.summary == "503 at storefront → orders: the app of orders itself answered 503"
+    assert found.reasons[0].policies == ()
+
+
+def test_an_unknown_flag_and_a_closed_connection_are_told_plainly() -> None:
+    closed = ask([told(status=503, flags="UC", failure="reset by peer")])
+    assert closed.summary.endswith(": the instance closed the connection before it answered: reset by peer")
+    assert "a flag that is not known here" in ask([told(status=503, flags="QQ")]).summary
+
+
+def test_no_route_names_the_routes_that_might_have_matched() -> None:
+    lost: dict[str, Any] = {
+        "status": 404,
+        "flags": "NR",
+        "upstream": "-",
+        "upstream_host": "-",
+        "policies": "-",
+    }
+    assert ask([told(host="nowhere", **lost)]).summary.endswith("no service is called 'nowhere'")
+    route = policy(
+        "HTTPRoute", "orders",
+        parentRefs=[ORDERS],
+        rules=[{"matches": [{"path": {"value": "/v2"}}], "backendRefs": [{"name": "orders"}]}],
+    )  # fmt: skip
+    found = ask([told(**lost)], route, changes=(revision(3, 5, "HTTPRoute/orders"),))
+    assert found.summary == (
+        "404 NR at storefront → orders: no route matches GET /api/orders of HTTPRoute orders, revision 3, "
+        "by ann, 1 minute ago"
+    )
+
+
+def test_an_injected_fault_names_its_policy() -> None:
+    fault = policy("FaultInjection", "chaos", targetRefs=[ORDERS], abort={"status": 503})
+    found = ask([told(status=503, flags="FI", policies='["FaultInjection/chaos"]')], fault)
+    assert "FaultInjection chaos" in found.summary
+    assert found.reasons[0].policies[0].says.startswith("abort: {status: 503")
+
+
+def test_a_slow_request_names_where_the_time_went() -> None:
+    sent = told(duration_ms=1400, attempts=2, policies='["Timeout/quick"]')
+    below = taken_in("orders", "storefront", 2, duration_ms=1390)
+    found = ask([sent, below], TIMEOUT)
+    assert found.verdict == "slow"
+    assert found.summary == "200 after 1.40 s: 1.39 s of 1.39 s were spent in the app of orders"
+    alone = ask([sent], TIMEOUT)
+    assert "on the way to orders or in it, as storefront saw it, in 2 tries" in alone.summary
+    assert alone.reasons[0].policies[0].name == "quick"
+
+
+def test_a_fast_request_is_fine() -> None:
+    assert ask([told()]).verdict == "fine"
+
+
+def test_nothing_known_is_nothing_told() -> None:
+    assert why("c8fe", [], None, Law(()), NOW) is None
+
+
+def span(id: str, parent: str, service: str, start: float, duration: float, **attributes: str) -> Span:
+    named = {"http.url": f"http://{service}/api/orders?q=1", "http.method": "GET", "http.status_code": "503"}
+    return Span(
+        id=id, parent=parent, service=service, instance=f"{service}-1", proxy=True, operation="x",
+        kind="server", start=BEGIN + start, duration=duration,
+        attributes={**named, "component": "proxy", "response_flags": "-", **attributes},
+    )  # fmt: skip
+
+
+def test_a_trace_alone_explains_as_a_log_does() -> None:
+    trace = Trace(
+        id="4bf92f3577b34da6a3ce929d0e0e4736", service="ingress", operation="x", start=BEGIN, duration=20,
+        spans=3,
+        tree=(
+            span("a", "", "ingress", 0, 20, upstream_cluster="storefront"),
+            span("b", "a", "storefront", 0.001, 18, upstream_cluster="/app/http"),
+            span("c", "b", "storefront", 0.002, 3, upstream_cluster="orders", response_flags="UO"),
+        ),
+    )  # fmt: skip
+    found = why("4bf9", [], trace, Law((LIMITS,), (), SERVICES), NOW)
+    assert found is not None
+    assert found.source == "trace"
+    assert found.summary == "503 UO at storefront → orders: CircuitBreaker orders-limits, revision 1"
+    assert [(one.service, one.direction, one.depth) for one in found.steps] == [
+        ("ingress", "outbound", 0), ("storefront", "inbound", 1), ("storefront", "outbound", 2),
+    ]  # fmt: skip
+    assert found.steps[0].request == "GET /api/orders"
+    log = [told(after_ms=2, **REFUSED)]
+    both = why("4bf9", log, trace, Law((LIMITS,), (), SERVICES), NOW)
+    assert both is not None
+    assert len(both.steps) == 3, "what both tell is one step"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "just now"),
+        (1, "1 second ago"),
+        (179, "2 minutes ago"),
+        (7200, "2 hours ago"),
+        (1e6, "11 days ago"),
+    ],
+)
+def test_how_long_ago(seconds: float, words: str) -> None:
+    assert ago(seconds) == words
