@@ -82,7 +82,7 @@ def test_the_exchange_runs_as_the_file_says(running: Engine) -> None:
     until(
         lambda: {one["name"]: one["state"] for one in status(running)["proxies"]} == wanted,
         "either control plane tells that all sidecars are synced",
-        60,
+        150,
     )
     assert all(one["healthy"] for one in status(running)["services"])
     order = running.containers["ingress"].run(
