@@ -95,7 +95,8 @@ class ProxyScreen(MeshScreen):
     def find(self, text: str) -> None:
         """Only what holds the text."""
         found = self.query_one(ConfigTree).find(text)
-        words_of = f"{found} places hold {text!r}" if text else "the whole configuration"
+        places = "1 place holds" if found == 1 else f"{found} places hold"
+        words_of = f"{places} {text!r}" if text else "the whole configuration"
         self.query_one("#told", Static).update(words.clean(words_of))
 
     def action_again(self) -> None:

@@ -19,8 +19,10 @@ class ConfigTree(Tree[Any]):
 
     DEFAULT_CSS = """
     ConfigTree { background: $background; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
-    ConfigTree > .tree--cursor { background: $mesh-cursor; text-style: none; }
-    ConfigTree > .tree--guides { color: $mesh-line; }
+    ConfigTree:focus { background-tint: transparent; }
+    ConfigTree > .tree--cursor { background: $mesh-cursor 50%; color: $foreground; text-style: none; }
+    ConfigTree:focus > .tree--cursor { background: $mesh-cursor; color: $foreground; text-style: none; }
+    ConfigTree > .tree--guides, ConfigTree:focus > .tree--guides { color: $mesh-line; }
     """
 
     def __init__(self) -> None:
