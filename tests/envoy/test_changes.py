@@ -6,12 +6,17 @@ test's own calls nor a busy machine count.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import requests
 
+from cli.connection import ask
+from control_plane.api import operations
+from control_plane.api.failures import ApiError
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.picture import edges, health, rows, service_totals, totals
 
@@ -120,12 +125,39 @@ def test_a_fault_on_purpose_is_a_failed_call(mesh: Mesh) -> None:
 def test_a_service_that_fails_behind_retries_is_not_well(mesh: Mesh) -> None:
     mesh.apply(RETRY)
     with mesh.caller("front-1") as session:
-        for number in range(30):
-            assert session.get(f"http://flaky/once/{number}", timeout=10).status_code == 200
-    found = {"requests": 30, "failures": 0, "retries": 30}
-    until(lambda: service_totals(mesh, "flaky") == found, "thirty calls, each tried again")
-    assert health(mesh, "flaky") == "degraded"
+        for number in range(60):
+            path = f"once/{number}" if number % 3 == 0 else "echo"
+            assert session.get(f"http://flaky/{path}", timeout=10).status_code == 200
+    until(lambda: health(mesh, "flaky") == "degraded", "a fourth of what it answers is a failure")
     assert rows(mesh)["flaky"]["success"] == 1
+    found = {"requests": 60, "failures": 0, "retries": 20}
+    until(lambda: service_totals(mesh, "flaky") == found, "sixty calls, a third tried again")
+
+
+def test_the_tries_of_a_request_stand_in_its_trace(mesh: Mesh) -> None:
+    trace, parent = secrets.token_hex(16), secrets.token_hex(8)
+    mesh.apply(RETRY)
+    headers = {"traceparent": f"00-{trace}-{parent}-01"}
+    assert mesh.get("front-1", f"http://flaky/once/{trace}", headers=headers).status_code == 200
+
+    def spans() -> list[dict[str, Any]]:
+        try:
+            found = ask(operations.trace(trace), mesh.state)["tree"]
+        except ApiError as error:
+            assert error.status == 404
+            return []
+        return list(found) if len(found) >= 7 else []
+
+    tree = until(spans, "the spans of both proxies")
+    calls = [one for one in tree if (one["service"], one["kind"]) == ("front", "client")]
+    taken = [one for one in tree if (one["service"], one["kind"]) == ("flaky", "server")]
+    assert [one["attempt"] for one in calls] == [0, 1]
+    assert len({one["parent"] for one in calls}) == 1
+    assert [one["parent"] for one in taken] == [one["id"] for one in calls]
+    assert [one["attributes"]["http.status_code"] for one in taken] == ["503", "200"]
+    words = mesh.run("trace", trace).stdout
+    assert "503 try 1 → flaky" in words
+    assert "200 try 2 → flaky" in words
 
 
 def test_a_service_that_fails_callers_outside_the_mesh_is_unhealthy(mesh: Mesh) -> None:
