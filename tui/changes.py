@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 """Seconds that the sidecars have to take a revision before that is told."""
 
+HINT_AFTER = 0.5
+"""Seconds without an answer after which that is told."""
+
 READ = 20.0
 """Seconds for which words that matter stay on screen."""
 
@@ -79,7 +82,11 @@ async def propose(dash: Dash, wanted: Proposal) -> int | None:
 
 
 async def _make(dash: Dash, make: Make, change: Change) -> AppliedReply:
-    return await dash.source.ask(lambda client: make(client, change))
+    waiting = dash.set_timer(HINT_AFTER, lambda: dash.notify("asking the control plane", timeout=2))
+    try:
+        return await dash.source.ask(lambda client: make(client, change))
+    finally:
+        waiting.stop()
 
 
 def overtaken(

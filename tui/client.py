@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from control_plane.api.client import AdminClient
 from control_plane.api.discovery import Endpoint
 from control_plane.api.failures import ApiError, UnreachableError
+from control_plane.api.happened import Event, order
 from control_plane.errors import MeshError
 from tui.picture import Part, Picture
 
@@ -110,6 +111,28 @@ class Source:
     async def ask(self, call: Callable[[AdminClient], Awaitable[Answer]]) -> Answer:
         """The answer to one call; raises MeshError when the admin API is away or refuses."""
         return await call(await self._connected())
+
+    async def happenings(self, limit: int) -> AsyncIterator[Event | tuple[Event, ...]]:
+        """The newest events at once, newest first, then every one as it comes, for ever.
+
+        While the admin API is away nothing comes; then what was missed, and where that is more than it keeps
+        in one piece, all of the newest once more.
+        """
+        last = ""
+        while True:
+            try:
+                client = await self._connected()
+                newest = await client.events(limit)
+                if not last or (newest and order(newest[-1].id) > order(last)):
+                    last = newest[0].id if newest else "0-0"
+                    yield newest
+                async for event in client.follow(last):
+                    if event is not None:
+                        last = event.id
+                        yield event
+            except (MeshError, OSError, RuntimeError):
+                pass
+            await asyncio.sleep(AGAIN)
 
     async def _pause(self, seconds: float) -> None:
         try:

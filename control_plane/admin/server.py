@@ -37,11 +37,11 @@ from control_plane.admin import (
     topology,
     traces,
 )
-from control_plane.admin.guard import Guard, Refusal
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoBody, Route
 from control_plane.admin.stream.server import Streams, wanted
 from control_plane.admin.tap import server as tap
+from control_plane.api.guard import Guard, Refusal
 from control_plane.api.messages import FaultReply
 from control_plane.api.types import Message
 from control_plane.errors import BusyError, InputError, MeshError

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 from pydantic import ValidationError
 
-from control_plane.api import failures, messages, operations, seen, traced
+from control_plane.api import failures, messages, operations, requested, seen, traced
 from control_plane.api.asked import (
     RAISED,
     LogPart,
@@ -163,6 +163,10 @@ class AdminClient:
     async def trace(self, id: str) -> traced.Trace:
         """One trace; the ID may be a prefix that no other has."""
         return await self._send(operations.trace(id), traced.Trace)
+
+    async def why(self, id: str) -> requested.Why:
+        """Why a request failed or was slow, by its x-request-id or trace, or how these begin."""
+        return await self._send(operations.why(id), requested.Why)
 
     async def events(self, limit: int = 50, before: str = "", kind: str = "") -> tuple[Event, ...]:
         """What happened, newest first."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import NoReturn
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import NoReturn, cast
 
 import grpc
 import structlog
@@ -39,6 +40,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_concurrent_streams", 100),
     # Twice what is taken, so that what is somewhat too large is counted as such.
     ("grpc.max_receive_message_length", 2 * MESSAGE_LIMIT),
+    ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -46,6 +48,12 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 CONCURRENT = 256
 """Calls that are read at once: with the limit on messages, what a flood can hold in memory."""
+
+CONCURRENT_EACH = 64
+"""Calls of one identity that are read at once: who opens calls and sends nothing leaves room for others."""
+
+READ_WITHIN = 5.0
+"""Seconds that a message may take to come."""
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +84,7 @@ class Intake:
         self.backlog = Backlog()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
+        self._calls: Counter[Identity] = Counter()
         self._server: grpc.aio.Server | None = None
         self._work: asyncio.Task[None] | None = None
 
@@ -114,13 +123,14 @@ class Intake:
         self._certificates.replace(credentials)
 
     def _method(self, signal: Signal) -> grpc.RpcMethodHandler[bytes, bytes]:
-        async def export(body: bytes, context: Context) -> bytes:
+        async def export(messages: AsyncIterator[bytes], context: Context) -> bytes:
             try:
                 identity = peer_identity(context.auth_context() or {}, self._trust_domain)
                 if identity.role == "control-plane":
                     raise RefusedError(f"{identity.uri} is nobody's sidecar")
             except RefusedError as error:
                 await self._refuse(context, str(error))
+            body = await self._read(identity, messages, context)
             metrics.RECEIVED.labels(signal).inc()
             offer = self.backlog.offer(Waiting(signal, identity, body, time.monotonic()))
             for reason in offer.left_out:
@@ -133,7 +143,26 @@ class Intake:
             # An empty message of either service says that all was taken.
             return b""
 
-        return grpc.unary_unary_rpc_method_handler(export)
+        # As a stream of one message, for only a stream is read by the handler, who has not all time.
+        return cast("grpc.RpcMethodHandler[bytes, bytes]", grpc.stream_unary_rpc_method_handler(export))
+
+    async def _read(self, identity: Identity, messages: AsyncIterator[bytes], context: Context) -> bytes:
+        """The one message of a call; who is slow, or calls too often at once, is sent away."""
+        if self._calls[identity] >= CONCURRENT_EACH:
+            metrics.DROPPED.labels("identity's calls").inc()
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "identity's calls")
+        self._calls[identity] += 1
+        try:
+            async with asyncio.timeout(READ_WITHIN):
+                return await anext(messages)
+        except (TimeoutError, StopAsyncIteration):
+            metrics.DROPPED.labels("too slow").inc()
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "too slow")
+            raise AssertionError("abort raises") from None
+        finally:
+            self._calls[identity] -= 1
+            if not self._calls[identity]:
+                del self._calls[identity]
 
     async def _refuse(self, context: Context, reason: str) -> NoReturn:
         metrics.REFUSED.inc()

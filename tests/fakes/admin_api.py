@@ -19,6 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
+from control_plane.api.asked import ProxyConfig
 from control_plane.api.discovery import Endpoint
 from control_plane.api.happened import Event, EventList
 from control_plane.api.messages import (
@@ -37,7 +38,7 @@ from control_plane.api.seen import History as EdgeHistory
 from control_plane.api.seen import Moment, ServiceHistory
 from control_plane.api.traced import Traces, TraceSummary
 from control_plane.api.types import Change, Message, RevisionInfo
-from tests.fakes.admin_world import NOW, SCENARIOS, STEP, STEPS, World
+from tests.fakes.admin_world import NOW, SCENARIOS, STEP, STEPS, World, config_dump
 
 TOKEN = "t" * 43
 
@@ -127,6 +128,9 @@ class FakeAdmin:
             case ["revisions", number]:
                 found = [each for each in world.revisions if each.revision == int(number)]
                 return RevisionReply(info=found[0], documents=self._then(int(number))) if found else None
+            case ["proxies", name, "config"]:
+                known = name in {proxy.name for proxy in world.proxies}
+                return ProxyConfig(proxy=name, configs=config_dump(world)) if known else None
             case ["traces", id]:
                 return next((trace for trace in world.traces if trace.id.startswith(id)), None)
             case ["services", name, "history"]:
@@ -181,7 +185,17 @@ class FakeAdmin:
             self.world = replace(
                 self.world, revision=number, proxies=proxies, revisions=(info, *self.world.revisions)
             )
-        return _reply(AppliedReply(revision=number, changed=changed))
+            return _reply(AppliedReply(revision=number, changed=changed))
+        words = "--- a/CircuitBreaker/inventory-limits\n+++ b/CircuitBreaker/inventory-limits\n"
+        words += "@@ -4,7 +4,7 @@\n   name: inventory-limits\n spec:\n   consecutiveFailures: 5\n"
+        words += "-  maxRequests: 8\n+  maxRequests: 64\n   openFor: 60s\n"
+        told = AppliedReply(
+            revision=self.world.revision,
+            changed=changed,
+            documents=words,
+            reaches=("orders-1", "orders-2", "storefront-1"),
+        )
+        return _reply(told)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if "text/event-stream" not in request.headers.get("Accept", ""):

@@ -529,6 +529,33 @@ def bad() -> World:
     )
 
 
+def config_dump(world: World) -> tuple[dict[str, Any], ...]:
+    """A sidecar's configuration in the form of Envoy's dump, with a cluster for each service."""
+    types = "type.googleapis.com/envoy.admin.v3"
+    clusters = [
+        {
+            "version_info": f"{at:016x}",
+            "cluster": {
+                "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+                "name": row.name,
+                "type": "EDS",
+                "connect_timeout": "1s",
+                "circuit_breakers": {"thresholds": [{"max_requests": 8, "track_remaining": True}]},
+            },
+        }
+        for at, row in enumerate(world.services.services)
+    ]
+    listener = {
+        "name": "inbound",
+        "active_state": {"listener": {"name": "inbound", "address": {"port": 15006}}},
+    }
+    return (
+        {"@type": f"{types}.ClustersConfigDump", "version_info": "1", "dynamic_active_clusters": clusters},
+        {"@type": f"{types}.ListenersConfigDump", "dynamic_listeners": [listener]},
+        {"@type": f"{types}.RoutesConfigDump"},
+    )
+
+
 SCENARIOS: Mapping[str, Callable[[], World]] = {
     "exchange": exchange,
     "empty": empty,

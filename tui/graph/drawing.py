@@ -100,6 +100,16 @@ class Drawing:
             }
         return self._rows[y]
 
+    def link_at(self, x: int, y: int, scene: Scene) -> Link | None:
+        """The link whose line alone is seen in a cell, or that whose words stand there."""
+        label = self.layout.look.label
+        for start, link in self._words.get(y, ()):
+            if start <= x < start + label and link in scene.lines:
+                return link
+        strands = self._cells(y).get(x, ())
+        found = [link for strand in strands for link, _ in strand.parts if link in scene.lines]
+        return found[0] if len(found) == 1 else None
+
     def row(self, y: int, scene: Scene) -> list[tuple[str, Ink]]:
         """One row as runs of the same ink, in exactly the layout's width."""
         row: list[tuple[str, Ink]] = [(" ", Ink())] * self.layout.width
@@ -200,7 +210,7 @@ def _boxed(box: Box, y: int, layout: Layout, scene: Scene) -> list[tuple[str, In
     picked = box.name == scene.node and scene.link is None
     edge = Ink("accent" if picked else "off" if face.tone in ("good", "off") else face.tone, picked)
     inner = box.width - 2
-    if layout.look.frame == "box":
+    if layout.look.border:
         corners = "┏━┓┃┗┛" if picked else "╭─╮│╰╯"
         if y == box.y:
             return [(corners[0] + corners[1] * inner + corners[2], edge)]
@@ -208,8 +218,9 @@ def _boxed(box: Box, y: int, layout: Layout, scene: Scene) -> list[tuple[str, In
             note = f" {face.note} " if face.note and cell_len(face.note) + 4 <= inner else ""
             rest = corners[1] * (inner - cell_len(note) - 1)
             return [(corners[4] + rest, edge), (note, Ink(face.tone)), (corners[1] + corners[5], edge)]
-        sides = (f"{corners[3]} ", f" {corners[3]}")
-        inner -= 2
+        blank = " " if layout.look.frame == "box" else ""
+        sides = (corners[3] + blank, blank + corners[3])
+        inner -= 2 * len(blank)
     elif layout.look.frame == "bracket":
         sides = ("▐", "▌") if picked else ("[", "]")
         if box.height > 1 and not picked:

@@ -64,7 +64,7 @@ def lay_out(graph: Sorted, look: Look, across: int = 0) -> Layout:
 def box_width(name: str, shape: Shape, look: Look) -> int:
     """Cells of a node's box: its border, its sign and its name, a mark where it calls itself."""
     width = min(shape.width.get(name, len(name)), look.name)
-    return width + {"box": 6, "bracket": 4, "bare": 2}[look.frame] + 2 * (name in shape.selfish())
+    return width + {"box": 6, "slim": 4, "bracket": 4, "bare": 2}[look.frame] + 2 * (name in shape.selfish())
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,16 @@ Into = tuple[str, bool]
 """Owner of the last cells of links to a node, where lines of several callers join; True: from the left."""
 
 
-Frame = Literal["box", "bracket", "bare"]
+Frame = Literal["box", "slim", "bracket", "bare"]
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """How a graph is drawn in the room that there is.
 
-    `frame`: boxes with a border in 3 rows, `[● orders]` in one, or no more than `● orders`. `gap` free rows
-    below each box, `label` cells for the words of a link, `spacing` free columns between lines, `name`
-    cells of a name at most.
+    `frame`: boxes with a border in 3 rows, the same without blanks at the sides, `[● orders]` in one row, or
+    no more than `● orders`. `gap` free rows below each box, `label` cells for the words of a link, `spacing`
+    free columns between lines, `name` cells of a name at most.
     """
 
     frame: Frame = "box"
@@ -42,7 +42,7 @@ class Look:
     @property
     def border(self) -> int:
         """Rows of a box's border above and below its name."""
-        return 1 if self.frame == "box" else 0
+        return 1 if self.frame in ("box", "slim") else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,9 +84,10 @@ class MeshScreen(Screen[None]):
 
     def take(self, picture: Picture) -> None:
         """A newer picture, from the application."""
-        if self._ready:
-            self.query_one(Header).show(picture)
-            self.show_picture(picture)
+        if self._ready and self.is_running:
+            for header in self.query(Header):  # none while the screen is taken apart
+                header.show(picture)
+                self.show_picture(picture)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether an action is possible here: nothing changes traffic with --read-only."""
@@ -102,7 +103,10 @@ class MeshScreen(Screen[None]):
         self.take(self.picture)
 
     def on_mount(self) -> None:
-        """Show at once what is known already: only now every part of the screen is there."""
+        """Show at once what is known already: only now every part of the screen is there.
+
+        Textual calls this by itself also where a subclass has an `on_mount` of its own.
+        """
         self._ready = True
         self.take(self.picture)
 

@@ -94,7 +94,6 @@ class ServiceScreen(MeshScreen):
 
     def on_mount(self) -> None:
         """Traces and events are asked for at a pace of their own."""
-        super().on_mount()
         self.set_interval(AGAIN, self.load)
         self.load()
 

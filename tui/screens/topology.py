@@ -1,16 +1,248 @@
-"""The screen of topology."""
+"""Topology: the live graph of services, and below it what is selected."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import work
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.events import Resize
 from textual.widgets import Static
 
+from control_plane.api.seen import Edge as Seen
+from tui import places, topology_panel, words
+from tui.attached import attached
+from tui.graph.view import View
+from tui.picture import Part, Picture
 from tui.screens.base import MeshScreen
+from tui.sheets.choose import Choose
+from tui.theme import paint
+from tui.topology_panel import Known, Past
+from tui.widgets.graph import GraphView, Picked
+
+AGAIN = 3.0
+"""Seconds between two askings for the past of what is selected."""
+
+LOW = 18
+"""Rows of the terminal below which the panel has one line."""
+
+NO_TRAFFIC = "no traffic yet: try `mesh demo --traffic 20`"
+LOADING = "asking the control plane …"
 
 
 class TopologyScreen(MeshScreen):
-    """Topology of the mesh."""
+    """The graph. A place that names a node or an edge begins there."""
+
+    NEEDS: ClassVar[frozenset[Part]] = frozenset({"policies", "revisions"})
+    SEARCH: ClassVar[str] = "part of a service's name"
+    HELP: ClassVar[str] = (
+        "Services and gateways, calls from left to right, over the last 10 s. ● healthy ◐ degraded ✖ failing "
+        "○ no traffic ⏻ breaker open ◑ partly ↻ calls itself. On a line: calls in a second, failures, p99. "
+        "Where lines cross without a corner or a branch they have nothing to do with each other. "
+        "Tab goes through the calls of a service; f shows only what is near it, again: wider, Esc: all."
+    )
+    DEFAULT_CSS = """
+    TopologyScreen #panel {
+        height: 4; padding: 0 1; border-top: solid $mesh-line; text-wrap: nowrap;
+        border-title-color: $mesh-muted; border-subtitle-color: $mesh-muted; border-title-align: right;
+    }
+    TopologyScreen.-low #panel { height: 2; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "near", "focus"),
+        Binding("w", "why", "why"),
+        Binding("t", "traces", "traces"),
+        Binding("p", "policies", "policies"),
+        Binding("e", "events", "events", show=False),
+    ]
+
+    def __init__(self, place: places.Place) -> None:
+        super().__init__(place)
+        self._past: tuple[Picked, Past] = (Picked(), Past())
+        self._begun = False
 
     def body(self) -> ComposeResult:
-        """Where it is going to be."""
-        yield Static("topology")
+        """Graph and panel."""
+        yield GraphView()
+        yield Static(id="panel")
+
+    @property
+    def graph(self) -> GraphView:
+        """The graph."""
+        return self.query_one(GraphView)
+
+    def on_mount(self) -> None:
+        """The past is asked for at a pace of its own."""
+        super().on_mount()
+        self.graph.focus()
+        self.set_interval(AGAIN, self.load)
+
+    def on_resize(self, event: Resize) -> None:
+        """One line is enough where there is little room."""
+        self.set_class(event.size.height < LOW, "-low")
+        self._tell()
+
+    def show_picture(self, picture: Picture) -> None:
+        """Figures anew; boxes move only for new ones."""
+        if picture.topology is None:
+            return
+        self.graph.show(picture.topology)
+        if not self._begun:
+            self._begin()
+        self._tell()
+
+    def _begin(self) -> None:
+        """Select what this place names."""
+        graph = self.graph
+        match self.place:
+            case places.Node(name) if name in graph.index.nodes:
+                self._begun = True
+                self._go_to(Picked(name))
+            case places.Edge(caller, callee) if callee in graph.index.nodes:
+                self._begun = True
+                self._go_to(Picked(callee, (caller, callee)))
+            case places.Tab():
+                self._begun = True
+
+    def _go_to(self, picked: Picked) -> None:
+        if picked.node not in self.graph.shape.nodes:
+            self.graph.see(View(focus=picked.node, reach=1))
+        self.graph.pick(picked)
+
+    # --- what is selected ---------------------------------------------------------------------------
+
+    @property
+    def edge(self) -> Seen | None:
+        """The edge that is selected and has traffic."""
+        link = self.graph.picked.link
+        return self.graph.index.edges.get(link) if link else None
+
+    @property
+    def subject(self) -> str:
+        """The service that is selected: of an edge the callee."""
+        picked = self.graph.picked
+        return picked.link[1] if picked.link else picked.node
+
+    def on_graph_view_moved(self, _message: GraphView.Moved) -> None:
+        """Something else is selected."""
+        self._tell()
+        if self._past[0] != self.graph.picked:
+            self.load()
+
+    def _known(self) -> Known:
+        about, past = self._past
+        return Known.of(self.picture, self.dash.now(), past if about == self.graph.picked else Past())
+
+    def _tell(self) -> None:
+        panel, graph = self.query_one("#panel", Static), self.graph
+        width = max(20, self.size.width - 2)
+        panel.update(Content("\n").join(line.truncate(width, ellipsis=True) for line in self._lines(width)))
+        panel.border_title = Content(self._whereabouts())
+        if graph.index.nodes and not graph.index.edges:
+            panel.border_title = Content(NO_TRAFFIC)
+
+    def _lines(self, width: int) -> list[Content]:
+        graph = self.graph
+        link, node = graph.picked.link, graph.index.nodes.get(graph.picked.node)
+        if self.edge is not None:
+            return topology_panel.of_edge(self.edge, self._known(), width)
+        if link:
+            gone = f"{words.clean(link[0])} → {words.clean(link[1])}: no calls within the last minute"
+            return [paint(gone, "dim")]
+        if node is not None:
+            return topology_panel.of_node(node, graph.index, self._known(), width)
+        return [paint("" if self.picture.topology else LOADING, "dim")]
+
+    def _whereabouts(self) -> str:
+        """What part of the mesh is seen, and where it goes on."""
+        graph = self.graph
+        parts = []
+        if graph.view.reach:
+            near = "neighbours" if graph.view.reach == 1 else f"{graph.view.reach} calls around"
+            of = f"{len(graph.shape.nodes)} of {len(graph.index.nodes)} services"
+            parts.append(f"{near} of {words.clean(graph.view.focus)}: {of}, f wider, Esc all")
+        if more := graph.more():
+            parts.append(f"more {more}")
+        return " · ".join(parts)
+
+    @work(exclusive=True, group="past")
+    async def load(self) -> None:
+        """The last quarter of an hour of what is selected."""
+        picked = self.graph.picked
+        if not self.is_current or not picked.node:
+            return
+        link = picked.link
+        if link:
+            edge = await self.dash.ask(lambda client: client.edge_history(*link), quiet=True)
+            past = Past(edge.step, edge.points) if edge else Past()
+        else:
+            node = await self.dash.ask(lambda client: client.service_history(picked.node), quiet=True)
+            past = Past(node.step, node.points) if node else Past()
+        self._past = (picked, past)
+        self._tell()
+
+    # --- keys ---------------------------------------------------------------------------------------
+
+    def find(self, text: str) -> None:
+        """Only names that hold the text, and their neighbours."""
+        wanted = text.strip().lower()
+        self.graph.picked = Picked() if wanted else self.graph.picked
+        self.graph.see(replace(self.graph.view, text=wanted))
+
+    def undo(self) -> bool:
+        """From an edge back to its node, from a part back to all."""
+        graph = self.graph
+        if graph.picked.link:
+            graph.pick(Picked(graph.picked.node))
+        elif graph.view.reach:
+            graph.see(View())
+            self._tell()
+        else:
+            return False
+        return True
+
+    def action_near(self) -> None:
+        """Only what is near the selected node; again: one call further."""
+        graph = self.graph
+        name = graph.picked.node
+        if name:
+            reach = graph.view.reach + 1 if graph.view.focus == name else 1
+            graph.see(View(focus=name, reach=reach))
+            self._tell()
+
+    def on_graph_view_opened(self, message: GraphView.Opened) -> None:
+        """Enter: the service in detail; of an edge the service that is called."""
+        link = message.picked.link
+        self.dash.go(places.Service(link[1] if link else message.picked.node))
+
+    def action_traces(self) -> None:
+        """Traces of what is selected."""
+        if self.subject:
+            self.dash.go(places.Traces(service=self.subject))
+
+    def action_events(self) -> None:
+        """Events of what is selected."""
+        if self.subject:
+            self.dash.go(places.Happenings(subject=self.subject))
+
+    @work(exclusive=True, group="policies")
+    async def action_policies(self) -> None:
+        """One of the policies that are in force for what is selected."""
+        documents = self._known().documents
+        edge = self.edge
+        found = topology_panel.edge_policies(documents, edge) if edge else attached(documents, self.subject)
+        if not found:
+            self.notify(f"no policy is in force for {words.clean(self.subject)}", markup=False)
+            return
+        lines = [f"{one.kind} {one.name}  ({one.by})" for one in found]
+        chosen = await self.app.push_screen_wait(Choose(f"policies of {words.clean(self.subject)}", lines))
+        if chosen is not None:
+            self.dash.go(places.Policy(found[chosen].kind, found[chosen].name))
+
+    def action_why(self) -> None:
+        """Why calls fail."""
+        if self.subject:
+            self.dash.go(places.Traces(service=self.subject, errors=True))

@@ -116,7 +116,7 @@ def foretold(told: AppliedReply) -> Iterator[Content]:
     if told.documents:
         come, go = diff.counted(told.documents)
         yield Content("")
-        yield paint(f"{come} lines come, {go} go", "dim")
+        yield paint(f"+{come} −{go} lines", "dim")
         yield diff.coloured(told.documents)
 
 

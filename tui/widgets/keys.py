@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from tui.theme import paint
 
@@ -48,6 +48,8 @@ class Keys(Static):
 
 def keys(screen: Screen[object]) -> list[Key]:
     """The keys that work on a screen and are worth a word, its own first."""
+    if isinstance(screen.focused, Input):
+        return [Key("⏎", "keep", ""), Key("Esc", "end", "")]
     own: dict[str, Key] = {}
     for node, binding, enabled, _ in screen.active_bindings.values():
         if not binding.show or not enabled or binding.action in own:

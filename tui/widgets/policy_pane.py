@@ -203,5 +203,5 @@ def compared(
     come, go = diff.counted(text)
     yield Content("") if text else paint("no difference", "dim")
     if text:
-        yield paint(f"{come} lines came, {go} went", "dim")
+        yield paint(f"+{come} −{go} lines", "dim")
         yield diff.coloured(text)

@@ -17,7 +17,7 @@ from tui.graph.shape import Link, Shape
 
 LOOKS = st.builds(
     Look,
-    frame=st.sampled_from(["box", "bracket", "bare"]),
+    frame=st.sampled_from(["box", "slim", "bracket", "bare"]),
     gap=st.integers(0, 2),
     label=st.sampled_from([1, 5, 7, 13]),
     spacing=st.integers(0, 1),

@@ -1,4 +1,5 @@
-"""Who may talk to the admin API: a caller with the token, by a name of ours, from no foreign page.
+"""Who may talk to the admin API, or to the dashboard's pages: a caller with the token, by a name of ours, from
+no foreign page.
 
 The Host check stops DNS rebinding (a page whose own name was made to resolve to loopback), the Origin check
 stops a page of another site from posting. Both come before the token.
@@ -38,8 +39,13 @@ class Guard:
 
     def _has_token(self, authorization: str) -> bool:
         scheme, _, given = authorization.partition(" ")
-        same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self.token.encode())
-        return same and scheme.lower() == "bearer" and bool(self.token)
+        return same(given.strip(), self.token) and scheme.lower() == "bearer"
+
+
+def same(given: str, token: str) -> bool:
+    """Whether somebody gave the token, compared in constant time; never for an empty one."""
+    equal = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+    return equal and bool(token)
 
 
 def _host_name(host: str) -> str:

@@ -1,0 +1,178 @@
+"""What changes in a mesh is seen soon: breakers, stopped services, services that fail, faults on purpose.
+
+How soon is counted from the moment when Envoy itself tells of it in its own statistics, so that neither the
+test's own calls nor a busy machine count.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from cli.connection import ask
+from control_plane.api import operations
+from control_plane.api.failures import ApiError
+from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.picture import edges, health, rows, service_totals, totals
+
+SOON = 3.0
+"""Seconds after Envoy within which a breaker is seen."""
+
+BREAKER = """
+apiVersion: meshwright.io/v1
+kind: CircuitBreaker
+metadata: {name: lab}
+spec: {targetRefs: [{kind: Service, name: back}], consecutiveFailures: 3, openFor: 4s}
+"""
+RETRY = """
+apiVersion: meshwright.io/v1
+kind: Retry
+metadata: {name: lab}
+spec:
+  targetRefs: [{kind: Service, name: flaky}]
+  attempts: 1
+  on: [503]
+  backoff: {base: 1ms, max: 2ms}
+  budget: {percent: 100, minConcurrency: 1000}
+"""
+FAULT = """
+apiVersion: meshwright.io/v1
+kind: FaultInjection
+metadata: {name: lab}
+spec:
+  targetRefs: [{kind: Service, name: back}]
+  abort: {status: 503, percent: 100}
+  headers: [{name: x-fault, value: "yes"}]
+"""
+PERMISSIVE = """
+apiVersion: meshwright.io/v1
+kind: MutualTLS
+metadata: {name: lab}
+spec: {targetRefs: [{kind: Service, name: ill}], mode: Permissive}
+"""
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    names = ("front", "back", "flaky", "ill", "quiet")
+    with running_mesh(tmp_path_factory.mktemp("changes"), [service(name) for name in names]) as found:
+        yield found
+
+
+def ejected(mesh: Mesh) -> bool:
+    """Whether front's Envoy says that it leaves an instance of back out."""
+    port = mesh.ports("front-1")["ready"]
+    text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10).text
+    name = 'envoy_cluster_outlier_detection_ejections_active{envoy_cluster_name="back"}'
+    return any(float(line.split()[-1]) > 0 for line in text.splitlines() if line.startswith(name))
+
+
+def delay(envoy: Callable[[], bool], seen: Callable[[], bool], what: str) -> float:
+    """Seconds from when Envoy says it to when it is seen; both are looked at in turn."""
+    told: list[float] = []
+
+    def both() -> bool:
+        if not told and envoy():
+            told.append(time.monotonic())
+        return bool(told) and seen()
+
+    until(both, what, every=0.02)
+    return time.monotonic() - told[0]
+
+
+def test_a_breaker_is_seen_to_open_and_to_close(mesh: Mesh) -> None:
+    mesh.apply(BREAKER)
+    with mesh.caller("front-1") as session:
+        for _ in range(4):
+            session.get("http://back/status/500", timeout=10)
+
+        def is_open() -> bool:
+            edge = edges(mesh).get(("front", "back"), {})
+            row = rows(mesh)["back"]
+            return (edge.get("breaker"), edge.get("ejected"), row["breaker"]) == ("open", 1, "open")
+
+        assert delay(lambda: ejected(mesh), is_open, "an open breaker") < SOON
+        assert health(mesh, "back") != "healthy"
+
+        def is_closed() -> bool:
+            edge = edges(mesh)["front", "back"]
+            return (edge["breaker"], edge["ejected"], rows(mesh)["back"]["breaker"]) == (
+                "closed",
+                0,
+                "closed",
+            )
+
+        assert delay(lambda: not ejected(mesh), is_closed, "a closed breaker") < SOON
+
+
+def test_a_fault_on_purpose_is_a_failed_call(mesh: Mesh) -> None:
+    mesh.delete("circuitbreaker", "lab")
+    mesh.apply(FAULT)
+    before = totals(mesh, "front", "back")
+    with mesh.caller("front-1") as session:
+        for number in range(100):
+            headers = {"x-fault": "yes"} if number % 4 == 0 else {}
+            assert session.get("http://back/echo", headers=headers, timeout=10).status_code in (200, 503)
+    wanted = {**before, "requests": before["requests"] + 100, "failures": before["failures"] + 25}
+    until(lambda: totals(mesh, "front", "back") == wanted, "a hundred calls, 25 of them failed")
+
+
+def test_a_service_that_fails_behind_retries_is_not_well(mesh: Mesh) -> None:
+    mesh.apply(RETRY)
+    with mesh.caller("front-1") as session:
+        for number in range(60):
+            path = f"once/{number}" if number % 3 == 0 else "echo"
+            assert session.get(f"http://flaky/{path}", timeout=10).status_code == 200
+    until(lambda: health(mesh, "flaky") == "degraded", "a fourth of what it answers is a failure")
+    assert rows(mesh)["flaky"]["success"] == 1
+    found = {"requests": 60, "failures": 0, "retries": 20}
+    until(lambda: service_totals(mesh, "flaky") == found, "sixty calls, a third tried again")
+
+
+def test_the_tries_of_a_request_stand_in_its_trace(mesh: Mesh) -> None:
+    trace, parent = secrets.token_hex(16), secrets.token_hex(8)
+    mesh.apply(RETRY)
+    headers = {"traceparent": f"00-{trace}-{parent}-01"}
+    assert mesh.get("front-1", f"http://flaky/once/{trace}", headers=headers).status_code == 200
+
+    def spans() -> list[dict[str, Any]]:
+        try:
+            found = ask(operations.trace(trace), mesh.state)["tree"]
+        except ApiError as error:
+            assert error.status == 404
+            return []
+        return list(found) if len(found) >= 7 else []
+
+    tree = until(spans, "the spans of both proxies")
+    calls = [one for one in tree if (one["service"], one["kind"]) == ("front", "client")]
+    taken = [one for one in tree if (one["service"], one["kind"]) == ("flaky", "server")]
+    assert [one["attempt"] for one in calls] == [0, 1]
+    assert len({one["parent"] for one in calls}) == 1
+    assert [one["parent"] for one in taken] == [one["id"] for one in calls]
+    assert [one["attributes"]["http.status_code"] for one in taken] == ["503", "200"]
+    words = mesh.run("trace", trace).stdout
+    assert "503 try 1 → flaky" in words
+    assert "200 try 2 → flaky" in words
+
+
+def test_a_service_that_fails_callers_outside_the_mesh_is_unhealthy(mesh: Mesh) -> None:
+    mesh.apply(PERMISSIVE)
+    url = f"http://127.0.0.1:{mesh.ports('ill-1')['inbound']}/status/500"
+    for _ in range(20):
+        assert requests.get(url, headers={"host": "ill"}, timeout=10).status_code == 500
+    until(lambda: health(mesh, "ill") == "unhealthy", "seen to fail")
+    assert not [edge for edge in edges(mesh) if "ill" in edge]
+
+
+def test_a_stopped_service_is_unhealthy_soon(mesh: Mesh) -> None:
+    assert health(mesh, "quiet") == "healthy"
+    mesh.stop_workload("quiet-1")
+    stopped = time.monotonic()
+    until(lambda: health(mesh, "quiet") == "unhealthy", "seen as stopped", 5)
+    assert rows(mesh)["quiet"]["health"] == "unhealthy"
+    assert time.monotonic() - stopped < 5

@@ -1,0 +1,272 @@
+"""Why a request failed, asked of a running mesh: flag, sidecar, policy, revision, author; and live ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from control_plane.telemetry.flags import FLAGS
+from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
+from tests.sidecar.conftest import ENVOY
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  rules: [{matches: [{path: {value: /shop}}], backendRefs: [{name: back}]}]
+"""
+
+
+def policy(kind: str, spec: str, target: str = "{kind: Service, name: back}") -> str:
+    return (
+        f"apiVersion: meshwright.io/v1\nkind: {kind}\nmetadata: {{name: lab}}\n"
+        f"spec: {{targetRefs: [{target}], {spec}}}\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    with running_mesh(tmp_path_factory.mktemp("why"), [service("front"), service("back")]) as found:
+        found.apply(ROUTE)
+        yield found
+
+
+@contextmanager
+def applied(mesh: Mesh, kind: str, spec: str, target: str = "{kind: Service, name: back}") -> Iterator[int]:
+    """A policy in force while it lasts; its revision."""
+    revision = mesh.apply(policy(kind, spec, target), "-m", "to see what happens")
+    try:
+        yield revision
+    finally:
+        mesh.delete(kind.lower(), "lab")
+
+
+def call(mesh: Mesh, path: str, **options: Any) -> requests.Response:
+    return mesh.get("front-1", f"http://back{path}", **options)
+
+
+def ask(mesh: Mesh, path: str) -> Any:
+    """An answer of the admin API; None where there is no such thing."""
+    told = json.loads((mesh.state / "mesh.json").read_text())
+    token = (mesh.state / "admin.token").read_text().strip()
+    answer = requests.get(
+        f"{told['admin']}/api/v1{path}", headers={"Authorization": f"Bearer {token}"}, timeout=10
+    )
+    return answer.json() if answer.ok else None
+
+
+def explained(mesh: Mesh, answer: requests.Response) -> Any:
+    """Why the mesh says that an answer is what it is, once its proxies have told."""
+    id = answer.headers["x-request-id"]
+    found = until(lambda: ask(mesh, f"/why/{id}"), f"what proxies tell of {id}")
+    assert found["request"] == id
+    return found
+
+
+def assert_blamed(why: Any, policy: str, revision: int, says: str) -> None:
+    (blamed,) = why["reasons"][0]["policies"]
+    assert (f"{blamed['kind']}/{blamed['name']}", blamed["revision"]) == (policy, revision)
+    assert blamed["says"] == says
+    assert "@" in blamed["author"]
+    assert blamed["why"] == "to see what happens"
+    expected = f"{policy.replace('/', ' ')}, revision {revision}, by {blamed['author']}, "
+    assert expected in why["summary"]
+
+
+def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
+    with applied(mesh, "CircuitBreaker", "maxRequests: 1") as revision:
+        with ThreadPoolExecutor(6) as pool:
+            done = list(pool.map(lambda _: call(mesh, "/delay?ms=300"), range(6)))
+        refused = next(one for one in done if one.status_code == 503)
+        why = explained(mesh, refused)
+    assert why["summary"].startswith("503 UO at front → back: CircuitBreaker lab")
+    assert_blamed(why, "CircuitBreaker/lab", revision, "maxRequests: 1")
+    again = explained(mesh, refused)
+    assert_blamed(again, "CircuitBreaker/lab", revision, "maxRequests: 1")
+
+
+def test_a_timeout_is_explained_and_the_reset_at_the_callee_is_not_the_cause(mesh: Mesh) -> None:
+    with applied(mesh, "Timeout", "request: 200ms") as revision:
+        answer = call(mesh, "/delay?ms=1000")
+        assert answer.status_code == 504
+        until(lambda: len(explained(mesh, answer)["steps"]) == 2, "what the callee's proxy tells")
+        why = explained(mesh, answer)
+    assert why["summary"].startswith("504 UT at front → back: Timeout lab")
+    assert_blamed(why, "Timeout/lab", revision, "request: 200ms")
+    assert [(one["proxy"], one["depth"]) for one in why["steps"]] == [("front-1", 0), ("back-1", 1)]
+
+
+def test_an_injected_fault_is_explained(mesh: Mesh) -> None:
+    with applied(mesh, "FaultInjection", "abort: {status: 418}") as revision:
+        answer = call(mesh, "/echo")
+        assert answer.status_code == 418
+        why = explained(mesh, answer)
+    assert why["summary"].startswith("418 FI at front → back: FaultInjection lab")
+    assert_blamed(why, "FaultInjection/lab", revision, "abort: {status: 418, percent: 100.0}")
+
+
+def test_no_route_is_explained(mesh: Mesh) -> None:
+    unknown = explained(mesh, mesh.get("front-1", "http://nowhere/x"))
+    assert unknown["summary"] == "404 NR at front → nowhere: no service is called 'nowhere'"
+    outside = explained(mesh, mesh.outside("/elsewhere"))
+    assert outside["summary"].startswith(
+        "404 NR at ingress: no route matches GET /elsewhere of HTTPRoute shop"
+    )
+
+
+def test_what_the_app_answered_is_its_own(mesh: Mesh) -> None:
+    answer = mesh.outside("/shop/status/503")
+    assert answer.status_code == 200, "the fake echoes paths it does not know"
+    failed = call(mesh, "/status/503")
+    until(lambda: len(explained(mesh, failed)["steps"]) == 2, "what both proxies tell")
+    assert explained(mesh, failed)["summary"] == "503 at front → back: the app of back itself answered 503"
+
+
+def test_a_slow_request_is_told_without_being_traced(mesh: Mesh) -> None:
+    answer = call(mesh, "/delay?ms=1100")
+    until(lambda: len(explained(mesh, answer)["steps"]) == 2, "what both proxies tell")
+    why = explained(mesh, answer)
+    assert why["verdict"] == "slow"
+    assert re.search(r"spent in the app of back$", why["summary"]), why["summary"]
+
+
+def test_an_access_log_that_is_off_does_not_blind(mesh: Mesh) -> None:
+    """Each request has a connection of its own, which a changed listener takes at once."""
+    with applied(mesh, "Telemetry", "accessLog: Off, sampling: 0", "{kind: Mesh}"):
+        silent = call(mesh, "/status/503")
+        assert explained(mesh, silent)["verdict"] == "failed"
+    logged = call(mesh, "/status/503").headers["x-request-id"]
+    until(lambda: logged in mesh.log("front-1.proxy"), "the access log of a later request")
+    assert silent.headers["x-request-id"] not in mesh.log("front-1.proxy")
+
+
+def test_a_trace_explains_what_no_log_tells(mesh: Mesh) -> None:
+    trace = secrets.token_hex(16)
+    headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
+    assert call(mesh, "/echo", headers=headers).status_code == 200
+    found = until(
+        lambda: (why := ask(mesh, f"/why/{trace}")) and len(why["steps"]) == 2 and why, "spans of both"
+    )
+    assert (found["source"], found["verdict"]) == ("trace", "fine")
+    assert [one["direction"] for one in found["steps"]] == ["outbound", "inbound"]
+
+
+# --- live ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tapping(mesh: Mesh, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`mesh tap ARGUMENTS`, once all proxies tell; ended as Ctrl-C ends it."""
+    command = [sys.executable, "-m", "cli", "tap", *arguments, "--state", str(mesh.state)]
+    process = subprocess.Popen(
+        command, env=mesh.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        assert re.match(r"tapping \w+: (\d+) of \1 proxies", process.stderr.readline())
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(20)
+
+
+def lines(process: subprocess.Popen[str], count: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline() for _ in range(count)]
+
+
+def test_a_tap_shows_exactly_the_requests_that_were_sent_and_then_is_off(mesh: Mesh) -> None:
+    name = secrets.token_hex(4)
+    sent = [f"/{name}/{number}" for number in range(25)]
+    with tapping(mesh, "back", "-o", "json", "--path", f"/{name}") as process:
+        for path in sent:
+            call(mesh, f"{path}?secret=1")
+        call(mesh, f"/other/{name}")
+        last = mesh.outside(f"/shop/{name}")
+        found = [json.loads(one) for one in lines(process, len(sent))]
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert [one["path"] for one in found] == sent
+    assert rest == ""
+    assert {(one["caller"], one["method"], one["status"]) for one in found} == {("front", "GET", 200)}
+    assert last.status_code == 200
+
+    def off() -> bool:
+        """Whether of two requests only the one that failed is told, by the same proxy one after the other."""
+        good, bad = call(mesh, "/echo"), call(mesh, "/status/500")
+        ids = [one.headers["x-request-id"] for one in (good, bad)]
+        until(lambda: ask(mesh, f"/why/{ids[1]}"), "the request that failed")
+        told = ask(mesh, "/requests?service=back&limit=500")["requests"]
+        return ids[0] not in {one["id"] for one in told}
+
+    until(off, "the tap ends by itself", every=1.0)
+
+
+def test_a_tap_shows_what_never_reached_the_service(mesh: Mesh) -> None:
+    injected = applied(mesh, "FaultInjection", "abort: {status: 503}")
+    with injected, tapping(mesh, "back", "--errors", "--for", "20s") as process:
+        assert call(mesh, "/echo").status_code == 503
+        (line,) = lines(process, 1)
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.\d{3}  front +GET /echo +✖ 503 +\d.*ms  FI the request was failed on purpose\n",
+        line,
+    ), line
+
+
+def test_why_is_said_to_people(mesh: Mesh) -> None:
+    with applied(mesh, "FaultInjection", "abort: {status: 503}") as revision:
+        answer = call(mesh, "/echo")
+        id = answer.headers["x-request-id"]
+        explained(mesh, answer)
+        told = mesh.run("why", id[:13]).stdout
+    assert told.startswith(f"✖ 503 FI at front → back: FaultInjection lab, revision {revision}, by ")
+    assert "told by front-1, front → back" in told
+    assert "✖ front-1 → back  GET /echo" in told
+    lost = mesh.run("why", "no-such-request", check=False)
+    assert lost.returncode == 2
+    assert "no such request: no-such-request" in lost.stderr
+
+
+def test_a_tap_of_nobody_is_an_error(mesh: Mesh) -> None:
+    done = mesh.run("tap", "nobody", check=False)
+    assert done.returncode == 2
+    assert "no proxy of nobody is known" in done.stderr
+
+
+def test_every_flag_of_envoy_is_explained(tmp_path: Path) -> None:
+    """Envoy tells its flags when one is not among them."""
+    unknown = {"filter": {"response_flag_filter": {"flags": ["ZZ"]}}, "name": "x"}
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
+        ".HttpConnectionManager",
+        "stat_prefix": "x", "route_config": {}, "access_log": [unknown],
+    }  # fmt: skip
+    listener = {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [{"name": "x", "typed_config": manager}]}],
+    }
+    file = tmp_path / "flags.json"
+    file.write_text(json.dumps({"static_resources": {"listeners": [listener]}}))
+    done = subprocess.run(
+        [str(ENVOY), "--mode", "validate", "-c", str(file), "--log-level", "error"],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    told = re.search(r"value must be in list \[([A-Z ]+)\]", done.stdout + done.stderr)
+    assert told, done.stderr
+    assert set(told[1].split()) == set(FLAGS)

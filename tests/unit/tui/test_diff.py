@@ -1,0 +1,52 @@
+"""Differences and YAML as coloured text: the text stays what it is, whatever a peer put in it."""
+
+from __future__ import annotations
+
+from control_plane.api.failures import Place
+from control_plane.api.yaml_diff import unified
+from tui.sheets import refused
+from tui.widgets import diff, yaml
+
+
+def retry(attempts: object) -> dict[str, object]:
+    return {"kind": "Retry", "metadata": {"name": "a"}, "spec": {"attempts": attempts, "z": 1}}
+
+
+def test_a_document_has_one_head_and_its_lines() -> None:
+    text = unified([retry(2)], [retry(3)])
+    lines = diff.coloured(text).plain.split("\n")
+    assert lines[0] == "── Retry/a "
+    assert "-  attempts: 2" in lines
+    assert "+  attempts: 3" in lines
+    assert diff.counted(text) == (1, 1)
+
+
+def test_what_is_deleted_says_so_and_what_is_new_has_only_lines_that_come() -> None:
+    gone = unified([retry(2)], [])
+    assert diff.coloured(gone).plain.split("\n")[0] == "── Retry/a (deleted) "
+    assert diff.counted(gone) == (0, 6)
+    assert diff.counted(unified([], [retry(2)])) == (6, 0)
+    assert diff.coloured("").plain == ""
+
+
+def test_long_differences_are_cut_and_control_characters_do_not_reach_the_terminal() -> None:
+    text = unified([retry("x")], [retry([f"\x1b[2J{n}" for n in range(3000)])])
+    shown = diff.coloured(text).plain
+    assert "\x1b" not in shown
+    assert shown.split("\n")[-1].endswith("more lines")
+
+
+def test_yaml_keeps_its_text() -> None:
+    text = "# why\nkind: Retry\nspec:\n- {a: b}\n  url: http://x:1/[red]\n"
+    assert yaml.coloured(text).plain == text.rstrip("\n")
+
+
+def test_a_problem_is_shown_with_its_line_and_neighbours() -> None:
+    text = "kind: Retry\nspec:\n  attempts: many\n"
+    shown = [one.plain for one in refused.lines(text, [Place("text", 3, 3, "a number is expected")])]
+    assert shown[:4] == [
+        "✖ line 3: a number is expected",
+        "    2 │ spec:",
+        "›   3 │   attempts: many",
+        "    4 │ ",
+    ]
