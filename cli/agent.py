@@ -16,6 +16,7 @@ from cli.join_options import (
     InstanceOption,
     LabelOption,
     ListenerOption,
+    MetricsOption,
     OtlpOption,
     OutboundOption,
     PortsOption,
@@ -43,6 +44,7 @@ def agent(
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
     health: HealthOption = "",
+    metrics: MetricsOption = "",
     token_file: TokenFileOption = None,
     control_plane: ControlPlaneOption = "",
     advertise: AdvertiseOption = "",
@@ -78,6 +80,7 @@ def agent(
         labels=tuple(label),
         upstreams=tuple(upstream),
         health=health,
+        metrics=metrics,
         token_file=token_file,
         control_plane=control_plane,
         advertise=advertise,

@@ -54,6 +54,10 @@ class ServiceEntry(Spec):
         description="Path that answers 2xx when ready; left out: a connection is enough.",
     )
 
+    metrics: str | None = Field(
+        None, pattern=r"^/\S*$", description="Path of its metrics for Prometheus, on its first http port."
+    )
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         names = [port.name for port in self.ports]
@@ -214,4 +218,5 @@ def _workload(
         env={**environment, **entry.env},
         upstreams={name: numbers.get(name, 0) for name in entry.upstreams},
         health=entry.health,
+        metrics=entry.metrics,
     )

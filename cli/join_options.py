@@ -43,6 +43,10 @@ HealthOption = Annotated[
         "--health", metavar="PATH", help="Path that answers 2xx when ready; without: a connection is enough."
     ),
 ]
+MetricsOption = Annotated[
+    str,
+    typer.Option("--metrics", metavar="PATH", help="Path of its metrics for Prometheus."),
+]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=1, max=600, help="Seconds until its sidecar has to be ready.")
 ]

@@ -23,6 +23,7 @@ _OPTIONS = {
     "labels": "--label",
     "upstreams": "--upstream",
     "health": "--health",
+    "metrics": "--metrics",
 }
 """The options that a workload's fields come from."""
 
@@ -48,6 +49,7 @@ class Asked:
     labels: tuple[str, ...] = ()
     upstreams: tuple[str, ...] = ()
     health: str = ""
+    metrics: str = ""
     token_file: Path | None = None
     control_plane: str = ""
     advertise: str = ""
@@ -76,6 +78,7 @@ def workload(asked: Asked, folder: Path) -> Workload:
             command=asked.command,
             attached=asked.command is not None,
             health=asked.health or None,
+            metrics=asked.metrics or None,
             outbound_port=asked.outbound,
             inbound_port=asked.inbound,
             ready_port=asked.ready,

@@ -18,6 +18,7 @@ from cli.join_options import (
     HealthOption,
     InstanceOption,
     LabelOption,
+    MetricsOption,
     ProtocolOption,
     ServiceOption,
     Speaks,
@@ -52,6 +53,7 @@ def run(
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
     health: HealthOption = "",
+    metrics: MetricsOption = "",
     token_file: TokenFileOption = None,
     control_plane: ControlPlaneOption = "",
     advertise: AdvertiseOption = "",
@@ -83,6 +85,7 @@ def run(
         labels=tuple(label),
         upstreams=tuple(upstream),
         health=health,
+        metrics=metrics,
         token_file=token_file,
         control_plane=control_plane,
         advertise=advertise,

@@ -13,11 +13,14 @@ import time
 from pathlib import Path
 
 import structlog
+from prometheus_client import REGISTRY
 
 from control_plane.admin import server as admin
+from control_plane.admin import targets
 from control_plane.agents.asks.app import Asks
 from control_plane.agents.reports import Reports
 from control_plane.agents.server import AgentService
+from control_plane.api.operations import PREFIX
 from control_plane.api.spiffe import Identity
 from control_plane.api.state import Addresses
 from control_plane.api.tokens import Claims
@@ -34,6 +37,8 @@ from control_plane.memory import Memory
 from control_plane.mtls.server import Credentials
 from control_plane.overview.app import Overview
 from control_plane.overview.asking import Asking
+from control_plane.overview.figures import Told
+from control_plane.overview.metrics import GENERATION, LAG
 from control_plane.peers.app import Peers
 from control_plane.secret_files import password
 from control_plane.store.embedded import locate
@@ -45,6 +50,9 @@ log = structlog.get_logger(__name__)
 
 SWEEP_EVERY = 0.5
 """Seconds between looks for leases that ended: short against a lease, nothing against the store."""
+
+LAG_EVERY = 0.25
+"""Seconds between two looks at how late the event loop is."""
 
 RETRY_EVERY = 0.5
 """Seconds until a failed read of the store is tried again."""
@@ -125,6 +133,9 @@ class ControlPlane:
             servers.push_async_callback(self.telemetry.stop)
             api = await self._start_admin()
             servers.push_async_callback(api.stop)
+            collector = Told(self.overview.figures, self.authority.expires)
+            REGISTRY.register(collector)
+            servers.callback(REGISTRY.unregister, collector)
             addresses = self._write_addresses(api.port, xds_port, otlp_port)
             works = (
                 self._watch(),
@@ -133,7 +144,8 @@ class ControlPlane:
                 self._sweep(),
                 self._renew(),
                 self.watch.run(),
-                self.peers.run(addresses.xds, addresses.admin),
+                self.peers.run(addresses.xds, self._admin_address(api.port)),
+                _measure_lag(),
             )
             tasks = [asyncio.create_task(one) for one in works]
             ended = asyncio.create_task(stop.wait())
@@ -162,13 +174,23 @@ class ControlPlane:
         token = admin.ensure_token(settings.state)
         mesh = self.overview.mesh(self.tokens, self.asking.ask)
         try:
-            names = (settings.advertise,)
             return await admin.start(
-                mesh, token, bind=settings.admin_bind, port=settings.admin_port, names=names
+                mesh,
+                token,
+                bind=settings.admin_bind,
+                port=settings.admin_port,
+                names=(settings.advertise, *settings.admin_names.replace(",", " ").split()),
+                readers={PREFIX + targets.PATH: _prometheus_token(settings)},
             )
         except OSError as error:
             where = f"{settings.admin_bind}:{settings.admin_port}"
             raise InputError(f"{where}: cannot listen: {error.strerror}: set MESH_ADMIN_PORT") from None
+
+    def _admin_address(self, port: int) -> str:
+        """The admin API's URL for who is elsewhere."""
+        settings = self._settings
+        host = settings.advertise if settings.admin_bind in ("0.0.0.0", "::") else settings.admin_bind
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _write_addresses(self, admin_port: int, xds_port: int, otlp_port: int) -> Addresses:
         settings = self._settings
@@ -226,7 +248,8 @@ class ControlPlane:
             self._changed.set()
             await asyncio.sleep(RETRY_EVERY)
             return
-        translation = await asyncio.to_thread(self.feed.prepare, stored)
+        with GENERATION.time():
+            translation = await asyncio.to_thread(self.feed.prepare, stored)
         if translation is None:
             log.error("translation failed", problems=self.feed.problems())
             return
@@ -297,6 +320,22 @@ class ControlPlane:
         instance = request.decode(errors="replace")
         await drained(instance, lambda: self.feed.translation, self.xds.queue, asyncio.sleep)
         return b""
+
+
+async def _measure_lag() -> None:
+    """Put on record how late the event loop comes round, for ever."""
+    loop = asyncio.get_running_loop()
+    while True:
+        begun = loop.time()
+        await asyncio.sleep(LAG_EVERY)
+        LAG.observe(max(0.0, loop.time() - begun - LAG_EVERY))
+
+
+def _prometheus_token(settings: Settings) -> str:
+    """What Prometheus shows to be told its targets."""
+    if settings.prometheus_token_file:
+        return password(Path(settings.prometheus_token_file))
+    return admin.ensure_token(settings.state, "prometheus.token")
 
 
 def _locally(bind: str) -> str:

@@ -18,6 +18,8 @@ class Settings:
     advertise: str = "127.0.0.1"
     admin_bind: str = "127.0.0.1"
     admin_port: int = 15080
+    admin_names: str = ""
+    prometheus_token_file: str = ""
     xds_port: int = 15012
     enrolment_port: int = 15011
     otlp_port: int = 4317

@@ -20,6 +20,7 @@ from sidecar.capture import Allotment, environment
 from sidecar.config import AgentConfig
 from sidecar.control import server
 from sidecar.control.client import SOCKET
+from sidecar.figures import server as figures
 from sidecar.files import private_folder, write_private
 from sidecar.process import reap
 from sidecar.status import AgentStatus
@@ -90,6 +91,7 @@ class Agent:
         if path.parent != self._config.state.absolute():
             private_folder(path.parent)
         control = await server.serve(path, self.answer)
+        told = await figures.serve(socket_path(self._config.state, figures.SOCKET), self.status)
         await stop.wait()
         log.info("stopping")
         try:
@@ -98,6 +100,7 @@ class Agent:
             log.warning("not everything stopped in time", limit=STOP_LIMIT)
             self.kill()
         control.close()
+        await told.cleanup()
         writing.cancel()
         for life in lives:
             life.cancel()

@@ -53,7 +53,8 @@ class Node:
     `otlp` is where the control plane takes metrics and spans; None: it takes none. `collector` takes spans
     in its stead, in the clear. Without both nothing is traced. `spans` is the port at which the app's own
     spans are taken, on loopback; 0: at none.
-    `upstreams` are TCP services and the `ip:port` at which the app finds them.
+    `upstreams` are TCP services and the `ip:port` at which the app finds them. `agent_socket` is where the
+    agent has metrics of this node, `metrics` the name of the app's port and the path of the app's own.
     """
 
     id: str
@@ -72,6 +73,8 @@ class Node:
     collector: tuple[str, int] | None = None
     spans: int = 0
     upstreams: tuple[tuple[str, str], ...] = ()
+    agent_socket: str = ""
+    metrics: tuple[str, str] | None = None
 
     @property
     def traced(self) -> bool:
@@ -87,7 +90,7 @@ def bootstrap(node: Node) -> Json:
         "dynamic_resources": _dynamic(),
         "static_resources": {
             "listeners": [_ready_listener(node), *_spans_listener(node)],
-            "clusters": [_xds(node), _admin(node), *_telemetry(node), *map(_app, node.apps)],
+            "clusters": [_xds(node), _admin(node), *_agent(node), *_telemetry(node), *map(_app, node.apps)],
         },
         "stats_config": telemetry.stats_config(),
         **(telemetry.push(node.cluster, node.id) if node.otlp else {}),
@@ -218,6 +221,11 @@ def _admin(node: Node) -> Json:
     return _cluster(clusters.ADMIN, {"pipe": {"path": node.admin_socket}})
 
 
+def _agent(node: Node) -> list[Json]:
+    at = {"pipe": {"path": node.agent_socket}}
+    return [_cluster(clusters.AGENT, at)] if node.agent_socket else []
+
+
 def _telemetry(node: Node) -> list[Json]:
     """Where metrics go, and where spans do: a collector takes those in the clear."""
     found = [_control_plane(node, clusters.TELEMETRY, node.otlp)] if node.otlp else []
@@ -279,12 +287,19 @@ def _app(app: AppCluster) -> Json:
 
 
 def _ready_listener(node: Node) -> Json:
-    """`/ready` and `/stats/prometheus` for who has no access to the admin socket, and nothing else."""
+    """Readiness and metrics (Envoy's, the agent's, the app's) for who cannot reach their own places."""
     get = [{"name": ":method", "string_match": {"exact": "GET"}}]
     routes = [
         {"match": {"path": path, "headers": get}, "route": {"cluster": clusters.ADMIN}}
         for path in ("/ready", "/stats/prometheus")
     ]
+    told = [("/agent/metrics", clusters.AGENT, f"/metrics/{node.id}")] if node.agent_socket else []
+    if node.metrics is not None:
+        port, theirs = node.metrics
+        told.append(("/app/metrics", clusters.app(port), theirs))
+    for path, cluster, rewritten in told:
+        route = {"cluster": cluster, "prefix_rewrite": rewritten, "timeout": "10s"}
+        routes.append({"match": {"path": path, "headers": get}, "route": route})
     router = {"@type": f"{_TYPE}.extensions.filters.http.router.v3.Router"}
     manager = {
         "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",

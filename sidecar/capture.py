@@ -134,6 +134,11 @@ class Allotment:
         )
 
 
+def address(host: str, port: int) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def split(address: str) -> tuple[str, int]:
     """`ip:port` as its two parts."""
     host, _, port = address.rpartition(":")

@@ -40,6 +40,7 @@ class Workload(Strict):
 
     `health` is the path of an HTTP check; without one a port is asked for a connection only, and a gRPC port
     by the standard health service where it has one. `command` None: the app is not ours to start.
+    `metrics` is the path at which the app has figures for Prometheus, on its first HTTP port.
     `attached`: the app has the agent's own terminal and lives once; when it ends, so does the agent.
     `upstreams`: TCP services that the app calls (`db`, or `db:replica` for a port by its name), and the port
     at which it would like to find them.
@@ -60,6 +61,7 @@ class Workload(Strict):
     inbound_port: int = Field(0, ge=0, le=65535)
     ready_port: int = Field(0, ge=0, le=65535)
     otlp_port: int = Field(0, ge=0, le=65535)
+    metrics: str | None = Field(None, pattern=r"^/\S*$")
     upstreams: dict[UpstreamName, Annotated[int, Field(ge=0, le=65535)]] = Field({}, max_length=64)
     gateway_ports: dict[Name, Annotated[int, Field(ge=0, le=65535)]] = {}
     stop_grace: float = Field(10.0, ge=0, le=3600)

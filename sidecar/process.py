@@ -140,7 +140,7 @@ class Supervised:
     `program` is asked anew for each start and may raise NotNowError. `started` hears of each start, `exited`
     of each unwanted end, in words. After `stop` it is started no more, nor is an attached one that ended.
     `code` is how it ended last (negative: by a signal; 127 and 126 when it could not be started, as shells
-    have it), `stop_signal` what `stop` sends.
+    have it), `stop_signal` what `stop` sends, `starts` how often it was started.
     """
 
     def __init__(
@@ -160,6 +160,7 @@ class Supervised:
         self._started = started
         self._backoff = backoff or Backoff()
         self.code: int | None = None
+        self.starts = 0
         self.stop_signal = signal.SIGTERM
         self._over = False
         self._child: Child | None = None
@@ -230,6 +231,7 @@ class Supervised:
         except OSError as error:
             self.code = 127 if isinstance(error, FileNotFoundError) else 126
             return f"cannot start {self.name}: {error}"
+        self.starts += 1
         if self._stopping:
             await self._child.stop(self.stop_signal)
         else:

@@ -10,8 +10,9 @@ from control_plane.api.types import Message
 class WorkloadStatus(Message):
     """One workload. `phase` as in `lifecycle.Phase`; `error` is the last thing that went wrong and still is.
 
-    `pids` has `app` and `proxy` while they run; `ports` has `outbound`, `inbound`, `ready`, `app.<name>` and
-    `gateway.<listener>`; `logs` are the files to look into, the app's first.
+    `expires` is the end of its certificate in seconds since the epoch, `starts` how often each of its
+    processes was started. `pids` has `app` and `proxy` while they run; `ports` has `outbound`, `inbound`,
+    `ready`, `app.<name>` and `gateway.<listener>`; `logs` are the files to look into, the app's first.
     """
 
     name: str
@@ -20,9 +21,16 @@ class WorkloadStatus(Message):
     phase: str
     healthy: bool
     error: str = ""
+    expires: float = 0.0
+    starts: dict[str, int] = Field(default_factory=dict)
     pids: dict[str, int] = Field(default_factory=dict)
     ports: dict[str, int] = Field(default_factory=dict)
     logs: tuple[str, ...] = ()
+
+    @property
+    def well(self) -> bool:
+        """Whether it is healthy; a gateway has no app, so it is when it runs."""
+        return self.healthy or (self.role == "gateway" and self.phase == "running")
 
 
 class AgentStatus(Message):

@@ -11,7 +11,7 @@ from control_plane.api.messages import Minted, TokenInfo
 from control_plane.api.requested import Heard, Request, Tap, Why
 from control_plane.api.seen import History, ServiceHistory, Services, Topology
 from control_plane.api.traced import Dependency, Search, Trace, TraceSummary
-from control_plane.api.types import InstanceStatus, ProxyDetail, RevisionInfo, Status
+from control_plane.api.types import InstanceStatus, ProxyDetail, ProxyReport, RevisionInfo, Status
 from control_plane.errors import NotFoundError
 
 CanonicalDocument = Mapping[str, Any]
@@ -253,6 +253,8 @@ class Mesh:
     now: Callable[[], float]
     pause: Callable[[float], Awaitable[None]]
     proxies: Callable[[], Iterable[ProxyDetail]] = tuple
+    planes: Callable[[], Iterable[str]] = tuple
+    reports: Callable[[], Iterable[ProxyReport]] = tuple
     warnings: Callable[[Sequence[CanonicalDocument]], Iterable[str]] = lambda _documents: ()
     resources_diff: Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], str] = (
         lambda _before, _after: ""

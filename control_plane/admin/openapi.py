@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from apispec import APISpec
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from control_plane.admin.faults import STATUSES
 from control_plane.admin.routes import NoBody, Route
 from control_plane.api.messages import FaultReply
-from control_plane.api.types import Message
 
 _REF = "#/components/schemas/{model}"
 _EVERY_ROUTE = (400, 401, 403)
@@ -40,9 +40,9 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
     return written
 
 
-def _add_schemas(spec: APISpec, routes: Iterable[Route]) -> dict[tuple[type[Message], str], dict[str, Any]]:
+def _add_schemas(spec: APISpec, routes: Iterable[Route]) -> dict[tuple[type[BaseModel], str], dict[str, Any]]:
     """Put all models into the components; returns the reference of each model in each mode."""
-    wanted: dict[tuple[type[Message], Any], None] = {(FaultReply, "serialization"): None}
+    wanted: dict[tuple[type[BaseModel], Any], None] = {(FaultReply, "serialization"): None}
     for route in routes:
         wanted[(route.reply, "serialization")] = None
         if route.body is not NoBody:
@@ -53,7 +53,7 @@ def _add_schemas(spec: APISpec, routes: Iterable[Route]) -> dict[tuple[type[Mess
     return {(model, mode): dict(schema) for (model, mode), schema in references.items()}  # type: ignore[misc]
 
 
-def _operation(route: Route, names: dict[tuple[type[Message], str], dict[str, Any]]) -> dict[str, Any]:
+def _operation(route: Route, names: dict[tuple[type[BaseModel], str], dict[str, Any]]) -> dict[str, Any]:
     errors = {*_EVERY_ROUTE, *route.errors, *(_WITH_BODY if route.body is not NoBody else ())}
     fault = _json(names[(FaultReply, "serialization")])
     responses = {str(status): {"description": _WORDS[status], "content": fault} for status in sorted(errors)}

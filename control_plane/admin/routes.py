@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from control_plane.admin.mesh import Mesh
 from control_plane.api.operations import PREFIX
@@ -45,8 +45,8 @@ class Route:
     path: str
     operation: str
     summary: str
-    answer: Callable[[Mesh, Any, Any], Awaitable[Message]]
-    reply: type[Message]
+    answer: Callable[[Mesh, Any, Any], Awaitable[BaseModel]]
+    reply: type[BaseModel]
     params: type[PathAndQuery] = NoParams
     body: type[Message] = NoBody
     errors: tuple[int, ...] = ()

@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from control_plane.admin import (
     events,
@@ -33,6 +33,7 @@ from control_plane.admin import (
     revisions,
     services,
     status,
+    targets,
     tokens,
     topology,
     traces,
@@ -55,6 +56,7 @@ ROUTES: tuple[Route, ...] = (
     *services.ROUTES,
     *status.ROUTES,
     *proxy.ROUTES,
+    *targets.ROUTES,
     *tokens.ROUTES,
     *topology.ROUTES,
     *traces.ROUTES,
@@ -75,6 +77,8 @@ TOKEN_BYTES = 32
 PUBLIC = frozenset({"/healthz", "/metrics", "/api/openapi.json"})
 """What needs no token: it tells of no policy and changes nothing."""
 
+NO_READERS: Mapping[str, str] = {}
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Model = TypeVar("Model", bound=Message)
 
@@ -91,13 +95,22 @@ class RunningServer:
         await self.runner.cleanup()
 
 
-async def start(mesh: Mesh, token: str, *, bind: str, port: int, names: Iterable[str] = ()) -> RunningServer:
+async def start(
+    mesh: Mesh,
+    token: str,
+    *,
+    bind: str,
+    port: int,
+    names: Iterable[str] = (),
+    readers: Mapping[str, str] = NO_READERS,
+) -> RunningServer:
     """Listen on `bind`:`port` (0: a free one); raises OSError when it cannot.
 
-    `names` are further host names or addresses by which callers may reach it.
+    `names` are further host names or addresses by which callers may reach it, `readers` tokens for one path.
     """
+    known = frozenset({bind, *names}) - {"0.0.0.0", "::", ""}
     runner = web.AppRunner(
-        application(mesh, Guard(token, frozenset({bind, *names}) - {"0.0.0.0", "::", ""})),
+        application(mesh, Guard(token, known, readers)),
         access_log=None,
         handle_signals=False,
         shutdown_timeout=2.0,
@@ -112,9 +125,9 @@ async def start(mesh: Mesh, token: str, *, bind: str, port: int, names: Iterable
     return RunningServer(runner, int(runner.addresses[0][1]))
 
 
-def ensure_token(state: Path) -> str:
-    """The token in STATE/admin.token, made (0600) when there is none; raises InputError for no token."""
-    path = state / "admin.token"
+def ensure_token(state: Path, name: str = "admin.token") -> str:
+    """The token in STATE/`name`, made (0600) when there is none; raises InputError for no token."""
+    path = state / name
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists():
         path.chmod(0o600)
@@ -123,7 +136,7 @@ def ensure_token(state: Path) -> str:
             raise InputError(f"{path}: too short for a token: remove it and start again")
         return token
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    fresh = path.with_name(f".admin.token.{secrets.token_hex(4)}")
+    fresh = path.with_name(f".{name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(token + "\n")
     fresh.replace(path)
@@ -196,7 +209,7 @@ def _in_words(model: type[Message], field: str) -> str:
     return f"has no such form: {told[0].lower()}{told[1:].rstrip('.')}" if told else ""
 
 
-def _reply(code: int, message: Message) -> web.Response:
+def _reply(code: int, message: BaseModel) -> web.Response:
     return web.Response(
         status=code, body=message.model_dump_json(by_alias=True).encode(), content_type="application/json"
     )
@@ -222,7 +235,7 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
 def _guarded(guard: Guard) -> Middleware:
     @web.middleware
     async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refusal = guard.refusal(request.headers, public=request.path in PUBLIC)
+        refusal = guard.refusal(request.headers, request.path, public=request.path in PUBLIC)
         if refusal:
             metrics.REFUSED.labels(refusal).inc()
             log.warning("admin request refused", reason=refusal)

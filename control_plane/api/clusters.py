@@ -12,6 +12,9 @@ XDS = "/xds"
 ADMIN = "/admin"
 """Envoy's own admin interface, of which `ready` shows two paths."""
 
+AGENT = "/agent"
+"""The agent that keeps the sidecar, of which `ready` shows the metrics."""
+
 TELEMETRY = "/telemetry"
 """The control plane, where it takes telemetry."""
 

@@ -20,12 +20,16 @@ Refusal = Literal["host", "origin", "token"]
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """`names`: hosts besides loopback that are ours. A port may be any: it may have been forwarded."""
+    """`names`: hosts besides loopback that are ours. A port may be any: it may have been forwarded.
+
+    `readers` are tokens that open one path each, and nothing else.
+    """
 
     token: str = field(repr=False)
     names: frozenset[str] = frozenset()
+    readers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def refusal(self, headers: Mapping[str, str], *, public: bool) -> Refusal | None:
+    def refusal(self, headers: Mapping[str, str], path: str = "", *, public: bool) -> Refusal | None:
         """What is wrong with a request, None when nothing is; `public` needs no token."""
         host = headers.get("Host", "")
         if _host_name(host) not in LOOPBACK | self.names:
@@ -33,13 +37,15 @@ class Guard:
         origin = headers.get("Origin")
         if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
             return "origin"
-        if not public and not self._has_token(headers.get("Authorization", "")):
+        given = headers.get("Authorization", "")
+        if not public and not (_bears(given, self.token) or _bears(given, self.readers.get(path, ""))):
             return "token"
         return None
 
-    def _has_token(self, authorization: str) -> bool:
-        scheme, _, given = authorization.partition(" ")
-        return same(given.strip(), self.token) and scheme.lower() == "bearer"
+
+def _bears(authorization: str, token: str) -> bool:
+    scheme, _, given = authorization.partition(" ")
+    return same(given.strip(), token) and scheme.lower() == "bearer"
 
 
 def same(given: str, token: str) -> bool:

@@ -52,8 +52,11 @@ class Topology(Message):
 
     window: float = Field(10.0, description="Seconds that rates, success and latency are taken over.")
     nodes: tuple[Node, ...] = ()
-    edges: tuple[Edge, ...] = Field((), description="Those with traffic, or for TCP an open connection, within the last minute "
-        "(`MESH_EDGE_FADES` sets another time).")
+    edges: tuple[Edge, ...] = Field(
+        (),
+        description="Those with traffic, or for TCP an open connection, within the last minute "
+        "(`MESH_EDGE_FADES` sets another time).",
+    )
 
 
 class Moment(Message):

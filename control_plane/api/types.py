@@ -104,7 +104,8 @@ class ProxyReport(Message):
     """What a sidecar knows of itself. `service` is its gateway's name when it is one's proxy.
 
     `version` is Envoy's, `memory` the bytes that it holds, `expires` the end of its certificate in seconds
-    since the epoch, `uptime` in seconds, `connected` whether its configuration stream stands.
+    since the epoch, `uptime` in seconds, `connected` whether its configuration stream stands. `metrics` is
+    the `host:port` at which its figures are read, `app_metrics` whether its app has some there too.
     """
 
     node: Name
@@ -114,6 +115,8 @@ class ProxyReport(Message):
     expires: float = Field(0, ge=0, allow_inf_nan=False)
     uptime: float = Field(0, ge=0, allow_inf_nan=False)
     connected: bool = False
+    metrics: str = Field("", max_length=262, pattern=r"^([^\s/@?#]+:[0-9]{1,5})?$")
+    app_metrics: bool = False
     clusters: tuple[ClusterReport, ...] = Field((), max_length=500)
 
 

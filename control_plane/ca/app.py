@@ -89,6 +89,15 @@ class CertificateAuthority:
                 self._pair = self._new_pair(now)
             return self._pair
 
+    def expires(self) -> dict[str, float]:
+        """When the root and the control plane's own certificate end, in epoch seconds."""
+        own = x509.load_pem_x509_certificate(self.server_pair().certificate.encode())
+        root = self._root.certificate
+        return {
+            "root": root.not_valid_after_utc.timestamp(),
+            "control-plane": own.not_valid_after_utc.timestamp(),
+        }
+
     def _new_pair(self, now: float) -> ServerPair:
         key = _new_key()
         certificate = issue.issue_own(

@@ -17,6 +17,7 @@ from control_plane.events.server import Live
 from control_plane.feed import Feed
 from control_plane.join_tokens import JoinTokens
 from control_plane.overview.explaining import explain
+from control_plane.overview.figures import Figures
 from control_plane.peers.app import Peers
 from control_plane.peers.requests import SharedRequests
 from control_plane.peers.sharing import Own, Sharing
@@ -77,6 +78,8 @@ class Overview:
             now=time.monotonic,
             pause=asyncio.sleep,
             proxies=self.proxies,
+            planes=self._peers.admins,
+            reports=self._sharing.reports,
             warnings=lambda documents: picture.warnings(self._feed.world, documents),
             resources_diff=self._resources_diff,
             reaches=self._reaches,
@@ -109,6 +112,18 @@ class Overview:
             self._sharing.proxies(),
             deliveries,
             self._sharing.problems(),
+            breakers=self._breakers(),
+            planes=self._peers.statuses(),
+        )
+
+    def figures(self) -> Figures:
+        """What Prometheus is told; of proxies only what this control plane hears itself."""
+        return Figures(
+            revision=self._feed.world.revision if self._feed.world else 0,
+            store_up=self._store.state.state == "ok",
+            proxies=self._xds.proxies(),
+            reports=self._reports.current(time.monotonic()),
+            instances=tuple(picture.instances(self._feed.world)),
             breakers=self._breakers(),
             planes=self._peers.statuses(),
         )

@@ -21,6 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import structlog
 from pydantic import Field, ValidationError
@@ -143,6 +144,11 @@ class Peers:
             own,
             *sorted((_status(one, now) for one in self._peers.values()), key=lambda one: one.address),
         )
+
+    def admins(self) -> tuple[str, ...]:
+        """`host:port` of the admin API of this control plane and of all others."""
+        known = (self._own.admin, *(one.told.admin for one in self._peers.values()))
+        return tuple(sorted(urlsplit(one).netloc for one in known if one))
 
     # --- life -----------------------------------------------------------------------------------------
 

@@ -30,11 +30,12 @@ async def serve(path: Path, answer: Answer) -> asyncio.Server:
         finally:
             writer.close()
 
-    listener = _listen(path)
+    listener = listen(path)
     return await asyncio.start_unix_server(talk, sock=listener, limit=LINE_LIMIT)
 
 
-def _listen(path: Path) -> socket.socket:
+def listen(path: Path) -> socket.socket:
+    """A socket at `path` for its owner alone (mode 0600)."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))

@@ -27,7 +27,7 @@ TOLERANCE = 0.1
 class Reporter:
     """Reports of one proxy. `pid` tells which process it is now, `expires` when its certificate ends.
 
-    `send` delivers a report and says whether it was heard.
+    `send` delivers a report and says whether it was heard. `figures` is the `host:port` of its metrics.
     """
 
     def __init__(
@@ -38,12 +38,14 @@ class Reporter:
         pid: Callable[[], int | None],
         expires: Callable[[], float],
         send: Callable[[ProxyReport], Awaitable[bool]],
+        figures: str,
     ) -> None:
         self._workload = workload
         self._admin = admin
         self._pid = pid
         self._expires = expires
         self._send = send
+        self._figures = figures
         self._seen = _Seen(None)
 
     async def run(self) -> None:
@@ -80,6 +82,8 @@ class Reporter:
             expires=self._expires(),
             uptime=max(0, round(time.monotonic() - seen.started)),
             connected=seen.reading.connected,
+            metrics=self._figures,
+            app_metrics=self._workload.metrics is not None,
             clusters=seen.clusters,
         )
 

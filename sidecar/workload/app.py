@@ -18,6 +18,7 @@ from sidecar import bootstrap, capture
 from sidecar.asks.client import Respondent, Source
 from sidecar.client import host_port
 from sidecar.config import AgentConfig, Workload
+from sidecar.figures import server as figures
 from sidecar.files import private_folder, write_private
 from sidecar.health import check_for, watch
 from sidecar.lifecycle import Command, Event, Phase, State, step
@@ -142,6 +143,8 @@ class Sidecar:
             phase=self._state.phase.value,
             healthy=self._state.health == "healthy",
             error="; ".join(why for why in self._problems.values() if why),
+            expires=self._member.expires,
+            starts={"app": self._app.starts, "proxy": self._proxy.starts},
             pids={name: pid for name, pid in pids.items() if pid is not None},
             ports=self._ports.named,
             logs=tuple(str(log_path(self._config.state, name)) for name in (*names, self._proxy.name)),
@@ -210,6 +213,7 @@ class Sidecar:
             pid=lambda: self._proxy.pid,
             expires=lambda: self._member.expires,
             send=self._member.report,
+            figures=capture.address(self._config.advertise, self._ports.ready),
         )
         self._spawn(reporter.run())
         respondent = Respondent(self.workload.name, self._admin, self._logs(), self._spawn)
@@ -360,6 +364,12 @@ class Sidecar:
         await self._app.stop()
 
 
+def _app_metrics(workload: Workload) -> tuple[str, str] | None:
+    """The app's first HTTP port and the path of its metrics there; None where it has none."""
+    port = next((one.name for one in workload.ports if one.protocol == "http"), None)
+    return (port, workload.metrics) if port and workload.metrics else None
+
+
 def node_of(
     workload: Workload, config: AgentConfig, ports: capture.Ports, admin_socket: Path
 ) -> bootstrap.Node:
@@ -371,6 +381,8 @@ def node_of(
         trust_domain=config.trust_domain,
         xds=host_port(config.addresses.xds, 15012),
         admin_socket=str(admin_socket),
+        agent_socket=str(socket_path(config.state, figures.SOCKET)),
+        metrics=_app_metrics(workload),
         bind=config.bind,
         ready=ports.ready,
         outbound=ports.outbound,
