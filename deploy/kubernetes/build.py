@@ -175,8 +175,9 @@ def part(entry: Json) -> list[Json]:
     full = str(entry["full"])
     ports = {port["name"]: APP_PORTS[port["protocol"]] for port in entry["ports"]}
     told = [word for each, number in ports.items() for word in ("--port", f"{each}={number}")]
+    asked = ["--health", entry["health"], "--metrics", entry["metrics"], "--label", f"version={version}"]
     agent = {
-        **_agent(["--service", name, *told, "--health", entry["health"], "--label", f"version={version}"]),
+        **_agent(["--service", name, *told, *asked]),
         "restartPolicy": "Always",
         "ports": [{"name": "mesh", "containerPort": 15006}, {"name": "metrics", "containerPort": 15020}],
         "startupProbe": http("/ready", 15020, periodSeconds=1, failureThreshold=120),

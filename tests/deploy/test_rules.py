@@ -1,0 +1,53 @@
+"""Recording rules and alerts: right, each tested both ways by promtool, each with a line on what to do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tests.envoy.harness import ROOT
+
+RULES = ROOT / "dashboards/rules"
+
+
+def loaded(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(RULES / name)
+    return found
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for group in loaded("alerts.yml")["groups"] for rule in group["rules"]]
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = ["/usr/bin/promtool", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=170, check=False, cwd=RULES)
+
+
+def test_the_rules_are_right() -> None:
+    found = promtool("check", "rules", "recording.yml", "alerts.yml")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_alert_fires_when_it_should_and_only_then() -> None:
+    found = promtool("test", "rules", "tests/alerts.yml")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_alert_has_a_case_of_both_kinds() -> None:
+    cases: dict[str, set[bool]] = {}
+    for test in loaded("tests/alerts.yml")["tests"]:
+        for one in test["alert_rule_test"]:
+            cases.setdefault(one["alertname"], set()).add(bool(one["exp_alerts"]))
+    assert cases == {rule["alert"]: {True, False} for rule in alerts()}
+
+
+def test_every_alert_says_what_to_do() -> None:
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/alerts.md").read_text(), re.MULTILINE)
+    assert headings == [rule["alert"] for rule in alerts()]
+    for rule in alerts():
+        assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
+        assert rule["labels"]["severity"] in ("page", "ticket")
