@@ -82,6 +82,7 @@ def steps(found: Sequence[Hop]) -> tuple[Step, ...]:
             callee=one.callee,
             request=f"{one.method} {one.path}".strip(),
             status=one.status,
+            grpc_status=one.grpc_status,
             flags=tuple(flag.flag for flag in one.flags),
             start=(one.time - first) * 1000,
             duration=one.duration,
@@ -140,7 +141,7 @@ def _of_span(span: Span, by_id: dict[str, Span], trace: str) -> Request:
         attempts=len(tries),
         upstream=cluster,
         upstream_host=next((one.attributes.get("peer.address", "") for one in tries[-1:]), ""),
-        failed=status >= 500 or flags.failed(codes),
+        failed=status >= 500 or flags.failed(codes, status),
     )
 
 

@@ -17,9 +17,6 @@ from control_plane.telemetry.way import Hop
 SLOW = 1000.0
 """Milliseconds from which a request that went well is called slow: proxies tell those always."""
 
-LEFT = frozenset({"DC", "DR"})
-"""Flags of a request whose caller left."""
-
 REASONS = 20
 """Reasons that are told."""
 
@@ -76,7 +73,7 @@ def _causes(found: Sequence[Hop]) -> list[Hop]:
 
 
 def _left(request: Request) -> bool:
-    return bool(request.flags) and all(one.flag in LEFT for one in request.flags)
+    return bool(request.flags) and all(one.flag in flags.LEFT for one in request.flags)
 
 
 def _reasons(hop: Hop, law: Law) -> list[Reason]:
@@ -133,6 +130,7 @@ def _reason(request: Request, flag: str, words: str, blamed: tuple[Blamed, ...])
         caller=request.caller,
         callee=request.callee,
         status=request.status,
+        grpc_status=request.grpc_status,
         flag=flag,
         words=words,
         policies=blamed,
@@ -144,7 +142,7 @@ def _reason(request: Request, flag: str, words: str, blamed: tuple[Blamed, ...])
 
 def _summary(reason: Reason, now: float) -> str:
     """`503 UO at storefront → orders: CircuitBreaker orders-limits, revision 41, by ann, 3 minutes ago`."""
-    head = " ".join(filter(None, (str(reason.status or ""), reason.flag)))
+    head = " ".join(filter(None, (reason.grpc_status or str(reason.status or ""), reason.flag)))
     return f"{head or 'failed'} at {_where(reason)}: {_policy(reason, now) or reason.words}"
 
 

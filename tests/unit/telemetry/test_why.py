@@ -151,6 +151,15 @@ def test_what_the_app_answered_is_no_policys_doing() -> None:
     assert found.reasons[0].policies == ()
 
 
+def test_a_grpc_call_ends_by_its_own_status() -> None:
+    call: dict[str, Any] = {"content_type": "application/grpc", "grpc_status": "Unavailable", "status": 200}
+    refused = {**call, "flags": "UO", "upstream_host": "-"}
+    assert ask([told(**refused)], LIMITS).summary.startswith("Unavailable UO at storefront → orders: Circuit")
+    assert ask([told(**call)]).summary.endswith(
+        ": orders itself answered Unavailable, no proxy of the mesh did"
+    )
+
+
 def test_an_unknown_flag_and_a_closed_connection_are_told_plainly() -> None:
     closed = ask([told(status=503, flags="UC", failure="reset by peer")])
     assert closed.summary.endswith(": the instance closed the connection before it answered: reset by peer")
