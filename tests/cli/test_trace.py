@@ -79,7 +79,8 @@ def test_the_graph_is_the_exchanges_own(running: Demo) -> None:
 
     def told() -> int:
         histories = (ask(operations.edge_history("ingress", to), state)["points"] for to in THROUGH_INGRESS)
-        return int(round(sum(point["requests"] for points in histories for point in points)))
+        counted: float = sum(point["requests"] for points in histories for point in points)
+        return round(counted)
 
     until(lambda: told() >= counts["sent"], "the last flush")
     assert told() <= counts["sent"] + LOOKED_AT

@@ -14,6 +14,7 @@ from control_plane.admin import server
 from control_plane.admin.mesh import CanonicalDocument, Mesh, TokenRole
 from control_plane.api.discovery import Endpoint
 from control_plane.api.messages import Minted, TokenInfo
+from control_plane.api.seen import Services
 from control_plane.api.types import InstanceStatus, ProxyDetail, ProxyStatus, Status
 from control_plane.errors import MeshError, NotFoundError
 from control_plane.peers.traces import SharedTraces
@@ -64,6 +65,7 @@ class FakeMesh:
     told: dict[str, str | MeshError] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     traces: Traces = field(default_factory=Traces)
+    services: Services = field(default_factory=Services)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     url: str = ""
     token: str = ""
@@ -115,6 +117,7 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         now=time.monotonic,
         pause=asyncio.sleep,
         proxies=lambda: fake.details,
+        services=lambda: fake.services,
         warnings=_warnings,
         traces=SharedTraces(fake.traces, Reached()),
         ask=fake.ask,
