@@ -198,6 +198,20 @@ def test_a_trace_that_is_apart_is_whole_at_both(pair: Pair) -> None:
     assert ("front", "back") in {(one["parent"], one["child"]) for one in jaeger[0]}
 
 
+def test_any_proxy_is_asked_through_either(pair: Pair) -> None:
+    for mesh in pair[:2]:
+        for name in ("front-1", "front-9", "ingress"):
+            assert told(mesh, f"/proxies/{name}/stats?filter=server.live")["stats"] == {"server.live": 1}
+        wrong = api(mesh, "/api/v1/proxies/front-8/stats")
+        assert (wrong.status_code, "did you mean front-" in wrong.json()["error"]["message"]) == (404, True)
+        bad = api(mesh, "/api/v1/proxies/front-9/stats?filter=(")
+        assert (bad.status_code, "Invalid re2 regex" in bad.json()["error"]["message"]) == (400, True)
+    assert "put back in" in pair.first.run("proxy", "front-9", "log-level", "debug", "--for", "5s").stdout
+    words = "log level set to debug for 5 s"
+    until(lambda: words in pair.second.run("events", "--kind", "sidecar").stdout, "it is an event")
+    until(lambda: told(pair.second, "/proxies/front-9/log-level")["level"] == "warning", "it has returned")
+
+
 def test_nobody_but_a_control_plane_may_ask_for_a_part(pair: Pair) -> None:
     folder = pair.first.state / "sidecars" / "front-1"
     secret = json.loads((folder / "identity.json").read_text())["resources"][0]["tls_certificate"]
