@@ -164,6 +164,12 @@ def test_an_apply_waits_for_sidecars_of_both(pair: Pair) -> None:
         assert len(found) == 4
 
 
+def test_a_dry_run_names_sidecars_of_both(pair: Pair) -> None:
+    for mesh in pair[:2]:
+        told = mesh.run("apply", "-f", "-", "--dry-run", stdin=RETRY % 9).stdout
+        assert "configures anew: front-1, front-9\n" in told
+
+
 def test_calls_are_counted_once_and_at_both(pair: Pair) -> None:
     call(pair, "front-1", CALLS)
     call(pair, "front-9", CALLS)
