@@ -44,7 +44,8 @@ INLINE = {"Timeout": "timeouts", "Retry": "retry"}
 class Law:
     """The documents in force at a moment, and how they came to be.
 
-    `changes` are revisions, newest first, as far back as they are known; `services` those of the mesh.
+    `changes` are revisions, newest first, as far back as they are known; `services` and `gateways` are
+    those of the mesh.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Law:
         documents: tuple[Document, ...],
         changes: Sequence[RevisionInfo] = (),
         services: Collection[str] = (),
+        gateways: Collection[str] = (),
     ) -> None:
         self.services = services
+        self.gateways = gateways
         self._documents = {one.ref: one for one in documents}
         self._attached = Attachments(documents)
         self._changes = changes

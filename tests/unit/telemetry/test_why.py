@@ -194,6 +194,20 @@ def test_an_injected_fault_names_its_policy() -> None:
     assert found.reasons[0].policies[0].says.startswith("abort: {status: 503")
 
 
+def test_a_part_that_was_given_up_is_told_though_the_whole_went_well() -> None:
+    delay = policy("FaultInjection", "slow", targetRefs=[ORDERS], delay={"fixed": "2s"})
+    way = [
+        taken_in("storefront", "ingress", 0, duration_ms=1015),
+        told(after_ms=2, status=0, flags="DI,DC", duration_ms=1000, policies='["FaultInjection/slow"]'),
+    ]
+    found = ask(way, delay)
+    assert found.verdict == "slow"
+    assert found.summary.startswith(
+        "200 after 1.01 s, though below it DI at storefront → orders: FaultInjection slow"
+    )
+    assert [one.flag for one in found.reasons] == ["DI", "DC"]
+
+
 def test_a_slow_request_names_where_the_time_went() -> None:
     sent = told(duration_ms=1400, attempts=2, policies='["Timeout/quick"]')
     below = taken_in("orders", "storefront", 2, duration_ms=1390)
@@ -232,16 +246,16 @@ def test_a_trace_alone_explains_as_a_log_does() -> None:
             span("c", "b", "storefront", 0.002, 3, upstream_cluster="orders", response_flags="UO"),
         ),
     )  # fmt: skip
-    found = why("4bf9", [], trace, Law((LIMITS,), (), SERVICES), NOW)
+    found = why("4bf9", [], trace, Law((LIMITS,), (), SERVICES, ("ingress",)), NOW)
     assert found is not None
     assert found.source == "trace"
     assert found.summary == "503 UO at storefront → orders: CircuitBreaker orders-limits, revision 1"
     assert [(one.service, one.direction, one.depth) for one in found.steps] == [
-        ("ingress", "outbound", 0), ("storefront", "inbound", 1), ("storefront", "outbound", 2),
+        ("ingress", "ingress", 0), ("storefront", "inbound", 1), ("storefront", "outbound", 2),
     ]  # fmt: skip
     assert found.steps[0].request == "GET /api/orders"
     log = [told(after_ms=2, **REFUSED)]
-    both = why("4bf9", log, trace, Law((LIMITS,), (), SERVICES), NOW)
+    both = why("4bf9", log, trace, Law((LIMITS,), (), SERVICES, ("ingress",)), NOW)
     assert both is not None
     assert len(both.steps) == 3, "what both tell is one step"
 
