@@ -67,6 +67,7 @@ class FakeMesh:
     traces: Traces = field(default_factory=Traces)
     services: Services = field(default_factory=Services)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
+    reaches: tuple[str, ...] = ()
     url: str = ""
     token: str = ""
 
@@ -84,6 +85,10 @@ class FakeMesh:
         if isinstance(told, MeshError):
             raise told
         return told
+
+    async def reached(self, _before: object, _after: object) -> tuple[str, ...]:
+        """Whom every change configures anew."""
+        return self.reaches
 
     async def report(self) -> Status:
         """The status as app.py would give it."""
@@ -120,6 +125,7 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         services=lambda: fake.services,
         warnings=_warnings,
         traces=SharedTraces(fake.traces, Reached()),
+        reaches=fake.reached,
         ask=fake.ask,
     )
     running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0)
