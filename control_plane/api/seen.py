@@ -19,10 +19,10 @@ class Node(Message):
     role: Role = "service"
     health: NodeHealth = Field(
         description="The worst of: its instances (unhealthy: none is healthy, degraded: not all are), what "
-        "became of its callers' calls, and what its own sidecars answered, tries that were retried and callers "
+        "became of its callers' calls, what its own sidecars answered, tries that were retried and callers "
         "outside the mesh included (both: unhealthy below 50 % success, degraded below 95 %, from 10 of them "
-        "on within the window), and degraded where a breaker towards it is open. A gateway is healthy while a "
-        "proxy of it follows its configuration; unknown: it had none within a minute."
+        "on within the window), and degraded where a breaker towards it is open. A gateway is healthy while "
+        "a proxy of it follows its configuration; unknown: it had none within a minute."
     )
     instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")
     healthy: int = Field(0, description="Those of them that are healthy.")
@@ -37,13 +37,13 @@ class Edge(Message):
     to: str = Field(description="The service that is called.")
     protocol: Protocol = Field("http", description="What most of it speaks.")
     rps: float = Field(
-        description="Requests that got their final answer in a second, whoever made it: the service, a proxy, "
-        "FaultInjection; for TCP: connections that were asked for."
+        description="Requests that got their final answer in a second, whoever made it: the service, a "
+        "proxy, FaultInjection; for TCP: connections that were asked for."
     )
     success: float = Field(
-        description="Share (0..1) of final answers that are no failure: not 5xx; for gRPC, whose status alone "
-        "counts, not UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS; for TCP: of connections "
-        "that were made. 1 where there was nothing to answer."
+        description="Share (0..1) of final answers that are no failure: not 5xx; for gRPC, whose status "
+        "alone counts, not UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS; for TCP: of "
+        "connections that were made. 1 where there was nothing to answer."
     )
     p50_ms: float = Field(
         description="Half of the requests that an instance answered took less, in ms from their first try to "
@@ -62,8 +62,11 @@ class Topology(Message):
 
     window: float = Field(10.0, description="Seconds that rates, success and latency are taken over.")
     nodes: tuple[Node, ...] = ()
-    edges: tuple[Edge, ...] = Field((), description="Those with traffic, or for TCP an open connection, within the last minute "
-        "(`MESH_EDGE_FADES` sets another time).")
+    edges: tuple[Edge, ...] = Field(
+        (),
+        description="Those with traffic, or for TCP an open connection, within the last minute "
+        "(`MESH_EDGE_FADES` sets another time).",
+    )
 
 
 class Moment(Message):
