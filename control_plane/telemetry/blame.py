@@ -72,7 +72,8 @@ class Law:
         return tuple(found.values())
 
     def routes_to(self, request: Request) -> tuple[Blamed, ...]:
-        """The routes that might have matched a request: of the service it names, or of its gateway."""
+        """The routes that might have matched a request, at the service it names or its gateway; that which changed
+        last comes first."""
         kind, name = ("Gateway", request.service) if request.direction == "ingress" else ("", request.callee)
         found = []
         for ref, document in self._documents.items():
@@ -81,7 +82,7 @@ class Law:
             parents = document.policy.spec.parent_refs
             if any(one.name == name and (not kind or one.kind == kind) for one in parents):
                 found.append(self._blamed(ref, "", request.time))
-        return tuple(found)
+        return tuple(sorted(found, key=lambda one: one.revision, reverse=True))
 
     def _near(self, request: Request, kinds: Sequence[str]) -> Iterator[str]:
         """References in force at the proxy: those of the route first."""

@@ -159,7 +159,11 @@ def _policy(reason: Reason, now: float) -> str:
     if not reason.policies:
         return ""
     if reason.flag == "NR":
-        return f"{reason.words} of {names(reason.policies)}{_origin(reason.policies[0], now)}"
+        newest = reason.policies[0]
+        which = f"of {names([newest])}"
+        if len(reason.policies) > 1:
+            which = f"of {len(reason.policies)}: the one that changed last is {names([newest])}"
+        return f"{reason.words} {which}{_origin(newest, now)}"
     return f"{names(reason.policies)}{_origin(reason.policies[0], now)}"
 
 

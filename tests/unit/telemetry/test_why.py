@@ -187,6 +187,20 @@ def test_no_route_names_the_routes_that_might_have_matched() -> None:
     )
 
 
+def test_of_several_routes_the_one_that_changed_last_is_named() -> None:
+    rule = {"matches": [{"path": {"value": "/v2"}}], "backendRefs": [{"name": "orders"}]}
+    routes = [
+        policy("HTTPRoute", name, parentRefs=[{"kind": "Gateway", "name": "ingress"}], rules=[rule])
+        for name in ("a", "b", "c")
+    ]
+    lost = told("ingress", direction="ingress", status=404, flags="NR", upstream="-", upstream_host="-")
+    found = ask([lost], *routes, changes=(revision(9, 5, "HTTPRoute/b"), revision(1, 9)))
+    assert found.summary.startswith(
+        "404 NR at ingress: no route matches GET /api/orders of 3: the one that changed last is HTTPRoute b, "
+        "revision 9, by ann"
+    )
+
+
 def test_an_injected_fault_names_its_policy() -> None:
     fault = policy("FaultInjection", "chaos", targetRefs=[ORDERS], abort={"status": 503})
     found = ask([told(status=503, flags="FI", policies='["FaultInjection/chaos"]')], fault)
