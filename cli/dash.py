@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
+import sys
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli import console
+from cli.failing import warn
 from cli.options import StateOption, author
-from control_plane.api import discovery
+from control_plane.api import discovery, failures
+from control_plane.api.discovery import Endpoint
+from control_plane.api.guard import LOOPBACK
+from control_plane.errors import InputError
 
 
 class Look(StrEnum):
@@ -21,9 +31,18 @@ class Look(StrEnum):
     contrast = "contrast"
 
 
-def dash(
+WEB_PORT = 15081
+"""Where `mesh dash --web` listens unless it is told."""
+
+
+def dash(  # noqa: PLR0917  options of a command
     read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change nothing.")] = False,
     theme: Annotated[Look, typer.Option("--theme", help="dark, light or contrast.")] = Look.dark,
+    web: Annotated[bool, typer.Option("--web", help="In a browser, behind the mesh's token.")] = False,
+    bind: Annotated[str, typer.Option("--bind", help="With --web: the address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="With --web: its port; 0: a free one.")
+    ] = WEB_PORT,
     state: StateOption = None,
 ) -> None:
     """Watch a mesh: topology, services, traces, policies, sidecars, events.
@@ -32,14 +51,51 @@ def dash(
     It looks for the mesh like every verb: --state, MESH_API with MESH_TOKEN_FILE, MESH_STATE, ./.mesh.
     While no control plane answers it says so and waits.
 
+    With --web it is served to a browser until Ctrl-C. The browser asks once for the token of the mesh
+    (STATE/admin.token). It is plain HTTP: leave it on loopback, reach it from afar through an SSH tunnel.
+
     \b
     Example:
       mesh dash
       mesh dash --read-only --theme light
+      mesh dash --web --port 15081
     """
-    from tui.app import Dash
-
     find = partial(discovery.find, os.environ, state)
     find()
+    if web:
+        _serve(find, _again(read_only, theme, state), bind, port)
+        return
+    from tui.app import Dash
+
     jaeger = os.environ.get("MESH_JAEGER_UI", "")
     Dash(find, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger).run()
+
+
+def _again(read_only: bool, theme: Look, state: Path | None) -> list[str]:
+    """The command of a dashboard like this one in a process of its own."""
+    command = [sys.executable, "-m", "cli", "dash", "--theme", theme.value]
+    if read_only:
+        command.append("--read-only")
+    return [*command, "--state", str(state.absolute())] if state else command
+
+
+def _serve(find: Callable[[], Endpoint], command: list[str], bind: str, port: int) -> None:
+    """Until Ctrl-C; raises InputError when it cannot listen, or what it needs is not installed."""
+    try:
+        from tui.web.server import Pages, serve
+    except ImportError:
+        raise InputError(
+            "mesh dash --web needs textual-serve: install it with pip install 'meshwright[web]'"
+        ) from None
+    if bind not in LOOPBACK:
+        warn(f"whoever is on the way to {bind} can read what is sent, the token too: prefer a tunnel")
+    names = {bind, socket.gethostname(), os.environ.get("MESH_ADVERTISE", "")} - {"0.0.0.0", "::", ""}
+
+    def ready(address: str) -> None:
+        console.emit(f"open {address} and give it the token of the mesh; Ctrl-C ends it")
+        console.flush()
+
+    try:
+        asyncio.run(serve(Pages(find, command, names), bind=bind, port=port, ready=ready))
+    except OSError as error:
+        raise InputError(f"--bind {bind} --port {port}: {failures.reason(error)}: choose others") from None

@@ -96,7 +96,7 @@ def proxy(
       mesh proxy orders-1 config clusters -o json
       mesh proxy orders-1 stats --filter upstream_rq_5xx
       mesh proxy orders-1 logs -n 20 -f
-      mesh proxy orders-1 log-level upstream=debug --for 5m
+      mesh proxy orders-1 log-level router=debug --for 5m
     """
     given = {"--filter": pattern, "--lines": lines is not None, "--follow": follow, "--for": period}
     for option, value in {**given, "a third word": what}.items():

@@ -22,7 +22,7 @@ _BREAKER_LEVELS: dict[str, Level] = {"closed": "good", "partial": "partial", "op
 
 
 def status(output: OutputOption = Output.table, state: StateOption = None) -> None:
-    """Show services, sidecars, open circuit breakers and policies as they stand.
+    """Show services, sidecars, open circuit breakers and policies as they stand, and other control planes.
 
     \b
     Signs: ● good · ◐ partly, or not yet · ✖ failing · ○ off
@@ -42,6 +42,8 @@ def status(output: OutputOption = Output.table, state: StateOption = None) -> No
     )
     for problem in reply.get("problems", ()):
         console.emit(console.painted(console.state("bad", problem)))
+    planes = reply.get("planes", ())
+    _section(("CONTROL PLANE", "ADMIN API", "STATE"), [(p["address"], p["admin"], _plane(p)) for p in planes])
     _section(("SERVICE", "HEALTHY"), [(s["name"], _service(s)) for s in reply["services"]])
     _section(
         ("PROXY", "SERVICE", "STATE", "REVISION", "ERROR"),
@@ -56,6 +58,13 @@ def _section(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     if rows:
         console.emit("")
         console.table(head, rows)
+
+
+def _plane(plane: Mapping[str, Any]) -> str:
+    """Whether another control plane answers; one that does not is left out of what is shown."""
+    if plane["state"] != "silent":
+        return console.state("good", "this one" if plane["state"] == "this" else "answers")
+    return console.state("bad", f"silent for {plane['silent']:.0f} s ({plane['trouble']})")
 
 
 def _service(service: Mapping[str, Any]) -> str:

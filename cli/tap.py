@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -17,7 +18,7 @@ from cli.event_stream import read
 from cli.failing import warn
 from cli.options import Output, OutputOption, StateOption
 from cli.traces import clock, milliseconds
-from control_plane.api import operations
+from control_plane.api import discovery, operations
 from control_plane.api.failures import UnreachableError, reason
 
 OUTSIDE = "outside"
@@ -74,6 +75,7 @@ def _seconds(text: str) -> float:
 
 def _follow(state: Path | None, path: str, until: float | None) -> Iterator[dict[str, Any]]:
     """What is told, until the control plane ends it; raises TimeoutError when the time is over."""
+    where = discovery.find(os.environ, state).url
     try:
         for name, value in read(state, path, until=until):
             if name == "data":
@@ -81,10 +83,10 @@ def _follow(state: Path | None, path: str, until: float | None) -> Iterator[dict
     except TimeoutError:
         if until is not None and time.monotonic() >= until:
             raise
-        raise UnreachableError("the control plane", "nothing came for a long time") from None
+        raise UnreachableError(where, "nothing came for a long time") from None
     except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError("the control plane", reason(error)) from None
-    raise UnreachableError("the control plane", "it ended the stream")
+        raise UnreachableError(where, reason(error)) from None
+    raise UnreachableError(where, "it ended the stream")
 
 
 def _show(told: Mapping[str, Any], service: str, output: Output) -> None:

@@ -20,7 +20,7 @@ from control_plane.api.failures import ApiError, UnreachableError
 PATIENCE = 5.0
 """Seconds that an answer may take on the live screen, which does not move meanwhile."""
 
-ONCE_WIDTH, ONCE_HEIGHT = 100, 1_000_000
+ONCE_WIDTH, ONCE_HEIGHT = 120, 1_000_000
 """Of a table that is printed where there is no terminal."""
 
 LEGEND = "q quits   ● good  ◐ partly  ✖ failing  ○ nothing is known"

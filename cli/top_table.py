@@ -18,7 +18,7 @@ _BREAKER = ("open", "partial", "closed")
 _BARS = "▁▂▃▄▅▆▇█"
 
 NAME_WIDTH, NAME_LEAST = 24, 8
-TREND_WIDTH, TREND_LEAST = 30, 8
+TREND, TREND_WIDTH, TREND_LEAST = "RATE, 15 MIN", 30, 8
 """Columns of a name and a trend: at most, and what is left of them on a narrow screen."""
 
 
@@ -66,7 +66,7 @@ def lines(rows: Sequence[Row], width: int, height: int) -> list[str]:
     trend = min(TREND_WIDTH, max(width - figures - min(longest, NAME_WIDTH) - 4, TREND_LEAST))
     name = min(longest, NAME_WIDTH, max(width - figures - trend - 4, NAME_LEAST))
     head = " ".join(["  " + "SERVICE".ljust(name), *(one.head.rjust(one.width) for one in columns)])
-    found = [f"{head}  {'RATE, 15 MIN'[:trend]}"]
+    found = [f"{head}  {TREND if trend >= len(TREND) else 'TREND'}"]
     room = len(shown) if len(shown) < height else max(height - 2, 0)
     found += [_line(row, name, columns, trend) for row in shown[:room]]
     if room < len(shown):
@@ -138,5 +138,5 @@ def sparkline(values: Sequence[float], width: int) -> str:
     cuts = [0, *range(first or share, len(values) + 1, share)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]
     highest = max(means)
-    drawn = [_BARS[min(int(one / highest * 8), 7)] if one > 0 else " " for one in means]
+    drawn = [_BARS[math.ceil(one / highest * 8) - 1] if one > 0 else " " for one in means]
     return "".join(drawn).rjust(width)

@@ -87,4 +87,4 @@ def _step(step: Mapping[str, Any]) -> str:
     tries = f", {step['attempts']} tries" if step["attempts"] > 1 else ""
     head = f"{'  ' * step['depth']}{console.SIGNS[level]} {where} → {to}  {step['request']}"
     took = f"{milliseconds(step['duration'])} (own {milliseconds(step['own'])}{tries})"
-    return f"{head:<52}  {step['status'] or '-'}{flags}  {took}"
+    return f"{head:<52}  {step['grpc_status'] or step['status'] or '-'}{flags}  {took}"

@@ -20,6 +20,7 @@ Conventions for screens (`tui/screens/base.py` shows them as code):
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -87,7 +88,14 @@ class Dash(App[None]):
         for each in theme.THEMES.values():
             self.register_theme(each)
         self.theme = theme.THEMES[self._wanted_theme].name
+        if self.is_web:
+            self.set_interval(1.0, partial(self._follow, os.getppid()))
         self.run_worker(self.source.run(), exit_on_error=True, name="source")
+
+    def _follow(self, parent: int) -> None:
+        """End with the server of the pages, however that ended."""
+        if os.getppid() != parent:
+            self.exit()
 
     def _publish(self, picture: Picture) -> None:
         self.post_message(Updated(picture))

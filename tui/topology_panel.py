@@ -21,6 +21,9 @@ from tui.words import Tone
 SPARK = 40
 """Cells of a sparkline at most."""
 
+WIDE = 110
+"""Cells from which there is room for two of them."""
+
 Document = Mapping[str, Any]
 
 
@@ -59,22 +62,34 @@ class Known:
 def of_edge(edge: Edge, known: Known, width: int) -> list[Content]:
     """Three lines about calls from one service to another."""
     unit = " conn/s" if edge.protocol == "tcp" else "/s"
-    gap = "   " if width >= 88 else "  "
+    retries = f"retries {words.three(edge.retries_per_s)}/s"
+    secured = paint("● mTLS", "good") if edge.mtls else paint("✖ plaintext", "bad")
     figures = [
-        paint(f"{words.clean(edge.from_)} → {words.clean(edge.to)}", "strong"),
-        Content(f"{words.three(edge.rps)}{unit}"),
-        _success(edge.success, edge.rps),
-        *_latencies(edge),
-        paint(f"retries {words.three(edge.retries_per_s)}/s", "partial" if edge.retries_per_s else "dim"),
-        *([paint("gRPC", "dim")] if edge.protocol == "grpc" else []),
-        paint("● mTLS", "good") if edge.mtls else paint("✖ plaintext", "bad"),
+        (0, paint(f"{words.clean(edge.from_)} → {words.clean(edge.to)}", "strong")),
+        (0, Content(f"{words.three(edge.rps)}{unit}")),
+        (0, _success(edge.success, edge.rps)),
+        (2, _latency("p50", edge.p50_ms)),
+        (4, _latency("p95", edge.p95_ms)),
+        (0, _latency("p99", edge.p99_ms)),
+        (1, paint(retries, "partial" if edge.retries_per_s else "dim")),
+        (5, paint("gRPC" if edge.protocol == "grpc" else "", "dim")),
+        (3 if edge.mtls else 0, secured),
     ]
     found = edge_policies(known.documents, edge)
     return [
-        Content(gap).join(figures),
-        Content("  ").join([*_past(known, width), _breaker(edge, known, found)]),
+        _fitting(figures, width),
+        Content("  ").join([*_past(known, width), _breaker(edge, known, found, width)]),
         _policies(found, width),
     ]
+
+
+def _fitting(figures: Sequence[tuple[int, Content]], width: int) -> Content:
+    """Figures in a line; where there is no room those of the highest rank are left out."""
+    shown = [(rank, text) for rank, text in figures if text.plain]
+    while any(rank for rank, _ in shown) and sum(t.cell_length + 3 for _, t in shown) - 3 > width:
+        shown.remove(max(shown, key=lambda one: one[0]))
+    gap = 3 if sum(t.cell_length + 3 for _, t in shown) - 3 <= width else 2
+    return Content(" " * gap).join(text for _, text in shown)
 
 
 def of_node(node: Node, index: Index, known: Known, width: int) -> list[Content]:
@@ -136,34 +151,33 @@ def _success(share: float, rps: float) -> Content:
     return paint(f"{mark}ok {words.share(share)} %", tone)
 
 
-def _latencies(edge: Edge) -> list[Content]:
-    if edge.p99_ms <= 0:
-        return []
-    figures = (("p50", edge.p50_ms), ("p95", edge.p95_ms), ("p99", edge.p99_ms))
-    told = "  ".join(f"{name} {words.latency(value)}" for name, value in figures)
-    return [Content(f"{told} ms")]
+def _latency(name: str, value: float) -> Content:
+    return Content(f"{name} {words.latency(value)} ms" if value > 0 else "")
 
 
 def _past(known: Known, width: int) -> list[Content]:
-    """Bars of the rate, and of the failures where there were any."""
+    """Bars of the rate and of the failures; where there is little room only of what matters more."""
     rates, failures = known.past.rates(), known.past.failures()
     if len(rates) < 2:
         return [paint("no past yet", "dim")]
-    cells = min(SPARK, max(8, width // 6), len(rates))
-    parts = [paint(words.spark(rates, cells), "accent")]
-    if any(failures):
-        parts.append(paint(words.spark(failures, cells, max(rates), none=" "), "bad"))
-    return parts
+    cells = min(SPARK, max(10, width // 8), len(rates))
+    rate = Content.assemble(paint("rate ", "dim"), paint(words.spark(rates, cells), "accent"))
+    bars = words.spark(failures, cells, max(rates), none=" ")
+    failed = Content.assemble(paint("failures ", "dim"), paint(bars, "bad"))
+    if not any(failures):
+        return [rate]
+    return [rate, failed] if width >= WIDE else [failed]
 
 
-def _breaker(edge: Edge, known: Known, found: Iterable[Attached]) -> Content:
+def _breaker(edge: Edge, known: Known, found: Iterable[Attached], width: int) -> Content:
     said = words.BREAKER[edge.breaker]
     made = next((one for one in found if one.kind == "CircuitBreaker"), None)
     if made is None:
         return paint("no breaker" if edge.breaker == "closed" else f"breaker {said.sign} {said.word}", "dim")
     when = changed(made, known)
     ejected = f", {edge.ejected} ejected" if edge.ejected else ""
-    by = f" ({made.kind} {words.clean(made.name)}{', ' if when else ''}{when})"
+    kind = f"{made.kind} " if width >= WIDE else ""
+    by = f" ({kind}{words.clean(made.name)}{', ' if when else ''}{when})"
     word = f"{said.sign} {said.word}".strip()
     return Content.assemble("breaker ", paint(f"{word}{ejected}", said.tone), paint(by, "dim"))
 

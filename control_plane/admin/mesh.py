@@ -224,6 +224,12 @@ class Aside(Protocol):
         """What the work returns, or raises."""
 
 
+async def _reaches_none(
+    _before: Sequence[CanonicalDocument], _after: Sequence[CanonicalDocument]
+) -> tuple[str, ...]:
+    return ()
+
+
 async def _nobody(node: str, _kind: str, _argument: str) -> str:
     raise NotFoundError(f"no such proxy: {node}: see `mesh proxies`")
 
@@ -259,9 +265,9 @@ class Mesh:
     resources_diff: Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], str] = (
         lambda _before, _after: ""
     )
-    reaches: Callable[[Sequence[CanonicalDocument], Sequence[CanonicalDocument]], tuple[str, ...]] = (
-        lambda _before, _after: ()
-    )
+    reaches: Callable[
+        [Sequence[CanonicalDocument], Sequence[CanonicalDocument]], Awaitable[tuple[str, ...]]
+    ] = _reaches_none
     aside: Aside = _at_once
     events: Events = field(default_factory=NoEvents)
     ask: Callable[[str, str, str], Awaitable[str]] = _nobody

@@ -105,7 +105,7 @@ async def _foretold(
 ) -> AppliedReply:
     """The answer with what the change would do."""
     documents = await mesh.aside(lambda: merge.unified(before, after))
-    reaches = await mesh.aside(lambda: mesh.reaches(plain(before), plain(after)))
+    reaches = await mesh.reaches(plain(before), plain(after))
     return told.model_copy(update={"documents": documents, "reaches": reaches})
 
 

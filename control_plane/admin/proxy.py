@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from pydantic import Field, ValidationError
 
 from control_plane.admin.mesh import Mesh
-from control_plane.admin.routes import PathAndQuery, Route
+from control_plane.admin.routes import PathAndQuery, Route, Verbatim
 from control_plane.api.asked import (
     ARGUMENT_LIMIT,
     LINES_LIMIT,
@@ -73,20 +73,31 @@ async def set_log_level(mesh: Mesh, params: ProxyParams, body: LogLevelRequest) 
     return await _ask(mesh, params.name, "log-level", argument, ProxyLogLevel)
 
 
-async def config(mesh: Mesh, params: ConfigParams, _body: object) -> ProxyConfig:
+async def config(mesh: Mesh, params: ConfigParams, _body: object) -> Verbatim:
     """The configuration that an Envoy runs with now, as it dumps it, without private keys."""
-    return await _ask(mesh, params.name, "config", params.section or "", ProxyConfig)
+    text = await _text(mesh, params.name, "config", params.section or "")
+    if not text.startswith("{"):
+        raise _strange(params.name)
+    return Verbatim(text=text)
 
 
 async def _ask(mesh: Mesh, name: str, kind: str, argument: str, form: type[Told]) -> Told:
-    try:
-        text = await mesh.ask(name, kind, argument)
-    except NotFoundError:
-        raise _missing(mesh, name) from None
+    text = await _text(mesh, name, kind, argument)
     try:
         return await mesh.aside(lambda: form.model_validate_json(text))
     except ValidationError:
-        raise UnansweredError(f"{name}: its agent answers in another form: is it of this version?") from None
+        raise _strange(name) from None
+
+
+async def _text(mesh: Mesh, name: str, kind: str, argument: str) -> str:
+    try:
+        return await mesh.ask(name, kind, argument)
+    except NotFoundError:
+        raise _missing(mesh, name) from None
+
+
+def _strange(name: str) -> UnansweredError:
+    return UnansweredError(f"{name}: its agent answers in another form: is it of this version?")
 
 
 def _missing(mesh: Mesh, name: str) -> NotFoundError | UnansweredError:

@@ -64,8 +64,8 @@ async def why(mesh: Mesh, params: WhyParams, _body: object) -> Why:
     found = mesh.explain(Case(id, records, trace, revision, changes, mesh.clock()))
     if found is None:
         raise NotFoundError(
-            f"no such request: {params.id}: it is too old, or it went well in less than a second and was "
-            "neither tapped nor traced"
+            f"no such request: {params.id}: it is too old, or it went well in less than a second and nobody "
+            "tapped it; of one that was traced give the trace's ID"
         )
     return found
 

@@ -30,6 +30,12 @@ class NoBody(Message):
     """A route whose request has no body."""
 
 
+class Verbatim(Message):
+    """An answer of megabytes, JSON already and in the form of the reply: it is passed on unread."""
+
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One operation.

@@ -39,7 +39,7 @@ from control_plane.admin import (
     traces,
 )
 from control_plane.admin.mesh import Mesh
-from control_plane.admin.routes import NoBody, Route
+from control_plane.admin.routes import NoBody, Route, Verbatim
 from control_plane.admin.stream.server import Streams, wanted
 from control_plane.admin.tap import server as tap
 from control_plane.api.guard import Guard, Refusal
@@ -210,9 +210,8 @@ def _in_words(model: type[Message], field: str) -> str:
 
 
 def _reply(code: int, message: BaseModel) -> web.Response:
-    return web.Response(
-        status=code, body=message.model_dump_json(by_alias=True).encode(), content_type="application/json"
-    )
+    text = message.text if isinstance(message, Verbatim) else message.model_dump_json(by_alias=True)
+    return web.Response(status=code, body=text.encode(), content_type="application/json")
 
 
 @web.middleware

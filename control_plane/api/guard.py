@@ -1,5 +1,5 @@
-"""Who may talk to the admin API, or to the dashboard's pages: a caller with the token, by a name of ours, from
-no foreign page.
+"""Who may talk to the admin API, or to the pages of the dashboard: callers with the token, by a name of ours,
+from no foreign page.
 
 The Host check stops DNS rebinding (a page whose own name was made to resolve to loopback), the Origin check
 stops a page of another site from posting. Both come before the token.

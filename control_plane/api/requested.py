@@ -105,6 +105,7 @@ class Reason(Message):
     caller: str = ""
     callee: str = ""
     status: int = 0
+    grpc_status: str = ""
     flag: str = Field("", description="Envoy's flag; empty: none.")
     words: str = Field(description="What happened, one sentence.")
     policies: tuple[Blamed, ...] = Field((), description="Those that explain it; none: no policy does.")
@@ -121,6 +122,7 @@ class Step(Message):
     callee: str = ""
     request: str = Field("", description="Method and path.")
     status: int = 0
+    grpc_status: str = ""
     flags: tuple[str, ...] = ()
     start: float = Field(description="Milliseconds after the first step.")
     duration: float

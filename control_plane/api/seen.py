@@ -18,8 +18,11 @@ class Node(Message):
     name: str
     role: Role = "service"
     health: NodeHealth = Field(
-        description="unhealthy: no instance is healthy, or most calls to it fail; degraded: some instance is "
-        "not healthy, some calls fail, or a breaker towards it is open; unknown: nothing tells."
+        description="The worst of: its instances (unhealthy: none is healthy, degraded: not all are), what "
+        "became of its callers' calls, what its own sidecars answered, tries that were retried and callers "
+        "outside the mesh included (both: unhealthy below 50 % success, degraded below 95 %, from 10 of them "
+        "on within the window), and degraded where a breaker towards it is open. A gateway is healthy while "
+        "a proxy of it follows its configuration; unknown: it had none within a minute."
     )
     instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")
     healthy: int = Field(0, description="Those of them that are healthy.")
@@ -33,12 +36,19 @@ class Edge(Message):
     from_: str = Field(alias="from", description="The caller.")
     to: str = Field(description="The service that is called.")
     protocol: Protocol = Field("http", description="What most of it speaks.")
-    rps: float = Field(description="Requests answered in a second; for TCP: connections.")
-    success: float = Field(
-        description="Share (0..1) of final answers that are no failure: neither 5xx nor a gRPC status other "
-        "than OK; for TCP: of connections that were made. 1 where there was nothing to answer."
+    rps: float = Field(
+        description="Requests that got their final answer in a second, whoever made it: the service, a "
+        "proxy, FaultInjection; for TCP: connections that were asked for."
     )
-    p50_ms: float = Field(description="Half of the requests took less, in ms with their retries; 0: none.")
+    success: float = Field(
+        description="Share (0..1) of final answers that are no failure: not 5xx; for gRPC, whose status "
+        "alone counts, not UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS; for TCP: of "
+        "connections that were made. 1 where there was nothing to answer."
+    )
+    p50_ms: float = Field(
+        description="Half of the requests that an instance answered took less, in ms from their first try to "
+        "the last answer; 0: none, as always for TCP."
+    )
     p95_ms: float = Field(description="95 % of the requests took less, in ms; 0: none.")
     p99_ms: float = Field(description="99 % of the requests took less, in ms; 0: none.")
     retries_per_s: float = Field(0.0, description="Retries in a second.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -12,6 +13,7 @@ from control_plane.agents.reports import Reports
 from control_plane.api.seen import Services, Topology
 from control_plane.api.types import Breaker, ProxyDetail, Status
 from control_plane.core.breakers import breakers
+from control_plane.errors import InputError
 from control_plane.events.picture import Picture, take
 from control_plane.events.server import Live
 from control_plane.feed import Feed
@@ -28,6 +30,12 @@ from control_plane.telemetry.app import Telemetry
 from control_plane.telemetry.kept import Kept
 from control_plane.telemetry.verdict import Setting
 from control_plane.xds.server import XdsServer
+
+REACHES = "Reaches"
+"""The method by which a peer is asked whom a change of documents configures anew."""
+
+REACHES_WITHIN = 5.0
+"""Seconds that it has: it translates both."""
 
 BREAKERS_EVERY = 0.5
 """Seconds for which the state of the breakers counts: sidecars report once a second."""
@@ -55,6 +63,7 @@ class Overview:
         self._peers = peers
         self._traces = SharedTraces(telemetry.traces, peers)
         self._requests = SharedRequests(telemetry.requests, peers)
+        peers.answers(REACHES, self._reaches_here)
         self._sharing = Sharing(
             Own(xds.queue, reports, telemetry.flows, self._problems),
             peers,
@@ -156,7 +165,23 @@ class Overview:
     def _resources_diff(self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]) -> str:
         return picture.resources_diff(self._feed.translation, before, after)
 
-    def _reaches(
+    async def _reaches(
+        self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
+    ) -> tuple[str, ...]:
+        request = json.dumps([before, after], default=dict).encode()
+        here = asyncio.to_thread(self._reached, before, after)
+        elsewhere = self._peers.everyone(REACHES, request, within=REACHES_WITHIN)
+        own, answers = await asyncio.gather(here, elsewhere)
+        return tuple(sorted({*own, *(str(name) for answer in answers for name in json.loads(answer))}))
+
+    async def _reaches_here(self, request: bytes) -> bytes:
+        try:
+            before, after = json.loads(request)
+        except ValueError:
+            raise InputError(f"{REACHES}: not understood") from None
+        return json.dumps(await asyncio.to_thread(self._reached, before, after)).encode()
+
+    def _reached(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
     ) -> tuple[str, ...]:
         return picture.reached(self._feed.translation, before, after, self._xds.queue.touched)

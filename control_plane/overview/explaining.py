@@ -15,8 +15,8 @@ def explain(case: Case, world: World) -> Why | None:
     documents = world.documents
     if case.revision is not None and case.revision.info.revision != world.revision:
         documents = _documents(case.revision)
-    services = {*world.services, *world.gateways}
-    return why(case.id, case.records, case.trace, Law(documents, case.changes, services), case.now)
+    law = Law(documents, case.changes, world.services, world.gateways)
+    return why(case.id, case.records, case.trace, law, case.now)
 
 
 def _documents(revision: Revision) -> tuple[Document, ...]:

@@ -24,7 +24,7 @@ SERVICE = "meshwright.plane.v1.Plane"
 PLANE_ID = "mesh-plane-id"
 """Metadata of a question: the id of the control plane that is to answer."""
 
-REQUEST_LIMIT = 256 * 1024
+REQUEST_LIMIT = 4 * 1024 * 1024
 """Bytes of a question."""
 
 ANSWER_LIMIT = 8 * 1024 * 1024

@@ -136,7 +136,10 @@ class Sharing:
                 return
 
     async def _take(self, answer: bytes) -> Head:
-        """Read a peer's part and make it part of the picture; raises PartError."""
+        """Read a peer's part and make it part of the picture; raises PartError.
+
+        The mark goes with each flush: whoever is cancelled in between goes on where it was.
+        """
         part, lines = parts.begin(answer)
         for step, line in enumerate(lines, 1):
             parts.take(part, line, self._trust_domain)
@@ -144,12 +147,13 @@ class Sharing:
                 await self._pause(0)
         now = self._now()
         self._foreign.take(part, now)
-        if part.head.flushes:
-            self._marks[part.head.id] = part.head.last
-        for age, told in part.flushes:
+        for number, (age, told) in enumerate(part.flushes, part.head.last - len(part.flushes) + 1):
             for _ in self._own.flows.keep(told, now - age):
                 pass
+            self._marks[part.head.id] = number
             await self._pause(0)
+        if part.head.flushes:
+            self._marks[part.head.id] = part.head.last
         return part.head
 
     # --- answering --------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ INLINE = {"Timeout": "timeouts", "Retry": "retry"}
 class Law:
     """The documents in force at a moment, and how they came to be.
 
-    `changes` are revisions, newest first, as far back as they are known; `services` those of the mesh.
+    `changes` are revisions, newest first, as far back as they are known; `services` and `gateways` are
+    those of the mesh.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Law:
         documents: tuple[Document, ...],
         changes: Sequence[RevisionInfo] = (),
         services: Collection[str] = (),
+        gateways: Collection[str] = (),
     ) -> None:
         self.services = services
+        self.gateways = gateways
         self._documents = {one.ref: one for one in documents}
         self._attached = Attachments(documents)
         self._changes = changes
@@ -69,7 +72,8 @@ class Law:
         return tuple(found.values())
 
     def routes_to(self, request: Request) -> tuple[Blamed, ...]:
-        """The routes that might have matched a request: of the service it names, or of its gateway."""
+        """The routes that might have matched a request, at the service it names or its gateway; that which changed
+        last comes first."""
         kind, name = ("Gateway", request.service) if request.direction == "ingress" else ("", request.callee)
         found = []
         for ref, document in self._documents.items():
@@ -78,7 +82,7 @@ class Law:
             parents = document.policy.spec.parent_refs
             if any(one.name == name and (not kind or one.kind == kind) for one in parents):
                 found.append(self._blamed(ref, "", request.time))
-        return tuple(found)
+        return tuple(sorted(found, key=lambda one: one.revision, reverse=True))
 
     def _near(self, request: Request, kinds: Sequence[str]) -> Iterator[str]:
         """References in force at the proxy: those of the route first."""

@@ -64,9 +64,14 @@ HARMLESS = frozenset({"DI", "RFCF"})
 """Flags of requests that went well all the same."""
 
 
-def failed(value: str) -> bool:
-    """Whether an attribute's value holds a flag that is no success."""
-    return bool({code.strip() for code in value.split(",")} - HARMLESS - {"", "-"})
+LEFT = frozenset({"DC", "DR"})
+"""Flags of requests whose caller left: of a stream that is how it ends."""
+
+
+def failed(value: str, status: int) -> bool:
+    """Whether an attribute's value holds a flag that is no success of a request with this HTTP status."""
+    told = {code.strip() for code in value.split(",")} - HARMLESS - {"", "-"}
+    return bool(told - LEFT if status else told)
 
 
 def explain(value: str) -> tuple[FlagMeaning, ...]:

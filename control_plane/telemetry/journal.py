@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-LIFE = 30.0
+LIFE = 60.0
 """Seconds that an entry is kept: a peer that is away for longer has missed some."""
 
-WANTED = 15.0
+WANTED = 60.0
 """Seconds after the last question for which there is somebody to keep entries for."""
 
-ENTRIES = 20_000
-"""Entries kept at most: what a thousand sidecars tell in 30 s, and some."""
+ENTRIES = 10_000
+"""Entries kept at most, some 4 kB each: what a hundred sidecars tell in a minute, and some."""
 
 What = TypeVar("What")
 

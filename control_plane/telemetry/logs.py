@@ -71,7 +71,9 @@ class Record:
     @property
     def failed(self) -> bool:
         """5xx, a gRPC failure by the server's fault, or a flag that is no success."""
-        return self.status >= 500 or self.grpc_status in GRPC_FAILURES or flags.failed(self.flags)
+        return (
+            self.status >= 500 or self.grpc_status in GRPC_FAILURES or flags.failed(self.flags, self.status)
+        )
 
     @property
     def size(self) -> int:

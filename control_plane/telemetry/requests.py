@@ -30,6 +30,9 @@ STEPS = 64
 OF_ONE = 500
 """Records of one request or trace that are given: a trace of an order has about ten."""
 
+UNSENT = frozenset({"UF", "UO"})
+"""Flags of requests that never came to the instance which Envoy names: no connection, or a limit."""
+
 PREFIX = 4
 """Characters of an id that must be given at least."""
 
@@ -160,4 +163,4 @@ def _concerns(service: str, record: Record) -> bool:
         return True
     if record.callee != service or record.direction == "inbound":
         return False
-    return not record.upstream_host or "UF" in record.flags.split(",")
+    return not record.upstream_host or not UNSENT.isdisjoint(record.flags.split(","))

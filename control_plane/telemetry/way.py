@@ -7,7 +7,7 @@ below its caller's outbound one, an outbound one below the inbound one of the sa
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from control_plane.api.requested import Direction, Request, Step
@@ -82,6 +82,7 @@ def steps(found: Sequence[Hop]) -> tuple[Step, ...]:
             callee=one.callee,
             request=f"{one.method} {one.path}".strip(),
             status=one.status,
+            grpc_status=one.grpc_status,
             flags=tuple(flag.flag for flag in one.flags),
             start=(one.time - first) * 1000,
             duration=one.duration,
@@ -94,12 +95,16 @@ def steps(found: Sequence[Hop]) -> tuple[Step, ...]:
     )
 
 
-def joined(records: Sequence[Request], trace: Trace | None) -> tuple[Request, ...]:
+def joined(records: Sequence[Request], trace: Trace | None, gateways: Collection[str]) -> tuple[Request, ...]:
     """The records, and what only the trace's spans tell."""
     if trace is None:
         return tuple(records)
     by_id = {span.id: span for span in trace.tree}
-    spans = [_of_span(span, by_id, trace.id) for span in trace.tree if span.proxy and span.kind == "server"]
+    spans = [
+        _of_span(span, by_id, trace.id, gateways)
+        for span in trace.tree
+        if span.proxy and span.kind == "server"
+    ]
     return (*records, *(one for one in spans if not any(_same(one, known) for known in records)))
 
 
@@ -109,7 +114,7 @@ def _same(one: Request, other: Request) -> bool:
     return ends[0] == ends[1] and abs(one.time - other.time) < SAME
 
 
-def _of_span(span: Span, by_id: dict[str, Span], trace: str) -> Request:
+def _of_span(span: Span, by_id: dict[str, Span], trace: str, gateways: Collection[str]) -> Request:
     """A request as Envoy's span of it tells it."""
     told = span.attributes
     cluster = told.get("upstream_cluster.name") or told.get("upstream_cluster", "")
@@ -118,6 +123,8 @@ def _of_span(span: Span, by_id: dict[str, Span], trace: str) -> Request:
     caller = above.service if above and above.service != span.service else ""
     inbound = logs.is_app(cluster) or (bool(caller) and not cluster)
     direction: Direction = "inbound" if inbound else "outbound"
+    if span.service in gateways:
+        direction = "ingress"
     host, path = _url(told.get("http.url", ""))
     codes = told.get(flags.ATTRIBUTE, "")
     status = int(told.get("http.status_code", "") or 0) if told.get("http.status_code", "0").isdigit() else 0
@@ -140,7 +147,7 @@ def _of_span(span: Span, by_id: dict[str, Span], trace: str) -> Request:
         attempts=len(tries),
         upstream=cluster,
         upstream_host=next((one.attributes.get("peer.address", "") for one in tries[-1:]), ""),
-        failed=status >= 500 or flags.failed(codes),
+        failed=status >= 500 or flags.failed(codes, status),
     )
 
 

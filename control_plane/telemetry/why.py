@@ -17,9 +17,6 @@ from control_plane.telemetry.way import Hop
 SLOW = 1000.0
 """Milliseconds from which a request that went well is called slow: proxies tell those always."""
 
-LEFT = frozenset({"DC", "DR"})
-"""Flags of a request whose caller left."""
-
 REASONS = 20
 """Reasons that are told."""
 
@@ -32,7 +29,7 @@ def why(id: str, records: Sequence[Request], trace: Trace | None, law: Law, now:
 
     `law` is what was in force then; `now` is in seconds since the epoch.
     """
-    found = way.hops(way.joined(records, trace))
+    found = way.hops(way.joined(records, trace, law.gateways))
     if not found:
         return None
     # Of several requests under one id the first is what was asked for.
@@ -40,19 +37,20 @@ def why(id: str, records: Sequence[Request], trace: Trace | None, law: Law, now:
     failed = _causes(found)
     if failed:
         reasons = [one for hop in failed for one in _reasons(hop, law)]
-        summary, verdict = _summary(reasons[0], now), "failed"
+        summary = _summary(reasons[0], now)
+        if not first.failed:
+            summary = f"{_ended(first)}, though below it {summary}"
     else:
         slowest = max(found, key=lambda hop: hop.own)
         reasons = [_slow(slowest, law)]
         summary = _took(first, reasons[0], now)
-        verdict = "slow" if first.duration >= SLOW else "fine"
     return Why.model_validate(
         {
             "id": id,
             "request": first.id,
             "trace": first.trace,
             "time": first.time,
-            "verdict": verdict,
+            "verdict": "failed" if first.failed else "slow" if first.duration >= SLOW else "fine",
             "summary": summary,
             "reasons": tuple(reasons[:REASONS]),
             "steps": way.steps(found),
@@ -76,15 +74,18 @@ def _causes(found: Sequence[Hop]) -> list[Hop]:
 
 
 def _left(request: Request) -> bool:
-    return bool(request.flags) and all(one.flag in LEFT for one in request.flags)
+    told = [one for one in request.flags if one.flag not in flags.HARMLESS]
+    return bool(told) and all(one.flag in flags.LEFT for one in told)
 
 
 def _reasons(hop: Hop, law: Law) -> list[Reason]:
     """One for each flag of the request there, that of the last try first; or one for no flag."""
     request = hop.request
-    told = sorted(
-        (one for one in request.flags if one.flag not in flags.HARMLESS), key=lambda one: one.flag == "URX"
-    )
+    told = [one for one in request.flags if one.flag not in flags.HARMLESS]
+    told.sort(key=lambda one: one.flag == "URX")
+    if _left(request):
+        # Who waits for a request that is held back on purpose leaves in the end.
+        told = [*(one for one in request.flags if one.flag == "DI"), *told]
     if not told:
         return [_reason(request, "", _unflagged(request), law.explain(request, "", _ROUTED))]
     return [_flagged(request, one, law) for one in told]
@@ -133,6 +134,7 @@ def _reason(request: Request, flag: str, words: str, blamed: tuple[Blamed, ...])
         caller=request.caller,
         callee=request.callee,
         status=request.status,
+        grpc_status=request.grpc_status,
         flag=flag,
         words=words,
         policies=blamed,
@@ -144,7 +146,7 @@ def _reason(request: Request, flag: str, words: str, blamed: tuple[Blamed, ...])
 
 def _summary(reason: Reason, now: float) -> str:
     """`503 UO at storefront → orders: CircuitBreaker orders-limits, revision 41, by ann, 3 minutes ago`."""
-    head = " ".join(filter(None, (str(reason.status or ""), reason.flag)))
+    head = " ".join(filter(None, (reason.grpc_status or str(reason.status or ""), reason.flag)))
     return f"{head or 'failed'} at {_where(reason)}: {_policy(reason, now) or reason.words}"
 
 
@@ -157,7 +159,11 @@ def _policy(reason: Reason, now: float) -> str:
     if not reason.policies:
         return ""
     if reason.flag == "NR":
-        return f"{reason.words} of {names(reason.policies)}{_origin(reason.policies[0], now)}"
+        newest = reason.policies[0]
+        which = f"of {names([newest])}"
+        if len(reason.policies) > 1:
+            which = f"of {len(reason.policies)}: the one that changed last is {names([newest])}"
+        return f"{reason.words} {which}{_origin(newest, now)}"
     return f"{names(reason.policies)}{_origin(reason.policies[0], now)}"
 
 
@@ -196,9 +202,13 @@ def _slow(hop: Hop, law: Law) -> Reason:
 
 
 def _took(first: Request, reason: Reason, now: float) -> str:
-    told = f"{first.grpc_status or first.status} after {_ms(first.duration)}: {reason.words}"
+    told = f"{_ended(first)}: {reason.words}"
     shaped = f"; {_policy(reason, now)}" if reason.policies else ""
     return told + shaped
+
+
+def _ended(first: Request) -> str:
+    return f"{first.grpc_status or first.status} after {_ms(first.duration)}"
 
 
 def _ms(value: float) -> str:

@@ -90,6 +90,14 @@ async def test_an_answer_in_another_form_is_none(mesh: FakeMesh, text: str) -> N
     assert (strange.status, "in another form" in str(strange)) == (504, True)
 
 
+async def test_a_configuration_is_passed_on_as_it_is(mesh: FakeMesh) -> None:
+    mesh.told = {"config": '{"proxy":"orders-1","configs":[{"a":1.50}], "more": true}'}
+    async with AdminClient(mesh.endpoint) as client:
+        assert await client.proxy_config("orders-1") == ({"a": 1.5},)
+    mesh.told = {"config": "<html>"}
+    assert (await refused(mesh, operations.proxy_config("orders-1"))).status == 504
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -1,4 +1,4 @@
-"""A trace of a real order in a real mesh: every proxy and service in one tree, and failures explained."""
+"""The demo as it is seen: who calls whom, every proxy and service in an order's trace, failures explained."""
 
 from __future__ import annotations
 
@@ -9,9 +9,23 @@ from typing import Any
 import pytest
 import requests
 
+from cli.connection import ask
+from cli.overview import LOOKED_AT
+from control_plane.api import operations
 from tests.cli.test_traffic import READY, Demo, demo
 from tests.envoy.harness import settings, until
 from tests.fakes.ports import free_port
+
+THROUGH_INGRESS = ("analytics", "catalog", "inventory", "orders", "storefront", "trading")
+CALLS = {
+    **{("ingress", to): "http" for to in THROUGH_INGRESS},
+    ("orders", "catalog"): "http",
+    ("orders", "inventory"): "http",
+    ("storefront", "catalog"): "http",
+    ("storefront", "orders"): "http",
+    ("trading", "analytics"): "grpc",
+}
+"""Who calls whom in the exchange, and by what: prices and stock of an order, the dashboard, the ticks."""
 
 ORDER = {"userId": "user-1", "items": [{"productId": "seed-plate", "quantity": 1}]}
 FAULT = """
@@ -52,6 +66,24 @@ def newest(running: Demo, least: int, *arguments: str) -> dict[str, Any]:
     summary = until(found, "the trace of an order", 30, 0.5)
     read: dict[str, Any] = json.loads(running.mesh("trace", summary["id"][:12], "-o", "json"))
     return read
+
+
+def test_the_graph_is_the_exchanges_own(running: Demo) -> None:
+    counts = running.counts("--traffic", "20", "--for", "15")
+    assert counts["errors"] == 0
+    state = running.folder / "state"
+    found = json.loads(running.mesh("topology", "-o", "json"))
+    assert {(one["from"], one["to"]): one["protocol"] for one in found["edges"]} == CALLS
+    assert {one["health"] for one in found["nodes"]} == {"healthy"}
+    assert all(one["mtls"] and one["success"] == 1 for one in found["edges"])
+
+    def told() -> int:
+        histories = (ask(operations.edge_history("ingress", to), state)["points"] for to in THROUGH_INGRESS)
+        counted: float = sum(point["requests"] for points in histories for point in points)
+        return round(counted)
+
+    until(lambda: told() >= counts["sent"], "the last flush")
+    assert told() <= counts["sent"] + LOOKED_AT
 
 
 def test_one_trace_of_an_order_holds_every_proxy_and_service(running: Demo) -> None:

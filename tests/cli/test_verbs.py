@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from control_plane.api.types import Condition, PolicyStatus, ProxyStatus, ServiceStatus, Status
+from control_plane.api.types import (
+    Condition,
+    PlaneStatus,
+    PolicyStatus,
+    ProxyStatus,
+    ServiceStatus,
+    Status,
+)
 from tests.cli.conftest import Run
 from tests.cli.samples import retry, timeout
 from tests.fakes.mesh import FakeMesh
@@ -150,6 +157,10 @@ async def test_status_has_signs_and_words(mesh: FakeMesh, run: Run) -> None:
     mesh.status = Status(
         revision=0,
         store="degraded",
+        planes=(
+            PlaneStatus(address="10.0.0.1:15012", admin="http://10.0.0.1:15080", state="this"),
+            PlaneStatus(address="10.0.0.2:15012", state="silent", silent=7.4, trouble="refused"),
+        ),
         services=(
             ServiceStatus(name="catalog", instances=1, healthy=1),
             ServiceStatus(name="inventory", instances=2, healthy=1),
@@ -180,6 +191,8 @@ async def test_status_has_signs_and_words(mesh: FakeMesh, run: Run) -> None:
     )  # fmt: skip
     assert rows["orders-1"] == "orders ✖ rejected 3 bad regex"
     assert rows["users-1"] == "users ○ disconnected 0"
+    assert rows["10.0.0.1:15012"] == "http://10.0.0.1:15080 ● this one"
+    assert rows["10.0.0.2:15012"] == "✖ silent for 7 s (refused)"
     assert rows["Retry/r"] == "● Accepted ◐ not Programmed (1 of 2 sidecars)"
     assert "\x1b" not in ran.out
     answered = json.loads((await run("status", "-o", "json")).out)

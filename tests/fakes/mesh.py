@@ -14,6 +14,7 @@ from control_plane.admin import server
 from control_plane.admin.mesh import CanonicalDocument, Mesh, TokenRole
 from control_plane.api.discovery import Endpoint
 from control_plane.api.messages import Minted, TokenInfo
+from control_plane.api.seen import Services
 from control_plane.api.types import InstanceStatus, ProxyDetail, ProxyStatus, Status
 from control_plane.errors import MeshError, NotFoundError
 from control_plane.peers.traces import SharedTraces
@@ -64,7 +65,9 @@ class FakeMesh:
     told: dict[str, str | MeshError] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     traces: Traces = field(default_factory=Traces)
+    services: Services = field(default_factory=Services)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
+    reaches: tuple[str, ...] = ()
     url: str = ""
     token: str = ""
 
@@ -82,6 +85,10 @@ class FakeMesh:
         if isinstance(told, MeshError):
             raise told
         return told
+
+    async def reached(self, _before: object, _after: object) -> tuple[str, ...]:
+        """Whom every change configures anew."""
+        return self.reaches
 
     async def report(self) -> Status:
         """The status as app.py would give it."""
@@ -115,8 +122,10 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         now=time.monotonic,
         pause=asyncio.sleep,
         proxies=lambda: fake.details,
+        services=lambda: fake.services,
         warnings=_warnings,
         traces=SharedTraces(fake.traces, Reached()),
+        reaches=fake.reached,
         ask=fake.ask,
     )
     running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0)

@@ -28,6 +28,9 @@ from tests.fakes.pki import Pki
 from tests.fakes.valkey import running_valkey
 
 READY = 60.0
+LASTING = {"MESH_LEASE_TTL": "600"}
+"""An instance stays known although nobody renews its lease."""
+
 SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 
 
@@ -98,7 +101,7 @@ def control_plane(folder: Path, **environment: str) -> Iterator[Plane]:
     with running_valkey(state), log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "control_plane"],
-            env={**clean, **ports, **ca, "MESH_STATE": str(state), **environment},
+            env={**clean, **ports, **ca, **LASTING, "MESH_STATE": str(state), **environment},
             stdout=out,
             stderr=out,
             start_new_session=True,

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from control_plane.telemetry import metrics
 from control_plane.telemetry.forward import client
 from control_plane.telemetry.forward.client import Forward, forward
 from control_plane.telemetry.forward.outbox import LIMIT
-from control_plane.telemetry.forward.target import Target, target
+from control_plane.telemetry.forward.target import target
 from control_plane.telemetry.intake import Signal
 from control_plane.telemetry.server import Intake
 from tests.envoy.xds_lab import until
@@ -82,7 +83,7 @@ async def forwarding(
     to: str, *, limit: int = LIMIT, headers: tuple[tuple[str, str], ...] = (), roots: bytes | None = None
 ) -> AsyncIterator[Forward]:
     where = target(to)
-    made = Forward(Target(where.address, where.tls, headers), SIGNALS, roots=roots, limit=limit)
+    made = Forward(replace(where, headers=headers), SIGNALS, roots=roots, limit=limit)
     await made.start()
     try:
         yield made
@@ -311,6 +312,10 @@ async def test_what_the_port_takes_is_passed_on_at_the_end_too(collector: Sink) 
         ({"otlp_forward": "collector.example:4317"}, "or http://collector.example:4317 where the network"),
         ({"otlp_forward": "https://collector.example"}, "is no collector"),
         ({"otlp_forward": "127.0.0.1:http"}, "is no collector"),
+        (
+            {"otlp_forward": "http://10.0.0.9:4317", "otlp_forward_headers_file": "/nowhere/h"},
+            "would get them unencrypted",
+        ),
         ({"otlp_forward_ca": "/nowhere/ca.pem"}, "MESH_OTLP_FORWARD_CA: /nowhere/ca.pem: No such file"),
         ({"otlp_forward_headers_file": "/nowhere/h"}, "MESH_OTLP_FORWARD_HEADERS_FILE: /nowhere/h: No such"),
     ],

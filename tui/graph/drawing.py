@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
-from rich.cells import cell_len
+from rich.cells import cell_len, split_graphemes
 
 from tui.graph.cells import Owner, in_row, spans
 from tui.graph.lines import FLAT, glyph
@@ -175,33 +175,32 @@ def _write(row: list[tuple[str, Ink]], x: int, room: int, scene: Scene, link: Li
 
 
 def _cellwise(text: str) -> list[str]:
-    """Text by cells: a wide character and an empty string after it, marks with what they stand on."""
+    """Text by cells: what is seen as one character, and empty strings for the other cells that it takes."""
     found: list[str] = []
-    for char in text:
-        width = cell_len(char)
-        if width == 0 and found:
-            found[-1 if found[-1] else -2] += char
-        else:
-            found += [char, *[""] * (width - 1)]
+    for start, end, width in split_graphemes(text)[0]:
+        if width:
+            found += [text[start:end], *[""] * (width - 1)]
     return found
 
 
 def shortened(name: str, room: int) -> str:
     """A name in at most `room` cells; a long one keeps its beginning and its end."""
-    if cell_len(name) <= room:
-        return name
-    end: list[str] = []
-    for char in reversed(name):
-        if cell_len("".join(end) + char) > (room - 1) // 2:
-            break
-        end.append(char)
-    begin: list[str] = []
-    left = room - 1 - cell_len("".join(end))
-    for char in name:
-        if cell_len("".join(begin) + char) > left:
-            break
-        begin.append(char)
-    return f"{''.join(begin)}…{''.join(reversed(end))}"
+    cells = _cellwise(name)
+    if len(cells) <= room:
+        return "".join(cells)
+    after = (room - 1) // 2
+    begin, end = cells[: room - 1 - after], cells[len(cells) - after :] if after else []
+    if cells[len(begin)] == "" and begin:
+        begin = _whole(begin)
+    while end and end[0] == "":
+        end = end[1:]
+    return f"{''.join(begin)}…{''.join(end)}"
+
+
+def _whole(cells: list[str]) -> list[str]:
+    """Without the wide character that is cut at the end."""
+    last = max(n for n, cell in enumerate(cells) if cell)
+    return cells[:last]
 
 
 def _boxed(box: Box, y: int, layout: Layout, scene: Scene) -> list[tuple[str, Ink]]:
@@ -217,7 +216,11 @@ def _boxed(box: Box, y: int, layout: Layout, scene: Scene) -> list[tuple[str, In
         if y == box.y + box.height - 1:
             note = f" {face.note} " if face.note and cell_len(face.note) + 4 <= inner else ""
             rest = corners[1] * (inner - cell_len(note) - 1)
-            return [(corners[4] + rest, edge), (note, Ink(face.tone)), (corners[1] + corners[5], edge)]
+            return [
+                (corners[4] + rest, edge),
+                (note, Ink(face.tone, picked)),
+                (corners[1] + corners[5], edge),
+            ]
         blank = " " if layout.look.frame == "box" else ""
         sides = (corners[3] + blank, blank + corners[3])
         inner -= 2 * len(blank)

@@ -79,4 +79,4 @@ def short(value: float) -> str:
         return f"{value / 1000:.1f}k" if value < 9950 else f"{min(value / 1000, 999_999):.0f}k"
     if value >= 9.95:
         return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 0.05 else "<0.1" if value > 0 else "0"
+    return f"{value:.1f}".removesuffix(".0") if value >= 0.05 else "<0.1" if value > 0 else "0"

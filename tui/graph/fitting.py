@@ -35,6 +35,7 @@ _LOOKS = (
     Look("slim", 1, 1, 0),
     Look("slim", 0, 1, 0),
     Look("bracket", 0, 1, 0),
+    Look("bare", 1, 1, 0),
     Look("bare", 0, 1, 0),
 )
 

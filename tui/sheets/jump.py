@@ -59,7 +59,10 @@ def matching(found: list[Target], text: str) -> list[Target]:
         return found[:SHOWN]
     search = FuzzySearch()
     scored = [(search.match(wanted, target.name)[0], target) for target in found]
-    scored = sorted((each for each in scored if each[0] > 0), key=lambda each: (-each[0], each[1].name))
+    scored = sorted(
+        (each for each in scored if each[0] > 0),
+        key=lambda each: (not each[1].name.startswith(wanted), -each[0], each[1].name),
+    )
     return (best + [target for _, target in scored])[:SHOWN]
 
 

@@ -30,7 +30,7 @@ from tui.words import pad
 AT_ONCE = 60
 """Nodes up to which a layout takes a few milliseconds, less than a thread would."""
 
-EMPTY = "no service has joined yet: start one with `mesh run`, or `mesh demo --traffic 20` for an example"
+EMPTY = "no service has joined yet: try `mesh demo --traffic 20`"
 NO_MATCH = "no service has such a name: Esc shows all"
 
 
@@ -159,7 +159,7 @@ class GraphView(ScrollView, can_focus=True):
         elif self.picked.link not in drawing.layout.routes:
             self.picked = Picked(self.picked.node)
         self._repaint()
-        self._follow()
+        self.call_after_refresh(self._follow)
         self.post_message(self.Moved())
 
     def _first(self) -> str:

@@ -69,7 +69,8 @@ class Header(Vertical):
         self.query_one("#figures", Static).update(figures(picture, now, width))
         screen = cast("MeshScreen", self.screen)
         current = tab_of(screen.place)
-        self.query_one("#tabs", Static).update(tabs(TABS.index(current), width))
+        shown = marked(tabs(TABS.index(current), width), width, read_only=dash.read_only)
+        self.query_one("#tabs", Static).update(shown)
         crumbs = dash.crumbs()
         line = banner(picture, now, width) or trail(crumbs, width)
         self.query_one("#place", Static).update(line)
@@ -146,6 +147,13 @@ def tabs(current: int, width: int) -> Content:
         if line.cell_length <= width:
             return line
     return line
+
+
+def marked(line: Content, width: int, *, read_only: bool) -> Content:
+    """The second line, at its end that nothing can be changed, where that is so and there is room."""
+    mark = paint("read only ", "partial")
+    room = width - line.cell_length - mark.cell_length
+    return line + Content(" " * room) + mark if read_only and room >= 1 else line
 
 
 def trail(crumbs: Sequence[str], width: int) -> Content:

@@ -265,7 +265,7 @@ class Table(ScrollView, can_focus=True):
                 if cell.tone == "plain"
                 else back + self.get_component_rich_style(f"table--{cell.tone}", partial=True)
             )
-            if head and index == self._marked:
+            if head and index == self._marked and cell.text:
                 style = back + self.get_component_rich_style("table--sorted", partial=True)
             segments.append(Segment(pad(cell.text, wide, right=self._columns[index].right), style))
             segments.append(Segment(" " * self._plan.gap, back))

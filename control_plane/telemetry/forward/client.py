@@ -10,6 +10,7 @@ import contextlib
 import random
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -204,8 +205,10 @@ def forward(settings: Settings, signals: Iterable[Signal]) -> Forward | None:
         return None
     to = target(settings.otlp_forward)
     file = settings.otlp_forward_headers_file
+    if file and not to.private:
+        raise InputError(f"{HEADERS_SETTING}: {to.address} would get them unencrypted: name it by https://")
     if file:
-        to = Target(to.address, to.tls, headers(_read(HEADERS_SETTING, file).decode("utf-8", "replace")))
+        to = replace(to, headers=headers(_read(HEADERS_SETTING, file).decode("utf-8", "replace")))
     roots = settings.otlp_forward_ca
     return Forward(to, signals, roots=_read("MESH_OTLP_FORWARD_CA", roots) if roots else None)
 

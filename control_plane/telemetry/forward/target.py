@@ -18,10 +18,14 @@ _VALUE = re.compile(r"[\x20-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A collector that takes OTLP over gRPC. `address` is `host:port` as gRPC takes it."""
+    """A collector that takes OTLP over gRPC. `address` is `host:port` as gRPC takes it.
+
+    `private`: what is sent there is read by nobody on the way.
+    """
 
     address: str
     tls: bool
+    private: bool = True
     headers: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
@@ -48,7 +52,7 @@ def target(text: str) -> Target:
             f"{SETTING}: {text} is not on this host, and would get everything unencrypted: "
             f"give https://{parts.netloc}, or http://{parts.netloc} where the network is your own"
         )
-    return Target(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls)
+    return Target(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls, tls or _is_loopback(host))
 
 
 def headers(text: str) -> tuple[tuple[str, str], ...]:

@@ -11,9 +11,14 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 BOUNDS = (0.5, 1, 2, 5, 10, 50, 100, 1000)
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 CODE = "envoy.response_code_class"
+LISTENER = "envoy.http_conn_manager_prefix"
 
 Stats = Mapping[str, float | Sequence[int]]
-"""Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as attribute."""
+"""Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as attribute.
+
+The cluster `/inbound` stands for what the inbound listener answered, by class ("5"); `injected.503` for
+answers of FaultInjection.
+"""
 
 
 def attribute(key: str, value: str) -> KeyValue:
@@ -37,6 +42,11 @@ def flush(
 
 
 def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, seconds: float) -> Metric:
+    if cluster == "/inbound":
+        return counter("http.downstream_rq_xx", {LISTENER: "inbound", CODE: stat}, value, at, seconds)
+    if stat.startswith("injected."):
+        found = {"envoy.cluster_name": cluster, "envoy.response_code": stat.removeprefix("injected.")}
+        return counter("mesh.injected", found, value, at, seconds)
     attributes = [attribute("envoy.cluster_name", cluster.replace(":", "_"))]
     if stat.startswith("upstream_rq_") and stat.endswith("xx") and stat[-3].isdigit():
         attributes.append(attribute(CODE, stat[-3]))
@@ -54,6 +64,19 @@ def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, sec
     else:
         made.sum.aggregation_temporality, made.sum.is_monotonic = DELTA, True
         point = made.sum.data_points.add(as_int=int(value), attributes=attributes)
+    point.start_time_unix_nano, point.time_unix_nano = _times(at, seconds)
+    return made
+
+
+def counter(
+    name: str, attributes: Mapping[str, str], value: float | Sequence[int], at: float, seconds: float
+) -> Metric:
+    """A counter that is not about a cluster by its name."""
+    assert not isinstance(value, Sequence)
+    made = Metric(name=name)
+    made.sum.aggregation_temporality, made.sum.is_monotonic = DELTA, True
+    pairs = [attribute(key, text) for key, text in attributes.items()]
+    point = made.sum.data_points.add(as_int=int(value), attributes=pairs)
     point.start_time_unix_nano, point.time_unix_nano = _times(at, seconds)
     return made
 

@@ -33,6 +33,8 @@ def test_a_record_is_read_whole() -> None:
         ({"status": "404", "flags": "NR"}, True),
         ({"flags": "DI"}, False),
         ({"status": "0", "flags": "DC"}, True),
+        ({"status": "200", "flags": "DC"}, False),
+        ({"status": "200", "flags": "DC,UC"}, True),
         ({"grpc_status": "Unavailable", "content_type": "application/grpc+proto"}, True),
         ({"grpc_status": "NotFound", "content_type": "application/grpc"}, False),
         ({"grpc_status": "Unavailable", "content_type": "text/html"}, False),

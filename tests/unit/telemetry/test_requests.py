@@ -99,7 +99,8 @@ def test_a_listener_gets_what_came_since_and_the_rest_is_counted() -> None:
 def test_a_tap_shows_what_the_service_took_in_and_what_was_never_sent_to_it() -> None:
     tap = Tap(service="orders")
     assert takes(tap, record("orders", direction="inbound", upstream="/app/http"))
-    assert takes(tap, record(flags="UO", status="503", upstream_host="-"))
+    assert takes(tap, record(flags="FI", status="503", upstream_host="-"))
+    assert takes(tap, record(flags="UO", status="503")), "an instance was chosen, but not asked"
     assert takes(tap, record(flags="UF,URX", status="503")), "no connection was made"
     assert not takes(tap, record(flags="UT", status="504")), "its own sidecar tells of it"
     assert not takes(tap, record("orders", upstream="catalog", flags="UO", status="503", upstream_host="-"))

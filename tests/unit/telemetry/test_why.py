@@ -151,6 +151,15 @@ def test_what_the_app_answered_is_no_policys_doing() -> None:
     assert found.reasons[0].policies == ()
 
 
+def test_a_grpc_call_ends_by_its_own_status() -> None:
+    call: dict[str, Any] = {"content_type": "application/grpc", "grpc_status": "Unavailable", "status": 200}
+    refused = {**call, "flags": "UO", "upstream_host": "-"}
+    assert ask([told(**refused)], LIMITS).summary.startswith("Unavailable UO at storefront → orders: Circuit")
+    assert ask([told(**call)]).summary.endswith(
+        ": orders itself answered Unavailable, no proxy of the mesh did"
+    )
+
+
 def test_an_unknown_flag_and_a_closed_connection_are_told_plainly() -> None:
     closed = ask([told(status=503, flags="UC", failure="reset by peer")])
     assert closed.summary.endswith(": the instance closed the connection before it answered: reset by peer")
@@ -178,11 +187,39 @@ def test_no_route_names_the_routes_that_might_have_matched() -> None:
     )
 
 
+def test_of_several_routes_the_one_that_changed_last_is_named() -> None:
+    rule = {"matches": [{"path": {"value": "/v2"}}], "backendRefs": [{"name": "orders"}]}
+    routes = [
+        policy("HTTPRoute", name, parentRefs=[{"kind": "Gateway", "name": "ingress"}], rules=[rule])
+        for name in ("a", "b", "c")
+    ]
+    lost = told("ingress", direction="ingress", status=404, flags="NR", upstream="-", upstream_host="-")
+    found = ask([lost], *routes, changes=(revision(9, 5, "HTTPRoute/b"), revision(1, 9)))
+    assert found.summary.startswith(
+        "404 NR at ingress: no route matches GET /api/orders of 3: the one that changed last is HTTPRoute b, "
+        "revision 9, by ann"
+    )
+
+
 def test_an_injected_fault_names_its_policy() -> None:
     fault = policy("FaultInjection", "chaos", targetRefs=[ORDERS], abort={"status": 503})
     found = ask([told(status=503, flags="FI", policies='["FaultInjection/chaos"]')], fault)
     assert "FaultInjection chaos" in found.summary
     assert found.reasons[0].policies[0].says.startswith("abort: {status: 503")
+
+
+def test_a_part_that_was_given_up_is_told_though_the_whole_went_well() -> None:
+    delay = policy("FaultInjection", "slow", targetRefs=[ORDERS], delay={"fixed": "2s"})
+    way = [
+        taken_in("storefront", "ingress", 0, duration_ms=1015),
+        told(after_ms=2, status=0, flags="DI,DC", duration_ms=1000, policies='["FaultInjection/slow"]'),
+    ]
+    found = ask(way, delay)
+    assert found.verdict == "slow"
+    assert found.summary.startswith(
+        "200 after 1.01 s, though below it DI at storefront → orders: FaultInjection slow"
+    )
+    assert [one.flag for one in found.reasons] == ["DI", "DC"]
 
 
 def test_a_slow_request_names_where_the_time_went() -> None:
@@ -223,16 +260,16 @@ def test_a_trace_alone_explains_as_a_log_does() -> None:
             span("c", "b", "storefront", 0.002, 3, upstream_cluster="orders", response_flags="UO"),
         ),
     )  # fmt: skip
-    found = why("4bf9", [], trace, Law((LIMITS,), (), SERVICES), NOW)
+    found = why("4bf9", [], trace, Law((LIMITS,), (), SERVICES, ("ingress",)), NOW)
     assert found is not None
     assert found.source == "trace"
     assert found.summary == "503 UO at storefront → orders: CircuitBreaker orders-limits, revision 1"
     assert [(one.service, one.direction, one.depth) for one in found.steps] == [
-        ("ingress", "outbound", 0), ("storefront", "inbound", 1), ("storefront", "outbound", 2),
+        ("ingress", "ingress", 0), ("storefront", "inbound", 1), ("storefront", "outbound", 2),
     ]  # fmt: skip
     assert found.steps[0].request == "GET /api/orders"
     log = [told(after_ms=2, **REFUSED)]
-    both = why("4bf9", log, trace, Law((LIMITS,), (), SERVICES), NOW)
+    both = why("4bf9", log, trace, Law((LIMITS,), (), SERVICES, ("ingress",)), NOW)
     assert both is not None
     assert len(both.steps) == 3, "what both tell is one step"
 

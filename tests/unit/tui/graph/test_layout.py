@@ -25,7 +25,7 @@ LOOKS = st.builds(
 )
 STEPS = {UP: (0, -1), DOWN: (0, 1), LEFT: (-1, 0), RIGHT: (1, 0)}
 ACROSS = {UP: DOWN, DOWN: UP, LEFT: RIGHT, RIGHT: LEFT}
-MANY = settings(max_examples=200, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 
 
 def masks(layout: Layout) -> dict[tuple[int, int], dict[Owner, int]]:

@@ -1,0 +1,148 @@
+"""What taking in telemetry costs: folding alone, and the whole way through the port of a control plane.
+
+`python -m bench.intake [--spans 300000] [--seconds 15] [--json FILE]`
+
+Folding: exports of Envoy's spans (14 attributes, ten to a trace) and flushes of metrics (10 clusters) go
+through the folds as the port's server has them go, in slices. Printed: processor time a span, spans a second
+of one core, how long slices lasted, and memory for each span that is kept. Through the port: 5,000 spans a
+second and the metrics of 100 sidecars over mutual TLS; the control plane's processor time and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from control_plane.api.spiffe import Identity
+from control_plane.app import GC_THRESHOLDS
+from control_plane.telemetry.flows import Flows
+from control_plane.telemetry.server import SLICE
+from control_plane.telemetry.traces import Traces
+from tests.fakes.pki import DOMAIN
+from tests.load import senders
+from tests.load.plane import control_plane
+from tests.unit.telemetry.otlp import flush
+
+BATCH, NODES, FLUSHES, RATE = 200, 100, 30, 5_000
+
+
+class Slices:
+    """Runs folds as the server does, and notes what each slice took, in seconds of the processor.
+
+    So that it is no matter what else the machine does meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.lasted: list[float] = []
+        self._begun = 0.0
+
+    def run(self, steps: Iterator[None]) -> None:
+        """Exhaust one fold."""
+        self._begun = time.process_time()
+        for _ in steps:
+            self._look(SLICE)
+        self._look(0.0)
+
+    def _look(self, least: float) -> None:
+        now = time.process_time()
+        if now - self._begun >= least:
+            self.lasted.append(now - self._begun)
+            self._begun = time.process_time()
+
+    def figures(self) -> dict[str, float]:
+        """Quantiles in ms."""
+        found = sorted(self.lasted)
+        places = {"p50": len(found) // 2, "p99": len(found) * 99 // 100, "max": len(found) - 1}
+        return {f"slice_{name}_ms": round(1000 * found[at], 3) for name, at in places.items()}
+
+
+def spans(count: int) -> dict[str, float]:
+    """Fold so many spans; the store fills up on the way, and is then full."""
+    made, slices, traces = senders.Spans("orders", BATCH), Slices(), Traces()
+    identity = Identity(DOMAIN, "service", "orders")
+    memory = psutil.Process().memory_info().rss
+    cpu = 0.0
+    for _ in range(count // BATCH):
+        body = made.fresh()
+        began = time.process_time()
+        slices.run(traces.take(identity, body, 0.0))
+        cpu += time.process_time() - began
+    kept = psutil.Process().memory_info().rss - memory
+    return {
+        "spans": traces.taken,
+        "us_per_span": round(1e6 * cpu / traces.taken, 2),
+        "spans_per_core_second": round(traces.taken / cpu),
+        **slices.figures(),
+        "kept": traces.spans,
+        "bytes_per_kept_span": round(kept / traces.spans),
+        "bytes_estimated": round(traces.size / traces.spans),
+    }
+
+
+def metrics() -> dict[str, float]:
+    """Fold a minute of flushes of a hundred sidecars."""
+    clusters = {f"svc{each}": senders.STATS for each in range(senders.CLUSTERS)}
+    slices, flows, cpu = Slices(), Flows(), 0.0
+    for round_ in range(FLUSHES):
+        for node in range(NODES):
+            body = flush(f"svc{node}", f"svc{node}-1", clusters, at=2.0 * round_)
+            identity = Identity(DOMAIN, "service", f"svc{node}")
+            began = time.process_time()
+            slices.run(flows.take(identity, body, 100.0 + 2.0 * round_))
+            cpu += time.process_time() - began
+    folded = FLUSHES * NODES
+    return {"flushes": folded, "us_per_flush": round(1e6 * cpu / folded, 1), **slices.figures()}
+
+
+async def port(seconds: int) -> dict[str, float]:
+    """The whole way, over mutual TLS, to a control plane that does nothing else."""
+    with tempfile.TemporaryDirectory() as folder, control_plane(Path(folder)) as plane:
+        load = senders.start(plane.pki, plane.addresses.otlp, seconds=seconds + 4, spans=RATE, nodes=NODES)
+        await asyncio.sleep(4)
+        cpu, began, before = plane.cpu, time.monotonic(), plane.counted()["mesh_spans_total"]
+        await asyncio.sleep(seconds - 1)
+        took = plane.counted()["mesh_spans_total"] - before
+        share, rate = (plane.cpu - cpu), took / (time.monotonic() - began)
+        memory = plane.rss
+        sent = await asyncio.to_thread(senders.finish, load, 60)
+    return {
+        "spans_per_second": round(rate),
+        "cpu_percent": round(100 * share / (took / rate), 1),
+        "us_per_span_with_its_share_of_calls_and_metrics": round(1e6 * share / took, 1),
+        "refused": sent["traces RESOURCE_EXHAUSTED"],
+        "rss_mb": memory >> 20,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spans", type=int, default=300_000)
+    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    figures: dict[str, Any] = {
+        "folding spans": spans(asked.spans),
+        "folding metrics": metrics(),
+        "through the port": asyncio.run(port(asked.seconds)),
+    }
+    for name, those in figures.items():
+        print(f"{name}: " + "  ".join(f"{key} {value:g}" for key, value in those.items()))
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

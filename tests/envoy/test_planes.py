@@ -1,0 +1,264 @@
+"""Two control planes share a store, and sidecars are connected to either: each shows the whole mesh."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+import requests
+
+from control_plane.peers.server import PLANE_ID, SERVICE
+from control_plane.store.embedded import locate
+from sidecar.control import client as agent
+from tests.cli.joining import Joined, joined
+from tests.envoy.harness import ROOT, Mesh, running_mesh, service, settings, until
+from tests.envoy.observe import addresses, api, metrics, states
+
+SOON = 10.0
+"""Seconds within which one that is gone is no longer waited for: it is silent for five, then passed over."""
+
+CALLS = 40
+
+SAMPLED = """
+apiVersion: meshwright.io/v1
+kind: Telemetry
+metadata: {name: all}
+spec: {targetRefs: [{kind: Mesh}], sampling: 100}
+"""
+
+RETRY = """
+apiVersion: meshwright.io/v1
+kind: Retry
+metadata: {name: back}
+spec: {targetRefs: [{kind: Service, name: back}], attempts: %d}
+"""
+
+
+class Pair(NamedTuple):
+    """`first` came up with `mesh up`; at `second` only `front-9` is. `made`: calls of back, by caller."""
+
+    first: Mesh
+    second: Mesh
+    far: Joined
+    made: Counter[str]
+
+
+@contextlib.contextmanager
+def another(first: Mesh, state: Path) -> Iterator[Mesh]:
+    """A second control plane on the store and the root of the first."""
+    own = first.state
+    shared = {
+        "MESH_REDIS_URL": locate(own).url,
+        "MESH_REDIS_PASSWORD_FILE": str(own / "store" / "password"),
+        "MESH_CA_CERTIFICATE": str(own / "ca" / "root.pem"),
+        "MESH_CA_KEY": str(own / "ca" / "root.key"),
+    }
+    environment = settings(state, **shared)
+    (state / "mesh.json").unlink(missing_ok=True)
+    with (state.parent / "second.log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "control_plane"],
+            stdout=log, stderr=log, text=True, env=environment, cwd=ROOT,
+        )  # fmt: skip
+    try:
+        until(lambda: (state / "mesh.json").exists() or process.poll() is not None, "it listens")
+        yield Mesh(state, process, 0, environment)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("planes")
+    app = (sys.executable, "-m", "tests.fakes.app")
+    with (
+        running_mesh(folder, [service("front"), service("back")]) as first,
+        another(first, folder / "second") as second,
+        joined(second, "front-9", "front", "--port", "0", run=app) as far,
+    ):
+        first.apply(SAMPLED)
+        until(
+            lambda: {one["state"] for one in planes(first)} == {"this", "answers"}, "they answer each other"
+        )
+        yield Pair(first, second, far, Counter())
+
+
+def planes(mesh: Mesh) -> list[dict[str, Any]]:
+    return list(api(mesh, "/api/v1/status").json()["planes"])
+
+
+def told(mesh: Mesh, path: str) -> Any:
+    return api(mesh, f"/api/v1{path}").json()
+
+
+def same(pair: Pair, look: Callable[[Mesh], Any], right: Callable[[Any], object], what: str) -> Any:
+    """What both see, once it is right; what they then see must be the same."""
+
+    def seen() -> Any:
+        here, there = look(pair.first), look(pair.second)
+        return here if right(here) and here == there else None
+
+    return until(seen, f"{what}: {look(pair.first)} and {look(pair.second)}")
+
+
+def call(pair: Pair, caller: str, count: int = 1) -> None:
+    """Calls of `back` from a sidecar that is connected to the first control plane, or to the second."""
+    port = pair.far.port("outbound") if caller == "front-9" else pair.first.ports(caller)["outbound"]
+    with requests.Session() as session:
+        session.trust_env = False
+        session.proxies = {"http": f"http://127.0.0.1:{port}"}
+        for _ in range(count):
+            answer = session.get("http://back/echo", timeout=30)
+            assert answer.status_code == 200
+    pair.made[caller] += count
+
+
+def counted(mesh: Mesh) -> int:
+    """All that is known of the calls from front to back."""
+    answer = api(mesh, "/api/v1/topology/front/back")
+    return round(sum(one["requests"] for one in answer.json()["points"])) if answer.ok else 0
+
+
+def all_counted(pair: Pair) -> None:
+    """Both know of each call that was made, once."""
+    wanted = pair.made.total()
+    same(pair, counted, lambda found: found >= wanted, f"the history of {pair.made}")
+    assert counted(pair.first) == counted(pair.second) == wanted
+
+
+def test_every_proxy_and_policy_is_known_at_both(pair: Pair) -> None:
+    names = {"ingress", "front-1", "front-9", "back-1"}
+    same(pair, states, lambda found: found == dict.fromkeys(names, "synced"), "every proxy")
+    same(
+        pair,
+        lambda mesh: {one["name"]: one["version"] for one in told(mesh, "/proxies")["proxies"]},
+        lambda found: set(found) == names and all(found.values()),
+        "what every sidecar tells of itself",
+    )
+    call(pair, "front-1")
+    call(pair, "front-9")
+    pair.first.apply(RETRY % 2)
+    whole = same(pair, lambda mesh: told(mesh, "/status")["policies"], bool, "the status of policies")
+    words = {one["name"]: one["conditions"][-1]["message"] for one in whole}
+    assert words == {"all": "4 of 4 sidecars have it", "back": "2 of 2 sidecars have it"}
+
+
+def test_an_apply_waits_for_sidecars_of_both(pair: Pair) -> None:
+    for number, mesh in enumerate(pair[:2]):
+        revision = mesh.apply(RETRY % (4 + number))
+        found = {one["name"]: one["revision"] for one in told(mesh, "/status")["proxies"]}
+        assert found == dict.fromkeys(found, revision)
+        assert len(found) == 4
+
+
+def test_a_dry_run_names_sidecars_of_both(pair: Pair) -> None:
+    for mesh in pair[:2]:
+        told = mesh.run("apply", "-f", "-", "--dry-run", stdin=RETRY % 9).stdout
+        assert "configures anew: front-1, front-9\n" in told
+
+
+def test_calls_are_counted_once_and_at_both(pair: Pair) -> None:
+    call(pair, "front-1", CALLS)
+    call(pair, "front-9", CALLS)
+    all_counted(pair)
+    edge = [("front", "back")]
+    same(
+        pair,
+        lambda mesh: [(one["from"], one["to"]) for one in told(mesh, "/topology")["edges"]],
+        lambda found: found == edge,
+        "the edge",
+    )
+    for mesh in pair[:2]:
+        nodes = {one["name"]: one["health"] for one in told(mesh, "/topology")["nodes"]}
+        assert nodes == dict.fromkeys(("back", "front", "ingress"), "healthy")
+
+
+def test_a_trace_that_is_apart_is_whole_at_both(pair: Pair) -> None:
+    call(pair, "front-9")
+
+    def whole(mesh: Mesh) -> list[tuple[str, int]]:
+        found = told(mesh, "/traces?service=front&limit=1")["traces"]
+        return [(one["id"], one["spans"]) for one in found]
+
+    (newest,) = same(pair, whole, lambda found: found and found[0][1] >= 4, "the newest trace")
+    trees = [told(mesh, f"/traces/{newest[0][:12]}") for mesh in pair[:2]]
+    assert trees[0] == trees[1]
+    spans = trees[0]["tree"]
+    assert {one["service"] for one in spans} == {"front", "back"}
+    assert [one["depth"] for one in spans] == list(range(len(spans)))
+    jaeger = [api(mesh, "/api/dependencies").json()["data"] for mesh in pair[:2]]
+    assert jaeger[0] == jaeger[1]
+    assert ("front", "back") in {(one["parent"], one["child"]) for one in jaeger[0]}
+
+
+def test_any_proxy_is_asked_through_either(pair: Pair) -> None:
+    for mesh in pair[:2]:
+        for name in ("front-1", "front-9", "ingress"):
+            assert told(mesh, f"/proxies/{name}/stats?filter=server.live")["stats"] == {"server.live": 1}
+        wrong = api(mesh, "/api/v1/proxies/front-8/stats")
+        assert (wrong.status_code, "did you mean front-" in wrong.json()["error"]["message"]) == (404, True)
+        bad = api(mesh, "/api/v1/proxies/front-9/stats?filter=(")
+        assert (bad.status_code, "Invalid re2 regex" in bad.json()["error"]["message"]) == (400, True)
+    assert "put back in" in pair.first.run("proxy", "front-9", "log-level", "debug", "--for", "5s").stdout
+    words = "log level set to debug for 5 s"
+    until(lambda: words in pair.second.run("events", "--kind", "sidecar").stdout, "it is an event")
+    until(lambda: told(pair.second, "/proxies/front-9/log-level")["level"] == "warning", "it has returned")
+
+
+def test_nobody_but_a_control_plane_may_ask_for_a_part(pair: Pair) -> None:
+    folder = pair.first.state / "sidecars" / "front-1"
+    secret = json.loads((folder / "identity.json").read_text())["resources"][0]["tls_certificate"]
+    certificate, key = (
+        secret[name]["inline_string"].encode() for name in ("certificate_chain", "private_key")
+    )
+    roots = (pair.first.state / "ca" / "root.pem").read_bytes()
+    credentials = grpc.ssl_channel_credentials(roots, key, certificate)
+    options = (("grpc.ssl_target_name_override", "control-plane.mesh"),)
+    with grpc.secure_channel(addresses(pair.first).xds, credentials, options) as channel:
+        part = channel.unary_unary(f"/{SERVICE}/Part", None, None)
+        with pytest.raises(grpc.RpcError) as refused:
+            part(b"{}", timeout=10, metadata=((PLANE_ID, "any"),))
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert metrics(pair.first)["mesh_peer_refused_total"] == 1
+    assert metrics(pair.second)["mesh_peer_refused_total"] == 0
+
+
+def test_one_that_hangs_is_passed_over_and_taken_in_again(pair: Pair) -> None:
+    pair.second.process.send_signal(signal.SIGSTOP)
+    try:
+        call(pair, "front-1", CALLS)
+        until(lambda: "front-9" not in states(pair.first), "its sidecar is out of the picture", SOON)
+        assert [one["state"] for one in planes(pair.first)].count("silent") == 1
+        begun = time.monotonic()
+        assert pair.first.apply(RETRY % 1)
+        assert told(pair.first, "/traces?limit=1")["traces"]
+        assert time.monotonic() - begun < SOON
+        assert metrics(pair.first)["mesh_peers_answering"] == 0
+    finally:
+        pair.second.process.send_signal(signal.SIGCONT)
+    all_counted(pair)
+    same(pair, states, lambda found: len(found) == 4, "every proxy")
+
+
+def test_one_that_dies_is_forgotten_and_one_that_comes_is_found(pair: Pair) -> None:
+    assert agent.status(pair.far.folder).workloads
+    os.kill(pair.second.process.pid, signal.SIGKILL)
+    pair.second.process.wait(10)
+    until(lambda: planes(pair.first) == [], "it is forgotten", 2 * SOON)
+    assert set(states(pair.first)) == {"ingress", "front-1", "back-1"}
+    with another(pair.first, pair.second.state) as again:
+        until(lambda: len(planes(again)) == 2, "it finds the other")
+        until(lambda: "front-1" in states(again), "it knows the sidecars of the other")

@@ -1,0 +1,322 @@
+"""Policies by keys: seen, changed after a question, and nothing lost when the mesh says no.
+
+The admin API is the real one over a store in memory.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import Input, TextArea
+
+from control_plane.admin.mesh import Stored
+from control_plane.api.client import AdminClient
+from control_plane.api.operations import Change, Ref, Sourced
+from control_plane.api.types import Condition, PolicyStatus, ProxyStatus, Status
+from tests.fakes.mesh import FakeMesh, fake_mesh
+from tests.tui.looking import Dashboard, looking, text, until
+from tui.app import Dash
+from tui.screens.policies import PoliciesScreen
+from tui.screens.revisions import RevisionsScreen
+from tui.sheets.change import ChangeSheet
+from tui.sheets.choose import Choose
+from tui.sheets.editor import EditorSheet
+from tui.sheets.refused import Refused
+from tui.widgets.table import Table
+
+
+def retry(name: str = "again", attempts: int = 2, target: str = "orders") -> dict[str, Any]:
+    """A Retry as it is written."""
+    refs = [{"kind": "Service", "name": target}]
+    return {
+        "apiVersion": "meshwright.io/v1",
+        "kind": "Retry",
+        "metadata": {"name": name},
+        "spec": {"targetRefs": refs, "attempts": attempts},
+    }
+
+
+@asynccontextmanager
+async def on_policies(
+    tmp_path: Path, size: tuple[int, int] = (120, 40), *, read_only: bool = False
+) -> AsyncIterator[tuple[Dashboard, FakeMesh]]:
+    """A dashboard on its policies: revision 1 made the Retry, 2 gave it more attempts, 3 another one."""
+    async with fake_mesh(tmp_path) as mesh:
+        async with AdminClient(mesh.endpoint) as client:
+            for number, document in enumerate(
+                (retry(), retry(attempts=5), retry("other", 1, "inventory")), 1
+            ):
+                change = Change(why=f"reason {number}", author="ada")
+                await client.apply([Sourced(document)], change)
+        mesh.reaches = ("orders-1",)
+        app = Dash(lambda: mesh.endpoint, author="me@test", read_only=read_only)
+        async with app.run_test(size=size) as pilot:
+            await pilot.press("4")
+            await until(pilot, lambda: isinstance(app.screen, PoliciesScreen) and app.picture.policies)
+            await until(pilot, lambda: table(pilot).rows)
+            yield pilot, mesh
+
+
+def table(pilot: Dashboard) -> Table:
+    """The list."""
+    return pilot.app.screen.query_one("#policies", Table)
+
+
+async def sheet(pilot: Dashboard, kind: type[Any]) -> Any:
+    """Wait for a sheet."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, kind))
+    await pilot.pause()
+    return pilot.app.screen
+
+
+def notices(pilot: Dashboard) -> str:
+    """What was told in passing: on screen it may be wrapped."""
+    return "\n".join(one.message for one in pilot.app._notifications)
+
+
+def attempts(mesh: FakeMesh, name: str = "again") -> object:
+    """What the newest revision says."""
+    stored = {one.key: one.document for one in mesh.store.kept[-1].documents}
+    return stored["Retry", name]["spec"]["attempts"] if ("Retry", name) in stored else None
+
+
+def newest(mesh: FakeMesh) -> Any:
+    """The newest revision's entry in the history."""
+    return mesh.store.kept[-1].info
+
+
+async def test_a_policy_shows_its_history_and_what_changed(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, _):
+        assert "attempts: 5" in text(pilot)
+        await pilot.press("h")
+        await until(pilot, lambda: "reason 1" in text(pilot))
+        assert "reason 3" not in text(pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: "-  attempts: 2" in text(pilot) and "+  attempts: 5" in text(pilot))
+        assert "its last change" in text(pilot)
+
+
+async def test_a_policy_is_taken_back_after_a_question_that_says_what_and_whom(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("b")
+        await sheet(pilot, Choose)
+        await pilot.press("enter")
+        await sheet(pilot, ChangeSheet)
+        seen = text(pilot)
+        assert "changed Retry/again" in seen
+        assert "1 sidecar configured anew: orders-1" in seen
+        assert "-  attempts: 5" in seen
+        assert "+  attempts: 2" in seen
+        assert newest(mesh).revision == 3
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PoliciesScreen))
+        assert newest(mesh).revision == 3
+        await pilot.press("b")
+        await sheet(pilot, Choose)
+        await pilot.press("enter")
+        await sheet(pilot, ChangeSheet)
+        await pilot.press("m")
+        pilot.app.screen.query_one(Input).value = ""
+        await pilot.press(*"too many", "enter", "y")
+        await until(pilot, lambda: newest(mesh).revision == 4)
+        assert (newest(mesh).author, newest(mesh).why) == ("me@test", "too many")
+        assert (attempts(mesh), attempts(mesh, "other")) == (2, 1)
+        await until(pilot, lambda: "revision 4 is programmed" in notices(pilot))
+
+
+async def test_the_whole_mesh_is_rolled_back_from_its_revisions(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("H")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
+        await until(pilot, lambda: "reason 3" in text(pilot) and "created Retry/other" in text(pilot))
+        await pilot.press("down", "down", "v")
+        await until(pilot, lambda: "changed since revision 1" in text(pilot))
+        await pilot.press("b")
+        await sheet(pilot, ChangeSheet)
+        assert "deleted Retry/other" in text(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: newest(mesh).revision == 4)
+        assert (attempts(mesh), attempts(mesh, "other")) == (2, None)
+        assert newest(mesh).why == "rollback to revision 1"
+
+
+async def test_a_policy_is_deleted_after_a_question(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("down", "d")
+        await sheet(pilot, ChangeSheet)
+        assert "Delete Retry other?" in text(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PoliciesScreen))
+        assert attempts(mesh, "other") == 1
+        await pilot.press("d")
+        await sheet(pilot, ChangeSheet)
+        await pilot.press("y")
+        await until(pilot, lambda: attempts(mesh, "other") is None)
+        await until(pilot, lambda: len(table(pilot).rows) == 1)
+
+
+async def test_somebody_quicker_is_shown_and_asked_about_again(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("d")
+        await sheet(pilot, ChangeSheet)
+        async with AdminClient(mesh.endpoint) as client:
+            await client.apply([Sourced(retry(attempts=4))], Change(why="quicker", author="bob"))
+        await pilot.press("y")
+        await until(pilot, lambda: "the mesh changed since revision 3" in text(pilot))
+        await sheet(pilot, ChangeSheet)
+        seen = text(pilot)
+        assert "bob" in seen
+        assert "quicker" in seen
+        assert "it changed this very policy" in seen
+        assert "-  attempts: 4" in seen
+        assert newest(mesh).revision == 4
+        await pilot.press("y")
+        await until(pilot, lambda: attempts(mesh) is None)
+
+
+async def edited(pilot: Dashboard, old: str, new: str) -> None:
+    """Replace a text in the dashboard's own editor, and leave it."""
+    area = (await sheet(pilot, EditorSheet)).query_one(TextArea)
+    assert old in area.text
+    area.text = area.text.replace(old, new)
+    await pilot.press("ctrl+s")
+
+
+async def test_an_edited_policy_is_shown_as_a_difference_then_applied(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("e")
+        await edited(pilot, "attempts: 5", "attempts: 3")
+        await sheet(pilot, ChangeSheet)
+        assert "+  attempts: 3" in text(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: attempts(mesh) == 3)
+        await until(pilot, lambda: "attempts: 3" in text(pilot))
+
+
+async def test_refused_text_shows_the_line_and_is_edited_on(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("e")
+        await edited(pilot, "attempts: 5", "attempts: lots")
+        await sheet(pilot, Refused)
+        seen = text(pilot)
+        assert "spec.attempts" in seen
+        assert "›  " in seen
+        assert "attempts: lots" in seen
+        await pilot.press("e")
+        await edited(pilot, "attempts: lots", "attempts: [")
+        await sheet(pilot, Refused)
+        assert "not valid YAML" in text(pilot)
+        await pilot.press("e")
+        await edited(pilot, "attempts: [", "attempts: 1")
+        await sheet(pilot, ChangeSheet)
+        await pilot.press("y")
+        await until(pilot, lambda: attempts(mesh) == 1)
+
+
+async def test_a_text_that_was_not_applied_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafts = tmp_path / "drafts"
+    drafts.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(drafts))
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("e")
+        await edited(pilot, "attempts: 5", "attempts: 3")
+        await sheet(pilot, ChangeSheet)
+        await pilot.press("n")
+        await until(pilot, lambda: "your text is in" in notices(pilot))
+        (draft,) = drafts.rglob("*.yaml")
+        assert "attempts: 3" in draft.read_text()
+        assert attempts(mesh) == 5
+
+
+async def test_the_users_own_editor_is_run_where_the_terminal_lets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "editor.py"
+    script.write_text(
+        "import pathlib, sys\n"
+        "path = pathlib.Path(sys.argv[-1])\n"
+        "path.write_text(path.read_text().replace('attempts: 5', 'attempts: 4'))\n"
+    )
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {script}")
+    monkeypatch.setattr("textual.drivers.headless_driver.HeadlessDriver.can_suspend", True, raising=False)
+    monkeypatch.setattr("textual.drivers.headless_driver.HeadlessDriver.suspend_application_mode", _nothing)
+    monkeypatch.setattr("textual.drivers.headless_driver.HeadlessDriver.resume_application_mode", _nothing)
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("e")
+        await sheet(pilot, ChangeSheet)
+        await pilot.press("y")
+        await until(pilot, lambda: attempts(mesh) == 4)
+
+
+def _nothing(driver: object) -> None:
+    """A terminal without modes."""
+
+
+async def test_what_an_envoy_rejects_is_told_in_its_words(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        refusal = "Cluster orders: bad thresholds"
+        mesh.proxies = (
+            ProxyStatus(name="orders-1", service="orders", state="rejected", revision=3, error=refusal),
+        )
+        conditions = (
+            Condition(type="Accepted", status="True", reason="Accepted"),
+            Condition(type="Rejected", status="True", reason="EnvoyRefused", message=refusal),
+        )
+        told = PolicyStatus(kind="Retry", name="other", conditions=conditions, holders=1)
+        mesh.status = Status(revision=3, store="ok", policies=(told,))
+        await pilot.press("d", "=")
+        await sheet(pilot, ChangeSheet)
+        await pilot.press("y")
+        await until(pilot, lambda: "is rejected, the last good one stays" in notices(pilot))
+        await until(pilot, lambda: table(pilot).rows[0].cells[3].text == "rejected 0/1")
+        assert refusal in text(pilot)
+
+
+async def test_read_only_shows_everything_and_changes_nothing(tmp_path: Path) -> None:
+    async with on_policies(tmp_path, read_only=True) as (pilot, mesh):
+        assert "delete" not in text(pilot).split("\n")[-1]
+        await pilot.press("d", "b", "e")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, PoliciesScreen)
+        assert "read only" in text(pilot)
+        assert newest(mesh).revision == 3
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (200, 60)])
+async def test_three_hundred_policies_with_long_names_at_any_size(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    async with on_policies(tmp_path, size) as (pilot, mesh):
+        many = tuple(Stored(retry(f"{n:03}-" + "n" * 55)) for n in range(300))
+        await mesh.store.commit(3, many, author="ö" * 100, why="注文 " * 40)
+        await until(pilot, lambda: len(table(pilot).rows) == 300)
+        await pilot.press("end", "h", "escape", "home", "slash", *"299", "enter")
+        await until(pilot, lambda: len(table(pilot).rows) == 1)
+        lines = text(pilot).split("\n")
+        assert (len(lines), max(map(len, lines)) <= size[0]) == (size[1], True)
+        await pilot.press("escape", "enter")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, PoliciesScreen))
+        await pilot.press("H")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
+
+
+async def test_without_policies_it_says_what_to_do() -> None:
+    async with looking("empty") as (pilot, _):
+        await pilot.press("4")
+        await until(pilot, lambda: "mesh apply -f" in text(pilot))
+        await pilot.press("b", "e", "d", "h", "v", "y")
+        await pilot.press("H")
+        await until(pilot, lambda: "no revisions yet" in text(pilot))
+
+
+async def test_a_policy_that_is_gone_says_so(tmp_path: Path) -> None:
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("enter")
+        async with AdminClient(mesh.endpoint) as client:
+            await client.delete([Ref("Retry", "again")])
+        await until(pilot, lambda: "there is no policy Retry/again" in text(pilot))

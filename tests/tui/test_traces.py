@@ -1,0 +1,196 @@
+"""Traces by keys: found, opened, folded, followed to service and policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from control_plane.api.traced import Span, Trace
+from tests.fakes.admin_world import NOW
+from tests.tui.looking import Dashboard, looking, text, until
+from tui import places
+from tui.app import Dash
+from tui.screens.policy import PolicyScreen
+from tui.screens.trace import TraceScreen
+from tui.screens.traces import TracesScreen
+from tui.widgets.table import Table
+from tui.widgets.waterfall import Waterfall
+
+FAILED = "3f9a" + "1" * 28
+
+
+def dash(pilot: Dashboard) -> Dash:
+    """The application, by its own type."""
+    return cast("Dash", pilot.app)
+
+
+async def listed(pilot: Dashboard) -> Table:
+    """The list of traces with something in it."""
+    await pilot.press("3")
+    await until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen) and pilot.app.screen.query(Table))
+    table = pilot.app.screen.query_one(Table)
+    await until(pilot, lambda: table.rows)
+    await pilot.pause()
+    return table
+
+
+async def opened(pilot: Dashboard) -> Waterfall:
+    """The waterfall of the first trace."""
+    await pilot.press("enter")
+    await until(
+        pilot, lambda: isinstance(pilot.app.screen, TraceScreen) and pilot.app.screen.query(Waterfall)
+    )
+    fall = pilot.app.screen.query_one(Waterfall)
+    await until(pilot, lambda: fall.selected)
+    await pilot.pause()
+    return fall
+
+
+async def test_the_list_is_newest_first_and_narrows_by_keys_and_words() -> None:
+    async with looking() as (pilot, api):
+        table = await listed(pilot)
+        assert table.rows[0].key == FAILED
+        assert "✖" in text(pilot)
+        await pilot.press("e")
+        await until(pilot, lambda: len(table.rows) == 1)
+        assert "failed only" in text(pilot)
+        await pilot.press("x")
+        await until(pilot, lambda: len(table.rows) > 1)
+        await pilot.press("d", "d")
+        await until(
+            pilot, lambda: "minDuration=250ms" in api.asked[-1] or "minDuration" in str(api.asked[-4:])
+        )
+        await pilot.press("x", "slash", *"catalog", "enter")
+        await until(pilot, lambda: any("service=catalog" in path for path in api.asked))
+        await until(pilot, lambda: all("catalog" in row.cells[-1].text for row in table.rows))
+        assert "of catalog" in text(pilot)
+
+
+async def test_a_list_that_is_held_stays_as_it_is() -> None:
+    async with looking() as (pilot, api):
+        table = await listed(pilot)
+        await pilot.press("space")
+        assert "held" in text(pilot)
+        before = table.rows
+        newer = api.world.traces[0].model_copy(update={"id": "f" * 32, "start": NOW})
+        api.world = replace(api.world, traces=(newer, *api.world.traces))
+        asked = len(api.asked)
+        await until(pilot, lambda: len(api.asked) > asked + 8)
+        assert table.rows == before
+        await pilot.press("space")
+        await until(pilot, lambda: table.rows[0].key == "f" * 32)
+
+
+async def test_a_failed_order_reads_as_a_waterfall_with_tries_and_envoys_words() -> None:
+    async with looking(size=(80, 24)) as (pilot, _):
+        await listed(pilot)
+        fall = await opened(pilot)
+        seen = text(pilot)
+        assert "POST /api/orders" in seen
+        assert "✖ 7 failed" in seen
+        assert "try 3 → inventory" in seen
+        assert "No healthy host was left" in seen
+        assert "http.status_code" in seen
+        await pilot.press("n", "n")
+        assert fall.selected
+        assert fall.selected.service == "orders"
+        await pilot.press("space")
+        assert "+" in text(pilot)
+        assert "failed" in text(pilot)
+        await pilot.press("z")
+        assert fall.hidden > 0
+        await pilot.press("z")
+        assert fall.hidden == 0
+
+
+async def test_from_a_step_to_its_service_and_from_its_flag_to_the_policy() -> None:
+    async with looking() as (pilot, _):
+        await listed(pilot)
+        fall = await opened(pilot)
+        await pilot.press("end", "up")
+        assert fall.selected
+        assert fall.selected.attempt == 3
+        await pilot.press("w")
+        await until(pilot, lambda: "CircuitBreaker inventory-limits" in text(pilot))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PolicyScreen))
+        await until(pilot, lambda: "maxRequests: 8" in text(pilot))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, TraceScreen))
+        await pilot.press("s")
+        await until(pilot, lambda: places.Service("orders") == getattr(pilot.app.screen, "place", None))
+
+
+async def test_the_id_is_copied_whole_and_jaeger_is_offered_only_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with looking() as (pilot, _):
+        await listed(pilot)
+        await opened(pilot)
+        await pilot.press("c")
+        assert pilot.app.clipboard == FAILED
+        assert "Jaeger" not in text(pilot)
+        opened_at: list[str] = []
+        monkeypatch.setattr(pilot.app, "open_url", opened_at.append)
+        dash(pilot).jaeger = "http://jaeger:16686/"
+        await pilot.press("o")
+        assert opened_at == [f"http://jaeger:16686/trace/{FAILED}"]
+
+
+async def test_a_trace_that_is_not_kept_says_so() -> None:
+    async with looking() as (pilot, _):
+        dash(pilot).go(places.Trace("deadbeef"))
+        await until(pilot, lambda: "no trace deadbeef" in text(pilot))
+
+
+def big(count: int) -> Trace:
+    """A trace of many steps, ten deep, of services with long names that are not ASCII."""
+    tree = tuple(
+        Span(
+            id=f"{n + 1:016x}",
+            parent=f"{n:016x}" if n % 10 else "",
+            depth=n % 10,
+            service=f"dienst-{'ü' * 20}-{n % 3}" + "x" * 30,
+            operation=f"GET /größe/注文/{n}",
+            start=NOW - 5 + n / 1000,
+            duration=1.5,
+            error=n % 7 == 0,
+            message="注文が失敗しました" if n % 7 == 0 else "",
+        )
+        for n in range(count)
+    )
+    return Trace(
+        id="b" * 32, service="dienst", operation="GET /größe/注文", start=NOW - 5, duration=count + 1.0,
+        spans=count, errors=count // 7 + 1, tree=tree,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (200, 60)])
+async def test_a_trace_of_two_thousand_steps_scrolls_at_any_size(size: tuple[int, int]) -> None:
+    async with looking(size=size) as (pilot, api):
+        api.world = replace(api.world, traces=(big(2000),))
+        dash(pilot).go(places.Trace("b" * 32))
+        await until(
+            pilot, lambda: isinstance(pilot.app.screen, TraceScreen) and pilot.app.screen.query(Waterfall)
+        )
+        fall = pilot.app.screen.query_one(Waterfall)
+        await until(pilot, lambda: fall.selected)
+        await pilot.press("end")
+        assert fall.selected
+        assert fall.selected.id == f"{2000:016x}"
+        await pilot.press("pageup", "home", "n", "space")
+        assert fall.cursor > 0
+        lines = text(pilot).split("\n")
+        assert len(lines) == size[1]
+        await pilot.press("enter", "escape")
+        assert fall.has_focus
+
+
+async def test_without_traces_it_says_what_to_do() -> None:
+    async with looking("empty") as (pilot, _):
+        await pilot.press("3")
+        await until(pilot, lambda: "mesh demo --traffic" in text(pilot))
+        await pilot.press("e")
+        await until(pilot, lambda: "clears the search" in text(pilot))

@@ -1,0 +1,154 @@
+"""A poll takes a peer's part over once, wherever it is broken off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from control_plane.agents.reports import Reports
+from control_plane.api.spiffe import Identity
+from control_plane.api.types import ProxyReport, ProxyStatus
+from control_plane.core.conditions import Delivery
+from control_plane.errors import InputError
+from control_plane.mtls.server import Credentials
+from control_plane.peers import parts
+from control_plane.peers.app import Peers
+from control_plane.peers.client import PeerError
+from control_plane.peers.sharing import METHOD, Own, Sharing
+from control_plane.telemetry.flows import Flows
+from tests.peers.planes import Board
+from tests.unit.telemetry.otlp import flush
+
+FRONT = Identity("mesh.local", "service", "front")
+
+
+class Streams:
+    """The proxies of one control plane; `state` None: it has none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state: ProxyStatus | None = ProxyStatus(name=name, service="front", state="synced", revision=1)
+
+    def proxies(self) -> tuple[ProxyStatus, ...]:
+        return (self.state,) if self.state else ()
+
+    def pending(self) -> dict[tuple[str, str], int]:
+        return {("front", self.name): 2}
+
+    def refusals(self) -> dict[tuple[str, str], str]:
+        return {("front", self.name): ""} if self.state and self.state.state != "disconnected" else {}
+
+    def deliveries(self) -> Mapping[str, Delivery]:
+        return {"Retry/a": Delivery(1, 1)}
+
+
+class Plane:
+    """One control plane with a clock of its own."""
+
+    def __init__(self, name: str, ahead: float) -> None:
+        self.ahead, self.time, self.pauses, self.breaks = ahead, 100.0, 0, 0
+        self.streams, self.reports, self.flows = Streams(name), Reports(), Flows()
+        self.peers = Peers(Board(), lambda: Credentials(b"", b"", b""), "mesh.local")
+        own = Own(self.streams, self.reports, self.flows, lambda: (f"{name} is troubled", "both are"))
+        self.sharing = Sharing(own, self.peers, "mesh.local", self.now, self.pause)
+
+    def now(self) -> float:
+        return self.time + self.ahead
+
+    async def pause(self, _seconds: float) -> None:
+        self.pauses += 1
+        if self.breaks and self.pauses >= self.breaks:
+            self.breaks = 0
+            raise asyncio.CancelledError
+
+    def take(self, count: int, node: str = "front-1") -> None:
+        """A flush of one of its sidecars."""
+        body = flush("front", node, {"back": {"upstream_rq_completed": count}}, at=self.time)
+        for _ in self.flows.take(FRONT, body, self.now()):
+            pass
+
+    def counted(self) -> float:
+        return sum(one.counts.answered for one in self.flows.seen(self.now()))
+
+    async def poll(self, other: Plane) -> None:
+        """What a poll of another one does."""
+        await self.peers.poll(other.peers.id, lambda method, request: other.peers._answers[method](request))
+
+
+@pytest.fixture
+async def pair() -> tuple[Plane, Plane]:
+    """Two that have polled each other once."""
+    made = Plane("front-1", 0.0), Plane("front-2", 5000.0)
+    await made[0].poll(made[1])
+    await made[1].poll(made[0])
+    return made
+
+
+@pytest.mark.parametrize("breaks", range(1, 8))
+async def test_a_poll_that_is_broken_off_goes_on_where_it_was(pair: tuple[Plane, Plane], breaks: int) -> None:
+    here, there = pair
+    for number in range(5):
+        there.take(10**number)
+    here.pauses, here.breaks = 0, breaks
+    try:
+        await here.poll(there)
+    except asyncio.CancelledError:
+        assert here.counted() < 11_111 or breaks > 4
+    await here.poll(there)
+    await there.poll(here)
+    assert here.counted() == there.counted() == 11_111
+
+
+async def test_more_than_one_answer_holds_comes_in_several(
+    pair: tuple[Plane, Plane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "FLUSHES_SIZE", 200)
+    here, there = pair
+    for _ in range(9):
+        there.take(7)
+    await here.poll(there)
+    assert here.counted() == 63
+
+
+async def test_the_whole_is_the_same_at_both(pair: tuple[Plane, Plane]) -> None:
+    here, there = pair
+    for each, node in ((here, "front-1"), (there, "front-2")):
+        each.reports.note(FRONT, ProxyReport(node=node, service="front"), each.now())
+    await here.poll(there)
+    await there.poll(here)
+    for each in pair:
+        assert [one.name for one in each.sharing.proxies()] == ["front-1", "front-2"]
+        assert each.sharing.pending() == {("front", "front-1"): 2, ("front", "front-2"): 2}
+        assert {one.node for one in each.sharing.reports()} == {"front-1", "front-2"}
+        each.time += 7
+        assert each.sharing.reports() == ()
+    assert here.sharing.problems() == ("front-1 is troubled", "both are", "front-2 is troubled")
+
+
+async def test_a_proxy_that_moves_to_a_peer_is_not_missed_here(pair: tuple[Plane, Plane]) -> None:
+    here, there = pair
+    assert here.streams.state is not None
+    assert set(here.sharing.refusals()) == {("front", "front-1")}
+    there.streams.state = here.streams.state
+    here.streams.state = here.streams.state.model_copy(update={"state": "disconnected"})
+    await here.poll(there)
+    for gone in (here.streams.state, None):
+        here.streams.state = gone
+        assert set(here.sharing.refusals()) == {("front", "front-1")}
+    there.streams.state = None
+    await here.poll(there)
+    assert here.sharing.refusals() == {}
+
+
+async def test_answers_that_are_none_are_a_peers_trouble(pair: tuple[Plane, Plane]) -> None:
+    here, _ = pair
+
+    async def garbage(_method: str, _request: bytes) -> bytes:
+        return b"no part"
+
+    with pytest.raises(PeerError, match="cannot be read"):
+        await here.peers.poll("x", garbage)
+    with pytest.raises(InputError):
+        await here.peers._answers[METHOD](b"no question")

@@ -1,0 +1,1 @@
+"""The dashboard in a browser: textual-serve's terminal on pages that load nothing from elsewhere."""

@@ -1,0 +1,77 @@
+"""The two pages: where one shows the token, and the terminal. Neither names anything outside."""
+
+from __future__ import annotations
+
+from html import escape
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy: the browser itself refuses to load anything from elsewhere."""
+
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
+
+KEYS = """
+"use strict";
+// The keys go to the terminal as soon as it is there, and again whenever the page is clicked.
+const focus = () => document.querySelector(".xterm-helper-textarea")?.focus();
+const waiting = setInterval(() => {
+  if (document.body.classList.contains("-first-byte")) { clearInterval(waiting); focus(); }
+}, 50);
+window.addEventListener("click", focus);
+"""
+
+_STYLE = """
+body { background: #0d1117; color: #d7dde5; font-family: monospace; margin: 0; }
+main { max-width: 34rem; margin: 18vh auto 0; padding: 0 1rem; }
+label, p { display: block; line-height: 1.5; }
+input { width: 100%; box-sizing: border-box; font: inherit; padding: .5rem; margin: .5rem 0 1rem;
+        background: #161b22; color: inherit; border: 1px solid #8b949e; }
+button { font: inherit; padding: .5rem 1.5rem; background: #1f3a5f; color: inherit;
+         border: 1px solid #79c0ff; }
+.wrong { color: #ff7b72; }
+"""
+
+_TERMINAL_STYLE = """
+@font-face { font-family: "Roboto Mono"; src: url("/static/fonts/RobotoMono-VariableFont_wght.ttf"); }
+html, body { height: 100%; }
+body { background: #0d1117; color: #d7dde5; margin: 0; font-family: "Roboto Mono", monospace; }
+.textual-terminal { height: 100vh; }
+#ended { display: none; position: fixed; inset: 0; z-index: 10; background: #0d1117e6; align-items: center;
+         justify-content: center; }
+body.-closed #ended { display: flex; }
+a { color: #79c0ff; }
+"""
+
+
+def sign_in(wrong: str = "") -> str:
+    """The page that asks for the token; `wrong` are the words of why the last one did not do."""
+    said = f'<p class="wrong" role="alert">✖ {escape(wrong)}</p>' if wrong else ""
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>mesh dash</title><link rel="icon" href="data:,">
+<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
+<body><main><h1>mesh dash</h1>{said}
+<form method="post" action="/sign-in" autocomplete="off">
+<label for="token">The token of the mesh, from <code>admin.token</code> in its state directory:</label>
+<input id="token" name="token" type="password" required autofocus>
+<button>Show the mesh</button></form></main></body></html>
+"""
+
+
+def terminal(socket: str, font_size: int) -> str:
+    """The page with the terminal, which speaks to `socket`."""
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>mesh dash</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/static/css/xterm.css"><style>{_TERMINAL_STYLE}</style>
+<script src="/static/js/textual.js"></script><script src="/keys.js"></script></head>
+<body><div id="ended"><p>The dashboard has ended. <a href="/">Start it again</a></p></div>
+<div id="terminal" class="textual-terminal" data-session-websocket-url="{escape(socket)}"
+ data-font-size="{font_size}"></div></body></html>
+"""
