@@ -20,6 +20,7 @@ import psutil
 import structlog
 
 from control_plane.api.spiffe import Identity
+from control_plane.app import GC_THRESHOLDS
 from control_plane.core.resource import CDS, EDS, LDS, RDS, Resource, encode
 from control_plane.core.snapshot import Bindings
 from control_plane.envoy import v3
@@ -133,7 +134,7 @@ async def serve(setup: Mapping[str, str]) -> None:
     say({"port": await server.start()})
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 1000)
+    gc.set_threshold(*GC_THRESHOLDS)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin

@@ -164,6 +164,13 @@ class AdminClient:
         """One trace; the ID may be a prefix that no other has."""
         return await self._send(operations.trace(id), traced.Trace)
 
+    async def requests(
+        self, *, service: str = "", errors: bool = False, since: str = "", limit: int = 50
+    ) -> tuple[requested.Request, ...]:
+        """What proxies told of requests, newest first; `since` as `5m`."""
+        call = operations.requests(service=service, errors=errors, since=since, limit=limit)
+        return (await self._send(call, requested.Requests)).requests
+
     async def why(self, id: str) -> requested.Why:
         """Why a request failed or was slow, by its x-request-id or trace, or how these begin."""
         return await self._send(operations.why(id), requested.Why)

@@ -35,7 +35,8 @@ class Row:
 
     A visit is a stay of the trace in one service: steps that hang together and are of that service. `visit`
     is the id of its first step, `head` whether this is that, `level` how many visits it is within.
-    `attempt`: which try it is (1: the first), 0 where nothing was tried again. `start` and `length` are
+    `attempt`: which try it is (1: the first), 0 where nothing was tried again. `cause`: it failed and tells
+    why, or nothing below it failed; else a failure only went through it. `start` and `length` are
     shares (0..1) of the trace's duration, `offset` and `duration` milliseconds.
     """
 
@@ -50,6 +51,7 @@ class Row:
     status: str
     attempt: int
     error: bool
+    cause: bool
     start: float
     length: float
     offset: float
@@ -69,6 +71,7 @@ def rows(trace: Mapping[str, Any]) -> tuple[Row, ...]:
     spans: Sequence[Span] = trace["tree"]
     known = {"": "", **{span["id"]: span["service"] for span in spans}}
     retried = {span["parent"] for span in spans if span["attempt"]}
+    passed_on = {span["parent"] for span in spans if span["error"]}
     visits: dict[str, tuple[str, int]] = {}
     found = []
     for span in spans:
@@ -78,11 +81,14 @@ def rows(trace: Mapping[str, Any]) -> tuple[Row, ...]:
         visit = (span["id"], level + 1) if head else (above, level)
         visits[span["id"]] = visit
         tried = parent in retried and span["kind"] == "client"
-        found.append(_row(trace, span, visit, tried=tried, orphan=parent not in known))
+        cause = span["error"] and (span["id"] not in passed_on or bool(span["flags"] or span["message"]))
+        found.append(_row(trace, span, visit, tried=tried, cause=cause, orphan=parent not in known))
     return tuple(found)
 
 
-def _row(trace: Mapping[str, Any], span: Span, visit: tuple[str, int], *, tried: bool, orphan: bool) -> Row:
+def _row(
+    trace: Mapping[str, Any], span: Span, visit: tuple[str, int], *, tried: bool, cause: bool, orphan: bool
+) -> Row:
     whole: float = trace["duration"] or 1.0
     offset: float = max(0.0, (span["start"] - trace["start"]) * 1000)
     start = min(1.0, offset / whole)
@@ -98,6 +104,7 @@ def _row(trace: Mapping[str, Any], span: Span, visit: tuple[str, int], *, tried:
         status=status(span["attributes"]),
         attempt=span["attempt"] + 1 if tried else 0,
         error=span["error"],
+        cause=cause,
         start=start,
         length=min(1.0 - start, span["duration"] / whole),
         offset=offset,

@@ -72,8 +72,10 @@ class Law:
         return tuple(found.values())
 
     def routes_to(self, request: Request) -> tuple[Blamed, ...]:
-        """The routes that might have matched a request, at the service it names or its gateway; that which changed
-        last comes first."""
+        """The routes that might have matched a request, at the service it names or its gateway.
+
+        That which changed last comes first.
+        """
         kind, name = ("Gateway", request.service) if request.direction == "ingress" else ("", request.callee)
         found = []
         for ref, document in self._documents.items():

@@ -34,12 +34,18 @@ class Events(BaseHTTPRequestHandler):
     """An admin API that knows events only; a stream ends after what there is."""
 
     kept: ClassVar[list[dict[str, Any]]] = []
+    full: ClassVar[int] = 0
+    """Streams that are refused for want of room before the first is served."""
 
     def do_GET(self) -> None:
         query = {name: value[0] for name, value in parse_qs(urlsplit(self.path).query).items()}
         like = [one for one in self.kept if query.get("kind", one["kind"]) == one["kind"]]
         if "nonsense" in self.path:
             self._send(400, "application/json", json.dumps({"error": {"code": "invalid", "message": "kind"}}))
+        elif self.headers["Accept"] == "text/event-stream" and Events.full:
+            Events.full -= 1
+            fault = {"error": {"code": "busy", "message": "64 streams are open already: close one"}}
+            self._send(503, "application/json", json.dumps(fault))
         elif self.headers["Accept"] == "text/event-stream":
             after = order(self.headers.get("Last-Event-ID", "0-0"))
             fresh = [one for one in like if order(one["id"]) > after]
@@ -137,6 +143,21 @@ def test_following_outlives_the_control_plane_and_misses_nothing(
     said = err.splitlines()
     assert said[0] == "the control plane is away: waiting for it, what is missed will be shown"
     assert said[1] == "the control plane is back"
+
+
+def test_following_waits_for_room(
+    tmp_path: Path, kept: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Events, "full", 1)
+    with api() as port:
+        process = start(tmp_path, port, "-f", "-o", "json", "-n", "1")
+        assert process.stdout and process.stderr
+        assert json.loads(next(iter(process.stdout)))["id"] == "3-0"
+        assert process.stderr.readline() == "64 streams are open already: close one; waiting for room\n"
+        kept.append(event(4))
+        assert json.loads(next(iter(process.stdout)))["id"] == "4-0"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
 
 
 def test_following_what_is_refused_ends(tmp_path: Path) -> None:

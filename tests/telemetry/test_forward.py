@@ -317,6 +317,7 @@ async def test_what_the_port_takes_is_passed_on_at_the_end_too(collector: Sink) 
             "would get them unencrypted",
         ),
         ({"otlp_forward_ca": "/nowhere/ca.pem"}, "MESH_OTLP_FORWARD_CA: /nowhere/ca.pem: No such file"),
+        ({"otlp_forward_ca": __file__}, "holds no certificate"),
         ({"otlp_forward_headers_file": "/nowhere/h"}, "MESH_OTLP_FORWARD_HEADERS_FILE: /nowhere/h: No such"),
     ],
 )

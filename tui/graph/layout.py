@@ -61,10 +61,13 @@ def lay_out(graph: Sorted, look: Look, across: int = 0) -> Layout:
     return _with_lonely(laid, graph.shape, across)
 
 
-def box_width(name: str, shape: Shape, look: Look) -> int:
-    """Cells of a node's box: its border, its sign and its name, a mark where it calls itself."""
-    width = min(shape.width.get(name, len(name)), look.name)
-    return width + {"box": 6, "slim": 4, "bracket": 4, "bare": 2}[look.frame] + 2 * (name in shape.selfish())
+def box_widths(shape: Shape, look: Look) -> dict[str, int]:
+    """Cells of each node's box: its border, its sign and its name, a mark where it calls itself."""
+    border, own = {"box": 6, "slim": 4, "bracket": 4, "bare": 2}[look.frame], shape.selfish()
+    return {
+        name: min(shape.width.get(name, len(name)), look.name) + border + 2 * (name in own)
+        for name in shape.nodes
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,9 @@ class _Columns:
 
 
 def _columns(graph: Sorted, found: Rows, look: Look) -> _Columns:
+    boxes = box_widths(graph.shape, look)
     widths = [
-        max((box_width(item, graph.shape, look) for item in items if not isinstance(item, Bend)), default=1)
-        for items in graph.order
+        max((boxes[item] for item in items if not isinstance(item, Bend)), default=1) for items in graph.order
     ]
     starts, gaps, x = [], [], 0
     for n, width in enumerate(widths):
@@ -182,11 +185,11 @@ def _with_lonely(laid: Layout, shape: Shape, across: int) -> Layout:
         return laid
     look = laid.look
     across = max(across, laid.width)
-    height = 1 + 2 * look.border
+    height, wides = 1 + 2 * look.border, box_widths(shape, look)
     x, y, width = 0, laid.height + (1 if laid.height else 0), laid.width
     boxes = dict(laid.boxes)
     for name in names:
-        wide = box_width(name, shape, look)
+        wide = wides[name]
         if x and x + wide > across:
             x, y = 0, y + height
         boxes[name] = Box(name, x, y, wide, height, y + look.border)

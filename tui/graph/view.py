@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from control_plane.api.seen import Edge, Node, Topology
 from tui.graph.drawing import Face, Line, Scene
 from tui.graph.figures import RANK, TONES, said, state
+from tui.graph.plan import Layout
 from tui.graph.shape import Link, Shape, neighbours
 from tui.words import HEALTH
 
@@ -88,10 +89,11 @@ def around(names: Iterable[str], links: Iterable[Link], reach: int) -> set[str]:
     return found
 
 
-def scene_of(topology: Topology, room: int, picked: Scene | None = None) -> Scene:
-    """Every node and link as it is now; `room` cells for the words of a link, `picked` what is selected."""
-    lines = {(edge.from_, edge.to): line_of(edge, room) for edge in topology.edges}
-    faces = {node.name: face_of(node) for node in topology.nodes}
+def scene_of(index: Index, layout: Layout, picked: Scene | None = None) -> Scene:
+    """Every node and link of a layout as it is now; `picked`: what is selected."""
+    room = layout.look.label
+    lines = {link: line_of(index.edges[link], room) for link in layout.routes if link in index.edges}
+    faces = {name: face_of(index.nodes[name]) for name in layout.boxes if name in index.nodes}
     return replace(picked or Scene(), lines=lines, faces=faces)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from operator import methodcaller
 from typing import ClassVar
 
 from textual import work
@@ -13,18 +15,24 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from control_plane.api.seen import Edge as Seen
-from tui import places, topology_panel, words
+from control_plane.api.traced import Trace
+from tui import failing, places, topology_panel, words
 from tui.attached import attached
+from tui.graph.shape import Link
 from tui.graph.view import View
 from tui.picture import Part, Picture
 from tui.screens.base import MeshScreen
 from tui.sheets.choose import Choose
+from tui.sheets.why import WhySheet
 from tui.theme import paint
 from tui.topology_panel import Known, Past
 from tui.widgets.graph import GraphView, Picked
 
 AGAIN = 3.0
 """Seconds between two askings for the past of what is selected."""
+
+ASKED, TRIED = 50, 10
+"""Failed requests that are asked for, and how many traces of them are looked at for one that failed here."""
 
 LOW = 18
 """Rows of the terminal below which the panel has one line."""
@@ -137,6 +145,8 @@ class TopologyScreen(MeshScreen):
         return Known.of(self.picture, self.dash.now(), past if about == self.graph.picked else Past())
 
     def _tell(self) -> None:
+        if not self.query("#panel"):  # not yet, or not any more
+            return
         panel, graph = self.query_one("#panel", Static), self.graph
         width = max(20, self.size.width - 2)
         panel.update(Content("\n").join(line.truncate(width, ellipsis=True) for line in self._lines(width)))
@@ -188,9 +198,7 @@ class TopologyScreen(MeshScreen):
 
     def find(self, text: str) -> None:
         """Only names that hold the text, and their neighbours."""
-        wanted = text.strip().lower()
-        self.graph.picked = Picked() if wanted else self.graph.picked
-        self.graph.see(replace(self.graph.view, text=wanted))
+        self.graph.see(replace(self.graph.view, text=text.strip().lower()))
 
     def undo(self) -> bool:
         """From an edge back to its node, from a part back to all."""
@@ -242,7 +250,35 @@ class TopologyScreen(MeshScreen):
         if chosen is not None:
             self.dash.go(places.Policy(found[chosen].kind, found[chosen].name))
 
-    def action_why(self) -> None:
-        """Why calls fail."""
-        if self.subject:
-            self.dash.go(places.Traces(service=self.subject, errors=True))
+    @work(exclusive=True, group="why")
+    async def action_why(self) -> None:
+        """The newest request that failed here, with what explains it."""
+        name, link = self.subject, self.graph.picked.link
+        if not name:
+            return
+        async for trace in self._failed(name, link):
+            span = failing.step(trace, name, link)
+            if span is None:
+                continue
+            self.dash.go(places.Trace(trace.id))
+            place = await self.app.push_screen_wait(WhySheet(trace, span))
+            if place:
+                self.dash.go(place)
+            return
+        where = f"{link[0]} → {link[1]}" if link else name
+        self.notify(f"no request of {words.clean(where)} that failed is kept", markup=False)
+
+    async def _failed(self, name: str, link: Link | None) -> AsyncIterator[Trace]:
+        """Traces of requests that failed there, newest first: those that proxies told of, then by spans."""
+        teller = link[0] if link else name
+        told = await self.dash.ask(
+            lambda client: client.requests(service=teller, errors=True, limit=ASKED), quiet=True
+        )
+        ids = [one.trace for one in failing.failed(told or (), name, link)]
+        spans = await self.dash.ask(
+            lambda client: client.traces(service=teller, errors=True, limit=ASKED), quiet=True
+        )
+        for id in list(dict.fromkeys([*ids, *(one.id for one in spans or ())]))[:TRIED]:
+            found = await self.dash.ask(methodcaller("trace", id), quiet=True)
+            if found is not None:
+                yield found

@@ -61,7 +61,7 @@ class TraceScreen(MeshScreen):
     TraceScreen #both.-low.-panel Waterfall { display: none; }
     TraceScreen #both.-low.-panel SpanPanel { display: block; height: 1fr; }
     TraceScreen #both.-tall SpanPanel { height: 14; }
-    TraceScreen #both.-beside SpanPanel { height: 1fr; width: 46; }
+    TraceScreen #both.-beside SpanPanel { height: 1fr; width: 32%; min-width: 44; }
     """
 
     def __init__(self, place: places.Trace) -> None:

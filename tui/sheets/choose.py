@@ -29,6 +29,10 @@ class Choose(ModalScreen[int | None]):
         border: none; width: auto; min-width: 28; height: auto; max-height: 100%; padding: 0;
         background: $background;
     }
+    Choose OptionList > .option-list--option-highlighted,
+    Choose OptionList:focus > .option-list--option-highlighted {
+        background: $mesh-cursor; color: $foreground; text-style: bold;
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "close")]
 

@@ -58,6 +58,10 @@ class WhySheet(ModalScreen[places.Place | None]):
     WhySheet OptionList, WhySheet OptionList:focus {
         border: none; height: auto; max-height: 8; padding: 0; background: $background;
     }
+    WhySheet OptionList > .option-list--option-highlighted,
+    WhySheet OptionList:focus > .option-list--option-highlighted {
+        background: $mesh-cursor; color: $foreground; text-style: bold;
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "close")]
 
@@ -71,7 +75,7 @@ class WhySheet(ModalScreen[places.Place | None]):
         """What happened, and what explains it."""
         with Vertical() as sheet:
             sheet.border_title = Content(f"why: {words.clean(self._trace.request or self._trace.operation)}")
-            sheet.border_subtitle = "Enter opens a policy, Esc closes"
+            sheet.border_subtitle = "Esc closes"
             with VerticalScroll():
                 yield Static(paint("looking", "dim"))
             yield OptionList()
@@ -111,6 +115,7 @@ class WhySheet(ModalScreen[places.Place | None]):
             options.add_option(Option(Content.assemble(called, paint(f"  {words.clean(said)}", "dim"))))
         options.display = bool(choices)
         if choices:
+            self.query_one(Vertical).border_subtitle = "Enter opens the policy, Esc closes"
             options.highlighted = 0
             options.focus()
         else:
@@ -166,7 +171,7 @@ def seen(trace: Trace, span: Span, steps: tuple[Span, ...]) -> Iterator[Content]
     for step in steps:
         where = f" (at {words.clean(step.service)})" if step.id != span.id else ""
         for flag in step.flags:
-            kinds = f": {', '.join(flag.kinds)}" if flag.kinds else ": no policy causes it"
+            kinds = f" (by {', '.join(flag.kinds)})" if flag.kinds else " (no policy causes it)"
             said = f" {words.clean(flag.meaning)}{where}"
             yield Content.assemble(paint(flag.flag, "bad"), said, paint(kinds, "dim"))
     for step in trace.tree:

@@ -16,6 +16,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.worker import get_current_worker
 
 from control_plane.api.seen import Topology
 from tui.graph.drawing import Drawing, Ink, Scene
@@ -92,6 +93,7 @@ class GraphView(ScrollView, can_focus=True):
         self._sorted: Sorted | None = None
         self._scene = Scene()
         self._wanted: tuple[Shape, Size] | None = None
+        self._seeking = False
 
     @property
     def layout_now(self) -> Layout:
@@ -111,9 +113,11 @@ class GraphView(ScrollView, can_focus=True):
         self._repaint()
 
     def see(self, view: View) -> None:
-        """Another part of the graph."""
+        """Another part of the graph; what is searched for is selected once it is laid out."""
+        self._seeking = bool(view.text) and view.text != self.view.text
         self.view = view
-        self._refit()
+        if not self._refit():
+            self._keep_picked()
         self._repaint()
 
     def pick(self, picked: Picked) -> None:
@@ -128,25 +132,27 @@ class GraphView(ScrollView, can_focus=True):
         self._refit()
         self._repaint()
 
-    def _refit(self) -> None:
+    def _refit(self) -> bool:
         """Lay out anew if the graph or the room is another."""
         if self._topology is None or not self.size.area:
-            return
+            return False
         self.shape = shape_of(self._topology, self._memory, self.view)
         wanted = (self.shape, self.size)
         if wanted == self._wanted:
-            return
+            return False
         self._wanted = wanted
         known = self._sorted if self._sorted and self._sorted.shape == self.shape else None
         if len(self.shape.nodes) <= AT_ONCE:
             self._laid(wanted, *_lay(wanted, known, self.layout_now))
         else:
             self._lay_aside(wanted, known, self.layout_now)
+        return True
 
     @work(thread=True, exclusive=True, group="layout")
     def _lay_aside(self, wanted: tuple[Shape, Size], known: Sorted | None, before: Layout) -> None:
         graph, drawing = _lay(wanted, known, before)
-        self.app.call_from_thread(self._laid, wanted, graph, drawing)
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._laid, wanted, graph, drawing)
 
     def _laid(self, wanted: tuple[Shape, Size], graph: Sorted, drawing: Drawing) -> None:
         """Take a layout, unless another one is wanted by now."""
@@ -154,11 +160,17 @@ class GraphView(ScrollView, can_focus=True):
             return
         self._sorted, self.drawing = graph, drawing
         self.virtual_size = Size(drawing.layout.width, drawing.layout.height)
-        if self.picked.node not in drawing.layout.boxes:
-            self.picked = Picked(self._first())
-        elif self.picked.link not in drawing.layout.routes:
-            self.picked = Picked(self.picked.node)
+        self._keep_picked()
         self._repaint()
+
+    def _keep_picked(self) -> None:
+        """Select something that is seen, what was selected if it is."""
+        layout = self.layout_now
+        if self._seeking or self.picked.node not in layout.boxes:
+            self.picked = Picked(self._first())
+        elif self.picked.link not in layout.routes:
+            self.picked = Picked(self.picked.node)
+        self._seeking = False
         self.call_after_refresh(self._follow)
         self.post_message(self.Moved())
 
@@ -180,7 +192,7 @@ class GraphView(ScrollView, can_focus=True):
     def _repaint(self) -> None:
         if self._topology is not None:
             picked = Scene(node=self.picked.node, link=self.picked.link)
-            self._scene = scene_of(self._topology, self.layout_now.look.label, picked)
+            self._scene = scene_of(self.index, self.layout_now, picked)
             self.refresh()
 
     # --- drawing ------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tui.app import Dash
     from tui.screens.base import MeshScreen
 
+LINES = 3
+
 Item = tuple[int, Content]
 """Something in a line and its rank: where there is no room the highest rank goes first."""
 
@@ -62,7 +64,9 @@ class Header(Vertical):
         self.show(cast("Dash", self.app).picture)
 
     def show(self, picture: Picture) -> None:
-        """Draw a picture's figures."""
+        """Draw a picture's figures; its lines may not be there yet, or not any more."""
+        if len(self.query(Static)) < LINES:
+            return
         dash = cast("Dash", self.app)
         width = self.size.width or self.app.size.width
         now = dash.now()

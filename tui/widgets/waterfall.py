@@ -29,7 +29,7 @@ COLOURS = 8
 DURATION = 9
 """Cells of a row's duration, with the space before it."""
 
-NARROWEST_BAR = 8
+NARROWEST_BAR, NARROWEST_LABEL = 8, 24
 DEEPEST = 10
 """Levels that are indented; what is deeper stands as deep as that."""
 
@@ -100,6 +100,7 @@ class Waterfall(ScrollView, can_focus=True):
         self._shown: tuple[Folded, ...] = ()
         self._folded: set[str] = set()
         self._colours: Mapping[str, int] = {}
+        self._widest = 0
 
     # --- what is shown ---------------------------------------------------------------------------
 
@@ -108,6 +109,7 @@ class Waterfall(ScrollView, can_focus=True):
         self._rows = rows
         names = dict.fromkeys(row.service for row in rows)
         self._colours = {name: at % COLOURS for at, name in enumerate(names)}
+        self._widest = max((_width(row) for row in rows), default=0)
         self._show(self.selected)
 
     @property
@@ -198,7 +200,8 @@ class Waterfall(ScrollView, can_focus=True):
     def columns(self) -> tuple[int, int]:
         """Cells of the words and of the bars in a row."""
         width = self.size.width
-        label = min(64, max(width * 9 // 20, min(26, width - DURATION - NARROWEST_BAR)))
+        most = max(width * 9 // 20, min(26, width - DURATION - NARROWEST_BAR))
+        label = min(most, max(self._widest, NARROWEST_LABEL))
         return label, max(0, width - label - DURATION)
 
     def render_line(self, y: int) -> Strip:
@@ -230,8 +233,8 @@ class Waterfall(ScrollView, can_focus=True):
         row = one.row
         bad = row.error or one.failed
         sign = ("✖ " if bad else "  ", self._style("bad"))
-        indent = " " * (2 * min(row.level, DEEPEST) + (0 if row.head else 2))
-        words_style = self._style("bad") if row.error else Style()
+        indent = " " * (_indent(row) - (2 if row.head else 0))
+        words_style = self._style("bad") if row.cause else Style()
         room = width - 3 - len(indent)
         if not row.head:
             return [sign, (indent + words.pad(words.clean(row.words), room) + " ", words_style)]
@@ -247,12 +250,12 @@ class Waterfall(ScrollView, can_focus=True):
         if width < 2:
             return [(" " * width, Style())]
         drawn = waterfall.bar(row, width)
-        colour = self._style("bad") if row.error else self.service_style(row.service)
+        colour = self._style("bad") if row.cause else self.service_style(row.service)
         left, right = " " * drawn.blank, " " * (width - drawn.blank - len(drawn.text))
         plain = Style()
         first, rest = drawn.text[: drawn.reversed], drawn.text[drawn.reversed :]
         middle = [(first, colour + Style(reverse=True)), (rest, colour)]
-        said = next((words.clean(reason) for reason in row.reasons), "") if row.error else ""
+        said = next((words.clean(reason) for reason in row.reasons), "") if row.cause else ""
         if said and len(right) >= min(WORDS_WORTH, cell_len(said) + 1):
             return [(left, plain), *middle, (words.pad(f" {said}", len(right)), self._style("bad"))]
         if said and len(left) >= min(WORDS_WORTH, cell_len(said) + 1):
@@ -262,3 +265,14 @@ class Waterfall(ScrollView, can_focus=True):
 
     def _duration(self, row: Row) -> Sequence[tuple[str, Style]]:
         return [(words.pad(words.three(row.duration), DURATION - 1, right=True) + " ", self._style("dim"))]
+
+
+def _indent(row: Row) -> int:
+    """Cells before the words of a row; the head of a visit has its sign of a fold there."""
+    return 2 * min(row.level, DEEPEST) + 2
+
+
+def _width(row: Row) -> int:
+    """Cells that the words of a row take."""
+    name = cell_len(words.clean(row.service)) + 1 if row.head else 0
+    return 2 + _indent(row) + name + cell_len(words.clean(row.words)) + 1

@@ -177,7 +177,7 @@ class Forward:
 
     def _failed(self, signal: Signal, error: grpc.aio.AioRpcError) -> None:
         why = f"{error.code().name}: {error.details()}"
-        if signal not in self._failing:
+        if signal not in self._failing and signal not in self._untaken:
             log.warning("telemetry cannot be forwarded", to=self._to.address, signal=signal, why=why)
         self._failing[signal] = (self._failing.get(signal, (time.monotonic(), ""))[0], why)
 
@@ -209,8 +209,16 @@ def forward(settings: Settings, signals: Iterable[Signal]) -> Forward | None:
         raise InputError(f"{HEADERS_SETTING}: {to.address} would get them unencrypted: name it by https://")
     if file:
         to = replace(to, headers=headers(_read(HEADERS_SETTING, file).decode("utf-8", "replace")))
-    roots = settings.otlp_forward_ca
-    return Forward(to, signals, roots=_read("MESH_OTLP_FORWARD_CA", roots) if roots else None)
+    return Forward(to, signals, roots=_roots(settings.otlp_forward_ca))
+
+
+def _roots(file: str) -> bytes | None:
+    if not file:
+        return None
+    roots = _read("MESH_OTLP_FORWARD_CA", file)
+    if b"-----BEGIN CERTIFICATE-----" not in roots:
+        raise InputError(f"MESH_OTLP_FORWARD_CA: {file} holds no certificate: give a PEM file")
+    return roots
 
 
 def _read(setting: str, file: str) -> bytes:

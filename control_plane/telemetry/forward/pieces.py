@@ -6,10 +6,11 @@ or cannot be read is counted where it is folded, and passed over here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
@@ -25,7 +26,18 @@ ITEM_BYTES = 256 * 1024
 STEPS = 16
 """Fields that are read between two yields: well below a millisecond, unless they are large."""
 
-_ITEMS: dict[Signal, type[Message]] = {"traces": Span, "metrics": Metric, "logs": LogRecord}
+_NO_ID = (0, 0)
+_LENGTHS = ((16, 8), _NO_ID, (16, 0))
+"""Bytes of a trace ID and a span ID that go together; collectors refuse a whole export for others."""
+
+
+class _Named(Protocol):
+    """What names a span."""
+
+    @property
+    def trace_id(self) -> bytes: ...
+    @property
+    def span_id(self) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -68,10 +80,24 @@ def _piece(signal: Signal, part: wire.Part, now: float) -> Iterator[Piece | Over
 
 
 def _items(signal: Signal, content: memoryview) -> int:
-    """How many an item stands for: a metric for its data points."""
-    if signal != "metrics":
-        _ITEMS[signal].FromString(bytes(content))
+    """How many an item stands for: a metric for its data points. Raises ValueError and DecodeError."""
+    if signal == "traces":
+        span = Span.FromString(bytes(content))
+        _check([span, *span.links])
+        if len(span.trace_id) != 16 or len(span.parent_span_id) not in {0, 8}:
+            raise ValueError("no ID of a span")
+        return 1
+    if signal == "logs":
+        _check([LogRecord.FromString(bytes(content))])
         return 1
     metric = Metric.FromString(bytes(content))
     kind = metric.WhichOneof("data")
-    return len(getattr(metric, kind).data_points) if kind else 0
+    points = getattr(metric, kind).data_points if kind else ()
+    if kind != "summary":
+        _check(one for point in points for one in point.exemplars)
+    return len(points)
+
+
+def _check(named: Iterable[_Named]) -> None:
+    if any((len(one.trace_id), len(one.span_id)) not in _LENGTHS for one in named):
+        raise ValueError("no IDs of a span")

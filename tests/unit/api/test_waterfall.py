@@ -62,6 +62,7 @@ def test_rows_say_who_did_what_which_try_and_why() -> None:
     assert found[5].reasons == ("UH: no healthy instance was left (CircuitBreaker)",)
     assert found[4].reasons == ("out of stock",)
     assert found[6].reasons == (waterfall.ORPHAN,)
+    assert [row.id for row in found if row.cause] == ["e", "f"]
 
 
 def test_steps_of_one_service_that_hang_together_are_a_visit() -> None:
@@ -81,7 +82,7 @@ def test_a_folded_visit_keeps_its_head_and_what_it_called() -> None:
 
 
 def row(start: float, length: float) -> Row:
-    return Row("a", "a", True, 0, 0, "s", False, "", "", 0, False, start, length, 0, 0)
+    return Row("a", "a", True, 0, 0, "s", False, "", "", 0, False, False, start, length, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,19 @@ def test_what_speaks_for_another_is_passed_over() -> None:
     assert [one.count for one in found("traces", mixed)] == [1]
 
 
+def test_what_a_collector_would_refuse_with_all_others_is_passed_over() -> None:
+    request = ExportTraceServiceRequest.FromString(export("orders", [Sent(1, 1), Sent(1, 2)]))
+    span = request.resource_spans[0].scope_spans[0].spans[1]
+    assert len(found("traces", request.SerializeToString())) == 1
+    span.links.add(trace_id=bytes(16), span_id=bytes(8))
+    assert len(found("traces", request.SerializeToString())) == 1
+    span.links.add(trace_id=bytes(15), span_id=bytes(8))
+    assert found("traces", request.SerializeToString()) == []
+    del span.links[:]
+    span.parent_span_id = b"short"
+    assert found("traces", request.SerializeToString()) == []
+
+
 def test_a_part_with_something_too_large_is_counted_whole() -> None:
     large = [Sent(1, 1), Sent(1, 2, attributes={"a": "x" * ITEM_BYTES}), Sent(1, 3)]
     assert found("traces", export("orders", large)) == [Oversized(3)]

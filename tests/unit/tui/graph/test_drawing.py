@@ -20,7 +20,7 @@ from tui.graph.fitting import fitted
 from tui.graph.layout import sort
 from tui.graph.plan import Layout
 from tui.graph.shape import Shape
-from tui.graph.view import Memory, View, scene_of, shape_of
+from tui.graph.view import Index, Memory, View, scene_of, shape_of
 
 GOLDENS = Path(__file__).parent / "goldens"
 ROOMS = {"80x24": (80, 16), "120x40": (120, 32), "200x60": (200, 52)}
@@ -64,7 +64,7 @@ def drawn(shape: Shape, room: tuple[int, int], picked: Scene | None = None) -> t
     """The picture of a graph as lines of text."""
     seen = topology(shape)
     layout = fitted(sort(shape_of(seen, Memory().with_(seen), View())), *room)
-    drawing, scene = Drawing(layout), scene_of(seen, layout.look.label, picked)
+    drawing, scene = Drawing(layout), scene_of(Index.of(seen), layout, picked)
     return layout, ["".join(text for text, _ in drawing.row(y, scene)) for y in range(layout.height)]
 
 

@@ -1,0 +1,131 @@
+"""Editing and rolling back on a real mesh: what the sheet foretells happens at real Envoys, and is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from textual.widgets import TextArea
+
+from control_plane.api import discovery
+from tests.envoy.harness import Mesh, running_mesh, service
+from tests.tui.looking import Dashboard, text, until
+from tui.app import Dash
+from tui.screens.policies import PoliciesScreen
+from tui.sheets.change import ChangeSheet
+from tui.sheets.choose import Choose
+from tui.sheets.editor import EditorSheet
+from tui.widgets.table import Table
+
+WITHIN = 60.0
+"""Seconds for what takes one on a host that has nothing else to do."""
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: ingress}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  rules:
+    - matches: [{path: {type: RegularExpression, value: '/e.*'}}]
+      filters:
+        - type: ResponseHeaderModifier
+          responseHeaderModifier: {set: [{name: x-mark, value: first}]}
+      backendRefs: [{name: front}]
+"""
+
+REFUSED = r"/[\b]+"
+"""Python takes it (a backspace in a class); RE2, and so Envoy, has no such escape there."""
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    with running_mesh(tmp_path_factory.mktemp("live"), [service("front")]) as found:
+        found.apply(ROUTE)
+        yield found
+
+
+@asynccontextmanager
+async def on_the_route(mesh: Mesh) -> AsyncIterator[Dashboard]:
+    """A dashboard with the cursor on the route."""
+    app = Dash(lambda: discovery.find({}, mesh.state), author="me@test")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: isinstance(app.screen, PoliciesScreen) and row(pilot), WITHIN)
+        app.screen.query_one("#policies", Table).pick("HTTPRoute/ingress")
+        await pilot.pause()
+        yield pilot
+
+
+def row(pilot: Dashboard) -> tuple[str, ...]:
+    """The route's line in the list; empty when the list is not there."""
+    for table in pilot.app.screen.query("#policies").results(Table):
+        for one in table.rows:
+            if one.key == "HTTPRoute/ingress":
+                return tuple(cell.text for cell in one.cells)
+    return ()
+
+
+def notices(pilot: Dashboard) -> str:
+    """What was told in passing."""
+    return "\n".join(one.message for one in pilot.app._notifications)
+
+
+def mark(mesh: Mesh) -> str:
+    """The route's mark on an answer from outside."""
+    return mesh.outside("/echo").headers.get("x-mark", "")
+
+
+async def edit(pilot: Dashboard, old: str, new: str) -> None:
+    """Edit the route as far as the question."""
+    await pilot.press("e")
+    await until(pilot, lambda: isinstance(pilot.app.screen, EditorSheet), WITHIN)
+    await pilot.pause()
+    area = pilot.app.screen.query_one(TextArea)
+    assert old in area.text
+    area.text = area.text.replace(old, new)
+    await pilot.press("ctrl+s")
+    await until(pilot, lambda: isinstance(pilot.app.screen, ChangeSheet), WITHIN)
+    await pilot.pause()
+
+
+async def take_back(pilot: Dashboard) -> None:
+    """Roll the route back to before its last change, as far as the question."""
+    await pilot.press("b")
+    await until(pilot, lambda: isinstance(pilot.app.screen, Choose), WITHIN)
+    await pilot.pause()
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(pilot.app.screen, ChangeSheet), WITHIN)
+    await pilot.pause()
+
+
+async def test_an_edit_reaches_the_envoy_that_was_named_and_is_taken_back(mesh: Mesh) -> None:
+    async with on_the_route(mesh) as pilot:
+        assert mark(mesh) == "first"
+        await edit(pilot, "value: first", "value: second")
+        assert "1 sidecar configured anew: ingress" in text(pilot)
+        assert mark(mesh) == "first"
+        await pilot.press("y")
+        await until(pilot, lambda: "is programmed at every connected sidecar" in notices(pilot), WITHIN)
+        assert mark(mesh) == "second"
+        await take_back(pilot)
+        assert "+" in text(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: mark(mesh) == "first", WITHIN)
+        await until(pilot, lambda: row(pilot)[3] == "programmed 1/1", WITHIN)
+
+
+async def test_what_envoy_rejects_is_told_in_its_words_and_taken_back(mesh: Mesh) -> None:
+    async with on_the_route(mesh) as pilot:
+        await edit(pilot, "/e.*", REFUSED)
+        await pilot.press("y")
+        await until(pilot, lambda: "is rejected, the last good one stays in force" in notices(pilot), WITHIN)
+        assert "invalid escape sequence" in notices(pilot)
+        await until(pilot, lambda: row(pilot)[3] == "rejected 0/1", WITHIN)
+        await until(pilot, lambda: "Rejected: " in text(pilot), WITHIN)
+        assert mark(mesh) == "first"
+        await take_back(pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: row(pilot)[3] == "programmed 1/1", WITHIN)
+        assert mark(mesh) == "first"
