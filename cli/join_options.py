@@ -91,6 +91,15 @@ ListenerOption = Annotated[
         help="Where a listener of the gateway takes requests. Repeatable. [default: http=8080]",
     ),
 ]
+RunPortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        help="Where it listens on loopback; 0: look at PORT; without: nowhere.",
+    ),
+]
 PortsOption = Annotated[
     list[str],
     typer.Option(

@@ -20,6 +20,7 @@ from cli.join_options import (
     LabelOption,
     MetricsOption,
     ProtocolOption,
+    RunPortOption,
     ServiceOption,
     Speaks,
     TimeoutOption,
@@ -39,15 +40,7 @@ def run(
     ],
     *,
     service: ServiceOption,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port",
-            min=0,
-            max=65535,
-            help="Where it listens on loopback; 0: look at PORT; without: nowhere.",
-        ),
-    ] = None,
+    port: RunPortOption = None,
     protocol: ProtocolOption = Speaks.http,
     label: LabelOption = [],  # noqa: B006  typer copies it
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
