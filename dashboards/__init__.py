@@ -1,0 +1,1 @@
+"""Grafana's dashboards of a mesh, as code: `python -m dashboards.build` writes the JSON that Grafana reads."""
