@@ -22,7 +22,7 @@ from control_plane.peers.server import PLANE_ID, SERVICE
 from control_plane.store.embedded import locate
 from sidecar.control import client as agent
 from tests.cli.joining import Joined, joined
-from tests.envoy.harness import ROOT, Mesh, running_mesh, service, settings, until
+from tests.envoy.harness import READY, ROOT, Mesh, running_mesh, service, settings, until
 from tests.envoy.observe import addresses, api, metrics, states
 
 SOON = 10.0
@@ -72,7 +72,7 @@ def another(first: Mesh, state: Path) -> Iterator[Mesh]:
             stdout=log, stderr=log, text=True, env=environment, cwd=ROOT,
         )  # fmt: skip
     try:
-        until(lambda: (state / "mesh.json").exists() or process.poll() is not None, "it listens")
+        until(lambda: (state / "mesh.json").exists() or process.poll() is not None, "it listens", READY)
         yield Mesh(state, process, 0, environment)
     finally:
         process.send_signal(signal.SIGCONT)
@@ -262,3 +262,6 @@ def test_one_that_dies_is_forgotten_and_one_that_comes_is_found(pair: Pair) -> N
     with another(pair.first, pair.second.state) as again:
         until(lambda: len(planes(again)) == 2, "it finds the other")
         until(lambda: "front-1" in states(again), "it knows the sidecars of the other")
+        until(lambda: counted(again) == pair.made.total(), f"it takes over the history: {counted(again)}")
+        trends = [told(mesh, "/services/back/history")["points"] for mesh in (pair.first, again)]
+        assert [round(sum(one["requests"] for one in each)) for each in trends] == [pair.made.total()] * 2
