@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PARTS = ("snapshot", "xds", "intake", "demo", "overhead")
+PARTS = ("snapshot", "xds", "intake", "demo", "overhead", "dash")
 
 
 def main() -> int:

@@ -11,6 +11,11 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
+"""No example has a time to keep to: what else the machine does is no fault."""
 
 
 def pytest_configure() -> None:

@@ -37,6 +37,7 @@ from control_plane.errors import MeshError
 from tui import theme
 from tui.client import Source
 from tui.messages import Updated
+from tui.palette import Commands
 from tui.picture import Picture
 from tui.places import TABS, Place, Tab
 from tui.routes import screen_of
@@ -53,6 +54,7 @@ class Dash(App[None]):
         name: partial(screen_of, Tab(name)) for name in TABS
     }
     DEFAULT_MODE = "topology"
+    COMMANDS: ClassVar[set[Any]] = {Commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(str(at), f"app.tab({at})", name.capitalize(), show=False)
@@ -87,10 +89,14 @@ class Dash(App[None]):
         """Dress, and begin to look."""
         for each in theme.THEMES.values():
             self.register_theme(each)
-        self.theme = theme.THEMES[self._wanted_theme].name
+        self.dress(self._wanted_theme)
         if self.is_web:
             self.set_interval(1.0, partial(self._follow, os.getppid()))
         self.run_worker(self.source.run(), exit_on_error=True, name="source")
+
+    def dress(self, name: str) -> None:
+        """Put on a theme by its short name."""
+        self.theme = theme.THEMES[name].name
 
     def _follow(self, parent: int) -> None:
         """End with the server of the pages, however that ended."""

@@ -20,8 +20,8 @@ COLUMNS = (
     Column("", 1),
     Column("kind", 15),
     Column("name", 16, grow=True),
-    Column("state", 16),
-    Column("for", 18, grow=True, rank=1),
+    Column("state", 16, rank=1),
+    Column("for", 18, grow=True, rank=2),
 )
 HISTORY = (
     Column("rev", 5, right=True),

@@ -90,6 +90,7 @@ class Peers:
     """All other control planes. `credentials` gives the own certificate in use; it is asked before each poll.
 
     `poll` takes a peer's part of the picture; `lost` is told the id of one that is no longer in it.
+    `came_first`: nobody else was there when this one announced itself.
     """
 
     def __init__(self, planes: Planes, credentials: Callable[[], Credentials], trust_domain: str) -> None:
@@ -100,6 +101,8 @@ class Peers:
         self._service = PlaneService(self.id, trust_domain, self._answers)
         self._peers: dict[str, _Peer] = {}
         self._own = Announcement(xds="")
+        self._announced = False
+        self.came_first = False
         self.poll: Poll = _greet
         self.lost: Callable[[str], None] = lambda _id: None
 
@@ -159,6 +162,8 @@ class Peers:
             while True:
                 with contextlib.suppress(StoreError):
                     told = await self._planes.announce(self.id, self._own.model_dump_json())
+                    if not self._announced:
+                        self._announced, self.came_first = True, not told
                     await self._know(dict(_read(told)))
                 await asyncio.sleep(ANNOUNCE_EVERY)
         finally:

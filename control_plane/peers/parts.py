@@ -37,11 +37,9 @@ class PartError(Exception):
 
 
 class Wanted(Message):
-    """What is asked for besides head and proxies. `since`: flushes after this number; -1: none, only where
-    the numbers are.
-    """
+    """What is asked for besides head and proxies. `since`: flushes after this number."""
 
-    since: int | None = Field(None, ge=-1)
+    since: int | None = Field(None, ge=0)
     reports: bool = False
     deliveries: bool = False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -16,15 +16,23 @@ from pydantic import ValidationError
 from control_plane.agents.reports import Reports
 from control_plane.api.types import ProxyReport, ProxyStatus
 from control_plane.core.conditions import Delivery
-from control_plane.errors import InputError
-from control_plane.peers import parts
+from control_plane.errors import InputError, NotFoundError
+from control_plane.peers import parts, past
 from control_plane.peers.app import Ask, Peers
 from control_plane.peers.client import PeerError
 from control_plane.peers.foreign import Foreign, Key
+from control_plane.peers.frames import FrameError
 from control_plane.peers.parts import Head, PartError, Wanted
 from control_plane.telemetry.flows import Flows
 
-METHOD = "Part"
+METHOD, PAST = "Part", "Past"
+"""What peers are asked for: every second, and once by one that is new."""
+
+TRIES = 3
+"""Questions for the past until one goes on without."""
+
+FOLDED_AFTER = 1000
+"""Milliseconds that a fold that is under way has to be done."""
 
 LINES = 16
 """Lines that are written or read at a time: about half a millisecond."""
@@ -62,6 +70,19 @@ class Own:
     problems: Callable[[], tuple[str, ...]]
 
 
+@dataclass(slots=True)
+class _Past:
+    """Whether the histories of the time before this start are here (`known`), or not to be had.
+
+    `until`: the number of the last flush in them, by the id of the control plane that it came to.
+    """
+
+    known: bool = False
+    asking: bool = False
+    tries: int = 0
+    until: Mapping[str, int] = field(default_factory=dict)
+
+
 class Sharing:
     """The whole picture. `now` is the clock of folds and reports, `pause` sleeps for seconds."""
 
@@ -82,8 +103,10 @@ class Sharing:
         self._marks: dict[str, int] = {}
         self._asked = float("-inf")
         self._moved: frozenset[Key] = frozenset()
+        self._past = _Past()
         peers.answers(METHOD, self._answer)
-        peers.poll, peers.lost = self._poll, self._foreign.lose
+        peers.answers(PAST, self._answer_past)
+        peers.poll, peers.lost = self._poll, self._lose
 
     # --- the picture ------------------------------------------------------------------------------
 
@@ -125,8 +148,10 @@ class Sharing:
     # --- asking -----------------------------------------------------------------------------------
 
     async def _poll(self, id: str, ask: Ask) -> None:
+        await self._learn(ask)
         for _ in range(ROUNDS):
-            wanted = Wanted(since=self._marks.get(id, -1), reports=True)
+            since = self._marks.get(id, 0) if self._knows_past() else None
+            wanted = Wanted(since=since, reports=True)
             answer = await ask(METHOD, wanted.model_dump_json().encode())
             try:
                 head = await self._take(answer)
@@ -148,13 +173,58 @@ class Sharing:
         now = self._now()
         self._foreign.take(part, now)
         for number, (age, told) in enumerate(part.flushes, part.head.last - len(part.flushes) + 1):
-            for _ in self._own.flows.keep(told, now - age):
+            remember = number > self._past.until.get(part.head.id, 0)
+            for _ in self._own.flows.keep(told, now - age, remember=remember):
                 pass
             self._marks[part.head.id] = number
             await self._pause(0)
         if part.head.flushes:
             self._marks[part.head.id] = part.head.last
         return part.head
+
+    def _lose(self, id: str) -> None:
+        self._foreign.lose(id)
+        if not self._peers.answering():
+            self._past.known = True
+
+    # --- the time before ----------------------------------------------------------------------------
+
+    def _knows_past(self) -> bool:
+        """Whether histories may be added to, and told: before that, nobody can say what is in them."""
+        return self._past.known or self._peers.came_first
+
+    async def _learn(self, ask: Ask) -> None:
+        """Take over the histories of the first peer that has some, once."""
+        if self._knows_past() or self._past.asking:
+            return
+        self._past.asking = True
+        try:
+            answer = await ask(PAST, b"")
+            self._past.until, histories = past.read(answer)
+            self._past.known = True
+            for label, body in histories:
+                self._own.flows.courses.absorb(label, body, self._now())
+                await self._pause(0)
+        except (PeerError, FrameError, ValueError) as error:
+            self._past.tries += 1
+            as_new = isinstance(error, PeerError) and error.reason == "not_found"
+            if as_new or self._past.tries >= TRIES:
+                self._past.known = True
+        finally:
+            self._past.asking = False
+
+    async def _answer_past(self, _request: bytes) -> bytes:
+        if not self._knows_past():
+            raise NotFoundError("this control plane is new too")
+        flows = self._own.flows
+        for _ in range(FOLDED_AFTER):
+            if not flows.folding:
+                break
+            await self._pause(0.001)
+        now = self._now()
+        flows.journal.since(flows.journal.last, now)
+        marks = {id: max(mark, self._marks.get(id, 0)) for id, mark in self._past.until.items()}
+        return past.write(flows.courses, {**self._marks, **marks, self._peers.id: flows.journal.last}, now)
 
     # --- answering --------------------------------------------------------------------------------
 
@@ -163,7 +233,8 @@ class Sharing:
             wanted = Wanted.model_validate_json(request)
         except ValidationError:
             raise InputError("Part: not understood") from None
-        flushes, last, more = self._flushes(wanted.since)
+        since = wanted.since if self._knows_past() else None
+        flushes, last, more = self._flushes(since)
         head = Head(
             id=self._peers.id,
             problems=self._own.problems(),
@@ -171,7 +242,7 @@ class Sharing:
             more=more,
             reports=wanted.reports,
             deliveries=wanted.deliveries,
-            flushes=wanted.since is not None,
+            flushes=since is not None,
         )
         written = ["H" + head.model_dump_json()]
         for step, line in enumerate(self._lines(wanted), 1):
@@ -193,7 +264,7 @@ class Sharing:
         if since is None:
             return [], 0, False
         journal, now = self._own.flows.journal, self._now()
-        entries = journal.since(since if since >= 0 else journal.last, now)
+        entries = journal.since(since, now)
         lines: list[str] = []
         size = 0
         for entry in entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from control_plane.api.spiffe import Identity
 from control_plane.telemetry import metrics
@@ -34,6 +35,18 @@ class Course:
 class _Edge:
     series: Series = field(default_factory=Series)
     last: float = 0.0
+
+
+class Label(NamedTuple):
+    """Whose history one is. `kind`: edge, service, gateway, or the latter two's trend; `caller` of a service
+    called it first. `silent`: seconds since it was added to last; `age` of its first point.
+    """
+
+    kind: str
+    caller: str
+    cluster: str
+    silent: float
+    age: float
 
 
 class Courses:
@@ -72,6 +85,39 @@ class Courses:
         """The history of all calls that a gateway makes."""
         return self._gateways.get(name)
 
+    def written(self, now: float, most: int) -> Iterator[tuple[Label, bytes]]:
+        """The histories that were added to last, at most so many series, for `absorb`."""
+        found: list[tuple[float, tuple[str, str, str], Series]] = []
+        for (caller, cluster), edge in self._edges.items():
+            found.append((edge.last, ("edge", caller, cluster), edge.series))
+        for cluster, course in self._services.items():
+            found.append((course.last, ("service", self._owners[cluster], cluster), course.fine))
+            found.append((course.last, ("service trend", self._owners[cluster], cluster), course.coarse))
+        for name, course in self._gateways.items():
+            found.append((course.last, ("gateway", name, ""), course.fine))
+            found.append((course.last, ("gateway trend", name, ""), course.coarse))
+        found.sort(key=lambda one: one[0], reverse=True)
+        for last, names, series in found[:most]:
+            age, body = series.written(now)
+            yield Label(*names, now - last, age), body
+
+    def absorb(self, label: Label, body: bytes, now: float) -> None:
+        """Add a history that another control plane has `written`; raises ValueError."""
+        kind, _, trend = label.kind.partition(" ")
+        last = now - label.silent
+        if kind == "edge":
+            edge = self._edge(label.caller, label.cluster)
+            if edge is not None:
+                edge.last = max(edge.last, last)
+                edge.series.absorb(label.age, body, now)
+            return
+        course = (
+            self._service(label.caller, label.cluster) if kind == "service" else self._gateway(label.caller)
+        )
+        if course is not None:
+            course.last = max(course.last, last)
+            (course.coarse if trend else course.fine).absorb(label.age, body, now)
+
     def sweep(self, now: float) -> None:
         """Forget histories that are over."""
         for key in [key for key, one in self._edges.items() if now - one.last >= HISTORY]:
@@ -94,17 +140,22 @@ class Courses:
         return self._edges.setdefault((caller, cluster), _Edge())
 
     def _subjects(self, caller: Identity, cluster: str) -> Iterator[Course]:
-        room = caller.name in self._gateways or len(self._gateways) < SUBJECTS_LIMIT
-        if caller.role == "gateway" and room:
-            yield self._gateways.setdefault(caller.name, Course())
-        called = cluster.partition("/")[0]
+        gateway = self._gateway(caller.name) if caller.role == "gateway" else None
+        service = self._service(caller.name, cluster.partition("/")[0])
+        yield from (one for one in (gateway, service) if one is not None)
+
+    def _gateway(self, name: str) -> Course | None:
+        room = name in self._gateways or len(self._gateways) < SUBJECTS_LIMIT
+        return self._gateways.setdefault(name, Course()) if room else None
+
+    def _service(self, caller: str, called: str) -> Course | None:
         known = self._services.get(called)
-        if known is None:
-            share = self._first_called_by[caller.name]
-            if len(self._services) >= SUBJECTS_LIMIT or share >= SUBJECTS_LIMIT // 2:
-                metrics.EDGES_DROPPED.inc()
-                return
-            self._first_called_by[caller.name] += 1
-            self._owners[called] = caller.name
-            known = self._services.setdefault(called, Course())
-        yield known
+        if known is not None:
+            return known
+        share = self._first_called_by[caller]
+        if len(self._services) >= SUBJECTS_LIMIT or share >= SUBJECTS_LIMIT // 2:
+            metrics.EDGES_DROPPED.inc()
+            return None
+        self._first_called_by[caller] += 1
+        self._owners[called] = caller
+        return self._services.setdefault(called, Course())

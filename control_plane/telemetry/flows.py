@@ -183,6 +183,7 @@ class Flows:
         self.fades = fades
         self.courses = Courses()
         self.journal: Journal[Handed] = Journal()
+        self.folding = 0
         self._nodes: dict[Identity, dict[str, Node]] = {}
         self._count = 0
         self._swept = 0.0
@@ -230,11 +231,18 @@ class Flows:
             if point is not None:
                 flush.note(point)
         handed = Handed(identity, told.node, flush)
-        self.journal.note(handed, now)
-        yield from self.keep(handed, now)
+        self.folding += 1
+        try:
+            yield from self.keep(handed, now)
+            self.journal.note(handed, now)
+        finally:
+            self.folding -= 1
 
-    def keep(self, told: Handed, now: float) -> Iterator[None]:
-        """Take over what was read at `now`, here or by another control plane, a slice of work at a time."""
+    def keep(self, told: Handed, now: float, *, remember: bool = True) -> Iterator[None]:
+        """Take over what was read at `now`, here or by another control plane, a slice of work at a time.
+
+        Without `remember` it is no part of the histories: they have it already.
+        """
         if now - self._swept >= self.fades / 4:
             self._sweep(now)
         identity, flush = told.identity, told.flush
@@ -251,7 +259,8 @@ class Flows:
             flow = self._flow(identity, node, cluster)
             if flow is not None:
                 flow.note(counts, now)
-                self.courses.note(identity, cluster, counts, now, seconds)
+                if remember:
+                    self.courses.note(identity, cluster, counts, now, seconds)
         self._gauge(identity, node, flush.gauges, now)
 
     def _gauge(self, identity: Identity, node: Node, gauges: Iterable[Point], now: float) -> None:

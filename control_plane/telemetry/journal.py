@@ -1,5 +1,7 @@
 """What came here of late, as it was read: kept for other control planes while any of them asks. Pure.
 
+It is kept in the first minute too: whoever is there finds it, and asks.
+
 Each entry has a number, so that one who asks again gets what came since. Only what sidecars told here is
 noted, never what was handed on by another: nothing goes round.
 """
@@ -35,11 +37,13 @@ class Journal(Generic[What]):
 
     def __init__(self) -> None:
         self._entries: deque[Entry[What]] = deque()
-        self._asked = float("-inf")
+        self._asked: float | None = None
         self.last = 0
 
     def note(self, what: What, now: float) -> None:
         """Keep it, if anybody asks."""
+        if self._asked is None:
+            self._asked = now
         if now - self._asked >= WANTED:
             self._entries.clear()
             return

@@ -72,6 +72,30 @@ class Series:
                     found[name][step - begin] = _together(name, found[name][step - begin], value)
         return found
 
+    def written(self, now: float) -> tuple[float, bytes]:
+        """All that is known, for `absorb`: how long ago the first point began, and the columns one by one."""
+        end = int(now / self.step) + 1
+        begin = self.first(end)
+        columns = self.columns(begin, end)
+        return now - begin * self.step, b"".join(array("f", columns[name]).tobytes() for name in NAMES)
+
+    def absorb(self, age: float, body: bytes, now: float) -> None:
+        """Add what another series of the same step has `written`, `age` by its clock; raises ValueError."""
+        values = array("f")
+        values.frombytes(body)
+        count, rest = divmod(len(values), len(NAMES))
+        begin = round((now - age) / self.step)
+        if rest or count > self._length + 1 or not 0 <= age < 2 * HISTORY:
+            raise ValueError("not the columns of a series")
+        self._advance(int(now / self.step))
+        self._first = max(min(self._first, begin), 0)
+        for number, name in enumerate(NAMES):
+            column = self._columns[name]
+            for step, value in enumerate(values[number * count : (number + 1) * count], begin):
+                if value and max(self._last - self._length, -1) < step <= self._last:
+                    at = step % self._length
+                    column[at] = _together(name, column[at], value)
+
     def _advance(self, last: int) -> None:
         """Settle the points that are over and empty the places of those to come."""
         if self._first < 0:

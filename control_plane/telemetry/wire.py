@@ -30,11 +30,11 @@ class Part(NamedTuple):
     body: memoryview
 
     def contents(self) -> Iterator[tuple[int, memoryview]]:
-        """The fields of its scopes by number, encoded; number 0 where a step found none."""
+        """The fields of its scopes by number, encoded, and its own SCHEMA; 0 where a step found none."""
         for number, scope in fields(self.body):
             if number == _SCOPES:
                 yield from fields(scope)
-            yield 0, scope[:0]
+            yield (SCHEMA, scope) if number == SCHEMA else (0, scope[:0])
 
     def items(self) -> Iterator[memoryview | None]:
         """The encoded spans, metrics or records; None where a step found none."""
@@ -110,11 +110,15 @@ def length_delimited(body: bytes | memoryview, field: int = _PARTS) -> bytes:
 
 def part(attributes: Mapping[str, str], items: Iterable[bytes]) -> bytes:
     """An export of one resource with these encoded spans (or metrics, or records)."""
+    scope = b"".join(length_delimited(item, ITEM) for item in items)
+    return length_delimited(resource(attributes) + length_delimited(scope, _SCOPES))
+
+
+def resource(attributes: Mapping[str, str]) -> bytes:
+    """A resource as a field of a part; behind another it adds to that one's attributes."""
     told = Resource(
         attributes=(
             KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in attributes.items()
         )
     )
-    scope = b"".join(length_delimited(item, ITEM) for item in items)
-    body = length_delimited(told.SerializeToString(), _RESOURCE) + length_delimited(scope, _SCOPES)
-    return length_delimited(body)
+    return length_delimited(told.SerializeToString(), _RESOURCE)

@@ -20,10 +20,10 @@ import requests
 
 from control_plane.peers.server import PLANE_ID, SERVICE
 from control_plane.store.embedded import locate
-from sidecar.control import client as agent
 from tests.cli.joining import Joined, joined
-from tests.envoy.harness import ROOT, Mesh, running_mesh, service, settings, until
+from tests.envoy.harness import READY, ROOT, Mesh, running_mesh, service, settings, until
 from tests.envoy.observe import addresses, api, metrics, states
+from tests.fakes.relay import Relay, relay
 
 SOON = 10.0
 """Seconds within which one that is gone is no longer waited for: it is silent for five, then passed over."""
@@ -46,12 +46,16 @@ spec: {targetRefs: [{kind: Service, name: back}], attempts: %d}
 
 
 class Pair(NamedTuple):
-    """`first` came up with `mesh up`; at `second` only `front-9` is. `made`: calls of back, by caller."""
+    """`first` came up with `mesh up`; at `second` only `front-9` is. `made`: calls of back, by caller.
+
+    `balancers` are where `front-9` reaches its control plane, by the name of the address.
+    """
 
     first: Mesh
     second: Mesh
     far: Joined
     made: Counter[str]
+    balancers: dict[str, Relay]
 
 
 @contextlib.contextmanager
@@ -72,12 +76,24 @@ def another(first: Mesh, state: Path) -> Iterator[Mesh]:
             stdout=log, stderr=log, text=True, env=environment, cwd=ROOT,
         )  # fmt: skip
     try:
-        until(lambda: (state / "mesh.json").exists() or process.poll() is not None, "it listens")
+        until(lambda: (state / "mesh.json").exists() or process.poll() is not None, "it listens", READY)
         yield Mesh(state, process, 0, environment)
     finally:
         process.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait(30)
+
+
+@contextlib.contextmanager
+def balanced(mesh: Mesh) -> Iterator[dict[str, Relay]]:
+    """Have those that join a mesh reach it by a TCP balancer."""
+    known = addresses(mesh)
+    with contextlib.ExitStack() as stack:
+        names = ("xds", "enrolment", "otlp")
+        found = {name: stack.enter_context(relay(getattr(known, name))) for name in names}
+        by = known.model_copy(update={name: one.address for name, one in found.items()})
+        (mesh.state / "mesh.json").write_text(by.model_dump_json())
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +103,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with (
         running_mesh(folder, [service("front"), service("back")]) as first,
         another(first, folder / "second") as second,
+        balanced(second) as balancers,
         joined(second, "front-9", "front", "--port", "0", run=app) as far,
     ):
         first.apply(SAMPLED)
         until(
             lambda: {one["state"] for one in planes(first)} == {"this", "answers"}, "they answer each other"
         )
-        yield Pair(first, second, far, Counter())
+        yield Pair(first, second, far, Counter(), balancers)
 
 
 def planes(mesh: Mesh) -> list[dict[str, Any]]:
@@ -253,12 +270,33 @@ def test_one_that_hangs_is_passed_over_and_taken_in_again(pair: Pair) -> None:
     same(pair, states, lambda found: len(found) == 4, "every proxy")
 
 
-def test_one_that_dies_is_forgotten_and_one_that_comes_is_found(pair: Pair) -> None:
-    assert agent.status(pair.far.folder).workloads
+def test_one_that_dies_is_forgotten_and_its_sidecars_go_to_another(pair: Pair) -> None:
     os.kill(pair.second.process.pid, signal.SIGKILL)
     pair.second.process.wait(10)
+    for name, balancer in pair.balancers.items():
+        balancer.target = getattr(addresses(pair.first), name)
     until(lambda: planes(pair.first) == [], "it is forgotten", 2 * SOON)
-    assert set(states(pair.first)) == {"ingress", "front-1", "back-1"}
+    names = {"ingress", "front-1", "front-9", "back-1"}
+    until(lambda: states(pair.first) == dict.fromkeys(names, "synced"), f"its sidecar: {states(pair.first)}")
+    known = counted(pair.first)
+
+    def tells() -> bool:
+        call(pair, "front-9")
+        return counted(pair.first) > known
+
+    until(tells, "its sidecar tells the other of its calls", every=0.5)
+
+
+def test_one_that_comes_is_found_and_takes_the_histories_over(pair: Pair) -> None:
     with another(pair.first, pair.second.state) as again:
         until(lambda: len(planes(again)) == 2, "it finds the other")
         until(lambda: "front-1" in states(again), "it knows the sidecars of the other")
+        renewed = pair._replace(second=again)
+        total = same(renewed, counted, lambda found: found > 2 * CALLS, "the history")
+
+        def trend(mesh: Mesh) -> int:
+            return round(
+                sum(float(one["requests"]) for one in told(mesh, "/services/back/history")["points"])
+            )
+
+        assert same(renewed, trend, bool, "the trend of the service") == total

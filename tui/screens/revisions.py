@@ -40,7 +40,9 @@ class RevisionsScreen(MeshScreen):
     DEFAULT_CSS = """
     RevisionsScreen #both { height: 1fr; layout: vertical; }
     RevisionsScreen #both > Table { height: 2fr; }
-    RevisionsScreen #changed { height: 3fr; padding: 0 1; border-top: solid $mesh-line; }
+    RevisionsScreen #changed {
+        height: 3fr; padding: 0 1; border-top: solid $mesh-line; scrollbar-size-vertical: 1;
+    }
     RevisionsScreen #changed Static { height: auto; }
     RevisionsScreen #both.-low #changed { display: none; }
     RevisionsScreen #both.-beside { layout: horizontal; }

@@ -136,9 +136,10 @@ class TraceScreen(MeshScreen):
             Content.styled(f"■ {words.clean(each.service)}", fall.colour(each.service))
             for each in trace.services
         ]
-        self.query_one("#head", Static).update(
-            Content("\n").join([head(trace, width), fitted(legend, width)])
-        )
+        lines = [head(trace, width)]
+        if not self.query_one("#both").has_class("-low"):
+            lines.append(fitted(legend, width))
+        self.query_one("#head", Static).update(Content("\n").join(lines))
         self.query_one("#axis", Static).update(axis(trace.duration, *fall.columns()))
 
     @on(Waterfall.Moved)

@@ -33,7 +33,7 @@ class ChangeSheet(ModalScreen[str | None]):
         width: 96%; max-width: 120; height: auto; max-height: 96%;
         border: round $warning; padding: 0 1; background: $background;
     }
-    ChangeSheet VerticalScroll { height: auto; max-height: 1fr; }
+    ChangeSheet VerticalScroll { height: auto; max-height: 1fr; scrollbar-size-vertical: 1; }
     ChangeSheet VerticalScroll Static { height: auto; }
     ChangeSheet #reason { height: 1; dock: bottom; margin-bottom: 1; background: $panel; }
     ChangeSheet #reason Label { width: 6; color: $accent; }

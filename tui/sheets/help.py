@@ -17,12 +17,18 @@ from tui.theme import paint, state
 
 EVERYWHERE = (
     ("1 – 6", "the six screens; again: back to their start"),
-    ("/", "search in this screen, Esc ends it"),
+    ("/", "search in this screen, Esc ends it, Tab goes on to its next part"),
     (":", "jump to a service, sidecar, policy or trace by its name"),
     ("ctrl+p", "every command, themes too"),
     ("Esc", "back"),
     ("q", "quit"),
 )
+PLAIN = frozenset({"tab", "shift+tab", "ctrl+c", "super+c", "slash"})
+"""Keys that do everywhere what they do in every terminal."""
+
+TWO = 76
+"""Cells of a terminal from which keys stand in two columns."""
+
 FIGURES = (
     "Rates are requests in a second over the last 10 s; latencies are in ms with their retries. The head "
     "shows the calls that enter the mesh: their rate, the share that fails, the worst p99 among them."
@@ -35,7 +41,7 @@ class Help(ModalScreen[None]):
     DEFAULT_CSS = """
     Help { align: center middle; background: $background 60%; }
     Help VerticalScroll {
-        width: 90%; max-width: 84; height: auto; max-height: 96%;
+        width: 96%; max-width: 88; height: auto; max-height: 100%; scrollbar-size-vertical: 1;
         border: round $accent; padding: 0 1; background: $background;
     }
     """
@@ -57,20 +63,35 @@ class Help(ModalScreen[None]):
 def lines(screen: MeshScreen) -> list[Content]:
     """What the sheet says of a screen."""
     said = [Content(screen.HELP)] if screen.HELP else []
-    own = [
-        (screen.app.get_key_display(binding), binding.description or binding.tooltip)
-        for node, binding, enabled, _ in screen.active_bindings.values()
-        if node is not screen.app and enabled and binding.description
-    ]
-    taken = {key for key, _ in EVERYWHERE}
-    seen = dict.fromkeys((key, text) for key, text in own if key not in taken)
-    said += [_key(key, text) for key, text in seen]
-    said += [Content(""), *(_key(key, text) for key, text in EVERYWHERE), Content("")]
+    named: dict[str, list[str]] = {}
+    for node, binding, enabled, _ in screen.active_bindings.values():
+        if node is not screen.app and enabled and binding.key not in PLAIN and _ours(binding.description):
+            named.setdefault(binding.description, []).append(screen.app.get_key_display(binding))
+    seen = [(" ".join(keys), text) for text, keys in named.items()]
+    wide = screen.app.size.width >= TWO
+    said += _columns(seen) if wide else [_key(key, text) for key, text in seen]
+    said += [Content(""), *(_key(key, text) for key, text in EVERYWHERE)]
     signs = [state(words.HEALTH[each]) for each in ("healthy", "degraded", "unhealthy", "unknown")]
     breakers = [state(words.BREAKER[each]) for each in ("open", "partial")]
-    said.append(Content("   ").join([*signs, *breakers]))
+    said.append(Content("  ").join([*signs, *breakers]))
     said.append(paint(FIGURES, "dim"))
     return said
+
+
+def _ours(description: str) -> bool:
+    """Whether a key is of the dashboard: Textual's own ones are described by capital letters."""
+    return description[:1].islower()
+
+
+def _columns(keys: list[tuple[str, str]]) -> list[Content]:
+    """Keys in two columns, read downwards."""
+    half = (len(keys) + 1) // 2
+    lines_ = []
+    for at in range(half):
+        key, text = keys[at]
+        line = _key(key, words.pad(text, 24))
+        lines_.append(line + _key(*keys[half + at]) if half + at < len(keys) else line)
+    return lines_
 
 
 def _key(key: str, text: str) -> Content:

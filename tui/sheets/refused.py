@@ -29,7 +29,7 @@ class Refused(ModalScreen[bool]):
         width: 96%; max-width: 110; height: auto; max-height: 96%;
         border: round $error; padding: 0 1; background: $background;
     }
-    Refused VerticalScroll { height: auto; max-height: 1fr; }
+    Refused VerticalScroll { height: auto; max-height: 1fr; scrollbar-size-vertical: 1; }
     Refused VerticalScroll Static { height: auto; }
     Refused #keys { height: 1; dock: bottom; }
     """

@@ -45,6 +45,7 @@ class ConfigTree(Tree[Any]):
         self.root.expand()
         if not text.strip():
             self._unfold(self.root)
+            self.cursor_line = 0
             return 0
         ways = config_tree.matching(self._dump, text.strip())
         for way in ways:

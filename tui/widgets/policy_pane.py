@@ -37,7 +37,7 @@ class PolicyPane(Vertical):
     PolicyPane { height: 1fr; width: 1fr; }
     PolicyPane #title, PolicyPane #views { height: 1; text-wrap: nowrap; }
     PolicyPane #conditions { height: auto; max-height: 5; }
-    PolicyPane #text { height: 1fr; padding: 0 1; }
+    PolicyPane #text { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     PolicyPane #text:focus { background: $panel; }
     PolicyPane #text Static { height: auto; }
     PolicyPane Table { height: 1fr; }

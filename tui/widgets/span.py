@@ -26,7 +26,9 @@ class SpanPanel(VerticalScroll, can_focus=True):
     """The step that the cursor is on; scrolls where it is long."""
 
     DEFAULT_CSS = """
-    SpanPanel { padding: 0 1; background: $background; border-top: solid $mesh-line; }
+    SpanPanel {
+        padding: 0 1; background: $background; border-top: solid $mesh-line; scrollbar-size-vertical: 1;
+    }
     SpanPanel.-beside { border-top: none; border-left: solid $mesh-line; }
     SpanPanel:focus { border-top: solid $accent; }
     SpanPanel.-beside:focus { border-top: none; border-left: solid $accent; }

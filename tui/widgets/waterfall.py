@@ -48,7 +48,7 @@ class Waterfall(ScrollView, can_focus=True):
         *(f"waterfall--service-{n}" for n in range(COLOURS)),
     }
     DEFAULT_CSS = """
-    Waterfall { background: $background; }
+    Waterfall { background: $background; overflow-x: hidden; scrollbar-size-vertical: 1; }
     Waterfall > .waterfall--cursor { background: $mesh-cursor; }
     Waterfall > .waterfall--bad { color: $error; text-style: bold; }
     Waterfall > .waterfall--dim { color: $mesh-muted; }

@@ -6,7 +6,7 @@ or cannot be read is counted where it is folded, and passed over here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,15 +51,28 @@ def pieces(signal: Signal, service: str, body: bytes, now: float) -> Iterator[Pi
     """The parts of an export of `service`; None after each short step of work. Raises nothing."""
     try:
         for part in wire.parts(body):
-            if part is None or part.attributes.get("service.name") != service:
+            added = None if part is None else _added(part.attributes, service)
+            if part is None or added is None:
                 yield None
-                continue
-            yield from _piece(signal, part, now)
+            else:
+                yield from _piece(signal, part, added, now)
     except (ValueError, DecodeError):
         return
 
 
-def _piece(signal: Signal, part: wire.Part, now: float) -> Iterator[Piece | Oversized | None]:
+def _added(told: Mapping[str, str], service: str) -> bytes | None:
+    """What a part lacks to name its sender as all others do: access logs of Envoy have names of their own.
+
+    None when it speaks for another.
+    """
+    if "service.name" in told:
+        return b"" if told["service.name"] == service else None
+    if told.get("cluster_name") != service:
+        return None
+    return wire.resource({"service.name": service, "service.instance.id": told.get("node_name", "")})
+
+
+def _piece(signal: Signal, part: wire.Part, added: bytes, now: float) -> Iterator[Piece | Oversized | None]:
     count, fits = 0, True
     for step, (number, content) in enumerate(part.contents(), 1):
         if step % STEPS == 0:
@@ -76,7 +89,7 @@ def _piece(signal: Signal, part: wire.Part, now: float) -> Iterator[Piece | Over
     if not fits:
         yield Oversized(count)
     elif count:
-        yield Piece(wire.length_delimited(part.body), count, now)
+        yield Piece(wire.length_delimited(bytes(part.body) + added if added else part.body), count, now)
 
 
 def _items(signal: Signal, content: memoryview) -> int:

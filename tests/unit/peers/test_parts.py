@@ -140,18 +140,18 @@ def test_calls_judged_as_grpc_stay_so() -> None:
 
 def test_a_journal_is_kept_while_somebody_asks() -> None:
     journal: Journal[str] = Journal()
-    journal.note("nobody asks", 1.0)
-    assert (journal.since(0, 2.0), journal.last) == ([], 0)
-    journal.note("a", 3.0)
-    journal.note("b", 4.0)
-    assert [one.what for one in journal.since(0, 5.0)] == ["a", "b"]
-    assert [one.what for one in journal.since(1, 5.0)] == ["b"]
-    assert journal.since(2, 5.0) == []
-    journal.since(2, 60.0)
-    journal.note("c", 3.0 + LIFE)
-    assert [(one.number, one.what) for one in journal.since(0, 64.0)] == [(2, "b"), (3, "c")]
-    journal.note("too late for anybody", 64.0 + WANTED)
-    assert journal.since(3, 64.0 + WANTED) == []
+    journal.note("in the first minute", 1.0)
+    assert [one.what for one in journal.since(0, 2.0)] == ["in the first minute"]
+    late = 3.0 + WANTED
+    journal.note("nobody asks any more", late)
+    assert (journal.since(0, late), journal.last) == ([], 1)
+    journal.note("a", late)
+    journal.note("b", late + 1)
+    assert [one.what for one in journal.since(1, late + 2)] == ["a", "b"]
+    assert [one.what for one in journal.since(2, late + 2)] == ["b"]
+    assert journal.since(3, late + LIFE - 1) == []
+    journal.note("c", late + LIFE)
+    assert [(one.number, one.what) for one in journal.since(0, late + LIFE)] == [(3, "b"), (4, "c")]
 
 
 def part(id: str, *proxies: PeerProxy, **head: bool) -> Part:

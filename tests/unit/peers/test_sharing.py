@@ -11,7 +11,7 @@ from control_plane.agents.reports import Reports
 from control_plane.api.spiffe import Identity
 from control_plane.api.types import ProxyReport, ProxyStatus
 from control_plane.core.conditions import Delivery
-from control_plane.errors import InputError
+from control_plane.errors import InputError, NotFoundError
 from control_plane.mtls.server import Credentials
 from control_plane.peers import parts
 from control_plane.peers.app import Peers
@@ -53,6 +53,7 @@ class Plane:
         self.peers = Peers(Board(), lambda: Credentials(b"", b"", b""), "mesh.local")
         own = Own(self.streams, self.reports, self.flows, lambda: (f"{name} is troubled", "both are"))
         self.sharing = Sharing(own, self.peers, "mesh.local", self.now, self.pause)
+        self.peers.came_first = True
 
     def now(self) -> float:
         return self.time + self.ahead
@@ -74,7 +75,21 @@ class Plane:
 
     async def poll(self, other: Plane) -> None:
         """What a poll of another one does."""
-        await self.peers.poll(other.peers.id, lambda method, request: other.peers._answers[method](request))
+
+        async def ask(method: str, request: bytes) -> bytes:
+            try:
+                return await other.peers._answers[method](request)
+            except NotFoundError as error:
+                raise PeerError("not_found", str(error)) from None
+
+        await self.peers.poll(other.peers.id, ask)
+
+    def remembered(self) -> float:
+        """What the history of the edge holds."""
+        now = self.now()
+        return sum(
+            row["answered"] for _, one in self.flows.courses.edges("front") for _, row in one.points(now)
+        )
 
 
 @pytest.fixture
@@ -125,6 +140,66 @@ async def test_the_whole_is_the_same_at_both(pair: tuple[Plane, Plane]) -> None:
         each.time += 7
         assert each.sharing.reports() == ()
     assert here.sharing.problems() == ("front-1 is troubled", "both are", "front-2 is troubled")
+
+
+async def test_one_that_starts_anew_takes_over_the_histories_and_no_flush_twice(
+    pair: tuple[Plane, Plane],
+) -> None:
+    here, there = pair
+    for plane, count in ((here, 1000), (there, 100)):
+        plane.take(count)
+    await here.poll(there)
+    for plane in pair:
+        plane.time += 300
+    await here.poll(there)
+    await there.poll(here)
+    here.take(10)
+    await there.poll(here)
+    there.take(20, "front-2")
+    fresh = Plane("front-3", 90_000.0)
+    fresh.peers.came_first, fresh.time = False, 400.0
+    fresh.take(1, "front-3")
+    await here.poll(fresh)
+    assert (here.remembered(), here.counted()) == (1110, 10)
+    await fresh.poll(here)
+    await fresh.poll(there)
+    await here.poll(there)
+    for plane in pair:
+        await plane.poll(fresh)
+    await there.poll(here)
+    for plane in (*pair, fresh):
+        assert (plane.remembered(), plane.counted()) == (1131, 31)
+    course = fresh.flows.courses.service("back")
+    assert course is not None
+    for series in (course.fine, course.coarse):
+        assert sum(row["answered"] for _, row in series.points(fresh.now())) == 1131
+    assert [round(row["answered"]) for _, row in course.coarse.points(fresh.now())][-20] == 1100
+
+
+async def test_two_that_are_new_at_once_ask_each_other_and_go_on() -> None:
+    here, there = Plane("front-1", 0.0), Plane("front-2", 50.0)
+    for plane in (here, there):
+        plane.peers.came_first = False
+        plane.take(5)
+    await here.poll(there)
+    await there.poll(here)
+    await here.poll(there)
+    await there.poll(here)
+    assert [plane.remembered() for plane in (here, there)] == [10, 10]
+
+
+async def test_a_past_that_cannot_be_had_is_asked_for_a_few_times() -> None:
+    here, there = Plane("front-1", 0.0), Plane("front-2", 50.0)
+    here.peers.came_first = False
+
+    async def garbage(_request: bytes) -> bytes:
+        return b"no past"
+
+    there.peers.answers("Past", garbage)
+    there.take(5)
+    for expected in (0, 0, 5):
+        await here.poll(there)
+        assert here.remembered() == expected
 
 
 async def test_a_proxy_that_moves_to_a_peer_is_not_missed_here(pair: tuple[Plane, Plane]) -> None:

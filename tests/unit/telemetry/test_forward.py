@@ -8,6 +8,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -17,6 +18,7 @@ from control_plane.telemetry.forward import answer, outbox
 from control_plane.telemetry.forward.outbox import OVERHEAD, Batch, Outbox, Piece
 from control_plane.telemetry.forward.pieces import ITEM_BYTES, Oversized, pieces
 from control_plane.telemetry.intake import Signal
+from tests.unit.telemetry import records
 from tests.unit.telemetry.exports import Sent, export
 from tests.unit.telemetry.otlp import Stats, flush
 
@@ -131,6 +133,30 @@ def test_metrics_are_counted_by_their_points() -> None:
         "users": {"upstream_rq_retry": 1},
     }
     assert [one.count for one in found("metrics", flush("orders", "orders-1", clusters))] == [3]
+
+
+def test_access_logs_are_given_the_names_that_all_others_have() -> None:
+    (part,) = found("logs", records.export("orders", {}, {}, node="orders-2"))
+    assert isinstance(part, Piece)
+    assert part.count == 2
+    (read,) = ExportLogsServiceRequest.FromString(part.body).resource_logs
+    told = {one.key: one.value.string_value for one in read.resource.attributes}
+    assert told["service.name"] == told["cluster_name"] == "orders"
+    assert told["service.instance.id"] == "orders-2"
+    assert len(read.scope_logs[0].log_records) == 2
+    assert found("logs", records.export("users", {})) == []
+
+
+def test_a_text_that_is_none_is_passed_over_wherever_it_stands() -> None:
+    request = ExportTraceServiceRequest.FromString(export("orders", [Sent(1, 1)]))
+    (resource,) = request.resource_spans
+    for place in (resource, resource.scope_spans[0], resource.scope_spans[0].scope):
+        name = "name" if place is resource.scope_spans[0].scope else "schema_url"
+        setattr(place, name, "~~~")
+        body = request.SerializeToString()
+        assert len(found("traces", body)) == 1
+        assert found("traces", body.replace(b"~~~", b"\xff\xfe\xfd")) == []
+        place.ClearField(name)  # type: ignore[arg-type]
 
 
 def test_what_speaks_for_another_is_passed_over() -> None:

@@ -1,0 +1,194 @@
+"""What the dashboard costs: the first picture, and CPU and memory with many services at two updates a second.
+
+A child runs `mesh dash` in a terminal of 160x48 on an admin API that changes every figure twice a second; the
+CPU time and the memory are the child's alone, so that other work on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import struct
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from control_plane.api.seen import Services, Topology
+from tests.fakes.admin_api import TOKEN, FakeAdmin
+from tests.fakes.admin_world import World, many
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE = (48, 160)
+SETTLE, MEASURE = 4.0, 12.0
+SCREENS = {"1": "topology", "2": "services", "5": "sidecars"}
+LIMITS = {"first_picture_s": 1.0, "cpu_percent": 15.0, "memory_mb": 120.0}
+"""With 100 services."""
+
+
+class Terminal:
+    """A pseudo-terminal with a dashboard in it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        pid, self._fd = pty.fork()
+        if pid == 0:
+            os.execve(sys.executable, [sys.executable, "-m", "cli", "dash"], environment)  # noqa: S606
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+        os.set_blocking(self._fd, False)
+        self.process = psutil.Process(pid)
+        self.output = b""
+
+    def read(self) -> None:
+        """Take what it has drawn."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            while True:
+                self.output += os.read(self._fd, 65536)
+
+    def press(self, key: str) -> None:
+        """Press a key."""
+        os.write(self._fd, key.encode())
+
+    def close(self) -> None:
+        """Stop it."""
+        self.process.terminate()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.process.pid, 0)
+        os.close(self._fd)
+
+
+def changed(world: World, tick: int) -> World:
+    """The same mesh with other figures everywhere."""
+    factor = 1 + 0.05 * (tick % 7)
+    services = tuple(
+        row.model_copy(
+            update={"rps": row.rps * factor, "p50_ms": row.p50_ms * factor, "p99_ms": row.p99_ms * factor}
+        )
+        for row in world.services.services
+    )
+    edges = tuple(
+        edge.model_copy(update={"rps": edge.rps * factor, "p99_ms": edge.p99_ms * factor})
+        for edge in world.topology.edges
+    )
+    return replace(
+        world,
+        services=Services(services=services),
+        topology=Topology(nodes=world.topology.nodes, edges=edges),
+    )
+
+
+async def ticking(api: FakeAdmin) -> None:
+    """New figures twice a second."""
+    worlds = [changed(api.world, tick) for tick in range(7)]
+    for tick in range(10**9):
+        api.world = worlds[tick % 7]
+        await asyncio.sleep(0.5)
+
+
+async def wait_for(terminal: Terminal, words: bytes, within: float = 60.0) -> float:
+    """Seconds until something is drawn."""
+    began = time.monotonic()
+    while words not in terminal.output:
+        if time.monotonic() - began > within:
+            raise TimeoutError(words.decode())
+        await asyncio.sleep(0.005)
+        terminal.read()
+    return time.monotonic() - began
+
+
+async def measure(terminal: Terminal) -> dict[str, float]:
+    """CPU in per cent of a core and resident memory in MB, after a while."""
+    await drained(terminal, SETTLE)
+    before, began = cpu(terminal), time.monotonic()
+    await drained(terminal, MEASURE)
+    used = cpu(terminal) - before
+    memory = terminal.process.memory_info().rss / 1e6
+    return {"cpu_percent": round(100 * used / (time.monotonic() - began), 1), "memory_mb": round(memory, 1)}
+
+
+async def drained(terminal: Terminal, seconds: float) -> None:
+    """Let it draw for some seconds."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        terminal.read()
+        terminal.output = b""
+        await asyncio.sleep(0.05)
+
+
+def cpu(terminal: Terminal) -> float:
+    """Seconds of CPU that the dashboard has used."""
+    times = terminal.process.cpu_times()
+    return float(times.user + times.system)
+
+
+@contextlib.contextmanager
+def environment(api: FakeAdmin) -> Iterator[dict[str, str]]:
+    """What a dashboard finds the admin API by."""
+    with tempfile.TemporaryDirectory() as folder:
+        token = Path(folder) / "token"
+        token.write_text(TOKEN)
+        yield {
+            **os.environ,
+            "MESH_API": api.endpoint.url,
+            "MESH_TOKEN_FILE": str(token),
+            "PYTHONPATH": str(ROOT),
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+        }
+
+
+async def one(count: int) -> dict[str, Any]:
+    """All figures with so many services."""
+    api = FakeAdmin(many(count))
+    await api.start()
+    ticks = asyncio.create_task(ticking(api))
+    figures: dict[str, Any] = {}
+    try:
+        with environment(api) as variables:
+            terminal = Terminal(variables)
+            try:
+                figures["first_picture_s"] = round(await wait_for(terminal, b"synced"), 2)
+                figures["first_picture_cpu_s"] = round(cpu(terminal), 2)
+                for key, name in SCREENS.items():
+                    terminal.press(key)
+                    figures[name] = await measure(terminal)
+            finally:
+                terminal.close()
+    finally:
+        ticks.cancel()
+        await api.stop()
+    return figures
+
+
+def main() -> int:
+    """Print the figures of 100 and 1,000 services."""
+    parser = argparse.ArgumentParser(prog="python -m bench.dash", description=__doc__)
+    parser.add_argument("--services", default="100,1000", help="how many services, comma separated")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    options = parser.parse_args()
+    all_figures = {}
+    for count in (int(each) for each in options.services.split(",")):
+        figures = all_figures[str(count)] = asyncio.run(one(count))
+        cost = figures["first_picture_cpu_s"]
+        print(f"{count} services: first picture after {figures['first_picture_s']} s ({cost} s of CPU)")
+        for name in SCREENS.values():
+            print(
+                f"  {name:10} {figures[name]['cpu_percent']:5} % of a core, {figures[name]['memory_mb']} MB"
+            )
+    if options.json:
+        options.json.write_text(json.dumps(all_figures, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
