@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
@@ -16,6 +17,7 @@ from grafana_foundation_sdk.models import common as commons
 from grafana_foundation_sdk.models import dashboard as models
 
 Panel = Builder[models.Panel]
+T = TypeVar("T")
 
 METRICS = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TRACES = models.DataSourceRef(type_val="jaeger", uid="${traces}")
@@ -281,5 +283,5 @@ def _legend() -> common.VizLegendOptions:
     )
 
 
-def _lettered[T](many: Sequence[T]) -> list[tuple[str, T]]:
+def _lettered(many: Sequence[T]) -> list[tuple[str, T]]:
     return [(chr(ord("A") + at), one) for at, one in enumerate(many)]

@@ -230,7 +230,7 @@ def test_it_is_valid_by_the_compose_specification() -> None:
 
 
 def test_every_reference_resolves(project: Path) -> None:
-    """Mounted files, named volumes, secrets, what is depended on, whose network is joined, ports once each."""
+    """Mounted files, volumes, secrets, what is depended on, whose network is joined, ports once each."""
     file = composed.read(project / "docker-compose.yml", composed.variables(project / ".env"))
     services, published = file["services"], []
     for name, service in services.items():
