@@ -23,7 +23,7 @@ from sidecar.status import AgentStatus, WorkloadStatus
 SOCKET = "figures.sock"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _One(Collector):
     workload: WorkloadStatus
 
