@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from textual.widgets import Input, OptionList
+from rich.cells import cell_len
+from textual.widgets import OptionList
 
 from control_plane.api.types import ProxyStatus
 from tests.fakes.admin_world import exchange
@@ -209,7 +210,7 @@ async def test_the_configuration_of_a_sidecar_unfolds_and_is_searched() -> None:
         await press(pilot, "enter")
         await until(pilot, lambda: "dynamic_active_clusters" in text(pilot))
         await press(pilot, "slash", *"15006")
-        await until(pilot, lambda: "port_value: 15006" in text(pilot))
+        await until(pilot, lambda: "port: 15006" in text(pilot))
         assert "1 place holds" in text(pilot)
         await press(pilot, "escape")
         await until(pilot, lambda: len(tree.root.children) == 3)
@@ -270,16 +271,14 @@ async def test_policies_are_asked_for_again_when_the_revision_changes() -> None:
 @pytest.mark.parametrize("scenario", ["exchange", "empty", "one", "bad", "many"])
 async def test_no_world_and_no_size_is_too_odd(scenario: str) -> None:
     async with looking(scenario, size=(120, 40)) as (pilot, _):
-        for size in ((40, 10), (80, 24), (200, 60), (21, 6), (40, 10)):
-            await pilot.resize_terminal(*size)
-            for key in ("1", "2", "3", "4", "5", "6"):
-                await press(pilot, key, "enter", "down")
+        for key in ("1", "2", "3", "4", "5", "6"):
+            await press(pilot, key, "enter")
+            for size in ((40, 10), (21, 6), (200, 60), (80, 24)):
+                await pilot.resize_terminal(*size)
                 lines = text(pilot).splitlines()
                 assert len(lines) == size[1]
-                assert all(len(line) <= size[0] for line in lines)
-                await press(pilot, "question_mark", "escape", "escape", "escape", "escape")
-        for screen in pilot.app.screen_stack:
-            assert not screen.query(Input).filter(".-invalid")
+                assert all(cell_len(line) <= size[0] for line in lines)
+            await press(pilot, "escape")
 
 
 @pytest.mark.parametrize(
