@@ -41,6 +41,7 @@ from tui.picture import Picture
 from tui.places import TABS, Place, Tab
 from tui.routes import screen_of
 from tui.screens.base import MeshScreen
+from tui.web import SERVER
 
 Answer = TypeVar("Answer")
 
@@ -89,8 +90,8 @@ class Dash(App[None]):
         for each in theme.THEMES.values():
             self.register_theme(each)
         self.dress(self._wanted_theme)
-        if self.is_web:
-            self.set_interval(1.0, partial(self._follow, os.getppid()))
+        if server := os.environ.get(SERVER):
+            self.set_interval(1.0, partial(self._follow, int(server)))
         self.run_worker(self.source.run(), exit_on_error=True, name="source")
 
     def dress(self, name: str) -> None:

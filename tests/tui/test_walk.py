@@ -6,8 +6,10 @@ tmux holds the terminal: it is sent keys as a user types them, and what it shows
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -159,3 +161,18 @@ async def test_from_the_start_screen_to_the_cause_and_healed_by_keys_alone(
     seen = await terminal.shows(lambda text: "healthy" in row(text, "inventory"), within=90)
     assert "closed" in row(seen, "inventory")
     assert await asyncio.to_thread(lambda: mesh.status()["revision"]) == 3
+
+
+@pytest.mark.timeout(400)
+async def test_it_outlives_a_control_plane_that_is_killed(terminal: Terminal, mesh: Mesh) -> None:
+    terminal.press("2")
+    await terminal.shows("inventory")
+    await terminal.shows("● synced")
+    os.kill(mesh.pid("control-plane"), signal.SIGKILL)
+    seen = await terminal.shows("control plane away since")
+    assert "inventory" in seen, "the last picture stays"
+    await terminal.shows(
+        lambda text: "● synced" in text and "away" not in text and "stale" not in text, within=90
+    )
+    terminal.press("6")
+    await terminal.shows("revision")
