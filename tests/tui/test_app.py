@@ -161,9 +161,9 @@ async def test_a_service_shows_all_that_concerns_it_and_leads_on() -> None:
             (2, Policy("CircuitBreaker", "inventory-limits")),
             (1, Trace("3f9a" + "1" * 28)),
         )
-        for tabs, wanted in ways:
+        for tabs, there in ways:
             await press(pilot, *["tab"] * tabs, "enter")
-            await at(pilot, wanted)
+            await at(pilot, there)
             await press(pilot, "escape")
             await until(pilot, lambda: place(pilot) == Service("inventory"))
 
