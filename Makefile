@@ -4,7 +4,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
   $$each -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 BIN := .venv/bin
 # command:package of what tests run: a load generator, and foreign processes that join a mesh
-DEBIAN := wrk:wrk node:nodejs nginx:nginx-light pg_lsclusters:postgresql ip:iproute2 \
+DEBIAN := wrk:wrk node:nodejs nginx:nginx-light pg_lsclusters:postgresql ip:iproute2 tmux:tmux chromium:chromium \
   redis-cli:redis-tools prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager \
   systemd-analyze:systemd curl:curl nsenter:util-linux
 PARTS := cli control_plane sidecar services tui tests bench deploy

@@ -3,10 +3,11 @@
 `python -m bench.overhead [--rounds 5] [--seconds 4] [--json FILE]`
 
 All pairs do the same work: `wrk` speaks HTTP/1.1 to the first Envoy, HTTP/2 over mutual TLS 1.3 joins it to
-the second, which calls an nginx in plaintext. `mesh` is without tracing, `traced` traces one request in a
-hundred to a collector that only counts. They take turns, each time in another order, so that the machine's
-moods hit all; the ratio is taken round by round and its median is the figure. Every process has a session of
-its own, since Linux shares the CPUs out among sessions.
+the second, which calls an nginx in plaintext. `mesh` is a mesh as it comes: statistics, and one request in a
+hundred traced, to its control plane; `traced` sends the spans to a collector that only counts. They take
+turns, each time in another order, so that the machine's moods hit all; the ratio is taken round by round and
+its median is the figure. Every process has a session of its own, since Linux shares the CPUs out among
+sessions.
 """
 
 from __future__ import annotations

@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import (
+    common,
+    dashboard,
+    prometheus,
+    stat,
+    statetimeline,
+    table,
+    timeseries,
+)
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common as commons
@@ -44,7 +52,7 @@ def query(expr: str, legend: str = "", ref: str = "", *, now: bool = False) -> p
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Panel):
     """A panel of lines over time. `queries` are pairs of PromQL and legend."""
 
     title: str
@@ -87,7 +95,7 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Panel):
     """A panel of one number, with its course behind it."""
 
     title: str
@@ -130,7 +138,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Panel):
     """A table of what is now: a row for each value of the labels `by`, which are shown under other names.
 
     `links` are of the first label's cells.
@@ -159,7 +167,7 @@ class Rows:
             .height(self.height)
             .no_value("-")
             .filterable(True)
-            .sort_by([common.TableSortByFieldState(sort).desc(True)])
+            .sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
             .targets([query(column.expr, "", letter, now=True) for letter, column in lettered])
             .with_transformation(transformation("merge", {}))
             .with_transformation(transformation("organize", self._shown(lettered)))
@@ -187,7 +195,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class States:
+class States(Panel):
     """A panel of what state each thing was in over time; `names` has words and colour of each value."""
 
     title: str
@@ -199,7 +207,9 @@ class States:
 
     def build(self) -> models.Panel:
         """The panel: a line of coloured spans for each series."""
-        options = {str(n): models.ValueMappingResult(text=word, color=c) for n, (word, c) in self.names.items()}
+        options = {
+            str(n): models.ValueMappingResult(text=word, color=c) for n, (word, c) in self.names.items()
+        }
         return (
             statetimeline.Panel()
             .title(self.title)
@@ -218,7 +228,7 @@ class States:
 
 
 @dataclass(frozen=True, slots=True)
-class JaegerSearch(Dataquery):
+class JaegerSearch(Dataquery, Builder[Dataquery]):
     """A search of Jaeger's data source: traces with a span of `service`."""
 
     service: str

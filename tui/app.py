@@ -11,9 +11,8 @@ Conventions for screens (`tui/screens/base.py` shows them as code):
   (None: it failed, and the user was told in words). Nothing blocks: no file, no socket, no sleep in a screen.
 - Keys: `BINDINGS` as in Textual; what has a description and `show=True` stands in the footer, all of them in
   `?`. 1-6, `:`, `?`, `/`, ctrl+p, Esc and q are taken.
-- Actions that change traffic stand in `CHANGES` and ask first:
-  `if await self.dash.confirm("Roll back to revision 40?", body, "roll back"): ...` (in a worker), then
-  `self.dash.source.hurry()` to see it at once.
+- Actions that change traffic stand in `CHANGES` and go by `tui/changes.py`, which shows what will change and
+  for whom, asks, applies, and has the newest shown at once (`self.dash.source.hurry()`).
 - States are sign, word and colour: `words.HEALTH[...]`, `theme.state(...)`; figures are made by
   `tui/words.py`, everything a peer sent passes `words.clean` and goes to `paint`/`Content`, never to markup.
 """
@@ -42,6 +41,7 @@ from tui.picture import Picture
 from tui.places import TABS, Place, Tab
 from tui.routes import screen_of
 from tui.screens.base import MeshScreen
+from tui.web import SERVER
 
 Answer = TypeVar("Answer")
 
@@ -90,8 +90,8 @@ class Dash(App[None]):
         for each in theme.THEMES.values():
             self.register_theme(each)
         self.dress(self._wanted_theme)
-        if self.is_web:
-            self.set_interval(1.0, partial(self._follow, os.getppid()))
+        if server := os.environ.get(SERVER):
+            self.set_interval(1.0, partial(self._follow, int(server)))
         self.run_worker(self.source.run(), exit_on_error=True, name="source")
 
     def dress(self, name: str) -> None:
@@ -150,13 +150,6 @@ class Dash(App[None]):
             if not quiet:
                 self.notify(str(error), severity="error", markup=False)
             return None
-
-    async def confirm(self, title: str, body: str, verb: str) -> bool:
-        """Ask before something is done; only in a worker. `verb` is what the key that agrees says."""
-        from tui.sheets.confirm import Confirm
-
-        agreed: bool = await self.push_screen_wait(Confirm(title, body, verb))
-        return agreed
 
     def action_tab(self, number: int) -> None:
         """Keys 1 to 6: the tab as it was left; again: its first screen."""

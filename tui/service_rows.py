@@ -21,7 +21,7 @@ POLICIES: tuple[Column, ...] = (
     Column("policy", 16, grow=True),
     Column("by", 7, rank=2),
     Column("state", 12),
-    Column("", 24, grow=True, rank=3),
+    Column("", 10, grow=True, rank=3),
 )
 TRACES: tuple[Column, ...] = (
     Column("", 1),

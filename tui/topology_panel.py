@@ -13,6 +13,7 @@ from control_plane.api.types import RevisionInfo
 from tui import words
 from tui.attached import Attached, attached
 from tui.graph.figures import GOOD, POOR
+from tui.graph.versions import service_of
 from tui.graph.view import Index
 from tui.picture import Picture
 from tui.theme import paint, state
@@ -97,7 +98,9 @@ def of_node(node: Node, index: Index, known: Known, width: int) -> list[Content]
     health = words.HEALTH[node.health]
     into = [edge for edge in index.edges.values() if edge.to == node.name]
     out = [edge for edge in index.edges.values() if edge.from_ == node.name]
-    instances = "gateway" if node.role == "gateway" else f"{node.healthy}/{node.instances} healthy"
+    instances = f"{node.healthy}/{node.instances} healthy"
+    if node.role == "gateway" or service_of(node.name) != node.name:
+        instances = "gateway" if node.role == "gateway" else f"a version of {service_of(node.name)}"
     rate = sum(edge.rps for edge in into)
     failed = sum(edge.rps * (1 - edge.success) for edge in into)
     figures = [
@@ -120,7 +123,7 @@ def of_node(node: Node, index: Index, known: Known, width: int) -> list[Content]
     return [
         Content("   ").join(figures),
         Content("  ").join([*past, paint(words.fit(told, max(10, width - used)), "dim")]),
-        _policies(attached(known.documents, node.name), width),
+        _policies(attached(known.documents, service_of(node.name)), width),
     ]
 
 
@@ -131,7 +134,9 @@ def edge_policies(documents: Sequence[Document], edge: Edge) -> tuple[Attached, 
         for each in documents
         if (callers := (each.get("spec") or {}).get("from")) and edge.from_ not in callers
     }
-    return tuple(one for one in attached(documents, edge.to) if (one.kind, one.name) not in others)
+    return tuple(
+        one for one in attached(documents, service_of(edge.to)) if (one.kind, one.name) not in others
+    )
 
 
 def changed(policy: Attached, known: Known) -> str:

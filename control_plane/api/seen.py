@@ -28,6 +28,15 @@ class Node(Message):
     healthy: int = Field(0, description="Those of them that are healthy.")
 
 
+class Share(Message):
+    """Those calls of an edge that a route sent to one version of the service, as Subsets name them."""
+
+    version: str = Field(description="The Subset's name.")
+    rps: float = Field(description="As of the edge.")
+    success: float = Field(description="As of the edge.")
+    p99_ms: float = Field(description="99 % of the requests took less, in ms; 0: none.")
+
+
 class Edge(Message):
     """Calls from one service or gateway to a service, over the topology's window."""
 
@@ -55,6 +64,7 @@ class Edge(Message):
     breaker: BreakerState = Field("closed", description="The circuit breaker, at the worst of its sidecars.")
     ejected: int = Field(0, description="Instances that a caller's sidecar leaves out at this moment.")
     mtls: bool = Field(description="Whether both ends prove who they are by mutual TLS.")
+    versions: tuple[Share, ...] = Field((), description="What of it was sent to Subsets of the service.")
 
 
 class Topology(Message):

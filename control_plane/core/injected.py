@@ -19,7 +19,8 @@ TAGS = {"envoy.cluster_name": "%UPSTREAM_CLUSTER%", "envoy.response_code": "%RES
 @lru_cache(maxsize=1)
 def counted() -> v3.AccessLog:
     """The access log that writes nothing but adds to the counter `mesh.injected`."""
-    config = v3.StatsAccessLog(stat_prefix="mesh")
+    config = v3.StatsAccessLog()
+    config.stats_scope.prefix = "mesh"
     counter = config.counters.add(value_fixed=v3.UInt64Value(value=1))
     counter.stat.name = "injected"
     for name, value in TAGS.items():

@@ -1,4 +1,4 @@
-"""Who the other control planes are, and the way to ask them.
+"""Who the other control planes are, and the way to ask them (what is asked: sharing, traces, and others).
 
 Each control plane announces itself in the store (id, where its xDS port and admin API answer) every two
 seconds, finds the others there, and polls each of them every second for its part of the picture. One that is
@@ -126,7 +126,8 @@ class Peers:
         try:
             return await peer.client.ask(method, request, within)
         except PeerError as error:
-            metrics.FAILURES.labels(error.reason).inc()
+            if error.reason != "not_found":
+                metrics.FAILURES.labels(error.reason).inc()
             raise
 
     def answering(self) -> tuple[str, ...]:

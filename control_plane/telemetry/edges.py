@@ -18,7 +18,7 @@ from control_plane.telemetry.flows import LATE, Seen
 
 NEVER = float("-inf")
 
-_CLUSTER = re.compile(r"(?P<service>[^:/]+)(?::(?P<port>[^/]+))?(?:/.+)?")
+_CLUSTER = re.compile(r"(?P<service>[^:/]+)(?::(?P<port>[^/]+))?(?:/(?P<version>.+))?")
 # `orders`, `orders:grpc`, `orders/v2`.
 
 
@@ -33,6 +33,7 @@ class Sum:
     ejected: int = 0
     connected: float = NEVER
     secured: float = NEVER
+    versions: dict[str, Sum] = field(default_factory=dict)
 
     @property
     def outcome(self) -> tuple[float, float]:
@@ -108,6 +109,11 @@ def callee(cluster: str, services: Mapping[str, Service]) -> tuple[str, Protocol
     return (service.name, port.protocol) if port else None
 
 
+def _version(cluster: str) -> str:
+    found = _CLUSTER.fullmatch(cluster)
+    return (found["version"] or "") if found else ""
+
+
 def gather(flows: Iterable[Seen], services: Mapping[str, Service], now: float, fades: float) -> Edges:
     """The edges with traffic within the last `fades` seconds, by the clock that flows were noted by."""
     sums: dict[tuple[str, str], Sum] = {}
@@ -121,5 +127,9 @@ def gather(flows: Iterable[Seen], services: Mapping[str, Service], now: float, f
         if now - last < fades:
             caller = one.caller
             callers[caller.name] = "gateway" if caller.role == "gateway" else "service"
-            sums.setdefault((caller.name, about[0]), Sum()).note(one, about[1])
+            total = sums.setdefault((caller.name, about[0]), Sum())
+            total.note(one, about[1])
+            version = _version(one.cluster)
+            if version:
+                total.versions.setdefault(version, Sum()).note(one, about[1])
     return Edges(sums, callers)

@@ -112,15 +112,11 @@ class Flow:
     connected: float = float("-inf")
     opened: float = float("-inf")
     secured: float = float("-inf")
-    _recent: Counts | None = None
+    _recent: Counts = field(default_factory=Counts)
 
     def recent(self, now: float) -> Counts:
-        """The sums of the last WINDOW, not to be changed: they are the same until a flush comes or goes."""
+        """The sums of the last WINDOW, not to be changed, and as they are until the next flush."""
         self._forget(now)
-        if self._recent is None:
-            self._recent = Counts()
-            for _, counts in self.samples:
-                self._recent.add(counts)
         return self._recent
 
     def note(self, counts: Counts, now: float) -> None:
@@ -128,7 +124,7 @@ class Flow:
         self.is_grpc = self.is_grpc or counts.statuses > 0
         counts.settle(self.is_grpc)
         self.samples.append((now, counts))
-        self._recent = None
+        self._recent.add(counts)
         if counts.any_request:
             self.requested = now
         if counts.wanted:
@@ -140,9 +136,11 @@ class Flow:
         self._forget(now)
 
     def _forget(self, now: float) -> None:
+        """Take out what is older than WINDOW: exactly, for flushes count in whole numbers."""
         while self.samples and self.samples[0][0] <= now - WINDOW:
-            self.samples.popleft()
-            self._recent = None
+            self._recent.add(self.samples.popleft()[1], -1.0)
+        if not self.samples:
+            self._recent = Counts()
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ def quantiles(found: Mapping[tuple[float, float], float], wanted: Sequence[float
     Within a bucket values are taken to be spread evenly, as Prometheus's histogram_quantile does; in the last
     one, which has no end, it is the lower bound.
     """
-    total, ordered = sum(found.values()), sorted(found.items())
+    total, ordered = sum(found.values()), sorted(one for one in found.items() if one[1] > 0)
     return [_at(ordered, share * total) for share in wanted] if total > 0 else [0.0] * len(wanted)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.api.seen import Edge, Topology
+from control_plane.api.seen import Edge, Share, Topology
 from control_plane.api.types import Breaker
 from control_plane.telemetry.edges import Edges, Sum
 from control_plane.telemetry.flows import WINDOW
@@ -31,4 +31,9 @@ def _edge(key: tuple[str, str], total: Sum, breaker: Breaker | None, setting: Se
         breaker=breaker.state if breaker else "closed",
         ejected=breaker.ejected if breaker else total.ejected,
         mtls=total.is_mutual(key[1] not in setting.plaintext),
+        versions=tuple(_share(name, one) for name, one in sorted(total.versions.items())),
     )
+
+
+def _share(version: str, total: Sum) -> Share:
+    return Share(version=version, rps=total.rate, success=total.success, p99_ms=total.latencies()[2])

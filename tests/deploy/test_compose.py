@@ -20,6 +20,9 @@ from tests.deploy import composed
 from tests.deploy.containers import Engine, engine
 from tests.envoy.harness import ROOT, until
 
+pytestmark = pytest.mark.timeout(420)
+# Its fixture starts twenty-two processes, and is part of the first test.
+
 NOT_HERE = ("grafana", "jaeger")
 """Programs that no registry here has. Everything else of the file runs."""
 
@@ -99,6 +102,7 @@ def test_the_exchange_runs_as_the_file_says(running: Engine) -> None:
         lambda: {one["name"]: one["state"] for one in status(running)["proxies"]} == wanted,
         "either control plane tells that all sidecars are synced",
         150,
+        2.0,
     )
     assert all(one["healthy"] for one in status(running)["services"])
     order = running.containers["ingress"].run(
@@ -172,7 +176,7 @@ def test_prometheus_finds_everything_and_scrapes_it(running: Engine) -> None:
         up = Counter(one["labels"]["job"] for one in active if one["health"] == "up")
         return up == wanted and len(active) == sum(wanted.values())
 
-    until(well, f"{wanted} are up", 120)
+    until(well, f"{wanted} are up", 120, 1.0)
 
 
 def test_rules_have_data_under_traffic(running: Engine, record_property: Any) -> None:
@@ -181,7 +185,7 @@ def test_rules_have_data_under_traffic(running: Engine, record_property: Any) ->
     rules = YAML(typ="safe").load(ROOT / "dashboards/rules/recording.yml")
     named = [rule["record"] for group in rules["groups"] for rule in group["rules"]]
     for name in named:
-        until(partial(asked_once, running, name), f"{name} has data", 60)
+        until(partial(asked_once, running, name), f"{name} has data", 60, 1.0)
     edges = asked(running, "query", query="mesh:edge_requests:rate1m > 0")["result"]
     found = {(one["metric"]["service"], one["metric"]["callee"]) for one in edges}
     assert {("ingress", "orders"), ("orders", "inventory"), ("orders", "catalog")} <= found

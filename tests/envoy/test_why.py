@@ -19,6 +19,7 @@ import requests
 
 from control_plane.telemetry.flags import FLAGS
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
+from tests.fakes.otlp_sink import Sink, sink
 from tests.sidecar.conftest import ENVOY
 
 ROUTE = """
@@ -39,8 +40,17 @@ def policy(kind: str, spec: str, target: str = "{kind: Service, name: back}") ->
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("why"), [service("front"), service("back")]) as found:
+def collector() -> Iterator[Sink]:
+    """To whom the mesh passes on what it is told."""
+    with sink() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory, collector: Sink) -> Iterator[Mesh]:
+    services = [service("front"), service("back")]
+    forward = collector.address
+    with running_mesh(tmp_path_factory.mktemp("why"), services, MESH_OTLP_FORWARD=forward) as found:
         found.apply(ROUTE)
         yield found
 
@@ -85,6 +95,14 @@ def assert_blamed(why: Any, policy: str, revision: int, says: str) -> None:
     assert blamed["why"] == "to see what happens"
     expected = f"{policy.replace('/', ' ')}, revision {revision}, by {blamed['author']}, "
     assert expected in why["summary"]
+
+
+def test_what_proxies_tell_is_passed_on_to_a_collector(mesh: Mesh, collector: Sink) -> None:
+    traced = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
+    assert call(mesh, "/status/503", headers=traced).status_code == 503
+    wanted = {"traces front", "traces back", "metrics front", "metrics back", "logs front", "logs back"}
+    until(lambda: wanted <= set(collector.senders), "spans, metrics and access logs of both")
+    assert set(collector.senders) <= wanted | {f"{one} ingress" for one in ("traces", "metrics", "logs")}
 
 
 def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:

@@ -56,7 +56,7 @@ def outbound(port: int) -> Resource:
     """An HTTP proxy with on-demand hosts and clusters."""
     on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=v3.Duration(seconds=3)))
     filters = [http.http_filter("envoy.filters.http.on_demand", on_demand)]
-    manager = http.connection_manager("out", "out", ToldView("lab"), filters)
+    manager = http.connection_manager("outbound", "out", "out", ToldView("lab"), filters)
     chain = v3.FilterChain(filters=[http.network_filter(manager)])
     return encode(LDS, "outbound", http.listener("outbound", "127.0.0.1", port, [chain]))
 

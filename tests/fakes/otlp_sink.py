@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metr
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_service
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as trace_service
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from tests.fakes.ports import free_port
 
@@ -35,7 +36,8 @@ class Refusal:
 class Sink:
     """Listens on 127.0.0.1:`port` while it is `open`. `refusals` are used up first, one a call.
 
-    `spans` counts span IDs, `points` the values of data points, `bodies` of log records.
+    `spans` counts span IDs, `points` the values of data points, `records` bodies of log records, `senders`
+    resources as `traces orders`.
     """
 
     port: int = field(default_factory=free_port)
@@ -88,6 +90,11 @@ class Sink:
         rejects, self.rejects = self.rejects, 0
         return rejects
 
+    def note(self, signal: str, resource: Resource) -> None:
+        """Count whose telemetry this is."""
+        names = [one.value.string_value for one in resource.attributes if one.key == "service.name"]
+        self.senders[f"{signal} {','.join(names)}"] += 1
+
     def _refuse(self, refusal: Refusal, context: grpc.ServicerContext) -> None:
         if refusal.retry is not None:
             status = Status(code=refusal.code.value[0], message="later")
@@ -107,7 +114,7 @@ class _Traces(trace_service.TraceServiceServicer):
     ) -> traces.ExportTraceServiceResponse:
         rejects = self.sink.enter(context)
         for resource in request.resource_spans:
-            self.sink.senders[resource.resource.attributes[0].value.string_value] += 1
+            self.sink.note("traces", resource.resource)
             spans = [span for scope in resource.scope_spans for span in scope.spans]
             self.sink.spans.update(int.from_bytes(span.span_id, "big") for span in spans)
         reply = traces.ExportTraceServiceResponse()
@@ -126,6 +133,7 @@ class _Metrics(metrics_service.MetricsServiceServicer):
     ) -> metrics.ExportMetricsServiceResponse:
         self.sink.enter(context)
         for resource in request.resource_metrics:
+            self.sink.note("metrics", resource.resource)
             for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
                 for point in getattr(metric, metric.WhichOneof("data") or "").data_points:
                     self.sink.points[point.count if metric.HasField("histogram") else point.as_int] += 1
@@ -141,6 +149,7 @@ class _Logs(logs_service.LogsServiceServicer):
     ) -> logs.ExportLogsServiceResponse:
         self.sink.enter(context)
         for resource in request.resource_logs:
+            self.sink.note("logs", resource.resource)
             records = [one for scope in resource.scope_logs for one in scope.log_records]
             self.sink.records.update(one.body.string_value for one in records)
         return logs.ExportLogsServiceResponse()

@@ -137,7 +137,7 @@ async def test_nobody_speaks_for_another_and_garbage_spoils_nothing(collector: S
             give(to, "traces", body)
         await until(lambda: collector.calls)
     assert collector.spans == Counter([1])
-    assert set(collector.senders) == {"orders"}
+    assert set(collector.senders) == {"traces orders"}
 
 
 @pytest.mark.parametrize("away", [20.0])

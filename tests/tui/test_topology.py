@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from control_plane.api.seen import Edge, Node, Topology
+from control_plane.api.seen import Edge, Node, Share, Topology
 from tests.tui.looking import Dashboard, looking, text, until
 from tui import places
 from tui.screens.topology import TopologyScreen
@@ -163,6 +163,31 @@ async def test_a_place_begins_with_what_it_names() -> None:
         )
         await until(pilot, lambda: "service-0501" in graph(pilot).layout_now.boxes)
         await until(pilot, lambda: graph(pilot).picked.node == "service-0501")
+
+
+async def test_versions_are_taken_apart_and_put_together_again() -> None:
+    async with looking(size=(120, 40)) as (pilot, api):
+        seen = await settled(pilot)
+        await pilot.press("v")
+        assert "inventory/v1" not in seen.shape.nodes
+        shares = (
+            Share(version="inventory-v1", rps=10, success=1, p99_ms=20),
+            Share(version="inventory-v2", rps=2.4, success=0.1, p99_ms=502),
+        )
+        edges = [
+            each.model_copy(update={"versions": shares}) if each.to == "inventory" else each
+            for each in api.world.topology.edges
+        ]
+        told = api.world.topology.model_copy(update={"edges": tuple(edges)})
+        api.world = replace(api.world, topology=told)
+        await until(pilot, lambda: pilot.app.picture.topology == told)  # type: ignore[attr-defined]
+        await pilot.press("v")
+        await until(pilot, lambda: {"inventory/v1", "inventory/v2"} <= set(seen.shape.nodes))
+        assert "inventory" not in seen.shape.nodes
+        assert seen.picked == Picked("inventory/v2")
+        await until(pilot, lambda: "a version of inventory" in text(pilot))
+        await pilot.press("v")
+        await until(pilot, lambda: "inventory" in seen.shape.nodes)
 
 
 async def test_a_click_selects_a_box_or_a_line_and_a_second_one_opens() -> None:

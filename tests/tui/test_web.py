@@ -113,7 +113,7 @@ async def test_a_browser_walks_through_it_and_loads_nothing_from_elsewhere(
         await sign_in(page, web.url)
         await until(lambda: shown("rev 41"), "the first picture")
         await page.keyboard.press("2")
-        await until(lambda: shown("CircuitBreaker") or shown("retr/s"), "the services")
+        await until(lambda: shown("retr/s") and shown("1/2"), "the services")
         await page.keyboard.press("Enter")
         await until(lambda: shown("Services › inventory"), "the failing service")
         await until(lambda: shown("CircuitBreaker inventory-limits"), "its policies")

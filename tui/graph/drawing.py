@@ -110,11 +110,13 @@ class Drawing:
         found = [link for strand in strands for link, _ in strand.parts if link in scene.lines]
         return found[0] if len(found) == 1 else None
 
-    def row(self, y: int, scene: Scene) -> list[tuple[str, Ink]]:
-        """One row as runs of the same ink, in exactly the layout's width."""
+    def row(self, y: int, scene: Scene, window: range | None = None) -> list[tuple[str, Ink]]:
+        """One row as runs of the same ink, in exactly the layout's width or the columns of the window."""
+        window = window or range(self.layout.width)
         row: list[tuple[str, Ink]] = [(" ", Ink())] * self.layout.width
-        for x, strands in self._cells(y).items():
-            drawn = _stroke(strands, scene, self._heads.get((x, y), ""))
+        cells = self._cells(y)
+        for x in window if len(window) < len(cells) else cells:
+            drawn = _stroke(cells[x], scene, self._heads.get((x, y), "")) if x in cells else None
             if drawn:
                 row[x] = drawn
         for x, link in self._words.get(y, ()):
@@ -126,9 +128,20 @@ class Drawing:
                 for cell in _cellwise(text):
                     row[at] = (cell, ink)
                     at += 1
+        seen = _cut(row, window)
         return [
-            ("".join(text for text, _ in run), ink) for ink, run in groupby(row, key=lambda cell: cell[1])
+            ("".join(text for text, _ in run), ink) for ink, run in groupby(seen, key=lambda cell: cell[1])
         ]
+
+
+def _cut(row: list[tuple[str, Ink]], window: range) -> list[tuple[str, Ink]]:
+    """A part of a row; a blank in place of a wide character that is cut in two."""
+    seen = row[window.start : window.stop]
+    if seen and not seen[0][0]:
+        seen[0] = (" ", seen[0][1])
+    if seen and window.stop < len(row) and not row[window.stop][0]:
+        seen[-1] = (" ", seen[-1][1])
+    return seen
 
 
 def _stroke(strands: Iterable[_Strand], scene: Scene, head: str) -> tuple[str, Ink] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -45,10 +46,15 @@ def lay_out(graph: Sorted, look: Look, across: int = 0) -> Layout:
     found = rows(graph.order, graph.woven, look)
     columns = _columns(graph, found, look)
     boxes = {name: _box(name, found, columns, layer) for name, layer in graph.layers.items()}
+    nets = {link: net_of(link, graph.layers) for link in graph.shape.proper()}
+    links = Counter(nets.values())
     routes = {}
-    for link in graph.shape.proper():
-        net = net_of(link, graph.layers)
-        routes[link] = _route(link, net, graph, found, columns)
+    for link, net in nets.items():
+        route = _route(link, net, graph, found, columns)
+        if not net.forward and links[net] == 1:
+            gap = columns.gaps[graph.layers[link[0]] - 1]
+            route = replace(route, label=(gap.words, route.points[0][1]))
+        routes[link] = route
     laid = Layout(
         look,
         boxes,

@@ -67,7 +67,8 @@ class Route:
     """The line of a link: corners from beside its caller to its arrow head beside its callee.
 
     `lone`: how many of the points belong to the net; the rest to all links into the callee from this side.
-    `label`: the cell where its words begin, None where they have no room.
+    `label`: the cell where its words begin, near its head; near its caller where the line leads to the left;
+    None where it branches there.
     """
 
     link: Link

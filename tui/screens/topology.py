@@ -19,6 +19,7 @@ from control_plane.api.traced import Trace
 from tui import failing, places, topology_panel, words
 from tui.attached import attached
 from tui.graph.shape import Link
+from tui.graph.versions import apart, has_versions, service_of
 from tui.graph.view import View
 from tui.picture import Part, Picture
 from tui.screens.base import MeshScreen
@@ -50,7 +51,8 @@ class TopologyScreen(MeshScreen):
         "Services and gateways, calls from left to right, over the last 10 s. ● healthy ◐ degraded ✖ failing "
         "○ no traffic ⏻ breaker open ◑ partly ↻ calls itself. On a line: calls in a second, failures, p99. "
         "Where lines cross without a corner or a branch they have nothing to do with each other. "
-        "Tab goes through the calls of a service; f shows only what is near it, again: wider, Esc: all."
+        "Tab goes through the calls of a service; f shows only what is near it, again: wider, Esc: all; "
+        "v takes versions apart."
     )
     DEFAULT_CSS = """
     TopologyScreen #panel {
@@ -64,6 +66,7 @@ class TopologyScreen(MeshScreen):
         Binding("w", "why", "why"),
         Binding("t", "traces", "traces"),
         Binding("p", "policies", "policies"),
+        Binding("v", "versions", "versions"),
         Binding("e", "events", "events", show=False),
     ]
 
@@ -71,6 +74,7 @@ class TopologyScreen(MeshScreen):
         super().__init__(place)
         self._past: tuple[Picked, Past] = (Picked(), Past())
         self._begun = False
+        self._apart = False
 
     def body(self) -> ComposeResult:
         """Graph and panel."""
@@ -97,7 +101,7 @@ class TopologyScreen(MeshScreen):
         """Figures anew; boxes move only for new ones."""
         if picture.topology is None:
             return
-        self.graph.show(picture.topology)
+        self.graph.show(apart(picture.topology) if self._apart else picture.topology)
         if not self._begun:
             self._begin()
         self._tell()
@@ -130,9 +134,15 @@ class TopologyScreen(MeshScreen):
 
     @property
     def subject(self) -> str:
-        """The service that is selected: of an edge the callee."""
+        """The service that is selected: of an edge the callee, of a version its service."""
         picked = self.graph.picked
-        return picked.link[1] if picked.link else picked.node
+        return service_of(picked.link[1] if picked.link else picked.node)
+
+    @property
+    def link(self) -> Link | None:
+        """The services at both ends of the edge that is selected."""
+        link = self.graph.picked.link
+        return (link[0], service_of(link[1])) if link else None
 
     def on_graph_view_moved(self, _message: GraphView.Moved) -> None:
         """Something else is selected."""
@@ -184,12 +194,14 @@ class TopologyScreen(MeshScreen):
         picked = self.graph.picked
         if not self.is_current or not picked.node:
             return
-        link = picked.link
+        link = self.link
         if link:
             edge = await self.dash.ask(lambda client: client.edge_history(*link), quiet=True)
             past = Past(edge.step, edge.points) if edge else Past()
         else:
-            node = await self.dash.ask(lambda client: client.service_history(picked.node), quiet=True)
+            node = await self.dash.ask(
+                lambda client: client.service_history(service_of(picked.node)), quiet=True
+            )
             past = Past(node.step, node.points) if node else Past()
         self._past = (picked, past)
         self._tell()
@@ -221,10 +233,21 @@ class TopologyScreen(MeshScreen):
             graph.see(View(focus=name, reach=reach))
             self._tell()
 
+    def action_versions(self) -> None:
+        """Versions of services as nodes of their own, or all in one."""
+        topology = self.picture.topology
+        if topology is None or not (self._apart or has_versions(topology)):
+            self.notify("no calls are sent to a version: name Subsets in a route's backendRefs", markup=False)
+            return
+        self._apart = not self._apart
+        if self.graph.picked.link:
+            self.graph.picked = Picked(self.graph.picked.node)
+        self.show_picture(self.picture)
+
     def on_graph_view_opened(self, message: GraphView.Opened) -> None:
         """Enter: the service in detail; of an edge the service that is called."""
         link = message.picked.link
-        self.dash.go(places.Service(link[1] if link else message.picked.node))
+        self.dash.go(places.Service(service_of(link[1] if link else message.picked.node)))
 
     def action_traces(self) -> None:
         """Traces of what is selected."""
@@ -253,7 +276,7 @@ class TopologyScreen(MeshScreen):
     @work(exclusive=True, group="why")
     async def action_why(self) -> None:
         """The newest request that failed here, with what explains it."""
-        name, link = self.subject, self.graph.picked.link
+        name, link = self.subject, self.link
         if not name:
             return
         async for trace in self._failed(name, link):

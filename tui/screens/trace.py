@@ -29,6 +29,9 @@ BESIDE = 132
 LOW, TALL = 18, 36
 """Lines below which there is room for the waterfall alone, and from which on the panel gets more."""
 
+REST = 0.04
+"""Seconds the cursor rests before the panel follows: a key that is held down scrolls smoothly."""
+
 YOUNG = 12.0
 """Seconds after its end for which further spans of a trace may come in."""
 
@@ -70,6 +73,7 @@ class TraceScreen(MeshScreen):
         self._trace: Trace | None = None
         self._spans: dict[str, Span] = {}
         self._again: Timer | None = None
+        self._rest: Timer | None = None
 
     def body(self) -> ComposeResult:
         """Head, scale, waterfall, panel."""
@@ -145,7 +149,12 @@ class TraceScreen(MeshScreen):
     @on(Waterfall.Moved)
     def _moved(self, message: Waterfall.Moved) -> None:
         message.stop()
-        row = message.row
+        if self._rest:
+            self._rest.stop()
+        self._rest = self.set_timer(REST, self._show_step)
+
+    def _show_step(self) -> None:
+        row = self.query_one(Waterfall).selected
         self.query_one(SpanPanel).show(row, self._spans.get(row.id) if row else None)
 
     # --- ways on ---------------------------------------------------------------------------------

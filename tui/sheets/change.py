@@ -34,7 +34,7 @@ class ChangeSheet(ModalScreen[str | None]):
         border: round $warning; padding: 0 1; background: $background;
     }
     ChangeSheet VerticalScroll { height: auto; max-height: 1fr; scrollbar-size-vertical: 1; }
-    ChangeSheet VerticalScroll Static { height: auto; }
+    ChangeSheet VerticalScroll Static { height: auto; padding-bottom: 1; }
     ChangeSheet #reason { height: 1; dock: bottom; margin-bottom: 1; background: $panel; }
     ChangeSheet #reason Label { width: 6; color: $accent; }
     ChangeSheet Input, ChangeSheet Input:focus { border: none; height: 1; padding: 0; background: $panel; }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 
 from textual_serve.app_service import AppService
+
+from tui.web import SERVER
 
 PATIENCE = 3.0
 """Seconds that a child has to end by itself."""
@@ -20,7 +23,7 @@ class Child(AppService):
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
         environment = self._build_environment(width=width, height=height)
-        environment["TEXTUAL_FPS"] = "30"
+        environment |= {"TEXTUAL_FPS": "30", SERVER: str(os.getpid())}
         self._process = process = await asyncio.create_subprocess_exec(
             *self.argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment
         )

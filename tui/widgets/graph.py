@@ -206,10 +206,13 @@ class GraphView(ScrollView, can_focus=True):
         row = y + self.scroll_offset.y - self._above
         if not 0 <= row < layout.height:
             return Strip([Segment(" " * width, plain)], width)
-        segments = [Segment(text, self._style(ink)) for text, ink in self.drawing.row(row, self._scene)]
+        first = self.scroll_offset.x
+        window = range(first, min(layout.width, first + width))
+        drawn = self.drawing.row(row, self._scene, window)
+        segments = [Segment(text, self._style(ink)) for text, ink in drawn]
         left = self._aside
-        strip = Strip([Segment(" " * left, plain), *segments], left + layout.width)
-        return strip.crop_extend(self.scroll_offset.x, self.scroll_offset.x + width, plain)
+        strip = Strip([Segment(" " * left, plain), *segments], left + len(window))
+        return strip.adjust_cell_length(width, plain)
 
     def _nothing(self) -> str:
         if self._topology is None or self._wanted is None:

@@ -36,7 +36,7 @@ class PolicyPane(Vertical):
     DEFAULT_CSS = """
     PolicyPane { height: 1fr; width: 1fr; }
     PolicyPane #title, PolicyPane #views { height: 1; text-wrap: nowrap; }
-    PolicyPane #conditions { height: auto; max-height: 5; }
+    PolicyPane #conditions { height: auto; max-height: 5; padding: 0 1; }
     PolicyPane #text { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     PolicyPane #text:focus { background: $panel; }
     PolicyPane #text Static { height: auto; }
@@ -136,7 +136,7 @@ class PolicyPane(Vertical):
                 " ", paint(f"{words.clean(policy.kind)} {words.clean(policy.name)}", "strong")
             )
         self.query_one("#title", Static).update(title)
-        lines = [Content.assemble(" ", state(one)) for one in policy.lines] if policy else []
+        lines = [state(one) for one in policy.lines] if policy else []
         self.query_one("#conditions", Static).update(Content("\n").join(lines))
         self.query_one("#views", Static).update(views(self._view))
         if policy is None:
@@ -186,7 +186,7 @@ def views(current: View) -> Content:
         paint(f"[{title}]" if view == current else f" {title} ", "accent" if view == current else "dim")
         for view, title in VIEWS.items()
     ]
-    return Content("").join(parts)
+    return Content(" ") + Content("").join(parts)
 
 
 def compared(
@@ -201,7 +201,8 @@ def compared(
         yield paint(f"from {policy_words.said(about, now)}", "dim")
         yield paint("to how it is now", "dim")
     come, go = diff.counted(text)
-    yield Content("") if text else paint("no difference", "dim")
-    if text:
+    if not text:
+        yield paint("no difference", "dim")
+    else:
         yield paint(f"+{come} −{go} lines", "dim")
         yield diff.coloured(text)

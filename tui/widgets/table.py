@@ -27,7 +27,7 @@ from tui.words import Tone, pad
 GAPS = (2, 1)
 """Cells between columns, the narrower where only that lets every column stay."""
 
-FIRST_SHARE = 0.6
+FIRST_SHARE = 0.8
 """Of what is left over, as much as one growing column may take before the others had some."""
 
 

@@ -13,6 +13,7 @@ from control_plane.api.spiffe import Identity
 from control_plane.api.types import Breaker
 from control_plane.core.world import World
 from control_plane.telemetry import metrics
+from control_plane.telemetry.counts import Counts
 from control_plane.telemetry.edges import gather
 from control_plane.telemetry.flows import CLUSTERS_LIMIT, FADES, WINDOW, Flows
 from control_plane.telemetry.history import of_edge
@@ -90,6 +91,23 @@ def test_a_rate_does_not_follow_the_jitter_of_flushes(jitter: list[float], rate:
         body = flush("orders", "orders-1", {"catalog": {"upstream_rq_completed": 2 * rate}}, 2 * number)
         list(flows.take(ORDERS, body, at))
         assert only(seen(flows, at)).rps == rate
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 9), st.integers(0, 99), st.integers(0, 9)), max_size=30))
+def test_what_is_recent_is_the_sum_of_the_window(flushes: list[tuple[float, int, int]]) -> None:
+    flows, at, told_at = Flows(), 100.0, []
+    for pause, quick, slow in flushes:
+        at += pause
+        spread = (0, quick, 0, 0, 0, 0, 0, slow, 0)
+        told(flows, at, {"catalog": {"upstream_rq_completed": quick + slow, "upstream_rq_time": spread}})
+        told_at.append((at, quick, slow))
+        window = [one for one in told_at if one[0] > at - WINDOW]
+        (found,) = [one.counts for one in flows.seen(at)] or [Counts()]
+        assert found.answered == sum(one[1] + one[2] for one in window)
+        anew = Counts(
+            spread={(0.5, 1.0): sum(one[1] for one in window), (100.0, 1000.0): sum(one[2] for one in window)}
+        )
+        assert found.latencies() == anew.latencies()
 
 
 def test_replicas_add_up() -> None:

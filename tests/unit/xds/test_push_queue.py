@@ -130,11 +130,11 @@ async def test_a_change_that_concerns_nobody_is_not_waited_for(
     assert not any(each.written_to.is_set() for each in clients)
 
 
-@pytest.mark.parametrize(("newer", "reached"), [({"a": 2}, 3), ({"x": 2}, 0), ({}, 0)])
+@pytest.mark.parametrize(("newer", "reached"), [(config(2, a=2), 3), (config(2, x=2), 0), (config(2), 0)])
 async def test_whom_a_change_would_reach_is_known_before_it_is_made(
-    queue: PushQueue, clients: list[Client], newer: dict[str, int], reached: int
+    queue: PushQueue, clients: list[Client], newer: HandMade, reached: int
 ) -> None:
-    found = queue.touched(config(1), config(2, **newer))
+    found = queue.touched(config(1), newer)
     assert sorted(found) == [f"orders-{each}" for each in range(reached)]
     assert not any(each.written_to.is_set() for each in clients)
 

@@ -104,6 +104,28 @@ def test_every_row_is_as_wide_as_the_layout(shape: Shape, room: tuple[int, int],
     assert [cell_len(line) for line in lines] == [layout.width] * layout.height
 
 
+@settings(max_examples=40, deadline=None)
+@given(shapes(), st.data())
+def test_a_window_shows_the_same_as_the_whole_row(shape: Shape, data: st.DataObject) -> None:
+    seen = topology(shape)
+    layout = fitted(sort(shape), 40, 10)
+    drawing, scene = Drawing(layout), scene_of(Index.of(seen), layout)
+    first = data.draw(st.integers(0, layout.width))
+    window = range(first, data.draw(st.integers(first, layout.width)))
+    for y in range(layout.height):
+        whole = "".join(text for text, _ in drawing.row(y, scene))
+        part = "".join(text for text, _ in drawing.row(y, scene, window)) if window else ""
+        assert part == whole[window.start : window.stop]
+
+
+def test_a_wide_character_at_the_edge_of_a_window_is_a_blank() -> None:
+    shape = Shape(("漢字",), width={"漢字": 4})
+    drawing = Drawing(fitted(sort(shape), 80, 20))
+    row = "".join(text for text, _ in drawing.row(1, Scene()))
+    assert row == "│ ○ 漢字 │"
+    assert "".join(text for text, _ in drawing.row(1, Scene(), range(5, 7))) == "  "
+
+
 def test_a_link_without_traffic_leaves_its_cells_empty() -> None:
     shape = Shape(("a", "b", "c"), (("a", "b"), ("a", "c")), frozenset("a"))
     layout = fitted(sort(shape), 80, 20)

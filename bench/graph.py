@@ -1,0 +1,85 @@
+"""What the service graph costs: its layout with 12, 100 and 1,000 services, with one more, and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.unit.tui.graph.test_drawing import topology
+from tests.unit.tui.graph.worlds import tiered
+from tui.graph.drawing import Drawing
+from tui.graph.fitting import fitted
+from tui.graph.layout import sort
+from tui.graph.ordering import crossings
+from tui.graph.shape import Shape
+from tui.graph.view import Index, scene_of
+
+MESHES = ((12, 20), (100, 150), (100, 300), (1000, 1500), (1000, 3000))
+"""Services and calls between them."""
+
+WIDTH, HEIGHT = 120, 32
+TIMES = 5
+
+
+def best(work: Callable[[], object]) -> float:
+    """CPU milliseconds of the quickest of some runs, so that other work on the machine counts little."""
+    took = []
+    for _ in range(TIMES):
+        begin = time.process_time()
+        work()
+        took.append((time.process_time() - begin) * 1000)
+    return round(min(took), 2)
+
+
+def measured(services: int, links: int) -> dict[str, float]:
+    """One mesh; `place` tries looks where it may fit, `picture` draws a screenful that was drawn before."""
+    shape = tiered(services, links)
+    graph = sort(shape)
+    layout = fitted(graph, WIDTH, HEIGHT)
+    drawing, index = Drawing(layout), Index.of(topology(shape))
+    more = Shape((*shape.nodes, "new"), (*shape.links, (shape.nodes[-1], "new")), shape.roots)
+    rows = range(min(HEIGHT, layout.height))
+
+    def picture() -> None:
+        scene = scene_of(index, layout)
+        for y in rows:
+            drawing.row(y, scene, range(min(WIDTH, layout.width)))
+
+    return {
+        "services": services,
+        "links": links,
+        "sort_ms": best(lambda: sort(shape)),
+        "place_ms": best(lambda: fitted(graph, WIDTH, HEIGHT)),
+        "one_more_ms": best(lambda: fitted(sort(more, layout), WIDTH, HEIGHT)),
+        "picture_ms": best(picture),
+        "crossings": crossings(graph.order, graph.woven.joins),
+        "width": layout.width,
+        "height": layout.height,
+    }
+
+
+def main() -> None:
+    """Print a line for each mesh."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    options = parser.parse_args()
+    found = []
+    for services, links in MESHES:
+        one = measured(services, links)
+        found.append(one)
+        print(
+            f"{services:5} services {links:5} links: sort {one['sort_ms']:7.1f} ms, "
+            f"place {one['place_ms']:7.1f} ms, with one more {one['one_more_ms']:7.1f} ms, "
+            f"picture {one['picture_ms']:6.2f} ms, "
+            f"{one['width']:.0f}x{one['height']:.0f} cells, {one['crossings']:.0f} crossings",
+            flush=True,
+        )
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""The dashboards, one module each, and all of them in the order of docs/grafana.md."""
+
+from __future__ import annotations
+
+from dashboards.board import Board
+from dashboards.boards import apps, control_plane, overview, resilience, security, service, sidecars
+
+BOARDS: tuple[Board, ...] = (
+    overview.BOARD,
+    service.BOARD,
+    resilience.BOARD,
+    sidecars.BOARD,
+    control_plane.BOARD,
+    security.BOARD,
+    apps.BOARD,
+)

@@ -1,0 +1,46 @@
+"""The dashboards as the files that Grafana reads.
+
+python -m dashboards.build            # writes dashboards/*.json
+python -m dashboards.build --check    # 1 when one differs from what would be written
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dashboards.queries import boards, text
+
+FOLDER = Path(__file__).parent
+
+
+def files() -> dict[str, str]:
+    """What each file has to have, by its name."""
+    return {f"{uid}.json": text(board) for uid, board in boards().items()}
+
+
+def different(folder: Path) -> list[str]:
+    """Names of files in `folder` that are not as they have to be, missing or too many."""
+    wanted = files()
+    kept = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+    return sorted(name for name in {*wanted, *kept} if wanted.get(name) != kept.get(name))
+
+
+def main(argv: list[str], folder: Path = FOLDER) -> int:
+    """Write the dashboards, or with --check tell which differ."""
+    found = different(folder)
+    if "--check" in argv:
+        for name in found:
+            sys.stderr.write(f"dashboards/{name} is not what build.py makes: run it again\n")
+        return 1 if found else 0
+    wanted = files()
+    for name in found:
+        if name in wanted:
+            (folder / name).write_text(wanted[name], encoding="utf-8")
+        else:
+            (folder / name).unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

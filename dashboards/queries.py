@@ -1,0 +1,57 @@
+"""Every question that the dashboards ask, for whoever wants to put it to a Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from dashboards.boards import BOARDS
+
+Json = dict[str, Any]
+
+GIVEN = {
+    "__rate_interval": "1m",
+    "__interval": "30s",
+    "service": ".*",
+    "callee": ".*",
+    "instance": ".*",
+}
+"""What stands for Grafana's variables where there is no Grafana: everything."""
+
+_VARIABLE = re.compile(r"\$(?:(?P<plain>[a-z_]\w*)|\{(?P<braced>[a-z_]\w*)\})")
+
+
+def text(board: Json) -> str:
+    """A dashboard as its file has it."""
+    return json.dumps(board, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def boards() -> dict[str, Json]:
+    """Every dashboard as JSON, by its uid."""
+    return {one.uid: json.loads(JSONEncoder().encode(one.build())) for one in BOARDS}
+
+
+def panels(board: Json) -> Iterator[Json]:
+    """The panels of a dashboard, without the headings of rows."""
+    return (one for one in board["panels"] if one["type"] != "row")
+
+
+def expressions() -> list[tuple[str, str, str]]:
+    """Every panel's PromQL: uid of the dashboard, title of the panel, expression with variables."""
+    return [
+        (uid, panel["title"], target["expr"])
+        for uid, board in boards().items()
+        for panel in panels(board)
+        for target in panel["targets"]
+        if "expr" in target
+    ]
+
+
+def filled(expr: str, **given: str) -> str:
+    """An expression without variables; `given` replaces some of GIVEN. Raises KeyError for an unknown one."""
+    values = {**GIVEN, **given}
+    return _VARIABLE.sub(lambda found: values[found["plain"] or found["braced"]], expr)

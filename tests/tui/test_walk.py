@@ -1,0 +1,178 @@
+"""A walk in a real terminal on a real mesh: from the start screen to the cause of a failure, till it is over.
+
+tmux holds the terminal: it is sent keys as a user types them, and what it shows is read as a user reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.envoy.harness import ROOT, Mesh, running_mesh, service
+from tests.tui.walk import until
+
+LIMITS = """\
+apiVersion: meshwright.io/v1
+kind: CircuitBreaker
+metadata: {{name: inventory-limits}}
+spec:
+  targetRefs: [{{kind: Service, name: inventory}}]
+  maxRequests: {limit}
+  maxPending: {limit}
+"""
+CALLERS = 6
+TMUX = shutil.which("tmux") or ""
+SIZE = (140, 44)
+
+
+class Terminal:
+    """A tmux server of our own with a dashboard in it."""
+
+    def __init__(self, socket: Path, command: list[str], environment: dict[str, str]) -> None:
+        self._socket = str(socket)
+        self._environment = environment
+        width, height = (str(each) for each in SIZE)
+        line = f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(command)}"
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, line)
+
+    def _tmux(self, *arguments: str) -> str:
+        command = [TMUX, "-S", self._socket, *arguments]
+        done = subprocess.run(command, env=self._environment, capture_output=True, check=True, timeout=30)
+        return done.stdout.decode()
+
+    def press(self, *keys: str) -> None:
+        """Keys by tmux's names: letters, Enter, Escape, Tab."""
+        for key in keys:
+            self._tmux("send-keys", key)
+
+    def text(self) -> str:
+        """What it shows."""
+        return self._tmux("capture-pane", "-p")
+
+    async def shows(self, words: str | Callable[[str], bool], within: float = 60.0) -> str:
+        """The screen once it holds the words."""
+
+        def holds() -> str:
+            seen = self.text()
+            return seen if (words(seen) if callable(words) else words in seen) else ""
+
+        try:
+            return str(await until(holds, f"{words!r} on screen", within))
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.text()}") from None
+
+    def close(self) -> None:
+        """End its server and all that runs in it."""
+        self._tmux("kill-server")
+
+
+@contextmanager
+def traffic(mesh: Mesh) -> Iterator[None]:
+    """Several callers at once: more than a tight limit lets through."""
+    ending = threading.Event()
+
+    def call() -> None:
+        with mesh.caller("orders-1") as session:
+            while not ending.is_set():
+                try:
+                    session.get("http://inventory/delay?ms=100", timeout=10)
+                except requests.RequestException:
+                    ending.wait(0.2)
+                ending.wait(0.05)
+
+    threads = [threading.Thread(target=call) for _ in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join(15)
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """Orders calls inventory; the second revision lets hardly anything through."""
+    folder = tmp_path_factory.mktemp("walk")
+    with running_mesh(folder, [service("orders"), service("inventory"), service("catalog")]) as running:
+        running.apply(LIMITS.format(limit=64), "-m", "limits")
+        running.apply(LIMITS.format(limit=1), "-m", "tighter limits")
+        with traffic(running):
+            yield running
+
+
+@pytest.fixture
+def terminal(mesh: Mesh, tmp_path: Path) -> Iterator[Terminal]:
+    """`mesh dash` on the start screen."""
+    assert TMUX, "the Debian package tmux is needed"
+    command = [sys.executable, "-m", "cli", "dash", "--state", str(mesh.state)]
+    environment = {**mesh.environment, "TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+    shown = Terminal(tmp_path / "tmux", command, environment)
+    yield shown
+    shown.close()
+
+
+@pytest.mark.timeout(400)
+async def test_from_the_start_screen_to_the_cause_and_healed_by_keys_alone(
+    terminal: Terminal, mesh: Mesh
+) -> None:
+    def row(seen: str, name: str) -> str:
+        return next((line for line in seen.splitlines() if f" {name} " in line), "")
+
+    await terminal.shows("[1 Topology]")
+    await terminal.shows("● synced")
+
+    terminal.press("2")
+    seen = await terminal.shows(lambda text: "failing" in row(text, "inventory"))
+    head = next(n for n, line in enumerate(seen.splitlines()) if "retr/s" in line)
+    assert "inventory" in seen.splitlines()[head + 1], "what fails stands on top"
+    await terminal.shows(lambda text: "⏻ open" in row(text, "inventory"))
+
+    terminal.press("Enter")
+    await terminal.shows("Services › inventory")
+    await terminal.shows("CircuitBreaker inventory-limits")
+    terminal.press("Tab", "Tab", "Tab", "Enter")
+    await terminal.shows("› CircuitBreaker inventory-limits")
+    await terminal.shows("maxRequests: 1")
+
+    terminal.press("b")
+    await terminal.shows("only CircuitBreaker inventory-limits")
+    terminal.press("Enter")
+    seen = await terminal.shows("+  maxRequests: 64")
+    assert "-  maxRequests: 1" in seen
+    assert mesh.status()["revision"] == 2, "nothing is changed before it is agreed to"
+    terminal.press("y")
+    await terminal.shows("rev 3")
+
+    terminal.press("2")
+    seen = await terminal.shows(lambda text: "healthy" in row(text, "inventory"), within=90)
+    assert "closed" in row(seen, "inventory")
+    assert await asyncio.to_thread(lambda: mesh.status()["revision"]) == 3
+
+
+@pytest.mark.timeout(400)
+async def test_it_outlives_a_control_plane_that_is_killed(terminal: Terminal, mesh: Mesh) -> None:
+    terminal.press("2")
+    await terminal.shows("inventory")
+    await terminal.shows("● synced")
+    os.kill(mesh.pid("control-plane"), signal.SIGKILL)
+    seen = await terminal.shows("control plane away since")
+    assert "inventory" in seen, "the last picture stays"
+    await terminal.shows(
+        lambda text: "● synced" in text and "away" not in text and "stale" not in text, within=90
+    )
+    terminal.press("6")
+    await terminal.shows("revision")

@@ -1,0 +1,84 @@
+"""A topology in which versions of a service stand apart: each a node of its own, called by the same callers.
+
+What the mesh tells of a version are its calls, so they alone say how it is.
+"""
+
+from __future__ import annotations
+
+from control_plane.api.seen import Edge, Node, NodeHealth, Share, Topology
+from tui.graph.figures import GOOD, POOR
+
+MARK = "/"
+"""Between a service and its version, as in the names of Envoy's clusters; no service's name has it."""
+
+
+def service_of(name: str) -> str:
+    """The service that a node stands for."""
+    return name.partition(MARK)[0]
+
+
+def has_versions(topology: Topology) -> bool:
+    """Whether any calls were sent to a version."""
+    return any(edge.versions for edge in topology.edges)
+
+
+def apart(topology: Topology) -> Topology:
+    """Versions as nodes; a service that is called by its versions alone, and calls nobody, is left out."""
+    edges: list[Edge] = []
+    made: dict[str, list[Share]] = {}
+    whole: set[str] = set()
+    for edge in topology.edges:
+        for share in edge.versions:
+            name = _named(edge, share)
+            made.setdefault(name, []).append(share)
+            edges.append(_part(edge, name, share))
+        rest = edge.rps - sum(share.rps for share in edge.versions)
+        if not edge.versions or rest > edge.rps / 100:
+            whole.add(edge.to)
+            edges.append(edge if not edge.versions else _rest(edge, rest))
+    split = {service_of(name) for name in made}
+    callers = {edge.from_ for edge in topology.edges}
+    nodes = [node for node in topology.nodes if node.name not in split - whole - callers]
+    return Topology(
+        window=topology.window,
+        nodes=(*nodes, *(Node(name=name, health=_health(shares)) for name, shares in made.items())),
+        edges=tuple(edges),
+    )
+
+
+def _named(edge: Edge, share: Share) -> str:
+    """`inventory/v2` for the Subset `inventory-v2`, whose name must differ from those of other services."""
+    short = share.version.removeprefix(f"{edge.to}-")
+    taken = any(short == other.version for other in edge.versions if other != share)
+    return f"{edge.to}{MARK}{share.version if taken else short}"
+
+
+def _part(edge: Edge, name: str, share: Share) -> Edge:
+    return edge.model_copy(
+        update={
+            "to": name,
+            "rps": share.rps,
+            "success": share.success,
+            "p50_ms": 0.0,
+            "p95_ms": 0.0,
+            "p99_ms": share.p99_ms,
+            "retries_per_s": 0.0,
+            "versions": (),
+        }
+    )
+
+
+def _rest(edge: Edge, rps: float) -> Edge:
+    """What was sent to no version."""
+    good = edge.rps * edge.success - sum(share.rps * share.success for share in edge.versions)
+    return edge.model_copy(update={"rps": rps, "success": min(1.0, max(0.0, good / rps)), "versions": ()})
+
+
+def _health(shares: list[Share]) -> NodeHealth:
+    rps = sum(share.rps for share in shares)
+    if not rps:
+        return "unknown"
+    success = sum(share.rps * share.success for share in shares) / rps
+    if success >= GOOD:
+        return "healthy"
+    return "unhealthy" if success < POOR else "degraded"
