@@ -2,8 +2,10 @@
 
 Grafana's panel takes a frame with a field `source` for edges and any other for nodes; it reads the fields
 `id`, `title`, `mainstat`, `secondarystat`, `source`, `target`, and `arc__` shares of each node's ring. An
-instant query answers one frame, its labels and its value as fields: so labels are made in PromQL, values are
-renamed, and the frames of nodes and those of edges are joined by `id`.
+instant query answers one frame, its labels and its value as fields. So labels are made in PromQL, each value
+is copied to a field of the name that the panel looks for, and the frames of nodes and those of edges are
+joined by `id`. Grafana's renaming would not do: it changes what a field is shown as, and the panel asks for
+names.
 """
 
 from __future__ import annotations
@@ -57,6 +59,13 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 """Queries by name: PromQL, and the field that its value becomes."""
 
 
+def _copied(name: str, field: str) -> models.DataTransformerConfig:
+    """A query's value once more, under a name of its own."""
+    one = {"include": [f"Value #{name}"], "reducer": "last"}
+    options = {"mode": "reduceRow", "reduce": one, "alias": field, "replaceFields": False}
+    return transformation("calculateField", options, name)
+
+
 @dataclass(frozen=True, slots=True)
 class Topology(Panel):
     """The panel. `links` are of each node."""
@@ -67,8 +76,8 @@ class Topology(Panel):
 
     def build(self) -> models.Panel:
         """Nodes with calls a second, p99 and a ring of failures; edges with calls a second and success."""
-        renamed = {f"Value #{name}": field for name, (_, field) in FIELDS.items()}
-        tidy = {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": renamed}
+        gone = dict.fromkeys(("Time", *(f"Value #{name}" for name in FIELDS)), True)
+        tidy = {"excludeByName": gone, "indexByName": {}, "renameByName": {}}
         joined = {"byField": "id", "mode": "outer"}
         arcs = [
             nodegraph.ArcOption().field("arc__failed").color(BAD),
@@ -84,6 +93,7 @@ class Topology(Panel):
             .span(24)
             .height(14)
             .targets([*targets])
+            .transformations([*(_copied(name, field) for name, (_, field) in FIELDS.items())])
             .with_transformation(transformation("organize", tidy))
             .with_transformation(transformation("joinByField", joined, "nodes.*"))
             .with_transformation(transformation("joinByField", joined, "edges.*"))

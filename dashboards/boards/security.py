@@ -53,7 +53,8 @@ MUTUAL_TLS = Section(
             "Connections, streams and requests a second that were refused for who asked.",
             "ops",
             f"(sum({rate('mesh_admin_refused_total', PLANE)}) or vector(0)) "
-            f"+ sum({rate('mesh_xds_refusals_total', PLANE)}) + sum({rate('mesh_agent_refusals_total', PLANE)})",
+            f"+ sum({rate('mesh_xds_refusals_total', PLANE)}) "
+            f"+ sum({rate('mesh_agent_refusals_total', PLANE)})",
             SOME_IS_BAD,
             width=6,
             decimals=2,

@@ -76,7 +76,7 @@ EACH = Section(
                 Column("App well", f"max {_BY} (mesh_agent_healthy{{{_AGENT}}})", "bool_yes_no"),
                 Column(
                     "Starts of Envoy",
-                    f'sum {_BY} (mesh_agent_process_starts_total{{{_AGENT}, process=~".*proxy.*|envoy"}})',
+                    f'sum {_BY} (mesh_agent_process_starts_total{{{_AGENT}, process="proxy"}})',
                 ),
                 Column(
                     "Envoy's memory", f"max {_BY} (envoy_server_memory_physical_size{{{_PROXY}}})", "bytes"

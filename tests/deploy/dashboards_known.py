@@ -1,0 +1,119 @@
+"""Names of metrics that there are: from the registries, from Envoy's statistics that are kept, from rules."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import REGISTRY
+from prometheus_client.metrics_core import Metric
+from ruamel.yaml import YAML
+
+from control_plane.overview.figures import Figures, Told
+from services.kit.metrics import Metrics
+from sidecar.figures.families import families
+from sidecar.status import WorkloadStatus
+from sidecar.telemetry import KEPT_STATS
+from tests.envoy.harness import ROOT
+
+ENVOY_COUNTERS_AND_GAUGES = """
+cluster.orders.upstream_rq_completed cluster.orders.upstream_rq_5xx cluster.orders.upstream_rq_retry
+cluster.orders.upstream_rq_retry_success cluster.orders.upstream_rq_retry_overflow
+cluster.orders.upstream_rq_retry_limit_exceeded cluster.orders.upstream_rq_timeout
+cluster.orders.upstream_rq_per_try_timeout cluster.orders.upstream_rq_pending_overflow
+cluster.orders.upstream_rq_active cluster.orders.upstream_rq_pending_active
+cluster.orders.upstream_cx_overflow
+cluster.orders.upstream_cx_connect_fail cluster.orders.upstream_cx_connect_timeout
+cluster.orders.membership_healthy cluster.orders.membership_total cluster.orders.update_success
+cluster.orders.outlier_detection.ejections_active cluster.orders.ssl.handshake
+cluster.orders.ssl.fail_verify_san cluster.orders.ssl.fail_verify_error cluster.orders.ssl.connection_error
+cluster.orders.ssl.versions.TLSv1.3 cluster.orders.ssl.curves.X25519
+http.inbound.downstream_rq_5xx http.inbound.downstream_rq_active http.inbound.downstream_cx_active
+http.inbound.downstream_cx_ssl_active http.inbound.downstream_cx_rx_bytes_total
+http.inbound.downstream_cx_tx_bytes_total http.outbound.rds.out.update_success
+http.outbound.rds.out.update_rejected
+listener.127.0.0.1_15006.ssl.fail_verify_no_cert listener.127.0.0.1_15006.ssl.fail_verify_error
+listener.127.0.0.1_15006.ssl.fail_verify_san
+listener_manager.lds.update_success listener_manager.lds.update_rejected
+listener_manager.total_listeners_active listener_manager.total_listeners_draining
+cluster_manager.cds.update_success cluster_manager.cds.update_rejected cluster_manager.active_clusters
+control_plane.connected_state sds.identity.update_success mesh.injected.envoy.cluster_name.orders
+server.uptime server.memory_allocated server.memory_physical_size
+"""
+"""Full names, as Envoy 1.40's admin page has them, of what dashboards may ask for."""
+
+ENVOY_HISTOGRAMS = "cluster.orders.upstream_rq_time"
+
+SCRAPED = {"up", "scrape_samples_scraped", "ALERTS"}
+"""Prometheus's own."""
+
+
+def known() -> set[str]:
+    """Every name that a panel may ask for."""
+    return {*_code(), *_envoy(), *_rules(), *SCRAPED}
+
+
+def kept(stat: str) -> bool:
+    """Whether Envoy keeps a statistic."""
+    return any(
+        stat.startswith(one["prefix"]) if "prefix" in one else re.fullmatch(one["safe_regex"]["regex"], stat)  # type: ignore[index]
+        for one in KEPT_STATS
+    )
+
+
+def exported(stat: str) -> str:
+    """What Envoy calls a statistic at /stats/prometheus, its tags taken out of the name."""
+    if found := re.fullmatch(r"http\.[^.]+\.rds\.[^.]+\.(\w+)", stat):
+        return f"envoy_http_rds_{found[1]}"
+    if found := re.fullmatch(r"cluster\.[^.]+\.(ssl\.(?:versions|curves))\..*", stat):
+        stat = f"cluster.orders.{found[1]}"
+    stat = re.sub(r"^(cluster|http|sds)\.[^.]+\.", r"\1.", stat)
+    stat = re.sub(r"^listener\.[\d._]+\.", "listener.", stat)
+    stat = re.sub(r"^mesh\.injected\..*", "mesh.injected", stat)
+    return "envoy_" + re.sub(r"_[1-5]xx$", "_xx", stat).replace(".", "_")
+
+
+def _envoy() -> Iterator[str]:
+    for stat in filter(kept, ENVOY_COUNTERS_AND_GAUGES.split()):
+        yield exported(stat)
+    for stat in filter(kept, ENVOY_HISTOGRAMS.split()):
+        yield from (f"{exported(stat)}_{suffix}" for suffix in ("bucket", "count", "sum"))
+
+
+def _code() -> Iterator[str]:
+    for module in ("control_plane.app", "control_plane.overview.metrics"):
+        importlib.import_module(module)
+    told = Told(Figures, dict)
+    workload = WorkloadStatus(
+        name="orders-1", service="orders", role="service", phase="running", healthy=True, starts={"proxy": 1}
+    )
+    metrics = Metrics("orders")
+    sources: tuple[Iterable[Metric], ...] = (
+        REGISTRY.collect(),
+        told.collect(),
+        families(workload, {"proxy": 1}),
+        metrics.registry.collect(),
+    )
+    for source in sources:
+        for family in source:
+            yield from _samples(family.name, family.type)
+    for path in (ROOT / "services").rglob("*.py"):
+        for kind, name in re.findall(r"\b(Counter|Gauge|Histogram)\(\s*\"(\w+)\"", path.read_text()):
+            yield from _samples(name, kind.lower())
+
+
+def _samples(name: str, kind: str) -> Iterator[str]:
+    if kind == "counter":
+        yield f"{name.removesuffix('_total')}_total"
+    elif kind == "histogram":
+        yield from (f"{name}_{suffix}" for suffix in ("bucket", "count", "sum"))
+    else:
+        yield name
+
+
+def _rules() -> Iterator[str]:
+    path: Path = ROOT / "dashboards/rules/recording.yml"
+    for group in YAML(typ="safe").load(path)["groups"]:
+        yield from (rule["record"] for rule in group["rules"])
