@@ -4,10 +4,10 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
   $$each -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 BIN := .venv/bin
 # command:package of what tests run: a load generator, and foreign processes that join a mesh
-DEBIAN := wrk:wrk node:nodejs nginx:nginx-light pg_lsclusters:postgresql ip:iproute2 tmux:tmux chromium:chromium \
+DEBIAN := wrk:wrk node:nodejs npm:npm nginx:nginx-light pg_lsclusters:postgresql ip:iproute2 tmux:tmux chromium:chromium \
   redis-cli:redis-tools prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager \
   systemd-analyze:systemd curl:curl nsenter:util-linux
-PARTS := cli control_plane sidecar services tui tests bench deploy
+PARTS := cli control_plane sidecar services tui tests bench deploy dashboards
 
 .PHONY: help install demo test test-long check bench clean
 
@@ -67,6 +67,7 @@ check: .venv/.tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m control_plane.envoy.generate --check
 	$(BIN)/python -m deploy.kubernetes.build --check
+	$(BIN)/python -m dashboards.build --check
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit/test_house.py
 
 bench: .venv/.tests debian

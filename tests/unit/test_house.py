@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PRODUCT = ("cli", "control_plane", "sidecar", "services", "tui", "deploy")
+PRODUCT = ("cli", "control_plane", "sidecar", "services", "tui", "deploy", "dashboards")
 FILES = sorted(path for part in PRODUCT for path in (ROOT / part).rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 
