@@ -17,6 +17,7 @@ fi
 for name in valkey.password postgres.password grafana.password prometheus.token; do
     [ -e "$name" ] || openssl rand -hex 32 >"$name"
 done
+[ -e mesh.token ] || : >mesh.token # for Grafana, from a control plane that runs: docs/grafana.md
 [ -e postgres.pgpass ] || printf 'postgres:5432:*:exchange:%s\n' "$(cat postgres.password)" >postgres.pgpass
 
 env=../../../.env

@@ -169,8 +169,9 @@ def test_what_grafana_reads_at_its_start_resolves() -> None:
         assert host in compose, one["url"]
         assert one["jsonData"].get("alertmanagerUid", one["uid"]) in uids
     assert {one["type"] for one in sources} >= set(SOURCES)
-    variables = re.findall(r"\$\{(\w+)\}", (PROVISIONING / "datasources/mesh.yaml").read_text())
-    assert set(variables) <= set(grafana["environment"])
+    secrets = re.findall(r"\$__file\{([^}]+)\}", (PROVISIONING / "datasources/mesh.yaml").read_text())
+    assert secrets
+    assert set(secrets) <= set(mounted)
     assert not folders["alerting"]["groups"]
 
 
@@ -211,10 +212,10 @@ def compiled(node: Path, program: str) -> subprocess.CompletedProcess[str]:
 def test_grafanas_own_types_accept_the_dashboards_and_no_fault(node: Path) -> None:
     found = compiled(node, typescript(BOARDS))
     assert found.returncode == 0, found.stdout[:4000]
-    faulty = json.loads(json.dumps(BOARDS["mesh-overview"]))
-    faulty["panels"][1]["gridPos"]["w"] = "four"
-    faulty["panels"][1]["options"]["graphMode"] = "aria"
-    faulty["refesh"] = "10s"
-    said = compiled(node, typescript({"mesh-overview": faulty})).stdout
+    faulty = {uid: json.loads(json.dumps(BOARDS[uid])) for uid in ("mesh-overview", "mesh-service")}
+    faulty["mesh-overview"]["panels"][1]["gridPos"]["w"] = "four"
+    faulty["mesh-overview"]["panels"][1]["options"]["graphMode"] = "aria"
+    faulty["mesh-service"]["refesh"] = "10s"
+    said = compiled(node, typescript(faulty)).stdout
     for each in ("Type 'string' is not assignable to type 'number'", '"aria"', "refesh"):
         assert each in said, said[:4000]
