@@ -57,10 +57,13 @@ def known() -> set[str]:
 
 def kept(stat: str) -> bool:
     """Whether Envoy keeps a statistic."""
-    return any(
-        stat.startswith(one["prefix"]) if "prefix" in one else re.fullmatch(one["safe_regex"]["regex"], stat)  # type: ignore[index]
-        for one in KEPT_STATS
-    )
+    for one in KEPT_STATS:
+        prefix, pattern = one.get("prefix"), one.get("safe_regex")
+        if isinstance(prefix, str) and stat.startswith(prefix):
+            return True
+        if isinstance(pattern, dict) and re.fullmatch(pattern["regex"], stat):
+            return True
+    return False
 
 
 def exported(stat: str) -> str:

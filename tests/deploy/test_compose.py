@@ -98,12 +98,17 @@ def status(running: Engine) -> dict[str, Any]:
 def test_the_exchange_runs_as_the_file_says(running: Engine) -> None:
     agents = {name.removesuffix("-agent") for name in running.services if name.endswith("-agent")}
     wanted = {**dict.fromkeys(agents, "synced"), "ingress": "synced"}
-    until(
-        lambda: {one["name"]: one["state"] for one in status(running)["proxies"]} == wanted,
-        "either control plane tells that all sidecars are synced",
-        150,
-        2.0,
-    )
+    seen: dict[str, str] = {}
+
+    def synced() -> bool:
+        seen.clear()
+        seen.update({one["name"]: one["state"] for one in status(running)["proxies"]})
+        return seen == wanted
+
+    try:
+        until(synced, "either control plane tells that all sidecars are synced", 120, 2.0)
+    finally:
+        print(seen)  # noqa: T201  what is missing, where it fails
     assert all(one["healthy"] for one in status(running)["services"])
     order = running.containers["ingress"].run(
         *(
