@@ -19,6 +19,7 @@ GIVEN = {
     "service": ".*",
     "callee": ".*",
     "instance": ".*",
+    "plane": ".*",
 }
 """What stands for Grafana's variables where there is no Grafana: everything."""
 

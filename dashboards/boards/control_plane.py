@@ -6,7 +6,7 @@ from dashboards.board import CONTROL_PLANE, SIDECARS, Board, Section, chosen, to
 from dashboards.parts import NONE_IS_GOOD, SOME_IS_BAD, Figure, Lines
 from dashboards.promql import PLANE, quantile, rate
 
-_EACH = f'{PLANE}, instance=~"$instance"'
+_EACH = f'{PLANE}, instance=~"$plane"'
 
 
 def _by(metric: str, label: str = "instance") -> str:
@@ -255,5 +255,5 @@ BOARD = Board(
     "Control plane",
     "Are the control planes up, how fast do changes reach sidecars, what do they hold?",
     (NOW, PUSHES, STATE, API, TELEMETRY),
-    (chosen("instance", "Instance", 'label_values(up{job="meshwright-control-plane"}, instance)'),),
+    (chosen("plane", "Control plane", 'label_values(up{job="meshwright-control-plane"}, instance)'),),
 )

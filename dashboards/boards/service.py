@@ -16,6 +16,15 @@ _FROM = 'service=~"$service"'
 _CALLS, _FAILURES = "mesh:edge_requests:rate1m", "mesh:edge_failures:rate1m"
 _CLUSTER = 'job="meshwright-proxy", envoy_cluster_name=~"($service)([_/].*)?"'
 _IN = f'{PROXY}, instance=~"$instance", envoy_http_conn_manager_prefix=~"inbound|ingress"'
+_STATUSES = {
+    0: "OK",
+    2: "UNKNOWN",
+    4: "DEADLINE_EXCEEDED",
+    13: "INTERNAL",
+    14: "UNAVAILABLE",
+    15: "DATA_LOSS",
+}
+"""OK, and those that are the server's fault."""
 _EDGE = (("Edge", to(RESILIENCE, service="${__field.labels.service}", callee="${__field.labels.callee}")),)
 
 
@@ -107,6 +116,23 @@ ANSWERS = Section(
             ((f"mesh:edge_success:ratio1m{{{_TO}}}", "{{service}}"),),
             SUCCESS,
             most=1,
+            links=_EDGE,
+        ),
+        Lines(
+            "gRPC answers by status",
+            "Final gRPC statuses of calls to it. To HTTP they are all 200, so above they are no failures.",
+            "reqps",
+            tuple(
+                (f"sum({rate(f'envoy_cluster_grpc_{number}', _CLUSTER)})", name)
+                for number, name in _STATUSES.items()
+            ),
+            stacked=True,
+        ),
+        Lines(
+            "Retries by caller",
+            "Calls to it a second that its callers' sidecars made once more.",
+            "reqps",
+            ((f"mesh:edge_retries:rate1m{{{_TO}}}", "{{service}}"),),
             links=_EDGE,
         ),
     ),

@@ -27,7 +27,9 @@ cluster.orders.upstream_rq_active cluster.orders.upstream_rq_pending_active
 cluster.orders.upstream_cx_overflow
 cluster.orders.upstream_cx_connect_fail cluster.orders.upstream_cx_connect_timeout
 cluster.orders.membership_healthy cluster.orders.membership_total cluster.orders.update_success
-cluster.orders.outlier_detection.ejections_active cluster.orders.ssl.handshake
+cluster.orders.grpc.0 cluster.orders.grpc.2 cluster.orders.grpc.4 cluster.orders.grpc.13
+cluster.orders.grpc.14 cluster.orders.grpc.15 cluster.orders.outlier_detection.ejections_active
+cluster.orders.ssl.handshake
 cluster.orders.ssl.fail_verify_san cluster.orders.ssl.fail_verify_error cluster.orders.ssl.connection_error
 cluster.orders.ssl.versions.TLSv1.3 cluster.orders.ssl.curves.X25519
 http.inbound.downstream_rq_5xx http.inbound.downstream_rq_active http.inbound.downstream_cx_active
