@@ -48,7 +48,7 @@ class Products:
 
     async def seed(self, first: Iterable[Product]) -> bool:
         """Put in the first products if there is none; whether it did."""
-        async with self._database.write() as connection:
+        async with self._database.alone() as connection:
             if (await connection.execute(select(products.c.id).limit(1))).first():
                 return False
             await connection.execute(insert(products), [asdict(product) for product in first])

@@ -62,7 +62,7 @@ class Warehouse:
 
     async def seed(self, first: Mapping[str, int]) -> bool:
         """Fill the shelf if it is empty; whether it did."""
-        async with self._database.write() as connection:
+        async with self._database.alone() as connection:
             if (await connection.execute(select(stock.c.product_id).limit(1))).first():
                 return False
             rows = [

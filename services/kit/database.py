@@ -26,6 +26,8 @@ BUSY_MS = 10_000
 _PREPARE_LOCK = 7_306_512
 """Any number that is the same everywhere: PostgreSQL's advisory lock around the making of tables."""
 
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+
 
 class Database:
     """Reading and writing transactions. Both engines are one with PostgreSQL."""
@@ -45,6 +47,17 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end and rolled back by an exception."""
         async with self._writer.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction beside which no other replica has one of this kind, as for what only the first does.
+
+        In SQLite every writing transaction is like that.
+        """
+        async with self.write() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execute(_LOCK, {"key": _PREPARE_LOCK})
             yield connection
 
     async def check(self) -> None:
@@ -67,7 +80,7 @@ async def open_database(service: str, url: str, data_dir: Path, tables: MetaData
         engine = create_async_engine(_asyncpg(url), pool_pre_ping=True)
         database = Database(engine, engine, tables)
         async with database.write() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PREPARE_LOCK})
+            await connection.execute(_LOCK, {"key": _PREPARE_LOCK})
             await connection.run_sync(tables.create_all)
         return database
     made = make_url(url).set(drivername="sqlite+aiosqlite") if url else _file_url(service, data_dir)
