@@ -138,7 +138,8 @@ class Engine:
                 switch,
             )
             _ip("-n", switch, "link", "set", f"p{number}", "master", "switch", "up")
-            _ip("-n", space, "addr", "add", f"{self.addresses[name]}/24", "dev", "eth0")
+            for address in (self.addresses[name], _second(self.addresses[name])):
+                _ip("-n", space, "addr", "add", f"{address}/16", "dev", "eth0")
             for device in ("lo", "eth0"):
                 _ip("-n", space, "link", "set", device, "up")
 
@@ -148,12 +149,16 @@ class Engine:
             _ip("netns", "del", space, check=False)
 
     def hosts(self) -> str:
-        """/etc/hosts of every container."""
+        """/etc/hosts of every container.
+
+        A name that several share leads to second addresses of theirs: c-ares, by which gRPC and Envoy resolve,
+        takes all lines that have a name or an address in common for one host.
+        """
         lines = ["127.0.0.1 localhost", "::1 localhost"]
         for name, address in self.addresses.items():
             networks = self.services[name].get("networks", {})
             aliases = networks.get("default", {}).get("aliases", []) if isinstance(networks, dict) else []
-            lines.append(" ".join([address, name, *aliases]))
+            lines += [f"{address} {name}", *(f"{_second(address)} {alias}" for alias in aliases)]
         return "\n".join([*lines, ""])
 
     # --- containers -------------------------------------------------------------------------------
@@ -314,6 +319,11 @@ def engine(
     finally:
         made.down()
         made.unplug()
+
+
+def _second(address: str) -> str:
+    """Another address of the same container."""
+    return address.replace("10.88.0.", "10.88.1.")
 
 
 def _ip(*arguments: str, check: bool = True) -> None:
