@@ -44,6 +44,12 @@ class PolicyActions(MeshScreen):
         Binding("H", "revisions", "revisions"),
     ]
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only where there is a policy."""
+        if action in {"view", *self.CHANGES} and not any(pane.policy for pane in self.query(PolicyPane)):
+            return False
+        return super().check_action(action, parameters)
+
     def found(self) -> list[Policy]:
         """Every policy as it stands."""
         picture = self.picture
@@ -172,6 +178,7 @@ class PoliciesScreen(PolicyActions):
 
     def _show(self, key: str) -> None:
         self.pane.show(next((one for one in self.found() if one.key == key), None))
+        self.refresh_bindings()
 
     @on(Table.Moved, "#policies")
     def _moved(self, message: Table.Moved) -> None:
