@@ -1,4 +1,4 @@
-"""The pages of the dashboard: behind the token, loopback only, children gone with them and with their server."""
+"""The dashboard in a browser: behind the token, loopback only, its children gone with page and server."""
 
 from __future__ import annotations
 
