@@ -188,7 +188,7 @@ async def test_the_same_walk_in_a_browser(mesh: Mesh) -> None:
         await browser.sign_in(web.url, token)
         await browser.shows(f"rev {tight}")
         await browser.press("2")
-        await browser.shows("failing")
+        await until(lambda: re.search(r"✖ inventory +failing", browser.text()), "inventory failing")
         await browser.shows("⏻ open")
         await browser.press("Enter")
         await browser.shows("Services › inventory")
