@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tui.screens.base import MeshScreen
 
 LINES = 3
+"""How many it has."""
 
 Item = tuple[int, Content]
 """Something in a line and its rank: where there is no room the highest rank goes first."""
