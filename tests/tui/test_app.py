@@ -14,7 +14,7 @@ from tests.tui.looking import Dashboard, looking, text, until
 from tui import words
 from tui.app import Dash
 from tui.picture import whole
-from tui.places import Edge, Place, Policy, Proxy, Service, Tab, Trace
+from tui.places import Edge, Place, Policy, Proxy, Service, Tab, Trace, Traces
 from tui.screens.base import MeshScreen
 from tui.widgets.config import ConfigTree
 from tui.widgets.table import Table
@@ -335,6 +335,14 @@ async def test_a_click_puts_the_cursor_and_a_second_one_opens() -> None:
         assert table.chosen == table.rows[1].key
         await pilot.click(Table, offset=(5, 2))
         await until(pilot, lambda: place(pilot) == Service("orders"))
+
+
+async def test_a_click_on_a_key_of_the_footer_is_that_key() -> None:
+    async with looking(size=(120, 40)) as (pilot, _):
+        await services(pilot)
+        footer = text(pilot).splitlines()[-1]
+        await pilot.click("Keys", offset=(footer.index("t traces"), 0))
+        await at(pilot, Traces("inventory"))
 
 
 async def test_a_tab_is_chosen_by_a_click() -> None:
