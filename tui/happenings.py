@@ -13,7 +13,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("time", 8),
     Column("kind", 9, rank=2),
     Column("about", 10, grow=True),
-    Column("what happened", 16, grow=True),
+    Column("what happened", 34, grow=True),
     Column("rev", 4, right=True, rank=3),
     Column("by", 14, rank=4),
 )

@@ -56,14 +56,15 @@ class Row:
     length: float
     offset: float
     duration: float
+    flags: str = ""
     reasons: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
-        """The step in few words: who told it, with what status it ended, which try, what was done."""
+        """The step in few words: who told it, how it ended, Envoy's flags, which try, what was done."""
         who = "proxy" if self.proxy else "app"
         attempt = f"try {self.attempt}" if self.attempt else ""
-        return " ".join(word for word in (f"{who:<5}", self.status, attempt, self.deed) if word)
+        return " ".join(word for word in (f"{who:<5}", self.status, self.flags, attempt, self.deed) if word)
 
 
 def rows(trace: Mapping[str, Any]) -> tuple[Row, ...]:
@@ -109,6 +110,7 @@ def _row(
         length=min(1.0 - start, span["duration"] / whole),
         offset=offset,
         duration=span["duration"],
+        flags=",".join(flag["flag"] for flag in span["flags"]),
         reasons=tuple(_reasons(span, orphan=orphan)),
     )
 

@@ -14,7 +14,7 @@ from tests.tui.looking import Dashboard, looking, text, until
 from tui import words
 from tui.app import Dash
 from tui.picture import whole
-from tui.places import Edge, Place, Policy, Proxy, Service, Tab, Trace
+from tui.places import Edge, Place, Policy, Proxy, Service, Tab, Trace, Traces
 from tui.screens.base import MeshScreen
 from tui.widgets.config import ConfigTree
 from tui.widgets.table import Table
@@ -285,16 +285,24 @@ async def test_policies_are_asked_for_again_when_the_revision_changes() -> None:
         await until(pilot, lambda: "/api/v1/policies" in api.asked)
 
 
+async def resized(pilot: Dashboard, size: tuple[int, int]) -> None:
+    """Another size of the terminal, filled from edge to edge and no further."""
+
+    def filled() -> bool:
+        strips = pilot.app.screen._compositor.render_strips()
+        return (max(cell_len(strip.text) for strip in strips), len(strips)) == size
+
+    await pilot.resize_terminal(*size)
+    await until(pilot, filled)
+
+
 @pytest.mark.parametrize("scenario", ["exchange", "empty", "one", "bad", "many"])
 async def test_no_world_and_no_size_is_too_odd(scenario: str) -> None:
     async with looking(scenario, size=(120, 40)) as (pilot, _):
         for key in ("1", "2", "3", "4", "5", "6"):
             await press(pilot, key, "enter")
             for size in ((40, 10), (21, 6), (200, 60), (80, 24)):
-                await pilot.resize_terminal(*size)
-                lines = text(pilot).splitlines()
-                assert len(lines) == size[1]
-                assert all(cell_len(line) <= size[0] for line in lines)
+                await resized(pilot, size)
             await press(pilot, "escape")
 
 
@@ -327,6 +335,14 @@ async def test_a_click_puts_the_cursor_and_a_second_one_opens() -> None:
         assert table.chosen == table.rows[1].key
         await pilot.click(Table, offset=(5, 2))
         await until(pilot, lambda: place(pilot) == Service("orders"))
+
+
+async def test_a_click_on_a_key_of_the_footer_is_that_key() -> None:
+    async with looking(size=(120, 40)) as (pilot, _):
+        await services(pilot)
+        footer = text(pilot).splitlines()[-1]
+        await pilot.click("Keys", offset=(footer.index("t traces"), 0))
+        await at(pilot, Traces("inventory"))
 
 
 async def test_a_tab_is_chosen_by_a_click() -> None:

@@ -198,6 +198,29 @@ async def test_an_edited_policy_is_shown_as_a_difference_then_applied(tmp_path: 
         await until(pilot, lambda: "attempts: 3" in text(pilot))
 
 
+async def test_an_edit_that_somebody_overtook_is_compared_anew_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafts = tmp_path / "drafts"
+    drafts.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(drafts))
+    async with on_policies(tmp_path) as (pilot, mesh):
+        await pilot.press("e")
+        await edited(pilot, "attempts: 5", "attempts: 3")
+        await sheet(pilot, ChangeSheet)
+        async with AdminClient(mesh.endpoint) as client:
+            await client.apply([Sourced(retry(attempts=4))], Change(why="quicker", author="bob"))
+        await pilot.press("y")
+        await until(pilot, lambda: "it changed this very policy" in text(pilot))
+        assert "-  attempts: 4" in text(pilot)
+        assert "+  attempts: 3" in text(pilot)
+        await pilot.press("n")
+        await until(pilot, lambda: "your text is in" in notices(pilot))
+        assert attempts(mesh) == 4
+        (draft,) = drafts.rglob("*.yaml")
+        assert "attempts: 3" in draft.read_text()
+
+
 async def test_refused_text_shows_the_line_and_is_edited_on(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("e")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -21,6 +22,7 @@ import pytest
 import requests
 
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service
+from tests.tui.browser import browsing, served
 from tests.tui.walk import until
 
 LIMITS = """\
@@ -176,3 +178,29 @@ async def test_it_outlives_a_control_plane_that_is_killed(terminal: Terminal, me
     )
     terminal.press("6")
     await terminal.shows("revision")
+
+
+@pytest.mark.timeout(400)
+async def test_the_same_walk_in_a_browser(mesh: Mesh) -> None:
+    token = (mesh.state / "admin.token").read_text().strip()
+    tight = await asyncio.to_thread(mesh.apply, LIMITS.format(limit=1), "-m", "tighter limits again")
+    async with served(mesh.environment) as web, browsing() as browser:
+        await browser.sign_in(web.url, token)
+        await browser.shows(f"rev {tight}")
+        await browser.press("2")
+        await until(lambda: re.search(r"✖ inventory +failing", browser.text()), "inventory failing")
+        await browser.shows("⏻ open")
+        await browser.press("Enter")
+        await browser.shows("Services › inventory")
+        await browser.shows("CircuitBreaker inventory-limits")
+        await browser.press("Tab", "Tab", "Tab", "Enter")
+        await browser.shows("› CircuitBreaker inventory-limits")
+        await browser.shows("maxRequests: 1")
+        await browser.press("b")
+        await browser.shows("only CircuitBreaker inventory-limits")
+        await browser.press("Enter")
+        await browser.shows("+  maxRequests: 64")
+        await browser.press("y")
+        await browser.shows(f"rev {tight + 1}")
+        await browser.press("2")
+        await until(lambda: re.search(r"● inventory +healthy", browser.text()), "inventory healed", 90)

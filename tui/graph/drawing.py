@@ -252,7 +252,7 @@ def _boxed(box: Box, y: int, layout: Layout, scene: Scene) -> list[tuple[str, In
     return [
         (sides[0], edge),
         (face.sign, Ink(face.tone, picked)),
-        (" ", text),
+        ("▸" if picked and not sides[0] else " ", text),
         (name, text),
         (sides[1], edge),
     ]

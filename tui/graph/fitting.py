@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tui.graph.layout import Sorted, lay_out
+from tui.graph.layout import Sorted, extent, lay_out, rows_of
 from tui.graph.plan import Layout, Look
+from tui.graph.rows import Rows
 from tui.graph.shape import Shape
 
 SMALL = 80
@@ -45,17 +46,18 @@ SCROLLED = Look("bracket", gap=0, label=7, spacing=0, name=24)
 
 def fitted(graph: Sorted, width: int, height: int) -> Layout:
     """The graph laid out to be whole in `width` by `height` cells, else to be scrolled."""
-    tightest = replace(_LOOKS[-1], name=NAMES[-1])
-    if len(graph.shape.nodes) <= SMALL and _fits(lay_out(graph, tightest, width), width, height):
-        for look in _looks(graph.shape):
-            layout = lay_out(graph, look, width)
-            if _fits(layout, width, height):
-                return layout
+    known: dict[tuple[int, int, int], Rows] = {}
+    for look in _looks(graph.shape) if len(graph.shape.nodes) <= SMALL else ():
+        key = (look.border, look.gap, look.spacing)
+        found = known.get(key) or rows_of(graph, look)
+        known[key] = found
+        least = extent(graph, look, found)
+        if least[0] > width or least[1] > height:
+            continue
+        layout = lay_out(graph, look, width, found)
+        if layout.width <= width and layout.height <= height:
+            return layout
     return lay_out(graph, SCROLLED, width)
-
-
-def _fits(layout: Layout, width: int, height: int) -> bool:
-    return layout.width <= width and layout.height <= height
 
 
 def _looks(shape: Shape) -> Iterator[Look]:

@@ -41,9 +41,19 @@ def sort(shape: Shape, before: Layout | None = None) -> Sorted:
     return Sorted(shape, found, woven, ordered(woven, group, before.standing if before else {}))
 
 
-def lay_out(graph: Sorted, look: Look, across: int = 0) -> Layout:
+def rows_of(graph: Sorted, look: Look) -> Rows:
+    """The rows of a graph, which do not depend on the room for words and names."""
+    return rows(graph.order, graph.woven, look)
+
+
+def extent(graph: Sorted, look: Look, found: Rows) -> tuple[int, int]:
+    """Width and height of what has links, before anything is routed."""
+    return _columns(graph, found, look).end, found.height
+
+
+def lay_out(graph: Sorted, look: Look, across: int = 0, found: Rows | None = None) -> Layout:
     """Boxes and routes; nodes without links stand below, in rows of `across` cells or the graph's width."""
-    found = rows(graph.order, graph.woven, look)
+    found = found or rows_of(graph, look)
     columns = _columns(graph, found, look)
     boxes = {name: _box(name, found, columns, layer) for name, layer in graph.layers.items()}
     nets = {link: net_of(link, graph.layers) for link in graph.shape.proper()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tui.graph.plan import Box, Layout
+from tui.graph.plan import LONELY, Box, Layout
 
 Way = Literal["up", "down", "left", "right"]
 
@@ -27,8 +27,10 @@ def _cost(layout: Layout, here: Box, other: Box, way: Way) -> tuple[float, int] 
         ahead = other.x - here.x if way == "right" else here.x - other.x
         if ahead <= 0:
             return None
+        if here.layer == other.layer == LONELY and here.row == other.row:
+            return ahead / 1000, other.row
         linked = (here.name, other.name) in layout.routes or (other.name, here.name) in layout.routes
-        layers = abs(other.layer - here.layer) if min(other.layer, here.layer) >= 0 else ahead
+        layers = abs(other.layer - here.layer) if LONELY not in (other.layer, here.layer) else ahead
         return layers * 100 + ASIDE * abs(other.row - here.row) - 2 * linked, other.row
     ahead = other.row - here.row if way == "down" else here.row - other.row
     if ahead <= 0:

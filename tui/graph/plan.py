@@ -45,6 +45,10 @@ class Look:
         return 1 if self.frame in ("box", "slim") else 0
 
 
+LONELY = -1
+"""The layer of nodes without links, which stand in rows below all others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A node's place; `row` is where its name stands."""
@@ -55,7 +59,7 @@ class Box:
     width: int
     height: int
     row: int
-    layer: int = -1
+    layer: int = LONELY
 
     def holds(self, x: int, y: int) -> bool:
         """Whether a cell is inside."""

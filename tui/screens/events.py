@@ -111,7 +111,8 @@ class EventsScreen(MeshScreen):
 
     def _tell(self, key: str) -> None:
         event = next((each for each in self._events if each.id == key), None)
-        said = words.clean(f"{event.subject}: {event.message}") if event else ""
+        author = f", by {event.author}" if event and event.author else ""
+        said = words.clean(f"{event.subject}: {event.message}{author}") if event else ""
         self.query_one("#whole", Static).update(said)
 
     def on_table_moved(self, message: Table.Moved) -> None:

@@ -10,6 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widgets import Static
 
+from control_plane.api.messages import Documents
+from control_plane.api.types import Status
 from tui import changes, editing, places, policy_words, words
 from tui.picture import Picture
 from tui.policy_words import Policy
@@ -44,10 +46,26 @@ class PolicyActions(MeshScreen):
         Binding("H", "revisions", "revisions"),
     ]
 
+    def __init__(self, place: places.Place) -> None:
+        super().__init__(place)
+        self._found: list[Policy] = []
+        self._of: tuple[Documents | None, Status | None] = (None, None)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only where there is a policy."""
+        if action in {"view", *self.CHANGES} and not any(pane.policy for pane in self.query(PolicyPane)):
+            return False
+        return super().check_action(action, parameters)
+
     def found(self) -> list[Policy]:
-        """Every policy as it stands."""
+        """Every policy as it stands; made anew only when policies or their status came anew."""
         picture = self.picture
-        return policy_words.policies(picture.policies, picture.status) if picture.policies else []
+        if picture.policies is None:
+            return []
+        if self._of[0] is not picture.policies or self._of[1] is not picture.status:
+            self._of = (picture.policies, picture.status)
+            self._found = policy_words.policies(picture.policies, picture.status)
+        return self._found
 
     @property
     def pane(self) -> PolicyPane:
@@ -172,6 +190,7 @@ class PoliciesScreen(PolicyActions):
 
     def _show(self, key: str) -> None:
         self.pane.show(next((one for one in self.found() if one.key == key), None))
+        self.refresh_bindings()
 
     @on(Table.Moved, "#policies")
     def _moved(self, message: Table.Moved) -> None:

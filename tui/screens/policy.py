@@ -48,4 +48,6 @@ class PolicyScreen(PolicyActions):
                 f" ○ there is no policy {words.clean(self._wanted)} in revision {picture.policies.revision}"
             )
             gone.update(paint(f"{said}: H shows which revision took it away", "partial"))
+        self.pane.display = policy is not None
         self.pane.show(policy)
+        self.refresh_bindings()

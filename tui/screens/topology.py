@@ -75,6 +75,7 @@ class TopologyScreen(MeshScreen):
         self._past: tuple[Picked, Past] = (Picked(), Past())
         self._begun = False
         self._apart = False
+        self._home = (View(), Picked())
 
     def body(self) -> ComposeResult:
         """Graph and panel."""
@@ -123,6 +124,7 @@ class TopologyScreen(MeshScreen):
         if picked.node not in self.graph.shape.nodes:
             self.graph.see(View(focus=picked.node, reach=1))
         self.graph.pick(picked)
+        self._home = (self.graph.view, picked)
 
     # --- what is selected ---------------------------------------------------------------------------
 
@@ -183,7 +185,8 @@ class TopologyScreen(MeshScreen):
         if graph.view.reach:
             near = "neighbours" if graph.view.reach == 1 else f"{graph.view.reach} calls around"
             of = f"{len(graph.shape.nodes)} of {len(graph.index.nodes)} services"
-            parts.append(f"{near} of {words.clean(graph.view.focus)}: {of}, f wider, Esc all")
+            back = "back" if graph.view == self._home[0] else "all"
+            parts.append(f"{near} of {words.clean(graph.view.focus)}: {of}, f wider, Esc {back}")
         if more := graph.more():
             parts.append(f"more {more}")
         return " · ".join(parts)
@@ -213,12 +216,12 @@ class TopologyScreen(MeshScreen):
         self.graph.see(replace(self.graph.view, text=text.strip().lower()))
 
     def undo(self) -> bool:
-        """From an edge back to its node, from a part back to all."""
-        graph = self.graph
-        if graph.picked.link:
+        """From an edge back to its node, from a part back to all, or to what this place began with."""
+        graph, (view, picked) = self.graph, self._home
+        if graph.picked.link and graph.picked != picked:
             graph.pick(Picked(graph.picked.node))
-        elif graph.view.reach:
-            graph.see(View())
+        elif graph.view.reach and graph.view != view:
+            graph.see(view)
             self._tell()
         else:
             return False

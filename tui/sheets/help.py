@@ -17,7 +17,7 @@ from tui.theme import paint, state
 
 EVERYWHERE = (
     ("1 – 6", "the six screens; again: back to their start"),
-    ("/", "search in this screen, Esc ends it, Tab goes on to its next part"),
+    ("/", "search in this screen, Esc ends it; Tab: its next part"),
     (":", "jump to a service, sidecar, policy or trace by its name"),
     ("ctrl+p", "every command, themes too"),
     ("Esc", "back"),

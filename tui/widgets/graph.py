@@ -28,7 +28,7 @@ from tui.graph.shape import Link, Shape
 from tui.graph.view import Index, Memory, View, first_view, scene_of, shape_of
 from tui.words import pad
 
-AT_ONCE = 60
+AT_ONCE = 40
 """Nodes up to which a layout takes a few milliseconds, less than a thread would."""
 
 EMPTY = "no service has joined yet: try `mesh demo --traffic 20`"

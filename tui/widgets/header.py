@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Click
 from textual.widgets import Static
 
 from control_plane.api.types import Status
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tui.screens.base import MeshScreen
 
 LINES = 3
+"""How many it has."""
 
 Item = tuple[int, Content]
 """Something in a line and its rank: where there is no room the highest rank goes first."""
@@ -39,8 +41,6 @@ class Header(Vertical):
     Header { height: 3; dock: top; }
     Header Static {
         height: 1; width: 100%; text-wrap: nowrap;
-        link-style: none; link-color: $mesh-muted; link-style-hover: underline; link-background-hover: $panel;
-        link-color-hover: $foreground;
     }
     Header #figures { background: $panel; }
     Header #place { color: $mesh-line; }
@@ -59,6 +59,16 @@ class Header(Vertical):
     def on_resize(self) -> None:
         """What fits is another matter."""
         self._redraw()
+
+    async def on_click(self, event: Click) -> None:
+        """A click on a tab."""
+        if event.widget is None or event.widget.id != "tabs":
+            return
+        left = 0
+        for number, title in enumerate(titles(self.size.width), start=1):
+            if left <= event.x < left + len(title):
+                await self.run_action(f"app.tab({number})")
+            left += len(title)
 
     def _redraw(self) -> None:
         self.show(cast("Dash", self.app).picture)
@@ -137,20 +147,24 @@ def banner(picture: Picture, now: float, width: int) -> Content | None:
     return None
 
 
-def tabs(current: int, width: int) -> Content:
-    """The second line: numbers and names, fewer letters where there is no room."""
+def titles(width: int) -> list[str]:
+    """Numbers and names of the tabs, fewer letters where there is no room, with a cell at either side."""
     for letters in (10, 4, 0):
-        parts = []
-        for at, name in enumerate(TABS):
-            title = f"{at + 1} {name.capitalize()[:letters]}".strip()
-            click = f"@click=app.tab({at + 1})"
-            shown = f"\\[{title}]" if at == current else f" {title} "
-            style = "bold $accent" if at == current else "$mesh-muted"
-            parts.append(Content.from_markup(f"[{style}][{click}]{shown}[/][/]"))
-        line = Content("").join(parts)
-        if line.cell_length <= width:
-            return line
-    return line
+        found = [
+            f" {at} {name.capitalize()[:letters]}".rstrip() + " " for at, name in enumerate(TABS, start=1)
+        ]
+        if sum(len(each) for each in found) <= width:
+            break
+    return found
+
+
+def tabs(current: int, width: int) -> Content:
+    """The second line: the titles, the current one in brackets."""
+    parts = []
+    for at, title in enumerate(titles(width)):
+        shown = f"[{title.strip()}]" if at == current else title
+        parts.append(Content.styled(shown, "bold $accent" if at == current else "$mesh-muted"))
+    return Content("").join(parts)
 
 
 def marked(line: Content, width: int, *, read_only: bool) -> Content:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from textual.content import Content
+from textual.events import Click
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -15,11 +16,17 @@ ALWAYS = ("help", "quit")
 
 
 class Key(NamedTuple):
-    """A key that does something here."""
+    """A key that does something here: how it is written, what it does, how it is called, whether it stays."""
 
     label: str
     words: str
-    action: str
+    key: str
+    stays: bool = False
+
+    @property
+    def width(self) -> int:
+        """Cells of it, with those that part it from the next."""
+        return len(self.label) + len(self.words) + 3
 
 
 class Keys(Static):
@@ -42,36 +49,36 @@ class Keys(Static):
         if self.is_mounted and self.screen.is_current:
             self._draw()
 
+    def on_click(self, event: Click) -> None:
+        """A click is the key."""
+        left = 1
+        for key in fitting(keys(self.screen), self.size.width):
+            if left <= event.x < left + key.width - 2:
+                self.app.simulate_key(key.key)
+            left += key.width
+
     def _draw(self) -> None:
-        self.update(line(keys(self.screen), self.size.width or self.app.size.width))
+        shown = fitting(keys(self.screen), self.size.width or self.app.size.width)
+        parts = [Content.assemble(paint(key.label, "accent"), paint(f" {key.words}", "dim")) for key in shown]
+        self.update(Content(" ") + Content("  ").join(parts))
 
 
 def keys(screen: Screen[object]) -> list[Key]:
     """The keys that work on a screen and are worth a word, its own first."""
     if isinstance(screen.focused, Input):
-        return [Key("⏎", "keep", ""), Key("Esc", "end", "")]
+        return [Key("⏎", "keep", "enter"), Key("Esc", "end", "escape")]
     own: dict[str, Key] = {}
-    for node, binding, enabled, _ in screen.active_bindings.values():
-        if not binding.show or not enabled or binding.action in own:
-            continue
-        label = screen.app.get_key_display(binding)
-        prefix = "app." if node is screen.app else ""
-        own[binding.action] = Key(label, binding.description, f"{prefix}{binding.action}")
-    first = [key for action, key in own.items() if action not in ALWAYS]
-    return first + [own[action] for action in ALWAYS if action in own]
+    for _, binding, enabled, _ in screen.active_bindings.values():
+        if binding.show and enabled and binding.action not in own:
+            label = screen.app.get_key_display(binding)
+            own[binding.action] = Key(label, binding.description, binding.key, binding.action in ALWAYS)
+    return sorted(own.values(), key=lambda key: key.stays)
 
 
-def line(found: list[Key], width: int) -> Content:
-    """Keys in `width` cells."""
-    last = [key for key in found if key.action.removeprefix("app.") in ALWAYS]
-    shown = [key for key in found if key not in last]
-    while shown and _length([*shown, *last]) > width:
+def fitting(found: list[Key], width: int) -> list[Key]:
+    """The keys that fit in `width` cells; those that stay are the last to go."""
+    last = [key for key in found if key.stays]
+    shown = [key for key in found if not key.stays]
+    while shown and 1 + sum(key.width for key in (*shown, *last)) > width:
         shown.pop()
-    parts = [
-        Content.assemble(paint(key.label, "accent"), paint(f" {key.words}", "dim")) for key in (*shown, *last)
-    ]
-    return Content(" ") + Content("  ").join(parts)
-
-
-def _length(found: list[Key]) -> int:
-    return 1 + sum(len(key.label) + len(key.words) + 3 for key in found)
+    return shown + last

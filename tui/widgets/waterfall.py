@@ -200,7 +200,7 @@ class Waterfall(ScrollView, can_focus=True):
     def columns(self) -> tuple[int, int]:
         """Cells of the words and of the bars in a row."""
         width = self.size.width
-        most = max(width * 9 // 20, min(26, width - DURATION - NARROWEST_BAR))
+        most = max(width // 2, min(26, width - DURATION - NARROWEST_BAR))
         label = min(most, max(self._widest, NARROWEST_LABEL))
         return label, max(0, width - label - DURATION)
 

@@ -56,7 +56,7 @@ def test_rows_say_who_did_what_which_try_and_why() -> None:
         "app   503 do c",
         "proxy 503 try 1 → inventory",
         "proxy do e",
-        "proxy try 2 → inventory",
+        "proxy UH try 2 → inventory",
         "proxy grpc 14 → app",
     ]
     assert found[5].reasons == ("UH: no healthy instance was left (CircuitBreaker)",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.tui.graph.worlds import EXCHANGE, shapes
@@ -30,6 +30,7 @@ def reached(layout: Layout, start: str) -> set[str]:
 
 @settings(max_examples=100, deadline=None)
 @given(shapes(), st.sampled_from(["box", "bracket"]))
+@example(Shape(tuple("abcdefgh"), (("b", "c"), ("c", "d"), ("e", "f")), width={"a": 9}), "box")
 def test_arrow_keys_lead_from_any_node_to_every_other(shape: Shape, frame: str) -> None:
     layout = lay_out(sort(shape), Look(frame=frame, gap=0))  # type: ignore[arg-type]
     for name in shape.nodes:

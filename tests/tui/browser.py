@@ -1,0 +1,112 @@
+"""`mesh dash --web` and a real headless browser that looks at it: what it is sent, asked for and shown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from playwright.async_api import Page, WebSocket, async_playwright
+
+from tests.tui.walk import until
+
+ROOT = Path(__file__).resolve().parents[2]
+SEEN = 60_000.0
+"""Milliseconds for what a browser shows within one second where nothing else runs."""
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?$]*[A-Za-z]")
+
+
+@dataclass
+class Served:
+    """A server of the dashboard's pages."""
+
+    url: str
+    process: asyncio.subprocess.Process
+
+    def children(self) -> list[psutil.Process]:
+        """The dashboards that run behind it."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@asynccontextmanager
+async def served(environment: Mapping[str, str]) -> AsyncIterator[Served]:
+    """Start it on a free port; stop it at the end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "dash", "--web", "--port", "0"),
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    try:
+        async with asyncio.timeout(90):
+            line = (await process.stdout.readline()).decode()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, line
+        yield Served(found[0], process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            async with asyncio.timeout(60):
+                await process.wait()
+
+
+@dataclass
+class Browser:
+    """A page, every address it asked for, and what its terminal was sent."""
+
+    page: Page
+    asked: list[str] = field(default_factory=list)
+    drawn: list[str] = field(default_factory=list)
+    _mark: int = 0
+
+    def __post_init__(self) -> None:
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("websocket", self._listen)
+
+    def _listen(self, socket: WebSocket) -> None:
+        self.asked.append(socket.url)
+        socket.on("framereceived", self._take)
+
+    def _take(self, data: str | bytes) -> None:
+        if isinstance(data, bytes):
+            self.drawn.append(data.decode("utf-8", "replace"))
+
+    async def sign_in(self, url: str, token: str) -> None:
+        """Show the token and wait for the terminal."""
+        await self.page.goto(url)
+        await self.page.fill("#token", token)
+        await self.page.click("button")
+        await self.page.wait_for_selector("body.-first-byte", timeout=SEEN)
+
+    async def press(self, *keys: str) -> None:
+        """Keys, as a keyboard sends them; what is drawn from now on is what they lead to."""
+        self._mark = len(self.drawn)
+        for key in keys:
+            await self.page.keyboard.press(key)
+
+    async def shows(self, words: str, within: float = 60.0) -> None:
+        """Wait until the words were drawn after the last keys."""
+        await until(lambda: words in self.text(), f"{words!r} in the browser", within)
+
+    def text(self) -> str:
+        """What was drawn after the last keys, without colours."""
+        return ESCAPES.sub("", "".join(self.drawn[self._mark :]))
+
+
+@asynccontextmanager
+async def browsing() -> AsyncIterator[Browser]:
+    """A page of Debian's Chromium without a screen."""
+    chromium = shutil.which("chromium")
+    assert chromium, "the Debian package chromium is needed"
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield Browser(await started.new_page(viewport={"width": 1400, "height": 860}))
+        await started.close()
