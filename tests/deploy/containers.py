@@ -151,8 +151,8 @@ class Engine:
     def hosts(self) -> str:
         """/etc/hosts of every container.
 
-        A name that several share leads to second addresses of theirs: c-ares, by which gRPC and Envoy resolve,
-        takes all lines that have a name or an address in common for one host.
+        A name that several share leads to second addresses of theirs: c-ares, by which gRPC and Envoy
+        resolve, takes all lines that have a name or an address in common for one host.
         """
         lines = ["127.0.0.1 localhost", "::1 localhost"]
         for name, address in self.addresses.items():
