@@ -224,8 +224,16 @@ def _check_ports(plan: Plan) -> None:
 
 def _say(level: str, name: str, words: str) -> None:
     sign = console.SIGNS[level]  # type: ignore[index]
-    console.emit(console.painted(f"{sign} {name:<16} {words}"))
-    sys.stdout.flush()
+    _tell(console.painted(f"{sign} {name:<16} {words}"))
+
+
+def _tell(line: str) -> None:
+    """Print a line at once. Where nobody reads any more the mesh goes on, and is stopped, in silence."""
+    try:
+        console.emit(line)
+        console.flush()
+    except OSError:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for the rest of this process
 
 
 def _with_traffic(wanted: Wish, plan: Plan) -> None:
@@ -286,8 +294,7 @@ async def _run(plan: Plan, ready_fd: int, beside: Beside | None = None) -> None:
         starting.cancel()
         stopping.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
-        console.emit("stopping")
-        sys.stdout.flush()
+        _tell("stopping")
         await launch.down()
 
 

@@ -101,6 +101,28 @@ def test_ctrl_c_stops_every_child(tmp_path: Path) -> None:
         nothing_is_left(mesh.state, list(pids.values()))
 
 
+def test_every_child_is_stopped_though_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    """As when the terminal of `mesh up | tee log` is closed: the pipe is broken when the signal comes."""
+    env = settings(tmp_path / "state")
+    argv = [sys.executable, "-m", "cli", "up", "-f", str(file_of(tmp_path, [service("front")]))]
+    with tidied(env):
+        process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=ROOT, start_new_session=True
+        )
+        assert process.stdout is not None
+        heard = b""
+        while b"ready in " not in heard:
+            line = process.stdout.readline()
+            assert line, heard.decode()
+            heard += line
+        pids = recorded(tmp_path / "state")
+        assert set(pids) == PARTS
+        process.stdout.close()
+        process.send_signal(signal.SIGHUP)
+        process.wait(60)
+        nothing_is_left(tmp_path / "state", list(pids.values()))
+
+
 def test_what_a_killed_parent_left_is_stopped_by_the_next_start(tmp_path: Path) -> None:
     with running_mesh(tmp_path, [service("front")]) as first:
         left = recorded(first.state)
