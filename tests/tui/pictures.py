@@ -43,7 +43,7 @@ async def settled(pilot: Dashboard) -> str:
     """The picture once it has not changed for a while."""
     before, same = "", 0
     while same < 3:
-        await pilot.pause(0.2)
+        await pilot.pause(0.1)
         now = normal(pilot.app.export_screenshot(title="mesh dash"))
         same = same + 1 if now == before else 0
         before = now

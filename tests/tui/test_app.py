@@ -30,6 +30,11 @@ def place(pilot: Dashboard) -> Place | None:
     return screen.place if isinstance(screen, MeshScreen) else None
 
 
+async def reads(pilot: Dashboard, wanted: str) -> None:
+    """Wait until the screen holds some words."""
+    await until(pilot, lambda: wanted in text(pilot))
+
+
 async def at(pilot: Dashboard, wanted: Place) -> None:
     """Wait until a place is shown."""
     await until(pilot, lambda: place(pilot) == wanted)
@@ -148,13 +153,12 @@ async def test_a_service_shows_all_that_concerns_it_and_leads_on() -> None:
     async with looking(size=(160, 50)) as (pilot, _):
         await services(pilot)
         await press(pilot, "enter")
-        await until(pilot, lambda: "POST /api/orders" in text(pilot))
-        shown = text(pilot)
         for wanted in (
+            "POST /api/orders",
             "inventory-2", "unhealthy", "←", "CircuitBreaker inventory-limits", "programmed",
             "the circuit breaker opened", "▲41", "Services › inventory",
         ):  # fmt: skip
-            assert wanted in shown, wanted
+            await reads(pilot, wanted)
         ways: tuple[tuple[int, Place], ...] = (
             (0, Proxy("inventory-1")),
             (1, Edge("orders", "inventory")),
