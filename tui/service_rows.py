@@ -18,10 +18,10 @@ INSTANCES: tuple[Column, ...] = (
 )
 POLICIES: tuple[Column, ...] = (
     Column("", 1),
-    Column("policy", 30, grow=True),
+    Column("policy", 32, grow=True),
     Column("by", 7, rank=2),
     Column("state", 12),
-    Column("", 24, grow=True, rank=3),
+    Column("", 28, grow=True, rank=3),
 )
 TRACES: tuple[Column, ...] = (
     Column("", 1),
