@@ -82,11 +82,6 @@ class Source:
         self._needs = ALWAYS
         self.picture = Picture()
 
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """Where the admin API was found; None: nowhere so far."""
-        return self._endpoint
-
     def need(self, parts: frozenset[Part]) -> None:
         """What the screen on top shows, from now on; parts that are new are asked for at once."""
         self._needs = ALWAYS | parts

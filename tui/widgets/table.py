@@ -205,11 +205,6 @@ class Table(ScrollView, can_focus=True):
             self._follow()
         self.refresh()
 
-    def columns(self, columns: Sequence[Column]) -> None:
-        """Other columns, before other rows."""
-        self._columns = tuple(columns)
-        self._replan(self.size.width)
-
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  Textual's
         """As many lines as there are rows, where its height is automatic."""
         return max(1, len(self._rows)) + self._head
