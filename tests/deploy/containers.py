@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 from tests.deploy import composed
+from tests.deploy.network import Network, second
 from tests.envoy.harness import ROOT, until
 
 STOP_WITHIN = 45.0
@@ -60,7 +60,6 @@ class Container:
 
     name: str
     service: composed.Service
-    network: str
     log: Path
     root: Path
     argv: tuple[str, ...]
@@ -107,46 +106,8 @@ class Engine:
     containers: dict[str, Container] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.tag = f"mw{os.getpid() % 10_000}"
         self.image = Image.read(self.project / "deploy" / "Dockerfile")
-        owners = sorted({composed.owner(self.services, name) for name in self.services})
-        self.addresses = {name: f"10.88.0.{10 + number}" for number, name in enumerate(owners)}
-        self.namespaces = {name: f"{self.tag}-{number}" for number, name in enumerate(owners)}
-
-    # --- the network ------------------------------------------------------------------------------
-
-    def plug(self) -> None:
-        """A switch, and a cable from each container that has a network of its own."""
-        switch = f"{self.tag}-switch"
-        _ip("netns", "add", switch)
-        _ip("-n", switch, "link", "add", "switch", "type", "bridge")
-        _ip("-n", switch, "link", "set", "switch", "up")
-        for number, (name, space) in enumerate(self.namespaces.items()):
-            _ip("netns", "add", space)
-            _ip(
-                "-n",
-                space,
-                "link",
-                "add",
-                "eth0",
-                "type",
-                "veth",
-                "peer",
-                "name",
-                f"p{number}",
-                "netns",
-                switch,
-            )
-            _ip("-n", switch, "link", "set", f"p{number}", "master", "switch", "up")
-            for address in (self.addresses[name], _second(self.addresses[name])):
-                _ip("-n", space, "addr", "add", f"{address}/16", "dev", "eth0")
-            for device in ("lo", "eth0"):
-                _ip("-n", space, "link", "set", device, "up")
-
-    def unplug(self) -> None:
-        """Nothing is left of it."""
-        for space in (*self.namespaces.values(), f"{self.tag}-switch"):
-            _ip("netns", "del", space, check=False)
+        self.network = Network(sorted({composed.owner(self.services, name) for name in self.services}))
 
     def hosts(self) -> str:
         """/etc/hosts of every container.
@@ -155,10 +116,10 @@ class Engine:
         resolve, takes all lines that have a name or an address in common for one host.
         """
         lines = ["127.0.0.1 localhost", "::1 localhost"]
-        for name, address in self.addresses.items():
+        for name, address in self.network.addresses.items():
             networks = self.services[name].get("networks", {})
             aliases = networks.get("default", {}).get("aliases", []) if isinstance(networks, dict) else []
-            lines += [f"{address} {name}", *(f"{_second(address)} {alias}" for alias in aliases)]
+            lines += [f"{address} {name}", *(f"{second(address)} {alias}" for alias in aliases)]
         return "\n".join([*lines, ""])
 
     # --- containers -------------------------------------------------------------------------------
@@ -173,7 +134,6 @@ class Engine:
         container = Container(
             name,
             service,
-            self.namespaces[composed.owner(self.services, name)],
             self.scratch / f"{name}.log",
             self.scratch / "roots" / name,
             tuple(argv),
@@ -183,7 +143,7 @@ class Engine:
         container.root.mkdir(parents=True)
         script = self.scratch / f"{name}.sh"
         script.write_text(self._script(container))
-        enter = ["ip", "netns", "exec", container.network, "unshare", "-m"]
+        enter = [*self.network.enter(composed.owner(self.services, name)), "unshare", "-m"]
         with container.log.open("wb") as log:
             container.process = subprocess.Popen(
                 [*enter, "sh", str(script)],
@@ -313,20 +273,9 @@ def engine(
     services = {name: one for name, one in file["services"].items() if name not in leave_out}
     made = Engine(project, scratch, services, file["secrets"], programs)
     try:
-        made.plug()
+        made.network.plug()
         made.up()
         yield made
     finally:
         made.down()
-        made.unplug()
-
-
-def _second(address: str) -> str:
-    """Another address of the same container."""
-    return address.replace("10.88.0.", "10.88.1.")
-
-
-def _ip(*arguments: str, check: bool = True) -> None:
-    found = which("ip")
-    assert found, "ip: install Debian's iproute2"
-    subprocess.run([found, *arguments], check=check, capture_output=True, timeout=20)
+        made.network.unplug()
