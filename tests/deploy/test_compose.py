@@ -237,14 +237,14 @@ kind: FaultInjection
 metadata: {name: catalog}
 spec:
   targetRefs: [{kind: Service, name: catalog}]
-  abort: {percent: 30, status: 503}
+  abort: {percent: 90, status: 503}
 END
 """
 
 
 @pytest.fixture
 def failing(running: Engine) -> Iterator[None]:
-    """One of two instances of inventory fails, behind a circuit breaker; some calls of catalog are aborted."""
+    """One of two instances of inventory fails, behind a circuit breaker; most calls of catalog are aborted."""
     applied = running.containers["control-plane-1"].run("sh", "-c", BREAKER)
     assert applied.returncode == 0, applied.stderr
     theirs = running.containers["inventory-v2"].process
