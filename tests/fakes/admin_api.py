@@ -52,7 +52,7 @@ class FakeAdmin:
     asked: list[str] = field(default_factory=list)
     changes: list[tuple[str, Any]] = field(default_factory=list)
     delay: float = 0.0
-    listeners: list[asyncio.Queue[Event]] = field(default_factory=list)
+    listeners: list[asyncio.Queue[Event | None]] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
     @property
@@ -73,7 +73,9 @@ class FakeAdmin:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Be away."""
+        """Be away: no new connection, and the standing ones are cut."""
+        for queue in self.listeners:
+            queue.put_nowait(None)
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
@@ -207,16 +209,15 @@ class FakeAdmin:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        queue: asyncio.Queue[Event] = asyncio.Queue()
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
         last = request.headers.get("Last-Event-ID", "")
-        for event in reversed(self.world.events):
-            if last and event.id > last:
-                queue.put_nowait(event)
+        for missed in reversed(self.world.events):
+            if last and missed.id > last:
+                queue.put_nowait(missed)
         self.listeners.append(queue)
         try:
             await response.write(b"retry: 1000\n\n")
-            while True:
-                event = await queue.get()
+            while event := await queue.get():
                 await response.write(f"id: {event.id}\ndata: {event.model_dump_json()}\n\n".encode())
         except (ConnectionError, asyncio.CancelledError):
             pass
