@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PARTS = ("snapshot", "xds", "intake", "demo", "overhead", "graph", "dash")
+PARTS = ("snapshot", "xds", "intake", "demo", "overhead", "series", "graph", "dash")
 
 
 def main() -> int:
