@@ -165,6 +165,7 @@ class FakeEnvoy:
         self._channel: grpc.aio.Channel | None = None
         self._call: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()  # gRPC takes one write at a time, and both asking and answering write
         self.on_response: Callable[[v3.DeltaDiscoveryResponse], None] = lambda response: None
 
     async def start(self) -> None:
@@ -184,8 +185,9 @@ class FakeEnvoy:
     async def send(self, *requests: v3.DeltaDiscoveryRequest) -> None:
         """Send requests of the model."""
         assert self._call is not None
-        for request in requests:
-            await self._call.write(request.SerializeToString())
+        async with self._writing:
+            for request in requests:
+                await self._call.write(request.SerializeToString())
 
     async def ask(self, type_url: str, *names: str) -> None:
         """Subscribe to names."""
