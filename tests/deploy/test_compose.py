@@ -141,11 +141,10 @@ http.server.HTTPServer(("127.0.0.1", 9999), Heard).serve_forever()
 TRAFFIC = """
 import json, sys, time, urllib.error, urllib.request
 deadline = time.monotonic() + float(sys.argv[1])
-base, number = "http://127.0.0.1:8080", 0
+base = "http://127.0.0.1:8080"
 while time.monotonic() < deadline:
-    number += 1
     order = json.dumps({"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}).encode()
-    named = {"content-type": "application/json", "Idempotency-Key": f"traffic-{number}"}
+    named = {"content-type": "application/json", "Idempotency-Key": f"traffic-{time.time_ns()}"}
     paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate")
     asked = [("/api/orders", order, named), *((path, None, {}) for path in paths)]
     for path, body, headers in asked:
@@ -244,7 +243,7 @@ END
 
 @pytest.fixture
 def failing(running: Engine) -> Iterator[None]:
-    """One of two instances of inventory fails, behind a circuit breaker; most calls of catalog are aborted."""
+    """One of two instances of inventory fails, behind a breaker; most calls of catalog are aborted."""
     applied = running.containers["control-plane-1"].run("sh", "-c", BREAKER)
     assert applied.returncode == 0, applied.stderr
     theirs = running.containers["inventory-v2"].process
