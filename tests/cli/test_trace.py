@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import pytest
@@ -55,8 +55,15 @@ def order(running: Demo, key: str) -> int:
     return requests.post(url, json=ORDER, headers={"Idempotency-Key": key}, timeout=20).status_code
 
 
-def newest(running: Demo, least: int, *arguments: str) -> dict[str, Any]:
-    """The newest trace that is found with so many spans and no gap: spans come in batches."""
+def tellers(trace: dict[str, Any]) -> set[tuple[str, bool]]:
+    """Who told of it: services, and whether their proxy did."""
+    return {(span["service"], span["proxy"]) for span in trace["tree"]}
+
+
+def newest(
+    running: Demo, least: int, *arguments: str, by: Set[tuple[str, bool]] = frozenset()
+) -> dict[str, Any]:
+    """The newest trace with so many spans, by these tellers, and no gap: spans come in batches."""
 
     def found() -> dict[str, Any] | None:
         listed = json.loads(running.mesh("traces", *arguments, "-o", "json"))["traces"]
@@ -64,7 +71,7 @@ def newest(running: Demo, least: int, *arguments: str) -> dict[str, Any]:
         for one in large[:1]:
             read: dict[str, Any] = json.loads(running.mesh("trace", one["id"][:12], "-o", "json"))
             known = {"", *(span["id"] for span in read["tree"])}
-            if all(span["parent"] in known for span in read["tree"]):
+            if by <= tellers(read) and all(span["parent"] in known for span in read["tree"]):
                 return read
         return None
 
@@ -92,14 +99,14 @@ def test_the_graph_is_the_exchanges_own(running: Demo) -> None:
 
 def test_one_trace_of_an_order_holds_every_proxy_and_service(running: Demo) -> None:
     assert order(running, "a-traced-order") == 201
-    trace = newest(running, 17, "--service", "orders")
+    services = ("orders", "catalog", "inventory")
+    wanted = {("ingress", True), *((s, p) for s in services for p in (True, False))}
+    trace = newest(running, 17, "--service", "orders", by=wanted)
     spans = {span["id"]: span for span in trace["tree"]}
     roots = [span for span in trace["tree"] if not span["parent"]]
     assert [(root["service"], root["proxy"]) for root in roots] == [("ingress", True)]
     assert all(span["parent"] in spans for span in trace["tree"] if span["parent"])
-    told = {(span["service"], span["proxy"]) for span in trace["tree"]}
-    services = ("orders", "catalog", "inventory")
-    assert told == {("ingress", True), *((s, p) for s in services for p in (True, False))}
+    assert tellers(trace) == wanted
     for span in trace["tree"]:
         parent = spans.get(span["parent"])
         if parent and parent["service"] != span["service"]:
