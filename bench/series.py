@@ -3,7 +3,8 @@
 `python -m bench.series [--json FILE]`
 
 Each is a mesh of real Envoys whose sidecar `caller-1` calls every other service once. Counted is what its
-ready port shows, and what is left of it after the relabelling of deploy/prometheus/prometheus.yml.
+ready port shows, and what is left of it after the relabelling of deploy/prometheus/prometheus.yml. A hundred Envoys
+on one host need more inotify instances than the 128 that Linux gives a user.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ from tests.fakes.ports import free_port
 
 SIZES = (6, 100)
 APP = ["sh", "-c", f"exec {sys.executable} -m http.server $PORT --bind 127.0.0.1"]
+
+
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INSTANCES = 512
+"""Two for each Envoy, and as many again for whatever else runs."""
 
 
 def dropped() -> re.Pattern[str]:
@@ -75,6 +81,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.series", description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
+    if int(INOTIFY.read_text()) < INSTANCES:
+        print(f"left out: it takes `sysctl -w fs.inotify.max_user_instances={INSTANCES}`, as root")
+        if options.json:
+            options.json.write_text("{}\n")
+        return
     figures: dict[str, dict[str, int]] = {}
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder:
