@@ -3,8 +3,8 @@
 `python -m bench.series [--json FILE]`
 
 Each is a mesh of real Envoys whose sidecar `caller-1` calls every other service once. Counted is what its
-ready port shows, and what is left of it after the relabelling of deploy/prometheus/prometheus.yml. A hundred Envoys
-on one host need more inotify instances than the 128 that Linux gives a user.
+ready port shows, and what is left of it after the relabelling of deploy/prometheus/prometheus.yml. A hundred
+Envoys on one host need more inotify instances than the 128 that Linux gives a user.
 """
 
 from __future__ import annotations
