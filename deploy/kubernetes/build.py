@@ -89,10 +89,9 @@ def control_plane() -> list[Json]:
 
 def valkey() -> list[Json]:
     """The store; its password comes by standard input, so that neither arguments nor variables show it."""
-    configure = (
-        "printf 'requirepass %s\\nappendonly yes\\nappendfsync always\\ndir /data\\n' "
-        f'"$(cat {SECRETS}/valkey.password)" | exec valkey-server -'
-    )
+    lines = ("appendonly yes", "appendfsync always", "dir /data", "END")
+    password = f"requirepass $(cat {SECRETS}/valkey.password)"
+    configure = "\n".join(("exec valkey-server - <<END", password, *lines))
     ping = f'REDISCLI_AUTH="$(cat {SECRETS}/valkey.password)" valkey-cli ping | grep -q PONG'
     container = {
         "name": "valkey",
