@@ -18,13 +18,16 @@ from tests.load.changes import changing, p99
 from tests.load.plane import Plane, control_plane
 from tests.load.test_load import MEMORY, of, spans_known
 
-MINUTE, SPANS, SIDECARS, STREAMS = 60.0, 5_000, 100, 10
+DURATION, SPANS, SIDECARS, STREAMS = 140.0, 5_000, 100, 10
 
 STARTING = 4.0
 """Seconds until the senders send: their interpreter, their hundred handshakes."""
 
 GROWTH = 1.1
-"""What memory may grow by in the second half: the bounds are reached within the first."""
+"""What memory may grow by in the second half: the bounds are reached within the first.
+
+Measured: 249 MB after 60 s, and the same after 140 s.
+"""
 
 
 @pytest.mark.long
@@ -35,13 +38,13 @@ async def test_memory_is_bounded_and_changes_get_through(tmp_path: Path) -> None
     with control_plane(tmp_path / "loaded") as plane, control_plane(tmp_path / "quiet") as other:
         async with changing(plane, STREAMS) as changes, changing(other, STREAMS) as reference:
             load = senders.start(
-                plane.pki, plane.addresses.otlp, seconds=STARTING + MINUTE, spans=SPANS, nodes=SIDECARS
+                plane.pki, plane.addresses.otlp, seconds=STARTING + DURATION, spans=SPANS, nodes=SIDECARS
             )
             await asyncio.sleep(STARTING)
             memory: list[int] = []
             watching = asyncio.create_task(_watch(plane, memory))
             loaded, quiet = await asyncio.gather(
-                changes.for_seconds(MINUTE - STARTING), reference.for_seconds(MINUTE - STARTING)
+                changes.for_seconds(DURATION - STARTING), reference.for_seconds(DURATION - STARTING)
             )
             watching.cancel()
             sent = await asyncio.to_thread(senders.finish, load, 120)
@@ -50,9 +53,9 @@ async def test_memory_is_bounded_and_changes_get_through(tmp_path: Path) -> None
         counted = plane.counted()
     figures = f"p99 {p99(loaded):.3f} s under load, {p99(quiet):.3f} s without"
     sys.stdout.write(f"{figures}, memory {max(memory) >> 20} MB\n")
-    assert sent["traces"] >= SPANS * MINUTE
+    assert sent["traces"] >= SPANS * DURATION
     assert counted['mesh_telemetry_received_total{signal="metrics"}'] == sent["metrics"]
-    assert sent["metrics"] >= SIDECARS * MINUTE / senders.FLUSH
+    assert sent["metrics"] >= SIDECARS * DURATION / senders.FLUSH
     refused = sum(sent[f"{one} RESOURCE_EXHAUSTED"] for one in ("traces", "metrics"))
     assert bool(refused) == bool(of(counted, "mesh_telemetry_dropped_total"))
     assert max(memory) < MEMORY
