@@ -129,8 +129,8 @@ class Table(ScrollView, can_focus=True):
     ]
     cursor: reactive[int] = reactive(0, repaint=True)
 
-    class Chosen(Message):
-        """Enter or a click: the row with this key is to be opened."""
+    class OfRow(Message):
+        """Something happened to the row with this key."""
 
         def __init__(self, table: Table, key: str) -> None:
             super().__init__()
@@ -142,18 +142,11 @@ class Table(ScrollView, can_focus=True):
             """Whose row it is, for `@on` with a selector."""
             return self.table
 
-    class Moved(Message):
+    class Chosen(OfRow):
+        """Enter or a click: the row is to be opened."""
+
+    class Moved(OfRow):
         """The cursor is on another row."""
-
-        def __init__(self, table: Table, key: str) -> None:
-            super().__init__()
-            self.table = table
-            self.key = key
-
-        @property
-        def control(self) -> Table:
-            """Whose row it is."""
-            return self.table
 
     class Sorted(Message):
         """A click on the head of a column."""
