@@ -238,7 +238,7 @@ def test_a_tap_shows_exactly_the_requests_that_were_sent_and_then_is_off(mesh: M
 
 def test_a_tap_shows_what_never_reached_the_service(mesh: Mesh) -> None:
     injected = applied(mesh, "FaultInjection", "abort: {status: 503}")
-    with injected, tapping(mesh, "back", "--errors", "--for", "20s") as process:
+    with injected, tapping(mesh, "back", "--errors", "--path", "/echo", "--for", "20s") as process:
         assert call(mesh, "/echo").status_code == 503
         (line,) = lines(process, 1)
     assert re.fullmatch(
