@@ -51,7 +51,7 @@ async def test_what_waits_for_room_counts_its_wait(monkeypatch: pytest.MonkeyPat
     counts = run.report()
     assert (counts["planned"], counts["sent"], counts["errors"]) == (100, 100, 0)
     # One request was slow, and with it the fifty that were due meanwhile: half a second on average.
-    assert counts["latency_ms"]["p50"] < 1000
+    assert counts["latency_ms"]["max"] - counts["latency_ms"]["p50"] > 300
     late = [run.tally.all.latencies.at(share) for share in (0.6, 0.75, 0.9)]
     assert late == sorted(late)
     assert late[1] > 200
@@ -65,16 +65,21 @@ async def test_what_is_never_sent_is_counted_too(monkeypatch: pytest.MonkeyPatch
         await run.send(asyncio.Event())
     counts = run.report()
     assert counts["planned"] == 100
-    assert 4 <= counts["sent"] < 10
+    assert 2 <= counts["sent"] < 10
     assert counts["unsent"] == 100 - counts["sent"]
 
 
 async def test_a_stop_cuts_off_what_does_not_end_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic, "STOP_SECONDS", 0.2)
     stop = asyncio.Event()
-    async with server(lambda number: 60.0 if number % 2 else 0.0) as url:
+
+    def wait(number: int) -> float:
+        if number == 25:
+            stop.set()
+        return 60.0 if number % 2 else 0.0
+
+    async with server(wait) as url:
         run = Run(Wish(rate=50), url)
-        asyncio.get_running_loop().call_later(0.5, stop.set)
         await run.send(stop)
     counts = run.report()
     assert counts["outcomes"]["cut off"] == counts["errors"] > 5
@@ -83,8 +88,8 @@ async def test_a_stop_cuts_off_what_does_not_end_and_counts_it(monkeypatch: pyte
 
 
 async def test_a_lost_connection_and_a_late_answer_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "REQUEST_SECONDS", 0.4)
-    async with server(lambda number: {0: -1.0, 1: 5.0}.get(number, 0.0)) as url:
+    monkeypatch.setattr(traffic, "REQUEST_SECONDS", 4.0)
+    async with server(lambda number: {0: -1.0, 1: 60.0}.get(number, 0.0)) as url:
         run = Run(Wish(rate=20, seconds=0.5), url)
         await run.send(asyncio.Event())
     outcomes = run.report()["outcomes"]
