@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from control_plane.api.happened import order
+from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,14 +68,16 @@ class Events(BaseHTTPRequestHandler):
 
 @contextmanager
 def api(port: int = 0) -> Iterator[int]:
-    """The API; the port it has."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), Events)
+    """The API; the port it has. One that comes back has a port that nobody takes meanwhile."""
+    server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), Events)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +101,7 @@ def start(state: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
 def run(state: Path, *arguments: str) -> tuple[int, str, str]:
     with api() as port:
         process = start(state, port, *arguments)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=90)
     return process.returncode, out, err
 
 
@@ -137,7 +140,7 @@ def test_following_outlives_the_control_plane_and_misses_nothing(
     with api(port):
         seen += (json.loads(next(lines)) for _ in range(2))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert [one["id"] for one in seen] == ["2-0", "3-0", "4-0", "5-0"]
     said = err.splitlines()
@@ -157,7 +160,7 @@ def test_following_waits_for_room(
         kept.append(event(4))
         assert json.loads(next(iter(process.stdout)))["id"] == "4-0"
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def test_following_what_is_refused_ends(tmp_path: Path) -> None:
