@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> Run:
         )
         try:
             given = text.encode() if isinstance(text, str) else text
-            out, err = await asyncio.wait_for(child.communicate(given), 30)
+            out, err = await asyncio.wait_for(child.communicate(given), 90)
         finally:
             if child.returncode is None:
                 child.kill()

@@ -44,7 +44,7 @@ async def test_what_is_bad_comes_first_and_in_words(mesh: FakeMesh, run: Run) ->
         proxy("c", "pending", pending=2),
         proxy("d", "disconnected", reported=False),
         proxy("e", "rejected", error="RouteConfiguration out: bad\nregex"),
-        proxy("f", "synced", left=200.9),
+        proxy("f", "synced", left=235),
     )
     ran = await run("proxies")
     lines = [line.split() for line in ran.out.splitlines()]

@@ -47,7 +47,7 @@ class Terminal:
 
     async def shows(self, pattern: str, since: int = 0) -> int:
         """Wait until it was written after `since`; where it ends."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (found := re.compile(pattern).search(self.output, since)):
                 await self._more.wait()
                 self._more.clear()
@@ -111,7 +111,7 @@ async def test_it_is_live_and_leaves_the_screen_as_it_was(mesh: FakeMesh, end: s
             shown.child.terminate()
         else:
             os.write(shown.master, end.encode())
-        code = await asyncio.wait_for(shown.child.wait(), 20)
+        code = await asyncio.wait_for(shown.child.wait(), 60)
         await shown.shows(re.escape(LEAVE))
         assert shown.is_as_it_was()
         assert code == (143 if end == "terminated" else 0)
@@ -162,7 +162,7 @@ async def test_without_a_terminal_it_shows_all_once(mesh: FakeMesh, run: Run) ->
     (row,) = json.loads((await run("top", "-o", "json")).out)["services"]
     assert (row["name"], row["rps"]) == ("orders", 1.0)
     async with terminal(mesh.state, "--once") as shown:
-        assert await asyncio.wait_for(shown.child.wait(), 20) == 0
+        assert await asyncio.wait_for(shown.child.wait(), 60) == 0
         await shown.shows("orders")
         assert ENTER not in shown.output
 
