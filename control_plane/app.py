@@ -180,6 +180,7 @@ class ControlPlane:
                 bind=settings.admin_bind,
                 port=settings.admin_port,
                 names=(settings.advertise, *settings.admin_names.replace(",", " ").split()),
+                reading=admin.reading_token(settings.state, settings.read_token_file, token),
                 readers={PREFIX + targets.PATH: _prometheus_token(settings)},
             )
         except OSError as error:

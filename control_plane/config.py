@@ -19,6 +19,7 @@ class Settings:
     admin_bind: str = "127.0.0.1"
     admin_port: int = 15080
     admin_names: str = ""
+    read_token_file: str = ""
     prometheus_token_file: str = ""
     xds_port: int = 15012
     enrolment_port: int = 15011

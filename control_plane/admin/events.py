@@ -69,6 +69,6 @@ def as_text(event: Event) -> str:
 ROUTES = (
     Route(
         "GET", "/events", "events", "What happened, newest first", events, EventList,
-        params=EventParams, errors=(503,), stream=stream,
+        params=EventParams, errors=(503,), stream=stream, shows=True,
     ),
 )  # fmt: skip

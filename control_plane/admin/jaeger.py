@@ -224,21 +224,24 @@ def _nanoseconds(duration: str) -> int:
 
 
 ROUTES = (
-    Route("GET", "/services", "jaegerServices", "Services, as Jaeger", services, JaegerNames, prefix=PREFIX),
+    Route(
+        "GET", "/services", "jaegerServices", "Services, as Jaeger", services, JaegerNames, prefix=PREFIX,
+        shows=True,
+    ),
     Route(
         "GET", "/services/{service}/operations", "jaegerOperations", "Operations of a service, as Jaeger",
-        operations, JaegerNames, params=ServiceParams, prefix=PREFIX,
+        operations, JaegerNames, params=ServiceParams, prefix=PREFIX, shows=True,
     ),
     Route(
         "GET", "/traces", "jaegerTraces", "Find traces, as Jaeger", find, JaegerTraces, params=FindParams,
-        prefix=PREFIX,
+        prefix=PREFIX, shows=True,
     ),
     Route(
         "GET", "/traces/{id}", "jaegerTrace", "One trace, as Jaeger", get, JaegerTraces, params=GetParams,
-        errors=(404,), prefix=PREFIX,
+        errors=(404,), prefix=PREFIX, shows=True,
     ),
     Route(
         "GET", "/dependencies", "jaegerDependencies", "Who calls whom, as Jaeger", dependencies,
-        JaegerDependencies, params=DependencyParams, prefix=PREFIX,
+        JaegerDependencies, params=DependencyParams, prefix=PREFIX, shows=True,
     ),
 )  # fmt: skip

@@ -28,11 +28,13 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
         version=version,
         openapi_version="3.1.0",
         info={
-            "description": "Policies, revisions and the state of a mesh. Every call needs the bearer token."
+            "description": "Policies, revisions and the state of a mesh. Every call needs a bearer token: "
+            "the admin token, or, where a call only shows something, the one that may only read."
         },
-        security=[{"bearer": []}],
+        security=[{"admin": []}],
     )
-    spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    for token in ("admin", "reading"):
+        spec.components.security_scheme(token, {"type": "http", "scheme": "bearer"})
     names = _add_schemas(spec, routes)
     for route in routes:
         spec.path(route.address, operations={route.method.lower(): _operation(route, names)})
@@ -69,6 +71,8 @@ def _operation(route: Route, names: dict[tuple[type[BaseModel], str], dict[str, 
         "parameters": _parameters(route),
         "responses": responses,
     }
+    if route.shows:
+        operation["security"] = [{"admin": []}, {"reading": []}]
     if route.body is not NoBody:
         operation["requestBody"] = {"required": True, "content": _json(names[(route.body, "validation")])}
     return operation

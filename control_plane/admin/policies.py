@@ -160,15 +160,17 @@ ROUTES = (
     ),
     Route(
         "POST", "/diff", "diff", "What an apply would change", diff, DiffReply,
-        body=DiffRequest, errors=(404, 422, 503),
+        body=DiffRequest, errors=(404, 422, 503), shows=True,
     ),
-    Route("GET", "/policies", "policies", "All current documents", every, Documents, errors=(503,)),
+    Route(
+        "GET", "/policies", "policies", "All current documents", every, Documents, errors=(503,), shows=True,
+    ),
     Route(
         "GET", "/policies/{kind}", "policiesOfKind", "The current documents of a kind", of_kind, Documents,
-        params=KindParams, errors=(404, 503),
+        params=KindParams, errors=(404, 503), shows=True,
     ),
     Route(
         "GET", "/policies/{kind}/{name}", "policy", "One current document", one, Documents,
-        params=NameParams, errors=(404, 503),
+        params=NameParams, errors=(404, 503), shows=True,
     ),
 )  # fmt: skip

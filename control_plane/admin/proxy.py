@@ -115,7 +115,7 @@ _ERRORS = (404, 504)
 ROUTES = (
     Route(
         "GET", "/proxies/{name}/stats", "proxy_stats", "An Envoy's statistics", stats, ProxyStats,
-        params=StatsParams, errors=_ERRORS,
+        params=StatsParams, errors=_ERRORS, shows=True,
     ),
     Route(
         "GET", "/proxies/{name}/logs", "proxy_logs", "A sidecar's logs", logs, ProxyLogs,
@@ -123,7 +123,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/proxies/{name}/log-level", "log_level", "An Envoy's log levels", log_level, ProxyLogLevel,
-        params=ProxyParams, errors=_ERRORS,
+        params=ProxyParams, errors=_ERRORS, shows=True,
     ),
     Route(
         "PUT", "/proxies/{name}/log-level", "set_log_level", "Change an Envoy's log level", set_log_level,
@@ -131,6 +131,6 @@ ROUTES = (
     ),
     Route(
         "GET", "/proxies/{name}/config", "proxy_config", "An Envoy's configuration", config, ProxyConfig,
-        params=ConfigParams, errors=_ERRORS,
+        params=ConfigParams, errors=_ERRORS, shows=True,
     ),
 )  # fmt: skip

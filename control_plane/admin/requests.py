@@ -101,9 +101,9 @@ async def _in_force(mesh: Mesh, begun: float) -> tuple[Sequence[RevisionInfo], R
 
 
 ROUTES = (
-    Route("GET", "/requests", "requests", "Requests", requests, Requests, params=RequestsParams),
+    Route("GET", "/requests", "requests", "Requests", requests, Requests, params=RequestsParams, shows=True),
     Route(
         "GET", "/why/{id}", "why", "Why a request failed or was slow", why, Why,
-        params=WhyParams, errors=(404,),
+        params=WhyParams, errors=(404,), shows=True,
     ),
 )  # fmt: skip

@@ -46,11 +46,11 @@ async def rollback(mesh: Mesh, params: RevisionParams, body: RollbackRequest) ->
 ROUTES = (
     Route(
         "GET", "/revisions", "history", "Who changed what, newest first", history, History,
-        params=HistoryParams, errors=(503,),
+        params=HistoryParams, errors=(503,), shows=True,
     ),
     Route(
         "GET", "/revisions/{revision}", "revision", "One revision whole", show, RevisionReply,
-        params=RevisionParams, errors=(404, 503),
+        params=RevisionParams, errors=(404, 503), shows=True,
     ),
     Route(
         "POST", "/revisions/{revision}/rollback", "rollback", "Its documents as a new revision", rollback,

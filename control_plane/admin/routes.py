@@ -43,6 +43,9 @@ class Route:
     `path` is below `prefix`, with `{name}` for fields of `params` in it; the other fields of `params` are
     query parameters. `errors` are the statuses it may answer besides those that every route may.
 
+    What `shows` takes the token that may only read, too: it changes nothing, in the mesh or in a proxy, and
+    tells no secret. Whatever does not say so takes the admin token.
+
     `stream` answers those who accept text/event-stream: it takes the last event id that they had, and gives
     blocks of text to send and, at least once a second, an empty one.
     """
@@ -56,6 +59,7 @@ class Route:
     params: type[PathAndQuery] = NoParams
     body: type[Message] = NoBody
     errors: tuple[int, ...] = ()
+    shows: bool = False
     prefix: str = PREFIX
     stream: Callable[[Mesh, Any, str], AsyncIterator[str]] | None = None
 

@@ -38,14 +38,16 @@ from control_plane.admin import (
     topology,
     traces,
 )
+from control_plane.admin.caller import RIGHTS
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoBody, Route, Verbatim
 from control_plane.admin.stream.server import Streams, wanted
 from control_plane.admin.tap import server as tap
-from control_plane.api.guard import Guard, Refusal
+from control_plane.api.guard import Guard, Refusal, same
 from control_plane.api.messages import FaultReply
 from control_plane.api.types import Message
 from control_plane.errors import BusyError, InputError, MeshError
+from control_plane.secret_files import password
 
 log = structlog.get_logger(__name__)
 
@@ -102,15 +104,17 @@ async def start(
     bind: str,
     port: int,
     names: Iterable[str] = (),
+    reading: str = "",
     readers: Mapping[str, str] = NO_READERS,
 ) -> RunningServer:
     """Listen on `bind`:`port` (0: a free one); raises OSError when it cannot.
 
-    `names` are further host names or addresses by which callers may reach it, `readers` tokens for one path.
+    `names` are further host names or addresses by which callers may reach it, `reading` the token for all
+    that only shows something (empty: there is none), `readers` tokens for one path each.
     """
     known = frozenset({bind, *names}) - {"0.0.0.0", "::", ""}
     runner = web.AppRunner(
-        application(mesh, Guard(token, known, readers)),
+        application(mesh, Guard(token, known, reading, readers)),
         access_log=None,
         handle_signals=False,
         shutdown_timeout=2.0,
@@ -141,6 +145,20 @@ def ensure_token(state: Path, name: str = "admin.token") -> str:
         file.write(token + "\n")
     fresh.replace(path)
     return token
+
+
+def reading_token(state: Path, file: str, token: str) -> str:
+    """The token that may only read: that of `file` where one is named, else of STATE/read.token.
+
+    Raises InputError for no token, and for `token`, the one that may do everything.
+    """
+    found = password(Path(file)) if file else ensure_token(state, "read.token")
+    if same(found, token):
+        where = file or state / "read.token"
+        raise InputError(
+            f"{where}: this is the admin token, which may change everything: write another there"
+        )
+    return found
 
 
 def application(mesh: Mesh, guard: Guard) -> web.Application:
@@ -232,24 +250,33 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def _guarded(guard: Guard) -> Middleware:
+    shown = frozenset(route.operation for route in ROUTES if route.shows)
+
     @web.middleware
     async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refusal = guard.refusal(request.headers, request.path, public=request.path in PUBLIC)
+        found = request.match_info
+        operation = found.route.name or "unknown"
+        shows = operation in shown or found.http_exception is not None  # 404 and 405 tell and change nothing
+        refusal = guard.refusal(request.headers, request.path, public=request.path in PUBLIC, shows=shows)
         if refusal:
             metrics.REFUSED.labels(refusal).inc()
-            log.warning("admin request refused", reason=refusal)
-            return _refused(refusal)
+            log.warning("admin request refused", reason=refusal, operation=operation)
+            return _refused(refusal, operation)
+        RIGHTS.set(guard.rights(request.headers) or "read")
         return await handler(request)
 
     return enter
 
 
-def _refused(refusal: Refusal) -> web.Response:
+def _refused(refusal: Refusal, operation: str) -> web.Response:
     if refusal == "token":
         words = "no valid bearer token: it stands in admin.token of the mesh's state directory"
         response = _reply(401, faults.fault("unauthorized", words))
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
+    if refusal == "rights":
+        words = f"this token may only read: {operation} takes the admin token"
+        return _reply(403, faults.fault("refused", words))
     return _reply(403, faults.fault("refused", f"the {refusal} of this request is not this mesh's own"))
 
 

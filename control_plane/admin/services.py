@@ -29,9 +29,9 @@ async def history(mesh: Mesh, params: ServiceParams, _body: object) -> ServiceHi
 
 
 ROUTES = (
-    Route("GET", "/services", "services", "How every service does", services, Services),
+    Route("GET", "/services", "services", "How every service does", services, Services, shows=True),
     Route(
         "GET", "/services/{name}/history", "service_history", "The history of a service", history,
-        ServiceHistory, params=ServiceParams, errors=(404,),
+        ServiceHistory, params=ServiceParams, errors=(404,), shows=True,
     ),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from control_plane.admin import wait as waiting
+from control_plane.admin.caller import RIGHTS
 from control_plane.admin.mesh import Mesh
 from control_plane.admin.routes import NoParams, PathAndQuery, Route
 from control_plane.api.messages import Instances, Proxies, WaitReply
@@ -18,8 +19,8 @@ class WaitParams(PathAndQuery):
 
 
 async def status(mesh: Mesh, _params: NoParams, _body: object) -> Status:
-    """Revision, store, services, sidecars, and the conditions of every policy."""
-    return await mesh.status()
+    """Revision, store, services, sidecars, the conditions of every policy, and what the caller may do."""
+    return (await mesh.status()).model_copy(update={"rights": RIGHTS.get()})
 
 
 async def instances(mesh: Mesh, _params: NoParams, _body: object) -> Instances:
@@ -41,11 +42,11 @@ async def wait(mesh: Mesh, params: WaitParams, _body: object) -> WaitReply:
 
 
 ROUTES = (
-    Route("GET", "/status", "status", "The mesh as it stands", status, Status),
-    Route("GET", "/instances", "instances", "Every instance", instances, Instances),
-    Route("GET", "/proxies", "proxies", "Every proxy", proxies, Proxies),
+    Route("GET", "/status", "status", "The mesh as it stands", status, Status, shows=True),
+    Route("GET", "/instances", "instances", "Every instance", instances, Instances, shows=True),
+    Route("GET", "/proxies", "proxies", "Every proxy", proxies, Proxies, shows=True),
     Route(
         "GET", "/wait", "wait", "Until a revision stands in every connected sidecar", wait, WaitReply,
-        params=WaitParams, errors=(404, 503),
+        params=WaitParams, errors=(404, 503), shows=True,
     ),
 )  # fmt: skip

@@ -44,4 +44,6 @@ async def targets(mesh: Mesh, _params: NoParams, _body: object) -> TargetGroups:
     return TargetGroups(tuple(groups(mesh.planes(), mesh.reports())))
 
 
-ROUTES = (Route("GET", PATH, "prometheus_targets", "What Prometheus scrapes", targets, TargetGroups),)
+ROUTES = (
+    Route("GET", PATH, "prometheus_targets", "What Prometheus scrapes", targets, TargetGroups, shows=True),
+)

@@ -30,9 +30,9 @@ async def history(mesh: Mesh, params: EdgeParams, _body: object) -> History:
 
 
 ROUTES = (
-    Route("GET", "/topology", "topology", "The mesh as a graph", topology, Topology),
+    Route("GET", "/topology", "topology", "The mesh as a graph", topology, Topology, shows=True),
     Route(
         "GET", "/topology/{caller}/{callee}", "edge_history", "The history of an edge", history, History,
-        params=EdgeParams, errors=(404,),
+        params=EdgeParams, errors=(404,), shows=True,
     ),
 )  # fmt: skip

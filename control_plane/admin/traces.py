@@ -61,6 +61,9 @@ async def trace(mesh: Mesh, params: TraceParams, _body: object) -> Trace:
 
 
 ROUTES = (
-    Route("GET", "/traces", "traces", "Find traces", traces, Traces, params=TracesParams),
-    Route("GET", "/traces/{id}", "trace", "One trace", trace, Trace, params=TraceParams, errors=(404,)),
-)
+    Route("GET", "/traces", "traces", "Find traces", traces, Traces, params=TracesParams, shows=True),
+    Route(
+        "GET", "/traces/{id}", "trace", "One trace", trace, Trace, params=TraceParams, errors=(404,),
+        shows=True,
+    ),
+)  # fmt: skip

@@ -225,9 +225,12 @@ class AdminClient:
             raise failures.UnreachableError(url, f"no answer in {call.timeout:g} s") from None
         except aiohttp.ClientError as error:
             raise failures.UnreachableError(url, failures.reason(error)) from None
+        if status >= 400:
+            failures.decode(status, body)
         try:
-            return reply.model_validate(failures.decode(status, body))
+            return reply.model_validate_json(body)
         except ValidationError:
+            failures.decode(status, body)
             raise failures.ApiError(
                 status, "unreadable", f"{url} answers in another form: is this a mesh?"
             ) from None

@@ -78,5 +78,5 @@ def _token(path: Path) -> str:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}:1:1: the token cannot be read: {type(error).__name__}") from None
     if not token or len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable():
-        raise InputError(f"{path}:1:1: holds no token: take the admin.token of the mesh's state")
+        raise InputError(f"{path}:1:1: holds no token: take admin.token or read.token of the mesh's state")
     return token

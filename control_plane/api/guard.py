@@ -1,4 +1,4 @@
-"""Who may talk to the admin API, or to the pages of the dashboard: callers with the token, by a name of ours,
+"""Who may talk to the admin API, or to the pages of the dashboard: callers with a token, by a name of ours,
 from no foreign page.
 
 The Host check stops DNS rebinding (a page whose own name was made to resolve to loopback), the Origin check
@@ -15,36 +15,53 @@ from urllib.parse import urlsplit
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
-Refusal = Literal["host", "origin", "token"]
+Refusal = Literal["host", "origin", "token", "rights"]
+
+Rights = Literal["all", "read"]
+"""What a caller may do: everything, or look at what is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
     """`names`: hosts besides loopback that are ours. A port may be any: it may have been forwarded.
 
-    `readers` are tokens that open one path each, and nothing else.
+    `token` opens everything, `reading` what only shows; `readers` are tokens that open one path each.
     """
 
     token: str = field(repr=False)
     names: frozenset[str] = frozenset()
+    reading: str = field(default="", repr=False)
     readers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def refusal(self, headers: Mapping[str, str], path: str = "", *, public: bool) -> Refusal | None:
-        """What is wrong with a request, None when nothing is; `public` needs no token."""
+    def refusal(
+        self, headers: Mapping[str, str], path: str = "", *, public: bool, shows: bool = False
+    ) -> Refusal | None:
+        """What is wrong with a request, None when nothing is.
+
+        What is `public` needs no token; what only `shows` something takes the one that may read, too.
+        """
         host = headers.get("Host", "")
         if _host_name(host) not in LOOPBACK | self.names:
             return "host"
         origin = headers.get("Origin")
         if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
             return "origin"
-        given = headers.get("Authorization", "")
-        if not public and not (_bears(given, self.token) or _bears(given, self.readers.get(path, ""))):
+        rights = self.rights(headers)
+        if public or rights == "all" or _bears(headers, self.readers.get(path, "")):
+            return None
+        if rights is None:
             return "token"
-        return None
+        return None if shows else "rights"
+
+    def rights(self, headers: Mapping[str, str]) -> Rights | None:
+        """What the token of a request may do; None for one that is unknown, or opens a path of its own."""
+        if _bears(headers, self.token):
+            return "all"
+        return "read" if _bears(headers, self.reading) else None
 
 
-def _bears(authorization: str, token: str) -> bool:
-    scheme, _, given = authorization.partition(" ")
+def _bears(headers: Mapping[str, str], token: str) -> bool:
+    scheme, _, given = headers.get("Authorization", "").partition(" ")
     return same(given.strip(), token) and scheme.lower() == "bearer"
 
 

@@ -2,6 +2,7 @@
 
 ```
 admin.token      bearer token of the admin API, 0600
+read.token       one that may only read, 0600
 mesh.json        Addresses: where the control plane listens
 ca/              root.pem, root.key (0600), tokens.key (0600)
 store/           embedded Valkey: its data and password, 0700

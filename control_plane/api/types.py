@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from control_plane.api.guard import Rights
 from control_plane.api.spiffe import NAME_PATTERN
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
@@ -225,6 +226,8 @@ class Status(Message):
     """Failures inside that kept the last good state, in words."""
     planes: tuple[PlaneStatus, ...] = ()
     """All control planes, where there are several."""
+    rights: Rights = "all"
+    """What the token of who asks may do."""
 
 
 class Change(Message):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 import structlog
+from yarl import URL
 
 from control_plane.admin import server
+from control_plane.admin.routes import Route
+from control_plane.api import operations
+from control_plane.api.client import AdminClient
 from control_plane.api.guard import Guard
+from control_plane.api.operations import Call, Ref, Sourced
 from control_plane.errors import InputError
 from tests.fakes.mesh import FakeMesh
 
@@ -159,3 +167,170 @@ def test_a_readers_token_opens_its_path_and_nothing_else() -> None:
     assert not enters("/api/v1/status", "prometheus's")
     assert not enters("/api/v1/prometheus/targets", "another's")
     assert not enters("/api/v1/status", "")
+
+
+SHOWS = frozenset(
+    {"status", "instances", "proxies", "wait", "topology", "edge_history", "services", "service_history"}
+    | {"policies", "policiesOfKind", "policy", "history", "revision", "diff", "events", "requests", "why"}
+    | {"proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace"}
+    | {"jaegerServices", "jaegerOperations", "jaegerTraces", "jaegerTrace", "jaegerDependencies"}
+)
+"""What the token that may only read opens."""
+
+CLOSED = frozenset(
+    {"apply", "delete", "rollback", "set_log_level", "tap", "proxy_logs", "token", "tokens", "revokeToken"}
+)
+"""What it does not: changes in the mesh or a proxy, what may hold secrets, and who may join."""
+
+NAMES = {"kind": "Retry", "revision": "0", "service": "orders", "caller": "storefront", "callee": "orders"}
+NAMES |= {"name": "orders-1", "id": "0af7651916cd43dd8448eb211c80319c"}
+
+CALLS: dict[str, Call] = {
+    "status": operations.status(),
+    "instances": operations.instances(),
+    "proxies": operations.proxies(),
+    "proxy_stats": operations.proxy_stats("orders-1"),
+    "proxy_config": operations.proxy_config("orders-1"),
+    "log_level": operations.log_level("orders-1"),
+    "wait": operations.wait(0, 0),
+    "topology": operations.topology(),
+    "edge_history": operations.edge_history("storefront", "orders"),
+    "services": operations.services(),
+    "service_history": operations.service_history("orders"),
+    "policies": operations.policies(),
+    "history": operations.history(),
+    "revision": operations.revision(0),
+    "diff": operations.diff([Sourced({"kind": "Retry"})]),
+    "events": operations.events(),
+    "requests": operations.requests(),
+    "why": operations.why("0af7651916cd"),
+    "traces": operations.traces(),
+    "trace": operations.trace("0af7651916cd"),
+    "apply": operations.apply([Sourced({"kind": "Retry"})], operations.Change(dry_run=True)),
+    "delete": operations.delete([Ref("Retry", "again")]),
+    "rollback": operations.rollback(0),
+    "set_log_level": operations.set_log_level("orders-1", "debug"),
+    "proxy_logs": operations.proxy_logs("orders-1"),
+    "tap": operations.tap("orders"),
+    "token": operations.token("service", "orders", 60),
+    "tokens": operations.tokens(),
+    "revoke_token": operations.revoke_token("id-1"),
+}
+"""A call of each operation that clients have."""
+
+
+async def refused(mesh: FakeMesh, answer: aiohttp.ClientResponse, operation: str) -> None:
+    """The one line for who may only read; nothing was changed and no proxy asked."""
+    assert answer.status == 403
+    fault = (await answer.json())["error"]
+    assert fault["code"] == "refused"
+    assert fault["message"] == f"this token may only read: {operation} takes the admin token"
+    assert (len(mesh.store.kept), mesh.tokens.kept, mesh.asked) == (1, {}, [])
+
+
+def test_every_route_and_every_call_is_for_readers_or_is_not() -> None:
+    """A new one is closed to readers until somebody decides, here too."""
+    assert not SHOWS & CLOSED
+    assert {route.operation for route in server.ROUTES} == SHOWS | CLOSED
+    made = {name for name, one in inspect.getmembers(operations, inspect.isfunction) if makes_a_call(one)}
+    assert CALLS.keys() == made
+
+
+def makes_a_call(function: Callable[..., object]) -> bool:
+    """Whether it is one of the operations."""
+    return bool(function.__annotations__.get("return") == "Call")
+
+
+@pytest.mark.parametrize("route", server.ROUTES, ids=lambda route: route.operation)
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_who_may_only_read_gets_what_shows_and_nothing_else(
+    mesh: FakeMesh, raw: aiohttp.ClientSession, route: Route, accept: str
+) -> None:
+    path = re.sub(r"{(\w+)}", lambda found: NAMES[found[1]], route.address)
+    headers = {"Authorization": f"Bearer {mesh.reading}", "Accept": accept}
+    async with raw.request(route.method, path, json={}, headers=headers) as answer:
+        if route.operation in CLOSED:
+            await refused(mesh, answer, route.operation)
+        else:
+            assert answer.status in {200, 400, 404}
+    assert len(mesh.store.kept) == 1
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_every_call_of_clients_is_let_in_or_refused(
+    mesh: FakeMesh, raw: aiohttp.ClientSession, name: str
+) -> None:
+    call, headers = CALLS[name], {"Authorization": f"Bearer {mesh.reading}"}
+    async with raw.request(call.method, call.path, json=call.body, headers=headers) as answer:
+        operation = "revokeToken" if name == "revoke_token" else name
+        if operation in CLOSED:
+            await refused(mesh, answer, operation)
+        else:
+            assert answer.status in {200, 400, 404, 422}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/v1/%61pply", 403),
+        ("POST", "//api/v1/apply", 404),
+        ("POST", "/api/v1/apply/", 404),
+        ("POST", "/api/v1/status/../apply", 404),
+        ("PUT", "/api/v1/status", 405),
+        ("DELETE", "/api/v1/policies/Retry/again", 405),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1/tap/orders?x=/api/v1/status", 403),
+        ("GET", "/api/v1/proxies/orders-1/logs", 403),
+    ],
+)
+async def test_no_way_of_writing_a_path_opens_more(
+    mesh: FakeMesh, method: str, path: str, status: int
+) -> None:
+    headers = {"Authorization": f"Bearer {mesh.reading}", "X-HTTP-Method-Override": "POST"}
+    url = URL(mesh.url + path, encoded=True)
+    async with aiohttp.request(method, url, json={}, headers=headers) as answer:
+        assert answer.status == status
+    assert (len(mesh.store.kept), mesh.asked) == (1, [])
+
+
+async def test_a_caller_is_told_what_its_token_may_do(mesh: FakeMesh) -> None:
+    async with AdminClient(mesh.endpoint) as admin, AdminClient(mesh.looking) as reader:
+        for _ in range(2):
+            assert (await admin.status()).rights == "all"
+            assert (await reader.status()).rights == "read"
+
+
+def test_the_reading_token_is_made_or_given_and_never_the_admins(tmp_path: Path) -> None:
+    admins = server.ensure_token(tmp_path)
+    made = server.reading_token(tmp_path, "", admins)
+    assert made != admins
+    assert made == server.reading_token(tmp_path, "", admins)
+    assert stat.S_IMODE((tmp_path / "read.token").stat().st_mode) == 0o600
+    given = tmp_path / "given"
+    given.write_text("a secret of the operator's\n")
+    given.chmod(0o600)
+    assert server.reading_token(tmp_path, str(given), admins) == "a secret of the operator's"
+    for path, file in ((given, str(given)), (tmp_path / "read.token", "")):
+        path.write_text(admins + "\n")
+        with pytest.raises(InputError, match=f"{path}: this is the admin token"):
+            server.reading_token(tmp_path, file, admins)
+    given.chmod(0o644)
+    with pytest.raises(InputError, match="chmod 600"):
+        server.reading_token(tmp_path, str(given), admins)
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Basic {reading}", "Bearer {reading}x", "Bearer {half}"])
+async def test_a_part_of_the_reading_token_opens_nothing(
+    mesh: FakeMesh, raw: aiohttp.ClientSession, given: str
+) -> None:
+    authorization = given.format(reading=mesh.reading, half=mesh.reading[:20])
+    async with raw.get(STATUS, headers={"Authorization": authorization}) as answer:
+        assert answer.status == 401
+
+
+def test_where_there_is_no_reading_token_an_empty_one_opens_nothing() -> None:
+    guard = Guard("the admin's")
+    for given in ("", "Bearer", "Bearer "):
+        headers = {"Host": "localhost", "Authorization": given}
+        assert guard.refusal(headers, "/api/v1/status", public=False, shows=True) == "token"
+        assert guard.rights(headers) is None

@@ -139,6 +139,33 @@ async def test_a_remote_mesh_is_named_by_its_settings(mesh: FakeMesh, run: Run, 
     assert other.code == 0
 
 
+async def test_who_may_only_read_is_told_so_and_exits_1(mesh: FakeMesh, run: Run, tmp_path: Path) -> None:
+    token = tmp_path / "read.token"
+    token.write_text(mesh.reading)
+    (tmp_path / "r.yaml").write_text(retry())
+    here = {"MESH_API": mesh.url, "MESH_TOKEN_FILE": str(token), "MESH_STATE": ""}
+    for looking in (["status"], ["get"], ["history"], ["proxies"], ["topology"], ["traces"], ["events"]):
+        assert (await run(*looking, env=here)).code == 0, looking
+    differs = await run("diff", "-f", "r.yaml", env=here)
+    assert (differs.code, differs.err, "attempts" in differs.out) == (1, "", True)
+    closed = {
+        "apply": ["apply", "-f", "r.yaml"],
+        "delete": ["delete", "-f", "r.yaml", "--dry-run"],
+        "rollback": ["rollback", "0"],
+        "set_log_level": ["proxy", "orders-1", "log-level", "debug"],
+        "proxy_logs": ["proxy", "orders-1", "logs"],
+        "tap": ["tap", "orders"],
+        "token": ["token", "create", "--service", "orders", "--out", "-"],
+        "tokens": ["token", "list"],
+        "revokeToken": ["token", "revoke", "id-1"],
+    }
+    for operation, arguments in closed.items():
+        ran = await run(*arguments, env=here)
+        assert (ran.code, ran.out) == (1, ""), arguments
+        assert ran.err == f"this token may only read: {operation} takes the admin token\n"
+    assert (len(mesh.store.kept), mesh.tokens.kept, mesh.asked) == (1, {}, [])
+
+
 async def test_wait_follows_the_sidecars(mesh: FakeMesh, run: Run, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(retry())
     followed = await run("apply", "-f", "r.yaml", "--wait")

@@ -184,6 +184,7 @@ def secrets(mesh: Mesh) -> dict[str, str]:
     found = {
         "password of the store": (mesh.state / "store" / "password").read_text().strip(),
         "admin token": (mesh.state / "admin.token").read_text().strip(),
+        "read-only token": (mesh.state / "read.token").read_text().strip(),
     }
     for path in (mesh.state / "tokens").iterdir():
         found[f"join token {path.name}"] = path.read_text().strip()

@@ -70,11 +70,17 @@ class FakeMesh:
     reaches: tuple[str, ...] = ()
     url: str = ""
     token: str = ""
+    reading: str = ""
 
     @property
     def endpoint(self) -> Endpoint:
         """Where it answers."""
         return Endpoint(self.url, self.token)
+
+    @property
+    def looking(self) -> Endpoint:
+        """The same for who may only read."""
+        return Endpoint(self.url, self.reading)
 
     async def ask(self, node: str, kind: str, argument: str) -> str:
         """As app.py would have a sidecar asked."""
@@ -111,7 +117,8 @@ def _warnings(documents: Sequence[CanonicalDocument]) -> list[str]:
 @asynccontextmanager
 async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
     """Start the server, write mesh.json into `state`, stop it at the end."""
-    fake = FakeMesh(state, token=server.ensure_token(state))
+    token = server.ensure_token(state)
+    fake = FakeMesh(state, token=token, reading=server.reading_token(state, "", token))
     mesh = Mesh(
         revisions=fake.store,
         status=fake.report,
@@ -128,7 +135,7 @@ async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
         reaches=fake.reached,
         ask=fake.ask,
     )
-    running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0)
+    running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0, reading=fake.reading)
     fake.url = f"http://127.0.0.1:{running.port}"
     addresses = {"admin": fake.url, "xds": "x", "enrolment": "x", "ca_sha256": "x"}
     (state / "mesh.json").write_text(json.dumps(addresses))
