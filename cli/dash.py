@@ -49,10 +49,11 @@ def dash(  # noqa: PLR0917  options of a command
 
     Keys: 1 to 6 the screens, / search, : jump to a name, ? help, ctrl+p every command, Esc back, q quit.
     It looks for the mesh like every verb: --state, MESH_API with MESH_TOKEN_FILE, MESH_STATE, ./.mesh.
-    While no control plane answers it says so and waits.
+    While no control plane answers it says so and waits. With a token that may only read it is --read-only.
 
-    With --web it is served to a browser until Ctrl-C. The browser asks once for the token of the mesh
-    (STATE/admin.token). It is plain HTTP: leave it on loopback, reach it from afar through an SSH tunnel.
+    With --web it is served to a browser until Ctrl-C. The browser asks once for the token that it runs with
+    (STATE/admin.token, or that of MESH_TOKEN_FILE). It is plain HTTP: leave it on loopback, reach it from
+    afar through an SSH tunnel.
 
     \b
     Example:

@@ -76,9 +76,12 @@ class Dash(App[None]):
         jaeger: str = "",
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`author` stands in the history of what is changed; `jaeger` is where its pages are."""
+        """`author` stands in the history of what is changed; `jaeger` is where its pages are.
+
+        `read_only` takes away whatever changes anything, also for a token that may do everything.
+        """
         super().__init__()
-        self.read_only = read_only
+        self._read_only = read_only
         self.author = author
         self.jaeger = jaeger
         self.now = now
@@ -114,6 +117,12 @@ class Dash(App[None]):
     def picture(self) -> Picture:
         """The newest picture of the mesh."""
         return self.source.picture
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be changed: it was started so, or its token may only read."""
+        status = self.picture.status
+        return self._read_only or (status is not None and status.rights == "read")
 
     def places(self) -> list[MeshScreen]:
         """The screens that lie over each other here, the lowest first."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from control_plane.api.guard import Rights
 from control_plane.api.happened import Event
 from control_plane.api.seen import Edge, Node, NodeHealth, ServiceRow, Services, Topology, Trend
 from control_plane.api.traced import FlagMeaning, ServiceShare, Span, SpanKind, Trace
@@ -52,6 +53,7 @@ class World:
     revisions: tuple[RevisionInfo, ...] = ()
     traces: tuple[Trace, ...] = ()
     events: tuple[Event, ...] = ()
+    rights: Rights = "all"
 
     @property
     def status(self) -> Status:
@@ -71,6 +73,7 @@ class World:
             for edge in sorted(self.topology.edges, key=lambda edge: -states[edge.breaker])
         ]
         return Status(
+            rights=self.rights,
             revision=self.revision,
             store="ok",
             services=tuple(

@@ -53,6 +53,19 @@ async def services(pilot: Dashboard) -> Table:
     return pilot.app.screen.query_one(Table)
 
 
+async def test_it_is_read_only_while_its_token_is() -> None:
+    async with looking(size=(120, 40)) as (pilot, api):
+        await press(pilot, "4")
+        await until(pilot, lambda: "roll back" in text(pilot).splitlines()[-1])
+        assert "read only" not in text(pilot)
+        api.world = replace(api.world, rights="read")
+        await until(pilot, lambda: "roll back" not in text(pilot).splitlines()[-1])
+        assert text(pilot).splitlines()[1].endswith("read only")
+        api.world = replace(api.world, rights="all")
+        await until(pilot, lambda: "roll back" in text(pilot).splitlines()[-1])
+        assert "read only" not in text(pilot)
+
+
 async def test_the_head_tells_the_mesh_as_the_api_does() -> None:
     async with looking(size=(120, 40)) as (pilot, api):
         seen = whole(api.world.topology)

@@ -43,9 +43,12 @@ def retry(name: str = "again", attempts: int = 2, target: str = "orders") -> dic
 
 @asynccontextmanager
 async def on_policies(
-    tmp_path: Path, size: tuple[int, int] = (120, 40), *, read_only: bool = False
+    tmp_path: Path, size: tuple[int, int] = (120, 40), *, read_only: bool = False, reading: bool = False
 ) -> AsyncIterator[tuple[Dashboard, FakeMesh]]:
-    """A dashboard on its policies: revision 1 made the Retry, 2 gave it more attempts, 3 another one."""
+    """A dashboard on its policies: revision 1 made the Retry, 2 gave it more attempts, 3 another one.
+
+    `read_only`: it was started so; `reading`: it has the token that may only read.
+    """
     async with fake_mesh(tmp_path) as mesh:
         async with AdminClient(mesh.endpoint) as client:
             for number, document in enumerate(
@@ -54,7 +57,8 @@ async def on_policies(
                 change = Change(why=f"reason {number}", author="ada")
                 await client.apply([Sourced(document)], change)
         mesh.reaches = ("orders-1",)
-        app = Dash(lambda: mesh.endpoint, author="me@test", read_only=read_only)
+        endpoint = mesh.looking if reading else mesh.endpoint
+        app = Dash(lambda: endpoint, author="me@test", read_only=read_only)
         async with app.run_test(size=size) as pilot:
             await pilot.press("4")
             await until(pilot, lambda: isinstance(app.screen, PoliciesScreen) and app.picture.policies)
@@ -300,14 +304,20 @@ async def test_what_an_envoy_rejects_is_told_in_its_words(tmp_path: Path) -> Non
         assert refusal in text(pilot)
 
 
-async def test_read_only_shows_everything_and_changes_nothing(tmp_path: Path) -> None:
-    async with on_policies(tmp_path, read_only=True) as (pilot, mesh):
+@pytest.mark.parametrize("by", ["read_only", "reading"])
+async def test_read_only_shows_everything_and_changes_nothing(tmp_path: Path, by: str) -> None:
+    async with on_policies(tmp_path, read_only=by == "read_only", reading=by == "reading") as (pilot, mesh):
         assert "delete" not in text(pilot).split("\n")[-1]
         await pilot.press("d", "b", "e")
         await pilot.pause()
         assert isinstance(pilot.app.screen, PoliciesScreen)
         assert "read only" in text(pilot)
+        await pilot.press("h", "escape", "v", "escape", "H")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
+        await until(pilot, lambda: "reason 3" in text(pilot))
+        assert "roll back" not in text(pilot).split("\n")[-1]
         assert newest(mesh).revision == 3
+        assert not notices(pilot)
 
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (200, 60)])

@@ -3,7 +3,7 @@
 ```
 class ServicesScreen(MeshScreen):
     NEEDS = frozenset({"services"})               # parts of the picture that are asked for while it is on top
-    CHANGES = frozenset({"roll_back"})            # actions that change traffic: gone with --read-only
+    CHANGES = frozenset({"roll_back"})            # actions that change traffic: gone where it is read-only
     HELP = "What this screen shows, in a few sentences for `?`."
     SEARCH = "find a service"                     # placeholder of `/`; empty: there is nothing to search
     EMPTY... a screen says itself what to do when there is nothing to show
@@ -50,6 +50,7 @@ class MeshScreen(Screen[None]):
         super().__init__()
         self.place = place
         self._ready = False
+        self._read_only = False
 
     @property
     def dash(self) -> Dash:
@@ -85,12 +86,15 @@ class MeshScreen(Screen[None]):
     def take(self, picture: Picture) -> None:
         """A newer picture, from the application."""
         if self._ready and self.is_running:
+            if self._read_only != self.dash.read_only:
+                self._read_only = self.dash.read_only
+                self.refresh_bindings()
             for header in self.query(Header):  # none while the screen is taken apart
                 header.show(picture)
                 self.show_picture(picture)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether an action is possible here: nothing changes traffic with --read-only."""
+        """Whether an action is possible here: nothing changes traffic in a dashboard that is read-only."""
         if action in self.CHANGES and self.dash.read_only:
             return False
         if action == "search" and not self.SEARCH:

@@ -59,7 +59,8 @@ def sign_in(wrong: str = "") -> str:
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
 <body><main><h1>mesh dash</h1>{said}
 <form method="post" action="/sign-in" autocomplete="off">
-<label for="token">The token of the mesh, from <code>admin.token</code> in its state directory:</label>
+<label for="token">The token of the mesh, from <code>admin.token</code> in its state directory,
+or that of <code>MESH_TOKEN_FILE</code>:</label>
 <input id="token" name="token" type="password" required autofocus>
 <button>Show the mesh</button></form></main></body></html>
 """
