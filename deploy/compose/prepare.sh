@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes what docker-compose.yml needs, each once, for the user who runs it and nobody else: the mesh's root, the
-# key of its join tokens, passwords, and folders for data. Containers run as that user, by .env.
+# key of its join tokens, passwords, tokens, and folders for data. Containers run as that user, by .env.
 set -eu
 cd "$(dirname "$0")"
 umask 077
@@ -14,10 +14,9 @@ if [ ! -e root.pem ]; then
         -addext "subjectAltName=URI:spiffe://mesh.local" -out root.pem
 fi
 [ -e tokens.key ] || openssl rand -out tokens.key 32
-for name in valkey.password postgres.password grafana.password prometheus.token; do
+for name in valkey.password postgres.password grafana.password prometheus.token read.token; do
     [ -e "$name" ] || openssl rand -hex 32 >"$name"
 done
-[ -e mesh.token ] || : >mesh.token # for Grafana, from a control plane that runs: docs/grafana.md
 [ -e postgres.pgpass ] || printf 'postgres:5432:*:exchange:%s\n' "$(cat postgres.password)" >postgres.pgpass
 
 env=../../../.env

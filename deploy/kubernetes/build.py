@@ -48,7 +48,7 @@ MARKETS = ("trading", "storefront")
 
 
 def control_plane() -> list[Json]:
-    """Two control planes that share a store, a root and the key of join tokens."""
+    """Two control planes that share a store, a root, the key of join tokens and the read-only token."""
     settings = variables(
         MESH_BIND="0.0.0.0",
         MESH_ADMIN_BIND="0.0.0.0",
@@ -58,6 +58,7 @@ def control_plane() -> list[Json]:
         MESH_CA_CERTIFICATE=f"{SECRETS}/root.pem",
         MESH_CA_KEY=f"{SECRETS}/root.key",
         MESH_CA_TOKENS_KEY=f"{SECRETS}/tokens.key",
+        MESH_READ_TOKEN_FILE=f"{SECRETS}/read.token",
     )
     ports = {"admin": 15080, "xds": 15012, "enrolment": 15011, "telemetry": 4317}
     container = {
@@ -292,7 +293,7 @@ def files() -> dict[str, str]:
 def _top(resources: list[str]) -> Json:
     """What `kubectl apply -k` reads; secrets/ is made by prepare.sh, and in nobody's repository."""
     secrets = {
-        "mesh": ["root.pem", "root.key", "tokens.key", "valkey.password"],
+        "mesh": ["root.pem", "root.key", "tokens.key", "valkey.password", "read.token"],
         "postgres": ["postgres.password"],
         "pgpass": ["pgpass=postgres.pgpass"],
     }

@@ -128,6 +128,26 @@ def test_the_exchange_runs_as_the_file_says(running: Engine) -> None:
     assert json.loads(order.stdout)["status"] in ("pending", "confirmed"), order.stdout + order.stderr
 
 
+BY_READING = """
+call() { curl -sS --max-time 20 -o /dev/null -w '%{http_code} ' "$@"; }
+for host in "$@"; do
+    token="Authorization: Bearer $(cat /run/secrets/read.token)"
+    call -H "$token" "$host/api/services"
+    call -H "$token" -d '{"refs": []}' "$host/api/v1/delete"
+done
+"""
+
+
+def test_grafana_may_read_at_either_control_plane_and_change_nothing(running: Engine) -> None:
+    assert running.services["grafana"]["secrets"] == ["grafana.password", "read.token"]
+    sources = YAML(typ="safe").load(ROOT / "dashboards/provisioning/datasources/mesh.yaml")["datasources"]
+    (url,) = (one["url"] for one in sources if one["name"] == "Mesh traces")
+    urls = [url, *(url.replace("//control-plane:", f"//control-plane-{at}:") for at in (1, 2))]
+    done = running.containers["control-plane-2"].run("sh", "-c", BY_READING, "sh", *urls)
+    assert len(set(urls)) == 3
+    assert done.stdout.split() == ["200", "403"] * 3, done.stdout + done.stderr
+
+
 WEBHOOK = """
 import http.server
 class Heard(http.server.BaseHTTPRequestHandler):
