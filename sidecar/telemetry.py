@@ -63,11 +63,19 @@ SPAN_FLUSH_MS, SPANS_AT_ONCE = 1000, 512
 """Spans leave after a second (Envoy's own: 5 s), or as soon as there are so many."""
 
 
+GRPC_STATUS = {"tag_name": "mesh.grpc_status", "regex": r"^cluster\.[^.]+\.grpc(\.(\d+))$"}
+"""Takes the status out of `cluster.orders.grpc.14`, so that there is one metric for all of them.
+
+Envoy removes the first group from the name; the second is the tag.
+"""
+
+
 def stats_config() -> Json:
-    """What is kept, and the buckets of durations."""
+    """What is kept, under which names, and the buckets of durations."""
     bounds = {"match": {"suffix": "upstream_rq_time"}, "buckets": list(DURATION_BOUNDS)}
     return {
         "stats_matcher": {"inclusion_list": {"patterns": list(KEPT_STATS)}},
+        "stats_tags": [GRPC_STATUS],
         "histogram_bucket_settings": [bounds],
     }
 

@@ -2,7 +2,8 @@
 
 Envoy names a statistic either with its tags as attributes (`cluster.upstream_rq_xx` with
 `envoy.cluster_name` and `envoy.response_code_class`) or with all in one name
-(`cluster.orders.upstream_rq_5xx`); both are read. What is not about a cluster is passed over.
+(`cluster.orders.upstream_rq_5xx`); both are read, and so is a gRPC status, which sidecar/telemetry.py makes a
+tag of. What is not about a cluster is passed over.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ METRIC_BYTES = 256 * 1024
 
 CLUSTER_NAME = "envoy.cluster_name"
 CODE_CLASS = "envoy.response_code_class"
+GRPC_STATUS = "mesh.grpc_status"
 LISTENER = "envoy.http_conn_manager_prefix"
 ANSWERED = "http.downstream_rq_xx"
 
@@ -107,6 +109,8 @@ def statistic(name: str, attributes: Mapping[str, str]) -> tuple[str, str] | Non
         if not parts:
             return None
         cluster, stat = cluster or parts["cluster"], parts["stat"]
+    if stat == "grpc":
+        return cluster.replace("_", ":"), f"grpc.{attributes.get(GRPC_STATUS, '')}"
     code = attributes.get(CODE_CLASS, "")
     if code and stat.endswith("_xx"):
         stat = f"{stat.removesuffix('_xx')}_{code.removesuffix('xx')}xx"

@@ -207,3 +207,4 @@ def test_a_failed_grpc_call_is_http_200_and_told_by_its_status(lab: Lab) -> None
     with grpc.insecure_channel(f"127.0.0.1:{lab.port}") as channel, pytest.raises(grpc.RpcError):
         channel.unary_unary("/lab.Rpc/Refuse", None, None)(b"", timeout=20)
     assert lab.pushed("rpc_grpc", grpc__14=1, upstream_rq_xx__2=1)["upstream_rq_completed"] == 1
+    assert ("rpc_grpc", "cluster.grpc", "14") in lab.seen.seen

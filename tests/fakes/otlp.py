@@ -61,7 +61,7 @@ class Meter(metrics_service.MetricsServiceServicer):
                 data = getattr(metric, metric.WhichOneof("data") or "")
                 for point in data.data_points:
                     found = {one.key: one.value.string_value for one in point.attributes}
-                    code = found.get("envoy.response_code_class", "")
+                    code = found.get("envoy.response_code_class", "") or found.get("mesh.grpc_status", "")
                     key = (found.get("envoy.cluster_name", ""), metric.name, code)
                     if metric.HasField("gauge"):
                         self.seen[key] = point.as_int
@@ -74,7 +74,7 @@ class Meter(metrics_service.MetricsServiceServicer):
         return metrics.ExportMetricsServiceResponse()
 
     def of(self, cluster: str) -> dict[str, int]:
-        """What was counted of a cluster, by name, with `.2` or another class of answers after it."""
+        """What was counted of a cluster, by name; `.2` after it is a class of answers, or a gRPC status."""
         prefix = "cluster."
         return {
             f"{name.removeprefix(prefix)}{'.' + code if code else ''}": count

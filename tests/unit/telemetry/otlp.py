@@ -12,9 +12,11 @@ BOUNDS = (0.5, 1, 2, 5, 10, 50, 100, 1000)
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 CODE = "envoy.response_code_class"
 LISTENER = "envoy.http_conn_manager_prefix"
+STATUS = "mesh.grpc_status"
 
 Stats = Mapping[str, float | Sequence[int]]
-"""Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as attribute.
+"""Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as
+attribute, `grpc.14` with its status.
 
 The cluster `/inbound` stands for what the inbound listener answered, by class ("5"); `injected.503` for
 answers of FaultInjection.
@@ -51,6 +53,9 @@ def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, sec
     if stat.startswith("upstream_rq_") and stat.endswith("xx") and stat[-3].isdigit():
         attributes.append(attribute(CODE, stat[-3]))
         stat = "upstream_rq_xx"
+    elif stat.startswith("grpc."):
+        attributes.append(attribute(STATUS, stat.removeprefix("grpc.")))
+        stat = "grpc"
     made = Metric(name=f"cluster.{stat}")
     if isinstance(value, Sequence):
         made.histogram.aggregation_temporality = DELTA
