@@ -9,7 +9,7 @@ APP = 'job="meshwright-app", service=~"$service", instance=~"$instance"'
 APP_FAILED = f'{APP}, status_code=~"5.."'
 EDGE = 'service=~"$service", callee=~"$callee"'
 
-_NO_SERVICES = 'envoy_cluster_name!~"/.*|internal.*"'
+_NO_SERVICES = 'envoy_cluster_name!~"/.*"'
 _NAME = '"callee", "$1", "envoy_cluster_name", "([^/_:]+).*"'
 """How clusters are named: as dashboards/rules/recording.yml reads them."""
 
@@ -41,6 +41,11 @@ def edges(metric: str, more: str = "") -> str:
     """What callers counted of whom they called in a second, by `service` and `callee`."""
     where = ", ".join(filter(None, (PROXY, _NO_SERVICES, more)))
     return f"sum by (service, callee) (label_replace({rate(f'envoy_cluster_{metric}', where)}, {_NAME}))"
+
+
+def injected() -> str:
+    """What FaultInjection answered in a second, by `service` and `callee`."""
+    return f"sum by (service, callee) (label_replace({rate('envoy_mesh_injected', PROXY)}, {_NAME}))"
 
 
 def edges_now(metric: str, more: str = "") -> str:

@@ -20,7 +20,8 @@ NOW = Section(
         ),
         Figure(
             "Success",
-            "The share of calls whose final answer was no 5xx, retries done. The objective is 99.5 %.",
+            "The share of calls that did not fail, retries done: no 5xx, and of gRPC no status that is the "
+            "server's fault. The objective is 99.5 %.",
             "percentunit",
             success(_FAILURES, _CALLS),
             SUCCESS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.board import RESILIENCE, SERVICE, Board, Section, chosen, explore_traces, to, traces
 from dashboards.parts import LATENCY, SOME_IS_BAD, SUCCESS, Column, Figure, Lines, Rows, States
-from dashboards.promql import EDGE, PROXY, edge_quantile, edges, edges_now, rate, ratio, towards
+from dashboards.promql import EDGE, edge_quantile, edges, edges_now, injected, ratio, towards
 
 _NAME = "{{service}} → {{callee}}"
 _CALLS = f"mesh:edge_requests:rate1m{{{EDGE}}}"
@@ -120,14 +120,10 @@ RETRIES = Section(
         ),
         Lines(
             "Faults injected",
-            "Answers a second that FaultInjection policies made up; they count as failures of the edge.",
+            "Answers a second that FaultInjection policies made up. They are calls of the edge like others, "
+            "failed where their status says so.",
             "reqps",
-            (
-                (
-                    f"sum by (service) ({rate('envoy_mesh_injected', PROXY)})",
-                    "{{service}}",
-                ),
-            ),
+            ((towards(injected()), _NAME),),
         ),
     ),
 )

@@ -7,7 +7,7 @@ from dashboards.parts import GOOD, NONE_IS_GOOD, SOME_IS_BAD, Column, Figure, Li
 from dashboards.promql import PLANE, PROXY, rate, ratio
 
 _IN = f'{PROXY}, envoy_http_conn_manager_prefix="inbound"'
-_OUT = f'{PROXY}, envoy_cluster_name!~"/.*|internal.*"'
+_OUT = f'{PROXY}, envoy_cluster_name!~"/.*"'
 _ENDS = 'mesh_proxy_certificate_expiry_timestamp_seconds{service=~"$service"}'
 _LEFT = ((None, "red"), (600, "orange"), (1200, GOOD))
 _SHARE = ((None, "red"), (0.5, "orange"), (1, GOOD))

@@ -14,18 +14,18 @@ from dashboards.promql import PROXY, edge_quantile, edges_now, rate, success
 _TO = 'callee=~"$service"'
 _FROM = 'service=~"$service"'
 _CALLS, _FAILURES = "mesh:edge_requests:rate1m", "mesh:edge_failures:rate1m"
-_CLUSTER = 'job="meshwright-proxy", envoy_cluster_name=~"($service)([_/].*)?"'
+_CLUSTER = 'job="meshwright-proxy", envoy_cluster_name=~"($service)([_/:].*)?"'
+_GRPC = "envoy_cluster_grpc"
 _IN = f'{PROXY}, instance=~"$instance", envoy_http_conn_manager_prefix=~"inbound|ingress"'
-_STATUSES = {
-    0: "OK",
-    2: "UNKNOWN",
-    4: "DEADLINE_EXCEEDED",
-    13: "INTERNAL",
-    14: "UNAVAILABLE",
-    15: "DATA_LOSS",
-}
-"""OK, and those that are the server's fault."""
+FAILURES = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 13: "INTERNAL", 14: "UNAVAILABLE", 15: "DATA_LOSS"}
+"""gRPC statuses that are the server's fault."""
+
+_STATUSES = {0: "OK", **FAILURES}
 _EDGE = (("Edge", to(RESILIENCE, service="${__field.labels.service}", callee="${__field.labels.callee}")),)
+
+
+def _grpc(which: str) -> str:
+    return f"sum({rate(_GRPC, f'{_CLUSTER}, {which}')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ ANSWERS = Section(
         Figure("Calls", "Calls to it, by all callers.", "reqps", f"sum({_CALLS}{{{_TO}}})"),
         Figure(
             "Success",
-            "The share of calls to it whose final answer was no 5xx.",
+            "The share of calls to it that did not fail: no 5xx, and of gRPC no status that is its fault.",
             "percentunit",
             success(f"sum({_FAILURES}{{{_TO}}})", f"sum({_CALLS}{{{_TO}}})"),
             SUCCESS,
@@ -91,13 +91,20 @@ ANSWERS = Section(
             links=_EDGE,
         ),
         Lines(
-            "Answers by class",
-            "Final answers to its callers, those that their sidecars made among them.",
+            "HTTP answers by class",
+            "Final answers to its callers but gRPC's, those that their sidecars made among them.",
             "reqps",
             (
                 (
-                    f"sum by (envoy_response_code_class) ({rate('envoy_cluster_upstream_rq_xx', _CLUSTER)})",
+                    f"sum by (envoy_response_code_class) ({rate('envoy_cluster_upstream_rq_xx', _CLUSTER)} "
+                    f"unless on (instance, envoy_cluster_name) {_GRPC}{{{_CLUSTER}}})",
                     "{{envoy_response_code_class}}xx",
+                ),
+                (
+                    "sum by (envoy_response_code) ("
+                    + rate("envoy_mesh_injected", f'{_CLUSTER}, envoy_response_code!~"2.."')
+                    + ")",
+                    "{{envoy_response_code}} injected",
                 ),
             ),
             stacked=True,
@@ -120,11 +127,12 @@ ANSWERS = Section(
         ),
         Lines(
             "gRPC answers by status",
-            "Final gRPC statuses of calls to it. To HTTP they are all 200, so above they are no failures.",
+            "Final gRPC statuses of calls to it. Named are OK and those that count as failures; "
+            "what else there is, such as NOT_FOUND, is the caller's affair.",
             "reqps",
-            tuple(
-                (f"sum({rate(f'envoy_cluster_grpc_{number}', _CLUSTER)})", name)
-                for number, name in _STATUSES.items()
+            (
+                *((_grpc(f'mesh_grpc_status="{number}"'), name) for number, name in _STATUSES.items()),
+                (_grpc(f'mesh_grpc_status!~"{"|".join(map(str, _STATUSES))}"'), "others"),
             ),
             stacked=True,
         ),
@@ -154,7 +162,7 @@ CALLS = Section(
             "Failures by callee",
             "Calls of it that failed, a second.",
             "reqps",
-            ((f"{_FAILURES}{{{_FROM}}} or {_CALLS}{{{_FROM}}} * 0", "{{callee}}"),),
+            ((f"{_FAILURES}{{{_FROM}}}", "{{callee}}"),),
             width=8,
             links=_EDGE,
         ),
@@ -182,7 +190,7 @@ INSTANCES = Section(
         ),
         Lines(
             "Failures by instance",
-            "5xx that each instance answered, a second.",
+            "5xx that each instance answered, a second. gRPC's failures are HTTP 200 here.",
             "reqps",
             (
                 (

@@ -27,8 +27,7 @@ cluster.orders.upstream_rq_active cluster.orders.upstream_rq_pending_active
 cluster.orders.upstream_cx_overflow
 cluster.orders.upstream_cx_connect_fail cluster.orders.upstream_cx_connect_timeout
 cluster.orders.membership_healthy cluster.orders.membership_total cluster.orders.update_success
-cluster.orders.grpc.0 cluster.orders.grpc.2 cluster.orders.grpc.4 cluster.orders.grpc.13
-cluster.orders.grpc.14 cluster.orders.grpc.15 cluster.orders.outlier_detection.ejections_active
+cluster.orders.grpc.14 cluster.orders.outlier_detection.ejections_active
 cluster.orders.ssl.handshake
 cluster.orders.ssl.fail_verify_san cluster.orders.ssl.fail_verify_error cluster.orders.ssl.connection_error
 cluster.orders.ssl.versions.TLSv1.3 cluster.orders.ssl.curves.X25519
@@ -74,6 +73,7 @@ def exported(stat: str) -> str:
         return f"envoy_http_rds_{found[1]}"
     if found := re.fullmatch(r"cluster\.[^.]+\.(ssl\.(?:versions|curves))\..*", stat):
         stat = f"cluster.orders.{found[1]}"
+    stat = re.sub(r"^(cluster\.[^.]+\.grpc)\.\d+$", r"\1", stat)
     stat = re.sub(r"^(cluster|http|sds)\.[^.]+\.", r"\1.", stat)
     stat = re.sub(r"^listener\.[\d._]+\.", "listener.", stat)
     stat = re.sub(r"^mesh\.injected\..*", "mesh.injected", stat)

@@ -8,6 +8,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from control_plane.telemetry.counts import GRPC_FAILURES
+from dashboards.boards.service import FAILURES
 from tests.envoy.harness import ROOT
 
 RULES = ROOT / "dashboards/rules"
@@ -35,6 +37,17 @@ def test_the_rules_are_right() -> None:
 def test_every_alert_fires_when_it_should_and_only_then() -> None:
     found = promtool("test", "rules", "tests/alerts.yml")
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_edges_have_the_figures_of_the_topology() -> None:
+    found = promtool("test", "rules", "tests/edges.yml")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_a_grpc_failure_is_the_same_everywhere() -> None:
+    named = re.findall(r'mesh_grpc_status=~"([\d|]+)"', (RULES / "recording.yml").read_text())
+    assert [set(one.split("|")) for one in named] == [GRPC_FAILURES]
+    assert set(map(str, FAILURES)) == GRPC_FAILURES
 
 
 def test_every_alert_has_a_case_of_both_kinds() -> None:
