@@ -14,7 +14,7 @@ import redis
 from control_plane.store import embedded
 from tests.fakes.ports import free_port
 
-READY_WITHIN = 20.0
+READY_WITHIN = 60.0
 
 
 class Valkey:
@@ -55,7 +55,7 @@ class Valkey:
         """Kill it at once, as a loss of power would; what was answered must be on the disk."""
         if self.process:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(30)
             self.process = None
 
     def freeze(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from control_plane.api.types import Registration
 from control_plane.store.revisions import Document
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def retry(name: str, attempts: int = 1, source: str = "") -> Document:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from control_plane.errors import NotFoundError, RefusedError, StoreError
@@ -38,18 +40,22 @@ async def test_renewal_moves_the_deadline_and_writes_no_event(valkey: Valkey, st
         assert client.xlen("mesh:changes") == events == 1
 
 
-async def test_lease_ends_at_its_deadline_and_not_before(store: Store) -> None:
+async def test_lease_ends_at_its_deadline_and_not_before(valkey: Valkey, store: Store) -> None:
+    patient = Store(valkey.url, valkey.password, lease_ttl=600)
+    await patient.open()
+    await patient.leases.register(instance("orders-2"))
+    await patient.close()
     await _grace_passes(store)
+    began = time.monotonic()
     await store.leases.register(instance("orders-1"))
     ended: list[str] = []
 
     async def gone() -> bool:
-        await store.leases.register(instance("orders-2"))
         ended.extend(await store.leases.sweep())
         return bool(ended)
 
-    took = await until(gone)
-    assert took >= 0.7
+    await until(gone)
+    assert time.monotonic() - began >= 0.7
     assert ended == ["orders-1"]
     assert await _names(store) == ["orders-2"]
 
@@ -92,9 +98,7 @@ async def test_draining_keeps_everything_else(store: Store) -> None:
 async def test_nothing_ends_for_one_lease_after_a_start(store: Store, other: Store) -> None:
     await store.leases.register(instance())
     await _deadline_passes(store)
-    assert await other.leases.sweep() == ()
-    took = await until(lambda: _gone(other))
-    assert took >= 0.6
+    assert await _lasts(other) >= 0.7
 
 
 async def test_nothing_ends_for_one_lease_after_the_store_was_away(valkey: Valkey, store: Store) -> None:
@@ -106,10 +110,7 @@ async def test_nothing_ends_for_one_lease_after_the_store_was_away(valkey: Valke
     valkey.start()
     assert await _names(store) == ["orders-1"]
     await _deadline_passes(store)
-    assert await store.leases.sweep() == ()
-    assert await store.leases.sweep() == ()
-    took = await until(lambda: _gone(store))
-    assert took >= 0.6
+    assert await _lasts(store) >= 0.7
 
 
 async def test_nothing_ends_after_a_pause_of_the_control_plane(
@@ -119,10 +120,7 @@ async def test_nothing_ends_after_a_pause_of_the_control_plane(
     await _grace_passes(store)
     await store.leases.register(instance())
     await _deadline_passes(store)
-    assert await store.leases.sweep() == ()
-    assert await store.leases.sweep() == ()
-    assert await _names(store) == ["orders-1"]
-    assert await until(lambda: _gone(store)) >= 0.6
+    assert await _lasts(store) >= 0.7
 
 
 async def test_nothing_ends_while_the_store_refuses_renewals(valkey: Valkey, store: Store) -> None:
@@ -138,6 +136,15 @@ async def test_nothing_ends_while_the_store_refuses_renewals(valkey: Valkey, sto
         assert await _names(store) == ["orders-1"]
         client.config_set("maxmemory", 0)
     assert not await store.leases.register(instance())
+
+
+async def _lasts(store: Store) -> float:
+    """The seconds that a lease which is over stands from the first sweep on: a whole lease of 0.8 s."""
+    began = time.monotonic()
+    assert await store.leases.sweep() == ()
+    assert await _names(store) == ["orders-1"]
+    await until(lambda: _gone(store))
+    return time.monotonic() - began
 
 
 async def _deadline_passes(store: Store) -> None:

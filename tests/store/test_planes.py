@@ -22,9 +22,10 @@ async def test_each_learns_of_all_the_others(store: Store, other: Store) -> None
 async def test_who_does_not_renew_is_forgotten(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planes, "LIFE", 0.2)
     await store.planes.announce("a", "here")
     assert "a" in await other.planes.announce("b", "there")
+    monkeypatch.setattr(planes, "LIFE", 0.2)
+    await store.planes.announce("a", "here")
 
     async def gone() -> bool:
         return await other.planes.announce("b", "there") == {}
