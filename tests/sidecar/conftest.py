@@ -25,7 +25,7 @@ FAKE = (sys.executable, "-m", "tests.fakes.app", "--name", "orders")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-async def until(condition: Callable[[], Any], what: str, limit: float = 25.0) -> None:
+async def until(condition: Callable[[], Any], what: str, limit: float = 60.0) -> None:
     """Wait until `condition()` is true (or its awaited result is); fails naming `what`."""
     end = asyncio.get_running_loop().time() + limit
     while True:

@@ -21,6 +21,7 @@ from control_plane.api.state import socket_path
 from sidecar.app import Agent
 from sidecar.control import client as control
 from sidecar.status import AgentStatus, WorkloadStatus
+from tests.fakes.ports import free_port
 from tests.sidecar.conftest import agent, config, orders, until
 from tests.sidecar.plane import Plane, running
 
@@ -56,13 +57,10 @@ async def test_a_workload_comes_up_whole_and_goes_down_whole(state: Path, plane:
         await until(lambda: AgentStatus.model_validate_json(file.read_bytes()).ready, "written")
         pids = list(status.pids.values())
         assert len(pids) == 2
-    assert plane.leases.log == [
-        "orders-1 unhealthy",
-        "orders-1 healthy",
-        "orders-1 draining",
-        "orders-1 drained",
-        "orders-1 deregistered",
-    ]
+    told = [line.removeprefix("orders-1 ") for line in plane.leases.log]
+    assert told[:2] == ["unhealthy", "healthy"]
+    assert told[-3:] == ["draining", "drained", "deregistered"]
+    assert set(told[2:-3]) <= {"unhealthy", "healthy"}, "an app that is slow may be ill between"
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     assert list((state / "run").iterdir()) == []
     assert not (state / "agent.json").exists()
@@ -122,7 +120,7 @@ async def test_the_apps_health_drives_the_lease(state: Path, plane: Plane) -> No
         app = f"http://127.0.0.1:{one(it).ports['app.http']}"
         await session.post(f"{app}/health/fail")
         await until(lambda: plane.leases.health("orders-1") == "unhealthy", "unhealthy")
-        assert "answered 503" in one(it).error
+        await until(lambda: "answered 503" in one(it).error, "it says why")
         await session.post(f"{app}/health/ok")
         await until(lambda: plane.leases.health("orders-1") == "healthy", "healthy again")
 
@@ -232,7 +230,7 @@ def leaf(state: Path) -> x509.Certificate:
 
 async def test_the_svid_is_renewed_at_half_of_its_life(state: Path, tmp_path: Path) -> None:
     async with (
-        running(tmp_path / "plane", svid_ttl=8.0) as plane,
+        running(tmp_path / "plane", svid_ttl=14.0) as plane,
         agent(config(state, plane.addresses, orders(plane.token(tmp_path, "orders")))) as it,
         aiohttp.ClientSession() as session,
     ):
@@ -240,7 +238,7 @@ async def test_the_svid_is_renewed_at_half_of_its_life(state: Path, tmp_path: Pa
         first = leaf(state)
         await until(lambda: leaf(state).serial_number != first.serial_number, "a new SVID")
         between = leaf(state).not_valid_before_utc - first.not_valid_before_utc
-        assert 2.0 <= between.total_seconds() < 8.0
+        assert 3.0 <= between.total_seconds() < 14.0
         renewals = len(plane.leases.renewed)
         await until(lambda: len(plane.leases.renewed) > renewals, "the lease renewed by the new SVID")
         assert (await get(one(it).ports["inbound"], "/echo", session))[0] == 200
@@ -248,17 +246,15 @@ async def test_the_svid_is_renewed_at_half_of_its_life(state: Path, tmp_path: Pa
 
 async def test_an_svid_that_expired_while_nobody_answered_is_replaced(state: Path, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        async with running(tmp_path / "plane", svid_ttl=3.0) as plane:
+        ports = (free_port(), free_port())
+        async with running(tmp_path / "plane", svid_ttl=3.0, ports=ports) as plane:
             addresses, token = plane.addresses, plane.token(tmp_path, "orders")
             it = await stack.enter_async_context(agent(config(state, addresses, orders(token))))
             await healthy(it)
         old = leaf(state)
         await until(lambda: datetime.now(UTC) > old.not_valid_after_utc, "it has expired")
         await until(lambda: "renewal of the identity" in one(it).error, "it says so")
-        xds, enrolment = (int(each.rpartition(":")[2]) for each in (addresses.xds, addresses.enrolment))
-        plane = await stack.enter_async_context(
-            running(tmp_path / "plane", svid_ttl=60.0, ports=(xds, enrolment))
-        )
+        plane = await stack.enter_async_context(running(tmp_path / "plane", svid_ttl=60.0, ports=ports))
         await until(lambda: leaf(state).serial_number != old.serial_number, "a new SVID")
         await until(lambda: plane.leases.health("orders-1") == "healthy", "the lease is back")
         await until(lambda: one(it).error == "", "nothing is wrong any more")

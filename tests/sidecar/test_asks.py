@@ -109,7 +109,8 @@ async def test_logs_are_told_with_their_sources_and_go_on(proxy: Proxy, folder: 
     with (folder / "app.log").open("a") as file:
         file.write("served 50\n")
     after = await proxy.told("logs", f"proxy={envoys['end']}&app={apps['end']}")
-    assert [part["text"] for part in after["logs"]] == ["", "served 50\n"]
+    assert after["logs"][1]["text"] == "served 50\n"
+    assert (folder / "envoy.log").read_text()[envoys["end"] :].startswith(after["logs"][0]["text"])
 
 
 async def test_a_configuration_is_told_in_json(proxy: Proxy) -> None:
@@ -126,10 +127,10 @@ async def test_a_log_level_returns_to_what_it_was(proxy: Proxy, folder: Path) ->
 
     raised = await proxy.told("log-level", "level=debug&logger=admin&seconds=600")
     assert (raised["level"], raised["loggers"]["admin"]) == ("warning", "debug")
-    assert 595 < raised["returns_in"] <= 600
+    assert 500 < raised["returns_in"] <= 600
     await until(lambda: "[admin]" in (folder / "envoy.log").read_text(), "Envoy logs what it is asked")
 
-    everything = await proxy.told("log-level", "level=info&seconds=1")
+    everything = await proxy.told("log-level", "level=info&seconds=5")
     assert everything["loggers"]["admin"] == everything["level"] == "info"
 
     async def back() -> bool:
@@ -154,7 +155,7 @@ async def test_a_tap_ends_by_itself_and_the_longest_counts(proxy: Proxy) -> None
     assert await proxy.tapped() == "100"
     await proxy.told("tap", "0")
     assert await proxy.tapped() == ""
-    await proxy.told("tap", "1")
+    await proxy.told("tap", "5")
     assert await proxy.tapped() == "100"
 
     async def over() -> bool:

@@ -64,8 +64,8 @@ async def test_a_killed_child_is_started_again_and_again_ever_later(state: Path)
     await until(lambda: len(starts) >= 5, "five starts")
     await one.stop()
     pauses = [later - before for before, later in pairwise(starts)]
-    assert pauses[3] > 2 * pauses[0]
-    assert pauses[3] > 1.1
+    # 0.2 s that double, less a quarter at most; a busy machine only adds to them.
+    assert all(pause > least for pause, least in zip(pauses, (0.14, 0.29, 0.59, 1.19), strict=False))
     assert set(ends) == {"exited with code 3"}
 
 
