@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.connection import ask
+from control_plane.api import operations
 from sidecar.control import client as agent
 from sidecar.status import WorkloadStatus
 from tests.envoy.harness import ROOT, Mesh, until
@@ -97,6 +99,8 @@ def starting(
     try:
         until(one.healthy, f"{name} is healthy")
         until(lambda: listed(mesh, name) == "synced", f"the mesh knows {name}")
+        if one.status().role == "service":
+            until(lambda: called(mesh, name), f"{name} is called", every=0.2)
         yield one
     finally:
         if process.poll() is None:
@@ -110,6 +114,13 @@ def starting(
 def listed(mesh: Mesh, name: str) -> str:
     """The state of a sidecar as the mesh sees it; empty when it does not."""
     return next((str(one["state"]) for one in mesh.status()["proxies"] if one["name"] == name), "")
+
+
+def called(mesh: Mesh, name: str) -> bool:
+    """Whether an instance is told to be healthy, and every sidecar that is connected was told so."""
+    known = ask(operations.instances(), mesh.state)["instances"]
+    states = {one["state"] for one in ask(operations.status(), mesh.state)["proxies"]}
+    return (name, "healthy") in {(one["name"], one["health"]) for one in known} and "pending" not in states
 
 
 def healthy_instances(mesh: Mesh, service: str) -> int:

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.cli.apart import Apart, two_places
 from tests.cli.joining import IDENTITY, Joined, command, healthy_instances, starting
@@ -152,12 +152,13 @@ def test_the_apps_call_port_is_for_its_own_node_only(remote: Remote) -> None:
 def test_the_app_may_come_and_go_and_its_node_leaves_with_the_agent(mesh: Mesh, remote: Remote) -> None:
     with remote.app() as app, remote.agent("remote-3") as one:
         app.terminate()
+        app.wait(30)
         until(lambda: healthy_instances(mesh, "remote") == 0, "the app is found missing")
         with remote.app():
             until(lambda: healthy_instances(mesh, "remote") == 1, "the app is found again")
             assert one.stop(signal.SIGTERM) == 0
-            assert healthy_instances(mesh, "remote") == 0
             assert not one.folder.exists()
+            until(lambda: healthy_instances(mesh, "remote") == 0, "its node has left")
 
 
 EDGE = """
@@ -191,9 +192,18 @@ def test_a_gateway_may_stand_on_a_node_of_its_own(mesh: Mesh, places: Apart, tmp
     bind = [] if places.walled else ["--bind", places.there]
     argv = [*places.enter, *command("agent", *who, *where, *bind, "--state", str(tmp_path / "state"))]
     with starting(mesh, "edge-1", tmp_path / "state", argv, MESH_STATE="", MESH_BIND=""):
-        with urllib.request.urlopen(f"http://{places.there}:{port}/echo", timeout=20) as answer:
-            found = json.load(answer)
+        found = until(lambda: echoed(f"http://{places.there}:{port}/echo"), "the gateway listens")
         assert found["headers"]["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/gateway/edge")
+
+
+def echoed(url: str) -> Any:
+    """What an echo answers; nothing while nobody listens or has an upstream."""
+    try:
+        answer = requests.get(url, timeout=20)
+        answer.raise_for_status()
+    except requests.RequestException:
+        return None
+    return answer.json()
 
 
 @pytest.mark.parametrize(
@@ -226,9 +236,9 @@ def test_wrong_words_are_told_in_one_line(remote: Remote, changes: list[str], wo
 def test_a_revoked_token_lets_nobody_in(mesh: Mesh, remote: Remote) -> None:
     with remote.app(), remote.agent("remote-6"):
         token = next(one for one in tokens(mesh) if one["name"] == "remote")
-        until(lambda: tokens(mesh)[0]["uses"] == 1, "its use is counted")
+        until(lambda: uses(mesh, token["id"]) == 1, "its use is counted")
         mesh.run("token", "revoke", token["id"])
-        argv = command("run", "--service", "remote", "--token-file", str(remote.token), "--timeout", "4")
+        argv = command("run", "--service", "remote", "--token-file", str(remote.token), "--timeout", "10")
         done = subprocess.run(
             [*argv, "--state", str(mesh.state), "--", "true"],
             capture_output=True,
@@ -247,6 +257,11 @@ def tokens(mesh: Mesh) -> list[dict[str, Any]]:
     """`mesh token list`, newest first."""
     found: list[dict[str, Any]] = json.loads(mesh.run("token", "list", "-o", "json").stdout)
     return found
+
+
+def uses(mesh: Mesh, id: str) -> int:
+    """How often a token was used."""
+    return next(int(one["uses"]) for one in tokens(mesh) if one["id"] == id)
 
 
 def test_what_is_no_token_is_told(remote: Remote) -> None:
