@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,9 @@ from cli.options import (
 from control_plane.api import failures, operations
 from control_plane.errors import InputError
 
+NAMED = 5
+"""Proxies that a warning names."""
+
 
 def apply(
     files: FilesOption,
@@ -41,7 +45,8 @@ def apply(
 
     \b
     Exit codes: 0 applied · 2 bad input · 3 unreachable · 4 --wait timed out ·
-    5 rejected by Envoy · 6 somebody else changed the mesh meanwhile
+    5 rejected by Envoy · 6 somebody else changed the mesh meanwhile.
+    With --wait only this change is judged: what some Envoy still refuses of an older one is a warning.
 
     \b
     Example:
@@ -56,7 +61,7 @@ def apply(
     applied = ask(operations.apply(sourced, change), state)
     report(applied, output, dry_run=dry_run)
     if wait and not dry_run:
-        await_revision(applied["revision"], timeout, state)
+        await_revision(applied, timeout, state)
 
 
 def delete(
@@ -84,7 +89,7 @@ def delete(
     applied = ask(operations.delete(refs, change), state)
     report(applied, output, dry_run=dry_run)
     if wait and not dry_run:
-        await_revision(applied["revision"], timeout, state)
+        await_revision(applied, timeout, state)
 
 
 def newest(state: Path | None) -> int:
@@ -107,8 +112,9 @@ def report(applied: Any, output: Output, *, dry_run: bool) -> None:
         console.emit(f"{change['action']} {change['kind']}/{change['name']}")
 
 
-def await_revision(revision: int, timeout: float, state: Path | None) -> None:
-    """Return when every connected sidecar has taken a revision; raises VerbError (4, 5) when not."""
+def await_revision(applied: Any, timeout: float, state: Path | None) -> None:
+    """Return when every connected sidecar has taken what was applied; raises VerbError (4, 5) when not."""
+    revision = applied["revision"]
     reply = ask(operations.wait(revision, timeout), state)
     if reply["state"] == "rejected":
         lines = [
@@ -120,6 +126,33 @@ def await_revision(revision: int, timeout: float, state: Path | None) -> None:
         missing = behind or "the control plane has not taken it up"
         words = f"revision {revision} is not everywhere after {timeout:g} s: {missing}: see `mesh status`"
         raise VerbError(failures.TIMED_OUT, words)
+    if reply["refusing"]:
+        _unchanged_must_stand(applied, state)
+        warn(_older(reply["refusing"]))
+
+
+def _unchanged_must_stand(applied: Any, state: Path | None) -> None:
+    """Raises VerbError (5) when Envoy refuses a document that was given as it is already."""
+    given = {(one["kind"], one["name"]) for one in applied["changed"] if one["action"] == "unchanged"}
+    policies = ask(operations.status(), state)["policies"] if given else ()
+    lines = [
+        f"{policy['kind']}/{policy['name']}: rejected before: {condition['message']}"
+        for policy in policies
+        for condition in policy["conditions"]
+        if (policy["kind"], policy["name"]) in given
+        and (condition["type"], condition["status"]) == ("Rejected", "True")
+    ]
+    if lines:
+        raise VerbError(failures.REJECTED, "\n".join(lines))
+
+
+def _older(refusing: Sequence[Mapping[str, Any]]) -> str:
+    """One line of who refuses what an older revision brought."""
+    names = ", ".join(proxy["name"] for proxy in refusing[:NAMED])
+    more = f" and {len(refusing) - NAMED} more" if len(refusing) > NAMED else ""
+    still = f"warning: this change stands, but {names}{more} still refuse" + "s" * (len(refusing) == 1)
+    words = " ".join(refusing[0]["error"].split())
+    return f"{still} what revision {refusing[0]['refused']} brought: {words}: see `mesh status`"
 
 
 def _refs(kind: str, name: str, files: list[str]) -> list[operations.Ref]:

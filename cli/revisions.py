@@ -98,7 +98,7 @@ def rollback(
     applied = ask(operations.rollback(revision, change), state)
     report(applied, output, dry_run=dry_run)
     if wait and not dry_run:
-        await_revision(applied["revision"], timeout, state)
+        await_revision(applied, timeout, state)
 
 
 def _when(seconds: float) -> str:

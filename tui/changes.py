@@ -117,7 +117,12 @@ async def follow(dash: Dash, revision: int) -> None:
 def outcome(reply: WaitReply) -> tuple[str, Severity]:
     """How a wait ended, and how grave that is."""
     if reply.state == "programmed":
-        return f"● revision {reply.revision} is programmed at every connected sidecar", "information"
+        told = f"● revision {reply.revision} is programmed at every connected sidecar"
+        if not reply.refusing:
+            return told, "information"
+        names = ", ".join(proxy.name for proxy in reply.refusing)
+        older = max(proxy.refused for proxy in reply.refusing)
+        return f"{told}; what revision {older} brought is still refused by {names}", "warning"
     if reply.state == "rejected":
         said = "; ".join(f"{proxy.name}: {words.clean(proxy.error)}" for proxy in reply.proxies)
         return f"✖ revision {reply.revision} is rejected, the last good one stays in force: {said}", "error"

@@ -9,30 +9,31 @@ from control_plane.api.types import ProxyStatus
 LOOK_EVERY = 0.1
 """Seconds between two looks at the status: well below what a person notices."""
 
-SETTLE = 0.5
-"""Seconds for a sidecar that had rejected something to take a newer revision; after that its word stands."""
-
 
 async def wait(mesh: Mesh, revision: int, timeout: float) -> WaitReply:  # noqa: ASYNC109  an answer, no error
-    """Until all connected sidecars have ACKed `revision`, one rejects it, or `timeout` seconds are over."""
+    """Until all connected sidecars have taken `revision`, one rejects it, or `timeout` seconds are over.
+
+    Only what the revision itself brought is waited for: who refuses something older is named besides.
+    """
     deadline = mesh.now() + timeout
-    seen: float | None = None
     while True:
         status = await mesh.status()
-        behind = tuple(p for p in status.proxies if _behind(p, revision))
+        connected = [one for one in status.proxies if one.state != "disconnected"]
+        behind = tuple(one for one in connected if not _has_taken(one, revision))
         if status.revision >= revision:
             if not behind:
-                return WaitReply(state="programmed", revision=revision)
-            seen = mesh.now() if seen is None else seen
-            rejected = tuple(p for p in behind if p.state == "rejected")
-            if rejected and mesh.now() - seen >= SETTLE:
+                refusing = tuple(one for one in connected if one.state == "rejected")
+                return WaitReply(state="programmed", revision=revision, refusing=refusing)
+            rejected = tuple(one for one in behind if one.state == "rejected" and one.refused >= revision)
+            if rejected:
                 return WaitReply(state="rejected", revision=revision, proxies=rejected)
         if mesh.now() >= deadline:
             return WaitReply(state="timeout", revision=revision, proxies=behind)
         await mesh.pause(LOOK_EVERY)
 
 
-def _behind(proxy: ProxyStatus, revision: int) -> bool:
-    if proxy.state == "disconnected":
-        return False
-    return proxy.state != "synced" or proxy.revision < revision
+def _has_taken(proxy: ProxyStatus, revision: int) -> bool:
+    """Whether a sidecar has all that the revision brought, whatever of older ones it refuses."""
+    if proxy.state == "rejected":
+        return proxy.revision >= revision or proxy.refused < revision <= proxy.answered
+    return proxy.state == "synced" and proxy.revision >= revision

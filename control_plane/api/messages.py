@@ -121,11 +121,16 @@ class Proxies(Message):
 
 
 class WaitReply(Message):
-    """How a wait ended; `proxies` are those that rejected, or that have not taken the revision yet."""
+    """How a wait ended.
+
+    `proxies` are those that rejected the revision, or that have not taken it yet; `refusing` those that still
+    refuse what an older one brought.
+    """
 
     state: Literal["programmed", "rejected", "timeout"]
     revision: int
     proxies: tuple[ProxyStatus, ...] = ()
+    refusing: tuple[ProxyStatus, ...] = ()
 
 
 class TokenRequest(Camel):

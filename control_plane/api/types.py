@@ -150,13 +150,19 @@ class ServiceStatus(Message):
 
 
 class ProxyStatus(Message):
-    """`revision`: the newest one whose whole configuration this sidecar has ACKed."""
+    """How far a sidecar is.
+
+    `revision`: the newest one whose whole configuration it has ACKed. `answered`: the newest one to all of
+    which it has answered, `refused`: the newest one that brought something which it refuses (0: nothing).
+    """
 
     name: str
     service: str
     state: ProxyState
     revision: int
     error: str = ""
+    answered: int = 0
+    refused: int = 0
 
 
 class ProxyDetail(ProxyStatus):

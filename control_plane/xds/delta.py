@@ -17,9 +17,10 @@ from control_plane.core.resource import CDS, EDS, LDS, PUSH_ORDER, RDS, VHDS, Re
 from control_plane.envoy import v3
 from control_plane.xds.needs import Key, Needs
 from control_plane.xds.node_config import NodeConfig
+from control_plane.xds.progress import Progress
 from control_plane.xds.proven import Proven, needs
 from control_plane.xds.response import Response, ResponseCache, absent_host, no_endpoints, nobody
-from control_plane.xds.subscription import WILDCARD, Rejection, Subscription
+from control_plane.xds.subscription import WILDCARD, Subscription
 
 CARRIERS = (LDS, RDS, VHDS)
 """Types whose resources name clusters."""
@@ -28,7 +29,7 @@ NAME_LIMIT = 512
 """Bytes of a resource name; a DNS name has 255 at most (RFC 1035 section 2.3.4), with a prefix and a port."""
 
 
-class Delta:
+class Delta(Progress):
     """One stream. `limit` bounds the names that a client may subscribe to in vain, for each type.
 
     Names the node knows are bounded by its configuration; unknown ones come from Host headers. Beyond the
@@ -39,51 +40,18 @@ class Delta:
     def __init__(
         self, config: NodeConfig, responses: ResponseCache, limit: int = 2000, proven: Proven | None = None
     ) -> None:
+        super().__init__()
         self._config = config
         self._responses = responses
         self._limit = limit
-        self._types: dict[str, Subscription] = {}
         self._needs = Needs()
         self._proven = proven or Proven()
         self._unused: set[str] = set()
         self._strangers: dict[str, set[str]] = {}
-        self._acked_revision = 0
         self.refused = 0
         self.nacks = 0
 
     # --- what is going on ----------------------------------------------------------------------------
-
-    @property
-    def acked_revision(self) -> int:
-        """The newest revision of which this client has ACKed all that concerns it; 0 before the first."""
-        return self._acked_revision
-
-    @property
-    def rejected(self) -> dict[Key, Rejection]:
-        """What this client refused and still does not have."""
-        return {
-            (sub.type_url, name): why for sub in self._types.values() for name, why in sub.rejected.items()
-        }
-
-    @property
-    def in_flight(self) -> int:
-        """Responses that await their answer."""
-        return sum(len(sub.pending) for sub in self._types.values())
-
-    @property
-    def held(self) -> bool:
-        """Whether something waits for clusters to be in place."""
-        return any(sub.dirty for sub in self._types.values())
-
-    @property
-    def settled(self) -> bool:
-        """Whether the client has ACKed all that concerns it; False before it has asked for anything.
-
-        What counts as having asked is what every Envoy asks for: clusters and listeners.
-        """
-        if CDS not in self._types or LDS not in self._types:
-            return False
-        return not any(sub.pending or sub.dirty or sub.rejected for sub in self._types.values())
 
     @property
     def unfinished(self) -> bool:
@@ -189,11 +157,6 @@ class Delta:
             self._types[EDS].sent.pop(name, None)
             self._types[EDS].acked.pop(name, None)
         return [response]
-
-    def advance(self, revision: int) -> None:
-        """Note that `revision` changes nothing for this stream."""
-        if self.settled:
-            self._acked_revision = max(self._acked_revision, revision)
 
     # --- subscriptions -------------------------------------------------------------------------------
 
@@ -305,31 +268,50 @@ class Delta:
         resources: dict[str, Resource] = {}
         removed: list[str] = []
         held: set[str] = set()
+        stuck: dict[str, int] = {}
         for name in sorted(sub.dirty):
             found = self._target(sub, name)
             if found is None:
-                sub.rejected.pop(name, None)
+                sub.unpark(name)
                 self._say_absent(sub, name, resources, removed)
             elif sub.parked(found):
                 if name in sub.owed and found.name not in sub.acked:
-                    spare = sub.spares.get(found.name)
-                    if spare is not None:
-                        resources[found.name] = spare
-                    else:
-                        self._deny(sub, name, resources, removed)
+                    self._give_instead(sub, name, found, resources, removed)
             elif name in sub.owed or found.name in sub.owed or sub.sent.get(found.name) != found.version:
-                if self._must_wait(sub, found, release):
+                since = sub.note(found, self._config.revision)
+                missing = self._missing(sub, found)
+                refused = any(each in self._types[CDS].rejected for each in missing)
+                if refused and found.name in sub.acked:
+                    # Without the cluster the new routes would only fail: better the old ones.
+                    stuck[name] = since
+                elif missing and not refused and not release:
                     held.add(name)
                 else:
                     resources[found.name] = found
         if sub.type_url == VHDS and sub.unanswered:
             resources |= nobody(self._types[RDS].names if RDS in self._types else ())
+        held |= stuck.keys()
         alone = sub.alone - held
-        sub.dirty, sub.owed, sub.alone = held, sub.owed & held, sub.alone & held
+        sub.dirty, sub.owed, sub.alone, sub.stuck = held, sub.owed & held, sub.alone & held, stuck
         out = self._pack(sub, resources, removed, alone)
         if sub.type_url == CDS and EDS in self._types:
             self._resend_endpoints(self._types[EDS], resources)
         return out
+
+    def _give_instead(
+        self,
+        sub: Subscription,
+        name: str,
+        refused: Resource,
+        resources: dict[str, Resource],
+        removed: list[str],
+    ) -> None:
+        """Answer for a name whose newest version the client refused, and of which it has none."""
+        spare = sub.spares.get(refused.name)
+        if spare is not None:
+            resources[refused.name] = spare
+        else:
+            self._deny(sub, name, resources, removed)
 
     def _say_absent(
         self, sub: Subscription, name: str, resources: dict[str, Resource], removed: list[str]
@@ -352,15 +334,12 @@ class Delta:
         else:
             removed.append(name)
 
-    def _must_wait(self, sub: Subscription, found: Resource, release: bool) -> bool:
+    def _missing(self, sub: Subscription, found: Resource) -> list[str]:
+        """The clusters that a resource needs and that are not in place."""
         clusters = self._types.get(CDS)
         if clusters is None or sub.type_url not in CARRIERS:
-            return False
-        missing = [name for name in found.needs if not self._in_place(clusters, name)]
-        if any(name in clusters.rejected for name in missing):
-            # Without the cluster the new routes would only fail: better the old ones, if there are any.
-            return found.name in sub.acked
-        return bool(missing) and not release
+            return []
+        return [name for name in found.needs if not self._in_place(clusters, name)]
 
     def _in_place(self, clusters: Subscription, name: str) -> bool:
         """Whether the client can send requests to this cluster, or never will from what we know."""

@@ -187,6 +187,8 @@ class Stream:
             service=self.peer.identity.name,
             state=state,
             revision=self.delta.acked_revision,
+            answered=self.delta.answered_revision,
+            refused=self.delta.refused_revision,
             error=self.refusal(),
         )
 

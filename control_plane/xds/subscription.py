@@ -36,7 +36,9 @@ class Subscription:
     `acked` what it surely has, name → version. `pending` are responses without an answer, oldest first.
     `dirty` names are to be compared with the configuration, `owed` ones answered even if unchanged, `alone`
     ones in a response of their own. `rejected` are parked: not sent again in that version; in the stead of
-    some the client is given `spares`, older versions, or told that there is nothing (None).
+    some the client is given `spares`, older versions, or told that there is nothing (None). `stuck` are the
+    dirty names that lack a cluster which the client refused. `since` and `stuck` tell which revision brought
+    what is not ACKed: name → version and revision, name → revision.
     `unanswered`: the client begins with nothing and waits for a first answer, which may be empty.
     """
 
@@ -51,6 +53,8 @@ class Subscription:
     alone: set[str] = field(default_factory=set)
     rejected: dict[str, Rejection] = field(default_factory=dict)
     spares: dict[str, Resource | None] = field(default_factory=dict)
+    stuck: dict[str, int] = field(default_factory=dict)
+    since: dict[str, tuple[str, int]] = field(default_factory=dict)
     unanswered: bool = False
 
     def open(self, subscribe: Iterable[str], versions: Mapping[str, str]) -> None:
@@ -92,10 +96,34 @@ class Subscription:
         """Drop all that is known of a resource which the client no longer has."""
         self.sent.pop(name, None)
         self.acked.pop(name, None)
-        self.rejected.pop(name, None)
+        self.unpark(name)
         self.spares.pop(name, None)
         for names in (self.dirty, self.owed, self.alone):
             names.discard(name)
+
+    def unpark(self, name: str) -> None:
+        """Drop that a name was refused."""
+        self.rejected.pop(name, None)
+        self.since.pop(name, None)
+
+    def note(self, resource: Resource, revision: int) -> int:
+        """The revision that brought this version; `revision` where it is seen for the first time."""
+        version, since = self.since.get(resource.name, ("", revision))
+        if version != resource.version:
+            since = revision
+            self.since[resource.name] = resource.version, since
+        return since
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client has answered all that it could be told."""
+        return not self.pending and self.dirty <= self.stuck.keys()
+
+    @property
+    def refused(self) -> int:
+        """The newest revision that brought what the client refuses, or lacks for that; 0 for none."""
+        brought = (self.since[name][1] for name in self.rejected if name in self.since)
+        return max((*brought, *self.stuck.values()), default=0)
 
     def told(self, response: Response) -> None:
         """Note that `response` is being sent."""
@@ -135,6 +163,8 @@ class Subscription:
             for name, version in response.items:
                 if version:
                     self.acked[name] = version
+                if version == self.since.get(name, ("",))[0]:
+                    self.since.pop(name, None)
             for name in response.removed:
                 self.acked.pop(name, None)
             return "ack"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import VERBS
-from control_plane.api.types import ProxyStatus
+from control_plane.api.types import Condition, PolicyStatus, ProxyStatus, Status
 from tests.cli.conftest import MESH, ROOT, Run
 from tests.cli.samples import retry
 from tests.fakes.mesh import FakeMesh
@@ -26,11 +26,14 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
-def proxy(state: str, revision: int, error: str = "") -> ProxyStatus:
-    """A sidecar of orders."""
+def proxy(state: str, revision: int, error: str = "", refused: int = 0) -> ProxyStatus:
+    """A sidecar of orders that has answered everything."""
     return ProxyStatus.model_validate(
-        {"name": "orders-1", "service": "orders", "state": state, "revision": revision, "error": error}
-    )
+        {
+            "name": "orders-1", "service": "orders", "state": state, "revision": revision, "error": error,
+            "answered": 99, "refused": refused,
+        }
+    )  # fmt: skip
 
 
 BAD: dict[str, tuple[str | bytes, str, str]] = {
@@ -177,10 +180,25 @@ async def test_wait_follows_the_sidecars(mesh: FakeMesh, run: Run, tmp_path: Pat
     assert "revision 2 is not everywhere after 0.2 s: orders-1 (pending, revision 1)" in late.err
     assert late.out.splitlines()[0] == "revision 2"
 
-    mesh.proxies = (proxy("rejected", 2, "Invalid regex 'a('"),)
+    mesh.proxies = (proxy("rejected", 2, "Invalid regex 'a('", refused=3),)
     rejected = await run("apply", "-f", "r.yaml", "--wait")
     assert rejected.code == 5
     assert rejected.err == "orders-1: rejected revision 3: Invalid regex 'a('\n"
+
+    (tmp_path / "other.yaml").write_text(retry("other"))
+    older = await run("apply", "-f", "other.yaml", "--wait")
+    assert older.code == 0
+    assert older.err == (
+        "warning: this change stands, but orders-1 still refuses what revision 3 brought: "
+        "Invalid regex 'a(': see `mesh status`\n"
+    )
+    refused = Condition(type="Rejected", status="True", reason="Rejected", message="Invalid regex 'a('")
+    policy = PolicyStatus(kind="Retry", name="inventory-retry", conditions=(refused,))
+    mesh.status = Status(revision=0, store="ok", policies=(policy,))
+    assert (await run("apply", "-f", "other.yaml", "--wait")).code == 0
+    given_again = await run("apply", "-f", "r.yaml", "--wait")
+    assert given_again.code == 5
+    assert given_again.err == "Retry/inventory-retry: rejected before: Invalid regex 'a('\n"
 
     mesh.proxies = (proxy("disconnected", 0),)
     assert (await run("delete", "-f", "r.yaml", "--wait")).code == 0
@@ -242,7 +260,7 @@ async def test_the_help_of_every_verb_has_an_example(run: Run, verb: str) -> Non
 
 
 async def test_foreign_text_cannot_paint_the_terminal(mesh: FakeMesh, run: Run) -> None:
-    mesh.proxies = (proxy("rejected", 0, "\x1b[2J bad"),)
+    mesh.proxies = (proxy("rejected", 0, "\x1b[2J bad", refused=1),)
     for arguments in (["status"], ["apply", "-f", "-", "--wait"]):
         ran = await run(*arguments, text=retry())
         assert "bad" in ran.out + ran.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -48,6 +49,14 @@ MARK = """{
       responseHeaderModifier: {set: [{name: x-revision, value: '%s'}]}}],
     backendRefs: [{name: %s}]
   }, """
+
+
+BREAKER = """
+apiVersion: meshwright.io/v1
+kind: CircuitBreaker
+metadata: {name: front}
+spec: {targetRefs: [{kind: Service, name: front}], maxRequests: 500}
+"""
 
 
 def good(mark: str) -> str:
@@ -166,6 +175,21 @@ def test_what_envoy_refuses_harms_nobody_and_is_told(mesh: Mesh, tmp_path: Path)
         until(lambda: answers["first"] > since + 500, "requests flow on", within=60)
         assert pushes(mesh) == before, "something was sent again"
     assert set(answers) == {"first"}, answers
+
+
+def test_a_change_that_others_take_is_not_judged_by_an_older_refusal(mesh: Mesh, tmp_path: Path) -> None:
+    assert {one["name"] for one in mesh.status()["proxies"] if one["state"] == "rejected"}
+    ran = mesh.run("apply", "-f", "-", "--wait", stdin=BREAKER)
+    (warning,) = ran.stderr.splitlines()
+    assert re.match(r"warning: this change stands, but .* still refuse what revision 2 brought: ", warning)
+    assert WORDS in warning
+    (tmp_path / "bad.yaml").write_text(BAD)
+    again = mesh.run("apply", "-f", str(tmp_path / "bad.yaml"), "--wait", check=False)
+    assert again.returncode == 5, again.stderr
+    assert "HTTPRoute/back: rejected before: " in again.stderr
+    mesh.delete("circuitbreaker", "front")
+    other = BAD.replace("/x}", "/y}")
+    assert mesh.run("apply", "-f", "-", "--wait", stdin=other, check=False).returncode == 5
 
 
 def test_new_sidecars_boot_with_the_last_good_version(mesh: Mesh) -> None:

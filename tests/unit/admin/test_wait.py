@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from control_plane.admin.mesh import Mesh
-from control_plane.admin.wait import SETTLE, wait
+from control_plane.admin.wait import wait
 from control_plane.api.types import ProxyStatus, Status
 from tests.fakes.mesh import FakeTokens
 from tests.fakes.store import FakeStore
 
 
-def sidecar(name: str, state: str, revision: int) -> ProxyStatus:
+def sidecar(name: str, state: str, revision: int, answered: int = 0, refused: int = 0) -> ProxyStatus:
     """A sidecar of orders."""
     return ProxyStatus.model_validate(
-        {"name": name, "service": "orders", "state": state, "revision": revision, "error": "bad words"}
-    )
+        {
+            "name": name, "service": "orders", "state": state, "revision": revision, "error": "bad words",
+            "answered": answered, "refused": refused,
+        }
+    )  # fmt: skip
 
 
 class Clock:
@@ -76,18 +79,37 @@ async def test_a_rejection_of_an_older_revision_may_still_heal() -> None:
     clock = Clock()
 
     def at(now: float) -> Status:
-        healed = now > SETTLE / 2
-        return status(5, sidecar("a", "synced", 5) if healed else sidecar("a", "rejected", 3))
+        healed = now > 3
+        return status(5, sidecar("a", "synced", 5) if healed else sidecar("a", "rejected", 3, 4, 4))
 
-    assert (await wait(mesh(clock, at), 5, 10)).state == "programmed"
+    reply = await wait(mesh(clock, at), 5, 10)
+    assert (reply.state, reply.refusing) == ("programmed", ())
+
+
+async def test_who_took_it_and_refuses_something_older_is_named() -> None:
+    clock = Clock()
+
+    def at(now: float) -> Status:
+        return status(5, sidecar("a", "synced", 5), sidecar("b", "rejected", 3, 5 if now > 1 else 4, 4))
+
+    reply = await wait(mesh(clock, at), 5, 10)
+    assert (reply.state, reply.proxies, [one.name for one in reply.refusing]) == ("programmed", (), ["b"])
+    assert clock.seconds > 1
+
+
+async def test_who_took_it_and_refuses_something_newer_does_not_count() -> None:
+    at = status(6, sidecar("a", "rejected", 5, 6, 6))
+    assert (await wait(mesh(Clock(), lambda _: at), 5, 10)).state == "programmed"
 
 
 async def test_a_rejection_that_stays_ends_it_with_envoys_words() -> None:
     clock = Clock()
-    at = status(5, sidecar("a", "rejected", 4), sidecar("b", "pending", 4))
+    older = sidecar("c", "rejected", 3, 5, 4)
+    at = status(5, sidecar("a", "rejected", 4, 5, 5), sidecar("b", "pending", 4), older)
     reply = await wait(mesh(clock, lambda _: at), 5, 10)
-    assert (reply.state, [proxy.error for proxy in reply.proxies]) == ("rejected", ["bad words"])
-    assert clock.seconds < SETTLE + 0.2
+    assert (reply.state, [proxy.name for proxy in reply.proxies]) == ("rejected", ["a"])
+    assert reply.proxies[0].error == "bad words"
+    assert clock.seconds == 0
 
 
 async def test_time_runs_out_and_the_late_ones_are_named() -> None:

@@ -161,6 +161,37 @@ def test_a_refused_resource_is_parked_until_its_version_changes(wire: Wire, bad:
     assert wire.delta.acked_revision == wire.config.revision
 
 
+def test_a_refusal_is_of_the_revision_that_brought_it(wire: Wire, bad: Names) -> None:
+    bad.bad = {"out/a"}
+    changed(wire, host("a", stat="x"))
+    bad.bad = set()
+    changed(wire, endpoints("a", 3))
+    assert (wire.delta.refused_revision, wire.delta.answered_revision) == (2, 3)
+    assert wire.delta.acked_revision == 1
+    wire.delta.advance(7)
+    assert (wire.delta.refused_revision, wire.delta.answered_revision) == (2, 7)
+    changed(wire, host("a", stat="y"))
+    assert (wire.delta.refused_revision, wire.delta.acked_revision) == (0, wire.config.revision)
+
+
+def test_what_was_refused_anew_is_of_the_newer_revision(wire: Wire, bad: Names) -> None:
+    bad.bad = {"out/a"}
+    changed(wire, host("a", stat="x"))
+    changed(wire, host("a", stat="y"))
+    assert (wire.delta.refused_revision, wire.delta.answered_revision) == (3, 3)
+
+
+def test_a_late_refusal_is_of_the_revision_that_was_sent(wire: Wire, bad: Names) -> None:
+    bad.bad = {"out/a"}
+    for revision, resource in ((2, host("a", stat="x")), (3, endpoints("a", 3))):
+        table = {**wire.config.resources, (resource.type_url, resource.name): resource}
+        wire.config = mesh(*table.values(), revision=revision)
+        wire.send(wire.delta.on_config(wire.config, {(resource.type_url, resource.name)}))
+        assert wire.delta.answered_revision == 1
+    wire.run()
+    assert (wire.delta.refused_revision, wire.delta.answered_revision) == (2, 3)
+
+
 def test_going_back_to_the_good_version_clears_a_refusal(wire: Wire, bad: Names) -> None:
     bad.bad = {"out/a"}
     changed(wire, host("a", stat="x"))
@@ -211,6 +242,9 @@ def test_routes_to_a_refused_cluster_keep_the_old_ones(wire: Wire, bad: Names) -
     assert wire.quiet() == []
     assert wire.model.have[VHDS]["out/a"] == old
     assert "a" in wire.model.have[CDS]
+    assert (wire.delta.refused_revision, wire.delta.answered_revision) == (2, 2)
+    changed(wire, host("a", needs=("b",), stat="x"))
+    assert (wire.delta.refused_revision, wire.delta.answered_revision) == (3, 3)
 
 
 def test_an_answer_to_nothing_is_passed_over(wire: Wire) -> None:
