@@ -21,8 +21,11 @@ PATIENCE = 1.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def overview(plan: Plan, workloads: Iterable[WorkloadStatus]) -> None:
-    """Print service, address of the app, address of the sidecar and state of each workload, then URLs."""
+def overview(plan: Plan, workloads: Iterable[WorkloadStatus], stop: str) -> None:
+    """Print service, address of the app, address of the sidecar and state of each workload, then URLs.
+
+    `stop` says what stops the mesh.
+    """
     bind = plan.settings.bind
     rows = []
     for one in workloads:
@@ -40,7 +43,7 @@ def overview(plan: Plan, workloads: Iterable[WorkloadStatus]) -> None:
         console.emit("\ntry")
         for url in urls[:URLS]:
             console.emit(f"  curl {url}")
-    console.emit("\n`mesh status` shows how it is, Ctrl-C stops everything")
+    console.emit(f"\n`mesh status` shows how it is, {stop} stops everything")
 
 
 def _answers(url: str) -> bool:

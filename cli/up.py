@@ -284,7 +284,8 @@ async def _run(plan: Plan, ready_fd: int, beside: Beside | None = None) -> None:
             starting.result()
             found = launch.agent_status()
             console.emit(f"\nready in {time.monotonic() - began:.1f} s\n")
-            overview(plan, found.workloads if found else ())
+            stopped_by = "Ctrl-C" if ready_fd < 0 else "`mesh down`"
+            overview(plan, found.workloads if found else (), stopped_by)
             sys.stdout.flush()
             if ready_fd >= 0:
                 os.write(ready_fd, b"ready")
@@ -322,7 +323,7 @@ def _detached(plan: Plan) -> None:
         code = child.wait()
         warn(f"the mesh did not start: {log}" if log.stat().st_size else tail(log))
         raise typer.Exit(code or failures.FAILED)
-    console.emit(f"it runs on as pid {child.pid}: `mesh down` stops it")
+    console.emit(f"it runs on as pid {child.pid}")
 
 
 def _as_up(arguments: list[str]) -> list[str]:
