@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -14,12 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from cli import console
-from cli.event_stream import read
+from cli.event_stream import Told, Watch, read, unbroken
 from cli.failing import warn
 from cli.options import Output, OutputOption, StateOption
 from cli.traces import clock, milliseconds
-from control_plane.api import discovery, operations
-from control_plane.api.failures import UnreachableError, reason
+from control_plane.api import operations
 
 OUTSIDE = "outside"
 """The caller of what a gateway takes in, and of what comes without a certificate."""
@@ -44,7 +41,8 @@ def tap(  # noqa: PLR0917  typer's arguments
     While it runs the service's sidecars tell the control plane all their requests; that ends by itself,
     within seconds of the last listener. A request that is tried again is a line for each try that reached an
     instance; one that its caller's sidecar never sent is a line too. More than 200 in a second are counted,
-    not shown. With -o json each request is a JSON object on a line of its own.
+    not shown. With -o json each request is a JSON object on a line of its own. A control plane that is away
+    is waited for; then a line on stderr says for how long nothing was seen.
 
     \b
     Example:
@@ -56,10 +54,16 @@ def tap(  # noqa: PLR0917  typer's arguments
         raise typer.BadParameter("a tap has no yaml: use json", param_hint="-o")
     until = time.monotonic() + _seconds(lasting) if lasting else None
     call = operations.tap(service, errors=errors, method=method.upper(), path=path, caller=caller)
+    watch = Watch("the control plane is away: waiting for it, requests meanwhile are not seen")
     try:
-        for told in _follow(state, call.path, until):
-            _show(told, service, output)
+        for told in unbroken(lambda: _told(state, call.path, until), watch, until):
+            if told:
+                _show(told, service, output)
+            if told.get("listening") and (blind := watch.regain()):
+                warn(f"tapping {service} again after {blind:.1f} s: requests of that time may be missing")
     except (KeyboardInterrupt, TimeoutError):
+        if blind := watch.blind:
+            warn(f"ended blind: nothing was seen of the last {blind:.1f} s")
         raise typer.Exit from None
 
 
@@ -73,20 +77,11 @@ def _seconds(text: str) -> float:
     return lasting.total_seconds()
 
 
-def _follow(state: Path | None, path: str, until: float | None) -> Iterator[dict[str, Any]]:
-    """What is told, until the control plane ends it; raises TimeoutError when the time is over."""
-    where = discovery.find(os.environ, state).url
-    try:
-        for name, value in read(state, path, until=until):
-            if name == "data":
-                yield json.loads(value)
-    except TimeoutError:
-        if until is not None and time.monotonic() >= until:
-            raise
-        raise UnreachableError(where, "nothing came for a long time") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(where, reason(error)) from None
-    raise UnreachableError(where, "it ended the stream")
+def _told(state: Path | None, path: str, until: float | None) -> Iterator[Told]:
+    """What one stream tells; the first is empty and says that it stands."""
+    for name, value in read(state, path, until=until):
+        if name in ("", "data"):
+            yield json.loads(value) if name else {}
 
 
 def _show(told: Mapping[str, Any], service: str, output: Output) -> None:

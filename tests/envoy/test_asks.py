@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 import requests
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.test_why import tapping
 
 GIVEN_UP = 25
 """Seconds within which silence is told of: an agent has ten."""
@@ -141,3 +143,20 @@ def test_asks_go_on_after_the_control_plane_was_killed(mesh: Mesh) -> None:
     local = mesh.run("proxy", "front-1", "stats", "--filter", "^server.live$")
     assert local.stdout == "server.live: 1\n"
     until(again, "the new control plane can ask")
+
+
+def test_a_tap_outlives_the_control_plane(mesh: Mesh) -> None:
+    with tapping(mesh, "back", "--path", "/tapped") as process:
+        os.kill(mesh.pid("control-plane"), signal.SIGKILL)
+        assert process.stderr and process.stdout
+        said: list[str] = []
+        while not said or (said[-1] and "again" not in said[-1]):
+            said.append(process.stderr.readline())
+        assert said[0] == "the control plane is away: waiting for it, requests meanwhile are not seen\n"
+        words = r"tapping back again after \d+\.\d s: requests of that time may be missing\n"
+        assert re.fullmatch(words, said[-1]), said
+        for number in range(3):
+            assert mesh.get("front-1", f"http://back/tapped/{number}").status_code == 200
+        assert [f"/tapped/{n}" in process.stdout.readline() for n in range(3)] == [True] * 3
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0

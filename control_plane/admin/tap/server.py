@@ -18,8 +18,9 @@ from control_plane.api.requested import Request, Requests, Tap, Tapped
 from control_plane.api.types import Name
 from control_plane.errors import MeshError, NotFoundError
 
-LASTS, RENEWED = 10, 4.0
-"""Seconds for which proxies are asked to tell everything, and after which they are asked again."""
+LASTS, RENEWED, SOON = 10, 4.0, 1.0
+"""Seconds for which proxies are asked to tell everything, after which they are asked again, and after which
+when none does: after a restart sidecars come back one by one."""
 
 LOOK = 0.25
 """Seconds between two looks for what came."""
@@ -78,6 +79,8 @@ class Listening:
         answers = await asyncio.gather(*(self._one(name) for name in proxies))
         silent = tuple(name for name, told in zip(proxies, answers, strict=True) if not told)
         state = Tapped(proxies=len(proxies), listening=len(proxies) - len(silent), silent=silent)
+        if not state.listening:
+            self._again = min(self._again, self._mesh.now() + SOON)
         if state != self._state:
             self._state = self.news = state
 
