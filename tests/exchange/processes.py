@@ -18,7 +18,7 @@ import aiohttp
 from tests.exchange.proxy import ForwardProxy
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that anything awaited here may take on a busy machine."""
 
 

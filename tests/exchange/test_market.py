@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 
 from services.kit import market
 from tests.exchange.processes import Exchange, Running, until
+from tests.fakes.ports import free_port
 
 MINUTE = 28_000_000 * 60_000
 LOCAL = [("grpc.enable_http_proxy", 0)]
@@ -149,7 +150,8 @@ async def test_trading_walks_by_its_seed_and_tells_analytics(exchange: Exchange)
     assert abs(quote.body["timestamp"] / 1000 - time.time()) < 30
     assert (await exchange.call(trading, "GET", "/api/quotes/NONE")).code == "symbol_not_found"
     counts = await sent(exchange, trading)
-    assert counts.keys() == {"OK"}
+    assert counts["OK"] >= 10
+    assert counts.keys() <= {"OK", "DEADLINE_EXCEEDED"}, "none is refused"
     first = walk(exchange, 10)
     assert await trading.stop() == 0
     await exchange.start("trading", DATA_DIR=str(exchange.folder / "other"), **options)
@@ -182,8 +184,9 @@ async def test_replicas_of_trading_make_one_market(exchange: Exchange) -> None:
 
 
 async def test_trading_lives_on_without_analytics_and_counts_what_is_lost(exchange: Exchange) -> None:
-    analytics = await exchange.start("analytics")
-    options = {"ANALYTICS": f"127.0.0.1:{analytics.grpc_port}", "TICKS_PER_SECOND": "10"}
+    port = str(free_port())
+    analytics = await exchange.start("analytics", PORT_GRPC=port)
+    options = {"ANALYTICS": f"127.0.0.1:{port}", "TICKS_PER_SECOND": "10"}
     trading = await exchange.start("trading", **options)
     await until(lambda: arrived(exchange, trading, 0))
     await analytics.kill()
@@ -194,11 +197,16 @@ async def test_trading_lives_on_without_analytics_and_counts_what_is_lost(exchan
     await until(lost)
     assert (await exchange.call(trading, "GET", "/api/quotes/BTC")).status == 200
     before = (await sent(exchange, trading))["OK"]
-    await exchange.start("analytics", PORT_GRPC=str(analytics.grpc_port))
+    await exchange.start("analytics", PORT_GRPC=port)
     await until(lambda: arrived(exchange, trading, before))
-    events = [one["event"] for one in trading.records()]
-    assert events.count("ticks do not arrive at analytics") == 1
-    assert events.count("ticks arrive at analytics") == 2
+    lost_then, arrive = "ticks do not arrive at analytics", "ticks arrive at analytics"
+
+    def told() -> list[str]:
+        return [one["event"] for one in trading.records() if one["event"] in (lost_then, arrive)]
+
+    await until(lambda: told()[-1:] == [arrive] and lost_then in told())
+    assert told()[0] == arrive
+    assert all(one != other for one, other in pairwise(told())), "told when it changes, not for every tick"
     assert await trading.stop() == 0
 
 

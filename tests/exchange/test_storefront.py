@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
-from tests.exchange.processes import Exchange
+from tests.exchange.processes import Exchange, Running, until
+
+
+async def shown(exchange: Exchange, storefront: Running, missing: list[str]) -> dict[str, Any]:
+    """A page that lacks these parts: on a busy machine any of them may miss its second now and then."""
+
+    async def page() -> dict[str, Any] | None:
+        found: dict[str, Any] = (await exchange.call(storefront, "GET", "/api/dashboard?user=ada")).body
+        return found if found["missing"] == missing else None
+
+    made: dict[str, Any] = await until(page)
+    return made
 
 
 async def test_a_page_has_all_its_parts(exchange: Exchange) -> None:
@@ -13,8 +25,7 @@ async def test_a_page_has_all_its_parts(exchange: Exchange) -> None:
         *(exchange.start(name) for name in ("catalog", "inventory", "orders", "storefront"))
     )
     placed = await exchange.order(orders, "k", {"cold-wallet": 2})
-    page = (await exchange.call(storefront, "GET", "/api/dashboard?user=ada")).body
-    assert page["missing"] == []
+    page = await shown(exchange, storefront, [])
     assert page["user"] == {"id": "ada"}
     [order] = page["orders"]
     assert order == {name: placed.body[name] for name in ("orderId", "items", "total", "status")}
@@ -25,17 +36,16 @@ async def test_a_page_has_all_its_parts(exchange: Exchange) -> None:
 
 async def test_a_part_that_fails_is_missing_and_the_page_is_not(exchange: Exchange) -> None:
     orders, storefront = await asyncio.gather(exchange.start("orders"), exchange.start("storefront"))
-    page = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
-    assert page.status == 200
-    assert page.body == {
+    page = await shown(exchange, storefront, ["recentProducts"])
+    assert page == {
         "user": {"id": "ada"},
         "orders": [],
         "recentProducts": None,
         "missing": ["recentProducts"],
     }
     await orders.kill()
-    page = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
-    assert (page.status, page.body["missing"]) == (200, ["orders", "recentProducts"])
+    gone = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
+    assert (gone.status, gone.body["missing"]) == (200, ["orders", "recentProducts"])
     assert (await exchange.call(storefront, "GET", "/health/ready")).status == 200
 
 
@@ -45,12 +55,12 @@ async def test_a_slow_part_is_not_waited_for(exchange: Exchange) -> None:
     )
     hold = exchange.proxy.hold("orders", "after")
     start = time.monotonic()
-    page = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
-    took = time.monotonic() - start
+    page = await shown(exchange, storefront, ["orders"])
     assert hold.arrived.is_set()
-    assert (page.body["missing"], page.body["orders"]) == (["orders"], None)
-    assert len(page.body["recentProducts"]) == 5
-    assert 0.9 < took < 5
+    assert not hold.release.is_set()
+    assert page["orders"] is None
+    assert len(page["recentProducts"]) == 5
+    assert time.monotonic() - start > 0.9
 
 
 async def test_an_answer_of_another_form_is_missing(exchange: Exchange) -> None:
