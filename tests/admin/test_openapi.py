@@ -61,12 +61,12 @@ class RunningMesh:
 
     def __enter__(self) -> FakeMesh:
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(60)
         return self._mesh
 
     def __exit__(self, *_error: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(60)
         self._loop.close()
 
     async def _serve(self) -> None:
