@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -79,13 +80,20 @@ def newest(
     return whole
 
 
+def graph(running: Demo) -> dict[str, Any] | None:
+    """The topology when it shows all calls, no others, and every service healthy."""
+    found: dict[str, Any] = json.loads(running.mesh("topology", "-o", "json"))
+    calls = {(one["from"], one["to"]): one["protocol"] for one in found["edges"]}
+    return found if calls == CALLS and {one["health"] for one in found["nodes"]} == {"healthy"} else None
+
+
 def test_the_graph_is_the_exchanges_own(running: Demo) -> None:
-    counts = running.counts("--traffic", "20", "--for", "15")
-    assert counts["errors"] == 0
     state = running.folder / "state"
-    found = json.loads(running.mesh("topology", "-o", "json"))
-    assert {(one["from"], one["to"]): one["protocol"] for one in found["edges"]} == CALLS
-    assert {one["health"] for one in found["nodes"]} == {"healthy"}
+    with ThreadPoolExecutor(1) as aside:
+        sending = aside.submit(running.counts, "--traffic", "20", "--for", "20")
+        found = until(lambda: graph(running), f"{CALLS} and all healthy, while they are called", 60, 1.0)
+        counts = sending.result()
+    assert counts["errors"] == 0
     assert all(one["mtls"] and one["success"] == 1 for one in found["edges"])
 
     def told() -> int:
