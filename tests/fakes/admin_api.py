@@ -39,6 +39,7 @@ from control_plane.api.seen import Moment, ServiceHistory
 from control_plane.api.traced import Traces, TraceSummary
 from control_plane.api.types import Change, Message, RevisionInfo
 from tests.fakes.admin_world import NOW, SCENARIOS, STEP, STEPS, World, config_dump
+from tests.fakes.ports import free_port
 
 TOKEN = "t" * 43
 
@@ -68,9 +69,9 @@ class FakeAdmin:
         app.router.add_get(f"{PREFIX}/{{rest:.*}}", self._tell)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
+        self.port = self.port or free_port()  # one that stays free while it is away
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Be away: no new connection, and the standing ones are cut."""

@@ -5,17 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.fakes.admin_api import FakeAdmin, fake_admin
 from tests.fakes.admin_world import NOW
 from tui.app import Dash
+from tui.messages import Updated
+from tui.picture import Picture
+from tui.widgets.table import Table
 
 WITHIN = 60.0
 """Seconds for what normally takes a moment."""
 
 Dashboard = Pilot[None]
+
+
+class Watched(Dash):
+    """A dashboard of which is known what its screen was given last."""
+
+    given = Picture()
+
+    def on_updated(self, message: Updated) -> None:
+        """Note it; Textual calls the class below by itself."""
+        self.given = message.picture
 
 
 @asynccontextmanager
@@ -28,9 +43,9 @@ async def looking(
 ) -> AsyncIterator[tuple[Dashboard, FakeAdmin]]:
     """A dashboard at the scenario's moment, with its first picture on screen."""
     async with fake_admin(scenario) as api:
-        app = Dash(lambda: api.endpoint, read_only=read_only, theme_name=theme, now=lambda: NOW)
+        app = Watched(lambda: api.endpoint, read_only=read_only, theme_name=theme, now=lambda: NOW)
         async with app.run_test(size=size) as pilot:
-            await until(pilot, lambda: app.picture.status and app.picture.topology)
+            await until(pilot, lambda: app.given.status and app.given.topology)
             await pilot.pause()
             yield pilot, api
 
@@ -39,8 +54,38 @@ async def until(pilot: Dashboard, condition: Callable[[], object], within: float
     """Wait for a condition; fails the test when it does not come to hold."""
     deadline = time.monotonic() + within
     while not condition():
-        assert time.monotonic() < deadline, "the condition did not come to hold"
+        assert time.monotonic() < deadline, f"the condition did not come to hold:\n{text(pilot)}"
         await pilot.pause(0.02)
+
+
+async def reads(pilot: Dashboard, *wanted: str) -> None:
+    """Wait until the screen holds some words."""
+
+    def held(words: str) -> bool:
+        return words in text(pilot)
+
+    for words in wanted:
+        await until(pilot, partial(held, words))
+
+
+async def listed(pilot: Dashboard) -> Table:
+    """The first table of the screen, once it has rows, a place and the keys."""
+
+    def found() -> Table | None:
+        for table in pilot.app.screen.query(Table):
+            return table if table.rows and table.size.area and table.has_focus else None
+        return None
+
+    await until(pilot, found)
+    await pilot.pause()
+    return pilot.app.screen.query(Table).first()
+
+
+async def search(pilot: Dashboard, words: str) -> None:
+    """Open the line in which one searches, and write into it."""
+    await pilot.press("slash")
+    await until(pilot, lambda: isinstance(pilot.app.focused, Input))
+    await pilot.press(*words)
 
 
 def text(pilot: Dashboard) -> str:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 
 from control_plane.api.types import ProxyStatus
+from tests.fakes.admin_api import FakeAdmin
 from tests.fakes.admin_world import exchange
-from tests.tui.looking import Dashboard, looking, text, until
+from tests.tui.looking import Dashboard, listed, looking, reads, search, text, until
 from tui import words
 from tui.app import Dash
 from tui.picture import whole
@@ -30,11 +31,6 @@ def place(pilot: Dashboard) -> Place | None:
     return screen.place if isinstance(screen, MeshScreen) else None
 
 
-async def reads(pilot: Dashboard, wanted: str) -> None:
-    """Wait until the screen holds some words."""
-    await until(pilot, lambda: wanted in text(pilot))
-
-
 async def at(pilot: Dashboard, wanted: Place) -> None:
     """Wait until a place is shown."""
     await until(pilot, lambda: place(pilot) == wanted)
@@ -49,8 +45,16 @@ async def press(pilot: Dashboard, *keys: str) -> None:
 async def services(pilot: Dashboard) -> Table:
     """The table of services with its rows."""
     await press(pilot, "2")
-    await until(pilot, lambda: pilot.app.screen.query(Table) and pilot.app.screen.query_one(Table).rows)
-    return pilot.app.screen.query_one(Table)
+    await at(pilot, Tab("services"))
+    return await listed(pilot)
+
+
+async def opened(pilot: Dashboard) -> None:
+    """The worst service in detail, with its instances."""
+    await services(pilot)
+    await press(pilot, "enter")
+    await at(pilot, Service("inventory"))
+    await listed(pilot)
 
 
 async def test_it_is_read_only_while_its_token_is() -> None:
@@ -60,10 +64,10 @@ async def test_it_is_read_only_while_its_token_is() -> None:
         assert "read only" not in text(pilot)
         api.world = replace(api.world, rights="read")
         await until(pilot, lambda: "roll back" not in text(pilot).splitlines()[-1])
-        assert text(pilot).splitlines()[1].endswith("read only")
+        await until(pilot, lambda: text(pilot).splitlines()[1].endswith("read only"))
         api.world = replace(api.world, rights="all")
         await until(pilot, lambda: "roll back" in text(pilot).splitlines()[-1])
-        assert "read only" not in text(pilot)
+        await until(pilot, lambda: "read only" not in text(pilot))
 
 
 async def test_the_head_tells_the_mesh_as_the_api_does() -> None:
@@ -90,12 +94,12 @@ async def test_every_screen_by_its_number_and_back_to_its_start() -> None:
     async with looking() as (pilot, _):
         for number, wanted in enumerate(PLACES, start=1):
             await press(pilot, str(number))
-            assert place(pilot) == wanted
+            await at(pilot, wanted)
         table = await services(pilot)
         await press(pilot, "enter")
-        assert place(pilot) == Service(table.rows[0].key)
+        await at(pilot, Service(table.rows[0].key))
         await press(pilot, "2")
-        assert place(pilot) == Tab("services")
+        await at(pilot, Tab("services"))
 
 
 async def test_figures_on_screen_are_those_of_the_api() -> None:
@@ -118,7 +122,7 @@ async def test_figures_follow_and_the_cursor_stays_on_its_service() -> None:
     async with looking() as (pilot, api):
         table = await services(pilot)
         await press(pilot, "down")
-        assert table.chosen == "orders"
+        await until(pilot, lambda: table.chosen == "orders")
         rows = [
             row.model_copy(update={"health": "healthy", "success": 1.0, "rps": 77.7})
             if row.name == "inventory"
@@ -136,42 +140,45 @@ async def test_sorting_by_keys_and_by_a_click_on_a_head() -> None:
     async with looking(size=(120, 40)) as (pilot, _):
         table = await services(pilot)
         await press(pilot, "s", "s")
-        assert table.rows[0].key == "ingress"
+        await until(pilot, lambda: table.rows[0].key == "ingress")
         await press(pilot, "r")
-        assert table.rows[0].key == "warehouse"
+        await until(pilot, lambda: table.rows[0].key == "warehouse")
         await pilot.click(Table, offset=(5, 0))
-        assert [row.key for row in table.rows] == sorted(row.key for row in table.rows)
+        await until(pilot, lambda: [row.key for row in table.rows] == sorted(row.key for row in table.rows))
 
 
 async def test_a_search_narrows_and_esc_ends_it() -> None:
     async with looking() as (pilot, _):
         table = await services(pilot)
-        await press(pilot, "slash", *"inv")
-        assert [row.key for row in table.rows] == ["inventory"]
-        await press(pilot, "enter", "enter")
-        assert place(pilot) == Service("inventory")
-        await press(pilot, "escape", "escape")
+        await search(pilot, "inv")
+        await until(pilot, lambda: [row.key for row in table.rows] == ["inventory"])
+        await press(pilot, "enter")
+        await until(pilot, lambda: table.has_focus)
+        await press(pilot, "enter")
+        await at(pilot, Service("inventory"))
+        await press(pilot, "escape")
+        await at(pilot, Tab("services"))
+        await press(pilot, "escape")
+        await until(pilot, lambda: len(table.rows) > 1)
         assert place(pilot) == Tab("services")
-        assert len(table.rows) > 1
 
 
 async def test_a_search_without_a_match_says_so() -> None:
     async with looking() as (pilot, _):
         await services(pilot)
-        await press(pilot, "slash", *"zzz")
-        assert "no service has such a name" in text(pilot)
+        await search(pilot, "zzz")
+        await reads(pilot, "no service has such a name")
 
 
 async def test_a_service_shows_all_that_concerns_it_and_leads_on() -> None:
     async with looking(size=(160, 50)) as (pilot, _):
-        await services(pilot)
-        await press(pilot, "enter")
-        for wanted in (
+        await opened(pilot)
+        await reads(
+            pilot,
             "POST /api/orders",
             "inventory-2", "unhealthy", "←", "CircuitBreaker inventory-limits", "programmed",
             "the circuit breaker opened", "▲41", "Services › inventory",
-        ):  # fmt: skip
-            await reads(pilot, wanted)
+        )  # fmt: skip
         ways: tuple[tuple[int, Place], ...] = (
             (0, Proxy("inventory-1")),
             (1, Edge("orders", "inventory")),
@@ -187,8 +194,7 @@ async def test_a_service_shows_all_that_concerns_it_and_leads_on() -> None:
 
 async def test_a_service_that_left_says_so() -> None:
     async with looking() as (pilot, api):
-        await services(pilot)
-        await press(pilot, "enter")
+        await opened(pilot)
         kept = tuple(row for row in api.world.services.services if row.name != "inventory")
         api.world = replace(api.world, services=api.world.services.model_copy(update={"services": kept}))
         await until(pilot, lambda: "is not in the mesh (any more)" in text(pilot))
@@ -196,46 +202,60 @@ async def test_a_service_that_left_says_so() -> None:
 
 async def test_a_jump_by_name() -> None:
     async with looking() as (pilot, _):
-        await press(pilot, "colon", *"inv")
-        await until(pilot, lambda: pilot.app.screen.query(OptionList))
+        await press(pilot, "colon")
+        await until(pilot, lambda: isinstance(pilot.app.focused, Input))
+        await press(pilot, *"inv")
+        await until(pilot, lambda: "inventory" in first(pilot))
         await press(pilot, "down", "up", "enter")
-        await until(pilot, lambda: isinstance(pilot.app.screen, MeshScreen))
-        assert place(pilot) == Service("inventory")
+        await at(pilot, Service("inventory"))
         await press(pilot, "escape")
-        assert place(pilot) == Tab("topology")
+        await at(pilot, Tab("topology"))
+
+
+def first(pilot: Dashboard) -> str:
+    """The first of what can be chosen from; empty when there is none."""
+    for options in pilot.app.screen.query(OptionList):
+        return str(options.get_option_at_index(0).prompt) if options.option_count else ""
+    return ""
 
 
 async def test_help_names_the_keys_of_the_screen_and_esc_closes_it() -> None:
     async with looking(size=(80, 24)) as (pilot, _):
         await services(pilot)
         await press(pilot, "question_mark")
-        await until(pilot, lambda: "sort by next" in text(pilot))
-        assert "● healthy" in text(pilot)
+        await reads(pilot, "sort by next", "● healthy")
         await press(pilot, "escape")
-        assert place(pilot) == Tab("services")
+        await at(pilot, Tab("services"))
 
 
 async def test_the_palette_knows_themes_and_places() -> None:
     async with looking() as (pilot, _):
-        await press(pilot, "ctrl+p", *"contrast")
-        await until(pilot, lambda: "contrast" in text(pilot))
-        await pilot.pause(0.5)
+        await press(pilot, "ctrl+p")
+        await until(pilot, lambda: isinstance(pilot.app.focused, Input))
+        await press(pilot, *"contrast")
+        await until(pilot, lambda: "theme contrast" in first(pilot) and highlighted(pilot))
         await press(pilot, "enter")
         await until(pilot, lambda: pilot.app.theme == "mesh-contrast")
+
+
+def highlighted(pilot: Dashboard) -> bool:
+    """Whether Enter chooses the first."""
+    return any(options.highlighted == 0 for options in pilot.app.screen.query(OptionList))
 
 
 async def test_the_configuration_of_a_sidecar_unfolds_and_is_searched() -> None:
     async with looking(size=(120, 40)) as (pilot, _):
         await press(pilot, "5")
-        await until(pilot, lambda: pilot.app.screen.query_one(Table).rows)
+        await at(pilot, Tab("sidecars"))
+        await listed(pilot)
         await press(pilot, "enter")
-        await until(pilot, lambda: "▶ clusters" in text(pilot))
+        await reads(pilot, "▶ clusters")
         tree = pilot.app.screen.query_one(ConfigTree)
+        await until(pilot, lambda: tree.has_focus)
         await press(pilot, "enter")
-        await until(pilot, lambda: "dynamic_active_clusters" in text(pilot))
-        await press(pilot, "slash", *"15006")
-        await until(pilot, lambda: "port: 15006" in text(pilot))
-        assert "1 place holds" in text(pilot)
+        await reads(pilot, "dynamic_active_clusters")
+        await search(pilot, "15006")
+        await reads(pilot, "port: 15006", "1 place holds")
         await press(pilot, "escape")
         await until(pilot, lambda: len(tree.root.children) == 3)
 
@@ -243,7 +263,8 @@ async def test_the_configuration_of_a_sidecar_unfolds_and_is_searched() -> None:
 async def test_what_an_envoy_refuses_stands_in_its_words() -> None:
     async with looking("bad", size=(120, 40)) as (pilot, _):
         await press(pilot, "5")
-        await until(pilot, lambda: "rejected" in text(pilot))
+        await at(pilot, Tab("sidecars"))
+        await listed(pilot)
         await press(pilot, "enter")
         await until(
             pilot, lambda: "refuses Proto constraint validation failed: [bold]Wörter 語句" in text(pilot)
@@ -259,8 +280,7 @@ async def test_away_is_told_in_words_and_the_dashboard_comes_back_by_itself() ->
         assert table.rows, "the last picture stays"
         api.world = replace(api.world, revision=42)
         await api.start()
-        await until(pilot, lambda: "rev 42" in text(pilot))
-        assert "away" not in text(pilot)
+        await until(pilot, lambda: "rev 42" in text(pilot) and "away" not in text(pilot))
 
 
 async def test_started_before_the_control_plane_it_waits() -> None:
@@ -286,16 +306,23 @@ async def test_a_control_plane_that_does_not_answer_holds_no_key_up() -> None:
 async def test_only_what_the_screen_needs_is_asked_for() -> None:
     async with looking() as (pilot, api):
         await press(pilot, "6")
-        await pilot.pause()
+        await at(pilot, Tab("events"))
+        await until(pilot, lambda: api.listeners)
         api.asked.clear()
-        await until(pilot, lambda: sum(path.endswith("/topology") for path in api.asked) >= 3)
+        await until(pilot, lambda: rounds(api) >= 2)
+        api.asked.clear()  # with what was still under way for the screen before
+        await until(pilot, lambda: rounds(api) >= 3)
         assert {path.split("?")[0].rsplit("/", 1)[1] for path in api.asked} <= {"status", "topology"}
+
+
+def rounds(api: FakeAdmin) -> int:
+    """How often the topology was asked for."""
+    return sum(path.endswith("/topology") for path in api.asked)
 
 
 async def test_policies_are_asked_for_again_when_the_revision_changes() -> None:
     async with looking() as (pilot, api):
-        await services(pilot)
-        await press(pilot, "enter")
+        await opened(pilot)
         await until(pilot, lambda: "/api/v1/policies" in api.asked)
         api.asked.clear()
         api.world = replace(api.world, revision=42)
@@ -349,7 +376,7 @@ async def test_a_click_puts_the_cursor_and_a_second_one_opens() -> None:
     async with looking() as (pilot, _):
         table = await services(pilot)
         await pilot.click(Table, offset=(5, 2))
-        assert table.chosen == table.rows[1].key
+        await until(pilot, lambda: table.chosen == table.rows[1].key)
         await pilot.click(Table, offset=(5, 2))
         await until(pilot, lambda: place(pilot) == Service("orders"))
 
@@ -357,6 +384,7 @@ async def test_a_click_puts_the_cursor_and_a_second_one_opens() -> None:
 async def test_a_click_on_a_key_of_the_footer_is_that_key() -> None:
     async with looking(size=(120, 40)) as (pilot, _):
         await services(pilot)
+        await until(pilot, lambda: "t traces" in text(pilot).splitlines()[-1])
         footer = text(pilot).splitlines()[-1]
         await pilot.click("Keys", offset=(footer.index("t traces"), 0))
         await at(pilot, Traces("inventory"))
