@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from control_plane.api.happened import Event
 from tests.fakes.admin_world import NOW
-from tests.tui.looking import Dashboard, looking, text, until
-from tui.places import Happenings, Proxy, Revision, Service
+from tests.tui.looking import Dashboard, listed, looking, reads, search, text, until
+from tui.places import Happenings, Place, Proxy, Revision, Service, Tab
 from tui.screens.base import MeshScreen
+from tui.screens.events import EventsScreen
 from tui.widgets.table import Table
 
 
@@ -19,8 +20,18 @@ def happened(number: int, subject: str = "orders-1", kind: str = "sidecar", mess
 
 async def shown(pilot: Dashboard) -> Table:
     await pilot.press("6")
-    await until(pilot, lambda: pilot.app.screen.query(Table) and pilot.app.screen.query_one(Table).rows)
-    return pilot.app.screen.query_one(Table)
+    await at(pilot, Tab("events"))
+    return await listed(pilot)
+
+
+async def at(pilot: Dashboard, wanted: Place) -> None:
+    """Wait until a place is shown."""
+
+    def there() -> bool:
+        screen = pilot.app.screen
+        return isinstance(screen, MeshScreen) and screen.place == wanted
+
+    await until(pilot, there)
 
 
 async def test_what_happens_appears_by_itself_once_and_on_top() -> None:
@@ -52,12 +63,14 @@ async def test_kinds_severities_and_words_narrow_down() -> None:
         table = await shown(pilot)
         await pilot.press("w", "w")
         await until(pilot, lambda: len(table.rows) == 1)
-        assert "error or worse" in text(pilot)
+        await reads(pilot, "error or worse")
         await pilot.press("escape")
         await until(pilot, lambda: len(table.rows) == 6)
         await pilot.press("f")
         await until(pilot, lambda: [row.cells[2].text for row in table.rows] == ["revision"])
-        await pilot.press("escape", "slash", *"certificate")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(table.rows) == 6)
+        await search(pilot, "certificate")
         await until(pilot, lambda: [row.cells[2].text for row in table.rows] == ["svid"])
 
 
@@ -66,8 +79,11 @@ async def test_held_nothing_moves_and_then_all_is_there() -> None:
         table = await shown(pilot)
         await until(pilot, lambda: api.listeners)
         await pilot.press("space")
+        await reads(pilot, "held")
         await api.happen(happened(1))
-        await until(pilot, lambda: "held" in text(pilot))
+        screen = table.screen
+        assert isinstance(screen, EventsScreen)
+        await until(pilot, lambda: len(screen._events) == 7)
         assert len(table.rows) == 6
         await pilot.press("space")
         await until(pilot, lambda: len(table.rows) == 7)
@@ -76,32 +92,29 @@ async def test_held_nothing_moves_and_then_all_is_there() -> None:
 async def test_an_event_leads_to_what_it_is_about() -> None:
     async with looking() as (pilot, _):
         table = await shown(pilot)
-        for kind, wanted in (
+        ways: tuple[tuple[str, Place], ...] = (
             ("breaker", Service("inventory")),
             ("revision", Revision(41)),
             ("sidecar", Proxy("trading-1")),
-        ):
+        )
+        for kind, wanted in ways:
             table.pick(next(row.key for row in table.rows if row.cells[2].text == kind))
             await pilot.press("enter")
-            await until(pilot, lambda: isinstance(pilot.app.screen, MeshScreen))
-            screen = pilot.app.screen
-            assert isinstance(screen, MeshScreen)
-            assert screen.place == wanted
+            await at(pilot, wanted)
             await pilot.press("escape")
-            await until(pilot, lambda: pilot.app.screen is table.screen)
+            await until(pilot, lambda: pilot.app.screen is table.screen and table.has_focus)
 
 
 async def test_the_events_of_one_service() -> None:
     async with looking(size=(140, 40)) as (pilot, _):
         await pilot.press("2")
-        await until(pilot, lambda: pilot.app.screen.query_one(Table).rows)
+        await at(pilot, Tab("services"))
+        await listed(pilot)
         await pilot.press("enter")
+        await at(pilot, Service("inventory"))
         await pilot.press("e")
-        screen = pilot.app.screen
-        assert isinstance(screen, MeshScreen)
-        assert screen.place == Happenings("inventory")
-        await until(pilot, lambda: screen.query_one(Table).rows)
-        assert {row.cells[2].text for row in screen.query_one(Table).rows} == {
+        await at(pilot, Happenings("inventory"))
+        assert {row.cells[2].text for row in (await listed(pilot)).rows} == {
             "breaker",
             "ejection",
             "instance",
