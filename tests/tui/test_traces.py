@@ -6,15 +6,18 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
+from textual.widgets import OptionList
 
 from control_plane.api.traced import Span, Trace
 from tests.fakes.admin_world import NOW
-from tests.tui.looking import Dashboard, looking, text, until
+from tests.tui.looking import Dashboard, looking, reads, search, text, until
+from tests.tui.looking import listed as drawn
 from tui import places
 from tui.app import Dash
 from tui.screens.policy import PolicyScreen
 from tui.screens.trace import TraceScreen
 from tui.screens.traces import TracesScreen
+from tui.widgets.span import SpanPanel
 from tui.widgets.table import Table
 from tui.widgets.waterfall import Waterfall
 
@@ -29,11 +32,8 @@ def dash(pilot: Dashboard) -> Dash:
 async def listed(pilot: Dashboard) -> Table:
     """The list of traces with something in it."""
     await pilot.press("3")
-    await until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen) and pilot.app.screen.query(Table))
-    table = pilot.app.screen.query_one(Table)
-    await until(pilot, lambda: table.rows)
-    await pilot.pause()
-    return table
+    await until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen))
+    return await drawn(pilot)
 
 
 async def opened(pilot: Dashboard) -> Waterfall:
@@ -43,7 +43,7 @@ async def opened(pilot: Dashboard) -> Waterfall:
         pilot, lambda: isinstance(pilot.app.screen, TraceScreen) and pilot.app.screen.query(Waterfall)
     )
     fall = pilot.app.screen.query_one(Waterfall)
-    await until(pilot, lambda: fall.selected)
+    await until(pilot, lambda: fall.selected and fall.has_focus)
     await pilot.pause()
     return fall
 
@@ -52,27 +52,28 @@ async def test_the_list_is_newest_first_and_narrows_by_keys_and_words() -> None:
     async with looking() as (pilot, api):
         table = await listed(pilot)
         assert table.rows[0].key == FAILED
-        assert "✖" in text(pilot)
+        await reads(pilot, "✖")
         await pilot.press("e")
         await until(pilot, lambda: len(table.rows) == 1)
-        assert "failed only" in text(pilot)
+        await reads(pilot, "failed only")
         await pilot.press("x")
         await until(pilot, lambda: len(table.rows) > 1)
         await pilot.press("d", "d")
-        await until(
-            pilot, lambda: "minDuration=250ms" in api.asked[-1] or "minDuration" in str(api.asked[-4:])
-        )
-        await pilot.press("x", "slash", *"catalog", "enter")
+        await until(pilot, lambda: any("minDuration=250ms" in path for path in api.asked))
+        await pilot.press("x")
+        await search(pilot, "catalog")
+        await pilot.press("enter")
         await until(pilot, lambda: any("service=catalog" in path for path in api.asked))
         await until(pilot, lambda: all("catalog" in row.cells[-1].text for row in table.rows))
-        assert "of catalog" in text(pilot)
+        await reads(pilot, "of catalog")
 
 
 async def test_a_list_that_is_held_stays_as_it_is() -> None:
     async with looking() as (pilot, api):
         table = await listed(pilot)
         await pilot.press("space")
-        assert "held" in text(pilot)
+        await reads(pilot, "held")
+        await until(pilot, lambda: not looked_for(pilot))
         before = table.rows
         newer = api.world.traces[0].model_copy(update={"id": "f" * 32, "start": NOW})
         api.world = replace(api.world, traces=(newer, *api.world.traces))
@@ -83,26 +84,25 @@ async def test_a_list_that_is_held_stays_as_it_is() -> None:
         await until(pilot, lambda: table.rows[0].key == "f" * 32)
 
 
+def looked_for(pilot: Dashboard) -> bool:
+    """Whether an answer to the list's own question is under way."""
+    return any(worker.name == "_load" and not worker.is_finished for worker in pilot.app.workers)
+
+
 async def test_a_failed_order_reads_as_a_waterfall_with_tries_and_envoys_words() -> None:
     async with looking(size=(80, 24)) as (pilot, _):
         await listed(pilot)
         fall = await opened(pilot)
-        seen = text(pilot)
-        assert "POST /api/orders" in seen
-        assert "✖ 7 failed" in seen
-        assert "try 3 → inventory" in seen
-        assert "No healthy host was left" in seen
-        assert "http.status_code" in seen
+        await reads(pilot, "POST /api/orders", "✖ 7 failed", "try 3 → inventory")
+        await reads(pilot, "No healthy host was left", "http.status_code")
         await pilot.press("n", "n")
-        assert fall.selected
-        assert fall.selected.service == "orders"
+        await until(pilot, lambda: fall.selected and fall.selected.service == "orders")
         await pilot.press("space")
-        assert "+" in text(pilot)
-        assert "failed" in text(pilot)
+        await reads(pilot, "+", "failed")
         await pilot.press("z")
-        assert fall.hidden > 0
+        await until(pilot, lambda: fall.hidden > 0)
         await pilot.press("z")
-        assert fall.hidden == 0
+        await until(pilot, lambda: fall.hidden == 0)
 
 
 async def test_from_a_step_to_its_service_and_from_its_flag_to_the_policy() -> None:
@@ -110,10 +110,10 @@ async def test_from_a_step_to_its_service_and_from_its_flag_to_the_policy() -> N
         await listed(pilot)
         fall = await opened(pilot)
         await pilot.press("end", "up")
-        assert fall.selected
-        assert fall.selected.attempt == 3
+        await until(pilot, lambda: fall.selected and fall.selected.attempt == 3)
         await pilot.press("w")
-        await until(pilot, lambda: "CircuitBreaker inventory-limits" in text(pilot))
+        await reads(pilot, "CircuitBreaker inventory-limits")
+        await until(pilot, lambda: isinstance(pilot.app.focused, OptionList))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, PolicyScreen))
         await until(pilot, lambda: "maxRequests: 8" in text(pilot))
@@ -130,12 +130,13 @@ async def test_the_id_is_copied_whole_and_jaeger_is_offered_only_where_it_is(
         await listed(pilot)
         await opened(pilot)
         await pilot.press("c")
-        assert pilot.app.clipboard == FAILED
+        await until(pilot, lambda: pilot.app.clipboard == FAILED)
         assert "Jaeger" not in text(pilot)
         opened_at: list[str] = []
         monkeypatch.setattr(pilot.app, "open_url", opened_at.append)
         dash(pilot).jaeger = "http://jaeger:16686/"
         await pilot.press("o")
+        await until(pilot, lambda: opened_at)
         assert opened_at == [f"http://jaeger:16686/trace/{FAILED}"]
 
 
@@ -176,21 +177,22 @@ async def test_a_trace_of_two_thousand_steps_scrolls_at_any_size(size: tuple[int
             pilot, lambda: isinstance(pilot.app.screen, TraceScreen) and pilot.app.screen.query(Waterfall)
         )
         fall = pilot.app.screen.query_one(Waterfall)
-        await until(pilot, lambda: fall.selected)
+        await until(pilot, lambda: fall.selected and fall.has_focus)
         await pilot.press("end")
-        assert fall.selected
-        assert fall.selected.id == f"{2000:016x}"
+        await until(pilot, lambda: fall.selected and fall.selected.id == f"{2000:016x}")
         await pilot.press("pageup", "home", "n", "space")
-        assert fall.cursor > 0
+        await until(pilot, lambda: 0 < fall.cursor < 100)
         lines = text(pilot).split("\n")
         assert len(lines) == size[1]
-        await pilot.press("enter", "escape")
-        assert fall.has_focus
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.focused, SpanPanel))
+        await pilot.press("escape")
+        await until(pilot, lambda: fall.has_focus)
 
 
 async def test_without_traces_it_says_what_to_do() -> None:
     async with looking("empty") as (pilot, _):
         await pilot.press("3")
-        await until(pilot, lambda: "mesh demo --traffic" in text(pilot))
+        await reads(pilot, "mesh demo --traffic")
         await pilot.press("e")
         await until(pilot, lambda: "clears the search" in text(pilot))
