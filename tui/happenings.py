@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from control_plane.api.happened import Event
 from tui import words
-from tui.widgets.table import Cell, Column, Row
+from tui.rows import Cell, Column, Row
 
 COLUMNS: tuple[Column, ...] = (
     Column("", 1),

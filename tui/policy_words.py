@@ -11,7 +11,7 @@ from control_plane.api.attached import targets
 from control_plane.api.messages import Documents
 from control_plane.api.types import Change, PolicyStatus, RevisionInfo, Status
 from tui import words
-from tui.widgets.table import Cell, Column, Row
+from tui.rows import Cell, Column, Row
 from tui.words import Said
 
 Document = Mapping[str, Any]

@@ -6,7 +6,7 @@ from control_plane.api.traced import TraceSummary
 from control_plane.api.types import InstanceStatus, PolicyStatus, ProxyDetail
 from tui import words
 from tui.attached import Attached, verdict
-from tui.widgets.table import Cell, Column, Row
+from tui.rows import Cell, Column, Row
 
 INSTANCES: tuple[Column, ...] = (
     Column("", 1),

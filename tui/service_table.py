@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from control_plane.api.seen import Edge, ServiceRow
 from tui import words
-from tui.widgets.table import Cell, Column, Row
+from tui.rows import Cell, Column, Lines, Row
 from tui.words import Tone
 
 GOOD, POOR = 0.995, 0.95
@@ -75,6 +76,12 @@ def marked(order: Order) -> int:
     """The column whose head is lit."""
     titles = [column.title for column in COLUMNS]
     return titles.index(order.title)
+
+
+def lines(rows: Iterable[ServiceRow]) -> Lines[ServiceRow]:
+    """Services as the lines of a table."""
+    name = attrgetter("name")
+    return Lines(rows, key=name, make=row, texts={1: name})
 
 
 def row(service: ServiceRow) -> Row:

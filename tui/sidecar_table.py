@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 from control_plane.api.types import ProxyDetail
 from tui import words
-from tui.widgets.table import Cell, Column, Row
+from tui.rows import Cell, Column, Lines, Row
 from tui.words import Tone
 
 STATES = ("rejected", "pending", "disconnected", "synced")
@@ -32,6 +33,20 @@ COLUMNS: tuple[Column, ...] = (
 def ordered(proxies: Iterable[ProxyDetail]) -> list[ProxyDetail]:
     """By state, then service and name."""
     return sorted(proxies, key=lambda one: (STATES.index(one.state), one.service, one.name))
+
+
+def lines(proxies: Iterable[ProxyDetail], newest: int, now: float) -> Lines[ProxyDetail]:
+    """Sidecars as the lines of a table."""
+    return Lines(
+        proxies,
+        key=attrgetter("name"),
+        make=lambda proxy: row(proxy, newest, now),
+        texts={
+            1: attrgetter("name"),
+            2: attrgetter("service"),
+            9: lambda proxy: words.clean(proxy.error),
+        },
+    )
 
 
 def row(proxy: ProxyDetail, newest: int, now: float) -> Row:

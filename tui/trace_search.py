@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from control_plane.api.traced import TraceSummary
 from tui import words
-from tui.widgets.table import Cell, Column, Row
+from tui.rows import Cell, Column, Row
 
 DURATIONS = ("", "100ms", "250ms", "1s", "5s")
 """What the key for the least duration goes through."""

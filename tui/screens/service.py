@@ -19,10 +19,11 @@ from tui import happenings, service_rows, service_table, trend, words
 from tui.attached import attached
 from tui.picture import Part, Picture
 from tui.places import Edge, Happenings, Node, Place, Policy, Proxy, Trace, Traces
+from tui.rows import Row
 from tui.screens.base import MeshScreen
 from tui.theme import paint, state
 from tui.widgets.pane import Pane
-from tui.widgets.table import Row, Table
+from tui.widgets.table import Table
 
 AGAIN = 3.0
 """Seconds between two askings for traces and events."""

@@ -54,7 +54,7 @@ class ServicesScreen(MeshScreen):
         table = self.query_one(Table)
         table.empty = NOT_FOUND if self._wanted else EMPTY
         rows = service_table.ordered(found, order, backwards=self._backwards)
-        table.show([service_table.row(row) for row in rows], marked=service_table.marked(order))
+        table.show(service_table.lines(rows), marked=service_table.marked(order))
 
     def find(self, text: str) -> None:
         """Only services with such a name."""

@@ -52,7 +52,7 @@ class SidecarsScreen(MeshScreen):
         ]
         table = self.query_one(Table)
         table.empty = NOT_FOUND if self._wanted else EMPTY
-        table.show([sidecar_table.row(each, newest, self.dash.now()) for each in found])
+        table.show(sidecar_table.lines(found, newest, self.dash.now()))
 
     def find(self, text: str) -> None:
         """Only those with such a name or state."""

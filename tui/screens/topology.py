@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Resize
-from textual.widgets import Static
 
 from control_plane.api.seen import Edge as Seen
 from control_plane.api.traced import Trace
@@ -27,6 +26,7 @@ from tui.sheets.choose import Choose
 from tui.sheets.why import WhySheet
 from tui.theme import paint
 from tui.topology_panel import Known, Past
+from tui.widgets.fixed import Fixed
 from tui.widgets.graph import GraphView, Picked
 
 AGAIN = 3.0
@@ -80,7 +80,7 @@ class TopologyScreen(MeshScreen):
     def body(self) -> ComposeResult:
         """Graph and panel."""
         yield GraphView()
-        yield Static(id="panel")
+        yield Fixed(id="panel")
 
     @property
     def graph(self) -> GraphView:
@@ -159,9 +159,9 @@ class TopologyScreen(MeshScreen):
     def _tell(self) -> None:
         if not self.query("#panel"):  # not yet, or not any more
             return
-        panel, graph = self.query_one("#panel", Static), self.graph
+        panel, graph = self.query_one("#panel", Fixed), self.graph
         width = max(20, self.size.width - 2)
-        panel.update(Content("\n").join(line.truncate(width, ellipsis=True) for line in self._lines(width)))
+        panel.say(Content("\n").join(line.truncate(width, ellipsis=True) for line in self._lines(width)))
         panel.border_title = Content(self._whereabouts())
         if graph.index.nodes and not graph.index.edges:
             panel.border_title = Content(NO_TRAFFIC)

@@ -15,13 +15,13 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click
-from textual.widgets import Static
 
 from control_plane.api.types import Status
 from tui import words
 from tui.picture import STALE, Picture, whole
 from tui.places import TABS, tab_of
 from tui.theme import paint, state
+from tui.widgets.fixed import Fixed
 
 if TYPE_CHECKING:
     from tui.app import Dash
@@ -48,9 +48,9 @@ class Header(Vertical):
 
     def compose(self) -> ComposeResult:
         """Its lines."""
-        yield Static(id="figures")
-        yield Static(id="tabs")
-        yield Static(id="place")
+        yield Fixed(id="figures")
+        yield Fixed(id="tabs")
+        yield Fixed(id="place")
 
     def on_mount(self) -> None:
         """The clock of an old picture goes on."""
@@ -75,19 +75,19 @@ class Header(Vertical):
 
     def show(self, picture: Picture) -> None:
         """Draw a picture's figures; its lines may not be there yet, or not any more."""
-        if len(self.query(Static)) < LINES:
+        if len(self.query(Fixed)) < LINES:
             return
         dash = cast("Dash", self.app)
         width = self.size.width or self.app.size.width
         now = dash.now()
-        self.query_one("#figures", Static).update(figures(picture, now, width))
+        self.query_one("#figures", Fixed).say(figures(picture, now, width))
         screen = cast("MeshScreen", self.screen)
         current = tab_of(screen.place)
         shown = marked(tabs(TABS.index(current), width), width, read_only=dash.read_only)
-        self.query_one("#tabs", Static).update(shown)
+        self.query_one("#tabs", Fixed).say(shown)
         crumbs = dash.crumbs()
         line = banner(picture, now, width) or trail(crumbs, width)
-        self.query_one("#place", Static).update(line)
+        self.query_one("#place", Fixed).say(line)
 
 
 def figures(picture: Picture, now: float, width: int) -> Content:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from tui.widgets.table import Column, Row, Table
+from tui.rows import Column, Row
+from tui.widgets.table import Table
 
 
 class Pane(Container):
@@ -33,4 +34,4 @@ class Pane(Container):
         """Other rows; the title tells how many."""
         table = self.query_one(Table)
         table.show(rows)
-        self.border_title = f"{self._title} {len(table.rows)}" if table.rows else self._title
+        self.border_title = f"{self._title} {table.count}" if table.count else self._title

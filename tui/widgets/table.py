@@ -1,98 +1,27 @@
 """A table of any length that draws only the lines that are seen, and keeps its cursor on the same row.
 
-Cells are plain text with a tone, so a thousand rows that change twice a second cost no more than a screenful.
-Columns have fixed widths, the ones marked `grow` share what is left; where the terminal is too narrow whole
-columns go, the highest `rank` first.
+Cells are plain text with a tone, and of a thousand rows that change twice a second only those in the window
+are made, only those drawn that became others. Columns have fixed widths, the ones marked `grow` share what is
+left; where the terminal is too narrow whole columns go, the highest `rank` first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.words import Tone, pad
-
-GAPS = (2, 1)
-"""Cells between columns, the narrower where only that lets every column stay."""
-
-FIRST_SHARE = 0.8
-"""Of what is left over, as much as one growing column may take before the others had some."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """`width` in cells; `right`: figures; `grow`: takes what is left; `rank` 0: never dropped."""
-
-    title: str
-    width: int
-    right: bool = False
-    grow: bool = False
-    rank: int = 0
-
-
-class Cell(NamedTuple):
-    """A figure or word and its tone."""
-
-    text: str
-    tone: Tone = "plain"
-
-
-class Row(NamedTuple):
-    """One line; `key` says which one it is, whatever its place."""
-
-    key: str
-    cells: tuple[Cell, ...]
-
-
-class Placed(NamedTuple):
-    """A column that is shown: which one, and how wide."""
-
-    at: int
-    width: int
-
-
-class Plan(NamedTuple):
-    """What of a table is shown: the columns, and the cells between them."""
-
-    columns: tuple[Placed, ...]
-    gap: int
-
-
-def layout(columns: Sequence[Column], width: int, longest: Mapping[int, int] | None = None) -> Plan:
-    """The columns that fit in `width` cells, and what each of them gets; `longest` are the cells that the
-    texts of growing columns need, by column: they get no more.
-    """
-    kept = list(range(len(columns)))
-    while True:
-        need = sum(columns[at].width for at in kept) + 2
-        gap = next((gap for gap in GAPS if need + gap * (len(kept) - 1) <= width), 0)
-        worst = max(kept, key=lambda at: (columns[at].rank, at))
-        if gap or not columns[worst].rank:
-            break
-        kept.remove(worst)
-    gap = gap or GAPS[-1]
-    left = width - need - gap * (len(kept) - 1)
-    wide = {at: columns[at].width for at in kept}
-    growing = [at for at in kept if columns[at].grow]
-    for part in (FIRST_SHARE, 1.0):
-        for at in growing:
-            wanted = max(0, (longest or {}).get(at, width) - wide[at])
-            more = min(wanted, int(left * part)) if left > 0 else left
-            wide[at] = max(1, wide[at] + more)
-            left -= more
-    return Plan(tuple(Placed(at, wide[at]) for at in kept), gap)
+from tui.rows import Cell, Column, Lines, Plan, Row, layout, lines_of
+from tui.words import pad
 
 
 class Table(ScrollView, can_focus=True):
@@ -166,7 +95,7 @@ class Table(ScrollView, can_focus=True):
     ) -> None:
         super().__init__(id=id)
         self._columns = tuple(columns)
-        self._rows: tuple[Row, ...] = ()
+        self._lines: Lines[Any] = lines_of((), columns)
         self._plan = Plan((), 1)
         self._head = int(head)
         self._marked = -1
@@ -175,55 +104,70 @@ class Table(ScrollView, can_focus=True):
     @property
     def rows(self) -> tuple[Row, ...]:
         """What it shows, from the top."""
-        return self._rows
+        return tuple(self._lines[at] for at in range(len(self._lines)))
+
+    @property
+    def count(self) -> int:
+        """How many rows it has."""
+        return len(self._lines)
 
     @property
     def chosen(self) -> str:
         """The key of the row under the cursor; empty when there is no row."""
-        return self._rows[self.cursor].key if self._rows else ""
+        return self._lines.keys[self.cursor] if self._lines.keys else ""
 
-    def show(self, rows: Iterable[Row], *, marked: int = -1) -> None:
+    def show(self, rows: Iterable[Row] | Lines[Any], *, marked: int = -1) -> None:
         """Other rows; the cursor stays on its key. `marked`: the column whose head is lit, as it sorts."""
-        key = self.chosen
-        self._rows = tuple(rows)
+        key, cursor = self.chosen, self.cursor
+        was = (self._lines, self._plan, self._marked)
+        self._lines = rows if isinstance(rows, Lines) else lines_of(rows, self._columns)
         self._marked = marked
         self._replan(self.size.width)
-        self.virtual_size = Size(self.size.width, len(self._rows) + self._head)
-        at = next((n for n, row in enumerate(self._rows) if row.key == key), None)
-        before = self.cursor
-        self.cursor = min(before, max(0, len(self._rows) - 1)) if at is None else at
+        self.virtual_size = Size(self.size.width, self.count + self._head)
+        known = self._lines.keys.index(key) if key in self._lines.keys else None
+        self.cursor = min(cursor, max(0, self.count - 1)) if known is None else known
         if self.chosen != key:
             self.post_message(self.Moved(self, self.chosen))
-        if self.cursor != before:
+        if self.cursor != cursor:
             self._follow()
-        self.refresh()
+        self._redraw(*was)
+
+    def _redraw(self, lines: Lines[Any], plan: Plan, marked: int) -> None:
+        """Draw what became another since the table had these lines, and all where everything moved."""
+        if not lines.keys or (plan, marked, len(lines)) != (self._plan, self._marked, self.count):
+            self.refresh()
+            return
+        first = self.scroll_offset.y
+        window = range(first, min(self.count, first + self.size.height - self._head))
+        changed = [
+            Region(0, at - first + self._head, self.size.width, 1)
+            for at in window
+            if self._lines[at] != lines[at]
+        ]
+        if changed:
+            self.refresh(*changed)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  Textual's
         """As many lines as there are rows, where its height is automatic."""
-        return max(1, len(self._rows)) + self._head
+        return max(1, self.count) + self._head
 
     def _replan(self, width: int) -> None:
-        growing = [at for at, column in enumerate(self._columns) if column.grow]
-        longest = {
-            at: max((cell_len(row.cells[at].text) for row in self._rows if at < len(row.cells)), default=0)
-            for at in growing
-        }
+        longest = {at: self._lines.longest(at) for at, column in enumerate(self._columns) if column.grow}
         self._plan = layout(self._columns, width, longest)
 
     def pick(self, key: str) -> bool:
         """Put the cursor on a row; False when there is no such row."""
-        for at, row in enumerate(self._rows):
-            if row.key == key:
-                self._go(at)
-                return True
-        return False
+        if key not in self._lines.keys:
+            return False
+        self._go(self._lines.keys.index(key))
+        return True
 
     # --- drawing ------------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
         """Other columns may fit."""
         self._replan(event.size.width)
-        self.virtual_size = Size(event.size.width, len(self._rows) + self._head)
+        self.virtual_size = Size(event.size.width, self.count + self._head)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -234,11 +178,11 @@ class Table(ScrollView, can_focus=True):
                 [Cell(column.title) for column in self._columns], self._style("head"), width, True
             )
         at = y - self._head + self.scroll_offset.y
-        if at >= len(self._rows):
-            words = self.empty if not self._rows and y == self._head else ""
+        if at >= self.count:
+            words = self.empty if not self.count and y == self._head else ""
             return Strip([Segment(pad(f"  {words}", width), self._style("dim"))], width)
         back = self._style("cursor") if at == self.cursor else self._style("plain")
-        return self._line(self._rows[at].cells, back, width).apply_meta({"row": at})
+        return self._line(self._lines[at].cells, back, width).apply_meta({"row": at})
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"table--{name}")
@@ -272,11 +216,11 @@ class Table(ScrollView, can_focus=True):
 
     def action_end(self, at: int) -> None:
         """The first row or the last."""
-        self._go(at if at >= 0 else len(self._rows) - 1)
+        self._go(at if at >= 0 else self.count - 1)
 
     def action_choose(self) -> None:
         """Open the row under the cursor."""
-        if self._rows:
+        if self.count:
             self.post_message(self.Chosen(self, self.chosen))
 
     def on_click(self, event: events.Click) -> None:
@@ -285,7 +229,7 @@ class Table(ScrollView, can_focus=True):
             self._head_clicked(event.x)
             return
         at = event.style.meta.get("row")
-        if at is None or at >= len(self._rows):
+        if at is None or at >= self.count:
             return
         if at == self.cursor and event.chain < 2 and self.has_focus:
             self.action_choose()
@@ -299,7 +243,7 @@ class Table(ScrollView, can_focus=True):
             left += wide + self._plan.gap
 
     def _go(self, at: int) -> None:
-        wanted = max(0, min(at, len(self._rows) - 1))
+        wanted = max(0, min(at, self.count - 1))
         if wanted != self.cursor:
             self.cursor = wanted
             self.post_message(self.Moved(self, self.chosen))

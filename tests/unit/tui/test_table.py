@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui import service_table
-from tui.widgets.table import Column, layout
+from tui.rows import Column, layout
 
 COLUMNS = (Column("", 1), Column("name", 8, grow=True), Column("rate", 6, rank=1), Column("more", 6, rank=2))
 
