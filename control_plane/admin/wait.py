@@ -9,6 +9,9 @@ from control_plane.api.types import ProxyStatus
 LOOK_EVERY = 0.1
 """Seconds between two looks at the status: well below what a person notices."""
 
+OTHERS = 2.0
+"""Seconds that others have to answer once one has rejected it, so that all who do are told of."""
+
 
 async def wait(mesh: Mesh, revision: int, timeout: float) -> WaitReply:  # noqa: ASYNC109  an answer, no error
     """Until all connected sidecars have taken `revision`, one rejects it, or `timeout` seconds are over.
@@ -16,6 +19,7 @@ async def wait(mesh: Mesh, revision: int, timeout: float) -> WaitReply:  # noqa:
     Only what the revision itself brought is waited for: who refuses something older is named besides.
     """
     deadline = mesh.now() + timeout
+    until = 0.0
     while True:
         status = await mesh.status()
         connected = [one for one in status.proxies if one.state != "disconnected"]
@@ -26,7 +30,9 @@ async def wait(mesh: Mesh, revision: int, timeout: float) -> WaitReply:  # noqa:
                 return WaitReply(state="programmed", revision=revision, refusing=refusing)
             rejected = tuple(one for one in behind if one.state == "rejected" and one.refused >= revision)
             if rejected:
-                return WaitReply(state="rejected", revision=revision, proxies=rejected)
+                until = until or min(mesh.now() + OTHERS, deadline)
+                if rejected == behind or mesh.now() >= until:
+                    return WaitReply(state="rejected", revision=revision, proxies=rejected)
         if mesh.now() >= deadline:
             return WaitReply(state="timeout", revision=revision, proxies=behind)
         await mesh.pause(LOOK_EVERY)

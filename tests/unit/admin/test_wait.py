@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from control_plane.admin.mesh import Mesh
-from control_plane.admin.wait import wait
+from control_plane.admin.wait import OTHERS, wait
 from control_plane.api.types import ProxyStatus, Status
 from tests.fakes.mesh import FakeTokens
 from tests.fakes.store import FakeStore
@@ -105,11 +107,24 @@ async def test_who_took_it_and_refuses_something_newer_does_not_count() -> None:
 async def test_a_rejection_that_stays_ends_it_with_envoys_words() -> None:
     clock = Clock()
     older = sidecar("c", "rejected", 3, 5, 4)
-    at = status(5, sidecar("a", "rejected", 4, 5, 5), sidecar("b", "pending", 4), older)
+    at = status(5, sidecar("a", "rejected", 4, 5, 5), sidecar("b", "synced", 5), older)
     reply = await wait(mesh(clock, lambda _: at), 5, 10)
     assert (reply.state, [proxy.name for proxy in reply.proxies]) == ("rejected", ["a"])
     assert reply.proxies[0].error == "bad words"
     assert clock.seconds == 0
+
+
+@pytest.mark.parametrize(("answers", "told"), [(1.0, ["a", "b"]), (5.0, ["a"])])
+async def test_others_have_a_while_to_reject_it_too(answers: float, told: list[str]) -> None:
+    clock = Clock()
+
+    def at(now: float) -> Status:
+        other = sidecar("b", "rejected", 4, 5, 5) if now >= answers else sidecar("b", "pending", 4)
+        return status(5, sidecar("a", "rejected", 4, 5, 5), other)
+
+    reply = await wait(mesh(clock, at), 5, 10)
+    assert (reply.state, [proxy.name for proxy in reply.proxies]) == ("rejected", told)
+    assert clock.seconds < OTHERS + 0.2
 
 
 async def test_time_runs_out_and_the_late_ones_are_named() -> None:
