@@ -73,7 +73,9 @@ def clock(seconds: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """A duration with three digits or so."""
+    """A duration with three digits or so. Envoy tells whole ones, cut off, of what had no whole answer."""
+    if value < 0.005:
+        return "<0.01 ms" if value > 0 else "<1 ms"
     if value >= 10_000:
         return f"{value / 1000:.1f} s"
     return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 1 else f"{value:.2f} ms"

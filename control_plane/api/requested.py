@@ -37,7 +37,11 @@ class Request(Message):
     flags: tuple[FlagMeaning, ...] = Field((), description="Envoy's response flags with their meaning.")
     details: str = Field("", description="Envoy's own words on where the answer comes from.")
     failure: str = Field("", description="What Envoy says of a connection that could not be made.")
-    duration: float = Field(0.0, description="From its begin to the end of its answer.")
+    duration: float = Field(
+        0.0,
+        description="From its begin to the end of its answer. Cut off to whole ones where the answer was not "
+        "sent to its end, and for TCP.",
+    )
     attempts: int = Field(0, description="Tries that the proxy made; 0: it was not sent on.")
     upstream: str = Field("", description="The cluster that it was sent to.")
     upstream_host: str = Field("", description="The address of the last try; empty: it was not sent on.")

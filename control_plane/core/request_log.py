@@ -40,6 +40,7 @@ FIELDS = {
     "details": "%RESPONSE_CODE_DETAILS%",
     "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
     "duration_ms": "%DURATION%",
+    "duration_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "peer": "%DOWNSTREAM_PEER_URI_SAN%",
     "upstream": "%UPSTREAM_CLUSTER%",
@@ -49,7 +50,11 @@ FIELDS = {
     "trace": "%TRACE_ID%",
     "request_id": "%REQ(X-REQUEST-ID)%",
 }
-"""What a record tells; its time is the request's start. The query is left out: it may hold secrets."""
+"""What a record tells; its time is the request's start. The query is left out: it may hold secrets.
+
+The microseconds are DURATION in more digits, from the first byte of the request to the last of its answer;
+where no answer was sent to its end (the caller left, a TCP connection) Envoy writes `-` for them.
+"""
 
 _OF_CONNECTIONS = ("flags", "failure", "duration_ms", "attempts", "peer", "upstream", "upstream_host")
 

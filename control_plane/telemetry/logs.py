@@ -156,7 +156,7 @@ def _made(values: Mapping[str, str], direction: Direction, service: str) -> dict
         "callee": callee(direction, service, shared["upstream"], shared["host"]),
         "status": _number(values, "status"),
         "grpc_status": sys.intern(values.get("grpc_status", "")) if grpc else "",
-        "duration": float(_number(values, "duration_ms")),
+        "duration": _milliseconds(values),
         "attempts": _number(values, "attempts"),
         "policies": _policies(values.get("policies", "")),
     }
@@ -189,6 +189,12 @@ def _number(values: Mapping[str, str], name: str) -> int:
     if text and not (text.isascii() and text.isdigit() and len(text) < 12):
         raise ValueError(f"{name}: {text!r}")
     return int(text or 0)
+
+
+def _milliseconds(values: Mapping[str, str]) -> float:
+    """To the microsecond where Envoy tells those, else whole ones, cut off."""
+    fine = _number(values, "duration_us")
+    return fine / 1000 if fine else float(_number(values, "duration_ms"))
 
 
 def _policies(text: str) -> tuple[str, ...]:

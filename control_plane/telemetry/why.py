@@ -212,4 +212,6 @@ def _ended(first: Request) -> str:
 
 
 def _ms(value: float) -> str:
-    return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms"
+    if value >= 1000:
+        return f"{value / 1000:.2f} s"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.2f} ms" if value >= 0.005 else "<1 ms"

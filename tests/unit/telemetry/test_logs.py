@@ -26,6 +26,20 @@ def test_a_record_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("attributes", "milliseconds"),
+    [
+        ({"duration_ms": "0", "duration_us": "127"}, 0.127),
+        ({"duration_ms": "47", "duration_us": "47469"}, 47.469),
+        ({"duration_ms": "103", "duration_us": "-"}, 103.0),
+        ({"duration_ms": "0", "duration_us": "-"}, 0.0),
+        ({"duration_ms": "5"}, 5.0),
+    ],
+)
+def test_a_duration_is_as_fine_as_envoy_tells_it(attributes: dict[str, Any], milliseconds: float) -> None:
+    assert record(**attributes).duration == milliseconds
+
+
+@pytest.mark.parametrize(
     ("attributes", "failed"),
     [
         ({}, False),
@@ -72,6 +86,7 @@ def test_a_record_counts_only_for_who_sent_it() -> None:
         ({"direction": "sideways"}, "malformed"),
         ({"status": "-5"}, "malformed"),
         ({"duration_ms": "1e400"}, "malformed"),
+        ({"duration_us": "1.5"}, "malformed"),
         ({"policies": "[not json"}, "malformed"),
         ({"path": "/" * 20_000}, "oversized"),
     ],
