@@ -27,7 +27,8 @@ import psutil
 
 from control_plane.api.seen import Services, Topology
 from tests.fakes.admin_api import TOKEN, FakeAdmin
-from tests.fakes.admin_world import World, many
+from tests.fakes.admin_world import many
+from tests.fakes.world import World
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (48, 160)

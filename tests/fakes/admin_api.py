@@ -38,8 +38,10 @@ from control_plane.api.seen import History as EdgeHistory
 from control_plane.api.seen import Moment, ServiceHistory
 from control_plane.api.traced import Traces, TraceSummary
 from control_plane.api.types import Change, Message, RevisionInfo
-from tests.fakes.admin_world import NOW, SCENARIOS, STEP, STEPS, World, config_dump
+from tests.fakes.admin_world import SCENARIOS
 from tests.fakes.ports import free_port
+from tests.fakes.world import NOW, STEP, STEPS, World
+from tests.fakes.world_parts import config_dump
 
 TOKEN = "t" * 43
 

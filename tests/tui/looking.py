@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.fakes.admin_api import FakeAdmin, fake_admin
-from tests.fakes.admin_world import NOW
+from tests.fakes.world import NOW
 from tui.app import Dash
 from tui.messages import Updated
 from tui.picture import Picture

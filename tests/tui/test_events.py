@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from control_plane.api.happened import Event
-from tests.fakes.admin_world import NOW
+from tests.fakes.world import NOW
 from tests.tui.looking import Dashboard, listed, looking, reads, search, text, until
 from tui.places import Happenings, Place, Proxy, Revision, Service, Tab
 from tui.screens.base import MeshScreen

@@ -9,7 +9,7 @@ import pytest
 from textual.widgets import OptionList
 
 from control_plane.api.traced import Span, Trace
-from tests.fakes.admin_world import NOW
+from tests.fakes.world import NOW
 from tests.tui.looking import Dashboard, looking, reads, search, text, until
 from tests.tui.looking import listed as drawn
 from tui import places

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fakes.admin_world import config_dump, exchange
+from tests.fakes.admin_world import exchange
+from tests.fakes.world_parts import config_dump
 from tui import config_tree
 from tui.picture import Picture
 from tui.places import (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.fakes.admin_world import NOW, bad, many
+from tests.fakes.admin_world import bad, many
+from tests.fakes.world import NOW
 from tui import service_table, sidecar_table
 from tui.rows import Cell, Column, Lines, Row, lines_of
 

@@ -6,7 +6,9 @@ import pytest
 
 from control_plane.api.seen import Topology, Trend
 from control_plane.api.types import Condition, PolicyStatus, RevisionInfo
-from tests.fakes.admin_world import NOW, edge, exchange, node
+from tests.fakes.admin_world import exchange
+from tests.fakes.world import NOW
+from tests.fakes.world_parts import edge, node
 from tui import service_table, trend
 from tui.attached import attached, verdict
 from tui.picture import whole
