@@ -14,7 +14,8 @@ import requests
 from tests.envoy.harness import Mesh, running_mesh, service, until
 
 USER, PROBE = "/switch/user", "/switch/probe"
-OPEN_FOR = 2.0
+OPEN_FOR = 4.0
+ENFORCED = "outlier_detection_ejections_enforced_total"
 
 
 RPC = {
@@ -41,12 +42,22 @@ def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 @pytest.fixture
 def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
-    """The mesh with an upstream that is well and has counted nothing; policies go after the test."""
+    """The mesh with an upstream that is well and has counted nothing; policies go after the test.
+
+    What it left in Envoy, probes and hosts that are out, is gone by then too.
+    """
     switch(whole_mesh, user=200, probe=200)
     whole_mesh.reset("back-1")
     yield whole_mesh
     for one in whole_mesh.status()["policies"]:
-        whole_mesh.run("delete", one["kind"], one["name"])
+        whole_mesh.delete(one["kind"], one["name"])
+    for name in ("back", "rpc"):
+        until(partial(_is_plain, whole_mesh, name), f"{name} is neither probed nor left out")
+
+
+def _is_plain(mesh: Mesh, cluster: str) -> bool:
+    names = ("health_check_attempt", "outlier_detection_ejections_active")
+    return not any(counter(mesh, name, cluster) for name in names)
 
 
 def switch(mesh: Mesh, **codes: int) -> None:
@@ -68,13 +79,28 @@ def is_open(answer: requests.Response) -> bool:
     return answer.status_code == 503 and "no healthy upstream" in answer.text
 
 
-def fail_until_open(mesh: Mesh) -> int:
-    """Have the upstream fail until its caller's breaker opens; how many requests it saw."""
+def fail_until_open(mesh: Mesh, failures: int = 5) -> float:
+    """Have the upstream fail so often that its caller's breaker opens; not before the moment returned."""
     assert call(mesh).status_code == 200
     switch(mesh, user=500)
     mesh.reset("back-1")
-    until(lambda: is_open(call(mesh)), "the breaker is open")
-    return reached(mesh)
+    began = fail(mesh, failures)
+    assert reached(mesh) == failures
+    return began
+
+
+def fail(mesh: Mesh, failures: int) -> float:
+    """So many requests fail; the last one takes the instance out, of which Envoy tells a moment later.
+
+    The moment before the last one.
+    """
+    before, began = counter(mesh, ENFORCED), 0.0
+    for number in range(failures):
+        assert counter(mesh, ENFORCED) == before, f"taken out after {number}"
+        began = time.monotonic()
+        assert call(mesh).status_code == 500
+    until(lambda: counter(mesh, ENFORCED) == before + 1, f"taken out after {failures}", every=0.01)
+    return began
 
 
 def counter(mesh: Mesh, called: str, cluster: str = "back") -> float:
@@ -87,32 +113,28 @@ def counter(mesh: Mesh, called: str, cluster: str = "back") -> float:
 
 def test_five_failures_open_it_and_it_comes_back_after_open_for(mesh: Mesh) -> None:
     mesh.apply(policy("CircuitBreaker", f"openFor: {OPEN_FOR:g}s"))
-    started = time.monotonic()
-    assert fail_until_open(mesh) in (5, 6)  # ejecting is asynchronous
-    seen = reached(mesh)
+    started = fail_until_open(mesh, 5)
     switch(mesh, user=200)
-    while time.monotonic() < started + OPEN_FOR * 0.8:
-        answer = call(mesh)
-        assert is_open(answer)
-        assert answer.elapsed.total_seconds() < 3
-    assert reached(mesh) == seen
+    while time.monotonic() < started + OPEN_FOR * 0.7:
+        answer, seen = call(mesh), reached(mesh)
+        if time.monotonic() < started + OPEN_FOR:
+            assert (is_open(answer), seen) == (True, 5)
     until(lambda: call(mesh).status_code == 200, "the breaker is closed again")
     assert time.monotonic() - started >= OPEN_FOR
 
 
 def test_without_a_probe_a_failing_upstream_is_tried_again_and_opens_again(mesh: Mesh) -> None:
-    mesh.apply(policy("CircuitBreaker", "openFor: 500ms, consecutiveFailures: 3"))
-    first = fail_until_open(mesh)
-    assert first in (3, 4)
-    until(lambda: call(mesh).status_code == 500, "it is tried again")
-    until(lambda: is_open(call(mesh)), "it is open again")
-    assert reached(mesh) - first in (3, 4)
+    mesh.apply(policy("CircuitBreaker", "openFor: 1s, consecutiveFailures: 3"))
+    fail_until_open(mesh, 3)
+    until(lambda: counter(mesh, "outlier_detection_ejections_active") == 0, "it may be called again")
+    fail(mesh, 3)
+    assert reached(mesh) == 6
 
 
 def test_with_a_probe_a_failing_upstream_gets_no_users_request(mesh: Mesh) -> None:
     # The threshold keeps the probe itself from taking the instance out: it is the breaker that does.
     # Until the first probe has passed, the cluster as it was before goes on serving.
-    probe = f"http: {{path: {PROBE}}}, interval: 100ms, unhealthyThreshold: 100"
+    probe = f"http: {{path: {PROBE}}}, interval: 200ms, timeout: 10s, unhealthyThreshold: 100"
     mesh.apply(policy("CircuitBreaker", "openFor: 100ms") + policy("HealthCheck", probe))
     until(lambda: call(mesh).status_code == 200 and reached(mesh, PROBE) > 3, "probes pass")
     switch(mesh, probe=503)
@@ -135,7 +157,7 @@ def test_a_probe_alone_takes_an_instance_out(mesh: Mesh) -> None:
 
 
 def test_a_tcp_probe_passes_through_mutual_tls(mesh: Mesh) -> None:
-    mesh.apply(policy("HealthCheck", "tcp: {}, interval: 100ms"))
+    mesh.apply(policy("HealthCheck", "tcp: {}, interval: 100ms, timeout: 10s"))
     assert call(mesh).status_code == 200
     until(lambda: counter(mesh, "health_check_success") > 3, "probes pass")
     assert counter(mesh, "health_check_failure") == 0
@@ -145,7 +167,7 @@ def test_a_grpc_probe_asks_the_health_service(mesh: Mesh) -> None:
     def called() -> requests.Response:
         return mesh.get("front-1", "http://rpc/")
 
-    mesh.apply(policy("HealthCheck", "grpc: {}, interval: 100ms", "rpc"))
+    mesh.apply(policy("HealthCheck", "grpc: {}, interval: 100ms, timeout: 10s", "rpc"))
     assert not is_open(called())
     until(lambda: counter(mesh, "health_check_success", "rpc") > 3, "probes pass")
     assert counter(mesh, "health_check_failure", "rpc") == 0
@@ -158,9 +180,10 @@ def test_the_limit_of_requests_answers_503_and_says_overloaded(mesh: Mesh) -> No
     assert call(mesh).status_code == 200
     before = counter(mesh, "upstream_rq_active_overflow")
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(call, mesh, "/delay?ms=2000")
+        slow = pool.submit(call, mesh, "/delay?ms=5000")
         until(lambda: reached(mesh, "/delay") == 1, "the first request is under way")
         answer = call(mesh)
+        assert not slow.done()
         assert slow.result().status_code == 200
     assert answer.status_code == 503
     assert answer.headers["x-envoy-overloaded"] == "true"
@@ -208,7 +231,7 @@ def test_hedging_takes_the_first_answer_of_two_tries(mesh: Mesh) -> None:
 def test_streams_beyond_a_connections_limit_open_another(mesh: Mesh) -> None:
     mesh.apply(policy("ConnectionPool", "maxConcurrentStreams: 1, connectTimeout: 5s"))
     with ThreadPoolExecutor(3) as pool:
-        under_way = [pool.submit(call, mesh, "/delay?ms=2000") for _ in range(3)]
+        under_way = [pool.submit(call, mesh, "/delay?ms=5000") for _ in range(3)]
         until(lambda: reached(mesh, "/delay") == 3, "three requests are under way")
         assert counter(mesh, "upstream_cx_active") == 3
         assert [one.result().status_code for one in under_way] == [200] * 3
