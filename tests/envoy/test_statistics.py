@@ -156,9 +156,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
                 server.shutdown()
 
 
-def test_it_says_who_it_is_and_counts_in_deltas(lab: Lab) -> None:
+def ok(lab: Lab) -> dict[str, int]:
+    """What is pushed of flaky once a good request is told as a whole."""
+    before = lab.seen.of("flaky")
     assert lab.get("flaky/ok") == 200
-    lab.pushed("flaky", upstream_rq_xx__2=1, upstream_rq_time=1)
+    names = ("upstream_rq_xx.2", "upstream_rq_time", "upstream_rq_total", "upstream_rq_completed")
+    return lab.pushed("flaky", **{name.replace(".", "__"): before.get(name, 0) + 1 for name in names})
+
+
+def test_it_says_who_it_is_and_counts_in_deltas(lab: Lab) -> None:
+    ok(lab)
     who = lab.seen.resources[0]
     assert (who["service.name"], who["service.instance.id"]) == ("front", "front-1")
     assert lab.seen.temporalities == {1}
@@ -167,11 +174,14 @@ def test_it_says_who_it_is_and_counts_in_deltas(lab: Lab) -> None:
 
 
 def test_a_retried_request_is_one_request_of_two_tries(lab: Lab) -> None:
-    before = lab.seen.of("flaky")
+    before = ok(lab)
     assert lab.get("flaky/flip") == 200
-    total = before.get("upstream_rq_total", 0) + 2
-    found = lab.pushed("flaky", upstream_rq_retry=1, upstream_rq_total=total)
-    assert found["upstream_rq_completed"] == before.get("upstream_rq_completed", 0) + 1
+    wanted = {
+        "upstream_rq_retry": 1,
+        "upstream_rq_total": before["upstream_rq_total"] + 2,
+        "upstream_rq_completed": before["upstream_rq_completed"] + 1,
+    }
+    found = lab.pushed("flaky", **wanted)
     assert "upstream_rq_xx.5" not in found
 
 
@@ -206,5 +216,5 @@ def test_without_a_host_there_is_a_failure_and_no_try(lab: Lab) -> None:
 def test_a_failed_grpc_call_is_http_200_and_told_by_its_status(lab: Lab) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{lab.port}") as channel, pytest.raises(grpc.RpcError):
         channel.unary_unary("/lab.Rpc/Refuse", None, None)(b"", timeout=20)
-    assert lab.pushed("rpc_grpc", grpc__14=1, upstream_rq_xx__2=1)["upstream_rq_completed"] == 1
+    lab.pushed("rpc_grpc", grpc__14=1, upstream_rq_xx__2=1, upstream_rq_completed=1)
     assert ("rpc_grpc", "cluster.grpc", "14") in lab.seen.seen

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 
 import grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
@@ -44,17 +45,27 @@ class Collector(service.TraceServiceServicer):
 
 @dataclass
 class Meter(metrics_service.MetricsServiceServicer):
-    """Adds up the counters and the histograms' counts that it is sent as deltas."""
+    """Adds up the counters and the histograms' counts that it is sent as deltas.
+
+    `seen` is replaced by a new one at each request, so that nobody sees one of which a part is added.
+    """
 
     resources: list[dict[str, str]] = field(default_factory=list)
     seen: dict[tuple[str, str, str], int] = field(default_factory=dict)
     bounds: set[tuple[float, ...]] = field(default_factory=set)
     temporalities: set[int] = field(default_factory=set)
+    _one: Lock = field(default_factory=Lock)
 
     def Export(
         self, request: metrics.ExportMetricsServiceRequest, context: grpc.ServicerContext
     ) -> metrics.ExportMetricsServiceResponse:
         """Add up one request."""
+        with self._one:
+            self._add(request)
+        return metrics.ExportMetricsServiceResponse()
+
+    def _add(self, request: metrics.ExportMetricsServiceRequest) -> None:
+        seen = dict(self.seen)
         for resource in request.resource_metrics:
             self.resources.append({one.key: one.value.string_value for one in resource.resource.attributes})
             for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
@@ -64,21 +75,21 @@ class Meter(metrics_service.MetricsServiceServicer):
                     code = found.get("envoy.response_code_class", "") or found.get("mesh.grpc_status", "")
                     key = (found.get("envoy.cluster_name", ""), metric.name, code)
                     if metric.HasField("gauge"):
-                        self.seen[key] = point.as_int
+                        seen[key] = point.as_int
                         continue
                     self.temporalities.add(data.aggregation_temporality)
                     if metric.HasField("histogram"):
                         self.bounds.add(tuple(point.explicit_bounds))
                     value = point.count if metric.HasField("histogram") else point.as_int
-                    self.seen[key] = self.seen.get(key, 0) + value
-        return metrics.ExportMetricsServiceResponse()
+                    seen[key] = seen.get(key, 0) + value
+        self.seen = seen
 
     def of(self, cluster: str) -> dict[str, int]:
         """What was counted of a cluster, by name; `.2` after it is a class of answers, or a gRPC status."""
         prefix = "cluster."
         return {
             f"{name.removeprefix(prefix)}{'.' + code if code else ''}": count
-            for (whose, name, code), count in list(self.seen.items())
+            for (whose, name, code), count in self.seen.items()
             if whose == cluster
         }
 
