@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from control_plane.api.seen import Edge, Node, Share, Topology
-from tests.tui.looking import Dashboard, looking, text, until
+from tests.tui.looking import Dashboard, looking, reads, search, text, until
 from tui import places
 from tui.screens.topology import TopologyScreen
 from tui.sheets.choose import Choose
@@ -21,10 +21,20 @@ def graph(pilot: Dashboard) -> GraphView:
 
 
 async def settled(pilot: Dashboard) -> GraphView:
-    """The graph once it is laid out."""
-    await until(pilot, lambda: graph(pilot).layout_now.boxes)
+    """The graph once it is laid out and has the keys."""
+    await until(pilot, lambda: graph(pilot).layout_now.boxes and graph(pilot).has_focus)
     await pilot.pause()
     return graph(pilot)
+
+
+async def picks(pilot: Dashboard, wanted: Picked) -> None:
+    """Wait until something is selected."""
+    await until(pilot, lambda: graph(pilot).picked == wanted)
+
+
+async def shows(pilot: Dashboard, *names: str) -> None:
+    """Wait until these services and no others are seen."""
+    await until(pilot, lambda: set(graph(pilot).shape.nodes) == set(names))
 
 
 def _is_at(pilot: Dashboard, expected: places.Place) -> bool:
@@ -39,11 +49,10 @@ async def test_the_worst_service_is_selected_and_its_trouble_told() -> None:
     async with looking(size=(80, 24)) as (pilot, _):
         seen = await settled(pilot)
         assert seen.picked == Picked("inventory")
-        screen = text(pilot)
-        assert "✖ inventory" in screen and "⏻39 %" in screen and "1/2 healthy" in screen
+        await reads(pilot, "✖ inventory", "⏻39 %", "1/2 healthy")
         await pilot.press("tab")
-        await until(pilot, lambda: "orders → inventory   12.4/s   ✖ ok 61.0 %" in text(pilot))
-        assert "breaker ⏻ open, 2 ejected (inventory-limits, rev 41" in text(pilot)
+        await reads(pilot, "orders → inventory   12.4/s   ✖ ok 61.0 %")
+        await reads(pilot, "breaker ⏻ open, 2 ejected (inventory-limits, rev 41")
 
 
 async def test_figures_are_those_of_the_api_and_nothing_moves_when_they_change() -> None:
@@ -62,35 +71,34 @@ async def test_figures_are_those_of_the_api_and_nothing_moves_when_they_change()
 
 async def test_arrows_move_between_nodes_as_they_lie() -> None:
     async with looking(size=(120, 40)) as (pilot, _):
-        seen = await settled(pilot)
+        await settled(pilot)
         for key, name in (("left", "orders"), ("left", "trading"), ("left", "ingress"), ("right", "trading")):
             await pilot.press(key)
-            assert seen.picked == Picked(name), key
+            await picks(pilot, Picked(name))
         await pilot.press("up")
-        assert seen.picked == Picked("storefront")
+        await picks(pilot, Picked("storefront"))
         await pilot.press("up")
-        assert seen.picked == Picked("storefront")
+        await picks(pilot, Picked("storefront"))
 
 
 async def test_tab_goes_through_the_calls_of_a_node_and_back_to_it() -> None:
     async with looking(size=(120, 40)) as (pilot, _):
-        seen = await settled(pilot)
+        await settled(pilot)
         await pilot.press("left")
-        links = []
-        for _ in range(5):
-            await pilot.press("tab")
-            links.append(seen.picked.link)
-        calls = [
+        await picks(pilot, Picked("orders"))
+        for link in (
             ("ingress", "orders"),
             ("storefront", "orders"),
             ("orders", "inventory"),
             ("orders", "catalog"),
-        ]
-        assert links == [*calls, None]
+            None,
+        ):
+            await pilot.press("tab")
+            await picks(pilot, Picked("orders", link))
         await pilot.press("left_square_bracket")
-        assert seen.picked == Picked("orders", ("orders", "catalog"))
+        await picks(pilot, Picked("orders", ("orders", "catalog")))
         await pilot.press("escape")
-        assert seen.picked == Picked("orders")
+        await picks(pilot, Picked("orders"))
 
 
 async def test_focus_shows_neighbours_then_more_and_escape_shows_all() -> None:
@@ -98,27 +106,29 @@ async def test_focus_shows_neighbours_then_more_and_escape_shows_all() -> None:
         seen = await settled(pilot)
         everything = set(seen.shape.nodes)
         await pilot.press("f")
-        assert set(seen.shape.nodes) == {"inventory", "orders"}
-        await until(pilot, lambda: "neighbours of inventory: 2 of 8 services" in text(pilot))
+        await shows(pilot, "inventory", "orders")
+        await reads(pilot, "neighbours of inventory: 2 of 8 services")
         await pilot.press("f")
-        assert set(seen.shape.nodes) == {"inventory", "orders", "ingress", "storefront", "catalog"}
+        await shows(pilot, "inventory", "orders", "ingress", "storefront", "catalog")
         await pilot.press("escape")
-        assert set(seen.shape.nodes) == everything
-        assert seen.picked == Picked("inventory")
+        await shows(pilot, *everything)
+        await picks(pilot, Picked("inventory"))
 
 
 async def test_search_narrows_down_and_escape_takes_it_back() -> None:
     async with looking(size=(80, 24)) as (pilot, _):
         seen = await settled(pilot)
-        await pilot.press("slash", *"analy")
-        await until(pilot, lambda: set(seen.shape.nodes) == {"analytics", "trading"})
-        assert seen.picked == Picked("analytics")
-        await pilot.press("enter", "left")
-        assert seen.picked == Picked("trading")
+        await search(pilot, "analy")
+        await shows(pilot, "analytics", "trading")
+        await picks(pilot, Picked("analytics"))
+        await pilot.press("enter")
+        await until(pilot, lambda: seen.has_focus)
+        await pilot.press("left")
+        await picks(pilot, Picked("trading"))
         await pilot.press("escape")
         await until(pilot, lambda: len(seen.shape.nodes) == 8)
-        await pilot.press("slash", *"nowhere")
-        await until(pilot, lambda: "no service has such a name" in text(pilot))
+        await search(pilot, "nowhere")
+        await reads(pilot, "no service has such a name")
 
 
 async def test_keys_lead_to_where_the_selection_is_told_of() -> None:
@@ -133,14 +143,17 @@ async def test_keys_lead_to_where_the_selection_is_told_of() -> None:
             await until(pilot, partial(_is_at, pilot, expected))
             await pilot.press("escape")
             await until(pilot, lambda: isinstance(pilot.app.screen, TopologyScreen))
+            await settled(pilot)
 
 
 async def test_a_policy_in_force_for_an_edge_is_a_key_away() -> None:
     async with looking(size=(120, 40)) as (pilot, _):
         await settled(pilot)
         await until(pilot, lambda: pilot.app.picture.policies)  # type: ignore[attr-defined]
-        await pilot.press("tab", "p")
-        await until(pilot, lambda: isinstance(pilot.app.screen, Choose))
+        await pilot.press("tab")
+        await until(pilot, lambda: graph(pilot).picked.link)
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Choose) and pilot.app.focused)
         await pilot.press("enter")
         await until(pilot, lambda: place(pilot) == places.Policy("CircuitBreaker", "inventory-limits"))
 
@@ -148,8 +161,10 @@ async def test_a_policy_in_force_for_an_edge_is_a_key_away() -> None:
 async def test_why_leads_to_the_newest_request_that_failed_there() -> None:
     async with looking(size=(120, 40)) as (pilot, _):
         await settled(pilot)
-        await pilot.press("tab", "w")
-        await until(pilot, lambda: isinstance(pilot.app.screen, WhySheet))
+        await pilot.press("tab")
+        await until(pilot, lambda: graph(pilot).picked.link)
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(pilot.app.screen, WhySheet) and pilot.app.focused)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(place(pilot), places.Trace))
 
@@ -173,8 +188,8 @@ async def test_versions_are_taken_apart_and_put_together_again() -> None:
         await pilot.press("v")
         await until(pilot, lambda: {"inventory/v1", "inventory/v2"} <= set(seen.shape.nodes))
         assert "inventory" not in seen.shape.nodes
-        assert seen.picked == Picked("inventory/v2")
-        await until(pilot, lambda: "a version of inventory" in text(pilot))
+        await picks(pilot, Picked("inventory/v2"))
+        await reads(pilot, "a version of inventory")
         await pilot.press("v")
         await until(pilot, lambda: "inventory" in seen.shape.nodes)
 
@@ -185,12 +200,13 @@ async def test_a_click_selects_a_box_or_a_line_and_a_second_one_opens() -> None:
         aside, above = seen._aside, seen._above
         box = seen.layout_now.boxes["catalog"]
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
-        assert seen.picked == Picked("catalog")
+        await picks(pilot, Picked("catalog"))
         label = seen.layout_now.routes["trading", "analytics"].label
         assert label
         await pilot.click(GraphView, offset=(aside + label[0] + 3, above + label[1]))
-        assert seen.picked == Picked("analytics", ("trading", "analytics"))
+        await picks(pilot, Picked("analytics", ("trading", "analytics")))
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
+        await picks(pilot, Picked("catalog"))
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
         await until(pilot, lambda: place(pilot) == places.Service("catalog"))
 
@@ -214,7 +230,7 @@ async def test_names_of_sixty_letters_and_other_scripts_break_nothing(size: tupl
         await pilot.pause()
         await pilot.resize_terminal(120, 40)
         await settled(pilot)
-        assert "✖ ingress" in text(pilot)
+        await reads(pilot, "✖ ingress")
 
 
 async def test_a_hundred_services_scroll_with_the_selection() -> None:
@@ -224,7 +240,7 @@ async def test_a_hundred_services_scroll_with_the_selection() -> None:
         for key in ("left", "left", "down", "down", "right", "up", "right", "right"):
             await pilot.press(key)
             await pilot.pause()
-            assert f" {seen.picked.node}" in text(pilot).split("─more", maxsplit=1)[0]
+            await until(pilot, lambda: f" {seen.picked.node}" in text(pilot).split("─more", maxsplit=1)[0])
 
 
 async def test_a_thousand_services_begin_around_the_gateway_and_any_can_be_seen() -> None:
@@ -256,4 +272,4 @@ async def test_three_hundred_edges_of_one_service_are_drawn() -> None:
         seen = graph(pilot)
         seen.see(seen.view)
         await until(pilot, lambda: len(seen.layout_now.routes) == 300, within=60)
-        assert "✖100%" in text(pilot).replace(" ", "")
+        await until(pilot, lambda: "✖100%" in text(pilot).replace(" ", ""))
