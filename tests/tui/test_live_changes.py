@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from textual.widgets import TextArea
 
 from control_plane.api import discovery
 from tests.envoy.harness import Mesh, running_mesh, service
-from tests.tui.looking import Dashboard, text, until
+from tests.tui.looking import Dashboard, reads, until
 from tui.app import Dash
 from tui.screens.policies import PoliciesScreen
 from tui.sheets.change import ChangeSheet
 from tui.sheets.choose import Choose
 from tui.sheets.editor import EditorSheet
+from tui.widgets.policy_pane import PolicyPane
 from tui.widgets.table import Table
 
 WITHIN = 60.0
@@ -54,7 +56,7 @@ async def on_the_route(mesh: Mesh) -> AsyncIterator[Dashboard]:
         await pilot.press("4")
         await until(pilot, lambda: isinstance(app.screen, PoliciesScreen) and row(pilot), WITHIN)
         app.screen.query_one("#policies", Table).pick("HTTPRoute/ingress")
-        await pilot.pause()
+        await until(pilot, lambda: app.screen.query_one(PolicyPane).policy, WITHIN)
         yield pilot
 
 
@@ -67,6 +69,11 @@ def row(pilot: Dashboard) -> tuple[str, ...]:
     return ()
 
 
+async def stands(pilot: Dashboard, words: str) -> None:
+    """Wait until the list says so of the route."""
+    await until(pilot, lambda: words in row(pilot)[3:4], WITHIN)
+
+
 def notices(pilot: Dashboard) -> str:
     """What was told in passing."""
     return "\n".join(one.message for one in pilot.app._notifications)
@@ -77,43 +84,45 @@ def mark(mesh: Mesh) -> str:
     return mesh.outside("/echo").headers.get("x-mark", "")
 
 
+async def sheet(pilot: Dashboard, kind: type[Any]) -> None:
+    """Wait until a sheet is there and has the keys."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, kind) and pilot.app.focused, WITHIN)
+    await pilot.pause()
+
+
 async def edit(pilot: Dashboard, old: str, new: str) -> None:
     """Edit the route as far as the question."""
     await pilot.press("e")
-    await until(pilot, lambda: isinstance(pilot.app.screen, EditorSheet), WITHIN)
-    await pilot.pause()
+    await sheet(pilot, EditorSheet)
     area = pilot.app.screen.query_one(TextArea)
     assert old in area.text
     area.text = area.text.replace(old, new)
     await pilot.press("ctrl+s")
-    await until(pilot, lambda: isinstance(pilot.app.screen, ChangeSheet), WITHIN)
-    await pilot.pause()
+    await sheet(pilot, ChangeSheet)
 
 
 async def take_back(pilot: Dashboard) -> None:
     """Roll the route back to before its last change, as far as the question."""
     await pilot.press("b")
-    await until(pilot, lambda: isinstance(pilot.app.screen, Choose), WITHIN)
-    await pilot.pause()
+    await sheet(pilot, Choose)
     await pilot.press("enter")
-    await until(pilot, lambda: isinstance(pilot.app.screen, ChangeSheet), WITHIN)
-    await pilot.pause()
+    await sheet(pilot, ChangeSheet)
 
 
 async def test_an_edit_reaches_the_envoy_that_was_named_and_is_taken_back(mesh: Mesh) -> None:
     async with on_the_route(mesh) as pilot:
         assert mark(mesh) == "first"
         await edit(pilot, "value: first", "value: second")
-        assert "1 sidecar configured anew: ingress" in text(pilot)
+        await reads(pilot, "1 sidecar configured anew: ingress")
         assert mark(mesh) == "first"
         await pilot.press("y")
         await until(pilot, lambda: "is programmed at every connected sidecar" in notices(pilot), WITHIN)
         assert mark(mesh) == "second"
         await take_back(pilot)
-        assert "+" in text(pilot)
+        await reads(pilot, "+", "value: first")
         await pilot.press("y")
         await until(pilot, lambda: mark(mesh) == "first", WITHIN)
-        await until(pilot, lambda: row(pilot)[3] == "programmed 1/1", WITHIN)
+        await stands(pilot, "programmed 1/1")
 
 
 async def test_what_envoy_rejects_is_told_in_its_words_and_taken_back(mesh: Mesh) -> None:
@@ -122,10 +131,10 @@ async def test_what_envoy_rejects_is_told_in_its_words_and_taken_back(mesh: Mesh
         await pilot.press("y")
         await until(pilot, lambda: "is rejected, the last good one stays in force" in notices(pilot), WITHIN)
         assert "invalid escape sequence" in notices(pilot)
-        await until(pilot, lambda: row(pilot)[3] == "rejected 0/1", WITHIN)
-        await until(pilot, lambda: "Rejected: " in text(pilot), WITHIN)
+        await stands(pilot, "rejected 0/1")
+        await reads(pilot, "Rejected: ")
         assert mark(mesh) == "first"
         await take_back(pilot)
         await pilot.press("y")
-        await until(pilot, lambda: row(pilot)[3] == "programmed 1/1", WITHIN)
+        await stands(pilot, "programmed 1/1")
         assert mark(mesh) == "first"
