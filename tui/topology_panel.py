@@ -12,7 +12,8 @@ from control_plane.api.seen import Edge, Moment, Node
 from control_plane.api.types import RevisionInfo
 from tui import words
 from tui.attached import Attached, attached
-from tui.graph.figures import GOOD, POOR
+from tui.graph.figures import GOOD, POOR, RANK, said
+from tui.graph.figures import state as fares
 from tui.graph.versions import service_of
 from tui.graph.view import Index
 from tui.picture import Picture
@@ -21,6 +22,9 @@ from tui.words import Tone
 
 SPARK = 40
 """Cells of a sparkline at most."""
+
+FIGURES = 12
+"""Cells for the figures of a call: `⏻ 12/s 39 %`."""
 
 WIDE = 110
 """Cells from which there is room for two of them."""
@@ -112,8 +116,8 @@ def of_node(node: Node, index: Index, known: Known, width: int) -> list[Content]
     calls = " · ".join(
         part
         for part in (
-            f"called by {', '.join(sorted(edge.from_ for edge in into))}" if into else "",
-            f"calls {', '.join(sorted(edge.to for edge in out))}" if out else "",
+            f"called by {_each((edge.from_, edge) for edge in into)}" if into else "",
+            f"calls {_each((edge.to, edge) for edge in out)}" if out else "",
         )
         if part
     )
@@ -125,6 +129,12 @@ def of_node(node: Node, index: Index, known: Known, width: int) -> list[Content]
         Content("  ").join([*past, paint(words.fit(told, max(10, width - used)), "dim")]),
         _policies(attached(known.documents, service_of(node.name)), width),
     ]
+
+
+def _each(calls: Iterable[tuple[str, Edge]]) -> str:
+    """The other ends of calls with their figures, what is bad first."""
+    worst = sorted(calls, key=lambda call: (-RANK[fares(call[1])], call[0]))
+    return ", ".join(f"{name} {said(edge, FIGURES)}" for name, edge in worst)
 
 
 def edge_policies(documents: Sequence[Document], edge: Edge) -> tuple[Attached, ...]:

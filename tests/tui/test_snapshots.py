@@ -15,6 +15,7 @@ from tests.tui.looking import looking
 from tests.tui.pictures import SCREENS, draw
 
 FOLDER = Path(__file__).parent / "snapshots"
+ADVICE = "look at these after UPDATE_SNAPSHOTS=1, then keep them or mend the screen"
 SIZES = ((80, 24), (120, 40), (200, 60))
 
 
@@ -24,11 +25,21 @@ async def test_every_screen_looks_as_it_was_kept(size: tuple[int, int], theme: s
     different = []
     async with looking("exchange", size=size, theme=theme) as (pilot, _):
         for screen in SCREENS:
-            now = await draw(pilot, screen)
-            path = FOLDER / f"{screen}-{size[0]}x{size[1]}-{theme}.svg"
-            if os.environ.get("UPDATE_SNAPSHOTS"):
-                FOLDER.mkdir(exist_ok=True)
-                path.write_text(now)
-            if not path.exists() or path.read_text() != now:
-                different.append(path.name)
-    assert not different, "look at these after UPDATE_SNAPSHOTS=1, then keep them or mend the screen"
+            name = f"{screen}-{size[0]}x{size[1]}-{theme}.svg"
+            if not kept(name, await draw(pilot, screen)):
+                different.append(name)
+    assert not different, ADVICE
+
+
+async def test_twelve_services_and_their_rates_are_seen_in_a_small_terminal() -> None:
+    async with looking("shop", size=(80, 24)) as (pilot, _):
+        assert kept("twelve-80x24-dark.svg", await draw(pilot, "topology")), ADVICE
+
+
+def kept(name: str, picture: str) -> bool:
+    """Whether a picture is the one that was kept."""
+    path = FOLDER / name
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        FOLDER.mkdir(exist_ok=True)
+        path.write_text(picture)
+    return path.exists() and path.read_text() == picture

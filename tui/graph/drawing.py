@@ -102,9 +102,8 @@ class Drawing:
 
     def link_at(self, x: int, y: int, scene: Scene) -> Link | None:
         """The link whose line alone is seen in a cell, or that whose words stand there."""
-        label = self.layout.look.label
         for start, link in self._words.get(y, ()):
-            if start <= x < start + label and link in scene.lines:
+            if start <= x < start + self.layout.routes[link].room and link in scene.lines:
                 return link
         strands = self._cells(y).get(x, ())
         found = [link for strand in strands for link, _ in strand.parts if link in scene.lines]
@@ -121,7 +120,7 @@ class Drawing:
                 row[x] = drawn
         for x, link in self._words.get(y, ()):
             if link in scene.lines:
-                _write(row, x, self.layout.look.label, scene, link)
+                _write(row, x, self.layout.routes[link].room, scene, link)
         for box in self._boxes.get(y, ()):
             at = box.x
             for text, ink in _boxed(box, y, self.layout, scene):

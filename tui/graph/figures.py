@@ -47,7 +47,7 @@ def said(edge: Edge, room: int) -> str:
 
 
 def _wordings(edge: Edge) -> Iterator[str]:
-    """From many words to few. What is wrong is said first and longest."""
+    """From many words to few. What is wrong is said first and longest; a bare figure is calls in a second."""
     mark, rate = sign(edge), f"{short(edge.rps)}/s"
     took = f"{short(edge.p99_ms)} ms" if edge.p99_ms > 0 else ""
     lost = 1 - edge.success
@@ -62,10 +62,11 @@ def _wordings(edge: Edge) -> Iterator[str]:
     yield _joined(mark, rate, failing, took)
     yield _joined(mark, rate, failing)
     if not mark:
-        yield rate
+        yield from (rate, rate.removesuffix("/s"), "<1" if edge.rps < 1 else f"{edge.rps / 1000:.0f}k")
     yield _joined(mark, failing or open_)
     yield f"{mark}{failing}"
     yield f"{mark}{failing}".replace(" ", "")
+    yield f"{mark}{short(edge.rps)}"
     yield mark
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tui.graph.layout import Sorted, extent, lay_out, rows_of
+from tui.graph.layout import Sorted, extent, labels, lay_out, rows_of
 from tui.graph.plan import Layout, Look
 from tui.graph.rows import Rows
 from tui.graph.shape import Shape
@@ -13,8 +13,11 @@ from tui.graph.shape import Shape
 SMALL = 80
 """Nodes up to which looks are tried; larger graphs are scrolled in any case."""
 
-NAMES = (32, 20, 14)
+NAMES = (32, 20, 14, 10)
 """Cells of a name at most; longer ones are cut in the middle."""
+
+WIDER = (3, 5, 7, 10, 13)
+"""Cells in which more can be said of a link: `412`, `412/s`, `⏻ 39 %`, `◐ 38/s 2 %`, `38/s 502 ms`."""
 
 _LOOKS = (
     Look("box", 1, 20, 1),
@@ -33,6 +36,10 @@ _LOOKS = (
     Look("bracket", 0, 5, 0),
     Look("bare", 1, 5, 0),
     Look("bare", 0, 5, 0),
+    Look("slim", 0, 3, 0),
+    Look("bracket", 0, 3, 0),
+    Look("bare", 1, 3, 0),
+    Look("bare", 0, 3, 0),
     Look("slim", 1, 1, 0),
     Look("slim", 0, 1, 0),
     Look("bracket", 0, 1, 0),
@@ -54,10 +61,23 @@ def fitted(graph: Sorted, width: int, height: int) -> Layout:
         least = extent(graph, look, found)
         if least[0] > width or least[1] > height:
             continue
-        layout = lay_out(graph, look, width, found)
+        layout = lay_out(graph, look, width, found, _rooms(graph, look, width - least[0]))
         if layout.width <= width and layout.height <= height:
             return layout
     return lay_out(graph, SCROLLED, width)
+
+
+def _rooms(graph: Sorted, look: Look, spare: int) -> dict[int, int]:
+    """Cells for words in each gap when what is left over is shared out, first to where most links are."""
+    counted = labels(graph)
+    rooms = dict.fromkeys(counted, look.label)
+    for wanted in WIDER:
+        for gap in sorted(counted, key=lambda gap: (-counted[gap], gap)):
+            more = wanted - rooms[gap]
+            if 0 < more <= spare:
+                rooms[gap] = wanted
+                spare -= more
+    return rooms
 
 
 def _looks(shape: Shape) -> Iterator[Look]:

@@ -51,10 +51,30 @@ def extent(graph: Sorted, look: Look, found: Rows) -> tuple[int, int]:
     return _columns(graph, found, look).end, found.height
 
 
-def lay_out(graph: Sorted, look: Look, across: int = 0, found: Rows | None = None) -> Layout:
-    """Boxes and routes; nodes without links stand below, in rows of `across` cells or the graph's width."""
+def labels(graph: Sorted) -> Counter[int]:
+    """How many links have their words in each gap, by the layer left of it."""
+    found = graph.layers
+    links = [(net_of(link, found), link) for link in graph.shape.proper()]
+    backward = Counter(net for net, _ in links if not net.forward)
+    return Counter(
+        [found[link[1]] - 1 for net, link in links if net.forward]
+        + [found[net.source] - 1 for net, count in backward.items() if count == 1]
+    )
+
+
+def lay_out(
+    graph: Sorted,
+    look: Look,
+    across: int = 0,
+    found: Rows | None = None,
+    room: Mapping[int, int] | None = None,
+) -> Layout:
+    """Boxes and routes; nodes without links stand below, in rows of `across` cells or the graph's width.
+
+    `room` are cells for words in gaps that have more of them than the look gives.
+    """
     found = found or rows_of(graph, look)
-    columns = _columns(graph, found, look)
+    columns = _columns(graph, found, look, room)
     boxes = {name: _box(name, found, columns, layer) for name, layer in graph.layers.items()}
     nets = {link: net_of(link, graph.layers) for link in graph.shape.proper()}
     links = Counter(nets.values())
@@ -63,7 +83,7 @@ def lay_out(graph: Sorted, look: Look, across: int = 0, found: Rows | None = Non
         route = _route(link, net, graph, found, columns)
         if not net.forward and links[net] == 1:
             gap = columns.gaps[graph.layers[link[0]] - 1]
-            route = replace(route, label=(gap.words, route.points[0][1]))
+            route = replace(route, label=(gap.words, route.points[0][1]), room=gap.room)
         routes[link] = route
     laid = Layout(
         look,
@@ -94,6 +114,7 @@ class _Gap:
     left_merge: int
     turns: int
     words: int
+    room: int
     right_merge: int
     right_head: int
 
@@ -108,7 +129,7 @@ class _Columns:
     end: int
 
 
-def _columns(graph: Sorted, found: Rows, look: Look) -> _Columns:
+def _columns(graph: Sorted, found: Rows, look: Look, room: Mapping[int, int] | None = None) -> _Columns:
     boxes = box_widths(graph.shape, look)
     widths = [
         max((boxes[item] for item in items if not isinstance(item, Bend)), default=1) for items in graph.order
@@ -118,13 +139,13 @@ def _columns(graph: Sorted, found: Rows, look: Look) -> _Columns:
         starts.append(x)
         x += width
         if n < len(found.passages):
-            gap = _gap(x, found.passages[n], found, look)
+            gap = _gap(x, found.passages[n], found, look, (room or {}).get(n, look.label))
             gaps.append(gap)
             x = gap.right_head + 1
     return _Columns(tuple(starts), tuple(widths), tuple(gaps), x)
 
 
-def _gap(x: int, passage: Passage, found: Rows, look: Look) -> _Gap:
+def _gap(x: int, passage: Passage, found: Rows, look: Look, room: int) -> _Gap:
     into = {
         (end, join.net.forward)
         for join in passage.leave
@@ -139,8 +160,8 @@ def _gap(x: int, passage: Passage, found: Rows, look: Look) -> _Gap:
     left_merge = x + (most[False] > 0)
     turns = left_merge + (most[False] > 1) + 1
     words = turns + passage.channel.columns
-    right_merge = words + look.label + (not look.tight)
-    return _Gap(x, left_merge, turns, words, right_merge, right_merge + (most[True] > 1))
+    right_merge = words + room + (not look.tight)
+    return _Gap(x, left_merge, turns, words, room, right_merge, right_merge + (most[True] > 1))
 
 
 def _box(name: str, found: Rows, columns: _Columns, layer: int) -> Box:
@@ -171,7 +192,7 @@ def _route(link: Link, net: Net, graph: Sorted, found: Rows, columns: _Columns) 
     head = head_row(side, found.axis(link[1]), forward=forward)
     lone, end = _ending(net, leave, head, gap, joined=len(side.arriving) > 1)
     label = (gap.words, leave) if forward else None
-    return Route(link, net, (*points, *lone, *end), len(points) + len(lone), label)
+    return Route(link, net, (*points, *lone, *end), len(points) + len(lone), label, gap.room if label else 0)
 
 
 def _turns(net: Net, rows: tuple[int, int], trunk: Trunk, gap: _Gap) -> list[Point]:

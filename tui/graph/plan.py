@@ -24,8 +24,8 @@ class Look:
     """How a graph is drawn in the room that there is.
 
     `frame`: boxes with a border in 3 rows, the same without blanks at the sides, `[● orders]` in one row, or
-    no more than `● orders`. `gap` free rows below each box, `label` cells for the words of a link, `spacing`
-    free columns between lines, `name` cells of a name at most.
+    no more than `● orders`. `gap` free rows below each box, `label` cells at least for the words of a link,
+    `spacing` free columns between lines, `name` cells of a name at most.
     """
 
     frame: Frame = "box"
@@ -38,6 +38,11 @@ class Look:
     def tight(self) -> bool:
         """Whether nothing is spent on looks."""
         return self.label <= 5
+
+    @property
+    def terse(self) -> bool:
+        """Whether figures stand without their unit."""
+        return self.label < 5
 
     @property
     def border(self) -> int:
@@ -72,7 +77,7 @@ class Route:
 
     `lone`: how many of the points belong to the net; the rest to all links into the callee from this side.
     `label`: the cell where its words begin, near its head; near its caller where the line leads to the left;
-    None where it branches there.
+    None where it branches there. `room`: cells for them.
     """
 
     link: Link
@@ -80,6 +85,7 @@ class Route:
     points: tuple[Point, ...]
     lone: int
     label: Point | None = None
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,10 @@ def around(names: Iterable[str], links: Iterable[Link], reach: int) -> set[str]:
 
 def scene_of(index: Index, layout: Layout, picked: Scene | None = None) -> Scene:
     """Every node and link of a layout as it is now; `picked`: what is selected."""
-    room = layout.look.label
-    lines = {link: line_of(index.edges[link], room) for link in layout.routes if link in index.edges}
+    routes = layout.routes
+    lines = {
+        link: line_of(index.edges[link], route.room) for link, route in routes.items() if link in index.edges
+    }
     faces = {name: face_of(index.nodes[name]) for name in layout.boxes if name in index.nodes}
     return replace(picked or Scene(), lines=lines, faces=faces)
 

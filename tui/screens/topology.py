@@ -187,6 +187,8 @@ class TopologyScreen(MeshScreen):
             of = f"{len(graph.shape.nodes)} of {len(graph.index.nodes)} services"
             back = "back" if graph.view == self._home[0] else "all"
             parts.append(f"{near} of {words.clean(graph.view.focus)}: {of}, f wider, Esc {back}")
+        if graph.layout_now.look.terse and graph.layout_now.routes:
+            parts.append("on lines: calls/s")
         if more := graph.more():
             parts.append(f"more {more}")
         return " · ".join(parts)

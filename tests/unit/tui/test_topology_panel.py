@@ -87,6 +87,6 @@ def test_a_service_is_told_with_its_neighbours() -> None:
     index = Index.of(Topology(nodes=nodes, edges=(EDGE,)))
     first, second, third = (line.plain for line in of_node(nodes[0], index, Known(DOCUMENTS), 100))
     assert first == "◐ orders   ◐ degraded   1/2 healthy"
-    assert second == "no past yet  calls stock"
+    assert second == "no past yet  calls stock ⏻ 12/s 39 %"
     assert third == "policies: Timeout slow"
     assert "12.4/s   ✖ ok 61.0 %" in of_node(nodes[1], index, KNOWN, 100)[0].plain
