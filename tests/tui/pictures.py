@@ -7,9 +7,16 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
+
+from textual.screen import Screen
 
 from tests.tui.looking import Dashboard, looking, until
+from tui.app import Dash
+from tui.places import TABS, Tab
+from tui.screens.base import MeshScreen
 from tui.widgets.table import Table
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
@@ -40,28 +47,48 @@ def normal(svg: str) -> str:
 
 
 async def settled(pilot: Dashboard) -> str:
-    """The picture once it has not changed for a while."""
+    """The picture once nothing is asked for any more and it has not changed for a while."""
     before, same = "", 0
     while same < 3:
         await pilot.pause(0.1)
         now = normal(pilot.app.export_screenshot(title="mesh dash"))
-        same = same + 1 if now == before else 0
+        same = same + 1 if now == before and quiet(pilot) else 0
         before = now
     return before
 
 
+ENDLESS = ("source", "listen")
+"""Workers that never end: the one that asks for pictures, and the one that listens for events."""
+
+
+def quiet(pilot: Dashboard) -> bool:
+    """Whether all that the screen needs has come, and nothing else is asked for."""
+    screen, app = pilot.app.screen, cast("Dash", pilot.app)
+    asking = [one for one in app.workers if not one.is_finished and one.name not in ENDLESS]
+    return not asking and (not isinstance(screen, MeshScreen) or app.picture.fetched.keys() >= screen.NEEDS)
+
+
 def filled(pilot: Dashboard) -> bool:
-    """Whether the first table of a screen has rows, if there is one."""
+    """Whether the first table of a screen has rows and the keys, if there is one."""
     tables = pilot.app.screen.query(Table)
-    return not tables or bool(tables.first().rows)
+    return not tables or bool(tables.first().rows and tables.first().has_focus)
+
+
+def shown(pilot: Dashboard, key: str, before: Screen[Any]) -> bool:
+    """Whether a key has led where it leads: a number to the start of its tab, another one further."""
+    screen = pilot.app.screen
+    if key.isdecimal():
+        return isinstance(screen, MeshScreen) and screen.place == Tab(TABS[int(key) - 1]) and filled(pilot)
+    return screen is not before and filled(pilot)
 
 
 async def draw(pilot: Dashboard, screen: str) -> str:
     """A screen, from wherever the dashboard is."""
     keys = SCREENS[screen]
     for key in (keys[0], *keys):
+        before = pilot.app.screen
         await pilot.press(key)
-        await until(pilot, lambda: filled(pilot))
+        await until(pilot, partial(shown, pilot, key, before))
     picture = await settled(pilot)
     await pilot.press("escape")
     return picture
