@@ -24,7 +24,7 @@ import requests
 
 from tests.envoy.harness import Mesh, until
 
-LONGEST = 150
+LONGEST = 600
 """Seconds after which a load ends by itself; those who start one stop it long before."""
 
 SCRIPT = Path(__file__).with_name("load.lua")
