@@ -49,7 +49,7 @@ def _head(trace: Mapping[str, Any], width: int) -> Iterator[str]:
 
 
 def _step(row: Row) -> str:
-    level: console.Level = "bad" if row.error else "good"
+    level: console.Level = "bad" if row.error else "partial" if row.is_refusal else "good"
     return console.safe(console.state(level, row.words))
 
 

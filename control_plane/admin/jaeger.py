@@ -189,9 +189,10 @@ def shape(trace: Trace) -> JaegerTrace:
 
 
 def _span(trace: str, span: Span, process: str) -> JaegerSpan:
-    tags = [*_tags(span.attributes), Tag(key="span.kind", value=span.kind)]
+    told = {key: value for key, value in span.attributes.items() if key != "error"}
+    tags = [*_tags(told), Tag(key="span.kind", value=span.kind)]
     if span.error:
-        tags = [*(tag for tag in tags if tag.key != "error"), Tag(key="error", type="bool", value=True)]
+        tags.append(Tag(key="error", type="bool", value=True))
     if span.message:
         tags.append(Tag(key="otel.status_description", value=span.message))
     logs = (

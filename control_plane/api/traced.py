@@ -45,7 +45,11 @@ class Span(Message):
     kind: SpanKind = "internal"
     start: float
     duration: float = Field(ge=0)
-    error: bool = False
+    error: bool = Field(
+        False,
+        description="Failed: 5xx, gRPC's UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS, no "
+        "answer, or an Envoy's flag that is no success; without a status what the sender says.",
+    )
     message: str = Field("", description="What the sender said of its error.")
     attempt: int = Field(0, ge=0, description="0: not tried again; n: the nth retry of its request.")
     flags: tuple[FlagMeaning, ...] = ()

@@ -60,6 +60,11 @@ class Row:
     reasons: tuple[str, ...] = ()
 
     @property
+    def is_refusal(self) -> bool:
+        """Whether it was answered that the caller did something wrong: 4xx, or a gRPC status but OK."""
+        return not self.error and (self.status.startswith("grpc") or self.status[:1] == "4")
+
+    @property
     def words(self) -> str:
         """The step in few words: who told it, how it ended, Envoy's flags, which try, what was done."""
         who = "proxy" if self.proxy else "app"

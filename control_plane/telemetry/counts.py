@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from control_plane.telemetry import histogram
 from control_plane.telemetry.histogram import Buckets
+from control_plane.telemetry.outcome import GRPC_FAILURES
 
 FIELDS = {
     "upstream_rq_completed": "answered",
@@ -28,9 +29,6 @@ GRPC = "grpc."
 
 ABORTED = "injected."
 """Prefix of the mesh's own counters of answers by FaultInjection: `injected.503`."""
-
-GRPC_FAILURES = frozenset({"2", "4", "13", "14", "15"})
-"""Statuses that are the server's fault: UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS."""
 
 LATENCY = "upstream_rq_time"
 """Envoy's histogram of how long a request took with its retries, in ms."""

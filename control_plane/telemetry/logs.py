@@ -18,7 +18,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from control_plane.api import clusters
 from control_plane.api.requested import Direction, Request
 from control_plane.api.spiffe import parse
-from control_plane.telemetry import flags, wire
+from control_plane.telemetry import flags, outcome, wire
 
 RECORD_BYTES = 16 * 1024
 """Of one encoded record: Envoy's have less than 2 KB, most of it the path."""
@@ -29,9 +29,6 @@ VALUE_LENGTH = 200
 
 POLICIES = 32
 """Policies that are kept of one route."""
-
-GRPC_FAILURES = frozenset({"Unknown", "DeadlineExceeded", "Internal", "Unavailable", "DataLoss"})
-"""As `policies.telemetry.hcm` counts them; so Envoy writes them."""
 
 GRPC = "application/grpc"
 
@@ -71,9 +68,7 @@ class Record:
     @property
     def failed(self) -> bool:
         """5xx, a gRPC failure by the server's fault, or a flag that is no success."""
-        return (
-            self.status >= 500 or self.grpc_status in GRPC_FAILURES or flags.failed(self.flags, self.status)
-        )
+        return outcome.failed(self.status, self.grpc_status, self.flags)
 
     @property
     def size(self) -> int:

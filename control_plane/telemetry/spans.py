@@ -17,7 +17,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from control_plane.api.traced import SpanKind
-from control_plane.telemetry import wire
+from control_plane.telemetry import flags, outcome, wire
 
 SPAN_BYTES = 64 * 1024
 """Of one encoded span: twenty times what Envoy and the SDKs send; decoding is short."""
@@ -33,6 +33,14 @@ VALUES = 256
 
 _KINDS: tuple[SpanKind, ...] = ("internal", "internal", "server", "client", "producer", "consumer")
 _FAILED = trace_pb2.Status.STATUS_CODE_ERROR
+
+PROXY = ("component", "proxy")
+"""The attribute that Envoy gives each of its spans (its tracing documentation)."""
+
+_HTTP = ("http.status_code", "http.response.status_code")
+_GRPC = ("grpc.status_code", "rpc.grpc.status_code")
+# Where Envoy and where today's instrumentations say which status an answer had.
+_TELLING = frozenset((*_HTTP, *_GRPC, PROXY[0], flags.ATTRIBUTE))
 
 Drop = Literal["foreign", "oversized", "malformed"]
 """Why a span is not taken: of another service than its sender, too long, or not to be read."""
@@ -135,9 +143,27 @@ def _span(encoded: memoryview, service: str, instance: str) -> Row | Drop:
         kind=_KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "internal",
         start=start,
         end=max(start, span.end_time_unix_nano),
-        error=span.status.code == _FAILED,
+        error=_failed(span),
         body=body,
     )
+
+
+def _failed(span: trace_pb2.Span) -> bool:
+    """Whether the mesh calls it a failure (`outcome`); where no status is told, whether its sender does.
+
+    Senders make an error of what they called when it was answered by 400 and above, as OpenTelemetry's
+    conventions have it (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status), Envoy too.
+    """
+    told = {pair.key: _text(pair.value) for pair in span.attributes if pair.key in _TELLING}
+    http = next((told[name] for name in _HTTP if name in told), "")
+    grpc = next((told[name] for name in _GRPC if name in told), "")
+    status = int(http) if http.isascii() and http.isdigit() and len(http) < 4 else 0
+    if outcome.failed(status, grpc, told.get(flags.ATTRIBUTE, "")):
+        return True
+    if told.get(PROXY[0]) == PROXY[1] and http:
+        return not status
+    by_status = status >= 400 or grpc not in {"", "-", "0"}
+    return not by_status and span.status.code == _FAILED
 
 
 def details(row: Row) -> Details:

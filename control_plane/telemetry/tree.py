@@ -9,10 +9,7 @@ from typing import NamedTuple
 
 from control_plane.api.traced import Dependency, ServiceShare, Span, SpanEvent, Trace, TraceSummary
 from control_plane.telemetry import flags
-from control_plane.telemetry.spans import Row, details
-
-PROXY = ("component", "proxy")
-"""The attribute that Envoy gives each of its spans (its tracing documentation)."""
+from control_plane.telemetry.spans import PROXY, Row, details
 
 ATTEMPT = "retry.count"
 """Envoy's attribute of a try that is not the first: how many came before."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from control_plane.api.requested import Direction, Request, Step
 from control_plane.api.traced import Span, Trace
-from control_plane.telemetry import flags, logs
+from control_plane.telemetry import logs, outcome
 
 SKEW = 0.02
 """Seconds by which clocks of hosts, and a span from a log record, may differ."""
@@ -126,7 +126,6 @@ def _of_span(span: Span, by_id: dict[str, Span], trace: str, gateways: Collectio
     if span.service in gateways:
         direction = "ingress"
     host, path = _url(told.get("http.url", ""))
-    codes = told.get(flags.ATTRIBUTE, "")
     status = int(told.get("http.status_code", "") or 0) if told.get("http.status_code", "0").isdigit() else 0
     tries = [one for one in by_id.values() if one.parent == span.id and one.proxy and one.kind == "client"]
     return Request(
@@ -142,12 +141,13 @@ def _of_span(span: Span, by_id: dict[str, Span], trace: str, gateways: Collectio
         host=host,
         path=path,
         status=status,
-        flags=flags.explain(codes),
+        grpc_status=outcome.GRPC_FAILURES.get(told.get("grpc.status_code", ""), ""),
+        flags=span.flags,
         duration=span.duration,
         attempts=len(tries),
         upstream=cluster,
         upstream_host=next((one.attributes.get("peer.address", "") for one in tries[-1:]), ""),
-        failed=status >= 500 or flags.failed(codes, status),
+        failed=span.error,
     )
 
 

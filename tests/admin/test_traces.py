@@ -52,6 +52,18 @@ async def test_traces_are_found_and_read(kept: FakeMesh) -> None:
     assert [(span["service"], span["depth"]) for span in trace["tree"]] == [("ingress", 0), ("orders", 1)]
 
 
+async def test_what_a_caller_did_wrong_is_an_error_to_nobody(kept: FakeMesh) -> None:
+    told = {"component": "proxy", "http.status_code": "409", "error": "true"}
+    refused = Sent(0xBEEF << 112, 1, name="conflict", kind=3, failed=True, attributes=told)
+    for _ in kept.traces.take(Identity("mesh.local", "service", "orders"), export("orders", [refused]), 0.0):
+        pass
+    assert len((await get(kept, "/api/v1/traces?errors=true"))["traces"]) == 1
+    query = 'service=orders&tags={"error":"true"}'
+    assert len((await get(kept, f"/api/traces?{query}"))["data"]) == 1
+    (trace,) = (await get(kept, "/api/traces?service=orders&operation=conflict"))["data"]
+    assert "error" not in {tag["key"] for tag in trace["spans"][0]["tags"]}
+
+
 async def test_a_prefix_names_a_trace_if_it_is_the_only_one(kept: FakeMesh) -> None:
     fault = await get(kept, "/api/v1/traces/abcd", 400)
     assert "more than one" in fault["error"]["message"]

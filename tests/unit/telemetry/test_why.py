@@ -12,6 +12,7 @@ from control_plane.api.types import Change, RevisionInfo
 from control_plane.core.world import Document
 from control_plane.policies.registry import kinds
 from control_plane.telemetry.blame import Law
+from control_plane.telemetry.flags import explain
 from control_plane.telemetry.why import ago, why
 from tests.unit.telemetry.records import BEGIN, taken_in, told
 
@@ -246,7 +247,8 @@ def span(id: str, parent: str, service: str, start: float, duration: float, **at
     return Span(
         id=id, parent=parent, service=service, instance=f"{service}-1", proxy=True, operation="x",
         kind="server", start=BEGIN + start, duration=duration,
-        attributes={**named, "component": "proxy", "response_flags": "-", **attributes},
+        attributes={**named, "component": "proxy", "response_flags": "-", **attributes}, error=True,
+        flags=explain(attributes.get("response_flags", "-")),
     )  # fmt: skip
 
 
