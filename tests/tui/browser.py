@@ -68,6 +68,7 @@ class Browser:
     _mark: int = 0
 
     def __post_init__(self) -> None:
+        self.page.set_default_timeout(SEEN)
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("websocket", self._listen)
 
