@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,16 @@ def recorded(state: Path) -> dict[str, int]:
     return {path.stem: Mesh(state, None, 0, {}).pid(path.stem) for path in (state / "run").glob("*.json")}  # type: ignore[arg-type]
 
 
+def runs(pid: int) -> bool:
+    """Whether a process is there; one that only waits for init to take note of its end is not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def nothing_is_left(state: Path, pids: Sequence[int]) -> None:
-    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    assert not [pid for pid in pids if runs(pid)]
     assert not descendants(state)
     assert not recorded(state)
 
@@ -119,7 +128,7 @@ def test_every_child_is_stopped_though_nobody_reads_what_it_says(tmp_path: Path)
         assert set(pids) == PARTS
         process.stdout.close()
         process.send_signal(signal.SIGHUP)
-        process.wait(60)
+        process.wait(120)
         nothing_is_left(tmp_path / "state", list(pids.values()))
 
 
@@ -130,7 +139,7 @@ def test_what_a_killed_parent_left_is_stopped_by_the_next_start(tmp_path: Path) 
         first.process.wait(30)
         assert psutil.pid_exists(left["store"]) and psutil.pid_exists(left["agent"])
         with running_mesh(tmp_path, [service("front")]) as second:
-            assert not [name for name, pid in left.items() if psutil.pid_exists(pid)]
+            assert not [name for name, pid in left.items() if runs(pid)]
             assert second.get("front-1", "http://front/echo").status_code == 200
     nothing_is_left(first.state, list(left.values()))
 
@@ -155,6 +164,11 @@ def test_a_detached_mesh_is_scaled_chosen_and_taken_down(tmp_path: Path) -> None
         nothing_is_left(tmp_path / "state", list(pids.values()))
 
 
+def synced(mesh: Mesh) -> bool:
+    """Whether its two sidecars have all that they were told."""
+    return [proxy["state"] for proxy in mesh.status()["proxies"]] == ["synced", "synced"]
+
+
 def test_two_meshes_side_by_side_and_a_very_long_path(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)
@@ -165,7 +179,7 @@ def test_two_meshes_side_by_side_and_a_very_long_path(tmp_path: Path) -> None:
     ):
         for each in (one, two):
             assert each.get("front-1", "http://front/echo").status_code == 200
-            assert [proxy["state"] for proxy in each.status()["proxies"]] == ["synced", "synced"]
+            until(partial(synced, each), "both sidecars are synced")
         pids = recorded(one.state)
         stop(one)
         nothing_is_left(one.state, list(pids.values()))
