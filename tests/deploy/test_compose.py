@@ -242,14 +242,14 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Fails).serve_forever()
 """
 """An app that says it is well, and fails whatever it is asked."""
 
-BREAKER = """mesh apply -f - --wait <<'END'
+FAULTS = """mesh apply -f - --wait <<'END'
 apiVersion: meshwright.io/v1
 kind: CircuitBreaker
 metadata: {name: inventory}
 spec:
   targetRefs: [{kind: Service, name: inventory}]
   consecutiveFailures: 3
-  openFor: 300s
+  openFor: 5s
 ---
 apiVersion: meshwright.io/v1
 kind: FaultInjection
@@ -257,14 +257,24 @@ metadata: {name: catalog}
 spec:
   targetRefs: [{kind: Service, name: catalog}]
   abort: {percent: 90, status: 503}
+---
+apiVersion: meshwright.io/v1
+kind: FaultInjection
+metadata: {name: analytics}
+spec:
+  targetRefs: [{kind: Service, name: analytics}]
+  from: [trading]
+  abort: {percent: 50, status: 503}
 END
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def failing(running: Engine) -> Iterator[None]:
-    """One of two instances of inventory fails, behind a breaker; most calls of catalog are aborted."""
-    applied = running.containers["control-plane-1"].run("sh", "-c", BREAKER)
+    """An instance of inventory fails, and is tried again every 5 s; most calls of catalog are aborted, and half
+    of the gRPC calls of analytics.
+    """
+    applied = running.containers["control-plane-1"].run("sh", "-c", FAULTS)
     assert applied.returncode == 0, applied.stderr
     theirs = running.containers["inventory-v2"].process
     assert theirs is not None
@@ -294,6 +304,50 @@ def test_every_panel_has_data_under_traffic_and_a_fault(running: Engine, failing
         running.containers["ingress"].run("python", "-c", TRAFFIC, "10", within=60)
         found = empty()
     assert not found
+
+
+def counted(running: Engine, caller: str, callee: str) -> tuple[float, float]:
+    """Calls of the last minute, and failures among them, as the control plane has counted them."""
+    url = f"http://127.0.0.1:15080/api/v1/topology/{caller}/{callee}"
+    token = "Authorization: Bearer $(cat /var/lib/meshwright/state/admin.token)"
+    ask = f'curl -sS --fail --max-time 20 -H "{token}" {url}'
+    done = running.containers["control-plane-1"].run("sh", "-c", ask)
+    assert done.returncode == 0, done.stderr
+    minute = [one for one in json.loads(done.stdout)["points"] if one["ago"] <= 60]
+    return sum(one["requests"] for one in minute), sum(one["failures"] for one in minute)
+
+
+def recorded(running: Engine, caller: str, callee: str) -> tuple[float, float]:
+    """The same by the recording rules; none where they have nothing."""
+    edge = f'{{service="{caller}", callee="{callee}"}}'
+    asks = [f"60 * mesh:edge_{one}:rate1m{edge}" for one in ("requests", "failures")]
+    found = [asked(running, "query", query=ask)["result"] for ask in asks]
+    requests, failures = (float(one[0]["value"][1]) if one else 0.0 for one in found)
+    return requests, failures
+
+
+@pytest.mark.parametrize(("caller", "callee"), [("trading", "analytics"), ("ingress", "catalog")])
+def test_prometheus_has_the_figures_of_the_topology(
+    running: Engine, failing: None, caller: str, callee: str
+) -> None:
+    """Each tells of its own last minute, so they are alike, not equal. The first edge is gRPC."""
+
+    def alike() -> bool:
+        (calls, failed), (theirs, they_failed) = known = (
+            counted(running, caller, callee),
+            recorded(running, caller, callee),
+        )
+        print(known)  # noqa: T201  both, where it fails
+        if not (calls > 30 and failed > 10 and theirs):
+            return False
+        return abs(theirs / calls - 1) < 0.3 and abs(they_failed / theirs - failed / calls) < 0.15
+
+    argv = running.containers["ingress"].inside("python", "-c", TRAFFIC, "150")
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as traffic:
+        try:
+            until(alike, f"{caller} → {callee}: both count alike", 140, 2.0)
+        finally:
+            traffic.terminate()
 
 
 @pytest.fixture
