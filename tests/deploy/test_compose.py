@@ -271,8 +271,9 @@ END
 
 @pytest.fixture(scope="module")
 def failing(running: Engine) -> Iterator[None]:
-    """An instance of inventory fails, and is tried again every 5 s; most calls of catalog are aborted, and half
-    of the gRPC calls of analytics.
+    """An instance of inventory fails, and is tried again every 5 s.
+
+    Most calls of catalog are aborted, and half of the gRPC calls of analytics.
     """
     applied = running.containers["control-plane-1"].run("sh", "-c", FAULTS)
     assert applied.returncode == 0, applied.stderr
