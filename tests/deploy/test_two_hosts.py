@@ -101,9 +101,9 @@ class Hosts:
         return done.stdout if done.returncode == 0 else ""
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """What Prometheus at the hub answers."""
+        """What Prometheus at the hub answers; nothing until it does."""
         url = f"http://127.0.0.1:9090/api/v1/query?query={urllib.parse.quote(expr)}"
-        done = self.run(HUB, "/usr/bin/curl", "-sS", "--max-time", "10", url)
+        done = self.run(HUB, "/usr/bin/curl", "-sS", "--fail", "--max-time", "10", url)
         found: list[dict[str, Any]] = json.loads(done.stdout)["data"]["result"] if done.stdout else []
         return found
 
@@ -217,15 +217,17 @@ def test_a_cut_cable_heals(hosts: Hosts) -> None:
     hosts.network.cut(RIGHT)
     try:
         until(lambda: not hosts.ask(LEFT, "http://back/echo"), "calls across it fail", 30, 0.5)
-        until(lambda: not healthy(hosts, "back"), "the lease of back ends", 60, 1.0)
-        assert json.loads(hosts.ask(RIGHT, "http://back/echo"))["name"] == "back", "inside a host it goes on"
+        until(lambda: healthy(hosts, "back") == 0, "the lease of back ends", 60, 1.0)
+        inside = until(lambda: hosts.ask(RIGHT, "http://back/echo"), "inside a host it goes on", 30, 0.5)
+        assert json.loads(inside)["name"] == "back"
     finally:
         hosts.network.mend(RIGHT)
     until(lambda: hosts.ask(LEFT, "http://back/echo"), "calls go across it again", 60, 0.5)
     until(lambda: hosts.proxies().get("back-1") == "synced", "its sidecar follows again", 60, 1.0)
-    assert healthy(hosts, "back") == 1
+    until(lambda: healthy(hosts, "back") == 1, "its lease is there again", 60, 1.0)
 
 
-def healthy(hosts: Hosts, name: str) -> int:
-    """Healthy instances of a service."""
-    return sum(int(one["healthy"]) for one in hosts.status().get("services", ()) if one["name"] == name)
+def healthy(hosts: Hosts, name: str) -> int | None:
+    """Healthy instances of a service; None while the control plane does not answer."""
+    found = hosts.status()
+    return sum(int(one["healthy"]) for one in found["services"] if one["name"] == name) if found else None
