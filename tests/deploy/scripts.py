@@ -1,0 +1,96 @@
+"""What containers of a test run beside what docker-compose.yml says: stand-ins, traffic, faults."""
+
+from __future__ import annotations
+
+POSTGRES = """
+set -e
+bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1) data=/tmp/pg
+install -d -o postgres /tmp/pg /var/run/postgresql
+install -m 600 -o postgres "$POSTGRES_PASSWORD_FILE" /tmp/pg.password
+as() { setpriv --reuid postgres --regid postgres --clear-groups "$@"; }
+as $bin/initdb -D $data -U $POSTGRES_USER --pwfile /tmp/pg.password --auth scram-sha-256 >/dev/null
+echo 'host all all 0.0.0.0/0 scram-sha-256' >> $data/pg_hba.conf
+PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") ; export PGPASSWORD
+as $bin/pg_ctl -D $data -w -o '-c listen_addresses=' start >/dev/null
+as $bin/psql -q -U $POSTGRES_USER -d postgres -f /docker-entrypoint-initdb.d/databases.sql
+as $bin/pg_ctl -D $data -w stop >/dev/null
+exec setpriv --reuid postgres --regid postgres --clear-groups $bin/postgres -D $data -c listen_addresses='*'
+"""
+"""What the image's entrypoint does with the same environment and mounts, with Debian's PostgreSQL."""
+
+BY_READING = """
+call() { curl -sS --max-time 20 -o /dev/null -w '%{http_code} ' "$@"; }
+for host in "$@"; do
+    token="Authorization: Bearer $(cat /run/secrets/read.token)"
+    call -H "$token" "$host/api/services"
+    call -H "$token" -d '{"refs": []}' "$host/api/v1/delete"
+done
+"""
+
+WEBHOOK = """
+import http.server
+class Heard(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["content-length"])).decode())
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 9999), Heard).serve_forever()
+"""
+
+TRAFFIC = """
+import http.client, json, sys, time, urllib.request
+deadline = time.monotonic() + float(sys.argv[1])
+base = "http://127.0.0.1:8080"
+while time.monotonic() < deadline:
+    order = json.dumps({"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}).encode()
+    named = {"content-type": "application/json", "Idempotency-Key": f"traffic-{time.time_ns()}"}
+    paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate")
+    asked = [("/api/orders", order, named), *((path, None, {}) for path in paths)]
+    for path, body, headers in asked:
+        try:
+            urllib.request.urlopen(urllib.request.Request(base + path, body, headers), timeout=20).read()
+        except (OSError, http.client.HTTPException):
+            pass  # an answer that is an error, or none in time
+    time.sleep(0.1)
+"""
+
+FAILS = """
+import http.server
+class Fails(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        well = self.path in ("/health/ready", "/metrics")
+        self.send_response(200 if well else 503)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    do_POST = do_GET
+    def log_message(self, *words):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Fails).serve_forever()
+"""
+"""An app that says it is well, and fails whatever it is asked."""
+
+FAULTS = """mesh apply -f - --wait <<'END'
+apiVersion: meshwright.io/v1
+kind: CircuitBreaker
+metadata: {name: inventory}
+spec:
+  targetRefs: [{kind: Service, name: inventory}]
+  consecutiveFailures: 3
+  openFor: 5s
+---
+apiVersion: meshwright.io/v1
+kind: FaultInjection
+metadata: {name: catalog}
+spec:
+  targetRefs: [{kind: Service, name: catalog}]
+  abort: {percent: 90, status: 503}
+---
+apiVersion: meshwright.io/v1
+kind: FaultInjection
+metadata: {name: analytics}
+spec:
+  targetRefs: [{kind: Service, name: analytics}]
+  from: [trading]
+  abort: {percent: 50, status: 503}
+END
+"""
