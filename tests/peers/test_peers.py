@@ -12,7 +12,7 @@ import pytest
 from control_plane.errors import NotFoundError
 from control_plane.peers import app, metrics
 from control_plane.peers.server import PLANE_ID, REQUEST_LIMIT, SERVICE
-from tests.envoy.xds_lab import until
+from tests.envoy.xds_lab import PATIENCE, until
 from tests.fakes.pki import DOMAIN, Pki
 from tests.peers.planes import Board, Plane, plane
 
@@ -43,14 +43,19 @@ async def three(pki: Pki) -> AsyncIterator[list[Plane]]:
         yield planes
 
 
+async def everyone(plane: Plane, request: bytes = b"x") -> list[bytes]:
+    """What all peers answer, however busy the machine is."""
+    return await plane.peers.everyone("Echo", request, within=PATIENCE)
+
+
 def states(plane: Plane) -> list[str]:
     return sorted(one.state for one in plane.peers.statuses())
 
 
 async def test_everyone_answers_but_oneself(three: list[Plane]) -> None:
     one, two, _ = three
-    assert await one.peers.everyone("Echo", b"hello") == [b"echo hello"] * 2
-    assert await one.peers.ask(two.peers.id, "Echo", b"you") == b"echo you"
+    assert await everyone(one, b"hello") == [b"echo hello"] * 2
+    assert await one.peers.ask(two.peers.id, "Echo", b"you", within=PATIENCE) == b"echo you"
     assert states(one) == ["answers", "answers", "this"]
     assert await one.peers.everyone("Nothing") == []
 
@@ -62,15 +67,15 @@ async def test_one_that_cannot_answer_is_left_out(three: list[Plane]) -> None:
         raise NotFoundError("not here")
 
     two.peers.answers("Echo", fails)
-    assert await one.peers.everyone("Echo", b"x") == [b"echo x"]
-    assert await one.peers.everyone("Echo", bytes(REQUEST_LIMIT + 1)) == []
+    assert await everyone(one) == [b"echo x"]
+    assert await everyone(one, bytes(REQUEST_LIMIT + 1)) == []
 
 
 async def test_one_that_hangs_costs_one_deadline_and_is_then_passed_over(
     three: list[Plane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "SILENT", 0.5)
-    one, two, _ = three
+    one, two, third = three
     hanging = asyncio.Event()
     lost: list[str] = []
     one.peers.lost = lost.append
@@ -81,11 +86,13 @@ async def test_one_that_hangs_costs_one_deadline_and_is_then_passed_over(
 
     two.peers.answers("Echo", hangs)
     begun = time.monotonic()
-    assert await one.peers.everyone("Echo", b"x", within=0.3) == [b"echo x"]
-    assert time.monotonic() - begun < 5
+    assert await one.peers.everyone("Echo", b"x", within=3) == [b"echo x"]
+    assert 3 <= time.monotonic() - begun < PATIENCE
     one.peers.poll = _asked
-    await until(lambda: two.peers.id not in one.peers.answering())
-    assert await one.peers.everyone("Echo", b"x") == [b"echo x"]
+    await until(lambda: one.peers.answering() == (third.peers.id,))
+    begun = time.monotonic()
+    assert await everyone(one) == [b"echo x"]
+    assert time.monotonic() - begun < PATIENCE, "it is not waited for again"
     await until(lambda: two.peers.id in lost)
     (silent,) = [status for status in one.peers.statuses() if status.state == "silent"]
     assert "Echo" in silent.trouble
@@ -114,7 +121,7 @@ async def test_a_store_that_is_away_parts_nobody(three: list[Plane], pki: Pki) -
     board.away = True
     board.told.clear()
     await asyncio.sleep(0.3)
-    assert await three[0].peers.everyone("Echo", b"x") == [b"echo x"] * 2
+    assert await everyone(three[0]) == [b"echo x"] * 2
 
 
 async def test_certificates_are_renewed_under_way(three: list[Plane], pki: Pki) -> None:
@@ -124,7 +131,7 @@ async def test_certificates_are_renewed_under_way(three: list[Plane], pki: Pki) 
         each.renew(pki.server())
     await until(lambda: one.peers._peers[two.peers.id].client is not old)
     await until(lambda: len(one.peers.answering()) == 2)
-    assert await one.peers.everyone("Echo", b"x") == [b"echo x"] * 2
+    assert await everyone(one) == [b"echo x"] * 2
 
 
 async def test_two_that_announce_one_address_are_told_so(pki: Pki) -> None:
@@ -151,7 +158,7 @@ async def test_nobody_but_a_control_plane_is_answered(three: list[Plane], pki: P
     ) as channel:
         call = channel.unary_unary(f"/{SERVICE}/Echo", None, None)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await call(b"x", timeout=10, metadata=((PLANE_ID, one.peers.id),))
+            await call(b"x", timeout=PATIENCE, metadata=((PLANE_ID, one.peers.id),))
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert metrics.REFUSED._value.get() == before + 1
 
