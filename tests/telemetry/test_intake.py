@@ -66,7 +66,7 @@ async def code(intake: Intake, credentials: grpc.ChannelCredentials, body: bytes
     """How a call ends."""
     async with channel(intake, credentials) as open_channel:
         try:
-            assert await open_channel.unary_unary(METRICS, None, None)(body, timeout=20) == b""
+            assert await open_channel.unary_unary(METRICS, None, None)(body, timeout=60) == b""
         except grpc.aio.AioRpcError as error:
             return error.code()
     return grpc.StatusCode.OK
@@ -135,7 +135,7 @@ async def test_a_flood_leaves_room_for_others(intake: Intake, fold: Slow, pki: P
     flooding = pki.client("flood")
     async with channel(intake, flooding) as open_channel:
         export = open_channel.unary_unary(METRICS, None, None)
-        calls = [export(bytes(MESSAGE_LIMIT // 2), timeout=20) for _ in range(24)]
+        calls = [export(bytes(MESSAGE_LIMIT // 2), timeout=60) for _ in range(24)]
         ends = await asyncio.gather(*calls, return_exceptions=True)
     refused = [one for one in ends if isinstance(one, grpc.aio.AioRpcError)]
     assert {one.code() for one in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
