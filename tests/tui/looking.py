@@ -73,7 +73,7 @@ async def listed(pilot: Dashboard) -> Table:
 
     def found() -> Table | None:
         for table in pilot.app.screen.query(Table):
-            return table if table.rows and table.size.area and table.has_focus else None
+            return table if table.count and table.size.area and table.has_focus else None
         return None
 
     await until(pilot, found)

@@ -71,7 +71,7 @@ def quiet(pilot: Dashboard) -> bool:
 def filled(pilot: Dashboard) -> bool:
     """Whether the first table of a screen has rows and the keys, if there is one."""
     tables = pilot.app.screen.query(Table)
-    return not tables or bool(tables.first().rows and tables.first().has_focus)
+    return not tables or bool(tables.first().count and tables.first().has_focus)
 
 
 def shown(pilot: Dashboard, key: str, before: Screen[Any]) -> bool:
