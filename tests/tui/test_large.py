@@ -8,7 +8,7 @@ import pytest
 from textual.strip import Strip
 
 from control_plane.api.seen import ServiceRow, Services
-from tests.tui.looking import looking, text, until
+from tests.tui.looking import listed, looking, reads, text, until
 from tui import service_table
 from tui.rows import Row
 from tui.widgets.table import Table
@@ -28,10 +28,11 @@ async def test_only_services_in_the_window_are_put_into_words(monkeypatch: pytes
     async with looking("thousand", size=SIZE) as (pilot, api):
         await pilot.press("2")
         await until(pilot, lambda: made)
-        table = pilot.app.screen.query_one(Table)
+        table = await listed(pilot)
         assert table.count == 1001
         assert len(set(made)) <= SIZE[1]
         await pilot.press("end")
+        await until(pilot, lambda: table.cursor == 1000)
         last = next(row for row in api.world.services.services if row.name == table.chosen)
         made.clear()
         changed = last.model_copy(update={"rps": 777.0})
@@ -45,8 +46,8 @@ async def test_only_lines_that_became_others_are_drawn_anew(monkeypatch: pytest.
     async with looking("exchange", size=SIZE) as (pilot, api):
         await pilot.press("2")
         await until(pilot, lambda: pilot.app.screen.query(Table) and pilot.app.screen.query_one(Table).count)
-        await pilot.pause()
-        table = pilot.app.screen.query_one(Table)
+        table = await listed(pilot)
+        await reads(pilot, " catalog ")
         at = table.rows.index(next(row for row in table.rows if row.key == "catalog"))
         drawn: list[int] = []
         render = table.render_line
