@@ -244,9 +244,9 @@ async def test_ctrl_c_exits_130(mesh: FakeMesh, tmp_path: Path) -> None:
     child.stdin.write(retry().encode())
     child.stdin.close()
     try:
-        assert await asyncio.wait_for(child.stdout.readline(), 20) == b"revision 1\n"
+        assert await asyncio.wait_for(child.stdout.readline(), 60) == b"revision 1\n"
         child.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(child.wait(), 20) == 130
+        assert await asyncio.wait_for(child.wait(), 60) == 130
     finally:
         if child.returncode is None:
             child.kill()
