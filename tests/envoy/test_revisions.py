@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from control_plane.api import failures
-from tests.envoy.harness import ROOT, Mesh, running_mesh, service
+from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
 from tests.envoy.observe import config_dump
 
 NAMES = ("ingress", "front-1", "back-1")
@@ -76,13 +76,13 @@ def test_a_rollback_gives_identical_resources(mesh: Mesh) -> None:
     before = resources(mesh)
     mesh.apply(route("two") + "---" + retry("back", 3) + "---" + retry("front", 2))
     assert version(mesh) == "two"
-    assert resources(mesh) != before
+    assert resources(mesh) != before, "there is something to go back from"
     told = mesh.run("rollback", str(first), "--dry-run").stdout
     assert "configures anew: front-1, ingress\n" in told
     assert version(mesh) == "two"
     mesh.run("rollback", str(first), "--wait", "-m", "back again")
     assert version(mesh) == "one"
-    assert resources(mesh) == before
+    until(lambda: resources(mesh) == before, "each Envoy has what it had")
 
 
 def test_of_two_applies_at_once_one_wins_and_the_other_is_told(mesh: Mesh) -> None:
