@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from control_plane.telemetry.counts import GRPC_FAILURES
+from control_plane.telemetry.outcome import GRPC_FAILURES
 from dashboards.boards.service import FAILURES
 from tests.envoy.harness import ROOT
 
