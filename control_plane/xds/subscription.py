@@ -96,15 +96,19 @@ class Subscription:
         """Drop all that is known of a resource which the client no longer has."""
         self.sent.pop(name, None)
         self.acked.pop(name, None)
-        self.unpark(name)
+        self.rejected.pop(name, None)
         self.spares.pop(name, None)
+        self.since.pop(name, None)
+        self.stuck.pop(name, None)
         for names in (self.dirty, self.owed, self.alone):
             names.discard(name)
 
     def unpark(self, name: str) -> None:
-        """Drop that a name was refused."""
-        self.rejected.pop(name, None)
-        self.since.pop(name, None)
+        """Drop that a name was refused: the client is not to have it any more, and if so then anew."""
+        if self.rejected.pop(name, None):
+            self.sent[name] = self.acked.get(name, "")
+        if not self.in_flight(name):
+            self.since.pop(name, None)
 
     def note(self, resource: Resource, revision: int) -> int:
         """The revision that brought this version; `revision` where it is seen for the first time."""

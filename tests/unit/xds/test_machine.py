@@ -177,6 +177,8 @@ class Protocol(RuleBasedStateMachine):
         for name, (version, _) in have[EDS].items():
             found = config.get(EDS, name)
             assert found is None or name not in have[CDS] or version == found.version
+        assert self.wire.delta.answered_revision == config.revision
+        assert bool(self.wire.delta.refused_revision) == bool(refused)
         if not refused:
             assert not self.wire.model.warming
             assert self.wire.delta.acked_revision == config.revision

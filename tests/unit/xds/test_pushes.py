@@ -247,6 +247,16 @@ def test_routes_to_a_refused_cluster_keep_the_old_ones(wire: Wire, bad: Names) -
     assert (wire.delta.refused_revision, wire.delta.answered_revision) == (3, 3)
 
 
+def test_a_refused_cluster_that_is_wanted_again_is_refused_anew(wire: Wire, bad: Names) -> None:
+    bad.bad = {"c"}
+    changed(wire, cluster("c"), endpoints("c"), host("a", needs=("c",)))
+    changed(wire, host("a"))
+    assert (wire.delta.rejected, wire.delta.settled) == ({}, True)
+    assert ("Cluster", ["c"], []) in changed(wire, host("a", needs=("c",)))
+    assert wire.delta.rejected.keys() == {(CDS, "c")}
+    assert (wire.delta.refused_revision, wire.delta.answered_revision) == (4, 4)
+
+
 def test_an_answer_to_nothing_is_passed_over(wire: Wire) -> None:
     wire.requests.append(v3.DeltaDiscoveryRequest(type_url=VHDS, response_nonce="never sent"))
     assert wire.run() == []
