@@ -183,7 +183,8 @@ def _follow(name: str, parts: list[dict[str, Any]], output: Format, state: Path 
             parts = ask(operations.proxy_logs(name, after=ends), state)["logs"]
             away = False
         except (UnreachableError, ApiError) as error:
-            if isinstance(error, ApiError) and error.code != "unanswered":
+            # A control plane that has just started does not know its sidecars yet.
+            if isinstance(error, ApiError) and error.status < 500 and error.code != "not-found":
                 raise
             if not away:
                 warn(f"{error}; trying on")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +19,7 @@ from control_plane.api.asked import LogPart, ProxyConfig, ProxyLogLevel, ProxyLo
 from control_plane.api.state import socket_path
 from control_plane.api.types import Breaker, ProxyDetail, Status
 from control_plane.errors import InputError
-from tests.cli.conftest import Run
+from tests.cli.conftest import MESH, ROOT, Run
 from tests.fakes.mesh import FakeMesh
 
 KEY = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----"
@@ -144,6 +148,39 @@ async def test_logs_are_shown_under_their_sources(mesh: FakeMesh, run: Run) -> N
     ]  # fmt: skip
     assert mesh.asked[0][2] == "lines=2"
     assert json.loads((await run("proxy", "orders-1", "logs", "-o", "json")).out)["logs"][1]["end"] == 8
+
+
+async def test_following_logs_outlives_a_control_plane_that_does_not_know_the_sidecar_yet(
+    mesh: FakeMesh,
+) -> None:
+    def logs(text: str) -> str:
+        part = LogPart(source="app", file="/logs/orders-1.log", text=text, end=4)
+        return ProxyLogs(proxy="orders-1", logs=(part,)).model_dump_json()
+
+    mesh.told = {"logs": logs("one\n")}
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", MESH, "proxy", "orders-1", "logs", "-f", "--state", str(mesh.state)),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout and child.stderr
+    try:
+        async with asyncio.timeout(30):
+            lines = [await child.stdout.readline() for _ in range(2)]
+            assert lines == [b"==> app: /logs/orders-1.log\n", b"one\n"]
+            mesh.told = {}
+            said = await child.stderr.readline()
+            assert said.startswith(b"no such proxy: orders-1")
+            assert said.endswith(b"; trying on\n")
+            mesh.told = {"logs": logs("two\n")}
+            assert await child.stdout.readline() == b"two\n"
+            child.send_signal(signal.SIGINT)
+            assert await child.wait() == 0
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
 
 
 async def test_a_log_level_is_shown_and_set_for_a_while(mesh: FakeMesh, run: Run) -> None:
