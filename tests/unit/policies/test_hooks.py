@@ -143,7 +143,7 @@ def test_all_that_envoy_is_told() -> None:
                     },
                 }
             ],
-            "host_selection_retry_max_attempts": "5",
+            "host_selection_retry_max_attempts": "20",
             "retriable_status_codes": [429, 409],
             "retry_back_off": {"base_interval": "0.010s", "max_interval": "1s"},
         },
