@@ -19,6 +19,7 @@ import requests
 
 from control_plane.telemetry.flags import FLAGS
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
+from tests.envoy.observe import stats
 from tests.fakes.otlp_sink import Sink, sink
 from tests.sidecar.conftest import ENVOY
 
@@ -106,10 +107,14 @@ def test_what_proxies_tell_is_passed_on_to_a_collector(mesh: Mesh, collector: Si
 
 
 def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
-    with applied(mesh, "CircuitBreaker", "maxRequests: 1") as revision:
+    def burst() -> list[requests.Response]:
+        """What was refused of six at once."""
         with ThreadPoolExecutor(6) as pool:
-            done = list(pool.map(lambda _: call(mesh, "/delay?ms=300"), range(6)))
-        refused = next(one for one in done if one.status_code == 503)
+            done = list(pool.map(lambda _: call(mesh, "/delay?ms=1000"), range(6)))
+        return [one for one in done if one.status_code == 503]
+
+    with applied(mesh, "CircuitBreaker", "maxRequests: 1") as revision:
+        refused = until(burst, "a request beyond the limit")[0]
         why = explained(mesh, refused)
     assert why["summary"].startswith("503 UO at front → back: CircuitBreaker lab")
     assert_blamed(why, "CircuitBreaker/lab", revision, "maxRequests: 1")
@@ -118,13 +123,13 @@ def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
 
 
 def test_a_timeout_is_explained_and_the_reset_at_the_callee_is_not_the_cause(mesh: Mesh) -> None:
-    with applied(mesh, "Timeout", "request: 200ms") as revision:
-        answer = call(mesh, "/delay?ms=1000")
+    with applied(mesh, "Timeout", "request: 1s") as revision:
+        answer = call(mesh, "/delay?ms=10000")
         assert answer.status_code == 504
         until(lambda: len(explained(mesh, answer)["steps"]) == 2, "what the callee's proxy tells")
         why = explained(mesh, answer)
     assert why["summary"].startswith("504 UT at front → back: Timeout lab")
-    assert_blamed(why, "Timeout/lab", revision, "request: 200ms")
+    assert_blamed(why, "Timeout/lab", revision, "request: 1s")
     assert [(one["proxy"], one["depth"]) for one in why["steps"]] == [("front-1", 0), ("back-1", 1)]
 
 
@@ -162,9 +167,17 @@ def test_a_slow_request_is_told_without_being_traced(mesh: Mesh) -> None:
     assert re.search(r"spent in the app of back$", why["summary"]), why["summary"]
 
 
+def at_work(mesh: Mesh) -> bool:
+    """Whether front's Envoy prepares no listener that is to come after another one."""
+    found = stats(mesh, "front-1", r"^listener_manager\.total_listeners_warming$")
+    return found == {"listener_manager.total_listeners_warming": 0}
+
+
 def test_an_access_log_that_is_off_does_not_blind(mesh: Mesh) -> None:
-    """Each request has a connection of its own, which a changed listener takes at once."""
+    """Each request has a connection of its own, which a changed listener takes once it is at work."""
     with applied(mesh, "Telemetry", "accessLog: Off, sampling: 0", "{kind: Mesh}"):
+        until(lambda: at_work(mesh), "every listener is at work")
+        assert call(mesh, "/echo").status_code == 200
         silent = call(mesh, "/status/503")
         assert explained(mesh, silent)["verdict"] == "failed"
     logged = call(mesh, "/status/503").headers["x-request-id"]
@@ -181,6 +194,28 @@ def test_a_trace_explains_what_no_log_tells(mesh: Mesh) -> None:
     )
     assert (found["source"], found["verdict"]) == ("trace", "fine")
     assert [one["direction"] for one in found["steps"]] == ["outbound", "inbound"]
+
+
+def test_an_answer_that_is_the_callers_own_mistake_is_an_error_in_no_picture(mesh: Mesh) -> None:
+    refused, broken = secrets.token_hex(16), secrets.token_hex(16)
+    for trace, status in ((refused, 409), (broken, 500)):
+        headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
+        assert call(mesh, f"/status/{status}", headers=headers).status_code == status
+    for trace, fails in ((refused, False), (broken, True)):
+        found = until(
+            lambda trace=trace: (told := ask(mesh, f"/traces/{trace}")) and told["spans"] == 4 and told,  # type: ignore[misc]
+            "spans of both",
+        )
+        assert [step["error"] for step in found["tree"]] == [fails] * 4
+        why = ask(mesh, f"/why/{trace}")
+        assert (why["verdict"], [step["failed"] for step in why["steps"]]) == (
+            ("failed", [True] * 2) if fails else ("fine", [False] * 2)
+        )
+    shown = mesh.run("trace", refused).stdout
+    assert "none failed" in shown
+    assert "◐ proxy 409 → back" in shown
+    listed = {one["id"] for one in ask(mesh, "/traces?errors=true&limit=100")["traces"]}
+    assert listed & {refused, broken} == {broken}
 
 
 # --- live ---------------------------------------------------------------------------------------------
@@ -223,6 +258,8 @@ def test_a_tap_shows_exactly_the_requests_that_were_sent_and_then_is_off(mesh: M
     assert [one["path"] for one in found] == sent
     assert rest == ""
     assert {(one["caller"], one["method"], one["status"]) for one in found} == {("front", "GET", 200)}
+    assert all(one["duration"] > 0 for one in found)
+    assert [one for one in found if one["duration"] % 1], "parts of milliseconds are told"
     assert last.status_code == 200
 
     def off() -> bool:
@@ -237,14 +274,30 @@ def test_a_tap_shows_exactly_the_requests_that_were_sent_and_then_is_off(mesh: M
 
 
 def test_a_tap_shows_what_never_reached_the_service(mesh: Mesh) -> None:
-    injected = applied(mesh, "FaultInjection", "abort: {status: 503}")
-    with injected, tapping(mesh, "back", "--errors", "--path", "/echo", "--for", "20s") as process:
-        assert call(mesh, "/echo").status_code == 503
+    injected, path = applied(mesh, "FaultInjection", "abort: {status: 503}"), f"/{secrets.token_hex(4)}"
+    with injected, tapping(mesh, "back", "--errors", "--path", path, "--for", "60s") as process:
+        assert call(mesh, path).status_code == 503
         (line,) = lines(process, 1)
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d\.\d{3}  front +GET /echo +✖ 503 +\d.*ms  FI the request was failed on purpose\n",
+        rf"\d\d:\d\d:\d\d\.\d{{3}}  front +GET {path} +✖ 503 +\d.*ms  FI the request was failed on purpose\n",
         line,
     ), line
+
+
+def test_who_left_is_told_in_whole_milliseconds_and_what_no_instance_answered_in_parts(mesh: Mesh) -> None:
+    with pytest.raises(requests.ReadTimeout):
+        call(mesh, "/delay?ms=1500", timeout=0.3)
+    with applied(mesh, "FaultInjection", "abort: {status: 503}"):
+        refused = explained(mesh, call(mesh, "/echo"))
+
+    def left() -> list[Any]:
+        told = ask(mesh, "/requests?service=front&limit=500")["requests"]
+        return [one for one in told if one["path"] == "/delay" and one["status"] == 0]
+
+    (one, *_) = until(left, "the request that was left")
+    assert one["duration"] >= 100
+    assert one["duration"] % 1 == 0
+    assert refused["steps"][0]["duration"] > 0
 
 
 def test_why_is_said_to_people(mesh: Mesh) -> None:
