@@ -14,7 +14,7 @@ from control_plane.xds import metrics
 from tests.envoy.xds_lab import Lab, lab, service, until, virtual_host
 from tests.fakes.apps import RunningApp, running_app
 
-STALL = 5
+STALL = 10
 """Seconds that tell an answer at once from a wait for what never comes, which takes Envoy 15 and more."""
 
 
@@ -104,7 +104,7 @@ async def _only(envoy: Lab, name: str) -> bool:
 async def test_a_changed_cluster_does_not_warm(envoy: Lab, apps: tuple[RunningApp, RunningApp]) -> None:
     await envoy.get("a")
     envoy.put(*service("a", apps[0].port, connect_timeout=2))
-    await asyncio.wait_for(envoy.synced(), 5)
+    await asyncio.wait_for(envoy.synced(), STALL)
     _, text = await envoy.admin_get("/config_dump?resource=dynamic_warming_clusters")
     assert '"name": "a"' not in text
     assert (await envoy.get("a"))[0] == 200
