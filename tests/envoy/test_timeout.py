@@ -14,8 +14,10 @@ from tests.envoy.load import tries
 EARLY = 0.02
 """Seconds an answer may seem early: Envoy's clock and ours tick in milliseconds of their own."""
 
-SLACK = 1.5
-"""Seconds an answer may come late on a busy machine."""
+SLACK = 5.0
+"""Seconds an answer may come late on a busy machine: what it must not wait for takes longer."""
+
+LONG = "/delay?ms=12000"
 
 
 def timeout(spec: str, name: str = "back") -> str:
@@ -44,7 +46,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield found
 
 
-def answered(mesh: Mesh, status: int, seconds: float, path: str = "/delay?ms=3000") -> None:
+def answered(mesh: Mesh, status: int, seconds: float, path: str = LONG) -> None:
     """Assert that `back` answers with `status` after so many seconds, within the slack."""
     mesh.get("front-1", "http://back/echo")
     answer = mesh.get("front-1", f"http://back{path}")
@@ -53,7 +55,7 @@ def answered(mesh: Mesh, status: int, seconds: float, path: str = "/delay?ms=300
 
 
 def test_an_answer_of_three_seconds_comes_without_a_timeout(mesh: Mesh) -> None:
-    answered(mesh, 200, 3.0)
+    answered(mesh, 200, 3.0, "/delay?ms=3000")
 
 
 def test_a_request_that_takes_too_long_gets_504_in_time(mesh: Mesh) -> None:
@@ -62,7 +64,7 @@ def test_a_request_that_takes_too_long_gets_504_in_time(mesh: Mesh) -> None:
     answered(mesh, 200, 0.2, "/delay?ms=200")
 
 
-@pytest.mark.parametrize(("service_s", "rule_s"), [("500ms", 1.5), ("2500ms", 0.7)])
+@pytest.mark.parametrize(("service_s", "rule_s"), [("500ms", 1.5), ("8s", 0.7)])
 def test_a_rule_s_own_timeout_wins_over_the_service_s(mesh: Mesh, service_s: str, rule_s: float) -> None:
     own = f"timeouts: {{request: {round(rule_s * 1000)}ms}}"
     mesh.apply(timeout(f"request: {service_s}") + "---" + route(own))
@@ -86,49 +88,49 @@ metadata: {name: back}
 spec: {targetRefs: [{kind: Service, name: back}], attempts: 2, backoff: {base: 1ms, max: 2ms}}
 """
     )
-    limits = "request: 10s, backendRequest: 300ms"
+    limits = "request: 10s, backendRequest: 600ms"
     mesh.apply(
         timeout(limits)
         if where == "policy"
-        else timeout("request: 5s") + "---" + route(f"timeouts: {{{limits}}}")
+        else timeout("request: 9s") + "---" + route(f"timeouts: {{{limits}}}")
     )
     mesh.reset("back-1")
-    answer = mesh.get("front-1", "http://back/delay?ms=3000")
+    answer = mesh.get("front-1", f"http://back{LONG}")
     assert answer.status_code == 504
-    assert 0.9 - EARLY <= answer.elapsed.total_seconds() < 0.9 + SLACK
+    assert 1.8 - EARLY <= answer.elapsed.total_seconds() < 1.8 + SLACK
     assert tries(mesh, "back-1") == 3
     mesh.delete("Retry", "back")
     mesh.reset("back-1")
-    answered(mesh, 504, 0.3)
+    answered(mesh, 504, 0.6)
     assert mesh.counts("back-1")["GET /delay"] == 1
     if where == "rule":
         mesh.delete("HTTPRoute", "back")
 
 
 def test_all_tries_together_have_the_request_s_time(mesh: Mesh) -> None:
-    mesh.apply(timeout("request: 800ms, backendRequest: 500ms"))
-    answered(mesh, 504, 0.5)
+    mesh.apply(timeout("request: 1500ms, backendRequest: 1s"))
+    answered(mesh, 504, 1.0)
     mesh.apply(
         """
 apiVersion: meshwright.io/v1
 kind: Retry
 metadata: {name: back}
-spec: {targetRefs: [{kind: Service, name: back}], attempts: 5, backoff: {base: 1ms, max: 2ms}}
+spec: {targetRefs: [{kind: Service, name: back}], attempts: 10, backoff: {base: 1ms, max: 2ms}}
 """
     )
-    answered(mesh, 504, 0.8)
+    answered(mesh, 504, 1.5)
     mesh.delete("Retry", "back")
 
 
 def test_silence_is_cut_and_a_stream_that_speaks_is_not(mesh: Mesh) -> None:
-    mesh.apply(timeout("idle: 700ms"))
-    answer = mesh.get("front-1", "http://back/stream?seconds=3&every=0.1")
-    assert answer.text.endswith("end 30\n")
-    answered(mesh, 504, 0.7)
+    mesh.apply(timeout("idle: 2s"))
+    answer = mesh.get("front-1", "http://back/stream?seconds=5&every=0.1")
+    assert answer.text.endswith("end 50\n")
+    answered(mesh, 504, 2.0)
     begun = time.monotonic()
     with pytest.raises(requests.RequestException):
-        mesh.get("front-1", "http://back/stream?seconds=6&every=3")
-    assert 0.7 - EARLY <= time.monotonic() - begun < 0.7 + SLACK
+        mesh.get("front-1", "http://back/stream?seconds=24&every=12")
+    assert 2.0 - EARLY <= time.monotonic() - begun < 2.0 + SLACK
 
 
 def test_a_stream_is_cut_only_when_a_timeout_says_so(mesh: Mesh) -> None:
@@ -141,7 +143,7 @@ def test_a_stream_is_cut_only_when_a_timeout_says_so(mesh: Mesh) -> None:
 
 def test_a_rule_s_timeout_holds_at_the_ingress(mesh: Mesh) -> None:
     mesh.apply(route("timeouts: {request: 500ms}", "{name: ingress}"))
-    answer = mesh.outside("/delay?ms=3000")
+    answer = mesh.outside("/delay?ms=6000")
     assert answer.status_code == 504
     assert 0.5 - EARLY <= answer.elapsed.total_seconds() < 0.5 + SLACK
     assert mesh.get("front-1", "http://back/delay?ms=1000").status_code == 200
