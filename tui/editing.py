@@ -40,7 +40,8 @@ async def edit(dash: Dash, kind: str, name: str) -> None:
     if done:
         process.discard(draft)
     else:
-        dash.notify(f"nothing was changed; your text is in {draft}", timeout=READ, markup=False)
+        where = " on the machine of this server" if dash.is_web else ""
+        dash.notify(f"nothing was changed; your text is in {draft}{where}", timeout=READ, markup=False)
 
 
 async def _rounds(dash: Dash, ref: Ref, base: int, draft: Path, before: str) -> bool:

@@ -12,19 +12,33 @@ from urllib.parse import urlsplit
 import aiohttp
 import psutil
 
+from control_plane.api.client import AdminClient
+from control_plane.api.discovery import Endpoint
+from control_plane.api.operations import Change, Sourced
 from tests.fakes.admin_api import TOKEN, fake_admin
+from tests.fakes.mesh import fake_mesh
 from tests.tui.browser import SEEN, Served, browsing, served
 from tests.tui.walk import until
+
+RETRY = {
+    "apiVersion": "meshwright.io/v1",
+    "kind": "Retry",
+    "metadata": {"name": "again"},
+    "spec": {"targetRefs": [{"kind": "Service", "name": "orders"}], "attempts": 5},
+}
 
 
 @asynccontextmanager
 async def pages(folder: Path) -> AsyncIterator[Served]:
     """Served on a scenario."""
-    async with fake_admin() as api:
-        (folder / "token").write_text(TOKEN)
-        environment = {"MESH_API": api.endpoint.url, "MESH_TOKEN_FILE": str(folder / "token")}
-        async with served(environment) as web:
-            yield web
+    async with fake_admin() as api, served(found(folder, api.endpoint)) as web:
+        yield web
+
+
+def found(folder: Path, endpoint: Endpoint) -> dict[str, str]:
+    """What a dashboard finds an admin API by."""
+    (folder / "token").write_text(endpoint.token)
+    return {"MESH_API": endpoint.url, "MESH_TOKEN_FILE": str(folder / "token")}
 
 
 async def test_a_browser_shows_it_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
@@ -41,6 +55,38 @@ async def test_a_browser_shows_it_and_loads_nothing_from_elsewhere(tmp_path: Pat
         await browser.shows("Services › inventory")
     assert len({urlsplit(url).path for url in browser.asked}) > 3
     assert {urlsplit(url).hostname for url in browser.asked} == {"127.0.0.1"}
+
+
+async def test_a_policy_is_edited_refused_and_applied_in_a_browser(tmp_path: Path) -> None:
+    async with fake_mesh(tmp_path) as mesh, AdminClient(mesh.endpoint) as client:
+
+        async def attempts() -> int:
+            (document,) = (await client.policies("Retry", "again")).documents
+            return int(document["spec"]["attempts"])
+
+        await client.apply([Sourced(RETRY)], Change(why="first"))
+        environment = {**found(tmp_path, mesh.endpoint), "EDITOR": "an-editor-that-a-browser-cannot-show"}
+        async with served(environment) as web, browsing() as browser:
+            await browser.sign_in(web.url, mesh.token)
+            await browser.shows("rev 1")
+            await browser.press("4")
+            await browser.shows("attempts: 5")
+            await browser.press("e")
+            await browser.shows("look at what it changes")
+            await browser.press("PageDown", "ArrowUp", "End", "x", "Control+s")
+            await browser.shows("spec.attempts")
+            await browser.press("e")
+            await browser.shows("look at what it changes")
+            assert "✖ line 9: spec.attempts" in browser.text()
+            await browser.press("End", "Backspace", "Backspace", "3", "Control+s")
+            await browser.shows("+  attempts: 3")
+            assert await attempts() == 5, "nothing is changed before it is agreed to"
+            await browser.press("y")
+            await browser.shows("rev 2")
+            await browser.shows("attempts: 3")
+            assert await attempts() == 3
+            newest = (await client.history())[0]
+            assert (newest.revision, newest.changed[0].name) == (2, "again")
 
 
 async def test_its_children_end_with_their_page_and_with_their_server(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -15,6 +16,24 @@ from textual.widgets import Static, TextArea
 from control_plane.api.failures import Place
 from tui import words
 from tui.theme import paint
+
+INDENT = 2
+"""Blanks that Tab makes, as YAML is written here."""
+
+LEAVING = 5.0
+"""Seconds within which a second Esc leaves a text that was changed."""
+
+
+class Text(TextArea):
+    """The text. Its keys are done in the order in which they came, however fast: Textual does those that move
+    or delete by a detour through the application, on which letters overtake them.
+    """
+
+    async def _on_key(self, event: events.Key) -> None:
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            event.stop()
+            event.prevent_default()
+            await self.run_action(binding.action)
 
 
 class EditorSheet(ModalScreen[str | None]):
@@ -32,7 +51,7 @@ class EditorSheet(ModalScreen[str | None]):
     EditorSheet #keys { height: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "done", "done", priority=True),
+        Binding("ctrl+s", "done", "done"),  # behind keys that the text has not had yet
         Binding("escape", "leave", "leave", priority=True),
     ]
 
@@ -41,6 +60,7 @@ class EditorSheet(ModalScreen[str | None]):
         self._title = title
         self._text = text
         self._problems = problems
+        self._leaving = False
 
     def compose(self) -> ComposeResult:
         """The text, what was wrong with it, the keys."""
@@ -50,7 +70,9 @@ class EditorSheet(ModalScreen[str | None]):
                 first = self._problems[0]
                 said = f" ✖ line {first.line}: {words.clean(first.message)}"
                 yield Static(paint(said, "bad"), id="problem")
-            yield TextArea(self._text, show_line_numbers=True, tab_behavior="focus", soft_wrap=False)
+            area = Text(self._text, show_line_numbers=True, tab_behavior="indent", soft_wrap=False)
+            area.indent_width = INDENT
+            yield area
             keys = Content.assemble(
                 " ",
                 paint("ctrl+s", "accent"),
@@ -61,9 +83,9 @@ class EditorSheet(ModalScreen[str | None]):
             yield Static(keys, id="keys")
 
     def on_mount(self) -> None:
-        """The cursor where the first problem is."""
+        """The cursor where the first problem is; the text has the keys before it is seen."""
         area = self.query_one(TextArea)
-        area.focus()
+        self.set_focus(area)
         if self._problems:
             first = self._problems[0]
             area.move_cursor((max(0, first.line - 1), max(0, first.column - 1)))
@@ -73,5 +95,13 @@ class EditorSheet(ModalScreen[str | None]):
         self.dismiss(self.query_one(TextArea).text)
 
     def action_leave(self) -> None:
-        """Leave the text as it was."""
-        self.dismiss(None)
+        """Leave the text as it was; what was written is not thrown away by one key."""
+        if self._leaving or self.query_one(TextArea).text == self._text:
+            self.dismiss(None)
+            return
+        self._leaving = True
+        self.notify("Esc again throws away what you wrote", severity="warning", timeout=LEAVING)
+        self.set_timer(LEAVING, self._stay)
+
+    def _stay(self) -> None:
+        self._leaving = False
