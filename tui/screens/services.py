@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from control_plane.api.seen import ServiceRow
 from tui import service_table
 from tui.picture import Part, Picture
 from tui.places import Node, Place, Service, Traces
-from tui.screens.base import MeshScreen
+from tui.rows import Lines
+from tui.screens.listing import ListScreen
 from tui.widgets.table import Table
 
-EMPTY = "no service has joined yet: start one with `mesh run`, or `mesh demo` for an example"
-NOT_FOUND = "no service has such a name: Esc shows all"
-LOADING = "asking the control plane …"
 
-
-class ServicesScreen(MeshScreen):
+class ServicesScreen(ListScreen[ServiceRow]):
     """The table of services. Which order it has is kept while the dashboard runs."""
 
+    COLUMNS = service_table.COLUMNS
+    EMPTY = "no service has joined yet: start one with `mesh run`, or `mesh demo` for an example"
+    NOT_FOUND = "no service has such a name: Esc shows all"
     NEEDS: ClassVar[frozenset[Part]] = frozenset({"services"})
     SEARCH: ClassVar[str] = "part of a service's name"
     HELP: ClassVar[str] = (
@@ -39,31 +40,28 @@ class ServicesScreen(MeshScreen):
         super().__init__(place)
         self._order = 0
         self._backwards = False
-        self._wanted = ""
 
-    def body(self) -> ComposeResult:
-        """One table."""
-        yield Table(service_table.COLUMNS, empty=LOADING)
+    def known(self, picture: Picture) -> Iterable[ServiceRow] | None:
+        """Every service and gateway."""
+        return picture.services.services if picture.services else None
 
-    def show_picture(self, picture: Picture) -> None:
-        """Every row anew."""
-        if picture.services is None:
-            return
+    def words_of(self, item: ServiceRow) -> str:
+        """Its name."""
+        return item.name
+
+    def lines(self, found: Iterable[ServiceRow], picture: Picture) -> Lines[ServiceRow]:  # noqa: ARG002
+        """In the order that was chosen."""
         order = service_table.ORDERS[self._order]
-        found = [row for row in picture.services.services if self._wanted in row.name]
-        table = self.query_one(Table)
-        table.empty = NOT_FOUND if self._wanted else EMPTY
-        rows = service_table.ordered(found, order, backwards=self._backwards)
-        table.show(service_table.lines(rows), marked=service_table.marked(order))
+        return service_table.lines(service_table.ordered(found, order, backwards=self._backwards))
 
-    def find(self, text: str) -> None:
-        """Only services with such a name."""
-        self._wanted = text.strip().lower()
-        self.show_picture(self.picture)
+    def open(self, key: str) -> Place:
+        """The service in detail."""
+        return Service(key)
 
-    def on_table_chosen(self, message: Table.Chosen) -> None:
-        """Enter: the service in detail."""
-        self.dash.go(Service(message.key))
+    @property
+    def marked(self) -> int:
+        """The column of the order."""
+        return service_table.marked(service_table.ORDERS[self._order])
 
     def on_table_sorted(self, message: Table.Sorted) -> None:
         """A click on a head; again: the other way round."""
@@ -88,10 +86,10 @@ class ServicesScreen(MeshScreen):
 
     def action_traces(self) -> None:
         """Traces that touch the chosen service."""
-        if chosen := self.query_one(Table).chosen:
-            self.dash.go(Traces(chosen))
+        if self.chosen:
+            self.dash.go(Traces(self.chosen))
 
     def action_map(self) -> None:
         """The chosen service in the topology."""
-        if chosen := self.query_one(Table).chosen:
-            self.dash.go(Node(chosen))
+        if self.chosen:
+            self.dash.go(Node(self.chosen))

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from control_plane.api.types import ProxyDetail
 from tui import sidecar_table
 from tui.picture import Part, Picture
 from tui.places import Happenings, Place, Proxy, Service
-from tui.screens.base import MeshScreen
-from tui.widgets.table import Table
-
-EMPTY = "no sidecar has connected yet: `mesh run` starts a process with one"
-NOT_FOUND = "no sidecar, service or state has such a name: Esc shows all"
-LOADING = "asking the control plane …"
+from tui.rows import Lines
+from tui.screens.listing import ListScreen
 
 
-class SidecarsScreen(MeshScreen):
+class SidecarsScreen(ListScreen[ProxyDetail]):
     """The table of sidecars and gateways."""
 
+    COLUMNS = sidecar_table.COLUMNS
+    EMPTY = "no sidecar has connected yet: `mesh run` starts a process with one"
+    NOT_FOUND = "no sidecar, service or state has such a name: Esc shows all"
     NEEDS: ClassVar[frozenset[Part]] = frozenset({"proxies"})
     SEARCH: ClassVar[str] = "part of a sidecar's or service's name, or a state"
     HELP: ClassVar[str] = (
@@ -32,45 +32,31 @@ class SidecarsScreen(MeshScreen):
         Binding("e", "events", "events"),
     ]
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self._wanted = ""
+    def known(self, picture: Picture) -> Iterable[ProxyDetail] | None:
+        """Every proxy."""
+        return picture.proxies
 
-    def body(self) -> ComposeResult:
-        """One table."""
-        yield Table(sidecar_table.COLUMNS, empty=LOADING)
+    def words_of(self, item: ProxyDetail) -> str:
+        """Its name, its service and its state."""
+        return f"{item.name} {item.service} {item.state}"
 
-    def show_picture(self, picture: Picture) -> None:
-        """Every row anew."""
-        if picture.proxies is None:
-            return
+    def lines(self, found: Iterable[ProxyDetail], picture: Picture) -> Lines[ProxyDetail]:
+        """What is bad first."""
         newest = picture.status.revision if picture.status else 0
-        found = [
-            each
-            for each in sidecar_table.ordered(picture.proxies)
-            if self._wanted in f"{each.name} {each.service} {each.state}"
-        ]
-        table = self.query_one(Table)
-        table.empty = NOT_FOUND if self._wanted else EMPTY
-        table.show(sidecar_table.lines(found, newest, self.dash.now()))
+        return sidecar_table.lines(sidecar_table.ordered(found), newest, self.dash.now())
 
-    def find(self, text: str) -> None:
-        """Only those with such a name or state."""
-        self._wanted = text.strip().lower()
-        self.show_picture(self.picture)
-
-    def on_table_chosen(self, message: Table.Chosen) -> None:
-        """Enter: the sidecar in detail."""
-        self.dash.go(Proxy(message.key))
+    def open(self, key: str) -> Place:
+        """The sidecar in detail."""
+        return Proxy(key)
 
     def action_service(self) -> None:
         """The service of the chosen sidecar."""
-        chosen = self.query_one(Table).chosen
+        chosen = self.chosen
         for each in self.picture.proxies or ():
             if each.name == chosen:
                 self.dash.go(Service(each.service))
 
     def action_events(self) -> None:
         """What happened to it."""
-        if chosen := self.query_one(Table).chosen:
-            self.dash.go(Happenings(subject=chosen))
+        if self.chosen:
+            self.dash.go(Happenings(subject=self.chosen))
