@@ -166,7 +166,7 @@ async def test_following_logs_outlives_a_control_plane_that_does_not_know_the_si
     )
     assert child.stdout and child.stderr
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             lines = [await child.stdout.readline() for _ in range(2)]
             assert lines == [b"==> app: /logs/orders-1.log\n", b"one\n"]
             mesh.told = {}
