@@ -98,7 +98,8 @@ def fail(mesh: Mesh, failures: int) -> float:
     for number in range(failures):
         assert counter(mesh, ENFORCED) == before, f"taken out after {number}"
         began = time.monotonic()
-        assert call(mesh).status_code == 500
+        answer = call(mesh)
+        assert answer.status_code == 500, answer.text
     until(lambda: counter(mesh, ENFORCED) == before + 1, f"taken out after {failures}", every=0.01)
     return began
 
@@ -137,8 +138,8 @@ def test_with_a_probe_a_failing_upstream_gets_no_users_request(mesh: Mesh) -> No
     probe = f"http: {{path: {PROBE}}}, interval: 200ms, timeout: 10s, unhealthyThreshold: 100"
     mesh.apply(policy("CircuitBreaker", "openFor: 100ms") + policy("HealthCheck", probe))
     until(lambda: call(mesh).status_code == 200 and reached(mesh, PROBE) > 3, "probes pass")
-    switch(mesh, probe=503)
-    fail_until_open(mesh)
+    switch(mesh, user=500, probe=503)
+    until(lambda: is_open(call(mesh)), "the breaker is open")
     seen, probes = reached(mesh), reached(mesh, PROBE)
     until(lambda: not is_open(call(mesh)) or reached(mesh, PROBE) > probes + 20, "twenty probes")
     assert is_open(call(mesh))
