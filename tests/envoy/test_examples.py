@@ -75,7 +75,11 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @pytest.mark.parametrize("kind", registry.kinds())
 def test_an_example_is_programmed(mesh: Mesh, kind: str) -> None:
     mesh.apply(registry.example(kind))
-    assert mesh.get("catalog-1", "http://inventory/echo", headers={"x-tester": "yes"}).status_code == 200
+
+    def called() -> bool:
+        return mesh.get("catalog-1", "http://inventory/echo", headers={"x-tester": "yes"}).status_code == 200
+
+    until(called, "calls go well, be it after a probe that was late on a busy machine")
 
     def programmed() -> bool:
         status = mesh.status()
