@@ -199,6 +199,7 @@ async def test_status_has_signs_and_words(mesh: FakeMesh, run: Run) -> None:
     assert {"revision", "store", "services", "proxies", "policies"} <= answered.keys()
     assert answered["proxies"][1] == {
         "name": "users-1", "service": "users", "state": "disconnected", "revision": 0, "error": "",
+        "answered": 0, "refused": 0,
     }  # fmt: skip
 
 
