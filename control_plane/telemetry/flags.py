@@ -70,7 +70,9 @@ LEFT = frozenset({"DC", "DR"})
 
 def failed(value: str, status: int) -> bool:
     """Whether an attribute's value holds a flag that is no success of a request with this HTTP status."""
-    told = {code.strip() for code in value.split(",")} - HARMLESS - {"", "-"}
+    if value in {"", "-"}:
+        return False
+    told = {code.strip() for code in value.split(",")} - HARMLESS - {""}
     return bool(told - LEFT if status else told)
 
 

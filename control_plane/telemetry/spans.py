@@ -154,7 +154,11 @@ def _failed(span: trace_pb2.Span) -> bool:
     Senders make an error of what they called when it was answered by 400 and above, as OpenTelemetry's
     conventions have it (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status), Envoy too.
     """
-    told = {pair.key: _text(pair.value) for pair in span.attributes if pair.key in _TELLING}
+    told = {
+        key: pair.value.string_value or _text(pair.value)
+        for pair in span.attributes
+        if (key := pair.key) in _TELLING
+    }
     http = next((told[name] for name in _HTTP if name in told), "")
     grpc = next((told[name] for name in _GRPC if name in told), "")
     status = int(http) if http.isascii() and http.isdigit() and len(http) < 4 else 0
