@@ -124,11 +124,16 @@ def told(mesh: Mesh, path: str) -> Any:
 def same(pair: Pair, look: Callable[[Mesh], Any], right: Callable[[Any], object], what: str) -> Any:
     """What both see, once it is right; what they then see must be the same."""
 
-    def seen() -> Any:
-        here, there = look(pair.first), look(pair.second)
-        return here if right(here) and here == there else None
+    last: list[Any] = []
 
-    return until(seen, f"{what}: {look(pair.first)} and {look(pair.second)}")
+    def seen() -> Any:
+        last[:] = look(pair.first), look(pair.second)
+        return last[0] if right(last[0]) and last[0] == last[1] else None
+
+    try:
+        return until(seen, what)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {last}") from None
 
 
 def call(pair: Pair, caller: str, count: int = 1) -> None:
@@ -307,7 +312,7 @@ def test_one_that_comes_is_found_and_takes_the_histories_over(pair: Pair) -> Non
 
         def histories(mesh: Mesh) -> tuple[int, int]:
             """All calls of the edge, and of the service by its trend."""
-            points = told(mesh, "/services/back/history")["points"]
+            points = told(mesh, "/services/back/history").get("points", ())  # none while it is not known
             return counted(mesh), round(sum(float(one["requests"]) for one in points))
 
         same(renewed, histories, lambda found: found[0] == found[1] > 2 * CALLS, "the histories")
