@@ -96,9 +96,7 @@ def follow(state: Path | None, kind: str, last: str) -> Iterator[Told]:
     query = f"?{urlencode({'kind': kind})}" if kind else ""
 
     def connect() -> Iterator[Told]:
-        for name, value in read(state, f"{PREFIX}/events{query}", newest):
-            if name in ("", "data"):
-                yield json.loads(value) if name else {}
+        return read(state, f"{PREFIX}/events{query}", newest)
 
     watch = Watch("the control plane is away: waiting for it, what is missed will be shown", heard=True)
     for event in unbroken(connect, watch):
@@ -109,10 +107,8 @@ def follow(state: Path | None, kind: str, last: str) -> Iterator[Told]:
             yield event
 
 
-def read(
-    state: Path | None, path: str, last: str = "", until: float | None = None
-) -> Iterator[tuple[str, str]]:
-    """The fields of the stream at `path` as name and value; the first has neither.
+def read(state: Path | None, path: str, last: str = "", until: float | None = None) -> Iterator[Told]:
+    """What the stream at `path` tells; the first is empty and says that it stands.
 
     `until`: TimeoutError is raised then, by the monotonic clock. Raises ApiError for a refusal,
     UnreachableError for a stream that breaks or ends, SilentError for one that says nothing.
@@ -134,15 +130,15 @@ def read(
             failures.decode(answer.status, answer.read())
             raise UnreachableError(endpoint.url, f"HTTP {answer.status}")
         stands = True
-        yield "", ""
+        yield {}
         while True:
             socket.settimeout(_patience(until))
             line = answer.readline(LINE_LIMIT)
             if not line.endswith(b"\n"):
                 raise UnreachableError(endpoint.url, "it ended the stream")
             name, _, value = line.decode("utf-8", "replace").rstrip("\n").partition(": ")
-            if name:
-                yield name, value
+            if name == "data":
+                yield json.loads(value)
     except TimeoutError:
         if stands and until is not None and time.monotonic() >= until:
             raise

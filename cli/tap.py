@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cli import console
-from cli.event_stream import Told, Watch, read, unbroken
+from cli.event_stream import Watch, read, unbroken
 from cli.failing import warn
 from cli.options import Output, OutputOption, StateOption
 from cli.traces import clock, milliseconds
@@ -56,7 +55,7 @@ def tap(  # noqa: PLR0917  typer's arguments
     call = operations.tap(service, errors=errors, method=method.upper(), path=path, caller=caller)
     watch = Watch("the control plane is away: waiting for it, requests meanwhile are not seen")
     try:
-        for told in unbroken(lambda: _told(state, call.path, until), watch, until):
+        for told in unbroken(lambda: read(state, call.path, until=until), watch, until):
             if told:
                 _show(told, service, output)
             if told.get("listening") and (blind := watch.regain()):
@@ -75,13 +74,6 @@ def _seconds(text: str) -> float:
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}", param_hint="--for") from None
     return lasting.total_seconds()
-
-
-def _told(state: Path | None, path: str, until: float | None) -> Iterator[Told]:
-    """What one stream tells; the first is empty and says that it stands."""
-    for name, value in read(state, path, until=until):
-        if name in ("", "data"):
-            yield json.loads(value) if name else {}
 
 
 def _show(told: Mapping[str, Any], service: str, output: Output) -> None:
