@@ -6,21 +6,14 @@ is explained to nobody, and no step of a trace is red for it.
 
 from __future__ import annotations
 
+from control_plane.envoy import v3
+from control_plane.policies.telemetry import hcm
 from control_plane.telemetry import flags
 
-SERVER_ERROR = 500
-
 GRPC_FAILURES = {
-    "2": "Unknown",
-    "4": "DeadlineExceeded",
-    "13": "Internal",
-    "14": "Unavailable",
-    "15": "DataLoss",
+    str(v3.GrpcStatusFilter.Status.Value(name)): name.title().replace("_", "") for name in hcm.GRPC_FAILURES
 }
-"""The gRPC statuses that are the server's fault, as Envoy's outlier detection sees it: number → Envoy's name.
-
-The access log knows the same ones (`policies.telemetry.hcm`).
-"""
+"""The gRPC statuses that are the server's fault: number → name as Envoy writes it in an access log."""
 
 _GRPC = frozenset((*GRPC_FAILURES, *GRPC_FAILURES.values()))
 
@@ -30,4 +23,4 @@ def failed(status: int, grpc_status: str = "", codes: str = "") -> bool:
 
     `status` is HTTP's, 0 where no answer was begun; `codes` are flags as Envoy writes them.
     """
-    return status >= SERVER_ERROR or grpc_status in _GRPC or flags.failed(codes, status)
+    return status >= hcm.SERVER_ERROR or grpc_status in _GRPC or flags.failed(codes, status)
