@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from tui.app import Dash
 
 
+LOADING = "asking the control plane …"
+"""What stands where something is still to come."""
+
+
 class MeshScreen(Screen[None]):
     """A screen that shows one place of the mesh."""
 

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from control_plane.api.happened import Event, Kind
 from tui import happenings, words
 from tui.places import Happenings, Place, Policy, Proxy, Revision, Service
-from tui.screens.base import MeshScreen
+from tui.screens.base import LOADING, MeshScreen
 from tui.theme import paint
 from tui.widgets.table import Table
 
@@ -58,7 +58,7 @@ class EventsScreen(MeshScreen):
     def body(self) -> ComposeResult:
         """What is shown of them, they, and the one under the cursor whole."""
         yield Static(id="filter")
-        yield Table(happenings.COLUMNS, empty="asking the control plane …")
+        yield Table(happenings.COLUMNS, empty=LOADING)
         yield Static(id="whole", markup=False)
 
     def on_mount(self) -> None:

@@ -11,12 +11,10 @@ from textual.app import ComposeResult
 from tui.picture import Picture
 from tui.places import Place
 from tui.rows import Column, Lines
-from tui.screens.base import MeshScreen
+from tui.screens.base import LOADING, MeshScreen
 from tui.widgets.table import Table
 
 Item = TypeVar("Item")
-
-LOADING = "asking the control plane …"
 
 
 class ListScreen(MeshScreen, Generic[Item]):

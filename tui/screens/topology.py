@@ -21,7 +21,7 @@ from tui.graph.shape import Link
 from tui.graph.versions import apart, has_versions, service_of
 from tui.graph.view import View
 from tui.picture import Part, Picture
-from tui.screens.base import MeshScreen
+from tui.screens.base import LOADING, MeshScreen
 from tui.sheets.choose import Choose
 from tui.sheets.why import WhySheet
 from tui.theme import paint
@@ -39,7 +39,6 @@ LOW = 18
 """Rows of the terminal below which the panel has one line."""
 
 NO_TRAFFIC = "no traffic yet: try `mesh demo --traffic 20`"
-LOADING = "asking the control plane …"
 
 
 class TopologyScreen(MeshScreen):
