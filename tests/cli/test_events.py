@@ -7,10 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from control_plane.api.happened import order
-from tests.fakes.ports import free_port
+from tests.fakes.served import served
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,20 +64,6 @@ class Events(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-@contextmanager
-def api(port: int = 0) -> Iterator[int]:
-    """The API; the port it has. One that comes back has a port that nobody takes meanwhile."""
-    server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), Events)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture(autouse=True)
 def kept() -> Iterator[list[dict[str, Any]]]:
     Events.kept[:] = [event(number) for number in (1, 2, 3)]
@@ -99,7 +83,7 @@ def start(state: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
 
 
 def run(state: Path, *arguments: str) -> tuple[int, str, str]:
-    with api() as port:
+    with served(Events) as port:
         process = start(state, port, *arguments)
         out, err = process.communicate(timeout=90)
     return process.returncode, out, err
@@ -131,13 +115,13 @@ def test_following_outlives_the_control_plane_and_misses_nothing(
     tmp_path: Path, kept: list[dict[str, Any]]
 ) -> None:
     seen: list[dict[str, Any]] = []
-    with api() as port:
+    with served(Events) as port:
         process = start(tmp_path, port, "-f", "-o", "json", "-n", "2")
         assert process.stdout
         lines = iter(process.stdout)
         seen += (json.loads(next(lines)) for _ in range(2))
     kept += [event(4), event(5)]
-    with api(port):
+    with served(Events, port):
         seen += (json.loads(next(lines)) for _ in range(2))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -152,7 +136,7 @@ def test_following_waits_for_room(
     tmp_path: Path, kept: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Events, "full", 1)
-    with api() as port:
+    with served(Events) as port:
         process = start(tmp_path, port, "-f", "-o", "json", "-n", "1")
         assert process.stdout and process.stderr
         assert json.loads(next(iter(process.stdout)))["id"] == "3-0"

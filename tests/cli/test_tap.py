@@ -9,16 +9,16 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import pytest
 
 from control_plane.api.requested import Tapped
+from tests.fakes.served import served
 from tests.unit.telemetry.records import told
 
 ROOT = Path(__file__).parents[2]
@@ -79,18 +79,11 @@ def blocks() -> Iterator[queue.Queue[Any]]:
 
 
 @contextmanager
-def api(port: int = 0) -> Iterator[int]:
-    """The API; the port it has."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), Taps)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        Taps.blocks.put(None)
-        server.server_close()
-        thread.join()
+def api() -> Iterator[int]:
+    """The API; the port it has. A stream that is open ends with it."""
+    with served(Taps) as port:
+        yield port
+    Taps.blocks.put(None)
 
 
 @contextmanager
