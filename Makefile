@@ -65,10 +65,10 @@ check: .venv/.tests
 	$(BIN)/ruff format --check $(PARTS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m control_plane.envoy.generate --check
-	$(BIN)/python -m deploy.kubernetes.build --check
-	$(BIN)/python -m dashboards.build --check
-	$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit/test_house.py
+	$(BIN)/python -m meshwright.control_plane.envoy.generate --check
+	$(BIN)/python -m meshwright.deploy.kubernetes.build --check
+	$(BIN)/python -m meshwright.dashboards.build --check
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_house.py
 
 bench: .venv/.tests debian
 	@$(BIN)/python -m bench $(BENCH)

@@ -25,10 +25,10 @@ from typing import Any
 
 import psutil
 
-from control_plane.api.seen import Services, Topology
-from tests.fakes.admin_api import TOKEN, FakeAdmin
-from tests.fakes.admin_world import many
-from tests.fakes.world import World
+from meshwright.control_plane.api.models.topology import ServiceList, Topology
+from tests.fakes.admin_api import TOKEN, FakeAdminApi
+from tests.fakes.mesh_fixture import MeshFixture
+from tests.fakes.scenarios import many
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (48, 160)
@@ -68,7 +68,7 @@ class Terminal:
         os.close(self._fd)
 
 
-def changed(world: World, tick: int) -> World:
+def changed(world: MeshFixture, tick: int) -> MeshFixture:
     """The same mesh with other figures everywhere."""
     factor = 1 + 0.05 * (tick % 7)
     services = tuple(
@@ -83,16 +83,16 @@ def changed(world: World, tick: int) -> World:
     )
     return replace(
         world,
-        services=Services(services=services),
+        services=ServiceList(services=services),
         topology=Topology(nodes=world.topology.nodes, edges=edges),
     )
 
 
-async def ticking(api: FakeAdmin) -> None:
+async def ticking(api: FakeAdminApi) -> None:
     """New figures twice a second."""
-    worlds = [changed(api.world, tick) for tick in range(7)]
+    worlds = [changed(api.mesh, tick) for tick in range(7)]
     for tick in range(10**9):
-        api.world = worlds[tick % 7]
+        api.mesh = worlds[tick % 7]
         await asyncio.sleep(0.5)
 
 
@@ -133,7 +133,7 @@ def cpu(terminal: Terminal) -> float:
 
 
 @contextlib.contextmanager
-def environment(api: FakeAdmin) -> Iterator[dict[str, str]]:
+def environment(api: FakeAdminApi) -> Iterator[dict[str, str]]:
     """What a dashboard finds the admin API by."""
     with tempfile.TemporaryDirectory() as folder:
         token = Path(folder) / "token"
@@ -150,7 +150,7 @@ def environment(api: FakeAdmin) -> Iterator[dict[str, str]]:
 
 async def one(count: int) -> dict[str, Any]:
     """All figures with so many services."""
-    api = FakeAdmin(many(count))
+    api = FakeAdminApi(many(count))
     await api.start()
     ticks = asyncio.create_task(ticking(api))
     figures: dict[str, Any] = {}

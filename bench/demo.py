@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
-from cli.up import exchange
+from meshwright.cli.up import demo_application_file
 from tests.envoy.harness import Mesh, running_mesh
 
 SETTLE = 5.0
@@ -28,7 +28,7 @@ def kind_of(process: psutil.Process) -> str:
     line = " ".join(process.cmdline())
     for mark, kind in (
         ("_bin/envoy", "envoy"), ("valkey-server", "store"), ("-m control_plane", "control plane"),
-        ("-m sidecar", "agent"), ("-m cli up", "mesh up"), ("-m services.", "service"),
+        ("-m sidecar", "agent"), ("-m cli up", "mesh up"), ("-m meshwright.services.", "service"),
     ):  # fmt: skip
         if mark in line:
             return kind
@@ -61,7 +61,7 @@ def idle(mesh: Mesh, seconds: float) -> dict[str, dict[str, float]]:
 
 def measure(seconds: float) -> dict[str, Any]:
     """Start the exchange as `mesh demo` does, on free ports, and look at it."""
-    spec = YAML(typ="safe").load(exchange().read_text())["spec"]
+    spec = YAML(typ="safe").load(demo_application_file().read_text())["spec"]
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         with running_mesh(Path(folder), spec["services"]) as mesh:

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.unit.tui.graph.test_drawing import topology
-from tests.unit.tui.graph.worlds import tiered
-from tui.graph.drawing import Drawing
-from tui.graph.fitting import fitted
-from tui.graph.layout import sort
-from tui.graph.ordering import crossings
-from tui.graph.shape import Shape
-from tui.graph.view import Index, scene_of
+from meshwright.tui.graph.crossing_reduction import count_crossings
+from meshwright.tui.graph.density import fit_layout
+from meshwright.tui.graph.drawing import Drawing
+from meshwright.tui.graph.graph import Graph
+from meshwright.tui.graph.layout import order_graph
+from meshwright.tui.graph.viewport import TopologyIndex, build_scene
+from tests.tui.graph.test_drawing import topology
+from tests.tui.graph.worlds import tiered
 
 MESHES = ((12, 20), (100, 150), (100, 300), (1000, 1500), (1000, 3000))
 """Services and calls between them."""
@@ -37,25 +37,25 @@ def best(work: Callable[[], object]) -> float:
 def measured(services: int, links: int) -> dict[str, float]:
     """One mesh; `place` tries looks where it may fit, `picture` draws a screenful that was drawn before."""
     shape = tiered(services, links)
-    graph = sort(shape)
-    layout = fitted(graph, WIDTH, HEIGHT)
-    drawing, index = Drawing(layout), Index.of(topology(shape))
-    more = Shape((*shape.nodes, "new"), (*shape.links, (shape.nodes[-1], "new")), shape.roots)
+    graph = order_graph(shape)
+    layout = fit_layout(graph, WIDTH, HEIGHT)
+    drawing, index = Drawing(layout), TopologyIndex.from_topology(topology(shape))
+    more = Graph((*shape.nodes, "new"), (*shape.links, (shape.nodes[-1], "new")), shape.roots)
     rows = range(min(HEIGHT, layout.height))
 
     def picture() -> None:
-        scene = scene_of(index, layout)
+        scene = build_scene(index, layout)
         for y in rows:
             drawing.row(y, scene, range(min(WIDTH, layout.width)))
 
     return {
         "services": services,
         "links": links,
-        "sort_ms": best(lambda: sort(shape)),
-        "place_ms": best(lambda: fitted(graph, WIDTH, HEIGHT)),
-        "one_more_ms": best(lambda: fitted(sort(more, layout), WIDTH, HEIGHT)),
+        "sort_ms": best(lambda: order_graph(shape)),
+        "place_ms": best(lambda: fit_layout(graph, WIDTH, HEIGHT)),
+        "one_more_ms": best(lambda: fit_layout(order_graph(more, layout), WIDTH, HEIGHT)),
         "picture_ms": best(picture),
-        "crossings": crossings(graph.order, graph.woven.joins),
+        "crossings": count_crossings(graph.order, graph.layered.segments),
         "width": layout.width,
         "height": layout.height,
     }

@@ -23,17 +23,17 @@ from typing import Any
 
 import psutil
 
-from control_plane.api.spiffe import Identity
-from control_plane.app import GC_THRESHOLDS
-from control_plane.telemetry.flows import Flows
-from control_plane.telemetry.forward.outbox import Piece
-from control_plane.telemetry.forward.pieces import pieces
-from control_plane.telemetry.server import SLICE
-from control_plane.telemetry.traces import Traces
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.app import GC_THRESHOLDS
+from meshwright.control_plane.telemetry.export.queue import ResourceChunk
+from meshwright.control_plane.telemetry.export.split import split
+from meshwright.control_plane.telemetry.ingest.server import SLICE_SECONDS
+from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
+from meshwright.control_plane.telemetry.traces.store import TraceStore
+from tests.control_plane.telemetry.otlp import metrics_export
 from tests.fakes.pki import DOMAIN
-from tests.load import senders
-from tests.load.plane import control_plane
-from tests.unit.telemetry.otlp import flush
+from tests.scale import senders
+from tests.scale.plane import control_plane
 
 BATCH, NODES, FLUSHES, RATE = 200, 100, 30, 5_000
 
@@ -52,7 +52,7 @@ class Slices:
         """Exhaust one fold."""
         self._begun = time.process_time()
         for _ in steps:
-            self._look(SLICE)
+            self._look(SLICE_SECONDS)
         self._look(0.0)
 
     def _look(self, least: float) -> None:
@@ -70,43 +70,43 @@ class Slices:
 
 def spans(count: int) -> dict[str, float]:
     """Fold so many spans; the store fills up on the way, and is then full."""
-    made, slices, traces = senders.Spans("orders", BATCH), Slices(), Traces()
+    made, slices, traces = senders.SpanTemplate("orders", BATCH), Slices(), TraceStore()
     identity = Identity(DOMAIN, "service", "orders")
     memory = psutil.Process().memory_info().rss
     cpu = 0.0
     for _ in range(count // BATCH):
-        body = made.fresh()
+        body = made.with_new_ids()
         began = time.process_time()
-        slices.run(traces.take(identity, body, 0.0))
+        slices.run(traces.handle(identity, body, 0.0))
         cpu += time.process_time() - began
     kept = psutil.Process().memory_info().rss - memory
     return {
-        "spans": traces.taken,
-        "us_per_span": round(1e6 * cpu / traces.taken, 2),
-        "spans_per_core_second": round(traces.taken / cpu),
+        "spans": traces.stored_total,
+        "us_per_span": round(1e6 * cpu / traces.stored_total, 2),
+        "spans_per_core_second": round(traces.stored_total / cpu),
         **slices.figures(),
-        "kept": traces.spans,
-        "bytes_per_kept_span": round(kept / traces.spans),
-        "bytes_estimated": round(traces.size / traces.spans),
+        "kept": traces.span_count,
+        "bytes_per_kept_span": round(kept / traces.span_count),
+        "bytes_estimated": round(traces.size_bytes / traces.span_count),
     }
 
 
 def forwarding(count: int) -> dict[str, float]:
     """Check and take so many spans to pass them on."""
-    made, slices, cpu, taken = senders.Spans("orders", BATCH), Slices(), 0.0, 0
+    made, slices, cpu, taken = senders.SpanTemplate("orders", BATCH), Slices(), 0.0, 0
     for _ in range(count // BATCH):
-        body = made.fresh()
+        body = made.with_new_ids()
         began = time.process_time()
-        found: list[Piece] = []
+        found: list[ResourceChunk] = []
         slices.run(_noting(found, body))
         cpu += time.process_time() - began
         taken += sum(one.count for one in found)
     return {"spans": taken, "us_per_span": round(1e6 * cpu / taken, 2), **slices.figures()}
 
 
-def _noting(found: list[Piece], body: bytes) -> Iterator[None]:
-    for one in pieces("traces", "orders", body, 0.0):
-        if isinstance(one, Piece):
+def _noting(found: list[ResourceChunk], body: bytes) -> Iterator[None]:
+    for one in split("traces", "orders", body, 0.0):
+        if isinstance(one, ResourceChunk):
             found.append(one)
         yield
 
@@ -114,13 +114,13 @@ def _noting(found: list[Piece], body: bytes) -> Iterator[None]:
 def metrics() -> dict[str, float]:
     """Fold a minute of flushes of a hundred sidecars."""
     clusters = {f"svc{each}": senders.STATS for each in range(senders.CLUSTERS)}
-    slices, flows, cpu = Slices(), Flows(), 0.0
+    slices, flows, cpu = Slices(), TrafficWindows(), 0.0
     for round_ in range(FLUSHES):
         for node in range(NODES):
-            body = flush(f"svc{node}", f"svc{node}-1", clusters, at=2.0 * round_)
+            body = metrics_export(f"svc{node}", f"svc{node}-1", clusters, at=2.0 * round_)
             identity = Identity(DOMAIN, "service", f"svc{node}")
             began = time.process_time()
-            slices.run(flows.take(identity, body, 100.0 + 2.0 * round_))
+            slices.run(flows.handle(identity, body, 100.0 + 2.0 * round_))
             cpu += time.process_time() - began
     folded = FLUSHES * NODES
     return {"flushes": folded, "us_per_flush": round(1e6 * cpu / folded, 1), **slices.figures()}
@@ -131,11 +131,11 @@ async def port(seconds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, control_plane(Path(folder)) as plane:
         load = senders.start(plane.pki, plane.addresses.otlp, seconds=seconds + 4, spans=RATE, nodes=NODES)
         await asyncio.sleep(4)
-        cpu, began, before = plane.cpu, time.monotonic(), plane.counted()["mesh_spans_total"]
+        cpu, began, before = plane.cpu_seconds, time.monotonic(), plane.metrics()["mesh_spans_total"]
         await asyncio.sleep(seconds - 1)
-        took = plane.counted()["mesh_spans_total"] - before
-        share, rate = (plane.cpu - cpu), took / (time.monotonic() - began)
-        memory = plane.rss
+        took = plane.metrics()["mesh_spans_total"] - before
+        share, rate = (plane.cpu_seconds - cpu), took / (time.monotonic() - began)
+        memory = plane.rss_bytes
         sent = await asyncio.to_thread(senders.finish, load, 60)
     return {
         "spans_per_second": round(rate),

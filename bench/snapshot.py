@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 
-from control_plane.api.types import Port
-from control_plane.core.translate import Translation, translate
-from control_plane.core.world import Document, Instance, Service, World
-from control_plane.policies.retry.policy import Retry
+from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.core.translate import Translation, translate
+from meshwright.control_plane.core.world import Instance, PolicyDocument, Service, World
+from meshwright.control_plane.policies.retry.spec import Retry
 
 PORTS = (Port(),)
 
@@ -30,7 +30,7 @@ def services(count: int, each: int) -> Mapping[str, Service]:
     }
 
 
-def retry(service: str, attempts: int) -> Document:
+def retry(service: str, attempts: int) -> PolicyDocument:
     """A Retry for one service."""
     body = {
         "apiVersion": "meshwright.io/v1",
@@ -38,7 +38,7 @@ def retry(service: str, attempts: int) -> Document:
         "metadata": {"name": "bench"},
         "spec": {"targetRefs": [{"kind": "Service", "name": service}], "attempts": attempts},
     }
-    return Document(Retry.model_validate(body), 1)
+    return PolicyDocument(Retry.model_validate(body), 1)
 
 
 def timed(work: Callable[[], Translation]) -> tuple[Translation, float]:

@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from control_plane.core.resource import CDS, EDS, LDS
-from control_plane.envoy import v3
+from meshwright.control_plane.core.resource import CDS, EDS, LDS
+from meshwright.control_plane.envoy import v3
 from tests.fakes.envoy import EnvoyModel, FakeEnvoy
 from tests.fakes.pki import Pki
 

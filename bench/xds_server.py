@@ -19,14 +19,14 @@ from typing import Any
 import psutil
 import structlog
 
-from control_plane.api.spiffe import Identity
-from control_plane.app import GC_THRESHOLDS
-from control_plane.core.resource import CDS, EDS, LDS, RDS, Resource, encode
-from control_plane.core.snapshot import Bindings
-from control_plane.envoy import v3
-from control_plane.mtls.server import Credentials
-from control_plane.xds.push_queue import PushQueue, Stream
-from control_plane.xds.server import XdsServer
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.app import GC_THRESHOLDS
+from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, Resource, encode
+from meshwright.control_plane.core.snapshot import Bindings
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.tls import TlsCredentials
+from meshwright.control_plane.xds.push_queue import PushQueue, Stream
+from meshwright.control_plane.xds.server import XdsServer
 
 SERVICES = 20
 ENDPOINTS = 10
@@ -126,7 +126,7 @@ class Timed(PushQueue):
 
 async def serve(setup: Mapping[str, str]) -> None:
     """Run commands until stdin ends."""
-    credentials = Credentials(*(setup[key].encode() for key in ("certificate", "key", "roots")))
+    credentials = TlsCredentials(*(setup[key].encode() for key in ("certificate", "key", "roots")))
     server = XdsServer("127.0.0.1", 0, "mesh.local", credentials)
     server.queue = timed = Timed()
     mesh = first()

@@ -1,7 +1,7 @@
-"""`python -m cli`: the same as `mesh`."""
+"""`python -m meshwright.cli`: the same as `mesh`."""
 
 from __future__ import annotations
 
-from cli.main import main
+from meshwright.cli.main import main
 
 main()

@@ -5,32 +5,32 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from cli.join import joined
-from cli.join_options import (
+from meshwright.cli.join.options import (
     AdvertiseOption,
+    AppPortsOption,
     BindOption,
     ControlPlaneOption,
     GatewayOption,
     HealthOption,
-    InboundOption,
+    InboundPortOption,
     InstanceOption,
     LabelOption,
     ListenerOption,
     MetricsOption,
-    OtlpOption,
-    OutboundOption,
-    PortsOption,
+    OtlpPortOption,
+    OutboundPortOption,
+    PortProtocol,
     ProtocolOption,
-    ReadyOption,
+    ReadyPortOption,
     ServiceOption,
-    Speaks,
     TokenFileOption,
     UpstreamOption,
 )
-from cli.joined_life import Life
-from cli.joined_workload import Asked, named_port
-from cli.options import StateOption
-from control_plane.errors import InputError
+from meshwright.cli.join.runner import WorkloadRunner
+from meshwright.cli.join.setup import join_mesh
+from meshwright.cli.join.workload import JoinOptions, parse_port
+from meshwright.cli.options import StateOption
+from meshwright.control_plane.errors import InputError
 
 
 def agent(
@@ -38,8 +38,8 @@ def agent(
     service: ServiceOption = "",
     gateway: GatewayOption = "",
     listener: ListenerOption = [],  # noqa: B006  typer copies it
-    port: PortsOption = [],  # noqa: B006  typer copies it
-    protocol: ProtocolOption = Speaks.http,
+    port: AppPortsOption = [],  # noqa: B006  typer copies it
+    protocol: ProtocolOption = PortProtocol.http,
     label: LabelOption = [],  # noqa: B006  typer copies it
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
@@ -49,10 +49,10 @@ def agent(
     control_plane: ControlPlaneOption = "",
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
-    outbound_port: OutboundOption = 15001,
-    inbound_port: InboundOption = 15006,
-    ready_port: ReadyOption = 15020,
-    otlp_port: OtlpOption = 0,
+    outbound_port: OutboundPortOption = 15001,
+    inbound_port: InboundPortOption = 15006,
+    ready_port: ReadyPortOption = 15020,
+    otlp_port: OtlpPortOption = 0,
     state: StateOption = None,
 ) -> None:
     """Keep a sidecar beside an app that is started by others: in its container, or on its machine.
@@ -71,12 +71,12 @@ def agent(
     """
     if bool(service) == bool(gateway):
         raise InputError("name exactly one of --service and --gateway")
-    asked = Asked(
+    asked = JoinOptions(
         service=service or gateway,
         role="service" if service else "gateway",
         listeners=tuple(listener or (["http=8080"] if gateway else [])),
         instance=instance,
-        ports=tuple(named_port(one, protocol.value) for one in port),
+        ports=tuple(parse_port(one, protocol.value) for one in port),
         labels=tuple(label),
         upstreams=tuple(upstream),
         health=health,
@@ -90,5 +90,5 @@ def agent(
         ready=ready_port,
         otlp=otlp_port,
     )
-    with joined(asked, state) as config:
-        asyncio.run(Life(config).serve(sys.stderr))
+    with join_mesh(asked, state) as config:
+        asyncio.run(WorkloadRunner(config).serve(sys.stderr))

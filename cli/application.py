@@ -10,17 +10,17 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from control_plane.api.types import Name, Protocol
-from control_plane.errors import InputError
-from control_plane.policies.base import Combine, Policy, Spec
-from control_plane.policies.fields import Labels, PortNumber
-from control_plane.policies.loader import load
-from sidecar.config import AppPort, UpstreamName, Workload
+from meshwright.control_plane.api.models.base import Name, Protocol
+from meshwright.control_plane.errors import InputError
+from meshwright.control_plane.policies.base import Combine, Policy, Spec
+from meshwright.control_plane.policies.field_types import Labels, PortNumber
+from meshwright.control_plane.policies.loader import load
+from meshwright.sidecar.config import AppPort, UpstreamName, Workload
 
 MAX_REPLICAS = 100
 
 AppPortNumber = Annotated[int, Field(strict=True, ge=0, le=65535)]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+CommandArgument = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 class ServicePort(Spec):
@@ -36,7 +36,9 @@ class ServiceEntry(Spec):
     """One service, or some replicas of it: entries of one name are replicas with other labels."""
 
     name: Name = Field(description="The name callers use: http://NAME/.")
-    command: tuple[Word, ...] = Field(min_length=1, max_length=256, description="Program and arguments.")
+    command: tuple[CommandArgument, ...] = Field(
+        min_length=1, max_length=256, description="Program and arguments."
+    )
     ports: tuple[ServicePort, ...] = Field(
         (ServicePort(),), min_length=1, max_length=16, description="The first http port is also port 80."
     )
@@ -101,14 +103,14 @@ class Application(Policy):
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class InstanceSpec:
     """One process to run: its name and the entry it comes from."""
 
     name: str
     entry: ServiceEntry
 
 
-def read(path: Path) -> Application:
+def read_application(path: Path) -> Application:
     """The application in a file; raises InputError with a line for each problem."""
     try:
         content = path.read_bytes()
@@ -125,7 +127,7 @@ def read(path: Path) -> Application:
     return found
 
 
-def with_ports(application: Application, ports: Mapping[str, int]) -> Application:
+def with_gateway_ports(application: Application, ports: Mapping[str, int]) -> Application:
     """The application with other ports for its gateways; raises InputError for a name that is no gateway."""
     spec = application.spec
     known = [gateway.name for gateway in spec.gateways]
@@ -137,7 +139,7 @@ def with_ports(application: Application, ports: Mapping[str, int]) -> Applicatio
 
 def instances(
     spec: ApplicationSpec, only: Iterable[str] = (), scale: Mapping[str, int] | None = None
-) -> tuple[Instance, ...]:
+) -> tuple[InstanceSpec, ...]:
     """The processes to run, named NAME-1, NAME-2 and so on.
 
     `only` names the services to run (none: all). `scale` sets how many of a service there are in all; several
@@ -150,20 +152,20 @@ def instances(
     wanted = set(only)
     for name in sorted({*wanted, *scale} - entries.keys()):
         raise InputError(f"{name}: no such service: the application has {', '.join(sorted(entries))}")
-    found: list[Instance] = []
+    found: list[InstanceSpec] = []
     for name, those in entries.items():
         if wanted and name not in wanted:
             continue
         copies = [entry for entry in those for _ in range(entry.replicas)]
         if name in scale:
             copies = [those[index % len(those)] for index in range(scale[name])]
-        found += [Instance(f"{name}-{number}", entry) for number, entry in enumerate(copies, 1)]
+        found += [InstanceSpec(f"{name}-{number}", entry) for number, entry in enumerate(copies, 1)]
     return tuple(found)
 
 
 def workloads(
     spec: ApplicationSpec,
-    chosen: Iterable[Instance],
+    chosen: Iterable[InstanceSpec],
     folder: Path,
     tokens: Path,
     environment: Mapping[str, str],
@@ -183,11 +185,11 @@ def workloads(
         )
         for gateway in spec.gateways
     ]
-    numbers = _tcp_numbers(spec)
+    numbers = _tcp_port_numbers(spec)
     return (*gateways, *(_workload(one, folder, tokens, environment, numbers) for one in chosen))
 
 
-def _tcp_numbers(spec: ApplicationSpec) -> Mapping[str, int]:
+def _tcp_port_numbers(spec: ApplicationSpec) -> Mapping[str, int]:
     """The number of each tcp port that the file declares, by `db` (the first one) and `db:name`."""
     found: dict[str, int] = {}
     for entry in spec.services:
@@ -200,7 +202,7 @@ def _tcp_numbers(spec: ApplicationSpec) -> Mapping[str, int]:
 
 
 def _workload(
-    one: Instance, folder: Path, tokens: Path, environment: Mapping[str, str], numbers: Mapping[str, int]
+    one: InstanceSpec, folder: Path, tokens: Path, environment: Mapping[str, str], numbers: Mapping[str, int]
 ) -> Workload:
     entry = one.entry
     ports = tuple(

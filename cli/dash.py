@@ -14,16 +14,16 @@ from typing import Annotated
 
 import typer
 
-from cli import console
-from cli.failing import warn
-from cli.options import StateOption, author
-from control_plane.api import discovery, failures
-from control_plane.api.discovery import Endpoint
-from control_plane.api.guard import LOOPBACK
-from control_plane.errors import InputError
+from meshwright.cli import output
+from meshwright.cli.errors import warn
+from meshwright.cli.options import StateOption, author
+from meshwright.control_plane.api import errors, mesh_locator
+from meshwright.control_plane.api.auth import LOOPBACK
+from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from meshwright.control_plane.errors import InputError
 
 
-class Look(StrEnum):
+class ThemeName(StrEnum):
     """The themes that there are."""
 
     dark = "dark"
@@ -37,7 +37,7 @@ WEB_PORT = 15081
 
 def dash(  # noqa: PLR0917  options of a command
     read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change nothing.")] = False,
-    theme: Annotated[Look, typer.Option("--theme", help="dark, light or contrast.")] = Look.dark,
+    theme: Annotated[ThemeName, typer.Option("--theme", help="dark, light or contrast.")] = ThemeName.dark,
     web: Annotated[bool, typer.Option("--web", help="In a browser, behind the mesh's token.")] = False,
     bind: Annotated[str, typer.Option("--bind", help="With --web: the address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -61,29 +61,29 @@ def dash(  # noqa: PLR0917  options of a command
       mesh dash --read-only --theme light
       mesh dash --web --port 15081
     """
-    find = partial(discovery.find, os.environ, state)
+    find = partial(mesh_locator.locate_mesh, os.environ, state)
     find()
     if web:
-        _serve(find, _again(read_only, theme, state), bind, port)
+        _serve(find, _dashboard_command(read_only, theme, state), bind, port)
         return
-    from tui.app import Dash
+    from meshwright.tui.app import DashboardApp
 
     jaeger = os.environ.get("MESH_JAEGER_UI", "")
-    Dash(find, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger).run()
+    DashboardApp(find, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger).run()
 
 
-def _again(read_only: bool, theme: Look, state: Path | None) -> list[str]:
+def _dashboard_command(read_only: bool, theme: ThemeName, state: Path | None) -> list[str]:
     """The command of a dashboard like this one in a process of its own."""
-    command = [sys.executable, "-m", "cli", "dash", "--theme", theme.value]
+    command = [sys.executable, "-P", "-m", "meshwright.cli", "dash", "--theme", theme.value]
     if read_only:
         command.append("--read-only")
     return [*command, "--state", str(state.absolute())] if state else command
 
 
-def _serve(find: Callable[[], Endpoint], command: list[str], bind: str, port: int) -> None:
+def _serve(find: Callable[[], ApiEndpoint], command: list[str], bind: str, port: int) -> None:
     """Until Ctrl-C; raises InputError when it cannot listen, or what it needs is not installed."""
     try:
-        from tui.web.server import Pages, serve
+        from meshwright.tui.web.server import DashboardServer, serve
     except ImportError:
         raise InputError(
             "mesh dash --web needs textual-serve: install it with pip install 'meshwright[web]'"
@@ -93,10 +93,12 @@ def _serve(find: Callable[[], Endpoint], command: list[str], bind: str, port: in
     names = {bind, socket.gethostname(), os.environ.get("MESH_ADVERTISE", "")} - {"0.0.0.0", "::", ""}
 
     def ready(address: str) -> None:
-        console.emit(f"open {address} and give it the token of the mesh; Ctrl-C ends it")
-        console.flush()
+        output.echo(f"open {address} and give it the token of the mesh; Ctrl-C ends it")
+        output.flush()
 
     try:
-        asyncio.run(serve(Pages(find, command, names), bind=bind, port=port, ready=ready))
+        asyncio.run(serve(DashboardServer(find, command, names), bind=bind, port=port, ready=ready))
     except OSError as error:
-        raise InputError(f"--bind {bind} --port {port}: {failures.reason(error)}: choose others") from None
+        raise InputError(
+            f"--bind {bind} --port {port}: {errors.os_error_text(error)}: choose others"
+        ) from None

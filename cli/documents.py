@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from control_plane.api.operations import Sourced
-from control_plane.errors import InputError
-from control_plane.policies import loader
-from control_plane.policies.schema import dump
+from meshwright.control_plane.api.calls import SourcedDocument
+from meshwright.control_plane.errors import InputError
+from meshwright.control_plane.policies import loader
+from meshwright.control_plane.policies.schema import dump
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -20,32 +20,32 @@ READ_LIMIT = 64 * 1024 * 1024
 STDIN = "<stdin>"
 
 
-def load(paths: Iterable[str]) -> list[Sourced]:
+def load_documents(paths: Iterable[str]) -> list[SourcedDocument]:
     """All documents of files and folders; raises InputError with a line for each problem."""
-    loaded = read(paths)
-    return [Sourced(dump(one.policy), f"{one.path}:{one.line}") for one in loaded.documents]
+    loaded = read_documents(paths)
+    return [SourcedDocument(dump(one.policy), f"{one.path}:{one.line}") for one in loaded.documents]
 
 
-def read(paths: Iterable[str]) -> loader.Loaded:
+def read_documents(paths: Iterable[str]) -> loader.LoadResult:
     """The documents with their places; raises InputError with a line for each problem."""
     paths = list(paths)
     if not paths:
         raise InputError("name what to read with -f: a file, a folder, or - for stdin")
-    loaded = loader.load_files([(name, data) for path in paths for name, data in _contents(path)])
+    loaded = loader.load_files([(name, data) for path in paths for name, data in _read_path(path)])
     if loaded.problems:
         raise InputError("\n".join(str(problem) for problem in loaded.problems))
     return loaded
 
 
-def _contents(path: str) -> Iterator[tuple[str, bytes]]:
+def _read_path(path: str) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every file that a path means."""
     if path == "-":
-        yield STDIN, _bytes(sys.stdin.buffer)
+        yield STDIN, _read_limited(sys.stdin.buffer)
         return
     for file in _files(Path(path)):
         try:
             with file.open("rb") as opened:
-                data = _bytes(opened)
+                data = _read_limited(opened)
         except OSError as error:
             what = (error.strerror or type(error).__name__).lower()
             raise InputError(f"{file}:1:1: cannot be read ({what}): check the path") from None
@@ -64,5 +64,5 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _bytes(file: BinaryIO) -> bytes:
+def _read_limited(file: BinaryIO) -> bytes:
     return file.read(READ_LIMIT)

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.connection import ask
-from cli.console import Level
-from cli.event_stream import follow
-from cli.options import Output, OutputOption, StateOption
-from control_plane.api import operations
+from meshwright.cli import output as output_module
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.output import Level
+from meshwright.cli.sse import follow_events
+from meshwright.control_plane.api import calls
 
 LEVELS: Mapping[str, Level] = {"info": "good", "warning": "partial", "error": "bad"}
 
@@ -42,49 +42,49 @@ def events(
       mesh events -f --kind breaker
       mesh events -f -o json | jq .message
     """
-    found = ask(operations.events(limit, kind=kind), state)["events"][::-1]
+    found = call_api(calls.events(limit, kind=kind), state)["events"][::-1]
     if not follow_on:
-        _show(found, output)
+        _print_table(found, output)
         return
     try:
-        _lines(found, output)
-        _lines(follow(state, kind, found[-1]["id"] if found else "0-0"), output)
+        _print_lines(found, output)
+        _print_lines(follow_events(state, kind, found[-1]["id"] if found else "0-0"), output)
     except KeyboardInterrupt:
         raise typer.Exit from None
 
 
-def _show(found: list[dict[str, Any]], output: Output) -> None:
+def _print_table(found: list[dict[str, Any]], output: Output) -> None:
     if output is not Output.table:
-        console.data({"events": found}, output)
+        output_module.print_data({"events": found}, output)
         return
     if found:
-        _head()
+        _print_header()
     for event in found:
-        console.emit(line(event))
+        output_module.echo(format_event(event))
     if not found:
-        console.emit("no events yet")
+        output_module.echo("no events yet")
 
 
-def _lines(found: Iterable[Mapping[str, Any]], output: Output) -> None:
+def _print_lines(found: Iterable[Mapping[str, Any]], output: Output) -> None:
     """One line for each event, at once."""
     for event in found:
-        text = line(event) if output is Output.table else json.dumps(event, ensure_ascii=False)
-        console.emit(text)
-        console.flush()
+        text = format_event(event) if output is Output.table else json.dumps(event, ensure_ascii=False)
+        output_module.echo(text)
+        output_module.flush()
 
 
-def _head() -> None:
-    console.emit(f"{'TIME':{_TIME}}  {'KIND':{_KIND}}  EVENT")
+def _print_header() -> None:
+    output_module.echo(f"{'TIME':{_TIME}}  {'KIND':{_KIND}}  EVENT")
 
 
-def line(event: Mapping[str, Any]) -> str:
+def format_event(event: Mapping[str, Any]) -> str:
     """An event as a line of the table."""
     made = datetime.fromtimestamp(event["time"], UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    sign = console.SIGNS[LEVELS.get(event["severity"], "partial")]
+    sign = output_module.SIGNS[LEVELS.get(event["severity"], "partial")]
     author = f", by {event['author']}" if event["author"] else ""
     revision = f" (revision {event['revision']}{author})" if event["revision"] else author
     if event["kind"] == "revision":
         revision = author
     words = f"{sign} {event['subject']}: {event['message']}{revision}"
     safe = "".join(c if c.isprintable() else " " for c in f"{made:{_TIME}}  {event['kind']:{_KIND}}  {words}")
-    return console.painted(safe)
+    return output_module.colorize(safe)

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import typer
 from typer import core
 
-from cli.failing import INTERRUPTED, exit_code, tell, warn
-from control_plane.errors import MeshError
+from meshwright.cli.errors import INTERRUPTED, exit_code, print_error, warn
+from meshwright.control_plane.errors import MeshError
 
 Click = Any
 """Typer carries its own copy of click, whose types it does not export."""
 
 
-class Verb(NamedTuple):
+class CommandEntry(NamedTuple):
     """A verb: the module and the function (or Typer application) behind it, and its line in `mesh --help`."""
 
     module: str
@@ -26,33 +26,53 @@ class Verb(NamedTuple):
     summary: str
 
 
-VERBS = {
-    "agent": Verb("cli.agent", "agent", "Keep a sidecar beside an app that others start."),
-    "apply": Verb("cli.edit", "apply", "Create or change policies from files; all or none."),
-    "dash": Verb("cli.dash", "dash", "Watch the mesh: the dashboard, in the terminal or a browser."),
-    "delete": Verb("cli.edit", "delete", "Delete policies; all or none."),
-    "demo": Verb("cli.up", "demo", "Start the demo: a small exchange, in the foreground."),
-    "diff": Verb("cli.compare", "diff", "Show what an apply would change."),
-    "down": Verb("cli.up", "down", "Stop the mesh that `mesh up` started."),
-    "events": Verb("cli.events", "events", "Show what happened, and with -f what happens."),
-    "get": Verb("cli.read", "get", "Show the current policies."),
-    "history": Verb("cli.revisions", "history", "List revisions: who, when, why."),
-    "proxies": Verb("cli.proxies", "proxies", "Show every proxy, what is bad first."),
-    "proxy": Verb("cli.proxy", "proxy", "Look into one sidecar: configuration, statistics, logs, log level."),
-    "rollback": Verb("cli.revisions", "rollback", "Make an old revision's policies the newest."),
-    "run": Verb("cli.run", "run", "Run any process as part of a running mesh."),
-    "schema": Verb("cli.schema", "schema", "Show the JSON Schema of a kind, or explain it."),
-    "show": Verb("cli.revisions", "show", "Show one revision."),
-    "status": Verb("cli.status", "status", "Show services, sidecars and policies as they stand."),
-    "tap": Verb("cli.tap", "tap", "Show a service's requests live."),
-    "token": Verb("cli.token", "app", "Make, list and revoke join tokens."),
-    "top": Verb("cli.top", "top", "Show how every service does, live, what is bad first."),
-    "topology": Verb("cli.topology", "topology", "Show who calls whom, how much, how well, how fast."),
-    "trace": Verb("cli.trace", "trace", "Show one trace as a waterfall, failures explained."),
-    "traces": Verb("cli.traces", "traces", "Find traces."),
-    "up": Verb("cli.up", "up", "Start a mesh on this host, in the foreground."),
-    "validate": Verb("cli.validate", "validate", "Check files without a control plane."),
-    "why": Verb("cli.why", "why", "Say why a request failed or was slow, and by whose policy."),
+COMMANDS = {
+    "agent": CommandEntry("meshwright.cli.agent", "agent", "Keep a sidecar beside an app that others start."),
+    "apply": CommandEntry(
+        "meshwright.cli.apply", "apply", "Create or change policies from files; all or none."
+    ),
+    "dash": CommandEntry(
+        "meshwright.cli.dash", "dash", "Watch the mesh: the dashboard, in the terminal or a browser."
+    ),
+    "delete": CommandEntry("meshwright.cli.apply", "delete", "Delete policies; all or none."),
+    "demo": CommandEntry("meshwright.cli.up", "demo", "Start the demo: a small exchange, in the foreground."),
+    "diff": CommandEntry("meshwright.cli.diff", "diff", "Show what an apply would change."),
+    "down": CommandEntry("meshwright.cli.up", "down", "Stop the mesh that `mesh up` started."),
+    "events": CommandEntry(
+        "meshwright.cli.events", "events", "Show what happened, and with -f what happens."
+    ),
+    "get": CommandEntry("meshwright.cli.get", "get", "Show the current policies."),
+    "history": CommandEntry("meshwright.cli.revisions", "history", "List revisions: who, when, why."),
+    "proxies": CommandEntry("meshwright.cli.proxies", "proxies", "Show every proxy, what is bad first."),
+    "proxy": CommandEntry(
+        "meshwright.cli.proxy", "proxy", "Look into one sidecar: configuration, statistics, logs, log level."
+    ),
+    "rollback": CommandEntry(
+        "meshwright.cli.revisions", "rollback", "Make an old revision's policies the newest."
+    ),
+    "run": CommandEntry("meshwright.cli.run", "run", "Run any process as part of a running mesh."),
+    "schema": CommandEntry(
+        "meshwright.cli.schema", "schema", "Show the JSON Schema of a kind, or explain it."
+    ),
+    "show": CommandEntry("meshwright.cli.revisions", "show", "Show one revision."),
+    "status": CommandEntry(
+        "meshwright.cli.status", "status", "Show services, sidecars and policies as they stand."
+    ),
+    "tap": CommandEntry("meshwright.cli.tap", "tap", "Show a service's requests live."),
+    "token": CommandEntry("meshwright.cli.token", "app", "Make, list and revoke join tokens."),
+    "top": CommandEntry("meshwright.cli.top", "top", "Show how every service does, live, what is bad first."),
+    "topology": CommandEntry(
+        "meshwright.cli.topology", "topology", "Show who calls whom, how much, how well, how fast."
+    ),
+    "trace": CommandEntry(
+        "meshwright.cli.trace", "trace", "Show one trace as a waterfall, failures explained."
+    ),
+    "traces": CommandEntry("meshwright.cli.traces", "traces", "Find traces."),
+    "up": CommandEntry("meshwright.cli.up", "up", "Start a mesh on this host, in the foreground."),
+    "validate": CommandEntry("meshwright.cli.validate", "validate", "Check files without a control plane."),
+    "why": CommandEntry(
+        "meshwright.cli.why", "why", "Say why a request failed or was slow, and by whose policy."
+    ),
 }
 
 EPILOG = """\b
@@ -61,30 +81,30 @@ Example:
   mesh status"""
 
 
-class LazyVerbs(core.TyperGroup):
+class LazyCommandGroup(core.TyperGroup):
     """A group whose commands are imported on use; its help needs none of them."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         # only names: typer suggests them for a misspelt verb
-        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]
 
     def list_commands(self, ctx: Click) -> list[str]:  # noqa: ARG002  click's signature
         """The verbs' names, sorted."""
-        return sorted(VERBS)
+        return sorted(COMMANDS)
 
     def get_command(self, ctx: Click, cmd_name: str) -> Click:  # noqa: ARG002  click's signature
         """Import a verb; None when there is none of that name."""
-        verb = VERBS.get(cmd_name)
+        verb = COMMANDS.get(cmd_name)
         return None if verb is None else _load(cmd_name, verb)
 
     def format_commands(self, ctx: Click, formatter: Click) -> None:  # noqa: ARG002  click's signature
         """The verbs' lines in the help."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, VERBS[name].summary) for name in sorted(VERBS)])
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in sorted(COMMANDS)])
 
 
-def _load(name: str, verb: Verb) -> Click:
+def _load(name: str, verb: CommandEntry) -> Click:
     target = getattr(import_module(verb.module), verb.attribute)
     if not isinstance(target, typer.Typer):
         single = _typer()
@@ -112,7 +132,7 @@ def _show_version(wanted: bool) -> None:
 
 def command() -> Callable[..., Any]:
     """The whole command line as one callable, as click runs it."""
-    app = _typer(cls=LazyVerbs, no_args_is_help=True, epilog=EPILOG)
+    app = _typer(cls=LazyCommandGroup, no_args_is_help=True, epilog=EPILOG)
 
     @app.callback()
     def mesh(
@@ -130,7 +150,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = command()(args=list(arguments), prog_name="mesh", standalone_mode=False)
     except MeshError as error:
-        tell(error)
+        print_error(error)
         return exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED

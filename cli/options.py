@@ -32,7 +32,7 @@ FilesOption = Annotated[
         "--file", "-f", metavar="PATH", help="A file, a folder of *.yaml, *.yml, *.json, or - for stdin."
     ),
 ]
-WhyOption = Annotated[str, typer.Option("--message", "-m", metavar="WHY", help="Why, for the history.")]
+MessageOption = Annotated[str, typer.Option("--message", "-m", metavar="WHY", help="Why, for the history.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when every connected sidecar has taken it.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0, max=600, help="Seconds for --wait.")]
 BaseOption = Annotated[

@@ -6,18 +6,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from cli import console
-from cli.connection import ask
-from cli.console import Level
-from cli.options import Output, OutputOption, StateOption
-from cli.status import PROXY_LEVELS
-from control_plane.api import operations
+from meshwright.cli import output as output_module
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.output import Level
+from meshwright.cli.status import PROXY_LEVELS
+from meshwright.control_plane.api import calls
 
-ENDS_SOON = 300.0
+EXPIRES_SOON = 300.0
 """Seconds before its end at which a certificate is shown as a problem: agents renew at half of its life."""
 
-_BADNESS = {"rejected": 0, "disconnected": 1, "pending": 2, "synced": 4}
-_EXPIRING = 3
+_SEVERITY = {"rejected": 0, "disconnected": 1, "pending": 2, "synced": 4}
+_EXPIRING_SEVERITY = 3
 
 
 def proxies(output: OutputOption = Output.table, state: StateOption = None) -> None:
@@ -31,22 +31,22 @@ def proxies(output: OutputOption = Output.table, state: StateOption = None) -> N
       mesh proxies -o json
     """
     now = time.time()
-    found = sorted(ask(operations.proxies(), state)["proxies"], key=lambda one: _order(one, now))
+    found = sorted(call_api(calls.proxies(), state)["proxies"], key=lambda one: _order(one, now))
     if output is not Output.table:
-        console.data({"proxies": found}, output)
+        output_module.print_data({"proxies": found}, output)
         return
     head = (
         "PROXY", "SERVICE", "STATE", "REVISION", "PENDING", "CERTIFICATE", "ENVOY", "MEMORY", "REJECTED",
     )  # fmt: skip
-    console.table(head, [_row(one, now) for one in found])
+    output_module.print_table(head, [_row(one, now) for one in found])
     if not found:
-        console.emit("no proxies")
+        output_module.echo("no proxies")
 
 
 def _order(proxy: Mapping[str, Any], now: float) -> tuple[int, str, str]:
-    badness = _BADNESS.get(proxy["state"], 0)
-    if proxy["reported"] and proxy["expires"] - now < ENDS_SOON:
-        badness = min(badness, _EXPIRING)
+    badness = _SEVERITY.get(proxy["state"], 0)
+    if proxy["reported"] and proxy["expires"] - now < EXPIRES_SOON:
+        badness = min(badness, _EXPIRING_SEVERITY)
     return badness, proxy["service"], proxy["name"]
 
 
@@ -55,7 +55,7 @@ def _row(proxy: Mapping[str, Any], now: float) -> tuple[str, ...]:
     return (
         proxy["name"],
         proxy["service"],
-        console.state(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"]),
+        output_module.status_text(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"]),
         str(proxy["revision"]),
         str(proxy["pending"]),
         _certificate(proxy["expires"] - now) if told else "-",
@@ -68,13 +68,13 @@ def _row(proxy: Mapping[str, Any], now: float) -> tuple[str, ...]:
 def _certificate(left: float) -> str:
     """When a certificate ends, in words; with a sign when that is near or past."""
     if left <= 0:
-        return console.state("bad", f"expired {duration(-left)} ago")
-    words = f"expires in {duration(left)}"
-    level: Level | None = "partial" if left < ENDS_SOON else None
-    return console.state(level, words) if level else words
+        return output_module.status_text("bad", f"expired {format_duration(-left)} ago")
+    words = f"expires in {format_duration(left)}"
+    level: Level | None = "partial" if left < EXPIRES_SOON else None
+    return output_module.status_text(level, words) if level else words
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time in its largest whole unit, as people say it."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

@@ -14,25 +14,25 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.connection import ask
-from cli.failing import VerbError, warn
-from cli.options import Output, StateOption
-from cli.proxies import duration
-from cli.proxy_logs import show
-from control_plane.api import operations
-from control_plane.api.failures import ApiError, UnreachableError
-from control_plane.api.spiffe import valid_name
-from control_plane.errors import InputError, NotFoundError
+from meshwright.cli import output as output_module
+from meshwright.cli.errors import CommandError, warn
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, StateOption
+from meshwright.cli.proxies import format_duration
+from meshwright.cli.proxy_logs import print_logs
+from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.errors import ApiError, UnreachableError
+from meshwright.control_plane.api.spiffe import valid_name
+from meshwright.control_plane.errors import InputError, NotFoundError
 
-LOOK_EVERY = 1.0
+LOG_POLL_INTERVAL = 1.0
 """Seconds between two looks at logs that are followed."""
 
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 SECTIONS = ("listeners", "clusters", "routes", "endpoints")
 
 
-class View(StrEnum):
+class ProxyView(StrEnum):
     """What there is to see of a proxy."""
 
     config = "config"
@@ -41,7 +41,7 @@ class View(StrEnum):
     log_level = "log-level"
 
 
-class Format(StrEnum):
+class ProxyOutput(StrEnum):
     """How it is printed."""
 
     text = "text"
@@ -49,18 +49,18 @@ class Format(StrEnum):
     yaml = "yaml"
 
 
-_TAKES = {
-    "--filter": {View.stats},
-    "--lines": {View.logs},
-    "--follow": {View.logs},
-    "--for": {View.log_level},
-    "a third word": {View.config, View.log_level},
+_OPTION_VIEWS = {
+    "--filter": {ProxyView.stats},
+    "--lines": {ProxyView.logs},
+    "--follow": {ProxyView.logs},
+    "--for": {ProxyView.log_level},
+    "a third word": {ProxyView.config, ProxyView.log_level},
 }
 
 
 def proxy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The proxy, as `mesh proxies` names it.")],
-    view: Annotated[View, typer.Argument(help="config, stats, logs or log-level.")],
+    view: Annotated[ProxyView, typer.Argument(help="config, stats, logs or log-level.")],
     what: Annotated[
         str,
         typer.Argument(
@@ -82,7 +82,8 @@ def proxy(
         typer.Option("--for", metavar="TIME", help="For a log level: until it is put back. [default: 10m]"),
     ] = "",
     output: Annotated[
-        Format | None, typer.Option("--output", "-o", help="text, json or yaml. [default: yaml for config]")
+        ProxyOutput | None,
+        typer.Option("--output", "-o", help="text, json or yaml. [default: yaml for config]"),
     ] = None,
     state: StateOption = None,
 ) -> None:
@@ -100,66 +101,66 @@ def proxy(
     """
     given = {"--filter": pattern, "--lines": lines is not None, "--follow": follow, "--for": period}
     for option, value in {**given, "a third word": what}.items():
-        if value and view not in _TAKES[option]:
+        if value and view not in _OPTION_VIEWS[option]:
             raise InputError(f"{option} is not for {view}: see `mesh proxy --help`")
     if not valid_name(name):
         raise NotFoundError(f"no such proxy: {name[:100]}: see `mesh proxies`")
     match view:
-        case View.config:
-            _config(name, what, output or Format.yaml, state)
-        case View.stats:
-            _stats(name, pattern, output or Format.text, state)
-        case View.logs:
-            _logs(name, 100 if lines is None else lines, follow, output or Format.text, state)
-        case View.log_level:
-            _log_level(name, what, period, output or Format.text, state)
+        case ProxyView.config:
+            _config(name, what, output or ProxyOutput.yaml, state)
+        case ProxyView.stats:
+            _stats(name, pattern, output or ProxyOutput.text, state)
+        case ProxyView.logs:
+            _logs(name, 100 if lines is None else lines, follow, output or ProxyOutput.text, state)
+        case ProxyView.log_level:
+            _log_level(name, what, period, output or ProxyOutput.text, state)
 
 
-def _config(name: str, section: str, output: Format, state: Path | None) -> None:
+def _config(name: str, section: str, output: ProxyOutput, state: Path | None) -> None:
     if section and section not in SECTIONS:
         raise InputError(f"no such part of a configuration: {section}: there are {', '.join(SECTIONS)}")
-    found = _told(name, state, operations.proxy_config(name, section), "config", section)
-    shown = Output.json if output is Format.json else Output.yaml
-    console.data({"configs": found["configs"]}, shown)
+    found = _fetch_or_local(name, state, calls.proxy_config(name, section), "config", section)
+    shown = Output.json if output is ProxyOutput.json else Output.yaml
+    output_module.print_data({"configs": found["configs"]}, shown)
 
 
-def _stats(name: str, pattern: str, output: Format, state: Path | None) -> None:
-    found = _told(name, state, operations.proxy_stats(name, pattern), "stats", pattern)
-    if output is not Format.text:
-        console.data({"stats": found["stats"]}, Output(output.value))
+def _stats(name: str, pattern: str, output: ProxyOutput, state: Path | None) -> None:
+    found = _fetch_or_local(name, state, calls.proxy_stats(name, pattern), "stats", pattern)
+    if output is not ProxyOutput.text:
+        output_module.print_data({"stats": found["stats"]}, Output(output.value))
     else:
         for key, value in found["stats"].items():
-            console.emit(console.safe(f"{key}: {value}"))
+            output_module.echo(output_module.sanitize(f"{key}: {value}"))
     if found["cut"]:
         warn("there are more: pick some by --filter")
 
 
-def _told(name: str, state: Path | None, call: operations.Call, what: str, argument: str) -> Any:
+def _fetch_or_local(name: str, state: Path | None, call: calls.ApiCall, what: str, argument: str) -> Any:
     """What the proxy's agent tells; while nobody passes that on, what an Envoy of this host tells itself."""
     try:
-        return ask(call, state)
+        return call_api(call, state)
     except UnreachableError as error:
-        from cli import local_proxy
+        from meshwright.cli import envoy_local
 
-        folder = local_proxy.folder_of(name, state)
+        folder = envoy_local.proxy_folder(name, state)
         if folder is None:
             raise
-        asking: Callable[[str, Path, str], Any] = getattr(local_proxy, what)
+        asking: Callable[[str, Path, str], Any] = getattr(envoy_local, what)
         try:
             found = asking(name, folder, argument)
-        except VerbError:
+        except CommandError:
             raise error from None
         warn(f"{error}; asked its Envoy on this host instead")
         return found
 
 
-def _logs(name: str, lines: int, follow: bool, output: Format, state: Path | None) -> None:
-    parts = ask(operations.proxy_logs(name, lines), state)["logs"]
+def _logs(name: str, lines: int, follow: bool, output: ProxyOutput, state: Path | None) -> None:
+    parts = call_api(calls.proxy_logs(name, lines), state)["logs"]
     if not follow:
-        if output is not Format.text:
-            console.data({"logs": parts}, Output(output.value))
+        if output is not ProxyOutput.text:
+            output_module.print_data({"logs": parts}, Output(output.value))
             return
-        show(parts, "")
+        print_logs(parts, "")
         return
     try:
         _follow(name, parts, output, state)
@@ -167,20 +168,20 @@ def _logs(name: str, lines: int, follow: bool, output: Format, state: Path | Non
         raise typer.Exit from None
 
 
-def _follow(name: str, parts: list[dict[str, Any]], output: Format, state: Path | None) -> None:
+def _follow(name: str, parts: list[dict[str, Any]], output: ProxyOutput, state: Path | None) -> None:
     last, away = "", False
     while True:
         fresh = [part for part in parts if part["text"]]
-        if output is Format.text:
-            last = show(fresh, last)
+        if output is ProxyOutput.text:
+            last = print_logs(fresh, last)
         else:
             for part in fresh:
-                console.emit(json.dumps(part, ensure_ascii=False))
-        console.flush()
+                output_module.echo(json.dumps(part, ensure_ascii=False))
+        output_module.flush()
         ends = {part["source"]: part["end"] for part in parts}
-        time.sleep(LOOK_EVERY)
+        time.sleep(LOG_POLL_INTERVAL)
         try:
-            parts = ask(operations.proxy_logs(name, after=ends), state)["logs"]
+            parts = call_api(calls.proxy_logs(name, after=ends), state)["logs"]
             away = False
         except (UnreachableError, ApiError) as error:
             # A control plane that has just started does not know its sidecars yet.
@@ -191,18 +192,18 @@ def _follow(name: str, parts: list[dict[str, Any]], output: Format, state: Path 
             away, parts = True, [{**part, "text": ""} for part in parts]
 
 
-def _log_level(name: str, wanted: str, period: str, output: Format, state: Path | None) -> None:
+def _log_level(name: str, wanted: str, period: str, output: ProxyOutput, state: Path | None) -> None:
     if period and not wanted:
         raise InputError("--for needs a level to set: debug, or LOGGER=LEVEL")
-    call = operations.log_level(name)
+    call = calls.log_level(name)
     if wanted:
         logger, _, level = wanted.rpartition("=")
         if level not in LEVELS:
             raise InputError(f"no such log level: {level[:40]}: there are {', '.join(LEVELS)}")
-        call = operations.set_log_level(name, level, logger, _seconds(period or "10m"))
-    found = ask(call, state)
-    if output is not Format.text:
-        console.data(found, Output(output.value))
+        call = calls.set_log_level(name, level, logger, _seconds(period or "10m"))
+    found = call_api(call, state)
+    if output is not ProxyOutput.text:
+        output_module.print_data(found, Output(output.value))
         return
     _show_levels(found)
 
@@ -210,13 +211,13 @@ def _log_level(name: str, wanted: str, period: str, output: Format, state: Path 
 def _show_levels(found: Mapping[str, Any]) -> None:
     others = {name: level for name, level in found["loggers"].items() if level != found["level"]}
     name = "all others" if others else "all"
-    console.table(("LOGGER", "LEVEL"), [*sorted(others.items()), (name, found["level"])])
+    output_module.print_table(("LOGGER", "LEVEL"), [*sorted(others.items()), (name, found["level"])])
     if found["returns_in"] is not None:
-        console.emit(f"put back in {duration(found['returns_in'])}")
+        output_module.echo(f"put back in {format_duration(found['returns_in'])}")
 
 
 def _seconds(period: str) -> int:
-    from control_plane.policies.duration import parse
+    from meshwright.control_plane.policies.duration import parse
 
     try:
         return int(parse(period).total_seconds())

@@ -7,22 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.connection import ask
-from cli.edit import await_revision, newest, report
-from cli.options import (
+from meshwright.cli import output as output_module
+from meshwright.cli.apply import newest_revision, print_changes, wait_for_revision
+from meshwright.cli.get import print_documents
+from meshwright.cli.http import call_api
+from meshwright.cli.options import (
     BaseOption,
     DryRunOption,
+    MessageOption,
     Output,
     OutputOption,
     StateOption,
     TimeoutOption,
     WaitOption,
-    WhyOption,
     author,
 )
-from cli.read import print_documents
-from control_plane.api import operations
+from meshwright.control_plane.api import calls
 
 RevisionArgument = Annotated[
     int, typer.Argument(metavar="REV", min=0, max=2**53, help="A revision's number.")
@@ -41,17 +41,17 @@ def history(
     Example:
       mesh history -n 5
     """
-    revisions = ask(operations.history(limit, before), state)["revisions"]
+    revisions = call_api(calls.history(limit, before), state)["revisions"]
     if output is not Output.table:
-        console.data(revisions, output)
+        output_module.print_data(revisions, output)
         return
     rows = [
-        (str(r["revision"]), _when(r["time"]), r["author"], _changes(r["changed"]), r["why"])
+        (str(r["revision"]), _format_time(r["time"]), r["author"], _changes(r["changed"]), r["why"])
         for r in revisions
     ]
-    console.table(("REVISION", "TIME", "AUTHOR", "CHANGES", "WHY"), rows)
+    output_module.print_table(("REVISION", "TIME", "AUTHOR", "CHANGES", "WHY"), rows)
     if not rows:
-        console.emit("no revisions yet: `mesh apply` makes the first")
+        output_module.echo("no revisions yet: `mesh apply` makes the first")
 
 
 def show(revision: RevisionArgument, output: OutputOption = Output.table, state: StateOption = None) -> None:
@@ -62,18 +62,18 @@ def show(revision: RevisionArgument, output: OutputOption = Output.table, state:
       mesh show 3
       mesh show 3 -o yaml > revision-3.yaml
     """
-    reply = ask(operations.revision(revision), state)
+    reply = call_api(calls.revision(revision), state)
     if output is Output.json:
-        console.data({**reply["info"], "documents": reply["documents"]}, output)
+        output_module.print_data({**reply["info"], "documents": reply["documents"]}, output)
         return
     if output is Output.table:
         info = reply["info"]
-        console.emit(
-            f"revision {info['revision']} · {_when(info['time'])} · {info['author']} · {info['why']}"
+        output_module.echo(
+            f"revision {info['revision']} · {_format_time(info['time'])} · {info['author']} · {info['why']}"
         )
         for change in info["changed"]:
-            console.emit(f"{change['action']} {change['kind']}/{change['name']}")
-        console.emit("")
+            output_module.echo(f"{change['action']} {change['kind']}/{change['name']}")
+        output_module.echo("")
     print_documents(reply["documents"], output)
 
 
@@ -83,7 +83,7 @@ def rollback(
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
-    why: WhyOption = "",
+    why: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
     state: StateOption = None,
@@ -94,14 +94,14 @@ def rollback(
     Example:
       mesh rollback 3 -m "the new weights were wrong" --wait
     """
-    change = operations.Change(newest(state) if base is None else base, why, author(), dry_run)
-    applied = ask(operations.rollback(revision, change), state)
-    report(applied, output, dry_run=dry_run)
+    change = calls.ChangeOptions(newest_revision(state) if base is None else base, why, author(), dry_run)
+    applied = call_api(calls.rollback(revision, change), state)
+    print_changes(applied, output, dry_run=dry_run)
     if wait and not dry_run:
-        await_revision(applied, timeout, state)
+        wait_for_revision(applied, timeout, state)
 
 
-def _when(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 

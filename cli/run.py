@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from cli.failing import VerbError
-from cli.join import joined
-from cli.join_options import (
+from meshwright.cli.errors import CommandError
+from meshwright.cli.join.options import (
     AdvertiseOption,
     BindOption,
     ControlPlaneOption,
@@ -19,19 +18,20 @@ from cli.join_options import (
     InstanceOption,
     LabelOption,
     MetricsOption,
+    PortProtocol,
     ProtocolOption,
+    ReadyTimeoutOption,
     RunPortOption,
     ServiceOption,
-    Speaks,
-    TimeoutOption,
     TokenFileOption,
     UpstreamOption,
 )
-from cli.joined_life import Life
-from cli.joined_workload import Asked
-from cli.options import StateOption
-from control_plane.errors import InputError
-from sidecar.capture import LOOPBACK, holder, is_free
+from meshwright.cli.join.runner import WorkloadRunner
+from meshwright.cli.join.setup import join_mesh
+from meshwright.cli.join.workload import JoinOptions
+from meshwright.cli.options import StateOption
+from meshwright.control_plane.errors import InputError
+from meshwright.sidecar.ports import LOOPBACK, is_free, process_on_port
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
     *,
     service: ServiceOption,
     port: RunPortOption = None,
-    protocol: ProtocolOption = Speaks.http,
+    protocol: ProtocolOption = PortProtocol.http,
     label: LabelOption = [],  # noqa: B006  typer copies it
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
@@ -54,7 +54,7 @@ def run(
     grace: Annotated[
         float, typer.Option("--grace", min=0, max=3600, help="Seconds it may take to stop.")
     ] = 10.0,
-    timeout: TimeoutOption = 60.0,
+    timeout: ReadyTimeoutOption = 60.0,
     state: StateOption = None,
 ) -> None:
     """Run a process as part of a running mesh: its sidecar is ready before it starts, and outlives it.
@@ -69,9 +69,9 @@ def run(
       mesh run --service shop --port 0 --label version=v2 -- node server.js
       mesh run --service probe -- curl http://orders/health/ready
     """
-    _runnable(command[0])
-    _free(port or 0)
-    asked = Asked(
+    _check_program(command[0])
+    _check_port(port or 0)
+    asked = JoinOptions(
         service=service,
         instance=instance,
         ports=() if port is None else ((protocol.value, protocol.value, port),),
@@ -86,19 +86,21 @@ def run(
         command=tuple(command),
         grace=grace,
     )
-    with joined(asked, state) as config:
-        code = asyncio.run(Life(config).run(timeout))
+    with join_mesh(asked, state) as config:
+        code = asyncio.run(WorkloadRunner(config).run(timeout))
     raise typer.Exit(code)
 
 
-def _runnable(program: str) -> None:
+def _check_program(program: str) -> None:
     """Raises VerbError with the exit code that shells have for a command that is missing or no program."""
     if which(program) is None:
         missing = which(program, os.F_OK) is None
         words = "no such command" if missing else "is not executable"
-        raise VerbError(127 if missing else 126, f"{program}: {words}: name a program after --")
+        raise CommandError(127 if missing else 126, f"{program}: {words}: name a program after --")
 
 
-def _free(port: int) -> None:
+def _check_port(port: int) -> None:
     if port and not is_free(LOOPBACK, port):
-        raise InputError(f"--port {port}: is in use{holder(port)}: stop who has it, or choose another")
+        raise InputError(
+            f"--port {port}: is in use{process_on_port(port)}: stop who has it, or choose another"
+        )

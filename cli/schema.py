@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli import console
-from cli.options import Output, OutputOption
-from control_plane.errors import InputError
+from meshwright.cli import output as output_module
+from meshwright.cli.options import Output, OutputOption
+from meshwright.control_plane.errors import InputError
 
 
 def schema(
@@ -27,17 +27,19 @@ def schema(
       mesh schema Retry --explain
       mesh schema httproute -o yaml
     """
-    from control_plane.admin.kinds import kind_of
-    from control_plane.policies import schema as documentation
-    from control_plane.policies.registry import kinds
+    from meshwright.control_plane.admin.policy_validation import kind_of
+    from meshwright.control_plane.policies import schema as documentation
+    from meshwright.control_plane.policies.registry import kinds
 
     if not kind:
         if explain:
             raise InputError(f"name the kind to explain: one of {', '.join(kinds())}")
-        console.emit("\n".join(kinds()))
+        output_module.echo("\n".join(kinds()))
         return
     name = kind_of(kind)
     if explain:
-        console.emit(documentation.explain(name))
+        output_module.echo(documentation.explain(name))
     else:
-        console.data(documentation.schema(name), Output.json if output is Output.table else output)
+        output_module.print_data(
+            documentation.schema(name), Output.json if output is Output.table else output
+        )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli import console
-from cli.connection import ask
-from cli.console import Level
-from cli.options import Output, OutputOption, StateOption
-from control_plane.api import operations
+from meshwright.cli import output as output_module
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.output import Level
+from meshwright.control_plane.api import calls
 
 PROXY_LEVELS: dict[str, Level] = {
     "synced": "good",
@@ -32,18 +32,23 @@ def status(output: OutputOption = Output.table, state: StateOption = None) -> No
       mesh status
       mesh status -o json
     """
-    reply = ask(operations.status(), state)
+    reply = call_api(calls.status(), state)
     if output is not Output.table:
-        console.data(reply, output)
+        output_module.print_data(reply, output)
         return
     store: Level = "good" if reply["store"] == "ok" else "partial"
-    console.emit(
-        console.painted(f"revision {reply['revision']}   store {console.state(store, reply['store'])}")
+    output_module.echo(
+        output_module.colorize(
+            f"revision {reply['revision']}   store {output_module.status_text(store, reply['store'])}"
+        )
     )
     for problem in reply.get("problems", ()):
-        console.emit(console.painted(console.state("bad", problem)))
+        output_module.echo(output_module.colorize(output_module.status_text("bad", problem)))
     planes = reply.get("planes", ())
-    _section(("CONTROL PLANE", "ADMIN API", "STATE"), [(p["address"], p["admin"], _plane(p)) for p in planes])
+    _section(
+        ("CONTROL PLANE", "ADMIN API", "STATE"),
+        [(p["address"], p["admin"], _control_plane(p)) for p in planes],
+    )
     _section(("SERVICE", "HEALTHY"), [(s["name"], _service(s)) for s in reply["services"]])
     _section(
         ("PROXY", "SERVICE", "STATE", "REVISION", "ERROR"),
@@ -56,26 +61,26 @@ def status(output: OutputOption = Output.table, state: StateOption = None) -> No
 
 def _section(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     if rows:
-        console.emit("")
-        console.table(head, rows)
+        output_module.echo("")
+        output_module.print_table(head, rows)
 
 
-def _plane(plane: Mapping[str, Any]) -> str:
+def _control_plane(plane: Mapping[str, Any]) -> str:
     """Whether another control plane answers; one that does not is left out of what is shown."""
     if plane["state"] != "silent":
-        return console.state("good", "this one" if plane["state"] == "this" else "answers")
-    return console.state("bad", f"silent for {plane['silent']:.0f} s ({plane['trouble']})")
+        return output_module.status_text("good", "this one" if plane["state"] == "this" else "answers")
+    return output_module.status_text("bad", f"silent for {plane['silent']:.0f} s ({plane['trouble']})")
 
 
 def _service(service: Mapping[str, Any]) -> str:
     healthy, instances = service["healthy"], service["instances"]
     level: Level = "off" if not instances else "bad" if not healthy else "partial"
     words = f"{healthy}/{instances}"
-    return console.state("good" if instances and healthy == instances else level, words)
+    return output_module.status_text("good" if instances and healthy == instances else level, words)
 
 
 def _proxy(proxy: Mapping[str, Any]) -> str:
-    return console.state(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"])
+    return output_module.status_text(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"])
 
 
 def _breaker(breaker: Mapping[str, Any]) -> str:
@@ -83,13 +88,13 @@ def _breaker(breaker: Mapping[str, Any]) -> str:
     reasons = [f"{breaker['ejected']} of {breaker['hosts']} instances left out"] if breaker["ejected"] else []
     reasons += ["a limit is reached"] if breaker["limited"] else []
     state = breaker["state"]
-    return console.state(_BREAKER_LEVELS.get(state, "bad"), f"{state} ({', '.join(reasons)})")
+    return output_module.status_text(_BREAKER_LEVELS.get(state, "bad"), f"{state} ({', '.join(reasons)})")
 
 
 def _policy(policy: Mapping[str, Any]) -> str:
-    return "   ".join(_condition(condition) for condition in policy["conditions"]) or console.state(
-        "off", "none yet"
-    )
+    return "   ".join(
+        _condition(condition) for condition in policy["conditions"]
+    ) or output_module.status_text("off", "none yet")
 
 
 def _condition(condition: Mapping[str, Any]) -> str:
@@ -103,4 +108,4 @@ def _condition(condition: Mapping[str, Any]) -> str:
         level = "bad" if condition["type"] in {"Accepted", "Rejected"} else "partial"
     no = {"True": "", "False": "not ", "Unknown": "not yet "}[condition["status"]]
     words = condition["message"] or ("" if level == "good" else condition["reason"])
-    return console.state(level, f"{no}{condition['type']}" + (f" ({words})" if words else ""))
+    return output_module.status_text(level, f"{no}{condition['type']}" + (f" ({words})" if words else ""))

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.event_stream import Watch, read, unbroken
-from cli.failing import warn
-from cli.options import Output, OutputOption, StateOption
-from cli.traces import clock, milliseconds
-from control_plane.api import operations
+from meshwright.cli import output as output_module
+from meshwright.cli.errors import warn
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.sse import ConnectionState, open_stream, reconnecting
+from meshwright.cli.traces import format_clock, format_milliseconds
+from meshwright.control_plane.api import calls
 
 OUTSIDE = "outside"
 """The caller of what a gateway takes in, and of what comes without a certificate."""
@@ -52,22 +52,22 @@ def tap(  # noqa: PLR0917  typer's arguments
     if output is Output.yaml:
         raise typer.BadParameter("a tap has no yaml: use json", param_hint="-o")
     until = time.monotonic() + _seconds(lasting) if lasting else None
-    call = operations.tap(service, errors=errors, method=method.upper(), path=path, caller=caller)
-    watch = Watch("the control plane is away: waiting for it, requests meanwhile are not seen")
+    call = calls.tap(service, errors=errors, method=method.upper(), path=path, caller=caller)
+    watch = ConnectionState("the control plane is away: waiting for it, requests meanwhile are not seen")
     try:
-        for told in unbroken(lambda: read(state, call.path, until=until), watch, until):
+        for told in reconnecting(lambda: open_stream(state, call.path, until=until), watch, until):
             if told:
-                _show(told, service, output)
-            if told.get("listening") and (blind := watch.regain()):
+                _print_event(told, service, output)
+            if told.get("listening") and (blind := watch.restored()):
                 warn(f"tapping {service} again after {blind:.1f} s: requests of that time may be missing")
     except (KeyboardInterrupt, TimeoutError):
-        if blind := watch.blind:
+        if blind := watch.outage_seconds:
             warn(f"ended blind: nothing was seen of the last {blind:.1f} s")
         raise typer.Exit from None
 
 
 def _seconds(text: str) -> float:
-    from control_plane.policies.duration import parse
+    from meshwright.control_plane.policies.duration import parse
 
     try:
         lasting: timedelta = parse(text)
@@ -76,17 +76,17 @@ def _seconds(text: str) -> float:
     return lasting.total_seconds()
 
 
-def _show(told: Mapping[str, Any], service: str, output: Output) -> None:
+def _print_event(told: Mapping[str, Any], service: str, output: Output) -> None:
     if told["request"] is None:
-        _tell(told, service)
+        _print_notice(told, service)
         return
     request = told["request"]
-    text = line(request) if output is Output.table else json.dumps(request, ensure_ascii=False)
-    console.emit(text)
-    console.flush()
+    text = format_request(request) if output is Output.table else json.dumps(request, ensure_ascii=False)
+    output_module.echo(text)
+    output_module.flush()
 
 
-def _tell(told: Mapping[str, Any], service: str) -> None:
+def _print_notice(told: Mapping[str, Any], service: str) -> None:
     """What is no request goes to stderr."""
     if told["more"]:
         warn(f"{told['more']} more not shown")
@@ -98,14 +98,16 @@ def _tell(told: Mapping[str, Any], service: str) -> None:
         )
 
 
-def line(request: Mapping[str, Any]) -> str:
+def format_request(request: Mapping[str, Any]) -> str:
     """A request as a line."""
-    level: console.Level = "bad" if request["failed"] else "partial" if request["status"] >= 400 else "good"
+    level: output_module.Level = (
+        "bad" if request["failed"] else "partial" if request["status"] >= 400 else "good"
+    )
     ended = request["grpc_status"] or str(request["status"] or "-")
     caller = request["caller"] if request["direction"] != "ingress" else OUTSIDE
     what = f"{request['method']} {request['path']}".strip()
-    took = milliseconds(request["duration"])
+    took = format_milliseconds(request["duration"])
     why = "; ".join(f"{one['flag']} {one['meaning'].partition(',')[0]}" for one in request["flags"])
-    state = f"{console.SIGNS[level]} {ended:<4} {took:>8}"
-    words = f"{clock(request['time'])}  {caller or OUTSIDE:<12}  {what:<36}  {state}  {why}"
-    return console.painted(console.safe(words.rstrip()))
+    state = f"{output_module.SIGNS[level]} {ended:<4} {took:>8}"
+    words = f"{format_clock(request['time'])}  {caller or OUTSIDE:<12}  {what:<36}  {state}  {why}"
+    return output_module.colorize(output_module.sanitize(words.rstrip()))

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.connection import ask
-from cli.failing import VerbError
-from cli.options import Output, OutputOption, StateOption, author
-from control_plane.api import failures, operations
-from control_plane.errors import InputError
+from meshwright.cli import output as output_module
+from meshwright.cli.errors import CommandError
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption, author
+from meshwright.control_plane.api import calls, errors
+from meshwright.control_plane.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -61,16 +61,16 @@ def create(
     if not out:
         raise InputError("name a file with --out FILE, or ask for stdout with --out -")
     role, name = ("service", service) if service else ("gateway", gateway)
-    made = ask(operations.token(role, name, ttl, author()), state)
+    made = call_api(calls.create_token(role, name, ttl, author()), state)
     if out == "-":
         sys.stdout.write(f"{made['token']}\n")
         return
     write_secret(Path(out), f"{made['token']}\n")
-    console.emit(f"join token {made['id']} of {role} {name}, valid for {ttl:g} s: {out}")
+    output_module.echo(f"join token {made['id']} of {role} {name}, valid for {ttl:g} s: {out}")
 
 
 @app.command(name="list")
-def listed(output: OutputOption = Output.table, state: StateOption = None) -> None:
+def list_tokens(output: OutputOption = Output.table, state: StateOption = None) -> None:
     """List join tokens, newest first: their ids, whom they are for, how often they were used.
 
     The tokens themselves are shown once, when they are made. USES counts enrolments.
@@ -79,18 +79,18 @@ def listed(output: OutputOption = Output.table, state: StateOption = None) -> No
     Example:
       mesh token list -o json
     """
-    found = ask(operations.tokens(), state)["tokens"]
+    found = call_api(calls.tokens(), state)["tokens"]
     if output is not Output.table:
-        console.data(found, output)
+        output_module.print_data(found, output)
         return
     if not found:
-        console.emit("no join tokens")
+        output_module.echo("no join tokens")
         return
     rows = (
-        (one["id"], f"{one['role']}/{one['name']}", _left(one), str(one["uses"]), one["author"])
+        (one["id"], f"{one['role']}/{one['name']}", _token_state(one), str(one["uses"]), one["author"])
         for one in found
     )
-    console.table(("ID", "FOR", "STATE", "USES", "BY"), rows)
+    output_module.print_table(("ID", "FOR", "STATE", "USES", "BY"), rows)
 
 
 @app.command()
@@ -104,21 +104,21 @@ def revoke(
     Example:
       mesh token revoke 3fa2c19d04b7e655
     """
-    ask(operations.revoke_token(id), state)
-    console.emit(f"token {id} is revoked")
+    call_api(calls.revoke_token(id), state)
+    output_module.echo(f"token {id} is revoked")
 
 
-def _left(token: dict[str, Any]) -> str:
+def _token_state(token: dict[str, Any]) -> str:
     """How a token stands, with the time it has left."""
     if token["revoked"]:
-        return console.state("bad", "revoked")
+        return output_module.status_text("bad", "revoked")
     seconds = round(token["expires"] - time.time())
     if seconds <= 0:
-        return console.state("off", "expired")
+        return output_module.status_text("off", "expired")
     for size, unit in ((DAY, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
-            return console.state("good", f"for {seconds // size} {unit}")
-    return console.state("good", f"for {seconds} s")
+            return output_module.status_text("good", f"for {seconds // size} {unit}")
+    return output_module.status_text("good", f"for {seconds} s")
 
 
 def write_secret(path: Path, text: str) -> None:
@@ -130,4 +130,4 @@ def write_secret(path: Path, text: str) -> None:
         fresh.replace(path)
     except OSError as error:
         fresh.unlink(missing_ok=True)
-        raise VerbError(failures.FAILED, f"{path}:1:1: cannot be written: {error.strerror}") from None
+        raise CommandError(errors.FAILED, f"{path}:1:1: cannot be written: {error.strerror}") from None

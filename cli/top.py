@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console, screen, top_table
-from cli.connection import ask
-from cli.options import Output, OutputOption, StateOption
-from control_plane.api import operations
-from control_plane.api.failures import ApiError, UnreachableError
+from meshwright.cli import output as output_module
+from meshwright.cli import screen, top_table
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.errors import ApiError, UnreachableError
 
-PATIENCE = 5.0
+REFRESH_TIMEOUT = 5.0
 """Seconds that an answer may take on the live screen, which does not move meanwhile."""
 
 ONCE_WIDTH, ONCE_HEIGHT = 120, 1_000_000
@@ -50,13 +51,13 @@ def top(
       mesh top --once
       mesh top -o json | jq '.services[] | select(.health != "healthy").name'
     """
-    found = ask(operations.services(), state)
+    found = call_api(calls.services(), state)
     if output is not Output.table:
-        console.data(found, output)
+        output_module.print_data(found, output)
     elif once or not screen.is_usable():
         width = screen.size()[0] if screen.is_usable() else ONCE_WIDTH
         for line in top_table.lines(found["services"], width, ONCE_HEIGHT):
-            console.emit(console.painted(line))
+            output_module.echo(output_module.colorize(line))
     else:
         try:
             _live(found, every, state)
@@ -65,53 +66,53 @@ def top(
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TopState:
     """What is known: the last answer, when it came (seconds since the epoch), why there is no newer one."""
 
-    found: Mapping[str, Any]
-    at: float
-    away: str = ""
+    services: Mapping[str, Any]
+    updated_at: float
+    error: str = ""
 
 
 def _live(found: Mapping[str, Any], every: float, state: Path | None) -> None:
-    look = Look(found, time.time())
+    look = TopState(found, time.time())
     with screen.alternate() as shown:
         while True:
-            shown.draw([console.painted(line) for line in frame(look, *screen.size())])
+            shown.draw([output_module.colorize(line) for line in frame(look, *screen.size())])
             due = time.monotonic() + every
             while key := shown.wait(due - time.monotonic()):
                 if key[0] in "qQ":
                     return
-                shown.draw([console.painted(line) for line in frame(look, *screen.size())])
-            look = _look(look, state)
+                shown.draw([output_module.colorize(line) for line in frame(look, *screen.size())])
+            look = _refresh(look, state)
 
 
-def _look(last: Look, state: Path | None) -> Look:
+def _refresh(last: TopState, state: Path | None) -> TopState:
     """A new look; raises ApiError when the control plane refuses to answer."""
     try:
-        return Look(ask(replace(operations.services(), timeout=PATIENCE), state), time.time())
+        return TopState(call_api(replace(calls.services(), timeout=REFRESH_TIMEOUT), state), time.time())
     except UnreachableError as error:
-        return replace(last, away=str(error))
+        return replace(last, error=str(error))
     except ApiError as error:
         if error.status < 500:
             raise
-        return replace(last, away=str(error))
+        return replace(last, error=str(error))
 
 
-def frame(look: Look, width: int, height: int) -> list[str]:
+def frame(look: TopState, width: int, height: int) -> list[str]:
     """The whole screen: what the mesh does in a line, the table, the legend."""
-    rows = look.found["services"]
+    rows = look.services["services"]
     table = top_table.lines(rows, width, height - 3)
     lines = [_summary(look, rows), "", *table]
     lines += [""] * (height - len(lines) - 1) + [LEGEND]
     return [line[:width] for line in lines][:height]
 
 
-def _summary(look: Look, rows: Sequence[Mapping[str, Any]]) -> str:
-    at = time.strftime("%H:%M:%S", time.localtime(look.at))
-    if look.away:
-        words = console.safe(" ".join(look.away.split()))
-        return f"{console.SIGNS['bad']} as of {at}, nothing newer: {words}"
+def _summary(look: TopState, rows: Sequence[Mapping[str, Any]]) -> str:
+    at = time.strftime("%H:%M:%S", time.localtime(look.updated_at))
+    if look.error:
+        words = output_module.sanitize(" ".join(look.error.split()))
+        return f"{output_module.SIGNS['bad']} as of {at}, nothing newer: {words}"
     health = Counter(row["health"] for row in rows)
     rate = sum(row["rps"] for row in rows if row["role"] == "service")
     count = f"{len(rows)} services and gateways"

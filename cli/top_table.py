@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from cli import console
-from cli.topology import BREAKER_LEVELS, GOOD, HEALTH_LEVELS, POOR
+from meshwright.cli import output
+from meshwright.cli.topology import BREAKER_LEVELS, GOOD, HEALTH_LEVELS, POOR
 
-Row = Mapping[str, Any]
+ServiceRow = Mapping[str, Any]
 """A ServiceRow as JSON."""
 
 _HEALTH = ("unhealthy", "degraded", "healthy", "unknown")
@@ -22,32 +22,32 @@ TREND, TREND_WIDTH, TREND_LEAST = "RATE, 15 MIN", 30, 8
 """Columns of a name and a trend: at most, and what is left of them on a narrow screen."""
 
 
-class Column(NamedTuple):
+class TopColumn(NamedTuple):
     """A column of figures; `from_width`: columns the screen must have for it to be shown."""
 
-    head: str
+    title: str
     width: int
     field: str
-    from_width: int = 0
+    min_screen_width: int = 0
 
 
 COLUMNS = (
-    Column("RATE/S", 8, "rate"),
-    Column("SUCCESS", 9, "success"),
-    Column("P50", 7, "p50", 100),
-    Column("P95", 7, "p95", 100),
-    Column("P99", 7, "p99"),
-    Column("RETRY/S", 8, "retries", 72),
-    Column("BREAKER", 11, "breaker", 64),
-    Column("UP", 5, "up", 56),
-    Column("MTLS", 4, "mtls", 100),
+    TopColumn("RATE/S", 8, "rate"),
+    TopColumn("SUCCESS", 9, "success"),
+    TopColumn("P50", 7, "p50", 100),
+    TopColumn("P95", 7, "p95", 100),
+    TopColumn("P99", 7, "p99"),
+    TopColumn("RETRY/S", 8, "retries", 72),
+    TopColumn("BREAKER", 11, "breaker", 64),
+    TopColumn("UP", 5, "up", 56),
+    TopColumn("MTLS", 4, "mtls", 100),
 )
 
 
-def by_trouble(rows: Sequence[Row]) -> list[Row]:
+def worst_first(rows: Sequence[ServiceRow]) -> list[ServiceRow]:
     """What is bad first, then what is busy; near figures follow the names, so that rows stand still."""
 
-    def key(row: Row) -> tuple[int, int, float, int, str]:
+    def key(row: ServiceRow) -> tuple[int, int, float, int, str]:
         failing = round(1 - row["success"], 2) if row["rps"] > 0 else 0.0
         busy = math.frexp(row["rps"])[1] if row["rps"] >= 0.5 else -9
         health = _HEALTH.index(row["health"]) if row["health"] in _HEALTH else len(_HEALTH)
@@ -57,15 +57,15 @@ def by_trouble(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=key)
 
 
-def lines(rows: Sequence[Row], width: int, height: int) -> list[str]:
+def lines(rows: Sequence[ServiceRow], width: int, height: int) -> list[str]:
     """The head and a line for each row, none longer than `width`; at most `height` of them in all."""
-    shown = by_trouble(rows)
-    columns = [one for one in COLUMNS if width >= one.from_width]
+    shown = worst_first(rows)
+    columns = [one for one in COLUMNS if width >= one.min_screen_width]
     figures = sum(one.width + 1 for one in columns)
     longest = max([len("SERVICE"), *(len(row["name"]) for row in shown)])
     trend = min(TREND_WIDTH, max(width - figures - min(longest, NAME_WIDTH) - 4, TREND_LEAST))
     name = min(longest, NAME_WIDTH, max(width - figures - trend - 4, NAME_LEAST))
-    head = " ".join(["  " + "SERVICE".ljust(name), *(one.head.rjust(one.width) for one in columns)])
+    head = " ".join(["  " + "SERVICE".ljust(name), *(one.title.rjust(one.width) for one in columns)])
     found = [f"{head}  {TREND if trend >= len(TREND) else 'TREND'}"]
     room = len(shown) if len(shown) < height else max(height - 2, 0)
     found += [_line(row, name, columns, trend) for row in shown[:room]]
@@ -74,15 +74,15 @@ def lines(rows: Sequence[Row], width: int, height: int) -> list[str]:
     return [line[:width].rstrip() for line in found]
 
 
-def _line(row: Row, name: int, columns: Sequence[Column], trend: int) -> str:
+def _line(row: ServiceRow, name: int, columns: Sequence[TopColumn], trend: int) -> str:
     cells = _cells(row)
-    sign = console.SIGNS[HEALTH_LEVELS.get(row["health"], "off")]
+    sign = output.SIGNS[HEALTH_LEVELS.get(row["health"], "off")]
     figures = (cells[one.field].rjust(one.width) for one in columns)
-    called = console.safe(_cut(row["name"], name)).ljust(name)
+    called = output.sanitize(_cut(row["name"], name)).ljust(name)
     return f"{sign} {' '.join([called, *figures])}  {sparkline(row['history']['rps'], trend)}"
 
 
-def _cells(row: Row) -> dict[str, str]:
+def _cells(row: ServiceRow) -> dict[str, str]:
     busy = row["rps"] > 0
     return {
         "rate": _rate(row["rps"]),
@@ -110,7 +110,7 @@ def _success(share: float) -> str:
     if share >= 1:
         return "100 %"
     words = f"{min(share * 100, 99.99):.2f}%"
-    return words if share >= GOOD else f"{console.SIGNS['partial' if share >= POOR else 'bad']} {words}"
+    return words if share >= GOOD else f"{output.SIGNS['partial' if share >= POOR else 'bad']} {words}"
 
 
 def _latency(ms: float) -> str:
@@ -119,11 +119,11 @@ def _latency(ms: float) -> str:
     return f"{ms / 1000:.2f} s" if ms >= 1000 else f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
 
 
-def _breaker(row: Row) -> str:
+def _breaker(row: ServiceRow) -> str:
     left_out = f" -{row['ejected']}" if row["ejected"] else ""
     if row["breaker"] == "closed":
         return f"closed{left_out}"
-    return f"{console.SIGNS[BREAKER_LEVELS.get(row['breaker'], 'bad')]} {row['breaker']}{left_out}"
+    return f"{output.SIGNS[BREAKER_LEVELS.get(row['breaker'], 'bad')]} {row['breaker']}{left_out}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.connection import ask
-from cli.console import Level
-from cli.options import Output, StateOption
-from control_plane.api import operations
+from meshwright.cli import output as output_module
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, StateOption
+from meshwright.cli.output import Level
+from meshwright.control_plane.api import calls
 
 HEALTH_LEVELS: dict[str, Level] = {
     "healthy": "good",
@@ -31,7 +31,7 @@ NO_TRAFFIC = "no traffic within the last minute: send some, as with `mesh demo -
 _COLOURS = {"healthy": "#2e7d32", "degraded": "#f9a825", "unhealthy": "#c62828", "unknown": "#757575"}
 
 
-class Picture(StrEnum):
+class TopologyFormat(StrEnum):
     """How a graph is printed."""
 
     table = "table"
@@ -41,12 +41,12 @@ class Picture(StrEnum):
     mermaid = "mermaid"
 
 
-PictureOption = Annotated[
-    Picture, typer.Option("--output", "-o", help="table, json, yaml, dot (Graphviz) or mermaid.")
+TopologyOutputOption = Annotated[
+    TopologyFormat, typer.Option("--output", "-o", help="table, json, yaml, dot (Graphviz) or mermaid.")
 ]
 
 
-def topology(output: PictureOption = Picture.table, state: StateOption = None) -> None:
+def topology(output: TopologyOutputOption = TopologyFormat.table, state: StateOption = None) -> None:
     """Show services and gateways, and the calls between them over the last 10 seconds.
 
     An edge stays for a minute after its last call. Latency is that of whole requests with their retries.
@@ -60,13 +60,13 @@ def topology(output: PictureOption = Picture.table, state: StateOption = None) -
       mesh topology -o mermaid
       mesh topology -o dot | dot -Tsvg > mesh.svg
     """
-    found = ask(operations.topology(), state)
-    if output in (Picture.json, Picture.yaml):
-        console.data(found, Output(output.value))
-    elif output is Picture.dot:
-        console.emit("\n".join(dot(found)))
-    elif output is Picture.mermaid:
-        console.emit("\n".join(mermaid(found)))
+    found = call_api(calls.topology(), state)
+    if output in (TopologyFormat.json, TopologyFormat.yaml):
+        output_module.print_data(found, Output(output.value))
+    elif output is TopologyFormat.dot:
+        output_module.echo("\n".join(dot(found)))
+    elif output is TopologyFormat.mermaid:
+        output_module.echo("\n".join(mermaid(found)))
     else:
         _table(found)
 
@@ -79,7 +79,7 @@ def dot(found: Mapping[str, Any]) -> Iterable[str]:
         yield f'  "{node["name"]}" [color="{_COLOURS[node["health"]]}"];'
     for edge in found["edges"]:
         dashed = "" if edge["mtls"] else ", style=dashed"
-        yield f'  "{edge["from"]}" -> "{edge["to"]}" [label="{_words(edge)}"{dashed}];'
+        yield f'  "{edge["from"]}" -> "{edge["to"]}" [label="{_edge_label(edge)}"{dashed}];'
     yield "}"
 
 
@@ -90,30 +90,30 @@ def mermaid(found: Mapping[str, Any]) -> Iterable[str]:
         yield f'  n_{node["name"]}["{node["name"]}"]:::{node["health"]}'
     for edge in found["edges"]:
         arrow = "-->" if edge["mtls"] else "-.->"
-        yield f'  n_{edge["from"]} {arrow}|"{_words(edge)}"| n_{edge["to"]}'
+        yield f'  n_{edge["from"]} {arrow}|"{_edge_label(edge)}"| n_{edge["to"]}'
     for health, colour in _COLOURS.items():
         yield f"  classDef {health} stroke:{colour}"
 
 
-def _words(edge: Mapping[str, Any]) -> str:
+def _edge_label(edge: Mapping[str, Any]) -> str:
     words = f"{edge['rps']:.1f}/s, {_percent(edge['success'])}"
     return words if edge["protocol"] == "tcp" else f"{words}, p99 {edge['p99_ms']:.0f} ms"
 
 
 def _table(found: Mapping[str, Any]) -> None:
     nodes = [(node["name"], node["role"], _health(node), _instances(node)) for node in found["nodes"]]
-    console.table(("NODE", "ROLE", "HEALTH", "INSTANCES"), nodes)
-    console.emit("")
+    output_module.print_table(("NODE", "ROLE", "HEALTH", "INSTANCES"), nodes)
+    output_module.echo("")
     if not found["edges"]:
-        console.emit(NO_TRAFFIC)
+        output_module.echo(NO_TRAFFIC)
         return
     head = (
         "FROM", "TO", "PROTOCOL", "RATE", "SUCCESS", "P50", "P95", "P99", "RETRIES", "BREAKER", "MTLS",
     )  # fmt: skip
-    console.table(head, [row(edge) for edge in found["edges"]])
+    output_module.print_table(head, [edge_row(edge) for edge in found["edges"]])
 
 
-def row(edge: Mapping[str, Any]) -> tuple[str, ...]:
+def edge_row(edge: Mapping[str, Any]) -> tuple[str, ...]:
     """An edge as the table shows it."""
     answered = edge["rps"] > 0
     return (
@@ -125,12 +125,12 @@ def row(edge: Mapping[str, Any]) -> tuple[str, ...]:
         *(_latency(edge[name]) for name in ("p50_ms", "p95_ms", "p99_ms")),
         f"{edge['retries_per_s']:.1f}/s",
         _breaker(edge),
-        "yes" if edge["mtls"] else console.state("partial", "no"),
+        "yes" if edge["mtls"] else output_module.status_text("partial", "no"),
     )
 
 
 def _health(node: Mapping[str, Any]) -> str:
-    return console.state(HEALTH_LEVELS.get(node["health"], "off"), node["health"])
+    return output_module.status_text(HEALTH_LEVELS.get(node["health"], "off"), node["health"])
 
 
 def _instances(node: Mapping[str, Any]) -> str:
@@ -139,7 +139,7 @@ def _instances(node: Mapping[str, Any]) -> str:
 
 def _success(share: float) -> str:
     level: Level = "good" if share >= GOOD else "partial" if share >= POOR else "bad"
-    return console.state(level, _percent(share))
+    return output_module.status_text(level, _percent(share))
 
 
 def _percent(share: float) -> str:
@@ -157,4 +157,6 @@ def _breaker(edge: Mapping[str, Any]) -> str:
     if edge["breaker"] == "closed" and not edge["ejected"]:
         return "closed"
     left_out = f" ({edge['ejected']} left out)" if edge["ejected"] else ""
-    return console.state(BREAKER_LEVELS.get(edge["breaker"], "bad"), f"{edge['breaker']}{left_out}")
+    return output_module.status_text(
+        BREAKER_LEVELS.get(edge["breaker"], "bad"), f"{edge['breaker']}{left_out}"
+    )

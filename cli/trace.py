@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from cli import console
-from cli.connection import ask
-from cli.options import Output, OutputOption, StateOption
-from control_plane.api import operations
+from meshwright.cli import output as output_module
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.control_plane.api import calls
 
-NARROWEST = 80
+MIN_WIDTH = 80
 
 
 def trace(
@@ -30,12 +30,12 @@ def trace(
       mesh traces --errors
       mesh trace 4bf92f3577b3
     """
-    reply = ask(operations.trace(id.strip().lower()), state)
+    reply = call_api(calls.trace(id.strip().lower()), state)
     if output is not Output.table:
-        console.data(reply, output)
+        output_module.print_data(reply, output)
         return
-    from cli.waterfall import lines
+    from meshwright.cli.waterfall import waterfall_lines
 
-    width = max(NARROWEST, shutil.get_terminal_size((NARROWEST, 24)).columns)
-    for line in lines(reply, width):
-        console.emit(console.painted(line))
+    width = max(MIN_WIDTH, shutil.get_terminal_size((MIN_WIDTH, 24)).columns)
+    for line in waterfall_lines(reply, width):
+        output_module.echo(output_module.colorize(line))

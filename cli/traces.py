@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.connection import ask
-from cli.options import Output, OutputOption, StateOption
-from control_plane.api import operations
+from meshwright.cli import output as output_module
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.control_plane.api import calls
 
 SHORT_ID = 12
 """Digits of an ID that are shown: no two of some thousand traces share them, and `mesh trace` takes them."""
@@ -37,33 +37,33 @@ def traces(  # noqa: PLR0917  options, by name
       mesh traces --service orders --errors
       mesh traces --min-duration 250ms -o json
     """
-    call = operations.traces(
+    call = calls.traces(
         service=service, operation=operation, min_duration=min_duration, errors=errors, limit=limit
     )
-    reply = ask(call, state)
+    reply = call_api(call, state)
     if output is not Output.table:
-        console.data(reply, output)
+        output_module.print_data(reply, output)
         return
     head = ("TRACE", "STARTED", "DURATION", "SPANS", "ERRORS", "BEGAN AT", "REQUEST")
-    console.table(head, [_row(one) for one in reply["traces"]])
+    output_module.print_table(head, [_row(one) for one in reply["traces"]])
     if not reply["traces"]:
-        console.emit("no traces: see `mesh traces --help` and the sampling of Telemetry")
+        output_module.echo("no traces: see `mesh traces --help` and the sampling of Telemetry")
 
 
 def _row(trace: Mapping[str, Any]) -> tuple[str, ...]:
     errors = trace["errors"]
     return (
         trace["id"][:SHORT_ID],
-        clock(trace["start"]),
-        milliseconds(trace["duration"]),
+        format_clock(trace["start"]),
+        format_milliseconds(trace["duration"]),
         str(trace["spans"]),
-        console.state("bad", str(errors)) if errors else console.state("good", "0"),
+        output_module.status_text("bad", str(errors)) if errors else output_module.status_text("good", "0"),
         trace["service"],
         trace["request"] or trace["operation"],
     )
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """A moment as a local time of the day, to the millisecond."""
     try:
         whole = time.strftime("%H:%M:%S", time.localtime(seconds))
@@ -72,7 +72,7 @@ def clock(seconds: float) -> str:
     return f"{whole}.{int(seconds % 1 * 1000):03}"
 
 
-def milliseconds(value: float) -> str:
+def format_milliseconds(value: float) -> str:
     """A duration with three digits or so. Envoy tells whole ones, cut off, of what had no whole answer."""
     if value < 0.005:
         return "<0.01 ms" if value > 0 else "<1 ms"

@@ -18,25 +18,31 @@ from typing import Annotated
 import psutil
 import typer
 
-from cli import console
-from cli.application import MAX_REPLICAS, instances, read, with_ports
-from cli.failing import VerbError, warn
-from cli.launch import Launch, Plan
-from cli.options import StateOption
-from cli.overview import overview
-from cli.ports import Wanted, taken
-from cli.running import Running, clear_abandoned, who
-from cli.traffic_options import FaultOption, ForOption, SeedOption, TrafficOption, wish
-from cli.traffic_plan import Wish
-from control_plane.api import failures
-from control_plane.api.state import ProcessRecord
-from control_plane.config import Settings
-from control_plane.config import read as read_settings
-from control_plane.errors import InputError
-from sidecar.files import private_folder, tail
-from sidecar.process import SAME_START, log_path, reap
+from meshwright.cli import output as output_module
+from meshwright.cli.application import MAX_REPLICAS, instances, read_application, with_gateway_ports
+from meshwright.cli.errors import CommandError, warn
+from meshwright.cli.launcher import LaunchPlan, MeshLauncher
+from meshwright.cli.options import StateOption
+from meshwright.cli.ports import ListenPort, port_conflicts
+from meshwright.cli.startup_summary import print_startup_summary
+from meshwright.cli.state_lock import StateLock, holder, remove_abandoned_instances
+from meshwright.cli.traffic.options import (
+    DurationOption,
+    FaultOption,
+    SeedOption,
+    TrafficOption,
+    traffic_plan,
+)
+from meshwright.cli.traffic.plan import TrafficPlan
+from meshwright.control_plane.api import errors
+from meshwright.control_plane.api.state_dir import ProcessRecord
+from meshwright.control_plane.config import Settings
+from meshwright.control_plane.config import read_settings as read_settings
+from meshwright.control_plane.errors import InputError
+from meshwright.sidecar.files import private_folder, tail
+from meshwright.sidecar.supervisor import START_TIME_TOLERANCE, log_path, reap_orphans
 
-DOWN_WITHIN = 120.0
+DOWN_TIMEOUT = 120.0
 """Seconds that `mesh down` waits: more than the parts need to drain and stop."""
 
 FileOption = Annotated[
@@ -50,13 +56,13 @@ PortOption = Annotated[
     list[str], typer.Option("--port", metavar="NAME=N", help="Where a gateway listens. Repeatable.")
 ]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; it runs on.")]
-WithinOption = Annotated[
+ReadyTimeoutOption = Annotated[
     float, typer.Option("--timeout", min=1, max=600, help="Seconds until it has to be ready.")
 ]
-Beside = Callable[[asyncio.Event], Awaitable[None]]
+WhileRunning = Callable[[asyncio.Event], Awaitable[None]]
 """What is done once a mesh is ready; it ends when it likes, and soon after the event is set."""
 
-ReadyFd = Annotated[int, typer.Option("--ready-fd", hidden=True)]
+ReadyFdOption = Annotated[int, typer.Option("--ready-fd", hidden=True)]
 
 
 def up(
@@ -66,8 +72,8 @@ def up(
     scale: ScaleOption = [],  # noqa: B006  typer copies it
     port: PortOption = [],  # noqa: B006  typer copies it
     detach: DetachOption = False,
-    timeout: WithinOption = 60.0,
-    ready_fd: ReadyFd = -1,
+    timeout: ReadyTimeoutOption = 60.0,
+    ready_fd: ReadyFdOption = -1,
     state: StateOption = None,
 ) -> None:
     """Start a mesh on this host: store, control plane, gateways, and services with a sidecar each.
@@ -81,13 +87,18 @@ def up(
       mesh up -f shop.yaml --only orders,inventory --scale inventory=3 --port ingress=9080
       mesh up --detach && mesh status; mesh down
     """
-    plan = _plan(
-        Path(file) if file else exchange(), only, scale=scale, port=port, within=timeout, state=state
+    plan = _launch_plan(
+        Path(file) if file else demo_application_file(),
+        only,
+        scale=scale,
+        port=port,
+        within=timeout,
+        state=state,
     )
     if detach:
-        _detached(plan)
+        _start_detached(plan)
         return
-    held = Running(plan.settings.state)
+    held = StateLock(plan.settings.state)
     try:
         _check_ports(plan)
         asyncio.run(_run(plan, ready_fd))
@@ -99,11 +110,11 @@ def demo(
     *,
     traffic: TrafficOption = None,
     seed: SeedOption = None,
-    seconds: ForOption = None,
+    seconds: DurationOption = None,
     fault: FaultOption = "",
     port: PortOption = [],  # noqa: B006  typer copies it
     detach: DetachOption = False,
-    timeout: WithinOption = 60.0,
+    timeout: ReadyTimeoutOption = 60.0,
     state: StateOption = None,
 ) -> None:
     """Start the demo: a small exchange of services that call each other through their sidecars.
@@ -119,10 +130,13 @@ def demo(
       mesh demo --traffic 50
       mesh demo --traffic 50 --for 30 --fault inventory:fail:5 > counts.json
     """
-    services = frozenset(entry.name for entry in read(exchange()).spec.services)
-    wanted = wish(traffic, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services)
+    services = frozenset(entry.name for entry in read_application(demo_application_file()).spec.services)
+    wanted = traffic_plan(traffic, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services)
     if wanted:
-        _with_traffic(wanted, _plan(exchange(), "", scale=[], port=port, within=timeout, state=state))
+        _with_traffic(
+            wanted,
+            _launch_plan(demo_application_file(), "", scale=[], port=port, within=timeout, state=state),
+        )
         return
     up("", only="", scale=[], port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
 
@@ -135,61 +149,61 @@ def down(state: StateOption = None) -> None:
       mesh down
     """
     folder = _settings(state).state
-    record = who(folder)
+    record = holder(folder)
     if record is None:
-        stopped = [*reap(folder), *clear_abandoned(folder)]
-        console.emit(
+        stopped = [*reap_orphans(folder), *remove_abandoned_instances(folder)]
+        output_module.echo(
             f"stopped {len(stopped)} processes left behind" if stopped else f"no mesh runs in {folder}"
         )
         return
-    if _is(record):
+    if _is_running(record):
         with suppress(psutil.NoSuchProcess):
             psutil.Process(record.pid).send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + DOWN_WITHIN
-    while who(folder) is not None:
+    deadline = time.monotonic() + DOWN_TIMEOUT
+    while holder(folder) is not None:
         if time.monotonic() > deadline:
-            raise VerbError(
-                failures.FAILED, f"pid {record.pid} did not stop within {DOWN_WITHIN:g} s: see {folder}/logs"
+            raise CommandError(
+                errors.FAILED, f"pid {record.pid} did not stop within {DOWN_TIMEOUT:g} s: see {folder}/logs"
             )
         time.sleep(0.05)
     # It lets go of the folder a moment before it is gone itself.
-    while _is(record) and time.monotonic() < deadline:
+    while _is_running(record) and time.monotonic() < deadline:
         time.sleep(0.02)
-    reap(folder)
-    clear_abandoned(folder)
-    console.emit("stopped")
+    reap_orphans(folder)
+    remove_abandoned_instances(folder)
+    output_module.echo("stopped")
 
 
-def _is(record: ProcessRecord) -> bool:
+def _is_running(record: ProcessRecord) -> bool:
     """Whether the recorded process still runs, and is not a stranger who got its pid."""
     try:
         process = psutil.Process(record.pid)
-        same = abs(process.create_time() - record.started) < SAME_START
+        same = abs(process.create_time() - record.started) < START_TIME_TOLERANCE
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def exchange() -> Path:
+def demo_application_file() -> Path:
     """The application file of the exchange that comes with the package."""
-    found = find_spec("services")
+    found = find_spec("meshwright.services")
     for folder in found.submodule_search_locations or () if found else ():
         return Path(folder) / "application.yaml"
     raise InputError("the exchange is not installed here: name an application file with -f")
 
 
-def _plan(
+def _launch_plan(
     file: Path, only: str, *, scale: list[str], port: list[str], within: float, state: Path | None
-) -> Plan:
-    ports = dict(_number("--port", one, 65535) for one in port)
-    application = with_ports(read(file), ports)
+) -> LaunchPlan:
+    ports = dict(_parse_name_number("--port", one, 65535) for one in port)
+    application = with_gateway_ports(read_application(file), ports)
     names = [name for name in only.split(",") if name]
-    counts = dict(_number("--scale", one, MAX_REPLICAS) for one in scale)
+    counts = dict(_parse_name_number("--scale", one, MAX_REPLICAS) for one in scale)
     chosen = instances(application.spec, names, counts)
-    return Plan(application, file, chosen, _settings(state), within)
+    return LaunchPlan(application, file, chosen, _settings(state), within)
 
 
-def _number(option: str, text: str, most: int) -> tuple[str, int]:
+def _parse_name_number(option: str, text: str, most: int) -> tuple[str, int]:
     """`NAME=N` of an option; raises InputError."""
     name, _, number = text.partition("=")
     if not name or not number.isdecimal() or int(number) > most:
@@ -202,56 +216,56 @@ def _settings(state: Path | None) -> Settings:
     return read_settings(environment)
 
 
-def _check_ports(plan: Plan) -> None:
+def _check_ports(plan: LaunchPlan) -> None:
     """Raise InputError with a line for each port that somebody else has."""
     settings = plan.settings
     if plan.settings.state.joinpath("run").exists():
-        reap(plan.settings.state)
+        reap_orphans(plan.settings.state)
     wanted = [
-        Wanted(settings.admin_bind, settings.admin_port, "MESH_ADMIN_PORT"),
-        Wanted(settings.bind, settings.xds_port, "MESH_XDS_PORT"),
-        Wanted(settings.bind, settings.enrolment_port, "MESH_ENROLMENT_PORT"),
-        Wanted(settings.bind, settings.otlp_port, "MESH_OTLP_PORT"),
+        ListenPort(settings.admin_bind, settings.admin_port, "MESH_ADMIN_PORT"),
+        ListenPort(settings.bind, settings.xds_port, "MESH_XDS_PORT"),
+        ListenPort(settings.bind, settings.enrolment_port, "MESH_ENROLMENT_PORT"),
+        ListenPort(settings.bind, settings.otlp_port, "MESH_OTLP_PORT"),
         *(
-            Wanted(settings.bind, one.port, f"the port of gateway {one.name} in {plan.file}")
+            ListenPort(settings.bind, one.port, f"the port of gateway {one.name} in {plan.file}")
             for one in plan.application.spec.gateways
         ),
     ]
-    problems = taken(wanted)
+    problems = port_conflicts(wanted)
     if problems:
         raise InputError("\n".join(problems))
 
 
-def _say(level: str, name: str, words: str) -> None:
-    sign = console.SIGNS[level]  # type: ignore[index]
-    _tell(console.painted(f"{sign} {name:<16} {words}"))
+def _report_progress(level: str, name: str, words: str) -> None:
+    sign = output_module.SIGNS[level]  # type: ignore[index]
+    _print_line(output_module.colorize(f"{sign} {name:<16} {words}"))
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     """Print a line at once. Where nobody reads any more the mesh goes on, and is stopped, in silence."""
     try:
-        console.emit(line)
-        console.flush()
+        output_module.echo(line)
+        output_module.flush()
     except OSError:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for the rest of this process
 
 
-def _with_traffic(wanted: Wish, plan: Plan) -> None:
+def _with_traffic(wanted: TrafficPlan, plan: LaunchPlan) -> None:
     """Send traffic to the mesh of this state, which is started if it does not run; stdout gets the counts."""
-    from cli.traffic import drive
+    from meshwright.cli.traffic.runner import run_traffic
 
     state, out = plan.settings.state, sys.stdout
 
     async def send(stop: asyncio.Event) -> None:
-        counts = await drive(wanted, state, stop)
+        counts = await run_traffic(wanted, state, stop)
         out.write(json.dumps(counts, indent=2) + "\n")
         out.flush()
 
     with redirect_stdout(sys.stderr):
-        if who(state) is not None:
-            asyncio.run(_until_told(send))
+        if holder(state) is not None:
+            asyncio.run(_until_signal(send))
             return
-        held = Running(state)
+        held = StateLock(state)
         try:
             _check_ports(plan)
             asyncio.run(_run(plan, -1, send))
@@ -259,11 +273,11 @@ def _with_traffic(wanted: Wish, plan: Plan) -> None:
             held.release()
 
 
-async def _until_told(beside: Beside) -> None:
-    await beside(_told_to_stop())
+async def _until_signal(beside: WhileRunning) -> None:
+    await beside(_stop_event())
 
 
-def _told_to_stop() -> asyncio.Event:
+def _stop_event() -> asyncio.Event:
     """An event that Ctrl-C and its like set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -272,10 +286,10 @@ def _told_to_stop() -> asyncio.Event:
     return stop
 
 
-async def _run(plan: Plan, ready_fd: int, beside: Beside | None = None) -> None:
-    stop = _told_to_stop()
+async def _run(plan: LaunchPlan, ready_fd: int, beside: WhileRunning | None = None) -> None:
+    stop = _stop_event()
     began = time.monotonic()
-    launch = Launch(plan, _say)
+    launch = MeshLauncher(plan, _report_progress)
     starting = asyncio.create_task(launch.up())
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -283,9 +297,9 @@ async def _run(plan: Plan, ready_fd: int, beside: Beside | None = None) -> None:
         if starting.done():
             starting.result()
             found = launch.agent_status()
-            console.emit(f"\nready in {time.monotonic() - began:.1f} s\n")
+            output_module.echo(f"\nready in {time.monotonic() - began:.1f} s\n")
             stopped_by = "Ctrl-C" if ready_fd < 0 else "`mesh down`"
-            overview(plan, found.workloads if found else (), stopped_by)
+            print_startup_summary(plan, found.workloads if found else (), stopped_by)
             sys.stdout.flush()
             if ready_fd >= 0:
                 os.write(ready_fd, b"ready")
@@ -295,11 +309,11 @@ async def _run(plan: Plan, ready_fd: int, beside: Beside | None = None) -> None:
         starting.cancel()
         stopping.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
-        _tell("stopping")
+        _print_line("stopping")
         await launch.down()
 
 
-def _detached(plan: Plan) -> None:
+def _start_detached(plan: LaunchPlan) -> None:
     """Start the same in a session of its own; return when it is ready, or fail as it failed."""
     state = plan.settings.state
     private_folder(state / "logs")
@@ -308,7 +322,15 @@ def _detached(plan: Plan) -> None:
     arguments = [each for each in sys.argv[1:] if each not in ("--detach", "-d")]
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", "cli", *_as_up(arguments), "--ready-fd", str(writing)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "meshwright.cli",
+                *_up_arguments(arguments),
+                "--ready-fd",
+                str(writing),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -318,14 +340,14 @@ def _detached(plan: Plan) -> None:
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         ready = pipe.read() == b"ready"
-    console.emit(log.read_text())
+    output_module.echo(log.read_text())
     if not ready:
         code = child.wait()
         warn(f"the mesh did not start: {log}" if log.stat().st_size else tail(log))
-        raise typer.Exit(code or failures.FAILED)
-    console.emit(f"it runs on as pid {child.pid}")
+        raise typer.Exit(code or errors.FAILED)
+    output_module.echo(f"it runs on as pid {child.pid}")
 
 
-def _as_up(arguments: list[str]) -> list[str]:
+def _up_arguments(arguments: list[str]) -> list[str]:
     """The same call as `mesh up`, which alone knows --ready-fd."""
     return ["up", *(each for index, each in enumerate(arguments) if index or each not in ("up", "demo"))]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli import console
-from cli.documents import read
+from meshwright.cli import output
+from meshwright.cli.documents import read_documents
 
 
 def validate(
@@ -20,5 +20,5 @@ def validate(
       mesh validate policies/
       cat retry.yaml | mesh validate -
     """
-    count = len(read(paths).documents)
-    console.emit(f"{count} document{'' if count == 1 else 's'} valid")
+    count = len(read_documents(paths).documents)
+    output.echo(f"{count} document{'' if count == 1 else 's'} valid")

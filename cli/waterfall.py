@@ -6,40 +6,42 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cli import console
-from cli.traces import clock, milliseconds
-from control_plane.api import waterfall
-from control_plane.api.waterfall import Row
+from meshwright.cli import output
+from meshwright.cli.traces import format_clock, format_milliseconds
+from meshwright.control_plane.api import waterfall
+from meshwright.control_plane.api.waterfall import WaterfallRow
 
 DURATION_WIDTH, GAP = 8, 2
-DEEPEST = 12
+MAX_INDENT = 12
 """Columns of indentation at most: what hangs deeper is shown as deep as that."""
 
 
-def lines(trace: Mapping[str, Any], width: int) -> Iterator[str]:
+def waterfall_lines(trace: Mapping[str, Any], width: int) -> Iterator[str]:
     """The whole trace (a Trace of the API as plain JSON) in lines of at most `width` columns."""
     yield from _head(trace, width)
     bar = width // 3
     label = width - bar - DURATION_WIDTH - 2 * GAP
     shown = ""
-    for row in waterfall.rows(trace):
-        indent = " " * min(row.depth, DEEPEST)
+    for row in waterfall.build_rows(trace):
+        indent = " " * min(row.depth, MAX_INDENT)
         if row.service != shown:
             shown = row.service
-            yield _cut(f"{indent}{console.safe(shown)}", width)
+            yield _cut(f"{indent}{output.sanitize(shown)}", width)
         words = f"{indent} {_step(row)}"
-        took = milliseconds(row.duration)
-        when = waterfall.line(row, bar)
+        took = format_milliseconds(row.duration)
+        when = waterfall.text_bar(row, bar)
         yield f"{_cut(words, label):<{label}}  {took:>{DURATION_WIDTH}}  {when}".rstrip()
-        yield from _reasons(row, indent + "     ", width)
+        yield from _reason_lines(row, indent + "     ", width)
 
 
 def _head(trace: Mapping[str, Any], width: int) -> Iterator[str]:
     failed = trace["errors"]
-    state = console.state("bad", f"{failed} failed") if failed else console.state("good", "none failed")
+    state = (
+        output.status_text("bad", f"{failed} failed") if failed else output.status_text("good", "none failed")
+    )
     yield f"trace {trace['id']}"
     yield _cut(
-        f"{clock(trace['start'])}   {milliseconds(trace['duration'])}   {trace['spans']} spans of "
+        f"{format_clock(trace['start'])}   {format_milliseconds(trace['duration'])}   {trace['spans']} spans of "
         f"{len(trace['services'])} services   {state}",
         width,
     )
@@ -48,15 +50,15 @@ def _head(trace: Mapping[str, Any], width: int) -> Iterator[str]:
     yield ""
 
 
-def _step(row: Row) -> str:
-    level: console.Level = "bad" if row.error else "partial" if row.is_refusal else "good"
-    return console.safe(console.state(level, row.words))
+def _step(row: WaterfallRow) -> str:
+    level: output.Level = "bad" if row.error else "partial" if row.is_client_error else "good"
+    return output.sanitize(output.status_text(level, row.label))
 
 
-def _reasons(row: Row, indent: str, width: int) -> Iterator[str]:
+def _reason_lines(row: WaterfallRow, indent: str, width: int) -> Iterator[str]:
     for reason in row.reasons:
         yield from textwrap.wrap(
-            console.safe(reason), width, initial_indent=indent, subsequent_indent=indent + "  "
+            output.sanitize(reason), width, initial_indent=indent, subsequent_indent=indent + "  "
         )
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.connection import ask
-from cli.console import Level
-from cli.options import Output, OutputOption, StateOption
-from cli.traces import clock, milliseconds
-from control_plane.api import operations
+from meshwright.cli import output as output_module
+from meshwright.cli.http import call_api
+from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.output import Level
+from meshwright.cli.traces import format_clock, format_milliseconds
+from meshwright.control_plane.api import calls
 
 LEVELS: Mapping[str, Level] = {"failed": "bad", "slow": "partial", "fine": "good"}
 
@@ -35,40 +35,40 @@ def why(
       mesh why c8fe00fa-bdd8-9ba0-9c18-8b4dd66a7c87
       mesh why ce2269ae1c9a
     """
-    reply = ask(operations.why(id.strip()), state)
+    reply = call_api(calls.explain(id.strip()), state)
     if output is not Output.table:
-        console.data(reply, output)
+        output_module.print_data(reply, output)
         return
-    for line in lines(reply):
-        console.emit(console.painted(console.safe(line)))
+    for line in explanation_lines(reply):
+        output_module.echo(output_module.colorize(output_module.sanitize(line)))
 
 
-def lines(told: Mapping[str, Any]) -> Iterator[str]:
+def explanation_lines(told: Mapping[str, Any]) -> Iterator[str]:
     """A Why of the API as text."""
-    yield console.state(LEVELS[told["verdict"]], told["summary"])
+    yield output_module.status_text(LEVELS[told["verdict"]], told["summary"])
     yield ""
     yield f"request  {told['request'] or '-'}"
     yield f"trace    {told['trace'] or '-'}"
-    yield f"began    {clock(told['time'])}"
+    yield f"began    {format_clock(told['time'])}"
     yield ""
     for reason in told["reasons"]:
-        yield from _reason(reason)
+        yield from _cause_lines(reason)
     yield ""
     for step in told["steps"]:
-        yield _step(step)
+        yield _hop_line(step)
 
 
-def _reason(reason: Mapping[str, Any]) -> Iterator[str]:
+def _cause_lines(reason: Mapping[str, Any]) -> Iterator[str]:
     ends = " → ".join(dict.fromkeys(one for one in (reason["caller"], reason["callee"]) if one))
     flag = f"{reason['flag']}  " if reason["flag"] else ""
     yield f"{flag}{reason['words']}"
     by = reason["proxy"] or reason["service"]
     yield f"    told by {by}{f', {ends}' if ends not in ('', by) else ''}"
     for policy in reason["policies"]:
-        yield from _policy(policy)
+        yield from _policy_lines(policy)
 
 
-def _policy(policy: Mapping[str, Any]) -> Iterator[str]:
+def _policy_lines(policy: Mapping[str, Any]) -> Iterator[str]:
     says = f" ({policy['says']})" if policy["says"] else ""
     yield f"    {policy['kind']} {policy['name']}{says}"
     if policy["revision"]:
@@ -78,13 +78,13 @@ def _policy(policy: Mapping[str, Any]) -> Iterator[str]:
         yield f"        revision {policy['revision']}{author}{when}{because}"
 
 
-def _step(step: Mapping[str, Any]) -> str:
+def _hop_line(step: Mapping[str, Any]) -> str:
     """One step of the way: where, what, how it ended, how long it took, and how much of that itself."""
     level: Level = "bad" if step["failed"] else "partial" if step["status"] >= 400 else "good"
     where = step["proxy"] or step["service"]
     to = "its app" if step["direction"] == "inbound" else step["callee"] or "nowhere"
     flags = f" {','.join(step['flags'])}" if step["flags"] else ""
     tries = f", {step['attempts']} tries" if step["attempts"] > 1 else ""
-    head = f"{'  ' * step['depth']}{console.SIGNS[level]} {where} → {to}  {step['request']}"
-    took = f"{milliseconds(step['duration'])} (own {milliseconds(step['own'])}{tries})"
+    head = f"{'  ' * step['depth']}{output_module.SIGNS[level]} {where} → {to}  {step['request']}"
+    took = f"{format_milliseconds(step['duration'])} (own {format_milliseconds(step['own'])}{tries})"
     return f"{head:<52}  {step['grpc_status'] or step['status'] or '-'}{flags}  {took}"

@@ -1,4 +1,4 @@
-"""`python -m control_plane`: the control plane as a process, configured by `MESH_*`."""
+"""`python -P -m meshwright.control_plane`: the control plane as a process, configured by `MESH_*`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 
 import structlog
 
-from control_plane.app import ControlPlane
-from control_plane.config import Settings, read
-from control_plane.errors import InputError, MeshError
+from meshwright.control_plane.app import ControlPlane
+from meshwright.control_plane.config import Settings, read_settings
+from meshwright.control_plane.errors import InputError, MeshError
 
 
 def _log_to_stderr(level: str) -> None:
@@ -44,7 +44,7 @@ async def _serve(settings: Settings) -> None:
 def run() -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code (2: bad input, 1: it failed)."""
     try:
-        settings = read(os.environ)
+        settings = read_settings(os.environ)
         _log_to_stderr(settings.log_level)
         asyncio.run(_serve(settings))
     except InputError as error:

@@ -15,58 +15,58 @@ from pathlib import Path
 import structlog
 from prometheus_client import REGISTRY
 
-from control_plane.admin import server as admin
-from control_plane.admin import targets
-from control_plane.agents.asks.app import Asks
-from control_plane.agents.reports import Reports
-from control_plane.agents.server import AgentService
-from control_plane.api.operations import PREFIX
-from control_plane.api.spiffe import Identity
-from control_plane.api.state import Addresses
-from control_plane.api.tokens import Claims
-from control_plane.api.types import DrainResult, ProxyReport, Signed
-from control_plane.ca.app import CertificateAuthority, open_authority
-from control_plane.ca.server import EnrolmentServer
-from control_plane.config import Settings
-from control_plane.draining import drained
-from control_plane.errors import InputError, StoreError
-from control_plane.events.app import Watch
-from control_plane.feed import DEBOUNCE, Feed
-from control_plane.join_tokens import JoinTokens
-from control_plane.memory import Memory
-from control_plane.mtls.server import Credentials
-from control_plane.overview.app import Overview
-from control_plane.overview.asking import Asking
-from control_plane.overview.figures import Told
-from control_plane.overview.metrics import GENERATION, LAG
-from control_plane.peers.app import Peers
-from control_plane.secret_files import password
-from control_plane.store.embedded import locate
-from control_plane.store.redis import Store
-from control_plane.telemetry.app import Telemetry
-from control_plane.xds.server import XdsServer
+from meshwright.control_plane.admin import server as admin
+from meshwright.control_plane.admin.routers import prometheus_sd
+from meshwright.control_plane.agents.command_queue import CommandQueue
+from meshwright.control_plane.agents.command_router import CommandRouter
+from meshwright.control_plane.agents.drain import wait_until_drained
+from meshwright.control_plane.agents.reports import ProxyReports
+from meshwright.control_plane.agents.service import AgentService
+from meshwright.control_plane.api.calls import PREFIX
+from meshwright.control_plane.api.join_token import JoinTokenClaims
+from meshwright.control_plane.api.models.base import DrainResult, ProxyReport, SignResponse
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.api.state_dir import MeshAddresses
+from meshwright.control_plane.ca.authority import CertificateAuthority, open_authority
+from meshwright.control_plane.ca.enrolment import EnrolmentServer
+from meshwright.control_plane.ca.join_tokens import JoinTokens
+from meshwright.control_plane.cluster.members import Members
+from meshwright.control_plane.config import Settings
+from meshwright.control_plane.errors import InputError, StoreError
+from meshwright.control_plane.events.watcher import EventWatcher
+from meshwright.control_plane.files import password
+from meshwright.control_plane.metrics import GENERATION, LAG
+from meshwright.control_plane.reconciler import DEBOUNCE, ConfigReconciler
+from meshwright.control_plane.status.prometheus import MeshCollector
+from meshwright.control_plane.status.read_model import MeshReadModel
+from meshwright.control_plane.store.embedded import locate
+from meshwright.control_plane.store.last_revision import LastRevisionFile
+from meshwright.control_plane.store.store import Store
+from meshwright.control_plane.telemetry.service import TelemetryService
+from meshwright.control_plane.tls import TlsCredentials
+from meshwright.control_plane.xds.server import XdsServer
 
 log = structlog.get_logger(__name__)
 
-SWEEP_EVERY = 0.5
+LEASE_SWEEP_INTERVAL = 0.5
 """Seconds between looks for leases that ended: short against a lease, nothing against the store."""
 
-LAG_EVERY = 0.25
+LAG_SAMPLE_INTERVAL = 0.25
 """Seconds between two looks at how late the event loop is."""
 
-RETRY_EVERY = 0.5
+STORE_RETRY_DELAY = 0.5
 """Seconds until a failed read of the store is tried again."""
 
-USES_EVERY = 1.0
+TOKEN_USE_FLUSH_INTERVAL = 1.0
 """Seconds between two times that uses of join tokens are put on record."""
 
-DRAINED = "Drained"
+DRAIN_METHOD = "Drained"
 """The method by which a control plane is asked to wait until its sidecars have acknowledged a drain."""
 
-PEERS_DRAIN_LIMIT = 4.0
+REMOTE_DRAIN_TIMEOUT = 4.0
 """Seconds that others have for that; less than a drain has in all."""
 
-RENEWAL_CHECK = 5.0
+CERTIFICATE_CHECK_INTERVAL = 5.0
 """Seconds between looks whether the control plane's own certificate is past half of its life."""
 
 GC_THRESHOLDS = (2_000, 5, 100_000)
@@ -84,38 +84,51 @@ class ControlPlane:
         self._settings = settings
         self.authority = open_authority(settings)
         self.store = _store(settings)
-        self.reports = Reports()
-        self.asks = Asks()
-        self.peers = Peers(self.store.planes, lambda: _credentials(self.authority), settings.trust_domain)
+        self.reports = ProxyReports()
+        self.command_queue = CommandQueue()
+        self.members = Members(
+            self.store.control_planes, lambda: _credentials(self.authority), settings.trust_domain
+        )
         self.xds = XdsServer(
             settings.bind,
             settings.xds_port,
             settings.trust_domain,
             _credentials(self.authority),
-            handlers=(self._agents().handlers(), self.peers.service()),
+            handlers=(self._agents().handlers(), self.members.grpc_service()),
             connection_age=settings.svid_ttl,
         )
-        self.telemetry = Telemetry(settings, _credentials(self.authority))
-        self.feed = Feed(settings.trust_domain, self.xds.publish)
-        self.overview = Overview(
+        self.telemetry = TelemetryService(settings, _credentials(self.authority))
+        self.reconciler = ConfigReconciler(settings.trust_domain, self.xds.publish)
+        self.read_model = MeshReadModel(
             self.store,
-            self.feed,
+            self.reconciler,
             self.xds,
             self.reports,
             self.telemetry,
-            peers=self.peers,
+            members=self.members,
             trust_domain=settings.trust_domain,
         )
-        self.peers.answers(DRAINED, self._drained_here)
-        self.watch = Watch(self.store, self.overview.picture)
-        self.asking = Asking(self.asks, self.peers, self.overview.owner, self.watch.by_hand)
-        self.tokens = JoinTokens(self.store.tokens, self.authority.mint, settings.trust_domain, time.time)
+        self.members.register_method(DRAIN_METHOD, self._drained_here)
+        self.event_watcher = EventWatcher(self.store, self.read_model.mesh_state)
+        self.command_router = CommandRouter(
+            self.command_queue,
+            self.members,
+            self.read_model.service_of_instance,
+            self.event_watcher.manual_change,
+        )
+        self.join_tokens = JoinTokens(
+            self.store.tokens, self.authority.mint_token, settings.trust_domain, time.time
+        )
         self.enrolment = EnrolmentServer(
-            self.authority, settings.bind, settings.enrolment_port, self._admit, self.watch.refused
+            self.authority,
+            settings.bind,
+            settings.enrolment_port,
+            self._admit,
+            self.event_watcher.enrolment_refused,
         )
         self._changed = asyncio.Event()
         self._tokens_changed = asyncio.Event()
-        self._memory = Memory(settings.state / "revision")
+        self._memory = LastRevisionFile(settings.state / "revision")
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -133,7 +146,7 @@ class ControlPlane:
             servers.push_async_callback(self.telemetry.stop)
             api = await self._start_admin()
             servers.push_async_callback(api.stop)
-            collector = Told(self.overview.figures, self.authority.expires)
+            collector = MeshCollector(self.read_model.metrics, self.authority.expiry_times)
             REGISTRY.register(collector)
             servers.callback(REGISTRY.unregister, collector)
             addresses = self._write_addresses(api.port, xds_port, otlp_port)
@@ -143,8 +156,8 @@ class ControlPlane:
                 self._follow_tokens(),
                 self._sweep(),
                 self._renew(),
-                self.watch.run(),
-                self.peers.run(addresses.xds, self._admin_address(api.port)),
+                self.event_watcher.run(),
+                self.members.run(addresses.xds, self._admin_address(api.port)),
                 _measure_lag(),
             )
             tasks = [asyncio.create_task(one) for one in works]
@@ -160,7 +173,7 @@ class ControlPlane:
     async def _open_store(self) -> None:
         """Remember how far the store was; one that is away is waited for while serving."""
         with contextlib.suppress(StoreError):
-            await self.store.open(self._memory.recall())
+            await self.store.open(self._memory.load())
 
     async def _listen(self) -> int:
         try:
@@ -172,16 +185,16 @@ class ControlPlane:
     async def _start_admin(self) -> admin.RunningServer:
         settings = self._settings
         token = admin.ensure_token(settings.state)
-        mesh = self.overview.mesh(self.tokens, self.asking.ask)
+        mesh = self.read_model.mesh(self.join_tokens, self.command_router.run)
         try:
             return await admin.start(
                 mesh,
                 token,
                 bind=settings.admin_bind,
                 port=settings.admin_port,
-                names=(settings.advertise, *settings.admin_names.replace(",", " ").split()),
-                reading=admin.reading_token(settings.state, settings.read_token_file, token),
-                readers={PREFIX + targets.PATH: _prometheus_token(settings)},
+                hosts=(settings.advertise, *settings.admin_names.replace(",", " ").split()),
+                read_token=admin.ensure_read_token(settings.state, settings.read_token_file, token),
+                path_tokens={PREFIX + prometheus_sd.PATH: _prometheus_token(settings)},
             )
         except OSError as error:
             where = f"{settings.admin_bind}:{settings.admin_port}"
@@ -193,9 +206,9 @@ class ControlPlane:
         host = settings.advertise if settings.admin_bind in ("0.0.0.0", "::") else settings.admin_bind
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def _write_addresses(self, admin_port: int, xds_port: int, otlp_port: int) -> Addresses:
+    def _write_addresses(self, admin_port: int, xds_port: int, otlp_port: int) -> MeshAddresses:
         settings = self._settings
-        addresses = Addresses(
+        addresses = MeshAddresses(
             admin=f"http://{_locally(settings.admin_bind)}:{admin_port}",
             xds=f"{settings.advertise}:{xds_port}",
             enrolment=f"{settings.advertise}:{self.enrolment.port}",
@@ -231,31 +244,31 @@ class ControlPlane:
         """Know what is revoked, and put on record what was used."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._tokens_changed.wait(), USES_EVERY)
+                await asyncio.wait_for(self._tokens_changed.wait(), TOKEN_USE_FLUSH_INTERVAL)
             try:
                 if self._tokens_changed.is_set():
                     self._tokens_changed.clear()
-                    await self.tokens.follow()
-                await self.tokens.write_uses()
+                    await self.join_tokens.refresh_revocations()
+                await self.join_tokens.flush_uses()
             except StoreError:
                 self._tokens_changed.set()
-                await asyncio.sleep(RETRY_EVERY)
+                await asyncio.sleep(STORE_RETRY_DELAY)
 
     async def _take(self) -> None:
-        first = self.feed.translation is None
+        first = self.reconciler.translation is None
         try:
             stored = await self.store.snapshot()
         except StoreError:
             self._changed.set()
-            await asyncio.sleep(RETRY_EVERY)
+            await asyncio.sleep(STORE_RETRY_DELAY)
             return
         with GENERATION.time():
-            translation = await asyncio.to_thread(self.feed.prepare, stored)
+            translation = await asyncio.to_thread(self.reconciler.build, stored)
         if translation is None:
-            log.error("translation failed", problems=self.feed.problems())
+            log.error("translation failed", problems=self.reconciler.problems())
             return
-        self.feed.serve(translation)
-        self._memory.keep(stored.revision.number)
+        self.reconciler.publish(translation)
+        self._memory.save(stored.revision.number)
         if first:
             gc.collect()
             gc.freeze()
@@ -264,23 +277,23 @@ class ControlPlane:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_EVERY)
+            await asyncio.sleep(LEASE_SWEEP_INTERVAL)
             try:
                 gone = await self.store.leases.sweep()
             except StoreError:
                 continue
             if gone:
                 log.warning("leases ended", instances=gone)
-                self.watch.leases_ended(gone)
+                self.event_watcher.leases_expired(gone)
 
     async def _renew(self) -> None:
-        pair = self.authority.server_pair()
+        pair = self.authority.server_certificate()
         while True:
-            await asyncio.sleep(RENEWAL_CHECK)
-            if self.authority.server_pair() is not pair:
-                pair = self.authority.server_pair()
-                self.xds.renew(_credentials(self.authority))
-                self.telemetry.renew(_credentials(self.authority))
+            await asyncio.sleep(CERTIFICATE_CHECK_INTERVAL)
+            if self.authority.server_certificate() is not pair:
+                pair = self.authority.server_certificate()
+                self.xds.replace_credentials(_credentials(self.authority))
+                self.telemetry.update_credentials(_credentials(self.authority))
                 log.info("own certificate renewed")
 
     # --- what agents ask --------------------------------------------------------------------------
@@ -293,33 +306,37 @@ class ControlPlane:
             self._drained,
             settings.trust_domain,
             settings.lease_ttl,
-            note=self._note,
-            asks=self.asks,
+            record_report=self._note,
+            commands=self.command_queue,
         )
 
-    def _admit(self, claims: Claims) -> None:
-        self.tokens.admit(claims)
-        self.watch.certified(claims.identity, renewed=False)
+    def _admit(self, claims: JoinTokenClaims) -> None:
+        self.join_tokens.check(claims)
+        self.event_watcher.certificate_issued(claims.identity, renewed=False)
 
-    def _sign_again(self, csr: str, identity: Identity) -> Signed:
-        signed = self.authority.sign(csr, identity)
-        self.watch.certified(identity, renewed=True)
+    def _sign_again(self, csr: str, identity: Identity) -> SignResponse:
+        signed = self.authority.sign_csr(csr, identity)
+        self.event_watcher.certificate_issued(identity, renewed=True)
         return signed
 
     def _note(self, identity: Identity, report: ProxyReport) -> None:
-        self.reports.note(identity, report, time.monotonic())
+        self.reports.record(identity, report, time.monotonic())
 
     async def _drained(self, instance: str) -> DrainResult:
         """Everywhere: the sidecars that call it may be connected to any control plane."""
-        asked = len(self.peers.answering())
-        here = drained(instance, lambda: self.feed.translation, self.xds.queue, asyncio.sleep)
-        elsewhere = self.peers.everyone(DRAINED, instance.encode(), within=PEERS_DRAIN_LIMIT)
+        asked = len(self.members.reachable())
+        here = wait_until_drained(
+            instance, lambda: self.reconciler.translation, self.xds.queue, asyncio.sleep
+        )
+        elsewhere = self.members.broadcast(
+            DRAIN_METHOD, instance.encode(), timeout_seconds=REMOTE_DRAIN_TIMEOUT
+        )
         done, answers = await asyncio.gather(here, elsewhere)
         return done if len(answers) == asked else DrainResult(drained=False)
 
     async def _drained_here(self, request: bytes) -> bytes:
         instance = request.decode(errors="replace")
-        await drained(instance, lambda: self.feed.translation, self.xds.queue, asyncio.sleep)
+        await wait_until_drained(instance, lambda: self.reconciler.translation, self.xds.queue, asyncio.sleep)
         return b""
 
 
@@ -328,8 +345,8 @@ async def _measure_lag() -> None:
     loop = asyncio.get_running_loop()
     while True:
         begun = loop.time()
-        await asyncio.sleep(LAG_EVERY)
-        LAG.observe(max(0.0, loop.time() - begun - LAG_EVERY))
+        await asyncio.sleep(LAG_SAMPLE_INTERVAL)
+        LAG.observe(max(0.0, loop.time() - begun - LAG_SAMPLE_INTERVAL))
 
 
 def _prometheus_token(settings: Settings) -> str:
@@ -354,6 +371,6 @@ def _store(settings: Settings) -> Store:
     return Store(embedded.url, embedded.password(), lease_ttl=settings.lease_ttl)
 
 
-def _credentials(authority: CertificateAuthority) -> Credentials:
-    pair = authority.server_pair()
-    return Credentials(pair.certificate.encode(), pair.key.encode(), authority.bundle.encode())
+def _credentials(authority: CertificateAuthority) -> TlsCredentials:
+    pair = authority.server_certificate()
+    return TlsCredentials(pair.certificate.encode(), pair.key.encode(), authority.bundle.encode())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from control_plane.errors import InputError
+from meshwright.control_plane.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Settings:
     redis_password_file: str = ""
     trust_domain: str = "mesh.local"
     svid_ttl: float = 3600.0
-    edge_fades: float = 60.0
+    edge_ttl: float = 60.0
     lease_ttl: float = 6.0
     ca_certificate: str = ""
     ca_key: str = ""
@@ -39,7 +39,7 @@ class Settings:
     log_level: str = "info"
 
 
-def read(environ: Mapping[str, str]) -> Settings:
+def read_settings(environ: Mapping[str, str]) -> Settings:
     """Settings from an environment; raises InputError naming the variable that is wrong."""
     known = {"state": Path(environ.get("MESH_STATE") or ".mesh").absolute()}
     values: dict[str, object] = dict(known)

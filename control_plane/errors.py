@@ -25,7 +25,7 @@ class NotFoundError(MeshError):
     """A kind, name or revision that does not exist."""
 
 
-class RevisionConflict(MeshError):
+class RevisionConflictError(MeshError):
     """The revision a change was based on is no longer the newest. `current` is."""
 
     def __init__(self, base: int, current: int) -> None:
@@ -36,15 +36,15 @@ class RevisionConflict(MeshError):
         self.current = current
 
 
-class RefusedError(MeshError):
+class PermissionDeniedError(MeshError):
     """A peer asked for what its identity, token or request does not entitle it to."""
 
 
-class UnansweredError(MeshError, TimeoutError):
+class CommandTimeoutError(MeshError, TimeoutError):
     """A sidecar that was asked does not answer in time, or its Envoy does not."""
 
 
-class BusyError(MeshError):
+class OverloadedError(MeshError):
     """Too many ask for this at once; a little later there may be room."""
 
 

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards.parts import METRICS, Panel
+from meshwright.dashboards.parts import METRICS, Panel
 
 TAG = "meshwright"
 

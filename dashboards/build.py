@@ -1,7 +1,7 @@
 """The dashboards as the files that Grafana reads.
 
-python -m dashboards.build            # writes dashboards/*.json
-python -m dashboards.build --check    # 1 when one differs from what would be written
+python -m meshwright.dashboards.build            # writes dashboards/*.json
+python -m meshwright.dashboards.build --check    # 1 when one differs from what would be written
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dashboards.queries import boards, text
+from meshwright.dashboards.queries import boards, text
 
 FOLDER = Path(__file__).parent
 

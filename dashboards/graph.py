@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from grafana_foundation_sdk.builders import nodegraph
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards.parts import BAD, GOOD, METRICS, Panel, link, query, transformation
+from meshwright.dashboards.parts import BAD, GOOD, METRICS, Panel, link, query, transformation
 
 _CALLS = "mesh:edge_requests:rate1m"
 

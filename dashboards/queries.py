@@ -9,7 +9,7 @@ from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards.boards import BOARDS
+from meshwright.dashboards.boards import BOARDS
 
 Json = dict[str, Any]
 

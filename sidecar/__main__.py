@@ -1,4 +1,4 @@
-"""`python -m sidecar --config FILE`: the agent as a process."""
+"""`python -m meshwright.sidecar --config FILE`: the agent as a process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from sidecar.app import main
-from sidecar.config import read
+from meshwright.sidecar.agent import main
+from meshwright.sidecar.config import load_config
 
 
 def _log_to_stderr() -> None:
@@ -29,11 +29,13 @@ def _log_to_stderr() -> None:
 
 def run() -> int:
     """Read the configuration and run; returns the exit code (2: bad input)."""
-    parser = argparse.ArgumentParser(prog="python -m sidecar", description="keeps sidecars and their apps")
+    parser = argparse.ArgumentParser(
+        prog="python -m meshwright.sidecar", description="keeps sidecars and their apps"
+    )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="written by `mesh up`")
     path = parser.parse_args().config
     try:
-        config = read(path)
+        config = load_config(path)
     except OSError as error:
         sys.stderr.write(f"{path}:1:1: cannot be read ({error.strerror}): name the agent's configuration\n")
         return 2

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Literal
 
-from control_plane.api import clusters
-from control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
-from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE
-from sidecar import telemetry
+from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
+from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE
+from meshwright.sidecar import telemetry
 
 Json = dict[str, Any]
 
@@ -21,14 +21,14 @@ _TYPE = "type.googleapis.com/envoy"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _V3 = "V3"
 
-APP_IDLE = "4s"
+APP_IDLE_TIMEOUT = "4s"
 """Idle connections to the app are closed before the app closes them (uvicorn's keep-alive: 5 s; aiohttp's:
 75 s): a request sent into a closing connection would be lost."""
 
 MAX_DOWNSTREAM_CONNECTIONS = 20_000
 """Connections one sidecar accepts before it refuses more, rather than run out of files."""
 
-REGEX_PROGRAM_SIZE = 10_000
+MAX_REGEX_PROGRAM_SIZE = 10_000
 """Instructions of a compiled regular expression at most; Envoy's own limit is 100, which `/a{200}` exceeds.
 
 Any single repetition of a character or class stays below (`.{1,1000}` has 3,003, `\\pL{1,1000}` 8,003). What
@@ -45,7 +45,7 @@ class AppCluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class BootstrapParams:
     """All that a bootstrap depends on. `cluster` is the service's or gateway's name; ports are real ones.
 
     `gateway` maps listener names to ports and is None for the sidecar of a service, whose `outbound` and
@@ -63,26 +63,26 @@ class Node:
     xds: tuple[str, int]
     admin_socket: str
     bind: str
-    ready: int
-    outbound: int = 0
-    inbound: int = 0
-    gateway: tuple[tuple[str, int], ...] | None = None
+    ready_port: int
+    outbound_port: int = 0
+    inbound_port: int = 0
+    gateway_ports: tuple[tuple[str, int], ...] | None = None
     apps: tuple[AppCluster, ...] = ()
     zone: str = ""
     otlp: tuple[str, int] | None = None
     collector: tuple[str, int] | None = None
-    spans: int = 0
+    spans_port: int = 0
     upstreams: tuple[tuple[str, str], ...] = ()
     agent_socket: str = ""
-    metrics: tuple[str, str] | None = None
+    app_metrics: tuple[str, str] | None = None
 
     @property
-    def traced(self) -> bool:
+    def tracing(self) -> bool:
         """Whether there is somebody to send spans to."""
         return bool(self.otlp or self.collector)
 
 
-def bootstrap(node: Node) -> Json:
+def build_bootstrap(node: BootstrapParams) -> Json:
     """The whole bootstrap of one sidecar or gateway."""
     return {
         "node": _node(node),
@@ -93,20 +93,20 @@ def bootstrap(node: Node) -> Json:
             "clusters": [_xds(node), _admin(node), *_agent(node), *_telemetry(node), *map(_app, node.apps)],
         },
         "stats_config": telemetry.stats_config(),
-        **(telemetry.push(node.cluster, node.id) if node.otlp else {}),
+        **(telemetry.stats_sink(node.cluster, node.id) if node.otlp else {}),
         "overload_manager": _overload(),
         "layered_runtime": _runtime(),
         "bootstrap_extensions": [_internal_listeners()],
     }
 
 
-def _node(node: Node) -> Json:
+def _node(node: BootstrapParams) -> Json:
     named: Json = {"id": node.id, "cluster": node.cluster, "metadata": {"bindings": _bindings(node)}}
     return {**named, "locality": {"zone": node.zone}} if node.zone else named
 
 
 def _runtime() -> Json:
-    settings = {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE, **telemetry.runtime()}
+    settings = {"re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE, **telemetry.runtime_settings()}
     # The second layer is what the agent sets for a while by the admin socket, such as `mesh.tap`.
     return {"layers": [{"name": "mesh", "static_layer": settings}, {"name": "admin", "admin_layer": {}}]}
 
@@ -117,15 +117,15 @@ def _internal_listeners() -> Json:
     return {"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": kind}}
 
 
-def _bindings(node: Node) -> Json:
+def _bindings(node: BootstrapParams) -> Json:
     common: Json = {
         "address": node.bind,
-        **({"traced": True} if node.traced else {}),
+        **({"traced": True} if node.tracing else {}),
         **({"heard": True} if node.otlp else {}),
     }
-    if node.gateway is not None:
-        return {**common, "gateway": dict(node.gateway)}
-    bindings: Json = {**common, "outbound": node.outbound, "inbound": node.inbound}
+    if node.gateway_ports is not None:
+        return {**common, "gateway": dict(node.gateway_ports)}
+    bindings: Json = {**common, "outbound": node.outbound_port, "inbound": node.inbound_port}
     return {**bindings, "upstreams": dict(node.upstreams)} if node.upstreams else bindings
 
 
@@ -140,7 +140,12 @@ def _dynamic() -> Json:
             "transport_api_version": _V3,
             "set_node_on_first_message_only": True,
             "grpc_services": [
-                {"envoy_grpc": {"cluster_name": clusters.XDS, "retry_policy": {"retry_back_off": back_off}}}
+                {
+                    "envoy_grpc": {
+                        "cluster_name": cluster_names.XDS,
+                        "retry_policy": {"retry_back_off": back_off},
+                    }
+                }
             ],
         },
         "lds_config": ads,
@@ -184,7 +189,7 @@ def _literal(host: str) -> bool:
     return True
 
 
-def _control_plane(node: Node, name: str, at: tuple[str, int]) -> Json:
+def _control_plane(node: BootstrapParams, name: str, at: tuple[str, int]) -> Json:
     """A cluster of the control plane, which is believed by its identity only."""
     pinned = {"san_type": "URI", "matcher": {"exact": Identity(node.trust_domain, "control-plane").uri}}
     validation = {
@@ -213,47 +218,49 @@ def _control_plane(node: Node, name: str, at: tuple[str, int]) -> Json:
     )
 
 
-def _xds(node: Node) -> Json:
-    return _control_plane(node, clusters.XDS, node.xds)
+def _xds(node: BootstrapParams) -> Json:
+    return _control_plane(node, cluster_names.XDS, node.xds)
 
 
-def _admin(node: Node) -> Json:
-    return _cluster(clusters.ADMIN, {"pipe": {"path": node.admin_socket}})
+def _admin(node: BootstrapParams) -> Json:
+    return _cluster(cluster_names.ADMIN, {"pipe": {"path": node.admin_socket}})
 
 
-def _agent(node: Node) -> list[Json]:
+def _agent(node: BootstrapParams) -> list[Json]:
     at = {"pipe": {"path": node.agent_socket}}
-    return [_cluster(clusters.AGENT, at)] if node.agent_socket else []
+    return [_cluster(cluster_names.AGENT, at)] if node.agent_socket else []
 
 
-def _telemetry(node: Node) -> list[Json]:
+def _telemetry(node: BootstrapParams) -> list[Json]:
     """Where metrics go, and where spans do: a collector takes those in the clear."""
-    found = [_control_plane(node, clusters.TELEMETRY, node.otlp)] if node.otlp else []
+    found = [_control_plane(node, cluster_names.TELEMETRY, node.otlp)] if node.otlp else []
     if node.collector is not None:
         kind = "STATIC" if _literal(node.collector[0]) else "STRICT_DNS"
         at = _socket(*node.collector)
-        found.append(_cluster(clusters.COLLECTOR, at, type=kind, typed_extension_protocol_options=_http2()))
+        found.append(
+            _cluster(cluster_names.COLLECTOR, at, type=kind, typed_extension_protocol_options=_http2())
+        )
     elif node.otlp is not None:
-        found.append(_control_plane(node, clusters.COLLECTOR, node.otlp))
+        found.append(_control_plane(node, cluster_names.COLLECTOR, node.otlp))
     return found
 
 
-def _spans_listener(node: Node) -> list[Json]:
+def _spans_listener(node: BootstrapParams) -> list[Json]:
     """Takes the app's own spans, as gRPC in the clear, and carries them as they are.
 
     Bytes are passed on, not requests: with `h2` agreed on by the cluster's TLS both ends speak HTTP/2.
     """
-    if not node.spans or not node.traced:
+    if not node.spans_port or not node.tracing:
         return []
     proxy = {
         "@type": f"{_TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "otlp",
-        "cluster": clusters.COLLECTOR,
+        "cluster": cluster_names.COLLECTOR,
     }
     return [
         {
             "name": "otlp",
-            "address": _socket("127.0.0.1", node.spans),
+            "address": _socket("127.0.0.1", node.spans_port),
             "enable_reuse_port": False,
             "filter_chains": [
                 {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}
@@ -263,7 +270,7 @@ def _spans_listener(node: Node) -> list[Json]:
 
 
 def _app(app: AppCluster) -> Json:
-    cluster = _cluster(clusters.app(app.name), _socket("127.0.0.1", app.port))
+    cluster = _cluster(cluster_names.app_cluster(app.name), _socket("127.0.0.1", app.port))
     # The app's own limits decide: Envoy's default of 1024 at once would refuse in its stead.
     most = 1_000_000
     limits = {
@@ -279,24 +286,24 @@ def _app(app: AppCluster) -> Json:
         cluster["typed_extension_protocol_options"] = {
             _HTTP_OPTIONS: {
                 "@type": f"{_TYPE}{_HTTP_OPTIONS[5:]}",
-                "common_http_protocol_options": {"idle_timeout": APP_IDLE},
+                "common_http_protocol_options": {"idle_timeout": APP_IDLE_TIMEOUT},
                 "explicit_http_config": {"http_protocol_options": {}},
             }
         }
     return cluster
 
 
-def _ready_listener(node: Node) -> Json:
+def _ready_listener(node: BootstrapParams) -> Json:
     """Readiness and metrics (Envoy's, the agent's, the app's) for who cannot reach their own places."""
     get = [{"name": ":method", "string_match": {"exact": "GET"}}]
     routes = [
-        {"match": {"path": path, "headers": get}, "route": {"cluster": clusters.ADMIN}}
+        {"match": {"path": path, "headers": get}, "route": {"cluster": cluster_names.ADMIN}}
         for path in ("/ready", "/stats/prometheus")
     ]
-    told = [("/agent/metrics", clusters.AGENT, f"/metrics/{node.id}")] if node.agent_socket else []
-    if node.metrics is not None:
-        port, theirs = node.metrics
-        told.append(("/app/metrics", clusters.app(port), theirs))
+    told = [("/agent/metrics", cluster_names.AGENT, f"/metrics/{node.id}")] if node.agent_socket else []
+    if node.app_metrics is not None:
+        port, theirs = node.app_metrics
+        told.append(("/app/metrics", cluster_names.app_cluster(port), theirs))
     for path, cluster, rewritten in told:
         route = {"cluster": cluster, "prefix_rewrite": rewritten, "timeout": "10s"}
         routes.append({"match": {"path": path, "headers": get}, "route": route})
@@ -312,7 +319,7 @@ def _ready_listener(node: Node) -> Json:
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
     return {
         "name": "ready",
-        "address": _socket(node.bind, node.ready),
+        "address": _socket(node.bind, node.ready_port),
         "enable_reuse_port": False,
         "filter_chains": [{"filters": filters}],
         "ignore_global_conn_limit": True,
@@ -329,7 +336,7 @@ def _overload() -> Json:
     return {"resource_monitors": [{"name": name, "typed_config": config}]}
 
 
-def command(envoy: str, bootstrap_file: str) -> tuple[str, ...]:
+def envoy_command(envoy: str, bootstrap_file: str) -> tuple[str, ...]:
     """Envoy's command line.
 
     One worker is right for a sidecar (measured: two gave no more, and a worse p99). A drain begins at once

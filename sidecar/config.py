@@ -1,4 +1,4 @@
-"""What one agent is told to keep: the file `mesh up` writes and `python -m sidecar --config FILE` reads."""
+"""What one agent is told to keep: the file `mesh up` writes and `python -m meshwright.sidecar --config FILE` reads."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from control_plane.api.spiffe import NAME_PATTERN
-from control_plane.api.state import Addresses
-from control_plane.api.types import LabelKey, LabelValue, Name, Port
+from meshwright.control_plane.api.models.base import LabelKey, LabelValue, Name, Port
+from meshwright.control_plane.api.spiffe import NAME_PATTERN
+from meshwright.control_plane.api.state_dir import MeshAddresses
 
 
-class Strict(BaseModel):
+class ConfigModel(BaseModel):
     """Base of the file's parts: immutable; a key it does not know is a mistake of who wrote the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class AppPort(Strict):
+class AppPort(ConfigModel):
     """A port of the service, and where its app listens on loopback: `app_port` 0 means a free one."""
 
     name: Name = "http"
@@ -27,7 +27,7 @@ class AppPort(Strict):
     app_port: int = Field(0, ge=0, le=65535)
 
     @property
-    def public(self) -> Port:
+    def service_port(self) -> Port:
         """The port as other services may know it."""
         return Port(name=self.name, protocol=self.protocol, number=self.number)
 
@@ -35,7 +35,7 @@ class AppPort(Strict):
 UpstreamName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(:{NAME_PATTERN})?$")]
 
 
-class Workload(Strict):
+class Workload(ConfigModel):
     """One sidecar and, with a `command`, the app behind it. Ports of 0 are allotted; times are seconds.
 
     `health` is the path of an HTTP check; without one a port is asked for a connection only, and a gRPC port
@@ -67,7 +67,7 @@ class Workload(Strict):
     stop_grace: float = Field(10.0, ge=0, le=3600)
 
     @model_validator(mode="after")
-    def _whole(self) -> Workload:
+    def _check(self) -> Workload:
         names = [port.name for port in self.ports]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.name}: two ports of one name: give each its own")
@@ -78,14 +78,14 @@ class Workload(Strict):
         return self
 
 
-class AgentConfig(Strict):
+class AgentConfig(ConfigModel):
     """The whole file. `bind` is where sidecars listen, `advertise` how other nodes reach them.
 
     `otlp` is the `host:port` of an OTLP/gRPC collector that takes the spans, in the clear. Empty: the control
     plane takes them, where its addresses say that it does; else nothing is traced.
     """
 
-    addresses: Addresses
+    addresses: MeshAddresses
     state: Path
     envoy: Path
     bind: str = "127.0.0.1"
@@ -95,12 +95,12 @@ class AgentConfig(Strict):
     workloads: tuple[Workload, ...] = ()
 
     @property
-    def traced(self) -> bool:
+    def tracing(self) -> bool:
         """Whether there is somebody to send spans to."""
         return bool(self.otlp or self.addresses.otlp)
 
     @model_validator(mode="after")
-    def _whole(self) -> AgentConfig:
+    def _check(self) -> AgentConfig:
         if self.trust_domain != self.addresses.trust_domain:
             theirs = self.addresses.trust_domain
             raise ValueError(f"trust_domain is {self.trust_domain}, but the control plane's is {theirs}")
@@ -111,6 +111,6 @@ class AgentConfig(Strict):
         return self
 
 
-def read(path: Path) -> AgentConfig:
+def load_config(path: Path) -> AgentConfig:
     """The configuration in `path`; raises OSError, or ValueError (pydantic's) saying what is wrong where."""
     return AgentConfig.model_validate_json(path.read_bytes())

@@ -29,7 +29,7 @@ def write_private(path: Path, data: str | bytes) -> None:
     fresh.replace(path)
 
 
-def rotate(path: Path, limit: int, keep: int = 2) -> bool:
+def rotate_log(path: Path, limit: int, keep: int = 2) -> bool:
     """Cut a log that grew over `limit` bytes, keeping `keep` older ones as `path.1`, `path.2`.
 
     The file is copied and truncated rather than renamed: its writer holds it open (for appending) and must
@@ -63,7 +63,7 @@ def tail(path: Path, lines: int = 15, limit: int = 16384) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
-def log_part(path: Path, lines: int, after: int | None, limit: int) -> tuple[str, int]:
+def read_log(path: Path, lines: int, after: int | None, limit: int) -> tuple[str, int]:
     """The last `lines` lines of a log, or what came `after` an offset, at most `limit` bytes; where it ends.
 
     A log shorter than the offset was cut meanwhile (`rotate`): then it is read from its beginning. What comes

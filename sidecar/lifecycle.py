@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from control_plane.api.types import Health
+from meshwright.control_plane.api.models.base import InstanceHealth
 
 
 class Phase(Enum):
@@ -22,66 +22,69 @@ class Phase(Enum):
     STARTING_APP = "starting app"
     RUNNING = "running"
     DRAINING = "draining"
-    FINISHING = "finishing requests"
+    DRAINING_REQUESTS = "finishing requests"
     STOPPING_APP = "stopping app"
     DEREGISTERING = "deregistering"
     STOPPING_PROXY = "stopping proxy"
     STOPPED = "stopped"
 
 
-class Event(Enum):
+class LifecycleEvent(Enum):
     """What happens to a sidecar."""
 
-    BEGIN = "begin"
+    START = "begin"
     ENROLLED = "enrolled"
     PROXY_READY = "proxy ready"
     PROXY_LOST = "proxy lost"
-    PORTS_TAKEN = "ports taken"
+    PORT_CONFLICT = "ports taken"
     APP_HEALTHY = "app healthy"
     APP_UNHEALTHY = "app unhealthy"
     STOP = "stop"
     DRAINED = "drained"
-    QUIET = "quiet"
+    IDLE = "quiet"
     APP_STOPPED = "app stopped"
     DEREGISTERED = "deregistered"
     PROXY_STOPPED = "proxy stopped"
 
 
-class Command(Enum):
+class LifecycleCommand(Enum):
     """What the shell is to do; the outcome comes back as an event."""
 
     ENROL = "enrol"
     START_PROXY = "start proxy"
     RESTART_PROXY = "restart proxy"
     START_APP = "start app"
-    ANNOUNCE = "announce"
+    REGISTER = "announce"
     DRAIN = "drain"
-    FINISH = "finish"
+    DRAIN_REQUESTS = "finish"
     STOP_APP = "stop app"
     DEREGISTER = "deregister"
     STOP_PROXY = "stop proxy"
 
 
-_DOWN = (
+_STOPPING_PHASES = (
     Phase.DRAINING,
-    Phase.FINISHING,
+    Phase.DRAINING_REQUESTS,
     Phase.STOPPING_APP,
     Phase.DEREGISTERING,
     Phase.STOPPING_PROXY,
     Phase.STOPPED,
 )
 
-_STEPS_DOWN: dict[tuple[Phase, Event], tuple[Phase, tuple[Command, ...]]] = {
-    (Phase.DRAINING, Event.DRAINED): (Phase.FINISHING, (Command.FINISH,)),
-    (Phase.FINISHING, Event.QUIET): (Phase.STOPPING_APP, (Command.STOP_APP,)),
-    (Phase.STOPPING_APP, Event.APP_STOPPED): (Phase.DEREGISTERING, (Command.DEREGISTER,)),
-    (Phase.DEREGISTERING, Event.DEREGISTERED): (Phase.STOPPING_PROXY, (Command.STOP_PROXY,)),
-    (Phase.STOPPING_PROXY, Event.PROXY_STOPPED): (Phase.STOPPED, ()),
+_STOPPING_STEPS: dict[tuple[Phase, LifecycleEvent], tuple[Phase, tuple[LifecycleCommand, ...]]] = {
+    (Phase.DRAINING, LifecycleEvent.DRAINED): (Phase.DRAINING_REQUESTS, (LifecycleCommand.DRAIN_REQUESTS,)),
+    (Phase.DRAINING_REQUESTS, LifecycleEvent.IDLE): (Phase.STOPPING_APP, (LifecycleCommand.STOP_APP,)),
+    (Phase.STOPPING_APP, LifecycleEvent.APP_STOPPED): (Phase.DEREGISTERING, (LifecycleCommand.DEREGISTER,)),
+    (Phase.DEREGISTERING, LifecycleEvent.DEREGISTERED): (
+        Phase.STOPPING_PROXY,
+        (LifecycleCommand.STOP_PROXY,),
+    ),
+    (Phase.STOPPING_PROXY, LifecycleEvent.PROXY_STOPPED): (Phase.STOPPED, ()),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class LifecycleState:
     """What is known of a sidecar: its phase, and whether its two processes are well."""
 
     phase: Phase = Phase.NEW
@@ -90,67 +93,74 @@ class State:
     app_healthy: bool = False
 
     @property
-    def going_down(self) -> bool:
+    def stopping(self) -> bool:
         """Whether it was told to stop."""
-        return self.phase in _DOWN
+        return self.phase in _STOPPING_PHASES
 
     @property
-    def health(self) -> Health:
+    def health(self) -> InstanceHealth:
         """What the lease says: healthy only while both app and proxy are, and nobody asked it to stop."""
-        if self.going_down:
+        if self.stopping:
             return "draining"
         return "healthy" if self.proxy_ready and self.app_healthy else "unhealthy"
 
 
-def step(state: State, event: Event) -> tuple[State, tuple[Command, ...]]:
+def step(state: LifecycleState, event: LifecycleEvent) -> tuple[LifecycleState, tuple[LifecycleCommand, ...]]:
     """The next state, and what to do about it; an event that means nothing here changes nothing."""
-    if event is Event.STOP:
+    if event is LifecycleEvent.STOP:
         after, commands = _stop(state)
-    elif state.going_down:
-        after, commands = _down(state, event)
+    elif state.stopping:
+        after, commands = _step_stopping(state, event)
     else:
-        after, commands = _up(state, event)
+        after, commands = _step_starting(state, event)
     if after.health != state.health and after.phase not in (Phase.NEW, Phase.ENROLLING):
-        commands = (Command.ANNOUNCE, *commands)
+        commands = (LifecycleCommand.REGISTER, *commands)
     return after, commands
 
 
-def _up(state: State, event: Event) -> tuple[State, tuple[Command, ...]]:
+def _step_starting(
+    state: LifecycleState, event: LifecycleEvent
+) -> tuple[LifecycleState, tuple[LifecycleCommand, ...]]:
     match event:
-        case Event.BEGIN if state.phase is Phase.NEW:
-            return replace(state, phase=Phase.ENROLLING), (Command.ENROL,)
-        case Event.ENROLLED if state.phase is Phase.ENROLLING:
+        case LifecycleEvent.START if state.phase is Phase.NEW:
+            return replace(state, phase=Phase.ENROLLING), (LifecycleCommand.ENROL,)
+        case LifecycleEvent.ENROLLED if state.phase is Phase.ENROLLING:
             # Announced before it is healthy: the control plane learns the service's ports, which the
             # inbound listener is made of.
-            return replace(state, phase=Phase.STARTING_PROXY), (Command.ANNOUNCE, Command.START_PROXY)
-        case Event.PROXY_READY if state.app_started:
-            return _settled(replace(state, proxy_ready=True)), ()
-        case Event.PROXY_READY if state.phase is Phase.STARTING_PROXY:
+            return replace(state, phase=Phase.STARTING_PROXY), (
+                LifecycleCommand.REGISTER,
+                LifecycleCommand.START_PROXY,
+            )
+        case LifecycleEvent.PROXY_READY if state.app_started:
+            return _running_if_healthy(replace(state, proxy_ready=True)), ()
+        case LifecycleEvent.PROXY_READY if state.phase is Phase.STARTING_PROXY:
             after = replace(state, phase=Phase.STARTING_APP, proxy_ready=True, app_started=True)
-            return after, (Command.START_APP,)
-        case Event.PROXY_LOST:
+            return after, (LifecycleCommand.START_APP,)
+        case LifecycleEvent.PROXY_LOST:
             return replace(state, proxy_ready=False), ()
-        case Event.PORTS_TAKEN if state.phase is Phase.STARTING_PROXY:
-            return State(Phase.STARTING_PROXY), (Command.RESTART_PROXY,)
-        case Event.APP_HEALTHY:
-            return _settled(replace(state, app_healthy=True)), ()
-        case Event.APP_UNHEALTHY:
+        case LifecycleEvent.PORT_CONFLICT if state.phase is Phase.STARTING_PROXY:
+            return LifecycleState(Phase.STARTING_PROXY), (LifecycleCommand.RESTART_PROXY,)
+        case LifecycleEvent.APP_HEALTHY:
+            return _running_if_healthy(replace(state, app_healthy=True)), ()
+        case LifecycleEvent.APP_UNHEALTHY:
             return replace(state, app_healthy=False), ()
     return state, ()
 
 
-def _settled(state: State) -> State:
+def _running_if_healthy(state: LifecycleState) -> LifecycleState:
     return replace(state, phase=Phase.RUNNING) if state.health == "healthy" else state
 
 
-def _stop(state: State) -> tuple[State, tuple[Command, ...]]:
-    if state.going_down:
+def _stop(state: LifecycleState) -> tuple[LifecycleState, tuple[LifecycleCommand, ...]]:
+    if state.stopping:
         return state, ()
     if state.phase in (Phase.NEW, Phase.ENROLLING):
-        return replace(state, phase=Phase.STOPPING_PROXY), (Command.STOP_PROXY,)
-    return replace(state, phase=Phase.DRAINING), (Command.DRAIN,)
+        return replace(state, phase=Phase.STOPPING_PROXY), (LifecycleCommand.STOP_PROXY,)
+    return replace(state, phase=Phase.DRAINING), (LifecycleCommand.DRAIN,)
 
 
-def _down(state: State, event: Event) -> tuple[State, tuple[Command, ...]]:
-    phase, commands = _STEPS_DOWN.get((state.phase, event), (state.phase, ()))
+def _step_stopping(
+    state: LifecycleState, event: LifecycleEvent
+) -> tuple[LifecycleState, tuple[LifecycleCommand, ...]]:
+    phase, commands = _STOPPING_STEPS.get((state.phase, event), (state.phase, ()))
     return replace(state, phase=phase), commands

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from control_plane.api.types import Message
+from meshwright.control_plane.api.models.base import ApiModel
 
 
-class WorkloadStatus(Message):
+class WorkloadStatus(ApiModel):
     """One workload. `phase` as in `lifecycle.Phase`; `error` is the last thing that went wrong and still is.
 
     `expires` is the end of its certificate in seconds since the epoch, `starts` how often each of its
@@ -28,12 +28,12 @@ class WorkloadStatus(Message):
     logs: tuple[str, ...] = ()
 
     @property
-    def well(self) -> bool:
+    def available(self) -> bool:
         """Whether it is healthy; a gateway has no app, so it is when it runs."""
         return self.healthy or (self.role == "gateway" and self.phase == "running")
 
 
-class AgentStatus(Message):
+class AgentStatus(ApiModel):
     """All of them, in the order of the configuration."""
 
     pid: int

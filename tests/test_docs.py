@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.application import Application
-from cli.failing import INTERRUPTED
-from cli.main import VERBS
-from control_plane.api import failures
-from control_plane.config import Settings
-from control_plane.policies.loader import load
-from control_plane.policies.registry import kinds
+from meshwright.cli.application import Application
+from meshwright.cli.errors import INTERRUPTED
+from meshwright.cli.main import COMMANDS
+from meshwright.control_plane.api import errors
+from meshwright.control_plane.config import Settings
+from meshwright.control_plane.policies.loader import load
+from meshwright.control_plane.policies.registry import kinds
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,13 +41,13 @@ def rows(heading: str) -> list[str]:
 
 def test_every_verb_has_a_row_and_every_row_a_verb() -> None:
     listed = {cell.removeprefix("mesh ").split()[0] for cell in rows("Commands") if cell.startswith("mesh ")}
-    assert listed == set(VERBS)
+    assert listed == set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_verb_that_is_named_exists(page: Path) -> None:
     named = re.findall(r"(?:`|^\$ )mesh ([a-z]+)", text(page), re.MULTILINE)
-    assert set(named) <= set(VERBS)
+    assert set(named) <= set(COMMANDS)
 
 
 def test_every_kind_has_a_row_and_every_row_a_kind() -> None:
@@ -78,22 +78,22 @@ def test_a_setting_of_the_control_plane_has_the_default_that_is_told() -> None:
 def test_the_exit_codes_are_those_of_the_command() -> None:
     codes = {
         0,
-        failures.FAILED,
-        failures.BAD_INPUT,
-        failures.UNREACHABLE,
-        failures.TIMED_OUT,
-        failures.REJECTED,
-        failures.CONFLICT,
+        errors.FAILED,
+        errors.BAD_INPUT,
+        errors.UNREACHABLE,
+        errors.TIMED_OUT,
+        errors.REJECTED,
+        errors.CONFLICT,
         INTERRUPTED,
     }
     table = dict(re.findall(r"^\| (\d+) \| ([^|]+) \|", README, re.MULTILINE))
     assert {int(code) for code in table if int(code) < 1000} == codes
     words = {
-        failures.UNREACHABLE: "unreachable",
-        failures.TIMED_OUT: "timed out",
-        failures.BAD_INPUT: "bad input",
+        errors.UNREACHABLE: "unreachable",
+        errors.TIMED_OUT: "timed out",
+        errors.BAD_INPUT: "bad input",
     }
-    words |= {failures.REJECTED: "rejected by Envoy", failures.CONFLICT: "revision conflict"}
+    words |= {errors.REJECTED: "rejected by Envoy", errors.CONFLICT: "revision conflict"}
     for code, word in words.items():
         assert word in table[str(code)], code
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from textual.message import Message
 
-from tui.picture import Picture
+from meshwright.tui.mesh_state import DashboardState
 
 
-class Updated(Message):
+class StateUpdated(Message):
     """There is a newer picture of the mesh."""
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: DashboardState) -> None:
         super().__init__()
-        self.picture = picture
+        self.state = picture

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from textual.content import Content
 from textual.theme import Theme
 
-from tui.words import Said, Tone
+from meshwright.tui.format import StatusLabel, Tone
 
 DARK = Theme(
     name="mesh-dark",
@@ -79,7 +79,7 @@ def paint(text: str, tone: Tone = "plain") -> Content:
     return Content.styled(text, style) if style else Content(text)
 
 
-def state(said: Said, extra: str = "") -> Content:
+def status_text(said: StatusLabel, extra: str = "") -> Content:
     """Sign and word of a state in its colour."""
-    words = f"{said.sign} {said.word}{extra}".strip()
+    words = f"{said.symbol} {said.text}{extra}".strip()
     return paint(words, said.tone)

@@ -10,9 +10,9 @@ from apispec import APISpec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from control_plane.admin.faults import STATUSES
-from control_plane.admin.routes import NoBody, Route
-from control_plane.api.messages import FaultReply
+from meshwright.control_plane.admin.errors import STATUSES
+from meshwright.control_plane.admin.route import NoBody, Route
+from meshwright.control_plane.api.models.policies import ErrorResponse
 
 _REF = "#/components/schemas/{model}"
 _EVERY_ROUTE = (400, 401, 403)
@@ -37,16 +37,16 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
         spec.components.security_scheme(token, {"type": "http", "scheme": "bearer"})
     names = _add_schemas(spec, routes)
     for route in routes:
-        spec.path(route.address, operations={route.method.lower(): _operation(route, names)})
+        spec.path(route.full_path, operations={route.method.lower(): _operation(route, names)})
     written: dict[str, Any] = spec.to_dict()
     return written
 
 
 def _add_schemas(spec: APISpec, routes: Iterable[Route]) -> dict[tuple[type[BaseModel], str], dict[str, Any]]:
     """Put all models into the components; returns the reference of each model in each mode."""
-    wanted: dict[tuple[type[BaseModel], Any], None] = {(FaultReply, "serialization"): None}
+    wanted: dict[tuple[type[BaseModel], Any], None] = {(ErrorResponse, "serialization"): None}
     for route in routes:
-        wanted[(route.reply, "serialization")] = None
+        wanted[(route.response, "serialization")] = None
         if route.body is not NoBody:
             wanted[(route.body, "validation")] = None
     references, definitions = models_json_schema(list(wanted), ref_template=_REF)
@@ -57,21 +57,21 @@ def _add_schemas(spec: APISpec, routes: Iterable[Route]) -> dict[tuple[type[Base
 
 def _operation(route: Route, names: dict[tuple[type[BaseModel], str], dict[str, Any]]) -> dict[str, Any]:
     errors = {*_EVERY_ROUTE, *route.errors, *(_WITH_BODY if route.body is not NoBody else ())}
-    fault = _json(names[(FaultReply, "serialization")])
+    fault = _json(names[(ErrorResponse, "serialization")])
     responses = {str(status): {"description": _WORDS[status], "content": fault} for status in sorted(errors)}
-    reply = names[(route.reply, "serialization")]
+    reply = names[(route.response, "serialization")]
     content = _json(reply)
     if route.stream:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     responses["200"] = {"description": route.summary, "content": content}
     operation: dict[str, Any] = {
-        "operationId": route.operation,
+        "operationId": route.operation_id,
         "summary": route.summary,
-        "description": (route.answer.__doc__ or route.summary).strip(),
+        "description": (route.handler.__doc__ or route.summary).strip(),
         "parameters": _parameters(route),
         "responses": responses,
     }
-    if route.shows:
+    if route.read_only:
         operation["security"] = [{"admin": []}, {"reading": []}]
     if route.body is not NoBody:
         operation["requestBody"] = {"required": True, "content": _json(names[(route.body, "validation")])}

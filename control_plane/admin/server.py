@@ -21,33 +21,31 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from pydantic import BaseModel, ValidationError
 
-from control_plane.admin import (
+from meshwright.control_plane.admin import errors, metrics, openapi
+from meshwright.control_plane.admin.auth import CALLER_RIGHTS
+from meshwright.control_plane.admin.context import AdminContext
+from meshwright.control_plane.admin.route import NoBody, RawJson, Route
+from meshwright.control_plane.admin.routers import (
     events,
-    faults,
     jaeger,
-    metrics,
-    openapi,
     policies,
-    proxy,
+    prometheus_sd,
+    proxies,
     requests,
     revisions,
     services,
     status,
-    targets,
+    tap,
     tokens,
     topology,
     traces,
 )
-from control_plane.admin.caller import RIGHTS
-from control_plane.admin.mesh import Mesh
-from control_plane.admin.routes import NoBody, Route, Verbatim
-from control_plane.admin.stream.server import Streams, wanted
-from control_plane.admin.tap import server as tap
-from control_plane.api.guard import Guard, Refusal, same
-from control_plane.api.messages import FaultReply
-from control_plane.api.types import Message
-from control_plane.errors import BusyError, InputError, MeshError
-from control_plane.secret_files import password
+from meshwright.control_plane.admin.sse import SseStreams, accepts_event_stream
+from meshwright.control_plane.api.auth import RefusalReason, RequestGuard, tokens_equal
+from meshwright.control_plane.api.models.base import ApiModel
+from meshwright.control_plane.api.models.policies import ErrorResponse
+from meshwright.control_plane.errors import InputError, MeshError, OverloadedError
+from meshwright.control_plane.files import password
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +55,8 @@ ROUTES: tuple[Route, ...] = (
     *revisions.ROUTES,
     *services.ROUTES,
     *status.ROUTES,
-    *proxy.ROUTES,
-    *targets.ROUTES,
+    *proxies.ROUTES,
+    *prometheus_sd.ROUTES,
     *tokens.ROUTES,
     *topology.ROUTES,
     *traces.ROUTES,
@@ -79,10 +77,10 @@ TOKEN_BYTES = 32
 PUBLIC = frozenset({"/healthz", "/metrics", "/api/openapi.json"})
 """What needs no token: it tells of no policy and changes nothing."""
 
-NO_READERS: Mapping[str, str] = {}
+NO_PATH_TOKENS: Mapping[str, str] = {}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Model = TypeVar("Model", bound=Message)
+Model = TypeVar("Model", bound=ApiModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +96,23 @@ class RunningServer:
 
 
 async def start(
-    mesh: Mesh,
+    mesh: AdminContext,
     token: str,
     *,
     bind: str,
     port: int,
-    names: Iterable[str] = (),
-    reading: str = "",
-    readers: Mapping[str, str] = NO_READERS,
+    hosts: Iterable[str] = (),
+    read_token: str = "",
+    path_tokens: Mapping[str, str] = NO_PATH_TOKENS,
 ) -> RunningServer:
     """Listen on `bind`:`port` (0: a free one); raises OSError when it cannot.
 
     `names` are further host names or addresses by which callers may reach it, `reading` the token for all
     that only shows something (empty: there is none), `readers` tokens for one path each.
     """
-    known = frozenset({bind, *names}) - {"0.0.0.0", "::", ""}
+    known = frozenset({bind, *hosts}) - {"0.0.0.0", "::", ""}
     runner = web.AppRunner(
-        application(mesh, Guard(token, known, reading, readers)),
+        build_app(mesh, RequestGuard(token, known, read_token, path_tokens)),
         access_log=None,
         handle_signals=False,
         shutdown_timeout=2.0,
@@ -147,13 +145,13 @@ def ensure_token(state: Path, name: str = "admin.token") -> str:
     return token
 
 
-def reading_token(state: Path, file: str, token: str) -> str:
+def ensure_read_token(state: Path, file: str, token: str) -> str:
     """The token that may only read: that of `file` where one is named, else of STATE/read.token.
 
     Raises InputError for no token, and for `token`, the one that may do everything.
     """
     found = password(Path(file)) if file else ensure_token(state, "read.token")
-    if same(found, token):
+    if tokens_equal(found, token):
         where = file or state / "read.token"
         raise InputError(
             f"{where}: this is the admin token, which may change everything: write another there"
@@ -161,15 +159,17 @@ def reading_token(state: Path, file: str, token: str) -> str:
     return found
 
 
-def application(mesh: Mesh, guard: Guard) -> web.Application:
+def build_app(mesh: AdminContext, guard: RequestGuard) -> web.Application:
     """The aiohttp application with all routes; every request passes `guard`."""
-    mesh = replace(mesh, aside=asyncio.to_thread)
-    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_observe, _guarded(guard), _explain])
-    streams = Streams()
-    app.on_shutdown.append(streams.end)
+    mesh = replace(mesh, run_in_thread=asyncio.to_thread)
+    app = web.Application(
+        client_max_size=BODY_LIMIT, middlewares=[_instrument, _authorize(guard), _format_errors]
+    )
+    streams = SseStreams()
+    app.on_shutdown.append(streams.close_all)
     for route in ROUTES:
         endpoint = _endpoint(mesh, route, streams)
-        app.router.add_route(route.method, route.address, endpoint, name=route.operation)
+        app.router.add_route(route.method, route.full_path, endpoint, name=route.operation_id)
     described = openapi.document(ROUTES, _version())
 
     async def describe(_request: web.Request) -> web.StreamResponse:
@@ -181,17 +181,17 @@ def application(mesh: Mesh, guard: Guard) -> web.Application:
     return app
 
 
-def _endpoint(mesh: Mesh, route: Route, streams: Streams) -> Handler:
+def _endpoint(mesh: AdminContext, route: Route, streams: SseStreams) -> Handler:
     async def respond(request: web.Request) -> web.StreamResponse:
         structlog.contextvars.bind_contextvars(peer=request.remote)
         params = _validate(route.params, _parameters(request))
-        if route.stream and wanted(request):
+        if route.stream and accepts_event_stream(request):
             last = request.headers.get("Last-Event-ID", "")
             return await streams.send(request, route.stream(mesh, params, last))
-        body: Message = NoBody()
+        body: ApiModel = NoBody()
         if route.body is not NoBody:
             body = _validate(route.body, await request.read())
-        return _reply(200, await route.answer(mesh, params, body))
+        return _json_response(200, await route.handler(mesh, params, body))
 
     return respond
 
@@ -220,20 +220,20 @@ def _validate(model: type[Model], given: bytes | dict[str, str]) -> Model:
         raise InputError(f"{where}: {words}" if where else words) from None
 
 
-def _in_words(model: type[Message], field: str) -> str:
+def _in_words(model: type[ApiModel], field: str) -> str:
     """What a field has to be, as its description says; empty when there is none."""
     known = model.model_fields.get(field)
     told = known.description if known else None
     return f"has no such form: {told[0].lower()}{told[1:].rstrip('.')}" if told else ""
 
 
-def _reply(code: int, message: BaseModel) -> web.Response:
-    text = message.text if isinstance(message, Verbatim) else message.model_dump_json(by_alias=True)
+def _json_response(code: int, message: BaseModel) -> web.Response:
+    text = message.text if isinstance(message, RawJson) else message.model_dump_json(by_alias=True)
     return web.Response(status=code, body=text.encode(), content_type="application/json")
 
 
 @web.middleware
-async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _instrument(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count, time and log each request."""
     started = time.perf_counter()
     operation = request.match_info.route.name or "unknown"
@@ -249,64 +249,68 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
         log.debug("admin request", operation=operation, status=code, ms=round(seconds * 1000, 1))
 
 
-def _guarded(guard: Guard) -> Middleware:
-    shown = frozenset(route.operation for route in ROUTES if route.shows)
+def _authorize(guard: RequestGuard) -> Middleware:
+    shown = frozenset(route.operation_id for route in ROUTES if route.read_only)
 
     @web.middleware
     async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
         found = request.match_info
         operation = found.route.name or "unknown"
         shows = operation in shown or found.http_exception is not None  # 404 and 405 tell and change nothing
-        refusal = guard.refusal(request.headers, request.path, public=request.path in PUBLIC, shows=shows)
+        refusal = guard.refusal(request.headers, request.path, public=request.path in PUBLIC, read_only=shows)
         if refusal:
             metrics.REFUSED.labels(refusal).inc()
             log.warning("admin request refused", reason=refusal, operation=operation)
             return _refused(refusal, operation)
-        RIGHTS.set(guard.rights(request.headers) or "read")
+        CALLER_RIGHTS.set(guard.rights(request.headers) or "read")
         return await handler(request)
 
     return enter
 
 
-def _refused(refusal: Refusal, operation: str) -> web.Response:
+def _refused(refusal: RefusalReason, operation: str) -> web.Response:
     if refusal == "token":
         words = "no valid bearer token: it stands in admin.token of the mesh's state directory"
-        response = _reply(401, faults.fault("unauthorized", words))
+        response = _json_response(401, errors.error_body("unauthorized", words))
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
     if refusal == "rights":
         words = f"this token may only read: {operation} takes the admin token"
-        return _reply(403, faults.fault("refused", words))
-    return _reply(403, faults.fault("refused", f"the {refusal} of this request is not this mesh's own"))
+        return _json_response(403, errors.error_body("refused", words))
+    return _json_response(
+        403, errors.error_body("refused", f"the {refusal} of this request is not this mesh's own")
+    )
 
 
 @web.middleware
-async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _format_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every error in the API's own form."""
     try:
         return await handler(request)
     except MeshError as error:
-        response = _reply(*faults.answer(error))
-        if isinstance(error, BusyError):
+        response = _json_response(*errors.error_response(error))
+        if isinstance(error, OverloadedError):
             response.headers["Retry-After"] = RETRY_AFTER
         return response
     except web.HTTPRequestEntityTooLarge:
-        return _reply(
-            413, faults.fault("too-large", f"the request is above {BODY_LIMIT // 1024 // 1024} MiB")
+        return _json_response(
+            413, errors.error_body("too-large", f"the request is above {BODY_LIMIT // 1024 // 1024} MiB")
         )
     except web.HTTPMethodNotAllowed as error:
-        response = _reply(405, faults.fault("not-allowed", f"{error.method} is not allowed here"))
+        response = _json_response(
+            405, errors.error_body("not-allowed", f"{error.method} is not allowed here")
+        )
         response.headers["Allow"] = error.headers["Allow"]
         return response
     except web.HTTPNotFound:
-        return _reply(404, faults.fault("not-found", "no such path: see /api/openapi.json"))
+        return _json_response(404, errors.error_body("not-found", "no such path: see /api/openapi.json"))
     except Exception:
         log.exception("admin request failed", operation=request.match_info.route.name or "unknown")
-        return _reply(500, _internal())
+        return _json_response(500, _internal())
 
 
-def _internal() -> FaultReply:
-    return faults.fault("internal", "the control plane failed: see its log")
+def _internal() -> ErrorResponse:
+    return errors.error_body("internal", "the control plane failed: see its log")
 
 
 async def _metrics(_request: web.Request) -> web.StreamResponse:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from control_plane.api.spiffe import Identity
-from control_plane.api.types import ProxyReport
-from control_plane.errors import RefusedError
+from meshwright.control_plane.api.models.base import ProxyReport
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.errors import PermissionDeniedError
 
-LIFE = 6.0
-"""Seconds that a report counts: three signs of life of an agent (sidecar.report.stats.SIGN_OF_LIFE)."""
+REPORT_TTL = 6.0
+"""Seconds that a report counts: three signs of life of an agent (meshwright.sidecar.envoy_stats.SIGN_OF_LIFE)."""
 
-NODES_LIMIT = 2000
+MAX_PROXIES_PER_IDENTITY = 2000
 """Proxies of one identity that are kept: twice the largest mesh that is measured."""
 
 
@@ -24,7 +24,7 @@ _Noted = tuple[float, ProxyReport, ProxyReport | None]
 
 
 @dataclass(slots=True)
-class Reports:
+class ProxyReports:
     """The newest report of each proxy. `now` is any clock that only goes forward, in seconds.
 
     They are kept apart by identity, so that nobody can speak for a proxy of another service.
@@ -32,17 +32,19 @@ class Reports:
 
     _kept: dict[Identity, dict[str, _Noted]] = field(default_factory=dict)
 
-    def note(self, identity: Identity, report: ProxyReport, now: float) -> None:
+    def record(self, identity: Identity, report: ProxyReport, now: float) -> None:
         """Keep a report of `identity`; raises RefusedError when it names more and more proxies."""
         nodes = self._kept.setdefault(identity, {})
-        if report.node not in nodes and len(nodes) >= NODES_LIMIT:
+        if report.node not in nodes and len(nodes) >= MAX_PROXIES_PER_IDENTITY:
             self._forget(now)
             nodes = self._kept.setdefault(identity, {})
-            if len(nodes) >= NODES_LIMIT:
-                raise RefusedError(f"{identity.uri} reports for more than {NODES_LIMIT} proxies")
+            if len(nodes) >= MAX_PROXIES_PER_IDENTITY:
+                raise PermissionDeniedError(
+                    f"{identity.uri} reports for more than {MAX_PROXIES_PER_IDENTITY} proxies"
+                )
         nodes[report.node] = (now, report, _trouble(report))
 
-    def aged(self, now: float) -> tuple[tuple[float, ProxyReport], ...]:
+    def with_age(self, now: float) -> tuple[tuple[float, ProxyReport], ...]:
         """All that still count, each with its age in seconds."""
         self._forget(now)
         return tuple((now - noted, one) for nodes in self._kept.values() for noted, one, _ in nodes.values())
@@ -52,7 +54,7 @@ class Reports:
         self._forget(now)
         return tuple(self._all())
 
-    def troubled(self, now: float) -> tuple[ProxyReport, ...]:
+    def unhealthy(self, now: float) -> tuple[ProxyReport, ...]:
         """Those that still count and have clusters that are not as they should be, with these alone.
 
         They are told apart as they come, so that nobody has to walk what is well.
@@ -68,7 +70,7 @@ class Reports:
 
     def _forget(self, now: float) -> None:
         for identity, nodes in list(self._kept.items()):
-            for node in [name for name, (noted, _, _) in nodes.items() if now - noted >= LIFE]:
+            for node in [name for name, (noted, _, _) in nodes.items() if now - noted >= REPORT_TTL]:
                 del nodes[node]
             if not nodes:
                 del self._kept[identity]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from control_plane.api import spiffe
-from control_plane.errors import RefusedError
+from meshwright.control_plane.api import spiffe
+from meshwright.control_plane.errors import PermissionDeniedError
 
 _SPIFFE_ID = "peer_spiffe_id"
 # What gRPC derives from the URI SAN of a verified certificate, when it has exactly one that is a SPIFFE ID
 # (grpc's src/core/lib/security/security_connector/ssl_utils.cc).
 
 
-def peer_identity(auth_context: Mapping[str, Iterable[bytes]], trust_domain: str) -> spiffe.Identity:
+def identity_from_auth_context(
+    auth_context: Mapping[str, Iterable[bytes]], trust_domain: str
+) -> spiffe.Identity:
     """The identity in the caller's verified certificate.
 
     `auth_context` is what `grpc.ServicerContext.auth_context()` returns. Raises RefusedError when there is no
@@ -20,11 +22,13 @@ def peer_identity(auth_context: Mapping[str, Iterable[bytes]], trust_domain: str
     """
     uris = list(auth_context.get(_SPIFFE_ID, ()))
     if len(uris) != 1:
-        raise RefusedError("the certificate names no single SPIFFE ID: enrol this workload with the mesh")
+        raise PermissionDeniedError(
+            "the certificate names no single SPIFFE ID: enrol this workload with the mesh"
+        )
     try:
         identity = spiffe.parse(uris[0].decode())
     except ValueError as error:
-        raise RefusedError(f"the certificate's identity is refused: {error}") from None
+        raise PermissionDeniedError(f"the certificate's identity is refused: {error}") from None
     if identity.trust_domain != trust_domain:
-        raise RefusedError(f"{identity.uri} is of another trust domain than {trust_domain}")
+        raise PermissionDeniedError(f"{identity.uri} is of another trust domain than {trust_domain}")
     return identity

@@ -1,7 +1,7 @@
 """A trace as the rows of a waterfall: who did what, which try, when as a share of the whole, and why so.
 
 Pure and without pydantic, for the command line and the dashboard alike: a trace is the plain JSON of
-`control_plane.api.traced.Trace`.
+`meshwright.control_plane.api.models.traces.Trace`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from urllib.parse import urlsplit
 
 Span = Mapping[str, Any]
 
-APP = "/app/"
+APP_CLUSTER_PREFIX = "/app/"
 """How the clusters begin by which an Envoy reaches its own service."""
 
-STATUSES = ("http.status_code", "http.response.status_code")
+STATUS_ATTRIBUTES = ("http.status_code", "http.response.status_code")
 """Where Envoy and where today's instrumentations say which status an answer had."""
 
-GRPC_STATUS = "grpc.status_code"
+GRPC_STATUS_ATTRIBUTE = "grpc.status_code"
 """Where Envoy says which gRPC status an answer had; 0 is OK (gRPC's status codes)."""
 
-ORPHAN = "its parent is not among the spans that were taken in"
+ORPHAN_MESSAGE = "its parent is not among the spans that were taken in"
 
-EIGHTHS = "▏▎▍▌▋▊▉█"
+PARTIAL_BLOCKS = "▏▎▍▌▋▊▉█"
 """A cell filled from the left by one to eight eighths."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class WaterfallRow:
     """One step of a trace.
 
     A visit is a stay of the trace in one service: steps that hang together and are of that service. `visit`
@@ -47,7 +47,7 @@ class Row:
     depth: int
     service: str
     proxy: bool
-    deed: str
+    operation: str
     status: str
     attempt: int
     error: bool
@@ -60,19 +60,21 @@ class Row:
     reasons: tuple[str, ...] = ()
 
     @property
-    def is_refusal(self) -> bool:
+    def is_client_error(self) -> bool:
         """Whether it was answered that the caller did something wrong: 4xx, or a gRPC status but OK."""
         return not self.error and (self.status.startswith("grpc") or self.status[:1] == "4")
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The step in few words: who told it, how it ended, Envoy's flags, which try, what was done."""
         who = "proxy" if self.proxy else "app"
         attempt = f"try {self.attempt}" if self.attempt else ""
-        return " ".join(word for word in (f"{who:<5}", self.status, self.flags, attempt, self.deed) if word)
+        return " ".join(
+            word for word in (f"{who:<5}", self.status, self.flags, attempt, self.operation) if word
+        )
 
 
-def rows(trace: Mapping[str, Any]) -> tuple[Row, ...]:
+def build_rows(trace: Mapping[str, Any]) -> tuple[WaterfallRow, ...]:
     """Every step of a trace (a Trace of the API as plain JSON) in its order."""
     spans: Sequence[Span] = trace["tree"]
     known = {"": "", **{span["id"]: span["service"] for span in spans}}
@@ -94,11 +96,11 @@ def rows(trace: Mapping[str, Any]) -> tuple[Row, ...]:
 
 def _row(
     trace: Mapping[str, Any], span: Span, visit: tuple[str, int], *, tried: bool, cause: bool, orphan: bool
-) -> Row:
+) -> WaterfallRow:
     whole: float = trace["duration"] or 1.0
     offset: float = max(0.0, (span["start"] - trace["start"]) * 1000)
     start = min(1.0, offset / whole)
-    return Row(
+    return WaterfallRow(
         id=span["id"],
         visit=visit[0],
         head=visit[0] == span["id"],
@@ -106,7 +108,7 @@ def _row(
         depth=span["depth"],
         service=span["service"],
         proxy=span["proxy"],
-        deed=_deed(span),
+        operation=_operation(span),
         status=status(span["attributes"]),
         attempt=span["attempt"] + 1 if tried else 0,
         error=span["error"],
@@ -122,13 +124,13 @@ def _row(
 
 def status(attributes: Mapping[str, str]) -> str:
     """The status of an answer: HTTP's, or gRPC's where that tells of a failure; empty where there is none."""
-    told = attributes.get(GRPC_STATUS, "")
+    told = attributes.get(GRPC_STATUS_ATTRIBUTE, "")
     if told not in {"", "0", "-"}:
         return f"grpc {told}"
-    return next((str(attributes[name]) for name in STATUSES if attributes.get(name)), "")
+    return next((str(attributes[name]) for name in STATUS_ATTRIBUTES if attributes.get(name)), "")
 
 
-def _deed(span: Span) -> str:
+def _operation(span: Span) -> str:
     """What a step did: for Envoy, a request taken in or sent on; for a service, in its own words."""
     attributes = span["attributes"]
     if not span["proxy"]:
@@ -151,28 +153,28 @@ def _reasons(span: Span, *, orphan: bool) -> Iterator[str]:
     if span["message"]:
         yield str(span["message"])
     if orphan:
-        yield ORPHAN
+        yield ORPHAN_MESSAGE
 
 
 # --- folding --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class CollapsedRow:
     """A row that is shown. `hidden` steps of its visit are folded into it, `failed` of those failed."""
 
-    row: Row
+    row: WaterfallRow
     hidden: int = 0
     failed: int = 0
 
 
-def folded(found: Sequence[Row], visits: Collection[str]) -> tuple[Folded, ...]:
+def collapse(found: Sequence[WaterfallRow], visits: Collection[str]) -> tuple[CollapsedRow, ...]:
     """The rows without the inner steps of some `visits`; what they called stays."""
     away = [row for row in found if row.visit in visits and not row.head]
     hidden = Counter(row.visit for row in away)
     failed = Counter(row.visit for row in away if row.error)
     return tuple(
-        Folded(row, hidden[row.id], failed[row.id]) if row.head else Folded(row)
+        CollapsedRow(row, hidden[row.id], failed[row.id]) if row.head else CollapsedRow(row)
         for row in found
         if row.head or row.visit not in visits
     )
@@ -182,7 +184,7 @@ def folded(found: Sequence[Row], visits: Collection[str]) -> tuple[Folded, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class WaterfallBar:
     """A bar in character cells: `blank` cells, then `text`.
 
     `first` of its cells begins inside of the cell: it is to be drawn in reverse, so that what the block
@@ -194,21 +196,23 @@ class Bar:
     reversed: bool = False
 
 
-def bar(row: Row, width: int) -> Bar:
+def bar(row: WaterfallRow, width: int) -> WaterfallBar:
     """When a step was, exact to an eighth of a cell, in `width` cells; an eighth at least."""
     begin = min(width * 8 - 1, int(row.start * width * 8))
     end = max(begin + 1, min(width * 8, round((row.start + row.length) * width * 8)))
     first, inside = divmod(begin, 8)
     last, rest = divmod(end, 8)
     if not inside:
-        return Bar(first, "█" * (last - first) + (EIGHTHS[rest - 1] if rest else ""))
-    head = EIGHTHS[inside - 1]
+        return WaterfallBar(first, "█" * (last - first) + (EIGHTHS[rest - 1] if rest else ""))
+    head = PARTIAL_BLOCKS[inside - 1]
     if last == first:
-        return Bar(first, head, reversed=True)
-    return Bar(first, head + "█" * (last - first - 1) + (EIGHTHS[rest - 1] if rest else ""), reversed=True)
+        return WaterfallBar(first, head, reversed=True)
+    return WaterfallBar(
+        first, head + "█" * (last - first - 1) + (EIGHTHS[rest - 1] if rest else ""), reversed=True
+    )
 
 
-def line(row: Row, width: int) -> str:
+def text_bar(row: WaterfallRow, width: int) -> str:
     """When a step was, in whole cells of one character; one at least."""
     first = min(width - 1, int(row.start * width))
     return " " * first + "━" * min(max(1, round(row.length * width)), width - first)

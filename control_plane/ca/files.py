@@ -16,20 +16,20 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from control_plane.ca.issue import Authority, SigningKey
-from control_plane.ca.requests import check_key
-from control_plane.errors import InputError, RefusedError
-from control_plane.secret_files import read
+from meshwright.control_plane.ca.csr import validate_key
+from meshwright.control_plane.ca.issue import RootAuthority, SigningKey
+from meshwright.control_plane.errors import InputError, PermissionDeniedError
+from meshwright.control_plane.files import read
 
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
-def kept_root(
+def load_or_create_root(
     folder: Path,
     trust_domain: str,
     make_key: Callable[[], SigningKey],
-    certify: Callable[[SigningKey], Authority],
-) -> Authority:
+    certify: Callable[[SigningKey], RootAuthority],
+) -> RootAuthority:
     """The root of `folder`, made by `make_key` and `certify` when there is none yet.
 
     Its key is written first, so that a crash between the two files leaves a key that the next start
@@ -42,23 +42,25 @@ def kept_root(
             f"{key_file}: missing beside root.pem: "
             "restore it, or remove root.pem too and let every workload enrol anew"
         )
-    key = _signing_key(_kept(key_file, lambda: _pem(make_key()), 0o600), key_file)
+    key = _signing_key(_read_or_create(key_file, lambda: _pem(make_key()), 0o600), key_file)
 
     def certificate() -> bytes:
         return certify(key).bundle.encode()
 
-    return Authority(
-        trust_domain, _certificate(_kept(certificate_file, certificate, 0o644), certificate_file), key
+    return RootAuthority(
+        trust_domain,
+        _certificate(_read_or_create(certificate_file, certificate, 0o644), certificate_file),
+        key,
     )
 
 
-def given_root(certificate_file: Path, key_file: Path, trust_domain: str) -> Authority:
+def load_root(certificate_file: Path, key_file: Path, trust_domain: str) -> RootAuthority:
     """The root in two PEM files of the user's; raises InputError naming the file that cannot be read."""
     certificate = _certificate(read(certificate_file, secret=False), certificate_file)
-    return Authority(trust_domain, certificate, _signing_key(read(key_file, secret=True), key_file))
+    return RootAuthority(trust_domain, certificate, _signing_key(read(key_file, secret=True), key_file))
 
 
-def check_root(root: Authority, certificate_file: Path, key_file: Path, now: float) -> None:
+def validate_root(root: RootAuthority, certificate_file: Path, key_file: Path, now: float) -> None:
     """Raises InputError unless `root` can sign SVIDs that peers will trust at `now` (epoch seconds)."""
     certificate = root.certificate
     if certificate.public_key() != root.key.public_key():
@@ -87,17 +89,17 @@ def check_root(root: Authority, certificate_file: Path, key_file: Path, now: flo
         raise InputError(f"{certificate_file}: no root for this mesh: {error}") from None
 
 
-def kept_secret(path: Path, make: Callable[[], bytes], length: int) -> bytes:
+def load_or_create_secret(path: Path, make: Callable[[], bytes], length: int) -> bytes:
     """The `length` secret bytes in `path`, made by `make` when it is missing; raises InputError."""
-    return _of_length(_kept(path, make, 0o600), path, length)
+    return _check_length(_read_or_create(path, make, 0o600), path, length)
 
 
-def given_secret(path: Path, length: int) -> bytes:
+def load_secret(path: Path, length: int) -> bytes:
     """The `length` secret bytes in a file of the user's; raises InputError."""
-    return _of_length(read(path, secret=True), path, length)
+    return _check_length(read(path, secret=True), path, length)
 
 
-def _of_length(secret: bytes, path: Path, length: int) -> bytes:
+def _check_length(secret: bytes, path: Path, length: int) -> bytes:
     if len(secret) != length:
         raise InputError(
             f"{path}: has {len(secret)} bytes instead of {length}: "
@@ -121,7 +123,7 @@ def _check_extensions(certificate: x509.Certificate, trust_domain: str) -> None:
             raise ValueError(f"it is of {uri}, not of trust domain {trust_domain}")
 
 
-def _kept(path: Path, make: Callable[[], bytes], mode: int) -> bytes:
+def _read_or_create(path: Path, make: Callable[[], bytes], mode: int) -> bytes:
     if not path.exists():
         _create(path, make(), mode)
     return read(path, secret=mode == 0o600)
@@ -166,8 +168,8 @@ def _signing_key(content: bytes, path: Path) -> SigningKey:
     except _UNREADABLE:
         raise InputError(f"{path}: no unencrypted PEM private key: give one") from None
     try:
-        check_key(key.public_key())
-    except RefusedError as error:
+        validate_key(key.public_key())
+    except PermissionDeniedError as error:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise InputError(f"{path}: neither an ECDSA nor an RSA key: give one of these")

@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from control_plane.api import spiffe
-from control_plane.api.types import Signed
-from control_plane.ca.requests import PublicKey, read_request
-from control_plane.errors import RefusedError
+from meshwright.control_plane.api import spiffe
+from meshwright.control_plane.api.models.base import SignResponse
+from meshwright.control_plane.ca.csr import PublicKey, parse_csr
+from meshwright.control_plane.errors import PermissionDeniedError
 
 SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
-ROOT_LIFE = timedelta(days=3650)
+ROOT_LIFETIME = timedelta(days=3650)
 """Ten years: replacing a root means enrolling every workload anew, so it must outlive a mesh's usual life."""
 
 BACKDATE = timedelta(seconds=60)
@@ -33,7 +33,7 @@ BACKDATE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
+class RootAuthority:
     """A root: its key, its self-signed certificate and the trust domain it speaks for."""
 
     trust_domain: str
@@ -51,7 +51,7 @@ class Authority:
         return hashlib.sha256(self.certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
-def new_root(trust_domain: str, key: SigningKey, now: float, serial: int) -> Authority:
+def new_root(trust_domain: str, key: SigningKey, now: float, serial: int) -> RootAuthority:
     """A new root for `trust_domain`, good for ROOT_LIFE, that may sign leaves only (path length 0)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Meshwright root")])
     start = datetime.fromtimestamp(now, UTC)
@@ -60,7 +60,7 @@ def new_root(trust_domain: str, key: SigningKey, now: float, serial: int) -> Aut
         x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
         .serial_number(serial)
         .not_valid_before(start - BACKDATE)
-        .not_valid_after(start + ROOT_LIFE)
+        .not_valid_after(start + ROOT_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(_uris(f"spiffe://{trust_domain}"), critical=False)
@@ -69,28 +69,30 @@ def new_root(trust_domain: str, key: SigningKey, now: float, serial: int) -> Aut
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_key), critical=False
         )
     )
-    return Authority(trust_domain, builder.sign(key, _hash(key)), key)
+    return RootAuthority(trust_domain, builder.sign(key, _hash(key)), key)
 
 
-def issue(
-    authority: Authority, csr_pem: str, identity: spiffe.Identity, now: float, *, ttl: float, serial: int
-) -> Signed:
+def issue_svid(
+    authority: RootAuthority, csr_pem: str, identity: spiffe.Identity, now: float, *, ttl: float, serial: int
+) -> SignResponse:
     """An SVID for `identity`, good for `ttl` seconds, with the key of the request.
 
     Raises RefusedError when the identity is not a service or gateway of this trust domain, when the request
     does not stand (see read_request), or when the root has expired.
     """
     if identity.role == "control-plane" or identity.trust_domain != authority.trust_domain:
-        raise RefusedError(f"{identity.uri} is not a service or gateway of the mesh {authority.trust_domain}")
-    key = read_request(csr_pem, identity)
-    return Signed(
+        raise PermissionDeniedError(
+            f"{identity.uri} is not a service or gateway of the mesh {authority.trust_domain}"
+        )
+    key = parse_csr(csr_pem, identity)
+    return SignResponse(
         certificate=_leaf(authority, key, _uris(identity.uri), now, ttl=ttl, serial=serial),
         bundle=authority.bundle,
     )
 
 
-def issue_own(
-    authority: Authority, key: PublicKey, hosts: Sequence[str], now: float, *, ttl: float, serial: int
+def issue_server_certificate(
+    authority: RootAuthority, key: PublicKey, hosts: Sequence[str], now: float, *, ttl: float, serial: int
 ) -> str:
     """The control plane's own certificate as PEM: its SPIFFE ID, CONTROL_PLANE_DNS and `hosts`.
 
@@ -103,7 +105,7 @@ def issue_own(
 
 
 def _leaf(
-    authority: Authority,
+    authority: RootAuthority,
     key: PublicKey,
     names: x509.SubjectAlternativeName,
     now: float,
@@ -114,7 +116,7 @@ def _leaf(
     root = authority.certificate
     start = datetime.fromtimestamp(now, UTC)
     if start >= root.not_valid_after_utc:
-        raise RefusedError(
+        raise PermissionDeniedError(
             f"the mesh's root certificate expired at {root.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
         )
     builder = (
@@ -137,7 +139,7 @@ def _leaf(
     return signed.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _issuer_key(authority: Authority) -> x509.AuthorityKeyIdentifier:
+def _issuer_key(authority: RootAuthority) -> x509.AuthorityKeyIdentifier:
     try:
         own = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from control_plane.api.types import Port, Registration
-from control_plane.core.world import Document, Instance, Service, World
-from control_plane.policies.base import Policy
-from control_plane.policies.registry import kinds
+from meshwright.control_plane.api.models.base import Port, Registration
+from meshwright.control_plane.core.world import Instance, PolicyDocument, Service, World
+from meshwright.control_plane.policies.base import Policy
+from meshwright.control_plane.policies.registry import kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Assembler:
 
     def __init__(self, trust_domain: str) -> None:
         self._trust_domain = trust_domain
-        self._documents: dict[StoredDocument, Document] = {}
+        self._documents: dict[StoredDocument, PolicyDocument] = {}
         self._instances: dict[Registration, Instance] = {}
         self._world = World(0, trust_domain=trust_domain)
         self.problems: tuple[str, ...] = ()
@@ -52,12 +52,12 @@ class Assembler:
         )
         return self._world
 
-    def _read(self, stored: Iterable[StoredDocument]) -> tuple[Document, ...]:
-        known: dict[StoredDocument, Document] = {}
+    def _read(self, stored: Iterable[StoredDocument]) -> tuple[PolicyDocument, ...]:
+        known: dict[StoredDocument, PolicyDocument] = {}
         problems = []
         for one in stored:
             try:
-                known[one] = self._documents.get(one) or Document(policy_of(one.text), one.created)
+                known[one] = self._documents.get(one) or PolicyDocument(parse_policy(one.text), one.created)
             except (KeyError, ValueError) as error:
                 problems.append(f"a stored document cannot be read and is left out: {_first_line(error)}")
         self._documents = known
@@ -83,7 +83,7 @@ class Assembler:
         return found
 
 
-def policy_of(text: str) -> Policy:
+def parse_policy(text: str) -> Policy:
     """The policy in a canonical JSON text; raises KeyError for an unknown kind, ValueError otherwise."""
     body = json.loads(text)
     return kinds()[body["kind"]].model_validate(body)

@@ -10,22 +10,22 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
-from control_plane.core.resource import EDS, Resource, encode, length_delimited, varint
-from control_plane.core.view import SpreadView
-from control_plane.core.world import Instance
-from control_plane.envoy import codec, v3
-from control_plane.policies.base import Spread
+from meshwright.control_plane.core.resource import EDS, Resource, encode, length_delimited, varint
+from meshwright.control_plane.core.views import LoadBalancingView
+from meshwright.control_plane.core.world import Instance
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.base import EndpointWeights
 
-HEALTH = {
+HEALTH_STATUS = {
     "healthy": v3.HealthStatus.HEALTHY,
     "unhealthy": v3.HealthStatus.UNHEALTHY,
     "draining": v3.HealthStatus.DRAINING,
 }
 
-ZONES_LIMIT = 64
+MAX_ZONES = 64
 """Zones of one service that have assignments of their own; callers in others see all alike."""
 
-EVEN = SpreadView(Spread())
+UNWEIGHTED = LoadBalancingView(EndpointWeights())
 """Where no policy says anything: all instances alike."""
 
 # Field numbers of envoy.config.endpoint.v3: ClusterLoadAssignment.cluster_name and .endpoints,
@@ -37,7 +37,7 @@ _CLUSTER_NAME, _ENDPOINTS, _LOCALITY, _LB_ENDPOINTS, _PRIORITY = 1, 2, 1, 2, 5
 def _endpoint(address: str, port: int, health: str, weight: int) -> bytes:
     socket = v3.SocketAddress(address=address, port_value=port)
     message = v3.LbEndpoint(
-        endpoint=v3.Endpoint(address=v3.Address(socket_address=socket)), health_status=HEALTH[health]
+        endpoint=v3.Endpoint(address=v3.Address(socket_address=socket)), health_status=HEALTH_STATUS[health]
     )
     if weight:
         message.load_balancing_weight.value = weight
@@ -51,11 +51,11 @@ def _locality(zone: str) -> bytes:
 
 def zones(instances: Iterable[Instance]) -> tuple[str, ...]:
     """The zones in which there are instances, sorted, at most ZONES_LIMIT of them."""
-    return tuple(sorted({one.zone for one in instances if one.zone}))[:ZONES_LIMIT]
+    return tuple(sorted({one.zone for one in instances if one.zone}))[:MAX_ZONES]
 
 
 def assignment(
-    cluster: str, instances: Iterable[Instance], view: SpreadView = EVEN, zone: str = ""
+    cluster: str, instances: Iterable[Instance], view: LoadBalancingView = UNWEIGHTED, zone: str = ""
 ) -> Resource:
     """The endpoints of one cluster; none is an empty assignment, since Envoy ignores a removed one.
 
@@ -64,7 +64,7 @@ def assignment(
     """
     groups: dict[str, list[bytes]] = defaultdict(list)
     for one in instances:
-        weight = _weight(one, view.spread)
+        weight = _weight(one, view.weights)
         where = one.zone if zone else ""
         groups[where].append(_endpoint(one.address, one.port, one.health, weight))
     body = length_delimited(_CLUSTER_NAME, cluster.encode())
@@ -78,7 +78,7 @@ def assignment(
     return encode(EDS, cluster, body, policies=view.policies)
 
 
-def _weight(instance: Instance, spread: Spread) -> int:
+def _weight(instance: Instance, spread: EndpointWeights) -> int:
     """The instance's weight; 0 where none is to be said."""
     if not spread.weights:
         return 0

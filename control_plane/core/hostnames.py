@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def hostnames(listener: str, route: tuple[str, ...]) -> tuple[str, ...]:
+def intersect_hostnames(listener: str, route: tuple[str, ...]) -> tuple[str, ...]:
     """The hostnames under which a route is served at a listener (Gateway API, HTTPRouteSpec.hostnames)."""
     if not route:
         return (listener,)

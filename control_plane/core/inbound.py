@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from control_plane.api import clusters
-from control_plane.api.types import Port
-from control_plane.core import http, tcp, tls
-from control_plane.core.resource import LDS, RDS, Resource, encode
-from control_plane.core.view import NodeView, ToldView, default_port
-from control_plane.envoy import codec, v3
+from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.core import http_connection_manager, tcp, tls
+from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
+from meshwright.control_plane.core.views import NodeView, TelemetryView, default_port
+from meshwright.control_plane.envoy import codec, v3
 
 LISTENER = "inbound"
 
 
 def listeners(
-    view: NodeView, address: str, port: int, *, traced: bool = False, heard: bool = False
+    view: NodeView, address: str, port: int, *, tracing: bool = False, request_log: bool = False
 ) -> tuple[Resource, ...]:
     """The inbound listener: one filter chain a port, told apart by SNI; the default port needs none.
 
@@ -27,7 +27,7 @@ def listeners(
     there is nothing to listen for, and Envoy refuses a listener without chains.
     """
     first = default_port(view.ports)
-    told = replace(view.told, traced=traced, heard=heard)
+    told = replace(view.telemetry, tracing=tracing, request_log=request_log)
     chains: list[v3.FilterChain] = []
     for one in view.ports:
         if view.mode != "Disabled" or one != first:
@@ -36,43 +36,43 @@ def listeners(
             chains.append(_chain(told, one, first, plaintext=True))
     if not chains:
         return ()
-    message = http.listener(LISTENER, address, port, chains)
+    message = http_connection_manager.listener(LISTENER, address, port, chains)
     inspector = v3.ListenerFilter(
         name="envoy.filters.listener.tls_inspector", typed_config=codec.pack(v3.TlsInspector())
     )
     if any(one.HasField("transport_socket") for one in chains):
         message.listener_filters.append(inspector)
     if first and first.protocol == "tcp" and view.mode != "Strict" and message.listener_filters:
-        message.listener_filters_timeout.FromTimedelta(tcp.INSPECTION)
+        message.listener_filters_timeout.FromTimedelta(tcp.TLS_INSPECTION_TIMEOUT)
         message.continue_on_listener_filters_timeout = True
     refs = (*(one.ref for one in view.policies), *told.refs)
     return (encode(LDS, LISTENER, message, policies=refs),)
 
 
-def _chain(told: ToldView, port: Port, first: Port | None, *, plaintext: bool) -> v3.FilterChain:
+def _chain(told: TelemetryView, port: Port, first: Port | None, *, plaintext: bool) -> v3.FilterChain:
     match = v3.FilterChainMatch(transport_protocol="raw_buffer" if plaintext else "tls")
     if not plaintext and (port != first or port.protocol == "tcp"):
-        match.server_names.append(tls.server_name(told.service, port.name))
+        match.server_names.append(tls.sni(told.service, port.name))
     chain = v3.FilterChain(
         name=f"{port.name}-{'plaintext' if plaintext else 'mtls'}",
         filter_chain_match=match,
         filters=[
-            tcp.to_app(port.name, heard=told.heard)
+            tcp.app_filter(port.name, request_log=told.request_log)
             if port.protocol == "tcp"
-            else _requests(told, port, first)
+            else _http_filter(told, port, first)
         ],
     )
     if not plaintext:
         alpn = () if port.protocol == "tcp" else tls.ALPN
-        chain.transport_socket.CopyFrom(tls.downstream(alpn))
+        chain.transport_socket.CopyFrom(tls.downstream_socket(alpn))
     return chain
 
 
-def _requests(told: ToldView, port: Port, first: Port | None) -> v3.Filter:
-    manager = http.connection_manager("inbound", LISTENER, route_name(port, first), told)
-    manager.forward_client_cert_details = http.HCM.SANITIZE_SET
+def _http_filter(told: TelemetryView, port: Port, first: Port | None) -> v3.Filter:
+    manager = http_connection_manager.connection_manager("inbound", LISTENER, route_name(port, first), told)
+    manager.forward_client_cert_details = http_connection_manager.HCM.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
-    return http.network_filter(manager)
+    return http_connection_manager.network_filter(manager)
 
 
 def route_name(port: Port, first: Port | None) -> str:
@@ -90,7 +90,7 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
         route = v3.Route(
             name="app",
             match=v3.RouteMatch(prefix="/"),
-            route=v3.RouteAction(cluster=clusters.app(port.name), timeout=timedelta(0)),
+            route=v3.RouteAction(cluster=cluster_names.app_cluster(port.name), timeout=timedelta(0)),
         )
         for bound in view.policies:
             bound.spec.patch_inbound_route(route)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import lru_cache
 
-from control_plane.core import connect, http, routes, tcp, tls
-from control_plane.core.resource import CDS, LDS, RDS, VHDS, Resource, encode
-from control_plane.core.view import ClusterView, DestinationView, HostView, ToldView
-from control_plane.envoy import codec, v3
+from meshwright.control_plane.core import connect_tunnel, http_connection_manager, routes, tcp, tls
+from meshwright.control_plane.core.resource import CDS, LDS, RDS, VHDS, Resource, encode
+from meshwright.control_plane.core.views import ClusterView, DestinationView, HostView, TelemetryView
+from meshwright.control_plane.envoy import codec, v3
 
 LISTENER = "outbound"
 ROUTES = "out"
@@ -29,30 +29,40 @@ VHDS_FETCH_TIMEOUT = timedelta(milliseconds=50)
 """An empty VHDS answer does not end Envoy's initial fetch, which by default lasts 15 s."""
 
 
-def listener(address: str, port: int, told: ToldView) -> Resource:
+def listener(address: str, port: int, told: TelemetryView) -> Resource:
     """The HTTP proxy that a service's own calls go through; hosts and clusters come on demand."""
-    manager = _calls(LISTENER, told)
-    manager.upgrade_configs.append(http.HCM.UpgradeConfig(upgrade_type=connect.CONNECT))
-    chain = v3.FilterChain(filters=[http.network_filter(manager)])
-    return encode(LDS, LISTENER, http.listener(LISTENER, address, port, [chain]), policies=told.refs)
-
-
-def inner_listener(told: ToldView) -> Resource:
-    """Where tunnels end: the same routes for what comes out of them."""
-    manager = _calls(f"{LISTENER}_{connect.LISTENER}", told)
-    message = v3.Listener(
-        name=connect.LISTENER,
-        internal_listener=v3.Listener.InternalListenerConfig(),
-        filter_chains=[v3.FilterChain(filters=[http.network_filter(manager)])],
-        per_connection_buffer_limit_bytes=v3.UInt32Value(value=http.BUFFER_LIMIT),
+    manager = _connection_manager(LISTENER, told)
+    manager.upgrade_configs.append(
+        http_connection_manager.HCM.UpgradeConfig(upgrade_type=connect_tunnel.CONNECT)
     )
-    return encode(LDS, connect.LISTENER, message, policies=told.refs)
+    chain = v3.FilterChain(filters=[http_connection_manager.network_filter(manager)])
+    return encode(
+        LDS, LISTENER, http_connection_manager.listener(LISTENER, address, port, [chain]), policies=told.refs
+    )
 
 
-def _calls(stat_prefix: str, told: ToldView) -> http.HCM:
-    on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=ODCDS_TIMEOUT))
-    filters = [http.http_filter("envoy.filters.http.on_demand", on_demand), http.grpc_stats(), http.fault()]
-    found = http.connection_manager("outbound", stat_prefix, ROUTES, told, filters)
+def tunnel_listener(told: TelemetryView) -> Resource:
+    """Where tunnels end: the same routes for what comes out of them."""
+    manager = _connection_manager(f"{LISTENER}_{connect_tunnel.LISTENER}", told)
+    message = v3.Listener(
+        name=connect_tunnel.LISTENER,
+        internal_listener=v3.Listener.InternalListenerConfig(),
+        filter_chains=[v3.FilterChain(filters=[http_connection_manager.network_filter(manager)])],
+        per_connection_buffer_limit_bytes=v3.UInt32Value(value=http_connection_manager.BUFFER_LIMIT),
+    )
+    return encode(LDS, connect_tunnel.LISTENER, message, policies=told.refs)
+
+
+def _connection_manager(stat_prefix: str, told: TelemetryView) -> http_connection_manager.HCM:
+    on_demand = v3.OnDemand(
+        odcds=v3.OnDemandCds(source=http_connection_manager.ads_source(), timeout=ODCDS_TIMEOUT)
+    )
+    filters = [
+        http_connection_manager.http_filter("envoy.filters.http.on_demand", on_demand),
+        http_connection_manager.grpc_stats_filter(),
+        http_connection_manager.fault_filter(),
+    ]
+    found = http_connection_manager.connection_manager("outbound", stat_prefix, ROUTES, told, filters)
     # Apps are what they are: nginx passes requests on by HTTP/1.0 unless it is told otherwise.
     found.http_protocol_options.accept_http_10 = True
     return found
@@ -60,12 +70,12 @@ def _calls(stat_prefix: str, told: ToldView) -> http.HCM:
 
 def route_configuration() -> Resource:
     """The frame that on-demand virtual hosts hang in."""
-    source = http.ads()
+    source = http_connection_manager.ads_source()
     source.initial_fetch_timeout.FromTimedelta(VHDS_FETCH_TIMEOUT)
     message = v3.RouteConfiguration(
         name=ROUTES,
         vhds=v3.Vhds(config_source=source),
-        most_specific_header_mutations_wins=routes.NARROW_HEADERS_WIN,
+        most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
     )
     return encode(RDS, ROUTES, message)
 
@@ -73,12 +83,16 @@ def route_configuration() -> Resource:
 def virtual_host(view: HostView) -> Resource:
     """One on-demand virtual host; its aliases are all names callers may use."""
     name = f"{ROUTES}/{view.name}"
-    built = routes.build(view)
+    built = routes.build_routes(view)
     # Routes by path never match CONNECT, which has none.
-    tunnel = connect.refusal(view.refused) if view.refused else connect.tunnel()
+    tunnel = (
+        connect_tunnel.refusal(view.https_refused_for) if view.https_refused_for else connect_tunnel.tunnel()
+    )
     message = v3.VirtualHost(name=name, domains=view.domains, routes=[*built.routes, tunnel])
     aliases = tuple(f"{ROUTES}/{domain}" for domain in view.domains)
-    return encode(VHDS, name, message, aliases=aliases, needs=built.clusters, policies=built.policies)
+    return encode(
+        VHDS, name, message, aliases=aliases, required_clusters=built.clusters, policies=built.policies
+    )
 
 
 def destination(view: DestinationView) -> tuple[Resource, ...]:
@@ -91,19 +105,19 @@ def cluster(view: ClusterView) -> Resource:
     message = v3.Cluster(
         name=view.name,
         type=v3.Cluster.EDS,
-        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=http.ads()),
+        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=http_connection_manager.ads_source()),
         connect_timeout=CONNECT_TIMEOUT,
         lb_policy=v3.Cluster.LEAST_REQUEST,
         common_lb_config=v3.Cluster.CommonLbConfig(
             healthy_panic_threshold=v3.Percent(value=0), update_merge_window=timedelta(0)
         ),
-        circuit_breakers=v3.CircuitBreakers(thresholds=[_unlimited()]),
+        circuit_breakers=v3.CircuitBreakers(thresholds=[_default_thresholds()]),
         ignore_health_on_host_removal=True,
     )
     if view.port.protocol != "tcp":
         options = v3.HttpProtocolOptions(
             explicit_http_config=v3.HttpProtocolOptions.ExplicitHttpConfig(
-                http2_protocol_options=http.http2()
+                http2_protocol_options=http_connection_manager.http2_options()
             )
         )
         key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -112,8 +126,8 @@ def cluster(view: ClusterView) -> Resource:
         message.upstream_connection_options.tcp_keepalive.CopyFrom(tcp.KEEPALIVE)
     if not view.plaintext:
         alpn = () if view.port.protocol == "tcp" else tls.ALPN
-        sni = tls.server_name(view.service, view.port.name)
-        message.transport_socket.CopyFrom(tls.upstream(view.identity, sni, alpn))
+        sni = tls.sni(view.service, view.port.name)
+        message.transport_socket.CopyFrom(tls.upstream_socket(view.identity, sni, alpn))
     for bound in view.policies:
         bound.spec.patch_cluster(message)
     refs = tuple(one.ref for one in view.policies)
@@ -128,7 +142,7 @@ def blackhole() -> Resource:
     return encode(CDS, BLACKHOLE, message)
 
 
-def _unlimited() -> v3.CircuitBreakers.Thresholds:
+def _default_thresholds() -> v3.CircuitBreakers.Thresholds:
     """No limit but a retry budget, without which Envoy stops at three retries at a time."""
     most = v3.UInt32Value(value=UNLIMITED)
     return v3.CircuitBreakers.Thresholds(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from control_plane.envoy import codec, v3
+from meshwright.control_plane.envoy import codec, v3
 
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 EDS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -36,7 +36,7 @@ class Resource:
     version: str
     wire: bytes
     aliases: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
+    required_clusters: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
 
 
@@ -61,7 +61,7 @@ def encode(
     message: Message | bytes,
     *,
     aliases: tuple[str, ...] = (),
-    needs: tuple[str, ...] = (),
+    required_clusters: tuple[str, ...] = (),
     policies: tuple[str, ...] = (),
 ) -> Resource:
     """Encode one resource; `message` may be its bytes already."""
@@ -73,5 +73,11 @@ def encode(
         name=name, version=version, aliases=aliases, resource=v3.Any(type_url=type_url, value=body)
     )
     return Resource(
-        type_url, name, version, length_delimited(2, codec.encode(envelope)), aliases, needs, policies
+        type_url,
+        name,
+        version,
+        length_delimited(2, codec.encode(envelope)),
+        aliases,
+        required_clusters,
+        policies,
     )

@@ -10,24 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from control_plane.core import filters
-from control_plane.core.view import BackendView, HostView, MirrorView, RuleView
-from control_plane.envoy import v3
-from control_plane.policies.httproute.matches import RouteMatch, ValueMatch
+from meshwright.control_plane.core.views import BackendView, HostView, MirrorView, RuleView
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.httproute import envoy_filters
+from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch, ValueMatch
 
 BLACKHOLE = "/blackhole"
 """A cluster without endpoints, for the share of traffic whose backend does not exist: it answers 503.
 
 No service can have this name."""
 
-METADATA = "meshwright"
+METADATA_KEY = "meshwright"
 
-NARROW_HEADERS_WIN = True
+MOST_SPECIFIC_HEADERS_WIN = True
 """For all route configurations: what a backend's filter sets stands, also where the rule sets the same."""
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltRoutes:
     """Routes in the order Envoy tries them, the clusters they name, and the policies that shaped them."""
 
     routes: tuple[v3.Route, ...]
@@ -36,16 +36,16 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ranked:
+class _RankedMatch:
     rank: tuple[object, ...]
     rule: RuleView
-    match: RouteMatch
+    match: HTTPRouteMatch
 
 
-def build(host: HostView) -> Built:
+def build_routes(host: HostView) -> BuiltRoutes:
     """The routes of one virtual host."""
     ranked = [
-        _Ranked(_rank_call(match, rule, index) if rule.ranks else _rank(match, rule, index), rule, match)
+        _RankedMatch(_rank_grpc(match, rule, index) if rule.ranks else _rank(match, rule, index), rule, match)
         for rule in host.rules
         for index, match in enumerate(rule.rule.matches)
     ]
@@ -58,7 +58,7 @@ def build(host: HostView) -> Built:
         clusters.update(dict.fromkeys(name for route in made for name in _clusters(route.route)))
         refs.update(dict.fromkeys(_refs(one.rule)))
     clusters.pop(BLACKHOLE, None)
-    return Built(tuple(found), tuple(clusters), tuple(refs))
+    return BuiltRoutes(tuple(found), tuple(clusters), tuple(refs))
 
 
 def _clusters(action: v3.RouteAction) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def _clusters(action: v3.RouteAction) -> tuple[str, ...]:
     return (*filter(None, named), *(one.cluster for one in action.request_mirror_policies))
 
 
-def _rank(match: RouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
+def _rank(match: HTTPRouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
     kinds = {"Exact": 0, "RegularExpression": 1, "PathPrefix": 2}
     path = match.path
     return (
@@ -80,7 +80,7 @@ def _rank(match: RouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
     )
 
 
-def _rank_call(match: RouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
+def _rank_grpc(match: HTTPRouteMatch, rule: RuleView, index: int) -> tuple[object, ...]:
     """Of a GRPCRoute's match: longest service, longest method, most headers. It takes gRPC calls only, so it
     may stand before all that HTTPRoutes match by path."""
     return (0, *rule.ranks[index], -len(match.headers), 0, rule.age, index)
@@ -91,26 +91,26 @@ def _refs(rule: RuleView) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *(bound.ref for bound in rule.policies))))
 
 
-def _routes(one: _Ranked) -> list[v3.Route]:
+def _routes(one: _RankedMatch) -> list[v3.Route]:
     route = v3.Route(match=_match(one.match))
     if one.rule.ranks:
         route.match.grpc.SetInParent()
-    filters.apply_headers(one.rule.rule.filters, route)
-    _act(one.rule, one.match, route)
+    envoy_filters.apply_header_modifiers(one.rule.rule.filters, route)
+    _set_action(one.rule, one.match, route)
     refs = _refs(one.rule)
     if refs:
-        route.metadata.filter_metadata[METADATA].update({"policies": list(refs)})
+        route.metadata.filter_metadata[METADATA_KEY].update({"policies": list(refs)})
     found = [route]
     if not route.HasField("route"):
         return found
     for bound in one.rule.policies:
         found = [split for each in found for split in bound.spec.patch_route(each)]
     for each in found:
-        _deadline(each, grpc=one.rule.grpc)
+        _apply_deadline(each, grpc=one.rule.grpc)
     return found
 
 
-def _deadline(route: v3.Route, *, grpc: bool) -> None:
+def _apply_deadline(route: v3.Route, *, grpc: bool) -> None:
     """Enforce a call's own deadline; for gRPC a timeout is one more, so that it ends as DEADLINE_EXCEEDED.
 
     Envoy ignores `timeout` where `max_stream_duration` is set at all, so elsewhere a timeout stands alone.
@@ -125,11 +125,11 @@ def _deadline(route: v3.Route, *, grpc: bool) -> None:
         action.timeout.FromTimedelta(timedelta(0))
 
 
-def _act(rule: RuleView, match: RouteMatch, route: v3.Route) -> None:
+def _set_action(rule: RuleView, match: HTTPRouteMatch, route: v3.Route) -> None:
     """Redirect, refuse, or forward."""
     redirect = next((one.request_redirect for one in rule.rule.filters if one.request_redirect), None)
     if redirect is not None:
-        route.redirect.CopyFrom(filters.redirect(redirect, match.path))
+        route.redirect.CopyFrom(envoy_filters.redirect_action(redirect, match.path))
         return
     live = [one for one in rule.backends if one.ref.weight > 0]
     if not any(one.cluster for one in live):
@@ -141,7 +141,7 @@ def _act(rule: RuleView, match: RouteMatch, route: v3.Route) -> None:
         return
     action = v3.RouteAction(timeout=timedelta(0))
     _forward(live, action, route)
-    filters.rewrite(rule.rule.filters, match.path, action)
+    envoy_filters.apply_rewrite(rule.rule.filters, match.path, action)
     action.request_mirror_policies.extend(_mirror(one) for one in rule.mirrors if one.cluster)
     route.route.CopyFrom(action)
 
@@ -149,13 +149,13 @@ def _act(rule: RuleView, match: RouteMatch, route: v3.Route) -> None:
 def _forward(backends: list[BackendView], action: v3.RouteAction, route: v3.Route) -> None:
     if len(backends) == 1:
         action.cluster = backends[0].cluster
-        filters.apply_headers(backends[0].ref.filters, route)
+        envoy_filters.apply_header_modifiers(backends[0].ref.filters, route)
         return
     for one in backends:
         share = v3.WeightedCluster.ClusterWeight(
             name=one.cluster or BLACKHOLE, weight=v3.UInt32Value(value=one.ref.weight)
         )
-        filters.apply_headers(one.ref.filters, share)
+        envoy_filters.apply_header_modifiers(one.ref.filters, share)
         action.weighted_clusters.clusters.append(share)
 
 
@@ -171,7 +171,7 @@ def _mirror(view: MirrorView) -> v3.RouteAction.RequestMirrorPolicy:
 # --- matches ------------------------------------------------------------------------------------------
 
 
-def _match(match: RouteMatch) -> v3.RouteMatch:
+def _match(match: HTTPRouteMatch) -> v3.RouteMatch:
     found = v3.RouteMatch()
     path = match.path
     if path.type == "Exact":

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from control_plane.api import clusters
-from control_plane.core import http, request_log
-from control_plane.core.resource import LDS, Resource, encode
-from control_plane.core.routes import BLACKHOLE
-from control_plane.core.view import UpstreamView
-from control_plane.envoy import codec, v3
+from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.core import access_log, http_connection_manager
+from meshwright.control_plane.core.resource import LDS, Resource, encode
+from meshwright.control_plane.core.routes import BLACKHOLE
+from meshwright.control_plane.core.views import UpstreamView
+from meshwright.control_plane.envoy import codec, v3
 
 KEEPALIVE = v3.TcpKeepalive(
     keepalive_time=v3.UInt32Value(value=30),
@@ -22,7 +22,7 @@ KEEPALIVE = v3.TcpKeepalive(
 )
 """A peer that vanished is found out after a minute of silence."""
 
-INSPECTION = timedelta(seconds=1)
+TLS_INSPECTION_TIMEOUT = timedelta(seconds=1)
 """How long a port that takes plaintext waits for a client's first bytes; in many protocols the server speaks
 first, and then it is no TLS."""
 
@@ -33,7 +33,7 @@ def listener_name(upstream: str) -> str:
 
 
 def listener(
-    upstream: str, address: str, port: int, view: UpstreamView | None, *, heard: bool = False
+    upstream: str, address: str, port: int, view: UpstreamView | None, *, request_log: bool = False
 ) -> Resource:
     """Where a caller's connections to `upstream` begin. There is one, too, while no such service is known
     (`view` None): it ends connections at once."""
@@ -47,20 +47,24 @@ def listener(
         )
     else:
         proxy.cluster = shares[0][0] if shares else BLACKHOLE
-    if heard:
-        proxy.access_log.append(request_log.of_connections("outbound"))
-    message = http.listener(name, address, port, [v3.FilterChain(filters=[_filter(proxy)])])
+    if request_log:
+        proxy.access_log.append(access_log.connection_log("outbound"))
+    message = http_connection_manager.listener(
+        name, address, port, [v3.FilterChain(filters=[_tcp_proxy_filter(proxy)])]
+    )
     needs = tuple(dict.fromkeys(cluster for cluster, _ in shares if cluster != BLACKHOLE))
-    return encode(LDS, name, message, needs=needs, policies=view.policies if view else ())
+    return encode(LDS, name, message, required_clusters=needs, policies=view.policies if view else ())
 
 
-def to_app(port: str, *, heard: bool = False) -> v3.Filter:
+def app_filter(port: str, *, request_log: bool = False) -> v3.Filter:
     """The network filter by which a service's own sidecar hands a connection to the app."""
-    proxy = v3.TcpProxy(stat_prefix="inbound", cluster=clusters.app(port), idle_timeout=timedelta(0))
-    if heard:
-        proxy.access_log.append(request_log.of_connections("inbound"))
-    return _filter(proxy)
+    proxy = v3.TcpProxy(
+        stat_prefix="inbound", cluster=cluster_names.app_cluster(port), idle_timeout=timedelta(0)
+    )
+    if request_log:
+        proxy.access_log.append(access_log.connection_log("inbound"))
+    return _tcp_proxy_filter(proxy)
 
 
-def _filter(proxy: v3.TcpProxy) -> v3.Filter:
+def _tcp_proxy_filter(proxy: v3.TcpProxy) -> v3.Filter:
     return v3.Filter(name="envoy.filters.network.tcp_proxy", typed_config=codec.pack(proxy))

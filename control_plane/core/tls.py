@@ -6,14 +6,14 @@ Minimum and maximum version are both set: a minimum alone fails every handshake 
 
 from __future__ import annotations
 
-from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE
-from control_plane.envoy import codec, v3
+from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE
+from meshwright.control_plane.envoy import codec, v3
 
 ALPN = ("h2",)
 """Sidecars speak HTTP/2 to each other; ALPN must match the upstream codec."""
 
 
-def upstream(identity: str, sni: str, alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
+def upstream_socket(identity: str, sni: str, alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
     """TLS to a peer that must present `identity` (a SPIFFE ID) and nothing else; no `alpn` for plain TCP."""
     matcher = v3.SubjectAltNameMatcher(
         san_type=v3.SubjectAltNameMatcher.URI, matcher=v3.StringMatcher(exact=identity)
@@ -23,7 +23,7 @@ def upstream(identity: str, sni: str, alpn: tuple[str, ...] = ALPN) -> v3.Transp
     return _socket(context)
 
 
-def downstream(alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
+def downstream_socket(alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
     """TLS from any peer of the trust domain; no certificate, no connection."""
     context = v3.DownstreamTlsContext(
         require_client_certificate=v3.BoolValue(value=True),
@@ -32,7 +32,7 @@ def downstream(alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
     return _socket(context)
 
 
-def server_name(service: str, port: str) -> str:
+def sni(service: str, port: str) -> str:
     """The SNI by which a callee's sidecar knows which of its ports is meant."""
     return f"{port}.{service}.mesh"
 

@@ -10,22 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from control_plane.core import endpoints, gateway, inbound, outbound
-from control_plane.core.resolve import Resolver
-from control_plane.core.resource import VHDS, Resource
-from control_plane.core.snapshot import LOOPBACK, Snapshot, Table
-from control_plane.core.view import DestinationView, GatewayView, NodeView, UpstreamView
-from control_plane.core.world import Service, World
+from meshwright.control_plane.core import endpoints, gateway, inbound, outbound
+from meshwright.control_plane.core.resolver import Resolver
+from meshwright.control_plane.core.resource import VHDS, Resource
+from meshwright.control_plane.core.snapshot import LOOPBACK, ResourceTable, Snapshot
+from meshwright.control_plane.core.views import DestinationView, GatewayView, NodeView, UpstreamView
+from meshwright.control_plane.core.world import Service, World
 
-Key = tuple[str, str]
+DestinationKey = tuple[str, str]
 """(service, caller); an empty caller is everybody without a variant of their own."""
 
-Placed = Mapping[tuple[str, str], tuple[Resource, ...]]
+EndpointAssignments = Mapping[tuple[str, str], tuple[Resource, ...]]
 """A service's endpoint assignments by (caller, zone), empty for all callers and all zones."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TranslatedDestination:
     """A destination's view and what it was translated to."""
 
     view: DestinationView
@@ -36,7 +36,7 @@ class Part:
 class Views:
     """All views of one world, and the translated destinations."""
 
-    parts: Mapping[Key, Part] = field(default_factory=dict)
+    destinations: Mapping[DestinationKey, TranslatedDestination] = field(default_factory=dict)
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Translation:
     world: World
     resolver: Resolver
     views: Views
-    assignments: Mapping[str, Placed]
+    assignments: Mapping[str, EndpointAssignments]
     snapshot: Snapshot
 
 
@@ -58,45 +58,49 @@ def translate(world: World, last: Translation | None = None) -> Translation:
     """The snapshot of `world`; `last` is what came before it, for reuse."""
     same_documents = last is not None and last.world.documents == world.documents
     resolver = last.resolver if last and same_documents else Resolver(world.documents, world.trust_domain)
-    same_shape = last is not None and same_documents and _shape(last.world) == _shape(world)
-    views = last.views if last and same_shape else _views(world, resolver, last)
+    same_shape = last is not None and same_documents and _topology(last.world) == _topology(world)
+    views = last.views if last and same_shape else _build_views(world, resolver, last)
     assignments = _assignments(world, resolver, last if same_documents else None)
-    snapshot = replace(_snapshot(world, views, assignments), told=resolver.told())
+    snapshot = replace(_snapshot(world, views, assignments), default_telemetry=resolver.telemetry())
     return Translation(world, resolver, views, assignments, snapshot)
 
 
-def _shape(world: World) -> Mapping[str, object]:
+def _topology(world: World) -> Mapping[str, object]:
     """What views depend on beside documents: which services and gateways there are, with which ports."""
     return {"gateways": world.gateways, **{f"/{name}": one.ports for name, one in world.services.items()}}
 
 
-def _views(world: World, resolver: Resolver, last: Translation | None) -> Views:
-    parts: dict[Key, Part] = {}
+def _build_views(world: World, resolver: Resolver, last: Translation | None) -> Views:
+    parts: dict[DestinationKey, TranslatedDestination] = {}
     problems: list[str] = []
-    old = last.views.parts if last else {}
+    old = last.views.destinations if last else {}
     for name in world.services:
-        for caller in ("", *sorted(resolver.callers(name))):
-            part = _part(world, resolver, (name, caller), old, problems)
+        for caller in ("", *sorted(resolver.distinct_callers(name))):
+            part = _destination(world, resolver, (name, caller), old, problems)
             if part is not None:
                 parts[name, caller] = part
     nodes = {name: resolver.node(service) for name, service in world.services.items()}
-    nodes = _working(nodes, last.views.nodes if last else {}, _try_node, "sidecars of", problems)
+    nodes = _translate_or_keep(
+        nodes, last.views.nodes if last else {}, _translate_node, "sidecars of", problems
+    )
     names = sorted({*world.gateways, *resolver.gateways()})
     gateways = {name: resolver.gateway(world.services, name) for name in names}
-    gateways = _working(gateways, last.views.gateways if last else {}, _try_gateway, "gateway", problems)
+    gateways = _translate_or_keep(
+        gateways, last.views.gateways if last else {}, _translate_gateway, "gateway", problems
+    )
     return Views(parts, nodes, gateways, resolver.upstreams(world.services), tuple(problems))
 
 
-View = TypeVar("View")
+ViewT = TypeVar("ViewT")
 
 
-def _working(
-    views: Mapping[str, View],
-    old: Mapping[str, View],
-    attempt: Callable[[View], object],
+def _translate_or_keep(
+    views: Mapping[str, ViewT],
+    old: Mapping[str, ViewT],
+    attempt: Callable[[ViewT], object],
     what: str,
     problems: list[str],
-) -> dict[str, View]:
+) -> dict[str, ViewT]:
     """The views that can be translated; in place of one that cannot, what there was before, if anything."""
     found = {}
     for name, view in views.items():
@@ -111,47 +115,53 @@ def _working(
     return found
 
 
-def _try_node(view: NodeView) -> object:
+def _translate_node(view: NodeView) -> object:
     return inbound.listeners(view, LOOPBACK, 0), inbound.routes(view)
 
 
-def _try_gateway(view: GatewayView) -> object:
+def _translate_gateway(view: GatewayView) -> object:
     return gateway.listeners(view, LOOPBACK, {}), gateway.route_configurations(view)
 
 
-def _part(
-    world: World, resolver: Resolver, key: Key, old: Mapping[Key, Part], problems: list[str]
-) -> Part | None:
+def _destination(
+    world: World,
+    resolver: Resolver,
+    key: DestinationKey,
+    old: Mapping[DestinationKey, TranslatedDestination],
+    problems: list[str],
+) -> TranslatedDestination | None:
     """One destination, taken from the last translation when its view is the same."""
     before = old.get(key)
     view = resolver.destination(world.services, *key)
     if before is not None and before.view == view:
         return before
     try:
-        return Part(view, outbound.destination(view))
+        return TranslatedDestination(view, outbound.destination(view))
     except (TypeError, ValueError) as error:
         problems.append(f"service {key[0]} keeps its last configuration: {error}")
         return before
 
 
-def _assignments(world: World, resolver: Resolver, last: Translation | None) -> Mapping[str, Placed]:
+def _assignments(
+    world: World, resolver: Resolver, last: Translation | None
+) -> Mapping[str, EndpointAssignments]:
     found = {}
     for name, service in world.services.items():
         if last and last.world.services.get(name) == service:
             found[name] = last.assignments[name]
         else:
-            found[name] = _endpoints(service, resolver)
+            found[name] = _service_assignments(service, resolver)
     return found
 
 
-def _endpoints(service: Service, resolver: Resolver) -> Placed:
+def _service_assignments(service: Service, resolver: Resolver) -> EndpointAssignments:
     sets = [
         (name, [one for one in service.instances if one.matches(labels)])
         for name, labels in resolver.endpoint_sets(service)
     ]
     found = {}
-    for caller, view in resolver.spreads(service.name).items():
-        near = endpoints.zones(service.instances) if view.spread.own_zone_first else ()
+    for caller, view in resolver.load_balancing(service.name).items():
+        near = endpoints.zones(service.instances) if view.weights.prefer_local_zone else ()
         for zone in ("", *near):
             found[caller, zone] = tuple(
                 endpoints.assignment(name, instances, view, zone) for name, instances in sets
@@ -159,7 +169,7 @@ def _endpoints(service: Service, resolver: Resolver) -> Placed:
     return found
 
 
-def _snapshot(world: World, views: Views, assignments: Mapping[str, Placed]) -> Snapshot:
+def _snapshot(world: World, views: Views, assignments: Mapping[str, EndpointAssignments]) -> Snapshot:
     placed: dict[tuple[str, str], dict[tuple[str, str], Resource]] = {("", ""): {}}
     for by_place in assignments.values():
         for place, found in by_place.items():
@@ -167,7 +177,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, Placed]) -> 
     shared = placed.pop(("", ""))
     variants: dict[str, dict[tuple[str, str], Resource]] = {}
     aliases: dict[str, str] = {}
-    for (_, caller), part in views.parts.items():
+    for (_, caller), part in views.destinations.items():
         table = variants.setdefault(caller, {}) if caller else shared
         for one in part.resources:
             table[one.type_url, one.name] = one
@@ -178,7 +188,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, Placed]) -> 
         trust_domain=world.trust_domain,
         shared=shared,
         variants={caller: _differing(table, shared) for caller, table in variants.items()},
-        placed=placed,
+        endpoint_overrides=placed,
         aliases=aliases,
         nodes=views.nodes,
         gateways=views.gateways,
@@ -187,6 +197,6 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, Placed]) -> 
     )
 
 
-def _differing(table: Mapping[tuple[str, str], Resource], shared: Table) -> Table:
+def _differing(table: Mapping[tuple[str, str], Resource], shared: ResourceTable) -> ResourceTable:
     """What a caller has for itself: only what is not what everybody has."""
     return {key: one for key, one in table.items() if key not in shared or shared[key].version != one.version}

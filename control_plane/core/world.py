@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from control_plane.api.types import ZONE_LABEL, Health, Port
-from control_plane.policies.base import Policy
+from meshwright.control_plane.api.models.base import ZONE_LABEL, InstanceHealth, Port
+from meshwright.control_plane.policies.base import Policy
 
 Labels = tuple[tuple[str, str], ...]
 """Sorted key-value pairs."""
@@ -24,7 +24,7 @@ class Instance:
     address: str
     port: int
     labels: Labels = ()
-    health: Health = "healthy"
+    health: InstanceHealth = "healthy"
 
     @property
     def zone(self) -> str:
@@ -47,7 +47,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class PolicyDocument:
     """A policy document of the world's revision.
 
     `created` is the revision that first had this kind and name: the older one wins a conflict.
@@ -71,6 +71,6 @@ class World:
 
     revision: int
     services: Mapping[str, Service] = field(default_factory=lambda: MappingProxyType({}))
-    documents: tuple[Document, ...] = ()
+    documents: tuple[PolicyDocument, ...] = ()
     gateways: tuple[str, ...] = ("ingress",)
     trust_domain: str = "mesh.local"

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from control_plane.envoy import v3
+from meshwright.control_plane.envoy import v3
 
 TYPE_URL_PREFIX = "type.googleapis.com/"
 

@@ -1,4 +1,4 @@
-"""Write `descriptors.bin` and `v3.pyi`: `python -m control_plane.envoy.generate [--check]`.
+"""Write `descriptors.bin` and `v3.pyi`: `python -m meshwright.control_plane.envoy.generate [--check]`.
 
 Build time only: needs the extra `schema`. With `--check` nothing is written, and the exit status is 1 when a
 committed file differs from what would be written.
@@ -10,11 +10,11 @@ import sys
 import zlib
 from pathlib import Path
 
-from control_plane.envoy.derive import derive
-from control_plane.envoy.messages import ENUMS, MESSAGES
-from control_plane.envoy.pool import join, load
-from control_plane.envoy.prune import prune
-from control_plane.envoy.stubs import render
+from meshwright.control_plane.envoy.codegen.descriptors import derive_descriptors
+from meshwright.control_plane.envoy.codegen.prune import prune
+from meshwright.control_plane.envoy.codegen.stubs import render
+from meshwright.control_plane.envoy.messages import ENUMS, MESSAGES
+from meshwright.control_plane.envoy.pool import join, load
 
 HERE = Path(__file__).parent
 DESCRIPTORS = HERE / "descriptors.bin"
@@ -34,14 +34,16 @@ def stale(descriptors: bytes, stubs: str) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Generate or check; returns the exit status."""
     if arguments not in ([], ["--check"]):
-        sys.stderr.write("usage: python -m control_plane.envoy.generate [--check]\n")
+        sys.stderr.write("usage: python -m meshwright.control_plane.envoy.generate [--check]\n")
         return 2
-    descriptors = join([file.SerializeToString(deterministic=True) for file in prune(derive())])
+    descriptors = join([file.SerializeToString(deterministic=True) for file in prune(derive_descriptors())])
     stubs = render(load(descriptors), MESSAGES, ENUMS)
     if arguments:
         names = stale(descriptors, stubs)
         if names:
-            sys.stderr.write(f"stale: {', '.join(names)}; run python -m control_plane.envoy.generate\n")
+            sys.stderr.write(
+                f"stale: {', '.join(names)}; run python -m meshwright.control_plane.envoy.generate\n"
+            )
         return 1 if names else 0
     DESCRIPTORS.write_bytes(zlib.compress(descriptors, 9))
     STUBS.write_text(stubs)

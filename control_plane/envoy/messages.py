@@ -6,7 +6,7 @@ the other is told apart in `_RENAMED`. `v3` exposes these names, `v3.pyi` types 
 
 from __future__ import annotations
 
-_OWN_NAMES: dict[str, str] = {
+_BY_PACKAGE: dict[str, str] = {
     "google.protobuf": """
         Any BoolValue BytesValue DoubleValue Duration Empty FieldMask FloatValue Int32Value
         Int64Value ListValue StringValue Struct Timestamp UInt32Value UInt64Value Value""",
@@ -142,7 +142,7 @@ _RENAMED: dict[str, str] = {
 }
 
 MESSAGES: dict[str, str] = {
-    name: f"{package}.{name}" for package, names in _OWN_NAMES.items() for name in names.split()
+    name: f"{package}.{name}" for package, names in _BY_PACKAGE.items() for name in names.split()
 } | _RENAMED
 """Short name to full name of every exposed message."""
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message_factory import GetMessageClass
 
-from control_plane.envoy.messages import ENUMS, MESSAGES
-from control_plane.envoy.pool import load
+from meshwright.control_plane.envoy.messages import ENUMS, MESSAGES
+from meshwright.control_plane.envoy.pool import load
 
 POOL = load(zlib.decompress(Path(__file__).with_name("descriptors.bin").read_bytes()))
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic.alias_generators import to_camel
 
-from control_plane.api.spiffe import NAME_PATTERN
-from control_plane.api.types import Name
+from meshwright.control_plane.api.models.base import Name
+from meshwright.control_plane.api.spiffe import NAME_PATTERN
 
 if TYPE_CHECKING:
-    from control_plane.envoy import v3
+    from meshwright.control_plane.envoy import v3
 
 Combine = Literal["override", "all", "resource"]
 TargetKind = Literal["Mesh", "Service", "HTTPRoute", "GRPCRoute", "Gateway"]
@@ -82,7 +82,7 @@ class Policy(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class EndpointWeights:
     """How requests are shared among the endpoints of a destination.
 
     `weights`: labels and the weight of instances that carry them all; the first that matches holds, others
@@ -90,7 +90,7 @@ class Spread:
     """
 
     weights: tuple[tuple[tuple[tuple[str, str], ...], int], ...] = ()
-    own_zone_first: bool = False
+    prefer_local_zone: bool = False
 
 
 class TargetedSpec(Spec):
@@ -134,11 +134,11 @@ class TargetedSpec(Spec):
     def patch_inbound_route(self, route: v3.Route) -> None:
         """Change the route by which a service's own sidecar hands a request to the app."""
 
-    def spread(self) -> Spread | None:
+    def endpoint_weights(self) -> EndpointWeights | None:
         """How a caller's requests are shared among the destination's endpoints; None: as they are."""
         return None
 
-    def no_effect(self, target: TargetRef) -> str:  # noqa: ARG002  kinds override it
+    def inapplicable_reason(self, target: TargetRef) -> str:  # noqa: ARG002  kinds override it
         """Why a field can do nothing on this target, in words; empty when all fields work."""
         return ""
 

@@ -8,22 +8,27 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from control_plane.api import yaml_tree
-from control_plane.api.yaml_tree import Node, Place
-from control_plane.policies.base import Policy
-from control_plane.policies.registry import kinds
-from control_plane.policies.wording import closest, details, say, shown
+from meshwright.control_plane.api.yaml import parser
+from meshwright.control_plane.api.yaml.parser import Position, YamlNode
+from meshwright.control_plane.policies.base import Policy
+from meshwright.control_plane.policies.registry import kinds
+from meshwright.control_plane.policies.validation_messages import (
+    closest_match,
+    distinct_errors,
+    error_message,
+    format_value,
+)
 
 MAX_BYTES = 1 << 20
 MAX_PROBLEMS = 100
 """Problems reported for one file; more help nobody."""
 MAX_MESSAGE = 500
 
-_START = Place(1, 1)
+_START = Position(1, 1)
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class DocumentProblem:
     """Something wrong in a file; its text is the line that users see. Lines and columns count from 1."""
 
     path: str
@@ -35,14 +40,14 @@ class Problem:
         return f"{self.path}:{self.line}:{self.column}: {self.message}"
 
 
-def _problem(path: str, place: Place, message: str) -> Problem:
+def _problem(path: str, place: Position, message: str) -> DocumentProblem:
     """A problem whose message is one line of sane length, whatever of the file it quotes."""
     line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in message[:MAX_MESSAGE])
-    return Problem(path, *place, line if len(message) <= MAX_MESSAGE else f"{line}...")
+    return DocumentProblem(path, *place, line if len(message) <= MAX_MESSAGE else f"{line}...")
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class LocatedPolicy:
     """A valid document, where it begins, and `raw`: what was written, as plain values."""
 
     policy: Policy
@@ -50,49 +55,49 @@ class Located:
     line: int
     column: int
     raw: dict[str, Any]
-    node: Node = field(repr=False, compare=False)
+    node: YamlNode = field(repr=False, compare=False)
 
-    def place(self, *parts: str | int) -> Place:
+    def position(self, *parts: str | int) -> Position:
         """Where a value stands, such as `place("spec", "targetRefs", 0, "name")`."""
-        return yaml_tree.find(self.node, parts)[1].place
+        return parser.find_node(self.node, parts)[1].position
 
-    def problem(self, message: str, *parts: str | int) -> Problem:
+    def problem(self, message: str, *parts: str | int) -> DocumentProblem:
         """A problem or warning about a value of this document."""
-        return _problem(self.path, self.place(*parts), message)
+        return _problem(self.path, self.position(*parts), message)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadResult:
     """What was read: nothing of it may be applied while there are problems."""
 
-    documents: tuple[Located, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    documents: tuple[LocatedPolicy, ...] = ()
+    problems: tuple[DocumentProblem, ...] = ()
 
 
-Kinds = Mapping[str, type[Policy]]
+KindMap = Mapping[str, type[Policy]]
 
 
-def load(data: bytes, path: str, known: Kinds | None = None) -> Loaded:
+def load(data: bytes, path: str, allowed_kinds: KindMap | None = None) -> LoadResult:
     """The documents of one file, YAML or JSON, and all that is wrong with it. Raises nothing.
 
     `known` are the kinds it may hold; left out: all policy kinds.
     """
-    return load_files([(path, data)], known)
+    return load_files([(path, data)], allowed_kinds)
 
 
-def load_files(files: Iterable[tuple[str, bytes]], known: Kinds | None = None) -> Loaded:
+def load_files(files: Iterable[tuple[str, bytes]], allowed_kinds: KindMap | None = None) -> LoadResult:
     """The documents of several files, (path, content) each; all of them share one set of names."""
-    known = kinds() if known is None else known
-    documents: list[Located] = []
-    problems: list[Problem] = []
+    allowed_kinds = kinds() if allowed_kinds is None else allowed_kinds
+    documents: list[LocatedPolicy] = []
+    problems: list[DocumentProblem] = []
     for path, data in files:
-        found, wrong = _load_one(data, path, known)
+        found, wrong = _load_one(data, path, allowed_kinds)
         documents += found
-        problems += _bounded(sorted(wrong))
-    return Loaded(tuple(documents), tuple(problems + _repeated(documents)))
+        problems += _capped(sorted(wrong))
+    return LoadResult(tuple(documents), tuple(problems + _duplicates(documents)))
 
 
-def _load_one(data: bytes, path: str, known: Kinds) -> tuple[list[Located], list[Problem]]:
+def _load_one(data: bytes, path: str, known: KindMap) -> tuple[list[LocatedPolicy], list[DocumentProblem]]:
     if len(data) > MAX_BYTES:
         size = f"{len(data) / MAX_BYTES:.1f} MiB"
         return [], [_problem(path, _START, f"the file is too large ({size}, 1 MiB is allowed): split it")]
@@ -103,25 +108,27 @@ def _load_one(data: bytes, path: str, known: Kinds) -> tuple[list[Located], list
         return [], [_problem(path, _START, f"{what}: save the file as UTF-8")]
     if path.endswith(".json"):
         text = text.replace("\t", " ")  # JSON allows tabs between values, never inside them
-    nodes, flaws = yaml_tree.read(text)
-    problems = [_problem(path, flaw.place, flaw.message) for flaw in flaws]
+    nodes, flaws = parser.parse_yaml(text)
+    problems = [_problem(path, flaw.position, flaw.message) for flaw in flaws]
     if not nodes and not flaws:
         problems.append(_problem(path, _START, "the file is empty: give it a document, or leave it out"))
     documents = []
     for node in nodes:
-        document = _document(node, path, known)
-        if isinstance(document, Located):
+        document = _load_document(node, path, known)
+        if isinstance(document, LocatedPolicy):
             documents.append(document)
         else:
             problems += document
     return documents, problems
 
 
-def _document(node: Node, path: str, known: Kinds) -> Located | list[Problem]:
+def _load_document(node: YamlNode, path: str, known: KindMap) -> LocatedPolicy | list[DocumentProblem]:
     """The document, or what is wrong with it."""
     if not isinstance(node.value, dict):
-        message = f"a document with apiVersion, kind, metadata and spec is expected, not {shown(node.value)}"
-        return [_problem(path, node.place, f"{message}: see `mesh schema KIND --explain`")]
+        message = (
+            f"a document with apiVersion, kind, metadata and spec is expected, not {format_value(node.value)}"
+        )
+        return [_problem(path, node.position, f"{message}: see `mesh schema KIND --explain`")]
     name = node.value.get("kind")
     kind = known.get(name) if isinstance(name, str) else None
     if kind is None:
@@ -130,30 +137,32 @@ def _document(node: Node, path: str, known: Kinds) -> Located | list[Problem]:
         policy = kind.model_validate(node.value)
     except ValidationError as error:
         return [
-            _problem(path, _where(node, detail["type"], detail["loc"]), say(kind, detail))
-            for detail in details(error)
+            _problem(path, _error_position(node, detail["type"], detail["loc"]), error_message(kind, detail))
+            for detail in distinct_errors(error)
         ]
-    return Located(policy, path, *node.place, node.value, node)
+    return LocatedPolicy(policy, path, *node.position, node.value, node)
 
 
-def _unknown_kind(node: Node, path: str, allowed: Kinds) -> Problem:
+def _unknown_kind(node: YamlNode, path: str, allowed: KindMap) -> DocumentProblem:
     known = ", ".join(allowed)
-    if "kind" not in node.parts:
-        return _problem(path, node.place, f"kind: missing: add one of {known}")
+    if "kind" not in node.children:
+        return _problem(path, node.position, f"kind: missing: add one of {known}")
     name = node.value["kind"]
-    near = closest(name, allowed) if isinstance(name, str) else ""
+    near = closest_match(name, allowed) if isinstance(name, str) else ""
     advice = f"did you mean {near}?" if near else f"use one of {known}"
-    return _problem(path, node.parts["kind"][1].place, f"kind: {shown(name)} is unknown: {advice}")
+    return _problem(
+        path, node.children["kind"][1].position, f"kind: {format_value(name)} is unknown: {advice}"
+    )
 
 
-def _where(node: Node, error: str, path: tuple[int | str, ...]) -> Place:
+def _error_position(node: YamlNode, error: str, path: tuple[int | str, ...]) -> Position:
     """The key of a wrong name, else the value; of what is missing, the mapping it is missing from."""
     named = [part for part in path if part != "[key]"]
-    key, found = yaml_tree.find(node, named)
-    return key if error == "extra_forbidden" or len(named) < len(path) else found.place
+    key, found = parser.find_node(node, named)
+    return key if error == "extra_forbidden" or len(named) < len(path) else found.position
 
 
-def _bounded(problems: list[Problem]) -> list[Problem]:
+def _capped(problems: list[DocumentProblem]) -> list[DocumentProblem]:
     if len(problems) <= MAX_PROBLEMS:
         return problems
     last = problems[MAX_PROBLEMS - 1]
@@ -162,8 +171,8 @@ def _bounded(problems: list[Problem]) -> list[Problem]:
     return [*problems[:MAX_PROBLEMS], rest]
 
 
-def _repeated(documents: Iterable[Located]) -> list[Problem]:
-    first: dict[str, Located] = {}
+def _duplicates(documents: Iterable[LocatedPolicy]) -> list[DocumentProblem]:
+    first: dict[str, LocatedPolicy] = {}
     problems = []
     for document in documents:
         other = first.setdefault(document.policy.ref, document)

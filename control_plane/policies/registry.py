@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from control_plane import policies
-from control_plane.policies.base import Policy
+from meshwright.control_plane import policies
+from meshwright.control_plane.policies.base import Policy
 
 
 def _kind_in(folder: str) -> type[Policy]:

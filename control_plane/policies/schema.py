@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from control_plane.policies import duration
-from control_plane.policies.base import Policy, TargetedPolicy
-from control_plane.policies.registry import example, kinds
+from meshwright.control_plane.policies import duration
+from meshwright.control_plane.policies.base import Policy, TargetedPolicy
+from meshwright.control_plane.policies.registry import example, kinds
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

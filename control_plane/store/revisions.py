@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from control_plane.api.types import Change, RevisionInfo
-from control_plane.errors import InputError, StoreError
+from meshwright.control_plane.api.models.base import DocumentChange, RevisionInfo
+from meshwright.control_plane.errors import InputError, StoreError
 
 DOCUMENTS_LIMIT = 10_000
 DOCUMENT_BYTES = 1 << 20
@@ -24,7 +24,7 @@ WHY_LIMIT = 2000
 SOURCE_LIMIT = 1024
 
 
-def canonical(body: Mapping[str, Any]) -> str:
+def canonical_json(body: Mapping[str, Any]) -> str:
     """The one JSON text of `body`: sorted keys, no blanks. Raises InputError for what JSON cannot say."""
     try:
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -33,7 +33,7 @@ def canonical(body: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class StoredDocument:
     """A document as it is kept.
 
     `text` is canonical JSON. `source` is the `path:line` it was applied from, or empty. `created` is the
@@ -45,9 +45,9 @@ class Document:
     created: int = 0
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], source: str = "") -> Document:
+    def from_body(cls, body: Mapping[str, Any], source: str = "") -> StoredDocument:
         """A document from its mapping (`kind`, `metadata.name` and what else there is)."""
-        return cls(canonical(body), source)
+        return cls(canonical_json(body), source)
 
     @property
     def body(self) -> dict[str, Any]:
@@ -68,11 +68,11 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Revision:
+class StoredRevision:
     """One set of documents, by `Kind/name` in that order, and how it came to be."""
 
     info: RevisionInfo
-    documents: Mapping[str, Document] = field(default_factory=lambda: MappingProxyType({}))
+    documents: Mapping[str, StoredDocument] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def number(self) -> int:
@@ -80,19 +80,19 @@ class Revision:
         return self.info.revision
 
 
-EMPTY = Revision(RevisionInfo(revision=0, author="", time=0.0))
+EMPTY = StoredRevision(RevisionInfo(revision=0, author="", time=0.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CommitPlan:
     """A commit before it is made: what it changes, all its documents, and the texts that are new."""
 
-    changed: tuple[Change, ...]
-    documents: Mapping[str, Document]
-    new: Mapping[str, str]
+    changed: tuple[DocumentChange, ...]
+    documents: Mapping[str, StoredDocument]
+    new_texts: Mapping[str, str]
 
 
-def check(documents: Mapping[str, Document], author: str, why: str) -> None:
+def validate_commit(documents: Mapping[str, StoredDocument], author: str, why: str) -> None:
     """Raise InputError when a commit is larger than the store takes, or names a document wrongly."""
     if len(documents) > DOCUMENTS_LIMIT:
         raise InputError(f"{len(documents)} documents: a mesh keeps {DOCUMENTS_LIMIT} at most; delete some")
@@ -110,7 +110,7 @@ def check(documents: Mapping[str, Document], author: str, why: str) -> None:
         raise InputError(f"all documents take {total} bytes, a mesh keeps {TOTAL_BYTES}; delete some")
 
 
-def plan(base: Revision, documents: Mapping[str, Document]) -> Plan:
+def plan_commit(base: StoredRevision, documents: Mapping[str, StoredDocument]) -> CommitPlan:
     """What a commit of `documents` on top of `base` does; pure. `changed` is empty when nothing would.
 
     A document that carries `created` (it comes from a revision) keeps it, so that a rollback restores which
@@ -120,13 +120,15 @@ def plan(base: Revision, documents: Mapping[str, Document]) -> Plan:
     for ref, document in sorted(documents.items()):
         before = base.documents.get(ref)
         created = document.created or (before.created if before else base.number + 1)
-        kept[ref] = Document(document.text, document.source[:SOURCE_LIMIT], created)
+        kept[ref] = StoredDocument(document.text, document.source[:SOURCE_LIMIT], created)
     known = {document.text for document in base.documents.values()}
     new = {document.digest: document.text for document in kept.values() if document.text not in known}
-    return Plan(_changes(base.documents, kept), MappingProxyType(kept), new)
+    return CommitPlan(_changes(base.documents, kept), MappingProxyType(kept), new)
 
 
-def _changes(before: Mapping[str, Document], after: Mapping[str, Document]) -> tuple[Change, ...]:
+def _changes(
+    before: Mapping[str, StoredDocument], after: Mapping[str, StoredDocument]
+) -> tuple[DocumentChange, ...]:
     """What differs in text or age, by kind and name; where a document came from is no difference."""
     changed = []
     for ref in sorted({*before, *after}):
@@ -141,43 +143,43 @@ def _changes(before: Mapping[str, Document], after: Mapping[str, Document]) -> t
         else:
             continue
         kind, _, name = ref.partition("/")
-        changed.append(Change(kind=kind, name=name, action=action))
+        changed.append(DocumentChange(kind=kind, name=name, action=action))
     return tuple(changed)
 
 
-def write_documents(documents: Mapping[str, Document]) -> str:
+def serialize_documents(documents: Mapping[str, StoredDocument]) -> str:
     """The list of a revision's documents as it is stored: ref → [digest, created, source]."""
     return json.dumps({ref: [one.digest, one.created, one.source] for ref, one in documents.items()})
 
 
-def write_changes(changed: tuple[Change, ...]) -> str:
+def serialize_changes(changed: tuple[DocumentChange, ...]) -> str:
     """The changes of a revision as they are stored."""
     return json.dumps([[one.kind, one.name, one.action] for one in changed])
 
 
-def read_info(number: int, author: str, why: str, time: str, changed: str) -> RevisionInfo:
+def parse_info(number: int, author: str, why: str, time: str, changed: str) -> RevisionInfo:
     """A revision's record from its stored fields; `time` is in milliseconds."""
     return RevisionInfo(
         revision=number,
         author=author,
-        why=why,
+        message=why,
         time=int(time) / 1000,
         changed=tuple(
-            Change(kind=kind, name=name, action=action) for kind, name, action in json.loads(changed)
+            DocumentChange(kind=kind, name=name, action=action) for kind, name, action in json.loads(changed)
         ),
     )
 
 
-def read_digests(listed: str) -> set[str]:
+def parse_digests(listed: str) -> set[str]:
     """The digests that a stored list of documents names."""
     return {digest for digest, _, _ in json.loads(listed).values()}
 
 
-def read_documents(listed: str, texts: Mapping[str, str]) -> Mapping[str, Document]:
+def parse_documents(listed: str, texts: Mapping[str, str]) -> Mapping[str, StoredDocument]:
     """The documents of a stored list; raises StoreError when a text is missing or not what it was."""
     documents = {}
     for ref, (digest, created, source) in json.loads(listed).items():
-        document = Document(texts.get(digest, ""), source, created)
+        document = StoredDocument(texts.get(digest, ""), source, created)
         if document.digest != digest:
             raise StoreError(f"the store lost the text of {ref}: restore it from a backup")
         documents[ref] = document

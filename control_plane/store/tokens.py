@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from control_plane.errors import NotFoundError
-from control_plane.store import scripts
+from meshwright.control_plane.errors import NotFoundError
+from meshwright.control_plane.store import lua
 
-KEPT_AFTER = 86400
+RETENTION = 86400
 """Seconds for which a token that expired stays listed; longer than two clocks may differ."""
 
-Ask = Callable[..., Awaitable[list[Any]]]
+RunScript = Callable[..., Awaitable[list[Any]]]
 """Runs a script whose answer begins with format and newest revision, and checks these (Store)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class TokenRecord:
     """One token: `role` and `name` of who may enrol, times in epoch seconds, `author` who had it made."""
 
     id: str
@@ -34,39 +34,39 @@ class Recorded:
     revoked: bool = False
 
 
-class Tokens:
+class JoinTokenStore:
     """The record of one mesh's tokens. Every method raises StoreError when the store is away."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+    def __init__(self, ask: RunScript) -> None:
+        self._run = ask
 
-    async def record(self, token: Recorded) -> None:
+    async def record(self, token: TokenRecord) -> None:
         """Keep a new token; those that expired long ago are forgotten."""
         fields = asdict(token)
         kept = json.dumps({key: fields[key] for key in ("role", "name", "created", "expires", "author")})
-        await self._ask(scripts.RECORD_TOKEN, token.id, kept, round(token.expires * 1000), KEPT_AFTER * 1000)
+        await self._run(lua.RECORD_TOKEN, token.id, kept, round(token.expires * 1000), RETENTION * 1000)
 
-    async def listed(self) -> tuple[Recorded, ...]:
+    async def list(self) -> tuple[TokenRecord, ...]:
         """Every token on record, the newest first."""
-        _, _, kept, uses, revoked = await self._ask(scripts.TOKENS)
+        _, _, kept, uses, revoked = await self._run(lua.TOKENS)
         counts = dict(zip(uses[::2], map(int, uses[1::2]), strict=True))
         found = (
-            Recorded(id, **json.loads(text), uses=counts.get(id, 0), revoked=id in revoked)
+            TokenRecord(id, **json.loads(text), uses=counts.get(id, 0), revoked=id in revoked)
             for id, text in zip(kept[::2], kept[1::2], strict=True)
         )
         return tuple(sorted(found, key=lambda one: (-one.created, one.id)))
 
     async def revoke(self, id: str) -> None:
         """Let a token count no more; raises NotFoundError for one that is not on record."""
-        _, _, known = await self._ask(scripts.REVOKE_TOKEN, id)
+        _, _, known = await self._run(lua.REVOKE_TOKEN, id)
         if not known:
             raise NotFoundError(f"token {id}: there is none; see `mesh token list`")
 
-    async def revoked(self) -> frozenset[str]:
+    async def revoked_ids(self) -> frozenset[str]:
         """The ids that count no more."""
-        _, _, ids = await self._ask(scripts.REVOKED_TOKENS)
+        _, _, ids = await self._run(lua.REVOKED_TOKENS)
         return frozenset(ids)
 
     async def add_uses(self, uses: Mapping[str, int]) -> None:
         """Count enrolments, by id; those of tokens that are not on record are left out."""
-        await self._ask(scripts.USE_TOKENS, *(word for pair in uses.items() for word in pair))
+        await self._run(lua.USE_TOKENS, *(word for pair in uses.items() for word in pair))

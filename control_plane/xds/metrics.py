@@ -16,6 +16,6 @@ PUSH_SECONDS = Histogram(
 )
 
 
-def short(type_url: str) -> str:
+def short_type(type_url: str) -> str:
     """The last word of a type URL: `Cluster`. Only for types that are served: labels must stay few."""
     return type_url.rpartition(".")[2]

@@ -1,11 +1,11 @@
-"""What the protocol asks of a configuration; `control_plane.core.snapshot.NodeSnapshot` is one."""
+"""What the protocol asks of a configuration; `meshwright.control_plane.core.snapshot.NodeSnapshot` is one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
 
-from control_plane.core.resource import Resource
+from meshwright.control_plane.core.resource import Resource
 
 
 class NodeConfig(Protocol):

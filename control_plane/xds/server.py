@@ -15,18 +15,18 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from control_plane.api.peer import peer_identity
-from control_plane.api.types import ProxyStatus
-from control_plane.envoy import v3
-from control_plane.errors import RefusedError
-from control_plane.mtls.server import Certificates, Credentials, Refusals, endpoint
-from control_plane.xds import metrics
-from control_plane.xds.node import admit
-from control_plane.xds.push_queue import Overload, Peer, PushQueue, Snapshot
+from meshwright.control_plane.api.models.base import ProxyStatus
+from meshwright.control_plane.api.peer import identity_from_auth_context
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.errors import PermissionDeniedError
+from meshwright.control_plane.tls import LogThrottle, ReloadableCertificates, TlsCredentials, listen_address
+from meshwright.control_plane.xds import metrics
+from meshwright.control_plane.xds.node_identity import authorize_node
+from meshwright.control_plane.xds.push_queue import OverloadError, Peer, PushQueue, Snapshot
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
-FIRST_REQUEST = 30.0
+FIRST_REQUEST_TIMEOUT = 30.0
 """Seconds within which a new stream must say who it is."""
 
 OPTIONS: tuple[tuple[str, int], ...] = (
@@ -60,17 +60,17 @@ class XdsServer:
         bind: str,
         port: int,
         trust_domain: str,
-        credentials: Credentials,
+        credentials: TlsCredentials,
         *,
         handlers: Sequence[Handler] = (),
         connection_age: float = 3600.0,
     ) -> None:
-        self._address = endpoint(bind, port)
+        self._address = listen_address(bind, port)
         self._trust_domain = trust_domain
         self._handlers = handlers
         self._connection_age = connection_age
-        self._certificates = Certificates(credentials)
-        self._refusals = Refusals()
+        self._certificates = ReloadableCertificates(credentials)
+        self._log_throttle = LogThrottle()
         self.queue = PushQueue()
         self._server: grpc.aio.Server | None = None
 
@@ -93,7 +93,7 @@ class XdsServer:
         if self._server is not None:
             await self._server.stop(None)
 
-    def renew(self, credentials: Credentials) -> None:
+    def replace_credentials(self, credentials: TlsCredentials) -> None:
         """Use another certificate (or other roots) for connections from now on; open ones go on."""
         self._certificates.replace(credentials)
 
@@ -107,18 +107,18 @@ class XdsServer:
 
     async def _serve(self, _: object, context: Context) -> None:
         try:
-            identity = peer_identity(context.auth_context() or {}, self._trust_domain)
-            async with asyncio.timeout(FIRST_REQUEST):
+            identity = identity_from_auth_context(context.auth_context() or {}, self._trust_domain)
+            async with asyncio.timeout(FIRST_REQUEST_TIMEOUT):
                 message = await context.read()
             if not isinstance(message, bytes):
                 return
             request = _parse(message)
-            peer = admit(identity, request.node)
-            await self._follow(peer, request, context)
-        except RefusedError as error:
-            await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, str(error))
-        except Overload as error:
-            await self._refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            peer = authorize_node(identity, request.node)
+            await self._serve_stream(peer, request, context)
+        except PermissionDeniedError as error:
+            await self._abort(context, grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except OverloadError as error:
+            await self._abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no request came")
         except DecodeError:
@@ -129,7 +129,7 @@ class XdsServer:
             log.exception("stream failed", peer=context.peer())
             await context.abort(grpc.StatusCode.INTERNAL, "the control plane failed: see its log")
 
-    async def _follow(self, peer: Peer, request: v3.DeltaDiscoveryRequest, context: Context) -> None:
+    async def _serve_stream(self, peer: Peer, request: v3.DeltaDiscoveryRequest, context: Context) -> None:
         stream = await self.queue.join(peer, context.write)
         log.info("stream opened", node=peer.node, identity=peer.identity.uri)
         try:
@@ -143,9 +143,9 @@ class XdsServer:
             self.queue.leave(stream)
             log.info("stream closed", node=peer.node, identity=peer.identity.uri)
 
-    async def _refuse(self, context: Context, code: grpc.StatusCode, reason: str) -> NoReturn:
+    async def _abort(self, context: Context, code: grpc.StatusCode, reason: str) -> NoReturn:
         metrics.REFUSALS.inc()
-        if self._refusals.is_news(context.peer(), reason, time.monotonic()):
+        if self._log_throttle.should_log(context.peer(), reason, time.monotonic()):
             log.warning("stream refused", peer=context.peer(), reason=reason)
         await context.abort(code, reason)
         raise AssertionError("abort raises")

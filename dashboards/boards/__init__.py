@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dashboards.board import Board
-from dashboards.boards import apps, control_plane, overview, resilience, security, service, sidecars
+from meshwright.dashboards.board import Board
+from meshwright.dashboards.boards import (
+    apps,
+    control_plane,
+    overview,
+    resilience,
+    security,
+    service,
+    sidecars,
+)
 
 BOARDS: tuple[Board, ...] = (
     overview.BOARD,

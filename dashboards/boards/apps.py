@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dashboards.board import APPS, SERVICE, Board, Section, chosen, explore_traces, to, traces
-from dashboards.parts import SUCCESS, Column, Figure, Lines, Rows
-from dashboards.promql import APP, APP_FAILED, quantile, rate, ratio
+from meshwright.dashboards.board import APPS, SERVICE, Board, Section, chosen, explore_traces, to, traces
+from meshwright.dashboards.parts import SUCCESS, Column, Figure, Lines, Rows
+from meshwright.dashboards.promql import APP, APP_FAILED, quantile, rate, ratio
 
 _SECONDS: tuple[tuple[float | None, str], ...] = ((None, "green"), (0.5, "orange"), (1, "red"))
 _ALL = f"sum({rate('http_requests_total', APP)})"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dashboards.board import CONTROL_PLANE, SIDECARS, Board, Section, chosen, to
-from dashboards.parts import NONE_IS_GOOD, SOME_IS_BAD, Figure, Lines
-from dashboards.promql import PLANE, quantile, rate
+from meshwright.dashboards.board import CONTROL_PLANE, SIDECARS, Board, Section, chosen, to
+from meshwright.dashboards.parts import NONE_IS_GOOD, SOME_IS_BAD, Figure, Lines
+from meshwright.dashboards.promql import PLANE, quantile, rate
 
 _EACH = f'{PLANE}, instance=~"$plane"'
 

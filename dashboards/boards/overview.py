@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dashboards.board import OVERVIEW, RESILIENCE, SERVICE, SIDECARS, Board, Section, to, traces
-from dashboards.graph import Topology
-from dashboards.parts import LATENCY, NONE_IS_GOOD, SOME_IS_BAD, SUCCESS, Column, Figure, Lines, Rows
-from dashboards.promql import edge_quantile, success
+from meshwright.dashboards.board import OVERVIEW, RESILIENCE, SERVICE, SIDECARS, Board, Section, to, traces
+from meshwright.dashboards.graph import Topology
+from meshwright.dashboards.parts import (
+    LATENCY,
+    NONE_IS_GOOD,
+    SOME_IS_BAD,
+    SUCCESS,
+    Column,
+    Figure,
+    Lines,
+    Rows,
+)
+from meshwright.dashboards.promql import edge_quantile, success
 
 _CALLS, _FAILURES = "sum(mesh:service_requests:rate1m)", "sum(mesh:service_failures:rate1m)"
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dashboards.board import RESILIENCE, SERVICE, Board, Section, chosen, explore_traces, to, traces
-from dashboards.parts import LATENCY, SOME_IS_BAD, SUCCESS, Column, Figure, Lines, Rows, States
-from dashboards.promql import EDGE, edge_quantile, edges, edges_now, injected, ratio, towards
+from meshwright.dashboards.board import (
+    RESILIENCE,
+    SERVICE,
+    Board,
+    Section,
+    chosen,
+    explore_traces,
+    to,
+    traces,
+)
+from meshwright.dashboards.parts import LATENCY, SOME_IS_BAD, SUCCESS, Column, Figure, Lines, Rows, States
+from meshwright.dashboards.promql import EDGE, edge_quantile, edges, edges_now, injected, ratio, towards
 
 _NAME = "{{service}} → {{callee}}"
 _CALLS = f"mesh:edge_requests:rate1m{{{EDGE}}}"

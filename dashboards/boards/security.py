@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dashboards.board import SECURITY, SERVICE, SIDECARS, Board, Section, chosen, to
-from dashboards.parts import GOOD, NONE_IS_GOOD, SOME_IS_BAD, Column, Figure, Lines, Rows
-from dashboards.promql import PLANE, PROXY, rate, ratio
+from meshwright.dashboards.board import SECURITY, SERVICE, SIDECARS, Board, Section, chosen, to
+from meshwright.dashboards.parts import GOOD, NONE_IS_GOOD, SOME_IS_BAD, Column, Figure, Lines, Rows
+from meshwright.dashboards.promql import PLANE, PROXY, rate, ratio
 
 _IN = f'{PROXY}, envoy_http_conn_manager_prefix="inbound"'
 _OUT = f'{PROXY}, envoy_cluster_name!~"/.*"'

@@ -7,9 +7,27 @@ from dataclasses import dataclass
 from grafana_foundation_sdk.builders import table
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards.board import RESILIENCE, SERVICE, Board, Section, chosen, explore_traces, to, traces
-from dashboards.parts import LATENCY, NONE_IS_GOOD, SUCCESS, TRACES, Figure, JaegerSearch, Lines, Panel
-from dashboards.promql import PROXY, edge_quantile, edges_now, rate, success
+from meshwright.dashboards.board import (
+    RESILIENCE,
+    SERVICE,
+    Board,
+    Section,
+    chosen,
+    explore_traces,
+    to,
+    traces,
+)
+from meshwright.dashboards.parts import (
+    LATENCY,
+    NONE_IS_GOOD,
+    SUCCESS,
+    TRACES,
+    Figure,
+    JaegerSearch,
+    Lines,
+    Panel,
+)
+from meshwright.dashboards.promql import PROXY, edge_quantile, edges_now, rate, success
 
 _TO = 'callee=~"$service"'
 _FROM = 'service=~"$service"'

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dashboards.board import CONTROL_PLANE, SERVICE, SIDECARS, Board, Section, chosen, to
-from dashboards.parts import GOOD, NONE_IS_GOOD, SOME_IS_BAD, Column, Figure, Lines, Rows
-from dashboards.promql import AGENT, PROXY
+from meshwright.dashboards.board import CONTROL_PLANE, SERVICE, SIDECARS, Board, Section, chosen, to
+from meshwright.dashboards.parts import GOOD, NONE_IS_GOOD, SOME_IS_BAD, Column, Figure, Lines, Rows
+from meshwright.dashboards.promql import AGENT, PROXY
 
 _PROXY = f'{PROXY}, instance=~"$instance"'
 _AGENT = f'{AGENT}, instance=~"$instance"'

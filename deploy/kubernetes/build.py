@@ -1,7 +1,7 @@
 """The manifests of the exchange on Kubernetes, made from services/application.yaml.
 
-    python -m deploy.kubernetes.build            # writes them
-    python -m deploy.kubernetes.build --check    # 1 when one differs from what would be written
+    python -m meshwright.deploy.kubernetes.build            # writes them
+    python -m meshwright.deploy.kubernetes.build --check    # 1 when one differs from what would be written
 
 Every pod of a service has its agent as a native sidecar container (an init container that is always
 restarted; Kubernetes 1.29 and newer): it is there before the app and outlives it.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from deploy.kubernetes.parts import (
+from meshwright.deploy.kubernetes.parts import (
     IMAGE,
     STATE,
     WELL,
@@ -39,7 +39,7 @@ from deploy.kubernetes.parts import (
 
 FOLDER = Path(__file__).parent
 APPLICATION = FOLDER.parent.parent / "services" / "application.yaml"
-HEAD = "# Made by `python -m deploy.kubernetes.build`: change that, then run it again.\n"
+HEAD = "# Made by `python -m meshwright.deploy.kubernetes.build`: change that, then run it again.\n"
 APP_PORTS = {"http": 8000, "grpc": 50051}
 SECRETS = "/run/secrets/mesh"
 TMP = "/tmp"  # noqa: S108  a volume of the pod's own
@@ -64,7 +64,7 @@ def control_plane() -> list[Json]:
     container = {
         "name": "control-plane",
         "image": IMAGE,
-        "command": ["python", "-m", "control_plane"],
+        "command": ["python", "-P", "-m", "meshwright.control_plane"],
         "env": [field("MESH_ADVERTISE", "status.podIP"), *settings],
         "ports": [{"name": name, "containerPort": number} for name, number in ports.items()],
         "startupProbe": http("/healthz", 15080, periodSeconds=1, failureThreshold=60),
@@ -247,7 +247,7 @@ def _app(name: str, version: str, ports: dict[str, int], health: str) -> Json:
         url = f"postgresql://exchange@postgres:5432/{name}"
         # The client takes a password file that nobody else may read only; Kubernetes mounts it for the group.
         copied = "umask 077; cp /run/secrets/pgpass/pgpass /tmp/pgpass"
-        start = ["sh", "-c", f"{copied}; exec python -m services.{name}"]
+        start = ["sh", "-c", f"{copied}; exec python -m meshwright.services.{name}"]
         env += variables(DATABASE_URL=url, PGPASSFILE=f"{TMP}/pgpass")
         mounts.append(mount("pgpass", "/run/secrets/pgpass", read_only=True))
     else:

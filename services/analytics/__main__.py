@@ -1,9 +1,9 @@
-"""`python -m services.analytics`."""
+"""`python -m meshwright.services.analytics`."""
 
 from __future__ import annotations
 
-from services.analytics.app import ASSEMBLY
-from services.kit.server import run
+from meshwright.services.analytics.app import SERVICE
+from meshwright.services.kit.server import run
 
 if __name__ == "__main__":
-    run(ASSEMBLY)
+    run(SERVICE)

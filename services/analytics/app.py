@@ -9,14 +9,22 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from services.analytics import domain
-from services.analytics.store import TABLES, Bars, FullError
-from services.kit import market, rpc
-from services.kit.operations import Answer, Call, Id, Model, Operation, Problem, Query
-from services.kit.server import Assembly, Runtime
+from meshwright.services.analytics import domain
+from meshwright.services.analytics.store import TABLES, BarStore, TooManySymbolsError
+from meshwright.services.kit import market, rpc
+from meshwright.services.kit.operations import (
+    BodyModel,
+    HttpError,
+    Id,
+    Operation,
+    OperationRequest,
+    OperationResponse,
+    QueryModel,
+)
+from meshwright.services.kit.server import Runtime, ServiceDefinition
 
 
-class Bar(Model):
+class BarResponse(BodyModel):
     """A minute, which begins at `minute` (milliseconds since the epoch); prices in minor units."""
 
     minute: int
@@ -26,63 +34,67 @@ class Bar(Model):
     close: float
 
 
-class BarList(Model):
+class BarListResponse(BodyModel):
     """A symbol's newest bars, oldest of them first; a minute without a tick has none."""
 
     symbol: Id
-    bars: list[Bar]
+    bars: list[BarResponse]
 
 
-class Newest(Query):
+class BarListQuery(QueryModel):
     """How many of the newest."""
 
     limit: int = Field(60, ge=1, le=1440)
 
 
-class Analytics:
+class AnalyticsApi:
     """The operations, over a store."""
 
-    def __init__(self, store: Bars) -> None:
+    def __init__(self, store: BarStore) -> None:
         self._store = store
 
     def operations(self) -> list[Operation]:
         """What analytics offers by REST."""
         path = "/api/analytics/bars/{symbol}"
-        return [Operation("GET", path, "A symbol by minute", self.bars, {200: BarList}, query=Newest)]
+        return [
+            Operation(
+                "GET", path, "A symbol by minute", self.bars, {200: BarListResponse}, query=BarListQuery
+            )
+        ]
 
-    def rpcs(self) -> list[rpc.Rpc]:
+    def rpcs(self) -> list[rpc.RpcMethod]:
         """What it offers by gRPC."""
-        return [rpc.Rpc(market.SERVICE, market.METHOD, market.MarketDataRequest, self.take)]
+        return [rpc.RpcMethod(market.SERVICE, market.METHOD, market.MarketDataRequest, self.record_tick)]
 
-    async def bars(self, call: Call[None, Newest]) -> Answer:
+    async def bars(self, call: OperationRequest[None, BarListQuery]) -> OperationResponse:
         symbol = call.path["symbol"]
-        found = await self._store.newest(symbol, call.query.limit)
+        found = await self._store.latest(symbol, call.query.limit)
         if not found:
-            raise Problem(404, "symbol_not_found", f"there are no bars of a symbol {symbol}")
-        return Answer(BarList(symbol=symbol, bars=[_shown(bar) for bar in found]))
+            raise HttpError(404, "symbol_not_found", f"there are no bars of a symbol {symbol}")
+        return OperationResponse(BarListResponse(symbol=symbol, bars=[_bar_response(bar) for bar in found]))
 
-    async def take(self, request: market.MarketDataRequest) -> market.MarketDataResponse:
+    async def record_tick(self, request: market.MarketDataRequest) -> market.MarketDataResponse:
         """Join a tick to its bar; refuses one that is none, and symbols without end."""
-        tick = domain.Tick(request.assetSymbol, request.price, request.timestamp)
-        if why := domain.fault(tick):
-            raise Problem(422, "invalid", why)
+        tick = domain.PriceTick(request.assetSymbol, request.price, request.timestamp)
+        if why := domain.validation_error(tick):
+            raise HttpError(422, "invalid", why)
         try:
-            await self._store.add(tick)
-        except FullError:
-            words = f"no room for {tick.symbol}: bars of {domain.SYMBOL_LIMIT} symbols are kept"
-            raise Problem(429, "too_many_symbols", words) from None
+            await self._store.add_tick(tick)
+        except TooManySymbolsError:
+            words = f"no room for {tick.symbol}: bars of {domain.MAX_SYMBOLS} symbols are kept"
+            raise HttpError(429, "too_many_symbols", words) from None
         return market.MarketDataResponse(success=True)
 
 
-def _shown(bar: domain.Bar) -> Bar:
-    return Bar(minute=bar.minute, open=bar.opened[1], high=bar.high, low=bar.low, close=bar.closed[1])
+def _bar_response(bar: domain.Bar) -> BarResponse:
+    return BarResponse(minute=bar.minute, open=bar.opened[1], high=bar.high, low=bar.low, close=bar.closed[1])
 
 
-async def assemble(runtime: Runtime) -> Sequence[Operation]:
+async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Listen for ticks, and return the operations."""
-    analytics = Analytics(Bars(runtime.database))
-    await runtime.life.enter_async_context(rpc.serving(runtime, analytics.rpcs()))
+    analytics = AnalyticsApi(BarStore(runtime.database))
+    await runtime.exit_stack.enter_async_context(rpc.serve_rpcs(runtime, analytics.rpcs()))
     return analytics.operations()
 
 
-ASSEMBLY = Assembly("analytics", TABLES, assemble)
+SERVICE = ServiceDefinition("analytics", TABLES, build_operations)

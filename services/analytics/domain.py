@@ -10,27 +10,27 @@ import math
 import re
 from dataclasses import dataclass
 
-from services.kit.operations import ID_PATTERN
+from meshwright.services.kit.operations import ID_PATTERN
 
 MINUTE_MS = 60_000
-TIME_LIMIT = 2**53
+MAX_TIMESTAMP = 2**53
 """Milliseconds; JSON numbers are exact below it."""
 
-PRICE_LIMIT = 1e15
-SYMBOL_LIMIT = 1000
+MAX_PRICE = 1e15
+MAX_SYMBOLS = 1000
 """Symbols that bars are kept for; a sender cannot fill the database by inventing others."""
 
-BARS_KEPT = 7 * 24 * 60
+MAX_BARS = 7 * 24 * 60
 """Bars of a symbol that are kept: a week of minutes."""
 
 _SYMBOL = re.compile(ID_PATTERN)
 
-Mark = tuple[int, float]
+PricePoint = tuple[int, float]
 """When, in milliseconds since the epoch, and which price; ticks of one moment are ordered by price."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class PriceTick:
     """A price in minor units at a moment in milliseconds since the epoch."""
 
     symbol: str
@@ -49,24 +49,24 @@ class Bar:
 
     symbol: str
     minute: int
-    opened: Mark
+    opened: PricePoint
     high: float
     low: float
-    closed: Mark
+    closed: PricePoint
 
 
-def fault(tick: Tick) -> str:
+def validation_error(tick: PriceTick) -> str:
     """Why a tick cannot be taken; empty when it can."""
     if not _SYMBOL.fullmatch(tick.symbol):
         return "assetSymbol: letters, digits, `.`, `_` and `-`, up to 64 of them"
-    if not (math.isfinite(tick.price) and 0 < tick.price <= PRICE_LIMIT):
-        return f"price: a number above 0, up to {PRICE_LIMIT:g}"
-    if not 0 < tick.timestamp < TIME_LIMIT:
+    if not (math.isfinite(tick.price) and 0 < tick.price <= MAX_PRICE):
+        return f"price: a number above 0, up to {MAX_PRICE:g}"
+    if not 0 < tick.timestamp < MAX_TIMESTAMP:
         return "timestamp: milliseconds since the epoch"
     return ""
 
 
-def join(bar: Bar | None, tick: Tick) -> Bar:
+def add_tick(bar: Bar | None, tick: PriceTick) -> Bar:
     """The bar of the tick's minute with the tick in it; raises ValueError for another's bar."""
     mark = (tick.timestamp, tick.price)
     if bar is None:

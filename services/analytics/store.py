@@ -21,8 +21,8 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.analytics.domain import BARS_KEPT, SYMBOL_LIMIT, Bar, Tick, join
-from services.kit.database import Database
+from meshwright.services.analytics.domain import MAX_BARS, MAX_SYMBOLS, Bar, PriceTick, add_tick
+from meshwright.services.kit.database import Database
 
 TABLES = MetaData()
 bars = Table(
@@ -39,29 +39,29 @@ bars = Table(
 )
 
 
-class FullError(Exception):
+class TooManySymbolsError(Exception):
     """There are as many symbols as are kept."""
 
 
-class Bars:
+class BarStore:
     """The bars of all symbols."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, tick: Tick) -> Bar:
+    async def add_tick(self, tick: PriceTick) -> Bar:
         """Join a tick to its bar; raises FullError for a new symbol where none has room."""
         try:
             return await self._add(tick)
         except IntegrityError:  # another replica made the bar meanwhile
             return await self._add(tick)
 
-    async def _add(self, tick: Tick) -> Bar:
+    async def _add(self, tick: PriceTick) -> Bar:
         here = (bars.c.symbol == tick.symbol) & (bars.c.minute == tick.minute)
         async with self._database.write() as connection:
             row = (await connection.execute(select(bars).where(here).with_for_update())).first()
             known = _bar(row) if row else None
-            bar = join(known, tick)
+            bar = add_tick(known, tick)
             if known is None:
                 await _make_room(connection, tick.symbol)
                 await connection.execute(insert(bars).values(_values(bar)))
@@ -69,7 +69,7 @@ class Bars:
                 await connection.execute(update(bars).where(here).values(_values(bar)))
         return bar
 
-    async def newest(self, symbol: str, limit: int) -> list[Bar]:
+    async def latest(self, symbol: str, limit: int) -> list[Bar]:
         """The newest bars of a symbol, oldest of them first."""
         wanted = select(bars).where(bars.c.symbol == symbol).order_by(bars.c.minute.desc()).limit(limit)
         async with self._database.read() as connection:
@@ -81,11 +81,11 @@ async def _make_room(connection: AsyncConnection, symbol: str) -> None:
     mine = bars.c.symbol == symbol
     if (await connection.execute(select(bars.c.minute).where(mine).limit(1))).first() is None:
         symbols = await connection.scalar(select(func.count(bars.c.symbol.distinct())))
-        if (symbols or 0) >= SYMBOL_LIMIT:
-            raise FullError
+        if (symbols or 0) >= MAX_SYMBOLS:
+            raise TooManySymbolsError
         return
     newest = select(bars.c.minute).where(mine).order_by(bars.c.minute.desc())
-    last_kept = await connection.scalar(newest.offset(BARS_KEPT - 2).limit(1))
+    last_kept = await connection.scalar(newest.offset(MAX_BARS - 2).limit(1))
     if last_kept is not None:
         await connection.execute(delete(bars).where(mine & (bars.c.minute < last_kept)))
 

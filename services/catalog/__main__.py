@@ -1,9 +1,9 @@
-"""`python -m services.catalog`."""
+"""`python -m meshwright.services.catalog`."""
 
 from __future__ import annotations
 
-from services.catalog.app import ASSEMBLY
-from services.kit.server import run
+from meshwright.services.catalog.app import SERVICE
+from meshwright.services.kit.server import run
 
 if __name__ == "__main__":
-    run(ASSEMBLY)
+    run(SERVICE)

@@ -9,50 +9,60 @@ from collections.abc import Sequence
 import structlog
 from pydantic import Field
 
-from services.catalog import domain
-from services.catalog.store import TABLES, Products
-from services.kit.operations import Answer, Call, Id, Model, Operation, Problem, Query, Text, Whole
-from services.kit.server import Assembly, Runtime
+from meshwright.services.catalog import domain
+from meshwright.services.catalog.store import TABLES, ProductStore
+from meshwright.services.kit.operations import (
+    BodyModel,
+    HttpError,
+    Id,
+    Operation,
+    OperationRequest,
+    OperationResponse,
+    PlainText,
+    QueryModel,
+    WholeNumber,
+)
+from meshwright.services.kit.server import Runtime, ServiceDefinition
 
 BASE = "/api/catalog/products"
 log = structlog.get_logger()
 
 
-class ProductFields(Model):
+class ProductFields(BodyModel):
     """What may be changed of a product."""
 
-    name: Text = Field(min_length=1, max_length=200)
-    description: Text = ""
-    price: Whole = Field(ge=0, le=domain.PRICE_LIMIT, description="Minor units")
+    name: PlainText = Field(min_length=1, max_length=200)
+    description: PlainText = ""
+    price: WholeNumber = Field(ge=0, le=domain.MAX_PRICE, description="Minor units")
 
 
-class NewProduct(ProductFields):
+class ProductRequest(ProductFields):
     """A product to add; without an id it gets one."""
 
     id: Id | None = None
 
 
-class Product(ProductFields):
+class ProductResponse(ProductFields):
     """A product. `created` is milliseconds since the epoch."""
 
     id: Id
     created: int
 
 
-class ProductPage(Model):
+class ProductPageResponse(BodyModel):
     """Products of one page, and how many there are in all."""
 
-    products: list[Product]
+    products: list[ProductResponse]
     total: int
 
 
-class ProductList(Model):
+class ProductListResponse(BodyModel):
     """A few products."""
 
-    products: list[Product]
+    products: list[ProductResponse]
 
 
-class Search(Query):
+class ProductSearchQuery(QueryModel):
     """`q`: words that the name or the description contains, whatever their case."""
 
     q: str = Field("", max_length=200)
@@ -60,79 +70,97 @@ class Search(Query):
     offset: int = Field(0, ge=0, le=1_000_000)
 
 
-class Newest(Query):
+class RecentProductsQuery(QueryModel):
     """How many of the newest."""
 
     limit: int = Field(5, ge=1, le=50)
 
 
-class Catalog:
+class CatalogApi:
     """The operations, over a store."""
 
-    def __init__(self, store: Products) -> None:
+    def __init__(self, store: ProductStore) -> None:
         self._store = store
 
     def operations(self) -> list[Operation]:
         """All that the catalog offers."""
         one = f"{BASE}/{{productId}}"
         return [
-            Operation("GET", BASE, "Search products", self.search, {200: ProductPage}, query=Search),
             Operation(
-                "GET", f"{BASE}/recent", "The newest products", self.recent, {200: ProductList}, query=Newest
+                "GET",
+                BASE,
+                "Search products",
+                self.search,
+                {200: ProductPageResponse},
+                query=ProductSearchQuery,
             ),
-            Operation("POST", BASE, "Add a product", self.add, {201: Product}, body=NewProduct),
-            Operation("GET", one, "One product", self.get, {200: Product}),
-            Operation("PUT", one, "Change a product", self.change, {200: Product}, body=ProductFields),
+            Operation(
+                "GET",
+                f"{BASE}/recent",
+                "The newest products",
+                self.recent,
+                {200: ProductListResponse},
+                query=RecentProductsQuery,
+            ),
+            Operation("POST", BASE, "Add a product", self.add, {201: ProductResponse}, body=ProductRequest),
+            Operation("GET", one, "One product", self.get, {200: ProductResponse}),
+            Operation(
+                "PUT", one, "Change a product", self.change, {200: ProductResponse}, body=ProductFields
+            ),
             Operation("DELETE", one, "Remove a product", self.remove, {204: None}),
         ]
 
-    async def search(self, call: Call[None, Search]) -> Answer:
-        found, total = await self._store.find(call.query.q, call.query.limit, call.query.offset)
-        return Answer(ProductPage(products=[_shown(product) for product in found], total=total))
-
-    async def recent(self, call: Call[None, Newest]) -> Answer:
-        return Answer(
-            ProductList(products=[_shown(item) for item in await self._store.recent(call.query.limit)])
+    async def search(self, call: OperationRequest[None, ProductSearchQuery]) -> OperationResponse:
+        found, total = await self._store.search(call.query.q, call.query.limit, call.query.offset)
+        return OperationResponse(
+            ProductPageResponse(products=[_product_response(product) for product in found], total=total)
         )
 
-    async def get(self, call: Call[None, None]) -> Answer:
-        return Answer(await self._one(call.path["productId"]))
+    async def recent(self, call: OperationRequest[None, RecentProductsQuery]) -> OperationResponse:
+        return OperationResponse(
+            ProductListResponse(
+                products=[_product_response(item) for item in await self._store.recent(call.query.limit)]
+            )
+        )
 
-    async def add(self, call: Call[NewProduct, None]) -> Answer:
+    async def get(self, call: OperationRequest[None, None]) -> OperationResponse:
+        return OperationResponse(await self._get(call.path["productId"]))
+
+    async def add(self, call: OperationRequest[ProductRequest, None]) -> OperationResponse:
         new = call.body
         product_id = new.id or uuid.uuid4().hex
         if product_id in domain.RESERVED_IDS:
-            raise Problem(422, "invalid", f"id: {product_id!r} is a word of the API: choose another")
+            raise HttpError(422, "invalid", f"id: {product_id!r} is a word of the API: choose another")
         product = domain.Product(product_id, new.name, new.description, new.price, _now())
         if not await self._store.add(product):
-            raise Problem(
+            raise HttpError(
                 409, "product_exists", f"there is a product {product_id} already: change it with PUT"
             )
-        return Answer(_shown(product), 201, {"Location": f"{BASE}/{product_id}"})
+        return OperationResponse(_product_response(product), 201, {"Location": f"{BASE}/{product_id}"})
 
-    async def change(self, call: Call[ProductFields, None]) -> Answer:
+    async def change(self, call: OperationRequest[ProductFields, None]) -> OperationResponse:
         product_id, fields = call.path["productId"], call.body
         await self._store.change(product_id, fields.name, fields.description, fields.price)
-        return Answer(await self._one(product_id))
+        return OperationResponse(await self._get(product_id))
 
-    async def remove(self, call: Call[None, None]) -> Answer:
+    async def remove(self, call: OperationRequest[None, None]) -> OperationResponse:
         product_id = call.path["productId"]
         if not await self._store.remove(product_id):
-            raise _missing(product_id)
-        return Answer(status=204)
+            raise _not_found(product_id)
+        return OperationResponse(status=204)
 
-    async def _one(self, product_id: str) -> Product:
+    async def _get(self, product_id: str) -> ProductResponse:
         if not (product := await self._store.get(product_id)):
-            raise _missing(product_id)
-        return _shown(product)
+            raise _not_found(product_id)
+        return _product_response(product)
 
 
-def _missing(product_id: str) -> Problem:
-    return Problem(404, "product_not_found", f"there is no product {product_id}")
+def _not_found(product_id: str) -> HttpError:
+    return HttpError(404, "product_not_found", f"there is no product {product_id}")
 
 
-def _shown(product: domain.Product) -> Product:
-    return Product(
+def _product_response(product: domain.Product) -> ProductResponse:
+    return ProductResponse(
         id=product.id,
         name=product.name,
         description=product.description,
@@ -145,12 +173,12 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def assemble(runtime: Runtime) -> Sequence[Operation]:
+async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Open the store, give a new one its first products, and return the operations."""
-    store = Products(runtime.database)
-    if await store.seed(domain.seeds(_now())):
-        log.info("seeded", products=len(domain.seeds(0)))
-    return Catalog(store).operations()
+    store = ProductStore(runtime.database)
+    if await store.seed(domain.seed_products(_now())):
+        log.info("seeded", products=len(domain.seed_products(0)))
+    return CatalogApi(store).operations()
 
 
-ASSEMBLY = Assembly("catalog", TABLES, assemble)
+SERVICE = ServiceDefinition("catalog", TABLES, build_operations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PRICE_LIMIT = 10**12
+MAX_PRICE = 10**12
 """Minor units; totals of whole orders stay within 63 bits."""
 
 RESERVED_IDS = frozenset({"recent"})
@@ -39,7 +39,7 @@ _SEEDS = (
 )
 
 
-def seeds(now: int) -> list[Product]:
+def seed_products(now: int) -> list[Product]:
     """The first products, the last of them the newest; `now` in milliseconds since the epoch."""
     first = now - len(_SEEDS)
     return [Product(*row, created=first + place) for place, row in enumerate(_SEEDS)]

@@ -23,8 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
-from services.catalog.domain import Product, like_pattern
-from services.kit.database import Database
+from meshwright.services.catalog.domain import Product, like_pattern
+from meshwright.services.kit.database import Database
 
 TABLES = MetaData()
 products = Table(
@@ -40,7 +40,7 @@ products = Table(
 _NEWEST = (products.c.created.desc(), products.c.id)
 
 
-class Products:
+class ProductStore:
     """The catalog's table of products."""
 
     def __init__(self, database: Database) -> None:
@@ -48,13 +48,13 @@ class Products:
 
     async def seed(self, first: Iterable[Product]) -> bool:
         """Put in the first products if there is none; whether it did."""
-        async with self._database.alone() as connection:
+        async with self._database.exclusive() as connection:
             if (await connection.execute(select(products.c.id).limit(1))).first():
                 return False
             await connection.execute(insert(products), [asdict(product) for product in first])
             return True
 
-    async def find(self, words: str, limit: int, offset: int) -> tuple[list[Product], int]:
+    async def search(self, words: str, limit: int, offset: int) -> tuple[list[Product], int]:
         """A page of the products whose name or description has `words`, by name; and how many there are."""
         pattern = like_pattern(words.lower())
         found = or_(*(func.lower(column).like(pattern, escape="\\") for column in _TEXTS)) if words else None

@@ -1,9 +1,9 @@
-"""`python -m services.inventory`."""
+"""`python -m meshwright.services.inventory`."""
 
 from __future__ import annotations
 
-from services.inventory.app import ASSEMBLY
-from services.kit.server import run
+from meshwright.services.inventory.app import SERVICE
+from meshwright.services.kit.server import run
 
 if __name__ == "__main__":
-    run(ASSEMBLY)
+    run(SERVICE)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-State = Literal["reserved", "rejected", "committed", "released"]
-QUANTITY_LIMIT = 1_000_000
-STOCK_LIMIT = 10**12
+ReservationState = Literal["reserved", "rejected", "committed", "released"]
+MAX_QUANTITY = 1_000_000
+MAX_STOCK = 10**12
 
 
-class RefusedError(Exception):
+class StockConflictError(Exception):
     """A step that the reservation's state does not allow; `code` is for programs."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -42,7 +42,7 @@ class Reservation:
     """What one order holds. `lines`: (product, quantity) sorted by product, one line a product."""
 
     order_id: str
-    state: State
+    state: ReservationState
     lines: tuple[tuple[str, int], ...]
 
 
@@ -54,7 +54,7 @@ class Decision:
     stock: Mapping[str, Stock] = field(default_factory=dict)
 
 
-def merge(items: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+def merge_items(items: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
     """One line a product, sorted, so that equal wishes are equal and locks are taken in one order."""
     wanted: dict[str, int] = {}
     for product, quantity in items:
@@ -70,9 +70,13 @@ def reserve(
     """
     if known is not None:
         if known.state == "released":
-            raise RefusedError("reservation_released", f"the reservation of order {order_id} was released")
+            raise StockConflictError(
+                "reservation_released", f"the reservation of order {order_id} was released"
+            )
         if known.lines != lines:
-            raise RefusedError("reservation_differs", f"order {order_id} has a reservation of other items")
+            raise StockConflictError(
+                "reservation_differs", f"order {order_id} has a reservation of other items"
+            )
         return Decision(known)
     if any(product not in stock or stock[product].available < quantity for product, quantity in lines):
         return Decision(Reservation(order_id, "rejected", lines))
@@ -86,7 +90,7 @@ def commit(order_id: str, stock: Mapping[str, Stock], known: Reservation | None)
     """The goods leave. Repeating it changes nothing; raises RefusedError unless they are reserved."""
     if known is None or known.state in ("rejected", "released"):
         state = known.state if known else "unknown"
-        raise RefusedError(
+        raise StockConflictError(
             "not_reserved", f"order {order_id} holds nothing to commit: its reservation is {state}"
         )
     if known.state == "committed":
@@ -103,7 +107,7 @@ def release(order_id: str, stock: Mapping[str, Stock], known: Reservation | None
     if known is None:
         return Decision(Reservation(order_id, "released", ()))
     if known.state == "committed":
-        raise RefusedError("already_committed", f"order {order_id} is committed: its goods have left")
+        raise StockConflictError("already_committed", f"order {order_id} is committed: its goods have left")
     if known.state == "released":
         return Decision(known)
     held = known.lines if known.state == "reserved" else ()
@@ -113,17 +117,17 @@ def release(order_id: str, stock: Mapping[str, Stock], known: Reservation | None
     return Decision(Reservation(order_id, "released", known.lines), freed)
 
 
-def count_anew(on_hand: int, known: Stock | None) -> Stock:
+def recount(on_hand: int, known: Stock | None) -> Stock:
     """Stock after counting the shelf; raises RefusedError when more is reserved than was found."""
     reserved = known.reserved if known else 0
     if on_hand < reserved:
-        raise RefusedError(
+        raise StockConflictError(
             "stock_reserved", f"{reserved} pieces are reserved: release them or count at least as many"
         )
     return Stock(on_hand, reserved)
 
 
-SEEDS: Mapping[str, int] = {
+SEED_STOCK: Mapping[str, int] = {
     "paper-wallet": 5000,
     "cold-wallet": 1000,
     "seed-plate": 1000,

@@ -24,8 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.inventory.domain import Decision, Reservation, Stock, count_anew
-from services.kit.database import Database
+from meshwright.services.inventory.domain import Decision, Reservation, Stock, recount
+from meshwright.services.kit.database import Database
 
 TABLES = MetaData()
 stock = Table(
@@ -51,10 +51,10 @@ lines = Table(
     Column("quantity", BigInteger, nullable=False),
 )
 
-Step = Callable[[Mapping[str, Stock], Reservation | None], Decision]
+ReservationStep = Callable[[Mapping[str, Stock], Reservation | None], Decision]
 
 
-class Warehouse:
+class StockStore:
     """Stock and reservations, changed one step at a time."""
 
     def __init__(self, database: Database) -> None:
@@ -62,7 +62,7 @@ class Warehouse:
 
     async def seed(self, first: Mapping[str, int]) -> bool:
         """Fill the shelf if it is empty; whether it did."""
-        async with self._database.alone() as connection:
+        async with self._database.exclusive() as connection:
             if (await connection.execute(select(stock.c.product_id).limit(1))).first():
                 return False
             rows = [
@@ -81,20 +81,22 @@ class Warehouse:
         async with self._database.read() as connection:
             return await _reservation(connection, order_id)
 
-    async def count(self, product_id: str, on_hand: int) -> Stock:
+    async def set_stock(self, product_id: str, on_hand: int) -> Stock:
         """Set what is on the shelf; raises domain.RefusedError when more is reserved."""
         async with self._database.write() as connection:
             known = (await _stock(connection, [product_id], lock=True)).get(product_id)
-            counted = count_anew(on_hand, known)
+            counted = recount(on_hand, known)
             if known:
-                await _keep_stock(connection, {product_id: counted})
+                await _write_stock(connection, {product_id: counted})
             else:
                 await connection.execute(
                     insert(stock).values(product_id=product_id, on_hand=on_hand, reserved=0)
                 )
         return counted
 
-    async def step(self, order_id: str, products: Iterable[str], decide: Step, now: int) -> Reservation:
+    async def step(
+        self, order_id: str, products: Iterable[str], decide: ReservationStep, now: int
+    ) -> Reservation:
         """Take one step of an order's reservation. `products`: those it is about, if it is new; `now` in ms.
 
         Raises domain.RefusedError. An order that another replica made meanwhile is decided anew.
@@ -105,7 +107,9 @@ class Warehouse:
         except IntegrityError:
             return await self._step(order_id, wanted, decide, now)
 
-    async def _step(self, order_id: str, products: list[str], decide: Step, now: int) -> Reservation:
+    async def _step(
+        self, order_id: str, products: list[str], decide: ReservationStep, now: int
+    ) -> Reservation:
         async with self._database.write() as connection:
             known = await _reservation(connection, order_id)
             held = [product for product, _ in known.lines] if known else products
@@ -113,8 +117,8 @@ class Warehouse:
             known = await _reservation(connection, order_id)  # as it is now that the rows are locked
             decision = decide(levels, known)
             if decision.reservation != known:
-                await _keep_stock(connection, decision.stock)
-                await _keep(connection, known, decision.reservation, now)
+                await _write_stock(connection, decision.stock)
+                await _write_reservation(connection, known, decision.reservation, now)
         return decision.reservation
 
 
@@ -134,13 +138,13 @@ async def _reservation(connection: AsyncConnection, order_id: str) -> Reservatio
     return Reservation(order_id, head.state, tuple((row.product_id, row.quantity) for row in found))
 
 
-async def _keep_stock(connection: AsyncConnection, changed: Mapping[str, Stock]) -> None:
+async def _write_stock(connection: AsyncConnection, changed: Mapping[str, Stock]) -> None:
     for product, level in sorted(changed.items()):
         row = update(stock).where(stock.c.product_id == product)
         await connection.execute(row.values(on_hand=level.on_hand, reserved=level.reserved))
 
 
-async def _keep(
+async def _write_reservation(
     connection: AsyncConnection, known: Reservation | None, now_is: Reservation, now: int
 ) -> None:
     if known:

@@ -12,40 +12,43 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.kit import openapi
-from services.kit.client import Unreachable, idempotency_key
-from services.kit.health import Health
-from services.kit.metrics import Metrics
-from services.kit.operations import (
+from meshwright.services.kit import openapi
+from meshwright.services.kit.client import ServiceUnavailableError, idempotency_key
+from meshwright.services.kit.health import HealthEndpoints
+from meshwright.services.kit.metrics import ServiceMetrics
+from meshwright.services.kit.operations import (
     ID_PATTERN,
-    Answer,
-    Call,
     ErrorBody,
     ErrorDetail,
+    HttpError,
     Operation,
-    Problem,
+    OperationRequest,
+    OperationResponse,
 )
-from services.kit.settings import Settings
+from meshwright.services.kit.settings import ServiceSettings
 
-BODY_LIMIT = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 """Bytes of a request's body; more is 413."""
 
-KEY_LIMIT = 255
+MAX_KEY_LENGTH = 255
 """Characters of an Idempotency-Key."""
 
-QUIET = ("/health", "/metrics", "/openapi.json")
+UNLOGGED_PATHS = ("/health", "/metrics", "/openapi.json")
 """Paths whose requests are not logged."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger()
 
 
-def application(
-    settings: Settings, operations: Iterable[Operation], health: Health, metrics: Metrics
+def create_app(
+    settings: ServiceSettings,
+    operations: Iterable[Operation],
+    health: HealthEndpoints,
+    metrics: ServiceMetrics,
 ) -> web.Application:
     """All routes of a service, behind the middlewares that measure requests and give errors their form."""
     listed = list(operations)
-    document = openapi.document(settings.service, settings.version, listed)
+    document = openapi.build_document(settings.service, settings.version, listed)
 
     async def describe(_: web.Request) -> web.Response:
         return web.json_response(document)
@@ -59,7 +62,7 @@ def application(
         response.headers["x-served-by"] = settings.instance
         response.headers["x-service-version"] = settings.version
 
-    app = web.Application(middlewares=[_observing(metrics), _forming], client_max_size=BODY_LIMIT)
+    app = web.Application(middlewares=[_observing(metrics), _forming], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(sign)
     app.add_routes([*health.routes(), web.get("/openapi.json", describe), web.get("/metrics", measure)])
     for operation in listed:
@@ -68,7 +71,7 @@ def application(
     return app
 
 
-def _observing(metrics: Metrics) -> Any:
+def _observing(metrics: ServiceMetrics) -> Any:
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         start = time.perf_counter()
@@ -77,7 +80,7 @@ def _observing(metrics: Metrics) -> Any:
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "unmatched"
         metrics.observe(request.method, route, response.status, seconds)
-        if not request.path.startswith(QUIET):
+        if not request.path.startswith(UNLOGGED_PATHS):
             log.info(
                 "request served",
                 method=request.method,
@@ -95,13 +98,13 @@ async def _forming(request: web.Request, handler: Handler) -> web.StreamResponse
     """Answer every failure in the exchange's form of errors."""
     try:
         return await handler(request)
-    except Problem as problem:
+    except HttpError as problem:
         return _error(problem.status, problem.code, problem.message)
     except web.HTTPException as refusal:
         kept = {name: value for name, value in refusal.headers.items() if name in ("Allow", "Location")}
         code = refusal.reason.lower().replace(" ", "_")
         return _error(refusal.status, code, f"{refusal.reason}: {request.method} {request.path}", kept)
-    except Unreachable as failure:
+    except ServiceUnavailableError as failure:
         log.warning("neighbour unreachable", neighbour=failure.service, error=str(failure))
         return _error(
             503, f"{failure.service}_unavailable", f"{failure.service} cannot be reached: try again"
@@ -122,7 +125,7 @@ def _error(status: int, code: str, message: str, headers: dict[str, str] | None 
 def _serving(operation: Operation) -> Handler:
     async def serve(request: web.Request) -> web.Response:
         key = _key(request, operation.needs_key)
-        call: Call[Any, Any] = Call(
+        call: OperationRequest[Any, Any] = OperationRequest(
             path=dict(request.match_info),
             body=_valid(operation.body, await request.read()) if operation.body else None,
             query=_valid_query(operation.query, dict(request.query)) if operation.query else None,
@@ -137,7 +140,7 @@ def _serving(operation: Operation) -> Handler:
     return serve
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: OperationResponse) -> web.Response:
     headers = dict(answer.headers)
     if answer.body is None:
         return web.Response(status=answer.status, headers=headers)
@@ -148,12 +151,14 @@ def _response(answer: Answer) -> web.Response:
 def _key(request: web.Request, needed: bool) -> str:
     key = request.headers.get("Idempotency-Key", "").strip()
     if needed and not key:
-        raise Problem(
+        raise HttpError(
             400, "idempotency_key_missing", "this request needs an Idempotency-Key header: any new word"
         )
-    if len(key) > KEY_LIMIT or not (key.isascii() and key.isprintable()):
-        raise Problem(
-            400, "idempotency_key_invalid", f"an Idempotency-Key is up to {KEY_LIMIT} printable characters"
+    if len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        raise HttpError(
+            400,
+            "idempotency_key_invalid",
+            f"an Idempotency-Key is up to {MAX_KEY_LENGTH} printable characters",
         )
     return key
 
@@ -163,7 +168,7 @@ def _valid(model: type[BaseModel], content: bytes) -> BaseModel:
         return model.model_validate_json(content, strict=True)
     except ValidationError as error:
         broken = any(found["type"] == "json_invalid" for found in error.errors())
-        raise Problem(
+        raise HttpError(
             400 if broken else 422, "invalid_json" if broken else "invalid", _words(error)
         ) from None
 
@@ -172,7 +177,7 @@ def _valid_query(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise Problem(422, "invalid", _words(error)) from None
+        raise HttpError(422, "invalid", _words(error)) from None
 
 
 def _words(error: ValidationError) -> str:

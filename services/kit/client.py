@@ -16,19 +16,19 @@ from typing import Any
 import aiohttp
 from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 
-from services.kit.operations import ErrorBody
+from meshwright.services.kit.operations import ErrorBody
 
-HANG_SECONDS = 60.0
+CALL_TIMEOUT_SECONDS = 60.0
 """A bound for a call that the mesh, against its duty, never ends."""
 
-ANSWER_LIMIT = 4 * 1024 * 1024
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """Bytes of an answer that are read."""
 
 idempotency_key: ContextVar[str] = ContextVar("idempotency_key", default="")
 """The Idempotency-Key of the request being served."""
 
 
-class Unreachable(Exception):
+class ServiceUnavailableError(Exception):
     """A service gave no answer of its own: no connection, no time, a 5xx, or nothing readable."""
 
     def __init__(self, service: str, why: str) -> None:
@@ -37,7 +37,7 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ServiceResponse:
     """What a service answered, with a status below 500. `body` is None when it is not JSON."""
 
     status: int
@@ -52,7 +52,7 @@ class Reply:
             return ""
 
 
-class Client:
+class ServiceClient:
     """Calls other services over kept-alive connections to the sidecar."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
@@ -60,7 +60,7 @@ class Client:
 
     async def call(
         self, method: str, service: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Reply:
+    ) -> ServiceResponse:
         """One request with a JSON body or none; raises Unreachable.
 
         An Idempotency-Key that the mesh may repeat this call by is taken from the request being served.
@@ -70,34 +70,34 @@ class Client:
             async with self._session.request(
                 method, f"http://{service}{path}", json=body, headers=headers, allow_redirects=False
             ) as response:
-                content = await _limited(response)
+                content = await _read_limited(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(service, str(error) or type(error).__name__) from error
+            raise ServiceUnavailableError(service, str(error) or type(error).__name__) from error
         if response.status >= 500:
-            raise Unreachable(service, f"status {response.status}")
+            raise ServiceUnavailableError(service, f"status {response.status}")
         try:
-            return Reply(response.status, json.loads(content) if content else None)
+            return ServiceResponse(response.status, json.loads(content) if content else None)
         except ValueError:
-            return Reply(response.status, None)
+            return ServiceResponse(response.status, None)
 
 
-async def _limited(response: aiohttp.ClientResponse) -> bytes:
+async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
     content = bytearray()
     async for chunk in response.content.iter_chunked(65536):
         content += chunk
-        if len(content) > ANSWER_LIMIT:
-            raise aiohttp.ClientPayloadError(f"more than {ANSWER_LIMIT} bytes")
+        if len(content) > MAX_RESPONSE_BYTES:
+            raise aiohttp.ClientPayloadError(f"more than {MAX_RESPONSE_BYTES} bytes")
     return bytes(content)
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[Client]:
+async def open_client() -> AsyncIterator[ServiceClient]:
     """A client that honours HTTP_PROXY and NO_PROXY (`trust_env`) and carries the trace on."""
     session = aiohttp.ClientSession(
         trust_env=True,
         trace_configs=[create_trace_config()],
-        timeout=aiohttp.ClientTimeout(total=HANG_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
     async with session:
-        yield Client(session)
+        yield ServiceClient(session)

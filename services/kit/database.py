@@ -50,7 +50,7 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[AsyncConnection]:
+    async def exclusive(self) -> AsyncIterator[AsyncConnection]:
         """A transaction beside which no other replica has one of this kind, as for what only the first does.
 
         In SQLite every writing transaction is like that.

@@ -13,18 +13,18 @@ from typing import Any
 
 from aiohttp import web
 
-from services.kit.settings import Settings
+from meshwright.services.kit.settings import ServiceSettings
 
 CHECK_SECONDS = 2.0
 """A check that takes longer has failed."""
 
-Check = Callable[[], Awaitable[None]]
+ReadinessCheck = Callable[[], Awaitable[None]]
 
 
-class Health:
+class HealthEndpoints:
     """The health of one process, from its named checks; `draining` makes it unready at once."""
 
-    def __init__(self, settings: Settings, checks: Mapping[str, Check]) -> None:
+    def __init__(self, settings: ServiceSettings, checks: Mapping[str, ReadinessCheck]) -> None:
         self._settings = settings
         self._checks = checks
         self.draining = False
@@ -34,7 +34,7 @@ class Health:
         return [
             web.get("/health/live", self._live),
             web.get("/health/ready", self._ready),
-            web.get("/health", self._whole),
+            web.get("/health", self._report),
         ]
 
     async def _live(self, _: web.Request) -> web.Response:
@@ -45,7 +45,7 @@ class Health:
         status = "ready" if ready else "not ready"
         return web.json_response({"status": status}, status=200 if ready else 503)
 
-    async def _whole(self, _: web.Request) -> web.Response:
+    async def _report(self, _: web.Request) -> web.Response:
         results = await self._results()
         healthy = _healthy(results)
         body = {
@@ -68,7 +68,7 @@ def _healthy(results: Mapping[str, Mapping[str, Any]]) -> bool:
     return all(result["status"] == "healthy" for result in results.values())
 
 
-async def _run(check: Check) -> dict[str, Any]:
+async def _run(check: ReadinessCheck) -> dict[str, Any]:
     start = time.perf_counter()
     error: str | None = None
     try:

@@ -23,7 +23,7 @@ _DROPPED = (
 )
 
 
-def exporter(endpoint: str, timeout: int) -> SpanExporter:
+def create_exporter(endpoint: str, timeout: int) -> SpanExporter:
     """An exporter to `endpoint`, a URL; `timeout` in seconds. Raises ImportError without the extra."""
     for name in _DROPPED:
         full = f"OTEL_EXPORTER_JAEGER_{name}"

@@ -23,7 +23,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Methods counted by name; a peer may invent others without end."""
 
 
-class Metrics:
+class ServiceMetrics:
     """The metrics of one service, in a registry of their own."""
 
     def __init__(self, service: str) -> None:

@@ -11,13 +11,13 @@ from apispec import APISpec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from services.kit.operations import ID_PATTERN, ErrorBody, Operation
+from meshwright.services.kit.operations import ID_PATTERN, ErrorBody, Operation
 
 REFERENCE = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"{(\w+)}")
 
 
-def document(service: str, version: str, operations: Iterable[Operation]) -> dict[str, Any]:
+def build_document(service: str, version: str, operations: Iterable[Operation]) -> dict[str, Any]:
     """Everything a client may know of a service, as plain JSON values."""
     listed = list(operations)
     spec = APISpec(title=service, version=version, openapi_version="3.1.0")
@@ -31,7 +31,7 @@ def document(service: str, version: str, operations: Iterable[Operation]) -> dic
 
 def _schemas(operations: list[Operation]) -> Mapping[str, Any]:
     bodies = {operation.body for operation in operations if operation.body}
-    answers = {model for operation in operations for model in operation.answers.values() if model}
+    answers = {model for operation in operations for model in operation.responses.values() if model}
     wanted = [(model, "validation") for model in bodies] + [
         (model, "serialization") for model in answers - bodies
     ]
@@ -44,7 +44,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     made: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": f"{operation.method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', operation.path)}",
-        "responses": {str(status): _answer(status, model) for status, model in operation.answers.items()},
+        "responses": {str(status): _answer(status, model) for status, model in operation.responses.items()},
     }
     made["responses"]["default"] = {"description": "Any other error", **_content(ErrorBody)}
     parameters = [*_path(operation.path), *_query(operation.query), *_headers(operation)]

@@ -13,7 +13,7 @@ ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Ids of everything: safe in a path, in a log line and in any database."""
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$", max_length=2000)]
+PlainText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$", max_length=2000)]
 """Words of people: no control characters (PostgreSQL keeps no NUL)."""
 
 
@@ -21,14 +21,14 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
 """A whole number as JSON Schema sees it, to which 1.0 is one; strings and booleans are none."""
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
 
 
-class Problem(Exception):
+class HttpError(Exception):
     """An answer that is an error: HTTP status, a code for programs, a sentence for people."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -38,33 +38,33 @@ class Problem(Exception):
         self.message = message
 
 
-class Model(BaseModel):
+class BodyModel(BaseModel):
     """Base of all bodies: frozen, camelCase in JSON, refuses fields it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
-class Query(BaseModel):
+class QueryModel(BaseModel):
     """Base of query strings: like bodies, but parameters of no concern are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
-class ErrorDetail(Model):
+class ErrorDetail(BodyModel):
     """`code` is for programs, `message` for people."""
 
     code: str
     message: str
 
 
-class ErrorBody(Model):
+class ErrorBody(BodyModel):
     """The form of every error."""
 
     error: ErrorDetail
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[BodyT, QueryT]):
+class OperationRequest(Generic[BodyT, QueryT]):
     """A validated request. `key` is its Idempotency-Key, empty when it has none."""
 
     path: Mapping[str, str]
@@ -74,7 +74,7 @@ class Call(Generic[BodyT, QueryT]):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OperationResponse:
     """A response; no body gives an empty one."""
 
     body: BaseModel | None = None
@@ -91,8 +91,8 @@ class Operation:
     method: str
     path: str
     summary: str
-    handler: Callable[[Call[Any, Any]], Awaitable[Answer]]
-    answers: Mapping[int, type[BaseModel] | None]
+    handler: Callable[[OperationRequest[Any, Any]], Awaitable[OperationResponse]]
+    responses: Mapping[int, type[BaseModel] | None]
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     needs_key: bool = False

@@ -21,14 +21,14 @@ from prometheus_client import Histogram
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.kit.metrics import BUCKETS
-from services.kit.operations import Problem
-from services.kit.server import Runtime
+from meshwright.services.kit.metrics import BUCKETS
+from meshwright.services.kit.operations import HttpError
+from meshwright.services.kit.server import Runtime
 
-REQUEST_LIMIT = 64 * 1024
+MAX_REQUEST_BYTES = 64 * 1024
 """Bytes of one request; more is RESOURCE_EXHAUSTED."""
 
-CODES = {
+STATUS_CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Rpc:
+class RpcMethod:
     """One unary method. `handler` gets a `request` and may raise Problem."""
 
     service: str
@@ -54,7 +54,7 @@ class Rpc:
 
 
 @asynccontextmanager
-async def serving(runtime: Runtime, rpcs: Iterable[Rpc]) -> AsyncIterator[int]:
+async def serve_rpcs(runtime: Runtime, rpcs: Iterable[RpcMethod]) -> AsyncIterator[int]:
     """Serve `rpcs` until the end of the context; gives the port. Raises OSError when it cannot be had."""
     settings, listed = runtime.settings, list(rpcs)
     duration = Histogram(
@@ -65,7 +65,7 @@ async def serving(runtime: Runtime, rpcs: Iterable[Rpc]) -> AsyncIterator[int]:
         registry=runtime.metrics.registry,
     )
     server = grpc.aio.server(
-        options=[("grpc.max_receive_message_length", REQUEST_LIMIT), ("grpc.so_reuseport", 0)]
+        options=[("grpc.max_receive_message_length", MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)]
     )
     for service in {rpc.service for rpc in listed}:
         methods = {rpc.method: _method(rpc, duration) for rpc in listed if rpc.service == service}
@@ -91,7 +91,7 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
         raise OSError(f"gRPC at {host}:{port}: {error}") from None
 
 
-def _method(rpc: Rpc, duration: Histogram) -> grpc.RpcMethodHandler[Any, Any]:
+def _method(rpc: RpcMethod, duration: Histogram) -> grpc.RpcMethodHandler[Any, Any]:
     tracer = trace.get_tracer(__name__)
 
     async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
@@ -117,9 +117,9 @@ def _method(rpc: Rpc, duration: Histogram) -> grpc.RpcMethodHandler[Any, Any]:
     )
 
 
-def _status(rpc: Rpc, failure: Exception) -> tuple[grpc.StatusCode, str]:
-    if isinstance(failure, Problem):
-        return CODES.get(failure.status, grpc.StatusCode.FAILED_PRECONDITION), failure.message
+def _status(rpc: RpcMethod, failure: Exception) -> tuple[grpc.StatusCode, str]:
+    if isinstance(failure, HttpError):
+        return STATUS_CODES.get(failure.status, grpc.StatusCode.FAILED_PRECONDITION), failure.message
     if isinstance(failure, OperationalError | InterfaceError | PoolTimeout):
         log.error("database unavailable", error=type(failure).__name__, exc_info=True)
         return grpc.StatusCode.UNAVAILABLE, "the database does not answer: try again"

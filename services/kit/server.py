@@ -19,16 +19,16 @@ from aiohttp import web
 from sqlalchemy import MetaData
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.kit import logs, tracing
-from services.kit.app import application
-from services.kit.client import Client, open_client
-from services.kit.database import Database, open_database
-from services.kit.health import Health
-from services.kit.metrics import Metrics
-from services.kit.operations import Operation
-from services.kit.settings import Settings, SettingsError, read
+from meshwright.services.kit import logs, tracing
+from meshwright.services.kit.app import create_app
+from meshwright.services.kit.client import ServiceClient, open_client
+from meshwright.services.kit.database import Database, open_database
+from meshwright.services.kit.health import HealthEndpoints
+from meshwright.services.kit.metrics import ServiceMetrics
+from meshwright.services.kit.operations import Operation
+from meshwright.services.kit.settings import ServiceSettings, SettingsError, read_settings
 
-IDLE_SECONDS = 3700.0
+KEEPALIVE_SECONDS = 3700.0
 """Kept-alive connections outlast a proxy's (Envoy closes idle ones after an hour), so that it never sends a
 request on one that closes."""
 
@@ -42,41 +42,41 @@ class Runtime:
     once HTTP has come to its end, and before the database is closed.
     """
 
-    settings: Settings
+    settings: ServiceSettings
     environ: Mapping[str, str]
-    client: Client
-    metrics: Metrics
-    life: AsyncExitStack
-    store: Database | None
+    client: ServiceClient
+    metrics: ServiceMetrics
+    exit_stack: AsyncExitStack
+    database_or_none: Database | None
 
     @property
     def database(self) -> Database:
         """The service's own; only one with tables has any."""
-        if self.store is None:
+        if self.database_or_none is None:
             raise RuntimeError(f"{self.settings.service} has no tables, hence no database")
-        return self.store
+        return self.database_or_none
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
+class ServiceDefinition:
     """What a service is: its name, its tables (None: it keeps nothing), and how its operations are made once
     the database is open; that may raise SettingsError.
     """
 
     name: str
     tables: MetaData | None
-    assemble: Callable[[Runtime], Awaitable[Sequence[Operation]]]
+    build_operations: Callable[[Runtime], Awaitable[Sequence[Operation]]]
 
 
-def run(assembly: Assembly) -> None:
+def run(assembly: ServiceDefinition) -> None:
     """Serve until told to stop, then exit 0; exit 2 with one line when settings are wrong, 1 when a port or a
     database cannot be had.
     """
     try:
-        settings = read(assembly.name, os.environ, os.getpid())
+        settings = read_settings(assembly.name, os.environ, os.getpid())
     except SettingsError as error:
-        sys.exit(_complain(assembly.name, str(error), 2))
-    os.environ.setdefault("OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS", tracing.UNTRACED)
+        sys.exit(_print_error(assembly.name, str(error), 2))
+    os.environ.setdefault("OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS", tracing.UNTRACED_PATHS)
     logs.configure(settings.service, settings.instance, settings.log_level)
     try:
         provider = tracing.configure(
@@ -87,23 +87,23 @@ def run(assembly: Assembly) -> None:
             settings.jaeger_endpoint,
         )
     except ImportError as error:
-        sys.exit(_complain(assembly.name, f"MESH_TRACES_EXPORTER: {error}: install meshwright[jaeger]", 2))
+        sys.exit(_print_error(assembly.name, f"MESH_TRACES_EXPORTER: {error}: install meshwright[jaeger]", 2))
     try:
         asyncio.run(_serve(assembly, settings))
     except SettingsError as error:
-        sys.exit(_complain(assembly.name, str(error), 2))
+        sys.exit(_print_error(assembly.name, str(error), 2))
     except (OSError, SQLAlchemyError, ModuleNotFoundError) as error:
-        sys.exit(_complain(assembly.name, f"cannot start: {error}", 1))
+        sys.exit(_print_error(assembly.name, f"cannot start: {error}", 1))
     finally:
         provider.shutdown()
 
 
-def _complain(name: str, message: str, code: int) -> int:
+def _print_error(name: str, message: str, code: int) -> int:
     sys.stderr.write(f"{name}: {message}\n")
     return code
 
 
-async def _serve(assembly: Assembly, settings: Settings) -> None:
+async def _serve(assembly: ServiceDefinition, settings: ServiceSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -115,19 +115,21 @@ async def _serve(assembly: Assembly, settings: Settings) -> None:
             )
             life.push_async_callback(store.close)
         client = await life.enter_async_context(open_client())
-        runtime = Runtime(settings, os.environ, client, Metrics(settings.service), life, store)
-        operations = await assembly.assemble(runtime)
+        runtime = Runtime(settings, os.environ, client, ServiceMetrics(settings.service), life, store)
+        operations = await assembly.build_operations(runtime)
         await _listen(runtime, operations, stop)
     log.info("stopped")
 
 
 async def _listen(runtime: Runtime, operations: Sequence[Operation], stop: asyncio.Event) -> None:
     settings, metrics = runtime.settings, runtime.metrics
-    health = Health(settings, {"database": runtime.store.check} if runtime.store else {})
+    health = HealthEndpoints(
+        settings, {"database": runtime.database_or_none.check} if runtime.database_or_none else {}
+    )
     runner = web.AppRunner(
-        application(settings, operations, health, metrics),
+        create_app(settings, operations, health, metrics),
         access_log=None,
-        keepalive_timeout=IDLE_SECONDS,
+        keepalive_timeout=KEEPALIVE_SECONDS,
         shutdown_timeout=settings.drain_seconds,
     )
     await runner.setup()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-JAEGER = "http://127.0.0.1:14268/api/traces?format=jaeger.thrift"
+DEFAULT_JAEGER_ENDPOINT = "http://127.0.0.1:14268/api/traces?format=jaeger.thrift"
 """Where Jaeger's collector takes Thrift over HTTP unless told otherwise."""
 
 
@@ -15,7 +15,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ServiceSettings:
     """All that a service can be told.
 
     `port` 0 means a free one, named in the log line `listening`; so does `grpc_port`, for services that
@@ -39,7 +39,7 @@ class Settings:
     drain_seconds: float = 30.0
 
 
-def read(service: str, environ: Mapping[str, str], pid: int) -> Settings:
+def read_settings(service: str, environ: Mapping[str, str], pid: int) -> ServiceSettings:
     """Settings from `HOST`, `PORT`, `PORT_GRPC`, `INSTANCE`, `SERVICE_VERSION`, `DATA_DIR`, `DATABASE_URL`,
     `LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT` and
     `DRAIN_SECONDS`; raises SettingsError naming the one that is wrong.
@@ -50,8 +50,8 @@ def read(service: str, environ: Mapping[str, str], pid: int) -> Settings:
     exporter = environ.get("MESH_TRACES_EXPORTER") or "otlp"
     if exporter not in ("otlp", "jaeger"):
         raise SettingsError(f"MESH_TRACES_EXPORTER: {exporter!r} is no exporter: give otlp or jaeger")
-    jaeger = environ.get("OTEL_EXPORTER_JAEGER_ENDPOINT") or JAEGER
-    return Settings(
+    jaeger = environ.get("OTEL_EXPORTER_JAEGER_ENDPOINT") or DEFAULT_JAEGER_ENDPOINT
+    return ServiceSettings(
         service=service,
         instance=environ.get("INSTANCE") or f"{service}-{pid}",
         host=environ.get("HOST") or "127.0.0.1",

@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
-from services.kit import jaeger
+from meshwright.services.kit import jaeger
 
-UNTRACED = "^/health,^/metrics,^/openapi.json"
+UNTRACED_PATHS = "^/health,^/metrics,^/openapi.json"
 """Paths whose requests get no span, as OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS wants them."""
 
 EXPORT_SECONDS = 3.0
@@ -39,7 +39,7 @@ def configure(
         shutdown_on_exit=False,
     )
     if jaeger_endpoint:
-        exporter = jaeger.exporter(jaeger_endpoint, int(EXPORT_SECONDS))
+        exporter = jaeger.create_exporter(jaeger_endpoint, int(EXPORT_SECONDS))
         provider.add_span_processor(BatchSpanProcessor(exporter))
     elif otlp_endpoint:
         exporter = OTLPSpanExporter(

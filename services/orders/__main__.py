@@ -1,9 +1,9 @@
-"""`python -m services.orders`."""
+"""`python -m meshwright.services.orders`."""
 
 from __future__ import annotations
 
-from services.kit.server import run
-from services.orders.app import ASSEMBLY
+from meshwright.services.kit.server import run
+from meshwright.services.orders.app import SERVICE
 
 if __name__ == "__main__":
-    run(ASSEMBLY)
+    run(SERVICE)

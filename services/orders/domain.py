@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Status = Literal["pending", "cancelled"]
-Step = Literal["reserved"]
-QUANTITY_LIMIT = 10_000
+OrderStatus = Literal["pending", "cancelled"]
+SagaStep = Literal["reserved"]
+MAX_QUANTITY = 10_000
 _NAMESPACE = uuid.UUID("3f1d5c0e-6a52-4f0b-9f63-7f5e0a4f8a11")
 
 
@@ -33,7 +33,7 @@ class OrderCancelled:
     reason: str
 
 
-Event = OrderCreated | OrderCancelled
+OrderEvent = OrderCreated | OrderCancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Order:
     user_id: str
     items: tuple[tuple[str, int], ...]
     total: int
-    status: Status
+    status: OrderStatus
     version: int
     reason: str = ""
 
@@ -54,7 +54,7 @@ def order_id(user_id: str, key: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}"))
 
 
-def merge(items: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+def merge_items(items: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
     """One line a product, in the order first named."""
     wanted: dict[str, int] = {}
     for product, quantity in items:
@@ -67,7 +67,7 @@ def create(user_id: str, items: tuple[tuple[str, int], ...], prices: Mapping[str
     return OrderCreated(user_id, items, sum(prices[product] * quantity for product, quantity in items))
 
 
-def apply(order: Order | None, event: Event, id_: str) -> Order:
+def apply(order: Order | None, event: OrderEvent, id_: str) -> Order:
     """The order after one more event; raises ValueError for one that cannot follow."""
     match event:
         case OrderCreated() if order is None:
@@ -78,7 +78,7 @@ def apply(order: Order | None, event: Event, id_: str) -> Order:
             raise ValueError(f"{type(event).__name__} cannot follow in order {id_}")
 
 
-def replay(id_: str, events: Iterable[Event]) -> Order | None:
+def replay(id_: str, events: Iterable[OrderEvent]) -> Order | None:
     """The order that a log adds up to; None for an empty log."""
     order: Order | None = None
     for event in events:
@@ -86,14 +86,14 @@ def replay(id_: str, events: Iterable[Event]) -> Order | None:
     return order
 
 
-def next_step(order: Order, done: frozenset[Step]) -> Step | None:
+def next_step(order: Order, done: frozenset[SagaStep]) -> SagaStep | None:
     """What the saga must do next to get the order on; None when there is nothing."""
     if order.status == "pending" and "reserved" not in done:
         return "reserved"
     return None
 
 
-def encode(event: Event) -> tuple[str, dict[str, Any]]:
+def encode(event: OrderEvent) -> tuple[str, dict[str, Any]]:
     """An event as it is kept: its name and JSON values."""
     match event:
         case OrderCreated():
@@ -103,7 +103,7 @@ def encode(event: Event) -> tuple[str, dict[str, Any]]:
             return "OrderCancelled", {"reason": event.reason}
 
 
-def decode(name: str, data: Mapping[str, Any]) -> Event:
+def decode(name: str, data: Mapping[str, Any]) -> OrderEvent:
     """The inverse of `encode`; raises ValueError for a name that it does not know."""
     match name:
         case "OrderCreated":

@@ -29,8 +29,8 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.kit.database import Database
-from services.orders.domain import Event, Order, Step, apply, decode, encode, replay
+from meshwright.services.kit.database import Database
+from meshwright.services.orders.domain import Order, OrderEvent, SagaStep, apply, decode, encode, replay
 
 TABLES = MetaData()
 events = Table(
@@ -65,17 +65,17 @@ views = Table(
 _LOG = select(events).order_by(events.c.order_id, events.c.version)
 
 
-class VersionConflict(Exception):
+class VersionConflictError(Exception):
     """Somebody else added an event to the order after it was read."""
 
 
-class Orders:
+class OrderStore:
     """The write side (`load`, `append`, `finish`) and the read side (`get`, `of_user`) of orders."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def load(self, order_id: str) -> tuple[Order | None, frozenset[Step]]:
+    async def load(self, order_id: str) -> tuple[Order | None, frozenset[SagaStep]]:
         """An order by its log, and the saga's steps that are done."""
         async with self._database.read() as connection:
             log = [_event(row) for row in await connection.execute(_LOG.where(events.c.order_id == order_id))]
@@ -84,7 +84,7 @@ class Orders:
             )
             return replay(order_id, log), frozenset(steps)
 
-    async def append(self, order_id: str, known: Order | None, event: Event, now: int) -> Order:
+    async def append(self, order_id: str, known: Order | None, event: OrderEvent, now: int) -> Order:
         """Add an event to what the writer knows of the order; `now` in ms. Raises VersionConflict."""
         order = apply(known, event, order_id)
         name, data = encode(event)
@@ -94,10 +94,10 @@ class Orders:
                 await connection.execute(insert(events).values(row))
                 await _project(connection, order, now)
         except IntegrityError:
-            raise VersionConflict(order_id) from None
+            raise VersionConflictError(order_id) from None
         return order
 
-    async def finish(self, order_id: str, step: Step, now: int) -> None:
+    async def record_step(self, order_id: str, step: SagaStep, now: int) -> None:
         """Note that a step of the saga is done; noting it twice is the same."""
         row = {"order_id": order_id, "step": step, "done": now}
         try:
@@ -110,18 +110,18 @@ class Orders:
         """An order from the read model."""
         async with self._database.read() as connection:
             row = (await connection.execute(select(views).where(views.c.order_id == order_id))).first()
-        return _viewed(row) if row else None
+        return _order_from_view(row) if row else None
 
-    async def of_user(self, user_id: str, limit: int) -> list[Order]:
+    async def list_by_user(self, user_id: str, limit: int) -> list[Order]:
         """A user's newest orders, newest first, from the read model."""
         newest = (views.c.created.desc(), views.c.order_id)
         async with self._database.read() as connection:
             found = await connection.execute(
                 select(views).where(views.c.user_id == user_id).order_by(*newest).limit(limit)
             )
-            return [_viewed(row) for row in found]
+            return [_order_from_view(row) for row in found]
 
-    async def behind(self) -> bool:
+    async def is_stale(self) -> bool:
         """Whether the read model lacks events of the log (an order's version is the number of its events)."""
         async with self._database.read() as connection:
             logged = await connection.scalar(select(func.count()).select_from(events))
@@ -145,7 +145,7 @@ def _orders(rows: Any) -> Iterator[tuple[Order, int]]:
             yield order, known[0].happened
 
 
-def _event(row: Row[Any]) -> Event:
+def _event(row: Row[Any]) -> OrderEvent:
     return decode(row.name, row.data)
 
 
@@ -161,6 +161,6 @@ async def _project(connection: AsyncConnection, order: Order, now: int) -> None:
         )
 
 
-def _viewed(row: Row[Any]) -> Order:
+def _order_from_view(row: Row[Any]) -> Order:
     items = tuple((product, quantity) for product, quantity in row.items)
     return Order(row.order_id, row.user_id, items, row.total, row.status, row.version, row.reason)

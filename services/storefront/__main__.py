@@ -1,9 +1,9 @@
-"""`python -m services.storefront`."""
+"""`python -m meshwright.services.storefront`."""
 
 from __future__ import annotations
 
-from services.kit.server import run
-from services.storefront.app import ASSEMBLY
+from meshwright.services.kit.server import run
+from meshwright.services.storefront.app import SERVICE
 
 if __name__ == "__main__":
-    run(ASSEMBLY)
+    run(SERVICE)

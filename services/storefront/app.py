@@ -9,49 +9,56 @@ from typing import TypeVar
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.kit.client import Client, Unreachable
-from services.kit.operations import Answer, Call, Id, Model, Operation, Query
-from services.kit.server import Assembly, Runtime
+from meshwright.services.kit.client import ServiceClient, ServiceUnavailableError
+from meshwright.services.kit.operations import (
+    BodyModel,
+    Id,
+    Operation,
+    OperationRequest,
+    OperationResponse,
+    QueryModel,
+)
+from meshwright.services.kit.server import Runtime, ServiceDefinition
 
-PART_SECONDS = 1.0
+UPSTREAM_TIMEOUT_SECONDS = 1.0
 """How long the page waits for a part: somebody is looking at it."""
 
-NEWEST = 5
+PAGE_ITEMS = 5
 """Orders and products that are shown."""
 
 log = structlog.get_logger()
-PartT = TypeVar("PartT", bound=BaseModel)
+UpstreamT = TypeVar("UpstreamT", bound=BaseModel)
 
 
-class Part(BaseModel):
+class UpstreamModel(BaseModel):
     """What storefront needs of another service's answer; that may hold more."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Item(Part):
+class DashboardOrderItem(UpstreamModel):
     """Some pieces of a product."""
 
     productId: str
     quantity: int
 
 
-class Order(Part):
+class DashboardOrder(UpstreamModel):
     """An order; `total` in minor units."""
 
     orderId: str
-    items: list[Item]
+    items: list[DashboardOrderItem]
     total: int
     status: str
 
 
-class Orders(Part):
+class UserOrders(UpstreamModel):
     """Orders' answer."""
 
-    orders: list[Order]
+    orders: list[DashboardOrder]
 
 
-class Product(Part):
+class DashboardProduct(UpstreamModel):
     """A product; `price` in minor units."""
 
     id: str
@@ -59,80 +66,82 @@ class Product(Part):
     price: int
 
 
-class Products(Part):
+class RecentProducts(UpstreamModel):
     """Catalog's answer."""
 
-    products: list[Product]
+    products: list[DashboardProduct]
 
 
-class User(Model):
+class DashboardUser(BodyModel):
     """Whose page it is."""
 
     id: Id
 
 
-class Dashboard(Model):
+class DashboardResponse(BodyModel):
     """A user's page. Parts named in `missing` are null: their service failed, or took too long."""
 
-    user: User
-    orders: list[Order] | None
-    recent_products: list[Product] | None
+    user: DashboardUser
+    orders: list[DashboardOrder] | None
+    recent_products: list[DashboardProduct] | None
     missing: list[str]
 
 
-class Viewer(Query):
+class DashboardQuery(QueryModel):
     """Who looks: named by the query as long as there are no tokens."""
 
     user: Id = Field(description="The user's id")
 
 
-class Storefront:
+class StorefrontApi:
     """The operations, over the neighbours."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ServiceClient) -> None:
         self._client = client
 
     def operations(self) -> list[Operation]:
         """All that storefront offers."""
-        answers = {200: Dashboard}
-        return [Operation("GET", "/api/dashboard", "A user's page", self.dashboard, answers, query=Viewer)]
+        answers = {200: DashboardResponse}
+        return [
+            Operation("GET", "/api/dashboard", "A user's page", self.dashboard, answers, query=DashboardQuery)
+        ]
 
-    async def dashboard(self, call: Call[None, Viewer]) -> Answer:
+    async def dashboard(self, call: OperationRequest[None, DashboardQuery]) -> OperationResponse:
         """All parts side by side, so that the page takes as long as the slowest, PART_SECONDS at most."""
         user = call.query.user
         orders, products = await asyncio.gather(
-            self._part("orders", f"/api/orders/user/{user}?limit={NEWEST}", Orders),
-            self._part("catalog", f"/api/catalog/products/recent?limit={NEWEST}", Products),
+            self._part("orders", f"/api/orders/user/{user}?limit={PAGE_ITEMS}", UserOrders),
+            self._part("catalog", f"/api/catalog/products/recent?limit={PAGE_ITEMS}", RecentProducts),
         )
         missing = [name for name, part in (("orders", orders), ("recentProducts", products)) if part is None]
-        return Answer(
-            Dashboard(
-                user=User(id=user),
+        return OperationResponse(
+            DashboardResponse(
+                user=DashboardUser(id=user),
                 orders=orders.orders if orders else None,
                 recent_products=products.products if products else None,
                 missing=missing,
             )
         )
 
-    async def _part(self, service: str, path: str, wanted: type[PartT]) -> PartT | None:
+    async def _part(self, service: str, path: str, wanted: type[UpstreamT]) -> UpstreamT | None:
         """A service's answer, or None when there is none to be had in time."""
         try:
-            async with asyncio.timeout(PART_SECONDS):
+            async with asyncio.timeout(UPSTREAM_TIMEOUT_SECONDS):
                 reply = await self._client.call("GET", service, path)
             if reply.status == 200:
                 return wanted.model_validate(reply.body)
             why = f"status {reply.status}"
         except TimeoutError:
-            why = f"no answer within {PART_SECONDS:g} s"
-        except (Unreachable, ValidationError) as error:
+            why = f"no answer within {UPSTREAM_TIMEOUT_SECONDS:g} s"
+        except (ServiceUnavailableError, ValidationError) as error:
             why = str(error)
         log.warning("part missing", neighbour=service, error=why)
         return None
 
 
-async def assemble(runtime: Runtime) -> Sequence[Operation]:
+async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Return the operations; storefront keeps nothing."""
-    return Storefront(runtime.client).operations()
+    return StorefrontApi(runtime.client).operations()
 
 
-ASSEMBLY = Assembly("storefront", None, assemble)
+SERVICE = ServiceDefinition("storefront", None, build_operations)

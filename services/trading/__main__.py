@@ -1,9 +1,9 @@
-"""`python -m services.trading`."""
+"""`python -m meshwright.services.trading`."""
 
 from __future__ import annotations
 
-from services.kit.server import run
-from services.trading.app import ASSEMBLY
+from meshwright.services.kit.server import run
+from meshwright.services.trading.app import SERVICE
 
 if __name__ == "__main__":
-    run(ASSEMBLY)
+    run(SERVICE)

@@ -11,16 +11,23 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.kit.operations import Answer, Call, Id, Model, Operation, Problem
-from services.kit.server import Assembly, Runtime
-from services.trading import domain
-from services.trading.feed import Feed
-from services.trading.store import TABLES, Ticks
+from meshwright.services.kit.operations import (
+    BodyModel,
+    HttpError,
+    Id,
+    Operation,
+    OperationRequest,
+    OperationResponse,
+)
+from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.trading import domain
+from meshwright.services.trading.feed import TickSender
+from meshwright.services.trading.store import TABLES, TickStore
 
 log = structlog.get_logger()
 
 
-class Quote(Model):
+class QuoteResponse(BodyModel):
     """A symbol's newest price, in minor units; `timestamp` is milliseconds since the epoch."""
 
     symbol: Id
@@ -28,10 +35,10 @@ class Quote(Model):
     timestamp: int
 
 
-class Market:
+class TickGenerator:
     """Makes a tick of every symbol again and again."""
 
-    def __init__(self, settings: domain.Settings, store: Ticks, feed: Feed) -> None:
+    def __init__(self, settings: domain.MarketSettings, store: TickStore, feed: TickSender) -> None:
         self._settings = settings
         self._store = store
         self._feed = feed
@@ -53,33 +60,35 @@ class Market:
 
     async def _tick(self, now: int) -> None:
         def following(symbol: str, last: domain.Tick | None) -> domain.Tick | None:
-            if not domain.due(last, now, self._interval):
+            if not domain.is_due(last, now, self._interval):
                 return None
-            return domain.step(self._settings.seed, symbol, last, now)
+            return domain.next_tick(self._settings.seed, symbol, last, now)
 
         for tick in await self._store.advance(domain.MARKETS, following):
             self._feed.send(tick)
 
 
-class Quotes:
+class QuotesApi:
     """The operations, over a store."""
 
-    def __init__(self, store: Ticks) -> None:
+    def __init__(self, store: TickStore) -> None:
         self._store = store
 
     def operations(self) -> list[Operation]:
         """All that trading offers."""
-        return [Operation("GET", "/api/quotes/{symbol}", "A symbol's price", self.get, {200: Quote})]
+        return [Operation("GET", "/api/quotes/{symbol}", "A symbol's price", self.get, {200: QuoteResponse})]
 
-    async def get(self, call: Call[None, None]) -> Answer:
+    async def get(self, call: OperationRequest[None, None]) -> OperationResponse:
         symbol = call.path["symbol"]
         if not (tick := await self._store.quote(symbol)):
-            raise Problem(404, "symbol_not_found", f"there is no market for {symbol}")
-        return Answer(Quote(symbol=tick.symbol, price=tick.price, timestamp=tick.timestamp))
+            raise HttpError(404, "symbol_not_found", f"there is no market for {symbol}")
+        return OperationResponse(
+            QuoteResponse(symbol=tick.symbol, price=tick.price, timestamp=tick.timestamp)
+        )
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Let `work` run along until the end of the context."""
     task = asyncio.create_task(work)
     try:
@@ -89,13 +98,15 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def assemble(runtime: Runtime) -> Sequence[Operation]:
+async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Open the market, and return the operations."""
-    settings = domain.read(runtime.environ)
-    store = Ticks(runtime.database)
-    feed = await runtime.life.enter_async_context(Feed(settings.analytics, runtime.metrics.registry))
-    await runtime.life.enter_async_context(_beside(Market(settings, store, feed).run()))
-    return Quotes(store).operations()
+    settings = domain.read_market_settings(runtime.environ)
+    store = TickStore(runtime.database)
+    feed = await runtime.exit_stack.enter_async_context(
+        TickSender(settings.analytics, runtime.metrics.registry)
+    )
+    await runtime.exit_stack.enter_async_context(_background(TickGenerator(settings, store, feed).run()))
+    return QuotesApi(store).operations()
 
 
-ASSEMBLY = Assembly("trading", TABLES, assemble)
+SERVICE = ServiceDefinition("trading", TABLES, build_operations)

@@ -13,21 +13,21 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from services.kit import market
-from services.trading.domain import Tick
+from meshwright.services.kit import market
+from meshwright.services.trading.domain import Tick
 
-SECONDS = 5.0
+SEND_TIMEOUT_SECONDS = 5.0
 """How long one tick may try; an older one is of no use."""
 
-IN_FLIGHT = 64
+MAX_IN_FLIGHT = 64
 """Ticks under way at a time; what comes on top is counted as NOT_SENT."""
 
-OPTIONS = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 2000))
+CHANNEL_OPTIONS = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 2000))
 
 log = structlog.get_logger()
 
 
-class Feed:
+class TickSender:
     """A channel to analytics; use it as an async context manager."""
 
     def __init__(self, target: str, registry: CollectorRegistry) -> None:
@@ -37,7 +37,7 @@ class Feed:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._channel = grpc.aio.insecure_channel(self._target, options=list(OPTIONS))
+        self._channel = grpc.aio.insecure_channel(self._target, options=list(CHANNEL_OPTIONS))
         self._call = self._channel.unary_unary(
             f"/{market.SERVICE}/{market.METHOD}",
             request_serializer=market.MarketDataRequest.SerializeToString,
@@ -55,7 +55,7 @@ class Feed:
 
     def send(self, tick: Tick) -> None:
         """Send a tick without waiting for what becomes of it; never raises."""
-        if len(self._under_way) >= IN_FLIGHT:
+        if len(self._under_way) >= MAX_IN_FLIGHT:
             self._count("NOT_SENT")
             return
         task = asyncio.create_task(self._send(tick))
@@ -67,7 +67,7 @@ class Feed:
             assetSymbol=tick.symbol, price=float(tick.price), timestamp=tick.timestamp
         )
         try:
-            answer = await self._call(request, timeout=SECONDS)
+            answer = await self._call(request, timeout=SEND_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as failure:
             self._count(failure.code().name, failure.details() or "")
         else:

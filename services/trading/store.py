@@ -11,8 +11,8 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.kit.database import Database
-from services.trading.domain import TICKS_KEPT, Tick
+from meshwright.services.kit.database import Database
+from meshwright.services.trading.domain import MAX_TICKS, Tick
 
 TABLES = MetaData()
 ticks = Table(
@@ -24,11 +24,11 @@ ticks = Table(
     Column("timestamp", BigInteger, nullable=False),
 )
 
-Next = Callable[[str, Tick | None], Tick | None]
+NextTick = Callable[[str, Tick | None], Tick | None]
 """The tick that follows a symbol's last one; None when it is not time yet."""
 
 
-class Ticks:
+class TickStore:
     """The newest ticks of every symbol."""
 
     def __init__(self, database: Database) -> None:
@@ -39,7 +39,7 @@ class Ticks:
         async with self._database.read() as connection:
             return await _last(connection, symbol)
 
-    async def advance(self, symbols: Iterable[str], following: Next) -> list[Tick]:
+    async def advance(self, symbols: Iterable[str], following: NextTick) -> list[Tick]:
         """Make the next tick of each symbol in one transaction; none when another replica was first."""
         try:
             async with self._database.write() as connection:
@@ -51,7 +51,7 @@ class Ticks:
                 if made:
                     await connection.execute(insert(ticks), [asdict(tick) for tick in made])
                 for tick in made:
-                    old = (ticks.c.symbol == tick.symbol) & (ticks.c.number <= tick.number - TICKS_KEPT)
+                    old = (ticks.c.symbol == tick.symbol) & (ticks.c.number <= tick.number - MAX_TICKS)
                     await connection.execute(delete(ticks).where(old))
         except IntegrityError:
             return []

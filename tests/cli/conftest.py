@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.mesh import FakeMesh, fake_mesh
+from tests.fakes.admin_server import FakeMesh, fake_mesh
 
 ROOT = Path(__file__).parents[2]
-MESH = "from cli.main import main; main()"
+MESH = "from meshwright.cli.main import main; main()"
 
 Run = Callable[..., Awaitable["Ran"]]
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.connection import ask
-from control_plane.api import operations
-from sidecar.control import client as agent
-from sidecar.status import WorkloadStatus
+from meshwright.cli.http import call_api
+from meshwright.control_plane.api import calls
+from meshwright.sidecar import control_client as agent
+from meshwright.sidecar.status import WorkloadStatus
 from tests.envoy.harness import ROOT, Mesh, until
 
 IDENTITY = "spiffe://mesh.local/service"
@@ -30,7 +30,7 @@ class Joined:
 
     def status(self) -> WorkloadStatus:
         """What its agent says of it."""
-        return agent.status(self.folder).workloads[0]
+        return agent.fetch_status(self.folder).workloads[0]
 
     def port(self, name: str) -> int:
         """One of its ports: outbound, inbound, ready, app.http."""
@@ -58,7 +58,7 @@ class Joined:
 
 def command(verb: str, *arguments: str) -> list[str]:
     """`mesh VERB ARGUMENTS` as a command line."""
-    return [sys.executable, "-m", "cli", verb, *arguments]
+    return [sys.executable, "-m", "meshwright.cli", verb, *arguments]
 
 
 @contextmanager
@@ -118,8 +118,8 @@ def listed(mesh: Mesh, name: str) -> str:
 
 def called(mesh: Mesh, name: str) -> bool:
     """Whether an instance is told to be healthy, and every sidecar that is connected was told so."""
-    known = ask(operations.instances(), mesh.state)["instances"]
-    states = {one["state"] for one in ask(operations.status(), mesh.state)["proxies"]}
+    known = call_api(calls.instances(), mesh.state)["instances"]
+    states = {one["state"] for one in call_api(calls.status(), mesh.state)["proxies"]}
     return (name, "healthy") in {(one["name"], one["health"]) for one in known} and "pending" not in states
 
 

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from control_plane.api.happened import order
-from tests.fakes.served import served
+from meshwright.control_plane.api.models.events import event_sort_key
+from tests.fakes.http_server import running_http_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,8 +46,8 @@ class Events(BaseHTTPRequestHandler):
             fault = {"error": {"code": "busy", "message": "64 streams are open already: close one"}}
             self._send(503, "application/json", json.dumps(fault))
         elif self.headers["Accept"] == "text/event-stream":
-            after = order(self.headers.get("Last-Event-ID", "0-0"))
-            fresh = [one for one in like if order(one["id"]) > after]
+            after = event_sort_key(self.headers.get("Last-Event-ID", "0-0"))
+            fresh = [one for one in like if event_sort_key(one["id"]) > after]
             blocks = [f"id: {one['id']}\nevent: {one['kind']}\ndata: {json.dumps(one)}\n\n" for one in fresh]
             self._send(200, "text/event-stream", "retry: 1000\n\n: nothing new\n\n" + "".join(blocks))
         else:
@@ -75,7 +75,7 @@ def start(state: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
     state.mkdir(exist_ok=True)
     (state / "mesh.json").write_text(json.dumps({"admin": f"http://127.0.0.1:{port}"}))
     (state / "admin.token").write_text("a" * 43)
-    command = [sys.executable, "-m", "cli", "events", *arguments, "--state", str(state)]
+    command = [sys.executable, "-m", "meshwright.cli", "events", *arguments, "--state", str(state)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -83,7 +83,7 @@ def start(state: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
 
 
 def run(state: Path, *arguments: str) -> tuple[int, str, str]:
-    with served(Events) as port:
+    with running_http_server(Events) as port:
         process = start(state, port, *arguments)
         out, err = process.communicate(timeout=90)
     return process.returncode, out, err
@@ -115,13 +115,13 @@ def test_following_outlives_the_control_plane_and_misses_nothing(
     tmp_path: Path, kept: list[dict[str, Any]]
 ) -> None:
     seen: list[dict[str, Any]] = []
-    with served(Events) as port:
+    with running_http_server(Events) as port:
         process = start(tmp_path, port, "-f", "-o", "json", "-n", "2")
         assert process.stdout
         lines = iter(process.stdout)
         seen += (json.loads(next(lines)) for _ in range(2))
     kept += [event(4), event(5)]
-    with served(Events, port):
+    with running_http_server(Events, port):
         seen += (json.loads(next(lines)) for _ in range(2))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -136,7 +136,7 @@ def test_following_waits_for_room(
     tmp_path: Path, kept: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Events, "full", 1)
-    with served(Events) as port:
+    with running_http_server(Events) as port:
         process = start(tmp_path, port, "-f", "-o", "json", "-n", "1")
         assert process.stdout and process.stderr
         assert json.loads(next(iter(process.stdout)))["id"] == "3-0"
@@ -154,7 +154,7 @@ def test_following_what_is_refused_ends(tmp_path: Path) -> None:
 
 def test_the_help_has_an_example() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "cli", "events", "--help"],
+        [sys.executable, "-m", "meshwright.cli", "events", "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import VERBS
-from control_plane.api.types import Condition, PolicyStatus, ProxyStatus, Status
+from meshwright.cli.main import COMMANDS
+from meshwright.control_plane.api.models.base import Condition, PolicyStatus, ProxyStatus, Status
 from tests.cli.conftest import MESH, ROOT, Run
 from tests.cli.samples import retry
-from tests.fakes.mesh import FakeMesh
+from tests.fakes.admin_server import FakeMesh
 
 LINE = re.compile(r"[^:]+:\d+:\d+: .{10,}")
 
@@ -67,14 +67,14 @@ async def test_bad_input_is_a_line_with_its_place(
     assert all(LINE.fullmatch(line) for line in lines)
     assert lines[0].startswith(f"bad.yaml:{place}" if place != ":" else "bad.yaml:")
     assert word in ran.err
-    assert len(mesh.store.kept) == 1
+    assert len(mesh.store.revisions) == 1
 
 
 async def test_one_bad_document_stops_all(mesh: FakeMesh, run: Run, tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(retry())
     (tmp_path / "bad.yaml").write_text(retry(name="Not_A_Name"))
     ran = await run("apply", "-f", "good.yaml", "-f", "bad.yaml")
-    assert (ran.code, ran.out, len(mesh.store.kept)) == (2, "", 1)
+    assert (ran.code, ran.out, len(mesh.store.revisions)) == (2, "", 1)
     assert ran.err.startswith("bad.yaml:4:9: ")
 
 
@@ -144,7 +144,7 @@ async def test_a_remote_mesh_is_named_by_its_settings(mesh: FakeMesh, run: Run, 
 
 async def test_who_may_only_read_is_told_so_and_exits_1(mesh: FakeMesh, run: Run, tmp_path: Path) -> None:
     token = tmp_path / "read.token"
-    token.write_text(mesh.reading)
+    token.write_text(mesh.read_token)
     (tmp_path / "r.yaml").write_text(retry())
     here = {"MESH_API": mesh.url, "MESH_TOKEN_FILE": str(token), "MESH_STATE": ""}
     for looking in (["status"], ["get"], ["history"], ["proxies"], ["topology"], ["traces"], ["events"]):
@@ -166,7 +166,7 @@ async def test_who_may_only_read_is_told_so_and_exits_1(mesh: FakeMesh, run: Run
         ran = await run(*arguments, env=here)
         assert (ran.code, ran.out) == (1, ""), arguments
         assert ran.err == f"this token may only read: {operation} takes the admin token\n"
-    assert (len(mesh.store.kept), mesh.tokens.kept, mesh.asked) == (1, {}, [])
+    assert (len(mesh.store.revisions), mesh.tokens.tokens, mesh.commands) == (1, {}, [])
 
 
 async def test_wait_follows_the_sidecars(mesh: FakeMesh, run: Run, tmp_path: Path) -> None:
@@ -205,17 +205,17 @@ async def test_wait_follows_the_sidecars(mesh: FakeMesh, run: Run, tmp_path: Pat
 
 
 async def test_a_change_by_somebody_else_exits_6(mesh: FakeMesh, run: Run) -> None:
-    mesh.store.overtake = True
+    mesh.store.conflict_next = True
     overtaken = await run("apply", "-f", "-", text=retry())
     assert overtaken.code == 6
     assert "revision 0 is no longer the newest (1 is)" in overtaken.err
     stale = await run("apply", "-f", "-", "--base", "0", text=retry())
-    assert (stale.code, stale.out, len(mesh.store.kept)) == (6, "", 2)
+    assert (stale.code, stale.out, len(mesh.store.revisions)) == (6, "", 2)
     assert (await run("apply", "-f", "-", "--base", "1", text=retry())).code == 0
 
 
 async def test_a_store_that_is_away_exits_1(mesh: FakeMesh, run: Run) -> None:
-    mesh.store.away = True
+    mesh.store.unavailable = True
     ran = await run("get")
     assert (ran.code, "the store at" in ran.err) == (1, True)
 
@@ -227,7 +227,7 @@ async def test_too_much_for_one_request_exits_2(mesh: FakeMesh, run: Run, tmp_pa
         annotated = retry(f"r{number}").replace("spec:", f"  annotations: {{a: {'x' * 900_000}}}\nspec:")
         (folder / f"{number}.yaml").write_text(annotated)
     ran = await run("apply", "-f", "many")
-    assert (ran.code, "4 MiB" in ran.err, len(mesh.store.kept)) == (2, True, 1)
+    assert (ran.code, "4 MiB" in ran.err, len(mesh.store.revisions)) == (2, True, 1)
 
 
 async def test_ctrl_c_exits_130(mesh: FakeMesh, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ async def test_ctrl_c_exits_130(mesh: FakeMesh, tmp_path: Path) -> None:
             await child.wait()
 
 
-@pytest.mark.parametrize("verb", [*(name for name in VERBS if name != "token"), "token create"])
+@pytest.mark.parametrize("verb", [*(name for name in COMMANDS if name != "token"), "token create"])
 async def test_the_help_of_every_verb_has_an_example(run: Run, verb: str) -> None:
     ran = await run(*verb.split(), "--help")
     assert (ran.code, "Example:" in ran.out, f"mesh {verb}" in ran.out) == (0, True, True)

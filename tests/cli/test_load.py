@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from cli import traffic
-from cli.traffic import Run
-from cli.traffic_plan import Wish
+from meshwright.cli.traffic import runner as runner_module
+from meshwright.cli.traffic.plan import TrafficPlan
+from meshwright.cli.traffic.runner import TrafficRun
 
 Answer = Callable[[int], float]
 """How long the request of a number, counted from 0, waits for its answer; below 0: it never gets one."""
@@ -44,24 +44,24 @@ async def server(wait: Answer) -> AsyncIterator[str]:
 
 
 async def test_what_waits_for_room_counts_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "IN_FLIGHT", 1)
+    monkeypatch.setattr(runner_module, "IN_FLIGHT", 1)
     async with server(lambda number: 1.0 if number == 0 else 0.0) as url:
-        run = Run(Wish(rate=50, seconds=2.0), url)
+        run = TrafficRun(TrafficPlan(rate=50, seconds=2.0), url)
         await run.send(asyncio.Event())
     counts = run.report()
     assert (counts["planned"], counts["sent"], counts["errors"]) == (100, 100, 0)
     # One request was slow, and with it the fifty that were due meanwhile: half a second on average.
     assert counts["latency_ms"]["max"] - counts["latency_ms"]["p50"] > 300
-    late = [run.tally.all.latencies.at(share) for share in (0.6, 0.75, 0.9)]
+    late = [run.counters.all.latencies.quantile(share) for share in (0.6, 0.75, 0.9)]
     assert late == sorted(late)
     assert late[1] > 200
 
 
 async def test_what_is_never_sent_is_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "IN_FLIGHT", 2)
-    monkeypatch.setattr(traffic, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(runner_module, "IN_FLIGHT", 2)
+    monkeypatch.setattr(runner_module, "STOP_SECONDS", 0.3)
     async with server(lambda _: 0.5) as url:
-        run = Run(Wish(rate=100, seconds=1.0), url)
+        run = TrafficRun(TrafficPlan(rate=100, seconds=1.0), url)
         await run.send(asyncio.Event())
     counts = run.report()
     assert counts["planned"] == 100
@@ -70,7 +70,7 @@ async def test_what_is_never_sent_is_counted_too(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_stop_cuts_off_what_does_not_end_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(runner_module, "STOP_SECONDS", 0.2)
     stop = asyncio.Event()
 
     def wait(number: int) -> float:
@@ -79,7 +79,7 @@ async def test_a_stop_cuts_off_what_does_not_end_and_counts_it(monkeypatch: pyte
         return 60.0 if number % 2 else 0.0
 
     async with server(wait) as url:
-        run = Run(Wish(rate=50), url)
+        run = TrafficRun(TrafficPlan(rate=50), url)
         await run.send(stop)
     counts = run.report()
     assert counts["outcomes"]["cut off"] == counts["errors"] > 5
@@ -88,9 +88,9 @@ async def test_a_stop_cuts_off_what_does_not_end_and_counts_it(monkeypatch: pyte
 
 
 async def test_a_lost_connection_and_a_late_answer_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "REQUEST_SECONDS", 4.0)
+    monkeypatch.setattr(runner_module, "REQUEST_SECONDS", 4.0)
     async with server(lambda number: {0: -1.0, 1: 60.0}.get(number, 0.0)) as url:
-        run = Run(Wish(rate=20, seconds=0.5), url)
+        run = TrafficRun(TrafficPlan(rate=20, seconds=0.5), url)
         await run.send(asyncio.Event())
     outcomes = run.report()["outcomes"]
     assert (outcomes["no answer"], outcomes["timeout"], run.report()["errors"]) == (1, 1, 2)

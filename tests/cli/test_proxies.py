@@ -15,12 +15,18 @@ import pytest
 from aiohttp import web
 from ruamel.yaml import YAML
 
-from control_plane.api.asked import LogPart, ProxyConfig, ProxyLogLevel, ProxyLogs, ProxyStats
-from control_plane.api.state import socket_path
-from control_plane.api.types import Breaker, ProxyDetail, Status
-from control_plane.errors import InputError
+from meshwright.control_plane.api.models.base import Breaker, ProxyDetail, Status
+from meshwright.control_plane.api.models.commands import (
+    LogPart,
+    ProxyConfig,
+    ProxyLogLevel,
+    ProxyLogs,
+    ProxyStats,
+)
+from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.control_plane.errors import InputError
 from tests.cli.conftest import MESH, ROOT, Run
-from tests.fakes.mesh import FakeMesh
+from tests.fakes.admin_server import FakeMesh
 
 KEY = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----"
 DUMP = {
@@ -114,24 +120,24 @@ async def envoy(mesh: FakeMesh) -> AsyncIterator[Path]:
 
 async def test_a_config_is_shown_whole_or_in_part(mesh: FakeMesh, run: Run) -> None:
     config = ProxyConfig(proxy="orders-1", configs=({"@type": "a.ClustersConfigDump", "static": ["ä"]},))
-    mesh.told = {"config": config.model_dump_json()}
+    mesh.replies = {"config": config.model_dump_json()}
     whole = await run("proxy", "orders-1", "config")
     assert YAML(typ="safe").load(whole.out) == {"configs": list(config.configs)}
     part = await run("proxy", "orders-1", "config", "clusters", "-o", "json")
     assert json.loads(part.out)["configs"] == list(config.configs)
-    assert [argument for _, _, argument in mesh.asked] == ["", "clusters"]
+    assert [argument for _, _, argument in mesh.commands] == ["", "clusters"]
     assert (await run("proxy", "orders-1", "config", "secrets")).code == 2
 
 
 async def test_statistics_are_listed_and_filtered(mesh: FakeMesh, run: Run) -> None:
-    told = ProxyStats(proxy="orders-1", stats={"a.rq": 12, "a.time": "P0(nan,1)\x1b[31m"}, cut=True)
-    mesh.told = {"stats": told.model_dump_json()}
+    told = ProxyStats(proxy="orders-1", stats={"a.rq": 12, "a.time": "P0(nan,1)\x1b[31m"}, truncated=True)
+    mesh.replies = {"stats": told.model_dump_json()}
     listed = await run("proxy", "orders-1", "stats", "--filter", "a&b")
     assert listed.out == "a.rq: 12\na.time: P0(nan,1) [31m\n"
     assert "pick some by --filter" in listed.err
-    assert mesh.asked[0][2] == "a&b"
+    assert mesh.commands[0][2] == "a&b"
     assert json.loads((await run("proxy", "orders-1", "stats", "-o", "json")).out)["stats"]["a.rq"] == 12
-    mesh.told = {"stats": InputError("orders-1: Envoy says: missing )")}
+    mesh.replies = {"stats": InputError("orders-1: Envoy says: missing )")}
     wrong = await run("proxy", "orders-1", "stats", "--filter", "(")
     assert (wrong.code, wrong.err) == (2, "orders-1: Envoy says: missing )\n")
 
@@ -141,12 +147,12 @@ async def test_logs_are_shown_under_their_sources(mesh: FakeMesh, run: Run) -> N
         LogPart(source="proxy", file="/logs/orders-1.proxy.log", text="warning\x1b[2J\n", end=9),
         LogPart(source="app", file="/logs/orders-1.log", text="one\ntwo\n", end=8),
     )
-    mesh.told = {"logs": ProxyLogs(proxy="orders-1", logs=parts).model_dump_json()}
+    mesh.replies = {"logs": ProxyLogs(proxy="orders-1", logs=parts).model_dump_json()}
     shown = await run("proxy", "orders-1", "logs", "-n", "2")
     assert shown.out.splitlines() == [
         "==> Envoy: /logs/orders-1.proxy.log", "warning [2J", "==> app: /logs/orders-1.log", "one", "two",
     ]  # fmt: skip
-    assert mesh.asked[0][2] == "lines=2"
+    assert mesh.commands[0][2] == "lines=2"
     assert json.loads((await run("proxy", "orders-1", "logs", "-o", "json")).out)["logs"][1]["end"] == 8
 
 
@@ -157,7 +163,7 @@ async def test_following_logs_outlives_a_control_plane_that_does_not_know_the_si
         part = LogPart(source="app", file="/logs/orders-1.log", text=text, end=4)
         return ProxyLogs(proxy="orders-1", logs=(part,)).model_dump_json()
 
-    mesh.told = {"logs": logs("one\n")}
+    mesh.replies = {"logs": logs("one\n")}
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", MESH, "proxy", "orders-1", "logs", "-f", "--state", str(mesh.state)),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -169,11 +175,11 @@ async def test_following_logs_outlives_a_control_plane_that_does_not_know_the_si
         async with asyncio.timeout(90):
             lines = [await child.stdout.readline() for _ in range(2)]
             assert lines == [b"==> app: /logs/orders-1.log\n", b"one\n"]
-            mesh.told = {}
+            mesh.replies = {}
             said = await child.stderr.readline()
             assert said.startswith(b"no such proxy: orders-1")
             assert said.endswith(b"; trying on\n")
-            mesh.told = {"logs": logs("two\n")}
+            mesh.replies = {"logs": logs("two\n")}
             assert await child.stdout.readline() == b"two\n"
             child.send_signal(signal.SIGINT)
             assert await child.wait() == 0
@@ -185,17 +191,17 @@ async def test_following_logs_outlives_a_control_plane_that_does_not_know_the_si
 
 async def test_a_log_level_is_shown_and_set_for_a_while(mesh: FakeMesh, run: Run) -> None:
     loggers = {"admin": "warning", "http": "debug", "upstream": "warning"}
-    told = ProxyLogLevel(proxy="orders-1", level="warning", loggers=loggers, returns_in=299.5)
-    mesh.told = {"log-level": told.model_dump_json()}
+    told = ProxyLogLevel(proxy="orders-1", level="warning", loggers=loggers, resets_in=299.5)
+    mesh.replies = {"log-level": told.model_dump_json()}
     shown = await run("proxy", "orders-1", "log-level", "http=debug", "--for", "5m")
     assert [" ".join(line.split()) for line in shown.out.splitlines()] == [
         "LOGGER LEVEL", "http debug", "all others warning", "put back in 4 min",
     ]  # fmt: skip
-    quiet = told.model_copy(update={"loggers": {"http": "warning"}, "returns_in": None})
-    mesh.told = {"log-level": quiet.model_dump_json()}
+    quiet = told.model_copy(update={"loggers": {"http": "warning"}, "resets_in": None})
+    mesh.replies = {"log-level": quiet.model_dump_json()}
     assert "put back" not in (await run("proxy", "orders-1", "log-level")).out
     assert json.loads((await run("proxy", "orders-1", "log-level", "info", "-o", "json")).out)["loggers"]
-    assert [argument for _, _, argument in mesh.asked] == [
+    assert [argument for _, _, argument in mesh.commands] == [
         "level=debug&logger=http&seconds=300", "", "level=info&seconds=600",
     ]  # fmt: skip
 
@@ -218,7 +224,7 @@ async def test_a_log_level_is_shown_and_set_for_a_while(mesh: FakeMesh, run: Run
 async def test_what_makes_no_sense_is_told_so(mesh: FakeMesh, run: Run, arguments: tuple[str, ...]) -> None:
     wrong = await run("proxy", "orders-1", *arguments)
     assert (wrong.code, len(wrong.err.splitlines())) == (2, 1)
-    assert mesh.asked == []
+    assert mesh.commands == []
 
 
 async def test_a_proxy_that_does_not_answer_is_told_so(mesh: FakeMesh, run: Run) -> None:

@@ -17,9 +17,9 @@ from typing import IO, Any, ClassVar
 
 import pytest
 
-from control_plane.api.requested import Tapped
-from tests.fakes.served import served
-from tests.unit.telemetry.records import told
+from meshwright.control_plane.api.models.requests import TapEvent
+from tests.control_plane.telemetry.records import outbound_request
+from tests.fakes.http_server import running_http_server
 
 ROOT = Path(__file__).parents[2]
 WITHIN = 30.0
@@ -64,11 +64,11 @@ class Taps(BaseHTTPRequestHandler):
 
 
 def state(listening: int) -> str:
-    return Tapped(proxies=1, listening=listening).model_dump_json()
+    return TapEvent(proxies=1, tapping=listening).model_dump_json()
 
 
 def request(path: str) -> str:
-    return Tapped(request=told("back", direction="inbound", path=path)).model_dump_json()
+    return TapEvent(request=outbound_request("back", direction="inbound", path=path)).model_dump_json()
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def blocks() -> Iterator[queue.Queue[Any]]:
 @contextmanager
 def api() -> Iterator[int]:
     """The API; the port it has. A stream that is open ends with it."""
-    with served(Taps) as port:
+    with running_http_server(Taps) as port:
         yield port
     Taps.blocks.put(None)
 
@@ -90,7 +90,7 @@ def api() -> Iterator[int]:
 def tapping(folder: Path, port: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     (folder / "mesh.json").write_text(json.dumps({"admin": f"http://127.0.0.1:{port}"}))
     (folder / "admin.token").write_text("a" * 43)
-    command = [sys.executable, "-m", "cli", "tap", "back", *arguments, "--state", str(folder)]
+    command = [sys.executable, "-m", "meshwright.cli", "tap", "back", *arguments, "--state", str(folder)]
     process = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -1,173 +1,108 @@
-"""`mesh top` in a terminal: it is live, survives what happens to mesh and terminal, and leaves no trace."""
+"""What `mesh top` draws: what is bad first, within any width and height."""
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import json
-import os
-import pty
 import re
-import signal
-import struct
-import sys
-import termios
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from control_plane.api.seen import ServiceRow, Services
-from tests.cli.conftest import MESH, ROOT, Run
-from tests.fakes.mesh import FakeMesh, fake_mesh
-
-ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
-
-
-def services(rate: float) -> Services:
-    """A mesh of one service."""
-    return Services(services=(ServiceRow(name="orders", health="healthy", rps=rate, instances=1, healthy=1),))
+from meshwright.cli import top_table
+from meshwright.cli.top import TopState, frame
+from meshwright.control_plane.api.models.topology import ServiceSummary, ServiceTrend
 
 
-class Terminal:
-    """A pseudo-terminal with `mesh top` in it; `output` is all that was written."""
-
-    def __init__(self, master: int, child: asyncio.subprocess.Process) -> None:
-        self.master, self.child, self.output = master, child, ""
-        self._more = asyncio.Event()
-
-    def read(self) -> None:
-        """Take what is there."""
-        try:
-            self.output += os.read(self.master, 65536).decode(errors="replace")
-            self._more.set()
-        except OSError:
-            asyncio.get_running_loop().remove_reader(self.master)
-
-    async def shows(self, pattern: str, since: int = 0) -> int:
-        """Wait until it was written after `since`; where it ends."""
-        async with asyncio.timeout(60):
-            while not (found := re.compile(pattern).search(self.output, since)):
-                await self._more.wait()
-                self._more.clear()
-        return found.end()
-
-    def resize(self, columns: int, lines: int) -> None:
-        """Have another size, and tell so."""
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self.child.send_signal(signal.SIGWINCH)
-
-    def is_as_it_was(self) -> bool:
-        """Whether the screen is the usual one, with its cursor, and keys are shown and read by lines."""
-        left = self.output.rstrip().endswith(f"\x1b[?25h{LEAVE}")
-        modes = termios.tcgetattr(self.master)[3]
-        return left and bool(modes & termios.ICANON) and bool(modes & termios.ECHO)
+def row(name: str, **more: Any) -> dict[str, Any]:
+    """A row as the API tells it."""
+    told = {"health": "healthy", "rps": 10.0, "p99_ms": 12.0, "instances": 2, "healthy": 2, **more}
+    found: dict[str, Any] = ServiceSummary(name=name, **told).model_dump(mode="json", by_alias=True)
+    return found
 
 
-@asynccontextmanager
-async def terminal(state: Path, *arguments: str, **env: str) -> AsyncIterator[Terminal]:
-    """`mesh top` in a terminal of 80x24."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", MESH, "top", *arguments),
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "MESH_STATE": str(state),
-            "TERM": "xterm",
-            **env,
-        },
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    found = Terminal(master, child)
-    loop = asyncio.get_running_loop()
-    loop.add_reader(master, found.read)
-    try:
-        yield found
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-        loop.remove_reader(master)
-        os.close(slave)
-        os.close(master)
+MANY = [
+    row("calm", rps=0.0),
+    row("busy", rps=900.0, history=ServiceTrend(step=16, rps=tuple(float(n) for n in range(57)))),
+    row("failing", health="degraded", success=0.9, retries_per_s=3.0),
+    row("limited", breaker="partial", ejected=1),
+    row("gone", health="unhealthy", rps=0.0, instances=1, healthy=0, breaker="open", ejected=12),
+    row("ingress", role="gateway", instances=0, healthy=0, p99_ms=12_345.6, rps=123_456.7),
+    row("new", health="unknown", rps=0.0, mtls=False),
+    row("a-name-that-is-as-long-as-names-may-be-in-a-mesh-and-then-some", success=0.99999),
+]
 
 
-@pytest.mark.parametrize("end", ["q", "\x03", "terminated"])
-async def test_it_is_live_and_leaves_the_screen_as_it_was(mesh: FakeMesh, end: str) -> None:
-    mesh.services = services(1.0)
-    async with terminal(mesh.state, "--interval", "0.5") as shown:
-        await shown.shows(re.escape(ENTER))
-        await shown.shows(r"orders +1\.0 ")
-        mesh.services = services(2.0)
-        await shown.shows(r"orders +2\.0 ")
-        if end == "terminated":
-            shown.child.terminate()
-        else:
-            os.write(shown.master, end.encode())
-        code = await asyncio.wait_for(shown.child.wait(), 60)
-        await shown.shows(re.escape(LEAVE))
-        assert shown.is_as_it_was()
-        assert code == (143 if end == "terminated" else 0)
-        assert "Traceback" not in shown.output
+def test_what_is_bad_comes_first_then_what_is_busy() -> None:
+    names = [one["name"] for one in top_table.worst_first(MANY)]
+    assert names[:5] == ["gone", "failing", "limited", "ingress", "busy"]
+    assert names[-2:] == ["calm", "new"]
 
 
-async def test_another_width_is_used_at_once(mesh: FakeMesh) -> None:
-    mesh.services = services(1.0)
-    async with terminal(mesh.state, "--interval", "600") as shown:
-        at = await shown.shows("q quits")
-        assert "P50" not in shown.output
-        shown.resize(130, 24)
-        at = await shown.shows("P50", at)
-        shown.resize(50, 9)
-        whole_without_it = r"(?s)\x1b\[H(?:(?!P50|\x1b\[H).)*q quits"
-        await shown.shows(whole_without_it, at)
+def test_rows_stand_still_while_figures_move_a_little() -> None:
+    def order(*rates: float) -> list[str]:
+        given = [row(name, rps=rate) for name, rate in zip("abc", rates, strict=True)]
+        return [one["name"] for one in top_table.worst_first(given)]
+
+    assert order(9.1, 10.2, 11.3) == order(11.0, 10.0, 9.0) == ["a", "b", "c"]
 
 
-async def test_a_mesh_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    async with AsyncExitStack() as first:
-        (await first.enter_async_context(fake_mesh(state))).services = services(1.0)
-        async with terminal(state, "--interval", "0.5") as shown:
-            await shown.shows(r"orders +1\.0 ")
-            mark = len(shown.output)
-            await first.aclose()
-            at = await shown.shows(r"✖.* as of \d\d:\d\d:\d\d, nothing newer: ", mark)
-            await shown.shows(r"orders +1\.0 ", at)
-            async with fake_mesh(state) as again:
-                again.services = services(3.0)
-                await shown.shows(r"orders +3\.0 ", at)
+@given(st.integers(20, 250), st.integers(3, 60))
+def test_it_fits(width: int, height: int) -> None:
+    drawn = frame(TopState({"services": MANY}, 0), width, height)
+    assert len(drawn) == height
+    assert max(len(line) for line in drawn) <= width
 
 
-async def test_no_colour_where_it_is_not_wanted(mesh: FakeMesh) -> None:
-    mesh.services = services(1.0)
-    for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
-        async with terminal(mesh.state, **env) as shown:
-            await shown.shows("q quits")
-            assert ("\x1b[32m●" in shown.output) is coloured
+def test_eighty_columns_show_all_that_matters() -> None:
+    drawn = top_table.lines(MANY, 80, 99)
+    assert drawn[0].split() == [
+        "SERVICE",
+        "RATE/S",
+        "SUCCESS",
+        "P99",
+        "RETRY/S",
+        "BREAKER",
+        "UP",
+        "TREND",
+    ]
+    found = {line.split()[1]: line for line in drawn[1:]}
+    assert re.match(r"✖ gone +- +- +12 ms +- +✖ open -12 +0/1", found["gone"])
+    assert re.match(r"◐ failing +10.0 +✖ 90.00% +12 ms +3.0 +closed +2/2", found["failing"])
+    assert re.match(r"● ingress +123457 +100 % +12.35 s +- +closed +-", found["ingress"])
+    assert "99.99%" in drawn[6]
+    assert found["busy"].endswith("▇█")
 
 
-async def test_without_a_terminal_it_shows_all_once(mesh: FakeMesh, run: Run) -> None:
-    mesh.services = services(1.0)
-    table = await run("top")
-    assert (table.code, table.err) == (0, "")
-    assert table.out.splitlines()[1].split()[:3] == ["●", "orders", "1.0"]
-    assert "\x1b" not in table.out
-    (row,) = json.loads((await run("top", "-o", "json")).out)["services"]
-    assert (row["name"], row["rps"]) == ("orders", 1.0)
-    async with terminal(mesh.state, "--once") as shown:
-        assert await asyncio.wait_for(shown.child.wait(), 60) == 0
-        await shown.shows("orders")
-        assert ENTER not in shown.output
+def test_a_low_window_says_what_it_leaves_out() -> None:
+    drawn = top_table.lines(MANY, 80, 5)
+    assert len(drawn) == 5
+    assert drawn[-1] == f"  and {len(MANY) - 3} more: make the window higher"
 
 
-async def test_no_mesh_is_no_screen(run: Run, tmp_path: Path) -> None:
-    ran = await run("top", "--state", str(tmp_path / "none"))
-    assert ran.code != 0
-    assert ENTER not in ran.out
+def test_what_cannot_be_reached_is_said_above_the_old_figures() -> None:
+    drawn = frame(TopState({"services": MANY}, 0, "cannot reach\nhttp://x: \x1b[31mrefused"), 200, 20)
+    assert re.match(r"✖ as of \d\d:\d\d:\d\d, nothing newer: cannot reach http://x:  \[31mrefused", drawn[0])
+    assert any("busy" in line for line in drawn)
+
+
+def test_the_summary_counts_services_and_calls() -> None:
+    drawn = frame(TopState({"services": MANY}, 0), 120, 20)
+    assert f"{len(MANY)} services and gateways: 1 unhealthy, 1 degraded, 5 healthy" in drawn[0]
+    assert drawn[-1].startswith("q quits")
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "drawn"),
+    [
+        ([], 4, "    "),
+        ([0, 0], 4, "    "),
+        ([1], 3, "  █"),
+        ([0, 1, 8], 3, " ▁█"),
+        ([1, 2, 3, 4, 5, 6, 7, 8], 8, "▁▂▃▄▅▆▇█"),
+        ([9, 1, 1, 7, 7], 3, "█▁▇"),
+        ([5], 0, ""),
+    ],
+)
+def test_sparklines(values: list[float], width: int, drawn: str) -> None:
+    assert top_table.sparkline(values, width) == drawn

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import requests
 
-from cli.connection import ask
-from cli.overview import LOOKED_AT
-from control_plane.api import operations
-from tests.cli.test_traffic import READY, Demo, demo
+from meshwright.cli.http import call_api
+from meshwright.cli.startup_summary import MAX_PROBES
+from meshwright.control_plane.api import calls as calls_module
+from tests.cli.test_traffic_command import READY, Demo, demo
 from tests.envoy.harness import settings, until
 from tests.fakes.ports import free_port
 
@@ -97,12 +97,14 @@ def test_the_graph_is_the_exchanges_own(running: Demo) -> None:
     assert all(one["mtls"] and one["success"] == 1 for one in found["edges"])
 
     def told() -> int:
-        histories = (ask(operations.edge_history("ingress", to), state)["points"] for to in THROUGH_INGRESS)
+        histories = (
+            call_api(calls_module.edge_history("ingress", to), state)["points"] for to in THROUGH_INGRESS
+        )
         counted: float = sum(point["requests"] for points in histories for point in points)
         return round(counted)
 
     until(lambda: told() >= counts["sent"], "the last flush")
-    assert told() <= counts["sent"] + LOOKED_AT
+    assert told() <= counts["sent"] + MAX_PROBES
 
 
 def test_one_trace_of_an_order_holds_every_proxy_and_service(running: Demo) -> None:

@@ -1,210 +1,131 @@
-"""The demo under its own traffic: a real mesh, real services, every request counted."""
+"""The demo's traffic follows from its seed; what is counted adds up; options that do not fit are refused."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
+import math
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.envoy.harness import ROOT, settings, until
-from tests.fakes.ports import free_port
+from meshwright.cli.traffic.counters import GROWTH, LatencyHistogram, TrafficCounters
+from meshwright.cli.traffic.options import traffic_plan
+from meshwright.cli.traffic.plan import (
+    MIX,
+    PRODUCTS,
+    SYMBOLS,
+    TrafficFault,
+    TrafficPlan,
+    parse_fault,
+    request_sequence,
+)
+from meshwright.control_plane.errors import InputError
+from meshwright.control_plane.policies.loader import load
+from meshwright.control_plane.policies.registry import kinds
+from meshwright.services.catalog import domain as catalog
+from meshwright.services.trading import domain as trading
 
-READY = "ready in "
+ROOT = Path(__file__).parents[2]
+SERVICES = frozenset({"inventory", "orders"})
 
 
-@contextmanager
-def demo(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`mesh demo ARGUMENTS` as a child; ended as Ctrl-C ends it."""
-    with (folder / "stderr").open("w") as errors:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "cli", "demo", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-            cwd=ROOT,
-            start_new_session=True,
+def test_a_seed_makes_the_sequence_in_any_process() -> None:
+    program = (
+        "from itertools import islice; from meshwright.cli.traffic.plan import requests; "
+        "print([(r.method, r.path, dict(r.headers), r.body) for r in islice(requests(5), 300)])"
+    )
+    command = [sys.executable, "-c", program]
+    runs = {subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout for _ in range(2)}
+    here = [(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(5), 300)]
+    assert runs == {f"{here}\n".encode()}
+    assert here != [(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(6), 300)]
+
+
+def test_the_sequence_reads_and_writes_what_the_exchange_has() -> None:
+    sample = list(islice(request_sequence(1), 2000))
+    shares = Counter(one.route for one in sample)
+    assert len(shares) == len(MIX)
+    assert sum(MIX.values()) == 100
+    writes = [one for one in sample if one.method == "POST"]
+    assert 0.08 < len(writes) / len(sample) < 0.16
+    keys = [one.headers["Idempotency-Key"] for one in writes]
+    assert len(set(keys)) == len(keys)
+    assert set(PRODUCTS) == {product.id for product in catalog.seed_products(0)}
+    assert set(SYMBOLS) == set(trading.MARKETS)
+
+
+def test_a_fault_is_a_valid_policy() -> None:
+    for kind in ("slow", "fail"):
+        fault = parse_fault(f"inventory:{kind}:2.5", SERVICES)
+        assert (fault.service, fault.kind, fault.seconds, str(fault)) == (
+            ("inventory", kind, 2.5, f"inventory:{kind}:2.5")
         )
-    try:
-        yield child
-    finally:
-        if child.poll() is None:
-            child.send_signal(signal.SIGINT)
-            child.wait(120)
+
+        loaded = load(json.dumps(fault.document()).encode(), "fault", kinds())
+        assert loaded.problems == ()
+    assert parse_fault("orders:fail", SERVICES) == TrafficFault("orders", "fail", 10.0)
 
 
-class Demo:
-    """A demo that runs, and the commands that are given to it."""
-
-    def __init__(
-        self, folder: Path, environment: dict[str, str], child: subprocess.Popen[str], port: int
-    ) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.folder = folder
-        self.environment = environment
-        self.child = child
-        self.sidecars = len(self.proxies())
-
-    def mesh(self, *arguments: str) -> str:
-        """What `mesh ARGUMENTS` prints."""
-        command = [sys.executable, "-m", "cli", *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, env=self.environment, cwd=ROOT, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def counts(self, *arguments: str) -> dict[str, Any]:
-        """The counts of `mesh demo --traffic`."""
-        return checked(json.loads(self.mesh("demo", *arguments)))
-
-    def proxies(self) -> dict[str, str]:
-        """The states of the sidecars."""
-        found = json.loads(self.mesh("status", "-o", "json"))["proxies"]
-        return {one["name"]: one["state"] for one in found}
-
-    def synced(self) -> bool:
-        """Whether all sidecars that there were at first are there and follow."""
-        states = list(self.proxies().values())
-        return states == ["synced"] * self.sidecars
-
-    def faults(self) -> list[Any]:
-        """The FaultInjections that are in force."""
-        return list(json.loads(self.mesh("get", "faultinjection", "-o", "json")))
+@pytest.mark.parametrize(
+    "text", ["", "orders", "nobody:fail", "orders:broken", "orders:fail:", "orders:fail:0", "orders:fail:nan",
+             "orders:fail:-1", "orders:fail:inf", "orders:fail:1:2", "orders:fail:9999"],
+)  # fmt: skip
+def test_what_is_no_fault_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^--fault "):
+        parse_fault(text, SERVICES)
 
 
-def checked(counts: dict[str, Any]) -> dict[str, Any]:
-    """The same, after adding up what must add up."""
-    assert counts["sent"] + counts["unsent"] == counts["planned"]
-    assert sum(counts["outcomes"].values()) == counts["sent"]
-    for what in ("sent", "errors"):
-        assert sum(route[what] for route in counts["routes"].values()) == counts[what]
-    if "fault" in counts:
-        assert (
-            sum(counts["fault"][phase]["sent"] for phase in ("before", "during", "after")) == counts["sent"]
-        )
-    return counts
+def wanted(traffic: int | None = 20, **options: object) -> TrafficPlan | None:
+    given_ = {"seed": None, "seconds": None, "fault": "", "detach": False, **options}
+    return traffic_plan(traffic, services=SERVICES, **given_)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    folder = tmp_path_factory.mktemp("demo")
-    environment = settings(folder / "state")
-    port = free_port()
-    with demo(folder, environment, "--port", f"ingress={port}") as child:
-        lines: list[str] = []
-        assert child.stdout is not None
-        for line in child.stdout:
-            lines.append(line)
-            if line.startswith(READY):
-                break
-        assert any(line.startswith(READY) for line in lines), "".join(lines)
-        yield Demo(folder, environment, child, port)
+def test_options_that_do_not_fit_are_refused() -> None:
+    assert wanted(None) is None
+    assert wanted() == TrafficPlan(20, 1, math.inf, None)
+    made = wanted(seed=0, seconds=8.0, fault="orders:slow:1")
+    assert made == TrafficPlan(20, 0, 8.0, TrafficFault("orders", "slow", 1.0))
+    assert (made.fault_delay, TrafficPlan(1).fault_delay) == (2.0, 5.0)
+    for lost in ({"seed": 0}, {"seconds": 1.0}, {"fault": "orders:fail"}):
+        with pytest.raises(InputError, match="give --traffic"):
+            wanted(None, **lost)
+    with pytest.raises(InputError, match="foreground"):
+        wanted(detach=True)
 
 
-def test_ticks_reach_analytics_by_grpc_through_the_mesh(running: Demo) -> None:
-    session = requests.Session()
-    session.trust_env = False
-
-    def bars() -> Any:
-        answer = session.get(f"{running.url}/api/analytics/bars/BTC", timeout=10)
-        return answer.json()["bars"] if answer.status_code == 200 else None
-
-    first = until(bars, "a bar")
-    until(lambda: bars() != first, "another tick")
-    assert session.get(f"{running.url}/api/quotes/BTC", timeout=10).json()["price"] > 0
-
-    def missing() -> Any:
-        page = session.get(f"{running.url}/api/dashboard", params={"user": "ada"}, timeout=10).json()
-        return page["missing"]
-
-    until(lambda: missing() == [], "a page whose parts all came within their second")
+@given(st.lists(st.floats(0.1, 10**5), min_size=1), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+def test_percentiles_are_as_exact_as_they_say(values: list[float], share: float) -> None:
+    latencies = LatencyHistogram()
+    for value in values:
+        latencies.add(value)
+    exact = sorted(values)[math.ceil(share * len(values)) - 1]
+    assert exact * 0.999 <= latencies.quantile(share) <= exact * GROWTH * 1.001
+    assert latencies.max_ms == max(values)
 
 
-def test_a_control_plane_that_is_away_does_not_keep_a_fault_alive(running: Demo) -> None:
-    options = ("--traffic", "20", "--fault", "inventory:fail:600", "--seed", "40")
-    with demo(running.folder, running.environment, *options) as child:
-        until(running.faults, "the fault")
-        record = running.folder / "state" / "run" / "control-plane.json"
-        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
-        child.send_signal(signal.SIGINT)
-        child.communicate(timeout=120)
-    assert child.returncode == 0
-    assert running.faults() == []
-    # A sidecar that was not connected yet when the fault was taken away learns of it later.
-    until(running.synced, "all sidecars follow the new control plane", 60, 1.0)
+def test_nothing_counted_is_nothing() -> None:
+    assert TrafficCounters().report(0)["latency_ms"] == {"p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0}
 
 
-def test_a_running_demo_answers_every_request(running: Demo) -> None:
-    counts = running.counts("--traffic", "20", "--for", "5")
-    assert (counts["planned"], counts["sent"], counts["errors"]) == (100, 100, 0)
-    assert counts["outcomes"].keys() <= {"200", "201", "404"}
-    assert counts["outcomes"]["201"] == counts["routes"]["POST /api/orders"]["sent"] > 5
-    assert 0 < counts["latency_ms"]["p50"] <= counts["latency_ms"]["p99"] <= counts["latency_ms"]["max"]
-    again = running.counts("--traffic", "50", "--for", "2")
-    sequence = {name: route["sent"] for name, route in counts["routes"].items()}
-    assert {name: route["sent"] for name, route in again["routes"].items()} == sequence
-    other = running.counts("--traffic", "50", "--for", "2", "--seed", "2")
-    assert {name: route["sent"] for name, route in other["routes"].items()} != sequence
-    assert running.child.poll() is None
-
-
-def test_a_fault_is_felt_and_is_over(running: Demo) -> None:
-    counts = running.counts("--traffic", "30", "--for", "12", "--fault", "inventory:fail:2", "--seed", "11")
-    fault = counts["fault"]
-    assert (fault["before"]["errors"], fault["after"]["errors"]) == (0, 0)
-    assert fault["during"]["errors"] == counts["errors"] == counts["outcomes"]["503"] > 0
-    assert fault["before"]["sent"] >= 30
-    assert fault["after"]["sent"] >= 30
-    assert {name for name, route in counts["routes"].items() if route["errors"]} <= {
-        "GET /api/inventory/{productId}",
-        "POST /api/orders",
-    }
-    assert running.faults() == []
-    whys = [one["why"] for one in json.loads(running.mesh("history", "-n", "2", "-o", "json"))]
-    assert whys == ["mesh demo --fault inventory:fail:2 is over", "mesh demo --fault inventory:fail:2"]
-
-
-def test_a_slow_service_costs_time_and_no_request(running: Demo) -> None:
-    counts = running.counts("--traffic", "30", "--for", "7", "--fault", "orders:slow:2", "--seed", "12")
-    assert counts["errors"] == 0
-    assert counts["fault"]["during"]["latency_ms"]["p99"] > 950
-    assert counts["fault"]["after"]["latency_ms"]["p50"] < 950
-    assert running.faults() == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_however_it_is_stopped_the_fault_is_taken_away(running: Demo, number: int) -> None:
-    options = ("--traffic", "30", "--fault", "inventory:fail:600", "--seed", str(20 + number))
-    with demo(running.folder, running.environment, *options) as child:
-        until(running.faults, "the fault")
-        child.send_signal(number)
-        out, _ = child.communicate(timeout=60)
-    assert child.returncode == 0
-    assert running.faults() == []
-    counts = checked(json.loads(out))
-    assert counts["seconds"] > 4
-    assert counts["fault"]["before"]["errors"] == 0
-
-
-def test_a_demo_that_is_started_for_its_traffic_is_stopped_after_it(tmp_path: Path) -> None:
-    environment = settings(tmp_path / "state")
-    options = ("--port", f"ingress={free_port()}", "--traffic", "20", "--for", "5")
-    with demo(tmp_path, environment, *options) as child:
-        out, _ = child.communicate(timeout=150)
-    told = (tmp_path / "stderr").read_text()
-    assert child.returncode == 0, told
-    counts = checked(json.loads(out))
-    assert (counts["sent"], counts["errors"]) == (100, 0)
-    assert READY in told
-    assert told.rstrip().endswith("stopping")
-    assert not (tmp_path / "state" / "mesh.json").exists()
+def test_requests_belong_to_the_time_they_were_due_at() -> None:
+    tally = TrafficCounters()
+    tally.fault_start, tally.fault_end = 10.0, 20.0
+    tally.add("GET /", "200", True, 9.9, 15.0)
+    tally.add("GET /", "503", False, 10.0, 10.1)
+    tally.add("GET /", "timeout", False, 19.9, 39.9)
+    tally.add("POST /", "201", True, 20.0, 20.1)
+    report = tally.report(6, "inventory:fail:10")
+    assert (report["planned"], report["sent"], report["unsent"], report["errors"]) == (6, 4, 2, 2)
+    assert report["outcomes"] == {"200": 1, "201": 1, "503": 1, "timeout": 1}
+    phases = {name: (report["fault"][name]["sent"], report["fault"][name]["errors"]) for name in
+              ("before", "during", "after")}  # fmt: skip
+    assert phases == {"before": (1, 0), "during": (2, 2), "after": (1, 0)}
+    assert report["fault"]["before"]["latency_ms"]["max"] == 5100.0
+    assert tally.take_recent().sent == 4
+    assert tally.take_recent().sent == 0

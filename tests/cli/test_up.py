@@ -17,16 +17,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from tests.envoy.harness import (
-    ROOT,
-    Mesh,
-    application,
-    running_mesh,
-    service,
-    settings,
-    stop,
-    until,
-)
+from tests.envoy.harness import ROOT, Mesh, application, running_mesh, service, settings, stop, until
 from tests.fakes.ports import free_port
 
 PARTS = {"store", "control-plane", "agent", "front-1", "front-1.proxy", "ingress.proxy"}
@@ -77,7 +68,7 @@ def mesh_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `mesh` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
+        [sys.executable, "-m", "meshwright.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=within,
@@ -113,7 +104,7 @@ def test_ctrl_c_stops_every_child(tmp_path: Path) -> None:
 def test_every_child_is_stopped_though_nobody_reads_what_it_says(tmp_path: Path) -> None:
     """As when the terminal of `mesh up | tee log` is closed: the pipe is broken when the signal comes."""
     env = settings(tmp_path / "state")
-    argv = [sys.executable, "-m", "cli", "up", "-f", str(file_of(tmp_path, [service("front")]))]
+    argv = [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file_of(tmp_path, [service("front")]))]
     with tidied(env):
         process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=ROOT, start_new_session=True

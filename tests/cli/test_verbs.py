@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from control_plane.api.types import (
+from meshwright.control_plane.api.models.base import (
     Condition,
-    PlaneStatus,
+    ControlPlaneStatus,
     PolicyStatus,
     ProxyStatus,
     ServiceStatus,
@@ -19,17 +19,17 @@ from control_plane.api.types import (
 )
 from tests.cli.conftest import Run
 from tests.cli.samples import retry, timeout
-from tests.fakes.mesh import FakeMesh
+from tests.fakes.admin_server import FakeMesh
 
 
 async def test_apply_prints_the_revision_and_every_change(mesh: FakeMesh, run: Run, tmp_path: Path) -> None:
     (tmp_path / "retry.yaml").write_text(retry())
     first = await run("apply", "-f", "retry.yaml", "-m", "it fails now and then")
     assert (first.code, first.out, first.err) == (0, "revision 1\ncreated Retry/inventory-retry\n", "")
-    info = mesh.store.kept[1].info
-    assert info.why == "it fails now and then"
+    info = mesh.store.revisions[1].info
+    assert info.message == "it fails now and then"
     assert "@" in info.author
-    assert mesh.store.kept[1].documents[0].source == "retry.yaml:1"
+    assert mesh.store.revisions[1].documents[0].source == "retry.yaml:1"
 
     again = await run("apply", "-f", "retry.yaml")
     assert (again.code, again.out) == (0, "revision 1\nunchanged Retry/inventory-retry\n")
@@ -66,7 +66,7 @@ async def test_a_folder_is_one_revision_and_only_policy_files_are_read(
 async def test_stdin_is_a_file(mesh: FakeMesh, run: Run) -> None:
     ran = await run("apply", "-f", "-", text=retry())
     assert (ran.code, ran.out) == (0, "revision 1\ncreated Retry/inventory-retry\n")
-    assert mesh.store.kept[1].documents[0].source == "<stdin>:1"
+    assert mesh.store.revisions[1].documents[0].source == "<stdin>:1"
 
 
 async def test_dry_run_changes_nothing(mesh: FakeMesh, run: Run) -> None:
@@ -74,12 +74,12 @@ async def test_dry_run_changes_nothing(mesh: FakeMesh, run: Run) -> None:
     assert ran.code == 0
     assert "dry run" in ran.out
     assert "created Retry/inventory-retry" in ran.out
-    assert len(mesh.store.kept) == 1
+    assert len(mesh.store.revisions) == 1
 
 
 async def test_a_missing_target_is_a_warning_and_applied(mesh: FakeMesh, run: Run) -> None:
     ran = await run("apply", "-f", "-", text=retry(service="nobody"))
-    assert (ran.code, len(mesh.store.kept)) == (0, 2)
+    assert (ran.code, len(mesh.store.revisions)) == (0, 2)
     assert ran.err == "warning: Retry/inventory-retry: there is no Service nobody yet\n"
 
 
@@ -125,7 +125,7 @@ async def test_diff_says_what_an_apply_would_change(mesh: FakeMesh, run: Run) ->
     other = await run("diff", "-f", "-", text=retry(attempts=5))
     assert other.code == 1
     assert {"--- a/Retry/inventory-retry", "-  attempts: 2", "+  attempts: 5"} <= set(other.out.splitlines())
-    assert len(mesh.store.kept) == 2
+    assert len(mesh.store.revisions) == 2
 
 
 async def test_history_show_and_rollback(mesh: FakeMesh, run: Run) -> None:
@@ -142,8 +142,8 @@ async def test_history_show_and_rollback(mesh: FakeMesh, run: Run) -> None:
     assert back.out.splitlines() == [
         "revision 3", "changed Retry/inventory-retry", "deleted Timeout/orders-timeout",
     ]  # fmt: skip
-    assert mesh.store.kept[3].documents == mesh.store.kept[1].documents
-    assert mesh.store.kept[3].info.why == "rollback to revision 1"
+    assert mesh.store.revisions[3].documents == mesh.store.revisions[1].documents
+    assert mesh.store.revisions[3].info.message == "rollback to revision 1"
     shown = json.loads((await run("show", "2", "-o", "json")).out)
     assert (shown["revision"], len(shown["documents"])) == (2, 2)
     assert "second" in (await run("show", "2")).out
@@ -157,9 +157,11 @@ async def test_status_has_signs_and_words(mesh: FakeMesh, run: Run) -> None:
     mesh.status = Status(
         revision=0,
         store="degraded",
-        planes=(
-            PlaneStatus(address="10.0.0.1:15012", admin="http://10.0.0.1:15080", state="this"),
-            PlaneStatus(address="10.0.0.2:15012", state="silent", silent=7.4, trouble="refused"),
+        control_planes=(
+            ControlPlaneStatus(address="10.0.0.1:15012", admin="http://10.0.0.1:15080", state="this"),
+            ControlPlaneStatus(
+                address="10.0.0.2:15012", state="silent", unreachable_seconds=7.4, error="refused"
+            ),
         ),
         services=(
             ServiceStatus(name="catalog", instances=1, healthy=1),
@@ -221,7 +223,7 @@ async def test_tokens_are_listed_and_revoked_by_their_ids(mesh: FakeMesh, run: R
     made = await run("token", "create", "--service", "orders", "--ttl", "7300", "--out", "orders.token")
     assert made.out == "join token id-1 of service orders, valid for 7300 s: orders.token\n"
     await run("token", "create", "--gateway", "ingress", "--ttl", "1", "--out", "-")
-    mesh.tokens.kept["id-2"] = mesh.tokens.kept["id-2"].model_copy(update={"expires": 0.0, "uses": 3})
+    mesh.tokens.tokens["id-2"] = mesh.tokens.tokens["id-2"].model_copy(update={"expires": 0.0, "uses": 3})
     lines = [line.split() for line in (await run("token", "list")).out.splitlines()]
     assert lines[0] == ["ID", "FOR", "STATE", "USES", "BY"]
     assert lines[1][:5] == ["id-2", "gateway/ingress", "○", "expired", "3"]

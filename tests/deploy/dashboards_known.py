@@ -11,11 +11,11 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import Metric
 from ruamel.yaml import YAML
 
-from control_plane.overview.figures import Figures, Told
-from services.kit.metrics import Metrics
-from sidecar.figures.families import families
-from sidecar.status import WorkloadStatus
-from sidecar.telemetry import KEPT_STATS
+from meshwright.control_plane.status.prometheus import MeshCollector, MeshMetrics
+from meshwright.services.kit.metrics import ServiceMetrics
+from meshwright.sidecar.metrics import workload_metrics
+from meshwright.sidecar.status import WorkloadStatus
+from meshwright.sidecar.telemetry import INCLUDED_STATS
 from tests.envoy.harness import ROOT
 
 ENVOY_COUNTERS_AND_GAUGES = """
@@ -58,7 +58,7 @@ def known() -> set[str]:
 
 def kept(stat: str) -> bool:
     """Whether Envoy keeps a statistic."""
-    for one in KEPT_STATS:
+    for one in INCLUDED_STATS:
         prefix, pattern = one.get("prefix"), one.get("safe_regex")
         if isinstance(prefix, str) and stat.startswith(prefix):
             return True
@@ -88,17 +88,17 @@ def _envoy() -> Iterator[str]:
 
 
 def _code() -> Iterator[str]:
-    for module in ("control_plane.app", "control_plane.overview.metrics"):
+    for module in ("meshwright.control_plane.app", "meshwright.control_plane.metrics"):
         importlib.import_module(module)
-    told = Told(Figures, dict)
+    told = MeshCollector(MeshMetrics, dict)
     workload = WorkloadStatus(
         name="orders-1", service="orders", role="service", phase="running", healthy=True, starts={"proxy": 1}
     )
-    metrics = Metrics("orders")
+    metrics = ServiceMetrics("orders")
     sources: tuple[Iterable[Metric], ...] = (
         REGISTRY.collect(),
         told.collect(),
-        families(workload, {"proxy": 1}),
+        workload_metrics(workload, {"proxy": 1}),
         metrics.registry.collect(),
     )
     for source in sources:

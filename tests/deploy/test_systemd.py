@@ -55,7 +55,16 @@ def test_the_examples_options_are_understood() -> None:
         if one.startswith("AGENT_OPTIONS=")
     )
     options = line.removeprefix("AGENT_OPTIONS=").replace("10.0.0.1", "127.0.0.1").split()
-    argv = [sys.executable, "-m", "cli", "agent", "--instance", "orders-1", "--token-file", "/nowhere/token"]
+    argv = [
+        sys.executable,
+        "-m",
+        "meshwright.cli",
+        "agent",
+        "--instance",
+        "orders-1",
+        "--token-file",
+        "/nowhere/token",
+    ]
     done = subprocess.run(
         [*argv, *options], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
     )

@@ -83,7 +83,7 @@ class Hosts:
 
     def mesh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A verb of `mesh` at the control plane's host."""
-        return self.run(HUB, sys.executable, "-m", "cli", *arguments)
+        return self.run(HUB, sys.executable, "-m", "meshwright.cli", *arguments)
 
     def status(self) -> dict[str, Any]:
         """The mesh as its control plane sees it; nothing while it does not answer."""
@@ -145,7 +145,9 @@ def join(hosts: Hosts, host: str, name: str) -> None:
     hosts.start(host, sys.executable, "-m", "tests.fakes.app", "--port", "8000", "--name", name)
     who = ("--service", name, "--instance", f"{name}-1", "--port", "8000", "--health", "/health/ready")
     where = ("--control-plane", hosts.network.addresses[HUB], "--advertise", "auto")
-    hosts.start(host, sys.executable, "-m", "cli", "agent", *who, "--token-file", str(token), *where)
+    hosts.start(
+        host, sys.executable, "-m", "meshwright.cli", "agent", *who, "--token-file", str(token), *where
+    )
 
 
 def hub(hosts: Hosts, argv: Sequence[str]) -> None:
@@ -169,7 +171,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         YAML(typ="safe").dump(application([service("home")], 8080), out)
     found.network.plug()
     try:
-        hub(found, [sys.executable, "-m", "cli", "up", "-f", str(file), "--timeout", "100"])
+        hub(found, [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file), "--timeout", "100"])
         join(found, LEFT, "front")
         join(found, RIGHT, "back")
         wanted = {"front-1", "back-1", "home-1", "ingress"}

@@ -28,7 +28,7 @@ from typing import Any
 import requests
 from ruamel.yaml import YAML
 
-from sidecar.control import client as agent
+from meshwright.sidecar import control_client as agent
 from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ class Mesh:
     ) -> subprocess.CompletedProcess[str]:
         """`mesh ARGUMENTS`; with `check` a failure fails the test."""
         done = subprocess.run(
-            [sys.executable, "-m", "cli", *arguments, "--state", str(self.state)],
+            [sys.executable, "-m", "meshwright.cli", *arguments, "--state", str(self.state)],
             input=stdin,
             capture_output=True,
             text=True,
@@ -125,11 +125,11 @@ class Mesh:
 
     def stop_workload(self, name: str) -> None:
         """Stop one workload gracefully; returns when it has."""
-        agent.stop(self.state, name)
+        agent.stop_workload(self.state, name)
 
     def ports(self, name: str) -> dict[str, int]:
         """The real ports of a workload: outbound, inbound, ready, app.http, gateway.http."""
-        return next(one.ports for one in agent.status(self.state).workloads if one.name == name)
+        return next(one.ports for one in agent.fetch_status(self.state).workloads if one.name == name)
 
     # --- requests -----------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ def running_mesh(
         YAML(typ="safe").dump(application(services, port), out)
     env = settings(state, **environment)
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "up", "-f", str(file), "--timeout", str(READY), *arguments],
+        [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file), "--timeout", str(READY), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -239,7 +239,9 @@ def stop(mesh: Mesh) -> None:
     except subprocess.TimeoutExpired:
         mesh.process.kill()
         subprocess.run(
-            [sys.executable, "-m", "cli", "down", "--state", str(mesh.state)], check=False, cwd=ROOT
+            [sys.executable, "-m", "meshwright.cli", "down", "--state", str(mesh.state)],
+            check=False,
+            cwd=ROOT,
         )
         raise
 

@@ -18,7 +18,7 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from control_plane.api.state import Addresses, socket_path
+from meshwright.control_plane.api.state_dir import MeshAddresses, socket_path
 from tests.envoy.harness import Mesh, until
 
 PACE = "function delay() return math.random(5, 25) end\n"
@@ -113,9 +113,9 @@ def config_dump(mesh: Mesh, name: str) -> dict[str, Any]:
     return found
 
 
-def addresses(mesh: Mesh) -> Addresses:
+def addresses(mesh: Mesh) -> MeshAddresses:
     """Where the control plane answers."""
-    return Addresses.model_validate_json((mesh.state / "mesh.json").read_bytes())
+    return MeshAddresses.model_validate_json((mesh.state / "mesh.json").read_bytes())
 
 
 def api(mesh: Mesh, path: str) -> requests.Response:

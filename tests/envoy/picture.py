@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cli.connection import ask
-from control_plane.api import operations
-from control_plane.api.failures import ApiError
+from meshwright.cli.http import call_api
+from meshwright.control_plane.api import calls
+from meshwright.control_plane.api.errors import ApiError
 from tests.envoy.harness import Mesh
 
 Edges = dict[tuple[str, str], dict[str, Any]]
@@ -21,25 +21,25 @@ def graph(mesh: Mesh) -> dict[str, Any]:
 
 def edges(mesh: Mesh) -> Edges:
     """The edges by caller and callee, straight from the API."""
-    found = ask(operations.topology(), mesh.state)["edges"]
+    found = call_api(calls.topology(), mesh.state)["edges"]
     return {(one["from"], one["to"]): one for one in found}
 
 
 def health(mesh: Mesh, name: str) -> str:
     """The health of a service."""
-    nodes = ask(operations.topology(), mesh.state)["nodes"]
+    nodes = call_api(calls.topology(), mesh.state)["nodes"]
     return next(str(one["health"]) for one in nodes if one["name"] == name)
 
 
 def rows(mesh: Mesh) -> dict[str, dict[str, Any]]:
     """The table of services by name."""
-    return {one["name"]: one for one in ask(operations.services(), mesh.state)["services"]}
+    return {one["name"]: one for one in call_api(calls.services(), mesh.state)["services"]}
 
 
 def totals(mesh: Mesh, caller: str, callee: str) -> dict[str, int]:
     """All that was told of the calls from one to the other; zeros for nothing."""
     try:
-        return _added(ask(operations.edge_history(caller, callee), mesh.state)["points"])
+        return _added(call_api(calls.edge_history(caller, callee), mesh.state)["points"])
     except ApiError as error:
         assert error.status == 404
         return _added([])
@@ -47,7 +47,7 @@ def totals(mesh: Mesh, caller: str, callee: str) -> dict[str, int]:
 
 def service_totals(mesh: Mesh, name: str) -> dict[str, int]:
     """All that was told of the calls to a service."""
-    return _added(ask(operations.service_history(name), mesh.state)["points"])
+    return _added(call_api(calls.service_history(name), mesh.state)["points"])
 
 
 def _added(points: list[dict[str, float]]) -> dict[str, int]:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import requests
 
-from cli.connection import ask
-from control_plane.api import operations
-from control_plane.api.failures import ApiError
+from meshwright.cli.http import call_api
+from meshwright.control_plane.api import calls as calls_module
+from meshwright.control_plane.api.errors import ApiError
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.picture import edges, health, rows, service_totals, totals
 
@@ -155,7 +155,7 @@ def test_the_tries_of_a_request_stand_in_its_trace(mesh: Mesh) -> None:
 
     def spans() -> list[dict[str, Any]]:
         try:
-            found = ask(operations.trace(trace), mesh.state)["tree"]
+            found = call_api(calls_module.trace(trace), mesh.state)["tree"]
         except ApiError as error:
             assert error.status == 404
             return []

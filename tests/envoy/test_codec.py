@@ -12,8 +12,8 @@ import pytest
 import trustme
 from google.protobuf.message import Message
 
-from control_plane.envoy import codec, v3
-from tests.unit.envoy import samples
+from meshwright.control_plane.envoy import codec, v3
+from tests.control_plane.envoy import samples
 
 BINARY = Path(str(files("envoy"))) / "_bin" / "envoy"
 

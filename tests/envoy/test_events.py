@@ -47,7 +47,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @pytest.fixture
 def follower(mesh: Mesh) -> Iterator[list[dict[str, Any]]]:
     """What `mesh events -f -o json` shows from now on."""
-    command = [sys.executable, "-m", "cli", "events", "-f", "-o", "json", "-n", "1000"]
+    command = [sys.executable, "-m", "meshwright.cli", "events", "-f", "-o", "json", "-n", "1000"]
     process = subprocess.Popen(
         [*command, "--state", str(mesh.state)],
         stdout=subprocess.PIPE,

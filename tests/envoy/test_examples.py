@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.policies import registry
+from meshwright.control_plane.policies import registry
 from tests.envoy.harness import Mesh, running_mesh, service, until
 
 CONTEXT = """

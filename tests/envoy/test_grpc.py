@@ -15,8 +15,8 @@ import grpc
 import pytest
 import requests
 
-from control_plane.api.state import socket_path
-from sidecar.proxy.client import ProxyAdmin
+from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.sidecar.envoy_admin import EnvoyAdminClient
 from tests.envoy import xds_lab
 from tests.envoy.harness import Mesh, running_mesh, service
 
@@ -130,17 +130,17 @@ async def test_an_unknown_service_is_told_at_once(mesh: Mesh) -> None:
         assert await status(through) is grpc.StatusCode.UNAVAILABLE
 
 
-async def active(admin: ProxyAdmin, count: int) -> None:
+async def active(admin: EnvoyAdminClient, count: int) -> None:
     """Wait until so many calls are under way."""
 
     async def so_many() -> bool:
-        return await admin.active() == count
+        return await admin.active_requests() == count
 
     await xds_lab.until(so_many)
 
 
 async def test_an_open_tunnel_is_no_call_under_way(mesh: Mesh) -> None:
-    admin = ProxyAdmin(socket_path(mesh.state / "sidecars" / "front-1", "admin.sock"))
+    admin = EnvoyAdminClient(socket_path(mesh.state / "sidecars" / "front-1", "admin.sock"))
     try:
         async with channel(mesh, "echo") as through:
             await call(through)

@@ -21,11 +21,12 @@ import psutil
 import pytest
 from cryptography import x509
 
-from control_plane.api.spiffe import CONTROL_PLANE_DNS
-from control_plane.api.types import Port, Registration, Signed
-from control_plane.core.resource import LDS
-from control_plane.envoy import v3
-from sidecar import client, identity
+from meshwright.control_plane.api.models.base import Port, Registration, SignResponse
+from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
+from meshwright.control_plane.core.resource import LDS
+from meshwright.control_plane.envoy import v3
+from meshwright.sidecar import control_plane_client
+from meshwright.sidecar import svid as svid_module
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.observe import addresses, config_dump, envoy, load, metrics, states
 from tests.fakes.envoy import METHOD
@@ -52,7 +53,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield found
 
 
-def svid(mesh: Mesh, name: str) -> identity.Svid:
+def svid(mesh: Mesh, name: str) -> svid_module.Svid:
     """The SVID that a sidecar uses at this moment, as whoever stole it would read it."""
     folder = mesh.state / "sidecars" / name
     own = json.loads((folder / "identity.json").read_bytes())["resources"][0]["tls_certificate"]
@@ -60,7 +61,7 @@ def svid(mesh: Mesh, name: str) -> identity.Svid:
     domains = peers["custom_validator_config"]["typed_config"]["trust_domains"]
     certificate = own["certificate_chain"]["inline_string"]
     not_after = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc.timestamp()
-    return identity.Svid(
+    return svid_module.Svid(
         certificate,
         domains[0]["trust_bundle"]["inline_string"],
         not_after,
@@ -121,10 +122,10 @@ async def test_an_instance_of_another_service_cannot_be_registered(
     mesh: Mesh, instance: str, name: str
 ) -> None:
     before = metrics(mesh)["mesh_agent_refusals_total"]
-    plane = client.ControlPlane(addresses(mesh).xds, svid(mesh, "front-1"))
+    plane = control_plane_client.ControlPlaneClient(addresses(mesh).xds, svid(mesh, "front-1"))
     wanted = Registration(instance=instance, service=name, address="127.0.0.1", port=9, ports=(Port(),))
     try:
-        with pytest.raises(client.RefusedError):
+        with pytest.raises(control_plane_client.RejectedError):
             await plane.register(wanted)
     finally:
         await plane.close()
@@ -133,11 +134,11 @@ async def test_an_instance_of_another_service_cannot_be_registered(
     assert mesh.get("front-1", "http://back/echo").json()["name"] == "back-1"
 
 
-async def enrol(mesh: Mesh, token: str, name: str) -> Signed:
+async def enrol(mesh: Mesh, token: str, name: str) -> SignResponse:
     """What an agent of the service `name` does with a token."""
-    csr = identity.request(client.new_key(), f"spiffe://mesh.local/service/{name}")
+    csr = svid_module.create_csr(control_plane_client.generate_key(), f"spiffe://mesh.local/service/{name}")
     async with aiohttp.ClientSession() as session:
-        return await client.enrol(session, addresses(mesh).enrolment, token, csr)
+        return await control_plane_client.enrol(session, addresses(mesh).enrolment, token, csr)
 
 
 def minted(mesh: Mesh, name: str, folder: Path, ttl: float = 3600) -> str:
@@ -152,7 +153,7 @@ async def refused(mesh: Mesh, token: str, name: str) -> str:
     """The words with which an enrolment is refused, once it was logged without the token, and counted."""
     counter = 'mesh_enrolments_total{"outcome": "refused"}'
     before, lines = metrics(mesh)[counter], refusals(mesh).count("enrolment refused")
-    with pytest.raises(client.RefusedError) as why:
+    with pytest.raises(control_plane_client.RejectedError) as why:
         await enrol(mesh, token, name)
     assert metrics(mesh)[counter] == before + 1
     until(lambda: refusals(mesh).count("enrolment refused") > lines, "the refusal is logged")

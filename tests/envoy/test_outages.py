@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.api import failures
+from meshwright.control_plane.api import errors
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.observe import Load, addresses, api, load, metrics, settled, stats
 
@@ -189,7 +189,7 @@ def refuses_to_apply(mesh: Mesh) -> None:
     """While the store is away: said so by `mesh status`, and by an apply that changes nothing."""
     until(lambda: mesh.status()["store"] == "degraded", "the store is shown as degraded")
     refused = mesh.run("apply", "-f", "-", stdin=ANOTHER, check=False)
-    assert refused.returncode == failures.FAILED, refused.stderr
+    assert refused.returncode == errors.FAILED, refused.stderr
     assert "store" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
 
@@ -198,7 +198,7 @@ def changed_nothing(mesh: Mesh, revision: int) -> None:
     """After it: the store is well, and there is no revision that was not there before."""
     until(lambda: mesh.status()["store"] == "ok", "the store is shown as well")
     assert json.loads(mesh.run("history", "-o", "json").stdout)[0]["revision"] == revision
-    assert mesh.run("get", "HTTPRoute", "another", check=False).returncode == failures.BAD_INPUT
+    assert mesh.run("get", "HTTPRoute", "another", check=False).returncode == errors.BAD_INPUT
 
 
 def test_a_store_that_hangs_for_ten_seconds_is_not_missed(mesh: Mesh, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ import grpc
 import pytest
 import requests
 
-from control_plane.peers.server import PLANE_ID, SERVICE
-from control_plane.store.embedded import locate
+from meshwright.control_plane.cluster.service import MEMBER_ID_HEADER, SERVICE
+from meshwright.control_plane.store.embedded import locate
 from tests.cli.joining import Joined, joined
 from tests.envoy.harness import READY, ROOT, Mesh, running_mesh, service, settings, until
 from tests.envoy.observe import addresses, api, metrics, states
@@ -72,7 +72,7 @@ def another(first: Mesh, state: Path) -> Iterator[Mesh]:
     (state / "mesh.json").unlink(missing_ok=True)
     with (state.parent / "second.log").open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "control_plane"],
+            [sys.executable, "-m", "meshwright.control_plane"],
             stdout=log, stderr=log, text=True, env=environment, cwd=ROOT,
         )  # fmt: skip
     try:
@@ -260,7 +260,7 @@ def test_nobody_but_a_control_plane_may_ask_for_a_part(pair: Pair) -> None:
     with grpc.secure_channel(addresses(pair.first).xds, credentials, options) as channel:
         part = channel.unary_unary(f"/{SERVICE}/Part", None, None)
         with pytest.raises(grpc.RpcError) as refused:
-            part(b"{}", timeout=10, metadata=((PLANE_ID, "any"),))
+            part(b"{}", timeout=10, metadata=((MEMBER_ID_HEADER, "any"),))
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert metrics(pair.first)["mesh_peer_refused_total"] == 1
     assert metrics(pair.second)["mesh_peer_refused_total"] == 0

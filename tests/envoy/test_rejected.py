@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from control_plane.policies import regex
+from meshwright.control_plane.policies import re2
 from tests.envoy.harness import Mesh, running_mesh, service, until
 
 PATTERN = r"/[\b]+"
@@ -147,7 +147,7 @@ def restart_proxy(mesh: Mesh, name: str) -> None:
 
 
 def test_our_validation_accepts_it() -> None:
-    assert regex.check(PATTERN) == PATTERN
+    assert re2.check(PATTERN) == PATTERN
 
 
 def test_what_envoy_refuses_harms_nobody_and_is_told(mesh: Mesh, tmp_path: Path) -> None:

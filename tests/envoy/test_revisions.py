@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.api import failures
+from meshwright.control_plane.api import errors
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
 from tests.envoy.observe import config_dump
 
@@ -87,7 +87,7 @@ def test_a_rollback_gives_identical_resources(mesh: Mesh) -> None:
 
 def test_of_two_applies_at_once_one_wins_and_the_other_is_told(mesh: Mesh) -> None:
     base = mesh.status()["revision"]
-    command = [sys.executable, "-m", "cli", "apply", "-f", "-", "--base", str(base)]
+    command = [sys.executable, "-m", "meshwright.cli", "apply", "-f", "-", "--base", str(base)]
     both = [
         subprocess.Popen(
             command,
@@ -109,11 +109,11 @@ def test_of_two_applies_at_once_one_wins_and_the_other_is_told(mesh: Mesh) -> No
     for process in both:
         said.append(process.communicate(timeout=60)[1])
     codes = [process.returncode for process in both]
-    assert sorted(codes) == [0, failures.CONFLICT], said
+    assert sorted(codes) == [0, errors.CONFLICT], said
     assert mesh.status()["revision"] == base + 1
     mesh.run("apply", "-f", "-", "--wait", stdin=retry("back", 2))
     assert version(mesh) == ("left", "right")[codes.index(0)]
-    assert len(said[codes.index(failures.CONFLICT)].strip().splitlines()) == 1
+    assert len(said[codes.index(errors.CONFLICT)].strip().splitlines()) == 1
 
 
 def test_history_show_diff_and_delete_tell_what_happened(mesh: Mesh) -> None:

@@ -17,9 +17,9 @@ import grpc
 import pytest
 import requests
 
-from sidecar import bootstrap, telemetry
+from meshwright.sidecar import bootstrap, telemetry
 from tests.envoy.harness import until
-from tests.fakes.otlp import Meter, meter
+from tests.fakes.otlp import MetricsCollector, metrics_collector
 from tests.fakes.ports import free_port
 from tests.sidecar.conftest import ENVOY
 
@@ -52,7 +52,7 @@ class Lab:
     """A real Envoy whose route `/CLUSTER/PATH` leads to that cluster, and what it pushed."""
 
     port: int
-    seen: Meter
+    seen: MetricsCollector
 
     def get(self, path: str) -> int:
         """The status that Envoy answers with."""
@@ -61,8 +61,8 @@ class Lab:
     def pushed(self, cluster: str, **wanted: int) -> dict[str, int]:
         """What was pushed about the cluster, as soon as all of `wanted` (`a__b` is a.b) was."""
         named = {name.replace("__", "."): count for name, count in wanted.items()}
-        until(lambda: named.items() <= self.seen.of(cluster).items(), f"{cluster}: {named}")
-        return self.seen.of(cluster)
+        until(lambda: named.items() <= self.seen.of_cluster(cluster).items(), f"{cluster}: {named}")
+        return self.seen.of_cluster(cluster)
 
 
 def cluster(name: str, port: int = 0, *, h2: bool = False, **more: Any) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def config(port: int, clusters: list[dict[str, Any]]) -> bootstrap.Json:
         "node": {"id": "front-1", "cluster": "front"},
         "static_resources": {"listeners": [listener], "clusters": clusters},
         "stats_config": telemetry.stats_config(),
-        **telemetry.push("front", "front-1"),
+        **telemetry.stats_sink("front", "front-1"),
     }
 
 
@@ -134,7 +134,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder: Path = tmp_path_factory.mktemp("statistics")
     server = ThreadingHTTPServer(("127.0.0.1", 0), App)
     Thread(target=server.serve_forever, daemon=True).start()
-    with meter() as (seen, otlp), rpc() as rpc_port:
+    with metrics_collector() as (seen, otlp), rpc() as rpc_port:
         app, port = server.server_address[1], free_port()
         clusters = [
             cluster("/telemetry", otlp, h2=True),
@@ -145,7 +145,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             cluster("rpc:grpc", rpc_port, h2=True),
         ]
         (folder / "bootstrap.json").write_text(json.dumps(config(port, clusters)))
-        argv = bootstrap.command(str(ENVOY), "./bootstrap.json")
+        argv = bootstrap.envoy_command(str(ENVOY), "./bootstrap.json")
         with subprocess.Popen(argv, cwd=folder) as envoy:
             try:
                 until(lambda: seen.resources, "a first push")
@@ -158,7 +158,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def ok(lab: Lab) -> dict[str, int]:
     """What is pushed of flaky once a good request is told as a whole."""
-    before = lab.seen.of("flaky")
+    before = lab.seen.of_cluster("flaky")
     assert lab.get("flaky/ok") == 200
     names = ("upstream_rq_xx.2", "upstream_rq_time", "upstream_rq_total", "upstream_rq_completed")
     return lab.pushed("flaky", **{name.replace(".", "__"): before.get(name, 0) + 1 for name in names})
@@ -170,7 +170,7 @@ def test_it_says_who_it_is_and_counts_in_deltas(lab: Lab) -> None:
     assert (who["service.name"], who["service.instance.id"]) == ("front", "front-1")
     assert lab.seen.temporalities == {1}
     assert lab.seen.bounds == {telemetry.DURATION_BOUNDS}
-    assert not lab.seen.of("/telemetry")
+    assert not lab.seen.of_cluster("/telemetry")
 
 
 def test_a_retried_request_is_one_request_of_two_tries(lab: Lab) -> None:
@@ -217,4 +217,4 @@ def test_a_failed_grpc_call_is_http_200_and_told_by_its_status(lab: Lab) -> None
     with grpc.insecure_channel(f"127.0.0.1:{lab.port}") as channel, pytest.raises(grpc.RpcError):
         channel.unary_unary("/lab.Rpc/Refuse", None, None)(b"", timeout=20)
     lab.pushed("rpc_grpc", grpc__14=1, upstream_rq_xx__2=1, upstream_rq_completed=1)
-    assert ("rpc_grpc", "cluster.grpc", "14") in lab.seen.seen
+    assert ("rpc_grpc", "cluster.grpc", "14") in lab.seen.totals

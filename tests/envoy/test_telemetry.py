@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.fakes.otlp import Collector, collector
+from tests.fakes.otlp import TraceCollector, trace_collector
 
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -43,13 +43,13 @@ spec: {targetRefs: [{kind: Service, name: back}], maxRequests: 1}
 
 
 @pytest.fixture(scope="module")
-def sink() -> Iterator[Collector]:
-    with collector() as found:
+def sink() -> Iterator[TraceCollector]:
+    with trace_collector() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory, sink: Collector) -> Iterator[Mesh]:
+def mesh(tmp_path_factory: pytest.TempPathFactory, sink: TraceCollector) -> Iterator[Mesh]:
     folder = tmp_path_factory.mktemp("telemetry")
     with running_mesh(folder, [service("front"), service("back")], MESH_OTLP=sink.address) as found:
         found.apply(ROUTE)
@@ -106,11 +106,13 @@ def test_an_overflow_is_logged_with_flag_uo(mesh: Mesh) -> None:
         mesh.delete("circuitbreaker", "back")
 
 
-def test_a_trace_that_comes_in_goes_on_through_every_sidecar(mesh: Mesh, sink: Collector) -> None:
+def test_a_trace_that_comes_in_goes_on_through_every_sidecar(mesh: Mesh, sink: TraceCollector) -> None:
     trace = traced(mesh, "01")
-    found = until(lambda: len(names := {name for name, _ in sink.of(trace)}) > 1 and names, "spans of both")
+    found = until(
+        lambda: len(names := {name for name, _ in sink.of_trace(trace)}) > 1 and names, "spans of both"
+    )
     assert found == {"ingress", "back"}
-    kinds = [span.kind for _, span in sink.of(trace)]
+    kinds = [span.kind for _, span in sink.of_trace(trace)]
     assert {1, 2, 3} & set(kinds)
 
 
@@ -127,7 +129,7 @@ def export(mesh: Mesh, name: str) -> SpanExportResult:
         exporter.shutdown()
 
 
-def test_an_apps_own_spans_go_through_its_sidecar(mesh: Mesh, sink: Collector) -> None:
+def test_an_apps_own_spans_go_through_its_sidecar(mesh: Mesh, sink: TraceCollector) -> None:
     assert export(mesh, "own") is SpanExportResult.SUCCESS
     until(lambda: "own" in {name for name, _ in sink.spans}, "the app's span")
 
@@ -137,7 +139,7 @@ def test_without_a_collector_the_control_plane_takes_spans(tmp_path: Path) -> No
         assert export(mesh, "front") is SpanExportResult.SUCCESS
 
 
-def test_sampling_follows_the_policy(mesh: Mesh, sink: Collector) -> None:
+def test_sampling_follows_the_policy(mesh: Mesh, sink: TraceCollector) -> None:
     """Connections go over to what is new one by one, so it is asked until it shows."""
     try:
         mesh.apply(TELEMETRY % ("Mesh", 100, "Off"))
@@ -148,13 +150,13 @@ def test_sampling_follows_the_policy(mesh: Mesh, sink: Collector) -> None:
         mesh.delete("telemetry", "lab")
 
 
-def _roots(mesh: Mesh, sink: Collector, count: int) -> int:
+def _roots(mesh: Mesh, sink: TraceCollector, count: int) -> int:
     """How many of `count` requests were traced: a sampled one after them tells when all spans have come."""
     before = {span.trace_id.hex() for _, span in sink.spans}
     for _ in range(count):
         traced(mesh)
     marker = traced(mesh, "01")
-    until(lambda: {name for name, _ in sink.of(marker)} == {"ingress", "back"}, "the marker's spans")
+    until(lambda: {name for name, _ in sink.of_trace(marker)} == {"ingress", "back"}, "the marker's spans")
     return len({span.trace_id.hex() for _, span in sink.spans} - before - {marker})
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import requests
 
-from control_plane.telemetry.flags import FLAGS
+from meshwright.control_plane.telemetry.requests.response_flags import FLAGS
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
 from tests.envoy.observe import stats
-from tests.fakes.otlp_sink import Sink, sink
+from tests.fakes.otlp_sink import OtlpSink, otlp_sink
 from tests.sidecar.conftest import ENVOY
 
 ROUTE = """
@@ -41,14 +41,14 @@ def policy(kind: str, spec: str, target: str = "{kind: Service, name: back}") ->
 
 
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Sink]:
+def collector() -> Iterator[OtlpSink]:
     """To whom the mesh passes on what it is told."""
-    with sink() as made:
+    with otlp_sink() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory, collector: Sink) -> Iterator[Mesh]:
+def mesh(tmp_path_factory: pytest.TempPathFactory, collector: OtlpSink) -> Iterator[Mesh]:
     services = [service("front"), service("back")]
     forward = collector.address
     with running_mesh(tmp_path_factory.mktemp("why"), services, MESH_OTLP_FORWARD=forward) as found:
@@ -98,7 +98,7 @@ def assert_blamed(why: Any, policy: str, revision: int, says: str) -> None:
     assert expected in why["summary"]
 
 
-def test_what_proxies_tell_is_passed_on_to_a_collector(mesh: Mesh, collector: Sink) -> None:
+def test_what_proxies_tell_is_passed_on_to_a_collector(mesh: Mesh, collector: OtlpSink) -> None:
     traced = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
     assert call(mesh, "/status/503", headers=traced).status_code == 503
     wanted = {"traces front", "traces back", "metrics front", "metrics back", "logs front", "logs back"}
@@ -224,7 +224,7 @@ def test_an_answer_that_is_the_callers_own_mistake_is_an_error_in_no_picture(mes
 @contextmanager
 def tapping(mesh: Mesh, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """`mesh tap ARGUMENTS`, once all proxies tell; ended as Ctrl-C ends it."""
-    command = [sys.executable, "-m", "cli", "tap", *arguments, "--state", str(mesh.state)]
+    command = [sys.executable, "-m", "meshwright.cli", "tap", *arguments, "--state", str(mesh.state)]
     process = subprocess.Popen(
         command, env=mesh.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.core.resource import CDS, EDS, VHDS
-from control_plane.xds import metrics
+from meshwright.control_plane.core.resource import CDS, EDS, VHDS
+from meshwright.control_plane.xds import metrics
 from tests.envoy.xds_lab import Lab, lab, service, until, virtual_host
-from tests.fakes.apps import RunningApp, running_app
+from tests.fakes.app_process import RunningApp, running_app
 
 STALL = 10
 """Seconds that tell an answer at once from a wait for what never comes, which takes Envoy 15 and more."""

@@ -16,19 +16,19 @@ from pathlib import Path
 import aiohttp
 import envoy  # type: ignore[import-untyped]
 
-from control_plane.api import clusters
-from control_plane.api.spiffe import Identity
-from control_plane.api.state import BUNDLE_FILE, IDENTITY_FILE, socket_path
-from control_plane.core import http
-from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource, encode
-from control_plane.core.snapshot import Bindings
-from control_plane.core.view import ToldView
-from control_plane.envoy import v3
-from control_plane.xds.server import XdsServer
-from sidecar import bootstrap, identity
+from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE, socket_path
+from meshwright.control_plane.core import http_connection_manager
+from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource, encode
+from meshwright.control_plane.core.snapshot import Bindings
+from meshwright.control_plane.core.views import TelemetryView
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.xds.server import XdsServer
+from meshwright.sidecar import bootstrap, svid
+from tests.control_plane.xds.world import HandMadeNode, changed
 from tests.fakes.pki import DOMAIN, Pki
 from tests.fakes.ports import free_port
-from tests.unit.xds.world import Node, changed
 
 PATIENCE = 30.0
 ENVOY = os.environ.get("MESH_ENVOY") or str(Path(envoy.__file__).with_name("_bin") / "envoy")
@@ -39,13 +39,13 @@ Table = dict[tuple[str, str], Resource]
 class HandMade:
     """A snapshot that gives every node the same hand-made configuration."""
 
-    config: Node
+    config: HandMadeNode
 
     @property
     def revision(self) -> int:
         return self.config.revision
 
-    def node(self, identity: Identity, bindings: Bindings) -> Node:
+    def node(self, identity: Identity, bindings: Bindings) -> HandMadeNode:
         return self.config
 
     def changed_from(self, before: HandMade) -> set[tuple[str, str]]:
@@ -54,16 +54,20 @@ class HandMade:
 
 def outbound(port: int) -> Resource:
     """An HTTP proxy with on-demand hosts and clusters."""
-    on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=http.ads(), timeout=v3.Duration(seconds=3)))
-    filters = [http.http_filter("envoy.filters.http.on_demand", on_demand)]
-    manager = http.connection_manager("outbound", "out", "out", ToldView("lab"), filters)
-    chain = v3.FilterChain(filters=[http.network_filter(manager)])
-    return encode(LDS, "outbound", http.listener("outbound", "127.0.0.1", port, [chain]))
+    on_demand = v3.OnDemand(
+        odcds=v3.OnDemandCds(source=http_connection_manager.ads_source(), timeout=v3.Duration(seconds=3))
+    )
+    filters = [http_connection_manager.http_filter("envoy.filters.http.on_demand", on_demand)]
+    manager = http_connection_manager.connection_manager(
+        "outbound", "out", "out", TelemetryView("lab"), filters
+    )
+    chain = v3.FilterChain(filters=[http_connection_manager.network_filter(manager)])
+    return encode(LDS, "outbound", http_connection_manager.listener("outbound", "127.0.0.1", port, [chain]))
 
 
 def out_routes(timeout_ms: int = 50) -> Resource:
     """The route configuration that on-demand hosts hang in."""
-    source = http.ads()
+    source = http_connection_manager.ads_source()
     source.initial_fetch_timeout.FromMilliseconds(timeout_ms)
     return encode(RDS, "out", v3.RouteConfiguration(name="out", vhds=v3.Vhds(config_source=source)))
 
@@ -73,7 +77,7 @@ def service(name: str, port: int, connect_timeout: int = 1) -> tuple[Resource, R
     cluster = v3.Cluster(
         name=name,
         type=v3.Cluster.EDS,
-        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=http.ads()),
+        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=http_connection_manager.ads_source()),
         connect_timeout=v3.Duration(seconds=connect_timeout),
     )
     address = v3.Address(socket_address=v3.SocketAddress(address="127.0.0.1", port_value=port))
@@ -104,7 +108,7 @@ def virtual_host(
     )
     aliases = (f"out/{name}", f"out/{name}.mesh")
     needed = tuple(sorted({*clusters, mirror} - {""})) if needs else ()
-    return encode(VHDS, f"out/{name}", message, aliases=aliases, needs=needed)
+    return encode(VHDS, f"out/{name}", message, aliases=aliases, required_clusters=needed)
 
 
 @dataclass
@@ -128,7 +132,7 @@ class Lab:
         self.server.publish(self.snapshot())
 
     def snapshot(self) -> HandMade:
-        return HandMade(Node(self.revision, dict(self.table)))
+        return HandMade(HandMadeNode(self.revision, dict(self.table)))
 
     def put(self, *resources: Resource) -> None:
         """Add or replace resources and publish."""
@@ -152,23 +156,23 @@ class Lab:
         home.mkdir(mode=0o700)
         uri = Identity(DOMAIN, "service", "web").uri
         signed, key = self.pki.svid("web")
-        own = identity.svid(key, signed, uri)
-        (home / IDENTITY_FILE).write_text(identity.identity_file(own))
-        (home / BUNDLE_FILE).write_text(identity.bundle_file(own, DOMAIN))
+        own = svid.assemble_svid(key, signed, uri)
+        (home / IDENTITY_FILE).write_text(svid.identity_secret(own))
+        (home / BUNDLE_FILE).write_text(svid.bundle_secret(own, DOMAIN))
         admin = socket_path(home, "admin.sock")
         admin.parent.mkdir(mode=0o700, exist_ok=True)
-        node = bootstrap.Node(
+        node = bootstrap.BootstrapParams(
             id="web-1",
             cluster="web",
             trust_domain=DOMAIN,
             xds=("127.0.0.1", self.port),
             admin_socket=str(admin),
             bind="127.0.0.1",
-            ready=free_port(),
-            outbound=self.outbound_port,
-            inbound=free_port(),
+            ready_port=free_port(),
+            outbound_port=self.outbound_port,
+            inbound_port=free_port(),
         )
-        (home / "bootstrap.json").write_text(json.dumps(bootstrap.bootstrap(node)))
+        (home / "bootstrap.json").write_text(json.dumps(bootstrap.build_bootstrap(node)))
         self.admin = str(admin)
         command = [ENVOY, "-c", "bootstrap.json", "--concurrency", "1", "--disable-hot-restart", "-l", "info"]
         with (self.folder / "envoy.log").open("wb") as log:
@@ -199,7 +203,7 @@ class Lab:
         """Names of the clusters Envoy has, without those of the bootstrap."""
         _, text = await self.admin_get("/clusters?format=json")
         names = {each["name"] for each in json.loads(text)["cluster_statuses"]}
-        return names - {clusters.XDS, clusters.ADMIN}
+        return names - {cluster_names.XDS, cluster_names.ADMIN}
 
     async def get(self, host: str, path: str = "/") -> tuple[int, str, float]:
         """A request through the sidecar: status, body, seconds."""

@@ -1,4 +1,4 @@
-"""Services as real processes: `python -m services.NAME`, known by what they log, stopped by pid."""
+"""Services as real processes: `python -m meshwright.services.NAME`, known by what they log, stopped by pid."""
 
 from __future__ import annotations
 

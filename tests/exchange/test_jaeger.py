@@ -7,13 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from services.kit import jaeger
+from meshwright.services.kit import jaeger
 from tests.exchange.processes import Exchange, until
 
 
 def batch(body: bytes) -> Any:
     """Decode what the exporter sent with Thrift's own reader."""
-    jaeger.exporter(
+    jaeger.create_exporter(
         "http://127.0.0.1:1", 1
     )  # puts back the names without which its package is not importable
     ttypes = import_module("opentelemetry.exporter.jaeger.thrift.gen.jaeger.ttypes")

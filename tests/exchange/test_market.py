@@ -12,7 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from services.kit import market
+from meshwright.services.kit import market
 from tests.exchange.processes import Exchange, Running, until
 from tests.fakes.ports import free_port
 

@@ -19,49 +19,49 @@ from typing import Any
 
 from aiohttp import web
 
-from control_plane.api.asked import ProxyConfig
-from control_plane.api.discovery import Endpoint
-from control_plane.api.happened import Event, EventList
-from control_plane.api.messages import (
-    AppliedReply,
-    DiffReply,
-    Documents,
-    Fault,
-    FaultReply,
-    History,
-    Instances,
-    Proxies,
-    RevisionReply,
+from meshwright.control_plane.api.calls import PREFIX
+from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from meshwright.control_plane.api.models.base import ApiModel, DocumentChange, RevisionInfo
+from meshwright.control_plane.api.models.commands import ProxyConfig
+from meshwright.control_plane.api.models.events import Event, EventList
+from meshwright.control_plane.api.models.policies import (
+    ApplyResponse,
+    DiffResponse,
+    DocumentList,
+    ErrorInfo,
+    ErrorResponse,
+    InstanceList,
+    ProxyList,
+    RevisionDetail,
+    RevisionList,
 )
-from control_plane.api.operations import PREFIX
-from control_plane.api.seen import History as EdgeHistory
-from control_plane.api.seen import Moment, ServiceHistory
-from control_plane.api.traced import Traces, TraceSummary
-from control_plane.api.types import Change, Message, RevisionInfo
-from tests.fakes.admin_world import SCENARIOS
+from meshwright.control_plane.api.models.topology import EdgeHistory as EdgeHistory
+from meshwright.control_plane.api.models.topology import HistoryPoint, ServiceHistory
+from meshwright.control_plane.api.models.traces import TraceList, TraceSummary
+from tests.fakes.fixture_parts import config_dump
+from tests.fakes.mesh_fixture import NOW, STEP, STEPS, MeshFixture
 from tests.fakes.ports import free_port
-from tests.fakes.world import NOW, STEP, STEPS, World
-from tests.fakes.world_parts import config_dump
+from tests.fakes.scenarios import SCENARIOS
 
 TOKEN = "t" * 43
 
 
 @dataclass
-class FakeAdmin:
+class FakeAdminApi:
     """What it tells is `world`; a test may replace it at any moment."""
 
-    world: World
+    mesh: MeshFixture
     port: int = 0
-    asked: list[str] = field(default_factory=list)
-    changes: list[tuple[str, Any]] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    posted: list[tuple[str, Any]] = field(default_factory=list)
     delay: float = 0.0
-    listeners: list[asyncio.Queue[Event | None]] = field(default_factory=list)
+    event_queues: list[asyncio.Queue[Event | None]] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
     @property
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> ApiEndpoint:
         """Where it answers."""
-        return Endpoint(f"http://127.0.0.1:{self.port}", TOKEN)
+        return ApiEndpoint(f"http://127.0.0.1:{self.port}", TOKEN)
 
     async def start(self) -> None:
         """Listen, on the port of before where there was one."""
@@ -77,23 +77,23 @@ class FakeAdmin:
 
     async def stop(self) -> None:
         """Be away: no new connection, and the standing ones are cut."""
-        for queue in self.listeners:
+        for queue in self.event_queues:
             queue.put_nowait(None)
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
 
-    async def happen(self, event: Event) -> None:
+    async def emit(self, event: Event) -> None:
         """Something happens now."""
-        self.world = replace(self.world, events=(event, *self.world.events))
-        for queue in self.listeners:
+        self.mesh = replace(self.mesh, events=(event, *self.mesh.events))
+        for queue in self.event_queues:
             queue.put_nowait(event)
 
     # --- answers ------------------------------------------------------------------------------------
 
     @web.middleware
     async def _enter(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        self.asked.append(request.path_qs)
+        self.requests.append(request.path_qs)
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return _fault(401, "unauthorized", "no valid bearer token")
         if self.delay:
@@ -106,8 +106,8 @@ class FakeAdmin:
         found = self._answer(parts, request)
         return _fault(404, "not-found", "there is no such thing") if found is None else _reply(found)
 
-    def _answer(self, parts: list[str], request: web.Request) -> Message | None:
-        world = self.world
+    def _answer(self, parts: list[str], request: web.Request) -> ApiModel | None:
+        world = self.mesh
         match parts:
             case ["status"]:
                 return world.status
@@ -116,23 +116,23 @@ class FakeAdmin:
             case ["services"]:
                 return world.services
             case ["proxies"]:
-                return Proxies(proxies=world.proxies)
+                return ProxyList(proxies=world.proxies)
             case ["instances"]:
-                return Instances(instances=world.instances)
+                return InstanceList(instances=world.instances)
             case ["policies", *which]:
                 return self._documents(which)
             case ["revisions"]:
-                return History(revisions=world.revisions)
+                return RevisionList(revisions=world.revisions)
             case ["traces"]:
                 return self._traces(request)
         return self._one(parts)
 
-    def _one(self, parts: list[str]) -> Message | None:
-        world = self.world
+    def _one(self, parts: list[str]) -> ApiModel | None:
+        world = self.mesh
         match parts:
             case ["revisions", number]:
                 found = [each for each in world.revisions if each.revision == int(number)]
-                return RevisionReply(info=found[0], documents=self._then(int(number))) if found else None
+                return RevisionDetail(info=found[0], documents=self._then(int(number))) if found else None
             case ["proxies", name, "config"]:
                 known = name in {proxy.name for proxy in world.proxies}
                 return ProxyConfig(proxy=name, configs=config_dump(world)) if known else None
@@ -146,66 +146,66 @@ class FakeAdmin:
                 return edge and EdgeHistory(from_=caller, to=callee, step=STEP, points=_points(edge.rps))
         return None
 
-    def _documents(self, which: list[str]) -> Documents | None:
+    def _documents(self, which: list[str]) -> DocumentList | None:
         found = tuple(
             one
-            for one in self.world.documents
+            for one in self.mesh.documents
             if [one["kind"], one["metadata"]["name"]][: len(which)] == which
         )
-        return Documents(revision=self.world.revision, documents=found) if found or not which else None
+        return DocumentList(revision=self.mesh.revision, documents=found) if found or not which else None
 
     def _then(self, number: int) -> tuple[dict[str, Any], ...]:
         """The documents of a revision: only the breaker's limit ever changed."""
         made = []
-        for one in self.world.documents:
+        for one in self.mesh.documents:
             spec = one["spec"]
-            if one["metadata"]["name"] == "inventory-limits" and number != self.world.revision:
+            if one["metadata"]["name"] == "inventory-limits" and number != self.mesh.revision:
                 spec = {**spec, "maxRequests": 64}
             made.append({**one, "spec": spec})
         return tuple(made)
 
-    def _traces(self, request: web.Request) -> Traces:
+    def _traces(self, request: web.Request) -> TraceList:
         service, errors = request.query.get("service", ""), request.query.get("errors") == "true"
         found = [
             TraceSummary(**trace.model_dump(exclude={"tree", "dropped"}))
-            for trace in self.world.traces
+            for trace in self.mesh.traces
             if (not service or service in {share.service for share in trace.services})
             and (trace.errors or not errors)
         ]
-        return Traces(traces=tuple(found[: int(request.query.get("limit", "20"))]))
+        return TraceList(traces=tuple(found[: int(request.query.get("limit", "20"))]))
 
     async def _change(self, request: web.Request) -> web.StreamResponse:
         rest, body = request.match_info["rest"], await request.json()
-        self.changes.append((rest, body))
-        changed = (Change(kind="CircuitBreaker", name="inventory-limits", action="changed"),)
+        self.posted.append((rest, body))
+        changed = (DocumentChange(kind="CircuitBreaker", name="inventory-limits", action="changed"),)
         if rest == "diff":
             words = "--- now\n+++ then\n-  maxRequests: 8\n+  maxRequests: 64\n"
-            return _reply(DiffReply(revision=self.world.revision, changed=changed, documents=words))
-        number = self.world.revision + 1
+            return _reply(DiffResponse(revision=self.mesh.revision, changed=changed, document_diff=words))
+        number = self.mesh.revision + 1
         if not body.get("dryRun"):
             info = RevisionInfo(
-                revision=number, author=body["author"], time=NOW, why=body["why"], changed=changed
+                revision=number, author=body["author"], time=NOW, message=body["why"], changed=changed
             )
-            proxies = tuple(each.model_copy(update={"revision": number}) for each in self.world.proxies)
-            self.world = replace(
-                self.world, revision=number, proxies=proxies, revisions=(info, *self.world.revisions)
+            proxies = tuple(each.model_copy(update={"revision": number}) for each in self.mesh.proxies)
+            self.mesh = replace(
+                self.mesh, revision=number, proxies=proxies, revisions=(info, *self.mesh.revisions)
             )
-            return _reply(AppliedReply(revision=number, changed=changed))
+            return _reply(ApplyResponse(revision=number, changed=changed))
         words = "--- a/CircuitBreaker/inventory-limits\n+++ b/CircuitBreaker/inventory-limits\n"
         words += "@@ -4,7 +4,7 @@\n   name: inventory-limits\n spec:\n   consecutiveFailures: 5\n"
         words += "-  maxRequests: 8\n+  maxRequests: 64\n   openFor: 60s\n"
-        told = AppliedReply(
-            revision=self.world.revision,
+        told = ApplyResponse(
+            revision=self.mesh.revision,
             changed=changed,
-            documents=words,
-            reaches=("orders-1", "orders-2", "storefront-1"),
+            document_diff=words,
+            affected_proxies=("orders-1", "orders-2", "storefront-1"),
         )
         return _reply(told)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if "text/event-stream" not in request.headers.get("Accept", ""):
             limit, kind = int(request.query.get("limit", "50")), request.query.get("kind", "")
-            found = [event for event in self.world.events if kind in ("", event.kind)]
+            found = [event for event in self.mesh.events if kind in ("", event.kind)]
             return _reply(EventList(events=tuple(found[:limit])))
         return await self._stream(request)
 
@@ -214,10 +214,10 @@ class FakeAdmin:
         await response.prepare(request)
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         last = request.headers.get("Last-Event-ID", "")
-        for missed in reversed(self.world.events):
+        for missed in reversed(self.mesh.events):
             if last and missed.id > last:
                 queue.put_nowait(missed)
-        self.listeners.append(queue)
+        self.event_queues.append(queue)
         try:
             await response.write(b"retry: 1000\n\n")
             while event := await queue.get():
@@ -225,31 +225,33 @@ class FakeAdmin:
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            self.listeners.remove(queue)
+            self.event_queues.remove(queue)
         return response
 
 
-def _points(rps: float) -> tuple[Moment, ...]:
+def _points(rps: float) -> tuple[HistoryPoint, ...]:
     return tuple(
-        Moment(ago=STEP * (STEPS - n), requests=rps * STEP, failures=rps * (n > 45), p99_ms=20 + n, p50_ms=5)
+        HistoryPoint(
+            age_s=STEP * (STEPS - n), requests=rps * STEP, failures=rps * (n > 45), p99_ms=20 + n, p50_ms=5
+        )
         for n in range(STEPS)
     )
 
 
-def _reply(message: Message) -> web.Response:
+def _reply(message: ApiModel) -> web.Response:
     return web.Response(body=message.model_dump_json(by_alias=True).encode(), content_type="application/json")
 
 
 def _fault(status: int, code: Any, message: str) -> web.Response:
-    reply = _reply(FaultReply(error=Fault(code=code, message=message)))
+    reply = _reply(ErrorResponse(error=ErrorInfo(code=code, message=message)))
     reply.set_status(status)
     return reply
 
 
 @asynccontextmanager
-async def fake_admin(scenario: str = "exchange") -> AsyncIterator[FakeAdmin]:
+async def fake_admin_api(scenario: str = "exchange") -> AsyncIterator[FakeAdminApi]:
     """Start one that tells a scenario; stop it at the end."""
-    fake = FakeAdmin(SCENARIOS[scenario]())
+    fake = FakeAdminApi(SCENARIOS[scenario]())
     await fake.start()
     try:
         yield fake

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from control_plane.api.spiffe import CONTROL_PLANE_DNS
-from control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS
-from control_plane.envoy import codec, v3
+from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
+from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS
+from meshwright.control_plane.envoy import codec, v3
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 WILDCARDS = (CDS, LDS)
 TYPES = (CDS, EDS, LDS, RDS, VHDS)
 
-Refuse = Callable[[str, str, bytes], str]
+Reject = Callable[[str, str, bytes], str]
 """(type URL, name, body) → why this resource is bad; empty when it is good."""
 
 
-def accept(type_url: str, name: str, body: bytes) -> str:
+def accept_all(type_url: str, name: str, body: bytes) -> str:
     """Refuse nothing."""
     return ""
 
@@ -36,62 +36,62 @@ class EnvoyModel:
 
     node: str = "orders-1"
     cluster: str = "orders"
-    refuse: Refuse = accept
-    follow: bool = True
-    have: dict[str, dict[str, tuple[str, bytes]]] = field(default_factory=lambda: {t: {} for t in TYPES})
-    names: dict[str, set[str]] = field(default_factory=lambda: {t: set() for t in TYPES})
+    reject: Reject = accept_all
+    follow_endpoints: bool = True
+    resources: dict[str, dict[str, tuple[str, bytes]]] = field(default_factory=lambda: {t: {} for t in TYPES})
+    subscribed: dict[str, set[str]] = field(default_factory=lambda: {t: set() for t in TYPES})
     opened: list[str] = field(default_factory=list)
-    absent: set[str] = field(default_factory=set)
+    nonexistent: set[str] = field(default_factory=set)
     warming: set[str] = field(default_factory=set)
-    received: int = 0
+    responses: int = 0
 
     def open(self, type_url: str, names: Iterable[str] = ()) -> v3.DeltaDiscoveryRequest:
         """The first request of a type on a stream, with the versions of what is there already."""
         if type_url not in self.opened:
             self.opened.append(type_url)
-        again = bool(self.have[type_url] or self.names[type_url])
-        self.names[type_url].update(names)
-        asked = sorted(self.names[type_url])
+        again = bool(self.resources[type_url] or self.subscribed[type_url])
+        self.subscribed[type_url].update(names)
+        asked = sorted(self.subscribed[type_url])
         if again and type_url in (*WILDCARDS, VHDS):
             asked.insert(0, "*")
-        versions = {name: version for name, (version, _) in self.have[type_url].items()}
+        versions = {name: version for name, (version, _) in self.resources[type_url].items()}
         return self._request(type_url, asked, versions=versions)
 
     def reopen(self) -> list[v3.DeltaDiscoveryRequest]:
         """What is sent at once on a new stream, type by type in the order they were first opened."""
         return [self.open(type_url) for type_url in self.opened]
 
-    def ask(self, type_url: str, *names: str) -> v3.DeltaDiscoveryRequest:
+    def subscribe(self, type_url: str, *names: str) -> v3.DeltaDiscoveryRequest:
         """Subscribe to names, which may be subscribed already."""
         if type_url not in self.opened:
             return self.open(type_url, names)
-        self.names[type_url].update(names)
+        self.subscribed[type_url].update(names)
         return self._request(type_url, names)
 
-    def take(self, response: v3.DeltaDiscoveryResponse) -> list[v3.DeltaDiscoveryRequest]:
+    def handle(self, response: v3.DeltaDiscoveryResponse) -> list[v3.DeltaDiscoveryRequest]:
         """Apply a response or refuse it; the answer, and what follows from it."""
-        self.received += 1
+        self.responses += 1
         url = response.type_url
         for one in response.resources:
-            why = self.refuse(url, one.name, one.resource.value) if one.HasField("resource") else ""
+            why = self.reject(url, one.name, one.resource.value) if one.HasField("resource") else ""
             if why:
                 return [self._request(url, (), nonce=response.nonce, error=f"{one.name}: {why}")]
         for name in response.removed_resources:
             self._remove(url, name)
         for one in response.resources:
             if one.HasField("resource"):
-                self.have[url][one.name] = (one.version, one.resource.value)
-            self.absent.difference_update(one.aliases)
+                self.resources[url][one.name] = (one.version, one.resource.value)
+            self.nonexistent.difference_update(one.aliases)
             if not one.HasField("resource"):
-                self.absent.update(one.aliases)
+                self.nonexistent.update(one.aliases)
             if url == EDS:
                 self.warming.discard(one.name)
-        after = self._follow(response) if url == CDS and self.follow else []
+        after = self._follow(response) if url == CDS and self.follow_endpoints else []
         return [*after, self._request(url, (), nonce=response.nonce)]
 
     def _remove(self, url: str, name: str) -> None:
         if url not in (EDS, RDS):  # Envoy ignores the removal of those
-            self.have[url].pop(name, None)
+            self.resources[url].pop(name, None)
 
     def _follow(self, response: v3.DeltaDiscoveryResponse) -> list[v3.DeltaDiscoveryRequest]:
         """Subscribe to the endpoints of new clusters, unsubscribe from those of removed ones.
@@ -101,17 +101,17 @@ class EnvoyModel:
         bodies = {one.name: v3.Cluster.FromString(one.resource.value) for one in response.resources}
         dynamic = {name for name, body in bodies.items() if body.HasField("eds_cluster_config")}
         self.warming |= dynamic
-        gone = self.names[EDS].intersection(response.removed_resources)
-        new = dynamic - self.names[EDS]
+        gone = self.subscribed[EDS].intersection(response.removed_resources)
+        new = dynamic - self.subscribed[EDS]
         for name in gone:
-            self.have[EDS].pop(name, None)
+            self.resources[EDS].pop(name, None)
         self.warming -= gone
-        self.names[EDS] -= gone
+        self.subscribed[EDS] -= gone
         if EDS not in self.opened:
             return [self.open(EDS, new)] if new else []
         if not new and not gone:
             return []
-        self.names[EDS] |= new
+        self.subscribed[EDS] |= new
         return [self._request(EDS, sorted(new), drop=sorted(gone))]
 
     def _request(
@@ -189,16 +189,16 @@ class FakeEnvoy:
             for request in requests:
                 await self._call.write(request.SerializeToString())
 
-    async def ask(self, type_url: str, *names: str) -> None:
+    async def subscribe(self, type_url: str, *names: str) -> None:
         """Subscribe to names."""
-        await self.send(self.model.ask(type_url, *names))
+        await self.send(self.model.subscribe(type_url, *names))
 
-    async def code(self) -> grpc.StatusCode:
+    async def final_code(self) -> grpc.StatusCode:
         """Wait until the server ends the stream; its status."""
         assert self._call is not None
         return await self._call.code()
 
-    async def details(self) -> str:
+    async def final_details(self) -> str:
         """Wait until the server ends the stream; its words."""
         assert self._call is not None
         return await self._call.details() or ""
@@ -216,7 +216,7 @@ class FakeEnvoy:
         try:
             async for message in self._call:
                 response = v3.DeltaDiscoveryResponse.FromString(message)
-                answers = self.model.take(response)
+                answers = self.model.handle(response)
                 self.on_response(response)
                 await self.send(*answers)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):

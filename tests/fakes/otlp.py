@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 @dataclass
-class Collector(service.TraceServiceServicer):
+class TraceCollector(service.TraceServiceServicer):
     """Listens on 127.0.0.1:`port`. `spans` are (service name, span) in the order they came."""
 
     port: int = 0
@@ -28,7 +28,7 @@ class Collector(service.TraceServiceServicer):
         """`host:port`, as MESH_OTLP takes it."""
         return f"127.0.0.1:{self.port}"
 
-    def of(self, trace: str) -> list[tuple[str, Span]]:
+    def of_trace(self, trace: str) -> list[tuple[str, Span]]:
         """The spans of one trace, by its id in hexadecimal."""
         return [(name, span) for name, span in self.spans if span.trace_id.hex() == trace]
 
@@ -44,28 +44,28 @@ class Collector(service.TraceServiceServicer):
 
 
 @dataclass
-class Meter(metrics_service.MetricsServiceServicer):
+class MetricsCollector(metrics_service.MetricsServiceServicer):
     """Adds up the counters and the histograms' counts that it is sent as deltas.
 
     `seen` is replaced by a new one at each request, so that nobody sees one of which a part is added.
     """
 
     resources: list[dict[str, str]] = field(default_factory=list)
-    seen: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    totals: dict[tuple[str, str, str], int] = field(default_factory=dict)
     bounds: set[tuple[float, ...]] = field(default_factory=set)
     temporalities: set[int] = field(default_factory=set)
-    _one: Lock = field(default_factory=Lock)
+    _lock: Lock = field(default_factory=Lock)
 
     def Export(
         self, request: metrics.ExportMetricsServiceRequest, context: grpc.ServicerContext
     ) -> metrics.ExportMetricsServiceResponse:
         """Add up one request."""
-        with self._one:
+        with self._lock:
             self._add(request)
         return metrics.ExportMetricsServiceResponse()
 
     def _add(self, request: metrics.ExportMetricsServiceRequest) -> None:
-        seen = dict(self.seen)
+        seen = dict(self.totals)
         for resource in request.resource_metrics:
             self.resources.append({one.key: one.value.string_value for one in resource.resource.attributes})
             for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
@@ -82,22 +82,22 @@ class Meter(metrics_service.MetricsServiceServicer):
                         self.bounds.add(tuple(point.explicit_bounds))
                     value = point.count if metric.HasField("histogram") else point.as_int
                     seen[key] = seen.get(key, 0) + value
-        self.seen = seen
+        self.totals = seen
 
-    def of(self, cluster: str) -> dict[str, int]:
+    def of_cluster(self, cluster: str) -> dict[str, int]:
         """What was counted of a cluster, by name; `.2` after it is a class of answers, or a gRPC status."""
         prefix = "cluster."
         return {
             f"{name.removeprefix(prefix)}{'.' + code if code else ''}": count
-            for (whose, name, code), count in self.seen.items()
+            for (whose, name, code), count in self.totals.items()
             if whose == cluster
         }
 
 
 @contextmanager
-def meter() -> Iterator[tuple[Meter, int]]:
+def metrics_collector() -> Iterator[tuple[MetricsCollector, int]]:
     """A running collector of metrics, and its port."""
-    found = Meter()
+    found = MetricsCollector()
     server = grpc.server(ThreadPoolExecutor(2))
     metrics_service.add_MetricsServiceServicer_to_server(found, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
@@ -109,9 +109,9 @@ def meter() -> Iterator[tuple[Meter, int]]:
 
 
 @contextmanager
-def collector() -> Iterator[Collector]:
+def trace_collector() -> Iterator[TraceCollector]:
     """A running collector on a free port."""
-    found = Collector()
+    found = TraceCollector()
     server = grpc.server(ThreadPoolExecutor(2))
     service.add_TraceServiceServicer_to_server(found, server)  # type: ignore[no-untyped-call]
     found.port = server.add_insecure_port("127.0.0.1:0")

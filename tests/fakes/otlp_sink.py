@@ -29,11 +29,11 @@ class Refusal:
     """How one call is to fail; `retry` seconds are told as RetryInfo."""
 
     code: grpc.StatusCode
-    retry: float | None = None
+    retry_delay: float | None = None
 
 
 @dataclass
-class Sink:
+class OtlpSink:
     """Listens on 127.0.0.1:`port` while it is `open`. `refusals` are used up first, one a call.
 
     `spans` counts span IDs, `points` the values of data points, `records` bodies of log records, `senders`
@@ -42,14 +42,14 @@ class Sink:
 
     port: int = field(default_factory=free_port)
     credentials: grpc.ServerCredentials | None = None
-    without: frozenset[str] = frozenset()
+    unimplemented: frozenset[str] = frozenset()
     spans: Counter[int] = field(default_factory=Counter)
     points: Counter[int] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
     senders: Counter[str] = field(default_factory=Counter)
     headers: dict[str, str] = field(default_factory=dict)
     refusals: deque[Refusal] = field(default_factory=deque)
-    rejects: int = 0
+    reject_next: int = 0
     calls: int = 0
     _server: grpc.Server | None = None
 
@@ -58,15 +58,15 @@ class Sink:
         """`host:port`."""
         return f"127.0.0.1:{self.port}"
 
-    def open(self) -> None:
+    def start(self) -> None:
         """Begin to listen."""
         options = (("grpc.so_reuseport", 0),)
         self._server = grpc.server(ThreadPoolExecutor(2), options=options)
-        if "traces" not in self.without:
+        if "traces" not in self.unimplemented:
             trace_service.add_TraceServiceServicer_to_server(_Traces(self), self._server)  # type: ignore[no-untyped-call]
-        if "metrics" not in self.without:
+        if "metrics" not in self.unimplemented:
             metrics_service.add_MetricsServiceServicer_to_server(_Metrics(self), self._server)  # type: ignore[no-untyped-call]
-        if "logs" not in self.without:
+        if "logs" not in self.unimplemented:
             logs_service.add_LogsServiceServicer_to_server(_Logs(self), self._server)  # type: ignore[no-untyped-call]
         if self.credentials is None:
             self._server.add_insecure_port(self.address)
@@ -74,47 +74,47 @@ class Sink:
             self._server.add_secure_port(self.address, self.credentials)
         self._server.start()
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Be away: calls in flight are finished."""
         if self._server is not None:
             self._server.stop(1).wait()
             self._server = None
 
-    def enter(self, context: grpc.ServicerContext) -> int:
+    def begin_call(self, context: grpc.ServicerContext) -> int:
         """Refuse a call if it is to be refused; how many items to reject otherwise."""
         self.calls += 1
         metadata: Any = context.invocation_metadata()
         self.headers = {one.key: one.value for one in metadata}
         if self.refusals:
             self._refuse(self.refusals.popleft(), context)
-        rejects, self.rejects = self.rejects, 0
+        rejects, self.reject_next = self.reject_next, 0
         return rejects
 
-    def note(self, signal: str, resource: Resource) -> None:
+    def count_sender(self, signal: str, resource: Resource) -> None:
         """Count whose telemetry this is."""
         names = [one.value.string_value for one in resource.attributes if one.key == "service.name"]
         self.senders[f"{signal} {','.join(names)}"] += 1
 
     def _refuse(self, refusal: Refusal, context: grpc.ServicerContext) -> None:
-        if refusal.retry is not None:
+        if refusal.retry_delay is not None:
             status = Status(code=refusal.code.value[0], message="later")
-            seconds = int(refusal.retry)
-            delay = Duration(seconds=seconds, nanos=int((refusal.retry - seconds) * 1e9))
+            seconds = int(refusal.retry_delay)
+            delay = Duration(seconds=seconds, nanos=int((refusal.retry_delay - seconds) * 1e9))
             status.details.add().Pack(RetryInfo(retry_delay=delay))
             context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
         context.abort(refusal.code, "not now")
 
 
 class _Traces(trace_service.TraceServiceServicer):
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: OtlpSink) -> None:
         self.sink = sink
 
     def Export(
         self, request: traces.ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> traces.ExportTraceServiceResponse:
-        rejects = self.sink.enter(context)
+        rejects = self.sink.begin_call(context)
         for resource in request.resource_spans:
-            self.sink.note("traces", resource.resource)
+            self.sink.count_sender("traces", resource.resource)
             spans = [span for scope in resource.scope_spans for span in scope.spans]
             self.sink.spans.update(int.from_bytes(span.span_id, "big") for span in spans)
         reply = traces.ExportTraceServiceResponse()
@@ -125,15 +125,15 @@ class _Traces(trace_service.TraceServiceServicer):
 
 
 class _Metrics(metrics_service.MetricsServiceServicer):
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: OtlpSink) -> None:
         self.sink = sink
 
     def Export(
         self, request: metrics.ExportMetricsServiceRequest, context: grpc.ServicerContext
     ) -> metrics.ExportMetricsServiceResponse:
-        self.sink.enter(context)
+        self.sink.begin_call(context)
         for resource in request.resource_metrics:
-            self.sink.note("metrics", resource.resource)
+            self.sink.count_sender("metrics", resource.resource)
             for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
                 for point in getattr(metric, metric.WhichOneof("data") or "").data_points:
                     self.sink.points[point.count if metric.HasField("histogram") else point.as_int] += 1
@@ -141,26 +141,26 @@ class _Metrics(metrics_service.MetricsServiceServicer):
 
 
 class _Logs(logs_service.LogsServiceServicer):
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: OtlpSink) -> None:
         self.sink = sink
 
     def Export(
         self, request: logs.ExportLogsServiceRequest, context: grpc.ServicerContext
     ) -> logs.ExportLogsServiceResponse:
-        self.sink.enter(context)
+        self.sink.begin_call(context)
         for resource in request.resource_logs:
-            self.sink.note("logs", resource.resource)
+            self.sink.count_sender("logs", resource.resource)
             records = [one for scope in resource.scope_logs for one in scope.log_records]
             self.sink.records.update(one.body.string_value for one in records)
         return logs.ExportLogsServiceResponse()
 
 
 @contextmanager
-def sink(**given: Any) -> Iterator[Sink]:
+def otlp_sink(**given: Any) -> Iterator[OtlpSink]:
     """A sink that listens."""
-    made = Sink(**given)
-    made.open()
+    made = OtlpSink(**given)
+    made.start()
     try:
         yield made
     finally:
-        made.close()
+        made.stop()

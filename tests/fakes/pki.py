@@ -10,16 +10,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from control_plane.api.spiffe import Identity
-from control_plane.api.types import Signed
-from control_plane.ca import issue
-from control_plane.mtls.server import Credentials
-from sidecar import identity as agent
+from meshwright.control_plane.api.models.base import SignResponse
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.ca import issue
+from meshwright.control_plane.tls import TlsCredentials
+from meshwright.sidecar import svid as agent
 
 DOMAIN = "mesh.local"
 
 
-def new_root() -> issue.Authority:
+def new_root() -> issue.RootAuthority:
     """A root of the trust domain, valid from now."""
     return issue.new_root(DOMAIN, ec.generate_private_key(ec.SECP256R1()), time.time(), 1)
 
@@ -28,26 +28,28 @@ def new_root() -> issue.Authority:
 class Pki:
     """An authority that certifies whatever a test wants."""
 
-    authority: issue.Authority = field(default_factory=new_root)
+    authority: issue.RootAuthority = field(default_factory=new_root)
 
     @property
     def roots(self) -> bytes:
         return self.authority.bundle.encode()
 
-    def server(self) -> Credentials:
+    def server(self) -> TlsCredentials:
         """The control plane's certificate, for loopback."""
         key = ec.generate_private_key(ec.SECP256R1())
         now, serial = time.time(), x509.random_serial_number()
-        pem = issue.issue_own(self.authority, key.public_key(), ("127.0.0.1",), now, ttl=3600, serial=serial)
-        return Credentials(pem.encode(), key_pem(key), self.roots)
+        pem = issue.issue_server_certificate(
+            self.authority, key.public_key(), ("127.0.0.1",), now, ttl=3600, serial=serial
+        )
+        return TlsCredentials(pem.encode(), key_pem(key), self.roots)
 
-    def svid(self, name: str, role: str = "service") -> tuple[Signed, ec.EllipticCurvePrivateKey]:
+    def svid(self, name: str, role: str = "service") -> tuple[SignResponse, ec.EllipticCurvePrivateKey]:
         """A workload's certificate and key."""
         identity = Identity(DOMAIN, "gateway" if role == "gateway" else "service", name)
         key = ec.generate_private_key(ec.SECP256R1())
-        request = agent.request(key, identity.uri)
+        request = agent.create_csr(key, identity.uri)
         now, serial = time.time(), x509.random_serial_number()
-        return issue.issue(self.authority, request, identity, now, ttl=3600, serial=serial), key
+        return issue.issue_svid(self.authority, request, identity, now, ttl=3600, serial=serial), key
 
     def client(self, name: str, role: str = "service") -> grpc.ChannelCredentials:
         """mTLS credentials of a workload for gRPC."""

@@ -4,53 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from control_plane.admin.merge import changes
-from control_plane.admin.mesh import Revision, Stored
-from control_plane.api.types import RevisionInfo
-from control_plane.errors import NotFoundError, RevisionConflict, StoreError
+from meshwright.control_plane.admin.context import PolicyRevision, RevisionDocument
+from meshwright.control_plane.admin.policy_merge import changes
+from meshwright.control_plane.api.models.base import RevisionInfo
+from meshwright.control_plane.errors import NotFoundError, RevisionConflictError, StoreError
 
 
 class FakeStore:
     """`away` makes every call fail as when the server is gone; `overtake` commits before the next commit."""
 
     def __init__(self) -> None:
-        self.kept = [Revision(RevisionInfo(revision=0, author="", time=0.0))]
-        self.away = False
-        self.overtake = False
+        self.revisions = [PolicyRevision(RevisionInfo(revision=0, author="", time=0.0))]
+        self.unavailable = False
+        self.conflict_next = False
 
-    async def current(self) -> Revision:
+    async def current(self) -> PolicyRevision:
         self._check()
-        return self.kept[-1]
+        return self.revisions[-1]
 
-    async def get(self, number: int) -> Revision:
+    async def get(self, number: int) -> PolicyRevision:
         self._check()
-        if not 0 <= number < len(self.kept):
+        if not 0 <= number < len(self.revisions):
             raise NotFoundError(f"revision {number}: there is none")
-        return self.kept[number]
+        return self.revisions[number]
 
     async def history(self, limit: int, before: int | None) -> Sequence[RevisionInfo]:
         self._check()
-        found = [revision.info for revision in reversed(self.kept[1:])]
+        found = [revision.info for revision in reversed(self.revisions[1:])]
         return [info for info in found if before is None or info.revision < before][:limit]
 
-    async def commit(self, base: int, documents: Sequence[Stored], *, author: str, why: str) -> RevisionInfo:
+    async def commit(
+        self, base: int, documents: Sequence[RevisionDocument], *, author: str, why: str
+    ) -> RevisionInfo:
         self._check()
-        if self.overtake:
-            self.overtake = False
+        if self.conflict_next:
+            self.conflict_next = False
             await self.commit(base, (), author="somebody", why="quicker")
-        current = self.kept[-1]
+        current = self.revisions[-1]
         if base != current.info.revision:
-            raise RevisionConflict(base, current.info.revision)
+            raise RevisionConflictError(base, current.info.revision)
         info = RevisionInfo(
             revision=base + 1,
             author=author,
             time=1_700_000_000.0 + base,
-            why=why,
+            message=why,
             changed=changes(current.documents, documents),
         )
-        self.kept.append(Revision(info, tuple(documents)))
+        self.revisions.append(PolicyRevision(info, tuple(documents)))
         return info
 
     def _check(self) -> None:
-        if self.away:
+        if self.unavailable:
             raise StoreError("the store at unix:///nowhere cannot be reached: is it running?")

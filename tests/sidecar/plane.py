@@ -13,15 +13,15 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 
-from control_plane.agents.server import AgentService
-from control_plane.api.spiffe import Identity
-from control_plane.api.state import Addresses
-from control_plane.api.types import DrainResult, Health, Registration
-from control_plane.ca.app import CertificateAuthority, grpc_credentials, open_authority
-from control_plane.ca.server import EnrolmentServer
-from control_plane.config import Settings
-from control_plane.core.resource import LDS
-from control_plane.envoy import codec, v3
+from meshwright.control_plane.agents.service import AgentService
+from meshwright.control_plane.api.models.base import DrainResult, InstanceHealth, Registration
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.api.state_dir import MeshAddresses
+from meshwright.control_plane.ca.authority import CertificateAuthority, grpc_credentials, open_authority
+from meshwright.control_plane.ca.enrolment import EnrolmentServer
+from meshwright.control_plane.config import Settings
+from meshwright.control_plane.core.resource import LDS
+from meshwright.control_plane.envoy import codec, v3
 
 DOMAIN = "mesh.local"
 ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -32,7 +32,7 @@ class Leases:
     """Leases in memory. `seen`: every health that an instance has announced, repeats left out."""
 
     instances: dict[str, Registration] = field(default_factory=dict)
-    seen: dict[str, list[Health]] = field(default_factory=dict)
+    seen: dict[str, list[InstanceHealth]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     renewed: list[str] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class Leases:
         self.log.append(f"{instance} drained")
         return True
 
-    def health(self, instance: str) -> Health | None:
+    def health(self, instance: str) -> InstanceHealth | None:
         """What the lease of `instance` says now."""
         known = self.instances.get(instance)
         return known.health if known else None
@@ -65,14 +65,14 @@ class Plane:
 
     authority: CertificateAuthority
     leases: Leases
-    addresses: Addresses
+    addresses: MeshAddresses
     drain_held: asyncio.Event
 
     def token(self, folder: Path, name: str, role: str = "service") -> Path:
         """A join token for a service or gateway, in a file."""
         identity = Identity(DOMAIN, "gateway" if role == "gateway" else "service", name)
         path = folder / f"token-{name}"
-        path.write_text(self.authority.mint(identity, 600.0))
+        path.write_text(self.authority.mint_token(identity, 600.0))
         return path
 
 
@@ -92,14 +92,14 @@ async def running(
         return DrainResult(drained=True)
 
     server = grpc.aio.server()
-    agents = AgentService(leases, authority.sign, drained, DOMAIN, 6.0)
+    agents = AgentService(leases, authority.sign_csr, drained, DOMAIN, 6.0)
     ads = grpc.method_handlers_generic_handler(
         ADS, {"DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(_ads)}
     )
     server.add_generic_rpc_handlers((agents.handlers(), ads))
     xds = server.add_secure_port(f"127.0.0.1:{ports[0]}", grpc_credentials(authority))
     await server.start()
-    addresses = Addresses(
+    addresses = MeshAddresses(
         admin="http://127.0.0.1:1",
         xds=f"127.0.0.1:{xds}",
         enrolment=f"https://127.0.0.1:{enrolment.port}",

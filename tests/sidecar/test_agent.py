@@ -17,10 +17,10 @@ import psutil
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from control_plane.api.state import socket_path
-from sidecar.app import Agent
-from sidecar.control import client as control
-from sidecar.status import AgentStatus, WorkloadStatus
+from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.sidecar import control_client as control
+from meshwright.sidecar.agent import Agent
+from meshwright.sidecar.status import AgentStatus, WorkloadStatus
 from tests.fakes.ports import free_port
 from tests.sidecar.conftest import agent, config, orders, until
 from tests.sidecar.plane import Plane, running
@@ -143,7 +143,7 @@ async def test_a_stop_waits_for_the_callers_and_for_what_is_under_way(state: Pat
         status = one(it)
         slow = asyncio.create_task(get(status.ports["inbound"], "/delay?ms=1500", session))
         await until(lambda: status.ports and not slow.done(), "under way")
-        stopping = asyncio.create_task(asyncio.to_thread(control.stop, state, "orders-1"))
+        stopping = asyncio.create_task(asyncio.to_thread(control.stop_workload, state, "orders-1"))
         await until(lambda: "orders-1 drained" in plane.leases.log, "the drain began")
         # Callers have not let go of it yet: it goes on serving.
         assert (await get(status.ports["inbound"], "/echo", session))[0] == 200
@@ -171,7 +171,7 @@ async def test_a_stop_under_load_loses_no_request(state: Path, plane: Plane) -> 
         async with aiohttp.ClientSession() as session:
             callers = [asyncio.create_task(caller(session)) for _ in range(8)]
             await until(lambda: len(answers) > 100, "load")
-            stopping = asyncio.create_task(asyncio.to_thread(control.stop, state, "orders-1"))
+            stopping = asyncio.create_task(asyncio.to_thread(control.stop_workload, state, "orders-1"))
             await until(lambda: "orders-1 drained" in plane.leases.log, "the drain began")
             seen = len(answers)
             await until(lambda: len(answers) > seen + 100, "load during the drain")
@@ -278,16 +278,16 @@ async def test_a_taken_port_is_named_with_its_holder(state: Path, plane: Plane) 
 async def test_the_control_socket(state: Path, plane: Plane) -> None:
     async with agent(config(state, plane.addresses, orders(plane.token(state.parent, "orders")))) as it:
         await healthy(it)
-        path = socket_path(state, control.SOCKET)
+        path = socket_path(state, control.CONTROL_SOCKET)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert (await asyncio.to_thread(control.status, state)).ready
+        assert (await asyncio.to_thread(control.fetch_status, state)).ready
         for request, word in (({"stop": "nobody"}, "no workload 'nobody'"), ({}, "ask")):
             assert word in await _refusal(state, request)
 
 
 async def _refusal(state: Path, request: dict[str, Any]) -> str:
     try:
-        await asyncio.to_thread(control.ask, state, request)
+        await asyncio.to_thread(control.send_request, state, request)
     except ValueError as error:
         return str(error)
     return ""

@@ -1,190 +1,124 @@
-"""What is asked of one proxy is done at a real Envoy, and what is changed there is put back."""
+"""What asks say and what Envoy answers, read; and the ends of logs."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from control_plane.api.asked import Answer, Ask
-from control_plane.api.state import socket_path
-from sidecar.asks import client
-from sidecar.asks.client import Respondent
-from sidecar.bootstrap import Node, bootstrap, command
-from sidecar.proxy.client import ProxyAdmin
-from tests.fakes.ports import free_port
-from tests.sidecar.conftest import ENVOY, until
+from meshwright.control_plane.api.models.commands import LINES_LIMIT, TAP_MAX_SECONDS, ProxyConfig
+from meshwright.sidecar import command_args
+from meshwright.sidecar.files import read_log, rotate_log
+
+KEY = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----"
+DUMP = {
+    "configs": [
+        {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "static_clusters": []},
+        {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump", "note": [KEY]},
+        {
+            "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
+            "secret": {"private_key": {"inline_string": "secret"}, "name": "identity"},
+        },
+    ]
+}
 
 
-@dataclass
-class Proxy:
-    """A running Envoy with nothing but a bootstrap, and who answers for it."""
-
-    pid: int
-    admin: ProxyAdmin
-    respondent: Respondent
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def ask(self, kind: str, argument: str = "", node: str = "orders-1") -> Answer:
-        return await self.respondent.answer(Ask(id="0" * 16, node=node, kind=kind, argument=argument))
-
-    async def told(self, kind: str, argument: str = "") -> Any:
-        """The answer's text, read."""
-        answer = await self.ask(kind, argument)
-        assert answer.trouble == "", answer.error
-        return json.loads(answer.read() or "null")
-
-    async def tapped(self) -> str:
-        """The value of the runtime key by which every request is told of."""
-        entries = json.loads(await self.admin._get("/runtime"))["entries"]
-        return str(entries.get("mesh.tap", {}).get("final_value", ""))
-
-    async def level(self, logger: str) -> str:
-        return str((await self.told("log-level"))["loggers"][logger])
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    (tmp_path / "app.log").write_text("".join(f"served {number}\n" for number in range(50)))
-    yield tmp_path
-
-
-@pytest.fixture
-async def proxy(folder: Path) -> AsyncIterator[Proxy]:
-    socket = socket_path(folder, "admin.sock")
-    socket.parent.mkdir(mode=0o700, exist_ok=True)
-    node = Node("orders-1", "orders", "mesh.local", ("127.0.0.1", 1), str(socket), "127.0.0.1", free_port())
-    whole = bootstrap(node)
-    alone = {part: whole[part] for part in ("node", "admin", "layered_runtime", "stats_config")}
-    (folder / "bootstrap.json").write_text(json.dumps(alone))
-    log = (folder / "envoy.log").open("wb")
-    process = await asyncio.create_subprocess_exec(
-        *command(str(ENVOY), "./bootstrap.json"), cwd=folder, stdout=log, stderr=log, env={}
+def test_what_is_asked_of_logs_is_bounded_and_strict() -> None:
+    assert command_args.parse_logs_args("") == command_args.LogsArgs(100)
+    assert command_args.parse_logs_args("lines=7&proxy=12&app=0") == command_args.LogsArgs(
+        7, {"proxy": 12, "app": 0}
     )
-    log.close()
-    admin = ProxyAdmin(socket)
-    tasks: set[asyncio.Task[None]] = set()
+    assert command_args.parse_logs_args("lines=999999").lines == LINES_LIMIT
+    for wrong in ("lines=-1", "lines=many", "path=/etc/passwd", "lines", "proxy=1.5"):
+        with pytest.raises(ValueError, match=r"\w"):
+            command_args.parse_logs_args(wrong)
 
-    def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        tasks.add(task)
-        return task
 
-    respondent = Respondent(
-        "orders-1", admin, {"proxy": folder / "envoy.log", "app": folder / "app.log"}, spawn
+def test_a_log_level_is_asked_for_all_loggers_or_one() -> None:
+    assert command_args.parse_log_level_args("") is None
+    whole = command_args.parse_log_level_args("level=debug")
+    assert whole is not None
+    assert (whole.level, whole.logger, whole.seconds) == ("debug", None, 600)
+    one = command_args.parse_log_level_args("level=trace&logger=upstream&seconds=5")
+    assert one is not None
+    assert (one.level, one.logger, one.seconds) == ("trace", "upstream", 5)
+    for wrong in ("level=loud", "logger=http", "level=debug&logger=a,b:info", "level=debug&seconds=0", "x=1"):
+        with pytest.raises(ValueError, match=r"\w"):
+            command_args.parse_log_level_args(wrong)
+
+
+def test_how_long_to_tell_of_every_request_is_bounded() -> None:
+    assert [command_args.parse_tap_args(one) for one in ("0", "30", "99999")] == [0, 30, TAP_MAX_SECONDS]
+    with pytest.raises(ValueError, match="whole number"):
+        command_args.parse_tap_args("-1")
+
+
+def test_statistics_are_read_as_numbers_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "cluster.a.rq: 12\ncluster.a.time: P0(nan,1) P25(nan,1.02)\nno statistic\nb: 3"
+    found = command_args.parse_stats("orders-1", text)
+    assert found.stats == {"cluster.a.rq": 12, "cluster.a.time": "P0(nan,1) P25(nan,1.02)", "b": 3}
+    assert not found.truncated
+    monkeypatch.setattr(command_args, "STATS_LIMIT", 1)
+    few = command_args.parse_stats("orders-1", text)
+    assert (few.stats, few.truncated) == ({"cluster.a.rq": 12}, True)
+
+
+def test_log_levels_are_read_and_compared() -> None:
+    found = command_args.parse_log_levels(
+        "active loggers:\n  admin: warning\n  http: debug\n  conn_handler: warning\n\n"
     )
-    try:
-        await until(admin.ready, "Envoy answers")
-        yield Proxy(process.pid, admin, respondent, tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await admin.close()
-        process.kill()
-        await process.wait()
+    assert found == {"admin": "warning", "http": "debug", "conn_handler": "warning"}
+    assert command_args.most_common_level(found) == "warning"
+    former = {"admin": "warning", "http": "warning", "gone": "info"}
+    assert command_args.changed_levels(former, found) == {"http": "warning"}
+    with pytest.raises(ValueError, match="no loggers"):
+        command_args.parse_log_levels("404")
 
 
-async def test_statistics_are_told_whole_or_in_part(proxy: Proxy) -> None:
-    whole = await proxy.told("stats")
-    assert whole["proxy"] == "orders-1"
-    assert {"server.live", "cluster_manager.active_clusters"} <= whole["stats"].keys()
-    some = (await proxy.told("stats", "^cluster_manager\\.active"))["stats"]
-    assert some == {"cluster_manager.active_clusters": 0}
-    wrong = await proxy.ask("stats", "(")
-    assert (wrong.trouble, wrong.error) == ("invalid", "Envoy says: Invalid re2 regex: missing ): (")
+def test_a_configuration_is_told_whole_or_in_part_and_without_keys() -> None:
+    whole = command_args.config_json("orders-1", json.dumps(DUMP), None)
+    assert "secret\\n" not in whole
+    assert "PRIVATE KEY" not in whole
+    configs = ProxyConfig.model_validate_json(whole).configs
+    assert configs[0] == DUMP["configs"][0]
+    assert configs[1]["note"] == ["[redacted]"]
+    assert configs[2]["secret"] == {"private_key": "[redacted]", "name": "identity"}
+    part = ProxyConfig.model_validate_json(command_args.config_json("orders-1", json.dumps(DUMP), "clusters"))
+    assert part.configs == (DUMP["configs"][0],)
+    assert command_args.parse_config_args("") is None
+    with pytest.raises(ValueError, match="no such part: secrets"):
+        command_args.parse_config_args("secrets")
 
 
-async def test_logs_are_told_with_their_sources_and_go_on(proxy: Proxy, folder: Path) -> None:
-    envoys, apps = (await proxy.told("logs", "lines=2"))["logs"]
-    assert (envoys["source"], envoys["file"]) == ("proxy", str(folder / "envoy.log"))
-    assert (apps["source"], apps["text"]) == ("app", "served 48\nserved 49\n")
-    with (folder / "app.log").open("a") as file:
-        file.write("served 50\n")
-    after = await proxy.told("logs", f"proxy={envoys['end']}&app={apps['end']}")
-    assert after["logs"][1]["text"] == "served 50\n"
-    assert (folder / "envoy.log").read_text()[envoys["end"] :].startswith(after["logs"][0]["text"])
+def test_the_end_of_a_log_and_what_comes_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    assert read_log(path, 10, None, 1000) == ("", 0)
+    path.write_text("1\n2\n3\n")
+    assert read_log(path, 2, None, 1000) == ("2\n3\n", 6)
+    assert read_log(path, 0, None, 1000) == ("", 6)
+    assert read_log(path, 9, 6, 1000) == ("", 6)
+    with path.open("a") as file:
+        file.write("4\nhal")
+    assert read_log(path, 9, 6, 1000) == ("4\n", 8)
+    assert read_log(path, 1, None, 1000) == ("hal", 11)
 
 
-async def test_a_configuration_is_told_in_json(proxy: Proxy) -> None:
-    (part,) = (await proxy.told("config", "clusters"))["configs"]
-    assert part["@type"].endswith("ClustersConfigDump")
-    whole = (await proxy.told("config"))["configs"]
-    assert whole[0]["bootstrap"]["node"]["id"] == "orders-1"
-    assert (await proxy.ask("config", "secrets")).trouble == "invalid"
+def test_a_long_log_is_told_from_a_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text("".join(f"line {number}\n" for number in range(1000)))
+    text, end = read_log(path, 5000, None, 100)
+    assert (text.splitlines()[0], end) == ("line 989", path.stat().st_size)
+    text, _ = read_log(path, 5000, 0, 100)
+    assert text.splitlines()[-1] == "line 999"
+    assert len(text) <= 100
 
 
-async def test_a_log_level_returns_to_what_it_was(proxy: Proxy, folder: Path) -> None:
-    before = await proxy.told("log-level")
-    assert (before["level"], before["returns_in"]) == ("warning", None)
-
-    raised = await proxy.told("log-level", "level=debug&logger=admin&seconds=600")
-    assert (raised["level"], raised["loggers"]["admin"]) == ("warning", "debug")
-    assert 500 < raised["returns_in"] <= 600
-    await until(lambda: "[admin]" in (folder / "envoy.log").read_text(), "Envoy logs what it is asked")
-
-    everything = await proxy.told("log-level", "level=info&seconds=5")
-    assert everything["loggers"]["admin"] == everything["level"] == "info"
-
-    async def back() -> bool:
-        now = await proxy.told("log-level")
-        return bool(now["loggers"] == before["loggers"] and now["returns_in"] is None)
-
-    await until(back, "all are as they were at first")
-
-
-async def test_a_log_level_set_back_by_hand_is_not_put_back_again(proxy: Proxy) -> None:
-    await proxy.told("log-level", "level=debug&logger=http&seconds=600")
-    assert (await proxy.told("log-level", "level=warning&logger=http"))["returns_in"] is None
-    wrong = await proxy.ask("log-level", "level=debug&logger=nosuch")
-    assert (wrong.trouble, "no such logger: nosuch" in wrong.error) == ("invalid", True)
-    assert await proxy.level("http") == "warning"
-
-
-async def test_a_tap_ends_by_itself_and_the_longest_counts(proxy: Proxy) -> None:
-    assert await proxy.tapped() == ""
-    await proxy.told("tap", "600")
-    await proxy.told("tap", "1")
-    assert await proxy.tapped() == "100"
-    await proxy.told("tap", "0")
-    assert await proxy.tapped() == ""
-    await proxy.told("tap", "5")
-    assert await proxy.tapped() == "100"
-
-    async def over() -> bool:
-        return await proxy.tapped() == ""
-
-    await until(over, "the tap is closed")
-
-
-async def test_an_envoy_that_hangs_is_told_of_and_put_right_later(
-    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "AGAIN", 0.2)
-    await proxy.told("log-level", "level=debug&logger=http&seconds=1")
-    os.kill(proxy.pid, signal.SIGSTOP)
-    hangs = await proxy.ask("log-level")
-    assert (hangs.trouble, hangs.error) == ("failed", "the proxy's admin interface does not answer: timeout")
-    assert (await proxy.told("logs", "lines=1"))["logs"][1]["text"] == "served 49\n"
-    os.kill(proxy.pid, signal.SIGCONT)
-
-    async def back() -> bool:
-        return await proxy.level("http") == "warning"
-
-    await until(back, "its level returns once it answers")
-
-
-async def test_only_what_is_known_is_done_and_only_for_the_own_proxy(proxy: Proxy) -> None:
-    strange = await proxy.ask("quitquitquit")
-    assert (strange.trouble, strange.error) == (
-        "invalid", "the agent does not do that: quitquitquit is nothing that this agent knows",
-    )  # fmt: skip
-    anothers = await proxy.ask("stats", node="catalog-1")
-    assert (anothers.trouble, "not catalog-1's" in anothers.error) == ("invalid", True)
+def test_a_log_that_was_cut_is_read_from_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text("old\n" * 100)
+    _, end = read_log(path, 1, None, 1000)
+    assert rotate_log(path, 10)
+    with path.open("a") as file:
+        file.write("new\n")
+    assert read_log(path, 1, end, 1000) == ("new\n", 4)

@@ -1,103 +1,81 @@
-"""Ports: free ones, kept ones, and taken ones with their holder."""
+"""What an app finds in its environment."""
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from collections.abc import Iterator
-from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
-import pytest
+from meshwright.sidecar.config import Workload
+from meshwright.sidecar.ports import WorkloadPorts, app_environment
 
-from sidecar import capture
-from sidecar.capture import Allotment, holder, is_free
-from sidecar.config import Workload
+PORTS = WorkloadPorts(15020, 15001, 15006, {"rpc": 7002, "http": 7001, "admin-api": 7003})
 
 
-@pytest.fixture
-def busy() -> Iterator[int]:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        one.listen(1)
-        yield one.getsockname()[1]
+def orders(**changes: Any) -> Workload:
+    ports = [{"name": "rpc", "protocol": "grpc"}, {"name": "http"}, {"name": "admin-api"}]
+    document = {"name": "orders-1", "service": "orders", "token_file": "t", "ports": ports}
+    return Workload.model_validate(document | changes)
 
 
-def orders(**changes: int) -> Workload:
-    ports = [{"name": "http"}, {"name": "rpc", "protocol": "grpc", "app_port": changes.pop("rpc", 0)}]
-    return Workload.model_validate(
-        {"name": "orders-1", "service": "orders", "token_file": "t", "ports": ports, **changes}
+def test_calls_go_through_the_sidecar_but_not_those_to_the_host_itself() -> None:
+    found = app_environment({}, "/venv/bin", orders(), PORTS)
+    for name in ("http_proxy", "HTTP_PROXY", "grpc_proxy", "GRPC_PROXY"):
+        assert found[name] == "http://127.0.0.1:15001"
+    assert found["no_proxy"] == found["NO_PROXY"] == "localhost,127.0.0.1,::1"
+
+
+def test_an_inherited_proxy_is_replaced() -> None:
+    found = app_environment({"http_proxy": "http://corporate:3128"}, "/venv/bin", orders(), PORTS)
+    assert found["http_proxy"] == "http://127.0.0.1:15001"
+
+
+def test_it_knows_its_ports_and_its_name() -> None:
+    found = app_environment({}, "/venv/bin", orders(labels={"version": "v2"}), PORTS)
+    assert (found["PORT"], found["PORT_RPC"], found["PORT_ADMIN_API"]) == ("7001", "7002", "7003")
+    assert (found["SERVICE_NAME"], found["INSTANCE"]) == ("orders", "orders-1")
+    assert found["SERVICE_VERSION"] == "v2"
+
+
+def test_without_an_http_port_the_first_one_is_the_port() -> None:
+    ports = [{"name": "raw", "protocol": "tcp"}, {"name": "rpc", "protocol": "grpc"}]
+    found = app_environment(
+        {}, "/venv/bin", orders(ports=ports), WorkloadPorts(1, 2, 3, {"raw": 7003, "rpc": 7002})
     )
+    assert found["PORT"] == "7003"
 
 
-def test_ports_are_free_distinct_and_below_those_of_outgoing_connections() -> None:
-    allotment = Allotment("127.0.0.1", 0.5)
-    numbers = [number for _ in range(5) for number in allotment.ports(orders()).named.values()]
-    assert len(set(numbers)) == len(numbers) == 25
-    assert all(20_000 <= number < 32_000 and is_free("127.0.0.1", number) for number in numbers)
+def test_the_meshs_own_settings_stay_with_the_mesh() -> None:
+    base = {"MESH_REDIS_URL": "redis://:secret@host", "HOME": "/home/me", "PATH": "/usr/bin"}
+    found = app_environment(base, "/venv/bin", orders(), PORTS)
+    assert "MESH_REDIS_URL" not in found
+    assert (found["HOME"], found["PATH"]) == ("/home/me", "/venv/bin:/usr/bin")
 
 
-def test_a_port_that_is_asked_for_is_given(busy: int) -> None:
-    ports = Allotment("127.0.0.1").ports(orders(inbound_port=busy, rpc=7001))
-    assert (ports.inbound, ports.apps["rpc"]) == (busy, 7001)
+def test_the_workloads_own_settings_win() -> None:
+    found = app_environment({"A": "base"}, "/venv/bin", orders(env={"A": "own", "PORT": "1"}), PORTS)
+    assert (found["A"], found["PORT"]) == ("own", "1")
 
 
-def test_a_port_that_a_stranger_took_is_replaced_and_the_others_are_kept() -> None:
-    allotment = Allotment("127.0.0.1", 0.2)
-    ports = allotment.ports(orders())
-    with closing(socket.socket()) as stranger:
-        stranger.bind(("127.0.0.1", ports.outbound))
-        stranger.listen(1)
-        again = allotment.again(orders(), ports)
-        assert again.outbound != ports.outbound
-    assert (again.inbound, again.ready, again.apps) == (ports.inbound, ports.ready, ports.apps)
+def test_without_a_folder_of_its_own_the_path_is_the_users() -> None:
+    assert app_environment({"PATH": "/usr/bin"}, "", orders(), PORTS)["PATH"] == "/usr/bin"
 
 
-def test_a_taken_port_is_named_with_setting_and_holder(busy: int) -> None:
-    workload = orders(inbound_port=busy)
-    assert not is_free("127.0.0.1", busy)
-    assert f"pid {os.getpid()}" in holder(busy)
-    why = capture.taken(workload, Allotment("127.0.0.1").ports(workload), "127.0.0.1")
-    assert why.startswith(f"port {busy} (inbound_port of orders-1) is in use (")
-    assert capture.taken(orders(), Allotment("127.0.0.1").ports(orders()), "127.0.0.1") == ""
+def test_telemetry_says_who_it_is_and_goes_to_the_sidecar() -> None:
+    found = app_environment({}, "/venv/bin", orders(labels={"version": "v2"}), replace(PORTS, otlp=15017))
+    assert found["OTEL_SERVICE_NAME"] == "orders"
+    assert found["OTEL_RESOURCE_ATTRIBUTES"] == "service.instance.id=orders-1,service.version=v2"
+    assert found["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:15017"
+    assert "127.0.0.1" in found["NO_PROXY"].split(",")
 
 
-def test_an_address_of_another_machine_is_no_port_in_use() -> None:
-    why = capture.taken(orders(), Allotment("127.0.0.1").ports(orders()), "192.0.2.1")
-    assert why == "192.0.2.1 is no address of this machine: give --bind or MESH_BIND one that is"
+def test_where_nobody_wants_spans_none_are_sent() -> None:
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in app_environment({}, "/venv/bin", orders(), PORTS)
 
 
-def calling(**upstreams: int) -> Workload:
-    document = {"name": "front-1", "service": "front", "token_file": "t", "upstreams": upstreams}
-    return Workload.model_validate(document)
-
-
-def test_each_upstream_has_an_address_of_its_own_at_the_port_it_likes() -> None:
-    found = Allotment("127.0.0.1", 0.4).ports(calling(db=15433, cache=15433, low=80, any=0)).upstreams
-    addresses = {name: capture.split(at) for name, at in found.items()}
-    assert len(set(found.values())) == 4
-    assert all(is_free(*at) for at in addresses.values())
-    if sys.platform == "linux":
-        assert len({host for host, _ in addresses.values()}) == 4
-        assert (addresses["db"][1], addresses["cache"][1]) == (15433, 15433)
-    assert addresses["low"][1] == 80 or addresses["low"][1] >= 1024
-
-
-def test_without_such_addresses_a_port_tells_upstreams_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = is_free
-    monkeypatch.setattr(capture, "is_free", lambda host, port: host == "127.0.0.1" and real(host, port))
-    found = Allotment("127.0.0.1", 0.4).ports(calling(db=15434, cache=15434)).upstreams
-    assert {capture.split(at)[0] for at in found.values()} == {"127.0.0.1"}
-    assert len(set(found.values())) == 2
-
-
-def test_an_upstreams_address_that_a_stranger_took_is_replaced() -> None:
-    allotment = Allotment("127.0.0.1", 0.4)
-    ports = allotment.ports(calling(db=15435, cache=15435))
-    with closing(socket.socket()) as stranger:
-        stranger.bind(capture.split(ports.upstreams["db"]))
-        stranger.listen(1)
-        assert "upstream db of front-1" in capture.taken(calling(db=15435), ports, "127.0.0.1")
-        again = allotment.again(calling(db=15435, cache=15435), ports).upstreams
-    assert again["db"] != ports.upstreams["db"]
-    assert again["cache"] == ports.upstreams["cache"]
+def test_it_is_told_where_its_tcp_services_are() -> None:
+    upstreams = {"db": "127.10.0.3:5432", "order-log:replica": "127.10.0.4:5433"}
+    found = app_environment(
+        {}, "/venv/bin", orders(), WorkloadPorts(1, 2, 3, PORTS.apps, upstreams=upstreams)
+    )
+    assert found["DB_ADDRESS"] == "127.10.0.3:5432"
+    assert found["ORDER_LOG_REPLICA_ADDRESS"] == "127.10.0.4:5433"

@@ -10,9 +10,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from sidecar.capture import Ports
-from sidecar.config import Workload
-from sidecar.health import check_for
+from meshwright.sidecar.config import Workload
+from meshwright.sidecar.health_probe import probe_for
+from meshwright.sidecar.ports import WorkloadPorts
 from tests.sidecar.conftest import agent, config, orders, until
 from tests.sidecar.plane import Plane
 
@@ -24,7 +24,7 @@ def workload(protocol: str) -> Workload:
 
 async def ask(of: Workload, port: int) -> str:
     async with aiohttp.ClientSession() as session:
-        check = check_for(of, Ports(0, apps={"main": port}), session)
+        check = probe_for(of, WorkloadPorts(0, apps={"main": port}), session)
         assert check is not None
         return await check()
 

@@ -18,11 +18,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from control_plane.api.state import ProcessRecord
-from sidecar import process
-from sidecar.backoff import Backoff
-from sidecar.files import rotate, tail
-from sidecar.process import Child, NotNowError, Program, Supervised, log_path, reap, record_path
+from meshwright.control_plane.api.state_dir import ProcessRecord
+from meshwright.sidecar import supervisor
+from meshwright.sidecar.backoff import Backoff
+from meshwright.sidecar.files import rotate_log, tail
+from meshwright.sidecar.supervisor import (
+    ChildProcess,
+    NotReadyError,
+    Program,
+    Supervisor,
+    log_path,
+    reap_orphans,
+    record_path,
+)
 from tests.sidecar.conftest import until
 
 
@@ -40,8 +48,8 @@ PARENT = (
 
 
 @asynccontextmanager
-async def supervised(state: Path, code: str, ends: list[str], base: float = 0.2) -> AsyncIterator[Supervised]:
-    one = Supervised("child", lambda: python(code), state, ends.append, backoff=Backoff(base=base))
+async def supervised(state: Path, code: str, ends: list[str], base: float = 0.2) -> AsyncIterator[Supervisor]:
+    one = Supervisor("child", lambda: python(code), state, ends.append, backoff=Backoff(base=base))
     one.start()
     try:
         yield one
@@ -52,12 +60,12 @@ async def supervised(state: Path, code: str, ends: list[str], base: float = 0.2)
 async def test_a_killed_child_is_started_again_and_again_ever_later(state: Path) -> None:
     ends: list[str] = []
     starts: list[float] = []
-    one = Supervised(
+    one = Supervisor(
         "child",
         lambda: python("raise SystemExit(3)"),
         state,
         ends.append,
-        started=lambda: starts.append(time.monotonic()),
+        on_start=lambda: starts.append(time.monotonic()),
         backoff=Backoff(base=0.2, cap=5.0),
     )
     one.start()
@@ -87,7 +95,7 @@ async def test_kill_is_told_as_such_and_the_pid_changes(state: Path) -> None:
 async def test_a_program_that_is_not_there_is_named(state: Path) -> None:
     ends: list[str] = []
     program = Program("child", ("/nowhere/program",), {})
-    one = Supervised("child", lambda: program, state, ends.append)
+    one = Supervisor("child", lambda: program, state, ends.append)
     one.start()
     await until(lambda: ends, "told")
     await one.stop()
@@ -99,10 +107,10 @@ async def test_a_program_may_ask_to_wait(state: Path) -> None:
 
     def program() -> Program:
         if len(ends) < 2:
-            raise NotNowError("the port is in use")
+            raise NotReadyError("the port is in use")
         return python(SLEEP)
 
-    one = Supervised("child", program, state, ends.append, backoff=Backoff(base=0.01))
+    one = Supervisor("child", program, state, ends.append, backoff=Backoff(base=0.01))
     one.start()
     await until(lambda: one.pid, "started")
     await one.stop()
@@ -110,14 +118,14 @@ async def test_a_program_may_ask_to_wait(state: Path) -> None:
 
 
 async def test_stop_kills_who_does_not_listen(state: Path) -> None:
-    child = await Child.start(python(STUBBORN, grace=0.3), state)
+    child = await ChildProcess.start(python(STUBBORN, grace=0.3), state)
     await until(lambda: "up" in tail(child.log), "it ignores SIGTERM")
     assert await child.stop() == -signal.SIGKILL
     assert not psutil.pid_exists(child.pid)
 
 
 async def test_the_whole_group_goes_when_its_leader_does(state: Path) -> None:
-    child = await Child.start(python(PARENT), state)
+    child = await ChildProcess.start(python(PARENT), state)
     await until(lambda: tail(child.log).strip(), "the grandchild's pid")
     grandchild = psutil.Process(int(tail(child.log)))
     os.kill(child.pid, signal.SIGKILL)
@@ -131,7 +139,7 @@ def _gone(one: psutil.Process) -> bool:
 
 async def test_output_is_kept_in_a_private_log_across_restarts(state: Path) -> None:
     for word in ("one", "two"):
-        child = await Child.start(
+        child = await ChildProcess.start(
             python(f"import sys; print('{word}'); print('err', file=sys.stderr)"), state
         )
         await child.wait()
@@ -141,8 +149,8 @@ async def test_output_is_kept_in_a_private_log_across_restarts(state: Path) -> N
 
 
 async def test_a_log_is_cut_while_its_writer_goes_on(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LOG_LIMIT", 2000)
-    monkeypatch.setattr(process, "LOG_CHECK", 0.05)
+    monkeypatch.setattr(supervisor, "LOG_LIMIT", 2000)
+    monkeypatch.setattr(supervisor, "LOG_CHECK", 0.05)
     code = "import time\nfor n in range(10**6): print('line', n); time.sleep(0.001)"
     async with supervised(state, code, []):
         path = log_path(state, "child")
@@ -156,11 +164,11 @@ async def test_a_log_is_cut_while_its_writer_goes_on(state: Path, monkeypatch: p
 def test_rotation_keeps_the_newest_end(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_text("x" * 50 + "end")
-    assert not rotate(path, 53)
-    assert rotate(path, 10)
+    assert not rotate_log(path, 53)
+    assert rotate_log(path, 10)
     assert path.read_text() == ""
     assert path.with_name("a.log.1").read_text() == "x" * 7 + "end"
-    assert not rotate(tmp_path / "none.log", 10)
+    assert not rotate_log(tmp_path / "none.log", 10)
 
 
 @pytest.fixture
@@ -186,7 +194,7 @@ def test_reap_stops_what_is_ours_and_leaves_strangers_alone(
         leave(state, "reused-pid", stranger.pid, psutil.Process(stranger.pid).create_time() - 60.0)
         leave(state, "gone", 2**22 - 1, 1.0)
         record_path(state, "garbage").write_text("{")
-        found = reap(state)
+        found = reap_orphans(state)
         assert [record.name for record in found] == ["ours"]
         assert not psutil.pid_exists(ours.pid)
         assert stranger.poll() is None
@@ -204,7 +212,7 @@ def test_reap_insists(state: Path) -> None:
     try:
         assert ours.stdout.readline() == b"up\n"
         leave(state, "ours", ours.pid, psutil.Process(ours.pid).create_time())
-        reap(state, grace=0.3)
+        reap_orphans(state, grace=0.3)
         assert not psutil.pid_exists(ours.pid)
     finally:
         ours.kill()
@@ -229,7 +237,7 @@ async def test_what_a_killed_parent_left_is_found_by_the_next(state: Path) -> No
         parent.wait()
     record = ProcessRecord.model_validate_json(record_path(state, "child").read_bytes())
     assert psutil.pid_exists(record.pid)
-    assert [one.pid for one in await asyncio.to_thread(reap, state)] == [record.pid]
+    assert [one.pid for one in await asyncio.to_thread(reap_orphans, state)] == [record.pid]
     await until(lambda: not psutil.pid_exists(record.pid) or _gone(psutil.Process(record.pid)), "gone")
 
 
@@ -238,11 +246,11 @@ async def test_an_attached_program_has_our_own_output_and_lives_once(
 ) -> None:
     ends: list[str] = []
     code = "import os; print('seen', os.getpgid(0) == os.getpid()); raise SystemExit(7)"
-    one = Supervised("child", lambda: replace(python(code), attached=True), state, ends.append)
+    one = Supervisor("child", lambda: replace(python(code), attached=True), state, ends.append)
     one.start()
     await until(lambda: ends, "its end")
     await one.stop()
-    assert (ends, one.code) == (["exited with code 7"], 7)
+    assert (ends, one.exit_code) == (["exited with code 7"], 7)
     assert capfd.readouterr().out == "seen True\n"
     assert not log_path(state, "child").exists()
     assert not record_path(state, "child").exists()
@@ -251,10 +259,10 @@ async def test_an_attached_program_has_our_own_output_and_lives_once(
 async def test_a_program_that_cannot_be_started_ends_as_shells_say(state: Path) -> None:
     ends: list[str] = []
     missing = Program("child", ("/nowhere/at/all",), {}, attached=True)
-    one = Supervised("child", lambda: missing, state, ends.append)
+    one = Supervisor("child", lambda: missing, state, ends.append)
     one.start()
     await until(lambda: ends, "its end")
-    assert one.code == 127
+    assert one.exit_code == 127
     assert "cannot start child" in ends[0]
 
 
@@ -264,5 +272,5 @@ async def test_it_is_stopped_by_the_signal_it_is_to_be_stopped_by(state: Path) -
         await until(lambda: "up" in tail(log_path(state, "child")), "it runs")
         one.stop_signal = signal.SIGINT
         await one.stop()
-        assert one.code == -signal.SIGINT
+        assert one.exit_code == -signal.SIGINT
     assert ends == []

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from playwright.async_api import Page, WebSocket, async_playwright
 
-from tests.tui.walk import until
+from tests.tui.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEN = 60_000.0
@@ -25,7 +25,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?$]*[A-Za-z]")
 
 
 @dataclass
-class Served:
+class DashboardServerProcess:
     """A server of the dashboard's pages."""
 
     url: str
@@ -37,10 +37,10 @@ class Served:
 
 
 @asynccontextmanager
-async def served(environment: Mapping[str, str]) -> AsyncIterator[Served]:
+async def serve_dashboard(environment: Mapping[str, str]) -> AsyncIterator[DashboardServerProcess]:
     """Start it on a free port; stop it at the end."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "dash", "--web", "--port", "0"),
+        *(sys.executable, "-m", "meshwright.cli", "dash", "--web", "--port", "0"),
         env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
         stdout=asyncio.subprocess.PIPE,
     )
@@ -50,7 +50,7 @@ async def served(environment: Mapping[str, str]) -> AsyncIterator[Served]:
             line = (await process.stdout.readline()).decode()
         found = re.search(r"http://127\.0\.0\.1:\d+", line)
         assert found, line
-        yield Served(found[0], process)
+        yield DashboardServerProcess(found[0], process)
     finally:
         if process.returncode is None:
             process.terminate()
@@ -59,21 +59,21 @@ async def served(environment: Mapping[str, str]) -> AsyncIterator[Served]:
 
 
 @dataclass
-class Browser:
+class BrowserPage:
     """A page, every address it asked for, and what its terminal was sent."""
 
     page: Page
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)
     _mark: int = 0
 
     def __post_init__(self) -> None:
         self.page.set_default_timeout(SEEN)
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("request", lambda request: self.requested.append(request.url))
         self.page.on("websocket", self._listen)
 
     def _listen(self, socket: WebSocket) -> None:
-        self.asked.append(socket.url)
+        self.requested.append(socket.url)
         socket.on("framereceived", self._take)
 
     def _take(self, data: str | bytes) -> None:
@@ -93,9 +93,9 @@ class Browser:
         for key in keys:
             await self.page.keyboard.press(key)
 
-    async def shows(self, words: str, within: float = 60.0) -> None:
+    async def wait_for_text(self, words: str, within: float = 60.0) -> None:
         """Wait until the words were drawn after the last keys."""
-        await until(lambda: words in self.text(), f"{words!r} in the browser", within)
+        await wait_until(lambda: words in self.text(), f"{words!r} in the browser", within)
 
     def text(self) -> str:
         """What was drawn after the last keys, without colours."""
@@ -103,11 +103,11 @@ class Browser:
 
 
 @asynccontextmanager
-async def browsing() -> AsyncIterator[Browser]:
+async def open_browser() -> AsyncIterator[BrowserPage]:
     """A page of Debian's Chromium without a screen."""
     chromium = shutil.which("chromium")
     assert chromium, "the Debian package chromium is needed"
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield Browser(await started.new_page(viewport={"width": 1400, "height": 860}))
+        yield BrowserPage(await started.new_page(viewport={"width": 1400, "height": 860}))
         await started.close()

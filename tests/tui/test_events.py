@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from control_plane.api.happened import Event
-from tests.fakes.world import NOW
-from tests.tui.looking import Dashboard, listed, looking, reads, search, text, until
-from tui.places import Happenings, Place, Proxy, Revision, Service, Tab
-from tui.screens.base import MeshScreen
-from tui.screens.events import EventsScreen
-from tui.widgets.table import Table
+from meshwright.control_plane.api.models.events import Event
+from meshwright.tui.features.events.screen import EventsScreen
+from meshwright.tui.navigation import (
+    EventsLocation,
+    Location,
+    ProxyLocation,
+    RevisionLocation,
+    ServiceLocation,
+    TabLocation,
+)
+from meshwright.tui.screen import MeshScreen
+from meshwright.tui.widgets.table import Table
+from tests.fakes.mesh_fixture import NOW
+from tests.tui.pilot import (
+    Dashboard,
+    open_dashboard,
+    screen_text,
+    type_search,
+    wait_for_table,
+    wait_for_text,
+    wait_until,
+)
 
 
 def happened(number: int, subject: str = "orders-1", kind: str = "sidecar", message: str = "") -> Event:
@@ -20,101 +35,101 @@ def happened(number: int, subject: str = "orders-1", kind: str = "sidecar", mess
 
 async def shown(pilot: Dashboard) -> Table:
     await pilot.press("6")
-    await at(pilot, Tab("events"))
-    return await listed(pilot)
+    await at(pilot, TabLocation("events"))
+    return await wait_for_table(pilot)
 
 
-async def at(pilot: Dashboard, wanted: Place) -> None:
+async def at(pilot: Dashboard, wanted: Location) -> None:
     """Wait until a place is shown."""
 
     def there() -> bool:
         screen = pilot.app.screen
-        return isinstance(screen, MeshScreen) and screen.place == wanted
+        return isinstance(screen, MeshScreen) and screen.location == wanted
 
-    await until(pilot, there)
+    await wait_until(pilot, there)
 
 
 async def test_what_happens_appears_by_itself_once_and_on_top() -> None:
-    async with looking() as (pilot, api):
+    async with open_dashboard() as (pilot, api):
         table = await shown(pilot)
-        await until(pilot, lambda: api.listeners)
-        await api.happen(happened(1))
-        await until(pilot, lambda: "news 1" in text(pilot))
+        await wait_until(pilot, lambda: api.event_queues)
+        await api.emit(happened(1))
+        await wait_until(pilot, lambda: "news 1" in screen_text(pilot))
         assert table.rows[0].cells[4].text == "news 1"
         assert len({row.key for row in table.rows}) == len(table.rows)
 
 
 async def test_what_was_missed_is_fetched_without_a_gap_or_a_double() -> None:
-    async with looking() as (pilot, api):
+    async with open_dashboard() as (pilot, api):
         table = await shown(pilot)
-        await until(pilot, lambda: api.listeners)
+        await wait_until(pilot, lambda: api.event_queues)
         await api.stop()
-        await until(pilot, lambda: not api.listeners)
+        await wait_until(pilot, lambda: not api.event_queues)
         for number in (1, 2, 3):
-            await api.happen(happened(number))
+            await api.emit(happened(number))
         await api.start()
-        await until(pilot, lambda: "news 3" in text(pilot))
+        await wait_until(pilot, lambda: "news 3" in screen_text(pilot))
         assert [row.cells[4].text for row in table.rows[:3]] == ["news 3", "news 2", "news 1"]
         assert len({row.key for row in table.rows}) == len(table.rows)
 
 
 async def test_kinds_severities_and_words_narrow_down() -> None:
-    async with looking() as (pilot, _):
+    async with open_dashboard() as (pilot, _):
         table = await shown(pilot)
         await pilot.press("w", "w")
-        await until(pilot, lambda: len(table.rows) == 1)
-        await reads(pilot, "error or worse")
+        await wait_until(pilot, lambda: len(table.rows) == 1)
+        await wait_for_text(pilot, "error or worse")
         await pilot.press("escape")
-        await until(pilot, lambda: len(table.rows) == 6)
+        await wait_until(pilot, lambda: len(table.rows) == 6)
         await pilot.press("f")
-        await until(pilot, lambda: [row.cells[2].text for row in table.rows] == ["revision"])
+        await wait_until(pilot, lambda: [row.cells[2].text for row in table.rows] == ["revision"])
         await pilot.press("escape")
-        await until(pilot, lambda: len(table.rows) == 6)
-        await search(pilot, "certificate")
-        await until(pilot, lambda: [row.cells[2].text for row in table.rows] == ["svid"])
+        await wait_until(pilot, lambda: len(table.rows) == 6)
+        await type_search(pilot, "certificate")
+        await wait_until(pilot, lambda: [row.cells[2].text for row in table.rows] == ["svid"])
 
 
 async def test_held_nothing_moves_and_then_all_is_there() -> None:
-    async with looking() as (pilot, api):
+    async with open_dashboard() as (pilot, api):
         table = await shown(pilot)
-        await until(pilot, lambda: api.listeners)
+        await wait_until(pilot, lambda: api.event_queues)
         await pilot.press("space")
-        await reads(pilot, "held")
-        await api.happen(happened(1))
+        await wait_for_text(pilot, "held")
+        await api.emit(happened(1))
         screen = table.screen
         assert isinstance(screen, EventsScreen)
-        await until(pilot, lambda: len(screen._events) == 7)
+        await wait_until(pilot, lambda: len(screen._events) == 7)
         assert len(table.rows) == 6
         await pilot.press("space")
-        await until(pilot, lambda: len(table.rows) == 7)
+        await wait_until(pilot, lambda: len(table.rows) == 7)
 
 
 async def test_an_event_leads_to_what_it_is_about() -> None:
-    async with looking() as (pilot, _):
+    async with open_dashboard() as (pilot, _):
         table = await shown(pilot)
-        ways: tuple[tuple[str, Place], ...] = (
-            ("breaker", Service("inventory")),
-            ("revision", Revision(41)),
-            ("sidecar", Proxy("trading-1")),
+        ways: tuple[tuple[str, Location], ...] = (
+            ("breaker", ServiceLocation("inventory")),
+            ("revision", RevisionLocation(41)),
+            ("sidecar", ProxyLocation("trading-1")),
         )
         for kind, wanted in ways:
-            table.pick(next(row.key for row in table.rows if row.cells[2].text == kind))
+            table.select_key(next(row.key for row in table.rows if row.cells[2].text == kind))
             await pilot.press("enter")
             await at(pilot, wanted)
             await pilot.press("escape")
-            await until(pilot, lambda: pilot.app.screen is table.screen and table.has_focus)
+            await wait_until(pilot, lambda: pilot.app.screen is table.screen and table.has_focus)
 
 
 async def test_the_events_of_one_service() -> None:
-    async with looking(size=(140, 40)) as (pilot, _):
+    async with open_dashboard(size=(140, 40)) as (pilot, _):
         await pilot.press("2")
-        await at(pilot, Tab("services"))
-        await listed(pilot)
+        await at(pilot, TabLocation("services"))
+        await wait_for_table(pilot)
         await pilot.press("enter")
-        await at(pilot, Service("inventory"))
+        await at(pilot, ServiceLocation("inventory"))
         await pilot.press("e")
-        await at(pilot, Happenings("inventory"))
-        assert {row.cells[2].text for row in (await listed(pilot)).rows} == {
+        await at(pilot, EventsLocation("inventory"))
+        assert {row.cells[2].text for row in (await wait_for_table(pilot)).rows} == {
             "breaker",
             "ejection",
             "instance",

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from textual.widgets import TextArea
 
-from control_plane.api import discovery
+from meshwright.control_plane.api import mesh_locator
+from meshwright.tui.app import DashboardApp
+from meshwright.tui.dialogs.choose_one import ChooseOne
+from meshwright.tui.dialogs.confirm_change import ConfirmChange
+from meshwright.tui.dialogs.yaml_editor import YamlEditor
+from meshwright.tui.features.policies.detail import PolicyDetail
+from meshwright.tui.features.policies.screen import PoliciesScreen
+from meshwright.tui.widgets.table import Table
 from tests.envoy.harness import Mesh, running_mesh, service
-from tests.tui.looking import Dashboard, reads, until
-from tui.app import Dash
-from tui.screens.policies import PoliciesScreen
-from tui.sheets.change import ChangeSheet
-from tui.sheets.choose import Choose
-from tui.sheets.editor import EditorSheet
-from tui.widgets.policy_pane import PolicyPane
-from tui.widgets.table import Table
+from tests.tui.pilot import Dashboard, wait_for_text, wait_until
 
 WITHIN = 60.0
 """Seconds for what takes one on a host that has nothing else to do."""
@@ -51,12 +51,12 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @asynccontextmanager
 async def on_the_route(mesh: Mesh) -> AsyncIterator[Dashboard]:
     """A dashboard with the cursor on the route."""
-    app = Dash(lambda: discovery.find({}, mesh.state), author="me@test")
+    app = DashboardApp(lambda: mesh_locator.locate_mesh({}, mesh.state), author="me@test")
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("4")
-        await until(pilot, lambda: isinstance(app.screen, PoliciesScreen) and row(pilot), WITHIN)
-        app.screen.query_one("#policies", Table).pick("HTTPRoute/ingress")
-        await until(pilot, lambda: app.screen.query_one(PolicyPane).policy, WITHIN)
+        await wait_until(pilot, lambda: isinstance(app.screen, PoliciesScreen) and row(pilot), WITHIN)
+        app.screen.query_one("#policies", Table).select_key("HTTPRoute/ingress")
+        await wait_until(pilot, lambda: app.screen.query_one(PolicyDetail).policy, WITHIN)
         yield pilot
 
 
@@ -71,7 +71,7 @@ def row(pilot: Dashboard) -> tuple[str, ...]:
 
 async def stands(pilot: Dashboard, words: str) -> None:
     """Wait until the list says so of the route."""
-    await until(pilot, lambda: words in row(pilot)[3:4], WITHIN)
+    await wait_until(pilot, lambda: words in row(pilot)[3:4], WITHIN)
 
 
 def notices(pilot: Dashboard) -> str:
@@ -86,42 +86,42 @@ def mark(mesh: Mesh) -> str:
 
 async def sheet(pilot: Dashboard, kind: type[Any]) -> None:
     """Wait until a sheet is there and has the keys."""
-    await until(pilot, lambda: isinstance(pilot.app.screen, kind) and pilot.app.focused, WITHIN)
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, kind) and pilot.app.focused, WITHIN)
     await pilot.pause()
 
 
 async def edit(pilot: Dashboard, old: str, new: str) -> None:
     """Edit the route as far as the question."""
     await pilot.press("e")
-    await sheet(pilot, EditorSheet)
+    await sheet(pilot, YamlEditor)
     area = pilot.app.screen.query_one(TextArea)
     assert old in area.text
     area.text = area.text.replace(old, new)
     await pilot.press("ctrl+s")
-    await sheet(pilot, ChangeSheet)
+    await sheet(pilot, ConfirmChange)
 
 
 async def take_back(pilot: Dashboard) -> None:
     """Roll the route back to before its last change, as far as the question."""
     await pilot.press("b")
-    await sheet(pilot, Choose)
+    await sheet(pilot, ChooseOne)
     await pilot.press("enter")
-    await sheet(pilot, ChangeSheet)
+    await sheet(pilot, ConfirmChange)
 
 
 async def test_an_edit_reaches_the_envoy_that_was_named_and_is_taken_back(mesh: Mesh) -> None:
     async with on_the_route(mesh) as pilot:
         assert mark(mesh) == "first"
         await edit(pilot, "value: first", "value: second")
-        await reads(pilot, "1 sidecar configured anew: ingress")
+        await wait_for_text(pilot, "1 sidecar configured anew: ingress")
         assert mark(mesh) == "first"
         await pilot.press("y")
-        await until(pilot, lambda: "is programmed at every connected sidecar" in notices(pilot), WITHIN)
+        await wait_until(pilot, lambda: "is programmed at every connected sidecar" in notices(pilot), WITHIN)
         assert mark(mesh) == "second"
         await take_back(pilot)
-        await reads(pilot, "+", "value: first")
+        await wait_for_text(pilot, "+", "value: first")
         await pilot.press("y")
-        await until(pilot, lambda: mark(mesh) == "first", WITHIN)
+        await wait_until(pilot, lambda: mark(mesh) == "first", WITHIN)
         await stands(pilot, "programmed 1/1")
 
 
@@ -129,10 +129,12 @@ async def test_what_envoy_rejects_is_told_in_its_words_and_taken_back(mesh: Mesh
     async with on_the_route(mesh) as pilot:
         await edit(pilot, "/e.*", REFUSED)
         await pilot.press("y")
-        await until(pilot, lambda: "is rejected, the last good one stays in force" in notices(pilot), WITHIN)
+        await wait_until(
+            pilot, lambda: "is rejected, the last good one stays in force" in notices(pilot), WITHIN
+        )
         assert "invalid escape sequence" in notices(pilot)
         await stands(pilot, "rejected 0/1")
-        await reads(pilot, "Rejected: ")
+        await wait_for_text(pilot, "Rejected: ")
         assert mark(mesh) == "first"
         await take_back(pilot)
         await pilot.press("y")

@@ -14,22 +14,30 @@ from typing import Any
 import pytest
 from textual.widgets import Input, TextArea
 
-from control_plane.admin.mesh import Stored
-from control_plane.api.client import AdminClient
-from control_plane.api.operations import Change, Ref, Sourced
-from control_plane.api.types import Condition, PolicyStatus, ProxyStatus, Status
-from tests.fakes.mesh import FakeMesh, fake_mesh
-from tests.tui.looking import Dashboard, listed, looking, reads, search, text, until
-from tui.app import Dash
-from tui.screens.policies import PoliciesScreen
-from tui.screens.policy import PolicyScreen
-from tui.screens.revisions import RevisionsScreen
-from tui.sheets.change import ChangeSheet
-from tui.sheets.choose import Choose
-from tui.sheets.editor import EditorSheet
-from tui.sheets.refused import Refused
-from tui.widgets.policy_pane import PolicyPane
-from tui.widgets.table import Table
+from meshwright.control_plane.admin.context import RevisionDocument
+from meshwright.control_plane.api.calls import ChangeOptions, DocumentRef, SourcedDocument
+from meshwright.control_plane.api.client import Client
+from meshwright.control_plane.api.models.base import Condition, PolicyStatus, ProxyStatus, Status
+from meshwright.tui.app import DashboardApp
+from meshwright.tui.dialogs.choose_one import ChooseOne
+from meshwright.tui.dialogs.confirm_change import ConfirmChange
+from meshwright.tui.dialogs.validation_errors import ValidationErrors
+from meshwright.tui.dialogs.yaml_editor import YamlEditor
+from meshwright.tui.features.policies.detail import PolicyDetail
+from meshwright.tui.features.policies.detail_screen import PolicyDetailScreen
+from meshwright.tui.features.policies.revisions_screen import RevisionsScreen
+from meshwright.tui.features.policies.screen import PoliciesScreen
+from meshwright.tui.widgets.table import Table
+from tests.fakes.admin_server import FakeMesh, fake_mesh
+from tests.tui.pilot import (
+    Dashboard,
+    open_dashboard,
+    screen_text,
+    type_search,
+    wait_for_table,
+    wait_for_text,
+    wait_until,
+)
 
 
 def retry(name: str = "again", attempts: int = 2, target: str = "orders") -> dict[str, Any]:
@@ -52,19 +60,21 @@ async def on_policies(
     `read_only`: it was started so; `reading`: it has the token that may only read.
     """
     async with fake_mesh(tmp_path) as mesh:
-        async with AdminClient(mesh.endpoint) as client:
+        async with Client(mesh.endpoint) as client:
             for number, document in enumerate(
                 (retry(), retry(attempts=5), retry("other", 1, "inventory")), 1
             ):
-                change = Change(why=f"reason {number}", author="ada")
-                await client.apply([Sourced(document)], change)
-        mesh.reaches = ("orders-1",)
-        endpoint = mesh.looking if reading else mesh.endpoint
-        app = Dash(lambda: endpoint, author="me@test", read_only=read_only)
+                change = ChangeOptions(message=f"reason {number}", author="ada")
+                await client.apply([SourcedDocument(document)], change)
+        mesh.affected = ("orders-1",)
+        endpoint = mesh.read_only_endpoint if reading else mesh.endpoint
+        app = DashboardApp(lambda: endpoint, author="me@test", read_only=read_only)
         async with app.run_test(size=size) as pilot:
             await pilot.press("4")
-            await until(pilot, lambda: isinstance(app.screen, PoliciesScreen) and app.picture.policies)
-            await listed(pilot)
+            await wait_until(
+                pilot, lambda: isinstance(app.screen, PoliciesScreen) and app.mesh_state.policies
+            )
+            await wait_for_table(pilot)
             yield pilot, mesh
 
 
@@ -80,14 +90,14 @@ async def sheet(pilot: Dashboard, kind: type[Any]) -> Any:
         focused = pilot.app.focused
         return isinstance(pilot.app.screen, kind) and focused is not None and bool(focused.size.area)
 
-    await until(pilot, there)
+    await wait_until(pilot, there)
     await pilot.pause()
     return pilot.app.screen
 
 
 def shown(pilot: Dashboard) -> str:
     """The name of the policy beside the list."""
-    policy = pilot.app.screen.query_one(PolicyPane).policy
+    policy = pilot.app.screen.query_one(PolicyDetail).policy
     return policy.name if policy else ""
 
 
@@ -98,67 +108,71 @@ def notices(pilot: Dashboard) -> str:
 
 def attempts(mesh: FakeMesh, name: str = "again") -> object:
     """What the newest revision says."""
-    stored = {one.key: one.document for one in mesh.store.kept[-1].documents}
+    stored = {one.key: one.document for one in mesh.store.revisions[-1].documents}
     return stored["Retry", name]["spec"]["attempts"] if ("Retry", name) in stored else None
 
 
 def newest(mesh: FakeMesh) -> Any:
     """The newest revision's entry in the history."""
-    return mesh.store.kept[-1].info
+    return mesh.store.revisions[-1].info
 
 
 async def test_a_policy_shows_its_history_and_what_changed(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, _):
-        await reads(pilot, "attempts: 5")
+        await wait_for_text(pilot, "attempts: 5")
         await pilot.press("h")
-        await reads(pilot, "reason 1")
-        assert "reason 3" not in text(pilot)
+        await wait_for_text(pilot, "reason 1")
+        assert "reason 3" not in screen_text(pilot)
         await pilot.press("v")
-        await until(pilot, lambda: "-  attempts: 2" in text(pilot) and "+  attempts: 5" in text(pilot))
-        await reads(pilot, "its last change")
+        await wait_until(
+            pilot, lambda: "-  attempts: 2" in screen_text(pilot) and "+  attempts: 5" in screen_text(pilot)
+        )
+        await wait_for_text(pilot, "its last change")
 
 
 async def test_a_policy_is_taken_back_after_a_question_that_says_what_and_whom(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("b")
-        await sheet(pilot, Choose)
+        await sheet(pilot, ChooseOne)
         await pilot.press("enter")
-        await sheet(pilot, ChangeSheet)
-        await reads(pilot, "changed Retry/again", "1 sidecar configured anew: orders-1")
-        await reads(pilot, "-  attempts: 5", "+  attempts: 2")
+        await sheet(pilot, ConfirmChange)
+        await wait_for_text(pilot, "changed Retry/again", "1 sidecar configured anew: orders-1")
+        await wait_for_text(pilot, "-  attempts: 5", "+  attempts: 2")
         assert newest(mesh).revision == 3
         await pilot.press("n")
-        await until(pilot, lambda: isinstance(pilot.app.screen, PoliciesScreen))
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, PoliciesScreen))
         assert newest(mesh).revision == 3
         await pilot.press("b")
-        await sheet(pilot, Choose)
+        await sheet(pilot, ChooseOne)
         await pilot.press("enter")
-        await sheet(pilot, ChangeSheet)
+        await sheet(pilot, ConfirmChange)
         await pilot.press("m")
-        await until(pilot, lambda: isinstance(pilot.app.focused, Input))
+        await wait_until(pilot, lambda: isinstance(pilot.app.focused, Input))
         pilot.app.screen.query_one(Input).value = ""
         await pilot.press(*"too many", "enter")
-        await until(pilot, lambda: not isinstance(pilot.app.focused, Input))
+        await wait_until(pilot, lambda: not isinstance(pilot.app.focused, Input))
         await pilot.press("y")
-        await until(pilot, lambda: newest(mesh).revision == 4)
+        await wait_until(pilot, lambda: newest(mesh).revision == 4)
         assert (newest(mesh).author, newest(mesh).why) == ("me@test", "too many")
         assert (attempts(mesh), attempts(mesh, "other")) == (2, 1)
-        await until(pilot, lambda: "revision 4 is programmed" in notices(pilot))
+        await wait_until(pilot, lambda: "revision 4 is programmed" in notices(pilot))
 
 
 async def test_the_whole_mesh_is_rolled_back_from_its_revisions(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("H")
-        await until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
-        await until(pilot, lambda: "reason 3" in text(pilot) and "created Retry/other" in text(pilot))
-        await listed(pilot)
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
+        await wait_until(
+            pilot, lambda: "reason 3" in screen_text(pilot) and "created Retry/other" in screen_text(pilot)
+        )
+        await wait_for_table(pilot)
         await pilot.press("down", "down", "v")
-        await until(pilot, lambda: "changed since revision 1" in text(pilot))
+        await wait_until(pilot, lambda: "changed since revision 1" in screen_text(pilot))
         await pilot.press("b")
-        await sheet(pilot, ChangeSheet)
-        await reads(pilot, "deleted Retry/other")
+        await sheet(pilot, ConfirmChange)
+        await wait_for_text(pilot, "deleted Retry/other")
         await pilot.press("y")
-        await until(pilot, lambda: newest(mesh).revision == 4)
+        await wait_until(pilot, lambda: newest(mesh).revision == 4)
         assert (attempts(mesh), attempts(mesh, "other")) == (2, None)
         assert newest(mesh).why == "rollback to revision 1"
 
@@ -166,39 +180,41 @@ async def test_the_whole_mesh_is_rolled_back_from_its_revisions(tmp_path: Path) 
 async def test_a_policy_is_deleted_after_a_question(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("down")
-        await until(pilot, lambda: shown(pilot) == "other")
+        await wait_until(pilot, lambda: shown(pilot) == "other")
         await pilot.press("d")
-        await sheet(pilot, ChangeSheet)
-        await reads(pilot, "Delete Retry other?")
+        await sheet(pilot, ConfirmChange)
+        await wait_for_text(pilot, "Delete Retry other?")
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(pilot.app.screen, PoliciesScreen))
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, PoliciesScreen))
         assert attempts(mesh, "other") == 1
-        await until(pilot, lambda: shown(pilot) == "other")
+        await wait_until(pilot, lambda: shown(pilot) == "other")
         await pilot.press("d")
-        await sheet(pilot, ChangeSheet)
+        await sheet(pilot, ConfirmChange)
         await pilot.press("y")
-        await until(pilot, lambda: attempts(mesh, "other") is None)
-        await until(pilot, lambda: len(table(pilot).rows) == 1)
+        await wait_until(pilot, lambda: attempts(mesh, "other") is None)
+        await wait_until(pilot, lambda: len(table(pilot).rows) == 1)
 
 
 async def test_somebody_quicker_is_shown_and_asked_about_again(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("d")
-        await sheet(pilot, ChangeSheet)
-        async with AdminClient(mesh.endpoint) as client:
-            await client.apply([Sourced(retry(attempts=4))], Change(why="quicker", author="bob"))
+        await sheet(pilot, ConfirmChange)
+        async with Client(mesh.endpoint) as client:
+            await client.apply(
+                [SourcedDocument(retry(attempts=4))], ChangeOptions(message="quicker", author="bob")
+            )
         await pilot.press("y")
-        await until(pilot, lambda: "the mesh changed since revision 3" in text(pilot))
-        await sheet(pilot, ChangeSheet)
-        await reads(pilot, "bob", "quicker", "it changed this very policy", "-  attempts: 4")
+        await wait_until(pilot, lambda: "the mesh changed since revision 3" in screen_text(pilot))
+        await sheet(pilot, ConfirmChange)
+        await wait_for_text(pilot, "bob", "quicker", "it changed this very policy", "-  attempts: 4")
         assert newest(mesh).revision == 4
         await pilot.press("y")
-        await until(pilot, lambda: attempts(mesh) is None)
+        await wait_until(pilot, lambda: attempts(mesh) is None)
 
 
 async def edited(pilot: Dashboard, old: str, new: str) -> None:
     """Replace a text in the dashboard's own editor, and leave it."""
-    area = (await sheet(pilot, EditorSheet)).query_one(TextArea)
+    area = (await sheet(pilot, YamlEditor)).query_one(TextArea)
     assert old in area.text
     area.text = area.text.replace(old, new)
     await pilot.press("ctrl+s")
@@ -208,11 +224,11 @@ async def test_an_edited_policy_is_shown_as_a_difference_then_applied(tmp_path: 
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("e")
         await edited(pilot, "attempts: 5", "attempts: 3")
-        await sheet(pilot, ChangeSheet)
-        await reads(pilot, "+  attempts: 3")
+        await sheet(pilot, ConfirmChange)
+        await wait_for_text(pilot, "+  attempts: 3")
         await pilot.press("y")
-        await until(pilot, lambda: attempts(mesh) == 3)
-        await until(pilot, lambda: "attempts: 3" in text(pilot))
+        await wait_until(pilot, lambda: attempts(mesh) == 3)
+        await wait_until(pilot, lambda: "attempts: 3" in screen_text(pilot))
 
 
 async def test_an_edit_that_somebody_overtook_is_compared_anew_and_loses_nothing(
@@ -224,14 +240,16 @@ async def test_an_edit_that_somebody_overtook_is_compared_anew_and_loses_nothing
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("e")
         await edited(pilot, "attempts: 5", "attempts: 3")
-        await sheet(pilot, ChangeSheet)
-        async with AdminClient(mesh.endpoint) as client:
-            await client.apply([Sourced(retry(attempts=4))], Change(why="quicker", author="bob"))
+        await sheet(pilot, ConfirmChange)
+        async with Client(mesh.endpoint) as client:
+            await client.apply(
+                [SourcedDocument(retry(attempts=4))], ChangeOptions(message="quicker", author="bob")
+            )
         await pilot.press("y")
-        await reads(pilot, "it changed this very policy", "-  attempts: 4", "+  attempts: 3")
-        await sheet(pilot, ChangeSheet)
+        await wait_for_text(pilot, "it changed this very policy", "-  attempts: 4", "+  attempts: 3")
+        await sheet(pilot, ConfirmChange)
         await pilot.press("n")
-        await until(pilot, lambda: "your text is in" in notices(pilot))
+        await wait_until(pilot, lambda: "your text is in" in notices(pilot))
         assert attempts(mesh) == 4
         (draft,) = drafts.rglob("*.yaml")
         assert "attempts: 3" in draft.read_text()
@@ -241,17 +259,17 @@ async def test_refused_text_shows_the_line_and_is_edited_on(tmp_path: Path) -> N
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("e")
         await edited(pilot, "attempts: 5", "attempts: lots")
-        await sheet(pilot, Refused)
-        await reads(pilot, "spec.attempts", "›  ", "attempts: lots")
+        await sheet(pilot, ValidationErrors)
+        await wait_for_text(pilot, "spec.attempts", "›  ", "attempts: lots")
         await pilot.press("e")
         await edited(pilot, "attempts: lots", "attempts: [")
-        await sheet(pilot, Refused)
-        await reads(pilot, "not valid YAML")
+        await sheet(pilot, ValidationErrors)
+        await wait_for_text(pilot, "not valid YAML")
         await pilot.press("e")
         await edited(pilot, "attempts: [", "attempts: 1")
-        await sheet(pilot, ChangeSheet)
+        await sheet(pilot, ConfirmChange)
         await pilot.press("y")
-        await until(pilot, lambda: attempts(mesh) == 1)
+        await wait_until(pilot, lambda: attempts(mesh) == 1)
 
 
 async def test_a_text_that_was_not_applied_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,9 +279,9 @@ async def test_a_text_that_was_not_applied_is_kept(tmp_path: Path, monkeypatch: 
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("e")
         await edited(pilot, "attempts: 5", "attempts: 3")
-        await sheet(pilot, ChangeSheet)
+        await sheet(pilot, ConfirmChange)
         await pilot.press("n")
-        await until(pilot, lambda: "your text is in" in notices(pilot))
+        await wait_until(pilot, lambda: "your text is in" in notices(pilot))
         (draft,) = drafts.rglob("*.yaml")
         assert "attempts: 3" in draft.read_text()
         assert attempts(mesh) == 5
@@ -284,9 +302,9 @@ async def test_the_users_own_editor_is_run_where_the_terminal_lets_it(
     monkeypatch.setattr("textual.drivers.headless_driver.HeadlessDriver.resume_application_mode", _nothing)
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("e")
-        await sheet(pilot, ChangeSheet)
+        await sheet(pilot, ConfirmChange)
         await pilot.press("y")
-        await until(pilot, lambda: attempts(mesh) == 4)
+        await wait_until(pilot, lambda: attempts(mesh) == 4)
 
 
 def _nothing(driver: object) -> None:
@@ -297,33 +315,33 @@ async def test_what_an_envoy_rejects_is_told_in_its_words(tmp_path: Path) -> Non
     async with on_policies(tmp_path) as (pilot, mesh):
         refusal = "Cluster orders: bad thresholds"
         proxy = ProxyStatus(name="orders-1", service="orders", state="rejected", revision=3, error=refusal)
-        mesh.proxies = (proxy.model_copy(update={"answered": 4, "refused": 4}),)
+        mesh.proxies = (proxy.model_copy(update={"responded_revision": 4, "rejected_revision": 4}),)
         conditions = (
             Condition(type="Accepted", status="True", reason="Accepted"),
             Condition(type="Rejected", status="True", reason="EnvoyRefused", message=refusal),
         )
-        told = PolicyStatus(kind="Retry", name="other", conditions=conditions, holders=1)
+        told = PolicyStatus(kind="Retry", name="other", conditions=conditions, affected=1)
         mesh.status = Status(revision=3, store="ok", policies=(told,))
         await pilot.press("d", "=")
-        await sheet(pilot, ChangeSheet)
+        await sheet(pilot, ConfirmChange)
         await pilot.press("y")
-        await until(pilot, lambda: "is rejected, the last good one stays" in notices(pilot))
-        await until(pilot, lambda: table(pilot).rows[0].cells[3].text == "rejected 0/1")
-        await reads(pilot, refusal)
+        await wait_until(pilot, lambda: "is rejected, the last good one stays" in notices(pilot))
+        await wait_until(pilot, lambda: table(pilot).rows[0].cells[3].text == "rejected 0/1")
+        await wait_for_text(pilot, refusal)
 
 
 @pytest.mark.parametrize("by", ["read_only", "reading"])
 async def test_read_only_shows_everything_and_changes_nothing(tmp_path: Path, by: str) -> None:
     async with on_policies(tmp_path, read_only=by == "read_only", reading=by == "reading") as (pilot, mesh):
-        await reads(pilot, "read only")
-        await until(pilot, lambda: "delete" not in text(pilot).split("\n")[-1])
+        await wait_for_text(pilot, "read only")
+        await wait_until(pilot, lambda: "delete" not in screen_text(pilot).split("\n")[-1])
         await pilot.press("d", "b", "e")
         await pilot.pause()
         assert isinstance(pilot.app.screen, PoliciesScreen)
         await pilot.press("h", "escape", "v", "escape", "H")
-        await until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
-        await reads(pilot, "reason 3")
-        await until(pilot, lambda: "roll back" not in text(pilot).split("\n")[-1])
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
+        await wait_for_text(pilot, "reason 3")
+        await wait_until(pilot, lambda: "roll back" not in screen_text(pilot).split("\n")[-1])
         assert newest(mesh).revision == 3
         assert not notices(pilot)
 
@@ -333,40 +351,40 @@ async def test_three_hundred_policies_with_long_names_at_any_size(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
     async with on_policies(tmp_path, size) as (pilot, mesh):
-        many = tuple(Stored(retry(f"{n:03}-" + "n" * 55)) for n in range(300))
+        many = tuple(RevisionDocument(retry(f"{n:03}-" + "n" * 55)) for n in range(300))
         await mesh.store.commit(3, many, author="ö" * 100, why="注文 " * 40)
-        await until(pilot, lambda: len(table(pilot).rows) == 300)
+        await wait_until(pilot, lambda: len(table(pilot).rows) == 300)
         await pilot.press("end", "h")
         await pilot.press("escape")
-        await listed(pilot)
+        await wait_for_table(pilot)
         await pilot.press("home")
-        await search(pilot, "299")
-        await until(pilot, lambda: len(table(pilot).rows) == 1)
+        await type_search(pilot, "299")
+        await wait_until(pilot, lambda: len(table(pilot).rows) == 1)
         await pilot.press("enter")
-        lines = text(pilot).split("\n")
+        lines = screen_text(pilot).split("\n")
         assert (len(lines), max(map(len, lines)) <= size[0]) == (size[1], True)
         await pilot.press("escape")
-        await until(pilot, lambda: len(table(pilot).rows) == 300)
-        await listed(pilot)
+        await wait_until(pilot, lambda: len(table(pilot).rows) == 300)
+        await wait_for_table(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: not isinstance(pilot.app.screen, PoliciesScreen))
+        await wait_until(pilot, lambda: not isinstance(pilot.app.screen, PoliciesScreen))
         await pilot.press("H")
-        await until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
 
 
 async def test_without_policies_it_says_what_to_do() -> None:
-    async with looking("empty") as (pilot, _):
+    async with open_dashboard("empty") as (pilot, _):
         await pilot.press("4")
-        await reads(pilot, "mesh apply -f")
+        await wait_for_text(pilot, "mesh apply -f")
         await pilot.press("b", "e", "d", "h", "v", "y")
         await pilot.press("H")
-        await until(pilot, lambda: "no revisions yet" in text(pilot))
+        await wait_until(pilot, lambda: "no revisions yet" in screen_text(pilot))
 
 
 async def test_a_policy_that_is_gone_says_so(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(pilot.app.screen, PolicyScreen))
-        async with AdminClient(mesh.endpoint) as client:
-            await client.delete([Ref("Retry", "again")])
-        await until(pilot, lambda: "there is no policy Retry/again" in text(pilot))
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, PolicyDetailScreen))
+        async with Client(mesh.endpoint) as client:
+            await client.delete([DocumentRef("Retry", "again")])
+        await wait_until(pilot, lambda: "there is no policy Retry/again" in screen_text(pilot))

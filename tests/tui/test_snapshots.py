@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.looking import looking
-from tests.tui.pictures import SCREENS, draw
+from tests.tui.pilot import open_dashboard
+from tests.tui.screenshots import SCREENS, screenshot
 
 FOLDER = Path(__file__).parent / "snapshots"
 ADVICE = "look at these after UPDATE_SNAPSHOTS=1, then keep them or mend the screen"
@@ -23,17 +23,17 @@ SIZES = ((80, 24), (120, 40), (200, 60))
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 async def test_every_screen_looks_as_it_was_kept(size: tuple[int, int], theme: str) -> None:
     different = []
-    async with looking("exchange", size=size, theme=theme) as (pilot, _):
+    async with open_dashboard("exchange", size=size, theme=theme) as (pilot, _):
         for screen in SCREENS:
             name = f"{screen}-{size[0]}x{size[1]}-{theme}.svg"
-            if not kept(name, await draw(pilot, screen)):
+            if not kept(name, await screenshot(pilot, screen)):
                 different.append(name)
     assert not different, ADVICE
 
 
 async def test_twelve_services_and_their_rates_are_seen_in_a_small_terminal() -> None:
-    async with looking("shop", size=(80, 24)) as (pilot, _):
-        assert kept("twelve-80x24-dark.svg", await draw(pilot, "topology")), ADVICE
+    async with open_dashboard("shop", size=(80, 24)) as (pilot, _):
+        assert kept("twelve-80x24-dark.svg", await screenshot(pilot, "topology")), ADVICE
 
 
 def kept(name: str, picture: str) -> bool:

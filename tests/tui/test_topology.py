@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 
-from control_plane.api.seen import Edge, Node, Share, Topology
-from tests.tui.looking import Dashboard, looking, reads, search, text, until
-from tui import places
-from tui.screens.topology import TopologyScreen
-from tui.sheets.choose import Choose
-from tui.sheets.why import WhySheet
-from tui.widgets.graph import GraphView, Picked
+from meshwright.control_plane.api.models.topology import Topology, TopologyEdge, TopologyNode, VersionTraffic
+from meshwright.tui import navigation
+from meshwright.tui.dialogs.choose_one import ChooseOne
+from meshwright.tui.features.topology.screen import TopologyScreen
+from meshwright.tui.features.traces.why_dialog import WhyDialog
+from meshwright.tui.widgets.graph_view import GraphSelection, GraphView
+from tests.tui.pilot import Dashboard, open_dashboard, screen_text, type_search, wait_for_text, wait_until
 
 
 def graph(pilot: Dashboard) -> GraphView:
@@ -22,70 +22,70 @@ def graph(pilot: Dashboard) -> GraphView:
 
 async def settled(pilot: Dashboard) -> GraphView:
     """The graph once it is laid out and has the keys."""
-    await until(pilot, lambda: graph(pilot).layout_now.boxes and graph(pilot).has_focus)
+    await wait_until(pilot, lambda: graph(pilot).current_layout.boxes and graph(pilot).has_focus)
     await pilot.pause()
     return graph(pilot)
 
 
-async def picks(pilot: Dashboard, wanted: Picked) -> None:
+async def picks(pilot: Dashboard, wanted: GraphSelection) -> None:
     """Wait until something is selected."""
-    await until(pilot, lambda: graph(pilot).picked == wanted)
+    await wait_until(pilot, lambda: graph(pilot).selected == wanted)
 
 
 async def shows(pilot: Dashboard, *names: str) -> None:
     """Wait until these services and no others are seen."""
-    await until(pilot, lambda: set(graph(pilot).shape.nodes) == set(names))
+    await wait_until(pilot, lambda: set(graph(pilot).graph.nodes) == set(names))
 
 
-def _is_at(pilot: Dashboard, expected: places.Place) -> bool:
+def _is_at(pilot: Dashboard, expected: navigation.Location) -> bool:
     return place(pilot) == expected
 
 
-def place(pilot: Dashboard) -> places.Place:
+def place(pilot: Dashboard) -> navigation.Location:
     return pilot.app.screen.place  # type: ignore[attr-defined,no-any-return]
 
 
 async def test_the_worst_service_is_selected_and_its_trouble_told() -> None:
-    async with looking(size=(80, 24)) as (pilot, _):
+    async with open_dashboard(size=(80, 24)) as (pilot, _):
         seen = await settled(pilot)
-        assert seen.picked == Picked("inventory")
-        await reads(pilot, "✖ inventory", "⏻39 %", "1/2 healthy")
+        assert seen.selected == GraphSelection("inventory")
+        await wait_for_text(pilot, "✖ inventory", "⏻39 %", "1/2 healthy")
         await pilot.press("tab")
-        await reads(pilot, "orders → inventory   12.4/s   ✖ ok 61.0 %")
-        await reads(pilot, "breaker ⏻ open, 2 ejected (inventory-limits, rev 41")
+        await wait_for_text(pilot, "orders → inventory   12.4/s   ✖ ok 61.0 %")
+        await wait_for_text(pilot, "breaker ⏻ open, 2 ejected (inventory-limits, rev 41")
 
 
 async def test_figures_are_those_of_the_api_and_nothing_moves_when_they_change() -> None:
-    async with looking(size=(80, 24)) as (pilot, api):
+    async with open_dashboard(size=(80, 24)) as (pilot, api):
         seen = await settled(pilot)
-        boxes = dict(seen.layout_now.boxes)
-        edges = tuple(each.model_copy(update={"rps": 777.0}) for each in api.world.topology.edges)
-        api.world = replace(api.world, topology=api.world.topology.model_copy(update={"edges": edges}))
-        await until(pilot, lambda: "777/s" in text(pilot))
-        assert seen.layout_now.boxes == boxes
-        fewer = api.world.topology.model_copy(update={"edges": edges[2:]})
-        api.world = replace(api.world, topology=fewer)
-        await until(pilot, lambda: len(seen.index.edges) == len(edges) - 2)
-        assert seen.layout_now.boxes == boxes
+        boxes = dict(seen.current_layout.boxes)
+        edges = tuple(each.model_copy(update={"rps": 777.0}) for each in api.mesh.topology.edges)
+        api.mesh = replace(api.mesh, topology=api.mesh.topology.model_copy(update={"edges": edges}))
+        await wait_until(pilot, lambda: "777/s" in screen_text(pilot))
+        assert seen.current_layout.boxes == boxes
+        fewer = api.mesh.topology.model_copy(update={"edges": edges[2:]})
+        api.mesh = replace(api.mesh, topology=fewer)
+        await wait_until(pilot, lambda: len(seen.index.edges) == len(edges) - 2)
+        assert seen.current_layout.boxes == boxes
 
 
 async def test_arrows_move_between_nodes_as_they_lie() -> None:
-    async with looking(size=(120, 40)) as (pilot, _):
+    async with open_dashboard(size=(120, 40)) as (pilot, _):
         await settled(pilot)
         for key, name in (("left", "orders"), ("left", "trading"), ("left", "ingress"), ("right", "trading")):
             await pilot.press(key)
-            await picks(pilot, Picked(name))
+            await picks(pilot, GraphSelection(name))
         await pilot.press("up")
-        await picks(pilot, Picked("storefront"))
+        await picks(pilot, GraphSelection("storefront"))
         await pilot.press("up")
-        await picks(pilot, Picked("storefront"))
+        await picks(pilot, GraphSelection("storefront"))
 
 
 async def test_tab_goes_through_the_calls_of_a_node_and_back_to_it() -> None:
-    async with looking(size=(120, 40)) as (pilot, _):
+    async with open_dashboard(size=(120, 40)) as (pilot, _):
         await settled(pilot)
         await pilot.press("left")
-        await picks(pilot, Picked("orders"))
+        await picks(pilot, GraphSelection("orders"))
         for link in (
             ("ingress", "orders"),
             ("storefront", "orders"),
@@ -94,121 +94,123 @@ async def test_tab_goes_through_the_calls_of_a_node_and_back_to_it() -> None:
             None,
         ):
             await pilot.press("tab")
-            await picks(pilot, Picked("orders", link))
+            await picks(pilot, GraphSelection("orders", link))
         await pilot.press("left_square_bracket")
-        await picks(pilot, Picked("orders", ("orders", "catalog")))
+        await picks(pilot, GraphSelection("orders", ("orders", "catalog")))
         await pilot.press("escape")
-        await picks(pilot, Picked("orders"))
+        await picks(pilot, GraphSelection("orders"))
 
 
 async def test_focus_shows_neighbours_then_more_and_escape_shows_all() -> None:
-    async with looking(size=(120, 40)) as (pilot, _):
+    async with open_dashboard(size=(120, 40)) as (pilot, _):
         seen = await settled(pilot)
-        everything = set(seen.shape.nodes)
+        everything = set(seen.graph.nodes)
         await pilot.press("f")
         await shows(pilot, "inventory", "orders")
-        await reads(pilot, "neighbours of inventory: 2 of 8 services")
+        await wait_for_text(pilot, "neighbours of inventory: 2 of 8 services")
         await pilot.press("f")
         await shows(pilot, "inventory", "orders", "ingress", "storefront", "catalog")
         await pilot.press("escape")
         await shows(pilot, *everything)
-        await picks(pilot, Picked("inventory"))
+        await picks(pilot, GraphSelection("inventory"))
 
 
 async def test_search_narrows_down_and_escape_takes_it_back() -> None:
-    async with looking(size=(80, 24)) as (pilot, _):
+    async with open_dashboard(size=(80, 24)) as (pilot, _):
         seen = await settled(pilot)
-        await search(pilot, "analy")
+        await type_search(pilot, "analy")
         await shows(pilot, "analytics", "trading")
-        await picks(pilot, Picked("analytics"))
+        await picks(pilot, GraphSelection("analytics"))
         await pilot.press("enter")
-        await until(pilot, lambda: seen.has_focus)
+        await wait_until(pilot, lambda: seen.has_focus)
         await pilot.press("left")
-        await picks(pilot, Picked("trading"))
+        await picks(pilot, GraphSelection("trading"))
         await pilot.press("escape")
-        await until(pilot, lambda: len(seen.shape.nodes) == 8)
-        await search(pilot, "nowhere")
-        await reads(pilot, "no service has such a name")
+        await wait_until(pilot, lambda: len(seen.graph.nodes) == 8)
+        await type_search(pilot, "nowhere")
+        await wait_for_text(pilot, "no service has such a name")
 
 
 async def test_keys_lead_to_where_the_selection_is_told_of() -> None:
-    async with looking(size=(120, 40)) as (pilot, _):
+    async with open_dashboard(size=(120, 40)) as (pilot, _):
         await settled(pilot)
         for key, expected in (
-            ("enter", places.Service("inventory")),
-            ("t", places.Traces(service="inventory")),
-            ("e", places.Happenings(subject="inventory")),
+            ("enter", navigation.ServiceLocation("inventory")),
+            ("t", navigation.TracesLocation(service="inventory")),
+            ("e", navigation.EventsLocation(subject="inventory")),
         ):
             await pilot.press(key)
-            await until(pilot, partial(_is_at, pilot, expected))
+            await wait_until(pilot, partial(_is_at, pilot, expected))
             await pilot.press("escape")
-            await until(pilot, lambda: isinstance(pilot.app.screen, TopologyScreen))
+            await wait_until(pilot, lambda: isinstance(pilot.app.screen, TopologyScreen))
             await settled(pilot)
 
 
 async def test_a_policy_in_force_for_an_edge_is_a_key_away() -> None:
-    async with looking(size=(120, 40)) as (pilot, _):
+    async with open_dashboard(size=(120, 40)) as (pilot, _):
         await settled(pilot)
-        await until(pilot, lambda: pilot.app.picture.policies)  # type: ignore[attr-defined]
+        await wait_until(pilot, lambda: pilot.app.picture.policies)  # type: ignore[attr-defined]
         await pilot.press("tab")
-        await until(pilot, lambda: graph(pilot).picked.link)
+        await wait_until(pilot, lambda: graph(pilot).selected.link)
         await pilot.press("p")
-        await until(pilot, lambda: isinstance(pilot.app.screen, Choose) and pilot.app.focused)
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, ChooseOne) and pilot.app.focused)
         await pilot.press("enter")
-        await until(pilot, lambda: place(pilot) == places.Policy("CircuitBreaker", "inventory-limits"))
+        await wait_until(
+            pilot, lambda: place(pilot) == navigation.PolicyLocation("CircuitBreaker", "inventory-limits")
+        )
 
 
 async def test_why_leads_to_the_newest_request_that_failed_there() -> None:
-    async with looking(size=(120, 40)) as (pilot, _):
+    async with open_dashboard(size=(120, 40)) as (pilot, _):
         await settled(pilot)
         await pilot.press("tab")
-        await until(pilot, lambda: graph(pilot).picked.link)
+        await wait_until(pilot, lambda: graph(pilot).selected.link)
         await pilot.press("w")
-        await until(pilot, lambda: isinstance(pilot.app.screen, WhySheet) and pilot.app.focused)
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, WhyDialog) and pilot.app.focused)
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(place(pilot), places.Trace))
+        await wait_until(pilot, lambda: isinstance(place(pilot), navigation.TraceLocation))
 
 
 async def test_versions_are_taken_apart_and_put_together_again() -> None:
-    async with looking(size=(120, 40)) as (pilot, api):
+    async with open_dashboard(size=(120, 40)) as (pilot, api):
         seen = await settled(pilot)
         await pilot.press("v")
-        assert "inventory/v1" not in seen.shape.nodes
+        assert "inventory/v1" not in seen.graph.nodes
         shares = (
-            Share(version="inventory-v1", rps=10, success=1, p99_ms=20),
-            Share(version="inventory-v2", rps=2.4, success=0.1, p99_ms=502),
+            VersionTraffic(version="inventory-v1", rps=10, success=1, p99_ms=20),
+            VersionTraffic(version="inventory-v2", rps=2.4, success=0.1, p99_ms=502),
         )
         edges = [
             each.model_copy(update={"versions": shares}) if each.to == "inventory" else each
-            for each in api.world.topology.edges
+            for each in api.mesh.topology.edges
         ]
-        told = api.world.topology.model_copy(update={"edges": tuple(edges)})
-        api.world = replace(api.world, topology=told)
-        await until(pilot, lambda: pilot.app.picture.topology == told)  # type: ignore[attr-defined]
+        told = api.mesh.topology.model_copy(update={"edges": tuple(edges)})
+        api.mesh = replace(api.mesh, topology=told)
+        await wait_until(pilot, lambda: pilot.app.picture.topology == told)  # type: ignore[attr-defined]
         await pilot.press("v")
-        await until(pilot, lambda: {"inventory/v1", "inventory/v2"} <= set(seen.shape.nodes))
-        assert "inventory" not in seen.shape.nodes
-        await picks(pilot, Picked("inventory/v2"))
-        await reads(pilot, "a version of inventory")
+        await wait_until(pilot, lambda: {"inventory/v1", "inventory/v2"} <= set(seen.graph.nodes))
+        assert "inventory" not in seen.graph.nodes
+        await picks(pilot, GraphSelection("inventory/v2"))
+        await wait_for_text(pilot, "a version of inventory")
         await pilot.press("v")
-        await until(pilot, lambda: "inventory" in seen.shape.nodes)
+        await wait_until(pilot, lambda: "inventory" in seen.graph.nodes)
 
 
 async def test_a_click_selects_a_box_or_a_line_and_a_second_one_opens() -> None:
-    async with looking(size=(120, 40)) as (pilot, _):
+    async with open_dashboard(size=(120, 40)) as (pilot, _):
         seen = await settled(pilot)
-        aside, above = seen._aside, seen._above
-        box = seen.layout_now.boxes["catalog"]
+        aside, above = seen._left_margin, seen._top_margin
+        box = seen.current_layout.boxes["catalog"]
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
-        await picks(pilot, Picked("catalog"))
-        label = seen.layout_now.routes["trading", "analytics"].label
+        await picks(pilot, GraphSelection("catalog"))
+        label = seen.current_layout.routes["trading", "analytics"].label
         assert label
         await pilot.click(GraphView, offset=(aside + label[0] + 3, above + label[1]))
-        await picks(pilot, Picked("analytics", ("trading", "analytics")))
+        await picks(pilot, GraphSelection("analytics", ("trading", "analytics")))
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
-        await picks(pilot, Picked("catalog"))
+        await picks(pilot, GraphSelection("catalog"))
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
-        await until(pilot, lambda: place(pilot) == places.Service("catalog"))
+        await wait_until(pilot, lambda: place(pilot) == navigation.ServiceLocation("catalog"))
 
 
 @pytest.mark.parametrize(
@@ -216,13 +218,13 @@ async def test_a_click_selects_a_box_or_a_line_and_a_second_one_opens() -> None:
     [("empty", "no service has joined yet: try"), ("one", "no traffic yet: try `mesh demo --traffic 20`")],
 )
 async def test_an_empty_mesh_says_what_to_do_next(scenario: str, words: str) -> None:
-    async with looking(scenario, size=(80, 24)) as (pilot, _):
-        await until(pilot, lambda: words in text(pilot))
+    async with open_dashboard(scenario, size=(80, 24)) as (pilot, _):
+        await wait_until(pilot, lambda: words in screen_text(pilot))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (20, 5)])
 async def test_names_of_sixty_letters_and_other_scripts_break_nothing(size: tuple[int, int]) -> None:
-    async with looking("bad", size=size) as (pilot, _):
+    async with open_dashboard("bad", size=size) as (pilot, _):
         await settled(pilot)
         for key in ("left", "tab", "right", "f", "escape", "down"):
             await pilot.press(key)
@@ -230,46 +232,48 @@ async def test_names_of_sixty_letters_and_other_scripts_break_nothing(size: tupl
         await pilot.pause()
         await pilot.resize_terminal(120, 40)
         await settled(pilot)
-        await reads(pilot, "✖ ingress")
+        await wait_for_text(pilot, "✖ ingress")
 
 
 async def test_a_hundred_services_scroll_with_the_selection() -> None:
-    async with looking("many", size=(80, 24)) as (pilot, _):
+    async with open_dashboard("many", size=(80, 24)) as (pilot, _):
         seen = await settled(pilot)
-        await until(pilot, lambda: f"✖ {seen.picked.node}" in text(pilot))
+        await wait_until(pilot, lambda: f"✖ {seen.selected.node}" in text(pilot))
         for key in ("left", "left", "down", "down", "right", "up", "right", "right"):
             await pilot.press(key)
             await pilot.pause()
-            await until(pilot, lambda: f" {seen.picked.node}" in text(pilot).split("─more", maxsplit=1)[0])
+            await wait_until(
+                pilot, lambda: f" {seen.selected.node}" in screen_text(pilot).split("─more", maxsplit=1)[0]
+            )
 
 
 async def test_a_thousand_services_begin_around_the_gateway_and_any_can_be_seen() -> None:
-    async with looking("thousand", size=(120, 40)) as (pilot, _):
+    async with open_dashboard("thousand", size=(120, 40)) as (pilot, _):
         seen = await settled(pilot)
-        assert seen.view.focus == "ingress" and len(seen.shape.nodes) < 100
-        edge = places.Edge("service-0500", "service-0501")
+        assert seen.graph_filter.focus == "ingress" and len(seen.graph.nodes) < 100
+        edge = navigation.EdgeLocation("service-0500", "service-0501")
         pilot.app.go(edge)  # type: ignore[attr-defined]
-        await until(pilot, lambda: place(pilot) == edge and pilot.app.screen.query(GraphView))
-        await until(pilot, lambda: graph(pilot).picked.node == "service-0501")
+        await wait_until(pilot, lambda: place(pilot) == edge and pilot.app.screen.query(GraphView))
+        await wait_until(pilot, lambda: graph(pilot).selected.node == "service-0501")
         await pilot.press("escape")
-        await until(pilot, lambda: pilot.app.screen.query(GraphView) and graph(pilot) is seen)
+        await wait_until(pilot, lambda: pilot.app.screen.query(GraphView) and graph(pilot) is seen)
         await pilot.press("escape")
-        await until(pilot, lambda: len(seen.layout_now.boxes) == 1001, within=60)
+        await wait_until(pilot, lambda: len(seen.current_layout.boxes) == 1001, within=60)
 
 
 async def test_three_hundred_edges_of_one_service_are_drawn() -> None:
     nodes = [
-        Node(name="hub", health="healthy"),
-        *(Node(name=f"s{n}", health="unhealthy") for n in range(300)),
+        TopologyNode(name="hub", health="healthy"),
+        *(TopologyNode(name=f"s{n}", health="unhealthy") for n in range(300)),
     ]
     edges = [
-        Edge(from_=f"s{n}", to="hub", rps=1, success=0, p50_ms=1, p95_ms=1, p99_ms=1, mtls=True)
+        TopologyEdge(from_=f"s{n}", to="hub", rps=1, success=0, p50_ms=1, p95_ms=1, p99_ms=1, mtls=True)
         for n in range(300)
     ]
-    async with looking("empty", size=(80, 24)) as (pilot, api):
-        api.world = replace(api.world, topology=Topology(nodes=tuple(nodes), edges=tuple(edges)))
-        await until(pilot, lambda: len(graph(pilot).index.edges) == 300)
+    async with open_dashboard("empty", size=(80, 24)) as (pilot, api):
+        api.mesh = replace(api.mesh, topology=Topology(nodes=tuple(nodes), edges=tuple(edges)))
+        await wait_until(pilot, lambda: len(graph(pilot).index.edges) == 300)
         seen = graph(pilot)
-        seen.see(seen.view)
-        await until(pilot, lambda: len(seen.layout_now.routes) == 300, within=60)
-        await until(pilot, lambda: "✖100%" in text(pilot).replace(" ", ""))
+        seen.set_filter(seen.graph_filter)
+        await wait_until(pilot, lambda: len(seen.current_layout.routes) == 300, within=60)
+        await wait_until(pilot, lambda: "✖100%" in text(pilot).replace(" ", ""))

@@ -8,80 +8,80 @@ from typing import cast
 import pytest
 from textual.widgets import OptionList
 
-from control_plane.api.traced import Span, Trace
-from tests.fakes.world import NOW
-from tests.tui.looking import Dashboard, looking, reads, search, text, until
-from tests.tui.looking import listed as drawn
-from tui import places
-from tui.app import Dash
-from tui.screens.policy import PolicyScreen
-from tui.screens.trace import TraceScreen
-from tui.screens.traces import TracesScreen
-from tui.widgets.span import SpanPanel
-from tui.widgets.table import Table
-from tui.widgets.waterfall import Waterfall
+from meshwright.control_plane.api.models.traces import Span, Trace
+from meshwright.tui import navigation
+from meshwright.tui.app import DashboardApp
+from meshwright.tui.features.policies.detail_screen import PolicyDetailScreen
+from meshwright.tui.features.traces.detail_screen import TraceDetailScreen
+from meshwright.tui.features.traces.screen import TracesScreen
+from meshwright.tui.features.traces.span_detail import SpanDetail
+from meshwright.tui.features.traces.waterfall import Waterfall
+from meshwright.tui.widgets.table import Table
+from tests.fakes.mesh_fixture import NOW
+from tests.tui.pilot import Dashboard, open_dashboard, screen_text, type_search, wait_for_text, wait_until
+from tests.tui.pilot import wait_for_table as drawn
 
 FAILED = "3f9a" + "1" * 28
 
 
-def dash(pilot: Dashboard) -> Dash:
+def dash(pilot: Dashboard) -> DashboardApp:
     """The application, by its own type."""
-    return cast("Dash", pilot.app)
+    return cast("DashboardApp", pilot.app)
 
 
 async def listed(pilot: Dashboard) -> Table:
     """The list of traces with something in it."""
     await pilot.press("3")
-    await until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen))
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen))
     return await drawn(pilot)
 
 
 async def opened(pilot: Dashboard) -> Waterfall:
     """The waterfall of the first trace."""
     await pilot.press("enter")
-    await until(
-        pilot, lambda: isinstance(pilot.app.screen, TraceScreen) and pilot.app.screen.query(Waterfall)
+    await wait_until(
+        pilot, lambda: isinstance(pilot.app.screen, TraceDetailScreen) and pilot.app.screen.query(Waterfall)
     )
     fall = pilot.app.screen.query_one(Waterfall)
-    await until(pilot, lambda: fall.selected and fall.has_focus)
+    await wait_until(pilot, lambda: fall.selected and fall.has_focus)
     await pilot.pause()
     return fall
 
 
 async def test_the_list_is_newest_first_and_narrows_by_keys_and_words() -> None:
-    async with looking() as (pilot, api):
+    async with open_dashboard() as (pilot, api):
         table = await listed(pilot)
         assert table.rows[0].key == FAILED
-        await reads(pilot, "✖")
+        await wait_for_text(pilot, "✖")
         await pilot.press("e")
-        await until(pilot, lambda: len(table.rows) == 1)
-        await reads(pilot, "failed only")
+        await wait_until(pilot, lambda: len(table.rows) == 1)
+        await wait_for_text(pilot, "failed only")
         await pilot.press("x")
-        await until(pilot, lambda: len(table.rows) > 1)
+        await wait_until(pilot, lambda: len(table.rows) > 1)
         await pilot.press("d", "d")
-        await until(pilot, lambda: any("minDuration=250ms" in path for path in api.asked))
+        await wait_until(pilot, lambda: any("minDuration=250ms" in path for path in api.requests))
         await pilot.press("x")
-        await search(pilot, "catalog")
+        await type_search(pilot, "catalog")
         await pilot.press("enter")
-        await until(pilot, lambda: any("service=catalog" in path for path in api.asked))
-        await until(pilot, lambda: all("catalog" in row.cells[-1].text for row in table.rows))
-        await reads(pilot, "of catalog")
+        await wait_until(pilot, lambda: any("service=catalog" in path for path in api.requests))
+        await wait_until(pilot, lambda: all("catalog" in row.cells[-1].text for row in table.rows))
+        await wait_for_text(pilot, "of catalog")
 
 
 async def test_a_list_that_is_held_stays_as_it_is() -> None:
-    async with looking() as (pilot, api):
+    async with open_dashboard() as (pilot, api):
         table = await listed(pilot)
         await pilot.press("space")
-        await reads(pilot, "held")
-        await until(pilot, lambda: not looked_for(pilot))
+        await wait_for_text(pilot, "held")
+        await wait_until(pilot, lambda: not looked_for(pilot))
         before = table.rows
-        newer = api.world.traces[0].model_copy(update={"id": "f" * 32, "start": NOW})
-        api.world = replace(api.world, traces=(newer, *api.world.traces))
-        asked = len(api.asked)
-        await until(pilot, lambda: len(api.asked) > asked + 8)
+        newer = api.mesh.traces[0].model_copy(update={"id": "f" * 32, "start": NOW})
+        api.mesh = replace(api.mesh, traces=(newer, *api.mesh.traces))
+        asked = len(api.requests)
+        await wait_until(pilot, lambda: len(api.requests) > asked + 8)
         assert table.rows == before
         await pilot.press("space")
-        await until(pilot, lambda: table.rows[0].key == "f" * 32)
+        await wait_until(pilot, lambda: table.rows[0].key == "f" * 32)
 
 
 def looked_for(pilot: Dashboard) -> bool:
@@ -90,60 +90,62 @@ def looked_for(pilot: Dashboard) -> bool:
 
 
 async def test_a_failed_order_reads_as_a_waterfall_with_tries_and_envoys_words() -> None:
-    async with looking(size=(80, 24)) as (pilot, _):
+    async with open_dashboard(size=(80, 24)) as (pilot, _):
         await listed(pilot)
         fall = await opened(pilot)
-        await reads(pilot, "POST /api/orders", "✖ 7 failed", "try 3 → inventory")
-        await reads(pilot, "No healthy host was left", "http.status_code")
+        await wait_for_text(pilot, "POST /api/orders", "✖ 7 failed", "try 3 → inventory")
+        await wait_for_text(pilot, "No healthy host was left", "http.status_code")
         await pilot.press("n", "n")
-        await until(pilot, lambda: fall.selected and fall.selected.service == "orders")
+        await wait_until(pilot, lambda: fall.selected and fall.selected.service == "orders")
         await pilot.press("space")
-        await reads(pilot, "+", "failed")
+        await wait_for_text(pilot, "+", "failed")
         await pilot.press("z")
-        await until(pilot, lambda: fall.hidden > 0)
+        await wait_until(pilot, lambda: fall.hidden > 0)
         await pilot.press("z")
-        await until(pilot, lambda: fall.hidden == 0)
+        await wait_until(pilot, lambda: fall.hidden == 0)
 
 
 async def test_from_a_step_to_its_service_and_from_its_flag_to_the_policy() -> None:
-    async with looking() as (pilot, _):
+    async with open_dashboard() as (pilot, _):
         await listed(pilot)
         fall = await opened(pilot)
         await pilot.press("end", "up")
-        await until(pilot, lambda: fall.selected and fall.selected.attempt == 3)
+        await wait_until(pilot, lambda: fall.selected and fall.selected.attempt == 3)
         await pilot.press("w")
-        await reads(pilot, "CircuitBreaker inventory-limits")
-        await until(pilot, lambda: isinstance(pilot.app.focused, OptionList))
+        await wait_for_text(pilot, "CircuitBreaker inventory-limits")
+        await wait_until(pilot, lambda: isinstance(pilot.app.focused, OptionList))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(pilot.app.screen, PolicyScreen))
-        await until(pilot, lambda: "maxRequests: 8" in text(pilot))
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, PolicyDetailScreen))
+        await wait_until(pilot, lambda: "maxRequests: 8" in screen_text(pilot))
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(pilot.app.screen, TraceScreen))
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, TraceDetailScreen))
         await pilot.press("s")
-        await until(pilot, lambda: places.Service("orders") == getattr(pilot.app.screen, "place", None))
+        await wait_until(
+            pilot, lambda: navigation.ServiceLocation("orders") == getattr(pilot.app.screen, "place", None)
+        )
 
 
 async def test_the_id_is_copied_whole_and_jaeger_is_offered_only_where_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with looking() as (pilot, _):
+    async with open_dashboard() as (pilot, _):
         await listed(pilot)
         await opened(pilot)
         await pilot.press("c")
-        await until(pilot, lambda: pilot.app.clipboard == FAILED)
-        assert "Jaeger" not in text(pilot)
+        await wait_until(pilot, lambda: pilot.app.clipboard == FAILED)
+        assert "Jaeger" not in screen_text(pilot)
         opened_at: list[str] = []
         monkeypatch.setattr(pilot.app, "open_url", opened_at.append)
         dash(pilot).jaeger = "http://jaeger:16686/"
         await pilot.press("o")
-        await until(pilot, lambda: opened_at)
+        await wait_until(pilot, lambda: opened_at)
         assert opened_at == [f"http://jaeger:16686/trace/{FAILED}"]
 
 
 async def test_a_trace_that_is_not_kept_says_so() -> None:
-    async with looking() as (pilot, _):
-        dash(pilot).go(places.Trace("deadbeef"))
-        await until(pilot, lambda: "no trace deadbeef" in text(pilot))
+    async with open_dashboard() as (pilot, _):
+        dash(pilot).go(navigation.TraceLocation("deadbeef"))
+        await wait_until(pilot, lambda: "no trace deadbeef" in screen_text(pilot))
 
 
 def big(count: int) -> Trace:
@@ -170,29 +172,30 @@ def big(count: int) -> Trace:
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (200, 60)])
 async def test_a_trace_of_two_thousand_steps_scrolls_at_any_size(size: tuple[int, int]) -> None:
-    async with looking(size=size) as (pilot, api):
-        api.world = replace(api.world, traces=(big(2000),))
-        dash(pilot).go(places.Trace("b" * 32))
-        await until(
-            pilot, lambda: isinstance(pilot.app.screen, TraceScreen) and pilot.app.screen.query(Waterfall)
+    async with open_dashboard(size=size) as (pilot, api):
+        api.mesh = replace(api.mesh, traces=(big(2000),))
+        dash(pilot).go(navigation.TraceLocation("b" * 32))
+        await wait_until(
+            pilot,
+            lambda: isinstance(pilot.app.screen, TraceDetailScreen) and pilot.app.screen.query(Waterfall),
         )
         fall = pilot.app.screen.query_one(Waterfall)
-        await until(pilot, lambda: fall.selected and fall.has_focus)
+        await wait_until(pilot, lambda: fall.selected and fall.has_focus)
         await pilot.press("end")
-        await until(pilot, lambda: fall.selected and fall.selected.id == f"{2000:016x}")
+        await wait_until(pilot, lambda: fall.selected and fall.selected.id == f"{2000:016x}")
         await pilot.press("pageup", "home", "n", "space")
-        await until(pilot, lambda: 0 < fall.cursor < 100)
-        lines = text(pilot).split("\n")
+        await wait_until(pilot, lambda: 0 < fall.cursor < 100)
+        lines = screen_text(pilot).split("\n")
         assert len(lines) == size[1]
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(pilot.app.focused, SpanPanel))
+        await wait_until(pilot, lambda: isinstance(pilot.app.focused, SpanDetail))
         await pilot.press("escape")
-        await until(pilot, lambda: fall.has_focus)
+        await wait_until(pilot, lambda: fall.has_focus)
 
 
 async def test_without_traces_it_says_what_to_do() -> None:
-    async with looking("empty") as (pilot, _):
+    async with open_dashboard("empty") as (pilot, _):
         await pilot.press("3")
-        await reads(pilot, "mesh demo --traffic")
+        await wait_for_text(pilot, "mesh demo --traffic")
         await pilot.press("e")
-        await until(pilot, lambda: "clears the search" in text(pilot))
+        await wait_until(pilot, lambda: "clears the search" in screen_text(pilot))

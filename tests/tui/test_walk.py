@@ -22,8 +22,8 @@ import pytest
 import requests
 
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service
-from tests.tui.browser import browsing, served
-from tests.tui.walk import until
+from tests.tui.browser import open_browser, serve_dashboard
+from tests.tui.waiting import wait_until
 
 LIMITS = """\
 apiVersion: meshwright.io/v1
@@ -72,7 +72,7 @@ class Terminal:
             return seen if (words(seen) if callable(words) else words in seen) else ""
 
         try:
-            return str(await until(holds, f"{words!r} on screen", within))
+            return str(await wait_until(holds, f"{words!r} on screen", within))
         except AssertionError as error:
             raise AssertionError(f"{error}:\n{self.text()}") from None
 
@@ -121,7 +121,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 def terminal(mesh: Mesh, tmp_path: Path) -> Iterator[Terminal]:
     """`mesh dash` on the start screen."""
     assert TMUX, "the Debian package tmux is needed"
-    command = [sys.executable, "-m", "cli", "dash", "--state", str(mesh.state)]
+    command = [sys.executable, "-m", "meshwright.cli", "dash", "--state", str(mesh.state)]
     environment = {**mesh.environment, "TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
     shown = Terminal(tmp_path / "tmux", command, environment)
     yield shown
@@ -206,23 +206,23 @@ async def test_it_outlives_a_control_plane_that_is_killed(terminal: Terminal, me
 async def test_the_same_walk_in_a_browser(mesh: Mesh) -> None:
     token = (mesh.state / "admin.token").read_text().strip()
     tight = await asyncio.to_thread(mesh.apply, LIMITS.format(limit=1), "-m", "tighter limits again")
-    async with served(mesh.environment) as web, browsing() as browser:
+    async with serve_dashboard(mesh.environment) as web, open_browser() as browser:
         await browser.sign_in(web.url, token)
-        await browser.shows(f"rev {tight}")
+        await browser.wait_for_text(f"rev {tight}")
         await browser.press("2")
-        await until(lambda: re.search(r"✖ inventory +failing", browser.text()), "inventory failing")
-        await browser.shows("⏻ open")
+        await wait_until(lambda: re.search(r"✖ inventory +failing", browser.text()), "inventory failing")
+        await browser.wait_for_text("⏻ open")
         await browser.press("Home", "Enter")
-        await browser.shows("Services › inventory")
-        await browser.shows("CircuitBreaker inventory-limits")
+        await browser.wait_for_text("Services › inventory")
+        await browser.wait_for_text("CircuitBreaker inventory-limits")
         await browser.press("Tab", "Tab", "Tab", "Enter")
-        await browser.shows("› CircuitBreaker inventory-limits")
-        await browser.shows("maxRequests: 1")
+        await browser.wait_for_text("› CircuitBreaker inventory-limits")
+        await browser.wait_for_text("maxRequests: 1")
         await browser.press("b")
-        await browser.shows("only CircuitBreaker inventory-limits")
+        await browser.wait_for_text("only CircuitBreaker inventory-limits")
         await browser.press("Enter")
-        await browser.shows("+  maxRequests: 64")
+        await browser.wait_for_text("+  maxRequests: 64")
         await browser.press("y")
-        await browser.shows(f"rev {tight + 1}")
+        await browser.wait_for_text(f"rev {tight + 1}")
         await browser.press("2")
-        await until(lambda: re.search(r"● inventory +healthy", browser.text()), "inventory healed", 90)
+        await wait_until(lambda: re.search(r"● inventory +healthy", browser.text()), "inventory healed", 90)

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import aiohttp
 import psutil
 
-from control_plane.api.client import AdminClient
-from control_plane.api.discovery import Endpoint
-from control_plane.api.operations import Change, Sourced
-from tests.fakes.admin_api import TOKEN, fake_admin
-from tests.fakes.mesh import fake_mesh
-from tests.tui.browser import SEEN, Served, browsing, served
-from tests.tui.walk import until
+from meshwright.control_plane.api.calls import ChangeOptions, SourcedDocument
+from meshwright.control_plane.api.client import Client
+from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from tests.fakes.admin_api import TOKEN, fake_admin_api
+from tests.fakes.admin_server import fake_mesh
+from tests.tui.browser import SEEN, DashboardServerProcess, open_browser, serve_dashboard
+from tests.tui.waiting import wait_until
 
 RETRY = {
     "apiVersion": "meshwright.io/v1",
@@ -29,80 +29,82 @@ RETRY = {
 
 
 @asynccontextmanager
-async def pages(folder: Path) -> AsyncIterator[Served]:
+async def pages(folder: Path) -> AsyncIterator[DashboardServerProcess]:
     """Served on a scenario."""
-    async with fake_admin() as api, served(found(folder, api.endpoint)) as web:
+    async with fake_admin_api() as api, serve_dashboard(found(folder, api.endpoint)) as web:
         yield web
 
 
-def found(folder: Path, endpoint: Endpoint) -> dict[str, str]:
+def found(folder: Path, endpoint: ApiEndpoint) -> dict[str, str]:
     """What a dashboard finds an admin API by."""
     (folder / "token").write_text(endpoint.token)
     return {"MESH_API": endpoint.url, "MESH_TOKEN_FILE": str(folder / "token")}
 
 
 async def test_a_browser_shows_it_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    async with pages(tmp_path) as web, browsing() as browser:
+    async with pages(tmp_path) as web, open_browser() as browser:
         await browser.page.goto(web.url)
         await browser.page.fill("#token", "not the token")
         await browser.page.click("button")
         await browser.page.wait_for_selector(".wrong")
         await browser.sign_in(web.url, TOKEN)
-        await browser.shows("rev 41")
+        await browser.wait_for_text("rev 41")
         await browser.press("2")
-        await browser.shows("99.90")  # of storefront; only the table says so
+        await browser.wait_for_text("99.90")  # of storefront; only the table says so
         await browser.press("Enter")
-        await browser.shows("Services › inventory")
-    assert len({urlsplit(url).path for url in browser.asked}) > 3
-    assert {urlsplit(url).hostname for url in browser.asked} == {"127.0.0.1"}
+        await browser.wait_for_text("Services › inventory")
+    assert len({urlsplit(url).path for url in browser.requested}) > 3
+    assert {urlsplit(url).hostname for url in browser.requested} == {"127.0.0.1"}
 
 
 async def test_a_policy_is_edited_refused_and_applied_in_a_browser(tmp_path: Path) -> None:
-    async with fake_mesh(tmp_path) as mesh, AdminClient(mesh.endpoint) as client:
+    async with fake_mesh(tmp_path) as mesh, Client(mesh.endpoint) as client:
 
         async def attempts() -> int:
             (document,) = (await client.policies("Retry", "again")).documents
             return int(document["spec"]["attempts"])
 
-        await client.apply([Sourced(RETRY)], Change(why="first"))
+        await client.apply([SourcedDocument(RETRY)], ChangeOptions(message="first"))
         environment = {**found(tmp_path, mesh.endpoint), "EDITOR": "an-editor-that-a-browser-cannot-show"}
-        async with served(environment) as web, browsing() as browser:
+        async with serve_dashboard(environment) as web, open_browser() as browser:
             await browser.sign_in(web.url, mesh.token)
-            await browser.shows("rev 1")
+            await browser.wait_for_text("rev 1")
             await browser.press("4")
-            await browser.shows("attempts: 5")
+            await browser.wait_for_text("attempts: 5")
             await browser.press("e")
-            await browser.shows("look at what it changes")
+            await browser.wait_for_text("look at what it changes")
             await browser.press("PageDown", "ArrowUp", "End", "x", "Control+s")
-            await browser.shows("spec.attempts")
+            await browser.wait_for_text("spec.attempts")
             await browser.press("e")
-            await browser.shows("look at what it changes")
+            await browser.wait_for_text("look at what it changes")
             assert "✖ line 9: spec.attempts" in browser.text()
             await browser.press("End", "Backspace", "Backspace", "3", "Control+s")
-            await browser.shows("+  attempts: 3")
+            await browser.wait_for_text("+  attempts: 3")
             assert await attempts() == 5, "nothing is changed before it is agreed to"
             await browser.press("y")
-            await browser.shows("rev 2")
-            await browser.shows("attempts: 3")
+            await browser.wait_for_text("rev 2")
+            await browser.wait_for_text("attempts: 3")
             assert await attempts() == 3
             newest = (await client.history())[0]
             assert (newest.revision, newest.changed[0].name) == (2, "again")
 
 
 async def test_its_children_end_with_their_page_and_with_their_server(tmp_path: Path) -> None:
-    async with pages(tmp_path) as web, browsing() as browser:
+    async with pages(tmp_path) as web, open_browser() as browser:
         await browser.sign_in(web.url, TOKEN)
-        await until(web.children, "a child for the page")
+        await wait_until(web.children, "a child for the page")
         first = web.children()
         await browser.page.goto("about:blank")
-        await until(lambda: not any(alive(each) for each in first), "the end of a page's child")
+        await wait_until(lambda: not any(alive(each) for each in first), "the end of a page's child")
         await browser.page.goto(web.url)
         await browser.page.wait_for_selector("body.-first-byte", timeout=SEEN)
         second = web.children()
         assert second
         web.process.send_signal(signal.SIGKILL)
         await web.process.wait()
-        await until(lambda: not any(alive(each) for each in second), "the end of a killed server's child")
+        await wait_until(
+            lambda: not any(alive(each) for each in second), "the end of a killed server's child"
+        )
 
 
 def alive(process: psutil.Process) -> bool:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tui.graph.shape import Link, Shape, components, neighbours
+from meshwright.tui.graph.graph import Graph, Link, adjacency, connected_components
 
 
-def layers(shape: Shape) -> dict[str, int]:
+def assign_layers(shape: Graph) -> dict[str, int]:
     """The layer of every node that has a link, from 0; no link stays within one layer.
 
     Longest paths from the left; then a node with more callees than callers moves right to them, which
     shortens links. Links that close a cycle point left.
     """
-    links = shape.proper()
+    links = shape.edges()
     nodes = sorted({name for link in links for name in link})
-    forward = _without_cycles(nodes, links, shape.roots)
-    out, into = neighbours(forward)
-    order = _topological(nodes, out, into)
+    forward = _break_cycles(nodes, links, shape.roots)
+    out, into = adjacency(forward)
+    order = _topological_order(nodes, out, into)
     found: dict[str, int] = {}
     for name in order:
         found[name] = max((found[caller] + 1 for caller in into.get(name, ())), default=0)
@@ -25,18 +25,18 @@ def layers(shape: Shape) -> dict[str, int]:
         callees = out.get(name, ())
         if callees and name not in shape.roots and len(callees) > len(into.get(name, ())):
             found[name] = min(found[callee] for callee in callees) - 1
-    for group in components(nodes, links):
+    for group in connected_components(nodes, links):
         first = min(found[name] for name in group)
         for name in group:
             found[name] -= first
     return found
 
 
-def _without_cycles(nodes: Iterable[str], links: Iterable[Link], roots: frozenset[str]) -> list[Link]:
+def _break_cycles(nodes: Iterable[str], links: Iterable[Link], roots: frozenset[str]) -> list[Link]:
     """The links, turned round where they lead, within a knot of cycles, to what is nearer to the roots."""
-    out, into = neighbours(links)
+    out, into = adjacency(links)
     nodes = list(nodes)
-    knot = _knots(nodes, out, into)
+    knot = _strong_components(nodes, out, into)
     starts = [name for name in nodes if name in roots] + [name for name in nodes if name not in into]
     near = _distances(starts or nodes[:1], out)
     rank = {name: (near.get(name, len(nodes)), name) for name in nodes}
@@ -55,7 +55,7 @@ def _distances(starts: Iterable[str], out: Mapping[str, list[str]]) -> dict[str,
     return found
 
 
-def _knots(
+def _strong_components(
     nodes: Iterable[str], out: Mapping[str, list[str]], into: Mapping[str, list[str]]
 ) -> dict[str, str]:
     """Strongly connected components (Kosaraju): one of its nodes stands for each."""
@@ -83,7 +83,7 @@ def _knots(
     return knot
 
 
-def _topological(
+def _topological_order(
     nodes: Iterable[str], out: Mapping[str, list[str]], into: Mapping[str, list[str]]
 ) -> list[str]:
     waiting = {name: len(into.get(name, ())) for name in nodes}

@@ -5,16 +5,22 @@ What the mesh tells of a version are its calls, so they alone say how it is.
 
 from __future__ import annotations
 
-from control_plane.api.seen import Edge, Node, NodeHealth, Share, Topology
-from tui.graph.figures import GOOD, POOR
+from meshwright.control_plane.api.models.topology import (
+    NodeHealth,
+    Topology,
+    TopologyEdge,
+    TopologyNode,
+    VersionTraffic,
+)
+from meshwright.tui.graph.edge_labels import HEALTHY_FROM, UNHEALTHY_BELOW
 
-MARK = "/"
+SEPARATOR = "/"
 """Between a service and its version, as in the names of Envoy's clusters; no service's name has it."""
 
 
 def service_of(name: str) -> str:
     """The service that a node stands for."""
-    return name.partition(MARK)[0]
+    return name.partition(SEPARATOR)[0]
 
 
 def has_versions(topology: Topology) -> bool:
@@ -22,38 +28,38 @@ def has_versions(topology: Topology) -> bool:
     return any(edge.versions for edge in topology.edges)
 
 
-def apart(topology: Topology) -> Topology:
+def split_versions(topology: Topology) -> Topology:
     """Versions as nodes; a service that is called by its versions alone, and calls nobody, is left out."""
-    edges: list[Edge] = []
-    made: dict[str, list[Share]] = {}
+    edges: list[TopologyEdge] = []
+    made: dict[str, list[VersionTraffic]] = {}
     whole: set[str] = set()
     for edge in topology.edges:
         for share in edge.versions:
-            name = _named(edge, share)
+            name = _version_node(edge, share)
             made.setdefault(name, []).append(share)
-            edges.append(_part(edge, name, share))
+            edges.append(_version_edge(edge, name, share))
         rest = edge.rps - sum(share.rps for share in edge.versions)
         if not edge.versions or rest > edge.rps / 100:
             whole.add(edge.to)
-            edges.append(edge if not edge.versions else _rest(edge, rest))
+            edges.append(edge if not edge.versions else _unversioned_edge(edge, rest))
     split = {service_of(name) for name in made}
     callers = {edge.from_ for edge in topology.edges}
     nodes = [node for node in topology.nodes if node.name not in split - whole - callers]
     return Topology(
         window=topology.window,
-        nodes=(*nodes, *(Node(name=name, health=_health(shares)) for name, shares in made.items())),
+        nodes=(*nodes, *(TopologyNode(name=name, health=_health(shares)) for name, shares in made.items())),
         edges=tuple(edges),
     )
 
 
-def _named(edge: Edge, share: Share) -> str:
+def _version_node(edge: TopologyEdge, share: VersionTraffic) -> str:
     """`inventory/v2` for the Subset `inventory-v2`, whose name must differ from those of other services."""
     short = share.version.removeprefix(f"{edge.to}-")
     taken = any(short == other.version for other in edge.versions if other != share)
-    return f"{edge.to}{MARK}{share.version if taken else short}"
+    return f"{edge.to}{SEPARATOR}{share.version if taken else short}"
 
 
-def _part(edge: Edge, name: str, share: Share) -> Edge:
+def _version_edge(edge: TopologyEdge, name: str, share: VersionTraffic) -> TopologyEdge:
     return edge.model_copy(
         update={
             "to": name,
@@ -68,17 +74,17 @@ def _part(edge: Edge, name: str, share: Share) -> Edge:
     )
 
 
-def _rest(edge: Edge, rps: float) -> Edge:
+def _unversioned_edge(edge: TopologyEdge, rps: float) -> TopologyEdge:
     """What was sent to no version."""
     good = edge.rps * edge.success - sum(share.rps * share.success for share in edge.versions)
     return edge.model_copy(update={"rps": rps, "success": min(1.0, max(0.0, good / rps)), "versions": ()})
 
 
-def _health(shares: list[Share]) -> NodeHealth:
+def _health(shares: list[VersionTraffic]) -> NodeHealth:
     rps = sum(share.rps for share in shares)
     if not rps:
         return "unknown"
     success = sum(share.rps * share.success for share in shares) / rps
-    if success >= GOOD:
+    if success >= HEALTHY_FROM:
         return "healthy"
-    return "unhealthy" if success < POOR else "degraded"
+    return "unhealthy" if success < UNHEALTHY_BELOW else "degraded"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from html import escape
 
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Content-Security-Policy: the browser itself refuses to load anything from elsewhere."""
 
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
 
-KEYS = """
+FOCUS_SCRIPT = """
 "use strict";
 // The keys go to the terminal as soon as it is there, and again whenever the page is clicked.
 const focus = () => document.querySelector(".xterm-helper-textarea")?.focus();
@@ -51,7 +51,7 @@ a { color: #79c0ff; }
 """
 
 
-def sign_in(wrong: str = "") -> str:
+def sign_in_page(wrong: str = "") -> str:
     """The page that asks for the token; `wrong` are the words of why the last one did not do."""
     said = f'<p class="wrong" role="alert">✖ {escape(wrong)}</p>' if wrong else ""
     return f"""<!DOCTYPE html>
@@ -66,7 +66,7 @@ or that of <code>MESH_TOKEN_FILE</code>:</label>
 """
 
 
-def terminal(socket: str, font_size: int) -> str:
+def terminal_page(socket: str, font_size: int) -> str:
     """The page with the terminal, which speaks to `socket`."""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>mesh dash</title><link rel="icon" href="data:,">

@@ -5,35 +5,35 @@ Pure: numbers and time are given.
 
 from __future__ import annotations
 
-from control_plane.api.guard import same
+from meshwright.control_plane.api.auth import tokens_equal
 
 COOKIE = "mesh_dash"
 
-LIFE = 12 * 3600.0
+SESSION_SECONDS = 12 * 3600.0
 """Seconds that a sign-in stands: a working day."""
 
-MOST = 64
+MAX_SESSIONS = 64
 """Sign-ins that are kept; the eldest go first."""
 
 
-class Sessions:
+class BrowserSessions:
     """Which cookies count."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self._expiry: dict[str, float] = {}
 
-    def begin(self, number: str, now: float) -> None:
+    def start(self, number: str, now: float) -> None:
         """Somebody showed the token: `number` counts from now on."""
-        self._forget(now)
-        while len(self._until) >= MOST:
-            del self._until[next(iter(self._until))]
-        self._until[number] = now + LIFE
+        self._drop_expired(now)
+        while len(self._expiry) >= MAX_SESSIONS:
+            del self._expiry[next(iter(self._expiry))]
+        self._expiry[number] = now + SESSION_SECONDS
 
-    def known(self, number: str, now: float) -> bool:
+    def is_valid(self, number: str, now: float) -> bool:
         """Whether a cookie counts; every one is looked at, so that the time tells nothing."""
-        self._forget(now)
-        return sum(same(number, each) for each in self._until) > 0
+        self._drop_expired(now)
+        return sum(tokens_equal(number, each) for each in self._expiry) > 0
 
-    def _forget(self, now: float) -> None:
-        for each in [number for number, until in self._until.items() if until <= now]:
-            del self._until[each]
+    def _drop_expired(self, now: float) -> None:
+        for each in [number for number, until in self._expiry.items() if until <= now]:
+            del self._expiry[each]

@@ -16,25 +16,25 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click
 
-from control_plane.api.types import Status
-from tui import words
-from tui.picture import STALE, Picture, whole
-from tui.places import TABS, tab_of
-from tui.theme import paint, state
-from tui.widgets.fixed import Fixed
+from meshwright.control_plane.api.models.base import Status
+from meshwright.tui import format
+from meshwright.tui.mesh_state import STALE_AFTER, DashboardState, mesh_totals
+from meshwright.tui.navigation import TABS, tab_of
+from meshwright.tui.theme import paint, status_text
+from meshwright.tui.widgets.stable_static import StableStatic
 
 if TYPE_CHECKING:
-    from tui.app import Dash
-    from tui.screens.base import MeshScreen
+    from meshwright.tui.app import DashboardApp
+    from meshwright.tui.screen import MeshScreen
 
-LINES = 3
+LINE_COUNT = 3
 """How many it has."""
 
-Item = tuple[int, Content]
+RankedItem = tuple[int, Content]
 """Something in a line and its rank: where there is no room the highest rank goes first."""
 
 
-class Header(Vertical):
+class StatusHeader(Vertical):
     """Three lines: figures, tabs, breadcrumbs or the banner of an old picture."""
 
     DEFAULT_CSS = """
@@ -48,9 +48,9 @@ class Header(Vertical):
 
     def compose(self) -> ComposeResult:
         """Its lines."""
-        yield Fixed(id="figures")
-        yield Fixed(id="tabs")
-        yield Fixed(id="place")
+        yield StableStatic(id="figures")
+        yield StableStatic(id="tabs")
+        yield StableStatic(id="place")
 
     def on_mount(self) -> None:
         """The clock of an old picture goes on."""
@@ -65,89 +65,89 @@ class Header(Vertical):
         if event.widget is None or event.widget.id != "tabs":
             return
         left = 0
-        for number, title in enumerate(titles(self.size.width), start=1):
+        for number, title in enumerate(tab_titles(self.size.width), start=1):
             if left <= event.x < left + len(title):
                 await self.run_action(f"app.tab({number})")
             left += len(title)
 
     def _redraw(self) -> None:
-        self.show(cast("Dash", self.app).picture)
+        self.show_state(cast("DashboardApp", self.app).mesh_state)
 
-    def show(self, picture: Picture) -> None:
+    def show_state(self, picture: DashboardState) -> None:
         """Draw a picture's figures; its lines may not be there yet, or not any more."""
-        if len(self.query(Fixed)) < LINES:
+        if len(self.query(StableStatic)) < LINE_COUNT:
             return
-        dash = cast("Dash", self.app)
+        dash = cast("DashboardApp", self.app)
         width = self.size.width or self.app.size.width
         now = dash.now()
-        self.query_one("#figures", Fixed).say(figures(picture, now, width))
+        self.query_one("#figures", StableStatic).set_text(summary_line(picture, now, width))
         screen = cast("MeshScreen", self.screen)
-        current = tab_of(screen.place)
-        shown = marked(tabs(TABS.index(current), width), width, read_only=dash.read_only)
-        self.query_one("#tabs", Fixed).say(shown)
-        crumbs = dash.crumbs()
-        line = banner(picture, now, width) or trail(crumbs, width)
-        self.query_one("#place", Fixed).say(line)
+        current = tab_of(screen.location)
+        shown = with_read_only_mark(tab_line(TABS.index(current), width), width, read_only=dash.read_only)
+        self.query_one("#tabs", StableStatic).set_text(shown)
+        crumbs = dash.breadcrumbs()
+        line = banner(picture, now, width) or breadcrumb_line(crumbs, width)
+        self.query_one("#place", StableStatic).set_text(line)
 
 
-def figures(picture: Picture, now: float, width: int) -> Content:
+def summary_line(picture: DashboardState, now: float, width: int) -> Content:
     """The first line, in `width` cells."""
-    items: list[Item] = [(5, paint(picture.mesh or "no mesh", "strong"))]
+    items: list[RankedItem] = [(5, paint(picture.mesh or "no mesh", "strong"))]
     if picture.status:
         items.append((0, paint(f"rev {picture.status.revision}")))
-        items.append((1, sync(picture.status)))
-    right: list[Item] = []
+        items.append((1, sync_status(picture.status)))
+    right: list[RankedItem] = []
     if picture.topology:
-        seen = whole(picture.topology)
-        tone: words.Tone = "bad" if seen.errors >= 0.05 else "partial" if seen.errors > 0 else "plain"
-        right.append((3, paint(f"{words.three(seen.rps)} rps")))
-        right.append((1, paint(f"{words.failing(seen.errors)} % err", tone)))
-        right.append((4, paint(f"p99 {words.latency(seen.p99_ms)} ms")))
-    right.append((0, _clock(picture, now)))
-    return spread(items, right, width)
+        seen = mesh_totals(picture.topology)
+        tone: format.Tone = "bad" if seen.errors >= 0.05 else "partial" if seen.errors > 0 else "plain"
+        right.append((3, paint(f"{format.format_number(seen.rps)} rps")))
+        right.append((1, paint(f"{format.format_failure_percent(seen.errors)} % err", tone)))
+        right.append((4, paint(f"p99 {format.format_latency(seen.p99_ms)} ms")))
+    right.append((0, _data_time(picture, now)))
+    return justify(items, right, width)
 
 
-def _clock(picture: Picture, now: float) -> Content:
-    if not picture.at:
+def _data_time(picture: DashboardState, now: float) -> Content:
+    if not picture.updated_at:
         return paint("no data yet", "partial")
-    old = now - picture.at
-    if picture.away or old > STALE:
-        return paint(f"{words.clock(picture.at)} stale", "bad")
-    return paint(words.clock(picture.at), "dim")
+    old = now - picture.updated_at
+    if picture.outage or old > STALE_AFTER:
+        return paint(f"{format.format_time(picture.updated_at)} stale", "bad")
+    return paint(format.format_time(picture.updated_at), "dim")
 
 
-def sync(status: Status) -> Content:
+def sync_status(status: Status) -> Content:
     """How far the newest revision has come."""
     counted = Counter(proxy.state for proxy in status.proxies)
     all_of = len(status.proxies)
     if not all_of:
-        return state(words.Said("○", "no sidecars", "off"))
+        return status_text(format.StatusLabel("○", "no sidecars", "off"))
     if counted["rejected"]:
-        return state(words.PROXY["rejected"], f" {counted['rejected']}/{all_of}")
+        return status_text(format.PROXY_LABELS["rejected"], f" {counted['rejected']}/{all_of}")
     if counted["pending"]:
-        return state(words.PROXY["pending"], f" {counted['synced']}/{all_of}")
+        return status_text(format.PROXY_LABELS["pending"], f" {counted['synced']}/{all_of}")
     if counted["disconnected"]:
-        return state(words.Said("◐", "synced", "partial"), f" {counted['synced']}/{all_of}")
-    return state(words.PROXY["synced"], f" {counted['synced']}/{all_of}")
+        return status_text(format.StatusLabel("◐", "synced", "partial"), f" {counted['synced']}/{all_of}")
+    return status_text(format.PROXY_LABELS["synced"], f" {counted['synced']}/{all_of}")
 
 
-def banner(picture: Picture, now: float, width: int) -> Content | None:
+def banner(picture: DashboardState, now: float, width: int) -> Content | None:
     """What the third line says of a picture that is old; None while it is not."""
-    if picture.away:
-        began = f"since {words.clock(picture.since)} ({words.age(now - picture.since)})"
-        kept = f"; shown: {words.clock(picture.at)}" if picture.at else ""
-        text = f" ✖ control plane away {began}{kept}; trying again · {words.clean(picture.away)}"
-        return paint(words.pad(text, width), "bad")
-    if picture.at and now - picture.at > STALE:
-        text = f" ◐ this picture is {words.age(now - picture.at)} old: waiting for the control plane"
-        return paint(words.pad(text, width), "partial")
-    if picture.faults:
-        part, fault = next(iter(picture.faults.items()))
-        return paint(words.pad(f" ◐ no {part}: {words.clean(fault)}", width), "partial")
+    if picture.outage:
+        began = f"since {format.format_time(picture.outage_since)} ({format.format_age(now - picture.outage_since)})"
+        kept = f"; shown: {format.format_time(picture.updated_at)}" if picture.updated_at else ""
+        text = f" ✖ control plane away {began}{kept}; trying again · {format.sanitize(picture.outage)}"
+        return paint(format.pad(text, width), "bad")
+    if picture.updated_at and now - picture.updated_at > STALE_AFTER:
+        text = f" ◐ this picture is {format.format_age(now - picture.updated_at)} old: waiting for the control plane"
+        return paint(format.pad(text, width), "partial")
+    if picture.errors:
+        part, fault = next(iter(picture.errors.items()))
+        return paint(format.pad(f" ◐ no {part}: {format.sanitize(fault)}", width), "partial")
     return None
 
 
-def titles(width: int) -> list[str]:
+def tab_titles(width: int) -> list[str]:
     """Numbers and names of the tabs, fewer letters where there is no room, with a cell at either side."""
     for letters in (10, 4, 0):
         found = [
@@ -158,32 +158,32 @@ def titles(width: int) -> list[str]:
     return found
 
 
-def tabs(current: int, width: int) -> Content:
+def tab_line(current: int, width: int) -> Content:
     """The second line: the titles, the current one in brackets."""
     parts = []
-    for at, title in enumerate(titles(width)):
+    for at, title in enumerate(tab_titles(width)):
         shown = f"[{title.strip()}]" if at == current else title
         parts.append(Content.styled(shown, "bold $accent" if at == current else "$mesh-muted"))
     return Content("").join(parts)
 
 
-def marked(line: Content, width: int, *, read_only: bool) -> Content:
+def with_read_only_mark(line: Content, width: int, *, read_only: bool) -> Content:
     """The second line, at its end that nothing can be changed, where that is so and there is room."""
     mark = paint("read only ", "partial")
     room = width - line.cell_length - mark.cell_length
     return line + Content(" " * room) + mark if read_only and room >= 1 else line
 
 
-def trail(crumbs: Sequence[str], width: int) -> Content:
+def breadcrumb_line(crumbs: Sequence[str], width: int) -> Content:
     """The third line: a rule, with the way that led here where it was more than a step."""
     if len(crumbs) < 2:
         return paint("─" * width, "dim") if width < 1 else Content.styled("─" * width, "$mesh-line")
-    text = words.fit(f" {' › '.join(words.clean(each) for each in crumbs)} ", max(0, width - 4))
+    text = format.truncate(f" {' › '.join(format.sanitize(each) for each in crumbs)} ", max(0, width - 4))
     rest = "─" * max(0, width - 2 - cell_len(text))
     return Content.assemble(("──", "$mesh-line"), (text, "$accent"), (rest, "$mesh-line"))
 
 
-def spread(left: list[Item], right: list[Item], width: int) -> Content:
+def justify(left: list[RankedItem], right: list[RankedItem], width: int) -> Content:
     """Both groups at their edges; what does not fit goes, the highest rank first."""
     while True:
         used = sum(item.cell_length + 2 for _, item in (*left, *right))

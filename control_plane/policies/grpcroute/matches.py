@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from control_plane.policies import regex
-from control_plane.policies.base import Spec
-from control_plane.policies.fields import check_distinct
-from control_plane.policies.httproute.matches import HeaderMatch, PathMatch, RouteMatch
+from meshwright.control_plane.policies import re2
+from meshwright.control_plane.policies.base import Spec
+from meshwright.control_plane.policies.field_types import check_distinct
+from meshwright.control_plane.policies.httproute.matches import HTTPHeaderMatch, HTTPPathMatch, HTTPRouteMatch
 
 # Gateway API's own rules for Exact (GRPCMethodMatch).
 _SERVICE = re.compile(r"[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
@@ -18,17 +18,17 @@ _METHOD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 _ANY = "[^/]+"
 
-Part = Annotated[str, StringConstraints(max_length=500)]
+GRPCName = Annotated[str, StringConstraints(max_length=500)]
 
 
-class MethodMatch(Spec):
+class GRPCMethodMatch(Spec):
     """A match on what is called; left out parts match everything."""
 
     type: Literal["Exact", "RegularExpression"] = Field(
         "Exact", description="RegularExpression matches the whole name."
     )
-    service: Part = Field("", description="The full name of the service, such as `shop.v1.Orders`.")
-    method: Part = Field("", description="The method, such as `Get`.")
+    service: GRPCName = Field("", description="The full name of the service, such as `shop.v1.Orders`.")
+    method: GRPCName = Field("", description="The method, such as `Get`.")
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
@@ -36,31 +36,33 @@ class MethodMatch(Spec):
             raise ValueError("neither service nor method is given: give one, or leave the match out")
         for name, value, pattern in (("service", self.service, _SERVICE), ("method", self.method, _METHOD)):
             if self.type == "RegularExpression":
-                regex.check(value)
+                re2.check(value)
             elif value and not pattern.fullmatch(value):
                 raise ValueError(f"{value!r} is no name of a gRPC {name}: write it as in the .proto file")
         return self
 
-    def as_path(self) -> PathMatch:
+    def to_path_match(self) -> HTTPPathMatch:
         """The same on the path, which for gRPC is `/service/method`."""
         if self.type == "Exact" and self.service:
             kind: Literal["Exact", "PathPrefix"] = "Exact" if self.method else "PathPrefix"
-            return PathMatch(type=kind, value=f"/{self.service}" + (f"/{self.method}" if self.method else ""))
+            return HTTPPathMatch(
+                type=kind, value=f"/{self.service}" + (f"/{self.method}" if self.method else "")
+            )
         parts = (
             f"({part})" if part else _ANY
             for part in (self._pattern(self.service), self._pattern(self.method))
         )
-        return PathMatch(type="RegularExpression", value="/" + "/".join(parts))
+        return HTTPPathMatch(type="RegularExpression", value="/" + "/".join(parts))
 
     def _pattern(self, part: str) -> str:
         return part if self.type == "RegularExpression" else re.escape(part)
 
 
-class CallMatch(Spec):
+class GRPCRouteMatch(Spec):
     """All parts must match; several matches of a rule are alternatives."""
 
-    method: MethodMatch | None = Field(None, description="Which calls; left out, every one.")
-    headers: tuple[HeaderMatch, ...] = Field(
+    method: GRPCMethodMatch | None = Field(None, description="Which calls; left out, every one.")
+    headers: tuple[HTTPHeaderMatch, ...] = Field(
         (), max_length=16, description="Metadata of the call; all of them must match."
     )
 
@@ -69,10 +71,10 @@ class CallMatch(Spec):
         check_distinct((header.name.lower() for header in self.headers), "header")
         return self
 
-    def as_http(self) -> RouteMatch:
+    def to_http(self) -> HTTPRouteMatch:
         """The same as a match of an HTTPRoute."""
-        path = self.method.as_path() if self.method else PathMatch()
-        return RouteMatch(path=path, headers=self.headers)
+        path = self.method.to_path_match() if self.method else HTTPPathMatch()
+        return HTTPRouteMatch(path=path, headers=self.headers)
 
     @property
     def rank(self) -> tuple[int, int]:

@@ -6,12 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from control_plane.api.types import Name
-from control_plane.policies.base import Spec
-from control_plane.policies.fields import NoNamespace, PortNumber
+from meshwright.control_plane.api.models.base import Name
+from meshwright.control_plane.policies.base import Spec
+from meshwright.control_plane.policies.field_types import NoNamespace, PortNumber
 
 
-class BackendTarget(Spec):
+class BackendObjectReference(Spec):
     """A Service, or a Subset by its document's name."""
 
     group: Literal["", "core", "meshwright.io"] = Field(

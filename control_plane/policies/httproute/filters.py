@@ -6,35 +6,37 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from control_plane.policies.base import Spec
-from control_plane.policies.fields import (
+from meshwright.control_plane.policies.base import Spec
+from meshwright.control_plane.policies.field_types import (
     HeaderName,
     HeaderValue,
     PortNumber,
     PreciseHostname,
     check_distinct,
 )
-from control_plane.policies.httproute.backends import BackendTarget
+from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
 
 FilterType = Literal[
     "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite"
 ]
 
 
-class Header(Spec):
+class HTTPHeader(Spec):
     """A header and its value."""
 
     name: HeaderName = Field(description="The header's name, in any case.")
     value: HeaderValue = Field(description="Its value, taken literally.")
 
 
-class HeaderModifier(Spec):
+class HTTPHeaderFilter(Spec):
     """Changes headers."""
 
-    set: tuple[Header, ...] = Field(
+    set: tuple[HTTPHeader, ...] = Field(
         (), max_length=16, description="Headers that replace those of their name."
     )
-    add: tuple[Header, ...] = Field((), max_length=16, description="Headers that join those of their name.")
+    add: tuple[HTTPHeader, ...] = Field(
+        (), max_length=16, description="Headers that join those of their name."
+    )
     remove: tuple[HeaderName, ...] = Field((), max_length=16, description="Headers that are taken out.")
 
     @model_validator(mode="after")
@@ -48,7 +50,7 @@ class HeaderModifier(Spec):
         return self
 
 
-class PathModifier(Spec):
+class HTTPPathModifier(Spec):
     """Puts another path in place of the whole one, or of the prefix that matched."""
 
     type: Literal["ReplaceFullPath", "ReplacePrefixMatch"] = Field(description="What is replaced.")
@@ -88,10 +90,10 @@ class Fraction(Spec):
         return self
 
 
-class RequestMirror(Spec):
+class HTTPRequestMirrorFilter(Spec):
     """Sends a copy of requests elsewhere and ignores the answer."""
 
-    backend_ref: BackendTarget = Field(description="Where the copy goes.")
+    backend_ref: BackendObjectReference = Field(description="Where the copy goes.")
     percent: int | None = Field(
         None,
         strict=True,
@@ -115,34 +117,38 @@ class RequestMirror(Spec):
         return 1.0 if self.percent is None else self.percent / 100
 
 
-class RequestRedirect(Spec):
+class HTTPRequestRedirectFilter(Spec):
     """Answers with a redirect; what is left out stays as it was in the request."""
 
     scheme: Literal["http", "https"] | None = Field(None, description="The new scheme.")
     hostname: PreciseHostname | None = Field(None, description="The new host.")
-    path: PathModifier | None = Field(None, description="The new path.")
+    path: HTTPPathModifier | None = Field(None, description="The new path.")
     port: PortNumber | None = Field(None, description="The new port; the scheme's own when scheme is given.")
     status_code: Literal[301, 302, 303, 307, 308] = Field(302, description="The status of the answer.")
 
 
-class URLRewrite(Spec):
+class HTTPURLRewriteFilter(Spec):
     """Changes host or path before the request goes to the backend."""
 
     hostname: PreciseHostname | None = Field(None, description="The Host that the backend sees.")
-    path: PathModifier | None = Field(None, description="The path that the backend sees.")
+    path: HTTPPathModifier | None = Field(None, description="The path that the backend sees.")
 
 
-class RouteFilter(Spec):
+class HTTPRouteFilter(Spec):
     """One filter: `type` says which of the other fields holds what it does."""
 
     type: FilterType = Field(description="Which filter this is.")
-    request_header_modifier: HeaderModifier | None = Field(None, description="Changes the request's headers.")
-    response_header_modifier: HeaderModifier | None = Field(
+    request_header_modifier: HTTPHeaderFilter | None = Field(
+        None, description="Changes the request's headers."
+    )
+    response_header_modifier: HTTPHeaderFilter | None = Field(
         None, description="Changes the response's headers."
     )
-    request_mirror: RequestMirror | None = Field(None, description="Copies requests to another backend.")
-    request_redirect: RequestRedirect | None = Field(None, description="Answers with a redirect.")
-    url_rewrite: URLRewrite | None = Field(None, description="Changes host or path.")
+    request_mirror: HTTPRequestMirrorFilter | None = Field(
+        None, description="Copies requests to another backend."
+    )
+    request_redirect: HTTPRequestRedirectFilter | None = Field(None, description="Answers with a redirect.")
+    url_rewrite: HTTPURLRewriteFilter | None = Field(None, description="Changes host or path.")
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
@@ -159,7 +165,7 @@ class RouteFilter(Spec):
         return self
 
 
-def check_filters(filters: tuple[RouteFilter, ...]) -> tuple[RouteFilter, ...]:
+def check_filters(filters: tuple[HTTPRouteFilter, ...]) -> tuple[HTTPRouteFilter, ...]:
     """Filters of one rule or backend as Gateway API allows them; raises ValueError otherwise."""
     types = [item.type for item in filters if item.type != "RequestMirror"]
     check_distinct(types, "filter")

@@ -7,19 +7,19 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from control_plane.policies import regex
-from control_plane.policies.base import Spec
-from control_plane.policies.fields import HeaderName, check_distinct
+from meshwright.control_plane.policies import re2
+from meshwright.control_plane.policies.base import Spec
+from meshwright.control_plane.policies.field_types import HeaderName, check_distinct
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 ValueType = Literal["Exact", "RegularExpression"]
 
 # Gateway API's own rules for Exact and PathPrefix.
 _PATH = re.compile(r"/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
-_PATH_LACKS = re.compile(r"//|/\./|/\.\./|%2[fF]|/\.\.?$")
+_UNMATCHABLE_PATH = re.compile(r"//|/\./|/\.\./|%2[fF]|/\.\.?$")
 
 
-class PathMatch(Spec):
+class HTTPPathMatch(Spec):
     """A match on the path, without the query."""
 
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = Field(
@@ -32,10 +32,10 @@ class PathMatch(Spec):
     @model_validator(mode="after")
     def _valid(self) -> Self:
         if self.type == "RegularExpression":
-            regex.check(self.value)
+            re2.check(self.value)
         elif not self.value.startswith("/"):
             raise ValueError(f"path {self.value!r} does not begin with a slash: write {'/' + self.value!r}")
-        elif not _PATH.fullmatch(self.value) or _PATH_LACKS.search(self.value):
+        elif not _PATH.fullmatch(self.value) or _UNMATCHABLE_PATH.search(self.value):
             raise ValueError(
                 f"path {self.value!r} can never match a request: leave out //, /./, /../, %2f, and escape "
                 "what a URL does not allow"
@@ -52,28 +52,28 @@ class ValueMatch(Spec):
     @model_validator(mode="after")
     def _valid(self) -> Self:
         if self.type == "RegularExpression":
-            regex.check(self.value)
+            re2.check(self.value)
         return self
 
 
-class HeaderMatch(ValueMatch):
+class HTTPHeaderMatch(ValueMatch):
     """A match on a request header."""
 
     name: HeaderName = Field(description="The header's name, in any case.")
 
 
-class QueryParamMatch(ValueMatch):
+class HTTPQueryParamMatch(ValueMatch):
     """A match on a query parameter."""
 
     name: HeaderName = Field(description="The parameter's name, in exactly this case.")
 
 
-class RouteMatch(Spec):
+class HTTPRouteMatch(Spec):
     """All parts must match; several matches of a rule are alternatives."""
 
-    path: PathMatch = Field(PathMatch(), description="A match on the path; without one, every path.")
-    headers: tuple[HeaderMatch, ...] = Field((), max_length=16, description="All of them must match.")
-    query_params: tuple[QueryParamMatch, ...] = Field(
+    path: HTTPPathMatch = Field(HTTPPathMatch(), description="A match on the path; without one, every path.")
+    headers: tuple[HTTPHeaderMatch, ...] = Field((), max_length=16, description="All of them must match.")
+    query_params: tuple[HTTPQueryParamMatch, ...] = Field(
         (), max_length=16, description="All of them must match."
     )
     method: Method | None = Field(None, description="Only requests of this method.")

@@ -1,1 +1,0 @@
-"""Live requests of a service, while somebody looks."""

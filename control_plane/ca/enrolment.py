@@ -1,0 +1,230 @@
+"""Enrolment over HTTPS: a join token and a CSR go in, an SVID comes out.
+
+`GET /v1/ca` gives the root, which the caller checks against the hash in its token; `POST /v1/enrol` takes a
+SignRequest. Callers are strangers, so everything is bounded: connections in number and life, bodies, and
+refusals for each peer. Refusals are logged without the token, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+from prometheus_client import Counter
+from pydantic import ValidationError
+
+from meshwright.control_plane.api.join_token import JoinTokenClaims
+from meshwright.control_plane.api.models.base import SignRequest
+from meshwright.control_plane.ca.authority import CertificateAuthority, ServerCertificate
+from meshwright.control_plane.ca.rate_limit import Rate, RefusalRateLimiter
+from meshwright.control_plane.errors import InputError, PermissionDeniedError, StoreError
+
+BODY_LIMIT = 32768
+"""Bytes of a request's body: a CSR and a token at their limits have 20 KiB."""
+
+CONNECTION_LIFETIME = 30.0
+"""Seconds after which a connection is cut, idle or not: an enrolment takes milliseconds."""
+
+CONNECTIONS_LIMIT = 512
+_HANDSHAKE_TIMEOUT = 10.0
+_BODY_TIMEOUT = 10.0
+_PEER_RATE = Rate(burst=20, per_second=1)
+_TOTAL_RATE = Rate(burst=200, per_second=20)
+
+ENROLMENTS = Counter("mesh_enrolments_total", "Enrolments by outcome", ["outcome"])
+for _outcome in ("signed", "refused", "malformed", "limited", "unavailable"):
+    ENROLMENTS.labels(_outcome)
+
+log = structlog.get_logger(__name__)
+
+_MUTED_LOGGER = logging.Logger(__name__, logging.CRITICAL + 1)
+# aiohttp would log each malformed request with a traceback: strangers could fill the disk.
+
+
+TokenCheck = Callable[[JoinTokenClaims], None]
+"""Has the last word on a token that is valid: raises RefusedError (revoked), StoreError (cannot tell now)."""
+
+
+RefusalObserver = Callable[[str, str], None]
+"""Is told the peer's address and the reason of a refusal."""
+
+
+def _accept_any_token(_claims: JoinTokenClaims) -> None:
+    """Every valid token counts."""
+
+
+def _ignore_refusal(_peer: str, _reason: str) -> None:
+    """Who tells nobody."""
+
+
+class EnrolmentServer:
+    """Listens on `bind`:`port` (0 takes a free port, found in `port` after start)."""
+
+    def __init__(
+        self,
+        authority: CertificateAuthority,
+        bind: str,
+        port: int,
+        check_token: TokenCheck = _accept_any_token,
+        on_refused: RefusalObserver = _ignore_refusal,
+    ) -> None:
+        self._authority = authority
+        self._check_token = check_token
+        self._on_refused = on_refused
+        self._bind = bind
+        self.port = port
+        self._rate_limiter = RefusalRateLimiter(_PEER_RATE, _TOTAL_RATE)
+        self._serving: tuple[ServerCertificate, ssl.SSLContext] | None = None
+        application = web.Application(client_max_size=BODY_LIMIT, middlewares=[_json_errors])
+        application.add_routes([web.get("/v1/ca", self._get_root), web.post("/v1/enrol", self._post_enrol)])
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_MUTED_LOGGER, handle_signals=False, shutdown_timeout=2.0
+        )
+        self._listener: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to listen; raises InputError when the port is taken or cannot be bound."""
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(
+                self._new_connection,
+                self._bind,
+                self.port,
+                ssl=self._listener_context(),
+                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT,
+                ssl_shutdown_timeout=2.0,
+            )
+        except OSError as error:
+            await self._runner.cleanup()
+            raise InputError(
+                f"{self._bind}:{self.port}: cannot listen for enrolments: {error.strerror or error}: "
+                "set MESH_ENROLMENT_PORT or MESH_BIND"
+            ) from None
+        self.port = self._listener.sockets[0].getsockname()[1]
+        log.info("enrolment listens", address=self._bind, port=self.port, ca_sha256=self._authority.ca_sha256)
+
+    async def close(self) -> None:
+        """Stop listening and end what is under way."""
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
+
+    def _new_connection(self) -> asyncio.Protocol:
+        server = self._runner.server
+        if server is None or len(server.connections) >= CONNECTIONS_LIMIT:
+            return _RejectedConnection()
+        connection = server()
+        asyncio.get_running_loop().call_later(CONNECTION_LIFETIME, connection.force_close)
+        return connection
+
+    def _listener_context(self) -> ssl.SSLContext:
+        """Takes the certificate anew for each handshake, so that a renewed one needs no new listener."""
+
+        def choose(
+            connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _entry: ssl.SSLContext
+        ) -> None:
+            connection.context = self._current_context()
+
+        entry = _tls_context(self._authority.server_certificate())
+        entry.sni_callback = choose
+        return entry
+
+    def _current_context(self) -> ssl.SSLContext:
+        pair = self._authority.server_certificate()
+        if self._serving is None or self._serving[0] is not pair:
+            self._serving = (pair, _tls_context(pair))
+        return self._serving[1]
+
+    async def _get_root(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self._authority.bundle, content_type="application/x-pem-file")
+
+    async def _post_enrol(self, request: web.Request) -> web.Response:
+        try:
+            asked = await _read_request(request)
+            claims = self._authority.verify_token(asked.token)
+            identity = claims.identity
+            signed = self._authority.sign_csr(asked.csr, identity)
+            self._check_token(claims)
+        except (InputError, PermissionDeniedError) as error:
+            return self._refusal_response(request.remote or "unknown", error)
+        except StoreError as error:
+            ENROLMENTS.labels("unavailable").inc()
+            return _error_response(503, "unavailable", str(error))
+        ENROLMENTS.labels("signed").inc()
+        log.info("enrolled", identity=identity.uri, token=claims.id, peer=request.remote)
+        return web.json_response(text=signed.model_dump_json())
+
+    def _refusal_response(self, peer: str, error: InputError | PermissionDeniedError) -> web.Response:
+        if not self._rate_limiter.allow(peer, time.monotonic()):
+            ENROLMENTS.labels("limited").inc()
+            return _error_response(
+                429, "limited", "too many refused attempts: wait, then try again with a valid token"
+            )
+        outcome, status = ("refused", 403) if isinstance(error, PermissionDeniedError) else ("malformed", 400)
+        ENROLMENTS.labels(outcome).inc()
+        log.warning("enrolment refused", peer=peer, reason=str(error))
+        self._on_refused(peer, str(error))
+        return _error_response(status, outcome, str(error))
+
+
+class _RejectedConnection(asyncio.Protocol):
+    """Ends a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+async def _read_request(request: web.Request) -> SignRequest:
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise InputError(f"the body is larger than {BODY_LIMIT} bytes")
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            content = await request.read()
+        return SignRequest.model_validate_json(content)
+    except web.HTTPRequestEntityTooLarge:
+        raise InputError(f"the body is larger than {BODY_LIMIT} bytes") from None
+    except ConnectionError:
+        raise InputError("the connection ended before the body did") from None
+    except TimeoutError:
+        raise InputError(f"the body did not come within {_BODY_TIMEOUT:g} s") from None
+    except ValidationError as error:
+        fields = sorted({".".join(map(str, problem["loc"])) or "body" for problem in error.errors()})
+        raise InputError(f"not a SignRequest in JSON (wrong: {', '.join(fields)})") from None
+
+
+def _tls_context(pair: ServerCertificate) -> ssl.SSLContext:
+    """TLS 1.3 with the pair. OpenSSL reads it from a file only: a private one, gone at once."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    with tempfile.TemporaryDirectory(prefix="meshwright-") as folder:
+        path = Path(folder) / "own.pem"
+        path.touch(mode=0o600)
+        path.write_text(pair.certificate + pair.key)
+        context.load_cert_chain(path)
+    return context
+
+
+def _error_response(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": message}}, status=status)
+
+
+@web.middleware
+async def _json_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer aiohttp's own refusals (no such path or method), and faults of ours, in the form of the rest."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _error_response(error.status, error.reason.lower().replace(" ", "-"), error.reason)
+    except Exception:
+        log.exception("enrolment failed", path=request.path[:100])
+        return _error_response(500, "internal", "the control plane failed: its log says why")

@@ -1,0 +1,154 @@
+"""Gateway API `GRPCRoute`: where gRPC calls to a service, or through a gateway, go."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from meshwright.control_plane.policies.base import Combine, OptionalName, Policy, Spec
+from meshwright.control_plane.policies.field_types import Hostname, Weight
+from meshwright.control_plane.policies.grpcroute.matches import GRPCRouteMatch
+from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
+from meshwright.control_plane.policies.httproute.filters import (
+    HTTPHeaderFilter,
+    HTTPRequestMirrorFilter,
+    HTTPRouteFilter,
+    check_filters,
+)
+from meshwright.control_plane.policies.httproute.spec import (
+    HTTPBackendRef,
+    HTTPRouteRule,
+    ParentReference,
+    check_route,
+)
+
+
+class GRPCRouteFilter(Spec):
+    """One filter: `type` says which of the other fields holds what it does."""
+
+    type: Literal["RequestHeaderModifier", "ResponseHeaderModifier", "HTTPRequestMirrorFilter"] = Field(
+        description="Which filter this is."
+    )
+    request_header_modifier: HTTPHeaderFilter | None = Field(None, description="Changes the call's metadata.")
+    response_header_modifier: HTTPHeaderFilter | None = Field(
+        None, description="Changes the initial metadata of the answer."
+    )
+    request_mirror: HTTPRequestMirrorFilter | None = Field(
+        None, description="Copies calls to another backend."
+    )
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        self.to_http()
+        return self
+
+    def to_http(self) -> HTTPRouteFilter:
+        """The same as a filter of an HTTPRoute; raises ValueError when it is none."""
+        return HTTPRouteFilter(
+            type=self.type,
+            request_header_modifier=self.request_header_modifier,
+            response_header_modifier=self.response_header_modifier,
+            request_mirror=self.request_mirror,
+        )
+
+
+class GRPCBackendRef(BackendObjectReference):
+    """A backend and its share of the calls. Without a port, the service's first gRPC port."""
+
+    weight: Weight = Field(
+        1, description="Its share: weight over the sum of the rule's weights. 0: no calls."
+    )
+    filters: tuple[GRPCRouteFilter, ...] = Field(
+        (), max_length=16, description="Only header modifiers: changes for this backend alone."
+    )
+
+    @field_validator("filters")
+    @classmethod
+    def _headers_only(cls, filters: tuple[GRPCRouteFilter, ...]) -> tuple[GRPCRouteFilter, ...]:
+        if any(item.type == "RequestMirror" for item in filters):
+            raise ValueError("RequestMirror cannot stand at a backend: put it in the rule's filters")
+        check_filters(tuple(item.to_http() for item in filters))
+        return filters
+
+    def to_http(self) -> HTTPBackendRef:
+        """The same as a backend of an HTTPRoute."""
+        return HTTPBackendRef(
+            group=self.group,
+            kind=self.kind,
+            name=self.name,
+            port=self.port,
+            weight=self.weight,
+            filters=tuple(item.to_http() for item in self.filters),
+        )
+
+
+class GRPCRouteRule(Spec):
+    """Calls that match any of `matches` go to one of `backendRefs`, by weight."""
+
+    name: OptionalName = Field("", description="Policies attach to the rule by it (sectionName).")
+    matches: tuple[GRPCRouteMatch, ...] = Field(
+        (GRPCRouteMatch(),), max_length=64, description="Alternatives; left out: every call."
+    )
+    filters: tuple[GRPCRouteFilter, ...] = Field((), max_length=16, description="Changes on the way.")
+    backend_refs: tuple[GRPCBackendRef, ...] = Field(
+        (), max_length=16, description="Where calls go. None: answered with UNAVAILABLE."
+    )
+
+    @field_validator("matches")
+    @classmethod
+    def _some_match(cls, matches: tuple[GRPCRouteMatch, ...]) -> tuple[GRPCRouteMatch, ...]:
+        return matches or (GRPCRouteMatch(),)
+
+    @field_validator("filters")
+    @classmethod
+    def _filters(cls, filters: tuple[GRPCRouteFilter, ...]) -> tuple[GRPCRouteFilter, ...]:
+        check_filters(tuple(item.to_http() for item in filters))
+        return filters
+
+    def to_http(self) -> HTTPRouteRule:
+        """The same as a rule of an HTTPRoute, its matches in the same order."""
+        return HTTPRouteRule(
+            name=self.name,
+            matches=tuple(match.to_http() for match in self.matches),
+            filters=tuple(item.to_http() for item in self.filters),
+            backend_refs=tuple(ref.to_http() for ref in self.backend_refs),
+        )
+
+
+class GRPCRouteSpec(Spec):
+    """Parents, host names and rules. The most specific match wins, across all routes of a parent."""
+
+    parent_refs: tuple[ParentReference, ...] = Field(
+        min_length=1, max_length=32, description="The Services or Gateways whose calls it takes."
+    )
+    hostnames: tuple[Hostname, ...] = Field(
+        (), max_length=16, description="Only these hosts, at a Gateway; empty: every host of the listener."
+    )
+    rules: tuple[GRPCRouteRule, ...] = Field(
+        (GRPCRouteRule(),), min_length=1, max_length=16, description="What goes where."
+    )
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        check_route(self.parent_refs, self.hostnames, names, sum(len(rule.matches) for rule in self.rules))
+        return self
+
+
+class GRPCRoute(Policy):
+    """Says where gRPC calls go (Gateway API v1 `GRPCRoute`).
+
+    With a parentRef of kind Service it steers calls to that service inside the mesh, with one of kind Gateway
+    the calls from outside (HTTP/2 in the clear). It takes gRPC calls only: other requests to an http port of
+    the service go their own way. A call that no rule matches is answered with UNIMPLEMENTED.
+    """
+
+    combine: ClassVar[Combine] = "resource"
+    order: ClassVar[int] = 110
+
+    api_version: Literal["gateway.networking.k8s.io/v1"] = Field(
+        description="Always gateway.networking.k8s.io/v1."
+    )
+    kind: Literal["GRPCRoute"] = Field(description="Always GRPCRoute.")
+    spec: GRPCRouteSpec = Field(description="Parents, host names and rules.")

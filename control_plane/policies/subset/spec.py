@@ -1,0 +1,35 @@
+"""Subset: the instances of one service that carry certain labels, to be named by a route."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from meshwright.control_plane.api.models.base import Name
+from meshwright.control_plane.policies.base import Combine, Policy, Spec
+from meshwright.control_plane.policies.field_types import LabelMap
+
+SubsetLabels = Annotated[tuple[tuple[str, str], ...], LabelMap(min_entries=1, max_entries=16)]
+
+
+class SubsetSpec(Spec):
+    """Which instances of which service."""
+
+    service: Name = Field(description="The service whose instances are chosen from.")
+    labels: SubsetLabels = Field(description="Labels an instance must carry, all of them; 1 to 16.")
+
+
+class Subset(Policy):
+    """Names the instances of a service that carry all of some labels.
+
+    Does nothing by itself: an HTTPRoute sends requests to it by a backendRef of group `meshwright.io` and
+    kind `Subset`. Instances are labelled in the application file.
+    """
+
+    combine: ClassVar[Combine] = "resource"
+    order: ClassVar[int] = 50
+
+    api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
+    kind: Literal["Subset"] = Field(description="Always Subset.")
+    spec: SubsetSpec = Field(description="Which instances.")

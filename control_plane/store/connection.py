@@ -1,0 +1,140 @@
+"""The connection to Redis or Valkey: short timeouts, scripts sent by their hash, one clear error.
+
+Every failure becomes a StoreError that names the server and never its password. Whoever must know that the
+store was away, or refused a write (leases must not expire for either), leaves a callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import structlog
+from redis import asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from meshwright.control_plane.errors import InputError, StoreError
+from meshwright.control_plane.store.lua import Script
+
+TIMEOUT = 2.0
+"""Seconds for one call with all it needs: a free connection, connecting, signing in, the answer."""
+CONNECTIONS = 32
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """How the store is: since when (seconds since the epoch, own clock) and, when degraded, why."""
+
+    status: Literal["ok", "degraded"]
+    since: float
+    reason: str = ""
+
+
+def address(url: str) -> str:
+    """`url` without user, password and query, fit for messages."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def _pool(url: str, password: str) -> aioredis.BlockingConnectionPool:
+    """A bounded pool; one new try when a kept connection proves dead.
+
+    The client's own `socket_timeout` stays off: it goes through asyncio.wait_for, which before Python 3.12
+    loses a cancellation that arrives together with the result. `Connection._call` sets the limit.
+    """
+    options: dict[str, Any] = {
+        "max_connections": CONNECTIONS,
+        "timeout": TIMEOUT,
+        "socket_timeout": None,
+        "socket_connect_timeout": TIMEOUT,
+        "decode_responses": True,
+        "protocol": 2,
+        "retry": Retry(ConstantBackoff(0.05), 1, (RedisConnectionError,)),
+    }
+    if password:
+        options["password"] = password
+    try:
+        address(url)
+        return aioredis.BlockingConnectionPool.from_url(url, **options)
+    except ValueError:
+        raise InputError(
+            "MESH_REDIS_URL: not the URL of a Redis or Valkey: "
+            "write redis://:PASSWORD@HOST:PORT/0, rediss://... (TLS) or unix:///PATH"
+        ) from None
+
+
+class Connection:
+    """A pool of connections to one server; `password` is used unless the URL holds one."""
+
+    def __init__(self, url: str, password: str = "") -> None:
+        """Does not connect yet. Raises InputError for a URL that is none."""
+        self._pool = _pool(url, password)
+        self._client: Any = aioredis.Redis(connection_pool=self._pool)
+        self._scripts: dict[str, Any] = {}
+        self.address = address(url)
+        self.health = StoreHealth("ok", time.time())
+        self.on_lost: list[Callable[[], None]] = []
+
+    async def run_script(self, script: Script, *arguments: str | int) -> Any:
+        """Run an atomic step; raises StoreError."""
+        known = self._scripts.get(script.name)
+        if known is None:
+            known = self._scripts[script.name] = self._client.register_script(script.text)
+        return await self._call(lambda: known(args=arguments))
+
+    async def execute(self, *words: str | int) -> Any:
+        """Run one command; raises StoreError."""
+        return await self._call(lambda: self._client.execute_command(*words))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    async def _call(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                answer = await ask()
+        except AuthenticationError:
+            raise self._mark_lost("it refuses the password: check MESH_REDIS_URL") from None
+        except (RedisTimeoutError, TimeoutError):
+            raise self._mark_lost(f"it did not answer within {TIMEOUT:.0f} s: is it running?") from None
+        except (RedisConnectionError, OSError) as error:
+            raise self._mark_lost(f"it cannot be reached ({_one_line(error)}): is it running?") from None
+        except NoScriptError:
+            raise self._mark_lost("it forgets scripts: is it being restarted?") from None
+        except RedisError as error:
+            raise self._mark_lost(f"it refused a step ({_one_line(error)}): look at its log") from None
+        self._mark_recovered()
+        return answer
+
+    def _mark_lost(self, why: str) -> StoreError:
+        if self.health.status == "ok":
+            log.warning("store lost", address=self.address, reason=why)
+            self.health = StoreHealth("degraded", time.time(), why)
+        for tell in self.on_lost:
+            tell()
+        return StoreError(f"the store at {self.address}: {why}")
+
+    def _mark_recovered(self) -> None:
+        if self.health.status == "degraded":
+            log.info(
+                "store found again", address=self.address, away=round(time.time() - self.health.since, 1)
+            )
+            self.health = StoreHealth("ok", time.time())
+
+
+def _one_line(error: BaseException) -> str:
+    """An error's text on one line, bounded."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,113 @@
+"""What an Envoy says of itself in its first request, held against who its certificate says it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from pydantic import TypeAdapter, ValidationError
+
+from meshwright.control_plane.api.models.base import LabelValue
+from meshwright.control_plane.api.spiffe import Identity, valid_name
+from meshwright.control_plane.core.snapshot import Bindings
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.errors import PermissionDeniedError
+from meshwright.control_plane.xds.push_queue import Peer
+
+MAX_GATEWAY_LISTENERS = 64
+"""Listeners of one gateway at most (Gateway API's own bound on `spec.listeners`)."""
+
+_LABEL_VALUE: TypeAdapter[str] = TypeAdapter(LabelValue)
+
+MAX_UPSTREAMS = 64
+"""TCP services that one sidecar may listen for."""
+
+
+def authorize_node(identity: Identity, node: v3.Node) -> Peer:
+    """The peer of a stream; raises RefusedError when the node does not agree with the certificate.
+
+    The certificate alone decides what is served. The node's words are checked so that a sidecar which was
+    started with another's bootstrap fails loudly.
+    """
+    if identity.role not in ("service", "gateway"):
+        raise PermissionDeniedError(f"{identity.uri} is no proxy's identity")
+    if node.cluster != identity.name:
+        raise PermissionDeniedError(
+            f"node.cluster is {node.cluster[:63]!r}, but the certificate is {identity.uri}"
+        )
+    if not valid_name(node.id):
+        raise PermissionDeniedError(f"node.id is {node.id[:63]!r}: give a DNS label (a-z, 0-9, -)")
+    return Peer(identity, node.id, _bindings(node))
+
+
+def _bindings(node: v3.Node) -> Bindings:
+    """`metadata.bindings`; what is missing or of another type counts as not given."""
+    fields = _fields(node.metadata, "bindings")
+    gateway = _fields(node.metadata.fields["bindings"].struct_value, "gateway") if fields else {}
+    if len(gateway) > MAX_GATEWAY_LISTENERS:
+        raise PermissionDeniedError(
+            f"node.metadata.bindings.gateway has more than {MAX_GATEWAY_LISTENERS} listeners"
+        )
+    address = fields["address"].string_value if "address" in fields else ""
+    return Bindings(
+        address=_address(address or "127.0.0.1"),
+        outbound=_port(fields, "outbound"),
+        inbound=_port(fields, "inbound"),
+        gateway=tuple(sorted((name, _port(gateway, name)) for name in gateway)),
+        upstreams=_upstreams(node),
+        zone=_zone(node.locality.zone),
+        tracing="traced" in fields and fields["traced"].bool_value,
+        request_log="heard" in fields and fields["heard"].bool_value,
+    )
+
+
+def _upstreams(node: v3.Node) -> tuple[tuple[str, str, int], ...]:
+    """`metadata.bindings.upstreams`: where the node listens for each TCP service that it calls, `ip:port`."""
+    fields = _fields(node.metadata, "bindings")
+    given = fields["upstreams"].struct_value.fields if "upstreams" in fields else {}
+    if len(given) > MAX_UPSTREAMS:
+        raise PermissionDeniedError(
+            f"node.metadata.bindings.upstreams has more than {MAX_UPSTREAMS} services"
+        )
+    found = []
+    for name, value in sorted(given.items()):
+        host, _, port = value.string_value.rpartition(":")
+        if not all(map(valid_name, name.split(":", 1))) or not port.isascii() or not port.isdigit():
+            raise PermissionDeniedError(
+                f"node.metadata.bindings.upstreams: {name[:63]!r} needs a name and an ip:port"
+            )
+        if not 1 <= int(port[:6]) <= 65535:
+            raise PermissionDeniedError(
+                f"node.metadata.bindings.upstreams: {name[:63]!r} has no port from 1 to 65535"
+            )
+        found.append((name, _address(host.strip("[]")), int(port)))
+    return tuple(found)
+
+
+def _fields(struct: v3.Struct, name: str) -> Mapping[str, v3.Value]:
+    return struct.fields[name].struct_value.fields if name in struct.fields else {}
+
+
+def _port(fields: Mapping[str, v3.Value], name: str) -> int:
+    number = fields[name].number_value if name in fields else 0.0
+    if not 0 <= number <= 65535 or number != int(number):
+        raise PermissionDeniedError(
+            f"node.metadata.bindings: {name[:63]!r} is no port: give one from 1 to 65535"
+        )
+    return int(number)
+
+
+def _zone(text: str) -> str:
+    try:
+        return _LABEL_VALUE.validate_python(text)
+    except ValidationError:
+        raise PermissionDeniedError(f"node.locality.zone: {text[:63]!r} is no value of a label") from None
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise PermissionDeniedError(
+            f"node.metadata.bindings.address: {text[:63]!r} is no IP address"
+        ) from None

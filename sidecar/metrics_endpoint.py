@@ -1,0 +1,61 @@
+"""The agent's metrics on a unix socket, where each sidecar's Envoy fetches those of its own workload.
+
+So they are read at the sidecar's ready port like Envoy's own, and the agent needs no port.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from meshwright.sidecar.control_socket import listen_unix
+from meshwright.sidecar.metrics import workload_metrics
+from meshwright.sidecar.status import AgentStatus, WorkloadStatus
+
+METRICS_SOCKET = "figures.sock"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _WorkloadCollector(Collector):
+    workload: WorkloadStatus
+
+    def collect(self) -> Iterator[Metric]:
+        pids = {**self.workload.pids, "agent": os.getpid()}
+        found = {name: size for name, pid in pids.items() if (size := _resident_bytes(pid))}
+        yield from workload_metrics(self.workload, found)
+
+
+async def serve_metrics(path: Path, status: Callable[[], AgentStatus]) -> web.AppRunner:
+    """Listen at `path` (mode 0600); its folder must be private. The caller cleans up what is returned."""
+
+    async def answer(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        one = next((each for each in status().workloads if each.name == name), None)
+        if one is None:
+            return web.Response(status=404, text=f"no workload {name} here\n")
+        registry = CollectorRegistry()
+        registry.register(_WorkloadCollector(one))
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application(client_max_size=1024)
+    app.router.add_get("/metrics/{name}", answer)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.SockSite(runner, listen_unix(path)).start()
+    return runner
+
+
+def _resident_bytes(pid: int) -> int:
+    """Bytes of a process; 0 when it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

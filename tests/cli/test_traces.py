@@ -1,0 +1,18 @@
+"""How long something took, as it is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshwright.cli.traces import format_milliseconds
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "<1 ms"), (0.001, "<0.01 ms"), (0.127, "0.13 ms"), (1.0, "1.0 ms"), (47.469, "47.5 ms"),
+        (200.778, "201 ms"), (9_999, "9999 ms"), (12_345, "12.3 s"),
+    ],
+)  # fmt: skip
+def test_nothing_that_took_time_is_shown_as_none(value: float, shown: str) -> None:
+    assert format_milliseconds(value) == shown

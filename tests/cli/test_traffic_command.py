@@ -1,0 +1,210 @@
+"""The demo under its own traffic: a real mesh, real services, every request counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.envoy.harness import ROOT, settings, until
+from tests.fakes.ports import free_port
+
+READY = "ready in "
+
+
+@contextmanager
+def demo(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`mesh demo ARGUMENTS` as a child; ended as Ctrl-C ends it."""
+    with (folder / "stderr").open("w") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "meshwright.cli", "demo", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+            child.wait(120)
+
+
+class Demo:
+    """A demo that runs, and the commands that are given to it."""
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str], child: subprocess.Popen[str], port: int
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.folder = folder
+        self.environment = environment
+        self.child = child
+        self.sidecars = len(self.proxies())
+
+    def mesh(self, *arguments: str) -> str:
+        """What `mesh ARGUMENTS` prints."""
+        command = [sys.executable, "-m", "meshwright.cli", *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env=self.environment, cwd=ROOT, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def counts(self, *arguments: str) -> dict[str, Any]:
+        """The counts of `mesh demo --traffic`."""
+        return checked(json.loads(self.mesh("demo", *arguments)))
+
+    def proxies(self) -> dict[str, str]:
+        """The states of the sidecars."""
+        found = json.loads(self.mesh("status", "-o", "json"))["proxies"]
+        return {one["name"]: one["state"] for one in found}
+
+    def synced(self) -> bool:
+        """Whether all sidecars that there were at first are there and follow."""
+        states = list(self.proxies().values())
+        return states == ["synced"] * self.sidecars
+
+    def faults(self) -> list[Any]:
+        """The FaultInjections that are in force."""
+        return list(json.loads(self.mesh("get", "faultinjection", "-o", "json")))
+
+
+def checked(counts: dict[str, Any]) -> dict[str, Any]:
+    """The same, after adding up what must add up."""
+    assert counts["sent"] + counts["unsent"] == counts["planned"]
+    assert sum(counts["outcomes"].values()) == counts["sent"]
+    for what in ("sent", "errors"):
+        assert sum(route[what] for route in counts["routes"].values()) == counts[what]
+    if "fault" in counts:
+        assert (
+            sum(counts["fault"][phase]["sent"] for phase in ("before", "during", "after")) == counts["sent"]
+        )
+    return counts
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo")
+    environment = settings(folder / "state")
+    port = free_port()
+    with demo(folder, environment, "--port", f"ingress={port}") as child:
+        lines: list[str] = []
+        assert child.stdout is not None
+        for line in child.stdout:
+            lines.append(line)
+            if line.startswith(READY):
+                break
+        assert any(line.startswith(READY) for line in lines), "".join(lines)
+        yield Demo(folder, environment, child, port)
+
+
+def test_ticks_reach_analytics_by_grpc_through_the_mesh(running: Demo) -> None:
+    session = requests.Session()
+    session.trust_env = False
+
+    def bars() -> Any:
+        answer = session.get(f"{running.url}/api/analytics/bars/BTC", timeout=10)
+        return answer.json()["bars"] if answer.status_code == 200 else None
+
+    first = until(bars, "a bar")
+    until(lambda: bars() != first, "another tick")
+    assert session.get(f"{running.url}/api/quotes/BTC", timeout=10).json()["price"] > 0
+
+    def missing() -> Any:
+        page = session.get(f"{running.url}/api/dashboard", params={"user": "ada"}, timeout=10).json()
+        return page["missing"]
+
+    until(lambda: missing() == [], "a page whose parts all came within their second")
+
+
+def test_a_control_plane_that_is_away_does_not_keep_a_fault_alive(running: Demo) -> None:
+    options = ("--traffic", "20", "--fault", "inventory:fail:600", "--seed", "40")
+    with demo(running.folder, running.environment, *options) as child:
+        until(running.faults, "the fault")
+        record = running.folder / "state" / "run" / "control-plane.json"
+        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=120)
+    assert child.returncode == 0
+    assert running.faults() == []
+    # A sidecar that was not connected yet when the fault was taken away learns of it later.
+    until(running.synced, "all sidecars follow the new control plane", 60, 1.0)
+
+
+def test_a_running_demo_answers_every_request(running: Demo) -> None:
+    counts = running.counts("--traffic", "20", "--for", "5")
+    assert (counts["planned"], counts["sent"], counts["errors"]) == (100, 100, 0)
+    assert counts["outcomes"].keys() <= {"200", "201", "404"}
+    assert counts["outcomes"]["201"] == counts["routes"]["POST /api/orders"]["sent"] > 5
+    assert 0 < counts["latency_ms"]["p50"] <= counts["latency_ms"]["p99"] <= counts["latency_ms"]["max"]
+    again = running.counts("--traffic", "50", "--for", "2")
+    sequence = {name: route["sent"] for name, route in counts["routes"].items()}
+    assert {name: route["sent"] for name, route in again["routes"].items()} == sequence
+    other = running.counts("--traffic", "50", "--for", "2", "--seed", "2")
+    assert {name: route["sent"] for name, route in other["routes"].items()} != sequence
+    assert running.child.poll() is None
+
+
+def test_a_fault_is_felt_and_is_over(running: Demo) -> None:
+    counts = running.counts("--traffic", "30", "--for", "12", "--fault", "inventory:fail:2", "--seed", "11")
+    fault = counts["fault"]
+    assert (fault["before"]["errors"], fault["after"]["errors"]) == (0, 0)
+    assert fault["during"]["errors"] == counts["errors"] == counts["outcomes"]["503"] > 0
+    assert fault["before"]["sent"] >= 30
+    assert fault["after"]["sent"] >= 30
+    assert {name for name, route in counts["routes"].items() if route["errors"]} <= {
+        "GET /api/inventory/{productId}",
+        "POST /api/orders",
+    }
+    assert running.faults() == []
+    whys = [one["why"] for one in json.loads(running.mesh("history", "-n", "2", "-o", "json"))]
+    assert whys == ["mesh demo --fault inventory:fail:2 is over", "mesh demo --fault inventory:fail:2"]
+
+
+def test_a_slow_service_costs_time_and_no_request(running: Demo) -> None:
+    counts = running.counts("--traffic", "30", "--for", "7", "--fault", "orders:slow:2", "--seed", "12")
+    assert counts["errors"] == 0
+    assert counts["fault"]["during"]["latency_ms"]["p99"] > 950
+    assert counts["fault"]["after"]["latency_ms"]["p50"] < 950
+    assert running.faults() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_however_it_is_stopped_the_fault_is_taken_away(running: Demo, number: int) -> None:
+    options = ("--traffic", "30", "--fault", "inventory:fail:600", "--seed", str(20 + number))
+    with demo(running.folder, running.environment, *options) as child:
+        until(running.faults, "the fault")
+        child.send_signal(number)
+        out, _ = child.communicate(timeout=60)
+    assert child.returncode == 0
+    assert running.faults() == []
+    counts = checked(json.loads(out))
+    assert counts["seconds"] > 4
+    assert counts["fault"]["before"]["errors"] == 0
+
+
+def test_a_demo_that_is_started_for_its_traffic_is_stopped_after_it(tmp_path: Path) -> None:
+    environment = settings(tmp_path / "state")
+    options = ("--port", f"ingress={free_port()}", "--traffic", "20", "--for", "5")
+    with demo(tmp_path, environment, *options) as child:
+        out, _ = child.communicate(timeout=150)
+    told = (tmp_path / "stderr").read_text()
+    assert child.returncode == 0, told
+    counts = checked(json.loads(out))
+    assert (counts["sent"], counts["errors"]) == (100, 0)
+    assert READY in told
+    assert told.rstrip().endswith("stopping")
+    assert not (tmp_path / "state" / "mesh.json").exists()

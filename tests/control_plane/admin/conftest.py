@@ -1,0 +1,31 @@
+"""An admin API over fakes, and ways to talk to it as friend and foe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from meshwright.control_plane.api.client import Client
+from tests.fakes.admin_server import FakeMesh, fake_mesh
+
+
+@pytest.fixture
+async def mesh(tmp_path: Path) -> AsyncIterator[FakeMesh]:
+    async with fake_mesh(tmp_path / "state") as running:
+        yield running
+
+
+@pytest.fixture
+async def client(mesh: FakeMesh) -> AsyncIterator[Client]:
+    async with Client(mesh.endpoint) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def raw(mesh: FakeMesh) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session without any credentials whose paths are relative to the server."""
+    async with aiohttp.ClientSession(mesh.url) as session:
+        yield session

@@ -1,0 +1,54 @@
+"""What an edit makes of documents, and how the difference is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshwright.control_plane.admin.context import RevisionDocument
+from meshwright.control_plane.admin.policy_merge import changes, document_diff, merge, remove
+from meshwright.control_plane.errors import NotFoundError
+
+
+def stored(kind: str, name: str, source: str = "", **spec: object) -> RevisionDocument:
+    """A document with a spec."""
+    return RevisionDocument({"kind": kind, "metadata": {"name": name}, "spec": spec}, source)
+
+
+A, B, C = stored("Retry", "a", "old:1", n=1), stored("Retry", "b", n=1), stored("Timeout", "a", n=1)
+
+
+def test_merge_sorts_and_replaces_by_kind_and_name() -> None:
+    newer = stored("Retry", "a", "new:2", n=2)
+    assert merge((C, A), (newer, B)) == (newer, B, C)
+
+
+def test_an_unchanged_document_keeps_its_source() -> None:
+    assert merge((A,), (stored("Retry", "a", "new:2", n=1),)) == (A,)
+
+
+def test_remove_names_everything_that_is_missing() -> None:
+    assert remove((A, B, C), [("Retry", "b")]) == (A, C)
+    with pytest.raises(NotFoundError, match="Retry/x, Timeout/b"):
+        remove((A, B), [("Timeout", "b"), ("Retry", "a"), ("Retry", "x")])
+
+
+def test_changes_tell_what_differs_and_what_was_named() -> None:
+    after = (stored("Retry", "a", n=2), C, stored("Subset", "s"))
+    told = [(c.kind, c.name, c.action) for c in changes((A, B, C), after, named=[("Timeout", "a")])]
+    assert told == [
+        ("Retry", "a", "changed"),
+        ("Retry", "b", "deleted"),
+        ("Subset", "s", "created"),
+        ("Timeout", "a", "unchanged"),
+    ]
+    assert changes((A,), (A,)) == ()
+
+
+def test_a_diff_shows_documents_that_differ_and_not_the_order_of_keys() -> None:
+    left, right = stored("Retry", "a", n=1, m=2), stored("Retry", "a", m=2, n=3)
+    assert document_diff((left, B), (right, B)).splitlines()[:2] == ["--- a/Retry/a", "+++ b/Retry/a"]
+    shown = [line for line in document_diff((left,), (right,)).splitlines() if line[0] in "+-"][2:]
+    assert shown == ["-  n: 1", "+  n: 3"]
+    assert document_diff((), (A,)).startswith("--- /dev/null\n+++ b/Retry/a\n")
+    assert document_diff((A,), ()).startswith("--- a/Retry/a\n+++ /dev/null\n")
+    assert document_diff((left,), (stored("Retry", "a", m=2, n=1),)) == ""

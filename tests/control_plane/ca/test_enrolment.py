@@ -1,0 +1,301 @@
+"""Enrolment over real HTTPS: what an agent does, and what strangers try."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography import x509
+from structlog.testing import capture_logs
+
+from meshwright.control_plane.api import join_token
+from meshwright.control_plane.api.models.base import SignRequest, SignResponse
+from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
+from meshwright.control_plane.ca import enrolment
+from meshwright.control_plane.ca.authority import CertificateAuthority, open_authority
+from meshwright.control_plane.ca.enrolment import EnrolmentServer
+from meshwright.control_plane.ca.rate_limit import Rate
+from meshwright.control_plane.config import Settings
+from meshwright.control_plane.errors import InputError, PermissionDeniedError, StoreError
+from tests.control_plane.ca.keys import ORDERS, new_key, request
+
+
+class Clock:
+    """A clock that a test may put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def authority(tmp_path: Path, clock: Clock) -> CertificateAuthority:
+    return open_authority(Settings(tmp_path), clock)
+
+
+@pytest.fixture
+async def server(authority: CertificateAuthority) -> AsyncIterator[EnrolmentServer]:
+    server = EnrolmentServer(authority, "127.0.0.1", 0)
+    await server.start()
+    yield server
+    await server.close()
+
+
+def trusting(bundle: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=bundle)
+
+
+async def post(server: EnrolmentServer, bundle: str, body: bytes | str) -> tuple[int, dict[str, Any]]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"https://127.0.0.1:{server.port}/v1/enrol",
+            data=body,
+            ssl=trusting(bundle),
+            server_hostname=CONTROL_PLANE_DNS,
+        ) as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+def asking(token: str, csr: str = "") -> str:
+    return SignRequest(csr=csr or request(new_key(), [ORDERS.uri]), token=token).model_dump_json()
+
+
+def counted(outcome: str) -> float:
+    return float(enrolment.ENROLMENTS.labels(outcome)._value.get())
+
+
+async def test_an_agent_enrols_with_nothing_but_its_token(
+    authority: CertificateAuthority, server: EnrolmentServer
+) -> None:
+    token = authority.mint_token(ORDERS, 60)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"https://127.0.0.1:{server.port}/v1/ca", ssl=False) as answer,
+    ):
+        bundle = await answer.text()
+    assert (
+        hashlib.sha256(ssl.PEM_cert_to_DER_cert(bundle)).hexdigest()
+        == join_token.parse_unverified(token).ca_sha256
+    )
+    key, before = new_key(), counted("signed")
+    status, body = await post(server, bundle, asking(token, request(key, [ORDERS.uri])))
+    signed = SignResponse.model_validate(body)
+    svid = x509.load_pem_x509_certificate(signed.certificate.encode())
+    names = svid.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert status == 200
+    assert signed.bundle == bundle
+    assert svid.public_key() == key.public_key()
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [ORDERS.uri]
+    assert counted("signed") == before + 1
+
+
+async def test_wrong_tokens_and_requests_are_refused_logged_and_counted(
+    authority: CertificateAuthority, server: EnrolmentServer, clock: Clock
+) -> None:
+    good = authority.mint_token(ORDERS, 3600)
+    expired = authority.mint_token(ORDERS, 60)
+    clock.ahead = 120
+    other = request(new_key(), ["spiffe://mesh.local/service/payments"])
+    cases = [
+        (asking(good[:-6] + "AAAAAA"), "signature is not of this mesh"),
+        (asking(expired), "has expired"),
+        (asking(""), "malformed"),
+        (asking(good, other), "is for 'spiffe://mesh.local/service/payments', not for"),
+        (asking(good, "no PEM"), "cannot be read"),
+    ]
+    before = counted("refused")
+    with capture_logs() as logs:
+        for body, reason in cases:
+            status, answer = await post(server, authority.bundle, body)
+            assert (status, answer["error"]["code"]) == (403, "refused")
+            assert reason in answer["error"]["message"]
+    assert counted("refused") == before + len(cases)
+    refused = [entry for entry in logs if entry["event"] == "enrolment refused"]
+    assert [reason in entry["reason"] for entry, (_, reason) in zip(refused, cases, strict=True)] == [
+        True
+    ] * 5
+    assert {entry["peer"] for entry in refused} == {"127.0.0.1"}
+    assert good.split(".")[1] not in json.dumps(logs)
+    assert expired.split(".")[1] not in json.dumps(logs)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "body"),
+        (b"[]", "body"),
+        (b"\xff\xfe", "body"),
+        (b'{"token": "a.b.c"}', "csr"),
+        (json.dumps({"csr": "x" * 16385, "token": ""}).encode(), "csr"),
+        (b" " * 32769, "larger than 32768 bytes"),
+    ],
+)
+async def test_bodies_that_are_no_request_are_told_so(
+    authority: CertificateAuthority, server: EnrolmentServer, body: bytes, reason: str
+) -> None:
+    status, answer = await post(server, authority.bundle, body)
+    assert (status, answer["error"]["code"]) == (400, "malformed")
+    assert reason in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (PermissionDeniedError("the join token is revoked"), 403, "refused"),
+        (StoreError("it cannot be told"), 503, "unavailable"),
+    ],
+)
+async def test_a_valid_token_has_to_be_admitted_too(
+    authority: CertificateAuthority, error: Exception, status: int, code: str
+) -> None:
+    asked: list[str] = []
+
+    def admit(claims: join_token.JoinTokenClaims) -> None:
+        asked.append(claims.id)
+        raise error
+
+    server = EnrolmentServer(authority, "127.0.0.1", 0, admit)
+    await server.start()
+    before, signed = counted(code), counted("signed")
+    token = authority.mint_token(ORDERS, 60)
+    try:
+        answer = await post(server, authority.bundle, asking(token))
+    finally:
+        await server.close()
+    assert answer == (status, {"error": {"code": code, "message": str(error)}})
+    assert asked == [join_token.parse_unverified(token).id]
+    assert (counted(code), counted("signed")) == (before + 1, signed)
+
+
+async def test_a_flood_of_refusals_is_quieted_and_keeps_nobody_out(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enrolment, "_EACH", Rate(burst=3, per_second=0))
+    server = EnrolmentServer(authority, "127.0.0.1", 0)
+    await server.start()
+    before = counted("limited")
+    try:
+        with capture_logs() as logs:
+            answers = [await post(server, authority.bundle, asking("a.b.c")) for _ in range(5)]
+            entitled, _ = await post(server, authority.bundle, asking(authority.mint_token(ORDERS, 60)))
+    finally:
+        await server.close()
+    assert [status for status, _ in answers] == [403, 403, 403, 429, 429]
+    assert len([entry for entry in logs if entry["event"] == "enrolment refused"]) == 3
+    assert counted("limited") == before + 2
+    assert entitled == 200
+
+
+async def test_other_paths_and_methods_are_answered_in_the_same_form(
+    authority: CertificateAuthority, server: EnrolmentServer
+) -> None:
+    async with aiohttp.ClientSession(f"https://127.0.0.1:{server.port}") as session:
+        for method, path, status in (("GET", "/", 404), ("GET", "/v1/enrol", 405), ("POST", "/v1/ca", 405)):
+            async with session.request(method, path, ssl=trusting(authority.bundle)) as answer:
+                assert answer.status == status
+                assert set((await answer.json())["error"]) == {"code", "message"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"garbage\r\n\r\n",
+        b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /v1/enrol HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
+        b"POST /v1/enrol HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_http_is_answered_and_fills_no_log(
+    authority: CertificateAuthority, server: EnrolmentServer, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = trusting(authority.bundle)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+    writer.write(raw)
+    first = await asyncio.wait_for(reader.readline(), 20)
+    writer.close()
+    assert b" 400 " in first
+    assert caplog.records == []
+
+
+async def test_tls_below_1_3_is_refused(authority: CertificateAuthority, server: EnrolmentServer) -> None:
+    context = trusting(authority.bundle)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+
+
+async def test_the_certificate_is_renewed_without_a_new_listener(
+    authority: CertificateAuthority, clock: Clock
+) -> None:
+    clock.ahead = -1801
+    server = EnrolmentServer(authority, "127.0.0.1", 0)
+    await server.start()
+
+    async def served() -> bytes:
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=trusting(authority.bundle), server_hostname=CONTROL_PLANE_DNS
+        )
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        assert isinstance(certificate, bytes)
+        return certificate
+
+    try:
+        first = await served()
+        assert await served() == first
+        clock.ahead = 0
+        second = await served()
+    finally:
+        await server.close()
+    assert second != first
+    assert x509.load_der_x509_certificate(second).not_valid_after_utc.timestamp() > clock() + 3500
+
+
+async def test_a_connection_that_says_nothing_is_cut(
+    authority: CertificateAuthority, server: EnrolmentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enrolment, "CONNECTION_LIFE", 0.3)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", server.port, ssl=trusting(authority.bundle), server_hostname=CONTROL_PLANE_DNS
+    )
+    assert await asyncio.wait_for(reader.read(), 20) == b""
+    writer.close()
+
+
+async def test_one_connection_too_many_is_closed(
+    authority: CertificateAuthority, server: EnrolmentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enrolment, "CONNECTIONS_LIMIT", 1)
+
+    async def connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting(authority.bundle))
+
+    _, first = await connected()
+    reader, second = await connected()
+    assert await asyncio.wait_for(reader.read(), 20) == b""
+    first.close()
+    second.close()
+
+
+async def test_a_taken_port_is_named(authority: CertificateAuthority, server: EnrolmentServer) -> None:
+    second = EnrolmentServer(authority, "127.0.0.1", server.port)
+    with pytest.raises(InputError, match=rf"127\.0\.0\.1:{server.port}: .*MESH_ENROLMENT_PORT"):
+        await second.start()
+    await second.close()

@@ -1,0 +1,132 @@
+"""Endpoints: weights by label, and for each zone its own first; nothing of it in clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.core.endpoints import MAX_ZONES, zones
+from meshwright.control_plane.core.resource import CDS, EDS
+from meshwright.control_plane.core.snapshot import Bindings, Snapshot
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.core.world import Instance, World
+from tests.control_plane.core.worlds import body, documents, instance, mesh, service, subset, world
+
+BACK = (
+    instance("back-1", 1, zone="east", version="v1"),
+    instance("back-2", 2, zone="west", version="v1"),
+    instance("back-3", 3, zone="west", version="v2"),
+    instance("back-4", 4, version="v2"),
+)
+NEAR = "locality: {prefer: Zone}"
+HEAVY = "weights: [{labels: {version: v2}, weight: 5}, {labels: {zone: west}, weight: 3}]"
+
+
+def given(text: str, *instances: Instance) -> World:
+    return world(service("back", *(instances or BACK)), service("front"), given=documents(text))
+
+
+def balancer(name: str, spec: str) -> str:
+    return mesh("LoadBalancer", name, spec, "{kind: Service, name: back}")
+
+
+def seen(snapshot: Snapshot, zone: str = "", caller: str = "front", cluster: str = "back") -> list[Any]:
+    """(port, weight, zone, priority) of each endpoint, as a caller in `zone` sees them."""
+    node = snapshot.node(Identity("mesh.local", "service", caller), Bindings(zone=zone))
+    found = node.get(EDS, cluster)
+    assert found is not None
+    return sorted(
+        (
+            one.endpoint.address.socket_address.port_value,
+            one.load_balancing_weight.value,
+            group.locality.zone,
+            group.priority,
+        )
+        for group in body(found).endpoints
+        for one in group.lb_endpoints
+    )
+
+
+EVEN = [(1, 0, "", 0), (2, 0, "", 0), (3, 0, "", 0), (4, 0, "", 0)]
+
+
+def test_without_a_policy_all_are_alike() -> None:
+    snapshot = translate(given("")).snapshot
+    assert seen(snapshot) == seen(snapshot, "east") == EVEN
+    assert not snapshot.endpoint_overrides
+
+
+def test_weights_by_label_the_first_that_matches_holds() -> None:
+    snapshot = translate(given(balancer("heavy", HEAVY))).snapshot
+    assert [(port, weight) for port, weight, _, _ in seen(snapshot)] == [(1, 1), (2, 3), (3, 5), (4, 5)]
+
+
+def test_a_zone_sees_its_own_first_and_all_others_behind() -> None:
+    snapshot = translate(given(balancer("near", NEAR))).snapshot
+    assert seen(snapshot, "west") == [(1, 0, "east", 1), (2, 0, "west", 0), (3, 0, "west", 0), (4, 0, "", 1)]
+    assert seen(snapshot, "east") == [(1, 0, "east", 0), (2, 0, "west", 1), (3, 0, "west", 1), (4, 0, "", 1)]
+
+
+@pytest.mark.parametrize("zone", ["", "north"])
+def test_who_has_none_of_its_own_sees_all_alike(zone: str) -> None:
+    assert seen(translate(given(balancer("near", NEAR))).snapshot, zone) == EVEN
+
+
+def test_a_subset_without_instances_in_the_zone_has_no_empty_first_priority() -> None:
+    text = balancer("near", NEAR) + subset("v2", of="back")
+    snapshot = translate(given(text)).snapshot
+    assert seen(snapshot, "east", cluster="back/v2") == [(3, 0, "west", 0), (4, 0, "", 0)]
+
+
+def test_instances_that_are_ill_keep_their_priority() -> None:
+    ill = (instance("back-1", 1, "unhealthy", zone="east"), instance("back-2", 2, zone="west"))
+    snapshot = translate(given(balancer("near", NEAR), *ill)).snapshot
+    assert seen(snapshot, "east") == [(1, 0, "east", 0), (2, 0, "west", 1)]
+
+
+def test_what_a_caller_is_told_holds_before_what_all_are_told() -> None:
+    near_for_front = balancer("heavy", HEAVY) + balancer("near", f"from: [front], {NEAR}")
+    snapshot = translate(given(near_for_front)).snapshot
+    assert seen(snapshot, "east")[0] == (1, 0, "east", 0)
+    assert seen(snapshot, "north") == EVEN
+    assert seen(snapshot, "east", caller="back")[2] == (3, 5, "", 0)
+    heavy_for_front = balancer("near", NEAR) + balancer("heavy", f"from: [front], {HEAVY}")
+    snapshot = translate(given(heavy_for_front)).snapshot
+    assert seen(snapshot, "east")[2] == (3, 5, "", 0)
+    assert seen(snapshot, "east", caller="back")[2] == (3, 0, "west", 1)
+
+
+def test_a_caller_told_the_same_as_all_shares_what_all_have() -> None:
+    text = balancer("near", NEAR) + mesh("Timeout", "slow", "from: [front], request: 9s")
+    assert {caller for caller, _ in translate(given(text)).snapshot.endpoint_overrides} == {""}
+
+
+def test_only_endpoints_change_with_weights_and_zones() -> None:
+    before = translate(given(balancer("one", NEAR)))
+    after = translate(given(balancer("one", HEAVY)), before)
+    changed = after.snapshot.changed_from(before.snapshot)
+    assert changed == {(EDS, "back")}
+    assert before.snapshot.shared[CDS, "back"].version == after.snapshot.shared[CDS, "back"].version
+
+
+def test_an_instance_that_moves_changes_what_zones_see() -> None:
+    first = translate(given(balancer("near", NEAR)))
+    moved = (instance("back-1", 1, zone="west"), *BACK[1:])
+    second = translate(given(balancer("near", NEAR), *moved), first)
+    assert second.snapshot.changed_from(first.snapshot) == {(EDS, "back")}
+    assert seen(second.snapshot, "east") == EVEN
+
+
+def test_endpoints_name_the_policy_that_shaped_them() -> None:
+    snapshot = translate(given(balancer("near", NEAR))).snapshot
+    node = snapshot.node(Identity("mesh.local", "service", "front"), Bindings(zone="east"))
+    found = node.get(EDS, "back")
+    assert found is not None
+    assert found.policies == ("LoadBalancer/near",)
+
+
+def test_zones_are_bounded() -> None:
+    many = [instance(f"back-{n}", n, zone=f"z{n}") for n in range(1, MAX_ZONES + 10)]
+    assert len(zones(many)) == MAX_ZONES

@@ -1,0 +1,118 @@
+"""What Envoy is given, compared with what was reviewed: `UPDATE_GOLDEN=1` writes it anew.
+
+Each kind's `example.yaml` has a `golden.diff` beside it: what the example changes in a small world. Whole
+worlds are in tests/goldens.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+import pytest
+
+from meshwright.control_plane.core.snapshot import Snapshot
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.policies import registry
+from meshwright.control_plane.status.status import resource_yaml
+from tests.control_plane.core.worlds import GRPC, TCP, exchange, mesh, route, service, subset
+
+ROOT = Path(__file__).resolve().parents[3]
+GOLDENS = ROOT / "tests" / "goldens"
+INGRESS = "{name: ingress}"
+INVENTORY = "{kind: Service, name: inventory}"
+
+WORLDS = {
+    "baseline": "",
+    "weights": route(
+        "canary",
+        "{backendRefs: [{name: inventory, weight: 90}, "
+        "{group: meshwright.io, kind: Subset, name: v2, weight: 10}]}",
+    )
+    + subset("v2"),
+    "subset": route(
+        "testers",
+        "{matches: [{headers: [{name: x-tester, value: 'yes'}]}], backendRefs: [{group: meshwright.io, "
+        "kind: Subset, name: v2}]}, {backendRefs: [{name: inventory}]}",
+    )
+    + subset("v2"),
+    "gateway-hostnames": route(
+        "shop", "{backendRefs: [{name: orders}]}", INGRESS, 'hostnames: [shop.example.com, "*.example.org"],'
+    ),
+    "permissive": mesh("MutualTLS", "permissive", "mode: Permissive", INVENTORY),
+    "named-ports": route(
+        "grpc", "{backendRefs: [{name: orders, port: 9090}]}", "{kind: Service, name: orders, port: 9090}"
+    ),
+    "from-variant": mesh("Timeout", "for-orders", "from: [orders], request: 1s", INVENTORY),
+    "mirror": route(
+        "mirror",
+        "{backendRefs: [{name: inventory}], filters: [{type: RequestMirror, requestMirror: "
+        "{backendRef: {name: catalog}, percent: 50}}]}",
+    ),
+    "retry-timeout": mesh("Retry", "retry", "attempts: 2", INVENTORY)
+    + mesh("Timeout", "timeout", "request: 2s, backendRequest: 500ms", INVENTORY),
+    "redirect-rewrite": route(
+        "moved",
+        "{matches: [{path: {value: /old}}], filters: [{type: RequestRedirect, requestRedirect: "
+        "{scheme: https, statusCode: 301, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}]}, "
+        "{matches: [{path: {value: /api}}], backendRefs: [{name: orders}], filters: [{type: URLRewrite, "
+        "urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]}",
+        INGRESS,
+    ),
+}
+"""Documents added to the small exchange, by the golden's name."""
+
+
+ADDED = {"GRPCRoute": service("analytics", ports=(GRPC,)), "TCPRoute": service("ledger", ports=(TCP,))}
+"""Services that an example speaks of beside those of the small exchange."""
+
+
+def rendered(snapshot: Snapshot) -> dict[str, str]:
+    """Every resource as YAML, by a name that tells whose it is."""
+    found = {}
+    for caller, table in (("", snapshot.shared), *snapshot.variants.items()):
+        whose = f" for {caller}" if caller else ""
+        for one in table.values():
+            found[f"{one.type_url.rsplit('.', 1)[1]} {one.name}{whose}"] = resource_yaml(one)
+    for owner, resources in snapshot.node_resources():
+        for one in resources:
+            found[f"{one.type_url.rsplit('.', 1)[1]} {one.name} of {owner}"] = resource_yaml(one)
+    return dict(sorted(found.items()))
+
+
+def compare(path: Path, text: str) -> None:
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    expected = path.read_text(encoding="utf-8")
+    assert text == expected, f"{path.relative_to(ROOT)} differs: review, then run with UPDATE_GOLDEN=1"
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_world_gives_what_was_reviewed(name: str) -> None:
+    made = rendered(translate(exchange(WORLDS[name])).snapshot)
+    compare(GOLDENS / f"{name}.yaml", "".join(f"# {title}\n{text}" for title, text in made.items()))
+
+
+def test_every_golden_has_its_world() -> None:
+    assert {one.stem for one in GOLDENS.iterdir()} == set(WORLDS)
+
+
+@pytest.mark.parametrize("kind", registry.kinds())
+def test_an_example_changes_what_was_reviewed(kind: str) -> None:
+    example = registry.example(kind)
+    more = [ADDED[kind]] if kind in ADDED else []
+    of = more[0].name if more else "inventory"
+    context = subset(f"{of}-v2", of) if kind != "Subset" and "kind: Subset" in example else ""
+    if kind == "Gateway":
+        context = route("orders", "{backendRefs: [{name: orders}]}", INGRESS)
+    before, after = (
+        rendered(translate(exchange(f"{context}---\n{text}", *more)).snapshot) for text in ("", example)
+    )
+    lines: list[str] = []
+    for name in sorted({*before, *after}):
+        shared = name.partition(" for ")[0]
+        texts = (each.get(name, each.get(shared, "")) for each in (before, after))
+        old, new = (text.splitlines(keepends=True) for text in texts)
+        lines += difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")
+    compare(Path(registry.__file__).parent / kind.lower() / "golden.diff", "".join(lines))

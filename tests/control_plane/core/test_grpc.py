@@ -1,0 +1,101 @@
+"""gRPC in what Envoy is given: hosts, deadlines, GRPCRoutes beside HTTPRoutes, CONNECT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.core.resource import VHDS
+from meshwright.control_plane.core.snapshot import Snapshot
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.core.world import Service
+from tests.control_plane.core.worlds import GRPC, HTTP, body, exchange, mesh, route, service
+
+CALLED = service("analytics", ports=(Port(name="grpc", protocol="grpc", number=50051),))
+PARENT = "{kind: Service, name: analytics}"
+
+
+def snapshot(text: str = "", called: Service = CALLED) -> Snapshot:
+    return translate(exchange(text, called)).snapshot
+
+
+def host(text: str = "", called: Service = CALLED, name: str = "analytics") -> Any:
+    return body(snapshot(text, called).shared[VHDS, f"out/{name}"])
+
+
+def calls(name: str, rules: str, parent: str = PARENT) -> str:
+    """A GRPCRoute as YAML."""
+    return route(name, rules, parent).replace("HTTPRoute", "GRPCRoute")
+
+
+def test_a_grpc_service_answers_to_what_libraries_say_to_a_proxy() -> None:
+    numbers = ("", ":80", ":443", ":50051")
+    assert set(host().domains) == {f"{name}{n}" for name in ("analytics", "analytics.mesh") for n in numbers}
+    assert (VHDS, "out/analytics:443") not in snapshot().shared
+
+
+def test_https_to_an_http_service_is_refused_in_words() -> None:
+    found = host(name="catalog:443")
+    assert list(found.domains) == ["catalog:443", "catalog.mesh:443"]
+    (only,) = found.routes
+    assert only.match.HasField("connect_matcher")
+    assert only.direct_response.status == 405
+    assert "http://catalog" in only.direct_response.body.inline_string
+
+
+def test_a_port_of_that_number_is_no_refusal() -> None:
+    found = snapshot(called=service("web", ports=(HTTP, Port(name="tls", number=443)))).shared
+    assert not body(found[VHDS, "out/web:443"]).routes[0].HasField("direct_response")
+
+
+def test_deadlines_are_enforced_and_timeouts_are_deadlines() -> None:
+    action = host(mesh("Timeout", "t", "request: 2s", PARENT)).routes[0].route
+    assert action.timeout.seconds == 0
+    assert action.max_stream_duration.max_stream_duration.seconds == 2
+    assert action.max_stream_duration.grpc_timeout_header_max.seconds == 2
+    plain = host().routes[0].route.max_stream_duration
+    assert plain.HasField("grpc_timeout_header_max")
+    assert not plain.HasField("max_stream_duration")
+
+
+def test_a_timeout_of_an_http_port_stays_a_timeout() -> None:
+    action = host(mesh("Timeout", "t", "request: 2s"), name="catalog").routes[0].route
+    assert action.timeout.seconds == 2
+    assert not action.HasField("max_stream_duration")
+
+
+def test_methods_are_tried_by_length_of_service_then_method() -> None:
+    matches = [
+        "{}",
+        "{method: {method: GetEverythingThereIs}}",
+        "{method: {service: a.B}, headers: [{name: x, value: y}]}",
+        "{method: {service: a.B}}",
+        "{method: {service: a.B, method: Get}}",
+    ]
+    rules = ", ".join(f"{{matches: [{one}], backendRefs: [{{name: analytics}}]}}" for one in matches)
+    found = [one.match for one in host(calls("r", rules)).routes[:-1]]
+    names = [one.path or one.path_separated_prefix or one.safe_regex.regex or one.prefix for one in found]
+    assert names == ["/a.B/Get", "/a.B", "/a.B", "/[^/]+/(GetEverythingThereIs)", "/"]
+    assert [len(one.headers) for one in found] == [0, 1, 0, 0, 0]
+    assert all(one.HasField("grpc") for one in found)
+
+
+def test_other_requests_to_an_http_port_go_their_own_way() -> None:
+    both = service("both", ports=(HTTP, GRPC))
+    text = calls("r", "{backendRefs: [{name: both}]}", "{kind: Service, name: both}")
+    first, second, _ = host(text, both, "both").routes
+    assert (first.match.HasField("grpc"), first.route.cluster) == (True, "both:grpc")
+    assert (second.match.HasField("grpc"), second.route.cluster) == (False, "both")
+    assert len(host(text, both, "both:9090").routes) == 2
+
+
+def test_a_call_without_a_backend_is_unavailable() -> None:
+    assert host(calls("r", "{backendRefs: [{name: nobody}]}")).routes[0].direct_response.status == 503
+
+
+def test_policies_attach_to_a_grpc_route() -> None:
+    text = calls("r", "{name: a, backendRefs: [{name: analytics}]}")
+    text += mesh("Retry", "again", "on: [internal]", "{kind: GRPCRoute, name: r, sectionName: a}")
+    found = host(text).routes[0]
+    assert found.route.retry_policy.retry_on == "internal"
+    assert list(found.metadata.filter_metadata["meshwright"]["policies"]) == ["GRPCRoute/r", "Retry/again"]

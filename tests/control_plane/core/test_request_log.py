@@ -1,0 +1,72 @@
+"""Where proxies tell the control plane of requests, and what of them; in the goldens nobody hears nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from meshwright.control_plane.api.spiffe import Identity, Role
+from meshwright.control_plane.core import access_log
+from meshwright.control_plane.core.resource import LDS
+from meshwright.control_plane.core.snapshot import Bindings
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.envoy import codec
+from tests.control_plane.core.worlds import TCP, body, exchange, mesh, service
+
+OFF = mesh("Telemetry", "quiet", "accessLog: Off")
+ALL = mesh("Telemetry", "loud", "accessLog: All")
+NAME = "envoy.access_loggers.open_telemetry"
+PROXIES: list[tuple[Role, str, dict[str, Any]]] = [
+    ("service", "orders", {"outbound": 1, "inbound": 2, "upstreams": (("ledger", "127.0.9.1", 5432),)}),
+    ("service", "ledger", {"outbound": 1, "inbound": 2}),
+    ("gateway", "ingress", {"gateway": (("http", 3),)}),
+]
+
+
+def told(role: Role, name: str, bindings: dict[str, Any], text: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Each connection manager and TCP proxy of a proxy by its listener, with its access logs."""
+    snapshot = translate(exchange(text, service("ledger", ports=(TCP,)))).snapshot
+    node = snapshot.node(Identity("mesh.local", role, name), Bindings(**bindings))
+    for one in node.base(LDS).values():
+        for chain in codec.to_dict(body(one))["filter_chains"]:
+            config = chain["filters"][0]["typed_config"]
+            yield one.name, config.get("access_log", [])
+
+
+@pytest.mark.parametrize(("role", "name", "bindings"), PROXIES)
+@pytest.mark.parametrize("text", ["", OFF, ALL])
+def test_every_listener_tells_whatever_the_access_log_is(
+    role: Role, name: str, bindings: dict[str, Any], text: str
+) -> None:
+    found = list(told(role, name, {**bindings, "heard": True}, text))
+    assert found
+    for listener, logs in found:
+        assert [one["name"] for one in logs].count(NAME) == 1, listener
+
+
+@pytest.mark.parametrize(("role", "name", "bindings"), PROXIES)
+def test_nobody_is_told_where_nobody_hears(role: Role, name: str, bindings: dict[str, Any]) -> None:
+    for listener, logs in told(role, name, bindings):
+        assert NAME not in [one["name"] for one in logs], listener
+
+
+def test_directions_are_told() -> None:
+    found = {}
+    for role, name, bindings in PROXIES:
+        for listener, logs in told(role, name, {**bindings, "heard": True}):
+            values = logs[-1]["typed_config"]["attributes"]["values"]
+            found[listener] = {one["key"]: one["value"]["string_value"] for one in values}["direction"]
+    assert found == {
+        "outbound": "outbound", "connect": "outbound", "inbound": "inbound", "tcp/ledger": "outbound",
+        "ingress": "ingress",
+    }  # fmt: skip
+
+
+def test_a_record_holds_no_query_and_no_header_but_those_that_name_it() -> None:
+    headers = [value for value in access_log.REQUEST_FIELDS.values() if value.startswith("%REQ(")]
+    assert sorted(headers) == [
+        "%REQ(:AUTHORITY)%", "%REQ(:METHOD)%", "%REQ(CONTENT-TYPE)%", "%REQ(X-REQUEST-ID)%",
+    ]  # fmt: skip
+    assert "(NQ)" in access_log.REQUEST_FIELDS["path"]

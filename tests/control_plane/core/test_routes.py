@@ -1,0 +1,168 @@
+"""HTTPRoute → Envoy's routes, and the hosts of gateways."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from meshwright.control_plane.core import gateway
+from meshwright.control_plane.core.resource import VHDS
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.httproute.envoy_filters import apply_rewrite, redirect_action
+from meshwright.control_plane.policies.httproute.filters import HTTPRequestRedirectFilter, HTTPRouteFilter
+from meshwright.control_plane.policies.httproute.matches import HTTPPathMatch
+from tests.control_plane.core.worlds import body, exchange, route, subset
+
+INGRESS = "{kind: Gateway, name: ingress}"
+
+
+def host(text: str, name: str = "inventory") -> Any:
+    """The virtual host, without its last route, that of CONNECT."""
+    found = body(translate(exchange(text)).snapshot.shared[VHDS, f"out/{name}"])
+    assert found.routes.pop().match.HasField("connect_matcher")
+    return found
+
+
+def ingress(text: str) -> list[Any]:
+    view = translate(exchange(text)).snapshot.gateways["ingress"]
+    return [body(one) for one in gateway.route_configurations(view)]
+
+
+def test_the_most_specific_match_is_tried_first() -> None:
+    names = ["rest", "headers", "method", "longer", "prefix", "regex", "exact"]
+    matches = [
+        "{}",
+        "{headers: [{name: a, value: b}]}",
+        "{method: GET}",
+        "{path: {value: /a/b}}",
+        "{path: {value: /a}}",
+        "{path: {type: RegularExpression, value: /x.*}}",
+        "{path: {type: Exact, value: /a}}",
+    ]
+    rules = ", ".join(
+        f"{{name: {name}, matches: [{match}], backendRefs: [{{name: {to}}}]}}"
+        for name, match, to in zip(
+            names,
+            matches,
+            ["catalog", "orders", "inventory", "catalog", "orders", "inventory", "catalog"],
+            strict=True,
+        )
+    )
+    found = [
+        one.match.path
+        or one.match.safe_regex.regex
+        or one.match.path_separated_prefix
+        or ",".join(each.name for each in one.match.headers)
+        or "rest"
+        for one in host(route("r", rules)).routes
+    ]
+    assert found == ["/a", "/x.*", "/a/b", "/a", ":method", "a", "rest"]
+
+
+def test_a_trailing_slash_makes_a_prefix_no_longer() -> None:
+    rules = "{matches: [{path: {value: /a/}}], backendRefs: [{name: catalog}]}, "
+    rules += "{matches: [{path: {value: /a}, method: GET}], backendRefs: [{name: orders}]}"
+    assert [one.route.cluster for one in host(route("r", rules)).routes] == ["orders", "catalog"]
+
+
+def test_unmatched_requests_of_a_routed_service_have_no_route() -> None:
+    rules = "{matches: [{path: {value: /a}}], backendRefs: [{name: inventory}]}"
+    assert [one.match.path_separated_prefix for one in host(route("r", rules)).routes] == ["/a"]
+
+
+@pytest.mark.parametrize(
+    ("refs", "expected"),
+    [
+        ("{name: inventory, weight: 0}", 500),
+        ("{name: nobody}", 500),
+        ("{name: inventory, weight: 0}, {name: catalog}", "catalog"),
+        ("{name: orders, port: 9090}", "orders:grpc"),
+        ("{name: orders, port: 80}", "orders"),
+        ("{name: orders, port: 1234}", 500),
+        ("{name: inventory, weight: 9}, {name: nobody}", {"inventory": 9, "/blackhole": 1}),
+        (
+            "{name: inventory, weight: 9}, {group: meshwright.io, kind: Subset, name: inventory-v2}",
+            {"inventory": 9, "inventory/inventory-v2": 1},
+        ),
+    ],
+)
+def test_backends(refs: str, expected: object) -> None:
+    found = host(route("r", f"{{backendRefs: [{refs}]}}") + subset("inventory-v2")).routes[0]
+    weights = {one.name: one.weight.value for one in found.route.weighted_clusters.clusters}
+    assert (found.direct_response.status or found.route.cluster or weights) == expected
+
+
+def test_clusters_that_get_no_requests_are_not_needed() -> None:
+    rule = "{backendRefs: [{name: inventory, weight: 0}, {name: catalog}]}"
+    made = translate(exchange(route("r", rule))).snapshot.shared[VHDS, "out/inventory"]
+    assert made.required_clusters == ("catalog",)
+
+
+def prefix(value: str) -> HTTPPathMatch:
+    return HTTPPathMatch(type="PathPrefix", value=value)
+
+
+@pytest.mark.parametrize(
+    ("match", "value", "path", "expected"),
+    [  # the table of HTTPPathModifier in Gateway API v1
+        ("/foo", "/xyz", "/foo/bar", "/xyz/bar"),
+        ("/foo", "/xyz/", "/foo/bar", "/xyz/bar"),
+        ("/foo/", "/xyz", "/foo/bar", "/xyz/bar"),
+        ("/foo/", "/xyz/", "/foo/bar", "/xyz/bar"),
+        ("/foo", "/xyz", "/foo", "/xyz"),
+        ("/foo/", "/xyz", "/foo/", "/xyz/"),
+        ("/foo", "", "/foo/bar", "/bar"),
+        ("/foo/", "", "/foo/bar", "/bar"),
+        ("/foo", "", "/foo", "/"),
+        ("/foo", "/", "/foo/", "/"),
+        ("/foo", "/", "/foo", "/"),
+        ("/", "/new", "/abc", "/new/abc"),
+        ("/a.b", r"/x\1", "/a.b/c", r"/x\1/c"),
+    ],
+)
+def test_a_prefix_is_replaced(match: str, value: str, path: str, expected: str) -> None:
+    change = {"type": "ReplacePrefixMatch", "replacePrefixMatch": value}
+    found = HTTPRouteFilter.model_validate({"type": "URLRewrite", "urlRewrite": {"path": change}})
+    action = v3.RouteAction()
+    apply_rewrite([found], prefix(match), action)
+    made = action.regex_rewrite
+    assert re.sub(made.pattern.regex, made.substitution, path) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "port"), [({}, 0), ({"scheme": "https"}, 443), ({"scheme": "https", "port": 8443}, 8443)]
+)
+def test_the_port_of_a_redirect(given: dict[str, object], port: int) -> None:
+    assert redirect_action(HTTPRequestRedirectFilter.model_validate(given), prefix("/")).port_redirect == port
+
+
+def test_one_listener_a_port_and_one_virtual_host_a_name() -> None:
+    text = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: ingress}
+spec:
+  listeners:
+    - {name: wide, port: 8080, protocol: HTTP}
+    - {name: http, port: 8080, protocol: HTTP, hostname: "*.example.com"}
+    - {name: other, port: 9090, protocol: HTTP}
+"""
+    text += route(
+        "r", "{backendRefs: [{name: orders}]}", INGRESS, 'hostnames: [a.example.com, "*.com", b.org],'
+    )
+    text += route("s", "{backendRefs: [{name: catalog}]}", "{name: ingress, sectionName: other}")
+    found = ingress(text)
+    assert [one.name for one in found] == ["ingress", "ingress/other"]
+    domains = [[domain for each in one.virtual_hosts for domain in each.domains] for one in found]
+    assert domains[0] == ["*.com", "*.example.com", "a.example.com", "b.org"]
+    assert domains[1] == ["*", "*.com", "a.example.com", "b.org"]
+    assert [len(one.routes) for one in found[0].virtual_hosts] == [1, 1, 1, 1]
+
+
+def test_a_route_that_names_a_parent_twice_is_there_once() -> None:
+    parents = f"{INGRESS}, {{name: ingress, sectionName: http}}"
+    (found,) = ingress(route("r", "{backendRefs: [{name: orders}]}", parents))
+    assert len(found.virtual_hosts[0].routes) == 1

@@ -1,0 +1,1 @@
+"""Tests of meshwright.control_plane.envoy."""

@@ -1,0 +1,80 @@
+"""CircuitBreaker on Envoy's clusters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.circuitbreaker.spec import CircuitBreaker, CircuitBreakerSpec
+from meshwright.control_plane.policies.retry.spec import RetrySpec
+
+
+def breaker(**spec: Any) -> CircuitBreakerSpec:
+    return CircuitBreakerSpec.model_validate(spec)
+
+
+def test_five_failures_open_it_for_a_minute_unless_told_otherwise() -> None:
+    cluster = v3.Cluster(name="orders")
+    breaker().patch_cluster(cluster)
+    outlier = codec.to_dict(cluster)["outlier_detection"]
+    assert outlier == {
+        "consecutive_5xx": 5,
+        "interval": "1s",
+        "base_ejection_time": "60s",
+        "max_ejection_time": "60s",
+        "max_ejection_percent": 100,
+        "enforcing_consecutive_5xx": 100,
+        "enforcing_success_rate": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("open_for", "interval"),
+    [("100ms", 0.05), ("500ms", 0.05), ("2s", 0.2), ("10s", 1.0), ("60s", 1.0), ("1h", 1.0)],
+)
+def test_the_end_of_open_for_is_seen_soon(open_for: str, interval: float) -> None:
+    cluster = v3.Cluster()
+    breaker(openFor=open_for).patch_cluster(cluster)
+    assert cluster.outlier_detection.interval.ToTimedelta() == timedelta(seconds=interval)
+
+
+def test_limits_replace_those_there_and_keep_the_retry_budget() -> None:
+    cluster = v3.Cluster()
+    RetrySpec().patch_cluster(cluster)
+    breaker(maxConnections=1, maxPending=2, maxRequests=3).patch_cluster(cluster)
+    (thresholds,) = codec.to_dict(cluster)["circuit_breakers"]["thresholds"]
+    budget = thresholds.pop("retry_budget")
+    assert thresholds == {"max_connections": 1, "max_pending_requests": 2, "max_requests": 3}
+    assert budget["min_retry_concurrency"] == 20
+
+
+def test_limits_that_are_left_out_stay() -> None:
+    cluster = v3.Cluster()
+    cluster.circuit_breakers.thresholds.add().max_requests.value = 77
+    breaker(maxPending=2).patch_cluster(cluster)
+    (thresholds,) = cluster.circuit_breakers.thresholds
+    assert (thresholds.max_requests.value, thresholds.max_pending_requests.value) == (77, 2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"openFor": "50ms"}, "100ms to 1h"),
+        ({"openFor": "61m"}, "100ms to 1h"),
+        ({"consecutiveFailures": 0}, "greater than or equal to 1"),
+        ({"maxPending": 0}, "greater than or equal to 1"),
+        ({"maxRequests": "9"}, "valid integer"),
+        ({"targetRefs": [{"kind": "HTTPRoute", "name": "r"}]}, "use one of Mesh, Service"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(spec: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        breaker(**spec)
+
+
+def test_it_runs_after_retries_and_before_probes() -> None:
+    assert (CircuitBreaker.order, CircuitBreaker.combine) == (400, "override")

@@ -1,0 +1,260 @@
+"""HTTPRoute and Gateway: Gateway API's defaults and validity rules."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import re2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from meshwright.control_plane.policies import re2 as re2_module
+from meshwright.control_plane.policies.gateway.spec import GatewaySpec
+from meshwright.control_plane.policies.httproute.filters import HTTPRequestMirrorFilter
+from meshwright.control_plane.policies.httproute.spec import (
+    HTTPRouteRetry,
+    HTTPRouteRule,
+    HTTPRouteSpec,
+    HTTPRouteTimeouts,
+)
+from meshwright.control_plane.policies.retry.spec import RetrySpec
+from meshwright.control_plane.policies.timeout.spec import TimeoutSpec
+
+PARENT = {"kind": "Service", "name": "a"}
+REDIRECT = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}
+REWRITE = {"type": "URLRewrite", "urlRewrite": {"hostname": "b.example"}}
+PREFIX = {
+    "type": "URLRewrite",
+    "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/b"}},
+}
+
+
+def headers(**change: Any) -> dict[str, Any]:
+    return {"type": "RequestHeaderModifier", "requestHeaderModifier": change}
+
+
+def match(**parts: Any) -> dict[str, Any]:
+    return {"matches": [parts]}
+
+
+def test_defaults_are_gateway_api_s() -> None:
+    spec = HTTPRouteSpec.model_validate({"parentRefs": [{"name": "ingress"}]})
+    assert spec.parent_refs[0].kind == "Gateway"
+    (rule,) = spec.rules
+    (only,) = rule.matches
+    assert (only.path.type, only.path.value, only.method) == ("PathPrefix", "/", None)
+    rule = HTTPRouteRule.model_validate({"matches": [], "backendRefs": [{"name": "a"}]})
+    assert rule.matches == (only,)
+    assert (rule.backend_refs[0].kind, rule.backend_refs[0].weight) == ("Service", 1)
+
+
+GOOD = [
+    match(path={"type": "Exact", "value": "/a/b%20c;v=1"}, method="PATCH"),
+    match(path={"type": "RegularExpression", "value": "/a/[0-9]+(/.*)?"}),
+    match(headers=[{"name": "x", "type": "RegularExpression", "value": "a|b"}]),
+    match(queryParams=[{"name": "q", "value": "1"}]),
+    {"filters": [REDIRECT]},
+    {"filters": [headers(set=[{"name": "a", "value": "100%"}], remove=["b"])]},
+    {"backendRefs": [{"name": "a", "weight": 0}, {"name": "b", "port": 9090}]},
+    {"matches": [{"path": {"value": "/a"}}], "filters": [PREFIX]},
+    {"filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "b"}}}] * 2},
+    {"backendRefs": [{"group": "meshwright.io", "kind": "Subset", "name": "v2", "namespace": ""}]},
+    {"timeouts": {"request": "0s", "backendRequest": "5s"}},
+    {"retry": {"codes": [503], "attempts": 0, "backoff": "10ms"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", GOOD)
+def test_valid_rules(rule: dict[str, Any]) -> None:
+    hash(HTTPRouteSpec.model_validate({"parentRefs": [PARENT], "rules": [rule]}))
+
+
+BAD = [
+    (match(path={"value": "a"}), "begin with a slash"),
+    (match(path={"type": "Exact", "value": "/a//b"}), "can never match"),
+    (match(path={"value": "/a/../b"}), "can never match"),
+    (match(path={"value": "/a%2Fb"}), "can never match"),
+    (match(path={"value": "/a b"}), "can never match"),
+    (match(path={"value": "/a?b=1"}), "can never match"),
+    (match(path={"type": "RegularExpression", "value": "("}), "no regular expression"),
+    (match(path={"type": "RegularExpression", "value": "(?=a)b"}), "RE2"),
+    (match(path={"type": "RegularExpression", "value": "a{1001}"}), "repetition"),
+    (match(headers=[{"name": "x", "type": "RegularExpression", "value": "a" * 1025}]), "1025 characters"),
+    (match(headers=[{"name": "A", "value": "1"}, {"name": "a", "value": "2"}]), "header 'a' occurs twice"),
+    (match(queryParams=[{"name": "a", "value": "1"}] * 2), "query parameter 'a' occurs twice"),
+    (match(headers=[{"name": "a b", "value": "1"}]), "pattern"),
+    (match(method="get"), "GET"),
+    ({"matches": [{}] * 65}, "at most 64"),
+    ({"filters": [REDIRECT], "backendRefs": [{"name": "a"}]}, "RequestRedirect and backendRefs exclude"),
+    ({"filters": [REDIRECT, REWRITE]}, "RequestRedirect and URLRewrite exclude"),
+    ({"filters": [headers(set=[]), headers(set=[])]}, "filter 'RequestHeaderModifier' occurs twice"),
+    ({"filters": [{"type": "URLRewrite", "requestRedirect": {}}]}, "has just urlRewrite"),
+    ({"filters": [{**REDIRECT, "urlRewrite": {}}]}, "has just requestRedirect"),
+    ({"filters": [PREFIX], **match(path={"type": "Exact", "value": "/a"})}, "exactly one match"),
+    ({"filters": [PREFIX], "matches": [{}, {}]}, "exactly one match"),
+    ({"filters": [headers(set=[{"name": "A", "value": "1"}], remove=["a"])]}, "header 'a' occurs twice"),
+    ({"filters": [headers(set=[{"name": "Host", "value": "x"}])]}, "use URLRewrite"),
+    ({"filters": [headers(set=[{"name": "a", "value": "x\r\ny: z"}])]}, "pattern"),
+    ({"filters": [{"type": "ExtensionRef"}]}, "RequestHeaderModifier"),
+    ({"backendRefs": [{"name": "a", "filters": [REWRITE]}]}, "cannot stand at a backend"),
+    ({"backendRefs": [{"kind": "Subset", "name": "a"}]}, "group meshwright.io"),
+    ({"backendRefs": [{"name": "a", "weight": -1}]}, "greater than or equal to 0"),
+    ({"backendRefs": [{"name": "a", "namespace": "b"}]}, "namespace"),
+    ({"timeouts": {"request": "1s", "backendRequest": "2s"}}, "longer than request"),
+    ({"retry": {"backoff": "0s"}}, "storm"),
+    ({"retry": {"codes": [200]}}, "greater than or equal to 400"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "words"), BAD, ids=[words for _, words in BAD])
+def test_invalid_rules(rule: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        HTTPRouteSpec.model_validate({"parentRefs": [PARENT], "rules": [rule]})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"parentRefs": []}, "at least 1"),
+        ({"parentRefs": [PARENT, PARENT]}, "occurs twice"),
+        ({"parentRefs": [{**PARENT, "group": "gateway.networking.k8s.io"}]}, "group ''"),
+        ({"parentRefs": [{**PARENT, "sectionName": "x"}]}, "no sections"),
+        ({"hostnames": ["Example.com"]}, "pattern"),
+        ({"hostnames": ["a.*.com"]}, "pattern"),
+        ({"rules": [{}] * 17}, "at most 16"),
+        ({"rules": [{"matches": [{}] * 64}] * 3}, "more than 128 matches"),
+        ({"rules": [{"name": "x"}, {"name": "x"}]}, "rule 'x' occurs twice"),
+    ],
+)
+def test_invalid_routes(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        HTTPRouteSpec.model_validate({"parentRefs": [PARENT], **change})
+
+
+def test_inline_timeouts_and_retry_are_the_specs_of_policies() -> None:
+    timeouts = HTTPRouteTimeouts.model_validate({"request": "2s", "backendRequest": "1s"})
+    assert timeouts.to_timeout_spec() == TimeoutSpec(
+        request=timedelta(seconds=2), backend_request=timedelta(seconds=1)
+    )
+    retry = HTTPRouteRetry.model_validate({"codes": [503], "attempts": 4, "backoff": "10ms"}).to_retry_spec()
+    assert retry == RetrySpec.model_validate(
+        {
+            "attempts": 4,
+            "on": ["reset", "connect-failure", "refused-stream", 503],
+            "backoff": {"base": "10ms", "max": "100ms"},
+        }
+    )
+    assert HTTPRouteRetry().to_retry_spec().backoff == RetrySpec().backoff
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        ({}, 1.0),
+        ({"percent": 0}, 0.0),
+        ({"percent": 5}, 0.05),
+        ({"fraction": {"numerator": 1, "denominator": 8}}, 0.125),
+    ],
+)
+def test_mirrored_share(share: dict[str, Any], expected: float) -> None:
+    assert HTTPRequestMirrorFilter.model_validate({"backendRef": {"name": "b"}, **share}).share == expected
+
+
+def gateway(*listeners: dict[str, Any]) -> GatewaySpec:
+    return GatewaySpec.model_validate({"listeners": listeners})
+
+
+HTTP = {"name": "http", "port": 8080, "protocol": "HTTP"}
+
+
+def test_gateway_takes_what_gateway_api_writes() -> None:
+    allowed = {"namespaces": {"from": "All"}, "kinds": [{"kind": "HTTPRoute"}]}
+    spec = gateway({**HTTP, "allowedRoutes": allowed}, {**HTTP, "name": "b", "hostname": "*.b.example"})
+    assert spec.gateway_class_name == "meshwright"
+    assert [listener.hostname for listener in spec.listeners] == [None, "*.b.example"]
+    hash(spec)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "words"),
+    [
+        ([], "at least 1"),
+        ([{**HTTP, "protocol": "HTTPS"}], "HTTP"),
+        ([{**HTTP, "port": 0}], "greater than or equal to 1"),
+        ([{**HTTP, "port": True}], "valid integer"),
+        ([HTTP, HTTP], "'http' occurs twice"),
+        ([HTTP, {**HTTP, "name": "other"}], "two listeners for every host on port 8080"),
+    ],
+)
+def test_invalid_gateways(listeners: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        gateway(*listeners)
+
+
+TOKENS = (
+    *(
+        "a",
+        "/",
+        ".",
+        "*",
+        "+",
+        "?",
+        "|",
+        "(",
+        ")",
+        "(?:",
+        "(?i)",
+        "(?=",
+        "(?P<x>",
+        "(?P=x)",
+        "[",
+        "]",
+        "[^",
+        "{2}",
+    ),
+    *(
+        "{1,3}",
+        "{1001}",
+        "\\d",
+        "\\1",
+        "\\Z",
+        "\\.",
+        "\\\\",
+        "^",
+        "$",
+        "-",
+        "\\x41",
+        "\\u0041",
+        "(?#c)",
+        "(?x)",
+    ),
+    *(
+        "\\A",
+        "\\0",
+        "é",
+        "{,3}",
+        "(?s:",
+        "\\-",
+        "\n",
+        "(?-i:",
+        "\\S",
+        "&&",
+        "\\pL",
+        "\\N{DASH}",
+        "(?>",
+        "(?(1)",
+    ),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS), max_size=7).map("".join))
+def test_a_regular_expression_that_is_accepted_compiles_in_re2(pattern: str) -> None:
+    try:
+        re2_module.check(pattern)
+    except ValueError:
+        return
+    re2.compile(pattern)

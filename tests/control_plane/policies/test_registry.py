@@ -1,0 +1,130 @@
+"""The kinds: found by their folders, documented to the last field, told back as they were written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from meshwright.control_plane import policies
+from meshwright.control_plane.policies.base import Policy
+from meshwright.control_plane.policies.model_fields import field_names, model_at
+from meshwright.control_plane.policies.registry import example, kinds
+from meshwright.control_plane.policies.schema import dump, explain, schema
+
+
+def written(kind: str) -> dict[str, Any]:
+    plain: dict[str, Any] = YAML(typ="safe", pure=True).load(example(kind))
+    return plain
+
+
+def test_every_folder_is_a_kind() -> None:
+    folders = {one.parent.name for one in Path(policies.__path__[0]).glob("*/policy.py")}
+    assert {kind.lower() for kind in kinds()} == folders >= {"gateway", "httproute", "retry"}
+    assert list(kinds()) == sorted(kinds())
+    assert all(issubclass(kind, Policy) for kind in kinds().values())
+    orders = [kind.order for kind in kinds().values()]
+    assert len(set(orders)) == len(orders)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_schema_takes_the_example_and_refuses_other_fields(kind: str) -> None:
+    validator = jsonschema.Draft202012Validator(schema(kind))
+    validator.check_schema(validator.schema)
+    document = written(kind)
+    validator.validate(document)
+    assert not validator.is_valid({**document, "extra": 1})
+    assert not validator.is_valid({**document, "kind": "Other"})
+    assert not validator.is_valid({**document, "spec": {**document["spec"], "extra": 1}})
+
+
+def parts(schema: Any, path: str = "") -> list[tuple[str, Any]]:
+    if isinstance(schema, list):
+        return [found for item in schema for found in parts(item, path)]
+    if not isinstance(schema, dict):
+        return []
+    own = [(f"{path}.{name}", field) for name, field in schema.get("properties", {}).items()]
+    return own + [found for key, value in schema.items() for found in parts(value, f"{path}/{key}")]
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_field_is_described(kind: str) -> None:
+    found = parts(schema(kind))
+    assert len(found) > 5
+    assert [path for path, field in found if not field.get("description")] == []
+
+
+def test_defaults_in_the_schema_are_written_as_in_yaml() -> None:
+    assert schema("Retry")["$defs"]["Backoff"]["properties"]["max"]["default"] == "250ms"
+
+
+def test_targets_are_required_by_the_schema_too() -> None:
+    document = written("Retry")
+    validator = jsonschema.Draft202012Validator(schema("Retry"))
+    assert not validator.is_valid({**document, "spec": {**document["spec"], "targetRefs": []}})
+    assert not validator.is_valid({**document, "spec": {}})
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_explain_says_all_and_ends_with_the_example(kind: str) -> None:
+    text = explain(kind)
+    assert text.startswith(f"{kind}: ")
+    assert "pydantic" not in text
+    model = model_at(kinds()[kind], ["spec"])
+    assert model is not None
+    for name in field_names(model):
+        assert f"\n  spec.{name}" in text
+    tail = text[text.index("Example:\n") + 9 :]
+    assert YAML(typ="safe", pure=True).load(tail) == written(kind)
+
+
+def test_explain_gives_types_defaults_and_limits() -> None:
+    text = explain("Retry")
+    assert "  spec.attempts  (whole number 0 to 10, default 2)\n" in text
+    assert "  spec.perTryTimeout  (duration)\n" in text
+    assert "  spec.targetRefs[].kind  (Mesh | Service | HTTPRoute" in text
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_dump_gives_back_the_example(kind: str) -> None:
+    policy = kinds()[kind].model_validate(written(kind))
+    assert dump(policy) == written(kind)
+    again = kinds()[kind].model_validate(json.loads(json.dumps(dump(policy))))
+    assert again == policy
+    assert hash(again.spec) == hash(policy.spec)
+
+
+def test_dump_normalises_what_was_written() -> None:
+    policy = kinds()["Timeout"].model_validate(
+        {
+            "kind": "Timeout",
+            "apiVersion": "meshwright.io/v1",
+            "spec": {"request": "120s", "targetRefs": [{"kind": "Mesh"}]},
+            "metadata": {"name": "t"},
+        }
+    )
+    assert json.dumps(dump(policy)) == (
+        '{"apiVersion": "meshwright.io/v1", "kind": "Timeout", "metadata": {"name": "t"}, '
+        '"spec": {"targetRefs": [{"kind": "Mesh"}], "request": "2m"}}'
+    )
+
+
+def test_subset_labels_are_a_mapping_outside_and_sorted_pairs_inside() -> None:
+    document = written("Subset")
+    document["spec"]["labels"] = {"version": "v2", "area": "eu"}
+    policy = kinds()["Subset"].model_validate(document)
+    assert policy.spec.labels == (("area", "eu"), ("version", "v2"))
+    assert dump(policy)["spec"]["labels"] == {"area": "eu", "version": "v2"}
+    assert hash(policy.spec) == hash(kinds()["Subset"].model_validate(dump(policy)).spec)
+
+
+def test_reading_policies_does_not_load_envoy_s_schema() -> None:
+    code = "import sys, meshwright.control_plane.policies.registry as r; r.kinds(); print('google.protobuf' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

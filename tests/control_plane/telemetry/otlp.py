@@ -1,0 +1,90 @@
+"""Flushes of an Envoy as its OpenTelemetry sink sends them, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+
+BOUNDS = (0.5, 1, 2, 5, 10, 50, 100, 1000)
+DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+CODE = "envoy.response_code_class"
+LISTENER = "envoy.http_conn_manager_prefix"
+STATUS = "mesh.grpc_status"
+
+Stats = Mapping[str, float | Sequence[int]]
+"""Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as
+attribute, `grpc.14` with its status.
+
+The cluster `/inbound` stands for what the inbound listener answered, by class ("5"); `injected.503` for
+answers of FaultInjection.
+"""
+
+
+def attribute(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+def metrics_export(
+    service: str, node: str, clusters: Mapping[str, Stats], at: float = 2.0, seconds: float = 2.0
+) -> bytes:
+    """One push; `at` is the sender's clock in seconds."""
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.extend(
+        [attribute("service.name", service), attribute("service.instance.id", node)]
+    )
+    scope = resource.scope_metrics.add()
+    for cluster, stats in clusters.items():
+        for stat, value in stats.items():
+            scope.metrics.append(metric(cluster, stat, value, at, seconds))
+    return request.SerializeToString()
+
+
+def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, seconds: float) -> Metric:
+    if cluster == "/inbound":
+        return counter("http.downstream_rq_xx", {LISTENER: "inbound", CODE: stat}, value, at, seconds)
+    if stat.startswith("injected."):
+        found = {"envoy.cluster_name": cluster, "envoy.response_code": stat.removeprefix("injected.")}
+        return counter("mesh.injected", found, value, at, seconds)
+    attributes = [attribute("envoy.cluster_name", cluster.replace(":", "_"))]
+    if stat.startswith("upstream_rq_") and stat.endswith("xx") and stat[-3].isdigit():
+        attributes.append(attribute(CODE, stat[-3]))
+        stat = "upstream_rq_xx"
+    elif stat.startswith("grpc."):
+        attributes.append(attribute(STATUS, stat.removeprefix("grpc.")))
+        stat = "grpc"
+    made = Metric(name=f"cluster.{stat}")
+    if isinstance(value, Sequence):
+        made.histogram.aggregation_temporality = DELTA
+        histogram = made.histogram.data_points.add(
+            count=sum(value), explicit_bounds=BOUNDS, bucket_counts=value, attributes=attributes
+        )
+        histogram.start_time_unix_nano, histogram.time_unix_nano = _times(at, seconds)
+        return made
+    if stat.startswith(("membership", "outlier")) or stat.endswith("_active"):
+        point = made.gauge.data_points.add(as_int=int(value), attributes=attributes)
+    else:
+        made.sum.aggregation_temporality, made.sum.is_monotonic = DELTA, True
+        point = made.sum.data_points.add(as_int=int(value), attributes=attributes)
+    point.start_time_unix_nano, point.time_unix_nano = _times(at, seconds)
+    return made
+
+
+def counter(
+    name: str, attributes: Mapping[str, str], value: float | Sequence[int], at: float, seconds: float
+) -> Metric:
+    """A counter that is not about a cluster by its name."""
+    assert not isinstance(value, Sequence)
+    made = Metric(name=name)
+    made.sum.aggregation_temporality, made.sum.is_monotonic = DELTA, True
+    pairs = [attribute(key, text) for key, text in attributes.items()]
+    point = made.sum.data_points.add(as_int=int(value), attributes=pairs)
+    point.start_time_unix_nano, point.time_unix_nano = _times(at, seconds)
+    return made
+
+
+def _times(at: float, seconds: float) -> tuple[int, int]:
+    return int((1e9 + at - seconds) * 1e9), int((1e9 + at) * 1e9)

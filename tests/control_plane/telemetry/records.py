@@ -1,0 +1,74 @@
+"""OTLP exports of logs as Envoy sends them, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from meshwright.control_plane.api.models.requests import Request
+from meshwright.control_plane.telemetry.requests import record as record_module
+from meshwright.control_plane.telemetry.requests.record import RequestRecord
+
+BASE_TIME = 1_790_000_000.0
+"""Seconds since the epoch."""
+
+OUTBOUND_ATTRIBUTES = {
+    "direction": "outbound",
+    "method": "GET",
+    "host": "orders",
+    "path": "/api/orders",
+    "status": "200",
+    "grpc_status": "Unknown",
+    "content_type": "-",
+    "flags": "-",
+    "details": "via_upstream",
+    "failure": "-",
+    "duration_ms": "12",
+    "attempts": "1",
+    "peer": "-",
+    "upstream": "orders",
+    "upstream_host": "127.0.0.1:7001",
+    "route": "-",
+    "policies": '["HTTPRoute/orders","Retry/twice"]',
+    "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "request_id": "c8fe00fa-bdd8-9ba0-9c18-8b4dd66a7c87",
+}
+"""What a sidecar tells of a request that it sent to orders."""
+
+
+def log_export(service: str, *records: dict[str, str], node: str = "", at: float = BASE_TIME) -> bytes:
+    """An export of `service`'s proxy; each record has the attributes of SENT where it says nothing else."""
+    request = ExportLogsServiceRequest()
+    part = request.resource_logs.add()
+    for key, value in {"cluster_name": service, "node_name": node or f"{service}-1"}.items():
+        part.resource.attributes.add(key=key).value.string_value = value
+    scope = part.scope_logs.add()
+    for record in records:
+        made = scope.log_records.add(time_unix_nano=int(at * 1e9))
+        for key, value in {**OUTBOUND_ATTRIBUTES, **record}.items():
+            made.attributes.add(key=key).value.string_value = value
+    return request.SerializeToString()
+
+
+def record(service: str = "storefront", at: float = BASE_TIME, **attributes: Any) -> RequestRecord:
+    """The one record of an export."""
+    (found,) = [
+        one
+        for one in record_module.parse_records(log_export(service, attributes, at=at), service)
+        if one is not None
+    ]
+    assert isinstance(found, RequestRecord), found
+    return found
+
+
+def outbound_request(service: str = "storefront", after_ms: float = 0.0, **attributes: Any) -> Request:
+    """A request as a proxy of `service` told it, begun so many milliseconds after BEGIN."""
+    return record(service, BASE_TIME + after_ms / 1000, **{k: str(v) for k, v in attributes.items()}).to_api()
+
+
+def inbound_request(service: str, caller: str, after_ms: float = 0.0, **attributes: Any) -> Request:
+    """A request that `service`'s sidecar took in from `caller`."""
+    peer = f"spiffe://mesh.local/service/{caller}"
+    more = {"direction": "inbound", "peer": peer, "upstream": "/app/http", "policies": "-", **attributes}
+    return outbound_request(service, after_ms, **more)

@@ -1,0 +1,349 @@
+"""Forwarding to a real collector that goes away, puts off, refuses: nothing is lost but what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.config import Settings
+from meshwright.control_plane.errors import InputError
+from meshwright.control_plane.telemetry import metrics
+from meshwright.control_plane.telemetry.export import client
+from meshwright.control_plane.telemetry.export.client import OtlpExporter, create_exporter
+from meshwright.control_plane.telemetry.export.queue import MAX_BYTES
+from meshwright.control_plane.telemetry.export.target import parse_target
+from meshwright.control_plane.telemetry.ingest.queue import Signal
+from meshwright.control_plane.telemetry.ingest.server import OtlpServer
+from tests.control_plane.telemetry.exports import SpanSpec, span_export
+from tests.control_plane.telemetry.otlp import metrics_export
+from tests.envoy.xds_lab import until
+from tests.fakes.otlp_sink import OtlpSink, Refusal, otlp_sink
+from tests.fakes.pki import DOMAIN, Pki
+
+ORDERS = Identity(DOMAIN, "service", "orders")
+SIGNALS: tuple[Signal, ...] = ("metrics", "traces", "logs")
+
+
+class Tally:
+    """What the counters of forwarding grew by since it was made."""
+
+    def __init__(self) -> None:
+        self._before = self._read()
+
+    def since(self) -> Counter[str]:
+        """By `sent traces`, `dropped traces full`, `retries traces`; without what did not grow."""
+        return self._read() - self._before
+
+    @staticmethod
+    def _read() -> Counter[str]:
+        found: Counter[str] = Counter()
+        for metric in (metrics.EXPORTED, metrics.EXPORT_DROPPED, metrics.EXPORT_RETRIES):
+            for one in next(iter(metric.collect())).samples:
+                if one.name.endswith("_total"):
+                    what = one.name.removeprefix("mesh_forward_").removesuffix("_total")
+                    labels = [one.labels[key] for key in ("signal", "reason") if key in one.labels]
+                    found[" ".join([what, *labels])] = int(one.value)
+        return found
+
+
+class Source:
+    """Sends spans with IDs 1, 2, 3... ."""
+
+    def __init__(self, to: OtlpExporter) -> None:
+        self._to = to
+        self._ids = count(1)
+        self.sent = 0
+
+    def spans(self, number: int, attribute: str = "") -> None:
+        """One export with so many spans."""
+        spans = [SpanSpec(1, next(self._ids), attributes={"a": attribute}) for _ in range(number)]
+        self.sent += number
+        give(self._to, "traces", span_export("orders", spans))
+
+
+def give(to: OtlpExporter, signal: Signal, body: bytes) -> None:
+    for _ in to.handle(signal, ORDERS, body):
+        pass
+
+
+@asynccontextmanager
+async def forwarding(
+    to: str, *, limit: int = MAX_BYTES, headers: tuple[tuple[str, str], ...] = (), roots: bytes | None = None
+) -> AsyncIterator[OtlpExporter]:
+    where = parse_target(to)
+    made = OtlpExporter(replace(where, headers=headers), SIGNALS, roots=roots, max_bytes=limit)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop(0.0)
+
+
+@pytest.fixture
+def collector() -> Iterator[OtlpSink]:
+    with otlp_sink() as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that wait for nothing, so that tests are short."""
+    monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_SECONDS", 0.05)
+
+
+async def test_every_signal_arrives_as_it_was_sent(collector: OtlpSink) -> None:
+    tally = Tally()
+    records = ExportLogsServiceRequest()
+    part = records.resource_logs.add()
+    part.resource.attributes.add(key="service.name").value.string_value = "orders"
+    part.scope_logs.add().log_records.add().body.string_value = "a request"
+    async with forwarding(collector.address, headers=(("x-tenant", "blue"),)) as to:
+        Source(to).spans(3)
+        give(to, "metrics", metrics_export("orders", "orders-1", {"catalog": {"upstream_rq_completed": 7}}))
+        give(to, "logs", records.SerializeToString())
+        wanted = {"sent traces": 3, "sent metrics": 1, "sent logs": 1}
+        await until(lambda: tally.since() == wanted)
+    assert collector.calls == 3
+    assert collector.spans == Counter([1, 2, 3])
+    assert collector.points == Counter([7])
+    assert collector.records == Counter(["a request"])
+    assert collector.headers["x-tenant"] == "blue"
+
+
+async def test_exports_of_many_are_joined(collector: OtlpSink) -> None:
+    async with forwarding(collector.address) as to:
+        source = Source(to)
+        for _ in range(50):
+            source.spans(2)
+        await until(lambda: collector.spans.total() == 100)
+    assert collector.calls == 1
+
+
+async def test_nobody_speaks_for_another_and_garbage_spoils_nothing(collector: OtlpSink) -> None:
+    good = span_export("orders", [SpanSpec(1, 1)])
+    async with forwarding(collector.address) as to:
+        for body in (span_export("users", [SpanSpec(1, 2)]), b"\xff" * 50, good[:-3], good):
+            give(to, "traces", body)
+        await until(lambda: collector.spans)
+    assert collector.spans == Counter([1])
+    assert set(collector.senders) == {"traces orders"}
+
+
+@pytest.mark.parametrize("away", [20.0])
+async def test_nothing_is_lost_while_a_collector_is_away(collector: OtlpSink, away: float) -> None:
+    tally = Tally()
+    async with forwarding(collector.address) as to:
+        source = Source(to)
+        source.spans(10)
+        await until(lambda: collector.spans.total() == 10)
+        await asyncio.to_thread(collector.stop)
+        gone = time.monotonic()
+        while time.monotonic() < gone + away:
+            source.spans(20)
+            await asyncio.sleep(0.1)
+        assert to.problem(time.monotonic()) == ""
+        assert "traces could not be forwarded" in to.problem(time.monotonic() + client.PROBLEM_AFTER)
+        collector.start()
+        source.spans(1)
+        await until(lambda: len(collector.spans) == source.sent, 60)
+        await until(lambda: tally.since()["sent traces"] == source.sent)
+        assert to.problem(time.monotonic() + client.PROBLEM_AFTER) == ""
+    assert set(collector.spans.values()) == {1}
+    assert tally.since().keys() == {"sent traces", "retries traces"}
+
+
+async def test_beyond_the_bound_the_oldest_are_left_out_and_counted(collector: OtlpSink) -> None:
+    tally = Tally()
+    collector.stop()
+    async with forwarding(collector.address, limit=100_000) as to:
+        source = Source(to)
+        for _ in range(300):
+            source.spans(4, "x" * 200)
+        await until(lambda: tally.since()["retries traces"])
+        assert metrics.EXPORT_QUEUED._value.get() <= 100_000
+        collector.start()
+        dropped = tally.since()["dropped traces full"]
+        await until(lambda: tally.since()["sent traces"] + dropped == source.sent)
+    assert dropped > 0
+    assert set(collector.spans) == set(range(dropped + 1, source.sent + 1))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "retried"),
+    [
+        (Refusal(grpc.StatusCode.UNAVAILABLE), True),
+        (Refusal(grpc.StatusCode.DATA_LOSS), True),
+        (Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, retry_delay=0.3), True),
+        (Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED), False),
+        (Refusal(grpc.StatusCode.INVALID_ARGUMENT), False),
+        (Refusal(grpc.StatusCode.INVALID_ARGUMENT, retry_delay=0.1), False),
+        (Refusal(grpc.StatusCode.PERMISSION_DENIED), False),
+    ],
+    ids=lambda value: f"{value.code.name}-{value.retry_delay}" if isinstance(value, Refusal) else "",
+)
+async def test_only_what_may_pass_is_tried_again(
+    collector: OtlpSink, refusal: Refusal, retried: bool
+) -> None:
+    tally = Tally()
+    collector.refusals.append(refusal)
+    async with forwarding(collector.address) as to:
+        source = Source(to)
+        source.spans(5)
+        began = time.monotonic()
+        if retried:
+            await until(lambda: collector.spans.total() == 5)
+            assert time.monotonic() - began >= (refusal.retry_delay or 0.0)
+            await until(lambda: tally.since() == {"sent traces": 5, "retries traces": 1})
+        else:
+            await until(lambda: tally.since() == {"dropped traces refused": 5})
+            source.spans(2)
+            await until(lambda: collector.spans == Counter([6, 7]))
+    assert collector.calls == 2
+
+
+async def test_what_a_collector_leaves_out_is_counted(collector: OtlpSink) -> None:
+    tally = Tally()
+    collector.reject_next = 3
+    async with forwarding(collector.address) as to:
+        Source(to).spans(10)
+        await until(lambda: tally.since() == {"sent traces": 7, "dropped traces rejected": 3})
+    assert collector.calls == 1
+
+
+async def test_a_signal_that_is_not_taken_holds_up_no_other() -> None:
+    tally = Tally()
+    body = metrics_export("orders", "orders-1", {"catalog": {"upstream_rq_completed": 7}})
+    with otlp_sink(without=frozenset({"metrics", "logs"})) as jaeger:
+        async with forwarding(jaeger.address) as to:
+            give(to, "metrics", body)
+            await until(lambda: tally.since() == {"dropped metrics unimplemented": 1})
+            give(to, "metrics", body)
+            assert tally.since() == {"dropped metrics unimplemented": 2}
+            assert to.problem(time.monotonic() + client.PROBLEM_AFTER) == ""
+            Source(to).spans(2)
+            await until(lambda: tally.since()["sent traces"] == 2)
+
+
+async def test_a_collector_that_never_answers_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "DEADLINE", 0.3)
+    silent = await asyncio.start_server(_swallow, "127.0.0.1", 0)
+    tally = Tally()
+    async with silent, forwarding(f"127.0.0.1:{silent.sockets[0].getsockname()[1]}") as to:
+        source = Source(to)
+        source.spans(1)
+        await until(lambda: tally.since()["retries traces"])
+        source.spans(1)
+        began = time.monotonic()
+        await to.stop(0.5)
+        assert time.monotonic() - began < 10
+    assert tally.since()["dropped traces stopped"] == 2
+
+
+async def _swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        while await reader.read(65536):
+            pass
+    writer.close()
+
+
+async def test_over_tls_only_to_whom_the_roots_certify() -> None:
+    pki, stranger = Pki(), Pki()
+    own = pki.server()
+    tally = Tally()
+    with otlp_sink(credentials=grpc.ssl_server_credentials([(own.key, own.certificate)])) as collector:
+        async with forwarding(f"https://{collector.address}", roots=stranger.roots) as to:
+            Source(to).spans(1)
+            await until(lambda: tally.since()["retries traces"])
+        async with forwarding(f"https://{collector.address}", roots=pki.roots) as to:
+            Source(to).spans(1)
+            await until(lambda: collector.spans.total() == 1)
+    assert tally.since()["dropped traces stopped"] == 1
+
+
+async def test_at_the_end_what_waits_is_sent(collector: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_SECONDS", 60.0)
+    tally = Tally()
+    async with forwarding(collector.address) as to:
+        Source(to).spans(10)
+        assert collector.calls == 0
+        await to.stop(20.0)
+    assert collector.spans.total() == 10
+    assert tally.since() == {"sent traces": 10}
+
+
+async def test_what_the_port_takes_is_passed_on_at_the_end_too(collector: OtlpSink) -> None:
+    pki = Pki()
+    folded: list[int] = []
+
+    def fold(to: OtlpExporter) -> Callable[[Identity, bytes, float], Iterator[None]]:
+        def take(identity: Identity, body: bytes, now: float) -> Iterator[None]:
+            yield from to.handle("traces", identity, body)
+            folded.append(len(body))
+
+        return take
+
+    async with forwarding(collector.address) as to:
+        intake = OtlpServer("127.0.0.1", 0, DOMAIN, pki.server(), {"traces": fold(to)})
+        port = await intake.start()
+        options = (("grpc.ssl_target_name_override", "control-plane.mesh"),)
+        body = span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2)])
+        async with grpc.aio.secure_channel(f"127.0.0.1:{port}", pki.client("orders"), options) as channel:
+            method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+            await channel.unary_unary(method, None, None)(body, timeout=20)
+        await intake.stop(20.0)
+        assert folded == [len(body)]
+        await to.stop(20.0)
+    assert collector.spans.total() == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"otlp_forward": "collector.example:4317"}, "is not on this host"),
+        ({"otlp_forward": "collector.example:4317"}, "or http://collector.example:4317 where the network"),
+        ({"otlp_forward": "https://collector.example"}, "is no collector"),
+        ({"otlp_forward": "127.0.0.1:http"}, "is no collector"),
+        (
+            {"otlp_forward": "http://10.0.0.9:4317", "otlp_forward_headers_file": "/nowhere/h"},
+            "would get them unencrypted",
+        ),
+        ({"otlp_forward_ca": "/nowhere/ca.pem"}, "MESH_OTLP_FORWARD_CA: /nowhere/ca.pem: No such file"),
+        ({"otlp_forward_ca": __file__}, "holds no certificate"),
+        ({"otlp_forward_headers_file": "/nowhere/h"}, "MESH_OTLP_FORWARD_HEADERS_FILE: /nowhere/h: No such"),
+    ],
+)
+def test_settings_that_lead_nowhere_are_refused_at_start(given: dict[str, str], words: str) -> None:
+    settings = Settings(Path("/nowhere"), **{"otlp_forward": "127.0.0.1:4317", **given})  # type: ignore[arg-type]
+    with pytest.raises(InputError) as caught:
+        create_exporter(settings, SIGNALS)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("MESH_OTLP_FORWARD")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_headers_file_is_read_and_its_secrets_are_never_told(tmp_path: Path) -> None:
+    file = tmp_path / "headers"
+    file.write_text("# ours\nAuthorization: Bearer s3cret\n\nx-tenant: blue\n")
+    settings = Settings(tmp_path, otlp_forward="[::1]:4317", otlp_forward_headers_file=str(file))
+    made = create_exporter(settings, SIGNALS)
+    assert made is not None
+    assert made._target.headers == (("authorization", "Bearer s3cret"), ("x-tenant", "blue"))
+    assert "s3cret" not in repr(made._target)
+    file.write_text("authorization: a\nBearer s3cret\n")
+    with pytest.raises(InputError) as caught:
+        create_exporter(settings, SIGNALS)
+    assert "line 2" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert create_exporter(Settings(tmp_path), SIGNALS) is None

@@ -1,0 +1,190 @@
+"""The store of traces: what it takes, finds, tells, and that nothing makes it outgrow its bounds."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshwright.control_plane.api.models.traces import TraceQuery
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.telemetry import metrics
+from meshwright.control_plane.telemetry.traces.store import TraceStore
+from tests.control_plane.telemetry.exports import SpanSpec, span_export
+
+ORDERS, INGRESS = Identity("mesh.local", "service", "orders"), Identity("mesh.local", "gateway", "ingress")
+
+
+def fold(traces: TraceStore, identity: Identity, body: bytes) -> int:
+    """Take an export whole; returns in how many slices."""
+    return sum(1 for _ in traces.handle(identity, body, 0.0))
+
+
+def order() -> TraceStore:
+    """A trace of an order: the ingress, then orders, whose second try fails."""
+    traces = TraceStore()
+    spans = [SpanSpec(7, 1, name="ingress", end=50), SpanSpec(7, 2, 1, kind=3, start=1, end=49)]
+    fold(traces, INGRESS, span_export("ingress", spans))
+    tried = {"retry.count": "1", "response_flags": "UO,XX"}
+    later = [
+        SpanSpec(7, 4, 3, start=5, end=9, failed=True, attributes=tried),
+        SpanSpec(7, 3, 2, start=2, end=48),
+    ]
+    fold(traces, ORDERS, span_export("orders", later))
+    return traces
+
+
+def test_spans_of_several_senders_become_one_tree() -> None:
+    trace = order().get(f"{7:032x}")
+    assert trace is not None
+    assert [(int(span.id, 16), span.depth, span.service) for span in trace.tree] == [
+        (1, 0, "ingress"), (2, 1, "ingress"), (3, 2, "orders"), (4, 3, "orders"),
+    ]  # fmt: skip
+    assert (trace.service, trace.operation, trace.duration, trace.errors) == ("ingress", "ingress", 50, 1)
+    tried = trace.tree[3]
+    assert (tried.attempt, tried.error) == (1, True)
+    assert [flag.flag for flag in tried.flags] == ["UO", "XX"]
+    assert "CircuitBreaker" in tried.flags[0].kinds
+
+
+def test_a_search_needs_one_span_that_meets_all() -> None:
+    traces = order()
+    assert traces.services() == ("ingress", "orders")
+    assert traces.operations("ingress") == ("GET /", "ingress")
+    long = 45_000_000
+    assert len(traces.search(TraceQuery(service="orders", min_duration=long), 5)) == 1
+    assert len(traces.search(TraceQuery(service="orders", errors=True), 5)) == 1
+    for nothing in (
+        TraceQuery(service="ingress", errors=True),
+        TraceQuery(service="orders", errors=True, min_duration=long),
+        TraceQuery(service="orders", operation="ingress"),
+        TraceQuery(service="catalog"),
+        TraceQuery(start=2**62),
+        TraceQuery(end=1),
+    ):
+        assert traces.search(nothing, 5) == ()
+    (called,) = traces.dependencies()
+    assert (called.caller, called.callee, called.count) == ("ingress", "orders", 1)
+
+
+def test_nobody_adds_to_a_trace_in_anothers_name() -> None:
+    traces = order()
+    fold(traces, ORDERS, span_export("ingress", [SpanSpec(7, 9, 1), SpanSpec(8, 9)]))
+    fold(traces, ORDERS, span_export("orders", [SpanSpec(7, 1, name="painted")]))
+    trace = traces.get(f"{7:032x}")
+    assert trace is not None
+    assert traces.dropped == {"foreign": 2}
+    assert {(span.service, span.operation) for span in trace.tree if int(span.id, 16) == 1} == {
+        ("ingress", "ingress"),
+        ("orders", "painted"),
+    }
+
+
+def test_the_newest_come_first_and_the_oldest_go_first() -> None:
+    traces = TraceStore(max_traces=3)
+    for number in range(1, 6):
+        fold(traces, ORDERS, span_export("orders", [SpanSpec(number, 1, start=number)]))
+    assert [int(one.id, 16) for one in traces.search(TraceQuery(), 10)] == [5, 4, 3]
+    assert traces.get(f"{1:032x}") is None
+    assert traces.evicted == 2
+    assert traces.ids_with_prefix(f"{4:032x}"[:31], 5) == tuple(f"{n:032x}" for n in (5, 4, 3))
+
+
+def test_who_tells_most_makes_room() -> None:
+    traces = TraceStore(max_traces=4)
+    fold(traces, INGRESS, span_export("ingress", [SpanSpec(1, 1)]))
+    fold(traces, ORDERS, span_export("orders", [SpanSpec(n, n) for n in range(2, 100)]))
+    assert sorted(int(one.id, 16) for one in traces.search(TraceQuery(), 10)) == [1, 97, 98, 99]
+    fold(traces, INGRESS, span_export("ingress", [SpanSpec(200, 1), SpanSpec(201, 1), SpanSpec(202, 1)]))
+    assert [int(one.id, 16) for one in traces.search(TraceQuery(service="orders"), 10)] == [99, 98]
+
+
+def test_what_is_kept_and_what_is_not_is_measured() -> None:
+    def read() -> tuple[float, ...]:
+        found = (metrics.SPANS_STORED, metrics.SPANS_EVICTED, metrics.SPANS_DROPPED.labels("foreign"))
+        return tuple(float(one._value.get()) for one in found)
+
+    before = read()
+    traces = TraceStore(max_traces=2)
+    fold(traces, ORDERS, span_export("orders", [SpanSpec(n, 1) for n in range(1, 6)]))
+    fold(traces, ORDERS, span_export("users", [SpanSpec(9, 1)]))
+    assert tuple(b - a for a, b in zip(before, read(), strict=True)) == (5, 3, 1)
+    assert (metrics.TRACES_STORED._value.get(), metrics.TRACE_BYTES._value.get()) == (2, traces.size_bytes)
+
+
+def test_a_span_sent_twice_is_kept_once() -> None:
+    traces = TraceStore()
+    body = span_export("orders", [SpanSpec(1, 1)])
+    fold(traces, ORDERS, body)
+    fold(traces, ORDERS, body)
+    assert (traces.span_count, traces.dropped) == (1, {"duplicate": 1})
+
+
+def test_a_ring_of_spans_is_told_once_each() -> None:
+    traces = TraceStore()
+    fold(traces, ORDERS, span_export("orders", [SpanSpec(1, 1, 2), SpanSpec(1, 2, 1), SpanSpec(1, 3, 3)]))
+    trace = traces.get(f"{1:032x}")
+    assert trace is not None
+    assert sorted(int(span.id, 16) for span in trace.tree) == [1, 2, 3]
+
+
+def test_a_large_export_is_folded_in_slices() -> None:
+    traces = TraceStore()
+    assert fold(traces, ORDERS, span_export("orders", [SpanSpec(n, 1) for n in range(1, 1001)])) >= 10
+    assert len(traces) == 1000
+
+
+SPANS = st.builds(
+    SpanSpec,
+    trace=st.integers(1, 12),
+    id=st.integers(1, 40),
+    parent=st.integers(0, 40),
+    name=st.text(max_size=300),
+    start=st.integers(0, 1000),
+    end=st.integers(0, 1000),
+    failed=st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["orders", "ingress"]), st.lists(SPANS, max_size=20)), max_size=15))
+def test_bounds_hold_and_indices_agree_whatever_comes(
+    exports: list[tuple[str, list[SpanSpec]]],
+) -> None:
+    traces = TraceStore(max_traces=5, span_count=8, size_bytes=40_000)
+    sent = 0
+    for service, spans in exports:
+        fold(traces, Identity("mesh.local", "service", service), span_export(service, spans))
+        sent += len(spans)
+        assert len(traces) <= 5
+        assert traces.size_bytes <= 40_000
+        found = [traces.get(one.id) for one in traces.search(TraceQuery(), 100)]
+        trees = [one.tree for one in found if one is not None]
+        assert all(0 < len(tree) <= 8 for tree in trees)
+        assert sum(len(tree) for tree in trees) == traces.span_count
+        kinds = {span.service for tree in trees for span in tree}
+        assert sum(traces._bytes_by_service.values()) == traces.size_bytes
+        assert set(traces._bytes_by_service) == kinds
+        assert traces.stored_total == traces.span_count + traces.evicted
+        assert traces.stored_total + traces.dropped.total() == sent
+        assert set(traces.services()) == {span.service for tree in trees for span in tree}
+        for service_ in traces.services():
+            named = {span.operation for tree in trees for span in tree if span.service == service_}
+            assert set(traces.operations(service_)) == named
+    if not len(traces):
+        assert traces.size_bytes == 0
+
+
+@given(st.binary(max_size=400), st.integers(0, 400))
+def test_garbage_is_counted_and_harmless(garbage: bytes, cut: int) -> None:
+    good = span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2, 1)])
+    traces = TraceStore()
+    for body in (garbage, good[:cut] + garbage, good[:cut]):
+        fold(traces, ORDERS, body)
+    for one in traces.search_full(TraceQuery(), 10):
+        assert one.spans == len(one.tree)
+
+
+def test_a_body_that_breaks_off_is_counted() -> None:
+    traces = TraceStore()
+    fold(traces, ORDERS, span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2)])[:-3])
+    assert traces.dropped == {"malformed": 1}

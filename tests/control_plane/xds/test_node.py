@@ -1,0 +1,68 @@
+"""What an Envoy says of itself, and what of it is believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.errors import PermissionDeniedError
+from meshwright.control_plane.xds.node_identity import authorize_node
+
+ORDERS = Identity("mesh.local", "service", "orders")
+
+
+def node(zone: str = "", cluster: str = "orders", upstreams: Any = None) -> v3.Node:
+    bindings: dict[str, Any] = {"address": "127.0.0.1", "outbound": 15001, "inbound": 15006}
+    if upstreams is not None:
+        bindings["upstreams"] = upstreams
+    return v3.Node(
+        id="orders-1",
+        cluster=cluster,
+        metadata=codec.struct({"bindings": bindings}),
+        locality=v3.Locality(zone=zone),
+    )
+
+
+@pytest.mark.parametrize("zone", ["", "east", "eu-west-1a"])
+def test_its_zone_is_taken(zone: str) -> None:
+    assert authorize_node(ORDERS, node(zone)).bindings.zone == zone
+
+
+@pytest.mark.parametrize("zone", ["a b", "-east", "e" * 64, "o\nst"])
+def test_a_zone_that_no_label_can_have_is_refused(zone: str) -> None:
+    with pytest.raises(PermissionDeniedError, match=r"node\.locality\.zone"):
+        authorize_node(ORDERS, node(zone))
+
+
+def test_another_services_name_is_refused() -> None:
+    with pytest.raises(
+        PermissionDeniedError, match=r"the certificate is spiffe://mesh\.local/service/orders"
+    ):
+        authorize_node(ORDERS, node(cluster="payments"))
+
+
+def test_where_it_listens_for_tcp_services_is_taken() -> None:
+    given = {"db": "127.10.0.3:5432", "db:replica": "127.10.0.4:5433"}
+    found = authorize_node(ORDERS, node(upstreams=given)).bindings.upstreams
+    assert found == (("db", "127.10.0.3", 5432), ("db:replica", "127.10.0.4", 5433))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"a b": "127.0.0.1:1"},
+        {"db:": "127.0.0.1:1"},
+        {"db": "127.0.0.1"},
+        {"db": "127.0.0.1:0"},
+        {"db": "127.0.0.1:65536"},
+        {"db": "localhost:1"},
+        {"db": 5432},
+        {f"db-{number}": "127.0.0.1:1" for number in range(65)},
+    ],
+)
+def test_upstreams_that_are_none_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(PermissionDeniedError, match="bindings"):
+        authorize_node(ORDERS, node(upstreams=given))

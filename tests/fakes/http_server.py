@@ -1,0 +1,24 @@
+"""A small HTTP server in a thread, for a test that says itself what is answered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.fakes.ports import free_port
+
+
+@contextmanager
+def running_http_server(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[int]:
+    """The port where `handler` answers. One that comes back has a port that nobody takes meanwhile."""
+    server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,15 @@
+"""The delta protocol under many more random histories, and longer ones, than every run can afford."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.control_plane.xds.test_machine import Protocol
+
+
+@pytest.mark.long
+def test_long_histories_of_the_delta_protocol() -> None:
+    more = settings(max_examples=3000, stateful_step_count=60, deadline=None)
+    run_state_machine_as_test(Protocol, settings=more)

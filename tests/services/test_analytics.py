@@ -1,0 +1,89 @@
+"""Bars are what their ticks add up to, in whatever order and however often those come."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshwright.services.analytics.domain import Bar, PriceTick, add_tick, validation_error
+from meshwright.services.kit import market
+
+MINUTE = 28_000_000 * 60_000
+PRICES = st.integers(1, 50).map(float)
+TICKS = st.lists(
+    st.builds(PriceTick, st.just("BTC"), PRICES, st.integers(MINUTE, MINUTE + 59_999)), min_size=1
+)
+PROTO = (Path(__file__).resolve().parents[2] / "services" / "kit" / "market.proto").read_text()
+
+
+def bar_of(ticks: list[PriceTick]) -> Bar:
+    bar = None
+    for tick in ticks:
+        bar = add_tick(bar, tick)
+    assert bar is not None
+    return bar
+
+
+def test_a_bar_has_the_first_the_last_and_the_extremes() -> None:
+    prices = [(10, 5.0), (20, 9.0), (30, 2.0), (40, 4.0)]
+    bar = bar_of([PriceTick("BTC", price, MINUTE + after) for after, price in prices])
+    assert (bar.minute, bar.opened[1], bar.high, bar.low, bar.closed[1]) == (MINUTE, 5.0, 9.0, 2.0, 4.0)
+
+
+@given(TICKS, st.randoms())
+def test_order_and_repetition_change_nothing(ticks: list[PriceTick], chance: random.Random) -> None:
+    again = [*ticks, *ticks]
+    chance.shuffle(again)
+    assert bar_of(again) == bar_of(ticks)
+
+
+def test_a_tick_of_another_minute_is_of_no_use_to_a_bar() -> None:
+    bar = bar_of([PriceTick("BTC", 1.0, MINUTE)])
+    with pytest.raises(ValueError, match="not of this bar"):
+        add_tick(bar, PriceTick("BTC", 1.0, MINUTE + 60_000))
+    with pytest.raises(ValueError, match="not of this bar"):
+        add_tick(bar, PriceTick("ETH", 1.0, MINUTE))
+
+
+@pytest.mark.parametrize(
+    ("tick", "field"),
+    [
+        (PriceTick("", 1.0, MINUTE), "assetSymbol"),
+        (PriceTick("BTC/EUR", 1.0, MINUTE), "assetSymbol"),
+        (PriceTick("B" * 65, 1.0, MINUTE), "assetSymbol"),
+        (PriceTick("BTC", 0.0, MINUTE), "price"),
+        (PriceTick("BTC", -1.0, MINUTE), "price"),
+        (PriceTick("BTC", float("nan"), MINUTE), "price"),
+        (PriceTick("BTC", float("inf"), MINUTE), "price"),
+        (PriceTick("BTC", 1.0, 0), "timestamp"),
+        (PriceTick("BTC", 1.0, 2**53), "timestamp"),
+    ],
+)
+def test_what_is_no_tick_is_named(tick: PriceTick, field: str) -> None:
+    assert validation_error(tick).startswith(f"{field}: ")
+    assert validation_error(PriceTick("BTC", 1.0, MINUTE)) == ""
+
+
+@pytest.mark.parametrize("name", ["MarketDataRequest", "MarketDataResponse"])
+def test_messages_are_what_the_proto_file_says(name: str) -> None:
+    body = re.search(rf"message {name} {{(.*?)}}", PROTO, re.DOTALL)
+    assert body is not None
+    written = set(re.findall(r"^\s*(\w+) (\w+) = (\d+);", body[1], re.MULTILINE))
+    types = {1: "double", 3: "int64", 8: "bool", 9: "string"}  # as descriptor.proto numbers them
+    fields = getattr(market, name).DESCRIPTOR.fields
+    assert {(types[field.type], field.name, str(field.number)) for field in fields} == written
+
+
+def test_the_service_is_what_the_proto_file_says() -> None:
+    package, service = market.SERVICE.split(".")
+    assert f"package {package};" in PROTO
+    assert f"service {service} {{" in PROTO
+    assert f"rpc {market.METHOD}(MarketDataRequest) returns (MarketDataResponse);" in PROTO
+    # As every gRPC implementation encodes it.
+    request = market.MarketDataRequest(assetSymbol="BTC", price=1.5, timestamp=300)
+    assert request.SerializeToString() == b"\x0a\x03BTC\x11\0\0\0\0\0\0\xf8\x3f\x18\xac\x02"

@@ -1,0 +1,82 @@
+"""The agent's configuration file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from meshwright.sidecar.config import AgentConfig, Workload, load_config
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    workload = {
+        "name": "orders-1",
+        "service": "orders",
+        "token_file": "tokens/orders",
+        "ports": [{"name": "http", "protocol": "http", "number": 80}],
+        "command": ["python", "-m", "orders"],
+    }
+    addresses = {"admin": "http://a:1", "xds": "a:2", "enrolment": "https://a:3", "ca_sha256": "00"}
+    return {
+        "addresses": addresses,
+        "state": ".mesh",
+        "envoy": "/usr/bin/envoy",
+        "workloads": [workload | changes],
+    }
+
+
+def test_reads_a_file_with_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "agent-config.json"
+    file.write_text(json.dumps(document()))
+    config = load_config(file)
+    assert config.bind == "127.0.0.1"
+    workload = config.workloads[0]
+    assert (workload.role, workload.stop_grace, workload.health) == ("service", 10.0, None)
+    assert workload.ports[0].service_port.number == 80
+
+
+def test_what_it_writes_it_reads() -> None:
+    config = AgentConfig.model_validate(document(labels={"version": "v1"}, health="/health/ready"))
+    assert AgentConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"comand": []}, "comand"),
+        ({"name": "Orders 1"}, "name"),
+        ({"ports": [{"name": "a"}, {"name": "a"}]}, "two ports of one name"),
+        ({"role": "gateway"}, "a gateway has no app"),
+        ({"command": []}, "command is empty"),
+        ({"health": "health"}, "health"),
+        ({"outbound_port": 70000}, "outbound_port"),
+        ({"gateway_ports": {"http": -1}}, "gateway_ports"),
+    ],
+)
+def test_a_mistake_is_named(changes: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValidationError, match=word):
+        AgentConfig.model_validate(document(**changes))
+
+
+def test_two_workloads_of_one_name_are_refused() -> None:
+    twice = document()
+    twice["workloads"] *= 2
+    with pytest.raises(ValidationError, match="two workloads are named orders-1"):
+        AgentConfig.model_validate(twice)
+
+
+def test_a_gateway_needs_no_command() -> None:
+    gateway = Workload.model_validate(
+        {
+            "name": "ingress-1",
+            "role": "gateway",
+            "service": "ingress",
+            "token_file": "t",
+            "gateway_ports": {"http": 8080},
+        }
+    )
+    assert gateway.command is None

@@ -1,0 +1,178 @@
+"""Drawings: whole pictures against goldens, and what must hold of every row.
+
+`UPDATE_GOLDEN=1 pytest tests/tui/graph` writes the pictures anew; look at them before they are kept.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from meshwright.control_plane.api.models.topology import Topology, TopologyEdge, TopologyNode
+from meshwright.tui.graph.density import fit_layout
+from meshwright.tui.graph.drawing import CellStyle, Drawing, EdgeStyle, NodeStyle, Scene, shorten
+from meshwright.tui.graph.graph import Graph
+from meshwright.tui.graph.layout import order_graph
+from meshwright.tui.graph.model import Layout
+from meshwright.tui.graph.viewport import GraphFilter, SeenLinks, TopologyIndex, build_scene, visible_graph
+from tests.tui.graph.worlds import EXCHANGE, SHOP, shapes, tiered
+
+GOLDENS = Path(__file__).parent / "goldens"
+ROOMS = {"80x24": (80, 16), "120x40": (120, 32), "200x60": (200, 52)}
+"""Cells that a terminal leaves to the graph."""
+
+
+def topology(shape: Graph) -> Topology:
+    """Traffic on every link; orders is in trouble, its breaker towards inventory open."""
+    edges = []
+    for n, (a, b) in enumerate(shape.links):
+        bad = b == "inventory"
+        edges.append(
+            TopologyEdge(
+                from_=a,
+                to=b,
+                protocol="grpc" if b == "analytics" else "http",
+                rps=(412.0, 38.2, 9.14, 0.4)[n % 4],
+                success=0.61 if bad else 0.98 if b == "orders" else 1.0,
+                p50_ms=4,
+                p95_ms=20,
+                p99_ms=(48.0, 7.9, 502.0)[n % 3],
+                breaker="open" if bad else "closed",
+                mtls=True,
+            )
+        )
+    health = {"orders": "degraded", "inventory": "unhealthy", "mail": "unknown"}
+    nodes = [
+        TopologyNode(
+            name=name,
+            role="gateway" if name in shape.roots else "service",
+            health=health.get(name, "healthy"),
+            instances=2,
+            healthy=1 if name in health else 2,
+        )
+        for name in shape.nodes
+    ]
+    return Topology(nodes=tuple(nodes), edges=tuple(edges))
+
+
+def drawn(shape: Graph, room: tuple[int, int], picked: Scene | None = None) -> tuple[Layout, list[str]]:
+    """The picture of a graph as lines of text."""
+    seen = topology(shape)
+    layout = fit_layout(order_graph(visible_graph(seen, SeenLinks().updated(seen), GraphFilter())), *room)
+    drawing, scene = Drawing(layout), build_scene(TopologyIndex.from_topology(seen), layout, picked)
+    return layout, ["".join(text for text, _ in drawing.row(y, scene)) for y in range(layout.height)]
+
+
+@pytest.mark.parametrize("size", ROOMS)
+@pytest.mark.parametrize("name", ["exchange", "shop"])
+def test_pictures_are_as_they_were_looked_at(name: str, size: str) -> None:
+    _, lines = drawn({"exchange": EXCHANGE, "shop": SHOP}[name], ROOMS[size], Scene(selected_node="orders"))
+    picture = "".join(f"{line.rstrip()}\n" for line in lines)
+    path = GOLDENS / f"{name}_{size}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(picture, encoding="utf-8")
+    assert picture == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size", ROOMS)
+@pytest.mark.parametrize("shape", [EXCHANGE, SHOP], ids=["exchange", "shop"])
+def test_a_mesh_of_six_and_one_of_twelve_are_seen_whole(shape: Graph, size: str) -> None:
+    layout, lines = drawn(shape, ROOMS[size])
+    width, height = ROOMS[size]
+    assert layout.width <= width and layout.height <= height
+    for name in shape.nodes:
+        assert sum(f" {name}" in line for line in lines) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes(), st.sampled_from(list(ROOMS.values())), st.data())
+def test_every_row_is_as_wide_as_the_layout(shape: Graph, room: tuple[int, int], data: st.DataObject) -> None:
+    names = {name: data.draw(st.text("aé漢字🚀x\u0301", min_size=1, max_size=40)) for name in shape.nodes}
+    other = {name: f"{text}{name}" for name, text in names.items()}
+    renamed = Graph(
+        tuple(other.values()),
+        tuple((other[a], other[b]) for a, b in shape.links),
+        frozenset(other[name] for name in shape.roots),
+    )
+    layout, lines = drawn(renamed, room)
+    assert [cell_len(line) for line in lines] == [layout.width] * layout.height
+
+
+@settings(max_examples=40, deadline=None)
+@given(shapes(), st.data())
+def test_a_window_shows_the_same_as_the_whole_row(shape: Graph, data: st.DataObject) -> None:
+    seen = topology(shape)
+    layout = fit_layout(order_graph(shape), 40, 10)
+    drawing, scene = Drawing(layout), build_scene(TopologyIndex.from_topology(seen), layout)
+    first = data.draw(st.integers(0, layout.width))
+    window = range(first, data.draw(st.integers(first, layout.width)))
+    for y in range(layout.height):
+        whole = "".join(text for text, _ in drawing.row(y, scene))
+        part = "".join(text for text, _ in drawing.row(y, scene, window)) if window else ""
+        assert part == whole[window.start : window.stop]
+
+
+def test_a_wide_character_at_the_edge_of_a_window_is_a_blank() -> None:
+    shape = Graph(("漢字",), width={"漢字": 4})
+    drawing = Drawing(fit_layout(order_graph(shape), 80, 20))
+    row = "".join(text for text, _ in drawing.row(1, Scene()))
+    assert row == "│ ○ 漢字 │"
+    assert "".join(text for text, _ in drawing.row(1, Scene(), range(5, 7))) == "  "
+
+
+def test_a_link_without_traffic_leaves_its_cells_empty() -> None:
+    shape = Graph(("a", "b", "c"), (("a", "b"), ("a", "c")), frozenset("a"))
+    layout = fit_layout(order_graph(shape), 80, 20)
+    whole = Scene(edges={("a", "b"): EdgeStyle(), ("a", "c"): EdgeStyle()})
+    part = Scene(edges={("a", "b"): EdgeStyle()})
+    drawing = Drawing(layout)
+    head = layout.routes["a", "c"].points[-1]
+    for scene, sign in ((whole, "▶"), (part, " ")):
+        row = "".join(text for text, _ in drawing.row(head[1], scene))
+        assert row[head[0]] == sign
+
+
+def test_trouble_lies_on_top_where_lines_cross_and_what_is_picked_above_all() -> None:
+    shape = Graph(tuple("abcd"), (("a", "d"), ("b", "c"), ("a", "c"), ("b", "d")))
+    layout = fit_layout(order_graph(shape), 80, 20)
+    drawing = Drawing(layout)
+    calm = dict.fromkeys(shape.links, EdgeStyle())
+
+    def tones(scene: Scene) -> set[CellStyle]:
+        return {ink for y in range(layout.height) for text, ink in drawing.row(y, scene) if text.strip("│─ ")}
+
+    bad = Scene(edges={**calm, ("a", "d"): EdgeStyle("bad", 3, "✖")})
+    assert CellStyle("bad") in tones(bad)
+    assert CellStyle("bad") not in tones(Scene(edges=calm))
+    picked = Scene(edges=calm, selected_node="a", selected_link=("a", "d"))
+    text = ["".join(t for t, _ in drawing.row(y, picked)) for y in range(layout.height)]
+    assert any("━" in line for line in text)
+
+
+@pytest.mark.parametrize(
+    ("name", "room", "short"),
+    [("orders", 8, "orders"), ("payments-eu-west-1", 9, "paym…st-1"), ("漢字漢字漢字", 7, "漢…字")],
+)
+def test_a_long_name_keeps_both_of_its_ends(name: str, room: int, short: str) -> None:
+    assert shorten(name, room) == short
+    assert cell_len(shorten(name, room)) <= room
+
+
+def test_state_is_a_sign_besides_a_colour() -> None:
+    shape = Graph(("a",))
+    drawing = Drawing(fit_layout(order_graph(shape), 80, 20))
+    for sign in "●◐✖○":
+        scene = Scene(nodes={"a": NodeStyle(sign, "plain")})
+        assert sign in "".join(text for y in range(3) for text, _ in drawing.row(y, scene))
+
+
+def test_a_large_graph_is_drawn_too() -> None:
+    layout, lines = drawn(tiered(100, 300), ROOMS["120x40"])
+    assert layout.width > 120
+    assert all(any(f" {name}" in line for line in lines) for name in layout.boxes)

@@ -1,0 +1,75 @@
+"""Arrow keys on the graph, and scrolling."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from meshwright.tui.graph.graph import Graph
+from meshwright.tui.graph.keyboard_nav import Direction, nearest_box, scroll_start
+from meshwright.tui.graph.layout import lay_out, order_graph
+from meshwright.tui.graph.model import Density, Layout
+from tests.tui.graph.worlds import EXCHANGE, shapes
+
+WAYS: tuple[Direction, ...] = get_args(Direction)
+
+
+def reached(layout: Layout, start: str) -> set[str]:
+    """All that one gets to by arrow keys."""
+    found, todo = {start}, [start]
+    for name in todo:
+        for way in WAYS:
+            other = nearest_box(layout, name, way)
+            if other not in found:
+                found.add(other)
+                todo.append(other)
+    return found
+
+
+@settings(max_examples=100, deadline=None)
+@given(shapes(), st.sampled_from(["box", "bracket"]))
+@example(Graph(tuple("abcdefgh"), (("b", "c"), ("c", "d"), ("e", "f")), width={"a": 9}), "box")
+def test_arrow_keys_lead_from_any_node_to_every_other(shape: Graph, frame: str) -> None:
+    layout = lay_out(order_graph(shape), Density(frame=frame, row_gap=0))  # type: ignore[arg-type]
+    for name in shape.nodes:
+        assert reached(layout, name) == set(shape.nodes)
+
+
+@settings(max_examples=100, deadline=None)
+@given(shapes())
+def test_a_step_goes_the_way_of_its_arrow(shape: Graph) -> None:
+    layout = lay_out(order_graph(shape), Density())
+    for name, box in layout.boxes.items():
+        for way in WAYS:
+            other = layout.boxes[nearest_box(layout, name, way)]
+            if other != box:
+                ahead = {
+                    "left": box.x - other.x,
+                    "right": other.x - box.x,
+                    "up": box.row - other.row,
+                    "down": other.row - box.row,
+                }
+                assert ahead[way] > 0
+
+
+def test_a_step_to_the_side_leads_to_the_next_column_at_the_nearest_row() -> None:
+    layout = lay_out(order_graph(EXCHANGE), Density())
+    assert nearest_box(layout, "orders", "right") == "inventory"
+    assert nearest_box(layout, "orders", "left") == "trading"
+    assert nearest_box(layout, "inventory", "right") == "inventory"
+    assert nearest_box(layout, "nowhere", "left") == "ingress"
+
+
+@given(st.integers(0, 500), st.integers(4, 100), st.integers(0, 500), st.integers(1, 40))
+def test_a_window_is_scrolled_so_that_a_span_is_seen_and_no_further(
+    start: int, room: int, first: int, length: int
+) -> None:
+    last = first + length - 1
+    found = scroll_start(start, room, first, last)
+    assert found <= first
+    if length + 2 <= room:
+        assert last < found + room
+    if start < first and last < start + room - 1:
+        assert found == start

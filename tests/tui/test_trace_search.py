@@ -1,0 +1,77 @@
+"""What a search line means, and how a trace reads as a row."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshwright.control_plane.api.models.traces import ServiceSpanCount, TraceSummary
+from meshwright.tui.features.traces.query import (
+    DURATIONS,
+    NO_FILTER,
+    TraceFilter,
+    matching_traces,
+    next_duration,
+    parse_query,
+    trace_row,
+)
+
+SERVICES = {"orders", "inventory"}
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("", NO_FILTER),
+        ("orders", TraceFilter(service="orders")),
+        ("orders >250ms errors", TraceFilter("orders", min_duration="250ms", errors=True)),
+        (">=2s", TraceFilter(min_duration="2s")),
+        (">40", TraceFilter(min_duration="40ms")),
+        ("inventory op=GET /reserve a b", TraceFilter("inventory", "GET /reserve a b")),
+        ("POST /api", TraceFilter(texts=("POST", "/api"))),
+        ("order", TraceFilter(texts=("order",))),
+        (">", NO_FILTER),
+        (">fast", TraceFilter(texts=(">fast",))),
+    ],
+)
+def test_a_line_is_read_word_by_word(line: str, wanted: TraceFilter) -> None:
+    assert parse_query(line, SERVICES) == wanted
+
+
+def test_what_a_line_does_not_name_stays_as_the_keys_have_it() -> None:
+    keyed = TraceFilter("inventory", errors=True, min_duration="1s")
+    assert parse_query("orders", SERVICES, keyed) == TraceFilter("orders", errors=True, min_duration="1s")
+    assert parse_query("", SERVICES, keyed) == keyed
+
+
+def test_the_key_goes_through_the_durations_and_back() -> None:
+    found = [""]
+    for _ in DURATIONS:
+        found.append(next_duration(found[-1]))
+    assert tuple(found) == (*DURATIONS, "")
+    assert next_duration("40ms") == DURATIONS[0]
+
+
+def summary(id: str, start: float, errors: int = 0) -> TraceSummary:
+    shares = (
+        ServiceSpanCount(service="ingress", spans=1),
+        ServiceSpanCount(service="orders", spans=2, errors=errors),
+    )
+    return TraceSummary(
+        id=id * 32, service="ingress", operation="ingress", request="GET /a\x1b[31m", start=start,
+        duration=612.4, spans=3, errors=errors, services=shares,
+    )  # fmt: skip
+
+
+def test_texts_are_found_anywhere_in_the_line_and_the_newest_is_first() -> None:
+    traces = [summary("a", 10), summary("b", 30), summary("c", 20)]
+    assert [one.id[0] for one in matching_traces(traces, ())] == ["b", "c", "a"]
+    assert [one.id[0] for one in matching_traces(traces, ("GET", "ORDERS", "ccc"))] == ["c"]
+    assert matching_traces(traces, ("orders", "nowhere")) == []
+
+
+def test_a_failed_trace_says_so_by_sign_and_names_who_failed() -> None:
+    texts = [cell.text for cell in trace_row(summary("a", 10, errors=2)).cells]
+    assert texts[0] == "✖"
+    assert texts[2:6] == ["612", "GET /a [31m", "2", "3"]
+    assert texts[-1] == "✖ orders, ingress"
+    assert trace_row(summary("a", 10)).cells[0].text == "●"

@@ -1,0 +1,32 @@
+"""How the dashboard tells of a change on its way to the sidecars."""
+
+from __future__ import annotations
+
+from meshwright.control_plane.api.models.base import ProxyStatus
+from meshwright.control_plane.api.models.policies import WaitResult
+from meshwright.tui.features.policies.change_flow import wait_outcome
+
+REFUSING = ProxyStatus(
+    name="front-1",
+    service="front",
+    state="rejected",
+    revision=3,
+    error="no such escape",
+    responded_revision=5,
+    rejected_revision=4,
+)
+
+
+def test_a_change_that_stands_is_told_with_what_is_still_refused() -> None:
+    assert wait_outcome(WaitResult(state="programmed", revision=5)) == (
+        "● revision 5 is programmed at every connected sidecar",
+        "information",
+    )
+    text, severity = wait_outcome(WaitResult(state="programmed", revision=5, rejecting_older=(REFUSING,)))
+    assert text.endswith("; what revision 4 brought is still refused by front-1")
+    assert severity == "warning"
+
+
+def test_a_change_that_is_refused_is_an_error() -> None:
+    text, severity = wait_outcome(WaitResult(state="rejected", revision=4, proxies=(REFUSING,)))
+    assert ("front-1: no such escape" in text, severity) == (True, "error")

@@ -1,1 +1,0 @@
-"""Tests of control_plane.envoy."""

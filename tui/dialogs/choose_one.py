@@ -1,0 +1,52 @@
+"""One out of some, by arrow keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from meshwright.tui import format
+
+
+class ChooseOne(ModalScreen[int | None]):
+    """The place of what was chosen; None when nothing was."""
+
+    DEFAULT_CSS = """
+    Choose { align: center middle; background: $background 60%; }
+    Choose > Vertical {
+        width: auto; min-width: 30; max-width: 90%; height: auto; max-height: 80%;
+        border: round $accent; background: $background;
+    }
+    Choose OptionList, Choose OptionList:focus {
+        border: none; width: auto; min-width: 28; height: auto; max-height: 100%; padding: 0;
+        background: $background;
+    }
+    Choose OptionList > .option-list--option-highlighted,
+    Choose OptionList:focus > .option-list--option-highlighted {
+        background: $mesh-cursor; color: $foreground; text-style: bold;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "close")]
+
+    def __init__(self, title: str, choices: Sequence[str]) -> None:
+        super().__init__()
+        self._title = title
+        self._choices = choices
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        with Vertical() as sheet:
+            sheet.border_title = Content(self._title)
+            yield OptionList(*(Option(Content(f" {format.sanitize(each)} ")) for each in self._choices))
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        """Enter or a click."""
+        self.dismiss(message.option_index)

@@ -1,1 +1,0 @@
-"""The user's own editor, and drafts that outlive it."""

@@ -1,0 +1,170 @@
+"""Places of the dashboard as values: what a jump leads to, and what a breadcrumb names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+TabName = Literal["topology", "services", "traces", "policies", "sidecars", "events"]
+TABS: tuple[TabName, ...] = ("topology", "services", "traces", "policies", "sidecars", "events")
+"""In the order of the keys 1 to 6."""
+
+SHORT_ID_LENGTH = 8
+"""Digits of a trace's id that a breadcrumb shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class TabLocation:
+    """One of the six screens as it starts."""
+
+    name: TabName
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return self.name.capitalize()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLocation:
+    """A service or gateway in the topology."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"{self.name} in the topology"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLocation:
+    """The calls from one service to another, in the topology."""
+
+    caller: str
+    callee: str
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"{self.caller} → {self.callee}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLocation:
+    """A service or gateway in detail."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class TracesLocation:
+    """Traces that touch a service; `errors`: only those in which something failed."""
+
+    service: str = ""
+    errors: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"{'failed ' if self.errors else ''}traces of {self.service or 'all'}"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLocation:
+    """One trace by its id."""
+
+    id: str
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"trace {self.id[:SHORT_ID_LENGTH]}"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLocation:
+    """One policy document."""
+
+    kind: str
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionLocation:
+    """One revision of all policies."""
+
+    number: int
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"revision {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyLocation:
+    """One sidecar or gateway's Envoy in detail."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class EventsLocation:
+    """Events that concern a subject, or are of a kind; empty: any."""
+
+    subject: str = ""
+    kind: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its breadcrumb."""
+        return f"events of {self.subject or self.kind or 'all'}"
+
+
+Location = (
+    TabLocation
+    | NodeLocation
+    | EdgeLocation
+    | ServiceLocation
+    | TracesLocation
+    | TraceLocation
+    | PolicyLocation
+    | RevisionLocation
+    | ProxyLocation
+    | EventsLocation
+)
+
+
+def tab_of(place: Location) -> TabName:
+    """The tab under which a place lies."""
+    match place:
+        case TabLocation(name):
+            return name
+        case NodeLocation() | EdgeLocation():
+            return "topology"
+        case ServiceLocation():
+            return "services"
+        case TracesLocation() | TraceLocation():
+            return "traces"
+        case PolicyLocation() | RevisionLocation():
+            return "policies"
+        case ProxyLocation():
+            return "sidecars"
+        case EventsLocation():
+            return "events"

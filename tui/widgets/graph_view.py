@@ -1,0 +1,316 @@
+"""The service graph as a widget: lays out, scrolls, and keeps what is selected in view.
+
+Small graphs are laid out at once, large ones in a thread. Only lines of the window are drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events, work
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.worker import get_current_worker
+
+from meshwright.control_plane.api.models.topology import Topology
+from meshwright.tui.format import pad
+from meshwright.tui.graph.density import fit_layout
+from meshwright.tui.graph.drawing import CellStyle, Drawing, Scene
+from meshwright.tui.graph.graph import Graph, Link
+from meshwright.tui.graph.keyboard_nav import Direction, nearest_box, scroll_start
+from meshwright.tui.graph.layout import OrderedGraph, order_graph
+from meshwright.tui.graph.model import Density, Layout
+from meshwright.tui.graph.viewport import (
+    GraphFilter,
+    SeenLinks,
+    TopologyIndex,
+    build_scene,
+    initial_filter,
+    visible_graph,
+)
+
+INLINE_LAYOUT_NODES = 40
+"""Nodes up to which a layout takes a few milliseconds, less than a thread would."""
+
+EMPTY = "no service has joined yet: try `mesh demo --traffic 20`"
+NO_MATCH = "no service has such a name: Esc shows all"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSelection:
+    """What is selected: a node, or one of its links."""
+
+    node: str = ""
+    link: Link | None = None
+
+
+class GraphView(ScrollView, can_focus=True):
+    """Services and their calls. `show` takes what the control plane tells, `see` what part is wanted."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "graph--plain", "graph--good", "graph--partial", "graph--bad", "graph--off", "graph--dim",
+        "graph--strong", "graph--accent", "graph--picked",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    GraphView { height: 1fr; width: 1fr; background: $background; scrollbar-size: 0 0; }
+    GraphView > .graph--plain { color: $foreground; }
+    GraphView > .graph--picked { background: $mesh-cursor; text-style: bold; }
+    GraphView > .graph--good { color: $success; }
+    GraphView > .graph--partial { color: $warning; }
+    GraphView > .graph--bad { color: $error; text-style: bold; }
+    GraphView > .graph--off, GraphView > .graph--dim { color: $mesh-muted; }
+    GraphView > .graph--strong { text-style: bold; }
+    GraphView > .graph--accent { color: $accent; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move('up')", "move", key_display="↑↓←→"),
+        Binding("down,j", "move('down')", "down", show=False),
+        Binding("left,h", "move('left')", "left", show=False),
+        Binding("right,l", "move('right')", "right", show=False),
+        Binding("tab,right_square_bracket", "link(1)", "edges", key_display="tab"),
+        Binding("shift+tab,left_square_bracket", "link(-1)", "previous edge", show=False),
+        Binding("enter", "open", "open"),
+    ]
+
+    class Moved(Message):
+        """Something else is selected, or another part of the graph is seen."""
+
+    class Opened(Message):
+        """Enter, or a click on what is selected."""
+
+        def __init__(self, picked: GraphSelection) -> None:
+            super().__init__()
+            self.picked = picked
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.selected = GraphSelection()
+        self.graph_filter = GraphFilter()
+        self.index = TopologyIndex()
+        self.graph = Graph(())
+        self.drawing = Drawing(Layout(Density()))
+        self._topology: Topology | None = None
+        self._seen_links = SeenLinks()
+        self._ordered: OrderedGraph | None = None
+        self._scene = Scene()
+        self._requested: tuple[Graph, Size] | None = None
+        self._select_match = False
+
+    @property
+    def current_layout(self) -> Layout:
+        """The layout that is drawn."""
+        return self.drawing.layout
+
+    # --- what is seen -------------------------------------------------------------------------------
+
+    def set_topology(self, topology: Topology) -> None:
+        """Another picture of the mesh; nothing moves unless nodes or links are new."""
+        if self._topology is None:
+            self.graph_filter = initial_filter(topology)
+        self._topology = topology
+        self._seen_links = self._seen_links.updated(topology)
+        self.index = TopologyIndex.from_topology(topology)
+        self._relayout()
+        self._repaint()
+
+    def set_filter(self, view: GraphFilter) -> None:
+        """Another part of the graph; what is searched for is selected once it is laid out."""
+        self._select_match = bool(view.text) and view.text != self.graph_filter.text
+        self.graph_filter = view
+        if not self._relayout():
+            self._keep_selection()
+        self._repaint()
+
+    def select(self, picked: GraphSelection) -> None:
+        """Select something and bring it into view."""
+        self.selected = picked
+        self._repaint()
+        self._scroll_to_selection()
+        self.post_message(self.SelectionChanged())
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """What fits is another matter."""
+        self._relayout()
+        self._repaint()
+
+    def _relayout(self) -> bool:
+        """Lay out anew if the graph or the room is another."""
+        if self._topology is None or not self.size.area:
+            return False
+        self.graph = visible_graph(self._topology, self._seen_links, self.graph_filter)
+        wanted = (self.graph, self.size)
+        if wanted == self._requested:
+            return False
+        self._requested = wanted
+        known = self._ordered if self._ordered and self._ordered.graph == self.graph else None
+        if len(self.graph.nodes) <= INLINE_LAYOUT_NODES:
+            self._take_layout(wanted, *_lay_out(wanted, known, self.current_layout))
+        else:
+            self._lay_out_in_thread(wanted, known, self.current_layout)
+        return True
+
+    @work(thread=True, exclusive=True, group="layout")
+    def _lay_out_in_thread(
+        self, wanted: tuple[Graph, Size], known: OrderedGraph | None, before: Layout
+    ) -> None:
+        graph, drawing = _lay_out(wanted, known, before)
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._take_layout, wanted, graph, drawing)
+
+    def _take_layout(self, wanted: tuple[Graph, Size], graph: OrderedGraph, drawing: Drawing) -> None:
+        """Take a layout, unless another one is wanted by now."""
+        if wanted != self._requested:
+            return
+        self._ordered, self.drawing = graph, drawing
+        self.virtual_size = Size(drawing.layout.width, drawing.layout.height)
+        self._keep_selection()
+        self._repaint()
+
+    def _keep_selection(self) -> None:
+        """Select something that is seen, what was selected if it is."""
+        layout = self.current_layout
+        if self._select_match or self.selected.node not in layout.boxes:
+            self.selected = GraphSelection(self._default_selection())
+        elif self.selected.link not in layout.routes:
+            self.selected = GraphSelection(self.selected.node)
+        self._select_match = False
+        self.call_after_refresh(self._scroll_to_selection)
+        self.post_message(self.SelectionChanged())
+
+    def _default_selection(self) -> str:
+        """What is selected when nothing was: what one looks for, else the worst that is seen."""
+        boxes = self.current_layout.boxes
+        if self.graph_filter.text:
+            hits = sorted(name for name in boxes if self.graph_filter.text in name.lower())
+            return hits[0] if hits else ""
+        worst = self.index.worst_node() if self.index.nodes else ""
+        return (
+            worst
+            if worst in boxes
+            else self.graph_filter.focus
+            if self.graph_filter.focus in boxes
+            else min(boxes, default="")
+        )
+
+    def _repaint(self) -> None:
+        if self._topology is not None:
+            picked = Scene(selected_node=self.selected.node, selected_link=self.selected.link)
+            self._scene = build_scene(self.index, self.current_layout, picked)
+            self.refresh()
+
+    # --- drawing ------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the window; a graph smaller than the window stands in its middle."""
+        width, layout = self.size.width, self.current_layout
+        plain = self._style(CellStyle())
+        if not layout.boxes:
+            return Strip([Segment(pad(f"  {self._empty_text() if y == 1 else ''}", width), plain)], width)
+        row = y + self.scroll_offset.y - self._top_margin
+        if not 0 <= row < layout.height:
+            return Strip([Segment(" " * width, plain)], width)
+        first = self.scroll_offset.x
+        window = range(first, min(layout.width, first + width))
+        drawn = self.drawing.row(row, self._scene, window)
+        segments = [Segment(text, self._style(ink)) for text, ink in drawn]
+        left = self._left_margin
+        strip = Strip([Segment(" " * left, plain), *segments], left + len(window))
+        return strip.adjust_cell_length(width, plain)
+
+    def _empty_text(self) -> str:
+        if self._topology is None or self._requested is None:
+            return ""
+        return EMPTY if not self._topology.nodes else NO_MATCH if not self.graph.nodes else "laying out …"
+
+    @property
+    def _top_margin(self) -> int:
+        return max(0, self.size.height - self.current_layout.height) // 2
+
+    @property
+    def _left_margin(self) -> int:
+        return max(0, self.size.width - self.current_layout.width) // 2
+
+    def _style(self, ink: CellStyle) -> Style:
+        style = self.get_component_rich_style("graph--plain")
+        if ink.tone != "plain":
+            style += self.get_component_rich_style(f"graph--{ink.tone}", partial=True)
+        if ink.selected:
+            style += self.get_component_rich_style("graph--picked", partial=True)
+        return style
+
+    # --- moving -------------------------------------------------------------------------------------
+
+    def action_move(self, way: Direction) -> None:
+        """To the nearest node that way."""
+        found = nearest_box(self.current_layout, self.selected.node, way)
+        if found:
+            self.select(GraphSelection(found))
+
+    def action_link(self, step: int) -> None:
+        """To the next edge of the node; after the last one to the node itself."""
+        links = [
+            link for link in self.index.links_of(self.selected.node) if link in self.current_layout.routes
+        ]
+        places: list[Link | None] = [None, *links]
+        at = places.index(self.selected.link) if self.selected.link in places else 0
+        self.select(GraphSelection(self.selected.node, places[(at + step) % len(places)]))
+
+    def action_open(self) -> None:
+        """Open what is selected."""
+        if self.selected.node:
+            self.post_message(self.Opened(self.selected))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click selects a box or a line of its own; on what is selected it opens."""
+        x = event.x + self.scroll_offset.x - self._left_margin
+        y = event.y + self.scroll_offset.y - self._top_margin
+        box = self.current_layout.box_at(x, y)
+        link = None if box else self.drawing.link_at(x, y, self._scene)
+        picked = GraphSelection(box.name) if box else GraphSelection(link[1], link) if link else None
+        if picked and picked == self.selected:
+            self.action_open()
+        elif picked:
+            self.select(picked)
+
+    def _scroll_to_selection(self) -> None:
+        """Scroll so that what is selected is seen, of a link both ends as far as there is room."""
+        layout = self.current_layout
+        box = layout.boxes.get(self.selected.node)
+        if box is None or not self.size.area:
+            return
+        x = scroll_start(self.scroll_offset.x, self.size.width, box.x, box.x + box.width - 1, margin=4)
+        y = scroll_start(self.scroll_offset.y, self.size.height, box.y, box.y + box.height - 1)
+        self.scroll_to(
+            min(x, max(0, layout.width - self.size.width)),
+            min(y, max(0, layout.height - self.size.height)),
+            animate=False,
+        )
+
+    def scroll_arrows(self) -> str:
+        """Arrows to where the graph goes on outside the window."""
+        layout, (x, y) = self.current_layout, self.scroll_offset
+        return "".join(
+            arrow
+            for arrow, there in (
+                ("←", x > 0),
+                ("↑", y > 0),
+                ("↓", y + self.size.height < layout.height),
+                ("→", x + self.size.width < layout.width),
+            )
+            if there
+        )
+
+
+def _lay_out(
+    wanted: tuple[Graph, Size], known: OrderedGraph | None, before: Layout
+) -> tuple[OrderedGraph, Drawing]:
+    """Sort and lay out; boxes that were there keep their order."""
+    shape, size = wanted
+    graph = known or order_graph(shape, before)
+    return graph, Drawing(fit_layout(graph, size.width, size.height))

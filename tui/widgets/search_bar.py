@@ -1,0 +1,77 @@
+"""The line in which one searches: opened by `/`, kept while it holds text, left by Esc."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Label
+
+
+class SearchBar(Horizontal):
+    """A line above the keys; hidden until it is opened."""
+
+    DEFAULT_CSS = """
+    Finder { height: 1; display: none; background: $panel; }
+    Finder.-open { display: block; }
+    Finder Label { width: 3; color: $accent; }
+    Finder Input, Finder Input:focus { border: none; height: 1; padding: 0; background: $panel; }
+    """
+
+    class Changed(Message):
+        """The text is another."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, placeholder: str) -> None:
+        super().__init__()
+        self._placeholder = placeholder
+
+    def compose(self) -> ComposeResult:
+        """A sign and the field."""
+        yield Label(" / ")
+        yield Input(placeholder=self._placeholder, compact=True, select_on_focus=False, disabled=True)
+
+    @property
+    def text(self) -> str:
+        """What is searched for."""
+        return self.query_one(Input).value
+
+    def open(self) -> None:
+        """Show it and take the keys."""
+        self.add_class("-open")
+        field = self.query_one(Input)
+        field.disabled = False
+        field.focus()
+
+    def close(self) -> bool:
+        """Forget the text and hide; False when it was hidden."""
+        if not self.has_class("-open"):
+            return False
+        field = self.query_one(Input)
+        field.value = ""
+        self._return_focus()
+        field.disabled = True
+        self.remove_class("-open")
+        return True
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Tell the screen at every letter."""
+        message.stop()
+        self.post_message(self.Changed(message.value))
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter: keep the text, give the keys back."""
+        message.stop()
+        if not message.value:
+            self.close()
+        self._return_focus()
+
+    def _return_focus(self) -> None:
+        others = [each for each in self.screen.focus_chain if each is not self.query_one(Input)]
+        if others:
+            others[0].focus()
+        else:
+            self.screen.set_focus(None)

@@ -1,0 +1,37 @@
+"""A table with a title in a frame, one of several on a screen; the one that has the keys is lit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from meshwright.tui.widgets.table import Table
+from meshwright.tui.widgets.table_model import TableColumn, TableRow
+
+
+class TitledTable(Container):
+    """A titled table; its id is its title."""
+
+    DEFAULT_CSS = """
+    Pane { border-top: solid $mesh-line; border-title-color: $mesh-muted; height: 1fr; }
+    Pane:focus-within { border-top: solid $accent; border-title-color: $accent; border-title-style: bold; }
+    """
+
+    def __init__(self, title: str, columns: Sequence[TableColumn], empty: str) -> None:
+        super().__init__(id=title)
+        self.border_title = title
+        self._title = title
+        self._columns = columns
+        self._empty = empty
+
+    def compose(self) -> ComposeResult:
+        """The table."""
+        yield Table(self._columns, empty=self._empty, header=False)
+
+    def set_rows(self, rows: Iterable[TableRow]) -> None:
+        """Other rows; the title tells how many."""
+        table = self.query_one(Table)
+        table.set_rows(rows)
+        self.border_title = f"{self._title} {table.count}" if table.count else self._title
