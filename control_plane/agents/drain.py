@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
-from meshwright.control_plane.api.models.base import DrainResult
+from meshwright.control_plane.api.models.instances import DrainResult
 from meshwright.control_plane.core.resource import EDS
 from meshwright.control_plane.core.translate import Translation
 from meshwright.control_plane.core.world import Instance, World
@@ -17,7 +17,7 @@ POLL_INTERVAL = 0.02
 class AckTracker(Protocol):
     """Who knows what sidecars have acknowledged: the queue of pushes."""
 
-    async def until_acked(self, type_url: str, name: str, version: str | None = None) -> None:
+    async def wait_acked(self, type_url: str, name: str, version: str | None = None) -> None:
         """Return as soon as every interested sidecar has acknowledged the resource."""
 
 
@@ -37,7 +37,7 @@ async def wait_until_drained(
         translation = served()
     for name in _clusters_with(translation, instance):
         resource = translation.snapshot.shared[EDS, name]
-        await acks.until_acked(EDS, name, resource.version)
+        await acks.wait_acked(EDS, name, resource.version)
     return DrainResult(drained=True)
 
 

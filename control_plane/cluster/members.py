@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 import structlog
 from pydantic import Field, ValidationError
 
-from meshwright.control_plane.api.models.base import ApiModel, ControlPlaneStatus
+from meshwright.control_plane.api.models.base import ApiModel
+from meshwright.control_plane.api.models.status import ControlPlaneStatus
 from meshwright.control_plane.cluster import metrics
 from meshwright.control_plane.cluster.connection import PeerConnection, PeerError
 from meshwright.control_plane.cluster.service import ClusterService, MethodHandler

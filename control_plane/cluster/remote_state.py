@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from meshwright.control_plane.agents.reports import REPORT_TTL
-from meshwright.control_plane.api.models.base import ProxyReport, ProxyState, ProxyStatus
+from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyState, ProxyStatus
 from meshwright.control_plane.cluster.wire import RemoteProxy, StateReport
 from meshwright.control_plane.status.conditions import RolloutCount
 

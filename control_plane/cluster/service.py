@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import grpc
 import structlog
 
-from meshwright.control_plane.api.peer import identity_from_auth_context
+from meshwright.control_plane.api.spiffe import identity_from_auth_context
 from meshwright.control_plane.cluster import metrics
 from meshwright.control_plane.errors import InputError, MeshError, NotFoundError, PermissionDeniedError
 from meshwright.control_plane.tls import LogThrottle

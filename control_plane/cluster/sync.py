@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from meshwright.control_plane.agents.reports import ProxyReports
-from meshwright.control_plane.api.models.base import ProxyReport, ProxyStatus
+from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
 from meshwright.control_plane.cluster import history_handover, wire
 from meshwright.control_plane.cluster.connection import PeerError
 from meshwright.control_plane.cluster.frames import FrameError
@@ -50,13 +50,13 @@ class ConnectedProxies(Protocol):
     def proxies(self) -> tuple[ProxyStatus, ...]:
         """All of them, the disconnected ones of the last minute among them."""
 
-    def pending(self) -> dict[ProxyKey, int]:
+    def in_flight(self) -> dict[ProxyKey, int]:
         """Responses without an answer, by service and name."""
 
-    def refusals(self) -> dict[ProxyKey, str]:
+    def rejection_texts(self) -> dict[ProxyKey, str]:
         """What connected ones refuse; empty for those that take everything."""
 
-    def deliveries(self) -> Mapping[str, RolloutCount]:
+    def rollout_counts(self) -> Mapping[str, RolloutCount]:
         """How each policy fares at those that are connected."""
 
 
@@ -116,7 +116,7 @@ class StateSync:
 
     def pending(self) -> Mapping[ProxyKey, int]:
         """Unanswered responses of each connected proxy."""
-        return self._foreign.pending(self._own.streams.pending())
+        return self._foreign.pending(self._own.streams.in_flight())
 
     def reports(self) -> tuple[ProxyReport, ...]:
         """What every proxy's agent reported last."""
@@ -125,7 +125,7 @@ class StateSync:
 
     def rejections(self) -> Mapping[ProxyKey, str]:
         """What the proxies that are connected here refuse, and those that were and now are elsewhere."""
-        here, elsewhere = self._own.streams.refusals(), self._foreign.rejections()
+        here, elsewhere = self._own.streams.rejection_texts(), self._foreign.rejections()
         left = {(one.service, one.name) for one in self._own.streams.proxies()} | self._moved
         self._moved = frozenset(key for key in left if key in elsewhere and key not in here)
         return {**{key: elsewhere[key] for key in self._moved}, **here}
@@ -143,7 +143,7 @@ class StateSync:
             for answer in await self._peers.broadcast(STATE_METHOD, wanted):
                 with contextlib.suppress(WireError):
                     await self._take(answer)
-        return self._foreign.rollouts(self._own.streams.deliveries())
+        return self._foreign.rollouts(self._own.streams.rollout_counts())
 
     # --- asking -----------------------------------------------------------------------------------
 
@@ -255,11 +255,11 @@ class StateSync:
 
     def _lines(self, wanted: ReportRequest) -> Iterator[str]:
         own = self._own
-        yield from wire.write_proxies(own.streams.proxies(), own.streams.pending())
+        yield from wire.write_proxies(own.streams.proxies(), own.streams.in_flight())
         if wanted.reports:
             yield from wire.write_reports(own.reports, self._now())
         if wanted.deliveries:
-            yield from wire.write_deliveries(own.streams.deliveries())
+            yield from wire.write_deliveries(own.streams.rollout_counts())
 
     def _flushes(self, since: int | None) -> tuple[list[str], int, bool]:
         """Lines of flushes after a number, the number of the last of them, and whether there are more."""

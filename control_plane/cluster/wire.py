@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, fields
 from pydantic import Field
 
 from meshwright.control_plane.agents.reports import ProxyReports
-from meshwright.control_plane.api.models.base import ApiModel, ProxyReport, ProxyStatus
+from meshwright.control_plane.api.models.base import ApiModel
+from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity, Role
 from meshwright.control_plane.status.conditions import RolloutCount
 from meshwright.control_plane.telemetry.ingest.envoy_stats import StatPoint
@@ -29,7 +30,7 @@ from meshwright.control_plane.telemetry.topology.windows import MetricsFlush, No
 MAX_FLUSH_BYTES = 2 * 1024 * 1024
 """Bytes of flushes in one answer; what is beyond is asked for again."""
 
-_COUNTS = tuple(one.name for one in fields(UpstreamCounters) if one.name != "spread")
+_COUNTS = tuple(one.name for one in fields(UpstreamCounters) if one.name != "latency_buckets")
 
 
 class WireError(Exception):

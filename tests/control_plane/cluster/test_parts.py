@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshwright.control_plane.api.models.base import ClusterReport, ProxyReport, ProxyState, ProxyStatus
+from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport, ProxyState, ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.cluster import wire
 from meshwright.control_plane.cluster.remote_state import RemoteState

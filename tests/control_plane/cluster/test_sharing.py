@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from meshwright.control_plane.agents.reports import ProxyReports
-from meshwright.control_plane.api.models.base import ProxyReport, ProxyStatus
+from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.cluster import wire
 from meshwright.control_plane.cluster.connection import PeerError
@@ -34,13 +34,13 @@ class Streams:
     def proxies(self) -> tuple[ProxyStatus, ...]:
         return (self.state,) if self.state else ()
 
-    def pending(self) -> dict[tuple[str, str], int]:
+    def in_flight(self) -> dict[tuple[str, str], int]:
         return {("front", self.name): 2}
 
-    def refusals(self) -> dict[tuple[str, str], str]:
+    def rejection_texts(self) -> dict[tuple[str, str], str]:
         return {("front", self.name): ""} if self.state and self.state.state != "disconnected" else {}
 
-    def deliveries(self) -> Mapping[str, RolloutCount]:
+    def rollout_counts(self) -> Mapping[str, RolloutCount]:
         return {"Retry/a": RolloutCount(1, 1)}
 
 
