@@ -120,8 +120,8 @@ def _internal_listeners() -> Json:
 def _bindings(node: BootstrapParams) -> Json:
     common: Json = {
         "address": node.bind,
-        **({"traced": True} if node.tracing else {}),
-        **({"heard": True} if node.otlp else {}),
+        **({"tracing": True} if node.tracing else {}),
+        **({"requestLog": True} if node.otlp else {}),
     }
     if node.gateway_ports is not None:
         return {**common, "gateway": dict(node.gateway_ports)}

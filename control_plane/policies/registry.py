@@ -18,7 +18,7 @@ from meshwright.control_plane.policies.base import Policy
 
 
 def _kind_in(folder: str) -> type[Policy]:
-    module = import_module(f"{policies.__name__}.{folder}.policy")
+    module = import_module(f"{policies.__name__}.{folder}.spec")
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Policy) and value.__name__.lower() == folder:
             return value

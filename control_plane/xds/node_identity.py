@@ -1,8 +1,9 @@
-"""What an Envoy says of itself in its first request, held against who its certificate says it is."""
+"""Checks what an Envoy says about itself in its first request against its certificate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,36 +13,44 @@ from meshwright.control_plane.api.spiffe import Identity, valid_name
 from meshwright.control_plane.core.snapshot import Bindings
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import PermissionDeniedError
-from meshwright.control_plane.xds.push_queue import Peer
 
 MAX_GATEWAY_LISTENERS = 64
-"""Listeners of one gateway at most (Gateway API's own bound on `spec.listeners`)."""
-
-_LABEL_VALUE: TypeAdapter[str] = TypeAdapter(LabelValue)
+"""Listeners of one gateway (Gateway API's own limit for `spec.listeners`)."""
 
 MAX_UPSTREAMS = 64
 """TCP services that one sidecar may listen for."""
 
+_LABEL_VALUE: TypeAdapter[str] = TypeAdapter(LabelValue)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The client of a stream. `node` is unique only among the peers of one identity."""
+
+    identity: Identity
+    node: str
+    bindings: Bindings
+
 
 def authorize_node(identity: Identity, node: v3.Node) -> Peer:
-    """The peer of a stream; raises RefusedError when the node does not agree with the certificate.
+    """The peer of a stream; raises PermissionDeniedError when the node contradicts the certificate.
 
-    The certificate alone decides what is served. The node's words are checked so that a sidecar which was
-    started with another's bootstrap fails loudly.
+    The certificate alone decides what is served. The node's own fields are checked so that a sidecar that
+    was started with another sidecar's bootstrap fails with a clear error.
     """
     if identity.role not in ("service", "gateway"):
-        raise PermissionDeniedError(f"{identity.uri} is no proxy's identity")
+        raise PermissionDeniedError(f"{identity.uri} is not the identity of a proxy")
     if node.cluster != identity.name:
         raise PermissionDeniedError(
             f"node.cluster is {node.cluster[:63]!r}, but the certificate is {identity.uri}"
         )
     if not valid_name(node.id):
-        raise PermissionDeniedError(f"node.id is {node.id[:63]!r}: give a DNS label (a-z, 0-9, -)")
+        raise PermissionDeniedError(f"node.id is {node.id[:63]!r}: use a DNS label (a-z, 0-9, -)")
     return Peer(identity, node.id, _bindings(node))
 
 
 def _bindings(node: v3.Node) -> Bindings:
-    """`metadata.bindings`; what is missing or of another type counts as not given."""
+    """`metadata.bindings`; a field that is missing or has another type gets its default."""
     fields = _fields(node.metadata, "bindings")
     gateway = _fields(node.metadata.fields["bindings"].struct_value, "gateway") if fields else {}
     if len(gateway) > MAX_GATEWAY_LISTENERS:
@@ -56,21 +65,21 @@ def _bindings(node: v3.Node) -> Bindings:
         gateway=tuple(sorted((name, _port(gateway, name)) for name in gateway)),
         upstreams=_upstreams(node),
         zone=_zone(node.locality.zone),
-        tracing="traced" in fields and fields["traced"].bool_value,
-        request_log="heard" in fields and fields["heard"].bool_value,
+        tracing="tracing" in fields and fields["tracing"].bool_value,
+        request_log="requestLog" in fields and fields["requestLog"].bool_value,
     )
 
 
 def _upstreams(node: v3.Node) -> tuple[tuple[str, str, int], ...]:
-    """`metadata.bindings.upstreams`: where the node listens for each TCP service that it calls, `ip:port`."""
+    """`metadata.bindings.upstreams`: where the node listens for each TCP service it calls, as `ip:port`."""
     fields = _fields(node.metadata, "bindings")
-    given = fields["upstreams"].struct_value.fields if "upstreams" in fields else {}
-    if len(given) > MAX_UPSTREAMS:
+    addresses = fields["upstreams"].struct_value.fields if "upstreams" in fields else {}
+    if len(addresses) > MAX_UPSTREAMS:
         raise PermissionDeniedError(
             f"node.metadata.bindings.upstreams has more than {MAX_UPSTREAMS} services"
         )
-    found = []
-    for name, value in sorted(given.items()):
+    upstreams = []
+    for name, value in sorted(addresses.items()):
         host, _, port = value.string_value.rpartition(":")
         if not all(map(valid_name, name.split(":", 1))) or not port.isascii() or not port.isdigit():
             raise PermissionDeniedError(
@@ -80,8 +89,8 @@ def _upstreams(node: v3.Node) -> tuple[tuple[str, str, int], ...]:
             raise PermissionDeniedError(
                 f"node.metadata.bindings.upstreams: {name[:63]!r} has no port from 1 to 65535"
             )
-        found.append((name, _address(host.strip("[]")), int(port)))
-    return tuple(found)
+        upstreams.append((name, _address(host.strip("[]")), int(port)))
+    return tuple(upstreams)
 
 
 def _fields(struct: v3.Struct, name: str) -> Mapping[str, v3.Value]:
@@ -91,9 +100,7 @@ def _fields(struct: v3.Struct, name: str) -> Mapping[str, v3.Value]:
 def _port(fields: Mapping[str, v3.Value], name: str) -> int:
     number = fields[name].number_value if name in fields else 0.0
     if not 0 <= number <= 65535 or number != int(number):
-        raise PermissionDeniedError(
-            f"node.metadata.bindings: {name[:63]!r} is no port: give one from 1 to 65535"
-        )
+        raise PermissionDeniedError(f"node.metadata.bindings: {name[:63]!r} is not a port from 1 to 65535")
     return int(number)
 
 
@@ -101,7 +108,7 @@ def _zone(text: str) -> str:
     try:
         return _LABEL_VALUE.validate_python(text)
     except ValidationError:
-        raise PermissionDeniedError(f"node.locality.zone: {text[:63]!r} is no value of a label") from None
+        raise PermissionDeniedError(f"node.locality.zone: {text[:63]!r} is not a valid label value") from None
 
 
 def _address(text: str) -> str:
@@ -109,5 +116,5 @@ def _address(text: str) -> str:
         return str(ip_address(text))
     except ValueError:
         raise PermissionDeniedError(
-            f"node.metadata.bindings.address: {text[:63]!r} is no IP address"
+            f"node.metadata.bindings.address: {text[:63]!r} is not an IP address"
         ) from None

@@ -99,9 +99,9 @@ def test_a_control_plane_by_name_is_resolved() -> None:
 
 def test_telemetry_goes_to_the_control_plane_where_it_takes_any() -> None:
     assert "stats_sinks" not in build_bootstrap(ORDERS)
-    assert "traced" not in build_bootstrap(ORDERS)["node"]["metadata"]["bindings"]
+    assert "tracing" not in build_bootstrap(ORDERS)["node"]["metadata"]["bindings"]
     found = build_bootstrap(SEEN)
-    assert found["node"]["metadata"]["bindings"]["traced"] is True
+    assert found["node"]["metadata"]["bindings"]["tracing"] is True
     (sink,) = found["stats_sinks"]
     config = sink["typed_config"]
     assert config["grpc_service"]["envoy_grpc"] == {"cluster_name": "/telemetry"}

@@ -27,7 +27,7 @@ from meshwright.control_plane.policies.httproute.spec import (
 class GRPCRouteFilter(Spec):
     """One filter: `type` says which of the other fields holds what it does."""
 
-    type: Literal["RequestHeaderModifier", "ResponseHeaderModifier", "HTTPRequestMirrorFilter"] = Field(
+    type: Literal["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"] = Field(
         description="Which filter this is."
     )
     request_header_modifier: HTTPHeaderFilter | None = Field(None, description="Changes the call's metadata.")

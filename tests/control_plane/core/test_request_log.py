@@ -40,7 +40,7 @@ def told(role: Role, name: str, bindings: dict[str, Any], text: str = "") -> Ite
 def test_every_listener_tells_whatever_the_access_log_is(
     role: Role, name: str, bindings: dict[str, Any], text: str
 ) -> None:
-    found = list(told(role, name, {**bindings, "heard": True}, text))
+    found = list(told(role, name, {**bindings, "request_log": True}, text))
     assert found
     for listener, logs in found:
         assert [one["name"] for one in logs].count(NAME) == 1, listener
@@ -55,7 +55,7 @@ def test_nobody_is_told_where_nobody_hears(role: Role, name: str, bindings: dict
 def test_directions_are_told() -> None:
     found = {}
     for role, name, bindings in PROXIES:
-        for listener, logs in told(role, name, {**bindings, "heard": True}):
+        for listener, logs in told(role, name, {**bindings, "request_log": True}):
             values = logs[-1]["typed_config"]["attributes"]["values"]
             found[listener] = {one["key"]: one["value"]["string_value"] for one in values}["direction"]
     assert found == {
