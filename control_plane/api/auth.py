@@ -1,8 +1,7 @@
-"""Who may talk to the admin API, or to the pages of the dashboard: callers with a token, by a name of ours,
-from no foreign page.
+"""Access control for the admin API and for the dashboard's web pages: Host, Origin and bearer token.
 
-The Host check stops DNS rebinding (a page whose own name was made to resolve to loopback), the Origin check
-stops a page of another site from posting. Both come before the token.
+The Host check stops DNS rebinding (a page whose own name resolves to loopback), the Origin check stops a page
+of another site from posting. Both come before the token.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 RefusalReason = Literal["host", "origin", "token", "rights"]
 
 Rights = Literal["all", "read"]
-"""What a caller may do: everything, or look at what is shown."""
+"""What a token permits: everything, or read-only routes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestGuard:
-    """`names`: hosts besides loopback that are ours. A port may be any: it may have been forwarded.
+    """`hosts`: accepted host names besides loopback, with any port (it may have been forwarded).
 
-    `token` opens everything, `reading` what only shows; `readers` are tokens that open one path each.
+    `token` permits everything, `read_token` read-only routes, each of `path_tokens` one path.
     """
 
     token: str = field(repr=False)
@@ -36,10 +35,7 @@ class RequestGuard:
     def refusal(
         self, headers: Mapping[str, str], path: str = "", *, public: bool, read_only: bool = False
     ) -> RefusalReason | None:
-        """What is wrong with a request, None when nothing is.
-
-        What is `public` needs no token; what only `shows` something takes the one that may read, too.
-        """
+        """Why a request is refused, or None. `public` routes need no token, `read_only` ones any of ours."""
         host = headers.get("Host", "")
         if _host_name(host) not in LOOPBACK | self.hosts:
             return "host"
@@ -54,25 +50,25 @@ class RequestGuard:
         return None if read_only else "rights"
 
     def rights(self, headers: Mapping[str, str]) -> Rights | None:
-        """What the token of a request may do; None for one that is unknown, or opens a path of its own."""
+        """What the request's token permits; None for an unknown token, or one for a single path."""
         if _has_bearer_token(headers, self.token):
             return "all"
         return "read" if _has_bearer_token(headers, self.read_token) else None
 
 
 def _has_bearer_token(headers: Mapping[str, str], token: str) -> bool:
-    scheme, _, given = headers.get("Authorization", "").partition(" ")
-    return tokens_equal(given.strip(), token) and scheme.lower() == "bearer"
+    scheme, _, credentials = headers.get("Authorization", "").partition(" ")
+    return tokens_equal(credentials.strip(), token) and scheme.lower() == "bearer"
 
 
-def tokens_equal(given: str, token: str) -> bool:
-    """Whether somebody gave the token, compared in constant time; never for an empty one."""
-    equal = hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+def tokens_equal(presented: str, token: str) -> bool:
+    """Compare in constant time; an empty `token` equals nothing."""
+    equal = hmac.compare_digest(presented.encode("utf-8", "surrogateescape"), token.encode())
     return equal and bool(token)
 
 
 def _host_name(host: str) -> str:
-    """The name of a Host header without its port; empty when it is malformed."""
+    """The name in a Host header without its port; empty if the header is malformed."""
     if any(mark in host for mark in "/@?#\\ "):
         return ""
     try:

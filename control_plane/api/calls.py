@@ -1,6 +1,6 @@
 """Every call of the admin API as a value, so that all clients agree on paths and bodies.
 
-Pure and without pydantic: the command line answers in the time that a typed client takes to import.
+Pure and without pydantic: the command line responds faster than a typed client can be imported.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from urllib.parse import quote, urlencode
 
 PREFIX = "/api/v1"
 TIMEOUT = 30.0
-"""Seconds that an ordinary call may take."""
+"""Seconds after which an ordinary call times out."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One request: `path` with its query, `body` to be sent as JSON, seconds until it is given up."""
+    """One request: `path` includes the query, `body` is sent as JSON, `timeout` is in seconds."""
 
     method: str
     path: str
@@ -27,7 +27,7 @@ class ApiCall:
 
 @dataclass(frozen=True, slots=True)
 class ChangeOptions:
-    """What every change carries; `base` None means the revision that is current when it arrives."""
+    """Options of every change. `base` None: the revision that is current when the request arrives."""
 
     base: int | None = None
     message: str = ""
@@ -35,8 +35,8 @@ class ChangeOptions:
     dry_run: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON fields of an Edit."""
-        return {"base": self.base, "why": self.message, "author": self.author, "dryRun": self.dry_run}
+        """The JSON fields of an EditRequest."""
+        return {"base": self.base, "message": self.message, "author": self.author, "dryRun": self.dry_run}
 
 
 DEFAULT_OPTIONS = ChangeOptions()
@@ -44,13 +44,13 @@ DEFAULT_OPTIONS = ChangeOptions()
 
 @dataclass(frozen=True, slots=True)
 class SourcedDocument:
-    """A document and the `path:line` where its user finds it."""
+    """A document and its location in the user's files, `path:line`."""
 
     document: Mapping[str, Any]
     source: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON fields of a SourcedDocument."""
+        """The JSON fields of a DocumentInput."""
         return {"document": dict(self.document), "source": self.source}
 
 
@@ -62,169 +62,183 @@ class DocumentRef:
     name: str
 
 
+# --- policies and revisions ---------------------------------------------------------------------------
+
+
 def apply(documents: Iterable[SourcedDocument], options: ChangeOptions = DEFAULT_OPTIONS) -> ApiCall:
-    """Create or change documents, all or none → AppliedReply."""
-    return ApiCall(
-        "POST", f"{PREFIX}/apply", {"documents": [d.to_json() for d in documents], **options.to_json()}
-    )
+    """Create or change documents, all or none → ApplyResponse."""
+    body = {"documents": [document.to_json() for document in documents], **options.to_json()}
+    return ApiCall("POST", f"{PREFIX}/apply", body)
 
 
 def delete(refs: Iterable[DocumentRef], options: ChangeOptions = DEFAULT_OPTIONS) -> ApiCall:
-    """Delete documents, all or none → AppliedReply."""
-    named = [{"kind": ref.kind, "name": ref.name} for ref in refs]
-    return ApiCall("POST", f"{PREFIX}/delete", {"refs": named, **options.to_json()})
+    """Delete documents, all or none → ApplyResponse."""
+    body = {"refs": [{"kind": ref.kind, "name": ref.name} for ref in refs], **options.to_json()}
+    return ApiCall("POST", f"{PREFIX}/delete", body)
 
 
 def diff(documents: Iterable[SourcedDocument]) -> ApiCall:
-    """What an apply would change → DiffReply."""
-    return ApiCall("POST", f"{PREFIX}/diff", {"documents": [d.to_json() for d in documents]})
+    """What an apply would change → DiffResponse."""
+    return ApiCall("POST", f"{PREFIX}/diff", {"documents": [document.to_json() for document in documents]})
 
 
 def policies(kind: str = "", name: str = "") -> ApiCall:
-    """The current documents, all or of one kind or one of them → Documents."""
-    parts = [quote(part, safe="") for part in (kind, name) if part]
-    return ApiCall("GET", "/".join([f"{PREFIX}/policies", *parts]))
+    """The current documents: all, those of one kind, or one → DocumentList."""
+    return ApiCall("GET", _path("policies", *(part for part in (kind, name) if part)))
 
 
 def history(limit: int = 50, before: int | None = None) -> ApiCall:
-    """Revisions, newest first → History."""
-    query: dict[str, int] = {"limit": limit} if before is None else {"limit": limit, "before": before}
-    return ApiCall("GET", f"{PREFIX}/revisions?{urlencode(query)}")
+    """Revisions, newest first → RevisionList."""
+    return ApiCall("GET", _path("revisions", limit=limit, before=before))
 
 
 def revision(number: int) -> ApiCall:
-    """One revision whole → RevisionReply."""
-    return ApiCall("GET", f"{PREFIX}/revisions/{number}")
+    """One revision with its documents → RevisionDetail."""
+    return ApiCall("GET", _path("revisions", str(number)))
 
 
 def rollback(number: int, options: ChangeOptions = DEFAULT_OPTIONS) -> ApiCall:
-    """The documents of a revision as a new one → AppliedReply."""
-    return ApiCall("POST", f"{PREFIX}/revisions/{number}/rollback", options.to_json())
+    """Commit the documents of a revision as a new one → ApplyResponse."""
+    return ApiCall("POST", _path("revisions", str(number), "rollback"), options.to_json())
+
+
+# --- status and proxies -------------------------------------------------------------------------------
 
 
 def status() -> ApiCall:
-    """The mesh as it stands → Status."""
-    return ApiCall("GET", f"{PREFIX}/status")
+    """The current state of the mesh → Status."""
+    return ApiCall("GET", _path("status"))
 
 
 def instances() -> ApiCall:
-    """Every instance → Instances."""
-    return ApiCall("GET", f"{PREFIX}/instances")
+    """Every instance with a lease → InstanceList."""
+    return ApiCall("GET", _path("instances"))
 
 
 def proxies() -> ApiCall:
-    """Every proxy with what it told of itself → Proxies."""
-    return ApiCall("GET", f"{PREFIX}/proxies")
+    """Every proxy with its latest report → ProxyList."""
+    return ApiCall("GET", _path("proxies"))
 
 
 def proxy_stats(name: str, filter: str = "") -> ApiCall:
-    """An Envoy's statistics; `filter`: a regular expression for a part of their names → ProxyStats."""
-    return ApiCall("GET", _proxy(name, "stats", {"filter": filter} if filter else {}))
+    """An Envoy's statistics; `filter`: a regular expression that part of a name matches → ProxyStats."""
+    return ApiCall("GET", _path("proxies", name, "stats", filter=filter))
 
 
 def proxy_logs(name: str, lines: int = 100, after: Mapping[str, int] | None = None) -> ApiCall:
-    """The end of a sidecar's logs, or what came after these offsets by their source → ProxyLogs."""
-    return ApiCall("GET", _proxy(name, "logs", {"lines": lines, **(after or {})}))
+    """The end of a sidecar's logs, or what follows the given offsets (by source) → ProxyLogs."""
+    return ApiCall("GET", _path("proxies", name, "logs", lines=lines, **(after or {})))
 
 
 def proxy_config(name: str, section: str = "") -> ApiCall:
-    """An Envoy's configuration, all or listeners, clusters, routes, endpoints of it → ProxyConfig."""
-    return ApiCall("GET", _proxy(name, "config", {"section": section} if section else {}))
+    """An Envoy's configuration: all, or only its listeners, clusters, routes or endpoints → ProxyConfig."""
+    return ApiCall("GET", _path("proxies", name, "config", section=section))
 
 
 def log_level(name: str) -> ApiCall:
     """An Envoy's log levels → ProxyLogLevel."""
-    return ApiCall("GET", _proxy(name, "log-level"))
+    return ApiCall("GET", _path("proxies", name, "log-level"))
 
 
 def set_log_level(name: str, level: str, logger: str = "", seconds: int = 600) -> ApiCall:
-    """Change an Envoy's log level for some seconds, of all loggers or of one → ProxyLogLevel."""
+    """Change the level of one logger, or of all, for some seconds → ProxyLogLevel."""
     body = {"level": level, "seconds": seconds, **({"logger": logger} if logger else {})}
-    return ApiCall("PUT", _proxy(name, "log-level"), body)
-
-
-def _proxy(name: str, what: str, query: Mapping[str, str | int] | None = None) -> str:
-    path = f"{PREFIX}/proxies/{quote(name, safe='')}/{what}"
-    return f"{path}?{urlencode(query)}" if query else path
+    return ApiCall("PUT", _path("proxies", name, "log-level"), body)
 
 
 def wait(number: int, timeout: float) -> ApiCall:
-    """Until every connected sidecar has taken a revision or one rejected it → WaitReply."""
-    query = urlencode({"revision": number, "timeout": timeout})
-    return ApiCall("GET", f"{PREFIX}/wait?{query}", timeout=timeout + TIMEOUT)
+    """Wait until every connected proxy has ACKed a revision, or one rejects it → WaitResult."""
+    return ApiCall("GET", _path("wait", revision=number, timeout=timeout), timeout=timeout + TIMEOUT)
+
+
+# --- join tokens --------------------------------------------------------------------------------------
 
 
 def create_token(role: str, name: str, ttl: float, author: str = "") -> ApiCall:
-    """A join token; `role` is `service` or `gateway`, `ttl` seconds → Minted."""
-    return ApiCall("POST", f"{PREFIX}/tokens", {role: name, "ttl": ttl, "author": author})
+    """Create a join token; `role` is `service` or `gateway`, `ttl` in seconds → NewToken."""
+    return ApiCall("POST", _path("tokens"), {role: name, "ttl": ttl, "author": author})
 
 
 def tokens() -> ApiCall:
     """Every join token on record → TokenList."""
-    return ApiCall("GET", f"{PREFIX}/tokens")
+    return ApiCall("GET", _path("tokens"))
 
 
 def revoke_token(id: str) -> ApiCall:
-    """Refuse a join token from now on → Revoked."""
-    return ApiCall("POST", f"{PREFIX}/tokens/{quote(id, safe='')}/revoke")
+    """Revoke a join token → RevokedToken."""
+    return ApiCall("POST", _path("tokens", id, "revoke"))
+
+
+# --- services and topology ----------------------------------------------------------------------------
 
 
 def topology() -> ApiCall:
-    """Who calls whom, over the last seconds → Topology."""
-    return ApiCall("GET", f"{PREFIX}/topology")
+    """The service graph of the last seconds → Topology."""
+    return ApiCall("GET", _path("topology"))
 
 
 def edge_history(caller: str, callee: str) -> ApiCall:
-    """The last quarter of an hour of the calls from one service to another → History."""
-    return ApiCall("GET", f"{PREFIX}/topology/{quote(caller, safe='')}/{quote(callee, safe='')}")
+    """The last 15 minutes of one edge → EdgeHistory."""
+    return ApiCall("GET", _path("topology", caller, callee))
 
 
 def services() -> ApiCall:
-    """Every service and gateway with its figures of now and their course → Services."""
-    return ApiCall("GET", f"{PREFIX}/services")
+    """Every service and gateway with its current traffic and its trend → ServiceList."""
+    return ApiCall("GET", _path("services"))
 
 
 def service_history(name: str) -> ApiCall:
-    """The last quarter of an hour of all calls to a service, or from a gateway → ServiceHistory."""
-    return ApiCall("GET", f"{PREFIX}/services/{quote(name, safe='')}/history")
+    """The last 15 minutes of all requests to a service, or from a gateway → ServiceHistory."""
+    return ApiCall("GET", _path("services", name, "history"))
+
+
+def service_policies(name: str, caller: str = "") -> ApiCall:
+    """Policies that target a service or gateway, or with `caller` one edge to it → ServicePolicies."""
+    return ApiCall("GET", _path("services", name, "policies", **{"from": caller}))
+
+
+# --- traces, requests, events -------------------------------------------------------------------------
 
 
 def traces(
     *, service: str = "", operation: str = "", min_duration: str = "", errors: bool = False, limit: int = 20
 ) -> ApiCall:
-    """Traces that have such a span, newest first; `min_duration` as `250ms` → Traces."""
-    given = {"service": service, "operation": operation, "minDuration": min_duration}
-    query = {name: value for name, value in given.items() if value}
-    wanted = {**query, "errors": str(errors).lower(), "limit": str(limit)}
-    return ApiCall("GET", f"{PREFIX}/traces?{urlencode(wanted)}")
+    """Traces with a span that matches, newest first; `min_duration` such as `250ms` → TraceList."""
+    query = {"service": service, "operation": operation, "minDuration": min_duration}
+    return ApiCall("GET", _path("traces", **query, errors=str(errors).lower(), limit=limit))
 
 
 def trace(id: str) -> ApiCall:
-    """One trace; the ID may be a prefix that no other has → Trace."""
-    return ApiCall("GET", f"{PREFIX}/traces/{quote(id, safe='')}")
+    """One trace; a unique prefix of its ID is enough → Trace."""
+    return ApiCall("GET", _path("traces", id))
 
 
 def events(limit: int = 50, before: str = "", kind: str = "") -> ApiCall:
-    """What happened, newest first → EventList."""
-    query = {"limit": limit} | {name: word for name, word in (("before", before), ("kind", kind)) if word}
-    return ApiCall("GET", f"{PREFIX}/events?{urlencode(query)}")
+    """Events, newest first → EventList."""
+    return ApiCall("GET", _path("events", limit=limit, before=before, kind=kind))
 
 
 def requests(*, service: str = "", errors: bool = False, since: str = "", limit: int = 50) -> ApiCall:
-    """What proxies told of requests, newest first; `since` as `5m` → Requests."""
-    given = {"service": service, "since": since}
-    query = {name: value for name, value in given.items() if value}
-    wanted = {**query, "errors": str(errors).lower(), "limit": str(limit)}
-    return ApiCall("GET", f"{PREFIX}/requests?{urlencode(wanted)}")
+    """Requests from the proxies' logs, newest first; `since` such as `5m` → RequestList."""
+    return ApiCall(
+        "GET",
+        _path("requests", service=service, since=since, errors=str(errors).lower(), limit=limit),
+    )
 
 
 def tap(service: str, *, errors: bool = False, method: str = "", path: str = "", caller: str = "") -> ApiCall:
-    """What is kept of a service's requests → Requests; as an event stream its live ones → Tapped."""
-    given = {"method": method, "path": path, "caller": caller, "errors": "true" if errors else ""}
-    query = urlencode({name: value for name, value in given.items() if value})
-    return ApiCall("GET", f"{PREFIX}/tap/{quote(service, safe='')}{'?' if query else ''}{query}")
+    """Recent requests of a service → RequestList; as an event stream, its live requests → TapEvent."""
+    query = {"method": method, "path": path, "caller": caller, "errors": "true" if errors else ""}
+    return ApiCall("GET", _path("tap", service, **query))
 
 
 def explain(id: str) -> ApiCall:
-    """Why a request failed or was slow, by its x-request-id or trace, or how these begin → Why."""
-    return ApiCall("GET", f"{PREFIX}/why/{quote(id, safe='')}")
+    """Why a request failed or was slow, by its x-request-id or trace ID or a prefix → Explanation."""
+    return ApiCall("GET", _path("why", id))
+
+
+def _path(*segments: str, **query: str | float | None) -> str:
+    """A path under PREFIX, segments quoted; empty and None query parameters are omitted."""
+    path = "/".join([PREFIX, *(quote(segment, safe="") for segment in segments)])
+    parameters = {name: value for name, value in query.items() if value not in ("", None)}
+    return f"{path}?{urlencode(parameters)}" if parameters else path

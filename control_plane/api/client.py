@@ -1,19 +1,21 @@
-"""The admin API as typed coroutines, for whoever has an event loop: `mesh up`, the dashboard, tests.
+"""The typed client of the admin API, public as `meshwright.Client`.
 
-Raises UnreachableError when nobody answers and ApiError for every refusal (see `failures.py`).
+Every method raises UnreachableError if no control plane responds, and ApiError for an error response (see
+`errors.py`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiohttp
 from pydantic import ValidationError
 
-from meshwright.control_plane.api import calls
-from meshwright.control_plane.api import errors as errors_module
+from meshwright.control_plane.api import calls, mesh_locator
 from meshwright.control_plane.api.calls import (
     DEFAULT_OPTIONS,
     ApiCall,
@@ -21,18 +23,9 @@ from meshwright.control_plane.api.calls import (
     DocumentRef,
     SourcedDocument,
 )
+from meshwright.control_plane.api.errors import ApiError, UnreachableError, os_error_text, parse_response
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
-from meshwright.control_plane.api.models import policies as policies_module
-from meshwright.control_plane.api.models import requests as requests_module
-from meshwright.control_plane.api.models import topology as topology_module
-from meshwright.control_plane.api.models import traces as traces_module
-from meshwright.control_plane.api.models.base import (
-    ApiModel,
-    InstanceStatus,
-    ProxyDetail,
-    RevisionInfo,
-    Status,
-)
+from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import (
     LOG_LEVEL_DEFAULT_SECONDS,
     LogPart,
@@ -42,19 +35,50 @@ from meshwright.control_plane.api.models.commands import (
     ProxyStats,
 )
 from meshwright.control_plane.api.models.events import Event, EventList
+from meshwright.control_plane.api.models.instances import InstanceList, InstanceStatus
+from meshwright.control_plane.api.models.policies import (
+    ApplyResponse,
+    DiffResponse,
+    DocumentList,
+    ServicePolicies,
+)
+from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyList, WaitResult
+from meshwright.control_plane.api.models.requests import Explanation, Request, RequestList
+from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionInfo, RevisionList
+from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.api.models.tokens import NewToken, RevokedToken, TokenInfo, TokenList
+from meshwright.control_plane.api.models.topology import EdgeHistory, ServiceHistory, ServiceList, Topology
+from meshwright.control_plane.api.models.traces import Trace, TraceList, TraceSummary
 
 Model = TypeVar("Model", bound=ApiModel)
 
-STREAM_SILENCE = 40.0
-"""Seconds without a byte after which a stream of events is dead: a comment comes every 15."""
+Document = Mapping[str, Any] | SourcedDocument
+"""A policy document; a SourcedDocument also carries its location for error messages."""
+
+STREAM_TIMEOUT = 40.0
+"""Seconds without a byte after which an event stream is dead: the server sends a comment every 15."""
 
 
 class Client:
-    """A session with one mesh; use it as an async context manager."""
+    """A session with one mesh, used as an async context manager."""
 
     def __init__(self, endpoint: ApiEndpoint) -> None:
         self._endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def connect(cls, url: str, token: str) -> Self:
+        """A client for the admin API at `url`, such as `http://127.0.0.1:15080`, with a bearer token."""
+        return cls(ApiEndpoint(url.rstrip("/"), token))
+
+    @classmethod
+    def locate(cls, state: Path | str | None = None) -> Self:
+        """A client for the mesh that `mesh` would use: of a state directory, or of the environment.
+
+        In order of precedence: `state`, `MESH_API` with `MESH_TOKEN_FILE`, `MESH_STATE`, `./.mesh`. Raises
+        UnreachableError if no mesh was started there, InputError for invalid settings.
+        """
+        return cls(mesh_locator.locate_mesh(os.environ, None if state is None else Path(state)))
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self._endpoint.token}"})
@@ -66,30 +90,70 @@ class Client:
         if self._session:
             await self._session.close()
 
+    # --- policies and revisions -------------------------------------------------------------------
+
+    async def policies(self, kind: str = "", name: str = "") -> DocumentList:
+        """The current documents: all, those of one kind, or one."""
+        return await self._send(calls.policies(kind, name), DocumentList)
+
+    async def apply(
+        self, documents: Iterable[Document], options: ChangeOptions = DEFAULT_OPTIONS
+    ) -> ApplyResponse:
+        """Create or change documents, all or none."""
+        return await self._send(calls.apply(_sourced(documents), options), ApplyResponse)
+
+    async def delete(
+        self, refs: Iterable[DocumentRef], options: ChangeOptions = DEFAULT_OPTIONS
+    ) -> ApplyResponse:
+        """Delete documents, all or none."""
+        return await self._send(calls.delete(refs, options), ApplyResponse)
+
+    async def diff(self, documents: Iterable[Document]) -> DiffResponse:
+        """What an apply would change, in documents and in Envoy's resources."""
+        return await self._send(calls.diff(_sourced(documents)), DiffResponse)
+
+    async def history(self, limit: int = 50, before: int | None = None) -> tuple[RevisionInfo, ...]:
+        """Revisions, newest first; with `before` only older ones."""
+        return (await self._send(calls.history(limit, before), RevisionList)).revisions
+
+    async def revision(self, number: int) -> RevisionDetail:
+        """One revision with all its documents."""
+        return await self._send(calls.revision(number), RevisionDetail)
+
+    async def rollback(self, number: int, options: ChangeOptions = DEFAULT_OPTIONS) -> ApplyResponse:
+        """Commit the documents of a revision as a new one."""
+        return await self._send(calls.rollback(number, options), ApplyResponse)
+
+    async def wait(self, number: int, timeout: float) -> WaitResult:  # noqa: ASYNC109  sent to the server
+        """Wait until every connected proxy has ACKed a revision, one rejects it, or `timeout` seconds."""
+        return await self._send(calls.wait(number, timeout), WaitResult)
+
+    # --- status and proxies -----------------------------------------------------------------------
+
     async def status(self) -> Status:
-        """The mesh as it stands."""
+        """The current state of the mesh."""
         return await self._send(calls.status(), Status)
 
     async def instances(self) -> tuple[InstanceStatus, ...]:
         """Every instance with an unexpired lease."""
-        return (await self._send(calls.instances(), policies_module.InstanceList)).instances
+        return (await self._send(calls.instances(), InstanceList)).instances
 
     async def proxies(self) -> tuple[ProxyDetail, ...]:
-        """Every proxy with what it told of itself."""
-        return (await self._send(calls.proxies(), policies_module.ProxyList)).proxies
+        """Every proxy with its latest report."""
+        return (await self._send(calls.proxies(), ProxyList)).proxies
 
     async def proxy_stats(self, name: str, filter: str = "") -> ProxyStats:
-        """An Envoy's statistics; `filter`: a regular expression for a part of their names."""
+        """An Envoy's statistics; `filter`: a regular expression that part of a name matches."""
         return await self._send(calls.proxy_stats(name, filter), ProxyStats)
 
     async def proxy_logs(
         self, name: str, lines: int = 100, after: Mapping[str, int] | None = None
     ) -> tuple[LogPart, ...]:
-        """The end of a sidecar's logs, or what came after these offsets by their source."""
+        """The end of a sidecar's logs, or what follows the given offsets (by source)."""
         return (await self._send(calls.proxy_logs(name, lines, after), ProxyLogs)).logs
 
     async def proxy_config(self, name: str, section: str = "") -> tuple[dict[str, Any], ...]:
-        """An Envoy's configuration: all, or `listeners`, `clusters`, `routes`, `endpoints` of it."""
+        """An Envoy's configuration: all, or only its `listeners`, `clusters`, `routes` or `endpoints`."""
         return (await self._send(calls.proxy_config(name, section), ProxyConfig)).configs
 
     async def log_level(self, name: str) -> ProxyLogLevel:
@@ -99,76 +163,46 @@ class Client:
     async def set_log_level(
         self, name: str, level: str, logger: str = "", seconds: int = LOG_LEVEL_DEFAULT_SECONDS
     ) -> ProxyLogLevel:
-        """Change an Envoy's log level for some seconds, of all loggers or of one."""
+        """Change the level of one of Envoy's loggers, or of all, for some seconds."""
         return await self._send(calls.set_log_level(name, level, logger, seconds), ProxyLogLevel)
 
-    async def policies(self, kind: str = "", name: str = "") -> policies_module.DocumentList:
-        """The current documents: all, of one kind, or one."""
-        return await self._send(calls.policies(kind, name), policies_module.DocumentList)
+    # --- join tokens ------------------------------------------------------------------------------
 
-    async def apply(
-        self, documents: Iterable[SourcedDocument], options: ChangeOptions = DEFAULT_OPTIONS
-    ) -> policies_module.ApplyResponse:
-        """Create or change documents, all or none."""
-        return await self._send(calls.apply(documents, options), policies_module.ApplyResponse)
-
-    async def delete(
-        self, refs: Iterable[DocumentRef], options: ChangeOptions = DEFAULT_OPTIONS
-    ) -> policies_module.ApplyResponse:
-        """Delete documents, all or none."""
-        return await self._send(calls.delete(refs, options), policies_module.ApplyResponse)
-
-    async def diff(self, documents: Iterable[SourcedDocument]) -> policies_module.DiffResponse:
-        """What an apply would change."""
-        return await self._send(calls.diff(documents), policies_module.DiffResponse)
-
-    async def history(self, limit: int = 50, before: int | None = None) -> tuple[RevisionInfo, ...]:
-        """Revisions, newest first; only those below `before` when it is given."""
-        return (await self._send(calls.history(limit, before), policies_module.RevisionList)).revisions
-
-    async def revision(self, number: int) -> policies_module.RevisionDetail:
-        """One revision with all its documents."""
-        return await self._send(calls.revision(number), policies_module.RevisionDetail)
-
-    async def rollback(
-        self, number: int, options: ChangeOptions = DEFAULT_OPTIONS
-    ) -> policies_module.ApplyResponse:
-        """Make the documents of a revision the newest."""
-        return await self._send(calls.rollback(number, options), policies_module.ApplyResponse)
-
-    async def wait(self, number: int, timeout: float) -> policies_module.WaitResult:  # noqa: ASYNC109  sent along
-        """Until every connected sidecar has taken a revision, one rejected it, or `timeout` seconds."""
-        return await self._send(calls.wait(number, timeout), policies_module.WaitResult)
-
-    async def create_token(
-        self, role: str, name: str, ttl: float, author: str = ""
-    ) -> policies_module.NewToken:
+    async def create_token(self, role: str, name: str, ttl: float, author: str = "") -> NewToken:
         """A join token for a `service` or `gateway`, valid for `ttl` seconds."""
-        return await self._send(calls.create_token(role, name, ttl, author), policies_module.NewToken)
+        return await self._send(calls.create_token(role, name, ttl, author), NewToken)
 
-    async def tokens(self) -> tuple[policies_module.TokenInfo, ...]:
+    async def tokens(self) -> tuple[TokenInfo, ...]:
         """Every join token on record, newest first; never the tokens themselves."""
-        return (await self._send(calls.tokens(), policies_module.TokenList)).tokens
+        return (await self._send(calls.tokens(), TokenList)).tokens
 
     async def revoke_token(self, id: str) -> None:
-        """Refuse a join token from now on."""
-        await self._send(calls.revoke_token(id), policies_module.RevokedToken)
+        """Revoke a join token."""
+        await self._send(calls.revoke_token(id), RevokedToken)
 
-    async def topology(self) -> topology_module.Topology:
-        """Who calls whom, over the last seconds."""
-        return await self._send(calls.topology(), topology_module.Topology)
+    # --- services and topology --------------------------------------------------------------------
 
-    async def edge_history(self, caller: str, callee: str) -> topology_module.EdgeHistory:
-        """The last quarter of an hour of the calls from one service to another."""
-        return await self._send(calls.edge_history(caller, callee), topology_module.EdgeHistory)
+    async def topology(self) -> Topology:
+        """The service graph of the last seconds."""
+        return await self._send(calls.topology(), Topology)
 
-    async def services(self) -> topology_module.ServiceList:
-        """Every service and gateway with its figures of now and their course."""
-        return await self._send(calls.services(), topology_module.ServiceList)
+    async def edge_history(self, caller: str, callee: str) -> EdgeHistory:
+        """The last 15 minutes of one edge."""
+        return await self._send(calls.edge_history(caller, callee), EdgeHistory)
 
-    async def service_history(self, name: str) -> topology_module.ServiceHistory:
-        """The last quarter of an hour of all calls to a service, or from a gateway."""
-        return await self._send(calls.service_history(name), topology_module.ServiceHistory)
+    async def services(self) -> ServiceList:
+        """Every service and gateway with its current traffic and its trend."""
+        return await self._send(calls.services(), ServiceList)
+
+    async def service_history(self, name: str) -> ServiceHistory:
+        """The last 15 minutes of all requests to a service, or from a gateway."""
+        return await self._send(calls.service_history(name), ServiceHistory)
+
+    async def service_policies(self, name: str, caller: str = "") -> ServicePolicies:
+        """Policies that target a service or gateway, or with `caller` one edge; those in force first."""
+        return await self._send(calls.service_policies(name, caller), ServicePolicies)
+
+    # --- traces, requests, events -----------------------------------------------------------------
 
     async def traces(
         self,
@@ -178,65 +212,67 @@ class Client:
         min_duration: str = "",
         errors: bool = False,
         limit: int = 20,
-    ) -> tuple[traces_module.TraceSummary, ...]:
-        """Traces that have such a span, newest first; `min_duration` as `250ms`."""
+    ) -> tuple[TraceSummary, ...]:
+        """Traces with a span that matches, newest first; `min_duration` such as `250ms`."""
         call = calls.traces(
             service=service, operation=operation, min_duration=min_duration, errors=errors, limit=limit
         )
-        return (await self._send(call, traces_module.TraceList)).traces
+        return (await self._send(call, TraceList)).traces
 
-    async def trace(self, id: str) -> traces_module.Trace:
-        """One trace; the ID may be a prefix that no other has."""
-        return await self._send(calls.trace(id), traces_module.Trace)
+    async def trace(self, id: str) -> Trace:
+        """One trace; a unique prefix of its ID is enough."""
+        return await self._send(calls.trace(id), Trace)
 
     async def requests(
         self, *, service: str = "", errors: bool = False, since: str = "", limit: int = 50
-    ) -> tuple[requests_module.Request, ...]:
-        """What proxies told of requests, newest first; `since` as `5m`."""
+    ) -> tuple[Request, ...]:
+        """Requests from the proxies' logs, newest first; `since` such as `5m`."""
         call = calls.requests(service=service, errors=errors, since=since, limit=limit)
-        return (await self._send(call, requests_module.RequestList)).requests
+        return (await self._send(call, RequestList)).requests
 
-    async def explain(self, id: str) -> requests_module.Explanation:
-        """Why a request failed or was slow, by its x-request-id or trace, or how these begin."""
-        return await self._send(calls.explain(id), requests_module.Explanation)
+    async def explain(self, id: str) -> Explanation:
+        """Why a request failed or was slow, by its x-request-id or trace ID or a prefix."""
+        return await self._send(calls.explain(id), Explanation)
 
     async def events(self, limit: int = 50, before: str = "", kind: str = "") -> tuple[Event, ...]:
-        """What happened, newest first."""
+        """Events, newest first."""
         return (await self._send(calls.events(limit, before, kind), EventList)).events
 
     async def follow_events(self, last: str = "") -> AsyncIterator[Event | None]:
-        """Events as they happen, after the one with the id `last` (empty: from now on).
+        """New events, after the one with the id `last` (empty: from now on).
 
-        None comes first, when the stream stands, and whenever nothing happened for a while. It ends, or
-        raises UnreachableError, when the control plane goes.
+        Yields None once when the stream is open, and whenever nothing has happened for a while. The stream
+        ends, or raises UnreachableError, when the control plane stops.
         """
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=calls.TIMEOUT, sock_read=STREAM_SILENCE)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=calls.TIMEOUT, sock_read=STREAM_TIMEOUT)
         url = self._endpoint.url
         try:
             async with self._require_session().get(
                 f"{url}{calls.PREFIX}/events", headers=headers, timeout=timeout
-            ) as answer:
-                if answer.status != 200:
-                    errors_module.parse_response(answer.status, await answer.read())
+            ) as response:
+                if response.status != 200:
+                    parse_response(response.status, await response.read())
                 yield None
-                async for line in answer.content:
+                async for line in response.content:
                     name, _, value = line.partition(b": ")
                     if name == b"data":
                         yield Event.model_validate_json(value)
                     elif not name:
                         yield None
         except TimeoutError:
-            raise errors_module.UnreachableError(url, f"silent for {STREAM_SILENCE:g} s") from None
+            raise UnreachableError(url, f"nothing received for {STREAM_TIMEOUT:g} s") from None
         except aiohttp.ClientError as error:
-            raise errors_module.UnreachableError(url, errors_module.os_error_text(error)) from None
+            raise UnreachableError(url, os_error_text(error)) from None
+
+    # --- transport --------------------------------------------------------------------------------
 
     def _require_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            raise RuntimeError("use AdminClient as an async context manager")
+            raise RuntimeError("use Client as an async context manager")
         return self._session
 
-    async def _send(self, call: ApiCall, reply: type[Model]) -> Model:
+    async def _send(self, call: ApiCall, model: type[Model]) -> Model:
         url = self._endpoint.url
         try:
             async with self._require_session().request(
@@ -244,18 +280,25 @@ class Client:
                 url + call.path,
                 json=call.body,
                 timeout=aiohttp.ClientTimeout(total=call.timeout),
-            ) as answer:
-                status, body = answer.status, await answer.read()
+            ) as response:
+                status, body = response.status, await response.read()
         except TimeoutError:
-            raise errors_module.UnreachableError(url, f"no answer in {call.timeout:g} s") from None
+            raise UnreachableError(url, f"no response in {call.timeout:g} s") from None
         except aiohttp.ClientError as error:
-            raise errors_module.UnreachableError(url, errors_module.os_error_text(error)) from None
+            raise UnreachableError(url, os_error_text(error)) from None
         if status >= 400:
-            errors_module.parse_response(status, body)
+            parse_response(status, body)
         try:
-            return reply.model_validate_json(body)
+            return model.model_validate_json(body)
         except ValidationError:
-            errors_module.parse_response(status, body)
-            raise errors_module.ApiError(
-                status, "unreadable", f"{url} answers in another form: is this a mesh?"
+            parse_response(status, body)
+            raise ApiError(
+                status, "unreadable", f"{url} sent an unexpected response: is this a mesh?"
             ) from None
+
+
+def _sourced(documents: Iterable[Document]) -> list[SourcedDocument]:
+    return [
+        document if isinstance(document, SourcedDocument) else SourcedDocument(document)
+        for document in documents
+    ]

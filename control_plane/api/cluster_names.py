@@ -1,27 +1,54 @@
-"""Names of the clusters in a sidecar's bootstrap, to which what the control plane sends refers.
+"""Names of Envoy clusters: those of services, and those in every sidecar's bootstrap.
 
-All begin with `/`, which no service's name has, so that no service can collide with them: Envoy would answer
-for a service called `admin` from its own admin socket.
+A service's cluster is `orders`; `orders:grpc` is its named port, `orders/v2` its Subset, `orders:grpc/v2`
+both. Clusters of the bootstrap begin with `/`, which no service name contains, so that a service called
+`admin` cannot collide with Envoy's admin interface.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 XDS = "/xds"
-"""The control plane."""
+"""The control plane's xDS endpoint."""
 
 ADMIN = "/admin"
-"""Envoy's own admin interface, of which `ready` shows two paths."""
+"""Envoy's own admin interface; the `ready` listener exposes two of its paths."""
 
 AGENT = "/agent"
-"""The agent that keeps the sidecar, of which `ready` shows the metrics."""
+"""The sidecar's agent; the `ready` listener exposes its metrics."""
 
 TELEMETRY = "/telemetry"
-"""The control plane, where it takes telemetry."""
+"""The control plane's OTLP endpoint."""
 
 COLLECTOR = "/otlp"
-"""Where spans go: the control plane again, or a collector that somebody named."""
+"""Where spans go: the control plane, or a collector from the settings."""
+
+_APP = "/app/"
+
+
+class ClusterName(NamedTuple):
+    """The parts of a service cluster's name; `service` is empty for a cluster of the bootstrap."""
+
+    service: str
+    port: str = ""
+    subset: str = ""
+
+
+def parse_cluster_name(name: str) -> ClusterName:
+    """The parts of a cluster's name."""
+    if name.startswith("/"):
+        return ClusterName("")
+    destination, _, subset = name.partition("/")
+    service, _, port = destination.partition(":")
+    return ClusterName(service, port, subset)
 
 
 def app_cluster(port: str) -> str:
     """`/app/http`: the app beside the sidecar, at its port `http`."""
-    return f"/app/{port}"
+    return _APP + port
+
+
+def is_app_cluster(name: str) -> bool:
+    """Whether a cluster is the app beside the sidecar."""
+    return name.startswith(_APP)

@@ -1,6 +1,6 @@
-"""What can go wrong between a client and the admin API, and the exit code that `mesh` gives each.
+"""Errors between a client and the admin API, and the exit code of `mesh` for each.
 
-The codes are the contract of the command line: 1 failed, 2 bad input, 3 control plane unreachable,
+Exit codes are part of the command line's contract: 1 failed, 2 bad input, 3 control plane unreachable,
 4 a wait timed out, 5 rejected by Envoy, 6 revision conflict.
 """
 
@@ -26,7 +26,7 @@ _EXIT_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class SourceProblem:
-    """One problem and where it is: `line` and `column` count from 1."""
+    """A problem and its location; `line` and `column` count from 1."""
 
     path: str
     line: int
@@ -38,7 +38,7 @@ class SourceProblem:
 
 
 class UnreachableError(MeshError):
-    """No control plane answers at the address that was found."""
+    """No control plane responds at this address."""
 
     exit_code = UNREACHABLE
 
@@ -51,7 +51,7 @@ class UnreachableError(MeshError):
 
 
 class ApiError(MeshError):
-    """The admin API refused: its status, its code for programs, and the places of what is wrong."""
+    """An error response of the admin API: HTTP status, machine-readable code, problems in documents."""
 
     def __init__(
         self, status: int, code: str, message: str, problems: tuple[SourceProblem, ...] = ()
@@ -63,33 +63,33 @@ class ApiError(MeshError):
 
     @property
     def exit_code(self) -> int:
-        """The exit code that `mesh` gives this error."""
+        """The exit code of `mesh` for this error."""
         return _EXIT_CODES.get(self.code, FAILED)
 
 
 def os_error_text(error: BaseException) -> str:
-    """The operating system's words for a failed connection, else the error's name."""
+    """The operating system's message for a failed connection; without one, the error's class name."""
     number = getattr(error, "errno", None)
     return os.strerror(number).lower() if isinstance(number, int) and number > 0 else type(error).__name__
 
 
 def parse_response(status: int, body: bytes) -> Any:
-    """The JSON of an answer, None when it is empty; raises ApiError for a status of 400 or above."""
+    """The JSON of a response, None if it is empty; raises ApiError for a status of 400 or above."""
     try:
         value = json.loads(body) if body else None
     except ValueError:
         raise ApiError(
-            status, "unreadable", f"the answer is no JSON (HTTP {status}): is this a mesh?"
+            status, "unreadable", f"the response is not JSON (HTTP {status}): is this a mesh?"
         ) from None
     if status < 400:
         return value
-    fault = value.get("error") if isinstance(value, dict) else None
-    if not isinstance(fault, dict):
+    info = value.get("error") if isinstance(value, dict) else None
+    if not isinstance(info, dict):
         raise ApiError(status, "unreadable", f"HTTP {status} without an explanation: is this a mesh?")
-    places = tuple(
-        SourceProblem(
-            str(p.get("path", "")), int(p.get("line", 1)), int(p.get("column", 1)), str(p.get("message", ""))
-        )
-        for p in fault.get("problems", ())
-    )
-    raise ApiError(status, str(fault.get("code", "")), str(fault.get("message", "")), places)
+    problems = tuple(_problem(problem) for problem in info.get("problems", ()))
+    raise ApiError(status, str(info.get("code", "")), str(info.get("message", "")), problems)
+
+
+def _problem(problem: dict[str, Any]) -> SourceProblem:
+    line, column = int(problem.get("line", 1)), int(problem.get("column", 1))
+    return SourceProblem(str(problem.get("path", "")), line, column, str(problem.get("message", "")))

@@ -1,6 +1,6 @@
-"""Which mesh a client talks to: the one of a state directory, or a remote one named by its settings.
+"""Which mesh a client talks to: that of a state directory, or a remote one from the settings.
 
-In this order: `--state`, `MESH_API` with `MESH_TOKEN_FILE`, `MESH_STATE`, `./.mesh`.
+In order of precedence: `--state`, `MESH_API` with `MESH_TOKEN_FILE`, `MESH_STATE`, `./.mesh`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from meshwright.control_plane.api.errors import UnreachableError
 from meshwright.control_plane.errors import InputError
 
 TOKEN_LIMIT = 4096
-"""Characters a token file may have; ours have 43."""
+"""Characters of a token file; ours have 43."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiEndpoint:
-    """Where the admin API answers, without a slash at the end, and the bearer token for it."""
+    """The admin API's URL, without a trailing slash, and a bearer token for it."""
 
     url: str
     token: str = field(repr=False)
 
 
 def locate_mesh(environ: Mapping[str, str], state: Path | None = None) -> ApiEndpoint:
-    """The mesh to talk to; raises InputError for wrong settings, UnreachableError where none has run."""
+    """Find the mesh; raises InputError for invalid settings, UnreachableError if none was started there."""
     if state is None and environ.get("MESH_API"):
         return _remote(environ["MESH_API"], environ.get("MESH_TOKEN_FILE", ""))
     folder = state_dir(environ, state)
@@ -36,36 +36,36 @@ def locate_mesh(environ: Mapping[str, str], state: Path | None = None) -> ApiEnd
     except FileNotFoundError:
         raise UnreachableError(str(folder), "no mesh.json there") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / 'mesh.json'}:1:1: cannot be read ({error}): start the mesh anew"
-        ) from None
+        raise InputError(f"{folder / 'mesh.json'}:1:1: cannot be read ({error}): restart the mesh") from None
     return ApiEndpoint(_validate_url(str(url), "mesh.json"), _read_token(folder / "admin.token"))
 
 
 def state_dir(environ: Mapping[str, str], state: Path | None = None) -> Path:
-    """The state directory that is meant: `--state`, `MESH_STATE`, `./.mesh`."""
+    """The state directory: `--state`, else `MESH_STATE`, else `./.mesh`."""
     return state or Path(environ.get("MESH_STATE") or ".mesh")
 
 
 def _remote(url: str, token_file: str) -> ApiEndpoint:
     if not token_file:
-        raise InputError("MESH_API is set but MESH_TOKEN_FILE is not: name the file that holds its token")
+        raise InputError(
+            "MESH_API is set but MESH_TOKEN_FILE is not: set it to the file with the mesh's token"
+        )
     return ApiEndpoint(_validate_url(str(url), "MESH_API"), _read_token(Path(token_file)))
 
 
-def _validate_url(url: str, where: str) -> str:
+def _validate_url(url: str, origin: str) -> str:
     full = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(full)
-        good = (
+        valid = (
             parts.scheme in {"http", "https"}
             and bool(parts.hostname)
             and (parts.port is None or parts.port > 0)
         )
     except ValueError:
-        good = False
-    if not good:
-        raise InputError(f"{where}: {url!r} is no address: write it like http://127.0.0.1:15080")
+        valid = False
+    if not valid:
+        raise InputError(f"{origin}: {url!r} is not a valid URL: write it like http://127.0.0.1:15080")
     return full.rstrip("/")
 
 
@@ -78,5 +78,7 @@ def _read_token(path: Path) -> str:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}:1:1: the token cannot be read: {type(error).__name__}") from None
     if not token or len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable():
-        raise InputError(f"{path}:1:1: holds no token: take admin.token or read.token of the mesh's state")
+        raise InputError(
+            f"{path}:1:1: contains no token: use admin.token or read.token of the mesh's state directory"
+        )
     return token

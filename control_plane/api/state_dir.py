@@ -1,12 +1,12 @@
-"""Where things lie in a state directory, so that everyone who looks for them agrees.
+"""Layout of a state directory, shared by everything that reads or writes it.
 
 ```
 admin.token      bearer token of the admin API, 0600
-read.token       one that may only read, 0600
-mesh.json        Addresses: where the control plane listens
+read.token       read-only token, 0600
+mesh.json        MeshAddresses: where the control plane listens
 ca/              root.pem, root.key (0600), tokens.key (0600)
 store/           embedded Valkey: its data and password, 0700
-run/NAME.json    ProcessRecord of each child
+run/NAME.json    ProcessRecord of each child process
 logs/NAME.log    its output, rotated
 tokens/NAME      join token of a service, 0600
 sidecars/NAME/   bootstrap.json, identity.json, bundle.json; Envoy's working directory, 0700
@@ -24,20 +24,20 @@ from pathlib import Path
 from meshwright.control_plane.api.models.base import ApiModel
 
 UNIX_PATH_LIMIT = 100
-"""Bytes that a unix socket's path may have (108 in Linux's sockaddr_un, 104 on macOS, less a margin)."""
+"""Bytes of a Unix socket's path (sockaddr_un holds 108 on Linux, 104 on macOS; this leaves a margin)."""
 
 
 IDENTITY_FILE = "./identity.json"
 """SDS file of the secret `identity`, relative to Envoy's working directory."""
 
 BUNDLE_FILE = "./bundle.json"
-"""SDS file of the secret `bundle`: Envoy rejects a file of two secrets ("Expected sum is 1", 1.40)."""
+"""SDS file of the secret `bundle`: Envoy rejects a file with two secrets ("Expected sum is 1", 1.40)."""
 
 
 class MeshAddresses(ApiModel):
-    """`mesh.json`: where a running control plane answers. `ca_sha256` is the hash of the root's DER bytes.
+    """`mesh.json`: where a running control plane listens. `ca_sha256` is the hash of the root's DER bytes.
 
-    `otlp` takes metrics and spans by OTLP/gRPC; empty: nothing does.
+    `otlp` receives metrics and spans over OTLP/gRPC; empty: disabled.
     """
 
     admin: str
@@ -49,7 +49,7 @@ class MeshAddresses(ApiModel):
 
 
 class ProcessRecord(ApiModel):
-    """A child that was started: `started` is psutil's create_time, so that a stranger's pid is not ours."""
+    """A child process. `started` is psutil's create_time: it tells a reused pid from ours."""
 
     name: str
     pid: int
@@ -58,10 +58,10 @@ class ProcessRecord(ApiModel):
 
 
 def socket_path(folder: Path, name: str) -> Path:
-    """Where a unix socket of `folder` lives: inside it, or in a short private folder when too long.
+    """The path of a Unix socket in `folder`, or in a short private folder if that path is too long.
 
-    The short folder's name depends on `folder` alone, so that all who ask get the same. Whoever binds the
-    socket creates the folder with mode 0700.
+    The short folder's name depends only on `folder`, so that every process derives the same one. Whoever
+    binds the socket creates the folder with mode 0700.
     """
     path = folder.absolute() / name
     if len(str(path).encode()) <= UNIX_PATH_LIMIT:

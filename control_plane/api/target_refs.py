@@ -1,4 +1,4 @@
-"""What a policy is for, in few words: pure, and cheap to import."""
+"""What a policy targets, in a few words. Pure, and cheap to import."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def target_summary(spec: Mapping[str, Any]) -> str:
-    """What a policy is attached to, or names, in few words."""
+    """The targets of a policy, such as `Service/orders, from storefront`, or the service of a Subset."""
     refs = spec.get("targetRefs") or spec.get("parentRefs") or ()
-    words = [
+    parts = [
         f"{ref.get('kind', 'Gateway')}/{ref['name']}" if ref.get("name") else ref.get("kind", "")
         for ref in refs
     ]
     if callers := spec.get("from"):
-        words.append(f"from {', '.join(callers)}")
-    return ", ".join(words) or str(spec.get("service", ""))
+        parts.append(f"from {', '.join(callers)}")
+    return ", ".join(parts) or str(spec.get("service", ""))

@@ -1,7 +1,7 @@
-"""A trace as the rows of a waterfall: who did what, which try, when as a share of the whole, and why so.
+"""A trace as the rows of a waterfall: operation, attempt, bar, and why it failed.
 
-Pure and without pydantic, for the command line and the dashboard alike: a trace is the plain JSON of
-`meshwright.control_plane.api.models.traces.Trace`.
+Pure and without pydantic, for the command line and the dashboard: a trace is the plain JSON of
+`control_plane.api.models.traces.Trace`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from meshwright.control_plane.api.cluster_names import is_app_cluster
+
 Span = Mapping[str, Any]
 
-APP_CLUSTER_PREFIX = "/app/"
-"""How the clusters begin by which an Envoy reaches its own service."""
-
 STATUS_ATTRIBUTES = ("http.status_code", "http.response.status_code")
-"""Where Envoy and where today's instrumentations say which status an answer had."""
+"""Attributes with a response's HTTP status: Envoy's, and that of current OpenTelemetry conventions."""
 
 GRPC_STATUS_ATTRIBUTE = "grpc.status_code"
-"""Where Envoy says which gRPC status an answer had; 0 is OK (gRPC's status codes)."""
+"""Envoy's attribute with a response's gRPC status; 0 is OK."""
 
-ORPHAN_MESSAGE = "its parent is not among the spans that were taken in"
+ORPHAN_MESSAGE = "its parent span was not received"
 
 PARTIAL_BLOCKS = "▏▎▍▌▋▊▉█"
 """A cell filled from the left by one to eight eighths."""
@@ -31,13 +30,13 @@ PARTIAL_BLOCKS = "▏▎▍▌▋▊▉█"
 
 @dataclass(frozen=True, slots=True)
 class WaterfallRow:
-    """One step of a trace.
+    """One span of a trace.
 
-    A visit is a stay of the trace in one service: steps that hang together and are of that service. `visit`
-    is the id of its first step, `head` whether this is that, `level` how many visits it is within.
-    `attempt`: which try it is (1: the first), 0 where nothing was tried again. `cause`: it failed and tells
-    why, or nothing below it failed; else a failure only went through it. `start` and `length` are
-    shares (0..1) of the trace's duration, `offset` and `duration` milliseconds.
+    A visit is a stretch of the trace within one service: adjacent spans of that service. `visit` is the id of
+    its first span, `head` whether this is that span, `level` the number of enclosing visits. `attempt` counts
+    from 1; 0: nothing was retried. `cause`: the span failed and says why, or nothing below it failed;
+    otherwise it passed a failure on. `start` and `length` are shares (0..1) of the trace's duration, `offset`
+    and `duration` milliseconds.
     """
 
     id: str
@@ -61,45 +60,51 @@ class WaterfallRow:
 
     @property
     def is_client_error(self) -> bool:
-        """Whether it was answered that the caller did something wrong: 4xx, or a gRPC status but OK."""
+        """Whether the status blames the caller: 4xx, or a gRPC status that is neither OK nor a failure."""
         return not self.error and (self.status.startswith("grpc") or self.status[:1] == "4")
 
     @property
     def label(self) -> str:
-        """The step in few words: who told it, how it ended, Envoy's flags, which try, what was done."""
-        who = "proxy" if self.proxy else "app"
+        """The span in a few words: who reported it, status, response flags, attempt, operation."""
+        reporter = "proxy" if self.proxy else "app"
         attempt = f"try {self.attempt}" if self.attempt else ""
-        return " ".join(
-            word for word in (f"{who:<5}", self.status, self.flags, attempt, self.operation) if word
-        )
+        parts = (f"{reporter:<5}", self.status, self.flags, attempt, self.operation)
+        return " ".join(part for part in parts if part)
 
 
 def build_rows(trace: Mapping[str, Any]) -> tuple[WaterfallRow, ...]:
-    """Every step of a trace (a Trace of the API as plain JSON) in its order."""
+    """A row per span, in the order of the trace's tree."""
     spans: Sequence[Span] = trace["tree"]
-    known = {"": "", **{span["id"]: span["service"] for span in spans}}
+    services = {"": "", **{span["id"]: span["service"] for span in spans}}
     retried = {span["parent"] for span in spans if span["attempt"]}
-    passed_on = {span["parent"] for span in spans if span["error"]}
+    failed_below = {span["parent"] for span in spans if span["error"]}
     visits: dict[str, tuple[str, int]] = {}
-    found = []
+    rows = []
     for span in spans:
         parent = span["parent"]
-        above, level = visits.get(parent, ("", -1))
-        head = known.get(parent) != span["service"] or parent not in visits
-        visit = (span["id"], level + 1) if head else (above, level)
+        parent_visit, level = visits.get(parent, ("", -1))
+        head = services.get(parent) != span["service"] or parent not in visits
+        visit = (span["id"], level + 1) if head else (parent_visit, level)
         visits[span["id"]] = visit
-        tried = parent in retried and span["kind"] == "client"
-        cause = span["error"] and (span["id"] not in passed_on or bool(span["flags"] or span["message"]))
-        found.append(_row(trace, span, visit, tried=tried, cause=cause, orphan=parent not in known))
-    return tuple(found)
+        is_attempt = parent in retried and span["kind"] == "client"
+        cause = span["error"] and (span["id"] not in failed_below or bool(span["flags"] or span["message"]))
+        orphan = parent not in services
+        rows.append(_row(trace, span, visit, is_attempt=is_attempt, cause=cause, orphan=orphan))
+    return tuple(rows)
 
 
 def _row(
-    trace: Mapping[str, Any], span: Span, visit: tuple[str, int], *, tried: bool, cause: bool, orphan: bool
+    trace: Mapping[str, Any],
+    span: Span,
+    visit: tuple[str, int],
+    *,
+    is_attempt: bool,
+    cause: bool,
+    orphan: bool,
 ) -> WaterfallRow:
-    whole: float = trace["duration"] or 1.0
+    total: float = trace["duration"] or 1.0
     offset: float = max(0.0, (span["start"] - trace["start"]) * 1000)
-    start = min(1.0, offset / whole)
+    start = min(1.0, offset / total)
     return WaterfallRow(
         id=span["id"],
         visit=visit[0],
@@ -110,11 +115,11 @@ def _row(
         proxy=span["proxy"],
         operation=_operation(span),
         status=status(span["attributes"]),
-        attempt=span["attempt"] + 1 if tried else 0,
+        attempt=span["attempt"] + 1 if is_attempt else 0,
         error=span["error"],
         cause=cause,
         start=start,
-        length=min(1.0 - start, span["duration"] / whole),
+        length=min(1.0 - start, span["duration"] / total),
         offset=offset,
         duration=span["duration"],
         flags=",".join(flag["flag"] for flag in span["flags"]),
@@ -123,21 +128,21 @@ def _row(
 
 
 def status(attributes: Mapping[str, str]) -> str:
-    """The status of an answer: HTTP's, or gRPC's where that tells of a failure; empty where there is none."""
-    told = attributes.get(GRPC_STATUS_ATTRIBUTE, "")
-    if told not in {"", "0", "-"}:
-        return f"grpc {told}"
+    """A response's status: gRPC's if it is not OK, else HTTP's; empty if there is none."""
+    grpc_status = attributes.get(GRPC_STATUS_ATTRIBUTE, "")
+    if grpc_status not in {"", "0", "-"}:
+        return f"grpc {grpc_status}"
     return next((str(attributes[name]) for name in STATUS_ATTRIBUTES if attributes.get(name)), "")
 
 
 def _operation(span: Span) -> str:
-    """What a step did: for Envoy, a request taken in or sent on; for a service, in its own words."""
+    """For Envoy: the request received, or the cluster it was forwarded to; for a service: the span's name."""
     attributes = span["attributes"]
     if not span["proxy"]:
         return str(span["operation"])
     if span["kind"] == "client":
         cluster = str(attributes.get("upstream_cluster.name", attributes.get("upstream_cluster", "?")))
-        return "→ app" if cluster.startswith(APP) else f"→ {cluster}"
+        return "→ app" if is_app_cluster(cluster) else f"→ {cluster}"
     try:
         path = str(urlsplit(attributes.get("http.url", "")).path)
     except ValueError:
@@ -146,7 +151,7 @@ def _operation(span: Span) -> str:
 
 
 def _reasons(span: Span, *, orphan: bool) -> Iterator[str]:
-    """Why a step went as it did: Envoy's flags in words, what the service said, a parent that is missing."""
+    """Explanations of a span: Envoy's response flags, the service's error message, a missing parent."""
     for flag in span["flags"]:
         kinds = f" ({', '.join(flag['kinds'])})" if flag["kinds"] else ""
         yield f"{flag['flag']}: {flag['meaning']}{kinds}"
@@ -156,26 +161,26 @@ def _reasons(span: Span, *, orphan: bool) -> Iterator[str]:
         yield ORPHAN_MESSAGE
 
 
-# --- folding --------------------------------------------------------------------------------------
+# --- collapsing -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class CollapsedRow:
-    """A row that is shown. `hidden` steps of its visit are folded into it, `failed` of those failed."""
+    """A visible row. `hidden` rows of its visit are collapsed into it, `failed` of them failed."""
 
     row: WaterfallRow
     hidden: int = 0
     failed: int = 0
 
 
-def collapse(found: Sequence[WaterfallRow], visits: Collection[str]) -> tuple[CollapsedRow, ...]:
-    """The rows without the inner steps of some `visits`; what they called stays."""
-    away = [row for row in found if row.visit in visits and not row.head]
-    hidden = Counter(row.visit for row in away)
-    failed = Counter(row.visit for row in away if row.error)
+def collapse(rows: Sequence[WaterfallRow], visits: Collection[str]) -> tuple[CollapsedRow, ...]:
+    """The rows without the inner spans of `visits`; what those spans called stays visible."""
+    hidden_rows = [row for row in rows if row.visit in visits and not row.head]
+    hidden = Counter(row.visit for row in hidden_rows)
+    failed = Counter(row.visit for row in hidden_rows if row.error)
     return tuple(
         CollapsedRow(row, hidden[row.id], failed[row.id]) if row.head else CollapsedRow(row)
-        for row in found
+        for row in rows
         if row.head or row.visit not in visits
     )
 
@@ -187,8 +192,8 @@ def collapse(found: Sequence[WaterfallRow], visits: Collection[str]) -> tuple[Co
 class WaterfallBar:
     """A bar in character cells: `blank` cells, then `text`.
 
-    `first` of its cells begins inside of the cell: it is to be drawn in reverse, so that what the block
-    leaves free is the bar.
+    `reversed`: the first cell of `text` is to be drawn in reverse video, because the bar begins inside the
+    cell and block characters fill cells only from the left.
     """
 
     blank: int
@@ -197,22 +202,21 @@ class WaterfallBar:
 
 
 def bar(row: WaterfallRow, width: int) -> WaterfallBar:
-    """When a step was, exact to an eighth of a cell, in `width` cells; an eighth at least."""
+    """A row's bar in `width` cells, exact to an eighth of a cell, at least an eighth long."""
     begin = min(width * 8 - 1, int(row.start * width * 8))
     end = max(begin + 1, min(width * 8, round((row.start + row.length) * width * 8)))
-    first, inside = divmod(begin, 8)
+    first, offset = divmod(begin, 8)
     last, rest = divmod(end, 8)
-    if not inside:
-        return WaterfallBar(first, "█" * (last - first) + (EIGHTHS[rest - 1] if rest else ""))
-    head = PARTIAL_BLOCKS[inside - 1]
+    tail = PARTIAL_BLOCKS[rest - 1] if rest else ""
+    if not offset:
+        return WaterfallBar(first, "█" * (last - first) + tail)
+    head = PARTIAL_BLOCKS[offset - 1]
     if last == first:
         return WaterfallBar(first, head, reversed=True)
-    return WaterfallBar(
-        first, head + "█" * (last - first - 1) + (EIGHTHS[rest - 1] if rest else ""), reversed=True
-    )
+    return WaterfallBar(first, head + "█" * (last - first - 1) + tail, reversed=True)
 
 
 def text_bar(row: WaterfallRow, width: int) -> str:
-    """When a step was, in whole cells of one character; one at least."""
+    """A row's bar in whole cells of one character, at least one long."""
     first = min(width - 1, int(row.start * width))
     return " " * first + "━" * min(max(1, round(row.length * width)), width - first)

@@ -1,0 +1,1 @@
+"""Models of the admin API and of the calls between agents and the control plane, by topic."""

@@ -1,37 +1,43 @@
-"""Requests and answers of the admin API, beside the words of `types.py`. JSON, keys in camelCase."""
+"""Policy documents: how they are applied, their status, and which of them are in force for a service."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
-from meshwright.control_plane.api.models.base import (
-    ApiModel,
-    ApplyResult,
-    DocumentChange,
-    InstanceStatus,
-    Name,
-    ProxyDetail,
-    ProxyStatus,
-    RevisionInfo,
-)
+from meshwright.control_plane.api.models.base import ApiModel, StrictModel
+from meshwright.control_plane.api.models.revisions import DocumentChange
 
 DOCUMENTS_LIMIT = 10_000
-"""Documents that one request may carry."""
+"""Documents in one request."""
 
-TTL_FIELD = Field(3600.0, ge=1, le=30 * 86400, description="Seconds until the token expires.")
+PolicyState = Literal[
+    "rejected",
+    "conflicted",
+    "target-not-found",
+    "no-effect",
+    "pending",
+    "unused",
+    "programmed",
+    "unknown",
+]
+"""The conditions of a policy as one word, the worst first.
+
+`rejected`: an Envoy NACKed a resource that the policy shaped. `conflicted`: an older policy has the same
+target. `target-not-found`, `no-effect`: not accepted, for that reason. `pending`: accepted, but not every
+proxy has ACKed it. `unused`: accepted, but no connected proxy needs it. `programmed`: ACKed by every proxy
+that needs it. `unknown`: an older control plane did not send a state.
+"""
+
+POLICY_STATES: tuple[PolicyState, ...] = get_args(PolicyState)
 
 
-class StrictModel(ApiModel):
-    """A message whose keys are camelCase in JSON and which refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+# --- requests ---------------------------------------------------------------------------------------
 
 
 class DocumentInput(StrictModel):
-    """A policy document and where its user finds it: `path:line`, empty when unknown."""
+    """A policy document and its location in the user's files: `path:line`, empty if unknown."""
 
     document: dict[str, Any]
     source: str = Field("", max_length=4096)
@@ -45,14 +51,14 @@ class PolicyRef(StrictModel):
 
 
 class EditRequest(StrictModel):
-    """What every change carries. `base`: the revision it was made from; none: the current one."""
+    """Fields of every change. `base`: the revision the change was made from; null: the current one."""
 
     base: int | None = Field(
-        None, ge=0, le=2**53, description="Refuse when this is no longer the newest revision."
+        None, ge=0, le=2**53, description="Fail with a conflict unless this is the newest revision."
     )
-    message: str = Field("", max_length=1000, description="Why, for the history.")
-    author: str = Field("", max_length=200, description="Who, for the history.")
-    dry_run: bool = Field(False, description="Check and tell, change nothing.")
+    message: str = Field("", max_length=1000, description="Reason for the change, shown in the history.")
+    author: str = Field("", max_length=200, description="Author of the change, shown in the history.")
+    dry_run: bool = Field(False, description="Validate and preview without changing anything.")
 
 
 class ApplyRequest(EditRequest):
@@ -71,38 +77,28 @@ class DiffRequest(StrictModel):
     documents: tuple[DocumentInput, ...] = Field(max_length=DOCUMENTS_LIMIT)
 
 
+# --- responses --------------------------------------------------------------------------------------
+
+
+class ApplyResult(ApiModel):
+    """The revision after a change, and what the change did."""
+
+    revision: int
+    changed: tuple[DocumentChange, ...] = ()
+
+
 class ApplyResponse(ApplyResult):
-    """`warnings`: what was applied though it will do nothing yet, such as a target that is missing."""
+    """`warnings`: documents that were applied but have no effect yet, such as a missing target."""
 
     warnings: tuple[str, ...] = ()
-    document_diff: str = Field("", description="Of a dry run: what would change, as a unified diff of YAML.")
+    document_diff: str = Field("", description="Dry run only: the change as a unified diff of YAML.")
     affected_proxies: tuple[str, ...] = Field(
-        (), description="Of a dry run: the sidecars connected here that would be configured anew."
+        (), description="Dry run only: connected proxies whose configuration the change alters."
     )
 
 
-class DocumentList(ApiModel):
-    """Documents of one revision, in the form in which they can be applied again."""
-
-    revision: int
-    documents: tuple[dict[str, Any], ...] = ()
-
-
-class RevisionDetail(ApiModel):
-    """One revision whole: who, when, why, what it changed, and all documents that stood after it."""
-
-    info: RevisionInfo
-    documents: tuple[dict[str, Any], ...] = ()
-
-
-class RevisionList(ApiModel):
-    """Newest first."""
-
-    revisions: tuple[RevisionInfo, ...] = ()
-
-
 class DiffResponse(ApiModel):
-    """What an apply would change: `documents` and `resources` (Envoy's) are unified diffs of YAML."""
+    """What an apply would change: unified diffs of the documents' and of the Envoy resources' YAML."""
 
     revision: int
     changed: tuple[DocumentChange, ...] = ()
@@ -110,103 +106,65 @@ class DiffResponse(ApiModel):
     resource_diff: str = ""
 
 
-class InstanceList(ApiModel):
-    instances: tuple[InstanceStatus, ...] = ()
+class DocumentList(ApiModel):
+    """Documents of one revision, in a form that can be applied again."""
+
+    revision: int
+    documents: tuple[dict[str, Any], ...] = ()
 
 
-class ProxyList(ApiModel):
-    """By service, then name."""
-
-    proxies: tuple[ProxyDetail, ...] = ()
+# --- status -----------------------------------------------------------------------------------------
 
 
-class WaitResult(ApiModel):
-    """How a wait ended.
+class Condition(ApiModel):
+    """A status condition, as in the Gateway API."""
 
-    `proxies` are those that rejected the revision, or that have not taken it yet; `refusing` those that still
-    refuse what an older one brought.
+    type: Literal["Accepted", "Conflicted", "Programmed", "Rejected"]
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+
+
+class PolicyStatus(ApiModel):
+    """The status of one policy.
+
+    `affected`: connected proxies with a resource that the policy shaped; `acked` of them have ACKed all such
+    resources. `reason`: one line about `state`, from the condition that decided it; empty if programmed.
     """
 
-    state: Literal["programmed", "rejected", "timeout"]
-    revision: int
-    proxies: tuple[ProxyStatus, ...] = ()
-    rejecting_older: tuple[ProxyStatus, ...] = ()
-
-
-class TokenRequest(StrictModel):
-    """Exactly one of `service` and `gateway` names who may enrol with the token."""
-
-    service: Name | None = None
-    gateway: Name | None = None
-    ttl: float = TTL_FIELD
-    author: str = Field("", max_length=200, description="Who, for the record.")
-
-
-class NewToken(ApiModel):
-    """A join token, shown this once; `id` names it afterwards, `expires` is in epoch seconds."""
-
-    token: str
-    id: str
-    expires: float
-
-
-class TokenInfo(ApiModel):
-    """A join token on record: whom it is for, when (epoch seconds), and how many enrolments it served."""
-
-    id: str
-    role: Literal["service", "gateway"]
+    kind: str
     name: str
-    created: float
-    expires: float
-    author: str = ""
-    uses: int = 0
-    revoked: bool = False
+    conditions: tuple[Condition, ...] = ()
+    affected: int = 0
+    acked: int = 0
+    state: PolicyState = "unknown"
+    reason: str = ""
 
 
-class TokenList(ApiModel):
-    """Newest first."""
+class AttachedPolicy(ApiModel):
+    """A policy that targets a service or gateway, directly or through a route or the mesh."""
 
-    tokens: tuple[TokenInfo, ...] = ()
+    kind: str
+    name: str
+    level: Literal["mesh", "gateway", "service", "route", "rule"] = Field(
+        description="How specific the target is; for an overriding kind the most specific policy applies."
+    )
+    target: str = Field(description="The target that matched, e.g. `Service/inventory`, or `Mesh`.")
+    from_: tuple[str, ...] = Field(
+        (), alias="from", description="The calling services it is limited to; empty: all."
+    )
+    in_force: bool = Field(description="Whether it applies; false: another policy overrides it.")
+    overridden_by: str = Field("", description="`Kind/name` of the policy that overrides it.")
+    state: PolicyState = "unknown"
 
-
-class RevokedToken(ApiModel):
-    """Names the join token that counts no more."""
-
-    id: str
-
-
-class ValidationProblem(ApiModel):
-    """A place in a user's file; line and column count from 1."""
-
-    path: str
-    line: int = 1
-    column: int = 1
-    message: str
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class ErrorInfo(ApiModel):
-    code: Literal[
-        "invalid",
-        "unauthorized",
-        "refused",
-        "not-found",
-        "not-allowed",
-        "conflict",
-        "too-large",
-        "store-unavailable",
-        "busy",
-        "unanswered",
-        "internal",
-    ]
-    message: str
-    problems: tuple[ValidationProblem, ...] = ()
+class ServicePolicies(ApiModel):
+    """Policies that target a service or gateway, or one edge to it if `from` is set; those in force first."""
 
+    service: str
+    from_: str = Field("", alias="from", description="The calling service or gateway; empty: every caller.")
+    policies: tuple[AttachedPolicy, ...] = ()
 
-class ErrorResponse(ApiModel):
-    """The form of every error."""
-
-    error: ErrorInfo
-
-
-class HealthStatus(ApiModel):
-    status: Literal["ok"] = "ok"
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)

@@ -1,4 +1,4 @@
-"""What Prometheus is told to scrape, in the shape of its HTTP service discovery.
+"""Scrape targets in the format of Prometheus' HTTP service discovery.
 
 https://prometheus.io/docs/prometheus/latest/http_sd/
 """
@@ -11,13 +11,13 @@ from meshwright.control_plane.api.models.base import ApiModel
 
 
 class ScrapeTargetGroup(ApiModel):
-    """Addresses that share labels. Labels that begin with `__` say how to scrape, and are not kept."""
+    """Targets that share labels. Labels that begin with `__` configure the scrape and are then dropped."""
 
-    targets: tuple[str, ...] = Field(description="`host:port` of each.")
+    targets: tuple[str, ...] = Field(description="`host:port` of each target.")
     labels: dict[str, str] = Field(default_factory=dict)
 
 
 class ScrapeTargetList(RootModel[tuple[ScrapeTargetGroup, ...]]):
-    """All of them: a JSON array, as Prometheus wants it."""
+    """All target groups, as a JSON array."""
 
     model_config = ConfigDict(frozen=True)

@@ -1,6 +1,6 @@
-"""What is told of single requests: by each proxy that had one in hand, and why one failed or was slow.
+"""Single requests as proxies logged them, live taps, and the explanation of a failed or slow request.
 
-Times are seconds since the epoch by the proxy's clock, durations milliseconds.
+Times are epoch seconds by the proxy's clock, durations milliseconds.
 """
 
 from __future__ import annotations
@@ -13,51 +13,55 @@ from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.traces import ResponseFlag
 
 Direction = Literal["inbound", "outbound", "ingress"]
-"""`inbound`: a sidecar took it in for its app; `outbound`: a sidecar sent it for its app; `ingress`: a
-gateway took it in from outside and sent it on."""
+"""`inbound`: a sidecar received it for its app. `outbound`: a sidecar sent it for its app. `ingress`: a
+gateway received it from outside the mesh and forwarded it."""
 
 
 class Request(ApiModel):
-    """One request (or TCP connection) as one proxy told it. Several proxies tell of the same one."""
+    """One request (or TCP connection) as one proxy logged it. Several proxies log the same request."""
 
-    seq: int = Field(0, description="Its number at the control plane that took it in; later ones have more.")
-    id: str = Field("", description="x-request-id: the same at every proxy of its way.")
-    trace: str = Field("", description="Its trace's 32 digits; it has spans only when it is sampled.")
-    time: float = Field(description="When the proxy began with it.")
-    service: str = Field(description="Whose proxy told it, proven by its certificate.")
-    proxy: str = Field("", description="The proxy's own name, e.g. orders-1.")
+    seq: int = Field(0, description="Sequence number at the control plane that received it.")
+    id: str = Field("", description="x-request-id: the same at every proxy on the request's path.")
+    trace: str = Field("", description="The 32 digits of its trace, which has spans only if it was sampled.")
+    time: float = Field(description="When the proxy received it.")
+    service: str = Field(description="The service or gateway of the proxy, proven by its certificate.")
+    proxy: str = Field("", description="The proxy's name, e.g. orders-1.")
     direction: Direction
-    caller: str = Field("", description="Who sent it; empty where that is not proven: from outside, say.")
-    callee: str = Field("", description="The service it was for; empty when it is for none.")
-    method: str = Field("", description="HTTP's method; `TCP` for a connection.")
+    caller: str = Field(
+        "", description="Who sent it; empty if that is not proven, e.g. from outside the mesh."
+    )
+    callee: str = Field("", description="The service it was for; empty: none.")
+    method: str = Field("", description="The HTTP method; `TCP` for a connection.")
     host: str = ""
-    path: str = Field("", description="Without its query.")
-    status: int = Field(0, description="HTTP's status; 0: no answer was begun.")
-    grpc_status: str = Field("", description="gRPC's status as Envoy calls it; empty where it is no gRPC.")
-    flags: tuple[ResponseFlag, ...] = Field((), description="Envoy's response flags with their meaning.")
-    details: str = Field("", description="Envoy's own words on where the answer comes from.")
-    transport_failure: str = Field("", description="What Envoy says of a connection that could not be made.")
+    path: str = Field("", description="Without the query.")
+    status: int = Field(0, description="The HTTP status; 0: no response was started.")
+    grpc_status: str = Field("", description="The gRPC status by Envoy's name; empty: not gRPC.")
+    flags: tuple[ResponseFlag, ...] = Field((), description="Envoy's response flags, explained.")
+    details: str = Field("", description="Envoy's response code details: what produced the response.")
+    transport_failure: str = Field("", description="Envoy's reason for a failed upstream connection.")
     duration: float = Field(
         0.0,
-        description="From its begin to the end of its answer. Cut off to whole ones where the answer was not "
-        "sent to its end, and for TCP.",
+        description="Until the end of the response. Rounded down to whole milliseconds for TCP and for "
+        "responses that were cut off.",
     )
-    attempts: int = Field(0, description="Tries that the proxy made; 0: it was not sent on.")
-    upstream: str = Field("", description="The cluster that it was sent to.")
-    upstream_host: str = Field("", description="The address of the last try; empty: it was not sent on.")
+    attempts: int = Field(0, description="Attempts the proxy made; 0: it did not forward the request.")
+    upstream: str = Field("", description="The cluster it was forwarded to.")
+    upstream_host: str = Field("", description="Address of the last attempt; empty: not forwarded.")
     route: str = ""
-    policies: tuple[str, ...] = Field((), description="`Kind/name` of what shaped its route.")
-    failed: bool = Field(False, description="5xx, a server's gRPC failure, or a flag that is no success.")
+    policies: tuple[str, ...] = Field((), description="`Kind/name` of the policies that shaped its route.")
+    failed: bool = Field(
+        False, description="5xx, a gRPC status of a server error, or a response flag that means failure."
+    )
 
 
 class RequestList(ApiModel):
-    """Requests, the newest first."""
+    """Requests, newest first."""
 
     requests: tuple[Request, ...] = ()
 
 
 class TapFilter(ApiModel):
-    """What a listener wants to see of a service's requests; empty: any. `path` is how a path begins."""
+    """Which of a service's requests a tap shows; empty fields match any. `path` is a prefix."""
 
     service: str = Field(max_length=63)
     errors: bool = False
@@ -67,8 +71,7 @@ class TapFilter(ApiModel):
 
 
 class RequestPage(ApiModel):
-    """What came since a listener last looked: `more` are left out. `marks` say how far it has heard each
-    control plane, for the next look."""
+    """Requests since the last page; `omitted` more did not fit. `cursor`: position at each control plane."""
 
     requests: tuple[Request, ...] = ()
     omitted: int = 0
@@ -76,10 +79,10 @@ class RequestPage(ApiModel):
 
 
 class TapEvent(ApiModel):
-    """What a listener of a tap gets at once: at most one of the parts is not empty.
+    """One event of a tap: a request, a change of who is tapped, or a number of omitted requests.
 
-    `listening` of `proxies` of the service tell all their requests; `silent` names those that do not. `more`
-    requests came that are not shown, for there were too many at a time.
+    `tapping` of the service's `proxies` report every request; `not_tapping` names the others. `omitted`
+    requests arrived but exceeded the rate limit.
     """
 
     request: Request | None = None
@@ -90,19 +93,19 @@ class TapEvent(ApiModel):
 
 
 class ResponsiblePolicy(ApiModel):
-    """A policy that explains what happened, and the newest change of it before the request."""
+    """A policy that explains an outcome, and the newest change to it before the request."""
 
     kind: str
     name: str
-    excerpt: str = Field("", description="What of it matters here, e.g. `maxRequests: 10`.")
-    revision: int = Field(0, description="The revision that brought it to what it was; 0: not known.")
+    excerpt: str = Field("", description="The relevant field, e.g. `maxRequests: 10`.")
+    revision: int = Field(0, description="The revision that last changed it; 0: unknown.")
     author: str = ""
-    message: str = Field("", description="What the author said of the change.")
-    time: float = Field(0.0, description="When that was.")
+    message: str = Field("", description="The author's reason for the change.")
+    time: float = Field(0.0, description="When it was changed.")
 
 
 class Cause(ApiModel):
-    """One thing that went wrong (or took long) at one proxy, with what explains it."""
+    """A failure or delay at one proxy, and the policies that explain it."""
 
     service: str
     proxy: str = ""
@@ -110,15 +113,13 @@ class Cause(ApiModel):
     callee: str = ""
     status: int = 0
     grpc_status: str = ""
-    flag: str = Field("", description="Envoy's flag; empty: none.")
+    flag: str = Field("", description="Envoy's response flag; empty: none.")
     message: str = Field(description="What happened, one sentence.")
-    policies: tuple[ResponsiblePolicy, ...] = Field(
-        (), description="Those that explain it; none: no policy does."
-    )
+    policies: tuple[ResponsiblePolicy, ...] = Field((), description="Policies that explain it; may be empty.")
 
 
 class Hop(ApiModel):
-    """A request at one proxy, in the order of its way."""
+    """The request at one proxy; hops are in the order of the request's path."""
 
     depth: int = 0
     service: str
@@ -130,22 +131,24 @@ class Hop(ApiModel):
     status: int = 0
     grpc_status: str = ""
     flags: tuple[str, ...] = ()
-    start: float = Field(description="Milliseconds after the first step.")
+    start: float = Field(description="Milliseconds after the first hop.")
     duration: float
-    self_time: float = Field(description="Of it what no step below it took.")
+    self_time: float = Field(description="The part of `duration` not spent in the hops below.")
     attempts: int = 0
     failed: bool = False
 
 
 class Explanation(ApiModel):
-    """Why a request failed or was slow. `summary` is one line; `reasons` the cause first."""
+    """Why a request failed or was slow. `summary` is one line; `causes` are the root cause first."""
 
-    id: str = Field(description="What was asked for.")
-    request: str = Field("", description="Its x-request-id.")
+    id: str = Field(description="The id in the query.")
+    request: str = Field("", description="The x-request-id.")
     trace: str = ""
     time: float
     verdict: Literal["failed", "slow", "fine"]
     summary: str
     causes: tuple[Cause, ...] = ()
     hops: tuple[Hop, ...] = ()
-    source: Literal["log", "trace"] = Field("log", description="Whether proxies' logs tell it, or spans.")
+    source: Literal["log", "trace"] = Field(
+        "log", description="Based on the proxies' request logs, or on spans."
+    )

@@ -1,4 +1,4 @@
-"""What is seen of a running mesh: who calls whom, how much, how well, how fast."""
+"""The service graph: traffic, health and latency of services and of the edges between them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,40 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from meshwright.control_plane.api.models.base import ApiModel, BreakerState, Protocol
+from meshwright.control_plane.api.models.base import ApiModel, Protocol
 
 NodeRole = Literal["service", "gateway"]
 NodeHealth = Literal["healthy", "degraded", "unhealthy", "unknown"]
+BreakerState = Literal["closed", "partial", "open"]
+
+_MS = "in ms; 0: no such requests."
+
+
+class HealthThresholds(ApiModel):
+    """The thresholds by which nodes and edges are rated, so that clients can colour what they show alike."""
+
+    degraded_below: float = Field(0.95, description="Success rate (0..1) below which a node is degraded.")
+    unhealthy_below: float = Field(0.5, description="Success rate (0..1) below which it is unhealthy.")
+    min_requests: int = Field(
+        10, description="Requests within the window from which on the success rate counts."
+    )
+
+
+class Breaker(ApiModel):
+    """The circuit breakers of one edge: the worst state among the caller's sidecars.
+
+    `open`: all hosts are ejected, or a connection or request limit is reached (`limited`). `partial`: some
+    hosts are ejected. `ejected` of `hosts` are as that sidecar sees them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    from_: str = Field(alias="from")
+    to: str
+    state: BreakerState
+    ejected: int
+    hosts: int
+    limited: bool = False
 
 
 class TopologyNode(ApiModel):
@@ -18,75 +48,84 @@ class TopologyNode(ApiModel):
     name: str
     role: NodeRole = "service"
     health: NodeHealth = Field(
-        description="The worst of: its instances (unhealthy: none is healthy, degraded: not all are), what "
-        "became of its callers' calls, what its own sidecars answered, tries that were retried and callers "
-        "outside the mesh included (both: unhealthy below 50 % success, degraded below 95 %, from 10 of them "
-        "on within the window), and degraded where a breaker towards it is open. A gateway is healthy while "
-        "a proxy of it follows its configuration; unknown: it had none within a minute."
+        description="The worst of three: its instances (unhealthy: none is healthy; degraded: some are not); "
+        "the success rates of requests to it and of its own sidecars' responses, including retried attempts "
+        "and callers outside the mesh (see `thresholds`); and degraded while a circuit breaker towards it is "
+        "open. A gateway is healthy while one of its proxies is in sync. Unknown: no proxy within the last "
+        "minute."
     )
     instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")
-    healthy: int = Field(0, description="Those of them that are healthy.")
+    healthy: int = Field(0, description="Healthy instances.")
 
 
 class VersionTraffic(ApiModel):
-    """Those calls of an edge that a route sent to one version of the service, as Subsets name them."""
+    """The part of an edge's traffic that a route sent to one Subset of the service."""
 
     version: str = Field(description="The Subset's name.")
-    rps: float = Field(description="As of the edge.")
-    success: float = Field(description="As of the edge.")
-    p99_ms: float = Field(description="99 % of the requests took less, in ms; 0: none.")
+    health: NodeHealth = Field("healthy", description="As for the edge.")
+    rps: float = Field(description="As for the edge.")
+    success: float = Field(description="As for the edge.")
+    p99_ms: float = Field(description=f"99th percentile of the latency, {_MS}")
 
 
 class TopologyEdge(ApiModel):
-    """Calls from one service or gateway to a service, over the topology's window."""
+    """Traffic from one service or gateway to a service within the topology's window."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     from_: str = Field(alias="from", description="The caller.")
-    to: str = Field(description="The service that is called.")
-    protocol: Protocol = Field("http", description="What most of it speaks.")
+    to: str = Field(description="The called service.")
+    protocol: Protocol = Field("http", description="The protocol of most of the traffic.")
+    health: NodeHealth = Field(
+        "healthy",
+        description="The verdict on the success rate (see `thresholds`); degraded while the circuit breaker "
+        "is open.",
+    )
     rps: float = Field(
-        description="Requests that got their final answer in a second, whoever made it: the service, a "
-        "proxy, FaultInjection; for TCP: connections that were asked for."
+        description="Requests per second that got their final response, from the service, a proxy or "
+        "FaultInjection. TCP: attempted connections per second."
     )
     success: float = Field(
-        description="Share (0..1) of final answers that are no failure: not 5xx; for gRPC, whose status "
-        "alone counts, not UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS; for TCP: of "
-        "connections that were made. 1 where there was nothing to answer."
+        description="Success rate (0..1) of final responses. Failures are 5xx; for gRPC, where only its "
+        "status counts, UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and DATA_LOSS; for TCP, "
+        "connections that could not be made. 1 without traffic."
     )
     p50_ms: float = Field(
-        description="Half of the requests that an instance answered took less, in ms from their first try to "
-        "the last answer; 0: none, as always for TCP."
+        description="Median latency of requests that an instance responded to, retries included, in ms; 0: "
+        "no such requests, always for TCP."
     )
-    p95_ms: float = Field(description="95 % of the requests took less, in ms; 0: none.")
-    p99_ms: float = Field(description="99 % of the requests took less, in ms; 0: none.")
-    retries_per_s: float = Field(0.0, description="Retries in a second.")
-    breaker: BreakerState = Field("closed", description="The circuit breaker, at the worst of its sidecars.")
-    ejected: int = Field(0, description="Instances that a caller's sidecar leaves out at this moment.")
-    mtls: bool = Field(description="Whether both ends prove who they are by mutual TLS.")
-    versions: tuple[VersionTraffic, ...] = Field(
-        (), description="What of it was sent to Subsets of the service."
+    p95_ms: float = Field(description=f"95th percentile of the latency, {_MS}")
+    p99_ms: float = Field(description=f"99th percentile of the latency, {_MS}")
+    retries_per_s: float = Field(0.0, description="Retries per second.")
+    breaker: BreakerState = Field(
+        "closed", description="State of the circuit breaker, the worst of the caller's sidecars."
     )
+    ejected: int = Field(0, description="Instances that a sidecar of the caller currently ejects.")
+    mtls: bool = Field(description="Whether both sides authenticate with mutual TLS.")
+    versions: tuple[VersionTraffic, ...] = Field((), description="Traffic by Subset of the service.")
 
 
 class Topology(ApiModel):
     """The mesh as a graph."""
 
-    window: float = Field(10.0, description="Seconds that rates, success and latency are taken over.")
+    window: float = Field(10.0, description="Seconds over which rates, success and latency are measured.")
     nodes: tuple[TopologyNode, ...] = ()
     edges: tuple[TopologyEdge, ...] = Field(
         (),
-        description="Those with traffic, or for TCP an open connection, within the last minute "
+        description="Edges with traffic, or with an open TCP connection, within the last minute "
         "(`MESH_EDGE_FADES` sets another time).",
+    )
+    thresholds: HealthThresholds = Field(
+        HealthThresholds(), description="The success rates below which a node or edge is not healthy."
     )
 
 
 class HistoryPoint(ApiModel):
-    """One point of a history: sums over its step."""
+    """One point of a history: totals over one step."""
 
-    age_s: float = Field(description="Seconds since it began.")
-    requests: float = Field(description="Requests answered.")
-    failures: float = Field(description="Those of them that failed.")
+    age_s: float = Field(description="Seconds since the step began.")
+    requests: float = Field(description="Requests with a final response.")
+    failures: float = Field(description="How many of them failed.")
     retries: float = 0.0
     connections: float = Field(0.0, description="Connections opened.")
     p50_ms: float = 0.0
@@ -95,60 +134,61 @@ class HistoryPoint(ApiModel):
 
 
 class EdgeHistory(ApiModel):
-    """The last quarter of an hour of one edge, oldest first."""
+    """The last 15 minutes of one edge, oldest first."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     from_: str = Field(alias="from")
     to: str
-    step: float = Field(description="Seconds of one point.")
+    step: float = Field(description="Seconds per point.")
     points: tuple[HistoryPoint, ...] = ()
 
 
 class ServiceTrend(ApiModel):
-    """How a service did lately, oldest first: one value a step, from the first step that is known.
+    """Recent traffic of a service, oldest first: one value per step, from the first step with data.
 
-    The newest step may still go on: its values are those of the part of it that is told.
+    The newest step may be incomplete: its values cover the part that has been reported.
     """
 
-    step: float = Field(description="Seconds of one point.")
-    rps: tuple[float, ...] = Field((), description="Requests in a second; for TCP: connections.")
-    failures_per_s: tuple[float, ...] = Field((), description="Those of them that failed, in a second.")
-    p99_ms: tuple[float, ...] = Field((), description="99 % of the requests took less, in ms; 0: none.")
+    step: float = Field(description="Seconds per point.")
+    rps: tuple[float, ...] = Field((), description="Requests per second; for TCP: connections.")
+    failures_per_s: tuple[float, ...] = Field((), description="Failed requests per second.")
+    p99_ms: tuple[float, ...] = Field((), description=f"99th percentile of the latency, {_MS}")
 
 
 class ServiceSummary(ApiModel):
-    """A service by all calls to it, or a gateway by all calls that it makes, over the topology's window."""
+    """A service with all requests to it, or a gateway with all requests from it, within the window."""
 
     name: str
     role: NodeRole = "service"
     health: NodeHealth = Field(description="As in the topology.")
-    rps: float = Field(0.0, description="Requests answered in a second; for TCP: connections.")
-    success: float = Field(1.0, description="Share (0..1) of them that did not fail; 1 without any.")
-    p50_ms: float = Field(0.0, description="Half of the requests took less, in ms with retries; 0: none.")
-    p95_ms: float = Field(0.0, description="95 % of the requests took less, in ms; 0: none.")
-    p99_ms: float = Field(0.0, description="99 % of the requests took less, in ms; 0: none.")
-    retries_per_s: float = Field(0.0, description="Retries in a second.")
+    rps: float = Field(0.0, description="Requests per second with a final response; for TCP: connections.")
+    success: float = Field(1.0, description="Success rate (0..1); 1 without traffic.")
+    p50_ms: float = Field(0.0, description=f"Median latency, retries included, {_MS}")
+    p95_ms: float = Field(0.0, description=f"95th percentile of the latency, {_MS}")
+    p99_ms: float = Field(0.0, description=f"99th percentile of the latency, {_MS}")
+    retries_per_s: float = Field(0.0, description="Retries per second.")
     breaker: BreakerState = Field(
-        "closed", description="The worst circuit breaker towards the service, of a gateway: of what it calls."
+        "closed",
+        description="The worst circuit breaker towards the service; for a gateway, of the services it calls.",
     )
-    ejected: int = Field(0, description="Instances that some caller's sidecar leaves out at this moment.")
+    ejected: int = Field(0, description="Instances that a sidecar of some caller currently ejects.")
     instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")
-    healthy: int = Field(0, description="Those of them that are healthy.")
-    mtls: bool = Field(True, description="Whether all of these calls are made by mutual TLS.")
+    healthy: int = Field(0, description="Healthy instances.")
+    mtls: bool = Field(True, description="Whether all of this traffic uses mutual TLS.")
     history: ServiceTrend = Field(ServiceTrend(step=16.0), description="The last 15 minutes.")
 
 
 class ServiceList(ApiModel):
     """Every service and gateway, by name."""
 
-    window: float = Field(10.0, description="Seconds that rates, success and latency are taken over.")
+    window: float = Field(10.0, description="Seconds over which rates, success and latency are measured.")
     services: tuple[ServiceSummary, ...] = ()
 
 
 class ServiceHistory(ApiModel):
-    """The last quarter of an hour of all calls to a service (of a gateway: from it), oldest first."""
+    """The last 15 minutes of all requests to a service (of a gateway: from it), oldest first."""
 
     name: str
-    step: float = Field(description="Seconds of one point.")
+    step: float = Field(description="Seconds per point.")
     points: tuple[HistoryPoint, ...] = ()

@@ -1,7 +1,7 @@
-"""What is seen of traces, as the admin API tells it.
+"""Traces and their spans.
 
-Times are seconds since the epoch by the sender's clock, durations milliseconds. IDs are hexadecimal: 32
-digits for a trace, 16 for a span (W3C Trace Context).
+Times are epoch seconds by the sender's clock, durations milliseconds. IDs are hexadecimal: 32 digits for a
+trace, 16 for a span (W3C Trace Context).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 
 
 class ResponseFlag(ApiModel):
-    """One of Envoy's response flags in words."""
+    """One of Envoy's response flags, explained."""
 
-    flag: str = Field(description="Envoy's short name, as `UO`.")
+    flag: str = Field(description="Envoy's short name, such as `UO`.")
     meaning: str = Field(description="One sentence.")
-    kinds: tuple[str, ...] = Field((), description="The policy kinds that cause it; none: no policy does.")
+    kinds: tuple[str, ...] = Field((), description="Policy kinds that can cause it; empty: none.")
 
 
 class SpanEvent(ApiModel):
-    """Something that happened while a span was open."""
+    """An event within a span."""
 
     time: float
     name: str
@@ -33,14 +33,14 @@ class SpanEvent(ApiModel):
 
 
 class Span(ApiModel):
-    """One step of a trace, as the service that did it (or its sidecar) told it."""
+    """One operation of a trace, reported by a service or by its sidecar."""
 
     id: str
-    parent: str = Field("", description="The span that caused it; empty: the first. It may be missing here.")
-    depth: int = Field(0, ge=0, description="How deep it hangs in the tree of its trace.")
+    parent: str = Field("", description="The parent span; empty: a root. It may be missing from the trace.")
+    depth: int = Field(0, ge=0, description="Depth in the trace's tree.")
     service: str = Field(description="The service or gateway that sent it, proven by its certificate.")
     instance: str = ""
-    proxy: bool = Field(False, description="Whether Envoy told it; else the service itself did.")
+    proxy: bool = Field(False, description="Whether Envoy reported it; false: the service itself did.")
     operation: str
     kind: SpanKind = "internal"
     start: float
@@ -48,17 +48,17 @@ class Span(ApiModel):
     error: bool = Field(
         False,
         description="Failed: 5xx, gRPC's UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE or DATA_LOSS, no "
-        "answer, or an Envoy's flag that is no success; without a status what the sender says.",
+        "response, or an Envoy response flag that means failure. Without a status: as the sender says.",
     )
-    message: str = Field("", description="What the sender said of its error.")
-    attempt: int = Field(0, ge=0, description="0: not tried again; n: the nth retry of its request.")
+    message: str = Field("", description="The sender's error message.")
+    attempt: int = Field(0, ge=0, description="0: the first attempt; n: the nth retry of the request.")
     flags: tuple[ResponseFlag, ...] = ()
     attributes: dict[str, str] = Field({}, description="Values as text.")
     events: tuple[SpanEvent, ...] = ()
 
 
 class ServiceSpanCount(ApiModel):
-    """How many spans of a trace are of one service."""
+    """How many spans of a trace come from one service."""
 
     service: str
     spans: int
@@ -66,34 +66,34 @@ class ServiceSpanCount(ApiModel):
 
 
 class TraceSummary(ApiModel):
-    """A trace in one line; its root is the earliest span whose parent is not in it."""
+    """A trace in one line. Its root is the earliest span whose parent is not in the trace."""
 
     id: str
     service: str = Field(description="The root's service.")
     operation: str = Field(description="The root's operation.")
-    request: str = Field("", description="The root's method and path, where Envoy told it.")
+    request: str = Field("", description="The root's method and path, if Envoy reported it.")
     start: float
-    duration: float = Field(ge=0, description="From the first span's start to the last one's end.")
+    duration: float = Field(ge=0, description="From the start of the first span to the end of the last.")
     spans: int
-    errors: int = Field(0, description="Spans that failed.")
+    errors: int = Field(0, description="Failed spans.")
     services: tuple[ServiceSpanCount, ...] = ()
 
 
 class Trace(TraceSummary):
-    """A trace whole. `tree`: every span right after its parent or an elder sibling's last descendant."""
+    """A trace with its spans. `tree` is in depth-first order: each span follows its parent."""
 
     tree: tuple[Span, ...] = ()
-    dropped: int = Field(0, description="Spans of it that did not fit.")
+    dropped: int = Field(0, description="Spans that exceeded the limit.")
 
 
 class TraceList(ApiModel):
-    """Traces found, newest first."""
+    """Traces, newest first."""
 
     traces: tuple[TraceSummary, ...] = ()
 
 
 class ServiceDependency(ApiModel):
-    """`count` calls from `caller` to `callee` in the traces that were looked at."""
+    """`count` calls from `caller` to `callee` in the traces searched."""
 
     caller: str
     callee: str
@@ -102,10 +102,11 @@ class ServiceDependency(ApiModel):
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
-    """What traces to look for: one span must meet all of it.
+    """A search for traces: one span must match every field.
 
-    Empty strings: any. `min_duration` and `max_duration` of that span in nanoseconds (0: any). `start` and
-    `end` bound the trace's first span, in nanoseconds since the epoch (0: any).
+    Empty strings match any. `min_duration` and `max_duration` limit the span's duration, in nanoseconds (0:
+    no limit). `start` and `end` limit the start of the trace's first span, in nanoseconds since the epoch (0:
+    no limit).
     """
 
     service: str = ""

@@ -1,4 +1,4 @@
-"""The difference between two sets of policy documents, as a unified diff of YAML: pure."""
+"""The difference between two sets of policy documents, as a unified diff of YAML. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def document_key(document: Document) -> Key:
 
 
 def unified_diff(before: Iterable[Document], after: Iterable[Document]) -> str:
-    """A file `Kind/name` for each document that differs; empty when none does."""
-    old, new = ({document_key(one): one for one in side} for side in (before, after))
+    """One file `Kind/name` per document that differs; empty if none does."""
+    old, new = ({document_key(document): document for document in side} for side in (before, after))
     lines: list[str] = []
-    for named in sorted(old.keys() | new.keys()):
-        if old.get(named) == new.get(named):
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) == new.get(key):
             continue
-        ref = "/".join(named)
-        left, right = (_yaml(side[named]) if named in side else "" for side in (old, new))
+        ref = "/".join(key)
+        left, right = (_sorted_yaml(side[key]) if key in side else "" for side in (old, new))
         lines += difflib.unified_diff(
             left.splitlines(keepends=True),
             right.splitlines(keepends=True),
@@ -36,6 +36,6 @@ def unified_diff(before: Iterable[Document], after: Iterable[Document]) -> str:
     return "".join(lines)
 
 
-def _yaml(document: Document) -> str:
-    """YAML with sorted keys: the order of keys is no difference."""
+def _sorted_yaml(document: Document) -> str:
+    """YAML with sorted keys: the order of keys is not a difference."""
     return dump_yaml([json.loads(json.dumps(document, sort_keys=True))])

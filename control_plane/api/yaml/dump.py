@@ -10,15 +10,15 @@ from ruamel.yaml import YAML
 
 
 def dump_yaml(documents: Iterable[Any]) -> str:
-    """YAML of one or several documents, separated by `---`."""
+    """The YAML of one or more documents, separated by `---`."""
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.allow_unicode = True
     yaml.width = 4096
     out = io.StringIO()
-    for number, document in enumerate(documents):
-        if number:
+    for index, document in enumerate(documents):
+        if index:
             out.write("---\n")
         yaml.dump(document, out)
     return out.getvalue()

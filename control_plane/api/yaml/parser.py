@@ -1,4 +1,4 @@
-"""YAML (or JSON) text as plain values that remember where they stood.
+"""YAML (or JSON) text as plain values with their positions.
 
 Built from the parser's events without recursion, with limits on size, nesting and aliases, so that no text
 can exhaust memory or stack. Scalars follow YAML 1.2's core schema: `no` is text, `012` is twelve.
@@ -26,7 +26,7 @@ MAX_NODES = 100_000
 MAX_DEPTH = 64
 MAX_ALIASES = 100
 
-# YAML 1.2.2 section 10.3.2; longer numbers than any field takes stay text.
+# YAML 1.2.2 section 10.3.2. Numbers longer than any field accepts remain text.
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _OCTAL_HEX = re.compile(r"0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,18}|[0-9]{1,18}(\.[0-9]{0,18})?)([eE][-+]?[0-9]{1,3})?")
@@ -39,7 +39,7 @@ _TAG = "tag:yaml.org,2002:"
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HINTS = (
     ("cannot start any token", "quote the value, and indent with spaces, not tabs"),
-    ("mapping values are not allowed", "check the indentation, and quote a value that holds ': '"),
+    ("mapping values are not allowed", "check the indentation, and quote a value that contains ': '"),
     ("expected <block end>", "check the indentation"),
     ("could not find expected ':'", "a ':' is missing, or the indentation is wrong"),
     ("while scanning a quoted scalar", "close the quote"),
@@ -48,14 +48,14 @@ _HINTS = (
 
 
 class Position(NamedTuple):
-    """Where something stands; both count from 1."""
+    """A position in the text; line and column count from 1."""
 
     line: int
     column: int
 
 
 class SyntaxProblem(NamedTuple):
-    """Something wrong at a place."""
+    """What is wrong at a position."""
 
     position: Position
     message: str
@@ -63,9 +63,9 @@ class SyntaxProblem(NamedTuple):
 
 @dataclass(slots=True)
 class YamlNode:
-    """A value, its place, and its parts: (place of the key, node) by key or index.
+    """A value, its position, and its children: (position of the key, node) by key or index.
 
-    `size` and `height` count the values in it and how deep they nest, with aliases written out.
+    `size` and `height` count the values in it and their nesting, with aliases expanded.
     """
 
     value: Any
@@ -77,7 +77,7 @@ class YamlNode:
 
 @dataclass(slots=True)
 class _OpenCollection:
-    """A collection whose end has not come yet; `key` waits for its value."""
+    """A collection whose end event has not arrived; `key` waits for its value."""
 
     node: YamlNode
     anchor: str | None
@@ -85,34 +85,30 @@ class _OpenCollection:
 
 
 class _Abort(Exception):
-    """Reading cannot go on."""
+    """Parsing cannot continue."""
 
 
 def parse_yaml(text: str) -> tuple[list[YamlNode], list[SyntaxProblem]]:
-    """The documents of a text, empty ones left out, and what is wrong with it. Raises nothing."""
+    """The documents of a text, without empty ones, and its problems. Raises nothing."""
     builder = _Builder()
-    odd = _NOT_PRINTABLE.search(text)
-    if odd:
-        line = text.count("\n", 0, odd.start()) + 1
-        column = odd.start() - (text.rfind("\n", 0, odd.start()) + 1) + 1
-        flaw = f"control character U+{ord(odd.group()):04X} in the text: take it out"
-        return [], [SyntaxProblem(Position(line, column), flaw)]
+    control = _NOT_PRINTABLE.search(text)
+    if control:
+        line = text.count("\n", 0, control.start()) + 1
+        column = control.start() - (text.rfind("\n", 0, control.start()) + 1) + 1
+        message = f"control character U+{ord(control.group()):04X} in the text: remove it"
+        return [], [SyntaxProblem(Position(line, column), message)]
     try:
         for event in _events(text):
             builder.handle_event(event)
     except _Abort:
         pass
     except YAMLError as error:
-        builder.problems.append(
-            SyntaxProblem(
-                _error_position(error) or builder.position, f"not valid YAML: {_error_message(error)}"
-            )
-        )
+        position = _error_position(error) or builder.position
+        builder.problems.append(SyntaxProblem(position, f"not valid YAML: {_error_message(error)}"))
     except (ValueError, IndexError, OverflowError, AttributeError, TypeError) as error:
-        # the parser's own way of failing on directives and escapes that mean nothing
-        builder.problems.append(
-            SyntaxProblem(builder.position, f"not valid YAML after this place: {error}: correct it")
-        )
+        # what the parser raises for directives and escapes that it does not know
+        message = f"not valid YAML after this position: {error}: correct it"
+        builder.problems.append(SyntaxProblem(builder.position, message))
     return [node for node in builder.documents if node.value is not None], builder.problems
 
 
@@ -129,13 +125,13 @@ def _error_position(error: YAMLError) -> Position | None:
 def _error_message(error: YAMLError) -> str:
     if not isinstance(error, MarkedYAMLError):
         return "it cannot be read: correct it"
-    words = " ".join(f"{error.context or ''} {error.problem or ''}".split())
-    hint = next((hint for sign, hint in _HINTS if sign in words), "correct it")
-    return f"{words}: {hint}"
+    message = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+    hint = next((hint for text, hint in _HINTS if text in message), "correct it")
+    return f"{message}: {hint}"
 
 
 class _Builder:
-    """Takes events in order and keeps what is open on a stack."""
+    """Builds the documents from events, with a stack of open collections."""
 
     def __init__(self) -> None:
         self.documents: list[YamlNode] = []
@@ -147,21 +143,22 @@ class _Builder:
         self._aliases = 0
 
     def handle_event(self, event: Event) -> None:
-        """Take one event; raises _Stop when a limit is passed."""
-        left_out = isinstance(event, ScalarEvent) and not (event.value or event.style)
-        if event.start_mark is not None and not left_out:  # what is left out stands where its key is
+        """Add one event; raises _Abort when a limit is exceeded."""
+        omitted = isinstance(event, ScalarEvent) and not (event.value or event.style)
+        if event.start_mark is not None and not omitted:  # an omitted value is at the position of its key
             self.position = Position(event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, ScalarEvent):
             self._finish(YamlNode(self._scalar(event), self.position), event.anchor)
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):
             mapping = isinstance(event, MappingStartEvent)
             self._check_tag(event.tag, "map" if mapping else "seq")
-            self._open.append(_OpenCollection(YamlNode({} if mapping else [], self.position), event.anchor))
+            node = YamlNode({} if mapping else [], self.position)
+            self._open.append(_OpenCollection(node, event.anchor))
             if len(self._open) > MAX_DEPTH:
                 self._abort(f"nested deeper than {MAX_DEPTH} levels: no policy needs that")
         elif isinstance(event, CollectionEndEvent):
-            done = self._open.pop()
-            self._finish(done.node, done.anchor)
+            collection = self._open.pop()
+            self._finish(collection.node, collection.anchor)
         elif isinstance(event, AliasEvent):
             self._alias(event.anchor)
 
@@ -172,9 +169,7 @@ class _Builder:
     def _check_tag(self, tag: str | None, allowed: str) -> None:
         if tag not in (None, "!", _TAG + allowed):
             short = tag.replace(_TAG, "!!")
-            self.problems.append(
-                SyntaxProblem(self.position, f"tag {short} is not understood here: leave it out")
-            )
+            self.problems.append(SyntaxProblem(self.position, f"tag {short} is not supported: remove it"))
 
     def _scalar(self, event: ScalarEvent) -> Any:
         self._check_tag(event.tag, "str")
@@ -183,9 +178,8 @@ class _Builder:
             # JSON writes characters beyond the first plane as two escapes
             text = text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            self.problems.append(
-                SyntaxProblem(self.position, "half of a surrogate pair: give both or neither")
-            )
+            message = "half of a surrogate pair: write both halves or neither"
+            self.problems.append(SyntaxProblem(self.position, message))
             return ""
         return text if event.style or event.tag in ("!", f"{_TAG}str") else _resolve_scalar(text)
 
@@ -193,7 +187,7 @@ class _Builder:
         node = self._anchors.get(anchor)
         self._aliases += 1
         if node is None:
-            self._abort(f"alias *{anchor} has no anchor before it: write &{anchor} at what it stands for")
+            self._abort(f"alias *{anchor} has no anchor before it: write &{anchor} at the value it refers to")
         elif self._aliases > MAX_ALIASES:
             self._abort(f"more than {MAX_ALIASES} aliases: write the values out")
         else:
@@ -214,29 +208,29 @@ class _Builder:
             self.documents.append(node)
             self._anchors.clear()
 
-    def _add(self, parent: _OpenCollection, node: YamlNode) -> None:
-        into = parent.node
-        if isinstance(into.value, list):
-            into.children[len(into.value)] = (node.position, node)
-            into.value.append(node.value)
-        elif parent.key is None:
-            parent.key = node
+    def _add(self, collection: _OpenCollection, node: YamlNode) -> None:
+        parent = collection.node
+        if isinstance(parent.value, list):
+            parent.children[len(parent.value)] = (node.position, node)
+            parent.value.append(node.value)
+        elif collection.key is None:
+            collection.key = node
             return
         else:
-            key, parent.key = parent.key, None
-            if not self._check_key(into, key):
+            key, collection.key = collection.key, None
+            if not self._check_key(parent, key):
                 return
-            into.children[key.value] = (key.position, node)
-            into.value[key.value] = node.value
-        into.size += node.size
-        into.height = max(into.height, node.height + 1)
+            parent.children[key.value] = (key.position, node)
+            parent.value[key.value] = node.value
+        parent.size += node.size
+        parent.height = max(parent.height, node.height + 1)
 
-    def _check_key(self, into: YamlNode, key: YamlNode) -> bool:
+    def _check_key(self, parent: YamlNode, key: YamlNode) -> bool:
         if not isinstance(key.value, str):
             self.problems.append(SyntaxProblem(key.position, "a field's name must be text: quote it"))
             return False
-        if key.value in into.children:
-            first = into.children[key.value][0]
+        if key.value in parent.children:
+            first = parent.children[key.value][0]
             message = f"{key.value!r} occurs twice, first at {first.line}:{first.column}: keep one"
             self.problems.append(SyntaxProblem(key.position, message))
             return False
@@ -244,7 +238,7 @@ class _Builder:
 
 
 def _resolve_scalar(text: str) -> Any:
-    """A plain scalar as YAML 1.2's core schema reads it."""
+    """A plain scalar by YAML 1.2's core schema."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if _INT.fullmatch(text):
@@ -255,10 +249,10 @@ def _resolve_scalar(text: str) -> Any:
 
 
 def find_node(node: YamlNode, path: Sequence[str | int]) -> tuple[Position, YamlNode]:
-    """The place of the key and the node at a path; the deepest one there is when the path leads further."""
-    key = node.position
+    """The key's position and the node at a path, or the deepest ones that exist on the way."""
+    position = node.position
     for part in path:
         if part not in node.children:
             break
-        key, node = node.children[part]
-    return key, node
+        position, node = node.children[part]
+    return position, node

@@ -1,6 +1,6 @@
-"""Policies as text that a user edits: into documents, and what is wrong with it to the line it stands on.
+"""Policies as text that a user edits: its documents, and the line of each problem in them. Pure.
 
-Pure. The control plane says what is wrong with a document; where in the text that is, only the text tells.
+The control plane reports what is wrong with a field of a document; only the text knows the field's line.
 """
 
 from __future__ import annotations
@@ -11,52 +11,50 @@ from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.api.errors import SourceProblem
-from meshwright.control_plane.api.yaml import parser
-from meshwright.control_plane.api.yaml.parser import YamlNode
+from meshwright.control_plane.api.yaml.parser import YamlNode, find_node, parse_yaml
 
 PATH = "text"
-"""What the text is called in the sources of its documents."""
+"""The text's name in the sources of its documents."""
 
 _FIELD = re.compile(r"([A-Za-z][\w-]*(?:\.[A-Za-z][\w-]*|\[[0-9]{1,6}\])*): ")
-"""How a problem begins that is about a field: `spec.rules[0].timeout: ...`."""
+"""The start of a message about a field: `spec.rules[0].timeout: ...`."""
 
 _PART = re.compile(r"[A-Za-z][\w-]*|[0-9]{1,6}")
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyText:
-    """A text as documents; none of them may be applied while there are `problems`."""
+    """A text as documents; they cannot be applied while there are `problems`."""
 
     documents: tuple[SourcedDocument, ...] = ()
     problems: tuple[SourceProblem, ...] = ()
     nodes: tuple[YamlNode, ...] = ()
 
     def locate(self, problems: Iterable[SourceProblem]) -> tuple[SourceProblem, ...]:
-        """The control plane's problems, each at the line of the field it speaks of."""
-        return tuple(self._locate(one) for one in problems)
+        """The control plane's problems, each moved to the line of the field it names."""
+        return tuple(self._locate(problem) for problem in problems)
 
     def _locate(self, problem: SourceProblem) -> SourceProblem:
-        found = _FIELD.match(problem.message)
-        node = next((one for one in self.nodes if one.position.line == problem.line), None)
-        if found is None or node is None:
+        field = _FIELD.match(problem.message)
+        node = next((node for node in self.nodes if node.position.line == problem.line), None)
+        if field is None or node is None:
             return problem
-        parts = [int(part) if part.isdigit() else part for part in _PART.findall(found[1])]
-        place = parser.find_node(node, parts)[0]
-        return replace(problem, line=place.line, column=place.column)
+        path = [int(part) if part.isdigit() else part for part in _PART.findall(field[1])]
+        position = find_node(node, path)[0]
+        return replace(problem, line=position.line, column=position.column)
 
 
 def parse_text(text: str) -> PolicyText:
-    """The documents of a text, and what is wrong with its form. Raises nothing."""
-    nodes, flaws = parser.parse_yaml(text)
-    problems = [SourceProblem(PATH, flaw.position.line, flaw.position.column, flaw.message) for flaw in flaws]
+    """The documents of a text, and its syntax problems. Raises nothing."""
+    nodes, syntax_problems = parse_yaml(text)
+    problems = [SourceProblem(PATH, *problem.position, problem.message) for problem in syntax_problems]
     for node in nodes:
         if not isinstance(node.value, Mapping):
-            words = "a document with apiVersion, kind, metadata and spec is expected"
-            problems.append(SourceProblem(PATH, *node.position, words))
+            message = "expected a document with apiVersion, kind, metadata and spec"
+            problems.append(SourceProblem(PATH, *node.position, message))
     if not nodes and not problems:
-        problems.append(
-            SourceProblem(PATH, 1, 1, "there is no document: to delete a policy leave and press d")
-        )
+        message = "there is no document: to delete a policy, cancel and press d"
+        problems.append(SourceProblem(PATH, 1, 1, message))
     documents = tuple(
         SourcedDocument(node.value, f"{PATH}:{node.position.line}")
         for node in nodes

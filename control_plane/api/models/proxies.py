@@ -1,0 +1,99 @@
+"""Proxies: what a sidecar reports, and how far its configuration has progressed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from meshwright.control_plane.api.models.base import ApiModel, Name
+
+ProxyState = Literal["synced", "pending", "rejected", "disconnected"]
+
+
+class ClusterReport(ApiModel):
+    """One upstream cluster as one Envoy sees it.
+
+    Outlier detection has ejected `ejected` of its `hosts`; `ejected_addresses` (`host:port`) are some of
+    them. `limited`: a connection or request limit is reached, or rejected something within the last second.
+    """
+
+    cluster: str = Field(max_length=256)
+    hosts: int = Field(0, ge=0)
+    ejected: int = Field(0, ge=0)
+    ejected_addresses: tuple[Annotated[str, StringConstraints(max_length=255)], ...] = Field(
+        (), max_length=16
+    )
+    limited: bool = False
+
+
+class ProxyReport(ApiModel):
+    """A sidecar's report about itself. For a gateway's proxy `service` is the gateway's name.
+
+    `version` is Envoy's, `memory` in bytes, `expires` the end of its certificate in epoch seconds, `uptime`
+    in seconds, `connected` whether its xDS stream is up. `metrics` is the `host:port` of its metrics
+    endpoint, `app_metrics` whether that endpoint also serves the app's metrics.
+    """
+
+    node: Name
+    service: Name
+    version: str = Field("", max_length=64)
+    memory: int = Field(0, ge=0)
+    expires: float = Field(0, ge=0, allow_inf_nan=False)
+    uptime: float = Field(0, ge=0, allow_inf_nan=False)
+    connected: bool = False
+    metrics: str = Field("", max_length=262, pattern=r"^([^\s/@?#]+:[0-9]{1,5})?$")
+    app_metrics: bool = False
+    clusters: tuple[ClusterReport, ...] = Field((), max_length=500)
+
+
+class ProxyStatus(ApiModel):
+    """The configuration state of one proxy.
+
+    `revision`: the newest revision that it has ACKed completely. `responded_revision`: the newest revision
+    for which it has ACKed or NACKed every resource. `rejected_revision`: the newest revision with a resource
+    that it currently rejects, 0 if there is none.
+    """
+
+    name: str
+    service: str
+    state: ProxyState
+    revision: int
+    error: str = ""
+    responded_revision: int = 0
+    rejected_revision: int = 0
+
+
+class ProxyDetail(ProxyStatus):
+    """A proxy's status with its latest report. Without one (`reported` is false) the fields after it are
+    unset.
+
+    `pending`: responses sent and not yet ACKed or NACKed. Units are those of ProxyReport.
+    """
+
+    connected: bool
+    pending: int = 0
+    reported: bool = False
+    version: str = ""
+    memory: int = 0
+    expires: float = 0
+    uptime: float = 0
+
+
+class ProxyList(ApiModel):
+    """Proxies, sorted by service, then name."""
+
+    proxies: tuple[ProxyDetail, ...] = ()
+
+
+class WaitResult(ApiModel):
+    """The outcome of waiting for a revision.
+
+    `proxies` have rejected the revision, or have not ACKed it yet. `rejecting_older` still reject a resource
+    of an older revision.
+    """
+
+    state: Literal["programmed", "rejected", "timeout"]
+    revision: int
+    proxies: tuple[ProxyStatus, ...] = ()
+    rejecting_older: tuple[ProxyStatus, ...] = ()

@@ -1,0 +1,51 @@
+"""The status of the mesh: revision, store, services, proxies, policies, control planes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from meshwright.control_plane.api.auth import Rights
+from meshwright.control_plane.api.models.base import ApiModel
+from meshwright.control_plane.api.models.policies import PolicyStatus
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.topology import Breaker
+
+
+class ServiceStatus(ApiModel):
+    """Instances with a lease, and how many of them are healthy."""
+
+    name: str
+    instances: int
+    healthy: int
+
+
+class ControlPlaneStatus(ApiModel):
+    """A control plane of this mesh. `address` is its xDS endpoint, `admin` the URL of its admin API.
+
+    `this` is the one that sent the response. One that has been `unreachable` for `unreachable_seconds`
+    (`error` says why) is soon left out of what the others report.
+    """
+
+    address: str
+    admin: str = ""
+    state: Literal["this", "reachable", "unreachable"]
+    unreachable_seconds: float = 0.0
+    error: str = ""
+
+
+class Status(ApiModel):
+    """The current state of the mesh."""
+
+    revision: int
+    store: Literal["ok", "degraded"]
+    services: tuple[ServiceStatus, ...] = ()
+    proxies: tuple[ProxyStatus, ...] = ()
+    policies: tuple[PolicyStatus, ...] = ()
+    breakers: tuple[Breaker, ...] = ()
+    """Circuit breakers of every edge that has traffic and a CircuitBreaker."""
+    problems: tuple[str, ...] = ()
+    """Internal failures after which the control plane kept the last good state, a sentence each."""
+    control_planes: tuple[ControlPlaneStatus, ...] = ()
+    """All control planes; empty if there is only one."""
+    rights: Rights = "all"
+    """What the caller's token permits."""
