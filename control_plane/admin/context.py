@@ -4,50 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from meshwright.control_plane.api.models.base import (
-    InstanceStatus,
-    ProxyDetail,
-    ProxyReport,
-    RevisionInfo,
-    Status,
-)
 from meshwright.control_plane.api.models.events import Event
-from meshwright.control_plane.api.models.policies import NewToken, TokenInfo
+from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport
 from meshwright.control_plane.api.models.requests import Explanation, Request, RequestPage, TapFilter
+from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.api.models.tokens import NewToken, TokenInfo, TokenRole
 from meshwright.control_plane.api.models.topology import EdgeHistory, ServiceHistory, ServiceList, Topology
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
+from meshwright.control_plane.core.revision import CanonicalDocument, PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 
-CanonicalDocument = Mapping[str, Any]
-"""A validated document as plain JSON: apiVersion, kind, metadata, spec."""
-
-TokenRole = Literal["service", "gateway"]
-
 Done = TypeVar("Done")
-
-
-@dataclass(frozen=True, slots=True)
-class RevisionDocument:
-    """A document of a revision: the `path:line` it came from, the revision since which it exists."""
-
-    document: CanonicalDocument
-    source: str = ""
-    created: int = 0
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Kind and name."""
-        return str(self.document["kind"]), str(self.document["metadata"]["name"])
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyRevision:
-    """One revision whole; `documents` are sorted by kind, then name."""
-
-    info: RevisionInfo
-    documents: tuple[RevisionDocument, ...] = ()
 
 
 class RevisionLog(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.control_plane.api.models.policies import ErrorInfo, ErrorResponse, ValidationProblem
+from meshwright.control_plane.api.models.errors import ErrorInfo, ErrorResponse, ValidationProblem
 from meshwright.control_plane.errors import (
     CommandTimeoutError,
     InputError,

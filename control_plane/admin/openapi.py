@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from meshwright.control_plane.admin.errors import STATUSES
 from meshwright.control_plane.admin.route import NoBody, Route
-from meshwright.control_plane.api.models.policies import ErrorResponse
+from meshwright.control_plane.api.models.errors import ErrorResponse
 
 _REF = "#/components/schemas/{model}"
 _EVERY_ROUTE = (400, 401, 403)

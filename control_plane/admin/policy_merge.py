@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from meshwright.control_plane.admin.context import RevisionDocument
-from meshwright.control_plane.api.models.base import DocumentChange
+from meshwright.control_plane.api.models.revisions import DocumentChange
 from meshwright.control_plane.api.yaml import diff
+from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 
 Key = tuple[str, str]

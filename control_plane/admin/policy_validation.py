@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from meshwright.control_plane.admin.context import CanonicalDocument, InvalidDocumentError
+from meshwright.control_plane.admin.context import InvalidDocumentError
+from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.schema import dump

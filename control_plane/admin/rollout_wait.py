@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from meshwright.control_plane.admin.context import AdminContext
-from meshwright.control_plane.api.models.base import ProxyStatus
-from meshwright.control_plane.api.models.policies import WaitResult
+from meshwright.control_plane.api.models.proxies import ProxyStatus, WaitResult
 
 POLL_SECONDS = 0.1
 """Seconds between two looks at the status: well below what a person notices."""

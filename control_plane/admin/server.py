@@ -43,7 +43,7 @@ from meshwright.control_plane.admin.routers import (
 from meshwright.control_plane.admin.sse import SseStreams, accepts_event_stream
 from meshwright.control_plane.api.auth import RefusalReason, RequestGuard, tokens_equal
 from meshwright.control_plane.api.models.base import ApiModel
-from meshwright.control_plane.api.models.policies import ErrorResponse
+from meshwright.control_plane.api.models.errors import ErrorResponse
 from meshwright.control_plane.errors import InputError, MeshError, OverloadedError
 from meshwright.control_plane.files import password
 

@@ -9,14 +9,10 @@ import re
 from collections.abc import Sequence
 
 from meshwright.control_plane.admin import policy_merge, policy_validation
-from meshwright.control_plane.admin.context import (
-    AdminContext,
-    InvalidDocumentError,
-    PolicyRevision,
-    RevisionDocument,
-)
+from meshwright.control_plane.admin.context import AdminContext, InvalidDocumentError
 from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.admin.route import NoParams, RequestParams, Route
+from meshwright.control_plane.api.models.errors import ValidationProblem
 from meshwright.control_plane.api.models.policies import (
     ApplyRequest,
     ApplyResponse,
@@ -26,8 +22,8 @@ from meshwright.control_plane.api.models.policies import (
     DocumentInput,
     DocumentList,
     EditRequest,
-    ValidationProblem,
 )
+from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import InputError, NotFoundError, RevisionConflictError
 
 PROBLEMS_LIMIT = 100

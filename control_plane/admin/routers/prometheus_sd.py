@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.route import NoParams, Route
-from meshwright.control_plane.api.models.base import ProxyReport
 from meshwright.control_plane.api.models.prometheus import ScrapeTargetGroup, ScrapeTargetList
+from meshwright.control_plane.api.models.proxies import ProxyReport
 
 PATH = "/prometheus/targets"
 

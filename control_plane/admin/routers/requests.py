@@ -7,11 +7,12 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from meshwright.control_plane.admin.context import AdminContext, ExplainInput, PolicyRevision
+from meshwright.control_plane.admin.context import AdminContext, ExplainInput
 from meshwright.control_plane.admin.route import RequestParams, Route
-from meshwright.control_plane.api.models.base import RevisionInfo
 from meshwright.control_plane.api.models.requests import Explanation, Request, RequestList
+from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.api.models.traces import Trace
+from meshwright.control_plane.core.revision import PolicyRevision
 from meshwright.control_plane.errors import InputError, NotFoundError, StoreError
 from meshwright.control_plane.policies.duration import Duration
 

@@ -8,12 +8,8 @@ from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.route import RequestParams, Route
 from meshwright.control_plane.admin.routers.policies import commit, plain
-from meshwright.control_plane.api.models.policies import (
-    ApplyResponse,
-    RevisionDetail,
-    RevisionList,
-    RollbackRequest,
-)
+from meshwright.control_plane.api.models.policies import ApplyResponse, RollbackRequest
+from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionList
 
 HISTORY_LIMIT = 1000
 """Revisions one answer may hold."""

@@ -8,8 +8,9 @@ from meshwright.control_plane.admin import rollout_wait as waiting
 from meshwright.control_plane.admin.auth import CALLER_RIGHTS
 from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.route import NoParams, RequestParams, Route
-from meshwright.control_plane.api.models.base import Status
-from meshwright.control_plane.api.models.policies import InstanceList, ProxyList, WaitResult
+from meshwright.control_plane.api.models.instances import InstanceList
+from meshwright.control_plane.api.models.proxies import ProxyList, WaitResult
+from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.errors import NotFoundError
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.route import NoParams, RequestParams, Route
-from meshwright.control_plane.api.models.policies import NewToken, RevokedToken, TokenList, TokenRequest
+from meshwright.control_plane.api.models.tokens import NewToken, RevokedToken, TokenList, TokenRequest
 from meshwright.control_plane.errors import InputError
 
 

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from meshwright.control_plane.api.models.base import ApiModel, Name, StrictModel
 
+TokenRole = Literal["service", "gateway"]
+
 
 class TokenRequest(StrictModel):
     """Set exactly one of `service` and `gateway`: the identity that may enrol with the token."""
@@ -30,7 +32,7 @@ class TokenInfo(ApiModel):
     """A join token on record; `uses` counts its enrolments."""
 
     id: str
-    role: Literal["service", "gateway"]
+    role: TokenRole
     name: str
     created: float
     expires: float

@@ -113,7 +113,7 @@ class Topology(ApiModel):
     edges: tuple[TopologyEdge, ...] = Field(
         (),
         description="Edges with traffic, or with an open TCP connection, within the last minute "
-        "(`MESH_EDGE_FADES` sets another time).",
+        "(`MESH_EDGE_TTL` sets another time).",
     )
     thresholds: HealthThresholds = Field(
         HealthThresholds(), description="The success rates below which a node or edge is not healthy."

@@ -10,7 +10,7 @@ from meshwright.control_plane.api.calls import ChangeOptions, DocumentRef, Sourc
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
-from meshwright.control_plane.api.models.base import ProxyDetail, ProxyStatus
+from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
 from tests.fakes.admin_server import FakeMesh
 
 

@@ -17,8 +17,8 @@ import pytest
 from meshwright.control_plane.admin import server
 from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.routers.events import KEEPALIVE
-from meshwright.control_plane.api.models.base import Status
 from meshwright.control_plane.api.models.events import Event, event_sort_key
+from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.errors import OverloadedError, StoreError
 from tests.control_plane.store.samples import until
 from tests.fakes.admin_server import FakeTokens

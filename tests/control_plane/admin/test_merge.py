@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from meshwright.control_plane.admin.context import RevisionDocument
 from meshwright.control_plane.admin.policy_merge import changes, document_diff, merge, remove
+from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 
 

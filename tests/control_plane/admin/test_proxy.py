@@ -12,7 +12,6 @@ from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.calls import ApiCall
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.errors import BAD_INPUT, TIMED_OUT, ApiError
-from meshwright.control_plane.api.models.base import ProxyDetail
 from meshwright.control_plane.api.models.commands import (
     LogPart,
     ProxyConfig,
@@ -20,6 +19,7 @@ from meshwright.control_plane.api.models.commands import (
     ProxyLogs,
     ProxyStats,
 )
+from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.errors import CommandTimeoutError, InputError
 from tests.fakes.admin_server import FakeMesh
 

@@ -13,8 +13,8 @@ from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.route import NoParams
 from meshwright.control_plane.admin.routers import policies, revisions
 from meshwright.control_plane.admin.routers.revisions import HistoryParams, RevisionParams
-from meshwright.control_plane.api.models.base import Status
 from meshwright.control_plane.api.models.policies import ApplyRequest, DocumentInput, RollbackRequest
+from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.errors import NotFoundError, RevisionConflictError
 from meshwright.control_plane.store.revision_repository import RevisionRepository
 from meshwright.control_plane.store.store import Store

@@ -13,7 +13,7 @@ import pytest
 from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.routers import tap
 from meshwright.control_plane.admin.routers.tap import MAX_REQUESTS_PER_SECOND, TapParams, stream
-from meshwright.control_plane.api.models.base import ProxyDetail
+from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.errors import CommandTimeoutError, NotFoundError
 from meshwright.control_plane.telemetry.requests.store import RequestStore

@@ -9,8 +9,8 @@ from meshwright.control_plane.admin.routers.prometheus_sd import (
     PROXY,
     target_groups,
 )
-from meshwright.control_plane.api.models.base import ProxyReport
 from meshwright.control_plane.api.models.prometheus import ScrapeTargetList
+from meshwright.control_plane.api.models.proxies import ProxyReport
 
 
 def report(node: str, metrics: str, *, app: bool = False) -> ProxyReport:

@@ -8,7 +8,8 @@ import pytest
 
 from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.rollout_wait import REJECTION_GRACE_SECONDS, wait_for_rollout
-from meshwright.control_plane.api.models.base import ProxyStatus, Status
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.status import Status
 from tests.fakes.admin_server import FakeTokens
 from tests.fakes.store import FakeStore
 
