@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEBIAN := wrk:wrk node:nodejs npm:npm nginx:nginx-light pg_lsclusters:postgresql ip:iproute2 tmux:tmux chromium:chromium \
   redis-cli:redis-tools prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager \
   systemd-analyze:systemd curl:curl nsenter:util-linux
-PARTS := cli control_plane sidecar services tui tests bench deploy dashboards
+PARTS := checks cli control_plane dashboards deploy meshwright services sidecar tests tui bench
 
 .PHONY: help install demo test test-long check bench clean
 
@@ -68,7 +68,7 @@ check: .venv/.tests
 	$(BIN)/python -m meshwright.control_plane.envoy.generate --check
 	$(BIN)/python -m meshwright.deploy.kubernetes.build --check
 	$(BIN)/python -m meshwright.dashboards.build --check
-	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_house.py
+	$(BIN)/python -m checks
 
 bench: .venv/.tests debian
 	@$(BIN)/python -m bench $(BENCH)

@@ -1,0 +1,1 @@
+"""House rules that no linter knows, checked by `python -m checks` as a part of `make check`."""
