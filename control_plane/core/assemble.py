@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from meshwright.control_plane.api.models.base import Port, Registration
+from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.core.world import Instance, PolicyDocument, Service, World
 from meshwright.control_plane.policies.base import Policy
 from meshwright.control_plane.policies.registry import kinds

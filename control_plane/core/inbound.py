@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names
-from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core import http_connection_manager, tcp, tls
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import NodeView, TelemetryView, default_port

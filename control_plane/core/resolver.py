@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.attachment import (
     AttachmentPoint,
@@ -192,7 +192,7 @@ class Resolver:
 
     def _load_balancing(self, service: str, caller: str) -> LoadBalancingView:
         bound = implementing(
-            self.attachments.effective_at(AttachmentPoint(service=service, caller=caller)), "spread"
+            self.attachments.effective_at(AttachmentPoint(service=service, caller=caller)), "endpoint_weights"
         )
         said = [(found, one.ref) for one in bound if (found := one.spec.endpoint_weights()) is not None]
         return (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import EffectivePolicy
 from meshwright.control_plane.policies.base import EndpointWeights
 from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule

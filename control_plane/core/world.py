@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from meshwright.control_plane.api.models.base import ZONE_LABEL, InstanceHealth, Port
+from meshwright.control_plane.api.models.instances import ZONE_LABEL, InstanceHealth, Port
 from meshwright.control_plane.policies.base import Policy
 
 Labels = tuple[tuple[str, str], ...]
