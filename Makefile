@@ -9,14 +9,15 @@ DEBIAN := wrk:wrk node:nodejs npm:npm nginx:nginx-light pg_lsclusters:postgresql
   systemd-analyze:systemd curl:curl nsenter:util-linux
 PARTS := checks cli control_plane dashboards deploy meshwright services sidecar tests tui bench
 
-.PHONY: help install demo test test-long check bench clean
+.PHONY: help install demo test test-long check reference bench clean
 
 help:
 	@echo "make install    a virtual environment in .venv with the mesh command"
-	@echo "make demo       a mesh of real Envoys around a small exchange, in the foreground"
+	@echo "make demo       a mesh of real Envoys around a small shop, in the foreground"
 	@echo "make test       every test that does not take minutes, with real Envoys and a real Valkey"
 	@echo "make test-long  the rest: soak, chaos, large random cases"
 	@echo "make check      lint, types, import contracts, house rules, generated files"
+	@echo "make reference  write docs/reference.md from the code"
 	@echo "make bench      figures, not a verdict; BENCH='--json FILE' writes them"
 	@echo "make clean      remove .venv, caches and the demo's state"
 
@@ -68,7 +69,11 @@ check: .venv/.tests
 	$(BIN)/python -m meshwright.control_plane.envoy.generate --check
 	$(BIN)/python -m meshwright.deploy.kubernetes.build --check
 	$(BIN)/python -m meshwright.dashboards.build --check
+	$(BIN)/python -m checks.reference --check
 	$(BIN)/python -m checks
+
+reference: .venv/.tests
+	@$(BIN)/python -m checks.reference
 
 bench: .venv/.tests debian
 	@$(BIN)/python -m bench $(BENCH)

@@ -21,7 +21,7 @@ PURE = (
     "control_plane/telemetry/traces/",
     "control_plane/telemetry/requests/",
     "sidecar/lifecycle.py",
-    "sidecar/bootstrap.py",
+    "sidecar/bootstrap/",
     "tui/graph/",
 )
 """Folders and files that are pure, with each service's `domain.py`."""

@@ -1,59 +1,79 @@
-"""The control plane's settings, read once from `MESH_*` at start."""
+"""Control-plane settings, read once from `MESH_*` at start."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from meshwright.control_plane.errors import InputError
 
 
+def _setting(default: Any, description: str) -> Any:
+    """A field with the text that docs/reference.md shows."""
+    return field(default=default, metadata={"description": description})
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the control plane can be told. Times are seconds; a port of 0 means a free one."""
+    """Control-plane settings. Times are in seconds. Port 0 means a free port."""
 
-    state: Path
-    bind: str = "127.0.0.1"
-    advertise: str = "127.0.0.1"
-    admin_bind: str = "127.0.0.1"
-    admin_port: int = 15080
-    admin_names: str = ""
-    read_token_file: str = ""
-    prometheus_token_file: str = ""
-    xds_port: int = 15012
-    enrolment_port: int = 15011
-    otlp_port: int = 4317
-    otlp_forward: str = ""
-    otlp_forward_ca: str = ""
-    otlp_forward_headers_file: str = ""
-    redis_url: str = ""
-    redis_password_file: str = ""
-    trust_domain: str = "mesh.local"
-    svid_ttl: float = 3600.0
-    edge_ttl: float = 60.0
-    lease_ttl: float = 6.0
-    ca_certificate: str = ""
-    ca_key: str = ""
-    ca_tokens_key: str = ""
-    log_level: str = "info"
+    state: Path = field(metadata={"description": "The state directory. `--state` takes precedence."})
+    bind: str = _setting("127.0.0.1", "The address where xDS, enrolment, sidecars and gateways listen.")
+    advertise: str = _setting("127.0.0.1", "The address where other hosts reach this one.")
+    admin_bind: str = _setting("127.0.0.1", "The address where the admin API listens.")
+    admin_port: int = _setting(15080, "The admin API's port.")
+    admin_names: str = _setting("", "More host names for the admin API, separated by commas.")
+    read_token_file: str = _setting(
+        "", "A file with the read-only token. If empty, `STATE/read.token` is created."
+    )
+    prometheus_token_file: str = _setting(
+        "",
+        "A file with Prometheus' token for service discovery. If empty, `STATE/prometheus.token` is created.",
+    )
+    xds_port: int = _setting(15012, "The port for xDS and agents (mutual TLS).")
+    enrolment_port: int = _setting(15011, "The port where new nodes get certificates (HTTPS, join token).")
+    otlp_port: int = _setting(4317, "The port where sidecars send telemetry (OTLP/gRPC, mutual TLS).")
+    otlp_forward: str = _setting(
+        "",
+        "A collector that gets all telemetry by OTLP/gRPC: `host:port` on loopback, `https://host:port`, or "
+        "`http://host:port` without encryption.",
+    )
+    otlp_forward_ca: str = _setting("", "A PEM file with the collector's CA. If empty, the system's CAs.")
+    otlp_forward_headers_file: str = _setting(
+        "", "A file of `name: value` lines: headers that the collector needs."
+    )
+    redis_url: str = _setting("", "A Redis or Valkey to use. If empty, one is embedded.")
+    redis_password_file: str = _setting("", "A file with its password, if the URL has none.")
+    trust_domain: str = _setting("mesh.local", "The trust domain of all identities.")
+    svid_ttl: float = _setting(3600.0, "The lifetime of a certificate, which is renewed after half of it.")
+    edge_ttl: float = _setting(60.0, "How long an edge without traffic stays in the topology.")
+    lease_ttl: float = _setting(6.0, "How long an instance stays registered without renewing its lease.")
+    ca_certificate: str = _setting("", "A PEM file with the root certificate. If empty, one is created.")
+    ca_key: str = _setting("", "A PEM file with its key.")
+    ca_tokens_key: str = _setting(
+        "", "A file with 32 random bytes that sign join tokens. If empty, one is created."
+    )
+    log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Settings from an environment; raises InputError naming the variable that is wrong."""
-    known = {"state": Path(environ.get("MESH_STATE") or ".mesh").absolute()}
-    values: dict[str, object] = dict(known)
-    for name in Settings.__slots__:
-        text = environ.get(f"MESH_{name.upper()}", "")
-        if name == "state" or not text:
-            continue
-        kind = type(getattr(Settings(Path()), name))
-        try:
-            values[name] = kind(text)
-        except ValueError:
-            raise InputError(
-                f"MESH_{name.upper()}: {text!r} is not a number: give one or leave it out"
-            ) from None
-        if name.endswith("_port") and not 0 <= int(text) <= 65535:
-            raise InputError(f"MESH_{name.upper()}: {text} is no port: give one from 0 to 65535")
+    """Settings from an environment. Raises InputError naming the variable that is wrong."""
+    values: dict[str, object] = {"state": Path(environ.get("MESH_STATE") or ".mesh").absolute()}
+    for setting in fields(Settings):
+        text = environ.get(f"MESH_{setting.name.upper()}", "")
+        if setting.name != "state" and text:
+            values[setting.name] = _parse(setting.name, text, type(setting.default))
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def _parse(name: str, text: str, kind: Any) -> object:
+    variable = f"MESH_{name.upper()}"
+    try:
+        value: object = kind(text)
+    except ValueError:
+        raise InputError(f"{variable}: {text!r} is not a number: give one or leave it out") from None
+    if name.endswith("_port") and not 0 <= int(text) <= 65535:
+        raise InputError(f"{variable}: {text} is not a valid port: give one from 0 to 65535")
+    return value
