@@ -1,6 +1,6 @@
-"""The server's half of `bench/xds.py`, in a process of its own: publishes on command, reports its own cost.
+"""The server process of `bench.xds`: publishes on command and reports its own cost.
 
-Reads one JSON command a line from stdin, answers one a line on stdout.
+Reads one JSON command per line from stdin, writes one reply per line to stdout.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -22,11 +21,13 @@ import structlog
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.app import GC_THRESHOLDS
 from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, Resource, encode
-from meshwright.control_plane.core.snapshot import Bindings
+from meshwright.control_plane.core.snapshot import Bindings, ChangedResources, NodeSnapshot, Snapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.tls import TlsCredentials
-from meshwright.control_plane.xds.push_queue import PushQueue, Stream
+from meshwright.control_plane.xds.protocol.cluster_dependencies import ResourceKey
+from meshwright.control_plane.xds.push_queue import PushQueue
 from meshwright.control_plane.xds.server import XdsServer
+from meshwright.control_plane.xds.stream import Stream
 
 SERVICES = 20
 ENDPOINTS = 10
@@ -39,86 +40,98 @@ def cluster(name: str) -> Resource:
 
 
 def endpoints(name: str, round_: int) -> Resource:
-    """Ten endpoints; the round is in a weight."""
+    """Ten endpoints whose weight is the round."""
     hosts = [
         v3.LbEndpoint(
             endpoint=v3.Endpoint(
                 address=v3.Address(
-                    socket_address=v3.SocketAddress(address="10.0.0.1", port_value=1000 + each)
+                    socket_address=v3.SocketAddress(address="10.0.0.1", port_value=1000 + number)
                 )
             ),
             load_balancing_weight=v3.UInt32Value(value=round_ + 1),
         )
-        for each in range(ENDPOINTS)
+        for number in range(ENDPOINTS)
     ]
     locality = v3.LocalityLbEndpoints(lb_endpoints=hosts)
     return encode(EDS, name, v3.ClusterLoadAssignment(cluster_name=name, endpoints=[locality]))
 
 
-@dataclass(frozen=True)
-class Mesh:
-    """One configuration for all nodes: twenty services, all of them pinned."""
+class BenchNode(NodeSnapshot):
+    """The resources of every node: twenty services, all of them pinned."""
 
-    revision: int
-    resources: Mapping[tuple[str, str], Resource]
-    clusters: Mapping[str, Resource]
-    listeners: Mapping[str, Resource]
-    changed: frozenset[tuple[str, str]]
-
-    def node(self, identity: Identity, bindings: Bindings) -> Mesh:  # noqa: ARG002  the same for all
-        return self
-
-    def changed_from(self, before: Mesh) -> frozenset[tuple[str, str]]:  # noqa: ARG002  known beforehand
-        return self.changed
+    def __init__(self, revision: int, resources: Mapping[ResourceKey, Resource]) -> None:
+        self.revision = revision
+        self.resources = resources
+        self._base = {
+            type_url: {name: resource for (key, name), resource in resources.items() if key == type_url}
+            for type_url in (CDS, LDS)
+        }
 
     def get(self, type_url: str, name: str) -> Resource | None:
         return self.resources.get((type_url, name))
 
     def base(self, type_url: str) -> Mapping[str, Resource]:
-        return self.clusters if type_url == CDS else self.listeners if type_url == LDS else {}
+        return self._base.get(type_url, {})
 
 
-def first() -> Mesh:
-    """The mesh before any change."""
-    names = [f"svc{each}" for each in range(SERVICES)]
-    clusters = {name: cluster(name) for name in names}
-    listeners = {"outbound": encode(LDS, "outbound", v3.Listener(name="outbound"))}
-    resources = {(CDS, name): each for name, each in clusters.items()}
+class BenchSnapshot(Snapshot):
+    """One configuration for all nodes; `changed` is what differs from the snapshot before."""
+
+    def __init__(self, node: BenchNode, changed: ChangedResources = frozenset()) -> None:
+        super().__init__(node.revision)
+        object.__setattr__(self, "bench_node", node)
+        object.__setattr__(self, "changed", changed)
+
+    bench_node: BenchNode
+    changed: ChangedResources
+
+    def node(self, identity: Identity, bindings: Bindings) -> NodeSnapshot:  # noqa: ARG002  equal for all
+        return self.bench_node
+
+    def changed_from(self, before: Snapshot) -> ChangedResources:  # noqa: ARG002  known in advance
+        return self.changed
+
+
+def first_snapshot() -> BenchSnapshot:
+    """The configuration before any change."""
+    names = [f"svc{number}" for number in range(SERVICES)]
+    resources = {(CDS, name): cluster(name) for name in names}
     resources |= {(EDS, name): endpoints(name, 0) for name in names}
-    resources[LDS, "outbound"] = listeners["outbound"]
+    resources[LDS, "outbound"] = encode(LDS, "outbound", v3.Listener(name="outbound"))
     resources[RDS, "out"] = encode(RDS, "out", v3.RouteConfiguration(name="out"))
-    return Mesh(1, resources, clusters, listeners, frozenset())
+    return BenchSnapshot(BenchNode(1, resources))
 
 
-def after(before: Mesh, round_: int) -> Mesh:
+def next_snapshot(before: BenchSnapshot, round_: int) -> BenchSnapshot:
     """The same with one service's endpoints changed."""
     name = f"svc{round_ % SERVICES}"
-    resources = {**before.resources, (EDS, name): endpoints(name, round_)}
-    return Mesh(before.revision + 1, resources, before.clusters, before.listeners, frozenset({(EDS, name)}))
+    node = before.bench_node
+    resources = {**node.resources, (EDS, name): endpoints(name, round_)}
+    return BenchSnapshot(BenchNode(node.revision + 1, resources), frozenset({(EDS, name)}))
 
 
-class Timed(PushQueue):
-    """Notes when the ACKs of a change have been taken in."""
+class TimedPushQueue(PushQueue):
+    """Measures the time until every ACK of a change has arrived."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []
-        self._began = 0.0
+        self._published_at = 0.0
         self._missing = 0
         self._complete = asyncio.Event()
 
-    async def change(self, mesh: Mesh, size: int) -> float:
-        """Publish and wait for `size` ACKs; when it was published."""
-        self._began, self._missing = time.monotonic(), size
+    async def change(self, snapshot: BenchSnapshot, acks: int) -> float:
+        """Publish and wait for `acks` ACKs; returns the time of publication."""
+        self._published_at, self._missing = time.monotonic(), acks
         self._complete.clear()
-        self.publish(mesh)
+        self.publish(snapshot)
         await self._complete.wait()
-        return self._began
+        return self._published_at
 
     async def receive(self, stream: Stream, request: v3.DeltaDiscoveryRequest) -> None:
         await super().receive(stream, request)
         if self._missing and request.type_url == EDS and request.response_nonce:
-            self.seconds.append(time.monotonic() - self._began)
+            self.seconds.append(time.monotonic() - self._published_at)
             self._missing -= 1
             if not self._missing:
                 self._complete.set()
@@ -128,10 +141,10 @@ async def serve(setup: Mapping[str, str]) -> None:
     """Run commands until stdin ends."""
     credentials = TlsCredentials(*(setup[key].encode() for key in ("certificate", "key", "roots")))
     server = XdsServer("127.0.0.1", 0, "mesh.local", credentials)
-    server.queue = timed = Timed()
-    mesh = first()
-    server.publish(mesh)
-    say({"port": await server.start()})
+    server.queue = queue = TimedPushQueue()
+    snapshot = first_snapshot()
+    server.publish(snapshot)
+    reply({"port": await server.start()})
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -142,33 +155,33 @@ async def serve(setup: Mapping[str, str]) -> None:
     while line := await reader.readline():
         command = json.loads(line)
         if command["do"] == "publish":
-            mesh = after(mesh, command["round"])
-            say({"at": await timed.change(mesh, command["acks"])})
+            snapshot = next_snapshot(snapshot, command["round"])
+            reply({"at": await queue.change(snapshot, command["acks"])})
         elif command["do"] == "burst":
             for round_ in command["rounds"]:
-                mesh = after(mesh, round_)
-                server.publish(mesh)
+                snapshot = next_snapshot(snapshot, round_)
+                server.publish(snapshot)
                 await asyncio.sleep(0)
-            say({})
+            reply({})
         elif command["do"] == "acks":
-            say({"seconds": timed.seconds})
+            reply({"seconds": queue.seconds})
         else:
             usage = resource.getrusage(resource.RUSAGE_SELF)
-            streams = [each for each in server.proxies() if each.state != "disconnected"]
-            say(
+            streams = [proxy for proxy in server.proxies() if proxy.state != "disconnected"]
+            reply(
                 {
                     "cpu": usage.ru_utime + usage.ru_stime,
                     "rss": psutil.Process().memory_info().rss,
                     "streams": len(streams),
-                    "synced": sum(each.revision == mesh.revision for each in streams),
+                    "synced": sum(proxy.revision == snapshot.revision for proxy in streams),
                 }
             )
     await server.stop()
 
 
-def say(answer: Mapping[str, Any]) -> None:
-    """One line on stdout."""
-    print(json.dumps(answer), flush=True)
+def reply(message: Mapping[str, Any]) -> None:
+    """Write one line to stdout."""
+    print(json.dumps(message), flush=True)
 
 
 if __name__ == "__main__":

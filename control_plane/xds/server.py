@@ -1,7 +1,7 @@
-"""The xDS port: delta ADS over mutual TLS on grpc.aio, and whatever else is served there (the agents' calls).
+"""The xDS port: delta ADS over mutual TLS with grpc.aio, and the agents' service on the same port.
 
-Requests come as raw bytes and responses leave as bytes that are shared by all streams of equal content. Who
-a caller is, its certificate says; what it says of itself must agree.
+Requests arrive as raw bytes; responses are bytes that streams of equal content share. The certificate says
+who a caller is, and its node must agree.
 """
 
 from __future__ import annotations
@@ -15,28 +15,30 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from meshwright.control_plane.api.models.base import ProxyStatus
-from meshwright.control_plane.api.peer import identity_from_auth_context
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.spiffe import identity_from_auth_context
+from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import PermissionDeniedError
 from meshwright.control_plane.tls import LogThrottle, ReloadableCertificates, TlsCredentials, listen_address
 from meshwright.control_plane.xds import metrics
-from meshwright.control_plane.xds.node_identity import authorize_node
-from meshwright.control_plane.xds.push_queue import OverloadError, Peer, PushQueue, Snapshot
+from meshwright.control_plane.xds.node_identity import Peer, authorize_node
+from meshwright.control_plane.xds.push_queue import PushQueue
+from meshwright.control_plane.xds.stream import OverloadError
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
 FIRST_REQUEST_TIMEOUT = 30.0
-"""Seconds within which a new stream must say who it is."""
+"""Seconds within which a new stream must send its first request."""
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
-    # The defaults lose one stream in twenty when 2000 sidecars connect at once.
+    # With the defaults one stream in twenty fails when 2000 sidecars connect at once.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
-    # A sidecar reconnects with the versions of all it has.
+    # A sidecar reconnects with the versions of everything it has.
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),
-    # Dead connections are noticed within 40 s; Envoy pings every 10 s and may.
+    # Detects dead connections within 40 s; allows Envoy's own pings every 10 s.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -49,10 +51,10 @@ Handler: TypeAlias = "grpc.GenericRpcHandler[bytes, bytes]"
 
 
 class XdsServer:
-    """The server. `publish` gives it configuration; until the first one it lets its callers wait.
+    """The server. Streams wait until the first `publish`.
 
-    `connection_age` in seconds bounds how long a connection outlives the certificate it was made with:
-    clients reconnect, and are sent nothing again.
+    `connection_age` in seconds bounds how long a connection outlives its certificate: clients reconnect,
+    and nothing is sent again.
     """
 
     def __init__(
@@ -82,27 +84,27 @@ class XdsServer:
         )
         self._server = grpc.aio.server(options=[*OPTIONS, *ages])
         method = grpc.stream_stream_rpc_method_handler(self._serve)
-        own = grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": method})
-        self._server.add_generic_rpc_handlers((own, *self._handlers))
+        ads = grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": method})
+        self._server.add_generic_rpc_handlers((ads, *self._handlers))
         port = self._server.add_secure_port(self._address, self._certificates.server_credentials())
         await self._server.start()
         return port
 
     async def stop(self) -> None:
-        """End all streams and close the port."""
+        """Close all streams and the port."""
         if self._server is not None:
             await self._server.stop(None)
 
     def replace_credentials(self, credentials: TlsCredentials) -> None:
-        """Use another certificate (or other roots) for connections from now on; open ones go on."""
+        """Use another certificate or root for new connections; open ones continue."""
         self._certificates.replace(credentials)
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Make `snapshot` the newest and start pushing what it changes. Returns at once."""
+        """Switch to a newer snapshot and start to push what it changes. Returns at once."""
         self.queue.publish(snapshot)
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
-        """Every connected proxy and those that left within the last minute."""
+        """All proxies by name, including those that disconnected within the last minute."""
         return self.queue.proxies()
 
     async def _serve(self, _: object, context: Context) -> None:
@@ -120,14 +122,15 @@ class XdsServer:
         except OverloadError as error:
             await self._abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no request came")
+            reason = f"no request within {FIRST_REQUEST_TIMEOUT:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, reason)
         except DecodeError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a DeltaDiscoveryRequest")
         except grpc.aio.AbortError:
             raise
         except Exception:
             log.exception("stream failed", peer=context.peer())
-            await context.abort(grpc.StatusCode.INTERNAL, "the control plane failed: see its log")
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error: see the control plane's log")
 
     async def _serve_stream(self, peer: Peer, request: v3.DeltaDiscoveryRequest, context: Context) -> None:
         stream = await self.queue.join(peer, context.write)

@@ -21,46 +21,23 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE, socket_path
 from meshwright.control_plane.core import http_connection_manager
 from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource, encode
-from meshwright.control_plane.core.snapshot import Bindings
-from meshwright.control_plane.core.views import TelemetryView
+from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds.server import XdsServer
 from meshwright.sidecar import bootstrap, svid
-from tests.control_plane.xds.world import HandMadeNode, changed
 from tests.fakes.pki import DOMAIN, Pki
 from tests.fakes.ports import free_port
+from tests.fakes.snapshot import HandMadeNode, HandMadeSnapshot
 
 PATIENCE = 30.0
 ENVOY = os.environ.get("MESH_ENVOY") or str(Path(envoy.__file__).with_name("_bin") / "envoy")
 Table = dict[tuple[str, str], Resource]
 
 
-@dataclass(frozen=True)
-class HandMade:
-    """A snapshot that gives every node the same hand-made configuration."""
-
-    config: HandMadeNode
-
-    @property
-    def revision(self) -> int:
-        return self.config.revision
-
-    def node(self, identity: Identity, bindings: Bindings) -> HandMadeNode:
-        return self.config
-
-    def changed_from(self, before: HandMade) -> set[tuple[str, str]]:
-        return changed(before.config, self.config)
-
-
 def outbound(port: int) -> Resource:
     """An HTTP proxy with on-demand hosts and clusters."""
-    on_demand = v3.OnDemand(
-        odcds=v3.OnDemandCds(source=http_connection_manager.ads_source(), timeout=v3.Duration(seconds=3))
-    )
-    filters = [http_connection_manager.http_filter("envoy.filters.http.on_demand", on_demand)]
-    manager = http_connection_manager.connection_manager(
-        "outbound", "out", "out", TelemetryView("lab"), filters
-    )
+    settings = ListenerSettings("lab")
+    manager = http_connection_manager.connection_manager("outbound", "out", "out", settings)
     chain = v3.FilterChain(filters=[http_connection_manager.network_filter(manager)])
     return encode(LDS, "outbound", http_connection_manager.listener("outbound", "127.0.0.1", port, [chain]))
 
@@ -131,8 +108,8 @@ class Lab:
         self.port = await self.server.start()
         self.server.publish(self.snapshot())
 
-    def snapshot(self) -> HandMade:
-        return HandMade(HandMadeNode(self.revision, dict(self.table)))
+    def snapshot(self) -> HandMadeSnapshot:
+        return HandMadeSnapshot(HandMadeNode(self.revision, dict(self.table)))
 
     def put(self, *resources: Resource) -> None:
         """Add or replace resources and publish."""

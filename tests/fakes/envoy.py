@@ -1,4 +1,4 @@
-"""A fake Envoy: the client's half of delta ADS, with Envoy's habits, and a gRPC client around it."""
+"""A fake Envoy: the client side of delta ADS with Envoy's habits, and a gRPC client around it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ WILDCARDS = (CDS, LDS)
 TYPES = (CDS, EDS, LDS, RDS, VHDS)
 
 Reject = Callable[[str, str, bytes], str]
-"""(type URL, name, body) → why this resource is bad; empty when it is good."""
+"""(type URL, name, body) → the error for a bad resource; empty for a good one."""
 
 
 def accept_all(type_url: str, name: str, body: bytes) -> str:
-    """Refuse nothing."""
+    """Reject nothing."""
     return ""
 
 
 @dataclass
 class EnvoyModel:
-    """What an Envoy knows, and how it reacts, without sockets.
+    """An Envoy's xDS state and reactions, without sockets.
 
-    `have` is type → name → (version, body). A response with a bad resource is refused whole. Endpoints are
-    followed by themselves: a cluster that comes is asked for, one that goes is let go. `warming` clusters are
-    those without endpoints, `absent` hosts those that VHDS said do not exist.
+    `resources` is type → name → (version, body). A response with a bad resource is NACKed as a whole. With
+    `follow_endpoints` it subscribes to the endpoints of new clusters and unsubscribes from those of removed
+    ones. `warming` are clusters without endpoints, `nonexistent` the hosts that VHDS reported as such,
+    `responses` the number of responses received.
     """
 
     node: str = "orders-1"
@@ -46,88 +47,95 @@ class EnvoyModel:
     responses: int = 0
 
     def open(self, type_url: str, names: Iterable[str] = ()) -> v3.DeltaDiscoveryRequest:
-        """The first request of a type on a stream, with the versions of what is there already."""
+        """The first request of a type on a stream, with the versions that it already has."""
         if type_url not in self.opened:
             self.opened.append(type_url)
-        again = bool(self.resources[type_url] or self.subscribed[type_url])
+        is_reconnect = bool(self.resources[type_url] or self.subscribed[type_url])
         self.subscribed[type_url].update(names)
-        asked = sorted(self.subscribed[type_url])
-        if again and type_url in (*WILDCARDS, VHDS):
-            asked.insert(0, "*")
+        requested = sorted(self.subscribed[type_url])
+        if is_reconnect and type_url in (*WILDCARDS, VHDS):
+            requested.insert(0, "*")
         versions = {name: version for name, (version, _) in self.resources[type_url].items()}
-        return self._request(type_url, asked, versions=versions)
+        return self._request(type_url, requested, versions=versions)
 
     def reopen(self) -> list[v3.DeltaDiscoveryRequest]:
-        """What is sent at once on a new stream, type by type in the order they were first opened."""
+        """The first requests on a new stream, in the order in which the types were first opened."""
         return [self.open(type_url) for type_url in self.opened]
 
     def subscribe(self, type_url: str, *names: str) -> v3.DeltaDiscoveryRequest:
-        """Subscribe to names, which may be subscribed already."""
+        """Subscribe to names, even if they are subscribed already."""
         if type_url not in self.opened:
             return self.open(type_url, names)
         self.subscribed[type_url].update(names)
         return self._request(type_url, names)
 
     def handle(self, response: v3.DeltaDiscoveryResponse) -> list[v3.DeltaDiscoveryRequest]:
-        """Apply a response or refuse it; the answer, and what follows from it."""
+        """ACK or NACK a response; returns the reply, after any subscriptions that follow from it."""
         self.responses += 1
-        url = response.type_url
-        for one in response.resources:
-            why = self.reject(url, one.name, one.resource.value) if one.HasField("resource") else ""
-            if why:
-                return [self._request(url, (), nonce=response.nonce, error=f"{one.name}: {why}")]
+        type_url = response.type_url
+        for resource in response.resources:
+            if resource.HasField("resource"):
+                error = self.reject(type_url, resource.name, resource.resource.value)
+                if error:
+                    error = f"{resource.name}: {error}"
+                    return [self._request(type_url, (), nonce=response.nonce, error=error)]
         for name in response.removed_resources:
-            self._remove(url, name)
-        for one in response.resources:
-            if one.HasField("resource"):
-                self.resources[url][one.name] = (one.version, one.resource.value)
-            self.nonexistent.difference_update(one.aliases)
-            if not one.HasField("resource"):
-                self.nonexistent.update(one.aliases)
-            if url == EDS:
-                self.warming.discard(one.name)
-        after = self._follow(response) if url == CDS and self.follow_endpoints else []
-        return [*after, self._request(url, (), nonce=response.nonce)]
+            self._remove(type_url, name)
+        for resource in response.resources:
+            if resource.HasField("resource"):
+                self.resources[type_url][resource.name] = (resource.version, resource.resource.value)
+                self.nonexistent.difference_update(resource.aliases)
+            else:
+                self.nonexistent.update(resource.aliases)
+            if type_url == EDS:
+                self.warming.discard(resource.name)
+        follow = type_url == CDS and self.follow_endpoints
+        return [
+            *(self._follow_clusters(response) if follow else ()),
+            self._request(type_url, (), nonce=response.nonce),
+        ]
 
-    def _remove(self, url: str, name: str) -> None:
-        if url not in (EDS, RDS):  # Envoy ignores the removal of those
-            self.resources[url].pop(name, None)
+    def _remove(self, type_url: str, name: str) -> None:
+        if type_url not in (EDS, RDS):  # Envoy ignores the removal of these types
+            self.resources[type_url].pop(name, None)
 
-    def _follow(self, response: v3.DeltaDiscoveryResponse) -> list[v3.DeltaDiscoveryRequest]:
+    def _follow_clusters(self, response: v3.DeltaDiscoveryResponse) -> list[v3.DeltaDiscoveryRequest]:
         """Subscribe to the endpoints of new clusters, unsubscribe from those of removed ones.
 
-        A cluster that is updated warms again, but is not asked for again: its name is subscribed already.
+        An updated cluster warms again, without a new subscription: its name is subscribed already.
         """
-        bodies = {one.name: v3.Cluster.FromString(one.resource.value) for one in response.resources}
+        bodies = {
+            resource.name: v3.Cluster.FromString(resource.resource.value) for resource in response.resources
+        }
         dynamic = {name for name, body in bodies.items() if body.HasField("eds_cluster_config")}
         self.warming |= dynamic
-        gone = self.subscribed[EDS].intersection(response.removed_resources)
-        new = dynamic - self.subscribed[EDS]
-        for name in gone:
+        removed = self.subscribed[EDS].intersection(response.removed_resources)
+        added = dynamic - self.subscribed[EDS]
+        for name in removed:
             self.resources[EDS].pop(name, None)
-        self.warming -= gone
-        self.subscribed[EDS] -= gone
+        self.warming -= removed
+        self.subscribed[EDS] -= removed
         if EDS not in self.opened:
-            return [self.open(EDS, new)] if new else []
-        if not new and not gone:
+            return [self.open(EDS, added)] if added else []
+        if not added and not removed:
             return []
-        self.subscribed[EDS] |= new
-        return [self._request(EDS, sorted(new), drop=sorted(gone))]
+        self.subscribed[EDS] |= added
+        return [self._request(EDS, sorted(added), unsubscribe=sorted(removed))]
 
     def _request(
         self,
-        url: str,
+        type_url: str,
         names: Iterable[str],
         *,
-        drop: Iterable[str] = (),
+        unsubscribe: Iterable[str] = (),
         versions: Mapping[str, str] | None = None,
         nonce: str = "",
         error: str = "",
     ) -> v3.DeltaDiscoveryRequest:
         request = v3.DeltaDiscoveryRequest(
-            type_url=url,
+            type_url=type_url,
             resource_names_subscribe=tuple(names),
-            resource_names_unsubscribe=tuple(drop),
+            resource_names_unsubscribe=tuple(unsubscribe),
             initial_resource_versions=versions or {},
             response_nonce=nonce,
         )
@@ -143,10 +151,10 @@ def node(name: str, cluster: str, bindings: Mapping[str, object] | None = None) 
 
 
 class FakeEnvoy:
-    """An EnvoyModel at the end of a real mTLS stream.
+    """An EnvoyModel on a real mTLS stream.
 
-    `start` connects and opens `opening` types; from then on it answers everything by itself. `changed` is
-    set anew at each response. After `close` the model stays, so `start` reconnects with what it has.
+    `start` connects and opens the `opening` types; from then on it replies to every response. `on_response`
+    is called after each. The model survives `close`, so `start` reconnects with what it has.
     """
 
     def __init__(
@@ -165,7 +173,7 @@ class FakeEnvoy:
         self._channel: grpc.aio.Channel | None = None
         self._call: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._writing = asyncio.Lock()  # gRPC takes one write at a time, and both asking and answering write
+        self._write_lock = asyncio.Lock()  # gRPC allows one write at a time; subscriptions and replies write
         self.on_response: Callable[[v3.DeltaDiscoveryResponse], None] = lambda response: None
 
     async def start(self) -> None:
@@ -177,15 +185,15 @@ class FakeEnvoy:
         ]
         self._channel = grpc.aio.secure_channel(self._address, self._credentials, options)
         self._call = self._channel.stream_stream(METHOD, bytes, bytes)(None)
-        first = self.model.reopen() or [self.model.open(each) for each in self._opening]
-        first[0].node.CopyFrom(node(self.model.node, self.model.cluster, self._bindings))
+        requests = self.model.reopen() or [self.model.open(type_url) for type_url in self._opening]
+        requests[0].node.CopyFrom(node(self.model.node, self.model.cluster, self._bindings))
         self._reader = asyncio.create_task(self._read())
-        await self.send(*first)
+        await self.send(*requests)
 
     async def send(self, *requests: v3.DeltaDiscoveryRequest) -> None:
         """Send requests of the model."""
         assert self._call is not None
-        async with self._writing:
+        async with self._write_lock:
             for request in requests:
                 await self._call.write(request.SerializeToString())
 
@@ -194,17 +202,17 @@ class FakeEnvoy:
         await self.send(self.model.subscribe(type_url, *names))
 
     async def final_code(self) -> grpc.StatusCode:
-        """Wait until the server ends the stream; its status."""
+        """The status code with which the server ends the stream; waits for it."""
         assert self._call is not None
         return await self._call.code()
 
     async def final_details(self) -> str:
-        """Wait until the server ends the stream; its words."""
+        """The message with which the server ends the stream; waits for it."""
         assert self._call is not None
         return await self._call.details() or ""
 
     async def close(self) -> None:
-        """Break the connection."""
+        """Close the connection."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait({self._reader})
@@ -216,8 +224,8 @@ class FakeEnvoy:
         try:
             async for message in self._call:
                 response = v3.DeltaDiscoveryResponse.FromString(message)
-                answers = self.model.handle(response)
+                replies = self.model.handle(response)
                 self.on_response(response)
-                await self.send(*answers)
+                await self.send(*replies)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # the server's status is told by code()
+            return  # final_code() has the server's status

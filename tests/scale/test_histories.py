@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.control_plane.xds.test_machine import Protocol
+from tests.control_plane.xds.test_random_histories import Protocol
 
 
 @pytest.mark.long

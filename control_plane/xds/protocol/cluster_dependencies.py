@@ -1,4 +1,4 @@
-"""Which clusters a stream's routes need: those are sent to it before the routes, unasked."""
+"""The clusters that a stream's routes depend on. They are pushed before the routes, unrequested."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ ResourceKey = tuple[str, str]
 
 
 class ClusterDependencies:
-    """Clusters by the resources that need them. `clusters` counts for each cluster who does."""
+    """Clusters by the resource that refers to them; `reference_counts` has the referrers of each cluster."""
 
     def __init__(self) -> None:
         self._by_resource: dict[ResourceKey, tuple[str, ...]] = {}
         self.reference_counts: Counter[str] = Counter()
 
     def referrers(self, type_url: str) -> list[str]:
-        """The resources of a type that need anything."""
-        return [name for kind, name in self._by_resource if kind == type_url]
+        """Names of the resources of a type that depend on any cluster."""
+        return [name for resource_type, name in self._by_resource if resource_type == type_url]
 
     def update(self, key: ResourceKey, clusters: tuple[str, ...]) -> Iterable[str]:
-        """A resource needs these clusters now (none: it is gone); those for which that is a change."""
+        """Set the clusters of a resource (none once it is gone); returns the clusters added or removed."""
         before = self._by_resource.get(key, ())
         if clusters == before:
             return ()

@@ -1,4 +1,4 @@
-"""How far the client of one stream is: what it has taken, what it refused, and since which revision."""
+"""How far a stream's client has got: what it ACKed, what it NACKed, and since which revision."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from meshwright.control_plane.xds.protocol.subscription import Rejection, Subscr
 
 
 class StreamProgress:
-    """What is told of a stream, by its subscriptions.
+    """The progress of one stream, summed over its subscriptions.
 
-    `acked_revision`: the newest of which the client has ACKed all that concerns it; 0 before the first.
-    `answered_revision`: the newest of which it has answered all, be it by a refusal.
+    `acked_revision`: the newest revision of which the client ACKed everything it gets; 0 before the first.
+    `replied_revision`: the newest revision of which it ACKed or NACKed everything it gets.
     """
 
     def __init__(self) -> None:
@@ -21,35 +21,37 @@ class StreamProgress:
 
     @property
     def rejected(self) -> dict[ResourceKey, Rejection]:
-        """What this client refused and still does not have."""
+        """The resources that the client NACKed and still lacks."""
         return {
-            (sub.type_url, name): why for sub in self._types.values() for name, why in sub.rejected.items()
+            (sub.type_url, name): rejection
+            for sub in self._types.values()
+            for name, rejection in sub.rejected.items()
         }
 
     @property
     def rejected_revision(self) -> int:
-        """The newest revision that brought what this client refuses, or lacks for that; 0: it takes all."""
+        """The newest revision that introduced a NACKed or blocked version; 0 when there is none."""
         return max((sub.rejected_revision for sub in self._types.values()), default=0)
 
     @property
     def in_flight(self) -> int:
-        """Responses that await their answer."""
+        """Number of responses that the client has not replied to."""
         return sum(len(sub.pending) for sub in self._types.values())
 
     @property
     def is_waiting_for_clusters(self) -> bool:
-        """Whether something waits for clusters to be in place."""
+        """Whether a resource is held back until its clusters are ready."""
         return any(sub.dirty for sub in self._types.values())
 
     @property
     def is_synced(self) -> bool:
-        """Whether the client has ACKed all that concerns it; False before it has asked for anything."""
+        """Whether the client has ACKed everything it gets; False before its first subscriptions."""
         return self._has_subscribed and not any(
             sub.pending or sub.dirty or sub.rejected for sub in self._types.values()
         )
 
     def advance(self, revision: int) -> None:
-        """Note that there is nothing of `revision` that this stream has not been told."""
+        """Record that this stream has been sent everything of `revision` that it gets."""
         if self._has_subscribed and all(sub.is_caught_up for sub in self._types.values()):
             self.replied_revision = max(self.replied_revision, revision)
             if self.is_synced:
@@ -57,5 +59,5 @@ class StreamProgress:
 
     @property
     def _has_subscribed(self) -> bool:
-        """Whether the client asked for what every Envoy asks for: clusters and listeners."""
+        """Whether the client subscribed to the types that every Envoy subscribes to: CDS and LDS."""
         return CDS in self._types and LDS in self._types

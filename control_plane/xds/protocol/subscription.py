@@ -1,6 +1,6 @@
-"""What one stream asked for of one resource type, what it was told, and what it said to that.
+"""The state of one resource type on one stream: subscribed names, versions sent and ACKed, NACKs.
 
-Protocol state without sockets or clock: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
+No sockets, no clock. The protocol: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from meshwright.control_plane.xds.protocol.response import Response
 
 WILDCARD = "*"
 ERROR_LIMIT = 1000
-"""Characters of an Envoy's error text that are kept."""
+"""Characters of Envoy's error message that are kept."""
 
 Reply = Literal["ack", "nack", "stale"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A version that this Envoy refused, in its own words."""
+    """A version that this Envoy NACKed, with its error message."""
 
     version: str
     message: str
@@ -30,16 +30,20 @@ class Rejection:
 
 @dataclass(slots=True)
 class Subscription:
-    """The state of one type on one stream.
+    """The state of one type on one stream. Resources are keyed by name.
 
-    `names` were asked for by name (VHDS: aliases too). `sent` is what the client was told to have and
-    `acked` what it surely has, name → version. `pending` are responses without an answer, oldest first.
-    `dirty` names are to be compared with the configuration, `owed` ones answered even if unchanged, `alone`
-    ones in a response of their own. `rejected` are parked: not sent again in that version; in the stead of
-    some the client is given `spares`, older versions, or told that there is nothing (None). `stuck` are the
-    dirty names that lack a cluster which the client refused. `since` and `stuck` tell which revision brought
-    what is not ACKed: name → version and revision, name → revision.
-    `unanswered`: the client begins with nothing and waits for a first answer, which may be empty.
+    names            subscribed by name (for VHDS: aliases as well)
+    sent, acked      version that was sent to the client; version that it ACKed
+    pending          responses without a reply, oldest first
+    dirty            names to compare with the configuration
+    pending_replies  names to send even if their version is unchanged
+    isolated         names to send in a response of their own
+    rejected         NACKed versions: quarantined, never sent again
+    fallbacks        older version sent instead of a NACKed one; None: reported as nonexistent
+    blocked          dirty names that depend on a cluster the client NACKed → revision that introduced them
+    introduced       version that is not ACKed yet → (version, revision that introduced it)
+
+    `awaits_first_response`: the client starts with nothing and waits for a response, even an empty one.
     """
 
     type_url: str
@@ -58,33 +62,33 @@ class Subscription:
     awaits_first_response: bool = False
 
     def open(self, subscribe: Iterable[str], versions: Mapping[str, str]) -> None:
-        """Take in the first request of the type on this stream.
+        """Apply the first request of the type on this stream.
 
-        No names means everything, except for VHDS: there Envoy asks for nothing yet, and what it holds from
-        an earlier stream counts as asked for. What it was told before is compared, not owed.
+        No names means a wildcard, except for VHDS: there Envoy subscribes to nothing yet, and the hosts it
+        holds from an earlier stream count as subscribed. Held versions are compared, not sent again.
         """
-        asked = set(subscribe)
+        requested = set(subscribe)
         self.awaits_first_response = not versions
-        self.wildcard = self.type_url != VHDS and (not asked or WILDCARD in asked)
-        # An empty version is a host that VHDS said does not exist.
+        self.wildcard = self.type_url != VHDS and (not requested or WILDCARD in requested)
+        # An empty version is a host that VHDS reported as nonexistent.
         self.sent = {name: version for name, version in versions.items() if version}
         self.acked = dict(self.sent)
-        self.names = asked - {WILDCARD}
+        self.names = requested - {WILDCARD}
         self.pending_replies = self.names - versions.keys()
         if self.type_url == VHDS:
             self.names |= versions.keys()
         self.dirty = self.names | versions.keys()
 
     def require_reply(self, name: str) -> None:
-        """Owe the client an answer about `name`, even if it was given before."""
+        """Send `name` with the next response, even if it was sent before."""
         self.pending_replies.add(name)
         self.dirty.add(name)
 
     def unsubscribe(self, name: str) -> None:
-        """Unsubscribe from a name.
+        """Remove a name from the subscription.
 
-        Under a wildcard the client cannot know whether the name is still part of it, and is told; else it
-        forgets the resource by itself.
+        Under a wildcard the client cannot know whether it still gets the resource, so it is told. Otherwise
+        it drops the resource by itself.
         """
         self.names.discard(name)
         if self.wildcard:
@@ -93,7 +97,7 @@ class Subscription:
             self.forget(name)
 
     def forget(self, name: str) -> None:
-        """Drop all that is known of a resource which the client no longer has."""
+        """Drop all state of a resource that the client no longer has."""
         self.sent.pop(name, None)
         self.acked.pop(name, None)
         self.rejected.pop(name, None)
@@ -104,73 +108,67 @@ class Subscription:
             names.discard(name)
 
     def release(self, name: str) -> None:
-        """Drop that a name was refused: the client is not to have it any more, and if so then anew."""
+        """Lift the quarantine of a resource that the client should no longer have."""
         if self.rejected.pop(name, None):
             self.sent[name] = self.acked.get(name, "")
         if not self.is_in_flight(name):
             self.introduced.pop(name, None)
 
     def record_introduced(self, resource: Resource, revision: int) -> int:
-        """The revision that brought this version; `revision` where it is seen for the first time."""
-        version, since = self.introduced.get(resource.name, ("", revision))
+        """The revision that introduced this version: `revision` if the version is new to the stream."""
+        version, introduced = self.introduced.get(resource.name, ("", revision))
         if version != resource.version:
-            since = revision
-            self.introduced[resource.name] = resource.version, since
-        return since
+            introduced = revision
+            self.introduced[resource.name] = resource.version, introduced
+        return introduced
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether the client has answered all that it could be told."""
+        """Whether the client replied to everything that could be sent to it."""
         return not self.pending and self.dirty <= self.blocked.keys()
 
     @property
     def rejected_revision(self) -> int:
-        """The newest revision that brought what the client refuses, or lacks for that; 0 for none."""
-        brought = (self.introduced[name][1] for name in self.rejected if name in self.introduced)
-        return max((*brought, *self.blocked.values()), default=0)
+        """The newest revision that introduced a NACKed or blocked version; 0 when there is none."""
+        introduced = (self.introduced[name][1] for name in self.rejected if name in self.introduced)
+        return max((*introduced, *self.blocked.values()), default=0)
 
     def record_sent(self, response: Response) -> None:
-        """Note that `response` is being sent."""
+        """Record that `response` is being sent."""
         self.pending.append(response)
         self.awaits_first_response = False
         for name, version in response.items:
             if version:
                 self.sent[name] = version
-            parked = self.rejected.get(name)
-            if parked and parked.version != version and not self._is_fallback(name, version):
+            rejection = self.rejected.get(name)
+            if rejection and rejection.version != version and not self._is_fallback(name, version):
                 del self.rejected[name]
                 self.fallbacks.pop(name, None)
         for name in response.removed:
             self.sent.pop(name, None)
 
     def _is_fallback(self, name: str, version: str) -> bool:
-        """Whether this is what the client is given for a version that it refused; "" for nothing."""
-        spare = self.fallbacks.get(name)
-        return name in self.fallbacks and version == (spare.version if spare else "")
+        """Whether `version` is sent instead of a NACKed one; "" stands for nonexistent."""
+        fallback = self.fallbacks.get(name)
+        return name in self.fallbacks and version == (fallback.version if fallback else "")
 
     def pending_response(self, nonce: str) -> Response | None:
-        """The oldest response with that nonce that was not answered."""
-        return next((each for each in self.pending if each.nonce == nonce), None)
+        """The oldest response with that nonce that has no reply yet."""
+        return next((response for response in self.pending if response.nonce == nonce), None)
 
     def is_quarantined(self, resource: Resource) -> bool:
-        """Whether the client refused this very resource."""
+        """Whether the client NACKed this version of the resource."""
         rejection = self.rejected.get(resource.name)
         return rejection is not None and rejection.version == resource.version
 
     def on_reply(self, nonce: str, error: str | None) -> Reply:
-        """Take in the client's answer to the oldest response with that nonce; `error` is None for an ACK."""
+        """Apply the reply to the oldest response with that nonce; `error` is None for an ACK."""
         response = self.pending_response(nonce)
         if response is None:
             return "stale"
         self.pending.remove(response)
         if error is None:
-            for name, version in response.items:
-                if version:
-                    self.acked[name] = version
-                if version == self.introduced.get(name, ("",))[0]:
-                    self.introduced.pop(name, None)
-            for name in response.removed:
-                self.acked.pop(name, None)
+            self._ack(response)
             return "ack"
         if response.is_single:
             self._quarantine(response, error)
@@ -178,27 +176,36 @@ class Subscription:
             self._retry_one_by_one(response)
         return "nack"
 
+    def _ack(self, response: Response) -> None:
+        for name, version in response.items:
+            if version:
+                self.acked[name] = version
+            if version == self.introduced.get(name, ("",))[0]:
+                self.introduced.pop(name, None)
+        for name in response.removed:
+            self.acked.pop(name, None)
+
     def _quarantine(self, response: Response, error: str) -> None:
         for name, version in response.items:
             if name in self.rejected and self._is_fallback(name, version):
-                # Not even the spare: what was refused first is what stays refused.
+                # The client NACKed the fallback too. The first version remains the rejected one.
                 self.fallbacks[name] = None
                 self.sent[name] = self.rejected[name].version
-            # A NACK may come late, when another version is on its way already.
+            # A NACK may arrive late, when a newer version is already in flight.
             elif version and self.sent.get(name) == version:
                 self.rejected[name] = Rejection(version, error[:ERROR_LIMIT])
 
     def _retry_one_by_one(self, response: Response) -> None:
-        """One bad resource may spoil a whole response: assume that nothing of it was applied."""
-        again = [name for name, version in response.items if not version or self.sent.get(name) == version]
-        self.pending_replies.update(again)
+        """One bad resource fails a whole response: assume that Envoy applied none of it."""
+        retries = [name for name, version in response.items if not version or self.sent.get(name) == version]
+        self.pending_replies.update(retries)
         for name in response.removed:
             if name not in self.sent:
                 self.sent[name] = ""
-                again.append(name)
-        self.dirty.update(again)
-        self.isolated.update(again)
+                retries.append(name)
+        self.dirty.update(retries)
+        self.isolated.update(retries)
 
     def is_in_flight(self, name: str) -> bool:
-        """Whether a response that carries `name` awaits its answer."""
+        """Whether a response that carries `name` has no reply yet."""
         return any(name == item for response in self.pending for item, _ in response.items)

@@ -1,4 +1,4 @@
-"""Which streams a change reaches, how changes are merged, and who is waited for meanwhile."""
+"""Which streams a change reaches, how changes are merged, and which streams a waiter waits for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.resource import CDS, EDS, LDS
 from meshwright.control_plane.core.snapshot import Bindings
 from meshwright.control_plane.envoy import v3
-from meshwright.control_plane.xds.push_queue import Peer, PushQueue, Stream
-from tests.control_plane.xds.world import cluster, endpoints, listener, mesh
-from tests.envoy.xds_lab import HandMade
+from meshwright.control_plane.xds.node_identity import Peer
+from meshwright.control_plane.xds.push_queue import DISCONNECTED_TTL, PushQueue
+from meshwright.control_plane.xds.stream import Stream
+from tests.control_plane.xds.resources import cluster, endpoints, listener
+from tests.fakes.clock import FakeClock
 from tests.fakes.envoy import EnvoyModel
+from tests.fakes.snapshot import HandMadeSnapshot, node_snapshot
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class Client:
@@ -31,19 +34,19 @@ class Client:
         self.stream: Stream
 
     async def connect(self) -> None:
-        """Open a stream and take all that comes."""
+        """Open a stream and receive everything."""
         peer = Peer(Identity("mesh.local", "service", "orders"), self.model.node, Bindings())
         self.stream = await self.queue.join(peer, self._write)
-        for kind in (CDS, LDS):
-            await self.queue.receive(self.stream, self.model.open(kind))
+        for type_url in (CDS, LDS):
+            await self.queue.receive(self.stream, self.model.open(type_url))
         while self.stream.status().state != "synced":
-            await self.hear()
+            await self.receive()
         self.model.responses = 0
         self.written_to.clear()
 
-    async def hear(self) -> None:
-        """Take the next response and answer it."""
-        response = await asyncio.wait_for(self.inbox.get(), PATIENCE)
+    async def receive(self) -> None:
+        """Receive the next response and reply to it."""
+        response = await asyncio.wait_for(self.inbox.get(), TIMEOUT)
         for request in self.model.handle(response):
             await self.queue.receive(self.stream, request)
 
@@ -52,116 +55,138 @@ class Client:
         await self.reads.wait()
         self.inbox.put_nowait(v3.DeltaDiscoveryResponse.FromString(data))
 
+    def endpoints(self) -> dict[str, str]:
+        """Versions of the endpoints that it has."""
+        return {name: version for name, (version, _) in self.model.resources[EDS].items()}
+
     @property
-    def stands(self) -> tuple[str, int]:
-        """State and revision as the control plane shows them."""
+    def state(self) -> tuple[str, int]:
+        """State and revision that the control plane shows."""
         status = self.stream.status()
         return status.state, status.revision
 
 
-def config(
+def snapshot(
     revision: int, a: int = 1, b: int = 1, x: int = 1, listeners: tuple[str, ...] = ("in",)
-) -> HandMade:
-    """Clusters `a` and `b`, which everybody has, and `x`, which nobody asks for: weights of endpoints."""
+) -> HandMadeSnapshot:
+    """Pinned clusters `a` and `b`, and a cluster `x` without subscribers, with weights of their endpoints."""
     weights = {"a": a, "b": b, "x": x}
     resources = [
-        each for name, weight in weights.items() for each in (cluster(name), endpoints(name, weight))
+        resource for name, weight in weights.items() for resource in (cluster(name), endpoints(name, weight))
     ]
     resources += [listener(name) for name in listeners]
-    return HandMade(mesh(*resources, revision=revision, pinned=[(CDS, "a"), (CDS, "b")]))
+    pinned = [(CDS, "a"), (CDS, "b")]
+    return HandMadeSnapshot(node_snapshot(*resources, revision=revision, pinned=pinned))
 
 
-def version(snapshot: HandMade, name: str) -> str:
-    return snapshot.config.resources[EDS, name].version
+def version(of: HandMadeSnapshot, name: str) -> str:
+    return of.hand_made.resources[EDS, name].version
 
 
 @pytest.fixture
-async def queue() -> PushQueue:
-    made = PushQueue()
-    made.publish(config(1))
-    return made
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def queue(clock: FakeClock) -> PushQueue:
+    queue = PushQueue(clock)
+    queue.publish(snapshot(1))
+    return queue
 
 
 @pytest.fixture
 async def clients(queue: PushQueue) -> list[Client]:
-    """Three that have ACKed everything."""
-    made = [Client(queue, f"orders-{each}") for each in range(3)]
-    for each in made:
-        await each.connect()
-    return made
+    """Three clients that have ACKed everything."""
+    clients = [Client(queue, f"orders-{number}") for number in range(3)]
+    for client in clients:
+        await client.connect()
+    return clients
 
 
-async def test_changes_of_one_turn_reach_each_stream_once(queue: PushQueue, clients: list[Client]) -> None:
-    for snapshot in (config(2, a=2), config(3, a=3), config(4, a=3, b=2), newest := config(5, a=3, b=2, x=2)):
-        queue.publish(snapshot)
-    for each in clients:
-        await each.hear()
-        assert each.model.responses == 1
-        assert {name: each.model.resources[EDS][name][0] for name in each.model.resources[EDS]} == {
-            "a": version(newest, "a"),
-            "b": version(newest, "b"),
-        }
-        assert each.stands == ("synced", 5)
-
-
-async def test_changes_during_a_write_are_one_more_response(queue: PushQueue, clients: list[Client]) -> None:
-    slow, quick, _ = clients
-    slow.reads.clear()
-    queue.publish(config(2, a=2))
-    await asyncio.wait_for(slow.written_to.wait(), PATIENCE)
-    await quick.hear()
-    for weight in range(3, 50):
-        queue.publish(config(weight, a=weight, b=weight // 2, x=weight))
-    slow.reads.set()
-    await slow.hear()
-    assert slow.model.resources[EDS]["a"][0] == version(config(2, a=2), "a")
-    await slow.hear()
-    assert slow.model.resources[EDS]["a"][0] == version(config(49, a=49), "a")
-    assert slow.model.resources[EDS]["b"][0] == version(config(49, b=24), "b")
-    assert (slow.stands, slow.model.responses) == (("synced", 49), 2)
-
-
-async def test_a_change_that_concerns_nobody_is_not_waited_for(
+async def test_changes_within_one_loop_turn_reach_each_stream_once(
     queue: PushQueue, clients: list[Client]
 ) -> None:
-    queue.publish(newer := config(2, x=2))
-    assert queue.is_acked(EDS, "x", version(newer, "x"))
-    assert [each.stands for each in clients] == [("synced", 2)] * 3
-    assert not any(each.written_to.is_set() for each in clients)
+    newest = snapshot(5, a=3, b=2, x=2)
+    for published in (snapshot(2, a=2), snapshot(3, a=3), snapshot(4, a=3, b=2), newest):
+        queue.publish(published)
+    for client in clients:
+        await client.receive()
+        assert client.model.responses == 1
+        assert client.endpoints() == {"a": version(newest, "a"), "b": version(newest, "b")}
+        assert client.state == ("synced", 5)
 
 
-@pytest.mark.parametrize(("newer", "reached"), [(config(2, a=2), 3), (config(2, x=2), 0), (config(2), 0)])
-async def test_whom_a_change_would_reach_is_known_before_it_is_made(
-    queue: PushQueue, clients: list[Client], newer: HandMade, reached: int
+async def test_changes_during_a_write_are_merged_into_one_response(
+    queue: PushQueue, clients: list[Client]
 ) -> None:
-    found = queue.affected_nodes(config(1), newer)
-    assert sorted(found) == [f"orders-{each}" for each in range(reached)]
-    assert not any(each.written_to.is_set() for each in clients)
+    slow, quick, _ = clients
+    slow.reads.clear()
+    queue.publish(snapshot(2, a=2))
+    await asyncio.wait_for(slow.written_to.wait(), TIMEOUT)
+    await quick.receive()
+    for weight in range(3, 50):
+        queue.publish(snapshot(weight, a=weight, b=weight // 2, x=weight))
+    slow.reads.set()
+    await slow.receive()
+    assert slow.endpoints()["a"] == version(snapshot(2, a=2), "a")
+    await slow.receive()
+    assert slow.endpoints()["a"] == version(snapshot(49, a=49), "a")
+    assert slow.endpoints()["b"] == version(snapshot(49, b=24), "b")
+    assert (slow.state, slow.model.responses) == (("synced", 49), 2)
+
+
+async def test_change_without_subscribers_is_acked_at_once(queue: PushQueue, clients: list[Client]) -> None:
+    queue.publish(newer := snapshot(2, x=2))
+    assert queue.is_acked(EDS, "x", version(newer, "x"))
+    assert [client.state for client in clients] == [("synced", 2)] * 3
+    assert not any(client.written_to.is_set() for client in clients)
+
+
+@pytest.mark.parametrize(
+    ("newer", "affected"), [(snapshot(2, a=2), 3), (snapshot(2, x=2), 0), (snapshot(2), 0)]
+)
+async def test_affected_nodes_are_known_before_a_change_is_published(
+    queue: PushQueue, clients: list[Client], newer: HandMadeSnapshot, affected: int
+) -> None:
+    nodes = queue.affected_nodes(snapshot(1), newer)
+    assert sorted(nodes) == [f"orders-{number}" for number in range(affected)]
+    assert not any(client.written_to.is_set() for client in clients)
 
 
 async def test_each_version_published_in_a_burst_can_be_waited_for(
     queue: PushQueue, clients: list[Client]
 ) -> None:
-    snapshots = [config(2, a=2), config(3, a=2, x=2), config(4, a=2, b=2), config(5, a=3, b=2)]
-    for snapshot in snapshots:
-        queue.publish(snapshot)
-    asked = [("a", version(snapshot, "a")) for snapshot in snapshots] + [("b", version(snapshots[2], "b"))]
-    waits = [asyncio.create_task(queue.wait_acked(EDS, *each)) for each in asked]
-    for each in clients:
-        for name, wanted in asked:
-            assert each.model.node in queue.unacked_nodes(EDS, name, wanted)
+    snapshots = [snapshot(2, a=2), snapshot(3, a=2, x=2), snapshot(4, a=2, b=2), snapshot(5, a=3, b=2)]
+    for published in snapshots:
+        queue.publish(published)
+    versions = [("a", version(published, "a")) for published in snapshots]
+    versions.append(("b", version(snapshots[2], "b")))
+    waits = [asyncio.create_task(queue.wait_acked(EDS, *name_and_version)) for name_and_version in versions]
+    for client in clients:
+        for name, awaited in versions:
+            assert client.model.node in queue.unacked_nodes(EDS, name, awaited)
         assert not any(wait.done() for wait in waits)
-        await each.hear()
-        for name, wanted in asked:
-            assert each.model.node not in queue.unacked_nodes(EDS, name, wanted)
-    await asyncio.wait_for(asyncio.gather(*waits), PATIENCE)
+        await client.receive()
+        for name, awaited in versions:
+            assert client.model.node not in queue.unacked_nodes(EDS, name, awaited)
+    await asyncio.wait_for(asyncio.gather(*waits), TIMEOUT)
 
 
-async def test_a_listener_that_is_new_reaches_who_wants_them_all(
-    queue: PushQueue, clients: list[Client]
+async def test_new_listener_reaches_wildcard_subscribers(queue: PushQueue, clients: list[Client]) -> None:
+    queue.publish(snapshot(2, listeners=("in", "another")))
+    for client in clients:
+        await client.receive()
+        assert client.model.resources[LDS].keys() == {"in", "another"}
+        assert client.state == ("synced", 2)
+
+
+async def test_disconnected_proxy_is_listed_for_a_minute(
+    queue: PushQueue, clients: list[Client], clock: FakeClock
 ) -> None:
-    queue.publish(config(2, listeners=("in", "another")))
-    for each in clients:
-        await each.hear()
-        assert each.model.resources[LDS].keys() == {"in", "another"}
-        assert each.stands == ("synced", 2)
+    queue.leave(clients[0].stream)
+    clock.advance(DISCONNECTED_TTL - 1)
+    states = [(proxy.name, proxy.state) for proxy in queue.proxies()]
+    assert states == [("orders-0", "disconnected"), ("orders-1", "synced"), ("orders-2", "synced")]
+    clock.advance(1)
+    assert [proxy.name for proxy in queue.proxies()] == ["orders-1", "orders-2"]

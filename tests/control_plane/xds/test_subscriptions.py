@@ -1,4 +1,4 @@
-"""Who gets what: wildcards, names, aliases, names nobody knows, and coming back."""
+"""Subscriptions: wildcards, names, aliases, unknown names, and reconnecting."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import pytest
 from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds.protocol.response import Response
-from tests.control_plane.xds.world import Wire, cluster, endpoints, host, listener, mesh, routes, summarize
+from tests.control_plane.xds.resources import cluster, endpoints, host, listener, routes
+from tests.control_plane.xds.wire import Wire, summarize
 from tests.fakes.envoy import EnvoyModel
+from tests.fakes.snapshot import node_snapshot
 
-EVERYTHING = mesh(
+FULL = node_snapshot(
     cluster("orders"),
     endpoints("orders"),
     cluster("pinned"),
@@ -30,15 +32,15 @@ def decode(response: Response) -> v3.DeltaDiscoveryResponse:
 @pytest.fixture
 def wire() -> Wire:
     """A client that has its listeners, pinned clusters and routes, and has opened VHDS."""
-    made = Wire(EVERYTHING)
-    made.open(CDS, LDS)
-    made.subscribe(RDS, "out")
-    made.open(VHDS)
-    return made
+    wire = Wire(FULL)
+    wire.open(CDS, LDS)
+    wire.subscribe(RDS, "out")
+    wire.open(VHDS)
+    return wire
 
 
-def test_a_first_subscription_without_names_gets_the_base_and_no_more() -> None:
-    wire = Wire(EVERYTHING)
+def test_first_subscription_without_names_gets_only_the_base() -> None:
+    wire = Wire(FULL)
     assert summarize(wire.open(CDS)) == [
         ("Cluster", ["pinned"], []),
         ("ClusterLoadAssignment", ["pinned"], []),
@@ -47,32 +49,36 @@ def test_a_first_subscription_without_names_gets_the_base_and_no_more() -> None:
     assert wire.delta.is_synced
 
 
-def test_a_first_subscription_is_answered_even_if_there_is_nothing() -> None:
-    wire = Wire(mesh())
-    (answer,) = wire.open(LDS)
-    assert decode(answer).type_url == LDS
-    assert summarize([answer]) == [("Listener", [], [])]
+def test_first_subscription_gets_a_response_even_if_it_is_empty() -> None:
+    wire = Wire(node_snapshot())
+    (response,) = wire.open(LDS)
+    assert decode(response).type_url == LDS
+    assert summarize([response]) == [("Listener", [], [])]
 
 
-def test_a_first_subscription_with_names_is_no_wildcard() -> None:
-    wire = Wire(EVERYTHING)
+def test_first_subscription_with_names_is_not_a_wildcard() -> None:
+    wire = Wire(FULL)
     assert summarize(wire.subscribe(CDS, "orders"))[0] == ("Cluster", ["orders"], [])
     assert "pinned" not in wire.model.resources[CDS]
 
 
-def test_the_first_empty_vhds_answer_names_a_host_that_does_not_exist(wire: Wire) -> None:
-    (answer,) = [each for each in wire.log if each.type_url == VHDS]
-    (one,) = decode(answer).resources
-    assert (one.name, list(one.aliases), one.HasField("resource")) == ("out/-", ["out/-"], False)
+def test_first_empty_vhds_response_names_a_nonexistent_host(wire: Wire) -> None:
+    (response,) = [response for response in wire.log if response.type_url == VHDS]
+    (resource,) = decode(response).resources
+    assert (resource.name, list(resource.aliases), resource.HasField("resource")) == (
+        "out/-",
+        ["out/-"],
+        False,
+    )
 
 
-def test_a_star_is_never_a_wildcard_for_virtual_hosts(wire: Wire) -> None:
+def test_star_is_not_a_wildcard_for_virtual_hosts(wire: Wire) -> None:
     assert wire.subscribe(VHDS, "*") == []
     assert wire.model.resources[VHDS] == {}
 
 
-def test_a_star_makes_a_wildcard_and_its_removal_unmakes_it(wire: Wire) -> None:
-    named = Wire(EVERYTHING)
+def test_star_starts_a_wildcard_and_its_removal_ends_it(wire: Wire) -> None:
+    named = Wire(FULL)
     named.subscribe(LDS, "inbound")
     named.open(CDS)
     assert summarize(named.subscribe(CDS, "*")) == []
@@ -82,7 +88,7 @@ def test_a_star_makes_a_wildcard_and_its_removal_unmakes_it(wire: Wire) -> None:
     assert summarize(named.idle())[0] == ("Cluster", [], ["pinned"])
 
 
-def test_a_host_comes_with_its_cluster_and_endpoints_first(wire: Wire) -> None:
+def test_cluster_and_endpoints_are_sent_before_their_host(wire: Wire) -> None:
     assert summarize(wire.subscribe(VHDS, "out/orders")) == [
         ("Cluster", ["orders"], []),
         ("ClusterLoadAssignment", ["orders"], []),
@@ -90,77 +96,79 @@ def test_a_host_comes_with_its_cluster_and_endpoints_first(wire: Wire) -> None:
     ]
 
 
-def test_an_alias_gets_the_host_under_its_name_with_all_aliases(wire: Wire) -> None:
-    answer = wire.subscribe(VHDS, "out/orders.mesh")[-1]
-    (one,) = decode(answer).resources
-    assert one.name == "out/orders"
-    assert "out/orders.mesh" in one.aliases
+def test_alias_gets_the_host_under_its_name_with_all_aliases(wire: Wire) -> None:
+    response = wire.subscribe(VHDS, "out/orders.mesh")[-1]
+    (resource,) = decode(response).resources
+    assert resource.name == "out/orders"
+    assert "out/orders.mesh" in resource.aliases
 
 
-def test_asking_again_is_answered_again(wire: Wire) -> None:
+def test_repeated_subscription_gets_a_response_each_time(wire: Wire) -> None:
     wire.subscribe(VHDS, "out/orders")
     assert summarize(wire.subscribe(VHDS, "out/orders")) == [("VirtualHost", ["out/orders"], [])]
     assert summarize(wire.subscribe(CDS, "orders"))[0] == ("Cluster", ["orders"], [])
 
 
-def test_an_unknown_host_is_a_resource_without_body_each_time(wire: Wire) -> None:
+def test_unknown_host_is_a_resource_without_body_each_time(wire: Wire) -> None:
     for _ in range(2):
-        (answer,) = wire.subscribe(VHDS, "out/nowhere")
-        (one,) = decode(answer).resources
-        assert (one.name, list(one.aliases), one.HasField("resource")) == (
+        (response,) = wire.subscribe(VHDS, "out/nowhere")
+        (resource,) = decode(response).resources
+        assert (resource.name, list(resource.aliases), resource.HasField("resource")) == (
             "out/nowhere",
             ["out/nowhere"],
             False,
         )
-        assert not decode(answer).removed_resources
+        assert not decode(response).removed_resources
 
 
-def test_an_unknown_cluster_or_route_is_answered_as_removed(wire: Wire) -> None:
+def test_unknown_cluster_or_route_is_reported_as_removed(wire: Wire) -> None:
     assert summarize(wire.subscribe(CDS, "nowhere")) == [("Cluster", [], ["nowhere"])]
     assert summarize(wire.subscribe(RDS, "nowhere")) == [("RouteConfiguration", [], ["nowhere"])]
 
 
 def test_unknown_endpoints_are_an_empty_assignment() -> None:
-    wire = Wire(EVERYTHING)
-    (answer,) = wire.subscribe(EDS, "nowhere")
-    (one,) = decode(answer).resources
-    assert v3.ClusterLoadAssignment.FromString(one.resource.value).cluster_name == "nowhere"
+    wire = Wire(FULL)
+    (response,) = wire.subscribe(EDS, "nowhere")
+    (resource,) = decode(response).resources
+    assert v3.ClusterLoadAssignment.FromString(resource.resource.value).cluster_name == "nowhere"
 
 
-def test_a_host_that_appears_later_is_sent_to_who_asked(wire: Wire) -> None:
+def test_host_created_later_is_sent_to_its_subscribers(wire: Wire) -> None:
     wire.subscribe(VHDS, "out/users.mesh")
-    later = mesh(*EVERYTHING.resources.values(), host("users", needs=()), revision=2)
+    later = node_snapshot(*FULL.resources.values(), host("users", clusters=()), revision=2)
     assert ("VirtualHost", ["out/users"], []) in summarize(wire.publish(later))
 
 
-def test_what_is_not_asked_for_is_not_sent(wire: Wire) -> None:
+def test_resource_without_subscription_is_not_sent(wire: Wire) -> None:
     wire.subscribe(VHDS, "out/orders")
-    other = mesh(
-        *EVERYTHING.resources.values(),
+    snapshot = node_snapshot(
+        *FULL.resources.values(),
         cluster("users"),
         endpoints("users"),
         host("users"),
         revision=2,
         pinned=[(CDS, "pinned")],
     )
-    assert wire.publish(other) == []
+    assert wire.publish(snapshot) == []
     assert wire.delta.acked_revision == 2
 
 
-def test_coming_back_with_the_same_versions_costs_nothing(wire: Wire) -> None:
+def test_reconnect_with_the_same_versions_sends_nothing(wire: Wire) -> None:
     wire.subscribe(VHDS, "out/orders")
     wire.subscribe(VHDS, "out/nowhere")
     wire.connect()
-    again = wire.run()
-    assert [each for each in again if any(version for _, version in each.items) or each.removed] == []
+    repeated = wire.run()
+    assert [
+        response for response in repeated if any(version for _, version in response.items) or response.removed
+    ] == []
     assert wire.delta.is_synced
     assert wire.delta.acked_revision == 1
     assert wire.idle() == []
 
 
-def test_coming_back_gets_what_changed_and_loses_what_went(wire: Wire) -> None:
+def test_reconnect_gets_changes_and_removals(wire: Wire) -> None:
     wire.subscribe(VHDS, "out/orders")
-    wire.snapshot = mesh(
+    wire.snapshot = node_snapshot(
         listener("new"), routes("out", stat="x"), cluster("pinned"), endpoints("pinned"), revision=2
     )
     wire.connect()
@@ -173,8 +181,8 @@ def test_coming_back_gets_what_changed_and_loses_what_went(wire: Wire) -> None:
     assert summarize(wire.idle()) == [("Cluster", [], ["orders", "pinned"])]
 
 
-def test_clusters_held_for_hosts_are_kept_while_the_client_is_still_coming_back(wire: Wire) -> None:
-    """CDS is asked for first, before it is known which hosts need its clusters."""
+def test_clusters_of_hosts_are_kept_during_a_reconnect(wire: Wire) -> None:
+    """CDS is requested first, before the server knows which hosts require its clusters."""
     wire.subscribe(VHDS, "out/orders")
     wire.connect()
     requests, wire.requests = wire.requests, wire.requests[:1]
@@ -185,10 +193,10 @@ def test_clusters_held_for_hosts_are_kept_while_the_client_is_still_coming_back(
     assert "orders" in wire.model.resources[CDS]
 
 
-def test_a_cluster_updated_while_away_gets_its_endpoints_again(wire: Wire) -> None:
+def test_cluster_updated_while_disconnected_gets_its_endpoints_again(wire: Wire) -> None:
     wire.subscribe(VHDS, "out/orders")
-    newer = {**EVERYTHING.resources, (CDS, "orders"): cluster("orders", 7)}
-    wire.snapshot = mesh(*newer.values(), revision=2, pinned=[(CDS, "pinned")])
+    table = {**FULL.resources, (CDS, "orders"): cluster("orders", 7)}
+    wire.snapshot = node_snapshot(*table.values(), revision=2, pinned=[(CDS, "pinned")])
     wire.connect()
     assert summarize(wire.run()) == [
         ("Cluster", ["orders"], []),
@@ -197,25 +205,25 @@ def test_a_cluster_updated_while_away_gets_its_endpoints_again(wire: Wire) -> No
     assert wire.model.warming == set()
 
 
-def test_unknown_names_are_bounded_and_still_answered() -> None:
-    wire = Wire(EVERYTHING, limit=3)
+def test_unknown_names_are_limited_and_still_get_responses() -> None:
+    wire = Wire(FULL, limit=3)
     wire.open(VHDS)
-    for each in range(5):
-        assert summarize(wire.subscribe(VHDS, f"out/h{each}")) == [("VirtualHost", [f"out/h{each}"], [])]
+    for number in range(5):
+        assert summarize(wire.subscribe(VHDS, f"out/h{number}")) == [("VirtualHost", [f"out/h{number}"], [])]
     assert wire.delta.rejected_names == 2
     assert summarize(wire.subscribe(VHDS, "out/orders"))[-1] == ("VirtualHost", ["out/orders"], [])
-    later = mesh(*EVERYTHING.resources.values(), host("h2", ()), host("h3", ()), revision=2)
+    later = node_snapshot(*FULL.resources.values(), host("h2", ()), host("h3", ()), revision=2)
     assert summarize(wire.publish(later)) == [("VirtualHost", ["out/h2"], [])]
 
 
-def test_a_name_too_long_is_refused() -> None:
-    wire = Wire(EVERYTHING)
+def test_name_above_the_length_limit_is_rejected() -> None:
+    wire = Wire(FULL)
     wire.open(VHDS)
     wire.subscribe(VHDS, "out/" + "x" * 600)
     assert wire.delta.rejected_names == 1
 
 
-def test_unsubscribing_forgets_and_is_told_under_a_wildcard(wire: Wire) -> None:
+def test_unsubscribed_name_is_dropped_or_sent_again_under_a_wildcard(wire: Wire) -> None:
     wire.subscribe(CDS, "orders")
     wire.requests.append(
         v3.DeltaDiscoveryRequest(type_url=CDS, resource_names_unsubscribe=["orders", "pinned"])
@@ -224,16 +232,16 @@ def test_unsubscribing_forgets_and_is_told_under_a_wildcard(wire: Wire) -> None:
     assert summarize(wire.idle()) == [("Cluster", [], ["orders"])]
 
 
-def test_types_that_are_not_served_are_passed_over(wire: Wire) -> None:
+def test_unserved_type_is_ignored(wire: Wire) -> None:
     wire.requests.append(
         v3.DeltaDiscoveryRequest(type_url="type.googleapis.com/x.Y", resource_names_subscribe=["a"])
     )
     assert wire.run() == []
 
 
-def test_responses_of_equal_content_are_one_object() -> None:
-    wire = Wire(EVERYTHING)
+def test_responses_of_equal_content_are_shared() -> None:
+    wire = Wire(FULL)
     first = wire.open(LDS)
-    other = Wire(EVERYTHING, EnvoyModel(node="orders-2"))
+    other = Wire(FULL, EnvoyModel(node="orders-2"))
     other.delta._responses = wire.delta._responses
     assert other.open(LDS)[0] is first[0]

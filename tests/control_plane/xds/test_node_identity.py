@@ -1,4 +1,4 @@
-"""What an Envoy says of itself, and what of it is believed."""
+"""Which fields of an Envoy's node are accepted."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ def node(zone: str = "", cluster: str = "orders", upstreams: Any = None) -> v3.N
 
 
 @pytest.mark.parametrize("zone", ["", "east", "eu-west-1a"])
-def test_its_zone_is_taken(zone: str) -> None:
+def test_valid_zone_is_accepted(zone: str) -> None:
     assert authorize_node(ORDERS, node(zone)).bindings.zone == zone
 
 
 @pytest.mark.parametrize("zone", ["a b", "-east", "e" * 64, "o\nst"])
-def test_a_zone_that_no_label_can_have_is_refused(zone: str) -> None:
+def test_zone_that_is_not_a_label_value_is_denied(zone: str) -> None:
     with pytest.raises(PermissionDeniedError, match=r"node\.locality\.zone"):
         authorize_node(ORDERS, node(zone))
 
 
-def test_another_services_name_is_refused() -> None:
+def test_cluster_of_another_service_is_denied() -> None:
     with pytest.raises(
         PermissionDeniedError, match=r"the certificate is spiffe://mesh\.local/service/orders"
     ):
         authorize_node(ORDERS, node(cluster="payments"))
 
 
-def test_where_it_listens_for_tcp_services_is_taken() -> None:
-    given = {"db": "127.10.0.3:5432", "db:replica": "127.10.0.4:5433"}
-    found = authorize_node(ORDERS, node(upstreams=given)).bindings.upstreams
-    assert found == (("db", "127.10.0.3", 5432), ("db:replica", "127.10.0.4", 5433))
+def test_upstream_addresses_are_accepted() -> None:
+    addresses = {"db": "127.10.0.3:5432", "db:replica": "127.10.0.4:5433"}
+    upstreams = authorize_node(ORDERS, node(upstreams=addresses)).bindings.upstreams
+    assert upstreams == (("db", "127.10.0.3", 5432), ("db:replica", "127.10.0.4", 5433))
 
 
 @pytest.mark.parametrize(
-    "given",
+    "addresses",
     [
         {"a b": "127.0.0.1:1"},
         {"db:": "127.0.0.1:1"},
@@ -63,6 +63,6 @@ def test_where_it_listens_for_tcp_services_is_taken() -> None:
         {f"db-{number}": "127.0.0.1:1" for number in range(65)},
     ],
 )
-def test_upstreams_that_are_none_are_refused(given: dict[str, Any]) -> None:
+def test_invalid_upstream_addresses_are_denied(addresses: dict[str, Any]) -> None:
     with pytest.raises(PermissionDeniedError, match="bindings"):
-        authorize_node(ORDERS, node(upstreams=given))
+        authorize_node(ORDERS, node(upstreams=addresses))
