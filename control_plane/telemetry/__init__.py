@@ -1,1 +1,1 @@
-"""What sidecars and services tell: taken in under mutual TLS, folded into the picture of who calls whom."""
+"""Telemetry of the mesh, from the OTLP port to the topology, traces and explanations of the API."""

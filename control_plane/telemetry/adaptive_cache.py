@@ -1,4 +1,4 @@
-"""Answers that stand for a moment, so that many who ask again and again cost what one does. Pure."""
+"""A cache whose lifetime follows the cost of the value, so that many requests cost about as much as one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 MIN_TTL, MAX_TTL = 0.5, 2.0
-"""Seconds that an answer stands: as long as nobody sees the difference, at most as long as a flush takes."""
+"""Bounds of the lifetime in seconds: short enough that nobody notices, at most one flush interval."""
 
 TTL_PER_COST = 25
-"""An answer stands that many times as long as it took, within these bounds: 4 % of the time is for them."""
+"""A value lives this many times as long as it took to compute, so computing takes at most 4 % of the time."""
 
 
 class AdaptiveCache(Generic[Value]):
-    """The last answer to one question. `clock` is any that only goes forward, in seconds."""
+    """Caches one value. `clock` is any monotonic clock, in seconds."""
 
     def __init__(self, compute: Callable[[], Value], clock: Callable[[], float]) -> None:
         self._compute, self._clock = compute, clock
@@ -23,10 +23,10 @@ class AdaptiveCache(Generic[Value]):
         self._expires_at = 0.0
 
     def __call__(self) -> Value:
-        """The answer, or the one of a moment ago."""
-        begun = self._clock()
-        if not self._values or begun >= self._expires_at:
+        """The cached value, computed if it has expired."""
+        start = self._clock()
+        if not self._values or start >= self._expires_at:
             self._values = (self._compute(),)
-            done = self._clock()
-            self._expires_at = done + min(max((done - begun) * TTL_PER_COST, MIN_TTL), MAX_TTL)
+            end = self._clock()
+            self._expires_at = end + min(max((end - start) * TTL_PER_COST, MIN_TTL), MAX_TTL)
         return self._values[0]

@@ -1,32 +1,36 @@
-"""What the intake of telemetry counts, in the process's default registry."""
+"""Prometheus metrics of telemetry, in the process's default registry."""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
-RECEIVED = Counter("mesh_telemetry_received_total", "Messages that were taken in", ["signal"])
-DROPPED = Counter("mesh_telemetry_dropped_total", "Messages that were not taken in, by reason", ["reason"])
-QUEUED = Gauge("mesh_telemetry_queued_bytes", "Bytes that wait to be folded")
-REFUSED = Counter("mesh_telemetry_refused_total", "Calls refused for their identity")
-EDGES_DROPPED = Counter("mesh_telemetry_edges_dropped_total", "Edges beyond the bound on their number")
+RECEIVED = Counter("mesh_telemetry_received_total", "OTLP messages received", ["signal"])
+DROPPED = Counter("mesh_telemetry_dropped_total", "OTLP messages dropped", ["reason"])
+QUEUED = Gauge("mesh_telemetry_queued_bytes", "Size of the OTLP messages waiting to be processed")
+DENIED = Counter("mesh_telemetry_refused_total", "OTLP calls denied because of the caller's identity")
+EDGES_DROPPED = Counter("mesh_telemetry_edges_dropped_total", "Edges dropped because a limit was reached")
 
-TRACES_STORED = Gauge("mesh_traces_kept", "Traces that are kept")
-TRACE_BYTES = Gauge("mesh_traces_bytes", "Bytes of memory that they take, estimated")
-SPANS_STORED = Counter("mesh_spans_total", "Spans that were kept, if only for a while")
-SPANS_EVICTED = Counter("mesh_spans_evicted_total", "Spans that made room for newer ones")
-SPANS_DROPPED = Counter("mesh_spans_dropped_total", "Spans that were not kept, by reason", ["reason"])
+TRACES_STORED = Gauge("mesh_traces_kept", "Traces stored")
+TRACE_BYTES = Gauge("mesh_traces_bytes", "Estimated memory used by stored traces")
+SPANS_STORED = Counter("mesh_spans_total", "Spans stored, including those evicted since")
+SPANS_EVICTED = Counter("mesh_spans_evicted_total", "Stored spans evicted to make room for newer ones")
+SPANS_DROPPED = Counter("mesh_spans_dropped_total", "Spans dropped instead of stored", ["reason"])
 
 REQUESTS_RECEIVED = Counter(
-    "mesh_requests_total", "Requests that proxies told and that were kept, if only for a while"
+    "mesh_requests_total", "Request log records stored, including those evicted since"
 )
-REQUESTS_STORED = Gauge("mesh_requests_kept", "Requests that are kept")
+REQUESTS_STORED = Gauge("mesh_requests_kept", "Request log records stored")
 REQUESTS_DROPPED = Counter(
-    "mesh_requests_dropped_total", "Requests that were told and not kept, by reason", ["reason"]
+    "mesh_requests_dropped_total", "Request log records dropped instead of stored", ["reason"]
 )
 
-EXPORTED = Counter("mesh_forward_sent_total", "Items that a collector took, by signal", ["signal"])
-EXPORT_DROPPED = Counter(
-    "mesh_forward_dropped_total", "Items that were not forwarded, by reason", ["signal", "reason"]
+EXPORTED = Counter(
+    "mesh_forward_sent_total", "Spans, data points and log records the collector accepted", ["signal"]
 )
-EXPORT_RETRIES = Counter("mesh_forward_retries_total", "Requests that were put off", ["signal"])
-EXPORT_QUEUED = Gauge("mesh_forward_queued_bytes", "Bytes that wait to be forwarded")
+EXPORT_DROPPED = Counter(
+    "mesh_forward_dropped_total",
+    "Spans, data points and log records dropped instead of exported",
+    ["signal", "reason"],
+)
+EXPORT_RETRIES = Counter("mesh_forward_retries_total", "Export requests that will be retried", ["signal"])
+EXPORT_QUEUED = Gauge("mesh_forward_queued_bytes", "Size of the telemetry waiting to be exported")

@@ -1,1 +1,1 @@
-"""What sidecars and services tell, passed on to a collector: taken apart by nobody, kept while it is away."""
+"""Telemetry passed on to an OTLP collector: split by sender, queued, batched and retried."""

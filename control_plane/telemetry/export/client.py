@@ -1,6 +1,6 @@
-"""Passes on to a collector what was taken in, by OTLP/gRPC: in batches, tried again while it is away.
+"""Exports telemetry to an OTLP/gRPC collector in batches, with retries while it is unavailable.
 
-Each signal has a sender of its own, so that one that the collector does not take holds up no other.
+Each signal has its own sender, so that one the collector does not implement does not delay the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.telemetry import metrics
-from meshwright.control_plane.telemetry.export import retry as retry_module
+from meshwright.control_plane.telemetry.export import retry
 from meshwright.control_plane.telemetry.export.queue import MAX_BYTES, Batch, DroppedCounts, ExportQueue
 from meshwright.control_plane.telemetry.export.split import Oversized, split
 from meshwright.control_plane.telemetry.export.target import (
@@ -34,16 +34,16 @@ from meshwright.control_plane.telemetry.ingest.queue import Signal
 from meshwright.control_plane.telemetry.ingest.server import SERVICES
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds that one request may take."""
+"""Seconds until a request times out."""
 
 UNIMPLEMENTED_PAUSE = 60.0
-"""Seconds until a signal that the collector does not know is tried again."""
+"""Seconds until a signal that the collector does not implement is tried again."""
 
 SHUTDOWN_RETRY_PAUSE = 0.2
-"""Seconds until the next try once the end has come."""
+"""Seconds between attempts during shutdown."""
 
 PROBLEM_AFTER = 30.0
-"""Seconds without success after which this is a problem of the mesh."""
+"""Seconds without success after which the status reports a problem."""
 
 OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 500),
@@ -56,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 
 class OtlpExporter:
-    """The way to one collector. Taking something in never waits for it."""
+    """Exports to one collector. `handle` never waits for it."""
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ class OtlpExporter:
         roots: bytes | None = None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """`roots`: PEM of who may certify the collector; None: those that gRPC knows."""
+        """`roots`: trusted CA certificates as PEM; None for gRPC's defaults."""
         self._target, self._roots = target, roots
         self._queue = ExportQueue(signals, max_bytes)
-        self._arrived = {one: asyncio.Event() for one in self._queue.signals}
+        self._arrived = {signal: asyncio.Event() for signal in self._queue.signals}
         self._failing: dict[Signal, tuple[float, str]] = {}
         self._unimplemented_until: dict[Signal, float] = {}
         self._channel: grpc.aio.Channel | None = None
@@ -77,16 +77,18 @@ class OtlpExporter:
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
-        """Begin to send."""
+        """Start the senders."""
         channel = self._channel = _channel(self._target, self._roots)
-        self._senders = [asyncio.create_task(self._send_batches(one, channel)) for one in self._queue.signals]
-        log.info("telemetry is forwarded", to=self._target.address, tls=self._target.tls)
+        self._senders = [
+            asyncio.create_task(self._send_batches(signal, channel)) for signal in self._queue.signals
+        ]
+        log.info("telemetry export started", target=self._target.address, tls=self._target.tls)
 
     async def stop(self, drain_timeout: float) -> None:
-        """Send what waits, for so many seconds at most; what is left then is let go."""
+        """Send what is queued for up to `drain_timeout` seconds, and drop the rest."""
         self._stopping.set()
-        for each in self._arrived.values():
-            each.set()
+        for arrived in self._arrived.values():
+            arrived.set()
         if self._senders:
             await asyncio.wait(self._senders, timeout=drain_timeout)
         for sender in self._senders:
@@ -94,76 +96,76 @@ class OtlpExporter:
         await asyncio.gather(*self._senders, return_exceptions=True)
         if self._channel is not None:
             await self._channel.close(None)
-        left = self._queue.drain()
-        if left:
-            self._count_dropped(left, "stopped")
-            log.warning("telemetry was not forwarded before the end", to=self._target.address, left=left)
+        dropped = self._queue.drain()
+        if dropped:
+            self._count_dropped(dropped, "stopped")
+            log.warning("telemetry dropped at shutdown", target=self._target.address, dropped=dropped)
 
     def handle(self, signal: Signal, identity: Identity, body: bytes) -> Iterator[None]:
-        """Take what an identity sent; yields after each small slice of work, and raises nothing."""
+        """Queue an export that an identity sent; yields after each small step. Never raises."""
         now = time.monotonic()
-        for found in split(signal, identity.name, body, now):
-            if found is None:
+        for result in split(signal, identity.name, body, now):
+            if result is None:
                 yield
-            elif isinstance(found, Oversized):
-                self._count_dropped({signal: found.count}, "oversized")
+            elif isinstance(result, Oversized):
+                self._count_dropped({signal: result.count}, "oversized")
             elif self._unimplemented_until.get(signal, now) > now:
-                self._count_dropped({signal: found.count}, "unimplemented")
+                self._count_dropped({signal: result.count}, "unimplemented")
             else:
-                self._count_dropped(self._queue.put(signal, found), "full")
+                self._count_dropped(self._queue.put(signal, result), "full")
                 metrics.EXPORT_QUEUED.set(self._queue.size_bytes)
                 self._arrived[signal].set()
 
     def problem(self, now: float) -> str:
-        """In words, when the collector has taken nothing for long; else empty. `now`: time.monotonic()."""
-        for signal, (since, why) in sorted(self._failing.items()):
+        """One sentence if the collector has accepted nothing for PROBLEM_AFTER; `now` is time.monotonic()."""
+        for signal, (since, reason) in sorted(self._failing.items()):
             if now - since >= PROBLEM_AFTER:
-                away = f"{now - since:.0f} s"
-                return f"{signal} could not be forwarded to {self._target.address} for {away}: {why}"
+                duration = f"{now - since:.0f} s"
+                return f"{signal} could not be exported to {self._target.address} for {duration}: {reason}"
         return ""
 
     # --- sending ----------------------------------------------------------------------------------------
 
     async def _send_batches(self, signal: Signal, channel: grpc.aio.Channel) -> None:
-        """Send a signal's batches, one after the other; returns when all is sent and the end has come."""
+        """Send a signal's batches one after another, until the exporter stops and the queue is empty."""
         export = channel.unary_unary(f"/{SERVICES[signal]}/Export", None, None)
         failures = 0
         while await self._wait_until_due(signal):
             batch = self._queue.take_batch(signal)
             if batch is None:
                 continue
-            told: float | None = None
             try:
-                reply: bytes = await export(
+                response: bytes = await export(
                     batch.body, timeout=REQUEST_TIMEOUT, metadata=self._target.headers
                 )
-                self._record_success(batch, reply)
+                self._record_success(batch, response)
                 failures = 0
             except grpc.aio.AioRpcError as error:
-                told = _server_delay(error)
-                retry = retry_module.is_retryable(error.code().name, told)
+                server_delay = _server_delay(error)
                 self._record_failure(signal, error)
-                if not retry:
+                if not retry.is_retryable(error.code().name, server_delay):
                     self._drop_refused(batch, error)
                     continue
                 self._put_back(batch)
                 failures += 1
                 metrics.EXPORT_RETRIES.labels(signal).inc()
-                chance = random.random()  # noqa: S311  spreads retries, guards nothing
-                await self._pause(retry_module.retry_delay(failures, chance) if told is None else told)
+                jitter = random.random()  # noqa: S311  spreads retries, guards nothing
+                await self._pause(
+                    retry.retry_delay(failures, jitter) if server_delay is None else server_delay
+                )
             except asyncio.CancelledError:
                 self._put_back(batch)
                 raise
 
     async def _pause(self, seconds: float) -> None:
-        """Wait; not so long when the end has come."""
+        """Wait before a retry; only briefly during shutdown."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
                 await asyncio.sleep(SHUTDOWN_RETRY_PAUSE)
 
     async def _wait_until_due(self, signal: Signal) -> bool:
-        """Wait until there is a batch to send; False when there is nothing and the end has come."""
+        """Wait until there is a batch to send; False during shutdown if there is nothing left."""
         arrived = self._arrived[signal]
         while True:
             due = self._queue.next_due(signal)
@@ -176,54 +178,55 @@ class OtlpExporter:
                 async with asyncio.timeout(None if due is None else due - time.monotonic()):
                     await arrived.wait()
 
-    def _record_success(self, batch: Batch, reply: bytes) -> None:
+    def _record_success(self, batch: Batch, response: bytes) -> None:
         if self._failing.pop(batch.signal, None):
-            log.info("telemetry is taken again", to=self._target.address, signal=batch.signal)
-        rejected = retry_module.partial_success(batch.signal, reply)
-        lost = min(max(rejected.rejected, 0), batch.count)
-        metrics.EXPORTED.labels(batch.signal).inc(batch.count - lost)
-        self._count_dropped({batch.signal: lost}, "rejected")
+            log.info("telemetry export recovered", target=self._target.address, signal=batch.signal)
+        partial = retry.partial_success(batch.signal, response)
+        rejected = min(max(partial.rejected, 0), batch.count)
+        metrics.EXPORTED.labels(batch.signal).inc(batch.count - rejected)
+        self._count_dropped({batch.signal: rejected}, "rejected")
         metrics.EXPORT_QUEUED.set(self._queue.size_bytes)
-        if lost:
+        if rejected:
             log.warning(
-                "a collector left out telemetry", signal=batch.signal, count=lost, why=rejected.message
+                "collector rejected telemetry", signal=batch.signal, count=rejected, reason=partial.message
             )
 
     def _record_failure(self, signal: Signal, error: grpc.aio.AioRpcError) -> None:
-        why = f"{error.code().name}: {error.details()}"
+        reason = f"{error.code().name}: {error.details()}"
         if signal not in self._failing and signal not in self._unimplemented_until:
-            log.warning("telemetry cannot be forwarded", to=self._target.address, signal=signal, why=why)
-        self._failing[signal] = (self._failing.get(signal, (time.monotonic(), ""))[0], why)
+            log.warning("telemetry export failed", target=self._target.address, signal=signal, reason=reason)
+        self._failing[signal] = (self._failing.get(signal, (time.monotonic(), ""))[0], reason)
 
     def _drop_refused(self, batch: Batch, error: grpc.aio.AioRpcError) -> None:
-        """A failure for good: nothing is sent twice."""
-        unknown = error.code() is grpc.StatusCode.UNIMPLEMENTED
-        if unknown:
+        """Drop a batch after a failure that must not be retried."""
+        is_unimplemented = error.code() is grpc.StatusCode.UNIMPLEMENTED
+        if is_unimplemented:
             self._failing.pop(batch.signal, None)
             self._unimplemented_until[batch.signal] = time.monotonic() + UNIMPLEMENTED_PAUSE
-        self._count_dropped({batch.signal: batch.count}, "unimplemented" if unknown else "refused")
+        self._count_dropped({batch.signal: batch.count}, "unimplemented" if is_unimplemented else "refused")
 
     def _put_back(self, batch: Batch) -> None:
         self._count_dropped(self._queue.put_back(batch), "full")
         metrics.EXPORT_QUEUED.set(self._queue.size_bytes)
 
-    def _count_dropped(self, left: DroppedCounts, reason: str) -> None:
-        for signal, count in left.items():
+    def _count_dropped(self, dropped: DroppedCounts, reason: str) -> None:
+        for signal, count in dropped.items():
             if count:
                 metrics.EXPORT_DROPPED.labels(signal, reason).inc(count)
 
 
 def create_exporter(settings: Settings, signals: Iterable[Signal]) -> OtlpExporter | None:
-    """The way that the settings tell; None for none. Raises InputError."""
+    """The exporter of the settings; None if they name no collector. Raises InputError."""
     if not settings.otlp_forward:
         return None
-    to = parse_target(settings.otlp_forward)
+    target = parse_target(settings.otlp_forward)
     file = settings.otlp_forward_headers_file
-    if file and not to.private:
-        raise InputError(f"{HEADERS_SETTING}: {to.address} would get them unencrypted: name it by https://")
+    if file and not target.private:
+        raise InputError(f"{HEADERS_SETTING}: {target.address} would receive them unencrypted: use https://")
     if file:
-        to = replace(to, headers=parse_headers(_read(HEADERS_SETTING, file).decode("utf-8", "replace")))
-    return OtlpExporter(to, signals, roots=_roots(settings.otlp_forward_ca))
+        text = _read(HEADERS_SETTING, file).decode("utf-8", "replace")
+        target = replace(target, headers=parse_headers(text))
+    return OtlpExporter(target, signals, roots=_roots(settings.otlp_forward_ca))
 
 
 def _roots(file: str) -> bytes | None:
@@ -231,7 +234,7 @@ def _roots(file: str) -> bytes | None:
         return None
     roots = _read("MESH_OTLP_FORWARD_CA", file)
     if b"-----BEGIN CERTIFICATE-----" not in roots:
-        raise InputError(f"MESH_OTLP_FORWARD_CA: {file} holds no certificate: give a PEM file")
+        raise InputError(f"MESH_OTLP_FORWARD_CA: {file} holds no certificate: use a PEM file")
     return roots
 
 
@@ -242,14 +245,14 @@ def _read(setting: str, file: str) -> bytes:
         raise InputError(f"{setting}: {file}: {error.strerror}") from None
 
 
-def _channel(to: ExportTarget, roots: bytes | None) -> grpc.aio.Channel:
-    if not to.tls:
-        return grpc.aio.insecure_channel(to.address, (*OPTIONS, ("grpc.enable_http_proxy", 0)))
-    return grpc.aio.secure_channel(to.address, grpc.ssl_channel_credentials(roots), OPTIONS)
+def _channel(target: ExportTarget, roots: bytes | None) -> grpc.aio.Channel:
+    if not target.tls:
+        return grpc.aio.insecure_channel(target.address, (*OPTIONS, ("grpc.enable_http_proxy", 0)))
+    return grpc.aio.secure_channel(target.address, grpc.ssl_channel_credentials(roots), OPTIONS)
 
 
 def _server_delay(error: grpc.aio.AioRpcError) -> float | None:
     for name, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()):
         if name == "grpc-status-details-bin":
-            return retry_module.server_delay(value if isinstance(value, bytes) else value.encode("latin-1"))
+            return retry.server_delay(value if isinstance(value, bytes) else value.encode("latin-1"))
     return None

@@ -1,7 +1,7 @@
-"""What waits to be passed on: bounded in bytes, joined into batches, the oldest left out first. Pure.
+"""The export queue: bounded in bytes, batched, oldest dropped first.
 
-What is counted are spans, data points and log records. Each that was put is at any time either still here, in
-a batch that was taken and not put back, or among those that `put` or `back` said were left out.
+Spans, data points and log records are counted. Each one that was put is at any time in the queue, in a batch
+that was taken and not put back, or in the counts that `put`, `put_back` or `drain` returned as dropped.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from meshwright.control_plane.telemetry.ingest.queue import Signal
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Bytes that wait in all: half a minute of 5,000 spans a second, some hours of a mesh that samples 1 %."""
+"""Size of everything queued: half a minute of 5,000 spans/s, hours of a mesh that samples 1 %."""
 
 MAX_BATCH_BYTES = 512 * 1024
-"""Of one request, unless a single piece is larger: collectors take 4 MiB unless told otherwise."""
+"""Size of one request, unless a single chunk is larger. Collectors accept 4 MiB by default."""
 
 BATCH_DELAY = 1.0
-"""How long a piece waits for others."""
+"""Seconds that a chunk waits for others."""
 
 CHUNK_OVERHEAD = 256
-"""Bytes that a piece costs beside its own."""
+"""Bytes of memory for a chunk besides its body."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceChunk:
-    """What one resource told, encoded as a part of an export; `count` spans, points or records."""
+    """The telemetry of one resource as an encoded export with `count` spans, data points or log records."""
 
     body: bytes
     count: int
@@ -41,92 +41,93 @@ class ResourceChunk:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pieces that are sent as one export, oldest first."""
+    """Chunks that are sent in one request, oldest first."""
 
     signal: Signal
     chunks: tuple[ResourceChunk, ...]
 
     @property
     def body(self) -> bytes:
-        """One export: protobuf merges repeated fields that follow each other."""
-        return b"".join(one.body for one in self.chunks)
+        """One export. Protobuf merges repeated fields of concatenated messages."""
+        return b"".join(chunk.body for chunk in self.chunks)
 
     @property
     def count(self) -> int:
-        """Spans, points or records."""
-        return sum(one.count for one in self.chunks)
+        """Spans, data points or log records."""
+        return sum(chunk.count for chunk in self.chunks)
 
 
 DroppedCounts = dict[Signal, int]
-"""How many of each signal were left out."""
+"""Spans, data points and log records that were dropped, by signal."""
 
 
 class ExportQueue:
-    """A queue for each signal, with one bound for all. Times are of any clock that only goes forward."""
+    """A queue for each signal with one limit for all. Times are of any monotonic clock."""
 
     def __init__(self, signals: Iterable[Signal], max_bytes: int = MAX_BYTES) -> None:
-        self._queues: dict[Signal, deque[ResourceChunk]] = {one: deque() for one in signals}
+        self._queues: dict[Signal, deque[ResourceChunk]] = {signal: deque() for signal in signals}
         self._bytes_by_signal = dict.fromkeys(self._queues, 0)
-        self._limit = max_bytes
+        self._max_bytes = max_bytes
         self.size_bytes = 0
 
     @property
     def signals(self) -> tuple[Signal, ...]:
-        """What it has queues for."""
+        """The signals it has a queue for."""
         return tuple(self._queues)
 
-    def put(self, signal: Signal, piece: ResourceChunk) -> DroppedCounts:
-        """Add a piece; returns what was left out for it."""
-        self._queues[signal].append(piece)
-        self._count(signal, piece.size)
+    def put(self, signal: Signal, chunk: ResourceChunk) -> DroppedCounts:
+        """Add a chunk; returns what was dropped to make room."""
+        self._queues[signal].append(chunk)
+        self._add_size(signal, chunk.size)
         return self._trim()
 
     def take_batch(self, signal: Signal) -> Batch | None:
-        """The oldest pieces of a signal, no longer in line; None when there are none."""
+        """Remove and return the oldest chunks of a signal; None if there are none."""
         queue, size = self._queues[signal], 0
-        taken: list[ResourceChunk] = []
-        while queue and (not taken or size + len(queue[0].body) <= MAX_BATCH_BYTES):
-            piece = queue.popleft()
-            size += len(piece.body)
-            self._count(signal, -piece.size)
-            taken.append(piece)
-        return Batch(signal, tuple(taken)) if taken else None
+        chunks: list[ResourceChunk] = []
+        while queue and (not chunks or size + len(queue[0].body) <= MAX_BATCH_BYTES):
+            chunk = queue.popleft()
+            size += len(chunk.body)
+            self._add_size(signal, -chunk.size)
+            chunks.append(chunk)
+        return Batch(signal, tuple(chunks)) if chunks else None
 
     def put_back(self, batch: Batch) -> DroppedCounts:
-        """Put a batch that could not be sent where it was; returns what was left out for it."""
+        """Return a batch that could not be sent to its place; returns what was dropped to make room."""
         self._queues[batch.signal].extendleft(reversed(batch.chunks))
-        self._count(batch.signal, sum(one.size for one in batch.chunks))
+        self._add_size(batch.signal, sum(chunk.size for chunk in batch.chunks))
         return self._trim()
 
     def next_due(self, signal: Signal) -> float | None:
-        """When the next batch of a signal is to be sent; -inf: at once; None: there is nothing."""
+        """When the next batch of a signal should be sent; -inf for at once, None if there is nothing."""
         queue = self._queues[signal]
         if not queue:
             return None
-        return (
-            float("-inf")
-            if self._bytes_by_signal[signal] >= MAX_BATCH_BYTES
-            else queue[0].received_at + BATCH_DELAY
-        )
+        if self._bytes_by_signal[signal] >= MAX_BATCH_BYTES:
+            return float("-inf")
+        return queue[0].received_at + BATCH_DELAY
 
     def drain(self) -> DroppedCounts:
-        """Leave out all that waits; returns what that was."""
-        left = {one: sum(piece.count for piece in queue) for one, queue in self._queues.items() if queue}
-        for one, queue in self._queues.items():
+        """Drop everything; returns how much that was."""
+        dropped = {
+            signal: sum(chunk.count for chunk in queue) for signal, queue in self._queues.items() if queue
+        }
+        for signal, queue in self._queues.items():
             queue.clear()
-            self._count(one, -self._bytes_by_signal[one])
-        return left
+            self._add_size(signal, -self._bytes_by_signal[signal])
+        return dropped
 
     def _trim(self) -> DroppedCounts:
-        left: DroppedCounts = {}
-        while self.size_bytes > self._limit:
-            heads = [(queue[0].received_at, signal) for signal, queue in self._queues.items() if queue]
-            signal = min(heads)[1]
-            piece = self._queues[signal].popleft()
-            self._count(signal, -piece.size)
-            left[signal] = left.get(signal, 0) + piece.count
-        return left
+        """Drop the oldest chunks beyond the limit."""
+        dropped: DroppedCounts = {}
+        while self.size_bytes > self._max_bytes:
+            oldest = [(queue[0].received_at, signal) for signal, queue in self._queues.items() if queue]
+            signal = min(oldest)[1]
+            chunk = self._queues[signal].popleft()
+            self._add_size(signal, -chunk.size)
+            dropped[signal] = dropped.get(signal, 0) + chunk.count
+        return dropped
 
-    def _count(self, signal: Signal, size: int) -> None:
+    def _add_size(self, signal: Signal, size: int) -> None:
         self._bytes_by_signal[signal] += size
         self.size_bytes += size

@@ -1,7 +1,7 @@
-"""What a collector's answer means, by the OTLP specification ("OTLP/gRPC Response"). Pure.
+"""What a collector's response means, by the OTLP specification ("OTLP/gRPC Response").
 
-Failures with these codes are tried again, RESOURCE_EXHAUSTED only when the collector tells a delay
-(google.rpc.RetryInfo); all others are for good.
+Failures with a retryable status are retried, RESOURCE_EXHAUSTED only if the collector sends a delay
+(google.rpc.RetryInfo). Others are permanent.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ RETRYABLE = frozenset(
 )
 
 INITIAL_DELAY, MAX_DELAY = 0.5, 10.0
-"""Seconds until the second try, and between two tries at most."""
+"""Seconds before the first retry, and the limit of exponential backoff."""
 
 MAX_SERVER_DELAY = 60.0
-"""Seconds that a collector may put us off."""
+"""Limit of the delay that a collector may ask for, in seconds."""
 
 _MAX_EXPONENT = 10
 
 
 class PartialSuccess(NamedTuple):
-    """What a collector left out of an export that it took: how many, and its words (partial success)."""
+    """How many items of an accepted export the collector rejected, and its message."""
 
     rejected: int
     message: str
 
 
-def retry_delay(failures: int, chance: float) -> float:
-    """Seconds until the next try after so many failures in a row; `chance` (0..1) spreads them."""
-    full = min(MAX_DELAY, INITIAL_DELAY * 2.0 ** min(failures - 1, _MAX_EXPONENT))
-    return full * (0.5 + chance / 2)
+def retry_delay(failures: int, jitter: float) -> float:
+    """Seconds until the next attempt after so many failures in a row; `jitter` (0..1) spreads attempts."""
+    delay = min(MAX_DELAY, INITIAL_DELAY * 2.0 ** min(failures - 1, _MAX_EXPONENT))
+    return delay * (0.5 + jitter / 2)
 
 
 def server_delay(details: bytes) -> float | None:
-    """The RetryInfo among the details of a failure (`grpc-status-details-bin`), in seconds; None without."""
+    """The RetryInfo in the details of a failure (`grpc-status-details-bin`), in seconds; None without one."""
     try:
-        for one in Status.FromString(details).details:
+        for detail in Status.FromString(details).details:
             info = RetryInfo()
-            if one.Unpack(info):
+            if detail.Unpack(info):
                 seconds: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
                 return min(max(seconds, 0.0), MAX_SERVER_DELAY)
     except DecodeError:
@@ -55,12 +55,12 @@ def server_delay(details: bytes) -> float | None:
 
 
 def is_retryable(code: str, server_delay: float | None) -> bool:
-    """Whether to send the same again; `code` is the name of the gRPC status."""
+    """Whether to send the same batch again; `code` is the name of the gRPC status."""
     return code in RETRYABLE or (code == "RESOURCE_EXHAUSTED" and server_delay is not None)
 
 
 def partial_success(signal: str, body: bytes) -> PartialSuccess:
-    """The partial success of an answer; none of what cannot be read."""
+    """The partial success of a response; (0, "") if the response is invalid."""
     try:
         if signal == "traces":
             spans = ExportTraceServiceResponse.FromString(body).partial_success

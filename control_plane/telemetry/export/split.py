@@ -1,13 +1,14 @@
-"""What of an export is passed on: parts that speak for their sender and can be read. Pure.
+"""Splits an export into chunks that a collector can accept, one for each resource.
 
-Exports of many are joined, so a part that cannot be read would spoil those of others. What speaks for another
-or cannot be read is counted where it is folded, and passed over here.
+Chunks of many senders are sent together, so one invalid chunk would spoil the others. Resources of another
+service and invalid ones are skipped here; the signal's own handler counts them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -16,23 +17,23 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from meshwright.control_plane.telemetry import wire
 from meshwright.control_plane.telemetry.export.queue import ResourceChunk
+from meshwright.control_plane.telemetry.ingest import otlp
 from meshwright.control_plane.telemetry.ingest.queue import Signal
 
 MAX_ITEM_BYTES = 256 * 1024
-"""Of one span, metric or record; a part with a larger one is not passed on. Decoding takes its time."""
+"""Size of one span, metric or log record. A resource with a larger one is not exported."""
 
-ITEMS_PER_STEP = 16
-"""Fields that are read between two yields: well below a millisecond, unless they are large."""
+CHECKS_PER_STEP = 256
+"""Data points, links or exemplars that are checked in one step."""
 
 _NO_ID = (0, 0)
 _ID_LENGTHS = ((16, 8), _NO_ID, (16, 0))
-"""Bytes of a trace ID and a span ID that go together; collectors refuse a whole export for others."""
+# Valid lengths of a trace ID and a span ID. A collector rejects the whole export for others.
 
 
 class _HasIds(Protocol):
-    """What names a span."""
+    """A message that names a span."""
 
     @property
     def trace_id(self) -> bytes: ...
@@ -42,7 +43,7 @@ class _HasIds(Protocol):
 
 @dataclass(slots=True)
 class Oversized:
-    """How many items a part has that is not passed on because one is too large."""
+    """The number of items of a resource that is not exported because one of them is too large."""
 
     count: int
 
@@ -50,73 +51,86 @@ class Oversized:
 def split(
     signal: Signal, service: str, body: bytes, now: float
 ) -> Iterator[ResourceChunk | Oversized | None]:
-    """The parts of an export of `service`; None after each short step of work. Raises nothing."""
+    """The chunks of an export of `service`; None after each step without one. Never raises."""
     try:
-        for part in wire.parts(body):
-            added = None if part is None else _missing_attributes(part.attributes, service)
-            if part is None or added is None:
+        for resource in otlp.read_export(body):
+            missing = None if resource is None else _missing_attributes(resource.attributes, service)
+            if resource is None or missing is None:
                 yield None
             else:
-                yield from _chunk(signal, part, added, now)
+                yield from _chunk(signal, resource, missing, now)
     except (ValueError, DecodeError):
         return
 
 
-def _missing_attributes(told: Mapping[str, str], service: str) -> bytes | None:
-    """What a part lacks to name its sender as all others do: access logs of Envoy have names of their own.
+def _missing_attributes(attributes: Mapping[str, str], service: str) -> dict[str, str] | None:
+    """Attributes to add so that the resource names its sender as others do; None if it is another service's.
 
-    None when it speaks for another.
+    Envoy's access logs use attribute names of their own.
     """
-    if "service.name" in told:
-        return b"" if told["service.name"] == service else None
-    if told.get("cluster_name") != service:
+    if "service.name" in attributes:
+        return {} if attributes["service.name"] == service else None
+    if attributes.get("cluster_name") != service:
         return None
-    return wire.resource({"service.name": service, "service.instance.id": told.get("node_name", "")})
+    return {"service.name": service, "service.instance.id": attributes.get("node_name", "")}
 
 
 def _chunk(
-    signal: Signal, part: wire.Part, added: bytes, now: float
+    signal: Signal, resource: otlp.ResourceRecords, missing: Mapping[str, str], now: float
 ) -> Iterator[ResourceChunk | Oversized | None]:
-    count, fits = 0, True
-    for step, (number, content) in enumerate(part.contents(), 1):
-        if step % ITEMS_PER_STEP == 0:
+    count, is_oversized = 0, False
+    str(resource.schema_url, "utf-8")
+    for scope in resource.scopes():
+        yield None
+        if max(len(scope.scope), len(scope.schema_url)) > MAX_ITEM_BYTES:
+            is_oversized = True
+        else:
+            InstrumentationScope.FromString(scope.scope)
+            str(scope.schema_url, "utf-8")
+        for record in scope.records:
             yield None
-        if number and len(content) > MAX_ITEM_BYTES:
-            fits = False
-            count += number == wire.ITEM
-        elif number == wire.ITEM:
-            count += _count_items(signal, content)
-        elif number == wire.SCOPE:
-            InstrumentationScope.FromString(bytes(content))
-        elif number == wire.SCHEMA:
-            str(content, "utf-8")
-    if not fits:
+            if len(record) > MAX_ITEM_BYTES:
+                is_oversized = True
+                count += 1
+            else:
+                count += yield from _count_items(signal, record)
+    if is_oversized:
         yield Oversized(count)
     elif count:
-        yield ResourceChunk(
-            wire.length_delimited(bytes(part.body) + added if added else part.body), count, now
-        )
+        attributes = resource.encoded + (otlp.encode_attributes(missing) if missing else b"")
+        body = otlp.encode_export(attributes, resource.encoded_scopes, resource.schema_url)
+        yield ResourceChunk(body, count, now)
 
 
-def _count_items(signal: Signal, content: memoryview) -> int:
-    """How many an item stands for: a metric for its data points. Raises ValueError and DecodeError."""
+def _count_items(signal: Signal, record: bytes) -> Generator[None, None, int]:
+    """Check a record; returns how many items it counts for (a metric for its data points).
+
+    Yields between steps. Raises ValueError and DecodeError for an invalid record.
+    """
     if signal == "traces":
-        span = Span.FromString(bytes(content))
-        _check_ids([span, *span.links])
+        span = Span.FromString(record)
         if len(span.trace_id) != 16 or len(span.parent_span_id) not in {0, 8}:
-            raise ValueError("no ID of a span")
+            raise ValueError("not the IDs of a span")
+        yield from _check_ids(chain([span], span.links))
         return 1
     if signal == "logs":
-        _check_ids([LogRecord.FromString(bytes(content))])
+        yield from _check_ids([LogRecord.FromString(record)])
         return 1
-    metric = Metric.FromString(bytes(content))
+    metric = Metric.FromString(record)
     kind = metric.WhichOneof("data")
     points = getattr(metric, kind).data_points if kind else ()
     if kind != "summary":
-        _check_ids(one for point in points for one in point.exemplars)
+        for number, point in enumerate(points, 1):
+            if number % CHECKS_PER_STEP == 0:
+                yield
+            yield from _check_ids(point.exemplars)
     return len(points)
 
 
-def _check_ids(named: Iterable[_HasIds]) -> None:
-    if any((len(one.trace_id), len(one.span_id)) not in _ID_LENGTHS for one in named):
-        raise ValueError("no IDs of a span")
+def _check_ids(messages: Iterable[_HasIds]) -> Iterator[None]:
+    """Check the IDs of messages; yields between steps. Raises ValueError."""
+    for number, message in enumerate(messages, 1):
+        if number % CHECKS_PER_STEP == 0:
+            yield
+        if (len(message.trace_id), len(message.span_id)) not in _ID_LENGTHS:
+            raise ValueError("not the IDs of a span")

@@ -1,4 +1,4 @@
-"""Where telemetry is passed on to, as the settings say it. Pure."""
+"""The collector that telemetry is exported to, parsed from the settings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class ExportTarget:
-    """A collector that takes OTLP over gRPC. `address` is `host:port` as gRPC takes it.
-
-    `private`: what is sent there is read by nobody on the way.
-    """
+    """An OTLP/gRPC collector. `address` is gRPC's `host:port`; `private`: nobody can read the connection."""
 
     address: str
     tls: bool
@@ -30,46 +27,47 @@ class ExportTarget:
 
     def __repr__(self) -> str:
         """Without the headers, which are secrets."""
-        return f"Target({self.address!r}, tls={self.tls})"
+        return f"ExportTarget({self.address!r}, tls={self.tls})"
 
 
 def parse_target(text: str) -> ExportTarget:
-    """`HOST:PORT` on loopback, `https://HOST:PORT`, or `http://HOST:PORT` in the clear wherever it is.
+    """Parse `HOST:PORT` on loopback, `https://HOST:PORT`, or `http://HOST:PORT` for plaintext to any host.
 
-    Raises InputError naming the setting.
+    Raises InputError with the name of the setting.
     """
-    tls, clear = text.startswith("https://"), text.startswith("http://")
-    parts = urlsplit(text if tls or clear else f"//{text}")
+    tls, plaintext = text.startswith("https://"), text.startswith("http://")
+    parts = urlsplit(text if tls or plaintext else f"//{text}")
     try:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         host, port = "", None
-    bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
-    if not host or not port or not bare or ("://" in text and not (tls or clear)):
-        raise InputError(f"{TARGET_SETTING}: {text!r} is no collector: give HOST:PORT or https://HOST:PORT")
-    if not (tls or clear or _is_loopback(host)):
+    has_more = bool(parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    if not host or not port or has_more or ("://" in text and not (tls or plaintext)):
         raise InputError(
-            f"{TARGET_SETTING}: {text} is not on this host, and would get everything unencrypted: "
-            f"give https://{parts.netloc}, or http://{parts.netloc} where the network is your own"
+            f"{TARGET_SETTING}: {text!r} is not a collector address: use HOST:PORT or https://HOST:PORT"
         )
-    return ExportTarget(
-        f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls, tls or _is_loopback(host)
-    )
+    if not (tls or plaintext or _is_loopback(host)):
+        raise InputError(
+            f"{TARGET_SETTING}: {text} is not on this host, and telemetry would be sent unencrypted: "
+            f"use https://{parts.netloc}, or http://{parts.netloc} on a private network"
+        )
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return ExportTarget(address, tls, tls or _is_loopback(host))
 
 
 def parse_headers(text: str) -> tuple[tuple[str, str], ...]:
-    """The lines `name: value` of a file; raises InputError naming the line, never its value."""
-    found = []
+    """Parse a file with lines `name: value`. Raises InputError with the line's number, never its value."""
+    headers = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        name, colon, value = (one.strip() for one in line.partition(":"))
+        name, colon, value = (part.strip() for part in line.partition(":"))
         name = name.lower()
-        bad = not colon or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value)
-        if bad or name.startswith("grpc-") or name.endswith("-bin"):
-            raise InputError(f"{HEADERS_SETTING}: line {number} is no header: write `name: value`")
-        found.append((name, value))
-    return tuple(found)
+        is_invalid = not colon or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value)
+        if is_invalid or name.startswith("grpc-") or name.endswith("-bin"):
+            raise InputError(f"{HEADERS_SETTING}: line {number} is not a header: write `name: value`")
+        headers.append((name, value))
+    return tuple(headers)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,15 +1,15 @@
-"""OTLP metrics as Envoy pushes them → points of clusters: which cluster, which statistic, how much. Pure.
+"""Envoy's statistics as its OpenTelemetry sink sends them: OTLP metrics → data points of upstream clusters.
 
-Envoy names a statistic either with its tags as attributes (`cluster.upstream_rq_xx` with
-`envoy.cluster_name` and `envoy.response_code_class`) or with all in one name
-(`cluster.orders.upstream_rq_5xx`); both are read, and so is a gRPC status, which sidecar/telemetry.py makes a
-tag of. What is not about a cluster is passed over.
+Envoy sends the tags of a statistic either as attributes (`cluster.upstream_rq_xx` with `envoy.cluster_name`
+and `envoy.response_code_class`) or as part of its name (`cluster.orders.upstream_rq_5xx`); both are read. A
+gRPC status is a tag as well (see sidecar/bootstrap/telemetry.py). Statistics that are not about a cluster
+are skipped.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -21,11 +21,14 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     NumberDataPoint,
 )
 
-from meshwright.control_plane.telemetry import wire
+from meshwright.control_plane.telemetry.ingest import otlp
 from meshwright.control_plane.telemetry.topology.histogram import Buckets, buckets
 
 MAX_METRIC_BYTES = 256 * 1024
-"""Of one metric with all its points: a histogram of 500 clusters."""
+"""Size of one encoded metric with all its data points: a histogram of 500 clusters."""
+
+MAX_POINT_ATTRIBUTES = 64
+"""Attributes of one data point; Envoy sends at most five."""
 
 CLUSTER_NAME = "envoy.cluster_name"
 RESPONSE_CODE_CLASS = "envoy.response_code_class"
@@ -37,7 +40,7 @@ INJECTED_FAULTS = "mesh.injected"
 RESPONSE_CODE = "envoy.response_code"
 
 INBOUND = "/inbound"
-"""Stands for the cluster of what a sidecar answered to callers of its service; no cluster is called so."""
+"""The name used for responses of the inbound listener, in place of a cluster; no cluster has this name."""
 
 _CLUSTER_PREFIX = re.compile(r"(?:^|\.)cluster\.(.+)$")
 _DOTTED_NAME = re.compile(
@@ -46,15 +49,15 @@ _DOTTED_NAME = re.compile(
 
 
 class MalformedError(Exception):
-    """A body that is no OTLP, or says what no Envoy of this mesh says."""
+    """A body that is not OTLP, or that holds values no Envoy of this mesh sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatPoint:
-    """One data point: a delta of a counter, the value of a gauge, or a delta of a histogram (`spread`).
+    """One data point: the delta of a counter, the value of a gauge, or the delta of a histogram (`buckets`).
 
-    `seconds` is the length of the time that a delta covers, `end` its end in ns since the epoch, both by the
-    sender's clock. `stat` is Envoy's name of it without the cluster: `upstream_rq_5xx`, `grpc.14`.
+    `seconds` is the time a delta covers, `end` its end in ns since the epoch, both by the sender's clock.
+    `stat` is Envoy's name without the cluster: `upstream_rq_5xx`, `grpc.14`.
     """
 
     cluster: str
@@ -67,114 +70,116 @@ class StatPoint:
 
 @dataclass(frozen=True, slots=True)
 class NodeMetrics:
-    """What one node told: the resource's attributes and an iterator of its points."""
+    """The metrics of one node. In `points` None stands for a data point that is not about a cluster."""
 
     service: str
     node: str
     points: Iterator[StatPoint | None]
-    """None stands for a point that says nothing about a cluster, so that work can be divided."""
 
 
 def parse_metrics(body: bytes) -> Iterator[NodeMetrics | None]:
-    """Read an ExportMetricsServiceRequest; raises MalformedError, also while points are read.
+    """Parse an ExportMetricsServiceRequest; None after a step without a result.
 
-    None stands for a step that found nothing, so that work can be divided.
+    Raises MalformedError, also while points are read.
     """
     try:
-        for part in wire.parts(body):
-            if part is None:
+        for resource in otlp.read_export(body):
+            if resource is None:
                 yield None
                 continue
-            told = part.attributes
+            attributes = resource.attributes
             yield NodeMetrics(
-                told.get("service.name", ""), told.get("service.instance.id", ""), _points(part)
+                attributes.get("service.name", ""),
+                attributes.get("service.instance.id", ""),
+                _points(resource),
             )
     except (ValueError, DecodeError):
         raise MalformedError("not an ExportMetricsServiceRequest") from None
 
 
 def cluster_and_stat(name: str, attributes: Mapping[str, str]) -> tuple[str, str] | None:
-    """The cluster (or INBOUND) and the statistic that a metric is about; None when about something else.
+    """The cluster (or INBOUND) and the statistic of a metric; None if it is not about a cluster.
 
-    Envoy writes `_` for `:` in the names of statistics; no name of the mesh has one.
+    Envoy replaces `:` in names of statistics by `_`; no name in the mesh contains one.
     """
     if name == DOWNSTREAM_RESPONSES and attributes.get(LISTENER_PREFIX) == "inbound":
         return INBOUND, f"downstream_rq_{attributes.get(RESPONSE_CODE_CLASS, '')}xx"
     if name == INJECTED_FAULTS:
-        return attributes.get(CLUSTER_NAME, "").replace(
-            "_", ":"
-        ), f"injected.{attributes.get(RESPONSE_CODE, '')}"
-    found = _CLUSTER_PREFIX.search(name)
-    if not found:
+        cluster = attributes.get(CLUSTER_NAME, "").replace("_", ":")
+        return cluster, f"injected.{attributes.get(RESPONSE_CODE, '')}"
+    match = _CLUSTER_PREFIX.search(name)
+    if not match:
         return None
-    cluster, stat = attributes.get(CLUSTER_NAME, ""), found.group(1)
+    cluster, stat = attributes.get(CLUSTER_NAME, ""), match.group(1)
     if not cluster or stat.startswith(f"{cluster}."):
-        parts = _DOTTED_NAME.fullmatch(stat)
-        if not parts:
+        dotted = _DOTTED_NAME.fullmatch(stat)
+        if not dotted:
             return None
-        cluster, stat = cluster or parts["cluster"], parts["stat"]
+        cluster, stat = cluster or dotted["cluster"], dotted["stat"]
     if stat == "grpc":
         return cluster.replace("_", ":"), f"grpc.{attributes.get(GRPC_STATUS, '')}"
-    code = attributes.get(RESPONSE_CODE_CLASS, "")
-    if code and stat.endswith("_xx"):
-        stat = f"{stat.removesuffix('_xx')}_{code.removesuffix('xx')}xx"
+    code_class = attributes.get(RESPONSE_CODE_CLASS, "")
+    if code_class and stat.endswith("_xx"):
+        stat = f"{stat.removesuffix('_xx')}_{code_class.removesuffix('xx')}xx"
     return cluster.replace("_", ":"), stat
 
 
-def _points(part: wire.Part) -> Iterator[StatPoint | None]:
+def _points(resource: otlp.ResourceRecords) -> Iterator[StatPoint | None]:
     try:
-        for item in part.items():
-            if item is None:
+        for encoded in resource.records():
+            if encoded is None:
                 yield None
-            elif len(item) > MAX_METRIC_BYTES:
-                raise MalformedError(f"a metric of {len(item)} bytes")
+            elif len(encoded) > MAX_METRIC_BYTES:
+                raise MalformedError(f"a metric of {len(encoded)} bytes")
             else:
-                yield from _metric_points(Metric.FromString(bytes(item)))
+                yield from _metric_points(Metric.FromString(encoded))
     except (ValueError, DecodeError):
-        raise MalformedError("no metrics") from None
+        raise MalformedError("not metrics") from None
 
 
 def _metric_points(metric: Metric) -> Iterator[StatPoint | None]:
     if metric.HasField("sum"):
-        delta = metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
-        for each in metric.sum.data_points:
-            yield _number_point(metric.name, each) if delta else None
+        is_delta = metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+        for number in metric.sum.data_points:
+            yield _number_point(metric.name, number) if is_delta else None
     elif metric.HasField("gauge"):
-        for each in metric.gauge.data_points:
-            yield _number_point(metric.name, each)
+        for number in metric.gauge.data_points:
+            yield _number_point(metric.name, number)
     elif metric.HasField("histogram"):
-        kind = metric.histogram.aggregation_temporality
-        delta = kind == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
-        for one in metric.histogram.data_points:
-            yield _histogram_point(metric.name, one) if delta else None
+        temporality = metric.histogram.aggregation_temporality
+        is_delta = temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+        for histogram in metric.histogram.data_points:
+            yield _histogram_point(metric.name, histogram) if is_delta else None
     else:
         yield None
 
 
 def _number_point(name: str, point: NumberDataPoint) -> StatPoint | None:
-    about = cluster_and_stat(name, _string_attributes(point.attributes))
-    if about is None:
+    source = cluster_and_stat(name, _string_attributes(name, point.attributes))
+    if source is None:
         return None
     value = point.as_double if point.HasField("as_double") else float(point.as_int)
     if not 0 <= value < 1e15:
-        raise MalformedError(f"{name}: {value} is no count")
-    return StatPoint(*about, value, point.time_unix_nano, _seconds(point))
+        raise MalformedError(f"{name}: {value} is not a count")
+    return StatPoint(*source, value, point.time_unix_nano, _seconds(point))
 
 
 def _histogram_point(name: str, point: HistogramDataPoint) -> StatPoint | None:
-    about = cluster_and_stat(name, _string_attributes(point.attributes))
-    if about is None:
+    source = cluster_and_stat(name, _string_attributes(name, point.attributes))
+    if source is None:
         return None
     try:
-        spread = buckets(point.explicit_bounds, point.bucket_counts)
+        explicit = buckets(point.explicit_bounds, point.bucket_counts)
     except ValueError as error:
         raise MalformedError(f"{name}: {error}") from None
-    return StatPoint(*about, float(point.count), point.time_unix_nano, _seconds(point), spread)
+    return StatPoint(*source, float(point.count), point.time_unix_nano, _seconds(point), explicit)
 
 
 def _seconds(point: NumberDataPoint | HistogramDataPoint) -> float:
     return (point.time_unix_nano - point.start_time_unix_nano) / 1e9 if point.start_time_unix_nano else 0.0
 
 
-def _string_attributes(attributes: Iterable[KeyValue]) -> dict[str, str]:
-    return {one.key: one.value.string_value for one in attributes}
+def _string_attributes(name: str, attributes: Sequence[KeyValue]) -> dict[str, str]:
+    if len(attributes) > MAX_POINT_ATTRIBUTES:
+        raise MalformedError(f"{name}: {len(attributes)} attributes")
+    return {pair.key: pair.value.string_value for pair in attributes}

@@ -1,6 +1,6 @@
-"""What waits to be folded: a queue bounded in bytes, in all and for each identity. Pure.
+"""A queue of telemetry messages, bounded in bytes in total and per identity.
 
-Telemetry is told for nothing if it slows the mesh: what does not fit is left out and counted.
+Telemetry must never slow the mesh down: messages that do not fit are dropped and counted.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from meshwright.control_plane.api.spiffe import Identity
 Signal = Literal["metrics", "traces", "logs"]
 
 MAX_MESSAGE_BYTES = 1024 * 1024
-"""Bytes of one message: Envoy's flushes have some 10 kB, its batches of spans some 100 kB."""
+"""Size of one message. A flush of Envoy's metrics is about 10 kB, a batch of its spans about 100 kB."""
 
 MAX_QUEUED_BYTES = 32 * 1024 * 1024
-"""Bytes that wait in all."""
+"""Size of all queued messages."""
 
 MAX_QUEUED_BYTES_PER_IDENTITY = 8 * 1024 * 1024
-"""Bytes of one identity that wait: one that floods leaves room for the others."""
+"""Size of the queued messages of one identity, so that a flood from one leaves room for the others."""
 
 MESSAGE_OVERHEAD = 256
-"""Bytes that a message costs beside its body, so that a flood of empty ones is bounded too."""
+"""Bytes added to the size of each message, so that a flood of empty messages is bounded as well."""
 
 
 class QueuedMessage(NamedTuple):
-    """One message; `came` by the clock that is used for folding."""
+    """One message. `received_at` is read from the clock that the signal handlers use."""
 
     signal: Signal
     identity: Identity
@@ -35,67 +35,69 @@ class QueuedMessage(NamedTuple):
 
 
 class EnqueueResult(NamedTuple):
-    """What became of a message: whether it is in line, and why it or others are left out."""
+    """Whether a message was queued, and a reason for each message dropped because of it."""
 
     accepted: bool
     dropped: tuple[str, ...] = ()
 
 
 class FairQueue:
-    """What waits: of each identity the oldest first, and the identities in turn.
+    """First in, first out for each identity; round robin across identities.
 
-    When all is full, who has most in line makes room for who has less.
+    When the queue is full, the identity with the most queued bytes makes room for one with fewer.
     """
 
     def __init__(
-        self, max_bytes: int = MAX_QUEUED_BYTES, max_bytes_per_identity: int = MAX_QUEUED_BYTES_PER_IDENTITY
+        self,
+        max_bytes: int = MAX_QUEUED_BYTES,
+        max_bytes_per_identity: int = MAX_QUEUED_BYTES_PER_IDENTITY,
     ) -> None:
         self._max_bytes, self._max_bytes_per_identity = max_bytes, max_bytes_per_identity
         self._queues: OrderedDict[Identity, deque[QueuedMessage]] = OrderedDict()
         self._queued_by_identity: dict[Identity, int] = {}
         self.queued_bytes = 0
 
-    def enqueue(self, waiting: QueuedMessage) -> EnqueueResult:
-        """Put a message in line."""
-        if len(waiting.body) > MAX_MESSAGE_BYTES:
+    def enqueue(self, message: QueuedMessage) -> EnqueueResult:
+        """Add a message, or drop it."""
+        if len(message.body) > MAX_MESSAGE_BYTES:
             return EnqueueResult(False, ("too large",))
-        identity, size = waiting.identity, _size(waiting)
-        share = self._queued_by_identity.get(identity, 0) + size
-        if share > self._max_bytes_per_identity:
+        identity, size = message.identity, _size(message)
+        queued = self._queued_by_identity.get(identity, 0) + size
+        if queued > self._max_bytes_per_identity:
             return EnqueueResult(False, ("identity's share",))
-        left_out = 0
+        dropped = 0
         while self.queued_bytes + size > self._max_bytes:
-            heaviest = max(
+            largest = max(
                 self._queued_by_identity, key=self._queued_by_identity.__getitem__, default=identity
             )
-            if self._queued_by_identity.get(heaviest, 0) <= share:
-                return EnqueueResult(False, ("overload",) * (left_out + 1))
-            self._pop(heaviest)
-            left_out += 1
-        self._queues.setdefault(identity, deque()).append(waiting)
-        self._queued_by_identity[identity] = share
+            if self._queued_by_identity.get(largest, 0) <= queued:
+                return EnqueueResult(False, ("overload",) * (dropped + 1))
+            self._pop(largest)
+            dropped += 1
+        self._queues.setdefault(identity, deque()).append(message)
+        self._queued_by_identity[identity] = queued
         self.queued_bytes += size
-        return EnqueueResult(True, ("overload",) * left_out)
+        return EnqueueResult(True, ("overload",) * dropped)
 
     def dequeue(self) -> QueuedMessage | None:
-        """A message, no longer in line; None when there is none."""
+        """Remove and return the next message; None if the queue is empty."""
         if not self._queues:
             return None
         identity = next(iter(self._queues))
-        waiting = self._pop(identity)
+        message = self._pop(identity)
         if identity in self._queues:
             self._queues.move_to_end(identity)
-        return waiting
+        return message
 
     def _pop(self, identity: Identity) -> QueuedMessage:
-        """Take an identity's oldest message out of line."""
-        waiting = self._queues[identity].popleft()
-        self.queued_bytes -= _size(waiting)
-        self._queued_by_identity[identity] -= _size(waiting)
+        """Remove an identity's oldest message."""
+        message = self._queues[identity].popleft()
+        self.queued_bytes -= _size(message)
+        self._queued_by_identity[identity] -= _size(message)
         if not self._queues[identity]:
             del self._queues[identity], self._queued_by_identity[identity]
-        return waiting
+        return message
 
 
-def _size(waiting: QueuedMessage) -> int:
-    return len(waiting.body) + MESSAGE_OVERHEAD
+def _size(message: QueuedMessage) -> int:
+    return len(message.body) + MESSAGE_OVERHEAD

@@ -1,7 +1,7 @@
-"""The OTLP port: metrics, spans and logs over gRPC under mutual TLS, queued, and folded in small slices.
+"""The OTLP port: metrics, spans and log records over gRPC with mutual TLS.
 
-Who tells something is who its certificate says. Folding never holds up the event loop for long, for xDS
-shares it.
+The client certificate identifies the sender. Messages are queued and processed in small slices, because xDS
+shares the event loop.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import NoReturn, cast
 import grpc
 import structlog
 
-from meshwright.control_plane.api.peer import identity_from_auth_context
-from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.api.spiffe import Identity, identity_from_auth_context
 from meshwright.control_plane.errors import PermissionDeniedError
 from meshwright.control_plane.telemetry import metrics
 from meshwright.control_plane.telemetry.ingest.queue import (
@@ -35,15 +34,15 @@ SERVICES: dict[Signal, str] = {
 }
 
 SLICE_SECONDS = 0.001
-"""Seconds that folding may take before others have their turn."""
+"""How long processing may run before other tasks get their turn."""
 
 PAUSE_SECONDS = 0.001
-"""Seconds that others have between two slices: folding takes half of the processor at most."""
+"""How long processing pauses between two slices, so that it uses at most half of a CPU."""
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 100),
-    # Twice what is taken, so that what is somewhat too large is counted as such.
+    # Twice the limit, so that messages slightly above it are counted as too large.
     ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.keepalive_time_ms", 30_000),
@@ -52,23 +51,23 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 MAX_CONCURRENT_CALLS = 256
-"""Calls that are read at once: with the limit on messages, what a flood can hold in memory."""
+"""Calls read at the same time. With the limit on messages this bounds the memory a flood can hold."""
 
 MAX_CALLS_PER_IDENTITY = 64
-"""Calls of one identity that are read at once: who opens calls and sends nothing leaves room for others."""
+"""Calls of one identity read at the same time: calls that send nothing leave room for other identities."""
 
 READ_TIMEOUT = 5.0
-"""Seconds that a message may take to come."""
+"""Seconds to wait for the message of a call."""
 
 log = structlog.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 SignalHandler = Callable[[Identity, bytes, float], Iterator[None]]
-"""A fold: a message of an identity, when it came; yields after each small slice of work."""
+"""Processes one message: its sender, its body and when it was received. Yields after each small step."""
 
 
 class OtlpServer:
-    """The server. `folds` take what comes, by signal; a signal without a fold is refused."""
+    """The gRPC server. `handlers` process messages by signal; a signal without one is unimplemented."""
 
     def __init__(
         self,
@@ -80,12 +79,13 @@ class OtlpServer:
         *,
         connection_age: float = 3600.0,
     ) -> None:
+        """`connection_age`: seconds until a client must reconnect and present its certificate again."""
         self._address = listen_address(bind, port)
         self._trust_domain = trust_domain
         self._certificates = ReloadableCertificates(credentials)
         self._handlers = dict(handlers)
         self._connection_age = connection_age
-        self._refusals = LogThrottle()
+        self._log_throttle = LogThrottle()
         self.queue = FairQueue()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -94,13 +94,13 @@ class OtlpServer:
         self._worker: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
-        """Listen; returns the port. Raises RuntimeError when the port is taken."""
-        ages = (
+        """Start listening and return the port. Raises RuntimeError if the port is in use."""
+        connection_ages = (
             ("grpc.max_connection_age_ms", int(self._connection_age * 1000)),
             ("grpc.max_connection_age_grace_ms", 1000),
         )
         self._server = grpc.aio.server(
-            options=[*OPTIONS, *ages], maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS
+            options=[*OPTIONS, *connection_ages], maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS
         )
         self._server.add_generic_rpc_handlers(
             tuple(
@@ -114,7 +114,7 @@ class OtlpServer:
         return port
 
     async def stop(self, drain_timeout: float = 0.0) -> None:
-        """Close the port; what waits is folded for so many seconds at most, and then let go."""
+        """Close the port, process queued messages for up to `drain_timeout` seconds and drop the rest."""
         if self._server is not None:
             await self._server.stop(None)
         with contextlib.suppress(TimeoutError):
@@ -126,7 +126,7 @@ class OtlpServer:
                 await self._worker
 
     def update_credentials(self, credentials: TlsCredentials) -> None:
-        """Use another certificate (or other roots) for connections from now on; open ones go on."""
+        """Use another certificate (or other roots) for new connections; open ones stay."""
         self._certificates.replace(credentials)
 
     def _method(self, signal: Signal) -> grpc.RpcMethodHandler[bytes, bytes]:
@@ -134,27 +134,27 @@ class OtlpServer:
             try:
                 identity = identity_from_auth_context(context.auth_context() or {}, self._trust_domain)
                 if identity.role == "control-plane":
-                    raise PermissionDeniedError(f"{identity.uri} is nobody's sidecar")
+                    raise PermissionDeniedError(f"{identity.uri} is not a sidecar")
             except PermissionDeniedError as error:
-                await self._refuse(context, str(error))
+                await self._deny(context, str(error))
             body = await self._read(identity, messages, context)
             metrics.RECEIVED.labels(signal).inc()
-            offer = self.queue.enqueue(QueuedMessage(signal, identity, body, time.monotonic()))
-            for reason in offer.dropped:
+            result = self.queue.enqueue(QueuedMessage(signal, identity, body, time.monotonic()))
+            for reason in result.dropped:
                 metrics.DROPPED.labels(reason).inc()
-            if not offer.accepted:
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, offer.dropped[0])
+            if not result.accepted:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, result.dropped[0])
             metrics.QUEUED.set(self.queue.queued_bytes)
             self._idle.clear()
             self._arrived.set()
-            # An empty message of either service says that all was taken.
+            # An empty response of each of the three services means that everything was accepted.
             return b""
 
-        # As a stream of one message, for only a stream is read by the handler, who has not all time.
+        # Registered as a stream of one message: only then does this method read it, and can limit the time.
         return cast("grpc.RpcMethodHandler[bytes, bytes]", grpc.stream_unary_rpc_method_handler(export))
 
     async def _read(self, identity: Identity, messages: AsyncIterator[bytes], context: Context) -> bytes:
-        """The one message of a call; who is slow, or calls too often at once, is sent away."""
+        """The message of a call. Aborts the call if the client is slow or has too many calls."""
         if self._calls[identity] >= MAX_CALLS_PER_IDENTITY:
             metrics.DROPPED.labels("identity's calls").inc()
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "identity's calls")
@@ -171,39 +171,41 @@ class OtlpServer:
             if not self._calls[identity]:
                 del self._calls[identity]
 
-    async def _refuse(self, context: Context, reason: str) -> NoReturn:
-        metrics.REFUSED.inc()
-        if self._refusals.should_log(context.peer(), reason, time.monotonic()):
-            log.warning("telemetry refused", peer=context.peer(), reason=reason)
+    async def _deny(self, context: Context, reason: str) -> NoReturn:
+        metrics.DENIED.inc()
+        if self._log_throttle.should_log(context.peer(), reason, time.monotonic()):
+            log.warning("telemetry denied", peer=context.peer(), reason=reason)
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
         raise AssertionError("abort raises")
 
     async def _process_queue(self) -> None:
-        """Fold what waits, a slice at a time."""
-        begun = time.perf_counter()
+        """Process queued messages, one slice at a time."""
+        slice_start = time.perf_counter()
         while True:
-            waiting = self.queue.dequeue()
-            if waiting is None:
+            message = self.queue.dequeue()
+            if message is None:
                 self._arrived.clear()
                 self._idle.set()
                 await self._arrived.wait()
-                begun = time.perf_counter()
+                slice_start = time.perf_counter()
                 continue
             metrics.QUEUED.set(self.queue.queued_bytes)
-            steps = self._handlers[waiting.signal](waiting.identity, waiting.body, waiting.received_at)
-            while self._step(steps, waiting.signal):
-                if time.perf_counter() - begun >= SLICE_SECONDS:
+            steps = self._handlers[message.signal](message.identity, message.body, message.received_at)
+            while self._step(steps, message.signal):
+                if time.perf_counter() - slice_start >= SLICE_SECONDS:
                     await asyncio.sleep(PAUSE_SECONDS)
-                    begun = time.perf_counter()
+                    slice_start = time.perf_counter()
+            # A message that ends within its slice must not add its last step to the next one's first.
+            await asyncio.sleep(0)
 
     def _step(self, steps: Iterator[None], signal: Signal) -> bool:
-        """One slice of a fold; whether there is more. A fold that fails takes nothing else with it."""
+        """Run one step; False at the end. A handler that fails affects its own message only."""
         try:
             next(steps)
         except StopIteration:
             return False
         except Exception:
             metrics.DROPPED.labels("failed").inc()
-            log.exception("telemetry could not be folded", signal=signal)
+            log.exception("telemetry handler failed", signal=signal)
             return False
         return True

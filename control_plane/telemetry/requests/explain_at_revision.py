@@ -1,32 +1,58 @@
-"""A request explained by what was in force when it began."""
+"""Explains a request by the policies that were in effect when it started."""
 
 from __future__ import annotations
 
-from meshwright.control_plane.admin.context import ExplainInput, PolicyRevision
-from meshwright.control_plane.api.models.requests import Explanation
+from collections.abc import Sequence
+from typing import Protocol
+
+from meshwright.control_plane.api.models.requests import Explanation, Request
+from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.models.traces import Trace
+from meshwright.control_plane.core.revision import PolicyRevision
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
 from meshwright.control_plane.telemetry.requests.explain import explain_request
 
 
-def explain_at_revision(case: ExplainInput, world: World) -> Explanation | None:
-    """Why it failed or was slow; None when nothing is known of it."""
+class RequestEvidence(Protocol):
+    """What is known about a request: log records, spans, the revision in effect then and all changes.
+
+    `revision` is None and `changes` are empty if the store is unavailable. `now` is in epoch seconds.
+    """
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def records(self) -> Sequence[Request]: ...
+    @property
+    def trace(self) -> Trace | None: ...
+    @property
+    def revision(self) -> PolicyRevision | None: ...
+    @property
+    def changes(self) -> Sequence[RevisionInfo]: ...
+    @property
+    def now(self) -> float: ...
+
+
+def explain_at_revision(evidence: RequestEvidence, world: World) -> Explanation | None:
+    """Why the request failed or was slow; None if there are neither records nor spans."""
     documents = world.documents
-    if case.revision is not None and case.revision.info.revision != world.revision:
-        documents = _documents(case.revision)
-    law = PolicyAttribution(documents, case.changes, world.services, world.gateways)
-    return explain_request(case.id, case.records, case.trace, law, case.now)
+    revision = evidence.revision
+    if revision is not None and revision.info.revision != world.revision:
+        documents = _documents(revision)
+    policies = PolicyAttribution(documents, evidence.changes, world.services, world.gateways)
+    return explain_request(evidence.id, evidence.records, evidence.trace, policies, evidence.now)
 
 
 def _documents(revision: PolicyRevision) -> tuple[PolicyDocument, ...]:
-    """The documents of an old revision; those of a kind that is no more are left out."""
-    found = []
+    """The documents of an old revision, without those that this version no longer accepts."""
+    documents = []
     for stored in revision.documents:
         kind = kinds().get(stored.key[0])
         try:
             if kind is not None:
-                found.append(PolicyDocument(kind.model_validate(dict(stored.document)), stored.created))
+                documents.append(PolicyDocument(kind.model_validate(dict(stored.document)), stored.created))
         except ValueError:
             continue
-    return tuple(found)
+    return tuple(documents)

@@ -1,30 +1,28 @@
-"""Whether a request failed: the mesh's one rule, for what proxies count and log and what spans tell. Pure.
+"""Whether a request failed: the one rule for metrics, request logs and spans.
 
-What callers did wrong (4xx, NOT_FOUND and the like) is an answer as it should be: it makes nobody unhealthy,
-is explained to nobody, and no step of a trace is red for it.
+A mistake of the caller (4xx, NOT_FOUND and the like) is not a failure: it does not affect health, is not
+explained, and is not marked as an error in a trace.
 """
 
 from __future__ import annotations
 
 from meshwright.control_plane.envoy import v3
-from meshwright.control_plane.policies.telemetry import envoy
+from meshwright.control_plane.policies.server_errors import GRPC_SERVER_ERRORS, SERVER_ERROR
 from meshwright.control_plane.telemetry.requests import response_flags
 
 GRPC_FAILURES = {
-    str(v3.GrpcStatusFilter.Status.Value(name)): name.title().replace("_", "") for name in envoy.GRPC_FAILURES
+    str(v3.GrpcStatusFilter.Status.Value(name)): name.title().replace("_", "") for name in GRPC_SERVER_ERRORS
 }
-"""The gRPC statuses that are the server's fault: number → name as Envoy writes it in an access log."""
+"""gRPC statuses of server errors: number → name as Envoy writes it in an access log."""
 
-_GRPC_NAMES_AND_NUMBERS = frozenset((*GRPC_FAILURES, *GRPC_FAILURES.values()))
+_NAMES_AND_NUMBERS = frozenset((*GRPC_FAILURES, *GRPC_FAILURES.values()))
 
 
-def is_failure(status: int, grpc_status: str = "", codes: str = "") -> bool:
-    """5xx, a gRPC status by the server's fault (number or name), or one of Envoy's flags that is no success.
+def is_failure(status: int, grpc_status: str = "", flags: str = "") -> bool:
+    """5xx, a gRPC status of a server error (number or name), or a response flag that means failure.
 
-    `status` is HTTP's, 0 where no answer was begun; `codes` are flags as Envoy writes them.
+    `status` is 0 if no response was started; `flags` are response flags as Envoy writes them.
     """
-    return (
-        status >= envoy.SERVER_ERROR
-        or grpc_status in _GRPC_NAMES_AND_NUMBERS
-        or response_flags.has_failure(codes, status)
-    )
+    if status >= SERVER_ERROR or grpc_status in _NAMES_AND_NUMBERS:
+        return True
+    return response_flags.has_failure(flags, status)

@@ -1,7 +1,7 @@
-"""From the bytes of an OTLP export of logs to requests, as proxies tell them. Pure.
+"""Request records: the access log entries that proxies send as OTLP log records.
 
-The records are those that `core.request_log` configures: attributes that are texts, `-` where Envoy knows
-nothing. A record counts only for the service or gateway whose certificate sent it.
+`core.access_log` configures them: string attributes, `-` for a missing value. A record is accepted only from
+the service or gateway of the sender's certificate.
 """
 
 from __future__ import annotations
@@ -10,39 +10,38 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.cluster_names import parse_cluster_name
 from meshwright.control_plane.api.models.requests import Direction, Request
-from meshwright.control_plane.api.spiffe import parse
-from meshwright.control_plane.telemetry import wire
-from meshwright.control_plane.telemetry.requests import failure as failure_module
+from meshwright.control_plane.api.spiffe import parse as parse_spiffe_id
+from meshwright.control_plane.telemetry.ingest import otlp
+from meshwright.control_plane.telemetry.ingest.otlp import DropReason
 from meshwright.control_plane.telemetry.requests import response_flags
+from meshwright.control_plane.telemetry.requests.failure import is_failure
 
 MAX_RECORD_BYTES = 16 * 1024
-"""Of one encoded record: Envoy's have less than 2 KB, most of it the path."""
+"""Size of one encoded record. Envoy's are below 2 kB, most of it the path."""
 
-MAX_LENGTHS = {"path": 512, "host": 255, "failure": 500, "request_id": 128}
+MAX_LENGTHS = {"path": 512, "host": 255, "failure": 500, "request_id": 128, "policies": 4096}
 MAX_VALUE_LENGTH = 200
-"""Characters of an attribute that are kept."""
+"""Characters kept of an attribute that is not in MAX_LENGTHS."""
 
 MAX_POLICIES = 32
-"""Policies that are kept of one route."""
+"""Policies kept of one route."""
 
 GRPC_CONTENT_TYPE = "application/grpc"
 
 TUNNEL_CLUSTER = "/connect"
-"""The cluster of tunnels: what goes through one is told by itself."""
-
-DropReason = Literal["foreign", "oversized", "malformed"]
+"""The cluster of tunnels. The requests inside a tunnel have their own records."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request as one proxy told it; the fields are those of `api.requested.Request`."""
+    """A request as one proxy logged it. The fields are those of `api.models.requests.Request`."""
 
     id: str
     trace: str
@@ -69,17 +68,17 @@ class RequestRecord:
 
     @property
     def failed(self) -> bool:
-        """5xx, a gRPC failure by the server's fault, or a flag that is no success."""
-        return failure_module.is_failure(self.status, self.grpc_status, self.flags)
+        """5xx, a gRPC status of a server error, or a response flag that means failure."""
+        return is_failure(self.status, self.grpc_status, self.flags)
 
     @property
     def size(self) -> int:
-        """Bytes of memory, estimated: the record's own, and of texts those that are seldom shared."""
-        own = (self.id, self.trace, self.path, self.details, self.transport_failure, self.upstream_host)
-        return 700 + sum(map(len, own))
+        """Estimated bytes of memory: the object, and the strings that are rarely shared with others."""
+        texts = (self.id, self.trace, self.path, self.details, self.transport_failure, self.upstream_host)
+        return 700 + sum(map(len, texts))
 
     def to_api(self, seq: int = 0) -> Request:
-        """The record as the API tells it."""
+        """The record as an API model."""
         return Request(
             **{name: getattr(self, name) for name in self.__slots__ if name != "flags"},
             seq=seq,
@@ -89,43 +88,44 @@ class RequestRecord:
 
 
 def parse_records(body: bytes, service: str) -> Iterator[RequestRecord | DropReason | None]:
-    """The records of an export that `service` sent, or why one is dropped; None where a step found nothing.
+    """Parse an export that `service` sent: records, reasons why one is dropped, None after other steps.
 
-    Every step is short. Nothing is raised: what follows a mistake in the bytes is given up as `malformed`.
+    Never raises: after invalid bytes it yields `malformed` and ends.
     """
     try:
-        for part in wire.parts(body):
-            if part is None:
+        for resource in otlp.read_export(body):
+            if resource is None:
                 yield None
                 continue
-            known = part.attributes.get("cluster_name") == service
-            proxy = sys.intern(part.attributes.get("node_name", "")[:63])
-            for item in part.items():
-                if item is None:
+            is_own = resource.attributes.get("cluster_name") == service
+            proxy = sys.intern(resource.attributes.get("node_name", "")[:63])
+            for encoded in resource.records():
+                if encoded is None:
                     yield None
                 else:
-                    yield _record(item, service, proxy) if known else "foreign"
+                    yield _parse_record(encoded, service, proxy) if is_own else "foreign"
+    except otlp.TooManyRecordsError:
+        yield "oversized"
     except (ValueError, DecodeError):
         yield "malformed"
 
 
-def _record(encoded: memoryview, service: str, proxy: str) -> RequestRecord | DropReason | None:
-    """One record; None for a tunnel that was made."""
+def _parse_record(encoded: bytes, service: str, proxy: str) -> RequestRecord | DropReason | None:
+    """One record; None for a tunnel that was established."""
     if len(encoded) > MAX_RECORD_BYTES:
         return "oversized"
     try:
-        told = LogRecord.FromString(bytes(encoded))
-        values = {one.key: _text(one.key, one.value.string_value) for one in told.attributes}
-        direction = values.get("direction", "")
+        message = LogRecord.FromString(encoded)
+        attributes = {pair.key: _value(pair.key, pair.value.string_value) for pair in message.attributes}
+        direction = attributes.get("direction", "")
         if direction not in ("inbound", "outbound", "ingress"):
             return "malformed"
-        if values.get("upstream") == TUNNEL_CLUSTER and not values.get("flags"):
+        if attributes.get("upstream") == TUNNEL_CLUSTER and not attributes.get("flags"):
             return None
-        made = _record_fields(values, cast("Direction", direction), service)
         return RequestRecord(
-            **made,
-            time=told.time_unix_nano / 1e9,
-            trace=values.get("trace") or told.trace_id.hex(),
+            **_record_fields(attributes, cast("Direction", direction), service),
+            time=message.time_unix_nano / 1e9,
+            trace=attributes.get("trace") or message.trace_id.hex(),
             service=sys.intern(service),
             proxy=proxy,
         )
@@ -133,78 +133,74 @@ def _record(encoded: memoryview, service: str, proxy: str) -> RequestRecord | Dr
         return "malformed"
 
 
-def _text(name: str, value: str) -> str:
-    return (
-        ""
-        if value == "-"
-        else value[: MAX_LENGTHS.get(name, MAX_VALUE_LENGTH if name != "policies" else 4096)]
-    )
+def _value(name: str, value: str) -> str:
+    return "" if value == "-" else value[: MAX_LENGTHS.get(name, MAX_VALUE_LENGTH)]
 
 
-def _record_fields(values: Mapping[str, str], direction: Direction, service: str) -> dict[str, Any]:
-    """The fields that come from attributes; raises ValueError for what no Envoy writes."""
-    own = {name: values.get(name, "") for name in ("details", "failure", "path", "upstream_host")}
+def _record_fields(attributes: Mapping[str, str], direction: Direction, service: str) -> dict[str, Any]:
+    """The fields that come from attributes. Raises ValueError for values Envoy does not write."""
+    unique = {name: attributes.get(name, "") for name in ("details", "path", "upstream_host")}
     shared = {
-        name: sys.intern(values.get(name, "")) for name in ("method", "host", "flags", "upstream", "route")
+        name: sys.intern(attributes.get(name, ""))
+        for name in ("method", "host", "flags", "upstream", "route")
     }
-    grpc = values.get("content_type", "").startswith(GRPC_CONTENT_TYPE)
+    is_grpc = attributes.get("content_type", "").startswith(GRPC_CONTENT_TYPE)
     return {
-        **own,
+        **unique,
         **shared,
-        "id": values.get("request_id", ""),
+        "id": attributes.get("request_id", ""),
         "direction": direction,
-        "caller": caller_of(direction, service, values.get("peer", "")),
+        "caller": caller_of(direction, service, attributes.get("peer", "")),
         "callee": callee_of(direction, service, shared["upstream"], shared["host"]),
-        "status": _number(values, "status"),
-        "grpc_status": sys.intern(values.get("grpc_status", "")) if grpc else "",
-        "duration": _milliseconds(values),
-        "attempts": _number(values, "attempts"),
-        "policies": _policies(values.get("policies", "")),
+        "status": _number(attributes, "status"),
+        "grpc_status": sys.intern(attributes.get("grpc_status", "")) if is_grpc else "",
+        "transport_failure": attributes.get("failure", ""),
+        "duration": _milliseconds(attributes),
+        "attempts": _number(attributes, "attempts"),
+        "policies": _policies(attributes.get("policies", "")),
     }
 
 
 def caller_of(direction: Direction, service: str, peer: str) -> str:
-    """Who sent a request: whose proxy it is, or who came in by a certificate (`peer`, its URI)."""
+    """Who sent a request: the proxy's own service, or for an inbound one the SPIFFE ID of the peer."""
     if direction != "inbound":
         return service
     try:
-        return sys.intern(parse(peer).name) if peer else ""
+        return sys.intern(parse_spiffe_id(peer).name) if peer else ""
     except ValueError:
         return ""
 
 
 def callee_of(direction: Direction, service: str, cluster: str, host: str) -> str:
-    """The service that a request is for: whose inbound proxy has it, else that of its cluster (`orders`,
-    `orders:grpc`, `orders/v2`), else the host that a sidecar's app named."""
+    """The service a request is for: the proxy's own for an inbound one, else that of the cluster.
+
+    Without a cluster it is the host that a sidecar's app asked for.
+    """
     if direction == "inbound":
         return service
-    if cluster and not cluster.startswith("/"):
-        return sys.intern(cluster.partition("/")[0].partition(":")[0])
+    name = parse_cluster_name(cluster).service
+    if name:
+        return sys.intern(name)
     if direction == "ingress":
         return ""
     return sys.intern(host.partition(":")[0].removesuffix(".mesh"))
 
 
-def _number(values: Mapping[str, str], name: str) -> int:
-    text = values.get(name, "")
+def _number(attributes: Mapping[str, str], name: str) -> int:
+    text = attributes.get(name, "")
     if text and not (text.isascii() and text.isdigit() and len(text) < 12):
         raise ValueError(f"{name}: {text!r}")
     return int(text or 0)
 
 
-def _milliseconds(values: Mapping[str, str]) -> float:
-    """To the microsecond where Envoy tells those, else whole ones, cut off."""
-    fine = _number(values, "duration_us")
-    return fine / 1000 if fine else float(_number(values, "duration_ms"))
+def _milliseconds(attributes: Mapping[str, str]) -> float:
+    """The duration: to the microsecond where Envoy knows it, else rounded down to whole milliseconds."""
+    microseconds = _number(attributes, "duration_us")
+    return microseconds / 1000 if microseconds else float(_number(attributes, "duration_ms"))
 
 
 def _policies(text: str) -> tuple[str, ...]:
     if not text:
         return ()
-    found = json.loads(text)
-    return tuple(sys.intern(one) for one in found[:MAX_POLICIES] if isinstance(one, str) and len(one) < 200)
-
-
-def is_app_cluster(cluster: str) -> bool:
-    """Whether a cluster is the app beside a sidecar."""
-    return cluster.startswith(cluster_names.app_cluster(""))
+    refs = json.loads(text)
+    return tuple(sys.intern(ref) for ref in refs[:MAX_POLICIES] if isinstance(ref, str) and len(ref) < 200)

@@ -1,7 +1,7 @@
-"""The requests that are kept: the newest of each service, bounded in number and bytes. Pure.
+"""The request store: the newest records of each service, bounded in number and bytes.
 
-Proxies tell what failed and what was slow, and all of it while somebody listens. Each tells of the same
-request in a record of its own; what belongs together has the same request id or trace.
+Proxies log requests that failed or were slow, and every request while a tap is open. Each proxy on the path
+logs its own record; records of one request share its request ID or trace.
 """
 
 from __future__ import annotations
@@ -13,33 +13,29 @@ from itertools import islice
 from meshwright.control_plane.api.models.requests import Request, TapFilter
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
-from meshwright.control_plane.telemetry.requests import record as record_module
-from meshwright.control_plane.telemetry.requests.record import RequestRecord
+from meshwright.control_plane.telemetry.requests.record import RequestRecord, parse_records
 
 MAX_PER_SERVICE = 4_000
-"""Of what failed at one service's proxies, and of what did not: a noisy one pushes nobody else's out."""
+"""Failed records of one service, and as many others: a noisy service pushes out no one else's."""
 
 MAX_RECORDS, MAX_BYTES = 40_000, 32 * 1024 * 1024
-"""In all; a record takes about 1 KB."""
+"""All records together; one takes about 1 kB."""
 
 RECORD_OVERHEAD = 500
-"""Bytes of memory for a record's places in the indices, estimated."""
-
-RECORDS_PER_STEP = 64
-"""Records between two yields of `take`."""
+"""Estimated bytes of memory for the index entries of a record."""
 
 MAX_PER_TRACE = 500
-"""Records of one request or trace that are given: a trace of an order has about ten."""
+"""Records returned of one request or trace; the trace of an order has about ten."""
 
 NOT_SENT_FLAGS = frozenset({"UF", "UO"})
-"""Flags of requests that never came to the instance which Envoy names: no connection, or a limit."""
+"""Flags of requests that never reached the instance Envoy names: no connection, or a limit."""
 
 MIN_PREFIX_LENGTH = 4
-"""Characters of an id that must be given at least."""
+"""Characters of an ID needed to search by prefix."""
 
 
 class RequestStore:
-    """The store. `dropped` counts records by why they are not kept, `evicted` those that made room."""
+    """The store. `dropped` counts dropped records by reason, `evicted` those that made room for others."""
 
     def __init__(
         self,
@@ -48,7 +44,6 @@ class RequestStore:
         max_records: int = MAX_RECORDS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """Bounds: records of a service, of all, and bytes."""
         self._max_per_service, self._max_records, self._max_bytes = max_per_service, max_records, max_bytes
         self._records: OrderedDict[int, RequestRecord] = OrderedDict()
         self._queues: dict[tuple[str, bool], deque[int]] = {}
@@ -62,88 +57,95 @@ class RequestStore:
     def __len__(self) -> int:
         return len(self._records)
 
-    def handle(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:  # noqa: ARG002  a sink
-        """Fold in an export that `identity` sent; yields after every small slice of work."""
-        for step, found in enumerate(record_module.parse_records(body, identity.name), 1):
-            if isinstance(found, RequestRecord):
-                self.add(found)
-            elif found is not None:
-                self.dropped[found] += 1
-                metrics.REQUESTS_DROPPED.labels(found).inc()
-            if step % RECORDS_PER_STEP == 0:
-                yield
+    def handle(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:  # noqa: ARG002  a handler
+        """Store the records of an export that `identity` sent; yields after each small step."""
+        for result in parse_records(body, identity.name):
+            if isinstance(result, RequestRecord):
+                self.add(result)
+            elif result is not None:
+                self.dropped[result] += 1
+                metrics.REQUESTS_DROPPED.labels(result).inc()
+            yield
         metrics.REQUESTS_STORED.set(len(self._records))
 
     def add(self, record: RequestRecord) -> None:
-        """Keep a record; the oldest of its line, or of the longest line, makes room.
+        """Store a record; the oldest one of its queue, or of the longest queue, makes room.
 
-        Each service has two: what failed is not pushed out by what went well while somebody listened.
+        Each service has two queues, so that requests that succeeded during a tap do not push out failed ones.
         """
         self.last_seq += 1
         metrics.REQUESTS_RECEIVED.inc()
         self._records[self.last_seq] = record
-        line = (record.service, record.failed)
-        own = self._queues.setdefault(line, deque())
-        own.append(self.last_seq)
+        key = (record.service, record.failed)
+        queue = self._queues.setdefault(key, deque())
+        queue.append(self.last_seq)
         for index, id in ((self._by_request_id, record.id), (self._by_trace, record.trace)):
             if id:
                 index.setdefault(id, []).append(self.last_seq)
         self.size_bytes += record.size + RECORD_OVERHEAD
-        if len(own) > self._max_per_service:
-            self._evict(line)
+        if len(queue) > self._max_per_service:
+            self._evict(key)
         while len(self._records) > self._max_records or self.size_bytes > self._max_bytes:
-            self._evict(max(self._queues, key=lambda one: len(self._queues[one])))
+            self._evict(max(self._queues, key=lambda other: len(self._queues[other])))
 
-    # --- what is asked ------------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------------
 
     def recent(
         self, limit: int, *, service: str = "", errors: bool = False, since: float = 0.0
     ) -> tuple[Request, ...]:
-        """At most `limit` requests, newest first: told by or sent to `service`, failed, begun since then."""
-        found = (
-            (seq, one)
-            for seq, one in reversed(self._records.items())
-            if (not service or service in (one.service, one.callee))
-            and (one.failed or not errors)
-            and one.time >= since
+        """Up to `limit` requests, newest first, that `service` logged or received.
+
+        `errors` selects failed ones, `since` those that started then or later.
+        """
+        matches = (
+            (seq, record)
+            for seq, record in reversed(self._records.items())
+            if (not service or service in (record.service, record.callee))
+            and (record.failed or not errors)
+            and record.time >= since
         )
-        return tuple(one.to_api(seq) for seq, one in islice(found, limit))
+        return tuple(record.to_api(seq) for seq, record in islice(matches, limit))
 
     def after(self, seq: int, tap: TapFilter, limit: int) -> tuple[tuple[Request, ...], int, int]:
-        """What came after number `seq`: at most `limit` as wanted, how many more, and the last number."""
-        fresh = []
-        for number, one in reversed(self._records.items()):
+        """The records after `seq` that match a tap.
+
+        Returns the first `limit` of them, the number of those left out, and the last number in the store.
+        """
+        matches = []
+        for number, record in reversed(self._records.items()):
             if number <= seq:
                 break
-            if matches_tap(tap, one):
-                fresh.append((number, one))
-        shown = fresh[::-1][:limit]
-        return tuple(one.to_api(number) for number, one in shown), len(fresh) - len(shown), self.last_seq
+            if matches_tap(tap, record):
+                matches.append((number, record))
+        requests = tuple(record.to_api(number) for number, record in matches[::-1][:limit])
+        return requests, len(matches) - len(requests), self.last_seq
 
     def find(self, id: str) -> tuple[Request, ...]:
-        """All that is kept of a request or trace, in the order of their begin; empty: nothing."""
+        """All records of a request or trace, ordered by start."""
         numbers = {*self._by_request_id.get(id, ()), *self._by_trace.get(id, ())}
-        found = [(number, self._records[number]) for number in sorted(numbers)[:MAX_PER_TRACE]]
-        return tuple(one.to_api(number) for number, one in sorted(found, key=lambda pair: pair[1].time))
+        records = [(number, self._records[number]) for number in sorted(numbers)[:MAX_PER_TRACE]]
+        return tuple(
+            record.to_api(number) for number, record in sorted(records, key=lambda pair: pair[1].time)
+        )
 
     def ids_with_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
-        """Ids of requests and traces that begin so, at most `most`; one that is meant whole stands alone."""
+        """Up to `limit` IDs of requests and traces with this prefix. An exact match is returned alone."""
         if prefix in self._by_request_id or prefix in self._by_trace:
             return (prefix,)
         if len(prefix) < MIN_PREFIX_LENGTH:
             return ()
-        both: Iterable[Iterable[str]] = (self._by_request_id, self._by_trace)
-        return tuple(islice((id for index in both for id in index if id.startswith(prefix)), limit))
+        indices: Iterable[Iterable[str]] = (self._by_request_id, self._by_trace)
+        return tuple(islice((id for index in indices for id in index if id.startswith(prefix)), limit))
 
-    def _evict(self, line: tuple[str, bool]) -> None:
-        """Take out the oldest record of a line."""
-        own = self._queues[line]
-        number = own.popleft()
+    def _evict(self, key: tuple[str, bool]) -> None:
+        """Remove the oldest record of a queue."""
+        queue = self._queues[key]
+        number = queue.popleft()
         record = self._records.pop(number)
         self.size_bytes -= record.size + RECORD_OVERHEAD
         self.evicted += 1
-        if not own:
-            del self._queues[line]
+        if not queue:
+            del self._queues[key]
         for index, id in ((self._by_request_id, record.id), (self._by_trace, record.trace)):
             if id:
                 index[id].remove(number)
@@ -152,12 +154,12 @@ class RequestStore:
 
 
 def matches_tap(tap: TapFilter, record: RequestRecord) -> bool:
-    """Whether a listener is to see a record: taken in by the service, or meant for it and never sent there.
+    """Whether a tap shows a record: the service received it, or it was meant for the service but never sent.
 
-    So each request is seen once for each try that reached an instance, as its sidecar saw it.
+    So each attempt is shown once, by the proxy that saw most of it.
     """
     return (
-        _reached_service(tap.service, record)
+        _belongs_to(tap.service, record)
         and (record.failed or not tap.errors)
         and tap.method in ("", record.method)
         and record.path.startswith(tap.path)
@@ -165,7 +167,7 @@ def matches_tap(tap: TapFilter, record: RequestRecord) -> bool:
     )
 
 
-def _reached_service(service: str, record: RequestRecord) -> bool:
+def _belongs_to(service: str, record: RequestRecord) -> bool:
     if record.service == service and record.direction != "outbound":
         return True
     if record.callee != service or record.direction == "inbound":

@@ -1,0 +1,1 @@
+"""Who calls whom, how often and how well: computed from the metrics of sidecars. Pure."""

@@ -1,4 +1,4 @@
-"""What happened between a sidecar and an upstream cluster within some time, as numbers that add up. Pure."""
+"""Counters of the traffic between a sidecar and an upstream cluster over some time; they can be added."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from meshwright.control_plane.telemetry.topology import histogram
 from meshwright.control_plane.telemetry.topology.histogram import Buckets
 
 COUNTER_FIELDS = {
-    "upstream_rq_completed": "answered",
+    "upstream_rq_completed": "completed",
     "upstream_rq_5xx": "failed",
     "upstream_rq_retry": "retries",
     "upstream_cx_total": "connections",
     "upstream_cx_connect_fail": "connect_failures",
-    "upstream_cx_none_healthy": "unmet",
-    "upstream_cx_overflow": "unmet",
-    "ssl.handshake": "handshakes",
+    "upstream_cx_none_healthy": "rejected_connections",
+    "upstream_cx_overflow": "rejected_connections",
+    "ssl.handshake": "tls_handshakes",
 }
-"""Envoy's counters of a cluster → fields of Counts.
+"""Envoy's counters of a cluster → fields of UpstreamCounters.
 
-`upstream_rq_completed` and its classes count what was answered in the end, also by Envoy itself; an answer
-that was retried is not among them (Envoy's cluster statistics).
+`upstream_rq_completed` and `upstream_rq_5xx` count final responses, including those Envoy itself produced. A
+response that led to a retry is not among them (Envoy's documentation, "Cluster statistics").
 """
 
 GRPC_PREFIX = "grpc."
 """Prefix of Envoy's counters of final gRPC statuses: `grpc.14`."""
 
 INJECTED_PREFIX = "injected."
-"""Prefix of the mesh's own counters of answers by FaultInjection: `injected.503`."""
+"""Prefix of the mesh's counters of responses by FaultInjection: `injected.503`."""
 
 LATENCY_STAT = "upstream_rq_time"
-"""Envoy's histogram of how long a request took with its retries, in ms."""
+"""Envoy's histogram of request durations including retries, in ms."""
 
 
 @dataclass(slots=True)
 class UpstreamCounters:
-    """Sums over some time; fractions where a flush is shared between cells of time. `spread` in ms.
+    """Sums over some time. Fractions occur where a flush is split across steps. `latency_buckets` are in ms.
 
-    `answered` requests had a final answer, `failed` of those a bad one. `connections` were tried, of which
-    `connect_failures` could not be made; `unmet` ones were not even tried, for want of a healthy host or by
-    a limit.
+    `completed` requests received a final response; `failed` counts those that failed. `connections` were
+    attempted, of which `connect_failures` failed; `rejected_connections` were not even attempted, because no
+    host was healthy or a limit was reached.
     """
 
     completed: float = 0.0
@@ -58,24 +58,25 @@ class UpstreamCounters:
 
     @property
     def connection_attempts(self) -> float:
-        """TCP connections that a caller asked for."""
+        """TCP connections the caller asked for."""
         return self.connections + self.rejected_connections
 
     @property
     def failed_attempts(self) -> float:
-        """TCP connections that it did not get."""
+        """TCP connections the caller asked for and did not get."""
         return self.connect_failures + self.rejected_connections
 
     @property
     def has_requests(self) -> bool:
-        """Whether there was a request."""
+        """Whether there was any request."""
         return self.completed > 0 or self.retries > 0
 
     def finalize(self, is_grpc: bool) -> None:
-        """Work out what was answered and failed, once all is counted.
+        """Compute `completed` and `failed`; call it once, after the last `count`.
 
-        Of gRPC calls the final statuses alone say it: the HTTP status says nothing of a call that failed,
-        and lacks those whose deadline Envoy enforced. They hold what was injected; HTTP's do not.
+        For gRPC only the final statuses count: a failed call often has HTTP status 200, and HTTP counters
+        miss calls whose deadline Envoy enforced. Injected responses are among the gRPC statuses, but not
+        among the HTTP counters.
         """
         if is_grpc:
             self.completed, self.failed = self.grpc_completed, self.grpc_failed
@@ -85,7 +86,7 @@ class UpstreamCounters:
         self.injected = self.injected_failed = 0.0
 
     def count(self, stat: str, value: float) -> None:
-        """Add to the field of one of Envoy's counters."""
+        """Add `value` to the field of an Envoy counter."""
         if stat.startswith(GRPC_PREFIX):
             self.grpc_completed += value
             self.grpc_failed += value if stat.removeprefix(GRPC_PREFIX) in GRPC_FAILURES else 0.0
@@ -98,7 +99,7 @@ class UpstreamCounters:
         setattr(self, name, getattr(self, name) + value)
 
     def add(self, other: UpstreamCounters, fraction: float = 1.0) -> None:
-        """Add a share of other sums to these."""
+        """Add a fraction of other counters."""
         self.completed += other.completed * fraction
         self.failed += other.failed * fraction
         self.grpc_completed += other.grpc_completed * fraction
@@ -111,5 +112,5 @@ class UpstreamCounters:
         histogram.add(self.latency_buckets, other.latency_buckets, fraction)
 
     def latency_percentiles(self) -> list[float]:
-        """What 50 %, 95 % and 99 % of the requests stayed below, in ms; 0 without any."""
+        """The 50th, 95th and 99th percentile in ms; zeros without requests."""
         return histogram.quantiles(self.latency_buckets, (0.5, 0.95, 0.99))

@@ -1,43 +1,59 @@
-"""From what sidecars told to the picture: services as nodes, calls between them as edges. Pure."""
+"""The topology: services and gateways as nodes, the calls between them as edges."""
 
 from __future__ import annotations
 
-from meshwright.control_plane.api.models.base import Breaker
-from meshwright.control_plane.api.models.topology import Topology, TopologyEdge, VersionTraffic
+from meshwright.control_plane.api.models.topology import Breaker, Topology, TopologyEdge, VersionTraffic
 from meshwright.control_plane.telemetry.topology.edges import EdgeTable, EdgeTraffic
-from meshwright.control_plane.telemetry.topology.health import MeshContext, assess_nodes
-from meshwright.control_plane.telemetry.topology.windows import WINDOW
+from meshwright.control_plane.telemetry.topology.health import (
+    THRESHOLDS,
+    MeshContext,
+    assess_nodes,
+    edge_health,
+)
+from meshwright.control_plane.telemetry.topology.traffic import WINDOW
 
 
-def build_topology(edges: EdgeTable, setting: MeshContext) -> Topology:
+def build_topology(edges: EdgeTable, context: MeshContext) -> Topology:
     """The mesh as a graph."""
-    breakers = {(one.from_, one.to): one for one in setting.breakers}
-    drawn = (_edge(key, total, breakers.get(key), setting) for key, total in sorted(edges.edges.items()))
-    return Topology(window=WINDOW, nodes=tuple(assess_nodes(edges, setting)), edges=tuple(drawn))
-
-
-def _edge(
-    key: tuple[str, str], total: EdgeTraffic, breaker: Breaker | None, setting: MeshContext
-) -> TopologyEdge:
-    p50, p95, p99 = total.latency_percentiles()
-    return TopologyEdge(
-        from_=key[0],
-        to=key[1],
-        protocol=max(total.rates, key=lambda one: total.rates[one]),
-        rps=total.rate,
-        success=total.success,
-        p50_ms=p50,
-        p95_ms=p95,
-        p99_ms=p99,
-        retries_per_s=round(total.retries_per_s, 3),
-        breaker=breaker.state if breaker else "closed",
-        ejected=breaker.ejected if breaker else total.ejected,
-        mtls=total.is_mutual_tls(key[1] not in setting.plaintext_services),
-        versions=tuple(_version_traffic(name, one) for name, one in sorted(total.versions.items())),
+    breakers = {(breaker.from_, breaker.to): breaker for breaker in context.breakers}
+    return Topology(
+        window=WINDOW,
+        nodes=tuple(assess_nodes(edges, context)),
+        edges=tuple(
+            _edge(ends, traffic, breakers.get(ends), context) for ends, traffic in sorted(edges.edges.items())
+        ),
+        thresholds=THRESHOLDS,
     )
 
 
-def _version_traffic(version: str, total: EdgeTraffic) -> VersionTraffic:
+def _edge(
+    ends: tuple[str, str], traffic: EdgeTraffic, breaker: Breaker | None, context: MeshContext
+) -> TopologyEdge:
+    caller, destination = ends
+    p50, p95, p99 = traffic.latency_percentiles()
+    return TopologyEdge(
+        from_=caller,
+        to=destination,
+        protocol=max(traffic.rates, key=lambda protocol: traffic.rates[protocol]),
+        health=edge_health(traffic, breaker),
+        rps=traffic.rate,
+        success=traffic.success,
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        retries_per_s=round(traffic.retries_per_s, 3),
+        breaker=breaker.state if breaker else "closed",
+        ejected=breaker.ejected if breaker else traffic.ejected,
+        mtls=traffic.is_mutual_tls(destination not in context.plaintext_services),
+        versions=tuple(_version_traffic(version, part) for version, part in sorted(traffic.versions.items())),
+    )
+
+
+def _version_traffic(version: str, traffic: EdgeTraffic) -> VersionTraffic:
     return VersionTraffic(
-        version=version, rps=total.rate, success=total.success, p99_ms=total.latency_percentiles()[2]
+        version=version,
+        health=edge_health(traffic),
+        rps=traffic.rate,
+        success=traffic.success,
+        p99_ms=traffic.latency_percentiles()[2],
     )

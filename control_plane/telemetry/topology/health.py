@@ -1,34 +1,49 @@
-"""Whether services and gateways do well, judged by their instances, their callers and themselves. Pure."""
+"""The health of services, gateways, edges and versions, and its thresholds.
+
+Everything that shows health (API, command line, dashboard, Grafana) takes the verdict or the thresholds from
+here, so that the same success rate is never healthy in one place and degraded in another.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.api.models.base import Breaker
-from meshwright.control_plane.api.models.topology import NodeHealth, NodeRole, TopologyNode
+from meshwright.control_plane.api.models.topology import (
+    Breaker,
+    HealthThresholds,
+    NodeHealth,
+    NodeRole,
+    TopologyNode,
+)
 from meshwright.control_plane.core.world import Service, World
-from meshwright.control_plane.telemetry.topology.edges import EdgeTable
-
-CallResults = tuple[float, float]
-"""How much happened, and how much of it failed."""
+from meshwright.control_plane.telemetry.topology.edges import EdgeTable, EdgeTraffic
+from meshwright.control_plane.telemetry.topology.traffic import CallResults
 
 UNHEALTHY_BELOW = 0.5
-"""Success share of all calls to a service below which it is unhealthy."""
+"""Success rate below which a service, edge or version is unhealthy."""
 
 DEGRADED_BELOW = 0.95
-"""Success share of all calls to a service below which it is degraded."""
+"""Success rate below which a service, edge or version is degraded."""
 
 MIN_CALLS = 10
-"""Calls within the window from which on their success says something about health."""
+"""Calls within the window from which on their success rate counts."""
+
+THRESHOLDS = HealthThresholds(
+    degraded_below=DEGRADED_BELOW, unhealthy_below=UNHEALTHY_BELOW, min_requests=MIN_CALLS
+)
+"""The thresholds as the API serves them."""
+
+_SEVERITY: tuple[NodeHealth, ...] = ("unknown", "healthy", "degraded", "unhealthy")
 
 
 @dataclass(frozen=True, slots=True)
 class MeshContext:
-    """What the picture needs besides the traffic.
+    """What the topology needs besides traffic.
 
-    `plaintext`: services that are configured to be called without TLS. `connected`: services and gateways
-    with a proxy that follows its configuration; `known`: those that have or had one within a minute.
+    `plaintext_services` are configured to be called without TLS. `connected` are services and gateways with a
+    proxy connected to a control plane, `recently_seen` those with one now or within the last minute.
+    `inbound_results` are the responses of each service's inbound proxies within the window.
     """
 
     world: World
@@ -37,59 +52,63 @@ class MeshContext:
     connected: Collection[str] = ()
     recently_seen: Collection[str] = ()
     inbound_results: Mapping[str, CallResults] = field(default_factory=dict)
-    """What the inbound proxies of services answered within the window."""
 
 
-def assess_nodes(edges: EdgeTable, setting: MeshContext) -> Iterable[TopologyNode]:
-    """Every service and gateway by name, with its health."""
-    services = setting.world.services
+def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNode]:
+    """Every service and gateway with its health, sorted by name."""
+    services = context.world.services
     calls: dict[str, list[CallResults]] = {}
-    for (_, to), total in edges.edges.items():
-        calls.setdefault(to, []).append(total.results)
-    open_to = {one.to for one in setting.breakers if one.state == "open"}
-    others: dict[str, NodeRole] = {**dict.fromkeys(setting.world.gateways, "gateway"), **edges.callers}
-    for name in sorted({*others, *services}):
+    for (_, destination), traffic in edges.edges.items():
+        calls.setdefault(destination, []).append(traffic.results)
+    open_breakers = {breaker.to for breaker in context.breakers if breaker.state == "open"}
+    roles: dict[str, NodeRole] = {**dict.fromkeys(context.world.gateways, "gateway"), **edges.callers}
+    for name in sorted({*roles, *services}):
         service = services.get(name)
         if service is None:
-            yield TopologyNode(name=name, role=others[name], health=_health_by_proxies(name, setting))
+            yield TopologyNode(name=name, role=roles[name], health=_health_by_proxies(name, context))
             continue
-        healthy = sum(one.health == "healthy" for one in service.instances)
-        own = setting.inbound_results.get(name)
+        healthy = sum(instance.health == "healthy" for instance in service.instances)
+        inbound = context.inbound_results.get(name)
         health = worst(
             _health_by_instances(service, healthy),
-            _health_by_calls(calls.get(name, ())),
-            _health_by_calls((own,) if own else ()),
-            "degraded" if name in open_to else "healthy",
+            health_of_calls(calls.get(name, ())),
+            health_of_calls((inbound,) if inbound else ()),
+            "degraded" if name in open_breakers else "healthy",
         )
         yield TopologyNode(name=name, health=health, instances=len(service.instances), healthy=healthy)
 
 
-def _health_by_proxies(name: str, setting: MeshContext) -> NodeHealth:
-    if name in setting.connected:
+def edge_health(traffic: EdgeTraffic, breaker: Breaker | None = None) -> NodeHealth:
+    """The health of an edge, or of the part of it that goes to one version."""
+    is_open = breaker is not None and breaker.state == "open"
+    return worst(health_of_calls((traffic.results,)), "degraded" if is_open else "healthy")
+
+
+def health_of_calls(results: Iterable[CallResults]) -> NodeHealth:
+    """The verdict on the success rate of these calls together; healthy below MIN_CALLS."""
+    total = failed = 0.0
+    for result in results:
+        total, failed = total + result.total, failed + result.failed
+    if total < MIN_CALLS:
         return "healthy"
-    return "unhealthy" if name in setting.recently_seen else "unknown"
+    success = 1 - failed / total
+    if success < UNHEALTHY_BELOW:
+        return "unhealthy"
+    return "degraded" if success < DEGRADED_BELOW else "healthy"
+
+
+def worst(*verdicts: NodeHealth) -> NodeHealth:
+    """The worst of several verdicts."""
+    return max(verdicts, key=_SEVERITY.index)
+
+
+def _health_by_proxies(name: str, context: MeshContext) -> NodeHealth:
+    if name in context.connected:
+        return "healthy"
+    return "unhealthy" if name in context.recently_seen else "unknown"
 
 
 def _health_by_instances(service: Service, healthy: int) -> NodeHealth:
     if not healthy:
         return "unhealthy"
     return "healthy" if healthy == len(service.instances) else "degraded"
-
-
-def _health_by_calls(outcomes: Iterable[CallResults]) -> NodeHealth:
-    """How calls went; too few of them say nothing."""
-    happened = failed = 0.0
-    for one, bad in outcomes:
-        happened, failed = happened + one, failed + bad
-    if happened < MIN_CALLS:
-        return "healthy"
-    success = 1 - failed / happened
-    if success < UNHEALTHY_BELOW:
-        return "unhealthy"
-    return "degraded" if success < DEGRADED_BELOW else "healthy"
-
-
-def worst(*found: NodeHealth) -> NodeHealth:
-    """The worst of some verdicts."""
-    order: tuple[NodeHealth, ...] = ("unknown", "healthy", "degraded", "unhealthy")
-    return max(found, key=order.index)

@@ -1,4 +1,4 @@
-"""Histograms as sidecars send them: counts between bounds, added up and asked for quantiles. Pure."""
+"""Histograms with explicit buckets: adding them and computing quantiles."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 Buckets = dict[tuple[float, float], float]
-"""How many values lay between a lower and an upper bound; only ranges that have any."""
+"""Lower and upper bound → number of values between them; buckets without values are left out."""
 
 
 def buckets(bounds: Sequence[float], counts: Sequence[int]) -> Buckets:
-    """OTLP's explicit buckets: `counts` has one more than `bounds`, the last of them without an upper bound.
+    """OTLP's explicit buckets. `counts` is one longer than `bounds`; the last bucket has no upper bound.
 
-    Durations have no values below 0, so that is where the first one begins. Raises ValueError for bounds
-    that do not rise or do not fit.
+    Durations are never negative, so the first bucket begins at 0. Raises ValueError for bounds that do not
+    increase or do not match the counts.
     """
     if not counts:
         return {}
@@ -25,27 +25,29 @@ def buckets(bounds: Sequence[float], counts: Sequence[int]) -> Buckets:
 
 
 def add(into: Buckets, other: Mapping[tuple[float, float], float], fraction: float = 1.0) -> None:
-    """Add `share` of `more` to `into`."""
+    """Add a fraction of `other` to `into`."""
     for bucket, count in other.items():
         into[bucket] = into.get(bucket, 0.0) + count * fraction
 
 
 def quantile(histogram: Mapping[tuple[float, float], float], q: float) -> float:
-    """One of `quantiles`."""
+    """A single value of `quantiles`."""
     return quantiles(histogram, (q,))[0]
 
 
 def quantiles(histogram: Mapping[tuple[float, float], float], shares: Sequence[float]) -> list[float]:
-    """The values below which shares (0..1) of all lie, in the histogram's unit; 0 when it is empty.
+    """The values below which these shares (0..1) of all values lie; zeros for an empty histogram.
 
-    Within a bucket values are taken to be spread evenly, as Prometheus's histogram_quantile does; in the last
-    one, which has no end, it is the lower bound.
+    Values are assumed to be spread evenly within a bucket, as in Prometheus' histogram_quantile. In the last
+    bucket, which has no upper bound, the result is its lower bound.
     """
-    total, ordered = sum(histogram.values()), sorted(one for one in histogram.items() if one[1] > 0)
-    return [_at(ordered, share * total) for share in shares] if total > 0 else [0.0] * len(shares)
+    total, buckets_ = sum(histogram.values()), sorted(item for item in histogram.items() if item[1] > 0)
+    if total <= 0:
+        return [0.0] * len(shares)
+    return [_value_at(buckets_, share * total) for share in shares]
 
 
-def _at(ordered: Sequence[tuple[tuple[float, float], float]], rank: float) -> float:
+def _value_at(ordered: Sequence[tuple[tuple[float, float], float]], rank: float) -> float:
     below = value = 0.0
     for (low, high), count in ordered:
         if below + count >= rank:

@@ -1,7 +1,7 @@
-"""The histories of one edge, one service or one gateway, from those of clusters. Pure.
+"""The history of one edge, service or gateway, put together from the histories of clusters.
 
-For what speaks TCP a point counts connections where it counts requests elsewhere. Where there are several
-clusters (ports; for an edge subsets too), latencies are those of the slowest.
+For TCP a point counts connections in place of requests. Where several clusters contribute (ports; for an edge
+subsets as well), latencies are those of the slowest.
 """
 
 from __future__ import annotations
@@ -20,63 +20,67 @@ ColumnValues = dict[str, float]
 
 
 def edge_history(
-    courses: HistoryStore, world: World, caller: str, service: str, now: float
+    store: HistoryStore, world: World, caller: str, service: str, now: float
 ) -> EdgeHistory | None:
-    """What is known of the calls from `caller` to `service`; None for nothing."""
-    found = []
-    for cluster, series in courses.edges(caller):
-        about = destination_of(cluster, world.services)
-        if about is not None and about[0] == service:
-            found.append((series, about[1]))
-    if not found:
+    """The history of the calls from `caller` to `service`; None without any."""
+    series = []
+    for cluster, cluster_series in store.edges(caller):
+        destination = destination_of(cluster, world.services)
+        if destination is not None and destination[0] == service:
+            series.append((cluster_series, destination[1]))
+    if not series:
         return None
-    return EdgeHistory(from_=caller, to=service, step=STEP, points=tuple(_history_points(found, now)))
+    points = tuple(_history_points(series, now))
+    return EdgeHistory(from_=caller, to=service, step=STEP, points=points)
 
 
-def service_history(courses: HistoryStore, world: World, name: str, now: float) -> ServiceHistory:
-    """What is known of all calls to a service, or from a gateway; no points for nothing."""
-    found = [(course.fine, protocol) for course, protocol in subject_histories(courses, world, name)]
-    return ServiceHistory(name=name, step=STEP, points=tuple(_history_points(found, now)))
+def service_history(store: HistoryStore, world: World, name: str, now: float) -> ServiceHistory:
+    """The history of all calls to a service, or of all calls a gateway makes."""
+    series = [(history.fine, protocol) for history, protocol in subject_histories(store, world, name)]
+    return ServiceHistory(name=name, step=STEP, points=tuple(_history_points(series, now)))
 
 
 def subject_histories(
-    courses: HistoryStore, world: World, name: str
+    store: HistoryStore, world: World, name: str
 ) -> Iterator[tuple[TrafficHistory, Protocol]]:
-    """The histories of a service's ports, or the one of a gateway."""
+    """The histories of a service's ports, or that of a gateway."""
     service = world.services.get(name)
     if service is None:
-        course = courses.gateway(name)
-        if course is not None:
-            yield course, "http"
+        history = store.gateway(name)
+        if history is not None:
+            yield history, "http"
         return
     default = default_port(service.ports)
     for port in service.ports:
         for cluster in (f"{name}:{port.name}", *((name,) if port is default else ())):
-            course = courses.service(cluster)
-            if course is not None:
-                yield course, port.protocol
+            history = store.service(cluster)
+            if history is not None:
+                yield history, port.protocol
 
 
-def _history_points(found: Iterable[tuple[TimeSeries, Protocol]], now: float) -> Iterator[HistoryPoint]:
+def _history_points(series: Iterable[tuple[TimeSeries, Protocol]], now: float) -> Iterator[HistoryPoint]:
     sums: dict[float, ColumnValues] = {}
-    for series, protocol in found:
-        for begun, row in series.points(now):
+    for part, protocol in series:
+        for start, values in part.points(now):
             if protocol == "tcp":
-                row["answered"], row["failed"] = row["wanted"], row["refused"]
-            known = sums.setdefault(begun, dict.fromkeys(row, 0.0))
-            for name, value in row.items():
-                known[name] = max(known[name], value) if name.startswith("p") else known[name] + value
-    return (_history_point(now - begun, row) for begun, row in sorted(sums.items()))
+                values["completed"], values["failed"] = (
+                    values["connection_attempts"],
+                    values["failed_attempts"],
+                )
+            point = sums.setdefault(start, dict.fromkeys(values, 0.0))
+            for name, value in values.items():
+                point[name] = max(point[name], value) if name.startswith("p") else point[name] + value
+    return (_history_point(now - start, values) for start, values in sorted(sums.items()))
 
 
-def _history_point(ago: float, row: ColumnValues) -> HistoryPoint:
+def _history_point(age: float, values: ColumnValues) -> HistoryPoint:
     return HistoryPoint(
-        age_s=round(ago, 3),
-        requests=round(row["answered"], 6),
-        failures=round(row["failed"], 6),
-        retries=round(row["retries"], 6),
-        connections=round(row["connections"], 6),
-        p50_ms=round(row["p50"], 3),
-        p95_ms=round(row["p95"], 3),
-        p99_ms=round(row["p99"], 3),
+        age_s=round(age, 3),
+        requests=round(values["completed"], 6),
+        failures=round(values["failed"], 6),
+        retries=round(values["retries"], 6),
+        connections=round(values["connections"], 6),
+        p50_ms=round(values["p50"], 3),
+        p95_ms=round(values["p95"], 3),
+        p99_ms=round(values["p99"], 3),
     )

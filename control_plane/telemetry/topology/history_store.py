@@ -1,4 +1,4 @@
-"""How calls went over time: the histories of edges, of services and of gateways, bounded in number. Pure."""
+"""The histories of edges, services and gateways, bounded in number."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from meshwright.control_plane.telemetry.topology.counters import UpstreamCounter
 from meshwright.control_plane.telemetry.topology.timeseries import HISTORY_SECONDS, TimeSeries
 
 TREND_STEP = 16.0
-"""Seconds of a point of a service's trend: 56 of them are a quarter of an hour."""
+"""Seconds of one point of a service's trend; 56 points cover a quarter of an hour."""
 
 MAX_EDGES = 4_000
-"""Edges that have a history: 16 kB each; of one caller half of that."""
+"""Edges with a history, 16 kB each. One caller may have half of them."""
 
 MAX_SUBJECTS = 2_000
-"""Ports of services, and gateways, that have a history: 18 kB each; half of them first called by one."""
+"""Ports of services, and gateways, with a history, 18 kB each. One caller may add half of them."""
 
 
 @dataclass(slots=True)
@@ -38,8 +38,10 @@ class _EdgeHistory:
 
 
 class SeriesKey(NamedTuple):
-    """Whose history one is. `kind`: edge, service, gateway, or the latter two's trend; `caller` of a service
-    called it first. `silent`: seconds since it was added to last; `age` of its first point.
+    """What a series is about. `kind` is `edge`, `service`, `gateway`, `service trend` or `gateway trend`.
+
+    For a service `caller` is the first one that called it. `idle_seconds` is the time since the last update,
+    `age` that since the first point.
     """
 
     kind: str
@@ -50,7 +52,7 @@ class SeriesKey(NamedTuple):
 
 
 class HistoryStore:
-    """All histories. `now` is the clock of the fold that feeds them."""
+    """All histories. `now` is the clock of the signal handlers."""
 
     def __init__(self) -> None:
         self._edges: dict[tuple[str, str], _EdgeHistory] = {}
@@ -61,80 +63,79 @@ class HistoryStore:
         self._services_of: Counter[str] = Counter()
 
     def record(
-        self, caller: Identity, cluster: str, counts: UpstreamCounters, now: float, seconds: float
+        self, caller: Identity, cluster: str, counters: UpstreamCounters, now: float, seconds: float
     ) -> None:
-        """Add what `caller` told of `cluster` at `now` for the `seconds` before; quiet leaves no trace."""
-        if not counts.has_requests and not counts.connection_attempts:
+        """Add the traffic from `caller` to `cluster` in the `seconds` before `now`."""
+        if not counters.has_requests and not counters.connection_attempts:
             return
         edge = self._edge(caller.name, cluster)
         if edge is not None:
             edge.updated_at = now
-            edge.series.add(counts, now, seconds)
-        for course in self._subjects(caller, cluster):
-            course.updated_at = now
-            course.fine.add(counts, now, seconds)
-            course.coarse.add(counts, now, seconds)
+            edge.series.add(counters, now, seconds)
+        for history in self._subjects(caller, cluster):
+            history.updated_at = now
+            history.fine.add(counters, now, seconds)
+            history.coarse.add(counters, now, seconds)
 
     def edges(self, caller: str) -> Iterator[tuple[str, TimeSeries]]:
         """The histories of a caller's edges, by cluster."""
-        return ((cluster, one.series) for (name, cluster), one in self._edges.items() if name == caller)
+        return ((cluster, edge.series) for (name, cluster), edge in self._edges.items() if name == caller)
 
     def service(self, cluster: str) -> TrafficHistory | None:
-        """The history of all calls to a cluster, whatever its subset."""
+        """The history of all calls to a cluster, including those to its subsets."""
         return self._services.get(cluster)
 
     def gateway(self, name: str) -> TrafficHistory | None:
-        """The history of all calls that a gateway makes."""
+        """The history of all calls a gateway makes."""
         return self._gateways.get(name)
 
     def serialize(self, now: float, limit: int) -> Iterator[tuple[SeriesKey, bytes]]:
-        """The histories that were added to last, at most so many series, for `absorb`."""
-        found: list[tuple[float, tuple[str, str, str], TimeSeries]] = []
+        """Up to `limit` series for `merge`, the most recently updated first."""
+        series: list[tuple[float, tuple[str, str, str], TimeSeries]] = []
         for (caller, cluster), edge in self._edges.items():
-            found.append((edge.updated_at, ("edge", caller, cluster), edge.series))
-        for cluster, course in self._services.items():
-            found.append((course.updated_at, ("service", self._first_callers[cluster], cluster), course.fine))
-            found.append(
-                (course.updated_at, ("service trend", self._first_callers[cluster], cluster), course.coarse)
-            )
-        for name, course in self._gateways.items():
-            found.append((course.updated_at, ("gateway", name, ""), course.fine))
-            found.append((course.updated_at, ("gateway trend", name, ""), course.coarse))
-        found.sort(key=lambda one: one[0], reverse=True)
-        for last, names, series in found[:limit]:
-            age, body = series.serialize(now)
-            yield SeriesKey(*names, now - last, age), body
+            series.append((edge.updated_at, ("edge", caller, cluster), edge.series))
+        for cluster, history in self._services.items():
+            caller = self._first_callers[cluster]
+            series.append((history.updated_at, ("service", caller, cluster), history.fine))
+            series.append((history.updated_at, ("service trend", caller, cluster), history.coarse))
+        for name, history in self._gateways.items():
+            series.append((history.updated_at, ("gateway", name, ""), history.fine))
+            series.append((history.updated_at, ("gateway trend", name, ""), history.coarse))
+        series.sort(key=lambda item: item[0], reverse=True)
+        for updated_at, subject, points in series[:limit]:
+            age, body = points.serialize(now)
+            yield SeriesKey(*subject, now - updated_at, age), body
 
     def merge(self, key: SeriesKey, body: bytes, now: float) -> None:
-        """Add a history that another control plane has `written`; raises ValueError."""
+        """Add a series of another control plane. Raises ValueError for bytes that are not one."""
         kind, _, trend = key.kind.partition(" ")
-        last = now - key.idle_seconds
+        updated_at = now - key.idle_seconds
         if kind == "edge":
             edge = self._edge(key.caller, key.cluster)
             if edge is not None:
-                edge.updated_at = max(edge.updated_at, last)
+                edge.updated_at = max(edge.updated_at, updated_at)
                 edge.series.merge(key.age, body, now)
             return
-        course = self._service(key.caller, key.cluster) if kind == "service" else self._gateway(key.caller)
-        if course is not None:
-            course.updated_at = max(course.updated_at, last)
-            (course.coarse if trend else course.fine).merge(key.age, body, now)
+        history = self._service(key.caller, key.cluster) if kind == "service" else self._gateway(key.caller)
+        if history is not None:
+            history.updated_at = max(history.updated_at, updated_at)
+            (history.coarse if trend else history.fine).merge(key.age, body, now)
 
     def expire(self, now: float) -> None:
-        """Forget histories that are over."""
-        for key in [key for key, one in self._edges.items() if now - one.updated_at >= HISTORY_SECONDS]:
+        """Forget histories whose last point is too old."""
+        for key in [key for key, edge in self._edges.items() if now - edge.updated_at >= HISTORY_SECONDS]:
             del self._edges[key]
             self._edges_of[key[0]] -= 1
-        for name in [name for name, one in self._services.items() if now - one.updated_at >= HISTORY_SECONDS]:
-            del self._services[name]
-            self._services_of[self._first_callers.pop(name)] -= 1
-        for name in [name for name, one in self._gateways.items() if now - one.updated_at >= HISTORY_SECONDS]:
+        for cluster in _expired(self._services, now):
+            del self._services[cluster]
+            self._services_of[self._first_callers.pop(cluster)] -= 1
+        for name in _expired(self._gateways, now):
             del self._gateways[name]
 
     def _edge(self, caller: str, cluster: str) -> _EdgeHistory | None:
-        known = self._edges.get((caller, cluster))
-        if known is not None:
-            return known
+        edge = self._edges.get((caller, cluster))
+        if edge is not None:
+            return edge
         if len(self._edges) >= MAX_EDGES or self._edges_of[caller] >= MAX_EDGES // 2:
             metrics.EDGES_DROPPED.inc()
             return None
@@ -144,20 +145,23 @@ class HistoryStore:
     def _subjects(self, caller: Identity, cluster: str) -> Iterator[TrafficHistory]:
         gateway = self._gateway(caller.name) if caller.role == "gateway" else None
         service = self._service(caller.name, cluster.partition("/")[0])
-        yield from (one for one in (gateway, service) if one is not None)
+        yield from (history for history in (gateway, service) if history is not None)
 
     def _gateway(self, name: str) -> TrafficHistory | None:
-        room = name in self._gateways or len(self._gateways) < MAX_SUBJECTS
-        return self._gateways.setdefault(name, TrafficHistory()) if room else None
+        has_room = name in self._gateways or len(self._gateways) < MAX_SUBJECTS
+        return self._gateways.setdefault(name, TrafficHistory()) if has_room else None
 
-    def _service(self, caller: str, called: str) -> TrafficHistory | None:
-        known = self._services.get(called)
-        if known is not None:
-            return known
-        share = self._services_of[caller]
-        if len(self._services) >= MAX_SUBJECTS or share >= MAX_SUBJECTS // 2:
+    def _service(self, caller: str, cluster: str) -> TrafficHistory | None:
+        history = self._services.get(cluster)
+        if history is not None:
+            return history
+        if len(self._services) >= MAX_SUBJECTS or self._services_of[caller] >= MAX_SUBJECTS // 2:
             metrics.EDGES_DROPPED.inc()
             return None
         self._services_of[caller] += 1
-        self._first_callers[called] = caller
-        return self._services.setdefault(called, TrafficHistory())
+        self._first_callers[cluster] = caller
+        return self._services.setdefault(cluster, TrafficHistory())
+
+
+def _expired(histories: dict[str, TrafficHistory], now: float) -> list[str]:
+    return [name for name, history in histories.items() if now - history.updated_at >= HISTORY_SECONDS]

@@ -1,4 +1,4 @@
-"""The last quarter of an hour of some calls as points in time, in memory that never grows. Pure."""
+"""The last quarter of an hour of some traffic as points in time, in a fixed amount of memory."""
 
 from __future__ import annotations
 
@@ -8,22 +8,33 @@ from collections.abc import Iterator
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
 
 STEP = 2.0
-"""Seconds of one point: as often as sidecars tell."""
+"""Seconds of one point: the interval at which sidecars flush."""
 
 HISTORY_SECONDS = 900.0
-"""Seconds that are kept."""
+"""Seconds that are stored."""
 
 MAX_FLUSH_SECONDS = 8.0
-"""Seconds before a flush that it may tell about; what a sidecar tells now began some seconds ago."""
+"""The longest time that one flush may cover, in seconds."""
 
-COLUMNS = ("answered", "failed", "retries", "connections", "wanted", "refused", "p50", "p95", "p99")
-"""The columns; TCP connections that were `wanted`, of these `refused` ones; the quantiles are in ms."""
+COLUMNS = (
+    "completed",
+    "failed",
+    "retries",
+    "connections",
+    "connection_attempts",
+    "failed_attempts",
+    "p50",
+    "p95",
+    "p99",
+)
+"""The columns of a point: sums over its time, and latency percentiles in ms."""
 
 
 class TimeSeries:
-    """A ring of points. `now` is any clock that only goes forward, in seconds, and is above 0.
+    """A ring of points. `now` is any monotonic clock in seconds, above 0.
 
-    Values are kept in single precision: exact up to 16 million a point.
+    Points younger than MAX_FLUSH_SECONDS are kept as counters, because late flushes still change them; older
+    ones are stored in single precision, which is exact up to 16 million.
     """
 
     __slots__ = ("_columns", "_first", "_last", "_length", "_live", "_live_points", "step")
@@ -36,56 +47,59 @@ class TimeSeries:
         self._live: dict[int, UpstreamCounters] = {}
         self._first = self._last = -1
 
-    def add(self, counts: UpstreamCounters, now: float, seconds: float) -> None:
-        """Spread what happened within the `seconds` before `now` evenly over the points of that time."""
+    def add(self, counters: UpstreamCounters, now: float, seconds: float) -> None:
+        """Spread counters of the `seconds` before `now` evenly over the points of that time."""
         seconds = min(max(seconds, 1e-3), MAX_FLUSH_SECONDS)
         begin = max(now - seconds, 0.0)
         self._advance(int(now / self.step))
         for step in range(int(begin / self.step), int(now / self.step) + 1):
-            share = (min(now, (step + 1) * self.step) - max(begin, step * self.step)) / (now - begin)
-            if share > 0:
-                self._live.setdefault(step, UpstreamCounters()).add(counts, share)
+            overlap = min(now, (step + 1) * self.step) - max(begin, step * self.step)
+            if overlap > 0:
+                self._live.setdefault(step, UpstreamCounters()).add(counters, overlap / (now - begin))
 
     def points(self, now: float) -> Iterator[tuple[float, dict[str, float]]]:
-        """Every point that is known, oldest first: when it began, and its columns as sums over its time."""
+        """All points, oldest first: when each began, and its columns."""
         end = int(now / self.step) + 1
         begin = self.first_step(end)
         columns = self.columns(begin, end)
-        for number in range(end - begin):
-            yield (begin + number) * self.step, {name: each[number] for name, each in columns.items()}
+        for offset in range(end - begin):
+            yield (begin + offset) * self.step, {name: values[offset] for name, values in columns.items()}
 
     def first_step(self, end: int) -> int:
-        """The number of the oldest point that is known, of those before `end`."""
+        """The number of the oldest point before `end`; `end` if there is none."""
         return min(max(self._first, end - self._length, 0), end) if self._first >= 0 else end
 
     def columns(self, begin: int, end: int) -> dict[str, list[float]]:
-        """The columns of the points `begin` (see `first`) to `end`, without it."""
-        at, kept = begin % self._length, max(self._last + 1 - begin, 0)
-        nothing = [0.0] * (end - begin)
-        found = {}
+        """The columns of the points from `begin` (see `first_step`) up to, but without, `end`."""
+        offset, stored = begin % self._length, max(self._last + 1 - begin, 0)
+        zeros = [0.0] * (end - begin)
+        columns = {}
         for name, column in self._columns.items():
-            values = (column[at:] + column[:at])[: min(kept, end - begin)].tolist()
-            found[name] = values + nothing[len(values) :]
-        for step, counts in self._live.items():
+            values = (column[offset:] + column[:offset])[: min(stored, end - begin)].tolist()
+            columns[name] = values + zeros[len(values) :]
+        for step, counters in self._live.items():
             if begin <= step < end:
-                for name, value in _column_values(counts).items():
-                    found[name][step - begin] = _combine(name, found[name][step - begin], value)
-        return found
+                for name, value in _column_values(counters).items():
+                    columns[name][step - begin] = _combine(name, columns[name][step - begin], value)
+        return columns
 
     def serialize(self, now: float) -> tuple[float, bytes]:
-        """All that is known, for `absorb`: how long ago the first point began, and the columns one by one."""
+        """All points for `merge`: the age of the first one in seconds, and the columns one after another."""
         end = int(now / self.step) + 1
         begin = self.first_step(end)
         columns = self.columns(begin, end)
         return now - begin * self.step, b"".join(array("f", columns[name]).tobytes() for name in COLUMNS)
 
     def merge(self, age: float, body: bytes, now: float) -> None:
-        """Add what another series of the same step has `written`, `age` by its clock; raises ValueError."""
+        """Add a serialized series of the same step; `age` is the age of its first point.
+
+        Raises ValueError for bytes that are not a series.
+        """
         values = array("f")
         values.frombytes(body)
-        count, rest = divmod(len(values), len(COLUMNS))
+        count, remainder = divmod(len(values), len(COLUMNS))
         begin = round((now - age) / self.step)
-        if rest or count > self._length + 1 or not 0 <= age < 2 * HISTORY_SECONDS:
+        if remainder or count > self._length + 1 or not 0 <= age < 2 * HISTORY_SECONDS:
             raise ValueError("not the columns of a series")
         self._advance(int(now / self.step))
         self._first = max(min(self._first, begin), 0)
@@ -93,11 +107,11 @@ class TimeSeries:
             column = self._columns[name]
             for step, value in enumerate(values[number * count : (number + 1) * count], begin):
                 if value and max(self._last - self._length, -1) < step <= self._last:
-                    at = step % self._length
-                    column[at] = _combine(name, column[at], value)
+                    offset = step % self._length
+                    column[offset] = _combine(name, column[offset], value)
 
     def _advance(self, last: int) -> None:
-        """Settle the points that are over and empty the places of those to come."""
+        """Clear the points up to `last` and move live counters that are old enough into the columns."""
         if self._first < 0:
             self._first = max(last - self._live_points, 0)
             self._last = self._first
@@ -105,28 +119,28 @@ class TimeSeries:
             for column in self._columns.values():
                 column[step % self._length] = 0.0
         self._last = max(self._last, last)
-        for step in [one for one in self._live if one <= last - self._live_points]:
-            row = _column_values(self._live.pop(step))
+        for step in [step for step in self._live if step <= last - self._live_points]:
+            values = _column_values(self._live.pop(step))
             if step > self._last - self._length:
-                for name, value in row.items():
-                    column, at = self._columns[name], step % self._length
-                    column[at] = _combine(name, column[at], value)
+                for name, value in values.items():
+                    column, offset = self._columns[name], step % self._length
+                    column[offset] = _combine(name, column[offset], value)
 
 
-def _combine(name: str, settled: float, late: float) -> float:
-    """A value of a point of which some was told when it was settled; latencies are then the slower ones."""
-    return max(settled, late) if name.startswith("p") else settled + late
+def _combine(name: str, stored: float, late: float) -> float:
+    """A value of a point that was stored before late counters arrived: sums add up, percentiles do not."""
+    return max(stored, late) if name.startswith("p") else stored + late
 
 
-def _column_values(counts: UpstreamCounters) -> dict[str, float]:
-    p50, p95, p99 = counts.latency_percentiles()
+def _column_values(counters: UpstreamCounters) -> dict[str, float]:
+    p50, p95, p99 = counters.latency_percentiles()
     return {
-        "answered": counts.completed,
-        "failed": counts.failed,
-        "retries": counts.retries,
-        "connections": counts.connections,
-        "wanted": counts.connection_attempts,
-        "refused": counts.failed_attempts,
+        "completed": counters.completed,
+        "failed": counters.failed,
+        "retries": counters.retries,
+        "connections": counters.connections,
+        "connection_attempts": counters.connection_attempts,
+        "failed_attempts": counters.failed_attempts,
         "p50": p50,
         "p95": p95,
         "p99": p99,

@@ -1,0 +1,1 @@
+"""Stored traces: what spans are parsed to, how traces are searched and how they become trees. Pure."""

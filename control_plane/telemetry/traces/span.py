@@ -1,8 +1,7 @@
-"""From the bytes of an OTLP export to spans, one at a time and no further than needed.
+"""Spans: OTLP → what is stored, and what is decoded when somebody reads one.
 
-An export is cut into spans by its wire format alone, so that one of megabytes is read in slices; of each
-span only what is searched for is decoded, and its bytes are kept. Attributes, events and the status message
-are decoded when somebody reads the span.
+Only what searches need is decoded when a span arrives; its encoded bytes are stored with it. Attributes,
+events and the status message are decoded when the span is read.
 """
 
 from __future__ import annotations
@@ -10,46 +9,45 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from meshwright.control_plane.api.models.traces import SpanKind
-from meshwright.control_plane.telemetry import wire
-from meshwright.control_plane.telemetry.requests import failure, response_flags
+from meshwright.control_plane.telemetry.ingest import otlp
+from meshwright.control_plane.telemetry.ingest.otlp import DropReason
+from meshwright.control_plane.telemetry.requests import response_flags
+from meshwright.control_plane.telemetry.requests.failure import is_failure
 
 MAX_SPAN_BYTES = 64 * 1024
-"""Of one encoded span: twenty times what Envoy and the SDKs send; decoding is short."""
+"""Size of one encoded span: twenty times what Envoy and the SDKs send."""
 
 MAX_NAME_LENGTH = 200
-"""Characters of an operation or instance that are kept."""
+"""Characters kept of the name of an operation, instance, event or attribute."""
 
 MAX_VALUE_LENGTH = 2048
-"""Characters of an attribute that are told: the SDKs know no limit, and this one is read by people."""
+"""Characters returned of an attribute's value. The SDKs have no limit."""
 
 MAX_ATTRIBUTES = 256
-"""Attributes and events of a span that are told; the SDKs send at most 128 of each."""
+"""Attributes and events returned of a span. The SDKs send at most 128 of each."""
 
 _KINDS: tuple[SpanKind, ...] = ("internal", "internal", "server", "client", "producer", "consumer")
-_FAILED = trace_pb2.Status.STATUS_CODE_ERROR
 
 PROXY_ATTRIBUTE = ("component", "proxy")
-"""The attribute that Envoy gives each of its spans (its tracing documentation)."""
+"""The attribute that Envoy adds to each of its spans (Envoy's documentation, "Tracing")."""
 
-_HTTP = ("http.status_code", "http.response.status_code")
-_GRPC = ("grpc.status_code", "rpc.grpc.status_code")
-# Where Envoy and where today's instrumentations say which status an answer had.
-_STATUS_ATTRIBUTES = frozenset((*_HTTP, *_GRPC, PROXY_ATTRIBUTE[0], response_flags.SPAN_ATTRIBUTE))
-
-DropReason = Literal["foreign", "oversized", "malformed"]
-"""Why a span is not taken: of another service than its sender, too long, or not to be read."""
+_HTTP_STATUS = ("http.status_code", "http.response.status_code")
+_GRPC_STATUS = ("grpc.status_code", "rpc.grpc.status_code")
+# The attributes of the response status: Envoy's, and those of OpenTelemetry's semantic conventions.
+_STATUS_ATTRIBUTES = frozenset(
+    (*_HTTP_STATUS, *_GRPC_STATUS, PROXY_ATTRIBUTE[0], response_flags.SPAN_ATTRIBUTE)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSpan:
-    """A span as it is stored. `start` and `end` are nanoseconds since the epoch; IDs are bytes."""
+    """A span in the store. `start` and `end` are in ns since the epoch, IDs are bytes, `body` is encoded."""
 
     trace: bytes
     id: bytes
@@ -71,7 +69,7 @@ class StoredSpan:
 
 @dataclass(frozen=True, slots=True)
 class StoredSpanEvent:
-    """An event of a span; `time` in nanoseconds since the epoch."""
+    """An event of a span; `time` in ns since the epoch."""
 
     time: int
     name: str
@@ -80,7 +78,7 @@ class StoredSpanEvent:
 
 @dataclass(frozen=True, slots=True)
 class SpanDetails:
-    """What is decoded of a span when it is read."""
+    """The parts of a span that are decoded when it is read."""
 
     message: str
     attributes: dict[str, str]
@@ -88,44 +86,65 @@ class SpanDetails:
 
 
 def parse_spans(body: bytes, service: str = "") -> Iterator[StoredSpan | DropReason | None]:
-    """The spans of an export that `service` sent, or why one is dropped; None where a step found nothing.
+    """Parse an export that `service` sent: spans, reasons why one is dropped, None after other steps.
 
-    Without `service` each part's is believed: so a control plane hands on what it took in itself (`write`).
-    Every step is short. Nothing is raised: what follows a mistake in the bytes is given up as `malformed`.
+    Without `service` the service of each resource is trusted and the number of records is not limited; that
+    is for spans from another control plane (`serialize_spans`). Never raises: after invalid bytes it yields
+    `malformed` and ends.
     """
     try:
-        for part in wire.parts(body):
-            if part is None:
+        for resource in otlp.read_export(body, otlp.MAX_RECORDS if service else sys.maxsize):
+            if resource is None:
                 yield None
                 continue
-            sender = service or part.attributes.get("service.name", "")
-            known = sender == part.attributes.get("service.name")
-            instance = sys.intern(part.attributes.get("service.instance.id", "")[:MAX_NAME_LENGTH])
-            for span in part.items():
-                if span is None:
+            sender = service or resource.attributes.get("service.name", "")
+            is_own = sender == resource.attributes.get("service.name")
+            instance = sys.intern(resource.attributes.get("service.instance.id", "")[:MAX_NAME_LENGTH])
+            for encoded in resource.records():
+                if encoded is None:
                     yield None
                 else:
-                    yield _span(span, sender, instance) if known else "foreign"
+                    yield _parse_span(encoded, sender, instance) if is_own else "foreign"
+    except otlp.TooManyRecordsError:
+        yield "oversized"
     except (ValueError, DecodeError):
         yield "malformed"
 
 
-def serialize_spans(rows: Iterable[StoredSpan]) -> bytes:
-    """Spans as an export that `read` gives back."""
-    senders: dict[tuple[str, str], list[bytes]] = {}
-    for row in rows:
-        senders.setdefault((row.service, row.instance), []).append(row.body)
+def serialize_spans(spans: Iterable[StoredSpan]) -> bytes:
+    """Spans as an export, for `parse_spans`."""
+    by_sender: dict[tuple[str, str], list[bytes]] = {}
+    for span in spans:
+        by_sender.setdefault((span.service, span.instance), []).append(span.body)
     return b"".join(
-        wire.part({"service.name": service, "service.instance.id": instance}, bodies)
-        for (service, instance), bodies in senders.items()
+        otlp.encode_export(
+            otlp.encode_attributes({"service.name": service, "service.instance.id": instance}),
+            [otlp.encode_scope(bodies)],
+        )
+        for (service, instance), bodies in by_sender.items()
     )
 
 
-def _span(encoded: memoryview, service: str, instance: str) -> StoredSpan | DropReason:
-    """One span; one without proper IDs is of no use in any trace."""
-    if len(encoded) > MAX_SPAN_BYTES:
+def decode_details(span: StoredSpan) -> SpanDetails:
+    """Decode the rest of a span."""
+    message = trace_pb2.Span.FromString(span.body)
+    events = tuple(
+        StoredSpanEvent(
+            event.time_unix_nano,
+            event.name[:MAX_NAME_LENGTH],
+            _attributes(event.attributes[:MAX_ATTRIBUTES]),
+        )
+        for event in message.events[:MAX_ATTRIBUTES]
+    )
+    return SpanDetails(
+        message.status.message[:MAX_VALUE_LENGTH], _attributes(message.attributes[:MAX_ATTRIBUTES]), events
+    )
+
+
+def _parse_span(body: bytes, service: str, instance: str) -> StoredSpan | DropReason:
+    """One span. A span without valid IDs cannot be part of a trace."""
+    if len(body) > MAX_SPAN_BYTES:
         return "oversized"
-    body = bytes(encoded)
     try:
         span = trace_pb2.Span.FromString(body)
     except DecodeError:
@@ -150,39 +169,25 @@ def _span(encoded: memoryview, service: str, instance: str) -> StoredSpan | Drop
 
 
 def _is_failed(span: trace_pb2.Span) -> bool:
-    """Whether the mesh calls it a failure (`outcome`); where no status is told, whether its sender does.
+    """Whether the response is a failure (`is_failure`); without a status, whether the sender says so.
 
-    Senders make an error of what they called when it was answered by 400 and above, as OpenTelemetry's
-    conventions have it (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status), Envoy too.
+    Clients mark a span as an error for responses of 400 and above, as OpenTelemetry's conventions require
+    (https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status), as does Envoy. The mesh does not.
     """
-    told = {
+    attributes = {
         key: pair.value.string_value or _text(pair.value)
         for pair in span.attributes
         if (key := pair.key) in _STATUS_ATTRIBUTES
     }
-    http = next((told[name] for name in _HTTP if name in told), "")
-    grpc = next((told[name] for name in _GRPC if name in told), "")
+    http = next((attributes[name] for name in _HTTP_STATUS if name in attributes), "")
+    grpc = next((attributes[name] for name in _GRPC_STATUS if name in attributes), "")
     status = int(http) if http.isascii() and http.isdigit() and len(http) < 4 else 0
-    if failure.is_failure(status, grpc, told.get(response_flags.SPAN_ATTRIBUTE, "")):
+    if is_failure(status, grpc, attributes.get(response_flags.SPAN_ATTRIBUTE, "")):
         return True
-    if told.get(PROXY_ATTRIBUTE[0]) == PROXY_ATTRIBUTE[1] and http:
+    if attributes.get(PROXY_ATTRIBUTE[0]) == PROXY_ATTRIBUTE[1] and http:
         return not status
-    by_status = status >= 400 or grpc not in {"", "-", "0"}
-    return not by_status and span.status.code == _FAILED
-
-
-def decode_details(row: StoredSpan) -> SpanDetails:
-    """The rest of a span."""
-    span = trace_pb2.Span.FromString(row.body)
-    events = tuple(
-        StoredSpanEvent(
-            event.time_unix_nano, event.name[:MAX_NAME_LENGTH], _attributes(event.attributes[:MAX_ATTRIBUTES])
-        )
-        for event in span.events[:MAX_ATTRIBUTES]
-    )
-    return SpanDetails(
-        span.status.message[:MAX_VALUE_LENGTH], _attributes(span.attributes[:MAX_ATTRIBUTES]), events
-    )
+    is_client_error = status >= 400 or grpc not in {"", "-", "0"}
+    return not is_client_error and span.status.code == trace_pb2.Status.STATUS_CODE_ERROR
 
 
 def _attributes(pairs: list[KeyValue]) -> dict[str, str]:
@@ -190,7 +195,7 @@ def _attributes(pairs: list[KeyValue]) -> dict[str, str]:
 
 
 def _text(value: AnyValue) -> str:
-    """A value as people read it; a list or mapping as protobuf prints it."""
+    """A value as text; a list or map as protobuf prints it."""
     which = value.WhichOneof("value")
     if which is None:
         return ""

@@ -1,9 +1,8 @@
-"""The traces that are kept, bounded in number and bytes, and what is asked of them.
+"""The trace store, bounded in number and bytes.
 
-Room is made by whose spans take most: its oldest trace leaves, so that nobody pushes out all others.
-
-Pure: bytes and the time come in, values of `meshwright.control_plane.api.models.traces` go out. A span is taken only from the
-service or gateway that its certificate names, so nobody adds to a trace in another's name.
+When it is full, the service whose spans use the most memory makes room: its oldest trace is evicted, so that
+no service can push out the traces of all others. A span is accepted only from the service or gateway of the
+sender's certificate, so nobody can add spans in another's name.
 """
 
 from __future__ import annotations
@@ -16,32 +15,33 @@ from itertools import islice
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
-from meshwright.control_plane.telemetry.traces import span, tree
-from meshwright.control_plane.telemetry.traces.span import StoredSpan
+from meshwright.control_plane.telemetry.traces import tree
+from meshwright.control_plane.telemetry.traces.query import matches_any_span, matches_span
+from meshwright.control_plane.telemetry.traces.span import StoredSpan, parse_spans
 
 MAX_TRACES = 20_000
-"""A quarter of an hour of the demo's 20 requests/s, all traced; also bounds what a search walks through."""
+"""A quarter of an hour of 20 requests/s, all traced. It also bounds the work of a search."""
 
 MAX_SPANS_PER_TRACE = 2_000
-"""Of one trace: an order has about thirty; a trace that never ends must not push all others out."""
+"""An order has about thirty. A trace that never ends must not push out all others."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""In all, with the overheads below: some 50,000 spans of Envoy's."""
+"""Size of everything stored, with the overheads below: about 50,000 of Envoy's spans."""
 
 SPAN_OVERHEAD, TRACE_OVERHEAD = 800, 2_000
-"""Bytes of memory beside a span's own (a row alone has 356), and for a trace with its places in the indices:
-estimated."""
+"""Estimated bytes of memory for a span besides its body (a StoredSpan alone takes 356), and for a trace with
+its index entries."""
 
-SPANS_PER_STEP = 16
-"""Spans between two yields of `take`: about a tenth of a millisecond."""
+METRICS_INTERVAL = 16
+"""Spans between two updates of the metrics."""
 
 DEPENDENCY_SPANS = 20_000
-"""The newest spans that `dependencies` looks at: some 20 ms."""
+"""Number of the newest spans that `dependencies` reads; takes about 20 ms."""
 
 
 @dataclass(slots=True)
 class _TraceEntry:
-    """A trace in the store. Spans are apart by their sender too: nobody takes the place of another's."""
+    """One trace. Spans are keyed by sender as well, so that no sender can replace another's span."""
 
     spans: dict[tuple[bytes, str], StoredSpan] = field(default_factory=dict)
     size: int = TRACE_OVERHEAD
@@ -52,7 +52,7 @@ class _TraceEntry:
 
 
 class TraceStore:
-    """The store. `dropped` counts spans by why they are not kept, `evicted` those that made room."""
+    """The store. `dropped` counts dropped spans by reason, `evicted` those that made room for others."""
 
     def __init__(
         self,
@@ -61,12 +61,9 @@ class TraceStore:
         max_spans_per_trace: int = MAX_SPANS_PER_TRACE,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """Bounds: traces, spans of one trace, bytes of all."""
-        self._max_traces, self._max_spans_per_trace, self._max_bytes = (
-            max_traces,
-            max_spans_per_trace,
-            max_bytes,
-        )
+        self._max_traces = max_traces
+        self._max_spans_per_trace = max_spans_per_trace
+        self._max_bytes = max_bytes
         self._traces: OrderedDict[bytes, _TraceEntry] = OrderedDict()
         self._services: dict[str, OrderedDict[bytes, None]] = {}
         self._operations: dict[str, Counter[str]] = {}
@@ -81,138 +78,141 @@ class TraceStore:
     def __len__(self) -> int:
         return len(self._traces)
 
-    def handle(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:  # noqa: ARG002  a sink
-        """Fold in an export that `identity` sent; yields after every small slice of work."""
-        for step, found in enumerate(span.parse_spans(body, identity.name), 1):
-            if isinstance(found, StoredSpan):
-                self._add(found)
-            elif found is not None:
-                self._drop(found)
-            if step % SPANS_PER_STEP == 0:
+    def handle(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:  # noqa: ARG002  a handler
+        """Store the spans of an export that `identity` sent; yields after each small step."""
+        for step, result in enumerate(parse_spans(body, identity.name), 1):
+            if isinstance(result, StoredSpan):
+                self._add(result)
+            elif result is not None:
+                self._drop(result)
+            if step % METRICS_INTERVAL == 0:
                 self._update_metrics()
-                yield
+            yield
         self._update_metrics()
 
-    # --- what is asked ------------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------------
 
     def services(self) -> tuple[str, ...]:
-        """Who sent spans that are kept, sorted."""
+        """The services with stored spans, sorted."""
         return tuple(sorted(self._services))
 
     def operations(self, service: str) -> tuple[str, ...]:
-        """A service's operations, sorted; none of a service that is not known."""
+        """A service's operations, sorted."""
         return tuple(sorted(self._operations.get(service, ())))
 
     def search(self, query: TraceQuery, limit: int) -> tuple[TraceSummary, ...]:
-        """At most `limit` traces that have a span as wanted, newest first."""
-        return tuple(tree.build_summary(id, rows) for id, rows in islice(self._matches(query), limit))
+        """Up to `limit` traces with a matching span, newest first."""
+        return tuple(tree.build_summary(id, spans) for id, spans in islice(self._matches(query), limit))
 
     def search_full(self, query: TraceQuery, limit: int) -> Iterator[Trace]:
-        """As `search`, the traces whole, one at a step: each takes a millisecond or more to decode."""
-        found = [(id, rows, self._traces[id].dropped) for id, rows in islice(self._matches(query), limit)]
-        return (tree.build_trace(*one) for one in found)
+        """Like `search`, with all spans, one trace at a time: decoding one takes a millisecond or more."""
+        matches = [(id, spans, self._traces[id].dropped) for id, spans in islice(self._matches(query), limit)]
+        return (tree.build_trace(*match) for match in matches)
 
     def get(self, id: str) -> Trace | None:
-        """A trace by its 32 hexadecimal digits; None when it is not kept."""
+        """A trace by its 32 hexadecimal digits; None if it is not stored."""
         key = bytes.fromhex(id)
-        kept = self._traces.get(key)
-        return tree.build_trace(key, tuple(kept.spans.values()), kept.dropped) if kept else None
+        entry = self._traces.get(key)
+        return tree.build_trace(key, tuple(entry.spans.values()), entry.dropped) if entry else None
 
     def spans_of(self, id: str) -> tuple[tuple[StoredSpan, ...], int]:
-        """The spans of a trace, and how many of it are missing; none of a trace that is not kept."""
-        kept = self._traces.get(bytes.fromhex(id))
-        return (tuple(kept.spans.values()), kept.dropped) if kept else ((), 0)
+        """The spans of a trace, and how many of it were dropped."""
+        entry = self._traces.get(bytes.fromhex(id))
+        return (tuple(entry.spans.values()), entry.dropped) if entry else ((), 0)
 
     def matching_ids(self, query: TraceQuery, limit: int) -> dict[str, int]:
-        """As `search`, the IDs alone, each with the start of its first span in ns since the epoch."""
+        """Like `search`, the IDs only, each with the start of its first span in ns since the epoch."""
         return {id.hex(): self._traces[id].start for id, _ in islice(self._matches(query), limit)}
 
     def recent_spans(self, query: TraceQuery) -> Iterator[StoredSpan]:
-        """The newest spans that `dependencies` looks at."""
-        left = DEPENDENCY_SPANS
-        for _, rows in self._matches(query):
-            if left <= 0:
+        """The newest spans of matching traces, DEPENDENCY_SPANS or slightly more."""
+        remaining = DEPENDENCY_SPANS
+        for _, spans in self._matches(query):
+            if remaining <= 0:
                 break
-            left -= len(rows)
-            yield from rows
+            remaining -= len(spans)
+            yield from spans
 
     def ids_with_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
-        """The IDs that begin with a prefix, newest first, at most `most`."""
+        """Up to `limit` IDs with this prefix, newest first."""
         ids = (key.hex() for key in reversed(self._traces))
         return tuple(islice((id for id in ids if id.startswith(prefix)), limit))
 
     def dependencies(self, start: int = 0, end: int = 0) -> tuple[ServiceDependency, ...]:
-        """Who called whom how often, in the newest traces that began within `start` to `end` (ns, 0: any)."""
-        return tree.dependencies(
-            tree.CallLink.from_span(row) for row in self.recent_spans(TraceQuery(start=start, end=end))
-        )
+        """How often each service called another, in the newest traces.
+
+        `start` and `end` bound the start of a trace, in ns since the epoch; 0 does not.
+        """
+        spans = self.recent_spans(TraceQuery(start=start, end=end))
+        return tree.dependencies(tree.CallLink.from_span(span) for span in spans)
 
     def _matches(self, query: TraceQuery) -> Iterator[tuple[bytes, tuple[StoredSpan, ...]]]:
         if query.operation and query.service and query.operation not in self.operations(query.service):
             return
         ids = self._services.get(query.service, ()) if query.service else self._traces
-        any_span = query == TraceQuery(start=query.start, end=query.end)
+        matches_any = matches_any_span(query)
         for id in reversed(ids):
-            kept = self._traces[id]
-            if kept.start < query.start or (query.end and kept.start > query.end):
+            entry = self._traces[id]
+            if entry.start < query.start or (query.end and entry.start > query.end):
                 continue
-            if kept.longest < query.min_duration or (query.errors and not kept.failed):
+            if entry.longest < query.min_duration or (query.errors and not entry.failed):
                 continue
-            rows = tuple(kept.spans.values())
-            if any_span or any(_matches_span(row, query) for row in rows):
-                yield id, rows
+            spans = tuple(entry.spans.values())
+            if matches_any or any(matches_span(span, query) for span in spans):
+                yield id, spans
 
-    # --- what is kept ---------------------------------------------------------------------------------
+    # --- storage ------------------------------------------------------------------------------------
 
-    def _add(self, row: StoredSpan) -> None:
-        size = len(row.body) + SPAN_OVERHEAD
-        kept = self._traces.get(row.trace)
-        if kept is None:
-            kept = _TraceEntry(start=row.start)
-        elif (row.id, row.service) in kept.spans:
+    def _add(self, span: StoredSpan) -> None:
+        size = len(span.body) + SPAN_OVERHEAD
+        entry = self._traces.get(span.trace)
+        if entry is None:
+            entry = _TraceEntry(start=span.start)
+        elif (span.id, span.service) in entry.spans:
             self._drop("duplicate")
             return
-        if len(kept.spans) >= self._max_spans_per_trace or kept.size + size > self._max_bytes:
+        if len(entry.spans) >= self._max_spans_per_trace or entry.size + size > self._max_bytes:
             self._drop("full")
-            kept.dropped += 1
+            entry.dropped += 1
             return
-        self._insert(kept, row, size)
+        self._insert(entry, span, size)
         while self.size_bytes > self._max_bytes or len(self._traces) > self._max_traces:
             self._evict()
 
-    def _insert(self, kept: _TraceEntry, row: StoredSpan, size: int) -> None:
-        if row.trace not in self._traces:
-            self._traces[row.trace] = kept
+    def _insert(self, entry: _TraceEntry, span: StoredSpan, size: int) -> None:
+        if span.trace not in self._traces:
+            self._traces[span.trace] = entry
             self.size_bytes += TRACE_OVERHEAD
-            self._bytes_by_service[row.service] += TRACE_OVERHEAD
-        kept.spans[row.id, row.service] = row
-        kept.size += size
-        kept.start = min(kept.start, row.start)
-        kept.longest = max(kept.longest, row.duration)
-        kept.failed = kept.failed or row.error
+            self._bytes_by_service[span.service] += TRACE_OVERHEAD
+        entry.spans[span.id, span.service] = span
+        entry.size += size
+        entry.start = min(entry.start, span.start)
+        entry.longest = max(entry.longest, span.duration)
+        entry.failed = entry.failed or span.error
         self.size_bytes += size
-        self._bytes_by_service[row.service] += size
+        self._bytes_by_service[span.service] += size
         self.span_count += 1
         self.stored_total += 1
-        self._services.setdefault(row.service, OrderedDict()).setdefault(row.trace)
-        self._operations.setdefault(row.service, Counter())[row.operation] += 1
+        self._services.setdefault(span.service, OrderedDict()).setdefault(span.trace)
+        self._operations.setdefault(span.service, Counter())[span.operation] += 1
 
     def _evict(self) -> None:
-        """Take out the oldest trace of the sender whose spans take most memory."""
-        heaviest = max(self._bytes_by_service, key=self._bytes_by_service.__getitem__)
-        id = next(iter(self._services[heaviest]))
-        kept = self._traces.pop(id)
-        self.size_bytes -= kept.size
-        self.span_count -= len(kept.spans)
-        self.evicted += len(kept.spans)
-        self._bytes_by_service[next(iter(kept.spans.values())).service] -= TRACE_OVERHEAD
-        for row in kept.spans.values():
-            self._bytes_by_service[row.service] -= len(row.body) + SPAN_OVERHEAD
-            operations = self._operations[row.service]
-            operations[row.operation] -= 1
-            if not operations[row.operation]:
-                del operations[row.operation]
-        for service in {row.service for row in kept.spans.values()}:
+        """Remove the oldest trace of the service whose spans use the most memory."""
+        largest = max(self._bytes_by_service, key=self._bytes_by_service.__getitem__)
+        id = next(iter(self._services[largest]))
+        entry = self._traces.pop(id)
+        spans = tuple(entry.spans.values())
+        self.size_bytes -= entry.size
+        self.span_count -= len(spans)
+        self.evicted += len(spans)
+        self._bytes_by_service[spans[0].service] -= TRACE_OVERHEAD
+        for span in spans:
+            self._bytes_by_service[span.service] -= len(span.body) + SPAN_OVERHEAD
+            operations = self._operations[span.service]
+            operations[span.operation] -= 1
+            if not operations[span.operation]:
+                del operations[span.operation]
+        for service in {span.service for span in spans}:
             del self._services[service][id]
             if not self._services[service]:
                 del self._services[service], self._operations[service], self._bytes_by_service[service]
@@ -222,21 +222,9 @@ class TraceStore:
         metrics.SPANS_DROPPED.labels(reason).inc()
 
     def _update_metrics(self) -> None:
-        """Bring the metrics up to what is so."""
         metrics.TRACES_STORED.set(len(self._traces))
         metrics.TRACE_BYTES.set(self.size_bytes)
-        taken, evicted = self._reported
-        metrics.SPANS_STORED.inc(self.stored_total - taken)
+        stored, evicted = self._reported
+        metrics.SPANS_STORED.inc(self.stored_total - stored)
         metrics.SPANS_EVICTED.inc(self.evicted - evicted)
         self._reported = (self.stored_total, self.evicted)
-
-
-def _matches_span(row: StoredSpan, wanted: TraceQuery) -> bool:
-    """Whether a span is what is looked for; when it was is the trace's matter."""
-    return (
-        (not wanted.service or row.service == wanted.service)
-        and (not wanted.operation or row.operation == wanted.operation)
-        and row.duration >= wanted.min_duration
-        and (not wanted.max_duration or row.duration <= wanted.max_duration)
-        and (row.error or not wanted.errors)
-    )

@@ -1,4 +1,4 @@
-"""A trace's spans as a tree, in the order in which people read it, and what follows from the tree."""
+"""A trace as a tree of spans, in reading order, and what follows from the tree."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ from meshwright.control_plane.telemetry.requests import response_flags
 from meshwright.control_plane.telemetry.traces.span import PROXY_ATTRIBUTE, StoredSpan, decode_details
 
 ATTEMPT_ATTRIBUTE = "retry.count"
-"""Envoy's attribute of a try that is not the first: how many came before."""
+"""Envoy's attribute of an attempt after the first one: the number of attempts before it."""
 
 NODE_ATTRIBUTE = "node_id"
-"""Envoy's attribute of the node, in spans of requests that it took in."""
+"""Envoy's attribute of its node, in spans of requests it received."""
 
 _SECOND, _MILLISECOND = 1e9, 1e6
 
 
-def build_summary(id: bytes, rows: Sequence[StoredSpan]) -> TraceSummary:
-    """A trace in one line; `rows` are its spans, at least one."""
-    return TraceSummary.model_validate(_summary(id, rows))
+def build_summary(id: bytes, spans: Sequence[StoredSpan]) -> TraceSummary:
+    """A trace in one line. There must be at least one span."""
+    return TraceSummary.model_validate(_summary(id, spans))
 
 
-def build_trace(id: bytes, rows: Sequence[StoredSpan], dropped: int) -> Trace:
-    """A trace whole; `dropped` of its spans are missing."""
-    told = tuple(_span(row, depth) for row, depth in depth_first(rows))
-    return Trace(**_summary(id, rows), tree=told, dropped=dropped)
+def build_trace(id: bytes, spans: Sequence[StoredSpan], dropped: int) -> Trace:
+    """A trace with all its spans, of which `dropped` are missing."""
+    tree = tuple(_span(span, depth) for span, depth in depth_first(spans))
+    return Trace(**_summary(id, spans), tree=tree, dropped=dropped)
 
 
-def depth_first(rows: Sequence[StoredSpan]) -> Iterator[tuple[StoredSpan, int]]:
-    """Every span once, each after its parent, siblings by their start; with its depth.
+def depth_first(spans: Sequence[StoredSpan]) -> Iterator[tuple[StoredSpan, int]]:
+    """Every span once with its depth: parents before children, siblings by start.
 
-    Spans without a parent here begin a tree; a ring of spans is cut where it starts earliest.
+    A span whose parent is missing is a root; a cycle is cut at the span that starts first.
     """
-    by_id = {row.id: row for row in rows}
+    by_id = {span.id: span for span in spans}
     children: dict[bytes, list[StoredSpan]] = {}
-    by_start = sorted(rows, key=lambda row: (row.start, -row.end))
-    for row in by_start:
-        children.setdefault(row.parent, []).append(row)
-    roots = [row for row in by_start if row.parent not in by_id]
-    seen: set[int] = set()
+    by_start = sorted(spans, key=lambda span: (span.start, -span.end))
+    for span in by_start:
+        children.setdefault(span.parent, []).append(span)
+    roots = [span for span in by_start if span.parent not in by_id]
+    visited: set[int] = set()
     for root in (*roots, *by_start):
-        waiting = [(root, 0)]
-        while waiting:
-            row, depth = waiting.pop()
-            if id(row) in seen:
+        stack = [(root, 0)]
+        while stack:
+            span, depth = stack.pop()
+            if id(span) in visited:
                 continue
-            seen.add(id(row))
-            yield row, depth
-            waiting += [(child, depth + 1) for child in reversed(children.get(row.id, ()))]
+            visited.add(id(span))
+            yield span, depth
+            stack += [(child, depth + 1) for child in reversed(children.get(span.id, ()))]
 
 
 class CallLink(NamedTuple):
-    """What of a span says who called whom."""
+    """The parts of a span that say who called whom."""
 
     trace: bytes
     id: bytes
@@ -70,72 +70,76 @@ class CallLink(NamedTuple):
     service: str
 
     @classmethod
-    def from_span(cls, row: StoredSpan) -> CallLink:
-        """Of a span that is kept."""
-        return cls(row.trace, row.id, row.parent, row.service)
+    def from_span(cls, span: StoredSpan) -> CallLink:
+        """The link of a stored span."""
+        return cls(span.trace, span.id, span.parent, span.service)
 
 
 def dependencies(links: Iterable[CallLink]) -> tuple[ServiceDependency, ...]:
-    """Who called whom how often: every span whose parent is another service's is a call. Sorted."""
-    known = dict.fromkeys(links)
-    owners = {(one.trace, one.id): one.service for one in known}
-    calls = Counter((owners.get((one.trace, one.parent), one.service), one.service) for one in known)
-    found = sorted(((caller, callee), count) for (caller, callee), count in calls.items() if caller != callee)
-    return tuple(ServiceDependency(caller=a, callee=b, count=count) for (a, b), count in found)
+    """How often each service called another: a call is a span whose parent is another service's. Sorted."""
+    unique = dict.fromkeys(links)
+    services = {(link.trace, link.id): link.service for link in unique}
+    calls = Counter((services.get((link.trace, link.parent), link.service), link.service) for link in unique)
+    return tuple(
+        ServiceDependency(caller=caller, callee=callee, count=count)
+        for (caller, callee), count in sorted(calls.items())
+        if caller != callee
+    )
 
 
-def _summary(id: bytes, rows: Sequence[StoredSpan]) -> dict[str, object]:
-    known = {row.id for row in rows}
-    roots = [row for row in rows if row.parent not in known] or rows
-    root = min(roots, key=lambda row: (row.start, -row.end))
-    start = min(row.start for row in rows)
-    spans = Counter(row.service for row in rows)
-    failed = Counter(row.service for row in rows if row.error)
+def _summary(id: bytes, spans: Sequence[StoredSpan]) -> dict[str, object]:
+    ids = {span.id for span in spans}
+    roots = [span for span in spans if span.parent not in ids] or spans
+    root = min(roots, key=lambda span: (span.start, -span.end))
+    start = min(span.start for span in spans)
+    counts = Counter(span.service for span in spans)
+    errors = Counter(span.service for span in spans if span.error)
     return {
         "id": id.hex(),
         "service": root.service,
         "operation": root.operation,
         "request": _request(decode_details(root).attributes),
         "start": start / _SECOND,
-        "duration": (max(row.end for row in rows) - start) / _MILLISECOND,
-        "spans": len(rows),
-        "errors": failed.total(),
+        "duration": (max(span.end for span in spans) - start) / _MILLISECOND,
+        "spans": len(spans),
+        "errors": errors.total(),
         "services": tuple(
-            ServiceSpanCount(service=service, spans=count, errors=failed[service])
-            for service, count in sorted(spans.items())
+            ServiceSpanCount(service=service, spans=count, errors=errors[service])
+            for service, count in sorted(counts.items())
         ),
     }
 
 
-def _span(row: StoredSpan, depth: int) -> Span:
-    rest = decode_details(row)
+def _span(span: StoredSpan, depth: int) -> Span:
+    details = decode_details(span)
+    attributes = details.attributes
     return Span(
-        id=row.id.hex(),
-        parent=row.parent.hex(),
+        id=span.id.hex(),
+        parent=span.parent.hex(),
         depth=depth,
-        service=row.service,
-        instance=row.instance or rest.attributes.get(NODE_ATTRIBUTE, ""),
-        proxy=rest.attributes.get(PROXY_ATTRIBUTE[0]) == PROXY_ATTRIBUTE[1],
-        operation=row.operation,
-        kind=row.kind,
-        start=row.start / _SECOND,
-        duration=row.duration / _MILLISECOND,
-        error=row.error,
-        message=rest.message,
-        attempt=_attempt(rest.attributes),
-        flags=response_flags.describe(rest.attributes.get(response_flags.SPAN_ATTRIBUTE, "")),
-        attributes=rest.attributes,
+        service=span.service,
+        instance=span.instance or attributes.get(NODE_ATTRIBUTE, ""),
+        proxy=attributes.get(PROXY_ATTRIBUTE[0]) == PROXY_ATTRIBUTE[1],
+        operation=span.operation,
+        kind=span.kind,
+        start=span.start / _SECOND,
+        duration=span.duration / _MILLISECOND,
+        error=span.error,
+        message=details.message,
+        attempt=_attempt(attributes),
+        flags=response_flags.describe(attributes.get(response_flags.SPAN_ATTRIBUTE, "")),
+        attributes=attributes,
         events=tuple(
             SpanEvent(time=event.time / _SECOND, name=event.name, attributes=event.attributes)
-            for event in rest.events
+            for event in details.events
         ),
     )
 
 
 def _request(attributes: Mapping[str, str]) -> str:
-    """Method and path of a request that Envoy took in; empty where it is not told."""
-    found = re.fullmatch(r"(?:[a-z+.-]+://[^/?#]*)?([^?#]*).*", attributes.get("http.url", ""), re.DOTALL)
-    path = found[1] if found else ""
+    """Method and path of a request that Envoy received; empty if the span has neither."""
+    match = re.fullmatch(r"(?:[a-z+.-]+://[^/?#]*)?([^?#]*).*", attributes.get("http.url", ""), re.DOTALL)
+    path = match[1] if match else ""
     return f"{attributes.get('http.method', '')} {path}".strip()
 
 

@@ -100,7 +100,7 @@ def collector() -> Iterator[OtlpSink]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches that wait for nothing, so that tests are short."""
-    monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_SECONDS", 0.05)
+    monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_DELAY", 0.05)
 
 
 async def test_every_signal_arrives_as_it_was_sent(collector: OtlpSink) -> None:
@@ -154,7 +154,7 @@ async def test_nothing_is_lost_while_a_collector_is_away(collector: OtlpSink, aw
             source.spans(20)
             await asyncio.sleep(0.1)
         assert to.problem(time.monotonic()) == ""
-        assert "traces could not be forwarded" in to.problem(time.monotonic() + client.PROBLEM_AFTER)
+        assert "traces could not be exported" in to.problem(time.monotonic() + client.PROBLEM_AFTER)
         collector.start()
         source.spans(1)
         await until(lambda: len(collector.spans) == source.sent, 60)
@@ -225,7 +225,7 @@ async def test_what_a_collector_leaves_out_is_counted(collector: OtlpSink) -> No
 async def test_a_signal_that_is_not_taken_holds_up_no_other() -> None:
     tally = Tally()
     body = metrics_export("orders", "orders-1", {"catalog": {"upstream_rq_completed": 7}})
-    with otlp_sink(without=frozenset({"metrics", "logs"})) as jaeger:
+    with otlp_sink(unimplemented=frozenset({"metrics", "logs"})) as jaeger:
         async with forwarding(jaeger.address) as to:
             give(to, "metrics", body)
             await until(lambda: tally.since() == {"dropped metrics unimplemented": 1})
@@ -237,7 +237,7 @@ async def test_a_signal_that_is_not_taken_holds_up_no_other() -> None:
 
 
 async def test_a_collector_that_never_answers_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "DEADLINE", 0.3)
+    monkeypatch.setattr(client, "REQUEST_TIMEOUT", 0.3)
     silent = await asyncio.start_server(_swallow, "127.0.0.1", 0)
     tally = Tally()
     async with silent, forwarding(f"127.0.0.1:{silent.sockets[0].getsockname()[1]}") as to:
@@ -273,7 +273,7 @@ async def test_over_tls_only_to_whom_the_roots_certify() -> None:
 
 
 async def test_at_the_end_what_waits_is_sent(collector: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_SECONDS", 60.0)
+    monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_DELAY", 60.0)
     tally = Tally()
     async with forwarding(collector.address) as to:
         Source(to).spans(10)
@@ -312,12 +312,12 @@ async def test_what_the_port_takes_is_passed_on_at_the_end_too(collector: OtlpSi
     ("given", "words"),
     [
         ({"otlp_forward": "collector.example:4317"}, "is not on this host"),
-        ({"otlp_forward": "collector.example:4317"}, "or http://collector.example:4317 where the network"),
-        ({"otlp_forward": "https://collector.example"}, "is no collector"),
-        ({"otlp_forward": "127.0.0.1:http"}, "is no collector"),
+        ({"otlp_forward": "collector.example:4317"}, "or http://collector.example:4317 on a private network"),
+        ({"otlp_forward": "https://collector.example"}, "is not a collector address"),
+        ({"otlp_forward": "127.0.0.1:http"}, "is not a collector address"),
         (
             {"otlp_forward": "http://10.0.0.9:4317", "otlp_forward_headers_file": "/nowhere/h"},
-            "would get them unencrypted",
+            "would receive them unencrypted",
         ),
         ({"otlp_forward_ca": "/nowhere/ca.pem"}, "MESH_OTLP_FORWARD_CA: /nowhere/ca.pem: No such file"),
         ({"otlp_forward_ca": __file__}, "holds no certificate"),

@@ -23,4 +23,4 @@ def test_the_documentation_explains_every_flag() -> None:
 def test_flags_are_read_from_an_attribute() -> None:
     assert describe("-") == describe("") == ()
     assert [one.flag for one in describe("UF,URX")] == ["UF", "URX"]
-    assert describe("ZZ")[0].meaning == "a flag that is not known here"
+    assert describe("ZZ")[0].meaning == "an unknown response flag"

@@ -198,7 +198,7 @@ async def test_a_message_beyond_the_limit_is_refused_before_it_is_kept(port: Por
 async def test_callers_who_send_nothing_leave_room_for_others(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "READ_WITHIN", 6.0)
+    monkeypatch.setattr(server, "READ_TIMEOUT", 6.0)
     before = dropped()
     method = f"/{SERVICES['traces']}/Export"
     async with contextlib.AsyncExitStack() as stack:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwright.control_plane.api.models.base import Breaker
-from meshwright.control_plane.api.models.topology import Topology, TopologyEdge, TopologyNode
+from meshwright.control_plane.api.models.topology import Breaker, Topology, TopologyEdge, TopologyNode
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.telemetry import metrics
@@ -18,10 +17,10 @@ from meshwright.control_plane.telemetry.topology.edges import aggregate
 from meshwright.control_plane.telemetry.topology.graph import build_topology
 from meshwright.control_plane.telemetry.topology.health import MeshContext
 from meshwright.control_plane.telemetry.topology.history import edge_history
+from meshwright.control_plane.telemetry.topology.traffic import WINDOW
 from meshwright.control_plane.telemetry.topology.windows import (
     EDGE_TTL,
     MAX_CLUSTERS_PER_NODE,
-    WINDOW,
     TrafficWindows,
 )
 from tests.control_plane.core.worlds import TCP, exchange, instance, service, world

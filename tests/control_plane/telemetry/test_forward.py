@@ -72,7 +72,7 @@ def test_everything_is_somewhere_and_the_bound_holds(
 
 
 def test_batches_are_bounded_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "BATCH_BYTES", 250)
+    monkeypatch.setattr(queue, "MAX_BATCH_BYTES", 250)
     box = ExportQueue(SIGNALS)
     for came in range(5):
         box.put("traces", piece(100, came=came))
@@ -84,7 +84,7 @@ def test_batches_are_bounded_and_keep_their_order(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_batch_is_due_when_it_is_full_or_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(queue, "MAX_BATCH_BYTES", 1000)
     box = ExportQueue(SIGNALS)
     assert box.next_due("traces") is None
     box.put("traces", piece(100, came=7.0))
@@ -190,7 +190,7 @@ def test_a_part_with_something_too_large_is_counted_whole() -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_whatever_comes_the_collector_can_read_what_it_gets(garbage: bytes, cut: int) -> None:
-    good = span_export("orders", [SpanSpec(1, 1, name="ä"), Sent(1, 2, 1)])
+    good = span_export("orders", [SpanSpec(1, 1, name="ä"), SpanSpec(1, 2, 1)])
     for body in (garbage, good[:cut] + garbage, good[:cut] + garbage + good[cut:]):
         for one in found("traces", body):
             assert isinstance(one, ResourceChunk)

@@ -19,7 +19,8 @@ from meshwright.control_plane.telemetry.ingest.queue import (
     QueuedMessage,
 )
 from meshwright.control_plane.telemetry.ingest.server import SERVICES, OtlpServer
-from meshwright.control_plane.telemetry.topology.windows import TrafficSample, TrafficWindows
+from meshwright.control_plane.telemetry.topology.traffic import TrafficSample
+from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
 from tests.control_plane.telemetry.otlp import metrics_export
 from tests.envoy.xds_lab import until
 from tests.fakes.pki import DOMAIN, Pki, key_pem
@@ -115,10 +116,10 @@ async def test_who_has_no_certificate_of_the_mesh_gets_nowhere(intake: OtlpServe
 
 async def test_the_control_planes_own_certificate_tells_nothing(intake: OtlpServer, pki: Pki) -> None:
     own = pki.server()
-    before = metrics.REFUSED._value.get()
+    before = metrics.DENIED._value.get()
     credentials = grpc.ssl_channel_credentials(pki.roots, own.key, own.certificate)
     assert await code(intake, credentials, body_of("orders")) == grpc.StatusCode.PERMISSION_DENIED
-    assert metrics.REFUSED._value.get() == before + 1
+    assert metrics.DENIED._value.get() == before + 1
 
 
 async def test_garbage_and_oversize_are_counted_and_harm_nothing(

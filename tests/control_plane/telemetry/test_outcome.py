@@ -8,7 +8,7 @@ import pytest
 
 from meshwright.control_plane.api.models.traces import TraceQuery
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.policies.telemetry import envoy
+from meshwright.control_plane.policies.server_errors import GRPC_SERVER_ERRORS, SERVER_ERROR
 from meshwright.control_plane.telemetry.requests.failure import GRPC_FAILURES, is_failure
 from meshwright.control_plane.telemetry.traces.store import TraceStore
 from tests.control_plane.telemetry.exports import SpanSpec, span_export
@@ -80,8 +80,8 @@ def test_a_services_own_word_counts_where_no_status_says_more(
 
 
 def test_access_logs_know_the_same_failures_of_grpc() -> None:
-    assert {name.replace("_", "").lower() for name in envoy.GRPC_FAILURES} == {
+    assert {name.replace("_", "").lower() for name in GRPC_SERVER_ERRORS} == {
         name.lower() for name in GRPC_FAILURES.values()
     }
-    assert envoy.SERVER_ERROR == 500
+    assert SERVER_ERROR == 500
     assert [is_failure(status) for status in (0, 499, 500)] == [False, False, True]

@@ -37,7 +37,7 @@ def test_bytes_and_number_are_bounded_by_the_longest_line() -> None:
         store.add(record("noisy", request_id=f"noise-{number}"))
     assert len(store) == 20
     assert store.find("rare-1")
-    small = RequestStore(size_bytes=20_000)
+    small = RequestStore(max_bytes=20_000)
     for number in range(100):
         small.add(record(request_id=f"noise-{number}", path="/" * 300))
     assert 5 < len(small) < 20

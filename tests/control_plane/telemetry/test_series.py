@@ -18,6 +18,6 @@ def test_nothing_is_lost_where_points_meet(step: float, late: float) -> None:
             series.add(UpstreamCounters(completed=10, failed=1, latency_buckets={(1.0, 2.0): 10.0}), now, 2.0)
             told += 10
     points = [row for _, row in series.points(100.0 + 2 * 120)]
-    assert sum(row["answered"] for row in points) == pytest.approx(told)
+    assert sum(row["completed"] for row in points) == pytest.approx(told)
     assert sum(row["failed"] for row in points) == pytest.approx(told / 10)
-    assert {round(row["p99"], 2) for row in points if row["answered"]} == {1.99}
+    assert {round(row["p99"], 2) for row in points if row["completed"]} == {1.99}

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshwright.control_plane.api.models.base import Breaker
-from meshwright.control_plane.api.models.topology import ServiceSummary
+from meshwright.control_plane.api.models.topology import Breaker, ServiceSummary
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.telemetry.adaptive_cache import MAX_TTL, MIN_TTL, AdaptiveCache
 from meshwright.control_plane.telemetry.topology.edges import aggregate

@@ -150,7 +150,7 @@ SPANS = st.builds(
 def test_bounds_hold_and_indices_agree_whatever_comes(
     exports: list[tuple[str, list[SpanSpec]]],
 ) -> None:
-    traces = TraceStore(max_traces=5, span_count=8, size_bytes=40_000)
+    traces = TraceStore(max_traces=5, max_spans_per_trace=8, max_bytes=40_000)
     sent = 0
     for service, spans in exports:
         fold(traces, Identity("mesh.local", "service", service), span_export(service, spans))

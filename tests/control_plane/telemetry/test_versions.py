@@ -32,5 +32,5 @@ def test_an_edge_tells_what_of_it_went_to_which_version() -> None:
     assert (edge.rps, edge.success) == (5.0, 0.9)
     assert edge.versions == (
         VersionTraffic(version="v1", rps=3.0, success=1.0, p99_ms=0.0),
-        VersionTraffic(version="v2", rps=1.0, success=0.5, p99_ms=0.0),
+        VersionTraffic(version="v2", health="degraded", rps=1.0, success=0.5, p99_ms=0.0),
     )

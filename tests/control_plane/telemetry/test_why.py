@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from meshwright.control_plane.api.models.base import DocumentChange, RevisionInfo
 from meshwright.control_plane.api.models.requests import Explanation, Request
+from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.control_plane.api.models.traces import Span, Trace
 from meshwright.control_plane.core.world import PolicyDocument
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
-from meshwright.control_plane.telemetry.requests.explain import explain_request, time_ago
+from meshwright.control_plane.telemetry.requests.explain import explain_request
+from meshwright.control_plane.telemetry.requests.explain_text import time_ago
 from meshwright.control_plane.telemetry.requests.response_flags import describe
 from tests.control_plane.telemetry.records import BASE_TIME, inbound_request, outbound_request
 
@@ -147,10 +148,10 @@ def test_tries_that_failed_are_told_with_what_failed_in_them() -> None:
     sent = outbound_request(status=503, flags="URX", attempts=3, duration_ms=90, policies='["Retry/twice"]')
     tries = [inbound_request("orders", "storefront", at, status=503, duration_ms=5) for at in (1, 30, 60)]
     found = ask([sent, *tries], retry)
-    assert found.summary == "503 at storefront → orders: the app of orders itself answered 503"
+    assert found.summary == "503 at storefront → orders: the app of orders responded with 503"
     given_up = found.causes[-1]
     assert (given_up.flag, given_up.policies[0].name) == ("URX", "twice")
-    assert given_up.message.endswith("3 tries")
+    assert given_up.message.endswith("3 attempts")
 
 
 def test_what_the_app_answered_is_no_policys_doing() -> None:
@@ -159,7 +160,7 @@ def test_what_the_app_answered_is_no_policys_doing() -> None:
         LIMITS,
         TIMEOUT,
     )
-    assert found.summary == "503 at storefront → orders: the app of orders itself answered 503"
+    assert found.summary == "503 at storefront → orders: the app of orders responded with 503"
     assert found.causes[0].policies == ()
 
 
@@ -170,14 +171,14 @@ def test_a_grpc_call_ends_by_its_own_status() -> None:
         "Unavailable UO at storefront → orders: Circuit"
     )
     assert ask([outbound_request(**call)]).summary.endswith(
-        ": orders itself answered Unavailable, no proxy of the mesh did"
+        ": orders itself responded with Unavailable, not a proxy"
     )
 
 
 def test_an_unknown_flag_and_a_closed_connection_are_told_plainly() -> None:
     closed = ask([outbound_request(status=503, flags="UC", failure="reset by peer")])
-    assert closed.summary.endswith(": the instance closed the connection before it answered: reset by peer")
-    assert "a flag that is not known here" in ask([outbound_request(status=503, flags="QQ")]).summary
+    assert closed.summary.endswith(": the instance closed the connection before it responded: reset by peer")
+    assert "an unknown response flag" in ask([outbound_request(status=503, flags="QQ")]).summary
 
 
 def test_no_route_names_the_routes_that_might_have_matched() -> None:
@@ -188,7 +189,7 @@ def test_no_route_names_the_routes_that_might_have_matched() -> None:
         "upstream_host": "-",
         "policies": "-",
     }
-    assert ask([outbound_request(host="nowhere", **lost)]).summary.endswith("no service is called 'nowhere'")
+    assert ask([outbound_request(host="nowhere", **lost)]).summary.endswith("there is no service 'nowhere'")
     route = policy(
         "HTTPRoute", "orders",
         parentRefs=[ORDERS],
@@ -212,7 +213,7 @@ def test_of_several_routes_the_one_that_changed_last_is_named() -> None:
     )
     found = ask([lost], *routes, changes=(revision(9, 5, "HTTPRoute/b"), revision(1, 9)))
     assert found.summary.startswith(
-        "404 NR at ingress: no route matches GET /api/orders of 3: the one that changed last is HTTPRoute b, "
+        "404 NR at ingress: no route matches GET /api/orders of 3 routes; the last changed one is HTTPRoute b, "
         "revision 9, by ann"
     )
 
@@ -235,7 +236,7 @@ def test_a_part_that_was_given_up_is_told_though_the_whole_went_well() -> None:
     found = ask(way, delay)
     assert found.verdict == "slow"
     assert found.summary.startswith(
-        "200 after 1.01 s, though below it DI at storefront → orders: FaultInjection slow"
+        "200 after 1.01 s, but a call below it failed: DI at storefront → orders: FaultInjection slow"
     )
     assert [one.flag for one in found.causes] == ["DI", "DC"]
 
@@ -247,7 +248,7 @@ def test_a_slow_request_names_where_the_time_went() -> None:
     assert found.verdict == "slow"
     assert found.summary == "200 after 1.40 s: 1.39 s of 1.39 s were spent in the app of orders"
     alone = ask([sent], TIMEOUT)
-    assert "on the way to orders or in it, as storefront saw it, in 2 tries" in alone.summary
+    assert "in orders or on the way there, measured by storefront, in 2 attempts" in alone.summary
     assert alone.causes[0].policies[0].name == "quick"
 
 
