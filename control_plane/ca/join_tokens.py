@@ -1,8 +1,8 @@
-"""Join tokens at work: minted on record, listed, revoked, and held against what is revoked at enrolment.
+"""Join tokens of a mesh: minted and recorded, listed, revoked, and checked at enrolment.
 
-Revocations are kept in memory and follow the store's change stream, so that enrolment asks no store. They
-are only ever added to: a store that forgot them does not bring a token back. Until they were read once after
-a start, nobody enrols (agents try again); while the store is away later, those known last count.
+Revocations are held in memory and follow the store's change stream, so enrolment does not query the store.
+They are never removed: a store that lost them does not reactivate a token. Until they have been loaded once
+after a start, nothing can enrol (agents retry); during a later outage the last loaded ones apply.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from meshwright.control_plane.admin.context import TokenRole
 from meshwright.control_plane.api.join_token import JoinTokenClaims, parse_unverified
-from meshwright.control_plane.api.models.policies import NewToken, TokenInfo
+from meshwright.control_plane.api.models.tokens import NewToken, TokenInfo, TokenRole
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.errors import PermissionDeniedError, StoreError
 from meshwright.control_plane.store.tokens import JoinTokenStore, TokenRecord
 
 MintToken = Callable[[Identity, float], str]
-"""A token for an identity, good for so many seconds; raises InputError."""
+"""Signs a token for an identity with a lifetime in seconds; raises InputError."""
 
 
 class JoinTokens:
@@ -35,30 +34,30 @@ class JoinTokens:
         self._uses: Counter[str] = Counter()
 
     async def mint(self, role: TokenRole, name: str, ttl: float, author: str) -> NewToken:
-        """A new token, handed out only once it is on record; raises InputError, StoreError."""
+        """A new token, returned only once it is recorded; raises InputError, StoreError."""
         token = self._mint(Identity(self._trust_domain, role, name), ttl)
         claims = parse_unverified(token)
         await self._store.record(TokenRecord(claims.id, role, name, self._now(), claims.expires, author))
         return NewToken(token=token, id=claims.id, expires=claims.expires)
 
     async def list(self) -> tuple[TokenInfo, ...]:
-        """Every token on record, the newest first; raises StoreError."""
+        """All recorded tokens, newest first; raises StoreError."""
         return tuple(
             TokenInfo(
-                id=one.id,
-                role="gateway" if one.role == "gateway" else "service",
-                name=one.name,
-                created=one.created,
-                expires=one.expires,
-                author=one.author,
-                uses=one.uses + self._uses[one.id],
-                revoked=one.revoked,
+                id=record.id,
+                role="gateway" if record.role == "gateway" else "service",
+                name=record.name,
+                created=record.created,
+                expires=record.expires,
+                author=record.author,
+                uses=record.uses + self._uses[record.id],
+                revoked=record.revoked,
             )
-            for one in await self._store.list()
+            for record in await self._store.list()
         )
 
     async def revoke(self, id: str) -> None:
-        """Refuse a token from now on; raises NotFoundError, StoreError."""
+        """Revoke a token; raises NotFoundError, StoreError."""
         await self._store.revoke(id)
         if self._revoked is not None:
             self._revoked.add(id)
@@ -66,9 +65,12 @@ class JoinTokens:
     # --- enrolment --------------------------------------------------------------------------------
 
     def check(self, claims: JoinTokenClaims) -> None:
-        """Count a use; raises RefusedError for a revoked token, StoreError before revocations were read."""
+        """Count a use of a token.
+
+        Raises PermissionDeniedError for a revoked token, StoreError until the revocations are loaded.
+        """
         if self._revoked is None:
-            raise StoreError("the store has not told yet which tokens are revoked: try again")
+            raise StoreError("the revoked tokens are not loaded yet: try again")
         if claims.id in self._revoked:
             raise PermissionDeniedError(
                 f"the join token {claims.id} of {claims.identity.uri} is revoked: mint a new one"
@@ -76,17 +78,17 @@ class JoinTokens:
         self._uses[claims.id] += 1
 
     async def refresh_revocations(self) -> None:
-        """Learn what is revoked now; raises StoreError."""
-        found = await self._store.revoked_ids()
-        self._revoked = {*(self._revoked or ()), *found}
+        """Load the revoked ids from the store; raises StoreError."""
+        revoked = await self._store.revoked_ids()
+        self._revoked = {*(self._revoked or ()), *revoked}
 
     async def flush_uses(self) -> None:
-        """Put what was counted on record; raises StoreError, and then keeps it for the next time."""
-        counted, self._uses = self._uses, Counter()
-        if not counted:
+        """Write the counted uses to the store; after a StoreError they are kept for the next call."""
+        uses, self._uses = self._uses, Counter()
+        if not uses:
             return
         try:
-            await self._store.add_uses(counted)
+            await self._store.add_uses(uses)
         except StoreError:
-            self._uses += counted
+            self._uses += uses
             raise

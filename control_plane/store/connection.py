@@ -1,7 +1,7 @@
-"""The connection to Redis or Valkey: short timeouts, scripts sent by their hash, one clear error.
+"""The connection to Redis or Valkey: short timeouts, scripts called by their hash, one clear error.
 
-Every failure becomes a StoreError that names the server and never its password. Whoever must know that the
-store was away, or refused a write (leases must not expire for either), leaves a callback.
+Every failure becomes a StoreError that names the server and never its password. Callers that must know when
+the store was unavailable or refused a write (leases must not expire then) add a callback to `on_lost`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from meshwright.control_plane.errors import InputError, StoreError
 from meshwright.control_plane.store.lua import Script
 
 TIMEOUT = 2.0
-"""Seconds for one call with all it needs: a free connection, connecting, signing in, the answer."""
+"""Seconds for one call, including a free connection, connecting, authentication and the reply."""
 CONNECTIONS = 32
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """How the store is: since when (seconds since the epoch, own clock) and, when degraded, why."""
+    """Whether the store works, since when (epoch seconds, local clock), and the reason if it is degraded."""
 
     status: Literal["ok", "degraded"]
     since: float
@@ -41,7 +41,7 @@ class StoreHealth:
 
 
 def address(url: str) -> str:
-    """`url` without user, password and query, fit for messages."""
+    """`url` without user, password and query, for messages."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
@@ -49,10 +49,10 @@ def address(url: str) -> str:
 
 
 def _pool(url: str, password: str) -> aioredis.BlockingConnectionPool:
-    """A bounded pool; one new try when a kept connection proves dead.
+    """A bounded pool that retries once when a pooled connection turns out to be dead.
 
-    The client's own `socket_timeout` stays off: it goes through asyncio.wait_for, which before Python 3.12
-    loses a cancellation that arrives together with the result. `Connection._call` sets the limit.
+    The client's own `socket_timeout` stays off: it uses asyncio.wait_for, which before Python 3.12 loses a
+    cancellation that arrives together with the result. `Connection._call` sets the timeout.
     """
     options: dict[str, Any] = {
         "max_connections": CONNECTIONS,
@@ -76,10 +76,10 @@ def _pool(url: str, password: str) -> aioredis.BlockingConnectionPool:
 
 
 class Connection:
-    """A pool of connections to one server; `password` is used unless the URL holds one."""
+    """A pool of connections to one server; `password` is used unless the URL contains one."""
 
     def __init__(self, url: str, password: str = "") -> None:
-        """Does not connect yet. Raises InputError for a URL that is none."""
+        """Does not connect yet. Raises InputError for an invalid URL."""
         self._pool = _pool(url, password)
         self._client: Any = aioredis.Redis(connection_pool=self._pool)
         self._scripts: dict[str, Any] = {}
@@ -89,52 +89,51 @@ class Connection:
 
     async def run_script(self, script: Script, *arguments: str | int) -> Any:
         """Run an atomic step; raises StoreError."""
-        known = self._scripts.get(script.name)
-        if known is None:
-            known = self._scripts[script.name] = self._client.register_script(script.text)
-        return await self._call(lambda: known(args=arguments))
+        registered = self._scripts.get(script.name)
+        if registered is None:
+            registered = self._scripts[script.name] = self._client.register_script(script.text)
+        return await self._call(lambda: registered(args=arguments))
 
-    async def execute(self, *words: str | int) -> Any:
+    async def execute(self, *command: str | int) -> Any:
         """Run one command; raises StoreError."""
-        return await self._call(lambda: self._client.execute_command(*words))
+        return await self._call(lambda: self._client.execute_command(*command))
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         await self._pool.aclose()
 
-    async def _call(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+    async def _call(self, send: Callable[[], Awaitable[Any]]) -> Any:
         try:
             async with asyncio.timeout(TIMEOUT):
-                answer = await ask()
+                reply = await send()
         except AuthenticationError:
-            raise self._mark_lost("it refuses the password: check MESH_REDIS_URL") from None
+            raise self._mark_lost("it denied the login: check the password in MESH_REDIS_URL") from None
         except (RedisTimeoutError, TimeoutError):
-            raise self._mark_lost(f"it did not answer within {TIMEOUT:.0f} s: is it running?") from None
+            raise self._mark_lost(f"no reply within {TIMEOUT:.0f} s: is it running?") from None
         except (RedisConnectionError, OSError) as error:
             raise self._mark_lost(f"it cannot be reached ({_one_line(error)}): is it running?") from None
         except NoScriptError:
-            raise self._mark_lost("it forgets scripts: is it being restarted?") from None
+            raise self._mark_lost("it lost a loaded script: is it restarting?") from None
         except RedisError as error:
-            raise self._mark_lost(f"it refused a step ({_one_line(error)}): look at its log") from None
+            raise self._mark_lost(f"it rejected a command ({_one_line(error)}): check its log") from None
         self._mark_recovered()
-        return answer
+        return reply
 
-    def _mark_lost(self, why: str) -> StoreError:
+    def _mark_lost(self, reason: str) -> StoreError:
         if self.health.status == "ok":
-            log.warning("store lost", address=self.address, reason=why)
-            self.health = StoreHealth("degraded", time.time(), why)
-        for tell in self.on_lost:
-            tell()
-        return StoreError(f"the store at {self.address}: {why}")
+            log.warning("store lost", address=self.address, reason=reason)
+            self.health = StoreHealth("degraded", time.time(), reason)
+        for callback in self.on_lost:
+            callback()
+        return StoreError(f"the store at {self.address}: {reason}")
 
     def _mark_recovered(self) -> None:
         if self.health.status == "degraded":
-            log.info(
-                "store found again", address=self.address, away=round(time.time() - self.health.since, 1)
-            )
+            outage = round(time.time() - self.health.since, 1)
+            log.info("store recovered", address=self.address, outage=outage)
             self.health = StoreHealth("ok", time.time())
 
 
 def _one_line(error: BaseException) -> str:
-    """An error's text on one line, bounded."""
+    """An error's text on one line, truncated."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,33 +1,31 @@
-"""The control planes of one mesh: each announces itself, and learns who else is there.
+"""The control planes of one mesh: each announces itself and learns about the others.
 
-An announcement stands for some seconds unless it is renewed, by the store's clock.
+An announcement expires by the store's clock unless it is renewed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from meshwright.control_plane.store import lua
+from meshwright.control_plane.store.lua import RunScript
 
 ANNOUNCEMENT_TTL = 6.0
-"""Seconds that an announcement stands: three renewals, as with the leases of instances."""
-
-RunScript = Callable[..., Awaitable[list[Any]]]
-"""Runs a script whose answer begins with format and newest revision, and checks these (Store)."""
+"""Seconds until an announcement expires: three renewals, as with the leases of instances."""
 
 
 class ControlPlaneRegistry:
-    """Who announced itself. Both methods raise StoreError when the store is away."""
+    """The announced control planes. Both methods raise StoreError when the store is unavailable."""
 
-    def __init__(self, ask: RunScript) -> None:
-        self._run = ask
+    def __init__(self, run: RunScript) -> None:
+        self._run = run
 
     async def announce(self, id: str, text: str) -> Mapping[str, str]:
-        """Keep `text` for one life more, and give what all others announced, by their id."""
-        _, _, found = await self._run(lua.ANNOUNCE, id, text, round(ANNOUNCEMENT_TTL * 1000))
-        return {other: told for other, told in zip(found[::2], found[1::2], strict=True) if other != id}
+        """Announce `text` for one more TTL; returns the announcements of all others by id."""
+        _, _, entries = await self._run(lua.ANNOUNCE, id, text, round(ANNOUNCEMENT_TTL * 1000))
+        announced = zip(entries[::2], entries[1::2], strict=True)
+        return {other: announcement for other, announcement in announced if other != id}
 
     async def withdraw(self, id: str) -> None:
-        """Take the announcement back: this control plane stops."""
+        """Withdraw the announcement: this control plane stops."""
         await self._run(lua.WITHDRAW, id)

@@ -1,8 +1,8 @@
-"""Embedded Valkey: its folder, its configuration, its command line. Whoever runs the mesh starts it.
+"""Embedded Valkey: its folder, configuration and command line. Whoever runs the mesh starts it.
 
-It listens on a unix socket alone, in a folder that only its user can enter, and asks for a password that is
-made once; neither password nor anything else of worth stands on a command line. Every write is on the disk
-before it is answered (`appendfsync always`), so that what was committed survives a loss of power.
+It listens only on a unix socket, in a folder that only its user can enter, and requires a password that is
+generated once. Neither the password nor any other secret is on a command line. Every write is synced to disk
+before the reply (`appendfsync always`), so committed data survives a power failure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ READY_POLL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedValkey:
-    """Where an embedded Valkey is: `argv` starts it in the foreground, `url` with `password()` reaches it."""
+    """An embedded Valkey: `argv` starts it in the foreground; clients use `url` with `password()`."""
 
     folder: Path
     socket: Path
@@ -44,7 +44,7 @@ class EmbeddedValkey:
         return f"unix://{quote(str(self.socket))}"
 
     def password(self) -> str:
-        """The password; raises StoreError when `prepare` has not made it yet."""
+        """The password; raises StoreError when `prepare` has not generated it yet."""
         try:
             return self.password_file.read_text().strip()
         except OSError as error:
@@ -54,7 +54,7 @@ class EmbeddedValkey:
 
 
 def config_text(folder: Path, listen: Path, password: str) -> str:
-    """The text of Valkey's configuration file; pure. It holds the password."""
+    """Valkey's configuration file; pure. It contains the password."""
     lines = (
         "port 0",
         f"unixsocket {_quote(str(listen))}",
@@ -75,7 +75,7 @@ def config_text(folder: Path, listen: Path, password: str) -> str:
 def locate(state: Path) -> EmbeddedValkey:
     """The embedded Valkey of a state folder, whether it runs or not; changes nothing.
 
-    Raises StoreError where no Valkey is installed for this machine.
+    Raises StoreError when no Valkey is installed for this machine.
     """
     folder = state.absolute() / "store"
     try:
@@ -90,9 +90,9 @@ def locate(state: Path) -> EmbeddedValkey:
 
 
 def prepare(state: Path) -> EmbeddedValkey:
-    """Make all that an embedded Valkey needs to start; what is there already (the password) stays.
+    """Create everything that an embedded Valkey needs to start; an existing password is kept.
 
-    Raises StoreError when a folder belongs to somebody else.
+    Raises StoreError when a folder belongs to another user.
     """
     embedded = locate(state)
     _make_private_folder(embedded.folder)
@@ -105,7 +105,7 @@ def prepare(state: Path) -> EmbeddedValkey:
 
 
 def is_running(embedded: EmbeddedValkey) -> bool:
-    """Whether something listens on the socket. A second Valkey on one folder would spoil its data."""
+    """Whether a process listens on the socket. A second Valkey in the same folder would corrupt its data."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
@@ -118,11 +118,11 @@ def is_running(embedded: EmbeddedValkey) -> bool:
 
 
 async def wait_ready(embedded: EmbeddedValkey, within: float = 20.0) -> None:
-    """Return once it answers and has read its data; raises StoreError after `within` seconds."""
+    """Return once it replies and has loaded its data; raises StoreError after `within` seconds."""
     client: Any = aioredis.Redis(
         unix_socket_path=str(embedded.socket), password=embedded.password(), socket_timeout=None, protocol=2
     )
-    last = "no answer"
+    last_error = "no reply"
     try:
         async with asyncio.timeout(within):
             while True:
@@ -131,38 +131,38 @@ async def wait_ready(embedded: EmbeddedValkey, within: float = 20.0) -> None:
                         await client.execute_command("PING")
                     return
                 except (RedisError, OSError) as error:
-                    last = " ".join(str(error).split()) or "no answer"
+                    last_error = " ".join(str(error).split()) or "no reply"
                 await asyncio.sleep(READY_POLL)
     except TimeoutError:
         raise StoreError(
-            f"embedded Valkey was not ready within {within:.0f} s ({last}): see its log"
+            f"embedded Valkey was not ready within {within:.0f} s ({last_error}): see its log"
         ) from None
     finally:
         await client.aclose()
 
 
 def _quote(text: str) -> str:
-    """A word of Valkey's configuration that may hold anything."""
+    """A quoted word for Valkey's configuration; `text` may hold any character."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
 
 
 def _make_private_folder(folder: Path) -> None:
-    """Make `folder` ours alone (0700); raises StoreError when it is somebody else's, or no folder."""
+    """Create `folder` with mode 0700; raises StoreError when it is another user's or not a folder."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise StoreError(f"{folder}: it is not a folder of yours: remove it, or choose a shorter --state")
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise StoreError(f"{folder}: not a folder of yours: remove it, or use a shorter --state")
     folder.chmod(0o700)
 
 
 def _write_secret(path: Path, text: str) -> None:
-    """Write a secret file (0600) whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Write a secret file (0600) atomically."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
+    temporary.replace(path)

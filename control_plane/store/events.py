@@ -1,76 +1,71 @@
-"""What happened, for all control planes of a store: a bounded stream that keeps the newest.
+"""The event stream shared by all control planes of a store: bounded, the newest events are kept.
 
-Several control planes may notice the same thing. Of entries with one topic that two of them write within a
-few seconds the first counts; of each revision it is told once for ever.
+Several control planes may notice the same event. Of entries with the same `dedup_key` that two control
+planes write within a few seconds, only the first is kept. Each revision is reported once, ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.store import lua
-
-if TYPE_CHECKING:
-    from meshwright.control_plane.store.connection import Connection
+from meshwright.control_plane.store.connection import Connection
+from meshwright.control_plane.store.lua import RunScript
 
 BATCH_LIMIT = 200
-"""Entries of one write: a script of about a millisecond."""
+"""Entries of one write: the script runs for about a millisecond."""
 
 PAGE_SIZE = 500
 """Entries read at a time."""
 
 BLOCK_MS = 1000
-"""How long one `after` may wait; below the connection's timeout."""
-
-RunScript = Callable[..., Awaitable[list[Any]]]
-"""Runs a script whose answer begins with format and newest revision, and checks these (Store)."""
+"""How long one `read_after` may wait; below the connection's timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """An event to write. `topic` names what other control planes may notice too; empty when nobody can."""
+    """An event to write. `dedup_key` is set if other control planes may notice the same event."""
 
     event: Event
     dedup_key: str = ""
 
 
 class EventStream:
-    """The stream of one mesh. Every method raises StoreError when the store is away."""
+    """The events of one mesh. Every method raises StoreError when the store is unavailable."""
 
-    def __init__(self, connection: Connection, ask: RunScript) -> None:
+    def __init__(self, connection: Connection, run: RunScript) -> None:
         self._connection = connection
-        self._run = ask
+        self._run = run
 
     async def write(self, writer: str, number: int, entries: Sequence[EventEntry]) -> None:
-        """Add entries in their order; a batch of a `writer` whose `number` was written before is left out.
+        """Append entries in order; does nothing if this `writer` has written batch `number` before.
 
-        So a batch may be sent again after a StoreError, which does not tell whether it arrived.
+        So a batch can be retried after a StoreError, which does not tell whether the batch was written.
         """
-        words = [word for entry in entries for word in _arguments(entry)]
-        await self._run(lua.WRITE_EVENTS, writer, number, *words)
+        arguments = [argument for entry in entries for argument in _arguments(entry)]
+        await self._run(lua.WRITE_EVENTS, writer, number, *arguments)
 
     async def last_revision(self) -> int:
-        """The newest revision that was told of; 0 when none was."""
+        """The newest revision that has an event; 0 when there is none."""
         return int(await self._connection.execute("GET", lua.EVENTS_REVISION) or 0)
 
     async def newest(self, limit: int, before: str = "", kind: str = "") -> tuple[Event, ...]:
-        """At most `limit` events, newest first; of one kind, and older than `before`, if given."""
-        found: list[Event] = []
+        """At most `limit` events, newest first; only of one kind, and older than `before`, if given."""
+        events: list[Event] = []
         end = f"({before}" if before else "+"
-        while len(found) < limit:
+        while len(events) < limit:
             entries = await self._connection.execute(
                 "XREVRANGE", lua.EVENTS, end, "-", "COUNT", PAGE_SIZE if kind else limit
             )
             if not entries:
                 break
             end = f"({entries[-1][0]}"
-            found += (_parse_event(*entry) for entry in entries if kind in ("", entry[1].get("kind")))
-        return tuple(found[:limit])
+            events += (_parse_event(*entry) for entry in entries if kind in ("", entry[1].get("kind")))
+        return tuple(events[:limit])
 
     async def last_id(self) -> str:
         """The id of the newest event; `0-0` when there is none."""
@@ -78,13 +73,16 @@ class EventStream:
         return str(entries[0][0]) if entries else "0-0"
 
     async def read_after(self, id: str, *, wait: bool = False) -> tuple[Event, ...]:
-        """Events newer than `id`, oldest first, CHUNK at most; may wait up to a second for the first."""
+        """Up to PAGE_SIZE events newer than `id`, oldest first; with `wait` waits up to a second for one."""
         block = ("BLOCK", BLOCK_MS) if wait else ()
-        found = await self._connection.execute("XREAD", "COUNT", PAGE_SIZE, *block, "STREAMS", lua.EVENTS, id)
-        return tuple(_parse_event(*entry) for entry in found[0][1]) if found else ()
+        streams = await self._connection.execute(
+            "XREAD", "COUNT", PAGE_SIZE, *block, "STREAMS", lua.EVENTS, id
+        )
+        return tuple(_parse_event(*entry) for entry in streams[0][1]) if streams else ()
 
 
 def _arguments(entry: EventEntry) -> tuple[str | int, ...]:
+    """The script's arguments for one entry."""
     event = entry.event
     revision = event.revision if event.kind == "revision" else 0
     text = event.model_dump_json(exclude={"id"}, exclude_defaults=True)
@@ -92,9 +90,9 @@ def _arguments(entry: EventEntry) -> tuple[str | int, ...]:
 
 
 def _parse_event(id: str, fields: dict[str, str]) -> Event:
-    """An event as it is stored; one that is damaged is shown as such."""
+    """A stored event; a damaged one gets the message `cannot be read`."""
     try:
         return Event.model_validate_json(fields.get("event", "")).model_copy(update={"id": id})
     except ValidationError:
-        made = int(id.partition("-")[0]) / 1000
-        return Event(id=id, time=made, kind=fields.get("kind", ""), subject="", message="cannot be read")
+        time = int(id.partition("-")[0]) / 1000
+        return Event(id=id, time=time, kind=fields.get("kind", ""), subject="", message="cannot be read")

@@ -1,8 +1,8 @@
-"""Leases: what is registered stands until its deadline, by the store's clock alone.
+"""Leases: a registration is valid until its deadline, by the store's clock alone.
 
-After the store or this control plane was away nothing ends for one whole lease, so that no instance is taken
-out of service because its renewals had nowhere to go. What counts as away: the start, any failed call, and a
-pause between sweeps that is longer than renewals can bear (a suspended machine, a clock that was set).
+When the store or this control plane was unavailable, no lease expires for one full TTL: no instance is taken
+out of service because its renewals could not be stored. Unavailable means: a start, a failed call, or a gap
+between sweeps that is longer than renewals tolerate (a suspended machine, a clock that was set).
 """
 
 from __future__ import annotations
@@ -11,24 +11,21 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from meshwright.control_plane.api.models.base import Port, Registration
+from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.errors import NotFoundError, PermissionDeniedError, StoreError
 from meshwright.control_plane.store import lua
-
-if TYPE_CHECKING:
-    from meshwright.control_plane.store.connection import Connection
+from meshwright.control_plane.store.connection import Connection
 
 LEASE_TTL = 6.0
 """Seconds; renewed every third of it (design)."""
 MAX_SWEEP_GAP = 2.0
-"""Seconds between two sweeps that still count as one after the other, for leases of 6 s or less."""
+"""Seconds between two consecutive sweeps, for leases of 6 s or less."""
 DRAIN_ATTEMPTS = 5
 
 
 def serialize(registration: Registration) -> str:
-    """The one JSON text of a registration: labels sorted, fields in the model's order."""
+    """The canonical JSON of a registration: labels sorted, fields in the model's order."""
     ordered = registration.model_copy(update={"labels": tuple(sorted(registration.labels))})
     return ordered.model_dump_json()
 
@@ -40,38 +37,40 @@ def serialize_ports(ports: Iterable[Port]) -> str:
 
 @lru_cache(maxsize=65536)
 def _parse_registration(text: str) -> Registration:
-    """Kept by its text: most are the same from one read to the next."""
+    """Cached: most registrations are unchanged from one read to the next."""
     return Registration.model_validate_json(text)
 
 
 def parse_registrations(texts: Iterable[str]) -> tuple[Registration, ...]:
     """Stored registrations, sorted by service and instance."""
-    found = [_parse_registration(text) for text in texts]
-    return tuple(sorted(found, key=lambda one: (one.service, one.instance)))
+    registrations = [_parse_registration(text) for text in texts]
+    return tuple(
+        sorted(registrations, key=lambda registration: (registration.service, registration.instance))
+    )
 
 
 def parse_services(
     stored: Mapping[str, str], registrations: Iterable[Registration]
 ) -> dict[str, tuple[Port, ...]]:
-    """The ports of every service ever registered, sorted by service.
+    """The ports of every service that has ever registered, sorted by service.
 
-    A service with instances has all ports that any of them announces (two versions may differ); where two
-    differ about a port of one name, the instance first by name is believed. A service without instances has
-    the ports that were announced last.
+    A service with instances has all ports of its instances (two versions may differ). If two instances
+    define a port of one name differently, the instance first by name wins. A service without instances has
+    the ports of its last registration.
     """
     live: dict[str, dict[str, Port]] = {}
     for registration in registrations:
         ports = live.setdefault(registration.service, {})
         for port in registration.ports:
             ports.setdefault(port.name, port)
-    known = {name: tuple(Port(**port) for port in json.loads(text)) for name, text in stored.items()}
-    known.update({name: tuple(ports.values()) for name, ports in live.items()})
-    return dict(sorted(known.items()))
+    services = {name: tuple(Port(**port) for port in json.loads(text)) for name, text in stored.items()}
+    services.update({name: tuple(ports.values()) for name, ports in live.items()})
+    return dict(sorted(services.items()))
 
 
 @dataclass(frozen=True, slots=True)
 class _GracePeriod:
-    """Nothing ends before `until`; `swept` is the time of the last sweep. Milliseconds, store's clock."""
+    """No lease expires before `until`; `last_sweep` is the time of the last sweep. Both in the store's ms."""
 
     until: int
     last_sweep: int
@@ -81,18 +80,18 @@ class Leases:
     """Registrations and their deadlines. `ttl` is in seconds."""
 
     def __init__(self, connection: Connection, ttl: float = LEASE_TTL) -> None:
-        """Does not reach for the store yet."""
+        """Does not connect yet."""
         self._connection = connection
         self._grace: _GracePeriod | None = None
         self.ttl = ttl
         connection.on_lost.append(self._clear_grace)
 
     async def register(self, registration: Registration) -> bool:
-        """Keep `registration` for one lease more; True when it says something new.
+        """Store `registration` for one more TTL; True when it differs from the stored one.
 
-        Raises RefusedError when its instance belongs to another service, StoreError.
+        Raises PermissionDeniedError when its instance belongs to another service, StoreError.
         """
-        answer = await self._connection.run_script(
+        reply = await self._connection.run_script(
             lua.REGISTER,
             registration.instance,
             registration.service,
@@ -100,72 +99,74 @@ class Leases:
             serialize_ports(registration.ports),
             round(self.ttl * 1000),
         )
-        if answer not in ("", "1"):
+        if reply not in ("", "1"):
             raise PermissionDeniedError(
-                f"instance {registration.instance} belongs to service {answer}, "
-                f"not {registration.service}: give the instance another name"
+                f"instance {registration.instance} belongs to service {reply}, "
+                f"not {registration.service}: use another instance name"
             )
-        return bool(answer)
+        return bool(reply)
 
     async def deregister(self, instance: str, service: str = "") -> bool:
-        """Take an instance out; False when it was not there.
+        """Remove an instance; False when it was not registered.
 
-        With `service`, raises RefusedError when the instance belongs to another one. Raises StoreError.
+        With `service`, raises PermissionDeniedError when the instance belongs to another one. Raises
+        StoreError.
         """
-        answer = await self._connection.run_script(lua.DEREGISTER, instance, service)
-        if answer not in ("", "1"):
-            raise PermissionDeniedError(f"instance {instance} belongs to service {answer}, not {service}")
-        return bool(answer)
+        reply = await self._connection.run_script(lua.DEREGISTER, instance, service)
+        if reply not in ("", "1"):
+            raise PermissionDeniedError(f"instance {instance} belongs to service {reply}, not {service}")
+        return bool(reply)
 
     async def set_draining(self, instance: str, service: str = "") -> bool:
-        """Mark an instance as draining; False when it was so already. Its deadline stays.
+        """Mark an instance as draining; False when it already was. Its deadline does not move.
 
-        A later registration that says otherwise takes the mark away: who drains must renew as draining.
-        Raises NotFoundError for an unknown instance, RefusedError when it is not of `service`, StoreError.
+        A later registration with another health removes the mark: an instance that drains must renew as
+        draining. Raises NotFoundError for an unknown instance, PermissionDeniedError when it is not of
+        `service`, StoreError.
         """
         for _ in range(DRAIN_ATTEMPTS):
-            known = await self._connection.execute("HGET", "mesh:registrations", instance)
-            if known is None:
+            text = await self._connection.execute("HGET", lua.REGISTRATIONS, instance)
+            if text is None:
                 raise NotFoundError(f"instance {instance}: not registered")
-            registration = Registration.model_validate_json(known)
+            registration = Registration.model_validate_json(text)
             if service and registration.service != service:
                 raise PermissionDeniedError(
                     f"instance {instance} belongs to service {registration.service}, not {service}"
                 )
             if registration.health == "draining":
                 return False
-            changed = serialize(registration.model_copy(update={"health": "draining"}))
-            if await self._connection.run_script(lua.REPLACE, instance, known, changed):
+            draining = serialize(registration.model_copy(update={"health": "draining"}))
+            if await self._connection.run_script(lua.REPLACE, instance, text, draining):
                 return True
         raise StoreError(f"instance {instance}: its registration changes too fast to be drained; try again")
 
     async def sweep(self) -> tuple[str, ...]:
-        """End the leases that are over and name their instances; call it every 250 to 500 ms.
+        """Remove the instances whose leases expired; returns their names. Call it every 250 to 500 ms.
 
-        Nothing ends within one lease of a start, a failed call or a pause. Raises StoreError.
+        Removes nothing within one TTL of a start, a failed call or a gap. Raises StoreError.
         """
         grace = self._grace
         if grace is None:
             await self.start_grace_period()
             return ()
-        pause = max(self.ttl / 3, MAX_SWEEP_GAP)
-        now, paused, ended = await self._connection.run_script(
-            lua.SWEEP, grace.until, grace.last_sweep, round(pause * 1000)
+        gap = max(self.ttl / 3, MAX_SWEEP_GAP)
+        now, paused, expired = await self._connection.run_script(
+            lua.SWEEP, grace.until, grace.last_sweep, round(gap * 1000)
         )
         if paused:
             self._grace = self._grace_from(now)
         elif self._grace is grace:
             self._grace = _GracePeriod(grace.until, now)
-        return tuple(ended)
+        return tuple(expired)
 
     async def start_grace_period(self) -> None:
-        """Begin a time of grace: from now on nothing ends for one lease. Raises StoreError."""
+        """From now on no lease expires for one TTL. Raises StoreError."""
         seconds, micros = await self._connection.execute("TIME")
         self._grace = self._grace_from(int(seconds) * 1000 + int(micros) // 1000)
 
     async def instances(self) -> tuple[Registration, ...]:
-        """All that is registered, sorted by service and instance. Raises StoreError."""
-        return parse_registrations(await self._connection.execute("HVALS", "mesh:registrations"))
+        """All registrations, sorted by service and instance. Raises StoreError."""
+        return parse_registrations(await self._connection.execute("HVALS", lua.REGISTRATIONS))
 
     def _grace_from(self, now: int) -> _GracePeriod:
         return _GracePeriod(now + round(self.ttl * 1000), now)

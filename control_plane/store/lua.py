@@ -1,48 +1,55 @@
-"""The store's atomic steps, as Lua that runs inside Redis or Valkey, and the keys they touch.
+"""The store's atomic steps as Lua scripts, which run inside Redis or Valkey, and the keys they use.
 
 ```
-mesh:format            "1"; a newer one is refused
-mesh:revision          the newest revision's number
-mesh:revision:<n>      hash: author, why, time (ms), changed, documents (JSON), token
-mesh:doc:<sha256>      canonical JSON of one document
-mesh:registrations     hash: instance → Registration (JSON)
-mesh:leases            sorted set: instance → deadline (ms since the epoch, by the store's clock)
-mesh:services          hash: service → its ports (JSON); kept after the last instance has left
-mesh:tokens            hash: id of a join token → whom it is for (JSON), never the token
-mesh:tokens:expiry     sorted set: id → when it expires (ms)
-mesh:tokens:uses       hash: id → enrolments
-mesh:tokens:revoked    hash: id → when it was revoked (ms)
-mesh:planes            hash: id of a control plane → where it answers (JSON)
-mesh:planes:leases     sorted set: id of a control plane → deadline (ms)
-mesh:changes           stream of {kind}
-mesh:events            stream of {kind, event (JSON)}
-mesh:events:revision   the newest revision that was told of
-mesh:events:told:<t>   hash: writer, time (ms): who told a topic last; forgotten after an hour
-mesh:events:writer:<w> number of the last batch of a writer; forgotten after an hour
+mesh:format                   "2"; any other is refused
+mesh:revision                 the newest revision's number
+mesh:revision:<n>             hash: author, message, time (ms), changed, documents (JSON), commit
+mesh:document:<sha256>        canonical JSON of one document
+mesh:registrations            hash: instance → Registration (JSON)
+mesh:leases                   sorted set: instance → deadline (ms since the epoch, by the store's clock)
+mesh:services                 hash: service → its ports (JSON); kept after the last instance has gone
+mesh:tokens                   hash: id of a join token → its record (JSON), never the token
+mesh:tokens:expiry            sorted set: id → expiry (ms)
+mesh:tokens:uses              hash: id → number of enrolments
+mesh:tokens:revoked           hash: id → time of revocation (ms)
+mesh:control-planes           hash: id of a control plane → its addresses (JSON)
+mesh:control-planes:leases    sorted set: id of a control plane → deadline (ms)
+mesh:changes                  stream of {kind}
+mesh:events                   stream of {kind, event (JSON)}
+mesh:events:revision          the newest revision that has an event
+mesh:events:last:<key>        hash: writer, time (ms) of the last event with this dedup key; expires after 1 h
+mesh:events:batch:<writer>    number of the writer's last batch; expires after 1 h
 ```
 
-A script is one step to everybody else, so no reader sees half a change and no two writers mix. Keys are not
-declared, hence Redis Cluster (which would need that) is not supported. Time is the server's alone.
+A script is atomic: no reader sees half a change, and writers never interleave. Keys are not declared, so
+Redis Cluster (which requires that) is not supported. Only the server's clock is used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
-FORMAT = 1
-"""The layout above; raise it when an older control plane would misread the data."""
+FORMAT = 2
+"""The layout above. Increase it when an older control plane would misread the data."""
 
 CHANGES = "mesh:changes"
 CHANGES_LENGTH = 10_000
+DOCUMENT = "mesh:document:"
+REGISTRATIONS = "mesh:registrations"
 EVENTS = "mesh:events"
 EVENTS_LENGTH = 10_000
 EVENTS_REVISION = "mesh:events:revision"
 DEDUP_WINDOW_MS = 10_000
-"""Milliseconds within which the same told by two control planes is one event."""
+"""Milliseconds within which events with the same dedup key from two control planes are one event."""
 DEDUP_TTL = 3600
-"""Seconds for which is remembered who told what."""
+"""Seconds for which dedup keys and batch numbers are kept."""
 SWEEP_LIMIT = 1000
-"""Leases ended by one sweep, so that none holds the store for long; the next sweep takes the rest."""
+"""Leases removed by one sweep, so that no script blocks the store for long. The next sweep continues."""
+
+RunScript = Callable[..., Awaitable[list[Any]]]
+"""Runs a script whose reply starts with format and newest revision, and checks these (`Store._run`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ end
 local function owner(registration) return cjson.decode(registration)['service'] end
 """
 
+_HEADER = "redis.call('GET', 'mesh:format') or '', tonumber(redis.call('GET', 'mesh:revision') or -1)"
+
 
 def _script(name: str, body: str) -> Script:
     return Script(name, _PRELUDE + body)
@@ -77,8 +86,8 @@ def _script(name: str, body: str) -> Script:
 OPEN = _script(
     "open",
     """
--- ARGV: format, whether an empty store may be taken ('1')
--- gives: format, newest revision (-1: missing)
+-- ARGV: format, '1' to initialize an empty store
+-- returns: format, newest revision (-1: missing)
 local format = redis.call('GET', 'mesh:format')
 if not format and ARGV[2] == '1' and redis.call('EXISTS', 'mesh:revision') == 0 then
   redis.call('SET', 'mesh:format', ARGV[1])
@@ -92,33 +101,33 @@ return {format or '', tonumber(redis.call('GET', 'mesh:revision') or -1)}
 READ = _script(
     "read",
     """
--- ARGV: revision ('' for the newest), '1' to add what is registered
--- gives: format, newest revision (-1: missing), fields of the revision, services, registrations
+-- ARGV: revision ('' for the newest), '1' to include services and registrations
+-- returns: format, newest revision (-1: missing), fields of the revision, services, registrations
 local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
-local wanted = newest
-if ARGV[1] ~= '' then wanted = tonumber(ARGV[1]) end
-local key = 'mesh:revision:' .. text(wanted)
-local fields = redis.call('HMGET', key, 'author', 'why', 'time', 'changed', 'documents')
-local answer = {redis.call('GET', 'mesh:format') or '', newest, fields, {}, {}}
+local number = newest
+if ARGV[1] ~= '' then number = tonumber(ARGV[1]) end
+local key = 'mesh:revision:' .. text(number)
+local fields = redis.call('HMGET', key, 'author', 'message', 'time', 'changed', 'documents')
+local reply = {redis.call('GET', 'mesh:format') or '', newest, fields, {}, {}}
 if ARGV[2] == '1' then
-  answer[4] = redis.call('HGETALL', 'mesh:services')
-  answer[5] = redis.call('HVALS', 'mesh:registrations')
+  reply[4] = redis.call('HGETALL', 'mesh:services')
+  reply[5] = redis.call('HVALS', 'mesh:registrations')
 end
-return answer
+return reply
 """,
 )
 
 HISTORY = _script(
     "history",
     """
--- ARGV: how many, number to stay below ('' for none)
--- gives: format, newest revision, list of (number, author, why, time, changed), newest first
+-- ARGV: limit, number to stay below ('' for none)
+-- returns: format, newest revision, list of (number, author, message, time, changed), newest first
 local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
 local first = newest
 if ARGV[2] ~= '' then first = math.min(newest, tonumber(ARGV[2]) - 1) end
 local list = {}
 for number = first, math.max(1, first - tonumber(ARGV[1]) + 1), -1 do
-  local fields = redis.call('HMGET', 'mesh:revision:' .. text(number), 'author', 'why', 'time', 'changed')
+  local fields = redis.call('HMGET', 'mesh:revision:' .. text(number), 'author', 'message', 'time', 'changed')
   list[#list + 1] = {number, fields[1], fields[2], fields[3], fields[4]}
 end
 return {redis.call('GET', 'mesh:format') or '', newest, list}
@@ -128,22 +137,22 @@ return {redis.call('GET', 'mesh:format') or '', newest, list}
 COMMIT = _script(
     "commit",
     """
--- ARGV: format, base, token, author, why, changed, documents, then digest and text of each new document
--- gives: format, newest revision before, number of the new revision (0: conflict), its time
--- The token tells a step that is sent twice (a connection lost before the answer) from a rival's.
+-- ARGV: format, base, commit id, author, message, changed, documents, then digest and text of new documents
+-- returns: format, newest revision before, number of the new revision (0: conflict), its time
+-- The commit id tells a retry (the connection was lost before the reply) from a concurrent commit.
 local format = redis.call('GET', 'mesh:format') or ''
 local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
 local number = tonumber(ARGV[2]) + 1
 local key = 'mesh:revision:' .. text(number)
 if format ~= ARGV[1] or newest < 0 then return {format, newest, 0, 0} end
-if redis.call('HGET', key, 'token') == ARGV[3] then
+if redis.call('HGET', key, 'commit') == ARGV[3] then
   return {format, number - 1, number, tonumber(redis.call('HGET', key, 'time'))}
 end
 if newest ~= number - 1 then return {format, newest, 0, 0} end
-for index = 8, #ARGV, 2 do redis.call('SET', 'mesh:doc:' .. ARGV[index], ARGV[index + 1]) end
+for index = 8, #ARGV, 2 do redis.call('SET', 'mesh:document:' .. ARGV[index], ARGV[index + 1]) end
 local time = now()
 redis.call('DEL', key)
-redis.call('HSET', key, 'token', ARGV[3], 'author', ARGV[4], 'why', ARGV[5], 'time', text(time),
+redis.call('HSET', key, 'commit', ARGV[3], 'author', ARGV[4], 'message', ARGV[5], 'time', text(time),
   'changed', ARGV[6], 'documents', ARGV[7])
 redis.call('SET', 'mesh:revision', text(number))
 announce('revision')
@@ -155,14 +164,14 @@ REGISTER = _script(
     "register",
     """
 -- ARGV: instance, service, registration, ports of the service, ttl (ms)
--- gives: '' unchanged, '1' changed, or the name of the service that owns the instance
-local known = redis.call('HGET', 'mesh:registrations', ARGV[1])
-if known and known ~= ARGV[3] then
-  local held = owner(known)
-  if held ~= ARGV[2] then return held end
+-- returns: '' unchanged, '1' changed, or the name of the service that owns the instance
+local current = redis.call('HGET', 'mesh:registrations', ARGV[1])
+if current and current ~= ARGV[3] then
+  local service = owner(current)
+  if service ~= ARGV[2] then return service end
 end
 redis.call('ZADD', 'mesh:leases', text(now() + tonumber(ARGV[5])), ARGV[1])
-if known == ARGV[3] then return '' end
+if current == ARGV[3] then return '' end
 redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
 redis.call('HSET', 'mesh:services', ARGV[2], ARGV[4])
 announce('instances')
@@ -174,7 +183,7 @@ REPLACE = _script(
     "replace",
     """
 -- ARGV: instance, registration as it was read, the new one
--- gives: 1, or 0 when it is no longer what was read
+-- returns: 1, or 0 when the registration has changed since
 if redis.call('HGET', 'mesh:registrations', ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
 announce('instances')
@@ -186,11 +195,11 @@ DEREGISTER = _script(
     "deregister",
     """
 -- ARGV: instance, service that must own it ('' for any)
--- gives: '' unknown, '1' removed, or the name of the service that owns it
-local known = redis.call('HGET', 'mesh:registrations', ARGV[1])
-if not known then return '' end
-local held = owner(known)
-if ARGV[2] ~= '' and held ~= ARGV[2] then return held end
+-- returns: '' not registered, '1' removed, or the name of the service that owns it
+local current = redis.call('HGET', 'mesh:registrations', ARGV[1])
+if not current then return '' end
+local service = owner(current)
+if ARGV[2] ~= '' and service ~= ARGV[2] then return service end
 remove(ARGV[1])
 announce('instances')
 return '1'
@@ -200,29 +209,27 @@ return '1'
 SWEEP = _script(
     "sweep",
     f"""
--- ARGV: time before which nothing ends (ms), time of the sweep before, longest pause between sweeps (ms)
--- gives: the time, '1' when sweeping had paused (nothing was done), instances that were removed
+-- ARGV: end of the grace period (ms), time of the last sweep, longest gap between sweeps (ms)
+-- returns: the time, '1' when the gap was too long (nothing was removed), removed instances
 local time = now()
-local before = tonumber(ARGV[2])
-if time < before or time - before > tonumber(ARGV[3]) then return {{time, '1', {{}}}} end
+local last = tonumber(ARGV[2])
+if time < last or time - last > tonumber(ARGV[3]) then return {{time, '1', {{}}}} end
 if time < tonumber(ARGV[1]) then return {{time, '', {{}}}} end
-local ended = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
-for _, instance in ipairs(ended) do remove(instance) end
-if #ended > 0 then announce('instances') end
-return {{time, '', ended}}
+local expired = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
+for _, instance in ipairs(expired) do remove(instance) end
+if #expired > 0 then announce('instances') end
+return {{time, '', expired}}
 """,
 )
-
-_HEADER = "redis.call('GET', 'mesh:format') or '', tonumber(redis.call('GET', 'mesh:revision') or -1)"
 
 RECORD_TOKEN = _script(
     "record token",
     f"""
--- ARGV: id, record, when it expires (ms), how long it is kept after (ms)
--- gives: format, newest revision
-local before = text(now() - tonumber(ARGV[4]))
-local gone = redis.call('ZRANGEBYSCORE', 'mesh:tokens:expiry', '-inf', before, 'LIMIT', 0, {SWEEP_LIMIT})
-for _, id in ipairs(gone) do
+-- ARGV: id, record, expiry (ms), retention after it (ms)
+-- returns: format, newest revision
+local limit = text(now() - tonumber(ARGV[4]))
+local expired = redis.call('ZRANGEBYSCORE', 'mesh:tokens:expiry', '-inf', limit, 'LIMIT', 0, {SWEEP_LIMIT})
+for _, id in ipairs(expired) do
   redis.call('ZREM', 'mesh:tokens:expiry', id)
   for _, key in ipairs({{'mesh:tokens', 'mesh:tokens:uses', 'mesh:tokens:revoked'}}) do
     redis.call('HDEL', key, id)
@@ -237,7 +244,7 @@ return {{{_HEADER}}}
 TOKENS = _script(
     "tokens",
     f"""
--- gives: format, newest revision, records by id, uses by id, revoked ids
+-- returns: format, newest revision, records by id, uses by id, revoked ids
 return {{{_HEADER}, redis.call('HGETALL', 'mesh:tokens'), redis.call('HGETALL', 'mesh:tokens:uses'),
   redis.call('HKEYS', 'mesh:tokens:revoked')}}
 """,
@@ -247,19 +254,19 @@ REVOKE_TOKEN = _script(
     "revoke token",
     f"""
 -- ARGV: id
--- gives: format, newest revision, 1, or 0 when it is not on record
-local known = redis.call('HEXISTS', 'mesh:tokens', ARGV[1])
-if known == 1 and redis.call('HSETNX', 'mesh:tokens:revoked', ARGV[1], text(now())) == 1 then
+-- returns: format, newest revision, 1, or 0 when it is not recorded
+local exists = redis.call('HEXISTS', 'mesh:tokens', ARGV[1])
+if exists == 1 and redis.call('HSETNX', 'mesh:tokens:revoked', ARGV[1], text(now())) == 1 then
   announce('tokens')
 end
-return {{{_HEADER}, known}}
+return {{{_HEADER}, exists}}
 """,
 )
 
 REVOKED_TOKENS = _script(
     "revoked tokens",
     f"""
--- gives: format, newest revision, ids
+-- returns: format, newest revision, ids
 return {{{_HEADER}, redis.call('HKEYS', 'mesh:tokens:revoked')}}
 """,
 )
@@ -268,7 +275,7 @@ USE_TOKENS = _script(
     "use tokens",
     f"""
 -- ARGV: id and number of uses of each token
--- gives: format, newest revision
+-- returns: format, newest revision
 for index = 1, #ARGV, 2 do
   if redis.call('HEXISTS', 'mesh:tokens', ARGV[index]) == 1 then
     redis.call('HINCRBY', 'mesh:tokens:uses', ARGV[index], ARGV[index + 1])
@@ -281,18 +288,18 @@ return {{{_HEADER}}}
 ANNOUNCE = _script(
     "announce",
     f"""
--- ARGV: id, what it tells of itself, ttl (ms)
--- gives: format, newest revision, id and words of each control plane that is there
+-- ARGV: id, announcement, ttl (ms)
+-- returns: format, newest revision, id and announcement of each control plane
 local time = now()
 if redis.call('EXISTS', 'mesh:format') == 1 then
-  redis.call('ZADD', 'mesh:planes:leases', text(time + tonumber(ARGV[3])), ARGV[1])
-  redis.call('HSET', 'mesh:planes', ARGV[1], ARGV[2])
+  redis.call('ZADD', 'mesh:control-planes:leases', text(time + tonumber(ARGV[3])), ARGV[1])
+  redis.call('HSET', 'mesh:control-planes', ARGV[1], ARGV[2])
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'mesh:planes:leases', '-inf', text(time))) do
-  redis.call('ZREM', 'mesh:planes:leases', id)
-  redis.call('HDEL', 'mesh:planes', id)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'mesh:control-planes:leases', '-inf', text(time))) do
+  redis.call('ZREM', 'mesh:control-planes:leases', id)
+  redis.call('HDEL', 'mesh:control-planes', id)
 end
-return {{{_HEADER}, redis.call('HGETALL', 'mesh:planes')}}
+return {{{_HEADER}, redis.call('HGETALL', 'mesh:control-planes')}}
 """,
 )
 
@@ -300,9 +307,9 @@ WITHDRAW = _script(
     "withdraw",
     f"""
 -- ARGV: id
--- gives: format, newest revision
-redis.call('ZREM', 'mesh:planes:leases', ARGV[1])
-redis.call('HDEL', 'mesh:planes', ARGV[1])
+-- returns: format, newest revision
+redis.call('ZREM', 'mesh:control-planes:leases', ARGV[1])
+redis.call('HDEL', 'mesh:control-planes', ARGV[1])
 return {{{_HEADER}}}
 """,
 )
@@ -310,27 +317,29 @@ return {{{_HEADER}}}
 WRITE_EVENTS = _script(
     "write events",
     f"""
--- ARGV: writer, number of the batch, then topic, time (ms), revision, kind, event of each entry
--- gives: format, newest revision
+-- ARGV: writer, number of the batch, then dedup key, time (ms), revision, kind, event of each entry
+-- returns: format, newest revision
 local writer = ARGV[1]
-local function news(topic, time, revision)
+local function is_new(key, time, revision)
   if revision > 0 then
     if revision <= tonumber(redis.call('GET', '{EVENTS_REVISION}') or 0) then return false end
     redis.call('SET', '{EVENTS_REVISION}', text(revision))
   end
-  if topic == '' then return true end
-  local key = 'mesh:events:told:' .. topic
-  local told = redis.call('HMGET', key, 'writer', 'time')
-  if told[1] and told[1] ~= writer and math.abs(time - tonumber(told[2])) < {DEDUP_WINDOW_MS} then return false end
-  redis.call('HSET', key, 'writer', writer, 'time', text(time))
-  redis.call('EXPIRE', key, {DEDUP_TTL})
+  if key == '' then return true end
+  local hash = 'mesh:events:last:' .. key
+  local last = redis.call('HMGET', hash, 'writer', 'time')
+  if last[1] and last[1] ~= writer and math.abs(time - tonumber(last[2])) < {DEDUP_WINDOW_MS} then
+    return false
+  end
+  redis.call('HSET', hash, 'writer', writer, 'time', text(time))
+  redis.call('EXPIRE', hash, {DEDUP_TTL})
   return true
 end
-local batch = 'mesh:events:writer:' .. writer
-local ours = redis.call('EXISTS', 'mesh:format') == 1
-if ours and tonumber(ARGV[2]) > tonumber(redis.call('GET', batch) or 0) then
+local batch = 'mesh:events:batch:' .. writer
+local initialized = redis.call('EXISTS', 'mesh:format') == 1
+if initialized and tonumber(ARGV[2]) > tonumber(redis.call('GET', batch) or 0) then
   for index = 3, #ARGV, 5 do
-    if news(ARGV[index], tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])) then
+    if is_new(ARGV[index], tonumber(ARGV[index + 1]), tonumber(ARGV[index + 2])) then
       redis.call('XADD', '{EVENTS}', 'MAXLEN', '~', '{EVENTS_LENGTH}', '*', 'kind', ARGV[index + 3],
         'event', ARGV[index + 4])
     end

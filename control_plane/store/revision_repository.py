@@ -1,48 +1,49 @@
-"""The store's revisions in the form in which the admin API reads and commits them."""
+"""The store's revisions as policy documents, for the admin API."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshwright.control_plane.admin.context import PolicyRevision, RevisionDocument
-from meshwright.control_plane.api.models.base import RevisionInfo
-from meshwright.control_plane.store.revisions import StoredDocument
-from meshwright.control_plane.store.revisions import StoredRevision as StoredRevision
+from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
+from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
 from meshwright.control_plane.store.store import Store
 
 
 class RevisionRepository:
-    """The admin API's `Revisions` over a store."""
+    """Reads and commits revisions."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def current(self) -> PolicyRevision:
         """The newest revision; raises StoreError."""
-        return _to_admin(await self._store.current())
+        return _to_policy_revision(await self._store.current())
 
     async def get(self, number: int) -> PolicyRevision:
         """A revision; raises NotFoundError, StoreError."""
-        return _to_admin(await self._store.get(number))
+        return _to_policy_revision(await self._store.get(number))
 
     async def history(self, limit: int, before: int | None) -> Sequence[RevisionInfo]:
         """At most `limit` revisions below `before`, newest first; raises StoreError."""
         return await self._store.history(limit, before)
 
     async def commit(
-        self, base: int, documents: Sequence[RevisionDocument], *, author: str, why: str
+        self, base: int, documents: Sequence[RevisionDocument], *, author: str, message: str
     ) -> RevisionInfo:
-        """Make `documents` the next revision; raises RevisionConflict, InputError, StoreError."""
-        written = {"/".join(one.key): _to_stored(one) for one in documents}
-        return (await self._store.commit(base, written, author, why)).info
+        """Make `documents` the next revision; raises RevisionConflictError, InputError, StoreError."""
+        stored = {"/".join(document.key): _to_stored(document) for document in documents}
+        return (await self._store.commit(base, stored, author, message)).info
 
 
-def _to_admin(revision: StoredRevision) -> PolicyRevision:
-    return PolicyRevision(
-        revision.info,
-        tuple(RevisionDocument(one.body, one.source, one.created) for one in revision.documents.values()),
+def _to_policy_revision(revision: StoredRevision) -> PolicyRevision:
+    documents = tuple(
+        RevisionDocument(document.body, document.source, document.created)
+        for document in revision.documents.values()
     )
+    return PolicyRevision(revision.info, documents)
 
 
-def _to_stored(stored: RevisionDocument) -> StoredDocument:
-    return StoredDocument(StoredDocument.from_body(stored.document).text, stored.source, stored.created)
+def _to_stored(document: RevisionDocument) -> StoredDocument:
+    text = StoredDocument.from_body(document.document).text
+    return StoredDocument(text, document.source, document.created)

@@ -1,7 +1,7 @@
 """Revisions: the mesh's documents as numbered, immutable sets, changed only by compare-and-set.
 
-A document is canonical JSON kept under its hash, so a rollback gives the very bytes again and what did not
-change is kept once. Revision 0 is the mesh without documents.
+A document is canonical JSON, stored under its hash: a rollback restores the exact bytes, and an unchanged
+document is stored once. Revision 0 is the mesh without documents.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from meshwright.control_plane.api.models.base import DocumentChange, RevisionInfo
+from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.control_plane.errors import InputError, StoreError
 
 DOCUMENTS_LIMIT = 10_000
 DOCUMENT_BYTES = 1 << 20
 TOTAL_BYTES = 64 << 20
 AUTHOR_LIMIT = 256
-WHY_LIMIT = 2000
+MESSAGE_LIMIT = 2000
 SOURCE_LIMIT = 1024
 
 
 def canonical_json(body: Mapping[str, Any]) -> str:
-    """The one JSON text of `body`: sorted keys, no blanks. Raises InputError for what JSON cannot say."""
+    """The canonical JSON of `body`: sorted keys, no spaces. Raises InputError if JSON cannot express it."""
     try:
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -34,10 +34,10 @@ def canonical_json(body: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document as it is kept.
+    """A document as it is stored.
 
     `text` is canonical JSON. `source` is the `path:line` it was applied from, or empty. `created` is the
-    revision since which its kind and name have existed without a break; 0 before the commit that sets it.
+    revision since which its kind and name exist without interruption; 0 before the commit that sets it.
     """
 
     text: str
@@ -46,7 +46,7 @@ class StoredDocument:
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], source: str = "") -> StoredDocument:
-        """A document from its mapping (`kind`, `metadata.name` and what else there is)."""
+        """A document from its mapping (`kind`, `metadata.name` and the rest)."""
         return cls(canonical_json(body), source)
 
     @property
@@ -69,7 +69,7 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class StoredRevision:
-    """One set of documents, by `Kind/name` in that order, and how it came to be."""
+    """One set of documents, by `Kind/name` in that order, with its author, time and reason."""
 
     info: RevisionInfo
     documents: Mapping[str, StoredDocument] = field(default_factory=lambda: MappingProxyType({}))
@@ -85,51 +85,53 @@ EMPTY = StoredRevision(RevisionInfo(revision=0, author="", time=0.0))
 
 @dataclass(frozen=True, slots=True)
 class CommitPlan:
-    """A commit before it is made: what it changes, all its documents, and the texts that are new."""
+    """A planned commit: its changes, all its documents, and the texts to store by digest."""
 
     changed: tuple[DocumentChange, ...]
     documents: Mapping[str, StoredDocument]
     new_texts: Mapping[str, str]
 
 
-def validate_commit(documents: Mapping[str, StoredDocument], author: str, why: str) -> None:
-    """Raise InputError when a commit is larger than the store takes, or names a document wrongly."""
+def validate_commit(documents: Mapping[str, StoredDocument], author: str, message: str) -> None:
+    """Raise InputError when a commit exceeds a limit, or its refs do not match its documents."""
     if len(documents) > DOCUMENTS_LIMIT:
-        raise InputError(f"{len(documents)} documents: a mesh keeps {DOCUMENTS_LIMIT} at most; delete some")
-    if len(author) > AUTHOR_LIMIT or len(why) > WHY_LIMIT:
-        raise InputError(f"author takes {AUTHOR_LIMIT} characters and why {WHY_LIMIT}: shorten them")
+        raise InputError(f"{len(documents)} documents: a mesh holds at most {DOCUMENTS_LIMIT}; delete some")
+    if len(author) > AUTHOR_LIMIT or len(message) > MESSAGE_LIMIT:
+        raise InputError(f"author takes {AUTHOR_LIMIT} characters and message {MESSAGE_LIMIT}: shorten them")
     total = 0
     for ref, document in documents.items():
         size = len(document.text.encode())
         total += size
         if size > DOCUMENT_BYTES:
-            raise InputError(f"{ref}: {size} bytes, a document has {DOCUMENT_BYTES} at most; split it")
+            raise InputError(f"{ref}: {size} bytes, a document has at most {DOCUMENT_BYTES}; split it")
         if ref != document.ref:
-            raise InputError(f"{ref}: the document calls itself {document.ref}; use one name")
+            raise InputError(f"{ref}: the document is named {document.ref}; use one name")
     if total > TOTAL_BYTES:
-        raise InputError(f"all documents take {total} bytes, a mesh keeps {TOTAL_BYTES}; delete some")
+        raise InputError(f"the documents have {total} bytes, a mesh holds at most {TOTAL_BYTES}; delete some")
 
 
 def plan_commit(base: StoredRevision, documents: Mapping[str, StoredDocument]) -> CommitPlan:
-    """What a commit of `documents` on top of `base` does; pure. `changed` is empty when nothing would.
+    """Plan a commit of `documents` on top of `base`; pure. `changed` is empty when nothing changes.
 
-    A document that carries `created` (it comes from a revision) keeps it, so that a rollback restores which
-    of two conflicting documents is the older. Any other has that of its kind and name in `base`, or is new.
+    A document with `created` (from an earlier revision) keeps it, so that a rollback restores which of two
+    conflicting documents is older. Any other gets `created` of its kind and name in `base`, or is new.
     """
-    kept = {}
+    planned = {}
     for ref, document in sorted(documents.items()):
         before = base.documents.get(ref)
         created = document.created or (before.created if before else base.number + 1)
-        kept[ref] = StoredDocument(document.text, document.source[:SOURCE_LIMIT], created)
-    known = {document.text for document in base.documents.values()}
-    new = {document.digest: document.text for document in kept.values() if document.text not in known}
-    return CommitPlan(_changes(base.documents, kept), MappingProxyType(kept), new)
+        planned[ref] = StoredDocument(document.text, document.source[:SOURCE_LIMIT], created)
+    stored_texts = {document.text for document in base.documents.values()}
+    new_texts = {
+        document.digest: document.text for document in planned.values() if document.text not in stored_texts
+    }
+    return CommitPlan(_changes(base.documents, planned), MappingProxyType(planned), new_texts)
 
 
 def _changes(
     before: Mapping[str, StoredDocument], after: Mapping[str, StoredDocument]
 ) -> tuple[DocumentChange, ...]:
-    """What differs in text or age, by kind and name; where a document came from is no difference."""
+    """Differences in text or `created`, by kind and name; a different source is not a change."""
     changed = []
     for ref in sorted({*before, *after}):
         old, new = before.get(ref), after.get(ref)
@@ -148,21 +150,23 @@ def _changes(
 
 
 def serialize_documents(documents: Mapping[str, StoredDocument]) -> str:
-    """The list of a revision's documents as it is stored: ref → [digest, created, source]."""
-    return json.dumps({ref: [one.digest, one.created, one.source] for ref, one in documents.items()})
+    """The index of a revision's documents as it is stored: ref → [digest, created, source]."""
+    return json.dumps(
+        {ref: [document.digest, document.created, document.source] for ref, document in documents.items()}
+    )
 
 
 def serialize_changes(changed: tuple[DocumentChange, ...]) -> str:
     """The changes of a revision as they are stored."""
-    return json.dumps([[one.kind, one.name, one.action] for one in changed])
+    return json.dumps([[change.kind, change.name, change.action] for change in changed])
 
 
-def parse_info(number: int, author: str, why: str, time: str, changed: str) -> RevisionInfo:
+def parse_info(number: int, author: str, message: str, time: str, changed: str) -> RevisionInfo:
     """A revision's record from its stored fields; `time` is in milliseconds."""
     return RevisionInfo(
         revision=number,
         author=author,
-        message=why,
+        message=message,
         time=int(time) / 1000,
         changed=tuple(
             DocumentChange(kind=kind, name=name, action=action) for kind, name, action in json.loads(changed)
@@ -170,15 +174,15 @@ def parse_info(number: int, author: str, why: str, time: str, changed: str) -> R
     )
 
 
-def parse_digests(listed: str) -> set[str]:
-    """The digests that a stored list of documents names."""
-    return {digest for digest, _, _ in json.loads(listed).values()}
+def parse_digests(index: str) -> set[str]:
+    """The digests in a stored index of documents."""
+    return {digest for digest, _, _ in json.loads(index).values()}
 
 
-def parse_documents(listed: str, texts: Mapping[str, str]) -> Mapping[str, StoredDocument]:
-    """The documents of a stored list; raises StoreError when a text is missing or not what it was."""
+def parse_documents(index: str, texts: Mapping[str, str]) -> Mapping[str, StoredDocument]:
+    """The documents of a stored index; raises StoreError when a text is missing or altered."""
     documents = {}
-    for ref, (digest, created, source) in json.loads(listed).items():
+    for ref, (digest, created, source) in json.loads(index).items():
         document = StoredDocument(texts.get(digest, ""), source, created)
         if document.digest != digest:
             raise StoreError(f"the store lost the text of {ref}: restore it from a backup")

@@ -1,28 +1,25 @@
-"""Join tokens on record: whom each is for, how often it was used, and which no longer count.
+"""Join token records: the holder of each token, how often it was used, and which tokens are revoked.
 
-The tokens themselves are never stored, only the word (`jti`) that names each.
+The tokens themselves are never stored, only the id (`jti`) of each.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.store import lua
+from meshwright.control_plane.store.lua import RunScript
 
 RETENTION = 86400
-"""Seconds for which a token that expired stays listed; longer than two clocks may differ."""
-
-RunScript = Callable[..., Awaitable[list[Any]]]
-"""Runs a script whose answer begins with format and newest revision, and checks these (Store)."""
+"""Seconds for which an expired token is still listed; longer than two clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
-    """One token: `role` and `name` of who may enrol, times in epoch seconds, `author` who had it made."""
+    """One token: `role` and `name` of the holder, times in epoch seconds, `author` who requested it."""
 
     id: str
     role: str
@@ -35,38 +32,38 @@ class TokenRecord:
 
 
 class JoinTokenStore:
-    """The record of one mesh's tokens. Every method raises StoreError when the store is away."""
+    """The token records of one mesh. Every method raises StoreError when the store is unavailable."""
 
-    def __init__(self, ask: RunScript) -> None:
-        self._run = ask
+    def __init__(self, run: RunScript) -> None:
+        self._run = run
 
     async def record(self, token: TokenRecord) -> None:
-        """Keep a new token; those that expired long ago are forgotten."""
+        """Store a new token; deletes records that expired more than RETENTION ago."""
         fields = asdict(token)
-        kept = json.dumps({key: fields[key] for key in ("role", "name", "created", "expires", "author")})
-        await self._run(lua.RECORD_TOKEN, token.id, kept, round(token.expires * 1000), RETENTION * 1000)
+        text = json.dumps({key: fields[key] for key in ("role", "name", "created", "expires", "author")})
+        await self._run(lua.RECORD_TOKEN, token.id, text, round(token.expires * 1000), RETENTION * 1000)
 
     async def list(self) -> tuple[TokenRecord, ...]:
-        """Every token on record, the newest first."""
-        _, _, kept, uses, revoked = await self._run(lua.TOKENS)
+        """All recorded tokens, newest first."""
+        _, _, records, uses, revoked = await self._run(lua.TOKENS)
         counts = dict(zip(uses[::2], map(int, uses[1::2]), strict=True))
-        found = (
+        tokens = (
             TokenRecord(id, **json.loads(text), uses=counts.get(id, 0), revoked=id in revoked)
-            for id, text in zip(kept[::2], kept[1::2], strict=True)
+            for id, text in zip(records[::2], records[1::2], strict=True)
         )
-        return tuple(sorted(found, key=lambda one: (-one.created, one.id)))
+        return tuple(sorted(tokens, key=lambda token: (-token.created, token.id)))
 
     async def revoke(self, id: str) -> None:
-        """Let a token count no more; raises NotFoundError for one that is not on record."""
-        _, _, known = await self._run(lua.REVOKE_TOKEN, id)
-        if not known:
-            raise NotFoundError(f"token {id}: there is none; see `mesh token list`")
+        """Revoke a token; raises NotFoundError when it is not recorded."""
+        _, _, exists = await self._run(lua.REVOKE_TOKEN, id)
+        if not exists:
+            raise NotFoundError(f"token {id}: not found; see `mesh token list`")
 
     async def revoked_ids(self) -> frozenset[str]:
-        """The ids that count no more."""
+        """The ids of the revoked tokens."""
         _, _, ids = await self._run(lua.REVOKED_TOKENS)
         return frozenset(ids)
 
     async def add_uses(self, uses: Mapping[str, int]) -> None:
-        """Count enrolments, by id; those of tokens that are not on record are left out."""
+        """Count enrolments by token id; skips tokens that are not recorded."""
         await self._run(lua.USE_TOKENS, *(word for pair in uses.items() for word in pair))

@@ -87,8 +87,8 @@ class Subscription:
     def unsubscribe(self, name: str) -> None:
         """Remove a name from the subscription.
 
-        Under a wildcard the client cannot know whether it still gets the resource, so it is told. Otherwise
-        it drops the resource by itself.
+        Under a wildcard the client cannot know whether it still gets the resource, so it gets a reply.
+        Otherwise it drops the resource by itself.
         """
         self.names.discard(name)
         if self.wildcard:

@@ -1,4 +1,4 @@
-"""A real Valkey for each test, and stores that talk to it."""
+"""A real Valkey for each test, and stores connected to it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.fakes.valkey import Valkey, running_valkey
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A Valkey of the test's own."""
+    """A Valkey for this test only."""
     with running_valkey(tmp_path) as valkey:
         yield valkey
 
 
 @pytest.fixture
 async def store(valkey: Valkey) -> AsyncIterator[Store]:
-    """An opened store with leases of 0.8 s."""
+    """An open store with leases of 0.8 s."""
     store = Store(valkey.url, valkey.password, lease_ttl=0.8)
     await store.open()
     yield store

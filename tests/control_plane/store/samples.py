@@ -1,4 +1,4 @@
-"""Documents and registrations to store, and how to wait for what comes."""
+"""Sample documents and registrations, and a way to wait for a condition."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from meshwright.control_plane.api.models.base import Registration
+from meshwright.control_plane.api.models.instances import Registration
 from meshwright.control_plane.store.revisions import StoredDocument
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 def retry(name: str, attempts: int = 1, source: str = "") -> StoredDocument:
@@ -25,9 +25,9 @@ def retry(name: str, attempts: int = 1, source: str = "") -> StoredDocument:
     )
 
 
-def documents(*given: StoredDocument) -> dict[str, StoredDocument]:
+def by_ref(*documents: StoredDocument) -> dict[str, StoredDocument]:
     """Documents by their refs."""
-    return {document.ref: document for document in given}
+    return {document.ref: document for document in documents}
 
 
 def instance(name: str = "orders-1", service: str = "orders", **fields: object) -> Registration:
@@ -37,10 +37,9 @@ def instance(name: str = "orders-1", service: str = "orders", **fields: object) 
     )
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> float:
-    """Wait for a condition; gives the seconds it took."""
-    start = time.monotonic()
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Poll until the condition is true."""
+    deadline = time.monotonic() + TIMEOUT
     while not await condition():
-        assert time.monotonic() - start < PATIENCE, "it did not come"
+        assert time.monotonic() < deadline, f"not within {TIMEOUT:g} s"
         await asyncio.sleep(0.02)
-    return time.monotonic() - start

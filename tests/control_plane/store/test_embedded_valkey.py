@@ -1,4 +1,4 @@
-"""Embedded Valkey as it is started: who can reach it, what it keeps secret."""
+"""A running embedded Valkey: who can connect, and how it protects its secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.store import embedded
 from meshwright.control_plane.store.store import Store
-from tests.control_plane.store.samples import documents, retry
+from tests.control_plane.store.samples import by_ref, retry
 from tests.fakes.valkey import Valkey, running_valkey
 
 
@@ -20,7 +20,7 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-async def test_ready_after_start_and_only_its_user_reaches_it(valkey: Valkey) -> None:
+async def test_started_valkey_is_ready_and_private_to_its_user(valkey: Valkey) -> None:
     await embedded.wait_ready(valkey.embedded)
     folder = valkey.embedded.folder
     assert _mode(folder) == 0o700
@@ -29,7 +29,7 @@ async def test_ready_after_start_and_only_its_user_reaches_it(valkey: Valkey) ->
     assert _mode(folder / "valkey.conf") == 0o600
 
 
-def test_it_listens_on_no_port_and_its_command_line_holds_no_secret(valkey: Valkey) -> None:
+def test_valkey_opens_no_port_and_has_no_secret_on_its_command_line(valkey: Valkey) -> None:
     assert valkey.process
     process = psutil.Process(valkey.process.pid)
     assert process.net_connections("inet") == []
@@ -37,22 +37,22 @@ def test_it_listens_on_no_port_and_its_command_line_holds_no_secret(valkey: Valk
     assert valkey.password not in " ".join(process.environ().values())
 
 
-async def test_without_the_password_it_answers_nothing(valkey: Valkey) -> None:
+async def test_wrong_password_is_denied(valkey: Valkey) -> None:
     for wrong in ("", "guess"):
         store = Store(valkey.url, wrong)
-        with pytest.raises(StoreError) as refused:
+        with pytest.raises(StoreError) as caught:
             await store.open()
-        assert valkey.password not in str(refused.value)
-        assert "password" in str(refused.value)
+        assert valkey.password not in str(caught.value)
+        assert "password" in str(caught.value)
         assert store.health.status == "degraded"
         await store.close()
 
 
-async def test_password_and_data_are_kept_over_restarts(tmp_path: Path) -> None:
+async def test_password_and_data_survive_restarts(tmp_path: Path) -> None:
     with running_valkey(tmp_path) as first:
         store = Store(first.url, first.password)
         await store.open()
-        await store.commit(0, documents(retry("a")), "ann", "")
+        await store.commit(0, by_ref(retry("a")), "ann", "")
         await store.close()
     with running_valkey(tmp_path) as second:
         assert second.password == first.password
@@ -74,7 +74,7 @@ async def test_long_path_uses_a_short_private_folder(tmp_path: Path) -> None:
     valkey.embedded.socket.parent.rmdir()
 
 
-def test_short_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+def test_short_folder_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
     state = tmp_path / ("deep" * 30)
     short = embedded.locate(state).socket.parent
     short.symlink_to(tmp_path)
@@ -86,7 +86,7 @@ def test_short_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     folder.mkdir()
     os.chown(folder, 65534, 65534)
@@ -94,7 +94,7 @@ def test_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
         embedded.prepare(tmp_path)
 
 
-def test_folder_that_was_open_is_closed(tmp_path: Path) -> None:
+def test_readable_folder_becomes_private(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     folder.mkdir(mode=0o755)
     prepared = embedded.prepare(tmp_path)
@@ -102,34 +102,34 @@ def test_folder_that_was_open_is_closed(tmp_path: Path) -> None:
     assert embedded.prepare(tmp_path).password() == prepared.password()
 
 
-def test_running_tells_whether_somebody_listens(valkey: Valkey) -> None:
+def test_is_running_reports_whether_a_process_listens(valkey: Valkey) -> None:
     assert embedded.is_running(valkey.embedded)
     valkey.stop()
     assert not embedded.is_running(valkey.embedded)
 
 
-async def test_waiting_for_one_that_never_starts_ends(tmp_path: Path) -> None:
+async def test_wait_for_a_valkey_that_never_starts_ends(tmp_path: Path) -> None:
     prepared = embedded.prepare(tmp_path)
     with pytest.raises(StoreError, match=r"not ready within 0 s .*: see its log"):
         await embedded.wait_ready(prepared, within=0.2)
 
 
-def test_password_that_was_never_made_is_named(tmp_path: Path) -> None:
+def test_missing_password_file_is_an_error_with_advice(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="start the mesh with this state folder first"):
         embedded.locate(tmp_path).password()
 
 
-async def test_any_redis_by_url(tmp_path: Path) -> None:
+async def test_any_redis_url_is_a_store(tmp_path: Path) -> None:
     with running_valkey(tmp_path, tcp=True) as valkey:
         store = Store(valkey.url)
         assert await store.open() == 0
-        assert (await store.commit(0, documents(retry("a")), "ann", "")).number == 1
+        assert (await store.commit(0, by_ref(retry("a")), "ann", "")).number == 1
         valkey.stop()
         with pytest.raises(
             StoreError, match=r"the store at redis://127\.0\.0\.1:\d+/0: it cannot be"
-        ) as lost:
+        ) as caught:
             await store.current()
-        assert valkey.password not in str(lost.value)
+        assert valkey.password not in str(caught.value)
         valkey.start()
         assert (await store.current()).number == 1
         await store.close()

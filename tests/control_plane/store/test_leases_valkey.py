@@ -1,4 +1,4 @@
-"""Leases in a real Valkey: who is registered, for how long, and what an absence changes."""
+"""Leases in a real Valkey: registrations, their deadlines, and the grace period after an outage."""
 
 from __future__ import annotations
 
@@ -7,66 +7,67 @@ import time
 import pytest
 
 from meshwright.control_plane.errors import NotFoundError, PermissionDeniedError, StoreError
+from meshwright.control_plane.store import leases
 from meshwright.control_plane.store.store import Store
 from tests.control_plane.store.samples import instance, until
 from tests.fakes.valkey import Valkey
 
 
 async def _names(store: Store) -> list[str]:
-    return [one.instance for one in await store.leases.instances()]
+    return [registration.instance for registration in await store.leases.instances()]
 
 
-async def test_only_new_content_counts_as_a_change(store: Store) -> None:
-    one = instance(labels=(("b", "2"), ("a", "1")))
-    assert await store.leases.register(one)
-    assert not await store.leases.register(one)
+async def test_registration_counts_as_a_change_only_with_new_content(store: Store) -> None:
+    registration = instance(labels=(("b", "2"), ("a", "1")))
+    assert await store.leases.register(registration)
+    assert not await store.leases.register(registration)
     assert not await store.leases.register(instance(labels=(("a", "1"), ("b", "2"))))
     assert await store.leases.register(instance(health="unhealthy"))
     assert await store.leases.instances() == (instance(health="unhealthy"),)
 
 
-async def test_renewal_moves_the_deadline_and_writes_no_event(valkey: Valkey, store: Store) -> None:
+async def test_renewal_moves_the_deadline_and_announces_no_change(valkey: Valkey, store: Store) -> None:
     await store.leases.register(instance())
     with valkey.client() as client:
-        before, events = client.zscore("mesh:leases", "orders-1"), client.xlen("mesh:changes")
-        assert isinstance(before, float)
+        deadline, changes = client.zscore("mesh:leases", "orders-1"), client.xlen("mesh:changes")
+        assert isinstance(deadline, float)
 
-        async def later() -> bool:
+        async def moved() -> bool:
             await store.leases.register(instance())
-            now = client.zscore("mesh:leases", "orders-1")
-            return isinstance(now, float) and now > before
+            current = client.zscore("mesh:leases", "orders-1")
+            return isinstance(current, float) and current > deadline
 
-        await until(later)
-        assert client.xlen("mesh:changes") == events == 1
+        await until(moved)
+        assert client.xlen("mesh:changes") == changes == 1
 
 
-async def test_lease_ends_at_its_deadline_and_not_before(valkey: Valkey, store: Store) -> None:
+async def test_lease_expires_at_its_deadline_and_not_before(valkey: Valkey, store: Store) -> None:
     patient = Store(valkey.url, valkey.password, lease_ttl=600)
     await patient.open()
     await patient.leases.register(instance("orders-2"))
     await patient.close()
-    await _grace_passes(store)
-    began = time.monotonic()
+    await _grace_period_ends(store)
+    start = time.monotonic()
     await store.leases.register(instance("orders-1"))
-    ended: list[str] = []
+    expired: list[str] = []
 
-    async def gone() -> bool:
-        ended.extend(await store.leases.sweep())
-        return bool(ended)
+    async def swept() -> bool:
+        expired.extend(await store.leases.sweep())
+        return bool(expired)
 
-    await until(gone)
-    assert time.monotonic() - began >= 0.7
-    assert ended == ["orders-1"]
+    await until(swept)
+    assert time.monotonic() - start >= 0.7
+    assert expired == ["orders-1"]
     assert await _names(store) == ["orders-2"]
 
 
-async def _grace_passes(store: Store) -> None:
-    """Wait until the grace of the start is over: a lease that nobody renews ends."""
+async def _grace_period_ends(store: Store) -> None:
+    """Wait until the grace period of the start is over: a lease without renewal expires."""
     await store.leases.register(instance("probe", "probe"))
-    await until(lambda: _gone(store))
+    await until(lambda: _sweeps_any(store))
 
 
-async def test_instance_of_another_service_is_refused(store: Store) -> None:
+async def test_instance_of_another_service_is_denied(store: Store) -> None:
     await store.leases.register(instance("orders-1", "orders"))
     with pytest.raises(PermissionDeniedError, match="orders-1 belongs to service orders, not thief"):
         await store.leases.register(instance("orders-1", "thief"))
@@ -77,7 +78,7 @@ async def test_instance_of_another_service_is_refused(store: Store) -> None:
     assert await store.leases.instances() == (instance("orders-1", "orders"),)
 
 
-async def test_deregister_takes_it_out_and_the_service_stays_known(store: Store) -> None:
+async def test_deregister_removes_the_instance_and_keeps_the_service(store: Store) -> None:
     await store.leases.register(instance(ports=({"name": "grpc", "protocol": "grpc", "number": 9090},)))
     assert await store.leases.deregister("orders-1", "orders")
     assert not await store.leases.deregister("orders-1", "orders")
@@ -95,14 +96,14 @@ async def test_draining_keeps_everything_else(store: Store) -> None:
         await store.leases.set_draining("orders-9")
 
 
-async def test_nothing_ends_for_one_lease_after_a_start(store: Store, other: Store) -> None:
+async def test_no_lease_expires_within_one_ttl_of_a_start(store: Store, other: Store) -> None:
     await store.leases.register(instance())
     await _deadline_passes(store)
-    assert await _lasts(other) >= 0.7
+    assert await _seconds_until_expiry(other) >= 0.7
 
 
-async def test_nothing_ends_for_one_lease_after_the_store_was_away(valkey: Valkey, store: Store) -> None:
-    await _grace_passes(store)
+async def test_no_lease_expires_within_one_ttl_of_an_outage(valkey: Valkey, store: Store) -> None:
+    await _grace_period_ends(store)
     await store.leases.register(instance())
     valkey.stop()
     with pytest.raises(StoreError):
@@ -110,27 +111,27 @@ async def test_nothing_ends_for_one_lease_after_the_store_was_away(valkey: Valke
     valkey.start()
     assert await _names(store) == ["orders-1"]
     await _deadline_passes(store)
-    assert await _lasts(store) >= 0.7
+    assert await _seconds_until_expiry(store) >= 0.7
 
 
-async def test_nothing_ends_after_a_pause_of_the_control_plane(
+async def test_no_lease_expires_after_a_pause_of_the_control_plane(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshwright.control_plane.store.leases.LONGEST_PAUSE", 0.3)
-    await _grace_passes(store)
+    monkeypatch.setattr(leases, "MAX_SWEEP_GAP", 0.3)
+    await _grace_period_ends(store)
     await store.leases.register(instance())
     await _deadline_passes(store)
-    assert await _lasts(store) >= 0.7
+    assert await _seconds_until_expiry(store) >= 0.7
 
 
-async def test_nothing_ends_while_the_store_refuses_renewals(valkey: Valkey, store: Store) -> None:
-    await _grace_passes(store)
+async def test_no_lease_expires_while_the_store_rejects_renewals(valkey: Valkey, store: Store) -> None:
+    await _grace_period_ends(store)
     await store.leases.register(instance())
     with valkey.client() as client:
         client.config_set("maxmemory", 1)
-        with pytest.raises(StoreError, match="refused a step"):
+        with pytest.raises(StoreError, match="rejected a command"):
             await store.leases.register(instance())
-        assert "refused a step" in store.health.reason
+        assert "rejected a command" in store.health.reason
         await _deadline_passes(store)
         assert await store.leases.sweep() == ()
         assert await _names(store) == ["orders-1"]
@@ -138,26 +139,26 @@ async def test_nothing_ends_while_the_store_refuses_renewals(valkey: Valkey, sto
     assert not await store.leases.register(instance())
 
 
-async def _lasts(store: Store) -> float:
-    """The seconds that a lease which is over stands from the first sweep on: a whole lease of 0.8 s."""
-    began = time.monotonic()
+async def _seconds_until_expiry(store: Store) -> float:
+    """Seconds from the first sweep until an overdue lease expires: one TTL of 0.8 s."""
+    start = time.monotonic()
     assert await store.leases.sweep() == ()
     assert await _names(store) == ["orders-1"]
-    await until(lambda: _gone(store))
-    return time.monotonic() - began
+    await until(lambda: _sweeps_any(store))
+    return time.monotonic() - start
 
 
 async def _deadline_passes(store: Store) -> None:
-    """Wait until every lease is over by the store's clock, without a sweep."""
+    """Wait until the lease is overdue by the store's clock, without a sweep."""
     connection = store._connection
-    last = float(await connection.execute("ZSCORE", "mesh:leases", "orders-1"))
+    deadline = float(await connection.execute("ZSCORE", "mesh:leases", "orders-1"))
 
-    async def over() -> bool:
+    async def overdue() -> bool:
         seconds, micros = await connection.execute("TIME")
-        return int(seconds) * 1000 + int(micros) / 1000 > last
+        return int(seconds) * 1000 + int(micros) / 1000 > deadline
 
-    await until(over)
+    await until(overdue)
 
 
-async def _gone(store: Store) -> bool:
+async def _sweeps_any(store: Store) -> bool:
     return bool(await store.leases.sweep())

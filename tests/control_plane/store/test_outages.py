@@ -1,4 +1,4 @@
-"""What the store says and keeps when Valkey stops, hangs, forgets, or is not ours."""
+"""The store's errors and guarantees when Valkey stops, hangs, loses data, or holds another format."""
 
 from __future__ import annotations
 
@@ -9,69 +9,70 @@ from collections.abc import AsyncIterator
 import pytest
 
 from meshwright.control_plane.errors import StoreError
+from meshwright.control_plane.store import lua
 from meshwright.control_plane.store.store import ALL_CHANGES, Store
-from tests.control_plane.store.samples import documents, instance, retry, until
+from tests.control_plane.store.samples import by_ref, instance, retry, until
 from tests.fakes.valkey import Valkey
 
 
 @pytest.fixture
-async def seen(other: Store) -> AsyncIterator[list[frozenset[str]]]:
-    """What a watcher has been told, as it grows."""
-    told: list[frozenset[str]] = []
+async def changes(other: Store) -> AsyncIterator[list[frozenset[str]]]:
+    """The changes that a watcher has received; the list grows."""
+    received: list[frozenset[str]] = []
 
     async def watch() -> None:
         async for kinds in other.changes():
-            told.append(kinds)
+            received.append(kinds)
 
     task = asyncio.create_task(watch())
-    yield told
+    yield received
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _grows(told: list[frozenset[str]], beyond: int) -> None:
-    async def more() -> bool:
-        return len(told) > beyond
+async def _grows(changes: list[frozenset[str]], beyond: int) -> None:
+    async def has_more() -> bool:
+        return len(changes) > beyond
 
-    await until(more)
+    await until(has_more)
 
 
-async def test_watcher_hears_everything_first_and_then_what_changed(
-    store: Store, seen: list[frozenset[str]]
+async def test_watcher_receives_all_changes_first_and_then_each_kind(
+    store: Store, changes: list[frozenset[str]]
 ) -> None:
-    await _grows(seen, 0)
-    await store.commit(0, documents(retry("a")), "ann", "")
-    await _grows(seen, 1)
+    await _grows(changes, 0)
+    await store.commit(0, by_ref(retry("a")), "ann", "")
+    await _grows(changes, 1)
     await store.leases.register(instance())
-    await _grows(seen, 2)
-    assert seen == [ALL_CHANGES, {"revision"}, {"instances"}]
+    await _grows(changes, 2)
+    assert changes == [ALL_CHANGES, {"revision"}, {"instances"}]
 
 
-async def test_no_change_is_lost_when_connections_break(
-    valkey: Valkey, store: Store, seen: list[frozenset[str]]
+async def test_broken_connections_lose_no_change(
+    valkey: Valkey, store: Store, changes: list[frozenset[str]]
 ) -> None:
-    await _grows(seen, 0)
+    await _grows(changes, 0)
     with valkey.client() as client:
         for number in range(20):
-            before = len(seen)
+            before = len(changes)
             client.client_kill_filter(_type="normal", skipme=True)
-            await store.commit(number, documents(retry("a", number + 1)), "ann", "")
-            await _grows(seen, before)
-            assert "revision" in set().union(*seen[before:])
+            await store.commit(number, by_ref(retry("a", number + 1)), "ann", "")
+            await _grows(changes, before)
+            assert "revision" in set().union(*changes[before:])
 
 
-async def test_watcher_can_be_cancelled_while_an_answer_arrives(store: Store, other: Store) -> None:
+async def test_watcher_can_be_cancelled_while_a_reply_arrives(store: Store, other: Store) -> None:
     for number in range(40):
-        ready, heard = asyncio.Event(), asyncio.Event()
+        ready, received = asyncio.Event(), asyncio.Event()
 
-        async def watch(ready: asyncio.Event, heard: asyncio.Event) -> None:
+        async def watch(ready: asyncio.Event, received: asyncio.Event) -> None:
             async for _ in other.changes():
-                (heard if ready.is_set() else ready).set()
+                (received if ready.is_set() else ready).set()
 
-        task = asyncio.create_task(watch(ready, heard))
+        task = asyncio.create_task(watch(ready, received))
         await ready.wait()
         await store.leases.register(instance(port=number + 1))
-        await heard.wait()
+        await received.wait()
         for _ in range(number % 5):
             await asyncio.sleep(0)
         task.cancel()
@@ -79,11 +80,11 @@ async def test_watcher_can_be_cancelled_while_an_answer_arrives(store: Store, ot
         assert done == {task}
 
 
-async def test_everything_committed_survives_a_kill_and_watchers_are_told(
-    valkey: Valkey, store: Store, other: Store, seen: list[frozenset[str]]
+async def test_committed_data_survives_a_kill_and_watchers_receive_all_changes(
+    valkey: Valkey, store: Store, other: Store, changes: list[frozenset[str]]
 ) -> None:
-    await _grows(seen, 0)
-    made = await store.commit(0, documents(retry("a")), "ann", "")
+    await _grows(changes, 0)
+    committed = await store.commit(0, by_ref(retry("a")), "ann", "")
     await store.leases.register(instance())
     valkey.stop()
 
@@ -91,100 +92,108 @@ async def test_everything_committed_survives_a_kill_and_watchers_are_told(
         return other.health.status == "degraded"
 
     await until(degraded)
-    before = len(seen)
+    before = len(changes)
     valkey.start()
-    await _grows(seen, before)
-    assert seen[before] == ALL_CHANGES
+    await _grows(changes, before)
+    assert changes[before] == ALL_CHANGES
     stored = await store.snapshot()
-    assert stored.revision == made
+    assert stored.revision == committed
     assert stored.registrations == (instance(),)
     assert {store.health.status, other.health.status} == {"ok"}
 
 
-async def test_stopped_store_is_named_at_once(valkey: Valkey, store: Store) -> None:
+async def test_stopped_store_is_an_immediate_error_with_its_address(valkey: Valkey, store: Store) -> None:
     valkey.stop()
     start = time.monotonic()
     with pytest.raises(StoreError, match=r"the store at unix:.*cannot be reached"):
         await store.current()
-    assert time.monotonic() - start < 10, "it is not waited for"
+    assert time.monotonic() - start < 10, "the call waits for the store"
     assert store.health.status == "degraded"
     assert "cannot be reached" in store.health.reason
 
 
-async def test_frozen_store_gives_errors_and_never_hangs(valkey: Valkey, store: Store) -> None:
+async def test_frozen_store_raises_errors_and_blocks_no_caller(valkey: Valkey, store: Store) -> None:
     valkey.freeze()
     start = time.monotonic()
     calls = [store.leases.register(instance(f"orders-{number}")) for number in range(100)]
     results = await asyncio.gather(*calls, store.current(), return_exceptions=True)
-    took = time.monotonic() - start
+    duration = time.monotonic() - start
     assert all(isinstance(result, StoreError) for result in results)
-    assert took < 20, "a hundred calls wait no longer than one"
-    assert "did not answer" in store.health.reason
+    assert duration < 20, "a hundred calls take longer than one"
+    assert "no reply within 2 s" in store.health.reason
     valkey.thaw()
     await store.current()
     assert store.health.status == "ok"
 
 
 async def test_store_that_lost_its_data_is_an_error_not_an_empty_mesh(valkey: Valkey, store: Store) -> None:
-    await store.commit(0, documents(retry("a")), "ann", "")
+    await store.commit(0, by_ref(retry("a")), "ann", "")
     with valkey.client() as client:
         client.flushall()
     for _ in range(2):
-        with pytest.raises(StoreError, match="holds no mesh, but revision 1 was known"):
+        with pytest.raises(StoreError, match="has no mesh, but revision 1 was seen"):
             await store.snapshot()
         with pytest.raises(StoreError, match="lost data"):
             await store.open()
     with pytest.raises(StoreError, match="lost data"):
-        await store.commit(1, documents(retry("b")), "ann", "")
+        await store.commit(1, by_ref(retry("b")), "ann", "")
     assert (store.health.status, store.last_seen_revision) == ("degraded", 1)
     with valkey.client() as client:
         assert client.exists("mesh:format") == 0
 
 
-async def test_revision_remembered_from_an_earlier_life_is_held_against_the_store(
+async def test_store_below_a_revision_seen_by_an_earlier_process_is_an_error(
     valkey: Valkey, store: Store
 ) -> None:
-    await store.commit(0, documents(retry("a")), "ann", "")
-    later = Store(valkey.url, valkey.password)
-    with pytest.raises(StoreError, match="holds revision 1, but revision 2 was known"):
-        await later.open(min_revision=2)
-    await later.close()
-    again = Store(valkey.url, valkey.password)
-    assert await again.open(min_revision=1) == 1
-    await again.close()
+    await store.commit(0, by_ref(retry("a")), "ann", "")
+    behind = Store(valkey.url, valkey.password)
+    with pytest.raises(StoreError, match="has revision 1, but revision 2 was seen"):
+        await behind.open(min_revision=2)
+    await behind.close()
+    current = Store(valkey.url, valkey.password)
+    assert await current.open(min_revision=1) == 1
+    await current.close()
 
 
-async def test_missing_counter_under_a_known_format_is_an_error(valkey: Valkey) -> None:
+async def test_format_without_a_revision_is_an_error(valkey: Valkey) -> None:
     with valkey.client() as client:
-        client.set("mesh:format", "1")
+        client.set("mesh:format", str(lua.FORMAT))
     store = Store(valkey.url, valkey.password)
-    with pytest.raises(StoreError, match="a part of a mesh only"):
+    with pytest.raises(StoreError, match="only a part of a mesh"):
         await store.open()
     await store.close()
 
 
-async def test_empty_store_of_a_mesh_without_policies_is_taken_again(valkey: Valkey, store: Store) -> None:
+async def test_emptied_store_of_a_mesh_without_policies_is_initialized_again(
+    valkey: Valkey, store: Store
+) -> None:
     with valkey.client() as client:
         client.flushall()
     assert (await store.snapshot()).revision.number == 0
-    assert (await store.commit(0, documents(retry("a")), "ann", "")).number == 1
+    assert (await store.commit(0, by_ref(retry("a")), "ann", "")).number == 1
 
 
-@pytest.mark.parametrize("form", ["2", "17"])
-async def test_newer_format_is_refused_and_left_alone(valkey: Valkey, store: Store, form: str) -> None:
-    await store.commit(0, documents(retry("a")), "ann", "")
+@pytest.mark.parametrize(
+    ("stored_format", "advice"),
+    [("1", "start with an empty store"), ("3", "update it"), ("17", "update it")],
+)
+async def test_other_format_is_refused_and_not_changed(
+    valkey: Valkey, store: Store, stored_format: str, advice: str
+) -> None:
+    await store.commit(0, by_ref(retry("a")), "ann", "")
     with valkey.client() as client:
-        client.set("mesh:format", form)
+        client.set("mesh:format", stored_format)
     later = Store(valkey.url, valkey.password)
-    for attempt in (
+    message = f"has format {stored_format}, this control plane reads 2: {advice}"
+    for call in (
         later.open(),
         later.current(),
         later.snapshot(),
-        store.commit(1, documents(), "ann", ""),
+        store.commit(1, by_ref(), "ann", ""),
         store.history(),
     ):
-        with pytest.raises(StoreError, match=f"holds format {form}, this control plane reads 1: update it"):
-            await attempt
+        with pytest.raises(StoreError, match=message):
+            await call
     await later.close()
     with valkey.client() as client:
-        assert (client.get("mesh:format"), client.get("mesh:revision")) == (form, "1")
+        assert (client.get("mesh:format"), client.get("mesh:revision")) == (stored_format, "1")

@@ -1,4 +1,4 @@
-"""Documents, their canonical form, and what a commit would change."""
+"""Documents, their canonical form, and planned commits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from meshwright.control_plane.api.models.base import RevisionInfo
+from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.errors import InputError, StoreError
 from meshwright.control_plane.store import revisions
 from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
@@ -25,35 +25,35 @@ def _at(number: int, *documents: StoredDocument) -> StoredRevision:
     )
 
 
-def test_order_of_keys_does_not_matter() -> None:
-    one = StoredDocument.from_body(
+def test_order_of_keys_does_not_change_a_document() -> None:
+    first = StoredDocument.from_body(
         {"kind": "Retry", "metadata": {"name": "ä"}, "spec": {"b": 1, "a": [2, 1]}}
     )
-    two = StoredDocument.from_body(
+    second = StoredDocument.from_body(
         {"spec": {"a": [2, 1], "b": 1}, "metadata": {"name": "ä"}, "kind": "Retry"}
     )
-    assert one.text == two.text == '{"kind":"Retry","metadata":{"name":"ä"},"spec":{"a":[2,1],"b":1}}'
-    assert one.digest == two.digest
-    assert one.ref == "Retry/ä"
-    assert one.body["spec"] == {"a": [2, 1], "b": 1}
+    assert first.text == second.text == '{"kind":"Retry","metadata":{"name":"ä"},"spec":{"a":[2,1],"b":1}}'
+    assert first.digest == second.digest
+    assert first.ref == "Retry/ä"
+    assert first.body["spec"] == {"a": [2, 1], "b": 1}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, object(), {1, 2}])
-def test_what_json_cannot_say_is_refused(value: object) -> None:
+def test_value_that_json_cannot_express_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="cannot be written as JSON"):
         StoredDocument.from_body({"kind": "Retry", "spec": value})
 
 
 def test_plan_names_each_kind_of_change() -> None:
     base = _at(4, replace(_retry("kept"), created=2), _retry("gone"), replace(_retry("same"), created=3))
-    wanted = [_retry("kept", 9), _retry("new"), _retry("same")]
-    plan = revisions.plan_commit(base, {document.ref: document for document in wanted})
-    assert [(one.kind, one.name, one.action) for one in plan.changed] == [
+    documents = [_retry("kept", 9), _retry("new"), _retry("same")]
+    plan = revisions.plan_commit(base, {document.ref: document for document in documents})
+    assert [(change.kind, change.name, change.action) for change in plan.changed] == [
         ("Retry", "gone", "deleted"),
         ("Retry", "kept", "changed"),
         ("Retry", "new", "created"),
     ]
-    assert {ref: one.created for ref, one in plan.documents.items()} == {
+    assert {ref: document.created for ref, document in plan.documents.items()} == {
         "Retry/kept": 2,
         "Retry/new": 5,
         "Retry/same": 3,
@@ -61,32 +61,32 @@ def test_plan_names_each_kind_of_change() -> None:
     assert set(plan.new_texts.values()) == {_retry("kept", 9).text, _retry("new").text}
 
 
-def test_nothing_changes_when_only_the_source_moves() -> None:
+def test_moved_source_is_not_a_change() -> None:
     base = _at(1, replace(_retry("a"), created=1, source="a.yaml:1"))
     plan = revisions.plan_commit(base, {"Retry/a": replace(_retry("a"), source="a.yaml:7")})
     assert plan.changed == ()
     assert plan.documents["Retry/a"].source == "a.yaml:7"
 
 
-def test_age_that_a_document_brings_is_kept_and_is_a_change() -> None:
+def test_created_of_an_earlier_revision_is_kept_and_is_a_change() -> None:
     base = _at(5, replace(_retry("a"), created=4))
     plan = revisions.plan_commit(base, {"Retry/a": replace(_retry("a"), created=1)})
-    assert [one.action for one in plan.changed] == ["changed"]
+    assert [change.action for change in plan.changed] == ["changed"]
     assert plan.documents["Retry/a"].created == 1
 
 
-def test_documents_are_read_back_as_written() -> None:
+def test_documents_survive_serialization() -> None:
     documents = {"Retry/a": replace(_retry("a"), created=3, source='x "y".yaml:1')}
-    listed = revisions.serialize_documents(documents)
+    index = revisions.serialize_documents(documents)
     digest = documents["Retry/a"].digest
-    assert revisions.parse_digests(listed) == {digest}
-    assert revisions.parse_documents(listed, {digest: documents["Retry/a"].text}) == documents
+    assert revisions.parse_digests(index) == {digest}
+    assert revisions.parse_documents(index, {digest: documents["Retry/a"].text}) == documents
     for texts in ({}, {digest: "{}"}):
         with pytest.raises(StoreError, match="lost the text of Retry/a"):
-            revisions.parse_documents(listed, texts)
+            revisions.parse_documents(index, texts)
 
 
-def test_record_is_read_back_as_written() -> None:
+def test_info_survives_serialization() -> None:
     changed = revisions.plan_commit(_at(0), {"Retry/a": _retry("a")}).changed
     info = revisions.parse_info(1, "ann", "because", "1700000000123", revisions.serialize_changes(changed))
     assert info == RevisionInfo(
@@ -94,18 +94,18 @@ def test_record_is_read_back_as_written() -> None:
     )
 
 
-def test_limits_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_are_named_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revisions, "DOCUMENTS_LIMIT", 1)
     monkeypatch.setattr(revisions, "TOTAL_BYTES", 1000)
     a, b = _retry("a"), _retry("b")
-    with pytest.raises(InputError, match="2 documents: a mesh keeps 1 at most"):
+    with pytest.raises(InputError, match="2 documents: a mesh holds at most 1"):
         revisions.validate_commit({a.ref: a, b.ref: b}, "ann", "")
     with pytest.raises(InputError, match="author takes 256"):
         revisions.validate_commit({}, "a" * 257, "")
-    with pytest.raises(InputError, match="why 2000"):
+    with pytest.raises(InputError, match="message 2000"):
         revisions.validate_commit({}, "ann", "w" * 2001)
     large = StoredDocument.from_body({"kind": "Retry", "metadata": {"name": "a"}, "spec": "x" * 1000})
-    with pytest.raises(InputError, match="a mesh keeps 1000"):
+    with pytest.raises(InputError, match="a mesh holds at most 1000"):
         revisions.validate_commit({large.ref: large}, "ann", "")
     huge = StoredDocument.from_body({"kind": "Retry", "metadata": {"name": "a"}, "spec": "x" * (1 << 20)})
     with pytest.raises(InputError, match=r"Retry/a: .* split it"):

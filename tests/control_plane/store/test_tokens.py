@@ -1,4 +1,4 @@
-"""Join tokens on record in a real Valkey, and what enrolment makes of it."""
+"""Join token records in a real Valkey, and their effect on enrolment."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NOW = time.time()
 
 
 def token(id: str = "one", **fields: object) -> TokenRecord:
-    given = {"role": "service", "name": "orders", "created": NOW, "expires": NOW + 600, "author": "me"}
-    return TokenRecord(id, **{**given, **fields})  # type: ignore[arg-type]
+    defaults = {"role": "service", "name": "orders", "created": NOW, "expires": NOW + 600, "author": "me"}
+    return TokenRecord(id, **{**defaults, **fields})  # type: ignore[arg-type]
 
 
 def claims(id: str) -> JoinTokenClaims:
@@ -32,119 +32,121 @@ def claims(id: str) -> JoinTokenClaims:
 def join_tokens(store: Store) -> JoinTokens:
     ids = iter(("first", "second", "third"))
 
-    def minted(identity: Identity, ttl: float) -> str:
+    def sign(identity: Identity, ttl: float) -> str:
         return mint(bytes(32), identity, "ab" * 32, NOW, ttl=ttl, jti=next(ids))
 
-    return JoinTokens(store.tokens, minted, "mesh.local", lambda: NOW)
+    return JoinTokens(store.tokens, sign, "mesh.local", lambda: NOW)
 
 
-async def test_what_is_recorded_is_listed_newest_first(store: Store, other: Store) -> None:
+async def test_recorded_tokens_are_listed_newest_first(store: Store, other: Store) -> None:
     older, newer = token("one", created=NOW - 5), token("two", role="gateway", name="ingress")
     await store.tokens.record(older)
     await store.tokens.record(newer)
     assert await other.tokens.list() == (newer, older)
 
 
-async def test_uses_are_counted_for_known_tokens_only(store: Store) -> None:
+async def test_uses_are_counted_only_for_recorded_tokens(store: Store) -> None:
     await store.tokens.record(token("one"))
     await store.tokens.add_uses({"one": 2, "stranger": 5})
     await store.tokens.add_uses({"one": 1})
-    assert [(one.id, one.uses) for one in await store.tokens.list()] == [("one", 3)]
+    assert [(record.id, record.uses) for record in await store.tokens.list()] == [("one", 3)]
 
 
-async def test_a_revoked_token_is_told_to_all_once(valkey: Valkey, store: Store, other: Store) -> None:
+async def test_revocation_is_announced_once(valkey: Valkey, store: Store, other: Store) -> None:
     await store.tokens.record(token("one"))
     await store.tokens.revoke("one")
     await store.tokens.revoke("one")
     assert await other.tokens.revoked_ids() == {"one"}
-    assert [one.revoked for one in await other.tokens.list()] == [True]
+    assert [record.revoked for record in await other.tokens.list()] == [True]
     with valkey.client() as client:
         assert client.xlen("mesh:changes") == 1
-    with pytest.raises(NotFoundError, match="token two: there is none"):
+    with pytest.raises(NotFoundError, match="token two: not found"):
         await store.tokens.revoke("two")
 
 
-async def test_the_stream_tells_of_revocations(store: Store, other: Store) -> None:
+async def test_change_stream_reports_revocations(store: Store, other: Store) -> None:
     await store.tokens.record(token("one"))
     changes = other.changes()
     assert "tokens" in await anext(changes)
     await store.tokens.revoke("one")
-    found = await anext(changes)
-    while not found:
-        found = await anext(changes)
-    assert found == {"tokens"}
+    kinds = await anext(changes)
+    while not kinds:
+        kinds = await anext(changes)
+    assert kinds == {"tokens"}
     await changes.aclose()  # type: ignore[attr-defined]
 
 
-async def test_tokens_are_forgotten_a_day_after_they_expired(store: Store) -> None:
+async def test_records_are_deleted_a_day_after_expiry(store: Store) -> None:
     await store.tokens.record(token("old", expires=NOW - tokens.RETENTION - 60))
     await store.tokens.revoke("old")
-    assert {one.id for one in await store.tokens.list()} == {"old"}
+    assert {record.id for record in await store.tokens.list()} == {"old"}
     await store.tokens.record(token("late", expires=NOW - 60))
     await store.tokens.record(token("new"))
-    assert {one.id for one in await store.tokens.list()} == {"late", "new"}
+    assert {record.id for record in await store.tokens.list()} == {"late", "new"}
     assert await store.tokens.revoked_ids() == frozenset()
 
 
-async def test_a_token_is_on_record_before_it_is_given_and_never_in_it(valkey: Valkey, store: Store) -> None:
-    made = await join_tokens(store).mint("service", "orders", 600, "me@here")
-    assert parse_unverified(made.token).id == made.id == "first"
+async def test_token_is_recorded_before_it_is_returned_and_its_text_is_not_stored(
+    valkey: Valkey, store: Store
+) -> None:
+    token = await join_tokens(store).mint("service", "orders", 600, "me@here")
+    assert parse_unverified(token.token).id == token.id == "first"
     with valkey.client() as client:
         record = str(client.hgetall("mesh:tokens"))
     assert "me@here" in record
-    assert made.token.rpartition(".")[2] not in record
+    assert token.token.rpartition(".")[2] not in record
     valkey.stop()
     with pytest.raises(StoreError):
         await join_tokens(store).mint("service", "orders", 600, "")
 
 
-async def test_nobody_enrols_until_it_is_known_what_is_revoked(store: Store) -> None:
+async def test_enrolment_waits_until_revocations_are_loaded(store: Store) -> None:
     enrolment = join_tokens(store)
-    with pytest.raises(StoreError, match="not told yet"):
+    with pytest.raises(StoreError, match="not loaded yet"):
         enrolment.check(claims("one"))
     await enrolment.refresh_revocations()
     enrolment.check(claims("one"))
 
 
-async def test_a_revocation_elsewhere_counts_here_and_stays_when_the_store_is_away_or_forgets(
+async def test_revocation_by_another_control_plane_survives_an_outage_and_data_loss(
     valkey: Valkey, store: Store, other: Store
 ) -> None:
-    here, elsewhere = join_tokens(store), join_tokens(other)
-    made = await elsewhere.mint("service", "orders", 600, "")
-    await here.refresh_revocations()
-    here.check(parse_unverified(made.token))
-    await elsewhere.revoke(made.id)
-    await here.refresh_revocations()
+    local, remote = join_tokens(store), join_tokens(other)
+    token = await remote.mint("service", "orders", 600, "")
+    await local.refresh_revocations()
+    local.check(parse_unverified(token.token))
+    await remote.revoke(token.id)
+    await local.refresh_revocations()
     with pytest.raises(PermissionDeniedError, match=r"the join token first of .*orders is revoked"):
-        here.check(parse_unverified(made.token))
+        local.check(parse_unverified(token.token))
     with valkey.client() as client:
         client.delete("mesh:tokens:revoked")
-    await here.refresh_revocations()
+    await local.refresh_revocations()
     valkey.stop()
     with pytest.raises(StoreError):
-        await here.refresh_revocations()
+        await local.refresh_revocations()
     with pytest.raises(PermissionDeniedError, match="revoked"):
-        here.check(parse_unverified(made.token))
+        local.check(parse_unverified(token.token))
 
 
-async def test_uses_wait_for_a_store_that_is_away(valkey: Valkey, store: Store) -> None:
-    mine = join_tokens(store)
-    made = await mine.mint("service", "orders", 600, "")
-    await mine.refresh_revocations()
+async def test_uses_are_written_after_an_outage(valkey: Valkey, store: Store) -> None:
+    tokens_here = join_tokens(store)
+    token = await tokens_here.mint("service", "orders", 600, "")
+    await tokens_here.refresh_revocations()
     for _ in range(3):
-        mine.check(parse_unverified(made.token))
-    assert [one.uses for one in await mine.list()] == [3]
+        tokens_here.check(parse_unverified(token.token))
+    assert [record.uses for record in await tokens_here.list()] == [3]
     valkey.stop()
     with pytest.raises(StoreError):
-        await mine.flush_uses()
+        await tokens_here.flush_uses()
     valkey.start()
 
-    async def written() -> bool:
+    async def flushed() -> bool:
         try:
-            await mine.flush_uses()
+            await tokens_here.flush_uses()
         except StoreError:
             return False
         return True
 
-    await until(written)
-    assert [one.uses for one in await store.tokens.list()] == [3]
+    await until(flushed)
+    assert [record.uses for record in await store.tokens.list()] == [3]

@@ -1,4 +1,4 @@
-"""Control planes announce themselves in a real Valkey, and are forgotten when they fall silent."""
+"""Announcements of control planes in a real Valkey, and their expiry."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from tests.control_plane.store.samples import until
 from tests.fakes.valkey import Valkey
 
 
-async def test_each_learns_of_all_the_others(store: Store, other: Store) -> None:
-    assert await store.control_planes.announce("a", "where a is") == {}
-    assert await other.control_planes.announce("b", "where b is") == {"a": "where a is"}
-    assert await store.control_planes.announce("a", "a moved") == {"b": "where b is"}
+async def test_each_control_plane_learns_about_all_others(store: Store, other: Store) -> None:
+    assert await store.control_planes.announce("a", "address of a") == {}
+    assert await other.control_planes.announce("b", "address of b") == {"a": "address of a"}
+    assert await store.control_planes.announce("a", "new address of a") == {"b": "address of b"}
     await store.control_planes.withdraw("a")
-    assert await other.control_planes.announce("b", "where b is") == {}
+    assert await other.control_planes.announce("b", "address of b") == {}
 
 
-async def test_who_does_not_renew_is_forgotten(
+async def test_announcement_expires_unless_it_is_renewed(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.control_planes.announce("a", "here")
     assert "a" in await other.control_planes.announce("b", "there")
-    monkeypatch.setattr(control_planes, "LIFE", 0.2)
+    monkeypatch.setattr(control_planes, "ANNOUNCEMENT_TTL", 0.2)
     await store.control_planes.announce("a", "here")
 
-    async def gone() -> bool:
+    async def expired() -> bool:
         return await other.control_planes.announce("b", "there") == {}
 
-    await until(gone)
+    await until(expired)
 
 
-async def test_an_announcement_makes_no_empty_store_ours(valkey: Valkey) -> None:
+async def test_announcement_does_not_initialize_an_empty_store(valkey: Valkey) -> None:
     stranger = Store(valkey.url, valkey.password)
     with pytest.raises(StoreError):
         await stranger.control_planes.announce("a", "here")
