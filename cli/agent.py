@@ -1,4 +1,4 @@
-"""`mesh agent`: a sidecar for an app that others start, as in a container or on a virtual machine."""
+"""`mesh agent`: a sidecar for an app that something else starts, in a container or on a virtual machine."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ from meshwright.cli.join.options import (
     UpstreamOption,
 )
 from meshwright.cli.join.runner import WorkloadRunner
-from meshwright.cli.join.setup import join_mesh
-from meshwright.cli.join.workload import JoinOptions, parse_port
+from meshwright.cli.join.setup import JoinTarget, join_mesh
+from meshwright.cli.join.workload import build_workload, parse_port
 from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
+
+DEFAULT_LISTENER = "http=8080"
 
 
 def agent(
@@ -55,11 +57,11 @@ def agent(
     otlp_port: OtlpPortOption = 0,
     state: StateOption = None,
 ) -> None:
-    """Keep a sidecar beside an app that is started by others: in its container, or on its machine.
+    """Run a sidecar for an app that something else starts: in its container, or on its machine.
 
-    The app is healthy when its port takes connections, or --health says so, and may come and go. It calls
-    other services by HTTP_PROXY=http://127.0.0.1:15001. SIGTERM keeps callers away before it stops. What is
-    logged goes to stderr, as JSON. With --gateway it keeps a gateway, which has no app.
+    The app is healthy when its port accepts connections or --health responds; it may start and stop at any
+    time. It reaches other services through HTTP_PROXY=http://127.0.0.1:15001. SIGTERM drains the instance,
+    then stops the sidecar. Logs go to stderr as JSON. With --gateway it runs a gateway, which has no app.
 
     \b
     Example:
@@ -70,25 +72,23 @@ def agent(
         --advertise auto
     """
     if bool(service) == bool(gateway):
-        raise InputError("name exactly one of --service and --gateway")
-    asked = JoinOptions(
+        raise InputError("give exactly one of --service and --gateway")
+    workload = build_workload(
         service=service or gateway,
         role="service" if service else "gateway",
-        listeners=tuple(listener or (["http=8080"] if gateway else [])),
         instance=instance,
-        ports=tuple(parse_port(one, protocol.value) for one in port),
-        labels=tuple(label),
-        upstreams=tuple(upstream),
+        listeners=listener or ([DEFAULT_LISTENER] if gateway else []),
+        labels=label,
+        upstreams=upstream,
         health=health,
         metrics=metrics,
         token_file=token_file,
-        control_plane=control_plane,
-        advertise=advertise,
-        bind=bind,
-        outbound=outbound_port,
-        inbound=inbound_port,
-        ready=ready_port,
-        otlp=otlp_port,
+        ports=tuple(parse_port(text, protocol.value) for text in port),
+        outbound_port=outbound_port,
+        inbound_port=inbound_port,
+        ready_port=ready_port,
+        otlp_port=otlp_port,
     )
-    with join_mesh(asked, state) as config:
+    target = JoinTarget(control_plane, advertise, bind, has_token=token_file is not None)
+    with join_mesh(workload, target, state) as config:
         asyncio.run(WorkloadRunner(config).serve(sys.stderr))

@@ -1,4 +1,4 @@
-"""`mesh apply` and `mesh delete`: change the mesh's policies, and wait until its sidecars follow."""
+"""`mesh apply` and `mesh delete`: change policies, and wait for the sidecars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli import output as output_module
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
 from meshwright.cli.options import (
@@ -23,11 +22,12 @@ from meshwright.cli.options import (
     WaitOption,
     author,
 )
+from meshwright.cli.output import echo, print_data
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import InputError
 
 MAX_NAMED_PROXIES = 5
-"""Proxies that a warning names."""
+"""Maximum proxies that a warning lists by name."""
 
 
 def apply(
@@ -36,60 +36,68 @@ def apply(
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
-    why: MessageOption = "",
+    message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Create or change policies from files; all of them or none, as one revision.
+    """Create or update policies from files, all or none, as one revision.
 
     \b
     Exit codes: 0 applied · 2 bad input · 3 unreachable · 4 --wait timed out ·
-    5 rejected by Envoy · 6 somebody else changed the mesh meanwhile.
-    With --wait only this change is judged: what some Envoy still refuses of an older one is a warning.
+    5 rejected by Envoy · 6 the mesh was changed in the meantime.
+    With --wait, only this change counts: an older one that an Envoy still rejects is a warning.
 
     \b
     Example:
-      mesh apply -f policies/retry.yaml -m "inventory fails now and then"
+      mesh apply -f policies/retry.yaml -m "inventory fails intermittently"
       mesh apply -f policies/ --wait
       cat retry.yaml | mesh apply -f - --dry-run
     """
     from meshwright.cli.documents import load_documents
 
-    sourced = load_documents(files)
-    change = calls.ChangeOptions(newest_revision(state) if base is None else base, why, author(), dry_run)
-    applied = call_api(calls.apply(sourced, change), state)
-    print_changes(applied, output, dry_run=dry_run)
+    documents = load_documents(files)
+    options = change_options(state, base, message, dry_run=dry_run)
+    result = call_api(calls.apply(documents, options), state)
+    print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
-        wait_for_revision(applied, timeout, state)
+        wait_for_revision(result, timeout, state)
 
 
 def delete(
-    kind: Annotated[str, typer.Argument(help="The kind, or leave it out with -f.")] = "",
-    name: Annotated[str, typer.Argument(help="The document's name.")] = "",
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of the policy, or KIND/NAME.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the policy.")] = "",
     *,
     files: FilesOption = [],  # noqa: B006  typer copies it
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
-    why: MessageOption = "",
+    message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Delete a policy, or all that files name; all of them or none.
+    """Delete a policy, or every policy in files, all or none.
 
     \b
     Example:
       mesh delete retry inventory-retry
-      mesh delete -f policies/ -m "not needed any more"
+      mesh delete retry/inventory-retry
+      mesh delete -f policies/ -m "no longer needed"
     """
-    refs = _refs(kind, name, files)
-    change = calls.ChangeOptions(newest_revision(state) if base is None else base, why, author(), dry_run)
-    applied = call_api(calls.delete(refs, change), state)
-    print_changes(applied, output, dry_run=dry_run)
+    refs = _policy_refs(kind, name, files)
+    options = change_options(state, base, message, dry_run=dry_run)
+    result = call_api(calls.delete(refs, options), state)
+    print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
-        wait_for_revision(applied, timeout, state)
+        wait_for_revision(result, timeout, state)
+
+
+def change_options(
+    state: Path | None, base: int | None, message: str, *, dry_run: bool
+) -> calls.ChangeOptions:
+    """The options of a change; without a `base` it is based on the newest revision."""
+    return calls.ChangeOptions(newest_revision(state) if base is None else base, message, author(), dry_run)
 
 
 def newest_revision(state: Path | None) -> int:
@@ -98,71 +106,87 @@ def newest_revision(state: Path | None) -> int:
     return int(revisions[0]["revision"]) if revisions else 0
 
 
-def print_changes(applied: Any, output: Output, *, dry_run: bool) -> None:
-    """Print what changed; warnings go to stderr."""
-    for warning in applied.get("warnings", ()):
+def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:
+    """Print what changed. Warnings go to stderr."""
+    for warning in result.get("warnings", ()):
         warn(f"warning: {warning}")
     if output is not Output.table:
-        output_module.print_data({"revision": applied["revision"], "changed": applied["changed"]}, output)
+        print_data({"revision": result["revision"], "changed": result["changed"]}, output)
         return
-    output_module.echo(
-        f"revision {applied['revision']}" + (" (dry run: nothing was changed)" if dry_run else "")
-    )
-    if applied.get("reaches"):
-        output_module.echo(f"configures anew: {', '.join(applied['reaches'])}")
-    for change in applied["changed"]:
-        output_module.echo(f"{change['action']} {change['kind']}/{change['name']}")
+    echo(f"revision {result['revision']}" + (" (dry run: nothing changed)" if dry_run else ""))
+    if result.get("affected_proxies"):
+        echo(f"affected proxies: {', '.join(result['affected_proxies'])}")
+    for change in result["changed"]:
+        echo(f"{change['action']} {change['kind']}/{change['name']}")
 
 
-def wait_for_revision(applied: Any, timeout: float, state: Path | None) -> None:
-    """Return when every connected sidecar has taken what was applied; raises VerbError (4, 5) when not."""
-    revision = applied["revision"]
-    reply = call_api(calls.wait(revision, timeout), state)
-    if reply["state"] == "rejected":
+def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
+    """Wait until every connected sidecar has ACKed a revision; raises CommandError (exit code 4 or 5)."""
+    revision = result["revision"]
+    rollout = call_api(calls.wait(revision, timeout), state)
+    if rollout["state"] == "rejected":
         lines = [
-            f"{proxy['name']}: rejected revision {revision}: {proxy['error']}" for proxy in reply["proxies"]
+            f"{proxy['name']}: rejected revision {revision}: {proxy['error']}" for proxy in rollout["proxies"]
         ]
         raise CommandError(errors.REJECTED, "\n".join(lines))
-    if reply["state"] == "timeout":
-        behind = ", ".join(f"{p['name']} ({p['state']}, revision {p['revision']})" for p in reply["proxies"])
-        missing = behind or "the control plane has not taken it up"
-        words = f"revision {revision} is not everywhere after {timeout:g} s: {missing}: see `mesh status`"
-        raise CommandError(errors.TIMED_OUT, words)
-    if reply["refusing"]:
-        _check_unchanged_accepted(applied, state)
-        warn(_older_rejection_warning(reply["refusing"]))
+    if rollout["state"] == "timeout":
+        behind = ", ".join(
+            f"{p['name']} ({p['state']}, revision {p['revision']})" for p in rollout["proxies"]
+        )
+        missing = behind or "the control plane has not loaded it"
+        raise CommandError(
+            errors.TIMED_OUT,
+            f"revision {revision} is not rolled out after {timeout:g} s: {missing}: see `mesh status`",
+        )
+    if rollout["rejecting_older"]:
+        _check_unchanged_accepted(result, state)
+        warn(_older_rejection_warning(rollout["rejecting_older"]))
 
 
-def _check_unchanged_accepted(applied: Any, state: Path | None) -> None:
-    """Raises VerbError (5) when Envoy refuses a document that was given as it is already."""
-    given = {(one["kind"], one["name"]) for one in applied["changed"] if one["action"] == "unchanged"}
-    policies = call_api(calls.status(), state)["policies"] if given else ()
+def _check_unchanged_accepted(result: Any, state: Path | None) -> None:
+    """Raise CommandError (exit code 5) if Envoy rejects a document that was applied again unchanged."""
+    unchanged = {(doc["kind"], doc["name"]) for doc in result["changed"] if doc["action"] == "unchanged"}
+    policies = call_api(calls.status(), state)["policies"] if unchanged else ()
     lines = [
-        f"{policy['kind']}/{policy['name']}: rejected before: {condition['message']}"
+        f"{policy['kind']}/{policy['name']}: rejected earlier: {condition['message']}"
         for policy in policies
         for condition in policy["conditions"]
-        if (policy["kind"], policy["name"]) in given
+        if (policy["kind"], policy["name"]) in unchanged
         and (condition["type"], condition["status"]) == ("Rejected", "True")
     ]
     if lines:
         raise CommandError(errors.REJECTED, "\n".join(lines))
 
 
-def _older_rejection_warning(refusing: Sequence[Mapping[str, Any]]) -> str:
-    """One line of who refuses what an older revision brought."""
-    names = ", ".join(proxy["name"] for proxy in refusing[:MAX_NAMED_PROXIES])
-    more = f" and {len(refusing) - MAX_NAMED_PROXIES} more" if len(refusing) > MAX_NAMED_PROXIES else ""
-    still = f"warning: this change stands, but {names}{more} still refuse" + "s" * (len(refusing) == 1)
-    words = " ".join(refusing[0]["error"].split())
-    return f"{still} what revision {refusing[0]['refused']} brought: {words}: see `mesh status`"
+def _older_rejection_warning(proxies: Sequence[Mapping[str, Any]]) -> str:
+    """One line about the proxies that still reject an older revision."""
+    names = ", ".join(proxy["name"] for proxy in proxies[:MAX_NAMED_PROXIES])
+    more = f" and {len(proxies) - MAX_NAMED_PROXIES} more" if len(proxies) > MAX_NAMED_PROXIES else ""
+    verb = "rejects" if len(proxies) == 1 else "reject"
+    error = " ".join(proxies[0]["error"].split())
+    return (
+        f"warning: this change is applied, but {names}{more} still {verb} "
+        f"revision {proxies[0]['rejected_revision']}: {error}: see `mesh status`"
+    )
 
 
-def _refs(kind: str, name: str, files: list[str]) -> list[calls.DocumentRef]:
+def _policy_refs(kind: str, name: str, files: list[str]) -> list[calls.DocumentRef]:
     if files and not kind:
         from meshwright.cli.documents import load_documents
 
-        documents = [sourced.document for sourced in load_documents(files)]
+        documents = [loaded.document for loaded in load_documents(files)]
         return [calls.DocumentRef(document["kind"], document["metadata"]["name"]) for document in documents]
+    kind, name = split_ref(kind, name)
     if not kind or not name or files:
-        raise InputError("name what to delete: `mesh delete KIND NAME` or `mesh delete -f PATH`")
+        raise InputError(
+            "nothing to delete: use `mesh delete KIND NAME`, `mesh delete KIND/NAME` or `mesh delete -f PATH`"
+        )
     return [calls.DocumentRef(kind, name)]
+
+
+def split_ref(kind: str, name: str) -> tuple[str, str]:
+    """Kind and name, given as two arguments or as `KIND/NAME`."""
+    if name or "/" not in kind:
+        return kind, name
+    kind, _, name = kind.partition("/")
+    return kind, name

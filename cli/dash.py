@@ -1,11 +1,10 @@
-"""`mesh dash`: the dashboard in this terminal, or in a browser."""
+"""`mesh dash`: the dashboard, in this terminal or in a browser."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
@@ -14,9 +13,10 @@ from typing import Annotated
 
 import typer
 
-from meshwright.cli import output
 from meshwright.cli.errors import warn
 from meshwright.cli.options import StateOption, author
+from meshwright.cli.output import echo, flush
+from meshwright.cli.python_module import module_command
 from meshwright.control_plane.api import errors, mesh_locator
 from meshwright.control_plane.api.auth import LOOPBACK
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
@@ -24,7 +24,7 @@ from meshwright.control_plane.errors import InputError
 
 
 class ThemeName(StrEnum):
-    """The themes that there are."""
+    """The themes of the dashboard."""
 
     dark = "dark"
     light = "light"
@@ -32,28 +32,40 @@ class ThemeName(StrEnum):
 
 
 WEB_PORT = 15081
-"""Where `mesh dash --web` listens unless it is told."""
+"""The default port of `mesh dash --web`."""
 
 
 def dash(  # noqa: PLR0917  options of a command
-    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change nothing.")] = False,
-    theme: Annotated[ThemeName, typer.Option("--theme", help="dark, light or contrast.")] = ThemeName.dark,
-    web: Annotated[bool, typer.Option("--web", help="In a browser, behind the mesh's token.")] = False,
-    bind: Annotated[str, typer.Option("--bind", help="With --web: the address to listen on.")] = "127.0.0.1",
+    read_only: Annotated[bool, typer.Option("--read-only", help="Disable all changes.")] = False,
+    theme: Annotated[ThemeName, typer.Option("--theme", help="Colour theme.")] = ThemeName.dark,
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve a browser, protected by the mesh's token.")
+    ] = False,
+    bind: Annotated[
+        str, typer.Option("--bind", metavar="ADDR", help="With --web: address to listen on.")
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="With --web: its port; 0: a free one.")
+        int,
+        typer.Option(
+            "--port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="With --web: port to listen on; 0 picks a free one.",
+        ),
     ] = WEB_PORT,
     state: StateOption = None,
 ) -> None:
-    """Watch a mesh: topology, services, traces, policies, sidecars, events.
+    """Open the dashboard: topology, services, traces, policies, sidecars, events.
 
-    Keys: 1 to 6 the screens, / search, : jump to a name, ? help, ctrl+p every command, Esc back, q quit.
-    It looks for the mesh like every verb: --state, MESH_API with MESH_TOKEN_FILE, MESH_STATE, ./.mesh.
-    While no control plane answers it says so and waits. With a token that may only read it is --read-only.
+    Keys: 1 to 6 switch screens, / searches, : jumps to a name, ? shows help, ctrl+p lists commands, Esc goes
+    back, q quits. The mesh is located as for every command: --state, MESH_API with MESH_TOKEN_FILE,
+    MESH_STATE, ./.mesh. While no control plane responds, the dashboard waits for one. A read-only token
+    implies --read-only.
 
-    With --web it is served to a browser until Ctrl-C. The browser asks once for the token that it runs with
-    (STATE/admin.token, or that of MESH_TOKEN_FILE). It is plain HTTP: leave it on loopback, reach it from
-    afar through an SSH tunnel.
+    --web serves a browser until Ctrl-C. The browser asks once for the token of this dashboard
+    (STATE/admin.token, or the one in MESH_TOKEN_FILE). It is plain HTTP: keep it on loopback, and use an SSH
+    tunnel from another machine.
 
     \b
     Example:
@@ -61,44 +73,43 @@ def dash(  # noqa: PLR0917  options of a command
       mesh dash --read-only --theme light
       mesh dash --web --port 15081
     """
-    find = partial(mesh_locator.locate_mesh, os.environ, state)
-    find()
+    locate = partial(mesh_locator.locate_mesh, os.environ, state)
+    locate()
     if web:
-        _serve(find, _dashboard_command(read_only, theme, state), bind, port)
+        _serve(locate, _dashboard_command(read_only, theme, state), bind, port)
         return
     from meshwright.tui.app import DashboardApp
 
     jaeger = os.environ.get("MESH_JAEGER_UI", "")
-    DashboardApp(find, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger).run()
+    DashboardApp(locate, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger).run()
 
 
 def _dashboard_command(read_only: bool, theme: ThemeName, state: Path | None) -> list[str]:
-    """The command of a dashboard like this one in a process of its own."""
-    command = [sys.executable, "-P", "-m", "meshwright.cli", "dash", "--theme", theme.value]
+    """The command line of a dashboard with these options in a process of its own."""
+    arguments = ["dash", "--theme", theme.value]
     if read_only:
-        command.append("--read-only")
-    return [*command, "--state", str(state.absolute())] if state else command
+        arguments.append("--read-only")
+    if state:
+        arguments += ["--state", str(state.absolute())]
+    return list(module_command("cli", *arguments))
 
 
-def _serve(find: Callable[[], ApiEndpoint], command: list[str], bind: str, port: int) -> None:
-    """Until Ctrl-C; raises InputError when it cannot listen, or what it needs is not installed."""
+def _serve(locate: Callable[[], ApiEndpoint], command: list[str], bind: str, port: int) -> None:
+    """Serve until Ctrl-C; raises InputError if the port is taken or a dependency is missing."""
     try:
         from meshwright.tui.web.server import DashboardServer, serve
     except ImportError:
-        raise InputError(
-            "mesh dash --web needs textual-serve: install it with pip install 'meshwright[web]'"
-        ) from None
+        raise InputError("mesh dash --web needs textual-serve: run pip install 'meshwright[web]'") from None
     if bind not in LOOPBACK:
-        warn(f"whoever is on the way to {bind} can read what is sent, the token too: prefer a tunnel")
-    names = {bind, socket.gethostname(), os.environ.get("MESH_ADVERTISE", "")} - {"0.0.0.0", "::", ""}
+        warn(f"warning: traffic to {bind} is not encrypted, the token included: prefer an SSH tunnel")
+    hosts = {bind, socket.gethostname(), os.environ.get("MESH_ADVERTISE", "")} - {"0.0.0.0", "::", ""}
 
-    def ready(address: str) -> None:
-        output.echo(f"open {address} and give it the token of the mesh; Ctrl-C ends it")
-        output.flush()
+    def print_address(address: str) -> None:
+        echo(f"open {address} and enter the token of the mesh; Ctrl-C stops the server")
+        flush()
 
     try:
-        asyncio.run(serve(DashboardServer(find, command, names), bind=bind, port=port, ready=ready))
+        asyncio.run(serve(DashboardServer(locate, command, hosts), bind=bind, port=port, ready=print_address))
     except OSError as error:
-        raise InputError(
-            f"--bind {bind} --port {port}: {errors.os_error_text(error)}: choose others"
-        ) from None
+        text = errors.os_error_text(error)
+        raise InputError(f"--bind {bind} --port {port}: {text}: choose another address or port") from None

@@ -1,6 +1,6 @@
-"""How a verb fails: lines on stderr, and the exit code of the contract.
+"""How a command fails: one line per problem on stderr, and an exit code.
 
-0 ok · 1 failed · 2 bad input or usage · 3 control plane unreachable · 4 a wait timed out · 5 rejected by
+0 ok · 1 failed · 2 bad input or usage · 3 control plane unreachable · 4 --wait timed out · 5 rejected by
 Envoy · 6 revision conflict · 130 interrupted.
 """
 
@@ -12,11 +12,11 @@ from meshwright.control_plane.api import errors
 from meshwright.control_plane.errors import InputError, MeshError, NotFoundError, RevisionConflictError
 
 INTERRUPTED = 130
-"""128 + SIGINT, as shells count."""
+"""128 + SIGINT, the convention of shells."""
 
 
 class CommandError(MeshError):
-    """A verb's own end: its exit code and what to say on stderr (may be several lines)."""
+    """A command failed: its exit code and the message for stderr, which may have several lines."""
 
     def __init__(self, exit_code: int, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ def exit_code(error: MeshError) -> int:
 
 
 def print_error(error: MeshError) -> None:
-    """Print an error to stderr: each problem's place on a line of its own, else the message."""
+    """Print an error to stderr: each of its problems on a line, or its message if it has none."""
     if isinstance(error, errors.ApiError) and error.problems:
         for problem in error.problems:
             warn(str(problem))
@@ -42,6 +42,6 @@ def print_error(error: MeshError) -> None:
 
 
 def warn(message: str) -> None:
-    """Print to stderr; control characters of foreign text are made harmless."""
+    """Print to stderr. Control characters become `?`."""
     for line in message.splitlines() or [""]:
         sys.stderr.write("".join(c if c.isprintable() or c == "\t" else "?" for c in line) + "\n")

@@ -1,40 +1,58 @@
-"""`mesh events`: what happened, and with -f what happens."""
+"""`mesh events`: recent events, and with -f those to come."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli import output as output_module
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import Level
+from meshwright.cli.output import SIGNS, Level, colorize, echo, flush, print_data, sanitize
 from meshwright.cli.sse import follow_events
 from meshwright.control_plane.api import calls
 
 LEVELS: Mapping[str, Level] = {"info": "good", "warning": "partial", "error": "bad"}
 
-_TIME, _KIND = 19, 9
-# Widths of the first columns: of what comes later nothing is known yet.
+_TIME_WIDTH, _KIND_WIDTH = 19, 9
+"""Column widths. They are fixed, since the events to come are unknown."""
+
+
+class EventKindChoice(StrEnum):
+    """The kinds of events, as `control_plane.api.models.events` lists them."""
+
+    revision = "revision"
+    nack = "nack"
+    sidecar = "sidecar"
+    breaker = "breaker"
+    ejection = "ejection"
+    lease = "lease"
+    instance = "instance"
+    svid = "svid"
+    enrolment = "enrolment"
+    store = "store"
 
 
 def events(
-    follow_on: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on and show events as they come.")
-    ] = False,
-    kind: Annotated[str, typer.Option("--kind", "-k", metavar="KIND", help="Only events of a kind.")] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow new events until Ctrl-C.")] = False,
+    kind: Annotated[
+        EventKindChoice | None, typer.Option("--kind", "-k", metavar="KIND", help="Only events of this kind.")
+    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", "-n", metavar="N", min=1, max=1000, help="Past events to show."),
+    ] = 20,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show what happened: who changed what, what Envoys refused, breakers, leases, certificates.
+    """Show events: policy changes, NACKs, circuit breakers, leases, certificates. The newest come last.
 
-    The newest come last. Kinds: revision, nack, sidecar, breaker, ejection, lease, instance, svid, enrolment,
-    store. With -f the command goes on until Ctrl-C; when the control plane was away it shows what was missed.
+    Kinds: revision, nack, sidecar, breaker, ejection, lease, instance, svid, enrolment, store. With -f,
+    events missed while the control plane is disconnected are shown once it is back.
 
     \b
     Example:
@@ -42,49 +60,44 @@ def events(
       mesh events -f --kind breaker
       mesh events -f -o json | jq .message
     """
-    found = call_api(calls.events(limit, kind=kind), state)["events"][::-1]
-    if not follow_on:
-        _print_table(found, output)
+    selected = kind.value if kind else ""
+    past = call_api(calls.events(limit, kind=selected), state)["events"][::-1]
+    if not follow:
+        _print_list(past, output)
         return
     try:
-        _print_lines(found, output)
-        _print_lines(follow_events(state, kind, found[-1]["id"] if found else "0-0"), output)
+        _print_lines(past, output)
+        _print_lines(follow_events(state, selected, past[-1]["id"] if past else "0-0"), output)
     except KeyboardInterrupt:
         raise typer.Exit from None
 
 
-def _print_table(found: list[dict[str, Any]], output: Output) -> None:
+def _print_list(past: list[dict[str, Any]], output: Output) -> None:
     if output is not Output.table:
-        output_module.print_data({"events": found}, output)
+        print_data({"events": past}, output)
         return
-    if found:
-        _print_header()
-    for event in found:
-        output_module.echo(format_event(event))
-    if not found:
-        output_module.echo("no events yet")
+    if not past:
+        echo("no events yet")
+        return
+    echo(f"{'TIME':{_TIME_WIDTH}}  {'KIND':{_KIND_WIDTH}}  EVENT")
+    for event in past:
+        echo(format_event(event))
 
 
-def _print_lines(found: Iterable[Mapping[str, Any]], output: Output) -> None:
-    """One line for each event, at once."""
-    for event in found:
-        text = format_event(event) if output is Output.table else json.dumps(event, ensure_ascii=False)
-        output_module.echo(text)
-        output_module.flush()
-
-
-def _print_header() -> None:
-    output_module.echo(f"{'TIME':{_TIME}}  {'KIND':{_KIND}}  EVENT")
+def _print_lines(stream: Iterable[Mapping[str, Any]], output: Output) -> None:
+    """Print each event on a line as soon as it arrives."""
+    for event in stream:
+        echo(format_event(event) if output is Output.table else json.dumps(event, ensure_ascii=False))
+        flush()
 
 
 def format_event(event: Mapping[str, Any]) -> str:
-    """An event as a line of the table."""
-    made = datetime.fromtimestamp(event["time"], UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    sign = output_module.SIGNS[LEVELS.get(event["severity"], "partial")]
+    """An event as a row of the table."""
+    time = datetime.fromtimestamp(event["time"], UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    sign = SIGNS[LEVELS.get(event["severity"], "partial")]
     author = f", by {event['author']}" if event["author"] else ""
     revision = f" (revision {event['revision']}{author})" if event["revision"] else author
     if event["kind"] == "revision":
         revision = author
-    words = f"{sign} {event['subject']}: {event['message']}{revision}"
-    safe = "".join(c if c.isprintable() else " " for c in f"{made:{_TIME}}  {event['kind']:{_KIND}}  {words}")
-    return output_module.colorize(safe)
+    text = f"{sign} {event['subject']}: {event['message']}{revision}"
+    return colorize(sanitize(f"{time:{_TIME_WIDTH}}  {event['kind']:{_KIND_WIDTH}}  {text}"))

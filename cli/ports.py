@@ -1,4 +1,4 @@
-"""Whether the ports that a mesh is to listen on are free, and who has those that are not."""
+"""Whether the ports that a mesh listens on are free, and who holds those that are not."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from meshwright.sidecar.ports import is_free, process_on_port
 
 @dataclass(frozen=True, slots=True)
 class ListenPort:
-    """A port, and the setting that says so."""
+    """A port to listen on, and the setting that chooses it."""
 
     address: str
     port: int
     setting: str
 
 
-def port_conflicts(wanted: Iterable[ListenPort]) -> list[str]:
-    """A line for each port that cannot be bound: the port, who has it if that can be found, the setting."""
+def port_conflicts(ports: Iterable[ListenPort]) -> list[str]:
+    """A line for each port that cannot be bound: the port, its holder if known, and the setting."""
     return [
-        f"{one.address}:{one.port}: port in use{process_on_port(one.port)}: free it, or change {one.setting}"
-        for one in wanted
-        if one.port and not is_free(one.address, one.port)
+        f"{item.address}:{item.port}: port in use{process_on_port(item.port)}: "
+        f"free it, or change {item.setting}"
+        for item in ports
+        if item.port and not is_free(item.address, item.port)
     ]

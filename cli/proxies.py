@@ -1,4 +1,4 @@
-"""`mesh proxies`: every Envoy of the mesh, what is bad first."""
+"""`mesh proxies`: every Envoy of the mesh, unhealthy ones first."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from meshwright.cli import output as output_module
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import Level
+from meshwright.cli.output import Level, echo, print_data, print_table, status_text
 from meshwright.cli.status import PROXY_LEVELS
 from meshwright.control_plane.api import calls
 
 EXPIRES_SOON = 300.0
-"""Seconds before its end at which a certificate is shown as a problem: agents renew at half of its life."""
+"""Seconds before its expiry when a certificate becomes a problem: agents renew at half of its lifetime."""
 
 _SEVERITY = {"rejected": 0, "disconnected": 1, "pending": 2, "synced": 4}
 _EXPIRING_SEVERITY = 3
 
+HEADER = ("PROXY", "SERVICE", "STATE", "REVISION", "PENDING", "CERTIFICATE", "ENVOY", "MEMORY", "ERROR")
+
 
 def proxies(output: OutputOption = Output.table, state: StateOption = None) -> None:
-    """Show every proxy: how far its configuration is, what Envoy refused, its certificate, version, memory.
+    """Show every proxy: sync state, rejected configuration, certificate, Envoy version and memory.
 
-    What is bad comes first. A dash: the sidecar has told nothing of itself within the last seconds.
+    Unhealthy proxies come first. `-` means no report in the last few seconds.
 
     \b
     Example:
@@ -31,51 +32,49 @@ def proxies(output: OutputOption = Output.table, state: StateOption = None) -> N
       mesh proxies -o json
     """
     now = time.time()
-    found = sorted(call_api(calls.proxies(), state)["proxies"], key=lambda one: _order(one, now))
+    listed = call_api(calls.proxies(), state)["proxies"]
+    rows = sorted(listed, key=lambda proxy: _sort_key(proxy, now))
     if output is not Output.table:
-        output_module.print_data({"proxies": found}, output)
+        print_data({"proxies": rows}, output)
         return
-    head = (
-        "PROXY", "SERVICE", "STATE", "REVISION", "PENDING", "CERTIFICATE", "ENVOY", "MEMORY", "REJECTED",
-    )  # fmt: skip
-    output_module.print_table(head, [_row(one, now) for one in found])
-    if not found:
-        output_module.echo("no proxies")
+    print_table(HEADER, [_row(proxy, now) for proxy in rows])
+    if not rows:
+        echo("no proxies")
 
 
-def _order(proxy: Mapping[str, Any], now: float) -> tuple[int, str, str]:
-    badness = _SEVERITY.get(proxy["state"], 0)
+def _sort_key(proxy: Mapping[str, Any], now: float) -> tuple[int, str, str]:
+    severity = _SEVERITY.get(proxy["state"], 0)
     if proxy["reported"] and proxy["expires"] - now < EXPIRES_SOON:
-        badness = min(badness, _EXPIRING_SEVERITY)
-    return badness, proxy["service"], proxy["name"]
+        severity = min(severity, _EXPIRING_SEVERITY)
+    return severity, proxy["service"], proxy["name"]
 
 
 def _row(proxy: Mapping[str, Any], now: float) -> tuple[str, ...]:
-    told = proxy["reported"]
+    reported = proxy["reported"]
     return (
         proxy["name"],
         proxy["service"],
-        output_module.status_text(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"]),
+        status_text(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"]),
         str(proxy["revision"]),
         str(proxy["pending"]),
-        _certificate(proxy["expires"] - now) if told else "-",
-        proxy["version"] if told else "-",
-        f"{proxy['memory'] / 1_048_576:.1f} MiB" if told else "-",
+        _certificate(proxy["expires"] - now) if reported else "-",
+        proxy["version"] if reported else "-",
+        f"{proxy['memory'] / 1_048_576:.1f} MiB" if reported else "-",
         proxy["error"],
     )
 
 
-def _certificate(left: float) -> str:
-    """When a certificate ends, in words; with a sign when that is near or past."""
-    if left <= 0:
-        return output_module.status_text("bad", f"expired {format_duration(-left)} ago")
-    words = f"expires in {format_duration(left)}"
-    level: Level | None = "partial" if left < EXPIRES_SOON else None
-    return output_module.status_text(level, words) if level else words
+def _certificate(seconds_left: float) -> str:
+    """When a certificate expires. A sign marks one that has expired or is about to."""
+    if seconds_left <= 0:
+        return status_text("bad", f"expired {format_duration(-seconds_left)} ago")
+    text = f"expires in {format_duration(seconds_left)}"
+    level: Level | None = "partial" if seconds_left < EXPIRES_SOON else None
+    return status_text(level, text) if level else text
 
 
 def format_duration(seconds: float) -> str:
-    """A length of time in its largest whole unit, as people say it."""
+    """A duration in the largest unit of which it has at least two."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{int(seconds // size)} {unit}"

@@ -1,21 +1,21 @@
-"""How logs of a sidecar are printed: parts under heads that name their source, as `tail -f` does."""
+"""How the logs of a sidecar are printed: sections with a header for each source, as in `tail -f`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from meshwright.cli import output
+from meshwright.cli.output import echo, sanitize
 
 SOURCES = {"proxy": "Envoy", "app": "app"}
 
 
-def print_logs(parts: Iterable[Mapping[str, Any]], last: str) -> str:
-    """Print parts; a head stands where the source is another than `last`. The source of what came last."""
+def print_logs(parts: Iterable[Mapping[str, Any]], last_source: str) -> str:
+    """Print parts, with a header where the source differs from the one before; returns the last source."""
     for part in parts:
-        if part["source"] != last:
-            output.echo(output.sanitize(f"==> {SOURCES.get(part['source'], part['source'])}: {part['file']}"))
-        last = part["source"]
+        if part["source"] != last_source:
+            echo(sanitize(f"==> {SOURCES.get(part['source'], part['source'])}: {part['file']}"))
+        last_source = part["source"]
         for line in part["text"].splitlines():
-            output.echo(output.sanitize(line.replace("\t", "    ")))
-    return last
+            echo(sanitize(line.replace("\t", "    ")))
+    return last_source

@@ -1,4 +1,4 @@
-"""`mesh history`, `mesh show`, `mesh rollback`: the mesh's past."""
+"""`mesh history`, `mesh show` and `mesh rollback`: revisions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli import output as output_module
-from meshwright.cli.apply import newest_revision, print_changes, wait_for_revision
+from meshwright.cli.apply import change_options, print_changes, wait_for_revision
 from meshwright.cli.get import print_documents
 from meshwright.cli.http import call_api
 from meshwright.cli.options import (
@@ -20,18 +19,25 @@ from meshwright.cli.options import (
     StateOption,
     TimeoutOption,
     WaitOption,
-    author,
 )
+from meshwright.cli.output import echo, print_data, print_table
 from meshwright.control_plane.api import calls
 
 RevisionArgument = Annotated[
-    int, typer.Argument(metavar="REV", min=0, max=2**53, help="A revision's number.")
+    int, typer.Argument(metavar="REV", min=0, max=2**53, help="Number of a revision.")
 ]
+
+MAX_LISTED_CHANGES = 3
+"""Maximum changes of a revision that the table of `mesh history` lists."""
 
 
 def history(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")] = 20,
-    before: Annotated[int | None, typer.Option("--before", min=0, help="Only those below it.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, max=1000, help="Maximum number of revisions.")
+    ] = 20,
+    before: Annotated[
+        int | None, typer.Option("--before", metavar="REV", min=0, help="Only revisions below REV.")
+    ] = None,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -43,38 +49,37 @@ def history(
     """
     revisions = call_api(calls.history(limit, before), state)["revisions"]
     if output is not Output.table:
-        output_module.print_data(revisions, output)
+        print_data(revisions, output)
         return
     rows = [
-        (str(r["revision"]), _format_time(r["time"]), r["author"], _changes(r["changed"]), r["why"])
+        (str(r["revision"]), _format_time(r["time"]), r["author"], _changes(r["changed"]), r["message"])
         for r in revisions
     ]
-    output_module.print_table(("REVISION", "TIME", "AUTHOR", "CHANGES", "WHY"), rows)
+    print_table(("REVISION", "TIME", "AUTHOR", "CHANGES", "MESSAGE"), rows)
     if not rows:
-        output_module.echo("no revisions yet: `mesh apply` makes the first")
+        echo("no revisions yet: `mesh apply` creates the first")
 
 
 def show(revision: RevisionArgument, output: OutputOption = Output.table, state: StateOption = None) -> None:
-    """Show one revision: who, when, why, what it changed, and all policies that stood after it.
+    """Show one revision: author, time, message, changes, and all policies as of it.
 
     \b
     Example:
       mesh show 3
       mesh show 3 -o yaml > revision-3.yaml
     """
-    reply = call_api(calls.revision(revision), state)
+    detail = call_api(calls.revision(revision), state)
     if output is Output.json:
-        output_module.print_data({**reply["info"], "documents": reply["documents"]}, output)
+        print_data({**detail["info"], "documents": detail["documents"]}, output)
         return
     if output is Output.table:
-        info = reply["info"]
-        output_module.echo(
-            f"revision {info['revision']} · {_format_time(info['time'])} · {info['author']} · {info['why']}"
-        )
+        info = detail["info"]
+        time = _format_time(info["time"])
+        echo(f"revision {info['revision']} · {time} · {info['author']} · {info['message']}")
         for change in info["changed"]:
-            output_module.echo(f"{change['action']} {change['kind']}/{change['name']}")
-        output_module.echo("")
-    print_documents(reply["documents"], output)
+            echo(f"{change['action']} {change['kind']}/{change['name']}")
+        echo("")
+    print_documents(detail["documents"], output)
 
 
 def rollback(
@@ -83,22 +88,22 @@ def rollback(
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
-    why: MessageOption = "",
+    message: MessageOption = "",
     base: BaseOption = None,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Make the policies of an old revision the newest ones, as a new revision.
+    """Restore the policies of an old revision, as a new revision.
 
     \b
     Example:
       mesh rollback 3 -m "the new weights were wrong" --wait
     """
-    change = calls.ChangeOptions(newest_revision(state) if base is None else base, why, author(), dry_run)
-    applied = call_api(calls.rollback(revision, change), state)
-    print_changes(applied, output, dry_run=dry_run)
+    options = change_options(state, base, message, dry_run=dry_run)
+    result = call_api(calls.rollback(revision, options), state)
+    print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
-        wait_for_revision(applied, timeout, state)
+        wait_for_revision(result, timeout, state)
 
 
 def _format_time(seconds: float) -> str:
@@ -106,5 +111,6 @@ def _format_time(seconds: float) -> str:
 
 
 def _changes(changed: list[dict[str, Any]]) -> str:
-    words = [f"{change['action']} {change['kind']}/{change['name']}" for change in changed]
-    return ", ".join(words[:3]) + (f", {len(words) - 3} more" if len(words) > 3 else "")
+    texts = [f"{change['action']} {change['kind']}/{change['name']}" for change in changed]
+    hidden = len(texts) - MAX_LISTED_CHANGES
+    return ", ".join(texts[:MAX_LISTED_CHANGES]) + (f", {hidden} more" if hidden > 0 else "")

@@ -1,4 +1,4 @@
-"""`mesh run` and `mesh agent`: a process joins a running mesh, with a sidecar beside it."""
+"""`mesh run`: run a process as part of a running mesh, behind a sidecar of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from meshwright.cli.join.options import (
     AdvertiseOption,
     BindOption,
     ControlPlaneOption,
+    GraceOption,
     HealthOption,
     InstanceOption,
     LabelOption,
@@ -27,16 +28,19 @@ from meshwright.cli.join.options import (
     UpstreamOption,
 )
 from meshwright.cli.join.runner import WorkloadRunner
-from meshwright.cli.join.setup import join_mesh
-from meshwright.cli.join.workload import JoinOptions
+from meshwright.cli.join.setup import JoinTarget, join_mesh
+from meshwright.cli.join.workload import app_port, build_workload
 from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.ports import LOOPBACK, is_free, process_on_port
 
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""Exit codes of shells."""
+
 
 def run(
     command: Annotated[
-        list[str], typer.Argument(metavar="-- COMMAND...", help="The process, after two hyphens.")
+        list[str], typer.Argument(metavar="COMMAND", help="Program and arguments. Put -- before them.")
     ],
     *,
     service: ServiceOption,
@@ -51,17 +55,15 @@ def run(
     control_plane: ControlPlaneOption = "",
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
-    grace: Annotated[
-        float, typer.Option("--grace", min=0, max=3600, help="Seconds it may take to stop.")
-    ] = 10.0,
+    grace: GraceOption = 10.0,
     timeout: ReadyTimeoutOption = 60.0,
     state: StateOption = None,
 ) -> None:
-    """Run a process as part of a running mesh: its sidecar is ready before it starts, and outlives it.
+    """Run a process as part of a running mesh. Its sidecar is ready before it starts, and outlives it.
 
-    It finds HTTP_PROXY, grpc_proxy, PORT and the like in its environment, and this terminal is its own.
-    Ctrl-C first keeps callers away and lets what is under way end, then it is passed on. The exit code is
-    that of the process.
+    The process gets HTTP_PROXY, grpc_proxy, PORT and similar variables, and this terminal. Ctrl-C drains
+    the instance (every caller stops sending to it, in-flight requests finish), then forwards the signal. The
+    exit code is that of the process.
 
     \b
     Example:
@@ -71,36 +73,35 @@ def run(
     """
     _check_program(command[0])
     _check_port(port or 0)
-    asked = JoinOptions(
+    workload = build_workload(
         service=service,
         instance=instance,
-        ports=() if port is None else ((protocol.value, protocol.value, port),),
-        labels=tuple(label),
-        upstreams=tuple(upstream),
+        labels=label,
+        upstreams=upstream,
         health=health,
         metrics=metrics,
         token_file=token_file,
-        control_plane=control_plane,
-        advertise=advertise,
-        bind=bind,
+        ports=() if port is None else (app_port(protocol.value, protocol.value, port),),
         command=tuple(command),
-        grace=grace,
+        attached=True,
+        stop_grace=grace,
     )
-    with join_mesh(asked, state) as config:
+    target = JoinTarget(control_plane, advertise, bind, has_token=token_file is not None)
+    with join_mesh(workload, target, state) as config:
         code = asyncio.run(WorkloadRunner(config).run(timeout))
     raise typer.Exit(code)
 
 
 def _check_program(program: str) -> None:
-    """Raises VerbError with the exit code that shells have for a command that is missing or no program."""
+    """Raise CommandError with the exit code of shells if the program is missing or not executable."""
     if which(program) is None:
         missing = which(program, os.F_OK) is None
-        words = "no such command" if missing else "is not executable"
-        raise CommandError(127 if missing else 126, f"{program}: {words}: name a program after --")
+        reason = "command not found" if missing else "not executable"
+        raise CommandError(
+            NOT_FOUND if missing else NOT_EXECUTABLE, f"{program}: {reason}: give a program after --"
+        )
 
 
 def _check_port(port: int) -> None:
     if port and not is_free(LOOPBACK, port):
-        raise InputError(
-            f"--port {port}: is in use{process_on_port(port)}: stop who has it, or choose another"
-        )
+        raise InputError(f"--port {port}: port in use{process_on_port(port)}: free it, or choose another")

@@ -1,4 +1,4 @@
-"""`mesh schema`: what the documents of a kind look like. Needs no control plane."""
+"""`mesh schema`: the schema of a policy kind. Needs no control plane."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from typing import Annotated
 
 import typer
 
-from meshwright.cli import output as output_module
 from meshwright.cli.options import Output, OutputOption
+from meshwright.cli.output import echo, print_data
 from meshwright.control_plane.errors import InputError
 
 
 def schema(
     kind: Annotated[
-        str, typer.Argument(help="A kind in any case, singular or plural; all are listed without.")
+        str,
+        typer.Argument(
+            metavar="KIND", help="A kind in any case, singular or plural. [default: list all kinds]"
+        ),
     ] = "",
     explain: Annotated[
-        bool, typer.Option("--explain", help="Its documentation and an example instead.")
+        bool, typer.Option("--explain", help="Print the documentation and an example instead.")
     ] = False,
     output: OutputOption = Output.json,
 ) -> None:
-    """Show the JSON Schema of a kind, or its documentation and an example.
+    """Show the JSON Schema of a kind, or its documentation with an example.
 
     \b
     Example:
@@ -33,13 +36,11 @@ def schema(
 
     if not kind:
         if explain:
-            raise InputError(f"name the kind to explain: one of {', '.join(kinds())}")
-        output_module.echo("\n".join(kinds()))
+            raise InputError(f"--explain needs a kind: one of {', '.join(kinds())}")
+        echo("\n".join(kinds()))
         return
     name = kind_of(kind)
     if explain:
-        output_module.echo(documentation.explain(name))
+        echo(documentation.explain(name))
     else:
-        output_module.print_data(
-            documentation.schema(name), Output.json if output is Output.table else output
-        )
+        print_data(documentation.schema(name), Output.json if output is Output.table else output)

@@ -1,154 +1,151 @@
-"""The admin API's event streams, by the standard library and for ever: a lost one is taken up again."""
+"""Server-sent events of the admin API, with reconnection."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from meshwright.cli.errors import warn
-from meshwright.control_plane.api import errors, mesh_locator
+from meshwright.cli.http import api_connection, api_endpoint, api_path
+from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.calls import PREFIX
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 
 SILENCE_TIMEOUT = 40.0
-"""Seconds without a byte after which a stream is dead: a comment comes every 15."""
+"""Seconds without a byte after which a stream is dead: the server sends a comment every 15 s."""
 
 MIN_RETRY_DELAY, MAX_RETRY_DELAY = 0.5, 5.0
-"""Seconds until a lost stream is tried again: at first, and at most; each time twice as long."""
+"""Seconds before a lost stream is reconnected. The delay doubles with each attempt."""
 
 LINE_LIMIT = 1024 * 1024
-"""Bytes of a line: far more than an event has."""
+"""Maximum bytes of a line, far above the size of an event."""
 
 JsonObject = dict[str, Any]
 
 
 class StreamSilentError(UnreachableError):
-    """Nothing came for so long that nothing will."""
+    """No bytes arrived within SILENCE_TIMEOUT."""
 
 
 class ConnectionState:
-    """Whether the control plane is heard, and since when not. That it is away is said once on stderr."""
+    """Whether the control plane is connected. Prints one notice on stderr when the connection is lost."""
 
     def __init__(self, notice: str, *, connected: bool = False) -> None:
-        """`away`: what to say; `heard`: whether it was heard already, so that it is waited for."""
-        self._away = notice
-        self._since: float | None = None
+        """`notice` is printed when the connection is lost. `connected`: it was established before."""
+        self._notice = notice
+        self._lost_at: float | None = None
         self.connected = connected
 
     @property
     def outage_seconds(self) -> float:
-        """Seconds since it is not heard; 0 while it is."""
-        return 0.0 if self._since is None else time.monotonic() - self._since
+        """Seconds since the connection was lost; 0 while it is up."""
+        return 0.0 if self._lost_at is None else time.monotonic() - self._lost_at
 
     def lost(self, error: ApiError | UnreachableError) -> None:
-        """Note that a stream is lost; raises the error where waiting does not help."""
-        refused = isinstance(error, ApiError) and error.status < 500
+        """Record a lost stream. Raises the error if a retry cannot help."""
+        rejected = isinstance(error, ApiError) and error.status < 500
         # A control plane that has just started does not know its sidecars yet.
         starting = self.connected and isinstance(error, ApiError) and error.code == "not-found"
-        if not self.connected or (refused and not starting):
+        if not self.connected or (rejected and not starting):
             raise error
-        if self._since is None:
-            self._since = time.monotonic() - (
+        if self._lost_at is None:
+            self._lost_at = time.monotonic() - (
                 SILENCE_TIMEOUT if isinstance(error, StreamSilentError) else 0.0
             )
             busy = isinstance(error, ApiError) and error.code == "busy"
-            warn(f"{error}; waiting for room" if busy else self._away)
+            warn(f"{error}; waiting for a free stream" if busy else self._notice)
 
     def restored(self) -> float:
-        """Note that it is heard; the seconds that it was not."""
-        seconds, self._since = self.outage_seconds, None
+        """Record that the stream is up again; returns the seconds that it was down."""
+        seconds, self._lost_at = self.outage_seconds, None
         return seconds
 
 
 def reconnecting(
-    connect: Callable[[], Iterator[JsonObject]], watch: ConnectionState, until: float | None = None
+    connect: Callable[[], Iterator[JsonObject]], connection: ConnectionState, until: float | None = None
 ) -> Iterator[JsonObject]:
-    """What one stream after the other tells, for ever; `connect` opens one and tells at once that it stands.
+    """The items of an endless series of streams. `connect` opens one and yields at once when it is open.
 
-    `until`: TimeoutError is raised then, by the monotonic clock. Raises what `watch` does.
+    `until` is a time of the monotonic clock: TimeoutError is raised then. Raises what `connection` raises.
     """
-    pause = MIN_RETRY_DELAY
+    delay = MIN_RETRY_DELAY
     while True:
         try:
-            for told in connect():
-                watch.connected, pause = True, MIN_RETRY_DELAY
-                yield told
+            for item in connect():
+                connection.connected, delay = True, MIN_RETRY_DELAY
+                yield item
         except (ApiError, UnreachableError) as error:
-            watch.lost(error)
-        left = pause if until is None else min(pause, until - time.monotonic())
-        if left <= 0:
+            connection.lost(error)
+        pause = delay if until is None else min(delay, until - time.monotonic())
+        if pause <= 0:
             raise TimeoutError
-        time.sleep(left)
-        pause = min(MAX_RETRY_DELAY, 2 * pause)
+        time.sleep(pause)
+        delay = min(MAX_RETRY_DELAY, 2 * delay)
 
 
-def follow_events(state: Path | None, kind: str, last: str) -> Iterator[JsonObject]:
-    """Events after the one with the id `last` (empty: from now on), for ever.
+def follow_events(state: Path | None, kind: str, last_id: str) -> Iterator[JsonObject]:
+    """Events after `last_id`, endlessly; with an empty `last_id`, those from now on.
 
-    Says once on stderr when the control plane is away, and once when it is back. Raises ApiError for a
-    request that it refuses.
+    Prints one line on stderr when the control plane disconnects, and one when it is back. Raises ApiError
+    for a rejected request.
     """
-    newest = last
+    newest = last_id
     query = f"?{urlencode({'kind': kind})}" if kind else ""
 
     def connect() -> Iterator[JsonObject]:
         return open_stream(state, f"{PREFIX}/events{query}", newest)
 
-    watch = ConnectionState(
-        "the control plane is away: waiting for it, what is missed will be shown", connected=True
-    )
-    for event in reconnecting(connect, watch):
-        if watch.restored():
-            warn("the control plane is back")
+    notice = "control plane disconnected: reconnecting; events since then will follow"
+    connection = ConnectionState(notice, connected=True)
+    for event in reconnecting(connect, connection):
+        if connection.restored():
+            warn("control plane reconnected")
         if event:
             newest = event["id"]
             yield event
 
 
 def open_stream(
-    state: Path | None, path: str, last: str = "", until: float | None = None
+    state: Path | None, path: str, last_id: str = "", until: float | None = None
 ) -> Iterator[JsonObject]:
-    """What the stream at `path` tells; the first is empty and says that it stands.
+    """The events of the stream at `path`, after an empty object that says that the stream is open.
 
-    `until`: TimeoutError is raised then, by the monotonic clock. Raises ApiError for a refusal,
-    UnreachableError for a stream that breaks or ends, SilentError for one that says nothing.
+    `until` is a time of the monotonic clock: TimeoutError is raised then. Raises ApiError for a rejected
+    request, UnreachableError for a stream that breaks or ends, StreamSilentError for one without bytes.
     """
-    endpoint = mesh_locator.locate_mesh(os.environ, state)
-    parts = urlsplit(endpoint.url)
-    scheme = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = scheme(parts.hostname or "", parts.port, timeout=_read_timeout(until))
+    endpoint = api_endpoint(state)
+    connection = api_connection(endpoint, _read_timeout(until))
     headers = {"Authorization": f"Bearer {endpoint.token}", "Accept": "text/event-stream"}
-    if last:
-        headers["Last-Event-ID"] = last
-    stands = False
+    if last_id:
+        headers["Last-Event-ID"] = last_id
+    is_open = False
     try:
         connection.connect()
-        socket = connection.sock
-        connection.request("GET", f"{parts.path}{path}", headers=headers)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            errors.parse_response(answer.status, answer.read())
-            raise UnreachableError(endpoint.url, f"HTTP {answer.status}")
-        stands = True
+        sock = connection.sock
+        connection.request("GET", api_path(endpoint, path), headers=headers)
+        response = connection.getresponse()
+        if response.status != 200:
+            errors.parse_response(response.status, response.read())
+            raise UnreachableError(endpoint.url, f"HTTP {response.status}")
+        is_open = True
         yield {}
         while True:
-            socket.settimeout(_read_timeout(until))
-            line = answer.readline(LINE_LIMIT)
+            sock.settimeout(_read_timeout(until))
+            line = response.readline(LINE_LIMIT)
             if not line.endswith(b"\n"):
-                raise UnreachableError(endpoint.url, "it ended the stream")
+                raise UnreachableError(endpoint.url, "the stream ended")
             name, _, value = line.decode("utf-8", "replace").rstrip("\n").partition(": ")
             if name == "data":
                 yield json.loads(value)
     except TimeoutError:
-        if stands and until is not None and time.monotonic() >= until:
+        if is_open and until is not None and time.monotonic() >= until:
             raise
-        raise StreamSilentError(endpoint.url, "nothing came for a long time") from None
+        raise StreamSilentError(endpoint.url, f"no data for {SILENCE_TIMEOUT:g} s") from None
     except (OSError, http.client.HTTPException) as error:
         raise UnreachableError(endpoint.url, errors.os_error_text(error)) from None
     finally:
@@ -156,5 +153,5 @@ def open_stream(
 
 
 def _read_timeout(until: float | None) -> float:
-    """Seconds to wait for a byte."""
+    """Seconds to wait for the next byte."""
     return SILENCE_TIMEOUT if until is None else max(0.001, min(SILENCE_TIMEOUT, until - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Who has a folder: a lock that only a living process holds, as `mesh up` does on its state directory."""
+"""The lock of a state directory. Only a living process holds it: the kernel releases it with the process."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import psutil
 
 from meshwright.control_plane.api.state_dir import ProcessRecord
 from meshwright.control_plane.errors import InputError
-from meshwright.sidecar.supervisor import reap_orphans
+from meshwright.sidecar.orphans import reap_orphans
 
 LOCK_FILE = "up.json"
 
 INSTANCES_FOLDER = "instances"
-"""Folder of the state in which each process that joined the mesh by itself has its own."""
+"""Subfolder of the state directory with a folder for each instance of `mesh run` and `mesh agent`."""
 
 
 class StateLock:
-    """Holds a state directory for this process until `release`, or until the process is gone."""
+    """Locks a state directory until `release`, or until this process ends."""
 
     def __init__(
         self,
@@ -28,27 +28,27 @@ class StateLock:
         subject: str = "a mesh",
         remedy: str = "stop it with `mesh down`, or choose another --state",
     ) -> None:
-        """Take the directory; raises InputError, saying what to do `instead`, when another process has it."""
+        """Take the lock; raises InputError, with `remedy` as advice, if another process holds it."""
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         if not _lock(self._file):
             os.close(self._file)
             record = holder(state)
             pid = f" (pid {record.pid})" if record else ""
-            raise InputError(f"{state}: {subject} runs here already{pid}: {remedy}")
+            raise InputError(f"{state}: {subject} is already running here{pid}: {remedy}")
         started = psutil.Process().create_time()
         record = ProcessRecord(name="up", pid=os.getpid(), started=started)
         os.truncate(self._file, 0)
         os.pwrite(self._file, record.model_dump_json().encode(), 0)
 
     def release(self) -> None:
-        """Let go of the directory."""
+        """Release the lock."""
         os.truncate(self._file, 0)
         os.close(self._file)
 
 
 def holder(state: Path) -> ProcessRecord | None:
-    """The `mesh up` that holds a state directory; None when none does."""
+    """The process that holds the lock of a state directory; None if it is not locked."""
     try:
         file = os.open(state / LOCK_FILE, os.O_RDWR)
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def holder(state: Path) -> ProcessRecord | None:
 
 
 def remove_abandoned_instances(state: Path) -> list[ProcessRecord]:
-    """Stop what instances left whose holder was killed, remove their folders; what was stopped."""
+    """Stop the processes of instances whose holder was killed, and remove their folders; what was stopped."""
     stopped = []
     for folder in sorted((state / INSTANCES_FOLDER).glob("*")):
         file = folder / LOCK_FILE

@@ -1,14 +1,13 @@
-"""`mesh status`: services, sidecars and policies as they stand."""
+"""`mesh status`: the state of services, sidecars and policies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshwright.cli import output as output_module
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import Level
+from meshwright.cli.output import Level, colorize, echo, print_data, print_table, status_text
 from meshwright.control_plane.api import calls
 
 PROXY_LEVELS: dict[str, Level] = {
@@ -18,94 +17,122 @@ PROXY_LEVELS: dict[str, Level] = {
     "disconnected": "off",
 }
 
-_BREAKER_LEVELS: dict[str, Level] = {"closed": "good", "partial": "partial", "open": "bad"}
+BREAKER_LEVELS: dict[str, Level] = {"closed": "good", "partial": "partial", "open": "bad"}
+
+POLICY_LEVELS: dict[str, Level] = {
+    "rejected": "bad",
+    "conflicted": "partial",
+    "target-not-found": "partial",
+    "no-effect": "partial",
+    "pending": "partial",
+    "unused": "off",
+    "unknown": "off",
+    "programmed": "good",
+}
+
+_COUNTED_STATES = frozenset({"rejected", "pending", "programmed"})
+"""Policy states that are shown with the number of sidecars that ACKed."""
+
+_NEGATIVE_CONDITIONS = frozenset({"Conflicted", "Rejected"})
+"""Conditions that are good when they are False."""
 
 
 def status(output: OutputOption = Output.table, state: StateOption = None) -> None:
-    """Show services, sidecars, open circuit breakers and policies as they stand, and other control planes.
+    """Show the state of services, sidecars, policies, open circuit breakers and control planes.
 
     \b
-    Signs: ● good · ◐ partly, or not yet · ✖ failing · ○ off
+    Signs: ● good · ◐ partial or pending · ✖ failing · ○ off
 
     \b
     Example:
       mesh status
       mesh status -o json
     """
-    reply = call_api(calls.status(), state)
+    mesh = call_api(calls.status(), state)
     if output is not Output.table:
-        output_module.print_data(reply, output)
+        print_data(mesh, output)
         return
-    store: Level = "good" if reply["store"] == "ok" else "partial"
-    output_module.echo(
-        output_module.colorize(
-            f"revision {reply['revision']}   store {output_module.status_text(store, reply['store'])}"
-        )
-    )
-    for problem in reply.get("problems", ()):
-        output_module.echo(output_module.colorize(output_module.status_text("bad", problem)))
-    planes = reply.get("planes", ())
+    store: Level = "good" if mesh["store"] == "ok" else "partial"
+    echo(colorize(f"revision {mesh['revision']}   store {status_text(store, mesh['store'])}"))
+    for problem in mesh.get("problems", ()):
+        echo(colorize(status_text("bad", problem)))
+    _print_sections(mesh)
+
+
+def _print_sections(mesh: Mapping[str, Any]) -> None:
+    """One table for each kind of object that the mesh has."""
+    control_planes = mesh.get("control_planes", ())
     _section(
         ("CONTROL PLANE", "ADMIN API", "STATE"),
-        [(p["address"], p["admin"], _control_plane(p)) for p in planes],
+        [(plane["address"], plane["admin"], _control_plane(plane)) for plane in control_planes],
     )
-    _section(("SERVICE", "HEALTHY"), [(s["name"], _service(s)) for s in reply["services"]])
+    _section(("SERVICE", "HEALTHY"), [(s["name"], _service(s)) for s in mesh["services"]])
     _section(
         ("PROXY", "SERVICE", "STATE", "REVISION", "ERROR"),
-        [(p["name"], p["service"], _proxy(p), str(p["revision"]), p["error"]) for p in reply["proxies"]],
+        [(p["name"], p["service"], _proxy(p), str(p["revision"]), p["error"]) for p in mesh["proxies"]],
     )
-    unwell = [one for one in reply["breakers"] if one["state"] != "closed"]
-    _section(("FROM", "TO", "BREAKER"), [(one["from"], one["to"], _breaker(one)) for one in unwell])
-    _section(("POLICY", "CONDITIONS"), [(f"{p['kind']}/{p['name']}", _policy(p)) for p in reply["policies"]])
+    tripped = [breaker for breaker in mesh["breakers"] if breaker["state"] != "closed"]
+    _section(("FROM", "TO", "BREAKER"), [(b["from"], b["to"], _breaker(b)) for b in tripped])
+    _section(
+        ("POLICY", "STATE", "CONDITIONS"),
+        [
+            (f"{p['kind']}/{p['name']}", policy_state(p), _conditions(p["conditions"]))
+            for p in mesh["policies"]
+        ],
+    )
 
 
-def _section(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _section(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     if rows:
-        output_module.echo("")
-        output_module.print_table(head, rows)
+        echo("")
+        print_table(header, rows)
 
 
 def _control_plane(plane: Mapping[str, Any]) -> str:
-    """Whether another control plane answers; one that does not is left out of what is shown."""
-    if plane["state"] != "silent":
-        return output_module.status_text("good", "this one" if plane["state"] == "this" else "answers")
-    return output_module.status_text("bad", f"silent for {plane['silent']:.0f} s ({plane['trouble']})")
+    """Whether another control plane is reachable. Data of an unreachable one is missing everywhere."""
+    if plane["state"] != "unreachable":
+        return status_text("good", "this one" if plane["state"] == "this" else "reachable")
+    return status_text("bad", f"unreachable for {plane['unreachable_seconds']:.0f} s ({plane['error']})")
 
 
 def _service(service: Mapping[str, Any]) -> str:
     healthy, instances = service["healthy"], service["instances"]
     level: Level = "off" if not instances else "bad" if not healthy else "partial"
-    words = f"{healthy}/{instances}"
-    return output_module.status_text("good" if instances and healthy == instances else level, words)
+    return status_text("good" if instances and healthy == instances else level, f"{healthy}/{instances}")
 
 
 def _proxy(proxy: Mapping[str, Any]) -> str:
-    return output_module.status_text(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"])
+    return status_text(PROXY_LEVELS.get(proxy["state"], "partial"), proxy["state"])
 
 
 def _breaker(breaker: Mapping[str, Any]) -> str:
-    """The state and what made it so."""
-    reasons = [f"{breaker['ejected']} of {breaker['hosts']} instances left out"] if breaker["ejected"] else []
-    reasons += ["a limit is reached"] if breaker["limited"] else []
+    """The state of a circuit breaker with its reasons."""
+    reasons = [f"{breaker['ejected']} of {breaker['hosts']} instances ejected"] if breaker["ejected"] else []
+    reasons += ["limit reached"] if breaker["limited"] else []
     state = breaker["state"]
-    return output_module.status_text(_BREAKER_LEVELS.get(state, "bad"), f"{state} ({', '.join(reasons)})")
+    return status_text(BREAKER_LEVELS.get(state, "bad"), f"{state} ({', '.join(reasons)})")
 
 
-def _policy(policy: Mapping[str, Any]) -> str:
-    return "   ".join(
-        _condition(condition) for condition in policy["conditions"]
-    ) or output_module.status_text("off", "none yet")
+def policy_state(policy: Mapping[str, Any]) -> str:
+    """The state that the control plane computed for a policy, with how many sidecars ACKed it."""
+    state = policy["state"]
+    count = f" {policy['acked']}/{policy['affected']}" if state in _COUNTED_STATES else ""
+    return status_text(POLICY_LEVELS.get(state, "off"), state.replace("-", " ") + count)
+
+
+def _conditions(conditions: Sequence[Mapping[str, Any]]) -> str:
+    return "   ".join(_condition(condition) for condition in conditions) or status_text("off", "none yet")
 
 
 def _condition(condition: Mapping[str, Any]) -> str:
-    """A condition as sign, type and, where something is amiss or counted, its words."""
-    wanted = "False" if condition["type"] in {"Conflicted", "Rejected"} else "True"
-    if condition["status"] == wanted:
+    """A condition as sign and type, with its message or, if it is not good, its reason."""
+    good = "False" if condition["type"] in _NEGATIVE_CONDITIONS else "True"
+    if condition["status"] == good:
         level: Level = "good"
     elif condition["status"] == "Unknown":
         level = "off"
     else:
         level = "bad" if condition["type"] in {"Accepted", "Rejected"} else "partial"
-    no = {"True": "", "False": "not ", "Unknown": "not yet "}[condition["status"]]
-    words = condition["message"] or ("" if level == "good" else condition["reason"])
-    return output_module.status_text(level, f"{no}{condition['type']}" + (f" ({words})" if words else ""))
+    negation = {"True": "", "False": "not ", "Unknown": "not yet "}[condition["status"]]
+    detail = condition["message"] or ("" if level == "good" else condition["reason"])
+    return status_text(level, f"{negation}{condition['type']}" + (f" ({detail})" if detail else ""))

@@ -1,4 +1,4 @@
-"""`mesh token create|list|revoke`: join tokens, with which an agent enrols one service or gateway."""
+"""`mesh token create|list|revoke`: join tokens, which let an agent enrol one service or gateway."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli import output as output_module
+from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import CommandError
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption, author
+from meshwright.cli.output import echo, print_data, print_table, status_text
+from meshwright.cli.proxies import format_duration
+from meshwright.cli.usage import MeshCommand
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import InputError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-DAY = 86400
+MAX_TTL = 30 * 86_400.0
 
 
 @app.callback()
 def token() -> None:
-    """Make, list and revoke join tokens of services and gateways.
+    """Create, list and revoke the join tokens of services and gateways.
 
     \b
     Example:
@@ -33,7 +36,7 @@ def token() -> None:
     """
 
 
-@app.command()
+@app.command(cls=MeshCommand)
 def create(
     service: Annotated[
         str, typer.Option("--service", metavar="NAME", help="The service that may enrol.")
@@ -42,92 +45,102 @@ def create(
         str, typer.Option("--gateway", metavar="NAME", help="The gateway that may enrol.")
     ] = "",
     ttl: Annotated[
-        float, typer.Option("--ttl", min=1, max=30 * DAY, help="Seconds until it expires.")
+        float,
+        typer.Option(
+            "--ttl",
+            metavar="DURATION",
+            parser=duration_parser(1, MAX_TTL),
+            show_default=False,
+            help="Lifetime of the token, at most 720h. [default: 1h]",
+        ),
     ] = 3600.0,
     out: Annotated[
-        str, typer.Option("--out", metavar="FILE", help="Where to write it (0600), or - for stdout.")
+        str, typer.Option("--out", metavar="FILE", help="File to write (mode 0600), or - for stdout.")
     ] = "",
     state: StateOption = None,
 ) -> None:
-    """Make a join token for one service or one gateway. Whoever has it can enrol as that name.
+    """Create a join token for one service or gateway. Anyone who has it can enrol under that name.
 
     \b
     Example:
-      mesh token create --service orders --ttl 600 --out orders.token
+      mesh token create --service orders --ttl 10m --out orders.token
       mesh token create --gateway ingress --out - | ssh host2 'umask 77; cat > ingress.token'
     """
     if bool(service) == bool(gateway):
-        raise InputError("name exactly one of --service and --gateway")
+        raise InputError("give exactly one of --service and --gateway")
     if not out:
-        raise InputError("name a file with --out FILE, or ask for stdout with --out -")
+        raise InputError("give --out FILE, or --out - for stdout")
     role, name = ("service", service) if service else ("gateway", gateway)
-    made = call_api(calls.create_token(role, name, ttl, author()), state)
+    created = call_api(calls.create_token(role, name, ttl, author()), state)
     if out == "-":
-        sys.stdout.write(f"{made['token']}\n")
+        sys.stdout.write(f"{created['token']}\n")
         return
-    write_secret(Path(out), f"{made['token']}\n")
-    output_module.echo(f"join token {made['id']} of {role} {name}, valid for {ttl:g} s: {out}")
+    write_secret(Path(out), f"{created['token']}\n")
+    echo(f"join token {created['id']} for {role} {name}, valid for {ttl:g} s: {out}")
 
 
-@app.command(name="list")
+@app.command(name="list", cls=MeshCommand)
 def list_tokens(output: OutputOption = Output.table, state: StateOption = None) -> None:
-    """List join tokens, newest first: their ids, whom they are for, how often they were used.
+    """List the join tokens, newest first. USES counts enrolments.
 
-    The tokens themselves are shown once, when they are made. USES counts enrolments.
+    The tokens themselves are only shown when they are created.
 
     \b
     Example:
       mesh token list -o json
     """
-    found = call_api(calls.tokens(), state)["tokens"]
+    tokens = call_api(calls.tokens(), state)["tokens"]
     if output is not Output.table:
-        output_module.print_data(found, output)
+        print_data(tokens, output)
         return
-    if not found:
-        output_module.echo("no join tokens")
+    if not tokens:
+        echo("no join tokens")
         return
     rows = (
-        (one["id"], f"{one['role']}/{one['name']}", _token_state(one), str(one["uses"]), one["author"])
-        for one in found
+        (
+            token["id"],
+            f"{token['role']}/{token['name']}",
+            _token_state(token),
+            str(token["uses"]),
+            token["author"],
+        )
+        for token in tokens
     )
-    output_module.print_table(("ID", "FOR", "STATE", "USES", "BY"), rows)
+    print_table(("ID", "TARGET", "STATE", "USES", "AUTHOR"), rows)
 
 
-@app.command()
+@app.command(cls=MeshCommand)
 def revoke(
-    id: Annotated[str, typer.Argument(metavar="ID", help="As `mesh token list` shows it.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="ID of the token, as listed by `mesh token list`.")],
     state: StateOption = None,
 ) -> None:
-    """Refuse a join token from now on. Who enrolled with it keeps its certificate, and may renew it.
+    """Reject a join token from now on. Sidecars that enrolled with it keep and renew their certificates.
 
     \b
     Example:
       mesh token revoke 3fa2c19d04b7e655
     """
     call_api(calls.revoke_token(id), state)
-    output_module.echo(f"token {id} is revoked")
+    echo(f"token {id} revoked")
 
 
 def _token_state(token: dict[str, Any]) -> str:
-    """How a token stands, with the time it has left."""
+    """Whether a token is valid, and for how long."""
     if token["revoked"]:
-        return output_module.status_text("bad", "revoked")
-    seconds = round(token["expires"] - time.time())
-    if seconds <= 0:
-        return output_module.status_text("off", "expired")
-    for size, unit in ((DAY, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return output_module.status_text("good", f"for {seconds // size} {unit}")
-    return output_module.status_text("good", f"for {seconds} s")
+        return status_text("bad", "revoked")
+    seconds_left = round(token["expires"] - time.time())
+    if seconds_left <= 0:
+        return status_text("off", "expired")
+    return status_text("good", f"valid for {format_duration(seconds_left)}")
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner reads, replacing what was there at once."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file that only its owner can read, replacing an old one atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
-        fresh.replace(path)
+        temporary.replace(path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise CommandError(errors.FAILED, f"{path}:1:1: cannot be written: {error.strerror}") from None
+        temporary.unlink(missing_ok=True)
+        raise CommandError(errors.FAILED, f"{path}: cannot be written: {error.strerror}") from None

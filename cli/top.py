@@ -1,49 +1,64 @@
-"""`mesh top`: how every service does, live."""
+"""`mesh top`: the services of the mesh, live."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 
-from meshwright.cli import output as output_module
-from meshwright.cli import screen, top_table
+from meshwright.cli.durations import duration_parser
 from meshwright.cli.http import call_api
+from meshwright.cli.live_screen import is_usable, live_screen
 from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.output import SIGNS, print_data, sanitize
+from meshwright.cli.top_table import service_table, signed
 from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 
 REFRESH_TIMEOUT = 5.0
-"""Seconds that an answer may take on the live screen, which does not move meanwhile."""
+"""Seconds to wait for a response on the live screen, which is frozen meanwhile."""
 
-ONCE_WIDTH, ONCE_HEIGHT = 120, 1_000_000
-"""Of a table that is printed where there is no terminal."""
+PIPE_WIDTH = 120
+"""Columns of a table that is not printed to a terminal."""
 
-LEGEND = "q quits   ● good  ◐ partly  ✖ failing  ○ nothing is known"
+NO_LIMIT = 1_000_000
+"""Lines of a table that is printed once."""
+
+LEGEND = "q quits   ● good  ◐ degraded  ✖ failing  ○ unknown"
 
 
 def top(
     once: Annotated[bool, typer.Option("--once", help="Print one table and exit.")] = False,
-    every: Annotated[
-        float, typer.Option("--interval", "-n", min=0.5, max=3600, help="Seconds between two looks.")
+    interval: Annotated[
+        float,
+        typer.Option(
+            "--interval",
+            "-n",
+            metavar="DURATION",
+            parser=duration_parser(0.5, 3600),
+            show_default=False,
+            help="Time between two updates. [default: 2s]",
+        ),
     ] = 2.0,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show how every service does, live, what is bad first: all calls to it over the last 10 seconds.
+    """Show every service live, unhealthy ones first: all requests to it over the last 10 seconds.
 
-    A gateway counts the calls that it makes. RATE/S is answered requests (TCP: connections), SUCCESS those
-    that did not fail, latencies are of whole requests with their retries, BREAKER the worst towards it with
-    the number of instances left out, UP healthy instances of all. q or Ctrl-C ends it. Where standard output
-    is no terminal, and with -o json or yaml, it shows all once.
+    A gateway counts the requests it sends. RPS is responses per second (connections for TCP), SUCCESS the
+    share that did not fail, latencies cover whole requests with their retries, BREAKER is the worst circuit
+    breaker towards the service with the number of ejected instances, READY the healthy instances of all.
+    q or Ctrl-C quits. Prints one table if stdout is not a terminal.
 
     \b
-    Signs: ● good · ◐ partly · ✖ failing · ○ nothing is known
+    Signs: ● good · ◐ degraded · ✖ failing · ○ unknown
 
     \b
     Example:
@@ -51,44 +66,43 @@ def top(
       mesh top --once
       mesh top -o json | jq '.services[] | select(.health != "healthy").name'
     """
-    found = call_api(calls.services(), state)
+    response = call_api(calls.services(), state)
     if output is not Output.table:
-        output_module.print_data(found, output)
-    elif once or not screen.is_usable():
-        width = screen.size()[0] if screen.is_usable() else ONCE_WIDTH
-        for line in top_table.lines(found["services"], width, ONCE_HEIGHT):
-            output_module.echo(output_module.colorize(line))
+        print_data(response, output)
+    elif once or not is_usable():
+        console = Console(highlight=False, width=None if is_usable() else PIPE_WIDTH)
+        console.print(service_table(response, console.width, NO_LIMIT))
     else:
         try:
-            _live(found, every, state)
+            _run_live(response, interval, state)
         except KeyboardInterrupt:
             raise typer.Exit from None
 
 
 @dataclass(frozen=True, slots=True)
 class TopState:
-    """What is known: the last answer, when it came (seconds since the epoch), why there is no newer one."""
+    """The last ServiceList, its time in seconds since the epoch, and why there is no newer one."""
 
-    services: Mapping[str, Any]
+    response: Mapping[str, Any]
     updated_at: float
     error: str = ""
 
 
-def _live(found: Mapping[str, Any], every: float, state: Path | None) -> None:
-    look = TopState(found, time.time())
-    with screen.alternate() as shown:
+def _run_live(response: Mapping[str, Any], interval: float, state: Path | None) -> None:
+    current = TopState(response, time.time())
+    with live_screen() as screen:
         while True:
-            shown.draw([output_module.colorize(line) for line in frame(look, *screen.size())])
-            due = time.monotonic() + every
-            while key := shown.wait(due - time.monotonic()):
+            screen.show(frame(current, *screen.size))
+            next_refresh = time.monotonic() + interval
+            while key := screen.wait(next_refresh - time.monotonic()):
                 if key[0] in "qQ":
                     return
-                shown.draw([output_module.colorize(line) for line in frame(look, *screen.size())])
-            look = _refresh(look, state)
+                screen.show(frame(current, *screen.size))
+            current = _refresh(current, state)
 
 
 def _refresh(last: TopState, state: Path | None) -> TopState:
-    """A new look; raises ApiError when the control plane refuses to answer."""
+    """The next state; raises ApiError when the control plane rejects the request."""
     try:
         return TopState(call_api(replace(calls.services(), timeout=REFRESH_TIMEOUT), state), time.time())
     except UnreachableError as error:
@@ -99,22 +113,25 @@ def _refresh(last: TopState, state: Path | None) -> TopState:
         return replace(last, error=str(error))
 
 
-def frame(look: TopState, width: int, height: int) -> list[str]:
-    """The whole screen: what the mesh does in a line, the table, the legend."""
-    rows = look.services["services"]
-    table = top_table.lines(rows, width, height - 3)
-    lines = [_summary(look, rows), "", *table]
-    lines += [""] * (height - len(lines) - 1) + [LEGEND]
-    return [line[:width] for line in lines][:height]
+def frame(current: TopState, width: int, height: int) -> RenderableType:
+    """The whole screen: a summary, the table, and the legend on the last line."""
+    table = service_table(current.response, width, height - 3)
+    rows = min(len(current.response["services"]) + 1, max(height - 3, 1))
+    padding = [Text("")] * max(height - rows - 3, 0)
+    return Group(signed(_summary(current)), Text(""), table, *padding, signed(LEGEND))
 
 
-def _summary(look: TopState, rows: Sequence[Mapping[str, Any]]) -> str:
-    at = time.strftime("%H:%M:%S", time.localtime(look.updated_at))
-    if look.error:
-        words = output_module.sanitize(" ".join(look.error.split()))
-        return f"{output_module.SIGNS['bad']} as of {at}, nothing newer: {words}"
-    health = Counter(row["health"] for row in rows)
-    rate = sum(row["rps"] for row in rows if row["role"] == "service")
-    count = f"{len(rows)} services and gateways"
-    states = ", ".join(f"{health[one]} {one}" for one in ("unhealthy", "degraded", "healthy") if health[one])
-    return f"mesh top  {at}  {count}: {states or 'no state'}  {rate:.1f} calls/s"
+def _summary(current: TopState) -> str:
+    updated_at = time.strftime("%H:%M:%S", time.localtime(current.updated_at))
+    if current.error:
+        return f"{SIGNS['bad']} no update since {updated_at}: {sanitize(' '.join(current.error.split()))}"
+    services = current.response["services"]
+    health = Counter(service["health"] for service in services)
+    rps = sum(service["rps"] for service in services if service["role"] == "service")
+    counts = ", ".join(
+        f"{health[state]} {state}" for state in ("unhealthy", "degraded", "healthy") if health[state]
+    )
+    return (
+        f"mesh top  {updated_at}  {len(services)} services and gateways: {counts or 'no health yet'}  "
+        f"{rps:.1f} requests/s"
+    )

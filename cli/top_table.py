@@ -1,4 +1,4 @@
-"""The table of `mesh top` as lines of text: what is bad first, cut to a width and a height."""
+"""The table of `mesh top` as a Rich table: unhealthy services first, columns by the width of the screen."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from meshwright.cli import output
-from meshwright.cli.topology import BREAKER_LEVELS, GOOD, HEALTH_LEVELS, POOR
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
-ServiceRow = Mapping[str, Any]
-"""A ServiceRow as JSON."""
+from meshwright.cli.output import SIGNS, sanitize
+from meshwright.cli.status import BREAKER_LEVELS
+from meshwright.cli.topology import HEALTH_LEVELS
 
-_HEALTH = ("unhealthy", "degraded", "healthy", "unknown")
-_BREAKER = ("open", "partial", "closed")
+Service = Mapping[str, Any]
+"""The JSON of a ServiceSummary."""
+
+_HEALTH_ORDER = ("unhealthy", "degraded", "healthy", "unknown")
+_BREAKER_ORDER = ("open", "partial", "closed")
 _BARS = "▁▂▃▄▅▆▇█"
+_STYLES = {"●": "green", "◐": "yellow", "✖": "red", "○": "bright_black"}
 
-NAME_WIDTH, NAME_LEAST = 24, 8
-TREND, TREND_WIDTH, TREND_LEAST = "RATE, 15 MIN", 30, 8
-"""Columns of a name and a trend: at most, and what is left of them on a narrow screen."""
+SIGN_WIDTH = 2
+"""A sign and a space before the name."""
+
+MAX_NAME_WIDTH, MIN_NAME_WIDTH = 24, 8
+TREND_TITLE, MAX_TREND_WIDTH, MIN_TREND_WIDTH = "RPS, 15 MIN", 30, 8
 
 
 class TopColumn(NamedTuple):
-    """A column of figures; `from_width`: columns the screen must have for it to be shown."""
+    """A column of numbers. It is hidden on screens narrower than `min_screen_width`."""
 
     title: str
     width: int
@@ -32,85 +40,98 @@ class TopColumn(NamedTuple):
 
 
 COLUMNS = (
-    TopColumn("RATE/S", 8, "rate"),
+    TopColumn("RPS", 8, "rps"),
     TopColumn("SUCCESS", 9, "success"),
     TopColumn("P50", 7, "p50", 100),
     TopColumn("P95", 7, "p95", 100),
     TopColumn("P99", 7, "p99"),
-    TopColumn("RETRY/S", 8, "retries", 72),
+    TopColumn("RETRIES/S", 9, "retries", 72),
     TopColumn("BREAKER", 11, "breaker", 64),
-    TopColumn("UP", 5, "up", 56),
+    TopColumn("READY", 5, "ready", 56),
     TopColumn("MTLS", 4, "mtls", 100),
 )
 
 
-def worst_first(rows: Sequence[ServiceRow]) -> list[ServiceRow]:
-    """What is bad first, then what is busy; near figures follow the names, so that rows stand still."""
+def worst_first(services: Sequence[Service]) -> list[Service]:
+    """Unhealthy services first, then busy ones. Rounded keys keep rows in place while values vary."""
 
-    def key(row: ServiceRow) -> tuple[int, int, float, int, str]:
-        failing = round(1 - row["success"], 2) if row["rps"] > 0 else 0.0
-        busy = math.frexp(row["rps"])[1] if row["rps"] >= 0.5 else -9
-        health = _HEALTH.index(row["health"]) if row["health"] in _HEALTH else len(_HEALTH)
-        breaker = _BREAKER.index(row["breaker"]) if row["breaker"] in _BREAKER else 0
-        return (health, breaker, -failing, -busy, row["name"])
+    def key(service: Service) -> tuple[int, int, float, int, str]:
+        failures = round(1 - service["success"], 2) if service["rps"] > 0 else 0.0
+        load = math.frexp(service["rps"])[1] if service["rps"] >= 0.5 else -9
+        health = _rank(_HEALTH_ORDER, service["health"], len(_HEALTH_ORDER))
+        breaker = _rank(_BREAKER_ORDER, service["breaker"], 0)
+        return (health, breaker, -failures, -load, service["name"])
 
-    return sorted(rows, key=key)
-
-
-def lines(rows: Sequence[ServiceRow], width: int, height: int) -> list[str]:
-    """The head and a line for each row, none longer than `width`; at most `height` of them in all."""
-    shown = worst_first(rows)
-    columns = [one for one in COLUMNS if width >= one.min_screen_width]
-    figures = sum(one.width + 1 for one in columns)
-    longest = max([len("SERVICE"), *(len(row["name"]) for row in shown)])
-    trend = min(TREND_WIDTH, max(width - figures - min(longest, NAME_WIDTH) - 4, TREND_LEAST))
-    name = min(longest, NAME_WIDTH, max(width - figures - trend - 4, NAME_LEAST))
-    head = " ".join(["  " + "SERVICE".ljust(name), *(one.title.rjust(one.width) for one in columns)])
-    found = [f"{head}  {TREND if trend >= len(TREND) else 'TREND'}"]
-    room = len(shown) if len(shown) < height else max(height - 2, 0)
-    found += [_line(row, name, columns, trend) for row in shown[:room]]
-    if room < len(shown):
-        found.append(f"  and {len(shown) - room} more: make the window higher")
-    return [line[:width].rstrip() for line in found]
+    return sorted(services, key=key)
 
 
-def _line(row: ServiceRow, name: int, columns: Sequence[TopColumn], trend: int) -> str:
-    cells = _cells(row)
-    sign = output.SIGNS[HEALTH_LEVELS.get(row["health"], "off")]
-    figures = (cells[one.field].rjust(one.width) for one in columns)
-    called = output.sanitize(_cut(row["name"], name)).ljust(name)
-    return f"{sign} {' '.join([called, *figures])}  {sparkline(row['history']['rps'], trend)}"
+def _rank(order: tuple[str, ...], value: str, default: int) -> int:
+    return order.index(value) if value in order else default
 
 
-def _cells(row: ServiceRow) -> dict[str, str]:
-    busy = row["rps"] > 0
+def service_table(response: Mapping[str, Any], width: int, height: int) -> RenderableType:
+    """The services of a ServiceList in at most `height` lines, header included."""
+    services = worst_first(response["services"])
+    columns = [column for column in COLUMNS if width >= column.min_screen_width]
+    name_width, trend_width = _flexible_widths(services, columns, width)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="", show_edge=False)
+    table.add_column("  SERVICE", width=SIGN_WIDTH + name_width, no_wrap=True, overflow="ellipsis")
+    for column in columns:
+        table.add_column(column.title, width=column.width, justify="right", no_wrap=True)
+    title = TREND_TITLE if trend_width >= len(TREND_TITLE) else "TREND"
+    table.add_column(title, width=trend_width, no_wrap=True, overflow="crop")
+    visible = len(services) if len(services) < height else max(height - 2, 0)
+    for service in services[:visible]:
+        cells = _cells(service)
+        name = f"{SIGNS[HEALTH_LEVELS.get(service['health'], 'off')]} {sanitize(service['name'])}"
+        trend = sparkline(service["history"]["rps"], trend_width)
+        table.add_row(*(signed(cell) for cell in (name, *(cells[column.field] for column in columns), trend)))
+    if visible == len(services):
+        return table
+    return Group(table, Text(f"  and {len(services) - visible} more: enlarge the window", no_wrap=True))
+
+
+def _flexible_widths(
+    services: Sequence[Service], columns: Sequence[TopColumn], width: int
+) -> tuple[int, int]:
+    """Widths of the name and of the trend, which share what the columns of numbers leave."""
+    free = width - SIGN_WIDTH - 1 - sum(column.width + 1 for column in columns)
+    longest = max([len("SERVICE"), *(len(service["name"]) for service in services)])
+    trend = min(MAX_TREND_WIDTH, max(free - min(longest, MAX_NAME_WIDTH), MIN_TREND_WIDTH))
+    name = min(longest, MAX_NAME_WIDTH, max(free - trend, MIN_NAME_WIDTH))
+    return name, trend
+
+
+def signed(text: str) -> Text:
+    """A text whose signs have their colours."""
+    line = Text(text, no_wrap=True)
+    for index, character in enumerate(text):
+        if style := _STYLES.get(character):
+            line.stylize(style, index, index + 1)
+    return line
+
+
+def _cells(service: Service) -> dict[str, str]:
     return {
-        "rate": _rate(row["rps"]),
-        "success": _success(row["success"]) if busy else "-",
-        "p50": _latency(row["p50_ms"]),
-        "p95": _latency(row["p95_ms"]),
-        "p99": _latency(row["p99_ms"]),
-        "retries": _rate(row["retries_per_s"]),
-        "breaker": _breaker(row),
-        "up": "-" if row["role"] == "gateway" else f"{row['healthy']}/{row['instances']}",
-        "mtls": "yes" if row["mtls"] else "no",
+        "rps": _rate(service["rps"]),
+        "success": _success(service["success"]) if service["rps"] > 0 else "-",
+        "p50": _latency(service["p50_ms"]),
+        "p95": _latency(service["p95_ms"]),
+        "p99": _latency(service["p99_ms"]),
+        "retries": _rate(service["retries_per_s"]),
+        "breaker": _breaker(service),
+        "ready": "-" if service["role"] == "gateway" else f"{service['healthy']}/{service['instances']}",
+        "mtls": "yes" if service["mtls"] else "no",
     }
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _rate(per_second: float) -> str:
     return "-" if per_second <= 0 else f"{per_second:.1f}" if per_second < 10_000 else f"{per_second:.0f}"
 
 
-def _success(share: float) -> str:
-    """Never rounded up to a whole, and with a sign where it is not good."""
-    if share >= 1:
-        return "100 %"
-    words = f"{min(share * 100, 99.99):.2f}%"
-    return words if share >= GOOD else f"{output.SIGNS['partial' if share >= POOR else 'bad']} {words}"
+def _success(ratio: float) -> str:
+    """A percentage, never rounded up to 100."""
+    return "100 %" if ratio >= 1 else f"{min(ratio * 100, 99.99):.2f}%"
 
 
 def _latency(ms: float) -> str:
@@ -119,24 +140,25 @@ def _latency(ms: float) -> str:
     return f"{ms / 1000:.2f} s" if ms >= 1000 else f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
 
 
-def _breaker(row: ServiceRow) -> str:
-    left_out = f" -{row['ejected']}" if row["ejected"] else ""
-    if row["breaker"] == "closed":
-        return f"closed{left_out}"
-    return f"{output.SIGNS[BREAKER_LEVELS.get(row['breaker'], 'bad')]} {row['breaker']}{left_out}"
+def _breaker(service: Service) -> str:
+    """The state of the circuit breaker; `-2` behind it: two instances are ejected."""
+    ejected = f" -{service['ejected']}" if service["ejected"] else ""
+    if service["breaker"] == "closed":
+        return f"closed{ejected}"
+    return f"{SIGNS[BREAKER_LEVELS.get(service['breaker'], 'bad')]} {service['breaker']}{ejected}"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The course of values, the newest at the right end; blank where there was nothing.
+    """A bar for each value, the newest at the right end; blank for zero.
 
-    Each character is the mean of as many values as must share it.
+    If there are more values than columns, each bar is the mean of several.
     """
     if width <= 0 or not values:
         return " " * max(width, 0)
-    share = math.ceil(len(values) / width)
-    first = len(values) % share
-    cuts = [0, *range(first or share, len(values) + 1, share)]
+    per_bar = math.ceil(len(values) / width)
+    first = len(values) % per_bar
+    cuts = [0, *range(first or per_bar, len(values) + 1, per_bar)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]
     highest = max(means)
-    drawn = [_BARS[math.ceil(one / highest * 8) - 1] if one > 0 else " " for one in means]
-    return "".join(drawn).rjust(width)
+    bars = [_BARS[math.ceil(mean / highest * 8) - 1] if mean > 0 else " " for mean in means]
+    return "".join(bars).rjust(width)

@@ -1,4 +1,4 @@
-"""`mesh topology`: who calls whom, how much, how well, how fast."""
+"""`mesh topology`: the service graph, with the rate, success and latency of each edge."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli import output as output_module
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, StateOption
-from meshwright.cli.output import Level
+from meshwright.cli.output import Level, echo, print_data, print_table, status_text
+from meshwright.cli.status import BREAKER_LEVELS
 from meshwright.control_plane.api import calls
 
 HEALTH_LEVELS: dict[str, Level] = {
@@ -21,18 +21,17 @@ HEALTH_LEVELS: dict[str, Level] = {
     "unknown": "off",
 }
 
-BREAKER_LEVELS: dict[str, Level] = {"closed": "good", "partial": "partial", "open": "bad"}
+NO_TRAFFIC = "no traffic in the last minute: send some, for example with `mesh demo --traffic 20`"
 
-GOOD, POOR = 0.995, 0.95
-"""Success shares from which an edge is shown as good, and below which as failing."""
-
-NO_TRAFFIC = "no traffic within the last minute: send some, as with `mesh demo --traffic 20`, and look again"
+EDGE_HEADER = (
+    "FROM", "TO", "PROTOCOL", "RPS", "SUCCESS", "P50", "P95", "P99", "RETRIES/S", "BREAKER", "MTLS",
+)  # fmt: skip
 
 _COLOURS = {"healthy": "#2e7d32", "degraded": "#f9a825", "unhealthy": "#c62828", "unknown": "#757575"}
 
 
 class TopologyFormat(StrEnum):
-    """How a graph is printed."""
+    """The output formats of the graph."""
 
     table = "table"
     json = "json"
@@ -42,17 +41,17 @@ class TopologyFormat(StrEnum):
 
 
 TopologyOutputOption = Annotated[
-    TopologyFormat, typer.Option("--output", "-o", help="table, json, yaml, dot (Graphviz) or mermaid.")
+    TopologyFormat, typer.Option("--output", "-o", help="Output format; dot is Graphviz.")
 ]
 
 
 def topology(output: TopologyOutputOption = TopologyFormat.table, state: StateOption = None) -> None:
-    """Show services and gateways, and the calls between them over the last 10 seconds.
+    """Show services, gateways, and the requests between them over the last 10 seconds.
 
-    An edge stays for a minute after its last call. Latency is that of whole requests with their retries.
+    An edge stays for a minute after its last request. Latency covers the whole request with its retries.
 
     \b
-    Signs: ● good · ◐ partly · ✖ failing · ○ nothing is known
+    Signs: ● good · ◐ degraded · ✖ failing · ○ unknown
 
     \b
     Example:
@@ -60,35 +59,35 @@ def topology(output: TopologyOutputOption = TopologyFormat.table, state: StateOp
       mesh topology -o mermaid
       mesh topology -o dot | dot -Tsvg > mesh.svg
     """
-    found = call_api(calls.topology(), state)
+    graph = call_api(calls.topology(), state)
     if output in (TopologyFormat.json, TopologyFormat.yaml):
-        output_module.print_data(found, Output(output.value))
+        print_data(graph, Output(output.value))
     elif output is TopologyFormat.dot:
-        output_module.echo("\n".join(dot(found)))
+        echo("\n".join(dot(graph)))
     elif output is TopologyFormat.mermaid:
-        output_module.echo("\n".join(mermaid(found)))
+        echo("\n".join(mermaid(graph)))
     else:
-        _table(found)
+        _print_tables(graph)
 
 
-def dot(found: Mapping[str, Any]) -> Iterable[str]:
-    """The graph in Graphviz's language."""
+def dot(graph: Mapping[str, Any]) -> Iterable[str]:
+    """The graph in the DOT language of Graphviz."""
     yield "digraph mesh {"
     yield '  rankdir=LR; node [shape=box, style="rounded", fontname="sans-serif"];'
-    for node in found["nodes"]:
+    for node in graph["nodes"]:
         yield f'  "{node["name"]}" [color="{_COLOURS[node["health"]]}"];'
-    for edge in found["edges"]:
+    for edge in graph["edges"]:
         dashed = "" if edge["mtls"] else ", style=dashed"
         yield f'  "{edge["from"]}" -> "{edge["to"]}" [label="{_edge_label(edge)}"{dashed}];'
     yield "}"
 
 
-def mermaid(found: Mapping[str, Any]) -> Iterable[str]:
-    """The graph in Mermaid's language; names of the mesh need `n_` before them, for some are its keywords."""
+def mermaid(graph: Mapping[str, Any]) -> Iterable[str]:
+    """The graph in the language of Mermaid. Names get the prefix `n_`, since some are keywords."""
     yield "flowchart LR"
-    for node in found["nodes"]:
+    for node in graph["nodes"]:
         yield f'  n_{node["name"]}["{node["name"]}"]:::{node["health"]}'
-    for edge in found["edges"]:
+    for edge in graph["edges"]:
         arrow = "-->" if edge["mtls"] else "-.->"
         yield f'  n_{edge["from"]} {arrow}|"{_edge_label(edge)}"| n_{edge["to"]}'
     for health, colour in _COLOURS.items():
@@ -96,55 +95,48 @@ def mermaid(found: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _edge_label(edge: Mapping[str, Any]) -> str:
-    words = f"{edge['rps']:.1f}/s, {_percent(edge['success'])}"
-    return words if edge["protocol"] == "tcp" else f"{words}, p99 {edge['p99_ms']:.0f} ms"
+    label = f"{edge['rps']:.1f}/s, {_percent(edge['success'])}"
+    return label if edge["protocol"] == "tcp" else f"{label}, p99 {edge['p99_ms']:.0f} ms"
 
 
-def _table(found: Mapping[str, Any]) -> None:
-    nodes = [(node["name"], node["role"], _health(node), _instances(node)) for node in found["nodes"]]
-    output_module.print_table(("NODE", "ROLE", "HEALTH", "INSTANCES"), nodes)
-    output_module.echo("")
-    if not found["edges"]:
-        output_module.echo(NO_TRAFFIC)
+def _print_tables(graph: Mapping[str, Any]) -> None:
+    nodes = [(node["name"], node["role"], _health(node), _instances(node)) for node in graph["nodes"]]
+    print_table(("NODE", "ROLE", "HEALTH", "INSTANCES"), nodes)
+    echo("")
+    if not graph["edges"]:
+        echo(NO_TRAFFIC)
         return
-    head = (
-        "FROM", "TO", "PROTOCOL", "RATE", "SUCCESS", "P50", "P95", "P99", "RETRIES", "BREAKER", "MTLS",
-    )  # fmt: skip
-    output_module.print_table(head, [edge_row(edge) for edge in found["edges"]])
+    print_table(EDGE_HEADER, [edge_row(edge) for edge in graph["edges"]])
 
 
 def edge_row(edge: Mapping[str, Any]) -> tuple[str, ...]:
-    """An edge as the table shows it."""
-    answered = edge["rps"] > 0
+    """An edge as a row of the table. The sign of SUCCESS is the health that the control plane computed."""
     return (
         edge["from"],
         edge["to"],
         edge["protocol"],
         f"{edge['rps']:.1f}/s",
-        _success(edge["success"]) if answered else "-",
+        status_text(HEALTH_LEVELS.get(edge["health"], "off"), _percent(edge["success"]))
+        if edge["rps"] > 0
+        else "-",
         *(_latency(edge[name]) for name in ("p50_ms", "p95_ms", "p99_ms")),
         f"{edge['retries_per_s']:.1f}/s",
         _breaker(edge),
-        "yes" if edge["mtls"] else output_module.status_text("partial", "no"),
+        "yes" if edge["mtls"] else status_text("partial", "no"),
     )
 
 
 def _health(node: Mapping[str, Any]) -> str:
-    return output_module.status_text(HEALTH_LEVELS.get(node["health"], "off"), node["health"])
+    return status_text(HEALTH_LEVELS.get(node["health"], "off"), node["health"])
 
 
 def _instances(node: Mapping[str, Any]) -> str:
     return "-" if node["role"] == "gateway" else f"{node['healthy']}/{node['instances']}"
 
 
-def _success(share: float) -> str:
-    level: Level = "good" if share >= GOOD else "partial" if share >= POOR else "bad"
-    return output_module.status_text(level, _percent(share))
-
-
-def _percent(share: float) -> str:
-    """Never rounded up to a whole: one failure in a million is a failure."""
-    return "100 %" if share >= 1 else f"{min(share * 100, 99.99):.2f} %"
+def _percent(ratio: float) -> str:
+    """A percentage that is never rounded up to 100: one failure in a million stays visible."""
+    return "100 %" if ratio >= 1 else f"{min(ratio * 100, 99.99):.2f} %"
 
 
 def _latency(ms: float) -> str:
@@ -156,7 +148,5 @@ def _latency(ms: float) -> str:
 def _breaker(edge: Mapping[str, Any]) -> str:
     if edge["breaker"] == "closed" and not edge["ejected"]:
         return "closed"
-    left_out = f" ({edge['ejected']} left out)" if edge["ejected"] else ""
-    return output_module.status_text(
-        BREAKER_LEVELS.get(edge["breaker"], "bad"), f"{edge['breaker']}{left_out}"
-    )
+    ejected = f" ({edge['ejected']} ejected)" if edge["ejected"] else ""
+    return status_text(BREAKER_LEVELS.get(edge["breaker"], "bad"), f"{edge['breaker']}{ejected}")

@@ -1,4 +1,4 @@
-"""`mesh traces`: find traces."""
+"""`mesh traces`: search traces."""
 
 from __future__ import annotations
 
@@ -8,28 +8,42 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwright.cli import output as output_module
+from meshwright.cli.durations import duration_parser
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.output import echo, print_data, print_table, status_text
 from meshwright.control_plane.api import calls
 
 SHORT_ID = 12
-"""Digits of an ID that are shown: no two of some thousand traces share them, and `mesh trace` takes them."""
+"""Digits of a trace ID in the table: unique among thousands of traces, and accepted by `mesh trace`."""
+
+HEADER = ("TRACE", "STARTED", "DURATION", "SPANS", "ERRORS", "ROOT SERVICE", "REQUEST")
 
 
-def traces(  # noqa: PLR0917  options, by name
-    service: Annotated[str, typer.Option("--service", help="Traces with a span of this service.")] = "",
-    operation: Annotated[str, typer.Option("--operation", help="Whose span has this name.")] = "",
-    min_duration: Annotated[
-        str,
-        typer.Option("--min-duration", metavar="TIME", help="Whose span took at least so long: 250ms, 2s."),
+def traces(  # noqa: PLR0917  typer's options
+    service: Annotated[
+        str, typer.Option("--service", metavar="NAME", help="Only traces with a span of this service.")
     ] = "",
-    errors: Annotated[bool, typer.Option("--errors", help="Whose span failed.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="Traces at most.")] = 20,
+    operation: Annotated[
+        str, typer.Option("--operation", metavar="NAME", help="Only traces with a span of this name.")
+    ] = "",
+    min_duration: Annotated[
+        float | None,
+        typer.Option(
+            "--min-duration",
+            metavar="DURATION",
+            parser=duration_parser(0.001, 86_400),
+            help="Only traces with a span of at least this duration, e.g. 250ms.",
+        ),
+    ] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="Only traces with a failed span.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, max=500, help="Maximum number of traces.")
+    ] = 20,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Find traces, newest first. One span of a trace must meet all that is asked.
+    """Search traces, newest first. A single span must match all the options.
 
     \b
     Example:
@@ -38,16 +52,26 @@ def traces(  # noqa: PLR0917  options, by name
       mesh traces --min-duration 250ms -o json
     """
     call = calls.traces(
-        service=service, operation=operation, min_duration=min_duration, errors=errors, limit=limit
+        service=service, operation=operation, min_duration=_gep_2257(min_duration), errors=errors, limit=limit
     )
-    reply = call_api(call, state)
+    result = call_api(call, state)
     if output is not Output.table:
-        output_module.print_data(reply, output)
+        print_data(result, output)
         return
-    head = ("TRACE", "STARTED", "DURATION", "SPANS", "ERRORS", "BEGAN AT", "REQUEST")
-    output_module.print_table(head, [_row(one) for one in reply["traces"]])
-    if not reply["traces"]:
-        output_module.echo("no traces: see `mesh traces --help` and the sampling of Telemetry")
+    print_table(HEADER, [_row(trace) for trace in result["traces"]])
+    if not result["traces"]:
+        echo("no traces: see `mesh traces --help`, and the sampling of Telemetry")
+
+
+def _gep_2257(seconds: float | None) -> str:
+    """A duration as the API takes it; empty for None."""
+    if seconds is None:
+        return ""
+    from datetime import timedelta
+
+    from meshwright.control_plane.policies.duration import render
+
+    return render(timedelta(seconds=seconds))
 
 
 def _row(trace: Mapping[str, Any]) -> tuple[str, ...]:
@@ -57,23 +81,23 @@ def _row(trace: Mapping[str, Any]) -> tuple[str, ...]:
         format_clock(trace["start"]),
         format_milliseconds(trace["duration"]),
         str(trace["spans"]),
-        output_module.status_text("bad", str(errors)) if errors else output_module.status_text("good", "0"),
+        status_text("bad", str(errors)) if errors else status_text("good", "0"),
         trace["service"],
         trace["request"] or trace["operation"],
     )
 
 
 def format_clock(seconds: float) -> str:
-    """A moment as a local time of the day, to the millisecond."""
+    """A time as local time of day, to the millisecond."""
     try:
-        whole = time.strftime("%H:%M:%S", time.localtime(seconds))
+        time_of_day = time.strftime("%H:%M:%S", time.localtime(seconds))
     except (OverflowError, ValueError, OSError):
         return "-"
-    return f"{whole}.{int(seconds % 1 * 1000):03}"
+    return f"{time_of_day}.{int(seconds % 1 * 1000):03}"
 
 
 def format_milliseconds(value: float) -> str:
-    """A duration with three digits or so. Envoy tells whole ones, cut off, of what had no whole answer."""
+    """A duration of about three digits. Envoy truncates it to milliseconds if the response is incomplete."""
     if value < 0.005:
         return "<0.01 ms" if value > 0 else "<1 ms"
     if value >= 10_000:

@@ -1,4 +1,4 @@
-"""`mesh validate`: check policy files without a control plane."""
+"""`mesh validate`: check policy files offline."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from typing import Annotated
 
 import typer
 
-from meshwright.cli import output
 from meshwright.cli.documents import read_documents
+from meshwright.cli.options import FilesOption
+from meshwright.cli.output import echo
 
 
 def validate(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, or - for stdin.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, or - for stdin.")] = [],  # noqa: B006  typer copies it
+    *,
+    files: FilesOption = [],  # noqa: B006  typer copies it
 ) -> None:
-    """Check policy files without a control plane; every problem is told with its line and column.
+    """Check policy files without a control plane. Every problem is reported with its line and column.
 
     \b
     Example:
       mesh validate policies/
+      mesh validate -f retry.yaml -f timeout.yaml
       cat retry.yaml | mesh validate -
     """
-    count = len(read_documents(paths).documents)
-    output.echo(f"{count} document{'' if count == 1 else 's'} valid")
+    count = len(read_documents([*paths, *files]).documents)
+    echo(f"{count} {'document' if count == 1 else 'documents'} valid")

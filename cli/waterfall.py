@@ -1,4 +1,4 @@
-"""A trace as lines of text: its tree, service by service, with a bar for when each step was."""
+"""A trace as text: its span tree, service by service, with a bar for the time of each span."""
 
 from __future__ import annotations
 
@@ -6,61 +6,59 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meshwright.cli import output
+from meshwright.cli.output import Level, sanitize, status_text
 from meshwright.cli.traces import format_clock, format_milliseconds
 from meshwright.control_plane.api import waterfall
 from meshwright.control_plane.api.waterfall import WaterfallRow
 
 DURATION_WIDTH, GAP = 8, 2
 MAX_INDENT = 12
-"""Columns of indentation at most: what hangs deeper is shown as deep as that."""
+"""Maximum columns of indentation. Deeper spans are indented like this."""
 
 
 def waterfall_lines(trace: Mapping[str, Any], width: int) -> Iterator[str]:
-    """The whole trace (a Trace of the API as plain JSON) in lines of at most `width` columns."""
-    yield from _head(trace, width)
-    bar = width // 3
-    label = width - bar - DURATION_WIDTH - 2 * GAP
-    shown = ""
+    """A trace (the JSON of the API) as lines of at most `width` columns."""
+    yield from _header(trace, width)
+    bar_width = width // 3
+    label_width = width - bar_width - DURATION_WIDTH - 2 * GAP
+    service = ""
     for row in waterfall.build_rows(trace):
         indent = " " * min(row.depth, MAX_INDENT)
-        if row.service != shown:
-            shown = row.service
-            yield _cut(f"{indent}{output.sanitize(shown)}", width)
-        words = f"{indent} {_step(row)}"
-        took = format_milliseconds(row.duration)
-        when = waterfall.text_bar(row, bar)
-        yield f"{_cut(words, label):<{label}}  {took:>{DURATION_WIDTH}}  {when}".rstrip()
+        if row.service != service:
+            service = row.service
+            yield _truncate(f"{indent}{sanitize(service)}", width)
+        label = _truncate(f"{indent} {_label(row)}", label_width)
+        duration = format_milliseconds(row.duration)
+        bar = waterfall.text_bar(row, bar_width)
+        yield f"{label:<{label_width}}  {duration:>{DURATION_WIDTH}}  {bar}".rstrip()
         yield from _reason_lines(row, indent + "     ", width)
 
 
-def _head(trace: Mapping[str, Any], width: int) -> Iterator[str]:
-    failed = trace["errors"]
-    state = (
-        output.status_text("bad", f"{failed} failed") if failed else output.status_text("good", "none failed")
-    )
+def _header(trace: Mapping[str, Any], width: int) -> Iterator[str]:
+    errors = trace["errors"]
+    state = status_text("bad", f"{errors} failed") if errors else status_text("good", "none failed")
     yield f"trace {trace['id']}"
-    yield _cut(
-        f"{format_clock(trace['start'])}   {format_milliseconds(trace['duration'])}   {trace['spans']} spans of "
-        f"{len(trace['services'])} services   {state}",
+    yield _truncate(
+        f"{format_clock(trace['start'])}   {format_milliseconds(trace['duration'])}   "
+        f"{trace['spans']} spans of {len(trace['services'])} services   {state}",
         width,
     )
     if trace["dropped"]:
-        yield f"{trace['dropped']} more spans did not fit"
+        yield f"{trace['dropped']} more spans were dropped: the trace exceeds the limit"
     yield ""
 
 
-def _step(row: WaterfallRow) -> str:
-    level: output.Level = "bad" if row.error else "partial" if row.is_client_error else "good"
-    return output.sanitize(output.status_text(level, row.label))
+def _label(row: WaterfallRow) -> str:
+    level: Level = "bad" if row.error else "partial" if row.is_client_error else "good"
+    return sanitize(status_text(level, row.label))
 
 
 def _reason_lines(row: WaterfallRow, indent: str, width: int) -> Iterator[str]:
     for reason in row.reasons:
         yield from textwrap.wrap(
-            output.sanitize(reason), width, initial_indent=indent, subsequent_indent=indent + "  "
+            sanitize(reason), width, initial_indent=indent, subsequent_indent=indent + "  "
         )
 
 
-def _cut(text: str, width: int) -> str:
+def _truncate(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,1 @@
+"""How a process joins a running mesh: `mesh run` and `mesh agent`."""

@@ -1,4 +1,4 @@
-"""The options by which a process says how it joins a mesh; `mesh run` and `mesh agent` share them."""
+"""The options of `mesh run` and `mesh agent`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from meshwright.cli.durations import duration_parser
+
 
 class PortProtocol(StrEnum):
-    """What a process speaks at its port."""
+    """The protocol of a port."""
 
     http = "http"
     grpc = "grpc"
@@ -18,48 +20,73 @@ class PortProtocol(StrEnum):
 
 
 ServiceOption = Annotated[
-    str, typer.Option("--service", metavar="NAME", help="The service it is an instance of.")
+    str, typer.Option("--service", metavar="NAME", help="Service that this instance belongs to.")
 ]
-ProtocolOption = Annotated[PortProtocol, typer.Option("--protocol", help="What it speaks there.")]
+ProtocolOption = Annotated[PortProtocol, typer.Option("--protocol", help="Protocol of the port.")]
 LabelOption = Annotated[
     list[str],
-    typer.Option("--label", metavar="KEY=VALUE", help="A label that a Subset can choose by. Repeatable."),
+    typer.Option("--label", metavar="KEY=VALUE", help="Label that a Subset can select. Repeatable."),
 ]
 UpstreamOption = Annotated[
     list[str],
     typer.Option(
         "--upstream",
         metavar="NAME[=PORT]",
-        help="A TCP service it calls: db is found at $DB_ADDRESS, at PORT where that can be. Repeatable.",
+        help="TCP service that the app calls. The address of db is in $DB_ADDRESS; its port is PORT if it "
+        "is free. Repeatable.",
     ),
 ]
 InstanceOption = Annotated[
     str,
-    typer.Option("--instance", metavar="NAME", help="Its own name. [default: the service's and random]"),
+    typer.Option(
+        "--instance", metavar="NAME", help="Name of the instance. [default: the service with a random suffix]"
+    ),
 ]
 HealthOption = Annotated[
     str,
     typer.Option(
-        "--health", metavar="PATH", help="Path that answers 2xx when ready; without: a connection is enough."
+        "--health",
+        metavar="PATH",
+        help="Path that responds with 2xx when the app is ready. [default: a TCP connection is enough]",
     ),
 ]
 MetricsOption = Annotated[
     str,
-    typer.Option("--metrics", metavar="PATH", help="Path of its metrics for Prometheus."),
+    typer.Option("--metrics", metavar="PATH", help="Path of the app's Prometheus metrics."),
+]
+GraceOption = Annotated[
+    float,
+    typer.Option(
+        "--grace",
+        metavar="DURATION",
+        parser=duration_parser(0, 3600),
+        show_default=False,
+        help="How long the process has to stop. [default: 10s]",
+    ),
 ]
 ReadyTimeoutOption = Annotated[
-    float, typer.Option("--timeout", min=1, max=600, help="Seconds until its sidecar has to be ready.")
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="DURATION",
+        parser=duration_parser(1, 600),
+        show_default=False,
+        help="How long the sidecar has to become ready. [default: 60s]",
+    ),
 ]
 TokenFileOption = Annotated[
     Path | None,
-    typer.Option("--token-file", metavar="FILE", help="Its join token. [default: made by the local mesh]"),
+    typer.Option(
+        "--token-file", metavar="FILE", help="File with a join token. [default: created by the local mesh]"
+    ),
 ]
 ControlPlaneOption = Annotated[
     str,
     typer.Option(
         "--control-plane",
         metavar="HOST",
-        help="Join a mesh elsewhere, at MESH_XDS_PORT and MESH_ENROLMENT_PORT. [default: that of --state]",
+        help="Join a mesh on another host, at MESH_XDS_PORT and MESH_ENROLMENT_PORT. "
+        "[default: the mesh of --state]",
     ),
 ]
 AdvertiseOption = Annotated[
@@ -67,8 +94,8 @@ AdvertiseOption = Annotated[
     typer.Option(
         "--advertise",
         metavar="ADDR",
-        help="How other nodes reach this one; auto: by the address that it reaches the control plane from. "
-        "[default: $MESH_ADVERTISE or 127.0.0.1]",
+        help="Address at which other nodes reach this one. auto: the source address of connections to the "
+        "control plane. [default: $MESH_ADVERTISE or 127.0.0.1]",
     ),
 ]
 BindOption = Annotated[
@@ -76,28 +103,30 @@ BindOption = Annotated[
     typer.Option(
         "--bind",
         metavar="ADDR",
-        help="Where its sidecar takes calls. [default: $MESH_BIND or 127.0.0.1; every address where "
-        "--advertise is no loopback]",
+        help="Address on which the sidecar accepts requests. [default: $MESH_BIND or 127.0.0.1; all "
+        "addresses if --advertise is not a loopback address]",
     ),
 ]
 GatewayOption = Annotated[
-    str, typer.Option("--gateway", metavar="NAME", help="The gateway that it is, in place of a service.")
+    str, typer.Option("--gateway", metavar="NAME", help="Run this gateway instead of a service's sidecar.")
 ]
 ListenerOption = Annotated[
     list[str],
     typer.Option(
         "--listener",
         metavar="NAME=PORT",
-        help="Where a listener of the gateway takes requests. Repeatable. [default: http=8080]",
+        help="Port of a listener of the gateway. Repeatable. [default: http=8080]",
     ),
 ]
 RunPortOption = Annotated[
     int | None,
     typer.Option(
         "--port",
+        metavar="PORT",
         min=0,
         max=65535,
-        help="Where it listens on loopback; 0: look at PORT; without: nowhere.",
+        help="Loopback port of the app. 0 picks a free one and passes it as $PORT. "
+        "[default: it does not listen]",
     ),
 ]
 AppPortsOption = Annotated[
@@ -105,19 +134,17 @@ AppPortsOption = Annotated[
     typer.Option(
         "--port",
         metavar="[NAME=]PORT",
-        help="Where the app listens on loopback; without: nowhere. A port named http, grpc or tcp speaks "
-        "that, any other what --protocol says. Repeatable.",
+        help="Loopback port of the app. A port named http, grpc or tcp uses that protocol, any other uses "
+        "--protocol. Repeatable. [default: it does not listen]",
     ),
 ]
-OutboundPortOption = Annotated[
-    int, typer.Option(min=0, max=65535, help="The app's HTTP_PROXY, on loopback; 0: a free one.")
-]
-InboundPortOption = Annotated[
-    int, typer.Option(min=0, max=65535, help="Where other sidecars call; 0: a free one.")
-]
-ReadyPortOption = Annotated[
-    int, typer.Option(min=0, max=65535, help="/ready and /stats/prometheus; 0: a free one.")
-]
-OtlpPortOption = Annotated[
-    int, typer.Option(min=0, max=65535, help="Takes the app's spans, on loopback; 0: a free one.")
-]
+
+
+def _sidecar_port(text: str) -> object:
+    return typer.Option(metavar="PORT", min=0, max=65535, help=f"{text}; 0 picks a free one.")
+
+
+OutboundPortOption = Annotated[int, _sidecar_port("Loopback port for the app's requests (HTTP_PROXY)")]
+InboundPortOption = Annotated[int, _sidecar_port("Port on which other sidecars call the app")]
+ReadyPortOption = Annotated[int, _sidecar_port("Port of /ready and /stats/prometheus")]
+OtlpPortOption = Annotated[int, _sidecar_port("Loopback port that accepts the app's spans (OTLP)")]

@@ -1,8 +1,9 @@
-"""The life of a process that joined a mesh: its agent runs here, and its end is this command's end."""
+"""Runs the agent of a process that joined a mesh, in this process and as long as that process."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from pathlib import Path
@@ -14,15 +15,18 @@ import structlog
 from meshwright.cli.errors import CommandError, warn
 from meshwright.control_plane.api import errors
 from meshwright.sidecar.agent import Agent
+from meshwright.sidecar.child_process import log_path
 from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.files import private_folder, tail
 from meshwright.sidecar.status import WorkloadStatus
-from meshwright.sidecar.supervisor import log_path
 
 POLL_INTERVAL = 0.05
 
 ERROR_DELAY = 2.0
-"""Seconds that something may be wrong before it is told: much is for a moment while a sidecar starts."""
+"""Seconds that an error must last to be reported: while a sidecar starts, many last a moment only."""
+
+LOG_LINES = 12
+"""Lines of each log in an error message."""
 
 STARTING_PHASES = ("new", "enrolling", "starting proxy")
 """Phases in which the process does not run yet."""
@@ -31,7 +35,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class WorkloadRunner:
-    """One agent with one workload, in this process."""
+    """Runs an agent with one workload."""
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
@@ -40,66 +44,88 @@ class WorkloadRunner:
         self._signal: signal.Signals | None = None
         self._failure: CommandError | None = None
 
-    async def run(self, within: float) -> int:
-        """Start the process, keep it, stop it; its exit code as shells have it (128 + signal).
+    async def run(self, ready_timeout: float) -> int:
+        """Run the process to its end and return its exit code as shells have it (128 + signal).
 
-        Raises VerbError when its sidecar is not ready `within` seconds: then it was not started at all.
+        Raises CommandError if its sidecar is not ready after `ready_timeout` seconds; then the process never
+        started.
         """
+        silence_grpc()
         private_folder(self._config.state / "logs")
         with log_path(self._config.state, "agent").open("a") as log:
             _log_to(log)
-            code = await self._run(within)
+            code = await self._run(ready_timeout)
         if code is not None:
             return code if code >= 0 else 128 - code
         return 128 + self._signal if self._signal else errors.FAILED
 
     async def serve(self, log: TextIO) -> None:
-        """Keep the sidecar of an app that others start until a signal comes, however long that takes."""
+        """Run the sidecar of an app that something else starts, until a signal comes."""
+        silence_grpc()
         _log_to(log)
         await self._run(None)
 
-    async def _run(self, within: float | None) -> int | None:
-        """The agent's whole life; how the process ended, None when it was never started."""
+    async def _run(self, ready_timeout: float | None) -> int | None:
+        """Run the agent to its end; returns the exit code of the process, None if it never started."""
         async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
             agent = Agent(self._config, session, self._stop.set)
             loop = asyncio.get_running_loop()
             for number in SIGNALS:
                 loop.add_signal_handler(number, self._on_signal, agent, number)
-            watching = asyncio.create_task(self._report_startup(agent, within)) if within else None
+            startup = (
+                asyncio.create_task(self._report_startup(agent, ready_timeout)) if ready_timeout else None
+            )
             await agent.run(self._stop)
-            if watching is not None:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+            if startup is not None:
+                startup.cancel()
+                await asyncio.gather(startup, return_exceptions=True)
         if self._failure is not None:
             raise self._failure
         return agent.app_exit_code(self._name)
 
     def _on_signal(self, agent: Agent, number: signal.Signals) -> None:
-        """The first signal stops gracefully; another one at once."""
+        """The first signal drains and stops; the second one kills."""
         if self._signal is not None:
             agent.kill()
         self._signal = number
         agent.set_stop_signal(number)
         self._stop.set()
 
-    async def _report_startup(self, agent: Agent, within: float) -> None:
-        """Tell what keeps the process from starting; give up after `within` seconds."""
-        began = since = time.monotonic()
-        last = ""
-        while (found := agent.status().workloads[0]).phase in STARTING_PHASES and not self._signal:
+    async def _report_startup(self, agent: Agent, ready_timeout: float) -> None:
+        """Report errors that delay the start; give up after `ready_timeout` seconds."""
+        started = error_since = time.monotonic()
+        error, reported = "", False
+        while (status := agent.status().workloads[0]).phase in STARTING_PHASES and not self._signal:
             now = time.monotonic()
-            if found.error != last:
-                last, since = found.error, now
-            elif last and since and now - since > ERROR_DELAY:
-                warn(f"mesh: {self._name}: {last}")
-                since = 0.0
-            if now - began > within:
-                self._failure = _not_ready_error(found, within)
+            if status.error != error:
+                error, error_since, reported = status.error, now, False
+            elif error and not reported and now - error_since > ERROR_DELAY:
+                warn(f"mesh: {self._name}: {error}")
+                reported = True
+            if now - started > ready_timeout:
+                self._failure = _not_ready_error(status, ready_timeout)
                 self._stop.set()
                 return
             await asyncio.sleep(POLL_INTERVAL)
         if not self._signal:
-            warn(f"mesh: {self._name} joined as {found.service}")
+            warn(f"mesh: {self._name} joined as {status.service}")
+
+
+def silence_grpc() -> None:
+    """Keep gRPC's own log lines off stderr, which is the user's terminal; GRPC_VERBOSITY overrides it.
+
+    gRPC reads the variable when its first channel is created. It is unset again at once: the app inherits
+    this environment.
+    """
+    if "GRPC_VERBOSITY" in os.environ:
+        return
+    import grpc
+
+    os.environ["GRPC_VERBOSITY"] = "NONE"
+    try:
+        grpc.insecure_channel("127.0.0.1:1").close()
+    finally:
+        del os.environ["GRPC_VERBOSITY"]
 
 
 def _log_to(log: TextIO) -> None:
@@ -114,9 +140,9 @@ def _log_to(log: TextIO) -> None:
     )
 
 
-def _not_ready_error(found: WorkloadStatus, within: float) -> CommandError:
-    lines = [f"{found.name}: its sidecar is not ready after {within:g} s: {found.error or found.phase}"]
-    for log in found.logs:
-        end = tail(Path(log), 12)
-        lines += [f"--- the end of {log}", end] if end else []
+def _not_ready_error(status: WorkloadStatus, timeout: float) -> CommandError:
+    lines = [f"{status.name}: its sidecar is not ready after {timeout:g} s: {status.error or status.phase}"]
+    for log in status.logs:
+        end = tail(Path(log), LOG_LINES)
+        lines += [f"--- end of {log}", end] if end else []
     return CommandError(errors.FAILED, "\n".join(lines))

@@ -1,19 +1,25 @@
-"""What the command line says of a process that joins, and the workload that it makes."""
+"""The Workload of a process that joins, from the text of its options."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from meshwright.control_plane.errors import InputError
-from meshwright.sidecar.config import Workload
+from meshwright.sidecar.config import AppPort, Workload
 
-TOKEN_FILE = "token"
-"""The join token that was made for it, in the instance's folder."""
+TOKEN_FILE = Path("token")
+"""File of a created join token, relative to the folder of the instance."""
+
+_NAME_LIMIT = 63
+"""Characters of a DNS label (RFC 1035, 2.3.4), which the name of an instance is."""
+
+_PROTOCOLS = ("http", "grpc", "tcp")
 
 _OPTIONS = {
     "name": "--instance",
@@ -25,110 +31,100 @@ _OPTIONS = {
     "health": "--health",
     "metrics": "--metrics",
 }
-"""The options that a workload's fields come from."""
+"""The option behind each field of a Workload."""
 
 
-NamedPort = tuple[str, str, int]
-"""Name, protocol, number of a port."""
+def build_workload(
+    *,
+    service: str,
+    instance: str = "",
+    role: Literal["service", "gateway"] = "service",
+    listeners: Iterable[str] = (),
+    labels: Iterable[str] = (),
+    upstreams: Iterable[str] = (),
+    health: str = "",
+    metrics: str = "",
+    token_file: Path | None = None,
+    **fields: Any,
+) -> Workload:
+    """Build the workload from the options of the command line; raises InputError with the wrong ones.
 
-
-@dataclass(frozen=True, slots=True)
-class JoinOptions:
-    """What the command line says of the process that joins. Ports of 0 are allotted.
-
-    `ports` are the app's: name, protocol, number. `listeners` are a gateway's, as `NAME=PORT`.
-    `control_plane` is the host of a control plane that this machine has no state of; `advertise` and `bind`
-    are empty where the settings are to decide.
+    Without an `instance`, a name is generated. Without a `token_file`, TOKEN_FILE stands for a token that is
+    yet to be created. `fields` are passed to the Workload as they are.
     """
-
-    service: str
-    role: Literal["service", "gateway"] = "service"
-    instance: str = ""
-    ports: tuple[NamedPort, ...] = ()
-    listeners: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    upstreams: tuple[str, ...] = ()
-    health: str = ""
-    metrics: str = ""
-    token_file: Path | None = None
-    control_plane: str = ""
-    advertise: str = ""
-    bind: str = ""
-    outbound: int = 0
-    inbound: int = 0
-    ready: int = 0
-    otlp: int = 0
-    command: tuple[str, ...] | None = None
-    grace: float = 10.0
-
-
-def workload(asked: JoinOptions, folder: Path) -> Workload:
-    """The process as the agent knows it; raises InputError naming the option that is wrong."""
     try:
         return Workload(
-            name=asked.instance,
-            role=asked.role,
-            service=asked.service,
-            # The one that was given is read anew at each enrolment, so that it can be replaced in time.
-            token_file=asked.token_file.absolute() if asked.token_file else folder / TOKEN_FILE,
-            ports=tuple(_app_port(*one) for one in asked.ports),
-            gateway_ports=dict(_parse_listener(one) for one in asked.listeners),
-            labels=dict(_parse_label(one) for one in asked.labels),
-            upstreams=dict(_parse_upstream(one) for one in asked.upstreams),
-            command=asked.command,
-            attached=asked.command is not None,
-            health=asked.health or None,
-            metrics=asked.metrics or None,
-            outbound_port=asked.outbound,
-            inbound_port=asked.inbound,
-            ready_port=asked.ready,
-            otlp_port=asked.otlp,
-            stop_grace=asked.grace,
+            name=instance or generate_instance_name(service),
+            role=role,
+            service=service,
+            # A given file is read again at each enrolment, so that it can be replaced.
+            token_file=token_file.absolute() if token_file else TOKEN_FILE,
+            gateway_ports=dict(_parse_listener(text) for text in listeners),
+            labels=dict(_parse_label(text) for text in labels),
+            upstreams=dict(_parse_upstream(text) for text in upstreams),
+            health=health or None,
+            metrics=metrics or None,
+            **fields,
         )
     except ValidationError as error:
-        found = {_validation_message(one) for one in error.errors()}
-        raise InputError("\n".join(sorted(found))) from None
+        problems = [problem for problem in error.errors() if instance or problem["loc"][:1] != ("name",)]
+        raise InputError("\n".join(sorted({_validation_message(problem) for problem in problems}))) from None
 
 
-def parse_port(text: str, protocol: str) -> NamedPort:
-    """A port as the command line writes it: `8000`, `grpc=50051`, `admin=9000`; raises InputError.
+def generate_instance_name(service: str) -> str:
+    """A name that no other instance of the service has: `orders-run-3fa2c1`."""
+    suffix = f"-run-{secrets.token_hex(3)}"
+    return service[: _NAME_LIMIT - len(suffix)].rstrip("-") + suffix
 
-    `protocol` is what ports speak whose name is no protocol.
+
+def parse_port(text: str, protocol: str) -> AppPort:
+    """Parse `8000`, `grpc=50051` or `admin=9000`; raises InputError.
+
+    `protocol` applies to ports whose name is not a protocol.
     """
-    name, sign, number = text.rpartition("=")
-    if not number.isdecimal() or not 0 < int(number) <= 65535 or (sign and not name):
-        raise InputError(f"--port {text}: write it like 8000, or grpc=50051")
+    name, separator, number = text.rpartition("=")
+    if not number.isdecimal() or not 0 < int(number) <= 65535 or (separator and not name):
+        raise InputError(f"--port {text}: expected PORT or NAME=PORT, for example 8000 or grpc=50051")
     name = name or protocol
-    return name, name if name in ("http", "grpc", "tcp") else protocol, int(number)
+    return app_port(name, name if name in _PROTOCOLS else protocol, int(number))
 
 
-def _app_port(name: str, protocol: str, number: int) -> dict[str, Any]:
-    return {"name": name, "protocol": protocol, "number": number, "app_port": number}
+def app_port(name: str, protocol: str, number: int) -> AppPort:
+    """A port of the app that callers know by the same number; raises InputError."""
+    try:
+        return AppPort.model_validate(
+            {"name": name, "protocol": protocol, "number": number, "app_port": number}
+        )
+    except ValidationError:
+        raise InputError(f"--port {name}={number}: {_INVALID_NAME.format(name=repr(name))}") from None
+
+
+_INVALID_NAME = "{name} is not a valid name: use lower-case letters, digits and hyphens"
 
 
 def _parse_listener(text: str) -> tuple[str, int]:
-    name, sign, number = text.partition("=")
-    if not name or not sign or not number.isdecimal():
-        raise InputError(f"--listener {text}: write it like http=8080")
+    name, separator, number = text.partition("=")
+    if not name or not separator or not number.isdecimal():
+        raise InputError(f"--listener {text}: expected NAME=PORT, for example http=8080")
     return name, int(number)
 
 
 def _parse_label(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign or not re.fullmatch(r"\S+", key):
-        raise InputError(f"--label {text}: write it like version=v2")
+    key, separator, value = text.partition("=")
+    if not separator or not re.fullmatch(r"\S+", key):
+        raise InputError(f"--label {text}: expected KEY=VALUE, for example version=v2")
     return key, value
 
 
 def _parse_upstream(text: str) -> tuple[str, int]:
-    name, sign, number = text.partition("=")
-    if not name or (sign and not number.isdecimal()):
-        raise InputError(f"--upstream {text}: write it like db, or db=5432")
+    name, separator, number = text.partition("=")
+    if not name or (separator and not number.isdecimal()):
+        raise InputError(f"--upstream {text}: expected NAME or NAME=PORT, for example db or db=5432")
     return name, int(number or 0)
 
 
-def _validation_message(found: Any) -> str:
-    where, given = str(found["loc"][0]) if found["loc"] else "", found.get("input", "")
-    if where in ("name", "service"):
-        return f"{_OPTIONS[where]}: {given!r} is no name: give lower-case letters, digits and hyphens"
-    return f"{_OPTIONS.get(where, where)}: {given!r}: {found['msg']}"
+def _validation_message(problem: Any) -> str:
+    field, value = str(problem["loc"][0]) if problem["loc"] else "", problem.get("input", "")
+    if field in ("name", "service"):
+        return f"{_OPTIONS[field]}: {_INVALID_NAME.format(name=repr(value))}"
+    return f"{_OPTIONS.get(field, field)}: {value!r}: {problem['msg']}"

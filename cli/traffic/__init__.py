@@ -1,0 +1,1 @@
+"""The traffic of `mesh demo --traffic`: a plan, the sender, its counters, and an optional fault."""

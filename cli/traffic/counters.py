@@ -1,4 +1,4 @@
-"""Counting what became of requests: outcomes, latencies, and whether a fault was in force. Pure."""
+"""Counters of the demo's traffic: outcomes and latencies, by route and by phase of a fault. Pure."""
 
 from __future__ import annotations
 
@@ -8,61 +8,62 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MIN_MS, GROWTH = 0.1, 1.05
-"""Latencies fall into buckets, each 5 % wider than the one before, which is how exact percentiles are."""
+"""The first bucket of latencies, and the growth of each next one: percentiles are exact to 5 %."""
 
 PHASES = ("before", "during", "after")
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 @dataclass(slots=True)
 class LatencyHistogram:
-    """A histogram of milliseconds that needs no more room the longer it counts."""
+    """A histogram of milliseconds whose size does not depend on the number of values."""
 
     buckets: Counter[int] = field(default_factory=Counter)
     max_ms: float = 0.0
 
     def add(self, milliseconds: float) -> None:
-        """Count one."""
+        """Count a value."""
         self.buckets[max(0, math.ceil(math.log(max(milliseconds, MIN_MS) / MIN_MS, GROWTH)))] += 1
         self.max_ms = max(self.max_ms, milliseconds)
 
-    def quantile(self, share: float) -> float:
-        """The latency that `share` (0 to 1) of all stay within, at most 5 % too high; 0 without any."""
-        left = math.ceil(share * self.buckets.total())
+    def quantile(self, q: float) -> float:
+        """The latency that a share `q` (0 to 1) of the values does not exceed, at most 5 % too high; or 0."""
+        remaining = math.ceil(q * self.buckets.total())
         for bucket in sorted(self.buckets):
-            left -= self.buckets[bucket]
-            if left <= 0:
+            remaining -= self.buckets[bucket]
+            if remaining <= 0:
                 return min(MIN_MS * GROWTH**bucket, self.max_ms)
         return 0.0
 
 
 @dataclass(slots=True)
 class RequestCounter:
-    """Requests of one kind."""
+    """Counts requests of one kind."""
 
     sent: int = 0
     errors: int = 0
     latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
 
-    def add(self, fine: bool, milliseconds: float) -> None:
-        """Count one."""
+    def add(self, ok: bool, milliseconds: float) -> None:
+        """Count a request."""
         self.sent += 1
-        self.errors += not fine
+        self.errors += not ok
         self.latencies.add(milliseconds)
 
     def report(self) -> dict[str, Any]:
-        """As JSON values."""
-        shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-        times = {name: round(self.latencies.quantile(share), 2) for name, share in shares.items()}
-        latency = {**times, "max": round(self.latencies.max_ms, 2)}
+        """The counters as JSON."""
+        quantiles = {name: round(self.latencies.quantile(q), 2) for name, q in QUANTILES.items()}
+        latency = {**quantiles, "max": round(self.latencies.max_ms, 2)}
         return {"sent": self.sent, "errors": self.errors, "latency_ms": latency}
 
 
 @dataclass(slots=True)
 class TrafficCounters:
-    """Everything that was counted. Moments are seconds of one clock.
+    """All counters of a run. Times are seconds of one monotonic clock.
 
-    `fault_from` is when a fault was asked for, `fault_to` when every sidecar was known to be rid of it: what
-    was due from then on cannot have met it.
+    `fault_start` is when the fault was applied, `fault_end` when every sidecar had ACKed its removal:
+    requests that are due later cannot have met it.
     """
 
     all: RequestCounter = field(default_factory=RequestCounter)
@@ -75,32 +76,29 @@ class TrafficCounters:
     fault_start: float = math.inf
     fault_end: float = math.inf
 
-    def add(self, route: str, outcome: str, fine: bool, due: float, done: float) -> None:
-        """Count a request that was due at one moment and done at another; the time between is its latency."""
-        milliseconds = (done - due) * 1000
+    def add(self, route: str, outcome: str, ok: bool, due: float, finished: float) -> None:
+        """Count a request. Its latency is the time between `due` and `finished`."""
+        milliseconds = (finished - due) * 1000
         phase = "before" if due < self.fault_start else "during" if due < self.fault_end else "after"
-        for count in (
-            self.all,
-            self.recent,
-            self.routes.setdefault(route, RequestCounter()),
-            self.phases[phase],
-        ):
-            count.add(fine, milliseconds)
+        by_route = self.routes.setdefault(route, RequestCounter())
+        for counter in (self.all, self.recent, by_route, self.phases[phase]):
+            counter.add(ok, milliseconds)
         self.outcomes[outcome] += 1
 
     def take_recent(self) -> RequestCounter:
-        """What was counted since this was asked last."""
-        found, self.recent = self.recent, RequestCounter()
-        return found
+        """The requests since the last call."""
+        recent, self.recent = self.recent, RequestCounter()
+        return recent
 
     def report(self, planned: int, fault: str = "") -> dict[str, Any]:
-        """All of it as JSON values. `planned`: how many requests were due; `sent` and `unsent` make them up,
-        as the outcomes make up `sent`.
+        """All counters as JSON. `planned` is the number of requests that were due.
+
+        `sent` and `unsent` add up to `planned`, and the outcomes to `sent`.
         """
-        made: dict[str, Any] = {"planned": planned, "unsent": planned - self.all.sent, **self.all.report()}
-        made["outcomes"] = dict(sorted(self.outcomes.items()))
-        made["routes"] = {name: count.report() for name, count in sorted(self.routes.items())}
+        report: dict[str, Any] = {"planned": planned, "unsent": planned - self.all.sent, **self.all.report()}
+        report["outcomes"] = dict(sorted(self.outcomes.items()))
+        report["routes"] = {name: counter.report() for name, counter in sorted(self.routes.items())}
         if fault:
-            phases = {name: count.report() for name, count in self.phases.items()}
-            made["fault"] = {"fault": fault, **phases}
-        return made
+            phases = {name: counter.report() for name, counter in self.phases.items()}
+            report["fault"] = {"fault": fault, **phases}
+        return report

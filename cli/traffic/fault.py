@@ -1,4 +1,4 @@
-"""A fault for a while: a FaultInjection policy, applied through the admin API and always taken away again."""
+"""A temporary fault: a FaultInjection policy, applied through the admin API and always deleted again."""
 
 from __future__ import annotations
 
@@ -19,67 +19,68 @@ from meshwright.control_plane.errors import MeshError
 KIND = "FaultInjection"
 
 ROLLOUT_TIMEOUT = 15.0
-"""Seconds that sidecars may take to follow; one that is being replaced never does."""
+"""Seconds to wait for the sidecars to ACK; one that is being replaced never does."""
 
 REMOVAL_TIMEOUT = 60.0
-"""Seconds that taking a fault away is tried, should the control plane be away at that moment."""
+"""Seconds to retry the removal of a fault while the control plane is unreachable."""
 
 
 def active_faults(state: Path) -> list[str]:
-    """The names of faults that a mesh has already."""
-    found = call_api(calls.policies(KIND), state)["documents"]
-    return [document["metadata"]["name"] for document in found]
+    """The names of the faults that a mesh has now."""
+    documents = call_api(calls.policies(KIND), state)["documents"]
+    return [document["metadata"]["name"] for document in documents]
 
 
-async def apply_fault(fault: TrafficFault, after: float, tally: TrafficCounters, state: Path) -> None:
-    """Wait `after` seconds, then let `fault` be in force for its time, and note in `tally` when it was.
+async def apply_fault(fault: TrafficFault, delay: float, counters: TrafficCounters, state: Path) -> None:
+    """Wait `delay` seconds, apply a fault for its duration, and record in `counters` when it was active.
 
-    However this ends, cancelled too, the policy is gone when it returns; raises VerbError when it cannot be
-    taken away.
+    The policy is gone when this returns, even if it is cancelled; raises CommandError if it cannot be
+    deleted.
     """
-    await asyncio.sleep(after)
+    await asyncio.sleep(delay)
     loop = asyncio.get_running_loop()
-    tally.fault_start = loop.time()
+    counters.fault_start = loop.time()
     applying = asyncio.create_task(asyncio.to_thread(_apply, fault, state))
     try:
         await asyncio.shield(applying)
         await asyncio.sleep(fault.seconds)
     finally:
-        # Half applied must not be left behind: the thread cannot be cancelled, only awaited.
+        # The thread cannot be cancelled: the removal must come after it.
         with suppress(MeshError):
             await applying
         await asyncio.to_thread(_remove, fault, state)
-        tally.fault_end = loop.time()
+        counters.fault_end = loop.time()
 
 
 def _apply(fault: TrafficFault, state: Path) -> None:
-    change = calls.ChangeOptions(message=f"mesh demo --fault {fault}", author=author())
-    applied = call_api(calls.apply([calls.SourcedDocument(fault.document())], change), state)
+    options = calls.ChangeOptions(message=f"mesh demo --fault {fault}", author=author())
+    applied = call_api(calls.apply([calls.SourcedDocument(fault.document())], options), state)
     for warning in applied.get("warnings", ()):
         warn(f"warning: {warning}")
     _wait_for_rollout(applied, state)
 
 
 def _remove(fault: TrafficFault, state: Path) -> None:
-    change = calls.ChangeOptions(message=f"mesh demo --fault {fault} is over", author=author())
+    options = calls.ChangeOptions(message=f"mesh demo --fault {fault} is over", author=author())
     deadline = time.monotonic() + REMOVAL_TIMEOUT
     while True:
         try:
             if fault.name in active_faults(state):
-                deleted = call_api(calls.delete([calls.DocumentRef(KIND, fault.name)], change), state)
+                deleted = call_api(calls.delete([calls.DocumentRef(KIND, fault.name)], options), state)
                 _wait_for_rollout(deleted, state)
             return
         except MeshError as error:
             if time.monotonic() > deadline:
-                words = (
-                    f"{KIND}/{fault.name} is still in force: take it away with `mesh delete {KIND.lower()}"
-                )
-                raise CommandError(errors.FAILED, f"{words} {fault.name}` ({error})") from None
+                raise CommandError(
+                    errors.FAILED,
+                    f"{KIND}/{fault.name} is still active: delete it with "
+                    f"`mesh delete {KIND.lower()} {fault.name}` ({error})",
+                ) from None
         time.sleep(0.5)
 
 
-def _wait_for_rollout(applied: Any, state: Path) -> None:
-    """Wait until every connected sidecar has taken a revision; say so when one has not."""
-    reply = call_api(calls.wait(applied["revision"], ROLLOUT_TIMEOUT), state)
-    if reply["state"] != "programmed":
-        warn(f"revision {applied['revision']} is not everywhere after {ROLLOUT_TIMEOUT:g} s")
+def _wait_for_rollout(result: Any, state: Path) -> None:
+    """Wait until every connected sidecar has ACKed a revision; warn if one has not."""
+    rollout = call_api(calls.wait(result["revision"], ROLLOUT_TIMEOUT), state)
+    if rollout["state"] != "programmed":
+        warn(f"revision {result['revision']} is not rolled out after {ROLLOUT_TIMEOUT:g} s")

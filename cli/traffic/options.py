@@ -1,4 +1,4 @@
-"""The options of `mesh demo` that are about traffic, and what they amount to."""
+"""The options of `mesh demo` for traffic, and the plan that they make."""
 
 from __future__ import annotations
 
@@ -7,29 +7,38 @@ from typing import Annotated
 
 import typer
 
+from meshwright.cli.durations import duration_parser
 from meshwright.cli.traffic.plan import TrafficPlan, parse_fault
 from meshwright.control_plane.errors import InputError
 
 MAX_RATE = 2000
-"""Requests a second; a generator in one process measures itself beyond it."""
+"""Requests per second. Beyond that, a generator in one process measures itself."""
+
+MAX_SECONDS = 30 * 86_400.0
 
 TrafficOption = Annotated[
     int | None,
-    typer.Option("--traffic", metavar="N", min=1, max=MAX_RATE, help="Send N requests a second to it."),
+    typer.Option("--traffic", metavar="N", min=1, max=MAX_RATE, help="Send N requests per second."),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Which sequence of requests. [default: 1]")
+    int | None,
+    typer.Option("--seed", metavar="N", min=0, help="Seed of the sequence of requests. [default: 1]"),
 ]
 DurationOption = Annotated[
     float | None,
-    typer.Option("--for", metavar="SECONDS", min=0.1, help="Stop after so long. [default: at Ctrl-C]"),
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        parser=duration_parser(0.1, MAX_SECONDS),
+        help="Stop after this time. [default: at Ctrl-C]",
+    ),
 ]
 FaultOption = Annotated[
     str,
     typer.Option(
         "--fault",
-        metavar="SERVICE:slow|fail[:SECONDS]",
-        help="Make a service slow or failing for a while (10 s), soon after the traffic begins.",
+        metavar="SERVICE:slow|fail[:DURATION]",
+        help="Make a service slow or failing for a while (10s), shortly after the traffic starts.",
     ),
 ]
 
@@ -43,20 +52,19 @@ def traffic_plan(
     detach: bool,
     services: frozenset[str],
 ) -> TrafficPlan | None:
-    """What traffic is wanted, None for none; raises InputError for options that do not fit each other.
+    """The plan of the options, None without --traffic; raises InputError for options that conflict.
 
-    `services` are those that a fault may hit.
+    `services` are those that a fault may affect.
     """
     if traffic is None:
-        if lost := [
-            name
-            for name, given in (("--seed", seed), ("--for", seconds), ("--fault", fault or None))
-            if given is not None
-        ]:
-            raise InputError(f"{lost[0]} is about traffic, and there is none: give --traffic N too")
+        options = (("--seed", seed), ("--for", seconds), ("--fault", fault or None))
+        if unused := [name for name, value in options if value is not None]:
+            raise InputError(f"{unused[0]} has no effect without --traffic N")
         return None
     if detach:
-        raise InputError("--traffic runs in the foreground: start the demo with --detach first, then this")
+        raise InputError(
+            "--traffic runs in the foreground: start the demo with --detach first, then run this"
+        )
     return TrafficPlan(
         traffic,
         1 if seed is None else seed,

@@ -1,4 +1,4 @@
-"""What the demo's traffic asks for: an endless sequence of requests that follows from a seed alone. Pure."""
+"""The requests of the demo's traffic: an endless sequence that is determined by a seed. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+from meshwright.cli.durations import parse_seconds
 from meshwright.control_plane.errors import InputError
 
 PRODUCTS = ("paper-wallet", "cold-wallet", "seed-plate", "signing-card", "validator-kit", "genesis-print")
@@ -18,17 +19,17 @@ USERS = tuple(f"user-{number}" for number in range(50))
 
 FAULT_SECONDS, MAX_FAULT_SECONDS = 10.0, 3600.0
 LEAD_SECONDS = 5.0
-"""Traffic without a fault comes first, to compare with; in a short run a quarter of it."""
+"""Seconds of traffic before the fault, for comparison; in a short run a quarter of it."""
 
 SLOW_DELAY = "1s"
-"""How much later a slow service gets its requests: more than the dashboard waits for a part."""
+"""Delay of the requests to a slow service: longer than the storefront waits for a part of its page."""
 
 OK_STATUSES = frozenset({200})
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficRequest:
-    """One request. `route` is its path as a template; an answer of `fine` is as it should be."""
+    """One request. `route` is its path as a template; a status outside `expected_statuses` is an error."""
 
     route: str
     path: str
@@ -39,15 +40,15 @@ class TrafficRequest:
 
 
 RequestFactory = Callable[[random.Random, str], TrafficRequest]
-"""Makes a request from chance and a key that no other request of the sequence has."""
+"""Makes a request from a random generator and a key that is unique in the sequence."""
 
 
 def _list_products(_: random.Random, __: str) -> TrafficRequest:
     return TrafficRequest("GET /api/catalog/products", "/api/catalog/products")
 
 
-def _search_products(chance: random.Random, _: str) -> TrafficRequest:
-    query = urlencode({"q": chance.choice(SEARCH_TERMS)})
+def _search_products(rng: random.Random, _: str) -> TrafficRequest:
+    query = urlencode({"q": rng.choice(SEARCH_TERMS)})
     return TrafficRequest("GET /api/catalog/products?q=", f"/api/catalog/products?{query}")
 
 
@@ -55,48 +56,47 @@ def _recent_products(_: random.Random, __: str) -> TrafficRequest:
     return TrafficRequest("GET /api/catalog/products/recent", "/api/catalog/products/recent")
 
 
-def _get_product(chance: random.Random, _: str) -> TrafficRequest:
+def _get_product(rng: random.Random, _: str) -> TrafficRequest:
+    return TrafficRequest("GET /api/catalog/products/{id}", f"/api/catalog/products/{rng.choice(PRODUCTS)}")
+
+
+def _get_stock(rng: random.Random, _: str) -> TrafficRequest:
+    return TrafficRequest("GET /api/inventory/{productId}", f"/api/inventory/{rng.choice(PRODUCTS)}")
+
+
+def _user_orders(rng: random.Random, _: str) -> TrafficRequest:
+    return TrafficRequest("GET /api/orders/user/{userId}", f"/api/orders/user/{rng.choice(USERS)}")
+
+
+def _get_dashboard(rng: random.Random, _: str) -> TrafficRequest:
+    query = urlencode({"user": rng.choice(USERS)})
+    return TrafficRequest("GET /api/dashboard", f"/api/dashboard?{query}")
+
+
+def _get_quote(rng: random.Random, _: str) -> TrafficRequest:
+    return TrafficRequest("GET /api/quotes/{symbol}", f"/api/quotes/{rng.choice(SYMBOLS)}")
+
+
+def _get_bars(rng: random.Random, _: str) -> TrafficRequest:
+    symbol = rng.choice(SYMBOLS)
+    # 404: a market that has just opened has no bars yet.
+    expected = frozenset({200, 404})
     return TrafficRequest(
-        "GET /api/catalog/products/{id}", f"/api/catalog/products/{chance.choice(PRODUCTS)}"
+        "GET /api/analytics/bars/{symbol}", f"/api/analytics/bars/{symbol}", expected_statuses=expected
     )
 
 
-def _get_stock(chance: random.Random, _: str) -> TrafficRequest:
-    return TrafficRequest("GET /api/inventory/{productId}", f"/api/inventory/{chance.choice(PRODUCTS)}")
-
-
-def _user_orders(chance: random.Random, _: str) -> TrafficRequest:
-    return TrafficRequest("GET /api/orders/user/{userId}", f"/api/orders/user/{chance.choice(USERS)}")
-
-
-def _get_dashboard(chance: random.Random, _: str) -> TrafficRequest:
-    return TrafficRequest("GET /api/dashboard", f"/api/dashboard?{urlencode({'user': chance.choice(USERS)})}")
-
-
-def _get_quote(chance: random.Random, _: str) -> TrafficRequest:
-    return TrafficRequest("GET /api/quotes/{symbol}", f"/api/quotes/{chance.choice(SYMBOLS)}")
-
-
-def _get_bars(chance: random.Random, _: str) -> TrafficRequest:
-    symbol = chance.choice(SYMBOLS)
-    # A market that has just opened has none yet.
-    fine = frozenset({200, 404})
-    return TrafficRequest(
-        "GET /api/analytics/bars/{symbol}", f"/api/analytics/bars/{symbol}", expected_statuses=fine
-    )
-
-
-def _place_order(chance: random.Random, key: str) -> TrafficRequest:
-    products = chance.sample(PRODUCTS, chance.randint(1, 2))
+def _place_order(rng: random.Random, key: str) -> TrafficRequest:
+    products = rng.sample(PRODUCTS, rng.randint(1, 2))
     return TrafficRequest(
         "POST /api/orders",
         "/api/orders",
         "POST",
-        # Selling out is an answer too: after some hours of traffic the shelves are empty.
+        # 409: sold out, which everything is after some hours of traffic.
         frozenset({201, 409}),
         {"Idempotency-Key": key},
         {
-            "userId": chance.choice(USERS),
+            "userId": rng.choice(USERS),
             "items": [{"productId": product, "quantity": 1} for product in products],
         },
     )
@@ -114,23 +114,23 @@ MIX: Mapping[RequestFactory, int] = {
     _get_bars: 4,
     _place_order: 12,
 }
-"""How many of a hundred requests are of each sort."""
+"""Percentage of each kind of request."""
 
 
 def request_sequence(seed: int) -> Iterator[TrafficRequest]:
-    """The sequence of a seed: the same on every machine and at every rate, order keys included."""
-    chance = random.Random(seed)  # noqa: S311  reproducible, not secret
-    makers, weights = list(MIX), list(MIX.values())
+    """The requests of a seed: the same on every machine and at every rate, idempotency keys included."""
+    rng = random.Random(seed)  # noqa: S311  reproducible, not secret
+    factories, weights = list(MIX), list(MIX.values())
     number = 0
     while True:
-        [maker] = chance.choices(makers, weights)
-        yield maker(chance, f"traffic-{seed}-{number}")
+        [factory] = rng.choices(factories, weights)
+        yield factory(rng, f"traffic-{seed}-{number}")
         number += 1
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficFault:
-    """What goes wrong with a service, and for how many seconds."""
+    """What to do to a service, and for how many seconds."""
 
     service: str
     kind: Literal["slow", "fail"]
@@ -142,13 +142,13 @@ class TrafficFault:
         return f"traffic-{self.service}"
 
     def document(self) -> dict[str, Any]:
-        """Its policy: every request to the service is held back, or answered with 503 in its place."""
-        what = {"delay": {"fixed": SLOW_DELAY}} if self.kind == "slow" else {"abort": {"status": 503}}
+        """Its policy: every request to the service is delayed, or gets a 503 instead."""
+        fault = {"delay": {"fixed": SLOW_DELAY}} if self.kind == "slow" else {"abort": {"status": 503}}
         return {
             "apiVersion": "meshwright.io/v1",
             "kind": "FaultInjection",
             "metadata": {"name": self.name},
-            "spec": {"targetRefs": [{"kind": "Service", "name": self.service}], **what},
+            "spec": {"targetRefs": [{"kind": "Service", "name": self.service}], **fault},
         }
 
     def __str__(self) -> str:
@@ -157,7 +157,7 @@ class TrafficFault:
 
 @dataclass(frozen=True, slots=True)
 class TrafficPlan:
-    """What traffic is wanted: requests a second, for how many seconds (infinite: until stopped)."""
+    """Requests per second, for how many seconds (infinite: until stopped), and an optional fault."""
 
     rate: int
     seed: int = 1
@@ -166,25 +166,25 @@ class TrafficPlan:
 
     @property
     def fault_delay(self) -> float:
-        """Seconds until the fault."""
+        """Seconds before the fault."""
         return min(LEAD_SECONDS, self.seconds / 4)
 
 
 def parse_fault(text: str, services: frozenset[str]) -> TrafficFault:
-    """`SERVICE:slow|fail[:SECONDS]`; raises InputError for another form, or a service there is not."""
+    """Parse `SERVICE:slow|fail[:DURATION]`; raises InputError for another form or an unknown service."""
     service, kind, *rest = text.split(":")[:4] if ":" in text else (text, "")
     if service not in services:
-        raise InputError(f"--fault {text}: no service {service}: there are {', '.join(sorted(services))}")
+        raise InputError(f"--fault {text}: no service {service}: use one of {', '.join(sorted(services))}")
     seconds = FAULT_SECONDS
     try:
         if rest:
-            [word] = rest
-            seconds = float(word)
+            [duration] = rest
+            seconds = parse_seconds(duration)
     except ValueError:
         seconds = 0.0
     if kind not in ("slow", "fail") or not 0 < seconds <= MAX_FAULT_SECONDS:
         raise InputError(
-            f"--fault {text}: write it like inventory:fail or inventory:slow:30, "
-            f"with up to {MAX_FAULT_SECONDS:g} seconds"
+            f"--fault {text}: expected SERVICE:slow or SERVICE:fail with an optional duration up to "
+            f"{MAX_FAULT_SECONDS:g}s, for example inventory:slow:30s"
         )
     return TrafficFault(service, "slow" if kind == "slow" else "fail", seconds)

@@ -1,7 +1,7 @@
-"""Traffic for a running demo: requests at a fixed rate through its ingress, counted.
+"""Sends the demo's traffic: requests at a fixed rate through its ingress, counted.
 
-The load is open: a request is due when its turn has come, whatever became of those before, and its latency
-counts from that moment. A mesh that stalls is therefore seen to stall.
+The load is open-loop: a request is due at its time whatever became of those before, and its latency counts
+from then. A mesh that stalls is therefore seen to stall.
 """
 
 from __future__ import annotations
@@ -17,44 +17,45 @@ import aiohttp
 
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
-from meshwright.cli.traffic import fault as fault_module
 from meshwright.cli.traffic.counters import TrafficCounters
+from meshwright.cli.traffic.fault import active_faults, apply_fault
 from meshwright.cli.traffic.plan import TrafficPlan, TrafficRequest, request_sequence
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import MeshError
 from meshwright.sidecar.status import AgentStatus
 
 MAX_IN_FLIGHT = 512
-"""Requests under way at a time; those that are due beyond it wait, and their time runs."""
+"""Maximum requests in flight. Further ones wait, and their latency counts meanwhile."""
 
 REQUEST_TIMEOUT = 20.0
-"""When a request is given up: later than any route of the exchange."""
+"""Seconds after which a request is given up: longer than any timeout of the demo's routes."""
 
 STOP_TIMEOUT = 3.0
-"""What requests under way get to end after Ctrl-C."""
+"""Seconds that requests in flight have to finish after Ctrl-C."""
 
-LINE_SECONDS, LOG_SECONDS = 1.0, 10.0
-"""How often a terminal, and anything else, is told how it goes."""
+TERMINAL_INTERVAL, LOG_INTERVAL = 1.0, 10.0
+"""Seconds between two progress lines on a terminal, and elsewhere."""
 
 DEMO_SERVICES = frozenset({"catalog", "inventory", "orders"})
-"""What a mesh must have to be the demo."""
+"""Services by which a mesh is recognized as the demo."""
+
+ABORTED, TIMED_OUT, NO_RESPONSE = "aborted", "timeout", "no response"
+"""Outcomes without a status code."""
 
 
-async def run_traffic(wish: TrafficPlan, state: Path, stop: asyncio.Event) -> dict[str, Any]:
-    """Send traffic to the mesh of `state` until its time is over or `stop` is set; returns the counts.
+async def run_traffic(plan: TrafficPlan, state: Path, stop: asyncio.Event) -> dict[str, Any]:
+    """Send traffic to the mesh of `state` until its time is up or `stop` is set; returns the counts.
 
-    Raises VerbError when that mesh is not the demo, and MeshError when a fault cannot be applied.
+    Raises CommandError if that mesh is not the demo, and MeshError if the fault cannot be applied.
     """
-    base = await asyncio.to_thread(_ingress_url, state)
-    for name in await asyncio.to_thread(fault_module.active_faults, state):
-        warn(f"note: FaultInjection/{name} is in force already: see `mesh get faultinjection`")
-    run = TrafficRun(wish, base)
+    base_url = await asyncio.to_thread(_ingress_url, state)
+    for name in await asyncio.to_thread(active_faults, state):
+        warn(f"note: FaultInjection/{name} is already active: see `mesh get faultinjection`")
+    run = TrafficRun(plan, base_url)
     fault = asyncio.create_task(
-        fault_module.apply_fault(wish.fault, wish.fault_delay, run.counters, state)
-        if wish.fault
-        else asyncio.sleep(0)
+        apply_fault(plan.fault, plan.fault_delay, run.counters, state) if plan.fault else asyncio.sleep(0)
     )
-    telling = asyncio.create_task(run.print_progress())
+    progress = asyncio.create_task(run.print_progress())
     stopping = asyncio.create_task(stop.wait())
     sending = asyncio.create_task(run.send(stop))
     try:
@@ -63,31 +64,31 @@ async def run_traffic(wish: TrafficPlan, state: Path, stop: asyncio.Event) -> di
             fault.result()
         await sending
     finally:
-        for task in (fault, telling, stopping, sending):
+        for task in (fault, progress, stopping, sending):
             task.cancel()
-        await asyncio.gather(telling, stopping, sending, return_exceptions=True)
+        await asyncio.gather(progress, stopping, sending, return_exceptions=True)
         with suppress(asyncio.CancelledError):
             await fault
     return run.report()
 
 
 class TrafficRun:
-    """One run of traffic against `base`, the ingress's URL."""
+    """One run of traffic against `base_url`, the URL of the ingress."""
 
-    def __init__(self, wish: TrafficPlan, base: str) -> None:
+    def __init__(self, plan: TrafficPlan, base_url: str) -> None:
         self.counters = TrafficCounters()
-        self._plan = wish
-        self._base = base
+        self._plan = plan
+        self._base_url = base_url
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._started = self._ended = asyncio.get_running_loop().time()
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def send(self, stop: asyncio.Event) -> None:
-        """Send until the time is over or `stop` is set, then wait for what is under way."""
+        """Send until the time is up or `stop` is set, then wait for the requests in flight."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
         connector = aiohttp.TCPConnector(limit=MAX_IN_FLIGHT)
-        async with aiohttp.ClientSession(self._base, timeout=timeout, connector=connector) as session:
-            # aiohttp sends a GET again when its connection is lost; here that is a failure to be counted.
+        async with aiohttp.ClientSession(self._base_url, timeout=timeout, connector=connector) as session:
+            # aiohttp retries a GET whose connection is lost; here that must count as an error.
             session._retry_connection = False
             dispatching = asyncio.create_task(self._dispatch(session))
             stopping = asyncio.create_task(stop.wait())
@@ -95,12 +96,12 @@ class TrafficRun:
             self._ended = asyncio.get_running_loop().time()
             dispatching.cancel()
             await asyncio.wait({dispatching})
-            landing = asyncio.create_task(self._drain())
-            await asyncio.wait({landing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({landing}, timeout=STOP_TIMEOUT)
-            for task in (landing, stopping, *self._in_flight):
+            draining = asyncio.create_task(self._drain())
+            await asyncio.wait({draining, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({draining}, timeout=STOP_TIMEOUT)
+            for task in (draining, stopping, *self._in_flight):
                 task.cancel()
-            await asyncio.gather(landing, stopping, *self._in_flight, return_exceptions=True)
+            await asyncio.gather(draining, stopping, *self._in_flight, return_exceptions=True)
             if not dispatching.cancelled():
                 dispatching.result()
 
@@ -118,7 +119,7 @@ class TrafficRun:
             await asyncio.sleep(max(0.0, self._started + offset - loop.time()))
             await self._slots.acquire()
             if loop.time() - self._started >= self._plan.seconds + STOP_TIMEOUT:
-                break  # so far behind that the rest stays unsent
+                break  # too late: the rest remains unsent
             task = asyncio.create_task(self._send_request(session, request, self._started + offset))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
@@ -126,7 +127,7 @@ class TrafficRun:
     async def _send_request(
         self, session: aiohttp.ClientSession, request: TrafficRequest, due: float
     ) -> None:
-        outcome, fine = "cut off", False
+        outcome, ok = ABORTED, False
         try:
             async with session.request(
                 request.method,
@@ -134,67 +135,69 @@ class TrafficRun:
                 json=request.body,
                 headers=request.headers,
                 allow_redirects=False,
-            ) as answer:
-                await answer.read()
-                outcome, fine = str(answer.status), answer.status in request.expected_statuses
+            ) as response:
+                await response.read()
+                outcome, ok = str(response.status), response.status in request.expected_statuses
         except TimeoutError:
-            outcome = "timeout"
+            outcome = TIMED_OUT
         except (aiohttp.ClientError, OSError):
-            outcome = "no answer"
+            outcome = NO_RESPONSE
         finally:
             self._slots.release()
-            self.counters.add(request.route, outcome, fine, due, asyncio.get_running_loop().time())
+            self.counters.add(request.route, outcome, ok, due, asyncio.get_running_loop().time())
 
     def report(self) -> dict[str, Any]:
-        """What was wanted and what was counted."""
+        """The plan and the counts as JSON."""
         seconds = min(self._ended - self._started, self._plan.seconds)
         planned = max(math.ceil(round(seconds * self._plan.rate, 6)), self.counters.all.sent)
         fault = str(self._plan.fault) if self._plan.fault else ""
-        wanted = {"seed": self._plan.seed, "rate": self._plan.rate, "seconds": round(seconds, 3)}
-        return {**wanted, **self.counters.report(planned, fault)}
+        plan = {"seed": self._plan.seed, "rate": self._plan.rate, "seconds": round(seconds, 3)}
+        return {**plan, **self.counters.report(planned, fault)}
 
     async def print_progress(self) -> None:
-        """Tell on stderr how it goes: one line that changes on a terminal, now and then a line elsewhere."""
-        live = sys.stderr.isatty()
-        every = LINE_SECONDS if live else LOG_SECONDS
+        """Print progress to stderr: a line that is updated on a terminal, else a line now and then."""
+        is_terminal = sys.stderr.isatty()
+        interval = TERMINAL_INTERVAL if is_terminal else LOG_INTERVAL
         try:
             while True:
-                await asyncio.sleep(every)
-                sys.stderr.write(
-                    f"\r\x1b[K{self._progress_line(every)}" if live else f"{self._progress_line(every)}\n"
-                )
+                await asyncio.sleep(interval)
+                line = self._progress_line(interval)
+                sys.stderr.write(f"\r\x1b[K{line}" if is_terminal else f"{line}\n")
                 sys.stderr.flush()
         finally:
-            if live:
+            if is_terminal:
                 sys.stderr.write("\n")
 
     def _progress_line(self, seconds: float) -> str:
-        lately = self.counters.take_recent()
+        recent = self.counters.take_recent()
         now = asyncio.get_running_loop().time()
         parts = [
             f"{now - self._started:.0f} s",
-            f"{lately.sent / seconds:.1f} requests/s",
-            f"errors {lately.errors} (all {self.counters.all.errors})",
-            f"p50 {lately.latencies.quantile(0.5):.1f} ms",
-            f"p99 {lately.latencies.quantile(0.99):.1f} ms",
-            f"under way {len(self._in_flight)}",
+            f"{recent.sent / seconds:.1f} requests/s",
+            f"errors {recent.errors} (total {self.counters.all.errors})",
+            f"p50 {recent.latencies.quantile(0.5):.1f} ms",
+            f"p99 {recent.latencies.quantile(0.99):.1f} ms",
+            f"in flight {len(self._in_flight)}",
         ]
         if self._plan.fault and self.counters.fault_start <= now < self.counters.fault_end:
-            parts.append(f"{self._plan.fault.service} {self._plan.fault.kind}s")
+            parts.append(f"fault: {self._plan.fault}")
         return " · ".join(parts)
 
 
 def _ingress_url(state: Path) -> str:
-    """The URL of the demo's ingress; raises VerbError when the mesh of `state` is not the demo."""
-    there = {one["name"] for one in call_api(calls.status(), state)["services"]}
-    if missing := DEMO_SERVICES - there:
-        words = f"the mesh in {state} is not the demo: it has no {', '.join(sorted(missing))}"
-        raise CommandError(errors.FAILED, f"{words}: stop it with `mesh down`, or choose another --state")
+    """The URL of the demo's ingress; raises CommandError if the mesh of `state` is not the demo."""
+    services = {service["name"] for service in call_api(calls.status(), state)["services"]}
+    if missing := DEMO_SERVICES - services:
+        raise CommandError(
+            errors.FAILED,
+            f"the mesh in {state} is not the demo: it has no {', '.join(sorted(missing))}: "
+            "stop it with `mesh down`, or choose another --state",
+        )
     try:
         agent = AgentStatus.model_validate_json((state / "agent.json").read_bytes())
     except (OSError, ValueError) as error:
         raise CommandError(
-            errors.FAILED, f"{state}: its agent says nothing yet ({error}): try again"
+            errors.FAILED, f"{state}: the agent has not reported its status yet ({error}): try again"
         ) from None
     for workload in agent.workloads:
         if workload.role == "gateway" and "gateway.http" in workload.ports:

@@ -1,0 +1,40 @@
+"""Durations as options take them: `500ms`, `30s`, `1m30s`, `24h`. A bare number means seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import typer
+
+_BARE_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+
+
+def parse_seconds(text: str) -> float:
+    """Convert a duration to seconds; raises ValueError."""
+    if _BARE_NUMBER.fullmatch(text):
+        return float(text)
+    from meshwright.control_plane.policies.duration import parse
+
+    seconds: float = parse(text).total_seconds()
+    return seconds
+
+
+def duration_parser(minimum: float, maximum: float) -> Callable[[str | float], float]:
+    """An option's parser. It accepts durations from `minimum` to `maximum` seconds and returns seconds.
+
+    Typer passes the default through the parser too, as the float that it is.
+    """
+
+    def parse_option(value: str | float) -> float:
+        if not isinstance(value, str):
+            return value
+        try:
+            seconds = parse_seconds(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"{value!r} is {error}") from None
+        if not minimum <= seconds <= maximum:
+            raise typer.BadParameter(f"must be from {minimum:g}s to {maximum:g}s")
+        return seconds
+
+    return parse_option
