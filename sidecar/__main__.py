@@ -28,21 +28,23 @@ def _log_to_stderr() -> None:
 
 
 def run() -> int:
-    """Read the configuration and run; returns the exit code (2: bad input)."""
+    """Load the configuration and run the agent. Returns the exit code (2: bad configuration)."""
     parser = argparse.ArgumentParser(
-        prog="python -m meshwright.sidecar", description="keeps sidecars and their apps"
+        prog="python -m meshwright.sidecar", description="Run the sidecars of this machine and their apps."
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="written by `mesh up`")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="Configuration, written by `mesh up`."
+    )
     path = parser.parse_args().config
     try:
         config = load_config(path)
     except OSError as error:
-        sys.stderr.write(f"{path}:1:1: cannot be read ({error.strerror}): name the agent's configuration\n")
+        sys.stderr.write(f"{path}:1:1: cannot read the agent's configuration: {error.strerror}\n")
         return 2
     except ValidationError as error:
         for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"])
-            sys.stderr.write(f"{path}:1:1: {where + ': ' if where else ''}{problem['msg']}\n")
+            location = ".".join(str(part) for part in problem["loc"])
+            sys.stderr.write(f"{path}:1:1: {location + ': ' if location else ''}{problem['msg']}\n")
         return 2
     _log_to_stderr()
     asyncio.run(main(config))

@@ -1,4 +1,4 @@
-"""What one agent is told to keep: the file `mesh up` writes and `python -m meshwright.sidecar --config FILE` reads."""
+"""The configuration of one agent: the file that `mesh up` writes and `--config FILE` reads."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from meshwright.control_plane.api.models.base import LabelKey, LabelValue, Name, Port
+from meshwright.control_plane.api.models.base import LabelKey, LabelValue, Name
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.api.state_dir import MeshAddresses
 
 
 class ConfigModel(BaseModel):
-    """Base of the file's parts: immutable; a key it does not know is a mistake of who wrote the file."""
+    """Base of the file's models: immutable, rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class AppPort(ConfigModel):
-    """A port of the service, and where its app listens on loopback: `app_port` 0 means a free one."""
+    """A port of the service. The app listens on loopback at `app_port`; 0 means that the agent picks one."""
 
     name: Name = "http"
     protocol: Literal["http", "grpc", "tcp"] = "http"
@@ -28,7 +29,7 @@ class AppPort(ConfigModel):
 
     @property
     def service_port(self) -> Port:
-        """The port as other services may know it."""
+        """The port as other services see it."""
         return Port(name=self.name, protocol=self.protocol, number=self.number)
 
 
@@ -36,14 +37,14 @@ UpstreamName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(:{NAME_PATTERN})?$
 
 
 class Workload(ConfigModel):
-    """One sidecar and, with a `command`, the app behind it. Ports of 0 are allotted; times are seconds.
+    """One sidecar and, with a `command`, its app. The agent picks ports that are 0. Times are in seconds.
 
-    `health` is the path of an HTTP check; without one a port is asked for a connection only, and a gRPC port
-    by the standard health service where it has one. `command` None: the app is not ours to start.
-    `metrics` is the path at which the app has figures for Prometheus, on its first HTTP port.
-    `attached`: the app has the agent's own terminal and lives once; when it ends, so does the agent.
-    `upstreams`: TCP services that the app calls (`db`, or `db:replica` for a port by its name), and the port
-    at which it would like to find them.
+    `health` is the path of an HTTP probe. Without it the agent probes gRPC ports with the standard health
+    service and others with a TCP connect. `command` None: someone else starts the app.
+    `metrics` is the path of the app's Prometheus metrics at its first HTTP port.
+    `attached`: the app uses the agent's terminal and runs once; when it exits, so does the agent.
+    `upstreams`: TCP services that the app calls (`db`, or `db:replica` for a named port) and the port where
+    the app expects each of them.
     """
 
     name: Name
@@ -70,7 +71,7 @@ class Workload(ConfigModel):
     def _check(self) -> Workload:
         names = [port.name for port in self.ports]
         if len(set(names)) != len(names):
-            raise ValueError(f"{self.name}: two ports of one name: give each its own")
+            raise ValueError(f"{self.name}: two ports have the same name: give each its own")
         if self.role == "gateway" and self.command is not None:
             raise ValueError(f"{self.name}: a gateway has no app: leave out command")
         if self.command == ():
@@ -79,10 +80,10 @@ class Workload(ConfigModel):
 
 
 class AgentConfig(ConfigModel):
-    """The whole file. `bind` is where sidecars listen, `advertise` how other nodes reach them.
+    """The whole file. Sidecars listen at `bind`; other nodes reach them at `advertise`.
 
-    `otlp` is the `host:port` of an OTLP/gRPC collector that takes the spans, in the clear. Empty: the control
-    plane takes them, where its addresses say that it does; else nothing is traced.
+    `otlp` is the `host:port` of an OTLP/gRPC collector for spans, without TLS. Empty: spans go to the control
+    plane if its addresses include an OTLP port; otherwise nothing is traced.
     """
 
     addresses: MeshAddresses
@@ -96,21 +97,21 @@ class AgentConfig(ConfigModel):
 
     @property
     def tracing(self) -> bool:
-        """Whether there is somebody to send spans to."""
+        """Whether spans have a destination."""
         return bool(self.otlp or self.addresses.otlp)
 
     @model_validator(mode="after")
     def _check(self) -> AgentConfig:
         if self.trust_domain != self.addresses.trust_domain:
-            theirs = self.addresses.trust_domain
-            raise ValueError(f"trust_domain is {self.trust_domain}, but the control plane's is {theirs}")
+            expected = self.addresses.trust_domain
+            raise ValueError(f"trust_domain is {self.trust_domain}, but the control plane's is {expected}")
         names = [workload.name for workload in self.workloads]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two workloads are named {twice[0]}: give each its own name")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"two workloads are named {duplicates[0]}: give each its own name")
         return self
 
 
 def load_config(path: Path) -> AgentConfig:
-    """The configuration in `path`; raises OSError, or ValueError (pydantic's) saying what is wrong where."""
+    """Read the configuration file. Raises OSError, or pydantic's ValidationError with location and reason."""
     return AgentConfig.model_validate_json(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Asking the agent of a state directory, from another process."""
+"""Client of an agent's control socket, for other processes on the same machine."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CONTROL_SOCKET = "agent.sock"
 
 
 def send_request(state: Path, request: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
-    """Send one request, return its answer. Blocks for `timeout` seconds at most.
+    """Send one request and return the response. Blocks for at most `timeout` seconds.
 
-    Raises OSError when no agent listens or it does not answer in time, ValueError when it refuses.
+    Raises OSError when no agent listens or responds in time, ValueError when it rejects the request.
     """
     with closing(socket.socket(socket.AF_UNIX)) as connection:
         connection.settimeout(timeout)
@@ -26,18 +26,18 @@ def send_request(state: Path, request: dict[str, Any], timeout: float = 60.0) ->
         with connection.makefile("rb") as file:
             line = file.readline()
     if not line:
-        raise ConnectionError("the agent closed the connection without an answer")
-    answer = json.loads(line)
-    if "error" in answer:
-        raise ValueError(answer["error"])
-    return dict(answer)
+        raise ConnectionError("the agent closed the connection without a response")
+    response = json.loads(line)
+    if "error" in response:
+        raise ValueError(response["error"])
+    return dict(response)
 
 
 def fetch_status(state: Path) -> AgentStatus:
-    """What the agent's workloads are doing; raises OSError when no agent listens."""
+    """The status of the agent's workloads. Raises OSError when no agent listens."""
     return AgentStatus.model_validate(send_request(state, {"status": True}, 5.0))
 
 
 def stop_workload(state: Path, name: str, timeout: float = 60.0) -> None:
-    """Stop one workload gracefully and wait until it has; ValueError when there is none of this name."""
+    """Stop a workload gracefully and wait for it. Raises ValueError when there is no such workload."""
     send_request(state, {"stop": name}, timeout)

@@ -1,4 +1,4 @@
-"""The agent's control socket: one JSON object a line in, one out, for who may open the socket (its owner)."""
+"""The agent's control socket: one JSON object per line in each direction, for the socket's owner only."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ from pathlib import Path
 from typing import Any
 
 MAX_REQUEST_BYTES = 4096
-"""Bytes of a request."""
 
 ControlRequestHandler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Answers one request; raises ValueError with what is wrong with it."""
+"""Handles one request. Raises ValueError when the request is wrong."""
 
 
-async def serve_control_socket(path: Path, answer: ControlRequestHandler) -> asyncio.Server:
-    """Listen at `path` (mode 0600); its folder must be private. The caller closes what is returned."""
+async def serve_control_socket(path: Path, handle: ControlRequestHandler) -> asyncio.Server:
+    """Listen at `path` (mode 0600) in a private folder. The caller closes the server."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(await _handle_line(line, answer)).encode() + b"\n")
+                writer.write(json.dumps(await _handle_line(line, handle)).encode() + b"\n")
                 await writer.drain()
         except (ValueError, ConnectionError):
-            # A line over the limit, or a caller who left: nobody to answer.
+            # The line was too long, or the client disconnected.
             pass
         finally:
             writer.close()
 
-    listener = listen_unix(path)
-    return await asyncio.start_unix_server(talk, sock=listener, limit=MAX_REQUEST_BYTES)
+    return await asyncio.start_unix_server(serve, sock=listen_unix(path), limit=MAX_REQUEST_BYTES)
 
 
 def listen_unix(path: Path) -> socket.socket:
-    """A socket at `path` for its owner alone (mode 0600)."""
+    """A bound unix socket that only its owner can open (mode 0600)."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -43,11 +41,11 @@ def listen_unix(path: Path) -> socket.socket:
     return listener
 
 
-async def _handle_line(line: bytes, answer: ControlRequestHandler) -> dict[str, Any]:
+async def _handle_line(line: bytes, handle: ControlRequestHandler) -> dict[str, Any]:
     try:
         request = json.loads(line)
         if not isinstance(request, dict):
             raise ValueError("a request is a JSON object")
-        return await answer(request)
+        return await handle(request)
     except ValueError as error:
         return {"error": str(error)}

@@ -1,4 +1,4 @@
-"""What a proxy's statistics say of its memory, its stream and its circuit breakers: pure."""
+"""Parses Envoy's statistics for a proxy report: memory, xDS connection, breakers, ejections. Pure."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshwright.control_plane.api.models.base import ClusterReport, ProxyReport
+from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
 
 HEARTBEAT_INTERVAL = 2.0
-"""Seconds between reports at most, even when nothing has changed."""
+"""Maximum seconds between reports, even when nothing has changed."""
 
 MAX_CLUSTERS = 500
-"""Clusters that a report may name; what is not well comes first (types.ProxyReport)."""
+"""Clusters that a report may contain, limited and ejected ones first (ProxyReport)."""
 
 MAX_EJECTED_ADDRESSES = 16
-"""Ejected hosts that are named for one cluster."""
+"""Ejected hosts that a report lists for one cluster."""
 
 STATS_PATTERN = (
     r"cluster\.[^.]+\.(membership_total|outlier_detection\.ejections_(active|enforced_total)"
     r"|circuit_breakers\.default\.rq_(pending_)?open|upstream_(cx|rq_active|rq_pending)_overflow)"
     r"|server\.memory_physical_size|control_plane\.connected_state"
 )
-"""The statistics that are asked for, as a regular expression of whole names (RE2).
+"""The full names of the statistics in a report, as a regular expression (RE2).
 
-A limit on connections is judged by what it refused: over HTTP/2 one connection may be all that is allowed and
-all that is needed.
+A connection limit counts as reached only when it rejected something: over HTTP/2 a single connection may be
+both the limit and enough.
 """
 
 _LINE = re.compile(r"cluster\.([^.]+)\.(.+): (\d+)")
@@ -35,7 +35,7 @@ _VERSION = re.compile(r"[^/]*/([^/]+)/")
 
 @dataclass(frozen=True, slots=True)
 class StatsSnapshot:
-    """One look at the statistics. `refused` counts what limits refused so far, by cluster."""
+    """The statistics at one moment. `overflows` counts requests rejected by limits so far, by cluster."""
 
     memory: int = 0
     connected: bool = False
@@ -45,47 +45,48 @@ class StatsSnapshot:
     @property
     def has_ejections(self) -> bool:
         """Whether any host is ejected, so that it is worth asking which."""
-        return any(one.ejected for one in self.clusters)
+        return any(cluster.ejected for cluster in self.clusters)
 
 
-def parse_stats(text: str, before: StatsSnapshot | None) -> StatsSnapshot:
-    """Read `/stats` as PATTERN asks for it; raises ValueError when it is something else.
+def parse_stats(text: str, previous: StatsSnapshot | None) -> StatsSnapshot:
+    """Parse the statistics that match STATS_PATTERN. Raises ValueError for anything else.
 
-    Clusters that begin with `/` are no service (api.clusters). What was refused since `before` means that a
-    limit is reached, even if it is not at this very moment.
+    Skips clusters that start with `/`, which are not services (api.cluster_names). A cluster is limited when
+    it rejected requests since `previous`, or when a breaker is open at present.
     """
-    plain: dict[str, int] = {}
-    counted: dict[str, dict[str, int]] = {}
+    values: dict[str, int] = {}
+    clusters: dict[str, dict[str, int]] = {}
     for line in text.splitlines():
-        found = _LINE.fullmatch(line)
-        if found:
-            # In the names of statistics Envoy writes `_` for `:`, which no name of ours has.
-            name = found[1].replace("_", ":")
-            if not name.startswith("/"):
-                counted.setdefault(name, {})[found[2]] = int(found[3])
+        match = _LINE.fullmatch(line)
+        if match:
+            # Envoy writes `:` as `_` in names of statistics; our cluster names contain no `_`.
+            cluster = match[1].replace("_", ":")
+            if not cluster.startswith("/"):
+                clusters.setdefault(cluster, {})[match[2]] = int(match[3])
         else:
             name, _, value = line.rpartition(": ")
-            plain[name] = int(value)
-    refused = {name: _sum(stats, "_overflow") for name, stats in counted.items()}
-    known = before.overflows if before else refused
-    clusters = [
-        _cluster(name, stats, refused[name] > known.get(name, 0)) for name, stats in sorted(counted.items())
+            values[name] = int(value)
+    overflows = {cluster: _sum(stats, "_overflow") for cluster, stats in clusters.items()}
+    before = previous.overflows if previous else overflows
+    reports = [
+        _cluster_report(cluster, stats, overflows[cluster] > before.get(cluster, 0))
+        for cluster, stats in sorted(clusters.items())
     ]
-    clusters.sort(key=lambda one: not (one.limited or one.ejected))
+    reports.sort(key=lambda report: not (report.limited or report.ejected))
     return StatsSnapshot(
-        plain.get("server.memory_physical_size", 0),
-        plain.get("control_plane.connected_state", 0) == 1,
-        tuple(clusters[:MAX_CLUSTERS]),
-        refused,
+        values.get("server.memory_physical_size", 0),
+        values.get("control_plane.connected_state", 0) == 1,
+        tuple(reports[:MAX_CLUSTERS]),
+        overflows,
     )
 
 
-def _cluster(name: str, stats: Mapping[str, int], refusing: bool) -> ClusterReport:
+def _cluster_report(name: str, stats: Mapping[str, int], overflowed: bool) -> ClusterReport:
     return ClusterReport(
         cluster=name,
         hosts=stats.get("membership_total", 0),
         ejected=stats.get("outlier_detection.ejections_active", 0),
-        limited=refusing or _sum(stats, "_open") > 0,
+        limited=overflowed or _sum(stats, "_open") > 0,
     )
 
 
@@ -93,17 +94,17 @@ def _sum(stats: Mapping[str, int], suffix: str) -> int:
     return sum(value for name, value in stats.items() if name.endswith(suffix))
 
 
-def ejected_hosts(found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """From `/clusters?format=json`: the addresses of ejected hosts, by cluster."""
+def ejected_hosts(response: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The addresses of ejected hosts by cluster, from `/clusters?format=json`."""
     ejected = {}
-    for cluster in found.get("cluster_statuses", ()):
-        out = [
+    for cluster in response.get("cluster_statuses", ()):
+        addresses = [
             _address(host)
             for host in cluster.get("host_statuses", ())
             if host.get("health_status", {}).get("failed_outlier_check")
         ]
-        if out:
-            ejected[str(cluster.get("name", ""))] = tuple(sorted(out)[:MAX_EJECTED_ADDRESSES])
+        if addresses:
+            ejected[str(cluster.get("name", ""))] = tuple(sorted(addresses)[:MAX_EJECTED_ADDRESSES])
     return ejected
 
 
@@ -115,30 +116,32 @@ def _address(host: Mapping[str, Any]) -> str:
 def with_addresses(
     clusters: tuple[ClusterReport, ...], addresses: Mapping[str, tuple[str, ...]]
 ) -> tuple[ClusterReport, ...]:
-    """The clusters with the addresses of their ejected hosts."""
+    """The clusters, with the addresses of their ejected hosts."""
     return tuple(
-        one.model_copy(update={"ejected_addresses": addresses.get(one.cluster, ())}) if one.ejected else one
-        for one in clusters
+        cluster.model_copy(update={"ejected_addresses": addresses.get(cluster.cluster, ())})
+        if cluster.ejected
+        else cluster
+        for cluster in clusters
     )
 
 
 def envoy_version(info: Mapping[str, Any]) -> str:
     """Envoy's version from `/server_info`, whose `version` is `revision/version/...`."""
-    found = _VERSION.match(str(info.get("version", "")))
-    return found[1][:64] if found else ""
+    match = _VERSION.match(str(info.get("version", "")))
+    return match[1][:64] if match else ""
 
 
 def envoy_uptime(info: Mapping[str, Any]) -> float:
-    """Seconds that this Envoy runs, from `/server_info` (`"55s"`)."""
+    """Seconds since this Envoy started, from `/server_info` (`"55s"`)."""
     text = str(info.get("uptime_current_epoch", "")).removesuffix("s")
     return float(text) if text.isdecimal() else 0.0
 
 
-def should_send(last: ProxyReport | None, report: ProxyReport, since: float) -> bool:
-    """Whether to send `report`, `since` seconds after `last`: memory and uptime are no news by themselves."""
-    quiet = {"memory": 0, "uptime": 0.0}
+def should_send(last: ProxyReport | None, report: ProxyReport, elapsed: float) -> bool:
+    """Whether to send `report`, `elapsed` seconds after `last`. Memory and uptime alone are not a change."""
+    ignored = {"memory": 0, "uptime": 0.0}
     return (
         last is None
-        or since >= HEARTBEAT_INTERVAL
-        or last.model_copy(update=quiet) != report.model_copy(update=quiet)
+        or elapsed >= HEARTBEAT_INTERVAL
+        or last.model_copy(update=ignored) != report.model_copy(update=ignored)
     )

@@ -1,4 +1,4 @@
-"""Writing files that others must not read, and that must never be seen half written."""
+"""Private files written atomically, and log files: rotating them and reading their end."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def private_folder(folder: Path) -> Path:
-    """Make `folder` (and what leads to it) with mode 0700; raises PermissionError when it is another's.
+    """Create `folder` and its parents with mode 0700. Raises PermissionError when another user owns it.
 
-    The check matters below a shared temporary folder, where a stranger may have made it first.
+    The owner check matters below a shared temporary folder, where anyone may have created it first.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
@@ -21,19 +21,19 @@ def private_folder(folder: Path) -> Path:
 
 
 def write_private(path: Path, data: str | bytes) -> None:
-    """Put `data` in `path` in one step (readers see the old or the new whole), mode 0600."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    """Replace `path` atomically (readers see the old or the new content), mode 0600."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(data.encode() if isinstance(data, str) else data)
-    fresh.replace(path)
+    temporary.replace(path)
 
 
 def rotate_log(path: Path, limit: int, keep: int = 2) -> bool:
-    """Cut a log that grew over `limit` bytes, keeping `keep` older ones as `path.1`, `path.2`.
+    """Truncate a log larger than `limit` bytes and keep `keep` older ones as `path.1`, `path.2`.
 
-    The file is copied and truncated rather than renamed: its writer holds it open (for appending) and must
-    not notice. Lines written between the two steps are lost. Returns whether it was cut.
+    Copies and truncates instead of renaming, because the writer holds the file open for appending. Lines
+    written between the two steps are lost. Returns whether the log was rotated.
     """
     try:
         if path.stat().st_size <= limit:
@@ -52,7 +52,7 @@ def rotate_log(path: Path, limit: int, keep: int = 2) -> bool:
 
 
 def tail(path: Path, lines: int = 15, limit: int = 16384) -> str:
-    """The last `lines` lines of a file, at most `limit` bytes; empty when there is none."""
+    """The last `lines` lines of a file, at most `limit` bytes. Empty when there is no file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -64,10 +64,10 @@ def tail(path: Path, lines: int = 15, limit: int = 16384) -> str:
 
 
 def read_log(path: Path, lines: int, after: int | None, limit: int) -> tuple[str, int]:
-    """The last `lines` lines of a log, or what came `after` an offset, at most `limit` bytes; where it ends.
+    """The last `lines` lines of a log, or what follows the offset `after`, and the offset where it ends.
 
-    A log shorter than the offset was cut meanwhile (`rotate`): then it is read from its beginning. What comes
-    after an offset ends with a whole line. Empty when there is no log.
+    At most `limit` bytes. A log shorter than the offset was rotated and is read from the start. Text after an
+    offset ends with a complete line. Empty when there is no log.
     """
     try:
         with path.open("rb") as file:
@@ -80,10 +80,10 @@ def read_log(path: Path, lines: int, after: int | None, limit: int) -> tuple[str
     except FileNotFoundError:
         return "", 0
     if skipped:
-        cut = data.find(b"\n") + 1
-        start, data = start + cut, data[cut:]
+        first_line = data.find(b"\n") + 1
+        start, data = start + first_line, data[first_line:]
     if after is None:
-        kept = data.splitlines(keepends=True)[-lines:] if lines else []
-        return b"".join(kept).decode(errors="replace"), size
-    whole = data.rfind(b"\n") + 1
-    return data[:whole].decode(errors="replace"), start + whole
+        last_lines = data.splitlines(keepends=True)[-lines:] if lines else []
+        return b"".join(last_lines).decode(errors="replace"), size
+    complete = data.rfind(b"\n") + 1
+    return data[:complete].decode(errors="replace"), start + complete

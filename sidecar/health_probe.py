@@ -1,4 +1,4 @@
-"""Is the app well? Checks by HTTP, gRPC's health service or a mere connection, and the loop that asks."""
+"""Health probes of an app (HTTP, gRPC health service, TCP connect) and the loop that runs them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from meshwright.sidecar.health_state import HealthState
 from meshwright.sidecar.ports import LOOPBACK, WorkloadPorts
 
 PROBE_TIMEOUT = 1.0
-"""Seconds an app may take to answer one check."""
+"""Seconds that an app may take to respond to one probe."""
 
 HealthProbe = Callable[[], Awaitable[str]]
-"""One check: an empty string when all is well, else what is wrong."""
+"""Probes the app once. Returns an empty string on success, else the reason for the failure."""
 
 _SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}, encoded
 
 
 def probe_for(workload: Workload, ports: WorkloadPorts, session: aiohttp.ClientSession) -> HealthProbe | None:
-    """How to ask `workload`'s app; None when it has no port to ask.
+    """The probe of the workload's app; None when it has no port.
 
-    A health path is asked by HTTP at the first http port; else the first port says how by its protocol.
+    A health path is requested at the first http port. Without one the first port's protocol decides.
     """
     if not workload.ports:
         return None
@@ -37,55 +37,54 @@ def probe_for(workload: Workload, ports: WorkloadPorts, session: aiohttp.ClientS
 
 
 def _http_probe(session: aiohttp.ClientSession, url: str) -> HealthProbe:
-    async def check() -> str:
+    async def probe() -> str:
         try:
             async with session.get(
                 url, timeout=aiohttp.ClientTimeout(PROBE_TIMEOUT), allow_redirects=False
-            ) as answer:
-                return "" if answer.status < 400 else f"{url} answered {answer.status}"
+            ) as response:
+                return "" if response.status < 400 else f"{url} returned {response.status}"
         except TimeoutError:
-            return f"{url} did not answer within {PROBE_TIMEOUT:g} s"
+            return f"{url} did not respond within {PROBE_TIMEOUT:g} s"
         except (aiohttp.ClientError, OSError) as error:
             return f"{url}: {error or type(error).__name__}"
 
-    return check
+    return probe
 
 
 def _grpc_probe(target: str) -> HealthProbe:
-    async def check() -> str:
+    async def probe() -> str:
         options = [("grpc.enable_http_proxy", 0)]
         async with grpc.aio.insecure_channel(target, options=options) as channel:
-            ask = channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
+            check = channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
             try:
-                answer = await ask(b"", timeout=PROBE_TIMEOUT)
+                response = await check(b"", timeout=PROBE_TIMEOUT)
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                    return ""  # without the health service, an answer is all there is to see
+                    return ""  # no health service: any response will do
                 return f"gRPC health of {target}: {error.code().name}"
-        return "" if answer == _SERVING else f"gRPC health of {target}: not serving"
+        return "" if response == _SERVING else f"gRPC health of {target}: not serving"
 
-    return check
+    return probe
 
 
 def _tcp_probe(port: int) -> HealthProbe:
-    async def check() -> str:
+    async def probe() -> str:
         try:
             _, writer = await asyncio.wait_for(asyncio.open_connection(LOOPBACK, port), PROBE_TIMEOUT)
         except (TimeoutError, OSError):
-            return f"nobody listens on {LOOPBACK}:{port}"
+            return f"nothing listens on {LOOPBACK}:{port}"
         writer.close()
         return ""
 
-    return check
+    return probe
 
 
-async def monitor_health(check: HealthProbe, changed: Callable[[bool, str], None]) -> None:
-    """Ask for ever; `changed(healthy, why)` is called on each change of the verdict, and with what is
-    wrong after each failed check."""
-    verdict = HealthState()
+async def monitor_health(probe: HealthProbe, on_result: Callable[[bool, str], None]) -> None:
+    """Probe until cancelled. Calls `on_result(healthy, error)` on each change and after each failure."""
+    state = HealthState()
     while True:
-        why = await check()
-        before, verdict = verdict, verdict.update(not why)
-        if why or verdict.healthy != before.healthy:
-            changed(bool(verdict.healthy), why)
-        await asyncio.sleep(verdict.next_check_in)
+        error = await probe()
+        previous, state = state, state.update(not error)
+        if error or state.healthy != previous.healthy:
+            on_result(bool(state.healthy), error)
+        await asyncio.sleep(state.next_check_in)

@@ -1,33 +1,35 @@
-"""From single health checks to a verdict: a fold with thresholds, so that one lost answer changes nothing."""
+"""Folds health probes into a health state. Thresholds keep one lost response from changing it. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 UNHEALTHY_AFTER = 3
-"""Failed checks in a row before an app that was healthy is no longer (Kubernetes' failureThreshold)."""
+"""Consecutive failed probes before a healthy app counts as unhealthy (Kubernetes' failureThreshold)."""
 
 HEALTHY_AFTER = 2
-"""Good checks in a row before an app that fell ill is trusted again; at its first start one is enough."""
+"""Consecutive good probes before an unhealthy app counts as healthy again. The first start needs one."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthState:
-    """`healthy` None: never seen healthy yet. `streak`: checks in a row that disagree with `healthy`."""
+    """`healthy` None: not yet healthy since the start. `streak`: consecutive probes that disagree with it."""
 
     healthy: bool | None = None
     streak: int = 0
 
-    def update(self, good: bool) -> HealthState:
-        """The verdict once another check came out `good` or not."""
+    def update(self, passed: bool) -> HealthState:
+        """The state after one more probe."""
         if self.healthy is None:
-            return HealthState(True) if good else self
-        if good == self.healthy:
+            return HealthState(True) if passed else self
+        if passed == self.healthy:
             return HealthState(self.healthy)
-        enough = HEALTHY_AFTER if good else UNHEALTHY_AFTER
-        return HealthState(good) if self.streak + 1 >= enough else HealthState(self.healthy, self.streak + 1)
+        threshold = HEALTHY_AFTER if passed else UNHEALTHY_AFTER
+        if self.streak + 1 >= threshold:
+            return HealthState(passed)
+        return HealthState(self.healthy, self.streak + 1)
 
     @property
     def next_check_in(self) -> float:
-        """Seconds until the next check: short while something is about to change."""
+        """Seconds until the next probe: short unless the app is steadily healthy."""
         return 1.0 if self.healthy and not self.streak else 0.2

@@ -1,8 +1,8 @@
 """The life of one sidecar as a pure state machine: (state, event) to (state, commands).
 
 Up: enrol, start the proxy, wait until it is ready, start the app, wait until it is healthy.
-Down: drain (every caller's proxy lets go of it), let what is under way finish, stop the app, deregister,
-stop the proxy. Each step down follows the one before, so that no request finds a door just closed.
+Down: drain (callers' proxies stop sending), wait for in-flight requests, stop the app, deregister, stop the
+proxy. Each step down waits for the one before, so no request finds its destination gone.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from meshwright.control_plane.api.models.base import InstanceHealth
+from meshwright.control_plane.api.models.instances import InstanceHealth
 
 
 class Phase(Enum):
-    """Where a sidecar stands; the values are what a user reads."""
+    """Where a sidecar is in its life. Users see the values."""
 
     NEW = "new"
     ENROLLING = "enrolling"
@@ -32,31 +32,31 @@ class Phase(Enum):
 class LifecycleEvent(Enum):
     """What happens to a sidecar."""
 
-    START = "begin"
+    START = "start"
     ENROLLED = "enrolled"
     PROXY_READY = "proxy ready"
     PROXY_LOST = "proxy lost"
-    PORT_CONFLICT = "ports taken"
+    PORT_CONFLICT = "port conflict"
     APP_HEALTHY = "app healthy"
     APP_UNHEALTHY = "app unhealthy"
     STOP = "stop"
     DRAINED = "drained"
-    IDLE = "quiet"
+    IDLE = "idle"
     APP_STOPPED = "app stopped"
     DEREGISTERED = "deregistered"
     PROXY_STOPPED = "proxy stopped"
 
 
 class LifecycleCommand(Enum):
-    """What the shell is to do; the outcome comes back as an event."""
+    """What the caller of `step` must do. The outcome comes back as an event."""
 
     ENROL = "enrol"
     START_PROXY = "start proxy"
     RESTART_PROXY = "restart proxy"
     START_APP = "start app"
-    REGISTER = "announce"
+    REGISTER = "register"
     DRAIN = "drain"
-    DRAIN_REQUESTS = "finish"
+    DRAIN_REQUESTS = "drain requests"
     STOP_APP = "stop app"
     DEREGISTER = "deregister"
     STOP_PROXY = "stop proxy"
@@ -85,7 +85,7 @@ _STOPPING_STEPS: dict[tuple[Phase, LifecycleEvent], tuple[Phase, tuple[Lifecycle
 
 @dataclass(frozen=True, slots=True)
 class LifecycleState:
-    """What is known of a sidecar: its phase, and whether its two processes are well."""
+    """The phase of a sidecar, and whether its two processes are healthy."""
 
     phase: Phase = Phase.NEW
     proxy_ready: bool = False
@@ -94,19 +94,19 @@ class LifecycleState:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether a stop was requested; true until the end."""
         return self.phase in _STOPPING_PHASES
 
     @property
     def health(self) -> InstanceHealth:
-        """What the lease says: healthy only while both app and proxy are, and nobody asked it to stop."""
+        """The health to register: healthy only while app and proxy both are and no stop was requested."""
         if self.stopping:
             return "draining"
         return "healthy" if self.proxy_ready and self.app_healthy else "unhealthy"
 
 
 def step(state: LifecycleState, event: LifecycleEvent) -> tuple[LifecycleState, tuple[LifecycleCommand, ...]]:
-    """The next state, and what to do about it; an event that means nothing here changes nothing."""
+    """The next state and the commands to run. An event without meaning in this state changes nothing."""
     if event is LifecycleEvent.STOP:
         after, commands = _stop(state)
     elif state.stopping:
@@ -125,12 +125,10 @@ def _step_starting(
         case LifecycleEvent.START if state.phase is Phase.NEW:
             return replace(state, phase=Phase.ENROLLING), (LifecycleCommand.ENROL,)
         case LifecycleEvent.ENROLLED if state.phase is Phase.ENROLLING:
-            # Announced before it is healthy: the control plane learns the service's ports, which the
-            # inbound listener is made of.
-            return replace(state, phase=Phase.STARTING_PROXY), (
-                LifecycleCommand.REGISTER,
-                LifecycleCommand.START_PROXY,
-            )
+            # Registered while still unhealthy: the control plane needs the service's ports to build the
+            # inbound listener.
+            commands = (LifecycleCommand.REGISTER, LifecycleCommand.START_PROXY)
+            return replace(state, phase=Phase.STARTING_PROXY), commands
         case LifecycleEvent.PROXY_READY if state.app_started:
             return _running_if_healthy(replace(state, proxy_ready=True)), ()
         case LifecycleEvent.PROXY_READY if state.phase is Phase.STARTING_PROXY:

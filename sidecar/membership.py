@@ -1,52 +1,39 @@
-"""One workload's membership of the mesh: its identity, kept fresh, and its lease, kept alive."""
+"""One workload's membership of the mesh: its SVID, its lease, and the commands for its proxy."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Literal
 
 import aiohttp
 import structlog
 
-from meshwright.control_plane.api.models.base import InstanceHealth, ProxyReport, Registration, SignResponse
-from meshwright.control_plane.api.models.commands import COMMANDS_LIMIT, CommandResult, ProxyCommand, ProxyRef
-from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE
-from meshwright.sidecar import svid as svid_module
-from meshwright.sidecar import svid_rotation
+from meshwright.control_plane.api.models.commands import CommandResult, ProxyCommand, ProxyRef
+from meshwright.control_plane.api.models.enrolment import SignResponse
+from meshwright.control_plane.api.models.instances import InstanceHealth, Registration
+from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.sidecar.backoff import Backoff
+from meshwright.sidecar.command_poll import CommandPoll
 from meshwright.sidecar.config import AgentConfig, Workload
-from meshwright.sidecar.control_plane_client import (
-    ControlPlaneClient,
-    RejectedError,
-    UnavailableError,
-    enrol,
-    generate_key,
-)
-from meshwright.sidecar.files import write_private
+from meshwright.sidecar.control_plane_client import ControlPlaneClient
+from meshwright.sidecar.errors import RejectedError, UnavailableError
+from meshwright.sidecar.outage_log import OutageLog, ProblemCallback
+from meshwright.sidecar.svid import Svid
+from meshwright.sidecar.svid_rotator import SvidRotator
 
 log = structlog.get_logger(__name__)
 
 LEASE_RENEWAL_INTERVAL = 2.0
-"""Seconds between renewals of a lease: a third of its time to live."""
-
-EMPTY_POLL_DELAY = 1.0
-"""Seconds between fetches that end at once with nothing: another agent fetches for the same proxy."""
-
-ProblemCallback = Callable[[Literal["identity", "lease"], str], None]
-"""Told what is wrong, and with an empty string that it no longer is."""
+"""Seconds between renewals of a lease: a third of its TTL."""
 
 
 class Membership:
-    """Everything a workload says to the control plane.
+    """All of a workload's communication with the control plane.
 
-    The control plane may be away for any time: what can wait is tried again, at most a second apart, and an
-    outage is logged once.
+    The control plane may be unavailable for any time. What can wait is retried, at most a second apart.
     """
 
     def __init__(
@@ -55,183 +42,111 @@ class Membership:
         config: AgentConfig,
         folder: Path,
         session: aiohttp.ClientSession,
-        problem: ProblemCallback,
+        on_problem: ProblemCallback,
     ) -> None:
         self._workload = workload
         self._config = config
-        self._folder = folder
-        self._session = session
-        self._problem = problem
         self._log = log.bind(workload=workload.name)
-        self._spiffe_id = Identity(config.trust_domain, workload.role, workload.service).uri
+        self._outages = OutageLog(workload.name, on_problem)
+        self._identity = SvidRotator(
+            workload,
+            config,
+            folder,
+            session,
+            self._outages,
+            renew=self._renew,
+            on_install=self._connect,
+        )
         self._client: ControlPlaneClient | None = None
-        self._svid: svid_module.Svid | None = None
         self._registration: Registration | None = None
         self._lease_lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._unavailable = False
-        self._running_commands: set[asyncio.Task[None]] = set()
+
+    @property
+    def svid_expiry(self) -> float:
+        """When the SVID expires, in seconds since the epoch; 0 before the first."""
+        return self._identity.expiry
 
     async def enrol(self) -> None:
-        """Get the first SVID, however long it takes, and keep it fresh from then on."""
-        backoff = Backoff(base=0.2, cap=1.0)
-        while True:
-            try:
-                await self._install(await self._enrol_once())
-                break
-            except (UnavailableError, RejectedError, ValueError, OSError) as error:
-                self._report_failure("identity", f"enrolment: {error}")
-                backoff = backoff.failed()
-                await asyncio.sleep(backoff.delay(random.random()))  # noqa: S311  spread, not secrecy
-        self._report_success("identity")
-        self._tasks.append(asyncio.create_task(self._rotate()))
+        """Get the first SVID, retrying until it works, and keep it renewed from then on."""
+        await self._identity.enrol()
+        self._tasks.append(asyncio.create_task(self._identity.run()))
 
     def register(self, registration: Registration) -> None:
-        """Say this of the instance from now on, at once and then every `RENEWAL` seconds."""
+        """Register now, or change the registration; then renew the lease every LEASE_RENEWAL_INTERVAL."""
         first = self._registration is None
         self._registration = registration
         self._changed.set()
         if first:
             self._tasks.append(asyncio.create_task(self._keep_lease()))
 
-    @property
-    def svid_expiry(self) -> float:
-        """The end of the SVID's life in seconds since the epoch; 0 before the first."""
-        return self._svid.not_after if self._svid else 0.0
-
     async def report(self, report: ProxyReport) -> bool:
-        """Tell the control plane of the proxy; whether it heard. What is wrong with it shows elsewhere."""
+        """Send a proxy's report and return whether it arrived. The lease's renewal shows what is wrong."""
         if self._client is None:
             return False
         try:
             await self._client.report(report)
         except (UnavailableError, RejectedError) as error:
-            self._log.debug("cannot report", why=str(error))
+            self._log.debug("cannot send a report", reason=str(error))
             return False
         return True
 
-    def serve_commands(self, respond: Callable[[ProxyCommand], Awaitable[CommandResult]]) -> None:
-        """Have what is asked of the proxy answered from now on, several asks at once."""
-        self._tasks.append(asyncio.create_task(self._poll_commands(respond)))
+    def serve_commands(self, handle: Callable[[ProxyCommand], Awaitable[CommandResult]]) -> None:
+        """Run the commands for the proxy from now on."""
+        proxy = ProxyRef(node=self._workload.name, service=self._workload.service)
+        poll = CommandPoll(proxy, lambda: self._client, handle)
+        self._tasks.append(asyncio.create_task(poll.run()))
 
     async def drain(self) -> None:
-        """Have every caller let go of this instance; when nobody answers, that has to do."""
+        """Wait until callers have stopped sending to this instance, as far as the control plane responds."""
         if self._client is None or self._registration is None:
             return
         async with self._lease_lock:
-            # Said before the drain and under the lock: a renewal on its way must not undo it.
+            # Registered before the drain and under the lock: an in-flight renewal must not undo it.
             try:
                 await self._client.register(self._registration)
                 result = await self._client.drain(self._workload.name)
             except (UnavailableError, RejectedError, ValueError) as error:
-                self._log.warning("cannot drain", why=str(error))
+                self._log.warning("cannot drain", reason=str(error))
                 return
         if not result.drained:
-            self._log.warning("drained in part", waiting=list(result.waiting))
+            self._log.warning("drain incomplete", waiting_for=list(result.waiting))
 
     async def deregister(self) -> None:
-        """End the lease and the connection."""
-        tasks = (*self._tasks, *self._running_commands)
-        for task in tasks:
+        """End the lease and close the connection."""
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        plane, self._client = self._client, None
-        if plane is None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        client, self._client = self._client, None
+        if client is None:
             return
         if self._registration is not None:
             try:
-                await plane.deregister(self._workload.name)
+                await client.deregister(self._workload.name)
             except (UnavailableError, RejectedError) as error:
-                self._log.warning("cannot deregister: the lease will expire", why=str(error))
-        await plane.close()
+                self._log.warning("cannot deregister: the lease will expire", reason=str(error))
+        await client.close()
 
-    async def _enrol_once(self) -> svid_module.Svid:
-        token = await asyncio.to_thread(self._workload.token_file.read_text)
-        key = generate_key()
-        csr = svid_module.create_csr(key, self._spiffe_id)
-        signed = await enrol(self._session, self._config.addresses.enrolment, token.strip(), csr)
-        return svid_module.assemble_svid(key, signed, self._spiffe_id)
+    async def _renew(self, csr: str) -> SignResponse:
+        if self._client is None:
+            raise UnavailableError("not enrolled")
+        return await self._client.renew(csr)
 
-    async def _renew(self) -> svid_module.Svid:
-        """A new SVID by the old one, or by the join token when the old one no longer counts."""
-        if (
-            self._svid is None
-            or self._client is None
-            or svid_rotation.renewal_method(self._svid.not_after, time.time()) == "enrol"
-        ):
-            return await self._enrol_once()
-        key = generate_key()
-        signed: SignResponse = await self._client.renew(svid_module.create_csr(key, self._spiffe_id))
-        return svid_module.assemble_svid(key, signed, self._spiffe_id)
-
-    async def _install(self, svid: svid_module.Svid) -> None:
-        """Use `svid` from now on: for Envoy by its files, for ourselves by a new connection."""
-        write_private(self._folder / BUNDLE_FILE, svid_module.bundle_secret(svid, self._config.trust_domain))
-        write_private(self._folder / IDENTITY_FILE, svid_module.identity_secret(svid))
-        before, self._client = self._client, ControlPlaneClient(self._config.addresses.xds, svid)
-        self._svid = svid
-        self._log.info("identity written", uri=self._spiffe_id, expires=int(svid.not_after))
-        if before is not None:
-            await before.close()
-
-    async def _rotate(self) -> None:
-        failures = 0
-        while self._svid is not None:
-            dice, now = random.random(), time.time()  # noqa: S311  spread, not secrecy
-            if failures:
-                wait = svid_rotation.retry_delay(failures, self._svid.not_after - now, dice)
-            else:
-                wait = svid_rotation.next_rotation(now, self._svid.not_after, dice) - now
-            await asyncio.sleep(max(svid_rotation.MIN_DELAY, wait))
-            try:
-                await self._install(await self._renew())
-                failures = 0
-                self._report_success("identity")
-            except (UnavailableError, RejectedError, ValueError, OSError) as error:
-                failures += 1
-                self._report_failure("identity", f"renewal of the identity: {error}")
+    async def _connect(self, svid: Svid) -> None:
+        """Connect with the new SVID and close the connection of the previous one."""
+        previous, self._client = self._client, ControlPlaneClient(self._config.addresses.xds, svid)
+        if previous is not None:
+            await previous.close()
 
     async def _keep_lease(self) -> None:
         backoff = Backoff(base=0.2, cap=1.0)
         while True:
             self._changed.clear()
             backoff = backoff.worked() if await self._register_once() else backoff.failed()
-            dice = random.random()  # noqa: S311  spread, not secrecy
+            jitter = random.random()  # noqa: S311  jitter, not secrecy
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), backoff.delay(dice) or LEASE_RENEWAL_INTERVAL)
-
-    async def _poll_commands(self, respond: Callable[[ProxyCommand], Awaitable[CommandResult]]) -> None:
-        proxy = ProxyRef(node=self._workload.name, service=self._workload.service)
-        backoff = Backoff(base=0.1, cap=1.0)
-        while True:
-            try:
-                if self._client is None:
-                    raise UnavailableError("not enrolled")
-                began = time.monotonic()
-                asks = (await self._client.fetch_commands(proxy)).commands
-                backoff = backoff.worked()
-                if not asks and time.monotonic() - began < EMPTY_POLL_DELAY:
-                    await asyncio.sleep(EMPTY_POLL_DELAY)
-            except (UnavailableError, RejectedError, ValueError) as error:
-                self._log.debug("cannot fetch what is asked", why=str(error))
-                backoff = backoff.failed()
-                await asyncio.sleep(backoff.delay(random.random()))  # noqa: S311  spread, not secrecy
-                continue
-            for ask in asks[: COMMANDS_LIMIT - len(self._running_commands)]:
-                task = asyncio.create_task(self._run_command(ask, respond))
-                self._running_commands.add(task)
-                task.add_done_callback(self._running_commands.discard)
-
-    async def _run_command(
-        self, ask: ProxyCommand, respond: Callable[[ProxyCommand], Awaitable[CommandResult]]
-    ) -> None:
-        answer = await respond(ask)
-        try:
-            if self._client is not None:
-                await self._client.send_result(answer)
-        except (UnavailableError, RejectedError) as error:
-            self._log.warning("cannot answer", kind=ask.kind, why=str(error))
+                await asyncio.wait_for(self._changed.wait(), backoff.delay(jitter) or LEASE_RENEWAL_INTERVAL)
 
     async def _register_once(self) -> bool:
         if self._client is None or self._registration is None:
@@ -240,28 +155,16 @@ class Membership:
             try:
                 await self._client.register(self._registration)
             except (UnavailableError, RejectedError, ValueError) as error:
-                self._report_failure("lease", f"registration: {error}")
+                self._outages.failed("lease", f"registration: {error}")
                 return False
-        self._report_success("lease")
+        self._outages.worked("lease")
         return True
-
-    def _report_failure(self, part: Literal["svid_module", "lease"], why: str) -> None:
-        self._problem(part, why)
-        if not self._unavailable:
-            self._log.warning("control plane does not help", why=why)
-        self._unavailable = True
-
-    def _report_success(self, part: Literal["svid_module", "lease"]) -> None:
-        self._problem(part, "")
-        if self._unavailable:
-            self._log.info("control plane is back")
-        self._unavailable = False
 
 
 def build_registration(
     workload: Workload, advertise: str, inbound: int, health: InstanceHealth
 ) -> Registration:
-    """How `workload` presents itself: its sidecar's inbound listener, never the app's own port."""
+    """The registration of `workload`: the address is its sidecar's inbound listener, never the app's port."""
     return Registration(
         instance=workload.name,
         service=workload.service,

@@ -1,6 +1,6 @@
-"""The agent's metrics on a unix socket, where each sidecar's Envoy fetches those of its own workload.
+"""Serves the agent's metrics on a unix socket. Each sidecar's Envoy forwards scrapes of its own workload.
 
-So they are read at the sidecar's ready port like Envoy's own, and the agent needs no port.
+Prometheus reads them at the sidecar's ready port, like Envoy's own, so the agent needs no port.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from meshwright.sidecar.control_socket import listen_unix
 from meshwright.sidecar.metrics import workload_metrics
 from meshwright.sidecar.status import AgentStatus, WorkloadStatus
 
-METRICS_SOCKET = "figures.sock"
+METRICS_SOCKET = "metrics.sock"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,24 +29,24 @@ class _WorkloadCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         pids = {**self.workload.pids, "agent": os.getpid()}
-        found = {name: size for name, pid in pids.items() if (size := _resident_bytes(pid))}
-        yield from workload_metrics(self.workload, found)
+        memory = {name: size for name, pid in pids.items() if (size := _resident_bytes(pid))}
+        yield from workload_metrics(self.workload, memory)
 
 
 async def serve_metrics(path: Path, status: Callable[[], AgentStatus]) -> web.AppRunner:
-    """Listen at `path` (mode 0600); its folder must be private. The caller cleans up what is returned."""
+    """Listen at `path` (mode 0600) in a private folder. The caller cleans up the runner."""
 
-    async def answer(request: web.Request) -> web.Response:
+    async def serve(request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        one = next((each for each in status().workloads if each.name == name), None)
-        if one is None:
+        workload = next((workload for workload in status().workloads if workload.name == name), None)
+        if workload is None:
             return web.Response(status=404, text=f"no workload {name} here\n")
         registry = CollectorRegistry()
-        registry.register(_WorkloadCollector(one))
+        registry.register(_WorkloadCollector(workload))
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application(client_max_size=1024)
-    app.router.add_get("/metrics/{name}", answer)
+    app.router.add_get("/metrics/{name}", serve)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     await web.SockSite(runner, listen_unix(path)).start()
@@ -54,7 +54,7 @@ async def serve_metrics(path: Path, status: Callable[[], AgentStatus]) -> web.Ap
 
 
 def _resident_bytes(pid: int) -> int:
-    """Bytes of a process; 0 when it is gone."""
+    """Resident memory of a process; 0 when it is gone."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

@@ -1,7 +1,6 @@
-"""Looks at a proxy every second and tells the control plane what it found: news at once, else a sign of life.
+"""Reports a proxy's state to the control plane: changes within a second, otherwise a heartbeat.
 
-All that is asked each second is a dozen numbers a cluster, and they are read only when they differ from the
-last ones.
+Each second costs about a dozen numbers per cluster, which are parsed only when the text differs.
 """
 
 from __future__ import annotations
@@ -12,22 +11,23 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.api.models.base import ClusterReport, ProxyReport
+from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
 from meshwright.sidecar import envoy_stats
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient, EnvoyAdminError
 
 COLLECT_INTERVAL = 1.0
-"""Seconds between looks."""
+"""Seconds between collections."""
 
 TOLERANCE = 0.1
-"""Seconds by which a sign of life may be early, so that looks a hair under a second apart do not skip one."""
+"""Seconds by which a heartbeat may be early, so that a slightly early collection does not skip it."""
 
 
 class Reporter:
-    """Reports of one proxy. `pid` tells which process it is now, `expires` when its certificate ends.
+    """Reports one proxy. `pid` and `svid_expiry` return the present values.
 
-    `send` delivers a report and says whether it was heard. `figures` is the `host:port` of its metrics.
+    `send` delivers a report and returns whether it arrived. `metrics_address` is the `host:port` of the
+    proxy's metrics.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class Reporter:
         self._workload = workload
         self._admin = admin
         self._pid = pid
-        self._expires = svid_expiry
+        self._svid_expiry = svid_expiry
         self._send = send
-        self._figures = metrics_address
+        self._metrics_address = metrics_address
         self._process = _ProcessState(None)
 
     async def run(self) -> None:
-        """Look and tell for ever; of a proxy that does not answer there is nothing to tell."""
-        await asyncio.sleep(random.random() * COLLECT_INTERVAL)  # noqa: S311  spread, not secrecy
+        """Collect and send until cancelled. A proxy that does not respond has no report."""
+        await asyncio.sleep(random.random() * COLLECT_INTERVAL)  # noqa: S311  jitter, not secrecy
         last: ProxyReport | None = None
-        sent = 0.0
+        sent_at = 0.0
         while True:
             try:
                 report = await self.collect()
@@ -60,12 +60,14 @@ class Reporter:
                 self._process = _ProcessState(None)
             else:
                 now = time.monotonic()
-                if envoy_stats.should_send(last, report, now - sent + TOLERANCE) and await self._send(report):
-                    last, sent = report, now
+                if envoy_stats.should_send(last, report, now - sent_at + TOLERANCE) and await self._send(
+                    report
+                ):
+                    last, sent_at = report, now
             await asyncio.sleep(COLLECT_INTERVAL)
 
     async def collect(self) -> ProxyReport:
-        """What there is to tell now; raises ProxyError or ValueError when the proxy does not answer well."""
+        """The proxy's present state. Raises EnvoyAdminError, or ValueError for an unexpected response."""
         pid = self._pid()
         if pid != self._process.pid or not self._process.version:
             info = await self._admin.server_info()
@@ -74,42 +76,42 @@ class Reporter:
                 envoy_stats.envoy_version(info) or "unknown",
                 time.monotonic() - envoy_stats.envoy_uptime(info),
             )
-        seen = self._process
+        process = self._process
         text = await self._admin.stats(envoy_stats.STATS_PATTERN)
-        if text != seen.text or seen.unsteady:
-            await self._read(seen, text)
+        if text != process.text or process.overflowing:
+            await self._update(process, text)
         return ProxyReport(
             node=self._workload.name,
             service=self._workload.service,
-            version=seen.version,
-            memory=seen.reading.memory,
-            expires=self._expires(),
-            uptime=max(0, round(time.monotonic() - seen.started)),
-            connected=seen.reading.connected,
-            metrics=self._figures,
+            version=process.version,
+            memory=process.stats.memory,
+            expires=self._svid_expiry(),
+            uptime=max(0, round(time.monotonic() - process.started)),
+            connected=process.stats.connected,
+            metrics=self._metrics_address,
             app_metrics=self._workload.metrics is not None,
-            clusters=seen.clusters,
+            clusters=process.clusters,
         )
 
-    async def _read(self, seen: _ProcessState, text: str) -> None:
-        reading = envoy_stats.parse_stats(text, seen.reading if seen.text else None)
-        clusters = reading.clusters
-        if reading.has_ejections:
+    async def _update(self, process: _ProcessState, text: str) -> None:
+        stats = envoy_stats.parse_stats(text, process.stats if process.text else None)
+        clusters = stats.clusters
+        if stats.has_ejections:
             addresses = envoy_stats.ejected_hosts(await self._admin.clusters())
             clusters = envoy_stats.with_addresses(clusters, addresses)
-        # What was refused just now is over when the next look finds the same count.
-        seen.unsteady = reading.overflows != seen.reading.overflows
-        seen.text, seen.reading, seen.clusters = text, reading, clusters
+        # An overflow ends when the next collection has the same count.
+        process.overflowing = stats.overflows != process.stats.overflows
+        process.text, process.stats, process.clusters = text, stats, clusters
 
 
 @dataclass(slots=True)
 class _ProcessState:
-    """What is known of one process: `unsteady` says that the same text may read differently next time."""
+    """What was collected from one process. `overflowing`: the same text may mean something else next time."""
 
     pid: int | None
     version: str = ""
     started: float = 0.0
     text: str = ""
-    reading: envoy_stats.StatsSnapshot = field(default_factory=envoy_stats.StatsSnapshot)
+    stats: envoy_stats.StatsSnapshot = field(default_factory=envoy_stats.StatsSnapshot)
     clusters: tuple[ClusterReport, ...] = ()
-    unsteady: bool = False
+    overflowing: bool = False

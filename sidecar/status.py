@@ -1,4 +1,4 @@
-"""What the agent says of its workloads, in `agent.json` and on its control socket."""
+"""The agent's status, as written to `agent.json` and served on its control socket."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from meshwright.control_plane.api.models.base import ApiModel
 
 
 class WorkloadStatus(ApiModel):
-    """One workload. `phase` as in `lifecycle.Phase`; `error` is the last thing that went wrong and still is.
+    """One workload. `phase` is a `lifecycle.Phase`; `error` is what is wrong at present, empty if nothing.
 
-    `expires` is the end of its certificate in seconds since the epoch, `starts` how often each of its
-    processes was started. `pids` has `app` and `proxy` while they run; `ports` has `outbound`, `inbound`,
-    `ready`, `app.<name>` and `gateway.<listener>`; `logs` are the files to look into, the app's first.
+    `expires` is the expiry of its certificate in seconds since the epoch, `starts` the number of starts of
+    each process. `pids` has `app` and `proxy` while they run. `ports` has `outbound`, `inbound`, `ready`,
+    `app.<name>` and `gateway.<listener>`. `logs` are paths of log files, the app's first.
     """
 
     name: str
@@ -29,17 +29,17 @@ class WorkloadStatus(ApiModel):
 
     @property
     def available(self) -> bool:
-        """Whether it is healthy; a gateway has no app, so it is when it runs."""
+        """Whether it is healthy. A gateway has no app, so running is enough."""
         return self.healthy or (self.role == "gateway" and self.phase == "running")
 
 
 class AgentStatus(ApiModel):
-    """All of them, in the order of the configuration."""
+    """All workloads, in the order of the configuration."""
 
     pid: int
     workloads: tuple[WorkloadStatus, ...] = ()
 
     @property
     def ready(self) -> bool:
-        """Whether every workload is up and healthy."""
+        """Whether there are workloads and all of them are healthy."""
         return bool(self.workloads) and all(workload.healthy for workload in self.workloads)

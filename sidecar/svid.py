@@ -1,4 +1,4 @@
-"""An SVID in the forms its users want: Envoy's SDS files, a request to sign, times of its life."""
+"""An SVID: its key and signing request, the signed certificate, and the SDS secrets that Envoy reads."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from meshwright.control_plane.api.models.base import SignResponse
+from meshwright.control_plane.api.models.enrolment import SignResponse
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 
 
 @dataclass(frozen=True, slots=True)
 class Svid:
-    """A certificate (PEM chain, leaf first), its key and the bundle to verify peers with.
+    """A certificate (PEM chain, leaf first), its private key, and the trust bundle that verifies peers.
 
-    `not_after` is in seconds since the epoch. The key is kept out of `repr`, so that no log can show it.
+    `not_after` is in seconds since the epoch. `repr` omits the key, so that no log can show it.
     """
 
     certificate: str
@@ -28,25 +28,32 @@ class Svid:
     key: str = field(repr=False)
 
 
-def create_csr(key: ec.EllipticCurvePrivateKey, uri: str) -> str:
-    """A PEM certificate signing request for the SPIFFE ID `uri`."""
+def generate_key() -> ec.EllipticCurvePrivateKey:
+    """A new P-256 private key, for one SVID."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def create_csr(key: ec.EllipticCurvePrivateKey, spiffe_id: str) -> str:
+    """A PEM certificate signing request for the SPIFFE ID."""
     builder = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Meshwright")]))
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(spiffe_id)]), critical=False
+        )
     )
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def assemble_svid(key: ec.EllipticCurvePrivateKey, signed: SignResponse, uri: str) -> Svid:
-    """What the control plane signed, joined with its key; raises ValueError when it is not for us."""
+def assemble_svid(key: ec.EllipticCurvePrivateKey, signed: SignResponse, spiffe_id: str) -> Svid:
+    """Join the signed certificate with its key. Raises ValueError when the key or the SPIFFE ID differs."""
     leaf = x509.load_pem_x509_certificate(signed.certificate.encode())
     if leaf.public_key() != key.public_key():
         raise ValueError("the certificate is for another key")
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    found = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if found != [uri]:
-        raise ValueError(f"the certificate is for {found}, not for {uri}")
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if uris != [spiffe_id]:
+        raise ValueError(f"the certificate is for {uris}, not for {spiffe_id}")
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -58,22 +65,22 @@ def assemble_svid(key: ec.EllipticCurvePrivateKey, signed: SignResponse, uri: st
     )
 
 
-def identity_secret(of: Svid) -> str:
-    """Envoy's SDS file of the secret `identity`."""
+def identity_secret(svid: Svid) -> str:
+    """Envoy's SDS file with the secret `identity`: certificate and key."""
     secret = {
         "@type": f"{TLS}.Secret",
         "name": "identity",
         "tls_certificate": {
-            "certificate_chain": {"inline_string": of.certificate},
-            "private_key": {"inline_string": of.key},
+            "certificate_chain": {"inline_string": svid.certificate},
+            "private_key": {"inline_string": svid.key},
         },
     }
     return json.dumps({"resources": [secret]})
 
 
-def bundle_secret(of: Svid, trust_domain: str) -> str:
-    """Envoy's SDS file of the secret `bundle`: peers of `trust_domain` are verified as SPIFFE says."""
-    domain = {"name": trust_domain, "trust_bundle": {"inline_string": of.bundle}}
+def bundle_secret(svid: Svid, trust_domain: str) -> str:
+    """Envoy's SDS file with the secret `bundle`: verifies peers of `trust_domain` by the SPIFFE validator."""
+    domain = {"name": trust_domain, "trust_bundle": {"inline_string": svid.bundle}}
     config = {"@type": f"{TLS}.SPIFFECertValidatorConfig", "trust_domains": [domain]}
     validator = {"name": "envoy.tls.cert_validator.spiffe", "typed_config": config}
     secret = {

@@ -1,4 +1,4 @@
-"""When an SVID is renewed: at half of its life, spread a little, and in time to try again and again."""
+"""When to renew an SVID: at half of its lifetime, with jitter, and early enough for many retries. Pure."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from typing import Literal
 from meshwright.sidecar.backoff import Backoff
 
 RETRY_BACKOFF = Backoff(base=1.0, cap=60.0)
-"""Delays between attempts to renew: half of an hour's life leaves room for some thirty of the longest."""
+"""Delays between attempts. Half of a one-hour lifetime leaves room for some thirty of the longest."""
 
 MIN_DELAY = 0.2
-"""Seconds between two attempts at least, however short an SVID's life."""
+"""Minimum seconds between two attempts, however short an SVID's lifetime."""
 
 
-def next_rotation(taken: float, not_after: float, jitter: float) -> float:
-    """The time (seconds since the epoch) to renew an SVID that was `taken` into use then.
+def next_rotation(installed_at: float, not_after: float, jitter: float) -> float:
+    """The time (seconds since the epoch) to renew an SVID that was installed at `installed_at`.
 
-    Half of its life (as SPIRE does), less up to a tenth for `jitter` in 0..1, which keeps a mesh
-    that was started at once from renewing at once. Its life counts from when it was taken, not from its
-    `not_before`, which the CA sets into the past for peers whose clocks are slow.
+    Half of its lifetime (as SPIRE does), less up to a tenth for `jitter` in 0..1, so that a mesh that started
+    at once does not renew at once. The lifetime counts from the installation, not from `not_before`, which
+    the CA backdates for peers whose clocks are slow.
     """
-    return taken + (not_after - taken) * (0.5 - 0.1 * jitter)
+    return installed_at + (not_after - installed_at) * (0.5 - 0.1 * jitter)
 
 
-def retry_delay(failures: int, left: float, jitter: float) -> float:
-    """Seconds until the next attempt, after `failures` of them, with `left` seconds of life left.
+def retry_delay(failures: int, remaining: float, jitter: float) -> float:
+    """Seconds until the next attempt after `failures` of them, with `remaining` seconds of lifetime.
 
-    Never later than half of what is left, so that a short-lived SVID gets its tries; never below SHORTEST.
+    At most half of the remaining lifetime, so that a short-lived SVID gets several attempts; at least
+    MIN_DELAY.
     """
-    wait = Backoff(RETRY_BACKOFF.base, RETRY_BACKOFF.cap, failures=failures).delay(jitter)
-    return max(MIN_DELAY, min(wait, left / 2) if left > 0 else min(wait, RETRY_BACKOFF.base))
+    delay = Backoff(RETRY_BACKOFF.base, RETRY_BACKOFF.cap, failures=failures).delay(jitter)
+    return max(MIN_DELAY, min(delay, remaining / 2) if remaining > 0 else min(delay, RETRY_BACKOFF.base))
 
 
 def renewal_method(not_after: float, now: float) -> Literal["renew", "enrol"]:
-    """An SVID that has expired proves nothing any more: enrol anew, with the join token."""
+    """`renew` with the present SVID while it is valid, else `enrol` again with the join token."""
     return "renew" if now < not_after else "enrol"

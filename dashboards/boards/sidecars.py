@@ -52,7 +52,7 @@ NOW = Section(
             "Agents in trouble",
             "Workloads whose agent tells of something wrong; its log says what.",
             "short",
-            f"sum(mesh_agent_trouble{{{_AGENT}}})",
+            f"sum(mesh_agent_error{{{_AGENT}}})",
             NONE_IS_GOOD,
         ),
     ),

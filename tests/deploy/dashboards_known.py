@@ -15,7 +15,7 @@ from meshwright.control_plane.status.prometheus import MeshCollector, MeshMetric
 from meshwright.services.kit.metrics import ServiceMetrics
 from meshwright.sidecar.metrics import workload_metrics
 from meshwright.sidecar.status import WorkloadStatus
-from meshwright.sidecar.telemetry import INCLUDED_STATS
+from meshwright.sidecar.bootstrap.telemetry import INCLUDED_STATS
 from tests.envoy.harness import ROOT
 
 ENVOY_COUNTERS_AND_GAUGES = """

@@ -21,12 +21,15 @@ import psutil
 import pytest
 from cryptography import x509
 
-from meshwright.control_plane.api.models.base import Port, Registration, SignResponse
+from meshwright.control_plane.api.models.enrolment import SignResponse
+from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.control_plane.core.resource import LDS
 from meshwright.control_plane.envoy import v3
-from meshwright.sidecar import control_plane_client
+from meshwright.sidecar import enrolment
 from meshwright.sidecar import svid as svid_module
+from meshwright.sidecar.control_plane_client import ControlPlaneClient
+from meshwright.sidecar.errors import RejectedError
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.observe import addresses, config_dump, envoy, load, metrics, states
 from tests.fakes.envoy import METHOD
@@ -122,10 +125,10 @@ async def test_an_instance_of_another_service_cannot_be_registered(
     mesh: Mesh, instance: str, name: str
 ) -> None:
     before = metrics(mesh)["mesh_agent_refusals_total"]
-    plane = control_plane_client.ControlPlaneClient(addresses(mesh).xds, svid(mesh, "front-1"))
+    plane = ControlPlaneClient(addresses(mesh).xds, svid(mesh, "front-1"))
     wanted = Registration(instance=instance, service=name, address="127.0.0.1", port=9, ports=(Port(),))
     try:
-        with pytest.raises(control_plane_client.RejectedError):
+        with pytest.raises(RejectedError):
             await plane.register(wanted)
     finally:
         await plane.close()
@@ -136,9 +139,9 @@ async def test_an_instance_of_another_service_cannot_be_registered(
 
 async def enrol(mesh: Mesh, token: str, name: str) -> SignResponse:
     """What an agent of the service `name` does with a token."""
-    csr = svid_module.create_csr(control_plane_client.generate_key(), f"spiffe://mesh.local/service/{name}")
+    csr = svid_module.create_csr(svid_module.generate_key(), f"spiffe://mesh.local/service/{name}")
     async with aiohttp.ClientSession() as session:
-        return await control_plane_client.enrol(session, addresses(mesh).enrolment, token, csr)
+        return await enrolment.enrol(session, addresses(mesh).enrolment, token, csr)
 
 
 def minted(mesh: Mesh, name: str, folder: Path, ttl: float = 3600) -> str:
@@ -153,7 +156,7 @@ async def refused(mesh: Mesh, token: str, name: str) -> str:
     """The words with which an enrolment is refused, once it was logged without the token, and counted."""
     counter = 'mesh_enrolments_total{"outcome": "refused"}'
     before, lines = metrics(mesh)[counter], refusals(mesh).count("enrolment refused")
-    with pytest.raises(control_plane_client.RejectedError) as why:
+    with pytest.raises(RejectedError) as why:
         await enrol(mesh, token, name)
     assert metrics(mesh)[counter] == before + 1
     until(lambda: refusals(mesh).count("enrolment refused") > lines, "the refusal is logged")

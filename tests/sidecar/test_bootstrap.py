@@ -1,4 +1,4 @@
-"""What an Envoy is told at its start."""
+"""The contents of a bootstrap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from meshwright.control_plane.api.spiffe import valid_name
 from meshwright.sidecar.bootstrap import AppCluster, BootstrapParams, build_bootstrap, envoy_command
-from meshwright.sidecar.telemetry import EXPORTED_STATS, INCLUDED_STATS
+from meshwright.sidecar.bootstrap.telemetry import EXPORTED_STATS, INCLUDED_STATS
 
 ORDERS = BootstrapParams(
     id="orders-1",
@@ -25,15 +25,21 @@ ORDERS = BootstrapParams(
     inbound_port=15006,
     apps=(AppCluster("http", "http", 7001), AppCluster("rpc", "grpc", 7002), AppCluster("raw", "tcp", 7003)),
 )
-SEEN = replace(ORDERS, otlp=("127.0.0.1", 4317), spans_port=15017)
-HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+WITH_TELEMETRY = replace(ORDERS, otlp=("127.0.0.1", 4317), spans_port=15017)
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def clusters(node: BootstrapParams) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in build_bootstrap(node)["static_resources"]["clusters"]}
+def static_clusters(params: BootstrapParams) -> dict[str, dict[str, Any]]:
+    clusters = build_bootstrap(params)["static_resources"]["clusters"]
+    return {cluster["name"]: cluster for cluster in clusters}
 
 
-def test_the_node_names_itself_and_its_ports() -> None:
+def static_listeners(params: BootstrapParams) -> dict[str, dict[str, Any]]:
+    listeners = build_bootstrap(params)["static_resources"]["listeners"]
+    return {listener["name"]: listener for listener in listeners}
+
+
+def test_node_has_its_name_and_ports() -> None:
     assert build_bootstrap(ORDERS)["node"] == {
         "id": "orders-1",
         "cluster": "orders",
@@ -44,40 +50,45 @@ def test_the_node_names_itself_and_its_ports() -> None:
     assert bindings == {"address": "127.0.0.1", "gateway": {"http": 8080}}
 
 
-def test_the_zone_is_told_where_it_is_known() -> None:
+def test_node_has_a_locality_if_the_zone_is_known() -> None:
     assert "locality" not in build_bootstrap(ORDERS)["node"]
     assert build_bootstrap(replace(ORDERS, zone="east"))["node"]["locality"] == {"zone": "east"}
 
 
-def test_regular_expressions_may_be_larger_than_envoy_takes_by_itself() -> None:
+def test_regular_expressions_may_exceed_envoys_default_size() -> None:
     layer, _ = build_bootstrap(ORDERS)["layered_runtime"]["layers"]
     assert layer["static_layer"]["re2.max_program_size.error_level"] == 10_000
 
 
-def test_the_agent_may_set_runtime_keys_above_the_fixed_ones() -> None:
-    assert build_bootstrap(ORDERS)["layered_runtime"]["layers"][-1] == {"name": "admin", "admin_layer": {}}
+def test_admin_runtime_layer_overrides_the_static_one() -> None:
+    layers = build_bootstrap(ORDERS)["layered_runtime"]["layers"]
+    assert layers[-1] == {"name": "admin", "admin_layer": {}}
 
 
-def test_each_port_of_the_app_is_a_cluster_on_loopback_in_its_protocol() -> None:
-    found = clusters(ORDERS)
-    assert list(found) == ["/xds", "/admin", "/app/http", "/app/rpc", "/app/raw"]
-    options = {name: one.get("typed_extension_protocol_options", {}).get(HTTP) for name, one in found.items()}
+def test_each_app_port_is_a_loopback_cluster_with_its_protocol() -> None:
+    clusters = static_clusters(ORDERS)
+    assert list(clusters) == ["/xds", "/admin", "/app/http", "/app/rpc", "/app/raw"]
+    options = {
+        name: cluster.get("typed_extension_protocol_options", {}).get(HTTP_OPTIONS)
+        for name, cluster in clusters.items()
+    }
     assert "http_protocol_options" in options["/app/http"]["explicit_http_config"]
     assert "http2_protocol_options" in options["/app/rpc"]["explicit_http_config"]
     assert options["/app/raw"] is None
-    endpoint = found["/app/rpc"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    endpoint = clusters["/app/rpc"]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     assert endpoint["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 7002}
 
 
-def test_no_service_can_be_named_like_a_cluster_of_the_bootstrap() -> None:
-    names = clusters(SEEN)
+def test_names_of_static_clusters_are_not_valid_service_names() -> None:
+    names = static_clusters(WITH_TELEMETRY)
     assert len(names) == 7
     assert [name for name in names if valid_name(name.partition("/")[0])] == []
 
 
 @pytest.mark.parametrize("name", ["/xds", "/telemetry", "/otlp"])
-def test_the_control_plane_is_believed_by_its_identity_only(name: str) -> None:
-    context = clusters(SEEN)[name]["transport_socket"]["typed_config"]["common_tls_context"]
+def test_control_plane_is_verified_by_its_spiffe_id(name: str) -> None:
+    cluster = static_clusters(WITH_TELEMETRY)[name]
+    context = cluster["transport_socket"]["typed_config"]["common_tls_context"]
     validation = context["combined_validation_context"]
     assert validation["default_validation_context"]["match_typed_subject_alt_names"] == [
         {"san_type": "URI", "matcher": {"exact": "spiffe://mesh.local/control-plane"}}
@@ -92,42 +103,41 @@ def test_the_control_plane_is_believed_by_its_identity_only(name: str) -> None:
     assert paths == ["./identity.json", "./bundle.json"]
 
 
-def test_a_control_plane_by_name_is_resolved() -> None:
-    assert clusters(ORDERS)["/xds"]["type"] == "STATIC"
-    assert clusters(replace(ORDERS, xds=("plane.example", 15012)))["/xds"]["type"] == "STRICT_DNS"
+def test_control_plane_given_by_host_name_is_resolved() -> None:
+    assert static_clusters(ORDERS)["/xds"]["type"] == "STATIC"
+    by_name = replace(ORDERS, xds=("control-plane.example", 15012))
+    assert static_clusters(by_name)["/xds"]["type"] == "STRICT_DNS"
 
 
-def test_telemetry_goes_to_the_control_plane_where_it_takes_any() -> None:
+def test_telemetry_is_exported_only_to_a_control_plane_that_takes_it() -> None:
     assert "stats_sinks" not in build_bootstrap(ORDERS)
     assert "tracing" not in build_bootstrap(ORDERS)["node"]["metadata"]["bindings"]
-    found = build_bootstrap(SEEN)
-    assert found["node"]["metadata"]["bindings"]["tracing"] is True
-    (sink,) = found["stats_sinks"]
+    bootstrap = build_bootstrap(WITH_TELEMETRY)
+    assert bootstrap["node"]["metadata"]["bindings"]["tracing"] is True
+    (sink,) = bootstrap["stats_sinks"]
     config = sink["typed_config"]
     assert config["grpc_service"]["envoy_grpc"] == {"cluster_name": "/telemetry"}
-    who = config["resource_detectors"][0]["typed_config"]["attributes"]
-    assert who == {"service.name": "orders", "service.instance.id": "orders-1"}
+    attributes = config["resource_detectors"][0]["typed_config"]["attributes"]
+    assert attributes == {"service.name": "orders", "service.instance.id": "orders-1"}
 
 
-def test_spans_go_to_a_collector_in_its_stead_and_metrics_do_not() -> None:
-    node = replace(SEEN, collector=("collector.example", 4317))
-    found = clusters(node)
-    assert "transport_socket" not in found["/otlp"]
-    assert found["/otlp"]["type"] == "STRICT_DNS"
-    assert "transport_socket" in found["/telemetry"]
-    assert "stats_sinks" not in build_bootstrap(replace(node, otlp=None))
+def test_collector_takes_spans_but_not_metrics() -> None:
+    params = replace(WITH_TELEMETRY, collector=("collector.example", 4317))
+    clusters = static_clusters(params)
+    assert "transport_socket" not in clusters["/otlp"]
+    assert clusters["/otlp"]["type"] == "STRICT_DNS"
+    assert "transport_socket" in clusters["/telemetry"]
+    assert "stats_sinks" not in build_bootstrap(replace(params, otlp=None))
 
 
-def test_the_apps_spans_are_taken_on_loopback_only() -> None:
-    found = build_bootstrap(replace(SEEN, bind="0.0.0.0"))["static_resources"]["listeners"]
-    (otlp,) = [one for one in found if one["name"] == "otlp"]
-    assert otlp["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 15017}
-    (one,) = build_bootstrap(replace(ORDERS, spans_port=15017))["static_resources"]["listeners"]
-    assert one["name"] == "ready"
+def test_spans_listener_binds_loopback_and_needs_a_destination() -> None:
+    listeners = static_listeners(replace(WITH_TELEMETRY, bind="0.0.0.0"))
+    assert listeners["otlp"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 15017}
+    assert list(static_listeners(replace(ORDERS, spans_port=15017))) == ["ready"]
 
 
 @pytest.mark.parametrize(
-    ("name", "pushed"),
+    ("name", "exported"),
     [
         ("cluster.orders.upstream_rq_completed", True),
         ("cluster.orders/v2.upstream_rq_5xx", True),
@@ -140,15 +150,15 @@ def test_the_apps_spans_are_taken_on_loopback_only() -> None:
         ("http.ready.downstream_rq_2xx", False),
     ],
 )
-def test_what_is_pushed_is_kept_and_about_services(name: str, pushed: bool) -> None:
-    assert bool(re.fullmatch(EXPORTED_STATS, name)) is pushed
-    if pushed:
-        safe = [one["safe_regex"] for one in INCLUDED_STATS if "safe_regex" in one]
-        patterns = [one["regex"] for one in safe if isinstance(one, dict)]
-        assert any(re.fullmatch(one, name) for one in patterns)
+def test_exported_stats_are_included_and_about_services(name: str, exported: bool) -> None:
+    assert bool(re.fullmatch(EXPORTED_STATS, name)) is exported
+    if exported:
+        regexes = [pattern["safe_regex"] for pattern in INCLUDED_STATS if "safe_regex" in pattern]
+        patterns = [regex["regex"] for regex in regexes if isinstance(regex, dict)]
+        assert any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
-def test_it_waits_for_its_first_configuration_and_reconnects_soon() -> None:
+def test_envoy_waits_for_its_first_configuration_and_reconnects_soon() -> None:
     dynamic = build_bootstrap(ORDERS)["dynamic_resources"]
     assert dynamic["lds_config"]["initial_fetch_timeout"] == "0s"
     assert dynamic["cds_config"]["initial_fetch_timeout"] == "0s"
@@ -156,13 +166,13 @@ def test_it_waits_for_its_first_configuration_and_reconnects_soon() -> None:
     assert retry == {"base_interval": "0.2s", "max_interval": "1s"}
 
 
-def test_no_secret_is_in_it_and_it_is_the_same_each_time() -> None:
+def test_bootstrap_has_no_secret_and_equal_inputs_give_equal_bytes() -> None:
     text = json.dumps(build_bootstrap(ORDERS))
     assert "PRIVATE KEY" not in text
     assert text == json.dumps(build_bootstrap(ORDERS))
 
 
-def test_one_worker_and_no_shared_memory() -> None:
+def test_command_line_has_one_worker_and_no_shared_memory() -> None:
     argv = envoy_command("/bin/envoy", "./bootstrap.json")
     assert argv[:3] == ("/bin/envoy", "-c", "./bootstrap.json")
     assert argv[argv.index("--concurrency") + 1] == "1"

@@ -29,7 +29,7 @@ def document(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_reads_a_file_with_defaults(tmp_path: Path) -> None:
+def test_load_config_fills_in_defaults(tmp_path: Path) -> None:
     file = tmp_path / "agent-config.json"
     file.write_text(json.dumps(document()))
     config = load_config(file)
@@ -39,17 +39,17 @@ def test_reads_a_file_with_defaults(tmp_path: Path) -> None:
     assert workload.ports[0].service_port.number == 80
 
 
-def test_what_it_writes_it_reads() -> None:
+def test_config_survives_a_round_trip_through_json() -> None:
     config = AgentConfig.model_validate(document(labels={"version": "v1"}, health="/health/ready"))
     assert AgentConfig.model_validate_json(config.model_dump_json()) == config
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "message"),
     [
         ({"comand": []}, "comand"),
         ({"name": "Orders 1"}, "name"),
-        ({"ports": [{"name": "a"}, {"name": "a"}]}, "two ports of one name"),
+        ({"ports": [{"name": "a"}, {"name": "a"}]}, "two ports have the same name"),
         ({"role": "gateway"}, "a gateway has no app"),
         ({"command": []}, "command is empty"),
         ({"health": "health"}, "health"),
@@ -57,19 +57,19 @@ def test_what_it_writes_it_reads() -> None:
         ({"gateway_ports": {"http": -1}}, "gateway_ports"),
     ],
 )
-def test_a_mistake_is_named(changes: dict[str, Any], word: str) -> None:
-    with pytest.raises(ValidationError, match=word):
+def test_invalid_workload_is_rejected_with_its_field(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         AgentConfig.model_validate(document(**changes))
 
 
-def test_two_workloads_of_one_name_are_refused() -> None:
-    twice = document()
-    twice["workloads"] *= 2
+def test_two_workloads_with_one_name_are_rejected() -> None:
+    duplicated = document()
+    duplicated["workloads"] *= 2
     with pytest.raises(ValidationError, match="two workloads are named orders-1"):
-        AgentConfig.model_validate(twice)
+        AgentConfig.model_validate(duplicated)
 
 
-def test_a_gateway_needs_no_command() -> None:
+def test_gateway_needs_no_command() -> None:
     gateway = Workload.model_validate(
         {
             "name": "ingress-1",

@@ -8,8 +8,13 @@ from hypothesis import strategies as st
 
 from meshwright.sidecar.lifecycle import LifecycleCommand, LifecycleEvent, LifecycleState, Phase, step
 
-UP = (LifecycleEvent.START, LifecycleEvent.ENROLLED, LifecycleEvent.PROXY_READY, LifecycleEvent.APP_HEALTHY)
-DOWN = (
+STARTING = (
+    LifecycleEvent.START,
+    LifecycleEvent.ENROLLED,
+    LifecycleEvent.PROXY_READY,
+    LifecycleEvent.APP_HEALTHY,
+)
+STOPPING = (
     LifecycleEvent.STOP,
     LifecycleEvent.DRAINED,
     LifecycleEvent.IDLE,
@@ -19,18 +24,19 @@ DOWN = (
 )
 
 
-def live(
+def run(
     *events: LifecycleEvent, state: LifecycleState | None = None
 ) -> tuple[LifecycleState, list[LifecycleCommand]]:
-    now, commands = state or LifecycleState(), list[LifecycleCommand]()
+    """The state after the events, and all their commands."""
+    state, commands = state or LifecycleState(), list[LifecycleCommand]()
     for event in events:
-        now, more = step(now, event)
+        state, more = step(state, event)
         commands += more
-    return now, commands
+    return state, commands
 
 
-def test_up_in_order() -> None:
-    state, commands = live(*UP)
+def test_start_runs_its_steps_in_order() -> None:
+    state, commands = run(*STARTING)
     assert state.phase is Phase.RUNNING
     assert state.health == "healthy"
     assert commands == [
@@ -42,9 +48,9 @@ def test_up_in_order() -> None:
     ]
 
 
-def test_down_in_the_order_that_loses_no_request() -> None:
-    state, _ = live(*UP)
-    state, commands = live(*DOWN, state=state)
+def test_stop_runs_its_steps_in_the_order_that_loses_no_request() -> None:
+    state, _ = run(*STARTING)
+    state, commands = run(*STOPPING, state=state)
     assert state.phase is Phase.STOPPED
     assert commands == [
         LifecycleCommand.REGISTER,
@@ -56,69 +62,70 @@ def test_down_in_the_order_that_loses_no_request() -> None:
     ]
 
 
-def test_a_step_down_waits_for_the_one_before() -> None:
-    state, _ = live(*UP, LifecycleEvent.STOP)
-    after, commands = live(
+def test_each_step_of_a_stop_waits_for_the_one_before() -> None:
+    state, _ = run(*STARTING, LifecycleEvent.STOP)
+    after, commands = run(
         LifecycleEvent.IDLE, LifecycleEvent.APP_STOPPED, LifecycleEvent.PROXY_STOPPED, state=state
     )
     assert after == state
     assert not commands
 
 
-def test_told_to_stop_twice_drains_once() -> None:
-    _, commands = live(*UP, LifecycleEvent.STOP, LifecycleEvent.STOP)
+def test_second_stop_does_not_drain_again() -> None:
+    _, commands = run(*STARTING, LifecycleEvent.STOP, LifecycleEvent.STOP)
     assert commands.count(LifecycleCommand.DRAIN) == 1
 
 
 @pytest.mark.parametrize("before", [(), (LifecycleEvent.START,)])
-def test_stopped_before_it_had_an_identity(before: tuple[LifecycleEvent, ...]) -> None:
-    state, commands = live(*before, LifecycleEvent.STOP, LifecycleEvent.PROXY_STOPPED)
+def test_stop_before_enrolment_needs_no_drain(before: tuple[LifecycleEvent, ...]) -> None:
+    state, commands = run(*before, LifecycleEvent.STOP, LifecycleEvent.PROXY_STOPPED)
     assert state.phase is Phase.STOPPED
     assert commands[-1] is LifecycleCommand.STOP_PROXY
     assert LifecycleCommand.DRAIN not in commands
 
 
-def test_the_lease_is_healthy_only_while_app_and_proxy_are() -> None:
-    state, _ = live(*UP)
-    state, commands = live(LifecycleEvent.PROXY_LOST, state=state)
+def test_registered_as_healthy_only_while_app_and_proxy_are() -> None:
+    state, _ = run(*STARTING)
+    state, commands = run(LifecycleEvent.PROXY_LOST, state=state)
     assert (state.health, commands) == ("unhealthy", [LifecycleCommand.REGISTER])
-    state, commands = live(LifecycleEvent.APP_UNHEALTHY, state=state)
+    state, commands = run(LifecycleEvent.APP_UNHEALTHY, state=state)
     assert (state.health, commands) == ("unhealthy", [])
-    state, commands = live(LifecycleEvent.PROXY_READY, state=state)
+    state, commands = run(LifecycleEvent.PROXY_READY, state=state)
     assert (state.health, commands) == ("unhealthy", [])
-    state, commands = live(LifecycleEvent.APP_HEALTHY, state=state)
+    state, commands = run(LifecycleEvent.APP_HEALTHY, state=state)
     assert (state.health, commands) == ("healthy", [LifecycleCommand.REGISTER])
 
 
-def test_a_proxy_that_comes_back_does_not_start_the_app_again() -> None:
-    _, commands = live(*UP, LifecycleEvent.PROXY_LOST, LifecycleEvent.PROXY_READY)
+def test_proxy_that_comes_back_does_not_start_the_app_again() -> None:
+    _, commands = run(*STARTING, LifecycleEvent.PROXY_LOST, LifecycleEvent.PROXY_READY)
     assert commands.count(LifecycleCommand.START_APP) == 1
 
 
-def test_taken_ports_start_the_proxy_anew_until_the_app_was_told_its_own() -> None:
-    state, commands = live(LifecycleEvent.START, LifecycleEvent.ENROLLED, LifecycleEvent.PORT_CONFLICT)
+def test_port_conflict_restarts_the_proxy_until_the_app_has_started() -> None:
+    state, commands = run(LifecycleEvent.START, LifecycleEvent.ENROLLED, LifecycleEvent.PORT_CONFLICT)
     assert state.phase is Phase.STARTING_PROXY
     assert commands[-1] is LifecycleCommand.RESTART_PROXY
-    _, commands = live(*UP, LifecycleEvent.PORT_CONFLICT)
+    _, commands = run(*STARTING, LifecycleEvent.PORT_CONFLICT)
     assert LifecycleCommand.RESTART_PROXY not in commands
 
 
 @given(st.lists(st.sampled_from(list(LifecycleEvent)), max_size=40))
-def test_whatever_happens_it_can_be_stopped(events: list[LifecycleEvent]) -> None:
-    state, _ = live(*events)
-    state, _ = live(*DOWN, state=state)
+def test_any_state_can_be_stopped(events: list[LifecycleEvent]) -> None:
+    state, _ = run(*events)
+    state, _ = run(*STOPPING, state=state)
     assert state.phase is Phase.STOPPED
 
 
 @given(st.lists(st.sampled_from(list(LifecycleEvent)), max_size=40))
-def test_health_never_says_more_than_is_known(events: list[LifecycleEvent]) -> None:
-    state, announced = LifecycleState(), "unhealthy"
+def test_health_follows_app_and_proxy_in_any_order_of_events(events: list[LifecycleEvent]) -> None:
+    state, registered = LifecycleState(), "unhealthy"
     for event in events:
         state, commands = step(state, event)
         if LifecycleCommand.REGISTER in commands:
-            announced = state.health
-        if state.phase not in (Phase.NEW, Phase.ENROLLING) and LifecycleCommand.STOP_PROXY not in commands:
+            registered = state.health
+        enrolled = state.phase not in (Phase.NEW, Phase.ENROLLING)
+        if enrolled and LifecycleCommand.STOP_PROXY not in commands:
             assert state.health == "draining" or (state.health == "healthy") == (
                 state.proxy_ready and state.app_healthy
             )
-    assert announced in ("healthy", "unhealthy", "draining")
+    assert registered in ("healthy", "unhealthy", "draining")

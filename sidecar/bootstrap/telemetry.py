@@ -1,16 +1,13 @@
-"""What Envoy tells of itself: which statistics are kept, and how they and the spans get to the control plane.
+"""Envoy's statistics and spans: which statistics exist, which ones are exported, and how.
 
-Statistics are pushed by Envoy's OpenTelemetry sink as deltas. Nothing is buffered while the control plane is
-away: what happened meanwhile is not told later, and requests do not notice.
+Envoy's OpenTelemetry sink exports statistics as deltas. It buffers nothing while the control plane is away:
+deltas of that time are lost, and requests are not affected.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from meshwright.control_plane.api import cluster_names
-
-Json = dict[str, Any]
+from meshwright.sidecar.bootstrap.params import Json
 
 _TYPE = "type.googleapis.com/envoy"
 
@@ -31,7 +28,7 @@ INCLUDED_STATS = (
         }
     },
 )
-"""Statistics worth their cost; the rest of Envoy's (some 12 KB of text a cluster) are not kept at all."""
+"""The statistics worth their cost. Envoy does not create the others (some 12 KB of text a cluster)."""
 
 EXPORTED_STATS = (
     r"cluster\.[^/.][^.]*\.(upstream_rq_(total|completed|[1-5]xx|time|retry|timeout|per_try_timeout)"
@@ -40,48 +37,49 @@ EXPORTED_STATS = (
     r"|mesh\.injected\.envoy\.cluster_name\.[^/].*"
     r"|http\.(inbound|outbound|ingress)\.downstream_rq_[1-5]xx"
 )
-"""The full names of what is pushed, of all that is kept. Clusters that begin with `/` are no services.
+"""Full names of the statistics to export, a subset of INCLUDED_STATS. Clusters that start with `/` are not
+services.
 
-Measured with Envoy 1.40: a push has 1.3 KB when nothing happens (nine clusters), and some 0.5 KB more for
-each cluster with traffic. Envoy writes the `:` of a cluster's name as `_` here. `upstream_rq_total` counts
-tries that reached a host; `upstream_rq_completed` and `_Nxx` count requests by their final answer, Envoy's
-own answers among them; `upstream_rq_time` has only requests that a host answered. `mesh.injected` are the
-answers of FaultInjection (control_plane/policies/faultinjection/fault_counter.py), which no statistic of a cluster has.
+Measured with Envoy 1.40: an export has 1.3 KB without traffic (nine clusters), and some 0.5 KB more for each
+cluster with traffic. Envoy writes the `:` of a cluster's name as `_` here. `upstream_rq_total` counts tries
+that reached a host; `upstream_rq_completed` and `_Nxx` count requests by their final response, including
+Envoy's own; `upstream_rq_time` has only requests that a host responded to. `mesh.injected` counts the
+responses of FaultInjection (control_plane/core/access_log.py), which are in no cluster's statistics.
 """
 
 EXPORT_INTERVAL = "2s"
 EXPORT_TIMEOUT = "1s"
-"""A push that takes longer is given up; the next one tells what happens after it."""
+"""A slower export is dropped. The next one has only what happened after it."""
 
 DURATION_BOUNDS = (
     *(0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700),
     *(1000, 1500, 2000, 3000, 5000, 7000, 10_000, 30_000, 60_000),
 )
-"""Upper bounds of the buckets of `upstream_rq_time`, in milliseconds. Envoy measures whole ones."""
+"""Upper bounds of the buckets of `upstream_rq_time`, in milliseconds. Envoy measures whole milliseconds."""
 
 SPAN_FLUSH_MS, SPAN_FLUSH_COUNT = 1000, 512
-"""Spans leave after a second (Envoy's own: 5 s), or as soon as there are so many."""
+"""Envoy exports spans after a second (its default: 5 s), or as soon as it has this many."""
 
 
 GRPC_STATUS_TAG = {"tag_name": "mesh.grpc_status", "regex": r"^cluster\.[^.]+\.grpc(\.(\d+))$"}
-"""Takes the status out of `cluster.orders.grpc.14`, so that there is one metric for all of them.
+"""Moves the status of `cluster.orders.grpc.14` into a tag, so that one metric covers all statuses.
 
-Envoy removes the first group from the name; the second is the tag.
+Envoy removes the first group from the name; the second is the tag's value.
 """
 
 
 def stats_config() -> Json:
-    """What is kept, under which names, and the buckets of durations."""
-    bounds = {"match": {"suffix": "upstream_rq_time"}, "buckets": list(DURATION_BOUNDS)}
+    """Which statistics Envoy creates, their tags, and the buckets of durations."""
+    durations = {"match": {"suffix": "upstream_rq_time"}, "buckets": list(DURATION_BOUNDS)}
     return {
         "stats_matcher": {"inclusion_list": {"patterns": list(INCLUDED_STATS)}},
         "stats_tags": [GRPC_STATUS_TAG],
-        "histogram_bucket_settings": [bounds],
+        "histogram_bucket_settings": [durations],
     }
 
 
 def runtime_settings() -> Json:
-    """Settings of the exporter of spans."""
+    """Runtime keys of the span exporter."""
     return {
         "tracing.opentelemetry.flush_interval_ms": SPAN_FLUSH_MS,
         "tracing.opentelemetry.min_flush_spans": SPAN_FLUSH_COUNT,
@@ -89,17 +87,20 @@ def runtime_settings() -> Json:
 
 
 def stats_sink(service: str, instance: str) -> Json:
-    """The fields of the bootstrap that push statistics as `service`'s `instance` to the control plane."""
-    who = {"service.name": service, "service.instance.id": instance}
+    """The bootstrap's fields that export statistics to the control plane."""
     detector = (
         "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig"
     )
-    static = {"@type": f"type.googleapis.com/{detector}", "attributes": who}
+    attributes = {"service.name": service, "service.instance.id": instance}
+    resource = {"@type": f"type.googleapis.com/{detector}", "attributes": attributes}
     name = "envoy.tracers.opentelemetry.resource_detectors.static_config"
     sink = {
         "@type": f"{_TYPE}.extensions.stat_sinks.open_telemetry.v3.SinkConfig",
-        "grpc_service": {"envoy_grpc": {"cluster_name": cluster_names.TELEMETRY}, "timeout": EXPORT_TIMEOUT},
-        "resource_detectors": [{"name": name, "typed_config": static}],
+        "grpc_service": {
+            "envoy_grpc": {"cluster_name": cluster_names.TELEMETRY},
+            "timeout": EXPORT_TIMEOUT,
+        },
+        "resource_detectors": [{"name": name, "typed_config": resource}],
         "report_counters_as_deltas": True,
         "report_histograms_as_deltas": True,
         "emit_tags_as_attributes": True,
@@ -113,10 +114,10 @@ def stats_sink(service: str, instance: str) -> Json:
 
 
 def _drop_all_but(names: str) -> Json:
-    """The sink's matcher that drops all but statistics whose full name is one of `names`."""
-    kind = f"{_TYPE}.extensions.matching.common_inputs.stats.v3.StatFullNameMatchInput"
-    full_name = {"name": "name", "typed_config": {"@type": kind}}
-    wanted = {
+    """The sink's matcher that drops statistics whose full name does not match `names`."""
+    type_url = f"{_TYPE}.extensions.matching.common_inputs.stats.v3.StatFullNameMatchInput"
+    full_name = {"name": "name", "typed_config": {"@type": type_url}}
+    exported = {
         "single_predicate": {
             "input": full_name,
             "value_match": {"safe_regex": {"google_re2": {}, "regex": names}},
@@ -124,4 +125,4 @@ def _drop_all_but(names: str) -> Json:
     }
     drop = {"@type": f"{_TYPE}.extensions.stat_sinks.open_telemetry.v3.SinkConfig.DropAction"}
     action = {"action": {"name": "drop", "typed_config": drop}}
-    return {"matcher_list": {"matchers": [{"predicate": {"not_matcher": wanted}, "on_match": action}]}}
+    return {"matcher_list": {"matchers": [{"predicate": {"not_matcher": exported}, "on_match": action}]}}

@@ -1,0 +1,141 @@
+"""The bootstrap's static clusters: control plane, collector, admin interface, agent and app."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
+from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE
+from meshwright.sidecar.bootstrap.params import AppCluster, BootstrapParams, Json
+
+_TYPE = "type.googleapis.com/envoy"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+APP_IDLE_TIMEOUT = "4s"
+"""Envoy closes idle connections to the app before the app does (uvicorn's keep-alive: 5 s; aiohttp's: 75 s).
+A request sent on a connection that the app is closing would be lost."""
+
+_UNLIMITED = 1_000_000
+
+
+def socket_address(host: str, port: int) -> Json:
+    """Envoy's address of a TCP socket."""
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def static_clusters(params: BootstrapParams) -> list[Json]:
+    """All clusters of the bootstrap."""
+    return [
+        _control_plane(params, cluster_names.XDS, params.xds),
+        _cluster(cluster_names.ADMIN, {"pipe": {"path": params.admin_socket}}),
+        *_agent(params),
+        *_telemetry(params),
+        *map(_app, params.apps),
+    ]
+
+
+def _cluster(name: str, address: Json, **fields: Any) -> Json:
+    endpoint = {"lb_endpoints": [{"endpoint": {"address": address}}]}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
+        **fields,
+    }
+
+
+def _http2(**options: Any) -> Json:
+    explicit = {"http2_protocol_options": options}
+    return {_HTTP_OPTIONS: {"@type": f"{_TYPE}{_HTTP_OPTIONS[5:]}", "explicit_http_config": explicit}}
+
+
+def _discovery_type(host: str) -> str:
+    try:
+        ip_address(host)
+    except ValueError:
+        return "STRICT_DNS"
+    return "STATIC"
+
+
+def _secret(name: str, path: str) -> Json:
+    source = {"resource_api_version": "V3", "path_config_source": {"path": path}}
+    return {"name": name, "sds_config": source}
+
+
+def _control_plane(params: BootstrapParams, name: str, address: tuple[str, int]) -> Json:
+    """A cluster of the control plane over mTLS, verified by its SPIFFE ID."""
+    spiffe_id = Identity(params.trust_domain, "control-plane").uri
+    validation = {
+        "default_validation_context": {
+            "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": spiffe_id}}]
+        },
+        "validation_context_sds_secret_config": _secret("bundle", BUNDLE_FILE),
+    }
+    # A minimum alone fails every handshake of a client, so both ends of the range are set.
+    tls13 = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
+    common = {
+        "tls_params": tls13,
+        "alpn_protocols": ["h2"],
+        "tls_certificate_sds_secret_configs": [_secret("identity", IDENTITY_FILE)],
+        "combined_validation_context": validation,
+    }
+    context = {
+        "@type": f"{_TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "sni": CONTROL_PLANE_DNS,
+        "common_tls_context": common,
+    }
+    return _cluster(
+        name,
+        socket_address(*address),
+        type=_discovery_type(address[0]),
+        typed_extension_protocol_options=_http2(connection_keepalive={"interval": "30s", "timeout": "10s"}),
+        transport_socket={"name": "envoy.transport_sockets.tls", "typed_config": context},
+    )
+
+
+def _agent(params: BootstrapParams) -> list[Json]:
+    address = {"pipe": {"path": params.agent_socket}}
+    return [_cluster(cluster_names.AGENT, address)] if params.agent_socket else []
+
+
+def _telemetry(params: BootstrapParams) -> list[Json]:
+    """The destinations of metrics and of spans. A collector takes spans without TLS."""
+    clusters = [_control_plane(params, cluster_names.TELEMETRY, params.otlp)] if params.otlp else []
+    if params.collector is not None:
+        clusters.append(
+            _cluster(
+                cluster_names.COLLECTOR,
+                socket_address(*params.collector),
+                type=_discovery_type(params.collector[0]),
+                typed_extension_protocol_options=_http2(),
+            )
+        )
+    elif params.otlp is not None:
+        clusters.append(_control_plane(params, cluster_names.COLLECTOR, params.otlp))
+    return clusters
+
+
+def _app(app: AppCluster) -> Json:
+    cluster = _cluster(cluster_names.app_cluster(app.name), socket_address("127.0.0.1", app.port))
+    # The app has its own limits. Envoy's default of 1024 concurrent requests would reject before them.
+    limits = {
+        "max_connections": _UNLIMITED,
+        "max_pending_requests": _UNLIMITED,
+        "max_requests": _UNLIMITED,
+        "max_retries": _UNLIMITED,
+    }
+    cluster["circuit_breakers"] = {"thresholds": [limits]}
+    if app.protocol == "grpc":
+        cluster["typed_extension_protocol_options"] = _http2()
+    elif app.protocol == "http":
+        cluster["typed_extension_protocol_options"] = {
+            _HTTP_OPTIONS: {
+                "@type": f"{_TYPE}{_HTTP_OPTIONS[5:]}",
+                "common_http_protocol_options": {"idle_timeout": APP_IDLE_TIMEOUT},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        }
+    return cluster

@@ -1,0 +1,167 @@
+"""The Envoy of one workload: its ports, bootstrap and process, and whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.sidecar.addresses import split_address
+from meshwright.sidecar.bootstrap import build_bootstrap, envoy_command
+from meshwright.sidecar.child_process import Program
+from meshwright.sidecar.config import AgentConfig, Workload
+from meshwright.sidecar.envoy_admin import EnvoyAdminClient, EnvoyAdminError
+from meshwright.sidecar.files import private_folder, write_private
+from meshwright.sidecar.lifecycle import LifecycleEvent, LifecycleState, Phase
+from meshwright.sidecar.ports import LOOPBACK, PortAllocator, is_free, port_conflict, process_on_port
+from meshwright.sidecar.proxy_bootstrap import bootstrap_params
+from meshwright.sidecar.supervisor import NotReadyError, Supervisor
+
+STOP_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL. No request is in flight by then."""
+
+MAX_MISSED_CHECKS = 3
+"""Consecutive readiness checks without success before a ready proxy counts as lost."""
+
+
+class ProxyProcess:
+    """Runs Envoy. `state` returns the sidecar's present state.
+
+    Calls `on_event` when the proxy becomes ready or is lost, `on_problem` with what is wrong (empty:
+    nothing), `on_ports` when ports may have changed.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        config: AgentConfig,
+        allocator: PortAllocator,
+        folder: Path,
+        *,
+        state: Callable[[], LifecycleState],
+        on_event: Callable[[LifecycleEvent], None],
+        on_problem: Callable[[str], None],
+        on_ports: Callable[[], None],
+    ) -> None:
+        self._workload = workload
+        self._config = config
+        self._allocator = allocator
+        self._folder = folder
+        self._state = state
+        self._on_event = on_event
+        self._on_problem = on_problem
+        self._on_ports = on_ports
+        self._log = structlog.get_logger(__name__).bind(workload=workload.name)
+        self._socket = socket_path(folder, "admin.sock")
+        self._admin: EnvoyAdminClient | None = None
+        self.ports = allocator.allocate_all(workload)
+        self.process = Supervisor(f"{workload.name}.proxy", self._program, config.state, self._exited)
+
+    def start(self) -> EnvoyAdminClient:
+        """Start Envoy; returns the client of its admin interface."""
+        if self._socket.parent != self._folder:
+            private_folder(self._socket.parent)
+        self._admin = EnvoyAdminClient(self._socket)
+        self.process.start()
+        return self._admin
+
+    async def stop(self) -> None:
+        """Stop Envoy for good."""
+        await self.process.stop()
+
+    async def close(self) -> None:
+        """Close the connection to the admin interface."""
+        if self._admin is not None:
+            await self._admin.close()
+
+    async def wait_idle(self, limit: float) -> None:
+        """Wait up to `limit` seconds for in-flight requests to finish."""
+        if self._admin is not None:
+            try:
+                await self._admin.wait_idle(limit)
+            except EnvoyAdminError as error:
+                self._log.info("cannot check in-flight requests", reason=str(error))
+
+    async def drain_requests(self) -> None:
+        """Drain the listeners and let in-flight requests finish. An Envoy that is gone has none."""
+        if self._admin is None:
+            return
+        grace = self._workload.stop_grace
+        try:
+            await self._admin.drain_listeners()
+            gateway = self._workload.role == "gateway"
+            if not await self._admin.wait_idle(grace, include_outbound=gateway):
+                self._log.warning("requests still in flight", grace=grace)
+        except EnvoyAdminError as error:
+            self._log.warning("cannot wait for in-flight requests", reason=str(error))
+
+    async def watch(self) -> None:
+        """Check readiness until cancelled."""
+        assert self._admin is not None  # noqa: S101  started
+        misses = 0
+        while True:
+            ready = await self._admin.is_ready() and (
+                self._state().proxy_ready or await self._has_listeners(self._admin)
+            )
+            misses = 0 if ready else misses + 1
+            if ready and not self._state().proxy_ready:
+                self._on_problem("")
+                self._on_event(LifecycleEvent.PROXY_READY)
+            elif misses == MAX_MISSED_CHECKS and self._state().proxy_ready:
+                self._on_problem("proxy: does not respond")
+                self._on_event(LifecycleEvent.PROXY_LOST)
+            await asyncio.sleep(2.0 if ready else 0.1)
+
+    def _program(self) -> Program:
+        if not self._state().app_started:
+            # The app does not know its ports yet, so conflicting ones can still be replaced.
+            self.ports = self._allocator.reallocate(self._workload, self.ports)
+            if self._state().phase is Phase.STARTING_PROXY:
+                self._on_ports()
+        if conflict := port_conflict(self._workload, self.ports, self._config.bind):
+            raise NotReadyError(conflict)
+        self._socket.unlink(missing_ok=True)
+        params = bootstrap_params(self._workload, self._config, self.ports, self._socket)
+        write_private(self._folder / "bootstrap.json", json.dumps(build_bootstrap(params), indent=1))
+        argv = envoy_command(str(self._config.envoy.absolute()), "./bootstrap.json")
+        return Program(self.process.name, argv, {"PATH": "/usr/bin:/bin"}, self._folder, STOP_GRACE)
+
+    def _exited(self, reason: str) -> None:
+        self._on_problem(f"proxy: {reason}")
+        self._on_event(LifecycleEvent.PROXY_LOST)
+
+    async def _has_listeners(self, admin: EnvoyAdminClient) -> bool:
+        """Whether the listeners that the app depends on exist. A gateway without policies needs none.
+
+        Reports a conflict when another process has taken a port that Envoy or the app still needs.
+        """
+        try:
+            open_ports = await admin.listener_ports()
+        except EnvoyAdminError:
+            return False
+        inbound = [self.ports.inbound] if self._workload.ports else []
+        needed = {self.ports.outbound, *inbound} - {0}
+        if port := self._taken_port({*needed, *self.ports.gateway.values()} - open_ports):
+            self._on_problem(f"proxy: port {port} is in use{process_on_port(port)}")
+            self._on_event(LifecycleEvent.PORT_CONFLICT)
+            # The proxy restarts. Wait until the old process is gone.
+            await asyncio.sleep(STOP_GRACE)
+            return False
+        needed |= {split_address(address)[1] for address in self.ports.upstreams.values()}
+        if needed - open_ports:
+            self._on_problem("proxy: waiting for its listeners from the control plane")
+        return not needed - open_ports
+
+    def _taken_port(self, missing: set[int]) -> int:
+        """An allocated port that another process has taken since; 0 when there is none."""
+        bind, outbound = self._config.bind, self.ports.outbound
+        hosts = {port: LOOPBACK if port == outbound else bind for port in missing}
+        taken = [port for port, host in hosts.items() if not is_free(host, port)]
+        if self._workload.command and not self._state().app_started:
+            allocated = [self.ports.apps[port.name] for port in self._workload.ports if not port.app_port]
+            taken += [port for port in allocated if not is_free(LOOPBACK, port)]
+        return min(taken, default=0)

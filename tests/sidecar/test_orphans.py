@@ -1,0 +1,90 @@
+"""Orphans of a killed parent are stopped; unrelated processes are never touched."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from meshwright.control_plane.api.state_dir import ProcessRecord
+from meshwright.sidecar.child_process import log_path, record_path
+from meshwright.sidecar.files import tail
+from meshwright.sidecar.orphans import reap_orphans
+from tests.sidecar.conftest import until
+from tests.sidecar.test_supervisor import IGNORES_SIGTERM, SLEEP, has_exited
+
+
+@pytest.fixture
+def unrelated() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def write_record(state: Path, name: str, pid: int, started: float) -> None:
+    path = record_path(state, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(ProcessRecord(name=name, pid=pid, started=started).model_dump_json())
+
+
+def test_reap_stops_recorded_children_and_leaves_unrelated_processes_alone(
+    state: Path, unrelated: subprocess.Popen[bytes]
+) -> None:
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", SLEEP], start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    try:
+        write_record(state, "orphan", orphan.pid, psutil.Process(orphan.pid).create_time())
+        write_record(state, "reused-pid", unrelated.pid, psutil.Process(unrelated.pid).create_time() - 60.0)
+        write_record(state, "gone", 2**22 - 1, 1.0)
+        record_path(state, "garbage").write_text("{")
+        assert [record.name for record in reap_orphans(state)] == ["orphan"]
+        assert not psutil.pid_exists(orphan.pid)
+        assert unrelated.poll() is None
+        assert list((state / "run").iterdir()) == []
+    finally:
+        orphan.kill()
+        orphan.wait()
+
+
+def test_reap_kills_an_orphan_that_ignores_sigterm(state: Path) -> None:
+    orphan = subprocess.Popen(
+        [sys.executable, "-u", "-c", IGNORES_SIGTERM], start_new_session=True, stdout=subprocess.PIPE
+    )
+    assert orphan.stdout is not None
+    try:
+        assert orphan.stdout.readline() == b"up\n"
+        write_record(state, "orphan", orphan.pid, psutil.Process(orphan.pid).create_time())
+        reap_orphans(state, grace=0.3)
+        assert not psutil.pid_exists(orphan.pid)
+    finally:
+        orphan.kill()
+        orphan.wait()
+        orphan.stdout.close()
+
+
+async def test_child_of_a_killed_parent_is_reaped_by_its_successor(state: Path) -> None:
+    code = (
+        "import asyncio; from pathlib import Path; from tests.sidecar.test_supervisor import *\n"
+        "async def main():\n"
+        f"    await ChildProcess.start(python(SLEEP), Path({str(state)!r}))\n"
+        "    await asyncio.sleep(600)\n"
+        "asyncio.run(main())"
+    )
+    parent = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", code])
+    try:
+        await until(lambda: "up" in tail(log_path(state, "child")), "the child runs")
+        await until(record_path(state, "child").exists, "the child is recorded")
+    finally:
+        parent.kill()
+        parent.wait()
+    record = ProcessRecord.model_validate_json(record_path(state, "child").read_bytes())
+    assert psutil.pid_exists(record.pid)
+    assert [orphan.pid for orphan in await asyncio.to_thread(reap_orphans, state)] == [record.pid]
+    await until(lambda: not psutil.pid_exists(record.pid) or has_exited(psutil.Process(record.pid)), "gone")
