@@ -1,4 +1,4 @@
-"""Who asks: what the token of the request that is being answered may do."""
+"""The rights of the caller whose request is being handled."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from contextvars import ContextVar
 
 from meshwright.control_plane.api.auth import Rights
 
-CALLER_RIGHTS: ContextVar[Rights] = ContextVar("rights", default="all")
-"""Set for every request that was let in, before its route answers."""
+CALLER_RIGHTS: ContextVar[Rights] = ContextVar("caller_rights", default="all")
+"""Set for every authorized request before its handler runs."""

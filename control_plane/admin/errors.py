@@ -1,4 +1,4 @@
-"""Errors as answers: the status and the JSON form of every exception that a route may raise."""
+"""Error responses: the status and body for every exception that a handler may raise."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CODES: tuple[tuple[type[MeshError], str], ...] = (
 
 
 class DocumentsError(InputError):
-    """Documents that are refused, each problem with its place: HTTP 422."""
+    """Invalid documents, each problem with its location: HTTP 422."""
 
     def __init__(self, problems: tuple[ValidationProblem, ...]) -> None:
         super().__init__("\n".join(f"{p.path}:{p.line}:{p.column}: {p.message}" for p in problems))
@@ -58,7 +58,6 @@ def error_response(error: MeshError) -> tuple[int, ErrorResponse]:
 
 
 def error_body(code: str, message: str, problems: tuple[ValidationProblem, ...] = ()) -> ErrorResponse:
-    """An error in the form of the API; `code` is one of Fault's."""
-    return ErrorResponse(
-        error=ErrorInfo.model_validate({"code": code, "message": message, "problems": problems})
-    )
+    """The body of an error response; `code` is one of ErrorInfo's."""
+    info = ErrorInfo.model_validate({"code": code, "message": message, "problems": problems})
+    return ErrorResponse(error=info)

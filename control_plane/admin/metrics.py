@@ -1,16 +1,18 @@
-"""What the admin API counts about itself, in the process's registry."""
+"""Prometheus metrics of the admin API."""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Histogram
 
 REQUESTS = Counter(
-    "mesh_admin_requests_total", "Requests of the admin API by operation and status.", ["operation", "status"]
+    "mesh_admin_requests_total", "Admin API requests by operation and status.", ["operation", "status"]
 )
 SECONDS = Histogram(
     "mesh_admin_request_duration_seconds",
-    "How long the admin API took.",
+    "Duration of admin API requests.",
     ["operation"],
     buckets=(0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30),
 )
-REFUSED = Counter("mesh_admin_refused_total", "Requests refused for their host, origin or token.", ["reason"])
+REFUSED = Counter(
+    "mesh_admin_refused_total", "Requests denied because of their host, origin, token or rights.", ["reason"]
+)

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the admin API, made from its routes and their models."""
+"""The OpenAPI 3.1 document of the admin API, built from its routes and their models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meshwright.control_plane.api.models.errors import ErrorResponse
 _REF = "#/components/schemas/{model}"
 _EVERY_ROUTE = (400, 401, 403)
 _WITH_BODY = (413,)
-_WORDS = {status: code for code, status in STATUSES.items()} | {422: "invalid documents"}
+_DESCRIPTIONS = {status: code for code, status in STATUSES.items()} | {422: "invalid documents"}
 
 
 def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
@@ -29,38 +29,39 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
         openapi_version="3.1.0",
         info={
             "description": "Policies, revisions and the state of a mesh. Every call needs a bearer token: "
-            "the admin token, or, where a call only shows something, the one that may only read."
+            "the admin token, or, for read-only routes, the read-only token."
         },
         security=[{"admin": []}],
     )
-    for token in ("admin", "reading"):
+    for token in ("admin", "readOnly"):
         spec.components.security_scheme(token, {"type": "http", "scheme": "bearer"})
-    names = _add_schemas(spec, routes)
+    references = _add_schemas(spec, routes)
     for route in routes:
-        spec.path(route.full_path, operations={route.method.lower(): _operation(route, names)})
-    written: dict[str, Any] = spec.to_dict()
-    return written
+        spec.path(route.full_path, operations={route.method.lower(): _operation(route, references)})
+    result: dict[str, Any] = spec.to_dict()
+    return result
 
 
 def _add_schemas(spec: APISpec, routes: Iterable[Route]) -> dict[tuple[type[BaseModel], str], dict[str, Any]]:
-    """Put all models into the components; returns the reference of each model in each mode."""
-    wanted: dict[tuple[type[BaseModel], Any], None] = {(ErrorResponse, "serialization"): None}
+    """Add all models to the components; returns the reference of each model in each mode."""
+    models: dict[tuple[type[BaseModel], Any], None] = {(ErrorResponse, "serialization"): None}
     for route in routes:
-        wanted[(route.response, "serialization")] = None
+        models[(route.response, "serialization")] = None
         if route.body is not NoBody:
-            wanted[(route.body, "validation")] = None
-    references, definitions = models_json_schema(list(wanted), ref_template=_REF)
+            models[(route.body, "validation")] = None
+    references, definitions = models_json_schema(list(models), ref_template=_REF)
     for name, schema in definitions.get("$defs", {}).items():
         spec.components.schema(name, schema)
     return {(model, mode): dict(schema) for (model, mode), schema in references.items()}  # type: ignore[misc]
 
 
-def _operation(route: Route, names: dict[tuple[type[BaseModel], str], dict[str, Any]]) -> dict[str, Any]:
+def _operation(route: Route, references: dict[tuple[type[BaseModel], str], dict[str, Any]]) -> dict[str, Any]:
     errors = {*_EVERY_ROUTE, *route.errors, *(_WITH_BODY if route.body is not NoBody else ())}
-    fault = _json(names[(ErrorResponse, "serialization")])
-    responses = {str(status): {"description": _WORDS[status], "content": fault} for status in sorted(errors)}
-    reply = names[(route.response, "serialization")]
-    content = _json(reply)
+    error = _json(references[(ErrorResponse, "serialization")])
+    responses = {
+        str(status): {"description": _DESCRIPTIONS[status], "content": error} for status in sorted(errors)
+    }
+    content = _json(references[(route.response, "serialization")])
     if route.stream:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     responses["200"] = {"description": route.summary, "content": content}
@@ -72,9 +73,10 @@ def _operation(route: Route, names: dict[tuple[type[BaseModel], str], dict[str, 
         "responses": responses,
     }
     if route.read_only:
-        operation["security"] = [{"admin": []}, {"reading": []}]
+        operation["security"] = [{"admin": []}, {"readOnly": []}]
     if route.body is not NoBody:
-        operation["requestBody"] = {"required": True, "content": _json(names[(route.body, "validation")])}
+        body = _json(references[(route.body, "validation")])
+        operation["requestBody"] = {"required": True, "content": body}
     return operation
 
 
@@ -87,17 +89,17 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             "name": name,
             "in": "path" if name in in_path else "query",
             "required": name in in_path or name in required,
-            "schema": _query_schema(field),
+            "schema": _parameter_schema(field),
         }
         for name, field in schema.get("properties", {}).items()
     ]
 
 
-def _query_schema(field: dict[str, Any]) -> dict[str, Any]:
-    """A parameter's schema without `null`: a parameter is left out, never null."""
+def _parameter_schema(field: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without `null`: an optional parameter is omitted, never null."""
     choices = [choice for choice in field.get("anyOf", ()) if choice.get("type") != "null"]
-    kept = {key: value for key, value in field.items() if key not in {"anyOf", "default"} or not choices}
-    return {**kept, **(choices[0] if choices else {})}
+    rest = {key: value for key, value in field.items() if key not in {"anyOf", "default"} or not choices}
+    return {**rest, **(choices[0] if choices else {})}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

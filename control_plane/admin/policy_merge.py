@@ -1,11 +1,11 @@
-"""What an edit makes of a revision's documents, and how to say so: pure."""
+"""The documents of a revision after an edit, and what changed. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from meshwright.control_plane.api.models.revisions import DocumentChange
-from meshwright.control_plane.api.yaml import diff
+from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 
@@ -13,35 +13,35 @@ Key = tuple[str, str]
 
 
 def merge(
-    current: Sequence[RevisionDocument], given: Sequence[RevisionDocument]
+    current: Sequence[RevisionDocument], applied: Sequence[RevisionDocument]
 ) -> tuple[RevisionDocument, ...]:
-    """`current` with `given` in it; a document whose content is the same keeps its old source."""
-    merged = {stored.key: stored for stored in current}
-    for stored in given:
-        old = merged.get(stored.key)
-        if old is None or old.document != stored.document:
-            merged[stored.key] = stored
+    """`current` with `applied` added or replaced; a document with the same content keeps its old source."""
+    merged = {document.key: document for document in current}
+    for document in applied:
+        old = merged.get(document.key)
+        if old is None or old.document != document.document:
+            merged[document.key] = document
     return tuple(merged[key] for key in sorted(merged))
 
 
 def remove(current: Sequence[RevisionDocument], keys: Iterable[Key]) -> tuple[RevisionDocument, ...]:
-    """`current` without the documents named; raises NotFoundError naming every one that is missing."""
-    left = {stored.key: stored for stored in current}
-    wanted = set(keys)
-    if missing := sorted(wanted - left.keys()):
+    """`current` without the named documents; raises NotFoundError with every name that is missing."""
+    documents = {document.key: document for document in current}
+    removed = set(keys)
+    if missing := sorted(removed - documents.keys()):
         names = ", ".join(f"{kind}/{name}" for kind, name in missing)
         raise NotFoundError(f"no such document: {names}: see `mesh get`; nothing was deleted")
-    return tuple(left[key] for key in sorted(left) if key not in wanted)
+    return tuple(documents[key] for key in sorted(documents) if key not in removed)
 
 
 def changes(
-    before: Sequence[RevisionDocument], after: Sequence[RevisionDocument], named: Iterable[Key] = ()
+    before: Sequence[RevisionDocument], after: Sequence[RevisionDocument], include: Iterable[Key] = ()
 ) -> tuple[DocumentChange, ...]:
-    """What differs, sorted by kind and name; documents in `named` are told even when unchanged."""
-    old = {stored.key: stored.document for stored in before}
-    new = {stored.key: stored.document for stored in after}
-    told = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)} | set(named)
-    return tuple(_change(key, old, new) for key in sorted(told))
+    """What differs, sorted by kind and name; documents in `include` are listed even if unchanged."""
+    old = {document.key: document.document for document in before}
+    new = {document.key: document.document for document in after}
+    listed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)} | set(include)
+    return tuple(_change(key, old, new) for key in sorted(listed))
 
 
 def _change(key: Key, old: Mapping[Key, object], new: Mapping[Key, object]) -> DocumentChange:
@@ -54,5 +54,5 @@ def _change(key: Key, old: Mapping[Key, object], new: Mapping[Key, object]) -> D
 
 
 def document_diff(before: Sequence[RevisionDocument], after: Sequence[RevisionDocument]) -> str:
-    """The difference as a unified diff of YAML, a file `Kind/name` for each document that differs."""
-    return diff.unified_diff((one.document for one in before), (one.document for one in after))
+    """A unified diff of YAML, with one file `Kind/name` per document that differs."""
+    return unified_diff((old.document for old in before), (new.document for new in after))

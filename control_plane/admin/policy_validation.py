@@ -1,15 +1,21 @@
-"""The policy kinds as the admin API uses them: validation, canonical form, and users' words for them."""
+"""Validation of policy documents, and the spellings of their kinds that users may type.
+
+The server validates every document itself, whatever a client says it has checked.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from meshwright.control_plane.admin.context import InvalidDocumentError
-from meshwright.control_plane.core.revision import CanonicalDocument
-from meshwright.control_plane.errors import NotFoundError
+from meshwright.control_plane.admin.errors import DocumentsError
+from meshwright.control_plane.api.models.errors import ValidationProblem
+from meshwright.control_plane.api.models.policies import DocumentInput
+from meshwright.control_plane.core.revision import CanonicalDocument, RevisionDocument
+from meshwright.control_plane.errors import InputError, NotFoundError
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.schema import dump
 from meshwright.control_plane.policies.validation_messages import (
@@ -19,9 +25,47 @@ from meshwright.control_plane.policies.validation_messages import (
     format_value,
 )
 
+PROBLEMS_LIMIT = 100
+"""Problems in one response: nobody reads more."""
+
+_SOURCE = re.compile(r"(.*):([0-9]{1,9})")
+
+
+class InvalidDocumentError(Exception):
+    """A document is invalid; one line per problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def validate_all(inputs: Sequence[DocumentInput]) -> tuple[RevisionDocument, ...]:
+    """Every document in canonical form; raises DocumentsError with the location of each problem."""
+    if not inputs:
+        raise InputError("no documents: pass at least one")
+    problems: list[ValidationProblem] = []
+    valid: dict[tuple[str, str], RevisionDocument] = {}
+    for number, sourced in enumerate(inputs, 1):
+        path, line = _location(sourced.source, number)
+        try:
+            document = RevisionDocument(canonical(sourced.document), sourced.source)
+        except InvalidDocumentError as error:
+            problems += [
+                ValidationProblem(path=path, line=line, message=message) for message in error.problems
+            ]
+            continue
+        if duplicate := valid.get(document.key):
+            where = duplicate.source or "another document of this request"
+            message = f"{'/'.join(document.key)} is also at {where}: keep one of them"
+            problems.append(ValidationProblem(path=path, line=line, message=message))
+        valid[document.key] = document
+    if problems:
+        raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
+    return tuple(valid.values())
+
 
 def canonical(document: Mapping[str, Any]) -> CanonicalDocument:
-    """The document validated, with its fields as YAML writes them and without defaults that were left out.
+    """The validated document, with YAML's field names and without defaults that were not given.
 
     Raises InvalidDocumentError.
     """
@@ -34,20 +78,26 @@ def canonical(document: Mapping[str, Any]) -> CanonicalDocument:
     try:
         return dump(kind.model_validate(dict(document)))
     except ValidationError as error:
-        raise InvalidDocumentError([error_message(kind, one) for one in distinct_errors(error)]) from None
+        messages = [error_message(kind, details) for details in distinct_errors(error)]
+        raise InvalidDocumentError(messages) from None
 
 
 def kind_of(word: str) -> str:
-    """The kind that a word means, in any case, singular or plural; raises NotFoundError."""
-    known = {form: kind for kind in kinds() for form in _forms(kind.lower())}
-    if found := known.get(word.lower()):
-        return found
-    near = closest_match(word, kinds())
-    advice = f"did you mean {near}?" if near else f"known are {', '.join(kinds())}"
+    """The kind for a word in any case, singular or plural; raises NotFoundError."""
+    by_form = {form: kind for kind in kinds() for form in _forms(kind.lower())}
+    if kind := by_form.get(word.lower()):
+        return kind
+    match = closest_match(word, kinds())
+    advice = f"did you mean {match}?" if match else f"known are {', '.join(kinds())}"
     raise NotFoundError(f"no such kind: {format_value(word)}: {advice}")
 
 
 def _forms(kind: str) -> tuple[str, ...]:
-    """Singular and plural of a kind's name in lower case."""
+    """Singular and plurals of a kind's name, in lower case."""
     plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}es"
     return kind, f"{kind}s", plural
+
+
+def _location(source: str, number: int) -> tuple[str, int]:
+    match = _SOURCE.fullmatch(source)
+    return (match[1], int(match[2])) if match else (source or f"document {number}", 1)

@@ -1,46 +1,60 @@
-"""Waiting until a revision stands in every connected sidecar."""
+"""Wait until every connected proxy has ACKed a revision."""
 
 from __future__ import annotations
 
-from meshwright.control_plane.admin.context import AdminContext
+from meshwright.control_plane.admin.protocols import Clock, Sleep, StatusSource
 from meshwright.control_plane.api.models.proxies import ProxyStatus, WaitResult
 
 POLL_SECONDS = 0.1
 """Seconds between two looks at the status: well below what a person notices."""
 
 REJECTION_GRACE_SECONDS = 2.0
-"""Seconds that others have to answer once one has rejected it, so that all who do are told of."""
+"""Seconds that the other proxies have to respond after the first rejection, so that the result names all."""
 
 
-async def wait_for_rollout(mesh: AdminContext, revision: int, timeout: float) -> WaitResult:  # noqa: ASYNC109  an answer, no error
-    """Until all connected sidecars have taken `revision`, one rejects it, or `timeout` seconds are over.
+async def wait_for_rollout(
+    status_source: StatusSource,
+    revision: int,
+    timeout: float,  # noqa: ASYNC109  a timeout is a result, not an error
+    *,
+    monotonic: Clock,
+    sleep: Sleep,
+) -> WaitResult:
+    """Wait until all connected proxies have ACKed `revision`, one rejects it, or `timeout` seconds have
+    passed.
 
-    Only what the revision itself brought is waited for: who refuses something older is named besides.
+    Only resources of this revision count; proxies that reject a resource of an older one are listed
+    separately.
     """
-    deadline = mesh.now() + timeout
-    until = 0.0
+    deadline = monotonic() + timeout
+    rejection_deadline = 0.0
     while True:
-        status = await mesh.status()
-        connected = [one for one in status.proxies if one.state != "disconnected"]
-        behind = tuple(one for one in connected if not _has_taken(one, revision))
+        status = await status_source()
+        connected = [proxy for proxy in status.proxies if proxy.state != "disconnected"]
+        behind = tuple(proxy for proxy in connected if not _has_accepted(proxy, revision))
         if status.revision >= revision:
             if not behind:
-                refusing = tuple(one for one in connected if one.state == "rejected")
-                return WaitResult(state="programmed", revision=revision, rejecting_older=refusing)
-            rejected = tuple(
-                one for one in behind if one.state == "rejected" and one.rejected_revision >= revision
-            )
+                rejecting_older = tuple(proxy for proxy in connected if proxy.state == "rejected")
+                return WaitResult(state="programmed", revision=revision, rejecting_older=rejecting_older)
+            rejected = tuple(proxy for proxy in behind if _has_rejected(proxy, revision))
             if rejected:
-                until = until or min(mesh.now() + REJECTION_GRACE_SECONDS, deadline)
-                if rejected == behind or mesh.now() >= until:
+                rejection_deadline = rejection_deadline or min(
+                    monotonic() + REJECTION_GRACE_SECONDS, deadline
+                )
+                if rejected == behind or monotonic() >= rejection_deadline:
                     return WaitResult(state="rejected", revision=revision, proxies=rejected)
-        if mesh.now() >= deadline:
+        if monotonic() >= deadline:
             return WaitResult(state="timeout", revision=revision, proxies=behind)
-        await mesh.sleep(POLL_SECONDS)
+        await sleep(POLL_SECONDS)
 
 
-def _has_taken(proxy: ProxyStatus, revision: int) -> bool:
-    """Whether a sidecar has all that the revision brought, whatever of older ones it refuses."""
+def _has_rejected(proxy: ProxyStatus, revision: int) -> bool:
+    return proxy.state == "rejected" and proxy.rejected_revision >= revision
+
+
+def _has_accepted(proxy: ProxyStatus, revision: int) -> bool:
+    """Whether a proxy has ACKed every resource of the revision, whatever it rejects of older ones."""
     if proxy.state == "rejected":
-        return proxy.revision >= revision or proxy.rejected_revision < revision <= proxy.responded_revision
+        accepted_all = proxy.rejected_revision < revision <= proxy.responded_revision
+        return proxy.revision >= revision or accepted_all
     return proxy.state == "synced" and proxy.revision >= revision

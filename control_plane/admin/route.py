@@ -1,29 +1,25 @@
-"""The routes of the admin API as data: from them come the server's table and the OpenAPI document."""
+"""Routes of the admin API as data, for the server's routing table and the OpenAPI document."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.api.calls import PREFIX
 from meshwright.control_plane.api.models.base import ApiModel
 
-Params = TypeVar("Params", bound=ApiModel)
-Body = TypeVar("Body", bound=ApiModel)
-
 
 class RequestParams(ApiModel):
-    """Base of what a route takes from its path and query; unknown query parameters are refused."""
+    """Base of a route's path and query parameters; unknown query parameters are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class NoParams(RequestParams):
-    """A route that takes nothing from path and query."""
+    """A route without path and query parameters."""
 
 
 class NoBody(ApiModel):
@@ -31,7 +27,7 @@ class NoBody(ApiModel):
 
 
 class RawJson(ApiModel):
-    """An answer of megabytes, JSON already and in the form of the reply: it is passed on unread."""
+    """A response of several megabytes that already is JSON of the response model; it is sent unparsed."""
 
     text: str
 
@@ -40,30 +36,38 @@ class RawJson(ApiModel):
 class Route:
     """One operation.
 
-    `path` is below `prefix`, with `{name}` for fields of `params` in it; the other fields of `params` are
-    query parameters. `errors` are the statuses it may answer besides those that every route may.
+    `path` is below `prefix`; `{name}` in it refers to a field of `params`, the other fields are query
+    parameters. `errors` are the statuses it may respond with, besides those of every route. The handler's
+    docstring is its description in the OpenAPI document.
 
-    What `shows` takes the token that may only read, too: it changes nothing, in the mesh or in a proxy, and
-    tells no secret. Whatever does not say so takes the admin token.
+    A `read_only` route also accepts the read-only token: it changes nothing, in the mesh or in a proxy, and
+    exposes no secret. All others require the admin token.
 
-    `stream` answers those who accept text/event-stream: it takes the last event id that they had, and gives
-    blocks of text to send and, at least once a second, an empty one.
+    `stream` serves callers that accept text/event-stream. It receives the caller's last event id and yields
+    blocks of text, at least once a second, if only an empty one.
     """
 
     method: Literal["GET", "POST", "PUT"]
     path: str
     operation_id: str
     summary: str
-    handler: Callable[[AdminContext, Any, Any], Awaitable[BaseModel]]
+    handler: Callable[[Any, Any], Awaitable[BaseModel]]
     response: type[BaseModel]
     params: type[RequestParams] = NoParams
     body: type[ApiModel] = NoBody
     errors: tuple[int, ...] = ()
     read_only: bool = False
     prefix: str = PREFIX
-    stream: Callable[[AdminContext, Any, str], AsyncIterator[str]] | None = None
+    stream: Callable[[Any, str], AsyncIterator[str]] | None = None
 
     @property
     def full_path(self) -> str:
-        """The whole path."""
+        """The path with its prefix."""
         return self.prefix + self.path
+
+
+class Router(Protocol):
+    """Routes of one topic; its constructor takes what their handlers need."""
+
+    def routes(self) -> Iterable[Route]:
+        """Its routes."""

@@ -1,4 +1,4 @@
-"""Answers that go on and on: server-sent events, sent until the caller leaves or the server stops."""
+"""Responses as server-sent events, until the caller disconnects or the server stops."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from meshwright.control_plane.errors import StoreError
 
 MEDIA_TYPE = "text/event-stream"
 
-WRITE_LIMIT = 10.0
-"""Seconds that a caller may take to make room for one block; a slower one is sent away."""
+WRITE_TIMEOUT = 10.0
+"""Seconds that a caller may take to read one block; a slower one is disconnected."""
 
 
 class SseStreams:
-    """The streams that are open, so that they end when the server does."""
+    """The open event streams, so that they end when the server stops."""
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[object]] = set()
-        self._ending = False
+        self._closing = False
 
     async def close_all(self, _application: web.Application) -> None:
-        """End them all."""
-        self._ending = True
+        """End all streams."""
+        self._closing = True
         for task in self._open:
             task.cancel()
 
     async def send(self, request: web.Request, blocks: AsyncIterator[str]) -> web.StreamResponse:
-        """Send blocks of text as they come; what fails before the first is raised."""
+        """Send blocks of text as they arrive; an error before the first one is raised."""
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101  a request is served in a task
+        assert task is not None  # noqa: S101  aiohttp runs every handler in a task
         response = web.StreamResponse(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
         self._open.add(task)
         try:
@@ -45,7 +45,7 @@ class SseStreams:
             if not response.prepared:
                 raise
         except asyncio.CancelledError:
-            if not self._ending:
+            if not self._closing:
                 raise
         finally:
             self._open.discard(task)
@@ -53,9 +53,9 @@ class SseStreams:
 
 
 def accepts_event_stream(request: web.Request) -> bool:
-    """Whether the caller asks for a stream."""
-    accepted = request.headers.get("Accept", "").lower().split(",")
-    return MEDIA_TYPE in {one.partition(";")[0].strip() for one in accepted}
+    """Whether the Accept header contains text/event-stream."""
+    media_types = request.headers.get("Accept", "").lower().split(",")
+    return MEDIA_TYPE in {media_type.partition(";")[0].strip() for media_type in media_types}
 
 
 async def _copy(blocks: AsyncIterator[str], request: web.Request, response: web.StreamResponse) -> None:
@@ -65,5 +65,5 @@ async def _copy(blocks: AsyncIterator[str], request: web.Request, response: web.
         if request.transport is None or request.transport.is_closing():
             return
         if block:
-            async with asyncio.timeout(WRITE_LIMIT):
+            async with asyncio.timeout(WRITE_TIMEOUT):
                 await response.write(block.encode())

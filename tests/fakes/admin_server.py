@@ -1,4 +1,4 @@
-"""An admin API on a free port over fakes, for tests of the server, its client and the command line."""
+"""An admin API on a free port over fakes, for tests of the server, its clients and the command line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshwright.control_plane.admin import server
-from meshwright.control_plane.admin.context import AdminContext, CanonicalDocument, TokenRole
+from meshwright.control_plane.admin.protocols import EditPreview
+from meshwright.control_plane.admin.route import Route, Router
+from meshwright.control_plane.admin.routers.events import EventsRouter
+from meshwright.control_plane.admin.routers.explain import ExplainRouter
+from meshwright.control_plane.admin.routers.instances import InstancesRouter
+from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
+from meshwright.control_plane.admin.routers.policies import PoliciesRouter
+from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
+from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
+from meshwright.control_plane.admin.routers.requests import RequestsRouter
+from meshwright.control_plane.admin.routers.revisions import RevisionsRouter
+from meshwright.control_plane.admin.routers.services import ServicesRouter
+from meshwright.control_plane.admin.routers.status import StatusRouter
+from meshwright.control_plane.admin.routers.tap import TapRouter
+from meshwright.control_plane.admin.routers.tokens import TokensRouter
+from meshwright.control_plane.admin.routers.topology import TopologyRouter
+from meshwright.control_plane.admin.routers.traces import TracesRouter
+from meshwright.control_plane.admin.routers.wait import WaitRouter
+from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
-from meshwright.control_plane.api.models.base import InstanceStatus, ProxyDetail, ProxyStatus, Status
-from meshwright.control_plane.api.models.policies import NewToken, TokenInfo
-from meshwright.control_plane.api.models.topology import ServiceList
+from meshwright.control_plane.api.models.events import Event
+from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.policies import ServicePolicies
+from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
+from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.api.models.tokens import NewToken, TokenInfo, TokenRole
+from meshwright.control_plane.api.models.topology import ServiceList, Topology
+from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.traces import ClusterTraces
+from meshwright.control_plane.core.revision import CanonicalDocument
 from meshwright.control_plane.errors import MeshError, NotFoundError
+from meshwright.control_plane.telemetry.requests.store import RequestStore
 from meshwright.control_plane.telemetry.traces.store import TraceStore
 from tests.fakes.members import FakeMembers
 from tests.fakes.store import FakeStore
@@ -25,12 +50,12 @@ from tests.fakes.store import FakeStore
 
 @dataclass
 class FakeTokens:
-    """Join tokens in memory; `kept` by id, in the order in which they were made."""
+    """Join tokens in memory, by id, oldest first."""
 
     tokens: dict[str, TokenInfo] = field(default_factory=dict)
 
     async def mint(self, role: TokenRole, name: str, ttl: float, author: str) -> NewToken:
-        made = TokenInfo(
+        info = TokenInfo(
             id=f"id-{len(self.tokens) + 1}",
             role=role,
             name=name,
@@ -38,23 +63,34 @@ class FakeTokens:
             expires=time.time() + ttl,
             author=author,
         )
-        self.tokens[made.id] = made
-        return NewToken(token=f"token-of-{role}-{name}-{ttl:g}", id=made.id, expires=made.expires)
+        self.tokens[info.id] = info
+        return NewToken(token=f"token-of-{role}-{name}-{ttl:g}", id=info.id, expires=info.expires)
 
     async def list(self) -> tuple[TokenInfo, ...]:
         return tuple(reversed(self.tokens.values()))
 
     async def revoke(self, id: str) -> None:
         if id not in self.tokens:
-            raise NotFoundError(f"token {id}: there is none")
+            raise NotFoundError(f"no such token: {id}")
         self.tokens[id] = self.tokens[id].model_copy(update={"revoked": True})
+
+
+class NoEvents:
+    """A mesh without events."""
+
+    async def newest(self, _limit: int, _before: str, _kind: str) -> Sequence[Event]:
+        return ()
+
+    async def follow(self, _after: str) -> AsyncIterator[Event | None]:
+        for event in await self.newest(0, "", ""):
+            yield event
 
 
 @dataclass
 class FakeMesh:
-    """A running server: what it answers can be changed by a test. `proxies` None: one that follows.
+    """A running server; a test may change what it responds. `proxies` None: one proxy, in sync.
 
-    `told`: what orders-1's agent answers to each kind of ask; what it was asked stands in `asked`.
+    `replies`: the results of orders-1's agent by kind of command; `commands`: those it was sent.
     """
 
     state: Path
@@ -66,6 +102,7 @@ class FakeMesh:
     commands: list[tuple[str, str, str]] = field(default_factory=list)
     traces: TraceStore = field(default_factory=TraceStore)
     services: ServiceList = field(default_factory=ServiceList)
+    policies: dict[tuple[str, str], ServicePolicies] = field(default_factory=dict)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     affected: tuple[str, ...] = ()
     url: str = ""
@@ -74,68 +111,96 @@ class FakeMesh:
 
     @property
     def endpoint(self) -> ApiEndpoint:
-        """Where it answers."""
+        """The server with the admin token."""
         return ApiEndpoint(self.url, self.token)
 
     @property
     def read_only_endpoint(self) -> ApiEndpoint:
-        """The same for who may only read."""
+        """The server with the read-only token."""
         return ApiEndpoint(self.url, self.read_token)
 
     async def run_command(self, node: str, kind: str, argument: str) -> str:
-        """As app.py would have a sidecar asked."""
+        """Record the command; its result is in `replies`."""
         self.commands.append((node, kind, argument))
-        told = self.replies.get(kind) if node == "orders-1" else None
-        if told is None:
+        reply = self.replies.get(kind) if node == "orders-1" else None
+        if reply is None:
             raise NotFoundError(f"no such proxy: {node}")
-        if isinstance(told, MeshError):
-            raise told
-        return told
-
-    async def affected_proxies(self, _before: object, _after: object) -> tuple[str, ...]:
-        """Whom every change configures anew."""
-        return self.affected
+        if isinstance(reply, MeshError):
+            raise reply
+        return reply
 
     async def report(self) -> Status:
-        """The status as app.py would give it."""
+        """The status, with the store's newest revision."""
         newest = self.store.revisions[-1].info.revision
-        following = (ProxyStatus(name="orders-1", service="orders", state="synced", revision=newest),)
-        proxies = following if self.proxies is None else self.proxies
+        in_sync = (ProxyStatus(name="orders-1", service="orders", state="synced", revision=newest),)
+        proxies = in_sync if self.proxies is None else self.proxies
         return self.status.model_copy(update={"revision": newest, "proxies": proxies})
 
+    # --- EditPreview ------------------------------------------------------------------------------
 
-def _warnings(documents: Sequence[CanonicalDocument]) -> list[str]:
-    """A target that is no service of the fake mesh."""
-    return [
-        f"{document['kind']}/{document['metadata']['name']}: there is no Service {target['name']} yet"
-        for document in documents
-        for target in document["spec"].get("targetRefs", ())
-        if target["kind"] == "Service" and target["name"] not in {"orders", "inventory"}
-    ]
+    def warnings(self, documents: Sequence[CanonicalDocument]) -> list[str]:
+        """Targets that are not services of the fake mesh."""
+        return [
+            f"{document['kind']}/{document['metadata']['name']}: there is no Service {target['name']} yet"
+            for document in documents
+            for target in document["spec"].get("targetRefs", ())
+            if target["kind"] == "Service" and target["name"] not in {"orders", "inventory"}
+        ]
+
+    def resource_diff(self, _before: object, _after: object) -> str:
+        """No resource changes."""
+        return ""
+
+    async def affected_proxies(self, _before: object, _after: object) -> tuple[str, ...]:
+        """`affected`, for every change."""
+        return self.affected
+
+
+def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
+    """Every router, over a FakeMesh."""
+    preview: EditPreview = fake
+    traces = ClusterTraces(fake.traces, FakeMembers())
+    requests = ClusterRequests(RequestStore(), FakeMembers())
+    instance = InstanceStatus(name="orders-1", service="orders", address="127.0.0.1:4000", health="healthy")
+
+    def proxies() -> tuple[ProxyDetail, ...]:
+        return fake.details
+
+    return (
+        PoliciesRouter(fake.store, preview),
+        RevisionsRouter(fake.store, preview),
+        WaitRouter(fake.store, fake.report, monotonic=time.monotonic, sleep=asyncio.sleep),
+        StatusRouter(fake.report),
+        InstancesRouter(lambda: [instance]),
+        ProxiesRouter(proxies, fake.run_command),
+        TokensRouter(fake.tokens),
+        TopologyRouter(Topology, lambda _caller, _callee: None),
+        ServicesRouter(
+            lambda: fake.services, lambda _name: None, lambda name, caller: fake.policies.get((name, caller))
+        ),
+        EventsRouter(NoEvents(), monotonic=time.monotonic),
+        TracesRouter(traces),
+        JaegerRouter(traces),
+        RequestsRouter(requests, now=time.time),
+        ExplainRouter(requests, traces, fake.store, lambda _evidence: None, now=time.time),
+        TapRouter(requests, proxies, fake.run_command, monotonic=time.monotonic, sleep=asyncio.sleep),
+        PrometheusSdRouter(tuple, tuple),
+    )
+
+
+def fake_routes() -> tuple[Route, ...]:
+    """Every route of the admin API, over a FakeMesh that is not running."""
+    return tuple(route for router in fake_routers(FakeMesh(Path())) for route in router.routes())
 
 
 @asynccontextmanager
 async def fake_mesh(state: Path) -> AsyncIterator[FakeMesh]:
-    """Start the server, write mesh.json into `state`, stop it at the end."""
-    token = server.ensure_token(state)
-    fake = FakeMesh(state, token=token, read_token=server.ensure_read_token(state, "", token))
-    mesh = AdminContext(
-        revisions=fake.store,
-        status=fake.report,
-        instances=lambda: [
-            InstanceStatus(name="orders-1", service="orders", address="127.0.0.1:4000", health="healthy")
-        ],
-        tokens=fake.tokens,
-        now=time.monotonic,
-        sleep=asyncio.sleep,
-        proxies=lambda: fake.details,
-        services=lambda: fake.services,
-        warnings=_warnings,
-        traces=ClusterTraces(fake.traces, FakeMembers()),
-        affected_proxies=fake.affected_proxies,
-        run_command=fake.run_command,
+    """A running server whose mesh.json is in `state`."""
+    token = ensure_token(state)
+    fake = FakeMesh(state, token=token, read_token=ensure_read_token(state, "", token))
+    running = await server.start(
+        fake_routers(fake), fake.token, bind="127.0.0.1", port=0, read_token=fake.read_token
     )
-    running = await server.start(mesh, fake.token, bind="127.0.0.1", port=0, read_token=fake.read_token)
     fake.url = f"http://127.0.0.1:{running.port}"
     addresses = {"admin": fake.url, "xds": "x", "enrolment": "x", "ca_sha256": "x"}
     (state / "mesh.json").write_text(json.dumps(addresses))

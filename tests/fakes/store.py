@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshwright.control_plane.admin.context import PolicyRevision, RevisionDocument
 from meshwright.control_plane.admin.policy_merge import changes
-from meshwright.control_plane.api.models.base import RevisionInfo
+from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import NotFoundError, RevisionConflictError, StoreError
 
 
@@ -34,12 +34,12 @@ class FakeStore:
         return [info for info in found if before is None or info.revision < before][:limit]
 
     async def commit(
-        self, base: int, documents: Sequence[RevisionDocument], *, author: str, why: str
+        self, base: int, documents: Sequence[RevisionDocument], *, author: str, message: str
     ) -> RevisionInfo:
         self._check()
         if self.conflict_next:
             self.conflict_next = False
-            await self.commit(base, (), author="somebody", why="quicker")
+            await self.commit(base, (), author="somebody", message="quicker")
         current = self.revisions[-1]
         if base != current.info.revision:
             raise RevisionConflictError(base, current.info.revision)
@@ -47,7 +47,7 @@ class FakeStore:
             revision=base + 1,
             author=author,
             time=1_700_000_000.0 + base,
-            message=why,
+            message=message,
             changed=changes(current.documents, documents),
         )
         self.revisions.append(PolicyRevision(info, tuple(documents)))

@@ -1,60 +1,67 @@
-"""Routes of the revisions: history, one revision whole, rollback."""
+"""Routes of revisions: history, one revision with its documents, rollback."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from meshwright.control_plane.admin import policy_merge
-from meshwright.control_plane.admin.context import AdminContext
-from meshwright.control_plane.admin.route import RequestParams, Route
-from meshwright.control_plane.admin.routers.policies import commit, plain
+from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain
+from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
+from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.policies import ApplyResponse, RollbackRequest
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionList
 
 HISTORY_LIMIT = 1000
-"""Revisions one answer may hold."""
+"""Revisions in one response."""
 
 
 class HistoryParams(RequestParams):
-    limit: int = Field(50, ge=1, le=HISTORY_LIMIT, description="At most so many.")
-    before: int | None = Field(None, ge=0, le=2**53, description="Only revisions below this one.")
+    limit: int = Field(50, ge=1, le=HISTORY_LIMIT, description="Maximum number of revisions.")
+    before: int | None = Field(None, ge=0, le=2**53, description="Only revisions older than this one.")
 
 
 class RevisionParams(RequestParams):
     revision: int = Field(ge=0, le=2**53)
 
 
-async def history(mesh: AdminContext, params: HistoryParams, _body: object) -> RevisionList:
-    """Who changed what when and why, newest first."""
-    return RevisionList(revisions=tuple(await mesh.revisions.history(params.limit, params.before)))
+class RevisionsRouter:
+    """`/revisions` and the routes below it."""
 
+    def __init__(self, revisions: RevisionLog, preview: EditPreview) -> None:
+        self._revisions = revisions
+        self._editor = PolicyEditor(revisions, preview)
 
-async def show(mesh: AdminContext, params: RevisionParams, _body: object) -> RevisionDetail:
-    """One revision: its entry in the history and all documents that stood after it."""
-    found = await mesh.revisions.get(params.revision)
-    return RevisionDetail(info=found.info, documents=tuple(plain(found.documents)))
+    def routes(self) -> tuple[Route, ...]:
+        """Its routes."""
+        return (
+            Route(
+                "GET", "/revisions", "history", "History of the policies", self.history, RevisionList,
+                params=HistoryParams, errors=(503,), read_only=True,
+            ),
+            Route(
+                "GET", "/revisions/{revision}", "revision", "One revision with its documents", self.revision,
+                RevisionDetail, params=RevisionParams, errors=(404, 503), read_only=True,
+            ),
+            Route(
+                "POST", "/revisions/{revision}/rollback", "rollback", "Roll back to a revision",
+                self.rollback, ApplyResponse, params=RevisionParams, body=RollbackRequest,
+                errors=(404, 409, 503),
+            ),
+        )  # fmt: skip
 
+    async def history(self, params: HistoryParams, _body: NoBody) -> RevisionList:
+        """Revisions with author, time, message and changes, newest first."""
+        return RevisionList(revisions=tuple(await self._revisions.history(params.limit, params.before)))
 
-async def rollback(mesh: AdminContext, params: RevisionParams, body: RollbackRequest) -> ApplyResponse:
-    """The documents of a revision as a new revision; nothing happens when they stand already."""
-    current = await mesh.revisions.current()
-    wanted = await mesh.revisions.get(params.revision)
-    why = body.message or f"rollback to revision {params.revision}"
-    edit = body.model_copy(update={"message": why})
-    return await commit(mesh, current, edit, policy_merge.merge((), wanted.documents))
+    async def revision(self, params: RevisionParams, _body: NoBody) -> RevisionDetail:
+        """One revision: its entry in the history and all documents of the mesh at that revision."""
+        revision = await self._revisions.get(params.revision)
+        return RevisionDetail(info=revision.info, documents=tuple(plain(revision.documents)))
 
-
-ROUTES = (
-    Route(
-        "GET", "/revisions", "history", "Who changed what, newest first", history, RevisionList,
-        params=HistoryParams, errors=(503,), read_only=True,
-    ),
-    Route(
-        "GET", "/revisions/{revision}", "revision", "One revision whole", show, RevisionDetail,
-        params=RevisionParams, errors=(404, 503), read_only=True,
-    ),
-    Route(
-        "POST", "/revisions/{revision}/rollback", "rollback", "Its documents as a new revision", rollback,
-        ApplyResponse, params=RevisionParams, body=RollbackRequest, errors=(404, 409, 503),
-    ),
-)  # fmt: skip
+    async def rollback(self, params: RevisionParams, body: RollbackRequest) -> ApplyResponse:
+        """Commit the documents of a revision as a new one; nothing happens if they are current already."""
+        current = await self._revisions.current()
+        target = await self._revisions.get(params.revision)
+        message = body.message or f"rollback to revision {params.revision}"
+        edit = body.model_copy(update={"message": message})
+        return await self._editor.commit(current, edit, policy_merge.merge((), target.documents))

@@ -1,11 +1,13 @@
-"""Routes of services: the table of all of them, and the history of one."""
+"""Routes of services: all of them with their traffic; the history and the policies of one."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Callable
 
-from meshwright.control_plane.admin.context import AdminContext
-from meshwright.control_plane.admin.route import NoParams, RequestParams, Route
+from pydantic import ConfigDict, Field
+
+from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
+from meshwright.control_plane.api.models.policies import ServicePolicies
 from meshwright.control_plane.api.models.topology import ServiceHistory, ServiceList
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.errors import NotFoundError
@@ -15,23 +17,62 @@ class ServiceParams(RequestParams):
     name: str = Field(pattern=f"^{NAME_PATTERN}$", description="The service or gateway.")
 
 
-async def services(mesh: AdminContext, _params: NoParams, _body: object) -> ServiceList:
-    """Every service by all calls to it, every gateway by all that it makes, with their last 15 minutes."""
-    return mesh.services()
+class ServicePoliciesParams(ServiceParams):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=False)
+
+    from_: str | None = Field(
+        None,
+        alias="from",
+        pattern=f"^{NAME_PATTERN}$",
+        description="A calling service or gateway: the policies of that edge.",
+    )
 
 
-async def history(mesh: AdminContext, params: ServiceParams, _body: object) -> ServiceHistory:
-    """The last quarter of an hour of all calls to a service, or from a gateway; no points without calls."""
-    found = mesh.service_history(params.name)
-    if found is None:
-        raise NotFoundError(f"{params.name}: the mesh has no such service or gateway: see `mesh topology`")
-    return found
+class ServicesRouter:
+    """`/services` and the routes below it."""
+
+    def __init__(
+        self,
+        services: Callable[[], ServiceList],
+        service_history: Callable[[str], ServiceHistory | None],
+        service_policies: Callable[[str, str], ServicePolicies | None],
+    ) -> None:
+        self._services = services
+        self._service_history = service_history
+        self._service_policies = service_policies
+
+    def routes(self) -> tuple[Route, ...]:
+        """Its routes."""
+        return (
+            Route("GET", "/services", "services", "Services", self.services, ServiceList, read_only=True),
+            Route(
+                "GET", "/services/{name}/history", "service_history", "The history of a service",
+                self.history, ServiceHistory, params=ServiceParams, errors=(404,), read_only=True,
+            ),
+            Route(
+                "GET", "/services/{name}/policies", "service_policies", "Policies of a service or an edge",
+                self.policies, ServicePolicies, params=ServicePoliciesParams, errors=(404,), read_only=True,
+            ),
+        )  # fmt: skip
+
+    async def services(self, _params: NoParams, _body: NoBody) -> ServiceList:
+        """Every service with all requests to it and every gateway with all requests from it, with trends."""
+        return self._services()
+
+    async def history(self, params: ServiceParams, _body: NoBody) -> ServiceHistory:
+        """The last 15 minutes of all requests to a service, or from a gateway; no points without traffic."""
+        history = self._service_history(params.name)
+        if history is None:
+            raise _not_found(params.name)
+        return history
+
+    async def policies(self, params: ServicePoliciesParams, _body: NoBody) -> ServicePolicies:
+        """The policies that target a service, or with `from` one edge to it, overridden ones included."""
+        policies = self._service_policies(params.name, params.from_ or "")
+        if policies is None:
+            raise _not_found(params.name)
+        return policies
 
 
-ROUTES = (
-    Route("GET", "/services", "services", "How every service does", services, ServiceList, read_only=True),
-    Route(
-        "GET", "/services/{name}/history", "service_history", "The history of a service", history,
-        ServiceHistory, params=ServiceParams, errors=(404,), read_only=True,
-    ),
-)  # fmt: skip
+def _not_found(name: str) -> NotFoundError:
+    return NotFoundError(f"{name}: the mesh has no such service or gateway: see `mesh topology`")

@@ -1,7 +1,7 @@
-"""The stream of a service's live requests. While somebody listens its proxies tell all of theirs.
+"""Route: the live requests of a service. While a caller listens, the service's proxies report every request.
 
-They are asked to for a short time, again and again, so that it ends by itself whatever becomes of the
-listener, of this control plane, or of the way to the proxies.
+Each proxy is told to do so for a few seconds, over and over, so that it stops by itself if the caller, the
+control plane or the network fails.
 """
 
 from __future__ import annotations
@@ -12,140 +12,165 @@ from collections.abc import AsyncIterator
 
 from pydantic import Field
 
-from meshwright.control_plane.admin.context import AdminContext
-from meshwright.control_plane.admin.route import RequestParams, Route
+from meshwright.control_plane.admin.protocols import Clock, ProxySource, RequestReader, RunCommand, Sleep
+from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.base import Name
 from meshwright.control_plane.api.models.requests import Request, RequestList, TapEvent, TapFilter
 from meshwright.control_plane.errors import MeshError, NotFoundError
 
-TAP_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 10, 4.0, 1.0
-"""Seconds for which proxies are asked to tell everything, after which they are asked again, and after which
-when none does: after a restart sidecars come back one by one."""
+TAP_SECONDS = 10
+"""Seconds for which a proxy is told to report every request."""
+
+RENEW_SECONDS = 4.0
+"""Seconds after which it is told again."""
+
+RETRY_SECONDS = 1.0
+"""Seconds after which all are told again if none responded: after a restart sidecars return one by one."""
 
 POLL_SECONDS = 0.25
-"""Seconds between two looks for what came."""
+"""Seconds between two looks for new requests."""
 
 MAX_REQUESTS_PER_SECOND = 200
-"""Requests a second that a listener is shown; the rest is counted."""
+"""Requests per second that a caller receives; the others are counted."""
 
 KEEPALIVE = 15.0
 """Seconds without a request after which a comment is sent."""
 
 RECENT_LIMIT = 50
-"""Requests in the answer to who does not listen."""
+"""Requests in a response that is not a stream."""
 
 
 class TapParams(RequestParams):
-    service: Name = Field(description="The service or gateway that takes the requests in.")
-    errors: bool = Field(False, description="Only those that failed.")
-    method: str = Field("", max_length=20, description="Only those with this method.")
-    path: str = Field("", max_length=512, description="Only those whose path begins so.")
-    caller: str = Field("", max_length=63, description="Only those of this service or gateway.")
+    service: Name = Field(description="The service or gateway that receives the requests.")
+    errors: bool = Field(False, description="Only failed requests.")
+    method: str = Field("", max_length=20, description="Only requests with this method.")
+    path: str = Field("", max_length=512, description="Only requests whose path starts with this.")
+    caller: str = Field("", max_length=63, description="Only requests from this service or gateway.")
 
 
-async def recent(mesh: AdminContext, params: TapParams, _body: object) -> RequestList:
-    """What is kept of the service's requests. With `Accept: text/event-stream` they are sent as they come."""
-    _proxies(mesh, params.service)
-    return RequestList(
-        requests=await mesh.requests.recent(RECENT_LIMIT, service=params.service, errors=params.errors)
-    )
+class TapRouter:
+    """`/tap/{service}`."""
+
+    def __init__(
+        self,
+        requests: RequestReader,
+        proxies: ProxySource,
+        run_command: RunCommand,
+        *,
+        monotonic: Clock,
+        sleep: Sleep,
+    ) -> None:
+        self._requests = requests
+        self._proxies = proxies
+        self._run_command = run_command
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def routes(self) -> tuple[Route, ...]:
+        """Its routes."""
+        return (
+            Route(
+                "GET", "/tap/{service}", "tap", "Live requests of a service", self.recent, RequestList,
+                params=TapParams, errors=(404,), stream=self.stream,
+            ),
+        )  # fmt: skip
+
+    async def recent(self, params: TapParams, _body: NoBody) -> RequestList:
+        """Recent requests of the service. With `Accept: text/event-stream`: its requests as they arrive."""
+        _connected_proxies(self._proxies, params.service)
+        requests = await self._requests.recent(RECENT_LIMIT, service=params.service, errors=params.errors)
+        return RequestList(requests=requests)
+
+    async def stream(self, params: TapParams, _last_event_id: str) -> AsyncIterator[str]:
+        """The text of a stream of TapEvents; raises NotFoundError for a service without a proxy."""
+        _connected_proxies(self._proxies, params.service)
+        tap = TapFilter(**params.model_dump())
+        page = await self._requests.tap(tap, {}, 0)
+        session = TapSession(self._proxies, self._run_command, params.service, self._monotonic)
+        last_poll = last_sent = self._monotonic()
+        allowance = float(MAX_REQUESTS_PER_SECOND)
+        yield ": listening\n\n"
+        try:
+            while True:
+                session.renew()
+                await self._sleep(POLL_SECONDS)
+                now = self._monotonic()
+                refill = MAX_REQUESTS_PER_SECOND * (now - last_poll)
+                allowance = min(float(MAX_REQUESTS_PER_SECOND), allowance + refill)
+                last_poll = now
+                page = await self._requests.tap(tap, page.cursor, int(allowance))
+                allowance -= len(page.requests)
+                text = _state_event(session) + _request_events(page.requests, page.omitted)
+                if not text and now - last_sent >= KEEPALIVE:
+                    text = ": nothing new\n\n"
+                last_sent = now if text else last_sent
+                yield text
+        finally:
+            await session.stop()
 
 
 class TapSession:
-    """The asks of one listener: who tells everything, and whether that changed since it was last told."""
+    """Keeps the proxies of a service tapped for one caller. `update`: a state that it has not been sent."""
 
-    def __init__(self, mesh: AdminContext, service: str) -> None:
-        self._mesh = mesh
+    def __init__(self, proxies: ProxySource, run_command: RunCommand, service: str, monotonic: Clock) -> None:
+        self._proxies = proxies
+        self._run_command = run_command
         self._service = service
+        self._monotonic = monotonic
         self._next_renewal = 0.0
         self._task: asyncio.Task[None] | None = None
         self._state: TapEvent | None = None
         self.update: TapEvent | None = None
 
     def renew(self) -> None:
-        """Ask again when it is time."""
-        now = self._mesh.now()
+        """Tap the proxies again if it is time."""
+        now = self._monotonic()
         if now >= self._next_renewal and (self._task is None or self._task.done()):
             self._next_renewal = now + RENEW_SECONDS
             self._task = asyncio.create_task(self._tap_all())
 
     async def stop(self) -> None:
-        """Ask no more."""
+        """Stop renewing."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     async def _tap_all(self) -> None:
-        proxies = _proxies(self._mesh, self._service)
-        answers = await asyncio.gather(*(self._tap_proxy(name) for name in proxies))
-        silent = tuple(name for name, told in zip(proxies, answers, strict=True) if not told)
-        state = TapEvent(proxies=len(proxies), tapping=len(proxies) - len(silent), not_tapping=silent)
+        names = _connected_proxies(self._proxies, self._service)
+        results = await asyncio.gather(*(self._tap_proxy(name) for name in names))
+        not_tapping = tuple(name for name, tapping in zip(names, results, strict=True) if not tapping)
+        state = TapEvent(proxies=len(names), tapping=len(names) - len(not_tapping), not_tapping=not_tapping)
         if not state.tapping:
-            self._next_renewal = min(self._next_renewal, self._mesh.now() + RETRY_SECONDS)
+            self._next_renewal = min(self._next_renewal, self._monotonic() + RETRY_SECONDS)
         if state != self._state:
             self._state = self.update = state
 
-    async def _tap_proxy(self, proxy: str) -> bool:
+    async def _tap_proxy(self, name: str) -> bool:
         try:
-            await self._mesh.run_command(proxy, "tap", str(TAP_SECONDS))
+            await self._run_command(name, "tap", str(TAP_SECONDS))
         except MeshError:
             return False
         return True
 
 
-async def stream(mesh: AdminContext, params: TapParams, _last: str) -> AsyncIterator[str]:
-    """The text of an event stream of `Tapped`; raises NotFoundError for a service that has no proxy."""
-    _proxies(mesh, params.service)
-    tap = TapFilter(**params.model_dump())
-    heard = await mesh.requests.tap(tap, {}, 0)
-    listening = TapSession(mesh, params.service)
-    looked = sent = mesh.now()
-    room = float(MAX_REQUESTS_PER_SECOND)
-    yield ": listening\n\n"
-    try:
-        while True:
-            listening.renew()
-            await mesh.sleep(POLL_SECONDS)
-            now = mesh.now()
-            room = min(float(MAX_REQUESTS_PER_SECOND), room + MAX_REQUESTS_PER_SECOND * (now - looked))
-            looked = now
-            heard = await mesh.requests.tap(tap, heard.cursor, int(room))
-            room -= len(heard.requests)
-            text = _state(listening) + _events(heard.requests, heard.omitted)
-            if not text and now - sent >= KEEPALIVE:
-                text = ": nothing new\n\n"
-            sent = now if text else sent
-            yield text
-    finally:
-        await listening.stop()
+def _state_event(session: TapSession) -> str:
+    update, session.update = session.update, None
+    return _sse_text("state", update) if update else ""
 
 
-def _state(listening: TapSession) -> str:
-    news, listening.update = listening.update, None
-    return _event("state", news) if news else ""
+def _request_events(requests: tuple[Request, ...], omitted: int) -> str:
+    text = "".join(_sse_text("request", TapEvent(request=request)) for request in requests)
+    return text + (_sse_text("more", TapEvent(omitted=omitted)) if omitted else "")
 
 
-def _events(requests: tuple[Request, ...], more: int) -> str:
-    text = "".join(_event("request", TapEvent(request=one)) for one in requests)
-    return text + (_event("more", TapEvent(omitted=more)) if more else "")
+def _sse_text(name: str, event: TapEvent) -> str:
+    return f"event: {name}\ndata: {event.model_dump_json(by_alias=True)}\n\n"
 
 
-def _event(name: str, told: TapEvent) -> str:
-    return f"event: {name}\ndata: {told.model_dump_json(by_alias=True)}\n\n"
-
-
-def _proxies(mesh: AdminContext, service: str) -> tuple[str, ...]:
-    """The connected proxies of a service or gateway; raises NotFoundError when it never had one."""
-    known = [one for one in mesh.proxies() if one.service == service]
-    if not known:
-        raise NotFoundError(f"no proxy of {service} is known: see `mesh proxies`")
-    return tuple(one.name for one in known if one.connected)
-
-
-ROUTES = (
-    Route(
-        "GET", "/tap/{service}", "tap", "Live requests of a service", recent, RequestList,
-        params=TapParams, errors=(404,), stream=stream,
-    ),
-)  # fmt: skip
+def _connected_proxies(proxies: ProxySource, service: str) -> tuple[str, ...]:
+    """The connected proxies of a service or gateway; raises NotFoundError if it has none at all."""
+    of_service = [proxy for proxy in proxies() if proxy.service == service]
+    if not of_service:
+        raise NotFoundError(f"{service} has no proxy: see `mesh proxies`")
+    return tuple(proxy.name for proxy in of_service if proxy.connected)

@@ -1,4 +1,4 @@
-"""An admin API over fakes, and ways to talk to it as friend and foe."""
+"""A running admin API over fakes, with a typed client and a session without credentials."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ async def mesh(tmp_path: Path) -> AsyncIterator[FakeMesh]:
 
 @pytest.fixture
 async def client(mesh: FakeMesh) -> AsyncIterator[Client]:
-    async with Client(mesh.endpoint) as opened:
-        yield opened
+    async with Client(mesh.endpoint) as client:
+        yield client
 
 
 @pytest.fixture
 async def raw(mesh: FakeMesh) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session without any credentials whose paths are relative to the server."""
+    """A session without credentials; its paths are relative to the server."""
     async with aiohttp.ClientSession(mesh.url) as session:
         yield session

@@ -1,4 +1,4 @@
-"""The typed client against a server: what both agree on, and how failures arrive."""
+"""The typed client against a running server: what both agree on, and how errors arrive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from meshwright.control_plane.api.calls import ChangeOptions, DocumentRef, SourcedDocument
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
-from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from meshwright.control_plane.api.models.policies import AttachedPolicy, ServicePolicies
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
 from tests.fakes.admin_server import FakeMesh
 
@@ -26,8 +26,9 @@ def retry(name: str = "r", **spec: object) -> SourcedDocument:
     return SourcedDocument(document, f"policies/{name}.yaml:7")
 
 
-async def test_a_mesh_changes_and_remembers(client: Client, mesh: FakeMesh) -> None:
-    applied = await client.apply([retry(), retry("s", attempts=3)], ChangeOptions(message="try", author="me"))
+async def test_policies_can_be_applied_compared_deleted_and_rolled_back(client: Client) -> None:
+    options = ChangeOptions(message="try", author="me")
+    applied = await client.apply([retry(), retry("s", attempts=3)], options)
     assert (applied.revision, [c.action for c in applied.changed]) == (1, ["created", "created"])
     assert [d["metadata"]["name"] for d in (await client.policies()).documents] == ["r", "s"]
     assert len((await client.policies("retries", "s")).documents) == 1
@@ -38,26 +39,57 @@ async def test_a_mesh_changes_and_remembers(client: Client, mesh: FakeMesh) -> N
     assert [info.revision for info in await client.history(5, before=2)] == [1]
     assert (await client.revision(1)).info.message == "try"
     assert (await client.status()).revision == 3
-    assert [instance.name for instance in await client.instances()] == ["orders-1"]
-    mesh.details = (ProxyDetail(name="a-1", service="a", state="synced", revision=3, connected=True),)
-    assert await client.proxies() == mesh.details
-    minted = await client.create_token("gateway", "ingress", 60, "me@here")
-    assert minted.token == "token-of-gateway-ingress-60"
-    await client.revoke_token(minted.id)
-    (listed,) = await client.tokens()
-    assert (listed.id, listed.name, listed.author, listed.revoked) == (minted.id, "ingress", "me@here", True)
-    with pytest.raises(ApiError, match="token missing: there is none"):
-        await client.revoke_token("missing")
     assert (await client.wait(3, 5)).state == "programmed"
 
 
-async def test_every_problem_of_every_document_comes_with_its_place(client: Client, mesh: FakeMesh) -> None:
+async def test_documents_may_be_plain_mappings(client: Client) -> None:
+    assert (await client.apply([retry().document])).revision == 1
+    with pytest.raises(ApiError) as caught:
+        await client.diff([{"kind": "Retry"}])
+    assert {problem.path for problem in caught.value.problems} == {"document 1"}
+
+
+async def test_instances_and_proxies_are_listed(client: Client, mesh: FakeMesh) -> None:
+    assert [instance.name for instance in await client.instances()] == ["orders-1"]
+    mesh.details = (ProxyDetail(name="a-1", service="a", state="synced", revision=3, connected=True),)
+    assert await client.proxies() == mesh.details
+
+
+async def test_join_tokens_can_be_created_listed_and_revoked(client: Client) -> None:
+    created = await client.create_token("gateway", "ingress", 60, "me@here")
+    assert created.token == "token-of-gateway-ingress-60"
+    await client.revoke_token(created.id)
+    (info,) = await client.tokens()
+    assert (info.id, info.name, info.author, info.revoked) == (created.id, "ingress", "me@here", True)
+    with pytest.raises(ApiError, match="no such token: missing"):
+        await client.revoke_token("missing")
+
+
+async def test_policies_of_a_service_and_of_an_edge(client: Client, mesh: FakeMesh) -> None:
+    own = AttachedPolicy(
+        kind="Retry", name="r", level="service", target="Service/orders", in_force=True, state="programmed"
+    )
+    wide = AttachedPolicy(
+        kind="Retry", name="w", level="mesh", target="Mesh", from_=("web",), in_force=False,
+        overridden_by="Retry/r",
+    )  # fmt: skip
+    mesh.policies["orders", ""] = ServicePolicies(service="orders", policies=(own,))
+    mesh.policies["orders", "web"] = ServicePolicies(service="orders", from_="web", policies=(own, wide))
+    assert (await client.service_policies("orders")).policies == (own,)
+    edge = await client.service_policies("orders", "web")
+    assert (edge.from_, edge.policies) == ("web", (own, wide))
+    with pytest.raises(ApiError, match="the mesh has no such service or gateway") as caught:
+        await client.service_policies("nobody")
+    assert caught.value.status == 404
+
+
+async def test_every_problem_of_every_document_has_its_location(client: Client, mesh: FakeMesh) -> None:
     with pytest.raises(ApiError) as caught:
         await client.apply([retry(), retry("s", atempts=1, attempts="many"), retry("t"), retry("t")])
     assert (caught.value.status, caught.value.exit_code) == (422, 2)
-    places = [str(place) for place in caught.value.problems]
-    assert all(place.startswith("policies/") and ":7:1: " in place for place in places)
-    assert [place.split(":")[0] for place in places] == [
+    problems = [str(problem) for problem in caught.value.problems]
+    assert all(problem.startswith("policies/") and ":7:1: " in problem for problem in problems)
+    assert [problem.split(":")[0] for problem in problems] == [
         "policies/s.yaml",
         "policies/s.yaml",
         "policies/t.yaml",
@@ -65,36 +97,33 @@ async def test_every_problem_of_every_document_comes_with_its_place(client: Clie
     assert len(mesh.store.revisions) == 1
 
 
-async def test_concurrent_applies_one_wins(client: Client) -> None:
-    change = ChangeOptions(base=0)
+async def test_of_concurrent_applies_on_one_base_exactly_one_succeeds(client: Client) -> None:
+    options = ChangeOptions(base=0)
     results = await asyncio.gather(
-        *(client.apply([retry(f"r{number}")], change) for number in range(5)), return_exceptions=True
+        *(client.apply([retry(f"r{number}")], options) for number in range(5)), return_exceptions=True
     )
-    lost = [result for result in results if isinstance(result, ApiError)]
-    assert (len(lost), {error.status for error in lost}, {error.exit_code for error in lost}) == (
-        4,
-        {409},
-        {6},
-    )
+    conflicts = [result for result in results if isinstance(result, ApiError)]
+    assert len(conflicts) == 4
+    assert {(error.status, error.exit_code) for error in conflicts} == {(409, 6)}
     assert len((await client.policies()).documents) == 1
 
 
-async def test_what_is_not_there_is_named(client: Client) -> None:
-    for asked in (
+async def test_unknown_names_and_revisions_are_not_found(client: Client) -> None:
+    for call in (
         client.revision(9),
         client.policies("nokind"),
         client.policies("retry", "x"),
         client.wait(9, 1),
     ):
         with pytest.raises(ApiError) as caught:
-            await asked
+            await call
         assert (caught.value.status, caught.value.code) == (404, "not-found")
 
 
-async def test_a_wait_ends_when_the_sidecar_follows(client: Client, mesh: FakeMesh) -> None:
+async def test_a_wait_ends_when_the_sidecar_has_the_revision(client: Client, mesh: FakeMesh) -> None:
     def sidecar(state: str, revision: int) -> tuple[ProxyStatus, ...]:
-        named = {"name": "orders-1", "service": "orders", "state": state, "revision": revision}
-        return (ProxyStatus.model_validate(named),)
+        fields = {"name": "orders-1", "service": "orders", "state": state, "revision": revision}
+        return (ProxyStatus.model_validate(fields),)
 
     await client.apply([retry()])
     mesh.proxies = sidecar("pending", 0)
@@ -105,13 +134,29 @@ async def test_a_wait_ends_when_the_sidecar_follows(client: Client, mesh: FakeMe
     assert (await waiting).state == "programmed"
 
 
-async def test_nobody_there() -> None:
-    async with Client(ApiEndpoint("http://127.0.0.1:1", "t")) as client:
+async def test_a_closed_port_is_unreachable() -> None:
+    async with Client.connect("http://127.0.0.1:1", "t") as client:
         with pytest.raises(UnreachableError, match=r"not reachable at http://127\.0\.0\.1:1"):
             await client.status()
 
 
-async def test_a_stranger_is_no_mesh(mesh: FakeMesh) -> None:
-    async with Client(ApiEndpoint(f"{mesh.url}/healthz?", mesh.token)) as client:
+async def test_another_web_server_is_not_a_mesh(mesh: FakeMesh) -> None:
+    async with Client.connect(f"{mesh.url}/healthz?", mesh.token) as client:
         with pytest.raises(ApiError, match="is this a mesh"):
             await client.status()
+
+
+async def test_a_client_is_located_by_state_directory_or_environment(
+    mesh: FakeMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Client.locate(mesh.state) as client:
+        assert (await client.status()).rights == "all"
+    monkeypatch.setenv("MESH_API", mesh.url)
+    monkeypatch.setenv("MESH_TOKEN_FILE", str(mesh.state / "read.token"))
+    async with Client.locate() as client:
+        assert (await client.status()).rights == "read"
+
+
+async def test_a_client_outside_of_a_context_manager_is_an_error(mesh: FakeMesh) -> None:
+    with pytest.raises(RuntimeError, match="async context manager"):
+        await Client(mesh.endpoint).status()

@@ -1,51 +1,46 @@
-"""The stream of a tap: who is asked how often, and how many requests a listener is shown."""
+"""The stream of a tap: which proxies are told how often, and how many requests a caller receives."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from meshwright.control_plane.admin.context import AdminContext
 from meshwright.control_plane.admin.routers import tap
-from meshwright.control_plane.admin.routers.tap import MAX_REQUESTS_PER_SECOND, TapParams, stream
+from meshwright.control_plane.admin.routers.tap import MAX_REQUESTS_PER_SECOND, TapParams, TapRouter
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.errors import CommandTimeoutError, NotFoundError
 from meshwright.control_plane.telemetry.requests.store import RequestStore
-from tests.control_plane.admin.test_wait import status
-from tests.control_plane.telemetry.records import record
-from tests.fakes.admin_server import FakeTokens
+from tests.control_plane.telemetry.log_exports import record
 from tests.fakes.members import FakeMembers
-from tests.fakes.store import FakeStore
 
 
 @dataclass
-class Lab:
-    """A mesh whose time passes only while somebody pauses; what comes meanwhile is in `coming`."""
+class TapLab:
+    """A mesh whose time advances only while the stream sleeps. `arrivals`: new requests per sleep."""
 
-    at: float = 0.0
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
-    kept: RequestStore = field(default_factory=RequestStore)
-    coming: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    commands: list[tuple[str, str, str]] = field(default_factory=list)
+    requests: RequestStore = field(default_factory=RequestStore)
+    arrivals: list[int] = field(default_factory=list)
 
-    def now(self) -> float:
-        return self.at
+    def monotonic(self) -> float:
+        return self.seconds
 
-    async def pause(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
-        self.at += seconds
-        for number in range(self.coming.pop(0) if self.coming else 0):
-            self.kept.add(record("orders", direction="inbound", request_id=f"{self.at}-{number}"))
+        self.seconds += seconds
+        for number in range(self.arrivals.pop(0) if self.arrivals else 0):
+            self.requests.add(record("orders", direction="inbound", request_id=f"{self.seconds}-{number}"))
 
-    async def ask(self, node: str, kind: str, argument: str) -> str:
-        self.asked.append((node, kind, argument))
+    async def run_command(self, node: str, kind: str, argument: str) -> str:
+        self.commands.append((node, kind, argument))
         if node == "orders-2":
-            raise CommandTimeoutError("silent")
+            raise CommandTimeoutError("no response")
         return ""
 
     def proxies(self) -> list[ProxyDetail]:
@@ -56,51 +51,46 @@ class Lab:
             for name in ("orders-1", "orders-2", "orders-3", "catalog-1")
         ]
 
-    def mesh(self) -> AdminContext:
-        async def current() -> Any:
-            return status(1)
-
-        return AdminContext(
-            revisions=FakeStore(), status=current, instances=lambda: (), tokens=FakeTokens(), now=self.now,
-            sleep=self.pause, proxies=self.proxies, run_command=self.ask,
-            requests=ClusterRequests(self.kept, FakeMembers("here")),
-        )  # fmt: skip
+    def router(self) -> TapRouter:
+        requests = ClusterRequests(self.requests, FakeMembers("here"))
+        return TapRouter(requests, self.proxies, self.run_command, monotonic=self.monotonic, sleep=self.sleep)
 
 
-async def told(lab: Lab, looks: int) -> list[tuple[str, dict[str, Any]]]:
-    """The events of a listener who looks so often."""
-    blocks: AsyncIterator[str] = stream(lab.mesh(), TapParams(service="orders"), "")
-    text = "".join([await anext(blocks) for _ in range(looks + 1)])
+async def tap_events(lab: TapLab, polls: int) -> list[tuple[str, dict[str, Any]]]:
+    """The events that a caller receives within so many polls."""
+    blocks = lab.router().stream(TapParams(service="orders"), "")
+    text = "".join([await anext(blocks) for _ in range(polls + 1)])
     await blocks.aclose()  # type: ignore[attr-defined]
-    events = [one.split("\n") for one in text.split("\n\n") if one.startswith("event")]
+    events = [block.split("\n") for block in text.split("\n\n") if block.startswith("event")]
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in events]
 
 
-async def test_connected_proxies_are_asked_for_a_while_again_and_again() -> None:
-    lab = Lab()
-    events = await told(lab, round(9 / tap.POLL_SECONDS))
-    assert {name for name, _, _ in lab.asked} == {"orders-1", "orders-2"}
-    assert {(kind, argument) for _, kind, argument in lab.asked} == {("tap", str(tap.TAP_SECONDS))}
-    assert len(lab.asked) == 2 * 3, "at 0, 4 and 8 seconds"
-    (state,) = [one for name, one in events if name == "state"]
-    assert (state["proxies"], state["listening"], state["silent"]) == (2, 1, ["orders-2"])
+async def test_connected_proxies_are_tapped_again_every_few_seconds() -> None:
+    lab = TapLab()
+    events = await tap_events(lab, round(9 / tap.POLL_SECONDS))
+    assert {name for name, _, _ in lab.commands} == {"orders-1", "orders-2"}
+    assert {(kind, argument) for _, kind, argument in lab.commands} == {("tap", str(tap.TAP_SECONDS))}
+    assert len(lab.commands) == 2 * 3, "at 0, 4 and 8 seconds"
+    (state,) = [event for name, event in events if name == "state"]
+    assert (state["proxies"], state["tapping"], state["not_tapping"]) == (2, 1, ["orders-2"])
 
 
-async def test_what_came_is_shown_in_order() -> None:
-    events = await told(Lab(coming=[2, 0, 1]), 4)
-    shown = [one["request"]["id"] for name, one in events if name == "request"]
-    assert shown == ["0.25-0", "0.25-1", "0.75-0"]
+async def test_new_requests_are_sent_in_order() -> None:
+    events = await tap_events(TapLab(arrivals=[2, 0, 1]), 4)
+    sent = [event["request"]["id"] for name, event in events if name == "request"]
+    assert sent == ["0.25-0", "0.25-1", "0.75-0"]
 
 
-async def test_too_many_at_a_time_are_counted_not_shown() -> None:
-    events = await told(Lab(coming=[3 * MAX_REQUESTS_PER_SECOND, MAX_REQUESTS_PER_SECOND, 0, 0, 0, 10]), 8)
-    shown = [name for name, _ in events].count("request")
-    more = sum(one["more"] for name, one in events if name == "more")
-    room = MAX_REQUESTS_PER_SECOND * tap.POLL_SECONDS
-    assert shown == MAX_REQUESTS_PER_SECOND + room + 10
-    assert shown + more == 4 * MAX_REQUESTS_PER_SECOND + 10
+async def test_requests_above_the_rate_limit_are_counted_not_sent() -> None:
+    arrivals = [3 * MAX_REQUESTS_PER_SECOND, MAX_REQUESTS_PER_SECOND, 0, 0, 0, 10]
+    events = await tap_events(TapLab(arrivals=arrivals), 8)
+    sent = [name for name, _ in events].count("request")
+    omitted = sum(event["omitted"] for name, event in events if name == "more")
+    refill = MAX_REQUESTS_PER_SECOND * tap.POLL_SECONDS
+    assert sent == MAX_REQUESTS_PER_SECOND + refill + 10
+    assert sent + omitted == 4 * MAX_REQUESTS_PER_SECOND + 10
 
 
 async def test_a_service_without_a_proxy_is_not_found() -> None:
-    with pytest.raises(NotFoundError, match="no proxy of nobody"):
-        await anext(stream(Lab().mesh(), TapParams(service="nobody"), ""))
+    with pytest.raises(NotFoundError, match="nobody has no proxy"):
+        await anext(TapLab().router().stream(TapParams(service="nobody"), ""))

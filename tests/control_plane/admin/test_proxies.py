@@ -1,4 +1,4 @@
-"""Looking into a sidecar by the admin API: what its agent is asked, and how its answers are told."""
+"""Inspecting a sidecar through the admin API: the commands for its agent, and the responses to callers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.fakes.admin_server import FakeMesh
 LEVELS = ProxyLogLevel(proxy="orders-1", level="warning", loggers={"http": "debug"}, resets_in=12.5)
 
 
-async def test_what_an_agent_tells_is_given_as_it_is(mesh: FakeMesh) -> None:
+async def test_results_of_an_agent_are_returned_unchanged(mesh: FakeMesh) -> None:
     stats = ProxyStats(proxy="orders-1", stats={"server.live": 1, "time": "P0(nan,1)"}, truncated=True)
     logs = ProxyLogs(proxy="orders-1", logs=(LogPart(source="app", file="/a.log", text="ä\n", end=3),))
     config = ProxyConfig(proxy="orders-1", configs=({"@type": "a", "n": [1, {"b": None}]},))
@@ -55,53 +55,55 @@ async def test_what_an_agent_tells_is_given_as_it_is(mesh: FakeMesh) -> None:
     ]
 
 
-async def refused(mesh: FakeMesh, call: ApiCall) -> ApiError:
+async def api_error(mesh: FakeMesh, call: ApiCall) -> ApiError:
     async with Client(mesh.endpoint) as client:
         with pytest.raises(ApiError) as caught:
             await client._send(call, ProxyStats)
     return caught.value
 
 
-def known(name: str) -> ProxyDetail:
+def connected(name: str) -> ProxyDetail:
     return ProxyDetail(name=name, service="orders", state="synced", revision=1, connected=True)
 
 
-async def test_a_wrong_name_is_told_with_those_that_are_near(mesh: FakeMesh) -> None:
-    mesh.details = tuple(known(name) for name in ("orders-1", "orders-2", "catalog-1"))
-    near = await refused(mesh, calls.proxy_stats("ordres-1"))
-    assert (near.status, near.exit_code) == (404, BAD_INPUT)
-    assert str(near) == "no such proxy: ordres-1: did you mean orders-1, orders-2?"
-    far = await refused(mesh, calls.proxy_stats("xyz"))
-    assert (far.status, str(far)) == (404, "no such proxy: xyz: see `mesh proxies`")
-    assert (await refused(mesh, calls.proxy_stats("../etc"))).status == 400
+async def test_an_unknown_name_is_reported_with_similar_ones(mesh: FakeMesh) -> None:
+    mesh.details = tuple(connected(name) for name in ("orders-1", "orders-2", "catalog-1"))
+    similar = await api_error(mesh, calls.proxy_stats("ordres-1"))
+    assert (similar.status, similar.exit_code) == (404, BAD_INPUT)
+    assert str(similar) == "no such proxy: ordres-1: did you mean orders-1, orders-2?"
+    unknown = await api_error(mesh, calls.proxy_stats("xyz"))
+    assert (unknown.status, str(unknown)) == (404, "no such proxy: xyz: see `mesh proxies`")
+    assert (await api_error(mesh, calls.proxy_stats("../etc"))).status == 400
 
 
-async def test_an_agent_that_is_silent_is_a_timeout_and_a_wrong_ask_is_the_callers(mesh: FakeMesh) -> None:
-    mesh.details = (known("orders-2"),)
-    away = await refused(mesh, calls.proxy_stats("orders-2"))
-    assert (away.status, away.exit_code, away.code) == (504, TIMED_OUT, "unanswered")
-    assert "its agent is not connected" in str(away)
+async def test_a_missing_agent_is_a_timeout_and_an_invalid_filter_a_400(
+    mesh: FakeMesh,
+) -> None:
+    mesh.details = (connected("orders-2"),)
+    missing = await api_error(mesh, calls.proxy_stats("orders-2"))
+    assert (missing.status, missing.exit_code, missing.code) == (504, TIMED_OUT, "unanswered")
+    assert "its agent is not connected" in str(missing)
     mesh.replies = {"stats": CommandTimeoutError("orders-1: its agent does not answer within 10 s")}
-    silent = await refused(mesh, calls.proxy_stats("orders-1"))
-    assert (silent.status, str(silent)) == (504, "orders-1: its agent does not answer within 10 s")
+    slow = await api_error(mesh, calls.proxy_stats("orders-1"))
+    assert (slow.status, str(slow)) == (504, "orders-1: its agent does not answer within 10 s")
     mesh.replies = {"stats": InputError("orders-1: Envoy says: missing )")}
-    wrong = await refused(mesh, calls.proxy_stats("orders-1", "("))
-    assert (wrong.status, wrong.exit_code) == (400, BAD_INPUT)
+    invalid = await api_error(mesh, calls.proxy_stats("orders-1", "("))
+    assert (invalid.status, invalid.exit_code) == (400, BAD_INPUT)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"proxy": "orders-1"}', '{"proxy": 7, "stats": {}}'])
-async def test_an_answer_in_another_form_is_none(mesh: FakeMesh, text: str) -> None:
+async def test_a_result_in_another_form_is_an_error(mesh: FakeMesh, text: str) -> None:
     mesh.replies = {"stats": text}
-    strange = await refused(mesh, calls.proxy_stats("orders-1"))
-    assert (strange.status, "in another form" in str(strange)) == (504, True)
+    unexpected = await api_error(mesh, calls.proxy_stats("orders-1"))
+    assert (unexpected.status, "sent an unexpected result" in str(unexpected)) == (504, True)
 
 
-async def test_a_configuration_is_passed_on_as_it_is(mesh: FakeMesh) -> None:
+async def test_a_configuration_dump_is_passed_through(mesh: FakeMesh) -> None:
     mesh.replies = {"config": '{"proxy":"orders-1","configs":[{"a":1.50}], "more": true}'}
     async with Client(mesh.endpoint) as client:
         assert await client.proxy_config("orders-1") == ({"a": 1.5},)
     mesh.replies = {"config": "<html>"}
-    assert (await refused(mesh, calls.proxy_config("orders-1"))).status == 504
+    assert (await api_error(mesh, calls.proxy_config("orders-1"))).status == 504
 
 
 @pytest.mark.parametrize(
@@ -115,16 +117,16 @@ async def test_a_configuration_is_passed_on_as_it_is(mesh: FakeMesh) -> None:
     ],
     ids=json.dumps,
 )
-async def test_a_log_level_is_checked_before_anybody_is_asked(mesh: FakeMesh, body: dict[str, Any]) -> None:
+async def test_an_invalid_log_level_is_not_sent_to_the_agent(mesh: FakeMesh, body: dict[str, Any]) -> None:
     call = ApiCall("PUT", "/api/v1/proxies/orders-1/log-level", body)
-    assert (await refused(mesh, call)).status == 400
+    assert (await api_error(mesh, call)).status == 400
     assert mesh.commands == []
 
 
-async def test_only_who_has_the_token_may_look(mesh: FakeMesh) -> None:
+async def test_without_the_token_no_command_is_sent(mesh: FakeMesh) -> None:
     mesh.replies = {"stats": "{}"}
-    stranger = FakeMesh(mesh.state, url=mesh.url, token="x" * 43)
+    anonymous = FakeMesh(mesh.state, url=mesh.url, token="x" * 43)
     with capture_logs() as logs:
-        assert (await refused(stranger, calls.proxy_stats("orders-1"))).status == 401
+        assert (await api_error(anonymous, calls.proxy_stats("orders-1"))).status == 401
     assert mesh.commands == []
     assert not [entry for entry in logs if entry["event"] == "ask"]

@@ -1,0 +1,54 @@
+"""Wires the admin API: each router gets the parts of the control plane that its routes need."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from meshwright.control_plane.admin.protocols import RunCommand
+from meshwright.control_plane.admin.route import Router
+from meshwright.control_plane.admin.routers.events import EventsRouter
+from meshwright.control_plane.admin.routers.explain import ExplainRouter
+from meshwright.control_plane.admin.routers.instances import InstancesRouter
+from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
+from meshwright.control_plane.admin.routers.policies import PoliciesRouter
+from meshwright.control_plane.admin.routers.prometheus_sd import PrometheusSdRouter
+from meshwright.control_plane.admin.routers.proxies import ProxiesRouter
+from meshwright.control_plane.admin.routers.requests import RequestsRouter
+from meshwright.control_plane.admin.routers.revisions import RevisionsRouter
+from meshwright.control_plane.admin.routers.services import ServicesRouter
+from meshwright.control_plane.admin.routers.status import StatusRouter
+from meshwright.control_plane.admin.routers.tap import TapRouter
+from meshwright.control_plane.admin.routers.tokens import TokenRegistry, TokensRouter
+from meshwright.control_plane.admin.routers.topology import TopologyRouter
+from meshwright.control_plane.admin.routers.traces import TracesRouter
+from meshwright.control_plane.admin.routers.wait import WaitRouter
+from meshwright.control_plane.events.subscriptions import EventSubscriptions
+from meshwright.control_plane.status.read_model import MeshReadModel
+from meshwright.control_plane.store.revision_repository import RevisionRepository
+from meshwright.control_plane.store.store import Store
+
+
+def build_routers(
+    store: Store, mesh: MeshReadModel, tokens: TokenRegistry, run_command: RunCommand
+) -> tuple[Router, ...]:
+    """All routers of the admin API."""
+    revisions = RevisionRepository(store)
+    return (
+        PoliciesRouter(revisions, mesh.preview),
+        RevisionsRouter(revisions, mesh.preview),
+        WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
+        StatusRouter(mesh.status),
+        InstancesRouter(mesh.instances),
+        ProxiesRouter(mesh.proxies, run_command),
+        TokensRouter(tokens),
+        TopologyRouter(mesh.topology, mesh.edge_history),
+        ServicesRouter(mesh.services, mesh.service_history, mesh.service_policies),
+        EventsRouter(EventSubscriptions(store.events), monotonic=time.monotonic),
+        TracesRouter(mesh.traces),
+        JaegerRouter(mesh.traces),
+        RequestsRouter(mesh.requests, now=time.time),
+        ExplainRouter(mesh.requests, mesh.traces, revisions, mesh.explain, now=time.time),
+        TapRouter(mesh.requests, mesh.proxies, run_command, monotonic=time.monotonic, sleep=asyncio.sleep),
+        PrometheusSdRouter(mesh.control_plane_addresses, mesh.reports),
+    )

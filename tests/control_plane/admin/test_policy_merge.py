@@ -1,0 +1,54 @@
+"""Merging edits into a revision's documents, and describing the difference."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshwright.control_plane.admin.policy_merge import changes, document_diff, merge, remove
+from meshwright.control_plane.core.revision import RevisionDocument
+from meshwright.control_plane.errors import NotFoundError
+
+
+def document(kind: str, name: str, source: str = "", **spec: object) -> RevisionDocument:
+    """A document with a spec."""
+    return RevisionDocument({"kind": kind, "metadata": {"name": name}, "spec": spec}, source)
+
+
+A, B, C = document("Retry", "a", "old:1", n=1), document("Retry", "b", n=1), document("Timeout", "a", n=1)
+
+
+def test_merge_sorts_and_replaces_by_kind_and_name() -> None:
+    newer = document("Retry", "a", "new:2", n=2)
+    assert merge((C, A), (newer, B)) == (newer, B, C)
+
+
+def test_merge_keeps_the_source_of_an_unchanged_document() -> None:
+    assert merge((A,), (document("Retry", "a", "new:2", n=1),)) == (A,)
+
+
+def test_remove_names_every_missing_document() -> None:
+    assert remove((A, B, C), [("Retry", "b")]) == (A, C)
+    with pytest.raises(NotFoundError, match="Retry/x, Timeout/b"):
+        remove((A, B), [("Timeout", "b"), ("Retry", "a"), ("Retry", "x")])
+
+
+def test_changes_list_what_differs_and_the_included_documents() -> None:
+    after = (document("Retry", "a", n=2), C, document("Subset", "s"))
+    listed = [(c.kind, c.name, c.action) for c in changes((A, B, C), after, include=[("Timeout", "a")])]
+    assert listed == [
+        ("Retry", "a", "changed"),
+        ("Retry", "b", "deleted"),
+        ("Subset", "s", "created"),
+        ("Timeout", "a", "unchanged"),
+    ]
+    assert changes((A,), (A,)) == ()
+
+
+def test_document_diff_shows_documents_that_differ_but_not_the_order_of_keys() -> None:
+    left, right = document("Retry", "a", n=1, m=2), document("Retry", "a", m=2, n=3)
+    assert document_diff((left, B), (right, B)).splitlines()[:2] == ["--- a/Retry/a", "+++ b/Retry/a"]
+    changed = [line for line in document_diff((left,), (right,)).splitlines() if line[0] in "+-"][2:]
+    assert changed == ["-  n: 1", "+  n: 3"]
+    assert document_diff((), (A,)).startswith("--- /dev/null\n+++ b/Retry/a\n")
+    assert document_diff((A,), ()).startswith("--- a/Retry/a\n+++ /dev/null\n")
+    assert document_diff((left,), (document("Retry", "a", m=2, n=1),)) == ""

@@ -1,0 +1,82 @@
+"""Changes through the admin API on a real store: compare-and-set, rollback to identical texts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from meshwright.control_plane.admin.route import NoBody, NoParams
+from meshwright.control_plane.admin.routers.policies import PoliciesRouter
+from meshwright.control_plane.admin.routers.revisions import HistoryParams, RevisionParams, RevisionsRouter
+from meshwright.control_plane.api.models.policies import ApplyRequest, DocumentInput, RollbackRequest
+from meshwright.control_plane.errors import NotFoundError, RevisionConflictError
+from meshwright.control_plane.store.revision_repository import RevisionRepository
+from meshwright.control_plane.store.store import Store
+from tests.fakes.admin_server import FakeMesh
+from tests.fakes.valkey import Valkey
+
+
+@dataclass
+class Routers:
+    """The routers under test, over one store."""
+
+    store: Store
+    policies: PoliciesRouter
+    revisions: RevisionsRouter
+
+
+@pytest.fixture
+async def routers(tmp_path: Path) -> AsyncIterator[Routers]:
+    valkey = Valkey(tmp_path)
+    valkey.start()
+    store = Store(valkey.url, valkey.password)
+    repository, preview = RevisionRepository(store), FakeMesh(tmp_path)
+    try:
+        yield Routers(store, PoliciesRouter(repository, preview), RevisionsRouter(repository, preview))
+    finally:
+        await store.close()
+        if valkey.process:
+            valkey.process.terminate()
+            valkey.process.wait(20)
+
+
+def request(attempts: int, name: str = "r", base: int | None = None) -> ApplyRequest:
+    """An apply of one Retry."""
+    document = {
+        "apiVersion": "meshwright.io/v1",
+        "kind": "Retry",
+        "metadata": {"name": name},
+        "spec": {"targetRefs": [{"kind": "Service", "name": "inventory"}], "attempts": attempts},
+    }
+    return ApplyRequest(
+        documents=(DocumentInput(document=document, source="r.yaml:1"),), base=base, message="m"
+    )
+
+
+async def test_of_concurrent_applies_on_one_base_exactly_one_succeeds(routers: Routers) -> None:
+    applies = [routers.policies.apply(NoParams(), request(n, f"r{n}", base=0)) for n in range(5)]
+    results = await asyncio.gather(*applies, return_exceptions=True)
+    assert sum(isinstance(result, RevisionConflictError) for result in results) == 4
+    assert len((await routers.policies.policies(NoParams(), NoBody())).documents) == 1
+
+
+async def test_a_rollback_commits_the_same_texts_as_a_new_revision(routers: Routers) -> None:
+    for attempts in (1, 2):
+        await routers.policies.apply(NoParams(), request(attempts))
+    repeated = await routers.policies.apply(NoParams(), request(2))
+    assert (repeated.revision, repeated.changed[0].action) == (2, "unchanged")
+    rolled_back = await routers.revisions.rollback(RevisionParams(revision=1), RollbackRequest())
+    assert rolled_back.revision == 3
+    first, third = await routers.store.get(1), await routers.store.get(3)
+    assert [d.text for d in first.documents.values()] == [d.text for d in third.documents.values()]
+    history = await routers.revisions.history(HistoryParams(limit=2), NoBody())
+    assert [(info.revision, info.message) for info in history.revisions] == [
+        (3, "rollback to revision 1"),
+        (2, "m"),
+    ]
+    with pytest.raises(NotFoundError):
+        await routers.revisions.rollback(RevisionParams(revision=9), RollbackRequest())
