@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from meshwright.control_plane.core.assemble import Assembler, StoredDocument
+from meshwright.control_plane.core.assemble import Assembler, CanonicalPolicy
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.core.translate import Translation, translate
 from meshwright.control_plane.core.world import World
@@ -46,7 +46,7 @@ class ConfigReconciler:
 
     def build(self, stored: StoredState) -> Translation | None:
         """Translate what is stored; None when that fails, which `problems` then tells. Pure but for that."""
-        documents = (StoredDocument(one.text, one.created) for one in stored.revision.documents.values())
+        documents = (CanonicalPolicy(one.text, one.created) for one in stored.revision.documents.values())
         try:
             world = self._assembler.world(
                 stored.revision.number, documents, stored.services, stored.registrations

@@ -1,33 +1,31 @@
-"""What every proxy tells the control plane of requests: OTLP log records over mutual TLS, under its identity.
+"""The request log: what every proxy reports about requests, as OTLP log records over mutual TLS.
 
-Failed and slow requests always, all of them while the runtime key `mesh.tap` is on. It stands beside the log
-that a Telemetry policy speaks of and is not steered by it: who turns that off can still ask why.
+Failed and slow requests always, all of them while the runtime key `mesh.tap` is on. It is independent of the
+access log that a Telemetry policy controls: with that one off, `mesh why` still works.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
-from typing import Literal
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.core.routes import METADATA_KEY
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.telemetry import envoy
-
-ListenerDirection = Literal["inbound", "outbound", "ingress"]
+from meshwright.control_plane.policies.hooks import ListenerDirection
+from meshwright.control_plane.policies.server_errors import server_error_filter
 
 TAP_RUNTIME_KEY = "mesh.tap"
-"""The runtime key: percent of all requests that are told beside the failed and slow ones."""
+"""Percent of all requests to report besides the failed and slow ones."""
 
 SLOW_REQUEST = timedelta(seconds=1)
-"""A request that takes so long is told as a failed one is."""
+"""Requests that take this long are reported like failed ones."""
 
 FLUSH_INTERVAL, BUFFER_BYTES = timedelta(milliseconds=500), 16 * 1024
-"""Records leave after half a second, or as soon as there are so many bytes of them."""
+"""Records are sent after this time, or as soon as this many bytes are buffered."""
 
 EXPORT_TIMEOUT = timedelta(seconds=1)
-"""A batch that takes longer is given up: requests never wait for being told."""
+"""A batch that takes longer is dropped: requests never wait for their log records."""
 
 REQUEST_FIELDS = {
     "method": "%REQ(:METHOD)%",
@@ -50,10 +48,11 @@ REQUEST_FIELDS = {
     "trace": "%TRACE_ID%",
     "request_id": "%REQ(X-REQUEST-ID)%",
 }
-"""What a record tells; its time is the request's start. The query is left out: it may hold secrets.
+"""The attributes of a record; its time is the request's start. The query is left out: it may hold secrets.
 
-The microseconds are DURATION in more digits, from the first byte of the request to the last of its answer;
-where no answer was sent to its end (the caller left, a TCP connection) Envoy writes `-` for them.
+`duration_us` is DURATION with more digits, from the first byte of the request to the last byte of the
+response. Where the response was not sent in full (the caller disconnected, a TCP connection) Envoy writes
+`-`.
 """
 
 _SHARED_FIELDS = ("flags", "failure", "duration_ms", "attempts", "peer", "upstream", "upstream_host")
@@ -63,7 +62,7 @@ CONNECTION_FIELDS = {
     "details": "%CONNECTION_TERMINATION_DETAILS%",
     **{name: REQUEST_FIELDS[name] for name in _SHARED_FIELDS},
 }
-"""What a record of a TCP connection tells."""
+"""The attributes of a record of a TCP connection."""
 
 
 @lru_cache(maxsize=16)
@@ -75,7 +74,7 @@ def request_log(direction: ListenerDirection) -> v3.AccessLog:
             default_value=SLOW_REQUEST // timedelta(milliseconds=1), runtime_key="mesh.slow_ms"
         ),
     )
-    failed = [envoy.server_error_filter(), _any_flag()]
+    failed = [server_error_filter(), _any_flag()]
     filters = [*failed, v3.AccessLogFilter(duration_filter=v3.DurationFilter(comparison=slow)), _tapped()]
     return _otlp_access_log(direction, REQUEST_FIELDS, filters)
 

@@ -1,5 +1,4 @@
-"""What the store holds → World. Parts that did not change stay the same objects, so that later steps can tell
-by identity what they need not do again."""
+"""Stored state → World. Unchanged parts keep their identity, so later steps can skip them."""
 
 from __future__ import annotations
 
@@ -17,19 +16,19 @@ from meshwright.control_plane.policies.registry import kinds
 
 
 @dataclass(frozen=True, slots=True)
-class StoredDocument:
-    """A document as the store keeps it: canonical JSON, and the revision that first had it."""
+class CanonicalPolicy:
+    """A document as the store holds it: canonical JSON, and the revision that first contained it."""
 
     text: str
     created: int
 
 
 class Assembler:
-    """Makes worlds, each from the last one as far as it goes. `problems` tells what could not be read."""
+    """Builds worlds, each from the previous one where possible. `problems` lists unreadable documents."""
 
     def __init__(self, trust_domain: str) -> None:
         self._trust_domain = trust_domain
-        self._documents: dict[StoredDocument, PolicyDocument] = {}
+        self._documents: dict[CanonicalPolicy, PolicyDocument] = {}
         self._instances: dict[Registration, Instance] = {}
         self._world = World(0, trust_domain=trust_domain)
         self.problems: tuple[str, ...] = ()
@@ -37,50 +36,60 @@ class Assembler:
     def world(
         self,
         revision: int,
-        documents: Iterable[StoredDocument],
+        documents: Iterable[CanonicalPolicy],
         ports: Mapping[str, tuple[Port, ...]],
         registrations: Iterable[Registration],
     ) -> World:
-        """The world of `revision`. A document of a kind this version does not know is left out and told."""
-        found = self._read(documents)
-        before = self._world
+        """The world of `revision`. A document of an unknown kind is skipped and reported in `problems`."""
+        current = self._parse(documents)
+        previous = self._world
         self._world = World(
             revision,
             self._services(ports, registrations),
-            before.documents if before.documents == found else found,
+            previous.documents if previous.documents == current else current,
             trust_domain=self._trust_domain,
         )
         return self._world
 
-    def _read(self, stored: Iterable[StoredDocument]) -> tuple[PolicyDocument, ...]:
-        known: dict[StoredDocument, PolicyDocument] = {}
+    def _parse(self, stored: Iterable[CanonicalPolicy]) -> tuple[PolicyDocument, ...]:
+        documents: dict[CanonicalPolicy, PolicyDocument] = {}
         problems = []
-        for one in stored:
+        for entry in stored:
             try:
-                known[one] = self._documents.get(one) or PolicyDocument(parse_policy(one.text), one.created)
+                documents[entry] = self._documents.get(entry) or PolicyDocument(
+                    parse_policy(entry.text), entry.created
+                )
             except (KeyError, ValueError) as error:
-                problems.append(f"a stored document cannot be read and is left out: {_first_line(error)}")
-        self._documents = known
+                problems.append(f"a stored document cannot be read and is skipped: {_first_line(error)}")
+        self._documents = documents
         self.problems = tuple(problems)
-        return tuple(sorted(known.values(), key=lambda document: document.ref))
+        return tuple(sorted(documents.values(), key=lambda document: document.ref))
 
     def _services(
         self, ports: Mapping[str, tuple[Port, ...]], registrations: Iterable[Registration]
     ) -> Mapping[str, Service]:
-        instances: dict[str, list[Instance]] = defaultdict(list)
-        seen: dict[Registration, Instance] = {}
-        for one in registrations:
-            seen[one] = self._instances.get(one) or Instance(
-                one.instance, one.address, one.port, tuple(sorted(one.labels)), one.health
+        by_service: dict[str, list[Instance]] = defaultdict(list)
+        instances: dict[Registration, Instance] = {}
+        for registration in registrations:
+            instance = self._instances.get(registration) or _instance(registration)
+            instances[registration] = instance
+            by_service[registration.service].append(instance)
+        self._instances = instances
+        services = {}
+        for name, service_ports in sorted(ports.items()):
+            service = Service(
+                name, service_ports, tuple(sorted(by_service[name], key=lambda item: item.name))
             )
-            instances[one.service].append(seen[one])
-        self._instances = seen
-        found = {}
-        for name, those in sorted(ports.items()):
-            service = Service(name, those, tuple(sorted(instances[name], key=lambda one: one.name)))
-            before = self._world.services.get(name)
-            found[name] = before if before == service else service
-        return found
+            previous = self._world.services.get(name)
+            services[name] = previous if previous == service else service
+        return services
+
+
+def _instance(registration: Registration) -> Instance:
+    labels = tuple(sorted(registration.labels))
+    return Instance(
+        registration.instance, registration.address, registration.port, labels, registration.health
+    )
 
 
 def parse_policy(text: str) -> Policy:

@@ -1,8 +1,8 @@
-"""Which policy is in force where: attachment, precedence and conflicts, from the documents of a world.
+"""Which policy is in force where: attachment, precedence and conflicts, from the documents of a World.
 
-For an `override` kind the most specific one wins whole: a rule of a route, the route, the service for a named
-caller, the service, the gateway, the mesh; at each step one with `from` beats one without. At equal rank the
-document first created wins, then the name; the other is Conflicted. For an `all` kind every one applies.
+For an `override` kind the most specific policy applies: a rule of a route, the route, the service, the
+gateway, the mesh; at each level one with `from` beats one without. At equal rank the document created first
+wins, then the name; the other one is Conflicted. Policies of an `all` kind all apply.
 """
 
 from __future__ import annotations
@@ -10,27 +10,45 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 from meshwright.control_plane.core.world import PolicyDocument
-from meshwright.control_plane.policies.base import TargetedPolicy, TargetedSpec, TargetRef
+from meshwright.control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec, TargetRef
+from meshwright.control_plane.policies.hook_registry import hooks_for, overrides
+from meshwright.control_plane.policies.hooks import Hooks
 
-MESH, GATEWAY, SERVICE, ROUTE, RULE = range(5)
-"""Levels of attachment, widest first."""
+
+class AttachmentLevel(IntEnum):
+    """Levels of attachment, least specific first."""
+
+    MESH = 0
+    GATEWAY = 1
+    SERVICE = 2
+    ROUTE = 3
+    RULE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class EffectivePolicy:
-    """A spec in force at some place. `ref` is `Kind/name` of the document it came from."""
+    """A spec in force at some point. `ref` is `Kind/name` of its document; empty for a kind's default."""
 
     kind: str
     order: int
     spec: TargetedSpec
     ref: str
 
+    @property
+    def hooks(self) -> Hooks[TargetedSpec]:
+        """What the spec does to Envoy's configuration."""
+        return hooks_for(self.spec)
+
 
 @dataclass(frozen=True, slots=True)
 class AttachmentPoint:
-    """A place policies can be attached to. Empty names are places that are not there (no route, say)."""
+    """Where policies attach. An empty name means that there is none (no route, for example).
+
+    `inline` are policies that the route's rule states itself (Gateway API's timeouts and retry).
+    """
 
     service: str = ""
     caller: str = ""
@@ -38,7 +56,10 @@ class AttachmentPoint:
     route: str = ""
     rule: str = ""
     inline: tuple[EffectivePolicy, ...] = ()
-    """What the rule itself says (Gateway API's timeouts and retry)."""
+
+
+Rank = tuple[AttachmentLevel, bool]
+"""How specific a policy is: its level, and whether it names callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,109 +69,178 @@ class TargetedPolicyRef:
     document: PolicyDocument
     policy: EffectivePolicy
     target: TargetRef
-    combine: str
+    combine: Combine
 
     @property
     def precedence(self) -> tuple[int, str]:
-        """The order that decides a tie: first created, then by name."""
+        """What decides a tie: creation, then name."""
         return (self.document.created, self.document.policy.name)
 
-    def level(self, site: AttachmentPoint) -> int | None:
-        """How specifically this targets `site`; None when it does not."""
+    def rank(self, point: AttachmentPoint) -> Rank | None:
+        """How specifically this targets `point`; None when it does not."""
         callers = self.policy.spec.from_
-        if callers and site.caller not in callers:
+        if callers and point.caller not in callers:
             return None
+        level = self._level(point)
+        return None if level is None else (level, bool(callers))
+
+    def _level(self, point: AttachmentPoint) -> AttachmentLevel | None:
         name, section = self.target.name, self.target.section_name
         match self.target.kind:
             case "Mesh":
-                return MESH
+                return AttachmentLevel.MESH
             case "Gateway":
-                return GATEWAY if site.gateway and name == site.gateway else None
+                return AttachmentLevel.GATEWAY if point.gateway and name == point.gateway else None
             case "Service":
-                return SERVICE if site.service and name == site.service else None
-        if not site.route or f"{self.target.kind}/{name}" != site.route:
+                return AttachmentLevel.SERVICE if point.service and name == point.service else None
+        if not point.route or f"{self.target.kind}/{name}" != point.route:
             return None
         if section:
-            return RULE if section == site.rule else None
-        return ROUTE
+            return AttachmentLevel.RULE if section == point.rule else None
+        return AttachmentLevel.ROUTE
 
 
-def implementing(bounds: Iterable[EffectivePolicy], hook: str) -> tuple[EffectivePolicy, ...]:
-    """Those whose spec does something in `hook` (a method's name): nothing else may depend on the others."""
-    default = getattr(TargetedSpec, hook)
-    return tuple(one for one in bounds if getattr(type(one.spec), hook) is not default)
+@dataclass(frozen=True, slots=True)
+class PolicyPrecedence:
+    """A policy that targets a point. `overridden_by` is the ref of the policy in force; empty: this one."""
+
+    policy: EffectivePolicy
+    target: TargetRef
+    level: AttachmentLevel
+    overridden_by: str = ""
+
+
+def implementing(policies: Iterable[EffectivePolicy], *hooks: str) -> tuple[EffectivePolicy, ...]:
+    """Policies whose kind implements one of `hooks` (method names): nothing may depend on the others."""
+    return tuple(policy for policy in policies if any(overrides(policy.spec, hook) for hook in hooks))
+
+
+def refs_of(policies: Iterable[EffectivePolicy]) -> tuple[str, ...]:
+    """The policies' documents, without the defaults of kinds."""
+    return tuple(policy.ref for policy in policies if policy.ref)
 
 
 class Attachments:
-    """An index of the targeted documents of one world."""
+    """An index of the targeted documents of one World."""
 
     def __init__(self, documents: tuple[PolicyDocument, ...]) -> None:
         self._mesh_wide: list[TargetedPolicyRef] = []
         self._by_target: dict[tuple[str, str], list[TargetedPolicyRef]] = defaultdict(list)
         self._callers: dict[str, set[str]] = defaultdict(set)
         self._mesh_wide_callers: set[str] = set()
-        for candidate in _targeted_refs(documents):
-            target = candidate.target
+        for ref in _targeted_refs(documents):
+            target, callers = ref.target, ref.policy.spec.from_
             if target.kind == "Mesh":
-                self._mesh_wide.append(candidate)
-                self._mesh_wide_callers.update(candidate.policy.spec.from_)
+                self._mesh_wide.append(ref)
+                self._mesh_wide_callers.update(callers)
             else:
-                self._by_target[target.kind, target.name].append(candidate)
-                self._callers[f"{target.kind}/{target.name}"].update(candidate.policy.spec.from_)
+                self._by_target[target.kind, target.name].append(ref)
+                self._callers[f"{target.kind}/{target.name}"].update(callers)
 
     def distinct_callers(self, service: str, routes: tuple[str, ...]) -> frozenset[str]:
-        """Callers for whom something differs at this service or these routes (`Kind/name`)."""
+        """Callers named by a policy for this service or these routes (`Kind/name`)."""
         names = set(self._mesh_wide_callers) | self._callers.get(f"Service/{service}", set())
         for route in routes:
             names |= self._callers.get(route, set())
         return frozenset(names)
 
-    def effective_at(self, site: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
-        """What is in force at `site`, in the order the kinds run."""
-        best: dict[str, tuple[tuple[int, bool], TargetedPolicyRef]] = {}
-        every: dict[str, EffectivePolicy] = {}
-        for candidate in sorted(self._candidates(site), key=lambda one: one.precedence):
-            level = candidate.level(site)
-            if level is None:
-                continue
-            if candidate.combine == "all":
-                every[candidate.policy.ref] = candidate.policy
-                continue
-            rank = (level, bool(candidate.policy.spec.from_))
-            kind = candidate.policy.kind
-            if kind not in best or rank > best[kind][0]:
-                best[kind] = (rank, candidate)
-        inline = {bound.kind: bound for bound in site.inline}
-        found = [*every.values(), *inline.values()]
-        found += [one.policy for kind, (_, one) in best.items() if kind not in inline]
-        return tuple(sorted(found, key=lambda bound: (bound.order, bound.kind, bound.ref)))
+    def effective_at(self, point: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
+        """The policies in force at `point`, in the order in which kinds run."""
+        in_force, _ = self._resolve(point)
+        inline = {policy.kind for policy in point.inline}
+        policies = [*point.inline, *(ref.policy for ref, _ in in_force if ref.policy.kind not in inline)]
+        return tuple(sorted(policies, key=_run_order))
 
-    def _candidates(self, site: AttachmentPoint) -> Iterator[TargetedPolicyRef]:
+    def precedence_at(self, point: AttachmentPoint) -> tuple[PolicyPrecedence, ...]:
+        """Every policy that targets `point`: those in force in the order of kinds, then others."""
+        in_force, overridden = self._resolve(point)
+        inline = {policy.kind: policy.ref for policy in point.inline}
+        entries = [
+            PolicyPrecedence(ref.policy, ref.target, level, inline.get(ref.policy.kind, ""))
+            for ref, (level, _) in in_force
+        ]
+        entries += [
+            PolicyPrecedence(ref.policy, ref.target, level, inline.get(ref.policy.kind, winner.policy.ref))
+            for ref, (level, _), winner in overridden
+        ]
+        return tuple(sorted(entries, key=lambda entry: (bool(entry.overridden_by), _run_order(entry.policy))))
+
+    def _resolve(
+        self, point: AttachmentPoint
+    ) -> tuple[list[tuple[TargetedPolicyRef, Rank]], list[tuple[TargetedPolicyRef, Rank, TargetedPolicyRef]]]:
+        """Attached policies in force with their rank, and the overridden ones with the policy that wins."""
+        best: dict[str, tuple[Rank, TargetedPolicyRef]] = {}
+        overriding: list[tuple[TargetedPolicyRef, Rank]] = []
+        combined: dict[str, tuple[TargetedPolicyRef, Rank]] = {}
+        for ref in sorted(self._candidates(point), key=lambda ref: ref.precedence):
+            rank = ref.rank(point)
+            if rank is None:
+                continue
+            if ref.combine == "all":
+                combined[ref.policy.ref] = (ref, rank)
+                continue
+            overriding.append((ref, rank))
+            if ref.policy.kind not in best or rank > best[ref.policy.kind][0]:
+                best[ref.policy.kind] = (rank, ref)
+        in_force = [*combined.values(), *((ref, rank) for rank, ref in best.values())]
+        winners = {kind: ref for kind, (_, ref) in best.items()}
+        overridden = [
+            (ref, rank, winners[ref.policy.kind])
+            for ref, rank in overriding
+            if ref.document is not winners[ref.policy.kind].document
+        ]
+        return in_force, overridden
+
+    def _candidates(self, point: AttachmentPoint) -> Iterator[TargetedPolicyRef]:
         yield from self._mesh_wide
-        route_kind, _, route_name = site.route.partition("/")
-        places = (("Gateway", site.gateway), ("Service", site.service), (route_kind, route_name))
-        for place in places:
-            yield from self._by_target.get(place, ())
+        route_kind, _, route_name = point.route.partition("/")
+        for target in (("Gateway", point.gateway), ("Service", point.service), (route_kind, route_name)):
+            yield from self._by_target.get(target, ())
+
+
+def effective_policies(attachments: Attachments, point: AttachmentPoint) -> tuple[PolicyPrecedence, ...]:
+    """Every policy that targets `point`, in force or overridden, with what overrides it.
+
+    `AttachmentPoint(service="inventory", caller="orders")` is the edge from orders to inventory, without
+    routes; `Resolver.edge_points` lists the rules of routes, too.
+    """
+    return attachments.precedence_at(point)
+
+
+def service_policies(
+    attachments: Attachments, service: str, routes: tuple[str, ...] = ()
+) -> Mapping[str, tuple[PolicyPrecedence, ...]]:
+    """The policies of a service by caller; the empty caller stands for all without an entry of their own."""
+    everyone = attachments.precedence_at(AttachmentPoint(service=service))
+    result = {"": everyone}
+    for caller in sorted(attachments.distinct_callers(service, routes)):
+        entries = attachments.precedence_at(AttachmentPoint(service=service, caller=caller))
+        if entries != everyone:
+            result[caller] = entries
+    return result
+
+
+def _run_order(policy: EffectivePolicy) -> tuple[int, str, str]:
+    return (policy.order, policy.kind, policy.ref)
 
 
 def conflicts(documents: tuple[PolicyDocument, ...]) -> Mapping[str, str]:
-    """`Kind/name` of each document that loses to another at equal rank, with the winner's ref."""
+    """`Kind/name` of each document that loses to another one at equal rank, with the winner's ref."""
     rivals: dict[tuple[str, ...], list[TargetedPolicyRef]] = defaultdict(list)
-    for candidate in _targeted_refs(documents):
-        if candidate.combine == "override":
-            target = candidate.target
-            place = (candidate.policy.kind, target.kind, target.name, target.section_name)
-            rivals[place].append(candidate)
-    lost: dict[str, str] = {}
+    for ref in _targeted_refs(documents):
+        if ref.combine == "override":
+            target = ref.target
+            rivals[ref.policy.kind, target.kind, target.name, target.section_name].append(ref)
+    losers: dict[str, str] = {}
     for group in rivals.values():
-        ordered = sorted(group, key=lambda one: one.precedence)
+        ordered = sorted(group, key=lambda ref: ref.precedence)
         for index, loser in enumerate(ordered):
             for winner in ordered[:index]:
                 if winner.document is not loser.document and _overlapping_callers(
                     winner.policy.spec.from_, loser.policy.spec.from_
                 ):
-                    lost.setdefault(loser.document.ref, winner.document.ref)
-    return lost
+                    losers.setdefault(loser.document.ref, winner.document.ref)
+    return losers
 
 
 def _overlapping_callers(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
@@ -162,6 +252,6 @@ def _targeted_refs(documents: tuple[PolicyDocument, ...]) -> Iterator[TargetedPo
         policy = document.policy
         if not isinstance(policy, TargetedPolicy):
             continue
-        bound = EffectivePolicy(policy.kind, policy.order, policy.spec, policy.ref)
+        effective = EffectivePolicy(policy.kind, policy.order, policy.spec, policy.ref)
         for target in policy.spec.target_refs:
-            yield TargetedPolicyRef(document, bound, target, policy.combine)
+            yield TargetedPolicyRef(document, effective, target, policy.combine)

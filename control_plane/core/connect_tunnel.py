@@ -1,8 +1,8 @@
-"""Calls that come as CONNECT: what gRPC libraries and some HTTP clients say to a proxy.
+"""CONNECT: how gRPC libraries and some HTTP clients talk to a proxy.
 
-The tunnel ends inside the same sidecar, at an internal listener with the routes of every other call, so that
-each call in it is balanced and under policy on its own. HTTPS in a tunnel would hide the calls, so CONNECT to
-an http service's port 443 is refused in words.
+The tunnel ends in the same sidecar, at an internal listener with the routes of every other call, so each call
+inside it is balanced and subject to policies. HTTPS in a tunnel would hide the calls, so CONNECT to port 443
+of an http service is refused with an explanation.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from meshwright.control_plane.envoy import v3
 CONNECT = "CONNECT"
 LISTENER = "connect"
 CLUSTER = "/connect"
-"""The way to the internal listener. No service can have this name."""
+"""The cluster of the internal listener. No service can have this name."""
 
-REFUSED = 405
-HTTPS_PORT = 443
+REFUSED_STATUS = 405
 
 _UNLIMITED = v3.UInt32Value(value=2**32 - 1)
 
 
 @lru_cache(maxsize=1)
 def cluster() -> Resource:
-    """Ends tunnels at the internal listener; as many as there are."""
+    """Sends tunnels to the internal listener, without limits."""
     address = v3.Address(envoy_internal_address=v3.EnvoyInternalAddress(server_listener_name=LISTENER))
     endpoint = v3.LbEndpoint(endpoint=v3.Endpoint(address=address))
     limits = v3.CircuitBreakers.Thresholds(max_connections=_UNLIMITED, max_pending_requests=_UNLIMITED)
@@ -42,30 +41,30 @@ def cluster() -> Resource:
 
 
 def tunnel() -> v3.Route:
-    """The route of CONNECT; a tunnel lasts as long as its ends want, however silent."""
-    ended_here = v3.RouteAction.UpgradeConfig(
+    """The route of CONNECT; a tunnel stays open until one end closes it, however silent."""
+    terminate = v3.RouteAction.UpgradeConfig(
         upgrade_type=CONNECT, connect_config=v3.RouteAction.UpgradeConfig.ConnectConfig()
     )
     return v3.Route(
-        match=_connect(),
+        match=_connect_match(),
         route=v3.RouteAction(
             cluster=CLUSTER,
             timeout=timedelta(0),
             idle_timeout=timedelta(0),
-            upgrade_configs=[ended_here],
+            upgrade_configs=[terminate],
         ),
     )
 
 
 def refusal(service: str) -> v3.Route:
-    """The route of CONNECT for HTTPS to an http service: 405 and why."""
+    """The route of CONNECT for HTTPS to an http service: 405 with an explanation."""
     text = (
         f"HTTPS to {service} cannot go through the mesh, which routes what it can read and encrypts it "
         f"itself: call http://{service}\n"
     )
-    answer = v3.DirectResponseAction(status=REFUSED, body=v3.DataSource(inline_string=text))
-    return v3.Route(match=_connect(), direct_response=answer)
+    response = v3.DirectResponseAction(status=REFUSED_STATUS, body=v3.DataSource(inline_string=text))
+    return v3.Route(match=_connect_match(), direct_response=response)
 
 
-def _connect() -> v3.RouteMatch:
+def _connect_match() -> v3.RouteMatch:
     return v3.RouteMatch(connect_matcher=v3.RouteMatch.ConnectMatcher())

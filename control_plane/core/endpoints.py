@@ -1,7 +1,7 @@
-"""Instances → ClusterLoadAssignment. Each endpoint's bytes are made once and joined.
+"""Instances → ClusterLoadAssignment. Each endpoint's bytes are encoded once and joined.
 
-Weights and zones are here and not in the cluster: a changed cluster is built anew and forgets its connections
-and ejections, changed endpoints keep both.
+Weights and zones are set here and not in the cluster: a changed cluster loses its connections and ejections,
+changed endpoints keep both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from meshwright.control_plane.core.resource import EDS, Resource, encode, length
 from meshwright.control_plane.core.views import LoadBalancingView
 from meshwright.control_plane.core.world import Instance
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.base import EndpointWeights
+from meshwright.control_plane.policies.hooks import EndpointWeights
 
 HEALTH_STATUS = {
     "healthy": v3.HealthStatus.HEALTHY,
@@ -23,10 +23,10 @@ HEALTH_STATUS = {
 }
 
 MAX_ZONES = 64
-"""Zones of one service that have assignments of their own; callers in others see all alike."""
+"""Zones of one service that have their own assignments; callers in other zones treat all instances alike."""
 
 UNWEIGHTED = LoadBalancingView(EndpointWeights())
-"""Where no policy says anything: all instances alike."""
+"""Without a policy: all instances alike."""
 
 # Field numbers of envoy.config.endpoint.v3: ClusterLoadAssignment.cluster_name and .endpoints,
 # LocalityLbEndpoints.locality, .lb_endpoints and .priority.
@@ -50,36 +50,36 @@ def _locality(zone: str) -> bytes:
 
 
 def zones(instances: Iterable[Instance]) -> tuple[str, ...]:
-    """The zones in which there are instances, sorted, at most ZONES_LIMIT of them."""
-    return tuple(sorted({one.zone for one in instances if one.zone}))[:MAX_ZONES]
+    """The zones that have instances, sorted, at most MAX_ZONES."""
+    return tuple(sorted({instance.zone for instance in instances if instance.zone}))[:MAX_ZONES]
 
 
 def assignment(
     cluster: str, instances: Iterable[Instance], view: LoadBalancingView = UNWEIGHTED, zone: str = ""
 ) -> Resource:
-    """The endpoints of one cluster; none is an empty assignment, since Envoy ignores a removed one.
+    """The endpoints of one cluster; an empty assignment for none, since Envoy ignores a removed one.
 
-    For callers in `zone` its own instances come first; other zones are the next priority, which Envoy uses as
-    far as the first lacks healthy ones.
+    For callers in `zone` its instances come first; other zones are the next priority, which Envoy uses to the
+    extent that the first lacks healthy instances.
     """
     groups: dict[str, list[bytes]] = defaultdict(list)
-    for one in instances:
-        weight = _weight(one, view.weights)
-        where = one.zone if zone else ""
-        groups[where].append(_endpoint(one.address, one.port, one.health, weight))
+    for instance in instances:
+        weight = _weight(instance, view.weights)
+        group = instance.zone if zone else ""
+        groups[group].append(_endpoint(instance.address, instance.port, instance.health, weight))
     body = length_delimited(_CLUSTER_NAME, cluster.encode())
-    for where, endpoints in sorted(groups.items()):
+    for group, endpoints in sorted(groups.items()):
         joined = b"".join(endpoints)
-        if where:
-            joined = _locality(where) + joined
-        if zone in groups and where != zone:
+        if group:
+            joined = _locality(group) + joined
+        if zone in groups and group != zone:
             joined += varint(_PRIORITY << 3) + varint(1)
         body += length_delimited(_ENDPOINTS, joined)
     return encode(EDS, cluster, body, policies=view.policies)
 
 
-def _weight(instance: Instance, spread: EndpointWeights) -> int:
-    """The instance's weight; 0 where none is to be said."""
-    if not spread.weights:
+def _weight(instance: Instance, weights: EndpointWeights) -> int:
+    """The instance's weight; 0 where there are no weights to set."""
+    if not weights.weights:
         return 0
-    return next((weight for labels, weight in spread.weights if instance.matches(labels)), 1)
+    return next((weight for labels, weight in weights.weights if instance.matches(labels)), 1)

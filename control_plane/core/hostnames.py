@@ -1,15 +1,15 @@
-"""Host names of a gateway's listener and of a route: what both mean together."""
+"""The host names that a gateway's listener and a route have in common."""
 
 from __future__ import annotations
 
 
 def intersect_hostnames(listener: str, route: tuple[str, ...]) -> tuple[str, ...]:
-    """The hostnames under which a route is served at a listener (Gateway API, HTTPRouteSpec.hostnames)."""
+    """The hostnames under which a listener serves a route (Gateway API, HTTPRouteSpec.hostnames)."""
     if not route:
         return (listener,)
     if not listener:
         return route
-    return tuple(sorted({narrower for one in route if (narrower := _intersection(listener, one))}))
+    return tuple(sorted({narrower for host in route if (narrower := _intersection(listener, host))}))
 
 
 def _intersection(left: str, right: str) -> str:

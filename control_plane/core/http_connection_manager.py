@@ -1,6 +1,6 @@
-"""What all HTTP listeners of the mesh have in common: path hygiene, forwarded certificates, the router.
+"""What all HTTP listeners of the mesh have in common: path normalisation, client certificates, filters.
 
-Routing and policy look at paths, so every listener normalises them alike and refuses escaped slashes
+Routing and policies look at paths, so every listener normalises them alike and rejects escaped slashes
 (Envoy's "configuring Envoy as an edge proxy", path normalisation).
 """
 
@@ -8,43 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import lru_cache
 
 from meshwright.control_plane.core import access_log
-from meshwright.control_plane.core.views import TelemetryView
+from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.faultinjection import fault_counter
+from meshwright.control_plane.policies import hook_registry
+from meshwright.control_plane.policies.hooks import (
+    FilterEntry,
+    FilterPhase,
+    ListenerContext,
+    ListenerDirection,
+)
 
 HCM = v3.HttpConnectionManager
 
 WEBSOCKET = "websocket"
 
 KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT = timedelta(seconds=30), timedelta(seconds=10)
-"""A peer that vanished is found out by pings: no idle timeout does it for silent streams."""
+"""Pings detect a peer that vanished: silent streams have no idle timeout that would."""
 
 HEADERS_TIMEOUT = timedelta(seconds=10)
-"""A client that has not sent its headers by then is cut off (slow loris)."""
+"""A client that has not sent its headers by then is disconnected (slow loris)."""
+
+ODCDS_TIMEOUT = timedelta(seconds=3)
+
+BUFFER_LIMIT = 1 << 20
+"""Bytes that Envoy buffers per connection before it applies back pressure: Envoy's default, stated."""
 
 
 def ads_source() -> v3.ConfigSource:
-    """`from the stream this came by`."""
+    """The aggregated stream by which the resource itself arrived."""
     return v3.ConfigSource(ads=v3.AggregatedConfigSource(), resource_api_version=v3.ApiVersion.V3)
 
 
 def connection_manager(
-    direction: access_log.ListenerDirection,
-    stat_prefix: str,
-    route_config: str,
-    telemetry: TelemetryView,
-    filters: Iterable[v3.HttpFilter] = (),
+    direction: ListenerDirection, stat_prefix: str, route_config: str, settings: ListenerSettings
 ) -> HCM:
     """An HTTP connection manager whose routes come by RDS under the name `route_config`.
 
-    WebSocket is let through everywhere, and nothing ends a stream that is silent: that is a Timeout's `idle`.
+    WebSocket is allowed everywhere, and silent streams stay open: a Timeout's `idle` ends them.
     """
     manager = HCM(
         stat_prefix=stat_prefix,
         rds=v3.Rds(config_source=ads_source(), route_config_name=route_config),
-        http_filters=[*filters, http_filter("envoy.filters.http.router", v3.Router())],
+        http_filters=_http_filters(direction),
         normalize_path=v3.BoolValue(value=True),
         merge_slashes=True,
         path_with_escaped_slashes_action=HCM.REJECT_REQUEST,
@@ -54,40 +62,43 @@ def connection_manager(
         http2_protocol_options=http2_options(),
         stream_idle_timeout=timedelta(0),
     )
-    if direction != "inbound":
-        manager.access_log.append(fault_counter.fault_counter())
-    telemetry.spec.patch_hcm(manager, telemetry.service, traced=telemetry.tracing)
-    if telemetry.request_log:
+    hook_registry.prepare_listener(manager, direction)
+    context = ListenerContext(direction, settings.owner, settings.tracing)
+    for policy in settings.policies:
+        policy.hooks.patch_listener(manager, context)
+    if settings.request_log:
         manager.access_log.append(access_log.request_log(direction))
-        # So that a caller whose request failed has the name under which to ask why.
+        # A caller whose request failed needs the id to ask why.
         manager.always_set_request_id_in_response = direction != "inbound"
     return manager
 
 
 def http2_options() -> v3.Http2ProtocolOptions:
-    """HTTP/2 for listeners and clusters: WebSocket by extended CONNECT (RFC 8441), dead peers found out."""
+    """HTTP/2 for listeners and clusters: WebSocket by extended CONNECT (RFC 8441), pings for dead peers."""
     return v3.Http2ProtocolOptions(
         allow_connect=True,
         connection_keepalive=v3.KeepaliveSettings(interval=KEEPALIVE_INTERVAL, timeout=KEEPALIVE_TIMEOUT),
     )
 
 
-def fault_filter() -> v3.HttpFilter:
-    """The filter that FaultInjection configures by route; on its own it does nothing."""
-    return http_filter("envoy.filters.http.fault", v3.HTTPFault())
+@lru_cache(maxsize=3)
+def _http_filters(direction: ListenerDirection) -> tuple[v3.HttpFilter, ...]:
+    """The core's own filters and those of all kinds, in the order of their phases."""
+    entries = sorted(
+        (*_core_filters(direction), *hook_registry.http_filters(direction)), key=lambda entry: entry[:2]
+    )
+    return tuple(v3.HttpFilter(name=name, typed_config=codec.pack(config)) for _, name, config in entries)
 
 
-def grpc_stats_filter() -> v3.HttpFilter:
-    """Counts the final status of each gRPC call by its cluster (`cluster.NAME.grpc.14`).
-
-    Failed calls are HTTP 200, which no other statistic tells from success.
-    """
-    return http_filter("envoy.filters.http.grpc_stats", v3.GrpcStats())
-
-
-def http_filter(name: str, config: v3.Router | v3.OnDemand | v3.HTTPFault | v3.GrpcStats) -> v3.HttpFilter:
-    """A named HTTP filter with its configuration."""
-    return v3.HttpFilter(name=name, typed_config=codec.pack(config))
+def _core_filters(direction: ListenerDirection) -> Iterable[FilterEntry]:
+    if direction == "outbound":
+        on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=ads_source(), timeout=ODCDS_TIMEOUT))
+        yield FilterPhase.DISCOVERY, "envoy.filters.http.on_demand", on_demand
+    if direction != "inbound":
+        # Counts the final status of each gRPC call by cluster (`cluster.NAME.grpc.14`): failed calls are
+        # HTTP 200, and no other statistic tells them from successful ones.
+        yield FilterPhase.STATISTICS, "envoy.filters.http.grpc_stats", v3.GrpcStats()
+    yield FilterPhase.ROUTER, "envoy.filters.http.router", v3.Router()
 
 
 def network_filter(manager: HCM) -> v3.Filter:
@@ -104,7 +115,3 @@ def listener(name: str, address: str, port: int, chains: Iterable[v3.FilterChain
         enable_reuse_port=v3.BoolValue(value=False),
         per_connection_buffer_limit_bytes=v3.UInt32Value(value=BUFFER_LIMIT),
     )
-
-
-BUFFER_LIMIT = 1 << 20
-"""Bytes Envoy buffers a connection before it pushes back: Envoy's default, written down."""

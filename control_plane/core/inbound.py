@@ -1,6 +1,6 @@
-"""NodeView → what a service's own sidecars listen on: mTLS ends here, the app is called on loopback.
+"""NodeView → what a service's own sidecars listen on: mTLS ends here, the application is called on loopback.
 
-Routes travel apart (RDS), since a changed listener drains its connections and a changed route does not.
+Routes travel separately (RDS): a changed listener drains its connections, a changed route does not.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
-from meshwright.control_plane.core import http_connection_manager, tcp, tls
+from meshwright.control_plane.core import http_connection_manager as http
+from meshwright.control_plane.core import tcp, tls
+from meshwright.control_plane.core.attachment import refs_of
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
-from meshwright.control_plane.core.views import NodeView, TelemetryView, default_port
+from meshwright.control_plane.core.views import ListenerSettings, NodeView, default_port
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.hooks import TransportMode
 
 LISTENER = "inbound"
 
@@ -21,45 +24,49 @@ LISTENER = "inbound"
 def listeners(
     view: NodeView, address: str, port: int, *, tracing: bool = False, request_log: bool = False
 ) -> tuple[Resource, ...]:
-    """The inbound listener: one filter chain a port, told apart by SNI; the default port needs none.
+    """The inbound listener: one filter chain per port, selected by SNI; the default port needs none.
 
-    Plaintext names no port, so only the default one takes it, and the others keep mutual TLS. Without a port
-    there is nothing to listen for, and Envoy refuses a listener without chains.
+    Plaintext names no port, so only the default port accepts it, and the others keep mutual TLS. A service
+    without ports has no listener: Envoy rejects one without filter chains.
     """
-    first = default_port(view.ports)
-    told = replace(view.telemetry, tracing=tracing, request_log=request_log)
+    default = default_port(view.ports)
+    settings = replace(view.settings, tracing=tracing, request_log=request_log)
     chains: list[v3.FilterChain] = []
-    for one in view.ports:
-        if view.mode != "Disabled" or one != first:
-            chains.append(_chain(told, one, first, plaintext=False))
-        if view.mode != "Strict" and one == first:
-            chains.append(_chain(told, one, first, plaintext=True))
+    for service_port in view.ports:
+        if view.mode is not TransportMode.DISABLED or service_port != default:
+            chains.append(_chain(settings, service_port, default, plaintext=False))
+        if view.mode is not TransportMode.STRICT and service_port == default:
+            chains.append(_chain(settings, service_port, default, plaintext=True))
     if not chains:
         return ()
-    message = http_connection_manager.listener(LISTENER, address, port, chains)
+    message = http.listener(LISTENER, address, port, chains)
     inspector = v3.ListenerFilter(
         name="envoy.filters.listener.tls_inspector", typed_config=codec.pack(v3.TlsInspector())
     )
-    if any(one.HasField("transport_socket") for one in chains):
+    if any(chain.HasField("transport_socket") for chain in chains):
         message.listener_filters.append(inspector)
-    if first and first.protocol == "tcp" and view.mode != "Strict" and message.listener_filters:
+    plaintext_tcp = default and default.protocol == "tcp" and view.mode is not TransportMode.STRICT
+    if plaintext_tcp and message.listener_filters:
         message.listener_filters_timeout.FromTimedelta(tcp.TLS_INSPECTION_TIMEOUT)
         message.continue_on_listener_filters_timeout = True
-    refs = (*(one.ref for one in view.policies), *told.refs)
-    return (encode(LDS, LISTENER, message, policies=refs),)
+    refs = (*refs_of(view.policies), *settings.refs)
+    clusters = settings.required_clusters
+    return (encode(LDS, LISTENER, message, required_clusters=clusters, policies=refs),)
 
 
-def _chain(told: TelemetryView, port: Port, first: Port | None, *, plaintext: bool) -> v3.FilterChain:
+def _chain(
+    settings: ListenerSettings, port: Port, default: Port | None, *, plaintext: bool
+) -> v3.FilterChain:
     match = v3.FilterChainMatch(transport_protocol="raw_buffer" if plaintext else "tls")
-    if not plaintext and (port != first or port.protocol == "tcp"):
-        match.server_names.append(tls.sni(told.service, port.name))
+    if not plaintext and (port != default or port.protocol == "tcp"):
+        match.server_names.append(tls.sni(settings.owner, port.name))
     chain = v3.FilterChain(
         name=f"{port.name}-{'plaintext' if plaintext else 'mtls'}",
         filter_chain_match=match,
         filters=[
-            tcp.app_filter(port.name, request_log=told.request_log)
+            tcp.app_filter(port.name, request_log=settings.request_log)
             if port.protocol == "tcp"
-            else _http_filter(told, port, first)
+            else _http_filter(settings, port, default)
         ],
     )
     if not plaintext:
@@ -68,22 +75,23 @@ def _chain(told: TelemetryView, port: Port, first: Port | None, *, plaintext: bo
     return chain
 
 
-def _http_filter(told: TelemetryView, port: Port, first: Port | None) -> v3.Filter:
-    manager = http_connection_manager.connection_manager("inbound", LISTENER, route_name(port, first), told)
-    manager.forward_client_cert_details = http_connection_manager.HCM.SANITIZE_SET
+def _http_filter(settings: ListenerSettings, port: Port, default: Port | None) -> v3.Filter:
+    manager = http.connection_manager("inbound", LISTENER, route_name(port, default), settings)
+    manager.forward_client_cert_details = http.HCM.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
-    return http_connection_manager.network_filter(manager)
+    return http.network_filter(manager)
 
 
-def route_name(port: Port, first: Port | None) -> str:
+def route_name(port: Port, default: Port | None) -> str:
     """`in`, or `in:grpc` for a port other than the default one."""
-    return "in" if port == first else f"in:{port.name}"
+    return "in" if port == default else f"in:{port.name}"
 
 
 def routes(view: NodeView) -> tuple[Resource, ...]:
-    """Each port's way to the app, a cluster of the sidecar's bootstrap. No timeout: the caller has one."""
-    first = default_port(view.ports)
-    found = []
+    """Each port's route to the application, a cluster of the bootstrap. No timeout: the caller has one."""
+    default = default_port(view.ports)
+    refs = refs_of(view.policies)
+    resources = []
     for port in view.ports:
         if port.protocol == "tcp":
             continue
@@ -92,11 +100,10 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
             match=v3.RouteMatch(prefix="/"),
             route=v3.RouteAction(cluster=cluster_names.app_cluster(port.name), timeout=timedelta(0)),
         )
-        for bound in view.policies:
-            bound.spec.patch_inbound_route(route)
+        for policy in view.policies:
+            policy.hooks.patch_inbound_route(route)
         host = v3.VirtualHost(name="app", domains=["*"], routes=[route])
-        name = route_name(port, first)
+        name = route_name(port, default)
         message = v3.RouteConfiguration(name=name, virtual_hosts=[host])
-        refs = tuple(one.ref for one in view.policies)
-        found.append(encode(RDS, name, message, policies=refs))
-    return tuple(found)
+        resources.append(encode(RDS, name, message, policies=refs))
+    return tuple(resources)

@@ -20,15 +20,15 @@ RDS = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 VHDS = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 
 PUSH_ORDER = (CDS, EDS, LDS, RDS, VHDS)
-"""Make before break: what is named is sent before what names it (xDS protocol, "eventual consistency")."""
+"""Make before break: a resource precedes those that refer to it (xDS protocol, "eventual consistency")."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One encoded resource.
 
-    `wire` is the whole `resources` field of a DeltaDiscoveryResponse: tag, length, Resource message.
-    `needs` names clusters that must be pushed before this one. `policies` are the refs that shaped it.
+    `wire` is one entry of the `resources` field of a DeltaDiscoveryResponse: tag, length, Resource message.
+    `required_clusters` must be pushed before this resource. `policies` are the refs that shaped it.
     """
 
     type_url: str
@@ -64,7 +64,7 @@ def encode(
     required_clusters: tuple[str, ...] = (),
     policies: tuple[str, ...] = (),
 ) -> Resource:
-    """Encode one resource; `message` may be its bytes already."""
+    """Encode one resource; `message` may be encoded already."""
     body = message if isinstance(message, bytes) else codec.encode(message)
     digest = hashlib.sha256(body)
     digest.update("\0".join(aliases).encode())

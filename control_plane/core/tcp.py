@@ -1,7 +1,7 @@
-"""TCP services: connections instead of requests, each to one instance, under the same mutual TLS.
+"""TCP services: each connection goes to one instance, under the same mutual TLS as requests.
 
-A caller's sidecar listens for each declared upstream at an address of its own; the callee's tells its tcp
-ports apart by SNI. Connections are never cut for being silent: dead peers are found by TCP's own keepalive.
+A caller's sidecar listens for each declared upstream at an address of its own; the callee's sidecar tells its
+tcp ports apart by SNI. Silent connections stay open: TCP keepalive detects dead peers.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ from __future__ import annotations
 from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names
-from meshwright.control_plane.core import access_log, http_connection_manager
+from meshwright.control_plane.core import access_log
+from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.resource import LDS, Resource, encode
-from meshwright.control_plane.core.routes import BLACKHOLE
 from meshwright.control_plane.core.views import UpstreamView
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE
+from meshwright.control_plane.policies.tcproute import envoy as tcproute
 
 KEEPALIVE = v3.TcpKeepalive(
     keepalive_time=v3.UInt32Value(value=30),
     keepalive_interval=v3.UInt32Value(value=10),
     keepalive_probes=v3.UInt32Value(value=3),
 )
-"""A peer that vanished is found out after a minute of silence."""
+"""Detects a peer that vanished after a minute of silence."""
 
 TLS_INSPECTION_TIMEOUT = timedelta(seconds=1)
-"""How long a port that takes plaintext waits for a client's first bytes; in many protocols the server speaks
-first, and then it is no TLS."""
+"""How long a port that accepts plaintext waits for a client's first bytes. In many protocols the server
+speaks first; such a connection is not TLS."""
 
 
 def listener_name(upstream: str) -> str:
@@ -35,32 +37,24 @@ def listener_name(upstream: str) -> str:
 def listener(
     upstream: str, address: str, port: int, view: UpstreamView | None, *, request_log: bool = False
 ) -> Resource:
-    """Where a caller's connections to `upstream` begin. There is one, too, while no such service is known
-    (`view` None): it ends connections at once."""
+    """Where a caller's connections to `upstream` begin. While no such service exists (`view` is None) the
+    listener closes connections at once."""
     name = listener_name(upstream)
-    shares = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
+    backends = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
     proxy = v3.TcpProxy(stat_prefix=name, idle_timeout=timedelta(0))
-    if len(shares) > 1:
-        kind = v3.TcpProxy.WeightedCluster
-        proxy.weighted_clusters.clusters.extend(
-            kind.ClusterWeight(name=cluster, weight=weight) for cluster, weight in shares
-        )
-    else:
-        proxy.cluster = shares[0][0] if shares else BLACKHOLE
+    tcproute.set_backends(proxy, backends or [(BLACKHOLE, 1)])
     if request_log:
         proxy.access_log.append(access_log.connection_log("outbound"))
-    message = http_connection_manager.listener(
-        name, address, port, [v3.FilterChain(filters=[_tcp_proxy_filter(proxy)])]
-    )
-    needs = tuple(dict.fromkeys(cluster for cluster, _ in shares if cluster != BLACKHOLE))
-    return encode(LDS, name, message, required_clusters=needs, policies=view.policies if view else ())
+    message = http.listener(name, address, port, [v3.FilterChain(filters=[_tcp_proxy_filter(proxy)])])
+    clusters = tuple(dict.fromkeys(cluster for cluster, _ in backends if cluster != BLACKHOLE))
+    policies = view.policies if view else ()
+    return encode(LDS, name, message, required_clusters=clusters, policies=policies)
 
 
 def app_filter(port: str, *, request_log: bool = False) -> v3.Filter:
-    """The network filter by which a service's own sidecar hands a connection to the app."""
-    proxy = v3.TcpProxy(
-        stat_prefix="inbound", cluster=cluster_names.app_cluster(port), idle_timeout=timedelta(0)
-    )
+    """The network filter by which a service's own sidecar forwards a connection to the application."""
+    cluster = cluster_names.app_cluster(port)
+    proxy = v3.TcpProxy(stat_prefix="inbound", cluster=cluster, idle_timeout=timedelta(0))
     if request_log:
         proxy.access_log.append(access_log.connection_log("inbound"))
     return _tcp_proxy_filter(proxy)

@@ -24,7 +24,7 @@ def upstream_socket(identity: str, sni: str, alpn: tuple[str, ...] = ALPN) -> v3
 
 
 def downstream_socket(alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
-    """TLS from any peer of the trust domain; no certificate, no connection."""
+    """TLS from any peer of the trust domain; a client certificate is required."""
     context = v3.DownstreamTlsContext(
         require_client_certificate=v3.BoolValue(value=True),
         common_tls_context=_common(v3.CertificateValidationContext(), alpn),
@@ -33,7 +33,7 @@ def downstream_socket(alpn: tuple[str, ...] = ALPN) -> v3.TransportSocket:
 
 
 def sni(service: str, port: str) -> str:
-    """The SNI by which a callee's sidecar knows which of its ports is meant."""
+    """The SNI by which a callee's sidecar selects one of its ports."""
     return f"{port}.{service}.mesh"
 
 

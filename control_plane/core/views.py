@@ -1,7 +1,7 @@
-"""Views: all that one piece of configuration depends on, and nothing else.
+"""Views: everything one piece of configuration depends on, and nothing else.
 
-Equal views give equal bytes, so a view is the key under which translated resources are kept. No view holds a
-revision, a clock or an allotted port.
+Equal views give equal bytes, so a view is the cache key of its translation. No view contains a revision, a
+time or an allotted port.
 """
 
 from __future__ import annotations
@@ -9,54 +9,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meshwright.control_plane.api.models.instances import Port
-from meshwright.control_plane.core.attachment import EffectivePolicy
-from meshwright.control_plane.policies.base import EndpointWeights
-from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule
-from meshwright.control_plane.policies.mutualtls.spec import MutualTLSMode
-from meshwright.control_plane.policies.telemetry.spec import TelemetrySpec
-
-
-@dataclass(frozen=True, slots=True)
-class BackendView:
-    """A backendRef, resolved. `cluster` is empty when there is no such service, port or subset."""
-
-    ref: HTTPBackendRef
-    cluster: str
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorView:
-    """A mirror's cluster and the share of requests that is copied, 0 to 1."""
-
-    cluster: str
-    share: float
+from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
+from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
+from meshwright.control_plane.policies.hooks import EndpointWeights, TransportMode
+from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend, ResolvedMirror
+from meshwright.control_plane.policies.httproute.spec import HTTPRouteRule
 
 
 @dataclass(frozen=True, slots=True)
 class RuleView:
-    """One rule of a route with its backends and what is in force there.
+    """One rule of a route with its backends and the policies in force there.
 
-    `route` is `Kind/name`; empty for the rule a service has when no route is attached to it. `age` orders
-    rules that match equally (Gateway API: oldest route first, then name, then position). `grpc`: the rule is
-    for gRPC, whose limits of time are deadlines and whose failures are statuses. `ranks` are those of a
-    GRPCRoute's matches, which take nothing but gRPC calls; empty for an HTTPRoute, whose paths rank it.
+    `route` is `Kind/name`; empty for the rule of a service without routes. `age` orders rules that match
+    equally (Gateway API: oldest route first, then name, then position). `grpc`: the rule is for gRPC, whose
+    timeouts are deadlines and whose failures are statuses.
     """
 
     route: str
-    rule: HTTPRouteRule
+    rule: HTTPRouteRule | GRPCRouteRule
     age: tuple[int, str, int]
-    backends: tuple[BackendView, ...]
-    mirrors: tuple[MirrorView, ...]
+    backends: tuple[ResolvedBackend, ...]
+    mirrors: tuple[ResolvedMirror, ...]
     policies: tuple[EffectivePolicy, ...]
     grpc: bool = False
-    ranks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """One virtual host: the names it answers to and its rules; no rule means 404.
+    """One virtual host: its domains and rules. A host without rules responds 404.
 
-    `refused` names the service whose HTTPS this host stands for: nothing but the refusal is there.
+    `https_refused_for` names the service whose HTTPS host this is: it holds nothing but the refusal.
     """
 
     name: str
@@ -67,7 +49,7 @@ class HostView:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """One upstream cluster of a destination. `plaintext`: the destination has MutualTLS Disabled."""
+    """One upstream cluster of a destination. `plaintext`: the destination accepts no TLS on this port."""
 
     name: str
     service: str
@@ -80,7 +62,7 @@ class ClusterView:
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancingView:
-    """How a caller's requests are shared among endpoints, and the policies (`Kind/name`) that say so."""
+    """How a caller's requests are spread over endpoints, and the policies (`Kind/name`) that say so."""
 
     weights: EndpointWeights
     policies: tuple[str, ...] = ()
@@ -88,7 +70,7 @@ class LoadBalancingView:
 
 @dataclass(frozen=True, slots=True)
 class DestinationView:
-    """Everything a caller's sidecar needs to call one service, endpoints apart."""
+    """Everything a caller's sidecar needs to call one service, except endpoints."""
 
     service: str
     hosts: tuple[HostView, ...]
@@ -97,49 +79,51 @@ class DestinationView:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamView:
-    """Where connections to a tcp port of a service go: clusters (empty: there is none) and their weights."""
+    """The clusters of a tcp port and their weights; an empty cluster does not exist."""
 
     backends: tuple[tuple[str, int], ...]
     policies: tuple[str, ...] = ()
 
 
-DEFAULT_TELEMETRY_SPEC = TelemetrySpec()
-"""The defaults, where no Telemetry says otherwise."""
-
-
 @dataclass(frozen=True, slots=True)
-class TelemetryView:
-    """What a node tells of its requests. `ref` is the Telemetry (`Kind/name`) that says so, if one does.
+class ListenerSettings:
+    """What shapes the connection managers of a node besides its routes.
 
-    `traced`: the node has a collector to send spans to; `heard`: the control plane takes its request log.
+    `owner` is the service or gateway. `policies` implement `patch_listener`, defaults of kinds included.
+    `tracing`: the node has a collector to send spans to. `request_log`: the control plane takes its request
+    log.
     """
 
-    service: str
-    spec: TelemetrySpec = DEFAULT_TELEMETRY_SPEC
-    ref: str = ""
+    owner: str
+    policies: tuple[EffectivePolicy, ...] = ()
     tracing: bool = False
     request_log: bool = False
 
     @property
     def refs(self) -> tuple[str, ...]:
-        """`ref`, or nothing."""
-        return (self.ref,) if self.ref else ()
+        """The policies' documents."""
+        return refs_of(self.policies)
+
+    @property
+    def required_clusters(self) -> tuple[str, ...]:
+        """Clusters that the policies depend on."""
+        return tuple(dict.fromkeys(name for policy in self.policies for name in policy.hooks.dependencies()))
 
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """What a service's own sidecars depend on beside the destinations they call."""
+    """What a service's own sidecars depend on besides the destinations they call."""
 
     service: str
     ports: tuple[Port, ...]
-    mode: MutualTLSMode
+    mode: TransportMode
     policies: tuple[EffectivePolicy, ...]
-    telemetry: TelemetryView
+    settings: ListenerSettings
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerView:
-    """A gateway's listener. `port` is 0 when the node itself says where it binds."""
+    """A gateway's listener. `port` is 0 when the node decides where it binds."""
 
     name: str
     port: int
@@ -148,16 +132,16 @@ class ListenerView:
 
 @dataclass(frozen=True, slots=True)
 class GatewayView:
-    """What a gateway's proxies depend on. `document` is `Gateway/name`, empty when there is none."""
+    """What a gateway's proxies depend on. `document` is `Gateway/name`; empty when there is none."""
 
     name: str
-    telemetry: TelemetryView
+    settings: ListenerSettings
     listeners: tuple[ListenerView, ...]
     document: str = ""
 
 
 def default_port(ports: tuple[Port, ...]) -> Port | None:
-    """The port that a name without a port means: the first http one, else gRPC, else tcp."""
+    """The port that a bare host name means: the first http port, else the first gRPC, else the first tcp."""
     for protocol in ("http", "grpc", "tcp"):
         for port in ports:
             if port.protocol == protocol:

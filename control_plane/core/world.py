@@ -1,6 +1,6 @@
-"""The world: one frozen picture of services, instances, policies and trust, from which all else follows.
+"""The World: one frozen picture of services, instances and policies, from which all configuration derives.
 
-The store builds it, nobody changes it. Two worlds that are equal give equal configuration.
+The store builds it and nobody changes it. Equal worlds give equal configuration.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from meshwright.control_plane.api.models.instances import ZONE_LABEL, InstanceHe
 from meshwright.control_plane.policies.base import Policy
 
 Labels = tuple[tuple[str, str], ...]
-"""Sorted key-value pairs."""
+"""Key-value pairs, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One running copy of a service: where its sidecar's inbound listener is, and how it feels."""
+    """One running instance of a service; `address` and `port` are its sidecar's inbound listener."""
 
     name: str
     address: str
@@ -28,18 +28,18 @@ class Instance:
 
     @property
     def zone(self) -> str:
-        """Where it runs; empty when that is not known."""
+        """The zone it runs in; empty when unknown."""
         return dict(self.labels).get(ZONE_LABEL, "")
 
     def matches(self, labels: Labels) -> bool:
         """Whether this instance carries all of `labels`."""
-        own = dict(self.labels)
-        return all(own.get(key) == value for key, value in labels)
+        values = dict(self.labels)
+        return all(values.get(key) == value for key, value in labels)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that has registered at least once; `instances` are sorted by name and may be none."""
+    """A service that has registered at least once. `instances` are sorted by name and may be empty."""
 
     name: str
     ports: tuple[Port, ...]
@@ -50,7 +50,7 @@ class Service:
 class PolicyDocument:
     """A policy document of the world's revision.
 
-    `created` is the revision that first had this kind and name: the older one wins a conflict.
+    `created` is the revision that first contained this kind and name: the older document wins a conflict.
     """
 
     policy: Policy
@@ -58,7 +58,7 @@ class PolicyDocument:
 
     @property
     def ref(self) -> str:
-        """`Kind/name`, as users and provenance write it."""
+        """`Kind/name`, as users and route metadata write it."""
         return self.policy.ref
 
 
@@ -66,7 +66,7 @@ class PolicyDocument:
 class World:
     """Everything that configuration depends on. `documents` are sorted by kind, then name.
 
-    `gateways` are those that exist even without a Gateway document.
+    `gateways` exist even without a Gateway document.
     """
 
     revision: int

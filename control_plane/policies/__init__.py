@@ -1,0 +1,1 @@
+"""The policy kinds: a folder each, and what they share."""

@@ -1,4 +1,4 @@
-"""Durations as Gateway API writes them (GEP-2257): `500ms`, `10s`, `1m30s`, `1h`."""
+"""Durations as the Gateway API writes them (GEP-2257): `500ms`, `10s`, `1m30s`, `1h`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def parse(value: Any) -> Any:
 
 def render(value: timedelta) -> str:
     """The shortest GEP-2257 form of a duration of whole milliseconds."""
-    left = round(value.total_seconds() * 1000)
-    words = []
+    remainder = round(value.total_seconds() * 1000)
+    parts = []
     for unit, size in _UNITS:
-        count, left = divmod(left, size)
+        count, remainder = divmod(remainder, size)
         if count:
-            words.append(f"{count}{unit}")
-    return "".join(words) or "0s"
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
 
 
 Duration = Annotated[

@@ -1,4 +1,4 @@
-"""Field types that several kinds share, with the limits of Gateway API v1."""
+"""Field types shared by several kinds, with the limits of Gateway API v1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Weight = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 def _no_namespace(value: str) -> str:
     if value:
-        raise ValueError(f"{value!r} is a namespace, and this mesh has none: leave it out")
+        raise ValueError(f"{value!r} is a namespace, and a mesh has none: leave it out")
     return value
 
 
@@ -47,7 +47,7 @@ def check_distinct(names: Iterable[str], what: str) -> None:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Marks a field that is a mapping in YAML and JSON, and a sorted tuple of pairs in memory (hashable)."""
+    """A field that is a mapping in YAML and JSON, and a sorted tuple of pairs in memory (hashable)."""
 
     min_entries: int = 0
     max_entries: int = 32

@@ -1,19 +1,17 @@
-"""The limit of each try of a request, which both Timeout and Retry may set on a route."""
+"""The per-try timeout of a route, which both Timeout and Retry may set."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.envoy import v3
 
 
 def cap_per_try_timeout(route: v3.Route, limit: timedelta | None) -> None:
-    """Let no try last longer than `limit`; zero or None is no limit, and a shorter one already set stays.
+    """Limit each try to `limit` unless a shorter limit is set; zero or None means no limit.
 
-    Envoy applies `per_try_timeout` to the only try as well when nothing is retried, and then answers 504; it
-    ignores one that is not below the route's `timeout`.
+    Envoy applies `per_try_timeout` to the only try as well when nothing is retried, and then responds 504. It
+    ignores a value that is not below the route's `timeout`.
     """
     if not limit:
         return

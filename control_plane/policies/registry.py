@@ -1,7 +1,7 @@
-"""The kinds of policies: one folder each, found by scanning. A new kind edits nothing else.
+"""The policy kinds: one folder each, found by scanning. Adding a kind edits nothing outside its folder.
 
-The folder bears the kind's name in lower case and holds `policy.py` (the class of that name) and
-`example.yaml`.
+The folder is named after the kind in lower case. It holds `spec.py` (the class of that name), `envoy.py` (its
+hooks, loaded by `hook_registry`), `example.yaml` and `golden.diff`. Nothing here loads Envoy's messages.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def _kind_in(folder: str) -> type[Policy]:
 def kinds() -> Mapping[str, type[Policy]]:
     """Every kind by its name, sorted."""
     folders = [info.name for info in pkgutil.iter_modules(policies.__path__) if info.ispkg]
-    found = {policy.__name__: policy for policy in map(_kind_in, folders)}
-    return MappingProxyType(dict(sorted(found.items())))
+    classes = {policy.__name__: policy for policy in map(_kind_in, folders)}
+    return MappingProxyType(dict(sorted(classes.items())))
 
 
 def example(kind: str) -> str:

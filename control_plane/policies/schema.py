@@ -1,4 +1,4 @@
-"""Documentation of the kinds, made from their models: JSON Schema, text for people, documents as written."""
+"""Documentation of the kinds, generated from their models: JSON Schema and text; and canonical documents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _Generator(GenerateJsonSchema):
-    """Without titles made from field names, and with durations as they are written."""
+    """Without titles from field names, and with durations as YAML writes them."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  the base class's signature
         return False
@@ -27,7 +27,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def dump(policy: Policy) -> dict[str, Any]:
-    """What the user wrote, normalised: plain JSON values, fields in the order of the model, nothing unset."""
+    """The document as plain JSON values: normalised, in the order of the model, without unset fields."""
     plain: dict[str, Any] = policy.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return plain
 
@@ -35,82 +35,84 @@ def dump(policy: Policy) -> dict[str, Any]:
 def schema(kind: str) -> dict[str, Any]:
     """The kind's JSON Schema (draft 2020-12); raises KeyError for an unknown kind."""
     model = kinds()[kind]
-    made = model.model_json_schema(by_alias=True, schema_generator=_Generator)
-    if issubclass(model, TargetedPolicy):  # what TargetedPolicy checks beyond its fields' types
-        spec = made["$defs"][f"{kind}Spec"]
+    result = model.model_json_schema(by_alias=True, schema_generator=_Generator)
+    if issubclass(model, TargetedPolicy):  # what TargetedPolicy validates beyond field types
+        spec = result["$defs"][f"{kind}Spec"]
         spec["required"] = ["targetRefs", *spec.get("required", ())]
         spec["properties"]["targetRefs"]["minItems"] = 1
         del spec["properties"]["targetRefs"]["default"]
-    return {"$schema": DIALECT, **made}
+    return {"$schema": DIALECT, **result}
 
 
 def explain(kind: str) -> str:
-    """What the kind does, its fields with type, default and meaning, and an example, as plain text.
+    """What the kind does, its fields with type, default and description, and an example, as plain text.
 
     Raises KeyError for an unknown kind.
     """
-    whole = schema(kind)
-    lines = [f"{kind}: {whole['description']}", "", "Fields:"]
-    for path, part, required in _fields(whole, whole, "", {}):
-        notes = [_type(whole, part), "required" if required else _default(part)]
+    root = schema(kind)
+    lines = [f"{kind}: {root['description']}", "", "Fields:"]
+    for path, field, required in _fields(root, root, "", {}):
+        notes = [_type(root, field), "required" if required else _default(field)]
         lines.append(f"  {path}  ({', '.join(note for note in notes if note)})")
-        if "description" in part:
-            lines.append(f"      {part['description']}")
+        if "description" in field:
+            lines.append(f"      {field['description']}")
     return "\n".join([*lines, "", "Example:", *(f"  {line}" for line in example(kind).splitlines())]) + "\n"
 
 
 def _fields(
-    whole: dict[str, Any], part: dict[str, Any], above: str, seen: dict[int, str]
+    root: dict[str, Any], parent: dict[str, Any], prefix: str, seen: dict[int, str]
 ) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Each field below a part of the schema: its path, its own part, whether it must be given.
+    """Each field below a part of the schema: its path, its schema, whether it is required.
 
-    `seen` has the mappings that were described already, by their place: they are not described again.
+    `seen` maps the object schemas already described to their path: they are not described again.
     """
-    for name, field in part.get("properties", {}).items():
-        inner = _resolved(whole, field)
-        path = f"{above}{name}"
+    for name, field in parent.get("properties", {}).items():
+        inner = _resolve(root, field)
+        path = f"{prefix}{name}"
         if inner.get("type") == "array":
-            inner = _resolved(whole, inner["items"])
+            inner = _resolve(root, inner["items"])
             path += "[]"
         first = seen.setdefault(id(inner), path) if "properties" in inner else path
-        about = field if first == path else {**field, "description": f"Like {first}: {field['description']}"}
-        yield path, about, name in part.get("required", ())
+        described = field
+        if first != path:
+            described = {**field, "description": f"Like {first}: {field['description']}"}
+        yield path, described, name in parent.get("required", ())
         if first == path:
-            yield from _fields(whole, inner, f"{path}.", seen)
+            yield from _fields(root, inner, f"{path}.", seen)
 
 
-def _default(part: dict[str, Any]) -> str:
-    """The default of a field in words, where it says more than its parts' defaults do."""
-    default = part.get("default")
+def _default(field: dict[str, Any]) -> str:
+    """The default of a field, if it adds to the defaults of the field's own fields."""
+    default = field.get("default")
     plain = bool(default) and not isinstance(default[0] if isinstance(default, list) else default, dict)
     return f"default {json.dumps(default)}" if plain or default == 0 else ""
 
 
-def _resolved(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    """The part that a reference or an optional value stands for."""
+def _resolve(root: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """The schema that a reference or an optional value stands for."""
     options = [option for option in part.get("anyOf", ()) if option.get("type") != "null"]
     if len(options) == 1:
-        return _resolved(whole, options[0])
+        return _resolve(root, options[0])
     if "$ref" in part:
-        found: dict[str, Any] = whole["$defs"][part["$ref"].rpartition("/")[2]]
-        return found
+        definition: dict[str, Any] = root["$defs"][part["$ref"].rpartition("/")[2]]
+        return definition
     return part
 
 
-def _type(whole: dict[str, Any], part: dict[str, Any]) -> str:
+def _type(root: dict[str, Any], field: dict[str, Any]) -> str:
     """The type of a field in words."""
-    inner = _resolved(whole, part)
+    inner = _resolve(root, field)
     if "anyOf" in inner:
-        return " | ".join(_type(whole, option) for option in inner["anyOf"])
+        return " | ".join(_type(root, option) for option in inner["anyOf"])
     if "const" in inner or "enum" in inner:
-        return " | ".join(str(word) or "''" for word in inner.get("enum", [inner.get("const")]))
+        return " | ".join(str(value) or "''" for value in inner.get("enum", [inner.get("const")]))
     if inner.get("pattern") == duration.PATTERN:
         return "duration"
     if inner.get("type") == "array":
-        return f"list of {_type(whole, inner['items'])}"
+        return f"list of {_type(root, inner['items'])}"
     if inner.get("type") == "object":
         return "mapping"
-    words = {"string": "text", "integer": "whole number"}
+    names = {"string": "text", "integer": "whole number"}
     bounds = [str(inner[key]) for key in ("minimum", "maximum") if key in inner]
-    text = words.get(inner["type"], inner["type"])
-    return f"{text} {' to '.join(bounds)}" if len(bounds) == 2 else str(text)
+    name = names.get(inner["type"], inner["type"])
+    return f"{name} {' to '.join(bounds)}" if len(bounds) == 2 else str(name)

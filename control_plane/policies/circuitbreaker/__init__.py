@@ -1,1 +1,1 @@
-"""CircuitBreaker: when a service that fails is left alone, and how much may be under way towards it."""
+"""CircuitBreaker: ejects failing instances and limits load."""

@@ -1,1 +1,1 @@
-"""ConnectionPool: how callers' sidecars connect."""
+"""ConnectionPool: callers' connections to a service."""

@@ -1,0 +1,1 @@
+"""FaultInjection: deliberate delays and failures."""

@@ -1,8 +1,8 @@
-"""FaultInjection: delays and failures on purpose, in the caller's sidecar, to see how callers bear them."""
+"""FaultInjection: deliberate delays and failures in the caller's sidecar, to test how callers cope."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,74 +10,62 @@ from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy
 from meshwright.control_plane.policies.duration import Duration
 from meshwright.control_plane.policies.httproute.matches import HTTPHeaderMatch
 
-if TYPE_CHECKING:
-    from meshwright.control_plane.envoy import v3
-
 GrpcStatus = Literal["CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE"]
 
 Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
 
 
 class Delay(Spec):
-    """Holds requests back before they are sent."""
+    """Delays requests before they are sent."""
 
-    fixed: Duration = Field(description="How long, above 0s.")
-    percent: Percent = Field(100.0, description="The share of requests, in percent.")
+    fixed: Duration = Field(description="The delay, above 0s.")
+    percent: Percent = Field(100.0, description="Percentage of requests to delay.")
 
     @model_validator(mode="after")
-    def _some(self) -> Self:
+    def _positive(self) -> Self:
         if not self.fixed:
-            raise ValueError("fixed is 0s, which is no delay: give at least 1ms, or leave delay out")
+            raise ValueError("fixed is 0s, which is no delay: use at least 1ms, or leave delay out")
         return self
 
 
 class Abort(Spec):
-    """Answers requests itself, with a failure."""
+    """Responds with a failure instead of sending the request."""
 
-    status: int | None = Field(
-        None, strict=True, ge=200, le=599, description="The HTTP status of the answer."
-    )
-    grpc_status: GrpcStatus | None = Field(None, description="The gRPC status of the answer.")
-    percent: Percent = Field(100.0, description="The share of requests, in percent.")
+    status: int | None = Field(None, strict=True, ge=200, le=599, description="HTTP status of the response.")
+    grpc_status: GrpcStatus | None = Field(None, description="gRPC status of the response.")
+    percent: Percent = Field(100.0, description="Percentage of requests to abort.")
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _exactly_one_status(self) -> Self:
         if (self.status is None) == (self.grpc_status is None):
-            raise ValueError("abort has either status or grpcStatus: give exactly one")
+            raise ValueError("abort has either status or grpcStatus: set exactly one")
         return self
 
 
 class FaultInjectionSpec(TargetedSpec):
-    """What goes wrong, for which share of requests, and which requests."""
+    """The faults, the percentage of requests, and which requests."""
 
-    delay: Delay | None = Field(None, description="Requests that are held back.")
-    abort: Abort | None = Field(None, description="Requests that are answered with a failure.")
+    delay: Delay | None = Field(None, description="Requests to delay.")
+    abort: Abort | None = Field(None, description="Requests to fail.")
     headers: tuple[HTTPHeaderMatch, ...] = Field(
         (),
         max_length=16,
-        description="Only requests that carry all of these headers; left out: all requests.",
+        description="Only requests with all of these headers. Omitted: all requests.",
     )
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _has_fault(self) -> Self:
         if self.delay is None and self.abort is None:
-            raise ValueError("neither delay nor abort is given, so nothing goes wrong: give one of them")
+            raise ValueError("neither delay nor abort is set, so the policy has no effect: set one of them")
         return self
-
-    def patch_route(self, route: v3.Route) -> list[v3.Route]:
-        """Configure the fault filter for this route alone."""
-        from meshwright.control_plane.policies.faultinjection import envoy as fault  # noqa: PLC0415  validating needs none
-
-        fault.configure(self, route)
-        return [route]
 
 
 class FaultInjection(TargetedPolicy):
-    """Delays requests or answers them with failures, on purpose.
+    """Delays requests or fails them, deliberately.
 
-    It happens in the caller's sidecar (or the gateway) before anything is sent: the service itself sees less
-    traffic, retries of the same sidecar do not see the failure, and breakers do not count it. The most
-    specific one wins whole. Take it away with `mesh delete faultinjection NAME`.
+    The caller's sidecar (or the gateway) injects the fault before it sends anything: the service itself sees
+    less traffic, retries in the same sidecar do not see the failure, and circuit breakers do not count it.
+    The most specific policy applies. Remove it with `mesh delete faultinjection NAME`.
     """
 
     combine: ClassVar[Combine] = "override"
@@ -85,4 +73,4 @@ class FaultInjection(TargetedPolicy):
 
     api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
     kind: Literal["FaultInjection"] = Field(description="Always FaultInjection.")
-    spec: FaultInjectionSpec = Field(description="Where it applies and what goes wrong.")
+    spec: FaultInjectionSpec = Field(description="Targets and faults.")

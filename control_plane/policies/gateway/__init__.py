@@ -1,1 +1,1 @@
-"""Gateway: where requests enter the mesh."""
+"""Gateway: the ports where requests enter the mesh."""

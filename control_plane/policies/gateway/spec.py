@@ -12,13 +12,15 @@ from meshwright.control_plane.policies.field_types import Hostname, PortNumber
 
 
 class RouteNamespaces(Spec):
-    """Gateway API's RouteNamespaces. A mesh has no namespaces, so both words mean every route."""
+    """Gateway API's RouteNamespaces. A mesh has no namespaces, so both values mean every route."""
 
-    from_: Literal["All", "Same"] = Field("Same", alias="from", description="All and Same are the same here.")
+    from_: Literal["All", "Same"] = Field(
+        "Same", alias="from", description="All and Same are equivalent here."
+    )
 
 
 class RouteGroupKind(Spec):
-    """A kind of route that a listener takes."""
+    """A kind of route that a listener accepts."""
 
     group: Literal["gateway.networking.k8s.io"] = Field(
         "gateway.networking.k8s.io", description="The group of the route."
@@ -27,10 +29,10 @@ class RouteGroupKind(Spec):
 
 
 class AllowedRoutes(Spec):
-    """Which routes may attach; accepted as Gateway API writes it, and all of them may."""
+    """Which routes may attach: accepted for Gateway API compatibility, and every route may."""
 
-    namespaces: RouteNamespaces = Field(RouteNamespaces(), description="Nothing depends on it.")
-    kinds: tuple[RouteGroupKind, ...] = Field((), max_length=8, description="Nothing depends on it.")
+    namespaces: RouteNamespaces = Field(RouteNamespaces(), description="Accepted and ignored.")
+    kinds: tuple[RouteGroupKind, ...] = Field((), max_length=8, description="Accepted and ignored.")
 
 
 class Listener(Spec):
@@ -38,43 +40,44 @@ class Listener(Spec):
 
     name: Name = Field(description="Unique within the Gateway; a route's sectionName refers to it.")
     hostname: Hostname | None = Field(
-        None, description="Only requests for this host; `*.example.com` for all below it. Empty: every host."
+        None,
+        description="Only requests for this host; `*.example.com` for all its subdomains. Empty: every host.",
     )
-    port: PortNumber = Field(description="Where the gateway listens.")
-    protocol: Literal["HTTP"] = Field(description="Only HTTP.")
-    allowed_routes: AllowedRoutes = Field(AllowedRoutes(), description="Accepted; nothing depends on it.")
+    port: PortNumber = Field(description="The port on which the gateway listens.")
+    protocol: Literal["HTTP"] = Field(description="Always HTTP.")
+    allowed_routes: AllowedRoutes = Field(AllowedRoutes(), description="Accepted and ignored.")
 
 
 class GatewaySpec(Spec):
-    """What a gateway listens on."""
+    """The listeners of a gateway."""
 
     gateway_class_name: Literal["meshwright"] = Field("meshwright", description="Always meshwright.")
     listeners: tuple[Listener, ...] = Field(
-        min_length=1, max_length=64, description="Where requests come in, at least one."
+        min_length=1, max_length=64, description="Where requests enter; at least one."
     )
 
     @field_validator("listeners")
     @classmethod
     def _distinct(cls, listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
         names: set[str] = set()
-        places: set[tuple[int, str | None]] = set()
+        hosts: set[tuple[int, str | None]] = set()
         for listener in listeners:
             if listener.name in names:
                 raise ValueError(f"listener {listener.name!r} occurs twice: give each its own name")
-            place = (listener.port, listener.hostname)
-            if place in places:
-                host = listener.hostname or "every host"
-                raise ValueError(f"two listeners for {host} on port {listener.port}: keep one")
+            host = (listener.port, listener.hostname)
+            if host in hosts:
+                hostname = listener.hostname or "every host"
+                raise ValueError(f"two listeners for {hostname} on port {listener.port}: keep one")
             names.add(listener.name)
-            places.add(place)
+            hosts.add(host)
         return listeners
 
 
 class Gateway(Policy):
     """Opens the mesh to requests from outside (Gateway API v1 `Gateway`).
 
-    It needs a gateway of the same name in the application file, which is the Envoy that listens. HTTPRoutes
-    with a parentRef to it say where its requests go.
+    It needs a gateway of the same name in the application file: that is the Envoy that listens. HTTPRoutes
+    and GRPCRoutes with a parentRef to the Gateway route its requests.
     """
 
     combine: ClassVar[Combine] = "resource"
@@ -84,4 +87,4 @@ class Gateway(Policy):
         description="Always gateway.networking.k8s.io/v1."
     )
     kind: Literal["Gateway"] = Field(description="Always Gateway.")
-    spec: GatewaySpec = Field(description="What it listens on.")
+    spec: GatewaySpec = Field(description="The listeners.")

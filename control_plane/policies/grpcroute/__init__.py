@@ -1,1 +1,1 @@
-"""GRPCRoute: where a gRPC call goes, by service, method and metadata."""
+"""GRPCRoute: routes gRPC calls by service, method and metadata."""

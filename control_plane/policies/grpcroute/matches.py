@@ -10,9 +10,13 @@ from pydantic import Field, StringConstraints, model_validator
 from meshwright.control_plane.policies import re2
 from meshwright.control_plane.policies.base import Spec
 from meshwright.control_plane.policies.field_types import check_distinct
-from meshwright.control_plane.policies.httproute.matches import HTTPHeaderMatch, HTTPPathMatch, HTTPRouteMatch
+from meshwright.control_plane.policies.httproute.matches import (
+    HTTPHeaderMatch,
+    HTTPPathMatch,
+    HTTPRouteMatch,
+)
 
-# Gateway API's own rules for Exact (GRPCMethodMatch).
+# Gateway API's rules for Exact (GRPCMethodMatch).
 _SERVICE = re.compile(r"[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
 _METHOD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
@@ -22,48 +26,47 @@ GRPCName = Annotated[str, StringConstraints(max_length=500)]
 
 
 class GRPCMethodMatch(Spec):
-    """A match on what is called; left out parts match everything."""
+    """A match on service and method; an omitted part matches everything."""
 
     type: Literal["Exact", "RegularExpression"] = Field(
         "Exact", description="RegularExpression matches the whole name."
     )
-    service: GRPCName = Field("", description="The full name of the service, such as `shop.v1.Orders`.")
+    service: GRPCName = Field("", description="The service's full name, such as `shop.v1.Orders`.")
     method: GRPCName = Field("", description="The method, such as `Get`.")
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
         if not self.service and not self.method:
-            raise ValueError("neither service nor method is given: give one, or leave the match out")
+            raise ValueError("neither service nor method is set: set one, or leave the match out")
         for name, value, pattern in (("service", self.service, _SERVICE), ("method", self.method, _METHOD)):
             if self.type == "RegularExpression":
                 re2.check(value)
             elif value and not pattern.fullmatch(value):
-                raise ValueError(f"{value!r} is no name of a gRPC {name}: write it as in the .proto file")
+                raise ValueError(f"{value!r} is not a valid gRPC {name}: write it as in the .proto file")
         return self
 
     def to_path_match(self) -> HTTPPathMatch:
-        """The same on the path, which for gRPC is `/service/method`."""
+        """The equivalent match on the path, which for gRPC is `/service/method`."""
         if self.type == "Exact" and self.service:
             kind: Literal["Exact", "PathPrefix"] = "Exact" if self.method else "PathPrefix"
-            return HTTPPathMatch(
-                type=kind, value=f"/{self.service}" + (f"/{self.method}" if self.method else "")
-            )
+            path = f"/{self.service}/{self.method}" if self.method else f"/{self.service}"
+            return HTTPPathMatch(type=kind, value=path)
         parts = (
-            f"({part})" if part else _ANY
-            for part in (self._pattern(self.service), self._pattern(self.method))
+            f"({pattern})" if pattern else _ANY
+            for pattern in (self._pattern(self.service), self._pattern(self.method))
         )
         return HTTPPathMatch(type="RegularExpression", value="/" + "/".join(parts))
 
-    def _pattern(self, part: str) -> str:
-        return part if self.type == "RegularExpression" else re.escape(part)
+    def _pattern(self, name: str) -> str:
+        return name if self.type == "RegularExpression" else re.escape(name)
 
 
 class GRPCRouteMatch(Spec):
-    """All parts must match; several matches of a rule are alternatives."""
+    """All parts must match. Several matches of a rule are alternatives."""
 
-    method: GRPCMethodMatch | None = Field(None, description="Which calls; left out, every one.")
+    method: GRPCMethodMatch | None = Field(None, description="Which calls. Omitted: every call.")
     headers: tuple[HTTPHeaderMatch, ...] = Field(
-        (), max_length=16, description="Metadata of the call; all of them must match."
+        (), max_length=16, description="The call's metadata; all entries must match."
     )
 
     @model_validator(mode="after")
@@ -72,12 +75,6 @@ class GRPCRouteMatch(Spec):
         return self
 
     def to_http(self) -> HTTPRouteMatch:
-        """The same as a match of an HTTPRoute."""
+        """The equivalent match of an HTTPRoute."""
         path = self.method.to_path_match() if self.method else HTTPPathMatch()
         return HTTPRouteMatch(path=path, headers=self.headers)
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Lower is tried first: characters of the service, then of the method (GRPCRouteRule.matches)."""
-        found = self.method
-        return (-len(found.service), -len(found.method)) if found else (0, 0)

@@ -1,4 +1,4 @@
-"""Gateway API `GRPCRoute`: where gRPC calls to a service, or through a gateway, go."""
+"""Gateway API `GRPCRoute`: routes gRPC calls to a service or through a gateway."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from meshwright.control_plane.policies.httproute.spec import (
 
 
 class GRPCRouteFilter(Spec):
-    """One filter: `type` says which of the other fields holds what it does."""
+    """One filter: `type` names the field that configures it."""
 
     type: Literal["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"] = Field(
         description="Which filter this is."
     )
     request_header_modifier: HTTPHeaderFilter | None = Field(None, description="Changes the call's metadata.")
     response_header_modifier: HTTPHeaderFilter | None = Field(
-        None, description="Changes the initial metadata of the answer."
+        None, description="Changes the response's initial metadata."
     )
     request_mirror: HTTPRequestMirrorFilter | None = Field(
         None, description="Copies calls to another backend."
@@ -44,7 +44,7 @@ class GRPCRouteFilter(Spec):
         return self
 
     def to_http(self) -> HTTPRouteFilter:
-        """The same as a filter of an HTTPRoute; raises ValueError when it is none."""
+        """The equivalent filter of an HTTPRoute; raises ValueError when there is none."""
         return HTTPRouteFilter(
             type=self.type,
             request_header_modifier=self.request_header_modifier,
@@ -54,25 +54,25 @@ class GRPCRouteFilter(Spec):
 
 
 class GRPCBackendRef(BackendObjectReference):
-    """A backend and its share of the calls. Without a port, the service's first gRPC port."""
+    """A backend and its share of the calls. Without a port: the service's first gRPC port."""
 
     weight: Weight = Field(
-        1, description="Its share: weight over the sum of the rule's weights. 0: no calls."
+        1, description="Its share: this weight over the sum of the rule's weights. 0: no calls."
     )
     filters: tuple[GRPCRouteFilter, ...] = Field(
-        (), max_length=16, description="Only header modifiers: changes for this backend alone."
+        (), max_length=16, description="Header modifiers for this backend only."
     )
 
     @field_validator("filters")
     @classmethod
     def _headers_only(cls, filters: tuple[GRPCRouteFilter, ...]) -> tuple[GRPCRouteFilter, ...]:
         if any(item.type == "RequestMirror" for item in filters):
-            raise ValueError("RequestMirror cannot stand at a backend: put it in the rule's filters")
+            raise ValueError("RequestMirror is not allowed on a backend: move it to the rule's filters")
         check_filters(tuple(item.to_http() for item in filters))
         return filters
 
     def to_http(self) -> HTTPBackendRef:
-        """The same as a backend of an HTTPRoute."""
+        """The equivalent backend of an HTTPRoute."""
         return HTTPBackendRef(
             group=self.group,
             kind=self.kind,
@@ -86,18 +86,20 @@ class GRPCBackendRef(BackendObjectReference):
 class GRPCRouteRule(Spec):
     """Calls that match any of `matches` go to one of `backendRefs`, by weight."""
 
-    name: OptionalName = Field("", description="Policies attach to the rule by it (sectionName).")
+    name: OptionalName = Field("", description="Policies attach to the rule by this name (sectionName).")
     matches: tuple[GRPCRouteMatch, ...] = Field(
-        (GRPCRouteMatch(),), max_length=64, description="Alternatives; left out: every call."
+        (GRPCRouteMatch(),), max_length=64, description="Alternatives. Omitted: every call."
     )
-    filters: tuple[GRPCRouteFilter, ...] = Field((), max_length=16, description="Changes on the way.")
+    filters: tuple[GRPCRouteFilter, ...] = Field(
+        (), max_length=16, description="Changes to calls and responses."
+    )
     backend_refs: tuple[GRPCBackendRef, ...] = Field(
-        (), max_length=16, description="Where calls go. None: answered with UNAVAILABLE."
+        (), max_length=16, description="Where calls go. None: calls fail with UNAVAILABLE."
     )
 
     @field_validator("matches")
     @classmethod
-    def _some_match(cls, matches: tuple[GRPCRouteMatch, ...]) -> tuple[GRPCRouteMatch, ...]:
+    def _default_match(cls, matches: tuple[GRPCRouteMatch, ...]) -> tuple[GRPCRouteMatch, ...]:
         return matches or (GRPCRouteMatch(),)
 
     @field_validator("filters")
@@ -107,7 +109,7 @@ class GRPCRouteRule(Spec):
         return filters
 
     def to_http(self) -> HTTPRouteRule:
-        """The same as a rule of an HTTPRoute, its matches in the same order."""
+        """The equivalent rule of an HTTPRoute, its matches in the same order."""
         return HTTPRouteRule(
             name=self.name,
             matches=tuple(match.to_http() for match in self.matches),
@@ -117,16 +119,16 @@ class GRPCRouteRule(Spec):
 
 
 class GRPCRouteSpec(Spec):
-    """Parents, host names and rules. The most specific match wins, across all routes of a parent."""
+    """Parents, host names and rules. The most specific match wins across all routes of a parent."""
 
     parent_refs: tuple[ParentReference, ...] = Field(
-        min_length=1, max_length=32, description="The Services or Gateways whose calls it takes."
+        min_length=1, max_length=32, description="The Services or Gateways whose calls it routes."
     )
     hostnames: tuple[Hostname, ...] = Field(
-        (), max_length=16, description="Only these hosts, at a Gateway; empty: every host of the listener."
+        (), max_length=16, description="At a Gateway, only these hosts. Empty: every host of the listener."
     )
     rules: tuple[GRPCRouteRule, ...] = Field(
-        (GRPCRouteRule(),), min_length=1, max_length=16, description="What goes where."
+        (GRPCRouteRule(),), min_length=1, max_length=16, description="Matches and backends."
     )
 
     @model_validator(mode="after")
@@ -137,11 +139,11 @@ class GRPCRouteSpec(Spec):
 
 
 class GRPCRoute(Policy):
-    """Says where gRPC calls go (Gateway API v1 `GRPCRoute`).
+    """Routes gRPC calls (Gateway API v1 `GRPCRoute`).
 
-    With a parentRef of kind Service it steers calls to that service inside the mesh, with one of kind Gateway
-    the calls from outside (HTTP/2 in the clear). It takes gRPC calls only: other requests to an http port of
-    the service go their own way. A call that no rule matches is answered with UNIMPLEMENTED.
+    With a parentRef of kind Service it routes calls to that service inside the mesh; with kind Gateway, calls
+    from outside (HTTP/2 without TLS). It matches gRPC calls only: other requests to an http port of the
+    service are routed as if it did not exist. A call that no rule matches fails with UNIMPLEMENTED.
     """
 
     combine: ClassVar[Combine] = "resource"

@@ -1,1 +1,1 @@
-"""HealthCheck: callers' sidecars ask instances how they are."""
+"""HealthCheck: callers' sidecars probe instances."""

@@ -1,1 +1,1 @@
-"""HTTPRoute: where a request goes, by path, header, query and method."""
+"""HTTPRoute: routes requests by path, header, query and method."""

@@ -1,4 +1,4 @@
-"""Where an HTTPRoute sends requests: a Service or a Subset of one."""
+"""The backend of a route: a Service or a Subset of one."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class BackendObjectReference(Spec):
     group: Literal["", "core", "meshwright.io"] = Field(
         "", description="meshwright.io for a Subset, empty for a Service."
     )
-    kind: Literal["Service", "Subset"] = Field("Service", description="What `name` names.")
+    kind: Literal["Service", "Subset"] = Field("Service", description="The kind of `name`.")
     name: Name = Field(description="The Service or Subset.")
-    namespace: NoNamespace = Field("", description="Accepted when empty: a mesh has no namespaces.")
+    namespace: NoNamespace = Field("", description="Must be empty: a mesh has no namespaces.")
     port: PortNumber | None = Field(
-        None, description="A declared port of the service; left out: its first http port."
+        None, description="A declared port of the service. Omitted: its first http port."
     )
 
     @model_validator(mode="after")
-    def _group_fits(self) -> Self:
+    def _group_matches_kind(self) -> Self:
         if (self.kind == "Subset") != (self.group == "meshwright.io"):
-            right = "meshwright.io" if self.kind == "Subset" else "''"
-            raise ValueError(f"a {self.kind} is of group {right}: write so")
+            group = "meshwright.io" if self.kind == "Subset" else "''"
+            raise ValueError(f"a {self.kind} has group {group}: change group or kind")
         return self

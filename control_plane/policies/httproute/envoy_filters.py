@@ -1,4 +1,4 @@
-"""HTTPRoute filters → fields of Envoy's routes: header modifiers, rewrites, redirects."""
+"""The filters of an HTTPRoute as fields of Envoy's routes: header modifiers, rewrites, redirects."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _REDIRECT_CODES = {
 }
 
 _SCHEME_PORTS = {"http": 80, "https": 443}
-"""What the port becomes when only the scheme is given (HTTPRequestRedirectFilter.port of Gateway API v1)."""
+"""The port when only the scheme is given (HTTPRequestRedirectFilter.port of Gateway API v1)."""
 
 
 def apply_header_modifiers(
-    found: Iterable[HTTPRouteFilter], target: v3.Route | v3.WeightedCluster.ClusterWeight
+    filters: Iterable[HTTPRouteFilter], target: v3.Route | v3.WeightedCluster.ClusterWeight
 ) -> None:
-    """Set, add and remove headers on a route or on one backend of it."""
-    for one in found:
-        if one.request_header_modifier is not None:
-            target.request_headers_to_add.extend(_header_options(one.request_header_modifier))
-            target.request_headers_to_remove.extend(one.request_header_modifier.remove)
-        if one.response_header_modifier is not None:
-            target.response_headers_to_add.extend(_header_options(one.response_header_modifier))
-            target.response_headers_to_remove.extend(one.response_header_modifier.remove)
+    """Set, add and remove headers on a route or on one of its backends."""
+    for item in filters:
+        if item.request_header_modifier is not None:
+            target.request_headers_to_add.extend(_header_options(item.request_header_modifier))
+            target.request_headers_to_remove.extend(item.request_header_modifier.remove)
+        if item.response_header_modifier is not None:
+            target.response_headers_to_add.extend(_header_options(item.response_header_modifier))
+            target.response_headers_to_remove.extend(item.response_header_modifier.remove)
 
 
 def _header_options(modifier: HTTPHeaderFilter) -> Iterable[v3.HeaderValueOption]:
@@ -45,53 +45,56 @@ def _header_options(modifier: HTTPHeaderFilter) -> Iterable[v3.HeaderValueOption
         (modifier.add, v3.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD),
     ):
         for header in headers:
-            # Envoy reads % as a command in header values; %% is a plain one.
-            value = v3.HeaderValue(key=header.name, value=header.value.replace("%", "%%"))
-            yield v3.HeaderValueOption(header=value, append_action=action)
+            yield v3.HeaderValueOption(header=literal_header(header.name, header.value), append_action=action)
 
 
-def apply_rewrite(found: Iterable[HTTPRouteFilter], match: HTTPPathMatch, action: v3.RouteAction) -> None:
+def literal_header(name: str, value: str) -> v3.HeaderValue:
+    """A header with a literal value: Envoy reads % as a format command, %% as a plain percent sign."""
+    return v3.HeaderValue(key=name, value=value.replace("%", "%%"))
+
+
+def apply_rewrite(filters: Iterable[HTTPRouteFilter], match: HTTPPathMatch, action: v3.RouteAction) -> None:
     """URLRewrite: another host, another path."""
-    for one in found:
-        if one.url_rewrite is None:
+    for item in filters:
+        if item.url_rewrite is None:
             continue
-        if one.url_rewrite.hostname:
-            action.host_rewrite_literal = one.url_rewrite.hostname
-        path = one.url_rewrite.path
+        if item.url_rewrite.hostname:
+            action.host_rewrite_literal = item.url_rewrite.hostname
+        path = item.url_rewrite.path
         if path is not None:
             action.regex_rewrite.CopyFrom(_path_substitution(path, match))
 
 
-def redirect_action(found: HTTPRequestRedirectFilter, match: HTTPPathMatch) -> v3.RedirectAction:
-    """RequestRedirect: scheme, host, port, path and status of the answer."""
-    action = v3.RedirectAction(response_code=_REDIRECT_CODES[found.status_code])
-    if found.scheme:
-        action.scheme_redirect = found.scheme
-    if found.hostname:
-        action.host_redirect = found.hostname
-    port = found.port or _SCHEME_PORTS.get(found.scheme or "")
+def redirect_action(redirect: HTTPRequestRedirectFilter, match: HTTPPathMatch) -> v3.RedirectAction:
+    """RequestRedirect: scheme, host, port, path and status of the response."""
+    action = v3.RedirectAction(response_code=_REDIRECT_CODES[redirect.status_code])
+    if redirect.scheme:
+        action.scheme_redirect = redirect.scheme
+    if redirect.hostname:
+        action.host_redirect = redirect.hostname
+    port = redirect.port or _SCHEME_PORTS.get(redirect.scheme or "")
     if port:
         action.port_redirect = port
-    if found.path is not None:
-        action.regex_rewrite.CopyFrom(_path_substitution(found.path, match))
+    if redirect.path is not None:
+        action.regex_rewrite.CopyFrom(_path_substitution(redirect.path, match))
     return action
 
 
 def _path_substitution(path: HTTPPathModifier, match: HTTPPathMatch) -> v3.RegexMatchAndSubstitute:
-    """Both rewrites as a substitution on the path: the query stays as it is.
+    """Both kinds of rewrite as a substitution on the path; the query is unchanged.
 
     A prefix is replaced by path elements, so `/foo` replaced by `/` turns `/foo/bar` into `/bar`, not `//bar`
     (HTTPPathModifier of Gateway API v1).
     """
     if path.type == "ReplaceFullPath":
-        pattern, substitution = "^/.*$", _literal(path.replace_full_path or "/")
+        pattern, substitution = "^/.*$", _escape_substitution(path.replace_full_path or "/")
     else:
         prefix = re.escape(match.value.rstrip("/"))
         value = (path.replace_prefix_match or "/").rstrip("/")
         pattern = f"^{prefix}(/.*)?$" if value else f"^{prefix}/*(.*)$"
-        substitution = _literal(value or "/") + "\\1"
+        substitution = _escape_substitution(value or "/") + "\\1"
     return v3.RegexMatchAndSubstitute(pattern=v3.RegexMatcher(regex=pattern), substitution=substitution)
 
 
-def _literal(text: str) -> str:
+def _escape_substitution(text: str) -> str:
     return text.replace("\\", "\\\\")

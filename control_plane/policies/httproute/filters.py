@@ -1,4 +1,4 @@
-"""What an HTTPRoute does to requests and responses on their way (Gateway API v1 filters)."""
+"""The filters of an HTTPRoute: changes to requests and responses (Gateway API v1)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ FilterType = Literal[
 class HTTPHeader(Spec):
     """A header and its value."""
 
-    name: HeaderName = Field(description="The header's name, in any case.")
-    value: HeaderValue = Field(description="Its value, taken literally.")
+    name: HeaderName = Field(description="The header's name, case-insensitive.")
+    value: HeaderValue = Field(description="The header's value, used literally.")
 
 
 class HTTPHeaderFilter(Spec):
     """Changes headers."""
 
     set: tuple[HTTPHeader, ...] = Field(
-        (), max_length=16, description="Headers that replace those of their name."
+        (), max_length=16, description="Headers that replace existing ones of the same name."
     )
     add: tuple[HTTPHeader, ...] = Field(
-        (), max_length=16, description="Headers that join those of their name."
+        (), max_length=16, description="Headers added to existing ones of the same name."
     )
-    remove: tuple[HeaderName, ...] = Field((), max_length=16, description="Headers that are taken out.")
+    remove: tuple[HeaderName, ...] = Field((), max_length=16, description="Headers to remove.")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -51,62 +51,62 @@ class HTTPHeaderFilter(Spec):
 
 
 class HTTPPathModifier(Spec):
-    """Puts another path in place of the whole one, or of the prefix that matched."""
+    """Replaces the whole path, or the prefix that matched."""
 
     type: Literal["ReplaceFullPath", "ReplacePrefixMatch"] = Field(description="What is replaced.")
     replace_full_path: str | None = Field(None, max_length=1024, description="The new path.")
     replace_prefix_match: str | None = Field(
         None,
         max_length=1024,
-        description="What stands in place of the matched prefix; / or empty takes it off.",
+        description="The replacement for the matched prefix; / or empty removes it.",
     )
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
         full = self.type == "ReplaceFullPath"
-        wanted, other = self.replace_full_path, self.replace_prefix_match
+        path, other = self.replace_full_path, self.replace_prefix_match
         if not full:
-            wanted, other = other, wanted
-        if wanted is None or other is not None:
+            path, other = other, path
+        if path is None or other is not None:
             field = "replaceFullPath" if full else "replacePrefixMatch"
-            raise ValueError(f"type {self.type} goes with {field} and nothing else: give just that")
-        if not wanted.startswith("/") and (full or wanted):
-            raise ValueError(f"path {wanted!r} does not begin with a slash: write {'/' + wanted!r}")
-        if any(char <= " " or char in "?#\x7f" for char in wanted):
-            raise ValueError(f"path {wanted!r} holds a space, ? or #: escape it or leave it out")
+            raise ValueError(f"type {self.type} needs {field} and no other field: set only that")
+        if not path.startswith("/") and (full or path):
+            raise ValueError(f"path {path!r} does not begin with a slash: write {'/' + path!r}")
+        if any(char <= " " or char in "?#\x7f" for char in path):
+            raise ValueError(f"path {path!r} contains a space, ? or #: escape or remove it")
         return self
 
 
 class Fraction(Spec):
-    """A share of requests."""
+    """A fraction of requests."""
 
     numerator: int = Field(strict=True, ge=0, le=1_000_000, description="Requests out of denominator.")
     denominator: int = Field(100, strict=True, ge=1, le=1_000_000, description="At least numerator.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _at_most_one(self) -> Self:
         if self.numerator > self.denominator:
-            raise ValueError("numerator is above denominator, which is more than all: lower it")
+            raise ValueError("numerator is above denominator: lower it")
         return self
 
 
 class HTTPRequestMirrorFilter(Spec):
-    """Sends a copy of requests elsewhere and ignores the answer."""
+    """Sends a copy of requests to another backend and ignores the response."""
 
-    backend_ref: BackendObjectReference = Field(description="Where the copy goes.")
+    backend_ref: BackendObjectReference = Field(description="Where copies go.")
     percent: int | None = Field(
         None,
         strict=True,
         ge=0,
         le=100,
-        description="The share of requests that is copied; all when left out.",
+        description="Percentage of requests to copy. Omitted: all.",
     )
     fraction: Fraction | None = Field(None, description="The same as a fraction.")
 
     @model_validator(mode="after")
     def _one_share(self) -> Self:
         if self.percent is not None and self.fraction is not None:
-            raise ValueError("percent and fraction say the same thing: give one")
+            raise ValueError("percent and fraction mean the same: set one")
         return self
 
     @property
@@ -118,13 +118,15 @@ class HTTPRequestMirrorFilter(Spec):
 
 
 class HTTPRequestRedirectFilter(Spec):
-    """Answers with a redirect; what is left out stays as it was in the request."""
+    """Responds with a redirect. Omitted parts stay as in the request."""
 
     scheme: Literal["http", "https"] | None = Field(None, description="The new scheme.")
     hostname: PreciseHostname | None = Field(None, description="The new host.")
     path: HTTPPathModifier | None = Field(None, description="The new path.")
-    port: PortNumber | None = Field(None, description="The new port; the scheme's own when scheme is given.")
-    status_code: Literal[301, 302, 303, 307, 308] = Field(302, description="The status of the answer.")
+    port: PortNumber | None = Field(
+        None, description="The new port. Omitted: the default port of the new scheme, if one is set."
+    )
+    status_code: Literal[301, 302, 303, 307, 308] = Field(302, description="The response's status.")
 
 
 class HTTPURLRewriteFilter(Spec):
@@ -135,7 +137,7 @@ class HTTPURLRewriteFilter(Spec):
 
 
 class HTTPRouteFilter(Spec):
-    """One filter: `type` says which of the other fields holds what it does."""
+    """One filter: `type` names the field that configures it."""
 
     type: FilterType = Field(description="Which filter this is.")
     request_header_modifier: HTTPHeaderFilter | None = Field(
@@ -147,7 +149,7 @@ class HTTPRouteFilter(Spec):
     request_mirror: HTTPRequestMirrorFilter | None = Field(
         None, description="Copies requests to another backend."
     )
-    request_redirect: HTTPRequestRedirectFilter | None = Field(None, description="Answers with a redirect.")
+    request_redirect: HTTPRequestRedirectFilter | None = Field(None, description="Responds with a redirect.")
     url_rewrite: HTTPURLRewriteFilter | None = Field(None, description="Changes host or path.")
 
     @model_validator(mode="after")
@@ -159,16 +161,18 @@ class HTTPRouteFilter(Spec):
             "RequestRedirect": ("requestRedirect", self.request_redirect),
             "URLRewrite": ("urlRewrite", self.url_rewrite),
         }
-        given = [kind for kind, (_, body) in bodies.items() if body is not None]
-        if given != [self.type]:
-            raise ValueError(f"a filter of type {self.type} has just {bodies[self.type][0]}: give that alone")
+        present = [kind for kind, (_, body) in bodies.items() if body is not None]
+        if present != [self.type]:
+            raise ValueError(
+                f"a filter of type {self.type} needs exactly {bodies[self.type][0]}: set only that"
+            )
         return self
 
 
 def check_filters(filters: tuple[HTTPRouteFilter, ...]) -> tuple[HTTPRouteFilter, ...]:
-    """Filters of one rule or backend as Gateway API allows them; raises ValueError otherwise."""
+    """The filters of one rule or backend; raises ValueError if Gateway API does not allow them together."""
     types = [item.type for item in filters if item.type != "RequestMirror"]
     check_distinct(types, "filter")
     if {"RequestRedirect", "URLRewrite"} <= set(types):
-        raise ValueError("RequestRedirect and URLRewrite exclude each other: keep one")
+        raise ValueError("RequestRedirect and URLRewrite are mutually exclusive: keep one")
     return filters

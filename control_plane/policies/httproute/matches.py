@@ -14,7 +14,7 @@ from meshwright.control_plane.policies.field_types import HeaderName, check_dist
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 ValueType = Literal["Exact", "RegularExpression"]
 
-# Gateway API's own rules for Exact and PathPrefix.
+# Gateway API's rules for Exact and PathPrefix.
 _PATH = re.compile(r"/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
 _UNMATCHABLE_PATH = re.compile(r"//|/\./|/\.\./|%2[fF]|/\.\.?$")
 
@@ -24,10 +24,10 @@ class HTTPPathMatch(Spec):
 
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = Field(
         "PathPrefix",
-        description="PathPrefix goes by whole segments: /a matches /a and /a/b, not /ab. "
+        description="PathPrefix matches whole segments: /a matches /a and /a/b, not /ab. "
         "RegularExpression matches the whole path.",
     )
-    value: str = Field("/", max_length=1024, description="The path, which begins with a slash.")
+    value: str = Field("/", max_length=1024, description="The path; begins with a slash.")
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
@@ -37,14 +37,14 @@ class HTTPPathMatch(Spec):
             raise ValueError(f"path {self.value!r} does not begin with a slash: write {'/' + self.value!r}")
         elif not _PATH.fullmatch(self.value) or _UNMATCHABLE_PATH.search(self.value):
             raise ValueError(
-                f"path {self.value!r} can never match a request: leave out //, /./, /../, %2f, and escape "
+                f"path {self.value!r} can never match a request: remove //, /./, /../ and %2f, and escape "
                 "what a URL does not allow"
             )
         return self
 
 
 class ValueMatch(Spec):
-    """A match on a value by its name."""
+    """A match on a named value."""
 
     type: ValueType = Field("Exact", description="RegularExpression matches the whole value.")
     value: str = Field(min_length=1, max_length=4096, description="The value, or its regular expression.")
@@ -59,24 +59,24 @@ class ValueMatch(Spec):
 class HTTPHeaderMatch(ValueMatch):
     """A match on a request header."""
 
-    name: HeaderName = Field(description="The header's name, in any case.")
+    name: HeaderName = Field(description="The header's name, case-insensitive.")
 
 
 class HTTPQueryParamMatch(ValueMatch):
     """A match on a query parameter."""
 
-    name: HeaderName = Field(description="The parameter's name, in exactly this case.")
+    name: HeaderName = Field(description="The parameter's name, case-sensitive.")
 
 
 class HTTPRouteMatch(Spec):
-    """All parts must match; several matches of a rule are alternatives."""
+    """All parts must match. Several matches of a rule are alternatives."""
 
-    path: HTTPPathMatch = Field(HTTPPathMatch(), description="A match on the path; without one, every path.")
+    path: HTTPPathMatch = Field(HTTPPathMatch(), description="A match on the path. Omitted: every path.")
     headers: tuple[HTTPHeaderMatch, ...] = Field((), max_length=16, description="All of them must match.")
     query_params: tuple[HTTPQueryParamMatch, ...] = Field(
         (), max_length=16, description="All of them must match."
     )
-    method: Method | None = Field(None, description="Only requests of this method.")
+    method: Method | None = Field(None, description="Only requests with this method.")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

@@ -1,18 +1,17 @@
-"""The algorithms as Envoy's load balancing extensions.
+"""LoadBalancer as Envoy's load balancing extensions, hash policies and endpoint weights.
 
-None of them is given a locality configuration: which zone comes first is a matter of the endpoints'
-priorities, and within one priority all instances are alike.
+No algorithm gets a locality configuration: zone preference works by the endpoints' priorities, and instances
+of one priority are equal.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from meshwright.control_plane.envoy import codec, v3
-
-if TYPE_CHECKING:
-    from meshwright.control_plane.policies.loadbalancer.spec import LoadBalancerSpec
+from meshwright.control_plane.policies.hooks import EndpointWeights, Hooks
+from meshwright.control_plane.policies.loadbalancer.spec import HashOn, LoadBalancerSpec
 
 NAMES: Final = {
     "RoundRobin": "envoy.load_balancing_policies.round_robin",
@@ -23,23 +22,53 @@ NAMES: Final = {
 }
 
 
-def configure(spec: LoadBalancerSpec, cluster: v3.Cluster) -> None:
-    """Give the cluster the spec's algorithm in place of its own."""
-    cluster.ClearField("lb_policy")
-    policy = cluster.load_balancing_policy.policies.add()
-    policy.typed_extension_config.name = NAMES[spec.algorithm]
-    policy.typed_extension_config.typed_config.CopyFrom(codec.pack(_extension(spec)))
+class LoadBalancerHooks(Hooks[LoadBalancerSpec]):
+    """The algorithm on the cluster, the key on routes, weights and zones on endpoints."""
+
+    def patch_route(self, route: v3.Route) -> list[v3.Route]:
+        """Set what is hashed, on a forwarding route."""
+        if self.spec.hash_on is not None and route.HasField("route"):
+            _set_hash_policy(self.spec.hash_on, route.route.hash_policy.add())
+        return [route]
+
+    def patch_cluster(self, cluster: v3.Cluster) -> None:
+        """Set the algorithm; LeastRequest without slow start is every cluster's default."""
+        if self.spec.algorithm == "LeastRequest" and self.spec.slow_start is None:
+            return
+        cluster.ClearField("lb_policy")
+        policy = cluster.load_balancing_policy.policies.add()
+        policy.typed_extension_config.name = NAMES[self.spec.algorithm]
+        policy.typed_extension_config.typed_config.CopyFrom(codec.pack(_extension(self.spec)))
+
+    def endpoint_weights(self) -> EndpointWeights | None:
+        """Weights and locality."""
+        if not self.spec.weights and self.spec.locality is None:
+            return None
+        weights = tuple((entry.labels, entry.weight) for entry in self.spec.weights)
+        return EndpointWeights(weights, prefer_local_zone=self.spec.locality is not None)
+
+
+def _set_hash_policy(hash_on: HashOn, policy: v3.RouteAction.HashPolicy) -> None:
+    if hash_on.header is not None:
+        policy.header.header_name = hash_on.header.lower()
+    elif hash_on.cookie is not None:
+        policy.cookie.name = hash_on.cookie.name
+        if hash_on.cookie.ttl is not None:
+            policy.cookie.ttl.FromTimedelta(hash_on.cookie.ttl)
+            policy.cookie.path = "/"
+    else:
+        policy.connection_properties.source_ip = True
 
 
 def _extension(
     spec: LoadBalancerSpec,
 ) -> v3.RoundRobin | v3.LeastRequest | v3.Random | v3.RingHash | v3.Maglev:
-    slow = _slow_start(spec.slow_start.window) if spec.slow_start else None
+    slow_start = _slow_start(spec.slow_start.window) if spec.slow_start else None
     match spec.algorithm:
         case "RoundRobin":
-            return v3.RoundRobin(slow_start_config=slow)
+            return v3.RoundRobin(slow_start_config=slow_start)
         case "LeastRequest":
-            return v3.LeastRequest(slow_start_config=slow)
+            return v3.LeastRequest(slow_start_config=slow_start)
         case "Random":
             return v3.Random()
         case "RingHash":

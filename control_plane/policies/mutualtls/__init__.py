@@ -1,1 +1,1 @@
-"""MutualTLS: whether plaintext is let in."""
+"""MutualTLS: whether a service accepts plaintext."""

@@ -1,8 +1,7 @@
-"""MutualTLS: whether a service takes plaintext. No hooks: core reads it."""
+"""MutualTLS: whether a service accepts plaintext."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -11,37 +10,30 @@ from meshwright.control_plane.policies.base import Combine, TargetedPolicy, Targ
 
 MutualTLSMode = Literal["Strict", "Permissive", "Disabled"]
 
-_STRICTNESS: tuple[MutualTLSMode, ...] = ("Disabled", "Permissive", "Strict")
-
-
-def strictest(modes: Iterable[MutualTLSMode]) -> MutualTLSMode:
-    """The mode that holds where several apply; Strict when none does."""
-    return max(modes, key=_STRICTNESS.index, default="Strict")
-
 
 class MutualTLSSpec(TargetedSpec):
-    """How a service's sidecar is spoken to."""
+    """Which transport a service's sidecar accepts."""
 
     target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service"})
 
     mode: MutualTLSMode = Field(
         "Strict",
-        description="Strict: only mutual TLS. Permissive: plaintext too, callers in the mesh still use TLS. "
-        "Disabled: only plaintext. Only the default port takes plaintext, for it names no port.",
+        description="Strict: mutual TLS only. Permissive: plaintext too; callers in the mesh still use TLS. "
+        "Disabled: plaintext only. Only the default port accepts plaintext, since plaintext names no port.",
     )
 
     @field_validator("from_")
     @classmethod
     def _all_callers(cls, callers: tuple[str, ...]) -> tuple[str, ...]:
         if callers:
-            raise ValueError("one mode holds for all callers of a service: leave it out")
+            raise ValueError("the mode applies to all callers of a service: leave it out")
         return callers
 
 
 class MutualTLS(TargetedPolicy):
-    """Says whether the sidecars of a service take plaintext besides mutual TLS.
+    """Decides whether the sidecars of a service accept plaintext besides mutual TLS.
 
-    Every document that applies counts and the strictest mode holds; without any it is Strict.
+    Every policy that applies counts, and the strictest mode is in force; without any it is Strict.
     """
 
     combine: ClassVar[Combine] = "all"
@@ -49,4 +41,4 @@ class MutualTLS(TargetedPolicy):
 
     api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
     kind: Literal["MutualTLS"] = Field(description="Always MutualTLS.")
-    spec: MutualTLSSpec = Field(description="Where it applies and how strict it is.")
+    spec: MutualTLSSpec = Field(description="Targets and mode.")

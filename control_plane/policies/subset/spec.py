@@ -1,4 +1,4 @@
-"""Subset: the instances of one service that carry certain labels, to be named by a route."""
+"""Subset: the instances of one service that carry certain labels, for routes to refer to."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SubsetLabels = Annotated[tuple[tuple[str, str], ...], LabelMap(min_entries=1, ma
 class SubsetSpec(Spec):
     """Which instances of which service."""
 
-    service: Name = Field(description="The service whose instances are chosen from.")
+    service: Name = Field(description="The service whose instances are selected.")
     labels: SubsetLabels = Field(description="Labels an instance must carry, all of them; 1 to 16.")
 
 
 class Subset(Policy):
     """Names the instances of a service that carry all of some labels.
 
-    Does nothing by itself: an HTTPRoute sends requests to it by a backendRef of group `meshwright.io` and
-    kind `Subset`. Instances are labelled in the application file.
+    It does nothing by itself: a route sends requests to it with a backendRef of group `meshwright.io` and
+    kind `Subset`. Instances get their labels in the application file.
     """
 
     combine: ClassVar[Combine] = "resource"
@@ -32,4 +32,4 @@ class Subset(Policy):
 
     api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
     kind: Literal["Subset"] = Field(description="Always Subset.")
-    spec: SubsetSpec = Field(description="Which instances.")
+    spec: SubsetSpec = Field(description="The service and the labels.")

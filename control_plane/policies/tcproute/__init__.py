@@ -1,1 +1,1 @@
-"""TCPRoute: where a TCP connection goes."""
+"""TCPRoute: routes TCP connections."""

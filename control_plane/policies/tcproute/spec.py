@@ -1,4 +1,4 @@
-"""Gateway API `TCPRoute`: where connections to a TCP service go, by weight."""
+"""Gateway API `TCPRoute`: routes connections to a TCP service, by weight."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from meshwright.control_plane.policies.httproute.backends import BackendObjectRe
 
 
 class TCPParentReference(Spec):
-    """The service whose connections the route takes."""
+    """The service whose connections the route matches."""
 
-    group: Literal["", "core"] = Field("", description="Accepted as Gateway API writes it.")
-    kind: Literal["Service"] = Field(description="Always Service: a gateway takes HTTP only.")
-    namespace: NoNamespace = Field("", description="Accepted when empty: a mesh has no namespaces.")
+    group: Literal["", "core"] = Field("", description="Accepted for Gateway API compatibility and ignored.")
+    kind: Literal["Service"] = Field(description="Always Service: gateways accept HTTP only.")
+    namespace: NoNamespace = Field("", description="Must be empty: a mesh has no namespaces.")
     name: Name = Field(description="The Service.")
     port: PortNumber | None = Field(
-        None, description="Only this tcp port of the service; left out: all of them."
+        None, description="Only this tcp port of the service. Omitted: every tcp port."
     )
 
 
 class TCPBackendRef(BackendObjectReference):
-    """A backend and its share of the connections. Without a port, the service's first tcp port."""
+    """A backend and its share of the connections. Without a port: the service's first tcp port."""
 
     weight: Weight = Field(
-        1, description="Its share: weight over the sum of the rule's weights. 0: no connections."
+        1, description="Its share: this weight over the sum of the rule's weights. 0: no connections."
     )
 
 
 class TCPRouteRule(Spec):
     """Every connection goes to one of `backendRefs`, by weight."""
 
-    name: OptionalName = Field("", description="A word for people; nothing depends on it.")
+    name: OptionalName = Field("", description="For people; the mesh ignores it.")
     backend_refs: tuple[TCPBackendRef, ...] = Field(
         min_length=1, max_length=16, description="Where connections go."
     )
 
 
 class TCPRouteSpec(Spec):
-    """Parents and the one rule."""
+    """Parents and the single rule."""
 
     parent_refs: tuple[TCPParentReference, ...] = Field(
-        min_length=1, max_length=32, description="The Services whose connections it takes."
+        min_length=1, max_length=32, description="The Services whose connections it routes."
     )
     rules: tuple[TCPRouteRule, ...] = Field(
-        min_length=1, max_length=1, description="One rule: a connection has nothing to match on."
+        min_length=1, max_length=1, description="One rule: connections have nothing to match on."
     )
 
     @model_validator(mode="after")
@@ -58,10 +58,10 @@ class TCPRouteSpec(Spec):
 
 
 class TCPRoute(Policy):
-    """Says where connections to a TCP service go (Gateway API v1alpha2 `TCPRoute`).
+    """Routes connections to a TCP service (Gateway API v1alpha2 `TCPRoute`).
 
-    It holds for the callers that declared the service among their `upstreams`. Connections that stand stay
-    where they are; where two routes have one parent, the older one holds.
+    It applies to callers that declare the service in their `upstreams`. Established connections stay where
+    they are. When two routes have the same parent, the older one applies.
     """
 
     combine: ClassVar[Combine] = "resource"
@@ -71,4 +71,4 @@ class TCPRoute(Policy):
         description="Always gateway.networking.k8s.io/v1alpha2."
     )
     kind: Literal["TCPRoute"] = Field(description="Always TCPRoute.")
-    spec: TCPRouteSpec = Field(description="Parents and where connections go.")
+    spec: TCPRouteSpec = Field(description="Parents and backends.")

@@ -1,0 +1,1 @@
+"""Telemetry: tracing and access logs."""

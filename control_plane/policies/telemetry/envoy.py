@@ -1,15 +1,15 @@
-"""A Telemetry as fields of Envoy's HTTP connection manager."""
+"""Telemetry as access log and tracing of Envoy's HTTP connection manager."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.envoy import codec, v3
-
-if TYPE_CHECKING:
-    from meshwright.control_plane.policies.telemetry.spec import TelemetrySpec
+from meshwright.control_plane.policies.hooks import Hooks, ListenerContext
+from meshwright.control_plane.policies.server_errors import server_error_filter
+from meshwright.control_plane.policies.telemetry.spec import TelemetrySpec
 
 EXPORT_TIMEOUT = timedelta(seconds=1)
 
@@ -34,20 +34,20 @@ LOG_FIELDS = {
     "trace": "%TRACE_ID%",
     "request_id": "%REQ(X-REQUEST-ID)%",
 }
-"""What a line tells. The query is left out (`NQ`): it may hold what nobody should read in a log."""
-
-GRPC_FAILURES = ("UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
-"""The gRPC statuses that count as the server's fault, as Envoy's outlier detection sees it."""
-
-SERVER_ERROR = 500
+"""The fields of a log line. The query is left out (`NQ`): it may hold secrets."""
 
 
-def configure(spec: TelemetrySpec, manager: v3.HttpConnectionManager, service: str, *, traced: bool) -> None:
-    """Set access log and tracing of one connection manager."""
-    if spec.access_log != "Off":
-        manager.access_log.append(_access_log(only_errors=spec.access_log == "Errors"))
-    if traced:
-        manager.tracing.CopyFrom(_tracing(spec.sampling, service))
+class TelemetryHooks(Hooks[TelemetrySpec]):
+    """Access log and tracing of a connection manager."""
+
+    default_spec: ClassVar[TelemetrySpec] = TelemetrySpec()
+
+    def patch_listener(self, manager: v3.HttpConnectionManager, listener: ListenerContext) -> None:
+        """Configure logging, and tracing where the node has a collector."""
+        if self.spec.access_log != "Off":
+            manager.access_log.append(_access_log(only_errors=self.spec.access_log == "Errors"))
+        if listener.tracing:
+            manager.tracing.CopyFrom(_tracing(self.spec.sampling, listener.owner))
 
 
 def _access_log(*, only_errors: bool) -> v3.AccessLog:
@@ -59,28 +59,8 @@ def _access_log(*, only_errors: bool) -> v3.AccessLog:
     return log
 
 
-def server_error_filter() -> v3.AccessLogFilter:
-    """Lets requests through that failed by the server's fault: 5xx, and gRPC calls by their status."""
-    comparison = v3.ComparisonFilter(
-        op=v3.ComparisonFilter.GE,
-        value=v3.RuntimeUInt32(default_value=SERVER_ERROR, runtime_key="access_log.min_status"),
-    )
-    statuses = [v3.GrpcStatusFilter.Status.Value(name) for name in GRPC_FAILURES]
-    # Envoy makes up a gRPC status for every answer (200 is UNKNOWN), so gRPC is told by the request.
-    is_grpc = v3.HeaderMatcher(name="content-type", string_match=v3.StringMatcher(prefix="application/grpc"))
-    grpc_failure = [
-        v3.AccessLogFilter(header_filter=v3.HeaderFilter(header=is_grpc)),
-        v3.AccessLogFilter(grpc_status_filter=v3.GrpcStatusFilter(statuses=statuses)),
-    ]
-    either = [
-        v3.AccessLogFilter(status_code_filter=v3.StatusCodeFilter(comparison=comparison)),
-        v3.AccessLogFilter(and_filter=v3.AndFilter(filters=grpc_failure)),
-    ]
-    return v3.AccessLogFilter(or_filter=v3.OrFilter(filters=either))
-
-
 def _tracing(sampling: float, service: str) -> v3.HttpConnectionManager.Tracing:
-    """Every request is offered to the tracer, whose sampler lets a parent's decision stand.
+    """Offers every request to the tracer, whose sampler respects the parent's decision.
 
     Envoy's own `random_sampling` would drop requests whose caller is traced.
     """
@@ -101,7 +81,7 @@ def _tracing(sampling: float, service: str) -> v3.HttpConnectionManager.Tracing:
     )
     tracer = v3.OpenTelemetryConfig(grpc_service=collector, service_name=service, sampler=sampler)
     provider = v3.TracingProvider.Http(name="envoy.tracers.opentelemetry", typed_config=codec.pack(tracer))
-    everything = v3.Percent(value=100)
+    every_request = v3.Percent(value=100)
     return v3.HttpConnectionManager.Tracing(
-        provider=provider, random_sampling=everything, spawn_upstream_span=v3.BoolValue(value=True)
+        provider=provider, random_sampling=every_request, spawn_upstream_span=v3.BoolValue(value=True)
     )

@@ -1,22 +1,19 @@
-"""Telemetry: which requests are traced and which are logged, by a service's sidecars or a gateway."""
+"""Telemetry: which requests a service's sidecars or a gateway trace and log."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from meshwright.control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec, TargetKind
 
-if TYPE_CHECKING:
-    from meshwright.control_plane.envoy import v3
-
 DEFAULT_SAMPLING = 1.0
-"""Percent of requests that are traced unless a policy says otherwise; all of them halve the throughput."""
+"""Percent of requests that are traced without a policy. Tracing every request halves the throughput."""
 
 
 class TelemetrySpec(TargetedSpec):
-    """What is told of requests. Without any Telemetry the defaults here hold."""
+    """Tracing and access logs. Without a policy the defaults apply."""
 
     target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "Gateway"})
 
@@ -24,33 +21,28 @@ class TelemetrySpec(TargetedSpec):
         DEFAULT_SAMPLING,
         ge=0,
         le=100,
-        description="Percent of requests that start a trace. One that comes with a trace goes on with it, "
-        "whatever this says. Spans go to the control plane, or where the agents' MESH_OTLP says.",
+        description="Percentage of requests that start a trace. A request that carries a trace context "
+        "continues it regardless. Spans go to the control plane, or to the collector that MESH_OTLP of the "
+        "agents names.",
     )
     access_log: Literal["Errors", "All", "Off"] = Field(
         "Errors",
-        description="Which requests are logged, a JSON line each, in logs/NAME.proxy.log. Errors: answers of "
-        "500 and above, and gRPC calls that failed by the server's fault.",
+        description="Which requests are logged, one JSON line each, in logs/NAME.proxy.log. Errors: "
+        "responses with 500 or above, and gRPC calls that failed with a server error.",
     )
 
     @model_validator(mode="after")
     def _all_callers(self) -> Self:
         if self.from_:
-            raise ValueError("telemetry is of the sidecar itself, whoever calls: leave from out")
+            raise ValueError("telemetry applies to the sidecar itself, whoever calls: leave from out")
         return self
-
-    def patch_hcm(self, manager: v3.HttpConnectionManager, service: str, *, traced: bool) -> None:
-        """Configure logging, and tracing where there is somebody to send traces to (`traced`)."""
-        from meshwright.control_plane.policies.telemetry import envoy  # noqa: PLC0415  validating needs none
-
-        envoy.configure(self, manager, service, traced=traced)
 
 
 class Telemetry(TargetedPolicy):
-    """Says which requests a sidecar or gateway traces and logs.
+    """Sets which requests a sidecar or gateway traces and logs.
 
-    Both belong to its listeners, so a change lets their connections end and begin anew within ten minutes;
-    requests are not harmed. The most specific one wins whole: the service or gateway, then the mesh.
+    Both are settings of its listeners, so a change drains connections, which reconnect within ten minutes;
+    requests are unaffected. The most specific policy applies: service or gateway, then mesh.
     """
 
     combine: ClassVar[Combine] = "override"
@@ -58,4 +50,4 @@ class Telemetry(TargetedPolicy):
 
     api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
     kind: Literal["Telemetry"] = Field(description="Always Telemetry.")
-    spec: TelemetrySpec = Field(description="Where it applies and what is told.")
+    spec: TelemetrySpec = Field(description="Targets, tracing and logging.")

@@ -33,7 +33,7 @@ def timeout(name: str, target: str, more: str = "", created: int = 0) -> tuple[P
 
 
 def winner(*given: PolicyDocument, site: AttachmentPoint = SITE) -> list[str]:
-    return [one.ref for one in Attachments(given).effective_at(site)]
+    return [effective_policy.ref for effective_policy in Attachments(policy_documents).effective_at(site)]
 
 
 @pytest.mark.parametrize(("wide", "narrow"), [*combinations(PRECEDENCE, 2)])
@@ -50,13 +50,13 @@ def test_what_the_rule_says_itself_wins_over_all() -> None:
 
 @pytest.mark.parametrize("order", [*permutations(range(3))])
 def test_a_tie_goes_to_the_oldest_then_to_the_name(order: tuple[int, ...]) -> None:
-    given = [
+    policy_documents = [
         *timeout("b", SERVICE, created=1),
         *timeout("c", SERVICE, created=1),
         *timeout("a", SERVICE, created=2),
     ]
-    assert winner(*(given[index] for index in order)) == ["Timeout/b"]
-    assert conflicts(tuple(given[index] for index in order)) == {
+    assert winner(*(policy_documents[index] for index in order)) == ["Timeout/b"]
+    assert conflicts(tuple(policy_documents[index] for index in order)) == {
         "Timeout/a": "Timeout/b",
         "Timeout/c": "Timeout/b",
     }
@@ -82,8 +82,8 @@ def test_other_callers_services_routes_and_rules_are_not_concerned() -> None:
     ],
 )
 def test_only_equal_rank_is_a_conflict(left: str, right: str, rivals: bool) -> None:
-    given = (*timeout("a", SERVICE, left), *timeout("b", SERVICE, right))
-    assert bool(conflicts(given)) == rivals
+    policy_documents = (*timeout("a", SERVICE, left), *timeout("b", SERVICE, right))
+    assert bool(conflicts(policy_documents)) == rivals
 
 
 def test_the_group_of_a_target_makes_no_difference() -> None:

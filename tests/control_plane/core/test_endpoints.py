@@ -25,7 +25,7 @@ HEAVY = "weights: [{labels: {version: v2}, weight: 5}, {labels: {zone: west}, we
 
 
 def given(text: str, *instances: Instance) -> World:
-    return world(service("back", *(instances or BACK)), service("front"), given=documents(text))
+    return world(service("back", *(instances or BACK)), service("front"), policy_documents=documents(text))
 
 
 def balancer(name: str, spec: str) -> str:
@@ -35,17 +35,17 @@ def balancer(name: str, spec: str) -> str:
 def seen(snapshot: Snapshot, zone: str = "", caller: str = "front", cluster: str = "back") -> list[Any]:
     """(port, weight, zone, priority) of each endpoint, as a caller in `zone` sees them."""
     node = snapshot.node(Identity("mesh.local", "service", caller), Bindings(zone=zone))
-    found = node.get(EDS, cluster)
-    assert found is not None
+    resource = node.get(EDS, cluster)
+    assert resource is not None
     return sorted(
         (
-            one.endpoint.address.socket_address.port_value,
-            one.load_balancing_weight.value,
+            lb_endpoint.endpoint.address.socket_address.port_value,
+            lb_endpoint.load_balancing_weight.value,
             group.locality.zone,
             group.priority,
         )
-        for group in body(found).endpoints
-        for one in group.lb_endpoints
+        for group in body(resource).endpoints
+        for lb_endpoint in group.lb_endpoints
     )
 
 
@@ -122,9 +122,9 @@ def test_an_instance_that_moves_changes_what_zones_see() -> None:
 def test_endpoints_name_the_policy_that_shaped_them() -> None:
     snapshot = translate(given(balancer("near", NEAR))).snapshot
     node = snapshot.node(Identity("mesh.local", "service", "front"), Bindings(zone="east"))
-    found = node.get(EDS, "back")
-    assert found is not None
-    assert found.policies == ("LoadBalancer/near",)
+    resource = node.get(EDS, "back")
+    assert resource is not None
+    assert resource.policies == ("LoadBalancer/near",)
 
 
 def test_zones_are_bounded() -> None:

@@ -15,7 +15,7 @@ import pytest
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.policies import registry
-from meshwright.control_plane.status.status import resource_yaml
+from meshwright.control_plane.status.preview import resource_yaml
 from tests.control_plane.core.worlds import GRPC, TCP, exchange, mesh, route, service, subset
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -70,15 +70,15 @@ ADDED = {"GRPCRoute": service("analytics", ports=(GRPC,)), "TCPRoute": service("
 
 def rendered(snapshot: Snapshot) -> dict[str, str]:
     """Every resource as YAML, by a name that tells whose it is."""
-    found = {}
+    values = {}
     for caller, table in (("", snapshot.shared), *snapshot.variants.items()):
         whose = f" for {caller}" if caller else ""
-        for one in table.values():
-            found[f"{one.type_url.rsplit('.', 1)[1]} {one.name}{whose}"] = resource_yaml(one)
+        for resource in table.values():
+            values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name}{whose}"] = resource_yaml(resource)
     for owner, resources in snapshot.node_resources():
-        for one in resources:
-            found[f"{one.type_url.rsplit('.', 1)[1]} {one.name} of {owner}"] = resource_yaml(one)
-    return dict(sorted(found.items()))
+        for resource in resources:
+            values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name} of {owner}"] = resource_yaml(resource)
+    return dict(sorted(values.items()))
 
 
 def compare(path: Path, text: str) -> None:
@@ -90,12 +90,12 @@ def compare(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_world_gives_what_was_reviewed(name: str) -> None:
-    made = rendered(translate(exchange(WORLDS[name])).snapshot)
-    compare(GOLDENS / f"{name}.yaml", "".join(f"# {title}\n{text}" for title, text in made.items()))
+    values = rendered(translate(exchange(WORLDS[name])).snapshot)
+    compare(GOLDENS / f"{name}.yaml", "".join(f"# {title}\n{text}" for title, text in values.items()))
 
 
 def test_every_golden_has_its_world() -> None:
-    assert {one.stem for one in GOLDENS.iterdir()} == set(WORLDS)
+    assert {path.stem for path in GOLDENS.iterdir()} == set(WORLDS)
 
 
 @pytest.mark.parametrize("kind", registry.kinds())
@@ -112,7 +112,7 @@ def test_an_example_changes_what_was_reviewed(kind: str) -> None:
     lines: list[str] = []
     for name in sorted({*before, *after}):
         shared = name.partition(" for ")[0]
-        texts = (each.get(name, each.get(shared, "")) for each in (before, after))
+        texts = (values.get(name, values.get(shared, "")) for values in (before, after))
         old, new = (text.splitlines(keepends=True) for text in texts)
         lines += difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")
     compare(Path(registry.__file__).parent / kind.lower() / "golden.diff", "".join(lines))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.resource import VHDS
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.core.translate import translate
@@ -35,17 +35,17 @@ def test_a_grpc_service_answers_to_what_libraries_say_to_a_proxy() -> None:
 
 
 def test_https_to_an_http_service_is_refused_in_words() -> None:
-    found = host(name="catalog:443")
-    assert list(found.domains) == ["catalog:443", "catalog.mesh:443"]
-    (only,) = found.routes
+    actual_host = host(name="catalog:443")
+    assert list(actual_host.domains) == ["catalog:443", "catalog.mesh:443"]
+    (only,) = actual_host.routes
     assert only.match.HasField("connect_matcher")
     assert only.direct_response.status == 405
     assert "http://catalog" in only.direct_response.body.inline_string
 
 
 def test_a_port_of_that_number_is_no_refusal() -> None:
-    found = snapshot(called=service("web", ports=(HTTP, Port(name="tls", number=443)))).shared
-    assert not body(found[VHDS, "out/web:443"]).routes[0].HasField("direct_response")
+    resources = snapshot(called=service("web", ports=(HTTP, Port(name="tls", number=443)))).shared
+    assert not body(resources[VHDS, "out/web:443"]).routes[0].HasField("direct_response")
 
 
 def test_deadlines_are_enforced_and_timeouts_are_deadlines() -> None:
@@ -72,12 +72,12 @@ def test_methods_are_tried_by_length_of_service_then_method() -> None:
         "{method: {service: a.B}}",
         "{method: {service: a.B, method: Get}}",
     ]
-    rules = ", ".join(f"{{matches: [{one}], backendRefs: [{{name: analytics}}]}}" for one in matches)
-    found = [one.match for one in host(calls("r", rules)).routes[:-1]]
-    names = [one.path or one.path_separated_prefix or one.safe_regex.regex or one.prefix for one in found]
+    rules = ", ".join(f"{{matches: [{match}], backendRefs: [{{name: analytics}}]}}" for match in matches)
+    values = [current_route.match for current_route in host(calls("r", rules)).routes[:-1]]
+    names = [item.path or item.path_separated_prefix or item.safe_regex.regex or item.prefix for item in values]
     assert names == ["/a.B/Get", "/a.B", "/a.B", "/[^/]+/(GetEverythingThereIs)", "/"]
-    assert [len(one.headers) for one in found] == [0, 1, 0, 0, 0]
-    assert all(one.HasField("grpc") for one in found)
+    assert [len(item.headers) for item in values] == [0, 1, 0, 0, 0]
+    assert all(item.HasField("grpc") for item in values)
 
 
 def test_other_requests_to_an_http_port_go_their_own_way() -> None:
@@ -96,6 +96,6 @@ def test_a_call_without_a_backend_is_unavailable() -> None:
 def test_policies_attach_to_a_grpc_route() -> None:
     text = calls("r", "{name: a, backendRefs: [{name: analytics}]}")
     text += mesh("Retry", "again", "on: [internal]", "{kind: GRPCRoute, name: r, sectionName: a}")
-    found = host(text).routes[0]
-    assert found.route.retry_policy.retry_on == "internal"
-    assert list(found.metadata.filter_metadata["meshwright"]["policies"]) == ["GRPCRoute/r", "Retry/again"]
+    actual_route = host(text).routes[0]
+    assert actual_route.route.retry_policy.retry_on == "internal"
+    assert list(actual_route.metadata.filter_metadata["meshwright"]["policies"]) == ["GRPCRoute/r", "Retry/again"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.core.world import Service, World
@@ -21,10 +21,10 @@ ports = st.lists(
         number=st.sampled_from((0, 80, 9090)),
     ),
     max_size=3,
-    unique_by=lambda one: one.name,
+    unique_by=lambda port: port.name,
 ).map(tuple)
 services = st.dictionaries(st.sampled_from(NAMES), ports, max_size=3).map(
-    lambda found: tuple(service(name, ports=each) for name, each in found.items())
+    lambda portses: tuple(service(name, ports=item) for name, item in portses.items())
 )
 backends = st.one_of(
     st.builds(
@@ -74,40 +74,40 @@ policies = st.one_of(
 
 
 def build(given_services: tuple[Service, ...], texts: list[str]) -> World:
-    unique = {one.ref: one for one in documents("".join(texts))}
-    return world(*given_services, given=tuple(unique.values()))
+    unique = {document.ref: document for document in documents("".join(texts))}
+    return world(*given_services, policy_documents=tuple(unique.values()))
 
 
 def parts(snapshot: Snapshot) -> dict[tuple[str, ...], str]:
     tables = {"": snapshot.shared, **snapshot.variants}
-    found: dict[tuple[str, ...], str] = {
-        (caller, *key): one.version for caller, table in tables.items() for key, one in table.items()
+    values: dict[tuple[str, ...], str] = {
+        (caller, *key): resource.version for caller, table in tables.items() for key, resource in table.items()
     }
     for owner, resources in snapshot.node_resources():
-        found.update({("of", owner, one.type_url, one.name): one.version for one in resources})
-    return found
+        values.update({("of", owner, resource.type_url, resource.name): resource.version for resource in resources})
+    return values
 
 
 @settings(max_examples=60, deadline=None)
 @given(services, st.lists(policies, max_size=6))
 def test_any_world_is_consistent_and_reuse_changes_nothing(
-    found: tuple[Service, ...], texts: list[str]
+    actual_services: tuple[Service, ...], texts: list[str]
 ) -> None:
-    before = translate(build(found, texts[: len(texts) // 2]))
-    fresh = translate(build(found, texts))
+    before = translate(build(actual_services, texts[: len(texts) // 2]))
+    fresh = translate(build(actual_services, texts))
     assert fresh.snapshot.dangling_references() == ()
     assert fresh.snapshot.problems == ()
-    assert parts(translate(build(found, texts), before).snapshot) == parts(fresh.snapshot)
+    assert parts(translate(build(actual_services, texts), before).snapshot) == parts(fresh.snapshot)
 
 
 @settings(max_examples=40, deadline=None)
 @given(services, st.lists(policies, max_size=4), st.integers(1, 9))
 def test_other_instances_of_a_service_change_no_other_service(
-    found: tuple[Service, ...], texts: list[str], port: int
+    actual_services: tuple[Service, ...], texts: list[str], port: int
 ) -> None:
-    before = translate(build(found, texts))
+    before = translate(build(actual_services, texts))
     moved = tuple(
-        Service(one.name, one.ports, (instance("new", port),)) if one.name == "a" else one for one in found
+        Service(item.name, item.ports, (instance("new", port),)) if item.name == "a" else item for item in actual_services
     )
     after = translate(build(moved, texts), before)
     changed = after.snapshot.changed_from(before.snapshot)

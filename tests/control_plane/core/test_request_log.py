@@ -29,10 +29,10 @@ def told(role: Role, name: str, bindings: dict[str, Any], text: str = "") -> Ite
     """Each connection manager and TCP proxy of a proxy by its listener, with its access logs."""
     snapshot = translate(exchange(text, service("ledger", ports=(TCP,)))).snapshot
     node = snapshot.node(Identity("mesh.local", role, name), Bindings(**bindings))
-    for one in node.base(LDS).values():
-        for chain in codec.to_dict(body(one))["filter_chains"]:
+    for resource in node.base(LDS).values():
+        for chain in codec.to_dict(body(resource))["filter_chains"]:
             config = chain["filters"][0]["typed_config"]
-            yield one.name, config.get("access_log", [])
+            yield resource.name, config.get("access_log", [])
 
 
 @pytest.mark.parametrize(("role", "name", "bindings"), PROXIES)
@@ -40,25 +40,25 @@ def told(role: Role, name: str, bindings: dict[str, Any], text: str = "") -> Ite
 def test_every_listener_tells_whatever_the_access_log_is(
     role: Role, name: str, bindings: dict[str, Any], text: str
 ) -> None:
-    found = list(told(role, name, {**bindings, "request_log": True}, text))
-    assert found
-    for listener, logs in found:
-        assert [one["name"] for one in logs].count(NAME) == 1, listener
+    pairs = list(told(role, name, {**bindings, "request_log": True}, text))
+    assert pairs
+    for listener, logs in pairs:
+        assert [log["name"] for log in logs].count(NAME) == 1, listener
 
 
 @pytest.mark.parametrize(("role", "name", "bindings"), PROXIES)
 def test_nobody_is_told_where_nobody_hears(role: Role, name: str, bindings: dict[str, Any]) -> None:
     for listener, logs in told(role, name, bindings):
-        assert NAME not in [one["name"] for one in logs], listener
+        assert NAME not in [log["name"] for log in logs], listener
 
 
 def test_directions_are_told() -> None:
-    found = {}
+    result = {}
     for role, name, bindings in PROXIES:
         for listener, logs in told(role, name, {**bindings, "request_log": True}):
             values = logs[-1]["typed_config"]["attributes"]["values"]
-            found[listener] = {one["key"]: one["value"]["string_value"] for one in values}["direction"]
-    assert found == {
+            result[listener] = {item["key"]: item["value"]["string_value"] for item in values}["direction"]
+    assert result == {
         "outbound": "outbound", "connect": "outbound", "inbound": "inbound", "tcp/ledger": "outbound",
         "ingress": "ingress",
     }  # fmt: skip

@@ -21,14 +21,14 @@ INGRESS = "{kind: Gateway, name: ingress}"
 
 def host(text: str, name: str = "inventory") -> Any:
     """The virtual host, without its last route, that of CONNECT."""
-    found = body(translate(exchange(text)).snapshot.shared[VHDS, f"out/{name}"])
-    assert found.routes.pop().match.HasField("connect_matcher")
-    return found
+    actual_body = body(translate(exchange(text)).snapshot.shared[VHDS, f"out/{name}"])
+    assert actual_body.routes.pop().match.HasField("connect_matcher")
+    return actual_body
 
 
 def ingress(text: str) -> list[Any]:
     view = translate(exchange(text)).snapshot.gateways["ingress"]
-    return [body(one) for one in gateway.route_configurations(view)]
+    return [body(route_configuration) for route_configuration in gateway.route_configurations(view)]
 
 
 def test_the_most_specific_match_is_tried_first() -> None:
@@ -51,26 +51,26 @@ def test_the_most_specific_match_is_tried_first() -> None:
             strict=True,
         )
     )
-    found = [
-        one.match.path
-        or one.match.safe_regex.regex
-        or one.match.path_separated_prefix
-        or ",".join(each.name for each in one.match.headers)
+    values = [
+        current_route.match.path
+        or current_route.match.safe_regex.regex
+        or current_route.match.path_separated_prefix
+        or ",".join(header.name for header in current_route.match.headers)
         or "rest"
-        for one in host(route("r", rules)).routes
+        for current_route in host(route("r", rules)).routes
     ]
-    assert found == ["/a", "/x.*", "/a/b", "/a", ":method", "a", "rest"]
+    assert values == ["/a", "/x.*", "/a/b", "/a", ":method", "a", "rest"]
 
 
 def test_a_trailing_slash_makes_a_prefix_no_longer() -> None:
     rules = "{matches: [{path: {value: /a/}}], backendRefs: [{name: catalog}]}, "
     rules += "{matches: [{path: {value: /a}, method: GET}], backendRefs: [{name: orders}]}"
-    assert [one.route.cluster for one in host(route("r", rules)).routes] == ["orders", "catalog"]
+    assert [current_route.route.cluster for current_route in host(route("r", rules)).routes] == ["orders", "catalog"]
 
 
 def test_unmatched_requests_of_a_routed_service_have_no_route() -> None:
     rules = "{matches: [{path: {value: /a}}], backendRefs: [{name: inventory}]}"
-    assert [one.match.path_separated_prefix for one in host(route("r", rules)).routes] == ["/a"]
+    assert [current_route.match.path_separated_prefix for current_route in host(route("r", rules)).routes] == ["/a"]
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_unmatched_requests_of_a_routed_service_have_no_route() -> None:
     ],
 )
 def test_backends(refs: str, expected: object) -> None:
-    found = host(route("r", f"{{backendRefs: [{refs}]}}") + subset("inventory-v2")).routes[0]
-    weights = {one.name: one.weight.value for one in found.route.weighted_clusters.clusters}
-    assert (found.direct_response.status or found.route.cluster or weights) == expected
+    actual_route = host(route("r", f"{{backendRefs: [{refs}]}}") + subset("inventory-v2")).routes[0]
+    weights = {cluster.name: cluster.weight.value for cluster in actual_route.route.weighted_clusters.clusters}
+    assert (actual_route.direct_response.status or actual_route.route.cluster or weights) == expected
 
 
 def test_clusters_that_get_no_requests_are_not_needed() -> None:
     rule = "{backendRefs: [{name: inventory, weight: 0}, {name: catalog}]}"
-    made = translate(exchange(route("r", rule))).snapshot.shared[VHDS, "out/inventory"]
-    assert made.required_clusters == ("catalog",)
+    resource = translate(exchange(route("r", rule))).snapshot.shared[VHDS, "out/inventory"]
+    assert resource.required_clusters == ("catalog",)
 
 
 def prefix(value: str) -> HTTPPathMatch:
@@ -125,18 +125,18 @@ def prefix(value: str) -> HTTPPathMatch:
 )
 def test_a_prefix_is_replaced(match: str, value: str, path: str, expected: str) -> None:
     change = {"type": "ReplacePrefixMatch", "replacePrefixMatch": value}
-    found = HTTPRouteFilter.model_validate({"type": "URLRewrite", "urlRewrite": {"path": change}})
+    http_route_filter = HTTPRouteFilter.model_validate({"type": "URLRewrite", "urlRewrite": {"path": change}})
     action = v3.RouteAction()
-    apply_rewrite([found], prefix(match), action)
-    made = action.regex_rewrite
-    assert re.sub(made.pattern.regex, made.substitution, path) == expected
+    apply_rewrite([http_route_filter], prefix(match), action)
+    regex_match_and_substitute = action.regex_rewrite
+    assert re.sub(regex_match_and_substitute.pattern.regex, regex_match_and_substitute.substitution, path) == expected
 
 
 @pytest.mark.parametrize(
     ("given", "port"), [({}, 0), ({"scheme": "https"}, 443), ({"scheme": "https", "port": 8443}, 8443)]
 )
-def test_the_port_of_a_redirect(given: dict[str, object], port: int) -> None:
-    assert redirect_action(HTTPRequestRedirectFilter.model_validate(given), prefix("/")).port_redirect == port
+def test_the_port_of_a_redirect(values: dict[str, object], port: int) -> None:
+    assert redirect_action(HTTPRequestRedirectFilter.model_validate(values), prefix("/")).port_redirect == port
 
 
 def test_one_listener_a_port_and_one_virtual_host_a_name() -> None:
@@ -154,15 +154,15 @@ spec:
         "r", "{backendRefs: [{name: orders}]}", INGRESS, 'hostnames: [a.example.com, "*.com", b.org],'
     )
     text += route("s", "{backendRefs: [{name: catalog}]}", "{name: ingress, sectionName: other}")
-    found = ingress(text)
-    assert [one.name for one in found] == ["ingress", "ingress/other"]
-    domains = [[domain for each in one.virtual_hosts for domain in each.domains] for one in found]
+    values = ingress(text)
+    assert [item.name for item in values] == ["ingress", "ingress/other"]
+    domains = [[domain for virtual_host in item.virtual_hosts for domain in virtual_host.domains] for item in values]
     assert domains[0] == ["*.com", "*.example.com", "a.example.com", "b.org"]
     assert domains[1] == ["*", "*.com", "a.example.com", "b.org"]
-    assert [len(one.routes) for one in found[0].virtual_hosts] == [1, 1, 1, 1]
+    assert [len(current_virtual_host.routes) for current_virtual_host in values[0].virtual_hosts] == [1, 1, 1, 1]
 
 
 def test_a_route_that_names_a_parent_twice_is_there_once() -> None:
     parents = f"{INGRESS}, {{name: ingress, sectionName: http}}"
-    (found,) = ingress(route("r", "{backendRefs: [{name: orders}]}", parents))
-    assert len(found.virtual_hosts[0].routes) == 1
+    (result,) = ingress(route("r", "{backendRefs: [{name: orders}]}", parents))
+    assert len(result.virtual_hosts[0].routes) == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.resource import CDS, EDS, LDS
 from meshwright.control_plane.core.snapshot import Bindings, Snapshot
@@ -22,16 +22,16 @@ def snapshot(text: str = "") -> Snapshot:
     return translate(exchange(text, LEDGER)).snapshot
 
 
-def of(name: str, bindings: Bindings, made: Snapshot) -> dict[str, Any]:
-    found = made.node(Identity("mesh.local", "service", name), bindings).base(LDS)
-    return {name: body(one) for name, one in found.items()}
+def of(name: str, bindings: Bindings, new_snapshot: Snapshot) -> dict[str, Any]:
+    resources = new_snapshot.node(Identity("mesh.local", "service", name), bindings).base(LDS)
+    return {name: body(resource) for name, resource in resources.items()}
 
 
 def proxy(listener: Any) -> v3.TcpProxy:
     (only,) = listener.filter_chains[0].filters
-    found = codec.decode(only.typed_config.type_url, only.typed_config.value)
-    assert isinstance(found, v3.TcpProxy)
-    return found
+    message = codec.decode(only.typed_config.type_url, only.typed_config.value)
+    assert isinstance(message, v3.TcpProxy)
+    return message
 
 
 def connections(rules: str, name: str = "r", parent: str = "{kind: Service, name: ledger}") -> str:
@@ -42,63 +42,63 @@ def connections(rules: str, name: str = "r", parent: str = "{kind: Service, name
 
 def test_each_port_of_the_callee_is_known_by_its_name() -> None:
     inbound = of("ledger", Bindings(inbound=2), snapshot())["inbound"]
-    names = [list(one.filter_chain_match.server_names) for one in inbound.filter_chains]
+    names = [list(filter_chain.filter_chain_match.server_names) for filter_chain in inbound.filter_chains]
     assert names == [["tcp.ledger.mesh"], ["replica.ledger.mesh"]]
-    assert [proxy(v3.Listener(filter_chains=[one])).cluster for one in inbound.filter_chains] == [
+    assert [proxy(v3.Listener(filter_chains=[filter_chain])).cluster for filter_chain in inbound.filter_chains] == [
         "/app/tcp",
         "/app/replica",
     ]
-    assert all(one.HasField("transport_socket") for one in inbound.filter_chains)
+    assert all(filter_chain.HasField("transport_socket") for filter_chain in inbound.filter_chains)
 
 
 @pytest.mark.parametrize("mode", ["Strict", "Permissive", "Disabled"])
 def test_plaintext_goes_to_the_default_port(mode: str) -> None:
-    made = snapshot(mesh("MutualTLS", "m", f"mode: {mode}", "{kind: Service, name: ledger}"))
-    inbound = of("ledger", Bindings(inbound=2), made)["inbound"]
-    plain = [one.name for one in inbound.filter_chains if not one.HasField("transport_socket")]
+    new_snapshot = snapshot(mesh("MutualTLS", "m", f"mode: {mode}", "{kind: Service, name: ledger}"))
+    inbound = of("ledger", Bindings(inbound=2), new_snapshot)["inbound"]
+    plain = [filter_chain.name for filter_chain in inbound.filter_chains if not filter_chain.HasField("transport_socket")]
     assert plain == ([] if mode == "Strict" else ["tcp-plaintext"])
     assert inbound.listener_filters
     assert inbound.continue_on_listener_filters_timeout == (mode != "Strict")
 
 
 def test_clusters_speak_no_http() -> None:
-    made = snapshot()
+    new_snapshot = snapshot()
     for name in ("ledger", "ledger:replica"):
-        found = body(made.shared[CDS, name])
-        assert not found.typed_extension_protocol_options
-        assert found.HasField("upstream_connection_options")
-        assert (EDS, name) in made.shared
-    assert made.dangling_references() == ()
+        actual_body = body(new_snapshot.shared[CDS, name])
+        assert not actual_body.typed_extension_protocol_options
+        assert actual_body.HasField("upstream_connection_options")
+        assert (EDS, name) in new_snapshot.shared
+    assert new_snapshot.dangling_references() == ()
 
 
 def test_a_caller_listens_for_what_it_declared() -> None:
-    made = snapshot()
-    found = of("orders", FRONT, made)
-    assert proxy(found["tcp/ledger"]).cluster == "ledger"
-    address = found["tcp/ledger"].address.socket_address
+    new_snapshot = snapshot()
+    result = of("orders", FRONT, new_snapshot)
+    assert proxy(result["tcp/ledger"]).cluster == "ledger"
+    address = result["tcp/ledger"].address.socket_address
     assert (address.address, address.port_value) == ("127.10.0.1", 5432)
-    assert proxy(found["tcp/nobody"]).cluster == "/blackhole"
-    node = made.node(Identity("mesh.local", "service", "orders"), FRONT)
+    assert proxy(result["tcp/nobody"]).cluster == "/blackhole"
+    node = new_snapshot.node(Identity("mesh.local", "service", "orders"), FRONT)
     assert node.base(LDS)["tcp/ledger"].required_clusters == ("ledger",)
-    assert proxy(found["tcp/ledger"]).HasField("idle_timeout")
+    assert proxy(result["tcp/ledger"]).HasField("idle_timeout")
 
 
 def test_a_port_by_name_and_the_first_tcp_port_of_a_mixed_service() -> None:
     mixed = service("mixed", ports=(HTTP, TCP))
-    made = translate(exchange("", mixed, LEDGER)).snapshot
+    new_snapshot = translate(exchange("", mixed, LEDGER)).snapshot
     bindings = Bindings(upstreams=(("mixed", "127.10.0.1", 1), ("ledger:replica", "127.10.0.2", 2)))
-    found = of("orders", bindings, made)
-    assert proxy(found["tcp/mixed"]).cluster == "mixed:tcp"
-    assert proxy(found["tcp/ledger:replica"]).cluster == "ledger:replica"
+    result = of("orders", bindings, new_snapshot)
+    assert proxy(result["tcp/mixed"]).cluster == "mixed:tcp"
+    assert proxy(result["tcp/ledger:replica"]).cluster == "ledger:replica"
 
 
 def test_a_route_splits_connections() -> None:
     refs = "{name: ledger, weight: 9}, {group: meshwright.io, kind: Subset, name: v2}, {name: catalog}, "
     refs += "{name: ledger, port: 5433, weight: 0}"
-    made = snapshot(connections(f"{{backendRefs: [{refs}]}}") + subset("v2", "ledger"))
-    shares = proxy(of("orders", FRONT, made)["tcp/ledger"]).weighted_clusters.clusters
-    assert {one.name: one.weight for one in shares} == {"ledger": 9, "ledger/v2": 1, "/blackhole": 1}
-    assert (LDS, "tcp/ledger") in made.changed_from(snapshot())
+    new_snapshot = snapshot(connections(f"{{backendRefs: [{refs}]}}") + subset("v2", "ledger"))
+    shares = proxy(of("orders", FRONT, new_snapshot)["tcp/ledger"]).weighted_clusters.clusters
+    assert {share.name: share.weight for share in shares} == {"ledger": 9, "ledger/v2": 1, "/blackhole": 1}
+    assert (LDS, "tcp/ledger") in new_snapshot.changed_from(snapshot())
 
 
 def test_of_two_routes_the_older_one_holds() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import inbound, outbound
 from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, length_delimited, varint
@@ -39,22 +39,22 @@ def snapshot(text: str = "") -> Snapshot:
     return translate(exchange(text)).snapshot
 
 
-def as_bytes(made: Snapshot) -> list[bytes]:
-    own = [one.wire for _, found in made.node_resources() for one in found]
-    return [one.wire for _, one in sorted(made.shared.items())] + own
+def as_bytes(new_snapshot: Snapshot) -> list[bytes]:
+    datas = [resource.wire for _, resources in new_snapshot.node_resources() for resource in resources]
+    return [resource.wire for _, resource in sorted(new_snapshot.shared.items())] + datas
 
 
 def test_a_resource_is_a_field_of_a_response_and_its_version_is_of_its_bytes() -> None:
-    for one in snapshot().shared.values():
-        found = v3.DeltaDiscoveryResponse.FromString(one.wire).resources
-        assert [(each.name, each.version) for each in found] == [(one.name, one.version)]
-    assert [varint(each) for each in (0, 127, 128, 300)] == [b"\x00", b"\x7f", b"\x80\x01", b"\xac\x02"]
+    for resource in snapshot().shared.values():
+        resources = v3.DeltaDiscoveryResponse.FromString(resource.wire).resources
+        assert [(item.name, item.version) for item in resources] == [(resource.name, resource.version)]
+    assert [varint(number) for number in (0, 127, 128, 300)] == [b"\x00", b"\x7f", b"\x80\x01", b"\xac\x02"]
     assert v3.Resource.FromString(length_delimited(3, b"n" * 200)).name == "n" * 200
 
 
 def test_endpoints_are_the_bytes_of_a_real_assignment() -> None:
-    given = (instance("a", 1), instance("b", 2, "unhealthy"), instance("c", 3, "draining"))
-    made = translate(world(service("s", *given))).snapshot.shared[EDS, "s"]
+    instances = (instance("a", 1), instance("b", 2, "unhealthy"), instance("c", 3, "draining"))
+    resource = translate(world(service("s", *instances))).snapshot.shared[EDS, "s"]
     expected = v3.ClusterLoadAssignment(cluster_name="s", endpoints=[v3.LocalityLbEndpoints()])
     for number, health in ((1, "HEALTHY"), (2, "UNHEALTHY"), (3, "DRAINING")):
         place = v3.SocketAddress(address="127.0.0.1", port_value=number)
@@ -64,13 +64,13 @@ def test_endpoints_are_the_bytes_of_a_real_assignment() -> None:
                 health_status=v3.HealthStatus.Value(health),
             )
         )
-    packed = v3.DeltaDiscoveryResponse.FromString(made.wire).resources[0].resource
+    packed = v3.DeltaDiscoveryResponse.FromString(resource.wire).resources[0].resource
     assert packed.value == codec.encode(expected)
 
 
 def test_hosts_are_the_names_and_ports_of_a_service() -> None:
     hosts = {
-        one.name: list(body(one).domains) for (kind, _), one in snapshot().shared.items() if kind == VHDS
+        resource.name: list(body(resource).domains) for (kind, _), resource in snapshot().shared.items() if kind == VHDS
     }
     assert hosts["out/orders"] == ["orders", "orders.mesh", "orders:80", "orders.mesh:80"]
     assert hosts["out/orders:9090"] == ["orders:9090", "orders.mesh:9090"]
@@ -78,27 +78,27 @@ def test_hosts_are_the_names_and_ports_of_a_service() -> None:
 
 def test_no_host_is_claimed_by_two_ports() -> None:
     ports = (Port(name="grpc", protocol="grpc", number=80), HTTP, Port(name="other", number=80))
-    made = translate(world(service("s", ports=ports))).snapshot
-    domains = [one for each in made.shared.values() if each.type_url == VHDS for one in body(each).domains]
+    new_snapshot = translate(world(service("s", ports=ports))).snapshot
+    domains = [domain for resource in new_snapshot.shared.values() if resource.type_url == VHDS for domain in body(resource).domains]
     assert sorted(domains) == sorted(set(domains))
-    assert list(body(made.shared[VHDS, "out/s"]).domains)[:2] == ["s", "s.mesh"]
-    assert body(made.shared[VHDS, "out/s"]).routes[0].route.cluster == "s"
+    assert list(body(new_snapshot.shared[VHDS, "out/s"]).domains)[:2] == ["s", "s.mesh"]
+    assert body(new_snapshot.shared[VHDS, "out/s"]).routes[0].route.cluster == "s"
 
 
 def test_a_node_sees_what_it_may_and_nothing_else() -> None:
     text = mesh("Timeout", "t", "from: [orders], request: 3s", "{kind: Service, name: catalog}")
-    made = snapshot(text)
-    orders = made.node(Identity("mesh.local", "service", "orders"), BINDINGS)
-    catalog = made.node(Identity("mesh.local", "service", "catalog"), BINDINGS)
-    ingress = made.node(Identity("mesh.local", "gateway", "ingress"), BINDINGS)
+    new_snapshot = snapshot(text)
+    orders = new_snapshot.node(Identity("mesh.local", "service", "orders"), BINDINGS)
+    catalog = new_snapshot.node(Identity("mesh.local", "service", "catalog"), BINDINGS)
+    ingress = new_snapshot.node(Identity("mesh.local", "gateway", "ingress"), BINDINGS)
     assert set(orders.base(LDS)) == {"outbound", "inbound", "connect"}
     assert set(ingress.base(LDS)) == {"ingress"}
     assert orders.get(RDS, "in:grpc") and not catalog.get(RDS, "in:grpc")
     assert ingress.get(VHDS, "out/catalog") is None
     assert ingress.get(LDS, "inbound") is None
-    one, other = (each.get(VHDS, "out/catalog:80") for each in (orders, catalog))
-    assert one and other
-    assert body(one).routes[0].route.timeout.seconds == 3
+    resource, other = (node_snapshot.get(VHDS, "out/catalog:80") for node_snapshot in (orders, catalog))
+    assert resource and other
+    assert body(resource).routes[0].route.timeout.seconds == 3
     assert body(other).routes[0].route.timeout.seconds == 0
     assert orders.get(VHDS, "out/nobody") is None
 
@@ -126,26 +126,26 @@ def test_a_policy_for_callers_changes_nothing_that_the_callee_listens_by() -> No
 
 
 def test_only_what_a_change_concerns_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
+    texts: list[str] = []
     real: Callable[[DestinationView], tuple[object, ...]] = outbound.destination
 
     def counted(view: DestinationView) -> tuple[object, ...]:
-        made.append(view.service)
+        texts.append(view.service)
         return real(view)
 
     monkeypatch.setattr(outbound, "destination", counted)
     first = translate(exchange())
-    assert sorted(made) == ["catalog", "inventory", "orders"]
-    made.clear()
+    assert sorted(texts) == ["catalog", "inventory", "orders"]
+    texts.clear()
     text = mesh("Timeout", "t", "request: 3s", "{kind: Service, name: catalog}")
     second = translate(exchange(text), first)
-    assert made == ["catalog"]
-    for key, one in first.snapshot.shared.items():
-        assert second.snapshot.shared[key].wire == one.wire or key == (VHDS, "out/catalog")
-    made.clear()
+    assert texts == ["catalog"]
+    for key, resource in first.snapshot.shared.items():
+        assert second.snapshot.shared[key].wire == resource.wire or key == (VHDS, "out/catalog")
+    texts.clear()
     services = {**exchange(text).services, "catalog": service("catalog", instance("new", 9))}
     third = translate(World(2, services, second.world.documents), second)
-    assert made == []
+    assert texts == []
     assert third.snapshot.changed_from(second.snapshot) == {(EDS, "catalog")}
     assert third.views is second.views
 
@@ -208,42 +208,42 @@ def test_every_process_makes_the_same_bytes() -> None:
     ],
 )
 def test_the_inbound_chains_of_each_mode(mode: str, chains: list[str]) -> None:
-    made = snapshot(mesh("MutualTLS", "m", f"mode: {mode}"))
-    (found,) = inbound.listeners(made.nodes["orders"], "127.0.0.1", 15006)
-    assert [one.name for one in body(found).filter_chains] == chains
+    new_snapshot = snapshot(mesh("MutualTLS", "m", f"mode: {mode}"))
+    (resource,) = inbound.listeners(new_snapshot.nodes["orders"], "127.0.0.1", 15006)
+    assert [filter_chain.name for filter_chain in body(resource).filter_chains] == chains
     plain = [
-        not body(made.shared[CDS, name]).HasField("transport_socket") for name in ("orders", "orders:grpc")
+        not body(new_snapshot.shared[CDS, name]).HasField("transport_socket") for name in ("orders", "orders:grpc")
     ]
     assert plain == [mode == "Disabled", False]
 
 
 def test_a_service_without_ports_has_no_inbound_listener() -> None:
     no_ports = Service("s", (), ())
-    made = translate(world(no_ports, given=documents(subset("x", "s")))).snapshot
-    node = made.node(Identity("mesh.local", "service", "s"), BINDINGS)
+    new_snapshot = translate(world(no_ports, policy_documents=documents(subset("x", "s")))).snapshot
+    node = new_snapshot.node(Identity("mesh.local", "service", "s"), BINDINGS)
     assert set(node.base(LDS)) == {"outbound", "connect"}
-    assert made.dangling_references() == ()
+    assert new_snapshot.dangling_references() == ()
 
 
 @pytest.mark.parametrize("kind", ["Service, name: db", "Service, name: db, port: 5432"])
 def test_a_backend_that_speaks_no_http_is_none(kind: str) -> None:
     tcp = Port(name="db", protocol="tcp", number=5432)
-    given = documents(route("r", f"{{backendRefs: [{{kind: {kind}}}]}}"))
-    made = translate(world(service("inventory"), service("db", ports=(tcp,)), given=given)).snapshot
-    assert body(made.shared[VHDS, "out/inventory"]).routes[0].direct_response.status == 500
+    policy_documents = documents(route("r", f"{{backendRefs: [{{kind: {kind}}}]}}"))
+    new_snapshot = translate(world(service("inventory"), service("db", ports=(tcp,)), policy_documents=policy_documents)).snapshot
+    assert body(new_snapshot.shared[VHDS, "out/inventory"]).routes[0].direct_response.status == 500
 
 
 def test_a_subset_of_a_service_without_http_is_no_backend() -> None:
     tcp = Port(name="db", protocol="tcp", number=5432)
     rule = "{backendRefs: [{group: meshwright.io, kind: Subset, name: x}]}"
-    given = documents(route("r", rule) + subset("x", "db"))
-    made = translate(world(service("inventory"), service("db", ports=(tcp,)), given=given)).snapshot
-    assert made.dangling_references() == ()
-    assert body(made.shared[VHDS, "out/inventory"]).routes[0].direct_response.status == 500
+    policy_documents = documents(route("r", rule) + subset("x", "db"))
+    new_snapshot = translate(world(service("inventory"), service("db", ports=(tcp,)), policy_documents=policy_documents)).snapshot
+    assert new_snapshot.dangling_references() == ()
+    assert body(new_snapshot.shared[VHDS, "out/inventory"]).routes[0].direct_response.status == 500
 
 
 def test_a_service_may_be_called_blackhole() -> None:
-    made = translate(world(service("blackhole", ports=(HTTP, GRPC)))).snapshot
-    node = made.node(Identity("mesh.local", "service", "blackhole"), BINDINGS)
-    found = node.get(CDS, "blackhole")
-    assert found and body(found).type == v3.Cluster.EDS
+    new_snapshot = translate(world(service("blackhole", ports=(HTTP, GRPC)))).snapshot
+    node = new_snapshot.node(Identity("mesh.local", "service", "blackhole"), BINDINGS)
+    resource = node.get(CDS, "blackhole")
+    assert resource and body(resource).type == v3.Cluster.EDS

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import Message
 from ruamel.yaml import YAML
 
-from meshwright.control_plane.api.models.base import InstanceHealth, Port
+from meshwright.control_plane.api.models.instances import InstanceHealth, Port
 from meshwright.control_plane.core.assemble import parse_policy
 from meshwright.control_plane.core.resource import Resource
 from meshwright.control_plane.core.world import Instance, PolicyDocument, Service, World
@@ -35,10 +35,10 @@ def documents(text: str, created: int = 0) -> tuple[PolicyDocument, ...]:
     return tuple(PolicyDocument(parse_policy(json.dumps(body)), created) for body in bodies if body)
 
 
-def world(*services: Service, given: tuple[PolicyDocument, ...] = (), revision: int = 1) -> World:
+def world(*services: Service, policy_documents: tuple[PolicyDocument, ...] = (), revision: int = 1) -> World:
     """A world of these services and documents, sorted as the assembler sorts them."""
-    ordered = tuple(sorted(given, key=lambda one: one.ref))
-    return World(revision, {one.name: one for one in sorted(services, key=lambda one: one.name)}, ordered)
+    ordered = tuple(sorted(policy_documents, key=lambda policy_document: policy_document.ref))
+    return World(revision, {current_service.name: current_service for current_service in sorted(services, key=lambda item: item.name)}, ordered)
 
 
 def exchange(text: str = "", *more: Service) -> World:
@@ -50,15 +50,15 @@ def exchange(text: str = "", *more: Service) -> World:
         ),
         service("orders", ports=(HTTP, GRPC)),
         *more,
-        given=documents(text),
+        policy_documents=documents(text),
     )
 
 
 def body(resource: Resource) -> Any:
     """The Envoy message in a resource."""
     packed = v3.DeltaDiscoveryResponse.FromString(resource.wire).resources[0].resource
-    found: Message = codec.decode(packed.type_url, packed.value)
-    return found
+    message: Message = codec.decode(packed.type_url, packed.value)
+    return message
 
 
 def mesh(kind: str, name: str, spec: str, target: str = "{kind: Mesh}") -> str:

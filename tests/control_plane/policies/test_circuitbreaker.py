@@ -1,4 +1,4 @@
-"""CircuitBreaker on Envoy's clusters."""
+"""CircuitBreakerHooks on Envoy's clusters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import pytest
 from pydantic import ValidationError
 
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.circuitbreaker.envoy import CircuitBreakerHooks
 from meshwright.control_plane.policies.circuitbreaker.spec import CircuitBreaker, CircuitBreakerSpec
+from meshwright.control_plane.policies.retry.envoy import RetryHooks
 from meshwright.control_plane.policies.retry.spec import RetrySpec
 
 
-def breaker(**spec: Any) -> CircuitBreakerSpec:
-    return CircuitBreakerSpec.model_validate(spec)
+def breaker(**spec: Any) -> CircuitBreakerHooks:
+    return CircuitBreakerHooks(CircuitBreakerSpec.model_validate(spec))
 
 
-def test_five_failures_open_it_for_a_minute_unless_told_otherwise() -> None:
+def test_patch_cluster_defaults_eject_after_five_failures_for_a_minute() -> None:
     cluster = v3.Cluster(name="orders")
     breaker().patch_cluster(cluster)
     outlier = codec.to_dict(cluster)["outlier_detection"]
@@ -36,15 +38,15 @@ def test_five_failures_open_it_for_a_minute_unless_told_otherwise() -> None:
     ("open_for", "interval"),
     [("100ms", 0.05), ("500ms", 0.05), ("2s", 0.2), ("10s", 1.0), ("60s", 1.0), ("1h", 1.0)],
 )
-def test_the_end_of_open_for_is_seen_soon(open_for: str, interval: float) -> None:
+def test_patch_cluster_interval_is_a_tenth_of_open_for(open_for: str, interval: float) -> None:
     cluster = v3.Cluster()
     breaker(openFor=open_for).patch_cluster(cluster)
     assert cluster.outlier_detection.interval.ToTimedelta() == timedelta(seconds=interval)
 
 
-def test_limits_replace_those_there_and_keep_the_retry_budget() -> None:
+def test_patch_cluster_limits_keep_the_retry_budget() -> None:
     cluster = v3.Cluster()
-    RetrySpec().patch_cluster(cluster)
+    RetryHooks(RetrySpec()).patch_cluster(cluster)
     breaker(maxConnections=1, maxPending=2, maxRequests=3).patch_cluster(cluster)
     (thresholds,) = codec.to_dict(cluster)["circuit_breakers"]["thresholds"]
     budget = thresholds.pop("retry_budget")
@@ -52,7 +54,7 @@ def test_limits_replace_those_there_and_keep_the_retry_budget() -> None:
     assert budget["min_retry_concurrency"] == 20
 
 
-def test_limits_that_are_left_out_stay() -> None:
+def test_patch_cluster_omitted_limits_are_unchanged() -> None:
     cluster = v3.Cluster()
     cluster.circuit_breakers.thresholds.add().max_requests.value = 77
     breaker(maxPending=2).patch_cluster(cluster)
@@ -61,7 +63,7 @@ def test_limits_that_are_left_out_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("spec", "message"),
     [
         ({"openFor": "50ms"}, "100ms to 1h"),
         ({"openFor": "61m"}, "100ms to 1h"),
@@ -71,10 +73,10 @@ def test_limits_that_are_left_out_stay() -> None:
         ({"targetRefs": [{"kind": "HTTPRoute", "name": "r"}]}, "use one of Mesh, Service"),
     ],
 )
-def test_what_makes_no_sense_is_refused(spec: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_spec_is_rejected(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         breaker(**spec)
 
 
-def test_it_runs_after_retries_and_before_probes() -> None:
+def test_runs_after_retry_and_before_health_check() -> None:
     assert (CircuitBreaker.order, CircuitBreaker.combine) == (400, "override")

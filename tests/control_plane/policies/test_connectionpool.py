@@ -1,4 +1,4 @@
-"""ConnectionPool on Envoy's clusters."""
+"""ConnectionPoolHooks on Envoy's clusters."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import pytest
 from pydantic import ValidationError
 
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.connectionpool.envoy import OPTIONS
+from meshwright.control_plane.policies.connectionpool.envoy import OPTIONS, ConnectionPoolHooks
 from meshwright.control_plane.policies.connectionpool.spec import ConnectionPoolSpec
 
 
-def pool(**spec: Any) -> ConnectionPoolSpec:
-    return ConnectionPoolSpec.model_validate(spec)
+def pool(**spec: Any) -> ConnectionPoolHooks:
+    return ConnectionPoolHooks(ConnectionPoolSpec.model_validate(spec))
 
 
 def http_cluster() -> v3.Cluster:
-    made = v3.Cluster(name="orders", connect_timeout=timedelta(seconds=1))
+    result = v3.Cluster(name="orders", connect_timeout=timedelta(seconds=1))
     options = v3.HttpProtocolOptions()
     options.explicit_http_config.http2_protocol_options.allow_connect = True
-    made.typed_extension_protocol_options[OPTIONS].CopyFrom(codec.pack(options))
-    return made
+    result.typed_extension_protocol_options[OPTIONS].CopyFrom(codec.pack(options))
+    return result
 
 
-def test_all_of_it() -> None:
+def test_patch_cluster_sets_every_option() -> None:
     cluster = http_cluster()
     pool(
         connectTimeout="250ms",
@@ -34,10 +34,10 @@ def test_all_of_it() -> None:
         maxConcurrentStreams=100,
         tcpKeepalive={"time": "60s", "interval": "5s", "probes": 4},
     ).patch_cluster(cluster)
-    made = codec.to_dict(cluster)
-    options = made["typed_extension_protocol_options"][OPTIONS]
-    assert made["connect_timeout"] == "0.250s"
-    assert made["upstream_connection_options"]["tcp_keepalive"] == {
+    config = codec.to_dict(cluster)
+    options = config["typed_extension_protocol_options"][OPTIONS]
+    assert config["connect_timeout"] == "0.250s"
+    assert config["upstream_connection_options"]["tcp_keepalive"] == {
         "keepalive_probes": 4,
         "keepalive_time": 60,
         "keepalive_interval": 5,
@@ -52,21 +52,21 @@ def test_all_of_it() -> None:
     }
 
 
-def test_what_is_left_out_stays() -> None:
+def test_patch_cluster_empty_spec_changes_nothing() -> None:
     cluster = http_cluster()
     before = codec.encode(cluster)
     pool().patch_cluster(cluster)
     assert codec.encode(cluster) == before
 
 
-def test_a_tcp_port_gets_no_http_options() -> None:
+def test_patch_cluster_tcp_port_gets_no_http_options() -> None:
     cluster = v3.Cluster(name="db:postgres")
     pool(idleTimeout="5m", connectTimeout="2s").patch_cluster(cluster)
     assert codec.to_dict(cluster) == {"name": "db:postgres", "connect_timeout": "2s"}
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("spec", "message"),
     [
         ({"connectTimeout": "0s"}, "no time at all"),
         ({"idleTimeout": "0s"}, "no time at all"),
@@ -75,6 +75,6 @@ def test_a_tcp_port_gets_no_http_options() -> None:
         ({"tcpKeepalive": {"interval": "1500ms"}}, "whole seconds"),
     ],
 )
-def test_what_makes_no_sense_is_refused(spec: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_spec_is_rejected(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         pool(**spec)

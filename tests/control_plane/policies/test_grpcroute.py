@@ -1,4 +1,4 @@
-"""GRPCRoute and TCPRoute: what they take, and the form they share with HTTPRoute."""
+"""GRPCRoute and TCPRoute: validation, and the form they share with HTTPRoute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from meshwright.control_plane.policies.grpcroute.matches import GRPCMethodMatch, GRPCRouteMatch
+from meshwright.control_plane.policies.grpcroute.envoy import routes
+from meshwright.control_plane.policies.grpcroute.matches import GRPCMethodMatch
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule, GRPCRouteSpec
 from meshwright.control_plane.policies.tcproute.spec import TCPRouteSpec
 
@@ -25,37 +26,38 @@ PARENT = {"kind": "Service", "name": "analytics"}
         ({"type": "RegularExpression", "service": "x.*", "method": "Get|List"}, "/xy/List", "/xy/Lists"),
     ],
 )
-def test_methods_are_paths(method: dict[str, str], matching: str, other: str) -> None:
-    found = GRPCMethodMatch.model_validate(method).to_path_match()
-    if found.type == "PathPrefix":
-        pattern = re.escape(found.value) + "(/.*)?"
+def test_to_path_match_matches_the_same_calls(method: dict[str, str], matching: str, other: str) -> None:
+    http_path_match = GRPCMethodMatch.model_validate(method).to_path_match()
+    if http_path_match.type == "PathPrefix":
+        pattern = re.escape(http_path_match.value) + "(/.*)?"
     else:
-        pattern = found.value if found.type == "RegularExpression" else re.escape(found.value)
+        pattern = http_path_match.value if http_path_match.type == "RegularExpression" else re.escape(http_path_match.value)
     assert re.fullmatch(pattern, matching)
     assert not re.fullmatch(pattern, other)
 
 
-def test_a_longer_service_comes_before_a_longer_method() -> None:
+def test_routes_rank_longer_service_before_longer_method() -> None:
     matches = [{"method": {"method": "AVeryLongMethod"}}, {"method": {"service": "a.B"}}, {}]
-    ranks = [GRPCRouteMatch.model_validate(one).rank for one in matches]
+    rule = GRPCRouteRule.model_validate({"matches": matches})
+    ranks = [rank for rank, _ in routes("GRPCRoute/r", rule, (), ())]
     assert sorted(ranks) == [ranks[1], ranks[0], ranks[2]]
 
 
 @pytest.mark.parametrize(
-    ("method", "words"),
+    ("method", "message"),
     [
         ({}, "neither service nor method"),
-        ({"service": "a/b"}, "no name of a gRPC service"),
-        ({"method": "1a"}, "no name of a gRPC method"),
+        ({"service": "a/b"}, "not a valid gRPC service"),
+        ({"method": "1a"}, "not a valid gRPC method"),
         ({"type": "RegularExpression", "service": "("}, "regular expression"),
     ],
 )
-def test_impossible_methods_are_refused(method: dict[str, str], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_method_match_is_rejected(method: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         GRPCMethodMatch.model_validate(method)
 
 
-def test_a_rule_keeps_all_it_says_in_the_shared_form() -> None:
+def test_to_http_keeps_every_field_of_the_rule() -> None:
     modifier = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x"]}}
     rule = GRPCRouteRule.model_validate(
         {
@@ -82,7 +84,7 @@ def test_a_rule_keeps_all_it_says_in_the_shared_form() -> None:
         {"timeouts": {"request": "1s"}},
     ],
 )
-def test_what_belongs_to_http_is_refused(rule: dict[str, Any]) -> None:
+def test_http_only_fields_are_rejected(rule: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GRPCRouteSpec.model_validate({"parentRefs": [PARENT], "rules": [rule]})
 
@@ -99,6 +101,6 @@ def test_what_belongs_to_http_is_refused(rule: dict[str, Any]) -> None:
         {"parentRefs": [PARENT, PARENT], "rules": [{"backendRefs": [{"name": "db"}]}]},
     ],
 )
-def test_a_tcp_route_has_a_service_and_one_rule(spec: dict[str, Any]) -> None:
+def test_tcp_route_without_service_or_with_two_rules_is_rejected(spec: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TCPRouteSpec.model_validate(spec)

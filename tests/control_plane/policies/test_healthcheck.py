@@ -1,4 +1,4 @@
-"""HealthCheck on Envoy's clusters."""
+"""HealthCheckHooks on Envoy's clusters."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ import pytest
 from pydantic import ValidationError
 
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.circuitbreaker.envoy import CircuitBreakerHooks
 from meshwright.control_plane.policies.circuitbreaker.spec import CircuitBreakerSpec
-from meshwright.control_plane.policies.healthcheck.spec import HTTP_OPTIONS, HealthCheck, HealthCheckSpec
+from meshwright.control_plane.policies.healthcheck.envoy import HTTP_OPTIONS, HealthCheckHooks
+from meshwright.control_plane.policies.healthcheck.spec import HealthCheck, HealthCheckSpec
 
 
-def check(**spec: Any) -> HealthCheckSpec:
-    return HealthCheckSpec.model_validate(spec)
+def check(**spec: Any) -> HealthCheckHooks:
+    return HealthCheckHooks(HealthCheckSpec.model_validate(spec))
 
 
 def cluster(name: str = "orders", http: bool = True) -> v3.Cluster:
-    made = v3.Cluster(name=name)
+    result = v3.Cluster(name=name)
     if http:
-        made.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(codec.pack(v3.HttpProtocolOptions()))
-    return made
+        result.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(codec.pack(v3.HttpProtocolOptions()))
+    return result
 
 
-def probed(spec: HealthCheckSpec, *clusters: v3.Cluster) -> list[str]:
-    for one in clusters:
-        spec.patch_cluster(one)
-    return [one.name for one in clusters if one.health_checks]
+def probed(hooks: HealthCheckHooks, *clusters: v3.Cluster) -> list[str]:
+    for target in clusters:
+        hooks.patch_cluster(target)
+    return [target.name for target in clusters if target.health_checks]
 
 
-def test_an_http_probe_speaks_http2_to_the_service() -> None:
-    made = cluster("orders/v2")
-    check(http={"path": "/live", "expectedStatuses": [204, 200]}, interval="2s").patch_cluster(made)
-    assert codec.to_dict(made)["health_checks"] == [
+def test_patch_cluster_http_probe_uses_http2() -> None:
+    target = cluster("orders/v2")
+    check(http={"path": "/live", "expectedStatuses": [204, 200]}, interval="2s").patch_cluster(target)
+    assert codec.to_dict(target)["health_checks"] == [
         {
             "timeout": "1s",
             "interval": "2s",
@@ -49,23 +51,23 @@ def test_an_http_probe_speaks_http2_to_the_service() -> None:
     ]
 
 
-def test_a_grpc_probe_names_its_service() -> None:
-    made = cluster()
-    check(grpc={"service": "shop.Orders"}).patch_cluster(made)
-    (found,) = made.health_checks
-    assert (found.grpc_health_check.service_name, found.grpc_health_check.authority) == (
+def test_patch_cluster_grpc_probe_sets_service_and_authority() -> None:
+    target = cluster()
+    check(grpc={"service": "shop.Orders"}).patch_cluster(target)
+    (health_check,) = target.health_checks
+    assert (health_check.grpc_health_check.service_name, health_check.grpc_health_check.authority) == (
         "shop.Orders",
         "orders",
     )
 
 
-def test_a_tcp_probe_only_connects() -> None:
-    made = cluster("db:postgres", http=False)
-    check(tcp={}).patch_cluster(made)
-    assert codec.to_dict(made)["health_checks"][0]["tcp_health_check"] == {}
+def test_patch_cluster_tcp_probe_only_connects() -> None:
+    target = cluster("db:postgres", http=False)
+    check(tcp={}).patch_cluster(target)
+    assert codec.to_dict(target)["health_checks"][0]["tcp_health_check"] == {}
 
 
-def test_only_the_port_that_is_meant_is_probed() -> None:
+def test_patch_cluster_probes_only_the_selected_port() -> None:
     def clusters() -> tuple[v3.Cluster, ...]:
         names = ("orders", "orders/v2", "orders:rpc")
         return (*map(cluster, names), cluster("orders:raw", http=False))
@@ -77,24 +79,24 @@ def test_only_the_port_that_is_meant_is_probed() -> None:
     assert probed(check(tcp={}, port="raw"), *clusters()) == ["orders:raw"]
 
 
-def test_after_a_breaker_only_a_passing_probe_lets_an_instance_back() -> None:
-    made = cluster()
-    CircuitBreakerSpec.model_validate({"openFor": "2s"}).patch_cluster(made)
-    check(http={"path": "/"}).patch_cluster(made)
-    outlier = codec.to_dict(made)["outlier_detection"]
+def test_patch_cluster_after_circuit_breaker_readmits_by_probe_only() -> None:
+    target = cluster()
+    CircuitBreakerHooks(CircuitBreakerSpec.model_validate({"openFor": "2s"})).patch_cluster(target)
+    check(http={"path": "/"}).patch_cluster(target)
+    outlier = codec.to_dict(target)["outlier_detection"]
     assert (outlier["base_ejection_time"], outlier["max_ejection_time"]) == ("3600s", "3600s")
     assert outlier["successful_active_health_check_uneject_host"] is True
     assert outlier["interval"] == "0.200s"
 
 
-def test_without_a_breaker_it_ejects_nothing_by_itself() -> None:
-    made = cluster()
-    check(http={"path": "/"}).patch_cluster(made)
-    assert not made.HasField("outlier_detection")
+def test_patch_cluster_without_circuit_breaker_does_not_eject() -> None:
+    target = cluster()
+    check(http={"path": "/"}).patch_cluster(target)
+    assert not target.HasField("outlier_detection")
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("spec", "message"),
     [
         ({}, "exactly one"),
         ({"http": {"path": "/"}, "tcp": {}}, "exactly one"),
@@ -105,10 +107,10 @@ def test_without_a_breaker_it_ejects_nothing_by_itself() -> None:
         ({"http": {"path": "/", "expectedStatuses": [99]}}, "greater than or equal to 100"),
     ],
 )
-def test_what_makes_no_sense_is_refused(spec: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_spec_is_rejected(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         check(**spec)
 
 
-def test_it_runs_after_the_breaker() -> None:
+def test_runs_after_circuit_breaker() -> None:
     assert (HealthCheck.order, HealthCheck.combine) == (500, "override")

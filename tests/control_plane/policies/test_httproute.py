@@ -1,4 +1,4 @@
-"""HTTPRoute and Gateway: Gateway API's defaults and validity rules."""
+"""HTTPRoute and Gateway: the Gateway API's defaults and validation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from meshwright.control_plane.policies import re2 as re2_module
 from meshwright.control_plane.policies.gateway.spec import GatewaySpec
 from meshwright.control_plane.policies.httproute.filters import HTTPRequestMirrorFilter
 from meshwright.control_plane.policies.httproute.spec import (
@@ -20,6 +19,7 @@ from meshwright.control_plane.policies.httproute.spec import (
     HTTPRouteSpec,
     HTTPRouteTimeouts,
 )
+from meshwright.control_plane.policies.re2 import check
 from meshwright.control_plane.policies.retry.spec import RetrySpec
 from meshwright.control_plane.policies.timeout.spec import TimeoutSpec
 
@@ -40,7 +40,7 @@ def match(**parts: Any) -> dict[str, Any]:
     return {"matches": [parts]}
 
 
-def test_defaults_are_gateway_api_s() -> None:
+def test_defaults_are_those_of_the_gateway_api() -> None:
     spec = HTTPRouteSpec.model_validate({"parentRefs": [{"name": "ingress"}]})
     assert spec.parent_refs[0].kind == "Gateway"
     (rule,) = spec.rules
@@ -68,7 +68,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("rule", GOOD)
-def test_valid_rules(rule: dict[str, Any]) -> None:
+def test_valid_rule_is_accepted(rule: dict[str, Any]) -> None:
     hash(HTTPRouteSpec.model_validate({"parentRefs": [PARENT], "rules": [rule]}))
 
 
@@ -79,7 +79,7 @@ BAD = [
     (match(path={"value": "/a%2Fb"}), "can never match"),
     (match(path={"value": "/a b"}), "can never match"),
     (match(path={"value": "/a?b=1"}), "can never match"),
-    (match(path={"type": "RegularExpression", "value": "("}), "no regular expression"),
+    (match(path={"type": "RegularExpression", "value": "("}), "not a valid regular expression"),
     (match(path={"type": "RegularExpression", "value": "(?=a)b"}), "RE2"),
     (match(path={"type": "RegularExpression", "value": "a{1001}"}), "repetition"),
     (match(headers=[{"name": "x", "type": "RegularExpression", "value": "a" * 1025}]), "1025 characters"),
@@ -88,19 +88,19 @@ BAD = [
     (match(headers=[{"name": "a b", "value": "1"}]), "pattern"),
     (match(method="get"), "GET"),
     ({"matches": [{}] * 65}, "at most 64"),
-    ({"filters": [REDIRECT], "backendRefs": [{"name": "a"}]}, "RequestRedirect and backendRefs exclude"),
-    ({"filters": [REDIRECT, REWRITE]}, "RequestRedirect and URLRewrite exclude"),
+    ({"filters": [REDIRECT], "backendRefs": [{"name": "a"}]}, "RequestRedirect and backendRefs are mutually"),
+    ({"filters": [REDIRECT, REWRITE]}, "RequestRedirect and URLRewrite are mutually"),
     ({"filters": [headers(set=[]), headers(set=[])]}, "filter 'RequestHeaderModifier' occurs twice"),
-    ({"filters": [{"type": "URLRewrite", "requestRedirect": {}}]}, "has just urlRewrite"),
-    ({"filters": [{**REDIRECT, "urlRewrite": {}}]}, "has just requestRedirect"),
+    ({"filters": [{"type": "URLRewrite", "requestRedirect": {}}]}, "needs exactly urlRewrite"),
+    ({"filters": [{**REDIRECT, "urlRewrite": {}}]}, "needs exactly requestRedirect"),
     ({"filters": [PREFIX], **match(path={"type": "Exact", "value": "/a"})}, "exactly one match"),
     ({"filters": [PREFIX], "matches": [{}, {}]}, "exactly one match"),
     ({"filters": [headers(set=[{"name": "A", "value": "1"}], remove=["a"])]}, "header 'a' occurs twice"),
     ({"filters": [headers(set=[{"name": "Host", "value": "x"}])]}, "use URLRewrite"),
     ({"filters": [headers(set=[{"name": "a", "value": "x\r\ny: z"}])]}, "pattern"),
     ({"filters": [{"type": "ExtensionRef"}]}, "RequestHeaderModifier"),
-    ({"backendRefs": [{"name": "a", "filters": [REWRITE]}]}, "cannot stand at a backend"),
-    ({"backendRefs": [{"kind": "Subset", "name": "a"}]}, "group meshwright.io"),
+    ({"backendRefs": [{"name": "a", "filters": [REWRITE]}]}, "not allowed on a backend"),
+    ({"backendRefs": [{"kind": "Subset", "name": "a"}]}, "has group meshwright.io"),
     ({"backendRefs": [{"name": "a", "weight": -1}]}, "greater than or equal to 0"),
     ({"backendRefs": [{"name": "a", "namespace": "b"}]}, "namespace"),
     ({"timeouts": {"request": "1s", "backendRequest": "2s"}}, "longer than request"),
@@ -109,14 +109,14 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rule", "words"), BAD, ids=[words for _, words in BAD])
-def test_invalid_rules(rule: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+@pytest.mark.parametrize(("rule", "message"), BAD, ids=[message for _, message in BAD])
+def test_invalid_rule_is_rejected(rule: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         HTTPRouteSpec.model_validate({"parentRefs": [PARENT], "rules": [rule]})
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"parentRefs": []}, "at least 1"),
         ({"parentRefs": [PARENT, PARENT]}, "occurs twice"),
@@ -129,12 +129,12 @@ def test_invalid_rules(rule: dict[str, Any], words: str) -> None:
         ({"rules": [{"name": "x"}, {"name": "x"}]}, "rule 'x' occurs twice"),
     ],
 )
-def test_invalid_routes(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_route_is_rejected(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         HTTPRouteSpec.model_validate({"parentRefs": [PARENT], **change})
 
 
-def test_inline_timeouts_and_retry_are_the_specs_of_policies() -> None:
+def test_inline_timeouts_and_retry_convert_to_policy_specs() -> None:
     timeouts = HTTPRouteTimeouts.model_validate({"request": "2s", "backendRequest": "1s"})
     assert timeouts.to_timeout_spec() == TimeoutSpec(
         request=timedelta(seconds=2), backend_request=timedelta(seconds=1)
@@ -159,7 +159,7 @@ def test_inline_timeouts_and_retry_are_the_specs_of_policies() -> None:
         ({"fraction": {"numerator": 1, "denominator": 8}}, 0.125),
     ],
 )
-def test_mirrored_share(share: dict[str, Any], expected: float) -> None:
+def test_mirror_share(share: dict[str, Any], expected: float) -> None:
     assert HTTPRequestMirrorFilter.model_validate({"backendRef": {"name": "b"}, **share}).share == expected
 
 
@@ -170,7 +170,7 @@ def gateway(*listeners: dict[str, Any]) -> GatewaySpec:
 HTTP = {"name": "http", "port": 8080, "protocol": "HTTP"}
 
 
-def test_gateway_takes_what_gateway_api_writes() -> None:
+def test_gateway_accepts_gateway_api_fields() -> None:
     allowed = {"namespaces": {"from": "All"}, "kinds": [{"kind": "HTTPRoute"}]}
     spec = gateway({**HTTP, "allowedRoutes": allowed}, {**HTTP, "name": "b", "hostname": "*.b.example"})
     assert spec.gateway_class_name == "meshwright"
@@ -179,7 +179,7 @@ def test_gateway_takes_what_gateway_api_writes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("listeners", "words"),
+    ("listeners", "message"),
     [
         ([], "at least 1"),
         ([{**HTTP, "protocol": "HTTPS"}], "HTTP"),
@@ -189,8 +189,8 @@ def test_gateway_takes_what_gateway_api_writes() -> None:
         ([HTTP, {**HTTP, "name": "other"}], "two listeners for every host on port 8080"),
     ],
 )
-def test_invalid_gateways(listeners: list[dict[str, Any]], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_gateway_is_rejected(listeners: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         gateway(*listeners)
 
 
@@ -252,9 +252,9 @@ TOKENS = (
 
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=7).map("".join))
-def test_a_regular_expression_that_is_accepted_compiles_in_re2(pattern: str) -> None:
+def test_check_accepted_pattern_compiles_in_re2(pattern: str) -> None:
     try:
-        re2_module.check(pattern)
+        check(pattern)
     except ValueError:
         return
     re2.compile(pattern)

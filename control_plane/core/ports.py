@@ -1,0 +1,66 @@
+"""The ports of a service as callers name them, and the clusters behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshwright.control_plane.api.models.instances import Port
+from meshwright.control_plane.core.views import HostView, default_port
+from meshwright.control_plane.core.world import Service
+from meshwright.control_plane.policies.subset.spec import Subset
+
+HTTPS_PORT = 443
+
+
+def cluster_name(service: Service, port: Port) -> str:
+    """`orders`, or `orders:grpc` for a port other than the default one."""
+    return service.name if port == default_port(service.ports) else f"{service.name}:{port.name}"
+
+
+def subset_cluster(subset: Subset) -> str:
+    """`orders/v2` for Subset v2 of orders."""
+    return f"{subset.spec.service}/{subset.name}"
+
+
+def default_port_speaks(service: Service, *protocols: str) -> bool:
+    """Whether the default port of a service speaks one of these protocols."""
+    port = default_port(service.ports)
+    return port is not None and port.protocol in protocols
+
+
+def port_numbers(service: Service, port: Port) -> tuple[int, ...]:
+    """The numbers by which callers name a port: its own, and 80 for the default port.
+
+    Also 443 where the default port is gRPC: gRPC libraries use it towards a proxy when the user names no
+    port, although the call is plaintext.
+    """
+    implied: tuple[int, ...] = ()
+    if port == default_port(service.ports):
+        implied = {"http": (80,), "grpc": (80, HTTPS_PORT)}.get(port.protocol, ())
+    return (*implied, port.number) if port.number else implied
+
+
+def domains_by_port(service: Service) -> Iterable[tuple[Port, tuple[str, ...]]]:
+    """Each port that speaks HTTP with its domains; a domain that two ports claim belongs to the first.
+
+    The default port comes first. Envoy rejects a domain that occurs twice.
+    """
+    default = default_port(service.ports)
+    taken: set[str] = set()
+    names = (service.name, f"{service.name}.mesh")
+    for port in sorted(service.ports, key=lambda port: port != default):
+        if port.protocol == "tcp":
+            continue
+        bare = names if port == default else ()
+        numbered = (f"{host}:{number}" for number in port_numbers(service, port) for host in names)
+        domains = tuple(host for host in dict.fromkeys((*bare, *numbered)) if host not in taken)
+        taken.update(domains)
+        yield port, domains
+
+
+def https_refusal_hosts(service: Service, taken: set[str]) -> tuple[HostView, ...]:
+    """The host of HTTPS to a service, unless one of its ports has that number."""
+    names = (f"{service.name}:{HTTPS_PORT}", f"{service.name}.mesh:{HTTPS_PORT}")
+    if not taken or taken.intersection(names):
+        return ()
+    return (HostView(names[0], names, (), https_refused_for=service.name),)

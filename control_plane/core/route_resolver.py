@@ -1,0 +1,163 @@
+"""HTTPRoutes and GRPCRoutes → rules of virtual hosts, with backends resolved and policies attached."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from meshwright.control_plane.api.models.instances import Port
+from meshwright.control_plane.core.attachment import (
+    AttachmentPoint,
+    Attachments,
+    EffectivePolicy,
+    implementing,
+)
+from meshwright.control_plane.core.backends import BackendResolver
+from meshwright.control_plane.core.hostnames import intersect_hostnames
+from meshwright.control_plane.core.ports import cluster_name, port_numbers
+from meshwright.control_plane.core.views import HostView, ListenerView, RuleView, default_port
+from meshwright.control_plane.core.world import PolicyDocument, Service
+from meshwright.control_plane.policies.gateway.spec import Listener
+from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute, GRPCRouteRule
+from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend, ResolvedMirror
+from meshwright.control_plane.policies.httproute.spec import (
+    HTTPBackendRef,
+    HTTPRoute,
+    HTTPRouteRule,
+    ParentReference,
+)
+from meshwright.control_plane.policies.registry import kinds
+
+Services = Mapping[str, Service]
+RequestRoute = HTTPRoute | GRPCRoute
+RouteRule = HTTPRouteRule | GRPCRouteRule
+
+
+class RouteResolver:
+    """The routes of one set of documents, by parent."""
+
+    def __init__(self, attachments: Attachments, backends: BackendResolver) -> None:
+        self._attachments = attachments
+        self._backends = backends
+        self._routes: dict[tuple[str, str], list[tuple[PolicyDocument, RequestRoute, ParentReference]]]
+        self._routes = defaultdict(list)
+
+    def add(self, document: PolicyDocument, route: RequestRoute) -> None:
+        """Index a route under each of its parents."""
+        for parent in route.spec.parent_refs:
+            self._routes[parent.kind, parent.name].append((document, route, parent))
+
+    def routes_of(self, service: str) -> tuple[str, ...]:
+        """`Kind/name` of the routes attached to a service."""
+        attached = self._routes.get(("Service", service), ())
+        return tuple(dict.fromkeys(document.ref for document, _, _ in attached))
+
+    def gateways(self) -> frozenset[str]:
+        """Every gateway to which a route is attached."""
+        return frozenset(name for kind, name in self._routes if kind == "Gateway")
+
+    def points(self, service: str, caller: str) -> Iterator[AttachmentPoint]:
+        """Where policies attach on the edge from `caller` to `service`: the edge, then each route rule."""
+        edge = AttachmentPoint(service=service, caller=caller)
+        yield edge
+        attached = {document.ref: route for document, route, _ in self._routes.get(("Service", service), ())}
+        for ref, route in attached.items():
+            rules: Sequence[RouteRule] = route.spec.rules
+            for rule in rules:
+                yield _rule_point(edge, service, ref, rule)
+
+    def host(
+        self, services: Services, service: Service, port: Port, domains: tuple[str, ...], caller: str
+    ) -> HostView:
+        """The virtual host of one port, with a default rule where no route replaces it."""
+        numbers = port_numbers(service, port)
+        attached = {
+            document.ref: (document, route)
+            for document, route, parent in self._routes.get(("Service", service.name), ())
+            if parent.port is None or parent.port in numbers
+        }
+        edge = AttachmentPoint(service=service.name, caller=caller)
+        rules = tuple(
+            rule
+            for document, route in attached.values()
+            for rule in self._rules(services, document, route, edge)
+        )
+        only_grpc = all(isinstance(route, GRPCRoute) for _, route in attached.values())
+        if not attached or (port.protocol == "http" and only_grpc):
+            rules += (self._default_rule(service, port, edge),)
+        return HostView(domains[0], domains, rules)
+
+    def _default_rule(self, service: Service, port: Port, edge: AttachmentPoint) -> RuleView:
+        number = None if port == default_port(service.ports) else port.number
+        ref = HTTPBackendRef(name=service.name, port=number)
+        backend = ResolvedBackend(ref, cluster_name(service, port))
+        rule = HTTPRouteRule(backend_refs=(ref,))
+        policies = self._route_policies(edge)
+        return RuleView("", rule, (0, "", 0), (backend,), (), policies, port.protocol == "grpc")
+
+    def _route_policies(self, point: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
+        return implementing(self._attachments.effective_at(point), "patch_route")
+
+    def _rules(
+        self, services: Services, document: PolicyDocument, route: RequestRoute, edge: AttachmentPoint
+    ) -> Iterator[RuleView]:
+        grpc = isinstance(route, GRPCRoute)
+        rules: Sequence[RouteRule] = route.spec.rules
+        for index, rule in enumerate(rules):
+            http_rule = rule.to_http() if isinstance(rule, GRPCRouteRule) else rule
+            backends = tuple(
+                ResolvedBackend(ref, self._backends.http_cluster(services, ref, grpc=grpc))
+                for ref in http_rule.backend_refs
+            )
+            mirrors = tuple(
+                ResolvedMirror(
+                    self._backends.http_cluster(services, item.request_mirror.backend_ref, grpc=grpc),
+                    item.request_mirror.share,
+                )
+                for item in http_rule.filters
+                if item.request_mirror is not None
+            )
+            used = (ref for ref in rule.backend_refs if ref.weight)
+            service = edge.service or next(map(self._backends.service_of, used), "")
+            policies = self._route_policies(_rule_point(edge, service, document.ref, rule))
+            age = (document.created, route.name, index)
+            yield RuleView(document.ref, rule, age, backends, mirrors, policies, grpc)
+
+    def listener(self, services: Services, gateway: str, listeners: list[Listener]) -> ListenerView:
+        """The listeners of one port as one listener of Envoy, distinguished by host.
+
+        It is named `http` if one of them is, otherwise after the first.
+        """
+        attached: dict[str, dict[str, tuple[PolicyDocument, RequestRoute]]] = {
+            listener.hostname: {} for listener in listeners if listener.hostname
+        }
+        for listener in listeners:
+            for document, route, parent in self._routes.get(("Gateway", gateway), ()):
+                if parent.section_name in ("", listener.name) and parent.port in (None, listener.port):
+                    for host in intersect_hostnames(listener.hostname or "", route.spec.hostnames):
+                        attached.setdefault(host or "*", {})[document.ref] = (document, route)
+        edge = AttachmentPoint(caller=gateway, gateway=gateway)
+        hosts = []
+        for host, routes in sorted(attached.items()):
+            rules = (rule for entry in routes.values() for rule in self._rules(services, *entry, edge))
+            hosts.append(HostView(host, (host,), tuple(rules)))
+        names = [listener.name for listener in listeners]
+        return ListenerView("http" if "http" in names else names[0], listeners[0].port, tuple(hosts))
+
+
+def _rule_point(edge: AttachmentPoint, service: str, ref: str, rule: RouteRule) -> AttachmentPoint:
+    return AttachmentPoint(
+        service=service,
+        caller=edge.caller,
+        gateway=edge.gateway,
+        route=ref,
+        rule=rule.name,
+        inline=tuple(_inline_policies(rule, ref)),
+    )
+
+
+def _inline_policies(rule: RouteRule, ref: str) -> Iterable[EffectivePolicy]:
+    """The rule's own timeouts and retries (Gateway API) as policies of the route's document."""
+    if isinstance(rule, HTTPRouteRule):
+        for kind, spec in rule.inline_policies():
+            yield EffectivePolicy(kind, kinds()[kind].order, spec, ref)

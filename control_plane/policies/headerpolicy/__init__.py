@@ -1,0 +1,1 @@
+"""HeaderPolicy: sets, adds and removes headers."""

@@ -1,0 +1,82 @@
+"""HeaderPolicy: request and response headers are set, added and removed on the caller's side."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec, TargetKind
+from meshwright.control_plane.policies.field_types import HeaderName, check_distinct
+from meshwright.control_plane.policies.httproute.filters import HTTPHeader
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection", "content-length", "keep-alive", "proxy-authenticate", "proxy-authorization",
+        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Headers of one connection, which every proxy consumes (RFC 9110 section 7.6.1), and those of framing."""
+
+
+class HeaderChanges(Spec):
+    """Changes to the headers of a message. A header may appear in one of the lists only."""
+
+    set: tuple[HTTPHeader, ...] = Field(
+        (), max_length=16, description="Headers that replace existing ones of the same name."
+    )
+    add: tuple[HTTPHeader, ...] = Field(
+        (), max_length=16, description="Headers added to existing ones of the same name."
+    )
+    remove: tuple[HeaderName, ...] = Field((), max_length=16, description="Headers to remove.")
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        names = [header.name.lower() for header in self.set + self.add] + [
+            name.lower() for name in self.remove
+        ]
+        if not names:
+            raise ValueError("there is nothing to change: use set, add or remove")
+        check_distinct(names, "header")
+        if "host" in names:
+            raise ValueError("header 'host' cannot be changed: use an HTTPRoute's URLRewrite with hostname")
+        for name in names:
+            if name in HOP_BY_HOP:
+                raise ValueError(f"header {name!r} is hop-by-hop: the next proxy drops it, so leave it out")
+        return self
+
+
+class HeaderPolicySpec(TargetedSpec):
+    """The changes. Set request, response or both."""
+
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset(
+        {"Mesh", "Gateway", "Service", "HTTPRoute", "GRPCRoute"}
+    )
+
+    request: HeaderChanges | None = Field(None, description="Changes to requests.")
+    response: HeaderChanges | None = Field(None, description="Changes to responses.")
+
+    @model_validator(mode="after")
+    def _has_changes(self) -> Self:
+        if self.request is None and self.response is None:
+            raise ValueError(
+                "neither request nor response is set, so the policy has no effect: set one of them"
+            )
+        return self
+
+
+class HeaderPolicy(TargetedPolicy):
+    """Sets, adds and removes request and response headers.
+
+    The caller's sidecar (or the gateway) changes requests before it forwards them and responses before it
+    returns them. The changes do not affect which route matches; a route's own RequestHeaderModifier is
+    applied after them. Redirects, and responses for which there is no backend, are unchanged. The most
+    specific policy applies: route, service, gateway, mesh.
+    """
+
+    combine: ClassVar[Combine] = "override"
+    order: ClassVar[int] = 850
+
+    api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
+    kind: Literal["HeaderPolicy"] = Field(description="Always HeaderPolicy.")
+    spec: HeaderPolicySpec = Field(description="Targets and header changes.")

@@ -1,0 +1,97 @@
+"""The hooks of every kind, found in the `envoy.py` of its folder. Loads Envoy's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Any
+
+from meshwright.control_plane import policies
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.base import Policy, Spec, TargetedSpec
+from meshwright.control_plane.policies.hooks import FilterEntry, Hooks, ListenerDirection
+from meshwright.control_plane.policies.registry import kinds
+
+HookClass = type[Hooks[Any]]
+
+
+def _hooks_of(kind: type[Policy]) -> HookClass:
+    """The kind's subclass of Hooks; `Hooks` itself for a kind without `envoy.py`."""
+    name = f"{policies.__name__}.{kind.__name__.lower()}.envoy"
+    if find_spec(name) is None:
+        return Hooks
+    for value in vars(import_module(name)).values():
+        if isinstance(value, type) and issubclass(value, Hooks) and value.__module__ == name:
+            return value
+    raise ImportError(f"{name} has no subclass of Hooks")
+
+
+@cache
+def hook_classes() -> Mapping[str, HookClass]:
+    """The hooks of each kind by its name, in the order in which kinds run."""
+    ordered = sorted(kinds().values(), key=lambda kind: kind.order)
+    return MappingProxyType({kind.__name__: _hooks_of(kind) for kind in ordered})
+
+
+@cache
+def _by_spec() -> Mapping[type[Spec], HookClass]:
+    result: dict[type[Spec], HookClass] = {}
+    for kind, hooks in hook_classes().items():
+        spec: Any = kinds()[kind].model_fields["spec"].annotation
+        result[spec] = hooks
+    return result
+
+
+def hooks_for(spec: Spec) -> Hooks[Any]:
+    """The hooks of one spec."""
+    return _by_spec()[type(spec)](spec)
+
+
+def overrides(spec: Spec, hook: str) -> bool:
+    """Whether the spec's kind implements `hook`, a method's name."""
+    return getattr(_by_spec()[type(spec)], hook) is not getattr(Hooks, hook)
+
+
+@cache
+def http_filters(direction: ListenerDirection) -> tuple[FilterEntry, ...]:
+    """The filters of all kinds for listeners of this direction."""
+    return tuple(entry for hooks in hook_classes().values() for entry in hooks.http_filters(direction))
+
+
+def prepare_listener(manager: v3.HttpConnectionManager, direction: ListenerDirection) -> None:
+    """Add what any kind needs in every connection manager."""
+    for hooks in hook_classes().values():
+        hooks.prepare_listener(manager, direction)
+
+
+def default_specs() -> Iterator[tuple[str, TargetedSpec]]:
+    """Kinds that shape every listener, with the spec in force where no policy is attached."""
+    for kind, hooks in hook_classes().items():
+        if hooks.default_spec is not None:
+            yield kind, hooks.default_spec
+
+
+def kinds_explaining(flag: str, details: str = "") -> Mapping[str, tuple[str, ...]]:
+    """Kinds responsible for a response flag, each with the spec fields to look at.
+
+    `details` are the request's `%RESPONSE_CODE_DETAILS%`. Empty fields: any field may be responsible.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for kind, hooks in hook_classes().items():
+        for symptom in hooks.explains:
+            if symptom.flag == flag and symptom.details in details:
+                found.setdefault(kind, symptom.fields)
+    return found
+
+
+def kinds_by_flag() -> Mapping[str, tuple[str, ...]]:
+    """Every response flag that some kind may cause, with those kinds."""
+    found: dict[str, dict[str, None]] = {}
+    for kind, hooks in hook_classes().items():
+        for symptom in hooks.explains:
+            if symptom.flag:
+                found.setdefault(symptom.flag, {})[kind] = None
+    return {flag: tuple(names) for flag, names in found.items()}

@@ -1,0 +1,147 @@
+"""What a kind does to Envoy's configuration: the base class of every `envoy.py`.
+
+Hooks see Envoy messages and their own spec, nothing of the World. Class methods describe what the kind needs
+in every proxy, whether a policy is attached or not; instance methods apply one spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
+
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.base import Spec, TargetedSpec
+
+ListenerDirection = Literal["inbound", "outbound", "ingress"]
+
+
+class FilterPhase(IntEnum):
+    """The order of HTTP filters, first to see the request first. Responses pass them in reverse."""
+
+    DISCOVERY = 100
+    """First: it fetches the virtual host that holds the per-route configuration of every later filter."""
+    STATISTICS = 200
+    """Outside everything that may respond in place of the upstream: it counts what the caller sees."""
+    FAULT = 400
+    """Before anything changes the request: faults match the headers that the caller sent."""
+    HEADERS = 600
+    """Last before routing: header changes apply to exactly the requests that are forwarded."""
+    ROUTER = 1000
+    """Terminal: Envoy rejects a chain in which the router is not last."""
+
+
+FilterEntry: TypeAlias = tuple[FilterPhase, str, Message]
+"""Phase, filter name and listener-level configuration of one HTTP filter."""
+
+
+class TransportMode(IntEnum):
+    """Which transport a service accepts, weakest first: where several apply, the strictest is in force."""
+
+    DISABLED = 0
+    PERMISSIVE = 1
+    STRICT = 2
+
+
+def strictest(modes: Iterable[TransportMode]) -> TransportMode:
+    """The mode in force where several apply; STRICT when there is none."""
+    return max(modes, default=TransportMode.STRICT)
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """A response flag or a statistic that a kind causes, and the spec fields responsible.
+
+    `details` narrows it to requests whose `%RESPONSE_CODE_DETAILS%` contain this text. `statistic` is the
+    end of an Envoy counter's name.
+    """
+
+    flag: str = ""
+    fields: tuple[str, ...] = ()
+    details: str = ""
+    statistic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointWeights:
+    """How requests are spread over the endpoints of a destination.
+
+    `weights` pairs labels with the weight of instances that carry all of them; the first match wins, other
+    instances have weight 1. `prefer_local_zone`: other zones receive only what the caller's zone cannot take.
+    """
+
+    weights: tuple[tuple[tuple[tuple[str, str], ...], int], ...] = ()
+    prefer_local_zone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerContext:
+    """The connection manager that `patch_listener` changes.
+
+    `owner` is the service or gateway. `tracing`: the node has a collector to send spans to.
+    """
+
+    direction: ListenerDirection
+    owner: str
+    tracing: bool = False
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+class Hooks(Generic[SpecT]):
+    """One spec applied to Envoy's configuration. Every hook does nothing unless a kind overrides it."""
+
+    default_spec: ClassVar[TargetedSpec | None] = None
+    """The spec in force at a listener to which no policy of this kind is attached."""
+
+    explains: ClassVar[tuple[Symptom, ...]] = ()
+    """What this kind is responsible for. For each flag the first symptom whose details match applies."""
+
+    def __init__(self, spec: SpecT) -> None:
+        self.spec = spec
+
+    @classmethod
+    def http_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003
+        """Filters that listeners of this direction always carry, inert until a route configures them.
+
+        A changed listener drains its connections; a changed route does not. So the filter is always there
+        and `patch_route` configures it by `typed_per_filter_config`.
+        """
+        return ()
+
+    @classmethod
+    def prepare_listener(cls, manager: v3.HttpConnectionManager, direction: ListenerDirection) -> None:
+        """Add what the kind needs in every connection manager, such as an access log that counts."""
+
+    def patch_listener(self, manager: v3.HttpConnectionManager, listener: ListenerContext) -> None:
+        """Change a connection manager. Connections of the listener drain when the result differs."""
+
+    def patch_route(self, route: v3.Route) -> list[v3.Route]:
+        """Change a caller's route; it may become several routes, tried in the order returned."""
+        return [route]
+
+    def patch_inbound_route(self, route: v3.Route) -> None:
+        """Change the route by which a service's own sidecar forwards a request to the application."""
+
+    def patch_cluster(self, cluster: v3.Cluster) -> None:
+        """Change a caller's cluster for the destination. Envoy rebuilds the cluster when it differs."""
+
+    def endpoint_weights(self) -> EndpointWeights | None:
+        """How a caller's requests are spread over the destination's endpoints; None: evenly."""
+        return None
+
+    def transport_mode(self) -> TransportMode | None:
+        """Which transport the service accepts; None: the kind does not say."""
+        return None
+
+    def dependencies(self) -> Sequence[str]:
+        """Clusters that must be pushed before the routes and listeners that this spec shapes.
+
+        Envoy fetches on demand only the cluster that a request is routed to. Certificates need no entry:
+        they are files beside Envoy.
+        """
+        return ()
