@@ -178,7 +178,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     all_figures = {}
-    for count in (int(each) for each in options.services.split(",")):
+    for count in (int(item) for item in options.services.split(",")):
         figures = all_figures[str(count)] = asyncio.run(one(count))
         cost = figures["first_picture_cpu_s"]
         print(f"{count} services: first picture after {figures['first_picture_s']} s ({cost} s of CPU)")

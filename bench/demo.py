@@ -44,15 +44,15 @@ def family(mesh: Mesh) -> Iterator[psutil.Process]:
 
 def idle(mesh: Mesh, seconds: float) -> dict[str, dict[str, float]]:
     """By kind: how many, CPU in percent of one core, own memory (USS) in MB, all of them together."""
-    found = list(family(mesh))
-    before = {each.pid: sum(each.cpu_times()[:2]) for each in found}
+    processes = list(family(mesh))
+    before = {process.pid: sum(process.cpu_times()[:2]) for process in processes}
     time.sleep(seconds)
     kinds: dict[str, dict[str, float]] = defaultdict(lambda: {"count": 0, "cpu_percent": 0.0, "uss_mb": 0.0})
-    for each in found:
-        figure = kinds[kind_of(each)]
+    for process in processes:
+        figure = kinds[kind_of(process)]
         figure["count"] += 1
-        figure["cpu_percent"] += (sum(each.cpu_times()[:2]) - before[each.pid]) / seconds * 100
-        figure["uss_mb"] += each.memory_full_info().uss / 1e6
+        figure["cpu_percent"] += (sum(process.cpu_times()[:2]) - before[process.pid]) / seconds * 100
+        figure["uss_mb"] += process.memory_full_info().uss / 1e6
     return {
         kind: {key: round(value, 2) for key, value in figure.items()}
         for kind, figure in sorted(kinds.items())

@@ -15,7 +15,7 @@ from meshwright.tui.graph.graph import Graph
 from meshwright.tui.graph.layout import order_graph
 from meshwright.tui.graph.viewport import TopologyIndex, build_scene
 from tests.tui.graph.test_drawing import topology
-from tests.tui.graph.worlds import tiered
+from tests.tui.graph.sample_graphs import tiered
 
 MESHES = ((12, 20), (100, 150), (100, 300), (1000, 1500), (1000, 3000))
 """Services and calls between them."""
@@ -66,19 +66,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
-    found = []
+    rows = []
     for services, links in MESHES:
-        one = measured(services, links)
-        found.append(one)
+        values = measured(services, links)
+        rows.append(values)
         print(
-            f"{services:5} services {links:5} links: sort {one['sort_ms']:7.1f} ms, "
-            f"place {one['place_ms']:7.1f} ms, with one more {one['one_more_ms']:7.1f} ms, "
-            f"picture {one['picture_ms']:6.2f} ms, "
-            f"{one['width']:.0f}x{one['height']:.0f} cells, {one['crossings']:.0f} crossings",
+            f"{services:5} services {links:5} links: sort {values['sort_ms']:7.1f} ms, "
+            f"place {values['place_ms']:7.1f} ms, with one more {values['one_more_ms']:7.1f} ms, "
+            f"picture {values['picture_ms']:6.2f} ms, "
+            f"{values['width']:.0f}x{values['height']:.0f} cells, {values['crossings']:.0f} crossings",
             flush=True,
         )
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ from typing import Any
 import psutil
 
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.app import GC_THRESHOLDS
+from meshwright.control_plane.background import GC_THRESHOLDS
 from meshwright.control_plane.telemetry.export.queue import ResourceChunk
 from meshwright.control_plane.telemetry.export.split import split
 from meshwright.control_plane.telemetry.ingest.server import SLICE_SECONDS
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
 from meshwright.control_plane.telemetry.traces.store import TraceStore
-from tests.control_plane.telemetry.otlp import metrics_export
+from tests.control_plane.telemetry.metric_exports import metrics_export
 from tests.fakes.pki import DOMAIN
 from tests.scale import senders
 from tests.scale.plane import control_plane
@@ -63,57 +63,57 @@ class Slices:
 
     def figures(self) -> dict[str, float]:
         """Quantiles in ms."""
-        found = sorted(self.lasted)
-        places = {"p50": len(found) // 2, "p99": len(found) * 99 // 100, "max": len(found) - 1}
-        return {f"slice_{name}_ms": round(1000 * found[at], 3) for name, at in places.items()}
+        lasted = sorted(self.lasted)
+        places = {"p50": len(lasted) // 2, "p99": len(lasted) * 99 // 100, "max": len(lasted) - 1}
+        return {f"slice_{name}_ms": round(1000 * lasted[at], 3) for name, at in places.items()}
 
 
 def spans(count: int) -> dict[str, float]:
     """Fold so many spans; the store fills up on the way, and is then full."""
-    made, slices, traces = senders.SpanTemplate("orders", BATCH), Slices(), TraceStore()
+    span_template, slices, traces = senders.SpanTemplate("orders", BATCH), Slices(), TraceStore()
     identity = Identity(DOMAIN, "service", "orders")
     memory = psutil.Process().memory_info().rss
     cpu = 0.0
     for _ in range(count // BATCH):
-        body = made.with_new_ids()
+        body = span_template.with_new_ids()
         began = time.process_time()
         slices.run(traces.handle(identity, body, 0.0))
         cpu += time.process_time() - began
-    kept = psutil.Process().memory_info().rss - memory
+    number = psutil.Process().memory_info().rss - memory
     return {
         "spans": traces.stored_total,
         "us_per_span": round(1e6 * cpu / traces.stored_total, 2),
         "spans_per_core_second": round(traces.stored_total / cpu),
         **slices.figures(),
         "kept": traces.span_count,
-        "bytes_per_kept_span": round(kept / traces.span_count),
+        "bytes_per_kept_span": round(number / traces.span_count),
         "bytes_estimated": round(traces.size_bytes / traces.span_count),
     }
 
 
 def forwarding(count: int) -> dict[str, float]:
     """Check and take so many spans to pass them on."""
-    made, slices, cpu, taken = senders.SpanTemplate("orders", BATCH), Slices(), 0.0, 0
+    span_template, slices, cpu, taken = senders.SpanTemplate("orders", BATCH), Slices(), 0.0, 0
     for _ in range(count // BATCH):
-        body = made.with_new_ids()
+        body = span_template.with_new_ids()
         began = time.process_time()
-        found: list[ResourceChunk] = []
-        slices.run(_noting(found, body))
+        resource_chunks: list[ResourceChunk] = []
+        slices.run(_noting(resource_chunks, body))
         cpu += time.process_time() - began
-        taken += sum(one.count for one in found)
+        taken += sum(resource_chunk.count for resource_chunk in resource_chunks)
     return {"spans": taken, "us_per_span": round(1e6 * cpu / taken, 2), **slices.figures()}
 
 
-def _noting(found: list[ResourceChunk], body: bytes) -> Iterator[None]:
-    for one in split("traces", "orders", body, 0.0):
-        if isinstance(one, ResourceChunk):
-            found.append(one)
+def _noting(resource_chunks: list[ResourceChunk], body: bytes) -> Iterator[None]:
+    for resource_chunk in split("traces", "orders", body, 0.0):
+        if isinstance(resource_chunk, ResourceChunk):
+            resource_chunks.append(resource_chunk)
         yield
 
 
 def metrics() -> dict[str, float]:
     """Fold a minute of flushes of a hundred sidecars."""
-    clusters = {f"svc{each}": senders.STATS for each in range(senders.CLUSTERS)}
+    clusters = {f"svc{number}": senders.STATS for number in range(senders.CLUSTERS)}
     slices, flows, cpu = Slices(), TrafficWindows(), 0.0
     for round_ in range(FLUSHES):
         for node in range(NODES):
@@ -152,20 +152,20 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=300_000)
     parser.add_argument("--seconds", type=int, default=15)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     figures: dict[str, Any] = {
-        "folding spans": spans(asked.spans),
-        "forwarding spans": forwarding(asked.spans // 3),
+        "folding spans": spans(arguments.spans),
+        "forwarding spans": forwarding(arguments.spans // 3),
         "folding metrics": metrics(),
-        "through the port": asyncio.run(port(asked.seconds)),
+        "through the port": asyncio.run(port(arguments.seconds)),
     }
-    for name, those in figures.items():
-        print(f"{name}: " + "  ".join(f"{key} {value:g}" for key, value in those.items()))
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+    for name, figure in figures.items():
+        print(f"{name}: " + "  ".join(f"{key} {value:g}" for key, value in figure.items()))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

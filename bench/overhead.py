@@ -69,8 +69,8 @@ def wrk(port: int, connections: int, seconds: int) -> dict[str, float]:
     return {"requests": float(total[1]), "rps": float(rate[1]), "p50_ms": _ms(p50), "p99_ms": _ms(p99)}
 
 
-def _ms(found: re.Match[str]) -> float:
-    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
+def _ms(match: re.Match[str]) -> float:
+    return float(match[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[match[2]]
 
 
 def measure(rounds: int, seconds: int) -> dict[str, Any]:
@@ -86,42 +86,44 @@ def measure(rounds: int, seconds: int) -> dict[str, Any]:
             mesh = stack.enter_context(running_mesh(folder / name, apps, **environment))
             pids = (mesh.pid("front-1.proxy"), mesh.pid("back-1.proxy"))
             pairs[name] = Pair(mesh.ports("front-1")["outbound"], pids)
-        figures: dict[str, Any] = {f"c{each}": _turns(pairs, each, rounds, seconds) for each in CONNECTIONS}
+        figures: dict[str, Any] = {
+            f"c{number}": _turns(pairs, number, rounds, seconds) for number in CONNECTIONS
+        }
     return figures | {"spans": collector.spans}
 
 
 def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
     """The same nginx once more, as a service of the mesh."""
     port = free_port()
-    own = folder / "nginx"
-    own.mkdir()
-    file = own / "nginx.conf"
-    file.write_text(CONFIGURATION.format(folder=own, port=port))
+    path = folder / "nginx"
+    path.mkdir()
+    file = path / "nginx.conf"
+    file.write_text(CONFIGURATION.format(folder=path, port=port))
     return service("back") | {
-        "command": [BINARY, "-p", str(own), "-c", str(file)],
+        "command": [BINARY, "-p", str(path), "-c", str(file)],
         "ports": [{"name": "http", "port": port}],
         "health": "/",
     }
 
 
 def _turns(pairs: dict[str, Pair], connections: int, rounds: int, seconds: int) -> dict[str, Any]:
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in pairs}
+    rowses: dict[str, list[dict[str, float]]] = {name: [] for name in pairs}
     for pair in pairs.values():
         wrk(pair.port, connections, 1)
     order = list(pairs)
     for _ in range(rounds):
         for name in order:
-            found[name].append(_turn(pairs[name], connections, seconds))
+            rowses[name].append(_turn(pairs[name], connections, seconds))
         order.append(order.pop(0))
     figures: dict[str, Any] = {
-        name: {key: round(statistics.median(one[key] for one in those), 3) for key in those[0]}
-        for name, those in found.items()
+        name: {key: round(statistics.median(values[key] for values in rows), 3) for key in rows[0]}
+        for name, rows in rowses.items()
     }
     for name in ("mesh", "traced"):
         for key in ("rps", "cpu_us"):
-            turns = zip(found[name], found["lean"], strict=True)
+            turns = zip(rowses[name], rowses["lean"], strict=True)
             figures[f"{name}/lean {key}"] = round(
-                statistics.median(own[key] / lean[key] for own, lean in turns), 3
+                statistics.median(value[key] / lean[key] for value, lean in turns), 3
             )
     return figures
 

@@ -63,17 +63,19 @@ def measured(size: int, folder: Path) -> dict[str, int]:
     mesh(env, "up", "-f", str(file), "--detach", "--timeout", "600")
     try:
         status: dict[str, Any] = json.loads((folder / "state/agent.json").read_text())
-        ports = next(one["ports"] for one in status["workloads"] if one["name"] == "caller-1")
+        ports = next(workload["ports"] for workload in status["workloads"] if workload["name"] == "caller-1")
         by = urllib.request.ProxyHandler({"http": f"http://127.0.0.1:{ports['outbound']}"})
         for name in called:
             urllib.request.build_opener(by).open(f"http://{name}/", timeout=30).read()
-        own = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        told = own.open(f"http://127.0.0.1:{ports['ready']}/stats/prometheus?usedonly", timeout=30)
-        found = names(told.read().decode())
+        opener_director = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        value = opener_director.open(
+            f"http://127.0.0.1:{ports['ready']}/stats/prometheus?usedonly", timeout=30
+        )
+        texts = names(value.read().decode())
     finally:
         mesh(env, "down")
     left_out = dropped()
-    return {"told": len(found), "kept": sum(not left_out.fullmatch(name) for name in found)}
+    return {"told": len(texts), "kept": sum(not left_out.fullmatch(name) for name in texts)}
 
 
 def main() -> None:
@@ -90,8 +92,10 @@ def main() -> None:
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             figures[str(size)] = measured(size, Path(folder))
-        one = figures[str(size)]
-        print(f"{size} services called: {one['told']} series of its Envoy, {one['kept']} kept by Prometheus")
+        figure = figures[str(size)]
+        print(
+            f"{size} services called: {figure['told']} series of its Envoy, {figure['kept']} kept by Prometheus"
+        )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -37,12 +37,12 @@ def sink() -> Iterator[Collected]:
         start_new_session=True,
     )
     assert process.stdout
-    found = Collected(int(process.stdout.readline()))
+    collected = Collected(int(process.stdout.readline()))
     try:
-        yield found
+        yield collected
     finally:
         rest, _ = process.communicate("", timeout=20)
-        found.spans = int(rest)
+        collected.spans = int(rest)
 
 
 async def main() -> None:
@@ -51,7 +51,11 @@ async def main() -> None:
 
     async def export(request: otlp.ExportTraceServiceRequest, _: object) -> bytes:
         nonlocal count
-        count += sum(len(scope.spans) for each in request.resource_spans for scope in each.scope_spans)
+        count += sum(
+            len(scope.spans)
+            for resource_span in request.resource_spans
+            for scope in resource_span.scope_spans
+        )
         return b""
 
     method = grpc.unary_unary_rpc_method_handler(export, otlp.ExportTraceServiceRequest.FromString)

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from meshwright.control_plane.api.models.base import Port
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.translate import Translation, translate
 from meshwright.control_plane.core.world import Instance, PolicyDocument, Service, World
 from meshwright.control_plane.policies.retry.spec import Retry
@@ -22,10 +22,10 @@ from meshwright.control_plane.policies.retry.spec import Retry
 PORTS = (Port(),)
 
 
-def services(count: int, each: int) -> Mapping[str, Service]:
+def services(count: int, item: int) -> Mapping[str, Service]:
     """`count` services of `each` instances."""
     return {
-        name: Service(name, PORTS, tuple(Instance(f"{name}-{i}", "10.0.0.1", 20000 + i) for i in range(each)))
+        name: Service(name, PORTS, tuple(Instance(f"{name}-{i}", "10.0.0.1", 20000 + i) for i in range(item)))
         for name in (f"s{number}" for number in range(count))
     }
 
@@ -44,24 +44,24 @@ def retry(service: str, attempts: int) -> PolicyDocument:
 def timed(work: Callable[[], Translation]) -> tuple[Translation, float]:
     """What `work` gives, and its time in ms."""
     began = time.perf_counter()
-    found = work()
-    return found, (time.perf_counter() - began) * 1000
+    translation = work()
+    return translation, (time.perf_counter() - began) * 1000
 
 
-def measure(count: int, each: int) -> dict[str, Any]:
+def measure(count: int, number: int) -> dict[str, Any]:
     """Milliseconds for each step, and the memory all of it takes."""
-    known = services(count, each)
+    value = services(count, number)
     before = psutil.Process().memory_info().rss
-    first, whole = timed(lambda: translate(World(1, known)))
+    first, item = timed(lambda: translate(World(1, value)))
     grown = psutil.Process().memory_info().rss - before
-    fewer = dict(known)
-    fewer["s5"] = Service("s5", PORTS, known["s5"].instances[1:])
+    fewer = dict(value)
+    fewer["s5"] = Service("s5", PORTS, value["s5"].instances[1:])
     second, instance = timed(lambda: translate(World(1, fewer), first))
     third, policy = timed(lambda: translate(World(2, fewer, (retry("s5", 2),)), second))
     _, again = timed(lambda: translate(World(3, fewer, (retry("s5", 3),)), third))
     changed = len(third.snapshot.changed_from(second.snapshot))
     return {
-        "first_ms": round(whole, 1),
+        "first_ms": round(item, 1),
         "rss_mb": round(grown / 1e6, 1),
         "instance_change_ms": round(instance, 2),
         "policy_added_ms": round(policy, 1),

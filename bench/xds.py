@@ -38,8 +38,12 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.xds_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        own = pki.server()
-        setup = {"certificate": own.certificate, "key": own.key, "roots": own.roots}
+        tls_credentials = pki.server()
+        setup = {
+            "certificate": tls_credentials.certificate,
+            "key": tls_credentials.key,
+            "roots": tls_credentials.roots,
+        }
         self.port = self._ask({name: value.decode() for name, value in setup.items()})["port"]
 
     def publish(self, round_: int, size: int) -> float:
@@ -69,8 +73,8 @@ class Server:
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(command).encode() + b"\n")
         self.process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return answer
+        document: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return document
 
 
 class Fleet:
@@ -80,11 +84,11 @@ class Fleet:
         credentials = pki.client("orders")
         self.heard: list[float] = []
         self.envoys = [
-            FakeEnvoy(f"127.0.0.1:{port}", credentials, EnvoyModel(node=f"orders-{each}"), (CDS, LDS))
-            for each in range(size)
+            FakeEnvoy(f"127.0.0.1:{port}", credentials, EnvoyModel(node=f"orders-{number}"), (CDS, LDS))
+            for number in range(size)
         ]
-        for each in self.envoys:
-            each.on_response = self._count
+        for envoy in self.envoys:
+            envoy.on_response = self._count
 
     def _count(self, response: v3.DeltaDiscoveryResponse) -> None:
         if response.type_url == EDS:
@@ -111,7 +115,7 @@ async def measure(size: int, changes: int) -> dict[str, float]:
     try:
         before = server.usage()
         start = time.monotonic()
-        await asyncio.gather(*(each.start() for each in fleet.envoys))
+        await asyncio.gather(*(envoy.start() for envoy in fleet.envoys))
         idle = await settle(server, size)
         connected = time.monotonic() - start
         receipts: list[float] = []
@@ -119,7 +123,7 @@ async def measure(size: int, changes: int) -> dict[str, float]:
             fleet.heard = []
             async with asyncio.timeout(PATIENCE):
                 at = await asyncio.to_thread(server.publish, round_, size)
-            receipts += [heard - at for heard in fleet.heard]
+            receipts += [value - at for value in fleet.heard]
         after = await settle(server, size)
         acks = server.acks()
         began = time.monotonic()
@@ -127,7 +131,7 @@ async def measure(size: int, changes: int) -> dict[str, float]:
         last = await settle(server, size)
         burst = time.monotonic() - began
     finally:
-        await asyncio.gather(*(each.close() for each in fleet.envoys))
+        await asyncio.gather(*(envoy.close() for envoy in fleet.envoys))
         server.stop()
     assert len(acks) == len(receipts) == size * changes, (len(acks), len(receipts))
     receipts.sort()
@@ -155,14 +159,14 @@ def main() -> None:
     parser.add_argument("--streams", default="100,500,1000")
     parser.add_argument("--changes", type=int, default=0, help="0: 200 for 500 streams or fewer, else 50")
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    found = []
-    for size in map(int, asked.streams.split(",")):
-        figures = asyncio.run(measure(size, asked.changes or (200 if size <= 500 else 50)))
-        found.append(figures)
+    arguments = parser.parse_args()
+    rows = []
+    for size in map(int, arguments.streams.split(",")):
+        figures = asyncio.run(measure(size, arguments.changes or (200 if size <= 500 else 50)))
+        rows.append(figures)
         print("  ".join(f"{name} {value:.6g}" for name, value in figures.items()), flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=2) + "\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

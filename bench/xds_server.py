@@ -19,7 +19,7 @@ import psutil
 import structlog
 
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.app import GC_THRESHOLDS
+from meshwright.control_plane.background import GC_THRESHOLDS
 from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, Resource, encode
 from meshwright.control_plane.core.snapshot import Bindings, ChangedResources, NodeSnapshot, Snapshot
 from meshwright.control_plane.envoy import v3

@@ -45,7 +45,7 @@ class Board:
 
     def build(self) -> models.Dashboard:
         """As Grafana reads it; panels are numbered as they stand."""
-        found = (
+        link = (
             dashboard.Dashboard(self.title)
             .uid(self.uid)
             .description(self.words)
@@ -57,17 +57,17 @@ class Board:
             .annotation(Revisions())
             .link(_others())
         )
-        for each in self.links:
-            found = found.link(each)
+        for dashboard_link in self.links:
+            link = link.link(dashboard_link)
         for variable in (source("datasource", "Prometheus", "prometheus"), *self.variables):
-            found = found.with_variable(variable)
+            link = link.with_variable(variable)
         for section in self.sections:
-            found = found.with_row(dashboard.Row(section.title))
+            link = link.with_row(dashboard.Row(section.title))
             for panel in section.panels:
-                found = found.with_panel(panel)
-        built = found.build()
-        for number, one in enumerate(built.panels or [], 1):
-            one.id_val = number
+                link = link.with_panel(panel)
+        built = link.build()
+        for number, current_panel in enumerate(built.panels or [], 1):
+            current_panel.id_val = number
         return built
 
 
@@ -82,8 +82,8 @@ class _FromPrometheus(models.AnnotationQuery):
 
     def to_json(self) -> dict[str, object]:
         """With the query, and how its answers are told."""
-        found = {key: value for key, value in super().to_json().items() if key != "builtIn"}
-        return {**found, "target": self._query, "titleFormat": self._title, "textFormat": self._words}
+        values = {key: value for key, value in super().to_json().items() if key != "builtIn"}
+        return {**values, "target": self._query, "titleFormat": self._title, "textFormat": self._words}
 
 
 class Revisions(Builder[models.AnnotationQuery]):
@@ -104,8 +104,8 @@ class Revisions(Builder[models.AnnotationQuery]):
 
 def source(name: str, label: str, kind: str, regex: str = "") -> dashboard.DatasourceVariable:
     """The choice of a data source of a kind."""
-    found = dashboard.DatasourceVariable(name).label(label).type(kind)
-    return found.regex(regex) if regex else found
+    datasource_variable = dashboard.DatasourceVariable(name).label(label).type(kind)
+    return datasource_variable.regex(regex) if regex else datasource_variable
 
 
 def traces() -> dashboard.DatasourceVariable:
@@ -115,7 +115,7 @@ def traces() -> dashboard.DatasourceVariable:
 
 def chosen(name: str, label: str, query: str, *, many: bool = True) -> dashboard.QueryVariable:
     """A variable with what Prometheus knows; `many`: several or all of it, as a regular expression."""
-    found = (
+    query_variable = (
         dashboard.QueryVariable(name)
         .label(label)
         .datasource(METRICS)
@@ -126,14 +126,16 @@ def chosen(name: str, label: str, query: str, *, many: bool = True) -> dashboard
         .include_all(many)
     )
     if not many:
-        return found
-    return found.all_value(".*").current(models.VariableOption(selected=True, text="All", value="$__all"))
+        return query_variable
+    return query_variable.all_value(".*").current(
+        models.VariableOption(selected=True, text="All", value="$__all")
+    )
 
 
 def to(uid: str, **variables: str) -> str:
     """Where a dashboard is, with its variables set and the time kept."""
-    given = "".join(f"var-{name}={value}&" for name, value in variables.items())
-    return f"/d/{uid}?{given}${{__url_time_range}}"
+    text = "".join(f"var-{name}={value}&" for name, value in variables.items())
+    return f"/d/{uid}?{text}${{__url_time_range}}"
 
 
 def explore_traces(service: str) -> dashboard.DashboardLink:

@@ -21,22 +21,22 @@ def files() -> dict[str, str]:
 
 def different(folder: Path) -> list[str]:
     """Names of files in `folder` that are not as they have to be, missing or too many."""
-    wanted = files()
-    kept = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
-    return sorted(name for name in {*wanted, *kept} if wanted.get(name) != kept.get(name))
+    expected = files()
+    values = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+    return sorted(name for name in {*expected, *values} if expected.get(name) != values.get(name))
 
 
 def main(argv: list[str], folder: Path = FOLDER) -> int:
     """Write the dashboards, or with --check tell which differ."""
-    found = different(folder)
+    texts = different(folder)
     if "--check" in argv:
-        for name in found:
+        for name in texts:
             sys.stderr.write(f"dashboards/{name} is not what build.py makes: run it again\n")
-        return 1 if found else 0
-    wanted = files()
-    for name in found:
-        if name in wanted:
-            (folder / name).write_text(wanted[name], encoding="utf-8")
+        return 1 if texts else 0
+    expected = files()
+    for name in texts:
+        if name in expected:
+            (folder / name).write_text(expected[name], encoding="utf-8")
         else:
             (folder / name).unlink()
     return 0

@@ -61,8 +61,8 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 
 def _copied(name: str, field: str) -> models.DataTransformerConfig:
     """A query's value once more, under a name of its own."""
-    one = {"include": [f"Value #{name}"], "reducer": "last"}
-    options = {"mode": "reduceRow", "reduce": one, "alias": field, "replaceFields": False}
+    textses = {"include": [f"Value #{name}"], "reducer": "last"}
+    options = {"mode": "reduceRow", "reduce": textses, "alias": field, "replaceFields": False}
     return transformation("calculateField", options, name)
 
 
@@ -76,8 +76,8 @@ class Topology(Panel):
 
     def build(self) -> models.Panel:
         """Nodes with calls a second, p99 and a ring of failures; edges with calls a second and success."""
-        gone = dict.fromkeys(("Time", *(f"Value #{name}" for name in FIELDS)), True)
-        tidy = {"excludeByName": gone, "indexByName": {}, "renameByName": {}}
+        flags = dict.fromkeys(("Time", *(f"Value #{name}" for name in FIELDS)), True)
+        tidy = {"excludeByName": flags, "indexByName": {}, "renameByName": {}}
         joined = {"byField": "id", "mode": "outer"}
         arcs = [
             nodegraph.ArcOption().field("arc__failed").color(BAD),
@@ -100,7 +100,7 @@ class Topology(Panel):
             .nodes(nodegraph.NodeOptions().main_stat_unit("reqps").secondary_stat_unit("ms").arcs([*arcs]))
             .edges(nodegraph.EdgeOptions().main_stat_unit("reqps").secondary_stat_unit("percentunit"))
             .override_by_name(
-                "id", [models.DynamicConfigValue("links", [link(*one).build() for one in self.links])]
+                "id", [models.DynamicConfigValue("links", [link(*texts).build() for texts in self.links])]
             )
             .build()
         )

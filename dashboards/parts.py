@@ -45,10 +45,10 @@ SOME_IS_BAD: Limits = ((None, GOOD), (1e-9, BAD))
 
 def query(expr: str, legend: str = "", ref: str = "", *, now: bool = False) -> prometheus.Dataquery:
     """A query over the time shown, or `now`: one value per series, as a table."""
-    found = prometheus.Dataquery().expr(expr).legend_format(legend).datasource(METRICS)
+    dataquery = prometheus.Dataquery().expr(expr).legend_format(legend).datasource(METRICS)
     if ref:
-        found = found.ref_id(ref)
-    return found.instant().format("table") if now else found.range()  # type: ignore[arg-type]
+        dataquery = dataquery.ref_id(ref)
+    return dataquery.instant().format("table") if now else dataquery.range()  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Lines(Panel):
 
     def build(self) -> models.Panel:
         """The panel; several queries are told apart by letters."""
-        found = (
+        panel = (
             timeseries.Panel()
             .title(self.title)
             .description(self.words)
@@ -86,12 +86,12 @@ class Lines(Panel):
             .targets([query(expr, legend, letter) for letter, (expr, legend) in _lettered(self.queries)])
         )
         if self.stacked:
-            found = found.stacking(common.StackingConfig().mode(commons.StackingMode.NORMAL).group("A"))
+            panel = panel.stacking(common.StackingConfig().mode(commons.StackingMode.NORMAL).group("A"))
         if self.most is not None:
-            found = found.max(self.most)
+            panel = panel.max(self.most)
         if self.limits is not PLAIN:
-            found = found.thresholds_style(common.GraphThresholdsStyleConfig().mode(_DASHED))
-        return found.data_links([link(name, url) for name, url in self.links]).build()
+            panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(_DASHED))
+        return panel.data_links([link(name, url) for name, url in self.links]).build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Figure(Panel):
 
     def build(self) -> models.Panel:
         """The panel: the last value, coloured by its limits."""
-        found = (
+        panel = (
             stat.Panel()
             .title(self.title)
             .description(self.words)
@@ -124,7 +124,7 @@ class Figure(Panel):
             .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
             .with_target(query(self.expr, self.legend, "A"))
         )
-        return (found if self.decimals is None else found.decimals(self.decimals)).build()
+        return (panel if self.decimals is None else panel.decimals(self.decimals)).build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Rows(Panel):
         """The panel: instant queries, joined by their labels, time and the rest of the labels left out."""
         lettered = _lettered(self.columns)
         sort = self.sort or self.columns[0].name
-        found = (
+        panel = (
             table.Panel()
             .title(self.title)
             .description(self.words)
@@ -173,10 +173,10 @@ class Rows(Panel):
             .with_transformation(transformation("organize", self._shown(lettered)))
         )
         for column in self.columns:
-            found = found.override_by_name(column.name, _look(column))
+            panel = panel.override_by_name(column.name, _look(column))
         links = [link(name, url).build() for name, url in self.links]
         first = next(iter(self.by.values()))
-        return found.override_by_name(first, [models.DynamicConfigValue("links", links)]).build()
+        return panel.override_by_name(first, [models.DynamicConfigValue("links", links)]).build()
 
     def _shown(self, lettered: Sequence[tuple[str, Column]]) -> dict[str, object]:
         # Grafana names the column of values after its query only where there are several.
@@ -242,14 +242,14 @@ class JaegerSearch(Dataquery, Builder[Dataquery]):
 
     def to_json(self) -> dict[str, object]:
         """As Grafana's Jaeger data source keeps a search."""
-        found: dict[str, object] = {
+        values: dict[str, object] = {
             "refId": self.ref_id,
             "datasource": TRACES,
             "queryType": "search",
             "service": self.service,
             "limit": self.limit,
         }
-        return {**found, "tags": self.tags} if self.tags else found
+        return {**values, "tags": self.tags} if self.tags else values
 
 
 def thresholds(limits: Limits) -> dashboard.ThresholdsConfig:
@@ -274,13 +274,13 @@ _DASHED = commons.GraphThresholdsStyleMode.DASHED
 
 
 def _look(column: Column) -> list[models.DynamicConfigValue]:
-    found = [models.DynamicConfigValue("unit", column.unit)]
+    dynamic_config_values = [models.DynamicConfigValue("unit", column.unit)]
     if column.limits is not PLAIN:
-        found += [
+        dynamic_config_values += [
             models.DynamicConfigValue("thresholds", thresholds(column.limits).build()),
             models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}),
         ]
-    return found
+    return dynamic_config_values
 
 
 def _legend() -> common.VizLegendOptions:
@@ -294,4 +294,4 @@ def _legend() -> common.VizLegendOptions:
 
 
 def _lettered(many: Sequence[T]) -> list[tuple[str, T]]:
-    return [(chr(ord("A") + at), one) for at, one in enumerate(many)]
+    return [(chr(ord("A") + at), value) for at, value in enumerate(many)]

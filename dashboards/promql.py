@@ -19,9 +19,9 @@ def rate(metric: str, where: str) -> str:
     return f"rate({metric}{{{where}}}[$__rate_interval])"
 
 
-def ratio(part: str, whole: str) -> str:
+def ratio(part: str, text: str) -> str:
     """A share, where there is something to have a share of."""
-    return f"{part} / ({whole} > 0)"
+    return f"{part} / ({text} > 0)"
 
 
 def quantile(q: float, histogram: str, where: str, by: str = "") -> str:
@@ -56,8 +56,8 @@ def edges_now(metric: str, more: str = "") -> str:
 
 def towards(expr: str) -> str:
     """Of edges those that lead to the chosen callees: `expr` has them all."""
-    one = "mesh:edge_requests:rate1m"
-    return f"{expr} and on (service, callee) {one}{{{EDGE}}}"
+    text = "mesh:edge_requests:rate1m"
+    return f"{expr} and on (service, callee) {text}{{{EDGE}}}"
 
 
 def success(failures: str, requests: str) -> str:

@@ -33,12 +33,12 @@ def text(board: Json) -> str:
 
 def boards() -> dict[str, Json]:
     """Every dashboard as JSON, by its uid."""
-    return {one.uid: _current(json.loads(JSONEncoder().encode(one.build()))) for one in BOARDS}
+    return {board.uid: _current(json.loads(JSONEncoder().encode(board.build()))) for board in BOARDS}
 
 
 def panels(board: Json) -> Iterator[Json]:
     """The panels of a dashboard, without the headings of rows."""
-    return (one for one in board["panels"] if one["type"] != "row")
+    return (panel for panel in board["panels"] if panel["type"] != "row")
 
 
 def expressions() -> list[tuple[str, str, str]]:
@@ -52,10 +52,10 @@ def expressions() -> list[tuple[str, str, str]]:
     ]
 
 
-def filled(expr: str, **given: str) -> str:
-    """An expression without variables; `given` replaces some of GIVEN. Raises KeyError for an unknown one."""
-    values = {**GIVEN, **given}
-    return _VARIABLE.sub(lambda found: values[found["plain"] or found["braced"]], expr)
+def filled(expr: str, **values: str) -> str:
+    """An expression without variables; `values` replace some of GIVEN. Raises KeyError for an unknown one."""
+    chosen = {**GIVEN, **values}
+    return _VARIABLE.sub(lambda match: chosen[match["plain"] or match["braced"]], expr)
 
 
 def _current(board: Json) -> Json:

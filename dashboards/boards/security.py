@@ -54,7 +54,7 @@ MUTUAL_TLS = Section(
             "ops",
             f"(sum({rate('mesh_admin_refused_total', PLANE)}) or vector(0)) "
             f"+ sum({rate('mesh_xds_refusals_total', PLANE)}) "
-            f"+ sum({rate('mesh_agent_refusals_total', PLANE)})",
+            f"+ sum({rate('mesh_agent_denied_total', PLANE)})",
             SOME_IS_BAD,
             width=6,
             decimals=2,
@@ -187,8 +187,8 @@ DENIALS = Section(
             (
                 (_turned_away("mesh_admin_refused_total", PLANE, "reason"), "admin API: {{reason}}"),
                 (_turned_away("mesh_xds_refusals_total", PLANE, ""), "xDS"),
-                (_turned_away("mesh_agent_refusals_total", PLANE, ""), "agents"),
-                (_turned_away("mesh_peer_refused_total", PLANE, ""), "peers"),
+                (_turned_away("mesh_agent_denied_total", PLANE, ""), "agents"),
+                (_turned_away("mesh_peer_denied_total", PLANE, ""), "peers"),
                 (_turned_away("mesh_telemetry_refused_total", PLANE, ""), "telemetry"),
             ),
             NONE_IS_GOOD,

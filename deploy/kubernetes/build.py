@@ -174,10 +174,10 @@ def part(entry: Json) -> list[Json]:
     name, version = str(entry["name"]), str(entry.get("labels", {}).get("version", "v1"))
     full = str(entry["full"])
     ports = {port["name"]: APP_PORTS[port["protocol"]] for port in entry["ports"]}
-    told = [word for each, number in ports.items() for word in ("--port", f"{each}={number}")]
-    asked = ["--health", entry["health"], "--metrics", entry["metrics"], "--label", f"version={version}"]
+    texts = [word for item, number in ports.items() for word in ("--port", f"{item}={number}")]
+    values = ["--health", entry["health"], "--metrics", entry["metrics"], "--label", f"version={version}"]
     agent = {
-        **_agent(["--service", name, *told, *asked]),
+        **_agent(["--service", name, *texts, *values]),
         "restartPolicy": "Always",
         "ports": [{"name": "mesh", "containerPort": 15006}, {"name": "metrics", "containerPort": 15020}],
         "startupProbe": http("/ready", 15020, periodSeconds=1, failureThreshold=120),
@@ -240,7 +240,7 @@ def _app(name: str, version: str, ports: dict[str, int], health: str) -> Json:
         no_proxy=local,
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4317",
         PORT=str(ports["http"]),
-        **{f"PORT_{each.upper()}": str(number) for each, number in ports.items() if each != "http"},
+        **{f"PORT_{text.upper()}": str(number) for text, number in ports.items() if text != "http"},
     )
     mounts = [mount("tmp", TMP)]
     if name not in MARKETS:
@@ -252,15 +252,15 @@ def _app(name: str, version: str, ports: dict[str, int], health: str) -> Json:
         mounts.append(mount("pgpass", "/run/secrets/pgpass", read_only=True))
     else:
         start = ["python", "-m", f"services.{name}"]
-    asked = ("python", "-c", WELL)
+    texts = ("python", "-c", WELL)
     return {
         "name": "app",
         "image": IMAGE,
         "command": start,
         "env": [field("INSTANCE", "metadata.name"), *env],
-        "startupProbe": command(*asked, periodSeconds=2, timeoutSeconds=5, failureThreshold=60),
-        "readinessProbe": command(*asked, periodSeconds=10, timeoutSeconds=5),
-        "livenessProbe": command(*asked, periodSeconds=30, timeoutSeconds=10, failureThreshold=6),
+        "startupProbe": command(*texts, periodSeconds=2, timeoutSeconds=5, failureThreshold=60),
+        "readinessProbe": command(*texts, periodSeconds=10, timeoutSeconds=5),
+        "livenessProbe": command(*texts, periodSeconds=30, timeoutSeconds=10, failureThreshold=6),
         "resources": resources("100m", "128Mi"),
         "securityContext": sealed(),
         "volumeMounts": mounts,
@@ -272,21 +272,21 @@ def files() -> dict[str, str]:
     spec = YAML(typ="safe").load(APPLICATION)["spec"]
     entries = [dict(entry) for entry in spec["services"]]
     names = [entry["name"] for entry in entries]
-    made: dict[str, list[Json]] = {
+    valueses: dict[str, list[Json]] = {
         "control-plane.yaml": control_plane(),
         "valkey.yaml": valkey(),
         "postgres.yaml": postgres(),
-        **{f"{one['name']}.yaml": ingress(one["name"]) for one in spec["gateways"]},
+        **{f"{gateway['name']}.yaml": ingress(gateway["name"]) for gateway in spec["gateways"]},
     }
     for entry in entries:
         version = entry.get("labels", {}).get("version", "")
         entry["full"] = f"{entry['name']}-{version}" if names.count(entry["name"]) > 1 else entry["name"]
-        made[f"{entry['full']}.yaml"] = part(entry)
+        valueses[f"{entry['full']}.yaml"] = part(entry)
     namespace = [{"apiVersion": "v1", "kind": "Namespace", "metadata": meta("exchange")}]
-    whole = {"namespace.yaml": namespace, **made}
+    value = {"namespace.yaml": namespace, **valueses}
     return {
-        **{name: _text(*parts) for name, parts in whole.items()},
-        "kustomization.yaml": _text(_top(sorted(whole))),
+        **{name: _text(*parts) for name, parts in value.items()},
+        "kustomization.yaml": _text(_top(sorted(value))),
     }
 
 
@@ -305,7 +305,7 @@ def _top(resources: list[str]) -> Json:
         "images": [{"name": IMAGE, "newName": IMAGE, "newTag": "0.1.0"}],
         "configMapGenerator": [{"name": "databases", "files": ["databases.sql"]}],
         "secretGenerator": [
-            {"name": name, "files": [_secret(one) for one in listed]} for name, listed in secrets.items()
+            {"name": name, "files": [_secret(text) for text in listed]} for name, listed in secrets.items()
         ],
     }
 
@@ -327,16 +327,16 @@ def _text(*documents: Json) -> str:
 
 def main(argv: list[str]) -> int:
     """Write the manifests, or with --check tell which differ."""
-    wanted: dict[str, str] = files()
-    kept = {path.name: path.read_text() for path in FOLDER.glob("*.yaml")}
-    different = sorted(name for name in {*wanted, *kept} if wanted.get(name) != kept.get(name))
+    expected: dict[str, str] = files()
+    values = {path.name: path.read_text() for path in FOLDER.glob("*.yaml")}
+    different = sorted(name for name in {*expected, *values} if expected.get(name) != values.get(name))
     if "--check" in argv:
         for name in different:
             sys.stderr.write(f"deploy/kubernetes/{name} is not what build.py makes: run it again\n")
         return 1 if different else 0
     for name in different:
-        if name in wanted:
-            (FOLDER / name).write_text(wanted[name])
+        if name in expected:
+            (FOLDER / name).write_text(expected[name])
         else:
             (FOLDER / name).unlink()
     return 0

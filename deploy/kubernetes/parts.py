@@ -66,8 +66,8 @@ def pod(name: str, spec: Json, *, user: int = UID) -> Json:
         "fsGroup": user,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    whole = {"automountServiceAccountToken": False, "securityContext": context, **spec}
-    return {"metadata": {"labels": {"app.kubernetes.io/name": name}}, "spec": whole}
+    value = {"automountServiceAccountToken": False, "securityContext": context, **spec}
+    return {"metadata": {"labels": {"app.kubernetes.io/name": name}}, "spec": value}
 
 
 def spread(name: str) -> list[Json]:

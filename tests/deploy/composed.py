@@ -16,8 +16,8 @@ _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*
 
 def read(path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
     """The whole file; raises ValueError for a variable that is demanded and not there."""
-    found: dict[str, Any] = YAML(typ="safe").load(path)
-    filled = _filled(found, variables)
+    document: dict[str, Any] = YAML(typ="safe").load(path)
+    filled = _filled(document, variables)
     assert isinstance(filled, dict)
     return filled
 
@@ -41,31 +41,31 @@ def environment(service: Service) -> dict[str, str]:
 
 def mounts(service: Service, name: str) -> list[tuple[str, str, bool]]:
     """What is mounted, as (source, target, read only); a source without a slash is a named volume."""
-    found = []
-    for one in service.get("volumes", ()):
-        if isinstance(one, str):
-            source, target, *mode = one.split(":")
-            found.append((source, target, mode == ["ro"]))
+    entries = []
+    for item in service.get("volumes", ()):
+        if isinstance(item, str):
+            source, target, *mode = item.split(":")
+            entries.append((source, target, mode == ["ro"]))
         else:
-            below = one.get("volume", {}).get("subpath", "")
-            found.append((f"{one['source']}:{below}", one["target"], one.get("read_only", False)))
-    found += [(f"secret:{one}", f"/run/secrets/{one}", True) for one in service.get("secrets", ())]
-    assert all(target.startswith("/") for _, target, _ in found), name
-    return found
+            below = item.get("volume", {}).get("subpath", "")
+            entries.append((f"{item['source']}:{below}", item["target"], item.get("read_only", False)))
+    entries += [(f"secret:{item}", f"/run/secrets/{item}", True) for item in service.get("secrets", ())]
+    assert all(target.startswith("/") for _, target, _ in entries), name
+    return entries
 
 
 def _filled(value: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _filled(one, variables) for key, one in value.items()}
+        return {key: _filled(item, variables) for key, item in value.items()}
     if isinstance(value, list):
-        return [_filled(one, variables) for one in value]
-    return _VARIABLE.sub(lambda found: _value(found, variables), value) if isinstance(value, str) else value
+        return [_filled(item, variables) for item in value]
+    return _VARIABLE.sub(lambda match: _value(match, variables), value) if isinstance(value, str) else value
 
 
-def _value(found: re.Match[str], variables: Mapping[str, str]) -> str:
-    if found[0] == "$$":
+def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
+    if match[0] == "$$":
         return "$"
-    given = variables.get(found["name"], "")
-    if not given and found["kind"] == "?":
-        raise ValueError(f"{found['name']}: {found['rest']}")
-    return given or (found["rest"] if found["kind"] == "-" else "")
+    text = variables.get(match["name"], "")
+    if not text and match["kind"] == "?":
+        raise ValueError(f"{match['name']}: {match['rest']}")
+    return text or (match["rest"] if match["kind"] == "-" else "")

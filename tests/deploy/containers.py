@@ -50,7 +50,7 @@ class Image:
         health = re.search(r"^HEALTHCHECK .*?CMD (\[.*\])$", stage, re.MULTILINE)
         folder = re.search(r"^WORKDIR (\S+)$", stage, re.MULTILINE)
         assert health and folder
-        named = dict(one.split("=", 1) for one in shlex.split(assigned))
+        named = dict(item.split("=", 1) for item in shlex.split(assigned))
         return cls(named, tuple(eval(health[1])), folder[1])  # noqa: S307  our own file, JSON of strings
 
 
@@ -127,10 +127,10 @@ class Engine:
     def start(self, name: str) -> Container:
         """Start one, whatever it depends on."""
         service = self.services[name]
-        own = service["image"] == "meshwright"
+        value = service["image"] == "meshwright"
         argv = [*self.programs.get(service["image"], ()), *service.get("command", ())]
         base = {"PATH": f"{Path(sys.executable).parent}:{self.scratch}/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        image = {**self.image.environment, **base} if own else base
+        image = {**self.image.environment, **base} if value else base
         container = Container(
             name,
             service,
@@ -138,7 +138,7 @@ class Engine:
             self.scratch / "roots" / name,
             tuple(argv),
             {**image, **composed.environment(service)},
-            self.image.folder if own else "/",
+            self.image.folder if value else "/",
         )
         container.root.mkdir(parents=True)
         script = self.scratch / f"{name}.sh"
@@ -188,8 +188,8 @@ class Engine:
 
     def _needed(self) -> list[Path]:
         """Folders of this host that programs need and that lie in what a container has to itself."""
-        wanted = {Path(sys.prefix), Path(sys.base_prefix), ROOT, self.scratch / "bin"}
-        return sorted(one for one in wanted if one.parts[1] in OWN)
+        expected = {Path(sys.prefix), Path(sys.base_prefix), ROOT, self.scratch / "bin"}
+        return sorted(path for path in expected if path.parts[1] in OWN)
 
     def _source(self, source: str) -> Path:
         kind, _, rest = source.partition(":")
@@ -206,12 +206,12 @@ class Engine:
     @staticmethod
     def _mounted(source: Path, target: str, *, sealed: bool) -> list[str]:
         assert source.exists(), source
-        made = (
+        text = (
             f"mkdir -p .{target}"
             if source.is_dir()
             else f"mkdir -p .{Path(target).parent} && touch .{target}"
         )
-        lines = [made, f"mount --bind {shlex.quote(str(source))} .{target}"]
+        lines = [text, f"mount --bind {shlex.quote(str(source))} .{target}"]
         return [*lines, f"mount -o remount,bind,ro .{target}"] if sealed else lines
 
     # --- life -------------------------------------------------------------------------------------
@@ -220,13 +220,13 @@ class Engine:
         """The health check of a service; nothing where its image has none that is known."""
         service = self.services[name]
         if "healthcheck" in service:
-            found: Sequence[str] = service["healthcheck"]["test"]
-            return found
+            test: Sequence[str] = service["healthcheck"]["test"]
+            return test
         return ("CMD", *self.image.healthcheck) if service["image"] == "meshwright" else ()
 
     def _may_start(self, name: str) -> bool:
-        wanted = self.services[name].get("depends_on", {})
-        for other, how in wanted.items():
+        expected = self.services[name].get("depends_on", {})
+        for other, how in expected.items():
             if other not in self.containers:
                 return False
             if how["condition"] == "service_healthy" and not self.containers[other].healthy(
@@ -245,14 +245,14 @@ class Engine:
             return len(self.containers) == len(self.services)
 
         until(started, "everything is started", within, LOOK_EVERY)
-        for name, one in self.containers.items():
+        for name, container in self.containers.items():
             check = self.check(name)
             if check:
-                until(partial(one.healthy, check), f"{name} is healthy", within, LOOK_EVERY)
+                until(partial(container.healthy, check), f"{name} is healthy", within, LOOK_EVERY)
 
     def down(self) -> None:
         """Stop all of them, the youngest first, by their pids."""
-        running = [one.process for one in reversed(self.containers.values()) if one.process]
+        running = [container.process for container in reversed(self.containers.values()) if container.process]
         for process in running:
             process.send_signal(signal.SIGTERM)
         for process in running:
@@ -268,14 +268,14 @@ def engine(
     project: Path, scratch: Path, programs: Mapping[str, Sequence[str]], leave_out: Sequence[str] = ()
 ) -> Iterator[Engine]:
     """All of `project`'s docker-compose.yml but `leave_out`, running; stopped and gone at the end."""
-    given = composed.variables(project / ".env")
-    file = composed.read(project / "docker-compose.yml", given)
-    services = {name: one for name, one in file["services"].items() if name not in leave_out}
-    made = Engine(project, scratch, services, file["secrets"], programs)
+    variables = composed.variables(project / ".env")
+    file = composed.read(project / "docker-compose.yml", variables)
+    services = {name: service for name, service in file["services"].items() if name not in leave_out}
+    new_engine = Engine(project, scratch, services, file["secrets"], programs)
     try:
-        made.network.plug()
-        made.up()
-        yield made
+        new_engine.network.plug()
+        new_engine.up()
+        yield new_engine
     finally:
-        made.down()
-        made.network.unplug()
+        new_engine.down()
+        new_engine.network.unplug()

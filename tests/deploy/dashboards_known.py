@@ -58,8 +58,8 @@ def known() -> set[str]:
 
 def kept(stat: str) -> bool:
     """Whether Envoy keeps a statistic."""
-    for one in INCLUDED_STATS:
-        prefix, pattern = one.get("prefix"), one.get("safe_regex")
+    for values in INCLUDED_STATS:
+        prefix, pattern = values.get("prefix"), values.get("safe_regex")
         if isinstance(prefix, str) and stat.startswith(prefix):
             return True
         if isinstance(pattern, dict) and re.fullmatch(pattern["regex"], stat):
@@ -69,10 +69,10 @@ def kept(stat: str) -> bool:
 
 def exported(stat: str) -> str:
     """What Envoy calls a statistic at /stats/prometheus, its tags taken out of the name."""
-    if found := re.fullmatch(r"http\.[^.]+\.rds\.[^.]+\.(\w+)", stat):
-        return f"envoy_http_rds_{found[1]}"
-    if found := re.fullmatch(r"cluster\.[^.]+\.(ssl\.(?:versions|curves))\..*", stat):
-        stat = f"cluster.orders.{found[1]}"
+    if match := re.fullmatch(r"http\.[^.]+\.rds\.[^.]+\.(\w+)", stat):
+        return f"envoy_http_rds_{match[1]}"
+    if match := re.fullmatch(r"cluster\.[^.]+\.(ssl\.(?:versions|curves))\..*", stat):
+        stat = f"cluster.orders.{match[1]}"
     stat = re.sub(r"^(cluster\.[^.]+\.grpc)\.\d+$", r"\1", stat)
     stat = re.sub(r"^(cluster|http|sds)\.[^.]+\.", r"\1.", stat)
     stat = re.sub(r"^listener\.[\d._]+\.", "listener.", stat)
@@ -90,14 +90,14 @@ def _envoy() -> Iterator[str]:
 def _code() -> Iterator[str]:
     for module in ("meshwright.control_plane.app", "meshwright.control_plane.metrics"):
         importlib.import_module(module)
-    told = MeshCollector(MeshMetrics, dict)
+    mesh_collector = MeshCollector(MeshMetrics, dict)
     workload = WorkloadStatus(
         name="orders-1", service="orders", role="service", phase="running", healthy=True, starts={"proxy": 1}
     )
     metrics = ServiceMetrics("orders")
     sources: tuple[Iterable[Metric], ...] = (
         REGISTRY.collect(),
-        told.collect(),
+        mesh_collector.collect(),
         workload_metrics(workload, {"proxy": 1}),
         metrics.registry.collect(),
     )

@@ -18,9 +18,9 @@ class Network:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.tag = f"mw{os.getpid() % 10_000}{next(_made)}"
-        known = tuple(names)
-        self.addresses = {name: f"10.88.0.{10 + number}" for number, name in enumerate(known)}
-        self.spaces = {name: f"{self.tag}-{number}" for number, name in enumerate(known)}
+        texts = tuple(names)
+        self.addresses = {name: f"10.88.0.{10 + number}" for number, name in enumerate(texts)}
+        self.spaces = {name: f"{self.tag}-{number}" for number, name in enumerate(texts)}
         self._switch = f"{self.tag}-switch"
 
     def plug(self) -> None:
@@ -62,9 +62,9 @@ def second(address: str) -> str:
 
 
 def _tool() -> str:
-    found = which("ip")
-    assert found, "ip: install Debian's iproute2"
-    return found
+    text = which("ip")
+    assert text, "ip: install Debian's iproute2"
+    return text
 
 
 def _ip(*arguments: str, check: bool = True) -> None:

@@ -29,9 +29,9 @@ NOT_HERE = ("grafana", "jaeger")
 """Programs that no registry here has. Everything else of the file runs."""
 
 GRAPH = {
-    *(("ingress", each) for each in ("analytics", "catalog", "inventory", "orders", "storefront", "trading")),
-    *(("orders", each) for each in ("catalog", "inventory", "analytics")),
-    *(("storefront", each) for each in ("catalog", "orders", "trading")),
+    *(("ingress", text) for text in ("analytics", "catalog", "inventory", "orders", "storefront", "trading")),
+    *(("orders", text) for text in ("catalog", "inventory", "analytics")),
+    *(("storefront", text) for text in ("catalog", "orders", "trading")),
     ("trading", "analytics"),
 }
 """Who may call whom."""
@@ -70,32 +70,34 @@ def running(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     client = shutil.which("redis-cli")
     assert client, "redis-cli: install Debian's redis-tools"
     (scratch / "bin/valkey-cli").symlink_to(client)
-    with engine(project, scratch, PROGRAMS, NOT_HERE) as found:
-        yield found
+    with engine(project, scratch, PROGRAMS, NOT_HERE) as actual_engine:
+        yield actual_engine
 
 
 def status(running: Engine) -> dict[str, Any]:
     done = running.containers["control-plane-1"].run("mesh", "status", "-o", "json", within=90)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
 
 
 def test_the_exchange_runs_as_the_file_says(running: Engine) -> None:
     agents = {name.removesuffix("-agent") for name in running.services if name.endswith("-agent")}
-    wanted = {**dict.fromkeys(agents, "synced"), "ingress": "synced"}
+    expected = {**dict.fromkeys(agents, "synced"), "ingress": "synced"}
     seen: dict[str, str] = {}
 
     def synced() -> bool:
         seen.clear()
-        seen.update({one["name"]: one["state"] for one in status(running)["proxies"]})
-        return seen == wanted
+        seen.update({proxy["name"]: proxy["state"] for proxy in status(running)["proxies"]})
+        return seen == expected
 
     try:
         until(synced, "either control plane tells that all sidecars are synced", 120, 2.0)
     finally:
         print(seen)  # noqa: T201  what is missing, where it fails
-    until(lambda: all(one["healthy"] for one in status(running)["services"]), "all are healthy", 60, 2.0)
+    until(
+        lambda: all(service["healthy"] for service in status(running)["services"]), "all are healthy", 60, 2.0
+    )
     placed = until(partial(order, running), "an order is placed", 60, 1.0)
     assert json.loads(placed)["status"] in ("pending", "confirmed")
 
@@ -113,7 +115,7 @@ def order(running: Engine) -> str:
 
 def test_grafana_may_read_at_either_control_plane_and_change_nothing(running: Engine) -> None:
     sources = YAML(typ="safe").load(ROOT / "dashboards/provisioning/datasources/mesh.yaml")["datasources"]
-    (url,) = (one["url"] for one in sources if one["name"] == "Mesh traces")
+    (url,) = (source["url"] for source in sources if source["name"] == "Mesh traces")
     urls = [url, *(url.replace("//control-plane:", f"//control-plane-{at}:") for at in (1, 2))]
     done = running.containers["control-plane-2"].run("sh", "-c", scripts.BY_READING, "sh", *urls)
     assert len(set(urls)) == 3
@@ -122,7 +124,7 @@ def test_grafana_may_read_at_either_control_plane_and_change_nothing(running: En
 
 def test_prometheus_finds_everything_and_scrapes_it(running: Engine) -> None:
     agents = sum(name.endswith("-agent") for name in running.services)
-    wanted = {
+    expected = {
         "meshwright-control-plane": 2,
         "meshwright-proxy": agents + 1,
         "meshwright-agent": agents + 1,
@@ -132,10 +134,10 @@ def test_prometheus_finds_everything_and_scrapes_it(running: Engine) -> None:
 
     def well() -> bool:
         active = asked(running, "targets", state="active")["activeTargets"]
-        up = Counter(one["labels"]["job"] for one in active if one["health"] == "up")
-        return up == wanted and len(active) == sum(wanted.values())
+        up = Counter(item["labels"]["job"] for item in active if item["health"] == "up")
+        return up == expected and len(active) == sum(expected.values())
 
-    until(well, f"{wanted} are up", 120, 1.0)
+    until(well, f"{expected} are up", 120, 1.0)
 
 
 def test_rules_have_data_under_traffic(running: Engine, record_property: Any) -> None:
@@ -148,11 +150,11 @@ def test_rules_have_data_under_traffic(running: Engine, record_property: Any) ->
     # The traffic may have ended more than a minute ago by now.
     lately = "max_over_time(mesh:edge_requests:rate1m[10m]) > 0"
     edges = asked(running, "query", query=lately)["result"]
-    found = {(one["metric"]["service"], one["metric"]["callee"]) for one in edges}
-    assert {("ingress", "orders"), ("orders", "inventory"), ("orders", "catalog")} <= found
-    assert found <= GRAPH
+    pairs = {(edge["metric"]["service"], edge["metric"]["callee"]) for edge in edges}
+    assert {("ingress", "orders"), ("orders", "inventory"), ("orders", "catalog")} <= pairs
+    assert pairs <= GRAPH
     counted = asked(running, "query", query='count by (instance) ({job="meshwright-proxy"})')["result"]
-    series = {one["metric"]["instance"]: int(one["value"][1]) for one in counted}
+    series = {item["metric"]["instance"]: int(item["value"][1]) for item in counted}
     print(f"series of a sidecar: {series}")  # noqa: T201
     assert max(series.values()) < 4000
 
@@ -184,9 +186,9 @@ def test_every_panel_has_data_under_traffic_and_a_fault(running: Engine, failing
         panels.setdefault((board, panel), []).append(queries.filled(expression))
 
     for _ in range(6):
-        seen = [one for one, asks in panels.items() if any(asked_once(running, ask) for ask in asks)]
-        for one in seen:
-            del panels[one]
+        seen = [texts for texts, asks in panels.items() if any(asked_once(running, ask) for ask in asks)]
+        for texts in seen:
+            del panels[texts]
         if not panels:
             break
         running.containers["ingress"].run("python", "-c", scripts.TRAFFIC, "10", within=90)
@@ -200,11 +202,11 @@ def test_prometheus_has_the_figures_of_the_topology(
     """Each tells of its own last minute, so they are alike, not equal. The first edge is gRPC."""
 
     def alike() -> bool:
-        (calls, failed), (theirs, they_failed) = known = (
+        (calls, failed), (theirs, they_failed) = valueses = (
             counted(running, caller, callee),
             recorded(running, caller, callee),
         )
-        print(known)  # noqa: T201  both, where it fails
+        print(valueses)  # noqa: T201  both, where it fails
         if not (calls > 30 and failed > 10 and theirs):
             return False
         return abs(theirs / calls - 1) < 0.3 and abs(they_failed / theirs - failed / calls) < 0.15
@@ -229,14 +231,14 @@ def heard(running: Engine) -> Iterator[Path]:
     process.wait(20)
 
 
-def test_an_alert_travels_to_a_webhook(running: Engine, heard: Path) -> None:
+def test_an_alert_travels_to_a_webhook(running: Engine, path: Path) -> None:
     """The app of trading ends; nobody is healthy there any more."""
     process = running.containers["trading"].process
     assert process is not None
     process.terminate()
     process.wait(90)
     until(
-        lambda: '"MeshNoHealthyInstance"' in heard.read_text() and '"trading"' in heard.read_text(),
+        lambda: '"MeshNoHealthyInstance"' in path.read_text() and '"trading"' in path.read_text(),
         "the webhook hears of it",
         150,
     )
@@ -262,12 +264,12 @@ def test_every_reference_resolves(project: Path) -> None:
                 assert (project / source).exists(), f"{name}: {source}"
             elif not source.startswith("secret:"):
                 assert source.partition(":")[0] in file["volumes"], f"{name}: {source}"
-        published += [one.rpartition(":")[0] for one in service.get("ports", ())]
+        published += [item.rpartition(":")[0] for item in service.get("ports", ())]
         if "build" in service:
             assert (project / service["build"]["dockerfile"]).is_file()
-    assert all((project / one["file"]).is_file() for one in file["secrets"].values())
+    assert all((project / secret["file"]).is_file() for secret in file["secrets"].values())
     assert len(set(published)) == len(published)
-    assert all(one.startswith("127.0.0.1:") for one in published)
+    assert all(item.startswith("127.0.0.1:") for item in published)
 
 
 def test_what_the_image_copies_is_there_and_not_left_out() -> None:
@@ -279,11 +281,15 @@ def test_what_the_image_copies_is_there_and_not_left_out() -> None:
         if line.startswith("COPY ") and "--from" not in line
         for word in line.split()[1:-1]
     ]
-    allowed = {one[1:] for one in (ROOT / ".dockerignore").read_text().splitlines() if one.startswith("!")}
+    allowed = {
+        splitline[1:]
+        for splitline in (ROOT / ".dockerignore").read_text().splitlines()
+        if splitline.startswith("!")
+    }
     assert copied
-    for one in copied:
-        assert (ROOT / one).exists(), one
-        assert one in allowed, one
+    for text in copied:
+        assert (ROOT / text).exists(), text
+        assert text in allowed, text
 
 
 def test_without_preparation_it_says_what_to_do(project: Path) -> None:

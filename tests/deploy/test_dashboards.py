@@ -39,13 +39,13 @@ def asked() -> Iterator[str]:
     for _, _, expr in queries.expressions():
         yield queries.filled(expr)
     for board in BOARDS.values():
-        for one in board["annotations"]["list"]:
-            yield queries.filled(one["target"]["expr"])
-        for one in board["templating"]["list"]:
-            if one["type"] == "query":
-                found = re.fullmatch(r"label_values\((.+), \w+\)", one["query"])
-                assert found, one["query"]
-                yield queries.filled(found[1])
+        for item in board["annotations"]["list"]:
+            yield queries.filled(item["target"]["expr"])
+        for item in board["templating"]["list"]:
+            if item["type"] == "query":
+                match = re.fullmatch(r"label_values\((.+), \w+\)", item["query"])
+                assert match, item["query"]
+                yield queries.filled(match[1])
 
 
 def named(expr: str) -> set[str]:
@@ -64,19 +64,19 @@ def test_the_files_are_what_the_builder_makes(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "mesh-overview.json").write_text("{}")
     (tmp_path / "mesh-old.json").write_text("{}")
     assert build.main(["--check"], tmp_path) == 1
-    said = capsys.readouterr().err
-    assert "mesh-overview.json" in said
-    assert "mesh-old.json" in said
+    err = capsys.readouterr().err
+    assert "mesh-overview.json" in err
+    assert "mesh-old.json" in err
     assert build.main([], tmp_path) == 0
-    assert sorted(one.name for one in tmp_path.iterdir()) == [f"{uid}.json" for uid in sorted(BOARDS)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{uid}.json" for uid in sorted(BOARDS)]
 
 
 def test_dashboards_and_panels_are_told_apart() -> None:
     assert len({board["title"] for board in BOARDS.values()}) == len(BOARDS)
     for uid, board in BOARDS.items():
         assert board["uid"] == uid
-        assert set(Counter(one["id"] for one in board["panels"]).values()) == {1}
-        titles = Counter(one["title"] for one in board["panels"] if one["type"] == "row")
+        assert set(Counter(panel["id"] for panel in board["panels"]).values()) == {1}
+        titles = Counter(panel["title"] for panel in board["panels"] if panel["type"] == "row")
         assert set(titles.values()) == {1}
 
 
@@ -86,13 +86,13 @@ def test_every_panel_says_what_it_shows() -> None:
         assert panel["title"], uid
         assert len(panel["description"]) > 10, where
         assert panel["fieldConfig"]["defaults"]["unit"], where
-        for one in (panel, *panel["targets"]):
-            assert one["datasource"]["uid"] == SOURCES[one["datasource"]["type"]], where
+        for item in (panel, *panel["targets"]):
+            assert item["datasource"]["uid"] == SOURCES[item["datasource"]["type"]], where
 
 
 def test_every_variable_that_is_used_is_there() -> None:
     for uid, board in BOARDS.items():
-        there = {one["name"] for one in board["templating"]["list"]}
+        there = {item["name"] for item in board["templating"]["list"]}
         text = json.dumps(board)
         used = set(re.findall(r"\$\{?([a-z]\w*)", text))
         assert used <= there, (uid, used - there)
@@ -118,14 +118,14 @@ def test_every_expression_is_promql(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     YAML().dump({"groups": [{"name": "asked", "rules": rules}]}, path)
     argv = ["/usr/bin/promtool", "check", "rules", str(path)]
-    found = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    assert found.returncode == 0, found.stdout + found.stderr
+    completed = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_every_metric_is_one_that_there_is() -> None:
-    known = dashboards_known.known()
+    texts = dashboards_known.known()
     for expr in asked():
-        assert named(expr) <= known, (named(expr) - known, expr)
+        assert named(expr) <= texts, (named(expr) - texts, expr)
 
 
 def test_a_metric_that_is_not_kept_is_found_out() -> None:
@@ -138,17 +138,17 @@ def test_a_metric_that_is_not_kept_is_found_out() -> None:
 
 
 def test_links_lead_to_dashboards_and_set_their_variables() -> None:
-    found = 0
+    number = 0
     for uid, board in BOARDS.items():
         for target, query in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(board)):
             assert target in BOARDS, (uid, target)
-            there = {one["name"] for one in BOARDS[target]["templating"]["list"]}
+            there = {item["name"] for item in BOARDS[target]["templating"]["list"]}
             assert set(re.findall(r"var-(\w+)=", query)) <= there, (uid, target, query)
-            found += 1
-        tags = [tag for one in board["links"] if one["type"] == "dashboards" for tag in one["tags"]]
+            number += 1
+        tags = [tag for link in board["links"] if link["type"] == "dashboards" for tag in link["tags"]]
         assert tags
         assert set(tags) <= set(board["tags"])
-    assert found > 20
+    assert number > 20
 
 
 def test_what_grafana_reads_at_its_start_resolves() -> None:
@@ -162,15 +162,15 @@ def test_what_grafana_reads_at_its_start_resolves() -> None:
     read = ROOT / mounted[provider["options"]["path"]]
     assert {path.stem for path in read.rglob("*.json")} == set(BOARDS)
     sources = folders["datasources"]["datasources"]
-    uids = {one["uid"] for one in sources}
-    assert len(uids) == len(sources) == len({one["name"] for one in sources})
-    networks = [one["networks"]["default"] for one in compose.values() if "networks" in one]
-    named = {*compose, *(alias for one in networks for alias in one["aliases"])}
-    for one in sources:
-        host = one["url"].removeprefix("http://").partition(":")[0]
-        assert host in named, one["url"]
-        assert one["jsonData"].get("alertmanagerUid", one["uid"]) in uids
-    assert {one["type"] for one in sources} >= set(SOURCES)
+    uids = {current_source["uid"] for current_source in sources}
+    assert len(uids) == len(sources) == len({current_source["name"] for current_source in sources})
+    networks = [item["networks"]["default"] for item in compose.values() if "networks" in item]
+    named = {*compose, *(alias for network in networks for alias in network["aliases"])}
+    for current_source in sources:
+        host = current_source["url"].removeprefix("http://").partition(":")[0]
+        assert host in named, current_source["url"]
+        assert current_source["jsonData"].get("alertmanagerUid", current_source["uid"]) in uids
+    assert {current_source["type"] for current_source in sources} >= set(SOURCES)
     secrets = re.findall(r"\$__file\{([^}]+)\}", (PROVISIONING / "datasources/mesh.yaml").read_text())
     assert secrets
     assert set(secrets) <= set(mounted)
@@ -199,8 +199,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages = ("@grafana/schema@13.2.3", "typescript@5.9.3")
     quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--prefer-offline")
     argv = ["npm", "install", "--prefix", str(folder), *quiet, *packages]
-    found = subprocess.run(argv, capture_output=True, text=True, timeout=150, check=False, cwd=folder)
-    assert found.returncode == 0, found.stderr
+    completed = subprocess.run(argv, capture_output=True, text=True, timeout=150, check=False, cwd=folder)
+    assert completed.returncode == 0, completed.stderr
     return folder
 
 
@@ -212,12 +212,12 @@ def compiled(node: Path, program: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_grafanas_own_types_accept_the_dashboards_and_no_fault(node: Path) -> None:
-    found = compiled(node, typescript(BOARDS))
-    assert found.returncode == 0, found.stdout[:4000]
+    completed = compiled(node, typescript(BOARDS))
+    assert completed.returncode == 0, completed.stdout[:4000]
     faulty = {uid: json.loads(json.dumps(BOARDS[uid])) for uid in ("mesh-overview", "mesh-service")}
     faulty["mesh-overview"]["panels"][1]["gridPos"]["w"] = "four"
     faulty["mesh-overview"]["panels"][1]["options"]["graphMode"] = "aria"
     faulty["mesh-service"]["refesh"] = "10s"
-    said = compiled(node, typescript(faulty)).stdout
-    for each in ("Type 'string' is not assignable to type 'number'", '"aria"', "refesh"):
-        assert each in said, said[:4000]
+    stdout = compiled(node, typescript(faulty)).stdout
+    for text in ("Type 'string' is not assignable to type 'number'", '"aria"', "refesh"):
+        assert text in stdout, stdout[:4000]

@@ -26,28 +26,28 @@ Json = dict[str, Any]
 def documents() -> tuple[Json, ...]:
     """Everything but the kustomization."""
     paths = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
-    return tuple(one for path in paths for one in YAML(typ="safe").load_all(path))
+    return tuple(item for path in paths for item in YAML(typ="safe").load_all(path))
 
 
 def kustomization() -> Json:
-    found: Json = YAML(typ="safe").load(FOLDER / "kustomization.yaml")
-    return found
+    document: Json = YAML(typ="safe").load(FOLDER / "kustomization.yaml")
+    return document
 
 
 def of(kind: str) -> dict[str, Json]:
-    return {one["metadata"]["name"]: one for one in documents() if one["kind"] == kind}
+    return {document["metadata"]["name"]: document for document in documents() if document["kind"] == kind}
 
 
 def pods() -> Iterator[tuple[str, Json]]:
-    for name, one in {**of("Deployment"), **of("StatefulSet")}.items():
-        yield name, one["spec"]["template"]["spec"]
+    for name, item in {**of("Deployment"), **of("StatefulSet")}.items():
+        yield name, item["spec"]["template"]["spec"]
 
 
 def containers() -> list[tuple[str, Json]]:
     return [
-        (f"{name}/{one['name']}", one)
+        (f"{name}/{item['name']}", item)
         for name, pod in pods()
-        for one in (*pod.get("initContainers", ()), *pod["containers"])
+        for item in (*pod.get("initContainers", ()), *pod["containers"])
     ]
 
 
@@ -73,36 +73,36 @@ def test_the_kustomization_names_every_file_and_files_that_are_made() -> None:
 
 def test_volumes_secrets_and_maps_that_are_named_are_there() -> None:
     top = kustomization()
-    secrets = {one["name"] for one in top["secretGenerator"]}
+    secrets = {item["name"] for item in top["secretGenerator"]}
     joining = (FOLDER / "tokens.sh").read_text().split()
     for name, pod in pods():
-        volumes = {one["name"]: one for one in pod.get("volumes", ())}
+        volumes = {item["name"]: item for item in pod.get("volumes", ())}
         for volume in volumes.values():
             secret = volume.get("secret", {}).get("secretName", "mesh")
             role = secret.removeprefix("join-")
             assert secret in secrets or any(role == word.strip(";") for word in joining), f"{name}: {secret}"
             assert volume.get("configMap", {}).get("name", "databases") == "databases"
         claimed = {"data"} if name in of("StatefulSet") else set()
-        for one in (*pod.get("initContainers", ()), *pod["containers"]):
-            mounted = {each["name"] for each in one["volumeMounts"]}
+        for item in (*pod.get("initContainers", ()), *pod["containers"]):
+            mounted = {volumeMount["name"] for volumeMount in item["volumeMounts"]}
             assert mounted <= {*volumes, *claimed}, f"{name}: {mounted}"
 
 
 @pytest.mark.parametrize(("name", "container"), containers(), ids=[name for name, _ in containers()])
 def test_a_container_is_probed_bounded_and_sealed(name: str, container: Json) -> None:
     assert {"readinessProbe", "livenessProbe"} <= container.keys()
-    declared = {one["containerPort"] for one in container.get("ports", ())}
+    declared = {item["containerPort"] for item in container.get("ports", ())}
     for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-        asked = container.get(kind, {}).get("httpGet")
-        assert asked is None or asked["port"] in declared
+        value = container.get(kind, {}).get("httpGet")
+        assert value is None or value["port"] in declared
     assert container["resources"]["requests"].keys() == {"cpu", "memory"}
     assert "memory" in container["resources"]["limits"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
 
 
 def test_every_part_has_a_service_and_a_budget_that_select_its_pods() -> None:
-    for name, one in {**of("Deployment"), **of("StatefulSet")}.items():
-        labels = one["spec"]["template"]["metadata"]["labels"]
+    for name, item in {**of("Deployment"), **of("StatefulSet")}.items():
+        labels = item["spec"]["template"]["metadata"]["labels"]
         assert of("Service")[name]["spec"]["selector"] == labels
         assert of("PodDisruptionBudget")[name]["spec"]["selector"]["matchLabels"] == labels
         open_ports = {
@@ -115,7 +115,7 @@ def test_every_part_has_a_service_and_a_budget_that_select_its_pods() -> None:
 
 
 def test_agents_are_native_sidecars() -> None:
-    services = {one["name"] for one in YAML(typ="safe").load(build.APPLICATION)["spec"]["services"]}
+    services = {service["name"] for service in YAML(typ="safe").load(build.APPLICATION)["spec"]["services"]}
     sidecars = {
         container["command"][3]
         for name, pod in pods()

@@ -16,8 +16,8 @@ RULES = ROOT / "dashboards/rules"
 
 
 def loaded(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = YAML(typ="safe").load(RULES / name)
-    return found
+    document: dict[str, Any] = YAML(typ="safe").load(RULES / name)
+    return document
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -30,31 +30,31 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_rules_are_right() -> None:
-    found = promtool("check", "rules", "recording.yml", "alerts.yml")
-    assert found.returncode == 0, found.stdout + found.stderr
+    completed = promtool("check", "rules", "recording.yml", "alerts.yml")
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_every_alert_fires_when_it_should_and_only_then() -> None:
-    found = promtool("test", "rules", "tests/alerts.yml")
-    assert found.returncode == 0, found.stdout + found.stderr
+    completed = promtool("test", "rules", "tests/alerts.yml")
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_edges_have_the_figures_of_the_topology() -> None:
-    found = promtool("test", "rules", "tests/edges.yml")
-    assert found.returncode == 0, found.stdout + found.stderr
+    completed = promtool("test", "rules", "tests/edges.yml")
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_a_grpc_failure_is_the_same_everywhere() -> None:
     named = re.findall(r'mesh_grpc_status=~"([\d|]+)"', (RULES / "recording.yml").read_text())
-    assert [set(one.split("|")) for one in named] == [set(GRPC_FAILURES)]
+    assert [set(item.split("|")) for item in named] == [set(GRPC_FAILURES)]
     assert set(map(str, FAILURES)) == set(GRPC_FAILURES)
 
 
 def test_every_alert_has_a_case_of_both_kinds() -> None:
     cases: dict[str, set[bool]] = {}
     for test in loaded("tests/alerts.yml")["tests"]:
-        for one in test["alert_rule_test"]:
-            cases.setdefault(one["alertname"], set()).add(bool(one["exp_alerts"]))
+        for item in test["alert_rule_test"]:
+            cases.setdefault(item["alertname"], set()).add(bool(item["exp_alerts"]))
     assert cases == {rule["alert"]: {True, False} for rule in alerts()}
 
 

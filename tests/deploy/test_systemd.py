@@ -34,8 +34,8 @@ def systemd(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_a_unit_is_right_and_shut_tight(unit: Path, tmp_path: Path) -> None:
     path = installed(unit, tmp_path)
-    found = systemd("verify", "--man=no", str(path))
-    assert (found.returncode, found.stderr) == (0, "")
+    completed = systemd("verify", "--man=no", str(path))
+    assert (completed.returncode, completed.stderr) == (0, "")
     scored = systemd("security", "--offline=true", f"--threshold={EXPOSURE}", str(path))
     assert scored.returncode == 0, scored.stdout
 
@@ -50,9 +50,9 @@ def test_there_are_units() -> None:
 def test_the_examples_options_are_understood() -> None:
     """`mesh agent` reads what the example file says up to the point where it needs a token."""
     line = next(
-        one
-        for one in (ROOT / "deploy/systemd/agent.env").read_text().splitlines()
-        if one.startswith("AGENT_OPTIONS=")
+        splitline
+        for splitline in (ROOT / "deploy/systemd/agent.env").read_text().splitlines()
+        if splitline.startswith("AGENT_OPTIONS=")
     )
     options = line.removeprefix("AGENT_OPTIONS=").replace("10.0.0.1", "127.0.0.1").split()
     argv = [

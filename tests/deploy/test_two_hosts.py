@@ -49,10 +49,10 @@ class Hosts:
             for name, value in os.environ.items()
             if not name.startswith("MESH_") and not name.lower().endswith("_proxy")
         }
-        own = {"MESH_STATE": str(self.folder / host), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        values = {"MESH_STATE": str(self.folder / host), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         if host == HUB:
-            own |= dict.fromkeys(("MESH_BIND", "MESH_ADVERTISE"), self.network.addresses[HUB])
-        return {**clean, **own}
+            values |= dict.fromkeys(("MESH_BIND", "MESH_ADVERTISE"), self.network.addresses[HUB])
+        return {**clean, **values}
 
     def start(self, host: str, *argv: str) -> subprocess.Popen[bytes]:
         """Start a program on a host."""
@@ -88,12 +88,12 @@ class Hosts:
     def status(self) -> dict[str, Any]:
         """The mesh as its control plane sees it; nothing while it does not answer."""
         done = self.mesh("status", "-o", "json")
-        found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
-        return found
+        result: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        return result
 
     def proxies(self) -> dict[str, str]:
         """The states of the proxies."""
-        return {one["name"]: one["state"] for one in self.status().get("proxies", ())}
+        return {item["name"]: item["state"] for item in self.status().get("proxies", ())}
 
     def ask(self, host: str, url: str) -> str:
         """What an app of a host is answered; empty when it fails."""
@@ -104,15 +104,15 @@ class Hosts:
         """What Prometheus at the hub answers; nothing until it does."""
         url = f"http://127.0.0.1:9090/api/v1/query?query={urllib.parse.quote(expr)}"
         done = self.run(HUB, "/usr/bin/curl", "-sS", "--fail", "--max-time", "10", url)
-        found: list[dict[str, Any]] = json.loads(done.stdout)["data"]["result"] if done.stdout else []
-        return found
+        values: list[dict[str, Any]] = json.loads(done.stdout)["data"]["result"] if done.stdout else []
+        return values
 
     def listening(self, host: str) -> set[int]:
         """The ports that are open beyond loopback."""
         done = self.run(host, "ss", "-Hltn")
         assert done.returncode == 0, done.stderr
-        found = (re.fullmatch(r"(.*):(\d+)", line.split()[3]) for line in done.stdout.splitlines())
-        return {int(one[2]) for one in found if one and not re.match(r"127\.|\[::1\]", one[1])}
+        matches = (re.fullmatch(r"(.*):(\d+)", line.split()[3]) for line in done.stdout.splitlines())
+        return {int(match[2]) for match in matches if match and not re.match(r"127\.|\[::1\]", match[1])}
 
     def stop(self) -> None:
         """Stop all, the youngest first."""
@@ -140,8 +140,8 @@ scrape_configs:
 def join(hosts: Hosts, host: str, name: str) -> None:
     """An app on a host, and its agent, as the page on machines says."""
     token = hosts.folder / f"{name}.token"
-    made = hosts.mesh("token", "create", "--service", name, "--out", str(token))
-    assert made.returncode == 0, made.stderr
+    completed = hosts.mesh("token", "create", "--service", name, "--out", str(token))
+    assert completed.returncode == 0, completed.stderr
     hosts.start(host, sys.executable, "-m", "tests.fakes.app", "--port", "8000", "--name", name)
     who = ("--service", name, "--instance", f"{name}-1", "--port", "8000", "--health", "/health/ready")
     where = ("--control-plane", hosts.network.addresses[HUB], "--advertise", "auto")
@@ -165,40 +165,40 @@ def hub(hosts: Hosts, argv: Sequence[str]) -> None:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("hosts")
-    found = Hosts(Network((HUB, LEFT, RIGHT)), folder)
+    actual_hosts = Hosts(Network((HUB, LEFT, RIGHT)), folder)
     file = folder / "application.yaml"
     with file.open("w") as out:
         YAML(typ="safe").dump(application([service("home")], 8080), out)
-    found.network.plug()
+    actual_hosts.network.plug()
     try:
-        hub(found, [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file), "--timeout", "100"])
-        join(found, LEFT, "front")
-        join(found, RIGHT, "back")
-        wanted = {"front-1", "back-1", "home-1", "ingress"}
+        hub(actual_hosts, [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file), "--timeout", "100"])
+        join(actual_hosts, LEFT, "front")
+        join(actual_hosts, RIGHT, "back")
+        expected = {"front-1", "back-1", "home-1", "ingress"}
         until(
-            lambda: {name for name, state in found.proxies().items() if state == "synced"} == wanted,
+            lambda: {name for name, state in actual_hosts.proxies().items() if state == "synced"} == expected,
             "one mesh",
             90,
             1.0,
         )
-        yield found
+        yield actual_hosts
     finally:
-        found.stop()
-        found.network.unplug()
+        actual_hosts.stop()
+        actual_hosts.network.unplug()
 
 
 def test_calls_cross_the_cable_under_mutual_tls(hosts: Hosts) -> None:
-    answer = until(lambda: hosts.ask(LEFT, "http://back/echo"), "front reaches back", 30, 0.5)
-    sent = json.loads(answer)["headers"]
+    response = until(lambda: hosts.ask(LEFT, "http://back/echo"), "front reaches back", 30, 0.5)
+    sent = json.loads(response)["headers"]
     assert sent["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/service/front")
     back = until(lambda: hosts.ask(RIGHT, "http://front/echo"), "back reaches front", 30, 0.5)
     assert json.loads(back)["name"] == "front"
 
 
 def test_nothing_but_the_documented_ports_is_open(hosts: Hosts) -> None:
-    for host, wanted in OPEN.items():
-        found = {port for port in hosts.listening(host) if not 20_000 <= port < 32_000}
-        assert found == wanted, host
+    for host, expected in OPEN.items():
+        numbers = {port for port in hosts.listening(host) if not 20_000 <= port < 32_000}
+        assert numbers == expected, host
 
 
 def test_prometheus_scrapes_all_hosts(hosts: Hosts) -> None:
@@ -208,9 +208,12 @@ def test_prometheus_scrapes_all_hosts(hosts: Hosts) -> None:
     at = "--web.listen-address=127.0.0.1:9090"
     hosts.start(HUB, "/usr/bin/prometheus", f"--config.file={config}", data, at)
     up = 'count by (instance) (up{job="meshwright-proxy"} == 1)'
-    wanted = {"front-1", "back-1", "home-1", "ingress"}
+    expected = {"front-1", "back-1", "home-1", "ingress"}
     until(
-        lambda: {one["metric"]["instance"] for one in hosts.query(up)} == wanted, "all are scraped", 60, 1.0
+        lambda: {item["metric"]["instance"] for item in hosts.query(up)} == expected,
+        "all are scraped",
+        60,
+        1.0,
     )
 
 
@@ -231,5 +234,13 @@ def test_a_cut_cable_heals(hosts: Hosts) -> None:
 
 def healthy(hosts: Hosts, name: str) -> int | None:
     """Healthy instances of a service; None while the control plane does not answer."""
-    found = hosts.status()
-    return sum(int(one["healthy"]) for one in found["services"] if one["name"] == name) if found else None
+    status = hosts.status()
+    return (
+        sum(
+            int(current_service["healthy"])
+            for current_service in status["services"]
+            if current_service["name"] == name
+        )
+        if status
+        else None
+    )

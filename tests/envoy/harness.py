@@ -46,9 +46,9 @@ def until(condition: Callable[[], object], what: str, within: float = WITHIN, ev
     """The first true value of `condition`; fails the test when there is none in time."""
     deadline = time.monotonic() + within
     while True:
-        found = condition()
-        if found:
-            return found
+        value = condition()
+        if value:
+            return value
         assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
         time.sleep(every)
 
@@ -109,15 +109,15 @@ class Mesh:
 
     def status(self) -> dict[str, Any]:
         """`mesh status -o json`."""
-        found: dict[str, Any] = json.loads(self.run("status", "-o", "json").stdout)
-        return found
+        document: dict[str, Any] = json.loads(self.run("status", "-o", "json").stdout)
+        return document
 
     # --- processes ----------------------------------------------------------------------------------
 
     def pid(self, name: str) -> int:
         """The pid of a child by the name of its record: store, control-plane, agent, NAME, NAME.proxy."""
-        found: int = json.loads((self.state / "run" / f"{name}.json").read_text())["pid"]
-        return found
+        number: int = json.loads((self.state / "run" / f"{name}.json").read_text())["pid"]
+        return number
 
     def log(self, name: str) -> str:
         """What a child has logged."""
@@ -129,7 +129,9 @@ class Mesh:
 
     def ports(self, name: str) -> dict[str, int]:
         """The real ports of a workload: outbound, inbound, ready, app.http, gateway.http."""
-        return next(one.ports for one in agent.fetch_status(self.state).workloads if one.name == name)
+        return next(
+            workload.ports for workload in agent.fetch_status(self.state).workloads if workload.name == name
+        )
 
     # --- requests -----------------------------------------------------------------------------------
 
@@ -156,8 +158,8 @@ class Mesh:
 
     def counts(self, instance: str) -> dict[str, int]:
         """What the fake app of `instance` counted since its start or the last reset."""
-        found: dict[str, int] = requests.get(f"{self.app(instance)}/count", timeout=10).json()
-        return found
+        body: dict[str, int] = requests.get(f"{self.app(instance)}/count", timeout=10).json()
+        return body
 
     def reset(self, *names: str) -> None:
         """Make fakes forget what they counted."""

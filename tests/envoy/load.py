@@ -79,11 +79,11 @@ class Load:
         """What it saw; waits for its end."""
         if self._outcome is None:
             text, _ = self.process.communicate(timeout=LONGEST + 10)
-            line = next((one for one in text.splitlines() if one.startswith("{")), "")
+            line = next((splitline for splitline in text.splitlines() if splitline.startswith("{")), "")
             assert line, f"wrk ended with {self.process.returncode}:\n{text}"
-            found = json.loads(line)
-            statuses = {int(code): count for code, count in found["statuses"].items()}
-            self._outcome = Outcome(statuses, found["errors"])
+            document = json.loads(line)
+            statuses = {int(code): count for code, count in document["statuses"].items()}
+            self._outcome = Outcome(statuses, document["errors"])
         return self._outcome
 
     def stop(self) -> None:
@@ -165,13 +165,13 @@ def stats(mesh: Mesh, instance: str, name: str, **labels: str) -> int:
     `name` as Prometheus sees it without the prefix: `cluster_upstream_rq_retry`.
     """
     url = f"http://127.0.0.1:{mesh.ports(instance)['ready']}/stats/prometheus"
-    found = 0.0
+    value = 0.0
     for line in requests.get(url, timeout=10).text.splitlines():
         match = _SERIES.fullmatch(line)
         if match and match["name"] == f"envoy_{name}":
-            own = dict(re.findall(r'(\w+)="([^"]*)"', match["labels"]))
-            found += float(match["value"]) if labels.items() <= own.items() else 0
-    return int(found)
+            matches = dict(re.findall(r'(\w+)="([^"]*)"', match["labels"]))
+            value += float(match["value"]) if labels.items() <= matches.items() else 0
+    return int(value)
 
 
 def answers(mesh: Mesh, instance: str, prefix: str, kind: str) -> int:

@@ -57,27 +57,27 @@ def load(folder: Path, url: str, *headers: str, connections: int = 4) -> Iterato
         stderr=subprocess.STDOUT,
         text=True,
     )
-    found = Load()
+    actual_load = Load()
     try:
-        yield found
+        yield actual_load
         assert process.poll() is None, "the load ended before its time"
         process.send_signal(signal.SIGINT)
-        found.report, _ = process.communicate(timeout=30)
-        _read(found)
+        actual_load.report, _ = process.communicate(timeout=30)
+        _read(actual_load)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
 
 
-def _read(found: Load) -> None:
-    total = re.search(r"(\d+) requests in", found.report)
-    assert total, found.report
-    found.requests = int(total[1])
-    if answers := re.search(r"Non-2xx or 3xx responses: (\d+)", found.report):
-        found.bad += int(answers[1])
-    if errors := re.search(r"Socket errors: (.*)", found.report):
-        found.bad += sum(map(int, re.findall(r"\d+", errors[1])))
+def _read(actual_load: Load) -> None:
+    total = re.search(r"(\d+) requests in", actual_load.report)
+    assert total, actual_load.report
+    actual_load.requests = int(total[1])
+    if match := re.search(r"Non-2xx or 3xx responses: (\d+)", actual_load.report):
+        actual_load.bad += int(match[1])
+    if errors := re.search(r"Socket errors: (.*)", actual_load.report):
+        actual_load.bad += sum(map(int, re.findall(r"\d+", errors[1])))
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -109,8 +109,8 @@ def stats(mesh: Mesh, name: str, pattern: str) -> dict[str, int]:
 
 def config_dump(mesh: Mesh, name: str) -> dict[str, Any]:
     """Envoy's whole configuration."""
-    found: dict[str, Any] = json.loads(envoy(mesh, name, "/config_dump?include_eds"))
-    return found
+    document: dict[str, Any] = json.loads(envoy(mesh, name, "/config_dump?include_eds"))
+    return document
 
 
 def addresses(mesh: Mesh) -> MeshAddresses:
@@ -141,7 +141,7 @@ def metrics(mesh: Mesh) -> dict[str, float]:
 def states(mesh: Mesh) -> dict[str, str]:
     """The state of each sidecar by its name; empty while the control plane does not answer."""
     try:
-        return {one["name"]: one["state"] for one in api(mesh, "/api/v1/status").json()["proxies"]}
+        return {proxy["name"]: proxy["state"] for proxy in api(mesh, "/api/v1/status").json()["proxies"]}
     except (requests.RequestException, OSError, KeyError):
         return {}
 

@@ -15,25 +15,25 @@ Edges = dict[tuple[str, str], dict[str, Any]]
 
 def graph(mesh: Mesh) -> dict[str, Any]:
     """`mesh topology -o json`."""
-    found: dict[str, Any] = json.loads(mesh.run("topology", "-o", "json").stdout)
-    return found
+    document: dict[str, Any] = json.loads(mesh.run("topology", "-o", "json").stdout)
+    return document
 
 
 def edges(mesh: Mesh) -> Edges:
     """The edges by caller and callee, straight from the API."""
-    found = call_api(calls.topology(), mesh.state)["edges"]
-    return {(one["from"], one["to"]): one for one in found}
+    actual_edges = call_api(calls.topology(), mesh.state)["edges"]
+    return {(item["from"], item["to"]): item for item in actual_edges}
 
 
 def health(mesh: Mesh, name: str) -> str:
     """The health of a service."""
     nodes = call_api(calls.topology(), mesh.state)["nodes"]
-    return next(str(one["health"]) for one in nodes if one["name"] == name)
+    return next(str(node["health"]) for node in nodes if node["name"] == name)
 
 
 def rows(mesh: Mesh) -> dict[str, dict[str, Any]]:
     """The table of services by name."""
-    return {one["name"]: one for one in call_api(calls.services(), mesh.state)["services"]}
+    return {service["name"]: service for service in call_api(calls.services(), mesh.state)["services"]}
 
 
 def totals(mesh: Mesh, caller: str, callee: str) -> dict[str, int]:
@@ -51,4 +51,4 @@ def service_totals(mesh: Mesh, name: str) -> dict[str, int]:
 
 
 def _added(points: list[dict[str, float]]) -> dict[str, int]:
-    return {name: round(sum(one[name] for one in points)) for name in ("requests", "failures", "retries")}
+    return {name: round(sum(point[name] for point in points)) for name in ("requests", "failures", "retries")}

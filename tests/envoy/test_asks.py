@@ -25,9 +25,9 @@ GIVEN_UP = 25
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
-        assert found.get("front-1", "http://back/echo").status_code == 200
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
+        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
+        yield actual_mesh
 
 
 @pytest.fixture
@@ -78,20 +78,20 @@ def test_every_sidecar_and_gateway_tells_its_statistics(mesh: Mesh) -> None:
 
 
 def test_logs_of_envoy_and_app_are_told_and_followed(mesh: Mesh) -> None:
-    whole = api(mesh, "back-1/logs?lines=5").json()["logs"]
-    assert [part["source"] for part in whole] == ["proxy", "app"]
-    assert [part["file"] for part in whole] == [
+    logs = api(mesh, "back-1/logs?lines=5").json()["logs"]
+    assert [part["source"] for part in logs] == ["proxy", "app"]
+    assert [part["file"] for part in logs] == [
         str(mesh.state / "logs" / "back-1.proxy.log"), str(mesh.state / "logs" / "back-1.log"),
     ]  # fmt: skip
     gateway = api(mesh, "ingress/logs").json()["logs"]
     assert [part["source"] for part in gateway] == ["proxy"]
     api(mesh, "back-1/log-level", "PUT", json={"level": "debug", "logger": "admin", "seconds": 5})
-    after = f"back-1/logs?proxy={whole[0]['end']}&app={whole[1]['end']}"
+    after = f"back-1/logs?proxy={logs[0]['end']}&app={logs[1]['end']}"
     until(
         lambda: answers(mesh, "back-1") and "[admin]" in api(mesh, after).json()["logs"][0]["text"],
         "Envoy's log tells of what it is asked",
     )
-    until(lambda: api(mesh, "back-1/log-level").json()["returns_in"] is None, "it has returned")
+    until(lambda: api(mesh, "back-1/log-level").json()["resets_in"] is None, "it has returned")
 
 
 def test_a_log_level_returns_by_itself_and_is_an_event(mesh: Mesh) -> None:
@@ -100,7 +100,7 @@ def test_a_log_level_returns_by_itself_and_is_an_event(mesh: Mesh) -> None:
         ["upstream", "debug"],
         ["all", "others", "warning"],
     ]
-    until(lambda: api(mesh, "front-1/log-level").json()["returns_in"] is None, "it has returned")
+    until(lambda: api(mesh, "front-1/log-level").json()["resets_in"] is None, "it has returned")
     assert api(mesh, "front-1/log-level").json()["loggers"]["upstream"] == "warning"
     words = "log level of upstream set to debug for 2 s"
     until(lambda: words in mesh.run("events", "--kind", "sidecar").stdout, "it is an event")
@@ -130,17 +130,17 @@ def test_a_hung_agent_is_given_up_and_asked_again_when_it_is_back(mesh: Mesh) ->
 
 
 def test_asks_at_the_same_time_do_not_wait_for_each_other(mesh: Mesh) -> None:
-    found: list[int] = []
+    numbers: list[int] = []
 
     def ask(name: str) -> None:
-        found.append(api(mesh, f"{name}/config?section=clusters").status_code)
+        numbers.append(api(mesh, f"{name}/config?section=clusters").status_code)
 
     asking = [threading.Thread(target=ask, args=(name,)) for name in ("front-1", "back-1", "ingress") * 4]
-    for one in asking:
-        one.start()
-    for one in asking:
-        one.join(GIVEN_UP)
-    assert found == [200] * 12
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(GIVEN_UP)
+    assert numbers == [200] * 12
 
 
 def test_asks_go_on_after_the_control_plane_was_killed(mesh: Mesh) -> None:
@@ -155,12 +155,12 @@ def test_a_tap_outlives_the_control_plane(mesh: Mesh) -> None:
     with tapping(mesh, "back", "--path", "/tapped") as process:
         os.kill(mesh.pid("control-plane"), signal.SIGKILL)
         assert process.stderr and process.stdout
-        said: list[str] = []
-        while not said or (said[-1] and "again" not in said[-1]):
-            said.append(process.stderr.readline())
-        assert said[0] == "the control plane is away: waiting for it, requests meanwhile are not seen\n"
+        texts: list[str] = []
+        while not texts or (texts[-1] and "again" not in texts[-1]):
+            texts.append(process.stderr.readline())
+        assert texts[0] == "the control plane is away: waiting for it, requests meanwhile are not seen\n"
         words = r"tapping back again after \d+\.\d s: requests of that time may be missing\n"
-        assert re.fullmatch(words, said[-1]), said
+        assert re.fullmatch(words, texts[-1]), texts
         for number in range(3):
             assert mesh.get("front-1", f"http://back/tapped/{number}").status_code == 200
         assert [f"/tapped/{n}" in process.stdout.readline() for n in range(3)] == [True] * 3

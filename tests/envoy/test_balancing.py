@@ -64,8 +64,8 @@ def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         service("ten", replicas=5, labels={"app": "ten", "zone": "east", "version": "v1"}),
         service("ten", replicas=5, labels={"app": "ten", "zone": "west", "version": "v2"}),
     ]
-    with running_mesh(tmp_path_factory.mktemp("balancing"), services) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("balancing"), services) as actual_mesh:
+        yield actual_mesh
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
     until(lambda: healthy_instances(whole_mesh, "ten") == len(NAMES), "all instances are well")
     until(lambda: set(shares(whole_mesh, 200).values()).isdisjoint({0}), "all are called")
     yield whole_mesh
-    for one in whole_mesh.status()["policies"]:
-        whole_mesh.delete(one["kind"], one["name"])
+    for policy in whole_mesh.status()["policies"]:
+        whole_mesh.delete(policy["kind"], policy["name"])
 
 
 class Caller:
@@ -87,9 +87,9 @@ class Caller:
     def __call__(self, key: str = "") -> tuple[int, str]:
         """The status of one request, and who answered."""
         self._connection.request("GET", "http://ten/echo", headers={"x-user": key})
-        answer = self._connection.getresponse()
-        answer.read()
-        return answer.status, answer.headers.get("x-served-by", "")
+        response = self._connection.getresponse()
+        response.read()
+        return response.status, response.headers.get("x-served-by", "")
 
 
 def send(mesh: Mesh, keys: Iterable[str]) -> list[tuple[str, int, str]]:
@@ -102,34 +102,34 @@ def send(mesh: Mesh, keys: Iterable[str]) -> list[tuple[str, int, str]]:
         return [(key, *caller(key)) for key in everything[start::THREADS]]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return [one for part in pool.map(some, range(THREADS)) for one in part]
+        return [entry for part in pool.map(some, range(THREADS)) for entry in part]
 
 
 def shares(mesh: Mesh, count: int) -> dict[str, float]:
     """The share of each instance in percent over `count` requests, none of which fails."""
-    answers = send(mesh, [""] * count)
-    assert Counter(status for _, status, _ in answers) == {200: count}
-    seen = Counter(name for _, _, name in answers)
+    entries = send(mesh, [""] * count)
+    assert Counter(status for _, status, _ in entries) == {200: count}
+    seen = Counter(name for _, _, name in entries)
     return {name: 100 * seen[name] / count for name in NAMES}
 
 
 def share(mesh: Mesh, count: int, names: Iterable[str]) -> float:
     """The share of these instances together."""
-    found = shares(mesh, count)
-    return sum(found[name] for name in names)
+    values = shares(mesh, count)
+    return sum(values[name] for name in names)
 
 
 def homes(mesh: Mesh) -> dict[str, str]:
     """Which instance each key goes to."""
-    answers = send(mesh, KEYS)
-    assert Counter(status for _, status, _ in answers) == {200: len(KEYS)}
-    return {key: name for key, _, name in answers}
+    entries = send(mesh, KEYS)
+    assert Counter(status for _, status, _ in entries) == {200: len(KEYS)}
+    return {key: name for key, _, name in entries}
 
 
-def stays(before: dict[str, str], after: dict[str, str], gone: str) -> float:
+def stays(before: dict[str, str], after: dict[str, str], text: str) -> float:
     """The share, in percent, of keys that kept their instance, of those whose instance is still there."""
-    left = [key for key, name in before.items() if name != gone]
-    assert gone not in after.values()
+    left = [key for key, name in before.items() if name != text]
+    assert text not in after.values()
     return 100 * sum(before[key] == after[key] for key in left) / len(left)
 
 
@@ -153,10 +153,10 @@ def test_round_robin_spreads_evenly(mesh: Mesh) -> None:
 def test_weights_hold(mesh: Mesh, algorithm: str) -> None:
     weights = "weights: [{labels: {version: v2}, weight: 3}]"
     mesh.apply(balancer(f"algorithm: {algorithm}, {weights}"))
-    found = shares(mesh, 5000)
-    assert abs(sum(found[name] for name in WEST) - 75) <= 3
+    values = shares(mesh, 5000)
+    assert abs(sum(values[name] for name in WEST) - 75) <= 3
     if algorithm == "RoundRobin":
-        assert all(abs(found[name] - (5 if name in EAST else 15)) <= 3 for name in NAMES)
+        assert all(abs(values[name] - (5 if name in EAST else 15)) <= 3 for name in NAMES)
 
 
 def test_a_zone_is_preferred_and_the_other_takes_over(mesh: Mesh) -> None:
@@ -182,12 +182,12 @@ def test_slow_start_spares_new_instances(mesh: Mesh) -> None:
 
         def joined() -> bool:
             """Whether front's Envoy knows of the new ones; they were not there at the last of `alone`."""
-            asked = time.monotonic()
+            started = time.monotonic()
             if stats(mesh, "front-1", "cluster_membership_total", envoy_cluster_name="ten/some") == len(
                 NAMES
             ):
                 return True
-            alone.append(asked)
+            alone.append(started)
             return False
 
         until(joined, "the new ones are known", every=0.01)
@@ -228,14 +228,14 @@ def served_outside(mesh: Mesh) -> set[str]:
 
 def test_a_client_without_the_cookie_is_given_one_and_keeps_its_instance(mesh: Mesh) -> None:
     mesh.apply(balancer("algorithm: RingHash, hashOn: {cookie: {name: home, ttl: 1h}}"))
-    found = set()
+    texts = set()
     for _ in range(8):
         browser = mesh.caller("front-1")
         names = {browser.get("http://ten/echo").headers["x-served-by"] for _ in range(5)}
         assert len(names) == 1
         assert "home" in browser.cookies
-        found |= names
-    assert len(found) > 1
+        texts |= names
+    assert len(texts) > 1
 
 
 def test_ring_hash_keeps_keys_when_one_of_ten_goes(mesh: Mesh) -> None:

@@ -36,8 +36,8 @@ def policy(kind: str, spec: str, target: str = "back") -> str:
 @pytest.fixture(scope="module")
 def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back", labels={"version": "v1"}), RPC]
-    with running_mesh(tmp_path_factory.mktemp("breaker"), services) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("breaker"), services) as actual_mesh:
+        yield actual_mesh
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
     switch(whole_mesh, user=200, probe=200)
     whole_mesh.reset("back-1")
     yield whole_mesh
-    for one in whole_mesh.status()["policies"]:
-        whole_mesh.delete(one["kind"], one["name"])
+    for current_policy in whole_mesh.status()["policies"]:
+        whole_mesh.delete(current_policy["kind"], current_policy["name"])
     for name in ("back", "rpc"):
         until(partial(_is_plain, whole_mesh, name), f"{name} is neither probed nor left out")
 
@@ -75,8 +75,8 @@ def reached(mesh: Mesh, path: str = USER) -> int:
     return mesh.counts("back-1").get(f"GET {path}", 0)
 
 
-def is_open(answer: requests.Response) -> bool:
-    return answer.status_code == 503 and "no healthy upstream" in answer.text
+def is_open(response: requests.Response) -> bool:
+    return response.status_code == 503 and "no healthy upstream" in response.text
 
 
 def fail_until_open(mesh: Mesh, failures: int = 5) -> float:
@@ -98,8 +98,8 @@ def fail(mesh: Mesh, failures: int) -> float:
     for number in range(failures):
         assert counter(mesh, ENFORCED) == before, f"taken out after {number}"
         began = time.monotonic()
-        answer = call(mesh)
-        assert answer.status_code == 500, answer.text
+        response = call(mesh)
+        assert response.status_code == 500, response.text
     until(lambda: counter(mesh, ENFORCED) == before + 1, f"taken out after {failures}", every=0.01)
     return began
 
@@ -117,9 +117,9 @@ def test_five_failures_open_it_and_it_comes_back_after_open_for(mesh: Mesh) -> N
     started = fail_until_open(mesh, 5)
     switch(mesh, user=200)
     while time.monotonic() < started + OPEN_FOR * 0.7:
-        answer, seen = call(mesh), reached(mesh)
+        response, seen = call(mesh), reached(mesh)
         if time.monotonic() < started + OPEN_FOR:
-            assert (is_open(answer), seen) == (True, 5)
+            assert (is_open(response), seen) == (True, 5)
     until(lambda: call(mesh).status_code == 200, "the breaker is closed again")
     assert time.monotonic() - started >= OPEN_FOR
 
@@ -183,12 +183,12 @@ def test_the_limit_of_requests_answers_503_and_says_overloaded(mesh: Mesh) -> No
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(call, mesh, "/delay?ms=5000")
         until(lambda: reached(mesh, "/delay") == 1, "the first request is under way")
-        answer = call(mesh)
+        response = call(mesh)
         assert not slow.done()
         assert slow.result().status_code == 200
-    assert answer.status_code == 503
-    assert answer.headers["x-envoy-overloaded"] == "true"
-    assert "overflow" in answer.text
+    assert response.status_code == 503
+    assert response.headers["x-envoy-overloaded"] == "true"
+    assert "overflow" in response.text
     assert reached(mesh) == 1
     assert counter(mesh, "upstream_rq_active_overflow") == before + 1
     assert call(mesh).status_code == 200
@@ -211,7 +211,9 @@ def test_changed_endpoints_keep_the_breaker_open_and_a_changed_breaker_forgets(m
 
 def is_healthy(mesh: Mesh, expected: bool) -> bool:
     """Whether the control plane takes back-1 for healthy, as expected."""
-    back = next(one for one in mesh.status()["services"] if one["name"] == "back")
+    back = next(
+        current_service for current_service in mesh.status()["services"] if current_service["name"] == "back"
+    )
     return bool(back["healthy"]) is expected
 
 
@@ -220,9 +222,9 @@ def test_hedging_takes_the_first_answer_of_two_tries(mesh: Mesh) -> None:
     slow = f"{mesh.app('back-1')}/switches/hedged/200?ms=1000,8000"
     mesh.apply(policy("Retry", f"{on}, hedgeOnPerTryTimeout: true"))
     requests.post(slow, timeout=10).raise_for_status()
-    answer = call(mesh, "/switch/hedged")
-    assert answer.status_code == 200
-    assert 1.0 <= answer.elapsed.total_seconds() < 8
+    response = call(mesh, "/switch/hedged")
+    assert response.status_code == 200
+    assert 1.0 <= response.elapsed.total_seconds() < 8
     assert reached(mesh, "/switch/hedged") == 2
     mesh.apply(policy("Retry", on))
     requests.post(slow, timeout=10).raise_for_status()
@@ -235,4 +237,4 @@ def test_streams_beyond_a_connections_limit_open_another(mesh: Mesh) -> None:
         under_way = [pool.submit(call, mesh, "/delay?ms=5000") for _ in range(3)]
         until(lambda: reached(mesh, "/delay") == 3, "three requests are under way")
         assert counter(mesh, "upstream_cx_active") == 3
-        assert [one.result().status_code for one in under_way] == [200] * 3
+        assert [future.result().status_code for future in under_way] == [200] * 3

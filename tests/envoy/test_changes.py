@@ -65,8 +65,8 @@ spec: {targetRefs: [{kind: Service, name: ill}], mode: Permissive}
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     names = ("front", "back", "flaky", "ill", "quiet")
-    with running_mesh(tmp_path_factory.mktemp("changes"), [service(name) for name in names]) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("changes"), [service(name) for name in names]) as actual_mesh:
+        yield actual_mesh
 
 
 def ejected(mesh: Mesh) -> bool:
@@ -86,15 +86,15 @@ def marked(mesh: Mesh) -> None:
 
 def delay(envoy: Callable[[], bool], seen: Callable[[], bool], what: str) -> float:
     """Seconds from when Envoy says it to when it is seen; both are looked at in turn."""
-    told: list[float] = []
+    values: list[float] = []
 
     def both() -> bool:
-        if not told and envoy():
-            told.append(time.monotonic())
-        return bool(told) and seen()
+        if not values and envoy():
+            values.append(time.monotonic())
+        return bool(values) and seen()
 
     until(both, what, every=0.02)
-    return time.monotonic() - told[0]
+    return time.monotonic() - values[0]
 
 
 def test_a_breaker_is_seen_to_open_and_to_close(mesh: Mesh) -> None:
@@ -122,8 +122,8 @@ def test_a_breaker_is_seen_to_open_and_to_close(mesh: Mesh) -> None:
 
 
 def test_a_fault_on_purpose_is_a_failed_call(mesh: Mesh) -> None:
-    for one in mesh.status()["policies"]:
-        mesh.delete(one["kind"], one["name"])
+    for policy in mesh.status()["policies"]:
+        mesh.delete(policy["kind"], policy["name"])
     mesh.apply(FAULT)
     marked(mesh)
     before = totals(mesh, "front", "back")
@@ -131,8 +131,8 @@ def test_a_fault_on_purpose_is_a_failed_call(mesh: Mesh) -> None:
         for number in range(100):
             headers = {"x-fault": "yes"} if number % 4 == 0 else {}
             assert session.get("http://back/echo", headers=headers, timeout=30).status_code in (200, 503)
-    wanted = {**before, "requests": before["requests"] + 100, "failures": before["failures"] + 25}
-    until(lambda: totals(mesh, "front", "back") == wanted, "a hundred calls, 25 of them failed")
+    expected = {**before, "requests": before["requests"] + 100, "failures": before["failures"] + 25}
+    until(lambda: totals(mesh, "front", "back") == expected, "a hundred calls, 25 of them failed")
 
 
 def test_a_service_that_fails_behind_retries_is_not_well(mesh: Mesh) -> None:
@@ -143,8 +143,8 @@ def test_a_service_that_fails_behind_retries_is_not_well(mesh: Mesh) -> None:
             assert session.get(f"http://flaky/{path}", timeout=30).status_code == 200
     until(lambda: health(mesh, "flaky") == "degraded", "a fourth of what it answers is a failure")
     assert rows(mesh)["flaky"]["success"] == 1
-    found = {"requests": 60, "failures": 0, "retries": 20}
-    until(lambda: service_totals(mesh, "flaky") == found, "sixty calls, a third tried again")
+    counts = {"requests": 60, "failures": 0, "retries": 20}
+    until(lambda: service_totals(mesh, "flaky") == counts, "sixty calls, a third tried again")
 
 
 def test_the_tries_of_a_request_stand_in_its_trace(mesh: Mesh) -> None:
@@ -155,19 +155,19 @@ def test_the_tries_of_a_request_stand_in_its_trace(mesh: Mesh) -> None:
 
     def spans() -> list[dict[str, Any]]:
         try:
-            found = call_api(calls_module.trace(trace), mesh.state)["tree"]
+            actual_tree = call_api(calls_module.trace(trace), mesh.state)["tree"]
         except ApiError as error:
             assert error.status == 404
             return []
-        return list(found) if len(found) >= 7 else []
+        return list(actual_tree) if len(actual_tree) >= 7 else []
 
     tree = until(spans, "the spans of both proxies")
-    calls = [one for one in tree if (one["service"], one["kind"]) == ("front", "client")]
-    taken = [one for one in tree if (one["service"], one["kind"]) == ("flaky", "server")]
-    assert [one["attempt"] for one in calls] == [0, 1]
-    assert len({one["parent"] for one in calls}) == 1
-    assert [one["parent"] for one in taken] == [one["id"] for one in calls]
-    assert [one["attributes"]["http.status_code"] for one in taken] == ["503", "200"]
+    calls = [item for item in tree if (item["service"], item["kind"]) == ("front", "client")]
+    taken = [item for item in tree if (item["service"], item["kind"]) == ("flaky", "server")]
+    assert [call["attempt"] for call in calls] == [0, 1]
+    assert len({call["parent"] for call in calls}) == 1
+    assert [item["parent"] for item in taken] == [call["id"] for call in calls]
+    assert [item["attributes"]["http.status_code"] for item in taken] == ["503", "200"]
     words = mesh.run("trace", trace).stdout
     assert "503 try 1 → flaky" in words
     assert "200 try 2 → flaky" in words

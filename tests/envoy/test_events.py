@@ -40,8 +40,8 @@ spec:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back", replicas=2)]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
+        yield actual_mesh
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def follower(mesh: Mesh) -> Iterator[list[dict[str, Any]]]:
 
 def told(mesh: Mesh, kind: str, subject: str, words: str) -> dict[str, Any] | None:
     """The newest event like that."""
-    found = json.loads(mesh.run("events", "-o", "json", "-n", "1000", "--kind", kind).stdout)["events"]
-    like = [one for one in found if subject in one["subject"] and words in one["message"]]
+    events = json.loads(mesh.run("events", "-o", "json", "-n", "1000", "--kind", kind).stdout)["events"]
+    like = [item for item in events if subject in item["subject"] and words in item["message"]]
     return like[-1] if like else None
 
 
@@ -90,9 +90,9 @@ def test_what_happens_is_told_by_author_and_words(mesh: Mesh, follower: list[dic
         )
 
     mesh.run("apply", "-f", "-", "--wait", "-m", "shield the back", stdin=BREAKER)
-    found = until(lambda: told(mesh, "revision", "", "CircuitBreaker/back"), "the new revision")
-    assert "created CircuitBreaker/back: shield the back" in found["message"]
-    author = found["author"]
+    result = until(lambda: told(mesh, "revision", "", "CircuitBreaker/back"), "the new revision")
+    assert "created CircuitBreaker/back: shield the back" in result["message"]
+    author = result["author"]
     assert "@" in author
 
     assert mesh.get("front-1", "http://back/echo").status_code == 200
@@ -122,14 +122,16 @@ def test_what_happens_is_told_by_author_and_words(mesh: Mesh, follower: list[dic
     table = mesh.run("events", "-n", "1000").stdout
     assert f"by {author}" in table
     assert "invalid escape sequence" in table
-    ids = {one["id"] for one in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["events"]}
-    until(lambda: {one["id"] for one in follower} >= ids, "the follower has seen them all")
-    seen = [one["id"] for one in follower]
+    ids = {
+        event["id"] for event in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["events"]
+    }
+    until(lambda: {item["id"] for item in follower} >= ids, "the follower has seen them all")
+    seen = [item["id"] for item in follower]
     assert len(seen) == len(set(seen))
 
 
 def kill(agent: psutil.Process) -> None:
     """End an agent and all that it started, the agent first: it must not tell anybody."""
-    for each in [agent, *agent.children(recursive=True)]:
+    for process in [agent, *agent.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
+            process.kill()

@@ -63,13 +63,13 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         *(speaking("grpc", "analytics", version) for version in ("v1", "v2")),
         *(speaking("tcp", "ledger", version) for version in ("v1", "v2")),
     ]
-    with running_mesh(tmp_path_factory.mktemp("examples"), services) as found:
-        found.apply(CONTEXT)
+    with running_mesh(tmp_path_factory.mktemp("examples"), services) as actual_mesh:
+        actual_mesh.apply(CONTEXT)
         for caller, host in (("catalog-1", "catalog"), ("catalog-1", "inventory"), ("orders-1", "inventory")):
-            assert found.get(caller, f"http://{host}/echo").status_code == 200
+            assert actual_mesh.get(caller, f"http://{host}/echo").status_code == 200
         # No gRPC, but a call: the caller's Envoy asks how to reach analytics.
-        found.get("catalog-1", "http://analytics/fake.Echo/Echo", "POST")
-        yield found
+        actual_mesh.get("catalog-1", "http://analytics/fake.Echo/Echo", "POST")
+        yield actual_mesh
 
 
 @pytest.mark.parametrize("kind", registry.kinds())
@@ -83,18 +83,23 @@ def test_an_example_is_programmed(mesh: Mesh, kind: str) -> None:
 
     def programmed() -> bool:
         status = mesh.status()
-        assert not [one for one in status["proxies"] if one["state"] == "rejected"], status["proxies"]
-        found = [one for one in status["policies"] if one["kind"] == kind]
-        conditions = [each for one in found for each in one["conditions"]]
-        assert not [one for one in conditions if one["type"] == "Rejected"]
-        return any((one["type"], one["status"]) == ("Programmed", "True") for one in conditions)
+        assert not [proxy for proxy in status["proxies"] if proxy["state"] == "rejected"], status["proxies"]
+        values = [policy for policy in status["policies"] if policy["kind"] == kind]
+        conditions = [condition for item in values for condition in item["conditions"]]
+        assert not [
+            current_condition for current_condition in conditions if current_condition["type"] == "Rejected"
+        ]
+        return any(
+            (current_condition["type"], current_condition["status"]) == ("Programmed", "True")
+            for current_condition in conditions
+        )
 
     until(programmed, f"{kind} programmed")
 
 
 def test_a_redirect_keeps_the_port_that_was_asked_for(mesh: Mesh) -> None:
-    answer = mesh.outside("/old", allow_redirects=False)
-    assert answer.headers["location"] == f"http://127.0.0.1:{mesh.ingress_port}/new"
+    response = mesh.outside("/old", allow_redirects=False)
+    assert response.headers["location"] == f"http://127.0.0.1:{mesh.ingress_port}/new"
 
 
 def test_a_service_behind_the_gateway_answers(mesh: Mesh) -> None:

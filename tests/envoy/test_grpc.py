@@ -71,8 +71,8 @@ def replica(version: str, port: int) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), replica("v1", 0), replica("v2", 0)]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
+        yield actual_mesh
 
 
 @asynccontextmanager
@@ -85,28 +85,28 @@ async def channel(mesh: Mesh, target: str = "", authority: str = "echo") -> Asyn
         options += [("grpc.http_proxy", f"http://{outbound}")]
     else:
         options += [("grpc.default_authority", authority), ("grpc.enable_http_proxy", 0)]
-    async with grpc.aio.insecure_channel(target or outbound, options=options) as found:
-        yield found
+    async with grpc.aio.insecure_channel(target or outbound, options=options) as insecure_channel:
+        yield insecure_channel
 
 
-async def call(through: grpc.aio.Channel, method: str = "Echo", within: float = 20, **asked: Any) -> Any:
+async def call(through: grpc.aio.Channel, method: str = "Echo", within: float = 20, **message: Any) -> Any:
     """One call; its answer."""
-    made = through.unary_unary(f"/fake.Echo/{method}", None, None)
-    return json.loads(await made(json.dumps(asked).encode(), timeout=within))
+    unary_unary_multi_callable = through.unary_unary(f"/fake.Echo/{method}", None, None)
+    return json.loads(await unary_unary_multi_callable(json.dumps(message).encode(), timeout=within))
 
 
-async def status(through: grpc.aio.Channel, **asked: Any) -> grpc.StatusCode:
+async def status(through: grpc.aio.Channel, **message: Any) -> grpc.StatusCode:
     """The status of one call that fails."""
     with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await call(through, **asked)
+        await call(through, **message)
     return failed.value.code()
 
 
 @pytest.mark.parametrize("target", ["echo", "echo.mesh", f"echo:{PORT}", f"echo.mesh:{PORT}", "echo:80"])
 async def test_unmodified_clients_by_connect(mesh: Mesh, target: str) -> None:
     async with channel(mesh, target) as through:
-        answer = await call(through)
-    assert answer["metadata"]["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/service/front")
+        response = await call(through)
+    assert response["metadata"]["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/service/front")
 
 
 @pytest.mark.parametrize("authority", ["echo", "echo.mesh", f"echo:{PORT}"])
@@ -251,19 +251,19 @@ async def test_a_route_picks_by_method(mesh: Mesh) -> None:
 @pytest.mark.parametrize("target", ["", "echo"])
 async def test_a_thousand_calls_at_once_are_all_answered(mesh: Mesh, target: str) -> None:
     async with channel(mesh, target) as through:
-        answers = await asyncio.gather(*(call(through, within=60, delay=0.5) for _ in range(1000)))
-    assert len(answers) == 1000
-    assert {each["name"] for each in answers} == {"echo-1", "echo-2"}
+        values = await asyncio.gather(*(call(through, within=60, delay=0.5) for _ in range(1000)))
+    assert len(values) == 1000
+    assert {item["name"] for item in values} == {"echo-1", "echo-2"}
 
 
 async def test_a_stream_of_a_minute_survives_changes_of_policy(mesh: Mesh) -> None:
     """Both ways at once, with changes of routes, of the cluster's neighbours and of retries meanwhile."""
-    asked = json.dumps({"seconds": 60, "every": 0.5}).encode()
+    encode = json.dumps({"seconds": 60, "every": 0.5}).encode()
 
     async def listen(target: str) -> list[bytes]:
         async with channel(mesh, target) as through:
             stream = through.unary_stream("/fake.Echo/Stream", None, None)
-            return [message async for message in stream(asked, timeout=120)]
+            return [message async for message in stream(encode, timeout=120)]
 
     async def change() -> None:
         await asyncio.sleep(2)
@@ -272,18 +272,18 @@ async def test_a_stream_of_a_minute_survives_changes_of_policy(mesh: Mesh) -> No
         await asyncio.to_thread(mesh.delete, "Timeout", "echo")
         await asyncio.to_thread(mesh.delete, "GRPCRoute", "echo")
 
-    *heard, _ = await asyncio.gather(listen(""), listen("echo"), change())
-    for messages in heard:
+    *datases, _ = await asyncio.gather(listen(""), listen("echo"), change())
+    for messages in datases:
         assert messages == [*(str(number).encode() for number in range(120)), b"end"]
 
 
 async def test_a_stream_in_both_directions(mesh: Mesh) -> None:
     async with channel(mesh, "echo") as through:
-        made: Any = through.stream_stream("/fake.Echo/Both", None, None)
-        conversation = made()
+        stream_stream: Any = through.stream_stream("/fake.Echo/Both", None, None)
+        conversation = stream_stream()
         for word in (b"a", b"b"):
             await conversation.write(word)
-            answer = await asyncio.wait_for(conversation.read(), 30)
-            assert answer.endswith(b": " + word)
+            text = await asyncio.wait_for(conversation.read(), 30)
+            assert text.endswith(b": " + word)
         await conversation.done_writing()
         assert await conversation.read() is grpc.aio.EOF  # type: ignore[attr-defined]

@@ -50,33 +50,33 @@ spec:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     folder = tmp_path_factory.mktemp("identity")
-    with running_mesh(folder, [service("front"), service("back")], MESH_SVID_TTL=str(TTL)) as found:
-        found.apply(ROUTE)
-        assert found.get("front-1", "http://back/echo").status_code == 200
-        yield found
+    with running_mesh(folder, [service("front"), service("back")], MESH_SVID_TTL=str(TTL)) as actual_mesh:
+        actual_mesh.apply(ROUTE)
+        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
+        yield actual_mesh
 
 
 def svid(mesh: Mesh, name: str) -> svid_module.Svid:
     """The SVID that a sidecar uses at this moment, as whoever stole it would read it."""
     folder = mesh.state / "sidecars" / name
-    own = json.loads((folder / "identity.json").read_bytes())["resources"][0]["tls_certificate"]
+    tls_certificate = json.loads((folder / "identity.json").read_bytes())["resources"][0]["tls_certificate"]
     peers = json.loads((folder / "bundle.json").read_bytes())["resources"][0]["validation_context"]
     domains = peers["custom_validator_config"]["typed_config"]["trust_domains"]
-    certificate = own["certificate_chain"]["inline_string"]
+    certificate = tls_certificate["certificate_chain"]["inline_string"]
     not_after = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc.timestamp()
     return svid_module.Svid(
         certificate,
         domains[0]["trust_bundle"]["inline_string"],
         not_after,
-        own["private_key"]["inline_string"],
+        tls_certificate["private_key"]["inline_string"],
     )
 
 
 def listeners(mesh: Mesh, name: str, node: dict[str, Any]) -> dict[str, str]:
     """Ask the xDS port for listeners with the certificate of `name`; name → version. Raises RpcError."""
-    own = svid(mesh, name)
+    value = svid(mesh, name)
     credentials = grpc.ssl_channel_credentials(
-        own.bundle.encode(), own.key.encode(), own.certificate.encode()
+        value.bundle.encode(), value.key.encode(), value.certificate.encode()
     )
     options = [("grpc.ssl_target_name_override", CONTROL_PLANE_DNS), ("grpc.enable_http_proxy", 0)]
     request = v3.DeltaDiscoveryRequest(type_url=LDS, resource_names_subscribe=("*",))
@@ -84,21 +84,26 @@ def listeners(mesh: Mesh, name: str, node: dict[str, Any]) -> dict[str, str]:
     request.node.metadata.update({"bindings": node["metadata"]["bindings"]})
     with grpc.secure_channel(addresses(mesh).xds, credentials, options) as channel:
         call: Any = channel.stream_stream(METHOD, None, None)(iter([request.SerializeToString()]), timeout=20)
-        answer = v3.DeltaDiscoveryResponse.FromString(next(call))
+        delta_discovery_response = v3.DeltaDiscoveryResponse.FromString(next(call))
         call.cancel()
-    return {one.name: one.version for one in answer.resources}
+    return {resource.name: resource.version for resource in delta_discovery_response.resources}
 
 
 def node(mesh: Mesh, name: str) -> dict[str, Any]:
     """How a sidecar's Envoy presents itself."""
-    found: dict[str, Any] = json.loads((mesh.state / "sidecars" / name / "bootstrap.json").read_bytes())
-    return dict(found["node"])
+    document: dict[str, Any] = json.loads((mesh.state / "sidecars" / name / "bootstrap.json").read_bytes())
+    return dict(document["node"])
 
 
 def served(mesh: Mesh, name: str) -> dict[str, str]:
     """The listeners that a sidecar's Envoy was given: name → version."""
-    (dump,) = [one for one in config_dump(mesh, name)["configs"] if "ListenersConfigDump" in one["@type"]]
-    return {one["name"]: one["active_state"]["version_info"] for one in dump["dynamic_listeners"]}
+    (dump,) = [
+        config for config in config_dump(mesh, name)["configs"] if "ListenersConfigDump" in config["@type"]
+    ]
+    return {
+        dynamic_listener["name"]: dynamic_listener["active_state"]["version_info"]
+        for dynamic_listener in dump["dynamic_listeners"]
+    }
 
 
 def test_a_certificate_gets_the_configuration_of_its_own_service_alone(mesh: Mesh) -> None:
@@ -124,16 +129,16 @@ def refusals(mesh: Mesh) -> str:
 async def test_an_instance_of_another_service_cannot_be_registered(
     mesh: Mesh, instance: str, name: str
 ) -> None:
-    before = metrics(mesh)["mesh_agent_refusals_total"]
+    before = metrics(mesh)["mesh_agent_denied_total"]
     plane = ControlPlaneClient(addresses(mesh).xds, svid(mesh, "front-1"))
-    wanted = Registration(instance=instance, service=name, address="127.0.0.1", port=9, ports=(Port(),))
+    expected = Registration(instance=instance, service=name, address="127.0.0.1", port=9, ports=(Port(),))
     try:
         with pytest.raises(RejectedError):
-            await plane.register(wanted)
+            await plane.register(expected)
     finally:
         await plane.close()
-    assert metrics(mesh)["mesh_agent_refusals_total"] == before + 1
-    until(lambda: "agent refused" in refusals(mesh), "the refusal is logged")
+    assert metrics(mesh)["mesh_agent_denied_total"] == before + 1
+    until(lambda: "agent call denied" in refusals(mesh), "the refusal is logged")
     assert mesh.get("front-1", "http://back/echo").json()["name"] == "back-1"
 
 
@@ -187,18 +192,18 @@ async def test_a_request_for_another_name_is_refused(mesh: Mesh, tmp_path: Path)
 
 def secrets(mesh: Mesh) -> dict[str, str]:
     """Every secret of the mesh by what it is: passwords, tokens, and a line of each private key."""
-    found = {
+    values = {
         "password of the store": (mesh.state / "store" / "password").read_text().strip(),
         "admin token": (mesh.state / "admin.token").read_text().strip(),
         "read-only token": (mesh.state / "read.token").read_text().strip(),
     }
     for path in (mesh.state / "tokens").iterdir():
-        found[f"join token {path.name}"] = path.read_text().strip()
+        values[f"join token {path.name}"] = path.read_text().strip()
     for name in ("ingress", "front-1", "back-1"):
-        found[f"key of {name}"] = svid(mesh, name).key.splitlines()[1]
-    found["key of the root"] = (mesh.state / "ca" / "root.key").read_text().splitlines()[1]
-    assert all(len(one) > 20 for one in found.values())
-    return found
+        values[f"key of {name}"] = svid(mesh, name).key.splitlines()[1]
+    values["key of the root"] = (mesh.state / "ca" / "root.key").read_text().splitlines()[1]
+    assert all(len(text) > 20 for text in values.values())
+    return values
 
 
 def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
@@ -211,29 +216,29 @@ def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
 
 def test_no_secret_stands_in_a_log_in_the_store_or_on_a_command_line(mesh: Mesh) -> None:
     logs = {str(path): path.read_text() for path in (mesh.state / "logs").iterdir()}
-    kept = {
+    values = {
         str(path): text.decode("utf-8", "replace")
         for path, text in contents(mesh.state / "store")
         if "aof" in path.name
     }
     family = [psutil.Process(mesh.process.pid), *psutil.Process(mesh.process.pid).children(recursive=True)]
     commands = {}
-    for one in family:
+    for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):  # the store forks for a moment when it tidies up
-            commands[f"pid {one.pid}"] = " ".join(one.cmdline())
-    assert len(commands) >= 9 and kept and "front-1" in "".join(kept.values())
-    for place, text in {**logs, **kept, **commands, "mesh up": "".join(mesh.output)}.items():
+            commands[f"pid {process.pid}"] = " ".join(process.cmdline())
+    assert len(commands) >= 9 and values and "front-1" in "".join(values.values())
+    for place, text in {**logs, **values, **commands, "mesh up": "".join(mesh.output)}.items():
         for what, secret in secrets(mesh).items():
             assert secret not in text, f"{what} in {place}"
         assert "PRIVATE KEY" not in text, place
 
 
 def test_files_with_a_secret_are_their_owners_alone(mesh: Mesh) -> None:
-    known = secrets(mesh).values()
+    dict_values = secrets(mesh).values()
     holding = [
         path
         for path, text in contents(mesh.state)
-        if b"PRIVATE KEY" in text or any(one.encode() in text for one in known)
+        if b"PRIVATE KEY" in text or any(item.encode() in text for item in dict_values)
     ]
     assert len(holding) >= 9
     for path in [*holding, mesh.state / "ca" / "tokens.key"]:
@@ -245,8 +250,10 @@ def test_files_with_a_secret_are_their_owners_alone(mesh: Mesh) -> None:
 
 def serial(mesh: Mesh, name: str) -> int:
     """The serial number of the SVID that the Envoy of a workload presents."""
-    found = json.loads(envoy(mesh, name, "/certs"))["certificates"]
-    numbers = {int(one["cert_chain"][0]["serial_number"], 16) for one in found if one.get("cert_chain")}
+    certificates = json.loads(envoy(mesh, name, "/certs"))["certificates"]
+    numbers = {
+        int(item["cert_chain"][0]["serial_number"], 16) for item in certificates if item.get("cert_chain")
+    }
     return numbers.pop() if len(numbers) == 1 else 0
 
 
@@ -260,14 +267,14 @@ def test_identities_are_renewed_under_load_without_a_failed_request(mesh: Mesh, 
         for _ in range(3):
             before = {name: svid(mesh, name).certificate for name in names}
             until(partial(_renewed, mesh, before), "every identity is renewed")
-    for each in (outside, inside):
-        assert each.requests > 200 and each.bad == 0, each.report
+    for item in (outside, inside):
+        assert item.requests > 200 and item.bad == 0, item.report
     for name in names:
         until(partial(_presented, mesh, name), f"the Envoy of {name} presents its newest identity")
 
 
 def _renewed(mesh: Mesh, before: dict[str, str]) -> bool:
-    return all(svid(mesh, name).certificate != one for name, one in before.items())
+    return all(svid(mesh, name).certificate != text for name, text in before.items())
 
 
 def _presented(mesh: Mesh, name: str) -> bool:

@@ -40,10 +40,10 @@ ANOTHER = ROUTE.replace("name: front}\nspec", "name: another}\nspec")
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     folder = tmp_path_factory.mktemp("outages")
-    with running_mesh(folder, [service("front"), service("back", replicas=2)]) as found:
-        found.apply(ROUTE)
-        assert found.get("front-1", "http://back/echo").status_code == 200
-        yield found
+    with running_mesh(folder, [service("front"), service("back", replicas=2)]) as actual_mesh:
+        actual_mesh.apply(ROUTE)
+        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
+        yield actual_mesh
 
 
 @pytest.fixture
@@ -92,14 +92,14 @@ def frozen(pid: int) -> Iterator[None]:
 
 
 def no_failed_request(*loads: Load) -> None:
-    for each in loads:
-        assert each.requests > 200, each.report
-        assert each.bad == 0, each.report
+    for current_load in loads:
+        assert current_load.requests > 200, current_load.report
+        assert current_load.bad == 0, current_load.report
 
 
 def taken(mesh: Mesh) -> dict[str, dict[str, int]]:
     """How many updates each Envoy has taken in, of anything the control plane sends."""
-    found = {
+    countses = {
         name: {
             key: value
             for key, value in stats(mesh, name, r"\.update_(success|rejected)$").items()
@@ -107,8 +107,8 @@ def taken(mesh: Mesh) -> dict[str, dict[str, int]]:
         }
         for name in sorted(NAMES)
     }
-    assert all("cluster_manager.cds.update_success" in each for each in found.values())
-    return found
+    assert all("cluster_manager.cds.update_success" in counts for counts in countses.values())
+    return countses
 
 
 def listens(mesh: Mesh) -> float:
@@ -125,7 +125,10 @@ def listens(mesh: Mesh) -> float:
 
 
 def instances(mesh: Mesh) -> dict[str, str]:
-    return {one["name"]: one["health"] for one in api(mesh, "/api/v1/instances").json()["instances"]}
+    return {
+        instance["name"]: instance["health"]
+        for instance in api(mesh, "/api/v1/instances").json()["instances"]
+    }
 
 
 @contextlib.contextmanager

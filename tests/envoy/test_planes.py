@@ -61,12 +61,12 @@ class Pair(NamedTuple):
 @contextlib.contextmanager
 def another(first: Mesh, state: Path) -> Iterator[Mesh]:
     """A second control plane on the store and the root of the first."""
-    own = first.state
+    path = first.state
     shared = {
-        "MESH_REDIS_URL": locate(own).url,
-        "MESH_REDIS_PASSWORD_FILE": str(own / "store" / "password"),
-        "MESH_CA_CERTIFICATE": str(own / "ca" / "root.pem"),
-        "MESH_CA_KEY": str(own / "ca" / "root.key"),
+        "MESH_REDIS_URL": locate(path).url,
+        "MESH_REDIS_PASSWORD_FILE": str(path / "store" / "password"),
+        "MESH_CA_CERTIFICATE": str(path / "ca" / "root.pem"),
+        "MESH_CA_KEY": str(path / "ca" / "root.key"),
     }
     environment = settings(state, **shared)
     (state / "mesh.json").unlink(missing_ok=True)
@@ -87,13 +87,13 @@ def another(first: Mesh, state: Path) -> Iterator[Mesh]:
 @contextlib.contextmanager
 def balanced(mesh: Mesh) -> Iterator[dict[str, Relay]]:
     """Have those that join a mesh reach it by a TCP balancer."""
-    known = addresses(mesh)
+    mesh_addresses = addresses(mesh)
     with contextlib.ExitStack() as stack:
         names = ("xds", "enrolment", "otlp")
-        found = {name: stack.enter_context(relay(getattr(known, name))) for name in names}
-        by = known.model_copy(update={name: one.address for name, one in found.items()})
+        relays = {name: stack.enter_context(relay(getattr(mesh_addresses, name))) for name in names}
+        by = mesh_addresses.model_copy(update={name: item.address for name, item in relays.items()})
         (mesh.state / "mesh.json").write_text(by.model_dump_json())
-        yield found
+        yield relays
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +108,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     ):
         first.apply(SAMPLED)
         until(
-            lambda: {one["state"] for one in planes(first)} == {"this", "answers"}, "they answer each other"
+            lambda: {plane["state"] for plane in planes(first)} == {"this", "reachable"},
+            "they answer each other",
         )
         yield Pair(first, second, far, Counter(), balancers)
 
 
 def planes(mesh: Mesh) -> list[dict[str, Any]]:
-    return list(api(mesh, "/api/v1/status").json()["planes"])
+    return list(api(mesh, "/api/v1/status").json()["control_planes"])
 
 
 def told(mesh: Mesh, path: str) -> Any:
@@ -143,31 +144,31 @@ def call(pair: Pair, caller: str, count: int = 1) -> None:
         session.trust_env = False
         session.proxies = {"http": f"http://127.0.0.1:{port}"}
         for _ in range(count):
-            answer = session.get("http://back/echo", timeout=30)
-            assert answer.status_code == 200
+            response = session.get("http://back/echo", timeout=30)
+            assert response.status_code == 200
     pair.made[caller] += count
 
 
 def counted(mesh: Mesh) -> int:
     """All that is known of the calls from front to back."""
-    answer = api(mesh, "/api/v1/topology/front/back")
-    return round(sum(one["requests"] for one in answer.json()["points"])) if answer.ok else 0
+    response = api(mesh, "/api/v1/topology/front/back")
+    return round(sum(point["requests"] for point in response.json()["points"])) if response.ok else 0
 
 
 def all_counted(pair: Pair) -> None:
     """Both know of each call that was made, once."""
-    wanted = pair.made.total()
-    same(pair, counted, lambda found: found >= wanted, f"the history of {pair.made}")
-    assert counted(pair.first) == counted(pair.second) == wanted
+    expected = pair.made.total()
+    same(pair, counted, lambda result: result >= expected, f"the history of {pair.made}")
+    assert counted(pair.first) == counted(pair.second) == expected
 
 
 def test_every_proxy_and_policy_is_known_at_both(pair: Pair) -> None:
     names = {"ingress", "front-1", "front-9", "back-1"}
-    same(pair, states, lambda found: found == dict.fromkeys(names, "synced"), "every proxy")
+    same(pair, states, lambda result: result == dict.fromkeys(names, "synced"), "every proxy")
     same(
         pair,
-        lambda mesh: {one["name"]: one["version"] for one in told(mesh, "/proxies")["proxies"]},
-        lambda found: set(found) == names and all(found.values()),
+        lambda mesh: {proxy["name"]: proxy["version"] for proxy in told(mesh, "/proxies")["proxies"]},
+        lambda result: set(result) == names and all(result.values()),
         "what every sidecar tells of itself",
     )
     call(pair, "front-1")
@@ -177,9 +178,10 @@ def test_every_proxy_and_policy_is_known_at_both(pair: Pair) -> None:
     same(
         pair,
         lambda mesh: {
-            one["name"]: one["conditions"][-1]["message"] for one in told(mesh, "/status")["policies"]
+            policy["name"]: policy["conditions"][-1]["message"]
+            for policy in told(mesh, "/status")["policies"]
         },
-        lambda found: found == words,
+        lambda result: result == words,
         "the status of policies",
     )
 
@@ -187,15 +189,15 @@ def test_every_proxy_and_policy_is_known_at_both(pair: Pair) -> None:
 def test_an_apply_waits_for_sidecars_of_both(pair: Pair) -> None:
     for number, mesh in enumerate(pair[:2]):
         revision = mesh.apply(RETRY % (4 + number))
-        found = {one["name"]: one["revision"] for one in told(mesh, "/status")["proxies"]}
-        assert found == dict.fromkeys(found, revision)
-        assert len(found) == 4
+        result = {proxy["name"]: proxy["revision"] for proxy in told(mesh, "/status")["proxies"]}
+        assert result == dict.fromkeys(result, revision)
+        assert len(result) == 4
 
 
 def test_a_dry_run_names_sidecars_of_both(pair: Pair) -> None:
     for mesh in pair[:2]:
-        told = mesh.run("apply", "-f", "-", "--dry-run", stdin=RETRY % 9).stdout
-        assert "configures anew: front-1, front-9\n" in told
+        stdout = mesh.run("apply", "-f", "-", "--dry-run", stdin=RETRY % 9).stdout
+        assert "configures anew: front-1, front-9\n" in stdout
 
 
 def test_calls_are_counted_once_and_at_both(pair: Pair) -> None:
@@ -205,12 +207,14 @@ def test_calls_are_counted_once_and_at_both(pair: Pair) -> None:
     edge = [("front", "back")]
     same(
         pair,
-        lambda mesh: [(one["from"], one["to"]) for one in told(mesh, "/topology")["edges"]],
-        lambda found: found == edge,
+        lambda mesh: [
+            (current_edge["from"], current_edge["to"]) for current_edge in told(mesh, "/topology")["edges"]
+        ],
+        lambda result: result == edge,
         "the edge",
     )
     for mesh in pair[:2]:
-        nodes = {one["name"]: one["health"] for one in told(mesh, "/topology")["nodes"]}
+        nodes = {node["name"]: node["health"] for node in told(mesh, "/topology")["nodes"]}
         assert nodes == dict.fromkeys(("back", "front", "ingress"), "healthy")
 
 
@@ -218,18 +222,18 @@ def test_a_trace_that_is_apart_is_whole_at_both(pair: Pair) -> None:
     call(pair, "front-9")
 
     def whole(mesh: Mesh) -> list[tuple[str, int]]:
-        found = told(mesh, "/traces?service=front&limit=1")["traces"]
-        return [(one["id"], one["spans"]) for one in found]
+        traces = told(mesh, "/traces?service=front&limit=1")["traces"]
+        return [(item["id"], item["spans"]) for item in traces]
 
-    (newest,) = same(pair, whole, lambda found: found and found[0][1] >= 4, "the newest trace")
+    (newest,) = same(pair, whole, lambda result: result and result[0][1] >= 4, "the newest trace")
     tree = same(pair, lambda mesh: told(mesh, f"/traces/{newest[0][:12]}"), bool, "the whole trace")
     spans = tree["tree"]
-    assert {one["service"] for one in spans} == {"front", "back"}
-    assert [one["depth"] for one in spans] == list(range(len(spans)))
+    assert {span["service"] for span in spans} == {"front", "back"}
+    assert [span["depth"] for span in spans] == list(range(len(spans)))
     same(
         pair,
         lambda mesh: api(mesh, "/api/dependencies").json()["data"],
-        lambda found: ("front", "back") in {(one["parent"], one["child"]) for one in found},
+        lambda result: ("front", "back") in {(item["parent"], item["child"]) for item in result},
         "who calls whom",
     )
 
@@ -262,8 +266,8 @@ def test_nobody_but_a_control_plane_may_ask_for_a_part(pair: Pair) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             part(b"{}", timeout=10, metadata=((MEMBER_ID_HEADER, "any"),))
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert metrics(pair.first)["mesh_peer_refused_total"] == 1
-    assert metrics(pair.second)["mesh_peer_refused_total"] == 0
+    assert metrics(pair.first)["mesh_peer_denied_total"] == 1
+    assert metrics(pair.second)["mesh_peer_denied_total"] == 0
 
 
 def test_one_that_hangs_is_passed_over_and_taken_in_again(pair: Pair) -> None:
@@ -271,16 +275,16 @@ def test_one_that_hangs_is_passed_over_and_taken_in_again(pair: Pair) -> None:
     try:
         call(pair, "front-1", CALLS)
         until(lambda: "front-9" not in states(pair.first), "its sidecar is out of the picture", SOON)
-        assert "answers" not in [one["state"] for one in planes(pair.first)]
+        assert "reachable" not in [plane["state"] for plane in planes(pair.first)]
         begun = time.monotonic()
         assert pair.first.apply(RETRY % 1)
         assert told(pair.first, "/traces?limit=1")["traces"]
         assert time.monotonic() - begun < SOON
-        assert metrics(pair.first)["mesh_peers_answering"] == 0
+        assert metrics(pair.first)["mesh_peers_reachable"] == 0
     finally:
         pair.second.process.send_signal(signal.SIGCONT)
     all_counted(pair)
-    same(pair, states, lambda found: len(found) == 4, "every proxy")
+    same(pair, states, lambda result: len(result) == 4, "every proxy")
 
 
 def test_one_that_dies_is_forgotten_and_its_sidecars_go_to_another(pair: Pair) -> None:
@@ -295,11 +299,11 @@ def test_one_that_dies_is_forgotten_and_its_sidecars_go_to_another(pair: Pair) -
         f"its sidecar: {states(pair.first)}",
         2 * SOON,
     )
-    known = counted(pair.first)
+    number = counted(pair.first)
 
     def tells() -> bool:
         call(pair, "front-9")
-        return counted(pair.first) > known
+        return counted(pair.first) > number
 
     until(tells, "its sidecar tells the other of its calls", every=0.5)
 
@@ -313,6 +317,6 @@ def test_one_that_comes_is_found_and_takes_the_histories_over(pair: Pair) -> Non
         def histories(mesh: Mesh) -> tuple[int, int]:
             """All calls of the edge, and of the service by its trend."""
             points = told(mesh, "/services/back/history").get("points", ())  # none while it is not known
-            return counted(mesh), round(sum(float(one["requests"]) for one in points))
+            return counted(mesh), round(sum(float(point["requests"]) for point in points))
 
-        same(renewed, histories, lambda found: found[0] == found[1] > 2 * CALLS, "the histories")
+        same(renewed, histories, lambda result: result[0] == result[1] > 2 * CALLS, "the histories")

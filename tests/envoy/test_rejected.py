@@ -70,40 +70,44 @@ BAD = ROUTES % (NEVER % PATTERN, NEVER % PATTERN)
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front", replicas=2), service("back")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
-        found.apply(good("first"))
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
+        actual_mesh.apply(good("first"))
         for name in ("front-1", "front-2"):
-            until(lambda name=name: call(found, name) == "first", "every sidecar has the routes")  # type: ignore[misc]
-        yield found
+            until(lambda name=name: call(actual_mesh, name) == "first", "every sidecar has the routes")  # type: ignore[misc]
+        yield actual_mesh
 
 
 def call(mesh: Mesh, name: str) -> str:
     """The mark on an answer of back to the sidecar `name`; the status when it is no 200; empty for none."""
     try:
-        answer = mesh.get(name, "http://back/echo", timeout=30)
+        response = mesh.get(name, "http://back/echo", timeout=30)
     except requests.ConnectionError:
         return ""
-    return answer.headers.get("x-revision", "") if answer.status_code == 200 else str(answer.status_code)
+    return (
+        response.headers.get("x-revision", "") if response.status_code == 200 else str(response.status_code)
+    )
 
 
 def enter(mesh: Mesh) -> str:
     """The same through the ingress; empty when it does not listen."""
     try:
-        answer = mesh.outside("/echo", timeout=30)
+        response = mesh.outside("/echo", timeout=30)
     except requests.ConnectionError:
         return ""
-    return answer.headers.get("x-revision", "") if answer.status_code == 200 else str(answer.status_code)
+    return (
+        response.headers.get("x-revision", "") if response.status_code == 200 else str(response.status_code)
+    )
 
 
 @contextmanager
 def load(mesh: Mesh) -> Iterator[Counter[str]]:
     """Requests through the ingress and between sidecars, one after the other; counts what was answered."""
-    answers: Counter[str] = Counter()
+    counter: Counter[str] = Counter()
     stop = threading.Event()
 
     def ask(what: Callable[[], str]) -> None:
         while not stop.is_set():
-            answers[what()] += 1
+            counter[what()] += 1
             time.sleep(0.002)
 
     threads = [
@@ -113,7 +117,7 @@ def load(mesh: Mesh) -> Iterator[Counter[str]]:
     for thread in threads:
         thread.start()
     try:
-        yield answers
+        yield counter
     finally:
         stop.set()
         for thread in threads:
@@ -121,15 +125,17 @@ def load(mesh: Mesh) -> Iterator[Counter[str]]:
 
 
 def proxies(mesh: Mesh) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in json.loads(mesh.run("proxies", "-o", "json").stdout)["proxies"]}
+    return {proxy["name"]: proxy for proxy in json.loads(mesh.run("proxies", "-o", "json").stdout)["proxies"]}
 
 
 def pushes(mesh: Mesh) -> dict[str, float]:
     """The control plane's counters of responses and refusals."""
     url = json.loads((mesh.state / "mesh.json").read_text())["admin"]
     lines = requests.get(f"{url}/metrics", timeout=10).text.splitlines()
-    wanted = (line for line in lines if line.startswith(("mesh_xds_pushes_total{", "mesh_xds_nacks_total{")))
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in wanted)}
+    expected = (
+        line for line in lines if line.startswith(("mesh_xds_pushes_total{", "mesh_xds_nacks_total{"))
+    )
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in expected)}
 
 
 def restart_proxy(mesh: Mesh, name: str) -> None:
@@ -152,21 +158,21 @@ def test_our_validation_accepts_it() -> None:
 
 def test_what_envoy_refuses_harms_nobody_and_is_told(mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(BAD)
-    with load(mesh) as answers:
-        until(lambda: answers["first"] > 50, "requests flow")
+    with load(mesh) as document:
+        until(lambda: document["first"] > 50, "requests flow")
         ran = mesh.run("apply", "-f", str(tmp_path / "bad.yaml"), "--wait", check=False)
         assert ran.returncode == 5, ran.stderr
         assert f"rejected revision 2: VirtualHost out/back: {WORDS}" in ran.stderr
         assert f"ingress: rejected revision 2: RouteConfiguration ingress: {WORDS}" in ran.stderr
 
         status = mesh.status()
-        told = {one["name"]: one for one in status["proxies"]}
+        value = {proxy["name"]: proxy for proxy in status["proxies"]}
         for name in ("front-1", "front-2", "ingress"):
-            assert (told[name]["state"], told[name]["revision"]) == ("rejected", 1)
-            assert WORDS in told[name]["error"]
-        assert told["back-1"]["state"] == "synced"
+            assert (value[name]["state"], value[name]["revision"]) == ("rejected", 1)
+            assert WORDS in value[name]["error"]
+        assert value["back-1"]["state"] == "synced"
         for policy in status["policies"]:
-            conditions = {one["type"]: one for one in policy["conditions"]}
+            conditions = {condition["type"]: condition for condition in policy["conditions"]}
             assert conditions["Rejected"]["status"] == "True"
             assert WORDS in conditions["Rejected"]["message"]
             assert conditions["Programmed"]["status"] == "False"
@@ -174,14 +180,14 @@ def test_what_envoy_refuses_harms_nobody_and_is_told(mesh: Mesh, tmp_path: Path)
         assert listed.splitlines()[1].split()[2:4] == ["✖", "rejected"]
         assert WORDS in listed
 
-        before, since = pushes(mesh), answers["first"]
-        until(lambda: answers["first"] > since + 300, "requests flow on", within=100)
+        before, since = pushes(mesh), document["first"]
+        until(lambda: document["first"] > since + 300, "requests flow on", within=100)
         assert pushes(mesh) == before, "something was sent again"
-    assert set(answers) == {"first"}, answers
+    assert set(document) == {"first"}, document
 
 
 def test_a_change_that_others_take_is_not_judged_by_an_older_refusal(mesh: Mesh, tmp_path: Path) -> None:
-    assert {one["name"] for one in mesh.status()["proxies"] if one["state"] == "rejected"}
+    assert {proxy["name"] for proxy in mesh.status()["proxies"] if proxy["state"] == "rejected"}
     ran = mesh.run("apply", "-f", "-", "--wait", stdin=BREAKER)
     (warning,) = ran.stderr.splitlines()
     assert re.match(r"warning: this change stands, but .* still refuse what revision 2 brought: ", warning)
@@ -196,7 +202,7 @@ def test_a_change_that_others_take_is_not_judged_by_an_older_refusal(mesh: Mesh,
 
 
 def test_new_sidecars_boot_with_the_last_good_version(mesh: Mesh) -> None:
-    assert {one["name"] for one in mesh.status()["proxies"] if one["state"] == "rejected"} >= {
+    assert {proxy["name"] for proxy in mesh.status()["proxies"] if proxy["state"] == "rejected"} >= {
         "front-2",
         "ingress",
     }
@@ -209,16 +215,19 @@ def test_new_sidecars_boot_with_the_last_good_version(mesh: Mesh) -> None:
 
 
 def test_the_next_good_version_is_applied(mesh: Mesh) -> None:
-    with load(mesh) as answers:
-        until(lambda: answers["first"] > 50, "requests flow")
+    with load(mesh) as document:
+        until(lambda: document["first"] > 50, "requests flow")
         mesh.apply(good("second"))
-        until(lambda: answers["second"] > 50, "the new routes are in force")
-    assert set(answers) == {"first", "second"}, answers
+        until(lambda: document["second"] > 50, "the new routes are in force")
+    assert set(document) == {"first", "second"}, document
     assert call(mesh, "front-2") == "second"
     status = mesh.status()
-    assert {one["state"] for one in status["proxies"]} == {"synced"}
+    assert {proxy["state"] for proxy in status["proxies"]} == {"synced"}
     assert not [
-        one for policy in status["policies"] for one in policy["conditions"] if one["type"] == "Rejected"
+        condition
+        for policy in status["policies"]
+        for condition in policy["conditions"]
+        if condition["type"] == "Rejected"
     ]
 
 

@@ -37,28 +37,28 @@ spec: {targetRefs: [{kind: Service, name: pair}], attempts: 3, backoff: {base: 5
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     apps = [service("front", replicas=2), service("back", replicas=5), service("pair", replicas=2)]
-    with running_mesh(tmp_path_factory.mktemp("replicas"), apps) as found:
-        assert found.get("front-1", "http://back/echo").status_code == 200
-        found.apply(RETRY)
-        for each in CALLERS:
-            assert found.get(each, "http://pair/echo").status_code == 200
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("replicas"), apps) as actual_mesh:
+        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
+        actual_mesh.apply(RETRY)
+        for text in CALLERS:
+            assert actual_mesh.get(text, "http://pair/echo").status_code == 200
+        yield actual_mesh
 
 
 def health(mesh: Mesh, of: str = "") -> dict[str, str]:
     """The health of every instance that has a lease, or of those of one service."""
-    found = api(mesh, "/api/v1/instances").json()["instances"]
-    return {one["name"]: one["health"] for one in found if of in ("", one["service"])}
+    instances = api(mesh, "/api/v1/instances").json()["instances"]
+    return {item["name"]: item["health"] for item in instances if of in ("", item["service"])}
 
 
 def called(mesh: Mesh, port: int) -> list[str]:
     """Which callers' Envoys would send requests for `pair` to the sidecar at this port."""
-    return [each for each in CALLERS if port in _endpoints(mesh, each)]
+    return [text for text in CALLERS if port in _endpoints(mesh, text)]
 
 
 def _endpoints(mesh: Mesh, caller: str) -> set[int]:
     clusters = json.loads(envoy(mesh, caller, "/clusters?format=json"))["cluster_statuses"]
-    hosts = next(one.get("host_statuses", ()) for one in clusters if one["name"] == "pair")
+    hosts = next(cluster.get("host_statuses", ()) for cluster in clusters if cluster["name"] == "pair")
     return {
         host["address"]["socket_address"]["port_value"]
         for host in hosts
@@ -71,10 +71,10 @@ def updates(mesh: Mesh, caller: str) -> int:
     return sum(stats(mesh, caller, r"^cluster\.pair\.update_success$").values())
 
 
-def out_and_back(mesh: Mesh, port: int, told: dict[str, int]) -> bool:
+def out_and_back(mesh: Mesh, port: int, counts: dict[str, int]) -> bool:
     """Whether every caller may call the sidecar at this port, and was told otherwise in between."""
     return called(mesh, port) == list(CALLERS) and all(
-        updates(mesh, caller) >= before + 2 for caller, before in told.items()
+        updates(mesh, caller) >= before + 2 for caller, before in counts.items()
     )
 
 
@@ -96,8 +96,8 @@ def no_failed_request(mesh: Mesh, folder: Path) -> Iterator[None]:
         mesh.reset("pair-1", "pair-2")
         until(lambda: mesh.counts("pair-1") and mesh.counts("pair-2"), "both are called")
         yield
-    for each in loads:
-        assert each.requests > 10 and each.bad == 0, each.report
+    for current_load in loads:
+        assert current_load.requests > 10 and current_load.bad == 0, current_load.report
 
 
 @pytest.mark.parametrize("leaving", ["back-1", "back-2", "back-3"])
@@ -114,8 +114,8 @@ def test_a_replica_that_is_stopped_under_load_loses_no_request(
         assert leaving not in health(mesh)
         mesh.reset("back-4")
         until(lambda: mesh.counts("back-4").get("GET /delay", 0) > 5, "the others are called")
-    for each in (quick, slow):
-        assert each.requests > 10 and each.bad == 0, each.report
+    for item in (quick, slow):
+        assert item.requests > 10 and item.bad == 0, item.report
 
 
 def test_a_killed_app_is_taken_out_within_its_lease_and_comes_back(mesh: Mesh) -> None:
@@ -142,10 +142,12 @@ def test_a_killed_app_or_sidecar_of_one_of_two_replicas_fails_no_request(
 ) -> None:
     port, killed = mesh.ports("pair-1")["inbound"], mesh.pid(part)
     until(lambda: called(mesh, port) == list(CALLERS), "it is called to begin with")
-    told = {caller: updates(mesh, caller) for caller in CALLERS}
+    counts = {caller: updates(mesh, caller) for caller in CALLERS}
     with no_failed_request(mesh, tmp_path):
         os.kill(killed, signal.SIGKILL)
-        until(lambda: out_and_back(mesh, port, told), "it is taken out, and may be called again", every=0.01)
+        until(
+            lambda: out_and_back(mesh, port, counts), "it is taken out, and may be called again", every=0.01
+        )
         mesh.reset("pair-1")
         until(lambda: mesh.counts("pair-1"), "it is called again")
     assert mesh.pid(part) != killed
@@ -154,7 +156,7 @@ def test_a_killed_app_or_sidecar_of_one_of_two_replicas_fails_no_request(
 
 @pytest.mark.parametrize("whole", [True, False], ids=["with its agent", "while its agent hangs"])
 def test_a_replica_that_cannot_say_that_it_died_is_gone_when_its_lease_is(
-    mesh: Mesh, whole: bool, tmp_path: Path
+    mesh: Mesh, flag: bool, tmp_path: Path
 ) -> None:
     name = "pair-9"
     with joined(mesh, name, "pair", "--port", "0", run=(sys.executable, "-m", "tests.fakes.app")) as third:
@@ -162,7 +164,7 @@ def test_a_replica_that_cannot_say_that_it_died_is_gone_when_its_lease_is(
         until(lambda: called(mesh, port) == list(CALLERS), "it is called")
         agent, proxy = psutil.Process(third.process.pid), third.pid("proxy")
         with no_failed_request(mesh, tmp_path):
-            if whole:
+            if flag:
                 _kill(agent)
             else:
                 agent.suspend()
@@ -170,7 +172,7 @@ def test_a_replica_that_cannot_say_that_it_died_is_gone_when_its_lease_is(
             within = time.monotonic() + LEASE + SLACK
             until(lambda: not called(mesh, port), "nobody calls it", within=LEASE + SLACK)
             until(lambda: name not in health(mesh), "its lease is over", within=within - time.monotonic())
-        if not whole:
+        if not flag:
             agent.resume()
             until(lambda: called(mesh, port) == list(CALLERS), "it is called again")
 
@@ -178,6 +180,6 @@ def test_a_replica_that_cannot_say_that_it_died_is_gone_when_its_lease_is(
 def _kill(agent: psutil.Process) -> None:
     """End an agent and all that it started, the agent first: it must not tell anybody."""
     family = [agent, *agent.children(recursive=True)]
-    for each in family:
+    for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
+            process.kill()

@@ -23,40 +23,40 @@ spec:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     with running_mesh(
         tmp_path_factory.mktemp("mesh"), [service("front"), service("back", replicas=2)]
-    ) as found:
-        found.apply(ROUTE)
-        yield found
+    ) as actual_mesh:
+        actual_mesh.apply(ROUTE)
+        yield actual_mesh
 
 
 def test_the_ingress_presents_its_identity_to_the_service(mesh: Mesh) -> None:
-    answer = mesh.outside(
+    response = mesh.outside(
         "/echo", headers={"x-forwarded-client-cert": "URI=spiffe://mesh.local/service/forged"}
     )
-    assert answer.status_code == 200
-    assert answer.json()["headers"]["x-forwarded-client-cert"].endswith(
+    assert response.status_code == 200
+    assert response.json()["headers"]["x-forwarded-client-cert"].endswith(
         "URI=spiffe://mesh.local/gateway/ingress"
     )
-    assert "forged" not in answer.text
+    assert "forged" not in response.text
 
 
 def test_what_a_stranger_says_of_proxies_before_the_ingress_is_not_passed_on(mesh: Mesh) -> None:
-    said = [
+    texts = [
         "Forwarded",
         "X-Forwarded-Host",
         "X-Forwarded-Port",
         "X-Forwarded-Prefix",
         "X-Envoy-Attempt-Count",
     ]
-    answer = mesh.outside("/echo", headers={"X-Forwarded-Proto": "https", **dict.fromkeys(said, "forged")})
-    assert answer.status_code == 200
-    assert answer.json()["headers"]["x-forwarded-proto"] == "http"
-    assert "forged" not in answer.text
+    response = mesh.outside("/echo", headers={"X-Forwarded-Proto": "https", **dict.fromkeys(texts, "forged")})
+    assert response.status_code == 200
+    assert response.json()["headers"]["x-forwarded-proto"] == "http"
+    assert "forged" not in response.text
 
 
 def test_a_service_presents_its_identity_to_the_service_it_calls(mesh: Mesh) -> None:
-    answer = mesh.get("front-1", "http://back/echo")
-    assert answer.status_code == 200
-    assert answer.json()["headers"]["x-forwarded-client-cert"].endswith(
+    response = mesh.get("front-1", "http://back/echo")
+    assert response.status_code == 200
+    assert response.json()["headers"]["x-forwarded-client-cert"].endswith(
         "URI=spiffe://mesh.local/service/front"
     )
 
@@ -68,9 +68,9 @@ def test_every_name_of_a_service_reaches_it(mesh: Mesh, host: str) -> None:
 
 def test_an_unknown_host_is_not_found_at_once_and_again(mesh: Mesh) -> None:
     for _ in range(3):
-        answer = mesh.get("front-1", "http://nobody/echo", timeout=30)
-        assert answer.status_code == 404
-        assert answer.elapsed.total_seconds() < 10
+        response = mesh.get("front-1", "http://nobody/echo", timeout=30)
+        assert response.status_code == 404
+        assert response.elapsed.total_seconds() < 10
 
 
 def test_plaintext_straight_to_the_inbound_port_is_refused(mesh: Mesh) -> None:
@@ -85,8 +85,8 @@ def test_escaped_slashes_are_refused_at_the_ingress(mesh: Mesh, path: str) -> No
 
 @pytest.mark.parametrize("path", ["/x/../echo", "//echo", "/x/%2e%2e/echo", "/./echo"])
 def test_paths_are_normalised_before_they_are_routed(mesh: Mesh, path: str) -> None:
-    answer = requests.Session().send(_raw(mesh, path), timeout=30)
-    assert answer.json()["path"] == "/echo"
+    response = requests.Session().send(_raw(mesh, path), timeout=30)
+    assert response.json()["path"] == "/echo"
 
 
 def _raw(mesh: Mesh, path: str) -> requests.PreparedRequest:

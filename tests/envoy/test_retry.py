@@ -31,8 +31,8 @@ spec: {{targetRefs: [{target}], {spec}}}
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     apps = [service("front"), service("other"), service("back"), service("pair", replicas=2)]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), apps, MESH_LEASE_TTL="60") as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), apps, MESH_LEASE_TTL="60") as actual_mesh:
+        yield actual_mesh
 
 
 def asked(mesh: Mesh, path: str, method: str = "GET", caller: str = "front-1", **options: Any) -> int:
@@ -102,9 +102,9 @@ def test_only_the_failures_named_are_retried(mesh: Mesh, on: str, code: int, tim
 def test_each_try_has_its_own_timeout(mesh: Mesh) -> None:
     mesh.apply(retry("attempts: 2, perTryTimeout: 700ms, backoff: {base: 1ms, max: 2ms}"))
     mesh.reset("back-1")
-    answer = mesh.get("front-1", "http://back/delay?ms=12000")
-    assert answer.status_code == 504
-    assert 2.08 <= answer.elapsed.total_seconds() < 8
+    response = mesh.get("front-1", "http://back/delay?ms=12000")
+    assert response.status_code == 504
+    assert 2.08 <= response.elapsed.total_seconds() < 8
     assert tries(mesh, "back-1") == 3
     assert asked(mesh, "/delay?ms=3000", "POST") == 1
 
@@ -165,11 +165,11 @@ def test_connections_that_fail_are_tried_elsewhere_even_for_post(mesh: Mesh) -> 
     try:
         os.kill(proxy, signal.SIGKILL)
         until(lambda: not _accepts(victim), "the killed proxy's port is closed")
-        answers = [front.post("http://pair/echo", timeout=30) for _ in range(40)]
+        responses = [front.post("http://pair/echo", timeout=30) for _ in range(40)]
     finally:
         os.kill(agent, signal.SIGCONT)
-    assert {answer.status_code for answer in answers} == {200}
-    assert {answer.json()["name"] for answer in answers} == {"pair-2"}
+    assert {response.status_code for response in responses} == {200}
+    assert {response.json()["name"] for response in responses} == {"pair-2"}
     assert stats(mesh, "front-1", "cluster_upstream_cx_connect_fail", envoy_cluster_name="pair") > refused
 
 

@@ -47,10 +47,12 @@ spec:
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("revisions"), [service("front"), service("back")]) as found:
-        found.apply(route("one"))
-        assert found.get("front-1", "http://back/echo").status_code == 200
-        yield found
+    with running_mesh(
+        tmp_path_factory.mktemp("revisions"), [service("front"), service("back")]
+    ) as actual_mesh:
+        actual_mesh.apply(route("one"))
+        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
+        yield actual_mesh
 
 
 def version(mesh: Mesh) -> str:
@@ -63,12 +65,12 @@ def resources(mesh: Mesh) -> dict[str, Any]:
     return {name: _timeless(config_dump(mesh, name)["configs"]) for name in NAMES}
 
 
-def _timeless(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {key: _timeless(one) for key, one in found.items() if key != "last_updated"}
-    if isinstance(found, list):
-        return sorted((_timeless(one) for one in found), key=lambda one: json.dumps(one, sort_keys=True))
-    return found
+def _timeless(result: Any) -> Any:
+    if isinstance(result, dict):
+        return {key: _timeless(item) for key, item in result.items() if key != "last_updated"}
+    if isinstance(result, list):
+        return sorted((_timeless(item) for item in result), key=lambda item: json.dumps(item, sort_keys=True))
+    return result
 
 
 def test_a_rollback_gives_identical_resources(mesh: Mesh) -> None:
@@ -77,8 +79,8 @@ def test_a_rollback_gives_identical_resources(mesh: Mesh) -> None:
     mesh.apply(route("two") + "---" + retry("back", 3) + "---" + retry("front", 2))
     assert version(mesh) == "two"
     assert resources(mesh) != before, "there is something to go back from"
-    told = mesh.run("rollback", str(first), "--dry-run").stdout
-    assert "configures anew: front-1, ingress\n" in told
+    stdout = mesh.run("rollback", str(first), "--dry-run").stdout
+    assert "configures anew: front-1, ingress\n" in stdout
     assert version(mesh) == "two"
     mesh.run("rollback", str(first), "--wait", "-m", "back again")
     assert version(mesh) == "one"
@@ -100,26 +102,26 @@ def test_of_two_applies_at_once_one_wins_and_the_other_is_told(mesh: Mesh) -> No
         )
         for _ in range(2)
     ]
-    said = []
+    texts = []
     for process, words in zip(both, ("left", "right"), strict=True):
         assert process.stdin is not None
         process.stdin.write(route(words))
         process.stdin.close()
         process.stdin = None
     for process in both:
-        said.append(process.communicate(timeout=60)[1])
+        texts.append(process.communicate(timeout=60)[1])
     codes = [process.returncode for process in both]
-    assert sorted(codes) == [0, errors.CONFLICT], said
+    assert sorted(codes) == [0, errors.CONFLICT], texts
     assert mesh.status()["revision"] == base + 1
     mesh.run("apply", "-f", "-", "--wait", stdin=retry("back", 2))
     assert version(mesh) == ("left", "right")[codes.index(0)]
-    assert len(said[codes.index(errors.CONFLICT)].strip().splitlines()) == 1
+    assert len(texts[codes.index(errors.CONFLICT)].strip().splitlines()) == 1
 
 
 def test_history_show_diff_and_delete_tell_what_happened(mesh: Mesh) -> None:
     first = mesh.apply(route("three"), "-m", "for a look")
     newest = json.loads(mesh.run("history", "-o", "json").stdout)[0]
-    assert (newest["revision"], newest["why"]) == (first, "for a look")
+    assert (newest["revision"], newest["message"]) == (first, "for a look")
     assert "@" in newest["author"]
     assert "three" in mesh.run("show", str(first), "-o", "yaml").stdout
     difference = mesh.run("diff", "-f", "-", stdin=route("four"), check=False).stdout

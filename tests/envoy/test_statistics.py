@@ -59,9 +59,9 @@ class Lab:
         """The status that Envoy answers with."""
         return requests.get(f"http://127.0.0.1:{self.port}/{path}", timeout=30).status_code
 
-    def pushed(self, cluster: str, **wanted: int) -> dict[str, int]:
-        """What was pushed about the cluster, as soon as all of `wanted` (`a__b` is a.b) was."""
-        named = {name.replace("__", "."): count for name, count in wanted.items()}
+    def pushed(self, cluster: str, **expected: int) -> dict[str, int]:
+        """What was pushed about the cluster, as soon as all of `expected` (`a__b` is a.b) was."""
+        named = {name.replace("__", "."): count for name, count in expected.items()}
         until(lambda: named.items() <= self.seen.of_cluster(cluster).items(), f"{cluster}: {named}")
         return self.seen.of_cluster(cluster)
 
@@ -177,35 +177,35 @@ def test_it_says_who_it_is_and_counts_in_deltas(lab: Lab) -> None:
 def test_a_retried_request_is_one_request_of_two_tries(lab: Lab) -> None:
     before = ok(lab)
     assert lab.get("flaky/flip") == 200
-    wanted = {
+    expected = {
         "upstream_rq_retry": 1,
         "upstream_rq_total": before["upstream_rq_total"] + 2,
         "upstream_rq_completed": before["upstream_rq_completed"] + 1,
     }
-    found = lab.pushed("flaky", **wanted)
-    assert "upstream_rq_xx.5" not in found
+    pushed = lab.pushed("flaky", **expected)
+    assert "upstream_rq_xx.5" not in pushed
 
 
 def test_a_timeout_is_a_failure_without_a_duration(lab: Lab) -> None:
     assert lab.get("slow/wait") == 504
-    found = lab.pushed("slow", upstream_rq_xx__5=1, upstream_rq_timeout=1, upstream_rq_total=1)
-    assert "upstream_rq_time" not in found
+    pushed = lab.pushed("slow", upstream_rq_xx__5=1, upstream_rq_timeout=1, upstream_rq_total=1)
+    assert "upstream_rq_time" not in pushed
 
 
 def test_what_a_limit_refuses_reaches_no_host(lab: Lab) -> None:
     App.go_on.clear()
     with ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(lab.get, "limited/wait") for _ in range(3)]
-        until(lambda: sum(one.done() for one in answers) == 2, "two refusals")
+        futures = [pool.submit(lab.get, "limited/wait") for _ in range(3)]
+        until(lambda: sum(future.done() for future in futures) == 2, "two refusals")
         App.go_on.set()
-    assert sorted(one.result() for one in answers) == [200, 503, 503]
-    wanted = {
+    assert sorted(future.result() for future in futures) == [200, 503, 503]
+    expected = {
         "upstream_rq_completed": 3,
         "upstream_rq_xx__5": 2,
         "upstream_rq_total": 1,
         "upstream_rq_time": 1,
     }
-    lab.pushed("limited", **wanted)
+    lab.pushed("limited", **expected)
 
 
 def test_without_a_host_there_is_a_failure_and_no_try(lab: Lab) -> None:

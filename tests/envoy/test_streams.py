@@ -34,22 +34,22 @@ LONGER_THAN_ENVOYS_DEFAULT = 17.0
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as found:
-        found.apply(ROUTE)
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as actual_mesh:
+        actual_mesh.apply(ROUTE)
+        yield actual_mesh
 
 
 async def _conversation(url: str, proxy: str | None) -> list[str]:
     """What a WebSocket answers to three messages, each sent after the answer to the one before."""
-    heard = []
+    texts = []
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(url, proxy=proxy, timeout=aiohttp.ClientWSTimeout(ws_receive=30)) as socket,
     ):
         for number in range(3):
             await socket.send_str(str(number))
-            heard.append(await socket.receive_str())
-    return heard
+            texts.append(await socket.receive_str())
+    return texts
 
 
 ANSWERS = ["back-1: 0", "back-1: 1", "back-1: 2"]
@@ -65,17 +65,17 @@ async def test_websocket_through_two_sidecars(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("way", ["ingress", "sidecars"])
-def test_events_arrive_one_by_one(mesh: Mesh, way: str) -> None:
+def test_events_arrive_one_by_one(mesh: Mesh, text: str) -> None:
     path = "/events?count=3&every=1.5"
-    if way == "ingress":
-        answer = mesh.outside(path, stream=True)
+    if text == "ingress":
+        response = mesh.outside(path, stream=True)
     else:
-        answer = mesh.get("front-1", f"http://back{path}", stream=True)
-    assert answer.headers["content-type"] == "text/event-stream"
-    lines = answer.iter_lines(chunk_size=1)
-    found = [(line, time.monotonic()) for line in lines if line.startswith(b"id")]
-    assert [line for line, _ in found] == [b"id: 0", b"id: 1", b"id: 2"]
-    assert found[2][1] - found[0][1] > 0.7
+        response = mesh.get("front-1", f"http://back{path}", stream=True)
+    assert response.headers["content-type"] == "text/event-stream"
+    lines = response.iter_lines(chunk_size=1)
+    pairs = [(line, time.monotonic()) for line in lines if line.startswith(b"id")]
+    assert [line for line, _ in pairs] == [b"id: 0", b"id: 1", b"id: 2"]
+    assert pairs[2][1] - pairs[0][1] > 0.7
 
 
 def test_an_answer_may_take_longer_than_envoys_default_timeout(mesh: Mesh) -> None:

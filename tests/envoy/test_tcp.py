@@ -58,22 +58,25 @@ def tcp(name: str, version: str, greeting: str = "") -> dict[str, Any]:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     front = {**service("front", replicas=2), "upstreams": ["plain", "greeter", "nobody"]}
     services = [front, tcp("plain", "v1"), tcp("plain", "v2"), tcp("greeter", "v1", greeting="hello")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
+        yield actual_mesh
 
 
 def address(mesh: Mesh, upstream: str, instance: str = "front-1") -> tuple[str, int]:
     """Where the app of `instance` is told to find `upstream`."""
     settings = Path(f"/proc/{mesh.pid(instance)}/environ").read_text().split("\0")
-    found = dict(one.split("=", 1) for one in settings if one)[f"{upstream.upper()}_ADDRESS"]
-    host, _, port = found.rpartition(":")
+    actual_text = dict(text.split("=", 1) for text in settings if text)[f"{upstream.upper()}_ADDRESS"]
+    host, _, port = actual_text.rpartition(":")
     return host, int(port)
 
 
 @contextmanager
 def connected(where: tuple[str, int]) -> Iterator[Any]:
     """A connection as a file of bytes."""
-    with socket.create_connection(where, timeout=30) as made, made.makefile("rwb", buffering=0) as lines:
+    with (
+        socket.create_connection(where, timeout=30) as connection,
+        connection.makefile("rwb", buffering=0) as lines,
+    ):
         yield lines
 
 
@@ -97,28 +100,28 @@ def greeting(where: tuple[str, int]) -> bytes:
 
 
 def test_an_upstream_has_an_address_of_its_own_in_each_sidecar(mesh: Mesh) -> None:
-    found = [address(mesh, name, of) for name in ("plain", "greeter") for of in ("front-1", "front-2")]
+    pairs = [address(mesh, name, of) for name in ("plain", "greeter") for of in ("front-1", "front-2")]
     if sys.platform == "linux":
-        assert {port for _, port in found} == {NUMBER}
-        assert all(host.startswith("127.10.") for host, _ in found)
-    assert len(set(found)) == 4
+        assert {port for _, port in pairs} == {NUMBER}
+        assert all(host.startswith("127.10.") for host, _ in pairs)
+    assert len(set(pairs)) == 4
 
 
 def test_connections_are_spread_over_replicas(mesh: Mesh) -> None:
-    found = Counter(ask(address(mesh, "plain")) for _ in range(60))
-    assert set(found) == {b"plain-1: x\n", b"plain-2: x\n"}
-    assert min(found.values()) > 10
+    counter = Counter(ask(address(mesh, "plain")) for _ in range(60))
+    assert set(counter) == {b"plain-1: x\n", b"plain-2: x\n"}
+    assert min(counter.values()) > 10
 
 
 def test_a_conversation_stays_with_its_replica(mesh: Mesh) -> None:
     with connected(address(mesh, "plain")) as lines:
-        answers = []
+        values = []
         for number in range(20):
             lines.write(f"{number}\n".encode())
-            answers.append(lines.readline())
-    names = {one.partition(b":")[0] for one in answers}
+            values.append(lines.readline())
+    names = {item.partition(b":")[0] for item in values}
     assert len(names) == 1
-    assert [one.partition(b": ")[2] for one in answers] == [f"{number}\n".encode() for number in range(20)]
+    assert [item.partition(b": ")[2] for item in values] == [f"{number}\n".encode() for number in range(20)]
 
 
 def test_a_server_may_speak_first(mesh: Mesh) -> None:
@@ -154,9 +157,9 @@ def test_weights_split_new_connections_and_leave_standing_ones(mesh: Mesh) -> No
         before = lines.readline()
         mesh.apply(ROUTE)
         try:
-            found = Counter(ask(where) for _ in range(500))
-            assert found[b"plain-1: x\n"] + found[b"plain-2: x\n"] == 500
-            assert 60 <= found[b"plain-2: x\n"] <= 140
+            counter = Counter(ask(where) for _ in range(500))
+            assert counter[b"plain-1: x\n"] + counter[b"plain-2: x\n"] == 500
+            assert 60 <= counter[b"plain-2: x\n"] <= 140
             lines.write(b"after\n")
             assert lines.readline() == before.replace(b"before", b"after")
         finally:

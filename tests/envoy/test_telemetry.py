@@ -44,27 +44,27 @@ spec: {targetRefs: [{kind: Service, name: back}], maxRequests: 1}
 
 @pytest.fixture(scope="module")
 def sink() -> Iterator[TraceCollector]:
-    with trace_collector() as found:
-        yield found
+    with trace_collector() as actual_trace_collector:
+        yield actual_trace_collector
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory, sink: TraceCollector) -> Iterator[Mesh]:
     folder = tmp_path_factory.mktemp("telemetry")
-    with running_mesh(folder, [service("front"), service("back")], MESH_OTLP=sink.address) as found:
-        found.apply(ROUTE)
-        yield found
+    with running_mesh(folder, [service("front"), service("back")], MESH_OTLP=sink.address) as actual_mesh:
+        actual_mesh.apply(ROUTE)
+        yield actual_mesh
 
 
 def lines(mesh: Mesh, proxy: str, path: str) -> list[dict[str, object]]:
     """The access log of one proxy about one path."""
-    found = []
+    values = []
     for line in mesh.log(f"{proxy}.proxy").splitlines(keepends=True):
         if line.startswith("{") and line.endswith("\n"):
             entry = json.loads(line)
             if entry.get("path") == path:
-                found.append(entry)
-    return found
+                values.append(entry)
+    return values
 
 
 def traced(mesh: Mesh, flags: str = "") -> str:
@@ -92,26 +92,26 @@ def burst(mesh: Mesh) -> list[requests.Response]:
     """What was refused of eight requests at once."""
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(lambda _: mesh.outside("/delay?ms=500"), range(8)))
-    return [one for one in done if one.status_code == 503]
+    return [response for response in done if response.status_code == 503]
 
 
 def test_an_overflow_is_logged_with_flag_uo(mesh: Mesh) -> None:
     mesh.apply(LIMIT)
     try:
         refused = until(lambda: burst(mesh), "a request beyond the limit")
-        assert all(one.headers["x-envoy-overloaded"] == "true" for one in refused)
-        found = until(lambda: lines(mesh, "ingress", "/delay"), "lines about the overflow")
-        assert {entry["flags"] for entry in found} == {"UO"}
+        assert all(item.headers["x-envoy-overloaded"] == "true" for item in refused)
+        result = until(lambda: lines(mesh, "ingress", "/delay"), "lines about the overflow")
+        assert {entry["flags"] for entry in result} == {"UO"}
     finally:
         mesh.delete("circuitbreaker", "back")
 
 
 def test_a_trace_that_comes_in_goes_on_through_every_sidecar(mesh: Mesh, sink: TraceCollector) -> None:
     trace = traced(mesh, "01")
-    found = until(
+    result = until(
         lambda: len(names := {name for name, _ in sink.of_trace(trace)}) > 1 and names, "spans of both"
     )
-    assert found == {"ingress", "back"}
+    assert result == {"ingress", "back"}
     kinds = [span.kind for _, span in sink.of_trace(trace)]
     assert {1, 2, 3} & set(kinds)
 

@@ -42,16 +42,16 @@ spec: {{parentRefs: [{parent}], rules: [{{backendRefs: [{{name: back}}], {rule}}
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as actual_mesh:
+        yield actual_mesh
 
 
 def answered(mesh: Mesh, status: int, seconds: float, path: str = LONG) -> None:
     """Assert that `back` answers with `status` after so many seconds, within the slack."""
     mesh.get("front-1", "http://back/echo")
-    answer = mesh.get("front-1", f"http://back{path}")
-    assert answer.status_code == status
-    assert seconds - EARLY <= answer.elapsed.total_seconds() < seconds + SLACK
+    response = mesh.get("front-1", f"http://back{path}")
+    assert response.status_code == status
+    assert seconds - EARLY <= response.elapsed.total_seconds() < seconds + SLACK
 
 
 def test_an_answer_of_three_seconds_comes_without_a_timeout(mesh: Mesh) -> None:
@@ -66,8 +66,8 @@ def test_a_request_that_takes_too_long_gets_504_in_time(mesh: Mesh) -> None:
 
 @pytest.mark.parametrize(("service_s", "rule_s"), [("500ms", 1.5), ("8s", 0.7)])
 def test_a_rule_s_own_timeout_wins_over_the_service_s(mesh: Mesh, service_s: str, rule_s: float) -> None:
-    own = f"timeouts: {{request: {round(rule_s * 1000)}ms}}"
-    mesh.apply(timeout(f"request: {service_s}") + "---" + route(own))
+    text = f"timeouts: {{request: {round(rule_s * 1000)}ms}}"
+    mesh.apply(timeout(f"request: {service_s}") + "---" + route(text))
     answered(mesh, 504, rule_s)
     mesh.delete("HTTPRoute", "back")
 
@@ -95,9 +95,9 @@ spec: {targetRefs: [{kind: Service, name: back}], attempts: 2, backoff: {base: 1
         else timeout("request: 9s") + "---" + route(f"timeouts: {{{limits}}}")
     )
     mesh.reset("back-1")
-    answer = mesh.get("front-1", f"http://back{LONG}")
-    assert answer.status_code == 504
-    assert 1.8 - EARLY <= answer.elapsed.total_seconds() < 1.8 + SLACK
+    response = mesh.get("front-1", f"http://back{LONG}")
+    assert response.status_code == 504
+    assert 1.8 - EARLY <= response.elapsed.total_seconds() < 1.8 + SLACK
     assert tries(mesh, "back-1") == 3
     mesh.delete("Retry", "back")
     mesh.reset("back-1")
@@ -124,8 +124,8 @@ spec: {targetRefs: [{kind: Service, name: back}], attempts: 10, backoff: {base: 
 
 def test_silence_is_cut_and_a_stream_that_speaks_is_not(mesh: Mesh) -> None:
     mesh.apply(timeout("idle: 2s"))
-    answer = mesh.get("front-1", "http://back/stream?seconds=5&every=0.1")
-    assert answer.text.endswith("end 50\n")
+    response = mesh.get("front-1", "http://back/stream?seconds=5&every=0.1")
+    assert response.text.endswith("end 50\n")
     answered(mesh, 504, 2.0)
     begun = time.monotonic()
     with pytest.raises(requests.RequestException):
@@ -143,7 +143,7 @@ def test_a_stream_is_cut_only_when_a_timeout_says_so(mesh: Mesh) -> None:
 
 def test_a_rule_s_timeout_holds_at_the_ingress(mesh: Mesh) -> None:
     mesh.apply(route("timeouts: {request: 500ms}", "{name: ingress}"))
-    answer = mesh.outside("/delay?ms=6000")
-    assert answer.status_code == 504
-    assert 0.5 - EARLY <= answer.elapsed.total_seconds() < 0.5 + SLACK
+    response = mesh.outside("/delay?ms=6000")
+    assert response.status_code == 504
+    assert 0.5 - EARLY <= response.elapsed.total_seconds() < 0.5 + SLACK
     assert mesh.get("front-1", "http://back/delay?ms=1000").status_code == 200

@@ -65,7 +65,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     front = {**service("front"), "upstreams": ["db"]}
     services = [front, service("back"), fake("rpc", "grpc", "grpc_app"), fake("db", "tcp", "tcp_app")]
     folder = tmp_path_factory.mktemp("topology")
-    with running_mesh(folder, services, MESH_EDGE_FADES=f"{FADES:g}") as running:
+    with running_mesh(folder, services, MESH_EDGE_TTL=f"{FADES:g}") as running:
         running.apply(RETRY)
         yield running
 
@@ -89,12 +89,12 @@ class Sent:
         Some ten seconds are shown, told every two. A machine that pauses makes some poor and others rich.
         """
         ends = (now - late / 5 for late in range(16))
-        found = [self._rate(end - seconds, end) * share for end in ends for seconds in (8, 10, 12)]
-        middle = (min(found) + max(found)) / 2
-        return pytest.approx(middle, abs=max(found) - middle + within * middle)
+        values = [self._rate(end - seconds, end) * share for end in ends for seconds in (8, 10, 12)]
+        middle = (min(values) + max(values)) / 2
+        return pytest.approx(middle, abs=max(values) - middle + within * middle)
 
     def _rate(self, begin: float, end: float) -> float:
-        return sum(begin < one <= end for one in self.ended) / (end - begin)
+        return sum(begin < value <= end for value in self.ended) / (end - begin)
 
     @property
     def p99(self) -> float:
@@ -128,8 +128,8 @@ def steadily(rate: int, workers: int, call: Callable[[int], bool]) -> Sent:
         return done
 
     with ThreadPoolExecutor(workers) as pool:
-        found = [one for done in pool.map(work, range(workers)) for one in done]
-    return Sent(*(list(column) for column in zip(*found, strict=True)))
+        entries = [entry for done in pool.map(work, range(workers)) for entry in done]
+    return Sent(*(list(column) for column in zip(*entries, strict=True)))
 
 
 def path(number: int) -> str:
@@ -157,9 +157,9 @@ def rpc_load(mesh: Mesh) -> Sent:
 
         def call(number: int) -> bool:
             kinds = {1: {"fail": "UNAVAILABLE"}, 5: {"fail": "NOT_FOUND"}, 8: {"delay": SLOW_MS / 1000}}
-            asked = kinds.get(number % 10, {}) if number % 20 != 8 else {}
+            value = kinds.get(number % 10, {}) if number % 20 != 8 else {}
             try:
-                method(json.dumps(asked).encode(), timeout=20)
+                method(json.dumps(value).encode(), timeout=20)
             except grpc.RpcError as error:
                 return bool(error.code() is grpc.StatusCode.NOT_FOUND)
             return True
@@ -169,8 +169,8 @@ def rpc_load(mesh: Mesh) -> Sent:
 
 def db(mesh: Mesh) -> tuple[str, int]:
     """Where the app in front finds db."""
-    found = Path(f"/proc/{mesh.pid('front-1')}/environ").read_text().split("\0")
-    host, _, port = dict(one.split("=", 1) for one in found if one)["DB_ADDRESS"].rpartition(":")
+    parts = Path(f"/proc/{mesh.pid('front-1')}/environ").read_text().split("\0")
+    host, _, port = dict(text.split("=", 1) for text in parts if text)["DB_ADDRESS"].rpartition(":")
     return host, int(port)
 
 
@@ -178,9 +178,9 @@ def tcp_load(mesh: Mesh) -> Sent:
     where = db(mesh)
 
     def call(_number: int) -> bool:
-        with socket.create_connection(where, timeout=30) as made:
-            made.sendall(b"x\n")
-            return made.recv(100) == b"db-1: x\n"
+        with socket.create_connection(where, timeout=30) as connection:
+            connection.sendall(b"x\n")
+            return connection.recv(100) == b"db-1: x\n"
 
     return steadily(TCP_RATE, 1, call)
 
@@ -191,10 +191,13 @@ def load(mesh: Mesh) -> Load:
     until(lambda: totals(mesh, "front", "back")["requests"] == 1, "a first call, told")
     mesh.reset("back-1")
     with ThreadPoolExecutor(3) as aside:
-        loads, begun = [aside.submit(one, mesh) for one in (http_load, rpc_load, tcp_load)], time.monotonic()
+        loads, begun = (
+            [aside.submit(function, mesh) for function in (http_load, rpc_load, tcp_load)],
+            time.monotonic(),
+        )
         until(lambda: time.monotonic() - begun > SECONDS - 1, "a window that is full of it")
         at, seen, table = until(lambda: look(mesh), "edges that are told no more of while they are looked at")
-        http, rpc, tcp = (one.result() for one in loads)
+        http, rpc, tcp = (future.result() for future in loads)
     sent = {"back": len(http.fine) + 1, "rpc": len(rpc.fine), "db": len(tcp.fine)}
     until(
         lambda: all(totals(mesh, "front", to)["requests"] >= count for to, count in sent.items()),
@@ -217,9 +220,9 @@ def bucket(ms: float) -> int:
 def test_every_request_is_told(mesh: Mesh, load: Load) -> None:
     assert load.http.counts == {"requests": SECONDS * RATE, "failures": SECONDS * RATE // FAILS}
     assert load.retries == SECONDS * RATE // RETRIED
-    wanted = {"requests": SECONDS * RATE + 1, "failures": SECONDS * RATE // FAILS, "retries": load.retries}
-    assert totals(mesh, "front", "back") == wanted
-    assert service_totals(mesh, "back") == wanted
+    expected = {"requests": SECONDS * RATE + 1, "failures": SECONDS * RATE // FAILS, "retries": load.retries}
+    assert totals(mesh, "front", "back") == expected
+    assert service_totals(mesh, "back") == expected
 
 
 def test_rates_errors_and_latency_are_what_was_sent(load: Load) -> None:
@@ -237,8 +240,8 @@ def test_grpc_is_told_by_its_own_status(mesh: Mesh, load: Load) -> None:
     assert edge["rps"] == load.rpc.rate(load.seen, 0.05)
     assert edge["success"] == pytest.approx(0.9, abs=0.01)
     assert abs(bucket(edge["p99_ms"]) - bucket(load.rpc.p99)) <= 1
-    found = totals(mesh, "front", "rpc")
-    assert {"requests": found["requests"], "failures": found["failures"]} == load.rpc.counts
+    counts = totals(mesh, "front", "rpc")
+    assert {"requests": counts["requests"], "failures": counts["failures"]} == load.rpc.counts
     assert load.rpc.counts["failures"] == SECONDS * RPC_RATE // 10
 
 
@@ -246,8 +249,8 @@ def test_tcp_is_told_by_connections(mesh: Mesh, load: Load) -> None:
     edge = load.edges["front", "db"]
     assert (edge["protocol"], edge["mtls"], edge["success"], edge["p99_ms"]) == ("tcp", True, 1, 0)
     assert edge["rps"] == load.tcp.rate(load.seen, 0.1)
-    found = totals(mesh, "front", "db")
-    assert {"requests": found["requests"], "failures": found["failures"]} == load.tcp.counts
+    counts = totals(mesh, "front", "db")
+    assert {"requests": counts["requests"], "failures": counts["failures"]} == load.tcp.counts
 
 
 def test_the_table_of_services_agrees_with_the_edges(load: Load) -> None:
@@ -269,9 +272,9 @@ def test_there_is_no_phantom_edge(mesh: Mesh, load: Load) -> None:
     until(lambda: ("back", "front") in edges(mesh), "an edge by one call")
     sent = {("front", "back"), ("front", "rpc"), ("front", "db"), ("back", "front")}
     assert {*load.edges} == sent - {("back", "front")}
-    found = graph(mesh)
-    assert {(one["from"], one["to"]) for one in found["edges"]} <= sent
-    assert {one["name"]: one["role"] for one in found["nodes"]} == {
+    actual_graph = graph(mesh)
+    assert {(edge["from"], edge["to"]) for edge in actual_graph["edges"]} <= sent
+    assert {node["name"]: node["role"] for node in actual_graph["nodes"]} == {
         "back": "service", "front": "service", "rpc": "service", "db": "service", "ingress": "gateway",
     }  # fmt: skip
 
@@ -306,9 +309,9 @@ def test_the_picture_for_people(mesh: Mesh) -> None:
 
 
 def test_an_edge_fades_unless_a_connection_is_open(mesh: Mesh) -> None:
-    with socket.create_connection(db(mesh), timeout=30) as made:
-        made.sendall(b"x\n")
-        assert made.recv(100) == b"db-1: x\n"
+    with socket.create_connection(db(mesh), timeout=30) as connection:
+        connection.sendall(b"x\n")
+        assert connection.recv(100) == b"db-1: x\n"
         called = time.monotonic()
         mesh.get("front-1", "http://back/echo")
         until(lambda: {("front", "back"), ("front", "db")} <= {*edges(mesh)}, "both edges")
@@ -323,7 +326,7 @@ def test_tcp_fails_where_nobody_is(mesh: Mesh) -> None:
     where, before = db(mesh), totals(mesh, "front", "db")
     mesh.stop_workload("db-1")
     for _ in range(3):
-        with socket.create_connection(where, timeout=30) as made:
-            assert made.recv(100) == b""
-    wanted = {**before, "requests": before["requests"] + 3, "failures": before["failures"] + 3}
-    until(lambda: totals(mesh, "front", "db") == wanted, "three failures, told")
+        with socket.create_connection(where, timeout=30) as connection:
+            assert connection.recv(100) == b""
+    expected = {**before, "requests": before["requests"] + 3, "failures": before["failures"] + 3}
+    until(lambda: totals(mesh, "front", "db") == expected, "three failures, told")

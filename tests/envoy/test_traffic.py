@@ -73,8 +73,8 @@ class Stream:
     def _read(self, session: requests.Session, url: str) -> None:
         begun = time.monotonic()
         try:
-            with session.get(f"{url}/stream?seconds={STREAM_SECONDS}", stream=True, timeout=30) as answer:
-                self.lines += (line.decode() for line in answer.iter_lines(chunk_size=1))
+            with session.get(f"{url}/stream?seconds={STREAM_SECONDS}", stream=True, timeout=30) as response:
+                self.lines += (line.decode() for line in response.iter_lines(chunk_size=1))
         except requests.RequestException as error:
             self.error = str(error)
         self.seconds = time.monotonic() - begun
@@ -92,11 +92,11 @@ class Stream:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     backs = [service("back", labels={"version": version}) for version in ("v1", "v2", "v3")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), *backs]) as found:
-        found.apply(
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), *backs]) as actual_mesh:
+        actual_mesh.apply(
             "---".join([subset("v1", "v1"), subset("v2", "v2"), subset("v3", "v3"), route(split(v1=1))])
         )
-        yield found
+        yield actual_mesh
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -124,8 +124,8 @@ def left(mesh: Mesh, instance: str) -> None:
 
 def close_to(**weights: float) -> object:
     """What `shares` should be: percents by version."""
-    wanted = {f"back-{name[1:]}": float(share) for name, share in weights.items()}
-    return pytest.approx(wanted, abs=POINTS)
+    expected = {f"back-{name[1:]}": float(share) for name, share in weights.items()}
+    return pytest.approx(expected, abs=POINTS)
 
 
 @pytest.mark.parametrize(

@@ -43,17 +43,17 @@ def policy(kind: str, spec: str, target: str = "{kind: Service, name: back}") ->
 @pytest.fixture(scope="module")
 def collector() -> Iterator[OtlpSink]:
     """To whom the mesh passes on what it is told."""
-    with otlp_sink() as made:
-        yield made
+    with otlp_sink() as new_otlp_sink:
+        yield new_otlp_sink
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory, collector: OtlpSink) -> Iterator[Mesh]:
     services = [service("front"), service("back")]
     forward = collector.address
-    with running_mesh(tmp_path_factory.mktemp("why"), services, MESH_OTLP_FORWARD=forward) as found:
-        found.apply(ROUTE)
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("why"), services, MESH_OTLP_FORWARD=forward) as actual_mesh:
+        actual_mesh.apply(ROUTE)
+        yield actual_mesh
 
 
 @contextmanager
@@ -72,28 +72,28 @@ def call(mesh: Mesh, path: str, **options: Any) -> requests.Response:
 
 def ask(mesh: Mesh, path: str) -> Any:
     """An answer of the admin API; None where there is no such thing."""
-    told = json.loads((mesh.state / "mesh.json").read_text())
+    document = json.loads((mesh.state / "mesh.json").read_text())
     token = (mesh.state / "admin.token").read_text().strip()
-    answer = requests.get(
-        f"{told['admin']}/api/v1{path}", headers={"Authorization": f"Bearer {token}"}, timeout=10
+    response = requests.get(
+        f"{document['admin']}/api/v1{path}", headers={"Authorization": f"Bearer {token}"}, timeout=10
     )
-    return answer.json() if answer.ok else None
+    return response.json() if response.ok else None
 
 
-def explained(mesh: Mesh, answer: requests.Response) -> Any:
+def explained(mesh: Mesh, response: requests.Response) -> Any:
     """Why the mesh says that an answer is what it is, once its proxies have told."""
-    id = answer.headers["x-request-id"]
-    found = until(lambda: ask(mesh, f"/why/{id}"), f"what proxies tell of {id}")
-    assert found["request"] == id
-    return found
+    id = response.headers["x-request-id"]
+    result = until(lambda: ask(mesh, f"/why/{id}"), f"what proxies tell of {id}")
+    assert result["request"] == id
+    return result
 
 
 def assert_blamed(why: Any, policy: str, revision: int, says: str) -> None:
-    (blamed,) = why["reasons"][0]["policies"]
+    (blamed,) = why["causes"][0]["policies"]
     assert (f"{blamed['kind']}/{blamed['name']}", blamed["revision"]) == (policy, revision)
-    assert blamed["says"] == says
+    assert blamed["excerpt"] == says
     assert "@" in blamed["author"]
-    assert blamed["why"] == "to see what happens"
+    assert blamed["message"] == "to see what happens"
     expected = f"{policy.replace('/', ' ')}, revision {revision}, by {blamed['author']}, "
     assert expected in why["summary"]
 
@@ -101,9 +101,9 @@ def assert_blamed(why: Any, policy: str, revision: int, says: str) -> None:
 def test_what_proxies_tell_is_passed_on_to_a_collector(mesh: Mesh, collector: OtlpSink) -> None:
     traced = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
     assert call(mesh, "/status/503", headers=traced).status_code == 503
-    wanted = {"traces front", "traces back", "metrics front", "metrics back", "logs front", "logs back"}
-    until(lambda: wanted <= set(collector.senders), "spans, metrics and access logs of both")
-    assert set(collector.senders) <= wanted | {f"{one} ingress" for one in ("traces", "metrics", "logs")}
+    expected = {"traces front", "traces back", "metrics front", "metrics back", "logs front", "logs back"}
+    until(lambda: expected <= set(collector.senders), "spans, metrics and access logs of both")
+    assert set(collector.senders) <= expected | {f"{text} ingress" for text in ("traces", "metrics", "logs")}
 
 
 def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
@@ -111,7 +111,7 @@ def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
         """What was refused of six at once."""
         with ThreadPoolExecutor(6) as pool:
             done = list(pool.map(lambda _: call(mesh, "/delay?ms=1000"), range(6)))
-        return [one for one in done if one.status_code == 503]
+        return [response for response in done if response.status_code == 503]
 
     with applied(mesh, "CircuitBreaker", "maxRequests: 1") as revision:
         refused = until(burst, "a request beyond the limit")[0]
@@ -124,20 +124,20 @@ def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
 
 def test_a_timeout_is_explained_and_the_reset_at_the_callee_is_not_the_cause(mesh: Mesh) -> None:
     with applied(mesh, "Timeout", "request: 1s") as revision:
-        answer = call(mesh, "/delay?ms=10000")
-        assert answer.status_code == 504
-        until(lambda: len(explained(mesh, answer)["steps"]) == 2, "what the callee's proxy tells")
-        why = explained(mesh, answer)
+        response = call(mesh, "/delay?ms=10000")
+        assert response.status_code == 504
+        until(lambda: len(explained(mesh, response)["hops"]) == 2, "what the callee's proxy tells")
+        why = explained(mesh, response)
     assert why["summary"].startswith("504 UT at front → back: Timeout lab")
     assert_blamed(why, "Timeout/lab", revision, "request: 1s")
-    assert [(one["proxy"], one["depth"]) for one in why["steps"]] == [("front-1", 0), ("back-1", 1)]
+    assert [(hop["proxy"], hop["depth"]) for hop in why["hops"]] == [("front-1", 0), ("back-1", 1)]
 
 
 def test_an_injected_fault_is_explained(mesh: Mesh) -> None:
     with applied(mesh, "FaultInjection", "abort: {status: 418}") as revision:
-        answer = call(mesh, "/echo")
-        assert answer.status_code == 418
-        why = explained(mesh, answer)
+        response = call(mesh, "/echo")
+        assert response.status_code == 418
+        why = explained(mesh, response)
     assert why["summary"].startswith("418 FI at front → back: FaultInjection lab")
     assert_blamed(why, "FaultInjection/lab", revision, "abort: {status: 418, percent: 100.0}")
 
@@ -152,25 +152,25 @@ def test_no_route_is_explained(mesh: Mesh) -> None:
 
 
 def test_what_the_app_answered_is_its_own(mesh: Mesh) -> None:
-    answer = mesh.outside("/shop/status/503")
-    assert answer.status_code == 200, "the fake echoes paths it does not know"
+    response = mesh.outside("/shop/status/503")
+    assert response.status_code == 200, "the fake echoes paths it does not know"
     failed = call(mesh, "/status/503")
-    until(lambda: len(explained(mesh, failed)["steps"]) == 2, "what both proxies tell")
+    until(lambda: len(explained(mesh, failed)["hops"]) == 2, "what both proxies tell")
     assert explained(mesh, failed)["summary"] == "503 at front → back: the app of back itself answered 503"
 
 
 def test_a_slow_request_is_told_without_being_traced(mesh: Mesh) -> None:
-    answer = call(mesh, "/delay?ms=1100")
-    until(lambda: len(explained(mesh, answer)["steps"]) == 2, "what both proxies tell")
-    why = explained(mesh, answer)
+    response = call(mesh, "/delay?ms=1100")
+    until(lambda: len(explained(mesh, response)["hops"]) == 2, "what both proxies tell")
+    why = explained(mesh, response)
     assert why["verdict"] == "slow"
     assert re.search(r"spent in the app of back$", why["summary"]), why["summary"]
 
 
 def at_work(mesh: Mesh) -> bool:
     """Whether front's Envoy prepares no listener that is to come after another one."""
-    found = stats(mesh, "front-1", r"^listener_manager\.total_listeners_warming$")
-    return found == {"listener_manager.total_listeners_warming": 0}
+    counts = stats(mesh, "front-1", r"^listener_manager\.total_listeners_warming$")
+    return counts == {"listener_manager.total_listeners_warming": 0}
 
 
 def test_an_access_log_that_is_off_does_not_blind(mesh: Mesh) -> None:
@@ -189,11 +189,11 @@ def test_a_trace_explains_what_no_log_tells(mesh: Mesh) -> None:
     trace = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
     assert call(mesh, "/echo", headers=headers).status_code == 200
-    found = until(
-        lambda: (why := ask(mesh, f"/why/{trace}")) and len(why["steps"]) == 2 and why, "spans of both"
+    result = until(
+        lambda: (why := ask(mesh, f"/why/{trace}")) and len(why["hops"]) == 2 and why, "spans of both"
     )
-    assert (found["source"], found["verdict"]) == ("trace", "fine")
-    assert [one["direction"] for one in found["steps"]] == ["outbound", "inbound"]
+    assert (result["source"], result["verdict"]) == ("trace", "fine")
+    assert [hop["direction"] for hop in result["hops"]] == ["outbound", "inbound"]
 
 
 def test_an_answer_that_is_the_callers_own_mistake_is_an_error_in_no_picture(mesh: Mesh) -> None:
@@ -202,19 +202,19 @@ def test_an_answer_that_is_the_callers_own_mistake_is_an_error_in_no_picture(mes
         headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
         assert call(mesh, f"/status/{status}", headers=headers).status_code == status
     for trace, fails in ((refused, False), (broken, True)):
-        found = until(
-            lambda trace=trace: (told := ask(mesh, f"/traces/{trace}")) and told["spans"] == 4 and told,  # type: ignore[misc]
+        result = until(
+            lambda trace=trace: (value := ask(mesh, f"/traces/{trace}")) and value["spans"] == 4 and value,  # type: ignore[misc]
             "spans of both",
         )
-        assert [step["error"] for step in found["tree"]] == [fails] * 4
+        assert [step["error"] for step in result["tree"]] == [fails] * 4
         why = ask(mesh, f"/why/{trace}")
-        assert (why["verdict"], [step["failed"] for step in why["steps"]]) == (
+        assert (why["verdict"], [step["failed"] for step in why["hops"]]) == (
             ("failed", [True] * 2) if fails else ("fine", [False] * 2)
         )
     shown = mesh.run("trace", refused).stdout
     assert "none failed" in shown
     assert "◐ proxy 409 → back" in shown
-    listed = {one["id"] for one in ask(mesh, "/traces?errors=true&limit=100")["traces"]}
+    listed = {current_trace["id"] for current_trace in ask(mesh, "/traces?errors=true&limit=100")["traces"]}
     assert listed & {refused, broken} == {broken}
 
 
@@ -251,24 +251,24 @@ def test_a_tap_shows_exactly_the_requests_that_were_sent_and_then_is_off(mesh: M
             call(mesh, f"{path}?secret=1")
         call(mesh, f"/other/{name}")
         last = mesh.outside(f"/shop/{name}")
-        found = [json.loads(one) for one in lines(process, len(sent))]
+        values = [json.loads(line) for line in lines(process, len(sent))]
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert [one["path"] for one in found] == sent
+    assert [item["path"] for item in values] == sent
     assert rest == ""
-    assert {(one["caller"], one["method"], one["status"]) for one in found} == {("front", "GET", 200)}
-    assert all(one["duration"] > 0 for one in found)
-    assert [one for one in found if one["duration"] % 1], "parts of milliseconds are told"
+    assert {(item["caller"], item["method"], item["status"]) for item in values} == {("front", "GET", 200)}
+    assert all(item["duration"] > 0 for item in values)
+    assert [item for item in values if item["duration"] % 1], "parts of milliseconds are told"
     assert last.status_code == 200
 
     def off() -> bool:
         """Whether of two requests only the one that failed is told, by the same proxy one after the other."""
         good, bad = call(mesh, "/echo"), call(mesh, "/status/500")
-        ids = [one.headers["x-request-id"] for one in (good, bad)]
+        ids = [response.headers["x-request-id"] for response in (good, bad)]
         until(lambda: ask(mesh, f"/why/{ids[1]}"), "the request that failed")
-        told = ask(mesh, "/requests?service=back&limit=500")["requests"]
-        return ids[0] not in {one["id"] for one in told}
+        value = ask(mesh, "/requests?service=back&limit=500")["requests"]
+        return ids[0] not in {item["id"] for item in value}
 
     until(off, "the tap ends by itself", every=1.0)
 
@@ -291,24 +291,24 @@ def test_who_left_is_told_in_whole_milliseconds_and_what_no_instance_answered_in
         refused = explained(mesh, call(mesh, "/echo"))
 
     def left() -> list[Any]:
-        told = ask(mesh, "/requests?service=front&limit=500")["requests"]
-        return [one for one in told if one["path"] == "/delay" and one["status"] == 0]
+        value = ask(mesh, "/requests?service=front&limit=500")["requests"]
+        return [item for item in value if item["path"] == "/delay" and item["status"] == 0]
 
-    (one, *_) = until(left, "the request that was left")
-    assert one["duration"] >= 100
-    assert one["duration"] % 1 == 0
-    assert refused["steps"][0]["duration"] > 0
+    (item, *_) = until(left, "the request that was left")
+    assert item["duration"] >= 100
+    assert item["duration"] % 1 == 0
+    assert refused["hops"][0]["duration"] > 0
 
 
 def test_why_is_said_to_people(mesh: Mesh) -> None:
     with applied(mesh, "FaultInjection", "abort: {status: 503}") as revision:
-        answer = call(mesh, "/echo")
-        id = answer.headers["x-request-id"]
-        explained(mesh, answer)
-        told = mesh.run("why", id[:13]).stdout
-    assert told.startswith(f"✖ 503 FI at front → back: FaultInjection lab, revision {revision}, by ")
-    assert "told by front-1, front → back" in told
-    assert "✖ front-1 → back  GET /echo" in told
+        response = call(mesh, "/echo")
+        id = response.headers["x-request-id"]
+        explained(mesh, response)
+        stdout = mesh.run("why", id[:13]).stdout
+    assert stdout.startswith(f"✖ 503 FI at front → back: FaultInjection lab, revision {revision}, by ")
+    assert "told by front-1, front → back" in stdout
+    assert "✖ front-1 → back  GET /echo" in stdout
     lost = mesh.run("why", "no-such-request", check=False)
     assert lost.returncode == 2
     assert "no such request: no-such-request" in lost.stderr
@@ -338,6 +338,6 @@ def test_every_flag_of_envoy_is_explained(tmp_path: Path) -> None:
         [str(ENVOY), "--mode", "validate", "-c", str(file), "--log-level", "error"],
         capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
-    told = re.search(r"value must be in list \[([A-Z ]+)\]", done.stdout + done.stderr)
-    assert told, done.stderr
-    assert set(told[1].split()) == set(FLAGS)
+    match = re.search(r"value must be in list \[([A-Z ]+)\]", done.stdout + done.stderr)
+    assert match, done.stderr
+    assert set(match[1].split()) == set(FLAGS)

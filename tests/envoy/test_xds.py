@@ -29,8 +29,8 @@ def apps() -> Iterator[tuple[RunningApp, RunningApp]]:
 async def envoy(tmp_path: Path, apps: tuple[RunningApp, RunningApp]) -> AsyncIterator[Lab]:
     """A ready Envoy in a mesh of clusters a and b, and host a."""
     a, b = apps
-    async with lab(tmp_path, *service("a", a.port), *service("b", b.port), virtual_host("a", "a")) as made:
-        yield made
+    async with lab(tmp_path, *service("a", a.port), *service("b", b.port), virtual_host("a", "a")) as new_lab:
+        yield new_lab
 
 
 def pushed() -> float:

@@ -72,8 +72,8 @@ def virtual_host(
     action = v3.RouteAction(
         weighted_clusters=v3.WeightedCluster(
             clusters=[
-                v3.WeightedCluster.ClusterWeight(name=each, weight=v3.UInt32Value(value=1))
-                for each in clusters
+                v3.WeightedCluster.ClusterWeight(name=cluster, weight=v3.UInt32Value(value=1))
+                for cluster in clusters
             ]
         )
     )
@@ -113,7 +113,7 @@ class Lab:
 
     def put(self, *resources: Resource) -> None:
         """Add or replace resources and publish."""
-        self.table.update({(each.type_url, each.name): each for each in resources})
+        self.table.update({(resource.type_url, resource.name): resource for resource in resources})
         self._publish()
 
     def drop(self, *keys: tuple[str, str]) -> None:
@@ -133,9 +133,9 @@ class Lab:
         home.mkdir(mode=0o700)
         uri = Identity(DOMAIN, "service", "web").uri
         signed, key = self.pki.svid("web")
-        own = svid.assemble_svid(key, signed, uri)
-        (home / IDENTITY_FILE).write_text(svid.identity_secret(own))
-        (home / BUNDLE_FILE).write_text(svid.bundle_secret(own, DOMAIN))
+        assemble_svid = svid.assemble_svid(key, signed, uri)
+        (home / IDENTITY_FILE).write_text(svid.identity_secret(assemble_svid))
+        (home / BUNDLE_FILE).write_text(svid.bundle_secret(assemble_svid, DOMAIN))
         admin = socket_path(home, "admin.sock")
         admin.parent.mkdir(mode=0o700, exist_ok=True)
         node = bootstrap.BootstrapParams(
@@ -161,9 +161,9 @@ class Lab:
             connector = aiohttp.UnixConnector(self.admin)
             async with (
                 aiohttp.ClientSession(connector=connector) as session,
-                session.get(f"http://envoy{path}") as answer,
+                session.get(f"http://envoy{path}") as response,
             ):
-                return answer.status, await answer.text()
+                return response.status, await response.text()
         except aiohttp.ClientError as error:
             return 0, str(error)
 
@@ -179,7 +179,7 @@ class Lab:
     async def clusters(self) -> set[str]:
         """Names of the clusters Envoy has, without those of the bootstrap."""
         _, text = await self.admin_get("/clusters?format=json")
-        names = {each["name"] for each in json.loads(text)["cluster_statuses"]}
+        names = {cluster_status["name"] for cluster_status in json.loads(text)["cluster_statuses"]}
         return names - {cluster_names.XDS, cluster_names.ADMIN}
 
     async def get(self, host: str, path: str = "/") -> tuple[int, str, float]:
@@ -188,10 +188,10 @@ class Lab:
         url = f"http://127.0.0.1:{self.outbound_port}{path}"
         async with (
             aiohttp.ClientSession() as session,
-            session.get(url, headers={"Host": host}) as answer,
+            session.get(url, headers={"Host": host}) as response,
         ):
-            text = await answer.text()
-            return answer.status, text, time.perf_counter() - begin
+            text = await response.text()
+            return response.status, text, time.perf_counter() - begin
 
     async def synced(self) -> None:
         """Wait until Envoy has ACKed the newest revision."""
@@ -199,8 +199,8 @@ class Lab:
 
     def state(self) -> tuple[str, int]:
         assert self.server is not None
-        found = self.server.proxies()
-        return (found[0].state, found[0].revision) if found else ("", 0)
+        proxy_statuses = self.server.proxies()
+        return (proxy_statuses[0].state, proxy_statuses[0].revision) if proxy_statuses else ("", 0)
 
     async def stop(self) -> None:
         if self.process is not None:
@@ -218,15 +218,15 @@ class Lab:
 @asynccontextmanager
 async def lab(folder: Path, *resources: Resource) -> AsyncIterator[Lab]:
     """A running lab whose Envoy is ready; listener and routes are there already."""
-    made = Lab(folder, outbound_port=free_port())
+    new_lab = Lab(folder, outbound_port=free_port())
     try:
-        made.put(outbound(made.outbound_port), out_routes(), *resources)
-        await made.serve()
-        made.start_envoy()
-        await made.ready()
-        yield made
+        new_lab.put(outbound(new_lab.outbound_port), out_routes(), *resources)
+        await new_lab.serve()
+        new_lab.start_envoy()
+        await new_lab.ready()
+        yield new_lab
     finally:
-        await made.stop()
+        await new_lab.stop()
 
 
 async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:

@@ -21,10 +21,10 @@ async def exchange(tmp_path: Path) -> AsyncIterator[Exchange]:
         forward_proxy() as proxy,
         aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
     ):
-        made = Exchange(tmp_path, proxy, session)
+        new_exchange = Exchange(tmp_path, proxy, session)
         try:
-            yield made
+            yield new_exchange
         finally:
             for hold in proxy.holds:
                 hold.release.set()
-            await made.close()
+            await new_exchange.close()

@@ -66,8 +66,8 @@ class Running:
 
     def records(self) -> list[dict[str, Any]]:
         """What it has logged; lines that are not JSON, or still being written, are left out."""
-        whole = self.log.read_text().rpartition("\n")[0]
-        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        text = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     async def stop(self) -> int:
         """SIGTERM; its exit code."""
@@ -95,43 +95,45 @@ class Exchange:
     async def start(self, service: str, **environ: str) -> Running:
         """A new process of `service`, from the moment it listens; the proxy then knows it."""
         log = self.folder / f"{service}-{next(self.numbers)}.log"
-        own = {"PORT": "0", "DATA_DIR": str(self.folder / "data"), "PYTHONPATH": str(ROOT)}
+        values = {"PORT": "0", "DATA_DIR": str(self.folder / "data"), "PYTHONPATH": str(ROOT)}
         proxied = {
             "HTTP_PROXY": self.proxy.url,
             "http_proxy": self.proxy.url,
             "NO_PROXY": "localhost,127.0.0.1",
             "no_proxy": "localhost,127.0.0.1",
         }
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        value = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", f"services.{service}", stdout=output, stderr=output, cwd=self.folder,
-                env={**kept, **own, **proxied, **environ},
+                env={**value, **values, **proxied, **environ},
             )  # fmt: skip
         started = Running(service, process, log, 0)
         self.running.append(started)
 
         def listening() -> int:
             assert process.returncode is None, log.read_text()
-            return next((int(one["port"]) for one in started.records() if one["event"] == "listening"), 0)
+            return next(
+                (int(record["port"]) for record in started.records() if record["event"] == "listening"), 0
+            )
 
         started.port = await until(listening)
-        ports = [one["grpc_port"] for one in started.records() if "grpc_port" in one]
+        ports = [record["grpc_port"] for record in started.records() if "grpc_port" in record]
         started.grpc_port = int(ports[0]) if ports else 0
         self.proxy.ports[service].append(started.port)
         return started
 
-    def forget(self, gone: Running) -> None:
+    def forget(self, running: Running) -> None:
         """Tell the proxy that a process is gone."""
-        self.proxy.ports[gone.service].remove(gone.port)
+        self.proxy.ports[running.service].remove(running.port)
 
     async def call(
         self, to: Running, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Reply:
         """One request, straight to a process."""
-        async with self.session.request(method, to.url + path, json=body, headers=headers) as answer:
-            text = await answer.text()
-            return Reply(answer.status, answer.headers, json.loads(text) if text else None)
+        async with self.session.request(method, to.url + path, json=body, headers=headers) as response:
+            text = await response.text()
+            return Reply(response.status, response.headers, json.loads(text) if text else None)
 
     async def order(self, to: Running, key: str, items: dict[str, int], user: str = "ada") -> Reply:
         """Place an order."""
@@ -153,8 +155,8 @@ class Exchange:
 
     async def close(self) -> None:
         """Stop what still runs."""
-        for one in self.running:
+        for running in self.running:
             try:
-                await one.stop()
+                await running.stop()
             except TimeoutError:
-                await one.kill()
+                await running.kill()

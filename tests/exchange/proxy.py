@@ -68,16 +68,16 @@ class ForwardProxy:
             return web.Response(status=503, text="no healthy upstream")
         self._turns[service] += 1
         port = self.ports[service][self._turns[service] % len(self.ports[service])]
-        kept = {name: value for name, value in headers.items() if name not in HOP_BY_HOP}
+        values = {name: value for name, value in headers.items() if name not in HOP_BY_HOP}
         url = f"http://127.0.0.1:{port}{request.rel_url}"
         try:
-            async with self._session.request(request.method, url, data=body, headers=kept) as answer:
-                content = await answer.read()
+            async with self._session.request(request.method, url, data=body, headers=values) as response:
+                content = await response.read()
         except aiohttp.ClientError:
             return web.Response(status=503, text="upstream connect error")
         await self._wait(service, "after")
-        passed = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
-        return web.Response(status=answer.status, body=content, headers=passed)
+        passed = {name: value for name, value in response.headers.items() if name.lower() not in HOP_BY_HOP}
+        return web.Response(status=response.status, body=content, headers=passed)
 
     async def _wait(self, service: str, when: str) -> None:
         for hold in self.holds:

@@ -11,7 +11,7 @@ BASE = "/api/catalog/products"
 
 async def test_a_new_catalog_has_products_once_however_many_start(exchange: Exchange) -> None:
     first, second = await asyncio.gather(exchange.start("catalog"), exchange.start("catalog"))
-    totals = [(await exchange.call(one, "GET", BASE)).body["total"] for one in (first, second)]
+    totals = [(await exchange.call(running, "GET", BASE)).body["total"] for running in (first, second)]
     assert totals == [6, 6]
     await first.stop()
     again = await exchange.start("catalog")
@@ -24,8 +24,8 @@ async def test_products_are_found_by_words_and_by_age(exchange: Exchange) -> Non
     added = await exchange.call(catalog, "POST", BASE, new)
     assert added.status == 201
     assert added.headers["location"] == f"{BASE}/pen-100"
-    found = await exchange.call(catalog, "GET", f"{BASE}?q=100%25")
-    assert [one["id"] for one in found.body["products"]] == ["pen-100"]
+    reply = await exchange.call(catalog, "GET", f"{BASE}?q=100%25")
+    assert [product["id"] for product in reply.body["products"]] == ["pen-100"]
     wallets = await exchange.call(catalog, "GET", f"{BASE}?q=WALLET&limit=1")
     assert (len(wallets.body["products"]), wallets.body["total"]) == (1, 2)
     newest = await exchange.call(catalog, "GET", f"{BASE}/recent?limit=2")
@@ -35,13 +35,13 @@ async def test_products_are_found_by_words_and_by_age(exchange: Exchange) -> Non
 
 async def test_a_product_is_changed_and_removed(exchange: Exchange) -> None:
     catalog = await exchange.start("catalog")
-    one = f"{BASE}/cold-wallet"
-    changed = await exchange.call(catalog, "PUT", one, {"name": "Colder wallet", "price": 1})
+    text = f"{BASE}/cold-wallet"
+    changed = await exchange.call(catalog, "PUT", text, {"name": "Colder wallet", "price": 1})
     assert (changed.status, changed.body["name"], changed.body["price"]) == (200, "Colder wallet", 1)
-    assert (await exchange.call(catalog, "GET", one)).body == changed.body
-    assert (await exchange.call(catalog, "DELETE", one)).status == 204
+    assert (await exchange.call(catalog, "GET", text)).body == changed.body
+    assert (await exchange.call(catalog, "DELETE", text)).status == 204
     for method, body in (("GET", None), ("DELETE", None), ("PUT", {"name": "x", "price": 1})):
-        reply = await exchange.call(catalog, method, one, body)
+        reply = await exchange.call(catalog, method, text, body)
         assert (reply.status, reply.code) == (404, "product_not_found")
 
 

@@ -68,18 +68,19 @@ async def test_one_order_at_both_replicas_at_once_is_reserved_once(exchange: Exc
 
 
 async def test_commit_and_release_may_be_repeated_anywhere(exchange: Exchange) -> None:
-    one, other = await pair(exchange)
-    await exchange.set_stock(one, "pen", 10)
+    running, other = await pair(exchange)
+    await exchange.set_stock(running, "pen", 10)
     for order in ("kept", "dropped"):
-        assert (await reserve(exchange, one, order, pen=2)).status == 200
+        assert (await reserve(exchange, running, order, pen=2)).status == 200
     for step, order, state in (("commit", "kept", "committed"), ("release", "dropped", "released")):
         replies = [
-            await exchange.call(to, "POST", f"/reservations/{order}/{step}") for to in (one, other, one)
+            await exchange.call(to, "POST", f"/reservations/{order}/{step}")
+            for to in (running, other, running)
         ]
         assert [(reply.status, reply.body["state"]) for reply in replies] == [(200, state)] * 3
     assert await exchange.stock(other, "pen") == {"onHand": 8, "reserved": 0, "available": 8}
     assert (await exchange.call(other, "GET", "/reservations/kept")).body["state"] == "committed"
-    wrong = await exchange.call(one, "POST", "/reservations/kept/release")
+    wrong = await exchange.call(running, "POST", "/reservations/kept/release")
     assert (wrong.status, wrong.code) == (409, "already_committed")
 
 
@@ -106,9 +107,11 @@ async def test_refusals_say_why(exchange: Exchange) -> None:
 
 async def test_answers_name_the_replica_and_its_version(exchange: Exchange) -> None:
     replicas = await pair(exchange)
-    headers = [(await exchange.call(one, "GET", "/api/inventory/cold-wallet")).headers for one in replicas]
-    assert [one["x-served-by"] for one in headers] == ["inventory-a", "inventory-b"]
-    assert [one["x-service-version"] for one in headers] == ["v1", "v2"]
+    headers = [
+        (await exchange.call(replica, "GET", "/api/inventory/cold-wallet")).headers for replica in replicas
+    ]
+    assert [header["x-served-by"] for header in headers] == ["inventory-a", "inventory-b"]
+    assert [header["x-service-version"] for header in headers] == ["v1", "v2"]
 
 
 async def test_a_replica_killed_while_it_writes_leaves_the_other_working(exchange: Exchange) -> None:

@@ -18,9 +18,9 @@ def batch(body: bytes) -> Any:
     )  # puts back the names without which its package is not importable
     ttypes = import_module("opentelemetry.exporter.jaeger.thrift.gen.jaeger.ttypes")
     transport = import_module("thrift.transport.TTransport").TMemoryBuffer(body)
-    found = ttypes.Batch()
-    found.read(import_module("thrift.protocol.TBinaryProtocol").TBinaryProtocol(transport))
-    return found
+    actual_batch = ttypes.Batch()
+    actual_batch.read(import_module("thrift.protocol.TBinaryProtocol").TBinaryProtocol(transport))
+    return actual_batch
 
 
 async def test_spans_reach_jaegers_collector(exchange: Exchange) -> None:

@@ -34,8 +34,8 @@ async def test_every_service_keeps_the_contract(exchange: Exchange, name: str) -
     validate((await exchange.call(service, "GET", "/openapi.json")).body)
     missing = await exchange.call(service, "GET", "/nowhere")
     assert (missing.status, missing.code) == (404, "not_found")
-    async with exchange.session.get(f"{service.url}/metrics") as answer:
-        text = await answer.text()
+    async with exchange.session.get(f"{service.url}/metrics") as response:
+        text = await response.text()
     assert f'active_connections{{service="{name}"}} 1.0' in text
     assert 'http_requests_total{method="GET",route="unmatched",status_code="404"} 1.0' in text
     assert 'http_request_duration_seconds_bucket{le="0.1",method="GET",route="/health/live"' in text
@@ -47,7 +47,7 @@ CHECKS = "not_a_server_error,status_code_conformance,response_schema_conformance
 @pytest.mark.parametrize("name", NAMES)
 async def test_what_the_document_says_is_what_is_served(exchange: Exchange, name: str) -> None:
     neighbours = NAMES if name == "orders" else (name,)
-    *_, service = await asyncio.gather(*(exchange.start(one) for one in neighbours))
+    *_, service = await asyncio.gather(*(exchange.start(neighbour) for neighbour in neighbours))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", "--seed", "1",
         "--max-examples", "20", "--phases", "fuzzing", "--suppress-health-check", "all", "--checks", CHECKS,
@@ -62,9 +62,9 @@ async def test_broken_json_and_wrong_methods_have_the_form_of_errors(exchange: E
     url = f"{catalog.url}/api/catalog/products"
     async with exchange.session.post(url, data=b'{"name": ') as answer:
         assert (answer.status, (await answer.json())["error"]["code"]) == (400, "invalid_json")
-    async with exchange.session.patch(url) as answer:
-        assert (answer.status, (await answer.json())["error"]["code"]) == (405, "method_not_allowed")
-        assert answer.headers["allow"] == "GET,POST"
+    async with exchange.session.patch(url) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (405, "method_not_allowed")
+        assert response.headers["allow"] == "GET,POST"
 
 
 async def test_readiness_is_about_the_own_database(exchange: Exchange) -> None:
@@ -108,7 +108,7 @@ async def test_a_request_in_flight_is_finished_after_sigterm(exchange: Exchange)
     hold.release.set()
     assert (await placing).status == 201
     assert await orders.stop() == 0
-    assert [one["event"] for one in orders.records()][-1] == "stopped"
+    assert [record["event"] for record in orders.records()][-1] == "stopped"
     assert (await exchange.stock(inventory, "cold-wallet"))["reserved"] == 1
 
 
@@ -135,7 +135,9 @@ class Collector(otlp_grpc.TraceServiceServicer):
         self, request: otlp.ExportTraceServiceRequest, context: Any
     ) -> otlp.ExportTraceServiceResponse:
         for resource in request.resource_spans:
-            names = {one.key: one.value.string_value for one in resource.resource.attributes}
+            names = {
+                attribute.key: attribute.value.string_value for attribute in resource.resource.attributes
+            }
             for scope in resource.scope_spans:
                 self.spans.extend((names["service.name"], span) for span in scope.spans)
         return otlp.ExportTraceServiceResponse()
@@ -159,7 +161,7 @@ async def test_spans_of_one_order_reach_the_collector_as_one_trace(exchange: Exc
             span for name, span in collector.spans if name == "orders" and span.name == "POST /api/orders"
         ]
         assert len(roots) == 1
-        attributes = {one.key: one.value for one in roots[0].attributes}
+        attributes = {attribute.key: attribute.value for attribute in roots[0].attributes}
         assert attributes["order.id"].string_value == placed.body["orderId"]
         assert attributes["order.amount"].int_value == placed.body["total"]
         of_trace = {name for name, span in collector.spans if span.trace_id == roots[0].trace_id}

@@ -49,10 +49,10 @@ async def bars(exchange: Exchange, analytics: Running, symbol: str, limit: int =
 
 async def sent(exchange: Exchange, trading: Running) -> dict[str, float]:
     """What trading counted of its ticks, by gRPC code."""
-    async with exchange.session.get(f"{trading.url}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    found = [line for line in lines if line.startswith("market_data_sent_total{")]
-    return {line.split('"')[1]: float(line.split()[-1]) for line in found}
+    async with exchange.session.get(f"{trading.url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    texts = [line for line in lines if line.startswith("market_data_sent_total{")]
+    return {line.split('"')[1]: float(line.split()[-1]) for line in texts}
 
 
 async def test_ticks_become_bars_that_survive_a_restart(exchange: Exchange) -> None:
@@ -118,8 +118,8 @@ async def test_analytics_has_the_standard_health_service(exchange: Exchange) -> 
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         for service in ("", "market.MarketDataService"):
-            answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=20)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            response = await check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+            assert response.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_database_that_fails_is_a_status_and_the_log_has_the_trace(exchange: Exchange) -> None:
@@ -133,7 +133,8 @@ async def test_a_database_that_fails_is_a_status_and_the_log_has_the_trace(excha
 
     def logged() -> bool:
         return any(
-            one["event"] == "database unavailable" and one["trace_id"] == trace for one in analytics.records()
+            record["event"] == "database unavailable" and record["trace_id"] == trace
+            for record in analytics.records()
         )
 
     await until(logged)
@@ -180,7 +181,7 @@ async def test_replicas_of_trading_make_one_market(exchange: Exchange) -> None:
     with sqlite3.connect(exchange.folder / "data" / "trading.db") as connection:
         times = [t for (t,) in connection.execute("SELECT timestamp FROM ticks WHERE symbol = 'BTC'")]
     assert min(b - a for a, b in pairwise(times)) >= 50
-    assert [await one.stop() for one in twins] == [0, 0]
+    assert [await twin.stop() for twin in twins] == [0, 0]
 
 
 async def test_trading_lives_on_without_analytics_and_counts_what_is_lost(exchange: Exchange) -> None:
@@ -202,11 +203,11 @@ async def test_trading_lives_on_without_analytics_and_counts_what_is_lost(exchan
     lost_then, arrive = "ticks do not arrive at analytics", "ticks arrive at analytics"
 
     def told() -> list[str]:
-        return [one["event"] for one in trading.records() if one["event"] in (lost_then, arrive)]
+        return [record["event"] for record in trading.records() if record["event"] in (lost_then, arrive)]
 
     await until(lambda: told()[-1:] == [arrive] and lost_then in told())
     assert told()[0] == arrive
-    assert all(one != other for one, other in pairwise(told())), "told when it changes, not for every tick"
+    assert all(text != other for text, other in pairwise(told())), "told when it changes, not for every tick"
     assert await trading.stop() == 0
 
 

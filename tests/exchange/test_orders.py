@@ -141,12 +141,12 @@ async def test_the_read_model_is_made_anew_from_the_log(exchange: Exchange) -> N
     await exchange.order(orders, "k1", {"cold-wallet": 2})
     await exchange.order(orders, "k2", {"seed-plate": 1})
     before = await exchange.call(orders, "GET", "/api/orders/user/ada")
-    assert {one["status"] for one in before.body["orders"]} == {"pending", "cancelled"}
+    assert {order["status"] for order in before.body["orders"]} == {"pending", "cancelled"}
     assert await orders.stop() == 0
     query(exchange, "DELETE FROM order_views")
     again = await exchange.start("orders")
     assert (await exchange.call(again, "GET", "/api/orders/user/ada")).body == before.body
-    assert "read model rebuilt" in [one["event"] for one in again.records()]
+    assert "read model rebuilt" in [record["event"] for record in again.records()]
 
 
 async def test_bad_orders_are_refused_before_anything_happens(exchange: Exchange) -> None:
@@ -182,7 +182,7 @@ async def test_calls_carry_the_trace_and_the_key(exchange: Exchange) -> None:
         assert call.headers["idempotency-key"] == "k"
 
     def logged() -> bool:
-        served = [one for one in inventory.records() if one["event"] == "request served"]
-        return any(one["path"] == "/reservations" and one["trace_id"] == trace for one in served)
+        served = [record for record in inventory.records() if record["event"] == "request served"]
+        return any(item["path"] == "/reservations" and item["trace_id"] == trace for item in served)
 
     await until(logged)

@@ -13,11 +13,11 @@ async def shown(exchange: Exchange, storefront: Running, missing: list[str]) -> 
     """A page that lacks these parts: on a busy machine any of them may miss its second now and then."""
 
     async def page() -> dict[str, Any] | None:
-        found: dict[str, Any] = (await exchange.call(storefront, "GET", "/api/dashboard?user=ada")).body
-        return found if found["missing"] == missing else None
+        body: dict[str, Any] = (await exchange.call(storefront, "GET", "/api/dashboard?user=ada")).body
+        return body if body["missing"] == missing else None
 
-    made: dict[str, Any] = await until(page)
-    return made
+    result: dict[str, Any] = await until(page)
+    return result
 
 
 async def test_a_page_has_all_its_parts(exchange: Exchange) -> None:
@@ -44,8 +44,8 @@ async def test_a_part_that_fails_is_missing_and_the_page_is_not(exchange: Exchan
         "missing": ["recentProducts"],
     }
     await orders.kill()
-    gone = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
-    assert (gone.status, gone.body["missing"]) == (200, ["orders", "recentProducts"])
+    reply = await exchange.call(storefront, "GET", "/api/dashboard?user=ada")
+    assert (reply.status, reply.body["missing"]) == (200, ["orders", "recentProducts"])
     assert (await exchange.call(storefront, "GET", "/health/ready")).status == 200
 
 

@@ -29,17 +29,17 @@ class EndpointChanges:
         self._port = 20_000
         self._heard: list[float] = []
         self._all = asyncio.Event()
-        for each in envoys:
-            each.on_response = self._count
+        for envoy in envoys:
+            envoy.on_response = self._count
 
     async def for_seconds(self, seconds: float) -> list[float]:
         """Change for so long; the seconds from each change to each sidecar, sorted."""
-        found: list[float] = []
+        values: list[float] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            found += await self.once()
+            values += await self.once()
             await asyncio.sleep(PAUSE)
-        return sorted(found)
+        return sorted(values)
 
     async def once(self) -> list[float]:
         """One change: the seconds until each sidecar had it."""
@@ -50,14 +50,14 @@ class EndpointChanges:
         await self._plane.register(self._channel, self._port)
         async with asyncio.timeout(60):
             await self._all.wait()
-        return [one - begun for one in self._heard]
+        return [value - begun for value in self._heard]
 
     def _count(self, response: v3.DeltaDiscoveryResponse) -> None:
-        for one in response.resources if response.type_url == EDS else ():
-            told = v3.ClusterLoadAssignment.FromString(one.resource.value)
+        for resource in response.resources if response.type_url == EDS else ():
+            cluster_load_assignment = v3.ClusterLoadAssignment.FromString(resource.resource.value)
             ports = {
                 host.endpoint.address.socket_address.port_value
-                for locality in told.endpoints
+                for locality in cluster_load_assignment.endpoints
                 for host in locality.lb_endpoints
             }
             if self._port in ports:
@@ -74,14 +74,14 @@ async def changing_endpoints(plane: ControlPlaneProcess, count: int) -> AsyncIte
         await plane.register(channel, 20_000)
         changes = EndpointChanges(plane, envoys, channel)
         try:
-            for each in envoys:
-                await each.start()
-                await each.subscribe(CDS, "back")
-            await until(lambda: all(one.model.resources[EDS] for one in envoys))
+            for envoy in envoys:
+                await envoy.start()
+                await envoy.subscribe(CDS, "back")
+            await until(lambda: all(fake_envoy.model.resources[EDS] for fake_envoy in envoys))
             yield changes
         finally:
-            for each in envoys:
-                await each.close()
+            for envoy in envoys:
+                await envoy.close()
 
 
 def p99(seconds: list[float]) -> float:

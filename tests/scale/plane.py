@@ -20,7 +20,7 @@ import requests
 from cryptography.hazmat.primitives import serialization
 
 from meshwright.control_plane.agents.service import SERVICE
-from meshwright.control_plane.api.models.base import Registration
+from meshwright.control_plane.api.models.instances import Registration
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from tests.fakes.envoy import EnvoyModel, FakeEnvoy
@@ -57,16 +57,16 @@ class ControlPlaneProcess:
     def metrics(self) -> Counter[str]:
         """Its Prometheus metrics by name and labels: `mesh_spans_dropped_total{reason="full"}`."""
         text = requests.get(f"{self.addresses.admin}/metrics", timeout=30).text
-        found: Counter[str] = Counter()
+        counter: Counter[str] = Counter()
         for name, labels, value in SAMPLE.findall(text):
-            found[f"{name}{{{labels}}}" if labels else name] = int(float(value))
-        return found
+            counter[f"{name}{{{labels}}}" if labels else name] = int(float(value))
+        return counter
 
     async def register(self, channel: grpc.aio.Channel, port: int) -> None:
         """Announce the one instance of the service back, at a port."""
-        told = Registration(instance="back-1", service="back", address="127.0.0.1", port=port)
+        registration = Registration(instance="back-1", service="back", address="127.0.0.1", port=port)
         await channel.unary_unary(f"/{SERVICE}/Register", None, None)(
-            told.model_dump_json().encode(), timeout=20
+            registration.model_dump_json().encode(), timeout=20
         )
 
     def channel(self, name: str) -> grpc.aio.Channel:
@@ -95,7 +95,7 @@ def control_plane(folder: Path, **environment: str) -> Iterator[ControlPlaneProc
     pki, state = Pki(), folder / "state"
     state.mkdir(mode=0o700)
     ca = _write_root(pki, folder)
-    ports = {f"MESH_{one}_PORT": "0" for one in ("ADMIN", "XDS", "ENROLMENT", "OTLP")}
+    ports = {f"MESH_{text}_PORT": "0" for text in ("ADMIN", "XDS", "ENROLMENT", "OTLP")}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
     log = folder / "control-plane.log"
     with running_valkey(state), log.open("wb") as out:

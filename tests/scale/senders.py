@@ -20,8 +20,8 @@ import grpc
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.control_plane.telemetry.ingest.queue import Signal
 from meshwright.control_plane.telemetry.ingest.server import SERVICES
-from tests.control_plane.telemetry.exports import SpanSpec, span_export
-from tests.control_plane.telemetry.otlp import metrics_export
+from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
+from tests.control_plane.telemetry.metric_exports import metrics_export
 from tests.fakes.pki import Pki, key_pem
 
 FLUSH = 2.0
@@ -75,15 +75,17 @@ class Sender:
     """One sidecar; `tally` counts spans, exports and flushes that were sent, and those that were refused."""
 
     def __init__(self, setup: dict[str, Any], service: str, number: int, tally: Counter[str]) -> None:
-        certificate, key = (one.encode() for one in setup["identities"][service])
+        certificate, key = (identity.encode() for identity in setup["identities"][service])
         credentials = grpc.ssl_channel_credentials(setup["roots"].encode(), key, certificate)
         options = (
             ("grpc.ssl_target_name_override", CONTROL_PLANE_DNS),
             ("grpc.use_local_subchannel_pool", 1),
         )
         channel = grpc.aio.secure_channel(setup["address"], credentials, options)
-        self._export = {one: channel.unary_unary(f"/{SERVICES[one]}/Export", None, None) for one in SERVICES}
-        clusters = {f"svc{each}": STATS for each in range(CLUSTERS)}
+        self._export = {
+            text: channel.unary_unary(f"/{SERVICES[text]}/Export", None, None) for text in SERVICES
+        }
+        clusters = {f"svc{current_number}": STATS for current_number in range(CLUSTERS)}
         self._flush = metrics_export(service, f"{service}-{number}", clusters)
         self._spans = SpanTemplate(service, max(1, round(setup["spans"] / setup["nodes"] / EXPORTS)))
         self._tally = tally
@@ -115,7 +117,10 @@ async def main() -> None:
     setup = json.loads(sys.stdin.readline())
     tally: Counter[str] = Counter()
     services, nodes = list(setup["identities"]), setup["nodes"]
-    senders = [Sender(setup, services[each % len(services)], each, tally) for each in range(nodes)]
+    senders = [
+        Sender(setup, services[current_number % len(services)], current_number, tally)
+        for current_number in range(nodes)
+    ]
     begun = time.monotonic()
     until = begun + setup["seconds"]
     works = []
@@ -133,9 +138,9 @@ async def main() -> None:
 def start(pki: Pki, address: str, *, seconds: float, spans: int, nodes: int = 100) -> subprocess.Popen[str]:
     """The process; `finish` waits for its end."""
     identities = {}
-    for each in range(10):
-        signed, key = pki.svid(f"svc{each}")
-        identities[f"svc{each}"] = (signed.certificate, key_pem(key).decode())
+    for number in range(10):
+        signed, key = pki.svid(f"svc{number}")
+        identities[f"svc{number}"] = (signed.certificate, key_pem(key).decode())
     setup = {
         "address": address, "roots": pki.roots.decode(), "identities": identities,
         "seconds": seconds, "spans": spans, "nodes": nodes,

@@ -59,7 +59,7 @@ async def test_memory_is_bounded_and_changes_get_through(tmp_path: Path) -> None
     assert sent["traces"] >= SPANS * DURATION
     assert counted['mesh_telemetry_received_total{signal="metrics"}'] == sent["metrics"]
     assert sent["metrics"] >= SIDECARS * DURATION / senders.FLUSH
-    refused = sum(sent[f"{one} RESOURCE_EXHAUSTED"] for one in ("traces", "metrics"))
+    refused = sum(sent[f"{text} RESOURCE_EXHAUSTED"] for text in ("traces", "metrics"))
     assert bool(refused) == bool(of(counted, "mesh_telemetry_dropped_total"))
     assert max(memory) < MEMORY
     assert memory[-1] <= memory[len(memory) // 2] * GROWTH

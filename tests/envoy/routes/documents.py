@@ -49,5 +49,7 @@ def call(mesh: Mesh, path: str, method: str = "GET", **options: Any) -> requests
 def served(mesh: Mesh, path: str, count: int = 300) -> Counter[Any]:
     """Who served, or the status of what failed."""
     caller = mesh.caller("front-1")
-    answers = (caller.get(f"http://back{path}", timeout=20) for _ in range(count))
-    return Counter(answer.headers["x-served-by"] if answer.ok else answer.status_code for answer in answers)
+    responses = (caller.get(f"http://back{path}", timeout=20) for _ in range(count))
+    return Counter(
+        response.headers["x-served-by"] if response.ok else response.status_code for response in responses
+    )

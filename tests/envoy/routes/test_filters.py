@@ -24,15 +24,15 @@ def test_header_modifiers_of_a_rule(mesh: Mesh, applied: Any) -> None:
     )
     applied(route("modified", f"{SERVICE}, {INGRESS}", filtered("/", f"{request}, {response}")))
     headers = {"x-set": "old", "x-add": "some", "x-gone": "here", "x-kept": "same"}
-    for answer in (call(mesh, "/echo", headers=headers), mesh.outside("/echo", headers=headers)):
-        seen = answer.json()["headers"]
+    for result in (call(mesh, "/echo", headers=headers), mesh.outside("/echo", headers=headers)):
+        seen = result.json()["headers"]
         assert seen["x-set"] == "100% new"
         assert seen["x-add"] == "more", "the fake shows the last one of several"
         assert "x-gone" not in seen
         assert seen["x-kept"] == "same"
-        assert answer.headers["x-tone"] == "calm"
-        assert answer.headers["x-served-by"] in ("back-1, two", "back-2, two")
-        assert "content-type" not in answer.headers
+        assert result.headers["x-tone"] == "calm"
+        assert result.headers["x-served-by"] in ("back-1, two", "back-2, two")
+        assert "content-type" not in result.headers
 
 
 @pytest.mark.parametrize("backends", [1, 2])
@@ -44,10 +44,10 @@ def test_header_modifiers_of_one_backend(mesh: Mesh, applied: Any, backends: int
     both = [f"{{{GROUP}, name: v2, {filters}}}", f"{{{GROUP}, name: v1}}"]
     applied(route("backend", SERVICE, filtered("/", "", ", ".join(both[:backends]))))
     for _ in range(20):
-        answer = call(mesh, "/echo")
-        second = answer.json()["name"] == "back-2"
-        assert answer.json()["headers"].get("x-to") == ("two" if second else None)
-        assert answer.headers.get("x-from") == ("two" if second else None)
+        response = call(mesh, "/echo")
+        second = response.json()["name"] == "back-2"
+        assert response.json()["headers"].get("x-to") == ("two" if second else None)
+        assert response.headers.get("x-from") == ("two" if second else None)
 
 
 def test_rewrites(mesh: Mesh, applied: Any) -> None:
@@ -65,7 +65,7 @@ def test_rewrites(mesh: Mesh, applied: Any) -> None:
             rewrite("/host", "hostname: other.example.com"),
         )
     )
-    for path, wanted, query in (
+    for path, expected, query in (
         ("/old", "/new/place", ""),
         ("/old/a/b?x=1", "/new/place/a/b", "x=1"),
         ("/old/", "/new/place/", ""),
@@ -73,8 +73,8 @@ def test_rewrites(mesh: Mesh, applied: Any) -> None:
         ("/gone/a?x=1", "/a", "x=1"),
         ("/full/of/it?x=1", "/whole", "x=1"),
     ):
-        for answer in (call(mesh, path), mesh.outside(path)):
-            assert (answer.json()["path"], answer.json()["query"]) == (wanted, query), path
+        for response in (call(mesh, path), mesh.outside(path)):
+            assert (response.json()["path"], response.json()["query"]) == (expected, query), path
     assert call(mesh, "/host").json()["headers"]["host"] == "other.example.com"
     assert call(mesh, "/host").json()["path"] == "/host"
 
@@ -101,15 +101,15 @@ def test_redirects(mesh: Mesh, applied: Any) -> None:
             redirect("/secure", "scheme: https, port: 8443"),
         )
     )
-    for path, status, wanted in (
+    for path, status, expected in (
         ("/host/a?x=1", 302, "http://example.com/host/a?x=1"),
         ("/code", 308, "http://example.com/code"),
         ("/full/a", 301, "http://back/there"),
         ("/prefix/a?x=1", 302, "http://example.com/after/a?x=1"),
         ("/secure", 302, "https://back:8443/secure"),
     ):
-        answer = call(mesh, path)
-        assert (answer.status_code, answer.headers["location"]) == (status, wanted)
+        response = call(mesh, path)
+        assert (response.status_code, response.headers["location"]) == (status, expected)
 
 
 def test_mirrors_get_copies_and_never_touch_the_caller(mesh: Mesh, applied: Any) -> None:
@@ -136,8 +136,8 @@ def test_mirrors_get_copies_and_never_touch_the_caller(mesh: Mesh, applied: Any)
     assert set(served(mesh, "/some", 600)) <= {"back-1", "back-2"}
     until(lambda: 130 <= mesh.counts("shadow-1").get("GET /some", 0) <= 230, "copies of 30 %")
     assert set(served(mesh, "/lost", 20)) <= {"back-1", "back-2"}
-    answer = mesh.get("front-1", "http://back/all/body", "POST", data="x" * 100_000)
-    assert answer.json()["body_len"] == 100_000
+    response = mesh.get("front-1", "http://back/all/body", "POST", data="x" * 100_000)
+    assert response.json()["body_len"] == 100_000
     until(lambda: mesh.counts("shadow-1").get("POST /all/body") == 1, "the copy of a body")
 
 
@@ -149,11 +149,11 @@ def test_a_mirror_that_is_slow_or_fails_changes_nothing(mesh: Mesh, applied: Any
     shadow = mesh.pid("shadow-1")
     os.kill(shadow, signal.SIGSTOP)
     try:
-        answers = [call(mesh, "/echo") for _ in range(30)]
+        responses = [call(mesh, "/echo") for _ in range(30)]
     finally:
         os.kill(shadow, signal.SIGCONT)
-    assert {answer.status_code for answer in answers} == {200}
-    assert max(answer.elapsed.total_seconds() for answer in answers) < 8
+    assert {response.status_code for response in responses} == {200}
+    assert max(response.elapsed.total_seconds() for response in responses) < 8
     requests.post(f"{mesh.app('shadow-1')}/health/fail", timeout=30)
     try:
         until(lambda: _healthy(mesh, "shadow") == 0, "shadow is not healthy")
@@ -164,5 +164,5 @@ def test_a_mirror_that_is_slow_or_fails_changes_nothing(mesh: Mesh, applied: Any
 
 
 def _healthy(mesh: Mesh, name: str) -> int:
-    found: int = next(one["healthy"] for one in mesh.status()["services"] if one["name"] == name)
-    return found
+    number: int = next(service["healthy"] for service in mesh.status()["services"] if service["name"] == name)
+    return number

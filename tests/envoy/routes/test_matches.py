@@ -67,12 +67,12 @@ REQUESTS: tuple[tuple[str, str, dict[str, str], str], ...] = (
 def test_the_most_specific_match_wins_inside_the_mesh_and_at_the_ingress(mesh: Mesh, applied: Any) -> None:
     both = f"{SERVICE}, {INGRESS}"
     applied(route("first", both, *FIRST) + route("second", both, *SECOND))
-    for method, path, headers, wanted in REQUESTS:
-        for answer in (
+    for method, path, headers, expected in REQUESTS:
+        for response in (
             call(mesh, path, method, headers=headers),
             mesh.outside(path, method, headers=headers),
         ):
-            assert answer.json()["headers"].get("x-rule") == wanted, (method, path, headers)
+            assert response.json()["headers"].get("x-rule") == expected, (method, path, headers)
 
 
 def test_of_equal_matches_the_older_document_wins(mesh: Mesh, applied: Any) -> None:
@@ -135,7 +135,7 @@ def test_host_names_at_the_ingress(mesh: Mesh, applied: Any) -> None:
         + route("wild", INGRESS, rule("wild", "{}"), hostnames="['*.example.com']")
         + route("deep", INGRESS, rule("deep", "{path: {value: /deep}}"), hostnames="[shop.example.com]")
     )
-    for host, path, wanted in (
+    for host, path, expected in (
         ("shop.example.com", "/", "exact"),
         ("SHOP.example.com", "/", "exact"),
         ("shop.example.com:8080", "/", "exact"),
@@ -143,8 +143,8 @@ def test_host_names_at_the_ingress(mesh: Mesh, applied: Any) -> None:
         ("pay.example.com", "/", "wild"),
         ("a.b.example.com", "/deep", "wild"),
     ):
-        answer = mesh.outside(path, headers={"host": host})
-        assert answer.json()["headers"]["x-rule"] == wanted, host
+        response = mesh.outside(path, headers={"host": host})
+        assert response.json()["headers"]["x-rule"] == expected, host
     for host in ("example.com", "example.org", "localhost"):
         assert mesh.outside("/", headers={"host": host}).status_code == 404
     applied(route("rest", INGRESS, rule("rest", "{}")))
@@ -154,8 +154,8 @@ def test_host_names_at_the_ingress(mesh: Mesh, applied: Any) -> None:
 
 def test_a_route_for_one_port_leaves_the_other_alone(mesh: Mesh, applied: Any, extra: int) -> None:
     def ask(port: str) -> Any:
-        found = mesh.get("front-1", f"http://twin{port}/echo").json()
-        return found["name"], found["headers"].get("x-rule")
+        body = mesh.get("front-1", f"http://twin{port}/echo").json()
+        return body["name"], body["headers"].get("x-rule")
 
     assert ask("") == ("web", None)
     assert ask(f":{extra}") == ("extra", None)
@@ -190,7 +190,7 @@ def test_kept_connections_outlive_changes_of_routes(mesh: Mesh, applied: Any) ->
     until(
         lambda: caller.get("http://back", timeout=20).ok and upstream() >= 2, "both instances are connected"
     )
-    known = upstream()
+    value = upstream()
     for turn in range(5):
         applied(route("change", f"{SERVICE}, {INGRESS}", rule(f"turn-{turn}", "{}")))
         for session, base in ((caller, "http://back"), (outside, f"http://127.0.0.1:{mesh.ingress_port}")):
@@ -199,7 +199,7 @@ def test_kept_connections_outlive_changes_of_routes(mesh: Mesh, applied: Any) ->
     assert (
         stats(mesh, "ingress", "http_downstream_cx_total", envoy_http_conn_manager_prefix="ingress") == edge
     )
-    assert upstream() == known
+    assert upstream() == value
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,9 @@ def test_what_is_refused_or_aims_at_nothing_changes_no_traffic(mesh: Mesh, text:
     done = mesh.run("apply", "-f", "-", "--wait", stdin=text, check=False)
     assert done.returncode == code, done.stderr
     assert "nobody" in done.stdout + done.stderr if code == 0 else done.stderr
-    answer = call(mesh, "/echo")
-    assert answer.status_code == 200
-    assert "x-rule" not in answer.json()["headers"]
+    response = call(mesh, "/echo")
+    assert response.status_code == 200
+    assert "x-rule" not in response.json()["headers"]
     assert stats(mesh, "front-1", "http_rds_config_reload", **here) == updates
     assert stats(mesh, "front-1", "cluster_manager_cluster_modified") == clusters
     for kind in ("HTTPRoute", "Retry", "Timeout"):
