@@ -1,4 +1,4 @@
-"""Mutual TLS of a gRPC port: client certificates demanded, the own one replaceable while it serves."""
+"""Mutual TLS for gRPC ports: client certificates are required, the server certificate is reloadable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc
 
 @dataclass(frozen=True, slots=True)
 class TlsCredentials:
-    """The server's certificate chain and key, and the roots that clients must come from, all PEM."""
+    """The server's certificate chain and key, and the roots of its clients' certificates; all PEM."""
 
     certificate: bytes
     key: bytes
@@ -19,13 +19,13 @@ class TlsCredentials:
 
     def __repr__(self) -> str:
         """Without the key."""
-        return "Credentials(...)"
+        return "TlsCredentials(...)"
 
 
 class ReloadableCertificates:
-    """The TLS material in use, replaceable while the server runs.
+    """The server's certificates, which can be replaced while it runs.
 
-    gRPC asks before each handshake, on a thread of its own; None means that nothing changed.
+    gRPC fetches them before each handshake, on its own thread; None means unchanged.
     """
 
     def __init__(self, credentials: TlsCredentials) -> None:
@@ -33,12 +33,12 @@ class ReloadableCertificates:
         self._initial = _configuration(credentials)
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """mTLS credentials that refuse a client without a certificate."""
+        """mTLS credentials that refuse clients without a certificate."""
         fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", self._fetch)
         return grpc.dynamic_ssl_server_credentials(self._initial, fetch, True)
 
     def replace(self, credentials: TlsCredentials) -> None:
-        """Use these for connections from now on; open ones go on."""
+        """Use these for new connections; open ones continue."""
         self._next = _configuration(credentials)
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
@@ -47,10 +47,7 @@ class ReloadableCertificates:
 
 
 class LogThrottle:
-    """Which refusals were logged lately: a peer that is refused tries again every second.
-
-    `now` is any clock that only goes forward, in seconds.
-    """
+    """Logs a repeated refusal only once per interval: a refused peer retries every second."""
 
     INTERVAL = 10.0
     """Seconds between two log lines about the same refusal."""
@@ -62,7 +59,10 @@ class LogThrottle:
         self._logged: dict[tuple[str, str], float] = {}
 
     def should_log(self, peer: str, reason: str, now: float) -> bool:
-        """Whether to log it. `peer` is gRPC's `ipv4:HOST:PORT`, of which the port does not count."""
+        """Whether to log a refusal at `now` (monotonic seconds).
+
+        `peer` is gRPC's `ipv4:HOST:PORT`; the port is ignored.
+        """
         key = (peer.rpartition(":")[0], reason)
         if now - self._logged.get(key, -self.INTERVAL) < self.INTERVAL:
             return False
@@ -73,7 +73,7 @@ class LogThrottle:
 
 
 def listen_address(bind: str, port: int) -> str:
-    """An address as gRPC takes it."""
+    """An address in gRPC's syntax."""
     return f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
 
 

@@ -1,8 +1,8 @@
-"""Enrolment over HTTPS: a join token and a CSR go in, an SVID comes out.
+"""Enrolment over HTTPS: exchanges a join token and a CSR for an SVID.
 
-`GET /v1/ca` gives the root, which the caller checks against the hash in its token; `POST /v1/enrol` takes a
-SignRequest. Callers are strangers, so everything is bounded: connections in number and life, bodies, and
-refusals for each peer. Refusals are logged without the token, and counted.
+`GET /v1/ca` returns the root, which the caller compares with the hash in its token; `POST /v1/enrol` takes a
+SignRequest. Callers are unauthenticated, so everything is limited: number and lifetime of connections, body
+sizes, and refusals per peer. Refusals are counted, and logged without the token.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from prometheus_client import Counter
 from pydantic import ValidationError
 
 from meshwright.control_plane.api.join_token import JoinTokenClaims
-from meshwright.control_plane.api.models.base import SignRequest
+from meshwright.control_plane.api.models.enrolment import SignRequest
 from meshwright.control_plane.ca.authority import CertificateAuthority, ServerCertificate
 from meshwright.control_plane.ca.rate_limit import Rate, RefusalRateLimiter
 from meshwright.control_plane.errors import InputError, PermissionDeniedError, StoreError
 
 BODY_LIMIT = 32768
-"""Bytes of a request's body: a CSR and a token at their limits have 20 KiB."""
+"""Bytes of a request body; a CSR and a token at their limits have 20 KiB."""
 
 CONNECTION_LIFETIME = 30.0
-"""Seconds after which a connection is cut, idle or not: an enrolment takes milliseconds."""
+"""Seconds after which a connection is closed, idle or not; an enrolment takes milliseconds."""
 
 CONNECTIONS_LIMIT = 512
 _HANDSHAKE_TIMEOUT = 10.0
@@ -45,27 +45,25 @@ for _outcome in ("signed", "refused", "malformed", "limited", "unavailable"):
 log = structlog.get_logger(__name__)
 
 _MUTED_LOGGER = logging.Logger(__name__, logging.CRITICAL + 1)
-# aiohttp would log each malformed request with a traceback: strangers could fill the disk.
-
+# aiohttp logs each malformed request with a traceback: unauthenticated callers could fill the disk.
 
 TokenCheck = Callable[[JoinTokenClaims], None]
-"""Has the last word on a token that is valid: raises RefusedError (revoked), StoreError (cannot tell now)."""
-
+"""Checks a valid token further: raises PermissionDeniedError (revoked), StoreError (unknown at present)."""
 
 RefusalObserver = Callable[[str, str], None]
-"""Is told the peer's address and the reason of a refusal."""
+"""Called with the peer's address and the reason of a refusal."""
 
 
 def _accept_any_token(_claims: JoinTokenClaims) -> None:
-    """Every valid token counts."""
+    """Accept every valid token."""
 
 
 def _ignore_refusal(_peer: str, _reason: str) -> None:
-    """Who tells nobody."""
+    """Do nothing."""
 
 
 class EnrolmentServer:
-    """Listens on `bind`:`port` (0 takes a free port, found in `port` after start)."""
+    """Listens on `bind`:`port`; port 0 takes a free port, which is in `port` after the start."""
 
     def __init__(
         self,
@@ -90,7 +88,7 @@ class EnrolmentServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Begin to listen; raises InputError when the port is taken or cannot be bound."""
+        """Listen; raises InputError when the port is taken or cannot be bound."""
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         try:
@@ -109,10 +107,12 @@ class EnrolmentServer:
                 "set MESH_ENROLMENT_PORT or MESH_BIND"
             ) from None
         self.port = self._listener.sockets[0].getsockname()[1]
-        log.info("enrolment listens", address=self._bind, port=self.port, ca_sha256=self._authority.ca_sha256)
+        log.info(
+            "enrolment listening", address=self._bind, port=self.port, ca_sha256=self._authority.ca_sha256
+        )
 
     async def close(self) -> None:
-        """Stop listening and end what is under way."""
+        """Stop listening and finish the requests in flight."""
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
@@ -126,21 +126,21 @@ class EnrolmentServer:
         return connection
 
     def _listener_context(self) -> ssl.SSLContext:
-        """Takes the certificate anew for each handshake, so that a renewed one needs no new listener."""
+        """A context that picks the certificate at each handshake: a renewed one needs no new listener."""
 
         def choose(
-            connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _entry: ssl.SSLContext
+            connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _listener: ssl.SSLContext
         ) -> None:
             connection.context = self._current_context()
 
-        entry = _tls_context(self._authority.server_certificate())
-        entry.sni_callback = choose
-        return entry
+        context = _tls_context(self._authority.server_certificate())
+        context.sni_callback = choose
+        return context
 
     def _current_context(self) -> ssl.SSLContext:
-        pair = self._authority.server_certificate()
-        if self._serving is None or self._serving[0] is not pair:
-            self._serving = (pair, _tls_context(pair))
+        certificate = self._authority.server_certificate()
+        if self._serving is None or self._serving[0] is not certificate:
+            self._serving = (certificate, _tls_context(certificate))
         return self._serving[1]
 
     async def _get_root(self, _request: web.Request) -> web.Response:
@@ -148,10 +148,10 @@ class EnrolmentServer:
 
     async def _post_enrol(self, request: web.Request) -> web.Response:
         try:
-            asked = await _read_request(request)
-            claims = self._authority.verify_token(asked.token)
+            enrolment = await _read_request(request)
+            claims = self._authority.verify_token(enrolment.token)
             identity = claims.identity
-            signed = self._authority.sign_csr(asked.csr, identity)
+            signed = self._authority.sign_csr(enrolment.csr, identity)
             self._check_token(claims)
         except (InputError, PermissionDeniedError) as error:
             return self._refusal_response(request.remote or "unknown", error)
@@ -166,7 +166,7 @@ class EnrolmentServer:
         if not self._rate_limiter.allow(peer, time.monotonic()):
             ENROLMENTS.labels("limited").inc()
             return _error_response(
-                429, "limited", "too many refused attempts: wait, then try again with a valid token"
+                429, "limited", "too many refused enrolments: wait, then try again with a valid token"
             )
         outcome, status = ("refused", 403) if isinstance(error, PermissionDeniedError) else ("malformed", 400)
         ENROLMENTS.labels(outcome).inc()
@@ -176,7 +176,7 @@ class EnrolmentServer:
 
 
 class _RejectedConnection(asyncio.Protocol):
-    """Ends a connection that is one too many."""
+    """Closes a connection above the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
@@ -194,20 +194,20 @@ async def _read_request(request: web.Request) -> SignRequest:
     except ConnectionError:
         raise InputError("the connection ended before the body did") from None
     except TimeoutError:
-        raise InputError(f"the body did not come within {_BODY_TIMEOUT:g} s") from None
+        raise InputError(f"the body did not arrive within {_BODY_TIMEOUT:g} s") from None
     except ValidationError as error:
         fields = sorted({".".join(map(str, problem["loc"])) or "body" for problem in error.errors()})
         raise InputError(f"not a SignRequest in JSON (wrong: {', '.join(fields)})") from None
 
 
-def _tls_context(pair: ServerCertificate) -> ssl.SSLContext:
-    """TLS 1.3 with the pair. OpenSSL reads it from a file only: a private one, gone at once."""
+def _tls_context(certificate: ServerCertificate) -> ssl.SSLContext:
+    """TLS 1.3 with a certificate. OpenSSL loads it only from a file: a private one, deleted at once."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     with tempfile.TemporaryDirectory(prefix="meshwright-") as folder:
-        path = Path(folder) / "own.pem"
+        path = Path(folder) / "server.pem"
         path.touch(mode=0o600)
-        path.write_text(pair.certificate + pair.key)
+        path.write_text(certificate.certificate + certificate.key)
         context.load_cert_chain(path)
     return context
 
@@ -220,11 +220,11 @@ def _error_response(status: int, code: str, message: str) -> web.Response:
 async def _json_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer aiohttp's own refusals (no such path or method), and faults of ours, in the form of the rest."""
+    """Send aiohttp's own errors (unknown path or method) and internal errors in the same JSON form."""
     try:
         return await handler(request)
     except web.HTTPException as error:
         return _error_response(error.status, error.reason.lower().replace(" ", "-"), error.reason)
     except Exception:
         log.exception("enrolment failed", path=request.path[:100])
-        return _error_response(500, "internal", "the control plane failed: its log says why")
+        return _error_response(500, "internal", "internal error: see the control plane's log")

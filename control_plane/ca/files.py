@@ -1,7 +1,7 @@
-"""The CA's files: `root.pem`, `root.key` and `tokens.key` in STATE/ca, or a root that the user gives.
+"""The CA's files: `root.pem`, `root.key` and `tokens.key` in STATE/ca, or a root that the user provides.
 
-A file that is missing is made once and never replaced; two control planes that start together on one folder
-end up with the same. Keys are PEM or raw bytes with mode 0600, and one that others may read is refused.
+A missing file is created once and never replaced; two control planes that start at once in one folder end up
+with the same files. Keys are PEM or raw bytes with mode 0600; a key that is readable by others is refused.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ def load_or_create_root(
     make_key: Callable[[], SigningKey],
     certify: Callable[[SigningKey], RootAuthority],
 ) -> RootAuthority:
-    """The root of `folder`, made by `make_key` and `certify` when there is none yet.
+    """The root of `folder`, created by `make_key` and `certify` if there is none yet.
 
-    Its key is written first, so that a crash between the two files leaves a key that the next start
-    certifies. Raises InputError naming the file that is wrong; the certificate's validity is checked by
-    `check_root`.
+    The key is written first: after a crash between the two files the next start certifies that key. Raises
+    InputError naming the invalid file. `validate_root` checks the certificate's validity.
     """
     key_file, certificate_file = folder / "root.key", folder / "root.pem"
     if certificate_file.exists() and not key_file.exists():
         raise InputError(
             f"{key_file}: missing beside root.pem: "
-            "restore it, or remove root.pem too and let every workload enrol anew"
+            "restore it, or remove root.pem too and enrol every workload again"
         )
     key = _signing_key(_read_or_create(key_file, lambda: _pem(make_key()), 0o600), key_file)
 
@@ -55,28 +54,26 @@ def load_or_create_root(
 
 
 def load_root(certificate_file: Path, key_file: Path, trust_domain: str) -> RootAuthority:
-    """The root in two PEM files of the user's; raises InputError naming the file that cannot be read."""
+    """The root in two PEM files of the user; raises InputError naming the file that cannot be read."""
     certificate = _certificate(read(certificate_file, secret=False), certificate_file)
     return RootAuthority(trust_domain, certificate, _signing_key(read(key_file, secret=True), key_file))
 
 
 def validate_root(root: RootAuthority, certificate_file: Path, key_file: Path, now: float) -> None:
-    """Raises InputError unless `root` can sign SVIDs that peers will trust at `now` (epoch seconds)."""
+    """Raise InputError unless `root` can sign SVIDs that peers trust at `now` (epoch seconds)."""
     certificate = root.certificate
     if certificate.public_key() != root.key.public_key():
-        raise InputError(
-            f"{key_file}: is not the key of {certificate_file}: give the two that belong together"
-        )
+        raise InputError(f"{key_file}: is not the key of {certificate_file}: use a matching pair")
     if not certificate.not_valid_before_utc.timestamp() <= now < certificate.not_valid_after_utc.timestamp():
         raise InputError(
             f"{certificate_file}: valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} to "
-            f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, not now: give a root that is valid"
+            f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, not now: use a valid root"
         )
     try:
         certificate.verify_directly_issued_by(certificate)
     except (ValueError, TypeError, InvalidSignature):
         raise InputError(
-            f"{certificate_file}: not self-signed: give the root itself, peers trust no other"
+            f"{certificate_file}: not self-signed: use the root itself, peers trust no other certificate"
         ) from None
     try:
         _check_extensions(certificate, root.trust_domain)
@@ -86,16 +83,16 @@ def validate_root(root: RootAuthority, certificate_file: Path, key_file: Path, n
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
     ) as error:
-        raise InputError(f"{certificate_file}: no root for this mesh: {error}") from None
+        raise InputError(f"{certificate_file}: cannot be the root of this mesh: {error}") from None
 
 
 def load_or_create_secret(path: Path, make: Callable[[], bytes], length: int) -> bytes:
-    """The `length` secret bytes in `path`, made by `make` when it is missing; raises InputError."""
+    """The `length` secret bytes in `path`, created by `make` if it is missing; raises InputError."""
     return _check_length(_read_or_create(path, make, 0o600), path, length)
 
 
 def load_secret(path: Path, length: int) -> bytes:
-    """The `length` secret bytes in a file of the user's; raises InputError."""
+    """The `length` secret bytes in a file of the user; raises InputError."""
     return _check_length(read(path, secret=True), path, length)
 
 
@@ -111,7 +108,7 @@ def _check_length(secret: bytes, path: Path, length: int) -> bytes:
 def _check_extensions(certificate: x509.Certificate, trust_domain: str) -> None:
     extensions = certificate.extensions
     if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-        raise ValueError("it is no CA (basic constraints)")
+        raise ValueError("it is not a CA (basic constraints)")
     if not extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
         raise ValueError("it may not sign certificates (key usage)")
     try:
@@ -120,7 +117,7 @@ def _check_extensions(certificate: x509.Certificate, trust_domain: str) -> None:
         return
     for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
         if uri.startswith("spiffe://") and uri != f"spiffe://{trust_domain}":
-            raise ValueError(f"it is of {uri}, not of trust domain {trust_domain}")
+            raise ValueError(f"it is for {uri}, not for trust domain {trust_domain}")
 
 
 def _read_or_create(path: Path, make: Callable[[], bytes], mode: int) -> bytes:
@@ -130,7 +127,7 @@ def _read_or_create(path: Path, make: Callable[[], bytes], mode: int) -> bytes:
 
 
 def _create(path: Path, content: bytes, mode: int) -> None:
-    """Write a new file whole and durably; one that appeared meanwhile stays."""
+    """Write a new file atomically and sync it to disk; a file created in the meantime is kept."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -154,11 +151,11 @@ def _create(path: Path, content: bytes, mode: int) -> None:
 
 def _certificate(content: bytes, path: Path) -> x509.Certificate:
     try:
-        certificate, *more = x509.load_pem_x509_certificates(content)
+        certificate, *others = x509.load_pem_x509_certificates(content)
     except _UNREADABLE:
-        raise InputError(f"{path}: no PEM certificate: give the root as PEM") from None
-    if more:
-        raise InputError(f"{path}: holds {len(more) + 1} certificates: give the root alone")
+        raise InputError(f"{path}: not a PEM certificate: provide the root as PEM") from None
+    if others:
+        raise InputError(f"{path}: holds {len(others) + 1} certificates: provide only the root")
     return certificate
 
 
@@ -166,13 +163,13 @@ def _signing_key(content: bytes, path: Path) -> SigningKey:
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except _UNREADABLE:
-        raise InputError(f"{path}: no unencrypted PEM private key: give one") from None
+        raise InputError(f"{path}: not an unencrypted PEM private key") from None
     try:
         validate_key(key.public_key())
     except PermissionDeniedError as error:
         raise InputError(f"{path}: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise InputError(f"{path}: neither an ECDSA nor an RSA key: give one of these")
+        raise InputError(f"{path}: neither an ECDSA nor an RSA key")
     return key
 
 

@@ -1,8 +1,8 @@
-"""The certificate authority's decisions: a root, and X.509 SVIDs signed by it.
+"""The root certificate, and the X.509 SVIDs that it signs.
 
-The shapes follow SPIFFE's X509-SVID standard: a leaf has exactly one URI SAN, is no CA and may only sign
-digitally; the root may only sign certificates and names the trust domain. Keys, serials and the time come
-from the caller. Times are seconds since the epoch.
+They follow SPIFFE's X509-SVID standard: a leaf has exactly one URI SAN, is not a CA and has the key usage
+digital signature; the root may only sign certificates and names the trust domain. Keys, serial numbers and
+the time come from the caller. Times are epoch seconds.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from meshwright.control_plane.api import spiffe
-from meshwright.control_plane.api.models.base import SignResponse
+from meshwright.control_plane.api.models.enrolment import SignResponse
 from meshwright.control_plane.ca.csr import PublicKey, parse_csr
 from meshwright.control_plane.errors import PermissionDeniedError
 
 SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 ROOT_LIFETIME = timedelta(days=3650)
-"""Ten years: replacing a root means enrolling every workload anew, so it must outlive a mesh's usual life."""
+"""Ten years. After a root is replaced every workload must enrol again, so it should outlive the mesh."""
 
 BACKDATE = timedelta(seconds=60)
-"""How far a verifier's clock may be behind the authority's."""
+"""How far a verifier's clock may lag behind the authority's."""
 
 
 @dataclass(frozen=True, slots=True)
 class RootAuthority:
-    """A root: its key, its self-signed certificate and the trust domain it speaks for."""
+    """A root: its key, its self-signed certificate and its trust domain."""
 
     trust_domain: str
     certificate: x509.Certificate
@@ -42,7 +42,7 @@ class RootAuthority:
 
     @property
     def bundle(self) -> str:
-        """The root as PEM: what peers verify each other with."""
+        """The root as PEM, with which peers verify each other."""
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     @property
@@ -52,7 +52,7 @@ class RootAuthority:
 
 
 def new_root(trust_domain: str, key: SigningKey, now: float, serial: int) -> RootAuthority:
-    """A new root for `trust_domain`, good for ROOT_LIFE, that may sign leaves only (path length 0)."""
+    """A new root for `trust_domain`, valid for ROOT_LIFETIME, that may sign only leaves (path length 0)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Meshwright root")])
     start = datetime.fromtimestamp(now, UTC)
     subject_key = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -75,10 +75,10 @@ def new_root(trust_domain: str, key: SigningKey, now: float, serial: int) -> Roo
 def issue_svid(
     authority: RootAuthority, csr_pem: str, identity: spiffe.Identity, now: float, *, ttl: float, serial: int
 ) -> SignResponse:
-    """An SVID for `identity`, good for `ttl` seconds, with the key of the request.
+    """An SVID for `identity`, valid for `ttl` seconds, with the key of the request.
 
-    Raises RefusedError when the identity is not a service or gateway of this trust domain, when the request
-    does not stand (see read_request), or when the root has expired.
+    Raises PermissionDeniedError when the identity is not a service or gateway of this trust domain, when the
+    request is invalid (see parse_csr), or when the root has expired.
     """
     if identity.role == "control-plane" or identity.trust_domain != authority.trust_domain:
         raise PermissionDeniedError(
@@ -94,10 +94,10 @@ def issue_svid(
 def issue_server_certificate(
     authority: RootAuthority, key: PublicKey, hosts: Sequence[str], now: float, *, ttl: float, serial: int
 ) -> str:
-    """The control plane's own certificate as PEM: its SPIFFE ID, CONTROL_PLANE_DNS and `hosts`.
+    """The control plane's certificate as PEM, for its SPIFFE ID, CONTROL_PLANE_DNS and `hosts`.
 
-    `hosts` are further names or addresses that clients may dial it by. Raises RefusedError for an expired
-    root.
+    `hosts` are further names or addresses by which clients connect. Raises PermissionDeniedError when the
+    root has expired.
     """
     names: list[x509.GeneralName] = list(_uris(spiffe.Identity(authority.trust_domain, "control-plane").uri))
     names += [_host(host) for host in dict.fromkeys((spiffe.CONTROL_PLANE_DNS, *hosts))]
@@ -141,10 +141,10 @@ def _leaf(
 
 def _issuer_key(authority: RootAuthority) -> x509.AuthorityKeyIdentifier:
     try:
-        own = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        subject_key = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_key.value)
 
 
 def _host(host: str) -> x509.GeneralName:
@@ -159,8 +159,8 @@ def _uris(*uris: str) -> x509.SubjectAlternativeName:
 
 
 def _hash(key: SigningKey) -> hashes.SHA256 | hashes.SHA384:
-    strong = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256
-    return hashes.SHA384() if strong else hashes.SHA256()
+    use_sha384 = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256
+    return hashes.SHA384() if use_sha384 else hashes.SHA256()
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

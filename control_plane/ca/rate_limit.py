@@ -1,7 +1,7 @@
-"""How many refused attempts are answered in words: token buckets for each peer and for all together.
+"""Rate limit for refused enrolments: token buckets per peer and for all peers together.
 
-They bound what a peer can write into the log and learn by trying. A request that is entitled is never
-counted, so a misbehaving neighbour on the same address keeps nobody out.
+They bound what a peer can write to the log and learn by guessing. Valid requests are never counted, so a
+misbehaving neighbour on the same address locks nobody out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 PEER_LIMIT = 4096
-"""Peers remembered at once; the one that was quiet longest is forgotten first."""
+"""Peers with a bucket; the one that has been idle longest is dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _TokenBucket:
 
 
 class RefusalRateLimiter:
-    """Counts refusals; the times are seconds of any clock that does not go back."""
+    """Limits refusals; times are seconds of any monotonic clock."""
 
     def __init__(self, per_peer: Rate, total: Rate) -> None:
         self._per_peer = per_peer
@@ -45,7 +45,7 @@ class RefusalRateLimiter:
         self._peers: OrderedDict[str, _TokenBucket] = OrderedDict()
 
     def allow(self, peer: str, now: float) -> bool:
-        """Count a refusal of `peer`; False when it had too many, or all peers together had."""
+        """Count a refusal of `peer`; False when the peer, or all peers together, exceed their rate."""
         bucket = self._peers.setdefault(peer, _TokenBucket(self._per_peer.burst, now))
         self._peers.move_to_end(peer)
         if len(self._peers) > PEER_LIMIT:

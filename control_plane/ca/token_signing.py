@@ -1,8 +1,8 @@
-"""Join tokens: each lets one service or gateway enrol until it expires.
+"""Signs and verifies join tokens. A token lets one service or gateway enrol until it expires.
 
-A token is a JWT, HS256 (RFC 7518 section 3.2) with a key that only the control plane has: who verifies is who
-signs, so nothing is gained by a key pair. It is no single-use ticket: replicas of a service share it, and an
-agent enrols again with it after a restart.
+A token is a JWT, signed with HS256 (RFC 7518 section 3.2) and a key that only the control plane has. The
+control plane both signs and verifies, so a key pair would gain nothing. Tokens are not single-use: replicas
+of a service share one, and an agent enrols again with it after a restart.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ KEY_BYTES = 32
 """Length of the signing key: as long as the hash (RFC 7518 section 3.2)."""
 
 TTL_LIMIT = 30 * 86400.0
-"""Seconds that a token may live: who needs one longer can have another."""
+"""Seconds. Mint another token for longer use."""
 
 _ALGORITHM = "HS256"
 
 
 def mint(key: bytes, identity: spiffe.Identity, ca_sha256: str, now: float, *, ttl: float, jti: str) -> str:
-    """A token for `identity`, good for `ttl` seconds (above 0, at most TTL_LIMIT) from `now` (epoch seconds).
+    """A token for `identity`, valid for `ttl` seconds (at most TTL_LIMIT) from `now` (epoch seconds).
 
-    `jti` is a unique word of the caller's that names this token in logs. Raises InputError.
+    `jti` is a unique id that names this token in logs. Raises InputError.
     """
     if identity.role == "control-plane":
         raise InputError("a join token is for a service or a gateway, not for the control plane")
     if not 0 < ttl <= TTL_LIMIT:
         raise InputError(
-            f"a join token cannot live {ttl:g} s: give more than 0 and at most {TTL_LIMIT:g} (30 days)"
+            f"a join token cannot be valid for {ttl:g} s: use more than 0 and at most {TTL_LIMIT:g} (30 days)"
         )
     claims = {
         "iss": identity.trust_domain,
@@ -48,8 +48,9 @@ def mint(key: bytes, identity: spiffe.Identity, ca_sha256: str, now: float, *, t
 
 
 def verify(key: bytes, text: str, now: float) -> join_token.JoinTokenClaims:
-    """What `text` says, and so whom it lets enrol at `now`; raises RefusedError that says whether it is too
-    long, malformed, of another key, or expired.
+    """The claims of a token that is valid at `now`.
+
+    Raises PermissionDeniedError when it is too long, malformed, signed with another key, or expired.
     """
     if len(text) > join_token.TOKEN_LIMIT:
         raise PermissionDeniedError(
@@ -59,10 +60,12 @@ def verify(key: bytes, text: str, now: float) -> join_token.JoinTokenClaims:
         token = jwt.decode(text, OctKey.import_key(key), algorithms=[_ALGORITHM])
         claims = join_token.parse_claims(token.claims)
     except BadSignatureError:
-        raise PermissionDeniedError("the join token's signature is not of this mesh: mint one here") from None
+        raise PermissionDeniedError(
+            "the join token's signature is invalid: mint the token in this mesh"
+        ) from None
     except (JoseError, ValueError, TypeError, KeyError, RecursionError):
         raise PermissionDeniedError(
-            "the join token is malformed: give the text of the file as it was minted"
+            "the join token is malformed: use the text exactly as it was minted"
         ) from None
     if now >= claims.expires:
         raise PermissionDeniedError(f"the join token of {claims.identity.uri} has expired: mint a new one")

@@ -1,4 +1,4 @@
-"""Files with secrets: bounded, closed to others, readable to the group only as Kubernetes mounts them."""
+"""Secret files: limited in size, private, group-readable only as Kubernetes mounts them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.files import SIZE_LIMIT, password, read
 
 
-def written(folder: Path, content: bytes, mode: int) -> Path:
+def secret_file(folder: Path, content: bytes, mode: int) -> Path:
     path = folder / "secret"
     path.write_bytes(content)
     path.chmod(mode)
@@ -19,40 +19,40 @@ def written(folder: Path, content: bytes, mode: int) -> Path:
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o666])
-def test_a_secret_in_the_open_is_refused(tmp_path: Path, mode: int) -> None:
-    path = written(tmp_path, b"x", mode)
+def test_exposed_secret_is_refused(tmp_path: Path, mode: int) -> None:
+    path = secret_file(tmp_path, b"x", mode)
     with pytest.raises(InputError, match=f"mode {mode:04o}.*chmod 600"):
         read(path, secret=True)
     assert read(path, secret=False) == b"x"
 
 
-@pytest.mark.parametrize(("mode", "fine"), [(0o440, True), (0o640, True), (0o460, False), (0o444, False)])
-def test_somebody_elses_secret_may_be_the_groups_to_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, fine: bool
+@pytest.mark.parametrize(("mode", "allowed"), [(0o440, True), (0o640, True), (0o460, False), (0o444, False)])
+def test_group_may_read_a_secret_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, allowed: bool
 ) -> None:
-    path = written(tmp_path, b"x", mode)
+    path = secret_file(tmp_path, b"x", mode)
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
-    if fine:
+    if allowed:
         assert read(path, secret=True) == b"x"
     else:
-        with pytest.raises(InputError, match="others may read"):
+        with pytest.raises(InputError, match="readable by others"):
             read(path, secret=True)
 
 
-def test_a_password_is_the_first_line(tmp_path: Path) -> None:
-    assert password(written(tmp_path, b"hunter two\nand more\n", 0o600)) == "hunter two"
+def test_password_is_the_first_line(tmp_path: Path) -> None:
+    assert password(secret_file(tmp_path, b"hunter two\nand more\n", 0o600)) == "hunter two"
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff\n", "is no text")]
+    ("content", "reason"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff\n", "is not text")]
 )
-def test_a_file_without_a_password_is_said(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_file_without_a_password_is_an_error(tmp_path: Path, content: bytes, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        password(written(tmp_path, content, 0o600))
+        password(secret_file(tmp_path, content, 0o600))
 
 
-def test_what_is_too_large_or_missing_is_said(tmp_path: Path) -> None:
+def test_large_or_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="larger than"):
-        read(written(tmp_path, bytes(SIZE_LIMIT + 1), 0o600), secret=True)
+        read(secret_file(tmp_path, bytes(SIZE_LIMIT + 1), 0o600), secret=True)
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read(tmp_path / "none", secret=True)

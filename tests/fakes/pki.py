@@ -1,4 +1,4 @@
-"""A root and certificates made on the spot, for tests and benchmarks that speak mutual TLS."""
+"""A root and certificates created on the spot, for tests and benchmarks with mutual TLS."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from meshwright.control_plane.api.models.base import SignResponse
+from meshwright.control_plane.api.models.enrolment import SignResponse
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.ca import issue
+from meshwright.control_plane.ca.authority import CertificateAuthority
 from meshwright.control_plane.tls import TlsCredentials
-from meshwright.sidecar import svid as agent
+from meshwright.sidecar import svid
 
 DOMAIN = "mesh.local"
 
@@ -26,7 +27,7 @@ def new_root() -> issue.RootAuthority:
 
 @dataclass
 class Pki:
-    """An authority that certifies whatever a test wants."""
+    """An authority that certifies any identity."""
 
     authority: issue.RootAuthority = field(default_factory=new_root)
 
@@ -38,21 +39,21 @@ class Pki:
         """The control plane's certificate, for loopback."""
         key = ec.generate_private_key(ec.SECP256R1())
         now, serial = time.time(), x509.random_serial_number()
-        pem = issue.issue_server_certificate(
+        certificate = issue.issue_server_certificate(
             self.authority, key.public_key(), ("127.0.0.1",), now, ttl=3600, serial=serial
         )
-        return TlsCredentials(pem.encode(), key_pem(key), self.roots)
+        return TlsCredentials(certificate.encode(), key_pem(key), self.roots)
 
     def svid(self, name: str, role: str = "service") -> tuple[SignResponse, ec.EllipticCurvePrivateKey]:
         """A workload's certificate and key."""
         identity = Identity(DOMAIN, "gateway" if role == "gateway" else "service", name)
         key = ec.generate_private_key(ec.SECP256R1())
-        request = agent.create_csr(key, identity.uri)
+        csr = svid.create_csr(key, identity.uri)
         now, serial = time.time(), x509.random_serial_number()
-        return issue.issue_svid(self.authority, request, identity, now, ttl=3600, serial=serial), key
+        return issue.issue_svid(self.authority, csr, identity, now, ttl=3600, serial=serial), key
 
     def client(self, name: str, role: str = "service") -> grpc.ChannelCredentials:
-        """mTLS credentials of a workload for gRPC."""
+        """A workload's mTLS credentials for gRPC."""
         signed, key = self.svid(name, role)
         return grpc.ssl_channel_credentials(self.roots, key_pem(key), signed.certificate.encode())
 
@@ -61,4 +62,12 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """A private key as PEM, unencrypted."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def tls_credentials(authority: CertificateAuthority) -> TlsCredentials:
+    """The credentials of a gRPC port, from a mesh's authority."""
+    certificate = authority.server_certificate()
+    return TlsCredentials(
+        certificate.certificate.encode(), certificate.key.encode(), authority.bundle.encode()
     )

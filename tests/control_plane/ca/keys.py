@@ -1,4 +1,4 @@
-"""Keys, requests and authorities for tests of the CA."""
+"""Keys, signing requests and roots for tests of the CA."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def key_pem(key: AnyKey) -> str:
     return pem.decode()
 
 
-def request(key: AnyKey, uris: Sequence[str] = (), *, wants_ca: bool = False) -> str:
+def csr(key: AnyKey, uris: Sequence[str] = (), *, wants_ca: bool = False) -> str:
     """A PEM certificate signing request for `uris`."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     if uris:

@@ -1,4 +1,4 @@
-"""Enrolment over real HTTPS: what an agent does, and what strangers try."""
+"""Enrolment over real HTTPS, by agents and by unauthenticated callers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cryptography import x509
 from structlog.testing import capture_logs
 
 from meshwright.control_plane.api import join_token
-from meshwright.control_plane.api.models.base import SignRequest, SignResponse
+from meshwright.control_plane.api.models.enrolment import SignRequest, SignResponse
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.control_plane.ca import enrolment
 from meshwright.control_plane.ca.authority import CertificateAuthority, open_authority
@@ -25,26 +25,17 @@ from meshwright.control_plane.ca.enrolment import EnrolmentServer
 from meshwright.control_plane.ca.rate_limit import Rate
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError, PermissionDeniedError, StoreError
-from tests.control_plane.ca.keys import ORDERS, new_key, request
-
-
-class Clock:
-    """A clock that a test may put forward."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
+from tests.control_plane.ca.keys import ORDERS, csr, new_key
+from tests.fakes.clock import FakeClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock(time.time())
 
 
 @pytest.fixture
-def authority(tmp_path: Path, clock: Clock) -> CertificateAuthority:
+def authority(tmp_path: Path, clock: FakeClock) -> CertificateAuthority:
     return open_authority(Settings(tmp_path), clock)
 
 
@@ -56,7 +47,7 @@ async def server(authority: CertificateAuthority) -> AsyncIterator[EnrolmentServ
     await server.close()
 
 
-def trusting(bundle: str) -> ssl.SSLContext:
+def tls_context(bundle: str) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=bundle)
 
 
@@ -66,36 +57,36 @@ async def post(server: EnrolmentServer, bundle: str, body: bytes | str) -> tuple
         session.post(
             f"https://127.0.0.1:{server.port}/v1/enrol",
             data=body,
-            ssl=trusting(bundle),
+            ssl=tls_context(bundle),
             server_hostname=CONTROL_PLANE_DNS,
-        ) as answer,
+        ) as response,
     ):
-        return answer.status, await answer.json()
+        return response.status, await response.json()
 
 
-def asking(token: str, csr: str = "") -> str:
-    return SignRequest(csr=csr or request(new_key(), [ORDERS.uri]), token=token).model_dump_json()
+def body_of(token: str, pem: str = "") -> str:
+    return SignRequest(csr=pem or csr(new_key(), [ORDERS.uri]), token=token).model_dump_json()
 
 
-def counted(outcome: str) -> float:
+def count(outcome: str) -> float:
     return float(enrolment.ENROLMENTS.labels(outcome)._value.get())
 
 
-async def test_an_agent_enrols_with_nothing_but_its_token(
+async def test_agent_enrols_with_only_its_token(
     authority: CertificateAuthority, server: EnrolmentServer
 ) -> None:
     token = authority.mint_token(ORDERS, 60)
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"https://127.0.0.1:{server.port}/v1/ca", ssl=False) as answer,
+        session.get(f"https://127.0.0.1:{server.port}/v1/ca", ssl=False) as response,
     ):
-        bundle = await answer.text()
+        bundle = await response.text()
     assert (
         hashlib.sha256(ssl.PEM_cert_to_DER_cert(bundle)).hexdigest()
         == join_token.parse_unverified(token).ca_sha256
     )
-    key, before = new_key(), counted("signed")
-    status, body = await post(server, bundle, asking(token, request(key, [ORDERS.uri])))
+    key, before = new_key(), count("signed")
+    status, body = await post(server, bundle, body_of(token, csr(key, [ORDERS.uri])))
     signed = SignResponse.model_validate(body)
     svid = x509.load_pem_x509_certificate(signed.certificate.encode())
     names = svid.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -103,30 +94,30 @@ async def test_an_agent_enrols_with_nothing_but_its_token(
     assert signed.bundle == bundle
     assert svid.public_key() == key.public_key()
     assert names.get_values_for_type(x509.UniformResourceIdentifier) == [ORDERS.uri]
-    assert counted("signed") == before + 1
+    assert count("signed") == before + 1
 
 
-async def test_wrong_tokens_and_requests_are_refused_logged_and_counted(
-    authority: CertificateAuthority, server: EnrolmentServer, clock: Clock
+async def test_invalid_tokens_and_requests_are_refused_logged_and_counted(
+    authority: CertificateAuthority, server: EnrolmentServer, clock: FakeClock
 ) -> None:
     good = authority.mint_token(ORDERS, 3600)
     expired = authority.mint_token(ORDERS, 60)
-    clock.ahead = 120
-    other = request(new_key(), ["spiffe://mesh.local/service/payments"])
+    clock.advance(120)
+    other = csr(new_key(), ["spiffe://mesh.local/service/payments"])
     cases = [
-        (asking(good[:-6] + "AAAAAA"), "signature is not of this mesh"),
-        (asking(expired), "has expired"),
-        (asking(""), "malformed"),
-        (asking(good, other), "is for 'spiffe://mesh.local/service/payments', not for"),
-        (asking(good, "no PEM"), "cannot be read"),
+        (body_of(good[:-6] + "AAAAAA"), "signature is invalid"),
+        (body_of(expired), "has expired"),
+        (body_of(""), "malformed"),
+        (body_of(good, other), "is for 'spiffe://mesh.local/service/payments', not for"),
+        (body_of(good, "no PEM"), "cannot be read"),
     ]
-    before = counted("refused")
+    before = count("refused")
     with capture_logs() as logs:
         for body, reason in cases:
-            status, answer = await post(server, authority.bundle, body)
-            assert (status, answer["error"]["code"]) == (403, "refused")
-            assert reason in answer["error"]["message"]
-    assert counted("refused") == before + len(cases)
+            status, response = await post(server, authority.bundle, body)
+            assert (status, response["error"]["code"]) == (403, "refused")
+            assert reason in response["error"]["message"]
+    assert count("refused") == before + len(cases)
     refused = [entry for entry in logs if entry["event"] == "enrolment refused"]
     assert [reason in entry["reason"] for entry, (_, reason) in zip(refused, cases, strict=True)] == [
         True
@@ -147,70 +138,70 @@ async def test_wrong_tokens_and_requests_are_refused_logged_and_counted(
         (b" " * 32769, "larger than 32768 bytes"),
     ],
 )
-async def test_bodies_that_are_no_request_are_told_so(
+async def test_invalid_body_is_named(
     authority: CertificateAuthority, server: EnrolmentServer, body: bytes, reason: str
 ) -> None:
-    status, answer = await post(server, authority.bundle, body)
-    assert (status, answer["error"]["code"]) == (400, "malformed")
-    assert reason in answer["error"]["message"]
+    status, response = await post(server, authority.bundle, body)
+    assert (status, response["error"]["code"]) == (400, "malformed")
+    assert reason in response["error"]["message"]
 
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
         (PermissionDeniedError("the join token is revoked"), 403, "refused"),
-        (StoreError("it cannot be told"), 503, "unavailable"),
+        (StoreError("revocations are not loaded"), 503, "unavailable"),
     ],
 )
-async def test_a_valid_token_has_to_be_admitted_too(
+async def test_valid_token_must_pass_the_further_check(
     authority: CertificateAuthority, error: Exception, status: int, code: str
 ) -> None:
-    asked: list[str] = []
+    checked: list[str] = []
 
-    def admit(claims: join_token.JoinTokenClaims) -> None:
-        asked.append(claims.id)
+    def check_token(claims: join_token.JoinTokenClaims) -> None:
+        checked.append(claims.id)
         raise error
 
-    server = EnrolmentServer(authority, "127.0.0.1", 0, admit)
+    server = EnrolmentServer(authority, "127.0.0.1", 0, check_token)
     await server.start()
-    before, signed = counted(code), counted("signed")
+    before, signed = count(code), count("signed")
     token = authority.mint_token(ORDERS, 60)
     try:
-        answer = await post(server, authority.bundle, asking(token))
+        response = await post(server, authority.bundle, body_of(token))
     finally:
         await server.close()
-    assert answer == (status, {"error": {"code": code, "message": str(error)}})
-    assert asked == [join_token.parse_unverified(token).id]
-    assert (counted(code), counted("signed")) == (before + 1, signed)
+    assert response == (status, {"error": {"code": code, "message": str(error)}})
+    assert checked == [join_token.parse_unverified(token).id]
+    assert (count(code), count("signed")) == (before + 1, signed)
 
 
-async def test_a_flood_of_refusals_is_quieted_and_keeps_nobody_out(
+async def test_refusals_are_rate_limited_and_valid_tokens_are_not(
     authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(enrolment, "_EACH", Rate(burst=3, per_second=0))
+    monkeypatch.setattr(enrolment, "_PEER_RATE", Rate(burst=3, per_second=0))
     server = EnrolmentServer(authority, "127.0.0.1", 0)
     await server.start()
-    before = counted("limited")
+    before = count("limited")
     try:
         with capture_logs() as logs:
-            answers = [await post(server, authority.bundle, asking("a.b.c")) for _ in range(5)]
-            entitled, _ = await post(server, authority.bundle, asking(authority.mint_token(ORDERS, 60)))
+            pairs = [await post(server, authority.bundle, body_of("a.b.c")) for _ in range(5)]
+            valid, _ = await post(server, authority.bundle, body_of(authority.mint_token(ORDERS, 60)))
     finally:
         await server.close()
-    assert [status for status, _ in answers] == [403, 403, 403, 429, 429]
+    assert [status for status, _ in pairs] == [403, 403, 403, 429, 429]
     assert len([entry for entry in logs if entry["event"] == "enrolment refused"]) == 3
-    assert counted("limited") == before + 2
-    assert entitled == 200
+    assert count("limited") == before + 2
+    assert valid == 200
 
 
-async def test_other_paths_and_methods_are_answered_in_the_same_form(
+async def test_unknown_paths_and_methods_get_errors_in_the_same_form(
     authority: CertificateAuthority, server: EnrolmentServer
 ) -> None:
     async with aiohttp.ClientSession(f"https://127.0.0.1:{server.port}") as session:
         for method, path, status in (("GET", "/", 404), ("GET", "/v1/enrol", 405), ("POST", "/v1/ca", 405)):
-            async with session.request(method, path, ssl=trusting(authority.bundle)) as answer:
-                assert answer.status == status
-                assert set((await answer.json())["error"]) == {"code", "message"}
+            async with session.request(method, path, ssl=tls_context(authority.bundle)) as response:
+                assert response.status == status
+                assert set((await response.json())["error"]) == {"code", "message"}
 
 
 @pytest.mark.parametrize(
@@ -222,10 +213,10 @@ async def test_other_paths_and_methods_are_answered_in_the_same_form(
         b"POST /v1/enrol HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-async def test_what_is_no_http_is_answered_and_fills_no_log(
+async def test_invalid_http_gets_400_and_is_not_logged(
     authority: CertificateAuthority, server: EnrolmentServer, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    context = trusting(authority.bundle)
+    context = tls_context(authority.bundle)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
     writer.write(raw)
     first = await asyncio.wait_for(reader.readline(), 20)
@@ -235,22 +226,22 @@ async def test_what_is_no_http_is_answered_and_fills_no_log(
 
 
 async def test_tls_below_1_3_is_refused(authority: CertificateAuthority, server: EnrolmentServer) -> None:
-    context = trusting(authority.bundle)
+    context = tls_context(authority.bundle)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
 
 
-async def test_the_certificate_is_renewed_without_a_new_listener(
-    authority: CertificateAuthority, clock: Clock
+async def test_certificate_is_renewed_without_a_new_listener(
+    authority: CertificateAuthority, clock: FakeClock
 ) -> None:
-    clock.ahead = -1801
+    clock.advance(-1801)
     server = EnrolmentServer(authority, "127.0.0.1", 0)
     await server.start()
 
-    async def served() -> bytes:
+    async def served_certificate() -> bytes:
         _, writer = await asyncio.open_connection(
-            "127.0.0.1", server.port, ssl=trusting(authority.bundle), server_hostname=CONTROL_PLANE_DNS
+            "127.0.0.1", server.port, ssl=tls_context(authority.bundle), server_hostname=CONTROL_PLANE_DNS
         )
         certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.close()
@@ -258,43 +249,43 @@ async def test_the_certificate_is_renewed_without_a_new_listener(
         return certificate
 
     try:
-        first = await served()
-        assert await served() == first
-        clock.ahead = 0
-        second = await served()
+        first = await served_certificate()
+        assert await served_certificate() == first
+        clock.advance(1801)
+        second = await served_certificate()
     finally:
         await server.close()
     assert second != first
     assert x509.load_der_x509_certificate(second).not_valid_after_utc.timestamp() > clock() + 3500
 
 
-async def test_a_connection_that_says_nothing_is_cut(
+async def test_silent_connection_is_closed(
     authority: CertificateAuthority, server: EnrolmentServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(enrolment, "CONNECTION_LIFE", 0.3)
+    monkeypatch.setattr(enrolment, "CONNECTION_LIFETIME", 0.3)
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", server.port, ssl=trusting(authority.bundle), server_hostname=CONTROL_PLANE_DNS
+        "127.0.0.1", server.port, ssl=tls_context(authority.bundle), server_hostname=CONTROL_PLANE_DNS
     )
     assert await asyncio.wait_for(reader.read(), 20) == b""
     writer.close()
 
 
-async def test_one_connection_too_many_is_closed(
+async def test_connection_above_the_limit_is_closed(
     authority: CertificateAuthority, server: EnrolmentServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(enrolment, "CONNECTIONS_LIMIT", 1)
 
-    async def connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting(authority.bundle))
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", server.port, ssl=tls_context(authority.bundle))
 
-    _, first = await connected()
-    reader, second = await connected()
+    _, first = await connect()
+    reader, second = await connect()
     assert await asyncio.wait_for(reader.read(), 20) == b""
     first.close()
     second.close()
 
 
-async def test_a_taken_port_is_named(authority: CertificateAuthority, server: EnrolmentServer) -> None:
+async def test_taken_port_is_named(authority: CertificateAuthority, server: EnrolmentServer) -> None:
     second = EnrolmentServer(authority, "127.0.0.1", server.port)
     with pytest.raises(InputError, match=rf"127\.0\.0\.1:{server.port}: .*MESH_ENROLMENT_PORT"):
         await second.start()

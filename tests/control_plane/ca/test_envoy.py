@@ -1,6 +1,6 @@
-"""Certificates of this CA between real Envoys: both ends verify the other by its SPIFFE ID.
+"""Certificates of this CA between real Envoys: each side verifies the other's SPIFFE ID.
 
-One Envoy plays both: `front` takes plain requests and calls `back` over mTLS with a certificate of `orders`.
+One Envoy is both sides: `front` takes plain requests and calls `back` over mTLS as `orders`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.ca.authority import CertificateAuthority, open_authority
 from meshwright.control_plane.config import Settings
-from tests.control_plane.ca.keys import ORDERS, AnyKey, key_pem, new_key, request, rsa_key
+from tests.control_plane.ca.keys import ORDERS, AnyKey, csr, key_pem, new_key, rsa_key
 
 CATALOG = Identity("mesh.local", "service", "catalog")
 TYPES = "type.googleapis.com/envoy.extensions"
@@ -42,11 +42,11 @@ def tls(
     peers: Sequence[str] = (),
     **more: Any,
 ) -> dict[str, Any]:
-    """A transport socket with an SVID that trusts `bundle` and, of its bearers, `peers` (none named: all)."""
-    authority, own, key = svid_of
+    """A transport socket with an SVID. It trusts `bundle`, and only `peers` if any are named."""
+    authority, identity, key = svid_of
     domain = {"name": "mesh.local", "trust_bundle": {"inline_string": bundle}}
     validator = {"@type": f"{TLS}.SPIFFECertValidatorConfig", "trust_domains": [domain]}
-    certificate = authority.sign_csr(request(key, [own.uri]), own).certificate
+    certificate = authority.sign_csr(csr(key, [identity.uri]), identity).certificate
     validation = {
         "custom_validator_config": {"name": "envoy.tls.cert_validator.spiffe", "typed_config": validator},
         "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": uri}} for uri in peers],
@@ -97,18 +97,21 @@ def cluster(name: str, socket: dict[str, Any]) -> dict[str, Any]:
 
 
 def bootstrap(mesh: CertificateAuthority, stranger: CertificateAuthority, key: AnyKey) -> dict[str, Any]:
-    """Paths of `front` are named after the cluster they lead to: one for each way to call `back`."""
+    """Each path of `front` leads to the cluster of its name; each cluster calls `back` differently."""
     up = "UpstreamTlsContext"
-    own = (mesh, ORDERS, key)
+    orders = (mesh, ORDERS, key)
     clusters = [
-        cluster("right", tls(up, own, mesh.bundle, [CATALOG.uri])),
-        cluster("pinned", tls(up, own, mesh.bundle, [ORDERS.uri])),
+        cluster("right", tls(up, orders, mesh.bundle, [CATALOG.uri])),
+        cluster("pinned", tls(up, orders, mesh.bundle, [ORDERS.uri])),
         cluster("stranger", tls(up, (stranger, ORDERS, key), mesh.bundle, [CATALOG.uri])),
-        cluster("wary", tls(up, own, stranger.bundle, [CATALOG.uri])),
+        cluster("wary", tls(up, orders, stranger.bundle, [CATALOG.uri])),
     ]
-    routes = [{"match": {"path": f"/{one['name']}"}, "route": {"cluster": one["name"]}} for one in clusters]
+    routes = [
+        {"match": {"path": f"/{upstream['name']}"}, "route": {"cluster": upstream["name"]}}
+        for upstream in clusters
+    ]
     caller = {"header": {"key": "x-caller", "value": "%DOWNSTREAM_PEER_URI_SAN%"}}
-    answer = {
+    response = {
         "match": {"prefix": "/"},
         "direct_response": {"status": 200},
         "response_headers_to_add": [caller],
@@ -116,16 +119,16 @@ def bootstrap(mesh: CertificateAuthority, stranger: CertificateAuthority, key: A
     callee = tls(
         "DownstreamTlsContext", (mesh, CATALOG, new_key()), mesh.bundle, require_client_certificate=True
     )
-    listeners = [listener("front", routes), listener("back", [answer], transport_socket=callee)]
+    listeners = [listener("front", routes), listener("back", [response], transport_socket=callee)]
     return {"static_resources": {"listeners": listeners, "clusters": clusters}}
 
 
 @pytest.fixture(params=KEYS)
 async def front(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session with the plain side of a running Envoy whose caller has a key of the named kind."""
-    found = find_spec("envoy")
-    assert found is not None and found.origin is not None
-    binary = os.environ.get("MESH_ENVOY") or str(Path(found.origin).parent / "_bin/envoy")
+    """A client session for `front` of a running Envoy, whose caller has a key of the parametrized kind."""
+    spec = find_spec("envoy")
+    assert spec is not None and spec.origin is not None
+    binary = os.environ.get("MESH_ENVOY") or str(Path(spec.origin).parent / "_bin/envoy")
     mesh, stranger = (open_authority(Settings(tmp_path / name)) for name in ("mesh", "stranger"))
     with tempfile.TemporaryDirectory(prefix="mesh-") as folder:
         (Path(folder) / "envoy.json").write_text(json.dumps(bootstrap(mesh, stranger, KEYS[request.param])))
@@ -138,7 +141,7 @@ async def front(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         try:
             connector = aiohttp.UnixConnector(f"{folder}/front.sock")
             async with aiohttp.ClientSession("http://front", connector=connector) as session:
-                await answering(session, process, log)
+                await until_serving(session, process, log)
                 yield session
         finally:
             if process.returncode is None:
@@ -146,7 +149,9 @@ async def front(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             await process.wait()
 
 
-async def answering(session: aiohttp.ClientSession, process: asyncio.subprocess.Process, log: Path) -> None:
+async def until_serving(
+    session: aiohttp.ClientSession, process: asyncio.subprocess.Process, log: Path
+) -> None:
     async with asyncio.timeout(30):
         while True:
             assert process.returncode is None, await asyncio.to_thread(log.read_text)
@@ -157,10 +162,12 @@ async def answering(session: aiohttp.ClientSession, process: asyncio.subprocess.
                 await asyncio.sleep(0.05)
 
 
-async def test_envoys_know_each_other_by_this_cas_certificates(front: aiohttp.ClientSession) -> None:
-    async with front.get("/right") as answer:
-        assert (answer.status, answer.headers["x-caller"]) == (200, ORDERS.uri)
+async def test_envoys_authenticate_each_other_with_certificates_of_this_ca(
+    front: aiohttp.ClientSession,
+) -> None:
+    async with front.get("/right") as response:
+        assert (response.status, response.headers["x-caller"]) == (200, ORDERS.uri)
     for path in ("/pinned", "/stranger", "/wary"):
-        async with front.get(path) as answer:
-            assert (path, answer.status) == (path, 503)
-            assert "x-caller" not in answer.headers
+        async with front.get(path) as response:
+            assert (path, response.status) == (path, 503)
+            assert "x-caller" not in response.headers

@@ -1,4 +1,4 @@
-"""The CA's files: made once, kept, and refused when they cannot be right."""
+"""The CA's files: created once, kept, and refused when they are invalid."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from meshwright.control_plane.ca import issue
 from meshwright.control_plane.ca.authority import CertificateAuthority, open_authority
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError
-from tests.control_plane.ca.keys import NOW, ORDERS, key_pem, new_key, request, root
+from tests.control_plane.ca.keys import NOW, ORDERS, csr, key_pem, new_key, root
+from tests.fakes.clock import FakeClock
 
 
-def opened(settings: Settings, now: float = NOW) -> CertificateAuthority:
+def open_at(settings: Settings, now: float = NOW) -> CertificateAuthority:
     return open_authority(settings, lambda: now)
 
 
-def given(folder: Path, authority: issue.RootAuthority, key: str = "") -> Settings:
-    """Settings that name the root as files of the user's."""
+def with_own_root(folder: Path, authority: issue.RootAuthority, key: str = "") -> Settings:
+    """Settings with a root in files of the user."""
     certificate_file, key_file = folder / "own.pem", folder / "own.key"
     certificate_file.write_text(authority.bundle)
     key_file.touch(0o600)
@@ -33,13 +34,13 @@ def given(folder: Path, authority: issue.RootAuthority, key: str = "") -> Settin
     return Settings(folder / "state", ca_certificate=str(certificate_file), ca_key=str(key_file))
 
 
-def test_the_first_start_makes_what_later_starts_keep(tmp_path: Path) -> None:
-    first = opened(Settings(tmp_path))
+def test_first_start_creates_files_that_later_starts_keep(tmp_path: Path) -> None:
+    first = open_at(Settings(tmp_path))
     token = first.mint_token(ORDERS, 600)
-    second = opened(Settings(tmp_path), NOW + 300)
+    second = open_at(Settings(tmp_path), NOW + 300)
     assert second.ca_sha256 == first.ca_sha256
     assert second.verify_token(token).identity == ORDERS
-    svid = x509.load_pem_x509_certificate(second.sign_csr(request(new_key()), ORDERS).certificate.encode())
+    svid = x509.load_pem_x509_certificate(second.sign_csr(csr(new_key()), ORDERS).certificate.encode())
     svid.verify_directly_issued_by(x509.load_pem_x509_certificate(first.bundle.encode()))
     folder = tmp_path / "ca"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
@@ -47,101 +48,107 @@ def test_the_first_start_makes_what_later_starts_keep(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_a_start_cut_short_after_the_key_goes_on_with_that_key(tmp_path: Path) -> None:
-    opened(Settings(tmp_path))
+def test_start_after_a_crash_between_the_files_uses_the_written_key(tmp_path: Path) -> None:
+    open_at(Settings(tmp_path))
     key = (tmp_path / "ca/root.key").read_bytes()
     (tmp_path / "ca/root.pem").unlink()
-    opened(Settings(tmp_path))
+    open_at(Settings(tmp_path))
     assert (tmp_path / "ca/root.key").read_bytes() == key
 
 
 @pytest.mark.parametrize("name", ["root.key", "tokens.key"])
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
-def test_a_key_that_others_may_read_is_refused(tmp_path: Path, name: str, mode: int) -> None:
-    opened(Settings(tmp_path))
+def test_key_readable_by_others_is_refused(tmp_path: Path, name: str, mode: int) -> None:
+    open_at(Settings(tmp_path))
     path = tmp_path / "ca" / name
     path.chmod(mode)
     with pytest.raises(InputError, match=f"^{path}: .*chmod 600 {path}$"):
-        opened(Settings(tmp_path))
+        open_at(Settings(tmp_path))
 
 
-def test_a_lost_root_key_is_said_and_not_replaced(tmp_path: Path) -> None:
-    opened(Settings(tmp_path))
+def test_lost_root_key_is_an_error_and_not_replaced(tmp_path: Path) -> None:
+    open_at(Settings(tmp_path))
     (tmp_path / "ca/root.key").unlink()
     with pytest.raises(InputError, match=r"root\.key: missing beside root\.pem"):
-        opened(Settings(tmp_path))
+        open_at(Settings(tmp_path))
 
 
-def test_a_damaged_token_key_is_said(tmp_path: Path) -> None:
-    opened(Settings(tmp_path))
+def test_damaged_token_key_is_an_error(tmp_path: Path) -> None:
+    open_at(Settings(tmp_path))
     (tmp_path / "ca/tokens.key").write_bytes(b"short")
     with pytest.raises(InputError, match=r"tokens\.key: has 5 bytes instead of 32"):
-        opened(Settings(tmp_path))
+        open_at(Settings(tmp_path))
 
 
-def test_a_state_of_another_trust_domain_is_refused(tmp_path: Path) -> None:
-    opened(Settings(tmp_path))
-    with pytest.raises(InputError, match=r"root\.pem: no root for this mesh: it is of spiffe://mesh\.local"):
-        opened(Settings(tmp_path, trust_domain="other.local"))
+def test_state_of_another_trust_domain_is_refused(tmp_path: Path) -> None:
+    open_at(Settings(tmp_path))
+    with pytest.raises(
+        InputError, match=r"root\.pem: cannot be the root of this mesh: it is for spiffe://mesh\.local"
+    ):
+        open_at(Settings(tmp_path, trust_domain="other.local"))
 
 
-def test_a_root_of_the_users_own_signs(tmp_path: Path) -> None:
-    own = root()
-    authority = opened(given(tmp_path, own))
-    assert authority.ca_sha256 == own.ca_sha256
-    svid = authority.sign_csr(request(new_key()), ORDERS)
-    x509.load_pem_x509_certificate(svid.certificate.encode()).verify_directly_issued_by(own.certificate)
+def test_root_of_the_user_signs(tmp_path: Path) -> None:
+    user_root = root()
+    authority = open_at(with_own_root(tmp_path, user_root))
+    assert authority.ca_sha256 == user_root.ca_sha256
+    svid = authority.sign_csr(csr(new_key()), ORDERS)
+    x509.load_pem_x509_certificate(svid.certificate.encode()).verify_directly_issued_by(user_root.certificate)
     assert sorted(path.name for path in (tmp_path / "state/ca").iterdir()) == ["tokens.key"]
 
 
-def test_control_planes_with_one_tokens_key_honour_each_others_tokens(tmp_path: Path) -> None:
+def test_control_planes_with_one_tokens_key_accept_each_others_tokens(tmp_path: Path) -> None:
     shared = tmp_path / "shared.key"
     shared.write_bytes(bytes(range(32)))
     shared.chmod(0o600)
-    own = root()
-    one = opened(replace(given(tmp_path, own), state=tmp_path / "one", ca_tokens_key=str(shared)))
-    other = opened(replace(given(tmp_path, own), state=tmp_path / "other", ca_tokens_key=str(shared)))
-    assert other.verify_token(one.mint_token(ORDERS, 60)).identity == ORDERS
+    user_root = root()
+    first = open_at(
+        replace(with_own_root(tmp_path, user_root), state=tmp_path / "first", ca_tokens_key=str(shared))
+    )
+    second = open_at(
+        replace(with_own_root(tmp_path, user_root), state=tmp_path / "second", ca_tokens_key=str(shared))
+    )
+    assert second.verify_token(first.mint_token(ORDERS, 60)).identity == ORDERS
 
 
-def test_a_given_tokens_key_is_never_made(tmp_path: Path) -> None:
+def test_configured_tokens_key_is_never_created(tmp_path: Path) -> None:
     missing = tmp_path / "none.key"
     with pytest.raises(InputError, match=r"none\.key: cannot be read"):
-        opened(Settings(tmp_path, ca_tokens_key=str(missing)))
+        open_at(Settings(tmp_path, ca_tokens_key=str(missing)))
     assert not missing.exists()
 
 
-def test_half_a_root_names_the_missing_setting(tmp_path: Path) -> None:
-    settings = given(tmp_path, root())
+def test_half_of_a_root_is_an_error_with_the_missing_setting(tmp_path: Path) -> None:
+    settings = with_own_root(tmp_path, root())
     with pytest.raises(InputError, match=r"^MESH_CA_KEY: missing"):
-        opened(replace(settings, ca_key=""))
+        open_at(replace(settings, ca_key=""))
     with pytest.raises(InputError, match=r"^MESH_CA_CERTIFICATE: missing"):
-        opened(replace(settings, ca_certificate=""))
+        open_at(replace(settings, ca_certificate=""))
 
 
-def test_a_key_of_another_root_is_refused(tmp_path: Path) -> None:
+def test_key_of_another_root_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"own\.key: is not the key of .*own\.pem"):
-        opened(given(tmp_path, root(), key_pem(new_key())))
+        open_at(with_own_root(tmp_path, root(), key_pem(new_key())))
 
 
 @pytest.mark.parametrize("offset", [-3600, issue.ROOT_LIFETIME.total_seconds()])
-def test_a_root_not_valid_now_is_refused(tmp_path: Path, offset: float) -> None:
+def test_root_that_is_not_valid_now_is_refused(tmp_path: Path, offset: float) -> None:
     with pytest.raises(InputError, match=r"own\.pem: valid from .* not now"):
-        opened(given(tmp_path, root()), NOW + offset)
+        open_at(with_own_root(tmp_path, root()), NOW + offset)
 
 
-def test_a_certificate_that_is_no_root_is_refused(tmp_path: Path) -> None:
+def test_certificate_that_is_not_a_root_is_refused(tmp_path: Path) -> None:
     authority, key = root(), new_key()
-    leaf = issue.issue_svid(authority, request(key), ORDERS, NOW, ttl=3600, serial=3)
+    leaf = issue.issue_svid(authority, csr(key), ORDERS, NOW, ttl=3600, serial=3)
     certificate = x509.load_pem_x509_certificate(leaf.certificate.encode())
     with pytest.raises(InputError, match=r"own\.pem: not self-signed"):
-        opened(given(tmp_path, issue.RootAuthority("mesh.local", certificate, key)))
+        open_at(with_own_root(tmp_path, issue.RootAuthority("mesh.local", certificate, key)))
 
 
 @pytest.mark.parametrize(
-    ("ca", "signs", "reason"), [(False, True, "no CA"), (True, False, "may not sign certificates")]
+    ("ca", "signs", "reason"), [(False, True, "not a CA"), (True, False, "may not sign certificates")]
 )
-def test_a_self_signed_certificate_without_a_roots_rights_is_refused(
+def test_self_signed_certificate_without_a_roots_extensions_is_refused(
     tmp_path: Path, ca: bool, signs: bool, reason: str
 ) -> None:
     authority = root()
@@ -157,31 +164,29 @@ def test_a_self_signed_certificate_without_a_roots_rights_is_refused(
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         .add_extension(usage, critical=True)
     )
-    poor = builder.sign(authority.key, hashes.SHA256())
-    with pytest.raises(InputError, match=rf"own\.pem: no root for this mesh: .*{reason}"):
-        opened(given(tmp_path, issue.RootAuthority("mesh.local", poor, authority.key)))
+    unsuitable = builder.sign(authority.key, hashes.SHA256())
+    with pytest.raises(InputError, match=rf"own\.pem: cannot be the root of this mesh: .*{reason}"):
+        open_at(with_own_root(tmp_path, issue.RootAuthority("mesh.local", unsuitable, authority.key)))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("own.pem", b"", "no PEM certificate"),
-        ("own.pem", b"\xff" * 100, "no PEM certificate"),
+        ("own.pem", b"", "not a PEM certificate"),
+        ("own.pem", b"\xff" * 100, "not a PEM certificate"),
         ("own.pem", b"x" * 70000, "larger than 65536 bytes"),
-        ("own.key", b"nothing", "no unencrypted PEM private key"),
+        ("own.key", b"nothing", "not an unencrypted PEM private key"),
     ],
 )
-def test_files_that_hold_something_else_are_named(
-    tmp_path: Path, name: str, content: bytes, reason: str
-) -> None:
-    settings = given(tmp_path, root())
+def test_invalid_file_is_named(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    settings = with_own_root(tmp_path, root())
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"^{tmp_path / name}: .*{reason}"):
-        opened(settings)
+        open_at(settings)
 
 
-def test_an_encrypted_key_is_named(tmp_path: Path) -> None:
-    settings = given(tmp_path, root())
+def test_encrypted_key_is_named(tmp_path: Path) -> None:
+    settings = with_own_root(tmp_path, root())
     (tmp_path / "own.key").write_bytes(
         new_key().private_bytes(
             serialization.Encoding.PEM,
@@ -189,27 +194,27 @@ def test_an_encrypted_key_is_named(tmp_path: Path) -> None:
             serialization.BestAvailableEncryption(b"words"),
         )
     )
-    with pytest.raises(InputError, match=r"own\.key: no unencrypted PEM private key"):
-        opened(settings)
+    with pytest.raises(InputError, match=r"own\.key: not an unencrypted PEM private key"):
+        open_at(settings)
 
 
-def test_two_certificates_in_one_file_are_refused(tmp_path: Path) -> None:
-    settings = given(tmp_path, root())
+def test_file_with_two_certificates_is_refused(tmp_path: Path) -> None:
+    settings = with_own_root(tmp_path, root())
     (tmp_path / "own.pem").write_text(root().bundle * 2)
     with pytest.raises(InputError, match="holds 2 certificates"):
-        opened(settings)
+        open_at(settings)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    settings = given(tmp_path, root())
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    settings = with_own_root(tmp_path, root())
     (tmp_path / "own.key").unlink()
     with pytest.raises(InputError, match=r"own\.key: cannot be read: No such file"):
-        opened(settings)
+        open_at(settings)
 
 
-def test_two_starts_at_once_end_up_with_one_root(tmp_path: Path) -> None:
+def test_concurrent_starts_share_one_root(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        authorities = list(pool.map(lambda _: opened(Settings(tmp_path)), range(8)))
+        authorities = list(pool.map(lambda _: open_at(Settings(tmp_path)), range(8)))
     token = authorities[0].mint_token(ORDERS, 60)
     assert {authority.ca_sha256 for authority in authorities} == {authorities[0].ca_sha256}
     assert [authority.verify_token(token).identity for authority in authorities] == [ORDERS] * 8
@@ -227,30 +232,30 @@ def test_two_starts_at_once_end_up_with_one_root(tmp_path: Path) -> None:
         ({"advertise": "ö.example"}, "MESH_ADVERTISE"),
     ],
 )
-def test_a_setting_that_cannot_be_is_named(tmp_path: Path, changed: dict[str, Any], setting: str) -> None:
+def test_invalid_setting_is_named(tmp_path: Path, changed: dict[str, Any], setting: str) -> None:
     with pytest.raises(InputError, match=f"^{setting}: "):
-        opened(replace(Settings(tmp_path), **changed))
+        open_at(replace(Settings(tmp_path), **changed))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_own_key_is_in_no_log(tmp_path: Path) -> None:
-    pair = opened(Settings(tmp_path)).server_certificate()
-    assert "PRIVATE" in pair.key
-    assert "PRIVATE" not in repr(pair)
+def test_server_key_is_not_in_the_repr(tmp_path: Path) -> None:
+    certificate = open_at(Settings(tmp_path)).server_certificate()
+    assert "PRIVATE" in certificate.key
+    assert "PRIVATE" not in repr(certificate)
 
 
-def test_tokens_are_for_this_mesh_only(tmp_path: Path) -> None:
+def test_token_for_another_trust_domain_is_not_minted(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another trust domain"):
-        opened(Settings(tmp_path)).mint_token(Identity("other.local", "service", "orders"), 60)
+        open_at(Settings(tmp_path)).mint_token(Identity("other.local", "service", "orders"), 60)
 
 
-def test_the_own_certificate_is_made_anew_at_half_of_its_life(tmp_path: Path) -> None:
-    now = [NOW]
-    authority = open_authority(Settings(tmp_path, svid_ttl=100), lambda: now[0])
+def test_server_certificate_is_renewed_at_half_of_its_ttl(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+    authority = open_authority(Settings(tmp_path, svid_ttl=100), clock)
     first = authority.server_certificate()
-    now[0] += 49
+    clock.advance(49)
     assert authority.server_certificate() is first
-    now[0] += 1
+    clock.advance(1)
     second = authority.server_certificate()
     assert second.certificate != first.certificate
     assert second.key != first.key

@@ -1,4 +1,4 @@
-"""What the authority signs, and which requests it refuses."""
+"""The certificates that the authority signs, and the requests that it denies."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
 from meshwright.control_plane.ca import issue
 from meshwright.control_plane.errors import PermissionDeniedError
-from tests.control_plane.ca.keys import NOW, ORDERS, AnyKey, new_key, request, root, rsa_key
+from tests.control_plane.ca.keys import NOW, ORDERS, AnyKey, csr, new_key, root, rsa_key
 
 ROOT = root()
-WHOLE = base64.b64decode("".join(request(new_key(), [ORDERS.uri]).splitlines()[1:-1]))
+VALID_DER = base64.b64decode("".join(csr(new_key(), [ORDERS.uri]).splitlines()[1:-1]))
 
 
-def armoured(raw: bytes) -> str:
+def to_pem(raw: bytes) -> str:
     body = base64.encodebytes(raw).decode()
     return f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n"
 
@@ -56,7 +56,7 @@ def test_root_names_its_trust_domain_and_signs_certificates_only() -> None:
 
 def test_svid_has_the_shape_of_the_standard() -> None:
     key = new_key()
-    svid = sign(request(key, [ORDERS.uri]))
+    svid = sign(csr(key, [ORDERS.uri]))
     names = svid.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     usage = svid.extensions.get_extension_for_class(x509.KeyUsage)
     extended = svid.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -74,25 +74,25 @@ def test_svid_has_the_shape_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP384R1()), rsa_key(2048)])
-def test_other_keys_that_envoy_takes(key: AnyKey) -> None:
-    assert sign(request(key)).public_key() == key.public_key()
+def test_other_keys_that_envoy_supports_are_signed(key: AnyKey) -> None:
+    assert sign(csr(key)).public_key() == key.public_key()
 
 
-def test_a_request_decides_nothing_but_the_key() -> None:
-    svid = sign(request(new_key(), [ORDERS.uri], wants_ca=True))
+def test_request_determines_only_the_key() -> None:
+    svid = sign(csr(new_key(), [ORDERS.uri], wants_ca=True))
     assert not svid.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
-def test_an_svid_ends_with_its_root_at_the_latest() -> None:
+def test_svid_does_not_outlive_its_root() -> None:
     end = ROOT.certificate.not_valid_after_utc
-    svid = sign(request(new_key()), now=end.timestamp() - 10)
+    svid = sign(csr(new_key()), now=end.timestamp() - 10)
     assert svid.not_valid_after_utc == end
     with pytest.raises(PermissionDeniedError, match="root certificate expired"):
-        sign(request(new_key()), now=end.timestamp())
+        sign(csr(new_key()), now=end.timestamp())
 
 
 @pytest.mark.parametrize(
-    ("uris", "named"),
+    ("uris", "denied_name"),
     [
         (["spiffe://mesh.local/service/payments"], "payments"),
         ([ORDERS.uri, "spiffe://mesh.local/service/payments"], "payments"),
@@ -101,18 +101,18 @@ def test_an_svid_ends_with_its_root_at_the_latest() -> None:
         (["spiffe://mesh.local/control-plane"], "control-plane"),
     ],
 )
-def test_a_request_for_another_name_is_refused(uris: list[str], named: str) -> None:
-    with pytest.raises(PermissionDeniedError, match=rf"is for .*{named}.*, not for {ORDERS.uri}"):
-        sign(request(new_key(), uris))
+def test_request_for_another_name_is_denied(uris: list[str], denied_name: str) -> None:
+    with pytest.raises(PermissionDeniedError, match=rf"is for .*{denied_name}.*, not for {ORDERS.uri}"):
+        sign(csr(new_key(), uris))
 
 
 @pytest.mark.parametrize(
     "identity",
     [Identity("mesh.local", "control-plane"), Identity("other.local", "service", "orders")],
 )
-def test_an_identity_of_elsewhere_or_of_the_control_plane_is_refused(identity: Identity) -> None:
+def test_identity_of_another_mesh_or_of_the_control_plane_is_denied(identity: Identity) -> None:
     with pytest.raises(PermissionDeniedError, match=r"not a service or gateway of the mesh mesh.local"):
-        sign(request(new_key()), identity)
+        sign(csr(new_key()), identity)
 
 
 @pytest.mark.parametrize(
@@ -127,45 +127,45 @@ def test_an_identity_of_elsewhere_or_of_the_control_plane_is_refused(identity: I
     ],
     ids=["rsa-1024", "rsa-exponent-3", "p-224", "p-521", "ed25519", "dsa"],
 )
-def test_keys_that_are_weak_or_unusable_are_refused(key: AnyKey, reason: str) -> None:
+def test_weak_or_unsupported_key_is_denied(key: AnyKey, reason: str) -> None:
     with pytest.raises(PermissionDeniedError, match=reason):
-        sign(request(key))
+        sign(csr(key))
 
 
-def test_a_request_signed_by_another_key_is_refused() -> None:
-    broken = bytearray(WHOLE)
+def test_request_signed_by_another_key_is_denied() -> None:
+    broken = bytearray(VALID_DER)
     broken[-1] ^= 1
-    with pytest.raises(PermissionDeniedError, match=r"signature is not of its key"):
-        sign(armoured(bytes(broken)))
+    with pytest.raises(PermissionDeniedError, match=r"not signed by its own key"):
+        sign(to_pem(bytes(broken)))
 
 
-def test_a_request_beyond_the_limit_is_refused_unread() -> None:
+def test_request_above_the_size_limit_is_denied_without_parsing() -> None:
     with pytest.raises(PermissionDeniedError, match="longer than 16384"):
-        sign(request(new_key()) + " " * 16384)
+        sign(csr(new_key()) + " " * 16384)
 
 
-@given(st.text(max_size=200) | st.binary(max_size=200).map(armoured))
-def test_garbage_is_refused(text: str) -> None:
+@given(st.text(max_size=200) | st.binary(max_size=200).map(to_pem))
+def test_garbage_is_denied(text: str) -> None:
     with pytest.raises(PermissionDeniedError):
         sign(text)
 
 
 @settings(max_examples=200)
 @given(st.integers(0, 400), st.integers(1, 255))
-def test_a_damaged_request_is_never_signed_for_another_key(position: int, flip: int) -> None:
-    der = bytearray(WHOLE)
+def test_damaged_request_is_denied(position: int, flip: int) -> None:
+    der = bytearray(VALID_DER)
     der[position % len(der)] ^= flip
     with pytest.raises(PermissionDeniedError):
-        sign(armoured(bytes(der)))
+        sign(to_pem(bytes(der)))
 
 
-def test_the_control_planes_own_certificate_answers_to_its_names() -> None:
+def test_server_certificate_has_the_names_of_the_control_plane() -> None:
     key = new_key()
     pem = issue.issue_server_certificate(
         ROOT, key.public_key(), ["localhost", "127.0.0.1"], NOW, ttl=60, serial=5
     )
-    own = x509.load_pem_x509_certificate(pem.encode())
-    names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://mesh.local/control-plane"]
     assert names.get_values_for_type(x509.DNSName) == [CONTROL_PLANE_DNS, "localhost"]
     assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("127.0.0.1")]

@@ -1,4 +1,4 @@
-"""Join tokens: minted, verified, read without the key; and everything that is none."""
+"""Join tokens: minting, verification, parsing without the key, and invalid tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def part(content: Any) -> str:
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    usual = {
+    defaults = {
         "iss": "mesh.local",
         "sub": "service/orders",
         "iat": NOW,
@@ -36,7 +36,7 @@ def claims(**changed: Any) -> dict[str, Any]:
         "jti": "one",
         "ca_sha256": HASH,
     }
-    return {**usual, **changed}
+    return {**defaults, **changed}
 
 
 def signed(payload: dict[str, Any], algorithm: str = "HS256", key: bytes = KEY) -> str:
@@ -44,7 +44,7 @@ def signed(payload: dict[str, Any], algorithm: str = "HS256", key: bytes = KEY) 
 
 
 @pytest.mark.parametrize("identity", [ORDERS, Identity("a.example", "gateway", "ingress")])
-def test_a_token_names_its_identity_until_it_expires(identity: Identity) -> None:
+def test_token_is_valid_for_its_identity_until_it_expires(identity: Identity) -> None:
     token = token_signing.mint(KEY, identity, HASH, NOW, ttl=600, jti="one")
     assert token_signing.verify(KEY, token, NOW).identity == identity
     assert token_signing.verify(KEY, token, NOW + 599).identity == identity
@@ -52,32 +52,32 @@ def test_a_token_names_its_identity_until_it_expires(identity: Identity) -> None
         token_signing.verify(KEY, token, NOW + 600)
 
 
-def test_the_agent_reads_what_it_needs_without_the_key() -> None:
+def test_agent_parses_the_claims_without_the_key() -> None:
     assert contract.parse_unverified(TOKEN + "\n") == contract.JoinTokenClaims(ORDERS, HASH, NOW + 600, "one")
 
 
-def test_a_token_of_another_key_is_refused() -> None:
-    with pytest.raises(PermissionDeniedError, match="signature is not of this mesh"):
+def test_token_signed_with_another_key_is_denied() -> None:
+    with pytest.raises(PermissionDeniedError, match="signature is invalid"):
         token_signing.verify(bytes(32), TOKEN, NOW)
 
 
-def test_a_token_changed_for_another_service_is_refused() -> None:
+def test_token_altered_for_another_service_is_denied() -> None:
     head, _, signature = TOKEN.split(".")
     forged = f"{head}.{part(claims(sub='service/payments'))}.{signature}"
     assert contract.parse_unverified(forged).identity.name == "payments"
-    with pytest.raises(PermissionDeniedError, match="signature is not of this mesh"):
+    with pytest.raises(PermissionDeniedError, match="signature is invalid"):
         token_signing.verify(KEY, forged, NOW)
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "HS384", "RS256", "ES256", 7, None])
-def test_only_the_pinned_algorithm_is_believed(algorithm: object) -> None:
+def test_token_with_another_algorithm_is_denied(algorithm: object) -> None:
     _, body, signature = TOKEN.split(".")
     for end in ("", signature):
         with pytest.raises(PermissionDeniedError, match=r"malformed|signature"):
             token_signing.verify(KEY, f"{part({'alg': algorithm})}.{body}.{end}", NOW)
 
 
-def test_another_hash_with_the_right_key_is_refused() -> None:
+def test_token_with_another_hash_and_the_right_key_is_denied() -> None:
     with pytest.raises(PermissionDeniedError, match="malformed"):
         token_signing.verify(KEY, signed(claims(), "HS512", KEY + KEY), NOW)
 
@@ -101,7 +101,7 @@ def test_another_hash_with_the_right_key_is_refused() -> None:
         {"ca_sha256": None},
     ],
 )
-def test_signed_claims_that_make_no_sense_are_refused(changed: dict[str, Any]) -> None:
+def test_signed_but_invalid_claims_are_denied(changed: dict[str, Any]) -> None:
     token = signed(claims(**changed))
     with pytest.raises(PermissionDeniedError, match="malformed"):
         token_signing.verify(KEY, token, NOW)
@@ -109,7 +109,7 @@ def test_signed_claims_that_make_no_sense_are_refused(changed: dict[str, Any]) -
         contract.parse_unverified(token)
 
 
-def test_length_is_checked_before_anything_is_read() -> None:
+def test_length_is_checked_before_parsing() -> None:
     with pytest.raises(PermissionDeniedError, match="too long"):
         token_signing.verify(KEY, TOKEN + "A" * 4096, NOW)
     with pytest.raises(ValueError, match="longer than 4096"):
@@ -117,7 +117,7 @@ def test_length_is_checked_before_anything_is_read() -> None:
 
 
 @given(st.text(max_size=300) | st.from_regex(r"[\w-]{0,40}\.[\w-]{0,60}\.[\w-]{0,40}"))
-def test_garbage_is_refused(text: str) -> None:
+def test_garbage_is_denied(text: str) -> None:
     with pytest.raises(PermissionDeniedError):
         token_signing.verify(KEY, text, NOW)
     with pytest.raises(ValueError, match="not a join token"):
@@ -125,13 +125,13 @@ def test_garbage_is_refused(text: str) -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
-def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
+def test_payload_that_is_not_an_object_is_denied(body: Any) -> None:
     with pytest.raises(ValueError, match="not a join token"):
         contract.parse_unverified(f"{part({'alg': 'HS256'})}.{part(body)}.AAAA")
 
 
 @given(st.integers(0, len(TOKEN) - 1), st.characters(codec="ascii"))
-def test_a_changed_character_is_never_another_identity(position: int, character: str) -> None:
+def test_altered_character_never_yields_another_identity(position: int, character: str) -> None:
     changed = TOKEN[:position] + character + TOKEN[position + 1 :]
     try:
         assert token_signing.verify(KEY, changed, NOW).identity == ORDERS
@@ -140,11 +140,11 @@ def test_a_changed_character_is_never_another_identity(position: int, character:
 
 
 @pytest.mark.parametrize("ttl", [0, -1, token_signing.TTL_LIMIT + 1, float("nan"), float("inf")])
-def test_a_life_out_of_bounds_is_not_minted(ttl: float) -> None:
-    with pytest.raises(InputError, match="cannot live"):
+def test_ttl_out_of_range_is_not_minted(ttl: float) -> None:
+    with pytest.raises(InputError, match="cannot be valid for"):
         token_signing.mint(KEY, ORDERS, HASH, NOW, ttl=ttl, jti="one")
 
 
-def test_the_control_plane_gets_no_token() -> None:
+def test_control_plane_gets_no_token() -> None:
     with pytest.raises(InputError, match="for a service or a gateway"):
         token_signing.mint(KEY, Identity("mesh.local", "control-plane"), HASH, NOW, ttl=60, jti="one")
