@@ -85,6 +85,10 @@ class Resolver:
         """Where policies attach on the edge from `caller` to `service`: the edge, then each route rule."""
         return tuple(self._routes.points(service, caller))
 
+    def gateway_points(self, gateway: str, service: str = "") -> tuple[AttachmentPoint, ...]:
+        """Where policies attach at a gateway, or on its edge to `service`: the edge, then each rule."""
+        return tuple(self._routes.gateway_points(gateway, service))
+
     def listener_settings(self, service: str = "", gateway: str = "") -> ListenerSettings:
         """The settings of the sidecars of `service`, or the proxies of `gateway`."""
         effective = self.attachments.effective_at(AttachmentPoint(service=service, gateway=gateway))

@@ -66,6 +66,21 @@ class RouteResolver:
             for rule in rules:
                 yield _rule_point(edge, service, ref, rule)
 
+    def gateway_points(self, gateway: str, service: str) -> Iterator[AttachmentPoint]:
+        """Where policies attach on requests from a gateway: the edge, then each route rule.
+
+        Only rules that lead to `service`; if it is empty, the points of the gateway itself.
+        """
+        edge = AttachmentPoint(service=service, caller=gateway, gateway=gateway)
+        yield edge
+        attached = {document.ref: route for document, route, _ in self._routes.get(("Gateway", gateway), ())}
+        for ref, route in attached.items():
+            rules: Sequence[RouteRule] = route.spec.rules
+            for rule in rules:
+                used = {self._backends.service_of(backend) for backend in rule.backend_refs if backend.weight}
+                if not service or service in used:
+                    yield _rule_point(edge, service, ref, rule)
+
     def host(
         self, services: Services, service: Service, port: Port, domains: tuple[str, ...], caller: str
     ) -> HostView:

@@ -101,9 +101,10 @@ class MeshReadModel:
         """Every instance with a lease."""
         return status.instance_statuses(self._reconciler.world)
 
-    def service_policies(self, name: str, caller: str = "") -> ServicePolicies | None:
+    async def service_policies(self, name: str, caller: str = "") -> ServicePolicies | None:
         """The policies that target a service, or one edge to it; None if the mesh has no such service."""
-        return service_policies(self._reconciler.translation, name, caller)
+        statuses = (await self.status()).policies
+        return service_policies(self._reconciler.translation, name, caller, statuses)
 
     def service_of_instance(self, instance: str) -> str:
         """The service that an instance with a lease belongs to; "" if there is no such lease."""

@@ -136,6 +136,10 @@ class FakeMesh:
         proxies = in_sync if self.proxies is None else self.proxies
         return self.status.model_copy(update={"revision": newest, "proxies": proxies})
 
+    async def service_policies(self, name: str, caller: str) -> ServicePolicies | None:
+        """From `policies`."""
+        return self.policies.get((name, caller))
+
     # --- EditPreview ------------------------------------------------------------------------------
 
     def warnings(self, documents: Sequence[CanonicalDocument]) -> list[str]:
@@ -175,9 +179,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         ProxiesRouter(proxies, fake.run_command),
         TokensRouter(fake.tokens),
         TopologyRouter(Topology, lambda _caller, _callee: None),
-        ServicesRouter(
-            lambda: fake.services, lambda _name: None, lambda name, caller: fake.policies.get((name, caller))
-        ),
+        ServicesRouter(lambda: fake.services, lambda _name: None, fake.service_policies),
         EventsRouter(NoEvents(), monotonic=time.monotonic),
         TracesRouter(traces),
         JaegerRouter(traces),

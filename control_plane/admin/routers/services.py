@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pydantic import ConfigDict, Field
 
@@ -35,7 +35,7 @@ class ServicesRouter:
         self,
         services: Callable[[], ServiceList],
         service_history: Callable[[str], ServiceHistory | None],
-        service_policies: Callable[[str, str], ServicePolicies | None],
+        service_policies: Callable[[str, str], Awaitable[ServicePolicies | None]],
     ) -> None:
         self._services = services
         self._service_history = service_history
@@ -68,7 +68,7 @@ class ServicesRouter:
 
     async def policies(self, params: ServicePoliciesParams, _body: NoBody) -> ServicePolicies:
         """The policies that target a service, or with `from` one edge to it, overridden ones included."""
-        policies = self._service_policies(params.name, params.from_ or "")
+        policies = await self._service_policies(params.name, params.from_ or "")
         if policies is None:
             raise _not_found(params.name)
         return policies

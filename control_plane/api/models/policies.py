@@ -32,6 +32,9 @@ that needs it. `unknown`: an older control plane did not send a state.
 
 POLICY_STATES: tuple[PolicyState, ...] = get_args(PolicyState)
 
+AttachmentLevelName = Literal["mesh", "gateway", "service", "route", "rule"]
+"""How specific a policy's target is, the least specific first."""
+
 
 # --- requests ---------------------------------------------------------------------------------------
 
@@ -146,10 +149,11 @@ class AttachedPolicy(ApiModel):
 
     kind: str
     name: str
-    level: Literal["mesh", "gateway", "service", "route", "rule"] = Field(
+    level: AttachmentLevelName = Field(
         description="How specific the target is; for an overriding kind the most specific policy applies."
     )
     target: str = Field(description="The target that matched, e.g. `Service/inventory`, or `Mesh`.")
+    section: str = Field("", description="The target's rule or listener, if the policy names one.")
     from_: tuple[str, ...] = Field(
         (), alias="from", description="The calling services it is limited to; empty: all."
     )
