@@ -1,7 +1,7 @@
-"""Asks of sidecars: kept here until their agents fetch them, and held to until these answer.
+"""Commands for sidecars: queued here until their agents fetch them, then until the agents send results.
 
-An agent fetches by a call that is held until there is something, so that an ask travels at once. Proxies are
-kept apart by identity: who fetches and answers as a proxy is known from the certificate alone.
+An agent fetches by a long poll, so that a command travels immediately. Proxies are kept apart by identity:
+the certificate alone decides for which proxy a caller fetches and reports.
 """
 
 from __future__ import annotations
@@ -29,43 +29,43 @@ from meshwright.control_plane.errors import (
 )
 
 LONG_POLL_SECONDS = 15.0
-"""Seconds for which a call that fetches is held at most; agents wait ten longer."""
+"""The longest time that a fetch is held. Agents wait ten seconds longer."""
 
 PROXY_TIMEOUT = 3.0
-"""Seconds after its last call for which a proxy still counts as here: agents call again at once."""
+"""Seconds after its last fetch for which a proxy counts as connected: agents fetch again immediately."""
 
 REPLY_TIMEOUT = 10.0
-"""Seconds that an agent may take for an answer: its Envoy may take six."""
+"""Seconds that an agent has to send a result: its Envoy may take six."""
 
 MAX_PROXIES_PER_IDENTITY = 2000
-"""Proxies of one identity that may fetch: as many as may report (agents.reports.NODES_LIMIT)."""
+"""Proxies of one identity that may fetch: as many as may report (agents.reports)."""
 
 MAX_OPEN_COMMANDS = 500
-"""Asks of all proxies that wait at once: each answer may have some megabytes."""
+"""Commands of all proxies without a result: a result can have some megabytes."""
 
-COMMANDS = Counter("mesh_asks_total", "Asks of sidecars, by kind and outcome.", ["kind", "outcome"])
+COMMANDS = Counter("mesh_commands_total", "Commands for sidecars, by kind and outcome.", ["kind", "outcome"])
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class _Proxy:
-    """One that fetches: asks it has not fetched, its newest call, and when the last one ended."""
+    """A proxy that fetches. `last_seen`: when its last fetch ended; `open`: commands without a result."""
 
-    seen: float
-    waiting: list[ProxyCommand] = field(default_factory=list)
-    call: asyncio.Future[None] | None = None
+    last_seen: float
+    queued: list[ProxyCommand] = field(default_factory=list)
+    fetch: asyncio.Future[None] | None = None
     open: int = 0
 
     def wake(self) -> None:
-        """End the call that is held."""
-        if self.call is not None and not self.call.done():
-            self.call.set_result(None)
+        """End the fetch that is held."""
+        if self.fetch is not None and not self.fetch.done():
+            self.fetch.set_result(None)
 
 
 @dataclass(slots=True)
 class _OpenCommand:
-    """An ask that is not answered yet, and whose answer counts."""
+    """A command without a result, and the identity that may send it."""
 
     command: ProxyCommand
     identity: Identity
@@ -73,52 +73,54 @@ class _OpenCommand:
 
 
 class CommandQueue:
-    """What is asked of the proxies whose agents are connected here."""
+    """Commands for the proxies whose agents are connected to this control plane."""
 
     def __init__(self) -> None:
         self._proxies: dict[str, dict[Identity, _Proxy]] = {}
         self._open: dict[str, _OpenCommand] = {}
 
-    # --- for agents -------------------------------------------------------------------------------
+    # --- called by agents -----------------------------------------------------------------------------
 
     async def fetch(self, identity: Identity, node: str) -> CommandBatch:
-        """What is asked of `identity`'s proxy `node`, as soon as there is something; often nothing.
+        """Commands for `identity`'s proxy `node` as soon as there are any; an empty batch after a while.
 
-        A later call ends an earlier one: that was of a connection which is no more. Raises RefusedError when
-        an identity names more and more proxies.
+        A later fetch ends an earlier one, whose connection is gone. Raises PermissionDeniedError if the
+        identity fetches for too many proxies.
         """
-        proxy = self._admit(identity, node)
+        proxy = self._proxy(identity, node)
         proxy.wake()
-        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        proxy.call = call
+        fetch: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        proxy.fetch = fetch
         try:
-            if not proxy.waiting:
+            if not proxy.queued:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(call, LONG_POLL_SECONDS)
-            if proxy.call is not call:
+                    await asyncio.wait_for(fetch, LONG_POLL_SECONDS)
+            if proxy.fetch is not fetch:
                 return CommandBatch()
-            asks, proxy.waiting = tuple(proxy.waiting), []
-            return CommandBatch(commands=asks)
+            commands, proxy.queued = tuple(proxy.queued), []
+            return CommandBatch(commands=commands)
         finally:
-            proxy.seen = _now()
-            if proxy.call is call:
-                proxy.call = None
+            proxy.last_seen = _now()
+            if proxy.fetch is fetch:
+                proxy.fetch = None
 
-    def complete(self, identity: Identity, answer: CommandResult) -> None:
-        """Take an answer; raises RefusedError unless `identity` was asked, NotFoundError when too late."""
-        found = self._open.get(answer.id)
-        if found is None:
-            raise NotFoundError(f"nobody waits for an answer to {answer.id}: it came too late")
-        if found.identity != identity or found.command.node != answer.node:
-            raise PermissionDeniedError(f"{identity.uri} was not asked {answer.id}")
-        if not found.result.done():
-            found.result.set_result(answer)
+    def complete(self, identity: Identity, result: CommandResult) -> None:
+        """Accept a result. Raises PermissionDeniedError unless the command was for `identity`, and
+        NotFoundError after its timeout.
+        """
+        open_command = self._open.get(result.id)
+        if open_command is None:
+            raise NotFoundError(f"no command {result.id} is open: the result came too late")
+        if open_command.identity != identity or open_command.command.node != result.node:
+            raise PermissionDeniedError(f"command {result.id} was not for {identity.uri}")
+        if not open_command.result.done():
+            open_command.result.set_result(result)
 
-    # --- for the rest of the control plane --------------------------------------------------------
+    # --- called by the control plane ------------------------------------------------------------------
 
     def is_connected(self, node: str, service: str = "") -> bool:
-        """Whether such a proxy fetches here; `service` narrows whose it is."""
-        return bool(self._here(node, service))
+        """Whether a proxy of this name, of `service` if given, fetches commands here."""
+        return bool(self._connected(node, service))
 
     async def run(
         self,
@@ -127,15 +129,15 @@ class CommandQueue:
         argument: str = "",
         *,
         service: str = "",
-        timeout_seconds: float = REPLY_TIMEOUT,  # noqa: ASYNC109  how long an answer is worth waiting for
+        timeout_seconds: float = REPLY_TIMEOUT,
     ) -> str:
-        """The text that the proxy's agent answers within `timeout` seconds; `service` narrows whose it is.
+        """Run a command and return the text of its result. `service`: see `is_connected`.
 
-        Raises NotFoundError when no such proxy fetches here, InputError for a wrong ask, UnansweredError.
+        Raises NotFoundError if no such proxy is connected here, InputError for an invalid command, and
+        CommandTimeoutError.
         """
-        return result_text(
-            await self.send(node, kind, argument, service=service, timeout_seconds=timeout_seconds)
-        )
+        result = await self.send(node, kind, argument, service=service, timeout_seconds=timeout_seconds)
+        return result_text(result)
 
     async def send(
         self,
@@ -144,93 +146,92 @@ class CommandQueue:
         argument: str = "",
         *,
         service: str = "",
-        timeout_seconds: float = REPLY_TIMEOUT,  # noqa: ASYNC109  how long an answer is worth waiting for
+        timeout_seconds: float = REPLY_TIMEOUT,
     ) -> CommandResult:
-        """As `ask`, the agent's answer as it came."""
+        """Like `run`, but returns the result as the agent sent it."""
         identity, proxy = self._find(node, service)
         if proxy.open >= COMMANDS_LIMIT or len(self._open) >= MAX_OPEN_COMMANDS:
-            raise CommandTimeoutError(f"{node}: too much is asked of it at once: try again")
-        ask = ProxyCommand(id=secrets.token_hex(8), node=node, kind=kind, argument=argument)
-        log.info("ask", node=node, identity=identity.uri, kind=kind, argument=argument)
-        found = _OpenCommand(ask, identity, asyncio.get_running_loop().create_future())
-        self._open[ask.id] = found
+            raise CommandTimeoutError(f"{node}: too many commands at once: try again")
+        command = ProxyCommand(id=secrets.token_hex(8), node=node, kind=kind, argument=argument)
+        log.info("command", node=node, identity=identity.uri, kind=kind, argument=argument)
+        open_command = _OpenCommand(command, identity, asyncio.get_running_loop().create_future())
+        self._open[command.id] = open_command
         proxy.open += 1
-        proxy.waiting.append(ask)
+        proxy.queued.append(command)
         proxy.wake()
-        outcome = "late"
+        outcome = "timeout"
         try:
             async with asyncio.timeout(timeout_seconds):
-                answer = await found.result
-            outcome = answer.reason or "answered"
-            return answer
+                result = await open_command.result
+            outcome = result.reason or "succeeded"
+            return result
         except TimeoutError:
-            words = f"{node}: its agent does not answer within {timeout_seconds:g} s: see whether it runs"
-            raise CommandTimeoutError(words) from None
+            message = f"{node}: no response from its agent within {timeout_seconds:g} s: check that it runs"
+            raise CommandTimeoutError(message) from None
         finally:
             COMMANDS.labels(kind, outcome).inc()
             proxy.open -= 1
-            del self._open[ask.id]
-            if ask in proxy.waiting:
-                proxy.waiting.remove(ask)
+            del self._open[command.id]
+            if command in proxy.queued:
+                proxy.queued.remove(command)
 
-    def _here(self, node: str, service: str) -> dict[Identity, _Proxy]:
+    def _connected(self, node: str, service: str) -> dict[Identity, _Proxy]:
         now = _now()
         return {
             identity: proxy
             for identity, proxy in self._proxies.get(node, {}).items()
-            if _is_here(proxy, now) and service in ("", identity.name)
+            if _is_connected(proxy, now) and service in ("", identity.name)
         }
 
     def _find(self, node: str, service: str) -> tuple[Identity, _Proxy]:
-        found = self._here(node, service)
-        if not found:
+        connected = self._connected(node, service)
+        if not connected:
             raise NotFoundError(f"no such proxy: {node[:100]}: see `mesh proxies`")
-        if len(found) > 1:
-            whose = " and ".join(sorted(identity.uri for identity in found))
-            raise InputError(f"{node}: there is more than one of this name: of {whose}")
-        return next(iter(found.items()))
+        if len(connected) > 1:
+            owners = " and ".join(sorted(identity.uri for identity in connected))
+            raise InputError(f"{node}: several proxies have this name: of {owners}")
+        return next(iter(connected.items()))
 
-    def _admit(self, identity: Identity, node: str) -> _Proxy:
-        known = self._proxies.get(node, {}).get(identity)
-        if known is not None:
-            return known
+    def _proxy(self, identity: Identity, node: str) -> _Proxy:
+        proxy = self._proxies.get(node, {}).get(identity)
+        if proxy is not None:
+            return proxy
         if self._count(identity) >= MAX_PROXIES_PER_IDENTITY:
-            self._forget()
+            self._expire()
             if self._count(identity) >= MAX_PROXIES_PER_IDENTITY:
-                raise PermissionDeniedError(
-                    f"{identity.uri} speaks for more than {MAX_PROXIES_PER_IDENTITY} proxies"
-                )
-        made = _Proxy(_now())
-        self._proxies.setdefault(node, {})[identity] = made
-        return made
+                message = f"{identity.uri} fetches for more than {MAX_PROXIES_PER_IDENTITY} proxies"
+                raise PermissionDeniedError(message)
+        proxy = _Proxy(_now())
+        self._proxies.setdefault(node, {})[identity] = proxy
+        return proxy
 
     def _count(self, identity: Identity) -> int:
         return sum(identity in proxies for proxies in self._proxies.values())
 
-    def _forget(self) -> None:
+    def _expire(self) -> None:
         now = _now()
         for node, proxies in list(self._proxies.items()):
-            for identity in [one for one, proxy in proxies.items() if not _is_here(proxy, now)]:
+            for identity in [key for key, proxy in proxies.items() if not _is_connected(proxy, now)]:
                 del proxies[identity]
             if not proxies:
                 del self._proxies[node]
 
 
-def _is_here(proxy: _Proxy, now: float) -> bool:
-    return proxy.call is not None or now - proxy.seen < PROXY_TIMEOUT
+def _is_connected(proxy: _Proxy, now: float) -> bool:
+    return proxy.fetch is not None or now - proxy.last_seen < PROXY_TIMEOUT
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def result_text(answer: CommandResult) -> str:
-    """What an answer says; raises InputError, UnansweredError."""
-    if answer.reason == "invalid":
-        raise InputError(f"{answer.node}: {answer.error}")
-    if answer.reason or answer.error:
-        raise CommandTimeoutError(f"{answer.node}: {answer.error}")
+def result_text(result: CommandResult) -> str:
+    """The text of a result; raises InputError, CommandTimeoutError."""
+    if result.reason == "invalid":
+        raise InputError(f"{result.node}: {result.error}")
+    if result.reason or result.error:
+        raise CommandTimeoutError(f"{result.node}: {result.error}")
     try:
-        return answer.decode_text()
+        return result.decode_text()
     except ValueError as error:
-        raise CommandTimeoutError(f"{answer.node}: its agent's answer cannot be read: {error}") from None
+        raise CommandTimeoutError(f"{result.node}: its agent's result cannot be read: {error}") from None

@@ -1,15 +1,18 @@
-"""The connection to one peer: gRPC over mutual TLS, under the control plane's own identity on both ends."""
+"""The connection to one peer: gRPC over mutual TLS with the control plane's identity on both ends."""
 
 from __future__ import annotations
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
-from meshwright.control_plane.cluster.service import MAX_RESPONSE_BYTES, MEMBER_ID_HEADER, SERVICE
+from meshwright.control_plane.cluster.methods import SERVICE, Method, RequestT, ResponseT
+from meshwright.control_plane.cluster.peer_client import PeerError
+from meshwright.control_plane.cluster.service import MAX_RESPONSE_BYTES, MEMBER_ID_HEADER
 from meshwright.control_plane.tls import TlsCredentials
 
 CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
-    # Only a control plane's certificate has this name, whatever address it is dialled by.
+    # Only a control plane's certificate has this name, whatever address is dialled.
     ("grpc.ssl_target_name_override", CONTROL_PLANE_DNS),
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
@@ -22,16 +25,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
 )
 
 
-class PeerError(Exception):
-    """A peer did not answer; `reason` is gRPC's code in lower case, the text says more."""
-
-    def __init__(self, reason: str, words: str) -> None:
-        super().__init__(words)
-        self.reason = reason
-
-
 class PeerConnection:
-    """One peer at `address` (host:port). `id` is who must answer there; another one's answer is an error."""
+    """One peer at `address` (host:port). `id` must match the control plane that responds there."""
 
     def __init__(self, id: str, address: str, credentials: TlsCredentials) -> None:
         self.credentials = credentials
@@ -39,16 +34,23 @@ class PeerConnection:
         channel = grpc.ssl_channel_credentials(credentials.roots, credentials.key, credentials.certificate)
         self._channel = grpc.aio.secure_channel(address, channel, list(CHANNEL_OPTIONS))
 
-    async def call(self, method: str, request: bytes, timeout_seconds: float) -> bytes:
-        """What the peer answers within these seconds; raises PeerError."""
-        call = self._channel.unary_unary(f"/{SERVICE}/{method}", None, None)
+    async def call(
+        self, method: Method[RequestT, ResponseT], request: RequestT, timeout_seconds: float
+    ) -> ResponseT:
+        """The peer's response; raises PeerError."""
+        call = self._channel.unary_unary(f"/{SERVICE}/{method.name}", None, None)
         try:
-            answer: bytes = await call(request, timeout=timeout_seconds, metadata=self._metadata)
+            body: bytes = await call(
+                request.SerializeToString(), timeout=timeout_seconds, metadata=self._metadata
+            )
         except grpc.aio.AioRpcError as error:
             code = error.code().name.lower()
-            raise PeerError(code, f"{method}: {error.details() or code}"[:300]) from None
-        return answer
+            raise PeerError(code, f"{method.name}: {error.details() or code}"[:300]) from None
+        try:
+            return method.response.FromString(body)
+        except DecodeError:
+            raise PeerError("unreadable", f"{method.name}: not a {method.response.__name__}") from None
 
     async def close(self) -> None:
-        """End the connection at once."""
+        """Close the connection immediately."""
         await self._channel.close(None)

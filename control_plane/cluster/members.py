@@ -1,15 +1,13 @@
-"""Who the other control planes are, and the way to ask them (what is asked: sharing, traces, and others).
+"""The other control planes of the mesh: discovery through the store, polling, calls.
 
-Each control plane announces itself in the store (id, where its xDS port and admin API answer) every two
-seconds, finds the others there, and polls each of them every second for its part of the picture. One that is
-alone does nothing else. Whatever else others are to be asked for registers a method and asks everyone:
+Each control plane announces itself in the store (id, xDS address, admin URL) every two seconds, finds the
+others there, and polls each of them every second. Further methods are registered by whoever serves them:
 
-    peers.answers("Sum", add)                          # async def add(request: bytes) -> bytes
-    found = await peers.everyone("Sum", b"1 2")        # the answers of those that gave one in time
+    members.register_method(FIND_PROXY, find)              # async def find(request: pb.Command) -> ...
+    locations = await members.broadcast(FIND_PROXY, request)
 
-`everyone` asks the peers alone (the caller knows its own part), all at once, and only those that answered
-their last poll: one that is dead or hangs costs a single deadline. What is raised by a method is a missing
-answer to who asks. Methods bound what they answer (server.ANSWER_LIMIT), and never ask others in turn.
+`broadcast` calls only peers that responded to their last poll, all at once, so that an unreachable peer costs
+one timeout. It does not call this control plane itself.
 """
 
 from __future__ import annotations
@@ -28,260 +26,274 @@ from pydantic import Field, ValidationError
 
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.status import ControlPlaneStatus
+from meshwright.control_plane.cluster import cluster_pb2 as pb
 from meshwright.control_plane.cluster import metrics
-from meshwright.control_plane.cluster.connection import PeerConnection, PeerError
-from meshwright.control_plane.cluster.service import ClusterService, MethodHandler
+from meshwright.control_plane.cluster.connection import PeerConnection
+from meshwright.control_plane.cluster.methods import PING, Method, RequestT, ResponseT
+from meshwright.control_plane.cluster.peer_client import CALL_TIMEOUT, Handler, PeerError
+from meshwright.control_plane.cluster.service import ClusterService, ServedMethod
 from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.tls import TlsCredentials
 
 ANNOUNCE_INTERVAL = 2.0
-"""Seconds between two announcements: a third of their life."""
+"""Seconds: a third of an announcement's TTL."""
 
 POLL_INTERVAL = 1.0
-"""Seconds between two polls of a peer: as often as sidecars tell."""
+"""Seconds: as often as sidecars report."""
 
-CALL_TIMEOUT = 1.0
-"""Seconds that a peer has for an answer."""
+MIN_POLL_PAUSE = 0.1
+"""Seconds between two polls of a slow peer."""
 
 LOST_AFTER = 5.0
-"""Seconds without an answer after which a peer is no longer part of the picture."""
+"""Seconds without a response after which a peer's state is no longer shown."""
 
 MAX_PEERS = 16
-"""Peers that are asked; more control planes than that know a part of the mesh only."""
+"""Peers that are polled. Further control planes are ignored."""
 
 log = structlog.get_logger(__name__)
 
-CallPeer = Callable[[str, bytes], Awaitable[bytes]]
-"""Asks one peer: method and request. Raises PeerError."""
-
-PollPeer = Callable[[str, CallPeer], Awaitable[None]]
-"""Takes a peer's part: its id, and how to ask it. Raises PeerError."""
+PollPeer = Callable[[str], Awaitable[None]]
+"""Fetches the state of the peer with this id. Raises PeerError."""
 
 
 class Announcement(ApiModel):
-    """Where a control plane answers: `xds` is host:port, `admin` a URL."""
+    """Where a control plane listens: `xds` is host:port, `admin` a URL."""
 
     xds: str = Field(max_length=300)
     admin: str = Field("", max_length=300)
 
 
 class AnnouncementStore(Protocol):
-    """The store's part. Both raise StoreError when the store is away."""
+    """Announcements in the store. Both raise StoreError if it cannot be reached."""
 
     async def announce(self, id: str, text: str) -> Mapping[str, str]:
-        """Keep `text` for a life more, and give what all others announced, by their id."""
+        """Write or renew an announcement; returns those of all others by id."""
 
     async def withdraw(self, id: str) -> None:
-        """Take the announcement back."""
+        """Delete the announcement."""
 
 
 @dataclass(slots=True)
 class _Member:
-    """One peer. `heard`: when it answered last, by the monotonic clock; `trouble`: why it does not now."""
+    """A peer. `last_response`: by the monotonic clock; `error`: why it is unreachable, "" if it is not."""
 
     id: str
     announcement: Announcement
-    client: PeerConnection
+    connection: PeerConnection
     last_response: float
-    error: str = "it has not answered yet"
+    error: str = "no response yet"
     task: asyncio.Task[None] | None = None
 
 
 class Members:
-    """All other control planes. `credentials` gives the own certificate in use; it is asked before each poll.
+    """All other control planes. `credentials` returns the certificate in use; it is read before each poll.
 
-    `poll` takes a peer's part of the picture; `lost` is told the id of one that is no longer in it.
-    `came_first`: nobody else was there when this one announced itself.
+    `on_poll` fetches a peer's state; `on_lost` is called with the id of a peer whose state is out of date.
+    `is_first`: no other control plane was announced when this one started.
     """
 
     def __init__(
-        self, planes: AnnouncementStore, credentials: Callable[[], TlsCredentials], trust_domain: str
+        self, store: AnnouncementStore, credentials: Callable[[], TlsCredentials], trust_domain: str
     ) -> None:
         self.id = secrets.token_hex(8)
-        self._planes = planes
+        self._store = store
         self._credentials = credentials
-        self._answers: dict[str, MethodHandler] = {"Hello": _hello}
-        self._service = ClusterService(self.id, trust_domain, self._answers)
+        self._methods: dict[str, ServedMethod] = {}
+        self._service = ClusterService(self.id, trust_domain, self._methods)
         self._peers: dict[str, _Member] = {}
-        self._own = Announcement(xds="")
+        self._announcement = Announcement(xds="")
         self._announced = False
         self.is_first = False
-        self.on_poll: PollPeer = _greet
+        self.on_poll: PollPeer = self._ping
         self.on_lost: Callable[[str], None] = lambda _id: None
+        self.register_method(PING, _respond_to_ping)
 
-    # --- for those that have something to ask -------------------------------------------------------
+    # --- calls (PeerClient) -------------------------------------------------------------------------
 
-    def register_method(self, method: str, answer: MethodHandler) -> None:
-        """Serve a method to peers: request bytes in, answer bytes out; a MeshError is a missing answer."""
-        self._answers[method] = answer
+    def register_method(
+        self, method: Method[RequestT, ResponseT], handler: Handler[RequestT, ResponseT]
+    ) -> None:
+        """Serve a method to peers. A handler must not call peers in turn."""
+        self._methods[method.name] = ServedMethod(method, handler)
+
+    def reachable(self) -> tuple[str, ...]:
+        """Ids of the peers that responded to their last poll."""
+        return tuple(peer.id for peer in self._peers.values() if not peer.error)
 
     async def broadcast(
-        self, method: str, request: bytes = b"", *, timeout_seconds: float = CALL_TIMEOUT
-    ) -> list[bytes]:
-        """The answers of all peers that give one within these seconds; nothing is raised."""
-        asked = self.reachable()
-        found = await asyncio.gather(*(self._one(id, method, request, timeout_seconds) for id in asked))
-        return [one for one in found if one is not None]
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        timeout_seconds: float = CALL_TIMEOUT,
+    ) -> list[ResponseT]:
+        """Call all reachable peers at once. Peers that fail or are late are left out; nothing is raised."""
+        calls = (self._try_call(id, method, request, timeout_seconds) for id in self.reachable())
+        responses = await asyncio.gather(*calls)
+        return [response for response in responses if response is not None]
 
     async def call(
-        self, id: str, method: str, request: bytes = b"", *, timeout_seconds: float = CALL_TIMEOUT
-    ) -> bytes:
-        """The answer of one peer; raises PeerError."""
+        self,
+        id: str,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        timeout_seconds: float = CALL_TIMEOUT,
+    ) -> ResponseT:
+        """Call one peer; raises PeerError."""
         peer = self._peers.get(id)
         if peer is None:
             raise PeerError("gone", f"control plane {id} is gone")
         try:
-            return await peer.client.call(method, request, timeout_seconds)
+            return await peer.connection.call(method, request, timeout_seconds)
         except PeerError as error:
             if error.reason != "not_found":
                 metrics.FAILURES.labels(error.reason).inc()
             raise
 
-    def reachable(self) -> tuple[str, ...]:
-        """The ids of the peers that answered their last poll."""
-        return tuple(one.id for one in self._peers.values() if not one.error)
-
     def grpc_service(self) -> ClusterService:
-        """What to add to the xDS port's server."""
+        """The handler for the xDS port's gRPC server."""
         return self._service
 
+    # --- status -------------------------------------------------------------------------------------
+
     def statuses(self) -> tuple[ControlPlaneStatus, ...]:
-        """This control plane and all others, by address; none when there are no others."""
+        """This control plane and all others by address; empty if there are no others."""
         if not self._peers:
             return ()
         now = time.monotonic()
-        own = ControlPlaneStatus(address=self._own.xds, admin=self._own.admin, state="this")
-        return (
-            own,
-            *sorted((_status(one, now) for one in self._peers.values()), key=lambda one: one.address),
+        this = ControlPlaneStatus(
+            address=self._announcement.xds, admin=self._announcement.admin, state="this"
         )
+        peers = (_status(peer, now) for peer in self._peers.values())
+        return this, *sorted(peers, key=lambda status: status.address)
 
     def admin_addresses(self) -> tuple[str, ...]:
         """`host:port` of the admin API of this control plane and of all others."""
-        known = (self._own.admin, *(one.announcement.admin for one in self._peers.values()))
-        return tuple(sorted(urlsplit(one).netloc for one in known if one))
+        urls = (self._announcement.admin, *(peer.announcement.admin for peer in self._peers.values()))
+        return tuple(sorted(urlsplit(url).netloc for url in urls if url))
 
-    # --- life -----------------------------------------------------------------------------------------
+    # --- discovery and polling ------------------------------------------------------------------------
 
     async def run(self, xds: str, admin: str) -> None:
-        """Announce this control plane, and follow the others, for ever."""
-        self._own = Announcement(xds=xds, admin=admin)
+        """Announce this control plane and poll the others until cancelled."""
+        self._announcement = Announcement(xds=xds, admin=admin)
         try:
             while True:
                 with contextlib.suppress(StoreError):
-                    told = await self._planes.announce(self.id, self._own.model_dump_json())
+                    others = await self._store.announce(self.id, self._announcement.model_dump_json())
                     if not self._announced:
-                        self._announced, self.is_first = True, not told
-                    await self._know(dict(_read(told)))
+                        self._announced, self.is_first = True, not others
+                    await self._update_peers(dict(_parse(others)))
                 await asyncio.sleep(ANNOUNCE_INTERVAL)
         finally:
             for peer in tuple(self._peers.values()):
-                await self._forget(peer)
+                await self._remove(peer)
             with contextlib.suppress(StoreError):
-                await self._planes.withdraw(self.id)
+                await self._store.withdraw(self.id)
 
-    async def _know(self, told: Mapping[str, Announcement]) -> None:
-        """Follow those that are new; forget those that are gone and no longer answer."""
+    async def _update_peers(self, announcements: Mapping[str, Announcement]) -> None:
+        """Add new peers; remove those that moved, or are no longer announced and do not respond."""
         for peer in tuple(self._peers.values()):
-            moved = told.get(peer.id, peer.announcement) != peer.announcement
-            if moved or (peer.id not in told and peer.error):
-                await self._forget(peer)
-        for id, where in told.items():
+            moved = announcements.get(peer.id, peer.announcement) != peer.announcement
+            if moved or (peer.id not in announcements and peer.error):
+                await self._remove(peer)
+        for id, announcement in announcements.items():
             if id in self._peers or len(self._peers) >= MAX_PEERS:
                 continue
-            client = PeerConnection(id, where.xds, self._credentials())
-            peer = _Member(id, where, client, time.monotonic())
-            peer.task = asyncio.create_task(self._follow(peer))
+            connection = PeerConnection(id, announcement.xds, self._credentials())
+            peer = _Member(id, announcement, connection, time.monotonic())
+            peer.task = asyncio.create_task(self._poll_loop(peer))
             self._peers[id] = peer
-            log.info("control plane found", peer=where.xds)
-        self._count()
+            log.info("control plane found", peer=announcement.xds)
+        self._update_metrics()
 
-    async def _forget(self, peer: _Member) -> None:
+    async def _remove(self, peer: _Member) -> None:
         del self._peers[peer.id]
         if peer.task is not None:
             peer.task.cancel()
             await asyncio.gather(peer.task, return_exceptions=True)
-        await peer.client.close()
+        await peer.connection.close()
         self.on_lost(peer.id)
-        self._count()
+        self._update_metrics()
         log.info("control plane gone", peer=peer.announcement.xds)
 
-    async def _follow(self, peer: _Member) -> None:
-        """Poll a peer for ever, whatever comes of it."""
-        told_lost = False
+    async def _poll_loop(self, peer: _Member) -> None:
+        lost = False
         while True:
-            begun = time.monotonic()
-            trouble = await self._polled(peer)
-            if bool(trouble) != bool(peer.error):
-                _log_change(peer, trouble)
-            peer.error = trouble
-            if not trouble:
-                peer.last_response, told_lost = time.monotonic(), False
-            elif not told_lost and time.monotonic() - peer.last_response >= LOST_AFTER:
-                told_lost = True
+            started = time.monotonic()
+            error = await self._poll(peer)
+            if bool(error) != bool(peer.error):
+                _log_transition(peer, error)
+            peer.error = error
+            if not error:
+                peer.last_response, lost = time.monotonic(), False
+            elif not lost and time.monotonic() - peer.last_response >= LOST_AFTER:
+                lost = True
                 self.on_lost(peer.id)
-            self._count()
-            await asyncio.sleep(max(0.1, POLL_INTERVAL - (time.monotonic() - begun)))
+            self._update_metrics()
+            await asyncio.sleep(max(MIN_POLL_PAUSE, POLL_INTERVAL - (time.monotonic() - started)))
 
-    async def _polled(self, peer: _Member) -> str:
-        """Poll once; why that failed, empty when it did not."""
+    async def _poll(self, peer: _Member) -> str:
+        """Poll once; returns the error, "" on success."""
         try:
-            await self._renew(peer)
-            await self.on_poll(peer.id, lambda method, request: self.call(peer.id, method, request))
+            await self._renew_connection(peer)
+            await self.on_poll(peer.id)
         except PeerError as error:
             return str(error)
         except Exception as error:
             log.exception("polling a control plane failed", peer=peer.announcement.xds)
-            return f"its part cannot be read: {type(error).__name__}"
+            return f"its state cannot be read: {type(error).__name__}"
         return ""
 
-    async def _renew(self, peer: _Member) -> None:
-        """Use the own certificate that is in use now."""
+    async def _renew_connection(self, peer: _Member) -> None:
+        """Reconnect if the control plane's own certificate was renewed."""
         credentials = self._credentials()
-        if credentials != peer.client.credentials:
-            old, peer.client = peer.client, PeerConnection(peer.id, peer.announcement.xds, credentials)
+        if credentials != peer.connection.credentials:
+            old = peer.connection
+            peer.connection = PeerConnection(peer.id, peer.announcement.xds, credentials)
             await old.close()
 
-    async def _one(self, id: str, method: str, request: bytes, within: float) -> bytes | None:
+    async def _ping(self, id: str) -> None:
+        await self.call(id, PING, pb.PingRequest())
+
+    async def _try_call(
+        self, id: str, method: Method[RequestT, ResponseT], request: RequestT, timeout_seconds: float
+    ) -> ResponseT | None:
         try:
-            return await self.call(id, method, request, timeout_seconds=within)
+            return await self.call(id, method, request, timeout_seconds=timeout_seconds)
         except PeerError as error:
-            log.debug("no answer", peer=id, reason=str(error))
+            log.debug("cluster call failed", peer=id, reason=str(error))
             return None
 
-    def _count(self) -> None:
+    def _update_metrics(self) -> None:
         metrics.PEERS.set(len(self._peers))
         metrics.REACHABLE.set(len(self.reachable()))
 
 
-async def _greet(_id: str, ask: CallPeer) -> None:
-    """The poll before there is another: whether it answers."""
-    await ask("Hello", b"")
+async def _respond_to_ping(_request: pb.PingRequest) -> pb.PingResponse:
+    return pb.PingResponse()
 
 
-async def _hello(_request: bytes) -> bytes:
-    return b""
-
-
-def _read(told: Mapping[str, str]) -> Iterator[tuple[str, Announcement]]:
-    """Announcements that can be read, in a fixed order; others are of no use."""
-    for id, text in sorted(told.items()):
+def _parse(announcements: Mapping[str, str]) -> Iterator[tuple[str, Announcement]]:
+    """Valid announcements by id, in a fixed order; invalid ones are ignored."""
+    for id, text in sorted(announcements.items()):
         with contextlib.suppress(ValidationError):
             yield id, Announcement.model_validate_json(text)
 
 
-def _log_change(peer: _Member, trouble: str) -> None:
-    if trouble:
-        log.warning("control plane does not answer", peer=peer.announcement.xds, reason=trouble)
+def _log_transition(peer: _Member, error: str) -> None:
+    if error:
+        log.warning("control plane unreachable", peer=peer.announcement.xds, reason=error)
     else:
-        log.info("control plane answers", peer=peer.announcement.xds)
+        log.info("control plane reachable", peer=peer.announcement.xds)
 
 
 def _status(peer: _Member, now: float) -> ControlPlaneStatus:
     return ControlPlaneStatus(
         address=peer.announcement.xds,
         admin=peer.announcement.admin,
-        state="silent" if peer.error else "answers",
+        state="unreachable" if peer.error else "reachable",
         unreachable_seconds=round(now - peer.last_response, 1) if peer.error else 0.0,
         error=peer.error,
     )

@@ -1,7 +1,7 @@
-"""The parts of all peers as they were told last, put together with the own one. Pure.
+"""The last known state of all peers, merged with this control plane's own. Pure.
 
-The result is the same whoever puts it together: what two control planes tell of one proxy is decided by what
-they tell, not by who they are.
+The result does not depend on who merges: if two control planes report the same proxy, what they report
+decides, not who they are.
 """
 
 from __future__ import annotations
@@ -11,108 +11,105 @@ from dataclasses import dataclass, field
 
 from meshwright.control_plane.agents.reports import REPORT_TTL
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyState, ProxyStatus
-from meshwright.control_plane.cluster.wire import RemoteProxy, StateReport
-from meshwright.control_plane.status.conditions import RolloutCount
+from meshwright.control_plane.cluster.wire import PeerState, RemoteProxy
+from meshwright.control_plane.status.rollout import RolloutCount
 
 ProxyKey = tuple[str, str]
 """Service and name of a proxy."""
 
-_RANK: dict[ProxyState, int] = {"disconnected": 0, "rejected": 1, "pending": 2, "synced": 3}
-# Of two streams of one proxy a connected one counts, and of two such the one that is further.
+_STATE_RANK: dict[ProxyState, int] = {"disconnected": 0, "rejected": 1, "pending": 2, "synced": 3}
+# Of two streams of one proxy, a connected one wins; of two connected ones, the one that is further.
 
 
 @dataclass(slots=True)
-class _PeerState:
-    """`came`: when its reports were told, by the own clock."""
+class _Peer:
+    """`reports_received_at`: by this control plane's clock."""
 
     proxies: list[RemoteProxy] = field(default_factory=list)
     reports: list[tuple[float, ProxyReport]] = field(default_factory=list)
-    received_at: float = 0.0
-    deliveries: Mapping[str, RolloutCount] = field(default_factory=dict)
+    reports_received_at: float = 0.0
+    rollouts: Mapping[str, RolloutCount] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
 class RemoteState:
-    """What peers told, by their id. `now` is any clock that only goes forward, in seconds."""
+    """The state of each peer, by its id. `now` is any monotonic clock, in seconds."""
 
     def __init__(self) -> None:
-        self._peers: dict[str, _PeerState] = {}
+        self._peers: dict[str, _Peer] = {}
 
-    def update(self, part: StateReport, now: float) -> None:
-        """Keep a peer's part in place of the last; of lists that it does not have, the last ones stay."""
-        known = self._peers.setdefault(part.header.id, _PeerState())
-        known.proxies, known.problems = part.proxies, part.header.problems
-        if part.header.reports:
-            known.reports, known.received_at = part.reports, now
-        if part.header.deliveries:
-            known.deliveries = part.deliveries
+    def update(self, state: PeerState, now: float) -> None:
+        """Replace a peer's state; lists that it does not contain keep their last contents."""
+        peer = self._peers.setdefault(state.member_id, _Peer())
+        peer.proxies, peer.problems = state.proxies, state.problems
+        if state.reports is not None:
+            peer.reports, peer.reports_received_at = state.reports, now
+        if state.rollouts is not None:
+            peer.rollouts = state.rollouts
 
     def remove(self, id: str) -> None:
-        """Forget a peer's part."""
+        """Drop a peer's state."""
         self._peers.pop(id, None)
 
-    def proxies(self, own: Iterable[ProxyStatus]) -> tuple[ProxyStatus, ...]:
+    def proxies(self, local: Iterable[ProxyStatus]) -> tuple[ProxyStatus, ...]:
         """Every proxy once, by service and name."""
         if not self._peers:
-            return tuple(own)
+            return tuple(local)
         best: dict[ProxyKey, ProxyStatus] = {}
-        for one in (*own, *(_plain(told) for told in self._told())):
-            key = (one.service, one.name)
-            if key not in best or _rank(one) > _rank(best[key]):
-                best[key] = one
+        for status in (*local, *(proxy.status for proxy in self._proxies())):
+            key = (status.service, status.name)
+            if key not in best or _rank(status) > _rank(best[key]):
+                best[key] = status
         return tuple(best[key] for key in sorted(best))
 
-    def pending(self, own: Mapping[ProxyKey, int]) -> Mapping[ProxyKey, int]:
-        """Unanswered responses of each connected proxy, wherever it is connected."""
-        told = {(one.service, one.name): one.pending for one in self._told() if one.state != "disconnected"}
-        return {**told, **own}
+    def in_flight(self, local: Mapping[ProxyKey, int]) -> Mapping[ProxyKey, int]:
+        """Unacknowledged responses of each connected proxy, wherever it is connected."""
+        return {**{_key(proxy): proxy.in_flight for proxy in self._connected()}, **local}
 
-    def rejections(self) -> dict[ProxyKey, str]:
-        """What the proxies that are connected to peers refuse; empty when they take everything."""
-        return {(one.service, one.name): one.error for one in self._told() if one.state != "disconnected"}
+    def rejection_texts(self) -> dict[ProxyKey, str]:
+        """What each proxy that is connected to a peer rejects; "" if it accepts everything."""
+        return {_key(proxy): proxy.status.error for proxy in self._connected()}
 
-    def reports(self, own: Iterable[tuple[float, ProxyReport]], now: float) -> tuple[ProxyReport, ...]:
-        """The youngest report of each proxy, of those that still count; `own` come with their ages."""
+    def reports(self, local: Iterable[tuple[float, ProxyReport]], now: float) -> tuple[ProxyReport, ...]:
+        """The latest report of each proxy that has not expired; `local` ones come with their ages."""
         if not self._peers:
-            return tuple(report for _, report in own)
-        youngest: dict[ProxyKey, tuple[float, ProxyReport]] = {}
-        for age, one in (*own, *self._reported(now)):
-            key = (one.service, one.node)
-            if age < REPORT_TTL and (key not in youngest or age < youngest[key][0]):
-                youngest[key] = (age, one)
-        return tuple(one for _, one in youngest.values())
+            return tuple(report for _, report in local)
+        latest: dict[ProxyKey, tuple[float, ProxyReport]] = {}
+        for age, report in (*local, *self._reports(now)):
+            key = (report.service, report.node)
+            if age < REPORT_TTL and (key not in latest or age < latest[key][0]):
+                latest[key] = (age, report)
+        return tuple(report for _, report in latest.values())
 
-    def rollouts(self, own: Mapping[str, RolloutCount]) -> Mapping[str, RolloutCount]:
-        """The sums over all control planes: a proxy's stream is at one of them."""
-        found = dict(own)
+    def rollout_counts(self, local: Mapping[str, RolloutCount]) -> Mapping[str, RolloutCount]:
+        """Sums over all control planes: a proxy's stream is at one of them."""
+        totals = dict(local)
         for peer in self._peers.values():
-            for ref, more in peer.deliveries.items():
-                known = found.get(ref, RolloutCount())
-                found[ref] = RolloutCount(
-                    known.holders + more.holders,
-                    known.acked + more.acked,
-                    tuple(sorted({*known.rejections, *more.rejections})),
-                )
-        return found
+            for ref, count in peer.rollouts.items():
+                totals[ref] = totals.get(ref, RolloutCount()) + count
+        return totals
 
     def problems(self) -> tuple[str, ...]:
-        """What failed inside peers."""
-        return tuple(words for peer in self._peers.values() for words in peer.problems)
+        """Internal failures of all peers."""
+        return tuple(problem for peer in self._peers.values() for problem in peer.problems)
 
-    def _told(self) -> Iterator[RemoteProxy]:
-        return (one for peer in self._peers.values() for one in peer.proxies)
+    def _proxies(self) -> Iterator[RemoteProxy]:
+        return (proxy for peer in self._peers.values() for proxy in peer.proxies)
 
-    def _reported(self, now: float) -> Iterator[tuple[float, ProxyReport]]:
+    def _connected(self) -> Iterator[RemoteProxy]:
+        return (proxy for proxy in self._proxies() if proxy.status.state != "disconnected")
+
+    def _reports(self, now: float) -> Iterator[tuple[float, ProxyReport]]:
         return (
-            (age + now - peer.received_at, one) for peer in self._peers.values() for age, one in peer.reports
+            (age + now - peer.reports_received_at, report)
+            for peer in self._peers.values()
+            for age, report in peer.reports
         )
 
 
-def _plain(told: RemoteProxy) -> ProxyStatus:
-    return ProxyStatus(
-        name=told.name, service=told.service, state=told.state, revision=told.revision, error=told.error
-    )
+def _key(proxy: RemoteProxy) -> ProxyKey:
+    return proxy.status.service, proxy.status.name
 
 
-def _rank(one: ProxyStatus) -> tuple[bool, int, int, str]:
-    return one.state != "disconnected", one.revision, _RANK[one.state], one.error
+def _rank(status: ProxyStatus) -> tuple[bool, int, int, str]:
+    return status.state != "disconnected", status.revision, _STATE_RANK[status.state], status.error

@@ -1,153 +1,134 @@
-"""The requests that all control planes were told of, as one store: each proxy tells one of them."""
+"""The requests reported to all control planes as one store: each proxy reports to one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Mapping
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from meshwright.control_plane.api.models.base import ApiModel
-from meshwright.control_plane.api.models.requests import Request, RequestList, RequestPage, TapFilter
-from meshwright.control_plane.cluster.service import MethodHandler
+from meshwright.control_plane.api.models.requests import Request, RequestPage, TapFilter
+from meshwright.control_plane.cluster import cluster_pb2 as pb
+from meshwright.control_plane.cluster.methods import (
+    FIND_REQUEST_IDS,
+    FIND_REQUESTS,
+    LIST_REQUESTS,
+    TAP_REQUESTS,
+)
+from meshwright.control_plane.cluster.peer_client import PeerClient
 from meshwright.control_plane.errors import InputError
-from meshwright.control_plane.telemetry.requests.store import RequestStore as Own
+from meshwright.control_plane.telemetry.requests.store import RequestStore
 
 MAX_REQUESTS = 1000
-"""Requests in one answer."""
-
-Asked = TypeVar("Asked", bound=ApiModel)
-
-
-class PeerClient(Protocol):
-    """The other control planes (peers.app.Peers)."""
-
-    id: str
-
-    def register_method(self, method: str, answer: MethodHandler) -> None:
-        """Serve a method to peers."""
-
-    async def broadcast(self, method: str, request: bytes = b"") -> list[bytes]:
-        """The answers of all that give one soon."""
-
-
-class RequestListQuery(ApiModel):
-    """What requests to list."""
-
-    limit: int = Field(ge=1, le=MAX_REQUESTS)
-    service: str = ""
-    errors: bool = False
-    since: float = 0.0
-
-
-class IdQuery(ApiModel):
-    """An id, whole or how it begins."""
-
-    id: str = Field(max_length=128)
-    limit: int = 2
-
-
-class IdList(ApiModel):
-    """Ids that were found."""
-
-    ids: tuple[str, ...] = ()
-
-
-class TapCursor(ApiModel):
-    """What a listener wants, and how far it has heard."""
-
-    tap: TapFilter
-    marks: dict[str, int] = Field({})
-    limit: int = Field(ge=0, le=MAX_REQUESTS)
+"""Requests in one response."""
 
 
 class ClusterRequests:
-    """`own` are those that were told here."""
+    """`local` holds the requests reported to this control plane."""
 
-    def __init__(self, own: Own, peers: PeerClient) -> None:
-        self._own = own
+    def __init__(self, local: RequestStore, peers: PeerClient) -> None:
+        self._local = local
         self._peers = peers
-        peers.register_method("RequestsListed", self._listed)
-        peers.register_method("RequestsNamed", self._named)
-        peers.register_method("RequestsFound", self._found)
-        peers.register_method("RequestsHeard", self._heard)
+        peers.register_method(LIST_REQUESTS, self._serve_list)
+        peers.register_method(FIND_REQUEST_IDS, self._serve_ids)
+        peers.register_method(FIND_REQUESTS, self._serve_find)
+        peers.register_method(TAP_REQUESTS, self._serve_tap)
+
+    # --- queries --------------------------------------------------------------------------------------
 
     async def recent(
         self, limit: int, *, service: str = "", errors: bool = False, since: float = 0.0
     ) -> tuple[Request, ...]:
-        """At most `limit` requests, newest first: told by or sent to `service`, failed, begun since then."""
-        wanted = RequestListQuery(limit=limit, service=service, errors=errors, since=since)
-        found = list(self._own.recent(limit, service=service, errors=errors, since=since))
-        for answer in await self._ask("RequestsListed", wanted, RequestList):
-            found += answer.requests
-        return tuple(sorted(found, key=lambda one: one.time, reverse=True)[:limit])
+        """Up to `limit` requests, newest first: reported by or sent to `service`, failed, started since."""
+        query = pb.RequestListQuery(limit=limit, service=service, errors=errors, since=since)
+        requests = list(self._local.recent(limit, service=service, errors=errors, since=since))
+        for response in await self._peers.broadcast(LIST_REQUESTS, query):
+            requests += _parse(response.requests_json)
+        return tuple(sorted(requests, key=lambda request: request.time, reverse=True)[:limit])
 
-    async def ids_with_prefix(self, prefix: str, most: int) -> tuple[str, ...]:
-        """Ids of requests and traces that begin so, at most `most`; one that is meant whole stands alone."""
-        found = set(self._own.ids_with_prefix(prefix, most))
-        for answer in await self._ask("RequestsNamed", IdQuery(id=prefix, limit=most), IdList):
-            found.update(answer.ids)
-        return (prefix,) if prefix in found else tuple(sorted(found))[:most]
+    async def ids_with_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """Up to `limit` ids of requests and traces with this prefix. An exact match is returned alone."""
+        ids = set(self._local.ids_with_prefix(prefix, limit))
+        for response in await self._peers.broadcast(FIND_REQUEST_IDS, pb.IdQuery(id=prefix, limit=limit)):
+            ids.update(response.ids)
+        return (prefix,) if prefix in ids else tuple(sorted(ids))[:limit]
 
     async def find(self, id: str) -> tuple[Request, ...]:
-        """All that is kept of a request or trace, in the order of their begin; empty: nothing."""
-        found = list(self._own.find(id))
-        for answer in await self._ask("RequestsFound", IdQuery(id=id), RequestList):
-            found += answer.requests
-        return tuple(sorted(found, key=lambda one: one.time))
+        """All records of a request or trace in order of their start; empty if there are none."""
+        requests = list(self._local.find(id))
+        for response in await self._peers.broadcast(FIND_REQUESTS, pb.IdQuery(id=id)):
+            requests += _parse(response.requests_json)
+        return tuple(sorted(requests, key=lambda request: request.time))
 
-    async def tap(self, tap: TapFilter, marks: Mapping[str, int], limit: int) -> RequestPage:
-        """What came since `marks` (empty: nothing yet, only where to begin), the oldest first."""
-        wanted = TapCursor(tap=tap, marks=dict(marks), limit=limit)
-        parts = [self._since(wanted), *await self._ask("RequestsHeard", wanted, RequestPage)]
-        found = sorted((one for part in parts for one in part.requests), key=lambda one: one.time)
-        newest = dict(marks)
-        for part in parts:
-            newest.update(part.cursor)
-        more = sum(part.omitted for part in parts) + max(0, len(found) - limit)
-        return RequestPage(requests=tuple(found[:limit]), omitted=more, cursor=newest)
+    async def tap(self, tap: TapFilter, cursor: Mapping[str, int], limit: int) -> RequestPage:
+        """Requests after `cursor`, oldest first. An empty cursor returns no requests, only where to start."""
+        pages = [self._page_after(tap, cursor, limit)]
+        query = pb.TapCursor(filter=pb.TapFilter(**tap.model_dump()), sequences=cursor, limit=limit)
+        for response in await self._peers.broadcast(TAP_REQUESTS, query):
+            page = RequestPage(
+                requests=_parse(response.requests_json),
+                omitted=response.omitted,
+                cursor=dict(response.sequences),
+            )
+            pages.append(page)
+        requests = sorted((one for page in pages for one in page.requests), key=lambda request: request.time)
+        new_cursor = dict(cursor)
+        for page in pages:
+            new_cursor.update(page.cursor)
+        omitted = sum(page.omitted for page in pages) + max(0, len(requests) - limit)
+        return RequestPage(requests=tuple(requests[:limit]), omitted=omitted, cursor=new_cursor)
 
-    # --- asking and answering -----------------------------------------------------------------------
+    # --- serving peers --------------------------------------------------------------------------------
 
-    async def _ask(self, method: str, wanted: ApiModel, kind: type[Asked]) -> list[Asked]:
-        """What peers answer; one that is not understood is passed over."""
-        found = []
-        for answer in await self._peers.broadcast(method, wanted.model_dump_json().encode()):
-            try:
-                found.append(kind.model_validate_json(answer))
-            except ValidationError:
-                continue
-        return found
+    async def _serve_list(self, query: pb.RequestListQuery) -> pb.RequestList:
+        limit = _limit(query.limit)
+        requests = self._local.recent(limit, service=query.service, errors=query.errors, since=query.since)
+        return pb.RequestList(requests_json=_serialize(requests))
 
-    async def _listed(self, request: bytes) -> bytes:
-        asked = _read(request, RequestListQuery)
-        found = self._own.recent(asked.limit, service=asked.service, errors=asked.errors, since=asked.since)
-        return _write(RequestList(requests=found))
+    async def _serve_ids(self, query: pb.IdQuery) -> pb.IdList:
+        return pb.IdList(ids=self._local.ids_with_prefix(query.id, _limit(query.limit)))
 
-    async def _named(self, request: bytes) -> bytes:
-        asked = _read(request, IdQuery)
-        return _write(IdList(ids=self._own.ids_with_prefix(asked.id, asked.limit)))
+    async def _serve_find(self, query: pb.IdQuery) -> pb.RequestList:
+        return pb.RequestList(requests_json=_serialize(self._local.find(query.id)))
 
-    async def _found(self, request: bytes) -> bytes:
-        return _write(RequestList(requests=self._own.find(_read(request, IdQuery).id)))
+    async def _serve_tap(self, query: pb.TapCursor) -> pb.TapPage:
+        filter = query.filter
+        try:
+            tap = TapFilter(
+                service=filter.service,
+                errors=filter.errors,
+                method=filter.method,
+                path=filter.path,
+                caller=filter.caller,
+            )
+        except ValidationError:
+            raise InputError("TapRequests: invalid filter") from None
+        page = self._page_after(tap, query.sequences, _limit(query.limit))
+        return pb.TapPage(
+            requests_json=_serialize(page.requests), omitted=page.omitted, sequences=page.cursor
+        )
 
-    async def _heard(self, request: bytes) -> bytes:
-        return _write(self._since(_read(request, TapCursor)))
-
-    def _since(self, asked: TapCursor) -> RequestPage:
+    def _page_after(self, tap: TapFilter, cursor: Mapping[str, int], limit: int) -> RequestPage:
+        """This control plane's own page."""
         id = self._peers.id
-        if id not in asked.marks:
-            return RequestPage(cursor={id: self._own.last_seq})
-        found, more, newest = self._own.after(asked.marks[id], asked.tap, asked.limit)
-        return RequestPage(requests=found, omitted=more, cursor={id: newest})
+        if id not in cursor:
+            return RequestPage(cursor={id: self._local.last_seq})
+        requests, omitted, last_seq = self._local.after(cursor[id], tap, limit)
+        return RequestPage(requests=requests, omitted=omitted, cursor={id: last_seq})
 
 
-def _read(request: bytes, kind: type[Asked]) -> Asked:
+def _limit(limit: int) -> int:
+    if limit > MAX_REQUESTS:
+        raise InputError(f"the limit is above {MAX_REQUESTS}")
+    return limit
+
+
+def _serialize(requests: Iterable[Request]) -> list[bytes]:
+    return [request.model_dump_json(by_alias=True).encode() for request in requests]
+
+
+def _parse(requests_json: Iterable[bytes]) -> tuple[Request, ...]:
+    """The requests of a response; none if one of them is invalid."""
     try:
-        return kind.model_validate_json(request)
+        return tuple(Request.model_validate_json(body) for body in requests_json)
     except ValidationError:
-        raise InputError(f"not a {kind.__name__} in JSON") from None
-
-
-def _write(message: ApiModel) -> bytes:
-    return message.model_dump_json(by_alias=True).encode()
+        return ()

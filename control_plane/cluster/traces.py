@@ -1,228 +1,216 @@
-"""The traces of all control planes as one store: peers are asked for spans, and trees are built here.
+"""The traces of all control planes as one store: spans are fetched from peers, trees are built here.
 
-A trace has spans wherever its proxies and services send theirs, so nothing that needs a whole trace (its
-summary, its tree, who called whom) is taken from a peer ready-made.
+The spans of one trace are where its proxies and services send them, so whatever needs a complete trace (its
+summary, its tree, service dependencies) is never computed by a peer.
 """
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
 
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
-from meshwright.control_plane.cluster import frames
-from meshwright.control_plane.cluster.frames import FrameError
-from meshwright.control_plane.cluster.service import MethodHandler
-from meshwright.control_plane.errors import InputError
-from meshwright.control_plane.telemetry.traces import span, tree
-from meshwright.control_plane.telemetry.traces.span import StoredSpan
+from meshwright.control_plane.cluster import cluster_pb2 as pb
+from meshwright.control_plane.cluster.methods import (
+    GET_CALL_LINKS,
+    GET_SPANS,
+    LIST_TRACE_NAMES,
+    MATCH_TRACES,
+)
+from meshwright.control_plane.cluster.peer_client import PeerClient
+from meshwright.control_plane.telemetry.traces import tree
+from meshwright.control_plane.telemetry.traces.span import StoredSpan, parse_spans, serialize_spans
 from meshwright.control_plane.telemetry.traces.store import TraceStore
 
 TRACES_PER_CALL = 25
-"""Traces whose spans are asked for in one question: some 700 spans, half a megabyte."""
+"""Traces whose spans are fetched in one call: some 700 spans, half a megabyte."""
 
 MAX_SPAN_BYTES = 4 * 1024 * 1024
-"""Bytes of spans in one answer; what is beyond counts as dropped."""
+"""Spans in one response; further ones count as dropped."""
 
-_LINK = struct.Struct(">16s8s8sH")
-# Trace, span, parent and the service's number; 34 bytes.
+_TRACE_ID, _SPAN_ID = 16, 8
+# Bytes.
 
 SpanKey = tuple[bytes, str]
-"""A span and who sent it; a span that came to two control planes (sent again elsewhere) is one."""
-
-
-class PeerClient(Protocol):
-    """The peers (see peers.app.Peers)."""
-
-    def register_method(self, method: str, answer: MethodHandler) -> None:
-        """Serve a method."""
-
-    def reachable(self) -> Sequence[str]:
-        """Who can be asked."""
-
-    async def broadcast(self, method: str, request: bytes = b"") -> list[bytes]:
-        """What they answer."""
+"""Span id and sender. A span that two control planes received (sent again elsewhere) is one span."""
 
 
 @dataclass(slots=True)
 class _MergedTrace:
-    """The spans of one trace from everywhere."""
+    """The spans of one trace from all control planes."""
 
-    rows: dict[SpanKey, StoredSpan] = field(default_factory=dict)
+    spans: dict[SpanKey, StoredSpan] = field(default_factory=dict)
     dropped: int = 0
 
-    def add(self, rows: Iterable[StoredSpan], dropped: int = 0) -> None:
-        self.rows.update(((row.id, row.service), row) for row in rows)
+    def add(self, spans: Iterable[StoredSpan], dropped: int = 0) -> None:
+        self.spans.update(((span.id, span.service), span) for span in spans)
         self.dropped += dropped
 
 
 class ClusterTraces:
-    """`own` are those that came here. IDs are hexadecimal."""
+    """`local` holds the spans sent to this control plane. Ids are hexadecimal."""
 
-    def __init__(self, own: TraceStore, peers: PeerClient) -> None:
-        self._own = own
+    def __init__(self, local: TraceStore, peers: PeerClient) -> None:
+        self._local = local
         self._peers = peers
-        peers.register_method("TraceNames", self._names)
-        peers.register_method("TraceMatches", self._matches)
-        peers.register_method("TraceSpans", self._spans)
-        peers.register_method("TraceLinks", self._links)
+        peers.register_method(LIST_TRACE_NAMES, self._serve_names)
+        peers.register_method(MATCH_TRACES, self._serve_matches)
+        peers.register_method(GET_SPANS, self._serve_spans)
+        peers.register_method(GET_CALL_LINKS, self._serve_links)
 
-    # --- what is asked ------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------------
 
     async def services(self) -> tuple[str, ...]:
-        """Who sent spans that are kept, sorted."""
-        return await self._union(self._own.services(), "services", {})
+        """Services with stored spans, sorted."""
+        responses = await self._peers.broadcast(LIST_TRACE_NAMES, pb.TraceNamesRequest())
+        return _union(self._local.services(), *(response.services for response in responses))
 
     async def operations(self, service: str) -> tuple[str, ...]:
         """A service's operations, sorted."""
-        return await self._union(self._own.operations(service), "operations", {"service": service})
+        responses = await self._peers.broadcast(LIST_TRACE_NAMES, pb.TraceNamesRequest(service=service))
+        return _union(self._local.operations(service), *(response.operations for response in responses))
 
-    async def ids_with_prefix(self, prefix: str, most: int) -> tuple[str, ...]:
-        """The IDs that begin with a prefix, at most `most`."""
-        wanted = {"prefix": prefix, "most": most}
-        return (await self._union(self._own.ids_with_prefix(prefix, most), "ids", wanted))[:most]
+    async def ids_with_prefix(self, prefix: str, limit: int) -> tuple[str, ...]:
+        """Up to `limit` trace ids with this prefix."""
+        request = pb.TraceNamesRequest(id_prefix=prefix, limit=limit)
+        responses = await self._peers.broadcast(LIST_TRACE_NAMES, request)
+        ids = _union(self._local.ids_with_prefix(prefix, limit), *(response.ids for response in responses))
+        return ids[:limit]
 
-    async def search(self, wanted: TraceQuery, limit: int) -> tuple[TraceSummary, ...]:
-        """At most `limit` traces that have a span as wanted, newest first."""
+    async def search(self, query: TraceQuery, limit: int) -> tuple[TraceSummary, ...]:
+        """Up to `limit` traces with a span that matches, newest first."""
         if not self._peers.reachable():
-            return self._own.search(wanted, limit)
-        return tuple([_summary(id, one) async for id, one in self._found(wanted, limit)])
+            return self._local.search(query, limit)
+        return tuple([_summary(id, trace) async for id, trace in self._search_merged(query, limit)])
 
-    async def search_full(self, wanted: TraceQuery, limit: int) -> AsyncIterator[Trace]:
-        """As `search`, the traces whole."""
+    async def search_full(self, query: TraceQuery, limit: int) -> AsyncIterator[Trace]:
+        """Like `search`, but yields complete traces."""
         if not self._peers.reachable():
-            for one in self._own.search_full(wanted, limit):
-                yield one
+            for trace in self._local.search_full(query, limit):
+                yield trace
             return
-        async for id, whole in self._found(wanted, limit):
-            yield _trace(id, whole)
+        async for id, merged in self._search_merged(query, limit):
+            yield _trace(id, merged)
 
     async def get(self, id: str) -> Trace | None:
-        """A trace by its 32 digits; None when nobody keeps it."""
-        whole = (await self._whole([id]))[id]
-        return _trace(id, whole) if whole.rows else None
+        """A trace by its 32-digit id; None if no control plane has it."""
+        merged = (await self._fetch([id]))[id]
+        return _trace(id, merged) if merged.spans else None
 
     async def dependencies(self, start: int = 0, end: int = 0) -> tuple[ServiceDependency, ...]:
-        """Who called whom how often in traces that began within these nanoseconds since the epoch."""
-        links = [
-            tree.CallLink.from_span(row) for row in self._own.recent_spans(TraceQuery(start=start, end=end))
-        ]
-        for head, body in await self._ask("TraceLinks", {"start": start, "end": end}):
-            links += _read_links([str(one) for one in head.get("services", ())], body)
+        """How often services called each other in traces that started within these nanoseconds since the
+        epoch.
+        """
+        spans = self._local.recent_spans(TraceQuery(start=start, end=end))
+        links = [tree.CallLink.from_span(span) for span in spans]
+        request = pb.CallLinksRequest(start_ns=start, end_ns=end)
+        for response in await self._peers.broadcast(GET_CALL_LINKS, request):
+            links += _parse_links(response)
         return tree.dependencies(links)
 
-    # --- asking -------------------------------------------------------------------------------------
+    # --- fetching from peers ----------------------------------------------------------------------------
 
-    async def _found(self, wanted: TraceQuery, limit: int) -> AsyncIterator[tuple[str, _MergedTrace]]:
-        """The traces that match anywhere, those first that began last."""
-        begun = self._own.matching_ids(wanted, limit)
-        for head, _ in await self._ask("TraceMatches", {"search": asdict(wanted), "limit": limit}):
-            for id, first in head.get("found", {}).items():
-                begun[id] = min(first, begun.get(id, first))
-        ids = sorted(begun, key=lambda id: (begun[id], id), reverse=True)[:limit]
-        for at in range(0, len(ids), TRACES_PER_CALL):
-            for id, whole in (await self._whole(ids[at : at + TRACES_PER_CALL])).items():
-                if whole.rows:
-                    yield id, whole
+    async def _search_merged(self, query: TraceQuery, limit: int) -> AsyncIterator[tuple[str, _MergedTrace]]:
+        """Traces that match at any control plane, those that started last first."""
+        start_by_id = self._local.matching_ids(query, limit)
+        request = pb.TraceMatchRequest(query=pb.TraceQuery(**asdict(query)), limit=limit)
+        for response in await self._peers.broadcast(MATCH_TRACES, request):
+            for id, start in response.start_ns.items():
+                start_by_id[id] = min(start, start_by_id.get(id, start))
+        ids = sorted(start_by_id, key=lambda id: (start_by_id[id], id), reverse=True)[:limit]
+        for first in range(0, len(ids), TRACES_PER_CALL):
+            for id, merged in (await self._fetch(ids[first : first + TRACES_PER_CALL])).items():
+                if merged.spans:
+                    yield id, merged
 
-    async def _whole(self, ids: Sequence[str]) -> dict[str, _MergedTrace]:
-        found = {id: _MergedTrace() for id in ids}
+    async def _fetch(self, ids: Sequence[str]) -> dict[str, _MergedTrace]:
+        merged = {id: _MergedTrace() for id in ids}
         for id in ids:
-            found[id].add(*self._own.spans_of(id))
-        for head, body in await self._ask("TraceSpans", {"ids": ids}):
-            for row in span.parse_spans(body):
-                if isinstance(row, StoredSpan) and row.trace.hex() in found:
-                    found[row.trace.hex()].add((row,))
-            for id, dropped in head.get("dropped", {}).items():
-                if id in found:
-                    found[id].dropped += int(dropped)
-        return found
+            merged[id].add(*self._local.spans_of(id))
+        for response in await self._peers.broadcast(GET_SPANS, pb.SpansRequest(trace_ids=ids)):
+            for span in parse_spans(response.spans):
+                if isinstance(span, StoredSpan) and span.trace.hex() in merged:
+                    merged[span.trace.hex()].add((span,))
+            for id, dropped in response.dropped.items():
+                if id in merged:
+                    merged[id].dropped += dropped
+        return merged
 
-    async def _union(self, own: Sequence[str], what: str, wanted: dict[str, Any]) -> tuple[str, ...]:
-        names = set(own)
-        for head, _ in await self._ask("TraceNames", wanted):
-            names.update(str(one) for one in head.get(what, ()))
-        return tuple(sorted(names))
+    # --- serving peers ----------------------------------------------------------------------------------
 
-    async def _ask(self, method: str, wanted: dict[str, Any]) -> list[tuple[dict[str, Any], bytes]]:
-        """What peers answer; one that is not understood is passed over."""
-        found = []
-        for answer in await self._peers.broadcast(method, json.dumps(wanted).encode()):
-            try:
-                found.append(frames.read(answer))
-            except FrameError:
-                continue
-        return found
+    async def _serve_names(self, request: pb.TraceNamesRequest) -> pb.TraceNames:
+        prefix, service = request.id_prefix, request.service
+        return pb.TraceNames(
+            services=self._local.services(),
+            operations=self._local.operations(service) if service else (),
+            ids=self._local.ids_with_prefix(prefix, request.limit) if prefix else (),
+        )
 
-    # --- answering ----------------------------------------------------------------------------------
+    async def _serve_matches(self, request: pb.TraceMatchRequest) -> pb.TraceMatches:
+        query = request.query
+        trace_query = TraceQuery(
+            service=query.service,
+            operation=query.operation,
+            min_duration=query.min_duration,
+            max_duration=query.max_duration,
+            errors=query.errors,
+            start=query.start,
+            end=query.end,
+        )
+        return pb.TraceMatches(start_ns=self._local.matching_ids(trace_query, request.limit))
 
-    async def _names(self, request: bytes) -> bytes:
-        wanted = _read(request)
-        prefix, service = str(wanted.get("prefix", "")), str(wanted.get("service", ""))
-        return frames.write({
-            "services": self._own.services(),
-            "operations": self._own.operations(service) if service else (),
-            "ids": self._own.ids_with_prefix(prefix, int(wanted.get("most", 0))) if prefix else (),
-        })  # fmt: skip
-
-    async def _matches(self, request: bytes) -> bytes:
-        wanted = _read(request)
-        try:
-            search, limit = TraceQuery(**wanted["search"]), int(wanted["limit"])
-        except (KeyError, TypeError, ValueError):
-            raise InputError("TraceMatches: not a search") from None
-        return frames.write({"found": self._own.matching_ids(search, limit)})
-
-    async def _spans(self, request: bytes) -> bytes:
-        ids = [str(one) for one in _read(request).get("ids", ())]
+    async def _serve_spans(self, request: pb.SpansRequest) -> pb.Spans:
         fitting: list[StoredSpan] = []
         dropped: dict[str, int] = {}
-        left = MAX_SPAN_BYTES
-        for id in ids[:TRACES_PER_CALL]:
-            rows, missing = self._own.spans_of(id)
-            for row in rows:
-                left -= len(row.body)
-                if left < 0:
+        free = MAX_SPAN_BYTES
+        for id in request.trace_ids[:TRACES_PER_CALL]:
+            spans, missing = self._local.spans_of(id)
+            for span in spans:
+                free -= len(span.body)
+                if free < 0:
                     missing += 1
                 else:
-                    fitting.append(row)
+                    fitting.append(span)
             dropped[id] = missing
-        return frames.write({"dropped": dropped}, span.serialize_spans(fitting))
+        return pb.Spans(spans=serialize_spans(fitting), dropped=dropped)
 
-    async def _links(self, request: bytes) -> bytes:
-        wanted = _read(request)
-        within = TraceQuery(start=int(wanted.get("start", 0)), end=int(wanted.get("end", 0)))
+    async def _serve_links(self, request: pb.CallLinksRequest) -> pb.CallLinks:
+        spans = tuple(self._local.recent_spans(TraceQuery(start=request.start_ns, end=request.end_ns)))
         services: dict[str, int] = {}
-        packed = [
-            _LINK.pack(row.trace, row.id, row.parent, services.setdefault(row.service, len(services)))
-            for row in self._own.recent_spans(within)
-        ]
-        return frames.write({"services": list(services)}, b"".join(packed))
+        return pb.CallLinks(
+            service=[services.setdefault(span.service, len(services)) for span in spans],
+            services=list(services),
+            trace_ids=b"".join(span.trace for span in spans),
+            span_ids=b"".join(span.id for span in spans),
+            parent_ids=b"".join(span.parent or bytes(_SPAN_ID) for span in spans),
+        )
 
 
-def _summary(id: str, whole: _MergedTrace) -> TraceSummary:
-    return tree.build_summary(bytes.fromhex(id), tuple(whole.rows.values()))
+def _union(*names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({name for some in names for name in some}))
 
 
-def _trace(id: str, whole: _MergedTrace) -> Trace:
-    return tree.build_trace(bytes.fromhex(id), tuple(whole.rows.values()), whole.dropped)
+def _summary(id: str, merged: _MergedTrace) -> TraceSummary:
+    return tree.build_summary(bytes.fromhex(id), tuple(merged.spans.values()))
 
 
-def _read_links(services: Sequence[str], body: bytes) -> Iterator[tree.CallLink]:
-    """Links as they were packed; of a part that is cut short nothing."""
-    for trace, id, parent, number in _LINK.iter_unpack(body[: len(body) // _LINK.size * _LINK.size]):
-        if number < len(services):
-            yield tree.CallLink(trace, id, parent if any(parent) else b"", services[number])
+def _trace(id: str, merged: _MergedTrace) -> Trace:
+    return tree.build_trace(bytes.fromhex(id), tuple(merged.spans.values()), merged.dropped)
 
 
-def _read(request: bytes) -> dict[str, Any]:
-    try:
-        wanted = json.loads(request)
-    except ValueError:
-        wanted = None
-    if not isinstance(wanted, dict):
-        raise InputError("the question is no JSON object")
-    return wanted
+def _parse_links(links: pb.CallLinks) -> Iterator[tree.CallLink]:
+    """The rows of a response, up to the end of its shortest column."""
+    columns = zip(
+        links.service,
+        _split(links.trace_ids, _TRACE_ID),
+        _split(links.span_ids, _SPAN_ID),
+        _split(links.parent_ids, _SPAN_ID),
+        strict=False,
+    )
+    for service, trace, span, parent in columns:
+        if service < len(links.services):
+            yield tree.CallLink(trace, span, parent if any(parent) else b"", links.services[service])
+
+
+def _split(column: bytes, size: int) -> Iterator[bytes]:
+    return (column[first : first + size] for first in range(0, len(column) - size + 1, size))

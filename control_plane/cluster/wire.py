@@ -1,191 +1,180 @@
-"""What one control plane tells another of its part of the picture: lines of JSON, a letter before each. Pure.
-
-    H  head: who tells, problems, the number of the last flush, whether there are more
-    P  a proxy that is connected here, or was within the last minute
-    R  what a proxy's agent reported, with its age in seconds
-    D  how a policy fares at the proxies that are connected here
-    F  a flush of metrics that came here, with its age
-
-Ages are passed in place of times, for every control plane has its own clock. Lines are written and read one
-at a time, so that a large mesh holds nobody up.
-"""
+"""What control planes report to each other as messages of cluster.proto, and back. Pure."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple, TypeVar
 
-from pydantic import Field
+from google.protobuf.message import Message
+from pydantic import ValidationError
 
-from meshwright.control_plane.agents.reports import ProxyReports
-from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity, Role
-from meshwright.control_plane.status.conditions import RolloutCount
+from meshwright.control_plane.cluster import cluster_pb2 as pb
+from meshwright.control_plane.status.rollout import RolloutCount
 from meshwright.control_plane.telemetry.ingest.envoy_stats import StatPoint
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
-from meshwright.control_plane.telemetry.topology.windows import MetricsFlush, NodeFlush
+from meshwright.control_plane.telemetry.topology.flush import MetricsFlush, NodeFlush
 
-MAX_FLUSH_BYTES = 2 * 1024 * 1024
-"""Bytes of flushes in one answer; what is beyond is asked for again."""
+_COUNTERS = tuple(field.name for field in fields(UpstreamCounters) if field.name != "latency_buckets")
 
-_COUNTS = tuple(one.name for one in fields(UpstreamCounters) if one.name != "latency_buckets")
+_ROLES: tuple[Role, ...] = ("service", "gateway")
+
+MAX_NUMBER = 1e18
+"""Counters and ages above are not real."""
+
+MessageT = TypeVar("MessageT", bound=Message)
+ParsedT = TypeVar("ParsedT")
 
 
 class WireError(Exception):
-    """Bytes that are no part: a peer of another version, or a fault of it."""
+    """A message with invalid contents: another version, or a bug, of the peer."""
 
 
-class ReportRequest(ApiModel):
-    """What is asked for besides head and proxies. `since`: flushes after this number."""
+class RemoteProxy(NamedTuple):
+    """A proxy at a peer, and how many responses it has not acknowledged."""
 
-    since: int | None = Field(None, ge=0)
-    reports: bool = False
-    deliveries: bool = False
-
-
-class ReportHeader(ApiModel):
-    """Who tells, what is not a list, and which of the lists are told whole."""
-
-    id: str
-    problems: tuple[str, ...] = ()
-    last: int = 0
-    more: bool = False
-    reports: bool = False
-    deliveries: bool = False
-    flushes: bool = False
-
-
-class RemoteProxy(ProxyStatus):
-    """A proxy with how many responses it has not answered."""
-
-    pending: int = 0
+    status: ProxyStatus
+    in_flight: int = 0
 
 
 @dataclass(slots=True)
-class StateReport:
-    """What was read. Ages in seconds."""
+class PeerState:
+    """A parsed StateReport. Lists that were not requested are None. Ages are in seconds."""
 
-    header: ReportHeader
+    member_id: str
+    problems: tuple[str, ...] = ()
     proxies: list[RemoteProxy] = field(default_factory=list)
-    reports: list[tuple[float, ProxyReport]] = field(default_factory=list)
-    deliveries: dict[str, RolloutCount] = field(default_factory=dict)
-    flushes: list[tuple[float, NodeFlush]] = field(default_factory=list)
+    reports: list[tuple[float, ProxyReport]] | None = None
+    rollouts: dict[str, RolloutCount] | None = None
+    flushes: list[tuple[float, NodeFlush]] | None = None
+    last_sequence: int = 0
+    more: bool = False
 
 
-def write_proxies(statuses: tuple[ProxyStatus, ...], pending: Mapping[tuple[str, str], int]) -> Iterator[str]:
-    """Lines of proxies; `pending` by service and name."""
-    for one in statuses:
-        told = one.model_dump()
-        told["pending"] = pending.get((one.service, one.name), 0)
-        yield "P" + json.dumps(told, separators=(",", ":"))
+# --- to protobuf ------------------------------------------------------------------------------------
 
 
-def write_reports(reports: ProxyReports, now: float) -> Iterator[str]:
-    """Lines of reports that still count."""
-    for age, one in reports.with_age(now):
-        yield f"R{age:.3f} {one.model_dump_json()}"
+def proxy_to_proto(status: ProxyStatus, in_flight: int) -> pb.Proxy:
+    """A connected or recently connected proxy."""
+    return pb.Proxy(status_json=status.model_dump_json().encode(), in_flight=in_flight)
 
 
-def write_deliveries(deliveries: Mapping[str, RolloutCount]) -> Iterator[str]:
-    """Lines of deliveries, by `Kind/name`."""
-    for ref, one in deliveries.items():
-        yield "D" + json.dumps([ref, one.holders, one.acked, one.rejections], separators=(",", ":"))
+def report_to_proto(age: float, report: ProxyReport) -> pb.AgedReport:
+    """What a proxy's agent reported `age` seconds ago."""
+    return pb.AgedReport(age=age, report_json=report.model_dump_json().encode())
 
 
-def write_flush(age: float, told: NodeFlush) -> str:
-    """The line of a flush."""
-    flush, identity = told.flush, told.identity
-    counts = {cluster: _numbers(one) for cluster, one in flush.clusters.items()}
-    gauges = [[one.cluster, one.stat, one.value] for one in flush.gauges]
-    row = [
-        round(age, 3), identity.role, identity.name, told.node, flush.seconds, flush.end_ns, counts,
-        _numbers(flush.inbound), gauges,
-    ]  # fmt: skip
-    return "F" + json.dumps(row, separators=(",", ":"))
+def rollouts_to_proto(rollouts: Mapping[str, RolloutCount]) -> pb.Rollouts:
+    """Rollouts by `Kind/name`."""
+    message = pb.Rollouts()
+    for ref, count in rollouts.items():
+        message.rollouts[ref].MergeFrom(
+            pb.Rollout(holders=count.holders, acked=count.acked, rejections=count.rejections)
+        )
+    return message
 
 
-def begin(body: bytes) -> tuple[StateReport, list[str]]:
-    """The part with its head alone, and the lines to `take` in; raises PartError."""
-    head, *lines = body.decode(errors="replace").split("\n")
-    try:
-        return StateReport(ReportHeader.model_validate_json(head[1:])), lines
-    except ValueError as error:
-        raise _no_part(error) from None
-
-
-def take(part: StateReport, line: str, trust_domain: str) -> None:
-    """Add what a line tells; raises PartError."""
-    try:
-        _TAKES[line[:1]](part, line[1:], trust_domain)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise _no_part(error) from None
-
-
-def _no_part(error: Exception) -> WireError:
-    return WireError(f"{type(error).__name__}: {error}"[:200])
-
-
-def _proxy(part: StateReport, line: str, _trust_domain: str) -> None:
-    part.proxies.append(RemoteProxy.model_validate_json(line))
-
-
-def _report(part: StateReport, line: str, _trust_domain: str) -> None:
-    age, _, told = line.partition(" ")
-    part.reports.append((_finite(age), ProxyReport.model_validate_json(told)))
-
-
-def _delivery(part: StateReport, line: str, _trust_domain: str) -> None:
-    ref, holders, acked, rejections = json.loads(line)
-    part.deliveries[str(ref)] = RolloutCount(int(holders), int(acked), tuple(map(str, rejections)))
-
-
-def _flush(part: StateReport, line: str, trust_domain: str) -> None:
-    age, role, name, node, seconds, end, counts, inbound, gauges = json.loads(line)
-    roles: tuple[Role, ...] = ("service", "gateway")
-    flush = MetricsFlush(
-        clusters={str(cluster): _counts(numbers) for cluster, numbers in counts.items()},
-        inbound=_counts(inbound),
-        gauges=[
-            StatPoint(str(cluster), str(stat), _finite(value), int(end)) for cluster, stat, value in gauges
-        ],
-        seconds=_finite(seconds),
-        end_ns=int(end),
+def flush_to_proto(age: float, node_flush: NodeFlush) -> pb.Flush:
+    """A metrics flush that was received `age` seconds ago."""
+    identity, flush = node_flush.identity, node_flush.flush
+    message = pb.Flush(
+        age=age,
+        role=identity.role,
+        service=identity.name,
+        node=node_flush.node,
+        seconds=flush.seconds,
+        end_ns=flush.end_ns,
+        inbound=_counters_to_proto(flush.inbound),
+        gauges=(pb.Gauge(cluster=one.cluster, stat=one.stat, value=one.value) for one in flush.gauges),
     )
-    identity = Identity(trust_domain, roles[roles.index(role)], str(name))
-    part.flushes.append((_finite(age), NodeFlush(identity, str(node), flush)))
+    for cluster, counters in flush.clusters.items():
+        message.clusters[cluster].MergeFrom(_counters_to_proto(counters))
+    return message
 
 
-_TAKES: dict[str, Callable[[StateReport, str, str], None]] = {
-    "P": _proxy, "R": _report, "D": _delivery, "F": _flush,
-}  # fmt: skip
+def _counters_to_proto(counters: UpstreamCounters) -> pb.Counters:
+    return pb.Counters(
+        **{name: getattr(counters, name) for name in _COUNTERS},
+        latency_buckets=(
+            pb.LatencyBucket(low=low, high=high, count=count)
+            for (low, high), count in counters.latency_buckets.items()
+        ),
+    )
 
 
-def _numbers(counts: UpstreamCounters) -> list[float | list[float]]:
-    """The fields in their order, then the histogram as bound, bound, number."""
-    spread = [
-        number for (low, high), count in counts.latency_buckets.items() for number in (low, high, count)
-    ]
-    return [*(getattr(counts, name) for name in _COUNTS), spread]
+# --- from protobuf ----------------------------------------------------------------------------------
 
 
-def _counts(numbers: list[float | list[float]]) -> UpstreamCounters:
-    *sums, spread = numbers
-    if not isinstance(spread, list):
-        raise TypeError("no histogram")
-    found = UpstreamCounters()
-    for name, value in zip(_COUNTS, sums, strict=True):
-        setattr(found, name, _finite(value))
-    for at in range(0, len(spread), 3):
-        low, high, count = spread[at : at + 3]
-        found.latency_buckets[float(low), float(high)] = _finite(count)
-    return found
+def parse_state(report: pb.StateReport, trust_domain: str) -> Generator[None, None, PeerState]:
+    """Parse a report, one list item per step; raises WireError."""
+    state = PeerState(report.member_id, tuple(report.problems))
+    yield from _parse_into(state.proxies, report.proxies, _proxy)
+    if report.HasField("reports"):
+        state.reports = []
+        yield from _parse_into(state.reports, report.reports.reports, _report)
+    if report.HasField("rollouts"):
+        state.rollouts = {
+            ref: RolloutCount(rollout.holders, rollout.acked, tuple(rollout.rejections))
+            for ref, rollout in report.rollouts.rollouts.items()
+        }
+    if report.HasField("flushes"):
+        state.flushes = []
+        page = report.flushes
+        yield from _parse_into(
+            state.flushes, page.flushes, lambda flush: flush_from_proto(flush, trust_domain)
+        )
+        state.last_sequence, state.more = page.last_sequence, page.more
+    return state
 
 
-def _finite(value: object) -> float:
-    """A number that is not negative, or ValueError."""
-    number = float(value) if isinstance(value, int | float | str) else -1.0
-    if not 0 <= number < 1e18:
-        raise ValueError(f"{value!r} is no number")
-    return number
+def _parse_into(
+    parsed: list[ParsedT], messages: Iterable[MessageT], parse: Callable[[MessageT], ParsedT]
+) -> Generator[None, None, None]:
+    for message in messages:
+        try:
+            parsed.append(parse(message))
+        except (ValidationError, ValueError) as error:
+            raise WireError(f"{type(error).__name__}: {error}"[:200]) from None
+        yield
+
+
+def _proxy(message: pb.Proxy) -> RemoteProxy:
+    return RemoteProxy(ProxyStatus.model_validate_json(message.status_json), message.in_flight)
+
+
+def _report(message: pb.AgedReport) -> tuple[float, ProxyReport]:
+    return _number(message.age), ProxyReport.model_validate_json(message.report_json)
+
+
+def flush_from_proto(message: pb.Flush, trust_domain: str) -> tuple[float, NodeFlush]:
+    """Age and contents of a flush; raises ValueError."""
+    flush = MetricsFlush(
+        clusters={cluster: _counters(counters) for cluster, counters in message.clusters.items()},
+        inbound=_counters(message.inbound),
+        gauges=[
+            StatPoint(gauge.cluster, gauge.stat, _number(gauge.value), message.end_ns)
+            for gauge in message.gauges
+        ],
+        seconds=_number(message.seconds),
+        end_ns=message.end_ns,
+    )
+    identity = Identity(trust_domain, _ROLES[_ROLES.index(message.role)], message.service)  # type: ignore[arg-type]
+    return _number(message.age), NodeFlush(identity, message.node, flush)
+
+
+def _counters(message: pb.Counters) -> UpstreamCounters:
+    counters = UpstreamCounters()
+    for name in _COUNTERS:
+        setattr(counters, name, _number(getattr(message, name)))
+    for bucket in message.latency_buckets:
+        counters.latency_buckets[bucket.low, bucket.high] = _number(bucket.count)
+    return counters
+
+
+def _number(value: float) -> float:
+    """The value, if it is finite and not negative; otherwise raises ValueError."""
+    if not 0 <= value < MAX_NUMBER:
+        raise ValueError(f"{value!r} is out of range")
+    return value

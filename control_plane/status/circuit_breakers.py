@@ -1,63 +1,55 @@
-"""The state of each edge's circuit breakers, from what the callers' sidecars report."""
+"""The state of each edge's circuit breaker, from what the callers' sidecars report. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 
-from meshwright.control_plane.api.models.base import Breaker, BreakerState, ClusterReport, ProxyReport
+from meshwright.control_plane.api.cluster_names import parse_cluster_name
+from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
+from meshwright.control_plane.api.models.topology import Breaker, BreakerState
 from meshwright.control_plane.core.attachment import AttachmentPoint, Attachments
 
 KIND = "CircuitBreaker"
 
-_SERVICE = re.compile(r"[^:/]*")
-# What stands before a named port (`orders:grpc`) or a subset (`orders/v2`) in a cluster's name.
-
-_WORSE: dict[BreakerState, int] = {"closed": 0, "partial": 1, "open": 2}
+_SEVERITY: dict[BreakerState, int] = {"closed": 0, "partial": 1, "open": 2}
 
 
 def edge_breakers(
     attachments: Attachments, services: Collection[str], reports: Iterable[ProxyReport]
 ) -> tuple[Breaker, ...]:
-    """One for each edge that a sidecar can call and a CircuitBreaker protects, by caller and callee.
+    """One breaker per edge that a CircuitBreaker policy protects, by caller and callee.
 
-    Breakers are kept by each sidecar for itself, and by each cluster of a service (ports, subsets): the worst
-    of them stands for the edge, since some calls meet it.
+    Each sidecar has a breaker of its own for each cluster of a service (ports, subsets). The worst of them
+    represents the edge, because some calls meet it.
     """
     worst: dict[tuple[str, str], ClusterReport | None] = {}
     for report in reports:
         for cluster in report.clusters:
-            to = cluster.cluster if cluster.cluster in services else _service(cluster.cluster)
-            edge = (report.service, to)
+            edge = (report.service, parse_cluster_name(cluster.cluster).service)
             if edge not in worst:
-                worst[edge] = cluster if to in services and _protected(attachments, edge) else None
+                worst[edge] = cluster if edge[1] in services and _is_protected(attachments, edge) else None
                 continue
-            known = worst[edge]
-            if known is not None and _badness(cluster) > _badness(known):
+            current = worst[edge]
+            if current is not None and _severity(cluster) > _severity(current):
                 worst[edge] = cluster
-    return tuple(
-        _breaker(edge, found) for edge, found in sorted(worst.items(), key=_edge) if found is not None
-    )
+    return tuple(_breaker(edge, cluster) for edge, cluster in sorted(worst.items(), key=_edge) if cluster)
 
 
 def breaker_state(cluster: ClusterReport) -> BreakerState:
-    """Open when nothing more gets through: every host ejected, or a limit reached."""
+    """Open if no request gets through: every host is ejected, or a limit is reached."""
     if cluster.limited or (cluster.hosts and cluster.ejected >= cluster.hosts):
         return "open"
     return "partial" if cluster.ejected else "closed"
 
 
-def _service(cluster: str) -> str:
-    found = _SERVICE.match(cluster)
-    return found.group() if found else ""
-
-
-def _protected(attachments: Attachments, edge: tuple[str, str]) -> bool:
+def _is_protected(attachments: Attachments, edge: tuple[str, str]) -> bool:
     caller, service = edge
-    return any(
-        bound.kind == KIND
-        for bound in attachments.effective_at(AttachmentPoint(service=service, caller=caller))
-    )
+    point = AttachmentPoint(service=service, caller=caller)
+    return any(policy.kind == KIND for policy in attachments.effective_at(point))
+
+
+def _edge(item: tuple[tuple[str, str], object]) -> tuple[str, str]:
+    return item[0]
 
 
 def _breaker(edge: tuple[str, str], cluster: ClusterReport) -> Breaker:
@@ -71,9 +63,5 @@ def _breaker(edge: tuple[str, str], cluster: ClusterReport) -> Breaker:
     )
 
 
-def _edge(item: tuple[tuple[str, str], object]) -> tuple[str, str]:
-    return item[0]
-
-
-def _badness(cluster: ClusterReport) -> tuple[int, int, int]:
-    return _WORSE[breaker_state(cluster)], cluster.ejected, cluster.hosts
+def _severity(cluster: ClusterReport) -> tuple[int, int, int]:
+    return _SEVERITY[breaker_state(cluster)], cluster.ejected, cluster.hosts

@@ -1,4 +1,4 @@
-"""The mesh as metrics of the control plane, read when Prometheus asks. Pure."""
+"""The state of the mesh as Prometheus metrics, read at each scrape. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from meshwright.control_plane.api.models.base import (
-    Breaker,
-    ControlPlaneStatus,
-    InstanceStatus,
-    ProxyReport,
-    ProxyStatus,
-)
+from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
+from meshwright.control_plane.api.models.status import ControlPlaneStatus
+from meshwright.control_plane.api.models.topology import Breaker
 
 PROXY_STATES = ("synced", "pending", "rejected", "disconnected")
 BREAKER_STATES = ("closed", "partial", "open")
-HEALTHS = ("healthy", "unhealthy", "draining")
+INSTANCE_HEALTHS = ("healthy", "unhealthy", "draining")
 
 
 @dataclass(frozen=True, slots=True)
 class MeshMetrics:
-    """What there is to tell. `proxies` and `reports` are of those that this control plane serves."""
+    """The values of one scrape. `proxies` and `reports` are those connected to this control plane."""
 
     revision: int = 0
     store_up: bool = True
@@ -37,74 +34,78 @@ class MeshMetrics:
 
 
 class MeshCollector(Collector):
-    """Asks for figures at each scrape. `expires` gives the ends of own certificates by name."""
+    """Reads `metrics` at each scrape. `expires` returns the expiry of the control plane's certificates."""
 
-    def __init__(self, ask: Callable[[], MeshMetrics], expires: Callable[[], Mapping[str, float]]) -> None:
-        self._ask = ask
+    def __init__(
+        self, metrics: Callable[[], MeshMetrics], expires: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._metrics = metrics
         self._expires = expires
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing beforehand: the registry would ask before the mesh is there."""
+        """Nothing: at registration there is no mesh to read from yet."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, with the figures of this moment."""
-        figures = self._ask()
-        yield _one("mesh_revision", "The newest revision that is served.", figures.revision)
-        yield _one("mesh_store_up", "Whether the store answers.", float(figures.store_up))
-        silent = sum(one.state == "silent" for one in figures.control_planes)
-        yield _one("mesh_planes_silent", "Other control planes that do not answer.", silent)
-        yield _proxies(figures.proxies)
-        yield _certificates(figures.reports)
-        yield _instances(figures.instances)
-        yield _breakers(figures.breakers)
-        yield _own(self._expires())
+        """Every metric family, with current values."""
+        metrics = self._metrics()
+        unreachable = sum(status.state == "unreachable" for status in metrics.control_planes)
+        yield _gauge("mesh_revision", "The newest revision that is served.", metrics.revision)
+        yield _gauge("mesh_store_up", "1 if the store is reachable.", float(metrics.store_up))
+        yield _gauge(
+            "mesh_control_planes_unreachable", "Other control planes that do not respond.", unreachable
+        )
+        yield _proxies(metrics.proxies)
+        yield _proxy_certificates(metrics.reports)
+        yield _instances(metrics.instances)
+        yield _breakers(metrics.breakers)
+        yield _certificates(self._expires())
 
 
-def _one(name: str, words: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, words, value=value)
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value=value)
 
 
 def _proxies(proxies: Iterable[ProxyStatus]) -> Metric:
-    counted: Counter[str] = Counter(one.state for one in proxies)
-    family = GaugeMetricFamily("mesh_proxies", "Proxies that follow this control plane.", labels=["state"])
+    counts: Counter[str] = Counter(proxy.state for proxy in proxies)
+    family = GaugeMetricFamily("mesh_proxies", "Proxies connected to this control plane.", labels=["state"])
     for state in PROXY_STATES:
-        family.add_metric([state], counted[state])
+        family.add_metric([state], counts[state])
     return family
 
 
-def _certificates(reports: Iterable[ProxyReport]) -> Metric:
-    words = "When a proxy's certificate ends, in seconds since the epoch."
+def _proxy_certificates(reports: Iterable[ProxyReport]) -> Metric:
+    help = "When a proxy's certificate expires, in seconds since the epoch."
     name = "mesh_proxy_certificate_expiry_timestamp_seconds"
-    family = GaugeMetricFamily(name, words, labels=["service", "proxy"])
-    for one in reports:
-        family.add_metric([one.service, one.node], one.expires)
+    family = GaugeMetricFamily(name, help, labels=["service", "proxy"])
+    for report in reports:
+        family.add_metric([report.service, report.node], report.expires)
     return family
 
 
 def _instances(instances: Iterable[InstanceStatus]) -> Metric:
-    counted: Counter[tuple[str, str]] = Counter((one.service, one.health) for one in instances)
-    words = "Instances with a lease, by service and health."
-    family = GaugeMetricFamily("mesh_instances", words, labels=["service", "health"])
-    for service in sorted({service for service, _ in counted}):
-        for health in HEALTHS:
-            family.add_metric([service, health], counted[service, health])
+    counts: Counter[tuple[str, str]] = Counter((instance.service, instance.health) for instance in instances)
+    help = "Instances with a lease, by service and health."
+    family = GaugeMetricFamily("mesh_instances", help, labels=["service", "health"])
+    for service in sorted({service for service, _ in counts}):
+        for health in INSTANCE_HEALTHS:
+            family.add_metric([service, health], counts[service, health])
     return family
 
 
 def _breakers(breakers: Iterable[Breaker]) -> Metric:
-    words = "1 for the state of each circuit breaker."
-    family = GaugeMetricFamily("mesh_breaker_state", words, labels=["caller", "callee", "state"])
-    for one in breakers:
+    help = "1 for the current state of each circuit breaker, 0 for the others."
+    family = GaugeMetricFamily("mesh_breaker_state", help, labels=["caller", "callee", "state"])
+    for breaker in breakers:
         for state in BREAKER_STATES:
-            family.add_metric([one.from_, one.to, state], float(one.state == state))
+            family.add_metric([breaker.from_, breaker.to, state], float(breaker.state == state))
     return family
 
 
-def _own(expires: Mapping[str, float]) -> Metric:
-    words = "When the control plane's own certificates end, in seconds since the epoch."
+def _certificates(expires: Mapping[str, float]) -> Metric:
+    help = "When the control plane's own certificates expire, in seconds since the epoch."
     name = "mesh_certificate_expiry_timestamp_seconds"
-    family = GaugeMetricFamily(name, words, labels=["certificate"])
-    for each, when in expires.items():
-        family.add_metric([each], when)
+    family = GaugeMetricFamily(name, help, labels=["certificate"])
+    for certificate, timestamp in expires.items():
+        family.add_metric([certificate], timestamp)
     return family

@@ -1,4 +1,4 @@
-"""What proxies hold, counted by the policies that shaped it: pure."""
+"""How far policies are rolled out: what proxies hold, counted by the policies that shaped it. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from meshwright.control_plane.core.resource import Resource
-from meshwright.control_plane.status.conditions import RolloutCount
 
 ProxyHoldings = Iterable[tuple[Resource, bool, str]]
-"""One proxy's resources: each with whether it ACKed it, and in its words why it refused it."""
+"""One proxy's resources, each with whether it was ACKed, and Envoy's message if it was rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutCount:
+    """Proxies that hold something a policy shaped, those that ACKed all of it, and Envoy's rejections."""
+
+    holders: int = 0
+    acked: int = 0
+    rejections: tuple[str, ...] = ()
+
+    def __add__(self, other: RolloutCount) -> RolloutCount:
+        """The count over two disjoint sets of proxies."""
+        return RolloutCount(
+            self.holders + other.holders,
+            self.acked + other.acked,
+            tuple(sorted({*self.rejections, *other.rejections})),
+        )
 
 
 @dataclass(slots=True)
@@ -21,18 +37,18 @@ class _Count:
 
 
 def count_rollout(proxies: Iterable[ProxyHoldings]) -> dict[str, RolloutCount]:
-    """Deliveries by `Kind/name`: a proxy has ACKed a policy when it ACKed all that the policy shaped."""
+    """Counts by `Kind/name`: a proxy has ACKed a policy if it ACKed everything that the policy shaped."""
     counts: dict[str, _Count] = defaultdict(_Count)
     for holdings in proxies:
-        complete: dict[str, bool] = {}
-        for resource, acked, refusal in holdings:
+        acked_by_policy: dict[str, bool] = {}
+        for resource, acked, rejection in holdings:
             for ref in resource.policies:
-                complete[ref] = complete.get(ref, True) and acked
-                if refusal:
-                    counts[ref].rejections.add(refusal)
-        for ref, whole in complete.items():
+                acked_by_policy[ref] = acked_by_policy.get(ref, True) and acked
+                if rejection:
+                    counts[ref].rejections.add(rejection)
+        for ref, acked in acked_by_policy.items():
             counts[ref].holders += 1
-            counts[ref].acked += whole
+            counts[ref].acked += acked
     return {
         ref: RolloutCount(count.holders, count.acked, tuple(sorted(count.rejections)))
         for ref, count in counts.items()

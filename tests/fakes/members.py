@@ -1,34 +1,84 @@
-"""Control planes for tests of what they share, without a wire between them."""
+"""Control planes that call each other without a network, through the bytes of their messages."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.cluster.service import MethodHandler
+from meshwright.control_plane.cluster.methods import Method, RequestT, ResponseT
+from meshwright.control_plane.cluster.peer_client import Handler, PeerError
+from meshwright.control_plane.cluster.service import ServedMethod
+from meshwright.control_plane.errors import MeshError, NotFoundError
 
 
 @dataclass
 class FakeMembers:
-    """One control plane's way to others: those in `others` answer at once, or not when they are `away`."""
+    """The peers of one control plane: they respond at once, or not at all if `unreachable`.
+
+    `bodies` overrides the response bytes of a method. A call to a method in `silent` fails.
+    """
 
     id: str = ""
     peers: list[FakeMembers] = field(default_factory=list)
-    methods: dict[str, MethodHandler] = field(default_factory=dict)
+    methods: dict[str, ServedMethod] = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
     unreachable: bool = False
+    is_first: bool = True
+    on_poll: Callable[[str], Awaitable[None]] = field(default=lambda _id: _nothing())
+    on_lost: Callable[[str], None] = field(default=lambda _id: None)
+    timeouts: list[float] = field(default_factory=list)
 
-    def register_method(self, method: str, answer: MethodHandler) -> None:
-        self.methods[method] = answer
+    def register_method(
+        self, method: Method[RequestT, ResponseT], handler: Handler[RequestT, ResponseT]
+    ) -> None:
+        self.methods[method.name] = ServedMethod(method, handler)
 
     def reachable(self) -> tuple[str, ...]:
-        return tuple(str(number) for number, one in enumerate(self.peers) if not one.unreachable)
+        return tuple(peer.id for peer in self.peers if not peer.unreachable)
 
-    async def broadcast(self, method: str, request: bytes = b"") -> list[bytes]:
-        return [await one.methods[method](request) for one in self.peers if not one.unreachable]
+    async def broadcast(
+        self, method: Method[RequestT, ResponseT], request: RequestT, *, timeout_seconds: float = 1.0
+    ) -> list[ResponseT]:
+        responses = []
+        for id in self.reachable():
+            try:
+                responses.append(await self.call(id, method, request, timeout_seconds=timeout_seconds))
+            except PeerError:
+                continue
+        return responses
+
+    async def call(
+        self, id: str, method: Method[RequestT, ResponseT], request: RequestT, *, timeout_seconds: float = 1.0
+    ) -> ResponseT:
+        self.timeouts.append(timeout_seconds)
+        (peer,) = [peer for peer in self.peers if peer.id == id]
+        if method.name in peer.silent:
+            raise PeerError("unavailable", f"{method.name}: connection refused")
+        try:
+            body = await peer.respond(method.name, request.SerializeToString())
+        except MeshError as error:
+            reason = "not_found" if isinstance(error, NotFoundError) else "unavailable"
+            raise PeerError(reason, f"{method.name}: {error}") from None
+        try:
+            return method.response.FromString(body)
+        except Exception as error:
+            raise PeerError("unreadable", f"{method.name}: {error}") from None
+
+    async def respond(self, name: str, request: bytes) -> bytes:
+        """What this control plane responds to serialized requests of its peers."""
+        if name in self.bodies:
+            return self.bodies[name]
+        return await self.methods[name].serve(request)
+
+
+async def _nothing() -> None:
+    return None
 
 
 def connected_members(count: int) -> list[FakeMembers]:
     """Control planes that all reach each other."""
-    made = [FakeMembers(f"plane-{number}") for number in range(count)]
-    for one in made:
-        one.peers = [other for other in made if other is not one]
-    return made
+    members = [FakeMembers(f"plane-{number}") for number in range(count)]
+    for member in members:
+        member.peers = [peer for peer in members if peer is not member]
+    return members

@@ -1,4 +1,4 @@
-"""Traces whose spans are on two control planes are one trace, whoever is asked."""
+"""Traces whose spans are at two control planes are one trace, whichever is queried."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import pytest
 
 from meshwright.control_plane.api.models.traces import TraceQuery
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.cluster import traces as shared
+from meshwright.control_plane.cluster import traces
 from meshwright.control_plane.cluster.traces import ClusterTraces
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.telemetry.traces.store import TraceStore
-from tests.control_plane.telemetry.exports import SpanSpec, span_export
+from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
 from tests.fakes.members import FakeMembers, connected_members
 
 TRACE, OTHER, SECOND = 0xABCD << 112 | 1, 0xABCE << 112 | 2, 10**9
+METHODS = ("ListTraceNames", "MatchTraces", "GetSpans", "GetCallLinks")
 
 
-def take(store: TraceStore, service: str, *spans: SpanSpec) -> None:
+def store_spans(store: TraceStore, service: str, *spans: SpanSpec) -> None:
     identity = Identity("mesh.local", "gateway" if service == "ingress" else "service", service)
     for _ in store.handle(identity, span_export(service, list(spans)), 0.0):
         pass
@@ -24,11 +25,11 @@ def take(store: TraceStore, service: str, *spans: SpanSpec) -> None:
 
 @pytest.fixture
 def stores() -> tuple[TraceStore, TraceStore]:
-    """Ingress tells the first control plane, orders the second; a later trace is on the second alone."""
+    """Ingress reports to the first control plane, orders to the second; only that has a later trace."""
     first, second = TraceStore(), TraceStore()
-    take(first, "ingress", SpanSpec(TRACE, 1, name="in", end=50))
-    take(second, "orders", SpanSpec(TRACE, 2, 1, name="out", start=1, end=40, failed=True))
-    take(second, "orders", SpanSpec(OTHER, 1, name="tick", start=60_000, end=60_900))
+    store_spans(first, "ingress", SpanSpec(TRACE, 1, name="in", end=50))
+    store_spans(second, "orders", SpanSpec(TRACE, 2, 1, name="out", start=1, end=40, failed=True))
+    store_spans(second, "orders", SpanSpec(OTHER, 1, name="tick", start=60_000, end=60_900))
     return first, second
 
 
@@ -37,118 +38,121 @@ def both(stores: tuple[TraceStore, TraceStore]) -> list[ClusterTraces]:
     return [ClusterTraces(*pair) for pair in zip(stores, connected_members(2), strict=True)]
 
 
-async def test_a_trace_is_one_tree_wherever_its_spans_came(both: list[ClusterTraces]) -> None:
-    for each in both:
-        found = await each.get(f"{TRACE:032x}")
-        assert found is not None
-        assert [(one.service, one.operation, one.depth) for one in found.tree] == [
+async def test_get_spans_at_two_control_planes_returns_one_tree(both: list[ClusterTraces]) -> None:
+    for traces_at in both:
+        trace = await traces_at.get(f"{TRACE:032x}")
+        assert trace is not None
+        assert [(span.service, span.operation, span.depth) for span in trace.tree] == [
             ("ingress", "in", 0), ("orders", "out", 1),
         ]  # fmt: skip
-        assert await each.get(f"{5:032x}") is None
+        assert await traces_at.get(f"{5:032x}") is None
 
 
-async def test_what_is_found_is_whole_and_the_same_everywhere(both: list[ClusterTraces]) -> None:
-    for each in both:
-        newest, oldest = await each.search(TraceQuery(), 10)
+async def test_search_returns_complete_traces_at_both(both: list[ClusterTraces]) -> None:
+    for traces_at in both:
+        newest, oldest = await traces_at.search(TraceQuery(), 10)
         assert (newest.operation, newest.spans) == ("tick", 1)
         assert (oldest.service, oldest.spans, oldest.errors) == ("ingress", 2, 1)
-        assert await each.search(TraceQuery(), 1) == (newest,)
-        assert await each.search(TraceQuery(errors=True), 10) == (oldest,)
-        assert await each.search(TraceQuery(service="ingress"), 10) == (oldest,)
-        assert [one.id async for one in each.search_full(TraceQuery(), 10)] == [newest.id, oldest.id]
+        assert await traces_at.search(TraceQuery(), 1) == (newest,)
+        assert await traces_at.search(TraceQuery(errors=True), 10) == (oldest,)
+        assert await traces_at.search(TraceQuery(service="ingress"), 10) == (oldest,)
+        assert [trace.id async for trace in traces_at.search_full(TraceQuery(), 10)] == [newest.id, oldest.id]
 
 
-async def test_names_and_prefixes_are_everyones(both: list[ClusterTraces]) -> None:
-    for each in both:
-        assert await each.services() == ("ingress", "orders")
-        assert await each.operations("orders") == ("out", "tick")
-        assert await each.ids_with_prefix("abc", 9) == (f"{TRACE:032x}", f"{OTHER:032x}")
-        assert await each.ids_with_prefix("abcd", 2) == (f"{TRACE:032x}",)
-        assert len(await each.ids_with_prefix("abc", 1)) == 1
+async def test_names_and_prefixes_include_those_of_peers(both: list[ClusterTraces]) -> None:
+    for traces_at in both:
+        assert await traces_at.services() == ("ingress", "orders")
+        assert await traces_at.operations("orders") == ("out", "tick")
+        assert await traces_at.ids_with_prefix("abc", 9) == (f"{TRACE:032x}", f"{OTHER:032x}")
+        assert await traces_at.ids_with_prefix("abcd", 2) == (f"{TRACE:032x}",)
+        assert len(await traces_at.ids_with_prefix("abc", 1)) == 1
 
 
-async def test_a_call_whose_ends_are_apart_counts_once(both: list[ClusterTraces]) -> None:
-    for each in both:
-        (call,) = await each.dependencies()
+async def test_dependencies_caller_and_callee_spans_apart_count_once(both: list[ClusterTraces]) -> None:
+    for traces_at in both:
+        (call,) = await traces_at.dependencies()
         assert (call.caller, call.callee, call.count) == ("ingress", "orders", 1)
 
 
-async def test_a_span_that_came_twice_is_one(
+async def test_span_received_by_two_control_planes_is_one_span(
     stores: tuple[TraceStore, TraceStore], both: list[ClusterTraces]
 ) -> None:
-    take(stores[0], "orders", SpanSpec(TRACE, 2, 1, name="out", start=1, end=40, failed=True))
-    for each in both:
-        found = await each.get(f"{TRACE:032x}")
-        assert found is not None
-        assert found.spans == 2
-        assert [one.count for one in await each.dependencies()] == [1]
+    store_spans(stores[0], "orders", SpanSpec(TRACE, 2, 1, name="out", start=1, end=40, failed=True))
+    for traces_at in both:
+        trace = await traces_at.get(f"{TRACE:032x}")
+        assert trace is not None
+        assert trace.spans == 2
+        assert [service_dependency.count for service_dependency in await traces_at.dependencies()] == [1]
 
 
-async def test_one_that_is_away_takes_its_part_only() -> None:
+async def test_get_peer_unreachable_returns_local_spans() -> None:
     first, second = TraceStore(), TraceStore()
-    wires = connected_members(2)
-    here, _ = ClusterTraces(first, wires[0]), ClusterTraces(second, wires[1])
-    take(first, "ingress", SpanSpec(TRACE, 1, name="in", end=50))
-    take(second, "orders", SpanSpec(TRACE, 2, 1, name="out", end=40))
-    wires[1].unreachable = True
-    found = await here.get(f"{TRACE:032x}")
-    assert found is not None
-    assert found.spans == 1
+    members = connected_members(2)
+    here, _ = ClusterTraces(first, members[0]), ClusterTraces(second, members[1])
+    store_spans(first, "ingress", SpanSpec(TRACE, 1, name="in", end=50))
+    store_spans(second, "orders", SpanSpec(TRACE, 2, 1, name="out", end=40))
+    members[1].unreachable = True
+    trace = await here.get(f"{TRACE:032x}")
+    assert trace is not None
+    assert trace.spans == 1
     assert await here.services() == ("ingress",)
 
 
-async def test_many_traces_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "AT_ONCE", 2)
+async def test_search_many_traces_fetches_spans_in_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "TRACES_PER_CALL", 2)
     first, second = TraceStore(), TraceStore()
-    wires = connected_members(2)
-    here, _ = ClusterTraces(first, wires[0]), ClusterTraces(second, wires[1])
+    members = connected_members(2)
+    here, _ = ClusterTraces(first, members[0]), ClusterTraces(second, members[1])
     for number in range(1, 8):
-        take(
+        store_spans(
             first if number % 2 else second,
             "orders",
             SpanSpec(number, 1, start=number * 1000, end=number * 1000 + 1),
         )
-    assert [int(one.id, 16) for one in await here.search(TraceQuery(), 5)] == [7, 6, 5, 4, 3]
+    assert [int(trace_summary.id, 16) for trace_summary in await here.search(TraceQuery(), 5)] == [
+        7,
+        6,
+        5,
+        4,
+        3,
+    ]
 
 
-async def test_spans_beyond_an_answer_count_as_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "ANSWER_SIZE", 150)
+async def test_get_spans_exceed_a_response_count_as_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "MAX_SPAN_BYTES", 150)
     first, second = TraceStore(), TraceStore()
-    wires = connected_members(2)
-    here, _ = ClusterTraces(first, wires[0]), ClusterTraces(second, wires[1])
-    take(second, "orders", *(SpanSpec(TRACE, number, name="n" * 60) for number in range(1, 6)))
-    found = await here.get(f"{TRACE:032x}")
-    assert found is not None
-    assert found.spans + found.dropped == 5
-    assert found.dropped > 0
+    members = connected_members(2)
+    here, _ = ClusterTraces(first, members[0]), ClusterTraces(second, members[1])
+    store_spans(second, "orders", *(SpanSpec(TRACE, number, name="n" * 60) for number in range(1, 6)))
+    trace = await here.get(f"{TRACE:032x}")
+    assert trace is not None
+    assert trace.spans + trace.dropped == 5
+    assert trace.dropped > 0
 
 
-@pytest.mark.parametrize("answer", [b"", b"\xff\xff\xff\xff", b"\0\0\0\2[]x", b"\0\0\0\2{}\xff\xff"])
-async def test_an_answer_that_is_none_is_passed_over(answer: bytes) -> None:
+@pytest.mark.parametrize("body", [b"", b"\xff\xff\xff\xff", b"\x0a\x02\xff\xff"])
+async def test_response_unreadable_is_ignored(body: bytes) -> None:
     near, far = connected_members(2)
     here, _ = ClusterTraces(TraceStore(), near), ClusterTraces(TraceStore(), far)
 
-    async def garbage(_request: bytes) -> bytes:
-        return answer
-
-    far.methods = dict.fromkeys(far.methods, garbage)
+    far.bodies = dict.fromkeys(METHODS, body)
     assert await here.services() == ()
     assert await here.get(f"{TRACE:032x}") is None
     assert await here.search(TraceQuery(), 3) == ()
     assert await here.dependencies() == ()
 
 
-@pytest.mark.parametrize("method", ["TraceNames", "TraceMatches", "TraceSpans", "TraceLinks"])
-async def test_a_question_that_is_none_is_refused(method: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+async def test_request_unreadable_is_rejected(method: str) -> None:
     near, _ = connected_members(2)
     ClusterTraces(TraceStore(), near)
     with pytest.raises(InputError):
-        await near.methods[method](b"[1]")
+        await near.respond(method, b"[1]")
 
 
-async def test_alone_nobody_is_asked() -> None:
+async def test_search_without_peers_is_local() -> None:
     alone = FakeMembers()
     store = TraceStore()
-    take(store, "ingress", SpanSpec(TRACE, 1, name="in", end=50))
-    (found,) = await ClusterTraces(store, alone).search(TraceQuery(), 3)
-    assert found == store.search(TraceQuery(), 3)[0]
+    store_spans(store, "ingress", SpanSpec(TRACE, 1, name="in", end=50))
+    (summary,) = await ClusterTraces(store, alone).search(TraceQuery(), 3)
+    assert summary == store.search(TraceQuery(), 3)[0]

@@ -32,7 +32,7 @@ def timeout(name: str, target: str, more: str = "", created: int = 0) -> tuple[P
     return documents(mesh("Timeout", name, f"{more} request: 1s", target), created)
 
 
-def winner(*given: PolicyDocument, site: AttachmentPoint = SITE) -> list[str]:
+def winner(*policy_documents: PolicyDocument, site: AttachmentPoint = SITE) -> list[str]:
     return [effective_policy.ref for effective_policy in Attachments(policy_documents).effective_at(site)]
 
 

@@ -1,4 +1,4 @@
-"""Control planes for tests of what they tell each other: real gRPC and mutual TLS, announced in memory."""
+"""Control planes with real gRPC and mutual TLS between them, announced in memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.fakes.pki import DOMAIN, Pki
 
 @dataclass
 class FakeAnnouncementStore:
-    """The store's part in memory; `away`: it cannot be reached."""
+    """Announcements in memory. `unavailable`: the store cannot be reached."""
 
     announcements: dict[str, str] = field(default_factory=dict)
     unavailable: bool = False
 
     async def announce(self, id: str, text: str) -> Mapping[str, str]:
         if self.unavailable:
-            raise StoreError("away")
+            raise StoreError("unavailable")
         self.announcements[id] = text
-        return {other: words for other, words in self.announcements.items() if other != id}
+        return {other: announced for other, announced in self.announcements.items() if other != id}
 
     async def withdraw(self, id: str) -> None:
         self.announcements.pop(id, None)
@@ -34,7 +34,7 @@ class FakeAnnouncementStore:
 
 @dataclass
 class RunningMember:
-    """One control plane; its certificate may be replaced."""
+    """One control plane; its certificate can be replaced."""
 
     members: Members
     server: grpc.aio.Server
@@ -43,29 +43,33 @@ class RunningMember:
     certificates: ReloadableCertificates
     task: asyncio.Task[None] | None = None
 
+    @property
+    def id(self) -> str:
+        return self.members.id
+
     def renew(self, credentials: TlsCredentials) -> None:
-        """Use another certificate from now on, on both ends."""
+        """Use another certificate as server and client from now on."""
         self.credentials = credentials
         self.certificates.replace(credentials)
 
 
 @asynccontextmanager
 async def running_member(
-    board: FakeAnnouncementStore, pki: Pki, advertised: str = ""
+    store: FakeAnnouncementStore, pki: Pki, advertised: str = ""
 ) -> AsyncIterator[RunningMember]:
-    """A control plane that runs until the block ends; `advertised` instead of where it listens."""
-    first = pki.server()
-    certificates = ReloadableCertificates(first)
-    peers = Members(board, lambda: made.credentials, DOMAIN)
+    """A control plane that runs until the block ends; `advertised` replaces the address it listens on."""
+    credentials = pki.server()
+    certificates = ReloadableCertificates(credentials)
+    members = Members(store, lambda: running.credentials, DOMAIN)
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((peers.grpc_service(),))
+    server.add_generic_rpc_handlers((members.grpc_service(),))
     port = server.add_secure_port("127.0.0.1:0", certificates.server_credentials())
-    made = RunningMember(peers, server, port, first, certificates)
+    running = RunningMember(members, server, port, credentials, certificates)
     await server.start()
-    made.task = asyncio.create_task(peers.run(advertised or f"127.0.0.1:{port}", "http://here"))
+    running.task = asyncio.create_task(members.run(advertised or f"127.0.0.1:{port}", "http://here"))
     try:
-        yield made
+        yield running
     finally:
-        made.task.cancel()
-        await asyncio.gather(made.task, return_exceptions=True)
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
         await server.stop(0)

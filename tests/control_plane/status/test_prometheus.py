@@ -1,27 +1,24 @@
-"""The mesh as metrics: every state is told, also that of which there is none."""
+"""The state of the mesh as metrics: every label value is exported, even at zero."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from meshwright.control_plane.api.models.base import (
-    Breaker,
-    ControlPlaneStatus,
-    InstanceStatus,
-    ProxyReport,
-    ProxyStatus,
-)
+from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
+from meshwright.control_plane.api.models.status import ControlPlaneStatus
+from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.status.prometheus import MeshCollector, MeshMetrics
 
 
-def registry(figures: MeshMetrics) -> CollectorRegistry:
-    made = CollectorRegistry()
-    made.register(MeshCollector(lambda: figures, lambda: {"root": 2e9}))
-    return made
+def registry_of(metrics: MeshMetrics) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(MeshCollector(lambda: metrics, lambda: {"root": 2e9}))
+    return registry
 
 
-def test_what_there_is_is_told() -> None:
-    figures = MeshMetrics(
+def test_scrape_exports_every_state() -> None:
+    metrics = MeshMetrics(
         revision=41,
         store_up=False,
         proxies=[
@@ -33,17 +30,17 @@ def test_what_there_is_is_told() -> None:
         breakers=(Breaker(from_="storefront", to="orders", state="open", ejected=2, hosts=2),),
         control_planes=(
             ControlPlaneStatus(address="a:1", state="this"),
-            ControlPlaneStatus(address="b:1", state="silent"),
+            ControlPlaneStatus(address="b:1", state="unreachable"),
         ),
     )
-    value = registry(figures).get_sample_value
+    value = registry_of(metrics).get_sample_value
     assert value("mesh_revision") == 41
     assert value("mesh_store_up") == 0
-    assert value("mesh_planes_silent") == 1
+    assert value("mesh_control_planes_unreachable") == 1
     assert value("mesh_proxies", {"state": "rejected"}) == 1
     assert value("mesh_proxies", {"state": "pending"}) == 0
-    named = {"service": "orders", "proxy": "orders-1"}
-    assert value("mesh_proxy_certificate_expiry_timestamp_seconds", named) == 1_900_000_000
+    proxy = {"service": "orders", "proxy": "orders-1"}
+    assert value("mesh_proxy_certificate_expiry_timestamp_seconds", proxy) == 1_900_000_000
     assert value("mesh_instances", {"service": "orders", "health": "healthy"}) == 0
     assert value("mesh_instances", {"service": "orders", "health": "unhealthy"}) == 1
     edge = {"caller": "storefront", "callee": "orders"}
@@ -52,8 +49,8 @@ def test_what_there_is_is_told() -> None:
     assert value("mesh_certificate_expiry_timestamp_seconds", {"certificate": "root"}) == 2e9
 
 
-def test_nothing_is_asked_before_the_first_scrape() -> None:
-    def ask() -> MeshMetrics:
-        raise AssertionError("asked at registration")
+def test_register_reads_nothing() -> None:
+    def read() -> MeshMetrics:
+        raise AssertionError("read at registration")
 
-    CollectorRegistry().register(MeshCollector(ask, dict))
+    CollectorRegistry().register(MeshCollector(read, dict))

@@ -1,0 +1,103 @@
+"""What a change of policies would do: warnings, affected proxies, a diff of Envoy resources. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from meshwright.control_plane.api.yaml.dump import dump_yaml
+from meshwright.control_plane.core.assemble import parse_policy
+from meshwright.control_plane.core.resource import Resource
+from meshwright.control_plane.core.snapshot import Snapshot
+from meshwright.control_plane.core.translate import Translation, translate
+from meshwright.control_plane.core.world import PolicyDocument, World
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.status import conditions
+
+DocumentBody = Mapping[str, Any]
+"""A policy document as plain JSON."""
+
+
+def preview_warnings(world: World, bodies: Iterable[DocumentBody]) -> list[str]:
+    """Unresolved references in these documents once they are applied; one line each."""
+    documents = [_parse(body) for body in bodies]
+    refs = {document.ref for document in documents}
+    others = (document for document in world.documents if document.ref not in refs)
+    return conditions.reference_warnings(_with_documents(world, (*documents, *others)), documents)
+
+
+def affected_proxies(
+    served: Translation | None,
+    before: Sequence[DocumentBody],
+    after: Sequence[DocumentBody],
+    affected_nodes: Callable[[Snapshot, Snapshot], Iterable[str]],
+) -> tuple[str, ...]:
+    """Names of the proxies whose configuration the change alters, sorted; `affected_nodes` finds them."""
+    world = served.world if served else World(0)
+    return tuple(sorted(set(affected_nodes(_snapshot(world, before), _snapshot(world, after)))))
+
+
+def resource_diff(
+    served: Translation | None, before: Sequence[DocumentBody], after: Sequence[DocumentBody]
+) -> str:
+    """The Envoy resources that differ between two sets of documents, as a unified diff of YAML."""
+    world = served.world if served else World(0)
+    old, new = (_by_label(_snapshot(world, bodies)) for bodies in (before, after))
+    lines: list[str] = []
+    for label in sorted({*old, *new}):
+        left, right = (table.get(label, table.get(_shared_label(label))) for table in (old, new))
+        if (left and left.version) != (right and right.version):
+            lines += difflib.unified_diff(_lines(left), _lines(right), f"a/{label}", f"b/{label}")
+    return "".join(lines)
+
+
+def resource_yaml(resource: Resource) -> str:
+    """A resource in YAML, as in Envoy's documentation."""
+    response = v3.DeltaDiscoveryResponse.FromString(resource.wire)
+    body = response.resources[0].resource
+    return dump_yaml([codec.to_dict(codec.decode(body.type_url, body.value))])
+
+
+def _snapshot(world: World, bodies: Iterable[DocumentBody]) -> Snapshot:
+    """The configuration with these documents. New ones count as created by the next revision."""
+    created = {document.ref: document.created for document in world.documents}
+    documents = [
+        PolicyDocument(parsed.policy, created.get(parsed.ref, world.revision + 1))
+        for parsed in map(_parse, bodies)
+    ]
+    documents.sort(key=lambda document: document.ref)
+    return translate(_with_documents(world, tuple(documents))).snapshot
+
+
+def _with_documents(world: World, documents: tuple[PolicyDocument, ...]) -> World:
+    return World(world.revision, world.services, documents, world.gateways, world.trust_domain)
+
+
+def _parse(body: DocumentBody) -> PolicyDocument:
+    return PolicyDocument(parse_policy(json.dumps(body)), 0)
+
+
+def _by_label(snapshot: Snapshot) -> dict[str, Resource]:
+    """Every resource by a label with its type, its name, and the caller or node that it is limited to."""
+    labelled = {}
+    for caller, table in (("", snapshot.shared), *snapshot.variants.items()):
+        suffix = f" (for {caller})" if caller else ""
+        labelled.update({f"{_type(one)}/{one.name}{suffix}": one for one in table.values()})
+    for node, resources in snapshot.node_resources():
+        labelled.update({f"{_type(one)}/{one.name} (of {node})": one for one in resources})
+    return labelled
+
+
+def _shared_label(label: str) -> str:
+    """The label of the resource that callers without a variant get."""
+    return label.partition(" (for ")[0]
+
+
+def _type(resource: Resource) -> str:
+    return resource.type_url.rsplit(".", 1)[1]
+
+
+def _lines(resource: Resource | None) -> list[str]:
+    return resource_yaml(resource).splitlines(keepends=True) if resource else []

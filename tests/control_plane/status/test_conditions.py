@@ -1,0 +1,107 @@
+"""The conditions of each policy, and the state that follows from them."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshwright.control_plane.api.models.policies import Condition, PolicyState, PolicyStatus
+from meshwright.control_plane.status.conditions import policy_statuses, reference_warnings, summarize
+from meshwright.control_plane.status.rollout import RolloutCount
+from tests.control_plane.core.worlds import exchange, mesh, route, subset
+
+CATALOG = "{kind: Service, name: catalog}"
+TIMEOUT = mesh("Timeout", "x", "request: 1s", CATALOG)
+UNRESOLVED = mesh("Timeout", "x", "request: 1s", "{kind: Service, name: nobody}")
+NO_EFFECT = route("r", "{backendRefs: [{name: inventory}]}") + mesh(
+    "Retry", "x", "budget: {percent: 10}", "{kind: HTTPRoute, name: r}"
+)
+CONFLICTED = mesh("Timeout", "a", "request: 2s", CATALOG) + TIMEOUT
+
+
+def policy_status(text: str, name: str, rollout: RolloutCount | None = None) -> PolicyStatus:
+    world = exchange(text)
+    ref = next(document.ref for document in world.documents if document.policy.name == name)
+    statuses = policy_statuses(world, {ref: rollout} if rollout else {})
+    return next(status for status in statuses if status.name == name)
+
+
+def conditions(text: str, name: str, rollout: RolloutCount | None = None) -> dict[str, Condition]:
+    return {condition.type: condition for condition in policy_status(text, name, rollout).conditions}
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        (UNRESOLVED, "Service nobody"),
+        (mesh("Timeout", "x", "request: 1s", "{kind: HTTPRoute, name: nobody}"), "HTTPRoute nobody"),
+        (route("x", "{backendRefs: [{name: nobody}]}"), "Service nobody"),
+        (route("x", "{backendRefs: [{name: orders}]}", "{name: nobody}"), "Gateway nobody"),
+        (route("x", "{backendRefs: [{group: meshwright.io, kind: Subset, name: none}]}"), "Subset none"),
+        (subset("x", "nobody"), "Service nobody"),
+    ],
+)
+def test_reference_to_nothing_is_not_accepted(text: str, reference: str) -> None:
+    condition = conditions(text, "x")["Accepted"]
+    assert (condition.status, condition.reason) == ("False", "TargetNotFound")
+    assert reference in condition.message
+    world = exchange(text)
+    assert [reference in line for line in reference_warnings(world, world.documents)] == [True]
+
+
+def test_same_target_the_younger_policy_is_conflicted() -> None:
+    text = mesh("Timeout", "a", "request: 1s", CATALOG) + mesh("Timeout", "b", "request: 2s", CATALOG)
+    assert "Conflicted" not in conditions(text, "a")
+    assert "Timeout/a" in conditions(text, "b")["Conflicted"].message
+
+
+def test_field_without_effect_is_not_accepted() -> None:
+    condition = conditions(NO_EFFECT, "x")["Accepted"]
+    assert (condition.status, condition.reason) == ("False", "NoEffect")
+
+
+@pytest.mark.parametrize(
+    ("rollout", "status", "message"),
+    [
+        (RolloutCount(), "Unknown", "no connected sidecar"),
+        (RolloutCount(3, 2), "False", "2 of 3 sidecars"),
+        (RolloutCount(3, 3), "True", "3 of 3 sidecars"),
+    ],
+)
+def test_programmed_follows_the_rollout(rollout: RolloutCount, status: str, message: str) -> None:
+    by_type = conditions(TIMEOUT, "x", rollout)
+    assert (by_type["Accepted"].status, by_type["Programmed"].status) == ("True", status)
+    assert message in by_type["Programmed"].message
+    assert "Rejected" not in by_type
+
+
+def test_rejected_quotes_envoy_within_limits() -> None:
+    rollout = RolloutCount(2, 0, ("no such thing", "no such thing", "x" * 9999))
+    condition = conditions(TIMEOUT, "x", rollout)["Rejected"]
+    assert condition.message.startswith("no such thing; x")
+    assert len(condition.message) == 500
+
+
+@pytest.mark.parametrize(
+    ("text", "rollout", "state", "reason"),
+    [
+        (TIMEOUT, RolloutCount(2, 2), "programmed", ""),
+        (TIMEOUT, RolloutCount(2, 1), "pending", "1 of 2 sidecars have it"),
+        (TIMEOUT, RolloutCount(), "unused", "no connected sidecar needs it yet"),
+        (NO_EFFECT, RolloutCount(2, 2), "no-effect", "budget"),
+        (UNRESOLVED, RolloutCount(), "target-not-found", "there is no Service nobody"),
+        (CONFLICTED, RolloutCount(2, 1), "conflicted", "Timeout/a has the same target"),
+        (CONFLICTED, RolloutCount(2, 1, ("bad regex",)), "rejected", "bad regex"),
+        (UNRESOLVED, RolloutCount(1, 0, ("bad regex",)), "rejected", "bad regex"),
+    ],
+)
+def test_state_is_the_worst_condition(
+    text: str, rollout: RolloutCount, state: PolicyState, reason: str
+) -> None:
+    status = policy_status(text, "x", rollout)
+    assert status.state == state
+    assert reason in status.reason
+    assert (status.affected, status.acked) == (rollout.holders, rollout.acked)
+
+
+def test_state_without_conditions_is_unknown() -> None:
+    assert summarize(()) == ("unknown", "")

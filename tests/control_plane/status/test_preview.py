@@ -1,0 +1,36 @@
+"""What a change of policies would do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from meshwright.control_plane.core.translate import translate
+from meshwright.control_plane.status import preview
+from tests.control_plane.core.worlds import documents, exchange, mesh, route
+
+TIMEOUT = mesh("Timeout", "t", "from: [orders], request: 3s", "{kind: Service, name: catalog}")
+
+
+def bodies(text: str) -> list[dict[str, Any]]:
+    return [
+        json.loads(document.policy.model_dump_json(by_alias=True, exclude_unset=True))
+        for document in documents(text)
+    ]
+
+
+def test_resource_diff_labels_each_resource_with_its_caller() -> None:
+    diff = preview.resource_diff(translate(exchange()), [], bodies(TIMEOUT))
+    assert "+++ b/VirtualHost/out/catalog (for orders)" in diff
+    assert "+    timeout: 3s" in diff
+    assert "orders:grpc" not in diff
+    assert preview.resource_diff(translate(exchange()), bodies(TIMEOUT), bodies(TIMEOUT)) == ""
+
+
+def test_warnings_documents_of_one_change_resolve_each_other() -> None:
+    change = bodies(
+        route("r", "{backendRefs: [{name: nobody}]}")
+        + mesh("Timeout", "t", "request: 1s", "{kind: HTTPRoute, name: r}")
+    )
+    (warning,) = preview.preview_warnings(exchange(), change)
+    assert warning.startswith("HTTPRoute/r: there is no Service nobody")
