@@ -1,26 +1,26 @@
-"""An application to put behind a sidecar: it echoes, fails, delays, streams and counts as it is told.
+"""A test application for a sidecar: it echoes, fails, delays, streams and counts on request.
 
 `python -m tests.fakes.app --port 0 --name orders` prints one line of JSON, `{"name", "port", "pid"}`, once it
-listens, so that a port of 0 is safe. Without `--port` it takes `PORT`, so that it can be the command of an
-application's service. Paths it does not know are echoed too, which makes rewrites visible.
+listens, so port 0 is safe. Without `--port` it uses `PORT`, so it can be the command of an application's
+service. Unknown paths are echoed too, which makes rewrites visible.
 
 ```
-any  /echo                        {"name","method","path","query","headers","body_len"}
-any  /status/CODE                 that status
+any  /echo                        replies {"name","method","path","query","headers","body_len"}
+any  /status/CODE                 replies with that status
 any  /fail?rate=0.5&code=503      fails at that rate: seeded random, or &pattern=alternate (every 1/rate-th)
-any  /once/ID                     503 the first time that this ID is asked for, 200 from then on
-any  /delay?ms=3000               answers after so long
-any  /switch/NAME                 answers as POST /switches/NAME/CODE?ms=MS,MS said, 200 at once before it;
-                                  the delays are for one request after the other, the last one for the rest
-GET  /stream?seconds=60&every=0.2 numbered lines, one each `every` seconds, then "end N"
+any  /once/ID                     503 for the first request with this ID, then 200
+any  /delay?ms=3000               replies after that time
+any  /switch/NAME                 replies as set by POST /switches/NAME/CODE?ms=MS,MS (default: 200 at once);
+                                  each delay is for one request, the last one for all further requests
+GET  /stream?seconds=60&every=0.2 numbered lines, one every `every` seconds, then "end N"
 GET  /events?count=5&every=0.1    server-sent events, numbered
-GET  /ws                          a WebSocket that sends back what it gets
-GET  /count                       {"METHOD /path": n} since the start or the last reset; of what it counts
-POST /reset                       forgets the counts and seeds the failures anew
-GET  /health/ready                200, or 503 after POST /health/fail, until POST /health/ok
+GET  /ws                          a WebSocket that echoes messages
+GET  /count                       {"METHOD /path": n} since the start or the last reset
+POST /reset                       resets the counts and the random seed
+GET  /health/ready                200; after POST /health/fail 503, until POST /health/ok
 ```
-Every answer carries `x-served-by: NAME`. On SIGTERM it stops accepting, finishes what is in flight (at most
-`--grace` seconds) and exits 0.
+Every response has the header `x-served-by: NAME`. On SIGTERM it accepts no more connections, finishes
+requests in flight (at most `--grace` seconds) and exits 0.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ UNCOUNTED = frozenset({"/count", "/reset", "/health/ready", "/health/fail", "/he
 
 
 class FakeApp:
-    """The state of one fake: its counts, its seeded failures and whether it says it is ready."""
+    """The state of one application: its counts, its seeded failures and its readiness."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
         self.seed = seed
         self.ready = True
         self.switches: dict[str, tuple[int, list[float]]] = {}
-        self.forget()
+        self.reset_state()
 
-    def forget(self) -> None:
-        """Start counting and failing anew."""
+    def reset_state(self) -> None:
+        """Reset the counts and the random seed."""
         self.counts: Counter[str] = Counter()
-        self.random = random.Random(self.seed)  # noqa: S311  repeatable failures, no secret
-        self.debt = 0.0
+        self.random = random.Random(self.seed)  # noqa: S311  repeatable failures, not a secret
+        self.failure_share = 0.0
 
     def fails(self, rate: float, pattern: str) -> bool:
         """Whether the next request fails."""
         if pattern != "alternate":
             return self.random.random() < rate
-        self.debt += rate
-        if self.debt < 1:
+        self.failure_share += rate
+        if self.failure_share < 1:
             return False
-        self.debt -= 1
+        self.failure_share -= 1
         return True
 
     def application(self) -> web.Application:
@@ -77,11 +77,11 @@ class FakeApp:
                 self.counts[f"{request.method} {request.path}"] += 1
             return await handler(request)
 
-        async def named(_: web.Request, response: web.StreamResponse) -> None:
+        async def add_name(_: web.Request, response: web.StreamResponse) -> None:
             response.headers["x-served-by"] = self.name
 
         app = web.Application(middlewares=[count], client_max_size=64 * 1024 * 1024)
-        app.on_response_prepare.append(named)
+        app.on_response_prepare.append(add_name)
         app.router.add_get("/count", self.count)
         app.router.add_post("/reset", self.reset)
         app.router.add_get("/health/ready", self.health)
@@ -99,7 +99,7 @@ class FakeApp:
         return app
 
     async def echo(self, request: web.Request) -> web.Response:
-        """What arrived, headers by lower-case name (the last one of several)."""
+        """The request as JSON, headers by lower-case name (the last value if repeated)."""
         body = await request.read()
         return web.json_response(
             {
@@ -174,7 +174,7 @@ class FakeApp:
         return web.json_response(self.counts)
 
     async def reset(self, _: web.Request) -> web.Response:
-        self.forget()
+        self.reset_state()
         return web.json_response({})
 
     async def health(self, _: web.Request) -> web.Response:
@@ -188,7 +188,7 @@ class FakeApp:
 
 
 async def serve(name: str, port: int, seed: int, grace: float) -> None:
-    """Listen on loopback, say where, and serve until SIGTERM or SIGINT."""
+    """Listen on loopback, print the port, and serve until SIGTERM or SIGINT."""
     runner = web.AppRunner(FakeApp(name, seed).application(), access_log=None, shutdown_timeout=grace)
     await runner.setup()
     stop = asyncio.Event()
@@ -196,14 +196,14 @@ async def serve(name: str, port: int, seed: int, grace: float) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
     await site.start()
-    listening = runner.addresses[0][1]
-    print(json.dumps({"name": name, "port": listening, "pid": os.getpid()}), flush=True)  # noqa: T201
+    bound_port = runner.addresses[0][1]
+    print(json.dumps({"name": name, "port": bound_port, "pid": os.getpid()}), flush=True)  # noqa: T201
     await stop.wait()
     await runner.cleanup()
 
 
 def main() -> None:
-    """Read the command line and serve."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m tests.fakes.app")
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "0")))
     parser.add_argument("--name", default=os.environ.get("INSTANCE", "app"))

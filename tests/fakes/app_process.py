@@ -1,4 +1,4 @@
-"""Start and stop fake applications as child processes of a test.
+"""Test applications as child processes.
 
 ```
 with running_app("orders") as app:
@@ -28,7 +28,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class RunningApp:
-    """A fake that listens on 127.0.0.1:`port`. `process` is there for those who stop it in a special way."""
+    """An application on 127.0.0.1:`port`. `process` is for tests that stop it in a special way."""
 
     name: str
     port: int
@@ -37,7 +37,7 @@ class RunningApp:
 
     @property
     def url(self) -> str:
-        """Its address without a trailing slash."""
+        """Its URL without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     def counts(self) -> dict[str, int]:
@@ -45,22 +45,22 @@ class RunningApp:
         return dict(self._call("/count", "GET"))
 
     def reset(self) -> None:
-        """Forget the counts and seed the failures anew."""
+        """Reset the counts and the random seed."""
         self._call("/reset", "POST")
 
     def set_ready(self, ready: bool) -> None:
-        """Make /health/ready answer 200 or 503."""
+        """Make /health/ready reply 200 or 503."""
         self._call("/health/ok" if ready else "/health/fail", "POST")
 
     def _call(self, path: str, method: str) -> Any:
-        request = urllib.request.Request(self.url + path, method=method)  # noqa: S310  a URL of ours
-        with _DIRECT.open(request, timeout=10) as answer:
-            return json.load(answer)
+        request = urllib.request.Request(self.url + path, method=method)  # noqa: S310  an own URL
+        with _DIRECT.open(request, timeout=10) as response:
+            return json.load(response)
 
 
 @contextmanager
 def running_app(name: str, port: int = 0, *, seed: int = 7, grace: float = 10.0) -> Iterator[RunningApp]:
-    """A fake app in a child process, from the moment it listens; stopped by its pid at the end."""
+    """An application in a child process that listens; stopped at the end."""
     command = [sys.executable, "-m", "tests.fakes.app", "--port", str(port), "--name", name]
     process = subprocess.Popen(
         [*command, "--seed", str(seed), "--grace", str(grace)],
@@ -69,13 +69,13 @@ def running_app(name: str, port: int = 0, *, seed: int = 7, grace: float = 10.0)
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
-        yield RunningApp(name=name, process=process, pid=process.pid, port=_listening(process, name))
+        yield RunningApp(name=name, process=process, pid=process.pid, port=_read_port(process, name))
     finally:
         stop(process)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL when that is not enough; nothing if it is gone already."""
+    """SIGTERM, then SIGKILL if it does not exit; does nothing if it has exited."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -87,10 +87,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _listening(process: subprocess.Popen[bytes], name: str) -> int:
+def _read_port(process: subprocess.Popen[bytes], name: str) -> int:
     assert process.stdout
     ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
     line = process.stdout.readline() if ready else b""
     if not line:
-        raise RuntimeError(f"fake app {name} did not start: exit {process.poll()}")
+        raise RuntimeError(f"application {name} did not start: exit {process.poll()}")
     return int(json.loads(line)["port"])

@@ -1,16 +1,16 @@
-"""A gRPC application to put behind a sidecar: it echoes, fails, delays, streams and counts as it is told.
+"""A gRPC test application for a sidecar: it echoes, fails, delays, streams and counts on request.
 
-`python -m tests.fakes.grpc_app` listens on `PORT` as `INSTANCE`. Requests and answers are JSON as bytes, of
-service `fake.Echo`:
+`python -m tests.fakes.grpc_app` listens on `PORT` as `INSTANCE`. Requests and responses of
+the service `fake.Echo` are JSON as bytes:
 
 ```
-Echo    {"delay": 0.5, "fail": "UNAVAILABLE", "at": "echo-1"} → {"name", "metadata"}; `at`: only there it
-        delays or fails
-Stream  {"seconds": 60, "every": 0.5} → numbers, one each `every` seconds, then "end"
-Both    a stream of anything → each message back with the name before it
+Echo    {"delay": 0.5, "fail": "UNAVAILABLE", "at": "echo-1"} → {"name", "metadata"}; with `at` only
+        that instance delays or fails
+Stream  {"seconds": 60, "every": 0.5} → a number every `every` seconds, then "end"
+Both    a stream of messages → each message, prefixed with the name
 Count   {} → {"Echo": n, ...} since the start
 ```
-It answers gRPC's health service. On SIGTERM it lets calls end for at most five seconds.
+It implements gRPC's health service. On SIGTERM calls may finish for at most five seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}, e
 
 
 class Echo:
-    """The state of one fake: its name and its counts."""
+    """The state of one application: its name and its counts."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,20 +39,20 @@ class Echo:
 
     async def echo(self, request: bytes, context: Context) -> bytes:
         self.counts["Echo"] += 1
-        asked: dict[str, Any] = json.loads(request or b"{}")
-        if asked.get("at", self.name) == self.name:
-            await asyncio.sleep(asked.get("delay", 0))
-            if "fail" in asked:
-                await context.abort(grpc.StatusCode[asked["fail"]], "as told")
+        options: dict[str, Any] = json.loads(request or b"{}")
+        if options.get("at", self.name) == self.name:
+            await asyncio.sleep(options.get("delay", 0))
+            if "fail" in options:
+                await context.abort(grpc.StatusCode[options["fail"]], "as requested")
         metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         return json.dumps({"name": self.name, "metadata": metadata}).encode()
 
     async def stream(self, request: bytes, context: Context) -> AsyncIterator[bytes]:
         self.counts["Stream"] += 1
-        asked = json.loads(request)
-        for number in range(round(asked["seconds"] / asked["every"])):
+        options = json.loads(request)
+        for number in range(round(options["seconds"] / options["every"])):
             yield str(number).encode()
-            await asyncio.sleep(asked["every"])
+            await asyncio.sleep(options["every"])
         yield b"end"
 
     async def both(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:

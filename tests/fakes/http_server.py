@@ -1,4 +1,4 @@
-"""A small HTTP server in a thread, for a test that says itself what is answered."""
+"""A small HTTP server in a thread, with a handler of the test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fakes.ports import free_port
 
 @contextmanager
 def running_http_server(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[int]:
-    """The port where `handler` answers. One that comes back has a port that nobody takes meanwhile."""
+    """The port of a server with `handler`. It can be restarted on `port`, which no other process takes."""
     server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()

@@ -1,8 +1,8 @@
-"""A collector of traces and metrics: the official OTLP/gRPC services, keeping what they are sent."""
+"""Collectors of traces and metrics on the official OTLP/gRPC services; they keep what they receive."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,19 +13,20 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metr
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_service
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 @dataclass
 class TraceCollector(service.TraceServiceServicer):
-    """Listens on 127.0.0.1:`port`. `spans` are (service name, span) in the order they came."""
+    """Listens on 127.0.0.1:`port`. `spans` are (service name, span) in order of arrival."""
 
     port: int = 0
     spans: list[tuple[str, Span]] = field(default_factory=list)
 
     @property
     def address(self) -> str:
-        """`host:port`, as MESH_OTLP takes it."""
+        """`host:port`, in the form of MESH_OTLP."""
         return f"127.0.0.1:{self.port}"
 
     def of_trace(self, trace: str) -> list[tuple[str, Span]]:
@@ -35,9 +36,9 @@ class TraceCollector(service.TraceServiceServicer):
     def Export(
         self, request: messages.ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> messages.ExportTraceServiceResponse:
-        """Keep the spans of one request."""
+        """Store the spans of one request."""
         for resource in request.resource_spans:
-            attributes = {one.key: one.value.string_value for one in resource.resource.attributes}
+            attributes = _attributes(resource.resource.attributes)
             for scope in resource.scope_spans:
                 self.spans += ((attributes.get("service.name", ""), span) for span in scope.spans)
         return messages.ExportTraceServiceResponse()
@@ -45,9 +46,9 @@ class TraceCollector(service.TraceServiceServicer):
 
 @dataclass
 class MetricsCollector(metrics_service.MetricsServiceServicer):
-    """Adds up the counters and the histograms' counts that it is sent as deltas.
+    """Sums counters and histogram counts, which arrive as deltas.
 
-    `seen` is replaced by a new one at each request, so that nobody sees one of which a part is added.
+    `totals` is replaced at each request, so that a reader never sees half of one.
     """
 
     resources: list[dict[str, str]] = field(default_factory=list)
@@ -59,7 +60,7 @@ class MetricsCollector(metrics_service.MetricsServiceServicer):
     def Export(
         self, request: metrics.ExportMetricsServiceRequest, context: grpc.ServicerContext
     ) -> metrics.ExportMetricsServiceResponse:
-        """Add up one request."""
+        """Add one request to the totals."""
         with self._lock:
             self._add(request)
         return metrics.ExportMetricsServiceResponse()
@@ -67,13 +68,13 @@ class MetricsCollector(metrics_service.MetricsServiceServicer):
     def _add(self, request: metrics.ExportMetricsServiceRequest) -> None:
         seen = dict(self.totals)
         for resource in request.resource_metrics:
-            self.resources.append({one.key: one.value.string_value for one in resource.resource.attributes})
-            for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
+            self.resources.append(_attributes(resource.resource.attributes))
+            for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
                 data = getattr(metric, metric.WhichOneof("data") or "")
                 for point in data.data_points:
-                    found = {one.key: one.value.string_value for one in point.attributes}
-                    code = found.get("envoy.response_code_class", "") or found.get("mesh.grpc_status", "")
-                    key = (found.get("envoy.cluster_name", ""), metric.name, code)
+                    labels = _attributes(point.attributes)
+                    code = labels.get("envoy.response_code_class", "") or labels.get("mesh.grpc_status", "")
+                    key = (labels.get("envoy.cluster_name", ""), metric.name, code)
                     if metric.HasField("gauge"):
                         seen[key] = point.as_int
                         continue
@@ -85,25 +86,25 @@ class MetricsCollector(metrics_service.MetricsServiceServicer):
         self.totals = seen
 
     def of_cluster(self, cluster: str) -> dict[str, int]:
-        """What was counted of a cluster, by name; `.2` after it is a class of answers, or a gRPC status."""
+        """Totals of a cluster by name; a suffix such as `.2` is a response code class or a gRPC status."""
         prefix = "cluster."
         return {
             f"{name.removeprefix(prefix)}{'.' + code if code else ''}": count
-            for (whose, name, code), count in self.totals.items()
-            if whose == cluster
+            for (cluster_name, name, code), count in self.totals.items()
+            if cluster_name == cluster
         }
 
 
 @contextmanager
 def metrics_collector() -> Iterator[tuple[MetricsCollector, int]]:
     """A running collector of metrics, and its port."""
-    found = MetricsCollector()
+    collector = MetricsCollector()
     server = grpc.server(ThreadPoolExecutor(2))
-    metrics_service.add_MetricsServiceServicer_to_server(found, server)  # type: ignore[no-untyped-call]
+    metrics_service.add_MetricsServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield found, port
+        yield collector, port
     finally:
         server.stop(0).wait()
 
@@ -111,12 +112,16 @@ def metrics_collector() -> Iterator[tuple[MetricsCollector, int]]:
 @contextmanager
 def trace_collector() -> Iterator[TraceCollector]:
     """A running collector on a free port."""
-    found = TraceCollector()
+    collector = TraceCollector()
     server = grpc.server(ThreadPoolExecutor(2))
-    service.add_TraceServiceServicer_to_server(found, server)  # type: ignore[no-untyped-call]
-    found.port = server.add_insecure_port("127.0.0.1:0")
+    service.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    collector.port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield found
+        yield collector
     finally:
         server.stop(0).wait()
+
+
+def _attributes(attributes: Iterable[KeyValue]) -> dict[str, str]:
+    return {attribute.key: attribute.value.string_value for attribute in attributes}

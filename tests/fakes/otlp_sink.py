@@ -1,4 +1,4 @@
-"""A collector on the official OTLP/gRPC services that can be away, refuse, and count what it is sent."""
+"""A collector on the official OTLP/gRPC services that can stop, refuse calls, and count what it receives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.fakes.ports import free_port
 
 @dataclass(frozen=True)
 class Refusal:
-    """How one call is to fail; `retry` seconds are told as RetryInfo."""
+    """The failure of one call; `retry_delay` in seconds is sent as RetryInfo."""
 
     code: grpc.StatusCode
     retry_delay: float | None = None
@@ -34,7 +34,7 @@ class Refusal:
 
 @dataclass
 class OtlpSink:
-    """Listens on 127.0.0.1:`port` while it is `open`. `refusals` are used up first, one a call.
+    """Listens on 127.0.0.1:`port` between `start` and `stop`. The first calls get the `refusals`, one each.
 
     `spans` counts span IDs, `points` the values of data points, `records` bodies of log records, `senders`
     resources as `traces orders`.
@@ -59,7 +59,7 @@ class OtlpSink:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Listen."""
         options = (("grpc.so_reuseport", 0),)
         self._server = grpc.server(ThreadPoolExecutor(2), options=options)
         if "traces" not in self.unimplemented:
@@ -75,24 +75,28 @@ class OtlpSink:
         self._server.start()
 
     def stop(self) -> None:
-        """Be away: calls in flight are finished."""
+        """Stop after the calls in flight."""
         if self._server is not None:
             self._server.stop(1).wait()
             self._server = None
 
     def begin_call(self, context: grpc.ServicerContext) -> int:
-        """Refuse a call if it is to be refused; how many items to reject otherwise."""
+        """Refuse the call if a refusal is due; otherwise return how many items to reject."""
         self.calls += 1
         metadata: Any = context.invocation_metadata()
-        self.headers = {one.key: one.value for one in metadata}
+        self.headers = {header.key: header.value for header in metadata}
         if self.refusals:
             self._refuse(self.refusals.popleft(), context)
-        rejects, self.reject_next = self.reject_next, 0
-        return rejects
+        rejected, self.reject_next = self.reject_next, 0
+        return rejected
 
     def count_sender(self, signal: str, resource: Resource) -> None:
-        """Count whose telemetry this is."""
-        names = [one.value.string_value for one in resource.attributes if one.key == "service.name"]
+        """Count the sender of a resource."""
+        names = [
+            attribute.value.string_value
+            for attribute in resource.attributes
+            if attribute.key == "service.name"
+        ]
         self.senders[f"{signal} {','.join(names)}"] += 1
 
     def _refuse(self, refusal: Refusal, context: grpc.ServicerContext) -> None:
@@ -112,16 +116,16 @@ class _Traces(trace_service.TraceServiceServicer):
     def Export(
         self, request: traces.ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> traces.ExportTraceServiceResponse:
-        rejects = self.sink.begin_call(context)
+        rejected = self.sink.begin_call(context)
         for resource in request.resource_spans:
             self.sink.count_sender("traces", resource.resource)
             spans = [span for scope in resource.scope_spans for span in scope.spans]
             self.sink.spans.update(int.from_bytes(span.span_id, "big") for span in spans)
-        reply = traces.ExportTraceServiceResponse()
-        if rejects:
-            reply.partial_success.rejected_spans = rejects
-            reply.partial_success.error_message = "too old"
-        return reply
+        response = traces.ExportTraceServiceResponse()
+        if rejected:
+            response.partial_success.rejected_spans = rejected
+            response.partial_success.error_message = "too old"
+        return response
 
 
 class _Metrics(metrics_service.MetricsServiceServicer):
@@ -134,7 +138,7 @@ class _Metrics(metrics_service.MetricsServiceServicer):
         self.sink.begin_call(context)
         for resource in request.resource_metrics:
             self.sink.count_sender("metrics", resource.resource)
-            for metric in (one for scope in resource.scope_metrics for one in scope.metrics):
+            for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
                 for point in getattr(metric, metric.WhichOneof("data") or "").data_points:
                     self.sink.points[point.count if metric.HasField("histogram") else point.as_int] += 1
         return metrics.ExportMetricsServiceResponse()
@@ -150,17 +154,17 @@ class _Logs(logs_service.LogsServiceServicer):
         self.sink.begin_call(context)
         for resource in request.resource_logs:
             self.sink.count_sender("logs", resource.resource)
-            records = [one for scope in resource.scope_logs for one in scope.log_records]
-            self.sink.records.update(one.body.string_value for one in records)
+            records = [record for scope in resource.scope_logs for record in scope.log_records]
+            self.sink.records.update(record.body.string_value for record in records)
         return logs.ExportLogsServiceResponse()
 
 
 @contextmanager
-def otlp_sink(**given: Any) -> Iterator[OtlpSink]:
-    """A sink that listens."""
-    made = OtlpSink(**given)
-    made.start()
+def otlp_sink(**fields: Any) -> Iterator[OtlpSink]:
+    """A running sink."""
+    sink = OtlpSink(**fields)
+    sink.start()
     try:
-        yield made
+        yield sink
     finally:
-        made.stop()
+        sink.stop()

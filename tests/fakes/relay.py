@@ -1,4 +1,4 @@
-"""A TCP balancer with one target at a time, for tests of clients that are moved to another server."""
+"""A TCP relay with one target at a time, for tests of clients that reconnect to another server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Thread
 
 
 class Relay(socketserver.ThreadingTCPServer):
-    """Listens on a free port of loopback; new connections go to `target`, host:port."""
+    """Listens on a free loopback port; new connections go to `target`, host:port."""
 
     daemon_threads = True
 
@@ -20,7 +20,7 @@ class Relay(socketserver.ThreadingTCPServer):
 
     @property
     def address(self) -> str:
-        """Where it listens, host:port."""
+        """Its address, host:port."""
         return f"127.0.0.1:{self.server_address[1]}"
 
 
@@ -28,22 +28,22 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         assert isinstance(self.server, Relay)
         host, _, port = self.server.target.rpartition(":")
-        with suppress(OSError), socket.create_connection((host, int(port)), timeout=10) as far:
-            far.settimeout(None)
-            back = Thread(target=_pump, args=(far, self.request), daemon=True)
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=10) as upstream:
+            upstream.settimeout(None)
+            back = Thread(target=_pump, args=(upstream, self.request), daemon=True)
             back.start()
-            _pump(self.request, far)
+            _pump(self.request, upstream)
             back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on until either end is closed, then close both."""
+    """Forward until either side closes, then close both."""
     with suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
-    for each in (source, sink):
+    for end in (source, sink):
         with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+            end.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

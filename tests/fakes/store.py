@@ -1,4 +1,4 @@
-"""An in-memory stand-in for the store's revisions, with its rules: compare-and-set, unbroken numbers."""
+"""The store's revisions in memory, with its rules: compare-and-set, consecutive numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meshwright.control_plane.errors import NotFoundError, RevisionConflictError
 
 
 class FakeStore:
-    """`away` makes every call fail as when the server is gone; `overtake` commits before the next commit."""
+    """With `unavailable` every call raises StoreError; `conflict_next` makes the next commit a conflict."""
 
     def __init__(self) -> None:
         self.revisions = [PolicyRevision(RevisionInfo(revision=0, author="", time=0.0))]
@@ -25,13 +25,13 @@ class FakeStore:
     async def get(self, number: int) -> PolicyRevision:
         self._check()
         if not 0 <= number < len(self.revisions):
-            raise NotFoundError(f"revision {number}: there is none")
+            raise NotFoundError(f"revision {number}: not found")
         return self.revisions[number]
 
     async def history(self, limit: int, before: int | None) -> Sequence[RevisionInfo]:
         self._check()
-        found = [revision.info for revision in reversed(self.revisions[1:])]
-        return [info for info in found if before is None or info.revision < before][:limit]
+        infos = [revision.info for revision in reversed(self.revisions[1:])]
+        return [info for info in infos if before is None or info.revision < before][:limit]
 
     async def commit(
         self, base: int, documents: Sequence[RevisionDocument], *, author: str, message: str

@@ -1,7 +1,7 @@
-"""A TCP application to put behind a sidecar: it greets first, if told so, then sends every line back.
+"""A TCP test application for a sidecar: it greets first, if configured, then echoes every line.
 
-`python -m tests.fakes.tcp_app` listens on `PORT` as `INSTANCE`. With `GREETING` set it speaks first,
-as MySQL and SMTP do: `GREETING NAME`. Every line comes back as `NAME: LINE`.
+`python -m tests.fakes.tcp_app` listens on `PORT` as `INSTANCE`. With `GREETING` set the server
+speaks first, as in MySQL and SMTP: `GREETING NAME`. Every line is echoed as `NAME: LINE`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 
 
 async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One connection, until its other end closes."""
+    """Serve one connection until the client closes it."""
     name = os.environ["INSTANCE"]
     greeting = os.environ.get("GREETING", "")
     if greeting:

@@ -1,4 +1,4 @@
-"""A real Valkey for tests: started as the product starts it, stopped, started again, frozen, by its pid."""
+"""A real Valkey for tests, started as the product starts it; can be stopped, restarted and frozen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READY_WITHIN = 60.0
 
 
 class Valkey:
-    """One Valkey with its data in `state`/store; on a unix socket, or on TCP as a foreign Redis would be."""
+    """A Valkey with its data in `state`/store, on a unix socket, or on TCP like an external Redis."""
 
     def __init__(self, state: Path, *, tcp: bool = False) -> None:
         self.embedded = embedded.prepare(state)
@@ -32,11 +32,11 @@ class Valkey:
         self.process: subprocess.Popen[bytes] | None = None
 
     def client(self) -> redis.Redis:
-        """A plain client, to look at what is stored or to damage it."""
+        """A plain client, to inspect or damage the stored data."""
         return redis.Redis.from_url(self.url, **self._credentials(), protocol=2, decode_responses=True)
 
     def start(self) -> None:
-        """Start it and wait until it has read its data."""
+        """Start it and wait until it has loaded its data."""
         log = (self.embedded.folder / "log").open("ab")
         with log:
             self.process = subprocess.Popen(self.argv, stdout=log, stderr=log)
@@ -52,14 +52,14 @@ class Valkey:
                     time.sleep(0.02)
 
     def stop(self) -> None:
-        """Kill it at once, as a loss of power would; what was answered must be on the disk."""
+        """Kill it, as a power failure would; every acknowledged write must be on disk."""
         if self.process:
             self.process.kill()
             self.process.wait(30)
             self.process = None
 
     def freeze(self) -> None:
-        """Let it keep its connections and answer nothing."""
+        """Suspend it: connections stay open, but it does not reply."""
         assert self.process
         self.process.send_signal(SIGSTOP)
 
