@@ -22,7 +22,10 @@ def test_spiffe_id_is_the_identity() -> None:
         ({}, "no single SPIFFE ID"),
         ({"x509_common_name": [b"orders"], "peer_dns": [b"orders.mesh"]}, "no single SPIFFE ID"),
         ({"peer_spiffe_id": [b"spiffe://mesh.local/service/a", b"spiffe://mesh.local/service/b"]}, "single"),
-        ({"peer_spiffe_id": [b"spiffe://other.local/service/orders"]}, "is not in the trust domain mesh.local"),
+        (
+            {"peer_spiffe_id": [b"spiffe://other.local/service/orders"]},
+            "is not in the trust domain mesh.local",
+        ),
         ({"peer_spiffe_id": [b"spiffe://mesh.local/ns/default/sa/orders"]}, "not a SPIFFE ID of a mesh"),
         ({"peer_spiffe_id": [b"\xff"]}, "identity is invalid"),
     ],
