@@ -180,8 +180,10 @@ class Resolver:
         return (*by_port, *((subset_cluster(subset), subset.spec.labels) for subset in subsets))
 
     def load_balancing(self, service: str) -> Mapping[str, LoadBalancingView]:
-        """How requests to `service` are spread over its endpoints: for all callers (the empty name), and for
-        each caller for whom it differs."""
+        """How requests to `service` are spread over its endpoints, by caller.
+
+        The empty name stands for all callers without an entry of their own.
+        """
         everyone = self._load_balancing(service, "")
         variants = {
             caller: self._load_balancing(service, caller) for caller in sorted(self.distinct_callers(service))

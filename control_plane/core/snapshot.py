@@ -1,6 +1,6 @@
 """A snapshot: every Envoy resource of the mesh at one revision, and what one node may see of it.
 
-Resources that are the same for all callers exist once; a caller for whom a policy differs has a variant.
+Resources that are the same for all callers exist once; a caller with different policies has a variant.
 Listeners differ by node (where it binds), so they are built when a node asks and cached by their view.
 """
 

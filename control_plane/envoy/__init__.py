@@ -1,1 +1,1 @@
-"""Envoy's API: native messages (`v3`), their bytes and dictionaries (`codec`), and the generator."""
+"""Envoy's API: native messages (`v3`), their bytes and dictionaries (`codec`), and the schema generator."""

@@ -1,7 +1,7 @@
-"""Turn messages into the bytes, URLs and dictionaries that Envoy and people read.
+"""Messages to and from wire bytes, type URLs and dictionaries.
 
-Bytes are deterministic: equal messages give equal bytes in every process, so that a resource's version can be
-the hash of its bytes.
+Bytes are deterministic: equal messages give equal bytes in every process, so a resource's version can be the
+hash of its bytes.
 """
 
 from __future__ import annotations
@@ -22,49 +22,50 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 
 def encode(message: Message) -> bytes:
-    """The message's wire bytes, map entries in order of their keys."""
+    """The message's wire bytes, map entries sorted by key."""
     return message.SerializeToString(deterministic=True)
 
 
 def type_url(message: Message | type[Message]) -> str:
-    """The URL by which an Any and xDS name the message's type."""
+    """The type URL of the message, as used in Any and xDS."""
     return TYPE_URL_PREFIX + message.DESCRIPTOR.full_name
 
 
 def pack(message: Message) -> v3.Any:
-    """The message inside an Any."""
+    """The message packed into an Any."""
     return v3.Any(type_url=type_url(message), value=encode(message))
 
 
 def struct(mapping: Mapping[str, Any]) -> v3.Struct:
     """A Struct of plain JSON values; maps of Structs, as in Metadata, accept nothing else."""
-    made = v3.Struct()
-    made.update(mapping)
-    return made
+    result = v3.Struct()
+    result.update(mapping)
+    return result
 
 
 def decode(url: str, wire: bytes) -> Message:
-    """The message of type `url` that `wire` holds.
+    """Decode `wire` as a message of type `url`.
 
-    Raises KeyError for a type outside the schema and google.protobuf.message.DecodeError for malformed bytes.
+    Raises KeyError for a type that is not in the schema, google.protobuf.message.DecodeError for malformed
+    bytes.
     """
     name = url.rpartition("/")[2]
     return GetMessageClass(v3.POOL.FindMessageTypeByName(name)).FromString(wire)
 
 
 def from_dict(cls: type[MessageT], mapping: Mapping[str, Any]) -> MessageT:
-    """A message from JSON-like values as Envoy's documentation writes them, either spelling of names.
+    """A message from JSON-like values as in Envoy's documentation, with names in either case.
 
-    Maps inside Anys come out in any order: equal dictionaries need not give equal bytes.
-    Raises google.protobuf.json_format.ParseError for unknown names, wrong values, two members of one oneof.
+    Maps inside Anys have no fixed order: equal dictionaries need not give equal bytes.
+    Raises google.protobuf.json_format.ParseError for unknown names, invalid values, two members of one oneof.
     """
     return json_format.ParseDict(dict(mapping), cls(), descriptor_pool=v3.POOL)
 
 
 def to_dict(message: Message) -> dict[str, Any]:
-    """JSON-like values with the names of Envoy's documentation; fields in order of number, maps of key.
+    """JSON-like values with the names of Envoy's documentation; fields by number, maps by key.
 
-    Anys are unpacked; raises TypeError for one whose type is outside the schema.
+    Anys are unpacked; raises TypeError for one whose type is not in the schema.
     """
     plain = json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=v3.POOL)
     ordered: dict[str, Any] = _ordered(plain, v3.POOL.FindMessageTypeByName(message.DESCRIPTOR.full_name))
@@ -72,7 +73,7 @@ def to_dict(message: Message) -> dict[str, Any]:
 
 
 def _ordered(value: Any, message: Descriptor) -> Any:
-    """`value`, the JSON form of `message`, with all maps in order of key: protobuf keeps none of its own."""
+    """`value`, the JSON form of `message`, with all maps sorted by key: protobuf does not sort them."""
     if message.full_name == "google.protobuf.Any" and "@type" in value:
         inner = v3.POOL.FindMessageTypeByName(value["@type"].rpartition("/")[2])
         body = {name: content for name, content in value.items() if name != "@type"}
@@ -87,15 +88,15 @@ def _ordered_field(value: Any, field: FieldDescriptor) -> Any:
     if message is None:
         return value
     if message.GetOptions().map_entry:
-        of_value = message.fields_by_name["value"]
-        return {key: _ordered_field(value[key], of_value) for key in sorted(value)}
+        value_field = message.fields_by_name["value"]
+        return {key: _ordered_field(value[key], value_field) for key in sorted(value)}
     if field.is_repeated:
         return [_ordered(item, message) for item in value]
     return _ordered(value, message)
 
 
 def _sorted(value: Any) -> Any:
-    """Plain JSON with all keys in order."""
+    """Plain JSON with all keys sorted."""
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(item) for item in value] if isinstance(value, list) else value

@@ -1,7 +1,7 @@
 """Write `descriptors.bin` and `v3.pyi`: `python -m meshwright.control_plane.envoy.generate [--check]`.
 
-Build time only: needs the extra `schema`. With `--check` nothing is written, and the exit status is 1 when a
-committed file differs from what would be written.
+Build time only; needs the extra `schema`. With `--check` it writes nothing and exits with status 1 if a
+committed file is stale.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STUBS = HERE / "v3.pyi"
 
 
 def stale(descriptors: bytes, stubs: str) -> list[str]:
-    """Names of committed files that differ. Descriptors are compared unpacked: zlib's output varies."""
+    """Names of stale files. Descriptors are compared uncompressed: zlib's output varies."""
     names = []
     if not DESCRIPTORS.exists() or zlib.decompress(DESCRIPTORS.read_bytes()) != descriptors:
         names.append(DESCRIPTORS.name)

@@ -1,7 +1,7 @@
-"""Load file descriptors into a DescriptorPool of our own.
+"""Load file descriptors into a private DescriptorPool.
 
-A private pool holds Envoy's schema apart from other packages' copies of the same files (opentelemetry-proto,
-googleapis-common-protos) in protobuf's default pool, where they would clash.
+Other packages (opentelemetry-proto, googleapis-common-protos) register copies of the same files in protobuf's
+default pool, where they would clash.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WELL_KNOWN = tuple(
     module.DESCRIPTOR
     for module in (any_pb2, duration_pb2, empty_pb2, field_mask_pb2, struct_pb2, timestamp_pb2, wrappers_pb2)
 )
-"""Files of the well-known types, from the protobuf runtime itself."""
+"""Files of the well-known types, from the protobuf runtime."""
 
 _LENGTH = 4
 
@@ -32,9 +32,9 @@ def join(files: list[bytes]) -> bytes:
 
 
 def load(joined: bytes) -> DescriptorPool:
-    """A pool of the well-known types and the files of `join`, all loaded now.
+    """A pool of the well-known types and the files of `join`, loaded eagerly.
 
-    A pool that loads on demand is not safe to use from several threads.
+    A pool that loads on demand is not thread-safe.
     """
     pool = DescriptorPool()
     for file in WELL_KNOWN:

@@ -1,7 +1,7 @@
 """Envoy's v3 messages as native protobuf classes: `v3.Cluster(name="orders", ...)`.
 
-All classes live in one private pool that is loaded at import. Messages of other pools, the default one of
-`google.protobuf` among them, are refused as field values: use `v3.Any`, `v3.Duration`, `v3.Struct` and so on.
+All classes belong to one private pool, loaded at import. Messages of other pools, including the default one
+of `google.protobuf`, are rejected as field values: use `v3.Any`, `v3.Duration`, `v3.Struct` and so on.
 The names come from `messages`, the types from the generated `v3.pyi`.
 """
 

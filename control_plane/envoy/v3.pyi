@@ -35,13 +35,6 @@ class _ApiVersion(_Enum):
 
 ApiVersion: _ApiVersion
 
-class _CodecClientType(_Enum):
-    HTTP1: int
-    HTTP2: int
-    HTTP3: int
-
-CodecClientType: _CodecClientType
-
 class _HealthStatus(_Enum):
     UNKNOWN: int
     HEALTHY: int
@@ -51,113 +44,6 @@ class _HealthStatus(_Enum):
     DEGRADED: int
 
 HealthStatus: _HealthStatus
-
-class _MetadataSource(_Enum):
-    DYNAMIC: int
-    ROUTE: int
-
-MetadataSource: _MetadataSource
-
-class _RequestMethod(_Enum):
-    METHOD_UNSPECIFIED: int
-    GET: int
-    HEAD: int
-    POST: int
-    PUT: int
-    DELETE: int
-    CONNECT: int
-    OPTIONS: int
-    TRACE: int
-    PATCH: int
-
-RequestMethod: _RequestMethod
-
-class _RoutingPriority(_Enum):
-    DEFAULT: int
-    HIGH: int
-
-RoutingPriority: _RoutingPriority
-
-class _StatusCode(_Enum):
-    Empty: int
-    Continue: int
-    OK: int
-    Created: int
-    Accepted: int
-    NonAuthoritativeInformation: int
-    NoContent: int
-    ResetContent: int
-    PartialContent: int
-    MultiStatus: int
-    AlreadyReported: int
-    IMUsed: int
-    MultipleChoices: int
-    MovedPermanently: int
-    Found: int
-    SeeOther: int
-    NotModified: int
-    UseProxy: int
-    TemporaryRedirect: int
-    PermanentRedirect: int
-    BadRequest: int
-    Unauthorized: int
-    PaymentRequired: int
-    Forbidden: int
-    NotFound: int
-    MethodNotAllowed: int
-    NotAcceptable: int
-    ProxyAuthenticationRequired: int
-    RequestTimeout: int
-    Conflict: int
-    Gone: int
-    LengthRequired: int
-    PreconditionFailed: int
-    PayloadTooLarge: int
-    URITooLong: int
-    UnsupportedMediaType: int
-    RangeNotSatisfiable: int
-    ExpectationFailed: int
-    MisdirectedRequest: int
-    UnprocessableEntity: int
-    Locked: int
-    FailedDependency: int
-    UpgradeRequired: int
-    PreconditionRequired: int
-    TooManyRequests: int
-    RequestHeaderFieldsTooLarge: int
-    InternalServerError: int
-    NotImplemented: int
-    BadGateway: int
-    ServiceUnavailable: int
-    GatewayTimeout: int
-    HTTPVersionNotSupported: int
-    VariantAlsoNegotiates: int
-    InsufficientStorage: int
-    LoopDetected: int
-    NotExtended: int
-    NetworkAuthenticationRequired: int
-
-StatusCode: _StatusCode
-
-class _TrafficDirection(_Enum):
-    UNSPECIFIED: int
-    INBOUND: int
-    OUTBOUND: int
-
-TrafficDirection: _TrafficDirection
-
-class _VhRateLimitsOptions(_Enum):
-    OVERRIDE: int
-    INCLUDE: int
-    IGNORE: int
-
-VhRateLimitsOptions: _VhRateLimitsOptions
-
-class _XRateLimitHeadersRFCVersion(_Enum):
-    OFF: int
-    DRAFT_VERSION_03: int
-
-XRateLimitHeadersRFCVersion: _XRateLimitHeadersRFCVersion
 
 class AccessLog(Message):
     name: str
@@ -179,9 +65,9 @@ class AccessLogFilter(Message):
     @property
     def duration_filter(self) -> DurationFilter: ...
     @property
-    def not_health_check_filter(self) -> NotHealthCheckFilter: ...
+    def not_health_check_filter(self) -> _envoy_config_accesslog_v3_NotHealthCheckFilter: ...
     @property
-    def traceable_filter(self) -> TraceableFilter: ...
+    def traceable_filter(self) -> _envoy_config_accesslog_v3_TraceableFilter: ...
     @property
     def runtime_filter(self) -> RuntimeFilter: ...
     @property
@@ -195,135 +81,45 @@ class AccessLogFilter(Message):
     @property
     def grpc_status_filter(self) -> GrpcStatusFilter: ...
     @property
-    def extension_filter(self) -> ExtensionFilter: ...
+    def extension_filter(self) -> _envoy_config_accesslog_v3_ExtensionFilter: ...
     @property
-    def metadata_filter(self) -> MetadataFilter: ...
+    def metadata_filter(self) -> _envoy_config_accesslog_v3_MetadataFilter: ...
     @property
-    def log_type_filter(self) -> LogTypeFilter: ...
+    def log_type_filter(self) -> _envoy_config_accesslog_v3_LogTypeFilter: ...
     def __init__(
         self,
         *,
         status_code_filter: StatusCodeFilter | None = ...,
         duration_filter: DurationFilter | None = ...,
-        not_health_check_filter: NotHealthCheckFilter | None = ...,
-        traceable_filter: TraceableFilter | None = ...,
+        not_health_check_filter: _envoy_config_accesslog_v3_NotHealthCheckFilter | None = ...,
+        traceable_filter: _envoy_config_accesslog_v3_TraceableFilter | None = ...,
         runtime_filter: RuntimeFilter | None = ...,
         and_filter: AndFilter | None = ...,
         or_filter: OrFilter | None = ...,
         header_filter: HeaderFilter | None = ...,
         response_flag_filter: ResponseFlagFilter | None = ...,
         grpc_status_filter: GrpcStatusFilter | None = ...,
-        extension_filter: ExtensionFilter | None = ...,
-        metadata_filter: MetadataFilter | None = ...,
-        log_type_filter: LogTypeFilter | None = ...,
-    ) -> None: ...
-
-class AdaptiveConcurrency(Message):
-    @property
-    def gradient_controller_config(self) -> GradientControllerConfig: ...
-    @property
-    def enabled(self) -> RuntimeFeatureFlag: ...
-    @property
-    def concurrency_limit_exceeded_status(self) -> HttpStatus: ...
-    def __init__(
-        self,
-        *,
-        gradient_controller_config: GradientControllerConfig | None = ...,
-        enabled: RuntimeFeatureFlag | None = ...,
-        concurrency_limit_exceeded_status: HttpStatus | None = ...,
-    ) -> None: ...
-
-class AdditionalAddress(Message):
-    @property
-    def address(self) -> Address: ...
-    @property
-    def socket_options(self) -> SocketOptionsOverride: ...
-    @property
-    def tcp_keepalive(self) -> TcpKeepalive: ...
-    def __init__(
-        self,
-        *,
-        address: Address | None = ...,
-        socket_options: SocketOptionsOverride | None = ...,
-        tcp_keepalive: TcpKeepalive | None = ...,
+        extension_filter: _envoy_config_accesslog_v3_ExtensionFilter | None = ...,
+        metadata_filter: _envoy_config_accesslog_v3_MetadataFilter | None = ...,
+        log_type_filter: _envoy_config_accesslog_v3_LogTypeFilter | None = ...,
     ) -> None: ...
 
 class Address(Message):
     @property
     def socket_address(self) -> SocketAddress: ...
     @property
-    def pipe(self) -> Pipe: ...
+    def pipe(self) -> _envoy_config_core_v3_Pipe: ...
     @property
     def envoy_internal_address(self) -> EnvoyInternalAddress: ...
     def __init__(
         self,
         *,
         socket_address: SocketAddress | None = ...,
-        pipe: Pipe | None = ...,
+        pipe: _envoy_config_core_v3_Pipe | None = ...,
         envoy_internal_address: EnvoyInternalAddress | None = ...,
     ) -> None: ...
 
-class AdmissionControl(Message):
-    class SuccessCriteria(Message):
-        class GrpcCriteria(Message):
-            @property
-            def grpc_success_status(self) -> _Scalars[int]: ...
-            def __init__(
-                self,
-                *,
-                grpc_success_status: _Many[int] | None = ...,
-            ) -> None: ...
-
-        class HttpCriteria(Message):
-            @property
-            def http_success_status(self) -> _Messages[Int32Range]: ...
-            def __init__(
-                self,
-                *,
-                http_success_status: Iterable[Int32Range] | None = ...,
-            ) -> None: ...
-
-        @property
-        def http_criteria(self) -> AdmissionControl.SuccessCriteria.HttpCriteria: ...
-        @property
-        def grpc_criteria(self) -> AdmissionControl.SuccessCriteria.GrpcCriteria: ...
-        def __init__(
-            self,
-            *,
-            http_criteria: AdmissionControl.SuccessCriteria.HttpCriteria | None = ...,
-            grpc_criteria: AdmissionControl.SuccessCriteria.GrpcCriteria | None = ...,
-        ) -> None: ...
-
-    @property
-    def enabled(self) -> RuntimeFeatureFlag: ...
-    @property
-    def success_criteria(self) -> AdmissionControl.SuccessCriteria: ...
-    @property
-    def sampling_window(self) -> Duration: ...
-    @property
-    def aggression(self) -> RuntimeDouble: ...
-    @property
-    def sr_threshold(self) -> _envoy_config_core_v3_RuntimePercent: ...
-    @property
-    def rps_threshold(self) -> RuntimeUInt32: ...
-    @property
-    def max_rejection_probability(self) -> _envoy_config_core_v3_RuntimePercent: ...
-    def __init__(
-        self,
-        *,
-        enabled: RuntimeFeatureFlag | None = ...,
-        success_criteria: AdmissionControl.SuccessCriteria | None = ...,
-        sampling_window: Duration | timedelta | None = ...,
-        aggression: RuntimeDouble | None = ...,
-        sr_threshold: _envoy_config_core_v3_RuntimePercent | None = ...,
-        rps_threshold: RuntimeUInt32 | None = ...,
-        max_rejection_probability: _envoy_config_core_v3_RuntimePercent | None = ...,
-    ) -> None: ...
-
 class AggregatedConfigSource(Message):
-    def __init__(self) -> None: ...
-
-class AlwaysOnSamplerConfig(Message):
     def __init__(self) -> None: ...
 
 class AndFilter(Message):
@@ -345,175 +141,12 @@ class Any(Message, well_known_types.Any):
         value: bytes | None = ...,
     ) -> None: ...
 
-class ApiConfigSource(Message):
-    ApiType: ClassVar[_Enum]
-    DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE: ClassVar[int]
-    REST: ClassVar[int]
-    GRPC: ClassVar[int]
-    DELTA_GRPC: ClassVar[int]
-    AGGREGATED_GRPC: ClassVar[int]
-    AGGREGATED_DELTA_GRPC: ClassVar[int]
-    api_type: int
-    transport_api_version: int
-    @property
-    def cluster_names(self) -> _Scalars[str]: ...
-    @property
-    def grpc_services(self) -> _Messages[GrpcService]: ...
-    @property
-    def refresh_delay(self) -> Duration: ...
-    @property
-    def request_timeout(self) -> Duration: ...
-    @property
-    def rate_limit_settings(self) -> RateLimitSettings: ...
-    set_node_on_first_message_only: bool
-    @property
-    def config_validators(self) -> _Messages[TypedExtensionConfig]: ...
-    def __init__(
-        self,
-        *,
-        api_type: int | None = ...,
-        transport_api_version: int | None = ...,
-        cluster_names: _Many[str] | None = ...,
-        grpc_services: Iterable[GrpcService] | None = ...,
-        refresh_delay: Duration | timedelta | None = ...,
-        request_timeout: Duration | timedelta | None = ...,
-        rate_limit_settings: RateLimitSettings | None = ...,
-        set_node_on_first_message_only: bool | None = ...,
-        config_validators: Iterable[TypedExtensionConfig] | None = ...,
-    ) -> None: ...
-
-class ApiListener(Message):
-    @property
-    def api_listener(self) -> Any: ...
-    def __init__(
-        self,
-        *,
-        api_listener: Any | None = ...,
-    ) -> None: ...
-
-class BackoffStrategy(Message):
-    @property
-    def base_interval(self) -> Duration: ...
-    @property
-    def max_interval(self) -> Duration: ...
-    def __init__(
-        self,
-        *,
-        base_interval: Duration | timedelta | None = ...,
-        max_interval: Duration | timedelta | None = ...,
-    ) -> None: ...
-
-class BindConfig(Message):
-    @property
-    def source_address(self) -> SocketAddress: ...
-    @property
-    def freebind(self) -> BoolValue: ...
-    @property
-    def socket_options(self) -> _Messages[SocketOption]: ...
-    @property
-    def extra_source_addresses(self) -> _Messages[_envoy_config_core_v3_ExtraSourceAddress]: ...
-    @property
-    def additional_source_addresses(self) -> _Messages[SocketAddress]: ...
-    @property
-    def local_address_selector(self) -> TypedExtensionConfig: ...
-    def __init__(
-        self,
-        *,
-        source_address: SocketAddress | None = ...,
-        freebind: BoolValue | None = ...,
-        socket_options: Iterable[SocketOption] | None = ...,
-        extra_source_addresses: Iterable[_envoy_config_core_v3_ExtraSourceAddress] | None = ...,
-        additional_source_addresses: Iterable[SocketAddress] | None = ...,
-        local_address_selector: TypedExtensionConfig | None = ...,
-    ) -> None: ...
-
 class BoolValue(Message):
     value: bool
     def __init__(
         self,
         *,
         value: bool | None = ...,
-    ) -> None: ...
-
-class Buffer(Message):
-    @property
-    def max_request_bytes(self) -> UInt32Value: ...
-    def __init__(
-        self,
-        *,
-        max_request_bytes: UInt32Value | None = ...,
-    ) -> None: ...
-
-class BufferPerRoute(Message):
-    disabled: bool
-    @property
-    def buffer(self) -> Buffer: ...
-    def __init__(
-        self,
-        *,
-        disabled: bool | None = ...,
-        buffer: Buffer | None = ...,
-    ) -> None: ...
-
-class BuildVersion(Message):
-    @property
-    def version(self) -> SemanticVersion: ...
-    @property
-    def metadata(self) -> Struct: ...
-    def __init__(
-        self,
-        *,
-        version: SemanticVersion | None = ...,
-        metadata: Struct | Mapping[str, _Json] | None = ...,
-    ) -> None: ...
-
-class BytesValue(Message):
-    value: bytes
-    def __init__(
-        self,
-        *,
-        value: bytes | None = ...,
-    ) -> None: ...
-
-class CelExpression(Message):
-    @property
-    def parsed_expr(self) -> _google_api_expr_v1alpha1_ParsedExpr: ...
-    @property
-    def checked_expr(self) -> _google_api_expr_v1alpha1_CheckedExpr: ...
-    @property
-    def cel_expr_parsed(self) -> _cel_expr_ParsedExpr: ...
-    @property
-    def cel_expr_checked(self) -> _cel_expr_CheckedExpr: ...
-    cel_expr_string: str
-    def __init__(
-        self,
-        *,
-        parsed_expr: _google_api_expr_v1alpha1_ParsedExpr | None = ...,
-        checked_expr: _google_api_expr_v1alpha1_CheckedExpr | None = ...,
-        cel_expr_parsed: _cel_expr_ParsedExpr | None = ...,
-        cel_expr_checked: _cel_expr_CheckedExpr | None = ...,
-        cel_expr_string: str | None = ...,
-    ) -> None: ...
-
-class CelMatcher(Message):
-    @property
-    def expr_match(self) -> CelExpression: ...
-    description: str
-    def __init__(
-        self,
-        *,
-        expr_match: CelExpression | None = ...,
-        description: str | None = ...,
-    ) -> None: ...
-
-class CertificateProviderPluginInstance(Message):
-    instance_name: str
-    certificate_name: str
-    def __init__(
-        self,
-        *,
-        instance_name: str | None = ...,
-        certificate_name: str | None = ...,
     ) -> None: ...
 
 class CertificateValidationContext(Message):
@@ -526,11 +159,11 @@ class CertificateValidationContext(Message):
     @property
     def trusted_ca(self) -> DataSource: ...
     @property
-    def ca_certificate_provider_instance(self) -> CertificateProviderPluginInstance: ...
+    def ca_certificate_provider_instance(self) -> _envoy_extensions_transport_sockets_tls_v3_CertificateProviderPluginInstance: ...
     @property
     def system_root_certs(self) -> CertificateValidationContext.SystemRootCerts: ...
     @property
-    def watched_directory(self) -> WatchedDirectory: ...
+    def watched_directory(self) -> _envoy_config_core_v3_WatchedDirectory: ...
     @property
     def verify_certificate_spki(self) -> _Scalars[str]: ...
     @property
@@ -555,9 +188,9 @@ class CertificateValidationContext(Message):
         self,
         *,
         trusted_ca: DataSource | None = ...,
-        ca_certificate_provider_instance: CertificateProviderPluginInstance | None = ...,
+        ca_certificate_provider_instance: _envoy_extensions_transport_sockets_tls_v3_CertificateProviderPluginInstance | None = ...,
         system_root_certs: CertificateValidationContext.SystemRootCerts | None = ...,
-        watched_directory: WatchedDirectory | None = ...,
+        watched_directory: _envoy_config_core_v3_WatchedDirectory | None = ...,
         verify_certificate_spki: _Many[str] | None = ...,
         verify_certificate_hash: _Many[str] | None = ...,
         match_typed_subject_alt_names: Iterable[SubjectAltNameMatcher] | None = ...,
@@ -570,17 +203,6 @@ class CertificateValidationContext(Message):
         only_verify_leaf_cert_crl: bool | None = ...,
         max_verify_depth: UInt32Value | None = ...,
         suppress_client_ca_list: bool | None = ...,
-    ) -> None: ...
-
-class CidrRange(Message):
-    address_prefix: str
-    @property
-    def prefix_len(self) -> UInt32Value: ...
-    def __init__(
-        self,
-        *,
-        address_prefix: str | None = ...,
-        prefix_len: UInt32Value | None = ...,
     ) -> None: ...
 
 class CircuitBreakers(Message):
@@ -704,7 +326,7 @@ class Cluster(Message):
         @property
         def consistent_hashing_lb_config(self) -> Cluster.CommonLbConfig.ConsistentHashingLbConfig: ...
         @property
-        def override_host_status(self) -> HealthStatusSet: ...
+        def override_host_status(self) -> _envoy_config_core_v3_HealthStatusSet: ...
         def __init__(
             self,
             *,
@@ -715,7 +337,7 @@ class Cluster(Message):
             ignore_new_hosts_until_first_hc: bool | None = ...,
             close_connections_on_host_set_change: bool | None = ...,
             consistent_hashing_lb_config: Cluster.CommonLbConfig.ConsistentHashingLbConfig | None = ...,
-            override_host_status: HealthStatusSet | None = ...,
+            override_host_status: _envoy_config_core_v3_HealthStatusSet | None = ...,
         ) -> None: ...
 
     class CustomClusterType(Message):
@@ -797,14 +419,14 @@ class Cluster(Message):
         @property
         def choice_count(self) -> UInt32Value: ...
         @property
-        def active_request_bias(self) -> RuntimeDouble: ...
+        def active_request_bias(self) -> _envoy_config_core_v3_RuntimeDouble: ...
         @property
         def slow_start_config(self) -> Cluster.SlowStartConfig: ...
         def __init__(
             self,
             *,
             choice_count: UInt32Value | None = ...,
-            active_request_bias: RuntimeDouble | None = ...,
+            active_request_bias: _envoy_config_core_v3_RuntimeDouble | None = ...,
             slow_start_config: Cluster.SlowStartConfig | None = ...,
         ) -> None: ...
 
@@ -823,26 +445,26 @@ class Cluster(Message):
         @property
         def upstream_port_override(self) -> UInt32Value: ...
         @property
-        def metadata_key(self) -> MetadataKey: ...
+        def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
         def __init__(
             self,
             *,
             use_http_header: bool | None = ...,
             http_header_name: str | None = ...,
             upstream_port_override: UInt32Value | None = ...,
-            metadata_key: MetadataKey | None = ...,
+            metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
         ) -> None: ...
 
     class PreconnectPolicy(Message):
         @property
-        def per_upstream_preconnect_ratio(self) -> DoubleValue: ...
+        def per_upstream_preconnect_ratio(self) -> _google_protobuf_DoubleValue: ...
         @property
-        def predictive_preconnect_ratio(self) -> DoubleValue: ...
+        def predictive_preconnect_ratio(self) -> _google_protobuf_DoubleValue: ...
         def __init__(
             self,
             *,
-            per_upstream_preconnect_ratio: DoubleValue | None = ...,
-            predictive_preconnect_ratio: DoubleValue | None = ...,
+            per_upstream_preconnect_ratio: _google_protobuf_DoubleValue | None = ...,
+            predictive_preconnect_ratio: _google_protobuf_DoubleValue | None = ...,
         ) -> None: ...
 
     class RefreshRate(Message):
@@ -887,14 +509,14 @@ class Cluster(Message):
         @property
         def slow_start_window(self) -> Duration: ...
         @property
-        def aggression(self) -> RuntimeDouble: ...
+        def aggression(self) -> _envoy_config_core_v3_RuntimeDouble: ...
         @property
         def min_weight_percent(self) -> Percent: ...
         def __init__(
             self,
             *,
             slow_start_window: Duration | timedelta | None = ...,
-            aggression: RuntimeDouble | None = ...,
+            aggression: _envoy_config_core_v3_RuntimeDouble | None = ...,
             min_weight_percent: Percent | None = ...,
         ) -> None: ...
 
@@ -915,7 +537,7 @@ class Cluster(Message):
     @property
     def transport_socket_matches(self) -> _Messages[Cluster.TransportSocketMatch]: ...
     @property
-    def transport_socket_matcher(self) -> Matcher: ...
+    def transport_socket_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     name: str
     alt_stat_name: str
     type: int
@@ -939,11 +561,11 @@ class Cluster(Message):
     @property
     def circuit_breakers(self) -> CircuitBreakers: ...
     @property
-    def upstream_http_protocol_options(self) -> UpstreamHttpProtocolOptions: ...
+    def upstream_http_protocol_options(self) -> _envoy_config_core_v3_UpstreamHttpProtocolOptions: ...
     @property
     def common_http_protocol_options(self) -> CommonHttpProtocolOptions: ...
     @property
-    def http_protocol_options(self) -> Http1ProtocolOptions: ...
+    def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
     @property
     def http2_protocol_options(self) -> Http2ProtocolOptions: ...
     @property
@@ -970,7 +592,7 @@ class Cluster(Message):
     @property
     def cleanup_interval(self) -> Duration: ...
     @property
-    def upstream_bind_config(self) -> BindConfig: ...
+    def upstream_bind_config(self) -> _envoy_config_core_v3_BindConfig: ...
     @property
     def lb_subset_config(self) -> Cluster.LbSubsetConfig: ...
     @property
@@ -991,11 +613,11 @@ class Cluster(Message):
     def metadata(self) -> Metadata: ...
     protocol_selection: int
     @property
-    def upstream_connection_options(self) -> UpstreamConnectionOptions: ...
+    def upstream_connection_options(self) -> _envoy_config_cluster_v3_UpstreamConnectionOptions: ...
     close_connections_on_host_health_failure: bool
     ignore_health_on_host_removal: bool
     @property
-    def filters(self) -> _Messages[ClusterFilter]: ...
+    def filters(self) -> _Messages[_envoy_config_cluster_v3_Filter]: ...
     @property
     def load_balancing_policy(self) -> LoadBalancingPolicy: ...
     @property
@@ -1006,7 +628,7 @@ class Cluster(Message):
     @property
     def upstream_config(self) -> TypedExtensionConfig: ...
     @property
-    def track_cluster_stats(self) -> TrackClusterStats: ...
+    def track_cluster_stats(self) -> _envoy_config_cluster_v3_TrackClusterStats: ...
     @property
     def preconnect_policy(self) -> Cluster.PreconnectPolicy: ...
     connection_pool_per_downstream_connection: bool
@@ -1014,7 +636,7 @@ class Cluster(Message):
         self,
         *,
         transport_socket_matches: Iterable[Cluster.TransportSocketMatch] | None = ...,
-        transport_socket_matcher: Matcher | None = ...,
+        transport_socket_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         name: str | None = ...,
         alt_stat_name: str | None = ...,
         type: int | None = ...,
@@ -1028,9 +650,9 @@ class Cluster(Message):
         health_checks: Iterable[HealthCheck] | None = ...,
         max_requests_per_connection: UInt32Value | None = ...,
         circuit_breakers: CircuitBreakers | None = ...,
-        upstream_http_protocol_options: UpstreamHttpProtocolOptions | None = ...,
+        upstream_http_protocol_options: _envoy_config_core_v3_UpstreamHttpProtocolOptions | None = ...,
         common_http_protocol_options: CommonHttpProtocolOptions | None = ...,
-        http_protocol_options: Http1ProtocolOptions | None = ...,
+        http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
         http2_protocol_options: Http2ProtocolOptions | None = ...,
         typed_extension_protocol_options: Mapping[str, Any] | None = ...,
         dns_refresh_rate: Duration | timedelta | None = ...,
@@ -1045,7 +667,7 @@ class Cluster(Message):
         wait_for_warm_on_init: BoolValue | None = ...,
         outlier_detection: OutlierDetection | None = ...,
         cleanup_interval: Duration | timedelta | None = ...,
-        upstream_bind_config: BindConfig | None = ...,
+        upstream_bind_config: _envoy_config_core_v3_BindConfig | None = ...,
         lb_subset_config: Cluster.LbSubsetConfig | None = ...,
         ring_hash_lb_config: Cluster.RingHashLbConfig | None = ...,
         maglev_lb_config: Cluster.MaglevLbConfig | None = ...,
@@ -1056,32 +678,18 @@ class Cluster(Message):
         transport_socket: TransportSocket | None = ...,
         metadata: Metadata | None = ...,
         protocol_selection: int | None = ...,
-        upstream_connection_options: UpstreamConnectionOptions | None = ...,
+        upstream_connection_options: _envoy_config_cluster_v3_UpstreamConnectionOptions | None = ...,
         close_connections_on_host_health_failure: bool | None = ...,
         ignore_health_on_host_removal: bool | None = ...,
-        filters: Iterable[ClusterFilter] | None = ...,
+        filters: Iterable[_envoy_config_cluster_v3_Filter] | None = ...,
         load_balancing_policy: LoadBalancingPolicy | None = ...,
         lrs_server: ConfigSource | None = ...,
         lrs_report_endpoint_metrics: _Many[str] | None = ...,
         track_timeout_budgets: bool | None = ...,
         upstream_config: TypedExtensionConfig | None = ...,
-        track_cluster_stats: TrackClusterStats | None = ...,
+        track_cluster_stats: _envoy_config_cluster_v3_TrackClusterStats | None = ...,
         preconnect_policy: Cluster.PreconnectPolicy | None = ...,
         connection_pool_per_downstream_connection: bool | None = ...,
-    ) -> None: ...
-
-class ClusterFilter(Message):
-    name: str
-    @property
-    def typed_config(self) -> Any: ...
-    @property
-    def config_discovery(self) -> ExtensionConfigSource: ...
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        typed_config: Any | None = ...,
-        config_discovery: ExtensionConfigSource | None = ...,
     ) -> None: ...
 
 class ClusterLoadAssignment(Message):
@@ -1127,48 +735,6 @@ class ClusterLoadAssignment(Message):
         endpoints: Iterable[LocalityLbEndpoints] | None = ...,
         named_endpoints: Mapping[str, Endpoint] | None = ...,
         policy: ClusterLoadAssignment.Policy | None = ...,
-    ) -> None: ...
-
-class ClusterProvided(Message):
-    def __init__(self) -> None: ...
-
-class ClusterSpecifierPlugin(Message):
-    @property
-    def extension(self) -> TypedExtensionConfig: ...
-    is_optional: bool
-    def __init__(
-        self,
-        *,
-        extension: TypedExtensionConfig | None = ...,
-        is_optional: bool | None = ...,
-    ) -> None: ...
-
-class CommonGrpcAccessLogConfig(Message):
-    log_name: str
-    @property
-    def grpc_service(self) -> GrpcService: ...
-    transport_api_version: int
-    @property
-    def buffer_flush_interval(self) -> Duration: ...
-    @property
-    def buffer_size_bytes(self) -> UInt32Value: ...
-    @property
-    def filter_state_objects_to_log(self) -> _Scalars[str]: ...
-    @property
-    def grpc_stream_retry_policy(self) -> CoreRetryPolicy: ...
-    @property
-    def custom_tags(self) -> _Messages[CustomTag]: ...
-    def __init__(
-        self,
-        *,
-        log_name: str | None = ...,
-        grpc_service: GrpcService | None = ...,
-        transport_api_version: int | None = ...,
-        buffer_flush_interval: Duration | timedelta | None = ...,
-        buffer_size_bytes: UInt32Value | None = ...,
-        filter_state_objects_to_log: _Many[str] | None = ...,
-        grpc_stream_retry_policy: CoreRetryPolicy | None = ...,
-        custom_tags: Iterable[CustomTag] | None = ...,
     ) -> None: ...
 
 class CommonHttpProtocolOptions(Message):
@@ -1251,7 +817,7 @@ class CommonTlsContext(Message):
     @property
     def tls_certificate_sds_secret_configs(self) -> _Messages[SdsSecretConfig]: ...
     @property
-    def tls_certificate_provider_instance(self) -> CertificateProviderPluginInstance: ...
+    def tls_certificate_provider_instance(self) -> _envoy_extensions_transport_sockets_tls_v3_CertificateProviderPluginInstance: ...
     @property
     def custom_tls_certificate_selector(self) -> TypedExtensionConfig: ...
     @property
@@ -1280,7 +846,7 @@ class CommonTlsContext(Message):
         tls_params: TlsParameters | None = ...,
         tls_certificates: Iterable[TlsCertificate] | None = ...,
         tls_certificate_sds_secret_configs: Iterable[SdsSecretConfig] | None = ...,
-        tls_certificate_provider_instance: CertificateProviderPluginInstance | None = ...,
+        tls_certificate_provider_instance: _envoy_extensions_transport_sockets_tls_v3_CertificateProviderPluginInstance | None = ...,
         custom_tls_certificate_selector: TypedExtensionConfig | None = ...,
         tls_certificate_certificate_provider: CommonTlsContext.CertificateProvider | None = ...,
         tls_certificate_certificate_provider_instance: CommonTlsContext.CertificateProviderInstance | None = ...,
@@ -1340,11 +906,11 @@ class ConfigSource(Message):
     @property
     def path_config_source(self) -> PathConfigSource: ...
     @property
-    def api_config_source(self) -> ApiConfigSource: ...
+    def api_config_source(self) -> _envoy_config_core_v3_ApiConfigSource: ...
     @property
     def ads(self) -> AggregatedConfigSource: ...
     @property
-    def self(self) -> SelfConfigSource: ...
+    def self(self) -> _envoy_config_core_v3_SelfConfigSource: ...
     @property
     def initial_fetch_timeout(self) -> Duration: ...
     resource_api_version: int
@@ -1354,198 +920,11 @@ class ConfigSource(Message):
         authorities: Iterable[_xds_core_v3_Authority] | None = ...,
         path: str | None = ...,
         path_config_source: PathConfigSource | None = ...,
-        api_config_source: ApiConfigSource | None = ...,
+        api_config_source: _envoy_config_core_v3_ApiConfigSource | None = ...,
         ads: AggregatedConfigSource | None = ...,
-        self: SelfConfigSource | None = ...,
+        self: _envoy_config_core_v3_SelfConfigSource | None = ...,
         initial_fetch_timeout: Duration | timedelta | None = ...,
         resource_api_version: int | None = ...,
-    ) -> None: ...
-
-class ConsistentHashingLbConfig(Message):
-    use_hostname_for_hashing: bool
-    @property
-    def hash_balance_factor(self) -> UInt32Value: ...
-    @property
-    def hash_policy(self) -> _Messages[RouteAction.HashPolicy]: ...
-    def __init__(
-        self,
-        *,
-        use_hostname_for_hashing: bool | None = ...,
-        hash_balance_factor: UInt32Value | None = ...,
-        hash_policy: Iterable[RouteAction.HashPolicy] | None = ...,
-    ) -> None: ...
-
-class ContextParams(Message):
-    @property
-    def params(self) -> ScalarMap[str, str]: ...
-    def __init__(
-        self,
-        *,
-        params: Mapping[str, str] | None = ...,
-    ) -> None: ...
-
-class ControlPlane(Message):
-    identifier: str
-    def __init__(
-        self,
-        *,
-        identifier: str | None = ...,
-    ) -> None: ...
-
-class CookieMatcher(Message):
-    name: str
-    @property
-    def string_match(self) -> StringMatcher: ...
-    invert_match: bool
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        string_match: StringMatcher | None = ...,
-        invert_match: bool | None = ...,
-    ) -> None: ...
-
-class CoreRetryPolicy(Message):
-    class RetryHostPredicate(Message):
-        name: str
-        @property
-        def typed_config(self) -> Any: ...
-        def __init__(
-            self,
-            *,
-            name: str | None = ...,
-            typed_config: Any | None = ...,
-        ) -> None: ...
-
-    class RetryPriority(Message):
-        name: str
-        @property
-        def typed_config(self) -> Any: ...
-        def __init__(
-            self,
-            *,
-            name: str | None = ...,
-            typed_config: Any | None = ...,
-        ) -> None: ...
-
-    @property
-    def retry_back_off(self) -> BackoffStrategy: ...
-    @property
-    def num_retries(self) -> UInt32Value: ...
-    retry_on: str
-    @property
-    def retry_priority(self) -> CoreRetryPolicy.RetryPriority: ...
-    @property
-    def retry_host_predicate(self) -> _Messages[CoreRetryPolicy.RetryHostPredicate]: ...
-    host_selection_retry_max_attempts: int
-    def __init__(
-        self,
-        *,
-        retry_back_off: BackoffStrategy | None = ...,
-        num_retries: UInt32Value | None = ...,
-        retry_on: str | None = ...,
-        retry_priority: CoreRetryPolicy.RetryPriority | None = ...,
-        retry_host_predicate: Iterable[CoreRetryPolicy.RetryHostPredicate] | None = ...,
-        host_selection_retry_max_attempts: int | None = ...,
-    ) -> None: ...
-
-class Cors(Message):
-    def __init__(self) -> None: ...
-
-class CorsPolicy(Message):
-    @property
-    def allow_origin_string_match(self) -> _Messages[StringMatcher]: ...
-    allow_methods: str
-    allow_headers: str
-    expose_headers: str
-    max_age: str
-    @property
-    def allow_credentials(self) -> BoolValue: ...
-    @property
-    def filter_enabled(self) -> RuntimeFractionalPercent: ...
-    @property
-    def shadow_enabled(self) -> RuntimeFractionalPercent: ...
-    @property
-    def allow_private_network_access(self) -> BoolValue: ...
-    @property
-    def forward_not_matching_preflights(self) -> BoolValue: ...
-    def __init__(
-        self,
-        *,
-        allow_origin_string_match: Iterable[StringMatcher] | None = ...,
-        allow_methods: str | None = ...,
-        allow_headers: str | None = ...,
-        expose_headers: str | None = ...,
-        max_age: str | None = ...,
-        allow_credentials: BoolValue | None = ...,
-        filter_enabled: RuntimeFractionalPercent | None = ...,
-        shadow_enabled: RuntimeFractionalPercent | None = ...,
-        allow_private_network_access: BoolValue | None = ...,
-        forward_not_matching_preflights: BoolValue | None = ...,
-    ) -> None: ...
-
-class CustomTag(Message):
-    class Environment(Message):
-        name: str
-        default_value: str
-        def __init__(
-            self,
-            *,
-            name: str | None = ...,
-            default_value: str | None = ...,
-        ) -> None: ...
-
-    class Header(Message):
-        name: str
-        default_value: str
-        def __init__(
-            self,
-            *,
-            name: str | None = ...,
-            default_value: str | None = ...,
-        ) -> None: ...
-
-    class Literal(Message):
-        value: str
-        def __init__(
-            self,
-            *,
-            value: str | None = ...,
-        ) -> None: ...
-
-    class Metadata(Message):
-        @property
-        def kind(self) -> MetadataKind: ...
-        @property
-        def metadata_key(self) -> MetadataKey: ...
-        default_value: str
-        def __init__(
-            self,
-            *,
-            kind: MetadataKind | None = ...,
-            metadata_key: MetadataKey | None = ...,
-            default_value: str | None = ...,
-        ) -> None: ...
-
-    tag: str
-    @property
-    def literal(self) -> CustomTag.Literal: ...
-    @property
-    def environment(self) -> CustomTag.Environment: ...
-    @property
-    def request_header(self) -> CustomTag.Header: ...
-    @property
-    def metadata(self) -> CustomTag.Metadata: ...
-    value: str
-    def __init__(
-        self,
-        *,
-        tag: str | None = ...,
-        literal: CustomTag.Literal | None = ...,
-        environment: CustomTag.Environment | None = ...,
-        request_header: CustomTag.Header | None = ...,
-        metadata: CustomTag.Metadata | None = ...,
-        value: str | None = ...,
     ) -> None: ...
 
 class DataSource(Message):
@@ -1554,7 +933,7 @@ class DataSource(Message):
     inline_string: str
     environment_variable: str
     @property
-    def watched_directory(self) -> WatchedDirectory: ...
+    def watched_directory(self) -> _envoy_config_core_v3_WatchedDirectory: ...
     def __init__(
         self,
         *,
@@ -1562,7 +941,7 @@ class DataSource(Message):
         inline_bytes: bytes | None = ...,
         inline_string: str | None = ...,
         environment_variable: str | None = ...,
-        watched_directory: WatchedDirectory | None = ...,
+        watched_directory: _envoy_config_core_v3_WatchedDirectory | None = ...,
     ) -> None: ...
 
 class Decorator(Message):
@@ -1585,14 +964,14 @@ class DeltaDiscoveryRequest(Message):
     @property
     def resource_names_unsubscribe(self) -> _Scalars[str]: ...
     @property
-    def resource_locators_subscribe(self) -> _Messages[ResourceLocator]: ...
+    def resource_locators_subscribe(self) -> _Messages[_envoy_service_discovery_v3_ResourceLocator]: ...
     @property
-    def resource_locators_unsubscribe(self) -> _Messages[ResourceLocator]: ...
+    def resource_locators_unsubscribe(self) -> _Messages[_envoy_service_discovery_v3_ResourceLocator]: ...
     @property
     def initial_resource_versions(self) -> ScalarMap[str, str]: ...
     response_nonce: str
     @property
-    def error_detail(self) -> Status: ...
+    def error_detail(self) -> _google_rpc_Status: ...
     def __init__(
         self,
         *,
@@ -1600,11 +979,11 @@ class DeltaDiscoveryRequest(Message):
         type_url: str | None = ...,
         resource_names_subscribe: _Many[str] | None = ...,
         resource_names_unsubscribe: _Many[str] | None = ...,
-        resource_locators_subscribe: Iterable[ResourceLocator] | None = ...,
-        resource_locators_unsubscribe: Iterable[ResourceLocator] | None = ...,
+        resource_locators_subscribe: Iterable[_envoy_service_discovery_v3_ResourceLocator] | None = ...,
+        resource_locators_unsubscribe: Iterable[_envoy_service_discovery_v3_ResourceLocator] | None = ...,
         initial_resource_versions: Mapping[str, str] | None = ...,
         response_nonce: str | None = ...,
-        error_detail: Status | None = ...,
+        error_detail: _google_rpc_Status | None = ...,
     ) -> None: ...
 
 class DeltaDiscoveryResponse(Message):
@@ -1615,12 +994,12 @@ class DeltaDiscoveryResponse(Message):
     @property
     def removed_resources(self) -> _Scalars[str]: ...
     @property
-    def removed_resource_names(self) -> _Messages[ResourceName]: ...
+    def removed_resource_names(self) -> _Messages[_envoy_service_discovery_v3_ResourceName]: ...
     nonce: str
     @property
-    def control_plane(self) -> ControlPlane: ...
+    def control_plane(self) -> _envoy_config_core_v3_ControlPlane: ...
     @property
-    def resource_errors(self) -> _Messages[ResourceError]: ...
+    def resource_errors(self) -> _Messages[_envoy_service_discovery_v3_ResourceError]: ...
     def __init__(
         self,
         *,
@@ -1628,10 +1007,10 @@ class DeltaDiscoveryResponse(Message):
         resources: Iterable[Resource] | None = ...,
         type_url: str | None = ...,
         removed_resources: _Many[str] | None = ...,
-        removed_resource_names: Iterable[ResourceName] | None = ...,
+        removed_resource_names: Iterable[_envoy_service_discovery_v3_ResourceName] | None = ...,
         nonce: str | None = ...,
-        control_plane: ControlPlane | None = ...,
-        resource_errors: Iterable[ResourceError] | None = ...,
+        control_plane: _envoy_config_core_v3_ControlPlane | None = ...,
+        resource_errors: Iterable[_envoy_service_discovery_v3_ResourceError] | None = ...,
     ) -> None: ...
 
 class DirectResponseAction(Message):
@@ -1648,82 +1027,6 @@ class DirectResponseAction(Message):
         body_format: SubstitutionFormatString | None = ...,
     ) -> None: ...
 
-class DiscoveryRequest(Message):
-    version_info: str
-    @property
-    def node(self) -> Node: ...
-    @property
-    def resource_names(self) -> _Scalars[str]: ...
-    @property
-    def resource_locators(self) -> _Messages[ResourceLocator]: ...
-    type_url: str
-    response_nonce: str
-    @property
-    def error_detail(self) -> Status: ...
-    def __init__(
-        self,
-        *,
-        version_info: str | None = ...,
-        node: Node | None = ...,
-        resource_names: _Many[str] | None = ...,
-        resource_locators: Iterable[ResourceLocator] | None = ...,
-        type_url: str | None = ...,
-        response_nonce: str | None = ...,
-        error_detail: Status | None = ...,
-    ) -> None: ...
-
-class DiscoveryResponse(Message):
-    version_info: str
-    @property
-    def resources(self) -> _Messages[Any]: ...
-    canary: bool
-    type_url: str
-    nonce: str
-    @property
-    def control_plane(self) -> ControlPlane: ...
-    @property
-    def resource_errors(self) -> _Messages[ResourceError]: ...
-    def __init__(
-        self,
-        *,
-        version_info: str | None = ...,
-        resources: Iterable[Any] | None = ...,
-        canary: bool | None = ...,
-        type_url: str | None = ...,
-        nonce: str | None = ...,
-        control_plane: ControlPlane | None = ...,
-        resource_errors: Iterable[ResourceError] | None = ...,
-    ) -> None: ...
-
-class DoubleMatcher(Message):
-    @property
-    def range(self) -> DoubleRange: ...
-    exact: float
-    def __init__(
-        self,
-        *,
-        range: DoubleRange | None = ...,
-        exact: float | None = ...,
-    ) -> None: ...
-
-class DoubleRange(Message):
-    start: float
-    end: float
-    def __init__(
-        self,
-        *,
-        start: float | None = ...,
-        end: float | None = ...,
-    ) -> None: ...
-
-class DoubleValue(Message):
-    value: float
-    def __init__(
-        self,
-        *,
-        value: float | None = ...,
-    ) -> None: ...
-
 class DownstreamTlsContext(Message):
     OcspStaplePolicy: ClassVar[_Enum]
     LENIENT_STAPLING: ClassVar[int]
@@ -1736,7 +1039,7 @@ class DownstreamTlsContext(Message):
     @property
     def require_sni(self) -> BoolValue: ...
     @property
-    def session_ticket_keys(self) -> TlsSessionTicketKeys: ...
+    def session_ticket_keys(self) -> _envoy_extensions_transport_sockets_tls_v3_TlsSessionTicketKeys: ...
     @property
     def session_ticket_keys_sds_secret_config(self) -> SdsSecretConfig: ...
     disable_stateless_session_resumption: bool
@@ -1753,7 +1056,7 @@ class DownstreamTlsContext(Message):
         common_tls_context: CommonTlsContext | None = ...,
         require_client_certificate: BoolValue | None = ...,
         require_sni: BoolValue | None = ...,
-        session_ticket_keys: TlsSessionTicketKeys | None = ...,
+        session_ticket_keys: _envoy_extensions_transport_sockets_tls_v3_TlsSessionTicketKeys | None = ...,
         session_ticket_keys_sds_secret_config: SdsSecretConfig | None = ...,
         disable_stateless_session_resumption: bool | None = ...,
         disable_stateful_session_resumption: bool | None = ...,
@@ -1781,52 +1084,6 @@ class DurationFilter(Message):
         *,
         comparison: ComparisonFilter | None = ...,
     ) -> None: ...
-
-class DynamicParameterConstraints(Message):
-    class ConstraintList(Message):
-        @property
-        def constraints(self) -> _Messages[DynamicParameterConstraints]: ...
-        def __init__(
-            self,
-            *,
-            constraints: Iterable[DynamicParameterConstraints] | None = ...,
-        ) -> None: ...
-
-    class SingleConstraint(Message):
-        class Exists(Message):
-            def __init__(self) -> None: ...
-
-        key: str
-        value: str
-        @property
-        def exists(self) -> DynamicParameterConstraints.SingleConstraint.Exists: ...
-        def __init__(
-            self,
-            *,
-            key: str | None = ...,
-            value: str | None = ...,
-            exists: DynamicParameterConstraints.SingleConstraint.Exists | None = ...,
-        ) -> None: ...
-
-    @property
-    def constraint(self) -> DynamicParameterConstraints.SingleConstraint: ...
-    @property
-    def or_constraints(self) -> DynamicParameterConstraints.ConstraintList: ...
-    @property
-    def and_constraints(self) -> DynamicParameterConstraints.ConstraintList: ...
-    @property
-    def not_constraints(self) -> DynamicParameterConstraints: ...
-    def __init__(
-        self,
-        *,
-        constraint: DynamicParameterConstraints.SingleConstraint | None = ...,
-        or_constraints: DynamicParameterConstraints.ConstraintList | None = ...,
-        and_constraints: DynamicParameterConstraints.ConstraintList | None = ...,
-        not_constraints: DynamicParameterConstraints | None = ...,
-    ) -> None: ...
-
-class Empty(Message):
-    def __init__(self) -> None: ...
 
 class Endpoint(Message):
     class AdditionalAddress(Message):
@@ -1881,202 +1138,6 @@ class EnvoyInternalAddress(Message):
         endpoint_id: str | None = ...,
     ) -> None: ...
 
-class EventServiceConfig(Message):
-    @property
-    def grpc_service(self) -> GrpcService: ...
-    def __init__(
-        self,
-        *,
-        grpc_service: GrpcService | None = ...,
-    ) -> None: ...
-
-class ExpressionFilter(Message):
-    expression: str
-    @property
-    def cel_config(self) -> _envoy_config_core_v3_CelExpressionConfig: ...
-    def __init__(
-        self,
-        *,
-        expression: str | None = ...,
-        cel_config: _envoy_config_core_v3_CelExpressionConfig | None = ...,
-    ) -> None: ...
-
-class ExtAuthz(Message):
-    @property
-    def grpc_service(self) -> GrpcService: ...
-    @property
-    def http_service(self) -> _envoy_extensions_filters_http_ext_authz_v3_HttpService: ...
-    transport_api_version: int
-    failure_mode_allow: bool
-    failure_mode_allow_header_add: bool
-    @property
-    def with_request_body(self) -> _envoy_extensions_filters_http_ext_authz_v3_BufferSettings: ...
-    clear_route_cache: bool
-    @property
-    def status_on_error(self) -> HttpStatus: ...
-    validate_mutations: bool
-    @property
-    def metadata_context_namespaces(self) -> _Scalars[str]: ...
-    @property
-    def typed_metadata_context_namespaces(self) -> _Scalars[str]: ...
-    @property
-    def route_metadata_context_namespaces(self) -> _Scalars[str]: ...
-    @property
-    def route_typed_metadata_context_namespaces(self) -> _Scalars[str]: ...
-    @property
-    def filter_enabled(self) -> RuntimeFractionalPercent: ...
-    @property
-    def filter_enabled_metadata(self) -> MetadataMatcher: ...
-    @property
-    def deny_at_disable(self) -> RuntimeFeatureFlag: ...
-    include_peer_certificate: bool
-    stat_prefix: str
-    bootstrap_metadata_labels_key: str
-    @property
-    def allowed_headers(self) -> ListStringMatcher: ...
-    @property
-    def disallowed_headers(self) -> ListStringMatcher: ...
-    include_tls_session: bool
-    @property
-    def charge_cluster_response_stats(self) -> BoolValue: ...
-    encode_raw_headers: bool
-    @property
-    def decoder_header_mutation_rules(self) -> _envoy_config_common_mutation_rules_v3_HeaderMutationRules: ...
-    @property
-    def enable_dynamic_metadata_ingestion(self) -> BoolValue: ...
-    @property
-    def filter_metadata(self) -> Struct: ...
-    emit_filter_state_stats: bool
-    max_denied_response_body_bytes: int
-    enforce_response_header_limits: bool
-    shadow_mode: bool
-    def __init__(
-        self,
-        *,
-        grpc_service: GrpcService | None = ...,
-        http_service: _envoy_extensions_filters_http_ext_authz_v3_HttpService | None = ...,
-        transport_api_version: int | None = ...,
-        failure_mode_allow: bool | None = ...,
-        failure_mode_allow_header_add: bool | None = ...,
-        with_request_body: _envoy_extensions_filters_http_ext_authz_v3_BufferSettings | None = ...,
-        clear_route_cache: bool | None = ...,
-        status_on_error: HttpStatus | None = ...,
-        validate_mutations: bool | None = ...,
-        metadata_context_namespaces: _Many[str] | None = ...,
-        typed_metadata_context_namespaces: _Many[str] | None = ...,
-        route_metadata_context_namespaces: _Many[str] | None = ...,
-        route_typed_metadata_context_namespaces: _Many[str] | None = ...,
-        filter_enabled: RuntimeFractionalPercent | None = ...,
-        filter_enabled_metadata: MetadataMatcher | None = ...,
-        deny_at_disable: RuntimeFeatureFlag | None = ...,
-        include_peer_certificate: bool | None = ...,
-        stat_prefix: str | None = ...,
-        bootstrap_metadata_labels_key: str | None = ...,
-        allowed_headers: ListStringMatcher | None = ...,
-        disallowed_headers: ListStringMatcher | None = ...,
-        include_tls_session: bool | None = ...,
-        charge_cluster_response_stats: BoolValue | None = ...,
-        encode_raw_headers: bool | None = ...,
-        decoder_header_mutation_rules: _envoy_config_common_mutation_rules_v3_HeaderMutationRules | None = ...,
-        enable_dynamic_metadata_ingestion: BoolValue | None = ...,
-        filter_metadata: Struct | Mapping[str, _Json] | None = ...,
-        emit_filter_state_stats: bool | None = ...,
-        max_denied_response_body_bytes: int | None = ...,
-        enforce_response_header_limits: bool | None = ...,
-        shadow_mode: bool | None = ...,
-    ) -> None: ...
-
-class ExtAuthzPerRoute(Message):
-    disabled: bool
-    @property
-    def check_settings(self) -> _envoy_extensions_filters_http_ext_authz_v3_CheckSettings: ...
-    def __init__(
-        self,
-        *,
-        disabled: bool | None = ...,
-        check_settings: _envoy_extensions_filters_http_ext_authz_v3_CheckSettings | None = ...,
-    ) -> None: ...
-
-class Extension(Message):
-    name: str
-    category: str
-    type_descriptor: str
-    @property
-    def version(self) -> BuildVersion: ...
-    disabled: bool
-    @property
-    def type_urls(self) -> _Scalars[str]: ...
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        category: str | None = ...,
-        type_descriptor: str | None = ...,
-        version: BuildVersion | None = ...,
-        disabled: bool | None = ...,
-        type_urls: _Many[str] | None = ...,
-    ) -> None: ...
-
-class ExtensionConfigSource(Message):
-    @property
-    def config_source(self) -> ConfigSource: ...
-    @property
-    def default_config(self) -> Any: ...
-    apply_default_config_without_warming: bool
-    @property
-    def type_urls(self) -> _Scalars[str]: ...
-    def __init__(
-        self,
-        *,
-        config_source: ConfigSource | None = ...,
-        default_config: Any | None = ...,
-        apply_default_config_without_warming: bool | None = ...,
-        type_urls: _Many[str] | None = ...,
-    ) -> None: ...
-
-class ExtensionFilter(Message):
-    name: str
-    @property
-    def typed_config(self) -> Any: ...
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        typed_config: Any | None = ...,
-    ) -> None: ...
-
-class ExtensionWithMatcher(Message):
-    @property
-    def matcher(self) -> _envoy_config_common_matcher_v3_Matcher: ...
-    @property
-    def xds_matcher(self) -> Matcher: ...
-    @property
-    def extension_config(self) -> TypedExtensionConfig: ...
-    def __init__(
-        self,
-        *,
-        matcher: _envoy_config_common_matcher_v3_Matcher | None = ...,
-        xds_matcher: Matcher | None = ...,
-        extension_config: TypedExtensionConfig | None = ...,
-    ) -> None: ...
-
-class ExtensionWithMatcherPerRoute(Message):
-    @property
-    def xds_matcher(self) -> Matcher: ...
-    def __init__(
-        self,
-        *,
-        xds_matcher: Matcher | None = ...,
-    ) -> None: ...
-
-class ExtractOnlyWithoutValidation(Message):
-    verification_status_header: str
-    def __init__(
-        self,
-        *,
-        verification_status_header: str | None = ...,
-    ) -> None: ...
-
 class FaultAbort(Message):
     class HeaderAbort(Message):
         def __init__(self) -> None: ...
@@ -2096,101 +1157,18 @@ class FaultAbort(Message):
         percentage: FractionalPercent | None = ...,
     ) -> None: ...
 
-class FaultDelay(Message):
-    FaultDelayType: ClassVar[_Enum]
-    FIXED: ClassVar[int]
-    class HeaderDelay(Message):
-        def __init__(self) -> None: ...
-
-    @property
-    def fixed_delay(self) -> Duration: ...
-    @property
-    def header_delay(self) -> FaultDelay.HeaderDelay: ...
-    @property
-    def percentage(self) -> FractionalPercent: ...
-    def __init__(
-        self,
-        *,
-        fixed_delay: Duration | timedelta | None = ...,
-        header_delay: FaultDelay.HeaderDelay | None = ...,
-        percentage: FractionalPercent | None = ...,
-    ) -> None: ...
-
-class FaultRateLimit(Message):
-    class FixedLimit(Message):
-        limit_kbps: int
-        def __init__(
-            self,
-            *,
-            limit_kbps: int | None = ...,
-        ) -> None: ...
-
-    class HeaderLimit(Message):
-        def __init__(self) -> None: ...
-
-    @property
-    def fixed_limit(self) -> FaultRateLimit.FixedLimit: ...
-    @property
-    def header_limit(self) -> FaultRateLimit.HeaderLimit: ...
-    @property
-    def percentage(self) -> FractionalPercent: ...
-    def __init__(
-        self,
-        *,
-        fixed_limit: FaultRateLimit.FixedLimit | None = ...,
-        header_limit: FaultRateLimit.HeaderLimit | None = ...,
-        percentage: FractionalPercent | None = ...,
-    ) -> None: ...
-
-class FieldMask(Message, well_known_types.FieldMask):
-    @property
-    def paths(self) -> _Scalars[str]: ...
-    def __init__(
-        self,
-        *,
-        paths: _Many[str] | None = ...,
-    ) -> None: ...
-
-class FileAccessLog(Message):
-    path: str
-    format: str
-    @property
-    def json_format(self) -> Struct: ...
-    @property
-    def typed_json_format(self) -> Struct: ...
-    @property
-    def log_format(self) -> SubstitutionFormatString: ...
-    def __init__(
-        self,
-        *,
-        path: str | None = ...,
-        format: str | None = ...,
-        json_format: Struct | Mapping[str, _Json] | None = ...,
-        typed_json_format: Struct | Mapping[str, _Json] | None = ...,
-        log_format: SubstitutionFormatString | None = ...,
-    ) -> None: ...
-
 class Filter(Message):
     name: str
     @property
     def typed_config(self) -> Any: ...
     @property
-    def config_discovery(self) -> ExtensionConfigSource: ...
+    def config_discovery(self) -> _envoy_config_core_v3_ExtensionConfigSource: ...
     def __init__(
         self,
         *,
         name: str | None = ...,
         typed_config: Any | None = ...,
-        config_discovery: ExtensionConfigSource | None = ...,
-    ) -> None: ...
-
-class FilterAction(Message):
-    @property
-    def action(self) -> Any: ...
-    def __init__(
-        self,
-        *,
-        action: Any | None = ...,
+        config_discovery: _envoy_config_core_v3_ExtensionConfigSource | None = ...,
     ) -> None: ...
 
 class FilterChain(Message):
@@ -2227,15 +1205,15 @@ class FilterChainMatch(Message):
     @property
     def destination_port(self) -> UInt32Value: ...
     @property
-    def prefix_ranges(self) -> _Messages[CidrRange]: ...
+    def prefix_ranges(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
     address_suffix: str
     @property
     def suffix_len(self) -> UInt32Value: ...
     @property
-    def direct_source_prefix_ranges(self) -> _Messages[CidrRange]: ...
+    def direct_source_prefix_ranges(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
     source_type: int
     @property
-    def source_prefix_ranges(self) -> _Messages[CidrRange]: ...
+    def source_prefix_ranges(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
     @property
     def source_ports(self) -> _Scalars[int]: ...
     @property
@@ -2247,62 +1225,16 @@ class FilterChainMatch(Message):
         self,
         *,
         destination_port: UInt32Value | None = ...,
-        prefix_ranges: Iterable[CidrRange] | None = ...,
+        prefix_ranges: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
         address_suffix: str | None = ...,
         suffix_len: UInt32Value | None = ...,
-        direct_source_prefix_ranges: Iterable[CidrRange] | None = ...,
+        direct_source_prefix_ranges: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
         source_type: int | None = ...,
-        source_prefix_ranges: Iterable[CidrRange] | None = ...,
+        source_prefix_ranges: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
         source_ports: _Many[int] | None = ...,
         server_names: _Many[str] | None = ...,
         transport_protocol: str | None = ...,
         application_protocols: _Many[str] | None = ...,
-    ) -> None: ...
-
-class FilterConfig(Message):
-    @property
-    def config(self) -> Any: ...
-    is_optional: bool
-    disabled: bool
-    def __init__(
-        self,
-        *,
-        config: Any | None = ...,
-        is_optional: bool | None = ...,
-        disabled: bool | None = ...,
-    ) -> None: ...
-
-class FilterStateMatcher(Message):
-    key: str
-    @property
-    def string_match(self) -> StringMatcher: ...
-    @property
-    def address_match(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
-    def __init__(
-        self,
-        *,
-        key: str | None = ...,
-        string_match: StringMatcher | None = ...,
-        address_match: _envoy_type_matcher_v3_AddressMatcher | None = ...,
-    ) -> None: ...
-
-class FilterStateRule(Message):
-    name: str
-    @property
-    def requires(self) -> MessageMap[str, JwtRequirement]: ...
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        requires: Mapping[str, JwtRequirement] | None = ...,
-    ) -> None: ...
-
-class FloatValue(Message):
-    value: float
-    def __init__(
-        self,
-        *,
-        value: float | None = ...,
     ) -> None: ...
 
 class FractionalPercent(Message):
@@ -2319,75 +1251,12 @@ class FractionalPercent(Message):
         denominator: int | None = ...,
     ) -> None: ...
 
-class GenericSecret(Message):
-    @property
-    def secret(self) -> DataSource: ...
-    @property
-    def secrets(self) -> MessageMap[str, DataSource]: ...
-    def __init__(
-        self,
-        *,
-        secret: DataSource | None = ...,
-        secrets: Mapping[str, DataSource] | None = ...,
-    ) -> None: ...
-
-class GradientControllerConfig(Message):
-    class ConcurrencyLimitCalculationParams(Message):
-        @property
-        def max_concurrency_limit(self) -> UInt32Value: ...
-        @property
-        def concurrency_update_interval(self) -> Duration: ...
-        def __init__(
-            self,
-            *,
-            max_concurrency_limit: UInt32Value | None = ...,
-            concurrency_update_interval: Duration | timedelta | None = ...,
-        ) -> None: ...
-
-    class MinimumRTTCalculationParams(Message):
-        @property
-        def interval(self) -> Duration: ...
-        @property
-        def fixed_value(self) -> Duration: ...
-        @property
-        def request_count(self) -> UInt32Value: ...
-        @property
-        def jitter(self) -> Percent: ...
-        @property
-        def min_concurrency(self) -> UInt32Value: ...
-        @property
-        def buffer(self) -> Percent: ...
-        def __init__(
-            self,
-            *,
-            interval: Duration | timedelta | None = ...,
-            fixed_value: Duration | timedelta | None = ...,
-            request_count: UInt32Value | None = ...,
-            jitter: Percent | None = ...,
-            min_concurrency: UInt32Value | None = ...,
-            buffer: Percent | None = ...,
-        ) -> None: ...
-
-    @property
-    def sample_aggregate_percentile(self) -> Percent: ...
-    @property
-    def concurrency_limit_params(self) -> GradientControllerConfig.ConcurrencyLimitCalculationParams: ...
-    @property
-    def min_rtt_calc_params(self) -> GradientControllerConfig.MinimumRTTCalculationParams: ...
-    def __init__(
-        self,
-        *,
-        sample_aggregate_percentile: Percent | None = ...,
-        concurrency_limit_params: GradientControllerConfig.ConcurrencyLimitCalculationParams | None = ...,
-        min_rtt_calc_params: GradientControllerConfig.MinimumRTTCalculationParams | None = ...,
-    ) -> None: ...
-
 class GrpcService(Message):
     class EnvoyGrpc(Message):
         cluster_name: str
         authority: str
         @property
-        def retry_policy(self) -> CoreRetryPolicy: ...
+        def retry_policy(self) -> _envoy_config_core_v3_RetryPolicy: ...
         @property
         def max_receive_message_length(self) -> UInt32Value: ...
         skip_envoy_headers: bool
@@ -2396,7 +1265,7 @@ class GrpcService(Message):
             *,
             cluster_name: str | None = ...,
             authority: str | None = ...,
-            retry_policy: CoreRetryPolicy | None = ...,
+            retry_policy: _envoy_config_core_v3_RetryPolicy | None = ...,
             max_receive_message_length: UInt32Value | None = ...,
             skip_envoy_headers: bool | None = ...,
         ) -> None: ...
@@ -2460,7 +1329,7 @@ class GrpcService(Message):
 
             access_token: str
             @property
-            def google_compute_engine(self) -> Empty: ...
+            def google_compute_engine(self) -> _google_protobuf_Empty: ...
             google_refresh_token: str
             @property
             def service_account_jwt_access(self) -> GrpcService.GoogleGrpc.CallCredentials.ServiceAccountJWTAccessCredentials: ...
@@ -2474,7 +1343,7 @@ class GrpcService(Message):
                 self,
                 *,
                 access_token: str | None = ...,
-                google_compute_engine: Empty | None = ...,
+                google_compute_engine: _google_protobuf_Empty | None = ...,
                 google_refresh_token: str | None = ...,
                 service_account_jwt_access: GrpcService.GoogleGrpc.CallCredentials.ServiceAccountJWTAccessCredentials | None = ...,
                 google_iam: GrpcService.GoogleGrpc.CallCredentials.GoogleIAMCredentials | None = ...,
@@ -2505,14 +1374,14 @@ class GrpcService(Message):
             @property
             def ssl_credentials(self) -> GrpcService.GoogleGrpc.SslCredentials: ...
             @property
-            def google_default(self) -> Empty: ...
+            def google_default(self) -> _google_protobuf_Empty: ...
             @property
             def local_credentials(self) -> GrpcService.GoogleGrpc.GoogleLocalCredentials: ...
             def __init__(
                 self,
                 *,
                 ssl_credentials: GrpcService.GoogleGrpc.SslCredentials | None = ...,
-                google_default: Empty | None = ...,
+                google_default: _google_protobuf_Empty | None = ...,
                 local_credentials: GrpcService.GoogleGrpc.GoogleLocalCredentials | None = ...,
             ) -> None: ...
 
@@ -2575,7 +1444,7 @@ class GrpcService(Message):
     @property
     def initial_metadata(self) -> _Messages[HeaderValue]: ...
     @property
-    def retry_policy(self) -> CoreRetryPolicy: ...
+    def retry_policy(self) -> _envoy_config_core_v3_RetryPolicy: ...
     def __init__(
         self,
         *,
@@ -2583,7 +1452,7 @@ class GrpcService(Message):
         google_grpc: GrpcService.GoogleGrpc | None = ...,
         timeout: Duration | timedelta | None = ...,
         initial_metadata: Iterable[HeaderValue] | None = ...,
-        retry_policy: CoreRetryPolicy | None = ...,
+        retry_policy: _envoy_config_core_v3_RetryPolicy | None = ...,
     ) -> None: ...
 
 class GrpcStats(Message):
@@ -2635,7 +1504,7 @@ class GrpcStatusFilter(Message):
 
 class HTTPFault(Message):
     @property
-    def delay(self) -> FaultDelay: ...
+    def delay(self) -> _envoy_extensions_filters_common_fault_v3_FaultDelay: ...
     @property
     def abort(self) -> FaultAbort: ...
     upstream_cluster: str
@@ -2646,7 +1515,7 @@ class HTTPFault(Message):
     @property
     def max_active_faults(self) -> UInt32Value: ...
     @property
-    def response_rate_limit(self) -> FaultRateLimit: ...
+    def response_rate_limit(self) -> _envoy_extensions_filters_common_fault_v3_FaultRateLimit: ...
     delay_percent_runtime: str
     abort_percent_runtime: str
     delay_duration_runtime: str
@@ -2660,13 +1529,13 @@ class HTTPFault(Message):
     def __init__(
         self,
         *,
-        delay: FaultDelay | None = ...,
+        delay: _envoy_extensions_filters_common_fault_v3_FaultDelay | None = ...,
         abort: FaultAbort | None = ...,
         upstream_cluster: str | None = ...,
         headers: Iterable[HeaderMatcher] | None = ...,
         downstream_nodes: _Many[str] | None = ...,
         max_active_faults: UInt32Value | None = ...,
-        response_rate_limit: FaultRateLimit | None = ...,
+        response_rate_limit: _envoy_extensions_filters_common_fault_v3_FaultRateLimit | None = ...,
         delay_percent_runtime: str | None = ...,
         abort_percent_runtime: str | None = ...,
         delay_duration_runtime: str | None = ...,
@@ -2693,7 +1562,7 @@ class HeaderMatcher(Message):
     @property
     def safe_regex_match(self) -> RegexMatcher: ...
     @property
-    def range_match(self) -> Int64Range: ...
+    def range_match(self) -> _envoy_type_v3_Int64Range: ...
     present_match: bool
     prefix_match: str
     suffix_match: str
@@ -2708,7 +1577,7 @@ class HeaderMatcher(Message):
         name: str | None = ...,
         exact_match: str | None = ...,
         safe_regex_match: RegexMatcher | None = ...,
-        range_match: Int64Range | None = ...,
+        range_match: _envoy_type_v3_Int64Range | None = ...,
         present_match: bool | None = ...,
         prefix_match: str | None = ...,
         suffix_match: str | None = ...,
@@ -2810,9 +1679,9 @@ class HealthCheck(Message):
         @property
         def request_headers_to_remove(self) -> _Scalars[str]: ...
         @property
-        def expected_statuses(self) -> _Messages[Int64Range]: ...
+        def expected_statuses(self) -> _Messages[_envoy_type_v3_Int64Range]: ...
         @property
-        def retriable_statuses(self) -> _Messages[Int64Range]: ...
+        def retriable_statuses(self) -> _Messages[_envoy_type_v3_Int64Range]: ...
         codec_client_type: int
         @property
         def service_name_matcher(self) -> StringMatcher: ...
@@ -2827,8 +1696,8 @@ class HealthCheck(Message):
             response_buffer_size: UInt64Value | None = ...,
             request_headers_to_add: Iterable[HeaderValueOption] | None = ...,
             request_headers_to_remove: _Many[str] | None = ...,
-            expected_statuses: Iterable[Int64Range] | None = ...,
-            retriable_statuses: Iterable[Int64Range] | None = ...,
+            expected_statuses: Iterable[_envoy_type_v3_Int64Range] | None = ...,
+            retriable_statuses: Iterable[_envoy_type_v3_Int64Range] | None = ...,
             codec_client_type: int | None = ...,
             service_name_matcher: StringMatcher | None = ...,
             method: int | None = ...,
@@ -2858,13 +1727,13 @@ class HealthCheck(Message):
         @property
         def receive(self) -> _Messages[HealthCheck.Payload]: ...
         @property
-        def proxy_protocol_config(self) -> ProxyProtocolConfig: ...
+        def proxy_protocol_config(self) -> _envoy_config_core_v3_ProxyProtocolConfig: ...
         def __init__(
             self,
             *,
             send: HealthCheck.Payload | None = ...,
             receive: Iterable[HealthCheck.Payload] | None = ...,
-            proxy_protocol_config: ProxyProtocolConfig | None = ...,
+            proxy_protocol_config: _envoy_config_core_v3_ProxyProtocolConfig | None = ...,
         ) -> None: ...
 
     class TlsOptions(Message):
@@ -2915,7 +1784,7 @@ class HealthCheck(Message):
     @property
     def event_logger(self) -> _Messages[TypedExtensionConfig]: ...
     @property
-    def event_service(self) -> EventServiceConfig: ...
+    def event_service(self) -> _envoy_config_core_v3_EventServiceConfig: ...
     always_log_health_check_failures: bool
     always_log_health_check_success: bool
     @property
@@ -2945,7 +1814,7 @@ class HealthCheck(Message):
         healthy_edge_interval: Duration | timedelta | None = ...,
         event_log_path: str | None = ...,
         event_logger: Iterable[TypedExtensionConfig] | None = ...,
-        event_service: EventServiceConfig | None = ...,
+        event_service: _envoy_config_core_v3_EventServiceConfig | None = ...,
         always_log_health_check_failures: bool | None = ...,
         always_log_health_check_success: bool | None = ...,
         tls_options: HealthCheck.TlsOptions | None = ...,
@@ -2968,77 +1837,6 @@ class HealthCheckFilter(Message):
         cache_time: Duration | timedelta | None = ...,
         cluster_min_healthy_percentages: Mapping[str, Percent] | None = ...,
         headers: Iterable[HeaderMatcher] | None = ...,
-    ) -> None: ...
-
-class HealthStatusSet(Message):
-    @property
-    def statuses(self) -> _Scalars[int]: ...
-    def __init__(
-        self,
-        *,
-        statuses: _Many[int] | None = ...,
-    ) -> None: ...
-
-class HedgePolicy(Message):
-    @property
-    def initial_requests(self) -> UInt32Value: ...
-    @property
-    def additional_request_chance(self) -> FractionalPercent: ...
-    hedge_on_per_try_timeout: bool
-    def __init__(
-        self,
-        *,
-        initial_requests: UInt32Value | None = ...,
-        additional_request_chance: FractionalPercent | None = ...,
-        hedge_on_per_try_timeout: bool | None = ...,
-    ) -> None: ...
-
-class Http1ProtocolOptions(Message):
-    class HeaderKeyFormat(Message):
-        class ProperCaseWords(Message):
-            def __init__(self) -> None: ...
-
-        @property
-        def proper_case_words(self) -> Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords: ...
-        @property
-        def stateful_formatter(self) -> TypedExtensionConfig: ...
-        def __init__(
-            self,
-            *,
-            proper_case_words: Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords | None = ...,
-            stateful_formatter: TypedExtensionConfig | None = ...,
-        ) -> None: ...
-
-    @property
-    def allow_absolute_url(self) -> BoolValue: ...
-    accept_http_10: bool
-    default_host_for_http_10: str
-    @property
-    def header_key_format(self) -> Http1ProtocolOptions.HeaderKeyFormat: ...
-    enable_trailers: bool
-    allow_chunked_length: bool
-    @property
-    def override_stream_error_on_invalid_http_message(self) -> BoolValue: ...
-    send_fully_qualified_url: bool
-    @property
-    def use_balsa_parser(self) -> BoolValue: ...
-    allow_custom_methods: bool
-    @property
-    def ignore_http_11_upgrade(self) -> _Messages[StringMatcher]: ...
-    def __init__(
-        self,
-        *,
-        allow_absolute_url: BoolValue | None = ...,
-        accept_http_10: bool | None = ...,
-        default_host_for_http_10: str | None = ...,
-        header_key_format: Http1ProtocolOptions.HeaderKeyFormat | None = ...,
-        enable_trailers: bool | None = ...,
-        allow_chunked_length: bool | None = ...,
-        override_stream_error_on_invalid_http_message: BoolValue | None = ...,
-        send_fully_qualified_url: bool | None = ...,
-        use_balsa_parser: BoolValue | None = ...,
-        allow_custom_methods: bool | None = ...,
-        ignore_http_11_upgrade: Iterable[StringMatcher] | None = ...,
     ) -> None: ...
 
 class Http2ProtocolOptions(Message):
@@ -3122,32 +1920,6 @@ class Http2ProtocolOptions(Message):
         stream_reset_rate: UInt64Value | None = ...,
     ) -> None: ...
 
-class Http3ProtocolOptions(Message):
-    @property
-    def quic_protocol_options(self) -> _envoy_config_core_v3_QuicProtocolOptions: ...
-    @property
-    def override_stream_error_on_invalid_http_message(self) -> BoolValue: ...
-    allow_extended_connect: bool
-    allow_metadata: bool
-    disable_qpack: bool
-    disable_connection_flow_control_for_streams: bool
-    @property
-    def disallow_obs_text(self) -> BoolValue: ...
-    def __init__(
-        self,
-        *,
-        quic_protocol_options: _envoy_config_core_v3_QuicProtocolOptions | None = ...,
-        override_stream_error_on_invalid_http_message: BoolValue | None = ...,
-        allow_extended_connect: bool | None = ...,
-        allow_metadata: bool | None = ...,
-        disable_qpack: bool | None = ...,
-        disable_connection_flow_control_for_streams: bool | None = ...,
-        disallow_obs_text: BoolValue | None = ...,
-    ) -> None: ...
-
-class HttpAttributesCelMatchInput(Message):
-    def __init__(self) -> None: ...
-
 class HttpConnectionManager(Message):
     CodecType: ClassVar[_Enum]
     AUTO: ClassVar[int]
@@ -3200,24 +1972,24 @@ class HttpConnectionManager(Message):
     class InternalAddressConfig(Message):
         unix_sockets: bool
         @property
-        def cidr_ranges(self) -> _Messages[CidrRange]: ...
+        def cidr_ranges(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
         def __init__(
             self,
             *,
             unix_sockets: bool | None = ...,
-            cidr_ranges: Iterable[CidrRange] | None = ...,
+            cidr_ranges: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
         ) -> None: ...
 
     class PathNormalizationOptions(Message):
         @property
-        def forwarding_transformation(self) -> PathTransformation: ...
+        def forwarding_transformation(self) -> _envoy_type_http_v3_PathTransformation: ...
         @property
-        def http_filter_transformation(self) -> PathTransformation: ...
+        def http_filter_transformation(self) -> _envoy_type_http_v3_PathTransformation: ...
         def __init__(
             self,
             *,
-            forwarding_transformation: PathTransformation | None = ...,
-            http_filter_transformation: PathTransformation | None = ...,
+            forwarding_transformation: _envoy_type_http_v3_PathTransformation | None = ...,
+            http_filter_transformation: _envoy_type_http_v3_PathTransformation | None = ...,
         ) -> None: ...
 
     class ProxyStatusConfig(Message):
@@ -3271,7 +2043,7 @@ class HttpConnectionManager(Message):
         @property
         def max_path_tag_length(self) -> UInt32Value: ...
         @property
-        def custom_tags(self) -> _Messages[CustomTag]: ...
+        def custom_tags(self) -> _Messages[_envoy_type_tracing_v3_CustomTag]: ...
         @property
         def provider(self) -> TracingProvider.Http: ...
         @property
@@ -3287,7 +2059,7 @@ class HttpConnectionManager(Message):
             overall_sampling: Percent | None = ...,
             verbose: bool | None = ...,
             max_path_tag_length: UInt32Value | None = ...,
-            custom_tags: Iterable[CustomTag] | None = ...,
+            custom_tags: Iterable[_envoy_type_tracing_v3_CustomTag] | None = ...,
             provider: TracingProvider.Http | None = ...,
             spawn_upstream_span: BoolValue | None = ...,
             operation: str | None = ...,
@@ -3327,15 +2099,15 @@ class HttpConnectionManager(Message):
     def common_http_protocol_options(self) -> CommonHttpProtocolOptions: ...
     http1_safe_max_connection_duration: bool
     @property
-    def http_protocol_options(self) -> Http1ProtocolOptions: ...
+    def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
     @property
     def http2_protocol_options(self) -> Http2ProtocolOptions: ...
     @property
-    def http3_protocol_options(self) -> Http3ProtocolOptions: ...
+    def http3_protocol_options(self) -> _envoy_config_core_v3_Http3ProtocolOptions: ...
     server_name: str
     server_header_transformation: int
     @property
-    def scheme_header_transformation(self) -> SchemeHeaderTransformation: ...
+    def scheme_header_transformation(self) -> _envoy_config_core_v3_SchemeHeaderTransformation: ...
     @property
     def max_request_headers_kb(self) -> UInt32Value: ...
     @property
@@ -3378,7 +2150,7 @@ class HttpConnectionManager(Message):
     @property
     def set_current_client_cert_details(self) -> HttpConnectionManager.SetCurrentClientCertDetails: ...
     @property
-    def forward_client_cert_matcher(self) -> Matcher: ...
+    def forward_client_cert_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     proxy_100_continue: bool
     represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool
     @property
@@ -3388,9 +2160,9 @@ class HttpConnectionManager(Message):
     merge_slashes: bool
     path_with_escaped_slashes_action: int
     @property
-    def request_id_extension(self) -> RequestIDExtension: ...
+    def request_id_extension(self) -> _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension: ...
     @property
-    def local_reply_config(self) -> LocalReplyConfig: ...
+    def local_reply_config(self) -> _envoy_extensions_filters_network_http_connection_manager_v3_LocalReplyConfig: ...
     strip_matching_host_port: bool
     strip_any_host_port: bool
     @property
@@ -3421,12 +2193,12 @@ class HttpConnectionManager(Message):
         tracing: HttpConnectionManager.Tracing | None = ...,
         common_http_protocol_options: CommonHttpProtocolOptions | None = ...,
         http1_safe_max_connection_duration: bool | None = ...,
-        http_protocol_options: Http1ProtocolOptions | None = ...,
+        http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
         http2_protocol_options: Http2ProtocolOptions | None = ...,
-        http3_protocol_options: Http3ProtocolOptions | None = ...,
+        http3_protocol_options: _envoy_config_core_v3_Http3ProtocolOptions | None = ...,
         server_name: str | None = ...,
         server_header_transformation: int | None = ...,
-        scheme_header_transformation: SchemeHeaderTransformation | None = ...,
+        scheme_header_transformation: _envoy_config_core_v3_SchemeHeaderTransformation | None = ...,
         max_request_headers_kb: UInt32Value | None = ...,
         stream_idle_timeout: Duration | timedelta | None = ...,
         stream_flush_timeout: Duration | timedelta | None = ...,
@@ -3451,15 +2223,15 @@ class HttpConnectionManager(Message):
         always_set_request_id_in_response: bool | None = ...,
         forward_client_cert_details: int | None = ...,
         set_current_client_cert_details: HttpConnectionManager.SetCurrentClientCertDetails | None = ...,
-        forward_client_cert_matcher: Matcher | None = ...,
+        forward_client_cert_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         proxy_100_continue: bool | None = ...,
         represent_ipv4_remote_address_as_ipv4_mapped_ipv6: bool | None = ...,
         upgrade_configs: Iterable[HttpConnectionManager.UpgradeConfig] | None = ...,
         normalize_path: BoolValue | None = ...,
         merge_slashes: bool | None = ...,
         path_with_escaped_slashes_action: int | None = ...,
-        request_id_extension: RequestIDExtension | None = ...,
-        local_reply_config: LocalReplyConfig | None = ...,
+        request_id_extension: _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension | None = ...,
+        local_reply_config: _envoy_extensions_filters_network_http_connection_manager_v3_LocalReplyConfig | None = ...,
         strip_matching_host_port: bool | None = ...,
         strip_any_host_port: bool | None = ...,
         stream_error_on_invalid_http_message: BoolValue | None = ...,
@@ -3478,7 +2250,7 @@ class HttpFilter(Message):
     @property
     def typed_config(self) -> Any: ...
     @property
-    def config_discovery(self) -> ExtensionConfigSource: ...
+    def config_discovery(self) -> _envoy_config_core_v3_ExtensionConfigSource: ...
     is_optional: bool
     disabled: bool
     def __init__(
@@ -3486,61 +2258,43 @@ class HttpFilter(Message):
         *,
         name: str | None = ...,
         typed_config: Any | None = ...,
-        config_discovery: ExtensionConfigSource | None = ...,
+        config_discovery: _envoy_config_core_v3_ExtensionConfigSource | None = ...,
         is_optional: bool | None = ...,
         disabled: bool | None = ...,
-    ) -> None: ...
-
-class HttpGrpcAccessLogConfig(Message):
-    @property
-    def common_config(self) -> CommonGrpcAccessLogConfig: ...
-    @property
-    def additional_request_headers_to_log(self) -> _Scalars[str]: ...
-    @property
-    def additional_response_headers_to_log(self) -> _Scalars[str]: ...
-    @property
-    def additional_response_trailers_to_log(self) -> _Scalars[str]: ...
-    def __init__(
-        self,
-        *,
-        common_config: CommonGrpcAccessLogConfig | None = ...,
-        additional_request_headers_to_log: _Many[str] | None = ...,
-        additional_response_headers_to_log: _Many[str] | None = ...,
-        additional_response_trailers_to_log: _Many[str] | None = ...,
     ) -> None: ...
 
 class HttpProtocolOptions(Message):
     class AutoHttpConfig(Message):
         @property
-        def http_protocol_options(self) -> Http1ProtocolOptions: ...
+        def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
         @property
         def http2_protocol_options(self) -> Http2ProtocolOptions: ...
         @property
-        def http3_protocol_options(self) -> Http3ProtocolOptions: ...
+        def http3_protocol_options(self) -> _envoy_config_core_v3_Http3ProtocolOptions: ...
         @property
         def alternate_protocols_cache_options(self) -> _envoy_config_core_v3_AlternateProtocolsCacheOptions: ...
         def __init__(
             self,
             *,
-            http_protocol_options: Http1ProtocolOptions | None = ...,
+            http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
             http2_protocol_options: Http2ProtocolOptions | None = ...,
-            http3_protocol_options: Http3ProtocolOptions | None = ...,
+            http3_protocol_options: _envoy_config_core_v3_Http3ProtocolOptions | None = ...,
             alternate_protocols_cache_options: _envoy_config_core_v3_AlternateProtocolsCacheOptions | None = ...,
         ) -> None: ...
 
     class ExplicitHttpConfig(Message):
         @property
-        def http_protocol_options(self) -> Http1ProtocolOptions: ...
+        def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
         @property
         def http2_protocol_options(self) -> Http2ProtocolOptions: ...
         @property
-        def http3_protocol_options(self) -> Http3ProtocolOptions: ...
+        def http3_protocol_options(self) -> _envoy_config_core_v3_Http3ProtocolOptions: ...
         def __init__(
             self,
             *,
-            http_protocol_options: Http1ProtocolOptions | None = ...,
+            http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
             http2_protocol_options: Http2ProtocolOptions | None = ...,
-            http3_protocol_options: Http3ProtocolOptions | None = ...,
+            http3_protocol_options: _envoy_config_core_v3_Http3ProtocolOptions | None = ...,
         ) -> None: ...
 
     class OutlierDetection(Message):
@@ -3554,23 +2308,23 @@ class HttpProtocolOptions(Message):
 
     class UseDownstreamHttpConfig(Message):
         @property
-        def http_protocol_options(self) -> Http1ProtocolOptions: ...
+        def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
         @property
         def http2_protocol_options(self) -> Http2ProtocolOptions: ...
         @property
-        def http3_protocol_options(self) -> Http3ProtocolOptions: ...
+        def http3_protocol_options(self) -> _envoy_config_core_v3_Http3ProtocolOptions: ...
         def __init__(
             self,
             *,
-            http_protocol_options: Http1ProtocolOptions | None = ...,
+            http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
             http2_protocol_options: Http2ProtocolOptions | None = ...,
-            http3_protocol_options: Http3ProtocolOptions | None = ...,
+            http3_protocol_options: _envoy_config_core_v3_Http3ProtocolOptions | None = ...,
         ) -> None: ...
 
     @property
     def common_http_protocol_options(self) -> CommonHttpProtocolOptions: ...
     @property
-    def upstream_http_protocol_options(self) -> UpstreamHttpProtocolOptions: ...
+    def upstream_http_protocol_options(self) -> _envoy_config_core_v3_UpstreamHttpProtocolOptions: ...
     @property
     def explicit_http_config(self) -> HttpProtocolOptions.ExplicitHttpConfig: ...
     @property
@@ -3593,7 +2347,7 @@ class HttpProtocolOptions(Message):
         self,
         *,
         common_http_protocol_options: CommonHttpProtocolOptions | None = ...,
-        upstream_http_protocol_options: UpstreamHttpProtocolOptions | None = ...,
+        upstream_http_protocol_options: _envoy_config_core_v3_UpstreamHttpProtocolOptions | None = ...,
         explicit_http_config: HttpProtocolOptions.ExplicitHttpConfig | None = ...,
         use_downstream_protocol_config: HttpProtocolOptions.UseDownstreamHttpConfig | None = ...,
         auto_config: HttpProtocolOptions.AutoHttpConfig | None = ...,
@@ -3605,175 +2359,16 @@ class HttpProtocolOptions(Message):
         retry_policy: RetryPolicy | None = ...,
     ) -> None: ...
 
-class HttpRequestHeaderMatchInput(Message):
-    header_name: str
-    def __init__(
-        self,
-        *,
-        header_name: str | None = ...,
-    ) -> None: ...
-
-class HttpStatus(Message):
-    code: int
-    def __init__(
-        self,
-        *,
-        code: int | None = ...,
-    ) -> None: ...
-
-class HttpUri(Message):
-    uri: str
-    cluster: str
-    @property
-    def timeout(self) -> Duration: ...
-    def __init__(
-        self,
-        *,
-        uri: str | None = ...,
-        cluster: str | None = ...,
-        timeout: Duration | timedelta | None = ...,
-    ) -> None: ...
-
-class IPMatcher(Message):
-    class IPRangeMatcher(Message):
-        @property
-        def ranges(self) -> _Messages[_xds_core_v3_CidrRange]: ...
-        @property
-        def on_match(self) -> Matcher.OnMatch: ...
-        exclusive: bool
-        def __init__(
-            self,
-            *,
-            ranges: Iterable[_xds_core_v3_CidrRange] | None = ...,
-            on_match: Matcher.OnMatch | None = ...,
-            exclusive: bool | None = ...,
-        ) -> None: ...
-
-    @property
-    def range_matchers(self) -> _Messages[IPMatcher.IPRangeMatcher]: ...
-    def __init__(
-        self,
-        *,
-        range_matchers: Iterable[IPMatcher.IPRangeMatcher] | None = ...,
-    ) -> None: ...
-
-class Int32Range(Message):
-    start: int
-    end: int
-    def __init__(
-        self,
-        *,
-        start: int | None = ...,
-        end: int | None = ...,
-    ) -> None: ...
-
-class Int32Value(Message):
-    value: int
-    def __init__(
-        self,
-        *,
-        value: int | None = ...,
-    ) -> None: ...
-
-class Int64Range(Message):
-    start: int
-    end: int
-    def __init__(
-        self,
-        *,
-        start: int | None = ...,
-        end: int | None = ...,
-    ) -> None: ...
-
-class Int64Value(Message):
-    value: int
-    def __init__(
-        self,
-        *,
-        value: int | None = ...,
-    ) -> None: ...
-
-class InternalListener(Message):
-    @property
-    def buffer_size_kb(self) -> UInt32Value: ...
-    def __init__(
-        self,
-        *,
-        buffer_size_kb: UInt32Value | None = ...,
-    ) -> None: ...
-
-class InternalRedirectPolicy(Message):
-    @property
-    def max_internal_redirects(self) -> UInt32Value: ...
-    @property
-    def redirect_response_codes(self) -> _Scalars[int]: ...
-    @property
-    def predicates(self) -> _Messages[TypedExtensionConfig]: ...
-    allow_cross_scheme_redirect: bool
-    @property
-    def response_headers_to_copy(self) -> _Scalars[str]: ...
-    def __init__(
-        self,
-        *,
-        max_internal_redirects: UInt32Value | None = ...,
-        redirect_response_codes: _Many[int] | None = ...,
-        predicates: Iterable[TypedExtensionConfig] | None = ...,
-        allow_cross_scheme_redirect: bool | None = ...,
-        response_headers_to_copy: _Many[str] | None = ...,
-    ) -> None: ...
-
-class InternalUpstreamTransport(Message):
-    class MetadataValueSource(Message):
-        @property
-        def kind(self) -> MetadataKind: ...
-        name: str
-        def __init__(
-            self,
-            *,
-            kind: MetadataKind | None = ...,
-            name: str | None = ...,
-        ) -> None: ...
-
-    @property
-    def passthrough_metadata(self) -> _Messages[InternalUpstreamTransport.MetadataValueSource]: ...
-    @property
-    def transport_socket(self) -> TransportSocket: ...
-    def __init__(
-        self,
-        *,
-        passthrough_metadata: Iterable[InternalUpstreamTransport.MetadataValueSource] | None = ...,
-        transport_socket: TransportSocket | None = ...,
-    ) -> None: ...
-
-class JsonFormatOptions(Message):
-    sort_properties: bool
-    def __init__(
-        self,
-        *,
-        sort_properties: bool | None = ...,
-    ) -> None: ...
-
-class JwksAsyncFetch(Message):
-    fast_listener: bool
-    @property
-    def failed_refetch_duration(self) -> Duration: ...
-    def __init__(
-        self,
-        *,
-        fast_listener: bool | None = ...,
-        failed_refetch_duration: Duration | timedelta | None = ...,
-    ) -> None: ...
-
 class JwtAuthentication(Message):
     @property
     def providers(self) -> MessageMap[str, JwtProvider]: ...
     @property
     def rules(self) -> _Messages[RequirementRule]: ...
     @property
-    def filter_state_rules(self) -> FilterStateRule: ...
+    def filter_state_rules(self) -> _envoy_extensions_filters_http_jwt_authn_v3_FilterStateRule: ...
     bypass_cors_preflight: bool
     @property
-    def requirement_map(self) -> MessageMap[str, JwtRequirement]: ...
+    def requirement_map(self) -> MessageMap[str, _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement]: ...
     strip_failure_response: bool
     stat_prefix: str
     def __init__(
@@ -3781,51 +2376,11 @@ class JwtAuthentication(Message):
         *,
         providers: Mapping[str, JwtProvider] | None = ...,
         rules: Iterable[RequirementRule] | None = ...,
-        filter_state_rules: FilterStateRule | None = ...,
+        filter_state_rules: _envoy_extensions_filters_http_jwt_authn_v3_FilterStateRule | None = ...,
         bypass_cors_preflight: bool | None = ...,
-        requirement_map: Mapping[str, JwtRequirement] | None = ...,
+        requirement_map: Mapping[str, _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement] | None = ...,
         strip_failure_response: bool | None = ...,
         stat_prefix: str | None = ...,
-    ) -> None: ...
-
-class JwtCacheConfig(Message):
-    jwt_cache_size: int
-    jwt_max_token_size: int
-    def __init__(
-        self,
-        *,
-        jwt_cache_size: int | None = ...,
-        jwt_max_token_size: int | None = ...,
-    ) -> None: ...
-
-class JwtClaimToHeader(Message):
-    header_name: str
-    claim_name: str
-    def __init__(
-        self,
-        *,
-        header_name: str | None = ...,
-        claim_name: str | None = ...,
-    ) -> None: ...
-
-class JwtHeader(Message):
-    name: str
-    value_prefix: str
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        value_prefix: str | None = ...,
-    ) -> None: ...
-
-class JwtPerRouteConfig(Message):
-    disabled: bool
-    requirement_name: str
-    def __init__(
-        self,
-        *,
-        disabled: bool | None = ...,
-        requirement_name: str | None = ...,
     ) -> None: ...
 
 class JwtProvider(Message):
@@ -3847,12 +2402,12 @@ class JwtProvider(Message):
     @property
     def max_lifetime(self) -> Duration: ...
     @property
-    def remote_jwks(self) -> RemoteJwks: ...
+    def remote_jwks(self) -> _envoy_extensions_filters_http_jwt_authn_v3_RemoteJwks: ...
     @property
     def local_jwks(self) -> DataSource: ...
     forward: bool
     @property
-    def from_headers(self) -> _Messages[JwtHeader]: ...
+    def from_headers(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtHeader]: ...
     @property
     def from_params(self) -> _Scalars[str]: ...
     @property
@@ -3866,9 +2421,9 @@ class JwtProvider(Message):
     failed_status_in_metadata: str
     clock_skew_seconds: int
     @property
-    def jwt_cache_config(self) -> JwtCacheConfig: ...
+    def jwt_cache_config(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtCacheConfig: ...
     @property
-    def claim_to_headers(self) -> _Messages[JwtClaimToHeader]: ...
+    def claim_to_headers(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtClaimToHeader]: ...
     clear_route_cache: bool
     def __init__(
         self,
@@ -3878,10 +2433,10 @@ class JwtProvider(Message):
         subjects: StringMatcher | None = ...,
         require_expiration: bool | None = ...,
         max_lifetime: Duration | timedelta | None = ...,
-        remote_jwks: RemoteJwks | None = ...,
+        remote_jwks: _envoy_extensions_filters_http_jwt_authn_v3_RemoteJwks | None = ...,
         local_jwks: DataSource | None = ...,
         forward: bool | None = ...,
-        from_headers: Iterable[JwtHeader] | None = ...,
+        from_headers: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtHeader] | None = ...,
         from_params: _Many[str] | None = ...,
         from_cookies: _Many[str] | None = ...,
         forward_payload_header: str | None = ...,
@@ -3891,53 +2446,9 @@ class JwtProvider(Message):
         header_in_metadata: str | None = ...,
         failed_status_in_metadata: str | None = ...,
         clock_skew_seconds: int | None = ...,
-        jwt_cache_config: JwtCacheConfig | None = ...,
-        claim_to_headers: Iterable[JwtClaimToHeader] | None = ...,
+        jwt_cache_config: _envoy_extensions_filters_http_jwt_authn_v3_JwtCacheConfig | None = ...,
+        claim_to_headers: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtClaimToHeader] | None = ...,
         clear_route_cache: bool | None = ...,
-    ) -> None: ...
-
-class JwtRequirement(Message):
-    provider_name: str
-    @property
-    def provider_and_audiences(self) -> ProviderWithAudiences: ...
-    @property
-    def requires_any(self) -> JwtRequirementOrList: ...
-    @property
-    def requires_all(self) -> JwtRequirementAndList: ...
-    @property
-    def allow_missing_or_failed(self) -> Empty: ...
-    @property
-    def allow_missing(self) -> Empty: ...
-    @property
-    def extract_only_without_validation(self) -> ExtractOnlyWithoutValidation: ...
-    def __init__(
-        self,
-        *,
-        provider_name: str | None = ...,
-        provider_and_audiences: ProviderWithAudiences | None = ...,
-        requires_any: JwtRequirementOrList | None = ...,
-        requires_all: JwtRequirementAndList | None = ...,
-        allow_missing_or_failed: Empty | None = ...,
-        allow_missing: Empty | None = ...,
-        extract_only_without_validation: ExtractOnlyWithoutValidation | None = ...,
-    ) -> None: ...
-
-class JwtRequirementAndList(Message):
-    @property
-    def requirements(self) -> _Messages[JwtRequirement]: ...
-    def __init__(
-        self,
-        *,
-        requirements: Iterable[JwtRequirement] | None = ...,
-    ) -> None: ...
-
-class JwtRequirementOrList(Message):
-    @property
-    def requirements(self) -> _Messages[JwtRequirement]: ...
-    def __init__(
-        self,
-        *,
-        requirements: Iterable[JwtRequirement] | None = ...,
     ) -> None: ...
 
 class KeepaliveSettings(Message):
@@ -3984,11 +2495,11 @@ class LeastRequest(Message):
     @property
     def choice_count(self) -> UInt32Value: ...
     @property
-    def active_request_bias(self) -> RuntimeDouble: ...
+    def active_request_bias(self) -> _envoy_config_core_v3_RuntimeDouble: ...
     @property
     def slow_start_config(self) -> SlowStartConfig: ...
     @property
-    def locality_lb_config(self) -> LocalityLbConfig: ...
+    def locality_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig: ...
     @property
     def enable_full_scan(self) -> BoolValue: ...
     selection_method: int
@@ -3996,38 +2507,11 @@ class LeastRequest(Message):
         self,
         *,
         choice_count: UInt32Value | None = ...,
-        active_request_bias: RuntimeDouble | None = ...,
+        active_request_bias: _envoy_config_core_v3_RuntimeDouble | None = ...,
         slow_start_config: SlowStartConfig | None = ...,
-        locality_lb_config: LocalityLbConfig | None = ...,
+        locality_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig | None = ...,
         enable_full_scan: BoolValue | None = ...,
         selection_method: int | None = ...,
-    ) -> None: ...
-
-class ListMatcher(Message):
-    @property
-    def one_of(self) -> ValueMatcher: ...
-    def __init__(
-        self,
-        *,
-        one_of: ValueMatcher | None = ...,
-    ) -> None: ...
-
-class ListStringMatcher(Message):
-    @property
-    def patterns(self) -> _Messages[StringMatcher]: ...
-    def __init__(
-        self,
-        *,
-        patterns: Iterable[StringMatcher] | None = ...,
-    ) -> None: ...
-
-class ListValue(Message, well_known_types.ListValue):
-    @property
-    def values(self) -> _Messages[Value]: ...
-    def __init__(
-        self,
-        *,
-        values: Iterable[Value] | None = ...,
     ) -> None: ...
 
 class Listener(Message):
@@ -4082,14 +2566,14 @@ class Listener(Message):
     @property
     def address(self) -> Address: ...
     @property
-    def additional_addresses(self) -> _Messages[AdditionalAddress]: ...
+    def additional_addresses(self) -> _Messages[_envoy_config_listener_v3_AdditionalAddress]: ...
     stat_prefix: str
     @property
     def filter_chains(self) -> _Messages[FilterChain]: ...
     @property
     def fcds_config(self) -> Listener.FcdsConfig: ...
     @property
-    def filter_chain_matcher(self) -> Matcher: ...
+    def filter_chain_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     @property
     def use_original_dst(self) -> BoolValue: ...
     @property
@@ -4113,14 +2597,14 @@ class Listener(Message):
     @property
     def freebind(self) -> BoolValue: ...
     @property
-    def socket_options(self) -> _Messages[SocketOption]: ...
+    def socket_options(self) -> _Messages[_envoy_config_core_v3_SocketOption]: ...
     @property
     def tcp_fast_open_queue_length(self) -> UInt32Value: ...
     traffic_direction: int
     @property
-    def udp_listener_config(self) -> UdpListenerConfig: ...
+    def udp_listener_config(self) -> _envoy_config_listener_v3_UdpListenerConfig: ...
     @property
-    def api_listener(self) -> ApiListener: ...
+    def api_listener(self) -> _envoy_config_listener_v3_ApiListener: ...
     @property
     def connection_balance_config(self) -> Listener.ConnectionBalanceConfig: ...
     reuse_port: bool
@@ -4146,11 +2630,11 @@ class Listener(Message):
         *,
         name: str | None = ...,
         address: Address | None = ...,
-        additional_addresses: Iterable[AdditionalAddress] | None = ...,
+        additional_addresses: Iterable[_envoy_config_listener_v3_AdditionalAddress] | None = ...,
         stat_prefix: str | None = ...,
         filter_chains: Iterable[FilterChain] | None = ...,
         fcds_config: Listener.FcdsConfig | None = ...,
-        filter_chain_matcher: Matcher | None = ...,
+        filter_chain_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         use_original_dst: BoolValue | None = ...,
         default_filter_chain: FilterChain | None = ...,
         per_connection_buffer_limit_bytes: UInt32Value | None = ...,
@@ -4163,11 +2647,11 @@ class Listener(Message):
         continue_on_listener_filters_timeout: bool | None = ...,
         transparent: BoolValue | None = ...,
         freebind: BoolValue | None = ...,
-        socket_options: Iterable[SocketOption] | None = ...,
+        socket_options: Iterable[_envoy_config_core_v3_SocketOption] | None = ...,
         tcp_fast_open_queue_length: UInt32Value | None = ...,
         traffic_direction: int | None = ...,
-        udp_listener_config: UdpListenerConfig | None = ...,
-        api_listener: ApiListener | None = ...,
+        udp_listener_config: _envoy_config_listener_v3_UdpListenerConfig | None = ...,
+        api_listener: _envoy_config_listener_v3_ApiListener | None = ...,
         connection_balance_config: Listener.ConnectionBalanceConfig | None = ...,
         reuse_port: bool | None = ...,
         enable_reuse_port: BoolValue | None = ...,
@@ -4187,45 +2671,16 @@ class ListenerFilter(Message):
     @property
     def typed_config(self) -> Any: ...
     @property
-    def config_discovery(self) -> ExtensionConfigSource: ...
+    def config_discovery(self) -> _envoy_config_core_v3_ExtensionConfigSource: ...
     @property
-    def filter_disabled(self) -> ListenerFilterChainMatchPredicate: ...
+    def filter_disabled(self) -> _envoy_config_listener_v3_ListenerFilterChainMatchPredicate: ...
     def __init__(
         self,
         *,
         name: str | None = ...,
         typed_config: Any | None = ...,
-        config_discovery: ExtensionConfigSource | None = ...,
-        filter_disabled: ListenerFilterChainMatchPredicate | None = ...,
-    ) -> None: ...
-
-class ListenerFilterChainMatchPredicate(Message):
-    class MatchSet(Message):
-        @property
-        def rules(self) -> _Messages[ListenerFilterChainMatchPredicate]: ...
-        def __init__(
-            self,
-            *,
-            rules: Iterable[ListenerFilterChainMatchPredicate] | None = ...,
-        ) -> None: ...
-
-    @property
-    def or_match(self) -> ListenerFilterChainMatchPredicate.MatchSet: ...
-    @property
-    def and_match(self) -> ListenerFilterChainMatchPredicate.MatchSet: ...
-    @property
-    def not_match(self) -> ListenerFilterChainMatchPredicate: ...
-    any_match: bool
-    @property
-    def destination_port_range(self) -> Int32Range: ...
-    def __init__(
-        self,
-        *,
-        or_match: ListenerFilterChainMatchPredicate.MatchSet | None = ...,
-        and_match: ListenerFilterChainMatchPredicate.MatchSet | None = ...,
-        not_match: ListenerFilterChainMatchPredicate | None = ...,
-        any_match: bool | None = ...,
-        destination_port_range: Int32Range | None = ...,
+        config_discovery: _envoy_config_core_v3_ExtensionConfigSource | None = ...,
+        filter_disabled: _envoy_config_listener_v3_ListenerFilterChainMatchPredicate | None = ...,
     ) -> None: ...
 
 class LoadBalancingPolicy(Message):
@@ -4246,13 +2701,10 @@ class LoadBalancingPolicy(Message):
         policies: Iterable[LoadBalancingPolicy.Policy] | None = ...,
     ) -> None: ...
 
-class LocalClusterRateLimit(Message):
-    def __init__(self) -> None: ...
-
 class LocalRateLimit(Message):
     stat_prefix: str
     @property
-    def status(self) -> HttpStatus: ...
+    def status(self) -> _envoy_type_v3_HttpStatus: ...
     @property
     def token_bucket(self) -> TokenBucket: ...
     @property
@@ -4264,66 +2716,40 @@ class LocalRateLimit(Message):
     @property
     def response_headers_to_add(self) -> _Messages[HeaderValueOption]: ...
     @property
-    def descriptors(self) -> _Messages[LocalRateLimitDescriptor]: ...
+    def descriptors(self) -> _Messages[_envoy_extensions_common_ratelimit_v3_LocalRateLimitDescriptor]: ...
     stage: int
     local_rate_limit_per_downstream_connection: bool
     @property
-    def local_cluster_rate_limit(self) -> LocalClusterRateLimit: ...
+    def local_cluster_rate_limit(self) -> _envoy_extensions_common_ratelimit_v3_LocalClusterRateLimit: ...
     enable_x_ratelimit_headers: int
     vh_rate_limits: int
     @property
     def always_consume_default_token_bucket(self) -> BoolValue: ...
     rate_limited_as_resource_exhausted: bool
     @property
-    def rate_limits(self) -> _Messages[RateLimit]: ...
+    def rate_limits(self) -> _Messages[_envoy_config_route_v3_RateLimit]: ...
     @property
     def max_dynamic_descriptors(self) -> UInt32Value: ...
     def __init__(
         self,
         *,
         stat_prefix: str | None = ...,
-        status: HttpStatus | None = ...,
+        status: _envoy_type_v3_HttpStatus | None = ...,
         token_bucket: TokenBucket | None = ...,
         filter_enabled: RuntimeFractionalPercent | None = ...,
         filter_enforced: RuntimeFractionalPercent | None = ...,
         request_headers_to_add_when_not_enforced: Iterable[HeaderValueOption] | None = ...,
         response_headers_to_add: Iterable[HeaderValueOption] | None = ...,
-        descriptors: Iterable[LocalRateLimitDescriptor] | None = ...,
+        descriptors: Iterable[_envoy_extensions_common_ratelimit_v3_LocalRateLimitDescriptor] | None = ...,
         stage: int | None = ...,
         local_rate_limit_per_downstream_connection: bool | None = ...,
-        local_cluster_rate_limit: LocalClusterRateLimit | None = ...,
+        local_cluster_rate_limit: _envoy_extensions_common_ratelimit_v3_LocalClusterRateLimit | None = ...,
         enable_x_ratelimit_headers: int | None = ...,
         vh_rate_limits: int | None = ...,
         always_consume_default_token_bucket: BoolValue | None = ...,
         rate_limited_as_resource_exhausted: bool | None = ...,
-        rate_limits: Iterable[RateLimit] | None = ...,
+        rate_limits: Iterable[_envoy_config_route_v3_RateLimit] | None = ...,
         max_dynamic_descriptors: UInt32Value | None = ...,
-    ) -> None: ...
-
-class LocalRateLimitDescriptor(Message):
-    @property
-    def entries(self) -> _Messages[RateLimitDescriptor.Entry]: ...
-    @property
-    def token_bucket(self) -> TokenBucket: ...
-    shadow_mode: bool
-    def __init__(
-        self,
-        *,
-        entries: Iterable[RateLimitDescriptor.Entry] | None = ...,
-        token_bucket: TokenBucket | None = ...,
-        shadow_mode: bool | None = ...,
-    ) -> None: ...
-
-class LocalReplyConfig(Message):
-    @property
-    def mappers(self) -> _Messages[ResponseMapper]: ...
-    @property
-    def body_format(self) -> SubstitutionFormatString: ...
-    def __init__(
-        self,
-        *,
-        mappers: Iterable[ResponseMapper] | None = ...,
-        body_format: SubstitutionFormatString | None = ...,
     ) -> None: ...
 
 class Locality(Message):
@@ -4336,54 +2762,6 @@ class Locality(Message):
         region: str | None = ...,
         zone: str | None = ...,
         sub_zone: str | None = ...,
-    ) -> None: ...
-
-class LocalityLbConfig(Message):
-    class LocalityWeightedLbConfig(Message):
-        def __init__(self) -> None: ...
-
-    class ZoneAwareLbConfig(Message):
-        LocalityBasis: ClassVar[_Enum]
-        HEALTHY_HOSTS_NUM: ClassVar[int]
-        HEALTHY_HOSTS_WEIGHT: ClassVar[int]
-        class ForceLocalZone(Message):
-            @property
-            def min_size(self) -> UInt32Value: ...
-            def __init__(
-                self,
-                *,
-                min_size: UInt32Value | None = ...,
-            ) -> None: ...
-
-        @property
-        def routing_enabled(self) -> Percent: ...
-        @property
-        def min_cluster_size(self) -> UInt64Value: ...
-        fail_traffic_on_panic: bool
-        force_locality_direct_routing: bool
-        @property
-        def force_local_zone(self) -> LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone: ...
-        locality_basis: int
-        def __init__(
-            self,
-            *,
-            routing_enabled: Percent | None = ...,
-            min_cluster_size: UInt64Value | None = ...,
-            fail_traffic_on_panic: bool | None = ...,
-            force_locality_direct_routing: bool | None = ...,
-            force_local_zone: LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone | None = ...,
-            locality_basis: int | None = ...,
-        ) -> None: ...
-
-    @property
-    def zone_aware_lb_config(self) -> LocalityLbConfig.ZoneAwareLbConfig: ...
-    @property
-    def locality_weighted_lb_config(self) -> LocalityLbConfig.LocalityWeightedLbConfig: ...
-    def __init__(
-        self,
-        *,
-        zone_aware_lb_config: LocalityLbConfig.ZoneAwareLbConfig | None = ...,
-        locality_weighted_lb_config: LocalityLbConfig.LocalityWeightedLbConfig | None = ...,
     ) -> None: ...
 
 class LocalityLbEndpoints(Message):
@@ -4424,184 +2802,19 @@ class LocalityLbEndpoints(Message):
         proximity: UInt32Value | None = ...,
     ) -> None: ...
 
-class LogTypeFilter(Message):
-    @property
-    def types(self) -> _Scalars[int]: ...
-    exclude: bool
-    def __init__(
-        self,
-        *,
-        types: _Many[int] | None = ...,
-        exclude: bool | None = ...,
-    ) -> None: ...
-
-class Lua(Message):
-    inline_code: str
-    @property
-    def source_codes(self) -> MessageMap[str, DataSource]: ...
-    @property
-    def default_source_code(self) -> DataSource: ...
-    stat_prefix: str
-    @property
-    def clear_route_cache(self) -> BoolValue: ...
-    def __init__(
-        self,
-        *,
-        inline_code: str | None = ...,
-        source_codes: Mapping[str, DataSource] | None = ...,
-        default_source_code: DataSource | None = ...,
-        stat_prefix: str | None = ...,
-        clear_route_cache: BoolValue | None = ...,
-    ) -> None: ...
-
-class LuaPerRoute(Message):
-    disabled: bool
-    name: str
-    @property
-    def source_code(self) -> DataSource: ...
-    @property
-    def filter_context(self) -> Struct: ...
-    def __init__(
-        self,
-        *,
-        disabled: bool | None = ...,
-        name: str | None = ...,
-        source_code: DataSource | None = ...,
-        filter_context: Struct | Mapping[str, _Json] | None = ...,
-    ) -> None: ...
-
 class Maglev(Message):
     @property
     def table_size(self) -> UInt64Value: ...
     @property
-    def consistent_hashing_lb_config(self) -> ConsistentHashingLbConfig: ...
+    def consistent_hashing_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_ConsistentHashingLbConfig: ...
     @property
-    def locality_weighted_lb_config(self) -> LocalityLbConfig.LocalityWeightedLbConfig: ...
+    def locality_weighted_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.LocalityWeightedLbConfig: ...
     def __init__(
         self,
         *,
         table_size: UInt64Value | None = ...,
-        consistent_hashing_lb_config: ConsistentHashingLbConfig | None = ...,
-        locality_weighted_lb_config: LocalityLbConfig.LocalityWeightedLbConfig | None = ...,
-    ) -> None: ...
-
-class Matcher(Message):
-    class MatcherList(Message):
-        class FieldMatcher(Message):
-            @property
-            def predicate(self) -> Matcher.MatcherList.Predicate: ...
-            @property
-            def on_match(self) -> Matcher.OnMatch: ...
-            def __init__(
-                self,
-                *,
-                predicate: Matcher.MatcherList.Predicate | None = ...,
-                on_match: Matcher.OnMatch | None = ...,
-            ) -> None: ...
-
-        class Predicate(Message):
-            class PredicateList(Message):
-                @property
-                def predicate(self) -> _Messages[Matcher.MatcherList.Predicate]: ...
-                def __init__(
-                    self,
-                    *,
-                    predicate: Iterable[Matcher.MatcherList.Predicate] | None = ...,
-                ) -> None: ...
-
-            class SinglePredicate(Message):
-                @property
-                def input(self) -> XdsTypedExtensionConfig: ...
-                @property
-                def value_match(self) -> XdsStringMatcher: ...
-                @property
-                def custom_match(self) -> XdsTypedExtensionConfig: ...
-                def __init__(
-                    self,
-                    *,
-                    input: XdsTypedExtensionConfig | None = ...,
-                    value_match: XdsStringMatcher | None = ...,
-                    custom_match: XdsTypedExtensionConfig | None = ...,
-                ) -> None: ...
-
-            @property
-            def single_predicate(self) -> Matcher.MatcherList.Predicate.SinglePredicate: ...
-            @property
-            def or_matcher(self) -> Matcher.MatcherList.Predicate.PredicateList: ...
-            @property
-            def and_matcher(self) -> Matcher.MatcherList.Predicate.PredicateList: ...
-            @property
-            def not_matcher(self) -> Matcher.MatcherList.Predicate: ...
-            def __init__(
-                self,
-                *,
-                single_predicate: Matcher.MatcherList.Predicate.SinglePredicate | None = ...,
-                or_matcher: Matcher.MatcherList.Predicate.PredicateList | None = ...,
-                and_matcher: Matcher.MatcherList.Predicate.PredicateList | None = ...,
-                not_matcher: Matcher.MatcherList.Predicate | None = ...,
-            ) -> None: ...
-
-        @property
-        def matchers(self) -> _Messages[Matcher.MatcherList.FieldMatcher]: ...
-        def __init__(
-            self,
-            *,
-            matchers: Iterable[Matcher.MatcherList.FieldMatcher] | None = ...,
-        ) -> None: ...
-
-    class MatcherTree(Message):
-        class MatchMap(Message):
-            @property
-            def map(self) -> MessageMap[str, Matcher.OnMatch]: ...
-            def __init__(
-                self,
-                *,
-                map: Mapping[str, Matcher.OnMatch] | None = ...,
-            ) -> None: ...
-
-        @property
-        def input(self) -> XdsTypedExtensionConfig: ...
-        @property
-        def exact_match_map(self) -> Matcher.MatcherTree.MatchMap: ...
-        @property
-        def prefix_match_map(self) -> Matcher.MatcherTree.MatchMap: ...
-        @property
-        def custom_match(self) -> XdsTypedExtensionConfig: ...
-        def __init__(
-            self,
-            *,
-            input: XdsTypedExtensionConfig | None = ...,
-            exact_match_map: Matcher.MatcherTree.MatchMap | None = ...,
-            prefix_match_map: Matcher.MatcherTree.MatchMap | None = ...,
-            custom_match: XdsTypedExtensionConfig | None = ...,
-        ) -> None: ...
-
-    class OnMatch(Message):
-        @property
-        def matcher(self) -> Matcher: ...
-        @property
-        def action(self) -> XdsTypedExtensionConfig: ...
-        keep_matching: bool
-        def __init__(
-            self,
-            *,
-            matcher: Matcher | None = ...,
-            action: XdsTypedExtensionConfig | None = ...,
-            keep_matching: bool | None = ...,
-        ) -> None: ...
-
-    @property
-    def matcher_list(self) -> Matcher.MatcherList: ...
-    @property
-    def matcher_tree(self) -> Matcher.MatcherTree: ...
-    @property
-    def on_no_match(self) -> Matcher.OnMatch: ...
-    def __init__(
-        self,
-        *,
-        matcher_list: Matcher.MatcherList | None = ...,
-        matcher_tree: Matcher.MatcherTree | None = ...,
-        on_no_match: Matcher.OnMatch | None = ...,
+        consistent_hashing_lb_config: _envoy_extensions_load_balancing_policies_common_v3_ConsistentHashingLbConfig | None = ...,
+        locality_weighted_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.LocalityWeightedLbConfig | None = ...,
     ) -> None: ...
 
 class Metadata(Message):
@@ -4614,91 +2827,6 @@ class Metadata(Message):
         *,
         filter_metadata: Mapping[str, Struct] | None = ...,
         typed_filter_metadata: Mapping[str, Any] | None = ...,
-    ) -> None: ...
-
-class MetadataFilter(Message):
-    @property
-    def matcher(self) -> MetadataMatcher: ...
-    @property
-    def match_if_key_not_found(self) -> BoolValue: ...
-    def __init__(
-        self,
-        *,
-        matcher: MetadataMatcher | None = ...,
-        match_if_key_not_found: BoolValue | None = ...,
-    ) -> None: ...
-
-class MetadataKey(Message):
-    class PathSegment(Message):
-        key: str
-        def __init__(
-            self,
-            *,
-            key: str | None = ...,
-        ) -> None: ...
-
-    key: str
-    @property
-    def path(self) -> _Messages[MetadataKey.PathSegment]: ...
-    def __init__(
-        self,
-        *,
-        key: str | None = ...,
-        path: Iterable[MetadataKey.PathSegment] | None = ...,
-    ) -> None: ...
-
-class MetadataKind(Message):
-    class Cluster(Message):
-        def __init__(self) -> None: ...
-
-    class Host(Message):
-        def __init__(self) -> None: ...
-
-    class Request(Message):
-        def __init__(self) -> None: ...
-
-    class Route(Message):
-        def __init__(self) -> None: ...
-
-    @property
-    def request(self) -> MetadataKind.Request: ...
-    @property
-    def route(self) -> MetadataKind.Route: ...
-    @property
-    def cluster(self) -> MetadataKind.Cluster: ...
-    @property
-    def host(self) -> MetadataKind.Host: ...
-    def __init__(
-        self,
-        *,
-        request: MetadataKind.Request | None = ...,
-        route: MetadataKind.Route | None = ...,
-        cluster: MetadataKind.Cluster | None = ...,
-        host: MetadataKind.Host | None = ...,
-    ) -> None: ...
-
-class MetadataMatcher(Message):
-    class PathSegment(Message):
-        key: str
-        def __init__(
-            self,
-            *,
-            key: str | None = ...,
-        ) -> None: ...
-
-    filter: str
-    @property
-    def path(self) -> _Messages[MetadataMatcher.PathSegment]: ...
-    @property
-    def value(self) -> ValueMatcher: ...
-    invert: bool
-    def __init__(
-        self,
-        *,
-        filter: str | None = ...,
-        path: Iterable[MetadataMatcher.PathSegment] | None = ...,
-        value: ValueMatcher | None = ...,
-        invert: bool | None = ...,
     ) -> None: ...
 
 class Mutations(Message):
@@ -4722,67 +2850,21 @@ class Mutations(Message):
         request_trailers_mutations: Iterable[ConfigHeaderMutation] | None = ...,
     ) -> None: ...
 
-class NetworkLocalRateLimit(Message):
-    stat_prefix: str
-    @property
-    def token_bucket(self) -> TokenBucket: ...
-    @property
-    def runtime_enabled(self) -> RuntimeFeatureFlag: ...
-    share_key: str
-    def __init__(
-        self,
-        *,
-        stat_prefix: str | None = ...,
-        token_bucket: TokenBucket | None = ...,
-        runtime_enabled: RuntimeFeatureFlag | None = ...,
-        share_key: str | None = ...,
-    ) -> None: ...
-
-class NetworkRBAC(Message):
-    EnforcementType: ClassVar[_Enum]
-    ONE_TIME_ON_FIRST_BYTE: ClassVar[int]
-    CONTINUOUS: ClassVar[int]
-    @property
-    def rules(self) -> RBACRules: ...
-    @property
-    def matcher(self) -> Matcher: ...
-    @property
-    def shadow_rules(self) -> RBACRules: ...
-    @property
-    def shadow_matcher(self) -> Matcher: ...
-    shadow_rules_stat_prefix: str
-    stat_prefix: str
-    enforcement_type: int
-    @property
-    def delay_deny(self) -> Duration: ...
-    def __init__(
-        self,
-        *,
-        rules: RBACRules | None = ...,
-        matcher: Matcher | None = ...,
-        shadow_rules: RBACRules | None = ...,
-        shadow_matcher: Matcher | None = ...,
-        shadow_rules_stat_prefix: str | None = ...,
-        stat_prefix: str | None = ...,
-        enforcement_type: int | None = ...,
-        delay_deny: Duration | timedelta | None = ...,
-    ) -> None: ...
-
 class Node(Message):
     id: str
     cluster: str
     @property
     def metadata(self) -> Struct: ...
     @property
-    def dynamic_parameters(self) -> MessageMap[str, ContextParams]: ...
+    def dynamic_parameters(self) -> MessageMap[str, _xds_core_v3_ContextParams]: ...
     @property
     def locality(self) -> Locality: ...
     user_agent_name: str
     user_agent_version: str
     @property
-    def user_agent_build_version(self) -> BuildVersion: ...
+    def user_agent_build_version(self) -> _envoy_config_core_v3_BuildVersion: ...
     @property
-    def extensions(self) -> _Messages[Extension]: ...
+    def extensions(self) -> _Messages[_envoy_config_core_v3_Extension]: ...
     @property
     def client_features(self) -> _Scalars[str]: ...
     @property
@@ -4793,21 +2875,15 @@ class Node(Message):
         id: str | None = ...,
         cluster: str | None = ...,
         metadata: Struct | Mapping[str, _Json] | None = ...,
-        dynamic_parameters: Mapping[str, ContextParams] | None = ...,
+        dynamic_parameters: Mapping[str, _xds_core_v3_ContextParams] | None = ...,
         locality: Locality | None = ...,
         user_agent_name: str | None = ...,
         user_agent_version: str | None = ...,
-        user_agent_build_version: BuildVersion | None = ...,
-        extensions: Iterable[Extension] | None = ...,
+        user_agent_build_version: _envoy_config_core_v3_BuildVersion | None = ...,
+        extensions: Iterable[_envoy_config_core_v3_Extension] | None = ...,
         client_features: _Many[str] | None = ...,
         listening_addresses: Iterable[Address] | None = ...,
     ) -> None: ...
-
-class NonForwardingAction(Message):
-    def __init__(self) -> None: ...
-
-class NotHealthCheckFilter(Message):
-    def __init__(self) -> None: ...
 
 class OnDemand(Message):
     @property
@@ -4832,18 +2908,9 @@ class OnDemandCds(Message):
         timeout: Duration | timedelta | None = ...,
     ) -> None: ...
 
-class OnDemandPerRouteConfig(Message):
-    @property
-    def odcds(self) -> OnDemandCds: ...
-    def __init__(
-        self,
-        *,
-        odcds: OnDemandCds | None = ...,
-    ) -> None: ...
-
 class OpenTelemetryAccessLogConfig(Message):
     @property
-    def common_config(self) -> CommonGrpcAccessLogConfig: ...
+    def common_config(self) -> _envoy_extensions_access_loggers_grpc_v3_CommonGrpcAccessLogConfig: ...
     @property
     def http_service(self) -> _envoy_config_core_v3_HttpService: ...
     @property
@@ -4866,11 +2933,11 @@ class OpenTelemetryAccessLogConfig(Message):
     @property
     def filter_state_objects_to_log(self) -> _Scalars[str]: ...
     @property
-    def custom_tags(self) -> _Messages[CustomTag]: ...
+    def custom_tags(self) -> _Messages[_envoy_type_tracing_v3_CustomTag]: ...
     def __init__(
         self,
         *,
-        common_config: CommonGrpcAccessLogConfig | None = ...,
+        common_config: _envoy_extensions_access_loggers_grpc_v3_CommonGrpcAccessLogConfig | None = ...,
         http_service: _envoy_config_core_v3_HttpService | None = ...,
         grpc_service: GrpcService | None = ...,
         disable_builtin_labels: bool | None = ...,
@@ -4883,7 +2950,7 @@ class OpenTelemetryAccessLogConfig(Message):
         buffer_flush_interval: Duration | timedelta | None = ...,
         buffer_size_bytes: UInt32Value | None = ...,
         filter_state_objects_to_log: _Many[str] | None = ...,
-        custom_tags: Iterable[CustomTag] | None = ...,
+        custom_tags: Iterable[_envoy_type_tracing_v3_CustomTag] | None = ...,
     ) -> None: ...
 
 class OpenTelemetryConfig(Message):
@@ -4923,18 +2990,6 @@ class OrFilter(Message):
         *,
         filters: Iterable[AccessLogFilter] | None = ...,
     ) -> None: ...
-
-class OrMatcher(Message):
-    @property
-    def value_matchers(self) -> _Messages[ValueMatcher]: ...
-    def __init__(
-        self,
-        *,
-        value_matchers: Iterable[ValueMatcher] | None = ...,
-    ) -> None: ...
-
-class OriginalDst(Message):
-    def __init__(self) -> None: ...
 
 class OutlierDetection(Message):
     @property
@@ -5031,48 +3086,12 @@ class ParentBasedSamplerConfig(Message):
 class PathConfigSource(Message):
     path: str
     @property
-    def watched_directory(self) -> WatchedDirectory: ...
+    def watched_directory(self) -> _envoy_config_core_v3_WatchedDirectory: ...
     def __init__(
         self,
         *,
         path: str | None = ...,
-        watched_directory: WatchedDirectory | None = ...,
-    ) -> None: ...
-
-class PathMatcher(Message):
-    @property
-    def path(self) -> StringMatcher: ...
-    def __init__(
-        self,
-        *,
-        path: StringMatcher | None = ...,
-    ) -> None: ...
-
-class PathTransformation(Message):
-    class Operation(Message):
-        class MergeSlashes(Message):
-            def __init__(self) -> None: ...
-
-        class NormalizePathRFC3986(Message):
-            def __init__(self) -> None: ...
-
-        @property
-        def normalize_path_rfc_3986(self) -> PathTransformation.Operation.NormalizePathRFC3986: ...
-        @property
-        def merge_slashes(self) -> PathTransformation.Operation.MergeSlashes: ...
-        def __init__(
-            self,
-            *,
-            normalize_path_rfc_3986: PathTransformation.Operation.NormalizePathRFC3986 | None = ...,
-            merge_slashes: PathTransformation.Operation.MergeSlashes | None = ...,
-        ) -> None: ...
-
-    @property
-    def operations(self) -> _Messages[PathTransformation.Operation]: ...
-    def __init__(
-        self,
-        *,
-        operations: Iterable[PathTransformation.Operation] | None = ...,
+        watched_directory: _envoy_config_core_v3_WatchedDirectory | None = ...,
     ) -> None: ...
 
 class Percent(Message):
@@ -5101,14 +3120,14 @@ class Permission(Message):
     @property
     def header(self) -> HeaderMatcher: ...
     @property
-    def url_path(self) -> PathMatcher: ...
+    def url_path(self) -> _envoy_type_matcher_v3_PathMatcher: ...
     @property
-    def destination_ip(self) -> CidrRange: ...
+    def destination_ip(self) -> _envoy_config_core_v3_CidrRange: ...
     destination_port: int
     @property
-    def destination_port_range(self) -> Int32Range: ...
+    def destination_port_range(self) -> _envoy_type_v3_Int32Range: ...
     @property
-    def metadata(self) -> MetadataMatcher: ...
+    def metadata(self) -> _envoy_type_matcher_v3_MetadataMatcher: ...
     @property
     def not_rule(self) -> Permission: ...
     @property
@@ -5118,7 +3137,7 @@ class Permission(Message):
     @property
     def uri_template(self) -> TypedExtensionConfig: ...
     @property
-    def sourced_metadata(self) -> SourcedMetadata: ...
+    def sourced_metadata(self) -> _envoy_config_rbac_v3_SourcedMetadata: ...
     def __init__(
         self,
         *,
@@ -5126,26 +3145,16 @@ class Permission(Message):
         or_rules: Permission.Set | None = ...,
         any: bool | None = ...,
         header: HeaderMatcher | None = ...,
-        url_path: PathMatcher | None = ...,
-        destination_ip: CidrRange | None = ...,
+        url_path: _envoy_type_matcher_v3_PathMatcher | None = ...,
+        destination_ip: _envoy_config_core_v3_CidrRange | None = ...,
         destination_port: int | None = ...,
-        destination_port_range: Int32Range | None = ...,
-        metadata: MetadataMatcher | None = ...,
+        destination_port_range: _envoy_type_v3_Int32Range | None = ...,
+        metadata: _envoy_type_matcher_v3_MetadataMatcher | None = ...,
         not_rule: Permission | None = ...,
         requested_server_name: StringMatcher | None = ...,
         matcher: TypedExtensionConfig | None = ...,
         uri_template: TypedExtensionConfig | None = ...,
-        sourced_metadata: SourcedMetadata | None = ...,
-    ) -> None: ...
-
-class Pipe(Message):
-    path: str
-    mode: int
-    def __init__(
-        self,
-        *,
-        path: str | None = ...,
-        mode: int | None = ...,
+        sourced_metadata: _envoy_config_rbac_v3_SourcedMetadata | None = ...,
     ) -> None: ...
 
 class PreviousHostsPredicate(Message):
@@ -5178,23 +3187,23 @@ class Principal(Message):
     @property
     def authenticated(self) -> Principal.Authenticated: ...
     @property
-    def source_ip(self) -> CidrRange: ...
+    def source_ip(self) -> _envoy_config_core_v3_CidrRange: ...
     @property
-    def direct_remote_ip(self) -> CidrRange: ...
+    def direct_remote_ip(self) -> _envoy_config_core_v3_CidrRange: ...
     @property
-    def remote_ip(self) -> CidrRange: ...
+    def remote_ip(self) -> _envoy_config_core_v3_CidrRange: ...
     @property
     def header(self) -> HeaderMatcher: ...
     @property
-    def url_path(self) -> PathMatcher: ...
+    def url_path(self) -> _envoy_type_matcher_v3_PathMatcher: ...
     @property
-    def metadata(self) -> MetadataMatcher: ...
+    def metadata(self) -> _envoy_type_matcher_v3_MetadataMatcher: ...
     @property
-    def filter_state(self) -> FilterStateMatcher: ...
+    def filter_state(self) -> _envoy_type_matcher_v3_FilterStateMatcher: ...
     @property
     def not_id(self) -> Principal: ...
     @property
-    def sourced_metadata(self) -> SourcedMetadata: ...
+    def sourced_metadata(self) -> _envoy_config_rbac_v3_SourcedMetadata: ...
     @property
     def custom(self) -> TypedExtensionConfig: ...
     def __init__(
@@ -5204,44 +3213,16 @@ class Principal(Message):
         or_ids: Principal.Set | None = ...,
         any: bool | None = ...,
         authenticated: Principal.Authenticated | None = ...,
-        source_ip: CidrRange | None = ...,
-        direct_remote_ip: CidrRange | None = ...,
-        remote_ip: CidrRange | None = ...,
+        source_ip: _envoy_config_core_v3_CidrRange | None = ...,
+        direct_remote_ip: _envoy_config_core_v3_CidrRange | None = ...,
+        remote_ip: _envoy_config_core_v3_CidrRange | None = ...,
         header: HeaderMatcher | None = ...,
-        url_path: PathMatcher | None = ...,
-        metadata: MetadataMatcher | None = ...,
-        filter_state: FilterStateMatcher | None = ...,
+        url_path: _envoy_type_matcher_v3_PathMatcher | None = ...,
+        metadata: _envoy_type_matcher_v3_MetadataMatcher | None = ...,
+        filter_state: _envoy_type_matcher_v3_FilterStateMatcher | None = ...,
         not_id: Principal | None = ...,
-        sourced_metadata: SourcedMetadata | None = ...,
+        sourced_metadata: _envoy_config_rbac_v3_SourcedMetadata | None = ...,
         custom: TypedExtensionConfig | None = ...,
-    ) -> None: ...
-
-class ProviderWithAudiences(Message):
-    provider_name: str
-    @property
-    def audiences(self) -> _Scalars[str]: ...
-    def __init__(
-        self,
-        *,
-        provider_name: str | None = ...,
-        audiences: _Many[str] | None = ...,
-    ) -> None: ...
-
-class ProxyProtocolConfig(Message):
-    Version: ClassVar[_Enum]
-    V1: ClassVar[int]
-    V2: ClassVar[int]
-    version: int
-    @property
-    def pass_through_tlvs(self) -> _envoy_config_core_v3_ProxyProtocolPassThroughTLVs: ...
-    @property
-    def added_tlvs(self) -> _Messages[_envoy_config_core_v3_TlvEntry]: ...
-    def __init__(
-        self,
-        *,
-        version: int | None = ...,
-        pass_through_tlvs: _envoy_config_core_v3_ProxyProtocolPassThroughTLVs | None = ...,
-        added_tlvs: Iterable[_envoy_config_core_v3_TlvEntry] | None = ...,
     ) -> None: ...
 
 class QueryParameterMatcher(Message):
@@ -5262,11 +3243,11 @@ class RBAC(Message):
     def rules(self) -> RBACRules: ...
     rules_stat_prefix: str
     @property
-    def matcher(self) -> Matcher: ...
+    def matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     @property
     def shadow_rules(self) -> RBACRules: ...
     @property
-    def shadow_matcher(self) -> Matcher: ...
+    def shadow_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     shadow_rules_stat_prefix: str
     track_per_rule_stats: bool
     def __init__(
@@ -5274,21 +3255,11 @@ class RBAC(Message):
         *,
         rules: RBACRules | None = ...,
         rules_stat_prefix: str | None = ...,
-        matcher: Matcher | None = ...,
+        matcher: _xds_type_matcher_v3_Matcher | None = ...,
         shadow_rules: RBACRules | None = ...,
-        shadow_matcher: Matcher | None = ...,
+        shadow_matcher: _xds_type_matcher_v3_Matcher | None = ...,
         shadow_rules_stat_prefix: str | None = ...,
         track_per_rule_stats: bool | None = ...,
-    ) -> None: ...
-
-class RBACAction(Message):
-    name: str
-    action: int
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        action: int | None = ...,
     ) -> None: ...
 
 class RBACPerRoute(Message):
@@ -5368,413 +3339,12 @@ class RBACRules(Message):
 
 class Random(Message):
     @property
-    def locality_lb_config(self) -> LocalityLbConfig: ...
+    def locality_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig: ...
     def __init__(
         self,
         *,
-        locality_lb_config: LocalityLbConfig | None = ...,
+        locality_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig | None = ...,
     ) -> None: ...
-
-class RateLimit(Message):
-    XRateLimitOption: ClassVar[_Enum]
-    UNSPECIFIED: ClassVar[int]
-    OFF: ClassVar[int]
-    DRAFT_VERSION_03: ClassVar[int]
-    class Action(Message):
-        class DestinationCluster(Message):
-            def __init__(self) -> None: ...
-
-        class DynamicMetaData(Message):
-            descriptor_key: str
-            @property
-            def metadata_key(self) -> MetadataKey: ...
-            default_value: str
-            def __init__(
-                self,
-                *,
-                descriptor_key: str | None = ...,
-                metadata_key: MetadataKey | None = ...,
-                default_value: str | None = ...,
-            ) -> None: ...
-
-        class GenericKey(Message):
-            descriptor_value: str
-            default_value: str
-            descriptor_key: str
-            def __init__(
-                self,
-                *,
-                descriptor_value: str | None = ...,
-                default_value: str | None = ...,
-                descriptor_key: str | None = ...,
-            ) -> None: ...
-
-        class HeaderValueMatch(Message):
-            descriptor_value: str
-            default_value: str
-            descriptor_key: str
-            @property
-            def expect_match(self) -> BoolValue: ...
-            @property
-            def headers(self) -> _Messages[HeaderMatcher]: ...
-            def __init__(
-                self,
-                *,
-                descriptor_value: str | None = ...,
-                default_value: str | None = ...,
-                descriptor_key: str | None = ...,
-                expect_match: BoolValue | None = ...,
-                headers: Iterable[HeaderMatcher] | None = ...,
-            ) -> None: ...
-
-        class MaskedRemoteAddress(Message):
-            @property
-            def v4_prefix_mask_len(self) -> UInt32Value: ...
-            @property
-            def v6_prefix_mask_len(self) -> UInt32Value: ...
-            def __init__(
-                self,
-                *,
-                v4_prefix_mask_len: UInt32Value | None = ...,
-                v6_prefix_mask_len: UInt32Value | None = ...,
-            ) -> None: ...
-
-        class MetaData(Message):
-            Source: ClassVar[_Enum]
-            DYNAMIC: ClassVar[int]
-            ROUTE_ENTRY: ClassVar[int]
-            CLUSTER_ENTRY: ClassVar[int]
-            CLUSTER_LOCALITY_ENTRY: ClassVar[int]
-            descriptor_key: str
-            @property
-            def metadata_key(self) -> MetadataKey: ...
-            default_value: str
-            source: int
-            skip_if_absent: bool
-            def __init__(
-                self,
-                *,
-                descriptor_key: str | None = ...,
-                metadata_key: MetadataKey | None = ...,
-                default_value: str | None = ...,
-                source: int | None = ...,
-                skip_if_absent: bool | None = ...,
-            ) -> None: ...
-
-        class QueryParameterValueMatch(Message):
-            descriptor_value: str
-            default_value: str
-            descriptor_key: str
-            @property
-            def expect_match(self) -> BoolValue: ...
-            @property
-            def query_parameters(self) -> _Messages[QueryParameterMatcher]: ...
-            def __init__(
-                self,
-                *,
-                descriptor_value: str | None = ...,
-                default_value: str | None = ...,
-                descriptor_key: str | None = ...,
-                expect_match: BoolValue | None = ...,
-                query_parameters: Iterable[QueryParameterMatcher] | None = ...,
-            ) -> None: ...
-
-        class QueryParameters(Message):
-            query_parameter_name: str
-            descriptor_key: str
-            skip_if_absent: bool
-            def __init__(
-                self,
-                *,
-                query_parameter_name: str | None = ...,
-                descriptor_key: str | None = ...,
-                skip_if_absent: bool | None = ...,
-            ) -> None: ...
-
-        class RemoteAddress(Message):
-            def __init__(self) -> None: ...
-
-        class RemoteAddressMatch(Message):
-            descriptor_value: str
-            descriptor_key: str
-            default_value: str
-            @property
-            def address_matcher(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
-            def __init__(
-                self,
-                *,
-                descriptor_value: str | None = ...,
-                descriptor_key: str | None = ...,
-                default_value: str | None = ...,
-                address_matcher: _envoy_type_matcher_v3_AddressMatcher | None = ...,
-            ) -> None: ...
-
-        class RequestHeaders(Message):
-            header_name: str
-            descriptor_key: str
-            skip_if_absent: bool
-            def __init__(
-                self,
-                *,
-                header_name: str | None = ...,
-                descriptor_key: str | None = ...,
-                skip_if_absent: bool | None = ...,
-            ) -> None: ...
-
-        class SourceCluster(Message):
-            def __init__(self) -> None: ...
-
-        @property
-        def source_cluster(self) -> RateLimit.Action.SourceCluster: ...
-        @property
-        def destination_cluster(self) -> RateLimit.Action.DestinationCluster: ...
-        @property
-        def request_headers(self) -> RateLimit.Action.RequestHeaders: ...
-        @property
-        def query_parameters(self) -> RateLimit.Action.QueryParameters: ...
-        @property
-        def remote_address(self) -> RateLimit.Action.RemoteAddress: ...
-        @property
-        def generic_key(self) -> RateLimit.Action.GenericKey: ...
-        @property
-        def header_value_match(self) -> RateLimit.Action.HeaderValueMatch: ...
-        @property
-        def dynamic_metadata(self) -> RateLimit.Action.DynamicMetaData: ...
-        @property
-        def metadata(self) -> RateLimit.Action.MetaData: ...
-        @property
-        def extension(self) -> TypedExtensionConfig: ...
-        @property
-        def masked_remote_address(self) -> RateLimit.Action.MaskedRemoteAddress: ...
-        @property
-        def query_parameter_value_match(self) -> RateLimit.Action.QueryParameterValueMatch: ...
-        @property
-        def remote_address_match(self) -> RateLimit.Action.RemoteAddressMatch: ...
-        def __init__(
-            self,
-            *,
-            source_cluster: RateLimit.Action.SourceCluster | None = ...,
-            destination_cluster: RateLimit.Action.DestinationCluster | None = ...,
-            request_headers: RateLimit.Action.RequestHeaders | None = ...,
-            query_parameters: RateLimit.Action.QueryParameters | None = ...,
-            remote_address: RateLimit.Action.RemoteAddress | None = ...,
-            generic_key: RateLimit.Action.GenericKey | None = ...,
-            header_value_match: RateLimit.Action.HeaderValueMatch | None = ...,
-            dynamic_metadata: RateLimit.Action.DynamicMetaData | None = ...,
-            metadata: RateLimit.Action.MetaData | None = ...,
-            extension: TypedExtensionConfig | None = ...,
-            masked_remote_address: RateLimit.Action.MaskedRemoteAddress | None = ...,
-            query_parameter_value_match: RateLimit.Action.QueryParameterValueMatch | None = ...,
-            remote_address_match: RateLimit.Action.RemoteAddressMatch | None = ...,
-        ) -> None: ...
-
-    class HitsAddend(Message):
-        @property
-        def number(self) -> UInt64Value: ...
-        format: str
-        is_negative_hits: bool
-        def __init__(
-            self,
-            *,
-            number: UInt64Value | None = ...,
-            format: str | None = ...,
-            is_negative_hits: bool | None = ...,
-        ) -> None: ...
-
-    class Override(Message):
-        class DynamicMetadata(Message):
-            @property
-            def metadata_key(self) -> MetadataKey: ...
-            def __init__(
-                self,
-                *,
-                metadata_key: MetadataKey | None = ...,
-            ) -> None: ...
-
-        class RateLimitOverride(Message):
-            requests_per_unit: int
-            unit: int
-            def __init__(
-                self,
-                *,
-                requests_per_unit: int | None = ...,
-                unit: int | None = ...,
-            ) -> None: ...
-
-        @property
-        def dynamic_metadata(self) -> RateLimit.Override.DynamicMetadata: ...
-        @property
-        def rate_limit(self) -> RateLimit.Override.RateLimitOverride: ...
-        def __init__(
-            self,
-            *,
-            dynamic_metadata: RateLimit.Override.DynamicMetadata | None = ...,
-            rate_limit: RateLimit.Override.RateLimitOverride | None = ...,
-        ) -> None: ...
-
-    @property
-    def stage(self) -> UInt32Value: ...
-    disable_key: str
-    @property
-    def actions(self) -> _Messages[RateLimit.Action]: ...
-    @property
-    def limit(self) -> RateLimit.Override: ...
-    @property
-    def hits_addend(self) -> RateLimit.HitsAddend: ...
-    apply_on_stream_done: bool
-    x_ratelimit_option: int
-    def __init__(
-        self,
-        *,
-        stage: UInt32Value | None = ...,
-        disable_key: str | None = ...,
-        actions: Iterable[RateLimit.Action] | None = ...,
-        limit: RateLimit.Override | None = ...,
-        hits_addend: RateLimit.HitsAddend | None = ...,
-        apply_on_stream_done: bool | None = ...,
-        x_ratelimit_option: int | None = ...,
-    ) -> None: ...
-
-class RateLimitDescriptor(Message):
-    class Entry(Message):
-        key: str
-        value: str
-        def __init__(
-            self,
-            *,
-            key: str | None = ...,
-            value: str | None = ...,
-        ) -> None: ...
-
-    class RateLimitOverride(Message):
-        requests_per_unit: int
-        unit: int
-        def __init__(
-            self,
-            *,
-            requests_per_unit: int | None = ...,
-            unit: int | None = ...,
-        ) -> None: ...
-
-    @property
-    def entries(self) -> _Messages[RateLimitDescriptor.Entry]: ...
-    @property
-    def limit(self) -> RateLimitDescriptor.RateLimitOverride: ...
-    @property
-    def hits_addend(self) -> UInt64Value: ...
-    is_negative_hits: bool
-    def __init__(
-        self,
-        *,
-        entries: Iterable[RateLimitDescriptor.Entry] | None = ...,
-        limit: RateLimitDescriptor.RateLimitOverride | None = ...,
-        hits_addend: UInt64Value | None = ...,
-        is_negative_hits: bool | None = ...,
-    ) -> None: ...
-
-class RateLimitFilter(Message):
-    XRateLimitHeadersRFCVersion: ClassVar[_Enum]
-    OFF: ClassVar[int]
-    DRAFT_VERSION_03: ClassVar[int]
-    domain: str
-    stage: int
-    request_type: str
-    @property
-    def timeout(self) -> Duration: ...
-    failure_mode_deny: bool
-    rate_limited_as_resource_exhausted: bool
-    @property
-    def rate_limit_service(self) -> RateLimitServiceConfig: ...
-    enable_x_ratelimit_headers: int
-    disable_x_envoy_ratelimited_header: bool
-    @property
-    def rate_limited_status(self) -> HttpStatus: ...
-    @property
-    def response_headers_to_add(self) -> _Messages[HeaderValueOption]: ...
-    @property
-    def status_on_error(self) -> HttpStatus: ...
-    stat_prefix: str
-    @property
-    def filter_enabled(self) -> RuntimeFractionalPercent: ...
-    @property
-    def filter_enforced(self) -> RuntimeFractionalPercent: ...
-    @property
-    def failure_mode_deny_percent(self) -> RuntimeFractionalPercent: ...
-    @property
-    def rate_limits(self) -> _Messages[RateLimit]: ...
-    metadata_namespace: str
-    def __init__(
-        self,
-        *,
-        domain: str | None = ...,
-        stage: int | None = ...,
-        request_type: str | None = ...,
-        timeout: Duration | timedelta | None = ...,
-        failure_mode_deny: bool | None = ...,
-        rate_limited_as_resource_exhausted: bool | None = ...,
-        rate_limit_service: RateLimitServiceConfig | None = ...,
-        enable_x_ratelimit_headers: int | None = ...,
-        disable_x_envoy_ratelimited_header: bool | None = ...,
-        rate_limited_status: HttpStatus | None = ...,
-        response_headers_to_add: Iterable[HeaderValueOption] | None = ...,
-        status_on_error: HttpStatus | None = ...,
-        stat_prefix: str | None = ...,
-        filter_enabled: RuntimeFractionalPercent | None = ...,
-        filter_enforced: RuntimeFractionalPercent | None = ...,
-        failure_mode_deny_percent: RuntimeFractionalPercent | None = ...,
-        rate_limits: Iterable[RateLimit] | None = ...,
-        metadata_namespace: str | None = ...,
-    ) -> None: ...
-
-class RateLimitPerRoute(Message):
-    OverrideOptions: ClassVar[_Enum]
-    DEFAULT: ClassVar[int]
-    OVERRIDE_POLICY: ClassVar[int]
-    INCLUDE_POLICY: ClassVar[int]
-    IGNORE_POLICY: ClassVar[int]
-    VhRateLimitsOptions: ClassVar[_Enum]
-    OVERRIDE: ClassVar[int]
-    INCLUDE: ClassVar[int]
-    IGNORE: ClassVar[int]
-    vh_rate_limits: int
-    override_option: int
-    @property
-    def rate_limits(self) -> _Messages[RateLimit]: ...
-    domain: str
-    def __init__(
-        self,
-        *,
-        vh_rate_limits: int | None = ...,
-        override_option: int | None = ...,
-        rate_limits: Iterable[RateLimit] | None = ...,
-        domain: str | None = ...,
-    ) -> None: ...
-
-class RateLimitServiceConfig(Message):
-    @property
-    def grpc_service(self) -> GrpcService: ...
-    transport_api_version: int
-    def __init__(
-        self,
-        *,
-        grpc_service: GrpcService | None = ...,
-        transport_api_version: int | None = ...,
-    ) -> None: ...
-
-class RateLimitSettings(Message):
-    @property
-    def max_tokens(self) -> UInt32Value: ...
-    @property
-    def fill_rate(self) -> DoubleValue: ...
-    def __init__(
-        self,
-        *,
-        max_tokens: UInt32Value | None = ...,
-        fill_rate: DoubleValue | None = ...,
-    ) -> None: ...
-
-class RawBuffer(Message):
-    def __init__(self) -> None: ...
 
 class Rds(Message):
     @property
@@ -5851,44 +3421,17 @@ class RegexMatcher(Message):
         regex: str | None = ...,
     ) -> None: ...
 
-class RemoteJwks(Message):
-    @property
-    def http_uri(self) -> HttpUri: ...
-    @property
-    def cache_duration(self) -> Duration: ...
-    @property
-    def async_fetch(self) -> JwksAsyncFetch: ...
-    @property
-    def retry_policy(self) -> CoreRetryPolicy: ...
-    def __init__(
-        self,
-        *,
-        http_uri: HttpUri | None = ...,
-        cache_duration: Duration | timedelta | None = ...,
-        async_fetch: JwksAsyncFetch | None = ...,
-        retry_policy: CoreRetryPolicy | None = ...,
-    ) -> None: ...
-
-class RequestIDExtension(Message):
-    @property
-    def typed_config(self) -> Any: ...
-    def __init__(
-        self,
-        *,
-        typed_config: Any | None = ...,
-    ) -> None: ...
-
 class RequirementRule(Message):
     @property
     def match(self) -> RouteMatch: ...
     @property
-    def requires(self) -> JwtRequirement: ...
+    def requires(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement: ...
     requirement_name: str
     def __init__(
         self,
         *,
         match: RouteMatch | None = ...,
-        requires: JwtRequirement | None = ...,
+        requires: _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement | None = ...,
         requirement_name: str | None = ...,
     ) -> None: ...
 
@@ -5903,7 +3446,7 @@ class Resource(Message):
 
     name: str
     @property
-    def resource_name(self) -> ResourceName: ...
+    def resource_name(self) -> _envoy_service_discovery_v3_ResourceName: ...
     @property
     def aliases(self) -> _Scalars[str]: ...
     version: str
@@ -5919,47 +3462,13 @@ class Resource(Message):
         self,
         *,
         name: str | None = ...,
-        resource_name: ResourceName | None = ...,
+        resource_name: _envoy_service_discovery_v3_ResourceName | None = ...,
         aliases: _Many[str] | None = ...,
         version: str | None = ...,
         resource: Any | None = ...,
         ttl: Duration | timedelta | None = ...,
         cache_control: Resource.CacheControl | None = ...,
         metadata: Metadata | None = ...,
-    ) -> None: ...
-
-class ResourceError(Message):
-    @property
-    def resource_name(self) -> ResourceName: ...
-    @property
-    def error_detail(self) -> Status: ...
-    def __init__(
-        self,
-        *,
-        resource_name: ResourceName | None = ...,
-        error_detail: Status | None = ...,
-    ) -> None: ...
-
-class ResourceLocator(Message):
-    name: str
-    @property
-    def dynamic_parameters(self) -> ScalarMap[str, str]: ...
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        dynamic_parameters: Mapping[str, str] | None = ...,
-    ) -> None: ...
-
-class ResourceName(Message):
-    name: str
-    @property
-    def dynamic_parameter_constraints(self) -> DynamicParameterConstraints: ...
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        dynamic_parameter_constraints: DynamicParameterConstraints | None = ...,
     ) -> None: ...
 
 class ResponseFlagFilter(Message):
@@ -5969,27 +3478,6 @@ class ResponseFlagFilter(Message):
         self,
         *,
         flags: _Many[str] | None = ...,
-    ) -> None: ...
-
-class ResponseMapper(Message):
-    @property
-    def filter(self) -> AccessLogFilter: ...
-    @property
-    def status_code(self) -> UInt32Value: ...
-    @property
-    def body(self) -> DataSource: ...
-    @property
-    def body_format_override(self) -> SubstitutionFormatString: ...
-    @property
-    def headers_to_add(self) -> _Messages[HeaderValueOption]: ...
-    def __init__(
-        self,
-        *,
-        filter: AccessLogFilter | None = ...,
-        status_code: UInt32Value | None = ...,
-        body: DataSource | None = ...,
-        body_format_override: SubstitutionFormatString | None = ...,
-        headers_to_add: Iterable[HeaderValueOption] | None = ...,
     ) -> None: ...
 
 class RetryPolicy(Message):
@@ -6110,9 +3598,9 @@ class RingHash(Message):
     @property
     def hash_balance_factor(self) -> UInt32Value: ...
     @property
-    def consistent_hashing_lb_config(self) -> ConsistentHashingLbConfig: ...
+    def consistent_hashing_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_ConsistentHashingLbConfig: ...
     @property
-    def locality_weighted_lb_config(self) -> LocalityLbConfig.LocalityWeightedLbConfig: ...
+    def locality_weighted_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.LocalityWeightedLbConfig: ...
     def __init__(
         self,
         *,
@@ -6121,20 +3609,20 @@ class RingHash(Message):
         maximum_ring_size: UInt64Value | None = ...,
         use_hostname_for_hashing: bool | None = ...,
         hash_balance_factor: UInt32Value | None = ...,
-        consistent_hashing_lb_config: ConsistentHashingLbConfig | None = ...,
-        locality_weighted_lb_config: LocalityLbConfig.LocalityWeightedLbConfig | None = ...,
+        consistent_hashing_lb_config: _envoy_extensions_load_balancing_policies_common_v3_ConsistentHashingLbConfig | None = ...,
+        locality_weighted_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.LocalityWeightedLbConfig | None = ...,
     ) -> None: ...
 
 class RoundRobin(Message):
     @property
     def slow_start_config(self) -> SlowStartConfig: ...
     @property
-    def locality_lb_config(self) -> LocalityLbConfig: ...
+    def locality_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig: ...
     def __init__(
         self,
         *,
         slow_start_config: SlowStartConfig | None = ...,
-        locality_lb_config: LocalityLbConfig | None = ...,
+        locality_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig | None = ...,
     ) -> None: ...
 
 class Route(Message):
@@ -6148,9 +3636,9 @@ class Route(Message):
     @property
     def direct_response(self) -> DirectResponseAction: ...
     @property
-    def filter_action(self) -> FilterAction: ...
+    def filter_action(self) -> _envoy_config_route_v3_FilterAction: ...
     @property
-    def non_forwarding_action(self) -> NonForwardingAction: ...
+    def non_forwarding_action(self) -> _envoy_config_route_v3_NonForwardingAction: ...
     @property
     def metadata(self) -> Metadata: ...
     @property
@@ -6166,7 +3654,7 @@ class Route(Message):
     @property
     def response_headers_to_remove(self) -> _Scalars[str]: ...
     @property
-    def tracing(self) -> Tracing: ...
+    def tracing(self) -> _envoy_config_route_v3_Tracing: ...
     @property
     def per_request_buffer_limit_bytes(self) -> UInt32Value: ...
     stat_prefix: str
@@ -6180,8 +3668,8 @@ class Route(Message):
         route: RouteAction | None = ...,
         redirect: RedirectAction | None = ...,
         direct_response: DirectResponseAction | None = ...,
-        filter_action: FilterAction | None = ...,
-        non_forwarding_action: NonForwardingAction | None = ...,
+        filter_action: _envoy_config_route_v3_FilterAction | None = ...,
+        non_forwarding_action: _envoy_config_route_v3_NonForwardingAction | None = ...,
         metadata: Metadata | None = ...,
         decorator: Decorator | None = ...,
         typed_per_filter_config: Mapping[str, Any] | None = ...,
@@ -6189,7 +3677,7 @@ class Route(Message):
         request_headers_to_remove: _Many[str] | None = ...,
         response_headers_to_add: Iterable[HeaderValueOption] | None = ...,
         response_headers_to_remove: _Many[str] | None = ...,
-        tracing: Tracing | None = ...,
+        tracing: _envoy_config_route_v3_Tracing | None = ...,
         per_request_buffer_limit_bytes: UInt32Value | None = ...,
         stat_prefix: str | None = ...,
         request_body_buffer_limit: UInt64Value | None = ...,
@@ -6328,12 +3816,12 @@ class RouteAction(Message):
     class UpgradeConfig(Message):
         class ConnectConfig(Message):
             @property
-            def proxy_protocol_config(self) -> ProxyProtocolConfig: ...
+            def proxy_protocol_config(self) -> _envoy_config_core_v3_ProxyProtocolConfig: ...
             allow_post: bool
             def __init__(
                 self,
                 *,
-                proxy_protocol_config: ProxyProtocolConfig | None = ...,
+                proxy_protocol_config: _envoy_config_core_v3_ProxyProtocolConfig | None = ...,
                 allow_post: bool | None = ...,
             ) -> None: ...
 
@@ -6356,7 +3844,7 @@ class RouteAction(Message):
     def weighted_clusters(self) -> WeightedCluster: ...
     cluster_specifier_plugin: str
     @property
-    def inline_cluster_specifier_plugin(self) -> ClusterSpecifierPlugin: ...
+    def inline_cluster_specifier_plugin(self) -> _envoy_config_route_v3_ClusterSpecifierPlugin: ...
     cluster_not_found_response_code: int
     @property
     def metadata_match(self) -> Metadata: ...
@@ -6390,13 +3878,13 @@ class RouteAction(Message):
     def request_mirror_policies(self) -> _Messages[RouteAction.RequestMirrorPolicy]: ...
     priority: int
     @property
-    def rate_limits(self) -> _Messages[RateLimit]: ...
+    def rate_limits(self) -> _Messages[_envoy_config_route_v3_RateLimit]: ...
     @property
     def include_vh_rate_limits(self) -> BoolValue: ...
     @property
     def hash_policy(self) -> _Messages[RouteAction.HashPolicy]: ...
     @property
-    def cors(self) -> CorsPolicy: ...
+    def cors(self) -> _envoy_config_route_v3_CorsPolicy: ...
     @property
     def max_grpc_timeout(self) -> Duration: ...
     @property
@@ -6404,12 +3892,12 @@ class RouteAction(Message):
     @property
     def upgrade_configs(self) -> _Messages[RouteAction.UpgradeConfig]: ...
     @property
-    def internal_redirect_policy(self) -> InternalRedirectPolicy: ...
+    def internal_redirect_policy(self) -> _envoy_config_route_v3_InternalRedirectPolicy: ...
     internal_redirect_action: int
     @property
     def max_internal_redirects(self) -> UInt32Value: ...
     @property
-    def hedge_policy(self) -> HedgePolicy: ...
+    def hedge_policy(self) -> _envoy_config_route_v3_HedgePolicy: ...
     @property
     def max_stream_duration(self) -> RouteAction.MaxStreamDuration: ...
     def __init__(
@@ -6419,7 +3907,7 @@ class RouteAction(Message):
         cluster_header: str | None = ...,
         weighted_clusters: WeightedCluster | None = ...,
         cluster_specifier_plugin: str | None = ...,
-        inline_cluster_specifier_plugin: ClusterSpecifierPlugin | None = ...,
+        inline_cluster_specifier_plugin: _envoy_config_route_v3_ClusterSpecifierPlugin | None = ...,
         cluster_not_found_response_code: int | None = ...,
         metadata_match: Metadata | None = ...,
         prefix_rewrite: str | None = ...,
@@ -6440,17 +3928,17 @@ class RouteAction(Message):
         retry_policy_typed_config: Any | None = ...,
         request_mirror_policies: Iterable[RouteAction.RequestMirrorPolicy] | None = ...,
         priority: int | None = ...,
-        rate_limits: Iterable[RateLimit] | None = ...,
+        rate_limits: Iterable[_envoy_config_route_v3_RateLimit] | None = ...,
         include_vh_rate_limits: BoolValue | None = ...,
         hash_policy: Iterable[RouteAction.HashPolicy] | None = ...,
-        cors: CorsPolicy | None = ...,
+        cors: _envoy_config_route_v3_CorsPolicy | None = ...,
         max_grpc_timeout: Duration | timedelta | None = ...,
         grpc_timeout_offset: Duration | timedelta | None = ...,
         upgrade_configs: Iterable[RouteAction.UpgradeConfig] | None = ...,
-        internal_redirect_policy: InternalRedirectPolicy | None = ...,
+        internal_redirect_policy: _envoy_config_route_v3_InternalRedirectPolicy | None = ...,
         internal_redirect_action: int | None = ...,
         max_internal_redirects: UInt32Value | None = ...,
-        hedge_policy: HedgePolicy | None = ...,
+        hedge_policy: _envoy_config_route_v3_HedgePolicy | None = ...,
         max_stream_duration: RouteAction.MaxStreamDuration | None = ...,
     ) -> None: ...
 
@@ -6476,7 +3964,7 @@ class RouteConfiguration(Message):
     @property
     def max_direct_response_body_size_bytes(self) -> UInt32Value: ...
     @property
-    def cluster_specifier_plugins(self) -> _Messages[ClusterSpecifierPlugin]: ...
+    def cluster_specifier_plugins(self) -> _Messages[_envoy_config_route_v3_ClusterSpecifierPlugin]: ...
     @property
     def request_mirror_policies(self) -> _Messages[RouteAction.RequestMirrorPolicy]: ...
     ignore_port_in_host_matching: bool
@@ -6500,7 +3988,7 @@ class RouteConfiguration(Message):
         most_specific_header_mutations_wins: bool | None = ...,
         validate_clusters: BoolValue | None = ...,
         max_direct_response_body_size_bytes: UInt32Value | None = ...,
-        cluster_specifier_plugins: Iterable[ClusterSpecifierPlugin] | None = ...,
+        cluster_specifier_plugins: Iterable[_envoy_config_route_v3_ClusterSpecifierPlugin] | None = ...,
         request_mirror_policies: Iterable[RouteAction.RequestMirrorPolicy] | None = ...,
         ignore_port_in_host_matching: bool | None = ...,
         vhost_header: str | None = ...,
@@ -6546,15 +4034,15 @@ class RouteMatch(Message):
     @property
     def query_parameters(self) -> _Messages[QueryParameterMatcher]: ...
     @property
-    def cookies(self) -> _Messages[CookieMatcher]: ...
+    def cookies(self) -> _Messages[_envoy_config_route_v3_CookieMatcher]: ...
     @property
     def grpc(self) -> RouteMatch.GrpcRouteMatchOptions: ...
     @property
     def tls_context(self) -> RouteMatch.TlsContextMatchOptions: ...
     @property
-    def dynamic_metadata(self) -> _Messages[MetadataMatcher]: ...
+    def dynamic_metadata(self) -> _Messages[_envoy_type_matcher_v3_MetadataMatcher]: ...
     @property
-    def filter_state(self) -> _Messages[FilterStateMatcher]: ...
+    def filter_state(self) -> _Messages[_envoy_type_matcher_v3_FilterStateMatcher]: ...
     def __init__(
         self,
         *,
@@ -6568,11 +4056,11 @@ class RouteMatch(Message):
         runtime_fraction: RuntimeFractionalPercent | None = ...,
         headers: Iterable[HeaderMatcher] | None = ...,
         query_parameters: Iterable[QueryParameterMatcher] | None = ...,
-        cookies: Iterable[CookieMatcher] | None = ...,
+        cookies: Iterable[_envoy_config_route_v3_CookieMatcher] | None = ...,
         grpc: RouteMatch.GrpcRouteMatchOptions | None = ...,
         tls_context: RouteMatch.TlsContextMatchOptions | None = ...,
-        dynamic_metadata: Iterable[MetadataMatcher] | None = ...,
-        filter_state: Iterable[FilterStateMatcher] | None = ...,
+        dynamic_metadata: Iterable[_envoy_type_matcher_v3_MetadataMatcher] | None = ...,
+        filter_state: Iterable[_envoy_type_matcher_v3_FilterStateMatcher] | None = ...,
     ) -> None: ...
 
 class Router(Message):
@@ -6616,27 +4104,6 @@ class Router(Message):
         suppress_grpc_request_failure_code_stats: bool | None = ...,
         upstream_http_filters: Iterable[HttpFilter] | None = ...,
         reject_connect_request_early_data: BoolValue | None = ...,
-    ) -> None: ...
-
-class RuntimeDouble(Message):
-    default_value: float
-    runtime_key: str
-    def __init__(
-        self,
-        *,
-        default_value: float | None = ...,
-        runtime_key: str | None = ...,
-    ) -> None: ...
-
-class RuntimeFeatureFlag(Message):
-    @property
-    def default_value(self) -> BoolValue: ...
-    runtime_key: str
-    def __init__(
-        self,
-        *,
-        default_value: BoolValue | None = ...,
-        runtime_key: str | None = ...,
     ) -> None: ...
 
 class RuntimeFilter(Message):
@@ -6698,62 +4165,6 @@ class SPIFFECertValidatorConfig(Message):
         trust_bundles: DataSource | None = ...,
     ) -> None: ...
 
-class SchemeHeaderTransformation(Message):
-    scheme_to_overwrite: str
-    match_upstream: bool
-    def __init__(
-        self,
-        *,
-        scheme_to_overwrite: str | None = ...,
-        match_upstream: bool | None = ...,
-    ) -> None: ...
-
-class ScopedRds(Message):
-    @property
-    def scoped_rds_config_source(self) -> ConfigSource: ...
-    srds_resources_locator: str
-    def __init__(
-        self,
-        *,
-        scoped_rds_config_source: ConfigSource | None = ...,
-        srds_resources_locator: str | None = ...,
-    ) -> None: ...
-
-class ScopedRouteConfiguration(Message):
-    class Key(Message):
-        class Fragment(Message):
-            string_key: str
-            def __init__(
-                self,
-                *,
-                string_key: str | None = ...,
-            ) -> None: ...
-
-        @property
-        def fragments(self) -> _Messages[ScopedRouteConfiguration.Key.Fragment]: ...
-        def __init__(
-            self,
-            *,
-            fragments: Iterable[ScopedRouteConfiguration.Key.Fragment] | None = ...,
-        ) -> None: ...
-
-    on_demand: bool
-    name: str
-    route_configuration_name: str
-    @property
-    def route_configuration(self) -> RouteConfiguration: ...
-    @property
-    def key(self) -> ScopedRouteConfiguration.Key: ...
-    def __init__(
-        self,
-        *,
-        on_demand: bool | None = ...,
-        name: str | None = ...,
-        route_configuration_name: str | None = ...,
-        route_configuration: RouteConfiguration | None = ...,
-        key: ScopedRouteConfiguration.Key | None = ...,
-    ) -> None: ...
-
 class SdsSecretConfig(Message):
     name: str
     @property
@@ -6770,102 +4181,33 @@ class Secret(Message):
     @property
     def tls_certificate(self) -> TlsCertificate: ...
     @property
-    def session_ticket_keys(self) -> TlsSessionTicketKeys: ...
+    def session_ticket_keys(self) -> _envoy_extensions_transport_sockets_tls_v3_TlsSessionTicketKeys: ...
     @property
     def validation_context(self) -> CertificateValidationContext: ...
     @property
-    def generic_secret(self) -> GenericSecret: ...
+    def generic_secret(self) -> _envoy_extensions_transport_sockets_tls_v3_GenericSecret: ...
     def __init__(
         self,
         *,
         name: str | None = ...,
         tls_certificate: TlsCertificate | None = ...,
-        session_ticket_keys: TlsSessionTicketKeys | None = ...,
+        session_ticket_keys: _envoy_extensions_transport_sockets_tls_v3_TlsSessionTicketKeys | None = ...,
         validation_context: CertificateValidationContext | None = ...,
-        generic_secret: GenericSecret | None = ...,
+        generic_secret: _envoy_extensions_transport_sockets_tls_v3_GenericSecret | None = ...,
     ) -> None: ...
-
-class SelfConfigSource(Message):
-    transport_api_version: int
-    def __init__(
-        self,
-        *,
-        transport_api_version: int | None = ...,
-    ) -> None: ...
-
-class SemanticVersion(Message):
-    major_number: int
-    minor_number: int
-    patch: int
-    def __init__(
-        self,
-        *,
-        major_number: int | None = ...,
-        minor_number: int | None = ...,
-        patch: int | None = ...,
-    ) -> None: ...
-
-class SinkConfig(Message):
-    class ConversionAction(Message):
-        metric_name: str
-        @property
-        def static_metric_labels(self) -> _Messages[_opentelemetry_proto_common_v1_KeyValue]: ...
-        def __init__(
-            self,
-            *,
-            metric_name: str | None = ...,
-            static_metric_labels: Iterable[_opentelemetry_proto_common_v1_KeyValue] | None = ...,
-        ) -> None: ...
-
-    class DropAction(Message):
-        def __init__(self) -> None: ...
-
-    @property
-    def grpc_service(self) -> GrpcService: ...
-    @property
-    def http_service(self) -> _envoy_config_core_v3_HttpService: ...
-    @property
-    def resource_detectors(self) -> _Messages[TypedExtensionConfig]: ...
-    report_counters_as_deltas: bool
-    report_histograms_as_deltas: bool
-    @property
-    def emit_tags_as_attributes(self) -> BoolValue: ...
-    @property
-    def use_tag_extracted_name(self) -> BoolValue: ...
-    prefix: str
-    @property
-    def custom_metric_conversions(self) -> Matcher: ...
-    max_data_points_per_request: int
-    def __init__(
-        self,
-        *,
-        grpc_service: GrpcService | None = ...,
-        http_service: _envoy_config_core_v3_HttpService | None = ...,
-        resource_detectors: Iterable[TypedExtensionConfig] | None = ...,
-        report_counters_as_deltas: bool | None = ...,
-        report_histograms_as_deltas: bool | None = ...,
-        emit_tags_as_attributes: BoolValue | None = ...,
-        use_tag_extracted_name: BoolValue | None = ...,
-        prefix: str | None = ...,
-        custom_metric_conversions: Matcher | None = ...,
-        max_data_points_per_request: int | None = ...,
-    ) -> None: ...
-
-class SkipFilter(Message):
-    def __init__(self) -> None: ...
 
 class SlowStartConfig(Message):
     @property
     def slow_start_window(self) -> Duration: ...
     @property
-    def aggression(self) -> RuntimeDouble: ...
+    def aggression(self) -> _envoy_config_core_v3_RuntimeDouble: ...
     @property
     def min_weight_percent(self) -> Percent: ...
     def __init__(
         self,
         *,
         slow_start_window: Duration | timedelta | None = ...,
-        aggression: RuntimeDouble | None = ...,
+        aggression: _envoy_config_core_v3_RuntimeDouble | None = ...,
         min_weight_percent: Percent | None = ...,
     ) -> None: ...
 
@@ -6890,84 +4232,6 @@ class SocketAddress(Message):
         resolver_name: str | None = ...,
         ipv4_compat: bool | None = ...,
         network_namespace_filepath: str | None = ...,
-    ) -> None: ...
-
-class SocketOption(Message):
-    SocketIpVersion: ClassVar[_Enum]
-    SOCKET_IP_VERSION_UNSPECIFIED: ClassVar[int]
-    SOCKET_IP_VERSION_IPV4: ClassVar[int]
-    SOCKET_IP_VERSION_IPV6: ClassVar[int]
-    SocketState: ClassVar[_Enum]
-    STATE_PREBIND: ClassVar[int]
-    STATE_BOUND: ClassVar[int]
-    STATE_LISTENING: ClassVar[int]
-    class SocketType(Message):
-        class Datagram(Message):
-            def __init__(self) -> None: ...
-
-        class Stream(Message):
-            def __init__(self) -> None: ...
-
-        @property
-        def stream(self) -> SocketOption.SocketType.Stream: ...
-        @property
-        def datagram(self) -> SocketOption.SocketType.Datagram: ...
-        def __init__(
-            self,
-            *,
-            stream: SocketOption.SocketType.Stream | None = ...,
-            datagram: SocketOption.SocketType.Datagram | None = ...,
-        ) -> None: ...
-
-    description: str
-    level: int
-    name: int
-    int_value: int
-    buf_value: bytes
-    state: int
-    @property
-    def type(self) -> SocketOption.SocketType: ...
-    ip_version: int
-    def __init__(
-        self,
-        *,
-        description: str | None = ...,
-        level: int | None = ...,
-        name: int | None = ...,
-        int_value: int | None = ...,
-        buf_value: bytes | None = ...,
-        state: int | None = ...,
-        type: SocketOption.SocketType | None = ...,
-        ip_version: int | None = ...,
-    ) -> None: ...
-
-class SocketOptionsOverride(Message):
-    @property
-    def socket_options(self) -> _Messages[SocketOption]: ...
-    def __init__(
-        self,
-        *,
-        socket_options: Iterable[SocketOption] | None = ...,
-    ) -> None: ...
-
-class SourcedMetadata(Message):
-    @property
-    def metadata_matcher(self) -> MetadataMatcher: ...
-    metadata_source: int
-    def __init__(
-        self,
-        *,
-        metadata_matcher: MetadataMatcher | None = ...,
-        metadata_source: int | None = ...,
-    ) -> None: ...
-
-class StaticConfigResourceDetectorConfig(Message):
-    @property
-    def attributes(self) -> ScalarMap[str, str]: ...
-    def __init__(
-        self,
-        *,
-        attributes: Mapping[str, str] | None = ...,
     ) -> None: ...
 
 class StatsAccessLog(Message):
@@ -7057,13 +4321,13 @@ class StatsAccessLog(Message):
         name: str
         value_format: str
         @property
-        def rules(self) -> Matcher: ...
+        def rules(self) -> _xds_type_matcher_v3_Matcher: ...
         def __init__(
             self,
             *,
             name: str | None = ...,
             value_format: str | None = ...,
-            rules: Matcher | None = ...,
+            rules: _xds_type_matcher_v3_Matcher | None = ...,
         ) -> None: ...
 
     stat_prefix: str
@@ -7085,19 +4349,6 @@ class StatsAccessLog(Message):
         gauges: Iterable[StatsAccessLog.Gauge] | None = ...,
     ) -> None: ...
 
-class Status(Message):
-    code: int
-    message: str
-    @property
-    def details(self) -> _Messages[Any]: ...
-    def __init__(
-        self,
-        *,
-        code: int | None = ...,
-        message: str | None = ...,
-        details: Iterable[Any] | None = ...,
-    ) -> None: ...
-
 class StatusCodeFilter(Message):
     @property
     def comparison(self) -> ComparisonFilter: ...
@@ -7105,15 +4356,6 @@ class StatusCodeFilter(Message):
         self,
         *,
         comparison: ComparisonFilter | None = ...,
-    ) -> None: ...
-
-class StderrAccessLog(Message):
-    @property
-    def log_format(self) -> SubstitutionFormatString: ...
-    def __init__(
-        self,
-        *,
-        log_format: SubstitutionFormatString | None = ...,
     ) -> None: ...
 
 class StdoutAccessLog(Message):
@@ -7133,7 +4375,7 @@ class StringMatcher(Message):
     def safe_regex(self) -> RegexMatcher: ...
     contains: str
     @property
-    def custom(self) -> XdsTypedExtensionConfig: ...
+    def custom(self) -> _xds_core_v3_TypedExtensionConfig: ...
     ignore_case: bool
     def __init__(
         self,
@@ -7143,16 +4385,8 @@ class StringMatcher(Message):
         suffix: str | None = ...,
         safe_regex: RegexMatcher | None = ...,
         contains: str | None = ...,
-        custom: XdsTypedExtensionConfig | None = ...,
+        custom: _xds_core_v3_TypedExtensionConfig | None = ...,
         ignore_case: bool | None = ...,
-    ) -> None: ...
-
-class StringValue(Message):
-    value: str
-    def __init__(
-        self,
-        *,
-        value: str | None = ...,
     ) -> None: ...
 
 class Struct(Message, well_known_types.Struct):
@@ -7184,64 +4418,6 @@ class SubjectAltNameMatcher(Message):
         oid: str | None = ...,
     ) -> None: ...
 
-class Subset(Message):
-    LbSubsetFallbackPolicy: ClassVar[_Enum]
-    NO_FALLBACK: ClassVar[int]
-    ANY_ENDPOINT: ClassVar[int]
-    DEFAULT_SUBSET: ClassVar[int]
-    LbSubsetMetadataFallbackPolicy: ClassVar[_Enum]
-    METADATA_NO_FALLBACK: ClassVar[int]
-    FALLBACK_LIST: ClassVar[int]
-    class LbSubsetSelector(Message):
-        LbSubsetSelectorFallbackPolicy: ClassVar[_Enum]
-        NOT_DEFINED: ClassVar[int]
-        NO_FALLBACK: ClassVar[int]
-        ANY_ENDPOINT: ClassVar[int]
-        DEFAULT_SUBSET: ClassVar[int]
-        KEYS_SUBSET: ClassVar[int]
-        @property
-        def keys(self) -> _Scalars[str]: ...
-        single_host_per_subset: bool
-        fallback_policy: int
-        @property
-        def fallback_keys_subset(self) -> _Scalars[str]: ...
-        def __init__(
-            self,
-            *,
-            keys: _Many[str] | None = ...,
-            single_host_per_subset: bool | None = ...,
-            fallback_policy: int | None = ...,
-            fallback_keys_subset: _Many[str] | None = ...,
-        ) -> None: ...
-
-    fallback_policy: int
-    @property
-    def default_subset(self) -> Struct: ...
-    @property
-    def subset_selectors(self) -> _Messages[Subset.LbSubsetSelector]: ...
-    allow_redundant_keys: bool
-    locality_weight_aware: bool
-    scale_locality_weight: bool
-    panic_mode_any: bool
-    list_as_any: bool
-    metadata_fallback_policy: int
-    @property
-    def subset_lb_policy(self) -> LoadBalancingPolicy: ...
-    def __init__(
-        self,
-        *,
-        fallback_policy: int | None = ...,
-        default_subset: Struct | Mapping[str, _Json] | None = ...,
-        subset_selectors: Iterable[Subset.LbSubsetSelector] | None = ...,
-        allow_redundant_keys: bool | None = ...,
-        locality_weight_aware: bool | None = ...,
-        scale_locality_weight: bool | None = ...,
-        panic_mode_any: bool | None = ...,
-        list_as_any: bool | None = ...,
-        metadata_fallback_policy: int | None = ...,
-        subset_lb_policy: LoadBalancingPolicy | None = ...,
-    ) -> None: ...
-
 class SubstitutionFormatString(Message):
     text_format: str
     @property
@@ -7253,7 +4429,7 @@ class SubstitutionFormatString(Message):
     @property
     def formatters(self) -> _Messages[TypedExtensionConfig]: ...
     @property
-    def json_format_options(self) -> JsonFormatOptions: ...
+    def json_format_options(self) -> _envoy_config_core_v3_JsonFormatOptions: ...
     def __init__(
         self,
         *,
@@ -7263,16 +4439,7 @@ class SubstitutionFormatString(Message):
         omit_empty_values: bool | None = ...,
         content_type: str | None = ...,
         formatters: Iterable[TypedExtensionConfig] | None = ...,
-        json_format_options: JsonFormatOptions | None = ...,
-    ) -> None: ...
-
-class TcpGrpcAccessLogConfig(Message):
-    @property
-    def common_config(self) -> CommonGrpcAccessLogConfig: ...
-    def __init__(
-        self,
-        *,
-        common_config: CommonGrpcAccessLogConfig | None = ...,
+        json_format_options: _envoy_config_core_v3_JsonFormatOptions | None = ...,
     ) -> None: ...
 
 class TcpKeepalive(Message):
@@ -7327,7 +4494,7 @@ class TcpProxy(Message):
         post_path: str
         propagate_response_trailers: bool
         @property
-        def request_id_extension(self) -> RequestIDExtension: ...
+        def request_id_extension(self) -> _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension: ...
         request_id_header: str
         request_id_metadata_key: str
         @property
@@ -7341,7 +4508,7 @@ class TcpProxy(Message):
             propagate_response_headers: bool | None = ...,
             post_path: str | None = ...,
             propagate_response_trailers: bool | None = ...,
-            request_id_extension: RequestIDExtension | None = ...,
+            request_id_extension: _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension | None = ...,
             request_id_header: str | None = ...,
             request_id_metadata_key: str | None = ...,
             formatters: Iterable[TypedExtensionConfig] | None = ...,
@@ -7388,7 +4555,7 @@ class TcpProxy(Message):
     @property
     def max_connect_attempts(self) -> UInt32Value: ...
     @property
-    def backoff_options(self) -> BackoffStrategy: ...
+    def backoff_options(self) -> _envoy_config_core_v3_BackoffStrategy: ...
     @property
     def hash_policy(self) -> _Messages[_envoy_type_v3_HashPolicy]: ...
     @property
@@ -7423,7 +4590,7 @@ class TcpProxy(Message):
         upstream_idle_timeout: Duration | timedelta | None = ...,
         access_log: Iterable[AccessLog] | None = ...,
         max_connect_attempts: UInt32Value | None = ...,
-        backoff_options: BackoffStrategy | None = ...,
+        backoff_options: _envoy_config_core_v3_BackoffStrategy | None = ...,
         hash_policy: Iterable[_envoy_type_v3_HashPolicy] | None = ...,
         tunneling_config: TcpProxy.TunnelingConfig | None = ...,
         max_downstream_connection_duration: Duration | timedelta | None = ...,
@@ -7438,16 +4605,6 @@ class TcpProxy(Message):
         check_drain_close: BoolValue | None = ...,
     ) -> None: ...
 
-class Timestamp(Message, well_known_types.Timestamp):
-    seconds: int
-    nanos: int
-    def __init__(
-        self,
-        *,
-        seconds: int | None = ...,
-        nanos: int | None = ...,
-    ) -> None: ...
-
 class TlsCertificate(Message):
     @property
     def certificate_chain(self) -> DataSource: ...
@@ -7456,7 +4613,7 @@ class TlsCertificate(Message):
     @property
     def pkcs12(self) -> DataSource: ...
     @property
-    def watched_directory(self) -> WatchedDirectory: ...
+    def watched_directory(self) -> _envoy_config_core_v3_WatchedDirectory: ...
     @property
     def private_key_provider(self) -> _envoy_extensions_transport_sockets_tls_v3_PrivateKeyProvider: ...
     @property
@@ -7471,7 +4628,7 @@ class TlsCertificate(Message):
         certificate_chain: DataSource | None = ...,
         private_key: DataSource | None = ...,
         pkcs12: DataSource | None = ...,
-        watched_directory: WatchedDirectory | None = ...,
+        watched_directory: _envoy_config_core_v3_WatchedDirectory | None = ...,
         private_key_provider: _envoy_extensions_transport_sockets_tls_v3_PrivateKeyProvider | None = ...,
         password: DataSource | None = ...,
         ocsp_staple: DataSource | None = ...,
@@ -7530,15 +4687,6 @@ class TlsParameters(Message):
         compliance_policies: _Many[int] | None = ...,
     ) -> None: ...
 
-class TlsSessionTicketKeys(Message):
-    @property
-    def keys(self) -> _Messages[DataSource]: ...
-    def __init__(
-        self,
-        *,
-        keys: Iterable[DataSource] | None = ...,
-    ) -> None: ...
-
 class TokenBucket(Message):
     max_tokens: int
     @property
@@ -7562,31 +4710,6 @@ class TraceIdRatioBasedSamplerConfig(Message):
         sampling_percentage: FractionalPercent | None = ...,
     ) -> None: ...
 
-class TraceableFilter(Message):
-    def __init__(self) -> None: ...
-
-class Tracing(Message):
-    @property
-    def client_sampling(self) -> FractionalPercent: ...
-    @property
-    def random_sampling(self) -> FractionalPercent: ...
-    @property
-    def overall_sampling(self) -> FractionalPercent: ...
-    @property
-    def custom_tags(self) -> _Messages[CustomTag]: ...
-    operation: str
-    upstream_operation: str
-    def __init__(
-        self,
-        *,
-        client_sampling: FractionalPercent | None = ...,
-        random_sampling: FractionalPercent | None = ...,
-        overall_sampling: FractionalPercent | None = ...,
-        custom_tags: Iterable[CustomTag] | None = ...,
-        operation: str | None = ...,
-        upstream_operation: str | None = ...,
-    ) -> None: ...
-
 class TracingProvider(Message):
     class Http(Message):
         name: str
@@ -7605,18 +4728,6 @@ class TracingProvider(Message):
         self,
         *,
         http: TracingProvider.Http | None = ...,
-    ) -> None: ...
-
-class TrackClusterStats(Message):
-    timeout_budgets: bool
-    request_response_sizes: bool
-    per_endpoint_stats: bool
-    def __init__(
-        self,
-        *,
-        timeout_budgets: bool | None = ...,
-        request_response_sizes: bool | None = ...,
-        per_endpoint_stats: bool | None = ...,
     ) -> None: ...
 
 class TransportSocket(Message):
@@ -7641,17 +4752,6 @@ class TypedExtensionConfig(Message):
         typed_config: Any | None = ...,
     ) -> None: ...
 
-class TypedStruct(Message):
-    type_url: str
-    @property
-    def value(self) -> Struct: ...
-    def __init__(
-        self,
-        *,
-        type_url: str | None = ...,
-        value: Struct | Mapping[str, _Json] | None = ...,
-    ) -> None: ...
-
 class UInt32Value(Message):
     value: int
     def __init__(
@@ -7666,64 +4766,6 @@ class UInt64Value(Message):
         self,
         *,
         value: int | None = ...,
-    ) -> None: ...
-
-class UdpListenerConfig(Message):
-    @property
-    def downstream_socket_config(self) -> _envoy_config_core_v3_UdpSocketConfig: ...
-    @property
-    def quic_options(self) -> _envoy_config_listener_v3_QuicProtocolOptions: ...
-    @property
-    def udp_packet_packet_writer_config(self) -> TypedExtensionConfig: ...
-    def __init__(
-        self,
-        *,
-        downstream_socket_config: _envoy_config_core_v3_UdpSocketConfig | None = ...,
-        quic_options: _envoy_config_listener_v3_QuicProtocolOptions | None = ...,
-        udp_packet_packet_writer_config: TypedExtensionConfig | None = ...,
-    ) -> None: ...
-
-class UpstreamConnectionOptions(Message):
-    FirstAddressFamilyVersion: ClassVar[_Enum]
-    DEFAULT: ClassVar[int]
-    V4: ClassVar[int]
-    V6: ClassVar[int]
-    PIPE: ClassVar[int]
-    INTERNAL: ClassVar[int]
-    class HappyEyeballsConfig(Message):
-        first_address_family_version: int
-        @property
-        def first_address_family_count(self) -> UInt32Value: ...
-        def __init__(
-            self,
-            *,
-            first_address_family_version: int | None = ...,
-            first_address_family_count: UInt32Value | None = ...,
-        ) -> None: ...
-
-    @property
-    def tcp_keepalive(self) -> TcpKeepalive: ...
-    set_local_interface_name_on_upstream_connections: bool
-    @property
-    def happy_eyeballs_config(self) -> UpstreamConnectionOptions.HappyEyeballsConfig: ...
-    def __init__(
-        self,
-        *,
-        tcp_keepalive: TcpKeepalive | None = ...,
-        set_local_interface_name_on_upstream_connections: bool | None = ...,
-        happy_eyeballs_config: UpstreamConnectionOptions.HappyEyeballsConfig | None = ...,
-    ) -> None: ...
-
-class UpstreamHttpProtocolOptions(Message):
-    auto_sni: bool
-    auto_san_validation: bool
-    override_auto_sni_header: str
-    def __init__(
-        self,
-        *,
-        auto_sni: bool | None = ...,
-        auto_san_validation: bool | None = ...,
-        override_auto_sni_header: str | None = ...,
     ) -> None: ...
 
 class UpstreamTlsContext(Message):
@@ -7749,18 +4791,6 @@ class UpstreamTlsContext(Message):
         enforce_rsa_key_usage: BoolValue | None = ...,
     ) -> None: ...
 
-class UuidRequestIdConfig(Message):
-    @property
-    def pack_trace_reason(self) -> BoolValue: ...
-    @property
-    def use_request_id_for_trace_sampling(self) -> BoolValue: ...
-    def __init__(
-        self,
-        *,
-        pack_trace_reason: BoolValue | None = ...,
-        use_request_id_for_trace_sampling: BoolValue | None = ...,
-    ) -> None: ...
-
 class Value(Message):
     null_value: int
     number_value: float
@@ -7769,7 +4799,7 @@ class Value(Message):
     @property
     def struct_value(self) -> Struct: ...
     @property
-    def list_value(self) -> ListValue: ...
+    def list_value(self) -> _google_protobuf_ListValue: ...
     def __init__(
         self,
         *,
@@ -7778,35 +4808,7 @@ class Value(Message):
         string_value: str | None = ...,
         bool_value: bool | None = ...,
         struct_value: Struct | Mapping[str, _Json] | None = ...,
-        list_value: ListValue | list[_Json] | None = ...,
-    ) -> None: ...
-
-class ValueMatcher(Message):
-    class NullMatch(Message):
-        def __init__(self) -> None: ...
-
-    @property
-    def null_match(self) -> ValueMatcher.NullMatch: ...
-    @property
-    def double_match(self) -> DoubleMatcher: ...
-    @property
-    def string_match(self) -> StringMatcher: ...
-    bool_match: bool
-    present_match: bool
-    @property
-    def list_match(self) -> ListMatcher: ...
-    @property
-    def or_match(self) -> OrMatcher: ...
-    def __init__(
-        self,
-        *,
-        null_match: ValueMatcher.NullMatch | None = ...,
-        double_match: DoubleMatcher | None = ...,
-        string_match: StringMatcher | None = ...,
-        bool_match: bool | None = ...,
-        present_match: bool | None = ...,
-        list_match: ListMatcher | None = ...,
-        or_match: OrMatcher | None = ...,
+        list_value: _google_protobuf_ListValue | list[_Json] | None = ...,
     ) -> None: ...
 
 class Vhds(Message):
@@ -7816,17 +4818,6 @@ class Vhds(Message):
         self,
         *,
         config_source: ConfigSource | None = ...,
-    ) -> None: ...
-
-class VirtualCluster(Message):
-    @property
-    def headers(self) -> _Messages[HeaderMatcher]: ...
-    name: str
-    def __init__(
-        self,
-        *,
-        headers: Iterable[HeaderMatcher] | None = ...,
-        name: str | None = ...,
     ) -> None: ...
 
 class VirtualHost(Message):
@@ -7840,12 +4831,12 @@ class VirtualHost(Message):
     @property
     def routes(self) -> _Messages[Route]: ...
     @property
-    def matcher(self) -> Matcher: ...
+    def matcher(self) -> _xds_type_matcher_v3_Matcher: ...
     require_tls: int
     @property
-    def virtual_clusters(self) -> _Messages[VirtualCluster]: ...
+    def virtual_clusters(self) -> _Messages[_envoy_config_route_v3_VirtualCluster]: ...
     @property
-    def rate_limits(self) -> _Messages[RateLimit]: ...
+    def rate_limits(self) -> _Messages[_envoy_config_route_v3_RateLimit]: ...
     @property
     def request_headers_to_add(self) -> _Messages[HeaderValueOption]: ...
     @property
@@ -7855,7 +4846,7 @@ class VirtualHost(Message):
     @property
     def response_headers_to_remove(self) -> _Scalars[str]: ...
     @property
-    def cors(self) -> CorsPolicy: ...
+    def cors(self) -> _envoy_config_route_v3_CorsPolicy: ...
     @property
     def typed_per_filter_config(self) -> MessageMap[str, Any]: ...
     include_request_attempt_count: bool
@@ -7865,7 +4856,7 @@ class VirtualHost(Message):
     @property
     def retry_policy_typed_config(self) -> Any: ...
     @property
-    def hedge_policy(self) -> HedgePolicy: ...
+    def hedge_policy(self) -> _envoy_config_route_v3_HedgePolicy: ...
     include_is_timeout_retry_header: bool
     @property
     def per_request_buffer_limit_bytes(self) -> UInt32Value: ...
@@ -7881,36 +4872,26 @@ class VirtualHost(Message):
         name: str | None = ...,
         domains: _Many[str] | None = ...,
         routes: Iterable[Route] | None = ...,
-        matcher: Matcher | None = ...,
+        matcher: _xds_type_matcher_v3_Matcher | None = ...,
         require_tls: int | None = ...,
-        virtual_clusters: Iterable[VirtualCluster] | None = ...,
-        rate_limits: Iterable[RateLimit] | None = ...,
+        virtual_clusters: Iterable[_envoy_config_route_v3_VirtualCluster] | None = ...,
+        rate_limits: Iterable[_envoy_config_route_v3_RateLimit] | None = ...,
         request_headers_to_add: Iterable[HeaderValueOption] | None = ...,
         request_headers_to_remove: _Many[str] | None = ...,
         response_headers_to_add: Iterable[HeaderValueOption] | None = ...,
         response_headers_to_remove: _Many[str] | None = ...,
-        cors: CorsPolicy | None = ...,
+        cors: _envoy_config_route_v3_CorsPolicy | None = ...,
         typed_per_filter_config: Mapping[str, Any] | None = ...,
         include_request_attempt_count: bool | None = ...,
         include_attempt_count_in_response: bool | None = ...,
         retry_policy: RetryPolicy | None = ...,
         retry_policy_typed_config: Any | None = ...,
-        hedge_policy: HedgePolicy | None = ...,
+        hedge_policy: _envoy_config_route_v3_HedgePolicy | None = ...,
         include_is_timeout_retry_header: bool | None = ...,
         per_request_buffer_limit_bytes: UInt32Value | None = ...,
         request_body_buffer_limit: UInt64Value | None = ...,
         request_mirror_policies: Iterable[RouteAction.RequestMirrorPolicy] | None = ...,
         metadata: Metadata | None = ...,
-    ) -> None: ...
-
-class WatchedDirectory(Message):
-    path: str
-    watch_modify: bool
-    def __init__(
-        self,
-        *,
-        path: str | None = ...,
-        watch_modify: bool | None = ...,
     ) -> None: ...
 
 class WeightedCluster(Message):
@@ -7965,38 +4946,7 @@ class WeightedCluster(Message):
         use_hash_policy: BoolValue | None = ...,
     ) -> None: ...
 
-class WrrLocality(Message):
-    @property
-    def endpoint_picking_policy(self) -> LoadBalancingPolicy: ...
-    def __init__(
-        self,
-        *,
-        endpoint_picking_policy: LoadBalancingPolicy | None = ...,
-    ) -> None: ...
-
-class XdsStringMatcher(Message):
-    exact: str
-    prefix: str
-    suffix: str
-    @property
-    def safe_regex(self) -> _xds_type_matcher_v3_RegexMatcher: ...
-    contains: str
-    @property
-    def custom(self) -> XdsTypedExtensionConfig: ...
-    ignore_case: bool
-    def __init__(
-        self,
-        *,
-        exact: str | None = ...,
-        prefix: str | None = ...,
-        suffix: str | None = ...,
-        safe_regex: _xds_type_matcher_v3_RegexMatcher | None = ...,
-        contains: str | None = ...,
-        custom: XdsTypedExtensionConfig | None = ...,
-        ignore_case: bool | None = ...,
-    ) -> None: ...
-
-class XdsTypedExtensionConfig(Message):
+class _envoy_config_accesslog_v3_ExtensionFilter(Message):
     name: str
     @property
     def typed_config(self) -> Any: ...
@@ -8007,355 +4957,90 @@ class XdsTypedExtensionConfig(Message):
         typed_config: Any | None = ...,
     ) -> None: ...
 
-class _cel_expr_CheckedExpr(Message):
+class _envoy_config_accesslog_v3_LogTypeFilter(Message):
     @property
-    def reference_map(self) -> MessageMap[int, _cel_expr_Reference]: ...
-    @property
-    def type_map(self) -> MessageMap[int, _cel_expr_Type]: ...
-    @property
-    def source_info(self) -> _cel_expr_SourceInfo: ...
-    expr_version: str
-    @property
-    def expr(self) -> _cel_expr_Expr: ...
+    def types(self) -> _Scalars[int]: ...
+    exclude: bool
     def __init__(
         self,
         *,
-        reference_map: Mapping[int, _cel_expr_Reference] | None = ...,
-        type_map: Mapping[int, _cel_expr_Type] | None = ...,
-        source_info: _cel_expr_SourceInfo | None = ...,
-        expr_version: str | None = ...,
-        expr: _cel_expr_Expr | None = ...,
+        types: _Many[int] | None = ...,
+        exclude: bool | None = ...,
     ) -> None: ...
 
-class _cel_expr_Constant(Message):
-    null_value: int
-    bool_value: bool
-    int64_value: int
-    uint64_value: int
-    double_value: float
-    string_value: str
-    bytes_value: bytes
+class _envoy_config_accesslog_v3_MetadataFilter(Message):
     @property
-    def duration_value(self) -> Duration: ...
+    def matcher(self) -> _envoy_type_matcher_v3_MetadataMatcher: ...
     @property
-    def timestamp_value(self) -> Timestamp: ...
+    def match_if_key_not_found(self) -> BoolValue: ...
     def __init__(
         self,
         *,
-        null_value: int | None = ...,
-        bool_value: bool | None = ...,
-        int64_value: int | None = ...,
-        uint64_value: int | None = ...,
-        double_value: float | None = ...,
-        string_value: str | None = ...,
-        bytes_value: bytes | None = ...,
-        duration_value: Duration | timedelta | None = ...,
-        timestamp_value: Timestamp | datetime | None = ...,
+        matcher: _envoy_type_matcher_v3_MetadataMatcher | None = ...,
+        match_if_key_not_found: BoolValue | None = ...,
     ) -> None: ...
 
-class _cel_expr_Expr(Message):
-    class Call(Message):
-        @property
-        def target(self) -> _cel_expr_Expr: ...
-        function: str
-        @property
-        def args(self) -> _Messages[_cel_expr_Expr]: ...
-        def __init__(
-            self,
-            *,
-            target: _cel_expr_Expr | None = ...,
-            function: str | None = ...,
-            args: Iterable[_cel_expr_Expr] | None = ...,
-        ) -> None: ...
+class _envoy_config_accesslog_v3_NotHealthCheckFilter(Message):
+    def __init__(self) -> None: ...
 
-    class Comprehension(Message):
-        iter_var: str
-        iter_var2: str
-        @property
-        def iter_range(self) -> _cel_expr_Expr: ...
-        accu_var: str
-        @property
-        def accu_init(self) -> _cel_expr_Expr: ...
-        @property
-        def loop_condition(self) -> _cel_expr_Expr: ...
-        @property
-        def loop_step(self) -> _cel_expr_Expr: ...
-        @property
-        def result(self) -> _cel_expr_Expr: ...
-        def __init__(
-            self,
-            *,
-            iter_var: str | None = ...,
-            iter_var2: str | None = ...,
-            iter_range: _cel_expr_Expr | None = ...,
-            accu_var: str | None = ...,
-            accu_init: _cel_expr_Expr | None = ...,
-            loop_condition: _cel_expr_Expr | None = ...,
-            loop_step: _cel_expr_Expr | None = ...,
-            result: _cel_expr_Expr | None = ...,
-        ) -> None: ...
+class _envoy_config_accesslog_v3_TraceableFilter(Message):
+    def __init__(self) -> None: ...
 
-    class CreateList(Message):
-        @property
-        def elements(self) -> _Messages[_cel_expr_Expr]: ...
-        @property
-        def optional_indices(self) -> _Scalars[int]: ...
-        def __init__(
-            self,
-            *,
-            elements: Iterable[_cel_expr_Expr] | None = ...,
-            optional_indices: _Many[int] | None = ...,
-        ) -> None: ...
-
-    class CreateStruct(Message):
-        class Entry(Message):
-            id: int
-            field_key: str
-            @property
-            def map_key(self) -> _cel_expr_Expr: ...
-            @property
-            def value(self) -> _cel_expr_Expr: ...
-            optional_entry: bool
-            def __init__(
-                self,
-                *,
-                id: int | None = ...,
-                field_key: str | None = ...,
-                map_key: _cel_expr_Expr | None = ...,
-                value: _cel_expr_Expr | None = ...,
-                optional_entry: bool | None = ...,
-            ) -> None: ...
-
-        message_name: str
-        @property
-        def entries(self) -> _Messages[_cel_expr_Expr.CreateStruct.Entry]: ...
-        def __init__(
-            self,
-            *,
-            message_name: str | None = ...,
-            entries: Iterable[_cel_expr_Expr.CreateStruct.Entry] | None = ...,
-        ) -> None: ...
-
-    class Ident(Message):
-        name: str
-        def __init__(
-            self,
-            *,
-            name: str | None = ...,
-        ) -> None: ...
-
-    class Select(Message):
-        @property
-        def operand(self) -> _cel_expr_Expr: ...
-        field: str
-        test_only: bool
-        def __init__(
-            self,
-            *,
-            operand: _cel_expr_Expr | None = ...,
-            field: str | None = ...,
-            test_only: bool | None = ...,
-        ) -> None: ...
-
-    id: int
-    @property
-    def const_expr(self) -> _cel_expr_Constant: ...
-    @property
-    def ident_expr(self) -> _cel_expr_Expr.Ident: ...
-    @property
-    def select_expr(self) -> _cel_expr_Expr.Select: ...
-    @property
-    def call_expr(self) -> _cel_expr_Expr.Call: ...
-    @property
-    def list_expr(self) -> _cel_expr_Expr.CreateList: ...
-    @property
-    def struct_expr(self) -> _cel_expr_Expr.CreateStruct: ...
-    @property
-    def comprehension_expr(self) -> _cel_expr_Expr.Comprehension: ...
-    def __init__(
-        self,
-        *,
-        id: int | None = ...,
-        const_expr: _cel_expr_Constant | None = ...,
-        ident_expr: _cel_expr_Expr.Ident | None = ...,
-        select_expr: _cel_expr_Expr.Select | None = ...,
-        call_expr: _cel_expr_Expr.Call | None = ...,
-        list_expr: _cel_expr_Expr.CreateList | None = ...,
-        struct_expr: _cel_expr_Expr.CreateStruct | None = ...,
-        comprehension_expr: _cel_expr_Expr.Comprehension | None = ...,
-    ) -> None: ...
-
-class _cel_expr_ParsedExpr(Message):
-    @property
-    def expr(self) -> _cel_expr_Expr: ...
-    @property
-    def source_info(self) -> _cel_expr_SourceInfo: ...
-    def __init__(
-        self,
-        *,
-        expr: _cel_expr_Expr | None = ...,
-        source_info: _cel_expr_SourceInfo | None = ...,
-    ) -> None: ...
-
-class _cel_expr_Reference(Message):
+class _envoy_config_cluster_v3_Filter(Message):
     name: str
     @property
-    def overload_id(self) -> _Scalars[str]: ...
+    def typed_config(self) -> Any: ...
     @property
-    def value(self) -> _cel_expr_Constant: ...
+    def config_discovery(self) -> _envoy_config_core_v3_ExtensionConfigSource: ...
     def __init__(
         self,
         *,
         name: str | None = ...,
-        overload_id: _Many[str] | None = ...,
-        value: _cel_expr_Constant | None = ...,
+        typed_config: Any | None = ...,
+        config_discovery: _envoy_config_core_v3_ExtensionConfigSource | None = ...,
     ) -> None: ...
 
-class _cel_expr_SourceInfo(Message):
-    class Extension(Message):
-        Component: ClassVar[_Enum]
-        COMPONENT_UNSPECIFIED: ClassVar[int]
-        COMPONENT_PARSER: ClassVar[int]
-        COMPONENT_TYPE_CHECKER: ClassVar[int]
-        COMPONENT_RUNTIME: ClassVar[int]
-        class Version(Message):
-            major: int
-            minor: int
-            def __init__(
-                self,
-                *,
-                major: int | None = ...,
-                minor: int | None = ...,
-            ) -> None: ...
-
-        id: str
-        @property
-        def affected_components(self) -> _Scalars[int]: ...
-        @property
-        def version(self) -> _cel_expr_SourceInfo.Extension.Version: ...
-        def __init__(
-            self,
-            *,
-            id: str | None = ...,
-            affected_components: _Many[int] | None = ...,
-            version: _cel_expr_SourceInfo.Extension.Version | None = ...,
-        ) -> None: ...
-
-    syntax_version: str
-    location: str
-    @property
-    def line_offsets(self) -> _Scalars[int]: ...
-    @property
-    def positions(self) -> ScalarMap[int, int]: ...
-    @property
-    def macro_calls(self) -> MessageMap[int, _cel_expr_Expr]: ...
-    @property
-    def extensions(self) -> _Messages[_cel_expr_SourceInfo.Extension]: ...
+class _envoy_config_cluster_v3_TrackClusterStats(Message):
+    timeout_budgets: bool
+    request_response_sizes: bool
+    per_endpoint_stats: bool
     def __init__(
         self,
         *,
-        syntax_version: str | None = ...,
-        location: str | None = ...,
-        line_offsets: _Many[int] | None = ...,
-        positions: Mapping[int, int] | None = ...,
-        macro_calls: Mapping[int, _cel_expr_Expr] | None = ...,
-        extensions: Iterable[_cel_expr_SourceInfo.Extension] | None = ...,
+        timeout_budgets: bool | None = ...,
+        request_response_sizes: bool | None = ...,
+        per_endpoint_stats: bool | None = ...,
     ) -> None: ...
 
-class _cel_expr_Type(Message):
-    PrimitiveType: ClassVar[_Enum]
-    PRIMITIVE_TYPE_UNSPECIFIED: ClassVar[int]
-    BOOL: ClassVar[int]
-    INT64: ClassVar[int]
-    UINT64: ClassVar[int]
-    DOUBLE: ClassVar[int]
-    STRING: ClassVar[int]
-    BYTES: ClassVar[int]
-    WellKnownType: ClassVar[_Enum]
-    WELL_KNOWN_TYPE_UNSPECIFIED: ClassVar[int]
-    ANY: ClassVar[int]
-    TIMESTAMP: ClassVar[int]
-    DURATION: ClassVar[int]
-    class AbstractType(Message):
-        name: str
+class _envoy_config_cluster_v3_UpstreamConnectionOptions(Message):
+    FirstAddressFamilyVersion: ClassVar[_Enum]
+    DEFAULT: ClassVar[int]
+    V4: ClassVar[int]
+    V6: ClassVar[int]
+    PIPE: ClassVar[int]
+    INTERNAL: ClassVar[int]
+    class HappyEyeballsConfig(Message):
+        first_address_family_version: int
         @property
-        def parameter_types(self) -> _Messages[_cel_expr_Type]: ...
+        def first_address_family_count(self) -> UInt32Value: ...
         def __init__(
             self,
             *,
-            name: str | None = ...,
-            parameter_types: Iterable[_cel_expr_Type] | None = ...,
-        ) -> None: ...
-
-    class FunctionType(Message):
-        @property
-        def result_type(self) -> _cel_expr_Type: ...
-        @property
-        def arg_types(self) -> _Messages[_cel_expr_Type]: ...
-        def __init__(
-            self,
-            *,
-            result_type: _cel_expr_Type | None = ...,
-            arg_types: Iterable[_cel_expr_Type] | None = ...,
-        ) -> None: ...
-
-    class ListType(Message):
-        @property
-        def elem_type(self) -> _cel_expr_Type: ...
-        def __init__(
-            self,
-            *,
-            elem_type: _cel_expr_Type | None = ...,
-        ) -> None: ...
-
-    class MapType(Message):
-        @property
-        def key_type(self) -> _cel_expr_Type: ...
-        @property
-        def value_type(self) -> _cel_expr_Type: ...
-        def __init__(
-            self,
-            *,
-            key_type: _cel_expr_Type | None = ...,
-            value_type: _cel_expr_Type | None = ...,
+            first_address_family_version: int | None = ...,
+            first_address_family_count: UInt32Value | None = ...,
         ) -> None: ...
 
     @property
-    def dyn(self) -> Empty: ...
-    null: int
-    primitive: int
-    wrapper: int
-    well_known: int
+    def tcp_keepalive(self) -> TcpKeepalive: ...
+    set_local_interface_name_on_upstream_connections: bool
     @property
-    def list_type(self) -> _cel_expr_Type.ListType: ...
-    @property
-    def map_type(self) -> _cel_expr_Type.MapType: ...
-    @property
-    def function(self) -> _cel_expr_Type.FunctionType: ...
-    message_type: str
-    type_param: str
-    @property
-    def type(self) -> _cel_expr_Type: ...
-    @property
-    def error(self) -> Empty: ...
-    @property
-    def abstract_type(self) -> _cel_expr_Type.AbstractType: ...
+    def happy_eyeballs_config(self) -> _envoy_config_cluster_v3_UpstreamConnectionOptions.HappyEyeballsConfig: ...
     def __init__(
         self,
         *,
-        dyn: Empty | None = ...,
-        null: int | None = ...,
-        primitive: int | None = ...,
-        wrapper: int | None = ...,
-        well_known: int | None = ...,
-        list_type: _cel_expr_Type.ListType | None = ...,
-        map_type: _cel_expr_Type.MapType | None = ...,
-        function: _cel_expr_Type.FunctionType | None = ...,
-        message_type: str | None = ...,
-        type_param: str | None = ...,
-        type: _cel_expr_Type | None = ...,
-        error: Empty | None = ...,
-        abstract_type: _cel_expr_Type.AbstractType | None = ...,
+        tcp_keepalive: TcpKeepalive | None = ...,
+        set_local_interface_name_on_upstream_connections: bool | None = ...,
+        happy_eyeballs_config: _envoy_config_cluster_v3_UpstreamConnectionOptions.HappyEyeballsConfig | None = ...,
     ) -> None: ...
 
 class _envoy_config_common_matcher_v3_HttpGenericBodyMatch(Message):
@@ -8432,152 +5117,6 @@ class _envoy_config_common_matcher_v3_MatchPredicate(Message):
         http_response_generic_body_match: _envoy_config_common_matcher_v3_HttpGenericBodyMatch | None = ...,
     ) -> None: ...
 
-class _envoy_config_common_matcher_v3_Matcher(Message):
-    class MatcherList(Message):
-        class FieldMatcher(Message):
-            @property
-            def predicate(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate: ...
-            @property
-            def on_match(self) -> _envoy_config_common_matcher_v3_Matcher.OnMatch: ...
-            def __init__(
-                self,
-                *,
-                predicate: _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate | None = ...,
-                on_match: _envoy_config_common_matcher_v3_Matcher.OnMatch | None = ...,
-            ) -> None: ...
-
-        class Predicate(Message):
-            class PredicateList(Message):
-                @property
-                def predicate(self) -> _Messages[_envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate]: ...
-                def __init__(
-                    self,
-                    *,
-                    predicate: Iterable[_envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate] | None = ...,
-                ) -> None: ...
-
-            class SinglePredicate(Message):
-                @property
-                def input(self) -> TypedExtensionConfig: ...
-                @property
-                def value_match(self) -> StringMatcher: ...
-                @property
-                def custom_match(self) -> TypedExtensionConfig: ...
-                def __init__(
-                    self,
-                    *,
-                    input: TypedExtensionConfig | None = ...,
-                    value_match: StringMatcher | None = ...,
-                    custom_match: TypedExtensionConfig | None = ...,
-                ) -> None: ...
-
-            @property
-            def single_predicate(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate.SinglePredicate: ...
-            @property
-            def or_matcher(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate.PredicateList: ...
-            @property
-            def and_matcher(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate.PredicateList: ...
-            @property
-            def not_matcher(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate: ...
-            def __init__(
-                self,
-                *,
-                single_predicate: _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate.SinglePredicate | None = ...,
-                or_matcher: _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate.PredicateList | None = ...,
-                and_matcher: _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate.PredicateList | None = ...,
-                not_matcher: _envoy_config_common_matcher_v3_Matcher.MatcherList.Predicate | None = ...,
-            ) -> None: ...
-
-        @property
-        def matchers(self) -> _Messages[_envoy_config_common_matcher_v3_Matcher.MatcherList.FieldMatcher]: ...
-        def __init__(
-            self,
-            *,
-            matchers: Iterable[_envoy_config_common_matcher_v3_Matcher.MatcherList.FieldMatcher] | None = ...,
-        ) -> None: ...
-
-    class MatcherTree(Message):
-        class MatchMap(Message):
-            @property
-            def map(self) -> MessageMap[str, _envoy_config_common_matcher_v3_Matcher.OnMatch]: ...
-            def __init__(
-                self,
-                *,
-                map: Mapping[str, _envoy_config_common_matcher_v3_Matcher.OnMatch] | None = ...,
-            ) -> None: ...
-
-        @property
-        def input(self) -> TypedExtensionConfig: ...
-        @property
-        def exact_match_map(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherTree.MatchMap: ...
-        @property
-        def prefix_match_map(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherTree.MatchMap: ...
-        @property
-        def custom_match(self) -> TypedExtensionConfig: ...
-        def __init__(
-            self,
-            *,
-            input: TypedExtensionConfig | None = ...,
-            exact_match_map: _envoy_config_common_matcher_v3_Matcher.MatcherTree.MatchMap | None = ...,
-            prefix_match_map: _envoy_config_common_matcher_v3_Matcher.MatcherTree.MatchMap | None = ...,
-            custom_match: TypedExtensionConfig | None = ...,
-        ) -> None: ...
-
-    class OnMatch(Message):
-        @property
-        def matcher(self) -> _envoy_config_common_matcher_v3_Matcher: ...
-        @property
-        def action(self) -> TypedExtensionConfig: ...
-        keep_matching: bool
-        def __init__(
-            self,
-            *,
-            matcher: _envoy_config_common_matcher_v3_Matcher | None = ...,
-            action: TypedExtensionConfig | None = ...,
-            keep_matching: bool | None = ...,
-        ) -> None: ...
-
-    @property
-    def matcher_list(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherList: ...
-    @property
-    def matcher_tree(self) -> _envoy_config_common_matcher_v3_Matcher.MatcherTree: ...
-    @property
-    def on_no_match(self) -> _envoy_config_common_matcher_v3_Matcher.OnMatch: ...
-    def __init__(
-        self,
-        *,
-        matcher_list: _envoy_config_common_matcher_v3_Matcher.MatcherList | None = ...,
-        matcher_tree: _envoy_config_common_matcher_v3_Matcher.MatcherTree | None = ...,
-        on_no_match: _envoy_config_common_matcher_v3_Matcher.OnMatch | None = ...,
-    ) -> None: ...
-
-class _envoy_config_common_mutation_rules_v3_HeaderMutationRules(Message):
-    @property
-    def allow_all_routing(self) -> BoolValue: ...
-    @property
-    def allow_envoy(self) -> BoolValue: ...
-    @property
-    def disallow_system(self) -> BoolValue: ...
-    @property
-    def disallow_all(self) -> BoolValue: ...
-    @property
-    def allow_expression(self) -> RegexMatcher: ...
-    @property
-    def disallow_expression(self) -> RegexMatcher: ...
-    @property
-    def disallow_is_error(self) -> BoolValue: ...
-    def __init__(
-        self,
-        *,
-        allow_all_routing: BoolValue | None = ...,
-        allow_envoy: BoolValue | None = ...,
-        disallow_system: BoolValue | None = ...,
-        disallow_all: BoolValue | None = ...,
-        allow_expression: RegexMatcher | None = ...,
-        disallow_expression: RegexMatcher | None = ...,
-        disallow_is_error: BoolValue | None = ...,
-    ) -> None: ...
-
 class _envoy_config_core_v3_AlternateProtocolsCacheOptions(Message):
     class AlternateProtocolsCacheEntry(Message):
         hostname: str
@@ -8608,6 +5147,91 @@ class _envoy_config_core_v3_AlternateProtocolsCacheOptions(Message):
         canonical_suffixes: _Many[str] | None = ...,
     ) -> None: ...
 
+class _envoy_config_core_v3_ApiConfigSource(Message):
+    ApiType: ClassVar[_Enum]
+    DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE: ClassVar[int]
+    REST: ClassVar[int]
+    GRPC: ClassVar[int]
+    DELTA_GRPC: ClassVar[int]
+    AGGREGATED_GRPC: ClassVar[int]
+    AGGREGATED_DELTA_GRPC: ClassVar[int]
+    api_type: int
+    transport_api_version: int
+    @property
+    def cluster_names(self) -> _Scalars[str]: ...
+    @property
+    def grpc_services(self) -> _Messages[GrpcService]: ...
+    @property
+    def refresh_delay(self) -> Duration: ...
+    @property
+    def request_timeout(self) -> Duration: ...
+    @property
+    def rate_limit_settings(self) -> _envoy_config_core_v3_RateLimitSettings: ...
+    set_node_on_first_message_only: bool
+    @property
+    def config_validators(self) -> _Messages[TypedExtensionConfig]: ...
+    def __init__(
+        self,
+        *,
+        api_type: int | None = ...,
+        transport_api_version: int | None = ...,
+        cluster_names: _Many[str] | None = ...,
+        grpc_services: Iterable[GrpcService] | None = ...,
+        refresh_delay: Duration | timedelta | None = ...,
+        request_timeout: Duration | timedelta | None = ...,
+        rate_limit_settings: _envoy_config_core_v3_RateLimitSettings | None = ...,
+        set_node_on_first_message_only: bool | None = ...,
+        config_validators: Iterable[TypedExtensionConfig] | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_BackoffStrategy(Message):
+    @property
+    def base_interval(self) -> Duration: ...
+    @property
+    def max_interval(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        base_interval: Duration | timedelta | None = ...,
+        max_interval: Duration | timedelta | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_BindConfig(Message):
+    @property
+    def source_address(self) -> SocketAddress: ...
+    @property
+    def freebind(self) -> BoolValue: ...
+    @property
+    def socket_options(self) -> _Messages[_envoy_config_core_v3_SocketOption]: ...
+    @property
+    def extra_source_addresses(self) -> _Messages[_envoy_config_core_v3_ExtraSourceAddress]: ...
+    @property
+    def additional_source_addresses(self) -> _Messages[SocketAddress]: ...
+    @property
+    def local_address_selector(self) -> TypedExtensionConfig: ...
+    def __init__(
+        self,
+        *,
+        source_address: SocketAddress | None = ...,
+        freebind: BoolValue | None = ...,
+        socket_options: Iterable[_envoy_config_core_v3_SocketOption] | None = ...,
+        extra_source_addresses: Iterable[_envoy_config_core_v3_ExtraSourceAddress] | None = ...,
+        additional_source_addresses: Iterable[SocketAddress] | None = ...,
+        local_address_selector: TypedExtensionConfig | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_BuildVersion(Message):
+    @property
+    def version(self) -> _envoy_type_v3_SemanticVersion: ...
+    @property
+    def metadata(self) -> Struct: ...
+    def __init__(
+        self,
+        *,
+        version: _envoy_type_v3_SemanticVersion | None = ...,
+        metadata: Struct | Mapping[str, _Json] | None = ...,
+    ) -> None: ...
+
 class _envoy_config_core_v3_CelExpressionConfig(Message):
     enable_string_conversion: bool
     enable_string_concat: bool
@@ -8618,6 +5242,25 @@ class _envoy_config_core_v3_CelExpressionConfig(Message):
         enable_string_conversion: bool | None = ...,
         enable_string_concat: bool | None = ...,
         enable_string_functions: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_CidrRange(Message):
+    address_prefix: str
+    @property
+    def prefix_len(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        address_prefix: str | None = ...,
+        prefix_len: UInt32Value | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_ControlPlane(Message):
+    identifier: str
+    def __init__(
+        self,
+        *,
+        identifier: str | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_DnsResolutionConfig(Message):
@@ -8642,16 +5285,62 @@ class _envoy_config_core_v3_DnsResolverOptions(Message):
         no_default_search_domain: bool | None = ...,
     ) -> None: ...
 
+class _envoy_config_core_v3_EventServiceConfig(Message):
+    @property
+    def grpc_service(self) -> GrpcService: ...
+    def __init__(
+        self,
+        *,
+        grpc_service: GrpcService | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_Extension(Message):
+    name: str
+    category: str
+    type_descriptor: str
+    @property
+    def version(self) -> _envoy_config_core_v3_BuildVersion: ...
+    disabled: bool
+    @property
+    def type_urls(self) -> _Scalars[str]: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        category: str | None = ...,
+        type_descriptor: str | None = ...,
+        version: _envoy_config_core_v3_BuildVersion | None = ...,
+        disabled: bool | None = ...,
+        type_urls: _Many[str] | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_ExtensionConfigSource(Message):
+    @property
+    def config_source(self) -> ConfigSource: ...
+    @property
+    def default_config(self) -> Any: ...
+    apply_default_config_without_warming: bool
+    @property
+    def type_urls(self) -> _Scalars[str]: ...
+    def __init__(
+        self,
+        *,
+        config_source: ConfigSource | None = ...,
+        default_config: Any | None = ...,
+        apply_default_config_without_warming: bool | None = ...,
+        type_urls: _Many[str] | None = ...,
+    ) -> None: ...
+
 class _envoy_config_core_v3_ExtraSourceAddress(Message):
     @property
     def address(self) -> SocketAddress: ...
     @property
-    def socket_options(self) -> SocketOptionsOverride: ...
+    def socket_options(self) -> _envoy_config_core_v3_SocketOptionsOverride: ...
     def __init__(
         self,
         *,
         address: SocketAddress | None = ...,
-        socket_options: SocketOptionsOverride | None = ...,
+        socket_options: _envoy_config_core_v3_SocketOptionsOverride | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_GrpcMethodList(Message):
@@ -8674,9 +5363,89 @@ class _envoy_config_core_v3_GrpcMethodList(Message):
         services: Iterable[_envoy_config_core_v3_GrpcMethodList.Service] | None = ...,
     ) -> None: ...
 
+class _envoy_config_core_v3_HealthStatusSet(Message):
+    @property
+    def statuses(self) -> _Scalars[int]: ...
+    def __init__(
+        self,
+        *,
+        statuses: _Many[int] | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_Http1ProtocolOptions(Message):
+    class HeaderKeyFormat(Message):
+        class ProperCaseWords(Message):
+            def __init__(self) -> None: ...
+
+        @property
+        def proper_case_words(self) -> _envoy_config_core_v3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords: ...
+        @property
+        def stateful_formatter(self) -> TypedExtensionConfig: ...
+        def __init__(
+            self,
+            *,
+            proper_case_words: _envoy_config_core_v3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords | None = ...,
+            stateful_formatter: TypedExtensionConfig | None = ...,
+        ) -> None: ...
+
+    @property
+    def allow_absolute_url(self) -> BoolValue: ...
+    accept_http_10: bool
+    default_host_for_http_10: str
+    @property
+    def header_key_format(self) -> _envoy_config_core_v3_Http1ProtocolOptions.HeaderKeyFormat: ...
+    enable_trailers: bool
+    allow_chunked_length: bool
+    @property
+    def override_stream_error_on_invalid_http_message(self) -> BoolValue: ...
+    send_fully_qualified_url: bool
+    @property
+    def use_balsa_parser(self) -> BoolValue: ...
+    allow_custom_methods: bool
+    @property
+    def ignore_http_11_upgrade(self) -> _Messages[StringMatcher]: ...
+    def __init__(
+        self,
+        *,
+        allow_absolute_url: BoolValue | None = ...,
+        accept_http_10: bool | None = ...,
+        default_host_for_http_10: str | None = ...,
+        header_key_format: _envoy_config_core_v3_Http1ProtocolOptions.HeaderKeyFormat | None = ...,
+        enable_trailers: bool | None = ...,
+        allow_chunked_length: bool | None = ...,
+        override_stream_error_on_invalid_http_message: BoolValue | None = ...,
+        send_fully_qualified_url: bool | None = ...,
+        use_balsa_parser: BoolValue | None = ...,
+        allow_custom_methods: bool | None = ...,
+        ignore_http_11_upgrade: Iterable[StringMatcher] | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_Http3ProtocolOptions(Message):
+    @property
+    def quic_protocol_options(self) -> _envoy_config_core_v3_QuicProtocolOptions: ...
+    @property
+    def override_stream_error_on_invalid_http_message(self) -> BoolValue: ...
+    allow_extended_connect: bool
+    allow_metadata: bool
+    disable_qpack: bool
+    disable_connection_flow_control_for_streams: bool
+    @property
+    def disallow_obs_text(self) -> BoolValue: ...
+    def __init__(
+        self,
+        *,
+        quic_protocol_options: _envoy_config_core_v3_QuicProtocolOptions | None = ...,
+        override_stream_error_on_invalid_http_message: BoolValue | None = ...,
+        allow_extended_connect: bool | None = ...,
+        allow_metadata: bool | None = ...,
+        disable_qpack: bool | None = ...,
+        disable_connection_flow_control_for_streams: bool | None = ...,
+        disallow_obs_text: BoolValue | None = ...,
+    ) -> None: ...
+
 class _envoy_config_core_v3_HttpService(Message):
     @property
-    def http_uri(self) -> HttpUri: ...
+    def http_uri(self) -> _envoy_config_core_v3_HttpUri: ...
     @property
     def request_headers_to_add(self) -> _Messages[HeaderValueOption]: ...
     @property
@@ -8684,9 +5453,30 @@ class _envoy_config_core_v3_HttpService(Message):
     def __init__(
         self,
         *,
-        http_uri: HttpUri | None = ...,
+        http_uri: _envoy_config_core_v3_HttpUri | None = ...,
         request_headers_to_add: Iterable[HeaderValueOption] | None = ...,
         formatters: Iterable[TypedExtensionConfig] | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_HttpUri(Message):
+    uri: str
+    cluster: str
+    @property
+    def timeout(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        uri: str | None = ...,
+        cluster: str | None = ...,
+        timeout: Duration | timedelta | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_JsonFormatOptions(Message):
+    sort_properties: bool
+    def __init__(
+        self,
+        *,
+        sort_properties: bool | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_KeyValue(Message):
@@ -8738,6 +5528,33 @@ class _envoy_config_core_v3_KeyValuePair(Message):
         *,
         key: str | None = ...,
         value: Value | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_Pipe(Message):
+    path: str
+    mode: int
+    def __init__(
+        self,
+        *,
+        path: str | None = ...,
+        mode: int | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_ProxyProtocolConfig(Message):
+    Version: ClassVar[_Enum]
+    V1: ClassVar[int]
+    V2: ClassVar[int]
+    version: int
+    @property
+    def pass_through_tlvs(self) -> _envoy_config_core_v3_ProxyProtocolPassThroughTLVs: ...
+    @property
+    def added_tlvs(self) -> _Messages[_envoy_config_core_v3_TlvEntry]: ...
+    def __init__(
+        self,
+        *,
+        version: int | None = ...,
+        pass_through_tlvs: _envoy_config_core_v3_ProxyProtocolPassThroughTLVs | None = ...,
+        added_tlvs: Iterable[_envoy_config_core_v3_TlvEntry] | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_ProxyProtocolPassThroughTLVs(Message):
@@ -8830,15 +5647,99 @@ class _envoy_config_core_v3_QuicProtocolOptions(Message):
         enable_scone: BoolValue | None = ...,
     ) -> None: ...
 
-class _envoy_config_core_v3_RuntimePercent(Message):
+class _envoy_config_core_v3_RateLimitSettings(Message):
     @property
-    def default_value(self) -> Percent: ...
+    def max_tokens(self) -> UInt32Value: ...
+    @property
+    def fill_rate(self) -> _google_protobuf_DoubleValue: ...
+    def __init__(
+        self,
+        *,
+        max_tokens: UInt32Value | None = ...,
+        fill_rate: _google_protobuf_DoubleValue | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_RetryPolicy(Message):
+    class RetryHostPredicate(Message):
+        name: str
+        @property
+        def typed_config(self) -> Any: ...
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            typed_config: Any | None = ...,
+        ) -> None: ...
+
+    class RetryPriority(Message):
+        name: str
+        @property
+        def typed_config(self) -> Any: ...
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            typed_config: Any | None = ...,
+        ) -> None: ...
+
+    @property
+    def retry_back_off(self) -> _envoy_config_core_v3_BackoffStrategy: ...
+    @property
+    def num_retries(self) -> UInt32Value: ...
+    retry_on: str
+    @property
+    def retry_priority(self) -> _envoy_config_core_v3_RetryPolicy.RetryPriority: ...
+    @property
+    def retry_host_predicate(self) -> _Messages[_envoy_config_core_v3_RetryPolicy.RetryHostPredicate]: ...
+    host_selection_retry_max_attempts: int
+    def __init__(
+        self,
+        *,
+        retry_back_off: _envoy_config_core_v3_BackoffStrategy | None = ...,
+        num_retries: UInt32Value | None = ...,
+        retry_on: str | None = ...,
+        retry_priority: _envoy_config_core_v3_RetryPolicy.RetryPriority | None = ...,
+        retry_host_predicate: Iterable[_envoy_config_core_v3_RetryPolicy.RetryHostPredicate] | None = ...,
+        host_selection_retry_max_attempts: int | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_RuntimeDouble(Message):
+    default_value: float
     runtime_key: str
     def __init__(
         self,
         *,
-        default_value: Percent | None = ...,
+        default_value: float | None = ...,
         runtime_key: str | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_RuntimeFeatureFlag(Message):
+    @property
+    def default_value(self) -> BoolValue: ...
+    runtime_key: str
+    def __init__(
+        self,
+        *,
+        default_value: BoolValue | None = ...,
+        runtime_key: str | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_SchemeHeaderTransformation(Message):
+    scheme_to_overwrite: str
+    match_upstream: bool
+    def __init__(
+        self,
+        *,
+        scheme_to_overwrite: str | None = ...,
+        match_upstream: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_SelfConfigSource(Message):
+    transport_api_version: int
+    def __init__(
+        self,
+        *,
+        transport_api_version: int | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_SocketCmsgHeaders(Message):
@@ -8853,6 +5754,64 @@ class _envoy_config_core_v3_SocketCmsgHeaders(Message):
         level: UInt32Value | None = ...,
         type: UInt32Value | None = ...,
         expected_size: int | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_SocketOption(Message):
+    SocketIpVersion: ClassVar[_Enum]
+    SOCKET_IP_VERSION_UNSPECIFIED: ClassVar[int]
+    SOCKET_IP_VERSION_IPV4: ClassVar[int]
+    SOCKET_IP_VERSION_IPV6: ClassVar[int]
+    SocketState: ClassVar[_Enum]
+    STATE_PREBIND: ClassVar[int]
+    STATE_BOUND: ClassVar[int]
+    STATE_LISTENING: ClassVar[int]
+    class SocketType(Message):
+        class Datagram(Message):
+            def __init__(self) -> None: ...
+
+        class Stream(Message):
+            def __init__(self) -> None: ...
+
+        @property
+        def stream(self) -> _envoy_config_core_v3_SocketOption.SocketType.Stream: ...
+        @property
+        def datagram(self) -> _envoy_config_core_v3_SocketOption.SocketType.Datagram: ...
+        def __init__(
+            self,
+            *,
+            stream: _envoy_config_core_v3_SocketOption.SocketType.Stream | None = ...,
+            datagram: _envoy_config_core_v3_SocketOption.SocketType.Datagram | None = ...,
+        ) -> None: ...
+
+    description: str
+    level: int
+    name: int
+    int_value: int
+    buf_value: bytes
+    state: int
+    @property
+    def type(self) -> _envoy_config_core_v3_SocketOption.SocketType: ...
+    ip_version: int
+    def __init__(
+        self,
+        *,
+        description: str | None = ...,
+        level: int | None = ...,
+        name: int | None = ...,
+        int_value: int | None = ...,
+        buf_value: bytes | None = ...,
+        state: int | None = ...,
+        type: _envoy_config_core_v3_SocketOption.SocketType | None = ...,
+        ip_version: int | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_SocketOptionsOverride(Message):
+    @property
+    def socket_options(self) -> _Messages[_envoy_config_core_v3_SocketOption]: ...
+    def __init__(
+        self,
+        *,
+        socket_options: Iterable[_envoy_config_core_v3_SocketOption] | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_TlvEntry(Message):
@@ -8880,6 +5839,28 @@ class _envoy_config_core_v3_UdpSocketConfig(Message):
         prefer_gro: BoolValue | None = ...,
     ) -> None: ...
 
+class _envoy_config_core_v3_UpstreamHttpProtocolOptions(Message):
+    auto_sni: bool
+    auto_san_validation: bool
+    override_auto_sni_header: str
+    def __init__(
+        self,
+        *,
+        auto_sni: bool | None = ...,
+        auto_san_validation: bool | None = ...,
+        override_auto_sni_header: str | None = ...,
+    ) -> None: ...
+
+class _envoy_config_core_v3_WatchedDirectory(Message):
+    path: str
+    watch_modify: bool
+    def __init__(
+        self,
+        *,
+        path: str | None = ...,
+        watch_modify: bool | None = ...,
+    ) -> None: ...
+
 class _envoy_config_endpoint_v3_LedsClusterLocalityConfig(Message):
     @property
     def leds_config(self) -> ConfigSource: ...
@@ -8891,6 +5872,59 @@ class _envoy_config_endpoint_v3_LedsClusterLocalityConfig(Message):
         leds_collection_name: str | None = ...,
     ) -> None: ...
 
+class _envoy_config_listener_v3_AdditionalAddress(Message):
+    @property
+    def address(self) -> Address: ...
+    @property
+    def socket_options(self) -> _envoy_config_core_v3_SocketOptionsOverride: ...
+    @property
+    def tcp_keepalive(self) -> TcpKeepalive: ...
+    def __init__(
+        self,
+        *,
+        address: Address | None = ...,
+        socket_options: _envoy_config_core_v3_SocketOptionsOverride | None = ...,
+        tcp_keepalive: TcpKeepalive | None = ...,
+    ) -> None: ...
+
+class _envoy_config_listener_v3_ApiListener(Message):
+    @property
+    def api_listener(self) -> Any: ...
+    def __init__(
+        self,
+        *,
+        api_listener: Any | None = ...,
+    ) -> None: ...
+
+class _envoy_config_listener_v3_ListenerFilterChainMatchPredicate(Message):
+    class MatchSet(Message):
+        @property
+        def rules(self) -> _Messages[_envoy_config_listener_v3_ListenerFilterChainMatchPredicate]: ...
+        def __init__(
+            self,
+            *,
+            rules: Iterable[_envoy_config_listener_v3_ListenerFilterChainMatchPredicate] | None = ...,
+        ) -> None: ...
+
+    @property
+    def or_match(self) -> _envoy_config_listener_v3_ListenerFilterChainMatchPredicate.MatchSet: ...
+    @property
+    def and_match(self) -> _envoy_config_listener_v3_ListenerFilterChainMatchPredicate.MatchSet: ...
+    @property
+    def not_match(self) -> _envoy_config_listener_v3_ListenerFilterChainMatchPredicate: ...
+    any_match: bool
+    @property
+    def destination_port_range(self) -> _envoy_type_v3_Int32Range: ...
+    def __init__(
+        self,
+        *,
+        or_match: _envoy_config_listener_v3_ListenerFilterChainMatchPredicate.MatchSet | None = ...,
+        and_match: _envoy_config_listener_v3_ListenerFilterChainMatchPredicate.MatchSet | None = ...,
+        not_match: _envoy_config_listener_v3_ListenerFilterChainMatchPredicate | None = ...,
+        any_match: bool | None = ...,
+        destination_port_range: _envoy_type_v3_Int32Range | None = ...,
+    ) -> None: ...
+
 class _envoy_config_listener_v3_QuicProtocolOptions(Message):
     @property
     def quic_protocol_options(self) -> _envoy_config_core_v3_QuicProtocolOptions: ...
@@ -8899,7 +5933,7 @@ class _envoy_config_listener_v3_QuicProtocolOptions(Message):
     @property
     def crypto_handshake_timeout(self) -> Duration: ...
     @property
-    def enabled(self) -> RuntimeFeatureFlag: ...
+    def enabled(self) -> _envoy_config_core_v3_RuntimeFeatureFlag: ...
     @property
     def packets_to_read_to_connection_count_ratio(self) -> UInt32Value: ...
     @property
@@ -8925,7 +5959,7 @@ class _envoy_config_listener_v3_QuicProtocolOptions(Message):
         quic_protocol_options: _envoy_config_core_v3_QuicProtocolOptions | None = ...,
         idle_timeout: Duration | timedelta | None = ...,
         crypto_handshake_timeout: Duration | timedelta | None = ...,
-        enabled: RuntimeFeatureFlag | None = ...,
+        enabled: _envoy_config_core_v3_RuntimeFeatureFlag | None = ...,
         packets_to_read_to_connection_count_ratio: UInt32Value | None = ...,
         crypto_stream_config: TypedExtensionConfig | None = ...,
         proof_source_config: TypedExtensionConfig | None = ...,
@@ -8938,91 +5972,721 @@ class _envoy_config_listener_v3_QuicProtocolOptions(Message):
         max_sessions_per_event_loop: UInt32Value | None = ...,
     ) -> None: ...
 
-class _envoy_extensions_filters_http_ext_authz_v3_AuthorizationRequest(Message):
+class _envoy_config_listener_v3_UdpListenerConfig(Message):
     @property
-    def allowed_headers(self) -> ListStringMatcher: ...
+    def downstream_socket_config(self) -> _envoy_config_core_v3_UdpSocketConfig: ...
     @property
-    def headers_to_add(self) -> _Messages[HeaderValue]: ...
+    def quic_options(self) -> _envoy_config_listener_v3_QuicProtocolOptions: ...
+    @property
+    def udp_packet_packet_writer_config(self) -> TypedExtensionConfig: ...
     def __init__(
         self,
         *,
-        allowed_headers: ListStringMatcher | None = ...,
-        headers_to_add: Iterable[HeaderValue] | None = ...,
+        downstream_socket_config: _envoy_config_core_v3_UdpSocketConfig | None = ...,
+        quic_options: _envoy_config_listener_v3_QuicProtocolOptions | None = ...,
+        udp_packet_packet_writer_config: TypedExtensionConfig | None = ...,
     ) -> None: ...
 
-class _envoy_extensions_filters_http_ext_authz_v3_AuthorizationResponse(Message):
+class _envoy_config_rbac_v3_SourcedMetadata(Message):
     @property
-    def allowed_upstream_headers(self) -> ListStringMatcher: ...
-    @property
-    def allowed_upstream_headers_to_append(self) -> ListStringMatcher: ...
-    @property
-    def allowed_client_headers(self) -> ListStringMatcher: ...
-    @property
-    def allowed_client_headers_on_success(self) -> ListStringMatcher: ...
-    @property
-    def dynamic_metadata_from_headers(self) -> ListStringMatcher: ...
+    def metadata_matcher(self) -> _envoy_type_matcher_v3_MetadataMatcher: ...
+    metadata_source: int
     def __init__(
         self,
         *,
-        allowed_upstream_headers: ListStringMatcher | None = ...,
-        allowed_upstream_headers_to_append: ListStringMatcher | None = ...,
-        allowed_client_headers: ListStringMatcher | None = ...,
-        allowed_client_headers_on_success: ListStringMatcher | None = ...,
-        dynamic_metadata_from_headers: ListStringMatcher | None = ...,
+        metadata_matcher: _envoy_type_matcher_v3_MetadataMatcher | None = ...,
+        metadata_source: int | None = ...,
     ) -> None: ...
 
-class _envoy_extensions_filters_http_ext_authz_v3_BufferSettings(Message):
-    max_request_bytes: int
-    allow_partial_message: bool
-    pack_as_bytes: bool
+class _envoy_config_route_v3_ClusterSpecifierPlugin(Message):
+    @property
+    def extension(self) -> TypedExtensionConfig: ...
+    is_optional: bool
     def __init__(
         self,
         *,
-        max_request_bytes: int | None = ...,
-        allow_partial_message: bool | None = ...,
-        pack_as_bytes: bool | None = ...,
+        extension: TypedExtensionConfig | None = ...,
+        is_optional: bool | None = ...,
     ) -> None: ...
 
-class _envoy_extensions_filters_http_ext_authz_v3_CheckSettings(Message):
+class _envoy_config_route_v3_CookieMatcher(Message):
+    name: str
     @property
-    def context_extensions(self) -> ScalarMap[str, str]: ...
-    disable_request_body_buffering: bool
+    def string_match(self) -> StringMatcher: ...
+    invert_match: bool
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        string_match: StringMatcher | None = ...,
+        invert_match: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_config_route_v3_CorsPolicy(Message):
     @property
-    def with_request_body(self) -> _envoy_extensions_filters_http_ext_authz_v3_BufferSettings: ...
+    def allow_origin_string_match(self) -> _Messages[StringMatcher]: ...
+    allow_methods: str
+    allow_headers: str
+    expose_headers: str
+    max_age: str
+    @property
+    def allow_credentials(self) -> BoolValue: ...
+    @property
+    def filter_enabled(self) -> RuntimeFractionalPercent: ...
+    @property
+    def shadow_enabled(self) -> RuntimeFractionalPercent: ...
+    @property
+    def allow_private_network_access(self) -> BoolValue: ...
+    @property
+    def forward_not_matching_preflights(self) -> BoolValue: ...
+    def __init__(
+        self,
+        *,
+        allow_origin_string_match: Iterable[StringMatcher] | None = ...,
+        allow_methods: str | None = ...,
+        allow_headers: str | None = ...,
+        expose_headers: str | None = ...,
+        max_age: str | None = ...,
+        allow_credentials: BoolValue | None = ...,
+        filter_enabled: RuntimeFractionalPercent | None = ...,
+        shadow_enabled: RuntimeFractionalPercent | None = ...,
+        allow_private_network_access: BoolValue | None = ...,
+        forward_not_matching_preflights: BoolValue | None = ...,
+    ) -> None: ...
+
+class _envoy_config_route_v3_FilterAction(Message):
+    @property
+    def action(self) -> Any: ...
+    def __init__(
+        self,
+        *,
+        action: Any | None = ...,
+    ) -> None: ...
+
+class _envoy_config_route_v3_HedgePolicy(Message):
+    @property
+    def initial_requests(self) -> UInt32Value: ...
+    @property
+    def additional_request_chance(self) -> FractionalPercent: ...
+    hedge_on_per_try_timeout: bool
+    def __init__(
+        self,
+        *,
+        initial_requests: UInt32Value | None = ...,
+        additional_request_chance: FractionalPercent | None = ...,
+        hedge_on_per_try_timeout: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_config_route_v3_InternalRedirectPolicy(Message):
+    @property
+    def max_internal_redirects(self) -> UInt32Value: ...
+    @property
+    def redirect_response_codes(self) -> _Scalars[int]: ...
+    @property
+    def predicates(self) -> _Messages[TypedExtensionConfig]: ...
+    allow_cross_scheme_redirect: bool
+    @property
+    def response_headers_to_copy(self) -> _Scalars[str]: ...
+    def __init__(
+        self,
+        *,
+        max_internal_redirects: UInt32Value | None = ...,
+        redirect_response_codes: _Many[int] | None = ...,
+        predicates: Iterable[TypedExtensionConfig] | None = ...,
+        allow_cross_scheme_redirect: bool | None = ...,
+        response_headers_to_copy: _Many[str] | None = ...,
+    ) -> None: ...
+
+class _envoy_config_route_v3_NonForwardingAction(Message):
+    def __init__(self) -> None: ...
+
+class _envoy_config_route_v3_RateLimit(Message):
+    XRateLimitOption: ClassVar[_Enum]
+    UNSPECIFIED: ClassVar[int]
+    OFF: ClassVar[int]
+    DRAFT_VERSION_03: ClassVar[int]
+    class Action(Message):
+        class DestinationCluster(Message):
+            def __init__(self) -> None: ...
+
+        class DynamicMetaData(Message):
+            descriptor_key: str
+            @property
+            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
+            default_value: str
+            def __init__(
+                self,
+                *,
+                descriptor_key: str | None = ...,
+                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
+                default_value: str | None = ...,
+            ) -> None: ...
+
+        class GenericKey(Message):
+            descriptor_value: str
+            default_value: str
+            descriptor_key: str
+            def __init__(
+                self,
+                *,
+                descriptor_value: str | None = ...,
+                default_value: str | None = ...,
+                descriptor_key: str | None = ...,
+            ) -> None: ...
+
+        class HeaderValueMatch(Message):
+            descriptor_value: str
+            default_value: str
+            descriptor_key: str
+            @property
+            def expect_match(self) -> BoolValue: ...
+            @property
+            def headers(self) -> _Messages[HeaderMatcher]: ...
+            def __init__(
+                self,
+                *,
+                descriptor_value: str | None = ...,
+                default_value: str | None = ...,
+                descriptor_key: str | None = ...,
+                expect_match: BoolValue | None = ...,
+                headers: Iterable[HeaderMatcher] | None = ...,
+            ) -> None: ...
+
+        class MaskedRemoteAddress(Message):
+            @property
+            def v4_prefix_mask_len(self) -> UInt32Value: ...
+            @property
+            def v6_prefix_mask_len(self) -> UInt32Value: ...
+            def __init__(
+                self,
+                *,
+                v4_prefix_mask_len: UInt32Value | None = ...,
+                v6_prefix_mask_len: UInt32Value | None = ...,
+            ) -> None: ...
+
+        class MetaData(Message):
+            Source: ClassVar[_Enum]
+            DYNAMIC: ClassVar[int]
+            ROUTE_ENTRY: ClassVar[int]
+            CLUSTER_ENTRY: ClassVar[int]
+            CLUSTER_LOCALITY_ENTRY: ClassVar[int]
+            descriptor_key: str
+            @property
+            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
+            default_value: str
+            source: int
+            skip_if_absent: bool
+            def __init__(
+                self,
+                *,
+                descriptor_key: str | None = ...,
+                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
+                default_value: str | None = ...,
+                source: int | None = ...,
+                skip_if_absent: bool | None = ...,
+            ) -> None: ...
+
+        class QueryParameterValueMatch(Message):
+            descriptor_value: str
+            default_value: str
+            descriptor_key: str
+            @property
+            def expect_match(self) -> BoolValue: ...
+            @property
+            def query_parameters(self) -> _Messages[QueryParameterMatcher]: ...
+            def __init__(
+                self,
+                *,
+                descriptor_value: str | None = ...,
+                default_value: str | None = ...,
+                descriptor_key: str | None = ...,
+                expect_match: BoolValue | None = ...,
+                query_parameters: Iterable[QueryParameterMatcher] | None = ...,
+            ) -> None: ...
+
+        class QueryParameters(Message):
+            query_parameter_name: str
+            descriptor_key: str
+            skip_if_absent: bool
+            def __init__(
+                self,
+                *,
+                query_parameter_name: str | None = ...,
+                descriptor_key: str | None = ...,
+                skip_if_absent: bool | None = ...,
+            ) -> None: ...
+
+        class RemoteAddress(Message):
+            def __init__(self) -> None: ...
+
+        class RemoteAddressMatch(Message):
+            descriptor_value: str
+            descriptor_key: str
+            default_value: str
+            @property
+            def address_matcher(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
+            def __init__(
+                self,
+                *,
+                descriptor_value: str | None = ...,
+                descriptor_key: str | None = ...,
+                default_value: str | None = ...,
+                address_matcher: _envoy_type_matcher_v3_AddressMatcher | None = ...,
+            ) -> None: ...
+
+        class RequestHeaders(Message):
+            header_name: str
+            descriptor_key: str
+            skip_if_absent: bool
+            def __init__(
+                self,
+                *,
+                header_name: str | None = ...,
+                descriptor_key: str | None = ...,
+                skip_if_absent: bool | None = ...,
+            ) -> None: ...
+
+        class SourceCluster(Message):
+            def __init__(self) -> None: ...
+
+        @property
+        def source_cluster(self) -> _envoy_config_route_v3_RateLimit.Action.SourceCluster: ...
+        @property
+        def destination_cluster(self) -> _envoy_config_route_v3_RateLimit.Action.DestinationCluster: ...
+        @property
+        def request_headers(self) -> _envoy_config_route_v3_RateLimit.Action.RequestHeaders: ...
+        @property
+        def query_parameters(self) -> _envoy_config_route_v3_RateLimit.Action.QueryParameters: ...
+        @property
+        def remote_address(self) -> _envoy_config_route_v3_RateLimit.Action.RemoteAddress: ...
+        @property
+        def generic_key(self) -> _envoy_config_route_v3_RateLimit.Action.GenericKey: ...
+        @property
+        def header_value_match(self) -> _envoy_config_route_v3_RateLimit.Action.HeaderValueMatch: ...
+        @property
+        def dynamic_metadata(self) -> _envoy_config_route_v3_RateLimit.Action.DynamicMetaData: ...
+        @property
+        def metadata(self) -> _envoy_config_route_v3_RateLimit.Action.MetaData: ...
+        @property
+        def extension(self) -> TypedExtensionConfig: ...
+        @property
+        def masked_remote_address(self) -> _envoy_config_route_v3_RateLimit.Action.MaskedRemoteAddress: ...
+        @property
+        def query_parameter_value_match(self) -> _envoy_config_route_v3_RateLimit.Action.QueryParameterValueMatch: ...
+        @property
+        def remote_address_match(self) -> _envoy_config_route_v3_RateLimit.Action.RemoteAddressMatch: ...
+        def __init__(
+            self,
+            *,
+            source_cluster: _envoy_config_route_v3_RateLimit.Action.SourceCluster | None = ...,
+            destination_cluster: _envoy_config_route_v3_RateLimit.Action.DestinationCluster | None = ...,
+            request_headers: _envoy_config_route_v3_RateLimit.Action.RequestHeaders | None = ...,
+            query_parameters: _envoy_config_route_v3_RateLimit.Action.QueryParameters | None = ...,
+            remote_address: _envoy_config_route_v3_RateLimit.Action.RemoteAddress | None = ...,
+            generic_key: _envoy_config_route_v3_RateLimit.Action.GenericKey | None = ...,
+            header_value_match: _envoy_config_route_v3_RateLimit.Action.HeaderValueMatch | None = ...,
+            dynamic_metadata: _envoy_config_route_v3_RateLimit.Action.DynamicMetaData | None = ...,
+            metadata: _envoy_config_route_v3_RateLimit.Action.MetaData | None = ...,
+            extension: TypedExtensionConfig | None = ...,
+            masked_remote_address: _envoy_config_route_v3_RateLimit.Action.MaskedRemoteAddress | None = ...,
+            query_parameter_value_match: _envoy_config_route_v3_RateLimit.Action.QueryParameterValueMatch | None = ...,
+            remote_address_match: _envoy_config_route_v3_RateLimit.Action.RemoteAddressMatch | None = ...,
+        ) -> None: ...
+
+    class HitsAddend(Message):
+        @property
+        def number(self) -> UInt64Value: ...
+        format: str
+        is_negative_hits: bool
+        def __init__(
+            self,
+            *,
+            number: UInt64Value | None = ...,
+            format: str | None = ...,
+            is_negative_hits: bool | None = ...,
+        ) -> None: ...
+
+    class Override(Message):
+        class DynamicMetadata(Message):
+            @property
+            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
+            def __init__(
+                self,
+                *,
+                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
+            ) -> None: ...
+
+        class RateLimitOverride(Message):
+            requests_per_unit: int
+            unit: int
+            def __init__(
+                self,
+                *,
+                requests_per_unit: int | None = ...,
+                unit: int | None = ...,
+            ) -> None: ...
+
+        @property
+        def dynamic_metadata(self) -> _envoy_config_route_v3_RateLimit.Override.DynamicMetadata: ...
+        @property
+        def rate_limit(self) -> _envoy_config_route_v3_RateLimit.Override.RateLimitOverride: ...
+        def __init__(
+            self,
+            *,
+            dynamic_metadata: _envoy_config_route_v3_RateLimit.Override.DynamicMetadata | None = ...,
+            rate_limit: _envoy_config_route_v3_RateLimit.Override.RateLimitOverride | None = ...,
+        ) -> None: ...
+
+    @property
+    def stage(self) -> UInt32Value: ...
+    disable_key: str
+    @property
+    def actions(self) -> _Messages[_envoy_config_route_v3_RateLimit.Action]: ...
+    @property
+    def limit(self) -> _envoy_config_route_v3_RateLimit.Override: ...
+    @property
+    def hits_addend(self) -> _envoy_config_route_v3_RateLimit.HitsAddend: ...
+    apply_on_stream_done: bool
+    x_ratelimit_option: int
+    def __init__(
+        self,
+        *,
+        stage: UInt32Value | None = ...,
+        disable_key: str | None = ...,
+        actions: Iterable[_envoy_config_route_v3_RateLimit.Action] | None = ...,
+        limit: _envoy_config_route_v3_RateLimit.Override | None = ...,
+        hits_addend: _envoy_config_route_v3_RateLimit.HitsAddend | None = ...,
+        apply_on_stream_done: bool | None = ...,
+        x_ratelimit_option: int | None = ...,
+    ) -> None: ...
+
+class _envoy_config_route_v3_ScopedRouteConfiguration(Message):
+    class Key(Message):
+        class Fragment(Message):
+            string_key: str
+            def __init__(
+                self,
+                *,
+                string_key: str | None = ...,
+            ) -> None: ...
+
+        @property
+        def fragments(self) -> _Messages[_envoy_config_route_v3_ScopedRouteConfiguration.Key.Fragment]: ...
+        def __init__(
+            self,
+            *,
+            fragments: Iterable[_envoy_config_route_v3_ScopedRouteConfiguration.Key.Fragment] | None = ...,
+        ) -> None: ...
+
+    on_demand: bool
+    name: str
+    route_configuration_name: str
+    @property
+    def route_configuration(self) -> RouteConfiguration: ...
+    @property
+    def key(self) -> _envoy_config_route_v3_ScopedRouteConfiguration.Key: ...
+    def __init__(
+        self,
+        *,
+        on_demand: bool | None = ...,
+        name: str | None = ...,
+        route_configuration_name: str | None = ...,
+        route_configuration: RouteConfiguration | None = ...,
+        key: _envoy_config_route_v3_ScopedRouteConfiguration.Key | None = ...,
+    ) -> None: ...
+
+class _envoy_config_route_v3_Tracing(Message):
+    @property
+    def client_sampling(self) -> FractionalPercent: ...
+    @property
+    def random_sampling(self) -> FractionalPercent: ...
+    @property
+    def overall_sampling(self) -> FractionalPercent: ...
+    @property
+    def custom_tags(self) -> _Messages[_envoy_type_tracing_v3_CustomTag]: ...
+    operation: str
+    upstream_operation: str
+    def __init__(
+        self,
+        *,
+        client_sampling: FractionalPercent | None = ...,
+        random_sampling: FractionalPercent | None = ...,
+        overall_sampling: FractionalPercent | None = ...,
+        custom_tags: Iterable[_envoy_type_tracing_v3_CustomTag] | None = ...,
+        operation: str | None = ...,
+        upstream_operation: str | None = ...,
+    ) -> None: ...
+
+class _envoy_config_route_v3_VirtualCluster(Message):
+    @property
+    def headers(self) -> _Messages[HeaderMatcher]: ...
+    name: str
+    def __init__(
+        self,
+        *,
+        headers: Iterable[HeaderMatcher] | None = ...,
+        name: str | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_access_loggers_grpc_v3_CommonGrpcAccessLogConfig(Message):
+    log_name: str
     @property
     def grpc_service(self) -> GrpcService: ...
+    transport_api_version: int
     @property
-    def http_service(self) -> _envoy_extensions_filters_http_ext_authz_v3_HttpService: ...
+    def buffer_flush_interval(self) -> Duration: ...
+    @property
+    def buffer_size_bytes(self) -> UInt32Value: ...
+    @property
+    def filter_state_objects_to_log(self) -> _Scalars[str]: ...
+    @property
+    def grpc_stream_retry_policy(self) -> _envoy_config_core_v3_RetryPolicy: ...
+    @property
+    def custom_tags(self) -> _Messages[_envoy_type_tracing_v3_CustomTag]: ...
     def __init__(
         self,
         *,
-        context_extensions: Mapping[str, str] | None = ...,
-        disable_request_body_buffering: bool | None = ...,
-        with_request_body: _envoy_extensions_filters_http_ext_authz_v3_BufferSettings | None = ...,
+        log_name: str | None = ...,
         grpc_service: GrpcService | None = ...,
-        http_service: _envoy_extensions_filters_http_ext_authz_v3_HttpService | None = ...,
+        transport_api_version: int | None = ...,
+        buffer_flush_interval: Duration | timedelta | None = ...,
+        buffer_size_bytes: UInt32Value | None = ...,
+        filter_state_objects_to_log: _Many[str] | None = ...,
+        grpc_stream_retry_policy: _envoy_config_core_v3_RetryPolicy | None = ...,
+        custom_tags: Iterable[_envoy_type_tracing_v3_CustomTag] | None = ...,
     ) -> None: ...
 
-class _envoy_extensions_filters_http_ext_authz_v3_HttpService(Message):
+class _envoy_extensions_common_ratelimit_v3_LocalClusterRateLimit(Message):
+    def __init__(self) -> None: ...
+
+class _envoy_extensions_common_ratelimit_v3_LocalRateLimitDescriptor(Message):
     @property
-    def server_uri(self) -> HttpUri: ...
-    path_prefix: str
-    path_override: str
+    def entries(self) -> _Messages[_envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.Entry]: ...
     @property
-    def authorization_request(self) -> _envoy_extensions_filters_http_ext_authz_v3_AuthorizationRequest: ...
-    @property
-    def authorization_response(self) -> _envoy_extensions_filters_http_ext_authz_v3_AuthorizationResponse: ...
-    @property
-    def retry_policy(self) -> CoreRetryPolicy: ...
+    def token_bucket(self) -> TokenBucket: ...
+    shadow_mode: bool
     def __init__(
         self,
         *,
-        server_uri: HttpUri | None = ...,
-        path_prefix: str | None = ...,
-        path_override: str | None = ...,
-        authorization_request: _envoy_extensions_filters_http_ext_authz_v3_AuthorizationRequest | None = ...,
-        authorization_response: _envoy_extensions_filters_http_ext_authz_v3_AuthorizationResponse | None = ...,
-        retry_policy: CoreRetryPolicy | None = ...,
+        entries: Iterable[_envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.Entry] | None = ...,
+        token_bucket: TokenBucket | None = ...,
+        shadow_mode: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_common_ratelimit_v3_RateLimitDescriptor(Message):
+    class Entry(Message):
+        key: str
+        value: str
+        def __init__(
+            self,
+            *,
+            key: str | None = ...,
+            value: str | None = ...,
+        ) -> None: ...
+
+    class RateLimitOverride(Message):
+        requests_per_unit: int
+        unit: int
+        def __init__(
+            self,
+            *,
+            requests_per_unit: int | None = ...,
+            unit: int | None = ...,
+        ) -> None: ...
+
+    @property
+    def entries(self) -> _Messages[_envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.Entry]: ...
+    @property
+    def limit(self) -> _envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.RateLimitOverride: ...
+    @property
+    def hits_addend(self) -> UInt64Value: ...
+    is_negative_hits: bool
+    def __init__(
+        self,
+        *,
+        entries: Iterable[_envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.Entry] | None = ...,
+        limit: _envoy_extensions_common_ratelimit_v3_RateLimitDescriptor.RateLimitOverride | None = ...,
+        hits_addend: UInt64Value | None = ...,
+        is_negative_hits: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_common_fault_v3_FaultDelay(Message):
+    FaultDelayType: ClassVar[_Enum]
+    FIXED: ClassVar[int]
+    class HeaderDelay(Message):
+        def __init__(self) -> None: ...
+
+    @property
+    def fixed_delay(self) -> Duration: ...
+    @property
+    def header_delay(self) -> _envoy_extensions_filters_common_fault_v3_FaultDelay.HeaderDelay: ...
+    @property
+    def percentage(self) -> FractionalPercent: ...
+    def __init__(
+        self,
+        *,
+        fixed_delay: Duration | timedelta | None = ...,
+        header_delay: _envoy_extensions_filters_common_fault_v3_FaultDelay.HeaderDelay | None = ...,
+        percentage: FractionalPercent | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_common_fault_v3_FaultRateLimit(Message):
+    class FixedLimit(Message):
+        limit_kbps: int
+        def __init__(
+            self,
+            *,
+            limit_kbps: int | None = ...,
+        ) -> None: ...
+
+    class HeaderLimit(Message):
+        def __init__(self) -> None: ...
+
+    @property
+    def fixed_limit(self) -> _envoy_extensions_filters_common_fault_v3_FaultRateLimit.FixedLimit: ...
+    @property
+    def header_limit(self) -> _envoy_extensions_filters_common_fault_v3_FaultRateLimit.HeaderLimit: ...
+    @property
+    def percentage(self) -> FractionalPercent: ...
+    def __init__(
+        self,
+        *,
+        fixed_limit: _envoy_extensions_filters_common_fault_v3_FaultRateLimit.FixedLimit | None = ...,
+        header_limit: _envoy_extensions_filters_common_fault_v3_FaultRateLimit.HeaderLimit | None = ...,
+        percentage: FractionalPercent | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation(Message):
+    verification_status_header: str
+    def __init__(
+        self,
+        *,
+        verification_status_header: str | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_FilterStateRule(Message):
+    name: str
+    @property
+    def requires(self) -> MessageMap[str, _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement]: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        requires: Mapping[str, _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_JwksAsyncFetch(Message):
+    fast_listener: bool
+    @property
+    def failed_refetch_duration(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        fast_listener: bool | None = ...,
+        failed_refetch_duration: Duration | timedelta | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_JwtCacheConfig(Message):
+    jwt_cache_size: int
+    jwt_max_token_size: int
+    def __init__(
+        self,
+        *,
+        jwt_cache_size: int | None = ...,
+        jwt_max_token_size: int | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_JwtClaimToHeader(Message):
+    header_name: str
+    claim_name: str
+    def __init__(
+        self,
+        *,
+        header_name: str | None = ...,
+        claim_name: str | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_JwtHeader(Message):
+    name: str
+    value_prefix: str
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        value_prefix: str | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement(Message):
+    provider_name: str
+    @property
+    def provider_and_audiences(self) -> _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences: ...
+    @property
+    def requires_any(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementOrList: ...
+    @property
+    def requires_all(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList: ...
+    @property
+    def allow_missing_or_failed(self) -> _google_protobuf_Empty: ...
+    @property
+    def allow_missing(self) -> _google_protobuf_Empty: ...
+    @property
+    def extract_only_without_validation(self) -> _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation: ...
+    def __init__(
+        self,
+        *,
+        provider_name: str | None = ...,
+        provider_and_audiences: _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences | None = ...,
+        requires_any: _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementOrList | None = ...,
+        requires_all: _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList | None = ...,
+        allow_missing_or_failed: _google_protobuf_Empty | None = ...,
+        allow_missing: _google_protobuf_Empty | None = ...,
+        extract_only_without_validation: _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList(Message):
+    @property
+    def requirements(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement]: ...
+    def __init__(
+        self,
+        *,
+        requirements: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementOrList(Message):
+    @property
+    def requirements(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement]: ...
+    def __init__(
+        self,
+        *,
+        requirements: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences(Message):
+    provider_name: str
+    @property
+    def audiences(self) -> _Scalars[str]: ...
+    def __init__(
+        self,
+        *,
+        provider_name: str | None = ...,
+        audiences: _Many[str] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_RemoteJwks(Message):
+    @property
+    def http_uri(self) -> _envoy_config_core_v3_HttpUri: ...
+    @property
+    def cache_duration(self) -> Duration: ...
+    @property
+    def async_fetch(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwksAsyncFetch: ...
+    @property
+    def retry_policy(self) -> _envoy_config_core_v3_RetryPolicy: ...
+    def __init__(
+        self,
+        *,
+        http_uri: _envoy_config_core_v3_HttpUri | None = ...,
+        cache_duration: Duration | timedelta | None = ...,
+        async_fetch: _envoy_extensions_filters_http_jwt_authn_v3_JwksAsyncFetch | None = ...,
+        retry_policy: _envoy_config_core_v3_RetryPolicy | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_network_http_connection_manager_v3_ForwardProtoConfig(Message):
@@ -9037,13 +6701,66 @@ class _envoy_extensions_filters_network_http_connection_manager_v3_ForwardProtoC
         http_destination_ports: _Many[int] | None = ...,
     ) -> None: ...
 
-class _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRouteConfigurationsList(Message):
+class _envoy_extensions_filters_network_http_connection_manager_v3_LocalReplyConfig(Message):
     @property
-    def scoped_route_configurations(self) -> _Messages[ScopedRouteConfiguration]: ...
+    def mappers(self) -> _Messages[_envoy_extensions_filters_network_http_connection_manager_v3_ResponseMapper]: ...
+    @property
+    def body_format(self) -> SubstitutionFormatString: ...
     def __init__(
         self,
         *,
-        scoped_route_configurations: Iterable[ScopedRouteConfiguration] | None = ...,
+        mappers: Iterable[_envoy_extensions_filters_network_http_connection_manager_v3_ResponseMapper] | None = ...,
+        body_format: SubstitutionFormatString | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension(Message):
+    @property
+    def typed_config(self) -> Any: ...
+    def __init__(
+        self,
+        *,
+        typed_config: Any | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_network_http_connection_manager_v3_ResponseMapper(Message):
+    @property
+    def filter(self) -> AccessLogFilter: ...
+    @property
+    def status_code(self) -> UInt32Value: ...
+    @property
+    def body(self) -> DataSource: ...
+    @property
+    def body_format_override(self) -> SubstitutionFormatString: ...
+    @property
+    def headers_to_add(self) -> _Messages[HeaderValueOption]: ...
+    def __init__(
+        self,
+        *,
+        filter: AccessLogFilter | None = ...,
+        status_code: UInt32Value | None = ...,
+        body: DataSource | None = ...,
+        body_format_override: SubstitutionFormatString | None = ...,
+        headers_to_add: Iterable[HeaderValueOption] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRds(Message):
+    @property
+    def scoped_rds_config_source(self) -> ConfigSource: ...
+    srds_resources_locator: str
+    def __init__(
+        self,
+        *,
+        scoped_rds_config_source: ConfigSource | None = ...,
+        srds_resources_locator: str | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRouteConfigurationsList(Message):
+    @property
+    def scoped_route_configurations(self) -> _Messages[_envoy_config_route_v3_ScopedRouteConfiguration]: ...
+    def __init__(
+        self,
+        *,
+        scoped_route_configurations: Iterable[_envoy_config_route_v3_ScopedRouteConfiguration] | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRoutes(Message):
@@ -9098,7 +6815,7 @@ class _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRoutes(
     @property
     def scoped_route_configurations_list(self) -> _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRouteConfigurationsList: ...
     @property
-    def scoped_rds(self) -> ScopedRds: ...
+    def scoped_rds(self) -> _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRds: ...
     def __init__(
         self,
         *,
@@ -9106,7 +6823,91 @@ class _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRoutes(
         scope_key_builder: _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRoutes.ScopeKeyBuilder | None = ...,
         rds_config_source: ConfigSource | None = ...,
         scoped_route_configurations_list: _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRouteConfigurationsList | None = ...,
-        scoped_rds: ScopedRds | None = ...,
+        scoped_rds: _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRds | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_load_balancing_policies_common_v3_ConsistentHashingLbConfig(Message):
+    use_hostname_for_hashing: bool
+    @property
+    def hash_balance_factor(self) -> UInt32Value: ...
+    @property
+    def hash_policy(self) -> _Messages[RouteAction.HashPolicy]: ...
+    def __init__(
+        self,
+        *,
+        use_hostname_for_hashing: bool | None = ...,
+        hash_balance_factor: UInt32Value | None = ...,
+        hash_policy: Iterable[RouteAction.HashPolicy] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig(Message):
+    class LocalityWeightedLbConfig(Message):
+        def __init__(self) -> None: ...
+
+    class ZoneAwareLbConfig(Message):
+        LocalityBasis: ClassVar[_Enum]
+        HEALTHY_HOSTS_NUM: ClassVar[int]
+        HEALTHY_HOSTS_WEIGHT: ClassVar[int]
+        class ForceLocalZone(Message):
+            @property
+            def min_size(self) -> UInt32Value: ...
+            def __init__(
+                self,
+                *,
+                min_size: UInt32Value | None = ...,
+            ) -> None: ...
+
+        @property
+        def routing_enabled(self) -> Percent: ...
+        @property
+        def min_cluster_size(self) -> UInt64Value: ...
+        fail_traffic_on_panic: bool
+        force_locality_direct_routing: bool
+        @property
+        def force_local_zone(self) -> _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone: ...
+        locality_basis: int
+        def __init__(
+            self,
+            *,
+            routing_enabled: Percent | None = ...,
+            min_cluster_size: UInt64Value | None = ...,
+            fail_traffic_on_panic: bool | None = ...,
+            force_locality_direct_routing: bool | None = ...,
+            force_local_zone: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone | None = ...,
+            locality_basis: int | None = ...,
+        ) -> None: ...
+
+    @property
+    def zone_aware_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.ZoneAwareLbConfig: ...
+    @property
+    def locality_weighted_lb_config(self) -> _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.LocalityWeightedLbConfig: ...
+    def __init__(
+        self,
+        *,
+        zone_aware_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.ZoneAwareLbConfig | None = ...,
+        locality_weighted_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig.LocalityWeightedLbConfig | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_transport_sockets_tls_v3_CertificateProviderPluginInstance(Message):
+    instance_name: str
+    certificate_name: str
+    def __init__(
+        self,
+        *,
+        instance_name: str | None = ...,
+        certificate_name: str | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_transport_sockets_tls_v3_GenericSecret(Message):
+    @property
+    def secret(self) -> DataSource: ...
+    @property
+    def secrets(self) -> MessageMap[str, DataSource]: ...
+    def __init__(
+        self,
+        *,
+        secret: DataSource | None = ...,
+        secrets: Mapping[str, DataSource] | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_transport_sockets_tls_v3_PrivateKeyProvider(Message):
@@ -9125,15 +6926,128 @@ class _envoy_extensions_transport_sockets_tls_v3_PrivateKeyProvider(Message):
 class _envoy_extensions_transport_sockets_tls_v3_TlsKeyLog(Message):
     path: str
     @property
-    def local_address_range(self) -> _Messages[CidrRange]: ...
+    def local_address_range(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
     @property
-    def remote_address_range(self) -> _Messages[CidrRange]: ...
+    def remote_address_range(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
     def __init__(
         self,
         *,
         path: str | None = ...,
-        local_address_range: Iterable[CidrRange] | None = ...,
-        remote_address_range: Iterable[CidrRange] | None = ...,
+        local_address_range: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
+        remote_address_range: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_transport_sockets_tls_v3_TlsSessionTicketKeys(Message):
+    @property
+    def keys(self) -> _Messages[DataSource]: ...
+    def __init__(
+        self,
+        *,
+        keys: Iterable[DataSource] | None = ...,
+    ) -> None: ...
+
+class _envoy_service_discovery_v3_DynamicParameterConstraints(Message):
+    class ConstraintList(Message):
+        @property
+        def constraints(self) -> _Messages[_envoy_service_discovery_v3_DynamicParameterConstraints]: ...
+        def __init__(
+            self,
+            *,
+            constraints: Iterable[_envoy_service_discovery_v3_DynamicParameterConstraints] | None = ...,
+        ) -> None: ...
+
+    class SingleConstraint(Message):
+        class Exists(Message):
+            def __init__(self) -> None: ...
+
+        key: str
+        value: str
+        @property
+        def exists(self) -> _envoy_service_discovery_v3_DynamicParameterConstraints.SingleConstraint.Exists: ...
+        def __init__(
+            self,
+            *,
+            key: str | None = ...,
+            value: str | None = ...,
+            exists: _envoy_service_discovery_v3_DynamicParameterConstraints.SingleConstraint.Exists | None = ...,
+        ) -> None: ...
+
+    @property
+    def constraint(self) -> _envoy_service_discovery_v3_DynamicParameterConstraints.SingleConstraint: ...
+    @property
+    def or_constraints(self) -> _envoy_service_discovery_v3_DynamicParameterConstraints.ConstraintList: ...
+    @property
+    def and_constraints(self) -> _envoy_service_discovery_v3_DynamicParameterConstraints.ConstraintList: ...
+    @property
+    def not_constraints(self) -> _envoy_service_discovery_v3_DynamicParameterConstraints: ...
+    def __init__(
+        self,
+        *,
+        constraint: _envoy_service_discovery_v3_DynamicParameterConstraints.SingleConstraint | None = ...,
+        or_constraints: _envoy_service_discovery_v3_DynamicParameterConstraints.ConstraintList | None = ...,
+        and_constraints: _envoy_service_discovery_v3_DynamicParameterConstraints.ConstraintList | None = ...,
+        not_constraints: _envoy_service_discovery_v3_DynamicParameterConstraints | None = ...,
+    ) -> None: ...
+
+class _envoy_service_discovery_v3_ResourceError(Message):
+    @property
+    def resource_name(self) -> _envoy_service_discovery_v3_ResourceName: ...
+    @property
+    def error_detail(self) -> _google_rpc_Status: ...
+    def __init__(
+        self,
+        *,
+        resource_name: _envoy_service_discovery_v3_ResourceName | None = ...,
+        error_detail: _google_rpc_Status | None = ...,
+    ) -> None: ...
+
+class _envoy_service_discovery_v3_ResourceLocator(Message):
+    name: str
+    @property
+    def dynamic_parameters(self) -> ScalarMap[str, str]: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        dynamic_parameters: Mapping[str, str] | None = ...,
+    ) -> None: ...
+
+class _envoy_service_discovery_v3_ResourceName(Message):
+    name: str
+    @property
+    def dynamic_parameter_constraints(self) -> _envoy_service_discovery_v3_DynamicParameterConstraints: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        dynamic_parameter_constraints: _envoy_service_discovery_v3_DynamicParameterConstraints | None = ...,
+    ) -> None: ...
+
+class _envoy_type_http_v3_PathTransformation(Message):
+    class Operation(Message):
+        class MergeSlashes(Message):
+            def __init__(self) -> None: ...
+
+        class NormalizePathRFC3986(Message):
+            def __init__(self) -> None: ...
+
+        @property
+        def normalize_path_rfc_3986(self) -> _envoy_type_http_v3_PathTransformation.Operation.NormalizePathRFC3986: ...
+        @property
+        def merge_slashes(self) -> _envoy_type_http_v3_PathTransformation.Operation.MergeSlashes: ...
+        def __init__(
+            self,
+            *,
+            normalize_path_rfc_3986: _envoy_type_http_v3_PathTransformation.Operation.NormalizePathRFC3986 | None = ...,
+            merge_slashes: _envoy_type_http_v3_PathTransformation.Operation.MergeSlashes | None = ...,
+        ) -> None: ...
+
+    @property
+    def operations(self) -> _Messages[_envoy_type_http_v3_PathTransformation.Operation]: ...
+    def __init__(
+        self,
+        *,
+        operations: Iterable[_envoy_type_http_v3_PathTransformation.Operation] | None = ...,
     ) -> None: ...
 
 class _envoy_type_matcher_v3_AddressMatcher(Message):
@@ -9145,6 +7059,233 @@ class _envoy_type_matcher_v3_AddressMatcher(Message):
         *,
         ranges: Iterable[_xds_core_v3_CidrRange] | None = ...,
         invert_match: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_type_matcher_v3_DoubleMatcher(Message):
+    @property
+    def range(self) -> _envoy_type_v3_DoubleRange: ...
+    exact: float
+    def __init__(
+        self,
+        *,
+        range: _envoy_type_v3_DoubleRange | None = ...,
+        exact: float | None = ...,
+    ) -> None: ...
+
+class _envoy_type_matcher_v3_FilterStateMatcher(Message):
+    key: str
+    @property
+    def string_match(self) -> StringMatcher: ...
+    @property
+    def address_match(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
+    def __init__(
+        self,
+        *,
+        key: str | None = ...,
+        string_match: StringMatcher | None = ...,
+        address_match: _envoy_type_matcher_v3_AddressMatcher | None = ...,
+    ) -> None: ...
+
+class _envoy_type_matcher_v3_ListMatcher(Message):
+    @property
+    def one_of(self) -> _envoy_type_matcher_v3_ValueMatcher: ...
+    def __init__(
+        self,
+        *,
+        one_of: _envoy_type_matcher_v3_ValueMatcher | None = ...,
+    ) -> None: ...
+
+class _envoy_type_matcher_v3_MetadataMatcher(Message):
+    class PathSegment(Message):
+        key: str
+        def __init__(
+            self,
+            *,
+            key: str | None = ...,
+        ) -> None: ...
+
+    filter: str
+    @property
+    def path(self) -> _Messages[_envoy_type_matcher_v3_MetadataMatcher.PathSegment]: ...
+    @property
+    def value(self) -> _envoy_type_matcher_v3_ValueMatcher: ...
+    invert: bool
+    def __init__(
+        self,
+        *,
+        filter: str | None = ...,
+        path: Iterable[_envoy_type_matcher_v3_MetadataMatcher.PathSegment] | None = ...,
+        value: _envoy_type_matcher_v3_ValueMatcher | None = ...,
+        invert: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_type_matcher_v3_OrMatcher(Message):
+    @property
+    def value_matchers(self) -> _Messages[_envoy_type_matcher_v3_ValueMatcher]: ...
+    def __init__(
+        self,
+        *,
+        value_matchers: Iterable[_envoy_type_matcher_v3_ValueMatcher] | None = ...,
+    ) -> None: ...
+
+class _envoy_type_matcher_v3_PathMatcher(Message):
+    @property
+    def path(self) -> StringMatcher: ...
+    def __init__(
+        self,
+        *,
+        path: StringMatcher | None = ...,
+    ) -> None: ...
+
+class _envoy_type_matcher_v3_ValueMatcher(Message):
+    class NullMatch(Message):
+        def __init__(self) -> None: ...
+
+    @property
+    def null_match(self) -> _envoy_type_matcher_v3_ValueMatcher.NullMatch: ...
+    @property
+    def double_match(self) -> _envoy_type_matcher_v3_DoubleMatcher: ...
+    @property
+    def string_match(self) -> StringMatcher: ...
+    bool_match: bool
+    present_match: bool
+    @property
+    def list_match(self) -> _envoy_type_matcher_v3_ListMatcher: ...
+    @property
+    def or_match(self) -> _envoy_type_matcher_v3_OrMatcher: ...
+    def __init__(
+        self,
+        *,
+        null_match: _envoy_type_matcher_v3_ValueMatcher.NullMatch | None = ...,
+        double_match: _envoy_type_matcher_v3_DoubleMatcher | None = ...,
+        string_match: StringMatcher | None = ...,
+        bool_match: bool | None = ...,
+        present_match: bool | None = ...,
+        list_match: _envoy_type_matcher_v3_ListMatcher | None = ...,
+        or_match: _envoy_type_matcher_v3_OrMatcher | None = ...,
+    ) -> None: ...
+
+class _envoy_type_metadata_v3_MetadataKey(Message):
+    class PathSegment(Message):
+        key: str
+        def __init__(
+            self,
+            *,
+            key: str | None = ...,
+        ) -> None: ...
+
+    key: str
+    @property
+    def path(self) -> _Messages[_envoy_type_metadata_v3_MetadataKey.PathSegment]: ...
+    def __init__(
+        self,
+        *,
+        key: str | None = ...,
+        path: Iterable[_envoy_type_metadata_v3_MetadataKey.PathSegment] | None = ...,
+    ) -> None: ...
+
+class _envoy_type_metadata_v3_MetadataKind(Message):
+    class Cluster(Message):
+        def __init__(self) -> None: ...
+
+    class Host(Message):
+        def __init__(self) -> None: ...
+
+    class Request(Message):
+        def __init__(self) -> None: ...
+
+    class Route(Message):
+        def __init__(self) -> None: ...
+
+    @property
+    def request(self) -> _envoy_type_metadata_v3_MetadataKind.Request: ...
+    @property
+    def route(self) -> _envoy_type_metadata_v3_MetadataKind.Route: ...
+    @property
+    def cluster(self) -> _envoy_type_metadata_v3_MetadataKind.Cluster: ...
+    @property
+    def host(self) -> _envoy_type_metadata_v3_MetadataKind.Host: ...
+    def __init__(
+        self,
+        *,
+        request: _envoy_type_metadata_v3_MetadataKind.Request | None = ...,
+        route: _envoy_type_metadata_v3_MetadataKind.Route | None = ...,
+        cluster: _envoy_type_metadata_v3_MetadataKind.Cluster | None = ...,
+        host: _envoy_type_metadata_v3_MetadataKind.Host | None = ...,
+    ) -> None: ...
+
+class _envoy_type_tracing_v3_CustomTag(Message):
+    class Environment(Message):
+        name: str
+        default_value: str
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            default_value: str | None = ...,
+        ) -> None: ...
+
+    class Header(Message):
+        name: str
+        default_value: str
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            default_value: str | None = ...,
+        ) -> None: ...
+
+    class Literal(Message):
+        value: str
+        def __init__(
+            self,
+            *,
+            value: str | None = ...,
+        ) -> None: ...
+
+    class Metadata(Message):
+        @property
+        def kind(self) -> _envoy_type_metadata_v3_MetadataKind: ...
+        @property
+        def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
+        default_value: str
+        def __init__(
+            self,
+            *,
+            kind: _envoy_type_metadata_v3_MetadataKind | None = ...,
+            metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
+            default_value: str | None = ...,
+        ) -> None: ...
+
+    tag: str
+    @property
+    def literal(self) -> _envoy_type_tracing_v3_CustomTag.Literal: ...
+    @property
+    def environment(self) -> _envoy_type_tracing_v3_CustomTag.Environment: ...
+    @property
+    def request_header(self) -> _envoy_type_tracing_v3_CustomTag.Header: ...
+    @property
+    def metadata(self) -> _envoy_type_tracing_v3_CustomTag.Metadata: ...
+    value: str
+    def __init__(
+        self,
+        *,
+        tag: str | None = ...,
+        literal: _envoy_type_tracing_v3_CustomTag.Literal | None = ...,
+        environment: _envoy_type_tracing_v3_CustomTag.Environment | None = ...,
+        request_header: _envoy_type_tracing_v3_CustomTag.Header | None = ...,
+        metadata: _envoy_type_tracing_v3_CustomTag.Metadata | None = ...,
+        value: str | None = ...,
+    ) -> None: ...
+
+class _envoy_type_v3_DoubleRange(Message):
+    start: float
+    end: float
+    def __init__(
+        self,
+        *,
+        start: float | None = ...,
+        end: float | None = ...,
     ) -> None: ...
 
 class _envoy_type_v3_HashPolicy(Message):
@@ -9170,6 +7311,34 @@ class _envoy_type_v3_HashPolicy(Message):
         filter_state: _envoy_type_v3_HashPolicy.FilterState | None = ...,
     ) -> None: ...
 
+class _envoy_type_v3_HttpStatus(Message):
+    code: int
+    def __init__(
+        self,
+        *,
+        code: int | None = ...,
+    ) -> None: ...
+
+class _envoy_type_v3_Int32Range(Message):
+    start: int
+    end: int
+    def __init__(
+        self,
+        *,
+        start: int | None = ...,
+        end: int | None = ...,
+    ) -> None: ...
+
+class _envoy_type_v3_Int64Range(Message):
+    start: int
+    end: int
+    def __init__(
+        self,
+        *,
+        start: int | None = ...,
+        end: int | None = ...,
+    ) -> None: ...
+
 class _envoy_type_v3_Scope(Message):
     @property
     def max_counters(self) -> UInt32Value: ...
@@ -9189,6 +7358,18 @@ class _envoy_type_v3_Scope(Message):
         enable_eviction: bool | None = ...,
         prefix: str | None = ...,
         sharing_name: str | None = ...,
+    ) -> None: ...
+
+class _envoy_type_v3_SemanticVersion(Message):
+    major_number: int
+    minor_number: int
+    patch: int
+    def __init__(
+        self,
+        *,
+        major_number: int | None = ...,
+        minor_number: int | None = ...,
+        patch: int | None = ...,
     ) -> None: ...
 
 class _google_api_expr_v1alpha1_CheckedExpr(Message):
@@ -9222,7 +7403,7 @@ class _google_api_expr_v1alpha1_Constant(Message):
     @property
     def duration_value(self) -> Duration: ...
     @property
-    def timestamp_value(self) -> Timestamp: ...
+    def timestamp_value(self) -> _google_protobuf_Timestamp: ...
     def __init__(
         self,
         *,
@@ -9234,7 +7415,7 @@ class _google_api_expr_v1alpha1_Constant(Message):
         string_value: str | None = ...,
         bytes_value: bytes | None = ...,
         duration_value: Duration | timedelta | None = ...,
-        timestamp_value: Timestamp | datetime | None = ...,
+        timestamp_value: _google_protobuf_Timestamp | datetime | None = ...,
     ) -> None: ...
 
 class _google_api_expr_v1alpha1_Expr(Message):
@@ -9369,18 +7550,6 @@ class _google_api_expr_v1alpha1_Expr(Message):
         comprehension_expr: _google_api_expr_v1alpha1_Expr.Comprehension | None = ...,
     ) -> None: ...
 
-class _google_api_expr_v1alpha1_ParsedExpr(Message):
-    @property
-    def expr(self) -> _google_api_expr_v1alpha1_Expr: ...
-    @property
-    def source_info(self) -> _google_api_expr_v1alpha1_SourceInfo: ...
-    def __init__(
-        self,
-        *,
-        expr: _google_api_expr_v1alpha1_Expr | None = ...,
-        source_info: _google_api_expr_v1alpha1_SourceInfo | None = ...,
-    ) -> None: ...
-
 class _google_api_expr_v1alpha1_Reference(Message):
     name: str
     @property
@@ -9505,7 +7674,7 @@ class _google_api_expr_v1alpha1_Type(Message):
         ) -> None: ...
 
     @property
-    def dyn(self) -> Empty: ...
+    def dyn(self) -> _google_protobuf_Empty: ...
     null: int
     primitive: int
     wrapper: int
@@ -9521,13 +7690,13 @@ class _google_api_expr_v1alpha1_Type(Message):
     @property
     def type(self) -> _google_api_expr_v1alpha1_Type: ...
     @property
-    def error(self) -> Empty: ...
+    def error(self) -> _google_protobuf_Empty: ...
     @property
     def abstract_type(self) -> _google_api_expr_v1alpha1_Type.AbstractType: ...
     def __init__(
         self,
         *,
-        dyn: Empty | None = ...,
+        dyn: _google_protobuf_Empty | None = ...,
         null: int | None = ...,
         primitive: int | None = ...,
         wrapper: int | None = ...,
@@ -9538,8 +7707,51 @@ class _google_api_expr_v1alpha1_Type(Message):
         message_type: str | None = ...,
         type_param: str | None = ...,
         type: _google_api_expr_v1alpha1_Type | None = ...,
-        error: Empty | None = ...,
+        error: _google_protobuf_Empty | None = ...,
         abstract_type: _google_api_expr_v1alpha1_Type.AbstractType | None = ...,
+    ) -> None: ...
+
+class _google_protobuf_DoubleValue(Message):
+    value: float
+    def __init__(
+        self,
+        *,
+        value: float | None = ...,
+    ) -> None: ...
+
+class _google_protobuf_Empty(Message):
+    def __init__(self) -> None: ...
+
+class _google_protobuf_ListValue(Message, well_known_types.ListValue):
+    @property
+    def values(self) -> _Messages[Value]: ...
+    def __init__(
+        self,
+        *,
+        values: Iterable[Value] | None = ...,
+    ) -> None: ...
+
+class _google_protobuf_Timestamp(Message, well_known_types.Timestamp):
+    seconds: int
+    nanos: int
+    def __init__(
+        self,
+        *,
+        seconds: int | None = ...,
+        nanos: int | None = ...,
+    ) -> None: ...
+
+class _google_rpc_Status(Message):
+    code: int
+    message: str
+    @property
+    def details(self) -> _Messages[Any]: ...
+    def __init__(
+        self,
+        *,
+        code: int | None = ...,
+        message: str | None = ...,
+        details: Iterable[Any] | None = ...,
     ) -> None: ...
 
 class _opentelemetry_proto_common_v1_AnyValue(Message):
@@ -9612,6 +7824,145 @@ class _xds_core_v3_CidrRange(Message):
         prefix_len: UInt32Value | None = ...,
     ) -> None: ...
 
+class _xds_core_v3_ContextParams(Message):
+    @property
+    def params(self) -> ScalarMap[str, str]: ...
+    def __init__(
+        self,
+        *,
+        params: Mapping[str, str] | None = ...,
+    ) -> None: ...
+
+class _xds_core_v3_TypedExtensionConfig(Message):
+    name: str
+    @property
+    def typed_config(self) -> Any: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        typed_config: Any | None = ...,
+    ) -> None: ...
+
+class _xds_type_matcher_v3_Matcher(Message):
+    class MatcherList(Message):
+        class FieldMatcher(Message):
+            @property
+            def predicate(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate: ...
+            @property
+            def on_match(self) -> _xds_type_matcher_v3_Matcher.OnMatch: ...
+            def __init__(
+                self,
+                *,
+                predicate: _xds_type_matcher_v3_Matcher.MatcherList.Predicate | None = ...,
+                on_match: _xds_type_matcher_v3_Matcher.OnMatch | None = ...,
+            ) -> None: ...
+
+        class Predicate(Message):
+            class PredicateList(Message):
+                @property
+                def predicate(self) -> _Messages[_xds_type_matcher_v3_Matcher.MatcherList.Predicate]: ...
+                def __init__(
+                    self,
+                    *,
+                    predicate: Iterable[_xds_type_matcher_v3_Matcher.MatcherList.Predicate] | None = ...,
+                ) -> None: ...
+
+            class SinglePredicate(Message):
+                @property
+                def input(self) -> _xds_core_v3_TypedExtensionConfig: ...
+                @property
+                def value_match(self) -> _xds_type_matcher_v3_StringMatcher: ...
+                @property
+                def custom_match(self) -> _xds_core_v3_TypedExtensionConfig: ...
+                def __init__(
+                    self,
+                    *,
+                    input: _xds_core_v3_TypedExtensionConfig | None = ...,
+                    value_match: _xds_type_matcher_v3_StringMatcher | None = ...,
+                    custom_match: _xds_core_v3_TypedExtensionConfig | None = ...,
+                ) -> None: ...
+
+            @property
+            def single_predicate(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate.SinglePredicate: ...
+            @property
+            def or_matcher(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate.PredicateList: ...
+            @property
+            def and_matcher(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate.PredicateList: ...
+            @property
+            def not_matcher(self) -> _xds_type_matcher_v3_Matcher.MatcherList.Predicate: ...
+            def __init__(
+                self,
+                *,
+                single_predicate: _xds_type_matcher_v3_Matcher.MatcherList.Predicate.SinglePredicate | None = ...,
+                or_matcher: _xds_type_matcher_v3_Matcher.MatcherList.Predicate.PredicateList | None = ...,
+                and_matcher: _xds_type_matcher_v3_Matcher.MatcherList.Predicate.PredicateList | None = ...,
+                not_matcher: _xds_type_matcher_v3_Matcher.MatcherList.Predicate | None = ...,
+            ) -> None: ...
+
+        @property
+        def matchers(self) -> _Messages[_xds_type_matcher_v3_Matcher.MatcherList.FieldMatcher]: ...
+        def __init__(
+            self,
+            *,
+            matchers: Iterable[_xds_type_matcher_v3_Matcher.MatcherList.FieldMatcher] | None = ...,
+        ) -> None: ...
+
+    class MatcherTree(Message):
+        class MatchMap(Message):
+            @property
+            def map(self) -> MessageMap[str, _xds_type_matcher_v3_Matcher.OnMatch]: ...
+            def __init__(
+                self,
+                *,
+                map: Mapping[str, _xds_type_matcher_v3_Matcher.OnMatch] | None = ...,
+            ) -> None: ...
+
+        @property
+        def input(self) -> _xds_core_v3_TypedExtensionConfig: ...
+        @property
+        def exact_match_map(self) -> _xds_type_matcher_v3_Matcher.MatcherTree.MatchMap: ...
+        @property
+        def prefix_match_map(self) -> _xds_type_matcher_v3_Matcher.MatcherTree.MatchMap: ...
+        @property
+        def custom_match(self) -> _xds_core_v3_TypedExtensionConfig: ...
+        def __init__(
+            self,
+            *,
+            input: _xds_core_v3_TypedExtensionConfig | None = ...,
+            exact_match_map: _xds_type_matcher_v3_Matcher.MatcherTree.MatchMap | None = ...,
+            prefix_match_map: _xds_type_matcher_v3_Matcher.MatcherTree.MatchMap | None = ...,
+            custom_match: _xds_core_v3_TypedExtensionConfig | None = ...,
+        ) -> None: ...
+
+    class OnMatch(Message):
+        @property
+        def matcher(self) -> _xds_type_matcher_v3_Matcher: ...
+        @property
+        def action(self) -> _xds_core_v3_TypedExtensionConfig: ...
+        keep_matching: bool
+        def __init__(
+            self,
+            *,
+            matcher: _xds_type_matcher_v3_Matcher | None = ...,
+            action: _xds_core_v3_TypedExtensionConfig | None = ...,
+            keep_matching: bool | None = ...,
+        ) -> None: ...
+
+    @property
+    def matcher_list(self) -> _xds_type_matcher_v3_Matcher.MatcherList: ...
+    @property
+    def matcher_tree(self) -> _xds_type_matcher_v3_Matcher.MatcherTree: ...
+    @property
+    def on_no_match(self) -> _xds_type_matcher_v3_Matcher.OnMatch: ...
+    def __init__(
+        self,
+        *,
+        matcher_list: _xds_type_matcher_v3_Matcher.MatcherList | None = ...,
+        matcher_tree: _xds_type_matcher_v3_Matcher.MatcherTree | None = ...,
+        on_no_match: _xds_type_matcher_v3_Matcher.OnMatch | None = ...,
+    ) -> None: ...
+
 class _xds_type_matcher_v3_RegexMatcher(Message):
     class GoogleRE2(Message):
         def __init__(self) -> None: ...
@@ -9624,4 +7975,26 @@ class _xds_type_matcher_v3_RegexMatcher(Message):
         *,
         google_re2: _xds_type_matcher_v3_RegexMatcher.GoogleRE2 | None = ...,
         regex: str | None = ...,
+    ) -> None: ...
+
+class _xds_type_matcher_v3_StringMatcher(Message):
+    exact: str
+    prefix: str
+    suffix: str
+    @property
+    def safe_regex(self) -> _xds_type_matcher_v3_RegexMatcher: ...
+    contains: str
+    @property
+    def custom(self) -> _xds_core_v3_TypedExtensionConfig: ...
+    ignore_case: bool
+    def __init__(
+        self,
+        *,
+        exact: str | None = ...,
+        prefix: str | None = ...,
+        suffix: str | None = ...,
+        safe_regex: _xds_type_matcher_v3_RegexMatcher | None = ...,
+        contains: str | None = ...,
+        custom: _xds_core_v3_TypedExtensionConfig | None = ...,
+        ignore_case: bool | None = ...,
     ) -> None: ...

@@ -79,19 +79,19 @@ def kinds_explaining(flag: str, details: str = "") -> Mapping[str, tuple[str, ..
 
     `details` are the request's `%RESPONSE_CODE_DETAILS%`. Empty fields: any field may be responsible.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    fields: dict[str, tuple[str, ...]] = {}
     for kind, hooks in hook_classes().items():
         for symptom in hooks.explains:
             if symptom.flag == flag and symptom.details in details:
-                found.setdefault(kind, symptom.fields)
-    return found
+                fields.setdefault(kind, symptom.fields)
+    return fields
 
 
 def kinds_by_flag() -> Mapping[str, tuple[str, ...]]:
     """Every response flag that some kind may cause, with those kinds."""
-    found: dict[str, dict[str, None]] = {}
+    flags: dict[str, dict[str, None]] = {}
     for kind, hooks in hook_classes().items():
         for symptom in hooks.explains:
             if symptom.flag:
-                found.setdefault(symptom.flag, {})[kind] = None
-    return {flag: tuple(names) for flag, names in found.items()}
+                flags.setdefault(symptom.flag, {})[kind] = None
+    return {flag: tuple(names) for flag, names in flags.items()}

@@ -1,9 +1,9 @@
 """Derive protobuf descriptors from envoy-data-plane's dataclasses.
 
-envoy-data-plane carries the whole Envoy API as betterproto2 dataclasses: exact in names, numbers, types,
-oneofs and maps, far too slow as a codec. This module reads that metadata once, at build time, and writes it
-down as descriptors, so that protobuf's native engine can do the encoding. Nothing here runs in the control
-plane; it is the only module that imports envoy_data_plane.
+envoy-data-plane contains the whole Envoy API as betterproto2 dataclasses: exact in names, numbers, types,
+oneofs and maps, but far too slow as a codec. This module reads that metadata at build time and writes
+descriptors, so that protobuf's native engine can do the encoding. Nothing here runs in the control plane; it
+is the only module that imports envoy_data_plane.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ _ENUM_NAMES = {
     ),
     "envoy.service.status.v3.ClientConfig.Status": "ClientConfigStatus",
 }
-"""Enums whose names betterproto2's flattened, re-cased ones do not tell: guess to name in its package."""
+"""Enums whose names cannot be derived from betterproto2's flattened, re-cased ones: guess → name."""
 
 
 def package_of(full_name: str) -> str:
-    """The package of a message or enum: all leading components that begin with a lower-case letter."""
+    """The package of a message or enum: every leading component that begins with a lower-case letter."""
     parts = full_name.split(".")
     return ".".join(parts[: next(index for index, part in enumerate(parts) if part[0].isupper())])
 
 
 def top_level(full_name: str) -> str:
-    """The outermost message or enum that holds `full_name`."""
+    """The outermost message or enum that contains `full_name`."""
     package = package_of(full_name)
     return f"{package}.{full_name[len(package) + 1 :].partition('.')[0]}"
 
 
 def derive_descriptors() -> dict[str, Symbol]:
-    """All top-level messages and enums by full name, nested ones inside their parents, additions included.
+    """All top-level messages and enums by full name, with nested ones inside and missing ones added.
 
     Raises ImportError when envoy-data-plane (extra `schema`) is missing.
     """
@@ -79,10 +79,10 @@ def derive_descriptors() -> dict[str, Symbol]:
 
 
 def _import_enums() -> list[type]:
-    """Import all of envoy-data-plane, which fills its message pool, and return its enum classes."""
+    """Import all of envoy-data-plane, which populates its message pool, and return its enum classes."""
     modules = [
-        importlib.import_module(found.name)
-        for found in pkgutil.walk_packages(envoy_data_plane.__path__, _ROOT)
+        importlib.import_module(module_info.name)
+        for module_info in pkgutil.walk_packages(envoy_data_plane.__path__, _ROOT)
     ]
     return [
         value
@@ -99,7 +99,7 @@ def _enum_names(enums: list[type], names: dict[type, str]) -> dict[type, str]:
     messages: dict[str, dict[str, str]] = {}
     for cls, full_name in names.items():
         messages.setdefault(cls.__module__, {})[cls.__name__] = full_name
-    found: dict[type, str] = {}
+    result: dict[type, str] = {}
     for cls in enums:
         package = cls.__module__.removeprefix(_ROOT)
         guess = f"{package}.{cls.__name__}"
@@ -108,8 +108,8 @@ def _enum_names(enums: list[type], names: dict[type, str]) -> dict[type, str]:
         owner = next((prefix for prefix in reversed(prefixes) if prefix in siblings), None)
         if owner is not None:
             guess = f"{siblings[owner]}.{cls.__name__.removeprefix(owner)}"
-        found[cls] = f"{package}.{_ENUM_NAMES[guess]}" if guess in _ENUM_NAMES else guess
-    return found
+        result[cls] = f"{package}.{_ENUM_NAMES[guess]}" if guess in _ENUM_NAMES else guess
+    return result
 
 
 def _proto_name(python_name: str) -> str:
@@ -127,8 +127,8 @@ def _enum(full_name: str, cls: Any) -> pb.EnumDescriptorProto:
     values: dict[str, int] = {}
     for python_name, member in cls.__members__.items():
         alias = member.name != python_name
-        own_name = _proto_name(python_name)
-        values[own_name if alias else renamed.get(member.value, own_name)] = int(member.value)
+        proto_name = _proto_name(python_name)
+        values[proto_name if alias else renamed.get(member.value, proto_name)] = int(member.value)
     if len(set(values.values())) < len(values):
         described.options.allow_alias = True
     for name, number in sorted(values.items(), key=lambda item: item[1] != 0):

@@ -1,4 +1,4 @@
-"""Messages of the xDS API that envoy-data-plane lacks, written as fields of the proto language.
+"""Messages of the xDS API that envoy-data-plane lacks, as fields in the proto language.
 
 Sources: github.com/cncf/xds, xds/type/v3/typed_struct.proto, xds/type/v3/range.proto and xds/type/matcher/v3.
 """

@@ -1,7 +1,7 @@
-"""Choose the part of the schema that a mesh can meet, and lay it out as files in dependency order.
+"""Select the part of the schema that a mesh can encounter, as files in dependency order.
 
-Old API versions, alphas, the admin dump formats and annotations are left out unless something kept refers to
-them. protobuf wants files without import cycles: one file per strongly connected component of messages.
+Old API versions, alphas, the admin dump formats and annotations are omitted unless an included message refers
+to them. protobuf does not allow import cycles: one file per strongly connected component of messages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Graph = dict[str, list[str]]
 
 
 def prune(symbols: Mapping[str, Symbol]) -> list[pb.FileDescriptorProto]:
-    """The files to load after those of the well-known types, each after all that it imports."""
+    """The files to load after those of the well-known types, each after its imports."""
     file_of = {
         f"{file.package}.{name}": file.name
         for file in WELL_KNOWN
@@ -57,7 +57,7 @@ def _type_names(symbol: Symbol) -> Iterator[str]:
 
 
 def _reachable(roots: Iterable[str], symbols: Mapping[str, Symbol]) -> Graph:
-    """What the roots refer to, directly or not, each with its own references in order of name."""
+    """Everything the roots refer to, directly or indirectly, each with its references sorted by name."""
     graph: Graph = {}
     waiting = list(roots)
     while waiting:
@@ -69,7 +69,7 @@ def _reachable(roots: Iterable[str], symbols: Mapping[str, Symbol]) -> Graph:
 
 
 def _components(graph: Graph) -> list[list[str]]:
-    """Strongly connected components, each after those it refers to (Kosaraju's algorithm)."""
+    """Strongly connected components, each after those it depends on (Kosaraju's algorithm)."""
     reverse: Graph = {name: [] for name in graph}
     for name, used in graph.items():
         for target in used:
@@ -91,7 +91,7 @@ def _components(graph: Graph) -> list[list[str]]:
 
 
 def _post_order(roots: list[str], graph: Graph, skip: Iterable[str] = ()) -> list[str]:
-    """Depth-first post-order over the graph, without recursion."""
+    """Depth-first post-order of the graph, without recursion."""
     seen = set(skip)
     order: list[str] = []
     for root in roots:

@@ -1,9 +1,9 @@
-"""Render `v3.pyi`: what mypy and editors know of the native classes that `v3` makes at run time.
+"""Render `v3.pyi`: the types of the native classes that `v3` creates at run time.
 
-Written for exposed messages and for every message that those reach; a reached one without a short name gets a
-private name made of its full name. Constructor parameters say what protobuf's native engine really accepts:
-timedelta for Duration, datetime for Timestamp, mappings for Struct, None for "not set". A wrapper takes no
-plain number, and a list of strings no single string, which would be taken apart into letters.
+It contains the exposed messages and every message that those reach; a reached one without a short name gets a
+private name derived from its full name. Constructor parameters match what protobuf's native engine accepts:
+timedelta for Duration, datetime for Timestamp, mappings for Struct, None for "not set". A wrapper does not
+accept a plain number, and a list of strings not a single string, which would be split into letters.
 """
 
 from __future__ import annotations
@@ -84,18 +84,18 @@ class _Stubs:
         return "\n".join(block for block in blocks if block)
 
     def _reached(self) -> list[Descriptor]:
-        """Exposed messages and all that they reach, outermost ones only, in order of their name."""
-        waiting = [self.pool.FindMessageTypeByName(full) for full in self.paths]
-        found: dict[str, Descriptor] = {}
-        while waiting:
-            message = _outermost(waiting.pop())
-            if message.full_name not in found:
-                found[message.full_name] = message
-                waiting.extend(_references(message))
-        return sorted(found.values(), key=self._path)
+        """Exposed messages and all that they reach, outermost ones only, sorted by name."""
+        queue = [self.pool.FindMessageTypeByName(full) for full in self.paths]
+        reached: dict[str, Descriptor] = {}
+        while queue:
+            message = _outermost(queue.pop())
+            if message.full_name not in reached:
+                reached[message.full_name] = message
+                queue.extend(_references(message))
+        return sorted(reached.values(), key=self._path)
 
     def _path(self, message: Descriptor) -> str:
-        """How the stubs call a message: `Cluster.EdsClusterConfig`."""
+        """The name of a message in the stubs: `Cluster.EdsClusterConfig`."""
         if message.containing_type is not None:
             return f"{self._path(message.containing_type)}.{message.name}"
         return self.paths.get(message.full_name) or "_" + message.full_name.replace(".", "_")
@@ -105,7 +105,7 @@ class _Stubs:
         return [f"class _{short}(_Enum):", *values, "", f"{short}: _{short}", ""]
 
     def _message(self, message: Descriptor, name: str) -> list[str]:
-        """The class of one message, nested messages inside; lines without the outer indent."""
+        """The lines of one message's class, nested messages inside, without the outer indent."""
         scope = _scope(message)
         body: list[str] = []
         for enum in message.enum_types:
@@ -122,7 +122,7 @@ class _Stubs:
         return [f"class {name}({bases}):", *(f"{_INDENT}{line}" if line else "" for line in body)]
 
     def _attribute(self, field: FieldDescriptor, scope: frozenset[str]) -> list[str]:
-        """Scalars can be assigned; what protobuf only lets one fill in place is a property."""
+        """Scalars are attributes; fields that protobuf only allows to fill in place are properties."""
         read = self._outside(self._read_type(field), scope)
         if field.message_type is None and not field.is_repeated:
             return [f"{field.name}: {read}"]
@@ -130,16 +130,16 @@ class _Stubs:
 
     def _constructor(self, message: Descriptor, scope: frozenset[str]) -> list[str]:
         names = [field.name for field in message.fields]
-        own = "self" if "self" not in names else "_self"
+        self_name = "self" if "self" not in names else "_self"
         if not names:
-            return [f"def __init__({own}) -> None: ..."]
+            return [f"def __init__({self_name}) -> None: ..."]
         parameters = [
             f"{field.name}: {self._outside(self._write_type(field), scope)} | None = ..."
             for field in message.fields
         ]
         return [
             "def __init__(",
-            *(f"{_INDENT}{parameter}," for parameter in (own, "*", *parameters)),
+            *(f"{_INDENT}{parameter}," for parameter in (self_name, "*", *parameters)),
             ") -> None: ...",
         ]
 
@@ -174,7 +174,7 @@ class _Stubs:
         return _SCALARS.get(field.cpp_type, "int")
 
     def _outside(self, expression: str, scope: frozenset[str]) -> str:
-        """`expression` with names that the class itself redefines replaced by aliases of the module."""
+        """`expression` with names that the class redefines replaced by module-level aliases."""
 
         def replace(match: re.Match[str]) -> str:
             if match[0] not in scope:
@@ -197,7 +197,7 @@ def _outermost(message: Descriptor) -> Descriptor:
 
 
 def _references(message: Descriptor) -> Iterator[Descriptor]:
-    """Messages named by the fields of `message` and of those nested in it."""
+    """Messages that the fields of `message` and of its nested messages refer to."""
     for field in message.fields:
         if field.message_type is not None:
             yield field.message_type

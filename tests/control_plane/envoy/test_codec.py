@@ -24,7 +24,7 @@ for sample in samples.all_samples():
 
 
 def test_a_cluster_is_encoded_as_the_wire_format_says() -> None:
-    made = v3.Cluster(
+    cluster = v3.Cluster(
         name="a",
         type=v3.Cluster.EDS,
         connect_timeout=timedelta(seconds=1, milliseconds=500),
@@ -32,12 +32,12 @@ def test_a_cluster_is_encoded_as_the_wire_format_says() -> None:
     )
     # name = 1, type = 2 (EDS 3), connect_timeout = 4 (seconds 1, nanos 500000000), limit = 5 (value 300)
     expected = "0a0161" + "1003" + "2208" + "0801" + "1080cab5ee01" + "2a03" + "08ac02"
-    assert codec.encode(made).hex() == expected
+    assert codec.encode(cluster).hex() == expected
 
 
 def test_a_repeated_number_is_packed() -> None:
-    made = v3.RetryPolicy(retriable_status_codes=[502, 503])
-    assert codec.encode(made).hex() == "3a04" + "f603" + "f703"
+    retry_policy = v3.RetryPolicy(retriable_status_codes=[502, 503])
+    assert codec.encode(retry_policy).hex() == "3a04" + "f603" + "f703"
 
 
 def test_map_entries_are_encoded_in_order_of_key() -> None:
@@ -46,10 +46,10 @@ def test_map_entries_are_encoded_in_order_of_key() -> None:
 
 
 def test_a_resource_envelope_holds_an_any() -> None:
-    made = v3.Resource(name="a", version="1", resource=codec.pack(v3.VirtualHost(name="b")))
+    resource = v3.Resource(name="a", version="1", resource=codec.pack(v3.VirtualHost(name="b")))
     url = b"type.googleapis.com/envoy.config.route.v3.VirtualHost"
     inner = b"\x0a" + bytes([len(url)]) + url + b"\x12\x03\x0a\x01b"
-    assert codec.encode(made) == b"\x0a\x011" + b"\x12" + bytes([len(inner)]) + inner + b"\x1a\x01a"
+    assert codec.encode(resource) == b"\x0a\x011" + b"\x12" + bytes([len(inner)]) + inner + b"\x1a\x01a"
 
 
 @pytest.mark.parametrize("subject", [v3.Cluster, v3.Cluster(name="a")])
@@ -93,10 +93,12 @@ def test_the_dictionary_form_is_what_envoys_documentation_writes() -> None:
 
 
 def test_maps_are_ordered_by_key_and_fields_by_number() -> None:
-    made = v3.Metadata(
+    new_metadata = v3.Metadata(
         filter_metadata={"b": codec.struct({"z": [{"y": 1, "x": None}], "a": "t"}), "a": v3.Struct()}
     )
-    plain = codec.to_dict(v3.Cluster(metadata=made, connect_timeout=timedelta(seconds=1), name="orders"))
+    plain = codec.to_dict(
+        v3.Cluster(metadata=new_metadata, connect_timeout=timedelta(seconds=1), name="orders")
+    )
     assert list(plain) == ["name", "connect_timeout", "metadata"]
     metadata = plain["metadata"]["filter_metadata"]
     assert (list(metadata), list(metadata["b"]), list(metadata["b"]["z"][0])) == (

@@ -23,10 +23,10 @@ def message_of(call: ast.Call) -> Descriptor | None:
         node = node.value
     if not (isinstance(node, ast.Name) and node.id == "v3" and path):
         return None
-    found: Any = v3
+    actual_getattr: Any = v3
     for name in path:
-        found = getattr(found, name, None)
-    descriptor = getattr(found, "DESCRIPTOR", None)
+        actual_getattr = getattr(actual_getattr, name, None)
+    descriptor = getattr(actual_getattr, "DESCRIPTOR", None)
     return descriptor if hasattr(descriptor, "fields_by_name") else None
 
 

@@ -138,14 +138,14 @@ def foreign(value: Any) -> Any:
         return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
     kind: Any = type(value)
     metas = kind._betterproto.meta_by_field_name
-    found = {}
+    result = {}
     for attribute in dataclasses.fields(value):
         content, meta = getattr(value, attribute.name), metas[attribute.name]
         explicit = meta.optional or meta.group or meta.proto_type == "message"
         if content is None or content in ([], {}) or (not explicit and not content):
             continue
-        found[attribute.name.removesuffix("_")] = foreign(content)
-    return found
+        result[attribute.name.removesuffix("_")] = foreign(content)
+    return result
 
 
 def read(message: Message) -> Any:
@@ -176,9 +176,9 @@ def test_every_field_of_the_exposed_schema_reads_alike() -> None:
         if descriptor.full_name.startswith("google.protobuf.") or descriptor.full_name in MISSING_MESSAGES:
             continue
         for field in descriptor.fields:
-            made = GetMessageClass(descriptor)(**{field.name: schema.content(field)})
-            assert list(read(made)) == [field.name]
-            assert read(made) == native(made)
+            message = GetMessageClass(descriptor)(**{field.name: schema.content(field)})
+            assert list(read(message)) == [field.name]
+            assert read(message) == native(message)
             count += 1
     assert count > 1500
 
