@@ -2,7 +2,7 @@
 
 ```
 async with fake_admin("exchange") as api:
-    api.world = replace(api.world, ...)       # from now on it tells this
+    api.mesh = replace(api.mesh, ...)       # from now on it tells this
     await api.happen(Event(...))              # to all who listen
     await api.stop(); await api.start()       # away, and back on the same port
     api.asked                                 # every path that was asked for, `api.changes` what was posted
@@ -21,24 +21,27 @@ from aiohttp import web
 
 from meshwright.control_plane.api.calls import PREFIX
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
-from meshwright.control_plane.api.models.base import ApiModel, DocumentChange, RevisionInfo
+from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import ProxyConfig
+from meshwright.control_plane.api.models.errors import ErrorInfo, ErrorResponse
 from meshwright.control_plane.api.models.events import Event, EventList
+from meshwright.control_plane.api.models.instances import InstanceList
 from meshwright.control_plane.api.models.policies import (
     ApplyResponse,
     DiffResponse,
     DocumentList,
-    ErrorInfo,
-    ErrorResponse,
-    InstanceList,
-    ProxyList,
+    ServicePolicies,
+)
+from meshwright.control_plane.api.models.proxies import ProxyList
+from meshwright.control_plane.api.models.revisions import (
+    DocumentChange,
     RevisionDetail,
+    RevisionInfo,
     RevisionList,
 )
-from meshwright.control_plane.api.models.topology import EdgeHistory as EdgeHistory
-from meshwright.control_plane.api.models.topology import HistoryPoint, ServiceHistory
+from meshwright.control_plane.api.models.topology import EdgeHistory, HistoryPoint, ServiceHistory
 from meshwright.control_plane.api.models.traces import TraceList, TraceSummary
-from tests.fakes.fixture_parts import config_dump
+from tests.fakes.fixture_parts import config_dump, service_policies
 from tests.fakes.mesh_fixture import NOW, STEP, STEPS, MeshFixture
 from tests.fakes.ports import free_port
 from tests.fakes.scenarios import SCENARIOS
@@ -48,7 +51,10 @@ TOKEN = "t" * 43
 
 @dataclass
 class FakeAdminApi:
-    """What it tells is `world`; a test may replace it at any moment."""
+    """Serves `mesh`, which a test may replace at any moment.
+
+    `requests` are the paths requested, `posted` the (path, body) of POST requests.
+    """
 
     mesh: MeshFixture
     port: int = 0
@@ -60,23 +66,23 @@ class FakeAdminApi:
 
     @property
     def endpoint(self) -> ApiEndpoint:
-        """Where it answers."""
+        """Its URL and token."""
         return ApiEndpoint(f"http://127.0.0.1:{self.port}", TOKEN)
 
     async def start(self) -> None:
-        """Listen, on the port of before where there was one."""
-        app = web.Application(middlewares=[self._enter])
+        """Listen, on the same port after a `stop`."""
+        app = web.Application(middlewares=[self._check_request])
         app.router.add_get(f"{PREFIX}/events", self._events)
-        app.router.add_post(f"{PREFIX}/{{rest:.*}}", self._change)
-        app.router.add_get(f"{PREFIX}/{{rest:.*}}", self._tell)
+        app.router.add_post(f"{PREFIX}/{{rest:.*}}", self._post)
+        app.router.add_get(f"{PREFIX}/{{rest:.*}}", self._get)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
-        self.port = self.port or free_port()  # one that stays free while it is away
+        self.port = self.port or free_port()  # stays free while the server is stopped
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
 
     async def stop(self) -> None:
-        """Be away: no new connection, and the standing ones are cut."""
+        """Refuse new connections and close the open ones."""
         for queue in self.event_queues:
             queue.put_nowait(None)
         if self._runner:
@@ -84,129 +90,140 @@ class FakeAdminApi:
             self._runner = None
 
     async def emit(self, event: Event) -> None:
-        """Something happens now."""
+        """Add an event and send it to all subscribers."""
         self.mesh = replace(self.mesh, events=(event, *self.mesh.events))
         for queue in self.event_queues:
             queue.put_nowait(event)
 
-    # --- answers ------------------------------------------------------------------------------------
+    # --- responses ----------------------------------------------------------------------------------
 
     @web.middleware
-    async def _enter(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _check_request(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.requests.append(request.path_qs)
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return _fault(401, "unauthorized", "no valid bearer token")
+            return _error(401, "unauthorized", "no valid bearer token")
         if self.delay:
             await asyncio.sleep(self.delay)
-        answer: web.StreamResponse = await handler(request)
-        return answer
+        response: web.StreamResponse = await handler(request)
+        return response
 
-    async def _tell(self, request: web.Request) -> web.StreamResponse:
+    async def _get(self, request: web.Request) -> web.StreamResponse:
         parts = request.match_info["rest"].split("/")
-        found = self._answer(parts, request)
-        return _fault(404, "not-found", "there is no such thing") if found is None else _reply(found)
+        message = self._list(parts, request) or self._detail(parts)
+        return _error(404, "not-found", "not found") if message is None else _response(message)
 
-    def _answer(self, parts: list[str], request: web.Request) -> ApiModel | None:
-        world = self.mesh
+    def _list(self, parts: list[str], request: web.Request) -> ApiModel | None:
+        mesh = self.mesh
         match parts:
             case ["status"]:
-                return world.status
+                return mesh.status
             case ["topology"]:
-                return world.topology
+                return mesh.topology
             case ["services"]:
-                return world.services
+                return mesh.services
             case ["proxies"]:
-                return ProxyList(proxies=world.proxies)
+                return ProxyList(proxies=mesh.proxies)
             case ["instances"]:
-                return InstanceList(instances=world.instances)
-            case ["policies", *which]:
-                return self._documents(which)
+                return InstanceList(instances=mesh.instances)
+            case ["policies", *kind_and_name]:
+                return self._documents(kind_and_name)
             case ["revisions"]:
-                return RevisionList(revisions=world.revisions)
+                return RevisionList(revisions=mesh.revisions)
             case ["traces"]:
                 return self._traces(request)
-        return self._one(parts)
+            case ["services", name, "policies"]:
+                return self._service_policies(name, request.query.get("from", ""))
+        return None
 
-    def _one(self, parts: list[str]) -> ApiModel | None:
-        world = self.mesh
+    def _detail(self, parts: list[str]) -> ApiModel | None:
+        mesh = self.mesh
         match parts:
             case ["revisions", number]:
-                found = [each for each in world.revisions if each.revision == int(number)]
-                return RevisionDetail(info=found[0], documents=self._then(int(number))) if found else None
+                info = next((info for info in mesh.revisions if info.revision == int(number)), None)
+                return info and RevisionDetail(info=info, documents=self._documents_at(info.revision))
             case ["proxies", name, "config"]:
-                known = name in {proxy.name for proxy in world.proxies}
-                return ProxyConfig(proxy=name, configs=config_dump(world)) if known else None
+                exists = name in {proxy.name for proxy in mesh.proxies}
+                return ProxyConfig(proxy=name, configs=config_dump(mesh)) if exists else None
             case ["traces", id]:
-                return next((trace for trace in world.traces if trace.id.startswith(id)), None)
+                return next((trace for trace in mesh.traces if trace.id.startswith(id)), None)
+            case ["why", id]:
+                return next((why for trace, why in mesh.explanations.items() if trace.startswith(id)), None)
             case ["services", name, "history"]:
-                row = next((row for row in world.services.services if row.name == name), None)
+                row = next((row for row in mesh.services.services if row.name == name), None)
                 return None if row is None else ServiceHistory(name=name, step=STEP, points=_points(row.rps))
             case ["topology", caller, callee]:
-                edge = next((e for e in world.topology.edges if (e.from_, e.to) == (caller, callee)), None)
+                edge = next((e for e in mesh.topology.edges if (e.from_, e.to) == (caller, callee)), None)
                 return edge and EdgeHistory(from_=caller, to=callee, step=STEP, points=_points(edge.rps))
         return None
 
-    def _documents(self, which: list[str]) -> DocumentList | None:
-        found = tuple(
-            one
-            for one in self.mesh.documents
-            if [one["kind"], one["metadata"]["name"]][: len(which)] == which
-        )
-        return DocumentList(revision=self.mesh.revision, documents=found) if found or not which else None
+    def _service_policies(self, name: str, caller: str) -> ServicePolicies:
+        configured = self.mesh.service_policies
+        policies = configured.get((name, caller)) or configured.get((name, ""))
+        return policies or service_policies(self.mesh, name)
 
-    def _then(self, number: int) -> tuple[dict[str, Any], ...]:
-        """The documents of a revision: only the breaker's limit ever changed."""
-        made = []
-        for one in self.mesh.documents:
-            spec = one["spec"]
-            if one["metadata"]["name"] == "inventory-limits" and number != self.mesh.revision:
+    def _documents(self, kind_and_name: list[str]) -> DocumentList | None:
+        documents = tuple(
+            document
+            for document in self.mesh.documents
+            if [document["kind"], document["metadata"]["name"]][: len(kind_and_name)] == kind_and_name
+        )
+        if kind_and_name and not documents:
+            return None
+        return DocumentList(revision=self.mesh.revision, documents=documents)
+
+    def _documents_at(self, revision: int) -> tuple[dict[str, Any], ...]:
+        """The documents of a revision: older ones differ only in the breaker's limit."""
+        documents = []
+        for document in self.mesh.documents:
+            spec = document["spec"]
+            if document["metadata"]["name"] == "inventory-limits" and revision != self.mesh.revision:
                 spec = {**spec, "maxRequests": 64}
-            made.append({**one, "spec": spec})
-        return tuple(made)
+            documents.append({**document, "spec": spec})
+        return tuple(documents)
 
     def _traces(self, request: web.Request) -> TraceList:
         service, errors = request.query.get("service", ""), request.query.get("errors") == "true"
-        found = [
+        summaries = [
             TraceSummary(**trace.model_dump(exclude={"tree", "dropped"}))
             for trace in self.mesh.traces
             if (not service or service in {share.service for share in trace.services})
             and (trace.errors or not errors)
         ]
-        return TraceList(traces=tuple(found[: int(request.query.get("limit", "20"))]))
+        return TraceList(traces=tuple(summaries[: int(request.query.get("limit", "20"))]))
 
-    async def _change(self, request: web.Request) -> web.StreamResponse:
+    async def _post(self, request: web.Request) -> web.StreamResponse:
         rest, body = request.match_info["rest"], await request.json()
         self.posted.append((rest, body))
         changed = (DocumentChange(kind="CircuitBreaker", name="inventory-limits", action="changed"),)
         if rest == "diff":
-            words = "--- now\n+++ then\n-  maxRequests: 8\n+  maxRequests: 64\n"
-            return _reply(DiffResponse(revision=self.mesh.revision, changed=changed, document_diff=words))
+            diff = "--- now\n+++ then\n-  maxRequests: 8\n+  maxRequests: 64\n"
+            return _response(DiffResponse(revision=self.mesh.revision, changed=changed, document_diff=diff))
         number = self.mesh.revision + 1
         if not body.get("dryRun"):
             info = RevisionInfo(
-                revision=number, author=body["author"], time=NOW, message=body["why"], changed=changed
+                revision=number, author=body["author"], time=NOW, message=body["message"], changed=changed
             )
-            proxies = tuple(each.model_copy(update={"revision": number}) for each in self.mesh.proxies)
+            proxies = tuple(proxy.model_copy(update={"revision": number}) for proxy in self.mesh.proxies)
             self.mesh = replace(
                 self.mesh, revision=number, proxies=proxies, revisions=(info, *self.mesh.revisions)
             )
-            return _reply(ApplyResponse(revision=number, changed=changed))
-        words = "--- a/CircuitBreaker/inventory-limits\n+++ b/CircuitBreaker/inventory-limits\n"
-        words += "@@ -4,7 +4,7 @@\n   name: inventory-limits\n spec:\n   consecutiveFailures: 5\n"
-        words += "-  maxRequests: 8\n+  maxRequests: 64\n   openFor: 60s\n"
-        told = ApplyResponse(
+            return _response(ApplyResponse(revision=number, changed=changed))
+        diff = "--- a/CircuitBreaker/inventory-limits\n+++ b/CircuitBreaker/inventory-limits\n"
+        diff += "@@ -4,7 +4,7 @@\n   name: inventory-limits\n spec:\n   consecutiveFailures: 5\n"
+        diff += "-  maxRequests: 8\n+  maxRequests: 64\n   openFor: 60s\n"
+        preview = ApplyResponse(
             revision=self.mesh.revision,
             changed=changed,
-            document_diff=words,
+            document_diff=diff,
             affected_proxies=("orders-1", "orders-2", "storefront-1"),
         )
-        return _reply(told)
+        return _response(preview)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if "text/event-stream" not in request.headers.get("Accept", ""):
             limit, kind = int(request.query.get("limit", "50")), request.query.get("kind", "")
-            found = [event for event in self.mesh.events if kind in ("", event.kind)]
-            return _reply(EventList(events=tuple(found[:limit])))
+            events = [event for event in self.mesh.events if kind in ("", event.kind)]
+            return _response(EventList(events=tuple(events[:limit])))
         return await self._stream(request)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -238,19 +255,19 @@ def _points(rps: float) -> tuple[HistoryPoint, ...]:
     )
 
 
-def _reply(message: ApiModel) -> web.Response:
+def _response(message: ApiModel) -> web.Response:
     return web.Response(body=message.model_dump_json(by_alias=True).encode(), content_type="application/json")
 
 
-def _fault(status: int, code: Any, message: str) -> web.Response:
-    reply = _reply(ErrorResponse(error=ErrorInfo(code=code, message=message)))
-    reply.set_status(status)
-    return reply
+def _error(status: int, code: Any, message: str) -> web.Response:
+    response = _response(ErrorResponse(error=ErrorInfo(code=code, message=message)))
+    response.set_status(status)
+    return response
 
 
 @asynccontextmanager
 async def fake_admin_api(scenario: str = "exchange") -> AsyncIterator[FakeAdminApi]:
-    """Start one that tells a scenario; stop it at the end."""
+    """A running fake that serves a scenario."""
     fake = FakeAdminApi(SCENARIOS[scenario]())
     await fake.start()
     try:

@@ -1,4 +1,4 @@
-"""Parts of a made-up mesh: services, their calls, proxies, instances, policies, an Envoy's configuration."""
+"""Parts of a fixture: services, edges, proxies, instances, policies and an Envoy's configuration."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from meshwright.control_plane.api.models.base import BreakerState, InstanceStatus, ProxyDetail
+from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.policies import AttachedPolicy, PolicyStatus, ServicePolicies
+from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.api.models.topology import (
+    BreakerState,
+    HealthThresholds,
     NodeHealth,
     ServiceList,
     ServiceSummary,
@@ -36,11 +40,16 @@ def edge(
     protocol: str = "http",
     ejected: int = 0,
 ) -> TopologyEdge:
-    """One edge; p50 and p95 follow from p99."""
+    """One edge, with the health that the control plane would give it; p50 and p95 follow from p99."""
+    limits = HealthThresholds()
+    health: NodeHealth = "healthy"
+    if success < limits.degraded_below or breaker == "open":
+        health = "unhealthy" if success < limits.unhealthy_below else "degraded"
     return TopologyEdge(
         from_=caller,
         to=callee,
         protocol=protocol,
+        health=health,
         rps=rps,
         success=success,
         p50_ms=p99 / 6,
@@ -69,14 +78,14 @@ def trend(rps: float, success: float, p99: float, *, broken: int = 0) -> Service
 
 def rows(topology: Topology, broken: Mapping[str, int] | None = None) -> ServiceList:
     """The table of services that belongs to a topology."""
-    made: list[ServiceSummary] = []
+    summaries: list[ServiceSummary] = []
     order = ("closed", "partial", "open")
     for node in topology.nodes:
         calls = [e for e in topology.edges if (e.from_ if node.role == "gateway" else e.to) == node.name]
         rps = sum(e.rps for e in calls)
         success = 1 - sum(e.rps * (1 - e.success) for e in calls) / rps if rps else 1.0
         p99 = max((e.p99_ms for e in calls), default=0.0)
-        made.append(
+        summaries.append(
             ServiceSummary(
                 name=node.name,
                 role=node.role,
@@ -95,7 +104,7 @@ def rows(topology: Topology, broken: Mapping[str, int] | None = None) -> Service
                 history=trend(rps, success, p99, broken=(broken or {}).get(node.name, 0)),
             )
         )
-    return ServiceList(services=tuple(sorted(made, key=lambda row: row.name)))
+    return ServiceList(services=tuple(sorted(summaries, key=lambda summary: summary.name)))
 
 
 def node(name: str, health: NodeHealth = "healthy", healthy: int = 1, instances: int = 1) -> TopologyNode:
@@ -107,47 +116,48 @@ def node(name: str, health: NodeHealth = "healthy", healthy: int = 1, instances:
 
 def proxies(nodes: Sequence[TopologyNode], revision: int) -> tuple[ProxyDetail, ...]:
     """A proxy for each instance, all well."""
-    made: list[ProxyDetail] = []
-    for each in nodes:
-        names = [f"{each.name}-{n + 1}" for n in range(each.instances)] or [each.name]
-        made += [
+    details: list[ProxyDetail] = []
+    for node in nodes:
+        names = [f"{node.name}-{n + 1}" for n in range(node.instances)] or [node.name]
+        details += [
             ProxyDetail(
                 name=name,
-                service=each.name,
+                service=node.name,
                 state="synced",
                 revision=revision,
                 connected=True,
                 reported=True,
                 version="1.40.0",
-                memory=31_500_000 + 1_000 * len(made),
+                memory=31_500_000 + 1_000 * len(details),
                 expires=NOW + 2_700,
                 uptime=8_000,
             )
             for name in names
         ]
-    return tuple(made)
+    return tuple(details)
 
 
 def instances(nodes: Sequence[TopologyNode]) -> tuple[InstanceStatus, ...]:
-    """Every instance of the services, the last of each being ill where not all are healthy."""
+    """All instances of the services; the last ones are unhealthy if not all are healthy."""
     return tuple(
         InstanceStatus(
-            name=f"{each.name}-{n + 1}",
-            service=each.name,
+            name=f"{node.name}-{n + 1}",
+            service=node.name,
             address=f"127.0.0.1:{21000 + 10 * at + n}",
             labels={"version": f"v{n + 1}"},
-            health="healthy" if n < each.healthy else "unhealthy",
+            health="healthy" if n < node.healthy else "unhealthy",
         )
-        for at, each in enumerate(nodes)
-        for n in range(each.instances)
+        for at, node in enumerate(nodes)
+        for n in range(node.instances)
     )
 
 
 def documents() -> tuple[dict[str, Any], ...]:
-    """The policies of the exchange and the breaker that the scenario is about."""
-    found: list[dict[str, Any]] = []
+    """The policies of the exchange, and the circuit breaker of the scenario."""
+    documents: list[dict[str, Any]] = []
     for path in sorted(POLICIES.glob("*.yaml")):
-        found += [dict(one) for one in YAML(typ="safe").load_all(path.read_text()) if one]
+        loaded = YAML(typ="safe").load_all(path.read_text())
+        documents += [dict(document) for document in loaded if document]
     limits = {
         "apiVersion": "meshwright.io/v1",
         "kind": "CircuitBreaker",
@@ -159,10 +169,52 @@ def documents() -> tuple[dict[str, Any], ...]:
             "maxRequests": 8,
         },
     }
-    return tuple(sorted([*found, limits], key=lambda one: (one["kind"], one["metadata"]["name"])))
+    return tuple(
+        sorted([*documents, limits], key=lambda policy: (policy["kind"], policy["metadata"]["name"]))
+    )
 
 
-def config_dump(world: MeshFixture) -> tuple[dict[str, Any], ...]:
+def service_policies(mesh: MeshFixture, service: str) -> ServicePolicies:
+    """The policies that name a service, its route or the mesh, all in force."""
+    statuses = {(status.kind, status.name): status for status in mesh.status.policies}
+    levels = [_level(document, service) for document in mesh.documents]
+    attached = [
+        _attached(document, level, statuses)
+        for listed in ("service", "gateway", "route", "mesh")
+        for document, level in zip(mesh.documents, levels, strict=True)
+        if level == listed
+    ]
+    return ServicePolicies(service=service, policies=tuple(attached))
+
+
+def _level(document: Mapping[str, Any], service: str) -> str:
+    kind, name = document["kind"], document["metadata"]["name"]
+    if kind in ("HTTPRoute", "Gateway"):
+        return {"HTTPRoute": "route", "Gateway": "gateway"}[kind] if name == service else ""
+    if kind == "Subset":
+        return "service" if document["spec"]["service"] == service else ""
+    refs = {(ref["kind"], ref.get("name", "")) for ref in document["spec"].get("targetRefs", ())}
+    return "service" if ("Service", service) in refs else "mesh" if ("Mesh", "") in refs else ""
+
+
+def _attached(
+    document: Mapping[str, Any], level: str, statuses: Mapping[tuple[str, str], PolicyStatus]
+) -> AttachedPolicy:
+    kind, name = document["kind"], document["metadata"]["name"]
+    target = "Mesh" if level == "mesh" else f"{level}/{name}"
+    return AttachedPolicy.model_validate(
+        {
+            "kind": kind,
+            "name": name,
+            "level": level,
+            "target": target,
+            "in_force": True,
+            "state": statuses[kind, name].state,
+        }
+    )
+
+
+def config_dump(mesh: MeshFixture) -> tuple[dict[str, Any], ...]:
     """A sidecar's configuration in the form of Envoy's dump, with a cluster for each service."""
     types = "type.googleapis.com/envoy.admin.v3"
     clusters = [
@@ -176,7 +228,7 @@ def config_dump(world: MeshFixture) -> tuple[dict[str, Any], ...]:
                 "circuit_breakers": {"thresholds": [{"max_requests": 8, "track_remaining": True}]},
             },
         }
-        for at, row in enumerate(world.services.services)
+        for at, row in enumerate(mesh.services.services)
     ]
     listener = {
         "name": "inbound",

@@ -25,9 +25,11 @@ class FakeMembers:
     silent: set[str] = field(default_factory=set)
     unreachable: bool = False
     is_first: bool = True
-    on_poll: Callable[[str], Awaitable[None]] = field(default=lambda _id: _nothing())
-    on_lost: Callable[[str], None] = field(default=lambda _id: None)
     timeouts: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.on_poll: Callable[[str], Awaitable[None]] = _nothing
+        self.on_lost: Callable[[str], None] = lambda _id: None
 
     def register_method(
         self, method: Method[RequestT, ResponseT], handler: Handler[RequestT, ResponseT]
@@ -72,7 +74,7 @@ class FakeMembers:
         return await self.methods[name].serve(request)
 
 
-async def _nothing() -> None:
+async def _nothing(_id: str) -> None:
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a made-up admin API tells, all of it at one moment. Two makings of a world are equal."""
+"""The data of a fake admin API at one moment. Two fixtures of a scenario are equal."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshwright.control_plane.api.auth import Rights
-from meshwright.control_plane.api.models.base import (
-    Breaker,
-    Condition,
-    InstanceStatus,
-    PolicyStatus,
-    ProxyDetail,
-    ProxyStatus,
-    RevisionInfo,
-    ServiceStatus,
-    Status,
-)
 from meshwright.control_plane.api.models.events import Event
-from meshwright.control_plane.api.models.topology import ServiceList, Topology
+from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.policies import Condition, PolicyStatus, ServicePolicies
+from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
+from meshwright.control_plane.api.models.requests import Explanation
+from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.models.status import ServiceStatus, Status
+from meshwright.control_plane.api.models.topology import Breaker, ServiceList, Topology
 from meshwright.control_plane.api.models.traces import Trace
+from meshwright.control_plane.status.conditions import summarize
 
 NOW = 1_795_271_527.0
-"""Seconds since the epoch at which every scenario is looked at: 2026-11-21 14:32:07 UTC."""
+"""The time of every scenario, in seconds since the epoch: 2026-11-21 14:32:07 UTC."""
 
 STEPS = 56
 STEP = 16.0
-"""Seconds of each of the steps of a past."""
+"""Seconds per step of a history."""
 
 
 @dataclass(frozen=True)
 class MeshFixture:
-    """All that the admin API would tell. `documents` are those of the newest revision."""
+    """Everything that the admin API returns. `documents`: those of the newest revision.
+
+    `service_policies` by service and caller (empty: any), in place of those derived from the documents;
+    `explanations` by trace ID.
+    """
 
     revision: int = 1
     topology: Topology = field(default_factory=Topology)
@@ -44,19 +44,30 @@ class MeshFixture:
     revisions: tuple[RevisionInfo, ...] = ()
     traces: tuple[Trace, ...] = ()
     events: tuple[Event, ...] = ()
+    service_policies: Mapping[tuple[str, str], ServicePolicies] = field(default_factory=dict)
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
     rights: Rights = "all"
 
     @property
     def status(self) -> Status:
-        """Derived from the rest, as the control plane does."""
+        """The status that follows from the other fields."""
         rows = [row for row in self.services.services if row.role == "service"]
         policies = []
-        taken = sum(proxy.state == "synced" for proxy in self.proxies)
+        acked = sum(proxy.state == "synced" for proxy in self.proxies)
         for document in self.documents:
             kind, name = document["kind"], document["metadata"]["name"]
-            known = self.conditions.get(f"{kind}/{name}", self._programmed())
+            conditions = self.conditions.get(f"{kind}/{name}", self._programmed())
+            state, reason = summarize(conditions)
             policies.append(
-                PolicyStatus(kind=kind, name=name, conditions=known, affected=len(self.proxies), acked=taken)
+                PolicyStatus(
+                    kind=kind,
+                    name=name,
+                    conditions=conditions,
+                    affected=len(self.proxies),
+                    acked=acked,
+                    state=state,
+                    reason=reason,
+                )
             )
         states = {"closed": 0, "partial": 1, "open": 2}
         breakers = [
@@ -79,14 +90,14 @@ class MeshFixture:
         )
 
     def _programmed(self) -> tuple[Condition, ...]:
-        taken = sum(proxy.state == "synced" for proxy in self.proxies)
-        words = f"ACKed by {taken} of {len(self.proxies)} sidecars"
+        acked = sum(proxy.state == "synced" for proxy in self.proxies)
+        message = f"ACKed by {acked} of {len(self.proxies)} sidecars"
         return (
             Condition(type="Accepted", status="True", reason="Accepted"),
             Condition(
                 type="Programmed",
-                status="True" if taken == len(self.proxies) else "False",
-                reason="Programmed" if taken == len(self.proxies) else "Pending",
-                message=words,
+                status="True" if acked == len(self.proxies) else "False",
+                reason="Programmed" if acked == len(self.proxies) else "Pending",
+                message=message,
             ),
         )
