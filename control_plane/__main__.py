@@ -18,7 +18,7 @@ from meshwright.control_plane.errors import InputError, MeshError
 def _log_to_stderr(level: str) -> None:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
-        raise InputError(f"MESH_LOG_LEVEL: {level!r} is no level: use debug, info, warning or error")
+        raise InputError(f"MESH_LOG_LEVEL: {level!r} is not a log level: use debug, info, warning or error")
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -42,7 +42,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def run() -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code (2: bad input, 1: it failed)."""
+    """Serve until SIGTERM or SIGINT. Returns the exit status: 0, 1 (failed) or 2 (invalid settings)."""
     try:
         settings = read_settings(os.environ)
         _log_to_stderr(settings.log_level)

@@ -1,24 +1,24 @@
-"""The control plane's exceptions; each maps to one exit code of `mesh` and one status of the admin API.
+"""The control plane's exceptions. Each maps to one exit code of `mesh` and one status of the admin API.
 
 MeshError
-├── InputError          bad input or usage: exit 2, HTTP 400/422
-├── NotFoundError       no such kind, name or revision: exit 2, HTTP 404
-├── RevisionConflict    somebody else changed the mesh meanwhile: exit 6, HTTP 409
-├── UnansweredError     a sidecar does not answer in time: exit 4, HTTP 504
-├── RefusedError        an identity, token or CSR is not entitled: HTTP 403
-├── BusyError           too many ask for the same at once: HTTP 503 with Retry-After
-└── StoreError          the store cannot be reached or is not ours: HTTP 503
+├── InputError             invalid input or usage: exit 2, HTTP 400 or 422
+├── NotFoundError          no such kind, name or revision: exit 2, HTTP 404
+├── RevisionConflictError  the mesh was changed meanwhile: exit 6, HTTP 409
+├── CommandTimeoutError    a sidecar did not respond in time: exit 4, HTTP 504
+├── PermissionDeniedError  the identity, token or CSR does not permit it: HTTP 403
+├── OverloadedError        too many concurrent clients: HTTP 503 with Retry-After
+└── StoreError             the store is unavailable or not ours: HTTP 503
 """
 
 from __future__ import annotations
 
 
 class MeshError(Exception):
-    """Anything a user or peer can cause or must know of; its text is one clear line."""
+    """An error that a user or client can cause or needs to know about. Its text is one clear line."""
 
 
 class InputError(MeshError):
-    """Bad input; `args[0]` may hold several lines, one for each problem."""
+    """Invalid input. `args[0]` can have several lines, one per problem."""
 
 
 class NotFoundError(MeshError):
@@ -26,27 +26,27 @@ class NotFoundError(MeshError):
 
 
 class RevisionConflictError(MeshError):
-    """The revision a change was based on is no longer the newest. `current` is."""
+    """The revision that a change is based on is no longer the newest; `current` is."""
 
     def __init__(self, base: int, current: int) -> None:
         super().__init__(
-            f"revision {base} is no longer the newest ({current} is): look at `mesh diff`, then apply again"
+            f"revision {base} is no longer the newest ({current} is): check `mesh diff`, then apply again"
         )
         self.base = base
         self.current = current
 
 
 class PermissionDeniedError(MeshError):
-    """A peer asked for what its identity, token or request does not entitle it to."""
+    """The caller's identity, token or CSR does not permit the request."""
 
 
 class CommandTimeoutError(MeshError, TimeoutError):
-    """A sidecar that was asked does not answer in time, or its Envoy does not."""
+    """A sidecar, or its Envoy, did not respond in time."""
 
 
 class OverloadedError(MeshError):
-    """Too many ask for this at once; a little later there may be room."""
+    """Too many concurrent clients; try again later."""
 
 
 class StoreError(MeshError):
-    """The store cannot be reached, or holds data of a newer format."""
+    """The store is unavailable, or holds data of a newer format."""

@@ -1,180 +1,187 @@
-"""What happened between two pictures of the mesh. Pure: pictures and the time go in, events come out."""
+"""The events between two states of the mesh. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.api.models.base import Breaker, DocumentChange, InstanceHealth, RevisionInfo
 from meshwright.control_plane.api.models.events import MESSAGE_LIMIT, Event, EventKind, Severity
+from meshwright.control_plane.api.models.instances import InstanceHealth
+from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
+from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.events.state import EdgeKey, MeshState, ProxyKey
 from meshwright.control_plane.store.events import EventEntry
 
 DISCONNECT_GRACE = 2.0
-"""Seconds for which a sidecar must be gone to be told of: one that renews its connection is back sooner."""
+"""Seconds after which a missing sidecar counts as disconnected: one that reconnects is back sooner."""
 
 MAX_INDIVIDUAL = 5
-"""Proxies of which the same is told one by one; more become one event."""
+"""Proxies with the same event that get one event each; for more there is one event together."""
 
 NAMED_SUBJECTS = 3
-"""Of these as many are named."""
+"""Proxies that such an event names."""
 
 MAX_AUTHORS = 100
-"""Revisions whose authors are remembered for what follows from them."""
+"""Revisions whose authors are remembered, for rejections of these revisions."""
+
+_BREAKER_SEVERITY: Mapping[str, Severity] = {"closed": "info", "partial": "warning", "open": "error"}
+_BREAKER_VERB = {"closed": "closed", "partial": "partially open", "open": "opened"}
 
 
 @dataclass(slots=True)
 class ChangeDetector:
-    """What was told last, and who made the newest revisions. `now` in seconds since the epoch."""
+    """Compares each state with the last one. `now` in seconds since the epoch."""
 
     _last: MeshState | None = None
-    _gone: dict[ProxyKey, float] = field(default_factory=dict)
+    _disconnected: dict[ProxyKey, float] = field(default_factory=dict)
     _authors: dict[int, str] = field(default_factory=dict)
 
     @property
     def last_instances(self) -> Mapping[str, tuple[str, InstanceHealth]]:
-        """Service and health of the instances that were seen last, by name."""
+        """Service and health of the instances in the last state, by name."""
         return self._last.instances if self._last else {}
 
-    def detect(self, picture: MeshState, now: float, revision: int) -> list[EventEntry]:
-        """What is to be told of `picture` after the last one; `revision` is the newest that is served."""
-        before, self._last = self._last, picture
-        known = before or MeshState()
+    def detect(self, state: MeshState, now: float, revision: int) -> list[EventEntry]:
+        """The events between the last state and this one. `revision`: the newest one that is served."""
+        last, self._last = self._last, state
+        before = last or MeshState()
         entries = [
-            *_many(self._proxies(known, picture, now, revision)),
-            *_breakers(known, picture, now),
-            *_ejections(known, picture, now),
+            *_group(self._proxies(before, state, now, revision)),
+            *_breakers(before, state, now),
+            *_ejections(before, state, now),
         ]
-        if before is not None and picture.instances != before.instances:
-            entries += _health(before, picture, now)
+        if last is not None and state.instances != last.instances:
+            entries += _health(last, state, now)
         return entries
 
-    def detect_revisions(self, infos: Iterable[RevisionInfo]) -> list[EventEntry]:
-        """What is to be told of new revisions, oldest first."""
+    def detect_revisions(self, revisions: Iterable[RevisionInfo]) -> list[EventEntry]:
+        """One event per new revision; `revisions` are sorted, the oldest first."""
         entries = []
-        for info in infos:
-            self._authors[info.revision] = info.author
+        for revision in revisions:
+            self._authors[revision.revision] = revision.author
             while len(self._authors) > MAX_AUTHORS:
                 del self._authors[next(iter(self._authors))]
-            entries.append(_revision(info))
+            entries.append(_revision(revision))
         return entries
 
     def _proxies(self, before: MeshState, after: MeshState, now: float, revision: int) -> Iterator[Event]:
-        for key, words in after.rejections.items():
-            known = before.rejections.get(key)
-            if known is None and self._gone.pop(key, None) is None:
-                yield _of(key, now, "sidecar", "connected")
-            if words and words != known:
-                event = _of(key, now, "nack", f"Envoy refuses: {words}", "error")
+        for key, rejection in after.rejections.items():
+            last_rejection = before.rejections.get(key)
+            if last_rejection is None and self._disconnected.pop(key, None) is None:
+                yield _proxy_event(key, now, "sidecar", "connected")
+            if rejection and rejection != last_rejection:
+                event = _proxy_event(key, now, "nack", f"Envoy rejected: {rejection}", "error")
                 author = self._authors.get(revision, "")
                 yield event.model_copy(update={"revision": revision, "author": author})
-            elif known and not words:
-                event = _of(key, now, "nack", "Envoy takes its configuration again")
+            elif last_rejection and not rejection:
+                event = _proxy_event(key, now, "nack", "Envoy accepts its configuration again")
                 yield event.model_copy(update={"revision": revision})
         for key in before.rejections.keys() - after.rejections.keys():
-            self._gone[key] = now
-        for key, since in list(self._gone.items()):
+            self._disconnected[key] = now
+        for key, since in list(self._disconnected.items()):
             if now - since >= DISCONNECT_GRACE:
-                del self._gone[key]
-                expected = key[1] not in after.instances
-                yield _of(key, now, "sidecar", "disconnected", "info" if expected else "warning")
+                del self._disconnected[key]
+                severity: Severity = "warning" if key[1] in after.instances else "info"
+                yield _proxy_event(key, now, "sidecar", "disconnected", severity)
 
 
 def _breakers(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
     for edge, breaker in after.breakers.items():
-        was = before.breakers.get(edge)
-        if was is None or was.state != breaker.state:
+        last = before.breakers.get(edge)
+        if last is None or last.state != breaker.state:
             yield _breaker(edge, breaker, now)
     for edge in before.breakers.keys() - after.breakers.keys():
         yield _breaker(edge, None, now)
 
 
 def _breaker(edge: EdgeKey, breaker: Breaker | None, now: float) -> EventEntry:
+    """`breaker` None: closed."""
     state = breaker.state if breaker else "closed"
-    words = f"breaker {'is partly open' if state == 'partial' else 'opened' if breaker else 'closed'}"
+    message = f"breaker {_BREAKER_VERB[state]}"
     if breaker and breaker.ejected:
-        words += f": {breaker.ejected} of {breaker.hosts} hosts ejected"
+        message += f": {breaker.ejected} of {breaker.hosts} hosts ejected"
     elif breaker and breaker.limited:
-        words += ": a limit is reached"
-    event = Event(time=now, kind="breaker", subject=_edge(edge), message=words, severity=_SEVERITIES[state])
+        message += ": a limit is reached"
+    event = Event(
+        time=now, kind="breaker", subject=_edge(edge), message=message, severity=_BREAKER_SEVERITY[state]
+    )
     return EventEntry(event, f"breaker/{edge[0]}/{edge[1]}/{state}")
-
-
-_SEVERITIES: Mapping[str, Severity] = {"closed": "info", "partial": "warning", "open": "error"}
 
 
 def _ejections(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
     for edge in sorted(before.ejected.keys() | after.ejected.keys()):
-        was, now_out = before.ejected.get(edge, frozenset()), after.ejected.get(edge, frozenset())
-        for host in sorted(was ^ now_out):
-            out = host in now_out
+        last = before.ejected.get(edge, frozenset())
+        current = after.ejected.get(edge, frozenset())
+        for host in sorted(last ^ current):
+            is_ejected = host in current
             event = Event(
                 time=now,
                 kind="ejection",
                 subject=_edge(edge),
-                message=f"{host} is taken out after failures" if out else f"{host} is let back",
-                severity="warning" if out else "info",
+                message=f"{host} ejected after failures" if is_ejected else f"{host} no longer ejected",
+                severity="warning" if is_ejected else "info",
             )
-            yield EventEntry(event, f"ejection/{edge[0]}/{edge[1]}/{host}/{out}")
+            yield EventEntry(event, f"ejection/{edge[0]}/{edge[1]}/{host}/{is_ejected}")
 
 
 def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
     for name, (service, health) in after.instances.items():
         if name not in before.instances or before.instances[name] == (service, health):
             continue
-        bad = health == "unhealthy"
         event = Event(
             time=now,
             kind="instance",
             subject=name,
             message=f"{service} {name} is {health}",
-            severity="warning" if bad else "info",
+            severity="warning" if health == "unhealthy" else "info",
         )
         yield EventEntry(event, f"instance/{name}/{health}")
 
 
-def _revision(info: RevisionInfo) -> EventEntry:
-    why = f": {info.message}" if info.message else ""
+def _revision(revision: RevisionInfo) -> EventEntry:
+    suffix = f": {revision.message}" if revision.message else ""
     event = Event(
-        time=info.time,
+        time=revision.time,
         kind="revision",
-        subject=f"revision {info.revision}",
-        message=_cut(f"{_listed(info.changed)}{why}"),
-        author=info.author,
-        revision=info.revision,
+        subject=f"revision {revision.revision}",
+        message=_truncate(f"{_summary(revision.changed)}{suffix}"),
+        author=revision.author,
+        revision=revision.revision,
     )
     return EventEntry(event)
 
 
-def _listed(changed: tuple[DocumentChange, ...]) -> str:
-    words = [f"{one.action} {one.kind}/{one.name}" for one in changed]
-    more = f" and {len(words) - MAX_INDIVIDUAL} more" if len(words) > MAX_INDIVIDUAL else ""
-    return ", ".join(words[:MAX_INDIVIDUAL]) + more or "nothing changed"
+def _summary(changed: tuple[DocumentChange, ...]) -> str:
+    changes = [f"{change.action} {change.kind}/{change.name}" for change in changed]
+    suffix = f" and {len(changes) - MAX_INDIVIDUAL} more" if len(changes) > MAX_INDIVIDUAL else ""
+    return ", ".join(changes[:MAX_INDIVIDUAL]) + suffix or "nothing changed"
 
 
-def _many(events: Iterable[Event]) -> list[EventEntry]:
-    """Events that say the same of many become one."""
-    alike: dict[tuple[str, str], list[Event]] = {}
+def _group(events: Iterable[Event]) -> list[EventEntry]:
+    """Replaces many events that differ only in their subject by one."""
+    groups: dict[tuple[str, str], list[Event]] = {}
     for event in events:
-        alike.setdefault((event.kind, event.message), []).append(event)
-    told = []
-    for group in alike.values():
+        groups.setdefault((event.kind, event.message), []).append(event)
+    grouped: list[Event] = []
+    for group in groups.values():
         if len(group) <= MAX_INDIVIDUAL:
-            told += group
+            grouped += group
             continue
-        names = [one.subject for one in group]
+        names = [event.subject for event in group]
         subject = f"{', '.join(names[:NAMED_SUBJECTS])} and {len(names) - NAMED_SUBJECTS} more"
-        told.append(group[0].model_copy(update={"subject": subject}))
-    return [EventEntry(event) for event in told]
+        grouped.append(group[0].model_copy(update={"subject": subject}))
+    return [EventEntry(event) for event in grouped]
 
 
-def _of(proxy: ProxyKey, now: float, kind: EventKind, message: str, severity: Severity = "info") -> Event:
-    return Event(time=now, kind=kind, subject=proxy[1], message=_cut(message), severity=severity)
+def _proxy_event(
+    proxy: ProxyKey, now: float, kind: EventKind, message: str, severity: Severity = "info"
+) -> Event:
+    return Event(time=now, kind=kind, subject=proxy[1], message=_truncate(message), severity=severity)
 
 
 def _edge(edge: EdgeKey) -> str:
     return f"{edge[0]} → {edge[1]}"
 
 
-def _cut(text: str) -> str:
+def _truncate(text: str) -> str:
     return text if len(text) <= MESSAGE_LIMIT else f"{text[: MESSAGE_LIMIT - 1]}…"

@@ -1,4 +1,4 @@
-"""How often the same is told: what many peers cause must not push out the rest. Pure."""
+"""Rate limits for events that clients can cause: a flood of them must not push out all others. Pure."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ SUBJECT_INTERVAL = 60.0
 """Seconds between two events of one kind and subject."""
 
 MAX_PER_KIND = 60
-"""Events of one kind within as many seconds; the stream of 10,000 then holds more than an hour."""
+"""Events of one kind within SUBJECT_INTERVAL: the stream of 10,000 events then covers more than an hour."""
 
-_BURSTS = frozenset({"svid", "enrolment"})
-# What peers can cause as often as they like.
+_LIMITED_KINDS = frozenset({"svid", "enrolment"})
+# What clients can cause as often as they like.
 
 
 @dataclass(slots=True)
 class EventRateLimiter:
-    """What was told within the last minute. `now` in seconds."""
+    """The events of the last SUBJECT_INTERVAL. `now` in seconds."""
 
-    _told: dict[tuple[str, str], float] = field(default_factory=dict)
-    _times: dict[str, deque[float]] = field(default_factory=dict)
+    _allowed_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    _recent: dict[str, deque[float]] = field(default_factory=dict)
 
     def allow(self, kind: str, subject: str, now: float) -> bool:
-        """Whether to tell of it; what is left out is counted."""
-        if kind not in _BURSTS:
+        """Whether to write an event; those that are suppressed are counted."""
+        if kind not in _LIMITED_KINDS:
             return True
-        self._told = {key: at for key, at in self._told.items() if now - at < SUBJECT_INTERVAL}
-        times = self._times.setdefault(kind, deque(maxlen=MAX_PER_KIND))
-        busy = len(times) == MAX_PER_KIND and now - times[0] < SUBJECT_INTERVAL
-        if busy or (kind, subject) in self._told:
+        self._allowed_at = {
+            key: allowed_at
+            for key, allowed_at in self._allowed_at.items()
+            if now - allowed_at < SUBJECT_INTERVAL
+        }
+        recent = self._recent.setdefault(kind, deque(maxlen=MAX_PER_KIND))
+        is_full = len(recent) == MAX_PER_KIND and now - recent[0] < SUBJECT_INTERVAL
+        if is_full or (kind, subject) in self._allowed_at:
             metrics.SUPPRESSED.inc()
             return False
-        self._told[kind, subject] = now
-        times.append(now)
+        self._allowed_at[kind, subject] = now
+        recent.append(now)
         return True

@@ -1,7 +1,7 @@
-"""What is compared to see that something happened: the mesh as one control plane sees it at one moment. Pure.
+"""The state that events are detected from, as one control plane sees it. Pure.
 
-It is taken every second, so it holds no more than what may become an event and is made without walking what
-is well: of a thousand sidecars that report nothing unusual only that remains.
+It is captured every second, so it holds no more than what can become an event, and takes no time for what is
+healthy: of a thousand sidecars without ejections only the names remain.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.api.models.base import Breaker, ClusterReport, InstanceHealth, ProxyReport
+from meshwright.control_plane.api.models.instances import InstanceHealth
+from meshwright.control_plane.api.models.proxies import ProxyReport
+from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.core.translate import Translation
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
@@ -23,9 +25,9 @@ EdgeKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class MeshState:
-    """`proxies`: what Envoy says of what it refuses, by connected proxy; empty when it takes everything.
+    """`rejections`: Envoy's error of each connected proxy, "" if it rejects nothing.
 
-    `breakers`: those that are not closed. `ejected`: hosts that callers' sidecars have taken out, by name.
+    `breakers`: those that are not closed. `ejected`: names of the hosts that the callers' sidecars ejected.
     `instances`: service and health by name.
     """
 
@@ -36,20 +38,17 @@ class MeshState:
 
 
 def capture(
-    proxies: Mapping[ProxyKey, str], translation: Translation | None, troubled: Collection[ProxyReport]
+    rejections: Mapping[ProxyKey, str], served: Translation | None, unhealthy: Collection[ProxyReport]
 ) -> MeshState:
-    """The picture of what is served, who is connected and what sidecars report.
-
-    `troubled` are reports with nothing but the clusters that are not as they should be.
-    """
-    if translation is None:
-        return MeshState(proxies)
-    world = translation.world
-    found = edge_breakers(translation.resolver.attachments, world.services, troubled) if troubled else ()
+    """The current state. `unhealthy`: reports with only those clusters that are unhealthy."""
+    if served is None:
+        return MeshState(rejections)
+    world = served.world
+    breakers = edge_breakers(served.resolver.attachments, world.services, unhealthy) if unhealthy else ()
     return MeshState(
-        proxies,
-        {(one.from_, one.to): one for one in found if one.state != "closed"},
-        _ejected(world, troubled),
+        rejections,
+        {(breaker.from_, breaker.to): breaker for breaker in breakers if breaker.state != "closed"},
+        _ejected(world, unhealthy),
         instance_health(world),
     )
 
@@ -57,33 +56,30 @@ def capture(
 def instance_health(world: World) -> dict[str, tuple[str, InstanceHealth]]:
     """Service and health of every instance with a lease, by name."""
     return {
-        one.name: (service.name, one.health)
+        instance.name: (service.name, instance.health)
         for service in world.services.values()
-        for one in service.instances
+        for instance in service.instances
     }
 
 
 def _ejected(world: World, reports: Iterable[ProxyReport]) -> dict[EdgeKey, frozenset[str]]:
-    pairs = [
+    clusters = [
         (report.service, cluster)
         for report in reports
         for cluster in report.clusters
         if cluster.ejected_addresses
     ]
-    if not pairs:
+    if not clusters:
         return {}
-    names = {
-        f"{one.address}:{one.port}": (service.name, one.name)
+    by_address = {
+        f"{instance.address}:{instance.port}": (service.name, instance.name)
         for service in world.services.values()
-        for one in service.instances
+        for instance in service.instances
     }
-    found: dict[EdgeKey, set[str]] = {}
-    for caller, cluster in pairs:
-        for to, host in _hosts(cluster, names):
-            found.setdefault((caller, to), set()).add(host)
-    return {edge: frozenset(hosts) for edge, hosts in found.items()}
-
-
-def _hosts(cluster: ClusterReport, names: Mapping[str, tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    """Service and name of each host that is taken out; its address where nobody has it any more."""
-    return (names.get(address, (cluster.cluster, address)) for address in cluster.ejected_addresses)
+    ejected: dict[EdgeKey, set[str]] = {}
+    for caller, cluster in clusters:
+        for address in cluster.ejected_addresses:
+            # An address without an instance is reported as it is.
+            callee, host = by_address.get(address, (cluster.cluster, address))
+            ejected.setdefault((caller, callee), set()).add(host)
+    return {edge: frozenset(hosts) for edge, hosts in ejected.items()}

@@ -1,6 +1,6 @@
-"""The watch: looks at the mesh every second, tells what happened, and sees that the store gets it.
+"""Notices what happens to the mesh once a second, and writes it to the store as events.
 
-Nothing that serves sidecars waits for it: what others tell it is put in line at once and written from here.
+Nothing that serves sidecars waits for it: events that other parts report are queued and written from here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from meshwright.control_plane.api.models.base import RevisionInfo
 from meshwright.control_plane.api.models.events import Event, EventKind, Severity
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.errors import StoreError
@@ -24,109 +23,111 @@ from meshwright.control_plane.store.events import EventEntry
 from meshwright.control_plane.store.store import Store
 
 POLL_INTERVAL = 1.0
-"""Seconds between two looks: sidecars report as often."""
+"""Seconds: as often as sidecars report."""
+
+MIN_PAUSE = 0.1
+"""Seconds between two polls that take long."""
 
 MAX_REVISIONS = 100
-"""Revisions told of at most after a time in which nobody looked."""
+"""New revisions that become events at once, after a time in which the store was unavailable."""
 
 MAX_REASON_CHARS = 300
-"""Characters of a refusal's reason."""
 
 log = structlog.get_logger(__name__)
 
 
 class EventWatcher:
-    """Notices what happens to one mesh. `picture` takes the mesh's picture; it is called every second."""
+    """Watches one mesh. `capture` returns its current state; it is called once a second."""
 
-    def __init__(self, store: Store, picture: Callable[[], MeshState]) -> None:
+    def __init__(self, store: Store, capture: Callable[[], MeshState]) -> None:
         self._store = store
-        self._picture = picture
-        self._changes = ChangeDetector()
-        self._outbox = EventWriteQueue()
-        self._sparing = EventRateLimiter()
-        self._writer = secrets.token_hex(8)
+        self._capture = capture
+        self._detector = ChangeDetector()
+        self._queue = EventWriteQueue()
+        self._rate_limiter = EventRateLimiter()
+        self._writer_id = secrets.token_hex(8)
         self._revision: int | None = None
-        self._store_state = store.health
+        self._store_health = store.health
 
     async def run(self) -> None:
-        """Look and write for ever."""
+        """Detect and write events until cancelled."""
         while True:
             started = time.monotonic()
             try:
-                await self._look()
+                await self._poll()
             except StoreError:
                 pass
             except Exception:
-                log.exception("looking for events failed")
-            await asyncio.sleep(max(0.1, POLL_INTERVAL - (time.monotonic() - started)))
+                log.exception("detecting events failed")
+            await asyncio.sleep(max(MIN_PAUSE, POLL_INTERVAL - (time.monotonic() - started)))
 
-    # --- what others tell -------------------------------------------------------------------------
+    # --- reported by other parts ------------------------------------------------------------------------
 
     def leases_expired(self, instances: Iterable[str]) -> None:
-        """Leases of instances ended unrenewed."""
-        known = self._changes.last_instances
+        """Instances did not renew their leases."""
+        last_instances = self._detector.last_instances
         for name in instances:
-            service = known[name][0] if name in known else "a service"
-            words = f"{service} lost {name}: no sign of life, its lease ended"
-            self._tell("lease", name, words, "warning")
+            service = last_instances[name][0] if name in last_instances else "a service"
+            self._report("lease", name, f"{service} lost {name}: its lease expired", "warning")
 
     def certificate_issued(self, identity: Identity, *, renewed: bool) -> None:
-        """A workload got its first certificate, or a newer one."""
-        words = "certificate renewed" if renewed else "certificate issued: enrolled with a join token"
-        self._tell("svid", identity.uri, words)
+        """A workload got its first certificate, or a new one."""
+        message = "certificate renewed" if renewed else "certificate issued: enrolled with a join token"
+        self._report("svid", identity.uri, message)
 
     def enrolment_refused(self, peer: str, reason: str) -> None:
-        """Somebody was refused a certificate."""
-        self._tell("enrolment", peer, f"enrolment refused: {reason}"[:MAX_REASON_CHARS], "warning")
+        """A client was refused a certificate."""
+        self._report("enrolment", peer, f"enrolment refused: {reason}"[:MAX_REASON_CHARS], "warning")
 
-    def manual_change(self, proxy: str, what: str) -> None:
-        """Somebody changed something of a sidecar past its policies."""
-        self._tell("sidecar", proxy, what[:MAX_REASON_CHARS])
+    def manual_change(self, proxy: str, change: str) -> None:
+        """Somebody changed a setting of a sidecar that no policy controls."""
+        self._report("sidecar", proxy, change[:MAX_REASON_CHARS])
 
-    def _tell(self, kind: EventKind, subject: str, message: str, severity: Severity = "info") -> None:
+    def _report(self, kind: EventKind, subject: str, message: str, severity: Severity = "info") -> None:
         now = time.time()
-        if self._sparing.allow(kind, f"{subject} {message}", now):
+        if self._rate_limiter.allow(kind, f"{subject} {message}", now):
             event = Event(time=now, kind=kind, subject=subject, message=message, severity=severity)
-            self._outbox.put((EventEntry(event),))
+            self._queue.put((EventEntry(event),))
 
-    # --- what is seen -----------------------------------------------------------------------------
+    # --- detected -----------------------------------------------------------------------------------------
 
-    async def _look(self) -> None:
-        self._look_at_store()
+    async def _poll(self) -> None:
+        self._check_store()
         try:
-            await self._look_at_revisions()
+            await self._check_revisions()
         finally:
-            served = self._revision or 0
-            self._outbox.put(self._changes.detect(self._picture(), time.time(), served))
+            revision = self._revision or 0
+            self._queue.put(self._detector.detect(self._capture(), time.time(), revision))
         await self._write()
-        self._look_at_store()
+        self._check_store()
 
-    async def _look_at_revisions(self) -> None:
+    async def _check_revisions(self) -> None:
         newest = self._store.last_seen_revision
         if self._revision is None:
             self._revision = await self._store.events.last_revision()
         if newest > self._revision:
-            found = await self._store.history(min(newest - self._revision, MAX_REVISIONS), newest + 1)
-            fresh: list[RevisionInfo] = [one for one in found if one.revision > self._revision]
-            self._outbox.put(self._changes.detect_revisions(reversed(fresh)))
-            self._revision = max([self._revision, *(one.revision for one in fresh)])
+            limit = min(newest - self._revision, MAX_REVISIONS)
+            history = await self._store.history(limit, newest + 1)
+            new = [revision for revision in history if revision.revision > self._revision]
+            self._queue.put(self._detector.detect_revisions(reversed(new)))
+            self._revision = max([self._revision, *(revision.revision for revision in new)])
 
-    def _look_at_store(self) -> None:
-        before, self._store_state = self._store_state, self._store.health
-        if before.status != self._store_state.status:
-            self._outbox.put((_of_store(self._store.health.reason, time.time()),))
+    def _check_store(self) -> None:
+        before, self._store_health = self._store_health, self._store.health
+        if before.status != self._store_health.status:
+            self._queue.put((_store_entry(self._store_health.reason, time.time()),))
 
     async def _write(self) -> None:
-        number, entries = self._outbox.next_batch()
+        number, entries = self._queue.next_batch()
         while entries:
-            await self._store.events.write(self._writer, number, entries)
-            self._outbox.mark_written()
-            number, entries = self._outbox.next_batch()
+            await self._store.events.write(self._writer_id, number, entries)
+            self._queue.mark_written()
+            number, entries = self._queue.next_batch()
 
 
-def _of_store(reason: str, now: float) -> EventEntry:
-    words = f"degraded: {reason}" if reason else "answers again"
+def _store_entry(reason: str, now: float) -> EventEntry:
+    message = f"degraded: {reason}" if reason else "reachable again"
     event = Event(
-        time=now, kind="store", subject="store", message=words, severity="error" if reason else "info"
+        time=now, kind="store", subject="store", message=message, severity="error" if reason else "info"
     )
     return EventEntry(event, f"store/{bool(reason)}")

@@ -1,4 +1,4 @@
-"""Events on their way to the store: few enough to be kept while it is away. Pure."""
+"""Events on their way to the store, limited in number while the store is unavailable. Pure."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from meshwright.control_plane.events import metrics
 from meshwright.control_plane.store.events import BATCH_LIMIT, EventEntry
 
 CAPACITY = 2000
-"""Entries that wait at most: about a megabyte, more than happens while a store is restarted."""
+"""Queued entries: about a megabyte, and more than are added while a store restarts."""
 
 
 class EventWriteQueue:
-    """What waits, in batches that carry a number, so that one may be sent twice and counts once."""
+    """Queued entries, in numbered batches: a batch that is written twice counts once."""
 
-    def __init__(self, limit: int = CAPACITY) -> None:
-        self._waiting: deque[EventEntry] = deque()
-        self._sending: tuple[EventEntry, ...] = ()
-        self._limit = limit
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._queued: deque[EventEntry] = deque()
+        self._batch: tuple[EventEntry, ...] = ()
+        self._capacity = capacity
         self._number = 0
 
     def put(self, entries: Iterable[EventEntry]) -> None:
-        """Add what happened; beyond the limit the oldest is dropped and counted."""
+        """Add entries; above the capacity the oldest are dropped and counted."""
         for entry in entries:
-            if len(self._waiting) >= self._limit:
-                self._waiting.popleft()
+            if len(self._queued) >= self._capacity:
+                self._queued.popleft()
                 metrics.DROPPED.inc()
-            self._waiting.append(entry)
+            self._queued.append(entry)
             metrics.EVENTS.labels(entry.event.kind).inc()
 
     def next_batch(self) -> tuple[int, tuple[EventEntry, ...]]:
-        """The number and the entries of what is to be written next: the same until it is `done`."""
-        if not self._sending and self._waiting:
-            count = min(len(self._waiting), BATCH_LIMIT)
-            self._sending = tuple(self._waiting.popleft() for _ in range(count))
+        """Number and entries of the next batch: the same until `mark_written`."""
+        if not self._batch and self._queued:
+            count = min(len(self._queued), BATCH_LIMIT)
+            self._batch = tuple(self._queued.popleft() for _ in range(count))
             self._number += 1
-        return self._number, self._sending
+        return self._number, self._batch
 
     def mark_written(self) -> None:
-        """The batch is written."""
-        self._sending = ()
+        """The batch is in the store."""
+        self._batch = ()

@@ -1,4 +1,4 @@
-"""From what is stored to what is served: the last good snapshot stays."""
+"""From the stored state to the published snapshot: the last good one stays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from types import MappingProxyType
 
 import pytest
 
-from meshwright.control_plane import reconciler as feed_module
-from meshwright.control_plane.api.models.base import Port, Registration, RevisionInfo
+from meshwright.control_plane import reconciler as reconciler_module
+from meshwright.control_plane.api.models.instances import Port, Registration
+from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.core.resource import EDS
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.reconciler import ConfigReconciler
@@ -24,44 +25,44 @@ def stored(number: int, *names: str) -> StoredState:
     return StoredState(StoredRevision(info, {}), services, registrations)
 
 
-def test_what_is_stored_is_served() -> None:
-    served: list[Snapshot] = []
-    feed = ConfigReconciler("mesh.local", served.append)
-    assert feed.translation is None
-    made = feed.build(stored(3, "orders"))
-    assert made is not None
-    assert served == []
-    feed.publish(made)
-    assert served[0].revision == feed.world.revision == 3
-    assert (EDS, "orders") in served[0].shared
-    assert feed.problems() == ()
+def test_build_and_publish_serve_the_stored_state() -> None:
+    published: list[Snapshot] = []
+    reconciler = ConfigReconciler("mesh.local", published.append)
+    assert reconciler.translation is None
+    translation = reconciler.build(stored(3, "orders"))
+    assert translation is not None
+    assert published == []
+    reconciler.publish(translation)
+    assert published[0].revision == reconciler.world.revision == 3
+    assert (EDS, "orders") in published[0].shared
+    assert reconciler.problems() == ()
 
 
-def test_a_failure_is_told_until_the_next_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    feed = ConfigReconciler("mesh.local", lambda snapshot: None)
-    first = feed.build(stored(1, "orders"))
+def test_build_fails_is_a_problem_until_the_next_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    reconciler = ConfigReconciler("mesh.local", lambda snapshot: None)
+    first = reconciler.build(stored(1, "orders"))
     assert first
-    feed.publish(first)
+    reconciler.publish(first)
     with monkeypatch.context() as patched:
-        patched.setattr(feed_module, "translate", _fail)
-        assert feed.build(stored(2, "orders", "catalog")) is None
-    assert feed.translation is first
-    assert [line.split(":")[0] for line in feed.problems()] == [
-        "revision 2 cannot be translated, the last good one is served"
+        patched.setattr(reconciler_module, "translate", _fail)
+        assert reconciler.build(stored(2, "orders", "catalog")) is None
+    assert reconciler.translation is first
+    assert [line.split(":")[0] for line in reconciler.problems()] == [
+        "revision 2 cannot be translated; the last good one is served"
     ]
-    second = feed.build(stored(2, "orders", "catalog"))
+    second = reconciler.build(stored(2, "orders", "catalog"))
     assert second
-    feed.publish(second)
-    assert feed.problems() == ()
-    assert set(feed.world.services) == {"orders", "catalog"}
+    reconciler.publish(second)
+    assert reconciler.problems() == ()
+    assert set(reconciler.world.services) == {"orders", "catalog"}
 
 
-def test_references_that_lead_nowhere_are_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    feed = ConfigReconciler("mesh.local", lambda snapshot: None)
-    lines = tuple(f"line {number}" for number in range(8))
-    monkeypatch.setattr(Snapshot, "unresolved", lambda self: lines)
-    assert feed.build(stored(1, "orders")) is None
-    (problem,) = feed.problems()
+def test_build_dangling_references_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    reconciler = ConfigReconciler("mesh.local", lambda snapshot: None)
+    references = tuple(f"line {number}" for number in range(8))
+    monkeypatch.setattr(Snapshot, "dangling_references", lambda self: references)
+    assert reconciler.build(stored(1, "orders")) is None
+    (problem,) = reconciler.problems()
     assert problem.endswith("line 0; line 1; line 2; line 3; line 4 and 3 more")
 
 

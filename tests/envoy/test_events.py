@@ -1,4 +1,4 @@
-"""What happens to a real mesh is told: policies, refusals by Envoy, breakers, replicas that die."""
+"""What happens to a real mesh becomes events: new policies, NACKs, breakers, replicas that die."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ kind: CircuitBreaker
 metadata: {name: back}
 spec: {targetRefs: [{kind: Service, name: back}], consecutiveFailures: 5, openFor: 10s}
 """
-REFUSED = r"""
+REJECTED = r"""
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: back}
@@ -40,13 +40,13 @@ spec:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back", replicas=2)]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+        yield running
 
 
 @pytest.fixture
 def follower(mesh: Mesh) -> Iterator[list[dict[str, Any]]]:
-    """What `mesh events -f -o json` shows from now on."""
+    """The output of `mesh events -f -o json` from now on."""
     command = [sys.executable, "-m", "meshwright.cli", "events", "-f", "-o", "json", "-n", "1000"]
     process = subprocess.Popen(
         [*command, "--state", str(mesh.state)],
@@ -56,68 +56,76 @@ def follower(mesh: Mesh) -> Iterator[list[dict[str, Any]]]:
         env=mesh.environment,
         cwd=ROOT,
     )
-    seen: list[dict[str, Any]] = []
+    followed: list[dict[str, Any]] = []
 
     def read() -> None:
         assert process.stdout
         for line in process.stdout:
-            seen.append(json.loads(line))
+            followed.append(json.loads(line))
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    yield seen
+    yield followed
     process.send_signal(signal.SIGINT)
     assert process.stderr
-    words = process.stderr.read()
-    assert (process.wait(30), words) == (0, "")
+    errors = process.stderr.read()
+    assert (process.wait(30), errors) == (0, "")
     reader.join(5)
 
 
-def told(mesh: Mesh, kind: str, subject: str, words: str) -> dict[str, Any] | None:
-    """The newest event like that."""
+def find_event(mesh: Mesh, kind: str, subject: str, message: str) -> dict[str, Any] | None:
+    """The newest event of this kind, with this text in its subject and message."""
     events = json.loads(mesh.run("events", "-o", "json", "-n", "1000", "--kind", kind).stdout)["events"]
-    like = [item for item in events if subject in item["subject"] and words in item["message"]]
-    return like[-1] if like else None
+    matching = [event for event in events if subject in event["subject"] and message in event["message"]]
+    return matching[-1] if matching else None
 
 
-def test_what_happens_is_told_by_author_and_words(mesh: Mesh, follower: list[dict[str, Any]]) -> None:
+def test_changes_of_a_running_mesh_are_events(mesh: Mesh, follower: list[dict[str, Any]]) -> None:
     for name in ("front-1", "back-1", "back-2", "ingress"):
-        until(lambda name=name: told(mesh, "sidecar", name, "connected"), f"{name} connected")  # type: ignore[misc]
+        until(lambda name=name: find_event(mesh, "sidecar", name, "connected"), f"{name} connected")  # type: ignore[misc]
     for identity in ("front", "back", "ingress"):
         until(
-            lambda identity=identity: told(mesh, "svid", f"/{identity}", "certificate issued"),  # type: ignore[misc]
+            lambda identity=identity: find_event(mesh, "svid", f"/{identity}", "certificate issued"),  # type: ignore[misc]
             f"the certificate of {identity}",
         )
 
     mesh.run("apply", "-f", "-", "--wait", "-m", "shield the back", stdin=BREAKER)
-    result = until(lambda: told(mesh, "revision", "", "CircuitBreaker/back"), "the new revision")
-    assert "created CircuitBreaker/back: shield the back" in result["message"]
-    author = result["author"]
+    revision = until(lambda: find_event(mesh, "revision", "", "CircuitBreaker/back"), "the new revision")
+    assert "created CircuitBreaker/back: shield the back" in revision["message"]
+    author = revision["author"]
     assert "@" in author
 
     assert mesh.get("front-1", "http://back/echo").status_code == 200
     for _ in range(20):
         mesh.get("front-1", "http://back/status/500")
     opened = until(
-        lambda: told(mesh, "breaker", "front → back", "opened: 2 of 2 hosts ejected"), "the breaker opened"
+        lambda: find_event(mesh, "breaker", "front → back", "opened: 2 of 2 hosts ejected"),
+        "the breaker opened",
     )
     assert opened["severity"] == "error"
-    until(lambda: told(mesh, "ejection", "front → back", "back-1 is taken out"), "the host that is out")
-    until(lambda: told(mesh, "breaker", "front → back", "closed"), "the breaker closed")
-    until(lambda: told(mesh, "ejection", "front → back", "back-1 is let back"), "the host that is back")
+    until(lambda: find_event(mesh, "ejection", "front → back", "back-1 ejected"), "the ejected host")
+    until(lambda: find_event(mesh, "breaker", "front → back", "closed"), "the breaker closed")
+    until(
+        lambda: find_event(mesh, "ejection", "front → back", "back-1 no longer ejected"), "the host is back"
+    )
 
-    mesh.run("apply", "-f", "-", "-m", "a bad pattern", stdin=REFUSED)
-    refused = until(lambda: told(mesh, "nack", "front-1", "invalid escape sequence"), "Envoy's words")
-    assert (refused["severity"], refused["author"]) == ("error", author)
+    mesh.run("apply", "-f", "-", "-m", "a bad pattern", stdin=REJECTED)
+    rejected = until(
+        lambda: find_event(mesh, "nack", "front-1", "invalid escape sequence"), "Envoy's message"
+    )
+    assert (rejected["severity"], rejected["author"]) == ("error", author)
     mesh.delete("HTTPRoute", "back")
-    until(lambda: told(mesh, "nack", "front-1", "takes its configuration again"), "the end of it")
+    until(
+        lambda: find_event(mesh, "nack", "front-1", "accepts its configuration again"),
+        "the end of the rejection",
+    )
 
     with joined(mesh, "back-9", "back", "--port", "0", run=(sys.executable, "-m", "tests.fakes.app")) as more:
-        until(lambda: told(mesh, "sidecar", "back-9", "connected"), "back-9 connected")
+        until(lambda: find_event(mesh, "sidecar", "back-9", "connected"), "back-9 connected")
         kill(psutil.Process(more.process.pid))
-        lost = until(lambda: told(mesh, "lease", "back-9", "back lost back-9"), "the lease")
+        lost = until(lambda: find_event(mesh, "lease", "back-9", "back lost back-9"), "the lease")
         assert lost["severity"] == "warning"
-        until(lambda: told(mesh, "sidecar", "back-9", "disconnected"), "its sidecar")
+        until(lambda: find_event(mesh, "sidecar", "back-9", "disconnected"), "its sidecar")
 
     table = mesh.run("events", "-n", "1000").stdout
     assert f"by {author}" in table
@@ -125,13 +133,13 @@ def test_what_happens_is_told_by_author_and_words(mesh: Mesh, follower: list[dic
     ids = {
         event["id"] for event in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["events"]
     }
-    until(lambda: {item["id"] for item in follower} >= ids, "the follower has seen them all")
-    seen = [item["id"] for item in follower]
-    assert len(seen) == len(set(seen))
+    until(lambda: {event["id"] for event in follower} >= ids, "the follower has seen them all")
+    followed = [event["id"] for event in follower]
+    assert len(followed) == len(set(followed))
 
 
 def kill(agent: psutil.Process) -> None:
-    """End an agent and all that it started, the agent first: it must not tell anybody."""
+    """Kill an agent and its children, the agent first: it must not deregister."""
     for process in [agent, *agent.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

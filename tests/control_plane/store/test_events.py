@@ -154,7 +154,7 @@ async def test_events_during_an_outage_are_written_afterwards(valkey: Valkey, st
 
         async def recovery_written() -> bool:
             with suppress(StoreError):
-                return any("answers again" in text for text in await all_texts(store))
+                return any("reachable again" in text for text in await all_texts(store))
             return False
 
         await until(recovery_written)
