@@ -1,10 +1,10 @@
-"""ctrl+p: every command by its name: screens, themes, and every place that the picture names."""
+"""The command palette (ctrl+p): tabs, themes, and every location that the state names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
@@ -12,13 +12,11 @@ from textual.types import IgnoreReturnCallbackType
 from meshwright.tui import theme
 from meshwright.tui.dialogs.go_to import go_to_targets
 from meshwright.tui.navigation import TABS, TabLocation
-
-if TYPE_CHECKING:
-    from meshwright.tui.app import DashboardApp
+from meshwright.tui.session import Session, session_of
 
 
 class PaletteCommand(NamedTuple):
-    """Something that can be done."""
+    """An entry of the palette."""
 
     name: str
     run: IgnoreReturnCallbackType
@@ -26,35 +24,35 @@ class PaletteCommand(NamedTuple):
 
 
 class CommandPaletteProvider(Provider):
-    """What `ctrl+p` searches."""
+    """Finds commands and locations by name."""
 
     @property
-    def _session(self) -> DashboardApp:
-        return cast("DashboardApp", self.app)
+    def _session(self) -> Session:
+        return session_of(self.screen)
 
     def _commands(self) -> Iterator[PaletteCommand]:
-        dash = self._session
-        for at, name in enumerate(TABS, start=1):
-            yield PaletteCommand(f"show {name}", partial(dash.go, TabLocation(name)), f"key {at}")
-        for look in theme.THEMES:
-            yield PaletteCommand(f"theme {look}", partial(dash.set_theme, look), "colours")
-        yield PaletteCommand("help", dash.action_help, "key ?")
-        yield PaletteCommand("quit", dash.exit, "key q")
+        session = self._session
+        for number, name in enumerate(TABS, start=1):
+            yield PaletteCommand(f"show {name}", partial(session.go, TabLocation(name)), f"key {number}")
+        for theme_name in theme.THEMES:
+            yield PaletteCommand(f"theme {theme_name}", partial(session.set_theme, theme_name), "colours")
+        yield PaletteCommand("help", partial(session.run_action, "app.help"), "key ?")
+        yield PaletteCommand("quit", session.exit, "key q")
 
     async def discover(self) -> Hits:
-        """What is shown before anything is typed."""
+        """Entries shown before anything is typed."""
         for command in self._commands():
             yield DiscoveryHit(command.name, command.run, help=command.help)
 
     async def search(self, query: str) -> Hits:
-        """Commands and places that match."""
+        """Commands and locations that match."""
         matcher = self.matcher(query)
-        named = [
+        locations = [
             PaletteCommand(f"go to {target.name}", partial(self._session.go, target.location), target.kind)
             for target in go_to_targets(self._session.mesh_state)
             if target.kind != "screen"
         ]
-        for command in (*self._commands(), *named):
+        for command in (*self._commands(), *locations):
             score = matcher.match(command.name)
             if score > 0:
                 yield Hit(score, matcher.highlight(command.name), command.run, help=command.help)

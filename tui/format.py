@@ -1,6 +1,6 @@
-"""Figures and states as words: three significant digits, ages, signs, and text cut by its width in cells.
+"""Figures and states as text: three significant digits, ages, symbols, and text cut to a width in cells.
 
-Pure. A state is always a sign and a word; the tone says which colour a theme may add.
+Pure. Every state has a symbol and a word; the tone says which colour a theme may add.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from typing import Literal, NamedTuple
 
 from rich.cells import cell_len, chop_cells
 
+from meshwright.control_plane.api.models.policies import PolicyState
+from meshwright.control_plane.api.models.topology import HealthThresholds
+
 Tone = Literal["plain", "good", "partial", "bad", "off", "dim", "strong", "accent"]
 
 NO_VALUE = "–"
-"""In place of a figure that there is none of."""
+"""Shown where there is no figure."""
 
 BARS = "▁▂▃▄▅▆▇"
-"""Not to the full height, so that lines one below the other stay apart."""
+"""Without the full block, so that sparklines on adjacent lines stay apart."""
 
 
 class StatusLabel(NamedTuple):
-    """A state as it is shown."""
+    """How a state is shown."""
 
     symbol: str
     text: str
@@ -35,23 +38,34 @@ class StatusLabel(NamedTuple):
 HEALTH_LABELS: Mapping[str, StatusLabel] = {
     "healthy": StatusLabel("●", "healthy", "good"),
     "degraded": StatusLabel("◐", "degraded", "partial"),
-    "unhealthy": StatusLabel("✖", "failing", "bad"),
-    "unknown": StatusLabel("○", "no traffic", "off"),
+    "unhealthy": StatusLabel("✖", "unhealthy", "bad"),
+    "unknown": StatusLabel("○", "unknown", "off"),
     "draining": StatusLabel("◐", "draining", "partial"),
 }
-"""Of services, gateways and instances."""
+"""Of services, gateways, versions, edges and instances."""
 
 BREAKER_LABELS: Mapping[str, StatusLabel] = {
     "closed": StatusLabel("", "closed", "plain"),
     "partial": StatusLabel("◑", "partial", "partial"),
-    "open": StatusLabel("⏻", "open", "bad"),
+    "open": StatusLabel("⊘", "open", "bad"),
 }
 
 PROXY_LABELS: Mapping[str, StatusLabel] = {
     "synced": StatusLabel("●", "synced", "good"),
     "pending": StatusLabel("◐", "pending", "partial"),
     "rejected": StatusLabel("✖", "rejected", "bad"),
-    "disconnected": StatusLabel("○", "gone", "off"),
+    "disconnected": StatusLabel("○", "disconnected", "off"),
+}
+
+POLICY_LABELS: Mapping[PolicyState, StatusLabel] = {
+    "rejected": StatusLabel("✖", "rejected", "bad"),
+    "conflicted": StatusLabel("◐", "conflicted", "partial"),
+    "target-not-found": StatusLabel("◐", "target not found", "partial"),
+    "no-effect": StatusLabel("◐", "no effect", "partial"),
+    "pending": StatusLabel("◐", "pending", "partial"),
+    "unused": StatusLabel("○", "unused", "off"),
+    "programmed": StatusLabel("●", "programmed", "good"),
+    "unknown": StatusLabel("○", "unknown", "off"),
 }
 
 SEVERITY_LABELS: Mapping[str, StatusLabel] = {
@@ -64,17 +78,16 @@ UNKNOWN_LABEL = StatusLabel("○", "unknown", "off")
 
 
 def format_number(value: float) -> str:
-    """A figure by three significant digits, as far as two decimals: 412, 12.4, 1.24, 0.31, 12.4k."""
+    """Three significant digits, at most two decimals: 412, 12.4, 1.24, 0.31, 12.4k."""
     if value < 0:
         return f"-{format_number(-value)}"
     if value == 0:
         return "0"
     if value < 0.005:
         return "<0.01"
-    for limit, unit in ((999_500_000, "G"), (999_500, "M"), (9_995, "k")):
+    for limit, unit, divisor in ((999_500_000, "G", 1e9), (999_500, "M", 1e6), (9_995, "k", 1e3)):
         if value >= limit:
-            divided = value / {"G": 1e9, "M": 1e6, "k": 1e3}[unit]
-            return f"{_three_digits(divided)}{unit}"
+            return f"{_three_digits(value / divisor)}{unit}"
     return _three_digits(value)
 
 
@@ -84,51 +97,51 @@ def _three_digits(value: float) -> str:
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
-def format_percent(value: float) -> str:
-    """A share (0..1) in per cent, never rounded up to a whole: one failure in a million is a failure."""
-    if value >= 1:
+def format_percent(share: float) -> str:
+    """A success rate (0..1) in per cent. Only 1 becomes 100: one failure in a million is a failure."""
+    if share >= 1:
         return "100"
-    percent = value * 100
+    percent = share * 100
     return f"{min(percent, 99.99):.2f}" if percent >= 99.9 else f"{min(percent, 99.9):.1f}"
 
 
-def format_failure_percent(value: float) -> str:
-    """A share (0..1) of failures in per cent, never rounded down to none."""
-    return format_number(value * 100)
+def format_failure_percent(share: float) -> str:
+    """A failure rate (0..1) in per cent. Only 0 becomes 0."""
+    return format_number(share * 100)
 
 
 def format_latency(ms: float) -> str:
-    """Milliseconds; none for 0."""
+    """Milliseconds; a dash for 0, which means no requests."""
     return format_number(ms) if ms > 0 else NO_VALUE
 
 
 def format_age(seconds: float) -> str:
-    """How long ago, in one unit: 4 s, 3 min, 2 h, 5 d."""
+    """A duration in one unit: 4 s, 3 min, 2 h, 5 d."""
     if seconds < 0:
         return "0 s"
-    for limit, size, unit in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+    for limit, divisor, unit in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
         if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
+            return f"{seconds / divisor:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
 
 
-def format_time(at: float) -> str:
-    """Seconds since the epoch as the local time of day."""
-    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
+def format_time(timestamp: float) -> str:
+    """Seconds since the epoch as local time of day."""
+    return datetime.fromtimestamp(timestamp).astimezone().strftime("%H:%M:%S")
 
 
-def format_mib(count: float) -> str:
-    """Bytes in MiB, as memory is counted."""
-    return f"{format_number(count / 1024 / 1024)} MiB"
+def format_mib(size: float) -> str:
+    """Bytes in MiB."""
+    return f"{format_number(size / 1024 / 1024)} MiB"
 
 
 def sanitize(text: str) -> str:
-    """A peer's text on one line without control characters, which a terminal could obey."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """Text from the mesh on one line, without control characters that a terminal would interpret."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def truncate(text: str, width: int) -> str:
-    """Text in at most `width` cells; what is cut ends in an ellipsis."""
+    """Text cut to `width` cells, with an ellipsis where something was cut."""
     if width <= 0:
         return ""
     if cell_len(text) <= width:
@@ -139,29 +152,36 @@ def truncate(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """Text in exactly `width` cells; `right`: against the right edge."""
+    """Text cut or filled up to `width` cells; `right`: aligned to the right."""
     cut = truncate(text, width)
     space = " " * max(0, width - cell_len(cut))
     return space + cut if right else cut + space
 
 
 def sparkline(values: Sequence[float], width: int, maximum: float = 0.0, *, zero: str = BARS[0]) -> str:
-    """Values as bars, one cell each, in exactly `width` cells; `top`: a full bar (0: the highest).
+    """Values as bars of one cell each, `width` cells in all. `maximum`: the full bar (0: the highest value).
 
-    `none` is drawn for 0; what is more than that is at least the lowest bar.
+    `zero` is drawn for 0; any other value gets at least the lowest bar.
     """
     if width <= 0:
         return ""
     shown = _downsample(values, width)
     highest = maximum or max(shown, default=0.0)
     last = len(BARS) - 1
-    bars = (zero if v <= 0 else BARS[min(last, round(v / highest * last))] for v in shown)
+    bars = (zero if value <= 0 else BARS[min(last, round(value / highest * last))] for value in shown)
     return "".join(bars).rjust(width)
 
 
 def _downsample(values: Sequence[float], width: int) -> Sequence[float]:
-    """As many values as there are cells: the highest of those that share one."""
+    """At most `width` values: the maximum of those that share a cell."""
     if len(values) <= width:
         return values
     edges = [round(n * len(values) / width) for n in range(width + 1)]
-    return [max(values[a:b]) for a, b in pairwise(edges)]
+    return [max(values[start:end]) for start, end in pairwise(edges)]
+
+
+def success_tone(success: float, thresholds: HealthThresholds) -> Tone:
+    """The tone of a success rate (0..1), by the control plane's thresholds."""
+    if success < thresholds.unhealthy_below:
+        return "bad"
+    return "partial" if success < thresholds.degraded_below else "plain"

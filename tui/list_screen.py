@@ -1,4 +1,4 @@
-"""What a screen of one long list has: a table, a search in it, the chosen row, Enter that opens it."""
+"""The base class of screens that show one long list: a table with search; Enter opens the selected row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 class ListScreen(MeshScreen, Generic[Item]):
-    """Items of the picture, one a line. `EMPTY`, `NOT_FOUND`: what to do when there is none."""
+    """One row per item. `EMPTY` and `NO_MATCH` say what to do when there are none."""
 
     COLUMNS: ClassVar[Sequence[TableColumn]]
     EMPTY: ClassVar[str]
@@ -29,50 +29,50 @@ class ListScreen(MeshScreen, Generic[Item]):
         self._query = ""
 
     @abstractmethod
-    def items(self, picture: DashboardState) -> Iterable[Item] | None:
-        """All items; None: they never came."""
+    def items(self, state: DashboardState) -> Iterable[Item] | None:
+        """All items; None: not fetched yet."""
 
     @abstractmethod
     def search_text(self, item: Item) -> str:
-        """What is searched of an item."""
+        """The text of an item that search looks at, in lower case."""
 
     @abstractmethod
-    def build_rows(self, found: Iterable[Item], picture: DashboardState) -> LazyRows[Item]:
-        """The items that are shown as rows, in order."""
+    def build_rows(self, items: Iterable[Item], state: DashboardState) -> LazyRows[Item]:
+        """The rows of these items, sorted."""
 
     @abstractmethod
     def location_of(self, key: str) -> Location:
-        """Where Enter leads."""
+        """The location that Enter opens for a row."""
 
     @property
     def sort_column(self) -> int:
-        """The column by which they are sorted; -1: none."""
+        """The column that the table is sorted by; -1: none."""
         return -1
 
     @property
     def selected_key(self) -> str:
-        """The key of the row under the cursor; empty: there is none."""
+        """The key of the selected row; empty: none."""
         return self.query_one(Table).selected_key
 
     def compose_body(self) -> ComposeResult:
-        """One table."""
+        """The table."""
         yield Table(self.COLUMNS, empty=LOADING)
 
-    def refresh_data(self, picture: DashboardState) -> None:
-        """What the search leaves of them."""
-        known = self.items(picture)
-        if known is None:
+    def refresh_data(self, state: DashboardState) -> None:
+        """Show the items that match the search."""
+        items = self.items(state)
+        if items is None:
             return
         table = self.query_one(Table)
         table.empty = self.NO_MATCH if self._query else self.EMPTY
-        found = [item for item in known if self._query in self.search_text(item)]
-        table.set_rows(self.build_rows(found, picture), sort_column=self.sort_column)
+        matching = [item for item in items if self._query in self.search_text(item)]
+        table.set_rows(self.build_rows(matching, state), sort_column=self.sort_column)
 
     def apply_search(self, text: str) -> None:
-        """Only those that hold the text."""
+        """Show only items that contain the text."""
         self._query = text.strip().lower()
         self.refresh_data(self.mesh_state)
 
-    def on_table_row_selected(self, message: Table.Chosen) -> None:
-        """Enter: the item in detail."""
+    def on_table_row_selected(self, message: Table.RowSelected) -> None:
+        """Enter: open the item."""
         self.session.go(self.location_of(message.key))

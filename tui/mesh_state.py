@@ -1,4 +1,4 @@
-"""The newest that is known of the mesh, each part with the time at which it was asked for."""
+"""The latest data of the mesh that the dashboard has fetched."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from meshwright.control_plane.api.models.base import InstanceStatus, ProxyDetail, RevisionInfo, Status
+from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import DocumentList
+from meshwright.control_plane.api.models.proxies import ProxyDetail
+from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.topology import ServiceList, Topology, TopologyEdge
 
 StateField = Literal["status", "topology", "services", "instances", "proxies", "policies", "revisions"]
+"""A part of the state that is polled on its own."""
 
 STALE_AFTER = 4.0
-"""Seconds after which a picture is called stale: two reports of an Envoy."""
+"""Seconds after which the data counts as stale: twice the interval at which an Envoy reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardState:
-    """All parts that were asked for so far; None: not yet, or no screen needed it.
+    """Everything fetched so far. None: not fetched yet, or no screen has needed it.
 
-    `fetched` tells when each part was asked for, in seconds since the epoch. `away` are the words of what
-    keeps the admin API from answering, empty while it does; `since` when that began. `faults` are parts that
-    it refused, in its words.
+    `fetched` has the time of each field's last fetch, in seconds since the epoch. `outage` says why the admin
+    API is unreachable (empty: it is reachable) and `outage_since` when that started. `errors` has the fields
+    that the API refused to serve, with its message.
     """
 
     mesh: str = ""
@@ -40,16 +44,16 @@ class DashboardState:
 
     @property
     def updated_at(self) -> float:
-        """When its status was asked for: the clock of the data, seconds since the epoch; 0: never."""
+        """When the status was last fetched, in seconds since the epoch; 0: never."""
         return self.fetched.get("status", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class MeshTotals:
-    """The mesh in three figures, over the topology's window: of the calls that enter it.
+    """The traffic that enters the mesh, over the topology's window.
 
-    `rps` requests in a second, `errors` the share (0..1) of them that fail, `p99_ms` the worst of their
-    edges, for percentiles cannot be added up.
+    `rps`: requests per second. `errors`: the share (0..1) of them that fail. `p99_ms`: the highest p99 of the
+    edges, since percentiles cannot be added up.
     """
 
     rps: float = 0.0
@@ -58,7 +62,7 @@ class MeshTotals:
 
 
 def ingress_edges(topology: Topology) -> tuple[TopologyEdge, ...]:
-    """The calls that come from outside: those of gateways, without any those of whom nobody calls."""
+    """Calls from outside: those of the gateways; without a gateway, those of services nobody calls."""
     gateways = {node.name for node in topology.nodes if node.role == "gateway"}
     called = {edge.to for edge in topology.edges}
     return (
@@ -69,9 +73,9 @@ def ingress_edges(topology: Topology) -> tuple[TopologyEdge, ...]:
 
 
 def mesh_totals(topology: Topology) -> MeshTotals:
-    """The mesh in three figures."""
+    """Rate, failures and latency of the traffic that enters the mesh."""
     edges = ingress_edges(topology)
     rps = sum(edge.rps for edge in edges)
     failed = sum(edge.rps * (1 - edge.success) for edge in edges)
-    worst = max((edge.p99_ms for edge in edges if edge.protocol != "tcp"), default=0.0)
-    return MeshTotals(rps, failed / rps if rps else 0.0, worst)
+    p99_ms = max((edge.p99_ms for edge in edges if edge.protocol != "tcp"), default=0.0)
+    return MeshTotals(rps, failed / rps if rps else 0.0, p99_ms)

@@ -1,4 +1,4 @@
-"""Places of the dashboard as values: what a jump leads to, and what a breadcrumb names."""
+"""Locations of the dashboard as values: what navigation leads to and a breadcrumb names."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ TABS: tuple[TabName, ...] = ("topology", "services", "traces", "policies", "side
 """In the order of the keys 1 to 6."""
 
 SHORT_ID_LENGTH = 8
-"""Digits of a trace's id that a breadcrumb shows."""
+"""Digits of a trace ID that a breadcrumb shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class TabLocation:
-    """One of the six screens as it starts."""
+    """The first screen of a tab."""
 
     name: TabName
 
@@ -64,7 +64,7 @@ class ServiceLocation:
 
 @dataclass(frozen=True, slots=True)
 class TracesLocation:
-    """Traces that touch a service; `errors`: only those in which something failed."""
+    """Traces that pass through a service; `errors`: only failed ones."""
 
     service: str = ""
     errors: bool = False
@@ -77,7 +77,7 @@ class TracesLocation:
 
 @dataclass(frozen=True, slots=True)
 class TraceLocation:
-    """One trace by its id."""
+    """One trace by its ID."""
 
     id: str
 
@@ -114,7 +114,7 @@ class RevisionLocation:
 
 @dataclass(frozen=True, slots=True)
 class ProxyLocation:
-    """One sidecar or gateway's Envoy in detail."""
+    """The Envoy of a sidecar or gateway in detail."""
 
     name: str
 
@@ -126,7 +126,7 @@ class ProxyLocation:
 
 @dataclass(frozen=True, slots=True)
 class EventsLocation:
-    """Events that concern a subject, or are of a kind; empty: any."""
+    """Events about a subject or of a kind; empty: any."""
 
     subject: str = ""
     kind: str = ""
@@ -151,9 +151,9 @@ Location = (
 )
 
 
-def tab_of(place: Location) -> TabName:
-    """The tab under which a place lies."""
-    match place:
+def tab_of(location: Location) -> TabName:
+    """The tab that a location belongs to."""
+    match location:
         case TabLocation(name):
             return name
         case NodeLocation() | EdgeLocation():

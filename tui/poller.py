@@ -1,8 +1,8 @@
-"""The dashboard's eye: asks the admin API for what the screen on top needs, and never blocks the interface.
+"""Polls the admin API for the fields that the current screen needs, without blocking the user interface.
 
-Every part has its own pace, and an answer that takes long is asked for less often, so that asking never takes
-more than a fifth of the time. Policies and revisions are asked for when the status names another revision.
-When nobody answers the last picture stays, marked as such, and the mesh is looked for anew until it is back.
+Each field has its own interval. A slow response lengthens it, so that polling takes at most a fifth of the
+time. Policies and revisions are fetched at once when the status reports another revision. During an outage
+the last state stays, marked as stale, and the mesh is located again until it responds.
 """
 
 from __future__ import annotations
@@ -33,22 +33,27 @@ POLL_SECONDS: Mapping[StateField, float] = {
     "policies": 5.0,
     "revisions": 5.0,
 }
-"""Seconds between two askings. What changes with the revision alone is asked for at once when that does."""
+"""Seconds between two requests for a field."""
 
 REVISION_FIELDS: frozenset[StateField] = frozenset({"policies", "revisions"})
+"""Fields that are fetched at once when the revision changes."""
+
 HEADER_FIELDS: frozenset[StateField] = frozenset({"status", "topology"})
-"""What the header shows."""
+"""Fields that the header of every screen shows."""
 
 REQUEST_TIMEOUT = 5.0
-"""Seconds an answer may take before the admin API counts as away."""
+"""Seconds without a response after which the admin API counts as unreachable."""
 
 RECONNECT_SECONDS = 1.0
-"""Seconds between two tries to find an admin API that is away."""
+"""Seconds between two attempts to reach the admin API."""
+
+SLOW_FACTOR = 5
+"""The interval of a field is at least this many times the duration of its last request."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 REVISION_LIMIT = 50
-"""Revisions that are asked for: the newest."""
+"""Revisions that are fetched, newest first."""
 
 FETCHERS: Mapping[StateField, Callable[[Client], Awaitable[Any]]] = {
     "status": lambda client: client.status(),
@@ -62,10 +67,9 @@ FETCHERS: Mapping[StateField, Callable[[Client], Awaitable[Any]]] = {
 
 
 class MeshPoller:
-    """Keeps the newest picture.
+    """Keeps the latest state.
 
-    `find` says where the admin API is, `publish` is told of each new picture, `now` gives seconds since the
-    epoch.
+    `locate` finds the admin API, `publish` receives each new state, `now` returns seconds since the epoch.
     """
 
     def __init__(
@@ -85,48 +89,48 @@ class MeshPoller:
         self._fields = HEADER_FIELDS
         self.state = DashboardState()
 
-    def subscribe(self, parts: frozenset[StateField]) -> None:
-        """What the screen on top shows, from now on; parts that are new are asked for at once."""
-        self._fields = HEADER_FIELDS | parts
+    def subscribe(self, fields: frozenset[StateField]) -> None:
+        """Poll these fields from now on, instead of those subscribed before."""
+        self._fields = HEADER_FIELDS | fields
         self._wake.set()
 
     def refresh_now(self) -> None:
-        """Ask for everything again now: something was changed."""
+        """Fetch every subscribed field now, for example after a change."""
         self._due.clear()
         self._wake.set()
 
     async def run(self) -> None:
-        """Ask for ever; cancelling it ends it."""
+        """Poll until cancelled."""
         try:
             while True:
                 self._wake.clear()
                 await self._poll_due()
-                soonest = min((self._due.get(part, 0.0) for part in self._fields), default=0.0)
-                await self._wait(max(0.02, soonest - time.monotonic()))
+                next_due = min((self._due.get(field, 0.0) for field in self._fields), default=0.0)
+                await self._wait(max(0.02, next_due - time.monotonic()))
         finally:
             await self._session.aclose()
 
     async def call(self, request: Callable[[Client], Awaitable[Result]]) -> Result:
-        """The answer to one call; raises MeshError when the admin API is away or refuses."""
+        """Send one request. Raises MeshError when the admin API is unreachable or returns an error."""
         return await request(await self._connect())
 
     async def events(self, limit: int) -> AsyncIterator[Event | tuple[Event, ...]]:
-        """The newest events at once, newest first, then every one as it comes, for ever.
+        """The `limit` newest events as one tuple, newest first, then each new event as it occurs.
 
-        While the admin API is away nothing comes; then what was missed, and where that is more than it keeps
-        in one piece, all of the newest once more.
+        Reconnects after an outage and yields the events missed meanwhile. If the control plane no longer has
+        all of them, it yields the newest again as one tuple.
         """
-        last = ""
+        last_id = ""
         while True:
             try:
                 client = await self._connect()
                 newest = await client.events(limit)
-                if not last or (newest and event_sort_key(newest[-1].id) > event_sort_key(last)):
-                    last = newest[0].id if newest else "0-0"
+                if not last_id or (newest and event_sort_key(newest[-1].id) > event_sort_key(last_id)):
+                    last_id = newest[0].id if newest else "0-0"
                     yield newest
-                async for event in client.follow_events(last):
+                async for event in client.follow_events(last_id):
                     if event is not None:
-                        last = event.id
+                        last_id = event.id
                         yield event
             except (MeshError, OSError, RuntimeError):
                 pass
@@ -140,9 +144,9 @@ class MeshPoller:
             pass
 
     async def _poll_due(self) -> None:
-        """Ask for every part that is due and tell of what came."""
+        """Fetch every field that is due, then publish the state."""
         now = time.monotonic()
-        due = [part for part in sorted(self._fields) if self._due.get(part, 0.0) <= now]
+        due = [field for field in sorted(self._fields) if self._due.get(field, 0.0) <= now]
         if not due:
             return
         try:
@@ -150,59 +154,62 @@ class MeshPoller:
         except (MeshError, OSError) as error:
             await self._mark_unreachable(str(error), due)
             return
-        answers = await asyncio.gather(*(self._fetch(part) for part in due))
-        away = next((words for words in answers if words), "")
-        if away:
-            await self._mark_unreachable(away, due)
+        outages = await asyncio.gather(*(self._fetch(field) for field in due))
+        outage = next((reason for reason in outages if reason), "")
+        if outage:
+            await self._mark_unreachable(outage, due)
             return
         self.state = replace(self.state, outage="", outage_since=0.0)
         self._publish(self.state)
 
-    async def _fetch(self, part: StateField) -> str:
-        """Take one part into the picture; returns why nobody answered, empty when somebody did."""
-        asked, began = self._now(), time.monotonic()
+    async def _fetch(self, field: StateField) -> str:
+        """Fetch one field into the state. Returns why the API is unreachable, or an empty string."""
+        requested_at, started = self._now(), time.monotonic()
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
-                value = await self.call(FETCHERS[part])
+                value = await self.call(FETCHERS[field])
         except TimeoutError:
-            return f"no answer within {REQUEST_TIMEOUT:g} s"
+            return f"no response within {REQUEST_TIMEOUT:g} s"
         except UnreachableError as error:
             return str(error)
         except ApiError as error:
             if error.status == 401:
-                return "it refuses the token"
-            self._again(part, began)
-            self.state = replace(self.state, errors={**self.state.errors, part: str(error)})
+                return "it rejected the token"
+            self._schedule(field, started)
+            self.state = replace(self.state, errors={**self.state.errors, field: str(error)})
             return ""
-        self._again(part, began)
-        self._take(part, value, asked)
+        self._schedule(field, started)
+        self._store(field, value, requested_at)
         return ""
 
-    def _again(self, part: StateField, began: float) -> None:
-        took = time.monotonic() - began
-        self._due[part] = began + max(POLL_SECONDS[part], took * 5)
+    def _schedule(self, field: StateField, started: float) -> None:
+        duration = time.monotonic() - started
+        self._due[field] = started + max(POLL_SECONDS[field], duration * SLOW_FACTOR)
 
-    def _take(self, part: StateField, value: Any, asked: float) -> None:
-        before = self.state
-        faults = {name: words for name, words in before.errors.items() if name != part}
-        fetched = {**before.fetched, part: asked}
-        changes: dict[str, Any] = {part: value, "fetched": fetched, "faults": faults, "mesh": self._name()}
-        self.state = replace(before, **changes)
-        if part == "status" and before.status and before.status.revision != value.revision:
-            for each in REVISION_FIELDS:
-                self._due.pop(each, None)
+    def _store(self, field: StateField, value: Any, requested_at: float) -> None:
+        previous = self.state
+        changes: dict[str, Any] = {
+            field: value,
+            "fetched": {**previous.fetched, field: requested_at},
+            "errors": {name: message for name, message in previous.errors.items() if name != field},
+            "mesh": self._mesh_name(),
+        }
+        self.state = replace(previous, **changes)
+        if field == "status" and previous.status and previous.status.revision != value.revision:
+            for name in REVISION_FIELDS:
+                self._due.pop(name, None)
 
-    def _name(self) -> str:
-        """The mesh by its address; one on this machine by its port."""
+    def _mesh_name(self) -> str:
+        """The address of the mesh; only the port for one on this host."""
         if self._endpoint is None:
             return ""
         parts = urlsplit(self._endpoint.url)
         return f"local:{parts.port}" if parts.hostname in LOOPBACK else parts.netloc
 
-    async def _mark_unreachable(self, words: str, due: list[StateField]) -> None:
-        """Nobody answers: say so, and look for the mesh anew, since it may have other ports or tokens."""
+    async def _mark_unreachable(self, reason: str, due: list[StateField]) -> None:
+        """Publish the outage and disconnect: the mesh may come back at another port or with another token."""
         since = self.state.outage_since or self._now()
-        self.state = replace(self.state, outage=words, outage_since=since)
+        self.state = replace(self.state, outage=reason, outage_since=since)
         self._publish(self.state)
         await self._disconnect()
         self._due.update(dict.fromkeys(due, time.monotonic() + RECONNECT_SECONDS))

@@ -1,6 +1,6 @@
-"""Colours: dark, light and high contrast, and what a tone looks like in whichever of them is on.
+"""The dark, light and high-contrast themes, and the style of each tone.
 
-With NO_COLOR Textual takes all colour away; signs and words remain.
+With NO_COLOR Textual removes all colour; symbols and words remain.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ CONTRAST = Theme(
     variables={"mesh-muted": "#d0d0d0", "mesh-cursor": "#004cff", "mesh-line": "#ffffff"},
 )
 THEMES: Mapping[str, Theme] = {"dark": DARK, "light": LIGHT, "contrast": CONTRAST}
-"""By the name that `--theme` takes."""
+"""By the names that `--theme` accepts."""
 
 STYLES: Mapping[Tone, str] = {
     "plain": "",
@@ -70,7 +70,7 @@ STYLES: Mapping[Tone, str] = {
     "strong": "bold",
     "accent": "$accent",
 }
-"""What a tone is in Textual's style language."""
+"""Each tone in Textual's style language."""
 
 
 def paint(text: str, tone: Tone = "plain") -> Content:
@@ -79,7 +79,6 @@ def paint(text: str, tone: Tone = "plain") -> Content:
     return Content.styled(text, style) if style else Content(text)
 
 
-def status_text(said: StatusLabel, extra: str = "") -> Content:
-    """Sign and word of a state in its colour."""
-    words = f"{said.symbol} {said.text}{extra}".strip()
-    return paint(words, said.tone)
+def status_text(label: StatusLabel, extra: str = "") -> Content:
+    """Symbol and word of a state in its colour."""
+    return paint(f"{label.symbol} {label.text}{extra}".strip(), label.tone)

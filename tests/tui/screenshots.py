@@ -57,7 +57,7 @@ async def stable_screenshot(pilot: Dashboard) -> str:
     return before
 
 
-ENDLESS_WORKERS = ("source", "listen")
+ENDLESS_WORKERS = ("poller", "listen")
 """Workers that never end: the one that asks for pictures, and the one that listens for events."""
 
 

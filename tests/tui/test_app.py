@@ -8,10 +8,10 @@ import pytest
 from rich.cells import cell_len
 from textual.widgets import Input, OptionList
 
-from meshwright.control_plane.api.models.base import ProxyStatus
-from meshwright.tui import format
+from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.tui.app import DashboardApp
 from meshwright.tui.features.sidecars.config_view import ConfigTree
+from meshwright.tui.format import format_failure_percent, format_latency, format_number, format_percent
 from meshwright.tui.mesh_state import mesh_totals
 from meshwright.tui.navigation import (
     EdgeLocation,
@@ -93,8 +93,8 @@ async def test_the_head_tells_the_mesh_as_the_api_does() -> None:
         head = screen_text(pilot).splitlines()[0]
         assert f"local:{api.port}" in head
         assert "rev 41  ● synced 10/10" in head
-        assert f"{format.format_number(seen.rps)} rps" in head
-        assert f"{format.format_failure_percent(seen.errors)} % err" in head
+        assert f"{format_number(seen.rps)} rps" in head
+        assert f"{format_failure_percent(seen.errors)} % err" in head
         assert "p99 210 ms" in head
         assert head.endswith("14:32:07")
 
@@ -104,7 +104,7 @@ async def test_a_refused_revision_shows_in_the_head() -> None:
         refused = api.mesh.proxies[0].model_copy(update={"state": "rejected", "error": "no"})
         api.mesh = replace(api.mesh, proxies=(refused, *api.mesh.proxies[1:]))
         assert ProxyStatus(name="x", service="x", state="rejected", revision=1)
-        await wait_until(pilot, lambda: "✖ rejected 1/10" in text(pilot))
+        await wait_until(pilot, lambda: "✖ rejected 1/10" in screen_text(pilot))
 
 
 async def test_every_screen_by_its_number_and_back_to_its_start() -> None:
@@ -129,16 +129,16 @@ async def test_figures_on_screen_are_those_of_the_api() -> None:
         for row in api.mesh.services.services:
             line = lines[row.name]
             for figure in (
-                format.format_number(row.rps),
-                format.format_latency(row.p50_ms),
-                format.format_latency(row.p99_ms),
+                format_number(row.rps),
+                format_latency(row.p50_ms),
+                format_latency(row.p99_ms),
             ):
                 assert figure in line.split()
             if row.role == "service":
                 assert f"{row.healthy}/{row.instances}" in line
             if row.rps:
-                assert format.format_percent(row.success) in line.split()
-        assert "⏻ open" in lines["inventory"]
+                assert format_percent(row.success) in line.split()
+        assert "⊘ open" in lines["inventory"]
 
 
 async def test_figures_follow_and_the_cursor_stays_on_its_service() -> None:
@@ -290,7 +290,8 @@ async def test_what_an_envoy_refuses_stands_in_its_words() -> None:
         await wait_for_table(pilot)
         await press(pilot, "enter")
         await wait_until(
-            pilot, lambda: "refuses Proto constraint validation failed: [bold]Wörter 語句" in text(pilot)
+            pilot,
+            lambda: "refuses Proto constraint validation failed: [bold]Wörter 語句" in screen_text(pilot),
         )
 
 
@@ -387,7 +388,7 @@ async def test_without_colour_signs_and_words_remain(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NO_COLOR", "1")
     async with open_dashboard() as (pilot, _):
         await services(pilot)
-        assert "✖ inventory" in text(pilot)
+        assert "✖ inventory" in screen_text(pilot)
         assert "failing" in screen_text(pilot)
         strips = pilot.app.screen._compositor.render_strips()
         colours = {s.style.color.triplet for strip in strips for s in strip if s.style and s.style.color}
@@ -409,7 +410,7 @@ async def test_a_click_on_a_key_of_the_footer_is_that_key() -> None:
         await services(pilot)
         await wait_until(pilot, lambda: "t traces" in screen_text(pilot).splitlines()[-1])
         footer = screen_text(pilot).splitlines()[-1]
-        await pilot.click("Keys", offset=(footer.index("t traces"), 0))
+        await pilot.click("KeyFooter", offset=(footer.index("t traces"), 0))
         await at(pilot, TracesLocation("inventory"))
 
 

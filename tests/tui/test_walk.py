@@ -22,7 +22,7 @@ import pytest
 import requests
 
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service
-from tests.tui.browser import open_browser, serve_dashboard
+from tests.tui.web.browser import open_browser, serve_dashboard
 from tests.tui.waiting import wait_until
 
 LIMITS = """\
@@ -148,7 +148,7 @@ async def test_from_the_start_screen_to_the_cause_and_healed_by_keys_alone(
 
     terminal.press("2")
     await terminal.shows(on_top)
-    await terminal.shows(lambda text: "⏻ open" in row(text, "inventory"))
+    await terminal.shows(lambda text: "⊘ open" in row(text, "inventory"))
 
     terminal.press("Home", "Enter")
     await terminal.shows("Services › inventory")
@@ -211,7 +211,7 @@ async def test_the_same_walk_in_a_browser(mesh: Mesh) -> None:
         await browser.wait_for_text(f"rev {tight}")
         await browser.press("2")
         await wait_until(lambda: re.search(r"✖ inventory +failing", browser.text()), "inventory failing")
-        await browser.wait_for_text("⏻ open")
+        await browser.wait_for_text("⊘ open")
         await browser.press("Home", "Enter")
         await browser.wait_for_text("Services › inventory")
         await browser.wait_for_text("CircuitBreaker inventory-limits")

@@ -1,4 +1,4 @@
-"""One out of some, by arrow keys."""
+"""A choice of one from a list."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from meshwright.tui import format
+from meshwright.tui.format import sanitize
 
 
 class ChooseOne(ModalScreen[int | None]):
-    """The place of what was chosen; None when nothing was."""
+    """Returns the index of the choice; None: closed without one."""
 
     DEFAULT_CSS = """
-    Choose { align: center middle; background: $background 60%; }
-    Choose > Vertical {
+    ChooseOne { align: center middle; background: $background 60%; }
+    ChooseOne > Vertical {
         width: auto; min-width: 30; max-width: 90%; height: auto; max-height: 80%;
         border: round $accent; background: $background;
     }
-    Choose OptionList, Choose OptionList:focus {
+    ChooseOne OptionList, ChooseOne OptionList:focus {
         border: none; width: auto; min-width: 28; height: auto; max-height: 100%; padding: 0;
         background: $background;
     }
-    Choose OptionList > .option-list--option-highlighted,
-    Choose OptionList:focus > .option-list--option-highlighted {
+    ChooseOne OptionList > .option-list--option-highlighted,
+    ChooseOne OptionList:focus > .option-list--option-highlighted {
         background: $mesh-cursor; color: $foreground; text-style: bold;
     }
     """
@@ -43,10 +43,10 @@ class ChooseOne(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        with Vertical() as sheet:
-            sheet.border_title = Content(self._title)
-            yield OptionList(*(Option(Content(f" {format.sanitize(each)} ")) for each in self._choices))
+        with Vertical() as box:
+            box.border_title = Content(self._title)
+            yield OptionList(*(Option(Content(f" {sanitize(choice)} ")) for choice in self._choices))
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Enter or a click."""
+        """Return the choice."""
         self.dismiss(message.option_index)

@@ -1,4 +1,4 @@
-"""A change before it is made: policies, sidecars, the difference, and a reason for the history."""
+"""Confirms a change: shows its policies, the affected sidecars and the diff, and asks for a message."""
 
 from __future__ import annotations
 
@@ -13,124 +13,127 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from meshwright.control_plane.api.models.policies import ApplyResponse
-from meshwright.tui import format
-from meshwright.tui.features.policies import view_model
+from meshwright.tui.format import sanitize
+from meshwright.tui.revision_text import describe_changes
 from meshwright.tui.theme import paint
-from meshwright.tui.widgets import diff_highlight
+from meshwright.tui.widgets.diff_highlight import diff_lines
+
+CHANGES_SHOWN = 12
+"""Changed policies that are named; further ones are counted."""
 
 SIDECARS_SHOWN = 8
-"""Sidecars that are named; the others are counted."""
+"""Affected sidecars that are named; further ones are counted."""
 
-REASON_LIMIT = 1000
-"""Characters of a reason that the API takes."""
+MESSAGE_LIMIT = 1000
+"""Characters of a message that the API accepts."""
 
 
 class ConfirmChange(ModalScreen[str | None]):
-    """The reason when the user agrees, None when not. `verb` says what is done then."""
+    """Returns the message if the user confirms, else None. `verb` names the action."""
 
     DEFAULT_CSS = """
-    ChangeSheet { align: center middle; background: $background 60%; }
-    ChangeSheet > Vertical {
+    ConfirmChange { align: center middle; background: $background 60%; }
+    ConfirmChange > Vertical {
         width: 96%; max-width: 120; height: auto; max-height: 96%;
         border: round $warning; padding: 0 1; background: $background;
     }
-    ChangeSheet VerticalScroll { height: auto; max-height: 1fr; scrollbar-size-vertical: 1; }
-    ChangeSheet VerticalScroll Static { height: auto; padding-bottom: 1; }
-    ChangeSheet #reason { height: 1; dock: bottom; margin-bottom: 1; background: $panel; }
-    ChangeSheet #reason Label { width: 6; color: $accent; }
-    ChangeSheet Input, ChangeSheet Input:focus { border: none; height: 1; padding: 0; background: $panel; }
-    ChangeSheet #keys { height: 1; dock: bottom; text-wrap: nowrap; }
+    ConfirmChange VerticalScroll { height: auto; max-height: 1fr; scrollbar-size-vertical: 1; }
+    ConfirmChange VerticalScroll Static { height: auto; padding-bottom: 1; }
+    ConfirmChange #message { height: 1; dock: bottom; margin-bottom: 1; background: $panel; }
+    ConfirmChange #message Label { width: 9; color: $accent; }
+    ConfirmChange Input, ConfirmChange Input:focus {
+        border: none; height: 1; padding: 0; background: $panel;
+    }
+    ConfirmChange #keys { height: 1; dock: bottom; text-wrap: nowrap; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "agree", "do it"),
-        Binding("m", "reason", "reason"),
-        Binding("n,q", "leave", "leave"),
-        Binding("escape", "back", "leave"),
+        Binding("y", "confirm", "confirm"),
+        Binding("m", "edit_message", "message"),
+        Binding("n,q", "cancel", "cancel"),
+        Binding("escape", "back", "cancel"),
     ]
 
     def __init__(
-        self, title: str, told: ApplyResponse, verb: str, *, reason: str = "", notes: Content | None = None
-    ):
+        self,
+        title: str,
+        preview: ApplyResponse,
+        verb: str,
+        *,
+        message: str = "",
+        notes: Content | None = None,
+    ) -> None:
         super().__init__()
         self._title = title
-        self._preview = told
+        self._preview = preview
         self._verb = verb
-        self._reason = reason
+        self._message = message
         self._notes = notes
 
     def compose(self) -> ComposeResult:
-        """What will be, the reason, the keys."""
-        with Vertical() as sheet:
-            sheet.border_title = Content(self._title)
+        """The preview, the message and the keys."""
+        with Vertical() as box:
+            box.border_title = Content(self._title)
             with VerticalScroll():
                 notes = [self._notes, Content("")] if self._notes else []
                 yield Static(Content("\n").join([*notes, *preview_lines(self._preview)]))
-            with Horizontal(id="reason"):
-                yield Label("why: ")
+            with Horizontal(id="message"):
+                yield Label("message: ")
                 yield Input(
-                    self._reason,
-                    placeholder="a reason for the history",
+                    self._message,
+                    placeholder="why, for the history",
                     compact=True,
-                    max_length=REASON_LIMIT,
+                    max_length=MESSAGE_LIMIT,
                 )
-            keys = (("y", self._verb), ("m", "give a reason"), ("n", "leave it as it is"))
-            yield Static(
-                Content("   ").join(
-                    [Content.assemble(paint(key, "accent"), f" {what}") for key, what in keys]
-                ),
-                id="keys",
-            )
+            keys = (("y", self._verb), ("m", "edit the message"), ("n", "cancel"))
+            parts = [Content.assemble(paint(key, "accent"), f" {action}") for key, action in keys]
+            yield Static(Content("   ").join(parts), id="keys")
 
     def on_mount(self) -> None:
-        """Arrow keys move the text."""
+        """Focus the preview."""
         self.query_one(VerticalScroll).focus()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter: the reason stands; it is still to be agreed."""
+        """Enter: back to the preview; the change still needs confirmation."""
         message.stop()
         self.query_one(VerticalScroll).focus()
 
-    def action_reason(self) -> None:
-        """Write the reason."""
+    def action_edit_message(self) -> None:
+        """Focus the message."""
         self.query_one(Input).focus()
 
     def action_back(self) -> None:
-        """Esc: out of the reason, then out of the sheet."""
+        """Esc: from the message to the preview, then cancel."""
         if self.query_one(Input).has_focus:
             self.query_one(VerticalScroll).focus()
         else:
             self.dismiss(None)
 
-    def action_leave(self) -> None:
-        """Nothing is changed."""
+    def action_cancel(self) -> None:
+        """Change nothing."""
         self.dismiss(None)
 
-    def action_agree(self) -> None:
-        """Do it."""
+    def action_confirm(self) -> None:
+        """Confirm the change."""
         self.dismiss(self.query_one(Input).value.strip())
 
 
-def preview_lines(told: ApplyResponse) -> Iterator[Content]:
-    """What a dry run says: documents, sidecars, warnings, the difference."""
-    for change in view_model.describe_changes(told.changed, 12):
-        yield Content.assemble(paint("• ", "accent"), words.clean(change))
-    yield affected_sidecars(told.affected_proxies)
-    for warning in told.warnings:
-        yield paint(f"◐ {format.sanitize(warning)}", "partial")
-    if told.document_diff:
-        come, go = diff_highlight.count_changes(told.document_diff)
+def preview_lines(preview: ApplyResponse) -> Iterator[Content]:
+    """The result of a dry run: changed policies, affected sidecars, warnings, diff."""
+    for change in describe_changes(preview.changed, CHANGES_SHOWN):
+        yield Content.assemble(paint("• ", "accent"), sanitize(change))
+    yield affected_sidecars(preview.affected_proxies)
+    for warning in preview.warnings:
+        yield paint(f"◐ {sanitize(warning)}", "partial")
+    if preview.document_diff:
         yield Content("")
-        yield paint(f"+{come} −{go} lines", "dim")
-        yield diff_highlight.highlight_diff(told.document_diff)
+        yield from diff_lines(preview.document_diff)
 
 
 def affected_sidecars(names: tuple[str, ...]) -> Content:
-    """Whose configuration changes."""
+    """The sidecars whose configuration changes."""
     if not names:
-        return Content.assemble(paint("○ ", "off"), "no connected sidecar is configured anew")
-    shown = ", ".join(format.sanitize(name) for name in names[:SIDECARS_SHOWN])
+        return Content.assemble(paint("○ ", "off"), "no connected sidecar is affected")
+    shown = ", ".join(sanitize(name) for name in names[:SIDECARS_SHOWN])
     more = f" and {len(names) - SIDECARS_SHOWN} more" if len(names) > SIDECARS_SHOWN else ""
     count = "1 sidecar" if len(names) == 1 else f"{len(names)} sidecars"
-    return Content.assemble(
-        paint("◐ ", "partial"), f"{count} configured anew: ", paint(shown + more, "strong")
-    )
+    return Content.assemble(paint("◐ ", "partial"), f"{count} affected: ", paint(shown + more, "strong"))

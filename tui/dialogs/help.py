@@ -1,4 +1,4 @@
-"""`?`: what this screen shows, every key that works on it, and what the signs mean."""
+"""`?`: what the screen shows, its keys, and the meaning of the symbols."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from meshwright.tui import format
+from meshwright.tui.format import BREAKER_LABELS, HEALTH_LABELS, pad
 from meshwright.tui.screen import MeshScreen
 from meshwright.tui.theme import paint, status_text
 
 GLOBAL_KEYS = (
-    ("1 – 6", "the six screens; again: back to their start"),
-    ("/", "search in this screen, Esc ends it; Tab: its next part"),
-    (":", "jump to a service, sidecar, policy or trace by its name"),
-    ("ctrl+p", "every command, themes too"),
+    ("1 – 6", "the six tabs; again: back to the first screen of the tab"),
+    ("/", "search in this screen, Esc ends it; Tab: next pane"),
+    (":", "go to a service, sidecar, policy, revision or trace"),
+    ("ctrl+p", "all commands and themes"),
     ("Esc", "back"),
     ("q", "quit"),
 )
 UNLISTED_KEYS = frozenset({"tab", "shift+tab", "ctrl+c", "super+c", "slash"})
-"""Keys that do everywhere what they do in every terminal."""
+"""Keys that need no explanation, or have one in `GLOBAL_KEYS`."""
 
 TWO_COLUMN_WIDTH = 76
-"""Cells of a terminal from which keys stand in two columns."""
+"""Width of the terminal from which keys are listed in two columns."""
 
 FIGURES_TEXT = (
-    "Rates are requests in a second over the last 10 s; latencies are in ms with their retries. The head "
-    "shows the calls that enter the mesh: their rate, the share that fails, the worst p99 among them."
+    "Rates are requests per second over the last 10 s; latencies are in ms and include retries. The header "
+    "shows the traffic that enters the mesh: its rate, its error rate, and the highest p99 of its edges."
 )
 
 
 class HelpDialog(ModalScreen[None]):
-    """Closed by any of its keys."""
+    """Help for one screen."""
 
     DEFAULT_CSS = """
-    Help { align: center middle; background: $background 60%; }
-    Help VerticalScroll {
+    HelpDialog { align: center middle; background: $background 60%; }
+    HelpDialog VerticalScroll {
         width: 96%; max-width: 88; height: auto; max-height: 100%; scrollbar-size-vertical: 1;
         border: round $accent; padding: 0 1; background: $background;
     }
@@ -49,57 +49,57 @@ class HelpDialog(ModalScreen[None]):
 
     def __init__(self, screen: MeshScreen) -> None:
         super().__init__()
-        self._lines = list(help_lines(screen))
+        self._lines = help_lines(screen)
         self._title = screen.location.title
 
     def compose(self) -> ComposeResult:
-        """All in one text that scrolls where it must."""
-        with VerticalScroll() as sheet:
-            sheet.border_title = Content(f"help: {self._title}")
-            sheet.border_subtitle = "Esc closes"
+        """One scrollable text."""
+        with VerticalScroll() as box:
+            box.border_title = Content(f"help: {self._title}")
+            box.border_subtitle = "Esc closes"
             yield Static(Content("\n").join(self._lines))
 
 
 def help_lines(screen: MeshScreen) -> list[Content]:
-    """What the sheet says of a screen."""
-    said = [Content(screen.HELP)] if screen.HELP else []
-    named: dict[str, list[str]] = {}
-    for node, binding, enabled, _ in screen.active_bindings.values():
-        if (
-            node is not screen.app
-            and enabled
-            and binding.key not in UNLISTED_KEYS
-            and _is_dashboard_key(binding.description)
-        ):
-            named.setdefault(binding.description, []).append(screen.app.get_key_display(binding))
-    seen = [(" ".join(keys), text) for text, keys in named.items()]
+    """What the screen shows, its keys, the global keys, and the symbols."""
+    lines = [Content(screen.HELP)] if screen.HELP else []
+    keys = _screen_keys(screen)
     wide = screen.app.size.width >= TWO_COLUMN_WIDTH
-    said += _two_columns(seen) if wide else [_key_line(key, text) for key, text in seen]
-    said += [Content(""), *(_key_line(key, text) for key, text in GLOBAL_KEYS)]
-    signs = [
-        status_text(format.HEALTH_LABELS[each]) for each in ("healthy", "degraded", "unhealthy", "unknown")
-    ]
-    breakers = [status_text(format.BREAKER_LABELS[each]) for each in ("open", "partial")]
-    said.append(Content("  ").join([*signs, *breakers]))
-    said.append(paint(FIGURES_TEXT, "dim"))
-    return said
+    lines += _two_columns(keys) if wide else [_key_line(key, text) for key, text in keys]
+    lines += [Content(""), *(_key_line(key, text) for key, text in GLOBAL_KEYS)]
+    health = [status_text(HEALTH_LABELS[state]) for state in ("healthy", "degraded", "unhealthy", "unknown")]
+    breaker = [status_text(BREAKER_LABELS[state], " breaker") for state in ("open", "partial")]
+    lines.append(Content("  ").join([*health, *breaker]))
+    lines.append(paint(FIGURES_TEXT, "dim"))
+    return lines
+
+
+def _screen_keys(screen: MeshScreen) -> list[tuple[str, str]]:
+    """The keys of a screen and its widgets with their descriptions; keys of one action are joined."""
+    keys: dict[str, list[str]] = {}
+    for node, binding, enabled, _ in screen.active_bindings.values():
+        listed = binding.key not in UNLISTED_KEYS and _is_dashboard_key(binding.description)
+        if node is not screen.app and enabled and listed:
+            keys.setdefault(binding.description, []).append(screen.app.get_key_display(binding))
+    return [(" ".join(names), description) for description, names in keys.items()]
 
 
 def _is_dashboard_key(description: str) -> bool:
-    """Whether a key is of the dashboard: Textual's own ones are described by capital letters."""
+    """Whether a key is the dashboard's own: descriptions of Textual's keys are capitalised."""
     return description[:1].islower()
 
 
 def _two_columns(keys: list[tuple[str, str]]) -> list[Content]:
-    """Keys in two columns, read downwards."""
+    """Keys in two columns, to be read downwards."""
     half = (len(keys) + 1) // 2
-    lines_ = []
-    for at in range(half):
-        key, text = keys[at]
-        line = _key_line(key, format.pad(text, 24))
-        lines_.append(line + _key_line(*keys[half + at]) if half + at < len(keys) else line)
-    return lines_
+    lines = []
+    for index in range(half):
+        key, text = keys[index]
+        line = _key_line(key, pad(text, 24))
+        other = half + index
+        lines.append(line + _key_line(*keys[other]) if other < len(keys) else line)
+    return lines
 
 
 def _key_line(key: str, text: str) -> Content:
-    return Content.assemble(paint(format.pad(key, 10), "accent"), text)
+    return Content.assemble(paint(pad(key, 10), "accent"), text)

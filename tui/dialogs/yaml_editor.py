@@ -1,4 +1,4 @@
-"""An editor of our own, where the user's cannot run: in a browser, or when there is none."""
+"""The built-in editor, for when the user's own cannot run: in a browser, or if none is installed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
 from meshwright.control_plane.api.errors import SourceProblem
-from meshwright.tui import format
+from meshwright.tui.format import sanitize
 from meshwright.tui.theme import paint
 
 INDENT = 2
-"""Blanks that Tab makes, as YAML is written here."""
+"""Blanks that Tab inserts."""
 
 DISCARD_SECONDS = 5.0
-"""Seconds within which a second Esc leaves a text that was changed."""
+"""Seconds within which a second Esc discards a changed text."""
 
 
 class YamlTextArea(TextArea):
-    """The text. Its keys are done in the order in which they came, however fast: Textual does those that move
-    or delete by a detour through the application, on which letters overtake them.
+    """Handles keys in the order in which they were pressed. Textual runs the bindings that move or delete
+    through the application's queue, where letters overtake them.
     """
 
     async def _on_key(self, event: events.Key) -> None:
@@ -37,22 +37,22 @@ class YamlTextArea(TextArea):
 
 
 class YamlEditor(ModalScreen[str | None]):
-    """The text as it was left; None when the user wants none of it."""
+    """Returns the edited text; None: cancelled."""
 
     DEFAULT_CSS = """
-    EditorSheet { align: center middle; background: $background 60%; }
-    EditorSheet > Vertical {
+    YamlEditor { align: center middle; background: $background 60%; }
+    YamlEditor > Vertical {
         width: 96%; max-width: 120; height: 96%; border: round $accent; background: $background;
     }
-    EditorSheet TextArea, EditorSheet TextArea:focus {
+    YamlEditor TextArea, YamlEditor TextArea:focus {
         border: none; height: 1fr; padding: 0; background: $background;
     }
-    EditorSheet #problem { height: auto; max-height: 3; }
-    EditorSheet #keys { height: 1; }
+    YamlEditor #problem { height: auto; max-height: 3; }
+    YamlEditor #keys { height: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "done", "done"),  # behind keys that the text has not had yet
-        Binding("escape", "leave", "leave", priority=True),
+        Binding("ctrl+s", "done", "done"),  # no priority: it must not overtake keys typed before it
+        Binding("escape", "cancel", "cancel", priority=True),
     ]
 
     def __init__(self, title: str, text: str, problems: Sequence[SourceProblem] = ()) -> None:
@@ -63,27 +63,27 @@ class YamlEditor(ModalScreen[str | None]):
         self._discard_armed = False
 
     def compose(self) -> ComposeResult:
-        """The text, what was wrong with it, the keys."""
-        with Vertical() as sheet:
-            sheet.border_title = Content(self._title)
+        """The first problem, the text and the keys."""
+        with Vertical() as box:
+            box.border_title = Content(self._title)
             if self._problems:
                 first = self._problems[0]
-                said = f" ✖ line {first.line}: {format.sanitize(first.message)}"
-                yield Static(paint(said, "bad"), id="problem")
+                text = f" ✖ line {first.line}: {sanitize(first.message)}"
+                yield Static(paint(text, "bad"), id="problem")
             area = YamlTextArea(self._text, show_line_numbers=True, tab_behavior="indent", soft_wrap=False)
             area.indent_width = INDENT
             yield area
             keys = Content.assemble(
                 " ",
                 paint("ctrl+s", "accent"),
-                " look at what it changes   ",
+                " preview the change   ",
                 paint("Esc", "accent"),
-                " leave",
+                " cancel",
             )
             yield Static(keys, id="keys")
 
     def on_mount(self) -> None:
-        """The cursor where the first problem is; the text has the keys before it is seen."""
+        """Put the cursor at the first problem; focus the text before it is shown."""
         area = self.query_one(TextArea)
         self.set_focus(area)
         if self._problems:
@@ -91,16 +91,16 @@ class YamlEditor(ModalScreen[str | None]):
             area.move_cursor((max(0, first.line - 1), max(0, first.column - 1)))
 
     def action_done(self) -> None:
-        """Take the text."""
+        """Return the text."""
         self.dismiss(self.query_one(TextArea).text)
 
-    def action_leave(self) -> None:
-        """Leave the text as it was; what was written is not thrown away by one key."""
+    def action_cancel(self) -> None:
+        """Cancel; a changed text is discarded only by a second Esc."""
         if self._discard_armed or self.query_one(TextArea).text == self._text:
             self.dismiss(None)
             return
         self._discard_armed = True
-        self.notify("Esc again throws away what you wrote", severity="warning", timeout=DISCARD_SECONDS)
+        self.notify("Esc again discards your changes", severity="warning", timeout=DISCARD_SECONDS)
         self.set_timer(DISCARD_SECONDS, self._disarm_discard)
 
     def _disarm_discard(self) -> None:

@@ -1,8 +1,6 @@
-"""Which screen shows a place. Screens are imported when they are first shown, so that the start is quick."""
+"""Which screen shows a location. Screens are imported on first use, which keeps the start fast."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from meshwright.tui.navigation import (
     EdgeLocation,
@@ -17,59 +15,57 @@ from meshwright.tui.navigation import (
     TraceLocation,
     TracesLocation,
 )
-
-if TYPE_CHECKING:
-    from meshwright.tui.screen import MeshScreen
+from meshwright.tui.screen import MeshScreen
 
 
-def create_screen(place: Location) -> MeshScreen:
-    """A new screen that shows a place."""
-    match place:
+def create_screen(location: Location) -> MeshScreen:
+    """A new screen for a location."""
+    match location:
         case TabLocation("topology") | NodeLocation() | EdgeLocation():
             from meshwright.tui.features.topology.screen import TopologyScreen
 
-            return TopologyScreen(place)
+            return TopologyScreen(location)
         case TraceLocation():
             from meshwright.tui.features.traces.detail_screen import TraceDetailScreen
 
-            return TraceDetailScreen(place)
+            return TraceDetailScreen(location)
         case TabLocation("traces") | TracesLocation():
             from meshwright.tui.features.traces.screen import TracesScreen
 
-            return TracesScreen(place)
+            return TracesScreen(location)
         case PolicyLocation():
             from meshwright.tui.features.policies.detail_screen import PolicyDetailScreen
 
-            return PolicyDetailScreen(place)
+            return PolicyDetailScreen(location)
         case RevisionLocation():
             from meshwright.tui.features.policies.revisions_screen import RevisionsScreen
 
-            return RevisionsScreen(place)
+            return RevisionsScreen(location)
         case TabLocation("policies"):
             from meshwright.tui.features.policies.screen import PoliciesScreen
 
-            return PoliciesScreen(place)
+            return PoliciesScreen(location)
         case TabLocation("events") | EventsLocation():
             from meshwright.tui.features.events.screen import EventsScreen
 
-            return EventsScreen(place)
-    return _service_or_sidecar_screen(place)
+            return EventsScreen(location)
+    return _service_or_sidecar_screen(location)
 
 
-def _service_or_sidecar_screen(place: Location) -> MeshScreen:
-    match place:
-        case ServiceLocation(name):
+def _service_or_sidecar_screen(location: Location) -> MeshScreen:
+    match location:
+        case ServiceLocation():
             from meshwright.tui.features.services.detail_screen import ServiceDetailScreen
 
-            return ServiceDetailScreen(place, name)
-        case ProxyLocation(name):
+            return ServiceDetailScreen(location)
+        case ProxyLocation():
             from meshwright.tui.features.sidecars.detail_screen import SidecarDetailScreen
 
-            return SidecarDetailScreen(place, name)
+            return SidecarDetailScreen(location)
         case TabLocation("sidecars"):
             from meshwright.tui.features.sidecars.screen import SidecarsScreen
 
-            return SidecarsScreen(place)
+            return SidecarsScreen(location)
     from meshwright.tui.features.services.screen import ServicesScreen
 
-    return ServicesScreen(place)
+    return ServicesScreen(location)

@@ -86,8 +86,8 @@ def _insert_bundle(
         if at != layers[last]:
             items[at].append(bend)
             ahead.append(bend)
-        for one in ahead:
+        for text in ahead:
             joins[channel].append(
-                BundleSegment(net, here, one) if net.forward else BundleSegment(net, one, here)
+                BundleSegment(net, here, text) if net.forward else BundleSegment(net, text, here)
             )
         here = bend

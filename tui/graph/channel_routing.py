@@ -66,13 +66,13 @@ class _TrackPart:
 
 def route_channel(pins: Mapping[EdgeBundle, Pins], spacing: int) -> Channel:
     """Columns for all nets of a channel, `spacing` free ones between two of them."""
-    trunks = {net: Track() for net, one in pins.items() if one.is_straight()}
-    bent = {net: one for net, one in pins.items() if net not in trunks}
-    taken = {row for one in pins.values() for row in (*one.left, *one.right)}
-    on_right = {row: net for net, one in bent.items() for row in one.right}
+    trunks = {net: Track() for net, pin in pins.items() if pin.is_straight()}
+    bent = {net: pin for net, pin in pins.items() if net not in trunks}
+    taken = {row for pin in pins.values() for row in (*pin.left, *pin.right)}
+    on_right = {row: net for net, item in bent.items() for row in item.right}
     before: dict[EdgeBundle, set[EdgeBundle]] = {net: set() for net in bent}
-    for net, one in bent.items():
-        for row in one.left:
+    for net, item in bent.items():
+        for row in item.left:
             if on_right.get(row, net) != net:
                 before[on_right[row]].add(net)
     parts, via = _split_cycles(_preferred_order(bent), before, bent, taken)
@@ -98,23 +98,23 @@ def _split_cycles(
     free = set(taken)
     done: set[EdgeBundle] = set()
     while waiting:
-        net = next((one for one in waiting if before[one] <= done), None)
+        net = next((edge_bundle for edge_bundle in waiting if before[edge_bundle] <= done), None)
         if net is not None:
             waiting.remove(net)
             first, last = pins[net].span()
             parts.append(halved.get(net) or _TrackPart(net, 0, first, last))
             done.add(net)
             continue
-        net = next(one for one in waiting if one not in halved)
+        net = next(edge_bundle for edge_bundle in waiting if edge_bundle not in halved)
         row = _free_row(pins[net], free)
         free.add(row)
         via[net] = row
         left, right = (*pins[net].left, row), (*pins[net].right, row)
         parts.append(_TrackPart(net, 1, min(left), max(left)))
         halved[net] = _TrackPart(net, 2, min(right), max(right))
-        for one in waiting:
-            if one != net:
-                before[one].discard(net)
+        for edge_bundle in waiting:
+            if edge_bundle != net:
+                before[edge_bundle].discard(net)
     return parts, via
 
 
@@ -170,8 +170,8 @@ def _preferred_order(pins: Mapping[EdgeBundle, Pins]) -> list[EdgeBundle]:
     """Nets from left to right with few crossings: lower ones first where they go down, else upper ones."""
 
     def key(net: EdgeBundle) -> tuple[bool, float, EdgeBundle]:
-        one = pins[net]
-        start, end = sum(one.left) / len(one.left), sum(one.right) / len(one.right)
+        pin = pins[net]
+        start, end = sum(pin.left) / len(pin.left), sum(pin.right) / len(pin.right)
         return (end <= start, start if end <= start else -start, net)
 
     order = sorted(pins, key=key)

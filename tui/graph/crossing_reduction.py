@@ -43,14 +43,14 @@ def reduce_crossings(
 
 def count_crossings(order: LayerOrder, joins: Sequence[Sequence[BundleSegment]]) -> int:
     """How many pairs of joins cross."""
-    found = 0
+    number = 0
     for channel, between in enumerate(joins):
         left, right = _positions(order[channel]), _positions(order[channel + 1])
         seen: list[int] = []
         for _, at in sorted((left[join.left], right[join.right]) for join in between):
-            found += len(seen) - bisect_right(seen, at)
+            number += len(seen) - bisect_right(seen, at)
             insort(seen, at)
-    return found
+    return number
 
 
 class _Adjacency:
@@ -80,8 +80,8 @@ def _barycenter(
     place: Mapping[LayerItem, float],
     other: float,
 ) -> float:
-    known = [place[one] for one in joined.get(item, ()) if one in place]
-    return sum(known) / len(known) if known else other
+    values = [place[text] for text in joined.get(item, ()) if text in place]
+    return sum(values) / len(values) if values else other
 
 
 def _initial_order(
@@ -91,13 +91,13 @@ def _initial_order(
     order: LayerOrder = []
     place: dict[LayerItem, float] = {}
     for items in woven.layers:
-        wanted: dict[LayerItem, float] = {}
+        expected: dict[LayerItem, float] = {}
         for item in items:
             new = _barycenter(item, sides.left, place, _barycenter(item, sides.right, before, float("inf")))
-            wanted[item] = before.get(item, new)
-        order.append(sorted(items, key=lambda item: (group[item], wanted[item])))
+            expected[item] = before.get(item, new)
+        order.append(sorted(items, key=lambda item: (group[item], expected[item])))
         if before:
-            place.update(wanted)
+            place.update(expected)
         else:
             place.update(_positions(order[-1]))
     return order
@@ -107,27 +107,27 @@ def _sweep(
     order: LayerOrder, sides: _Adjacency, group: Mapping[LayerItem, int], *, rightward: bool
 ) -> LayerOrder:
     """Each layer sorted by the mean place of what it is joined to in the layer before it."""
-    found: LayerOrder = [list(items) for items in order]
+    rows: LayerOrder = [list(items) for items in order]
     joined = sides.left if rightward else sides.right
-    for at in range(1, len(found)) if rightward else range(len(found) - 2, -1, -1):
-        fixed = _positions(found[at - 1 if rightward else at + 1])
-        kept = {item: place for place, item in enumerate(found[at])}
-        scale = max(1, len(fixed)) / max(1, len(kept))
-        wanted = {item: _barycenter(item, joined, fixed, kept[item] * scale) for item in found[at]}
-        found[at].sort(key=lambda item, wanted=wanted: (group[item], wanted[item]))  # type: ignore[misc]
-    return found
+    for at in range(1, len(rows)) if rightward else range(len(rows) - 2, -1, -1):
+        fixed = _positions(rows[at - 1 if rightward else at + 1])
+        counts = {item: place for place, item in enumerate(rows[at])}
+        scale = max(1, len(fixed)) / max(1, len(counts))
+        expected = {item: _barycenter(item, joined, fixed, counts[item] * scale) for item in rows[at]}
+        rows[at].sort(key=lambda item, expected=expected: (group[item], expected[item]))  # type: ignore[misc]
+    return rows
 
 
 def _swap_neighbours(order: LayerOrder, sides: _Adjacency, group: Mapping[LayerItem, int]) -> LayerOrder:
     """Neighbours change places where that has fewer crossings."""
-    found: LayerOrder = [list(items) for items in order]
-    for at, items in enumerate(found):
-        left = _positions(found[at - 1]) if at else {}
-        right = _positions(found[at + 1]) if at + 1 < len(found) else {}
+    rows: LayerOrder = [list(items) for items in order]
+    for at, items in enumerate(rows):
+        left = _positions(rows[at - 1]) if at else {}
+        right = _positions(rows[at + 1]) if at + 1 < len(rows) else {}
         ends = {
             item: (
-                sorted(left[one] for one in sides.left.get(item, ())),
-                sorted(right[one] for one in sides.right.get(item, ())),
+                sorted(left[text] for text in sides.left.get(item, ())),
+                sorted(right[text] for text in sides.right.get(item, ())),
             )
             for item in items
         }
@@ -135,13 +135,14 @@ def _swap_neighbours(order: LayerOrder, sides: _Adjacency, group: Mapping[LayerI
             a, b = items[n], items[n + 1]
             if group[a] == group[b] and _crossings_saved(ends[a], ends[b]) > 0:
                 items[n], items[n + 1] = b, a
-    return found
+    return rows
 
 
 def _crossings_saved(a: tuple[list[int], list[int]], b: tuple[list[int], list[int]]) -> int:
     """Crossings less when b stands above a."""
     return sum(
-        _crossings_between(one, two) - _crossings_between(two, one) for one, two in zip(a, b, strict=True)
+        _crossings_between(numbers, two) - _crossings_between(two, numbers)
+        for numbers, two in zip(a, b, strict=True)
     )
 
 

@@ -53,15 +53,15 @@ SCROLLED_DENSITY = Density("bracket", row_gap=0, label_width=7, track_spacing=0,
 
 def fit_layout(graph: OrderedGraph, width: int, height: int) -> Layout:
     """The graph laid out to be whole in `width` by `height` cells, else to be scrolled."""
-    known: dict[tuple[int, int, int], RowLayout] = {}
+    row_layouts: dict[tuple[int, int, int], RowLayout] = {}
     for look in _densities(graph.graph) if len(graph.graph.nodes) <= FIT_LIMIT else ():
         key = (look.border, look.row_gap, look.track_spacing)
-        found = known.get(key) or row_layout(graph, look)
-        known[key] = found
-        least = extent(graph, look, found)
+        result = row_layouts.get(key) or row_layout(graph, look)
+        row_layouts[key] = result
+        least = extent(graph, look, result)
         if least[0] > width or least[1] > height:
             continue
-        layout = lay_out(graph, look, width, found, _label_widths(graph, look, width - least[0]))
+        layout = lay_out(graph, look, width, result, _label_widths(graph, look, width - least[0]))
         if layout.width <= width and layout.height <= height:
             return layout
     return lay_out(graph, SCROLLED_DENSITY, width)
@@ -71,11 +71,11 @@ def _label_widths(graph: OrderedGraph, look: Density, spare: int) -> dict[int, i
     """Cells for words in each gap when what is left over is shared out, first to where most links are."""
     counted = labels_per_gap(graph)
     rooms = dict.fromkeys(counted, look.label_width)
-    for wanted in LABEL_WIDTHS:
+    for expected in LABEL_WIDTHS:
         for gap in sorted(counted, key=lambda gap: (-counted[gap], gap)):
-            more = wanted - rooms[gap]
+            more = expected - rooms[gap]
             if 0 < more <= spare:
-                rooms[gap] = wanted
+                rooms[gap] = expected
                 spare -= more
     return rooms
 

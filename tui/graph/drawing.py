@@ -75,7 +75,7 @@ class Drawing:
                 for bucket in range(first // BUCKET_ROWS, last // BUCKET_ROWS + 1):
                     self._links_near.setdefault(bucket, {})[link] = None
         self._arrowheads = {
-            route.points[-1]: "▶" if route.net.forward else "◀" for route in layout.routes.values()
+            route.points[-1]: "▶" if route.bundle.forward else "◀" for route in layout.routes.values()
         }
         self._labels: dict[int, list[tuple[int, Link]]] = {}
         for link, route in layout.routes.items():
@@ -89,14 +89,14 @@ class Drawing:
     def _cells(self, y: int) -> dict[int, tuple[_Strand, ...]]:
         """What is in each cell of a row; found when the row is first drawn."""
         if y not in self._rows:
-            found: dict[int, dict[Owner, dict[Link, int]]] = {}
+            countseses: dict[int, dict[Owner, dict[Link, int]]] = {}
             for link in self._links_near.get(y // BUCKET_ROWS, ()):
                 for x, owner, arms in cells_in_row(self.layout.routes[link], y):
-                    links = found.setdefault(x, {}).setdefault(owner, {})
+                    links = countseses.setdefault(x, {}).setdefault(owner, {})
                     links[link] = links.get(link, 0) | arms
             self._rows[y] = {
                 x: tuple(_Strand(tuple(links.items())) for links in owners.values())
-                for x, owners in found.items()
+                for x, owners in countseses.items()
             }
         return self._rows[y]
 
@@ -106,8 +106,8 @@ class Drawing:
             if start <= x < start + self.layout.routes[link].label_width and link in scene.edges:
                 return link
         strands = self._cells(y).get(x, ())
-        found = [link for strand in strands for link, _ in strand.parts if link in scene.edges]
-        return found[0] if len(found) == 1 else None
+        rows = [link for strand in strands for link, _ in strand.parts if link in scene.edges]
+        return rows[0] if len(rows) == 1 else None
 
     def row(self, y: int, scene: Scene, window: range | None = None) -> list[tuple[str, CellStyle]]:
         """One row as runs of the same ink, in exactly the layout's width or the columns of the window."""
@@ -188,11 +188,11 @@ def _write_label(row: list[tuple[str, CellStyle]], x: int, room: int, scene: Sce
 
 def _split_cells(text: str) -> list[str]:
     """Text by cells: what is seen as one character, and empty strings for the other cells that it takes."""
-    found: list[str] = []
+    texts: list[str] = []
     for start, end, width in split_graphemes(text)[0]:
         if width:
-            found += [text[start:end], *[""] * (width - 1)]
-    return found
+            texts += [text[start:end], *[""] * (width - 1)]
+    return texts
 
 
 def shorten(name: str, room: int) -> str:
@@ -244,9 +244,9 @@ def _box_row(box: NodeBox, y: int, layout: Layout, scene: Scene) -> list[tuple[s
         sides, inner = ("", ""), box.width
     if y != box.row:
         return [(sides[0] + " " * inner + sides[1], edge)]
-    own = "↻" if box.name in layout.selfish else ""
-    room = inner - 2 - 2 * bool(own)
-    name = pad(shorten(box.name, room), room) + (f" {own}" if own else "")
+    value = "↻" if box.name in layout.self_loops else ""
+    room = inner - 2 - 2 * bool(value)
+    name = pad(shorten(box.name, room), room) + (f" {value}" if value else "")
     text = CellStyle("strong" if picked else "plain", picked)
     return [
         (sides[0], edge),

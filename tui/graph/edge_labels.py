@@ -1,4 +1,4 @@
-"""A link's state and figures in as many words as there is room for."""
+"""The health and figures of an edge as a label, as long as there is room for."""
 
 from __future__ import annotations
 
@@ -10,72 +10,67 @@ from rich.cells import cell_len
 from meshwright.control_plane.api.models.topology import TopologyEdge
 from meshwright.tui.format import BREAKER_LABELS, HEALTH_LABELS, Tone
 
-HEALTHY_FROM, UNHEALTHY_BELOW = 0.995, 0.95
-"""Success shares from which a link is well, and below which it is failing; as `mesh topology` has them."""
+EdgeState = Literal["idle", "unknown", "healthy", "degraded", "unhealthy"]
 
-EdgeState = Literal["idle", "well", "degraded", "failing"]
+STATE_RANK: dict[EdgeState, int] = {"idle": 0, "unknown": 0, "healthy": 1, "degraded": 2, "unhealthy": 3}
+"""Where two lines cross, the one with the higher rank is drawn."""
 
-STATE_RANK: dict[EdgeState, int] = {"idle": 0, "well": 1, "degraded": 2, "failing": 3}
-"""The higher, the later it is drawn."""
-
-STATE_TONES: dict[EdgeState, Tone] = {"idle": "off", "well": "dim", "degraded": "partial", "failing": "bad"}
+STATE_TONES: dict[EdgeState, Tone] = {
+    "idle": "off",
+    "unknown": "off",
+    "healthy": "dim",
+    "degraded": "partial",
+    "unhealthy": "bad",
+}
 
 
 def edge_state(edge: TopologyEdge) -> EdgeState:
-    """How the calls of an edge fare."""
-    if edge.breaker == "open":
-        return "failing"
-    troubled = edge.breaker == "partial" or edge.ejected > 0
-    if not edge.rps:
-        return "degraded" if troubled else "idle"
-    if edge.success < UNHEALTHY_BELOW:
-        return "failing"
-    return "degraded" if troubled or edge.success < HEALTHY_FROM else "well"
+    """The control plane's verdict on an edge; `idle` for a healthy one without traffic."""
+    return "idle" if edge.health == "healthy" and not edge.rps else edge.health
 
 
 def edge_symbol(edge: TopologyEdge) -> str:
-    """One cell that says what is wrong with an edge; empty where nothing is."""
+    """One cell that says what is wrong with an edge; empty when nothing is."""
     if edge.breaker != "closed":
         return BREAKER_LABELS[edge.breaker].symbol
-    signs = {"degraded": HEALTH_LABELS["degraded"].symbol, "failing": HEALTH_LABELS["unhealthy"].symbol}
-    return signs.get(edge_state(edge), "")
+    return HEALTH_LABELS[edge.health].symbol if edge.health in ("degraded", "unhealthy") else ""
 
 
-def edge_label(edge: TopologyEdge, room: int) -> str:
-    """What fits in `room` cells: sign, rate in a second, share of failures, p99."""
-    return next((text for text in _label_candidates(edge) if cell_len(text) <= room), "")
+def edge_label(edge: TopologyEdge, width: int) -> str:
+    """Symbol, requests per second, failure rate and p99, as many of them as fit in `width` cells."""
+    return next((text for text in _label_candidates(edge) if cell_len(text) <= width), "")
 
 
 def _label_candidates(edge: TopologyEdge) -> Iterator[str]:
-    """From many words to few. What is wrong is said first and longest; a bare figure is calls in a second."""
-    mark, rate = edge_symbol(edge), f"{format_short(edge.rps)}/s"
-    took = f"{format_short(edge.p99_ms)} ms" if edge.p99_ms > 0 else ""
-    lost = 1 - edge.success
-    failing = f"{max(1, round(lost * 100))} %" if lost >= 0.005 else "<1 %" if lost > 0 else ""
+    """Labels from long to short. What is wrong is kept longest; a bare number is requests per second."""
+    symbol, rate = edge_symbol(edge), f"{format_short(edge.rps)}/s"
+    breaker = BREAKER_LABELS[edge.breaker].text if edge.breaker != "closed" else ""
     if not edge.rps:
-        yield from (f"{mark} idle".strip(), mark or "○")
+        yield from (_join(symbol, breaker, "idle"), _join(symbol, breaker or "idle"), symbol or "○")
         return
-    open_ = BREAKER_LABELS[edge.breaker].text if edge.breaker != "closed" else ""
-    kind = {"grpc": "gRPC", "tcp": "TCP", "http": ""}[edge.protocol]
-    yield _join(mark, open_, rate, failing, took)
-    yield _join(mark, kind, rate, failing, took)
-    yield _join(mark, rate, failing, took)
-    yield _join(mark, rate, failing)
-    if not mark:
+    latency = f"{format_short(edge.p99_ms)} ms" if edge.p99_ms > 0 else ""
+    lost = 1 - edge.success
+    failed = f"{max(1, round(lost * 100))} %" if lost >= 0.005 else "<1 %" if lost > 0 else ""
+    protocol = {"grpc": "gRPC", "tcp": "TCP", "http": ""}[edge.protocol]
+    yield _join(symbol, breaker, rate, failed, latency)
+    yield _join(symbol, protocol, rate, failed, latency)
+    yield _join(symbol, rate, failed, latency)
+    yield _join(symbol, rate, failed)
+    if not symbol:
         yield from (rate, rate.removesuffix("/s"), "<1" if edge.rps < 1 else f"{edge.rps / 1000:.0f}k")
-    yield _join(mark, failing or open_)
-    yield f"{mark}{failing}"
-    yield f"{mark}{failing}".replace(" ", "")
-    yield f"{mark}{format_short(edge.rps)}"
-    yield mark
+    yield _join(symbol, failed or breaker)
+    yield f"{symbol}{failed}"
+    yield f"{symbol}{failed}".replace(" ", "")
+    yield f"{symbol}{format_short(edge.rps)}"
+    yield symbol
 
 
-def _join(*words: str) -> str:
-    return " ".join(word for word in words if word)
+def _join(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def format_short(value: float) -> str:
-    """A figure by at most three digits: 412, 12, 1.2, 0.3, 1.2k."""
+    """A number in at most three digits: 412, 12, 1.2, 0.3, 1.2k."""
     if value >= 999.5:
         return f"{value / 1000:.1f}k" if value < 9950 else f"{min(value / 1000, 999_999):.0f}k"
     if value >= 9.95:

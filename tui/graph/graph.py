@@ -23,8 +23,8 @@ class Graph:
 
     def edges(self) -> tuple[Link, ...]:
         """Links between two different nodes, each once, in order of names."""
-        known = set(self.nodes)
-        return tuple(sorted({(a, b) for a, b in self.links if a != b and a in known and b in known}))
+        nodes = set(self.nodes)
+        return tuple(sorted({(a, b) for a, b in self.links if a != b and a in nodes and b in nodes}))
 
     def self_loops(self) -> frozenset[str]:
         """Nodes that call themselves."""
@@ -45,7 +45,7 @@ def connected_components(nodes: Iterable[str], links: Iterable[Link]) -> list[li
     """Nodes that hang together, each group and the groups in order of names."""
     out, into = adjacency(links)
     left = dict.fromkeys(sorted(nodes))
-    found = []
+    rows = []
     while left:
         first = next(iter(left))
         del left[first]
@@ -57,5 +57,5 @@ def connected_components(nodes: Iterable[str], links: Iterable[Link]) -> list[li
                     del left[other]
                     group.append(other)
                     stack.append(other)
-        found.append(sorted(group))
-    return found
+        rows.append(sorted(group))
+    return rows

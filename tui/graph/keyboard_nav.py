@@ -12,19 +12,19 @@ ROW_COST = 3
 """How much a row aside counts against a column ahead, when moving left or right: cells are twice as high."""
 
 
-def nearest_box(layout: Layout, name: str, way: Direction) -> str:
+def nearest_box(layout: Layout, name: str, text: Direction) -> str:
     """The box that one gets to from another; the same where there is none that way."""
     here = layout.boxes.get(name)
     if here is None:
-        return min(layout.boxes, key=lambda one: (layout.boxes[one].x, layout.boxes[one].row), default="")
-    found = [(_distance(layout, here, box, way), box.name) for box in layout.boxes.values()]
-    return min(((cost, one) for cost, one in found if cost is not None), default=((0.0, 0), name))[1]
+        return min(layout.boxes, key=lambda item: (layout.boxes[item].x, layout.boxes[item].row), default="")
+    pairs = [(_distance(layout, here, box, text), box.name) for box in layout.boxes.values()]
+    return min(((cost, item) for cost, item in pairs if cost is not None), default=((0.0, 0), name))[1]
 
 
-def _distance(layout: Layout, here: NodeBox, other: NodeBox, way: Direction) -> tuple[float, int] | None:
+def _distance(layout: Layout, here: NodeBox, other: NodeBox, text: Direction) -> tuple[float, int] | None:
     """How far a box is in a direction; None when it does not lie that way."""
-    if way in ("left", "right"):
-        ahead = other.x - here.x if way == "right" else here.x - other.x
+    if text in ("left", "right"):
+        ahead = other.x - here.x if text == "right" else here.x - other.x
         if ahead <= 0:
             return None
         if here.layer == other.layer == UNLINKED and here.row == other.row:
@@ -32,7 +32,7 @@ def _distance(layout: Layout, here: NodeBox, other: NodeBox, way: Direction) -> 
         linked = (here.name, other.name) in layout.routes or (other.name, here.name) in layout.routes
         layers = abs(other.layer - here.layer) if UNLINKED not in (other.layer, here.layer) else ahead
         return layers * 100 + ROW_COST * abs(other.row - here.row) - 2 * linked, other.row
-    ahead = other.row - here.row if way == "down" else here.row - other.row
+    ahead = other.row - here.row if text == "down" else here.row - other.row
     if ahead <= 0:
         return None
     apart = max(other.x - (here.x + here.width), here.x - (other.x + other.width), -1) + 1

@@ -18,18 +18,18 @@ def assign_layers(shape: Graph) -> dict[str, int]:
     forward = _break_cycles(nodes, links, shape.roots)
     out, into = adjacency(forward)
     order = _topological_order(nodes, out, into)
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name in order:
-        found[name] = max((found[caller] + 1 for caller in into.get(name, ())), default=0)
+        counts[name] = max((counts[caller] + 1 for caller in into.get(name, ())), default=0)
     for name in reversed(order):
         callees = out.get(name, ())
         if callees and name not in shape.roots and len(callees) > len(into.get(name, ())):
-            found[name] = min(found[callee] for callee in callees) - 1
+            counts[name] = min(counts[callee] for callee in callees) - 1
     for group in connected_components(nodes, links):
-        first = min(found[name] for name in group)
+        first = min(counts[name] for name in group)
         for name in group:
-            found[name] -= first
-    return found
+            counts[name] -= first
+    return counts
 
 
 def _break_cycles(nodes: Iterable[str], links: Iterable[Link], roots: frozenset[str]) -> list[Link]:
@@ -45,14 +45,14 @@ def _break_cycles(nodes: Iterable[str], links: Iterable[Link], roots: frozenset[
 
 def _distances(starts: Iterable[str], out: Mapping[str, list[str]]) -> dict[str, int]:
     """Calls from the nearest of the starts to each node that can be reached."""
-    found = dict.fromkeys(starts, 0)
-    todo = list(found)
+    fromkeys = dict.fromkeys(starts, 0)
+    todo = list(fromkeys)
     for name in todo:
         for callee in out.get(name, ()):
-            if callee not in found:
-                found[callee] = found[name] + 1
+            if callee not in fromkeys:
+                fromkeys[callee] = fromkeys[name] + 1
                 todo.append(callee)
-    return found
+    return fromkeys
 
 
 def _strong_components(

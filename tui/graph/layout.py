@@ -36,9 +36,9 @@ class OrderedGraph:
 
 def order_graph(shape: Graph, before: Layout | None = None) -> OrderedGraph:
     """Layers and order of a graph; `before` keeps what was there where it was."""
-    found = assign_layers(shape)
-    woven = insert_dummies(found, shape.edges())
-    groups = connected_components(found, shape.edges())
+    counts = assign_layers(shape)
+    woven = insert_dummies(counts, shape.edges())
+    groups = connected_components(counts, shape.edges())
     groups.sort(key=lambda names: (shape.roots.isdisjoint(names), names[0]))
     rank = {name: n for n, names in enumerate(groups) for name in names}
     group: dict[LayerItem, int] = {
@@ -47,7 +47,7 @@ def order_graph(shape: Graph, before: Layout | None = None) -> OrderedGraph:
         for item in items
     }
     return OrderedGraph(
-        shape, found, woven, reduce_crossings(woven, group, before.item_rows if before else {})
+        shape, counts, woven, reduce_crossings(woven, group, before.item_rows if before else {})
     )
 
 
@@ -56,19 +56,19 @@ def row_layout(graph: OrderedGraph, look: Density) -> RowLayout:
     return lay_out_rows(graph.order, graph.layered, look)
 
 
-def extent(graph: OrderedGraph, look: Density, found: RowLayout) -> tuple[int, int]:
+def extent(graph: OrderedGraph, look: Density, result: RowLayout) -> tuple[int, int]:
     """Width and height of what has links, before anything is routed."""
-    return _lay_out_columns(graph, found, look).end, found.height
+    return _lay_out_columns(graph, result, look).end, result.height
 
 
 def labels_per_gap(graph: OrderedGraph) -> Counter[int]:
     """How many links have their words in each gap, by the layer left of it."""
-    found = graph.layers
-    links = [(bundle_of(link, found), link) for link in graph.graph.edges()]
+    layers = graph.layers
+    links = [(bundle_of(link, layers), link) for link in graph.graph.edges()]
     backward = Counter(net for net, _ in links if not net.forward)
     return Counter(
-        [found[link[1]] - 1 for net, link in links if net.forward]
-        + [found[net.source] - 1 for net, count in backward.items() if count == 1]
+        [layers[link[1]] - 1 for net, link in links if net.forward]
+        + [layers[net.source] - 1 for net, count in backward.items() if count == 1]
     )
 
 
@@ -76,21 +76,21 @@ def lay_out(
     graph: OrderedGraph,
     look: Density,
     across: int = 0,
-    found: RowLayout | None = None,
+    result: RowLayout | None = None,
     room: Mapping[int, int] | None = None,
 ) -> Layout:
     """Boxes and routes; nodes without links stand below, in rows of `across` cells or the graph's width.
 
     `room` are cells for words in gaps that have more of them than the look gives.
     """
-    found = found or row_layout(graph, look)
-    columns = _lay_out_columns(graph, found, look, room)
-    boxes = {name: _box(name, found, columns, layer) for name, layer in graph.layers.items()}
+    result = result or row_layout(graph, look)
+    columns = _lay_out_columns(graph, result, look, room)
+    boxes = {name: _box(name, result, columns, layer) for name, layer in graph.layers.items()}
     nets = {link: bundle_of(link, graph.layers) for link in graph.graph.edges()}
     links = Counter(nets.values())
     routes = {}
     for link, net in nets.items():
-        route = _route(link, net, graph, found, columns)
+        route = _route(link, net, graph, result, columns)
         if not net.forward and links[net] == 1:
             gap = columns.gaps[graph.layers[link[0]] - 1]
             route = replace(route, label=(gap.words, route.points[0][1]), label_width=gap.room)
@@ -100,18 +100,18 @@ def lay_out(
         boxes,
         routes,
         columns.end,
-        found.height,
+        result.height,
         graph.graph.self_loops(),
-        {item: float(found.axis(item)) for item in found.top},
+        {item: float(result.axis(item)) for item in result.top},
     )
     return _place_unlinked(laid, graph.graph, across)
 
 
 def box_widths(shape: Graph, look: Density) -> dict[str, int]:
     """Cells of each node's box: its border, its sign and its name, a mark where it calls itself."""
-    border, own = {"box": 6, "slim": 4, "bracket": 4, "bare": 2}[look.frame], shape.self_loops()
+    border, texts = {"box": 6, "slim": 4, "bracket": 4, "bare": 2}[look.frame], shape.self_loops()
     return {
-        name: min(shape.width.get(name, len(name)), look.name_width) + border + 2 * (name in own)
+        name: min(shape.width.get(name, len(name)), look.name_width) + border + 2 * (name in texts)
         for name in shape.nodes
     }
 
@@ -140,7 +140,7 @@ class _ColumnLayout:
 
 
 def _lay_out_columns(
-    graph: OrderedGraph, found: RowLayout, look: Density, room: Mapping[int, int] | None = None
+    graph: OrderedGraph, result: RowLayout, look: Density, room: Mapping[int, int] | None = None
 ) -> _ColumnLayout:
     boxes = box_widths(graph.graph, look)
     widths = [
@@ -151,14 +151,14 @@ def _lay_out_columns(
     for n, width in enumerate(widths):
         starts.append(x)
         x += width
-        if n < len(found.channels):
-            gap = _gap(x, found.channels[n], found, look, (room or {}).get(n, look.label_width))
+        if n < len(result.channels):
+            gap = _gap(x, result.channels[n], result, look, (room or {}).get(n, look.label_width))
             gaps.append(gap)
             x = gap.right_head + 1
     return _ColumnLayout(tuple(starts), tuple(widths), tuple(gaps), x)
 
 
-def _gap(x: int, passage: RoutedChannel, found: RowLayout, look: Density, room: int) -> _Gap:
+def _gap(x: int, passage: RoutedChannel, result: RowLayout, look: Density, room: int) -> _Gap:
     into = {
         (end, join.bundle.forward)
         for join in passage.exit_rows
@@ -166,7 +166,7 @@ def _gap(x: int, passage: RoutedChannel, found: RowLayout, look: Density, room: 
     }
     most = {
         side: max(
-            (len(found.side(name, left=side).arriving) for name, left in into if left == side), default=0
+            (len(result.side(name, left=side).arriving) for name, left in into if left == side), default=0
         )
         for side in (True, False)
     }
@@ -177,15 +177,15 @@ def _gap(x: int, passage: RoutedChannel, found: RowLayout, look: Density, room: 
     return _Gap(x, left_merge, turns, words, room, right_merge, right_merge + (most[True] > 1))
 
 
-def _box(name: str, found: RowLayout, columns: _ColumnLayout, layer: int) -> NodeBox:
-    stand, top = found.frames[name], found.top[name]
+def _box(name: str, result: RowLayout, columns: _ColumnLayout, layer: int) -> NodeBox:
+    stand, top = result.frames[name], result.top[name]
     return NodeBox(
-        name, columns.x[layer], top + stand.top, columns.width[layer], stand.height, found.axis(name), layer
+        name, columns.x[layer], top + stand.top, columns.width[layer], stand.height, result.axis(name), layer
     )
 
 
 def _route(
-    link: Link, net: EdgeBundle, graph: OrderedGraph, found: RowLayout, columns: _ColumnLayout
+    link: Link, net: EdgeBundle, graph: OrderedGraph, result: RowLayout, columns: _ColumnLayout
 ) -> EdgeRoute:
     """From beside the caller through each channel to the arrow head beside the callee."""
     forward, last = net.forward, graph.layers[link[1]]
@@ -195,7 +195,7 @@ def _route(
     gap = columns.gaps[at if forward else at - 1]
     while at != last:
         at, n = (at + 1, at) if forward else (at - 1, at - 1)
-        passage, gap = found.channels[n], columns.gaps[n]
+        passage, gap = result.channels[n], columns.gaps[n]
         enter = passage.entry_rows[net]
         far: LayerItem = link[1] if at == last else DummyNode(net, at)
         leave = passage.exit_rows[BundleSegment(net, here, far) if forward else BundleSegment(net, far, here)]
@@ -203,8 +203,8 @@ def _route(
             points.append((gap.left_head if forward else gap.right_head, enter))
         points += _corners(net, (enter, leave), passage.channel.tracks[net], gap)
         here = far
-    side = found.side(link[1], left=forward)
-    head = arrowhead_row(side, found.axis(link[1]), forward=forward)
+    side = result.side(link[1], left=forward)
+    head = arrowhead_row(side, result.axis(link[1]), forward=forward)
     lone, end = _end_points(net, leave, head, gap, joined=len(side.arriving) > 1)
     label = (gap.words, leave) if forward else None
     return EdgeRoute(

@@ -51,8 +51,8 @@ def node_sides(woven: LayeredGraph) -> tuple[dict[str, NodeSide], dict[str, Node
             if not isinstance(out, DummyNode):
                 leaving[1 if join.bundle.forward else 0].add(out)
     left, right = (
-        {name: NodeSide(tuple(come.get(name, ())), name in gone) for name in come.keys() | gone}
-        for come, gone in zip(arriving, leaving, strict=True)
+        {name: NodeSide(tuple(come.get(name, ())), name in texts) for name in come.keys() | texts}
+        for come, texts in zip(arriving, leaving, strict=True)
     )
     return left, right
 
@@ -86,8 +86,8 @@ def arrival_rows(
     """
     axis = first + slot.axis
     head = arrowhead_row(side, axis, forward=forward)
-    kept = {departure_row(side, axis, forward=not forward)} if side.leaving else set()
-    others = [row for row in range(first, first + slot.height) if row != head and row not in kept]
+    numbers = {departure_row(side, axis, forward=not forward)} if side.leaving else set()
+    others = [row for row in range(first, first + slot.height) if row != head and row not in numbers]
     above = [row for row in others if row < head]
     below = [row for row in others if row > head]
     joins = sorted(side.arriving, key=lambda join: (starts[join.bundle], join.bundle))

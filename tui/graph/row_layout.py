@@ -67,30 +67,34 @@ def lay_out_rows(order: LayerOrder, woven: LayeredGraph, look: Density) -> RowLa
     bare = RowLayout(left, right, stand, slots, top, (), 0)
     passages = tuple(_route_segments(bare, between, look.track_spacing) for between in woven.segments)
     last = max((top[item] + slots[item].height for item in top), default=0) - (look.row_gap if top else 0)
-    height = max([last, *(one.channel.bottom for one in passages)], default=0)
+    height = max([last, *(passage.channel.bottom for passage in passages)], default=0)
     return RowLayout(left, right, stand, slots, top, passages, height)
 
 
-def _route_segments(found: RowLayout, between: Iterable[BundleSegment], spacing: int) -> RoutedChannel:
+def _route_segments(row_layout: RowLayout, between: Iterable[BundleSegment], spacing: int) -> RoutedChannel:
     enter: dict[EdgeBundle, int] = {}
     for join in between:
         item = join.left if join.bundle.forward else join.right
         enter[join.bundle] = (
-            found.top[item]
+            row_layout.top[item]
             if isinstance(item, DummyNode)
             else departure_row(
-                found.side(item, left=not join.bundle.forward), found.axis(item), forward=join.bundle.forward
+                row_layout.side(item, left=not join.bundle.forward),
+                row_layout.axis(item),
+                forward=join.bundle.forward,
             )
         )
     leave: dict[BundleSegment, int] = {}
     for join in between:
         item = join.right if join.bundle.forward else join.left
         if isinstance(item, DummyNode):
-            leave[join] = found.top[item]
+            leave[join] = row_layout.top[item]
         elif join not in leave:
-            side = found.side(item, left=join.bundle.forward)
+            side = row_layout.side(item, left=join.bundle.forward)
             leave.update(
-                arrival_rows(side, found.top[item], found.slots[item], enter, forward=join.bundle.forward)
+                arrival_rows(
+                    side, row_layout.top[item], row_layout.slots[item], enter, forward=join.bundle.forward
+                )
             )
     far: dict[EdgeBundle, list[int]] = {}
     for join, row in leave.items():

@@ -12,10 +12,13 @@ from meshwright.control_plane.api.models.topology import (
     TopologyNode,
     VersionTraffic,
 )
-from meshwright.tui.graph.edge_labels import HEALTHY_FROM, UNHEALTHY_BELOW
 
 SEPARATOR = "/"
 """Between a service and its version, as in the names of Envoy's clusters; no service's name has it."""
+
+
+HEALTH_ORDER: tuple[NodeHealth, ...] = ("unknown", "healthy", "degraded", "unhealthy")
+"""The worst last."""
 
 
 def service_of(name: str) -> str:
@@ -31,23 +34,26 @@ def has_versions(topology: Topology) -> bool:
 def split_versions(topology: Topology) -> Topology:
     """Versions as nodes; a service that is called by its versions alone, and calls nobody, is left out."""
     edges: list[TopologyEdge] = []
-    made: dict[str, list[VersionTraffic]] = {}
-    whole: set[str] = set()
+    version_trafficses: dict[str, list[VersionTraffic]] = {}
+    texts: set[str] = set()
     for edge in topology.edges:
         for share in edge.versions:
             name = _version_node(edge, share)
-            made.setdefault(name, []).append(share)
+            version_trafficses.setdefault(name, []).append(share)
             edges.append(_version_edge(edge, name, share))
         rest = edge.rps - sum(share.rps for share in edge.versions)
         if not edge.versions or rest > edge.rps / 100:
-            whole.add(edge.to)
+            texts.add(edge.to)
             edges.append(edge if not edge.versions else _unversioned_edge(edge, rest))
-    split = {service_of(name) for name in made}
+    split = {service_of(name) for name in version_trafficses}
     callers = {edge.from_ for edge in topology.edges}
-    nodes = [node for node in topology.nodes if node.name not in split - whole - callers]
+    nodes = [node for node in topology.nodes if node.name not in split - texts - callers]
     return Topology(
         window=topology.window,
-        nodes=(*nodes, *(TopologyNode(name=name, health=_health(shares)) for name, shares in made.items())),
+        nodes=(
+            *nodes,
+            *(TopologyNode(name=name, health=_health(shares)) for name, shares in version_trafficses.items()),
+        ),
         edges=tuple(edges),
     )
 
@@ -65,6 +71,7 @@ def _version_edge(edge: TopologyEdge, name: str, share: VersionTraffic) -> Topol
             "to": name,
             "rps": share.rps,
             "success": share.success,
+            "health": share.health,
             "p50_ms": 0.0,
             "p95_ms": 0.0,
             "p99_ms": share.p99_ms,
@@ -81,10 +88,6 @@ def _unversioned_edge(edge: TopologyEdge, rps: float) -> TopologyEdge:
 
 
 def _health(shares: list[VersionTraffic]) -> NodeHealth:
-    rps = sum(share.rps for share in shares)
-    if not rps:
-        return "unknown"
-    success = sum(share.rps * share.success for share in shares) / rps
-    if success >= HEALTHY_FROM:
-        return "healthy"
-    return "unhealthy" if success < UNHEALTHY_BELOW else "degraded"
+    """The worst of the control plane's verdicts on the traffic to a version."""
+    verdicts = [share.health for share in shares if share.rps]
+    return max(verdicts, key=HEALTH_ORDER.index, default="unknown")

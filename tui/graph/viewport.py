@@ -70,23 +70,23 @@ def visible_graph(topology: Topology, memory: SeenLinks, view: GraphFilter) -> G
 
 
 def _visible(names: Iterable[str], links: Iterable[Link], view: GraphFilter) -> set[str]:
-    found = set(names)
-    if view.hops and view.focus in found:
-        found = neighbourhood({view.focus}, links, view.hops)
+    texts = set(names)
+    if view.hops and view.focus in texts:
+        texts = neighbourhood({view.focus}, links, view.hops)
     if view.text:
-        hits = {name for name in found if view.text in name.lower()}
-        found &= neighbourhood(hits, links, 1)
-    return found
+        hits = {name for name in texts if view.text in name.lower()}
+        texts &= neighbourhood(hits, links, 1)
+    return texts
 
 
 def neighbourhood(names: Iterable[str], links: Iterable[Link], reach: int) -> set[str]:
     """What is at most `reach` calls away, in either direction."""
     out, into = adjacency(links)
-    found = edge = set(names)
+    texts = edge = set(names)
     for _ in range(reach):
-        edge = {other for name in edge for other in (*out.get(name, ()), *into.get(name, ()))} - found
-        found = found | edge
-    return found
+        edge = {other for name in edge for other in (*out.get(name, ()), *into.get(name, ()))} - texts
+        texts = texts | edge
+    return texts
 
 
 def build_scene(index: TopologyIndex, layout: Layout, picked: Scene | None = None) -> Scene:

@@ -1,4 +1,4 @@
-"""The dashboard in a browser: textual-serve's terminal on pages that load nothing from elsewhere."""
+"""The dashboard in a browser: textual-serve's terminal, on pages that load nothing from other hosts."""
 
 SERVER_PID_ENV = "DASH_SERVER"
-"""The variable by which a dashboard behind a page knows the process that serves it, and ends with it."""
+"""Environment variable with the pid of the web server: its dashboards exit when it does."""

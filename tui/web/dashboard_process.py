@@ -1,4 +1,4 @@
-"""One dashboard behind a browser's socket: a child process that never outlives its socket or this server."""
+"""One dashboard behind a browser's WebSocket: a child process that ends with its socket or this server."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from textual_serve.app_service import AppService
 from meshwright.tui.web import SERVER_PID_ENV
 
 STOP_TIMEOUT = 3.0
-"""Seconds that a child has to end by itself."""
+"""Seconds that the process has to exit before it is killed."""
 
 
 class DashboardProcess(AppService):
-    """textual-serve's bridge, with a command that no shell reads and an end that is waited for."""
+    """textual-serve's bridge, with a command that runs without a shell and a `stop` that waits for it."""
 
     argv: Sequence[str] = ()
 
@@ -32,11 +32,11 @@ class DashboardProcess(AppService):
 
     @property
     def pid(self) -> int:
-        """The child's process id; 0 before it was started."""
+        """The process ID; 0 before it is started."""
         return self._process.pid if self._process else 0
 
     async def stop(self) -> None:
-        """Ask the child to leave, and see to it that it does."""
+        """Ask the process to exit, and kill it if it does not."""
         process = self._process
         if process is None:
             return

@@ -1,4 +1,4 @@
-"""The two pages: where one shows the token, and the terminal. Neither names anything outside."""
+"""The two pages: sign-in and terminal. Neither refers to another host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Content-Security-Policy: the browser itself refuses to load anything from elsewhere."""
+"""The browser refuses to load anything from other hosts."""
 
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -20,7 +20,7 @@ HEADERS = {
 
 FOCUS_SCRIPT = """
 "use strict";
-// The keys go to the terminal as soon as it is there, and again whenever the page is clicked.
+// Focus the terminal once it is connected, and whenever the page is clicked.
 const focus = () => document.querySelector(".xterm-helper-textarea")?.focus();
 const waiting = setInterval(() => {
   if (document.body.classList.contains("-first-byte")) { clearInterval(waiting); focus(); }
@@ -36,7 +36,7 @@ input { width: 100%; box-sizing: border-box; font: inherit; padding: .5rem; marg
         background: #161b22; color: inherit; border: 1px solid #8b949e; }
 button { font: inherit; padding: .5rem 1.5rem; background: #1f3a5f; color: inherit;
          border: 1px solid #79c0ff; }
-.wrong { color: #ff7b72; }
+.error { color: #ff7b72; }
 """
 
 _TERMINAL_STYLE = """
@@ -51,28 +51,28 @@ a { color: #79c0ff; }
 """
 
 
-def sign_in_page(wrong: str = "") -> str:
-    """The page that asks for the token; `wrong` are the words of why the last one did not do."""
-    said = f'<p class="wrong" role="alert">✖ {escape(wrong)}</p>' if wrong else ""
+def sign_in_page(error: str = "") -> str:
+    """The page that asks for the token; `error`: why the last attempt failed."""
+    alert = f'<p class="error" role="alert">✖ {escape(error)}</p>' if error else ""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>mesh dash</title><link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
-<body><main><h1>mesh dash</h1>{said}
+<body><main><h1>mesh dash</h1>{alert}
 <form method="post" action="/sign-in" autocomplete="off">
-<label for="token">The token of the mesh, from <code>admin.token</code> in its state directory,
-or that of <code>MESH_TOKEN_FILE</code>:</label>
+<label for="token">The mesh's token, from <code>admin.token</code> in its state directory
+or from <code>MESH_TOKEN_FILE</code>:</label>
 <input id="token" name="token" type="password" required autofocus>
 <button>Show the mesh</button></form></main></body></html>
 """
 
 
 def terminal_page(socket: str, font_size: int) -> str:
-    """The page with the terminal, which speaks to `socket`."""
+    """The page with the terminal; `socket` is the URL of its WebSocket."""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>mesh dash</title><link rel="icon" href="data:,">
 <link rel="stylesheet" href="/static/css/xterm.css"><style>{_TERMINAL_STYLE}</style>
 <script src="/static/js/textual.js"></script><script src="/keys.js"></script></head>
-<body><div id="ended"><p>The dashboard has ended. <a href="/">Start it again</a></p></div>
+<body><div id="ended"><p>The dashboard has exited. <a href="/">Start it again</a></p></div>
 <div id="terminal" class="textual-terminal" data-session-websocket-url="{escape(socket)}"
  data-font-size="{font_size}"></div></body></html>
 """

@@ -1,9 +1,10 @@
-"""`mesh dash --web`: the dashboard's pages and the sockets to its children, behind the mesh's token.
+"""`mesh dash --web`: serves the dashboard's pages and their WebSockets, protected by the mesh's token.
 
-The token is shown once, in the body of a form; the browser then carries a random cookie (HttpOnly, SameSite
-Strict) that counts for this server alone. Host and Origin are checked on every request, so that neither a
-rebound name nor a page of another site reaches it; the socket is refused without both. By its
-Content-Security-Policy the browser loads nothing from elsewhere. It speaks plain HTTP: loopback, or a tunnel.
+The browser sends the token once, in the body of a form, and gets a random session cookie (HttpOnly, SameSite
+Strict) that is valid for this server only. Host and Origin are checked on every request, against DNS
+rebinding and requests from other sites; the WebSocket is refused without both. The Content-Security-Policy
+keeps the browser from loading anything from other hosts. The server speaks plain HTTP: use it on loopback, or
+through a tunnel.
 """
 
 from __future__ import annotations
@@ -31,22 +32,22 @@ from meshwright.tui.web.sessions import COOKIE, SESSION_SECONDS, BrowserSessions
 log = structlog.get_logger(__name__)
 
 MAX_DASHBOARDS = 8
-"""Dashboards at once: each is a process of its own of some 70 MB."""
+"""Concurrent dashboards; each is a process of about 70 MB."""
 
 MESSAGE_LIMIT = 256 * 1024
-"""Bytes of one message from a browser: a paste."""
+"""Bytes of one message from a browser; large ones are pasted text."""
 
 FORM_LIMIT = 16 * 1024
-"""Bytes of a form."""
+"""Bytes of the sign-in form."""
 
 WRONG_TOKEN_DELAY = 0.5
-"""Seconds that the answer to a wrong token takes."""
+"""Seconds by which the response to a wrong token is delayed."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class DashboardServer(Server):
-    """textual-serve's server with pages, doors and children of ours."""
+    """textual-serve's server with the dashboard's own pages, authentication and processes."""
 
     def __init__(self, locate: Callable[[], ApiEndpoint], argv: Sequence[str], names: Iterable[str]) -> None:
         super().__init__(" ".join(argv), statics_path=str(resources.files("textual_serve") / "static"))
@@ -58,7 +59,7 @@ class DashboardServer(Server):
         self._sign_in_slots = asyncio.Semaphore(4)
 
     def application(self) -> web.Application:
-        """All routes; every request passes the guard."""
+        """All routes, behind `_authenticate`."""
         app = web.Application(middlewares=[self._authenticate], client_max_size=FORM_LIMIT)
         app.router.add_get("/", self._terminal, name="index")
         app.router.add_get("/keys.js", self._focus_script, name="keys")
@@ -72,22 +73,22 @@ class DashboardServer(Server):
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """By a name of ours, from no foreign page, signed in but for the page where one signs in."""
+        """Check Host and Origin, and the session on every path but the sign-in page."""
         refusal = self._guard.refusal(request.headers, public=True)
         socket = request.path == "/ws"
         if refusal or (socket and "Origin" not in request.headers):
-            log.warning("refused", reason=refusal or "origin")
+            log.warning("request refused", reason=refusal or "origin")
             return web.Response(
-                status=403, text="this is not the address of this dashboard", headers=pages.HEADERS
+                status=403, text="this host is not an address of the dashboard", headers=pages.HEADERS
             )
         if request.path != "/sign-in" and not self._signed_in(request):
             if request.path != "/":
                 return web.Response(status=401, text="sign in first", headers=pages.HEADERS)
             return web.HTTPSeeOther("/sign-in", headers=pages.HEADERS)
-        answer = await handler(request)
-        if not answer.prepared:
-            answer.headers.update(pages.HEADERS)
-        return answer
+        response = await handler(request)
+        if not response.prepared:
+            response.headers.update(pages.HEADERS)
+        return response
 
     def _signed_in(self, request: web.Request) -> bool:
         return self._sessions.is_valid(request.cookies.get(COOKIE, ""), time.monotonic())
@@ -99,31 +100,31 @@ class DashboardServer(Server):
         return web.Response(text=pages.sign_in_page(), content_type="text/html")
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
-        """The token for a cookie; a wrong one costs time."""
-        given = str((await request.post()).get("token", "")).strip()
+        """Exchange the token for a session cookie; the response to a wrong token is delayed."""
+        presented = str((await request.post()).get("token", "")).strip()
         async with self._sign_in_slots:
             try:
                 token = (await asyncio.to_thread(self._locate)).token
             except MeshError as error:
                 return web.Response(status=503, text=pages.sign_in_page(str(error)), content_type="text/html")
-            if not tokens_equal(given, token):
-                log.warning("a wrong token was shown", peer=request.remote)
+            if not tokens_equal(presented, token):
+                log.warning("wrong token presented", peer=request.remote)
                 await asyncio.sleep(WRONG_TOKEN_DELAY)
-                wrong = pages.sign_in_page("this is not the token of this mesh")
-                return web.Response(status=401, text=wrong, content_type="text/html")
-        number = secrets.token_urlsafe(32)
-        self._sessions.start(number, time.monotonic())
-        answer = web.Response(status=303, headers={"Location": "/"})
-        answer.set_cookie(
+                page = pages.sign_in_page("this is not the token of this mesh")
+                return web.Response(status=401, text=page, content_type="text/html")
+        session_id = secrets.token_urlsafe(32)
+        self._sessions.start(session_id, time.monotonic())
+        response = web.Response(status=303, headers={"Location": "/"})
+        response.set_cookie(
             COOKIE,
-            number,
+            session_id,
             httponly=True,
             samesite="Strict",
             secure=_is_https(request),
             path="/",
             max_age=int(SESSION_SECONDS),
         )
-        return answer
+        return response
 
     async def _terminal(self, request: web.Request) -> web.StreamResponse:
         size = max(8, min(40, to_int(request.query.get("fontsize", "16"), 16)))
@@ -132,59 +133,59 @@ class DashboardServer(Server):
         return web.Response(text=page, content_type="text/html")
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
-        """A dashboard for as long as the browser listens."""
+        """Run a dashboard for as long as the WebSocket is open."""
         if len(self._dashboards) >= MAX_DASHBOARDS:
-            raise web.HTTPServiceUnavailable(text=f"there are {MAX_DASHBOARDS} dashboards already: close one")
+            raise web.HTTPServiceUnavailable(text=f"{MAX_DASHBOARDS} dashboards are open already: close one")
         socket = web.WebSocketResponse(heartbeat=15, max_msg_size=MESSAGE_LIMIT)
 
         async def close() -> None:
             await socket.close()
 
-        child = DashboardProcess(
+        dashboard = DashboardProcess(
             self.command,
             write_bytes=socket.send_bytes,
             write_str=socket.send_str,
             close=close,
             download_manager=self.download_manager,
         )
-        child.argv = self._argv
-        self._dashboards.add(child)
+        dashboard.argv = self._argv
+        self._dashboards.add(dashboard)
         width, height = (to_int(request.query.get(name, ""), 80) for name in ("width", "height"))
         try:
             await socket.prepare(request)
-            await child.start(max(20, min(500, width)), max(5, min(300, height)))
-            await self._process_messages(socket, child)
+            await dashboard.start(max(20, min(500, width)), max(5, min(300, height)))
+            await self._process_messages(socket, dashboard)
         except (ConnectionError, AssertionError, ValueError, KeyError, IndexError, TypeError) as error:
-            log.warning("a browser's message was wrong", error=type(error).__name__)
+            log.warning("invalid message from a browser", error=type(error).__name__)
         finally:
-            await child.stop()
-            self._dashboards.discard(child)
+            await dashboard.stop()
+            self._dashboards.discard(dashboard)
             with contextlib.suppress(ConnectionError):
                 await socket.close()
         return socket
 
     async def _stop_dashboards(self, _app: web.Application) -> None:
-        await asyncio.gather(*(child.stop() for child in tuple(self._dashboards)))
+        await asyncio.gather(*(dashboard.stop() for dashboard in tuple(self._dashboards)))
 
 
 def _is_https(request: web.Request) -> bool:
-    """Whether the browser speaks TLS, to a proxy before this server."""
+    """Whether the browser uses TLS, to a proxy in front of this server."""
     return request.headers.get("X-Forwarded-Proto", "") == "https"
 
 
 async def serve(server: DashboardServer, *, bind: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `ready` is told the address. Raises OSError when it cannot listen."""
+    """Serve until SIGINT, SIGTERM or SIGHUP; `ready` gets the URL. Raises OSError if it cannot listen."""
     runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
-    ending = asyncio.Event()
+    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, ending.set)
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signal_number, stopping.set)
     try:
         site = web.TCPSite(runner, bind, port)
         await site.start()
         host = urlsplit(site.name).netloc.rpartition(":")[0]
         ready(f"http://{host}:{runner.addresses[0][1]}/")
-        await ending.wait()
+        await stopping.wait()
     finally:
         await runner.cleanup()

@@ -1,6 +1,6 @@
-"""Browsers that are signed in: by a random number in a cookie, not the token; it dies with the server.
+"""Browser sessions: a random ID in a cookie instead of the token. They end with the server.
 
-Pure: numbers and time are given.
+Pure: IDs and time are passed in.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from meshwright.control_plane.api.auth import tokens_equal
 COOKIE = "mesh_dash"
 
 SESSION_SECONDS = 12 * 3600.0
-"""Seconds that a sign-in stands: a working day."""
+"""Seconds after which a session expires: a working day."""
 
 MAX_SESSIONS = 64
-"""Sign-ins that are kept; the eldest go first."""
+"""Sessions that are kept; the oldest are dropped first."""
 
 
 class BrowserSessions:
-    """Which cookies count."""
+    """The valid session IDs with their expiry times."""
 
     def __init__(self) -> None:
         self._expiry: dict[str, float] = {}
 
-    def start(self, number: str, now: float) -> None:
-        """Somebody showed the token: `number` counts from now on."""
+    def start(self, session_id: str, now: float) -> None:
+        """Start a session for a browser that presented the token."""
         self._drop_expired(now)
         while len(self._expiry) >= MAX_SESSIONS:
             del self._expiry[next(iter(self._expiry))]
-        self._expiry[number] = now + SESSION_SECONDS
+        self._expiry[session_id] = now + SESSION_SECONDS
 
-    def is_valid(self, number: str, now: float) -> bool:
-        """Whether a cookie counts; every one is looked at, so that the time tells nothing."""
+    def is_valid(self, session_id: str, now: float) -> bool:
+        """Whether a session exists. Compares with every ID, so that the duration reveals nothing."""
         self._drop_expired(now)
-        return sum(tokens_equal(number, each) for each in self._expiry) > 0
+        return sum(tokens_equal(session_id, known) for known in self._expiry) > 0
 
     def _drop_expired(self, now: float) -> None:
-        for each in [number for number, until in self._expiry.items() if until <= now]:
-            del self._expiry[each]
+        for expired in [key for key, expiry in self._expiry.items() if expiry <= now]:
+            del self._expiry[expired]

@@ -78,15 +78,15 @@ class GraphView(ScrollView, can_focus=True):
         Binding("enter", "open", "open"),
     ]
 
-    class Moved(Message):
+    class SelectionChanged(Message):
         """Something else is selected, or another part of the graph is seen."""
 
     class Opened(Message):
         """Enter, or a click on what is selected."""
 
-        def __init__(self, picked: GraphSelection) -> None:
+        def __init__(self, selection: GraphSelection) -> None:
             super().__init__()
-            self.picked = picked
+            self.selection = selection
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,28 +144,28 @@ class GraphView(ScrollView, can_focus=True):
         if self._topology is None or not self.size.area:
             return False
         self.graph = visible_graph(self._topology, self._seen_links, self.graph_filter)
-        wanted = (self.graph, self.size)
-        if wanted == self._requested:
+        expected = (self.graph, self.size)
+        if expected == self._requested:
             return False
-        self._requested = wanted
-        known = self._ordered if self._ordered and self._ordered.graph == self.graph else None
+        self._requested = expected
+        ordered_graph = self._ordered if self._ordered and self._ordered.graph == self.graph else None
         if len(self.graph.nodes) <= INLINE_LAYOUT_NODES:
-            self._take_layout(wanted, *_lay_out(wanted, known, self.current_layout))
+            self._take_layout(expected, *_lay_out(expected, ordered_graph, self.current_layout))
         else:
-            self._lay_out_in_thread(wanted, known, self.current_layout)
+            self._lay_out_in_thread(expected, ordered_graph, self.current_layout)
         return True
 
     @work(thread=True, exclusive=True, group="layout")
     def _lay_out_in_thread(
-        self, wanted: tuple[Graph, Size], known: OrderedGraph | None, before: Layout
+        self, expected: tuple[Graph, Size], ordered_graph: OrderedGraph | None, before: Layout
     ) -> None:
-        graph, drawing = _lay_out(wanted, known, before)
+        graph, drawing = _lay_out(expected, ordered_graph, before)
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._take_layout, wanted, graph, drawing)
+            self.app.call_from_thread(self._take_layout, expected, graph, drawing)
 
-    def _take_layout(self, wanted: tuple[Graph, Size], graph: OrderedGraph, drawing: Drawing) -> None:
+    def _take_layout(self, expected: tuple[Graph, Size], graph: OrderedGraph, drawing: Drawing) -> None:
         """Take a layout, unless another one is wanted by now."""
-        if wanted != self._requested:
+        if expected != self._requested:
             return
         self._ordered, self.drawing = graph, drawing
         self.virtual_size = Size(drawing.layout.width, drawing.layout.height)
@@ -246,11 +246,11 @@ class GraphView(ScrollView, can_focus=True):
 
     # --- moving -------------------------------------------------------------------------------------
 
-    def action_move(self, way: Direction) -> None:
+    def action_move(self, text: Direction) -> None:
         """To the nearest node that way."""
-        found = nearest_box(self.current_layout, self.selected.node, way)
-        if found:
-            self.select(GraphSelection(found))
+        result = nearest_box(self.current_layout, self.selected.node, text)
+        if result:
+            self.select(GraphSelection(result))
 
     def action_link(self, step: int) -> None:
         """To the next edge of the node; after the last one to the node itself."""
@@ -308,9 +308,9 @@ class GraphView(ScrollView, can_focus=True):
 
 
 def _lay_out(
-    wanted: tuple[Graph, Size], known: OrderedGraph | None, before: Layout
+    expected: tuple[Graph, Size], ordered_graph: OrderedGraph | None, before: Layout
 ) -> tuple[OrderedGraph, Drawing]:
     """Sort and lay out; boxes that were there keep their order."""
-    shape, size = wanted
-    graph = known or order_graph(shape, before)
+    shape, size = expected
+    graph = ordered_graph or order_graph(shape, before)
     return graph, Drawing(fit_layout(graph, size.width, size.height))

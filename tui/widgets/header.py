@@ -1,14 +1,13 @@
-"""The head of every screen: how the mesh is, how old that is, the tabs, and where one is.
+"""The header of every screen: the state of the mesh and the age of the data, the tabs, and the location.
 
-It never changes place: mesh, revision and its state, whole rate, errors, p99, clock of the data. A picture
-that is old says so in words, on the line below the tabs.
+The items of the first line keep their order: mesh, revision and rollout, total rate, errors, p99, time of the
+data. The third line says so in words when the data is stale.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -16,52 +15,68 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click
 
-from meshwright.control_plane.api.models.base import Status
-from meshwright.tui import format
+from meshwright.control_plane.api.models.status import Status
+from meshwright.tui.format import (
+    PROXY_LABELS,
+    StatusLabel,
+    Tone,
+    format_age,
+    format_failure_percent,
+    format_latency,
+    format_number,
+    format_time,
+    pad,
+    sanitize,
+    truncate,
+)
 from meshwright.tui.mesh_state import STALE_AFTER, DashboardState, mesh_totals
-from meshwright.tui.navigation import TABS, tab_of
+from meshwright.tui.navigation import TABS, TabName
+from meshwright.tui.session import session_of
 from meshwright.tui.theme import paint, status_text
 from meshwright.tui.widgets.stable_static import StableStatic
 
-if TYPE_CHECKING:
-    from meshwright.tui.app import DashboardApp
-    from meshwright.tui.screen import MeshScreen
-
 LINE_COUNT = 3
-"""How many it has."""
+"""Lines of the header."""
+
+ERROR_RATE_BAD = 0.05
+"""Share (0..1) of failed requests from which the error rate is red."""
 
 RankedItem = tuple[int, Content]
-"""Something in a line and its rank: where there is no room the highest rank goes first."""
+"""A piece of a line and its rank. The highest rank is dropped first when the line does not fit."""
 
 
 class StatusHeader(Vertical):
-    """Three lines: figures, tabs, breadcrumbs or the banner of an old picture."""
+    """Three lines: figures, tabs, and breadcrumbs or the outage banner."""
 
     DEFAULT_CSS = """
-    Header { height: 3; dock: top; }
-    Header Static {
+    StatusHeader { height: 3; dock: top; }
+    StatusHeader Static {
         height: 1; width: 100%; text-wrap: nowrap;
     }
-    Header #figures { background: $panel; }
-    Header #place { color: $mesh-line; }
+    StatusHeader #figures { background: $panel; }
+    StatusHeader #location { color: $mesh-line; }
     """
 
+    def __init__(self, tab: TabName) -> None:
+        super().__init__()
+        self._tab = tab
+
     def compose(self) -> ComposeResult:
-        """Its lines."""
+        """The three lines."""
         yield StableStatic(id="figures")
         yield StableStatic(id="tabs")
-        yield StableStatic(id="place")
+        yield StableStatic(id="location")
 
     def on_mount(self) -> None:
-        """The clock of an old picture goes on."""
+        """Redraw once a second: the age of stale data grows."""
         self.set_interval(1.0, self._redraw)
 
     def on_resize(self) -> None:
-        """What fits is another matter."""
+        """Fit the lines to the new width."""
         self._redraw()
 
     async def on_click(self, event: Click) -> None:
-        """A click on a tab."""
+        """Switch to the clicked tab."""
         if event.widget is None or event.widget.id != "tabs":
             return
         left = 0
@@ -71,120 +86,119 @@ class StatusHeader(Vertical):
             left += len(title)
 
     def _redraw(self) -> None:
-        self.show_state(cast("DashboardApp", self.app).mesh_state)
+        self.show_state(session_of(self).mesh_state)
 
-    def show_state(self, picture: DashboardState) -> None:
-        """Draw a picture's figures; its lines may not be there yet, or not any more."""
+    def show_state(self, state: DashboardState) -> None:
+        """Show a state. Does nothing while the lines are being added or removed."""
         if len(self.query(StableStatic)) < LINE_COUNT:
             return
-        dash = cast("DashboardApp", self.app)
+        session = session_of(self)
         width = self.size.width or self.app.size.width
-        now = dash.now()
-        self.query_one("#figures", StableStatic).set_text(summary_line(picture, now, width))
-        screen = cast("MeshScreen", self.screen)
-        current = tab_of(screen.location)
-        shown = with_read_only_mark(tab_line(TABS.index(current), width), width, read_only=dash.read_only)
-        self.query_one("#tabs", StableStatic).set_text(shown)
-        crumbs = dash.breadcrumbs()
-        line = banner(picture, now, width) or breadcrumb_line(crumbs, width)
-        self.query_one("#place", StableStatic).set_text(line)
+        now = session.now()
+        self.query_one("#figures", StableStatic).set_text(summary_line(state, now, width))
+        tabs = tab_line(TABS.index(self._tab), width)
+        tabs = with_read_only_mark(tabs, width, read_only=session.read_only)
+        self.query_one("#tabs", StableStatic).set_text(tabs)
+        line = banner(state, now, width) or breadcrumb_line(session.breadcrumbs(), width)
+        self.query_one("#location", StableStatic).set_text(line)
 
 
-def summary_line(picture: DashboardState, now: float, width: int) -> Content:
-    """The first line, in `width` cells."""
-    items: list[RankedItem] = [(5, paint(picture.mesh or "no mesh", "strong"))]
-    if picture.status:
-        items.append((0, paint(f"rev {picture.status.revision}")))
-        items.append((1, sync_status(picture.status)))
+def summary_line(state: DashboardState, now: float, width: int) -> Content:
+    """The first line, `width` cells wide."""
+    left: list[RankedItem] = [(5, paint(state.mesh or "no mesh", "strong"))]
+    if state.status:
+        left.append((0, paint(f"rev {state.status.revision}")))
+        left.append((1, sync_status(state.status)))
     right: list[RankedItem] = []
-    if picture.topology:
-        seen = mesh_totals(picture.topology)
-        tone: format.Tone = "bad" if seen.errors >= 0.05 else "partial" if seen.errors > 0 else "plain"
-        right.append((3, paint(f"{format.format_number(seen.rps)} rps")))
-        right.append((1, paint(f"{format.format_failure_percent(seen.errors)} % err", tone)))
-        right.append((4, paint(f"p99 {format.format_latency(seen.p99_ms)} ms")))
-    right.append((0, _data_time(picture, now)))
-    return justify(items, right, width)
+    if state.topology:
+        totals = mesh_totals(state.topology)
+        tone: Tone = "bad" if totals.errors >= ERROR_RATE_BAD else "partial" if totals.errors > 0 else "plain"
+        right.append((3, paint(f"{format_number(totals.rps)} rps")))
+        right.append((1, paint(f"{format_failure_percent(totals.errors)} % err", tone)))
+        right.append((4, paint(f"p99 {format_latency(totals.p99_ms)} ms")))
+    right.append((0, _data_time(state, now)))
+    return justify(left, right, width)
 
 
-def _data_time(picture: DashboardState, now: float) -> Content:
-    if not picture.updated_at:
+def _data_time(state: DashboardState, now: float) -> Content:
+    if not state.updated_at:
         return paint("no data yet", "partial")
-    old = now - picture.updated_at
-    if picture.outage or old > STALE_AFTER:
-        return paint(f"{format.format_time(picture.updated_at)} stale", "bad")
-    return paint(format.format_time(picture.updated_at), "dim")
+    age = now - state.updated_at
+    if state.outage or age > STALE_AFTER:
+        return paint(f"{format_time(state.updated_at)} stale", "bad")
+    return paint(format_time(state.updated_at), "dim")
 
 
 def sync_status(status: Status) -> Content:
-    """How far the newest revision has come."""
-    counted = Counter(proxy.state for proxy in status.proxies)
-    all_of = len(status.proxies)
-    if not all_of:
-        return status_text(format.StatusLabel("○", "no sidecars", "off"))
-    if counted["rejected"]:
-        return status_text(format.PROXY_LABELS["rejected"], f" {counted['rejected']}/{all_of}")
-    if counted["pending"]:
-        return status_text(format.PROXY_LABELS["pending"], f" {counted['synced']}/{all_of}")
-    if counted["disconnected"]:
-        return status_text(format.StatusLabel("◐", "synced", "partial"), f" {counted['synced']}/{all_of}")
-    return status_text(format.PROXY_LABELS["synced"], f" {counted['synced']}/{all_of}")
+    """How many proxies have the newest revision, led by the worst proxy state."""
+    counts = Counter(proxy.state for proxy in status.proxies)
+    total = len(status.proxies)
+    if not total:
+        return status_text(StatusLabel("○", "no sidecars", "off"))
+    if counts["rejected"]:
+        return status_text(PROXY_LABELS["rejected"], f" {counts['rejected']}/{total}")
+    if counts["pending"]:
+        return status_text(PROXY_LABELS["pending"], f" {counts['synced']}/{total}")
+    if counts["disconnected"]:
+        return status_text(StatusLabel("◐", "synced", "partial"), f" {counts['synced']}/{total}")
+    return status_text(PROXY_LABELS["synced"], f" {counts['synced']}/{total}")
 
 
-def banner(picture: DashboardState, now: float, width: int) -> Content | None:
-    """What the third line says of a picture that is old; None while it is not."""
-    if picture.outage:
-        began = f"since {format.format_time(picture.outage_since)} ({format.format_age(now - picture.outage_since)})"
-        kept = f"; shown: {format.format_time(picture.updated_at)}" if picture.updated_at else ""
-        text = f" ✖ control plane away {began}{kept}; trying again · {format.sanitize(picture.outage)}"
-        return paint(format.pad(text, width), "bad")
-    if picture.updated_at and now - picture.updated_at > STALE_AFTER:
-        text = f" ◐ this picture is {format.format_age(now - picture.updated_at)} old: waiting for the control plane"
-        return paint(format.pad(text, width), "partial")
-    if picture.errors:
-        part, fault = next(iter(picture.errors.items()))
-        return paint(format.pad(f" ◐ no {part}: {format.sanitize(fault)}", width), "partial")
+def banner(state: DashboardState, now: float, width: int) -> Content | None:
+    """The third line during an outage, for stale data, or for a field that the API refused; else None."""
+    if state.outage:
+        since = f"since {format_time(state.outage_since)} ({format_age(now - state.outage_since)})"
+        data = f"; data of {format_time(state.updated_at)}" if state.updated_at else ""
+        text = f" ✖ control plane unreachable {since}{data}; retrying · {sanitize(state.outage)}"
+        return paint(pad(text, width), "bad")
+    if state.updated_at and now - state.updated_at > STALE_AFTER:
+        text = f" ◐ data is {format_age(now - state.updated_at)} old: waiting for the control plane"
+        return paint(pad(text, width), "partial")
+    if state.errors:
+        field, message = next(iter(state.errors.items()))
+        return paint(pad(f" ◐ no {field}: {sanitize(message)}", width), "partial")
     return None
 
 
 def tab_titles(width: int) -> list[str]:
-    """Numbers and names of the tabs, fewer letters where there is no room, with a cell at either side."""
+    """Numbers and names of the tabs, with a blank on either side; names are cut where space is short."""
     for letters in (10, 4, 0):
-        found = [
-            f" {at} {name.capitalize()[:letters]}".rstrip() + " " for at, name in enumerate(TABS, start=1)
+        titles = [
+            f" {number} {name.capitalize()[:letters]}".rstrip() + " "
+            for number, name in enumerate(TABS, start=1)
         ]
-        if sum(len(each) for each in found) <= width:
+        if sum(len(title) for title in titles) <= width:
             break
-    return found
+    return titles
 
 
 def tab_line(current: int, width: int) -> Content:
     """The second line: the titles, the current one in brackets."""
     parts = []
-    for at, title in enumerate(tab_titles(width)):
-        shown = f"[{title.strip()}]" if at == current else title
-        parts.append(Content.styled(shown, "bold $accent" if at == current else "$mesh-muted"))
+    for index, title in enumerate(tab_titles(width)):
+        text = f"[{title.strip()}]" if index == current else title
+        parts.append(Content.styled(text, "bold $accent" if index == current else "$mesh-muted"))
     return Content("").join(parts)
 
 
 def with_read_only_mark(line: Content, width: int, *, read_only: bool) -> Content:
-    """The second line, at its end that nothing can be changed, where that is so and there is room."""
+    """The second line, with `read only` at its right edge where that applies and fits."""
     mark = paint("read only ", "partial")
     room = width - line.cell_length - mark.cell_length
     return line + Content(" " * room) + mark if read_only and room >= 1 else line
 
 
-def breadcrumb_line(crumbs: Sequence[str], width: int) -> Content:
-    """The third line: a rule, with the way that led here where it was more than a step."""
-    if len(crumbs) < 2:
-        return paint("─" * width, "dim") if width < 1 else Content.styled("─" * width, "$mesh-line")
-    text = format.truncate(f" {' › '.join(format.sanitize(each) for each in crumbs)} ", max(0, width - 4))
+def breadcrumb_line(titles: Sequence[str], width: int) -> Content:
+    """The third line: a rule, with breadcrumbs where more than one screen is open."""
+    if len(titles) < 2:
+        return Content.styled("─" * width, "$mesh-line")
+    text = truncate(f" {' › '.join(sanitize(title) for title in titles)} ", max(0, width - 4))
     rest = "─" * max(0, width - 2 - cell_len(text))
     return Content.assemble(("──", "$mesh-line"), (text, "$accent"), (rest, "$mesh-line"))
 
 
 def justify(left: list[RankedItem], right: list[RankedItem], width: int) -> Content:
-    """Both groups at their edges; what does not fit goes, the highest rank first."""
+    """Both groups at their edges. Items that do not fit are dropped, the highest rank first."""
     while True:
         used = sum(item.cell_length + 2 for _, item in (*left, *right))
         if used <= width or len(left) + len(right) <= 1:

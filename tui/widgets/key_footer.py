@@ -33,7 +33,7 @@ class KeyFooter(Static):
     """Drawn anew whenever other keys work."""
 
     DEFAULT_CSS = """
-    Keys { dock: bottom; height: 1; background: $panel; text-wrap: nowrap; }
+    KeyFooter { dock: bottom; height: 1; background: $panel; text-wrap: nowrap; }
     """
 
     def on_mount(self) -> None:
@@ -68,21 +68,21 @@ class KeyFooter(Static):
 def key_hints(screen: Screen[object]) -> list[KeyHint]:
     """The keys that work on a screen and are worth a word, its own first."""
     if isinstance(screen.focused, Input):
-        return [KeyHint("⏎", "keep", "enter"), Key("Esc", "end", "escape")]
-    own: dict[str, KeyHint] = {}
+        return [KeyHint("⏎", "keep", "enter"), KeyHint("Esc", "end", "escape")]
+    value: dict[str, KeyHint] = {}
     for _, binding, enabled, _ in screen.active_bindings.values():
-        if binding.show and enabled and binding.action not in own:
+        if binding.show and enabled and binding.action not in value:
             label = screen.app.get_key_display(binding)
-            own[binding.action] = KeyHint(
+            value[binding.action] = KeyHint(
                 label, binding.description, binding.key, binding.action in PINNED_ACTIONS
             )
-    return sorted(own.values(), key=lambda key: key.pinned)
+    return sorted(value.values(), key=lambda key: key.pinned)
 
 
-def fit_hints(found: list[KeyHint], width: int) -> list[KeyHint]:
+def fit_hints(result: list[KeyHint], width: int) -> list[KeyHint]:
     """The keys that fit in `width` cells; those that stay are the last to go."""
-    last = [key for key in found if key.pinned]
-    shown = [key for key in found if not key.pinned]
+    last = [key for key in result if key.pinned]
+    shown = [key for key in result if not key.pinned]
     while shown and 1 + sum(key.width for key in (*shown, *last)) > width:
         shown.pop()
     return shown + last

@@ -12,10 +12,10 @@ class SearchBar(Horizontal):
     """A line above the keys; hidden until it is opened."""
 
     DEFAULT_CSS = """
-    Finder { height: 1; display: none; background: $panel; }
-    Finder.-open { display: block; }
-    Finder Label { width: 3; color: $accent; }
-    Finder Input, Finder Input:focus { border: none; height: 1; padding: 0; background: $panel; }
+    SearchBar { height: 1; display: none; background: $panel; }
+    SearchBar.-open { display: block; }
+    SearchBar Label { width: 3; color: $accent; }
+    SearchBar Input, SearchBar Input:focus { border: none; height: 1; padding: 0; background: $panel; }
     """
 
     class Changed(Message):
@@ -70,7 +70,7 @@ class SearchBar(Horizontal):
         self._return_focus()
 
     def _return_focus(self) -> None:
-        others = [each for each in self.screen.focus_chain if each is not self.query_one(Input)]
+        others = [widget for widget in self.screen.focus_chain if widget is not self.query_one(Input)]
         if others:
             others[0].focus()
         else:

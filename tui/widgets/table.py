@@ -66,7 +66,7 @@ class Table(ScrollView, can_focus=True):
     ]
     cursor: reactive[int] = reactive(0, repaint=True)
 
-    class OfRow(Message):
+    class RowMessage(Message):
         """Something happened to the row with this key."""
 
         def __init__(self, table: Table, key: str) -> None:
@@ -79,13 +79,13 @@ class Table(ScrollView, can_focus=True):
             """Whose row it is, for `@on` with a selector."""
             return self.table
 
-    class Chosen(RowMessage):
+    class RowSelected(RowMessage):
         """Enter or a click: the row is to be opened."""
 
-    class Moved(RowMessage):
+    class RowHighlighted(RowMessage):
         """The cursor is on another row."""
 
-    class Sorted(Message):
+    class HeaderClicked(Message):
         """A click on the head of a column."""
 
         def __init__(self, table: Table, column: int) -> None:
@@ -132,8 +132,8 @@ class Table(ScrollView, can_focus=True):
         self._sort_column = sort_column
         self._fit_columns(self.size.width)
         self.virtual_size = Size(self.size.width, self.count + self._header_rows)
-        known = self._rows.keys.index(key) if key in self._rows.keys else None
-        self.cursor = min(cursor, max(0, self.count - 1)) if known is None else known
+        number = self._rows.keys.index(key) if key in self._rows.keys else None
+        self.cursor = min(cursor, max(0, self.count - 1)) if number is None else number
         if self.selected_key != key:
             self.post_message(self.RowHighlighted(self, self.selected_key))
         if self.cursor != cursor:
@@ -255,9 +255,9 @@ class Table(ScrollView, can_focus=True):
             left += wide + self._column_layout.gap
 
     def _move_to(self, at: int) -> None:
-        wanted = max(0, min(at, self.count - 1))
-        if wanted != self.cursor:
-            self.cursor = wanted
+        expected = max(0, min(at, self.count - 1))
+        if expected != self.cursor:
+            self.cursor = expected
             self.post_message(self.RowHighlighted(self, self.selected_key))
         self._scroll_to_cursor()
 

@@ -111,22 +111,22 @@ def fit_columns(
     """The columns that fit in `width` cells, and what each of them gets; `longest` are the cells that the
     texts of growing columns need, by column: they get no more.
     """
-    kept = list(range(len(columns)))
+    numbers = list(range(len(columns)))
     while True:
-        need = sum(columns[at].width for at in kept) + 2
-        gap = next((gap for gap in GAPS if need + gap * (len(kept) - 1) <= width), 0)
-        worst = max(kept, key=lambda at: (columns[at].drop_rank, at))
+        need = sum(columns[at].width for at in numbers) + 2
+        gap = next((gap for gap in GAPS if need + gap * (len(numbers) - 1) <= width), 0)
+        worst = max(numbers, key=lambda at: (columns[at].drop_rank, at))
         if gap or not columns[worst].drop_rank:
             break
-        kept.remove(worst)
+        numbers.remove(worst)
     gap = gap or GAPS[-1]
-    left = width - need - gap * (len(kept) - 1)
-    wide = {at: columns[at].width for at in kept}
-    growing = [at for at in kept if columns[at].grow]
+    left = width - need - gap * (len(numbers) - 1)
+    wide = {at: columns[at].width for at in numbers}
+    growing = [at for at in numbers if columns[at].grow]
     for part in (FIRST_COLUMN_SHARE, 1.0):
         for at in growing:
-            wanted = max(0, (longest or {}).get(at, width) - wide[at])
-            more = min(wanted, int(left * part)) if left > 0 else left
+            expected = max(0, (longest or {}).get(at, width) - wide[at])
+            more = min(expected, int(left * part)) if left > 0 else left
             wide[at] = max(1, wide[at] + more)
             left -= more
-    return TableLayout(tuple(ColumnWidth(at, wide[at]) for at in kept), gap)
+    return TableLayout(tuple(ColumnWidth(at, wide[at]) for at in numbers), gap)

@@ -15,8 +15,10 @@ class TitledTable(Container):
     """A titled table; its id is its title."""
 
     DEFAULT_CSS = """
-    Pane { border-top: solid $mesh-line; border-title-color: $mesh-muted; height: 1fr; }
-    Pane:focus-within { border-top: solid $accent; border-title-color: $accent; border-title-style: bold; }
+    TitledTable { border-top: solid $mesh-line; border-title-color: $mesh-muted; height: 1fr; }
+    TitledTable:focus-within {
+        border-top: solid $accent; border-title-color: $accent; border-title-style: bold;
+    }
     """
 
     def __init__(self, title: str, columns: Sequence[TableColumn], empty: str) -> None:

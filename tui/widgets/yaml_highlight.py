@@ -1,4 +1,4 @@
-"""YAML as text in colours: fields, values, remarks. Pure but for the colours' names."""
+"""YAML in colour: fields, values, comments. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _FIELD = re.compile(r"^(\s*(?:- )*)([A-Za-z][\w./-]*)(:)(\s.*)?$")
 
 
 def highlight_yaml(text: str) -> Content:
-    """A YAML text; what is no field stays plain."""
-    return Content("\n").join([highlight_line(one) for one in text.rstrip("\n").split("\n")])
+    """A YAML text."""
+    return Content("\n").join([highlight_line(line) for line in text.rstrip("\n").split("\n")])
 
 
 def highlight_line(text: str) -> Content:
-    """One line of it."""
+    """One line; what is neither a field nor a comment stays plain."""
     if text.lstrip().startswith("#"):
         return paint(text, "dim")
-    found = _FIELD.match(text)
-    if not found:
+    match = _FIELD.match(text)
+    if not match:
         return Content(text)
-    before, field, colon, value = found.groups()
-    return Content.assemble(before, paint(field, "accent"), paint(colon, "dim"), value or "")
+    indent, field, colon, value = match.groups()
+    return Content.assemble(indent, paint(field, "accent"), paint(colon, "dim"), value or "")

@@ -20,7 +20,7 @@ from meshwright.tui.graph.graph import Graph
 from meshwright.tui.graph.layout import order_graph
 from meshwright.tui.graph.model import Layout
 from meshwright.tui.graph.viewport import GraphFilter, SeenLinks, TopologyIndex, build_scene, visible_graph
-from tests.tui.graph.worlds import EXCHANGE, SHOP, shapes, tiered
+from tests.tui.graph.sample_graphs import EXCHANGE, SHOP, shapes, tiered
 
 GOLDENS = Path(__file__).parent / "goldens"
 ROOMS = {"80x24": (80, 16), "120x40": (120, 32), "200x60": (200, 52)}

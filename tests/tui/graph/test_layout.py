@@ -13,7 +13,7 @@ from meshwright.tui.graph.graph import Graph, Link
 from meshwright.tui.graph.layout import lay_out, order_graph
 from meshwright.tui.graph.model import Density, EdgeRoute, Layout
 from meshwright.tui.graph.raster import Owner, cells
-from tests.tui.graph.worlds import EXCHANGE, SHOP, shapes, tiered
+from tests.tui.graph.sample_graphs import EXCHANGE, SHOP, shapes, tiered
 
 LOOKS = st.builds(
     Density,

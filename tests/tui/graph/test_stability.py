@@ -17,7 +17,7 @@ from meshwright.tui.graph.viewport import (
     neighbourhood,
     visible_graph,
 )
-from tests.tui.graph.worlds import EXCHANGE, SHOP, shapes
+from tests.tui.graph.sample_graphs import EXCHANGE, SHOP, shapes
 
 LOOK = Density()
 

@@ -30,7 +30,7 @@ def calls(caller: str, callee: str, rps: float, *shares: VersionTraffic) -> Topo
 
 
 V1 = VersionTraffic(version="v1", rps=9, success=1, p99_ms=5)
-V2 = VersionTraffic(version="stock-v2", rps=1, success=0.5, p99_ms=80)
+V2 = VersionTraffic(version="stock-v2", health="degraded", rps=1, success=0.5, p99_ms=80)
 
 
 def test_versions_take_the_place_of_their_service_with_figures_of_their_own() -> None:
@@ -38,7 +38,7 @@ def test_versions_take_the_place_of_their_service_with_figures_of_their_own() ->
     assert [(node.name, node.health) for node in found.nodes] == [
         ("orders", "healthy"),
         ("stock/v1", "healthy"),
-        ("stock/v2", "unhealthy"),
+        ("stock/v2", "degraded"),
     ]
     assert [(edge.from_, edge.to, edge.rps, edge.success, edge.p99_ms) for edge in found.edges] == [
         ("orders", "stock/v1", 9, 1, 5),

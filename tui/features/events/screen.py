@@ -1,4 +1,4 @@
-"""Events: what happened, the newest first, as it happens; narrowed down by kind, subject and words."""
+"""The events tab: events of the mesh as they occur, newest first, filtered by kind, severity and text."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from meshwright.control_plane.api.models.events import Event, EventKind
-from meshwright.tui import format
-from meshwright.tui.features.events import table as table_module
+from meshwright.control_plane.api.models.events import Event, EventKind, Severity
+from meshwright.tui.features.events.table import EVENT_COLUMNS, contains_text, event_row, is_about
+from meshwright.tui.format import sanitize
 from meshwright.tui.navigation import (
     EventsLocation,
     Location,
@@ -26,32 +26,32 @@ from meshwright.tui.theme import paint
 from meshwright.tui.widgets.table import Table
 
 EVENT_LIMIT = 1000
-"""Events that are kept: the newest."""
+"""Events that are kept, newest first."""
 
 KINDS: tuple[str, ...] = ("", *get_args(EventKind))
-LEVELS: tuple[str, ...] = ("info", "warning", "error")
-EMPTY = "nothing has happened yet: apply a policy, and it stands here"
-NO_MATCH = "no event is like that: Esc shows all"
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+EMPTY = "no events yet: apply a policy and it appears here"
+NO_MATCH = "no event matches: Esc shows all"
 
 
 class EventsScreen(MeshScreen):
-    """Listens from when it is first shown, also while another screen is on top."""
+    """The list. From its first display it receives events, also while another screen is current."""
 
-    SEARCH_HINT: ClassVar[str] = "part of a name or of what happened"
+    SEARCH_HINT: ClassVar[str] = "part of a name or of a message"
     HELP: ClassVar[str] = (
-        "What happened: who changed policies, what Envoys refused, breakers, instances, certificates. New "
-        "ones come by themselves; what came while the control plane was away is fetched. f goes through the "
-        "kinds, w through how bad it must be, Enter opens what it is about."
+        "Policy changes, rejections by Envoy, circuit breakers, instances, certificates, as they occur. "
+        "Events missed during an outage are fetched afterwards. f cycles through the kinds, w through the "
+        "minimum severity, Enter opens the object of an event."
     )
     DEFAULT_CSS = """
     EventsScreen #filter { height: 1; padding: 0 1; }
-    EventsScreen #whole { height: auto; max-height: 5; padding: 0 1; background: $panel; }
+    EventsScreen #detail { height: auto; max-height: 5; padding: 0 1; background: $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "kind(1)", "kind"),
-        Binding("F", "kind(-1)", "kind back", show=False),
-        Binding("w", "level", "severity"),
-        Binding("space", "hold", "hold"),
+        Binding("F", "kind(-1)", "previous kind", show=False),
+        Binding("w", "severity", "severity"),
+        Binding("space", "pause", "pause"),
     ]
 
     def __init__(self, location: Location) -> None:
@@ -59,51 +59,51 @@ class EventsScreen(MeshScreen):
         self._events: list[Event] = []
         self._kind = location.kind if isinstance(location, EventsLocation) else ""
         self._subject = location.subject if isinstance(location, EventsLocation) else ""
-        self._level = 0
+        self._min_severity = 0
         self._query = ""
         self._paused = False
 
     def compose_body(self) -> ComposeResult:
-        """What is shown of them, they, and the one under the cursor whole."""
+        """The filter, the list, and the selected event in full."""
         yield Static(id="filter")
-        yield Table(table_module.EVENT_COLUMNS, empty=LOADING)
-        yield Static(id="whole", markup=False)
+        yield Table(EVENT_COLUMNS, empty=LOADING)
+        yield Static(id="detail", markup=False)
 
     def on_mount(self) -> None:
-        """Begin to listen."""
+        """Start to receive events."""
         self.listen()
 
     @work(exclusive=True)
     async def listen(self) -> None:
-        """The newest events, and then every one as it comes, for ever."""
-        async for event in self.session.poller.events(EVENT_LIMIT):
-            if isinstance(event, Event):
-                self._events.insert(0, event)
+        """Receive the newest events, then each new one, until the screen is closed."""
+        async for received in self.session.poller.events(EVENT_LIMIT):
+            if isinstance(received, Event):
+                self._events.insert(0, received)
                 del self._events[EVENT_LIMIT:]
             else:
-                self._events = list(event)
+                self._events = list(received)
             if not self._paused:
                 self._draw()
 
     def _draw(self) -> None:
         if not self.is_mounted:
             return
-        found = [each for each in self._events if self._matches(each)]
+        matching = [event for event in self._events if self._matches(event)]
         table = self.query_one(Table)
         at_top = table.cursor == 0
         table.empty = NO_MATCH if self._events else EMPTY
-        table.set_rows([table_module.event_row(each) for each in found])
+        table.set_rows([event_row(event) for event in matching])
         if at_top:
             table.action_end(0)
-        self.query_one("#filter", Static).update(self._filter_summary(len(found)))
+        self.query_one("#filter", Static).update(self._filter_summary(len(matching)))
         self._draw_detail(table.selected_key)
 
     def _matches(self, event: Event) -> bool:
         return (
             self._kind in ("", event.kind)
-            and (not self._subject or table_module.is_about(event, self._subject))
-            and LEVELS.index(event.severity) >= self._level
-            and table_module.contains_text(event, self._query)
+            and (not self._subject or is_about(event, self._subject))
+            and SEVERITIES.index(event.severity) >= self._min_severity
+            and contains_text(event, self._query)
         )
 
     def _filter_summary(self, count: int) -> Content:
@@ -112,68 +112,71 @@ class EventsScreen(MeshScreen):
             parts.append(paint(f"of {self._subject}", "accent"))
         if self._kind:
             parts.append(paint(f"kind {self._kind}", "accent"))
-        if self._level:
-            parts.append(paint(f"{LEVELS[self._level]} or worse", "accent"))
-        parts.append(paint("held: space goes on", "partial") if self._paused else paint("live", "dim"))
+        if self._min_severity:
+            parts.append(paint(f"{SEVERITIES[self._min_severity]} or worse", "accent"))
+        parts.append(paint("paused: space resumes", "partial") if self._paused else paint("live", "dim"))
         return Content("  ").join(parts)
 
-    def _draw_detail(self, key: str) -> None:
-        event = next((each for each in self._events if each.id == key), None)
-        author = f", by {event.author}" if event and event.author else ""
-        said = format.sanitize(f"{event.subject}: {event.message}{author}") if event else ""
-        self.query_one("#whole", Static).update(said)
+    def _event(self, key: str) -> Event | None:
+        return next((event for event in self._events if event.id == key), None)
 
-    def on_table_row_highlighted(self, message: Table.Moved) -> None:
-        """The whole text of the event under the cursor."""
+    def _draw_detail(self, key: str) -> None:
+        event = self._event(key)
+        author = f", by {event.author}" if event and event.author else ""
+        text = sanitize(f"{event.subject}: {event.message}{author}") if event else ""
+        self.query_one("#detail", Static).update(text)
+
+    def on_table_row_highlighted(self, message: Table.RowHighlighted) -> None:
+        """Show the selected event in full."""
         self._draw_detail(message.key)
 
-    def on_table_row_selected(self, message: Table.Chosen) -> None:
-        """Enter: what it is about."""
-        event = next((each for each in self._events if each.id == message.key), None)
-        place = self._location_of(event) if event else None
-        if place:
-            self.session.go(place)
+    def on_table_row_selected(self, message: Table.RowSelected) -> None:
+        """Enter: open the object of the event."""
+        event = self._event(message.key)
+        location = self._location_of(event) if event else None
+        if location:
+            self.session.go(location)
         else:
-            self.notify("it is about nothing that has a screen", timeout=3)
+            self.notify("no screen shows the object of this event", timeout=3)
 
     def _location_of(self, event: Event) -> Location | None:
-        """The place of an event's subject."""
+        """The location of an event's subject."""
         if event.kind == "revision" and event.revision:
             return RevisionLocation(event.revision)
-        status = self.mesh_state.status
+        status, topology = self.mesh_state.status, self.mesh_state.topology
         kind, _, name = event.subject.partition("/")
         if name and status and any((p.kind, p.name) == (kind, name) for p in status.policies):
             return PolicyLocation(kind, name)
         if status and any(proxy.name == event.subject for proxy in status.proxies):
             return ProxyLocation(event.subject)
         parts = event.subject.replace("→", " ").split()
-        known = {node.name for node in self.mesh_state.topology.nodes} if self.mesh_state.topology else set()
-        return next((ServiceLocation(part) for part in reversed(parts) if part in known), None)
+        services = {node.name for node in topology.nodes} if topology else set()
+        return next((ServiceLocation(part) for part in reversed(parts) if part in services), None)
 
     def apply_search(self, text: str) -> None:
-        """Only events that hold the text."""
+        """Show only events that contain the text."""
         self._query = text.strip()
         self._draw()
 
     def back_one_step(self) -> bool:
-        """Esc: all of them again."""
-        narrowed = bool(self._kind or self._level) and not isinstance(self.location, EventsLocation)
-        if narrowed:
-            self._kind, self._level = "", 0
+        """Remove the filters set by keys."""
+        filtered = bool(self._kind or self._min_severity) and not isinstance(self.location, EventsLocation)
+        if filtered:
+            self._kind, self._min_severity = "", 0
             self._draw()
-        return narrowed
+        return filtered
 
     def action_kind(self, step: int) -> None:
-        """Only the next kind."""
+        """Show only the next or previous kind."""
         self._kind = KINDS[(KINDS.index(self._kind) + step) % len(KINDS)]
         self._draw()
 
-    def action_level(self) -> None:
-        """Only what is at least so bad."""
-        self._level = (self._level + 1) % len(LEVELS)
+    def action_severity(self) -> None:
+        """Raise the minimum severity; after `error` back to all."""
+        self._min_severity = (self._min_severity + 1) % len(SEVERITIES)
         self._draw()
 
-    def action_hold(self) -> None:
-        """Stand still, or go on."""
+    def action_pause(self) -> None:
+        """Pause or resume updates."""
         self._paused = not self._paused
         self._draw()

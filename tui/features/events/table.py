@@ -1,54 +1,53 @@
-"""Events as rows of a table, and which of them concern a name. Pure."""
+"""Events as table rows, and the filters of the event list. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from meshwright.control_plane.api.models.events import Event
-from meshwright.tui import format
+from meshwright.tui.format import SEVERITY_LABELS, UNKNOWN_LABEL, format_time, sanitize
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 EVENT_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
     TableColumn("time", 8),
     TableColumn("kind", 9, drop_rank=2),
-    TableColumn("about", 10, grow=True),
-    TableColumn("what happened", 34, grow=True),
+    TableColumn("object", 10, grow=True),
+    TableColumn("message", 34, grow=True),
     TableColumn("rev", 4, right=True, drop_rank=3),
-    TableColumn("by", 14, drop_rank=4),
+    TableColumn("author", 14, drop_rank=4),
 )
 
 
 def is_about(event: Event, name: str) -> bool:
-    """Whether an event is about a service: it, an edge of it, an instance or identity of it."""
+    """Whether an event is about a service: the service, an edge, an instance or an identity of it."""
     parts = event.subject.replace("→", " ").replace("/", " ").split()
     return any(part == name or part.rpartition("-")[0] == name for part in parts)
 
 
 def contains_text(event: Event, text: str) -> bool:
-    """Whether any word of an event holds a text, small and capital letters alike."""
-    words_of = f"{event.kind} {event.subject} {event.message} {event.author} {event.severity}"
-    return text.lower() in words_of.lower()
+    """Whether an event contains a text; case is ignored."""
+    fields = f"{event.kind} {event.subject} {event.message} {event.author} {event.severity}"
+    return text.lower() in fields.lower()
 
 
 def event_row(event: Event) -> TableRow:
-    """An event as a line."""
-    said = format.SEVERITY_LABELS.get(event.severity, format.UNKNOWN_LABEL)
-    tone = said.tone if said.tone != "good" else "plain"
+    """The row of an event."""
+    label = SEVERITY_LABELS.get(event.severity, UNKNOWN_LABEL)
     return TableRow(
         event.id,
         (
-            TableCell(said.symbol, said.tone),
-            TableCell(format.format_time(event.time), "dim"),
+            TableCell(label.symbol, label.tone),
+            TableCell(format_time(event.time), "dim"),
             TableCell(event.kind, "accent"),
-            TableCell(format.sanitize(event.subject), "strong"),
-            TableCell(format.sanitize(event.message), tone),
+            TableCell(sanitize(event.subject), "strong"),
+            TableCell(sanitize(event.message), label.tone if label.tone != "good" else "plain"),
             TableCell(str(event.revision) if event.revision else "", "dim"),
-            TableCell(format.sanitize(event.author), "dim"),
+            TableCell(sanitize(event.author), "dim"),
         ),
     )
 
 
 def last_change(events: Iterable[Event], instance: str) -> float:
-    """When an instance's health last changed, seconds since the epoch; 0: it is not told."""
+    """When an instance's health last changed, in seconds since the epoch; 0: unknown."""
     return max((event.time for event in events if event.subject == instance), default=0.0)

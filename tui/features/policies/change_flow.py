@@ -1,200 +1,207 @@
-"""How the dashboard changes policies: it says what will change, asks, does it, and follows it.
+"""The flow of every change: preview, confirm, apply, follow the rollout.
 
-When somebody else changed the mesh meanwhile nothing is done: what came is shown, and what is wanted is
-compared with that anew. All of it runs in workers; every call may fail, and says so in words.
+If somebody else changed the mesh meanwhile, nothing is applied: the dashboard shows the newer revisions and
+previews the change again, based on the newest. All of this runs in workers. Errors become notifications.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from textual.content import Content
 
 from meshwright.control_plane.api.calls import ChangeOptions, DocumentRef, SourcedDocument
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.errors import ApiError
-from meshwright.control_plane.api.models.base import RevisionInfo
-from meshwright.control_plane.api.models.policies import ApplyResponse, WaitResult
+from meshwright.control_plane.api.models.policies import ApplyResponse
+from meshwright.control_plane.api.models.proxies import WaitResult
+from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.errors import MeshError
-from meshwright.tui import format
 from meshwright.tui.dialogs.confirm_change import ConfirmChange
-from meshwright.tui.features.policies import view_model
+from meshwright.tui.features.policies.view_model import find_document
+from meshwright.tui.format import sanitize
+from meshwright.tui.revision_text import describe_changes, revision_summary
+from meshwright.tui.session import Session
 from meshwright.tui.theme import paint
 
-if TYPE_CHECKING:
-    from meshwright.tui.app import DashboardApp
-
 ROLLOUT_TIMEOUT = 30.0
-"""Seconds that the sidecars have to take a revision before that is told."""
+"""Seconds that the sidecars have to ACK a revision before the dashboard reports a delay."""
 
 HINT_DELAY = 0.5
-"""Seconds without an answer after which that is told."""
+"""Seconds without a response after which the dashboard says that it is waiting."""
 
 NOTICE_SECONDS = 20.0
-"""Seconds for which words that matter stay on screen."""
+"""Seconds for which an important notification stays on screen."""
 
 Severity = Literal["information", "warning", "error"]
 
 ApplyChange = Callable[[Client, ChangeOptions], Awaitable[ApplyResponse]]
-"""Does the change, or with `dry_run` tells what it would do."""
+"""Sends the change to the API; with `dry_run` it only returns a preview."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """A change that is wanted. `base`: the revision it was made from; `about`: the policies it is about."""
+    """A change to confirm. `base`: the revision it is based on. `refs`: the policies it concerns.
+
+    `verb` names the action in the confirmation dialog; `message` is the suggested message for the history.
+    """
 
     title: str
     verb: str
     apply: ApplyChange
     base: int
     refs: tuple[DocumentRef, ...] = ()
-    reason: str = ""
+    message: str = ""
 
 
-async def confirm_and_apply(dash: DashboardApp, wanted: ChangeRequest) -> int | None:
-    """Show, ask, do, follow. The revision that was made; None when none was.
+async def confirm_and_apply(session: Session, request: ChangeRequest) -> int | None:
+    """Preview, confirm, apply and follow a change. Returns the new revision; None: nothing was changed.
 
-    Raises ApiError when the API refuses what is wanted, UnreachableError when it is away.
+    Raises ApiError if the API rejects the change, UnreachableError during an outage.
     """
-    base, why, notes = wanted.base, wanted.reason, None
+    base, message, notes = request.base, request.message, None
     while True:
         try:
-            told = await _call_with_hint(
-                dash, wanted.apply, ChangeOptions(base, why, dash.author, dry_run=True)
-            )
-            if not view_model.describe_changes(told.changed):
-                dash.notify("nothing would change: it stands so already", markup=False)
+            options = ChangeOptions(base, message, session.author, dry_run=True)
+            preview = await _call_with_hint(session, request.apply, options)
+            if not describe_changes(preview.changed):
+                session.notify("no change: the mesh already has this configuration", markup=False)
                 return None
-            sheet = ConfirmChange(wanted.title, told, wanted.verb, reason=why, notes=notes)
-            agreed = await dash.push_screen_wait(sheet)
-            if agreed is None:
+            dialog = ConfirmChange(request.title, preview, request.verb, message=message, notes=notes)
+            confirmed = await session.push_screen_wait(dialog)
+            if confirmed is None:
                 return None
-            why = agreed
-            done = await _call_with_hint(dash, wanted.apply, ChangeOptions(base, why, dash.author))
+            message = confirmed
+            options = ChangeOptions(base, message, session.author)
+            response = await _call_with_hint(session, request.apply, options)
         except ApiError as error:
             if error.code != "conflict":
                 raise
-            came = await dash.poller.call(lambda client: client.history())
-            notes = Content("\n").join(conflict_lines(came, base, wanted.refs, dash.now()))
-            base = came[0].revision
+            revisions = await session.poller.call(lambda client: client.history())
+            notes = Content("\n").join(conflict_lines(revisions, base, request.refs, session.now()))
+            base = revisions[0].revision
             continue
-        dash.run_worker(follow_rollout(dash, done.revision), exit_on_error=False)
-        return done.revision
+        session.run_worker(follow_rollout(session, response.revision), exit_on_error=False)
+        return response.revision
 
 
-async def _call_with_hint(dash: DashboardApp, make: ApplyChange, change: ChangeOptions) -> ApplyResponse:
-    waiting = dash.set_timer(HINT_DELAY, lambda: dash.notify("asking the control plane", timeout=2))
+async def _call_with_hint(session: Session, apply: ApplyChange, options: ChangeOptions) -> ApplyResponse:
+    hint = "waiting for the control plane"
+    timer = session.set_timer(HINT_DELAY, lambda: session.notify(hint, timeout=2))
     try:
-        return await dash.poller.call(lambda client: make(client, change))
+        return await session.poller.call(lambda client: apply(client, options))
     finally:
-        waiting.stop()
+        timer.stop()
 
 
 def conflict_lines(
-    revisions: Sequence[RevisionInfo], base: int, about: Iterable[DocumentRef], now: float
+    revisions: Sequence[RevisionInfo], base: int, refs: Iterable[DocumentRef], now: float
 ) -> Iterator[Content]:
-    """What came since a revision, and whether it is about the same policies."""
-    wanted = {(ref.kind, ref.name) for ref in about}
-    yield paint(f"◐ the mesh changed since revision {base}; nothing was done yet", "partial")
+    """The revisions after `base`, oldest first, and whether they changed the same policies."""
+    keys = {(ref.kind, ref.name) for ref in refs}
+    yield paint(f"◐ the mesh changed since revision {base}; nothing has been applied", "partial")
     for revision in reversed([one for one in revisions if one.revision > base]):
-        yield Content(f"  {view_model.revision_summary(revision, now)}")
-        yield paint(f"    {format.sanitize(', '.join(view_model.describe_changes(revision.changed)))}", "dim")
-        if any((change.kind, change.name) in wanted for change in revision.changed):
-            yield paint("    it changed this very policy: what you do now takes its place", "bad")
-    yield Content("what follows is compared with the mesh as it is now")
+        yield Content(f"  {revision_summary(revision, now)}")
+        yield paint(f"    {sanitize(', '.join(describe_changes(revision.changed)))}", "dim")
+        if any((change.kind, change.name) in keys for change in revision.changed):
+            yield paint("    it changed the same policy: your change would overwrite it", "bad")
+    yield Content("the preview below is based on the newest revision")
 
 
-async def follow_rollout(dash: DashboardApp, revision: int) -> None:
-    """Wait until the sidecars have a revision, and tell how that ended."""
-    dash.poller.refresh_now()
-    dash.notify(f"◐ revision {revision} is made, its sidecars are told", markup=False)
-    reply = await dash.call(lambda client: client.wait(revision, ROLLOUT_TIMEOUT))
-    dash.poller.refresh_now()
-    if reply:
-        text, severity = wait_outcome(reply)
-        dash.notify(text, severity=severity, timeout=NOTICE_SECONDS, markup=False)
+async def follow_rollout(session: Session, revision: int) -> None:
+    """Wait until the sidecars have a revision, and notify about the outcome."""
+    session.poller.refresh_now()
+    session.notify(f"◐ revision {revision} is created and being sent to the sidecars", markup=False)
+    result = await session.call(lambda client: client.wait(revision, ROLLOUT_TIMEOUT))
+    session.poller.refresh_now()
+    if result:
+        text, severity = wait_outcome(result)
+        session.notify(text, severity=severity, timeout=NOTICE_SECONDS, markup=False)
 
 
-def wait_outcome(reply: WaitResult) -> tuple[str, Severity]:
-    """How a wait ended, and how grave that is."""
-    if reply.state == "programmed":
-        told = f"● revision {reply.revision} is programmed at every connected sidecar"
-        if not reply.rejecting_older:
-            return told, "information"
-        names = ", ".join(proxy.name for proxy in reply.rejecting_older)
-        older = max(proxy.rejected_revision for proxy in reply.rejecting_older)
-        return f"{told}; what revision {older} brought is still refused by {names}", "warning"
-    if reply.state == "rejected":
-        said = "; ".join(f"{proxy.name}: {format.sanitize(proxy.error)}" for proxy in reply.proxies)
-        return f"✖ revision {reply.revision} is rejected, the last good one stays in force: {said}", "error"
-    behind = ", ".join(proxy.name for proxy in reply.proxies) or "the control plane itself"
-    return f"◐ revision {reply.revision} is not everywhere after {ROLLOUT_TIMEOUT:g} s: {behind}", "warning"
+def wait_outcome(result: WaitResult) -> tuple[str, Severity]:
+    """The outcome of a wait in words, and its severity."""
+    if result.state == "programmed":
+        text = f"● revision {result.revision} is programmed on every connected sidecar"
+        if not result.rejecting_older:
+            return text, "information"
+        names = ", ".join(proxy.name for proxy in result.rejecting_older)
+        older = max(proxy.rejected_revision for proxy in result.rejecting_older)
+        return f"{text}; resources of revision {older} are still rejected by {names}", "warning"
+    if result.state == "rejected":
+        errors = "; ".join(f"{proxy.name}: {sanitize(proxy.error)}" for proxy in result.proxies)
+        text = f"✖ revision {result.revision} is rejected, the last accepted one stays in force: {errors}"
+        return text, "error"
+    behind = ", ".join(proxy.name for proxy in result.proxies) or "the control plane itself"
+    return f"◐ revision {result.revision} is not rolled out after {ROLLOUT_TIMEOUT:g} s: {behind}", "warning"
 
 
-# --- what is wanted -------------------------------------------------------------------------------
+# --- the changes ----------------------------------------------------------------------------------
 
 
-async def roll_back(dash: DashboardApp, number: int) -> None:
-    """Make the documents of a revision the newest."""
-    base = await newest_revision(dash)
+async def roll_back(session: Session, number: int) -> None:
+    """Roll the whole mesh back to a revision."""
+    base = await newest_revision(session)
     if base is None:
         return
     if number == base:
-        dash.notify(f"revision {number} is the newest: choose an older one", markup=False)
+        session.notify(f"revision {number} is the newest: choose an older one", markup=False)
         return
-    wanted = ChangeRequest(
+    request = ChangeRequest(
         f"Roll the whole mesh back to revision {number}?",
         "roll back",
-        lambda client, change: client.rollback(number, change),
+        lambda client, options: client.rollback(number, options),
         base,
-        reason=f"rollback to revision {number}",
+        message=f"rollback to revision {number}",
     )
-    await apply_or_notify(dash, wanted)
+    await apply_or_notify(session, request)
 
 
-async def restore(dash: DashboardApp, kind: str, name: str, number: int) -> None:
-    """Make one policy what it was at a revision; the others stay."""
-    base = await newest_revision(dash)
-    old = await dash.call(lambda client: client.revision(number))
+async def restore(session: Session, kind: str, name: str, number: int) -> None:
+    """Roll one policy back to a revision; the others stay."""
+    base = await newest_revision(session)
+    old = await session.call(lambda client: client.revision(number))
     if base is None or old is None:
         return
-    found = view_model.find_document(old.documents, kind, name)
-    refs, title = (DocumentRef(kind, name),), f"Make {kind} {name} what it was at revision {number}?"
+    documents = find_document(old.documents, kind, name)
+    refs = (DocumentRef(kind, name),)
 
-    async def make(client: Client, change: ChangeOptions) -> ApplyResponse:
-        if found:
-            return await client.apply([SourcedDocument(found[0], f"revision {number}")], change)
-        return await client.delete(refs, change)
+    async def apply(client: Client, options: ChangeOptions) -> ApplyResponse:
+        if documents:
+            return await client.apply([SourcedDocument(documents[0], f"revision {number}")], options)
+        return await client.delete(refs, options)
 
-    why = f"{kind} {name} back to revision {number}"
-    await apply_or_notify(dash, ChangeRequest(title, "take it back", make, base, refs, why))
+    title = f"Roll {kind} {name} back to revision {number}?"
+    message = f"rollback of {kind} {name} to revision {number}"
+    await apply_or_notify(session, ChangeRequest(title, "roll back", apply, base, refs, message))
 
 
-async def delete(dash: DashboardApp, kind: str, name: str) -> None:
+async def delete(session: Session, kind: str, name: str) -> None:
     """Delete one policy."""
-    base = await newest_revision(dash)
+    base = await newest_revision(session)
     if base is None:
         return
     refs = (DocumentRef(kind, name),)
-    title = f"Delete {kind} {name}?"
-    wanted = ChangeRequest(title, "delete", lambda client, change: client.delete(refs, change), base, refs)
-    await apply_or_notify(dash, wanted)
+    request = ChangeRequest(
+        f"Delete {kind} {name}?", "delete", lambda client, options: client.delete(refs, options), base, refs
+    )
+    await apply_or_notify(session, request)
 
 
-async def apply_or_notify(dash: DashboardApp, wanted: ChangeRequest) -> int | None:
-    """Propose; a refusal is told."""
+async def apply_or_notify(session: Session, request: ChangeRequest) -> int | None:
+    """Confirm and apply a change; an error becomes a notification."""
     try:
-        return await confirm_and_apply(dash, wanted)
+        return await confirm_and_apply(session, request)
     except MeshError as error:
-        dash.notify(str(error), severity="error", timeout=NOTICE_SECONDS, markup=False)
+        session.notify(str(error), severity="error", timeout=NOTICE_SECONDS, markup=False)
         return None
 
 
-async def newest_revision(dash: DashboardApp) -> int | None:
-    """The number of the newest revision, 0 in a new mesh; None when nobody tells."""
-    found = await dash.call(lambda client: client.history(1))
-    if found is None:
+async def newest_revision(session: Session) -> int | None:
+    """The number of the newest revision, 0 in a new mesh; None: the request failed."""
+    revisions = await session.call(lambda client: client.history(1))
+    if revisions is None:
         return None
-    return found[0].revision if found else 0
+    return revisions[0].revision if revisions else 0

@@ -1,9 +1,9 @@
-"""One policy: its conditions, and below them its YAML, its history, or what changed since a revision."""
+"""One policy: its conditions, and below them its YAML, its history, or the changes since a revision."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -11,122 +11,126 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from meshwright.control_plane.api.models.base import DocumentChange, RevisionInfo
-from meshwright.control_plane.api.yaml import diff as diff_module
+from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
+from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.api.yaml.dump import dump_yaml
-from meshwright.tui import format
-from meshwright.tui.features.policies import view_model
-from meshwright.tui.features.policies.view_model import PolicyViewModel
+from meshwright.tui.features.policies.revision_rows import HISTORY_COLUMNS, history_row, revisions_of
+from meshwright.tui.features.policies.view_model import PolicyViewModel, find_document
+from meshwright.tui.format import sanitize
+from meshwright.tui.revision_text import revision_summary
+from meshwright.tui.session import Session, session_of
 from meshwright.tui.theme import paint, status_text
-from meshwright.tui.widgets import diff_highlight, yaml_highlight
+from meshwright.tui.widgets.diff_highlight import diff_lines
 from meshwright.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from meshwright.tui.app import DashboardApp
+from meshwright.tui.widgets.yaml_highlight import highlight_yaml
 
 DetailView = Literal["yaml", "history", "diff"]
 DETAIL_VIEWS: dict[DetailView, str] = {"yaml": "y YAML", "history": "h history", "diff": "v changes"}
 
+History = list[tuple[RevisionInfo, DocumentChange]]
+"""Revisions that changed the policy, newest first, with the change."""
+
 REVISION_LIMIT = 1000
-"""Revisions that are looked through for those that changed a policy."""
+"""Revisions that are searched for those that changed a policy."""
+
+NO_HISTORY = "no stored revision changed this policy"
 
 
 class PolicyDetail(Vertical):
-    """Shows the policy it is given; reads revisions only when they are looked at."""
+    """Shows one policy. Revisions are fetched when history or changes are first shown."""
 
     DEFAULT_CSS = """
-    PolicyPane { height: 1fr; width: 1fr; }
-    PolicyPane #title, PolicyPane #views { height: 1; text-wrap: nowrap; }
-    PolicyPane #conditions { height: auto; max-height: 5; padding: 0 1; }
-    PolicyPane #text { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
-    PolicyPane #text:focus { background: $panel; }
-    PolicyPane #text Static { height: auto; }
-    PolicyPane Table { height: 1fr; }
+    PolicyDetail { height: 1fr; width: 1fr; }
+    PolicyDetail #title, PolicyDetail #views { height: 1; text-wrap: nowrap; }
+    PolicyDetail #conditions { height: auto; max-height: 5; padding: 0 1; }
+    PolicyDetail #text { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    PolicyDetail #text:focus { background: $panel; }
+    PolicyDetail #text Static { height: auto; }
+    PolicyDetail Table { height: 1fr; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._policy: PolicyViewModel | None = None
         self._view: DetailView = "yaml"
-        self._history: list[tuple[RevisionInfo, DocumentChange]] | None = None
+        self._history: History | None = None
         self._history_key = ("", -1)
         self._selected_revision = 0
 
     def compose(self) -> ComposeResult:
-        """Name, conditions, views, and one of them."""
+        """Name, conditions, tabs of the views, and one view."""
         yield Static(id="title")
         yield Static(id="conditions")
         yield Static(id="views")
         with VerticalScroll(id="text"):
-            yield Static(id="shown")
-        yield Table(view_model.HISTORY_COLUMNS, empty="no revision is kept that changed it", id="history")
+            yield Static(id="content")
+        yield Table(HISTORY_COLUMNS, empty=NO_HISTORY, id="history")
 
     def on_mount(self) -> None:
-        """YAML first."""
+        """Start with the YAML."""
         self.set_view("yaml")
 
     @property
+    def _session(self) -> Session:
+        return session_of(self)
+
+    @property
     def policy(self) -> PolicyViewModel | None:
-        """What is shown."""
+        """The policy that is shown."""
         return self._policy
 
     def show(self, policy: PolicyViewModel | None) -> None:
-        """Another policy, or the same one as it is now."""
-        before, self._policy = self._policy, policy
-        if before and policy and before.key == policy.key and before == policy:
+        """Show another policy, or a newer state of the same one."""
+        previous, self._policy = self._policy, policy
+        if previous and policy and previous == policy:
             return
-        if policy is None or before is None or before.key != policy.key:
+        if policy is None or previous is None or previous.key != policy.key:
             self._selected_revision = 0
             self.query_one("#text").scroll_home(animate=False)
         self._draw()
 
     def set_view(self, view: DetailView) -> None:
-        """YAML, history, or what changed."""
+        """Switch between YAML, history and changes."""
         self._view = view
         self.query_one("#text").display = view != "history"
         self.query_one(Table).display = view == "history"
         self._draw()
 
     def focus_content(self) -> None:
-        """Take the keys."""
+        """Focus the current view."""
         self.query_one(Table if self._view == "history" else "#text").focus()
 
-    # --- what it was -----------------------------------------------------------------------------
+    # --- history ---------------------------------------------------------------------------------
 
     def rollback_target(self) -> int | None:
-        """The revision that a roll back leads to: the chosen one, or the one before the last change."""
+        """The revision to roll back to: the selected one, or the one before the last change."""
         if not self._history:
             return None
         last = self._history[0][0].revision
-        return (
-            self._selected_revision
-            if self._selected_revision and self._selected_revision != last
-            else last - 1
-        )
+        selected = self._selected_revision
+        return selected if selected and selected != last else last - 1
 
     async def load_history(self) -> None:
-        """See that the history of what is shown is known."""
-        policy, dash = self._policy, cast("DashboardApp", self.app)
+        """Fetch the history of the policy, unless it is up to date."""
+        policy, session = self._policy, self._session
         if policy is None:
             return
-        status = dash.mesh_state.status
+        status = session.mesh_state.status
         key = (policy.key, status.revision if status else -1)
         if self._history is not None and self._history_key == key:
             return
-        revisions = await dash.call(lambda client: client.history(REVISION_LIMIT))
+        revisions = await session.call(lambda client: client.history(REVISION_LIMIT))
         if revisions is not None and self._policy is policy:
-            self._history, self._history_key = (
-                view_model.revisions_of(revisions, policy.kind, policy.name),
-                key,
-            )
+            self._history = revisions_of(revisions, policy.kind, policy.name)
+            self._history_key = key
 
     @on(Table.RowHighlighted)
-    def _moved(self, message: Table.Moved) -> None:
+    def _row_highlighted(self, message: Table.RowHighlighted) -> None:
         message.stop()
         self._selected_revision = int(message.key or 0)
 
     @on(Table.RowSelected)
-    def _open(self, message: Table.Chosen) -> None:
+    def _row_selected(self, message: Table.RowSelected) -> None:
         message.stop()
         self._selected_revision = int(message.key)
         self.set_view("diff")
@@ -140,58 +144,53 @@ class PolicyDetail(Vertical):
         policy = self._policy
         title = Content(" no policy")
         if policy:
-            title = Content.assemble(
-                " ", paint(f"{format.sanitize(policy.kind)} {format.sanitize(policy.name)}", "strong")
-            )
+            title = Content.assemble(" ", paint(f"{sanitize(policy.kind)} {sanitize(policy.name)}", "strong"))
         self.query_one("#title", Static).update(title)
-        lines = [status_text(one) for one in policy.conditions] if policy else []
+        lines = [status_text(condition) for condition in policy.conditions] if policy else []
         self.query_one("#conditions", Static).update(Content("\n").join(lines))
         self.query_one("#views", Static).update(view_tabs(self._view))
         if policy is None:
             self._set_text(Content(""))
         elif self._view == "yaml":
-            self._set_text(yaml_highlight.highlight_yaml(dump_yaml([dict(policy.document)])))
+            self._set_text(highlight_yaml(dump_yaml([dict(policy.document)])))
         else:
             self._draw_history()
 
     def _set_text(self, text: Content) -> None:
-        self.query_one("#shown", Static).update(text)
+        self.query_one("#content", Static).update(text)
 
     @work(exclusive=True)
     async def _draw_history(self) -> None:
-        """Draw what needs revisions."""
+        """Draw history or changes, which need revisions."""
         await self.load_history()
-        policy, found = self._policy, self._history
-        if policy is None or found is None or not self.is_mounted:
+        policy, history = self._policy, self._history
+        if policy is None or history is None or not self.is_mounted:
             return
-        dash = cast("DashboardApp", self.app)
         if self._view == "history":
-            table = self.query_one(Table)
-            table.set_rows(view_model.history_row(one, change, dash.now()) for one, change in found)
+            table, now = self.query_one(Table), self._session.now()
+            table.set_rows(history_row(revision, change, now) for revision, change in history)
             self._selected_revision = int(table.selected_key or 0)
         elif self._view == "diff":
-            await self._compare(policy, found)
+            await self._draw_changes(policy, history)
 
-    async def _compare(
-        self, policy: PolicyViewModel, found: list[tuple[RevisionInfo, DocumentChange]]
-    ) -> None:
-        dash = cast("DashboardApp", self.app)
-        if not found:
-            self._set_text(paint("no revision is kept that changed it", "dim"))
+    async def _draw_changes(self, policy: PolicyViewModel, history: History) -> None:
+        session = self._session
+        if not history:
+            self._set_text(paint(NO_HISTORY, "dim"))
             return
-        last = found[0][0].revision
-        chosen = self._selected_revision or last
-        older = chosen - 1 if chosen == last else chosen
-        reply = await dash.call(lambda client: client.revision(older))
-        if reply is None or self._policy is not policy:
+        last = history[0][0].revision
+        selected = self._selected_revision or last
+        base = selected - 1 if selected == last else selected
+        response = await session.call(lambda client: client.revision(base))
+        if response is None or self._policy is not policy:
             return
-        before = view_model.find_document(reply.documents, policy.kind, policy.name)
-        text = diff_module.unified_diff(before, [policy.document])
-        self._set_text(Content("\n").join(comparison_lines(found, chosen, text, dash.now())))
+        before = find_document(response.documents, policy.kind, policy.name)
+        diff = unified_diff(before, [policy.document])
+        self._set_text(Content("\n").join(comparison_lines(history, selected, diff, session.now())))
 
 
 def view_tabs(current: DetailView) -> Content:
-    """Which view is on, and the keys of the others."""
+    """The views with their keys, the current one in brackets."""
     parts = [
         paint(f"[{title}]" if view == current else f" {title} ", "accent" if view == current else "dim")
         for view, title in DETAIL_VIEWS.items()
@@ -199,20 +198,13 @@ def view_tabs(current: DetailView) -> Content:
     return Content(" ") + Content("").join(parts)
 
 
-def comparison_lines(
-    found: list[tuple[RevisionInfo, DocumentChange]], chosen: int, text: str, now: float
-) -> Iterator[Content]:
-    """What a comparison is of, and the difference."""
-    last = found[0][0].revision
-    about = next((one for one, _ in found if one.revision == chosen), found[0][0])
-    if chosen == last:
-        yield paint(f"its last change: {view_model.revision_summary(about, now)}", "dim")
+def comparison_lines(history: History, selected: int, diff: str, now: float) -> Iterator[Content]:
+    """Which revisions are compared, and the difference."""
+    last = history[0][0]
+    revision = next((one for one, _ in history if one.revision == selected), last)
+    if selected == last.revision:
+        yield paint(f"last change: {revision_summary(revision, now)}", "dim")
     else:
-        yield paint(f"from {view_model.revision_summary(about, now)}", "dim")
-        yield paint("to how it is now", "dim")
-    come, go = diff_highlight.count_changes(text)
-    if not text:
-        yield paint("no difference", "dim")
-    else:
-        yield paint(f"+{come} −{go} lines", "dim")
-        yield diff_highlight.highlight_diff(text)
+        yield paint(f"from {revision_summary(revision, now)}", "dim")
+        yield paint("to the current revision", "dim")
+    yield from diff_lines(diff)

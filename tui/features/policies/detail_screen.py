@@ -1,25 +1,26 @@
-"""One policy alone: conditions, YAML, history, changes, on the whole screen."""
+"""One policy on the whole screen: conditions, YAML, history and changes."""
 
 from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from meshwright.tui import format, navigation
+from meshwright.tui import navigation
 from meshwright.tui.features.policies.detail import PolicyDetail
 from meshwright.tui.features.policies.screen import PolicyActions
+from meshwright.tui.format import sanitize
 from meshwright.tui.mesh_state import DashboardState
 from meshwright.tui.theme import paint
 
 
 class PolicyDetailScreen(PolicyActions):
-    """A policy by kind and name; says so when it is gone."""
+    """A policy by kind and name; says so if it does not exist."""
 
     HELP = (
-        "One policy: how it stands, its YAML, the revisions that changed it, what changed since one of them."
+        "One policy: its state, its YAML, the revisions that changed it, and the changes since one of them."
     )
     DEFAULT_CSS = """
-    PolicyScreen #gone { height: auto; display: none; }
+    PolicyDetailScreen #missing { height: auto; display: none; }
     """
 
     def __init__(self, location: navigation.PolicyLocation) -> None:
@@ -27,25 +28,26 @@ class PolicyDetailScreen(PolicyActions):
         self._policy_key = f"{location.kind}/{location.name}"
 
     def compose_body(self) -> ComposeResult:
-        """The policy, or that it is gone."""
-        yield Static(id="gone")
+        """The policy, or a message that it does not exist."""
+        yield Static(id="missing")
         yield PolicyDetail()
 
     def on_mount(self) -> None:
-        """The text has the keys."""
+        """Focus the text."""
         super().on_mount()
         self.detail.focus_content()
 
-    def refresh_data(self, picture: DashboardState) -> None:
-        """The policy as it is now."""
-        if picture.policies is None:
+    def refresh_data(self, state: DashboardState) -> None:
+        """Show the current policy."""
+        if state.policies is None:
             return
-        policy = next((one for one in self.policies() if one.key.lower() == self._policy_key.lower()), None)
-        gone = self.query_one("#gone", Static)
-        gone.display = policy is None
+        key = self._policy_key
+        policy = next((one for one in self.policies() if one.key.lower() == key.lower()), None)
+        missing = self.query_one("#missing", Static)
+        missing.display = policy is None
         if policy is None:
-            said = f" ○ there is no policy {format.sanitize(self._policy_key)} in revision {picture.policies.revision}"
-            gone.update(paint(f"{said}: H shows which revision took it away", "partial"))
+            text = f" ○ there is no policy {sanitize(key)} in revision {state.policies.revision}"
+            missing.update(paint(f"{text}: H shows which revision deleted it", "partial"))
         self.detail.display = policy is not None
         self.detail.show(policy)
         self.refresh_bindings()

@@ -1,6 +1,6 @@
-"""The user's own editor on a draft: `VISUAL`, else `EDITOR`, else vi where there is one.
+"""The user's own editor on a draft: `VISUAL`, else `EDITOR`, else vi if it is installed.
 
-A draft is a file that only its user can read. It stays until its change is made, so that nothing is lost.
+A draft is a file that only its user can read. It is kept until its change is applied.
 """
 
 from __future__ import annotations
@@ -15,69 +15,68 @@ from pathlib import Path
 from meshwright.control_plane.errors import InputError
 
 SAFE_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-."
-"""What of a policy's name goes into its file's name."""
+"""Characters of a policy's name that its draft's file name keeps."""
+
+LINE_ARGUMENT_EDITORS = frozenset({"vi", "vim", "nvim", "nano", "emacs", "micro"})
+"""Editors that open a file at a line given as `+LINE`."""
 
 
 def command() -> list[str]:
-    """The editor with its arguments; none when there is no editor."""
-    told = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    """The editor and its arguments; empty if there is no editor."""
+    configured = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     try:
-        words = shlex.split(told)
+        arguments = shlex.split(configured)
     except ValueError:
-        words = []
-    if words:
-        return words
-    found = shutil.which("vi")
-    return [found] if found else []
+        arguments = []
+    if arguments:
+        return arguments
+    vi = shutil.which("vi")
+    return [vi] if vi else []
 
 
 def new_draft(name: str, text: str) -> Path:
-    """A file with a text, in a folder of its own; raises InputError where none can be made."""
-    safe = "".join(char if char in SAFE_CHARACTERS else "-" for char in name)[:80]
+    """Create a file with a text, in a directory of its own. Raises InputError if that fails."""
+    safe_name = "".join(char if char in SAFE_CHARACTERS else "-" for char in name)[:80]
     try:
-        path = Path(tempfile.mkdtemp(prefix="mesh-edit-")) / f"{safe}.yaml"
-        with os.fdopen(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-        ) as file:
+        path = Path(tempfile.mkdtemp(prefix="mesh-edit-")) / f"{safe_name}.yaml"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise InputError(f"no draft can be written in {tempfile.gettempdir()}: {error.strerror}") from None
+        raise InputError(f"cannot write a draft in {tempfile.gettempdir()}: {error.strerror}") from None
     return path
 
 
 def write(path: Path, text: str) -> None:
-    """Put another text into a draft."""
+    """Replace the text of a draft."""
     path.write_text(text, encoding="utf-8")
 
 
 def read(path: Path) -> str:
-    """A draft's text; raises InputError for one that cannot be read."""
+    """The text of a draft. Raises InputError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"{path} cannot be read any more: {error.strerror}") from None
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
         raise InputError(f"{path} is not UTF-8 text: save it as UTF-8") from None
 
 
 def discard(path: Path) -> None:
-    """Remove a draft with its folder."""
+    """Delete a draft and its directory."""
     shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def run(words: list[str], path: Path, line: int = 0) -> None:
-    """Run an editor until it ends; raises InputError when it does not start, or fails.
+def run(editor: list[str], path: Path, line: int = 0) -> None:
+    """Run an editor until it exits. Raises InputError if it does not start, or fails.
 
-    `line` is where the cursor is wanted, for editors of vi's kin and nano; 0: anywhere.
+    `line`: where to put the cursor, for editors that accept it; 0: anywhere.
     """
-    at = (
-        [f"+{line}"]
-        if line and Path(words[0]).name in {"vi", "vim", "nvim", "nano", "emacs", "micro"}
-        else []
-    )
+    accepts_line = Path(editor[0]).name in LINE_ARGUMENT_EDITORS
+    position = [f"+{line}"] if line and accepts_line else []
     try:
-        done = subprocess.run([*words, *at, str(path)], check=False)
+        result = subprocess.run([*editor, *position, str(path)], check=False)
     except OSError as error:
-        raise InputError(f"{words[0]} does not start ({error.strerror}): set EDITOR") from None
-    if done.returncode:
-        raise InputError(f"{words[0]} ended with code {done.returncode}: nothing was taken from it")
+        raise InputError(f"{editor[0]} does not start ({error.strerror}): set EDITOR") from None
+    if result.returncode:
+        raise InputError(f"{editor[0]} exited with code {result.returncode}: its text was not used")

@@ -1,4 +1,4 @@
-"""Every revision of the mesh's policies: who, when, why, what it changed, and the way back to it."""
+"""Every revision of the mesh's policies: author, time, message, changes; and rollback to one of them."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from meshwright.control_plane.api.models.base import RevisionInfo
-from meshwright.control_plane.api.yaml import diff as diff_module
+from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.tui import navigation
-from meshwright.tui.features.policies import change_flow, view_model
+from meshwright.tui.features.policies.change_flow import roll_back
 from meshwright.tui.features.policies.detail import REVISION_LIMIT
+from meshwright.tui.features.policies.revision_rows import REVISION_COLUMNS, revision_row
 from meshwright.tui.features.policies.screen import LOW_HEIGHT, WIDE_WIDTH
 from meshwright.tui.mesh_state import DashboardState
+from meshwright.tui.revision_text import revision_summary
 from meshwright.tui.screen import MeshScreen
 from meshwright.tui.theme import paint
-from meshwright.tui.widgets import diff_highlight
+from meshwright.tui.widgets.diff_highlight import diff_lines
 from meshwright.tui.widgets.table import Table
 
 
 class RevisionsScreen(MeshScreen):
-    """The list, newest first, and the difference that the one under the cursor made."""
+    """The list, newest first, and the changes of the selected revision."""
 
     STATE_FIELDS = frozenset({"revisions"})
     WRITE_ACTIONS = frozenset({"roll_back"})
-    SEARCH_HINT = "number, author, reason, or a policy's name"
+    SEARCH_HINT = "number, author, message, or a policy's name"
     HELP = (
-        "Every change of the policies. Below the list: what a revision changed (v: what changed since it). "
-        "b makes its policies the newest, as a new revision; nothing of the history is lost."
+        "Every revision of the policies, and the changes of the selected one (v: all changes since then). b "
+        "rolls back to it, which creates a new revision: the history is never lost."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "since", "since then"),
+        Binding("v", "since", "changes since"),
         Binding("b", "roll_back", "roll back"),
     ]
     DEFAULT_CSS = """
     RevisionsScreen #both { height: 1fr; layout: vertical; }
     RevisionsScreen #both > Table { height: 2fr; }
-    RevisionsScreen #changed {
+    RevisionsScreen #changes {
         height: 3fr; padding: 0 1; border-top: solid $mesh-line; scrollbar-size-vertical: 1;
     }
-    RevisionsScreen #changed Static { height: auto; }
-    RevisionsScreen #both.-low #changed { display: none; }
+    RevisionsScreen #changes Static { height: auto; }
+    RevisionsScreen #both.-low #changes { display: none; }
     RevisionsScreen #both.-beside { layout: horizontal; }
     RevisionsScreen #both.-beside > Table { height: 1fr; width: 1fr; }
-    RevisionsScreen #both.-beside #changed {
+    RevisionsScreen #both.-beside #changes {
         height: 1fr; width: 1fr; border-top: none; border-left: solid $mesh-line;
     }
     """
@@ -57,69 +59,68 @@ class RevisionsScreen(MeshScreen):
         super().__init__(location)
         self._initial_key = str(location.number)
         self._revisions: tuple[RevisionInfo, ...] = ()
-        self._text = ""
+        self._query = ""
         self._since = False
         self._newest = -1
 
     def compose_body(self) -> ComposeResult:
-        """The list, and what the chosen one changed."""
+        """The list and the changes."""
         with Container(id="both"):
-            yield Table(view_model.REVISION_COLUMNS, empty="no revisions yet: `mesh apply` makes the first")
-            with VerticalScroll(id="changed"):
+            yield Table(REVISION_COLUMNS, empty="no revisions yet: `mesh apply` creates the first")
+            with VerticalScroll(id="changes"):
                 yield Static()
 
     def on_mount(self) -> None:
-        """The list has the keys."""
+        """Focus the list."""
         super().on_mount()
         self.query_one(Table).focus()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Side by side where there is room."""
+        """Place the changes according to the size."""
         both = self.query_one("#both")
         both.set_class(event.size.width >= WIDE_WIDTH, "-beside")
         both.set_class(event.size.width < WIDE_WIDTH and event.size.height < LOW_HEIGHT, "-low")
 
-    def refresh_data(self, picture: DashboardState) -> None:
-        """Ask for the whole history when there is a newer revision."""
-        if picture.revisions is None:
+    def refresh_data(self, state: DashboardState) -> None:
+        """Fetch the whole history when there is a newer revision."""
+        if state.revisions is None:
             return
-        newest = picture.revisions[0].revision if picture.revisions else 0
+        newest = state.revisions[0].revision if state.revisions else 0
         if newest != self._newest:
             self._newest = newest
             self._load()
         else:
-            self._list()
+            self._draw_list()
 
     @work(exclusive=True, group="history")
     async def _load(self) -> None:
-        found = await self.session.call(lambda client: client.history(REVISION_LIMIT))
-        if found is not None:
-            self._revisions = found
-            self._list()
+        revisions = await self.session.call(lambda client: client.history(REVISION_LIMIT))
+        if revisions is not None:
+            self._revisions = revisions
+            self._draw_list()
             if self._initial_key and self.query_one(Table).select_key(self._initial_key):
                 self._initial_key = ""
-            self._compare()
+            self._draw_changes()
 
-    def _list(self) -> None:
+    def _draw_list(self) -> None:
         now = self.session.now()
-        text = self._text.lower().split()
-        rows = [view_model.revision_row(one, now) for one in self._revisions]
-        shown = [
-            row for row in rows if all(any(word in cell.text.lower() for cell in row.cells) for word in text)
-        ]
-        self.query_one(Table).set_rows(shown)
+        words = self._query.lower().split()
+        rows = [revision_row(revision, now) for revision in self._revisions]
+        self.query_one(Table).set_rows(
+            row for row in rows if all(any(word in cell.text.lower() for cell in row.cells) for word in words)
+        )
 
     def apply_search(self, text: str) -> None:
-        """Only those that hold the text."""
-        self._text = text
-        self._list()
+        """Show only revisions that contain the text."""
+        self._query = text
+        self._draw_list()
 
     def back_one_step(self) -> bool:
-        """Esc: back from what changed since then."""
-        was, self._since = self._since, False
-        if was:
-            self._compare()
-        return was
+        """From the changes since a revision to those of the revision."""
+        active, self._since = self._since, False
+        if active:
+            self._draw_changes()
+        return active
 
     @property
     def selected_revision(self) -> int:
@@ -127,49 +128,43 @@ class RevisionsScreen(MeshScreen):
         return int(self.query_one(Table).selected_key or 0)
 
     @on(Table.RowHighlighted)
-    def _moved(self, message: Table.Moved) -> None:
+    def _row_highlighted(self, message: Table.RowHighlighted) -> None:
         message.stop()
-        self._compare()
+        self._draw_changes()
 
     @on(Table.RowSelected)
-    def _open(self, message: Table.Chosen) -> None:
+    def _row_selected(self, message: Table.RowSelected) -> None:
         message.stop()
         self.query_one("#both").remove_class("-low")
-        self.query_one("#changed").focus()
+        self.query_one("#changes").focus()
 
-    @work(exclusive=True, group="difference")
-    async def _compare(self) -> None:
-        """What the chosen revision changed, or what changed since."""
+    @work(exclusive=True, group="changes")
+    async def _draw_changes(self) -> None:
+        """Show the changes of the selected revision, or those since it."""
         number, since = self.selected_revision, self._since
         info = next((one for one in self._revisions if one.revision == number), None)
         if info is None:
-            self.query_one("#changed Static", Static).update("")
+            self.query_one("#changes Static", Static).update("")
             return
-        other = self._newest if since else max(0, number - 1)
-        one = await self.session.call(lambda client: client.revision(number))
-        two = await self.session.call(lambda client: client.revision(other))
-        if one is None or two is None or number != self.selected_revision:
+        other_number = self._newest if since else max(0, number - 1)
+        selected = await self.session.call(lambda client: client.revision(number))
+        other = await self.session.call(lambda client: client.revision(other_number))
+        if selected is None or other is None or number != self.selected_revision:
             return
-        before, after = (one, two) if since else (two, one)
-        text = diff_module.unified_diff(before.documents, after.documents)
-        head = (
-            f"changed since {view_model.revision_summary(info, self.session.now())}"
-            if since
-            else view_model.revision_summary(info, self.session.now())
-        )
-        said = diff_highlight.highlight_diff(text) if text else paint("no difference", "dim")
-        self.query_one("#changed Static", Static).update(
-            Content("\n").join([paint(head, "dim"), Content(""), said])
-        )
-        self.query_one("#changed").scroll_home(animate=False)
+        before, after = (selected, other) if since else (other, selected)
+        diff = unified_diff(before.documents, after.documents)
+        title = f"{'changes since ' if since else ''}{revision_summary(info, self.session.now())}"
+        lines = [paint(title, "dim"), Content(""), *diff_lines(diff)]
+        self.query_one("#changes Static", Static).update(Content("\n").join(lines))
+        self.query_one("#changes").scroll_home(animate=False)
 
     def action_since(self) -> None:
-        """What changed since then, or what it changed."""
+        """Toggle between the changes of the revision and those since it."""
         self._since = not self._since
-        self._compare()
+        self._draw_changes()
 
     @work(exclusive=True, group="change")
     async def action_roll_back(self) -> None:
-        """The whole mesh back to the chosen revision, after a question."""
+        """Roll the whole mesh back to the selected revision, after confirmation."""
         if self.selected_revision:
-            await change_flow.roll_back(self.session, self.selected_revision)
+            await roll_back(self.session, self.selected_revision)

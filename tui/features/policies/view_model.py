@@ -1,4 +1,4 @@
-"""Policies and revisions in words: how each policy stands, what it is for, who changed what. Pure."""
+"""Policies as the dashboard shows them: document, state and conditions, and the rows of the list. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshwright.control_plane.api.models.base import DocumentChange, PolicyStatus, RevisionInfo, Status
-from meshwright.control_plane.api.models.policies import DocumentList
+from meshwright.control_plane.api.models.policies import (
+    POLICY_STATES,
+    DocumentList,
+    PolicyState,
+    PolicyStatus,
+)
+from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.target_refs import target_summary
-from meshwright.control_plane.api.yaml import diff
-from meshwright.tui import format
-from meshwright.tui.format import StatusLabel
+from meshwright.control_plane.api.yaml.diff import document_key
+from meshwright.tui.format import POLICY_LABELS, StatusLabel, sanitize
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 Document = Mapping[str, Any]
@@ -21,179 +25,99 @@ POLICY_COLUMNS = (
     TableColumn("kind", 15),
     TableColumn("name", 16, grow=True),
     TableColumn("state", 16, drop_rank=1),
-    TableColumn("for", 18, grow=True, drop_rank=2),
-)
-HISTORY_COLUMNS = (
-    TableColumn("rev", 5, right=True),
-    TableColumn("ago", 6, right=True),
-    TableColumn("", 8, drop_rank=1),
-    TableColumn("why", 16, grow=True),
-    TableColumn("who", 18, drop_rank=2),
-)
-REVISION_COLUMNS = (
-    TableColumn("rev", 5, right=True),
-    TableColumn("ago", 6, right=True),
-    TableColumn("why", 16, grow=True),
-    TableColumn("changes", 22, grow=True, drop_rank=1),
-    TableColumn("who", 18, drop_rank=2),
+    TableColumn("target", 18, grow=True, drop_rank=2),
 )
 
-UNKNOWN_STATE = StatusLabel("○", "unknown", "off")
-_TONE_ORDER = ("bad", "partial", "off", "good")
-"""What is bad stands first."""
-
-CHANGES_SHOWN = 4
-"""Changes of a revision that are named; the others are counted."""
+COUNTED_STATES: frozenset[PolicyState] = frozenset({"rejected", "pending", "programmed"})
+"""States shown with the number of sidecars that accepted the policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyViewModel:
-    """One document and how it stands; `said` in a few words, `lines` all of its conditions."""
+    """One policy document with its state and its conditions."""
 
     kind: str
     name: str
     document: Document
-    status: StatusLabel
+    state: PolicyState
+    label: StatusLabel
     conditions: tuple[StatusLabel, ...] = ()
 
     @property
     def key(self) -> str:
-        """How it is called: `Kind/name`."""
+        """`Kind/name`."""
         return f"{self.kind}/{self.name}"
 
+    @property
+    def has_problem(self) -> bool:
+        """Whether the policy needs attention."""
+        return self.label.tone in {"bad", "partial"}
+
     def matches(self, text: str) -> bool:
-        """Whether kind, name, state or target have the text in them."""
-        line = (
-            f"{self.kind} {self.name} {self.key} {self.status.text} {target_summary(self.document['spec'])}"
-        )
+        """Whether kind, name, state and target contain every word of the text."""
+        line = f"{self.kind} {self.name} {self.key} {self.label.text} {target_summary(self.document['spec'])}"
         return all(word in line.lower() for word in text.lower().split())
 
 
-def policy_status(status: PolicyStatus | None) -> StatusLabel:
-    """How a policy stands, its worst condition first."""
+def policy_label(status: PolicyStatus | None) -> StatusLabel:
+    """The control plane's verdict on a policy, with the sidecars that accepted it where that matters."""
     if status is None:
-        return UNKNOWN_STATE
-    held = {one.type: one for one in status.conditions}
-    counted = f"{status.acked}/{status.affected}"
-    if "Rejected" in held and held["Rejected"].status == "True":
-        return StatusLabel("✖", f"rejected {counted}", "bad")
-    if "Conflicted" in held and held["Conflicted"].status == "True":
-        return StatusLabel("◐", "conflicted", "partial")
-    if "Accepted" in held and held["Accepted"].status != "True":
-        reason = {"TargetNotFound": "no target", "NoEffect": "no effect"}
-        return StatusLabel("◐", reason.get(held["Accepted"].reason, "not accepted"), "partial")
-    if not status.affected:
-        return StatusLabel("○", "not needed", "off")
-    if status.acked < status.affected:
-        return StatusLabel("◐", f"pending {counted}", "partial")
-    return StatusLabel("●", f"programmed {counted}", "good")
+        return POLICY_LABELS["unknown"]
+    label = POLICY_LABELS[status.state]
+    if status.state not in COUNTED_STATES:
+        return label
+    return label._replace(text=f"{label.text} {status.acked}/{status.affected}")
 
 
 def condition_labels(status: PolicyStatus | None) -> Iterator[StatusLabel]:
-    """Every condition as sign and words; Envoy's own words stand behind Rejected."""
-    for one in status.conditions if status else ():
-        bad = one.type in {"Conflicted", "Rejected"}
-        good = (one.status == "True") is not bad
-        said = f"{one.type}: {format.sanitize(one.message)}" if one.message else one.type
-        if one.status == "Unknown":
-            yield StatusLabel("○", said, "off")
-        elif good:
-            yield StatusLabel("●", said, "good")
+    """Every condition with its message; Rejected has Envoy's own message."""
+    for condition in status.conditions if status else ():
+        text = f"{condition.type}: {sanitize(condition.message)}" if condition.message else condition.type
+        bad_when = "True" if condition.type in {"Conflicted", "Rejected"} else "False"
+        if condition.status == "Unknown":
+            yield StatusLabel("○", text, "off")
+        elif condition.status != bad_when:
+            yield StatusLabel("●", text, "good")
+        elif condition.type == "Rejected":
+            yield StatusLabel("✖", text, "bad")
         else:
-            yield StatusLabel(
-                "✖" if one.type == "Rejected" else "◐", said, "bad" if one.type == "Rejected" else "partial"
-            )
+            yield StatusLabel("◐", text, "partial")
 
 
 def policy_view_models(documents: DocumentList, status: Status | None) -> list[PolicyViewModel]:
-    """Every document with its state; what is bad first, then by kind and name."""
-    told = {(one.kind, one.name): one for one in (status.policies if status else ())}
-    found = []
+    """Every policy, the worst state first, then by kind and name."""
+    statuses = {(policy.kind, policy.name): policy for policy in (status.policies if status else ())}
+    policies = []
     for document in documents.documents:
-        kind, name = diff.document_key(document)
-        one = told.get((kind, name))
-        found.append(PolicyViewModel(kind, name, document, policy_status(one), tuple(condition_labels(one))))
-    return sorted(found, key=lambda one: (_TONE_ORDER.index(one.status.tone), one.kind, one.name))
+        kind, name = document_key(document)
+        policy = statuses.get((kind, name))
+        state = policy.state if policy else "unknown"
+        conditions = tuple(condition_labels(policy))
+        policies.append(PolicyViewModel(kind, name, document, state, policy_label(policy), conditions))
+    return sorted(policies, key=lambda policy: (POLICY_STATES.index(policy.state), policy.kind, policy.name))
 
 
 def policy_row(policy: PolicyViewModel) -> TableRow:
-    """A policy as a row of the list."""
-    bad = policy.status.tone in {"bad", "partial"}
+    """The row of a policy."""
     return TableRow(
         policy.key,
         (
-            TableCell(policy.status.symbol, policy.status.tone),
-            TableCell(format.sanitize(policy.kind)),
-            TableCell(format.sanitize(policy.name), "strong" if bad else "plain"),
-            TableCell(policy.status.text, policy.status.tone),
-            TableCell(format.sanitize(target_summary(policy.document["spec"])), "dim"),
+            TableCell(policy.label.symbol, policy.label.tone),
+            TableCell(sanitize(policy.kind)),
+            TableCell(sanitize(policy.name), "strong" if policy.has_problem else "plain"),
+            TableCell(policy.label.text, policy.label.tone),
+            TableCell(sanitize(target_summary(policy.document["spec"])), "dim"),
         ),
     )
 
 
-def policy_count(found: Sequence[PolicyViewModel]) -> str:
-    """How many policies, and how many are not well."""
-    ill = sum(one.status.tone in {"bad", "partial"} for one in found)
-    trouble = f", {ill} in trouble" if ill else ""
-    return f"{len(found)} {'policy' if len(found) == 1 else 'policies'}{trouble}"
-
-
-# --- revisions ------------------------------------------------------------------------------------
-
-
-def revisions_of(
-    revisions: Iterable[RevisionInfo], kind: str, name: str
-) -> list[tuple[RevisionInfo, DocumentChange]]:
-    """The revisions that changed a document, as they come, and how each did."""
-    return [
-        (revision, change)
-        for revision in revisions
-        for change in revision.changed
-        if (change.kind, change.name) == (kind, name) and change.action != "unchanged"
-    ]
-
-
-def history_row(revision: RevisionInfo, change: DocumentChange, now: float) -> TableRow:
-    """A revision in the history of one document."""
-    return TableRow(
-        str(revision.revision),
-        (
-            TableCell(str(revision.revision), "strong"),
-            TableCell(format.format_age(now - revision.time)),
-            TableCell(change.action, "dim"),
-            TableCell(format.sanitize(revision.message) or format.NO_VALUE),
-            TableCell(format.sanitize(revision.author), "dim"),
-        ),
-    )
-
-
-def revision_row(revision: RevisionInfo, now: float) -> TableRow:
-    """A revision in the history of the mesh."""
-    return TableRow(
-        str(revision.revision),
-        (
-            TableCell(str(revision.revision), "strong"),
-            TableCell(format.format_age(now - revision.time)),
-            TableCell(format.sanitize(revision.message) or format.NO_VALUE),
-            TableCell(format.sanitize(", ".join(describe_changes(revision.changed))), "dim"),
-            TableCell(format.sanitize(revision.author), "dim"),
-        ),
-    )
-
-
-def describe_changes(changed: Iterable[DocumentChange], most: int = CHANGES_SHOWN) -> list[str]:
-    """Changes in words, so many at most."""
-    told = [f"{one.action} {one.kind}/{one.name}" for one in changed if one.action != "unchanged"]
-    return told if len(told) <= most else [*told[:most], f"{len(told) - most} more"]
-
-
-def revision_summary(revision: RevisionInfo, now: float) -> str:
-    """A revision in one line: number, age, who, why."""
-    who = format.sanitize(revision.author) or "nobody named"
-    why = format.sanitize(revision.message) or "no reason given"
-    return f"revision {revision.revision} · {format.format_age(now - revision.time)} ago · {who} · {why}"
+def policy_count(policies: Sequence[PolicyViewModel]) -> str:
+    """The number of policies, and of those with a problem."""
+    problems = sum(policy.has_problem for policy in policies)
+    text = f"{len(policies)} {'policy' if len(policies) == 1 else 'policies'}"
+    return f"{text}, {problems} with problems" if problems else text
 
 
 def find_document(documents: Iterable[Document], kind: str, name: str) -> list[Document]:
-    """The document of that kind and name, in a list; an empty list when there is none."""
-    return [document for document in documents if diff.document_key(document) == (kind, name)]
+    """The document of that kind and name as a list of one; an empty list if there is none."""
+    return [document for document in documents if document_key(document) == (kind, name)]

@@ -1,11 +1,21 @@
-"""Rows of the panes of a service: its instances, policies and traces. Pure."""
+"""Rows of a service's panes: instances, policies and traces. Pure."""
 
 from __future__ import annotations
 
-from meshwright.control_plane.api.models.base import InstanceStatus, PolicyStatus, ProxyDetail
+from meshwright.control_plane.api.models.instances import InstanceStatus
+from meshwright.control_plane.api.models.policies import AttachedPolicy, PolicyStatus
+from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.api.models.traces import TraceSummary
-from meshwright.tui import format
-from meshwright.tui.features.policies.effective_policies import EffectivePolicyRef, policy_state
+from meshwright.tui.format import (
+    HEALTH_LABELS,
+    POLICY_LABELS,
+    PROXY_LABELS,
+    UNKNOWN_LABEL,
+    format_age,
+    format_latency,
+    format_time,
+    sanitize,
+)
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 INSTANCE_COLUMNS: tuple[TableColumn, ...] = (
@@ -19,74 +29,78 @@ INSTANCE_COLUMNS: tuple[TableColumn, ...] = (
 POLICY_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
     TableColumn("policy", 32, grow=True),
-    TableColumn("by", 7, drop_rank=2),
-    TableColumn("state", 12),
+    TableColumn("level", 7, drop_rank=2),
+    TableColumn("state", 16),
     TableColumn("", 28, grow=True, drop_rank=3),
 )
 TRACE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
-    TableColumn("time", 8),
+    TableColumn("started", 8),
     TableColumn("request", 16, grow=True),
     TableColumn("ms", 6, right=True),
     TableColumn("spans", 5, right=True, drop_rank=2),
-    TableColumn("id", 8, drop_rank=1),
+    TableColumn("trace", 8, drop_rank=1),
 )
 
 
-def instance_row(told: InstanceStatus, changed: float, now: float) -> TableRow:
-    """An instance; `changed`: when its health did, 0 when that is not known."""
-    health = format.HEALTH_LABELS.get(told.health, format.UNKNOWN_LABEL)
-    if told.health == "unhealthy":
-        health = format.StatusLabel("✖", "unhealthy", "bad")
-    labels = " ".join(f"{name}={value}" for name, value in sorted(told.labels.items()))
+def instance_row(instance: InstanceStatus, changed: float, now: float) -> TableRow:
+    """An instance; `changed`: when its health last changed, 0: unknown."""
+    health = HEALTH_LABELS.get(instance.health, UNKNOWN_LABEL)
+    labels = " ".join(f"{name}={value}" for name, value in sorted(instance.labels.items()))
     return TableRow(
-        told.name,
+        instance.name,
         (
             TableCell(health.symbol, health.tone),
-            TableCell(told.name),
+            TableCell(instance.name),
             TableCell(health.text, health.tone),
-            TableCell(format.format_age(now - changed) if changed else "", "dim"),
+            TableCell(format_age(now - changed) if changed else "", "dim"),
             TableCell(labels, "dim"),
-            TableCell(told.address, "dim"),
+            TableCell(instance.address, "dim"),
         ),
     )
 
 
-def proxy_row(told: ProxyDetail) -> TableRow:
+def proxy_row(proxy: ProxyDetail) -> TableRow:
     """The proxy of a gateway, which has no instances."""
-    said = format.PROXY_LABELS.get(told.state, format.UNKNOWN_LABEL)
-    return TableRow(
-        told.name, (TableCell(said.symbol, said.tone), TableCell(told.name), TableCell(said.text, said.tone))
-    )
+    label = PROXY_LABELS.get(proxy.state, UNKNOWN_LABEL)
+    cells = (TableCell(label.symbol, label.tone), TableCell(proxy.name), TableCell(label.text, label.tone))
+    return TableRow(proxy.name, cells)
 
 
-def policy_row(one: EffectivePolicyRef, status: PolicyStatus | None) -> TableRow:
-    """A policy that is in force, with what became of it."""
-    said, reason = policy_state(status)
+def policy_row(policy: AttachedPolicy, status: PolicyStatus | None) -> TableRow:
+    """A policy that targets the service: its level and state, or the policy that overrides it."""
+    label = POLICY_LABELS[policy.state]
+    name = f"{policy.kind} {policy.name}"
+    note = sanitize(status.reason) if status else ""
+    if policy.from_:
+        note = f"from {', '.join(policy.from_)}  {note}".rstrip()
+    if not policy.in_force:
+        overridden = f"overridden by {policy.overridden_by}" if policy.overridden_by else "not in force"
+        cells = ("○", name, policy.level, "overridden", overridden)
+        return TableRow(name, tuple(TableCell(text, "off") for text in cells))
     return TableRow(
-        f"{one.kind} {one.name}",
+        name,
         (
-            TableCell(said.symbol, said.tone),
-            TableCell(f"{one.kind} {one.name}"),
-            TableCell(one.attached_to, "dim"),
-            TableCell(said.text, said.tone),
-            TableCell(reason, "dim"),
+            TableCell(label.symbol, label.tone),
+            TableCell(name),
+            TableCell(policy.level, "dim"),
+            TableCell(label.text, label.tone),
+            TableCell(note, "dim"),
         ),
     )
 
 
-def trace_row(one: TraceSummary) -> TableRow:
-    """A trace in a line."""
-    sign = TableCell("✖", "bad") if one.errors else Cell("●", "good")
-    request = format.sanitize(one.request or one.operation)
+def trace_row(trace: TraceSummary) -> TableRow:
+    """A trace."""
+    failed = trace.errors > 0
     return TableRow(
-        one.id,
+        trace.id,
         (
-            sign,
-            TableCell(format.format_time(one.start), "dim"),
-            TableCell(request, "bad" if one.errors else "plain"),
-            TableCell(format.format_latency(one.duration)),
-            TableCell(str(one.spans), "dim"),
-            TableCell(one.id[:8], "dim"),
+            TableCell("✖", "bad") if failed else TableCell("●", "good"),
+            TableCell(format_time(trace.start), "dim"),
+            TableCell(sanitize(trace.request or trace.operation), "bad" if failed else "plain"),
+            TableCell(format_latency(trace.duration)),
+            TableCell(str(trace.spans), "dim"),
+            TableCell(trace.id[:8], "dim"),
         ),
     )

@@ -1,4 +1,4 @@
-"""One service: how it is and was, its instances, its callers and callees, what governs it, what happened."""
+"""One service: summary, trend, instances, callers and callees, policies, traces and events."""
 
 from __future__ import annotations
 
@@ -13,20 +13,29 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from meshwright.control_plane.api.models.events import Event
-from meshwright.control_plane.api.models.topology import ServiceSummary
+from meshwright.control_plane.api.models.policies import AttachedPolicy
+from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary
 from meshwright.control_plane.api.models.traces import TraceSummary
-from meshwright.tui import format
-from meshwright.tui.features.events import table
-from meshwright.tui.features.policies.effective_policies import effective_policies
-from meshwright.tui.features.services import detail_rows, table, trend
+from meshwright.tui.features.events.table import EVENT_COLUMNS, event_row, is_about, last_change
+from meshwright.tui.features.services import detail_rows
+from meshwright.tui.features.services.table import EDGE_COLUMNS, edge_row, success_cell
+from meshwright.tui.features.services.trend import trend_lines
+from meshwright.tui.format import (
+    BREAKER_LABELS,
+    HEALTH_LABELS,
+    UNKNOWN_LABEL,
+    format_latency,
+    format_number,
+    success_tone,
+)
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
     EdgeLocation,
     EventsLocation,
-    Location,
     NodeLocation,
     PolicyLocation,
     ProxyLocation,
+    ServiceLocation,
     TraceLocation,
     TracesLocation,
 )
@@ -37,195 +46,199 @@ from meshwright.tui.widgets.table_model import TableRow
 from meshwright.tui.widgets.titled_table import TitledTable
 
 RELOAD_SECONDS = 3.0
-"""Seconds between two askings for traces and events."""
+"""Seconds between two requests for policies, traces and events."""
 
-WIDE_WIDTH = 110
-"""Cells from which the panes stand in two columns."""
+WIDE_WIDTH, LOW_HEIGHT = 110, 20
+"""Columns from which the panes are in two columns, and rows below which the trend is hidden."""
 
 TRACE_LIMIT, EVENT_LIMIT = 20, 200
-"""Traces that are shown, events that are looked through."""
+"""Traces that are listed, and events that are searched for those about the service."""
 
 
 class ServiceDetailScreen(MeshScreen):
     """A service or gateway in detail."""
 
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset(
-        {"services", "instances", "proxies", "policies", "revisions"}
+        {"services", "instances", "proxies", "revisions"}
     )
     HELP: ClassVar[str] = (
-        "One service: the bars are its last 15 minutes, ▲ marks where a revision was applied. Tab goes from "
-        "pane to pane, Enter opens a row: an instance's sidecar, an edge on the map, a policy, a trace."
+        "One service: the bars show the last 15 minutes, ▲ marks new revisions. Tab goes from pane to pane, "
+        "Enter opens a row: the sidecar of an instance, an edge of the topology, a policy, a trace."
     )
     DEFAULT_CSS = """
-    ServiceScreen #how { height: auto; padding: 0 0 0 1; }
-    ServiceScreen #trend { height: 4; }
-    ServiceScreen.-low #trend { display: none; }
-    ServiceScreen #panes { height: 1fr; overflow: hidden hidden; }
-    ServiceScreen #left { height: 3fr; }
-    ServiceScreen #right { height: 2fr; }
-    ServiceScreen.-low #how { height: 1; }
-    ServiceScreen.-low #panes { overflow: hidden auto; scrollbar-size-vertical: 0; }
-    ServiceScreen.-low #left, ServiceScreen.-low #right { height: auto; width: 1fr; }
-    ServiceScreen.-low Pane { height: 1; min-height: 1; max-height: 4; }
-    ServiceScreen.-low Pane:focus-within { height: 4; }
-    ServiceScreen.-wide #panes { layout: horizontal; }
-    ServiceScreen.-wide #left { height: 1fr; width: 1fr; }
-    ServiceScreen.-wide #right { height: 1fr; width: 1fr; margin-left: 1; }
-    ServiceScreen.-wide #instances, ServiceScreen.-wide #policies, ServiceScreen.-wide #calls {
-        height: auto; max-height: 45%;
-    }
-    ServiceScreen.-wide #instances Table, ServiceScreen.-wide #policies Table,
-    ServiceScreen.-wide #calls Table { height: auto; max-height: 100%; }
+    ServiceDetailScreen #summary { height: auto; padding: 0 0 0 1; }
+    ServiceDetailScreen #trend { height: 4; }
+    ServiceDetailScreen.-low #trend { display: none; }
+    ServiceDetailScreen #panes { height: 1fr; overflow: hidden hidden; }
+    ServiceDetailScreen #left { height: 3fr; }
+    ServiceDetailScreen #right { height: 2fr; }
+    ServiceDetailScreen.-low #summary { height: 1; }
+    ServiceDetailScreen.-low #panes { overflow: hidden auto; scrollbar-size-vertical: 0; }
+    ServiceDetailScreen.-low #left, ServiceDetailScreen.-low #right { height: auto; width: 1fr; }
+    ServiceDetailScreen.-low TitledTable { height: 1; min-height: 1; max-height: 4; }
+    ServiceDetailScreen.-low TitledTable:focus-within { height: 4; }
+    ServiceDetailScreen.-wide #panes { layout: horizontal; }
+    ServiceDetailScreen.-wide #left { height: 1fr; width: 1fr; }
+    ServiceDetailScreen.-wide #right { height: 1fr; width: 1fr; margin-left: 1; }
+    ServiceDetailScreen.-wide #instances, ServiceDetailScreen.-wide #policies,
+    ServiceDetailScreen.-wide #calls { height: auto; max-height: 45%; }
+    ServiceDetailScreen.-wide #instances Table, ServiceDetailScreen.-wide #policies Table,
+    ServiceDetailScreen.-wide #calls Table { height: auto; max-height: 100%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "traces", "traces"),
-        Binding("x", "failed", "failed traces"),
-        Binding("m", "map", "on the map"),
+        Binding("x", "failed_traces", "failed traces"),
+        Binding("m", "topology", "topology"),
         Binding("e", "events", "events"),
     ]
 
-    def __init__(self, location: Location, name: str) -> None:
+    def __init__(self, location: ServiceLocation) -> None:
         super().__init__(location)
-        self.service = name
+        self.service = location.name
+        self._policies: tuple[AttachedPolicy, ...] | None = None
         self._traces: tuple[TraceSummary, ...] | None = None
         self._events: tuple[Event, ...] | None = None
 
     def compose_body(self) -> ComposeResult:
-        """How it is, how it was, and five panes."""
+        """Summary, trend and five panes."""
         with Vertical():
-            yield Static(id="how")
+            yield Static(id="summary")
             yield Static(id="trend")
             with Container(id="panes"):
                 with Vertical(id="left"):
-                    yield TitledTable("instances", detail_rows.INSTANCE_COLUMNS, "no instance has a lease")
-                    yield TitledTable("calls", table.EDGE_COLUMNS, "no calls within the last minute")
-                    yield TitledTable("events", table.EVENT_COLUMNS[:5], "nothing happened to it lately")
+                    yield TitledTable("instances", detail_rows.INSTANCE_COLUMNS, "no instances")
+                    yield TitledTable("calls", EDGE_COLUMNS, "no requests in the last minute")
+                    yield TitledTable("events", EVENT_COLUMNS[:5], "no recent events")
                 with Vertical(id="right"):
-                    yield TitledTable(
-                        "policies", detail_rows.POLICY_COLUMNS, "no policy names it: Envoy's defaults hold"
-                    )
-                    yield TitledTable(
-                        "traces", detail_rows.TRACE_COLUMNS, "no trace of it: is it called, is tracing on?"
-                    )
+                    empty = "no policies: Envoy's defaults apply"
+                    yield TitledTable("policies", detail_rows.POLICY_COLUMNS, empty)
+                    empty = "no traces: is the service called, is tracing enabled?"
+                    yield TitledTable("traces", detail_rows.TRACE_COLUMNS, empty)
 
     def on_mount(self) -> None:
-        """Traces and events are asked for at a pace of their own."""
+        """Fetch policies, traces and events at an interval of their own."""
         self.set_interval(RELOAD_SECONDS, self.load)
         self.load()
 
     def on_resize(self, event: Resize) -> None:
-        """Two columns where there is room, no bars where there is none."""
+        """Arrange the panes according to the size."""
         self.set_class(event.size.width >= WIDE_WIDTH, "-wide")
-        self.set_class(event.size.height < 20, "-low")
+        self.set_class(event.size.height < LOW_HEIGHT, "-low")
         self.refresh_data(self.mesh_state)
 
     @work(exclusive=True)
     async def load(self) -> None:
-        """Its newest traces and events."""
+        """Fetch the service's policies, newest traces and events."""
         if not self.is_current:
             return
-        found = await self.session.call(
+        policies = await self.session.call(lambda client: client.service_policies(self.service), quiet=True)
+        traces = await self.session.call(
             lambda client: client.traces(service=self.service, limit=TRACE_LIMIT), quiet=True
         )
         events = await self.session.call(lambda client: client.events(EVENT_LIMIT), quiet=True)
-        if found is not None:
-            self._traces = found
+        if policies is not None:
+            self._policies = policies.policies
+        if traces is not None:
+            self._traces = traces
         if events is not None:
-            self._events = tuple(each for each in events if table.is_about(each, self.service))
+            self._events = tuple(event for event in events if is_about(event, self.service))
         self.refresh_data(self.mesh_state)
 
-    def refresh_data(self, picture: DashboardState) -> None:
-        """Every pane anew."""
-        if picture.services is None:
+    def refresh_data(self, state: DashboardState) -> None:
+        """Update summary, trend and panes."""
+        if state.services is None:
             return
-        row = next((each for each in picture.services.services if each.name == self.service), None)
-        if row is None:
-            gone = f"{self.service} is not in the mesh (any more): Esc goes back"
-            self.query_one("#how", Static).update(paint(gone, "partial"))
+        services = state.services.services
+        service = next((one for one in services if one.name == self.service), None)
+        if service is None:
+            text = f"{self.service} is not in the mesh, or no longer: Esc goes back"
+            self.query_one("#summary", Static).update(paint(text, "partial"))
             return
-        self.query_one("#how", Static).update(_summary(row))
-        told = picture.fetched.get("services", self.session.now())
-        shown = trend.trend_lines(row.history, picture.revisions or (), told, self.size.width)
-        self.query_one("#trend", Static).update(Content("\n").join(shown))
-        self._show_panes(picture)
+        thresholds = state.topology.thresholds if state.topology else HealthThresholds()
+        self.query_one("#summary", Static).update(_summary(service, thresholds))
+        fetched = state.fetched.get("services", self.session.now())
+        trend = trend_lines(service.history, state.revisions or (), fetched, self.size.width)
+        self.query_one("#trend", Static).update(Content("\n").join(trend))
+        self._fill_panes(state)
 
-    def _show_panes(self, picture: DashboardState) -> None:
+    def _fill_panes(self, state: DashboardState) -> None:
         events, now = self._events or (), self.session.now()
-        self._fill(
-            "instances",
-            [
-                detail_rows.instance_row(each, table.last_change(events, each.name), now)
-                for each in picture.instances or ()
-                if each.service == self.service
+        instances = [
+            detail_rows.instance_row(instance, last_change(events, instance.name), now)
+            for instance in state.instances or ()
+            if instance.service == self.service
+        ]
+        proxies = [proxy for proxy in state.proxies or () if proxy.service == self.service]
+        self._fill("instances", instances or [detail_rows.proxy_row(proxy) for proxy in proxies])
+        edges = state.topology.edges if state.topology else ()
+        edges_here = [edge for edge in edges if self.service in (edge.from_, edge.to)]
+        edges_here.sort(key=lambda edge: (edge.from_ == self.service, edge.success, edge.from_, edge.to))
+        self._fill("calls", [edge_row(edge, self.service) for edge in edges_here])
+        if self._policies is not None:
+            statuses = state.status.policies if state.status else ()
+            by_key = {(status.kind, status.name): status for status in statuses}
+            rows = [
+                detail_rows.policy_row(policy, by_key.get((policy.kind, policy.name)))
+                for policy in self._policies
             ]
-            or [
-                detail_rows.proxy_row(each) for each in picture.proxies or () if each.service == self.service
-            ],
-        )
-        edges = picture.topology.edges if picture.topology else ()
-        near = [each for each in edges if self.service in (each.from_, each.to)]
-        near.sort(key=lambda each: (each.from_ == self.service, each.success, each.from_, each.to))
-        self._fill("calls", [table.edge_row(each, self.service) for each in near])
-        if picture.policies:
-            known = {(p.kind, p.name): p for p in picture.status.policies} if picture.status else {}
-            found = effective_policies(picture.policies.documents, self.service)
-            rows = [detail_rows.policy_row(each, known.get((each.kind, each.name))) for each in found]
             self._fill("policies", rows)
-        self._fill("traces", [detail_rows.trace_row(each) for each in self._traces or ()])
-        self._fill("events", [table.event_row(each) for each in events])
+        self._fill("traces", [detail_rows.trace_row(trace) for trace in self._traces or ()])
+        self._fill("events", [event_row(event) for event in events])
 
     def _fill(self, pane: str, rows: list[TableRow]) -> None:
         self.query_one(f"#{pane}", TitledTable).set_rows(rows)
 
-    def on_table_row_selected(self, message: Table.Chosen) -> None:
-        """Enter on a row of a pane."""
-        kind, _, rest = message.key.partition(" ")
+    def on_table_row_selected(self, message: Table.RowSelected) -> None:
+        """Enter: open the row of a pane."""
+        kind, _, name = message.key.partition(" ")
         match message.table.parent.id if message.table.parent else "":
             case "instances":
                 self.session.go(ProxyLocation(message.key))
             case "calls":
                 self.session.go(EdgeLocation(*message.key.split(">", 1)))
             case "policies":
-                self.session.go(PolicyLocation(kind, rest))
+                self.session.go(PolicyLocation(kind, name))
             case "traces":
                 self.session.go(TraceLocation(message.key))
             case "events":
                 self.session.go(EventsLocation(subject=self.service))
 
     def action_traces(self) -> None:
-        """Its traces."""
+        """Traces of the service."""
         self.session.go(TracesLocation(self.service))
 
-    def action_failed(self) -> None:
-        """Those in which something failed."""
+    def action_failed_traces(self) -> None:
+        """Failed traces of the service."""
         self.session.go(TracesLocation(self.service, errors=True))
 
-    def action_map(self) -> None:
-        """Where it stands in the topology."""
+    def action_topology(self) -> None:
+        """The service in the topology."""
         self.session.go(NodeLocation(self.service))
 
     def action_events(self) -> None:
-        """What happened to it."""
+        """Events of the service."""
         self.session.go(EventsLocation(subject=self.service))
 
 
-def _summary(row: ServiceSummary) -> Content:
-    """The figures of the table, in a line."""
-    breaker = format.BREAKER_LABELS.get(row.breaker, format.UNKNOWN_LABEL)
-    healthy = "gateway" if row.role == "gateway" else f"{row.healthy}/{row.instances} healthy"
+def _summary(service: ServiceSummary, thresholds: HealthThresholds) -> Content:
+    """Health and figures in one line."""
+    breaker = BREAKER_LABELS.get(service.breaker, UNKNOWN_LABEL)
+    gateway = service.role == "gateway"
+    instances = "gateway" if gateway else f"{service.healthy}/{service.instances} healthy"
     parts = [
-        paint(row.name, "strong"),
-        status_text(format.HEALTH_LABELS.get(row.health, format.UNKNOWN_LABEL)),
-        paint(healthy, "plain" if row.healthy == row.instances else "bad"),
-        paint(f"{format.format_number(row.rps)}/s"),
+        paint(service.name, "strong"),
+        status_text(HEALTH_LABELS.get(service.health, UNKNOWN_LABEL)),
+        paint(instances, "plain" if service.healthy == service.instances else "bad"),
+        paint(f"{format_number(service.rps)}/s"),
     ]
-    if row.rps:
-        failing = table.success_cell(row.success, row.rps)
-        parts.append(paint(f"{failing.text} % ok", failing.tone))
-        latencies = (format.format_latency(each) for each in (row.p50_ms, row.p95_ms, row.p99_ms))
+    if service.rps:
+        tone = success_tone(service.success, thresholds)
+        success = success_cell(service.success, service.rps, tone)
+        parts.append(paint(f"{success.text} % ok", success.tone))
+        latencies = (format_latency(value) for value in (service.p50_ms, service.p95_ms, service.p99_ms))
         parts.append(paint(f"p50/95/99 {'/'.join(latencies)} ms"))
-    if row.retries_per_s:
-        parts.append(paint(f"{format.format_number(row.retries_per_s)} retr/s", "partial"))
-    if row.breaker != "closed":
-        parts.append(status_text(breaker, f", {row.ejected} out" if row.ejected else ""))
+    if service.retries_per_s:
+        parts.append(paint(f"{format_number(service.retries_per_s)} retries/s", "partial"))
+    if service.breaker != "closed":
+        parts.append(status_text(breaker, f", {service.ejected} ejected" if service.ejected else ""))
     return Content("  ").join(parts)

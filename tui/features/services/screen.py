@@ -1,4 +1,4 @@
-"""Services: every one of them in a line, what is bad first."""
+"""The services tab: all services and gateways, the worst first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from meshwright.control_plane.api.models.topology import ServiceSummary
+from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary
 from meshwright.tui.features.services import table
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
@@ -17,7 +17,7 @@ from meshwright.tui.widgets.table_model import LazyRows
 
 
 class ServicesScreen(ListScreen[ServiceSummary]):
-    """The table of services. Which order it has is kept while the dashboard runs."""
+    """The table of services. Its sort order is kept while the dashboard runs."""
 
     COLUMNS = table.COLUMNS
     EMPTY = "no service has joined yet: start one with `mesh run`, or `mesh demo` for an example"
@@ -25,15 +25,15 @@ class ServicesScreen(ListScreen[ServiceSummary]):
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"services"})
     SEARCH_HINT: ClassVar[str] = "part of a service's name"
     HELP: ClassVar[str] = (
-        "All services and gateways by the calls to them (a gateway: by those it makes) over the last 10 s; "
-        "what is bad comes first. Latencies are in ms with their retries. A click on a head sorts by it."
+        "All services and gateways with the traffic to them (for a gateway: from it) over the last 10 s, the "
+        "worst first. Latencies are in ms and include retries. Click a column head to sort by it."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort(1)", "sort by next"),
         Binding("S", "sort(-1)", "sort by previous", show=False),
         Binding("r", "reverse", "reverse"),
         Binding("t", "traces", "traces"),
-        Binding("m", "map", "on the map"),
+        Binding("m", "topology", "topology"),
     ]
 
     def __init__(self, location: Location) -> None:
@@ -41,20 +41,19 @@ class ServicesScreen(ListScreen[ServiceSummary]):
         self._order = 0
         self._reverse = False
 
-    def items(self, picture: DashboardState) -> Iterable[ServiceSummary] | None:
-        """Every service and gateway."""
-        return picture.services.services if picture.services else None
+    def items(self, state: DashboardState) -> Iterable[ServiceSummary] | None:
+        """All services and gateways."""
+        return state.services.services if state.services else None
 
     def search_text(self, item: ServiceSummary) -> str:
-        """Its name."""
+        """The name."""
         return item.name
 
-    def build_rows(
-        self, found: Iterable[ServiceSummary], picture: DashboardState
-    ) -> LazyRows[ServiceSummary]:  # noqa: ARG002
-        """In the order that was chosen."""
-        order = table.SORT_ORDERS[self._order]
-        return table.build_rows(table.sort_services(found, order, reverse=self._reverse))
+    def build_rows(self, items: Iterable[ServiceSummary], state: DashboardState) -> LazyRows[ServiceSummary]:
+        """Rows in the current order."""
+        services = table.sort_services(items, table.SORT_ORDERS[self._order], reverse=self._reverse)
+        thresholds = state.topology.thresholds if state.topology else HealthThresholds()
+        return table.build_rows(services, thresholds)
 
     def location_of(self, key: str) -> Location:
         """The service in detail."""
@@ -62,36 +61,36 @@ class ServicesScreen(ListScreen[ServiceSummary]):
 
     @property
     def sort_column(self) -> int:
-        """The column of the order."""
+        """The column of the current order."""
         return table.sort_column(table.SORT_ORDERS[self._order])
 
-    def on_table_header_clicked(self, message: Table.Sorted) -> None:
-        """A click on a head; again: the other way round."""
+    def on_table_header_clicked(self, message: Table.HeaderClicked) -> None:
+        """Sort by the clicked column; again: reverse the order."""
         title = table.COLUMNS[message.column].title
-        for at, order in enumerate(table.SORT_ORDERS):
+        for index, order in enumerate(table.SORT_ORDERS):
             if order.title == title:
-                self._reverse = not self._reverse if at == self._order else False
-                self._order = at
+                self._reverse = not self._reverse if index == self._order else False
+                self._order = index
         self.refresh_data(self.mesh_state)
 
     def action_sort(self, step: int) -> None:
-        """By another column."""
+        """Sort by the next or previous column."""
         self._order = (self._order + step) % len(table.SORT_ORDERS)
         self._reverse = False
         self.notify(f"sorted by {table.SORT_ORDERS[self._order].name}", timeout=2)
         self.refresh_data(self.mesh_state)
 
     def action_reverse(self) -> None:
-        """The other way round."""
+        """Reverse the order."""
         self._reverse = not self._reverse
         self.refresh_data(self.mesh_state)
 
     def action_traces(self) -> None:
-        """Traces that touch the chosen service."""
+        """Traces of the selected service."""
         if self.selected_key:
             self.session.go(TracesLocation(self.selected_key))
 
-    def action_map(self) -> None:
-        """The chosen service in the topology."""
+    def action_topology(self) -> None:
+        """The selected service in the topology."""
         if self.selected_key:
             self.session.go(NodeLocation(self.selected_key))

@@ -1,4 +1,4 @@
-"""Services as rows of a table: what is bad first, or by any column. Pure."""
+"""Services and edges as table rows, sorted by severity or by any column. Pure."""
 
 from __future__ import annotations
 
@@ -6,43 +6,52 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from meshwright.control_plane.api.models.topology import ServiceSummary, TopologyEdge
-from meshwright.tui import format
-from meshwright.tui.format import Tone
+from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceSummary, TopologyEdge
+from meshwright.tui.format import (
+    BREAKER_LABELS,
+    HEALTH_LABELS,
+    NO_VALUE,
+    UNKNOWN_LABEL,
+    Tone,
+    format_latency,
+    format_number,
+    format_percent,
+    sparkline,
+    success_tone,
+)
 from meshwright.tui.widgets.table_model import LazyRows, TableCell, TableColumn, TableRow
-
-GOOD, POOR = 0.995, 0.95
-"""Success shares from which a figure is no trouble, and below which it is failing."""
 
 HEALTH_RANK: Mapping[str, int] = {"unhealthy": 0, "degraded": 1, "healthy": 2, "unknown": 3}
 BREAKER_RANK: Mapping[str, int] = {"open": 0, "partial": 1, "closed": 2}
 
 
 class SortOrder(NamedTuple):
-    """A way to sort: `title` is the column whose head is lit; `key` sorts the first to the top."""
+    """A sort order. `title`: the column that is marked as sorted. `key` puts the most interesting first."""
 
     name: str
     title: str
     key: Callable[[ServiceSummary], Any]
 
 
-def _severity_key(row: ServiceSummary) -> tuple[int, int, int, str]:
-    """By kind of trouble, not by rates that change: rows keep their place while nothing turns."""
-    failing = round((1 - row.success) * 100) if row.rps else 0
-    return HEALTH_RANK.get(row.health, 3), BREAKER_RANK.get(row.breaker, 2), -failing, row.name
+def _severity_key(service: ServiceSummary) -> tuple[int, int, int, str]:
+    """By health and breaker, then failures in per cent: rows keep their place while rates fluctuate."""
+    failed = round((1 - service.success) * 100) if service.rps else 0
+    return HEALTH_RANK.get(service.health, 3), BREAKER_RANK.get(service.breaker, 2), -failed, service.name
 
 
 SORT_ORDERS: tuple[SortOrder, ...] = (
-    SortOrder("trouble", "", _severity_key),
-    SortOrder("name", "service", lambda row: row.name),
-    SortOrder("rate", "rate/s", lambda row: (-row.rps, row.name)),
-    SortOrder("success", "ok %", lambda row: (row.success if row.rps else 2, row.name)),
-    SortOrder("p50", "p50", lambda row: (-row.p50_ms, row.name)),
-    SortOrder("p95", "p95", lambda row: (-row.p95_ms, row.name)),
-    SortOrder("p99", "p99 ms", lambda row: (-row.p99_ms, row.name)),
-    SortOrder("retries", "retr/s", lambda row: (-row.retries_per_s, row.name)),
-    SortOrder("breaker", "breaker", lambda row: (BREAKER_RANK.get(row.breaker, 2), row.name)),
-    SortOrder("instances", "inst", lambda row: (row.healthy - row.instances, row.name)),
+    SortOrder("severity", "", _severity_key),
+    SortOrder("name", "service", lambda service: service.name),
+    SortOrder("rate", "rps", lambda service: (-service.rps, service.name)),
+    SortOrder("success", "ok %", lambda service: (service.success if service.rps else 2, service.name)),
+    SortOrder("p50", "p50", lambda service: (-service.p50_ms, service.name)),
+    SortOrder("p95", "p95", lambda service: (-service.p95_ms, service.name)),
+    SortOrder("p99", "p99 ms", lambda service: (-service.p99_ms, service.name)),
+    SortOrder("retries", "retr/s", lambda service: (-service.retries_per_s, service.name)),
+    SortOrder("breaker", "breaker", lambda service: (BREAKER_RANK.get(service.breaker, 2), service.name)),
+    SortOrder(
+        "ready instances", "ready", lambda service: (service.healthy - service.instances, service.name)
+    ),
 )
 
 TREND_WIDTH = 20
@@ -52,105 +61,103 @@ COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
     TableColumn("service", 12, grow=True),
     TableColumn("health", 10, drop_rank=9),
-    TableColumn("rate/s", 7, right=True),
+    TableColumn("rps", 7, right=True),
     TableColumn("ok %", 5, right=True),
     TableColumn("p50", 5, right=True, drop_rank=5),
     TableColumn("p95", 5, right=True, drop_rank=6),
     TableColumn("p99 ms", 6, right=True, drop_rank=1),
     TableColumn("retr/s", 6, right=True, drop_rank=4),
     TableColumn("breaker", 9, drop_rank=2),
-    TableColumn("inst", 5, right=True, drop_rank=3),
-    TableColumn("mtls", 5, drop_rank=7),
-    TableColumn("rate, 15 min", TREND_WIDTH, drop_rank=8),
+    TableColumn("ready", 5, right=True, drop_rank=3),
+    TableColumn("mTLS", 5, drop_rank=7),
+    TableColumn("rps, 15 min", TREND_WIDTH, drop_rank=8),
     TableColumn("failures", TREND_WIDTH, drop_rank=10),
     TableColumn("p99", TREND_WIDTH, drop_rank=11),
 )
 
 
 def sort_services(
-    rows: Iterable[ServiceSummary], order: SortOrder, *, reverse: bool = False
+    services: Iterable[ServiceSummary], order: SortOrder, *, reverse: bool = False
 ) -> list[ServiceSummary]:
-    """Rows in an order."""
-    return sorted(rows, key=order.key, reverse=reverse)
+    """Services in an order."""
+    return sorted(services, key=order.key, reverse=reverse)
 
 
 def sort_column(order: SortOrder) -> int:
-    """The column whose head is lit."""
-    titles = [column.title for column in COLUMNS]
-    return titles.index(order.title)
+    """The index of the column that is marked as sorted."""
+    return [column.title for column in COLUMNS].index(order.title)
 
 
-def build_rows(rows: Iterable[ServiceSummary]) -> LazyRows[ServiceSummary]:
-    """Services as the lines of a table."""
+def build_rows(services: Iterable[ServiceSummary], thresholds: HealthThresholds) -> LazyRows[ServiceSummary]:
+    """The rows of services, each built when it is first drawn."""
     name = attrgetter("name")
-    return LazyRows(rows, key=name, make=service_row, texts={1: name})
+    return LazyRows(
+        services, key=name, make=lambda service: service_row(service, thresholds), texts={1: name}
+    )
 
 
-def service_row(service: ServiceSummary) -> TableRow:
-    """A service as its line."""
-    health = format.HEALTH_LABELS.get(service.health, format.UNKNOWN_LABEL)
+def service_row(service: ServiceSummary, thresholds: HealthThresholds) -> TableRow:
+    """The row of a service or gateway."""
+    health = HEALTH_LABELS.get(service.health, UNKNOWN_LABEL)
     trend = service.history
-    most = max(trend.rps, default=0.0)
+    max_rps = max(trend.rps, default=0.0)
     return TableRow(
         service.name,
         (
             TableCell(health.symbol, health.tone),
             TableCell(service.name, "strong" if health.tone in ("bad", "partial") else "plain"),
             TableCell(health.text, health.tone),
-            TableCell(format.format_number(service.rps)),
-            success_cell(service.success, service.rps),
-            TableCell(format.format_latency(service.p50_ms)),
-            TableCell(format.format_latency(service.p95_ms)),
-            TableCell(format.format_latency(service.p99_ms)),
+            TableCell(format_number(service.rps)),
+            success_cell(service.success, service.rps, success_tone(service.success, thresholds)),
+            TableCell(format_latency(service.p50_ms)),
+            TableCell(format_latency(service.p95_ms)),
+            TableCell(format_latency(service.p99_ms)),
             retries_cell(service.retries_per_s),
             breaker_cell(service.breaker),
             instances_cell(service),
             mtls_cell(service.mtls, service.rps),
-            TableCell(format.sparkline(trend.rps, TREND_WIDTH), "accent"),
-            TableCell(format.sparkline(trend.failures_per_s, TREND_WIDTH, most, zero=" "), "bad"),
-            TableCell(format.sparkline(trend.p99_ms, TREND_WIDTH), "dim"),
+            TableCell(sparkline(trend.rps, TREND_WIDTH), "accent"),
+            TableCell(sparkline(trend.failures_per_s, TREND_WIDTH, max_rps, zero=" "), "bad"),
+            TableCell(sparkline(trend.p99_ms, TREND_WIDTH), "dim"),
         ),
     )
 
 
-def success_cell(share: float, rps: float) -> TableCell:
-    """The share of answers that did not fail; none where nothing was answered."""
-    if rps <= 0:
-        return TableCell(format.NO_VALUE, "dim")
-    tone: Tone = "plain" if share >= GOOD else "partial" if share >= POOR else "bad"
-    return TableCell(format.format_percent(share), tone)
+def success_cell(success: float, rps: float, tone: Tone) -> TableCell:
+    """A success rate in per cent; a dash without traffic."""
+    return TableCell(format_percent(success), tone) if rps > 0 else TableCell(NO_VALUE, "dim")
 
 
 def retries_cell(per_second: float) -> TableCell:
-    """Retries in a second."""
-    return TableCell(format.format_number(per_second), "partial" if per_second > 0 else "dim")
+    """Retries per second."""
+    return TableCell(format_number(per_second), "partial" if per_second > 0 else "dim")
 
 
 def breaker_cell(state: str) -> TableCell:
-    """A circuit breaker's state."""
-    said = format.BREAKER_LABELS.get(state, format.UNKNOWN_LABEL)
-    return TableCell(f"{said.symbol} {said.text}".strip(), "dim" if state == "closed" else said.tone)
+    """The state of a circuit breaker."""
+    label = BREAKER_LABELS.get(state, UNKNOWN_LABEL)
+    return TableCell(f"{label.symbol} {label.text}".strip(), "dim" if state == "closed" else label.tone)
 
 
 def instances_cell(service: ServiceSummary) -> TableCell:
-    """Healthy ones of all; a gateway has none."""
+    """Healthy instances of all; gateways have no instances."""
     if service.role == "gateway":
         return TableCell("gate", "dim")
     tone: Tone = "plain" if service.healthy == service.instances else "partial" if service.healthy else "bad"
     return TableCell(f"{service.healthy}/{service.instances}", tone)
 
 
-def mtls_cell(proven: bool, rps: float) -> TableCell:
-    """Whether all calls are under mutual TLS."""
+def mtls_cell(mtls: bool, rps: float) -> TableCell:
+    """Whether all calls use mutual TLS; a dash without traffic."""
     if rps <= 0:
-        return TableCell(format.NO_VALUE, "dim")
-    return TableCell("● yes", "good") if proven else Cell("✖ no", "bad")
+        return TableCell(NO_VALUE, "dim")
+    return TableCell("● yes", "good") if mtls else TableCell("✖ no", "bad")
 
 
 EDGE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
     TableColumn("calls", 12, grow=True),
-    TableColumn("rate/s", 6, right=True),
+    TableColumn("rps", 6, right=True),
     TableColumn("ok %", 5, right=True),
     TableColumn("p50", 5, right=True, drop_rank=4),
     TableColumn("p99 ms", 6, right=True, drop_rank=1),
@@ -158,22 +165,22 @@ EDGE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("breaker", 9, drop_rank=2),
 )
 
+_EDGE_TONES: Mapping[str, Tone] = {"degraded": "partial", "unhealthy": "bad"}
 
-def edge_row(edge: TopologyEdge, name: str) -> TableRow:
-    """A call from or to a service as a line: the arrow says which way."""
-    outward = edge.from_ == name
-    other = edge.to if outward else edge.from_
-    failing = edge.rps > 0 and edge.success < POOR
-    tone: Tone = "bad" if failing else "partial" if edge.rps > 0 and edge.success < GOOD else "plain"
+
+def edge_row(edge: TopologyEdge, service: str) -> TableRow:
+    """An edge from or to a service; the arrow shows the direction."""
+    outbound = edge.from_ == service
+    tone = _EDGE_TONES.get(edge.health, "plain")
     return TableRow(
         f"{edge.from_}>{edge.to}",
         (
-            TableCell("→" if outward else "←", "accent"),
-            TableCell(other, tone),
-            TableCell(format.format_number(edge.rps)),
-            success_cell(edge.success, edge.rps),
-            TableCell(format.format_latency(edge.p50_ms)),
-            TableCell(format.format_latency(edge.p99_ms)),
+            TableCell("→" if outbound else "←", "accent"),
+            TableCell(edge.to if outbound else edge.from_, tone),
+            TableCell(format_number(edge.rps)),
+            success_cell(edge.success, edge.rps, tone),
+            TableCell(format_latency(edge.p50_ms)),
+            TableCell(format_latency(edge.p99_ms)),
             retries_cell(edge.retries_per_s),
             breaker_cell(edge.breaker),
         ),

@@ -1,4 +1,4 @@
-"""An Envoy's configuration as a tree: what a branch is called, and which branches hold a text. Pure."""
+"""An Envoy's configuration dump as a tree: labels of the branches, and search. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from rich.text import Text
 
-from meshwright.tui import format
+from meshwright.tui.format import sanitize
 
 MATCH_LIMIT = 200
-"""Matches that are shown: more is not read, but searched for more narrowly."""
+"""Matches that are shown. With more of them a narrower search is needed."""
 
 VALUE_LIMIT = 160
 """Characters of a value that are shown."""
 
 NAME_FIELDS = ("name", "cluster_name", "stat_prefix", "@type", "prefix", "key", "version_info")
-"""Where the parts of Envoy's lists carry what they are called, the telling ones first."""
+"""Fields that name an item of a list, the most telling first."""
 
 WRAPPER_FIELDS = (
     "cluster",
@@ -27,15 +27,15 @@ WRAPPER_FIELDS = (
     "secret",
     "endpoint",
 )
-"""Fields under which the parts of a dump carry the thing itself."""
+"""Fields in which an item of a dump wraps the named object."""
 
 
 def branches(value: Any) -> Iterator[tuple[str, Any]]:
-    """The parts of an object or list, each with what it is called."""
+    """The parts of an object or list with their labels."""
     if isinstance(value, Mapping):
         yield from ((str(key), part) for key, part in value.items())
     elif isinstance(value, list):
-        yield from ((f"{at} {name_of(part)}".strip(), part) for at, part in enumerate(value))
+        yield from ((f"{index} {name_of(part)}".strip(), part) for index, part in enumerate(value))
 
 
 def sections(configs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
@@ -47,46 +47,46 @@ def sections(configs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def name_of(value: Any) -> str:
-    """What a part is called by itself; empty when it does not say."""
+    """The name of an item; empty if it has none."""
     if not isinstance(value, Mapping):
         return ""
     for field in NAME_FIELDS:
         if isinstance(value.get(field), str) and field != "version_info":
             return str(value[field]).rpartition("/")[2] if field == "@type" else str(value[field])
     for field in WRAPPER_FIELDS:
-        if field in value and (inner := name_of(value[field])):
-            return inner
+        if field in value and (name := name_of(value[field])):
+            return name
     return ""
 
 
 def is_leaf(value: Any) -> bool:
-    """Whether there is nothing to unfold."""
+    """Whether there is nothing to expand."""
     return not isinstance(value, Mapping | list) or not value
 
 
 def label(key: str, value: Any) -> Text:
-    """A branch in a line: bold where it can be unfolded, with the number of its parts."""
+    """A branch in one line: bold with the number of its parts, or with its value."""
     if isinstance(value, Mapping | list):
-        return Text.assemble((format.sanitize(key), "bold"), f"  {len(value)}" if value else "  empty")
-    said = format.sanitize(str(value).lower() if isinstance(value, bool) else str(value))
-    return Text(f"{format.sanitize(key)}: {said if len(said) <= VALUE_LIMIT else f'{said[:VALUE_LIMIT]}…'}")
+        return Text.assemble((sanitize(key), "bold"), f"  {len(value)}" if value else "  empty")
+    text = sanitize(str(value).lower() if isinstance(value, bool) else str(value))
+    return Text(f"{sanitize(key)}: {text if len(text) <= VALUE_LIMIT else f'{text[:VALUE_LIMIT]}…'}")
 
 
 def matching_paths(value: Any, text: str) -> tuple[tuple[str, ...], ...]:
-    """The ways from `value` down to keys, names and values that hold `text`, `FOUND` at most."""
-    found: list[tuple[str, ...]] = []
-    _search(list(branches(value)), text.lower(), (), found)
-    return tuple(found)
+    """Up to `MATCH_LIMIT` paths to keys, names and values that contain the text; case is ignored."""
+    matches: list[tuple[str, ...]] = []
+    _search(list(branches(value)), text.lower(), (), matches)
+    return tuple(matches)
 
 
 def _search(
-    parts: Sequence[tuple[str, Any]], text: str, way: tuple[str, ...], found: list[tuple[str, ...]]
+    parts: Sequence[tuple[str, Any]], text: str, parent: tuple[str, ...], matches: list[tuple[str, ...]]
 ) -> None:
     for key, part in parts:
-        if len(found) >= MATCH_LIMIT:
+        if len(matches) >= MATCH_LIMIT:
             return
-        here = (*way, key)
+        path = (*parent, key)
         if text in key.lower() or (is_leaf(part) and text in str(part).lower()):
-            found.append(here)
+            matches.append(path)
         else:
-            _search(list(branches(part)), text, here, found)
+            _search(list(branches(part)), text, path, matches)

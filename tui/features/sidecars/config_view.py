@@ -1,4 +1,4 @@
-"""The configuration of one Envoy as a tree whose branches are made when they are unfolded."""
+"""The configuration of one Envoy as a tree. Branches are built when they are first expanded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from textual.widgets.tree import TreeNode
 
 from meshwright.tui.features.sidecars import config_tree
 
-EXPAND_LIMIT = 20
-"""Matches that are unfolded at once; of more only the branches above them."""
-
 
 class ConfigTree(Tree[Any]):
-    """`show` gives it a dump, `find` leaves only what holds a text."""
+    """Shows a configuration dump."""
 
     DEFAULT_CSS = """
     ConfigTree { background: $background; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
@@ -32,14 +29,14 @@ class ConfigTree(Tree[Any]):
         self._dump: dict[str, Any] = {}
 
     def set_dump(self, configs: Iterable[Mapping[str, Any]]) -> None:
-        """Another dump."""
+        """Show a dump, all branches collapsed."""
         self._dump = {}
         for name, section in config_tree.sections(configs):
             self._dump[name if name not in self._dump else f"{name} {len(self._dump)}"] = section
         self.filter_text("")
 
     def filter_text(self, text: str) -> int:
-        """Only the branches down to what holds the text; how many there are, as far as they are counted."""
+        """Show only the branches that lead to matches; returns the number of matches, up to the limit."""
         self.root.remove_children()
         self.root.data = self._dump
         self.root.expand()
@@ -47,27 +44,27 @@ class ConfigTree(Tree[Any]):
             self._load_children(self.root)
             self.cursor_line = 0
             return 0
-        ways = config_tree.matching_paths(self._dump, text.strip())
-        for way in ways:
-            self._show_path(way)
+        paths = config_tree.matching_paths(self._dump, text.strip())
+        for path in paths:
+            self._show_path(path)
         self.cursor_line = 0
-        return len(ways)
+        return len(paths)
 
-    def _show_path(self, way: tuple[str, ...]) -> None:
-        """Show one way, and no others beside it."""
-        at, value = self.root, self._dump
-        for key in way:
+    def _show_path(self, path: tuple[str, ...]) -> None:
+        """Add and expand the branches of one path."""
+        node, value = self.root, self._dump
+        for key in path:
             value = dict(config_tree.branches(value))[key]
-            known = next((child for child in at.children if child.data and child.data[0] == key), None)
-            at = known or self._add(at, key, value)
-            if key != way[-1]:
-                at.expand()
+            existing = next((child for child in node.children if child.data and child.data[0] == key), None)
+            node = existing or self._add(node, key, value)
+            if key != path[-1]:
+                node.expand()
 
-    def _add(self, at: TreeNode[Any], key: str, value: Any) -> TreeNode[Any]:
-        said = config_tree.label(key, value)
+    def _add(self, parent: TreeNode[Any], key: str, value: Any) -> TreeNode[Any]:
+        label = config_tree.label(key, value)
         if config_tree.is_leaf(value):
-            return at.add_leaf(said, data=(key, value))
-        return at.add(said, data=(key, value))
+            return parent.add_leaf(label, data=(key, value))
+        return parent.add(label, data=(key, value))
 
     def _load_children(self, node: TreeNode[Any]) -> None:
         value = node.data[1] if node.data and node is not self.root else self._dump
@@ -75,6 +72,6 @@ class ConfigTree(Tree[Any]):
             self._add(node, key, part)
 
     def on_tree_node_expanded(self, message: Tree.NodeExpanded[Any]) -> None:
-        """A branch is unfolded for the first time."""
+        """Build the children of a branch that is expanded for the first time."""
         if message.node is not self.root and not message.node.children:
             self._load_children(message.node)

@@ -1,4 +1,4 @@
-"""Sidecars: every Envoy of the mesh in a line, what is bad first."""
+"""The sidecars tab: every Envoy of the mesh, the worst state first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from meshwright.control_plane.api.models.base import ProxyDetail
+from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.tui.features.sidecars import table
 from meshwright.tui.list_screen import ListScreen
 from meshwright.tui.mesh_state import DashboardState, StateField
@@ -20,43 +20,43 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
 
     COLUMNS = table.COLUMNS
     EMPTY = "no sidecar has connected yet: `mesh run` starts a process with one"
-    NO_MATCH = "no sidecar, service or state has such a name: Esc shows all"
+    NO_MATCH = "no sidecar, service or state matches: Esc shows all"
     STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"proxies"})
     SEARCH_HINT: ClassVar[str] = "part of a sidecar's or service's name, or a state"
     HELP: ClassVar[str] = (
-        "Every Envoy: how far its configuration is (rev: the newest revision that it has taken), when its "
-        "certificate ends (it is renewed at half of its life), what it refused in its own words."
+        "Every Envoy: its configuration state (rev: the newest revision it has accepted), the time until its "
+        "certificate expires (it is renewed at half of its lifetime), and Envoy's message about a rejection."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "service", "its service"),
+        Binding("s", "service", "service"),
         Binding("e", "events", "events"),
     ]
 
-    def items(self, picture: DashboardState) -> Iterable[ProxyDetail] | None:
-        """Every proxy."""
-        return picture.proxies
+    def items(self, state: DashboardState) -> Iterable[ProxyDetail] | None:
+        """All proxies."""
+        return state.proxies
 
     def search_text(self, item: ProxyDetail) -> str:
-        """Its name, its service and its state."""
+        """Name, service and state."""
         return f"{item.name} {item.service} {item.state}"
 
-    def build_rows(self, found: Iterable[ProxyDetail], picture: DashboardState) -> LazyRows[ProxyDetail]:
-        """What is bad first."""
-        newest = picture.status.revision if picture.status else 0
-        return table.build_rows(table.sort_proxies(found), newest, self.session.now())
+    def build_rows(self, items: Iterable[ProxyDetail], state: DashboardState) -> LazyRows[ProxyDetail]:
+        """Rows, the worst state first."""
+        newest = state.status.revision if state.status else 0
+        return table.build_rows(table.sort_proxies(items), newest, self.session.now())
 
     def location_of(self, key: str) -> Location:
         """The sidecar in detail."""
         return ProxyLocation(key)
 
     def action_service(self) -> None:
-        """The service of the chosen sidecar."""
-        chosen = self.selected_key
-        for each in self.mesh_state.proxies or ():
-            if each.name == chosen:
-                self.session.go(ServiceLocation(each.service))
+        """The service of the selected sidecar."""
+        for proxy in self.mesh_state.proxies or ():
+            if proxy.name == self.selected_key:
+                self.session.go(ServiceLocation(proxy.service))
+                return
 
     def action_events(self) -> None:
-        """What happened to it."""
+        """Events of the selected sidecar."""
         if self.selected_key:
             self.session.go(EventsLocation(subject=self.selected_key))

@@ -1,42 +1,51 @@
-"""Sidecars as rows of a table, what is bad first. Pure."""
+"""Sidecars as table rows, the worst state first. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import attrgetter
 
-from meshwright.control_plane.api.models.base import ProxyDetail
-from meshwright.tui import format
-from meshwright.tui.format import Tone
+from meshwright.control_plane.api.models.proxies import ProxyDetail
+from meshwright.tui.format import (
+    NO_VALUE,
+    PROXY_LABELS,
+    UNKNOWN_LABEL,
+    Tone,
+    format_age,
+    format_mib,
+    sanitize,
+)
 from meshwright.tui.widgets.table_model import LazyRows, TableCell, TableColumn, TableRow
 
 STATE_ORDER = ("rejected", "pending", "disconnected", "synced")
-"""What is bad first."""
+"""The worst first."""
 
 EXPIRY_WARNING = 600.0
-"""Seconds before its end at which a certificate is worth a colour: a sixth of its life, long past renewal."""
+"""Seconds before its expiry from which a certificate is highlighted. Renewal is due at half of its lifetime
+of an hour.
+"""
 
 COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("", 1),
     TableColumn("sidecar", 14, grow=True),
-    TableColumn("of", 10, grow=True, drop_rank=4),
+    TableColumn("service", 10, grow=True, drop_rank=4),
     TableColumn("state", 12),
     TableColumn("rev", 5, right=True, drop_rank=1),
     TableColumn("certificate", 11, right=True, drop_rank=2),
     TableColumn("Envoy", 7, drop_rank=5),
     TableColumn("memory", 8, right=True, drop_rank=3),
-    TableColumn("up", 6, right=True, drop_rank=6),
-    TableColumn("Envoy's words", 20, grow=True, drop_rank=7),
+    TableColumn("uptime", 6, right=True, drop_rank=6),
+    TableColumn("message", 20, grow=True, drop_rank=7),
 )
 
 
 def sort_proxies(proxies: Iterable[ProxyDetail]) -> list[ProxyDetail]:
     """By state, then service and name."""
-    return sorted(proxies, key=lambda one: (STATE_ORDER.index(one.state), one.service, one.name))
+    return sorted(proxies, key=lambda proxy: (STATE_ORDER.index(proxy.state), proxy.service, proxy.name))
 
 
 def build_rows(proxies: Iterable[ProxyDetail], newest: int, now: float) -> LazyRows[ProxyDetail]:
-    """Sidecars as the lines of a table."""
+    """The rows of sidecars, each built when it is first drawn."""
     return LazyRows(
         proxies,
         key=attrgetter("name"),
@@ -44,37 +53,37 @@ def build_rows(proxies: Iterable[ProxyDetail], newest: int, now: float) -> LazyR
         texts={
             1: attrgetter("name"),
             2: attrgetter("service"),
-            9: lambda proxy: format.sanitize(proxy.error),
+            9: lambda proxy: sanitize(proxy.error),
         },
     )
 
 
 def proxy_row(proxy: ProxyDetail, newest: int, now: float) -> TableRow:
-    """A sidecar as its line; `newest` is the mesh's revision, `now` in seconds since the epoch."""
-    said = format.PROXY_LABELS.get(proxy.state, format.UNKNOWN_LABEL)
-    behind: Tone = "plain" if proxy.revision >= newest else "partial"
-    told = proxy.reported
+    """The row of a sidecar. `newest`: the mesh's revision; `now` in seconds since the epoch."""
+    label = PROXY_LABELS.get(proxy.state, UNKNOWN_LABEL)
+    revision_tone: Tone = "plain" if proxy.revision >= newest else "partial"
+    reported = proxy.reported
     return TableRow(
         proxy.name,
         (
-            TableCell(said.symbol, said.tone),
-            TableCell(proxy.name, "strong" if said.tone in ("bad", "partial") else "plain"),
+            TableCell(label.symbol, label.tone),
+            TableCell(proxy.name, "strong" if label.tone in ("bad", "partial") else "plain"),
             TableCell(proxy.service, "dim"),
-            TableCell(said.text, said.tone),
-            TableCell(str(proxy.revision), behind),
-            expiry_cell(proxy.expires, now) if told else TableCell(format.NO_VALUE, "dim"),
-            TableCell(proxy.version if told else format.NO_VALUE, "dim"),
-            TableCell(format.format_mib(proxy.memory) if told else format.NO_VALUE),
-            TableCell(format.format_age(proxy.uptime) if told else format.NO_VALUE, "dim"),
-            TableCell(format.sanitize(proxy.error), "bad"),
+            TableCell(label.text, label.tone),
+            TableCell(str(proxy.revision), revision_tone),
+            expiry_cell(proxy.expires, now) if reported else TableCell(NO_VALUE, "dim"),
+            TableCell(proxy.version if reported else NO_VALUE, "dim"),
+            TableCell(format_mib(proxy.memory) if reported else NO_VALUE),
+            TableCell(format_age(proxy.uptime) if reported else NO_VALUE, "dim"),
+            TableCell(sanitize(proxy.error), "bad"),
         ),
     )
 
 
-def expiry_cell(at: float, now: float) -> TableCell:
-    """How long a certificate still stands."""
-    if at <= 0:
-        return TableCell(format.NO_VALUE, "dim")
-    if at <= now:
+def expiry_cell(expires: float, now: float) -> TableCell:
+    """The time until a certificate expires; both in seconds since the epoch, 0: unknown."""
+    if expires <= 0:
+        return TableCell(NO_VALUE, "dim")
+    if expires <= now:
         return TableCell("✖ expired", "bad")
-    return TableCell(format.format_age(at - now), "plain" if at - now > EXPIRY_WARNING else "partial")
+    return TableCell(format_age(expires - now), "plain" if expires - now > EXPIRY_WARNING else "partial")

@@ -1,9 +1,9 @@
-"""Topology: the live graph of services, and below it what is selected."""
+"""The topology tab: the live service graph, and a panel with details of the selected node or edge."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from operator import methodcaller
 from typing import ClassVar
 
@@ -13,15 +13,15 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Resize
 
-from meshwright.control_plane.api.models.topology import TopologyEdge as Seen
+from meshwright.control_plane.api.models.policies import AttachedPolicy
+from meshwright.control_plane.api.models.topology import TopologyEdge
 from meshwright.control_plane.api.models.traces import Trace
-from meshwright.tui import format, navigation
+from meshwright.tui import navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
-from meshwright.tui.features.policies.effective_policies import effective_policies
-from meshwright.tui.features.topology import detail_panel
-from meshwright.tui.features.topology.detail_panel import PanelData, RateHistory
-from meshwright.tui.features.traces import failed_request
+from meshwright.tui.features.topology.detail_panel import PanelData, RateHistory, edge_lines, node_lines
+from meshwright.tui.features.traces.failed_request import failed_requests, failed_span
 from meshwright.tui.features.traces.why_dialog import WhyDialog
+from meshwright.tui.format import sanitize
 from meshwright.tui.graph.graph import Link
 from meshwright.tui.graph.versions import has_versions, service_of, split_versions
 from meshwright.tui.graph.viewport import GraphFilter
@@ -31,11 +31,11 @@ from meshwright.tui.theme import paint
 from meshwright.tui.widgets.graph_view import GraphSelection, GraphView
 from meshwright.tui.widgets.stable_static import StableStatic
 
-HISTORY_SECONDS = 3.0
-"""Seconds between two askings for the past of what is selected."""
+RELOAD_SECONDS = 3.0
+"""Seconds between two requests for the history and policies of the selection."""
 
 FAILED_REQUEST_LIMIT, TRACE_ATTEMPTS = 50, 10
-"""Failed requests that are asked for, and how many traces of them are looked at for one that failed here."""
+"""Failed requests that `why` fetches, and how many of their traces it searches for a failed span."""
 
 LOW_HEIGHT = 18
 """Rows of the terminal below which the panel has one line."""
@@ -43,17 +43,25 @@ LOW_HEIGHT = 18
 NO_TRAFFIC = "no traffic yet: try `mesh demo --traffic 20`"
 
 
-class TopologyScreen(MeshScreen):
-    """The graph. A place that names a node or an edge begins there."""
+@dataclass(frozen=True, slots=True)
+class SelectionDetails:
+    """What was fetched for a selection; `policies`: those in force, None: not fetched yet."""
 
-    STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"policies", "revisions"})
+    selection: GraphSelection = field(default_factory=GraphSelection)
+    history: RateHistory = field(default_factory=RateHistory)
+    policies: tuple[AttachedPolicy, ...] | None = None
+
+
+class TopologyScreen(MeshScreen):
+    """The graph. A location that names a node or an edge selects it."""
+
+    STATE_FIELDS: ClassVar[frozenset[StateField]] = frozenset({"revisions"})
     SEARCH_HINT: ClassVar[str] = "part of a service's name"
     HELP: ClassVar[str] = (
-        "Services and gateways, calls from left to right, over the last 10 s. ● healthy ◐ degraded ✖ failing "
-        "○ no traffic ⏻ breaker open ◑ partly ↻ calls itself. On a line: calls in a second, failures, p99. "
-        "Where lines cross without a corner or a branch they have nothing to do with each other. "
-        "Tab goes through the calls of a service; f shows only what is near it, again: wider, Esc: all; "
-        "v takes versions apart."
+        "Services and gateways, callers left of callees, over the last 10 s. ● healthy ◐ degraded ✖ "
+        "unhealthy ○ unknown ⊘ breaker open ◑ partly open ↻ calls itself. On an edge: requests/s, failures, "
+        "p99. Lines that cross without a corner or branch are unrelated. Tab cycles through the edges of a "
+        "service; f shows only its neighbours, again: one hop more, Esc: all; v splits services by version."
     )
     DEFAULT_CSS = """
     TopologyScreen #panel {
@@ -63,7 +71,7 @@ class TopologyScreen(MeshScreen):
     TopologyScreen.-low #panel { height: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "near", "focus"),
+        Binding("f", "focus_neighbours", "focus"),
         Binding("w", "why", "why"),
         Binding("t", "traces", "traces"),
         Binding("p", "policies", "policies"),
@@ -73,7 +81,7 @@ class TopologyScreen(MeshScreen):
 
     def __init__(self, location: navigation.Location) -> None:
         super().__init__(location)
-        self._history: tuple[GraphSelection, RateHistory] = (GraphSelection(), RateHistory())
+        self._details = SelectionDetails()
         self._started = False
         self._split = False
         self._home = (GraphFilter(), GraphSelection())
@@ -89,27 +97,27 @@ class TopologyScreen(MeshScreen):
         return self.query_one(GraphView)
 
     def on_mount(self) -> None:
-        """The past is asked for at a pace of its own."""
+        """Fetch details of the selection at an interval of their own."""
         super().on_mount()
         self.graph.focus()
-        self.set_interval(HISTORY_SECONDS, self.load)
+        self.set_interval(RELOAD_SECONDS, self.load)
 
     def on_resize(self, event: Resize) -> None:
-        """One line is enough where there is little room."""
+        """Shrink the panel to one line in a low terminal."""
         self.set_class(event.size.height < LOW_HEIGHT, "-low")
         self._draw_panel()
 
-    def refresh_data(self, picture: DashboardState) -> None:
-        """Figures anew; boxes move only for new ones."""
-        if picture.topology is None:
+    def refresh_data(self, state: DashboardState) -> None:
+        """Update the figures; boxes move only for new nodes or edges."""
+        if state.topology is None:
             return
-        self.graph.set_topology(split_versions(picture.topology) if self._split else picture.topology)
+        self.graph.set_topology(split_versions(state.topology) if self._split else state.topology)
         if not self._started:
             self._select_initial()
         self._draw_panel()
 
     def _select_initial(self) -> None:
-        """Select what this place names."""
+        """Select what the location names."""
         graph = self.graph
         match self.location:
             case navigation.NodeLocation(name) if name in graph.index.nodes:
@@ -121,52 +129,57 @@ class TopologyScreen(MeshScreen):
             case navigation.TabLocation():
                 self._started = True
 
-    def _show_selection(self, picked: GraphSelection) -> None:
-        if picked.node not in self.graph.graph.nodes:
-            self.graph.set_filter(GraphFilter(focus=picked.node, hops=1))
-        self.graph.select(picked)
-        self._home = (self.graph.graph_filter, picked)
+    def _show_selection(self, selection: GraphSelection) -> None:
+        if selection.node not in self.graph.graph.nodes:
+            self.graph.set_filter(GraphFilter(focus=selection.node, hops=1))
+        self.graph.select(selection)
+        self._home = (self.graph.graph_filter, selection)
 
-    # --- what is selected ---------------------------------------------------------------------------
+    # --- the selection ------------------------------------------------------------------------------
 
     @property
-    def selected_edge(self) -> Seen | None:
-        """The edge that is selected and has traffic."""
+    def selected_edge(self) -> TopologyEdge | None:
+        """The selected edge, if it has traffic."""
         link = self.graph.selected.link
         return self.graph.index.edges.get(link) if link else None
 
     @property
     def selected_service(self) -> str:
-        """The service that is selected: of an edge the callee, of a version its service."""
-        picked = self.graph.selected
-        return service_of(picked.link[1] if picked.link else picked.node)
+        """The selected service: of an edge the callee, of a version its service."""
+        selected = self.graph.selected
+        return service_of(selected.link[1] if selected.link else selected.node)
 
     @property
     def selected_link(self) -> Link | None:
-        """The services at both ends of the edge that is selected."""
+        """The services at both ends of the selected edge."""
         link = self.graph.selected.link
         return (link[0], service_of(link[1])) if link else None
 
-    def on_graph_view_selection_changed(self, _message: GraphView.Moved) -> None:
-        """Something else is selected."""
+    def on_graph_view_selection_changed(self, _message: GraphView.SelectionChanged) -> None:
+        """Show another selection and fetch its details."""
         self._draw_panel()
-        if self._history[0] != self.graph.selected:
+        if self._details.selection != self.graph.selected:
             self.load()
 
     def _panel_data(self) -> PanelData:
-        about, past = self._history
-        return PanelData.from_state(
-            self.mesh_state, self.session.now(), past if about == self.graph.selected else RateHistory()
+        state, details = self.mesh_state, self._details
+        if details.selection != self.graph.selected:
+            details = SelectionDetails()
+        data = PanelData(
+            policies=details.policies,
+            revisions=state.revisions or (),
+            now=self.session.now(),
+            history=details.history,
         )
+        return replace(data, thresholds=state.topology.thresholds) if state.topology else data
 
     def _draw_panel(self) -> None:
-        if not self.query("#panel"):  # not yet, or not any more
+        if not self.query("#panel"):  # not mounted yet, or already removed
             return
         panel, graph = self.query_one("#panel", StableStatic), self.graph
         width = max(20, self.size.width - 2)
-        panel.set_text(
-            Content("\n").join(line.truncate(width, ellipsis=True) for line in self._panel_lines(width))
-        )
+        lines = (line.truncate(width, ellipsis=True) for line in self._panel_lines(width))
+        panel.set_text(Content("\n").join(lines))
         panel.border_title = Content(self._view_summary())
         if graph.index.nodes and not graph.index.edges:
             panel.border_title = Content(NO_TRAFFIC)
@@ -175,57 +188,67 @@ class TopologyScreen(MeshScreen):
         graph = self.graph
         link, node = graph.selected.link, graph.index.nodes.get(graph.selected.node)
         if self.selected_edge is not None:
-            return detail_panel.edge_lines(self.selected_edge, self._panel_data(), width)
+            return edge_lines(self.selected_edge, self._panel_data(), width)
         if link:
-            gone = f"{format.sanitize(link[0])} → {format.sanitize(link[1])}: no calls within the last minute"
-            return [paint(gone, "dim")]
+            text = f"{sanitize(link[0])} → {sanitize(link[1])}: no requests in the last minute"
+            return [paint(text, "dim")]
         if node is not None:
-            return detail_panel.node_lines(node, graph.index, self._panel_data(), width)
+            return node_lines(node, graph.index, self._panel_data(), width)
         return [paint("" if self.mesh_state.topology else LOADING, "dim")]
 
     def _view_summary(self) -> str:
-        """What part of the mesh is seen, and where it goes on."""
-        graph = self.graph
+        """Which part of the mesh is visible, and in which directions it continues."""
+        graph, view = self.graph, self.graph.graph_filter
         parts = []
-        if graph.graph_filter.hops:
-            near = "neighbours" if graph.graph_filter.hops == 1 else f"{graph.graph_filter.hops} calls around"
-            of = f"{len(graph.graph.nodes)} of {len(graph.index.nodes)} services"
-            back = "back" if graph.graph_filter == self._home[0] else "all"
-            parts.append(f"{near} of {format.sanitize(graph.graph_filter.focus)}: {of}, f wider, Esc {back}")
+        if view.hops:
+            distance = "neighbours" if view.hops == 1 else f"{view.hops} hops around"
+            count = f"{len(graph.graph.nodes)} of {len(graph.index.nodes)} services"
+            back = "back" if view == self._home[0] else "all"
+            parts.append(f"{distance} of {sanitize(view.focus)}: {count}, f wider, Esc {back}")
         if graph.current_layout.density.unitless and graph.current_layout.routes:
-            parts.append("on lines: calls/s")
-        if more := graph.scroll_arrows():
-            parts.append(f"more {more}")
+            parts.append("on edges: requests/s")
+        if arrows := graph.scroll_arrows():
+            parts.append(f"more {arrows}")
         return " · ".join(parts)
 
-    @work(exclusive=True, group="past")
+    @work(exclusive=True, group="details")
     async def load(self) -> None:
-        """The last quarter of an hour of what is selected."""
-        picked = self.graph.selected
-        if not self.is_current or not picked.node:
+        """Fetch the history and the policies of the selection."""
+        selection, link = self.graph.selected, self.selected_link
+        if not self.is_current or not selection.node:
             return
-        link = self.selected_link
+        service, caller = self.selected_service, link[0] if link else ""
+        history = await self._fetch_history(service, link)
+        if self.graph.selected != selection:
+            return
+        previous = self._details.policies if self._details.selection == selection else None
+        self._details = SelectionDetails(selection, history, previous)
+        self._draw_panel()
+        response = await self.session.call(
+            lambda client: client.service_policies(service, caller), quiet=True
+        )
+        if response and self.graph.selected == selection:
+            in_force = tuple(policy for policy in response.policies if policy.in_force)
+            self._details = SelectionDetails(selection, history, in_force)
+            self._draw_panel()
+
+    async def _fetch_history(self, service: str, link: Link | None) -> RateHistory:
         if link:
             edge = await self.session.call(lambda client: client.edge_history(*link), quiet=True)
-            past = RateHistory(edge.step, edge.points) if edge else RateHistory()
-        else:
-            node = await self.session.call(
-                lambda client: client.service_history(service_of(picked.node)), quiet=True
-            )
-            past = RateHistory(node.step, node.points) if node else RateHistory()
-        self._history = (picked, past)
-        self._draw_panel()
+            return RateHistory(edge.step, edge.points) if edge else RateHistory()
+        node = await self.session.call(lambda client: client.service_history(service), quiet=True)
+        return RateHistory(node.step, node.points) if node else RateHistory()
 
     # --- keys ---------------------------------------------------------------------------------------
 
     def apply_search(self, text: str) -> None:
-        """Only names that hold the text, and their neighbours."""
+        """Show only services whose name contains the text, and their neighbours."""
         self.graph.set_filter(replace(self.graph.graph_filter, text=text.strip().lower()))
 
     def back_one_step(self) -> bool:
-        """From an edge back to its node, from a part back to all, or to what this place began with."""
-        graph, (view, picked) = self.graph, self._home
-        if graph.selected.link and graph.selected != picked:
+        """From an edge to its node, from a part of the graph to all, or to the initial view."""
+        graph, (view, selection) = self.graph, self._home
+        if graph.selected.link and graph.selected != selection:
             graph.select(GraphSelection(graph.selected.node))
         elif graph.graph_filter.hops and graph.graph_filter != view:
             graph.set_filter(view)
@@ -234,20 +257,21 @@ class TopologyScreen(MeshScreen):
             return False
         return True
 
-    def action_near(self) -> None:
-        """Only what is near the selected node; again: one call further."""
+    def action_focus_neighbours(self) -> None:
+        """Show only the neighbours of the selected node; again: one hop more."""
         graph = self.graph
         name = graph.selected.node
         if name:
-            reach = graph.graph_filter.hops + 1 if graph.graph_filter.focus == name else 1
-            graph.set_filter(GraphFilter(focus=name, hops=reach))
+            hops = graph.graph_filter.hops + 1 if graph.graph_filter.focus == name else 1
+            graph.set_filter(GraphFilter(focus=name, hops=hops))
             self._draw_panel()
 
     def action_versions(self) -> None:
-        """Versions of services as nodes of their own, or all in one."""
+        """Show versions of services as separate nodes, or merge them."""
         topology = self.mesh_state.topology
         if topology is None or not (self._split or has_versions(topology)):
-            self.notify("no calls are sent to a version: name Subsets in a route's backendRefs", markup=False)
+            message = "no requests are routed to a version: name Subsets in a route's backendRefs"
+            self.notify(message, markup=False)
             return
         self._split = not self._split
         if self.graph.selected.link:
@@ -255,70 +279,73 @@ class TopologyScreen(MeshScreen):
         self.refresh_data(self.mesh_state)
 
     def on_graph_view_opened(self, message: GraphView.Opened) -> None:
-        """Enter: the service in detail; of an edge the service that is called."""
-        link = message.picked.link
-        self.session.go(navigation.ServiceLocation(service_of(link[1] if link else message.picked.node)))
+        """Enter: open the service; for an edge the callee."""
+        link = message.selection.link
+        name = service_of(link[1] if link else message.selection.node)
+        self.session.go(navigation.ServiceLocation(name))
 
     def action_traces(self) -> None:
-        """Traces of what is selected."""
+        """Traces of the selected service."""
         if self.selected_service:
             self.session.go(navigation.TracesLocation(service=self.selected_service))
 
     def action_events(self) -> None:
-        """Events of what is selected."""
+        """Events of the selected service."""
         if self.selected_service:
             self.session.go(navigation.EventsLocation(subject=self.selected_service))
 
     @work(exclusive=True, group="policies")
     async def action_policies(self) -> None:
-        """One of the policies that are in force for what is selected."""
-        documents = self._panel_data().documents
-        edge = self.selected_edge
-        found = (
-            detail_panel.edge_policies(documents, edge)
-            if edge
-            else effective_policies(documents, self.selected_service)
-        )
-        if not found:
-            self.notify(f"no policy is in force for {format.sanitize(self.selected_service)}", markup=False)
+        """Choose one of the policies in force for the selection, and open it."""
+        link, name = self.selected_link, self.selected_service
+        if not name:
             return
-        lines = [f"{one.kind} {one.name}  ({one.attached_to})" for one in found]
-        chosen = await self.app.push_screen_wait(
-            ChooseOne(f"policies of {format.sanitize(self.selected_service)}", lines)
+        response = await self.session.call(
+            lambda client: client.service_policies(name, link[0] if link else "")
         )
+        if response is None:
+            return
+        policies = [policy for policy in response.policies if policy.in_force]
+        if not policies:
+            self.notify(f"no policy is in force for {sanitize(name)}", markup=False)
+            return
+        choices = [f"{policy.kind} {policy.name}  ({policy.level})" for policy in policies]
+        chosen = await self.app.push_screen_wait(ChooseOne(f"policies of {sanitize(name)}", choices))
         if chosen is not None:
-            self.session.go(navigation.PolicyLocation(found[chosen].kind, found[chosen].name))
+            self.session.go(navigation.PolicyLocation(policies[chosen].kind, policies[chosen].name))
 
     @work(exclusive=True, group="why")
     async def action_why(self) -> None:
-        """The newest request that failed here, with what explains it."""
+        """Explain the newest failed request of the selection."""
         name, link = self.selected_service, self.selected_link
         if not name:
             return
         async for trace in self._failed_traces(name, link):
-            span = failed_request.failed_span(trace, name, link)
+            span = failed_span(trace, name, link)
             if span is None:
                 continue
             self.session.go(navigation.TraceLocation(trace.id))
-            place = await self.app.push_screen_wait(WhyDialog(trace, span))
-            if place:
-                self.session.go(place)
+            location = await self.app.push_screen_wait(WhyDialog(trace, span))
+            if location:
+                self.session.go(location)
             return
         where = f"{link[0]} → {link[1]}" if link else name
-        self.notify(f"no request of {format.sanitize(where)} that failed is kept", markup=False)
+        self.notify(f"no failed request of {sanitize(where)} is stored", markup=False)
 
     async def _failed_traces(self, name: str, link: Link | None) -> AsyncIterator[Trace]:
-        """Traces of requests that failed there, newest first: those that proxies told of, then by spans."""
-        teller = link[0] if link else name
-        told = await self.session.call(
-            lambda client: client.requests(service=teller, errors=True, limit=FAILED_REQUEST_LIMIT),
+        """Traces of failed requests: first those of the proxies' request logs, then those found by spans."""
+        reporter = link[0] if link else name
+        requests = await self.session.call(
+            lambda client: client.requests(service=reporter, errors=True, limit=FAILED_REQUEST_LIMIT),
             quiet=True,
         )
-        ids = [one.trace for one in failed_request.failed_requests(told or (), name, link)]
-        spans = await self.session.call(
-            lambda client: client.traces(service=teller, errors=True, limit=FAILED_REQUEST_LIMIT), quiet=True
+        ids = [request.trace for request in failed_requests(requests or (), name, link)]
+        summaries = await self.session.call(
+            lambda client: client.traces(service=reporter, errors=True, limit=FAILED_REQUEST_LIMIT),
+            quiet=True,
         )
-        for id in list(dict.fromkeys([*ids, *(one.id for one in spans or ())]))[:TRACE_ATTEMPTS]:
-            found = await self.session.call(methodcaller("trace", id), quiet=True)
-            if found is not None:
-                yield found
+        ids += [summary.id for summary in summaries or ()]
+        for id in list(dict.fromkeys(ids))[:TRACE_ATTEMPTS]:
+            trace = await self.session.call(methodcaller("trace", id), quiet=True)
+            if trace is not None:
+                yield trace

@@ -1,4 +1,4 @@
-"""What traces are looked for, as one line of text or by keys; and traces as rows of a table. Pure."""
+"""The filter of the trace list, as a search line or set by keys; and the rows of the list. Pure."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.models.traces import TraceSummary
-from meshwright.tui import format
+from meshwright.tui.format import NO_VALUE, format_number, format_time, sanitize
 from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
 
 DURATIONS = ("", "100ms", "250ms", "1s", "5s")
-"""What the key for the least duration goes through."""
+"""Minimum durations that the key cycles through."""
 
 _DURATION = re.compile(r">=?([0-9]{1,9})(ms|s|m)?")
 
 SHORT_ID_LENGTH = 12
-"""Digits of an id in the list: no two of some thousand traces share them."""
+"""Digits of a trace ID in the list: enough to tell thousands of traces apart."""
 
 COLUMNS = (
     TableColumn("", 1),
-    TableColumn("began", 8),
+    TableColumn("started", 8),
     TableColumn("ms", 6, right=True),
     TableColumn("request", 24, grow=True),
     TableColumn("failed", 6, right=True, drop_rank=1),
     TableColumn("spans", 5, right=True, drop_rank=2),
-    TableColumn("at", 12, drop_rank=3),
+    TableColumn("root", 12, drop_rank=3),
     TableColumn("trace", SHORT_ID_LENGTH, drop_rank=4),
     TableColumn("services", 20, grow=True, drop_rank=5),
 )
@@ -33,7 +33,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class TraceFilter:
-    """What is looked for: the API finds all but `texts`, which a trace's line must hold."""
+    """The API applies all fields but `texts`, which the dashboard looks for in a trace's row."""
 
     service: str = ""
     operation: str = ""
@@ -42,13 +42,13 @@ class TraceFilter:
     texts: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """What is looked for, in words."""
+        """The filter in words."""
         parts = [
             f"of {self.service}" if self.service else "of all services",
             f"operation {self.operation}" if self.operation else "",
             f"at least {self.min_duration}" if self.min_duration else "",
             "failed only" if self.errors else "",
-            f"with {' '.join(self.texts)}" if self.texts else "",
+            f"containing {' '.join(self.texts)}" if self.texts else "",
         ]
         return " · ".join(part for part in parts if part)
 
@@ -56,62 +56,62 @@ class TraceFilter:
 NO_FILTER = TraceFilter()
 
 
-def parse_query(text: str, services: Collection[str], under: TraceFilter = NO_FILTER) -> TraceFilter:
-    """A search line: a service's name, `op=NAME`, `>250ms`, `errors`, and any other words.
+def parse_query(text: str, services: Collection[str], base: TraceFilter = NO_FILTER) -> TraceFilter:
+    """Parse a search line: a service's name, `op=NAME`, `>250ms`, `errors`, and any other words.
 
-    What it does not name is as in `under`. An operation's name may hold spaces: `op=` takes the rest.
+    It overrides `base`. An operation's name may contain blanks: `op=` takes the rest of the line.
     """
-    head, told, operation = text.partition("op=")
-    found = replace(under, operation=operation.strip()) if told else under
+    head, separator, operation = text.partition("op=")
+    result = replace(base, operation=operation.strip()) if separator else base
     texts: list[str] = []
     for word in head.split():
-        least = _DURATION.fullmatch(word)
-        if least:
-            found = replace(found, min_duration=f"{least[1]}{least[2] or 'ms'}")
+        duration = _DURATION.fullmatch(word)
+        if duration:
+            result = replace(result, min_duration=f"{duration[1]}{duration[2] or 'ms'}")
         elif word.lower() in {"errors", "error", "failed"}:
-            found = replace(found, errors=True)
+            result = replace(result, errors=True)
         elif word in services:
-            found = replace(found, service=word)
+            result = replace(result, service=word)
         elif word not in {">", ">="}:
             texts.append(word)
-    return replace(found, texts=tuple(texts))
+    return replace(result, texts=tuple(texts))
 
 
 def next_duration(duration: str) -> str:
-    """The next least duration."""
-    at = DURATIONS.index(duration) if duration in DURATIONS else -1
-    return DURATIONS[(at + 1) % len(DURATIONS)]
+    """The next minimum duration."""
+    index = DURATIONS.index(duration) if duration in DURATIONS else -1
+    return DURATIONS[(index + 1) % len(DURATIONS)]
 
 
 def matching_traces(traces: Iterable[TraceSummary], texts: Collection[str]) -> list[TraceSummary]:
-    """The traces whose line holds every text, the one that began last first."""
-    wanted = [text.lower() for text in texts]
-    found = [one for one in traces if all(text in _search_text(one) for text in wanted)]
-    return sorted(found, key=lambda one: -one.start)
+    """Traces that contain every text, newest first."""
+    lowered = [text.lower() for text in texts]
+    matching = [trace for trace in traces if all(text in _search_text(trace) for text in lowered)]
+    return sorted(matching, key=lambda trace: -trace.start)
 
 
 def _search_text(trace: TraceSummary) -> str:
-    names = " ".join(share.service for share in trace.services)
-    return f"{trace.id} {trace.request} {trace.operation} {trace.service} {names}".lower()
+    services = " ".join(count.service for count in trace.services)
+    return f"{trace.id} {trace.request} {trace.operation} {trace.service} {services}".lower()
 
 
 def trace_row(trace: TraceSummary) -> TableRow:
-    """A trace as a row; a failed one begins with its sign."""
+    """The row of a trace; services with failed spans come first."""
     bad = trace.errors > 0
-    failed = [share.service for share in trace.services if share.errors]
-    others = [share.service for share in trace.services if not share.errors]
+    failed = [count.service for count in trace.services if count.errors]
+    others = [count.service for count in trace.services if not count.errors]
     services = ", ".join([f"✖ {name}" for name in failed] + others)
     return TableRow(
         trace.id,
         (
-            TableCell("✖", "bad") if bad else Cell("●", "good"),
-            TableCell(format.format_time(trace.start), "dim"),
-            TableCell(format.format_number(trace.duration)),
-            TableCell(format.sanitize(trace.request or trace.operation), "strong" if bad else "plain"),
-            TableCell(str(trace.errors) if bad else format.NO_VALUE, "bad" if bad else "dim"),
+            TableCell("✖", "bad") if bad else TableCell("●", "good"),
+            TableCell(format_time(trace.start), "dim"),
+            TableCell(format_number(trace.duration)),
+            TableCell(sanitize(trace.request or trace.operation), "strong" if bad else "plain"),
+            TableCell(str(trace.errors) if bad else NO_VALUE, "bad" if bad else "dim"),
             TableCell(str(trace.spans)),
-            TableCell(format.sanitize(trace.service)),
+            TableCell(sanitize(trace.service)),
             TableCell(trace.id[:SHORT_ID_LENGTH], "dim"),
-            TableCell(format.sanitize(services), "dim"),
+            TableCell(sanitize(services), "dim"),
         ),
     )

@@ -1,4 +1,4 @@
-"""One step of a trace in full: who did it and when, how it ended and why, and everything its sender told."""
+"""The details of a span: service and times, outcome and reason, attributes and events."""
 
 from __future__ import annotations
 
@@ -12,57 +12,55 @@ from textual.widgets import Static
 
 from meshwright.control_plane.api.models.traces import Span
 from meshwright.control_plane.api.waterfall import WaterfallRow
-from meshwright.tui import format
+from meshwright.tui.format import format_number, pad, sanitize
 from meshwright.tui.theme import paint
 
 KEY_WIDTH = 26
-"""Cells that the name of an attribute may take before its value goes below it."""
+"""Maximum cells of an attribute's name; longer names are cut."""
 
 VALUE_LIMIT = 600
-"""Characters of a value that are shown: a sender may put anything there."""
+"""Characters of a value that are shown: an attribute may hold anything."""
 
 
 class SpanDetail(VerticalScroll, can_focus=True):
-    """The step that the cursor is on; scrolls where it is long."""
+    """The selected span; scrolls."""
 
     DEFAULT_CSS = """
-    SpanPanel {
+    SpanDetail {
         padding: 0 1; background: $background; border-top: solid $mesh-line; scrollbar-size-vertical: 1;
     }
-    SpanPanel.-beside { border-top: none; border-left: solid $mesh-line; }
-    SpanPanel:focus { border-top: solid $accent; }
-    SpanPanel.-beside:focus { border-top: none; border-left: solid $accent; }
-    SpanPanel Static { width: 1fr; height: auto; }
+    SpanDetail.-beside { border-top: none; border-left: solid $mesh-line; }
+    SpanDetail:focus { border-top: solid $accent; }
+    SpanDetail.-beside:focus { border-top: none; border-left: solid $accent; }
+    SpanDetail Static { width: 1fr; height: auto; }
     """
 
     def compose(self) -> ComposeResult:
-        """One text."""
+        """The text."""
         yield Static()
 
     def show(self, row: WaterfallRow | None, span: Span | None) -> None:
-        """Another step; None: there is none."""
+        """Show a span; None: clear."""
         text = Content("\n").join(span_lines(row, span)) if row and span else Content("")
         self.query_one(Static).update(text)
         self.scroll_home(animate=False)
 
 
 def span_lines(row: WaterfallRow, span: Span) -> Iterator[Content]:
-    """Everything of a step, what matters first."""
-    told = "its Envoy" if span.proxy else "the service itself"
-    instance = f" · {format.sanitize(span.instance)}" if span.instance else ""
+    """The span, the most important first."""
+    reporter = "its Envoy" if span.proxy else "the service itself"
+    instance = f" · {sanitize(span.instance)}" if span.instance else ""
     yield Content.assemble(
-        paint(format.sanitize(span.service), "strong"), f"{instance} · {span.kind}, told by {told}"
+        paint(sanitize(span.service), "strong"), f"{instance} · {span.kind}, reported by {reporter}"
     )
-    yield Content(format.sanitize(row.label.split(maxsplit=1)[-1] if " " in row.label else row.label))
-    took, began = format.format_number(row.duration), format.format_number(row.offset)
-    yield paint(f"took {took} ms, began {began} ms after the trace", "dim")
+    yield Content(sanitize(row.label.split(maxsplit=1)[-1] if " " in row.label else row.label))
+    duration, offset = format_number(row.duration), format_number(row.offset)
+    yield paint(f"took {duration} ms, started {offset} ms into the trace", "dim")
     yield from _outcome_lines(row, span)
     yield from _attribute_lines(span.attributes)
     for event in span.events:
-        after = format.format_number(max(0.0, (event.time - span.start) * 1000))
-        yield Content.assemble(
-            paint(f"{format.sanitize(event.name)}", "strong"), paint(f" after {after} ms", "dim")
-        )
+        after = format_number(max(0.0, (event.time - span.start) * 1000))
+        yield Content.assemble(paint(f"{sanitize(event.name)}", "strong"), paint(f" after {after} ms", "dim"))
         yield from _attribute_lines(event.attributes)
 
 
@@ -74,18 +72,18 @@ def _outcome_lines(row: WaterfallRow, span: Span) -> Iterator[Content]:
     else:
         yield Content.assemble(paint("●", "good"), f" {ended}{attempt}".rstrip() or " done")
     for flag in span.flags:
-        yield Content.assemble(paint(flag.flag, "bad"), f" {format.sanitize(flag.meaning)}")
+        yield Content.assemble(paint(flag.flag, "bad"), f" {sanitize(flag.meaning)}")
         if flag.kinds:
             yield Content.assemble("   by ", paint(", ".join(flag.kinds), "accent"), paint("  w: why", "dim"))
     if span.message:
-        yield paint(format.sanitize(span.message)[:VALUE_LIMIT], "bad")
+        yield paint(sanitize(span.message)[:VALUE_LIMIT], "bad")
 
 
 def _attribute_lines(attributes: Mapping[str, str]) -> Iterator[Content]:
     if not attributes:
         return
-    width = min(KEY_WIDTH, max(cell_len(format.sanitize(key)) for key in attributes))
+    width = min(KEY_WIDTH, max(cell_len(sanitize(key)) for key in attributes))
     for key, value in sorted(attributes.items()):
-        name, text = format.sanitize(key), format.sanitize(value)
+        name, text = sanitize(key), sanitize(value)
         shown = text if len(text) <= VALUE_LIMIT else f"{text[:VALUE_LIMIT]}… ({len(text)} characters)"
-        yield Content.assemble(paint(f"{format.pad(name, width)}  ", "dim"), shown)
+        yield Content.assemble(paint(f"{pad(name, width)}  ", "dim"), shown)

@@ -1,6 +1,6 @@
-"""A trace as a waterfall: a row for each step, drawn only where it is seen: thousands scroll smoothly.
+"""A trace as a waterfall: one row per span. Only visible rows are drawn, so thousands scroll smoothly.
 
-Colours tell services apart; names stand beside them. A failure has a sign, its status, and Envoy's words.
+Services differ by colour and are named. A failed span has a symbol, its status, and the reason.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from textual.strip import Strip
 
 from meshwright.control_plane.api import waterfall
 from meshwright.control_plane.api.waterfall import CollapsedRow, WaterfallRow
-from meshwright.tui import format
+from meshwright.tui.format import format_number, pad, sanitize, truncate
 
 COLOUR_COUNT = 8
-"""Services that differ by colour; more of them share one."""
+"""Colours for services; further services reuse them."""
 
 DURATION_WIDTH = 9
-"""Cells of a row's duration, with the space before it."""
+"""Cells of a row's duration, with the blank before it."""
 
-NARROWEST_BAR, NARROWEST_LABEL = 8, 24
+MIN_BAR_WIDTH, MIN_LABEL_WIDTH = 8, 24
+"""Cells of the bars and labels in the narrowest terminal."""
+
 MAX_INDENT_LEVEL = 10
-"""Levels that are indented; what is deeper stands as deep as that."""
+"""Levels that are indented; deeper spans are not indented further."""
 
 MIN_REASON_WIDTH = 12
-"""Cells beside a bar from which on the reason of a failure is written there."""
+"""Cells beside a bar from which the reason of a failure is shown there."""
 
 
 class Waterfall(ScrollView, can_focus=True):
-    """The rows of one trace; the cursor is on one of them."""
+    """The rows of one trace, with a cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "waterfall--cursor",
@@ -77,17 +79,17 @@ class Waterfall(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "page down", show=False),
         Binding("home,g", "move(-1000000)", "first", show=False),
         Binding("end,G", "move(1000000)", "last", show=False),
-        Binding("space", "fold", "fold"),
-        Binding("left", "fold(True)", "fold", show=False),
-        Binding("right", "fold(False)", "unfold", show=False),
-        Binding("z", "fold_all", "fold all"),
+        Binding("space", "collapse", "collapse"),
+        Binding("left", "collapse(True)", "collapse", show=False),
+        Binding("right", "collapse(False)", "expand", show=False),
+        Binding("z", "collapse_all", "collapse all"),
         Binding("n", "failure(1)", "next failure"),
-        Binding("N", "failure(-1)", "failure before", show=False),
+        Binding("N", "failure(-1)", "previous failure", show=False),
     ]
 
     cursor: reactive[int] = reactive(0, repaint=False)
 
-    class Moved(Message):
+    class RowHighlighted(Message):
         """The cursor is on another row; None: there are no rows."""
 
         def __init__(self, row: WaterfallRow | None) -> None:
@@ -98,17 +100,17 @@ class Waterfall(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._rows: tuple[WaterfallRow, ...] = ()
         self._shown: tuple[CollapsedRow, ...] = ()
-        self._folded: set[str] = set()
+        self._collapsed: set[str] = set()
         self._colours: Mapping[str, int] = {}
         self._widest = 0
 
-    # --- what is shown ---------------------------------------------------------------------------
+    # --- rows ---------------------------------------------------------------------------
 
     def set_rows(self, rows: tuple[WaterfallRow, ...]) -> None:
-        """Show other rows; folds and the cursor's step stay where they are still there."""
+        """Show these rows. Collapsed visits and the cursor stay on their spans where those still exist."""
         self._rows = rows
         names = dict.fromkeys(row.service for row in rows)
-        self._colours = {name: at % COLOUR_COUNT for at, name in enumerate(names)}
+        self._colours = {name: index % COLOUR_COUNT for index, name in enumerate(names)}
         self._widest = max((_label_width(row) for row in rows), default=0)
         self._show(self.selected)
 
@@ -119,100 +121,101 @@ class Waterfall(ScrollView, can_focus=True):
 
     @property
     def hidden(self) -> int:
-        """Steps that are folded away."""
+        """Number of collapsed rows."""
         return len(self._rows) - len(self._shown)
 
-    def _show(self, on: WaterfallRow | None) -> None:
-        """Fold anew, with the cursor on a row, or on the head of its visit where that is folded."""
-        self._shown = waterfall.collapse(self._rows, self._folded)
-        places = {one.row.id: at for at, one in enumerate(self._shown)}
-        at = places.get(on.id, places.get(on.visit, 0)) if on else 0
+    def _show(self, selected: WaterfallRow | None) -> None:
+        """Collapse again; the cursor goes to a row, or to the head of its visit if that is collapsed."""
+        self._shown = waterfall.collapse(self._rows, self._collapsed)
+        positions = {shown.row.id: index for index, shown in enumerate(self._shown)}
+        cursor = positions.get(selected.id, positions.get(selected.visit, 0)) if selected else 0
         self.virtual_size = Size(self.size.width, len(self._shown))
-        moved = at != self.cursor
-        self.cursor = at
+        moved = cursor != self.cursor
+        self.cursor = cursor
         if not moved:
             self._post_highlighted()
         self.refresh()
 
     def on_resize(self) -> None:
-        """Rows are as wide as the widget."""
+        """Make rows as wide as the widget."""
         self.virtual_size = Size(self.size.width, len(self._shown))
 
     def _post_highlighted(self) -> None:
         self.post_message(self.RowHighlighted(self.selected))
 
-    # --- moving ----------------------------------------------------------------------------------
+    # --- navigation ----------------------------------------------------------------------------------
 
-    def validate_cursor(self, at: int) -> int:
-        """Within the rows."""
-        return max(0, min(at, len(self._shown) - 1))
+    def validate_cursor(self, cursor: int) -> int:
+        """Keep the cursor within the rows."""
+        return max(0, min(cursor, len(self._shown) - 1))
 
-    def watch_cursor(self, before: int, now: int) -> None:
-        """Draw both rows, and see that the new one is seen."""
-        for at in (before, now):
-            self.refresh(Region(0, at - self.scroll_offset.y, self.size.width, 1))
-        self.scroll_to_region(Region(0, now, 1, 1), animate=False, force=True)
+    def watch_cursor(self, previous: int, current: int) -> None:
+        """Redraw both rows and scroll to the current one."""
+        for index in (previous, current):
+            self.refresh(Region(0, index - self.scroll_offset.y, self.size.width, 1))
+        self.scroll_to_region(Region(0, current, 1, 1), animate=False, force=True)
         self._post_highlighted()
 
-    def action_move(self, by: int) -> None:
-        """Some rows down, or up."""
-        self.cursor += by
+    def action_move(self, rows: int) -> None:
+        """Move down, or up."""
+        self.cursor += rows
 
-    def action_page(self, by: int) -> None:
-        """A screen down, or up."""
-        self.cursor += by * max(1, self.size.height - 1)
+    def action_page(self, pages: int) -> None:
+        """Move a page down, or up."""
+        self.cursor += pages * max(1, self.size.height - 1)
 
     def action_failure(self, step: int) -> None:
-        """The next failed step, or the one before."""
-        found = [at for at, one in enumerate(self._shown) if one.row.error or one.failed]
-        ahead = [at for at in found if (at - self.cursor) * step > 0]
+        """Go to the next failed span, or the previous one."""
+        failed = [index for index, shown in enumerate(self._shown) if shown.row.error or shown.failed]
+        ahead = [index for index in failed if (index - self.cursor) * step > 0]
         if ahead:
             self.cursor = min(ahead) if step > 0 else max(ahead)
         else:
-            self.notify("no failed step further on" if found else "no step failed", markup=False)
+            self.notify("no more failed spans" if failed else "no failed spans", markup=False)
 
     def on_click(self, event: events.Click) -> None:
-        """The row that was clicked; a second click folds."""
-        at = event.y + self.scroll_offset.y
-        if at < len(self._shown):
-            if at == self.cursor:
-                self.action_fold()
-            self.cursor = at
+        """Select the clicked row; a click on the selected one collapses or expands it."""
+        index = event.y + self.scroll_offset.y
+        if index < len(self._shown):
+            if index == self.cursor:
+                self.action_collapse()
+            self.cursor = index
 
-    # --- folding ---------------------------------------------------------------------------------
+    # --- collapsing ---------------------------------------------------------------------------------
 
-    def action_fold(self, close: bool | None = None) -> None:
-        """Fold the visit under the cursor, or open it."""
+    def action_collapse(self, close: bool | None = None) -> None:
+        """Collapse or expand the visit under the cursor; None: toggle."""
         row = self.selected
-        if row is None or (row.visit in self._folded) is close:
+        if row is None or (row.visit in self._collapsed) is close:
             return
-        self._folded ^= {row.visit}
+        self._collapsed ^= {row.visit}
         self._show(row)
 
-    def action_fold_all(self) -> None:
-        """Every service to one row, or all open."""
+    def action_collapse_all(self) -> None:
+        """Collapse every visit to one row, or expand all."""
         visits = {row.visit for row in self._rows}
-        self._folded = set() if self._folded >= visits else visits
+        self._collapsed = set() if self._collapsed >= visits else visits
         self._show(self.selected)
 
     # --- drawing ---------------------------------------------------------------------------------
 
     def columns(self) -> tuple[int, int]:
-        """Cells of the words and of the bars in a row."""
+        """Cells of the labels and of the bars."""
         width = self.size.width
-        most = max(width // 2, min(26, width - DURATION_WIDTH - NARROWEST_BAR))
-        label = min(most, max(self._widest, NARROWEST_LABEL))
+        widest = max(width // 2, min(26, width - DURATION_WIDTH - MIN_BAR_WIDTH))
+        label = min(widest, max(self._widest, MIN_LABEL_WIDTH))
         return label, max(0, width - label - DURATION_WIDTH)
 
     def render_line(self, y: int) -> Strip:
-        """One line of the widget."""
-        at = y + self.scroll_offset.y
-        if at >= len(self._shown):
+        """Draw one line."""
+        index = y + self.scroll_offset.y
+        if index >= len(self._shown):
             return Strip.blank(self.size.width, self.rich_style)
-        base = self.get_component_rich_style("waterfall--cursor") if at == self.cursor else self.rich_style
-        one = self._shown[at]
+        selected = index == self.cursor
+        base = self.get_component_rich_style("waterfall--cursor") if selected else self.rich_style
+        shown = self._shown[index]
         label, bar = self.columns()
-        parts = [*self._label(one, label), *self._bar(one.row, bar), *self._duration(one.row)]
+        parts = [*self._label(shown, label), *self._bar(shown.row, bar), *self._duration(shown.row)]
         return Strip([Segment(text, base + style) for text, style in parts]).adjust_cell_length(
             self.size.width, base
         )
@@ -225,59 +228,54 @@ class Waterfall(ScrollView, can_focus=True):
         return self._style(f"service-{self._colours.get(service, 0)}")
 
     def colour(self, service: str) -> str:
-        """That colour by its name."""
+        """The name of that colour."""
         colour = self.service_style(service).color
         return colour.name if colour else ""
 
-    def _label(self, one: CollapsedRow, width: int) -> Sequence[tuple[str, Style]]:
-        row = one.row
-        bad = row.error or one.failed
-        sign = ("✖ " if bad else "  ", self._style("bad"))
+    def _label(self, shown: CollapsedRow, width: int) -> Sequence[tuple[str, Style]]:
+        row = shown.row
+        symbol = ("✖ " if row.error or shown.failed else "  ", self._style("bad"))
         indent = " " * (_indent(row) - (2 if row.head else 0))
-        words_style = self._style("bad") if row.cause else Style()
+        style = self._style("bad") if row.cause else Style()
         room = width - 3 - len(indent)
         if not row.head:
-            return [sign, (indent + format.pad(format.sanitize(row.label), room) + " ", words_style)]
-        mark = "▸ " if one.hidden or row.visit in self._folded else "▾ "
-        name = format.truncate(format.sanitize(row.service), max(4, room - 3))
-        rest = max(0, room - 2 - cell_len(name))
-        more = f" +{one.hidden}" + (f", {one.failed} failed" if one.failed else "") if one.hidden else ""
-        said = format.pad(f"{more} {format.sanitize(row.label)}", rest) + " "
-        named = self.service_style(row.service) + self._style("head")
-        return [sign, (indent + mark, self._style("dim")), (name, named), (said, words_style)]
+            return [symbol, (indent + pad(sanitize(row.label), room) + " ", style)]
+        mark = "▸ " if shown.hidden or row.visit in self._collapsed else "▾ "
+        name = truncate(sanitize(row.service), max(4, room - 3))
+        failed = f", {shown.failed} failed" if shown.failed else ""
+        more = f" +{shown.hidden}{failed}" if shown.hidden else ""
+        text = pad(f"{more} {sanitize(row.label)}", max(0, room - 2 - cell_len(name))) + " "
+        name_style = self.service_style(row.service) + self._style("head")
+        return [symbol, (indent + mark, self._style("dim")), (name, name_style), (text, style)]
 
     def _bar(self, row: WaterfallRow, width: int) -> Sequence[tuple[str, Style]]:
         if width < 2:
             return [(" " * width, Style())]
-        drawn = waterfall.bar(row, width)
+        bar = waterfall.bar(row, width)
         colour = self._style("bad") if row.cause else self.service_style(row.service)
-        left, right = " " * drawn.blank, " " * (width - drawn.blank - len(drawn.text))
+        left, right = " " * bar.blank, " " * (width - bar.blank - len(bar.text))
         plain = Style()
-        first, rest = drawn.text[: drawn.reversed], drawn.text[drawn.reversed :]
+        first, rest = bar.text[: bar.reversed], bar.text[bar.reversed :]
         middle = [(first, colour + Style(reverse=True)), (rest, colour)]
-        said = next((format.sanitize(reason) for reason in row.reasons), "") if row.cause else ""
-        if said and len(right) >= min(MIN_REASON_WIDTH, cell_len(said) + 1):
-            return [(left, plain), *middle, (format.pad(f" {said}", len(right)), self._style("bad"))]
-        if said and len(left) >= min(MIN_REASON_WIDTH, cell_len(said) + 1):
-            text = format.pad(f"{format.truncate(said, len(left) - 1)} ", len(left), right=True)
+        reason = next((sanitize(text) for text in row.reasons), "") if row.cause else ""
+        if reason and len(right) >= min(MIN_REASON_WIDTH, cell_len(reason) + 1):
+            return [(left, plain), *middle, (pad(f" {reason}", len(right)), self._style("bad"))]
+        if reason and len(left) >= min(MIN_REASON_WIDTH, cell_len(reason) + 1):
+            text = pad(f"{truncate(reason, len(left) - 1)} ", len(left), right=True)
             return [(text, self._style("bad")), *middle, (right, plain)]
         return [(left, plain), *middle, (right, plain)]
 
     def _duration(self, row: WaterfallRow) -> Sequence[tuple[str, Style]]:
-        return [
-            (
-                format.pad(format.format_number(row.duration), DURATION_WIDTH - 1, right=True) + " ",
-                self._style("dim"),
-            )
-        ]
+        text = pad(format_number(row.duration), DURATION_WIDTH - 1, right=True)
+        return [(f"{text} ", self._style("dim"))]
 
 
 def _indent(row: WaterfallRow) -> int:
-    """Cells before the words of a row; the head of a visit has its sign of a fold there."""
+    """Cells before the label of a row, which include the collapse mark of a visit's head."""
     return 2 * min(row.level, MAX_INDENT_LEVEL) + 2
 
 
 def _label_width(row: WaterfallRow) -> int:
-    """Cells that the words of a row take."""
-    name = cell_len(format.sanitize(row.service)) + 1 if row.head else 0
-    return 2 + _indent(row) + name + cell_len(format.sanitize(row.label)) + 1
+    """Cells of a row's label."""
+    name = cell_len(sanitize(row.service)) + 1 if row.head else 0
+    return 2 + _indent(row) + name + cell_len(sanitize(row.label)) + 1

@@ -1,13 +1,13 @@
-"""Why a step of a trace failed: what the proxies tell, and the policies that explain it, a key away.
+"""Explains why a request failed or was slow, and lists the responsible policies; Enter opens one.
 
-The control plane knows best, from the logs of every proxy on the way. Where it has none any more, Envoy's
-flags in the spans say what happened, and which kinds of policy may have done it.
+The explanation comes from the control plane, which has the request logs of every proxy and the spans. While
+it is unavailable the dialog shows the response flags of the trace's spans.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -21,13 +21,11 @@ from textual.widgets.option_list import Option
 from meshwright.control_plane.api.models.requests import Cause, Explanation, ResponsiblePolicy
 from meshwright.control_plane.api.models.traces import Span, Trace
 from meshwright.control_plane.errors import MeshError
-from meshwright.tui import format, navigation
-from meshwright.tui.features.traces.trace_policies import PossiblePolicy, flagged_spans, possible_policies
-from meshwright.tui.format import StatusLabel
+from meshwright.tui import navigation
+from meshwright.tui.format import StatusLabel, format_age, sanitize
+from meshwright.tui.screen import LOADING
+from meshwright.tui.session import session_of
 from meshwright.tui.theme import paint, status_text
-
-if TYPE_CHECKING:
-    from meshwright.tui.app import DashboardApp
 
 VERDICT_LABELS = {
     "failed": StatusLabel("✖", "failed", "bad"),
@@ -36,30 +34,22 @@ VERDICT_LABELS = {
 }
 
 
-class PolicyChoice(NamedTuple):
-    """A policy that may be opened, and what is said of it."""
-
-    kind: str
-    name: str
-    note: str
-
-
 class WhyDialog(ModalScreen[navigation.Location | None]):
-    """The policy that was chosen; None when none was."""
+    """Returns the location of the chosen policy; None: closed without a choice."""
 
     DEFAULT_CSS = """
-    WhySheet { align: center middle; background: $background 60%; }
-    WhySheet > Vertical {
+    WhyDialog { align: center middle; background: $background 60%; }
+    WhyDialog > Vertical {
         width: 94%; max-width: 110; height: auto; max-height: 94%;
         border: round $accent; padding: 0 1; background: $background;
     }
-    WhySheet VerticalScroll { height: auto; max-height: 1fr; }
-    WhySheet VerticalScroll Static { height: auto; }
-    WhySheet OptionList, WhySheet OptionList:focus {
+    WhyDialog VerticalScroll { height: auto; max-height: 1fr; }
+    WhyDialog VerticalScroll Static { height: auto; }
+    WhyDialog OptionList, WhyDialog OptionList:focus {
         border: none; height: auto; max-height: 8; padding: 0; background: $background;
     }
-    WhySheet OptionList > .option-list--option-highlighted,
-    WhySheet OptionList:focus > .option-list--option-highlighted {
+    WhyDialog OptionList > .option-list--option-highlighted,
+    WhyDialog OptionList:focus > .option-list--option-highlighted {
         background: $mesh-cursor; color: $foreground; text-style: bold;
     }
     """
@@ -69,55 +59,47 @@ class WhyDialog(ModalScreen[navigation.Location | None]):
         super().__init__()
         self._trace = trace
         self._span = span
-        self._choices: list[PolicyChoice] = []
+        self._policies: list[ResponsiblePolicy] = []
 
     def compose(self) -> ComposeResult:
-        """What happened, and what explains it."""
-        with Vertical() as sheet:
-            sheet.border_title = Content(
-                f"why: {format.sanitize(self._trace.request or self._trace.operation)}"
-            )
-            sheet.border_subtitle = "Esc closes"
+        """The explanation and the policies."""
+        with Vertical() as box:
+            box.border_title = Content(f"why: {sanitize(self._trace.request or self._trace.operation)}")
+            box.border_subtitle = "Esc closes"
             with VerticalScroll():
-                yield Static(paint("looking", "dim"))
+                yield Static(paint(LOADING, "dim"))
             yield OptionList()
 
     def on_mount(self) -> None:
-        """Look for what explains it."""
+        """Fetch the explanation."""
         self.query_one(OptionList).display = False
         self._load()
 
     @work(exclusive=True)
     async def _load(self) -> None:
-        dash = cast("DashboardApp", self.app)
+        session = session_of(self)
         try:
-            why = await dash.poller.call(lambda client: client.explain(self._trace.id))
-        except MeshError:
-            await self._load_from_spans()
+            explanation = await session.poller.call(lambda client: client.explain(self._trace.id))
+        except MeshError as error:
+            spans = flagged_spans(self._trace, self._span)
+            lines = [paint(sanitize(str(error)), "partial"), Content("")]
+            self._show([*lines, *span_lines(self._trace, self._span, spans)])
             return
-        chosen = {(one.kind, one.name): one for reason in why.causes for one in reason.policies}
-        self._show(
-            list(explanation_lines(why, dash.now())),
-            [PolicyChoice(one.kind, one.name, one.excerpt) for one in chosen.values()],
-        )
+        policies = {
+            (policy.kind, policy.name): policy for cause in explanation.causes for policy in cause.policies
+        }
+        self._policies = list(policies.values())
+        self._show(list(explanation_lines(explanation, session.now())))
 
-    async def _load_from_spans(self) -> None:
-        """By the spans alone."""
-        dash = cast("DashboardApp", self.app)
-        policies = dash.mesh_state.policies or await dash.call(lambda client: client.policies())
-        steps = flagged_spans(self._trace, self._span)
-        found = possible_policies(steps, policies.documents if policies else ())
-        self._show(list(span_lines(self._trace, self._span, steps)), [_policy_choice(one) for one in found])
-
-    def _show(self, lines: list[Content], choices: list[PolicyChoice]) -> None:
+    def _show(self, lines: list[Content]) -> None:
         self.query_one(Static).update(Content("\n").join(lines))
-        self._choices = choices
         options = self.query_one(OptionList)
-        for kind, name, said in choices:
-            called = paint(f"→ {format.sanitize(kind)} {format.sanitize(name)}", "accent")
-            options.add_option(Option(Content.assemble(called, paint(f"  {format.sanitize(said)}", "dim"))))
-        options.display = bool(choices)
-        if choices:
+        for policy in self._policies:
+            name = paint(f"→ {sanitize(policy.kind)} {sanitize(policy.name)}", "accent")
+            excerpt = paint(f"  {sanitize(policy.excerpt)}", "dim")
+            options.add_option(Option(Content.assemble(name, excerpt)))
+        options.display = bool(self._policies)
+        if self._policies:
             self.query_one(Vertical).border_subtitle = "Enter opens the policy, Esc closes"
             options.highlighted = 0
             options.focus()
@@ -125,59 +107,72 @@ class WhyDialog(ModalScreen[navigation.Location | None]):
             self.query_one(VerticalScroll).focus()
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Enter or a click."""
-        chosen = self._choices[message.option_index]
-        self.dismiss(navigation.PolicyLocation(chosen.kind, chosen.name))
+        """Return the chosen policy."""
+        policy = self._policies[message.option_index]
+        self.dismiss(navigation.PolicyLocation(policy.kind, policy.name))
 
 
-def _policy_choice(one: PossiblePolicy) -> PolicyChoice:
-    return PolicyChoice(one.kind, one.name, f"may cause {one.flag.flag}")
-
-
-def explanation_lines(why: Explanation, now: float) -> Iterator[Content]:
-    """What the control plane says."""
-    verdict = VERDICT_LABELS[why.verdict]
-    yield Content.assemble(status_text(verdict), " ", format.sanitize(why.summary))
-    for reason in why.causes:
+def explanation_lines(explanation: Explanation, now: float) -> Iterator[Content]:
+    """The verdict, and each cause with its policies."""
+    verdict = VERDICT_LABELS[explanation.verdict]
+    yield Content.assemble(status_text(verdict), " ", sanitize(explanation.summary))
+    for cause in explanation.causes:
         yield Content("")
-        yield from _cause_lines(reason, now)
+        yield from _cause_lines(cause, now)
 
 
-def _cause_lines(reason: Cause, now: float) -> Iterator[Content]:
-    flag = paint(f"{format.sanitize(reason.flag)} ", "bad") if reason.flag else Content("")
-    yield Content.assemble(flag, format.sanitize(reason.message))
-    ends = " → ".join(dict.fromkeys(words.clean(one) for one in (reason.caller, reason.callee) if one))
-    by = format.sanitize(reason.proxy or reason.service)
-    yield paint(f"  told by {by}{f', {ends}' if ends not in {'', by} else ''}", "dim")
-    for policy in reason.policies:
+def _cause_lines(cause: Cause, now: float) -> Iterator[Content]:
+    flag = paint(f"{sanitize(cause.flag)} ", "bad") if cause.flag else Content("")
+    yield Content.assemble(flag, sanitize(cause.message))
+    edge = " → ".join(dict.fromkeys(sanitize(name) for name in (cause.caller, cause.callee) if name))
+    reporter = sanitize(cause.proxy or cause.service)
+    yield paint(f"  reported by {reporter}{f', {edge}' if edge not in {'', reporter} else ''}", "dim")
+    for policy in cause.policies:
         yield from _policy_lines(policy, now)
 
 
 def _policy_lines(policy: ResponsiblePolicy, now: float) -> Iterator[Content]:
-    says = f" ({format.sanitize(policy.excerpt)})" if policy.excerpt else ""
-    called = f"{format.sanitize(policy.kind)} {format.sanitize(policy.name)}"
-    yield Content.assemble("  ", paint(called, "strong"), says)
+    excerpt = f" ({sanitize(policy.excerpt)})" if policy.excerpt else ""
+    name = f"{sanitize(policy.kind)} {sanitize(policy.name)}"
+    yield Content.assemble("  ", paint(name, "strong"), excerpt)
     if policy.revision:
-        ago = f" · {format.format_age(now - policy.time)} ago" if policy.time else ""
-        author = f" · {format.sanitize(policy.author)}" if policy.author else ""
-        because = f" · {format.sanitize(policy.message)}" if policy.why else ""
-        yield paint(f"    revision {policy.revision}{ago}{author}{because}", "dim")
+        age = f" · {format_age(now - policy.time)} ago" if policy.time else ""
+        author = f" · {sanitize(policy.author)}" if policy.author else ""
+        message = f" · {sanitize(policy.message)}" if policy.message else ""
+        yield paint(f"    revision {policy.revision}{age}{author}{message}", "dim")
 
 
-def span_lines(trace: Trace, span: Span, steps: tuple[Span, ...]) -> Iterator[Content]:
-    """What Envoy and the services say of a step in their spans."""
-    if not trace.errors and not steps:
+def flagged_spans(trace: Trace, span: Span) -> tuple[Span, ...]:
+    """Spans whose response flags concern a span: itself, else those below it, else all of the trace."""
+    if span.flags:
+        return (span,)
+    below = tuple(one for one in _descendants(trace, span) if one.flags)
+    return below or tuple(one for one in trace.tree if one.flags)
+
+
+def _descendants(trace: Trace, span: Span) -> Iterator[Span]:
+    index = next((n for n, one in enumerate(trace.tree) if one.id == span.id), len(trace.tree))
+    for below in trace.tree[index + 1 :]:
+        if below.depth <= span.depth:
+            return
+        yield below
+
+
+def span_lines(trace: Trace, span: Span, flagged: tuple[Span, ...]) -> Iterator[Content]:
+    """The response flags of some spans, and the error messages of the services."""
+    if not trace.errors and not flagged:
         yield Content.assemble(paint("●", "good"), " nothing failed in this trace")
         return
-    if not steps:
-        yield Content("No Envoy set a flag: the failure is a service's own answer, and no policy made it.")
-    for step in steps:
-        where = f" (at {format.sanitize(step.service)})" if step.id != span.id else ""
-        for flag in step.flags:
+    if not flagged:
+        yield Content("No Envoy set a response flag: the service itself responded with the failure.")
+    for one in flagged:
+        where = f" (at {sanitize(one.service)})" if one.id != span.id else ""
+        for flag in one.flags:
             kinds = f" (by {', '.join(flag.kinds)})" if flag.kinds else " (no policy causes it)"
-            said = f" {format.sanitize(flag.meaning)}{where}"
-            yield Content.assemble(paint(flag.flag, "bad"), said, paint(kinds, "dim"))
-    for step in trace.tree:
-        if step.error and step.message and not step.proxy:
-            said = f" says: {format.sanitize(step.message)}"
-            yield Content.assemble(paint(format.sanitize(step.service), "strong"), said)
+            yield Content.assemble(
+                paint(flag.flag, "bad"), f" {sanitize(flag.meaning)}{where}", paint(kinds, "dim")
+            )
+    for one in trace.tree:
+        if one.error and one.message and not one.proxy:
+            message = f" reports: {sanitize(one.message)}"
+            yield Content.assemble(paint(sanitize(one.service), "strong"), message)

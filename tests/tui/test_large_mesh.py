@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from textual.strip import Strip
 
-from meshwright.control_plane.api.models.topology import ServiceList, ServiceSummary
-from meshwright.tui.features.services import table as table_module
+from meshwright.control_plane.api.models.topology import HealthThresholds, ServiceList, ServiceSummary
+from meshwright.tui.features.services import table as service_table
 from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.table_model import TableRow
 from tests.tui.pilot import open_dashboard, screen_text, wait_for_table, wait_for_text, wait_until
@@ -18,13 +18,13 @@ SIZE = (120, 30)
 
 async def test_only_services_in_the_window_are_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    make = table_module.service_row
+    make = service_table.service_row
 
-    def counted(service: ServiceSummary) -> TableRow:
+    def counted(service: ServiceSummary, thresholds: HealthThresholds) -> TableRow:
         made.append(service.name)
-        return make(service)
+        return make(service, thresholds)
 
-    monkeypatch.setattr(table_module, "row", counted)
+    monkeypatch.setattr(service_table, "service_row", counted)
     async with open_dashboard("thousand", size=SIZE) as (pilot, api):
         await pilot.press("2")
         await wait_until(pilot, lambda: made)

@@ -121,7 +121,7 @@ async def test_from_a_step_to_its_service_and_from_its_flag_to_the_policy() -> N
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, TraceDetailScreen))
         await pilot.press("s")
         await wait_until(
-            pilot, lambda: navigation.ServiceLocation("orders") == getattr(pilot.app.screen, "place", None)
+            pilot, lambda: navigation.ServiceLocation("orders") == getattr(pilot.app.screen, "location", None)
         )
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from textual.widgets import Input, TextArea
 
-from meshwright.control_plane.admin.context import RevisionDocument
 from meshwright.control_plane.api.calls import ChangeOptions, DocumentRef, SourcedDocument
 from meshwright.control_plane.api.client import Client
-from meshwright.control_plane.api.models.base import Condition, PolicyStatus, ProxyStatus, Status
+from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.tui.app import DashboardApp
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.dialogs.confirm_change import ConfirmChange
@@ -352,7 +354,7 @@ async def test_three_hundred_policies_with_long_names_at_any_size(
 ) -> None:
     async with on_policies(tmp_path, size) as (pilot, mesh):
         many = tuple(RevisionDocument(retry(f"{n:03}-" + "n" * 55)) for n in range(300))
-        await mesh.store.commit(3, many, author="ö" * 100, why="注文 " * 40)
+        await mesh.store.commit(3, many, author="ö" * 100, message="注文 " * 40)
         await wait_until(pilot, lambda: len(table(pilot).rows) == 300)
         await pilot.press("end", "h")
         await pilot.press("escape")

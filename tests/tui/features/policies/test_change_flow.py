@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.control_plane.api.models.base import ProxyStatus
-from meshwright.control_plane.api.models.policies import WaitResult
+from meshwright.control_plane.api.models.proxies import ProxyStatus, WaitResult
 from meshwright.tui.features.policies.change_flow import wait_outcome
 
 REFUSING = ProxyStatus(

@@ -11,7 +11,7 @@ from meshwright.tui.graph.graph import Graph
 from meshwright.tui.graph.keyboard_nav import Direction, nearest_box, scroll_start
 from meshwright.tui.graph.layout import lay_out, order_graph
 from meshwright.tui.graph.model import Density, Layout
-from tests.tui.graph.worlds import EXCHANGE, shapes
+from tests.tui.graph.sample_graphs import EXCHANGE, shapes
 
 WAYS: tuple[Direction, ...] = get_args(Direction)
 

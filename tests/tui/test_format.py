@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from meshwright.tui import format
+from meshwright.tui.format import (
+    format_age,
+    format_failure_percent,
+    format_number,
+    format_percent,
+    pad,
+    sanitize,
+    sparkline,
+    truncate,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +29,7 @@ from meshwright.tui import format
     ],
 )  # fmt: skip
 def test_three_digits(value: float, said: str) -> None:
-    assert format.format_number(value) == said
+    assert format_number(value) == said
 
 
 @pytest.mark.parametrize(
@@ -28,38 +37,38 @@ def test_three_digits(value: float, said: str) -> None:
     [(1, "100"), (0.999_999_9, "99.99"), (0.9991, "99.91"), (0.998, "99.8"), (0.61, "61.0"), (0, "0.0")],
 )
 def test_a_share_is_never_rounded_up_to_a_whole(value: float, said: str) -> None:
-    assert format.format_percent(value) == said
+    assert format_percent(value) == said
 
 
 def test_some_failures_are_never_rounded_down_to_none() -> None:
-    assert format.format_failure_percent(1e-9) == "<0.01"
-    assert format.format_failure_percent(0) == "0"
+    assert format_failure_percent(1e-9) == "<0.01"
+    assert format_failure_percent(0) == "0"
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"), [(-3, "0 s"), (4.4, "4 s"), (180, "3 min"), (7200, "2 h"), (5 * 86400, "5 d")]
 )
 def test_ages(seconds: float, said: str) -> None:
-    assert format.format_age(seconds) == said
+    assert format_age(seconds) == said
 
 
 @given(st.text(max_size=40), st.integers(0, 30))
 def test_a_cut_text_fits_its_cells(text: str, width: int) -> None:
-    clean = format.sanitize(text)
-    assert cell_len(format.truncate(clean, width)) <= width
-    assert cell_len(format.pad(clean, width)) == width
+    clean = sanitize(text)
+    assert cell_len(truncate(clean, width)) <= width
+    assert cell_len(pad(clean, width)) == width
 
 
 def test_what_a_peer_sends_cannot_move_the_cursor() -> None:
-    assert format.sanitize("a\x1b[31mb\nc\x07") == "a [31mb c "
+    assert sanitize("a\x1b[31mb\nc\x07") == "a [31mb c "
 
 
 @given(st.lists(st.floats(0, 1e9), max_size=100), st.integers(1, 40))
 def test_bars_are_as_many_as_cells(values: list[float], width: int) -> None:
-    assert len(format.sparkline(values, width)) == width
+    assert len(sparkline(values, width)) == width
 
 
 def test_the_highest_of_values_that_share_a_cell_is_drawn() -> None:
-    assert format.sparkline([0, 0, 0, 9, 0, 0], 3) == "▁▇▁"
-    assert format.sparkline([0, 1, 100], 3, zero=" ") == " ▁▇"
-    assert format.sparkline([1, 2], 4, 4) == "  ▃▄"
+    assert sparkline([0, 0, 0, 9, 0, 0], 3) == "▁▇▁"
+    assert sparkline([0, 1, 100], 3, zero=" ") == " ▁▇"
+    assert sparkline([1, 2], 4, 4) == "  ▃▄"

@@ -17,7 +17,7 @@ from playwright.async_api import Page, WebSocket, async_playwright
 
 from tests.tui.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SEEN = 60_000.0
 """Milliseconds for what a browser shows within one second where nothing else runs."""
 

@@ -17,7 +17,7 @@ from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from tests.fakes.admin_api import TOKEN, fake_admin_api
 from tests.fakes.admin_server import fake_mesh
-from tests.tui.browser import SEEN, DashboardServerProcess, open_browser, serve_dashboard
+from tests.tui.web.browser import SEEN, DashboardServerProcess, open_browser, serve_dashboard
 from tests.tui.waiting import wait_until
 
 RETRY = {

@@ -1,0 +1,65 @@
+"""Rows of the revision history: of one policy, and of the whole mesh. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
+from meshwright.tui.format import NO_VALUE, format_age, sanitize
+from meshwright.tui.revision_text import describe_changes
+from meshwright.tui.widgets.table_model import TableCell, TableColumn, TableRow
+
+HISTORY_COLUMNS = (
+    TableColumn("rev", 5, right=True),
+    TableColumn("age", 6, right=True),
+    TableColumn("", 8, drop_rank=1),
+    TableColumn("message", 16, grow=True),
+    TableColumn("author", 18, drop_rank=2),
+)
+REVISION_COLUMNS = (
+    TableColumn("rev", 5, right=True),
+    TableColumn("age", 6, right=True),
+    TableColumn("message", 16, grow=True),
+    TableColumn("changes", 22, grow=True, drop_rank=1),
+    TableColumn("author", 18, drop_rank=2),
+)
+
+
+def revisions_of(
+    revisions: Iterable[RevisionInfo], kind: str, name: str
+) -> list[tuple[RevisionInfo, DocumentChange]]:
+    """Revisions that changed a document, with the change, in the order of `revisions`."""
+    return [
+        (revision, change)
+        for revision in revisions
+        for change in revision.changed
+        if (change.kind, change.name) == (kind, name) and change.action != "unchanged"
+    ]
+
+
+def history_row(revision: RevisionInfo, change: DocumentChange, now: float) -> TableRow:
+    """A revision in the history of one policy."""
+    return TableRow(
+        str(revision.revision),
+        (
+            TableCell(str(revision.revision), "strong"),
+            TableCell(format_age(now - revision.time)),
+            TableCell(change.action, "dim"),
+            TableCell(sanitize(revision.message) or NO_VALUE),
+            TableCell(sanitize(revision.author), "dim"),
+        ),
+    )
+
+
+def revision_row(revision: RevisionInfo, now: float) -> TableRow:
+    """A revision in the history of the mesh."""
+    return TableRow(
+        str(revision.revision),
+        (
+            TableCell(str(revision.revision), "strong"),
+            TableCell(format_age(now - revision.time)),
+            TableCell(sanitize(revision.message) or NO_VALUE),
+            TableCell(sanitize(", ".join(describe_changes(revision.changed))), "dim"),
+            TableCell(sanitize(revision.author), "dim"),
+        ),
+    )
