@@ -34,7 +34,15 @@ def duration_parser(minimum: float, maximum: float) -> Callable[[str | float], f
         except ValueError as error:
             raise typer.BadParameter(f"{value!r} is {error}") from None
         if not minimum <= seconds <= maximum:
-            raise typer.BadParameter(f"must be from {minimum:g}s to {maximum:g}s")
+            raise typer.BadParameter(f"must be from {_format(minimum)} to {_format(maximum)}")
         return seconds
 
     return parse_option
+
+
+def _format(seconds: float) -> str:
+    from datetime import timedelta
+
+    from meshwright.control_plane.policies.duration import render
+
+    return render(timedelta(seconds=seconds))

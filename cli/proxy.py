@@ -64,6 +64,22 @@ _OPTION_VIEWS = {
 }
 """The views that each option applies to."""
 
+LinesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--lines", "-n", metavar="N", min=0, max=5000, help="For logs: lines of each log. [default: 100]"
+    ),
+]
+PeriodOption = Annotated[
+    float | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        parser=duration_parser(1, 86_400),
+        help="For log-level: reset the level after this time. [default: 10m]",
+    ),
+]
+
 
 def proxy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The proxy, as listed by `mesh proxies`.")],
@@ -80,22 +96,9 @@ def proxy(
     pattern: Annotated[
         str, typer.Option("--filter", metavar="REGEX", help="For stats: only statistics that match.")
     ] = "",
-    lines: Annotated[
-        int | None,
-        typer.Option(
-            "--lines", "-n", metavar="N", min=0, max=5000, help="For logs: lines of each log. [default: 100]"
-        ),
-    ] = None,
+    lines: LinesOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="For logs: follow until Ctrl-C.")] = False,
-    period: Annotated[
-        float | None,
-        typer.Option(
-            "--for",
-            metavar="DURATION",
-            parser=duration_parser(1, 86_400),
-            help="For log-level: reset the level after this time. [default: 10m]",
-        ),
-    ] = None,
+    period: PeriodOption = None,
     output: Annotated[
         ProxyOutput | None,
         typer.Option("--output", "-o", help="Output format. [default: yaml for config, else text]"),

@@ -1,4 +1,4 @@
-"""A fake mesh and the real `mesh` command against it, as a child process."""
+"""A fake mesh, and the real `mesh` command against it as a child process."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.fakes.admin_server import FakeMesh, fake_mesh
 ROOT = Path(__file__).parents[2]
 MESH = "from meshwright.cli.main import main; main()"
 
-Run = Callable[..., Awaitable["Ran"]]
+RunMesh = Callable[..., Awaitable["RunResult"]]
 
 
 @dataclass(frozen=True)
-class Ran:
-    """How a run of `mesh` ended."""
+class RunResult:
+    """Exit code and output of a run of `mesh`."""
 
     code: int
     out: str
@@ -30,15 +30,15 @@ class Ran:
 
 @pytest.fixture
 async def mesh(tmp_path: Path) -> AsyncIterator[FakeMesh]:
-    async with fake_mesh(tmp_path / "state") as running:
-        yield running
+    async with fake_mesh(tmp_path / "state") as fake:
+        yield fake
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run `mesh` with arguments, `text` as its stdin, in an empty folder; state is tmp_path/state."""
+def run(tmp_path: Path) -> RunMesh:
+    """Run `mesh` in an empty folder, with `text` as stdin and tmp_path/state as its state."""
 
-    async def start(*arguments: str, text: str | bytes = "", env: dict[str, str] | None = None) -> Ran:
+    async def start(*arguments: str, text: str | bytes = "", env: dict[str, str] | None = None) -> RunResult:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MESH_")}
         environment |= {"MESH_STATE": str(tmp_path / "state"), "PYTHONPATH": str(ROOT), **(env or {})}
         child = await asyncio.create_subprocess_exec(
@@ -50,12 +50,12 @@ def run(tmp_path: Path) -> Run:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            given = text.encode() if isinstance(text, str) else text
-            out, err = await asyncio.wait_for(child.communicate(given), 90)
+            stdin = text.encode() if isinstance(text, str) else text
+            out, err = await asyncio.wait_for(child.communicate(stdin), 90)
         finally:
             if child.returncode is None:
                 child.kill()
                 await child.wait()
-        return Ran(child.returncode or 0, out.decode(), err.decode())
+        return RunResult(child.returncode or 0, out.decode(), err.decode())
 
     return start

@@ -1,4 +1,4 @@
-"""Processes that join a running mesh: started by `mesh run` or `mesh agent`, always stopped by their pid."""
+"""Processes that join a running mesh: started by `mesh run` or `mesh agent`, and stopped by pid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IDENTITY = "spiffe://mesh.local/service"
 
 @dataclass
 class Joined:
-    """One instance that joined: `folder` is where its agent keeps its files."""
+    """An instance that joined. `folder` has the files of its agent."""
 
     name: str
     folder: Path
@@ -29,7 +29,7 @@ class Joined:
     error: Path
 
     def status(self) -> WorkloadStatus:
-        """What its agent says of it."""
+        """Its status, from its agent."""
         return agent.fetch_status(self.folder).workloads[0]
 
     def port(self, name: str) -> int:
@@ -40,25 +40,25 @@ class Joined:
         """The process id of `app` or `proxy`."""
         return self.status().pids[part]
 
-    def stop(self, number: signal.Signals = signal.SIGINT, within: float = 40.0) -> int:
-        """Signal it and wait; its exit code."""
+    def stop(self, number: signal.Signals = signal.SIGINT, timeout: float = 40.0) -> int:
+        """Signal it and wait; returns its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(within)
+        return self.process.wait(timeout)
 
     def healthy(self) -> bool:
-        """Whether its agent runs and finds it healthy; a gateway has no app, so it is when it runs."""
+        """Whether its agent reports it as healthy; a gateway, which has no app, as running."""
         if self.process.poll() is not None:
             raise AssertionError(f"it ended with {self.process.returncode}: {self.error.read_text()}")
         try:
-            found = self.status()
+            status = self.status()
         except OSError:
             return False
-        return found.healthy or (found.role == "gateway" and found.phase == "running")
+        return status.healthy or (status.role == "gateway" and status.phase == "running")
 
 
-def command(verb: str, *arguments: str) -> list[str]:
-    """`mesh VERB ARGUMENTS` as a command line."""
-    return [sys.executable, "-m", "meshwright.cli", verb, *arguments]
+def command(*arguments: str) -> list[str]:
+    """`mesh ARGUMENTS` as a command line."""
+    return [sys.executable, "-m", "meshwright.cli", *arguments]
 
 
 @contextmanager
@@ -69,10 +69,10 @@ def joined(
     *arguments: str,
     run: Sequence[str],
 ) -> Iterator[Joined]:
-    """`mesh run` beside `mesh`, healthy for the control plane too; stopped as Ctrl-C stops it."""
+    """`mesh run` in `mesh`, healthy in the control plane too; stopped by SIGINT at the end."""
     options = ("--service", service, "--instance", name, "--state", str(mesh.state), *arguments)
-    with starting(mesh, name, mesh.state, command("run", *options, "--", *run)) as one:
-        yield one
+    with starting(mesh, name, mesh.state, command("run", *options, "--", *run)) as instance:
+        yield instance
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def starting(
     argv: Sequence[str],
     **environment: str,
 ) -> Iterator[Joined]:
-    """A process that joins as `name`, once `mesh` knows it to be healthy; stopped at the end."""
+    """A process that joins as `name`, once `mesh` lists it as healthy; stopped at the end."""
     error = mesh.state.parent / f"{name}.stderr"
     with error.open("w") as err:
         process = subprocess.Popen(
@@ -95,34 +95,39 @@ def starting(
             cwd=ROOT,
             start_new_session=True,
         )
-    one = Joined(name, state / "instances" / name, process, error)
+    instance = Joined(name, state / "instances" / name, process, error)
     try:
-        until(one.healthy, f"{name} is healthy")
-        until(lambda: listed(mesh, name) == "synced", f"the mesh knows {name}")
-        if one.status().role == "service":
-            until(lambda: called(mesh, name), f"{name} is called", every=0.2)
-        yield one
+        until(instance.healthy, f"{name} is healthy")
+        until(lambda: listed(mesh, name) == "synced", f"the mesh lists {name}")
+        if instance.status().role == "service":
+            until(lambda: is_callable(mesh, name), f"callers know {name}", every=0.2)
+        yield instance
     finally:
         if process.poll() is None:
             try:
-                one.stop()
+                instance.stop()
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
 
 
 def listed(mesh: Mesh, name: str) -> str:
-    """The state of a sidecar as the mesh sees it; empty when it does not."""
-    return next((str(one["state"]) for one in mesh.status()["proxies"] if one["name"] == name), "")
+    """The state of a sidecar in the mesh; empty if it is not listed."""
+    return next((str(proxy["state"]) for proxy in mesh.status()["proxies"] if proxy["name"] == name), "")
 
 
-def called(mesh: Mesh, name: str) -> bool:
-    """Whether an instance is told to be healthy, and every sidecar that is connected was told so."""
-    known = call_api(calls.instances(), mesh.state)["instances"]
-    states = {one["state"] for one in call_api(calls.status(), mesh.state)["proxies"]}
-    return (name, "healthy") in {(one["name"], one["health"]) for one in known} and "pending" not in states
+def is_callable(mesh: Mesh, name: str) -> bool:
+    """Whether an instance is healthy, and every connected sidecar has ACKed that."""
+    instances = call_api(calls.instances(), mesh.state)["instances"]
+    states = {proxy["state"] for proxy in call_api(calls.status(), mesh.state)["proxies"]}
+    return (name, "healthy") in {
+        (item["name"], item["health"]) for item in instances
+    } and "pending" not in states
 
 
 def healthy_instances(mesh: Mesh, service: str) -> int:
-    """How many healthy instances the mesh knows of a service."""
-    return next((int(one["healthy"]) for one in mesh.status()["services"] if one["name"] == service), 0)
+    """The number of healthy instances of a service in the mesh."""
+    return next(
+        (int(item["healthy"]) for item in mesh.status()["services"] if item["name"] == service),
+        0,
+    )

@@ -1,4 +1,4 @@
-"""`mesh events`: tables and JSON, and -f that outlives a control plane which was away."""
+"""`mesh events`: tables and JSON, and -f across a restart of the control plane."""
 
 from __future__ import annotations
 
@@ -10,48 +10,52 @@ import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from meshwright.control_plane.api.models.events import event_sort_key
+from meshwright.cli.events import EventKindChoice
+from meshwright.control_plane.api.models.events import EventKind, event_sort_key
 from tests.fakes.http_server import running_http_server
 
 ROOT = Path(__file__).parents[2]
 
 
 def event(number: int, **fields: Any) -> dict[str, Any]:
-    made = {
+    defaults = {
         "id": f"{number}-0", "time": 1_700_000_000 + number, "kind": "breaker", "subject": "front → back",
         "message": f"breaker opened {number}", "severity": "error", "author": "", "revision": 0,
     }  # fmt: skip
-    return {**made, **fields}
+    return {**defaults, **fields}
 
 
 class Events(BaseHTTPRequestHandler):
-    """An admin API that knows events only; a stream ends after what there is."""
+    """An admin API with events only. A stream ends after the last event."""
 
-    kept: ClassVar[list[dict[str, Any]]] = []
-    full: ClassVar[int] = 0
-    """Streams that are refused for want of room before the first is served."""
+    events: ClassVar[list[dict[str, Any]]] = []
+    busy_responses: ClassVar[int] = 0
+    """Number of streams to reject as busy before the first is served."""
+    rejects_streams: ClassVar[bool] = False
 
     def do_GET(self) -> None:
         query = {name: value[0] for name, value in parse_qs(urlsplit(self.path).query).items()}
-        like = [one for one in self.kept if query.get("kind", one["kind"]) == one["kind"]]
-        if "nonsense" in self.path:
+        matching = [event for event in self.events if query.get("kind", event["kind"]) == event["kind"]]
+        if self.rejects_streams and self.headers["Accept"] == "text/event-stream":
             self._send(400, "application/json", json.dumps({"error": {"code": "invalid", "message": "kind"}}))
-        elif self.headers["Accept"] == "text/event-stream" and Events.full:
-            Events.full -= 1
-            fault = {"error": {"code": "busy", "message": "64 streams are open already: close one"}}
-            self._send(503, "application/json", json.dumps(fault))
+        elif self.headers["Accept"] == "text/event-stream" and Events.busy_responses:
+            Events.busy_responses -= 1
+            error = {"error": {"code": "busy", "message": "64 streams are open already: close one"}}
+            self._send(503, "application/json", json.dumps(error))
         elif self.headers["Accept"] == "text/event-stream":
             after = event_sort_key(self.headers.get("Last-Event-ID", "0-0"))
-            fresh = [one for one in like if event_sort_key(one["id"]) > after]
-            blocks = [f"id: {one['id']}\nevent: {one['kind']}\ndata: {json.dumps(one)}\n\n" for one in fresh]
+            fresh = [event for event in matching if event_sort_key(event["id"]) > after]
+            blocks = [
+                f"id: {event['id']}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n" for event in fresh
+            ]
             self._send(200, "text/event-stream", "retry: 1000\n\n: nothing new\n\n" + "".join(blocks))
         else:
-            newest = like[::-1][: int(query["limit"])]
+            newest = matching[::-1][: int(query["limit"])]
             self._send(200, "application/json", json.dumps({"events": newest}))
 
     def _send(self, status: int, kind: str, text: str) -> None:
@@ -60,15 +64,16 @@ class Events(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text.encode())
 
-    def log_message(self, *_words: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Nothing."""
 
 
 @pytest.fixture(autouse=True)
-def kept() -> Iterator[list[dict[str, Any]]]:
-    Events.kept[:] = [event(number) for number in (1, 2, 3)]
-    yield Events.kept
-    Events.kept.clear()
+def past() -> Iterator[list[dict[str, Any]]]:
+    """The events of the fake; a test may append some."""
+    Events.events[:] = [event(number) for number in (1, 2, 3)]
+    yield Events.events
+    Events.events.clear()
 
 
 def start(state: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
@@ -89,10 +94,10 @@ def run(state: Path, *arguments: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_the_newest_come_last(tmp_path: Path, kept: list[dict[str, Any]]) -> None:
-    kept.append(event(4, kind="revision", subject="revision 9", message="created X", severity="info",
+def test_newest_events_come_last(tmp_path: Path, past: list[dict[str, Any]]) -> None:
+    past.append(event(4, kind="revision", subject="revision 9", message="created X", severity="info",
                       author="ann", revision=9))  # fmt: skip
-    kept.append(event(5, kind="nack", subject="a\x1b[31m", message="no", author="ann", revision=9))
+    past.append(event(5, kind="nack", subject="a\x1b[31m", message="no", author="ann", revision=9))
     code, out, _ = run(tmp_path, "-n", "3")
     assert code == 0
     assert out.splitlines() == [
@@ -103,16 +108,20 @@ def test_the_newest_come_last(tmp_path: Path, kept: list[dict[str, Any]]) -> Non
     ]
 
 
-def test_json_is_whole_and_kinds_are_left_out(tmp_path: Path, kept: list[dict[str, Any]]) -> None:
-    kept.append(event(4, kind="svid"))
+def test_json_has_every_field_and_kind_filters(tmp_path: Path, past: list[dict[str, Any]]) -> None:
+    past.append(event(4, kind="svid"))
     _, out, _ = run(tmp_path, "-o", "json", "--kind", "breaker")
     assert json.loads(out) == {"events": [event(1), event(2), event(3)]}
     code, _, err = run(tmp_path, "--kind", "nonsense")
-    assert (code, err) == (2, "kind\n")
+    assert (code, "'nonsense' is not one of" in err) == (2, True)
 
 
-def test_following_outlives_the_control_plane_and_misses_nothing(
-    tmp_path: Path, kept: list[dict[str, Any]]
+def test_kinds_are_those_of_the_api() -> None:
+    assert {kind.value for kind in EventKindChoice} == set(get_args(EventKind))
+
+
+def test_follow_survives_a_restart_of_the_control_plane_without_gaps(
+    tmp_path: Path, past: list[dict[str, Any]]
 ) -> None:
     seen: list[dict[str, Any]] = []
     with running_http_server(Events) as port:
@@ -120,39 +129,43 @@ def test_following_outlives_the_control_plane_and_misses_nothing(
         assert process.stdout
         lines = iter(process.stdout)
         seen += (json.loads(next(lines)) for _ in range(2))
-    kept += [event(4), event(5)]
+    past += [event(4), event(5)]
     with running_http_server(Events, port):
         seen += (json.loads(next(lines)) for _ in range(2))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert [one["id"] for one in seen] == ["2-0", "3-0", "4-0", "5-0"]
-    said = err.splitlines()
-    assert said[0] == "the control plane is away: waiting for it, what is missed will be shown"
-    assert said[1] == "the control plane is back"
+    assert [event["id"] for event in seen] == ["2-0", "3-0", "4-0", "5-0"]
+    assert err.splitlines() == [
+        "control plane disconnected: reconnecting; events since then will follow",
+        "control plane reconnected",
+    ]
 
 
-def test_following_waits_for_room(
-    tmp_path: Path, kept: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+def test_follow_waits_for_a_free_stream(
+    tmp_path: Path, past: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Events, "full", 1)
+    monkeypatch.setattr(Events, "busy_responses", 1)
     with running_http_server(Events) as port:
         process = start(tmp_path, port, "-f", "-o", "json", "-n", "1")
         assert process.stdout and process.stderr
         assert json.loads(next(iter(process.stdout)))["id"] == "3-0"
-        assert process.stderr.readline() == "64 streams are open already: close one; waiting for room\n"
-        kept.append(event(4))
+        assert (
+            process.stderr.readline() == "64 streams are open already: close one; waiting for a free stream\n"
+        )
+        past.append(event(4))
         assert json.loads(next(iter(process.stdout)))["id"] == "4-0"
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
 
 
-def test_following_what_is_refused_ends(tmp_path: Path) -> None:
-    code, _, err = run(tmp_path, "-f", "--kind", "nonsense")
+def test_follow_ends_when_the_api_rejects_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Events, "rejects_streams", True)
+    code, _, err = run(tmp_path, "-f")
     assert (code, err) == (2, "kind\n")
 
 
-def test_the_help_has_an_example() -> None:
+def test_help_has_an_example() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "meshwright.cli", "events", "--help"],
         cwd=ROOT,

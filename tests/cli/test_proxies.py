@@ -1,4 +1,4 @@
-"""`mesh proxies` and `mesh proxy` as a user runs them: order, words, and an Envoy's admin socket."""
+"""`mesh proxies` and `mesh proxy`: order, output, and the fallback to an Envoy on this host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 from aiohttp import web
 from ruamel.yaml import YAML
 
-from meshwright.control_plane.api.models.base import Breaker, ProxyDetail, Status
 from meshwright.control_plane.api.models.commands import (
     LogPart,
     ProxyConfig,
@@ -23,9 +22,12 @@ from meshwright.control_plane.api.models.commands import (
     ProxyLogs,
     ProxyStats,
 )
+from meshwright.control_plane.api.models.proxies import ProxyDetail
+from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.control_plane.errors import InputError
-from tests.cli.conftest import MESH, ROOT, Run
+from tests.cli.conftest import MESH, ROOT, RunMesh
 from tests.fakes.admin_server import FakeMesh
 
 KEY = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----"
@@ -41,25 +43,30 @@ DUMP = {
 }
 
 
-def proxy(name: str, state: str, left: float = 3600, **more: object) -> ProxyDetail:
-    told = {"reported": True, "version": "1.40.0", "memory": 15 * 2**20, "expires": time.time() + left}
-    fixed = {"name": name, "service": "orders", "state": state, "revision": 3, "connected": True}
-    return ProxyDetail.model_validate({**fixed, **told, **more})
+def proxy(name: str, state: str, expires_in: float = 3600, **fields: object) -> ProxyDetail:
+    report = {
+        "reported": True,
+        "version": "1.40.0",
+        "memory": 15 * 2**20,
+        "expires": time.time() + expires_in,
+    }
+    status = {"name": name, "service": "orders", "state": state, "revision": 3, "connected": True}
+    return ProxyDetail.model_validate({**status, **report, **fields})
 
 
-async def test_what_is_bad_comes_first_and_in_words(mesh: FakeMesh, run: Run) -> None:
+async def test_proxies_lists_unhealthy_ones_first(mesh: FakeMesh, run: RunMesh) -> None:
     mesh.details = (
-        proxy("a", "synced", left=7300),
-        proxy("b", "synced", left=-300),
+        proxy("a", "synced", expires_in=7300),
+        proxy("b", "synced", expires_in=-300),
         proxy("c", "pending", pending=2),
         proxy("d", "disconnected", reported=False),
         proxy("e", "rejected", error="RouteConfiguration out: bad\nregex"),
-        proxy("f", "synced", left=235),
+        proxy("f", "synced", expires_in=235),
     )
-    ran = await run("proxies")
-    lines = [line.split() for line in ran.out.splitlines()]
+    result = await run("proxies")
+    lines = [line.split() for line in result.out.splitlines()]
     assert lines[0] == [
-        "PROXY", "SERVICE", "STATE", "REVISION", "PENDING", "CERTIFICATE", "ENVOY", "MEMORY", "REJECTED",
+        "PROXY", "SERVICE", "STATE", "REVISION", "PENDING", "CERTIFICATE", "ENVOY", "MEMORY", "ERROR",
     ]  # fmt: skip
     assert [line[0] for line in lines[1:]] == ["e", "d", "c", "b", "f", "a"]
     rows = {line[0]: " ".join(line[2:]) for line in lines[1:]}
@@ -70,11 +77,11 @@ async def test_what_is_bad_comes_first_and_in_words(mesh: FakeMesh, run: Run) ->
     assert rows["e"].endswith("RouteConfiguration out: bad regex")
     assert "◐ expires in 3 min" in rows["f"]
     listed = json.loads((await run("proxies", "-o", "json")).out)["proxies"]
-    assert [one["name"] for one in listed] == ["e", "d", "c", "b", "f", "a"]
+    assert [proxy["name"] for proxy in listed] == ["e", "d", "c", "b", "f", "a"]
     assert listed[2]["pending"] == 2
 
 
-async def test_status_shows_breakers_that_are_not_closed(mesh: FakeMesh, run: Run) -> None:
+async def test_status_shows_only_tripped_circuit_breakers(mesh: FakeMesh, run: RunMesh) -> None:
     mesh.status = Status(
         revision=0,
         store="ok",
@@ -85,8 +92,8 @@ async def test_status_shows_breakers_that_are_not_closed(mesh: FakeMesh, run: Ru
         ),
     )
     rows = [" ".join(line.split()) for line in (await run("status")).out.splitlines()]
-    assert "a c ◐ partial (1 of 2 instances left out)" in rows
-    assert "ingress a ✖ open (a limit is reached)" in rows
+    assert "a c ◐ partial (1 of 2 instances ejected)" in rows
+    assert "ingress a ✖ open (limit reached)" in rows
     assert not any(row.startswith("a b ") for row in rows)
     assert json.loads((await run("status", "-o", "json")).out)["breakers"][0] == {
         "from": "a", "to": "b", "state": "closed", "ejected": 0, "hosts": 2, "limited": False,
@@ -105,8 +112,8 @@ async def envoy(mesh: FakeMesh) -> AsyncIterator[Path]:
         return web.json_response(DUMP)
 
     async def stats(request: web.Request) -> web.Response:
-        wanted = request.query.get("filter", "")
-        return web.Response(status=400 if wanted == "(" else 200, text=f"cluster.x: 1 {wanted}")
+        pattern = request.query.get("filter", "")
+        return web.Response(status=400 if pattern == "(" else 200, text=f"cluster.x: 1 {pattern}")
 
     app = web.Application()
     app.router.add_get("/config_dump", dump)
@@ -118,23 +125,25 @@ async def envoy(mesh: FakeMesh) -> AsyncIterator[Path]:
     await runner.cleanup()
 
 
-async def test_a_config_is_shown_whole_or_in_part(mesh: FakeMesh, run: Run) -> None:
+async def test_config_prints_all_or_one_section(mesh: FakeMesh, run: RunMesh) -> None:
     config = ProxyConfig(proxy="orders-1", configs=({"@type": "a.ClustersConfigDump", "static": ["ä"]},))
     mesh.replies = {"config": config.model_dump_json()}
-    whole = await run("proxy", "orders-1", "config")
-    assert YAML(typ="safe").load(whole.out) == {"configs": list(config.configs)}
+    complete = await run("proxy", "orders-1", "config")
+    assert YAML(typ="safe").load(complete.out) == {"configs": list(config.configs)}
     part = await run("proxy", "orders-1", "config", "clusters", "-o", "json")
     assert json.loads(part.out)["configs"] == list(config.configs)
     assert [argument for _, _, argument in mesh.commands] == ["", "clusters"]
     assert (await run("proxy", "orders-1", "config", "secrets")).code == 2
 
 
-async def test_statistics_are_listed_and_filtered(mesh: FakeMesh, run: Run) -> None:
-    told = ProxyStats(proxy="orders-1", stats={"a.rq": 12, "a.time": "P0(nan,1)\x1b[31m"}, truncated=True)
-    mesh.replies = {"stats": told.model_dump_json()}
+async def test_stats_are_listed_and_filtered(mesh: FakeMesh, run: RunMesh) -> None:
+    proxy_stats = ProxyStats(
+        proxy="orders-1", stats={"a.rq": 12, "a.time": "P0(nan,1)\x1b[31m"}, truncated=True
+    )
+    mesh.replies = {"stats": proxy_stats.model_dump_json()}
     listed = await run("proxy", "orders-1", "stats", "--filter", "a&b")
     assert listed.out == "a.rq: 12\na.time: P0(nan,1) [31m\n"
-    assert "pick some by --filter" in listed.err
+    assert listed.err == "output truncated: use --filter\n"
     assert mesh.commands[0][2] == "a&b"
     assert json.loads((await run("proxy", "orders-1", "stats", "-o", "json")).out)["stats"]["a.rq"] == 12
     mesh.replies = {"stats": InputError("orders-1: Envoy says: missing )")}
@@ -142,7 +151,7 @@ async def test_statistics_are_listed_and_filtered(mesh: FakeMesh, run: Run) -> N
     assert (wrong.code, wrong.err) == (2, "orders-1: Envoy says: missing )\n")
 
 
-async def test_logs_are_shown_under_their_sources(mesh: FakeMesh, run: Run) -> None:
+async def test_logs_are_printed_under_their_sources(mesh: FakeMesh, run: RunMesh) -> None:
     parts = (
         LogPart(source="proxy", file="/logs/orders-1.proxy.log", text="warning\x1b[2J\n", end=9),
         LogPart(source="app", file="/logs/orders-1.log", text="one\ntwo\n", end=8),
@@ -156,7 +165,7 @@ async def test_logs_are_shown_under_their_sources(mesh: FakeMesh, run: Run) -> N
     assert json.loads((await run("proxy", "orders-1", "logs", "-o", "json")).out)["logs"][1]["end"] == 8
 
 
-async def test_following_logs_outlives_a_control_plane_that_does_not_know_the_sidecar_yet(
+async def test_following_logs_survives_a_control_plane_that_does_not_know_the_sidecar_yet(
     mesh: FakeMesh,
 ) -> None:
     def logs(text: str) -> str:
@@ -176,9 +185,9 @@ async def test_following_logs_outlives_a_control_plane_that_does_not_know_the_si
             lines = [await child.stdout.readline() for _ in range(2)]
             assert lines == [b"==> app: /logs/orders-1.log\n", b"one\n"]
             mesh.replies = {}
-            said = await child.stderr.readline()
-            assert said.startswith(b"no such proxy: orders-1")
-            assert said.endswith(b"; trying on\n")
+            warning = await child.stderr.readline()
+            assert warning.startswith(b"no such proxy: orders-1")
+            assert warning.endswith(b"; retrying\n")
             mesh.replies = {"logs": logs("two\n")}
             assert await child.stdout.readline() == b"two\n"
             child.send_signal(signal.SIGINT)
@@ -189,17 +198,17 @@ async def test_following_logs_outlives_a_control_plane_that_does_not_know_the_si
             await child.wait()
 
 
-async def test_a_log_level_is_shown_and_set_for_a_while(mesh: FakeMesh, run: Run) -> None:
+async def test_log_level_is_shown_and_set_for_a_period(mesh: FakeMesh, run: RunMesh) -> None:
     loggers = {"admin": "warning", "http": "debug", "upstream": "warning"}
-    told = ProxyLogLevel(proxy="orders-1", level="warning", loggers=loggers, resets_in=299.5)
-    mesh.replies = {"log-level": told.model_dump_json()}
+    levels = ProxyLogLevel(proxy="orders-1", level="warning", loggers=loggers, resets_in=299.5)
+    mesh.replies = {"log-level": levels.model_dump_json()}
     shown = await run("proxy", "orders-1", "log-level", "http=debug", "--for", "5m")
     assert [" ".join(line.split()) for line in shown.out.splitlines()] == [
-        "LOGGER LEVEL", "http debug", "all others warning", "put back in 4 min",
+        "LOGGER LEVEL", "http debug", "all others warning", "resets in 4 min",
     ]  # fmt: skip
-    quiet = told.model_copy(update={"loggers": {"http": "warning"}, "resets_in": None})
+    quiet = levels.model_copy(update={"loggers": {"http": "warning"}, "resets_in": None})
     mesh.replies = {"log-level": quiet.model_dump_json()}
-    assert "put back" not in (await run("proxy", "orders-1", "log-level")).out
+    assert "resets" not in (await run("proxy", "orders-1", "log-level")).out
     assert json.loads((await run("proxy", "orders-1", "log-level", "info", "-o", "json")).out)["loggers"]
     assert [argument for _, _, argument in mesh.commands] == [
         "level=debug&logger=http&seconds=300", "", "level=info&seconds=600",
@@ -221,13 +230,18 @@ async def test_a_log_level_is_shown_and_set_for_a_while(mesh: FakeMesh, run: Run
     ],
     ids=" ".join,
 )
-async def test_what_makes_no_sense_is_told_so(mesh: FakeMesh, run: Run, arguments: tuple[str, ...]) -> None:
-    wrong = await run("proxy", "orders-1", *arguments)
-    assert (wrong.code, len(wrong.err.splitlines())) == (2, 1)
+async def test_options_that_do_not_apply_are_rejected(
+    mesh: FakeMesh, run: RunMesh, arguments: tuple[str, ...]
+) -> None:
+    rejected = await run("proxy", "orders-1", *arguments)
+    problems = [
+        line for line in rejected.err.splitlines() if line and not line.startswith(("Usage:", "Try "))
+    ]
+    assert (rejected.code, len(problems)) == (2, 1)
     assert mesh.commands == []
 
 
-async def test_a_proxy_that_does_not_answer_is_told_so(mesh: FakeMesh, run: Run) -> None:
+async def test_an_unreachable_or_unknown_proxy_is_reported(mesh: FakeMesh, run: RunMesh) -> None:
     mesh.details = (proxy("far-1", "synced"),)
     far = await run("proxy", "far-1", "config")
     assert (far.code, "far-1: its agent is not connected" in far.err) == (4, True)
@@ -237,19 +251,19 @@ async def test_a_proxy_that_does_not_answer_is_told_so(mesh: FakeMesh, run: Run)
     assert (outside.code, "no such proxy" in outside.err) == (2, True)
 
 
-async def test_an_envoy_of_this_host_is_asked_itself_while_the_control_plane_is_away(
-    mesh: FakeMesh, envoy: Path, run: Run
+async def test_an_envoy_on_this_host_is_queried_while_the_control_plane_is_unreachable(
+    mesh: FakeMesh, envoy: Path, run: RunMesh
 ) -> None:
     assert (await run("proxy", "orders-1", "config")).code == 2
     addresses = {"admin": "http://127.0.0.1:1", "xds": "x", "enrolment": "x", "ca_sha256": "x"}
     (mesh.state / "mesh.json").write_text(json.dumps(addresses))
-    whole = await run("proxy", "orders-1", "config")
-    assert (whole.code, "asked its Envoy on this host instead" in whole.err) == (0, True)
-    configs = YAML(typ="safe").load(whole.out)["configs"]
-    assert [one["@type"].rsplit(".", 1)[1] for one in configs] == [
+    complete = await run("proxy", "orders-1", "config")
+    assert (complete.code, "queried the Envoy on this host instead" in complete.err) == (0, True)
+    configs = YAML(typ="safe").load(complete.out)["configs"]
+    assert [config["@type"].rsplit(".", 1)[1] for config in configs] == [
         "ClustersConfigDump", "ListenersConfigDump", "SecretsConfigDump",
     ]  # fmt: skip
-    assert "secret\n" not in whole.out.replace("secret:", "")
+    assert "secret\n" not in complete.out.replace("secret:", "")
     assert configs[2]["secret"]["private_key"] == "[redacted]"
     part = await run("proxy", "orders-1", "config", "clusters", "-o", "json")
     assert json.loads(part.out)["configs"] == DUMP["configs"][:1]

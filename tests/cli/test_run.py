@@ -1,4 +1,4 @@
-"""`mesh run`: foreign processes become part of a running mesh, with real Envoys beside them."""
+"""`mesh run`: processes of any kind join a running mesh, behind real Envoys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ http.createServer((request, response) => {
     const proxy = new URL(process.env.HTTP_PROXY);
     const target = 'http://' + request.url.slice(6);
     http.get({host: proxy.hostname, port: proxy.port, path: target, headers: {host: new URL(target).host}},
-      (answer) => { response.writeHead(answer.statusCode, answer.headers); answer.pipe(response); });
+      (upstream) => { response.writeHead(upstream.statusCode, upstream.headers); upstream.pipe(response); });
     return;
   }
   response.end(JSON.stringify({served: process.env.INSTANCE, headers: request.headers}));
@@ -86,7 +86,7 @@ server.wait_for_termination()
 """
 
 
-ASK_WHO = """
+CALL_WHO = """
 import grpc
 with grpc.insecure_channel('who') as channel:
     print(channel.unary_unary('/lab.Who/Ask', None, None)(b'', timeout=20).decode())
@@ -94,10 +94,10 @@ with grpc.insecure_channel('who') as channel:
 
 TALK = """
 import signal, sys
-def told(*_):
-    print('told', flush=True)
+def interrupted(*_):
+    print('interrupted', flush=True)
     sys.exit(5)
-signal.signal(signal.SIGINT, told)
+signal.signal(signal.SIGINT, interrupted)
 print('got', input(), flush=True)
 while True:
     signal.pause()
@@ -107,12 +107,12 @@ while True:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+        yield running
 
 
 def once(mesh: Mesh, *run: str, stdin: str = "", service: str = "probe") -> subprocess.CompletedProcess[str]:
-    """A process that only calls others, run to its end."""
+    """Run a process without a port to its end."""
     argv = command("run", "--service", service, "--state", str(mesh.state), "--", *run)
     return subprocess.run(
         argv,
@@ -126,22 +126,22 @@ def once(mesh: Mesh, *run: str, stdin: str = "", service: str = "probe") -> subp
     )
 
 
-# --- what joins ------------------------------------------------------------------------------------
+# --- joining ---------------------------------------------------------------------------------------
 
 
 def test_a_plain_python_server_joins_and_policies_reach_its_callers(mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "page.txt").write_text("a page")
     serve = f"exec {sys.executable} -m http.server $PORT --bind 127.0.0.1 --directory {tmp_path}"
     with joined(mesh, "docs-1", "docs", "--port", "0", run=("sh", "-c", serve)) as docs:
-        answer = mesh.get("front-1", "http://docs/page.txt")
-        assert (answer.status_code, answer.text) == (200, "a page")
+        response = mesh.get("front-1", "http://docs/page.txt")
+        assert (response.status_code, response.text) == (200, "a page")
         mesh.apply(MARK)
         assert mesh.get("front-1", "http://docs/page.txt").headers["x-policy"] == "seen"
         with pytest.raises(requests.ConnectionError):
             requests.get(f"http://127.0.0.1:{docs.port('inbound')}/page.txt", timeout=30)
 
 
-def test_a_node_server_is_called_and_calls_by_identity_and_policy(mesh: Mesh) -> None:
+def test_a_node_server_calls_and_is_called_with_identity_and_policy(mesh: Mesh) -> None:
     with joined(mesh, "shop-1", "shop", "--port", "0", run=("node", "-e", NODE)):
         called = mesh.get("front-1", "http://shop/").json()
         assert called["headers"]["x-forwarded-client-cert"].endswith(f"URI={IDENTITY}/front")
@@ -157,9 +157,9 @@ def test_a_node_server_is_called_and_calls_by_identity_and_policy(mesh: Mesh) ->
         assert [mesh.get("front-1", "http://shop/flaky").status_code for _ in range(8)] == [200] * 8
 
 
-def test_nginx_joins_and_passes_on_through_its_sidecar(mesh: Mesh, tmp_path: Path) -> None:
+def test_nginx_joins_and_proxies_through_its_sidecar(mesh: Mesh, tmp_path: Path) -> None:
     (tmp_path / "template").write_text(NGINX)
-    nginx = next(each for each in ("/usr/sbin/nginx", "/usr/bin/nginx") if os.access(each, os.X_OK))
+    nginx = next(path for path in ("/usr/sbin/nginx", "/usr/bin/nginx") if os.access(path, os.X_OK))
     fill = f'cd {tmp_path} && sed "s|@PORT@|$PORT|; s|@PROXY@|$HTTP_PROXY|" template > nginx.conf'
     start = f"{fill} && exec {nginx} -p {tmp_path} -c nginx.conf -e stderr"
     with (
@@ -178,76 +178,76 @@ def test_a_grpc_server_joins(mesh: Mesh) -> None:
         target = f"127.0.0.1:{mesh.ports('front-1')['outbound']}"
         options = [("grpc.default_authority", "who"), ("grpc.enable_http_proxy", 0)]
         with grpc.insecure_channel(target, options=options) as channel:
-            answer = channel.unary_unary("/lab.Who/Ask", None, None)(b"", timeout=20)
-        assert answer.decode().endswith(f"URI={IDENTITY}/front")
-        client = once(mesh, sys.executable, "-c", ASK_WHO)
+            response = channel.unary_unary("/lab.Who/Ask", None, None)(b"", timeout=20)
+        assert response.decode().endswith(f"URI={IDENTITY}/front")
+        client = once(mesh, sys.executable, "-c", CALL_WHO)
         assert client.stdout.endswith(f"URI={IDENTITY}/probe\n"), client.stderr
 
 
-def test_a_process_without_a_port_calls_at_once_for_its_sidecar_is_ready(mesh: Mesh) -> None:
-    ask = "import urllib.request as u; print(u.urlopen('http://back/echo').read().decode())"
-    done = once(mesh, sys.executable, "-c", ask)
+def test_a_process_without_a_port_can_call_at_once(mesh: Mesh) -> None:
+    request = "import urllib.request as u; print(u.urlopen('http://back/echo').read().decode())"
+    done = once(mesh, sys.executable, "-c", request)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["headers"]["x-forwarded-client-cert"].endswith(f"URI={IDENTITY}/probe")
 
 
-def test_it_finds_its_way_in_the_environment(mesh: Mesh) -> None:
+def test_the_environment_has_the_proxy_and_no_settings_of_the_mesh(mesh: Mesh) -> None:
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    found = json.loads(once(mesh, sys.executable, "-c", code).stdout)
-    assert found["HTTP_PROXY"] == found["http_proxy"] == found["grpc_proxy"]
-    assert found["NO_PROXY"] == found["no_proxy"]
-    assert found["OTEL_SERVICE_NAME"] == "probe"
-    assert found["INSTANCE"].startswith("probe-run-")
-    assert found["PATH"] == mesh.environment["PATH"]
-    assert not [name for name in found if name.startswith("MESH_")]
+    environment = json.loads(once(mesh, sys.executable, "-c", code).stdout)
+    assert environment["HTTP_PROXY"] == environment["http_proxy"] == environment["grpc_proxy"]
+    assert environment["NO_PROXY"] == environment["no_proxy"]
+    assert environment["OTEL_SERVICE_NAME"] == "probe"
+    assert environment["INSTANCE"].startswith("probe-run-")
+    assert environment["PATH"] == mesh.environment["PATH"]
+    assert not [name for name in environment if name.startswith("MESH_")]
 
 
-# --- how it ends -----------------------------------------------------------------------------------
+# --- the end ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)]
 )
-def test_the_exit_code_is_its_own(mesh: Mesh, script: str, code: int) -> None:
+def test_the_exit_code_is_that_of_the_process(mesh: Mesh, script: str, code: int) -> None:
     assert once(mesh, "sh", "-c", script).returncode == code
 
 
-def test_a_command_that_is_none_is_told_from_a_failure(mesh: Mesh, tmp_path: Path) -> None:
+def test_a_missing_or_forbidden_program_has_the_exit_code_of_shells(mesh: Mesh, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_text("no program")
     missing, forbidden = once(mesh, "no-such-thing"), once(mesh, str(plain))
     assert (missing.returncode, forbidden.returncode) == (127, 126)
-    assert missing.stderr == "no-such-thing: no such command: name a program after --\n"
+    assert missing.stderr == "no-such-thing: command not found: give a program after --\n"
 
 
-def test_a_port_that_another_has_is_told_at_once(mesh: Mesh) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+def test_a_port_in_use_is_reported_at_once(mesh: Mesh) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
         argv = command("run", "--service", "late", "--port", port, "--state", str(mesh.state), "--", "true")
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"--port {port}: is in use")
+    assert done.stderr.startswith(f"--port {port}: port in use")
 
 
-def test_its_input_and_output_are_ours(mesh: Mesh) -> None:
+def test_stdin_and_output_are_passed_through(mesh: Mesh) -> None:
     done = once(mesh, "sh", "-c", "cat; echo wrong >&2", stdin="a line\n")
     assert done.stdout == "a line\n"
     assert "wrong\n" in done.stderr
 
 
-def test_in_a_terminal_it_reads_what_is_typed_and_is_told_of_ctrl_c_by_us(mesh: Mesh) -> None:
+def test_in_a_terminal_it_reads_input_and_gets_ctrl_c(mesh: Mesh) -> None:
     ours, theirs = pty.openpty()
     argv = command("run", "--service", "probe", "--state", str(mesh.state), "--", sys.executable, "-c", TALK)
     # The first of a new session to open a terminal is controlled by it, as a login shell is.
     shell = ["sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', os.ttyname(theirs)]
     process = subprocess.Popen([*shell, *argv], env=mesh.environment, cwd=ROOT, start_new_session=True)
     try:
-        seen = _read_until(ours, "joined as probe")
+        output = _read_until(ours, "joined as probe")
         os.write(ours, b"hello\n")
-        seen += _read_until(ours, "got hello")
+        output += _read_until(ours, "got hello")
         os.write(ours, b"\x03")
-        seen += _read_until(ours, "told")
-        assert process.wait(60) == 5, seen
+        output += _read_until(ours, "interrupted")
+        assert process.wait(60) == 5, output
     finally:
         if process.poll() is None:
             process.terminate()
@@ -257,7 +257,7 @@ def test_in_a_terminal_it_reads_what_is_typed_and_is_told_of_ctrl_c_by_us(mesh: 
 
 
 def _read_until(terminal: int, words: str) -> str:
-    """What the terminal shows until it shows `words`."""
+    """The output of the terminal up to `words`."""
     seen = b""
     while words.encode() not in seen:
         ready, _, _ = select.select([terminal], [], [], 60)
@@ -266,12 +266,12 @@ def _read_until(terminal: int, words: str) -> str:
     return seen.decode()
 
 
-def test_nothing_is_left_when_it_ended(mesh: Mesh) -> None:
+def test_the_instance_folder_is_removed_at_the_end(mesh: Mesh) -> None:
     once(mesh, "true")
     assert list((mesh.state / "instances").iterdir()) == []
 
 
-def test_a_process_that_crashes_leaves_the_mesh(mesh: Mesh) -> None:
+def test_a_crashed_process_leaves_the_mesh(mesh: Mesh) -> None:
     with joined(mesh, "shop-3", "shop", "--port", "0", run=("node", "-e", NODE)) as shop:
         proxy = psutil.Process(shop.pid("proxy"))
         os.kill(shop.pid("app"), signal.SIGKILL)
@@ -281,11 +281,13 @@ def test_a_process_that_crashes_leaves_the_mesh(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_loses_no_request_and_is_passed_on(mesh: Mesh, number: signal.Signals, code: int) -> None:
-    """Two replicas under load; one goes. Node.js dies of the signal that it is passed."""
+def test_ctrl_c_drains_without_losing_a_request_and_is_forwarded(
+    mesh: Mesh, number: signal.Signals, code: int
+) -> None:
+    """Two replicas under load; one stops. Node.js dies of the forwarded signal."""
     mesh.run("delete", "Retry", "shop", check=False)
     with (
-        joined(mesh, "shop-4", "shop", "--port", "0", run=("node", "-e", NODE)) as goes,
+        joined(mesh, "shop-4", "shop", "--port", "0", run=("node", "-e", NODE)) as leaving,
         joined(mesh, "shop-5", "shop", "--port", "0", run=("node", "-e", NODE)),
     ):
         until(lambda: healthy_instances(mesh, "shop") == 2, "both are in")
@@ -296,9 +298,9 @@ def test_ctrl_c_loses_no_request_and_is_passed_on(mesh: Mesh, number: signal.Sig
         caller.start()
         try:
             until(lambda: {"shop-4", "shop-5"} <= set(served), "both serve")
-            assert goes.stop(number) == code
+            assert leaving.stop(number) == code
             after = len(served)
-            until(lambda: len(served) > after + 100, "the other serves on")
+            until(lambda: len(served) > after + 100, "the other continues")
         finally:
             over.set()
             caller.join()
@@ -310,35 +312,35 @@ def _hammer(mesh: Mesh, served: list[str], failed: list[str], over: threading.Ev
     session = mesh.caller("front-1")
     while not over.is_set():
         try:
-            answer = session.get("http://shop/", timeout=10)
-            answer.raise_for_status()
-            served.append(answer.json()["served"])
+            response = session.get("http://shop/", timeout=10)
+            response.raise_for_status()
+            served.append(response.json()["served"])
         except requests.RequestException as error:
             failed.append(repr(error))
 
 
-def test_a_killed_one_is_cleared_away_by_the_next(mesh: Mesh) -> None:
+def test_the_next_run_removes_a_killed_one(mesh: Mesh) -> None:
     with joined(mesh, "shop-6", "shop", "--port", "0", run=("node", "-e", NODE)) as shop:
-        left = [psutil.Process(shop.pid(part)) for part in ("app", "proxy")]
+        orphans = [psutil.Process(shop.pid(part)) for part in ("app", "proxy")]
         shop.process.kill()
         shop.process.wait(30)
         assert once(mesh, "true").returncode == 0
-        until(lambda: all(map(ended, left)), "both have ended")
+        until(lambda: all(map(ended, orphans)), "both have ended")
         assert not shop.folder.exists()
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether a process is gone, or only waits for init to take note of its end."""
+    """Whether a process has ended; a zombie has."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
 
-# --- what it refuses -------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------
 
 
-def test_two_of_one_name_are_refused(mesh: Mesh) -> None:
+def test_a_second_instance_of_a_name_is_rejected(mesh: Mesh) -> None:
     with joined(mesh, "shop-7", "shop", "--port", "0", run=("node", "-e", NODE)):
         argv = command(
             "run", "--service", "shop", "--instance", "shop-7", "--state", str(mesh.state), "--", "true"
@@ -347,13 +349,13 @@ def test_two_of_one_name_are_refused(mesh: Mesh) -> None:
             argv, capture_output=True, text=True, timeout=60, env=mesh.environment, cwd=ROOT, check=False
         )
         assert done.returncode == 2
-        assert "instance shop-7 runs here already" in done.stderr
+        assert "instance shop-7 is already running here" in done.stderr
 
 
-def test_a_mesh_that_does_not_run_is_told_at_once(mesh: Mesh, tmp_path: Path) -> None:
+def test_a_mesh_that_is_not_running_is_reported_at_once(mesh: Mesh, tmp_path: Path) -> None:
     argv = command("run", "--service", "probe", "--state", str(tmp_path / "none"), "--", "true")
     done = subprocess.run(
         argv, capture_output=True, text=True, timeout=60, env=mesh.environment, cwd=ROOT, check=False
     )
     assert done.returncode == 3
-    assert "mesh up" in done.stderr or "no mesh.json there" in done.stderr
+    assert "mesh up" in done.stderr or "it has no mesh.json" in done.stderr

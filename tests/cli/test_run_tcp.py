@@ -1,4 +1,4 @@
-"""PostgreSQL, which speaks first TCP and then its own protocol, joins and is called through the mesh."""
+"""PostgreSQL joins and is called through the mesh over plain TCP."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ asyncio.run(main())
 
 
 SSL_REQUEST = bytes((0, 0, 0, 8, 4, 210, 22, 47))
-"""What a client asks first (PostgreSQL's protocol 3.0, "SSLRequest")."""
+"""The first message of a client (PostgreSQL's protocol 3.0, "SSLRequest")."""
 
 
 @dataclass(frozen=True)
 class Postgres:
-    """A database cluster: `run` starts its server at PORT, as somebody who is not root."""
+    """A database cluster: `run` starts its server at PORT, not as root."""
 
     run: tuple[str, ...]
 
@@ -63,8 +63,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front")]) as found:
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front")]) as running:
+        yield running
 
 
 def _answer(connection: socket.socket) -> bytes:
@@ -75,7 +75,7 @@ def _answer(connection: socket.socket) -> bytes:
 
 
 def query(mesh: Mesh, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A client that knows its database by the environment."""
+    """Run a client that takes the address of its database from the environment."""
     options = ("--service", "notes", "--state", str(mesh.state), *arguments)
     return subprocess.run(
         command("run", *options, "--", sys.executable, "-c", QUERY),
@@ -88,7 +88,7 @@ def query(mesh: Mesh, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_database_joins_and_is_called_through_two_sidecars(mesh: Mesh, postgres: Postgres) -> None:
+def test_a_database_is_called_through_two_sidecars(mesh: Mesh, postgres: Postgres) -> None:
     with joined(mesh, "db-1", "db", "--port", "0", "--protocol", "tcp", run=postgres.run) as db:
         done = query(mesh, "--upstream", "db=5432")
         assert done.returncode == 0, done.stderr
@@ -98,16 +98,19 @@ def test_a_database_joins_and_is_called_through_two_sidecars(mesh: Mesh, postgre
         assert connections(mesh, "db-1") == 1
         with socket.create_connection(("127.0.0.1", db.port("inbound")), 10) as plain:
             plain.sendall(SSL_REQUEST)
-            assert _answer(plain) == b"", "PostgreSQL would say N: no TLS of its own"
+            assert _answer(plain) == b"", "PostgreSQL itself would respond N: no TLS"
         assert db.stop() == 0
 
 
 def connections(mesh: Mesh, instance: str) -> int:
-    """TCP connections that the sidecar of an instance has taken for its app."""
-    found = mesh.run("proxy", instance, "stats", "--filter", "tcp.inbound.downstream_cx_total").stdout
-    return sum(int(line.rpartition(":")[2]) for line in found.splitlines())
+    """The number of TCP connections that the sidecar of an instance accepted for its app."""
+    stdout = mesh.run("proxy", instance, "stats", "--filter", "tcp.inbound.downstream_cx_total").stdout
+    return sum(int(line.rpartition(":")[2]) for line in stdout.splitlines())
 
 
-def test_a_wrong_upstream_is_told(mesh: Mesh) -> None:
+def test_a_wrong_upstream_is_reported(mesh: Mesh) -> None:
     done = query(mesh, "--upstream", "db=many")
-    assert (done.returncode, done.stderr) == (2, "--upstream db=many: write it like db, or db=5432\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "--upstream db=many: expected NAME or NAME=PORT, for example db or db=5432\n",
+    )

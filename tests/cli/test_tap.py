@@ -1,4 +1,4 @@
-"""`mesh tap` goes on when the control plane was away, and says for how long it saw nothing."""
+"""`mesh tap` reconnects to the control plane and says how long it saw nothing."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ from typing import IO, Any, ClassVar
 import pytest
 
 from meshwright.control_plane.api.models.requests import TapEvent
-from tests.control_plane.telemetry.records import outbound_request
+from tests.control_plane.telemetry.log_exports import outbound_request
 from tests.fakes.http_server import running_http_server
 
 ROOT = Path(__file__).parents[2]
 WITHIN = 30.0
-"""Seconds for a line to come."""
+"""Seconds to wait for a line."""
 
-AWAY = "the control plane is away: waiting for it, requests meanwhile are not seen"
+DISCONNECTED = "control plane disconnected: reconnecting; requests are missed meanwhile"
 
 
 class Taps(BaseHTTPRequestHandler):
-    """An admin API that knows taps only: a stream ends at the None in `blocks`, the next one takes the rest.
+    """An admin API with taps only. A stream ends at a None in `blocks`; the next stream continues after it.
 
-    Where an int comes first it is the status by which the stream is refused.
+    An int as the first block is the HTTP status by which the stream is rejected.
     """
 
     blocks: ClassVar[queue.Queue[Any]] = queue.Queue()
 
     def do_GET(self) -> None:
         with suppress(ConnectionError):
-            self._tell()
+            self._stream()
 
-    def _tell(self) -> None:
+    def _stream(self) -> None:
         first: Any = self.blocks.get()
         if isinstance(first, int):
-            self._answer(first, "application/json")
-            fault = {"error": {"code": "not-found", "message": "no proxy of back is known"}}
-            self.wfile.write(json.dumps(fault).encode())
+            self._start_response(first, "application/json")
+            error = {"error": {"code": "not-found", "message": "no proxy of back is known"}}
+            self.wfile.write(json.dumps(error).encode())
             return
-        self._answer(200, "text/event-stream")
+        self._start_response(200, "text/event-stream")
         self.wfile.write(b": listening\n\n")
         while first is not None:
             self.wfile.write(first if isinstance(first, bytes) else f"data: {first}\n\n".encode())
             self.wfile.flush()
             first = self.blocks.get()
 
-    def _answer(self, status: int, kind: str) -> None:
+    def _start_response(self, status: int, content_type: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", content_type)
         self.end_headers()
 
-    def log_message(self, *_words: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Nothing."""
 
 
-def state(listening: int) -> str:
-    return TapEvent(proxies=1, tapping=listening).model_dump_json()
+def state(tapping: int) -> str:
+    return TapEvent(proxies=1, tapping=tapping).model_dump_json()
 
 
 def request(path: str) -> str:
@@ -80,7 +80,7 @@ def blocks() -> Iterator[queue.Queue[Any]]:
 
 @contextmanager
 def api() -> Iterator[int]:
-    """The API; the port it has. A stream that is open ends with it."""
+    """The fake API; its port. Open streams end with it."""
     with running_http_server(Taps) as port:
         yield port
     Taps.blocks.put(None)
@@ -104,69 +104,71 @@ def tapping(folder: Path, port: int, *arguments: str) -> Iterator[subprocess.Pop
 
 
 def line(stream: IO[str] | None) -> str:
-    """The next line; the end of the process is one too."""
+    """The next line; empty when the process has ended."""
     assert stream is not None
     return stream.readline().rstrip("\n")
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Ctrl-C; the exit code and the rest of stderr."""
+    """Send Ctrl-C; the exit code and the rest of stderr."""
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=WITHIN)
     return process.returncode, rest
 
 
-def test_it_goes_on_when_the_control_plane_is_back(tmp_path: Path, blocks: queue.Queue[Any]) -> None:
+def test_tap_continues_when_the_control_plane_is_back(tmp_path: Path, blocks: queue.Queue[Any]) -> None:
     for block in (state(1), request("/before"), b'data: {"request": {"pa', None):
         blocks.put(block)
     with api() as port, tapping(tmp_path, port, "-o", "json") as process:
         assert line(process.stderr) == "tapping back: 1 of 1 proxies"
         assert json.loads(line(process.stdout))["path"] == "/before"
-        assert line(process.stderr) == AWAY
-        for later in (404, state(0), None, state(1), request("/after")):
-            blocks.put(later)
+        assert line(process.stderr) == DISCONNECTED
+        for block in (404, state(0), None, state(1), request("/after")):
+            blocks.put(block)
         assert line(process.stderr) == "tapping back: 0 of 1 proxies"
         assert line(process.stderr) == "tapping back: 1 of 1 proxies"
-        found = re.fullmatch(
+        match = re.fullmatch(
             r"tapping back again after (\d+\.\d) s: requests of that time may be missing",
             line(process.stderr),
         )
-        assert found and float(found[1]) >= 1.5, "three tries: after 0.5 s, one more and 0.5 s"
+        assert match and float(match[1]) >= 1.5, "three attempts: after 0.5 s, 1 s and 0.5 s"
         assert json.loads(line(process.stdout))["path"] == "/after"
         assert end(process) == (0, "")
 
 
-def test_who_ends_it_meanwhile_is_told_of_what_was_not_seen(tmp_path: Path, blocks: queue.Queue[Any]) -> None:
+def test_ctrl_c_while_disconnected_reports_the_outage(tmp_path: Path, blocks: queue.Queue[Any]) -> None:
     blocks.put(state(1))
     with api() as port, tapping(tmp_path, port) as process:
         assert line(process.stderr) == "tapping back: 1 of 1 proxies"
         blocks.put(None)
-        assert line(process.stderr) == AWAY
-        code, said = end(process)
+        assert line(process.stderr) == DISCONNECTED
+        code, stderr = end(process)
         assert code == 0
-        assert re.fullmatch(r"ended blind: nothing was seen of the last \d+\.\d s\n", said)
+        assert re.fullmatch(
+            r"stopped while disconnected: requests of the last \d+\.\d s are missing\n", stderr
+        )
 
 
-def test_its_time_ends_while_nobody_answers(tmp_path: Path, blocks: queue.Queue[Any]) -> None:
+def test_for_ends_the_tap_while_disconnected(tmp_path: Path, blocks: queue.Queue[Any]) -> None:
     blocks.put(state(1))
     blocks.put(None)
     with api() as port, tapping(tmp_path, port, "--for", "6s") as process:
-        _, said = process.communicate(timeout=WITHIN)
+        _, stderr = process.communicate(timeout=WITHIN)
     assert process.returncode == 0
-    assert said.splitlines()[:2] == ["tapping back: 1 of 1 proxies", AWAY]
-    assert said.splitlines()[2].startswith("ended blind: ")
+    assert stderr.splitlines()[:2] == ["tapping back: 1 of 1 proxies", DISCONNECTED]
+    assert stderr.splitlines()[2].startswith("stopped while disconnected: ")
 
 
-def test_where_no_control_plane_was_it_does_not_wait(tmp_path: Path) -> None:
+def test_tap_fails_at_once_if_it_never_connected(tmp_path: Path) -> None:
     with api() as port:
         pass
     with tapping(tmp_path, port) as process:
-        _, said = process.communicate(timeout=WITHIN)
-    assert (process.returncode, "not reachable" in said) == (3, True)
+        _, stderr = process.communicate(timeout=WITHIN)
+    assert (process.returncode, "not reachable" in stderr) == (3, True)
 
 
-def test_a_service_that_is_not_there_ends_it(tmp_path: Path, blocks: queue.Queue[Any]) -> None:
+def test_an_unknown_service_ends_the_tap(tmp_path: Path, blocks: queue.Queue[Any]) -> None:
     blocks.put(404)
     with api() as port, tapping(tmp_path, port) as process:
-        _, said = process.communicate(timeout=WITHIN)
-    assert (process.returncode, said) == (2, "no proxy of back is known\n")
+        _, stderr = process.communicate(timeout=WITHIN)
+    assert (process.returncode, stderr) == (2, "no proxy of back is known\n")

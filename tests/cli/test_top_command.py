@@ -1,4 +1,4 @@
-"""`mesh top` in a terminal: it is live, survives what happens to mesh and terminal, and leaves no trace."""
+"""`mesh top` in a terminal: live updates, resizing, an unreachable mesh, and a restored screen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from meshwright.control_plane.api.models.topology import ServiceList, ServiceSummary
-from tests.cli.conftest import MESH, ROOT, Run
+from tests.cli.conftest import MESH, ROOT, RunMesh
 from tests.fakes.admin_server import FakeMesh, fake_mesh
 
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
@@ -33,14 +33,14 @@ def services(rate: float) -> ServiceList:
 
 
 class Terminal:
-    """A pseudo-terminal with `mesh top` in it; `output` is all that was written."""
+    """A pseudo-terminal that runs `mesh top`; `output` is everything written to it."""
 
     def __init__(self, master: int, child: asyncio.subprocess.Process) -> None:
         self.master, self.child, self.output = master, child, ""
         self._more = asyncio.Event()
 
     def read(self) -> None:
-        """Take what is there."""
+        """Append what is available to `output`."""
         try:
             self.output += os.read(self.master, 65536).decode(errors="replace")
             self._more.set()
@@ -48,23 +48,23 @@ class Terminal:
             asyncio.get_running_loop().remove_reader(self.master)
 
     async def shows(self, pattern: str, since: int = 0) -> int:
-        """Wait until it was written after `since`; where it ends."""
+        """Wait until the pattern is written after position `since`; returns the end of the match."""
         async with asyncio.timeout(60):
-            while not (found := re.compile(pattern).search(self.output, since)):
+            while not (match := re.compile(pattern).search(self.output, since)):
                 await self._more.wait()
                 self._more.clear()
-        return found.end()
+        return match.end()
 
     def resize(self, columns: int, lines: int) -> None:
-        """Have another size, and tell so."""
+        """Change the window's size and send SIGWINCH."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.child.send_signal(signal.SIGWINCH)
 
-    def is_as_it_was(self) -> bool:
-        """Whether the screen is the usual one, with its cursor, and keys are shown and read by lines."""
-        left = self.output.rstrip().endswith(f"\x1b[?25h{LEAVE}")
+    def is_restored(self) -> bool:
+        """Whether the normal screen, its cursor, echo and line input are back."""
+        is_normal_screen = self.output.rstrip().endswith(f"\x1b[?25h{LEAVE}")
         modes = termios.tcgetattr(self.master)[3]
-        return left and bool(modes & termios.ICANON) and bool(modes & termios.ECHO)
+        return is_normal_screen and bool(modes & termios.ICANON) and bool(modes & termios.ECHO)
 
 
 @asynccontextmanager
@@ -87,11 +87,11 @@ async def terminal(state: Path, *arguments: str, **env: str) -> AsyncIterator[Te
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
-    found = Terminal(master, child)
+    result = Terminal(master, child)
     loop = asyncio.get_running_loop()
-    loop.add_reader(master, found.read)
+    loop.add_reader(master, result.read)
     try:
-        yield found
+        yield result
     finally:
         if child.returncode is None:
             child.kill()
@@ -102,7 +102,7 @@ async def terminal(state: Path, *arguments: str, **env: str) -> AsyncIterator[Te
 
 
 @pytest.mark.parametrize("end", ["q", "\x03", "terminated"])
-async def test_it_is_live_and_leaves_the_screen_as_it_was(mesh: FakeMesh, end: str) -> None:
+async def test_top_updates_live_and_restores_the_screen(mesh: FakeMesh, end: str) -> None:
     mesh.services = services(1.0)
     async with terminal(mesh.state, "--interval", "0.5") as shown:
         await shown.shows(re.escape(ENTER))
@@ -115,12 +115,12 @@ async def test_it_is_live_and_leaves_the_screen_as_it_was(mesh: FakeMesh, end: s
             os.write(shown.master, end.encode())
         code = await asyncio.wait_for(shown.child.wait(), 60)
         await shown.shows(re.escape(LEAVE))
-        assert shown.is_as_it_was()
+        assert shown.is_restored()
         assert code == (143 if end == "terminated" else 0)
         assert "Traceback" not in shown.output
 
 
-async def test_another_width_is_used_at_once(mesh: FakeMesh) -> None:
+async def test_a_resize_redraws_at_once(mesh: FakeMesh) -> None:
     mesh.services = services(1.0)
     async with terminal(mesh.state, "--interval", "600") as shown:
         at = await shown.shows("q quits")
@@ -128,11 +128,11 @@ async def test_another_width_is_used_at_once(mesh: FakeMesh) -> None:
         shown.resize(130, 24)
         at = await shown.shows("P50", at)
         shown.resize(50, 9)
-        whole_without_it = r"(?s)\x1b\[H(?:(?!P50|\x1b\[H).)*q quits"
-        await shown.shows(whole_without_it, at)
+        frame_without_p50 = r"(?s)\x1b\[H(?:(?!P50|\x1b\[H).)*q quits"
+        await shown.shows(frame_without_p50, at)
 
 
-async def test_a_mesh_that_is_away_is_told_and_found_again(tmp_path: Path) -> None:
+async def test_an_outage_is_reported_and_ends(tmp_path: Path) -> None:
     state = tmp_path / "state"
     async with AsyncExitStack() as first:
         (await first.enter_async_context(fake_mesh(state))).services = services(1.0)
@@ -140,14 +140,14 @@ async def test_a_mesh_that_is_away_is_told_and_found_again(tmp_path: Path) -> No
             await shown.shows(r"orders +1\.0 ")
             mark = len(shown.output)
             await first.aclose()
-            at = await shown.shows(r"✖.* as of \d\d:\d\d:\d\d, nothing newer: ", mark)
+            at = await shown.shows(r"✖.* no update since \d\d:\d\d:\d\d: ", mark)
             await shown.shows(r"orders +1\.0 ", at)
             async with fake_mesh(state) as again:
                 again.services = services(3.0)
                 await shown.shows(r"orders +3\.0 ", at)
 
 
-async def test_no_colour_where_it_is_not_wanted(mesh: FakeMesh) -> None:
+async def test_no_color_disables_colours(mesh: FakeMesh) -> None:
     mesh.services = services(1.0)
     for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         async with terminal(mesh.state, **env) as shown:
@@ -155,7 +155,7 @@ async def test_no_colour_where_it_is_not_wanted(mesh: FakeMesh) -> None:
             assert ("\x1b[32m●" in shown.output) is coloured
 
 
-async def test_without_a_terminal_it_shows_all_once(mesh: FakeMesh, run: Run) -> None:
+async def test_without_a_terminal_top_prints_one_table(mesh: FakeMesh, run: RunMesh) -> None:
     mesh.services = services(1.0)
     table = await run("top")
     assert (table.code, table.err) == (0, "")
@@ -169,7 +169,7 @@ async def test_without_a_terminal_it_shows_all_once(mesh: FakeMesh, run: Run) ->
         assert ENTER not in shown.output
 
 
-async def test_no_mesh_is_no_screen(run: Run, tmp_path: Path) -> None:
-    ran = await run("top", "--state", str(tmp_path / "none"))
-    assert ran.code != 0
-    assert ENTER not in ran.out
+async def test_an_unreachable_mesh_fails_before_the_screen_opens(run: RunMesh, tmp_path: Path) -> None:
+    result = await run("top", "--state", str(tmp_path / "none"))
+    assert result.code != 0
+    assert ENTER not in result.out

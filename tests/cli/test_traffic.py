@@ -1,4 +1,4 @@
-"""The demo's traffic follows from its seed; what is counted adds up; options that do not fit are refused."""
+"""The demo's traffic: its sequence of requests, its counters, its options."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ ROOT = Path(__file__).parents[2]
 SERVICES = frozenset({"inventory", "orders"})
 
 
-def test_a_seed_makes_the_sequence_in_any_process() -> None:
+def test_a_seed_determines_the_sequence_in_any_process() -> None:
     program = (
-        "from itertools import islice; from meshwright.cli.traffic.plan import requests; "
-        "print([(r.method, r.path, dict(r.headers), r.body) for r in islice(requests(5), 300)])"
+        "from itertools import islice; from meshwright.cli.traffic.plan import request_sequence; "
+        "print([(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(5), 300)])"
     )
     command = [sys.executable, "-c", program]
-    runs = {subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout for _ in range(2)}
-    here = [(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(5), 300)]
-    assert runs == {f"{here}\n".encode()}
-    assert here != [(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(6), 300)]
+    outputs = {subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout for _ in range(2)}
+    expected = [(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(5), 300)]
+    assert outputs == {f"{expected}\n".encode()}
+    assert expected != [(r.method, r.path, dict(r.headers), r.body) for r in islice(request_sequence(6), 300)]
 
 
-def test_the_sequence_reads_and_writes_what_the_exchange_has() -> None:
+def test_the_sequence_uses_products_and_symbols_of_the_demo() -> None:
     sample = list(islice(request_sequence(1), 2000))
-    shares = Counter(one.route for one in sample)
-    assert len(shares) == len(MIX)
+    routes = Counter(request.route for request in sample)
+    assert len(routes) == len(MIX)
     assert sum(MIX.values()) == 100
-    writes = [one for one in sample if one.method == "POST"]
+    writes = [request for request in sample if request.method == "POST"]
     assert 0.08 < len(writes) / len(sample) < 0.16
-    keys = [one.headers["Idempotency-Key"] for one in writes]
+    keys = [write.headers["Idempotency-Key"] for write in writes]
     assert len(set(keys)) == len(keys)
     assert set(PRODUCTS) == {product.id for product in catalog.seed_products(0)}
     assert set(SYMBOLS) == set(trading.MARKETS)
 
 
-def test_a_fault_is_a_valid_policy() -> None:
+def test_a_fault_makes_a_valid_policy() -> None:
     for kind in ("slow", "fail"):
         fault = parse_fault(f"inventory:{kind}:2.5", SERVICES)
         assert (fault.service, fault.kind, fault.seconds, str(fault)) == (
@@ -70,37 +70,38 @@ def test_a_fault_is_a_valid_policy() -> None:
         loaded = load(json.dumps(fault.document()).encode(), "fault", kinds())
         assert loaded.problems == ()
     assert parse_fault("orders:fail", SERVICES) == TrafficFault("orders", "fail", 10.0)
+    assert parse_fault("orders:slow:1m30s", SERVICES) == TrafficFault("orders", "slow", 90.0)
 
 
 @pytest.mark.parametrize(
     "text", ["", "orders", "nobody:fail", "orders:broken", "orders:fail:", "orders:fail:0", "orders:fail:nan",
              "orders:fail:-1", "orders:fail:inf", "orders:fail:1:2", "orders:fail:9999"],
 )  # fmt: skip
-def test_what_is_no_fault_is_refused(text: str) -> None:
+def test_an_invalid_fault_is_rejected(text: str) -> None:
     with pytest.raises(InputError, match=r"^--fault "):
         parse_fault(text, SERVICES)
 
 
-def wanted(traffic: int | None = 20, **options: object) -> TrafficPlan | None:
-    given_ = {"seed": None, "seconds": None, "fault": "", "detach": False, **options}
-    return traffic_plan(traffic, services=SERVICES, **given_)  # type: ignore[arg-type]
+def plan(traffic: int | None = 20, **options: object) -> TrafficPlan | None:
+    arguments = {"seed": None, "seconds": None, "fault": "", "detach": False, **options}
+    return traffic_plan(traffic, services=SERVICES, **arguments)  # type: ignore[arg-type]
 
 
-def test_options_that_do_not_fit_are_refused() -> None:
-    assert wanted(None) is None
-    assert wanted() == TrafficPlan(20, 1, math.inf, None)
-    made = wanted(seed=0, seconds=8.0, fault="orders:slow:1")
-    assert made == TrafficPlan(20, 0, 8.0, TrafficFault("orders", "slow", 1.0))
-    assert (made.fault_delay, TrafficPlan(1).fault_delay) == (2.0, 5.0)
-    for lost in ({"seed": 0}, {"seconds": 1.0}, {"fault": "orders:fail"}):
-        with pytest.raises(InputError, match="give --traffic"):
-            wanted(None, **lost)
+def test_conflicting_options_are_rejected() -> None:
+    assert plan(None) is None
+    assert plan() == TrafficPlan(20, 1, math.inf, None)
+    slow = plan(seed=0, seconds=8.0, fault="orders:slow:1")
+    assert slow == TrafficPlan(20, 0, 8.0, TrafficFault("orders", "slow", 1.0))
+    assert (slow.fault_delay, TrafficPlan(1).fault_delay) == (2.0, 5.0)
+    for unused in ({"seed": 0}, {"seconds": 1.0}, {"fault": "orders:fail"}):
+        with pytest.raises(InputError, match="has no effect without --traffic"):
+            plan(None, **unused)
     with pytest.raises(InputError, match="foreground"):
-        wanted(detach=True)
+        plan(detach=True)
 
 
 @given(st.lists(st.floats(0.1, 10**5), min_size=1), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
-def test_percentiles_are_as_exact_as_they_say(values: list[float], share: float) -> None:
+def test_quantiles_are_exact_to_one_bucket(values: list[float], share: float) -> None:
     latencies = LatencyHistogram()
     for value in values:
         latencies.add(value)
@@ -109,23 +110,23 @@ def test_percentiles_are_as_exact_as_they_say(values: list[float], share: float)
     assert latencies.max_ms == max(values)
 
 
-def test_nothing_counted_is_nothing() -> None:
+def test_empty_counters_report_zeros() -> None:
     assert TrafficCounters().report(0)["latency_ms"] == {"p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0}
 
 
-def test_requests_belong_to_the_time_they_were_due_at() -> None:
-    tally = TrafficCounters()
-    tally.fault_start, tally.fault_end = 10.0, 20.0
-    tally.add("GET /", "200", True, 9.9, 15.0)
-    tally.add("GET /", "503", False, 10.0, 10.1)
-    tally.add("GET /", "timeout", False, 19.9, 39.9)
-    tally.add("POST /", "201", True, 20.0, 20.1)
-    report = tally.report(6, "inventory:fail:10")
+def test_requests_count_in_the_phase_when_they_were_due() -> None:
+    counters = TrafficCounters()
+    counters.fault_start, counters.fault_end = 10.0, 20.0
+    counters.add("GET /", "200", True, 9.9, 15.0)
+    counters.add("GET /", "503", False, 10.0, 10.1)
+    counters.add("GET /", "timeout", False, 19.9, 39.9)
+    counters.add("POST /", "201", True, 20.0, 20.1)
+    report = counters.report(6, "inventory:fail:10")
     assert (report["planned"], report["sent"], report["unsent"], report["errors"]) == (6, 4, 2, 2)
     assert report["outcomes"] == {"200": 1, "201": 1, "503": 1, "timeout": 1}
     phases = {name: (report["fault"][name]["sent"], report["fault"][name]["errors"]) for name in
               ("before", "during", "after")}  # fmt: skip
     assert phases == {"before": (1, 0), "during": (2, 2), "after": (1, 0)}
     assert report["fault"]["before"]["latency_ms"]["max"] == 5100.0
-    assert tally.take_recent().sent == 4
-    assert tally.take_recent().sent == 0
+    assert counters.take_recent().sent == 4
+    assert counters.take_recent().sent == 0

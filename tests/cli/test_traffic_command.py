@@ -1,4 +1,4 @@
-"""The demo under its own traffic: a real mesh, real services, every request counted."""
+"""`mesh demo --traffic`: a real mesh, real services, every request counted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READY = "ready in "
 
 @contextmanager
 def demo(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`mesh demo ARGUMENTS` as a child; ended as Ctrl-C ends it."""
+    """`mesh demo ARGUMENTS` as a child process; stopped by SIGINT."""
     with (folder / "stderr").open("w") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "meshwright.cli", "demo", *arguments],
@@ -43,7 +43,7 @@ def demo(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator
 
 
 class Demo:
-    """A demo that runs, and the commands that are given to it."""
+    """A running demo, and commands for it."""
 
     def __init__(
         self, folder: Path, environment: dict[str, str], child: subprocess.Popen[str], port: int
@@ -55,7 +55,7 @@ class Demo:
         self.sidecars = len(self.proxies())
 
     def mesh(self, *arguments: str) -> str:
-        """What `mesh ARGUMENTS` prints."""
+        """The output of `mesh ARGUMENTS`."""
         command = [sys.executable, "-m", "meshwright.cli", *arguments]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=120, env=self.environment, cwd=ROOT, check=False
@@ -69,25 +69,25 @@ class Demo:
 
     def proxies(self) -> dict[str, str]:
         """The states of the sidecars."""
-        found = json.loads(self.mesh("status", "-o", "json"))["proxies"]
-        return {one["name"]: one["state"] for one in found}
+        proxies = json.loads(self.mesh("status", "-o", "json"))["proxies"]
+        return {proxy["name"]: proxy["state"] for proxy in proxies}
 
     def synced(self) -> bool:
-        """Whether all sidecars that there were at first are there and follow."""
+        """Whether all sidecars of the start are connected and synced."""
         states = list(self.proxies().values())
         return states == ["synced"] * self.sidecars
 
     def faults(self) -> list[Any]:
-        """The FaultInjections that are in force."""
+        """The active FaultInjections."""
         return list(json.loads(self.mesh("get", "faultinjection", "-o", "json")))
 
 
 def checked(counts: dict[str, Any]) -> dict[str, Any]:
-    """The same, after adding up what must add up."""
+    """The counts, after checking that they add up."""
     assert counts["sent"] + counts["unsent"] == counts["planned"]
     assert sum(counts["outcomes"].values()) == counts["sent"]
-    for what in ("sent", "errors"):
-        assert sum(route[what] for route in counts["routes"].values()) == counts[what]
+    for field in ("sent", "errors"):
+        assert sum(route[field] for route in counts["routes"].values()) == counts[field]
     if "fault" in counts:
         assert (
             sum(counts["fault"][phase]["sent"] for phase in ("before", "during", "after")) == counts["sent"]
@@ -111,13 +111,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield Demo(folder, environment, child, port)
 
 
-def test_ticks_reach_analytics_by_grpc_through_the_mesh(running: Demo) -> None:
+def test_ticks_reach_analytics_over_grpc(running: Demo) -> None:
     session = requests.Session()
     session.trust_env = False
 
     def bars() -> Any:
-        answer = session.get(f"{running.url}/api/analytics/bars/BTC", timeout=10)
-        return answer.json()["bars"] if answer.status_code == 200 else None
+        response = session.get(f"{running.url}/api/analytics/bars/BTC", timeout=10)
+        return response.json()["bars"] if response.status_code == 200 else None
 
     first = until(bars, "a bar")
     until(lambda: bars() != first, "another tick")
@@ -127,10 +127,10 @@ def test_ticks_reach_analytics_by_grpc_through_the_mesh(running: Demo) -> None:
         page = session.get(f"{running.url}/api/dashboard", params={"user": "ada"}, timeout=10).json()
         return page["missing"]
 
-    until(lambda: missing() == [], "a page whose parts all came within their second")
+    until(lambda: missing() == [], "a complete page")
 
 
-def test_a_control_plane_that_is_away_does_not_keep_a_fault_alive(running: Demo) -> None:
+def test_a_fault_is_removed_even_while_the_control_plane_is_down(running: Demo) -> None:
     options = ("--traffic", "20", "--fault", "inventory:fail:600", "--seed", "40")
     with demo(running.folder, running.environment, *options) as child:
         until(running.faults, "the fault")
@@ -140,11 +140,11 @@ def test_a_control_plane_that_is_away_does_not_keep_a_fault_alive(running: Demo)
         child.communicate(timeout=120)
     assert child.returncode == 0
     assert running.faults() == []
-    # A sidecar that was not connected yet when the fault was taken away learns of it later.
-    until(running.synced, "all sidecars follow the new control plane", 60, 1.0)
+    # A sidecar that was not connected when the fault was removed gets the change later.
+    until(running.synced, "all sidecars are synced with the new control plane", 60, 1.0)
 
 
-def test_a_running_demo_answers_every_request(running: Demo) -> None:
+def test_a_running_demo_responds_to_every_request(running: Demo) -> None:
     counts = running.counts("--traffic", "20", "--for", "5")
     assert (counts["planned"], counts["sent"], counts["errors"]) == (100, 100, 0)
     assert counts["outcomes"].keys() <= {"200", "201", "404"}
@@ -158,7 +158,7 @@ def test_a_running_demo_answers_every_request(running: Demo) -> None:
     assert running.child.poll() is None
 
 
-def test_a_fault_is_felt_and_is_over(running: Demo) -> None:
+def test_a_fault_causes_errors_only_while_it_is_active(running: Demo) -> None:
     counts = running.counts("--traffic", "30", "--for", "12", "--fault", "inventory:fail:2", "--seed", "11")
     fault = counts["fault"]
     assert (fault["before"]["errors"], fault["after"]["errors"]) == (0, 0)
@@ -170,11 +170,14 @@ def test_a_fault_is_felt_and_is_over(running: Demo) -> None:
         "POST /api/orders",
     }
     assert running.faults() == []
-    whys = [one["why"] for one in json.loads(running.mesh("history", "-n", "2", "-o", "json"))]
-    assert whys == ["mesh demo --fault inventory:fail:2 is over", "mesh demo --fault inventory:fail:2"]
+    history = json.loads(running.mesh("history", "-n", "2", "-o", "json"))
+    assert [revision["message"] for revision in history] == [
+        "mesh demo --fault inventory:fail:2 is over",
+        "mesh demo --fault inventory:fail:2",
+    ]
 
 
-def test_a_slow_service_costs_time_and_no_request(running: Demo) -> None:
+def test_a_slow_service_costs_latency_and_no_request(running: Demo) -> None:
     counts = running.counts("--traffic", "30", "--for", "7", "--fault", "orders:slow:2", "--seed", "12")
     assert counts["errors"] == 0
     assert counts["fault"]["during"]["latency_ms"]["p99"] > 950
@@ -183,7 +186,7 @@ def test_a_slow_service_costs_time_and_no_request(running: Demo) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_however_it_is_stopped_the_fault_is_taken_away(running: Demo, number: int) -> None:
+def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> None:
     options = ("--traffic", "30", "--fault", "inventory:fail:600", "--seed", str(20 + number))
     with demo(running.folder, running.environment, *options) as child:
         until(running.faults, "the fault")
@@ -196,15 +199,15 @@ def test_however_it_is_stopped_the_fault_is_taken_away(running: Demo, number: in
     assert counts["fault"]["before"]["errors"] == 0
 
 
-def test_a_demo_that_is_started_for_its_traffic_is_stopped_after_it(tmp_path: Path) -> None:
+def test_a_demo_started_for_its_traffic_is_stopped_afterwards(tmp_path: Path) -> None:
     environment = settings(tmp_path / "state")
     options = ("--port", f"ingress={free_port()}", "--traffic", "20", "--for", "5")
     with demo(tmp_path, environment, *options) as child:
         out, _ = child.communicate(timeout=150)
-    told = (tmp_path / "stderr").read_text()
-    assert child.returncode == 0, told
+    progress = (tmp_path / "stderr").read_text()
+    assert child.returncode == 0, progress
     counts = checked(json.loads(out))
     assert (counts["sent"], counts["errors"]) == (100, 0)
-    assert READY in told
-    assert told.rstrip().endswith("stopping")
+    assert READY in progress
+    assert progress.rstrip().endswith("stopping")
     assert not (tmp_path / "state" / "mesh.json").exists()

@@ -1,4 +1,4 @@
-"""`mesh up` and `mesh down` as processes: what is started is stopped, what fails is named."""
+"""`mesh up` and `mesh down` as processes: everything started is stopped, every failure is explained."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ PARTS = {"store", "control-plane", "agent", "front-1", "front-1.proxy", "ingress
 
 
 def descendants(state: Path) -> list[psutil.Process]:
-    """Every process that was told the mesh's folder or works in it, however it was started."""
-    found = []
+    """Every process with the mesh's folder in its arguments, environment or working directory."""
+    processes = []
     for process in psutil.process_iter():
         try:
-            words = [*process.cmdline(), process.environ().get("MESH_STATE", ""), process.cwd()]
+            texts = [*process.cmdline(), process.environ().get("MESH_STATE", ""), process.cwd()]
         except psutil.Error:
             continue
-        if process.status() != psutil.STATUS_ZOMBIE and any(str(state.parent) in word for word in words):
-            found.append(process)
-    return found
+        if process.status() != psutil.STATUS_ZOMBIE and any(str(state.parent) in text for text in texts):
+            processes.append(process)
+    return processes
 
 
 def recorded(state: Path) -> dict[str, int]:
-    """The pids of children by their names, as they stand in the state directory."""
+    """The pids in the state directory, by the name of the child."""
     return {path.stem: Mesh(state, None, 0, {}).pid(path.stem) for path in (state / "run").glob("*.json")}  # type: ignore[arg-type]
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there; one that only waits for init to take note of its end is not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def nothing_is_left(state: Path, pids: Sequence[int]) -> None:
+def assert_all_stopped(state: Path, pids: Sequence[int]) -> None:
     assert not [pid for pid in pids if runs(pid)]
     assert not descendants(state)
     assert not recorded(state)
 
 
-def file_of(folder: Path, services: Sequence[dict[str, Any]], port: int = 0) -> Path:
-    """An application file."""
+def application_file(folder: Path, services: Sequence[dict[str, Any]], port: int = 0) -> Path:
+    """Write an application file."""
     path = folder / "application.yaml"
     with path.open("w") as out:
         YAML(typ="safe").dump(application(services, port or free_port()), out)
@@ -64,14 +64,14 @@ def file_of(folder: Path, services: Sequence[dict[str, Any]], port: int = 0) -> 
 
 
 def mesh_command(
-    *arguments: str, env: dict[str, str], within: float = 120
+    *arguments: str, env: dict[str, str], timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run `mesh` to its end."""
+    """Run `mesh` to completion."""
     return subprocess.run(
         [sys.executable, "-m", "meshwright.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=within,
+        timeout=timeout,
         env=env,
         cwd=ROOT,
         check=False,
@@ -79,8 +79,8 @@ def mesh_command(
 
 
 @contextmanager
-def tidied(env: dict[str, str]) -> Iterator[None]:
-    """Whatever a test leaves running is stopped."""
+def stopped_afterwards(env: dict[str, str]) -> Iterator[None]:
+    """Stop whatever the block leaves running."""
     try:
         yield
     finally:
@@ -91,55 +91,65 @@ def test_ctrl_c_stops_every_child(tmp_path: Path) -> None:
     with running_mesh(tmp_path, [service("front")]) as mesh:
         pids = recorded(mesh.state)
         assert set(pids) == PARTS
-        assert {one.pid for one in descendants(mesh.state)} >= {*pids.values(), mesh.process.pid}
+        assert {descendant.pid for descendant in descendants(mesh.state)} >= {
+            *pids.values(),
+            mesh.process.pid,
+        }
         second = mesh_command("up", "-f", str(tmp_path / "application.yaml"), env=mesh.environment)
         assert second.returncode == 2
         assert f"pid {mesh.process.pid}" in second.stderr and "mesh down" in second.stderr
         assert len(second.stderr.strip().splitlines()) == 1
         stop(mesh)
         assert mesh.process.returncode in (0, 130)
-        nothing_is_left(mesh.state, list(pids.values()))
+        assert_all_stopped(mesh.state, list(pids.values()))
 
 
-def test_every_child_is_stopped_though_nobody_reads_what_it_says(tmp_path: Path) -> None:
-    """As when the terminal of `mesh up | tee log` is closed: the pipe is broken when the signal comes."""
+def test_every_child_is_stopped_after_stdout_is_closed(tmp_path: Path) -> None:
+    """As when the terminal of `mesh up | tee log` is closed: the pipe is broken before the signal."""
     env = settings(tmp_path / "state")
-    argv = [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file_of(tmp_path, [service("front")]))]
-    with tidied(env):
+    argv = [
+        sys.executable,
+        "-m",
+        "meshwright.cli",
+        "up",
+        "-f",
+        str(application_file(tmp_path, [service("front")])),
+    ]
+    with stopped_afterwards(env):
         process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=ROOT, start_new_session=True
         )
         assert process.stdout is not None
-        heard = b""
-        while b"ready in " not in heard:
+        data = b""
+        while b"ready in " not in data:
             line = process.stdout.readline()
-            assert line, heard.decode()
-            heard += line
+            assert line, data.decode()
+            data += line
         pids = recorded(tmp_path / "state")
         assert set(pids) == PARTS
         process.stdout.close()
         process.send_signal(signal.SIGHUP)
         process.wait(120)
-        nothing_is_left(tmp_path / "state", list(pids.values()))
+        assert_all_stopped(tmp_path / "state", list(pids.values()))
 
 
-def test_what_a_killed_parent_left_is_stopped_by_the_next_start(tmp_path: Path) -> None:
+def test_the_next_start_stops_orphans_of_a_killed_parent(tmp_path: Path) -> None:
     with running_mesh(tmp_path, [service("front")]) as first:
-        left = recorded(first.state)
+        orphans = recorded(first.state)
         first.process.kill()
         first.process.wait(30)
-        assert psutil.pid_exists(left["store"]) and psutil.pid_exists(left["agent"])
+        assert psutil.pid_exists(orphans["store"]) and psutil.pid_exists(orphans["agent"])
         with running_mesh(tmp_path, [service("front")]) as second:
-            assert not [name for name, pid in left.items() if runs(pid)]
+            assert not [name for name, pid in orphans.items() if runs(pid)]
             assert second.get("front-1", "http://front/echo").status_code == 200
-    nothing_is_left(first.state, list(left.values()))
+    assert_all_stopped(first.state, list(orphans.values()))
 
 
-def test_a_detached_mesh_is_scaled_chosen_and_taken_down(tmp_path: Path) -> None:
+def test_detach_with_only_and_scale_then_down(tmp_path: Path) -> None:
     env = settings(tmp_path / "state")
     port = free_port()
-    file = file_of(tmp_path, [service("front"), service("back"), service("other")], port)
-    with tidied(env):
+    file = application_file(tmp_path, [service("front"), service("back"), service("other")], port)
+    with stopped_afterwards(env):
         done = mesh_command(
             "up", "-f", str(file), "--detach", "--only", "front,back", "--scale", "back=2", env=env
         )
@@ -148,86 +158,86 @@ def test_a_detached_mesh_is_scaled_chosen_and_taken_down(tmp_path: Path) -> None
         pids = recorded(tmp_path / "state")
         assert {name for name in pids if name[-2:] in ("-1", "-2")} == {"front-1", "back-1", "back-2"}
         assert mesh_command("down", env=env).returncode == 0
-        for each in (port, *(int(env[name]) for name in env if name.endswith("_PORT") and "MESH_" in name)):
+        for number in (port, *(int(env[name]) for name in env if name.endswith("_PORT") and "MESH_" in name)):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", each))
-        nothing_is_left(tmp_path / "state", list(pids.values()))
+                probe.bind(("127.0.0.1", number))
+        assert_all_stopped(tmp_path / "state", list(pids.values()))
 
 
 def synced(mesh: Mesh) -> bool:
-    """Whether its two sidecars have all that they were told."""
+    """Whether its two sidecars have ACKed their configuration."""
     return [proxy["state"] for proxy in mesh.status()["proxies"]] == ["synced", "synced"]
 
 
-def test_two_meshes_side_by_side_and_a_very_long_path(tmp_path: Path) -> None:
+def test_two_meshes_run_side_by_side_one_with_a_very_long_path(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     deep.mkdir(parents=True)
     (tmp_path / "short").mkdir()
     with (
-        running_mesh(deep, [service("front")]) as one,
-        running_mesh(tmp_path / "short", [service("front")]) as two,
+        running_mesh(deep, [service("front")]) as mesh,
+        running_mesh(tmp_path / "short", [service("front")]) as other,
     ):
-        for each in (one, two):
-            assert each.get("front-1", "http://front/echo").status_code == 200
-            until(partial(synced, each), "both sidecars are synced")
-        pids = recorded(one.state)
-        stop(one)
-        nothing_is_left(one.state, list(pids.values()))
-        assert two.get("front-1", "http://front/echo").status_code == 200
+        for running in (mesh, other):
+            assert running.get("front-1", "http://front/echo").status_code == 200
+            until(partial(synced, running), "both sidecars are synced")
+        pids = recorded(mesh.state)
+        stop(mesh)
+        assert_all_stopped(mesh.state, list(pids.values()))
+        assert other.get("front-1", "http://front/echo").status_code == 200
 
 
 @pytest.mark.parametrize(
     "setting", ["MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT", "MESH_OTLP_PORT", "ingress"]
 )
-def test_a_port_in_use_is_named_with_its_setting_and_its_holder(tmp_path: Path, setting: str) -> None:
+def test_a_port_in_use_is_reported_with_its_setting_and_holder(tmp_path: Path, setting: str) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
         env = settings(tmp_path / "state", **({setting: str(port)} if setting != "ingress" else {}))
-        file = file_of(tmp_path, [service("front")], port if setting == "ingress" else 0)
+        file = application_file(tmp_path, [service("front")], port if setting == "ingress" else 0)
         done = mesh_command("up", "-f", str(file), env=env)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     for word in (str(port), setting, f"pid {os.getpid()}"):
         assert word in done.stderr
-    nothing_is_left(tmp_path / "state", [])
+    assert_all_stopped(tmp_path / "state", [])
 
 
-def test_an_app_that_crashes_at_once_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_an_app_that_crashes_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     env = settings(tmp_path / "state")
     broken = {
         **service("broken"),
         "command": [sys.executable, "-c", "raise SystemExit('no database at /nowhere')"],
     }
-    with tidied(env):
-        done = mesh_command("up", "-f", str(file_of(tmp_path, [service("front"), broken])), env=env)
+    with stopped_afterwards(env):
+        done = mesh_command("up", "-f", str(application_file(tmp_path, [service("front"), broken])), env=env)
         assert done.returncode == 1, done.stdout
         assert "broken-1: " in done.stderr and "no database at /nowhere" in done.stderr
-        nothing_is_left(tmp_path / "state", [])
+        assert_all_stopped(tmp_path / "state", [])
 
 
-def test_a_bad_application_file_is_named_with_its_place(tmp_path: Path) -> None:
+def test_a_bad_application_file_is_reported_with_its_position(tmp_path: Path) -> None:
     env = settings(tmp_path / "state")
-    file = file_of(tmp_path, [{**service("front"), "replicas": "many"}])
+    file = application_file(tmp_path, [{**service("front"), "replicas": "many"}])
     done = mesh_command("up", "-f", str(file), env=env)
     assert done.returncode == 2
     assert f"{file}:" in done.stderr and "replicas" in done.stderr
     assert done.stderr.partition(f"{file}:")[2].split(":")[0].isdecimal()
-    nothing_is_left(tmp_path / "state", [])
+    assert_all_stopped(tmp_path / "state", [])
 
 
-def test_an_envoy_that_is_none_is_named_with_its_setting(tmp_path: Path) -> None:
+def test_a_missing_envoy_is_reported_with_its_setting(tmp_path: Path) -> None:
     env = settings(tmp_path / "state", MESH_ENVOY=str(tmp_path / "no-envoy"))
-    with tidied(env):
-        done = mesh_command("up", "-f", str(file_of(tmp_path, [service("front")])), env=env)
+    with stopped_afterwards(env):
+        done = mesh_command("up", "-f", str(application_file(tmp_path, [service("front")])), env=env)
         assert done.returncode == 2, done.stderr
         assert "MESH_ENVOY" in done.stderr and "no-envoy" in done.stderr
-        nothing_is_left(tmp_path / "state", [])
+        assert_all_stopped(tmp_path / "state", [])
 
 
-def test_a_store_that_nobody_recorded_is_not_joined_by_a_second(tmp_path: Path) -> None:
+def test_a_running_store_without_a_record_prevents_a_second_one(tmp_path: Path) -> None:
     with running_mesh(tmp_path, [service("front")]) as mesh:
         store = psutil.Process(mesh.pid("store"))
         mesh.process.kill()
@@ -244,10 +254,10 @@ def test_a_store_that_nobody_recorded_is_not_joined_by_a_second(tmp_path: Path) 
     until(lambda: not descendants(mesh.state), "everything has ended")
 
 
-def test_a_gateway_listens_where_it_is_told_and_only_urls_that_answer_are_shown(tmp_path: Path) -> None:
+def test_port_moves_a_gateway_and_only_responding_urls_are_shown(tmp_path: Path) -> None:
     env = settings(tmp_path / "state")
     port = free_port()
-    with tidied(env):
+    with stopped_afterwards(env):
         done = mesh_command("up", "--detach", "--only", "catalog", "--port", f"ingress={port}", env=env)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"curl http://127.0.0.1:{port}/api/catalog/products\n" in done.stdout

@@ -197,7 +197,7 @@ def test_an_apply_waits_for_sidecars_of_both(pair: Pair) -> None:
 def test_a_dry_run_names_sidecars_of_both(pair: Pair) -> None:
     for mesh in pair[:2]:
         stdout = mesh.run("apply", "-f", "-", "--dry-run", stdin=RETRY % 9).stdout
-        assert "configures anew: front-1, front-9\n" in stdout
+        assert "affected proxies: front-1, front-9\n" in stdout
 
 
 def test_calls_are_counted_once_and_at_both(pair: Pair) -> None:
@@ -246,7 +246,7 @@ def test_any_proxy_is_asked_through_either(pair: Pair) -> None:
         assert (wrong.status_code, "did you mean front-" in wrong.json()["error"]["message"]) == (404, True)
         bad = api(mesh, "/api/v1/proxies/front-9/stats?filter=(")
         assert (bad.status_code, "Invalid re2 regex" in bad.json()["error"]["message"]) == (400, True)
-    assert "put back in" in pair.first.run("proxy", "front-9", "log-level", "debug", "--for", "5s").stdout
+    assert "resets in" in pair.first.run("proxy", "front-9", "log-level", "debug", "--for", "5s").stdout
     words = "log level set to debug for 5 s"
     until(lambda: words in pair.second.run("events", "--kind", "sidecar").stdout, "it is an event")
     until(lambda: told(pair.second, "/proxies/front-9/log-level")["level"] == "warning", "it has returned")

@@ -190,12 +190,12 @@ def test_a_change_that_others_take_is_not_judged_by_an_older_refusal(mesh: Mesh,
     assert {proxy["name"] for proxy in mesh.status()["proxies"] if proxy["state"] == "rejected"}
     ran = mesh.run("apply", "-f", "-", "--wait", stdin=BREAKER)
     (warning,) = ran.stderr.splitlines()
-    assert re.match(r"warning: this change stands, but .* still refuse what revision 2 brought: ", warning)
+    assert re.match(r"warning: this change is applied, but .* still reject revision 2: ", warning)
     assert WORDS in warning
     (tmp_path / "bad.yaml").write_text(BAD)
     again = mesh.run("apply", "-f", str(tmp_path / "bad.yaml"), "--wait", check=False)
     assert again.returncode == 5, again.stderr
-    assert "HTTPRoute/back: rejected before: " in again.stderr
+    assert "HTTPRoute/back: rejected earlier: " in again.stderr
     mesh.delete("circuitbreaker", "front")
     other = BAD.replace("/x}", "/y}")
     assert mesh.run("apply", "-f", "-", "--wait", stdin=other, check=False).returncode == 5

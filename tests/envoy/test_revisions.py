@@ -80,7 +80,7 @@ def test_a_rollback_gives_identical_resources(mesh: Mesh) -> None:
     assert version(mesh) == "two"
     assert resources(mesh) != before, "there is something to go back from"
     stdout = mesh.run("rollback", str(first), "--dry-run").stdout
-    assert "configures anew: front-1, ingress\n" in stdout
+    assert "affected proxies: front-1, ingress\n" in stdout
     assert version(mesh) == "two"
     mesh.run("rollback", str(first), "--wait", "-m", "back again")
     assert version(mesh) == "one"

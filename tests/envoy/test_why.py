@@ -307,7 +307,7 @@ def test_why_is_said_to_people(mesh: Mesh) -> None:
         explained(mesh, response)
         stdout = mesh.run("why", id[:13]).stdout
     assert stdout.startswith(f"✖ 503 FI at front → back: FaultInjection lab, revision {revision}, by ")
-    assert "told by front-1, front → back" in stdout
+    assert "reported by front-1, front → back" in stdout
     assert "✖ front-1 → back  GET /echo" in stdout
     lost = mesh.run("why", "no-such-request", check=False)
     assert lost.returncode == 2

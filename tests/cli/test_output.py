@@ -1,4 +1,4 @@
-"""What is printed: columns, signs, colour only where it is wanted, and no foreign control characters."""
+"""Tables, signs and errors: colours only on terminals, and no control characters from outside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meshwright.control_plane.api.errors import ApiError, SourceProblem, Unreach
 from meshwright.control_plane.errors import InputError, NotFoundError, RevisionConflictError, StoreError
 
 
-def test_a_table_is_as_wide_as_its_cells(capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_are_as_wide_as_their_widest_cell(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table(("A", "LONG HEAD"), [("wide cell", "x"), ("y", "line\nbreak \x1b[31m")])
     assert capsys.readouterr().out == "A          LONG HEAD\nwide cell  x\ny          line break  [31m\n"
 
@@ -31,7 +31,7 @@ def test_an_empty_table_prints_nothing(capsys: pytest.CaptureFixture[str]) -> No
         (False, {"TERM": "xterm"}, False),
     ],
 )
-def test_colour_is_for_terminals_that_want_it(
+def test_colours_are_only_for_terminals_that_want_them(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, environ: dict[str, str], coloured: bool
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -59,7 +59,7 @@ def test_every_error_has_the_exit_code_of_the_contract(error: Exception, code: i
     assert exit_code(error) == code  # type: ignore[arg-type]
 
 
-def test_problems_are_told_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_problem_is_printed_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_error(
         ApiError(
             422,

@@ -1,4 +1,4 @@
-"""How long something took, as it is shown."""
+"""The format of durations."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from meshwright.cli.traces import format_milliseconds
         (200.778, "201 ms"), (9_999, "9999 ms"), (12_345, "12.3 s"),
     ],
 )  # fmt: skip
-def test_nothing_that_took_time_is_shown_as_none(value: float, shown: str) -> None:
+def test_a_nonzero_duration_is_never_shown_as_zero(value: float, shown: str) -> None:
     assert format_milliseconds(value) == shown

@@ -1,4 +1,4 @@
-"""The generator against a server that misbehaves: nothing that is due is forgotten, and waiting counts."""
+"""The traffic runner against a misbehaving server: every due request counts, and so does its waiting time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from meshwright.cli.traffic import runner as runner_module
+from meshwright.cli.traffic import runner as traffic_runner
 from meshwright.cli.traffic.plan import TrafficPlan
 from meshwright.cli.traffic.runner import TrafficRun
 
-Answer = Callable[[int], float]
-"""How long the request of a number, counted from 0, waits for its answer; below 0: it never gets one."""
+ResponseDelay = Callable[[int], float]
+"""Seconds until the response to the n-th request, counted from 0; below 0: the connection is closed."""
 
 
 @asynccontextmanager
-async def server(wait: Answer) -> AsyncIterator[str]:
-    """A server that answers everything with 200, or 201 to POST, when it is time to."""
-    seen = 0
+async def server(delay: ResponseDelay) -> AsyncIterator[str]:
+    """A server that responds to everything with 200, or 201 to POST, after a delay; its URL."""
+    count = 0
 
-    async def answer(request: web.Request) -> web.Response:
-        nonlocal seen
-        seen += 1
-        seconds = wait(seen - 1)
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal count
+        count += 1
+        seconds = delay(count - 1)
         if seconds < 0:
             assert request.transport is not None
             request.transport.close()
@@ -33,7 +33,7 @@ async def server(wait: Answer) -> AsyncIterator[str]:
         return web.Response(status=201 if request.method == "POST" else 200)
 
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", respond)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -43,8 +43,8 @@ async def server(wait: Answer) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def test_what_waits_for_room_counts_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "IN_FLIGHT", 1)
+async def test_latency_includes_the_wait_for_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic_runner, "MAX_IN_FLIGHT", 1)
     async with server(lambda number: 1.0 if number == 0 else 0.0) as url:
         run = TrafficRun(TrafficPlan(rate=50, seconds=2.0), url)
         await run.send(asyncio.Event())
@@ -57,9 +57,9 @@ async def test_what_waits_for_room_counts_its_wait(monkeypatch: pytest.MonkeyPat
     assert late[1] > 200
 
 
-async def test_what_is_never_sent_is_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "IN_FLIGHT", 2)
-    monkeypatch.setattr(runner_module, "STOP_SECONDS", 0.3)
+async def test_unsent_requests_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic_runner, "MAX_IN_FLIGHT", 2)
+    monkeypatch.setattr(traffic_runner, "STOP_TIMEOUT", 0.3)
     async with server(lambda _: 0.5) as url:
         run = TrafficRun(TrafficPlan(rate=100, seconds=1.0), url)
         await run.send(asyncio.Event())
@@ -69,28 +69,28 @@ async def test_what_is_never_sent_is_counted_too(monkeypatch: pytest.MonkeyPatch
     assert counts["unsent"] == 100 - counts["sent"]
 
 
-async def test_a_stop_cuts_off_what_does_not_end_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "STOP_SECONDS", 0.2)
+async def test_a_stop_aborts_hanging_requests_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic_runner, "STOP_TIMEOUT", 0.2)
     stop = asyncio.Event()
 
-    def wait(number: int) -> float:
+    def delay(number: int) -> float:
         if number == 25:
             stop.set()
         return 60.0 if number % 2 else 0.0
 
-    async with server(wait) as url:
+    async with server(delay) as url:
         run = TrafficRun(TrafficPlan(rate=50), url)
         await run.send(stop)
     counts = run.report()
-    assert counts["outcomes"]["cut off"] == counts["errors"] > 5
+    assert counts["outcomes"]["aborted"] == counts["errors"] > 5
     assert sum(counts["outcomes"].values()) == counts["sent"] <= counts["planned"]
-    assert 0.4 < counts["seconds"] < 30, "what would take a minute was cut off"
+    assert 0.4 < counts["seconds"] < 30, "requests of a minute were aborted"
 
 
-async def test_a_lost_connection_and_a_late_answer_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "REQUEST_SECONDS", 4.0)
+async def test_a_closed_connection_and_a_late_response_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic_runner, "REQUEST_TIMEOUT", 4.0)
     async with server(lambda number: {0: -1.0, 1: 60.0}.get(number, 0.0)) as url:
         run = TrafficRun(TrafficPlan(rate=20, seconds=0.5), url)
         await run.send(asyncio.Event())
     outcomes = run.report()["outcomes"]
-    assert (outcomes["no answer"], outcomes["timeout"], run.report()["errors"]) == (1, 1, 2)
+    assert (outcomes["no response"], outcomes["timeout"], run.report()["errors"]) == (1, 1, 2)

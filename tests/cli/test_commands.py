@@ -1,0 +1,282 @@
+"""The commands against a fake admin API, run as a user runs them: output and exit code."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
+from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.status import ControlPlaneStatus, ServiceStatus, Status
+from tests.cli.conftest import RunMesh
+from tests.cli.samples import retry, timeout
+from tests.fakes.admin_server import FakeMesh
+
+
+async def test_apply_prints_the_revision_and_every_change(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path
+) -> None:
+    (tmp_path / "retry.yaml").write_text(retry())
+    first = await run("apply", "-f", "retry.yaml", "-m", "it fails intermittently")
+    assert (first.code, first.out, first.err) == (0, "revision 1\ncreated Retry/inventory-retry\n", "")
+    info = mesh.store.revisions[1].info
+    assert info.message == "it fails intermittently"
+    assert "@" in info.author
+    assert mesh.store.revisions[1].documents[0].source == "retry.yaml:1"
+
+    again = await run("apply", "-f", "retry.yaml")
+    assert (again.code, again.out) == (0, "revision 1\nunchanged Retry/inventory-retry\n")
+    (tmp_path / "retry.yaml").write_text(retry(attempts=3))
+    changed = await run("apply", "-f", "retry.yaml", "-o", "json")
+    assert json.loads(changed.out) == {
+        "revision": 2,
+        "changed": [{"kind": "Retry", "name": "inventory-retry", "action": "changed"}],
+    }
+
+
+async def test_a_folder_is_one_revision_and_only_policy_files_are_read(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path
+) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "b.yml").write_text(retry())
+    (folder / "a.yaml").write_text(timeout())
+    (folder / "notes.txt").write_text("not: a policy")
+    document = {
+        "apiVersion": "meshwright.io/v1",
+        "kind": "Subset",
+        "metadata": {"name": "v1"},
+        "spec": {"service": "inventory", "labels": {"version": "v1"}},
+    }
+    (folder / "c.json").write_text(json.dumps(document))
+    result = await run("apply", "-f", "policies")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [
+        "revision 1", "created Retry/inventory-retry", "created Subset/v1", "created Timeout/orders-timeout",
+    ]  # fmt: skip
+
+
+async def test_apply_reads_stdin(mesh: FakeMesh, run: RunMesh) -> None:
+    result = await run("apply", "-f", "-", text=retry())
+    assert (result.code, result.out) == (0, "revision 1\ncreated Retry/inventory-retry\n")
+    assert mesh.store.revisions[1].documents[0].source == "<stdin>:1"
+
+
+async def test_dry_run_changes_nothing(mesh: FakeMesh, run: RunMesh) -> None:
+    result = await run("apply", "-f", "-", "--dry-run", text=retry())
+    assert result.code == 0
+    assert "dry run" in result.out
+    assert "created Retry/inventory-retry" in result.out
+    assert len(mesh.store.revisions) == 1
+
+
+async def test_a_missing_target_is_a_warning_and_applied(mesh: FakeMesh, run: RunMesh) -> None:
+    result = await run("apply", "-f", "-", text=retry(service="nobody"))
+    assert (result.code, len(mesh.store.revisions)) == (0, 2)
+    assert result.err == "warning: Retry/inventory-retry: there is no Service nobody yet\n"
+
+
+@pytest.mark.parametrize("word", ["Retry", "retry", "retries", "RETRY"])
+async def test_get_accepts_a_kind_in_any_case_and_number(mesh: FakeMesh, run: RunMesh, word: str) -> None:
+    await run("apply", "-f", "-", text=retry() + "---\n" + timeout())
+    result = await run("get", word)
+    assert result.code == 0
+    assert result.out.splitlines()[0].split() == ["KIND", "NAME", "TARGET"]
+    assert [line.split() for line in result.out.splitlines()[1:]] == [
+        ["Retry", "inventory-retry", "Service/inventory"]
+    ]
+
+
+async def test_yaml_output_of_get_can_be_applied(mesh: FakeMesh, run: RunMesh) -> None:
+    await run("apply", "-f", "-", text=retry() + "---\n" + timeout())
+    exported = await run("get", "-o", "yaml")
+    again = await run("apply", "-f", "-", text=exported.out)
+    assert again.out.splitlines() == [
+        "revision 1", "unchanged Retry/inventory-retry", "unchanged Timeout/orders-timeout",
+    ]  # fmt: skip
+    for ref in (("timeout", "orders-timeout"), ("timeout/orders-timeout",)):
+        single = await run("get", *ref, "-o", "json")
+        assert json.loads(single.out)["spec"]["request"] == "2s"
+    assert [d["kind"] for d in json.loads((await run("get", "-o", "json")).out)] == ["Retry", "Timeout"]
+
+
+async def test_delete_takes_a_name_a_reference_or_files(mesh: FakeMesh, run: RunMesh) -> None:
+    await run("apply", "-f", "-", text=retry() + "---\n" + timeout())
+    by_name = await run("delete", "retries", "inventory-retry")
+    assert (by_name.code, by_name.out) == (0, "revision 2\ndeleted Retry/inventory-retry\n")
+    by_file = await run("delete", "-f", "-", text=timeout())
+    assert (by_file.code, by_file.out) == (0, "revision 3\ndeleted Timeout/orders-timeout\n")
+    await run("apply", "-f", "-", text=retry())
+    by_ref = await run("delete", "retry/inventory-retry")
+    assert (by_ref.code, by_ref.out) == (0, "revision 5\ndeleted Retry/inventory-retry\n")
+    missing = await run("delete", "timeout", "orders-timeout")
+    assert missing.code == 2
+    assert "Timeout/orders-timeout" in missing.err
+    assert (await run("get")).out == "no policies\n"
+
+
+async def test_diff_shows_changes_and_applies_nothing(mesh: FakeMesh, run: RunMesh) -> None:
+    await run("apply", "-f", "-", text=retry())
+    same = await run("diff", "-f", "-", text=retry())
+    assert (same.code, same.out) == (0, "")
+    other = await run("diff", "-f", "-", text=retry(attempts=5))
+    assert other.code == 1
+    assert {"--- a/Retry/inventory-retry", "-  attempts: 2", "+  attempts: 5"} <= set(other.out.splitlines())
+    assert len(mesh.store.revisions) == 2
+
+
+async def test_history_show_and_rollback(mesh: FakeMesh, run: RunMesh) -> None:
+    await run("apply", "-f", "-", "-m", "first", text=retry())
+    await run("apply", "-f", "-", "-m", "second", text=retry(attempts=9) + "---\n" + timeout())
+    listed = await run("history", "-o", "json")
+    assert [(r["revision"], r["message"]) for r in json.loads(listed.out)] == [(2, "second"), (1, "first")]
+    table = (await run("history", "-n", "1")).out
+    assert table.splitlines()[0].split() == ["REVISION", "TIME", "AUTHOR", "CHANGES", "MESSAGE"]
+    assert "changed Retry/inventory-retry, created Timeout/orders-timeout" in table
+    assert "first" not in table
+
+    back = await run("rollback", "1")
+    assert back.out.splitlines() == [
+        "revision 3", "changed Retry/inventory-retry", "deleted Timeout/orders-timeout",
+    ]  # fmt: skip
+    assert mesh.store.revisions[3].documents == mesh.store.revisions[1].documents
+    assert mesh.store.revisions[3].info.message == "rollback to revision 1"
+    shown = json.loads((await run("show", "2", "-o", "json")).out)
+    assert (shown["revision"], len(shown["documents"])) == (2, 2)
+    assert "second" in (await run("show", "2")).out
+    as_yaml = (await run("show", "1", "-o", "yaml")).out
+    assert YAML(typ="safe").load(as_yaml)["spec"]["attempts"] == 2
+    missing = await run("rollback", "77")
+    assert (missing.code, "revision 77" in missing.err) == (2, True)
+
+
+DEGRADED_MESH = Status(
+    revision=0,
+    store="degraded",
+    control_planes=(
+        ControlPlaneStatus(address="10.0.0.1:15012", admin="http://10.0.0.1:15080", state="this"),
+        ControlPlaneStatus(
+            address="10.0.0.2:15012", state="unreachable", unreachable_seconds=7.4, error="refused"
+        ),
+    ),
+    services=(
+        ServiceStatus(name="catalog", instances=1, healthy=1),
+        ServiceStatus(name="inventory", instances=2, healthy=1),
+        ServiceStatus(name="orders", instances=1, healthy=0),
+        ServiceStatus(name="users", instances=0, healthy=0),
+    ),
+    policies=(
+        PolicyStatus(
+            kind="Retry",
+            name="r",
+            state="pending",
+            acked=1,
+            affected=2,
+            conditions=(
+                Condition(type="Accepted", status="True", reason="Accepted"),
+                Condition(type="Programmed", status="False", reason="Pending", message="1 of 2 sidecars"),
+            ),
+        ),
+    ),
+)
+
+
+async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, run: RunMesh) -> None:
+    mesh.status = DEGRADED_MESH
+    mesh.proxies = (
+        ProxyStatus(name="orders-1", service="orders", state="rejected", revision=3, error="bad\nregex"),
+        ProxyStatus(name="users-1", service="users", state="disconnected", revision=0),
+    )
+    result = await run("status")
+    assert result.code == 0
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in result.out.splitlines() if line}
+    assert rows["revision"] == "0 store ◐ degraded"
+    assert (rows["catalog"], rows["inventory"], rows["orders"], rows["users"]) == (
+        "● 1/1", "◐ 1/2", "✖ 0/1", "○ 0/0",
+    )  # fmt: skip
+    assert rows["orders-1"] == "orders ✖ rejected 3 bad regex"
+    assert rows["users-1"] == "users ○ disconnected 0"
+    assert rows["10.0.0.1:15012"] == "http://10.0.0.1:15080 ● this one"
+    assert rows["10.0.0.2:15012"] == "✖ unreachable for 7 s (refused)"
+    assert rows["Retry/r"] == "◐ pending 1/2 ● Accepted ◐ not Programmed (1 of 2 sidecars)"
+    assert "\x1b" not in result.out
+    as_json = json.loads((await run("status", "-o", "json")).out)
+    assert {"revision", "store", "services", "proxies", "policies"} <= as_json.keys()
+    assert as_json["proxies"][1] == {
+        "name": "users-1", "service": "users", "state": "disconnected", "revision": 0, "error": "",
+        "responded_revision": 0, "rejected_revision": 0,
+    }  # fmt: skip
+
+
+async def test_token_create_writes_a_private_file_or_stdout(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path
+) -> None:
+    result = await run("token", "create", "--service", "orders", "--ttl", "600", "--out", "orders.token")
+    path = tmp_path / "orders.token"
+    assert (result.code, path.read_text()) == (0, "token-of-service-orders-600\n")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "token-of" not in result.out + result.err
+    shown = await run("token", "create", "--gateway", "ingress", "--out", "-")
+    assert shown.out == "token-of-gateway-ingress-3600\n"
+    assert (await run("token", "create", "--service", "orders")).code == 2
+    assert (await run("token", "create", "--out", "-")).code == 2
+    assert (await run("token", "create", "--service", "Not a name", "--out", "-")).code == 2
+
+
+async def test_token_list_and_revoke_use_ids(mesh: FakeMesh, run: RunMesh) -> None:
+    assert (await run("token", "list")).out == "no join tokens\n"
+    created = await run("token", "create", "--service", "orders", "--ttl", "2h2m", "--out", "orders.token")
+    assert created.out == "join token id-1 for service orders, valid for 7320 s: orders.token\n"
+    await run("token", "create", "--gateway", "ingress", "--ttl", "1", "--out", "-")
+    mesh.tokens.tokens["id-2"] = mesh.tokens.tokens["id-2"].model_copy(update={"expires": 0.0, "uses": 3})
+    lines = [line.split() for line in (await run("token", "list")).out.splitlines()]
+    assert lines[0] == ["ID", "TARGET", "STATE", "USES", "AUTHOR"]
+    assert lines[1][:5] == ["id-2", "gateway/ingress", "○", "expired", "3"]
+    assert lines[2][:7] == ["id-1", "service/orders", "●", "valid", "for", "2", "h"]
+    assert (await run("token", "revoke", "id-1")).out == "token id-1 revoked\n"
+    listed = json.loads((await run("token", "list", "-o", "json")).out)
+    assert {token["id"]: token["revoked"] for token in listed} == {"id-1": True, "id-2": False}
+    missing = await run("token", "revoke", "id-9")
+    assert (missing.code, missing.err) == (2, "no such token: id-9\n")
+
+
+async def test_schema_and_validate_need_no_control_plane(run: RunMesh, tmp_path: Path) -> None:
+    schema = await run("schema", "timeouts")
+    assert json.loads(schema.out)["properties"]["kind"]["const"] == "Timeout"
+    explained = await run("schema", "retry", "--explain")
+    assert "perTryTimeout" in explained.out
+    assert "Example" in explained.out
+    assert "HTTPRoute" in (await run("schema")).out.splitlines()
+    unknown = await run("schema", "retri")
+    assert (unknown.code, "Retry" in unknown.err) == (2, True)
+    (tmp_path / "r.yaml").write_text(retry())
+    for arguments in (("r.yaml", "-"), ("-f", "r.yaml", "-f", "-"), ("r.yaml", "-f", "-")):
+        valid = await run("validate", *arguments, text=timeout())
+        assert (valid.code, valid.out) == (0, "2 documents valid\n")
+    assert (await run("validate", "r.yaml")).out == "1 document valid\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        ("rejected", "✖ rejected 1/3"),
+        ("conflicted", "◐ conflicted"),
+        ("target-not-found", "◐ target not found"),
+        ("no-effect", "◐ no effect"),
+        ("pending", "◐ pending 1/3"),
+        ("unused", "○ unused"),
+        ("programmed", "● programmed 1/3"),
+    ],
+)
+async def test_status_shows_the_policy_state_of_the_control_plane(
+    mesh: FakeMesh, run: RunMesh, state: str, shown: str
+) -> None:
+    policy = PolicyStatus.model_validate(
+        {"kind": "Retry", "name": "r", "state": state, "acked": 1, "affected": 3}
+    )
+    mesh.status = Status(revision=0, store="ok", policies=(policy,))
+    assert f"Retry/r  {shown}  ○ none yet" in (await run("status")).out
