@@ -25,7 +25,7 @@ STATUSES = {
     "internal": 500,
     "store-unavailable": 503,
     "busy": 503,
-    "unanswered": 504,
+    "timeout": 504,
 }
 
 _CODES: tuple[tuple[type[MeshError], str], ...] = (
@@ -35,7 +35,7 @@ _CODES: tuple[tuple[type[MeshError], str], ...] = (
     (PermissionDeniedError, "refused"),
     (StoreError, "store-unavailable"),
     (OverloadedError, "busy"),
-    (CommandTimeoutError, "unanswered"),
+    (CommandTimeoutError, "timeout"),
 )
 
 

@@ -19,7 +19,7 @@ _EXIT_CODES = {
     "invalid": BAD_INPUT,
     "not-found": BAD_INPUT,
     "too-large": BAD_INPUT,
-    "unanswered": TIMED_OUT,
+    "timeout": TIMED_OUT,
     "conflict": CONFLICT,
 }
 

@@ -193,9 +193,9 @@ async def test_a_read_only_token_reads_and_cannot_change(
         "set_log_level": ["proxy", "orders-1", "log-level", "debug"],
         "proxy_logs": ["proxy", "orders-1", "logs"],
         "tap": ["tap", "orders"],
-        "token": ["token", "create", "--service", "orders", "--out", "-"],
+        "create_token": ["token", "create", "--service", "orders", "--out", "-"],
         "tokens": ["token", "list"],
-        "revokeToken": ["token", "revoke", "id-1"],
+        "revoke_token": ["token", "revoke", "id-1"],
     }
     for operation, arguments in admin_only.items():
         result = await run(*arguments, env=environment)

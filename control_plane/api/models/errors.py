@@ -29,7 +29,7 @@ class ErrorInfo(ApiModel):
         "too-large",
         "store-unavailable",
         "busy",
-        "unanswered",
+        "timeout",
         "internal",
     ]
     message: str

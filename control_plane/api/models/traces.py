@@ -80,7 +80,7 @@ class TraceSummary(ApiModel):
 
 
 class Trace(TraceSummary):
-    """A trace with its spans. `tree` is in depth-first order: each span follows its parent."""
+    """A trace with its spans. `tree` is in depth-first order."""
 
     tree: tuple[Span, ...] = ()
     dropped: int = Field(0, description="Spans that exceeded the limit.")

@@ -66,18 +66,20 @@ async def test_join_tokens_can_be_created_listed_and_revoked(client: Client) -> 
 
 
 async def test_policies_of_a_service_and_of_an_edge(client: Client, mesh: FakeMesh) -> None:
-    own = AttachedPolicy(
+    attached_policy = AttachedPolicy(
         kind="Retry", name="r", level="service", target="Service/orders", in_force=True, state="programmed"
     )
     wide = AttachedPolicy(
         kind="Retry", name="w", level="mesh", target="Mesh", from_=("web",), in_force=False,
         overridden_by="Retry/r",
     )  # fmt: skip
-    mesh.policies["orders", ""] = ServicePolicies(service="orders", policies=(own,))
-    mesh.policies["orders", "web"] = ServicePolicies(service="orders", from_="web", policies=(own, wide))
-    assert (await client.service_policies("orders")).policies == (own,)
+    mesh.policies["orders", ""] = ServicePolicies(service="orders", policies=(attached_policy,))
+    mesh.policies["orders", "web"] = ServicePolicies(
+        service="orders", from_="web", policies=(attached_policy, wide)
+    )
+    assert (await client.service_policies("orders")).policies == (attached_policy,)
     edge = await client.service_policies("orders", "web")
-    assert (edge.from_, edge.policies) == ("web", (own, wide))
+    assert (edge.from_, edge.policies) == ("web", (attached_policy, wide))
     with pytest.raises(ApiError, match="the mesh has no such service or gateway") as caught:
         await client.service_policies("nobody")
     assert caught.value.status == 404

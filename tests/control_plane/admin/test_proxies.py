@@ -81,7 +81,7 @@ async def test_a_missing_agent_is_a_timeout_and_an_invalid_filter_a_400(
 ) -> None:
     mesh.details = (connected("orders-2"),)
     missing = await api_error(mesh, calls.proxy_stats("orders-2"))
-    assert (missing.status, missing.exit_code, missing.code) == (504, TIMED_OUT, "unanswered")
+    assert (missing.status, missing.exit_code, missing.code) == (504, TIMED_OUT, "timeout")
     assert "its agent is not connected" in str(missing)
     mesh.replies = {"stats": CommandTimeoutError("orders-1: its agent does not answer within 10 s")}
     slow = await api_error(mesh, calls.proxy_stats("orders-1"))
@@ -129,4 +129,4 @@ async def test_without_the_token_no_command_is_sent(mesh: FakeMesh) -> None:
     with capture_logs() as logs:
         assert (await api_error(anonymous, calls.proxy_stats("orders-1"))).status == 401
     assert mesh.commands == []
-    assert not [entry for entry in logs if entry["event"] == "ask"]
+    assert not [entry for entry in logs if entry["event"] == "command"]
