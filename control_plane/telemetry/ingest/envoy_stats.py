@@ -22,10 +22,13 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from meshwright.control_plane.telemetry.ingest import otlp
-from meshwright.control_plane.telemetry.topology.histogram import Buckets, buckets
+from meshwright.control_plane.telemetry.topology.histogram import MAX_BUCKETS, Buckets, buckets
 
 MAX_METRIC_BYTES = 256 * 1024
 """Size of one encoded metric with all its data points: a histogram of 500 clusters."""
+
+MAX_METRIC_POINTS = 5_000
+"""Data points of one metric: one for each cluster, or for each code of each cluster."""
 
 MAX_POINT_ATTRIBUTES = 64
 """Attributes of one data point; Envoy sends at most five."""
@@ -138,14 +141,17 @@ def _points(resource: otlp.ResourceRecords) -> Iterator[StatPoint | None]:
 
 
 def _metric_points(metric: Metric) -> Iterator[StatPoint | None]:
-    if metric.HasField("sum"):
+    kind = metric.WhichOneof("data")
+    if kind and len(getattr(metric, kind).data_points) > MAX_METRIC_POINTS:
+        raise MalformedError(f"{metric.name}: more than {MAX_METRIC_POINTS} data points")
+    if kind == "sum":
         is_delta = metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
         for number in metric.sum.data_points:
             yield _number_point(metric.name, number) if is_delta else None
-    elif metric.HasField("gauge"):
+    elif kind == "gauge":
         for number in metric.gauge.data_points:
             yield _number_point(metric.name, number)
-    elif metric.HasField("histogram"):
+    elif kind == "histogram":
         temporality = metric.histogram.aggregation_temporality
         is_delta = temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
         for histogram in metric.histogram.data_points:
@@ -168,6 +174,8 @@ def _histogram_point(name: str, point: HistogramDataPoint) -> StatPoint | None:
     source = cluster_and_stat(name, _string_attributes(name, point.attributes))
     if source is None:
         return None
+    if len(point.bucket_counts) > MAX_BUCKETS:
+        raise MalformedError(f"{name}: more than {MAX_BUCKETS} buckets")
     try:
         explicit = buckets(point.explicit_bounds, point.bucket_counts)
     except ValueError as error:

@@ -30,6 +30,9 @@ MAX_RESOURCE_BYTES = 64 * 1024
 DropReason = Literal["foreign", "oversized", "malformed"]
 """Why a span or record is dropped: it is another service's than the sender's, it is too large, or invalid."""
 
+MAX_RESOURCE_ATTRIBUTES = 1_000
+"""Attributes of one resource. Those of a resource with more are not read."""
+
 _REPEATED, _SINGULAR = FieldDescriptorProto.LABEL_REPEATED, FieldDescriptorProto.LABEL_OPTIONAL
 _ENVELOPES = {
     "Export": (("resources", _REPEATED),),
@@ -106,12 +109,16 @@ def read_export(body: bytes, max_records: int = MAX_RECORDS) -> Iterator[Resourc
             envelope.schema_url,
             budget,
         )
+        yield None
 
 
 def _string_attributes(resource: bytes) -> dict[str, str]:
     if len(resource) > MAX_RESOURCE_BYTES:
         return {}
-    return {pair.key: pair.value.string_value for pair in Resource.FromString(resource).attributes}
+    attributes = Resource.FromString(resource).attributes
+    if len(attributes) > MAX_RESOURCE_ATTRIBUTES:
+        return {}
+    return {pair.key: pair.value.string_value for pair in attributes}
 
 
 def encode_attributes(attributes: Mapping[str, str]) -> bytes:

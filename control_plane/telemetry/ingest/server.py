@@ -125,6 +125,11 @@ class OtlpServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._worker
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether every message received so far has been processed."""
+        return self._idle.is_set()
+
     def update_credentials(self, credentials: TlsCredentials) -> None:
         """Use another certificate (or other roots) for new connections; open ones stay."""
         self._certificates.replace(credentials)

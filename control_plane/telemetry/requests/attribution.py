@@ -14,15 +14,13 @@ from meshwright.control_plane.api.models.requests import Request, ResponsiblePol
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.core.attachment import AttachmentPoint, Attachments
 from meshwright.control_plane.core.world import PolicyDocument
-from meshwright.control_plane.telemetry.requests.response_flags import RESPONSIBLE_KINDS
+from meshwright.control_plane.policies.hook_registry import kinds_explaining
+from meshwright.control_plane.policies.httproute.spec import INLINE_POLICIES
 
 CLOCK_SKEW = 0.5
 """Seconds that a proxy's clock may be behind the store's."""
 
 ROUTE_KINDS = ("HTTPRoute", "GRPCRoute", "TCPRoute")
-
-INLINE_FIELDS = {"Timeout": "timeouts", "Retry": "retry"}
-"""Kind → the field of a route rule that takes its place (Gateway API)."""
 
 _ATTACHMENT_FIELDS = frozenset({"targetRefs", "from", "parentRefs", "hostnames", "rules"})
 _MAX_TEXT_LENGTH = 120
@@ -111,32 +109,30 @@ def policy_list(policies: Iterable[ResponsiblePolicy]) -> str:
 
 
 def _excerpt(document: PolicyDocument | None, flag: str, kind: str, details: str) -> str | None:
-    """The fields of a document that cause `flag` as a policy of `kind`; None if there are none."""
+    """The fields of a document that cause `flag` as a policy of `kind`; None if there are none.
+
+    Without a flag it is every field that is set, which may be none.
+    """
     if document is None:
         return None
     policy = document.policy
     spec = policy.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if policy.kind in ROUTE_KINDS and kind in INLINE_FIELDS:
-        field = INLINE_FIELDS[kind]
+    if policy.kind in ROUTE_KINDS and kind in INLINE_POLICIES:
+        field = INLINE_POLICIES[kind]
         values = (rule[field] for rule in spec["rules"] if rule.get(field))
         return next((f"{field}: {_compact(value)}" for value in values), None)
     if policy.kind != kind:
         return None
-    names = _fields(flag, kind, details) or tuple(name for name in spec if name not in _ATTACHMENT_FIELDS)
+    names: Iterable[str] = ()
+    if flag:
+        explaining = kinds_explaining(flag, details)
+        if kind not in explaining:
+            return None
+        names = explaining[kind]
+    names = names or (name for name in spec if name not in _ATTACHMENT_FIELDS)
     fields = [f"{name}: {_compact(spec[name])}" for name in names if _is_set(spec, name)]
     excerpt = ", ".join(fields)[:_MAX_TEXT_LENGTH]
     return excerpt or (None if flag else "")
-
-
-def _fields(flag: str, kind: str, details: str) -> tuple[str, ...]:
-    """The fields that cause a flag. Envoy's response code details say which of two timeouts it was."""
-    if (flag, kind) == ("UT", "Timeout"):
-        return ("backendRequest",) if "per_try" in details else ("request",)
-    if (flag, kind) == ("UT", "Retry") and "per_try" not in details:
-        return ("-",)
-    if (flag, kind) == ("UF", "ConnectionPool") and "timeout" not in details:
-        return ("-",)
-    return RESPONSIBLE_KINDS.get(flag, {}).get(kind, ())
 
 
 def _is_set(spec: Mapping[str, Any], name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Envoy's response flags: what each means, and which policy kinds explain it.
+"""Envoy's response flags: what each means, and which policy kinds explain it (their `explains`).
 
 The flags are those of `%RESPONSE_FLAGS%` in Envoy's documentation ("Access logging", "Command operators").
 Spans carry them in the attribute `response_flags`.
@@ -6,9 +6,8 @@ Spans carry them in the attribute `response_flags`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from meshwright.control_plane.api.models.traces import ResponseFlag
+from meshwright.control_plane.policies.hook_registry import kinds_by_flag
 
 SPAN_ATTRIBUTE = "response_flags"
 """The span attribute with the flags, separated by commas; `-` without any."""
@@ -18,25 +17,6 @@ HARMLESS_FLAGS = frozenset({"DI", "RFCF"})
 
 CLIENT_DISCONNECT = frozenset({"DC", "DR"})
 """Flags of requests whose caller disconnected. Streams end this way too."""
-
-RESPONSIBLE_KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "UH": {
-        "HealthCheck": ("http", "grpc", "tcp", "unhealthyThreshold"),
-        "CircuitBreaker": ("consecutiveFailures", "openFor"),
-    },
-    "UF": {"ConnectionPool": ("connectTimeout",), "MutualTLS": ("mode",)},
-    "UO": {"CircuitBreaker": ("maxRequests", "maxPending", "maxConnections")},
-    "NR": {"HTTPRoute": (), "GRPCRoute": (), "TCPRoute": ()},
-    "URX": {"Retry": ("attempts", "on")},
-    "NC": {"HTTPRoute": (), "GRPCRoute": (), "TCPRoute": ()},
-    "DT": {"Timeout": ("request", "backendRequest")},
-    "UT": {"Timeout": ("request", "backendRequest"), "Retry": ("perTryTimeout",)},
-    "DI": {"FaultInjection": ("delay",)},
-    "FI": {"FaultInjection": ("abort",)},
-    "SI": {"Timeout": ("idle",)},
-    "UMSDR": {"Timeout": ("request", "backendRequest")},
-}
-"""Flag → kind → the fields of the kind that cause it; a policy that sets none of them is not responsible."""
 
 _MEANINGS = {
     "UH": "no healthy instance is available",
@@ -71,8 +51,10 @@ _MEANINGS = {
     "UDO": "the configuration drops every request to the service",
 }
 
+_KINDS = kinds_by_flag()
+
 FLAGS = {
-    flag: ResponseFlag(flag=flag, meaning=meaning, kinds=tuple(RESPONSIBLE_KINDS.get(flag, ())))
+    flag: ResponseFlag(flag=flag, meaning=meaning, kinds=_KINDS.get(flag, ()))
     for flag, meaning in _MEANINGS.items()
 }
 

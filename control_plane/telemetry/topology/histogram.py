@@ -9,6 +9,9 @@ from itertools import pairwise
 Buckets = dict[tuple[float, float], float]
 """Lower and upper bound → number of values between them; buckets without values are left out."""
 
+MAX_BUCKETS = 256
+"""Buckets of one histogram. All sidecars have the same 28; a sender with others must not make sums grow."""
+
 
 def buckets(bounds: Sequence[float], counts: Sequence[int]) -> Buckets:
     """OTLP's explicit buckets. `counts` is one longer than `bounds`; the last bucket has no upper bound.
@@ -25,9 +28,11 @@ def buckets(bounds: Sequence[float], counts: Sequence[int]) -> Buckets:
 
 
 def add(into: Buckets, other: Mapping[tuple[float, float], float], fraction: float = 1.0) -> None:
-    """Add a fraction of `other` to `into`."""
+    """Add a fraction of `other` to `into`; beyond MAX_BUCKETS values in new buckets are lost."""
+    is_full = len(into) + len(other) > MAX_BUCKETS
     for bucket, count in other.items():
-        into[bucket] = into.get(bucket, 0.0) + count * fraction
+        if not is_full or bucket in into or len(into) < MAX_BUCKETS:
+            into[bucket] = into.get(bucket, 0.0) + count * fraction
 
 
 def quantile(histogram: Mapping[tuple[float, float], float], q: float) -> float:

@@ -47,8 +47,8 @@ def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, sec
     if cluster == "/inbound":
         return counter("http.downstream_rq_xx", {LISTENER: "inbound", CODE: stat}, value, at, seconds)
     if stat.startswith("injected."):
-        found = {"envoy.cluster_name": cluster, "envoy.response_code": stat.removeprefix("injected.")}
-        return counter("mesh.injected", found, value, at, seconds)
+        values = {"envoy.cluster_name": cluster, "envoy.response_code": stat.removeprefix("injected.")}
+        return counter("mesh.injected", values, value, at, seconds)
     attributes = [attribute("envoy.cluster_name", cluster.replace(":", "_"))]
     if stat.startswith("upstream_rq_") and stat.endswith("xx") and stat[-3].isdigit():
         attributes.append(attribute(CODE, stat[-3]))
@@ -56,21 +56,21 @@ def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, sec
     elif stat.startswith("grpc."):
         attributes.append(attribute(STATUS, stat.removeprefix("grpc.")))
         stat = "grpc"
-    made = Metric(name=f"cluster.{stat}")
+    new_metric = Metric(name=f"cluster.{stat}")
     if isinstance(value, Sequence):
-        made.histogram.aggregation_temporality = DELTA
-        histogram = made.histogram.data_points.add(
+        new_metric.histogram.aggregation_temporality = DELTA
+        histogram = new_metric.histogram.data_points.add(
             count=sum(value), explicit_bounds=BOUNDS, bucket_counts=value, attributes=attributes
         )
         histogram.start_time_unix_nano, histogram.time_unix_nano = _times(at, seconds)
-        return made
+        return new_metric
     if stat.startswith(("membership", "outlier")) or stat.endswith("_active"):
-        point = made.gauge.data_points.add(as_int=int(value), attributes=attributes)
+        point = new_metric.gauge.data_points.add(as_int=int(value), attributes=attributes)
     else:
-        made.sum.aggregation_temporality, made.sum.is_monotonic = DELTA, True
-        point = made.sum.data_points.add(as_int=int(value), attributes=attributes)
+        new_metric.sum.aggregation_temporality, new_metric.sum.is_monotonic = DELTA, True
+        point = new_metric.sum.data_points.add(as_int=int(value), attributes=attributes)
     point.start_time_unix_nano, point.time_unix_nano = _times(at, seconds)
-    return made
+    return new_metric
 
 
 def counter(
@@ -78,12 +78,12 @@ def counter(
 ) -> Metric:
     """A counter that is not about a cluster by its name."""
     assert not isinstance(value, Sequence)
-    made = Metric(name=name)
-    made.sum.aggregation_temporality, made.sum.is_monotonic = DELTA, True
+    new_metric = Metric(name=name)
+    new_metric.sum.aggregation_temporality, new_metric.sum.is_monotonic = DELTA, True
     pairs = [attribute(key, text) for key, text in attributes.items()]
-    point = made.sum.data_points.add(as_int=int(value), attributes=pairs)
+    point = new_metric.sum.data_points.add(as_int=int(value), attributes=pairs)
     point.start_time_unix_nano, point.time_unix_nano = _times(at, seconds)
-    return made
+    return new_metric
 
 
 def _times(at: float, seconds: float) -> tuple[int, int]:

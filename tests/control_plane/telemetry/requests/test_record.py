@@ -9,20 +9,25 @@ import pytest
 
 from meshwright.control_plane.telemetry.requests import record as record_module
 from meshwright.control_plane.telemetry.requests.record import RequestRecord
-from tests.control_plane.telemetry.records import BASE_TIME, log_export, record
+from tests.control_plane.telemetry.log_exports import BASE_TIME, log_export, record
 
 
-def test_a_record_is_read_whole() -> None:
-    found = record(status="503", flags="UO", details="overflow", upstream_host="-", attempts="0")
-    assert (found.service, found.proxy, found.caller, found.callee) == (
+def test_every_field_of_a_record_is_parsed() -> None:
+    request_record = record(status="503", flags="UO", details="overflow", upstream_host="-", attempts="0")
+    assert (request_record.service, request_record.proxy, request_record.caller, request_record.callee) == (
         "storefront", "storefront-1", "storefront", "orders",
     )  # fmt: skip
-    assert (found.status, found.flags, found.failed, found.upstream_host) == (503, "UO", True, "")
-    assert (found.time, found.duration, found.attempts) == (BASE_TIME, 12.0, 0)
-    assert found.policies == ("HTTPRoute/orders", "Retry/twice")
-    assert found.id.startswith("c8fe00fa")
-    told = found.to_api(7)
-    assert (told.seq, told.flags[0].kinds, told.path) == (7, ("CircuitBreaker",), "/api/orders")
+    assert (
+        request_record.status,
+        request_record.flags,
+        request_record.failed,
+        request_record.upstream_host,
+    ) == (503, "UO", True, "")
+    assert (request_record.time, request_record.duration, request_record.attempts) == (BASE_TIME, 12.0, 0)
+    assert request_record.policies == ("HTTPRoute/orders", "Retry/twice")
+    assert request_record.id.startswith("c8fe00fa")
+    request = request_record.to_api(7)
+    assert (request.seq, request.flags[0].kinds, request.path) == (7, ("CircuitBreaker",), "/api/orders")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +40,9 @@ def test_a_record_is_read_whole() -> None:
         ({"duration_ms": "5"}, 5.0),
     ],
 )
-def test_a_duration_is_as_fine_as_envoy_tells_it(attributes: dict[str, Any], milliseconds: float) -> None:
+def test_a_duration_has_microseconds_where_envoy_sends_them(
+    attributes: dict[str, Any], milliseconds: float
+) -> None:
     assert record(**attributes).duration == milliseconds
 
 
@@ -54,7 +61,7 @@ def test_a_duration_is_as_fine_as_envoy_tells_it(attributes: dict[str, Any], mil
         ({"grpc_status": "Unavailable", "content_type": "text/html"}, False),
     ],
 )
-def test_what_failed_is_told_as_the_access_log_counts_it(attributes: dict[str, Any], failed: bool) -> None:
+def test_a_record_fails_by_the_rule_of_the_access_log(attributes: dict[str, Any], failed: bool) -> None:
     assert record(**attributes).failed is failed
 
 
@@ -71,15 +78,19 @@ def test_what_failed_is_told_as_the_access_log_counts_it(attributes: dict[str, A
         ({"direction": "ingress", "upstream": "-", "host": "shop.example.com"}, ("storefront", "")),
     ],
 )
-def test_who_called_whom(attributes: dict[str, Any], ends: tuple[str, str]) -> None:
-    found = record(**attributes)
-    assert (found.caller, found.callee) == ends
+def test_caller_and_callee_follow_direction_certificate_cluster_and_host(
+    attributes: dict[str, Any], ends: tuple[str, str]
+) -> None:
+    request_record = record(**attributes)
+    assert (request_record.caller, request_record.callee) == ends
 
 
-def test_a_record_counts_only_for_who_sent_it() -> None:
-    assert [one for one in record_module.parse_records(log_export("orders", {}), "storefront") if one] == [
-        "foreign"
-    ]
+def test_records_of_another_service_are_dropped() -> None:
+    assert [
+        request_record
+        for request_record in record_module.parse_records(log_export("orders", {}), "storefront")
+        if request_record
+    ] == ["foreign"]
 
 
 @pytest.mark.parametrize(
@@ -93,30 +104,40 @@ def test_a_record_counts_only_for_who_sent_it() -> None:
         ({"path": "/" * 20_000}, "oversized"),
     ],
 )
-def test_what_no_envoy_says_is_dropped(attributes: dict[str, str], drop: str) -> None:
-    assert [one for one in record_module.parse_records(log_export("a", attributes), "a") if one] == [drop]
+def test_invalid_attributes_drop_the_record(attributes: dict[str, str], drop: str) -> None:
+    assert [
+        request_record
+        for request_record in record_module.parse_records(log_export("a", attributes), "a")
+        if request_record
+    ] == [drop]
 
 
-def test_a_tunnel_is_no_request_unless_it_failed() -> None:
+def test_an_established_tunnel_has_no_record() -> None:
     assert not [
-        one for one in record_module.parse_records(log_export("a", {"upstream": "/connect"}), "a") if one
+        request_record
+        for request_record in record_module.parse_records(log_export("a", {"upstream": "/connect"}), "a")
+        if request_record
     ]
     assert record(upstream="/connect", flags="UF").failed
 
 
-def test_long_texts_are_cut() -> None:
+def test_long_values_are_truncated() -> None:
     assert len(record(path="/" * 5000).path) == 512
     assert len(record(request_id="x" * 5000).id) == 128
 
 
-def test_garbage_is_never_raised() -> None:
+def test_invalid_bytes_never_raise() -> None:
     chance = random.Random(7)  # noqa: S311  no secret
-    whole = log_export("a", {}, {"status": "503"})
+    data = log_export("a", {}, {"status": "503"})
     for _ in range(3000):
-        body = bytearray(whole)
+        body = bytearray(data)
         for _ in range(chance.randrange(1, 6)):
             body[chance.randrange(len(body))] = chance.randrange(256)
-        for one in record_module.parse_records(bytes(body[: chance.randrange(len(body) + 1)]), "a"):
+        for request_record in record_module.parse_records(
+            bytes(body[: chance.randrange(len(body) + 1)]), "a"
+        ):
             assert (
-                one is None or isinstance(one, RequestRecord) or one in {"foreign", "oversized", "malformed"}
+                request_record is None
+                or isinstance(request_record, RequestRecord)
+                or request_record in {"foreign", "oversized", "malformed"}
             )

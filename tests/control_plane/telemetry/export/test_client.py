@@ -26,8 +26,8 @@ from meshwright.control_plane.telemetry.export.queue import MAX_BYTES
 from meshwright.control_plane.telemetry.export.target import parse_target
 from meshwright.control_plane.telemetry.ingest.queue import Signal
 from meshwright.control_plane.telemetry.ingest.server import OtlpServer
-from tests.control_plane.telemetry.exports import SpanSpec, span_export
-from tests.control_plane.telemetry.otlp import metrics_export
+from tests.control_plane.telemetry.metric_exports import metrics_export
+from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
 from tests.envoy.xds_lab import until
 from tests.fakes.otlp_sink import OtlpSink, Refusal, otlp_sink
 from tests.fakes.pki import DOMAIN, Pki
@@ -48,14 +48,14 @@ class Tally:
 
     @staticmethod
     def _read() -> Counter[str]:
-        found: Counter[str] = Counter()
+        counter: Counter[str] = Counter()
         for metric in (metrics.EXPORTED, metrics.EXPORT_DROPPED, metrics.EXPORT_RETRIES):
-            for one in next(iter(metric.collect())).samples:
-                if one.name.endswith("_total"):
-                    what = one.name.removeprefix("mesh_forward_").removesuffix("_total")
-                    labels = [one.labels[key] for key in ("signal", "reason") if key in one.labels]
-                    found[" ".join([what, *labels])] = int(one.value)
-        return found
+            for sample in next(iter(metric.collect())).samples:
+                if sample.name.endswith("_total"):
+                    what = sample.name.removeprefix("mesh_forward_").removesuffix("_total")
+                    labels = [sample.labels[key] for key in ("signal", "reason") if key in sample.labels]
+                    counter[" ".join([what, *labels])] = int(sample.value)
+        return counter
 
 
 class Source:
@@ -83,18 +83,18 @@ async def forwarding(
     to: str, *, limit: int = MAX_BYTES, headers: tuple[tuple[str, str], ...] = (), roots: bytes | None = None
 ) -> AsyncIterator[OtlpExporter]:
     where = parse_target(to)
-    made = OtlpExporter(replace(where, headers=headers), SIGNALS, roots=roots, max_bytes=limit)
-    await made.start()
+    otlp_exporter = OtlpExporter(replace(where, headers=headers), SIGNALS, roots=roots, max_bytes=limit)
+    await otlp_exporter.start()
     try:
-        yield made
+        yield otlp_exporter
     finally:
-        await made.stop(0.0)
+        await otlp_exporter.stop(0.0)
 
 
 @pytest.fixture
 def collector() -> Iterator[OtlpSink]:
-    with otlp_sink() as made:
-        yield made
+    with otlp_sink() as new_otlp_sink:
+        yield new_otlp_sink
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_DELAY", 0.05)
 
 
-async def test_every_signal_arrives_as_it_was_sent(collector: OtlpSink) -> None:
+async def test_every_signal_is_exported_unchanged(collector: OtlpSink) -> None:
     tally = Tally()
     records = ExportLogsServiceRequest()
     part = records.resource_logs.add()
@@ -113,8 +113,8 @@ async def test_every_signal_arrives_as_it_was_sent(collector: OtlpSink) -> None:
         Source(to).spans(3)
         give(to, "metrics", metrics_export("orders", "orders-1", {"catalog": {"upstream_rq_completed": 7}}))
         give(to, "logs", records.SerializeToString())
-        wanted = {"sent traces": 3, "sent metrics": 1, "sent logs": 1}
-        await until(lambda: tally.since() == wanted)
+        expected = {"sent traces": 3, "sent metrics": 1, "sent logs": 1}
+        await until(lambda: tally.since() == expected)
     assert collector.calls == 3
     assert collector.spans == Counter([1, 2, 3])
     assert collector.points == Counter([7])
@@ -122,7 +122,7 @@ async def test_every_signal_arrives_as_it_was_sent(collector: OtlpSink) -> None:
     assert collector.headers["x-tenant"] == "blue"
 
 
-async def test_exports_of_many_are_joined(collector: OtlpSink) -> None:
+async def test_many_exports_are_sent_in_one_batch(collector: OtlpSink) -> None:
     async with forwarding(collector.address) as to:
         source = Source(to)
         for _ in range(50):
@@ -131,7 +131,7 @@ async def test_exports_of_many_are_joined(collector: OtlpSink) -> None:
     assert collector.calls == 1
 
 
-async def test_nobody_speaks_for_another_and_garbage_spoils_nothing(collector: OtlpSink) -> None:
+async def test_foreign_and_invalid_exports_are_skipped(collector: OtlpSink) -> None:
     good = span_export("orders", [SpanSpec(1, 1)])
     async with forwarding(collector.address) as to:
         for body in (span_export("users", [SpanSpec(1, 2)]), b"\xff" * 50, good[:-3], good):
@@ -142,15 +142,15 @@ async def test_nobody_speaks_for_another_and_garbage_spoils_nothing(collector: O
 
 
 @pytest.mark.parametrize("away", [20.0])
-async def test_nothing_is_lost_while_a_collector_is_away(collector: OtlpSink, away: float) -> None:
+async def test_nothing_is_lost_while_the_collector_is_down(collector: OtlpSink, away: float) -> None:
     tally = Tally()
     async with forwarding(collector.address) as to:
         source = Source(to)
         source.spans(10)
         await until(lambda: collector.spans.total() == 10)
         await asyncio.to_thread(collector.stop)
-        gone = time.monotonic()
-        while time.monotonic() < gone + away:
+        started = time.monotonic()
+        while time.monotonic() < started + away:
             source.spans(20)
             await asyncio.sleep(0.1)
         assert to.problem(time.monotonic()) == ""
@@ -164,7 +164,7 @@ async def test_nothing_is_lost_while_a_collector_is_away(collector: OtlpSink, aw
     assert tally.since().keys() == {"sent traces", "retries traces"}
 
 
-async def test_beyond_the_bound_the_oldest_are_left_out_and_counted(collector: OtlpSink) -> None:
+async def test_a_full_queue_drops_and_counts_the_oldest(collector: OtlpSink) -> None:
     tally = Tally()
     collector.stop()
     async with forwarding(collector.address, limit=100_000) as to:
@@ -193,7 +193,7 @@ async def test_beyond_the_bound_the_oldest_are_left_out_and_counted(collector: O
     ],
     ids=lambda value: f"{value.code.name}-{value.retry_delay}" if isinstance(value, Refusal) else "",
 )
-async def test_only_what_may_pass_is_tried_again(
+async def test_only_retryable_statuses_are_retried(
     collector: OtlpSink, refusal: Refusal, retried: bool
 ) -> None:
     tally = Tally()
@@ -213,7 +213,7 @@ async def test_only_what_may_pass_is_tried_again(
     assert collector.calls == 2
 
 
-async def test_what_a_collector_leaves_out_is_counted(collector: OtlpSink) -> None:
+async def test_a_partial_success_counts_rejected_spans(collector: OtlpSink) -> None:
     tally = Tally()
     collector.reject_next = 3
     async with forwarding(collector.address) as to:
@@ -222,7 +222,7 @@ async def test_what_a_collector_leaves_out_is_counted(collector: OtlpSink) -> No
     assert collector.calls == 1
 
 
-async def test_a_signal_that_is_not_taken_holds_up_no_other() -> None:
+async def test_an_unimplemented_signal_does_not_delay_others() -> None:
     tally = Tally()
     body = metrics_export("orders", "orders-1", {"catalog": {"upstream_rq_completed": 7}})
     with otlp_sink(unimplemented=frozenset({"metrics", "logs"})) as jaeger:
@@ -236,7 +236,7 @@ async def test_a_signal_that_is_not_taken_holds_up_no_other() -> None:
             await until(lambda: tally.since()["sent traces"] == 2)
 
 
-async def test_a_collector_that_never_answers_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_collector_does_not_delay_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "REQUEST_TIMEOUT", 0.3)
     silent = await asyncio.start_server(_swallow, "127.0.0.1", 0)
     tally = Tally()
@@ -258,11 +258,13 @@ async def _swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-async def test_over_tls_only_to_whom_the_roots_certify() -> None:
+async def test_tls_requires_a_certificate_of_the_roots() -> None:
     pki, stranger = Pki(), Pki()
-    own = pki.server()
+    tls_credentials = pki.server()
     tally = Tally()
-    with otlp_sink(credentials=grpc.ssl_server_credentials([(own.key, own.certificate)])) as collector:
+    with otlp_sink(
+        credentials=grpc.ssl_server_credentials([(tls_credentials.key, tls_credentials.certificate)])
+    ) as collector:
         async with forwarding(f"https://{collector.address}", roots=stranger.roots) as to:
             Source(to).spans(1)
             await until(lambda: tally.since()["retries traces"])
@@ -272,7 +274,7 @@ async def test_over_tls_only_to_whom_the_roots_certify() -> None:
     assert tally.since()["dropped traces stopped"] == 1
 
 
-async def test_at_the_end_what_waits_is_sent(collector: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stop_sends_the_queue(collector: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_DELAY", 60.0)
     tally = Tally()
     async with forwarding(collector.address) as to:
@@ -283,7 +285,7 @@ async def test_at_the_end_what_waits_is_sent(collector: OtlpSink, monkeypatch: p
     assert tally.since() == {"sent traces": 10}
 
 
-async def test_what_the_port_takes_is_passed_on_at_the_end_too(collector: OtlpSink) -> None:
+async def test_stop_exports_messages_the_port_still_queues(collector: OtlpSink) -> None:
     pki = Pki()
     folded: list[int] = []
 
@@ -309,7 +311,7 @@ async def test_what_the_port_takes_is_passed_on_at_the_end_too(collector: OtlpSi
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("values", "message"),
     [
         ({"otlp_forward": "collector.example:4317"}, "is not on this host"),
         ({"otlp_forward": "collector.example:4317"}, "or http://collector.example:4317 on a private network"),
@@ -324,23 +326,23 @@ async def test_what_the_port_takes_is_passed_on_at_the_end_too(collector: OtlpSi
         ({"otlp_forward_headers_file": "/nowhere/h"}, "MESH_OTLP_FORWARD_HEADERS_FILE: /nowhere/h: No such"),
     ],
 )
-def test_settings_that_lead_nowhere_are_refused_at_start(given: dict[str, str], words: str) -> None:
-    settings = Settings(Path("/nowhere"), **{"otlp_forward": "127.0.0.1:4317", **given})  # type: ignore[arg-type]
+def test_invalid_settings_are_rejected(values: dict[str, str], message: str) -> None:
+    settings = Settings(Path("/nowhere"), **{"otlp_forward": "127.0.0.1:4317", **values})  # type: ignore[arg-type]
     with pytest.raises(InputError) as caught:
         create_exporter(settings, SIGNALS)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("MESH_OTLP_FORWARD")
     assert "\n" not in str(caught.value)
 
 
-def test_a_headers_file_is_read_and_its_secrets_are_never_told(tmp_path: Path) -> None:
+def test_headers_are_read_and_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "headers"
     file.write_text("# ours\nAuthorization: Bearer s3cret\n\nx-tenant: blue\n")
     settings = Settings(tmp_path, otlp_forward="[::1]:4317", otlp_forward_headers_file=str(file))
-    made = create_exporter(settings, SIGNALS)
-    assert made is not None
-    assert made._target.headers == (("authorization", "Bearer s3cret"), ("x-tenant", "blue"))
-    assert "s3cret" not in repr(made._target)
+    otlp_exporter = create_exporter(settings, SIGNALS)
+    assert otlp_exporter is not None
+    assert otlp_exporter._target.headers == (("authorization", "Bearer s3cret"), ("x-tenant", "blue"))
+    assert "s3cret" not in repr(otlp_exporter._target)
     file.write_text("authorization: a\nBearer s3cret\n")
     with pytest.raises(InputError) as caught:
         create_exporter(settings, SIGNALS)

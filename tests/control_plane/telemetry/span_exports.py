@@ -32,21 +32,21 @@ def span_export(service: str, spans: Iterable[SpanSpec]) -> bytes:
     """An export with spans of one service."""
     request = ExportTraceServiceRequest()
     part = request.resource_spans.add()
-    told = part.resource.attributes.add(key="service.name")
-    told.value.string_value = service
+    key_value = part.resource.attributes.add(key="service.name")
+    key_value.value.string_value = service
     scope = part.scope_spans.add()
-    for one in spans:
+    for span_spec in spans:
         span = scope.spans.add(
-            trace_id=one.trace.to_bytes(16, "big"),
-            span_id=one.id.to_bytes(8, "big"),
-            parent_span_id=one.parent.to_bytes(8, "big") if one.parent else b"",
-            name=one.name,
-            kind=one.kind,
-            start_time_unix_nano=(BASE_MS + one.start) * 1_000_000,
-            end_time_unix_nano=(BASE_MS + one.end) * 1_000_000,
+            trace_id=span_spec.trace.to_bytes(16, "big"),
+            span_id=span_spec.id.to_bytes(8, "big"),
+            parent_span_id=span_spec.parent.to_bytes(8, "big") if span_spec.parent else b"",
+            name=span_spec.name,
+            kind=span_spec.kind,
+            start_time_unix_nano=(BASE_MS + span_spec.start) * 1_000_000,
+            end_time_unix_nano=(BASE_MS + span_spec.end) * 1_000_000,
         )
-        if one.failed:
+        if span_spec.failed:
             span.status.code = Status.STATUS_CODE_ERROR
-        for key, value in one.attributes.items():
+        for key, value in span_spec.attributes.items():
             span.attributes.add(key=key).value.string_value = value
     return request.SerializeToString()

@@ -45,21 +45,21 @@ def log_export(service: str, *records: dict[str, str], node: str = "", at: float
         part.resource.attributes.add(key=key).value.string_value = value
     scope = part.scope_logs.add()
     for record in records:
-        made = scope.log_records.add(time_unix_nano=int(at * 1e9))
+        log_record = scope.log_records.add(time_unix_nano=int(at * 1e9))
         for key, value in {**OUTBOUND_ATTRIBUTES, **record}.items():
-            made.attributes.add(key=key).value.string_value = value
+            log_record.attributes.add(key=key).value.string_value = value
     return request.SerializeToString()
 
 
 def record(service: str = "storefront", at: float = BASE_TIME, **attributes: Any) -> RequestRecord:
     """The one record of an export."""
-    (found,) = [
-        one
-        for one in record_module.parse_records(log_export(service, attributes, at=at), service)
-        if one is not None
+    (actual_request_record,) = [
+        request_record
+        for request_record in record_module.parse_records(log_export(service, attributes, at=at), service)
+        if request_record is not None
     ]
-    assert isinstance(found, RequestRecord), found
-    return found
+    assert isinstance(actual_request_record, RequestRecord), actual_request_record
+    return actual_request_record
 
 
 def outbound_request(service: str = "storefront", after_ms: float = 0.0, **attributes: Any) -> Request:

@@ -9,7 +9,7 @@ from meshwright.control_plane.api.models.traces import TraceQuery
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
 from meshwright.control_plane.telemetry.traces.store import TraceStore
-from tests.control_plane.telemetry.exports import SpanSpec, span_export
+from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
 
 ORDERS, INGRESS = Identity("mesh.local", "service", "orders"), Identity("mesh.local", "gateway", "ingress")
 
@@ -33,7 +33,7 @@ def order() -> TraceStore:
     return traces
 
 
-def test_spans_of_several_senders_become_one_tree() -> None:
+def test_spans_of_several_senders_form_one_tree() -> None:
     trace = order().get(f"{7:032x}")
     assert trace is not None
     assert [(int(span.id, 16), span.depth, span.service) for span in trace.tree] == [
@@ -46,7 +46,7 @@ def test_spans_of_several_senders_become_one_tree() -> None:
     assert "CircuitBreaker" in tried.flags[0].kinds
 
 
-def test_a_search_needs_one_span_that_meets_all() -> None:
+def test_a_search_needs_one_span_that_matches_everything() -> None:
     traces = order()
     assert traces.services() == ("ingress", "orders")
     assert traces.operations("ingress") == ("GET /", "ingress")
@@ -66,7 +66,7 @@ def test_a_search_needs_one_span_that_meets_all() -> None:
     assert (called.caller, called.callee, called.count) == ("ingress", "orders", 1)
 
 
-def test_nobody_adds_to_a_trace_in_anothers_name() -> None:
+def test_spans_of_another_service_are_dropped() -> None:
     traces = order()
     fold(traces, ORDERS, span_export("ingress", [SpanSpec(7, 9, 1), SpanSpec(8, 9)]))
     fold(traces, ORDERS, span_export("orders", [SpanSpec(7, 1, name="painted")]))
@@ -79,29 +79,36 @@ def test_nobody_adds_to_a_trace_in_anothers_name() -> None:
     }
 
 
-def test_the_newest_come_first_and_the_oldest_go_first() -> None:
+def test_newest_traces_are_listed_first_and_oldest_are_evicted_first() -> None:
     traces = TraceStore(max_traces=3)
     for number in range(1, 6):
         fold(traces, ORDERS, span_export("orders", [SpanSpec(number, 1, start=number)]))
-    assert [int(one.id, 16) for one in traces.search(TraceQuery(), 10)] == [5, 4, 3]
+    assert [int(trace_summary.id, 16) for trace_summary in traces.search(TraceQuery(), 10)] == [5, 4, 3]
     assert traces.get(f"{1:032x}") is None
     assert traces.evicted == 2
     assert traces.ids_with_prefix(f"{4:032x}"[:31], 5) == tuple(f"{n:032x}" for n in (5, 4, 3))
 
 
-def test_who_tells_most_makes_room() -> None:
+def test_the_service_with_most_spans_makes_room() -> None:
     traces = TraceStore(max_traces=4)
     fold(traces, INGRESS, span_export("ingress", [SpanSpec(1, 1)]))
     fold(traces, ORDERS, span_export("orders", [SpanSpec(n, n) for n in range(2, 100)]))
-    assert sorted(int(one.id, 16) for one in traces.search(TraceQuery(), 10)) == [1, 97, 98, 99]
+    assert sorted(int(trace_summary.id, 16) for trace_summary in traces.search(TraceQuery(), 10)) == [
+        1,
+        97,
+        98,
+        99,
+    ]
     fold(traces, INGRESS, span_export("ingress", [SpanSpec(200, 1), SpanSpec(201, 1), SpanSpec(202, 1)]))
-    assert [int(one.id, 16) for one in traces.search(TraceQuery(service="orders"), 10)] == [99, 98]
+    assert [
+        int(trace_summary.id, 16) for trace_summary in traces.search(TraceQuery(service="orders"), 10)
+    ] == [99, 98]
 
 
-def test_what_is_kept_and_what_is_not_is_measured() -> None:
+def test_metrics_count_stored_evicted_and_dropped_spans() -> None:
     def read() -> tuple[float, ...]:
-        found = (metrics.SPANS_STORED, metrics.SPANS_EVICTED, metrics.SPANS_DROPPED.labels("foreign"))
-        return tuple(float(one._value.get()) for one in found)
+        counters = (metrics.SPANS_STORED, metrics.SPANS_EVICTED, metrics.SPANS_DROPPED.labels("foreign"))
+        return tuple(float(counter._value.get()) for counter in counters)
 
     before = read()
     traces = TraceStore(max_traces=2)
@@ -111,7 +118,7 @@ def test_what_is_kept_and_what_is_not_is_measured() -> None:
     assert (metrics.TRACES_STORED._value.get(), metrics.TRACE_BYTES._value.get()) == (2, traces.size_bytes)
 
 
-def test_a_span_sent_twice_is_kept_once() -> None:
+def test_a_span_sent_twice_is_stored_once() -> None:
     traces = TraceStore()
     body = span_export("orders", [SpanSpec(1, 1)])
     fold(traces, ORDERS, body)
@@ -119,7 +126,7 @@ def test_a_span_sent_twice_is_kept_once() -> None:
     assert (traces.span_count, traces.dropped) == (1, {"duplicate": 1})
 
 
-def test_a_ring_of_spans_is_told_once_each() -> None:
+def test_a_cycle_of_spans_lists_each_span_once() -> None:
     traces = TraceStore()
     fold(traces, ORDERS, span_export("orders", [SpanSpec(1, 1, 2), SpanSpec(1, 2, 1), SpanSpec(1, 3, 3)]))
     trace = traces.get(f"{1:032x}")
@@ -127,7 +134,7 @@ def test_a_ring_of_spans_is_told_once_each() -> None:
     assert sorted(int(span.id, 16) for span in trace.tree) == [1, 2, 3]
 
 
-def test_a_large_export_is_folded_in_slices() -> None:
+def test_a_large_export_is_processed_in_steps() -> None:
     traces = TraceStore()
     assert fold(traces, ORDERS, span_export("orders", [SpanSpec(n, 1) for n in range(1, 1001)])) >= 10
     assert len(traces) == 1000
@@ -147,7 +154,7 @@ SPANS = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["orders", "ingress"]), st.lists(SPANS, max_size=20)), max_size=15))
-def test_bounds_hold_and_indices_agree_whatever_comes(
+def test_limits_hold_and_indices_agree_for_any_exports(
     exports: list[tuple[str, list[SpanSpec]]],
 ) -> None:
     traces = TraceStore(max_traces=5, max_spans_per_trace=8, max_bytes=40_000)
@@ -157,8 +164,8 @@ def test_bounds_hold_and_indices_agree_whatever_comes(
         sent += len(spans)
         assert len(traces) <= 5
         assert traces.size_bytes <= 40_000
-        found = [traces.get(one.id) for one in traces.search(TraceQuery(), 100)]
-        trees = [one.tree for one in found if one is not None]
+        actual_traces = [traces.get(trace_summary.id) for trace_summary in traces.search(TraceQuery(), 100)]
+        trees = [trace.tree for trace in actual_traces if trace is not None]
         assert all(0 < len(tree) <= 8 for tree in trees)
         assert sum(len(tree) for tree in trees) == traces.span_count
         kinds = {span.service for tree in trees for span in tree}
@@ -175,16 +182,16 @@ def test_bounds_hold_and_indices_agree_whatever_comes(
 
 
 @given(st.binary(max_size=400), st.integers(0, 400))
-def test_garbage_is_counted_and_harmless(garbage: bytes, cut: int) -> None:
+def test_invalid_bytes_leave_the_store_consistent(garbage: bytes, cut: int) -> None:
     good = span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2, 1)])
     traces = TraceStore()
     for body in (garbage, good[:cut] + garbage, good[:cut]):
         fold(traces, ORDERS, body)
-    for one in traces.search_full(TraceQuery(), 10):
-        assert one.spans == len(one.tree)
+    for trace in traces.search_full(TraceQuery(), 10):
+        assert trace.spans == len(trace.tree)
 
 
-def test_a_body_that_breaks_off_is_counted() -> None:
+def test_a_truncated_export_is_malformed() -> None:
     traces = TraceStore()
     fold(traces, ORDERS, span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2)])[:-3])
     assert traces.dropped == {"malformed": 1}

@@ -15,7 +15,7 @@ from meshwright.control_plane.telemetry.requests.attribution import PolicyAttrib
 from meshwright.control_plane.telemetry.requests.explain import explain_request
 from meshwright.control_plane.telemetry.requests.explain_text import time_ago
 from meshwright.control_plane.telemetry.requests.response_flags import describe
-from tests.control_plane.telemetry.records import BASE_TIME, inbound_request, outbound_request
+from tests.control_plane.telemetry.log_exports import BASE_TIME, inbound_request, outbound_request
 
 NOW = BASE_TIME + 100
 ORDERS = {"kind": "Service", "name": "orders"}
@@ -46,9 +46,9 @@ def revision(number: int, before: float, *refs: str, author: str = "ann") -> Rev
 def ask(
     records: list[Request], *documents: PolicyDocument, changes: tuple[RevisionInfo, ...] = ()
 ) -> Explanation:
-    found = explain_request("c8fe", records, None, PolicyAttribution(documents, changes, SERVICES), NOW)
-    assert found is not None
-    return found
+    explanation = explain_request("c8fe", records, None, PolicyAttribution(documents, changes, SERVICES), NOW)
+    assert explanation is not None
+    return explanation
 
 
 LIMITS = policy("CircuitBreaker", "orders-limits", targetRefs=[ORDERS], maxRequests=10)
@@ -62,30 +62,32 @@ def test_a_limit_names_policy_revision_and_author() -> None:
         revision(41, 80, "CircuitBreaker/orders-limits"),
         revision(40, 90, "CircuitBreaker/orders-limits", author="bob"),
     )
-    found = ask([outbound_request(**REFUSED)], LIMITS, changes=changes)
-    assert found.summary == (
+    explanation = ask([outbound_request(**REFUSED)], LIMITS, changes=changes)
+    assert explanation.summary == (
         "503 UO at storefront → orders: CircuitBreaker orders-limits, revision 41, by ann, 3 minutes ago"
     )
-    (reason,) = found.causes
+    (reason,) = explanation.causes
     assert (reason.proxy, reason.flag) == ("storefront-1", "UO")
     (blamed,) = reason.policies
     assert (blamed.excerpt, blamed.revision, blamed.message) == ("maxRequests: 10", 41, "too much")
 
 
-def test_a_policy_that_sets_no_limit_is_not_to_blame() -> None:
-    found = ask([outbound_request(**REFUSED)], policy("CircuitBreaker", "patience", targetRefs=[ORDERS]))
-    assert found.causes[0].policies == ()
-    assert found.summary == (
+def test_a_policy_without_limits_is_not_responsible() -> None:
+    explanation = ask(
+        [outbound_request(**REFUSED)], policy("CircuitBreaker", "patience", targetRefs=[ORDERS])
+    )
+    assert explanation.causes[0].policies == ()
+    assert explanation.summary == (
         "503 UO at storefront → orders: a limit on connections or requests was reached, so the request was "
         "not sent"
     )
 
 
-def test_the_most_specific_policy_is_to_blame() -> None:
+def test_the_most_specific_policy_is_responsible() -> None:
     mine = policy("CircuitBreaker", "mine", targetRefs=[ORDERS], maxRequests=1, **{"from": ["storefront"]})
     others = policy("CircuitBreaker", "others", targetRefs=[ORDERS], maxRequests=1, **{"from": ["catalog"]})
-    found = ask([outbound_request(**REFUSED)], LIMITS, mine, others)
-    assert [one.name for one in found.causes[0].policies] == ["mine"]
+    explanation = ask([outbound_request(**REFUSED)], LIMITS, mine, others)
+    assert [responsible_policy.name for responsible_policy in explanation.causes[0].policies] == ["mine"]
 
 
 TIMEOUT = policy("Timeout", "quick", targetRefs=[ORDERS], request="500ms")
@@ -94,77 +96,77 @@ TIMEOUT = policy("Timeout", "quick", targetRefs=[ORDERS], request="500ms")
 def test_the_timeout_is_the_cause_and_the_reset_below_it_a_consequence() -> None:
     late = outbound_request(status=504, flags="UT", details="response_timeout", policies='["Timeout/quick"]')
     below = inbound_request("orders", "storefront", 1, status=0, flags="DR")
-    found = ask([late, below], TIMEOUT)
-    assert [one.flag for one in found.causes] == ["UT"]
-    assert found.causes[0].policies[0].excerpt == "request: 500ms"
-    assert [(one.service, one.depth) for one in found.hops] == [("storefront", 0), ("orders", 1)]
+    explanation = ask([late, below], TIMEOUT)
+    assert [cause.flag for cause in explanation.causes] == ["UT"]
+    assert explanation.causes[0].policies[0].excerpt == "request: 500ms"
+    assert [(hop.service, hop.depth) for hop in explanation.hops] == [("storefront", 0), ("orders", 1)]
 
 
-def test_the_limit_of_each_try_is_told_apart_from_that_of_the_request() -> None:
+def test_per_try_and_request_timeouts_are_told_apart() -> None:
     both = (
         policy("Timeout", "quick", targetRefs=[ORDERS], request="5s"),
         policy("Retry", "twice", targetRefs=[ORDERS], perTryTimeout="200ms"),
     )
     late: dict[str, Any] = {"status": 504, "flags": "UT", "policies": '["Timeout/quick","Retry/twice"]'}
-    each = ask([outbound_request(details="upstream_per_try_timeout", **late)], *both)
-    assert [one.name for one in each.causes[0].policies] == ["twice"]
-    whole = ask([outbound_request(details="response_timeout", **late)], *both)
-    assert [one.name for one in whole.causes[0].policies] == ["quick"]
+    explanation = ask([outbound_request(details="upstream_per_try_timeout", **late)], *both)
+    assert [responsible_policy.name for responsible_policy in explanation.causes[0].policies] == ["twice"]
+    value = ask([outbound_request(details="response_timeout", **late)], *both)
+    assert [responsible_policy.name for responsible_policy in value.causes[0].policies] == ["quick"]
 
 
-def test_a_routes_own_timeout_is_named_by_the_route() -> None:
+def test_an_inline_timeout_names_its_route() -> None:
     route = policy(
         "HTTPRoute", "slow",
         parentRefs=[ORDERS], rules=[{"backendRefs": [{"name": "orders"}], "timeouts": {"request": "1s"}}],
     )  # fmt: skip
-    found = ask([outbound_request(status=504, flags="UT", policies='["HTTPRoute/slow"]')], route)
-    (blamed,) = found.causes[0].policies
+    explanation = ask([outbound_request(status=504, flags="UT", policies='["HTTPRoute/slow"]')], route)
+    (blamed,) = explanation.causes[0].policies
     assert (blamed.kind, blamed.name) == ("HTTPRoute", "slow")
     assert blamed.excerpt.startswith("timeouts: {request: 1s")
 
 
-def test_a_policy_deleted_since_then_is_still_named() -> None:
+def test_changes_after_the_request_are_ignored() -> None:
     """What was in force is of the revision at that time; nothing newer counts."""
     changes = (revision(9, -30), revision(8, 10, "CircuitBreaker/orders-limits"))
     assert "revision 8, by ann" in ask([outbound_request(**REFUSED)], LIMITS, changes=changes).summary
 
 
 def test_the_deepest_failure_is_the_cause() -> None:
-    way = [
+    requests = [
         outbound_request(
             "ingress", 0, direction="ingress", upstream="storefront", status=503, duration_ms=40
         ),
         inbound_request("storefront", "ingress", 1, status=503, duration_ms=38),
         outbound_request("storefront", 5, duration_ms=2, request_id="another", **REFUSED),
     ]
-    found = ask(way, LIMITS)
-    assert found.summary.startswith("503 UO at storefront → orders: CircuitBreaker orders-limits")
-    assert [one.depth for one in found.hops] == [0, 1, 2]
-    assert len(found.causes) == 1
+    explanation = ask(requests, LIMITS)
+    assert explanation.summary.startswith("503 UO at storefront → orders: CircuitBreaker orders-limits")
+    assert [hop.depth for hop in explanation.hops] == [0, 1, 2]
+    assert len(explanation.causes) == 1
 
 
-def test_tries_that_failed_are_told_with_what_failed_in_them() -> None:
+def test_failed_attempts_name_their_cause_and_the_retry_policy() -> None:
     retry = policy("Retry", "twice", targetRefs=[ORDERS], attempts=2, on=["5xx"])
     sent = outbound_request(status=503, flags="URX", attempts=3, duration_ms=90, policies='["Retry/twice"]')
     tries = [inbound_request("orders", "storefront", at, status=503, duration_ms=5) for at in (1, 30, 60)]
-    found = ask([sent, *tries], retry)
-    assert found.summary == "503 at storefront → orders: the app of orders responded with 503"
-    given_up = found.causes[-1]
+    explanation = ask([sent, *tries], retry)
+    assert explanation.summary == "503 at storefront → orders: the app of orders responded with 503"
+    given_up = explanation.causes[-1]
     assert (given_up.flag, given_up.policies[0].name) == ("URX", "twice")
     assert given_up.message.endswith("3 attempts")
 
 
-def test_what_the_app_answered_is_no_policys_doing() -> None:
-    found = ask(
+def test_an_error_of_the_app_has_no_responsible_policy() -> None:
+    explanation = ask(
         [outbound_request(status=503), inbound_request("orders", "storefront", 1, status=503)],
         LIMITS,
         TIMEOUT,
     )
-    assert found.summary == "503 at storefront → orders: the app of orders responded with 503"
-    assert found.causes[0].policies == ()
+    assert explanation.summary == "503 at storefront → orders: the app of orders responded with 503"
+    assert explanation.causes[0].policies == ()
 
 
-def test_a_grpc_call_ends_by_its_own_status() -> None:
+def test_a_grpc_call_is_explained_by_its_grpc_status() -> None:
     call: dict[str, Any] = {"content_type": "application/grpc", "grpc_status": "Unavailable", "status": 200}
     refused = {**call, "flags": "UO", "upstream_host": "-"}
     assert ask([outbound_request(**refused)], LIMITS).summary.startswith(
@@ -175,13 +177,13 @@ def test_a_grpc_call_ends_by_its_own_status() -> None:
     )
 
 
-def test_an_unknown_flag_and_a_closed_connection_are_told_plainly() -> None:
+def test_an_unknown_flag_and_a_closed_connection_have_a_sentence() -> None:
     closed = ask([outbound_request(status=503, flags="UC", failure="reset by peer")])
     assert closed.summary.endswith(": the instance closed the connection before it responded: reset by peer")
     assert "an unknown response flag" in ask([outbound_request(status=503, flags="QQ")]).summary
 
 
-def test_no_route_names_the_routes_that_might_have_matched() -> None:
+def test_no_route_names_the_candidate_route() -> None:
     lost: dict[str, Any] = {
         "status": 404,
         "flags": "NR",
@@ -195,14 +197,14 @@ def test_no_route_names_the_routes_that_might_have_matched() -> None:
         parentRefs=[ORDERS],
         rules=[{"matches": [{"path": {"value": "/v2"}}], "backendRefs": [{"name": "orders"}]}],
     )  # fmt: skip
-    found = ask([outbound_request(**lost)], route, changes=(revision(3, 5, "HTTPRoute/orders"),))
-    assert found.summary == (
+    explanation = ask([outbound_request(**lost)], route, changes=(revision(3, 5, "HTTPRoute/orders"),))
+    assert explanation.summary == (
         "404 NR at storefront → orders: no route matches GET /api/orders of HTTPRoute orders, revision 3, "
         "by ann, 1 minute ago"
     )
 
 
-def test_of_several_routes_the_one_that_changed_last_is_named() -> None:
+def test_no_route_names_the_last_changed_of_several_routes() -> None:
     rule = {"matches": [{"path": {"value": "/v2"}}], "backendRefs": [{"name": "orders"}]}
     routes = [
         policy("HTTPRoute", name, parentRefs=[{"kind": "Gateway", "name": "ingress"}], rules=[rule])
@@ -211,42 +213,42 @@ def test_of_several_routes_the_one_that_changed_last_is_named() -> None:
     lost = outbound_request(
         "ingress", direction="ingress", status=404, flags="NR", upstream="-", upstream_host="-"
     )
-    found = ask([lost], *routes, changes=(revision(9, 5, "HTTPRoute/b"), revision(1, 9)))
-    assert found.summary.startswith(
-        "404 NR at ingress: no route matches GET /api/orders of 3 routes; the last changed one is HTTPRoute b, "
-        "revision 9, by ann"
+    explanation = ask([lost], *routes, changes=(revision(9, 5, "HTTPRoute/b"), revision(1, 9)))
+    assert explanation.summary.startswith(
+        "404 NR at ingress: no route matches GET /api/orders of 3 routes; the last changed one is "
+        "HTTPRoute b, revision 9, by ann"
     )
 
 
 def test_an_injected_fault_names_its_policy() -> None:
     fault = policy("FaultInjection", "chaos", targetRefs=[ORDERS], abort={"status": 503})
-    found = ask([outbound_request(status=503, flags="FI", policies='["FaultInjection/chaos"]')], fault)
-    assert "FaultInjection chaos" in found.summary
-    assert found.causes[0].policies[0].excerpt.startswith("abort: {status: 503")
+    explanation = ask([outbound_request(status=503, flags="FI", policies='["FaultInjection/chaos"]')], fault)
+    assert "FaultInjection chaos" in explanation.summary
+    assert explanation.causes[0].policies[0].excerpt.startswith("abort: {status: 503")
 
 
-def test_a_part_that_was_given_up_is_told_though_the_whole_went_well() -> None:
+def test_a_failed_call_below_a_successful_request_is_explained() -> None:
     delay = policy("FaultInjection", "slow", targetRefs=[ORDERS], delay={"fixed": "2s"})
-    way = [
+    requests = [
         inbound_request("storefront", "ingress", 0, duration_ms=1015),
         outbound_request(
             after_ms=2, status=0, flags="DI,DC", duration_ms=1000, policies='["FaultInjection/slow"]'
         ),
     ]
-    found = ask(way, delay)
-    assert found.verdict == "slow"
-    assert found.summary.startswith(
+    explanation = ask(requests, delay)
+    assert explanation.verdict == "slow"
+    assert explanation.summary.startswith(
         "200 after 1.01 s, but a call below it failed: DI at storefront → orders: FaultInjection slow"
     )
-    assert [one.flag for one in found.causes] == ["DI", "DC"]
+    assert [cause.flag for cause in explanation.causes] == ["DI", "DC"]
 
 
-def test_a_slow_request_names_where_the_time_went() -> None:
+def test_a_slow_request_names_where_the_time_was_spent() -> None:
     sent = outbound_request(duration_ms=1400, attempts=2, policies='["Timeout/quick"]')
     below = inbound_request("orders", "storefront", 2, duration_ms=1390)
-    found = ask([sent, below], TIMEOUT)
-    assert found.verdict == "slow"
-    assert found.summary == "200 after 1.40 s: 1.39 s of 1.39 s were spent in the app of orders"
+    explanation = ask([sent, below], TIMEOUT)
+    assert explanation.verdict == "slow"
+    assert explanation.summary == "200 after 1.40 s: 1.39 s of 1.39 s were spent in the app of orders"
     alone = ask([sent], TIMEOUT)
     assert "in orders or on the way there, measured by storefront, in 2 attempts" in alone.summary
     assert alone.causes[0].policies[0].name == "quick"
@@ -256,7 +258,7 @@ def test_a_fast_request_is_fine() -> None:
     assert ask([outbound_request()]).verdict == "fine"
 
 
-def test_nothing_known_is_nothing_told() -> None:
+def test_without_records_and_spans_there_is_no_explanation() -> None:
     assert explain_request("c8fe", [], None, PolicyAttribution(()), NOW) is None
 
 
@@ -270,7 +272,7 @@ def span(id: str, parent: str, service: str, start: float, duration: float, **at
     )  # fmt: skip
 
 
-def test_a_trace_alone_explains_as_a_log_does() -> None:
+def test_a_trace_without_records_is_explained_alike() -> None:
     trace = Trace(
         id="4bf92f3577b34da6a3ce929d0e0e4736", service="ingress", operation="x", start=BASE_TIME, duration=20,
         spans=3,
@@ -280,14 +282,16 @@ def test_a_trace_alone_explains_as_a_log_does() -> None:
             span("c", "b", "storefront", 0.002, 3, upstream_cluster="orders", response_flags="UO"),
         ),
     )  # fmt: skip
-    found = explain_request("4bf9", [], trace, PolicyAttribution((LIMITS,), (), SERVICES, ("ingress",)), NOW)
-    assert found is not None
-    assert found.source == "trace"
-    assert found.summary == "503 UO at storefront → orders: CircuitBreaker orders-limits, revision 1"
-    assert [(one.service, one.direction, one.depth) for one in found.hops] == [
+    explanation = explain_request(
+        "4bf9", [], trace, PolicyAttribution((LIMITS,), (), SERVICES, ("ingress",)), NOW
+    )
+    assert explanation is not None
+    assert explanation.source == "trace"
+    assert explanation.summary == "503 UO at storefront → orders: CircuitBreaker orders-limits, revision 1"
+    assert [(hop.service, hop.direction, hop.depth) for hop in explanation.hops] == [
         ("ingress", "ingress", 0), ("storefront", "inbound", 1), ("storefront", "outbound", 2),
     ]  # fmt: skip
-    assert found.hops[0].request == "GET /api/orders"
+    assert explanation.hops[0].request == "GET /api/orders"
     log = [outbound_request(after_ms=2, **REFUSED)]
     both = explain_request("4bf9", log, trace, PolicyAttribution((LIMITS,), (), SERVICES, ("ingress",)), NOW)
     assert both is not None
@@ -304,5 +308,5 @@ def test_a_trace_alone_explains_as_a_log_does() -> None:
         (1e6, "11 days ago"),
     ],
 )
-def test_how_long_ago(seconds: float, words: str) -> None:
+def test_time_ago_uses_the_largest_unit(seconds: float, words: str) -> None:
     assert time_ago(seconds) == words

@@ -18,9 +18,9 @@ from meshwright.control_plane.telemetry.export import queue, retry
 from meshwright.control_plane.telemetry.export.queue import CHUNK_OVERHEAD, Batch, ExportQueue, ResourceChunk
 from meshwright.control_plane.telemetry.export.split import MAX_ITEM_BYTES, Oversized, split
 from meshwright.control_plane.telemetry.ingest.queue import Signal
-from tests.control_plane.telemetry import records
-from tests.control_plane.telemetry.exports import SpanSpec, span_export
-from tests.control_plane.telemetry.otlp import Stats, metrics_export
+from tests.control_plane.telemetry import log_exports as records
+from tests.control_plane.telemetry.metric_exports import Stats, metrics_export
+from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
 
 SIGNALS: tuple[Signal, ...] = ("metrics", "traces")
 
@@ -30,7 +30,9 @@ def piece(size: int = 100, count: int = 1, came: float = 0.0) -> ResourceChunk:
 
 
 def found(signal: Signal, body: bytes, service: str = "orders") -> list[ResourceChunk | Oversized]:
-    return [one for one in split(signal, service, body, 0.0) if one is not None]
+    return [
+        resource_chunk for resource_chunk in split(signal, service, body, 0.0) if resource_chunk is not None
+    ]
 
 
 STEPS = st.lists(
@@ -45,7 +47,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_everything_is_somewhere_and_the_bound_holds(
+def test_every_item_is_accounted_for_and_the_limit_holds(
     steps: list[tuple[str, Signal, int, int]],
 ) -> None:
     box = ExportQueue(SIGNALS, max_bytes=4_000)
@@ -67,18 +69,19 @@ def test_everything_is_somewhere_and_the_bound_holds(
             sent += flying.pop(signal).count
         assert box.size_bytes <= 4_000
     waiting = sum(box.drain().values())
-    assert put == left + sent + waiting + sum(one.count for one in flying.values())
+    assert put == left + sent + waiting + sum(item.count for item in flying.values())
     assert box.size_bytes == 0
 
 
-def test_batches_are_bounded_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_limited_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "MAX_BATCH_BYTES", 250)
     box = ExportQueue(SIGNALS)
     for came in range(5):
         box.put("traces", piece(100, came=came))
     box.put("traces", piece(900, came=5))
     sizes = [
-        [one.received_at for one in batch.chunks] for batch in iter(lambda: box.take_batch("traces"), None)
+        [chunk.received_at for chunk in batch.chunks]
+        for batch in iter(lambda: box.take_batch("traces"), None)
     ]
     assert sizes == [[0, 1], [2, 3], [4], [5]]
 
@@ -102,7 +105,7 @@ def test_the_oldest_of_all_signals_makes_room() -> None:
     assert box.put("traces", piece(came=4)) == {"traces": 11}
 
 
-def test_a_batch_that_comes_back_is_the_first_again_and_the_first_to_leave() -> None:
+def test_a_returned_batch_is_first_in_order_and_first_to_be_dropped() -> None:
     box = ExportQueue(SIGNALS, max_bytes=2 * (100 + CHUNK_OVERHEAD))
     box.put("traces", piece(count=1, came=0))
     batch = box.take_batch("traces")
@@ -111,48 +114,51 @@ def test_a_batch_that_comes_back_is_the_first_again_and_the_first_to_leave() -> 
     box.put("traces", piece(count=3, came=2))
     assert box.put_back(batch) == {"traces": 1}
     again = box.take_batch("traces")
-    assert again is not None and [one.count for one in again.chunks] == [2, 3]
+    assert again is not None and [chunk.count for chunk in again.chunks] == [2, 3]
 
 
-def test_pieces_of_many_are_one_export() -> None:
+def test_chunks_of_several_senders_are_one_export() -> None:
     bodies = (
         span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2)]),
         span_export("orders", [SpanSpec(2, 3)]),
     )
-    parts = [one for body in bodies for one in found("traces", body)]
-    assert [one.count for one in parts] == [2, 1]
+    parts = [resource_chunk for body in bodies for resource_chunk in found("traces", body)]
+    assert [resource_chunk.count for resource_chunk in parts] == [2, 1]
     joined = ExportTraceServiceRequest.FromString(
-        b"".join(one.body for one in parts if isinstance(one, ResourceChunk))
+        b"".join(resource_chunk.body for resource_chunk in parts if isinstance(resource_chunk, ResourceChunk))
     )
     ids = [
-        int.from_bytes(one.span_id, "big")
+        int.from_bytes(span.span_id, "big")
         for part in joined.resource_spans
-        for one in part.scope_spans[0].spans
+        for span in part.scope_spans[0].spans
     ]
     assert ids == [1, 2, 3]
 
 
-def test_metrics_are_counted_by_their_points() -> None:
+def test_metrics_count_their_data_points() -> None:
     clusters: dict[str, Stats] = {
         "catalog": {"upstream_rq_completed": 1, "upstream_rq_time": [1] * 9},
         "users": {"upstream_rq_retry": 1},
     }
-    assert [one.count for one in found("metrics", metrics_export("orders", "orders-1", clusters))] == [3]
+    assert [
+        resource_chunk.count
+        for resource_chunk in found("metrics", metrics_export("orders", "orders-1", clusters))
+    ] == [3]
 
 
-def test_access_logs_are_given_the_names_that_all_others_have() -> None:
+def test_access_logs_get_the_standard_resource_attributes() -> None:
     (part,) = found("logs", records.log_export("orders", {}, {}, node="orders-2"))
     assert isinstance(part, ResourceChunk)
     assert part.count == 2
     (read,) = ExportLogsServiceRequest.FromString(part.body).resource_logs
-    told = {one.key: one.value.string_value for one in read.resource.attributes}
-    assert told["service.name"] == told["cluster_name"] == "orders"
-    assert told["service.instance.id"] == "orders-2"
+    values = {attribute.key: attribute.value.string_value for attribute in read.resource.attributes}
+    assert values["service.name"] == values["cluster_name"] == "orders"
+    assert values["service.instance.id"] == "orders-2"
     assert len(read.scope_logs[0].log_records) == 2
     assert found("logs", records.log_export("users", {})) == []
 
 
-def test_a_text_that_is_none_is_passed_over_wherever_it_stands() -> None:
+def test_invalid_utf8_skips_the_resource() -> None:
     request = ExportTraceServiceRequest.FromString(span_export("orders", [SpanSpec(1, 1)]))
     (resource,) = request.resource_spans
     for place in (resource, resource.scope_spans[0], resource.scope_spans[0].scope):
@@ -164,13 +170,13 @@ def test_a_text_that_is_none_is_passed_over_wherever_it_stands() -> None:
         place.ClearField(name)  # type: ignore[arg-type]
 
 
-def test_what_speaks_for_another_is_passed_over() -> None:
+def test_resources_of_another_service_are_skipped() -> None:
     assert found("traces", span_export("users", [SpanSpec(1, 1)])) == []
     mixed = span_export("users", [SpanSpec(1, 1)]) + span_export("orders", [SpanSpec(1, 2)])
-    assert [one.count for one in found("traces", mixed)] == [1]
+    assert [resource_chunk.count for resource_chunk in found("traces", mixed)] == [1]
 
 
-def test_what_a_collector_would_refuse_with_all_others_is_passed_over() -> None:
+def test_invalid_ids_skip_the_resource() -> None:
     request = ExportTraceServiceRequest.FromString(span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2)]))
     span = request.resource_spans[0].scope_spans[0].spans[1]
     assert len(found("traces", request.SerializeToString())) == 1
@@ -183,29 +189,31 @@ def test_what_a_collector_would_refuse_with_all_others_is_passed_over() -> None:
     assert found("traces", request.SerializeToString()) == []
 
 
-def test_a_part_with_something_too_large_is_counted_whole() -> None:
+def test_a_resource_with_an_oversized_record_is_counted_and_skipped() -> None:
     large = [SpanSpec(1, 1), SpanSpec(1, 2, attributes={"a": "x" * MAX_ITEM_BYTES}), SpanSpec(1, 3)]
     assert found("traces", span_export("orders", large)) == [Oversized(3)]
 
 
 @given(st.binary(max_size=300), st.integers(0, 300))
-def test_whatever_comes_the_collector_can_read_what_it_gets(garbage: bytes, cut: int) -> None:
+def test_any_bytes_yield_only_valid_exports(garbage: bytes, cut: int) -> None:
     good = span_export("orders", [SpanSpec(1, 1, name="ä"), SpanSpec(1, 2, 1)])
     for body in (garbage, good[:cut] + garbage, good[:cut] + garbage + good[cut:]):
-        for one in found("traces", body):
-            assert isinstance(one, ResourceChunk)
-            read = ExportTraceServiceRequest.FromString(one.body)
-            assert one.count == sum(len(s.spans) for r in read.resource_spans for s in r.scope_spans)
+        for resource_chunk in found("traces", body):
+            assert isinstance(resource_chunk, ResourceChunk)
+            read = ExportTraceServiceRequest.FromString(resource_chunk.body)
+            assert resource_chunk.count == sum(
+                len(s.spans) for r in read.resource_spans for s in r.scope_spans
+            )
 
 
-def test_delays_grow_spread_and_are_bounded() -> None:
+def test_retry_delays_grow_with_jitter_up_to_a_limit() -> None:
     longest = [retry.retry_delay(failures, 1.0) for failures in range(1, 9)]
     assert longest[:5] == [0.5, 1.0, 2.0, 4.0, 8.0]
     assert set(longest[5:]) == {retry.MAX_DELAY}
     assert retry.retry_delay(10_000, 0.0) == retry.MAX_DELAY / 2
 
 
-def test_a_delay_is_read_from_the_details_of_a_failure() -> None:
+def test_a_server_delay_is_read_from_the_error_details() -> None:
     status = Status(code=8)
     status.details.add().Pack(ErrorInfo(reason="busy"))
     assert retry.server_delay(status.SerializeToString()) is None
@@ -217,7 +225,7 @@ def test_a_delay_is_read_from_the_details_of_a_failure() -> None:
     assert retry.server_delay(b"\xff\xff") is None
 
 
-def test_a_partial_success_is_read_for_each_signal() -> None:
+def test_a_partial_success_is_parsed_for_each_signal() -> None:
     reply = ExportTraceServiceResponse()
     assert retry.partial_success("traces", b"") == (0, "")
     reply.partial_success.rejected_spans, reply.partial_success.error_message = 4, "too old"

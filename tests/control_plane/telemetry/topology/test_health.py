@@ -1,0 +1,65 @@
+"""Health: the same verdict for a service, an edge and a version with the same success rate."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshwright.control_plane.api.models.topology import Breaker, NodeHealth
+from meshwright.control_plane.telemetry.topology import health
+from meshwright.control_plane.telemetry.topology.edges import aggregate
+from meshwright.control_plane.telemetry.topology.graph import build_topology
+from meshwright.control_plane.telemetry.topology.health import MeshContext, health_of_calls
+from meshwright.control_plane.telemetry.topology.traffic import CallResults
+from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
+from tests.control_plane.core.worlds import exchange
+from tests.control_plane.telemetry.topology.test_windows import report
+
+
+@pytest.mark.parametrize(
+    ("total", "failed", "verdict"),
+    [
+        (100, 0, "healthy"),
+        (100, 3, "healthy"),
+        (100, 5, "healthy"),
+        (100, 6, "degraded"),
+        (100, 50, "degraded"),
+        (100, 51, "unhealthy"),
+        (health.MIN_CALLS - 1, 9, "healthy"),
+        (health.MIN_CALLS, 10, "unhealthy"),
+        (0, 0, "healthy"),
+    ],
+)
+def test_node_edge_and_version_have_the_same_health(total: int, failed: int, verdict: NodeHealth) -> None:
+    windows, world = TrafficWindows(), exchange()
+    counters = {"upstream_rq_completed": total, "upstream_rq_5xx": failed, "upstream_rq_retry": 1}
+    report(windows, 2, {"inventory/v1": counters})
+    edges = aggregate(windows.samples(2), world.services, 2, windows.edge_ttl)
+    topology = build_topology(edges, MeshContext(world))
+    (edge,) = topology.edges
+    (version,) = edge.versions
+    node = next(node for node in topology.nodes if node.name == "inventory")
+    assert (node.health, edge.health, version.health) == (verdict, verdict, verdict)
+    assert health_of_calls([CallResults(total, failed)]) == verdict
+
+
+def test_calls_of_several_callers_are_rated_together() -> None:
+    assert health_of_calls([CallResults(6, 6), CallResults(94, 0)]) == "degraded"
+
+
+@pytest.mark.parametrize(("state", "verdict"), [("open", "degraded"), ("partial", "healthy")])
+def test_an_open_circuit_breaker_degrades_its_edge(state: str, verdict: NodeHealth) -> None:
+    windows, world = TrafficWindows(), exchange()
+    report(windows, 2, {"inventory": {"upstream_rq_completed": 100}})
+    breaker = Breaker.model_validate(
+        {"from": "orders", "to": "inventory", "state": state, "ejected": 1, "hosts": 1}
+    )
+    edges = aggregate(windows.samples(2), world.services, 2, windows.edge_ttl)
+    (edge,) = build_topology(edges, MeshContext(world, (breaker,))).edges
+    assert edge.health == verdict
+
+
+def test_the_topology_serves_the_thresholds() -> None:
+    topology = build_topology(aggregate([], {}, 0, 60), MeshContext(exchange()))
+    thresholds = topology.thresholds
+    assert (thresholds.degraded_below, thresholds.unhealthy_below) == (0.95, 0.5)
+    assert thresholds.min_requests == health.MIN_CALLS == 10
