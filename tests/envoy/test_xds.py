@@ -1,4 +1,4 @@
-"""The delta protocol against a real Envoy, with configuration made by hand."""
+"""The delta protocol with a real Envoy and hand-made configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.envoy.xds_lab import Lab, lab, service, until, virtual_host
 from tests.fakes.app_process import RunningApp, running_app
 
 STALL = 10
-"""Seconds that tell an answer at once from a wait for what never comes, which takes Envoy 15 and more."""
+"""Seconds. A prompt response takes less; Envoy waits 15 s or more for a resource that never arrives."""
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +29,17 @@ def apps() -> Iterator[tuple[RunningApp, RunningApp]]:
 async def envoy(tmp_path: Path, apps: tuple[RunningApp, RunningApp]) -> AsyncIterator[Lab]:
     """A ready Envoy in a mesh of clusters a and b, and host a."""
     a, b = apps
-    async with lab(tmp_path, *service("a", a.port), *service("b", b.port), virtual_host("a", "a")) as new_lab:
-        yield new_lab
+    async with lab(tmp_path, *service("a", a.port), *service("b", b.port), virtual_host("a", "a")) as running:
+        yield running
 
 
-def pushed() -> float:
-    """Responses of all types put in line since the start of the process."""
+def pushes() -> float:
+    """Responses of all types queued since the start of the process."""
     names = ("Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration", "VirtualHost")
     return float(sum(metrics.PUSHES.labels(name)._value.get() for name in names))
 
 
-async def test_a_host_comes_on_demand_with_its_cluster(envoy: Lab) -> None:
+async def test_host_is_fetched_on_demand_with_its_cluster(envoy: Lab) -> None:
     assert await envoy.clusters() == set()
     status, body, seconds = await envoy.get("a")
     assert (status, '"name": "a"' in body) == (200, True)
@@ -48,21 +48,21 @@ async def test_a_host_comes_on_demand_with_its_cluster(envoy: Lab) -> None:
     assert (await envoy.get("a.mesh"))[0] == 200
 
 
-async def test_a_cluster_comes_on_demand_when_no_host_announces_it(envoy: Lab) -> None:
-    envoy.put(virtual_host("c", "b", needs=False))
+async def test_cluster_without_a_declared_dependency_is_fetched_on_demand(envoy: Lab) -> None:
+    envoy.put(virtual_host("c", "b", declare_clusters=False))
     status, _, seconds = await envoy.get("c")
     assert status == 200
     assert seconds < STALL
 
 
-async def test_an_unknown_host_is_not_found_at_once_again_and_again(envoy: Lab) -> None:
+async def test_unknown_host_is_a_prompt_404_each_time(envoy: Lab) -> None:
     for _ in range(3):
         status, _, seconds = await envoy.get("nowhere")
         assert status == 404
         assert seconds < STALL
 
 
-async def test_a_host_that_appears_later_is_found_and_lost_again_when_removed(
+async def test_host_created_later_is_served_until_it_is_removed(
     envoy: Lab, apps: tuple[RunningApp, RunningApp]
 ) -> None:
     assert (await envoy.get("late"))[0] == 404
@@ -77,7 +77,7 @@ async def test_a_host_that_appears_later_is_found_and_lost_again_when_removed(
         assert seconds < STALL
 
 
-async def test_moving_a_host_to_a_new_cluster_under_load_fails_no_request(envoy: Lab) -> None:
+async def test_moving_a_host_to_another_cluster_under_load_fails_no_request(envoy: Lab) -> None:
     await envoy.get("a")
     statuses: set[int] = set()
     stop = asyncio.Event()
@@ -90,18 +90,18 @@ async def test_moving_a_host_to_a_new_cluster_under_load_fails_no_request(envoy:
     for name in ("b", "a", "b"):
         envoy.put(virtual_host("a", name))
         await envoy.synced()
-        await until(partial(_only, envoy, name))
+        await until(partial(_has_only, envoy, name))
     stop.set()
     await calls
     assert statuses == {200}
 
 
-async def _only(envoy: Lab, name: str) -> bool:
-    """Whether the other cluster was taken away, which comes last."""
+async def _has_only(envoy: Lab, name: str) -> bool:
+    """Whether the other cluster is removed, which happens last."""
     return await envoy.clusters() == {name}
 
 
-async def test_a_changed_cluster_does_not_warm(envoy: Lab, apps: tuple[RunningApp, RunningApp]) -> None:
+async def test_changed_cluster_does_not_stay_warming(envoy: Lab, apps: tuple[RunningApp, RunningApp]) -> None:
     await envoy.get("a")
     envoy.put(*service("a", apps[0].port, connect_timeout=2))
     await asyncio.wait_for(envoy.synced(), STALL)
@@ -110,41 +110,41 @@ async def test_a_changed_cluster_does_not_warm(envoy: Lab, apps: tuple[RunningAp
     assert (await envoy.get("a"))[0] == 200
 
 
-async def test_endpoints_that_go_leave_an_empty_cluster(envoy: Lab) -> None:
+async def test_removed_endpoints_leave_an_empty_cluster(envoy: Lab) -> None:
     await envoy.get("a")
     envoy.drop((EDS, "a"))
     await envoy.synced()
     assert (await envoy.get("a"))[0] == 503
 
 
-async def test_a_removed_service_leaves_nothing_behind(envoy: Lab) -> None:
+async def test_removed_service_leaves_no_cluster(envoy: Lab) -> None:
     await envoy.get("a")
     envoy.drop((VHDS, "out/a"), (CDS, "a"), (EDS, "a"))
-    await until(lambda: _none(envoy))
+    await until(lambda: _has_none(envoy))
     assert (await envoy.get("a"))[0] == 404
 
 
-async def _none(envoy: Lab) -> bool:
+async def _has_none(envoy: Lab) -> bool:
     return await envoy.clusters() == set()
 
 
-async def test_coming_back_costs_nothing(envoy: Lab) -> None:
+async def test_reconnect_pushes_nothing(envoy: Lab) -> None:
     await envoy.get("a")
     await envoy.synced()
     assert envoy.server is not None
     await envoy.server.stop()
     assert (await envoy.get("a"))[0] == 200
-    before = pushed()
+    before = pushes()
     await envoy.serve()
     await envoy.synced()
-    assert pushed() == before
+    assert pushes() == before
     assert (await envoy.get("a"))[0] == 200
     envoy.put(virtual_host("a", "b"))
     await envoy.synced()
     assert '"name": "b"' in (await envoy.get("a"))[1]
 
 
-async def test_a_bad_regex_is_parked_and_the_rest_goes_on(envoy: Lab) -> None:
+async def test_bad_regex_is_quarantined_and_the_rest_is_applied(envoy: Lab) -> None:
     await envoy.get("a")
     await envoy.get("other")
     envoy.put(virtual_host("a", "a", regex="("), virtual_host("other", "b"))
@@ -154,9 +154,9 @@ async def test_a_bad_regex_is_parked_and_the_rest_goes_on(envoy: Lab) -> None:
     assert "out/a" in proxy.error
     assert (await envoy.get("a"))[0] == 200
     await until(lambda: _serves(envoy, "other"))
-    before = pushed()
+    before = pushes()
     envoy.put(virtual_host("unused", "b"))
-    assert pushed() == before
+    assert pushes() == before
     envoy.put(virtual_host("a", "b"))
     await envoy.synced()
     assert '"name": "b"' in (await envoy.get("a"))[1]

@@ -1,4 +1,4 @@
-"""One real Envoy at the end of our xDS server, with configuration made by hand."""
+"""One real Envoy connected to the xDS server, with hand-made configuration."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def outbound(port: int) -> Resource:
 
 
 def out_routes(timeout_ms: int = 50) -> Resource:
-    """The route configuration that on-demand hosts hang in."""
+    """The route configuration that fetches its hosts on demand."""
     source = http_connection_manager.ads_source()
     source.initial_fetch_timeout.FromMilliseconds(timeout_ms)
     return encode(RDS, "out", v3.RouteConfiguration(name="out", vhds=v3.Vhds(config_source=source)))
 
 
 def service(name: str, port: int, connect_timeout: int = 1) -> tuple[Resource, Resource]:
-    """A cluster of plain HTTP/1 and its one endpoint on loopback."""
+    """A plain HTTP/1 cluster and its one endpoint on loopback."""
     cluster = v3.Cluster(
         name=name,
         type=v3.Cluster.EDS,
@@ -66,7 +66,7 @@ def service(name: str, port: int, connect_timeout: int = 1) -> tuple[Resource, R
 
 
 def virtual_host(
-    name: str, *clusters: str, needs: bool = True, regex: str = "", mirror: str = ""
+    name: str, *clusters: str, declare_clusters: bool = True, regex: str = "", mirror: str = ""
 ) -> Resource:
     """`out/NAME` for hosts NAME and NAME.mesh, an even split over the clusters."""
     action = v3.RouteAction(
@@ -84,13 +84,13 @@ def virtual_host(
         name=f"out/{name}", domains=[name, f"{name}.mesh"], routes=[v3.Route(match=match, route=action)]
     )
     aliases = (f"out/{name}", f"out/{name}.mesh")
-    needed = tuple(sorted({*clusters, mirror} - {""})) if needs else ()
-    return encode(VHDS, f"out/{name}", message, aliases=aliases, required_clusters=needed)
+    required = tuple(sorted({*clusters, mirror} - {""})) if declare_clusters else ()
+    return encode(VHDS, f"out/{name}", message, aliases=aliases, required_clusters=required)
 
 
 @dataclass
 class Lab:
-    """The server, the configuration as it is now, and the Envoy. `sent` logs (type, names, removed)."""
+    """The server, its current configuration, and the Envoy."""
 
     folder: Path
     admin: str = ""
@@ -103,7 +103,7 @@ class Lab:
     server: XdsServer | None = None
 
     async def serve(self) -> None:
-        """Start the server, on the port it had before if it had one."""
+        """Start the server; after a stop, on the same port."""
         self.server = XdsServer("127.0.0.1", self.port, DOMAIN, self.pki.server())
         self.port = await self.server.start()
         self.server.publish(self.snapshot())
@@ -128,7 +128,7 @@ class Lab:
             self.server.publish(self.snapshot())
 
     def start_envoy(self) -> None:
-        """Start the Envoy with what an agent would give it."""
+        """Start the Envoy with the files that an agent would write."""
         home = self.folder / "sidecar"
         home.mkdir(mode=0o700)
         uri = Identity(DOMAIN, "service", "web").uri
@@ -156,7 +156,7 @@ class Lab:
             self.process = subprocess.Popen(command, cwd=home, stdout=log, stderr=log)
 
     async def admin_get(self, path: str) -> tuple[int, str]:
-        """A page of Envoy's admin; (0, why) while it does not listen."""
+        """Status and body of a page of Envoy's admin; (0, error) while it does not listen."""
         try:
             connector = aiohttp.UnixConnector(self.admin)
             async with (
@@ -177,7 +177,7 @@ class Lab:
         )[1]
 
     async def clusters(self) -> set[str]:
-        """Names of the clusters Envoy has, without those of the bootstrap."""
+        """Names of Envoy's clusters, without those of the bootstrap."""
         _, text = await self.admin_get("/clusters?format=json")
         names = {cluster_status["name"] for cluster_status in json.loads(text)["cluster_statuses"]}
         return names - {cluster_names.XDS, cluster_names.ADMIN}
@@ -217,7 +217,7 @@ class Lab:
 
 @asynccontextmanager
 async def lab(folder: Path, *resources: Resource) -> AsyncIterator[Lab]:
-    """A running lab whose Envoy is ready; listener and routes are there already."""
+    """A running lab whose Envoy is ready, with listener and routes."""
     new_lab = Lab(folder, outbound_port=free_port())
     try:
         new_lab.put(outbound(new_lab.outbound_port), out_routes(), *resources)
