@@ -66,6 +66,7 @@ check: .venv/.tests
 	$(BIN)/ruff format --check $(PARTS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m meshwright.control_plane.cluster.generate --check
 	$(BIN)/python -m meshwright.control_plane.envoy.generate --check
 	$(BIN)/python -m meshwright.deploy.kubernetes.build --check
 	$(BIN)/python -m meshwright.dashboards.build --check

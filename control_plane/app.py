@@ -160,7 +160,7 @@ class ControlPlane:
             background.reconcile(self.store, self.reconciler, self._last_revision, self._changes.config),
             background.follow_join_tokens(self.join_tokens, self._changes.tokens),
             background.expire_leases(self.store.leases, self.event_watcher.leases_expired),
-            background.renew_certificate(self.authority, self._use_new_certificate),
+            background.watch_certificate(self.authority, self._use_renewed_certificate),
             background.measure_lag(),
             self.event_watcher.run(),
             self.members.run(xds, admin),
@@ -220,7 +220,7 @@ class ControlPlane:
         pair = self.authority.server_certificate()
         return TlsCredentials(pair.certificate.encode(), pair.key.encode(), self.authority.bundle.encode())
 
-    def _use_new_certificate(self) -> None:
+    def _use_renewed_certificate(self) -> None:
         self.xds.replace_credentials(self._credentials())
         self.telemetry.update_credentials(self._credentials())
 

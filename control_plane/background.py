@@ -121,8 +121,8 @@ async def expire_leases(leases: Leases, on_expired: Callable[[Iterable[str]], No
             on_expired(instances)
 
 
-async def renew_certificate(authority: CertificateAuthority, on_renewed: Callable[[], None]) -> None:
-    """Renew the control plane's own certificate at half of its lifetime."""
+async def watch_certificate(authority: CertificateAuthority, on_renewed: Callable[[], None]) -> None:
+    """Call `on_renewed` whenever the authority has renewed the control plane's own certificate."""
     certificate = authority.server_certificate()
     while True:
         await asyncio.sleep(CERTIFICATE_CHECK_INTERVAL)

@@ -14,7 +14,7 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.errors import PermissionDeniedError
 
 REPORT_TTL = 6.0
-"""Seconds: three times the longest interval between two reports of an agent (sidecar.envoy_stats)."""
+"""Seconds: three heartbeats of an agent (sidecar.envoy_stats.HEARTBEAT_INTERVAL)."""
 
 MAX_PROXIES_PER_IDENTITY = 2000
 """Proxies of one identity: twice the largest mesh that is benchmarked."""

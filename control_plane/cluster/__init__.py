@@ -1,1 +1,1 @@
-"""Several control planes of one mesh: each knows the others and asks them for what it does not see itself."""
+"""Several control planes of one mesh: what one of them sees is shown by all of them."""

@@ -70,7 +70,8 @@ class ClusterRequests:
                 cursor=dict(response.sequences),
             )
             pages.append(page)
-        requests = sorted((one for page in pages for one in page.requests), key=lambda request: request.time)
+        requests = [request for page in pages for request in page.requests]
+        requests.sort(key=lambda request: request.time)
         new_cursor = dict(cursor)
         for page in pages:
             new_cursor.update(page.cursor)

@@ -87,7 +87,9 @@ def flush_to_proto(age: float, node_flush: NodeFlush) -> pb.Flush:
         seconds=flush.seconds,
         end_ns=flush.end_ns,
         inbound=_counters_to_proto(flush.inbound),
-        gauges=(pb.Gauge(cluster=one.cluster, stat=one.stat, value=one.value) for one in flush.gauges),
+        gauges=(
+            pb.Gauge(cluster=point.cluster, stat=point.stat, value=point.value) for point in flush.gauges
+        ),
     )
     for cluster, counters in flush.clusters.items():
         message.clusters[cluster].MergeFrom(_counters_to_proto(counters))

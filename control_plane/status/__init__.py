@@ -1,1 +1,1 @@
-"""What a running control plane answers when it is asked about its mesh."""
+"""The current state of the mesh: status and conditions, previews, metrics, the read model."""

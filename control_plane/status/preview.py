@@ -84,9 +84,9 @@ def _by_label(snapshot: Snapshot) -> dict[str, Resource]:
     labelled = {}
     for caller, table in (("", snapshot.shared), *snapshot.variants.items()):
         suffix = f" (for {caller})" if caller else ""
-        labelled.update({f"{_type(one)}/{one.name}{suffix}": one for one in table.values()})
+        labelled.update({f"{_label(resource)}{suffix}": resource for resource in table.values()})
     for node, resources in snapshot.node_resources():
-        labelled.update({f"{_type(one)}/{one.name} (of {node})": one for one in resources})
+        labelled.update({f"{_label(resource)} (of {node})": resource for resource in resources})
     return labelled
 
 
@@ -95,8 +95,9 @@ def _shared_label(label: str) -> str:
     return label.partition(" (for ")[0]
 
 
-def _type(resource: Resource) -> str:
-    return resource.type_url.rsplit(".", 1)[1]
+def _label(resource: Resource) -> str:
+    """Such as `VirtualHost/out/orders`."""
+    return f"{resource.type_url.rsplit('.', 1)[1]}/{resource.name}"
 
 
 def _lines(resource: Resource | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""A policy that is valid for us and that Envoy refuses: nobody is harmed, everybody is told."""
+"""A policy that passes validation and that Envoy rejects: traffic continues, and the rejection is shown."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from meshwright.control_plane.policies import re2
 from tests.envoy.harness import Mesh, running_mesh, service, until
 
 PATTERN = r"/[\b]+"
-"""Python takes it (a backspace in a class); RE2 has no such escape there."""
+"""Valid in Python (a backspace in a class); RE2 does not have this escape there."""
 
-WORDS = "invalid escape sequence"
+ERROR = "invalid escape sequence"
 
 ROUTES = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -40,11 +40,11 @@ spec:
   parentRefs: [{kind: Service, group: "", name: back}]
   rules: [%s{backendRefs: [{name: back}]}]
 """
-NEVER = """{
+UNREACHABLE_RULE = """{
     matches: [{path: {type: RegularExpression, value: '%s'}}],
     filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /x}}}]
   }, """
-MARK = """{
+MARK_RULE = """{
     filters: [{type: ResponseHeaderModifier,
       responseHeaderModifier: {set: [{name: x-revision, value: '%s'}]}}],
     backendRefs: [{name: %s}]
@@ -59,26 +59,26 @@ spec: {targetRefs: [{kind: Service, name: front}], maxRequests: 500}
 """
 
 
-def good(mark: str) -> str:
-    """Routes that mark every answer."""
-    return ROUTES % (MARK % (mark, "front"), MARK % (mark, "back"))
+def valid_routes(mark: str) -> str:
+    """Routes that mark every response."""
+    return ROUTES % (MARK_RULE % (mark, "front"), MARK_RULE % (mark, "back"))
 
 
-BAD = ROUTES % (NEVER % PATTERN, NEVER % PATTERN)
+REJECTED = ROUTES % (UNREACHABLE_RULE % PATTERN, UNREACHABLE_RULE % PATTERN)
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front", replicas=2), service("back")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
-        actual_mesh.apply(good("first"))
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+        running.apply(valid_routes("first"))
         for name in ("front-1", "front-2"):
-            until(lambda name=name: call(actual_mesh, name) == "first", "every sidecar has the routes")  # type: ignore[misc]
-        yield actual_mesh
+            until(lambda name=name: call(running, name) == "first", "every sidecar has the routes")  # type: ignore[misc]
+        yield running
 
 
 def call(mesh: Mesh, name: str) -> str:
-    """The mark on an answer of back to the sidecar `name`; the status when it is no 200; empty for none."""
+    """The mark on back's response to the sidecar `name`: the status if not 200, "" without a response."""
     try:
         response = mesh.get(name, "http://back/echo", timeout=30)
     except requests.ConnectionError:
@@ -88,8 +88,8 @@ def call(mesh: Mesh, name: str) -> str:
     )
 
 
-def enter(mesh: Mesh) -> str:
-    """The same through the ingress; empty when it does not listen."""
+def call_ingress(mesh: Mesh) -> str:
+    """The same through the ingress; "" if it does not listen."""
     try:
         response = mesh.outside("/echo", timeout=30)
     except requests.ConnectionError:
@@ -101,23 +101,23 @@ def enter(mesh: Mesh) -> str:
 
 @contextmanager
 def load(mesh: Mesh) -> Iterator[Counter[str]]:
-    """Requests through the ingress and between sidecars, one after the other; counts what was answered."""
-    counter: Counter[str] = Counter()
+    """Requests through the ingress and between sidecars, one after the other; counts the responses."""
+    responses: Counter[str] = Counter()
     stop = threading.Event()
 
-    def ask(what: Callable[[], str]) -> None:
+    def repeat(request: Callable[[], str]) -> None:
         while not stop.is_set():
-            counter[what()] += 1
+            responses[request()] += 1
             time.sleep(0.002)
 
     threads = [
-        threading.Thread(target=ask, args=(what,), daemon=True)
-        for what in (lambda: call(mesh, "front-1"), lambda: enter(mesh))
+        threading.Thread(target=repeat, args=(request,), daemon=True)
+        for request in (lambda: call(mesh, "front-1"), lambda: call_ingress(mesh))
     ]
     for thread in threads:
         thread.start()
     try:
-        yield counter
+        yield responses
     finally:
         stop.set()
         for thread in threads:
@@ -129,97 +129,97 @@ def proxies(mesh: Mesh) -> dict[str, dict[str, Any]]:
 
 
 def pushes(mesh: Mesh) -> dict[str, float]:
-    """The control plane's counters of responses and refusals."""
+    """The control plane's counters of responses and NACKs."""
     url = json.loads((mesh.state / "mesh.json").read_text())["admin"]
     lines = requests.get(f"{url}/metrics", timeout=10).text.splitlines()
-    expected = (
+    counters = (
         line for line in lines if line.startswith(("mesh_xds_pushes_total{", "mesh_xds_nacks_total{"))
     )
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in expected)}
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in counters)}
 
 
 def restart_proxy(mesh: Mesh, name: str) -> None:
-    """Kill an Envoy; returns when the agent has another one."""
+    """Kill an Envoy, and wait until the agent has started another one."""
     before = mesh.pid(f"{name}.proxy")
     os.kill(before, signal.SIGKILL)
 
-    def other() -> bool:
+    def is_restarted() -> bool:
         try:
             return mesh.pid(f"{name}.proxy") != before
         except (OSError, ValueError):
             return False
 
-    until(other, f"another proxy of {name}")
+    until(is_restarted, f"another proxy of {name}")
 
 
-def test_our_validation_accepts_it() -> None:
+def test_validation_accepts_the_pattern() -> None:
     assert re2.check(PATTERN) == PATTERN
 
 
-def test_what_envoy_refuses_harms_nobody_and_is_told(mesh: Mesh, tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text(BAD)
-    with load(mesh) as document:
-        until(lambda: document["first"] > 50, "requests flow")
-        ran = mesh.run("apply", "-f", str(tmp_path / "bad.yaml"), "--wait", check=False)
+def test_rejected_configuration_traffic_continues_and_it_is_shown(mesh: Mesh, tmp_path: Path) -> None:
+    (tmp_path / "rejected.yaml").write_text(REJECTED)
+    with load(mesh) as responses:
+        until(lambda: responses["first"] > 50, "requests flow")
+        ran = mesh.run("apply", "-f", str(tmp_path / "rejected.yaml"), "--wait", check=False)
         assert ran.returncode == 5, ran.stderr
-        assert f"rejected revision 2: VirtualHost out/back: {WORDS}" in ran.stderr
-        assert f"ingress: rejected revision 2: RouteConfiguration ingress: {WORDS}" in ran.stderr
+        assert f"rejected revision 2: VirtualHost out/back: {ERROR}" in ran.stderr
+        assert f"ingress: rejected revision 2: RouteConfiguration ingress: {ERROR}" in ran.stderr
 
         status = mesh.status()
-        value = {proxy["name"]: proxy for proxy in status["proxies"]}
+        by_name = {proxy["name"]: proxy for proxy in status["proxies"]}
         for name in ("front-1", "front-2", "ingress"):
-            assert (value[name]["state"], value[name]["revision"]) == ("rejected", 1)
-            assert WORDS in value[name]["error"]
-        assert value["back-1"]["state"] == "synced"
+            assert (by_name[name]["state"], by_name[name]["revision"]) == ("rejected", 1)
+            assert ERROR in by_name[name]["error"]
+        assert by_name["back-1"]["state"] == "synced"
         for policy in status["policies"]:
             conditions = {condition["type"]: condition for condition in policy["conditions"]}
             assert conditions["Rejected"]["status"] == "True"
-            assert WORDS in conditions["Rejected"]["message"]
+            assert ERROR in conditions["Rejected"]["message"]
             assert conditions["Programmed"]["status"] == "False"
         listed = mesh.run("proxies").stdout
         assert listed.splitlines()[1].split()[2:4] == ["✖", "rejected"]
-        assert WORDS in listed
+        assert ERROR in listed
 
-        before, since = pushes(mesh), document["first"]
-        until(lambda: document["first"] > since + 300, "requests flow on", within=100)
+        before, since = pushes(mesh), responses["first"]
+        until(lambda: responses["first"] > since + 300, "requests flow on", within=100)
         assert pushes(mesh) == before, "something was sent again"
-    assert set(document) == {"first"}, document
+    assert set(responses) == {"first"}, responses
 
 
-def test_a_change_that_others_take_is_not_judged_by_an_older_refusal(mesh: Mesh, tmp_path: Path) -> None:
+def test_later_change_is_not_blamed_for_an_older_rejection(mesh: Mesh, tmp_path: Path) -> None:
     assert {proxy["name"] for proxy in mesh.status()["proxies"] if proxy["state"] == "rejected"}
     ran = mesh.run("apply", "-f", "-", "--wait", stdin=BREAKER)
     (warning,) = ran.stderr.splitlines()
     assert re.match(r"warning: this change is applied, but .* still reject revision 2: ", warning)
-    assert WORDS in warning
-    (tmp_path / "bad.yaml").write_text(BAD)
-    again = mesh.run("apply", "-f", str(tmp_path / "bad.yaml"), "--wait", check=False)
+    assert ERROR in warning
+    (tmp_path / "rejected.yaml").write_text(REJECTED)
+    again = mesh.run("apply", "-f", str(tmp_path / "rejected.yaml"), "--wait", check=False)
     assert again.returncode == 5, again.stderr
     assert "HTTPRoute/back: rejected earlier: " in again.stderr
     mesh.delete("circuitbreaker", "front")
-    other = BAD.replace("/x}", "/y}")
+    other = REJECTED.replace("/x}", "/y}")
     assert mesh.run("apply", "-f", "-", "--wait", stdin=other, check=False).returncode == 5
 
 
-def test_new_sidecars_boot_with_the_last_good_version(mesh: Mesh) -> None:
+def test_new_sidecars_start_with_the_last_good_version(mesh: Mesh) -> None:
     assert {proxy["name"] for proxy in mesh.status()["proxies"] if proxy["state"] == "rejected"} >= {
         "front-2",
         "ingress",
     }
     for name in ("front-2", "ingress"):
         restart_proxy(mesh, name)
-    until(lambda: enter(mesh) == "first", "the ingress serves the last good version")
+    until(lambda: call_ingress(mesh) == "first", "the ingress serves the last good version")
     until(lambda: call(mesh, "front-2") == "first", "a new sidecar does too")
-    until(lambda: proxies(mesh)["front-2"]["state"] == "rejected", "and says what it refused")
-    until(lambda: WORDS in proxies(mesh)["ingress"]["error"], "and so does the ingress")
+    until(lambda: proxies(mesh)["front-2"]["state"] == "rejected", "and reports what it rejected")
+    until(lambda: ERROR in proxies(mesh)["ingress"]["error"], "and so does the ingress")
 
 
-def test_the_next_good_version_is_applied(mesh: Mesh) -> None:
-    with load(mesh) as document:
-        until(lambda: document["first"] > 50, "requests flow")
-        mesh.apply(good("second"))
-        until(lambda: document["second"] > 50, "the new routes are in force")
-    assert set(document) == {"first", "second"}, document
+def test_next_valid_version_is_applied(mesh: Mesh) -> None:
+    with load(mesh) as responses:
+        until(lambda: responses["first"] > 50, "requests flow")
+        mesh.apply(valid_routes("second"))
+        until(lambda: responses["second"] > 50, "the new routes are in force")
+    assert set(responses) == {"first", "second"}, responses
     assert call(mesh, "front-2") == "second"
     status = mesh.status()
     assert {proxy["state"] for proxy in status["proxies"]} == {"synced"}
@@ -231,17 +231,17 @@ def test_the_next_good_version_is_applied(mesh: Mesh) -> None:
     ]
 
 
-def test_a_mesh_starts_with_it_applied(tmp_path: Path) -> None:
+def test_mesh_starts_with_a_rejected_configuration(tmp_path: Path) -> None:
     services = [service("front"), service("back")]
     with running_mesh(tmp_path, services) as mesh:
-        mesh.run("apply", "-f", "-", stdin=BAD)
+        mesh.run("apply", "-f", "-", stdin=REJECTED)
     with running_mesh(tmp_path, services) as mesh:
-        words = "healthy, but its Envoy refuses: RouteConfiguration ingress"
-        until(lambda: words in "".join(mesh.output), "it is said")
+        message = "healthy, but its Envoy rejects configuration: RouteConfiguration ingress"
+        until(lambda: message in "".join(mesh.output), "it is said")
         assert mesh.get("back-1", "http://front/echo", timeout=10).status_code == 200
-        began = time.monotonic()
+        started = time.monotonic()
         assert call(mesh, "front-1") == "404"
-        assert time.monotonic() - began < 10, "what nobody ever took is answered at once"
-        mesh.apply(good("later"))
-        until(lambda: enter(mesh) == "later", "the ingress serves the good routes")
+        assert time.monotonic() - started < 10, "a virtual host that was never accepted responds at once"
+        mesh.apply(valid_routes("later"))
+        until(lambda: call_ingress(mesh) == "later", "the ingress serves the good routes")
         until(lambda: call(mesh, "front-1") == "later", "and so does the sidecar")

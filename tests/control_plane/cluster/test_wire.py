@@ -15,8 +15,8 @@ from meshwright.control_plane.cluster.wire import PeerState, RemoteProxy, WireEr
 from meshwright.control_plane.status.rollout import RolloutCount
 from meshwright.control_plane.telemetry.ingest.envoy_stats import StatPoint
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
-from meshwright.control_plane.telemetry.topology.replication_log import ENTRY_TTL, READER_TTL, ReplicationLog
 from meshwright.control_plane.telemetry.topology.flush import MetricsFlush, NodeFlush
+from meshwright.control_plane.telemetry.topology.replication_log import ENTRY_TTL, READER_TTL, ReplicationLog
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
 from tests.control_plane.telemetry.metric_exports import Stats, metrics_export
 
