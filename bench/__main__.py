@@ -1,6 +1,6 @@
-"""`python -m bench [--json FILE]`: every benchmark, one after the other. Figures, not a verdict.
+"""`python -m bench [--json FILE]`: runs every benchmark in turn. It prints figures and judges nothing.
 
-Each is a module of its own with more options: `python -m bench.xds --help`.
+Each benchmark is a module with more options: `python -m bench.xds --help`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ import sys
 import tempfile
 from pathlib import Path
 
-PARTS = ("snapshot", "xds", "intake", "demo", "overhead", "series", "graph", "dash")
+BENCHMARKS = ("snapshot", "xds", "intake", "demo", "overhead", "series", "graph", "dash")
 
 
 def main() -> int:
-    """Run all of them; the exit code of the first that fails."""
+    """Run them all; returns the exit code of the first that fails."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", default=",".join(PARTS), help="some of " + ",".join(PARTS))
-    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument(
+        "--only", default=",".join(BENCHMARKS), help="a comma-separated selection of " + ",".join(BENCHMARKS)
+    )
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        for part in options.only.split(","):
-            print(f"== {part}", flush=True)
-            file = Path(folder) / f"{part}.json"
-            command = [sys.executable, "-m", f"bench.{part}", "--json", str(file)]
-            done = subprocess.run(command, check=False, env={**os.environ, "GRPC_VERBOSITY": "NONE"})
-            if done.returncode:
-                return done.returncode
-            figures[part] = json.loads(file.read_text())
+        for name in options.only.split(","):
+            print(f"== {name}", flush=True)
+            file = Path(folder) / f"{name}.json"
+            command = [sys.executable, "-m", f"bench.{name}", "--json", str(file)]
+            result = subprocess.run(command, check=False, env={**os.environ, "GRPC_VERBOSITY": "NONE"})
+            if result.returncode:
+                return result.returncode
+            figures[name] = json.loads(file.read_text())
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0

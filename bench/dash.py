@@ -1,7 +1,7 @@
-"""What the dashboard costs: the first picture, and CPU and memory with many services at two updates a second.
+"""The cost of the dashboard: time to the first screen, CPU and memory with many services.
 
-A child runs `mesh dash` in a terminal of 160x48 on an admin API that changes every figure twice a second; the
-CPU time and the memory are the child's alone, so that other work on the machine does not count.
+A child process runs `mesh dash` in a 160x48 terminal on an admin API whose figures all change twice a second.
+CPU time and memory are those of the child, so other load on the machine matters little.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZE = (48, 160)
 SETTLE, MEASURE = 4.0, 12.0
 SCREENS = {"1": "topology", "2": "services", "5": "sidecars"}
-LIMITS = {"first_picture_s": 1.0, "cpu_percent": 15.0, "memory_mb": 120.0}
-"""With 100 services."""
+LIMITS = {"first_screen_s": 1.0, "cpu_percent": 15.0, "memory_mb": 120.0}
+"""Limits with 100 services."""
 
 
 class Terminal:
-    """A pseudo-terminal with a dashboard in it."""
+    """A pseudo-terminal that runs a dashboard."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         pid, self._fd = pty.fork()
         if pid == 0:
-            os.execve(sys.executable, [sys.executable, "-m", "cli", "dash"], environment)  # noqa: S606
+            os.execve(sys.executable, [sys.executable, "-m", "meshwright.cli", "dash"], environment)  # noqa: S606
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
         os.set_blocking(self._fd, False)
         self.process = psutil.Process(pid)
         self.output = b""
 
     def read(self) -> None:
-        """Take what it has drawn."""
+        """Read what it has drawn."""
         with contextlib.suppress(BlockingIOError, OSError):
             while True:
                 self.output += os.read(self._fd, 65536)
@@ -61,80 +61,80 @@ class Terminal:
         os.write(self._fd, key.encode())
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop the dashboard."""
         self.process.terminate()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.process.pid, 0)
         os.close(self._fd)
 
 
-def changed(world: MeshFixture, tick: int) -> MeshFixture:
-    """The same mesh with other figures everywhere."""
+def with_new_figures(mesh: MeshFixture, tick: int) -> MeshFixture:
+    """The same mesh with different figures everywhere."""
     factor = 1 + 0.05 * (tick % 7)
     services = tuple(
         row.model_copy(
             update={"rps": row.rps * factor, "p50_ms": row.p50_ms * factor, "p99_ms": row.p99_ms * factor}
         )
-        for row in world.services.services
+        for row in mesh.services.services
     )
     edges = tuple(
         edge.model_copy(update={"rps": edge.rps * factor, "p99_ms": edge.p99_ms * factor})
-        for edge in world.topology.edges
+        for edge in mesh.topology.edges
     )
     return replace(
-        world,
+        mesh,
         services=ServiceList(services=services),
-        topology=Topology(nodes=world.topology.nodes, edges=edges),
+        topology=Topology(nodes=mesh.topology.nodes, edges=edges),
     )
 
 
-async def ticking(api: FakeAdminApi) -> None:
-    """New figures twice a second."""
-    worlds = [changed(api.mesh, tick) for tick in range(7)]
+async def change_figures(api: FakeAdminApi) -> None:
+    """Change all figures twice a second."""
+    fixtures = [with_new_figures(api.mesh, tick) for tick in range(7)]
     for tick in range(10**9):
-        api.mesh = worlds[tick % 7]
+        api.mesh = fixtures[tick % 7]
         await asyncio.sleep(0.5)
 
 
-async def wait_for(terminal: Terminal, words: bytes, within: float = 60.0) -> float:
-    """Seconds until something is drawn."""
-    began = time.monotonic()
-    while words not in terminal.output:
-        if time.monotonic() - began > within:
-            raise TimeoutError(words.decode())
+async def wait_for(terminal: Terminal, text: bytes, within: float = 60.0) -> float:
+    """Seconds until a text is drawn."""
+    start = time.monotonic()
+    while text not in terminal.output:
+        if time.monotonic() - start > within:
+            raise TimeoutError(text.decode())
         await asyncio.sleep(0.005)
         terminal.read()
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 async def measure(terminal: Terminal) -> dict[str, float]:
-    """CPU in per cent of a core and resident memory in MB, after a while."""
-    await drained(terminal, SETTLE)
-    before, began = cpu(terminal), time.monotonic()
-    await drained(terminal, MEASURE)
-    used = cpu(terminal) - before
+    """CPU in percent of a core and resident memory in MB, once it has settled."""
+    await run_for(terminal, SETTLE)
+    before, start = cpu_seconds(terminal), time.monotonic()
+    await run_for(terminal, MEASURE)
+    used = cpu_seconds(terminal) - before
     memory = terminal.process.memory_info().rss / 1e6
-    return {"cpu_percent": round(100 * used / (time.monotonic() - began), 1), "memory_mb": round(memory, 1)}
+    return {"cpu_percent": round(100 * used / (time.monotonic() - start), 1), "memory_mb": round(memory, 1)}
 
 
-async def drained(terminal: Terminal, seconds: float) -> None:
-    """Let it draw for some seconds."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
+async def run_for(terminal: Terminal, seconds: float) -> None:
+    """Let it draw for some seconds; drops the output."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         terminal.read()
         terminal.output = b""
         await asyncio.sleep(0.05)
 
 
-def cpu(terminal: Terminal) -> float:
-    """Seconds of CPU that the dashboard has used."""
+def cpu_seconds(terminal: Terminal) -> float:
+    """CPU seconds that the dashboard has used."""
     times = terminal.process.cpu_times()
     return float(times.user + times.system)
 
 
 @contextlib.contextmanager
 def environment(api: FakeAdminApi) -> Iterator[dict[str, str]]:
-    """What a dashboard finds the admin API by."""
+    """Environment variables that point a dashboard to the admin API."""
     with tempfile.TemporaryDirectory() as folder:
         token = Path(folder) / "token"
         token.write_text(TOKEN)
@@ -148,18 +148,18 @@ def environment(api: FakeAdminApi) -> Iterator[dict[str, str]]:
         }
 
 
-async def one(count: int) -> dict[str, Any]:
-    """All figures with so many services."""
+async def measure_mesh(count: int) -> dict[str, Any]:
+    """All figures for a number of services."""
     api = FakeAdminApi(many(count))
     await api.start()
-    ticks = asyncio.create_task(ticking(api))
+    ticks = asyncio.create_task(change_figures(api))
     figures: dict[str, Any] = {}
     try:
         with environment(api) as variables:
             terminal = Terminal(variables)
             try:
-                figures["first_picture_s"] = round(await wait_for(terminal, b"synced"), 2)
-                figures["first_picture_cpu_s"] = round(cpu(terminal), 2)
+                figures["first_screen_s"] = round(await wait_for(terminal, b"synced"), 2)
+                figures["first_screen_cpu_s"] = round(cpu_seconds(terminal), 2)
                 for key, name in SCREENS.items():
                     terminal.press(key)
                     figures[name] = await measure(terminal)
@@ -172,16 +172,16 @@ async def one(count: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Print the figures of 100 and 1,000 services."""
+    """Measure and print; by default for 100 and 1,000 services."""
     parser = argparse.ArgumentParser(prog="python -m bench.dash", description=__doc__)
-    parser.add_argument("--services", default="100,1000", help="how many services, comma separated")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--services", default="100,1000", help="numbers of services, comma-separated")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     all_figures = {}
     for count in (int(item) for item in options.services.split(",")):
-        figures = all_figures[str(count)] = asyncio.run(one(count))
-        cost = figures["first_picture_cpu_s"]
-        print(f"{count} services: first picture after {figures['first_picture_s']} s ({cost} s of CPU)")
+        figures = all_figures[str(count)] = asyncio.run(measure_mesh(count))
+        cost = figures["first_screen_cpu_s"]
+        print(f"{count} services: first screen after {figures['first_screen_s']} s ({cost} s of CPU)")
         for name in SCREENS.values():
             print(
                 f"  {name:10} {figures[name]['cpu_percent']:5} % of a core, {figures[name]['memory_mb']} MB"

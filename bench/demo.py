@@ -1,4 +1,4 @@
-"""What the demo costs a machine: time to ready, then CPU and memory of an idle mesh by kind of process.
+"""The cost of the demo: time to ready, then CPU and memory of the idle mesh by kind of process.
 
 `python -m bench.demo [--seconds 20] [--json FILE]`
 """
@@ -24,48 +24,48 @@ SETTLE = 5.0
 
 
 def kind_of(process: psutil.Process) -> str:
-    """Envoy, store, control plane, agent, mesh up, or a service."""
-    line = " ".join(process.cmdline())
-    for mark, kind in (
-        ("_bin/envoy", "envoy"), ("valkey-server", "store"), ("-m control_plane", "control plane"),
-        ("-m sidecar", "agent"), ("-m cli up", "mesh up"), ("-m meshwright.services.", "service"),
+    """envoy, store, control plane, agent, mesh up, service or other."""
+    command = " ".join(process.cmdline())
+    for text, kind in (
+        ("_bin/envoy", "envoy"), ("valkey-server", "store"), ("-m meshwright.control_plane", "control plane"),
+        ("-m meshwright.sidecar", "agent"), ("-m meshwright.cli up", "mesh up"),
+        ("-m meshwright.services.", "service"),
     ):  # fmt: skip
-        if mark in line:
+        if text in command:
             return kind
     return "other"
 
 
-def family(mesh: Mesh) -> Iterator[psutil.Process]:
-    """`mesh up` and all that came of it."""
+def processes_of(mesh: Mesh) -> Iterator[psutil.Process]:
+    """`mesh up` and all its descendants."""
     root = psutil.Process(mesh.process.pid)
     yield root
     yield from root.children(recursive=True)
 
 
 def idle(mesh: Mesh, seconds: float) -> dict[str, dict[str, float]]:
-    """By kind: how many, CPU in percent of one core, own memory (USS) in MB, all of them together."""
-    processes = list(family(mesh))
+    """Totals by kind of process: number, CPU in percent of one core, private memory (USS) in MB."""
+    processes = list(processes_of(mesh))
     before = {process.pid: sum(process.cpu_times()[:2]) for process in processes}
     time.sleep(seconds)
     kinds: dict[str, dict[str, float]] = defaultdict(lambda: {"count": 0, "cpu_percent": 0.0, "uss_mb": 0.0})
     for process in processes:
-        figure = kinds[kind_of(process)]
-        figure["count"] += 1
-        figure["cpu_percent"] += (sum(process.cpu_times()[:2]) - before[process.pid]) / seconds * 100
-        figure["uss_mb"] += process.memory_full_info().uss / 1e6
+        total = kinds[kind_of(process)]
+        total["count"] += 1
+        total["cpu_percent"] += (sum(process.cpu_times()[:2]) - before[process.pid]) / seconds * 100
+        total["uss_mb"] += process.memory_full_info().uss / 1e6
     return {
-        kind: {key: round(value, 2) for key, value in figure.items()}
-        for kind, figure in sorted(kinds.items())
+        kind: {key: round(value, 2) for key, value in total.items()} for kind, total in sorted(kinds.items())
     }
 
 
 def measure(seconds: float) -> dict[str, Any]:
-    """Start the exchange as `mesh demo` does, on free ports, and look at it."""
+    """Start the exchange as `mesh demo` does, on free ports, and measure it."""
     spec = YAML(typ="safe").load(demo_application_file().read_text())["spec"]
     with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
+        start = time.monotonic()
         with running_mesh(Path(folder), spec["services"]) as mesh:
-            ready = time.monotonic() - began
+            ready = time.monotonic() - start
             time.sleep(SETTLE)
             return {"ready_s": round(ready, 2), "idle": idle(mesh, seconds)}
 

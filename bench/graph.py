@@ -1,4 +1,4 @@
-"""What the service graph costs: its layout with 12, 100 and 1,000 services, with one more, and a picture."""
+"""The cost of the service graph: its layout for 12 to 1,000 services, an added service, and drawing."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from meshwright.tui.graph.drawing import Drawing
 from meshwright.tui.graph.graph import Graph
 from meshwright.tui.graph.layout import order_graph
 from meshwright.tui.graph.viewport import TopologyIndex, build_scene
-from tests.tui.graph.test_drawing import topology
 from tests.tui.graph.sample_graphs import tiered
+from tests.tui.graph.test_drawing import topology
 
 MESHES = ((12, 20), (100, 150), (100, 300), (1000, 1500), (1000, 3000))
-"""Services and calls between them."""
+"""(services, links between them)."""
 
 WIDTH, HEIGHT = 120, 32
-TIMES = 5
+RUNS = 5
 
 
-def best(work: Callable[[], object]) -> float:
-    """CPU milliseconds of the quickest of some runs, so that other work on the machine counts little."""
-    took = []
-    for _ in range(TIMES):
-        begin = time.process_time()
+def fastest_ms(work: Callable[[], object]) -> float:
+    """CPU milliseconds of the fastest of several runs, so that other load on the machine matters little."""
+    durations = []
+    for _ in range(RUNS):
+        start = time.process_time()
         work()
-        took.append((time.process_time() - begin) * 1000)
-    return round(min(took), 2)
+        durations.append((time.process_time() - start) * 1000)
+    return round(min(durations), 2)
 
 
-def measured(services: int, links: int) -> dict[str, float]:
-    """One mesh; `place` tries looks where it may fit, `picture` draws a screenful that was drawn before."""
+def measure(services: int, links: int) -> dict[str, float]:
+    """One mesh: `sort` orders it, `place` picks a density that fits, `draw` redraws a screenful."""
     shape = tiered(services, links)
     graph = order_graph(shape)
     layout = fit_layout(graph, WIDTH, HEIGHT)
     drawing, index = Drawing(layout), TopologyIndex.from_topology(topology(shape))
-    more = Graph((*shape.nodes, "new"), (*shape.links, (shape.nodes[-1], "new")), shape.roots)
+    extended = Graph((*shape.nodes, "new"), (*shape.links, (shape.nodes[-1], "new")), shape.roots)
     rows = range(min(HEIGHT, layout.height))
 
-    def picture() -> None:
+    def draw() -> None:
         scene = build_scene(index, layout)
         for y in rows:
             drawing.row(y, scene, range(min(WIDTH, layout.width)))
@@ -51,10 +51,10 @@ def measured(services: int, links: int) -> dict[str, float]:
     return {
         "services": services,
         "links": links,
-        "sort_ms": best(lambda: order_graph(shape)),
-        "place_ms": best(lambda: fit_layout(graph, WIDTH, HEIGHT)),
-        "one_more_ms": best(lambda: fit_layout(order_graph(more, layout), WIDTH, HEIGHT)),
-        "picture_ms": best(picture),
+        "sort_ms": fastest_ms(lambda: order_graph(shape)),
+        "place_ms": fastest_ms(lambda: fit_layout(graph, WIDTH, HEIGHT)),
+        "add_one_ms": fastest_ms(lambda: fit_layout(order_graph(extended, layout), WIDTH, HEIGHT)),
+        "draw_ms": fastest_ms(draw),
         "crossings": count_crossings(graph.order, graph.layered.segments),
         "width": layout.width,
         "height": layout.height,
@@ -62,18 +62,18 @@ def measured(services: int, links: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a line for each mesh."""
+    """Measure and print a line for each mesh."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     rows = []
     for services, links in MESHES:
-        values = measured(services, links)
+        values = measure(services, links)
         rows.append(values)
         print(
             f"{services:5} services {links:5} links: sort {values['sort_ms']:7.1f} ms, "
-            f"place {values['place_ms']:7.1f} ms, with one more {values['one_more_ms']:7.1f} ms, "
-            f"picture {values['picture_ms']:6.2f} ms, "
+            f"place {values['place_ms']:7.1f} ms, add one {values['add_one_ms']:7.1f} ms, "
+            f"draw {values['draw_ms']:6.2f} ms, "
             f"{values['width']:.0f}x{values['height']:.0f} cells, {values['crossings']:.0f} crossings",
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""Two Envoys with the leanest mutual TLS that one would write by hand: static, no RDS, no extra filter."""
+"""Two Envoys with a minimal hand-written mutual TLS configuration: static, no RDS, no extra filters."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Pair:
     port: int
     pids: tuple[int, ...]
 
-    def cpu(self) -> float:
-        """Seconds of CPU that both have used."""
+    def cpu_seconds(self) -> float:
+        """CPU seconds used by both."""
         return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in self.pids)
 
 
@@ -44,13 +44,13 @@ def lean_pair(folder: Path, upstream: int) -> Iterator[Pair]:
         signed, key = pki.svid(name)
         (folder / f"{name}.pem").write_text(signed.certificate)
         (folder / f"{name}.key").write_bytes(key_pem(key))
-    entry, inner = free_port(), free_port()
-    client = bootstrap(_listener(entry, None), _cluster(inner, _tls("front", folder, up=True)))
-    server = bootstrap(_listener(inner, _tls("back", folder, up=False)), _cluster(upstream, None))
+    plain_port, tls_port = free_port(), free_port()
+    client = bootstrap(_listener(plain_port, None), _cluster(tls_port, _tls("front", folder, upstream=True)))
+    server = bootstrap(_listener(tls_port, _tls("back", folder, upstream=False)), _cluster(upstream, None))
     with ExitStack() as stack:
         configs = (("server", server), ("client", client))
         pids = [stack.enter_context(_envoy(folder / f"{name}.json", config)) for name, config in configs]
-        yield Pair(entry, tuple(pids))
+        yield Pair(plain_port, tuple(pids))
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def _envoy(path: Path, config: Json) -> Iterator[int]:
 
 
 def bootstrap(listener: Json, cluster: Json) -> Json:
-    """The smallest bootstrap that runs."""
+    """A minimal bootstrap."""
     pipe = f"/tmp/lean-{free_port()}.sock"  # noqa: S108  a unix socket's path is short
     return {
         "admin": {"address": {"pipe": {"path": pipe}}},
@@ -132,7 +132,7 @@ def _cluster(port: int, tls: Json | None) -> Json:
     return cluster
 
 
-def _tls(name: str, folder: Path, *, up: bool) -> Json:
+def _tls(name: str, folder: Path, *, upstream: bool) -> Json:
     context: Json = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
         "tls_certificates": [
@@ -144,8 +144,8 @@ def _tls(name: str, folder: Path, *, up: bool) -> Json:
         "validation_context": {"trusted_ca": {"filename": str(folder / "root.pem")}},
         "alpn_protocols": ["h2"],
     }
-    kind = "UpstreamTlsContext" if up else "DownstreamTlsContext"
+    kind = "UpstreamTlsContext" if upstream else "DownstreamTlsContext"
     config: Json = {"@type": f"{TYPE}.transport_sockets.tls.v3.{kind}", "common_tls_context": context}
-    if not up:
+    if not upstream:
         config["require_client_certificate"] = True
     return {"name": "envoy.transport_sockets.tls", "typed_config": config}

@@ -1,13 +1,12 @@
-"""What Meshwright's configuration costs: two of its sidecars against two Envoys with the leanest mTLS.
+"""The overhead of Meshwright's configuration: two of its sidecars against two Envoys with minimal mTLS.
 
 `python -m bench.overhead [--rounds 5] [--seconds 4] [--json FILE]`
 
-All pairs do the same work: `wrk` speaks HTTP/1.1 to the first Envoy, HTTP/2 over mutual TLS 1.3 joins it to
-the second, which calls an nginx in plaintext. `mesh` is a mesh as it comes: statistics, and one request in a
-hundred traced, to its control plane; `traced` sends the spans to a collector that only counts. They take
-turns, each time in another order, so that the machine's moods hit all; the ratio is taken round by round and
-its median is the figure. Every process has a session of its own, since Linux shares the CPUs out among
-sessions.
+All pairs do the same work: `wrk` sends HTTP/1.1 to the first Envoy, which calls the second over HTTP/2 with
+mutual TLS 1.3, which calls an nginx in plaintext. `mesh` is a default mesh: metrics, and one trace per
+hundred requests, are sent to its control plane; `traced` sends the spans to a collector that only counts. The
+pairs take turns in rotating order, so that other load affects all of them; the figure is the median of the
+ratios of the rounds. Every process has its own session, because Linux shares the CPUs among sessions.
 """
 
 from __future__ import annotations
@@ -55,17 +54,17 @@ def nginx(folder: Path) -> Iterator[int]:
 
 
 def wrk(port: int, connections: int, seconds: int) -> dict[str, float]:
-    """Requests, requests a second and latencies (ms) of one run; fails on any error."""
+    """Requests, requests per second and latencies (ms) of one run; fails on any error."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", "Host: back"]
-    done = subprocess.run(
+    output = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
     ).stdout
-    assert "Non-2xx" not in done, done
-    assert "Socket errors" not in done, done
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", done)
-    total = re.search(r"(\d+) requests in", done)
-    p50, p99 = (re.search(rf"{share}%\s+([\d.]+)(us|ms|s)", done) for share in (50, 99))
-    assert rate and total and p50 and p99, done
+    assert "Non-2xx" not in output, output
+    assert "Socket errors" not in output, output
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    total = re.search(r"(\d+) requests in", output)
+    p50, p99 = (re.search(rf"{share}%\s+([\d.]+)(us|ms|s)", output) for share in (50, 99))
+    assert rate and total and p50 and p99, output
     return {"requests": float(total[1]), "rps": float(rate[1]), "p50_ms": _ms(p50), "p99_ms": _ms(p99)}
 
 
@@ -74,7 +73,7 @@ def _ms(match: re.Match[str]) -> float:
 
 
 def measure(rounds: int, seconds: int) -> dict[str, Any]:
-    """All pairs in turn, at each number of connections; and how many spans there were."""
+    """The figures of all pairs for each number of connections, and the number of spans."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(nginx(folder))
@@ -87,13 +86,13 @@ def measure(rounds: int, seconds: int) -> dict[str, Any]:
             pids = (mesh.pid("front-1.proxy"), mesh.pid("back-1.proxy"))
             pairs[name] = Pair(mesh.ports("front-1")["outbound"], pids)
         figures: dict[str, Any] = {
-            f"c{number}": _turns(pairs, number, rounds, seconds) for number in CONNECTIONS
+            f"c{number}": _compare(pairs, number, rounds, seconds) for number in CONNECTIONS
         }
     return figures | {"spans": collector.spans}
 
 
 def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
-    """The same nginx once more, as a service of the mesh."""
+    """Another nginx as a service of the mesh."""
     port = free_port()
     path = folder / "nginx"
     path.mkdir()
@@ -106,33 +105,33 @@ def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
     }
 
 
-def _turns(pairs: dict[str, Pair], connections: int, rounds: int, seconds: int) -> dict[str, Any]:
-    rowses: dict[str, list[dict[str, float]]] = {name: [] for name in pairs}
+def _compare(pairs: dict[str, Pair], connections: int, rounds: int, seconds: int) -> dict[str, Any]:
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in pairs}
     for pair in pairs.values():
         wrk(pair.port, connections, 1)
     order = list(pairs)
     for _ in range(rounds):
         for name in order:
-            rowses[name].append(_turn(pairs[name], connections, seconds))
+            runs[name].append(_run(pairs[name], connections, seconds))
         order.append(order.pop(0))
     figures: dict[str, Any] = {
         name: {key: round(statistics.median(values[key] for values in rows), 3) for key in rows[0]}
-        for name, rows in rowses.items()
+        for name, rows in runs.items()
     }
     for name in ("mesh", "traced"):
         for key in ("rps", "cpu_us"):
-            turns = zip(rowses[name], rowses["lean"], strict=True)
+            rounds_of_both = zip(runs[name], runs["lean"], strict=True)
             figures[f"{name}/lean {key}"] = round(
-                statistics.median(value[key] / lean[key] for value, lean in turns), 3
+                statistics.median(value[key] / lean[key] for value, lean in rounds_of_both), 3
             )
     return figures
 
 
-def _turn(pair: Pair, connections: int, seconds: int) -> dict[str, float]:
-    """One run, with what a request cost both Envoys: that depends less on who else is running."""
-    before = pair.cpu()
+def _run(pair: Pair, connections: int, seconds: int) -> dict[str, float]:
+    """One run, with the CPU time of both Envoys per request, which depends little on other load."""
+    before = pair.cpu_seconds()
     figures = wrk(pair.port, connections, seconds)
-    return figures | {"cpu_us": 1e6 * (pair.cpu() - before) / figures["requests"]}
+    return figures | {"cpu_us": 1e6 * (pair.cpu_seconds() - before) / figures["requests"]}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""An OTLP/gRPC collector that counts the spans it is sent and forgets them, in a process of its own.
+"""An OTLP/gRPC collector in its own process that only counts spans.
 
-`python -m bench.sink` prints its port; at the end of its stdin it prints how many spans came.
+`python -m bench.sink` prints its port; when its stdin ends it prints the number of spans.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 
 @dataclass
-class Collected:
-    """What a sink got; `spans` is set when it has ended."""
+class SpanCount:
+    """The port of a sink, and the number of spans once it has stopped."""
 
     port: int
     spans: int = 0
 
 
 @contextmanager
-def sink() -> Iterator[Collected]:
-    """A sink that runs; `spans` is known afterwards."""
+def sink() -> Iterator[SpanCount]:
+    """A running sink."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.sink"],
         stdin=subprocess.PIPE,
@@ -37,12 +37,12 @@ def sink() -> Iterator[Collected]:
         start_new_session=True,
     )
     assert process.stdout
-    collected = Collected(int(process.stdout.readline()))
+    count = SpanCount(int(process.stdout.readline()))
     try:
-        yield collected
+        yield count
     finally:
-        rest, _ = process.communicate("", timeout=20)
-        collected.spans = int(rest)
+        output, _ = process.communicate("", timeout=20)
+        count.spans = int(output)
 
 
 async def main() -> None:

@@ -1,4 +1,4 @@
-"""What translation costs: the first snapshot of a large mesh, and one change to it.
+"""The cost of translation: the first snapshot of a large mesh, and single changes to it.
 
 `python -m bench.snapshot [--services 1000] [--instances 5] [--json FILE]`
 """
@@ -22,10 +22,12 @@ from meshwright.control_plane.policies.retry.spec import Retry
 PORTS = (Port(),)
 
 
-def services(count: int, item: int) -> Mapping[str, Service]:
-    """`count` services of `each` instances."""
+def services(count: int, instances: int) -> Mapping[str, Service]:
+    """`count` services with `instances` instances each."""
     return {
-        name: Service(name, PORTS, tuple(Instance(f"{name}-{i}", "10.0.0.1", 20000 + i) for i in range(item)))
+        name: Service(
+            name, PORTS, tuple(Instance(f"{name}-{i}", "10.0.0.1", 20000 + i) for i in range(instances))
+        )
         for name in (f"s{number}" for number in range(count))
     }
 
@@ -42,30 +44,30 @@ def retry(service: str, attempts: int) -> PolicyDocument:
 
 
 def timed(work: Callable[[], Translation]) -> tuple[Translation, float]:
-    """What `work` gives, and its time in ms."""
-    began = time.perf_counter()
+    """The result of `work` and its duration in ms."""
+    start = time.perf_counter()
     translation = work()
-    return translation, (time.perf_counter() - began) * 1000
+    return translation, (time.perf_counter() - start) * 1000
 
 
-def measure(count: int, number: int) -> dict[str, Any]:
-    """Milliseconds for each step, and the memory all of it takes."""
-    value = services(count, number)
+def measure(count: int, instances: int) -> dict[str, Any]:
+    """Milliseconds for each step, and the memory of the first snapshot."""
+    initial = services(count, instances)
     before = psutil.Process().memory_info().rss
-    first, item = timed(lambda: translate(World(1, value)))
-    grown = psutil.Process().memory_info().rss - before
-    fewer = dict(value)
-    fewer["s5"] = Service("s5", PORTS, value["s5"].instances[1:])
-    second, instance = timed(lambda: translate(World(1, fewer), first))
-    third, policy = timed(lambda: translate(World(2, fewer, (retry("s5", 2),)), second))
-    _, again = timed(lambda: translate(World(3, fewer, (retry("s5", 3),)), third))
+    first, first_ms = timed(lambda: translate(World(1, initial)))
+    growth = psutil.Process().memory_info().rss - before
+    fewer = dict(initial)
+    fewer["s5"] = Service("s5", PORTS, initial["s5"].instances[1:])
+    second, instance_ms = timed(lambda: translate(World(1, fewer), first))
+    third, added_ms = timed(lambda: translate(World(2, fewer, (retry("s5", 2),)), second))
+    _, changed_ms = timed(lambda: translate(World(3, fewer, (retry("s5", 3),)), third))
     changed = len(third.snapshot.changed_from(second.snapshot))
     return {
-        "first_ms": round(item, 1),
-        "rss_mb": round(grown / 1e6, 1),
-        "instance_change_ms": round(instance, 2),
-        "policy_added_ms": round(policy, 1),
-        "policy_changed_ms": round(again, 1),
+        "first_ms": round(first_ms, 1),
+        "rss_mb": round(growth / 1e6, 1),
+        "instance_change_ms": round(instance_ms, 2),
+        "policy_added_ms": round(added_ms, 1),
+        "policy_changed_ms": round(changed_ms, 1),
         "resources_changed_by_policy": changed,
     }
 

@@ -1,13 +1,12 @@
-"""How long a change takes to every sidecar, and what a sidecar costs: fake Envoys over mutual TLS.
+"""The latency of a change to all sidecars, and the cost of a sidecar: fake Envoys over mutual TLS.
 
 `python -m bench.xds [--streams 100,500,1000] [--changes 200] [--json FILE]`
 
-Server and clients are processes of their own. Printed for each number of streams: seconds to connect all of
-them at once and have them ACK everything, then for changes of one service's endpoints, one at a time, the
-time from publishing until a client has the change (both processes share the monotonic clock) and until the
-server has its ACK, the server's CPU time in all and for each push to a stream, and its memory for each
-stream; then the time and CPU of 200 changes published at once. A stream that is lost is not opened again: it
-would show, and end the run.
+The server and the clients are separate processes. For each number of streams it prints the seconds until all
+of them, connecting at once, have ACKed everything; then, for single changes of one service's endpoints, the
+time from publication until a client has the change (both processes share the monotonic clock) and until the
+server has its ACK, the server's CPU time in total and per push, and its memory per stream; then time and CPU
+of 200 changes published at once. A lost stream is not reopened, so it ends the run.
 """
 
 from __future__ import annotations
@@ -26,41 +25,41 @@ from meshwright.control_plane.envoy import v3
 from tests.fakes.envoy import EnvoyModel, FakeEnvoy
 from tests.fakes.pki import Pki
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 BURST = 200
-"""Changes published at once; what a stream has not been sent yet is merged."""
+"""Changes published at once; those that a stream has not been sent yet are merged."""
 
 
 class Server:
-    """The server's process, by commands."""
+    """The server process, controlled by commands."""
 
     def __init__(self, pki: Pki) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.xds_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        tls_credentials = pki.server()
+        credentials = pki.server()
         setup = {
-            "certificate": tls_credentials.certificate,
-            "key": tls_credentials.key,
-            "roots": tls_credentials.roots,
+            "certificate": credentials.certificate,
+            "key": credentials.key,
+            "roots": credentials.roots,
         }
-        self.port = self._ask({name: value.decode() for name, value in setup.items()})["port"]
+        self.port = self._command({name: value.decode() for name, value in setup.items()})["port"]
 
     def publish(self, round_: int, size: int) -> float:
-        """Change one service's endpoints and wait for `size` ACKs; when, by the monotonic clock."""
-        return float(self._ask({"do": "publish", "round": round_, "acks": size})["at"])
+        """Change one service's endpoints and wait for `size` ACKs; returns when it was published."""
+        return float(self._command({"do": "publish", "round": round_, "acks": size})["at"])
 
     def burst(self, rounds: range) -> None:
-        """Publish one change after the other, without waiting for anybody."""
-        self._ask({"do": "burst", "rounds": list(rounds)})
+        """Publish several changes without waiting for ACKs."""
+        self._command({"do": "burst", "rounds": list(rounds)})
 
     def acks(self) -> list[float]:
-        """The seconds from each change to each of its ACKs, sorted."""
-        return sorted(self._ask({"do": "acks"})["seconds"])
+        """Seconds from each change to each of its ACKs, sorted."""
+        return sorted(self._command({"do": "acks"})["seconds"])
 
     def usage(self) -> dict[str, Any]:
-        """CPU seconds, memory in bytes, open streams and those that have ACKed all."""
-        return self._ask({"do": "usage"})
+        """CPU seconds, memory in bytes, open streams, and streams that have ACKed everything."""
+        return self._command({"do": "usage"})
 
     def stop(self) -> None:
         """End the process."""
@@ -68,47 +67,47 @@ class Server:
         self.process.stdin.close()
         self.process.wait(20)
 
-    def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
+    def _command(self, command: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(command).encode() + b"\n")
         self.process.stdin.flush()
-        document: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return document
+        reply: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return reply
 
 
 class Fleet:
-    """All the fake sidecars; notes when they hear of the running change."""
+    """All fake sidecars; `received_at` are the times at which they received the current change."""
 
     def __init__(self, pki: Pki, port: int, size: int) -> None:
         credentials = pki.client("orders")
-        self.heard: list[float] = []
+        self.received_at: list[float] = []
         self.envoys = [
             FakeEnvoy(f"127.0.0.1:{port}", credentials, EnvoyModel(node=f"orders-{number}"), (CDS, LDS))
             for number in range(size)
         ]
         for envoy in self.envoys:
-            envoy.on_response = self._count
+            envoy.on_response = self._record
 
-    def _count(self, response: v3.DeltaDiscoveryResponse) -> None:
+    def _record(self, response: v3.DeltaDiscoveryResponse) -> None:
         if response.type_url == EDS:
-            self.heard.append(time.monotonic())
+            self.received_at.append(time.monotonic())
 
 
 async def settle(server: Server, size: int) -> dict[str, Any]:
     """Wait until the server has `size` streams that ACKed everything."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while True:
         usage = await asyncio.to_thread(server.usage)
         if usage["streams"] == size == usage["synced"]:
             return usage
         if time.monotonic() > deadline:
-            raise SystemExit(f"{usage['synced']} of {size} sidecars are in sync after {PATIENCE} s")
+            raise SystemExit(f"{usage['synced']} of {size} sidecars are in sync after {TIMEOUT} s")
         await asyncio.sleep(0.2)
 
 
 async def measure(size: int, changes: int) -> dict[str, float]:
-    """The figures for one number of streams."""
+    """The figures for a number of streams."""
     pki = Pki()
     server = Server(pki)
     fleet = Fleet(pki, server.port, size)
@@ -120,16 +119,16 @@ async def measure(size: int, changes: int) -> dict[str, float]:
         connected = time.monotonic() - start
         receipts: list[float] = []
         for round_ in range(1, changes + 1):
-            fleet.heard = []
-            async with asyncio.timeout(PATIENCE):
-                at = await asyncio.to_thread(server.publish, round_, size)
-            receipts += [value - at for value in fleet.heard]
+            fleet.received_at = []
+            async with asyncio.timeout(TIMEOUT):
+                published_at = await asyncio.to_thread(server.publish, round_, size)
+            receipts += [at - published_at for at in fleet.received_at]
         after = await settle(server, size)
         acks = server.acks()
-        began = time.monotonic()
+        burst_start = time.monotonic()
         await asyncio.to_thread(server.burst, range(changes + 1, changes + 1 + BURST))
         last = await settle(server, size)
-        burst = time.monotonic() - began
+        burst = time.monotonic() - burst_start
     finally:
         await asyncio.gather(*(envoy.close() for envoy in fleet.envoys))
         server.stop()
