@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from meshwright.cli.join.grpc_log import silence_grpc
 from meshwright.cli.join.options import (
     AdvertiseOption,
     AppPortsOption,
@@ -26,7 +27,6 @@ from meshwright.cli.join.options import (
     TokenFileOption,
     UpstreamOption,
 )
-from meshwright.cli.join.runner import WorkloadRunner
 from meshwright.cli.join.setup import JoinTarget, join_mesh
 from meshwright.cli.join.workload import build_workload, parse_port
 from meshwright.cli.options import StateOption
@@ -89,6 +89,9 @@ def agent(
         ready_port=ready_port,
         otlp_port=otlp_port,
     )
+    silence_grpc()
+    from meshwright.cli.join.runner import WorkloadRunner  # imports gRPC
+
     target = JoinTarget(control_plane, advertise, bind, has_token=token_file is not None)
     with join_mesh(workload, target, state) as config:
         asyncio.run(WorkloadRunner(config).serve(sys.stderr))

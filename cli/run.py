@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from meshwright.cli.errors import CommandError
+from meshwright.cli.join.grpc_log import silence_grpc
 from meshwright.cli.join.options import (
     AdvertiseOption,
     BindOption,
@@ -27,7 +28,6 @@ from meshwright.cli.join.options import (
     TokenFileOption,
     UpstreamOption,
 )
-from meshwright.cli.join.runner import WorkloadRunner
 from meshwright.cli.join.setup import JoinTarget, join_mesh
 from meshwright.cli.join.workload import app_port, build_workload
 from meshwright.cli.options import StateOption
@@ -86,6 +86,9 @@ def run(
         attached=True,
         stop_grace=grace,
     )
+    silence_grpc()
+    from meshwright.cli.join.runner import WorkloadRunner  # imports gRPC
+
     target = JoinTarget(control_plane, advertise, bind, has_token=token_file is not None)
     with join_mesh(workload, target, state) as config:
         code = asyncio.run(WorkloadRunner(config).run(timeout))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from pathlib import Path
@@ -50,7 +49,6 @@ class WorkloadRunner:
         Raises CommandError if its sidecar is not ready after `ready_timeout` seconds; then the process never
         started.
         """
-        silence_grpc()
         private_folder(self._config.state / "logs")
         with log_path(self._config.state, "agent").open("a") as log:
             _log_to(log)
@@ -61,7 +59,6 @@ class WorkloadRunner:
 
     async def serve(self, log: TextIO) -> None:
         """Run the sidecar of an app that something else starts, until a signal comes."""
-        silence_grpc()
         _log_to(log)
         await self._run(None)
 
@@ -109,23 +106,6 @@ class WorkloadRunner:
             await asyncio.sleep(POLL_INTERVAL)
         if not self._signal:
             warn(f"mesh: {self._name} joined as {status.service}")
-
-
-def silence_grpc() -> None:
-    """Keep gRPC's own log lines off stderr, which is the user's terminal; GRPC_VERBOSITY overrides it.
-
-    gRPC reads the variable when its first channel is created. It is unset again at once: the app inherits
-    this environment.
-    """
-    if "GRPC_VERBOSITY" in os.environ:
-        return
-    import grpc
-
-    os.environ["GRPC_VERBOSITY"] = "NONE"
-    try:
-        grpc.insecure_channel("127.0.0.1:1").close()
-    finally:
-        del os.environ["GRPC_VERBOSITY"]
 
 
 def _log_to(log: TextIO) -> None:

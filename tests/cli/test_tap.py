@@ -123,15 +123,15 @@ def test_tap_continues_when_the_control_plane_is_back(tmp_path: Path, blocks: qu
         assert line(process.stderr) == "tapping back: 1 of 1 proxies"
         assert json.loads(line(process.stdout))["path"] == "/before"
         assert line(process.stderr) == DISCONNECTED
-        for block in (404, state(0), None, state(1), request("/after")):
-            blocks.put(block)
+        for later_block in (404, state(0), None, state(1), request("/after")):
+            blocks.put(later_block)
         assert line(process.stderr) == "tapping back: 0 of 1 proxies"
         assert line(process.stderr) == "tapping back: 1 of 1 proxies"
-        match = re.fullmatch(
+        notice = re.fullmatch(
             r"tapping back again after (\d+\.\d) s: requests of that time may be missing",
             line(process.stderr),
         )
-        assert match and float(match[1]) >= 1.5, "three attempts: after 0.5 s, 1 s and 0.5 s"
+        assert notice and float(notice[1]) >= 1.5, "three attempts: after 0.5 s, 1 s and 0.5 s"
         assert json.loads(line(process.stdout))["path"] == "/after"
         assert end(process) == (0, "")
 

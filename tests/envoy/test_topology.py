@@ -304,7 +304,7 @@ def test_the_picture_for_people(mesh: Mesh) -> None:
         assert '"front" -> "back"' in mesh.run("topology", "-o", "dot").stdout
         assert "n_front -->|" in mesh.run("topology", "-o", "mermaid").stdout
         shown = mesh.run("top").stdout.splitlines()
-    assert shown[0].split()[:3] == ["SERVICE", "RATE/S", "SUCCESS"]
+    assert shown[0].split()[:3] == ["SERVICE", "RPS", "SUCCESS"]
     assert {line.split()[1] for line in shown[1:]} == {"back", "front", "rpc", "db", "ingress"}
 
 

@@ -1,4 +1,4 @@
-"""Which mesh the command line talks to, and what it says when that cannot be known."""
+"""Which mesh a client talks to, and the errors if the settings are wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def mesh(folder: Path, url: str = "http://127.0.0.1:15080", token: str = "t" * 4
     return folder
 
 
-def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_then_mesh_api_then_state_then_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     mesh(tmp_path / ".mesh", "http://127.0.0.1:1")
     state = mesh(tmp_path / "state", "http://127.0.0.1:2")
@@ -35,41 +35,41 @@ def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert locate_mesh({**remote, "MESH_STATE": str(state)}, option).url == "http://127.0.0.1:3"
 
 
-def test_a_token_is_not_shown(tmp_path: Path) -> None:
+def test_repr_hides_the_token(tmp_path: Path) -> None:
     assert "ttttt" not in repr(locate_mesh({}, mesh(tmp_path)))
 
 
-def test_no_mesh_there(tmp_path: Path) -> None:
+def test_a_missing_mesh_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="start it with `mesh up`"):
         locate_mesh({}, tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(
-    ("environ", "words"),
+    ("environ", "message"),
     [
         ({"MESH_API": "http://x"}, "MESH_TOKEN_FILE is not"),
-        ({"MESH_API": "http://x:99999", "MESH_TOKEN_FILE": "t"}, "no address"),
-        ({"MESH_API": "ftp://x", "MESH_TOKEN_FILE": "t"}, "no address"),
-        ({"MESH_API": "http://", "MESH_TOKEN_FILE": "t"}, "no address"),
+        ({"MESH_API": "http://x:99999", "MESH_TOKEN_FILE": "t"}, "is not a valid URL"),
+        ({"MESH_API": "ftp://x", "MESH_TOKEN_FILE": "t"}, "is not a valid URL"),
+        ({"MESH_API": "http://", "MESH_TOKEN_FILE": "t"}, "is not a valid URL"),
         ({"MESH_API": "http://x", "MESH_TOKEN_FILE": "/nonexistent"}, "no such token file"),
-        ({"MESH_API": "http://x", "MESH_TOKEN_FILE": "/dev/null"}, "holds no token"),
-        ({"MESH_API": "http://x", "MESH_TOKEN_FILE": "/dev/zero"}, "holds no token"),
+        ({"MESH_API": "http://x", "MESH_TOKEN_FILE": "/dev/null"}, "contains no token"),
+        ({"MESH_API": "http://x", "MESH_TOKEN_FILE": "/dev/zero"}, "contains no token"),
         ({"MESH_API": "http://x", "MESH_TOKEN_FILE": "/"}, "cannot be read"),
     ],
 )
-def test_wrong_settings_are_named(environ: dict[str, str], words: str) -> None:
-    with pytest.raises(InputError, match=words):
+def test_wrong_settings_are_reported(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         locate_mesh(environ)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"admin": "ftp://x"}', '{"xds": "x"}', "\x00"])
-def test_a_broken_mesh_json_is_named(tmp_path: Path, text: str) -> None:
+def test_a_broken_mesh_json_is_reported(tmp_path: Path, text: str) -> None:
     mesh(tmp_path)
     (tmp_path / "mesh.json").write_text(text)
     with pytest.raises(InputError, match=r"mesh\.json"):
         locate_mesh({}, tmp_path)
 
 
-def test_a_token_cannot_smuggle_headers(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no token"):
+def test_a_token_with_line_breaks_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="contains no token"):
         locate_mesh({}, mesh(tmp_path, token="good\r\nX-Evil: 1"))
