@@ -1,4 +1,4 @@
-"""A whole dashboard: its rows of panels, variables, links to the others, and when policies were changed."""
+"""A dashboard: rows of panels, variables, links to the other dashboards, and marks for policy revisions."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ OVERVIEW, SERVICE, RESILIENCE, SIDECARS, CONTROL_PLANE, SECURITY, APPS = (
     *("mesh-overview", "mesh-service", "mesh-resilience", "mesh-sidecars"),
     *("mesh-control-plane", "mesh-security", "mesh-apps"),
 )
-"""The uids, which links name."""
+"""The uids, which links use."""
 
 REVISIONS = 'count_values("revision", max(mesh_revision))'
-"""A series whose label is the newest revision."""
+"""A series with the newest revision as a label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A row of panels under a heading."""
+    """A row of panels with a heading."""
 
     title: str
     panels: Sequence[Panel]
@@ -34,63 +34,63 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A dashboard. `variables` come after that of the data source."""
+    """A dashboard. `variables` follow the variable for the data source."""
 
     uid: str
     title: str
-    words: str
+    description: str
     sections: Sequence[Section]
     variables: Sequence[Builder[models.VariableModel]] = ()
     links: Sequence[dashboard.DashboardLink] = ()
 
     def build(self) -> models.Dashboard:
-        """As Grafana reads it; panels are numbered as they stand."""
-        link = (
+        """The model that Grafana reads. Panels are numbered in order."""
+        board = (
             dashboard.Dashboard(self.title)
             .uid(self.uid)
-            .description(self.words)
+            .description(self.description)
             .tags([TAG])
             .tooltip(models.DashboardCursorSync.CROSSHAIR)
             .time("now-30m", "now")
             .refresh("10s")
             .timepicker(dashboard.TimePicker().refresh_intervals(["5s", "10s", "30s", "1m", "5m"]))
-            .annotation(Revisions())
-            .link(_others())
+            .annotation(RevisionAnnotation())
+            .link(_other_dashboards_link())
         )
         for dashboard_link in self.links:
-            link = link.link(dashboard_link)
-        for variable in (source("datasource", "Prometheus", "prometheus"), *self.variables):
-            link = link.with_variable(variable)
+            board = board.link(dashboard_link)
+        for variable in (datasource_variable("datasource", "Prometheus", "prometheus"), *self.variables):
+            board = board.with_variable(variable)
         for section in self.sections:
-            link = link.with_row(dashboard.Row(section.title))
+            board = board.with_row(dashboard.Row(section.title))
             for panel in section.panels:
-                link = link.with_panel(panel)
-        built = link.build()
+                board = board.with_panel(panel)
+        built = board.build()
         for number, current_panel in enumerate(built.panels or [], 1):
             current_panel.id_val = number
         return built
 
 
-class _FromPrometheus(models.AnnotationQuery):
-    """An annotation with the fields that Grafana's Prometheus data source adds to it."""
+class _PrometheusAnnotation(models.AnnotationQuery):
+    """An annotation with the extra fields of Grafana's Prometheus data source."""
 
-    def __init__(self, name: str, words: str, query: dict[str, object], title: str) -> None:
+    def __init__(self, name: str, description: str, query: dict[str, object], title: str) -> None:
         super().__init__(name=name, datasource=METRICS, icon_color="purple")
         self._query = query
-        self._words = words
+        self._words = description
         self._title = title
 
     def to_json(self) -> dict[str, object]:
-        """With the query, and how its answers are told."""
+        """The model with the query and the formats of title and text."""
         values = {key: value for key, value in super().to_json().items() if key != "builtIn"}
         return {**values, "target": self._query, "titleFormat": self._title, "textFormat": self._words}
 
 
-class Revisions(Builder[models.AnnotationQuery]):
-    """A mark wherever another revision of the policies came into force."""
+class RevisionAnnotation(Builder[models.AnnotationQuery]):
+    """A mark at each new revision of the policies."""
 
     def build(self) -> models.AnnotationQuery:
-        """The newest revision, where it is none that was the newest one step before."""
+        """The newest revision, unless it was also the newest one step earlier."""
         before = REVISIONS.replace("mesh_revision", "mesh_revision offset $__interval")
         query: dict[str, object] = {
             "datasource": METRICS,
@@ -99,22 +99,22 @@ class Revisions(Builder[models.AnnotationQuery]):
             "range": True,
             "refId": "Revisions",
         }
-        return _FromPrometheus("Revisions", "policies were changed", query, "Revision {{revision}}")
+        return _PrometheusAnnotation("Revisions", "Policies changed", query, "Revision {{revision}}")
 
 
-def source(name: str, label: str, kind: str, regex: str = "") -> dashboard.DatasourceVariable:
-    """The choice of a data source of a kind."""
+def datasource_variable(name: str, label: str, kind: str, regex: str = "") -> dashboard.DatasourceVariable:
+    """A variable to choose a data source of one type."""
     datasource_variable = dashboard.DatasourceVariable(name).label(label).type(kind)
     return datasource_variable.regex(regex) if regex else datasource_variable
 
 
-def traces() -> dashboard.DatasourceVariable:
-    """The choice of where traces are: Jaeger, or the mesh's own."""
-    return source("traces", "Traces", "jaeger")
+def traces_variable() -> dashboard.DatasourceVariable:
+    """A variable to choose where traces come from: Jaeger, or the mesh itself."""
+    return datasource_variable("traces", "Traces", "jaeger")
 
 
-def chosen(name: str, label: str, query: str, *, many: bool = True) -> dashboard.QueryVariable:
-    """A variable with what Prometheus knows; `many`: several or all of it, as a regular expression."""
+def query_variable(name: str, label: str, query: str, *, many: bool = True) -> dashboard.QueryVariable:
+    """A variable with values from Prometheus. `many` allows several or all, as a regular expression."""
     query_variable = (
         dashboard.QueryVariable(name)
         .label(label)
@@ -132,14 +132,14 @@ def chosen(name: str, label: str, query: str, *, many: bool = True) -> dashboard
     )
 
 
-def to(uid: str, **variables: str) -> str:
-    """Where a dashboard is, with its variables set and the time kept."""
+def dashboard_url(uid: str, **variables: str) -> str:
+    """The URL of a dashboard with its variables set and the same time range."""
     text = "".join(f"var-{name}={value}&" for name, value in variables.items())
     return f"/d/{uid}?{text}${{__url_time_range}}"
 
 
-def explore_traces(service: str) -> dashboard.DashboardLink:
-    """A link of the dashboard to the traces of a service."""
+def explore_traces_link(service: str) -> dashboard.DashboardLink:
+    """A dashboard link to the traces of a service."""
     pane = (
         '{"a":{"datasource":"${traces}","queries":[{"refId":"A","queryType":"search","service":"'
         f'{service}","limit":50}}],"range":{{"from":"$__from","to":"$__to"}}}}}}'
@@ -149,18 +149,18 @@ def explore_traces(service: str) -> dashboard.DashboardLink:
         dashboard.DashboardLink("Traces")
         .type(models.DashboardLinkType.LINK)
         .icon("external link")
-        .tooltip("Search the traces of this service")
+        .tooltip("Search this service's traces")
         .url(f"/explore?schemaVersion=1&orgId=1&panes={panes}")
     )
 
 
-def _others() -> dashboard.DashboardLink:
+def _other_dashboards_link() -> dashboard.DashboardLink:
     return (
         dashboard.DashboardLink("Mesh")
         .type(models.DashboardLinkType.DASHBOARDS)
         .tags([TAG])
         .icon("external link")
-        .tooltip("The other dashboards of the mesh")
+        .tooltip("Other dashboards of the mesh")
         .as_dropdown(True)
         .include_vars(True)
         .keep_time(True)

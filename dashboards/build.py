@@ -1,7 +1,7 @@
-"""The dashboards as the files that Grafana reads.
+"""Write the dashboards as the files that Grafana reads.
 
 python -m meshwright.dashboards.build            # writes dashboards/*.json
-python -m meshwright.dashboards.build --check    # 1 when one differs from what would be written
+python -m meshwright.dashboards.build --check    # exits with 1 if a file is stale
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ FOLDER = Path(__file__).parent
 
 
 def files() -> dict[str, str]:
-    """What each file has to have, by its name."""
+    """The text of each file, by name."""
     return {f"{uid}.json": text(board) for uid, board in boards().items()}
 
 
-def different(folder: Path) -> list[str]:
-    """Names of files in `folder` that are not as they have to be, missing or too many."""
+def stale_files(folder: Path) -> list[str]:
+    """Names of files in `folder` that are stale, missing or obsolete."""
     expected = files()
     values = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
     return sorted(name for name in {*expected, *values} if expected.get(name) != values.get(name))
 
 
 def main(argv: list[str], folder: Path = FOLDER) -> int:
-    """Write the dashboards, or with --check tell which differ."""
-    texts = different(folder)
+    """Write the dashboards, or with --check name the stale files."""
+    texts = stale_files(folder)
     if "--check" in argv:
         for name in texts:
-            sys.stderr.write(f"dashboards/{name} is not what build.py makes: run it again\n")
+            sys.stderr.write(f"dashboards/{name} is stale: run python -m meshwright.dashboards.build\n")
         return 1 if texts else 0
     expected = files()
     for name in texts:

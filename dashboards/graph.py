@@ -1,11 +1,11 @@
-"""The topology as a node graph, from Prometheus alone.
+"""The service graph as Grafana's node graph, from Prometheus alone.
 
-Grafana's panel takes a frame with a field `source` for edges and any other for nodes; it reads the fields
-`id`, `title`, `mainstat`, `secondarystat`, `source`, `target`, and `arc__` shares of each node's ring. An
-instant query answers one frame, its labels and its value as fields. So labels are made in PromQL, each value
-is copied to a field of the name that the panel looks for, and the frames of nodes and those of edges are
-joined by `id`. Grafana's renaming would not do: it changes what a field is shown as, and the panel asks for
-names.
+Grafana's panel takes a frame with a field `source` as edges and any other frame as nodes. It reads the
+fields `id`, `title`, `mainstat`, `secondarystat`, `source` and `target`, and `arc__` fields as shares of a
+node's ring. An instant query returns one frame with its labels and its value as fields. So PromQL creates
+the labels, each value is copied to a field with the name that the panel expects, and the frames are joined
+by `id`. Grafana's rename transformation does not help: it changes the displayed name, and the panel reads
+the original one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CALLS = "mesh:edge_requests:rate1m"
 
 
 def _edge(expr: str) -> str:
-    """With `id`: Grafana joins a node's frames by it, and an edge's."""
+    """The expression by edge `id`, by which Grafana joins frames."""
     return f'sum by (id) (label_join({expr}, "id", " ", "service", "callee"))'
 
 
@@ -31,7 +31,7 @@ def _node(expr: str, label: str) -> str:
 
 
 def _either(called: str, calls: str) -> str:
-    """Of who is called what calls to it are; of gateways and others that nobody calls, what they make."""
+    """Requests to a node; for gateways and others that nobody calls, the requests they send."""
     return f"{called} or {calls}"
 
 
@@ -56,26 +56,26 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     ),
     "edges_success": (_edge("mesh:edge_success:ratio1m"), "secondarystat"),
 }
-"""Queries by name: PromQL, and the field that its value becomes."""
+"""Queries by name: PromQL, and the field that gets its value."""
 
 
 def _copied(name: str, field: str) -> models.DataTransformerConfig:
-    """A query's value once more, under a name of its own."""
+    """Copy a query's value to a field with another name."""
     textses = {"include": [f"Value #{name}"], "reducer": "last"}
     options = {"mode": "reduceRow", "reduce": textses, "alias": field, "replaceFields": False}
     return transformation("calculateField", options, name)
 
 
 @dataclass(frozen=True, slots=True)
-class Topology(Panel):
-    """The panel. `links` are of each node."""
+class ServiceGraphPanel(Panel):
+    """The panel. `links` belong to each node."""
 
     title: str
-    words: str
+    description: str
     links: Sequence[tuple[str, str]]
 
     def build(self) -> models.Panel:
-        """Nodes with calls a second, p99 and a ring of failures; edges with calls a second and success."""
+        """Nodes with requests/s, p99 and a ring of failures; edges with requests/s and success rate."""
         flags = dict.fromkeys(("Time", *(f"Value #{name}" for name in FIELDS)), True)
         tidy = {"excludeByName": flags, "indexByName": {}, "renameByName": {}}
         joined = {"byField": "id", "mode": "outer"}
@@ -87,7 +87,7 @@ class Topology(Panel):
         return (
             nodegraph.Panel()
             .title(self.title)
-            .description(self.words)
+            .description(self.description)
             .datasource(METRICS)
             .unit("reqps")
             .span(24)

@@ -1,7 +1,7 @@
-"""What every dashboard is made of: queries, panels with all they must have, variables, links, annotations.
+"""The parts of every dashboard: queries, panels, tables, thresholds and links.
 
-A panel cannot be made here without title, description, unit and data source. Data sources are variables, so
-that a dashboard is imported into any Grafana without an edit.
+Every panel has a title, a description, a unit and a data source. Data sources are variables, so any Grafana
+can import a dashboard unchanged.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ T = TypeVar("T")
 METRICS = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TRACES = models.DataSourceRef(type_val="jaeger", uid="${traces}")
 
-GOOD, WARN, BAD, CALM = "green", "orange", "red", "blue"
-Limits = Sequence[tuple[float | None, str]]
-PLAIN: Limits = ((None, CALM),)
-"""Colours from which value on; the first has none. What is neither good nor bad is plain."""
-SUCCESS: Limits = ((None, BAD), (0.99, WARN), (0.995, GOOD))
+GOOD, WARN, BAD, NEUTRAL = "green", "orange", "red", "blue"
+Thresholds = Sequence[tuple[float | None, str]]
+NO_THRESHOLDS: Thresholds = ((None, NEUTRAL),)
+"""No colour: for values that are neither good nor bad. A threshold is a lower bound and a colour."""
+SUCCESS: Thresholds = ((None, BAD), (0.99, WARN), (0.995, GOOD))
 """The objective of dashboards/rules/alerts.yml is 99.5 %."""
-LATENCY: Limits = ((None, GOOD), (500, WARN), (1000, BAD))
-"""Milliseconds; alerts.yml warns at 1000."""
-NONE_IS_GOOD: Limits = ((None, GOOD), (1, BAD))
-SOME_IS_BAD: Limits = ((None, GOOD), (1e-9, BAD))
-"""Where the figure is a rate."""
+LATENCY: Thresholds = ((None, GOOD), (500, WARN), (1000, BAD))
+"""Milliseconds. alerts.yml alerts at 1000."""
+ZERO_IS_GOOD: Thresholds = ((None, GOOD), (1, BAD))
+ANY_RATE_IS_BAD: Thresholds = ((None, GOOD), (1e-9, BAD))
+"""For rates."""
 
 
 def query(expr: str, legend: str = "", ref: str = "", *, now: bool = False) -> prometheus.Dataquery:
-    """A query over the time shown, or `now`: one value per series, as a table."""
+    """A query over the time range, or with `now` an instant query: one value per series, as a table."""
     dataquery = prometheus.Dataquery().expr(expr).legend_format(legend).datasource(METRICS)
     if ref:
         dataquery = dataquery.ref_id(ref)
@@ -52,25 +52,25 @@ def query(expr: str, legend: str = "", ref: str = "", *, now: bool = False) -> p
 
 
 @dataclass(frozen=True, slots=True)
-class Lines(Panel):
-    """A panel of lines over time. `queries` are pairs of PromQL and legend."""
+class TimeSeriesPanel(Panel):
+    """A time series panel. `queries` are pairs of PromQL and legend."""
 
     title: str
-    words: str
+    description: str
     unit: str
     queries: Sequence[tuple[str, str]]
-    limits: Limits = PLAIN
+    limits: Thresholds = NO_THRESHOLDS
     width: int = 12
     stacked: bool = False
-    most: float | None = None
+    max_value: float | None = None
     links: Sequence[tuple[str, str]] = ()
 
     def build(self) -> models.Panel:
-        """The panel; several queries are told apart by letters."""
+        """The panel, with a letter as the id of each query."""
         panel = (
             timeseries.Panel()
             .title(self.title)
-            .description(self.words)
+            .description(self.description)
             .datasource(METRICS)
             .unit(self.unit)
             .min(0)
@@ -83,36 +83,36 @@ class Lines(Panel):
             .legend(_legend())
             .tooltip(common.VizTooltipOptions().mode(commons.TooltipDisplayMode.MULTI).sort(_LARGEST))
             .thresholds(thresholds(self.limits))
-            .targets([query(expr, legend, letter) for letter, (expr, legend) in _lettered(self.queries)])
+            .targets([query(expr, legend, letter) for letter, (expr, legend) in _with_letters(self.queries)])
         )
         if self.stacked:
             panel = panel.stacking(common.StackingConfig().mode(commons.StackingMode.NORMAL).group("A"))
-        if self.most is not None:
-            panel = panel.max(self.most)
-        if self.limits is not PLAIN:
+        if self.max_value is not None:
+            panel = panel.max(self.max_value)
+        if self.limits is not NO_THRESHOLDS:
             panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(_DASHED))
         return panel.data_links([link(name, url) for name, url in self.links]).build()
 
 
 @dataclass(frozen=True, slots=True)
-class Figure(Panel):
-    """A panel of one number, with its course behind it."""
+class StatPanel(Panel):
+    """A panel with one number and a graph of it in the background."""
 
     title: str
-    words: str
+    description: str
     unit: str
     expr: str
-    limits: Limits = PLAIN
+    limits: Thresholds = NO_THRESHOLDS
     width: int = 4
     legend: str = ""
     decimals: float | None = None
 
     def build(self) -> models.Panel:
-        """The panel: the last value, coloured by its limits."""
+        """The panel: the last value, coloured by thresholds."""
         panel = (
             stat.Panel()
             .title(self.title)
-            .description(self.words)
+            .description(self.description)
             .datasource(METRICS)
             .unit(self.unit)
             .span(self.width)
@@ -128,39 +128,39 @@ class Figure(Panel):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of figures in a table: its PromQL, unit and colours."""
+class PanelColumn:
+    """A column of a table: PromQL, unit and thresholds."""
 
     name: str
     expr: str
     unit: str = "short"
-    limits: Limits = PLAIN
+    limits: Thresholds = NO_THRESHOLDS
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(Panel):
-    """A table of what is now: a row for each value of the labels `by`, which are shown under other names.
+class TablePanel(Panel):
+    """A table of current values with a row per value of the labels `by`, which maps labels to headings.
 
-    `links` are of the first label's cells.
+    `links` belong to the first label's cells.
     """
 
     title: str
-    words: str
+    description: str
     by: Mapping[str, str]
-    columns: Sequence[Column]
+    columns: Sequence[PanelColumn]
     width: int = 24
     height: int = 9
     links: Sequence[tuple[str, str]] = ()
     sort: str = ""
 
     def build(self) -> models.Panel:
-        """The panel: instant queries, joined by their labels, time and the rest of the labels left out."""
-        lettered = _lettered(self.columns)
+        """The panel: instant queries joined by label, without the time and all other labels."""
+        lettered = _with_letters(self.columns)
         sort = self.sort or self.columns[0].name
         panel = (
             table.Panel()
             .title(self.title)
-            .description(self.words)
+            .description(self.description)
             .datasource(METRICS)
             .unit(self.columns[0].unit)
             .span(self.width)
@@ -170,16 +170,16 @@ class Rows(Panel):
             .sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
             .targets([query(column.expr, "", letter, now=True) for letter, column in lettered])
             .with_transformation(transformation("merge", {}))
-            .with_transformation(transformation("organize", self._shown(lettered)))
+            .with_transformation(transformation("organize", self._organize(lettered)))
         )
         for column in self.columns:
-            panel = panel.override_by_name(column.name, _look(column))
+            panel = panel.override_by_name(column.name, _overrides(column))
         links = [link(name, url).build() for name, url in self.links]
         first = next(iter(self.by.values()))
         return panel.override_by_name(first, [models.DynamicConfigValue("links", links)]).build()
 
-    def _shown(self, lettered: Sequence[tuple[str, Column]]) -> dict[str, object]:
-        # Grafana names the column of values after its query only where there are several.
+    def _organize(self, lettered: Sequence[tuple[str, PanelColumn]]) -> dict[str, object]:
+        # Grafana names a value column after its query only if there are several queries.
         values = (
             {f"Value #{letter}": column.name for letter, column in lettered}
             if len(lettered) > 1
@@ -195,25 +195,25 @@ class Rows(Panel):
 
 
 @dataclass(frozen=True, slots=True)
-class States(Panel):
-    """A panel of what state each thing was in over time; `names` has words and colour of each value."""
+class StateTimelinePanel(Panel):
+    """A panel of states over time. `names` maps each value to a word and a colour."""
 
     title: str
-    words: str
+    description: str
     expr: str
     legend: str
     names: Mapping[int, tuple[str, str]]
     width: int = 12
 
     def build(self) -> models.Panel:
-        """The panel: a line of coloured spans for each series."""
+        """The panel: a row of coloured spans for each series."""
         options = {
             str(n): models.ValueMappingResult(text=word, color=c) for n, (word, c) in self.names.items()
         }
         return (
             statetimeline.Panel()
             .title(self.title)
-            .description(self.words)
+            .description(self.description)
             .datasource(METRICS)
             .unit("none")
             .span(self.width)
@@ -229,7 +229,7 @@ class States(Panel):
 
 @dataclass(frozen=True, slots=True)
 class JaegerSearch(Dataquery, Builder[Dataquery]):
-    """A search of Jaeger's data source: traces with a span of `service`."""
+    """A search in the Jaeger data source: traces with a span of `service`."""
 
     service: str
     ref_id: str = "A"
@@ -237,11 +237,11 @@ class JaegerSearch(Dataquery, Builder[Dataquery]):
     tags: str = ""
 
     def build(self) -> Dataquery:
-        """Itself: there is nothing to make."""
+        """The query itself."""
         return self
 
     def to_json(self) -> dict[str, object]:
-        """As Grafana's Jaeger data source keeps a search."""
+        """The search in the format of Grafana's Jaeger data source."""
         values: dict[str, object] = {
             "refId": self.ref_id,
             "datasource": TRACES,
@@ -252,30 +252,30 @@ class JaegerSearch(Dataquery, Builder[Dataquery]):
         return {**values, "tags": self.tags} if self.tags else values
 
 
-def thresholds(limits: Limits) -> dashboard.ThresholdsConfig:
-    """Colours by value."""
+def thresholds(limits: Thresholds) -> dashboard.ThresholdsConfig:
+    """The thresholds as Grafana's model."""
     steps = [models.Threshold(value, colour) for value, colour in limits]
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
 def link(title: str, url: str) -> dashboard.DashboardLink:
-    """A link in the same window."""
+    """A link that opens in the same window."""
     return dashboard.DashboardLink(title).type(models.DashboardLinkType.LINK).url(url)
 
 
 def transformation(name: str, options: object, only: str = "") -> models.DataTransformerConfig:
-    """One step on the way from answers to what is drawn; `only` is a regular expression of queries."""
-    chosen = models.MatcherConfig("byRefId", f"/^(?:{only})$/") if only else None
-    return models.DataTransformerConfig(id_val=name, options=options, filter_val=chosen)
+    """A transformation of query results. `only` is a regular expression of query ids."""
+    query_variable = models.MatcherConfig("byRefId", f"/^(?:{only})$/") if only else None
+    return models.DataTransformerConfig(id_val=name, options=options, filter_val=query_variable)
 
 
 _LARGEST = commons.SortOrder.DESCENDING
 _DASHED = commons.GraphThresholdsStyleMode.DASHED
 
 
-def _look(column: Column) -> list[models.DynamicConfigValue]:
+def _overrides(column: PanelColumn) -> list[models.DynamicConfigValue]:
     dynamic_config_values = [models.DynamicConfigValue("unit", column.unit)]
-    if column.limits is not PLAIN:
+    if column.limits is not NO_THRESHOLDS:
         dynamic_config_values += [
             models.DynamicConfigValue("thresholds", thresholds(column.limits).build()),
             models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}),
@@ -293,5 +293,5 @@ def _legend() -> common.VizLegendOptions:
     )
 
 
-def _lettered(many: Sequence[T]) -> list[tuple[str, T]]:
+def _with_letters(many: Sequence[T]) -> list[tuple[str, T]]:
     return [(chr(ord("A") + at), value) for at, value in enumerate(many)]

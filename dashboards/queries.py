@@ -1,4 +1,4 @@
-"""Every question that the dashboards ask, for whoever wants to put it to a Prometheus."""
+"""The dashboards as JSON, and every PromQL expression in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meshwright.dashboards.boards import BOARDS
 
 Json = dict[str, Any]
 
-GIVEN = {
+DEFAULT_VALUES = {
     "__rate_interval": "1m",
     "__interval": "30s",
     "service": ".*",
@@ -21,28 +21,31 @@ GIVEN = {
     "instance": ".*",
     "plane": ".*",
 }
-"""What stands for Grafana's variables where there is no Grafana: everything."""
+"""Values for Grafana's variables outside Grafana: they select everything."""
 
 _VARIABLE = re.compile(r"\$(?:(?P<plain>[a-z_]\w*)|\{(?P<braced>[a-z_]\w*)\})")
 
 
 def text(board: Json) -> str:
-    """A dashboard as its file has it."""
+    """The text of a dashboard's file."""
     return json.dumps(board, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def boards() -> dict[str, Json]:
-    """Every dashboard as JSON, by its uid."""
-    return {board.uid: _current(json.loads(JSONEncoder().encode(board.build()))) for board in BOARDS}
+    """Every dashboard as JSON, by uid."""
+    return {
+        board.uid: _without_obsolete_fields(json.loads(JSONEncoder().encode(board.build())))
+        for board in BOARDS
+    }
 
 
 def panels(board: Json) -> Iterator[Json]:
-    """The panels of a dashboard, without the headings of rows."""
+    """The panels of a dashboard without row headings."""
     return (panel for panel in board["panels"] if panel["type"] != "row")
 
 
 def expressions() -> list[tuple[str, str, str]]:
-    """Every panel's PromQL: uid of the dashboard, title of the panel, expression with variables."""
+    """Every PromQL expression: uid of the dashboard, title of the panel, expression with variables."""
     return [
         (uid, panel["title"], target["expr"])
         for uid, board in boards().items()
@@ -52,14 +55,14 @@ def expressions() -> list[tuple[str, str, str]]:
     ]
 
 
-def filled(expr: str, **values: str) -> str:
+def fill_variables(expr: str, **values: str) -> str:
     """An expression without variables; `values` replace some of GIVEN. Raises KeyError for an unknown one."""
-    chosen = {**GIVEN, **values}
-    return _VARIABLE.sub(lambda match: chosen[match["plain"] or match["braced"]], expr)
+    query_variable = {**DEFAULT_VALUES, **values}
+    return _VARIABLE.sub(lambda match: query_variable[match["plain"] or match["braced"]], expr)
 
 
-def _current(board: Json) -> Json:
-    """Without what the SDK writes for Grafana 11 at its default, and later ones do not know any more."""
+def _without_obsolete_fields(board: Json) -> Json:
+    """Remove defaults that the SDK writes for Grafana 11 and that later versions do not know."""
     for variable in board["templating"]["list"]:
         for name in ("auto", "auto_min", "auto_count"):
             variable.pop(name, None)

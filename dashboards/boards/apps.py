@@ -1,15 +1,24 @@
-"""What services tell of themselves, by the names that every service of the exchange has."""
+"""Metrics of the apps themselves, by the names that the demo's services use."""
 
 from __future__ import annotations
 
-from meshwright.dashboards.board import APPS, SERVICE, Board, Section, chosen, explore_traces, to, traces
-from meshwright.dashboards.parts import SUCCESS, Column, Figure, Lines, Rows
+from meshwright.dashboards.board import (
+    APPS,
+    SERVICE,
+    Board,
+    Section,
+    dashboard_url,
+    explore_traces_link,
+    query_variable,
+    traces_variable,
+)
+from meshwright.dashboards.parts import SUCCESS, PanelColumn, StatPanel, TablePanel, TimeSeriesPanel
 from meshwright.dashboards.promql import APP, APP_FAILED, quantile, rate, ratio
 
 _SECONDS: tuple[tuple[float | None, str], ...] = ((None, "green"), (0.5, "orange"), (1, "red"))
 _ALL = f"sum({rate('http_requests_total', APP)})"
 _FAILED = f"sum({rate('http_requests_total', APP_FAILED)})"
-_LINK = (("Service", to(SERVICE, service="${__field.labels.service}")),)
+_LINK = (("Service", dashboard_url(SERVICE, service="${__field.labels.service}")),)
 
 
 def _within(bound: str) -> str:
@@ -20,35 +29,37 @@ def _within(bound: str) -> str:
 NOW = Section(
     "Now",
     (
-        Figure("Requests", "Requests that apps answered a second, health checks among them.", "reqps", _ALL),
-        Figure(
+        StatPanel(
+            "Requests", "Requests per second that apps handled, health checks included.", "reqps", _ALL
+        ),
+        StatPanel(
             "Success",
-            "The share that was no 5xx, of what apps answered themselves.",
+            "The share of the apps' responses that were not 5xx.",
             "percentunit",
             f"1 - ({_FAILED} or {_ALL} * 0) / ({_ALL} > 0)",
             SUCCESS,
             decimals=2,
         ),
-        Figure(
+        StatPanel(
             "Within 100 ms",
-            "The share of requests that was answered within 0.1 s.",
+            "The share of requests that took at most 0.1 s.",
             "percentunit",
             _within("0.1"),
             ((None, "red"), (0.9, "orange"), (0.95, "green")),
             decimals=1,
         ),
-        Figure(
+        StatPanel(
             "Within 500 ms",
-            "The share of requests that was answered within 0.5 s.",
+            "The share of requests that took at most 0.5 s.",
             "percentunit",
             _within("0.5"),
             ((None, "red"), (0.98, "orange"), (0.99, "green")),
             decimals=1,
         ),
-        Figure("Connections", "Open connections of apps.", "short", f"sum(active_connections{{{APP}}})"),
-        Figure(
+        StatPanel("Connections", "Open connections of apps.", "short", f"sum(active_connections{{{APP}}})"),
+        StatPanel(
             "Not scraped",
-            "Apps whose metrics Prometheus does not reach through their sidecars.",
+            "Apps whose metrics Prometheus cannot scrape through their sidecars.",
             "short",
             f"count(up{{{APP}}} == 0) or vector(0)",
             ((None, "green"), (1, "red")),
@@ -59,33 +70,33 @@ NOW = Section(
 ROUTES = Section(
     "Routes",
     (
-        Rows(
+        TablePanel(
             "Routes",
             "Each route of each service.",
             {"service": "Service", "method": "Method", "route": "Route"},
             (
-                Column(
+                PanelColumn(
                     "Requests",
                     f"sum by (service, method, route) ({rate('http_requests_total', APP)})",
                     "reqps",
                 ),
-                Column(
+                PanelColumn(
                     "Failed",
                     "sum by (service, method, route) (" + rate("http_requests_total", APP_FAILED) + ")",
                     "reqps",
                     ((None, "green"), (1e-9, "red")),
                 ),
-                Column(
+                PanelColumn(
                     "p50", quantile(0.5, "http_request_duration_seconds", APP, "service, method, route"), "s"
                 ),
-                Column(
+                PanelColumn(
                     "p99",
                     quantile(0.99, "http_request_duration_seconds", APP, "service, method, route"),
                     "s",
                     _SECONDS,
                 ),
             ),
-            links=(("Service", to(SERVICE, service="${__value.text}")),),
+            links=(("Service", dashboard_url(SERVICE, service="${__value.text}")),),
         ),
     ),
 )
@@ -93,42 +104,42 @@ ROUTES = Section(
 COURSE = Section(
     "Over time",
     (
-        Lines(
+        TimeSeriesPanel(
             "Requests by service",
-            "What each app answered a second.",
+            "Requests per second of each app.",
             "reqps",
             ((f"sum by (service) ({rate('http_requests_total', APP)})", "{{service}}"),),
             width=8,
             stacked=True,
             links=_LINK,
         ),
-        Lines(
-            "Answers by status",
-            "What apps answered a second, by status.",
+        TimeSeriesPanel(
+            "Responses by status code",
+            "Responses per second of the apps, by status code.",
             "reqps",
             ((f"sum by (status_code) ({rate('http_requests_total', APP)})", "{{status_code}}"),),
             width=8,
             stacked=True,
         ),
-        Lines(
+        TimeSeriesPanel(
             "p99 by service",
-            "99 of 100 requests took the app no longer: without the way there, retries and waiting.",
+            "99 % of the requests took the app at most this long, without network, retries and queueing.",
             "s",
             ((quantile(0.99, "http_request_duration_seconds", APP, "service"), "{{service}}"),),
             _SECONDS,
             width=8,
             links=_LINK,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Connections by instance",
-            "Open connections of each app; most are its sidecar's.",
+            "Open connections of each app. Most come from its sidecar.",
             "short",
             ((f"sum by (instance) (active_connections{{{APP}}})", "{{instance}}"),),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "gRPC by method",
-            "Calls of gRPC methods a second, by code.",
+            "gRPC calls per second, by method and code.",
             "reqps",
             (
                 (
@@ -138,22 +149,22 @@ COURSE = Section(
             ),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Market ticks sent",
-            "Ticks that trading sent to analytics a second, by gRPC code.",
+            "Ticks per second from trading to analytics, by gRPC code.",
             "ops",
             ((f"sum by (code) ({rate('market_data_sent_total', APP)})", "{{code}}"),),
             width=8,
         ),
-        Lines(
-            "Processor",
-            "Processors that each app keeps busy.",
+        TimeSeriesPanel(
+            "CPU",
+            "CPU cores used by each app.",
             "percentunit",
             ((f"sum by (instance) ({rate('process_cpu_seconds_total', APP)})", "{{instance}}"),),
         ),
-        Lines(
+        TimeSeriesPanel(
             "Memory",
-            "Resident bytes of each app.",
+            "Resident memory of each app.",
             "bytes",
             ((f"sum by (instance) (process_resident_memory_bytes{{{APP}}})", "{{instance}}"),),
         ),
@@ -162,15 +173,15 @@ COURSE = Section(
 
 BOARD = Board(
     APPS,
-    "Services' own",
-    "What services tell of themselves: requests, their duration and connections.",
+    "Application metrics",
+    "Metrics of the apps themselves: requests, durations and connections.",
     (NOW, ROUTES, COURSE),
     (
-        traces(),
-        chosen("service", "Service", 'label_values(up{job="meshwright-app"}, service)'),
-        chosen(
+        traces_variable(),
+        query_variable("service", "Service", 'label_values(up{job="meshwright-app"}, service)'),
+        query_variable(
             "instance", "Instance", 'label_values(up{job="meshwright-app", service=~"$service"}, instance)'
         ),
     ),
-    (explore_traces("$service"),),
+    (explore_traces_link("$service"),),
 )

@@ -1,12 +1,12 @@
-"""The control planes: are they up, how fast do changes reach sidecars, what do they hold?"""
+"""Control planes: are they up, how fast do changes reach sidecars, what do they store?"""
 
 from __future__ import annotations
 
-from meshwright.dashboards.board import CONTROL_PLANE, SIDECARS, Board, Section, chosen, to
-from meshwright.dashboards.parts import NONE_IS_GOOD, SOME_IS_BAD, Figure, Lines
-from meshwright.dashboards.promql import PLANE, quantile, rate
+from meshwright.dashboards.board import CONTROL_PLANE, SIDECARS, Board, Section, dashboard_url, query_variable
+from meshwright.dashboards.parts import ANY_RATE_IS_BAD, ZERO_IS_GOOD, StatPanel, TimeSeriesPanel
+from meshwright.dashboards.promql import CONTROL_PLANE_JOB, quantile, rate
 
-_EACH = f'{PLANE}, instance=~"$plane"'
+_EACH = f'{CONTROL_PLANE_JOB}, instance=~"$plane"'
 
 
 def _by(metric: str, label: str = "instance") -> str:
@@ -20,114 +20,114 @@ def _quantiles(histogram: str) -> tuple[tuple[str, str], ...]:
 NOW = Section(
     "Now",
     (
-        Figure(
+        StatPanel(
             "Up",
-            "Control planes that Prometheus reaches.",
+            "Control planes that Prometheus can scrape.",
             "short",
             f"sum(up{{{_EACH}}})",
             ((None, "red"), (1, "green")),
         ),
-        Figure(
+        StatPanel(
             "Store",
-            "Whether the store answers every control plane. Without it policies cannot change.",
+            "Whether the store responds to every control plane. Policies cannot change without it.",
             "bool_yes_no",
             f"min(mesh_store_up{{{_EACH}}})",
             ((None, "red"), (1, "green")),
         ),
-        Figure(
+        StatPanel(
             "Revision",
-            "The newest revision of the policies that is served.",
+            "The newest revision being served.",
             "none",
             f"max(mesh_revision{{{_EACH}}})",
         ),
-        Figure(
-            "Peers silent",
-            "Other control planes that announced themselves and do not answer.",
+        StatPanel(
+            "Unreachable peers",
+            "Other control planes that have announced themselves and do not respond.",
             "short",
             f"max(mesh_control_planes_unreachable{{{_EACH}}})",
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
-        Figure("Sidecars", "Open streams of sidecars.", "short", f"sum(mesh_xds_streams{{{_EACH}}})"),
-        Figure(
-            "Refused by Envoys",
-            "Responses that Envoys refused (NACK) within an hour; `mesh proxies` says why.",
+        StatPanel("Sidecars", "Open xDS streams.", "short", f"sum(mesh_xds_streams{{{_EACH}}})"),
+        StatPanel(
+            "NACKs (1h)",
+            "Responses that Envoys rejected in the last hour. `mesh proxies` shows why.",
             "short",
             f"sum(increase(mesh_xds_nacks_total{{{_EACH}}}[1h])) or vector(0)",
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
             decimals=0,
         ),
     ),
 )
 
 PUSHES = Section(
-    "From a change to the sidecars",
+    "Configuration push",
     (
-        Lines(
-            "Until acknowledged",
-            "From a change or a request to the ACK of what was sent for it.",
+        TimeSeriesPanel(
+            "Time to ACK",
+            "Time from a change or a request to the ACK.",
             "s",
             _quantiles("mesh_xds_push_seconds"),
             ((None, "green"), (1, "orange"), (5, "red")),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Generation",
-            "From what is stored to a new configuration of the whole mesh.",
+            "Time from stored state to a new configuration of the whole mesh.",
             "s",
             _quantiles("mesh_generation_seconds"),
             ((None, "green"), (0.5, "orange"), (1, "red")),
             width=8,
         ),
-        Lines(
-            "Lag of the event loop",
-            "How much later than asked for the event loop came round. What lags delays everybody.",
+        TimeSeriesPanel(
+            "Event loop lag",
+            "Delay of the event loop beyond the time requested. Lag delays every sidecar.",
             "s",
             _quantiles("mesh_event_loop_lag_seconds"),
             ((None, "green"), (0.1, "orange"), (0.5, "red")),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Responses by type",
-            "Responses a second put in line for sidecars.",
+            "Responses per second queued for sidecars.",
             "ops",
             ((_by("mesh_xds_pushes_total", "type"), "{{type}}"),),
             width=8,
         ),
-        Lines(
-            "Refused by type",
-            "Responses a second that Envoys refused, and streams that were refused for who asked.",
+        TimeSeriesPanel(
+            "Rejections by type",
+            "Responses per second that Envoys rejected, and streams denied because of their identity.",
             "ops",
             (
                 (f"{_by('mesh_xds_nacks_total', 'type')} or vector(0)", "{{type}}"),
                 (_by("mesh_xds_refusals_total"), "streams at {{instance}}"),
                 (_by("mesh_xds_names_refused_total"), "subscriptions at {{instance}}"),
             ),
-            SOME_IS_BAD,
+            ANY_RATE_IS_BAD,
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Sidecars by state",
-            "Sidecars by whether they have acknowledged what they were sent.",
+            "Sidecars by whether they have ACKed their configuration.",
             "short",
             ((f"sum by (state) (mesh_proxies{{{_EACH}}})", "{{state}}"),),
             stacked=True,
             width=8,
-            links=(("Sidecars", to(SIDECARS)),),
+            links=(("Sidecars", dashboard_url(SIDECARS)),),
         ),
     ),
 )
 
 STATE = Section(
-    "What they hold",
+    "State",
     (
-        Lines(
+        TimeSeriesPanel(
             "Streams",
-            "Sidecars that follow each control plane.",
+            "Sidecars connected to each control plane.",
             "short",
             ((f"sum by (instance) (mesh_xds_streams{{{_EACH}}})", "{{instance}}"),),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Leases",
             "Instances with a lease in the store, by health.",
             "short",
@@ -135,33 +135,33 @@ STATE = Section(
             width=8,
             stacked=True,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Peers",
-            "Other control planes that each one knows, and those of them that answer.",
+            "Other control planes that each one knows, and those that respond.",
             "short",
             (
                 (f"sum by (instance) (mesh_peers{{{_EACH}}})", "{{instance}} knows"),
-                (f"sum by (instance) (mesh_peers_reachable{{{_EACH}}})", "{{instance}} hears"),
+                (f"sum by (instance) (mesh_peers_reachable{{{_EACH}}})", "{{instance}} reaches"),
             ),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Events",
-            "Events a second that were noticed, by kind; `mesh events` tells them.",
+            "Events per second, by kind. `mesh events` lists them.",
             "ops",
             ((_by("mesh_events_total", "kind"), "{{kind}}"),),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Memory",
-            "Resident bytes of each control plane.",
+            "Resident memory of each control plane.",
             "bytes",
             ((f"sum by (instance) (process_resident_memory_bytes{{{_EACH}}})", "{{instance}}"),),
             width=8,
         ),
-        Lines(
-            "Processor",
-            "Processors that each control plane keeps busy.",
+        TimeSeriesPanel(
+            "CPU",
+            "CPU cores used by each control plane.",
             "percentunit",
             ((_by("process_cpu_seconds_total"), "{{instance}}"),),
             width=8,
@@ -172,15 +172,15 @@ STATE = Section(
 API = Section(
     "Admin API",
     (
-        Lines(
+        TimeSeriesPanel(
             "Requests by operation",
-            "Requests of the admin API a second.",
+            "Requests per second to the admin API.",
             "reqps",
             ((_by("mesh_admin_requests_total", "operation"), "{{operation}}"),),
         ),
-        Lines(
+        TimeSeriesPanel(
             "Duration by operation",
-            "95 of 100 requests took no longer. Event streams take as long as they are open.",
+            "95 % of the requests took at most this long. Event streams last as long as they are open.",
             "s",
             ((quantile(0.95, "mesh_admin_request_duration_seconds", _EACH, "operation"), "{{operation}}"),),
             ((None, "green"), (0.5, "orange"), (5, "red")),
@@ -191,37 +191,37 @@ API = Section(
 TELEMETRY = Section(
     "Telemetry",
     (
-        Lines(
-            "Taken in",
-            "Messages a second of metrics, spans and access logs from sidecars.",
+        TimeSeriesPanel(
+            "Received",
+            "Messages per second: metrics, spans and access logs from sidecars.",
             "ops",
             ((_by("mesh_telemetry_received_total", "signal"), "{{signal}}"),),
             width=8,
         ),
-        Lines(
-            "Left out",
-            "What was not taken in or made room a second: a sign of too much at once.",
+        TimeSeriesPanel(
+            "Dropped",
+            "Messages dropped and spans evicted per second: a sign of overload.",
             "ops",
             (
                 (f"{_by('mesh_telemetry_dropped_total', 'reason')} or vector(0)", "messages: {{reason}}"),
-                (_by("mesh_spans_evicted_total"), "spans made room at {{instance}}"),
+                (_by("mesh_spans_evicted_total"), "spans evicted at {{instance}}"),
                 (_by("mesh_telemetry_edges_dropped_total"), "edges at {{instance}}"),
             ),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Queued",
-            "Bytes that wait to be folded, and to be forwarded to a collector.",
+            "Bytes waiting to be processed, and to be forwarded to a collector.",
             "bytes",
             (
-                (f"sum by (instance) (mesh_telemetry_queued_bytes{{{_EACH}}})", "{{instance}} to fold"),
+                (f"sum by (instance) (mesh_telemetry_queued_bytes{{{_EACH}}})", "{{instance}} to process"),
                 (f"sum by (instance) (mesh_forward_queued_bytes{{{_EACH}}})", "{{instance}} to forward"),
             ),
             width=8,
         ),
-        Lines(
-            "Kept",
-            "Traces and requests that are kept in memory.",
+        TimeSeriesPanel(
+            "Stored",
+            "Traces and request records in memory.",
             "short",
             (
                 (f"sum by (instance) (mesh_traces_kept{{{_EACH}}})", "{{instance}} traces"),
@@ -229,20 +229,20 @@ TELEMETRY = Section(
             ),
             width=8,
         ),
-        Lines(
-            "Memory of traces",
-            "Bytes that kept traces take, estimated.",
+        TimeSeriesPanel(
+            "Trace memory",
+            "Estimated memory of the stored traces.",
             "bytes",
             ((f"sum by (instance) (mesh_traces_bytes{{{_EACH}}})", "{{instance}}"),),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Forwarded",
-            "Items a second that a collector took, put off, or never got. Nothing without MESH_OTLP_FORWARD.",
+            "Records per second accepted by a collector, retried and lost. Needs MESH_OTLP_FORWARD.",
             "ops",
             (
                 (f"{_by('mesh_forward_sent_total', 'signal')} or vector(0)", "{{signal}}"),
-                (_by("mesh_forward_retries_total", "signal"), "{{signal}} put off"),
+                (_by("mesh_forward_retries_total", "signal"), "{{signal}} retried"),
                 (_by("mesh_forward_dropped_total", "signal"), "{{signal}} lost"),
             ),
             width=8,
@@ -253,7 +253,7 @@ TELEMETRY = Section(
 BOARD = Board(
     CONTROL_PLANE,
     "Control plane",
-    "Are the control planes up, how fast do changes reach sidecars, what do they hold?",
+    "Are the control planes up, how fast do changes reach sidecars, what do they store?",
     (NOW, PUSHES, STATE, API, TELEMETRY),
-    (chosen("plane", "Control plane", 'label_values(up{job="meshwright-control-plane"}, instance)'),),
+    (query_variable("plane", "Control plane", 'label_values(up{job="meshwright-control-plane"}, instance)'),),
 )

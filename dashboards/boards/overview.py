@@ -1,18 +1,27 @@
-"""Is the mesh well, who calls whom, and which service to look at?"""
+"""Is the mesh healthy, how do services depend on each other, and which one needs attention?"""
 
 from __future__ import annotations
 
-from meshwright.dashboards.board import OVERVIEW, RESILIENCE, SERVICE, SIDECARS, Board, Section, to, traces
-from meshwright.dashboards.graph import Topology
+from meshwright.dashboards.board import (
+    OVERVIEW,
+    RESILIENCE,
+    SERVICE,
+    SIDECARS,
+    Board,
+    Section,
+    dashboard_url,
+    traces_variable,
+)
+from meshwright.dashboards.graph import ServiceGraphPanel
 from meshwright.dashboards.parts import (
+    ANY_RATE_IS_BAD,
     LATENCY,
-    NONE_IS_GOOD,
-    SOME_IS_BAD,
     SUCCESS,
-    Column,
-    Figure,
-    Lines,
-    Rows,
+    ZERO_IS_GOOD,
+    PanelColumn,
+    StatPanel,
+    TablePanel,
+    TimeSeriesPanel,
 )
 from meshwright.dashboards.promql import edge_quantile, success
 
@@ -21,48 +30,48 @@ _CALLS, _FAILURES = "sum(mesh:service_requests:rate1m)", "sum(mesh:service_failu
 NOW = Section(
     "Now",
     (
-        Figure(
+        StatPanel(
             "Calls",
-            "Calls between services and from gateways, as the callers' sidecars count them.",
+            "Requests between services and from gateways, counted by the callers' sidecars.",
             "reqps",
             _CALLS,
         ),
-        Figure(
+        StatPanel(
             "Success",
-            "The share of calls that did not fail, retries done: no 5xx, and of gRPC no status that is the "
-            "server's fault. The objective is 99.5 %.",
+            "The share of requests that did not fail, after retries. Failures are 5xx and the gRPC statuses "
+            "that are the server's fault. The objective is 99.5 %.",
             "percentunit",
             success(_FAILURES, _CALLS),
             SUCCESS,
             decimals=2,
         ),
-        Figure(
+        StatPanel(
             "p99",
-            "99 of 100 calls that a host answered took no longer than this.",
+            "99 % of the requests that a host responded to took at most this long.",
             "ms",
             edge_quantile(0.99, ""),
             LATENCY,
         ),
-        Figure(
-            "Instances not healthy",
-            "Instances whose own health check fails. They get no calls.",
+        StatPanel(
+            "Unhealthy instances",
+            "Instances whose health check fails. They get no requests.",
             "short",
             'sum(max by (service) (mesh_instances{health="unhealthy"}))',
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
-        Figure(
-            "Sidecars not in step",
-            "Sidecars that are pending, have rejected what they were sent, or are disconnected.",
+        StatPanel(
+            "Out of sync",
+            "Sidecars that are pending, have rejected their configuration, or are disconnected.",
             "short",
             'sum(mesh_proxies{state!="synced"})',
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
-        Figure(
-            "Breakers open",
-            "Edges on which every host is ejected or every limit is reached.",
+        StatPanel(
+            "Open circuit breakers",
+            "Edges where every host is ejected or a limit is reached.",
             "short",
             'sum(max by (caller, callee) (mesh_breaker_state{state="open"})) or vector(0)',
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
     ),
 )
@@ -70,13 +79,13 @@ NOW = Section(
 GRAPH = Section(
     "Topology",
     (
-        Topology(
-            "Who calls whom",
-            "Each node: calls to it a second and their p99 (a gateway: the calls it makes), "
-            "its ring the share that failed. Each edge: calls a second and success.",
+        ServiceGraphPanel(
+            "Service graph",
+            "Nodes show requests/s and p99 (for a gateway, of the requests it sends); the ring shows "
+            "failures. Edges show requests/s and success rate.",
             (
-                ("Service", to(SERVICE, **{"service": "${__data.fields.id}"})),
-                ("Edges", to(RESILIENCE, **{"callee": "${__data.fields.id}"})),
+                ("Service", dashboard_url(SERVICE, **{"service": "${__data.fields.id}"})),
+                ("Edges", dashboard_url(RESILIENCE, **{"callee": "${__data.fields.id}"})),
             ),
         ),
     ),
@@ -85,41 +94,43 @@ GRAPH = Section(
 SERVICES = Section(
     "Services",
     (
-        Rows(
+        TablePanel(
             "Services",
-            "What each service was asked in the last minute, by all its callers.",
+            "Requests to each service in the last minute, from all callers.",
             {"callee": "Service"},
             (
-                Column("Calls", "sum by (callee) (mesh:service_requests:rate1m)", "reqps"),
-                Column(
+                PanelColumn("Requests", "sum by (callee) (mesh:service_requests:rate1m)", "reqps"),
+                PanelColumn(
                     "Success",
                     success("mesh:service_failures:rate1m", "mesh:service_requests:rate1m"),
                     "percentunit",
                     SUCCESS,
                 ),
-                Column("p50", edge_quantile(0.5, "", "callee"), "ms"),
-                Column("p95", edge_quantile(0.95, "", "callee"), "ms"),
-                Column("p99", edge_quantile(0.99, "", "callee"), "ms", LATENCY),
-                Column("Retries", "sum by (callee) (mesh:edge_retries:rate1m)", "reqps", SOME_IS_BAD),
-                Column(
+                PanelColumn("p50", edge_quantile(0.5, "", "callee"), "ms"),
+                PanelColumn("p95", edge_quantile(0.95, "", "callee"), "ms"),
+                PanelColumn("p99", edge_quantile(0.99, "", "callee"), "ms", LATENCY),
+                PanelColumn(
+                    "Retries", "sum by (callee) (mesh:edge_retries:rate1m)", "reqps", ANY_RATE_IS_BAD
+                ),
+                PanelColumn(
                     "Healthy",
                     'max by (callee) (label_replace(mesh_instances{health="healthy"}, '
                     '"callee", "$1", "service", "(.*)"))',
                 ),
             ),
-            links=(("Service", to(SERVICE, service="${__value.text}")),),
+            links=(("Service", dashboard_url(SERVICE, service="${__value.text}")),),
         ),
-        Lines(
-            "Calls by service",
-            "Calls to each service a second.",
+        TimeSeriesPanel(
+            "Requests by service",
+            "Requests per second to each service.",
             "reqps",
             (("mesh:service_requests:rate1m", "{{callee}}"),),
-            links=(("Service", to(SERVICE, service="${__field.labels.callee}")),),
+            links=(("Service", dashboard_url(SERVICE, service="${__field.labels.callee}")),),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Failures by service",
-            "The share of calls to each service that failed. The line is where its budget burns.",
+            "The share of requests to each service that failed. Above the line it exceeds its error budget.",
             "percentunit",
             (
                 (
@@ -128,16 +139,16 @@ SERVICES = Section(
                 ),
             ),
             ((None, "green"), (0.005, "red")),
-            links=(("Service", to(SERVICE, service="${__field.labels.callee}")),),
+            links=(("Service", dashboard_url(SERVICE, service="${__field.labels.callee}")),),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "p99 by service",
-            "99 of 100 calls to each service took no longer than this.",
+            "99 % of the requests to each service took at most this long.",
             "ms",
             (("mesh:service_latency_milliseconds:p99", "{{callee}}"),),
             LATENCY,
-            links=(("Service", to(SERVICE, service="${__field.labels.callee}")),),
+            links=(("Service", dashboard_url(SERVICE, service="${__field.labels.callee}")),),
             width=8,
         ),
     ),
@@ -146,12 +157,12 @@ SERVICES = Section(
 HEALTH = Section(
     "Health",
     (
-        Rows(
+        TablePanel(
             "Alerts",
-            "Alerts of dashboards/rules/alerts.yml that are pending or fire; docs/alerts.md has what to do.",
+            "Pending and firing alerts. docs/alerts.md says what to do.",
             {"alertname": "Alert", "severity": "Severity", "alertstate": "State", "callee": "Service"},
             (
-                Column(
+                PanelColumn(
                     "Alerts",
                     'count by (alertname, severity, alertstate, callee) (ALERTS{alertname=~"Mesh.*"})',
                 ),
@@ -159,22 +170,22 @@ HEALTH = Section(
             width=12,
             height=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Instances by health",
-            "Instances with a lease. Draining ones finish what they have.",
+            "Instances with a lease. Draining instances finish their in-flight requests.",
             "short",
             (("sum by (health) (max by (service, health) (mesh_instances))", "{{health}}"),),
             stacked=True,
             width=6,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Sidecars by state",
-            "Sidecars by whether they have acknowledged what they were sent.",
+            "Sidecars by whether they have ACKed their configuration.",
             "short",
             (("sum by (state) (mesh_proxies)", "{{state}}"),),
             stacked=True,
             width=6,
-            links=(("Sidecars", to(SIDECARS)),),
+            links=(("Sidecars", dashboard_url(SIDECARS)),),
         ),
     ),
 )
@@ -182,7 +193,7 @@ HEALTH = Section(
 BOARD = Board(
     OVERVIEW,
     "Mesh overview",
-    "Is the mesh well, who calls whom, and which service to look at?",
+    "Is the mesh healthy, how do services depend on each other, and which one needs attention?",
     (NOW, GRAPH, SERVICES, HEALTH),
-    (traces(),),
+    (traces_variable(),),
 )

@@ -1,4 +1,4 @@
-"""Edges: retries, breakers, ejections and timeouts between who calls and who is called."""
+"""Edges: retries, circuit breakers, ejections and timeouts between callers and callees."""
 
 from __future__ import annotations
 
@@ -7,13 +7,30 @@ from meshwright.dashboards.board import (
     SERVICE,
     Board,
     Section,
-    chosen,
-    explore_traces,
-    to,
-    traces,
+    dashboard_url,
+    explore_traces_link,
+    query_variable,
+    traces_variable,
 )
-from meshwright.dashboards.parts import LATENCY, SOME_IS_BAD, SUCCESS, Column, Figure, Lines, Rows, States
-from meshwright.dashboards.promql import EDGE, edge_quantile, edges, edges_now, injected, ratio, towards
+from meshwright.dashboards.parts import (
+    ANY_RATE_IS_BAD,
+    LATENCY,
+    SUCCESS,
+    PanelColumn,
+    StateTimelinePanel,
+    StatPanel,
+    TablePanel,
+    TimeSeriesPanel,
+)
+from meshwright.dashboards.promql import (
+    EDGE,
+    edge_quantile,
+    edges,
+    edges_now,
+    injected,
+    ratio,
+    to_selected_callees,
+)
 
 _NAME = "{{service}} → {{callee}}"
 _CALLS = f"mesh:edge_requests:rate1m{{{EDGE}}}"
@@ -27,33 +44,35 @@ def _breakers(state: str) -> str:
 EDGES = Section(
     "Edges",
     (
-        Rows(
+        TablePanel(
             "Edges",
-            "Who called whom in the last minute, and what the caller's sidecar did about failures.",
+            "Requests between services in the last minute, and how the caller's sidecar handled failures.",
             {"service": "Caller", "callee": "Callee"},
             (
-                Column("Calls", _CALLS, "reqps"),
-                Column("Success", f"mesh:edge_success:ratio1m{{{EDGE}}}", "percentunit", SUCCESS),
-                Column("p50", edge_quantile(0.5, EDGE, "service, callee"), "ms"),
-                Column("p99", edge_quantile(0.99, EDGE, "service, callee"), "ms", LATENCY),
-                Column("Retries", f"mesh:edge_retries:rate1m{{{EDGE}}}", "reqps", SOME_IS_BAD),
-                Column("Timeouts", towards(edges("upstream_rq_timeout")), "reqps", SOME_IS_BAD),
-                Column("Under way", towards(edges_now("upstream_rq_active"))),
-                Column("Healthy hosts", towards(edges_now("membership_healthy"))),
+                PanelColumn("Requests", _CALLS, "reqps"),
+                PanelColumn("Success", f"mesh:edge_success:ratio1m{{{EDGE}}}", "percentunit", SUCCESS),
+                PanelColumn("p50", edge_quantile(0.5, EDGE, "service, callee"), "ms"),
+                PanelColumn("p99", edge_quantile(0.99, EDGE, "service, callee"), "ms", LATENCY),
+                PanelColumn("Retries", f"mesh:edge_retries:rate1m{{{EDGE}}}", "reqps", ANY_RATE_IS_BAD),
+                PanelColumn(
+                    "Timeouts", to_selected_callees(edges("upstream_rq_timeout")), "reqps", ANY_RATE_IS_BAD
+                ),
+                PanelColumn("In flight", to_selected_callees(edges_now("upstream_rq_active"))),
+                PanelColumn("Healthy hosts", to_selected_callees(edges_now("membership_healthy"))),
             ),
-            links=(("Service", to(SERVICE, service="${__value.text}")),),
+            links=(("Service", dashboard_url(SERVICE, service="${__value.text}")),),
         ),
-        Lines(
+        TimeSeriesPanel(
             "Success by edge",
-            "The share of calls that did not fail, retries done.",
+            "The share of requests that did not fail, after retries.",
             "percentunit",
             ((f"mesh:edge_success:ratio1m{{{EDGE}}}", _NAME),),
             SUCCESS,
-            most=1,
+            max_value=1,
         ),
-        Lines(
+        TimeSeriesPanel(
             "p99 by edge",
-            "99 of 100 calls that a host answered took no longer than this.",
+            "99 % of the requests that a host responded to took at most this long.",
             "ms",
             ((edge_quantile(0.99, EDGE, "service, callee"), _NAME),),
             LATENCY,
@@ -64,75 +83,75 @@ EDGES = Section(
 RETRIES = Section(
     "Retries and timeouts",
     (
-        Figure(
-            "Calls retried",
-            "Retries for each hundred calls of these edges; a budget of 20 % is the most that is sensible.",
+        StatPanel(
+            "Retry rate",
+            "Retries in relation to the requests of these edges. A retry budget above 20 % is not sensible.",
             "percentunit",
             f"sum(mesh:edge_retries:rate1m{{{EDGE}}}) / (sum({_CALLS}) > 0)",
             ((None, "green"), (0.05, "orange"), (0.2, "red")),
             width=6,
             decimals=1,
         ),
-        Figure(
-            "Retries that helped",
-            "The share of retries whose answer was a success.",
+        StatPanel(
+            "Successful retries",
+            "The share of retries that succeeded.",
             "percentunit",
             ratio(
-                f"sum({towards(edges('upstream_rq_retry_success'))})",
-                f"sum({towards(edges('upstream_rq_retry'))})",
+                f"sum({to_selected_callees(edges('upstream_rq_retry_success'))})",
+                f"sum({to_selected_callees(edges('upstream_rq_retry'))})",
             ),
             width=6,
             decimals=1,
         ),
-        Figure(
-            "Retries refused",
-            "Retries a second that were due and not done: over the budget, or over the number of tries.",
+        StatPanel(
+            "Retries denied",
+            "Retries per second that were not made: over the budget, or over the maximum number of tries.",
             "reqps",
-            f"sum({towards(edges('upstream_rq_retry_overflow'))}) + "
-            f"sum({towards(edges('upstream_rq_retry_limit_exceeded'))})",
-            SOME_IS_BAD,
+            f"sum({to_selected_callees(edges('upstream_rq_retry_overflow'))}) + "
+            f"sum({to_selected_callees(edges('upstream_rq_retry_limit_exceeded'))})",
+            ANY_RATE_IS_BAD,
             width=6,
             decimals=2,
         ),
-        Figure(
-            "Calls timed out",
-            "Calls a second that were given up because their time was over.",
+        StatPanel(
+            "Request timeouts",
+            "Requests per second that exceeded their timeout.",
             "reqps",
-            f"sum({towards(edges('upstream_rq_timeout'))})",
-            SOME_IS_BAD,
+            f"sum({to_selected_callees(edges('upstream_rq_timeout'))})",
+            ANY_RATE_IS_BAD,
             width=6,
             decimals=2,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Retries by edge",
-            "Retries a second.",
+            "Retries per second.",
             "reqps",
             ((f"mesh:edge_retries:rate1m{{{EDGE}}}", _NAME),),
         ),
-        Lines(
+        TimeSeriesPanel(
             "Timeouts by edge",
-            "Calls and single tries a second whose time was over.",
+            "Requests and tries per second that exceeded their timeout.",
             "reqps",
             (
-                (towards(edges("upstream_rq_timeout")), f"{_NAME} call"),
-                (towards(edges("upstream_rq_per_try_timeout")), f"{_NAME} try"),
+                (to_selected_callees(edges("upstream_rq_timeout")), f"{_NAME} request"),
+                (to_selected_callees(edges("upstream_rq_per_try_timeout")), f"{_NAME} try"),
             ),
         ),
-        Lines(
-            "Connections that failed",
-            "Connections a second that were refused or took too long.",
+        TimeSeriesPanel(
+            "Connection failures",
+            "Connections per second that were refused or timed out.",
             "cps",
             (
-                (towards(edges("upstream_cx_connect_fail")), f"{_NAME} refused"),
-                (towards(edges("upstream_cx_connect_timeout")), f"{_NAME} too slow"),
+                (to_selected_callees(edges("upstream_cx_connect_fail")), f"{_NAME} refused"),
+                (to_selected_callees(edges("upstream_cx_connect_timeout")), f"{_NAME} timed out"),
             ),
         ),
-        Lines(
-            "Faults injected",
-            "Answers a second that FaultInjection policies made up. They are calls of the edge like others, "
-            "failed where their status says so.",
+        TimeSeriesPanel(
+            "Injected faults",
+            "Responses per second generated by FaultInjection policies. They count as requests of the edge, "
+            "and as failures if their status is one.",
             "reqps",
-            ((towards(injected()), _NAME),),
+            ((to_selected_callees(injected()), _NAME),),
         ),
     ),
 )
@@ -140,26 +159,26 @@ RETRIES = Section(
 BREAKERS = Section(
     "Circuit breakers and ejections",
     (
-        States(
-            "Breakers",
-            "The state of each edge's circuit breaker. Partial: calls go to the hosts that are left.",
+        StateTimelinePanel(
+            "Circuit breakers",
+            "The state of each edge's circuit breaker. Partial: requests go to the remaining hosts.",
             f"{_breakers('partial')} + 2 * {_breakers('open')}",
             "{{caller}} → {{callee}}",
             {0: ("closed", "green"), 1: ("partial", "orange"), 2: ("open", "red")},
         ),
-        Lines(
-            "Calls refused by limits",
-            "Calls a second that were refused because a limit of the pool or breaker was reached.",
+        TimeSeriesPanel(
+            "Circuit breaker overflow",
+            "Requests per second denied because a limit of the connection pool or breaker was reached.",
             "reqps",
             (
-                (towards(edges("upstream_rq_pending_overflow")), f"{_NAME} requests"),
-                (towards(edges("upstream_cx_overflow")), f"{_NAME} connections"),
+                (to_selected_callees(edges("upstream_rq_pending_overflow")), f"{_NAME} requests"),
+                (to_selected_callees(edges("upstream_cx_overflow")), f"{_NAME} connections"),
             ),
-            SOME_IS_BAD,
+            ANY_RATE_IS_BAD,
         ),
-        Lines(
-            "Hosts ejected",
-            "Hosts that callers leave out at the moment because they failed.",
+        TimeSeriesPanel(
+            "Ejected hosts",
+            "Hosts that callers have ejected because they failed.",
             "short",
             (
                 (
@@ -170,26 +189,26 @@ BREAKERS = Section(
                     "{{callee}}",
                 ),
             ),
-            SOME_IS_BAD,
+            ANY_RATE_IS_BAD,
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Healthy hosts",
-            "Hosts that each caller's sidecar holds for healthy, of all that it knows.",
+            "Hosts that each caller's sidecar considers healthy, out of all its hosts.",
             "short",
             (
-                (towards(edges_now("membership_healthy")), f"{_NAME} healthy"),
-                (towards(edges_now("membership_total")), f"{_NAME} all"),
+                (to_selected_callees(edges_now("membership_healthy")), f"{_NAME} healthy"),
+                (to_selected_callees(edges_now("membership_total")), f"{_NAME} all"),
             ),
             width=8,
         ),
-        Lines(
-            "Under way",
-            "Calls that have no answer yet, and calls that wait for a connection.",
+        TimeSeriesPanel(
+            "In flight",
+            "Requests without a response yet, and requests waiting for a connection.",
             "short",
             (
-                (towards(edges_now("upstream_rq_active")), f"{_NAME} under way"),
-                (towards(edges_now("upstream_rq_pending_active")), f"{_NAME} waiting"),
+                (to_selected_callees(edges_now("upstream_rq_active")), f"{_NAME} in flight"),
+                (to_selected_callees(edges_now("upstream_rq_pending_active")), f"{_NAME} waiting"),
             ),
             width=8,
         ),
@@ -199,12 +218,12 @@ BREAKERS = Section(
 BOARD = Board(
     RESILIENCE,
     "Resilience",
-    "Edges: retries, breakers, ejections and timeouts between who calls and who is called.",
+    "Edges: retries, circuit breakers, ejections and timeouts between callers and callees.",
     (EDGES, RETRIES, BREAKERS),
     (
-        traces(),
-        chosen("service", "Caller", 'label_values(up{job="meshwright-proxy"}, service)'),
-        chosen("callee", "Callee", "label_values(mesh:edge_requests:rate1m, callee)"),
+        traces_variable(),
+        query_variable("service", "Caller", 'label_values(up{job="meshwright-proxy"}, service)'),
+        query_variable("callee", "Callee", "label_values(mesh:edge_requests:rate1m, callee)"),
     ),
-    (explore_traces("$callee"),),
+    (explore_traces_link("$callee"),),
 )

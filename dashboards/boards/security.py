@@ -1,10 +1,26 @@
-"""Who is who: the share of mutual TLS, certificates and their ends, and who was turned away."""
+"""Mutual TLS, certificates and their expiry, and denied connections."""
 
 from __future__ import annotations
 
-from meshwright.dashboards.board import SECURITY, SERVICE, SIDECARS, Board, Section, chosen, to
-from meshwright.dashboards.parts import GOOD, NONE_IS_GOOD, SOME_IS_BAD, Column, Figure, Lines, Rows
-from meshwright.dashboards.promql import PLANE, PROXY, rate, ratio
+from meshwright.dashboards.board import (
+    SECURITY,
+    SERVICE,
+    SIDECARS,
+    Board,
+    Section,
+    dashboard_url,
+    query_variable,
+)
+from meshwright.dashboards.parts import (
+    ANY_RATE_IS_BAD,
+    GOOD,
+    ZERO_IS_GOOD,
+    PanelColumn,
+    StatPanel,
+    TablePanel,
+    TimeSeriesPanel,
+)
+from meshwright.dashboards.promql import CONTROL_PLANE_JOB, PROXY, rate, ratio
 
 _IN = f'{PROXY}, envoy_http_conn_manager_prefix="inbound"'
 _OUT = f'{PROXY}, envoy_cluster_name!~"/.*"'
@@ -13,17 +29,17 @@ _LEFT = ((None, "red"), (600, "orange"), (1200, GOOD))
 _SHARE = ((None, "red"), (0.5, "orange"), (1, GOOD))
 
 
-def _turned_away(metric: str, where: str, by: str) -> str:
+def _denied(metric: str, where: str, by: str) -> str:
     return f"sum by ({by}) ({rate(metric, where)})" if by else f"sum({rate(metric, where)})"
 
 
 MUTUAL_TLS = Section(
     "Mutual TLS",
     (
-        Figure(
+        StatPanel(
             "Encrypted",
-            "The share of open connections to sidecars that are mutual TLS. "
-            "MutualTLS policies may admit plain ones.",
+            "The share of open connections to sidecars with mutual TLS. "
+            "MutualTLS policies can allow plaintext.",
             "percentunit",
             ratio(
                 f"sum(envoy_http_downstream_cx_ssl_active{{{_IN}}})",
@@ -32,36 +48,36 @@ MUTUAL_TLS = Section(
             _SHARE,
             width=6,
         ),
-        Figure(
-            "Next certificate ends in",
-            "The least time that a sidecar's certificate has left. They are renewed at half of their life.",
+        StatPanel(
+            "Next certificate expiry",
+            "Time until the first sidecar certificate expires. Renewal is due after half of its life.",
             "s",
             f"min({_ENDS}) - time()",
             _LEFT,
             width=6,
         ),
-        Figure(
-            "Root ends in",
-            "The time that the mesh's root certificate has left.",
+        StatPanel(
+            "Root expiry",
+            "Time until the mesh's root certificate expires.",
             "s",
             'min(mesh_certificate_expiry_timestamp_seconds{certificate="root"}) - time()',
             ((None, "red"), (30 * 86400, "orange"), (90 * 86400, GOOD)),
             width=6,
         ),
-        Figure(
-            "Turned away",
-            "Connections, streams and requests a second that were refused for who asked.",
+        StatPanel(
+            "Denied",
+            "Connections, streams and requests per second denied because of their identity.",
             "ops",
-            f"(sum({rate('mesh_admin_refused_total', PLANE)}) or vector(0)) "
-            f"+ sum({rate('mesh_xds_refusals_total', PLANE)}) "
-            f"+ sum({rate('mesh_agent_denied_total', PLANE)})",
-            SOME_IS_BAD,
+            f"(sum({rate('mesh_admin_refused_total', CONTROL_PLANE_JOB)}) or vector(0)) "
+            f"+ sum({rate('mesh_xds_refusals_total', CONTROL_PLANE_JOB)}) "
+            f"+ sum({rate('mesh_agent_denied_total', CONTROL_PLANE_JOB)})",
+            ANY_RATE_IS_BAD,
             width=6,
             decimals=2,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Encrypted by service",
-            "The share of open connections to each service's sidecars that are mutual TLS.",
+            "The share of open connections to each service's sidecars with mutual TLS.",
             "percentunit",
             (
                 (
@@ -73,19 +89,19 @@ MUTUAL_TLS = Section(
                 ),
             ),
             _SHARE,
-            most=1,
+            max_value=1,
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Handshakes",
-            "TLS handshakes a second that each caller's sidecar did with those it calls.",
+            "TLS handshakes per second of each caller's sidecars with callees.",
             "ops",
             ((f"sum by (service) ({rate('envoy_cluster_ssl_handshake', _OUT)})", "{{service}}"),),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Protocols",
-            "Handshakes by version of TLS and key exchange since sidecars started: TLS 1.3 alone is allowed.",
+            "Handshakes by TLS version and key exchange since the sidecars started. Only TLS 1.3 is allowed.",
             "short",
             (
                 (
@@ -102,96 +118,96 @@ MUTUAL_TLS = Section(
 CERTIFICATES = Section(
     "Certificates",
     (
-        Rows(
-            "Sidecars' certificates",
-            "The time that each sidecar's certificate has left.",
+        TablePanel(
+            "Sidecar certificates",
+            "Time until each sidecar's certificate expires.",
             {"service": "Service", "proxy": "Instance"},
-            (Column("Ends in", f"min by (service, proxy) ({_ENDS}) - time()", "s", _LEFT),),
+            (PanelColumn("Expires in", f"min by (service, proxy) ({_ENDS}) - time()", "s", _LEFT),),
             width=8,
-            links=(("Service", to(SERVICE, service="${__value.text}")),),
+            links=(("Service", dashboard_url(SERVICE, service="${__value.text}")),),
         ),
-        Lines(
-            "Time left",
-            "The time that certificates have left, by service; a line that falls for long is not renewed.",
+        TimeSeriesPanel(
+            "Time to expiry",
+            "Time until certificates expire, by service. A line that keeps falling means a failed renewal.",
             "s",
             (
                 (f"min by (service) ({_ENDS}) - time()", "{{service}}"),
                 (
                     "min by (certificate) (mesh_certificate_expiry_timestamp_seconds"
-                    f'{{{PLANE}, certificate!="root"}}) - time()',
+                    f'{{{CONTROL_PLANE_JOB}, certificate!="root"}}) - time()',
                     "{{certificate}}",
                 ),
             ),
             width=8,
-            links=(("Sidecars", to(SIDECARS)),),
+            links=(("Sidecars", dashboard_url(SIDECARS)),),
         ),
-        Lines(
+        TimeSeriesPanel(
             "Enrolments",
-            "Requests for certificates a second by outcome. Refused ones had no valid token.",
+            "Requests for certificates per second, by outcome. Refused ones had no valid token.",
             "ops",
-            ((_turned_away("mesh_enrolments_total", PLANE, "outcome"), "{{outcome}}"),),
+            ((_denied("mesh_enrolments_total", CONTROL_PLANE_JOB, "outcome"), "{{outcome}}"),),
             width=8,
         ),
     ),
 )
 
 DENIALS = Section(
-    "Turned away",
+    "Denied",
     (
-        Lines(
-            "At sidecars",
-            "Connections a second that sidecars refused: no certificate, or one of another mesh or service.",
+        TimeSeriesPanel(
+            "Denied by sidecars",
+            "Connections per second that sidecars denied: no certificate, or one of another mesh or service.",
             "cps",
             (
                 (
-                    _turned_away("envoy_listener_ssl_fail_verify_no_cert", PROXY, "service"),
+                    _denied("envoy_listener_ssl_fail_verify_no_cert", PROXY, "service"),
                     "{{service}} no certificate",
                 ),
                 (
-                    _turned_away("envoy_listener_ssl_fail_verify_error", PROXY, "service"),
+                    _denied("envoy_listener_ssl_fail_verify_error", PROXY, "service"),
                     "{{service}} not of this mesh",
                 ),
                 (
-                    _turned_away("envoy_listener_ssl_fail_verify_san", PROXY, "service"),
+                    _denied("envoy_listener_ssl_fail_verify_san", PROXY, "service"),
                     "{{service}} not allowed",
                 ),
             ),
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
             width=8,
         ),
-        Lines(
-            "By callers",
-            "Connections a second that callers gave up because the other side was not who it had to be.",
+        TimeSeriesPanel(
+            "Denied by callers",
+            "Connections per second that callers closed because the server had the wrong identity.",
             "cps",
             (
                 (
-                    _turned_away("envoy_cluster_ssl_fail_verify_san", _OUT, "service"),
-                    "{{service}} another name",
+                    _denied("envoy_cluster_ssl_fail_verify_san", _OUT, "service"),
+                    "{{service}} wrong name",
                 ),
                 (
-                    _turned_away("envoy_cluster_ssl_fail_verify_error", _OUT, "service"),
+                    _denied("envoy_cluster_ssl_fail_verify_error", _OUT, "service"),
                     "{{service}} not of this mesh",
                 ),
                 (
-                    _turned_away("envoy_cluster_ssl_connection_error", _OUT, "service"),
+                    _denied("envoy_cluster_ssl_connection_error", _OUT, "service"),
                     "{{service}} TLS failed",
                 ),
             ),
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
             width=8,
         ),
-        Lines(
-            "At control planes",
-            "What control planes refused a second for who asked, by port.",
+        TimeSeriesPanel(
+            "Denied by control planes",
+            "Requests per second that control planes denied because of the caller's identity, by port.",
             "ops",
             (
-                (_turned_away("mesh_admin_refused_total", PLANE, "reason"), "admin API: {{reason}}"),
-                (_turned_away("mesh_xds_refusals_total", PLANE, ""), "xDS"),
-                (_turned_away("mesh_agent_denied_total", PLANE, ""), "agents"),
-                (_turned_away("mesh_peer_denied_total", PLANE, ""), "peers"),
-                (_turned_away("mesh_telemetry_refused_total", PLANE, ""), "telemetry"),
+                (_denied("mesh_admin_refused_total", CONTROL_PLANE_JOB, "reason"), "admin API: {{reason}}"),
+                (_denied("mesh_xds_refusals_total", CONTROL_PLANE_JOB, ""), "xDS"),
+                (_denied("mesh_agent_denied_total", CONTROL_PLANE_JOB, ""), "agents"),
+                (_denied("mesh_peer_denied_total", CONTROL_PLANE_JOB, ""), "peers"),
+                (_denied("mesh_telemetry_refused_total", CONTROL_PLANE_JOB, ""), "telemetry"),
             ),
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
             width=8,
         ),
     ),
@@ -200,7 +216,7 @@ DENIALS = Section(
 BOARD = Board(
     SECURITY,
     "Security",
-    "The share of mutual TLS, certificates and their ends, and who was turned away.",
+    "Mutual TLS, certificates and their expiry, and denied connections.",
     (MUTUAL_TLS, CERTIFICATES, DENIALS),
-    (chosen("service", "Service", 'label_values(up{job="meshwright-proxy"}, service)'),),
+    (query_variable("service", "Service", 'label_values(up{job="meshwright-proxy"}, service)'),),
 )

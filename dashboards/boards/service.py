@@ -1,4 +1,4 @@
-"""One service: how it answers, whom it calls, its instances, its traces."""
+"""One service: inbound and outbound requests, instances, traces."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from meshwright.dashboards.board import (
     SERVICE,
     Board,
     Section,
-    chosen,
-    explore_traces,
-    to,
-    traces,
+    dashboard_url,
+    explore_traces_link,
+    query_variable,
+    traces_variable,
 )
 from meshwright.dashboards.parts import (
     LATENCY,
-    NONE_IS_GOOD,
     SUCCESS,
     TRACES,
-    Figure,
+    ZERO_IS_GOOD,
     JaegerSearch,
-    Lines,
     Panel,
+    StatPanel,
+    TimeSeriesPanel,
 )
 from meshwright.dashboards.promql import PROXY, edge_quantile, edges_now, rate, success
 
@@ -39,7 +39,12 @@ FAILURES = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 13: "INTERNAL", 14: "UNAVAILAB
 """gRPC statuses that are the server's fault."""
 
 _STATUSES = {0: "OK", **FAILURES}
-_EDGE = (("Edge", to(RESILIENCE, service="${__field.labels.service}", callee="${__field.labels.callee}")),)
+_EDGE = (
+    (
+        "Edge",
+        dashboard_url(RESILIENCE, service="${__field.labels.service}", callee="${__field.labels.callee}"),
+    ),
+)
 
 
 def _grpc(which: str) -> str:
@@ -47,19 +52,19 @@ def _grpc(which: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Traces(Panel):
-    """A table of the latest traces of the service."""
+class TracesPanel(Panel):
+    """A table of the service's latest traces."""
 
     title: str
-    words: str
+    description: str
     tags: str = ""
 
     def build(self) -> models.Panel:
-        """The panel: Grafana links each row to the trace itself."""
+        """The panel. Grafana links each row to its trace."""
         return (
             table.Panel()
             .title(self.title)
-            .description(self.words)
+            .description(self.description)
             .datasource(TRACES)
             .unit("none")
             .span(12)
@@ -71,46 +76,52 @@ class Traces(Panel):
 
 
 ANSWERS = Section(
-    "How it answers",
+    "Inbound",
     (
-        Figure("Calls", "Calls to it, by all callers.", "reqps", f"sum({_CALLS}{{{_TO}}})"),
-        Figure(
+        StatPanel(
+            "Requests", "Requests to the service, from all callers.", "reqps", f"sum({_CALLS}{{{_TO}}})"
+        ),
+        StatPanel(
             "Success",
-            "The share of calls to it that did not fail: no 5xx, and of gRPC no status that is its fault.",
+            "The share of requests to the service that did not fail, by HTTP or gRPC status.",
             "percentunit",
             success(f"sum({_FAILURES}{{{_TO}}})", f"sum({_CALLS}{{{_TO}}})"),
             SUCCESS,
             decimals=2,
         ),
-        Figure("p50", "Half of the calls took no longer.", "ms", edge_quantile(0.5, _TO), LATENCY),
-        Figure("p99", "99 of 100 calls took no longer.", "ms", edge_quantile(0.99, _TO), LATENCY),
-        Figure(
+        StatPanel(
+            "p50", "Half of the requests took at most this long.", "ms", edge_quantile(0.5, _TO), LATENCY
+        ),
+        StatPanel(
+            "p99", "99 % of the requests took at most this long.", "ms", edge_quantile(0.99, _TO), LATENCY
+        ),
+        StatPanel(
             "Healthy instances",
-            "Instances that get calls.",
+            "Instances that get requests.",
             "short",
             'sum(max by (service) (mesh_instances{service=~"$service", health="healthy"}))',
             ((None, "red"), (1, "green")),
         ),
-        Figure(
-            "Budget burnt in an hour",
-            "How many times faster than the objective of 99.5 % allows calls to it failed within an hour. "
-            "Above 14.4 somebody is paged.",
+        StatPanel(
+            "Error budget burn rate (1h)",
+            "How many times faster than the objective of 99.5 % allows requests failed in the last hour. "
+            "Above 14.4 an alert pages.",
             "none",
             f"max(mesh:service_failures:ratio1h{{{_TO}}}) / 0.005",
             ((None, "green"), (1, "orange"), (14.4, "red")),
             decimals=1,
         ),
-        Lines(
-            "Calls by caller",
-            "Who calls it, a second.",
+        TimeSeriesPanel(
+            "Requests by caller",
+            "Requests per second from each caller.",
             "reqps",
             ((f"{_CALLS}{{{_TO}}}", "{{service}}"),),
             stacked=True,
             links=_EDGE,
         ),
-        Lines(
-            "HTTP answers by class",
-            "Final answers to its callers but gRPC's, those that their sidecars made among them.",
+        TimeSeriesPanel(
+            "HTTP responses by class",
+            "Final responses to callers, without gRPC, including those that sidecars generated.",
             "reqps",
             (
                 (
@@ -127,26 +138,26 @@ ANSWERS = Section(
             ),
             stacked=True,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Duration",
-            "How long calls took that a host answered, retries and waiting among it, as callers saw it.",
+            "Duration of requests as callers saw it, with retries and queueing.",
             "ms",
             tuple((edge_quantile(q / 100, _TO), f"p{q}") for q in (50, 95, 99)),
             LATENCY,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Success by caller",
-            "The share of each caller's calls that did not fail.",
+            "The share of each caller's requests that did not fail.",
             "percentunit",
             ((f"mesh:edge_success:ratio1m{{{_TO}}}", "{{service}}"),),
             SUCCESS,
-            most=1,
+            max_value=1,
             links=_EDGE,
         ),
-        Lines(
-            "gRPC answers by status",
-            "Final gRPC statuses of calls to it. Named are OK and those that count as failures; "
-            "what else there is, such as NOT_FOUND, is the caller's affair.",
+        TimeSeriesPanel(
+            "gRPC responses by status",
+            "Final gRPC statuses. OK and the statuses that count as failures have their own lines; "
+            "all others, such as NOT_FOUND, are the caller's fault.",
             "reqps",
             (
                 *((_grpc(f'mesh_grpc_status="{number}"'), name) for number, name in _STATUSES.items()),
@@ -154,9 +165,9 @@ ANSWERS = Section(
             ),
             stacked=True,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Retries by caller",
-            "Calls to it a second that its callers' sidecars made once more.",
+            "Requests per second that the callers' sidecars sent again.",
             "reqps",
             ((f"mesh:edge_retries:rate1m{{{_TO}}}", "{{service}}"),),
             links=_EDGE,
@@ -165,28 +176,28 @@ ANSWERS = Section(
 )
 
 CALLS = Section(
-    "Whom it calls",
+    "Outbound",
     (
-        Lines(
-            "Calls by callee",
-            "Whom it calls, a second.",
+        TimeSeriesPanel(
+            "Requests by callee",
+            "Requests per second to each callee.",
             "reqps",
             ((f"{_CALLS}{{{_FROM}}}", "{{callee}}"),),
             width=8,
             stacked=True,
             links=_EDGE,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Failures by callee",
-            "Calls of it that failed, a second.",
+            "Requests per second that failed.",
             "reqps",
             ((f"{_FAILURES}{{{_FROM}}}", "{{callee}}"),),
             width=8,
             links=_EDGE,
         ),
-        Lines(
+        TimeSeriesPanel(
             "p99 by callee",
-            "99 of 100 of its calls took no longer than this.",
+            "99 % of its requests took at most this long.",
             "ms",
             ((edge_quantile(0.99, _FROM, "callee"), "{{callee}}"),),
             LATENCY,
@@ -199,16 +210,16 @@ CALLS = Section(
 INSTANCES = Section(
     "Instances",
     (
-        Lines(
+        TimeSeriesPanel(
             "Requests by instance",
-            "What each sidecar took in for its app; of a gateway: from outside.",
+            "Requests per second that each sidecar received for its app (a gateway: from outside).",
             "reqps",
             ((f"sum by (instance) ({rate('envoy_http_downstream_rq_xx', _IN)})", "{{instance}}"),),
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Failures by instance",
-            "5xx that each instance answered, a second. gRPC's failures are HTTP 200 here.",
+            "5xx responses per second of each instance. Failed gRPC calls are HTTP 200 here.",
             "reqps",
             (
                 (
@@ -218,25 +229,25 @@ INSTANCES = Section(
                     "{{instance}}",
                 ),
             ),
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
             width=8,
         ),
-        Lines(
-            "Under way",
-            "Requests that each sidecar has taken in and not answered yet.",
+        TimeSeriesPanel(
+            "In flight",
+            "Requests that each sidecar has received and not yet responded to.",
             "short",
             ((f"sum by (instance) (envoy_http_downstream_rq_active{{{_IN}}})", "{{instance}}"),),
             width=8,
         ),
-        Lines(
-            "Hosts it can call",
-            "Healthy hosts that its sidecars know of each callee.",
+        TimeSeriesPanel(
+            "Healthy upstream hosts",
+            "Healthy hosts of each callee, as its sidecars see them.",
             "short",
             ((f"min by (callee) ({edges_now('membership_healthy')})", "{{callee}}"),),
         ),
-        Lines(
+        TimeSeriesPanel(
             "Bytes",
-            "Bytes a second that its sidecars took in (from callers) and gave back.",
+            "Bytes per second received from callers and sent back.",
             "Bps",
             (
                 (f"sum({rate('envoy_http_downstream_cx_rx_bytes_total', _IN)})", "in"),
@@ -249,10 +260,13 @@ INSTANCES = Section(
 KEPT = Section(
     "Traces",
     (
-        Traces("Latest traces", "Traces in which it took part, from the chosen Jaeger; click one to see it."),
-        Traces(
-            "Latest traces with an error",
-            "Traces in which a span of it failed.",
+        TracesPanel(
+            "Latest traces",
+            "Traces that include the service, from the selected Jaeger. Click one to open it.",
+        ),
+        TracesPanel(
+            "Latest failed traces",
+            "Traces in which one of its spans failed.",
             "error=true",
         ),
     ),
@@ -261,14 +275,14 @@ KEPT = Section(
 BOARD = Board(
     SERVICE,
     "Service",
-    "One service: how it answers, whom it calls, its instances, its traces.",
+    "One service: inbound and outbound requests, instances, traces.",
     (ANSWERS, CALLS, INSTANCES, KEPT),
     (
-        traces(),
-        chosen("service", "Service", 'label_values(up{job="meshwright-proxy"}, service)', many=False),
-        chosen(
+        traces_variable(),
+        query_variable("service", "Service", 'label_values(up{job="meshwright-proxy"}, service)', many=False),
+        query_variable(
             "instance", "Instance", 'label_values(up{job="meshwright-proxy", service=~"$service"}, instance)'
         ),
     ),
-    (explore_traces("$service"),),
+    (explore_traces_link("$service"),),
 )

@@ -1,15 +1,31 @@
-"""Sidecars and their configuration: is each one connected, up to date, well, and what does it take?"""
+"""Sidecars: is each one connected, up to date and healthy, and what does it use?"""
 
 from __future__ import annotations
 
-from meshwright.dashboards.board import CONTROL_PLANE, SERVICE, SIDECARS, Board, Section, chosen, to
-from meshwright.dashboards.parts import GOOD, NONE_IS_GOOD, SOME_IS_BAD, Column, Figure, Lines, Rows
+from meshwright.dashboards.board import (
+    CONTROL_PLANE,
+    SERVICE,
+    SIDECARS,
+    Board,
+    Section,
+    dashboard_url,
+    query_variable,
+)
+from meshwright.dashboards.parts import (
+    ANY_RATE_IS_BAD,
+    GOOD,
+    ZERO_IS_GOOD,
+    PanelColumn,
+    StatPanel,
+    TablePanel,
+    TimeSeriesPanel,
+)
 from meshwright.dashboards.promql import AGENT, PROXY
 
 _PROXY = f'{PROXY}, instance=~"$instance"'
 _AGENT = f'{AGENT}, instance=~"$instance"'
 _BY = "by (service, instance)"
-_LINK = (("Service", to(SERVICE, service="${__field.labels.service}")),)
+_LINK = (("Service", dashboard_url(SERVICE, service="${__field.labels.service}")),)
 
 
 def _growth(metric: str) -> str:
@@ -19,78 +35,80 @@ def _growth(metric: str) -> str:
 NOW = Section(
     "Now",
     (
-        Figure("Sidecars", "Sidecars and gateways that are scraped.", "short", f"count(up{{{_PROXY}}})"),
-        Figure(
+        StatPanel(
+            "Sidecars", "Sidecars and gateways that Prometheus scrapes.", "short", f"count(up{{{_PROXY}}})"
+        ),
+        StatPanel(
             "Not scraped",
-            "Sidecars that the mesh knows and that Prometheus does not reach.",
+            "Sidecars that the mesh knows and Prometheus cannot scrape.",
             "short",
             f"count(up{{{_PROXY}}} == 0) or vector(0)",
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
-        Figure(
-            "Not connected",
-            "Envoys without a stream to a control plane. They go on with what they have.",
+        StatPanel(
+            "Disconnected",
+            "Envoys without a stream to a control plane. They keep their configuration.",
             "short",
             f"count(envoy_control_plane_connected_state{{{_PROXY}}} == 0) or vector(0)",
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
-        Figure(
+        StatPanel(
             "Pending",
-            "Sidecars that have not acknowledged all they were sent.",
+            "Sidecars that have not ACKed everything they were sent.",
             "short",
             'sum(mesh_proxies{state="pending"})',
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
-        Figure(
+        StatPanel(
             "Rejected",
-            "Sidecars that refuse what they were sent. `mesh proxies` says why.",
+            "Sidecars that rejected their configuration. `mesh proxies` shows why.",
             "short",
             'sum(mesh_proxies{state="rejected"})',
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
-        Figure(
-            "Agents in trouble",
-            "Workloads whose agent tells of something wrong; its log says what.",
+        StatPanel(
+            "Agent errors",
+            "Workloads whose agent reports an error. Its log has details.",
             "short",
             f"sum(mesh_agent_error{{{_AGENT}}})",
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
     ),
 )
 
 EACH = Section(
-    "Each sidecar",
+    "Sidecars",
     (
-        Rows(
+        TablePanel(
             "Sidecars",
-            "Each sidecar and gateway now.",
+            "Each sidecar and gateway.",
             {"service": "Service", "instance": "Instance"},
             (
-                Column(
+                PanelColumn(
                     "Connected",
                     f"max {_BY} (envoy_control_plane_connected_state{{{_PROXY}}})",
                     "bool_yes_no",
                     ((None, "red"), (1, GOOD)),
                 ),
-                Column("Up for", f"max {_BY} (envoy_server_uptime{{{_PROXY}}})", "s"),
-                Column("App well", f"max {_BY} (mesh_agent_healthy{{{_AGENT}}})", "bool_yes_no"),
-                Column(
-                    "Starts of Envoy",
+                PanelColumn("Uptime", f"max {_BY} (envoy_server_uptime{{{_PROXY}}})", "s"),
+                PanelColumn("App healthy", f"max {_BY} (mesh_agent_healthy{{{_AGENT}}})", "bool_yes_no"),
+                PanelColumn(
+                    "Envoy starts",
                     f'sum {_BY} (mesh_agent_process_starts_total{{{_AGENT}, process="proxy"}})',
                 ),
-                Column(
-                    "Envoy's memory", f"max {_BY} (envoy_server_memory_physical_size{{{_PROXY}}})", "bytes"
+                PanelColumn(
+                    "Envoy memory", f"max {_BY} (envoy_server_memory_physical_size{{{_PROXY}}})", "bytes"
                 ),
-                Column(
-                    "Certificate ends in",
+                PanelColumn(
+                    "Certificate expires in",
                     f"min {_BY} (mesh_agent_certificate_expiry_timestamp_seconds{{{_AGENT}}}) - time()",
                     "s",
                     ((None, "red"), (600, "orange"), (1200, GOOD)),
                 ),
-                Column("Clusters", f"max {_BY} (envoy_cluster_manager_active_clusters{{{_PROXY}}})"),
-                Column("Series", f"max {_BY} (scrape_samples_scraped{{{_PROXY}}})"),
+                PanelColumn("Clusters", f"max {_BY} (envoy_cluster_manager_active_clusters{{{_PROXY}}})"),
+                PanelColumn("Series", f"max {_BY} (scrape_samples_scraped{{{_PROXY}}})"),
             ),
-            links=(("Service", to(SERVICE, service="${__value.text}")),),
+            links=(("Service", dashboard_url(SERVICE, service="${__value.text}")),),
         ),
     ),
 )
@@ -98,18 +116,18 @@ EACH = Section(
 UPDATES = Section(
     "Configuration",
     (
-        Lines(
+        TimeSeriesPanel(
             "Sidecars by state",
-            "Whether sidecars have acknowledged what they were sent, as the control planes see it.",
+            "Whether sidecars have ACKed their configuration, as the control planes see it.",
             "short",
             (("sum by (state) (mesh_proxies)", "{{state}}"),),
             stacked=True,
             width=8,
-            links=(("Control plane", to(CONTROL_PLANE)),),
+            links=(("Control plane", dashboard_url(CONTROL_PLANE)),),
         ),
-        Lines(
-            "Updates taken",
-            "Changes of listeners, clusters and routes that Envoys took.",
+        TimeSeriesPanel(
+            "Accepted updates",
+            "Changes that Envoys accepted, by resource type.",
             "short",
             (
                 (
@@ -126,21 +144,21 @@ UPDATES = Section(
             ),
             width=8,
         ),
-        Lines(
-            "Updates refused",
-            "Changes that an Envoy refused.",
+        TimeSeriesPanel(
+            "Rejected updates",
+            "Changes that an Envoy rejected.",
             "short",
             (
                 (_growth("envoy_listener_manager_lds_update_rejected"), "{{instance}} listeners"),
                 (_growth("envoy_cluster_manager_cds_update_rejected"), "{{instance}} clusters"),
                 (_growth("envoy_http_rds_update_rejected"), "{{instance}} routes"),
             ),
-            SOME_IS_BAD,
+            ANY_RATE_IS_BAD,
             width=8,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Listeners",
-            "Listeners of each Envoy that take connections, and those that drain.",
+            "Active and draining listeners of each Envoy.",
             "short",
             (
                 (f"sum {_BY} (envoy_listener_manager_total_listeners_active{{{_PROXY}}})", "{{instance}}"),
@@ -152,32 +170,32 @@ UPDATES = Section(
             width=8,
             links=_LINK,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Clusters",
-            "Clusters of each Envoy: whom it can call, and what the mesh itself needs.",
+            "Clusters of each Envoy: its destinations and those that the mesh itself needs.",
             "short",
             ((f"sum {_BY} (envoy_cluster_manager_active_clusters{{{_PROXY}}})", "{{instance}}"),),
             width=8,
             links=_LINK,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Connected",
-            "1 as long as an Envoy's stream to a control plane is up.",
+            "1 while an Envoy has a stream to a control plane.",
             "bool_yes_no",
             ((f"min {_BY} (envoy_control_plane_connected_state{{{_PROXY}}})", "{{instance}}"),),
             width=8,
-            most=1,
+            max_value=1,
             links=_LINK,
         ),
     ),
 )
 
 COST = Section(
-    "What they take",
+    "Resource usage",
     (
-        Lines(
+        TimeSeriesPanel(
             "Memory by process",
-            "Resident bytes of each workload's processes. An agent that keeps several workloads is in each.",
+            "Resident memory of each workload's processes. An agent with several workloads counts in each.",
             "bytes",
             (
                 (
@@ -187,16 +205,16 @@ COST = Section(
             ),
             links=_LINK,
         ),
-        Lines(
-            "Envoy's heap",
-            "Bytes that each Envoy has allocated.",
+        TimeSeriesPanel(
+            "Envoy heap",
+            "Allocated bytes of each Envoy.",
             "bytes",
             ((f"sum {_BY} (envoy_server_memory_allocated{{{_PROXY}}})", "{{instance}}"),),
             links=_LINK,
         ),
-        Lines(
-            "Starts of processes",
-            "Starts of apps and Envoys by their agent. More than one is a restart.",
+        TimeSeriesPanel(
+            "Restarts",
+            "Starts of apps and Envoys by their agent. More than one means a restart.",
             "short",
             (
                 (
@@ -206,9 +224,9 @@ COST = Section(
             ),
             links=_LINK,
         ),
-        Lines(
+        TimeSeriesPanel(
             "Series by sidecar",
-            "Samples of each scrape of an Envoy: what it costs Prometheus.",
+            "Samples per scrape of each Envoy.",
             "short",
             ((f"sum {_BY} (scrape_samples_scraped{{{_PROXY}}})", "{{instance}}"),),
             links=_LINK,
@@ -218,12 +236,12 @@ COST = Section(
 
 BOARD = Board(
     SIDECARS,
-    "Sidecars and configuration",
-    "Is each sidecar connected, up to date and well, and what does it take?",
+    "Sidecars",
+    "Is each sidecar connected, up to date and healthy, and what does it use?",
     (NOW, EACH, UPDATES, COST),
     (
-        chosen("service", "Service", 'label_values(up{job="meshwright-proxy"}, service)'),
-        chosen(
+        query_variable("service", "Service", 'label_values(up{job="meshwright-proxy"}, service)'),
+        query_variable(
             "instance", "Instance", 'label_values(up{job="meshwright-proxy", service=~"$service"}, instance)'
         ),
     ),

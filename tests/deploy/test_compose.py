@@ -183,7 +183,7 @@ def test_every_panel_has_data_under_traffic_and_a_fault(running: Engine, failing
     assert sent.returncode == 0, sent.stderr
     panels: dict[tuple[str, str], list[str]] = {}
     for board, panel, expression in queries.expressions():
-        panels.setdefault((board, panel), []).append(queries.filled(expression))
+        panels.setdefault((board, panel), []).append(queries.fill_variables(expression))
 
     for _ in range(6):
         seen = [texts for texts, asks in panels.items() if any(asked_once(running, ask) for ask in asks)]

@@ -37,15 +37,15 @@ def panels() -> Iterator[tuple[str, Json]]:
 def asked() -> Iterator[str]:
     """Every PromQL there is, without variables: of panels, annotations, and variables."""
     for _, _, expr in queries.expressions():
-        yield queries.filled(expr)
+        yield queries.fill_variables(expr)
     for board in BOARDS.values():
         for item in board["annotations"]["list"]:
-            yield queries.filled(item["target"]["expr"])
+            yield queries.fill_variables(item["target"]["expr"])
         for item in board["templating"]["list"]:
             if item["type"] == "query":
                 match = re.fullmatch(r"label_values\((.+), \w+\)", item["query"])
                 assert match, item["query"]
-                yield queries.filled(match[1])
+                yield queries.fill_variables(match[1])
 
 
 def named(expr: str) -> set[str]:
