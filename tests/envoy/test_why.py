@@ -1,4 +1,4 @@
-"""Why a request failed, asked of a running mesh: flag, sidecar, policy, revision, author; and live ones."""
+"""Explanations and taps of requests in a running mesh: flag, sidecar, policy, revision, author."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def policy(kind: str, spec: str, target: str = "{kind: Service, name: back}") ->
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[OtlpSink]:
-    """To whom the mesh passes on what it is told."""
+    """The collector that the mesh exports its telemetry to."""
     with otlp_sink() as new_otlp_sink:
         yield new_otlp_sink
 
@@ -58,7 +58,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, collector: OtlpSink) -> Itera
 
 @contextmanager
 def applied(mesh: Mesh, kind: str, spec: str, target: str = "{kind: Service, name: back}") -> Iterator[int]:
-    """A policy in force while it lasts; its revision."""
+    """Apply a policy for the block; yields its revision."""
     revision = mesh.apply(policy(kind, spec, target), "-m", "to see what happens")
     try:
         yield revision
@@ -71,7 +71,7 @@ def call(mesh: Mesh, path: str, **options: Any) -> requests.Response:
 
 
 def ask(mesh: Mesh, path: str) -> Any:
-    """An answer of the admin API; None where there is no such thing."""
+    """A response of the admin API; None if it is an error."""
     document = json.loads((mesh.state / "mesh.json").read_text())
     token = (mesh.state / "admin.token").read_text().strip()
     response = requests.get(
@@ -81,24 +81,24 @@ def ask(mesh: Mesh, path: str) -> Any:
 
 
 def explained(mesh: Mesh, response: requests.Response) -> Any:
-    """Why the mesh says that an answer is what it is, once its proxies have told."""
+    """The explanation of a response, once its proxies have reported it."""
     id = response.headers["x-request-id"]
-    result = until(lambda: ask(mesh, f"/why/{id}"), f"what proxies tell of {id}")
+    result = until(lambda: ask(mesh, f"/why/{id}"), f"records of {id}")
     assert result["request"] == id
     return result
 
 
-def assert_blamed(why: Any, policy: str, revision: int, says: str) -> None:
-    (blamed,) = why["causes"][0]["policies"]
-    assert (f"{blamed['kind']}/{blamed['name']}", blamed["revision"]) == (policy, revision)
-    assert blamed["excerpt"] == says
-    assert "@" in blamed["author"]
-    assert blamed["message"] == "to see what happens"
-    expected = f"{policy.replace('/', ' ')}, revision {revision}, by {blamed['author']}, "
+def assert_responsible(why: Any, policy: str, revision: int, excerpt: str) -> None:
+    (responsible,) = why["causes"][0]["policies"]
+    assert (f"{responsible['kind']}/{responsible['name']}", responsible["revision"]) == (policy, revision)
+    assert responsible["excerpt"] == excerpt
+    assert "@" in responsible["author"]
+    assert responsible["message"] == "to see what happens"
+    expected = f"{policy.replace('/', ' ')}, revision {revision}, by {responsible['author']}, "
     assert expected in why["summary"]
 
 
-def test_what_proxies_tell_is_passed_on_to_a_collector(mesh: Mesh, collector: OtlpSink) -> None:
+def test_telemetry_of_all_proxies_is_exported(mesh: Mesh, collector: OtlpSink) -> None:
     traced = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
     assert call(mesh, "/status/503", headers=traced).status_code == 503
     expected = {"traces front", "traces back", "metrics front", "metrics back", "logs front", "logs back"}
@@ -108,7 +108,7 @@ def test_what_proxies_tell_is_passed_on_to_a_collector(mesh: Mesh, collector: Ot
 
 def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
     def burst() -> list[requests.Response]:
-        """What was refused of six at once."""
+        """The rejected ones of six requests at once."""
         with ThreadPoolExecutor(6) as pool:
             done = list(pool.map(lambda _: call(mesh, "/delay?ms=1000"), range(6)))
         return [response for response in done if response.status_code == 503]
@@ -117,19 +117,19 @@ def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
         refused = until(burst, "a request beyond the limit")[0]
         why = explained(mesh, refused)
     assert why["summary"].startswith("503 UO at front → back: CircuitBreaker lab")
-    assert_blamed(why, "CircuitBreaker/lab", revision, "maxRequests: 1")
+    assert_responsible(why, "CircuitBreaker/lab", revision, "maxRequests: 1")
     again = explained(mesh, refused)
-    assert_blamed(again, "CircuitBreaker/lab", revision, "maxRequests: 1")
+    assert_responsible(again, "CircuitBreaker/lab", revision, "maxRequests: 1")
 
 
 def test_a_timeout_is_explained_and_the_reset_at_the_callee_is_not_the_cause(mesh: Mesh) -> None:
     with applied(mesh, "Timeout", "request: 1s") as revision:
         response = call(mesh, "/delay?ms=10000")
         assert response.status_code == 504
-        until(lambda: len(explained(mesh, response)["hops"]) == 2, "what the callee's proxy tells")
+        until(lambda: len(explained(mesh, response)["hops"]) == 2, "the record of the callee's proxy")
         why = explained(mesh, response)
     assert why["summary"].startswith("504 UT at front → back: Timeout lab")
-    assert_blamed(why, "Timeout/lab", revision, "request: 1s")
+    assert_responsible(why, "Timeout/lab", revision, "request: 1s")
     assert [(hop["proxy"], hop["depth"]) for hop in why["hops"]] == [("front-1", 0), ("back-1", 1)]
 
 
@@ -139,44 +139,44 @@ def test_an_injected_fault_is_explained(mesh: Mesh) -> None:
         assert response.status_code == 418
         why = explained(mesh, response)
     assert why["summary"].startswith("418 FI at front → back: FaultInjection lab")
-    assert_blamed(why, "FaultInjection/lab", revision, "abort: {status: 418, percent: 100.0}")
+    assert_responsible(why, "FaultInjection/lab", revision, "abort: {status: 418, percent: 100.0}")
 
 
 def test_no_route_is_explained(mesh: Mesh) -> None:
     unknown = explained(mesh, mesh.get("front-1", "http://nowhere/x"))
-    assert unknown["summary"] == "404 NR at front → nowhere: no service is called 'nowhere'"
+    assert unknown["summary"] == "404 NR at front → nowhere: there is no service 'nowhere'"
     outside = explained(mesh, mesh.outside("/elsewhere"))
     assert outside["summary"].startswith(
         "404 NR at ingress: no route matches GET /elsewhere of HTTPRoute shop"
     )
 
 
-def test_what_the_app_answered_is_its_own(mesh: Mesh) -> None:
+def test_an_error_of_the_app_names_the_app(mesh: Mesh) -> None:
     response = mesh.outside("/shop/status/503")
     assert response.status_code == 200, "the fake echoes paths it does not know"
     failed = call(mesh, "/status/503")
-    until(lambda: len(explained(mesh, failed)["hops"]) == 2, "what both proxies tell")
-    assert explained(mesh, failed)["summary"] == "503 at front → back: the app of back itself answered 503"
+    until(lambda: len(explained(mesh, failed)["hops"]) == 2, "records of both proxies")
+    assert explained(mesh, failed)["summary"] == "503 at front → back: the app of back responded with 503"
 
 
-def test_a_slow_request_is_told_without_being_traced(mesh: Mesh) -> None:
+def test_a_slow_request_is_logged_without_a_trace(mesh: Mesh) -> None:
     response = call(mesh, "/delay?ms=1100")
-    until(lambda: len(explained(mesh, response)["hops"]) == 2, "what both proxies tell")
+    until(lambda: len(explained(mesh, response)["hops"]) == 2, "records of both proxies")
     why = explained(mesh, response)
     assert why["verdict"] == "slow"
     assert re.search(r"spent in the app of back$", why["summary"]), why["summary"]
 
 
-def at_work(mesh: Mesh) -> bool:
-    """Whether front's Envoy prepares no listener that is to come after another one."""
+def no_listener_warming(mesh: Mesh) -> bool:
+    """Whether front's Envoy has no listener that is still warming."""
     counts = stats(mesh, "front-1", r"^listener_manager\.total_listeners_warming$")
     return counts == {"listener_manager.total_listeners_warming": 0}
 
 
-def test_an_access_log_that_is_off_does_not_blind(mesh: Mesh) -> None:
-    """Each request has a connection of its own, which a changed listener takes once it is at work."""
+def test_explanations_do_not_need_the_access_log(mesh: Mesh) -> None:
+    """Each request opens a connection, which a changed listener accepts once it has warmed up."""
     with applied(mesh, "Telemetry", "accessLog: Off, sampling: 0", "{kind: Mesh}"):
-        until(lambda: at_work(mesh), "every listener is at work")
+        until(lambda: no_listener_warming(mesh), "no listener is warming")
         assert call(mesh, "/echo").status_code == 200
         silent = call(mesh, "/status/503")
         assert explained(mesh, silent)["verdict"] == "failed"
@@ -185,7 +185,7 @@ def test_an_access_log_that_is_off_does_not_blind(mesh: Mesh) -> None:
     assert silent.headers["x-request-id"] not in mesh.log("front-1.proxy")
 
 
-def test_a_trace_explains_what_no_log_tells(mesh: Mesh) -> None:
+def test_a_trace_is_explained_without_log_records(mesh: Mesh) -> None:
     trace = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
     assert call(mesh, "/echo", headers=headers).status_code == 200
@@ -196,7 +196,7 @@ def test_a_trace_explains_what_no_log_tells(mesh: Mesh) -> None:
     assert [hop["direction"] for hop in result["hops"]] == ["outbound", "inbound"]
 
 
-def test_an_answer_that_is_the_callers_own_mistake_is_an_error_in_no_picture(mesh: Mesh) -> None:
+def test_a_client_error_is_not_a_failure_anywhere(mesh: Mesh) -> None:
     refused, broken = secrets.token_hex(16), secrets.token_hex(16)
     for trace, status in ((refused, 409), (broken, 500)):
         headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
@@ -223,7 +223,7 @@ def test_an_answer_that_is_the_callers_own_mistake_is_an_error_in_no_picture(mes
 
 @contextmanager
 def tapping(mesh: Mesh, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`mesh tap ARGUMENTS`, once all proxies tell; ended as Ctrl-C ends it."""
+    """`mesh tap ARGUMENTS` once every proxy is tapped; ended by SIGINT."""
     command = [sys.executable, "-m", "meshwright.cli", "tap", *arguments, "--state", str(mesh.state)]
     process = subprocess.Popen(
         command, env=mesh.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -243,7 +243,7 @@ def lines(process: subprocess.Popen[str], count: int) -> list[str]:
     return [process.stdout.readline() for _ in range(count)]
 
 
-def test_a_tap_shows_exactly_the_requests_that_were_sent_and_then_is_off(mesh: Mesh) -> None:
+def test_a_tap_shows_every_request_and_ends(mesh: Mesh) -> None:
     name = secrets.token_hex(4)
     sent = [f"/{name}/{number}" for number in range(25)]
     with tapping(mesh, "back", "-o", "json", "--path", f"/{name}") as process:
@@ -259,11 +259,11 @@ def test_a_tap_shows_exactly_the_requests_that_were_sent_and_then_is_off(mesh: M
     assert rest == ""
     assert {(item["caller"], item["method"], item["status"]) for item in values} == {("front", "GET", 200)}
     assert all(item["duration"] > 0 for item in values)
-    assert [item for item in values if item["duration"] % 1], "parts of milliseconds are told"
+    assert [item for item in values if item["duration"] % 1], "durations have fractions of milliseconds"
     assert last.status_code == 200
 
     def off() -> bool:
-        """Whether of two requests only the one that failed is told, by the same proxy one after the other."""
+        """Whether the proxy logs only the failed one of two requests again."""
         good, bad = call(mesh, "/echo"), call(mesh, "/status/500")
         ids = [response.headers["x-request-id"] for response in (good, bad)]
         until(lambda: ask(mesh, f"/why/{ids[1]}"), "the request that failed")
@@ -273,34 +273,35 @@ def test_a_tap_shows_exactly_the_requests_that_were_sent_and_then_is_off(mesh: M
     until(off, "the tap ends by itself", every=1.0)
 
 
-def test_a_tap_shows_what_never_reached_the_service(mesh: Mesh) -> None:
+def test_a_tap_shows_requests_that_never_reached_the_service(mesh: Mesh) -> None:
     injected, path = applied(mesh, "FaultInjection", "abort: {status: 503}"), f"/{secrets.token_hex(4)}"
     with injected, tapping(mesh, "back", "--errors", "--path", path, "--for", "60s") as process:
         assert call(mesh, path).status_code == 503
         (line,) = lines(process, 1)
     assert re.fullmatch(
-        rf"\d\d:\d\d:\d\d\.\d{{3}}  front +GET {path} +✖ 503 +\d.*ms  FI the request was failed on purpose\n",
+        rf"\d\d:\d\d:\d\d\.\d{{3}}  front +GET {path} +✖ 503 +\d.*ms  "
+        r"FI a fault injection aborted the request\n",
         line,
     ), line
 
 
-def test_who_left_is_told_in_whole_milliseconds_and_what_no_instance_answered_in_parts(mesh: Mesh) -> None:
+def test_a_disconnected_request_has_whole_milliseconds_and_an_injected_one_fractions(mesh: Mesh) -> None:
     with pytest.raises(requests.ReadTimeout):
         call(mesh, "/delay?ms=1500", timeout=0.3)
     with applied(mesh, "FaultInjection", "abort: {status: 503}"):
         refused = explained(mesh, call(mesh, "/echo"))
 
-    def left() -> list[Any]:
+    def disconnected() -> list[Any]:
         value = ask(mesh, "/requests?service=front&limit=500")["requests"]
         return [item for item in value if item["path"] == "/delay" and item["status"] == 0]
 
-    (item, *_) = until(left, "the request that was left")
+    (item, *_) = until(disconnected, "the disconnected request")
     assert item["duration"] >= 100
     assert item["duration"] % 1 == 0
     assert refused["hops"][0]["duration"] > 0
 
 
-def test_why_is_said_to_people(mesh: Mesh) -> None:
+def test_mesh_why_prints_the_explanation(mesh: Mesh) -> None:
     with applied(mesh, "FaultInjection", "abort: {status: 503}") as revision:
         response = call(mesh, "/echo")
         id = response.headers["x-request-id"]
@@ -314,14 +315,14 @@ def test_why_is_said_to_people(mesh: Mesh) -> None:
     assert "no such request: no-such-request" in lost.stderr
 
 
-def test_a_tap_of_nobody_is_an_error(mesh: Mesh) -> None:
+def test_a_tap_of_an_unknown_service_is_an_error(mesh: Mesh) -> None:
     done = mesh.run("tap", "nobody", check=False)
     assert done.returncode == 2
     assert "no proxy of nobody is known" in done.stderr
 
 
 def test_every_flag_of_envoy_is_explained(tmp_path: Path) -> None:
-    """Envoy tells its flags when one is not among them."""
+    """Envoy lists its flags when a configuration names an unknown one."""
     unknown = {"filter": {"response_flag_filter": {"flags": ["ZZ"]}}, "name": "x"}
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"

@@ -99,6 +99,8 @@ class Lab:
     revision: int = 0
     port: int = 0
     outbound_port: int = 0
+    otlp: tuple[str, int] | None = None
+    span_port: int = 0
     process: subprocess.Popen[bytes] | None = None
     server: XdsServer | None = None
 
@@ -148,6 +150,8 @@ class Lab:
             ready_port=free_port(),
             outbound_port=self.outbound_port,
             inbound_port=free_port(),
+            otlp=self.otlp,
+            spans_port=self.span_port,
         )
         (home / "bootstrap.json").write_text(json.dumps(bootstrap.build_bootstrap(node)))
         self.admin = str(admin)

@@ -18,19 +18,22 @@ from tests.control_plane.telemetry.ingest.wire_format import field, repeated, va
 SIZE = MAX_MESSAGE_BYTES - 1024
 """Leaves room for what surrounds the repeated part."""
 
+SENDER = "web"
+"""The service whose certificate must send these exports; others would be dropped as foreign."""
+
 IDS = field(1, bytes(15) + b"\x07") + field(2, bytes(7) + b"\x07")
 """Trace and span ID of a span."""
 
 
 def _resource() -> bytes:
-    """A resource of `orders`, as a field of ResourceSpans and its counterparts."""
-    attributes = {"service.name": "orders", "service.instance.id": "orders-1", "cluster_name": "orders"}
+    """The resource of SENDER, as a field of ResourceSpans and its counterparts."""
+    attributes = {"service.name": SENDER, "service.instance.id": "web-1", "cluster_name": SENDER}
     pairs = [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in attributes.items()]
     return field(1, Resource(attributes=pairs).SerializeToString())
 
 
 def _with_records(record: bytes, number: int = 2) -> bytes:
-    """An export of `orders` that repeats one record in one scope."""
+    """An export of SENDER that repeats one record in one scope."""
     return field(1, _resource() + field(2, repeated(number, record, SIZE)))
 
 

@@ -12,7 +12,7 @@ import pytest
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.control_plane.telemetry.ingest.queue import MAX_MESSAGE_BYTES, Signal
 from meshwright.control_plane.telemetry.ingest.server import SERVICES
-from tests.control_plane.telemetry.ingest.hostile_exports import HOSTILE
+from tests.control_plane.telemetry.ingest.hostile_exports import HOSTILE, SENDER
 from tests.control_plane.telemetry.ingest.otlp_port import OtlpPort, otlp_port
 from tests.control_plane.telemetry.loop_lag import LoopLag, measured_lag
 from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
@@ -43,7 +43,7 @@ async def lag_of(port: OtlpPort, signal: Signal, body: bytes) -> LoopLag:
 
 def _send(port: OtlpPort, signal: Signal, body: bytes) -> None:
     options = (("grpc.ssl_target_name_override", CONTROL_PLANE_DNS),)
-    with grpc.secure_channel(f"127.0.0.1:{port.port}", port.pki.client("orders"), options) as channel:
+    with grpc.secure_channel(f"127.0.0.1:{port.port}", port.pki.client(SENDER), options) as channel:
         method = channel.unary_unary(f"/{SERVICES[signal]}/Export", None, None)
         for call in [method.future(body, timeout=60) for _ in range(AT_ONCE)]:
             assert call.code() is grpc.StatusCode.OK
@@ -54,7 +54,7 @@ async def test_hostile_exports_do_not_hold_the_event_loop(port: OtlpPort, name: 
     signal, build = HOSTILE[name]
     body = build()
     assert len(body) <= MAX_MESSAGE_BYTES
-    ordinary = span_export("orders", [SpanSpec(number, number) for number in range(1, 500)])
+    ordinary = span_export(SENDER, [SpanSpec(number, number) for number in range(1, 500)])
     quiet = await lag_of(port, "traces", ordinary)
     hostile = await lag_of(port, signal, body)
     sys.stdout.write(f"{name}, {len(body)} bytes, {AT_ONCE} at once: {hostile}; ordinary: {quiet}\n")
