@@ -185,7 +185,7 @@ def _policy_refs(kind: str, name: str, files: list[str]) -> list[calls.DocumentR
 
 
 def split_ref(kind: str, name: str) -> tuple[str, str]:
-    """Kind and name, given as two arguments or as `KIND/NAME`."""
+    """Kind and name from two arguments or from `KIND/NAME`."""
     if name or "/" not in kind:
         return kind, name
     kind, _, name = kind.partition("/")

@@ -85,7 +85,7 @@ def dash(  # noqa: PLR0917  options of a command
 
 
 def _dashboard_command(read_only: bool, theme: ThemeName, state: Path | None) -> list[str]:
-    """The command line of a dashboard with these options in a process of its own."""
+    """The command line of a dashboard with these options."""
     arguments = ["dash", "--theme", theme.value]
     if read_only:
         arguments.append("--read-only")

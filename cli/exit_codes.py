@@ -12,7 +12,7 @@ EXIT_CODES = {
     errors.UNREACHABLE: "control plane unreachable",
     errors.TIMED_OUT: "a wait timed out",
     errors.REJECTED: "rejected by Envoy",
-    errors.CONFLICT: "revision conflict: somebody else changed the mesh meanwhile",
+    errors.CONFLICT: "revision conflict: the mesh was changed in the meantime",
     INTERRUPTED: "interrupted",
 }
 """Exit code to meaning. `mesh run` passes on the exit code of its process instead."""

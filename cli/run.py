@@ -22,9 +22,9 @@ from meshwright.cli.join.options import (
     MetricsOption,
     PortProtocol,
     ProtocolOption,
-    ReadyTimeoutOption,
     RunPortOption,
     ServiceOption,
+    SidecarTimeoutOption,
     TokenFileOption,
     UpstreamOption,
 )
@@ -56,7 +56,7 @@ def run(
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
     grace: GraceOption = 10.0,
-    timeout: ReadyTimeoutOption = 60.0,
+    timeout: SidecarTimeoutOption = 60.0,
     state: StateOption = None,
 ) -> None:
     """Run a process as part of a running mesh. Its sidecar is ready before it starts, and outlives it.

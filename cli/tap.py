@@ -65,7 +65,7 @@ def tap(  # noqa: PLR0917  typer's arguments
         raise typer.BadParameter("yaml is not supported: use json", param_hint="-o")
     until = time.monotonic() + period if period else None
     call = calls.tap(service, errors=errors, method=method.upper(), path=path, caller=caller)
-    connection = ConnectionState("control plane disconnected: reconnecting; requests are missed meanwhile")
+    connection = ConnectionState("control plane disconnected: reconnecting; requests until then are missed")
     try:
         for event in reconnecting(lambda: open_stream(state, call.path, until=until), connection, until):
             if event:

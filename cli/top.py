@@ -23,7 +23,7 @@ from meshwright.control_plane.api import calls
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 
 REFRESH_TIMEOUT = 5.0
-"""Seconds to wait for a response on the live screen, which is frozen meanwhile."""
+"""Seconds to wait for a response. The live screen does not update during that time."""
 
 PIPE_WIDTH = 120
 """Columns of a table that is not printed to a terminal."""
@@ -114,7 +114,7 @@ def _refresh(last: TopState, state: Path | None) -> TopState:
 
 
 def frame(current: TopState, width: int, height: int) -> RenderableType:
-    """The whole screen: a summary, the table, and the legend on the last line."""
+    """The screen: a summary, the table, and the legend on the last line."""
     table = service_table(current.response, width, height - 3)
     rows = min(len(current.response["services"]) + 1, max(height - 3, 1))
     padding = [Text("")] * max(height - rows - 3, 0)

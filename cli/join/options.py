@@ -64,7 +64,7 @@ GraceOption = Annotated[
         help="How long the process has to stop. [default: 10s]",
     ),
 ]
-ReadyTimeoutOption = Annotated[
+SidecarTimeoutOption = Annotated[
     float,
     typer.Option(
         "--timeout",

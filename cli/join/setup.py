@@ -47,7 +47,7 @@ class JoinTarget:
 
 @contextmanager
 def join_mesh(workload: Workload, target: JoinTarget, state: Path | None) -> Iterator[AgentConfig]:
-    """The agent's configuration for one workload. Its folder is locked meanwhile, and removed afterwards.
+    """The agent's configuration for one workload. Its folder is locked, and removed at the end.
 
     Raises InputError for wrong options, UnreachableError if there is no mesh.
     """

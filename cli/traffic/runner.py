@@ -25,7 +25,7 @@ from meshwright.control_plane.errors import MeshError
 from meshwright.sidecar.status import AgentStatus
 
 MAX_IN_FLIGHT = 512
-"""Maximum requests in flight. Further ones wait, and their latency counts meanwhile."""
+"""Maximum requests in flight. Further ones wait, and the wait counts as latency."""
 
 REQUEST_TIMEOUT = 20.0
 """Seconds after which a request is given up: longer than any timeout of the demo's routes."""
@@ -34,7 +34,7 @@ STOP_TIMEOUT = 3.0
 """Seconds that requests in flight have to finish after Ctrl-C."""
 
 TERMINAL_INTERVAL, LOG_INTERVAL = 1.0, 10.0
-"""Seconds between two progress lines on a terminal, and elsewhere."""
+"""Seconds between two progress lines: on a terminal, and in a file or pipe."""
 
 DEMO_SERVICES = frozenset({"catalog", "inventory", "orders"})
 """Services by which a mesh is recognized as the demo."""

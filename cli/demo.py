@@ -1,0 +1,93 @@
+"""`mesh demo`: the demo shop, optionally with traffic and a fault."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import redirect_stdout
+
+from meshwright.cli.application import read_application
+from meshwright.cli.foreground import WhileRunning, run_mesh, stop_event
+from meshwright.cli.launcher import LaunchPlan
+from meshwright.cli.options import StateOption
+from meshwright.cli.state_lock import StateLock, holder
+from meshwright.cli.traffic.options import (
+    DurationOption,
+    FaultOption,
+    SeedOption,
+    TrafficOption,
+    traffic_plan,
+)
+from meshwright.cli.traffic.plan import TrafficPlan
+from meshwright.cli.up import (
+    DetachOption,
+    MeshTimeoutOption,
+    PortOption,
+    check_ports,
+    demo_application_file,
+    launch_plan,
+    up,
+)
+
+
+def demo(
+    *,
+    traffic: TrafficOption = None,
+    seed: SeedOption = None,
+    seconds: DurationOption = None,
+    fault: FaultOption = "",
+    port: PortOption = [],  # noqa: B006  typer copies it
+    detach: DetachOption = False,
+    timeout: MeshTimeoutOption = 60.0,
+    state: StateOption = None,
+) -> None:
+    """Start the demo: a small shop whose services call each other through their sidecars.
+
+    --traffic sends requests through its ingress and prints counts as JSON at the end. The requests go to a
+    demo that is already running; otherwise one is started and stopped afterwards. --fault applies a
+    FaultInjection policy after 5 s of traffic and always deletes it.
+
+    \b
+    Example:
+      mesh demo
+      curl http://127.0.0.1:8080/api/catalog/products
+      mesh demo --traffic 50
+      mesh demo --traffic 50 --for 30s --fault inventory:fail:5s > counts.json
+    """
+    file = demo_application_file()
+    services = frozenset(entry.name for entry in read_application(file).spec.services)
+    requested = traffic_plan(
+        traffic, seed=seed, seconds=seconds, fault=fault, detach=detach, services=services
+    )
+    if requested:
+        _send_traffic(requested, launch_plan(file, "", scale=[], port=port, timeout=timeout, state=state))
+        return
+    up("", only="", scale=[], port=port, detach=detach, timeout=timeout, ready_fd=-1, state=state)
+
+
+def _send_traffic(requested: TrafficPlan, plan: LaunchPlan) -> None:
+    """Send traffic to the mesh of this state, starting one if needed. The counts go to stdout."""
+    from meshwright.cli.traffic.runner import run_traffic
+
+    state, out = plan.settings.state, sys.stdout
+
+    async def send(stop: asyncio.Event) -> None:
+        counts = await run_traffic(requested, state, stop)
+        out.write(json.dumps(counts, indent=2) + "\n")
+        out.flush()
+
+    with redirect_stdout(sys.stderr):
+        if holder(state) is not None:
+            asyncio.run(_until_signal(send))
+            return
+        lock = StateLock(state)
+        try:
+            check_ports(plan)
+            asyncio.run(run_mesh(plan, -1, send))
+        finally:
+            lock.release()
+
+
+async def _until_signal(while_running: WhileRunning) -> None:
+    await while_running(stop_event())

@@ -1,0 +1,112 @@
+"""Runs a mesh until it is stopped: in the foreground, or as a detached copy of the command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import typer
+
+from meshwright.cli.errors import warn
+from meshwright.cli.launcher import LaunchPlan, MeshLauncher
+from meshwright.cli.output import SIGNS, Level, colorize, echo, flush
+from meshwright.cli.python_module import module_command
+from meshwright.cli.startup_summary import print_startup_summary
+from meshwright.control_plane.api import errors
+from meshwright.sidecar.child_process import log_path
+from meshwright.sidecar.files import private_folder, tail
+
+WhileRunning = Callable[[asyncio.Event], Awaitable[None]]
+"""Runs while the mesh is ready. The mesh stops after it; it returns soon after the event is set."""
+
+
+async def run_mesh(plan: LaunchPlan, ready_fd: int, while_running: WhileRunning | None = None) -> None:
+    """Start a mesh, keep it until a signal comes or `while_running` returns, and stop it.
+
+    `ready_fd` is written to when it is ready, unless it is negative. Raises CommandError if it cannot start.
+    """
+    stop = stop_event()
+    started = time.monotonic()
+    launcher = MeshLauncher(plan, _report_progress)
+    starting = asyncio.create_task(launcher.up())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            status = launcher.agent_status()
+            echo(f"\nready in {time.monotonic() - started:.1f} s\n")
+            stopped_by = "Ctrl-C" if ready_fd < 0 else "`mesh down`"
+            print_startup_summary(plan, status.workloads if status else (), stopped_by)
+            sys.stdout.flush()
+            if ready_fd >= 0:
+                os.write(ready_fd, b"ready")
+                os.close(ready_fd)
+            await (while_running(stop) if while_running else stopping)
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+        _print_line("stopping")
+        await launcher.down()
+
+
+def stop_event() -> asyncio.Event:
+    """An event that is set by SIGINT, SIGTERM or SIGHUP."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def start_detached(plan: LaunchPlan) -> None:
+    """Start the same command in a session of its own; return when it is ready, fail when it fails."""
+    state = plan.settings.state
+    private_folder(state / "logs")
+    log = log_path(state, "up")
+    reading, writing = os.pipe()
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--detach", "-d")]
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            module_command("cli", *_up_arguments(arguments), "--ready-fd", str(writing)),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        ready = pipe.read() == b"ready"
+    echo(log.read_text())
+    if not ready:
+        code = child.wait()
+        warn(f"the mesh did not start: {log}" if log.stat().st_size else tail(log))
+        raise typer.Exit(code or errors.FAILED)
+    echo(f"running in the background as pid {child.pid}")
+
+
+def _up_arguments(arguments: list[str]) -> list[str]:
+    """The arguments for `mesh up`, the only command with --ready-fd."""
+    rest = (text for index, text in enumerate(arguments) if index or text not in ("up", "demo"))
+    return ["up", *rest]
+
+
+def _report_progress(level: Level, name: str, message: str) -> None:
+    _print_line(colorize(f"{SIGNS[level]} {name:<16} {message}"))
+
+
+def _print_line(line: str) -> None:
+    """Print and flush a line. If stdout is closed, the mesh goes on, and stops later, without output."""
+    try:
+        echo(line)
+        flush()
+    except OSError:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for the rest of this process
