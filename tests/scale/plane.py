@@ -1,4 +1,4 @@
-"""A control plane as a process, with a root that tests can sign with, and sidecars without Envoys."""
+"""A control plane process with a root that tests can sign with, and fake sidecars."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.fakes.valkey import running_valkey
 
 START_TIMEOUT = 60.0
 LONG_LEASE = {"MESH_LEASE_TTL": "600"}
-"""An instance stays known although nobody renews its lease."""
+"""Instances stay registered without renewals."""
 
 SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 
@@ -45,12 +45,12 @@ class ControlPlaneProcess:
 
     @property
     def rss_bytes(self) -> int:
-        """Bytes of memory that its process has."""
+        """Resident memory of its process."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
     @property
     def cpu_seconds(self) -> float:
-        """Seconds of processor time that it used."""
+        """CPU seconds that it has used."""
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
 
@@ -63,19 +63,19 @@ class ControlPlaneProcess:
         return counter
 
     async def register(self, channel: grpc.aio.Channel, port: int) -> None:
-        """Announce the one instance of the service back, at a port."""
+        """Register the one instance of the service `back` at a port."""
         registration = Registration(instance="back-1", service="back", address="127.0.0.1", port=port)
         await channel.unary_unary(f"/{SERVICE}/Register", None, None)(
             registration.model_dump_json().encode(), timeout=20
         )
 
     def channel(self, name: str) -> grpc.aio.Channel:
-        """A connection to its xDS port as a service."""
+        """A channel to its xDS port, as a service."""
         options = (("grpc.ssl_target_name_override", CONTROL_PLANE_DNS),)
         return grpc.aio.secure_channel(self.addresses.xds, self.pki.client(name), options)
 
     def envoys(self, count: int) -> list[FakeEnvoy]:
-        """So many sidecars of the service front, not started yet."""
+        """`count` sidecars of the service `front`, not started yet."""
         credentials = self.pki.client("front")
         bindings = {"address": "127.0.0.1", "outbound": 15001, "inbound": 15006}
         return [
@@ -95,13 +95,13 @@ def control_plane(folder: Path, **environment: str) -> Iterator[ControlPlaneProc
     pki, state = Pki(), folder / "state"
     state.mkdir(mode=0o700)
     ca = _write_root(pki, folder)
-    ports = {f"MESH_{text}_PORT": "0" for text in ("ADMIN", "XDS", "ENROLMENT", "OTLP")}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
+    ports = {f"MESH_{name}_PORT": "0" for name in ("ADMIN", "XDS", "ENROLMENT", "OTLP")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
     log = folder / "control-plane.log"
     with running_valkey(state), log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "meshwright.control_plane"],
-            env={**clean, **ports, **ca, **LONG_LEASE, "MESH_STATE": str(state), **environment},
+            env={**inherited, **ports, **ca, **LONG_LEASE, "MESH_STATE": str(state), **environment},
             stdout=out,
             stderr=out,
             start_new_session=True,
@@ -118,7 +118,7 @@ def control_plane(folder: Path, **environment: str) -> Iterator[ControlPlaneProc
 
 
 def _write_root(pki: Pki, folder: Path) -> dict[str, str]:
-    """The root's files, and the settings that name them."""
+    """Write the root's files; returns the settings that name them."""
     certificate, key = folder / "root.pem", folder / "root.key"
     certificate.write_bytes(pki.roots)
     pem = pki.authority.key.private_bytes(

@@ -1,7 +1,7 @@
-"""A hundred sidecars that tell of their traffic: a process of its own, so that it takes no turn of others.
+"""A hundred sidecars that export telemetry, in a separate process so that they do not delay the test.
 
 Reads one line of JSON from stdin: `address`, `roots`, `identities` (PEM pairs by service), `seconds`,
-`spans` a second in all, `nodes`. Prints one line at the end: what was sent, and what was refused.
+`spans` per second in total, `nodes`. At the end it prints one line: what was sent, and what was refused.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import grpc
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.control_plane.telemetry.ingest.queue import Signal
 from meshwright.control_plane.telemetry.ingest.server import SERVICES
-from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
 from tests.control_plane.telemetry.metric_exports import metrics_export
+from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
 from tests.fakes.pki import Pki, key_pem
 
 FLUSH = 2.0
-"""Seconds between two flushes of metrics of one sidecar, as Envoys have."""
+"""Seconds between two flushes of metrics of one sidecar, as in Envoy."""
 
 EXPORTS = 5.0
-"""Exports of spans a second from one sidecar."""
+"""Exports of spans per second from one sidecar."""
 
 CLUSTERS = 10
 TRACE, SPAN = 0x11223344556677881122334455667788, 0x1122334455667788
@@ -46,24 +46,24 @@ ATTRIBUTES = {
 
 
 class SpanTemplate:
-    """One export of many spans whose IDs are put in anew each time: making them would cost too much."""
+    """An export of many spans whose IDs are patched for each use: encoding it each time is too slow."""
 
     def __init__(self, service: str, count: int) -> None:
-        sent = [SpanSpec(TRACE, SPAN, SPAN + 1, attributes=ATTRIBUTES) for _ in range(count)]
-        self.body = bytearray(span_export(service, sent))
+        spans = [SpanSpec(TRACE, SPAN, SPAN + 1, attributes=ATTRIBUTES) for _ in range(count)]
+        self.body = bytearray(span_export(service, spans))
         self.count = count
         trace, span = TRACE.to_bytes(16, "big"), SPAN.to_bytes(8, "big")
-        self._places: list[tuple[int, int]] = []
+        self._offsets: list[tuple[int, int]] = []
         at = self.body.find(trace)
         while at >= 0:
-            self._places.append((at, self.body.index(b"\x12\x08" + span, at + 16) + 2))
+            self._offsets.append((at, self.body.index(b"\x12\x08" + span, at + 16) + 2))
             at = self.body.find(trace, at + 16)
-        assert len(self._places) == count
+        assert len(self._offsets) == count
 
     def with_new_ids(self) -> bytes:
-        """The export with IDs that were never used: ten spans to a trace."""
+        """The export with new IDs, ten spans per trace."""
         trace = b""
-        for number, (first, second) in enumerate(self._places):
+        for number, (first, second) in enumerate(self._offsets):
             if number % 10 == 0:
                 trace = os.urandom(16)
             self.body[first : first + 16] = trace
@@ -72,7 +72,7 @@ class SpanTemplate:
 
 
 class Sender:
-    """One sidecar; `tally` counts spans, exports and flushes that were sent, and those that were refused."""
+    """One sidecar; `tally` counts the spans and flushes that were sent, and those that were refused."""
 
     def __init__(self, setup: dict[str, Any], service: str, number: int, tally: Counter[str]) -> None:
         certificate, key = (identity.encode() for identity in setup["identities"][service])
@@ -83,22 +83,23 @@ class Sender:
         )
         channel = grpc.aio.secure_channel(setup["address"], credentials, options)
         self._export = {
-            text: channel.unary_unary(f"/{SERVICES[text]}/Export", None, None) for text in SERVICES
+            signal: channel.unary_unary(f"/{service_name}/Export", None, None)
+            for signal, service_name in SERVICES.items()
         }
-        clusters = {f"svc{current_number}": STATS for current_number in range(CLUSTERS)}
+        clusters = {f"svc{index}": STATS for index in range(CLUSTERS)}
         self._flush = metrics_export(service, f"{service}-{number}", clusters)
         self._spans = SpanTemplate(service, max(1, round(setup["spans"] / setup["nodes"] / EXPORTS)))
         self._tally = tally
 
     async def metrics(self, start: float, until: float) -> None:
-        """Flush again and again."""
+        """Flush periodically."""
         at = start
         while (at := at + FLUSH) < until:
             await asyncio.sleep(at - time.monotonic())
             await self._send("metrics", self._flush, 1)
 
     async def spans(self, start: float, until: float) -> None:
-        """Export spans again and again; late ones follow at once, so that the rate is kept."""
+        """Export spans periodically; a late export is sent at once, to keep the rate."""
         at = start
         while (at := at + 1 / EXPORTS) < until:
             await asyncio.sleep(at - time.monotonic())
@@ -113,30 +114,27 @@ class Sender:
 
 
 async def main() -> None:
-    """Send until the time is over."""
+    """Send until the time is up."""
     setup = json.loads(sys.stdin.readline())
     tally: Counter[str] = Counter()
     services, nodes = list(setup["identities"]), setup["nodes"]
-    senders = [
-        Sender(setup, services[current_number % len(services)], current_number, tally)
-        for current_number in range(nodes)
-    ]
-    begun = time.monotonic()
-    until = begun + setup["seconds"]
-    works = []
+    senders = [Sender(setup, services[number % len(services)], number, tally) for number in range(nodes)]
+    start = time.monotonic()
+    until = start + setup["seconds"]
+    exports = []
     for number, sender in enumerate(senders):
-        spread = number / nodes
-        works += [
-            sender.metrics(begun - FLUSH * (1 - spread), until),
-            sender.spans(begun - (1 - spread) / EXPORTS, until),
+        phase = number / nodes
+        exports += [
+            sender.metrics(start - FLUSH * (1 - phase), until),
+            sender.spans(start - (1 - phase) / EXPORTS, until),
         ]
-    await asyncio.gather(*works)
-    tally["ms"] = int(1000 * (time.monotonic() - begun))
+    await asyncio.gather(*exports)
+    tally["ms"] = int(1000 * (time.monotonic() - start))
     sys.stdout.write(json.dumps(tally) + "\n")
 
 
 def start(pki: Pki, address: str, *, seconds: float, spans: int, nodes: int = 100) -> subprocess.Popen[str]:
-    """The process; `finish` waits for its end."""
+    """Start the process; `finish` waits for its end."""
     identities = {}
     for number in range(10):
         signed, key = pki.svid(f"svc{number}")
@@ -156,7 +154,7 @@ def start(pki: Pki, address: str, *, seconds: float, spans: int, nodes: int = 10
 
 
 def finish(process: subprocess.Popen[str], within: float) -> Counter[str]:
-    """What it sent in all: `traces` (spans), `metrics` (flushes), and what of it was refused by code."""
+    """Totals that it sent: `traces` (spans), `metrics` (flushes), and those refused, by status code."""
     try:
         out, _ = process.communicate(timeout=within)
     finally:

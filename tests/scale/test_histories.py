@@ -1,4 +1,4 @@
-"""The delta protocol under many more random histories, and longer ones, than every run can afford."""
+"""The delta protocol under more and longer random histories than a normal run can afford."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from tests.control_plane.xds.test_random_histories import Protocol
 
 
 @pytest.mark.long
-def test_long_histories_of_the_delta_protocol() -> None:
-    more = settings(max_examples=3000, stateful_step_count=60, deadline=None)
-    run_state_machine_as_test(Protocol, settings=more)
+def test_delta_protocol_survives_long_random_histories() -> None:
+    long = settings(max_examples=3000, stateful_step_count=60, deadline=None)
+    run_state_machine_as_test(Protocol, settings=long)

@@ -1,7 +1,7 @@
-"""A minute of 5,000 spans a second and the metrics of 100 sidecars, against a real control plane.
+"""5,000 spans per second and the metrics of 100 sidecars, against a real control plane.
 
-How long changes take is compared with a second control plane that is told nothing, at the same time on the
-same machine: what senders and sidecars do to its processors is no matter of the intake.
+The latency of changes is compared with a second control plane without telemetry, at the same time on the same
+machine: so the load of senders and sidecars on the CPUs affects both.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from tests.envoy.xds_lab import until
 from tests.scale import senders
 from tests.scale.changes import changing_endpoints, p99
 from tests.scale.plane import ControlPlaneProcess, control_plane
-from tests.scale.test_load import MEMORY, of, spans_known
+from tests.scale.test_load import MEMORY, processed_spans, total
 
 DURATION, SPANS, SIDECARS, STREAMS = 140.0, 5_000, 100, 10
 
 STARTING = 4.0
-"""Seconds until the senders send: their interpreter, their hundred handshakes."""
+"""Seconds until the senders send: starting the interpreter and a hundred handshakes."""
 
 GROWTH = 1.1
-"""What memory may grow by in the second half: the bounds are reached within the first.
+"""Largest growth of memory in the second half: the limits are reached in the first.
 
 Measured: 249 MB after 60 s, and the same after 140 s.
 """
@@ -51,16 +51,16 @@ async def test_memory_is_bounded_and_changes_get_through(tmp_path: Path) -> None
             )
             watching.cancel()
             sent = await asyncio.to_thread(senders.finish, load, 120)
-        taken = sent["traces"] - sent["traces RESOURCE_EXHAUSTED"]
-        await until(lambda: spans_known(plane.metrics()) == taken)
-        counted = plane.metrics()
+        accepted = sent["traces"] - sent["traces RESOURCE_EXHAUSTED"]
+        await until(lambda: processed_spans(plane.metrics()) == accepted)
+        metrics = plane.metrics()
     figures = f"p99 {p99(loaded):.3f} s under load, {p99(quiet):.3f} s without"
     sys.stdout.write(f"{figures}, memory {max(memory) >> 20} MB\n")
     assert sent["traces"] >= SPANS * DURATION
-    assert counted['mesh_telemetry_received_total{signal="metrics"}'] == sent["metrics"]
+    assert metrics['mesh_telemetry_received_total{signal="metrics"}'] == sent["metrics"]
     assert sent["metrics"] >= SIDECARS * DURATION / senders.FLUSH
-    refused = sum(sent[f"{text} RESOURCE_EXHAUSTED"] for text in ("traces", "metrics"))
-    assert bool(refused) == bool(of(counted, "mesh_telemetry_dropped_total"))
+    refused = sum(sent[f"{signal} RESOURCE_EXHAUSTED"] for signal in ("traces", "metrics"))
+    assert bool(refused) == bool(total(metrics, "mesh_telemetry_dropped_total"))
     assert max(memory) < MEMORY
     assert memory[-1] <= memory[len(memory) // 2] * GROWTH
     assert p99(loaded) <= 2 * p99(quiet), figures
