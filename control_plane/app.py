@@ -1,4 +1,4 @@
-"""The composition root. `ControlPlane.__init__` reads as the architecture: one paragraph per layer."""
+"""The composition root. The constructor of ControlPlane reads as the architecture, layer by layer."""
 
 from __future__ import annotations
 
@@ -70,15 +70,7 @@ class ControlPlane:
         # Agents register instances, renew SVIDs, report, and fetch commands for their proxies.
         self.reports = ProxyReports()
         self.command_queue = CommandQueue()
-        agents = AgentService(
-            self.store.leases,
-            self._renew_svid,
-            self._drain,
-            trust_domain,
-            settings.lease_ttl,
-            record_report=self._record_report,
-            commands=self.command_queue,
-        )
+        agents = self._agent_service()
 
         # The xDS port serves Envoys, agents and other control planes, all by mutual TLS.
         self.xds = XdsServer(
@@ -96,8 +88,22 @@ class ControlPlane:
             lambda: self.reconciler.translation, self.xds.queue, self.members, asyncio.sleep
         )
 
+        # What the mesh does: telemetry, status, events.
+        self._build_mesh_view()
+
+        # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
+        self.join_tokens = JoinTokens(self.store.tokens, self.authority.mint_token, trust_domain, time.time)
+        self.enrolment = EnrolmentServer(
+            self.authority,
+            settings.bind,
+            settings.enrolment_port,
+            self._check_join_token,
+            self.event_watcher.enrolment_refused,
+        )
+
+    def _build_mesh_view(self) -> None:
         # Telemetry: metrics, spans and request logs of all proxies, by OTLP.
-        self.telemetry = TelemetryService(settings, self._credentials())
+        self.telemetry = TelemetryService(self._settings, self._credentials())
 
         # The read model joins all of it for the whole mesh: status, topology, traces, requests.
         self.read_model = MeshReadModel(
@@ -107,7 +113,7 @@ class ControlPlane:
             self.reports,
             self.telemetry,
             members=self.members,
-            trust_domain=trust_domain,
+            trust_domain=self._settings.trust_domain,
         )
 
         # Events: what changed in the read model, and what other parts report.
@@ -119,16 +125,6 @@ class ControlPlane:
             self.members,
             self.read_model.service_of_instance,
             self.event_watcher.manual_change,
-        )
-
-        # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
-        self.join_tokens = JoinTokens(self.store.tokens, self.authority.mint_token, trust_domain, time.time)
-        self.enrolment = EnrolmentServer(
-            self.authority,
-            settings.bind,
-            settings.enrolment_port,
-            self._check_join_token,
-            self.event_watcher.enrolment_refused,
         )
 
     # --- lifecycle --------------------------------------------------------------------------------------
@@ -223,6 +219,18 @@ class ControlPlane:
     def _use_renewed_certificate(self) -> None:
         self.xds.replace_credentials(self._credentials())
         self.telemetry.update_credentials(self._credentials())
+
+    def _agent_service(self) -> AgentService:
+        settings = self._settings
+        return AgentService(
+            self.store.leases,
+            self._renew_svid,
+            self._drain,
+            settings.trust_domain,
+            settings.lease_ttl,
+            record_report=self._record_report,
+            commands=self.command_queue,
+        )
 
     def _check_join_token(self, claims: JoinTokenClaims) -> None:
         self.join_tokens.check(claims)

@@ -95,6 +95,22 @@ def test_changes_of_a_running_mesh_are_events(mesh: Mesh, follower: list[dict[st
     author = revision["author"]
     assert "@" in author
 
+    expect_breaker_events(mesh)
+    expect_nack_events(mesh, author)
+    expect_lease_event(mesh)
+
+    table = mesh.run("events", "-n", "1000").stdout
+    assert f"by {author}" in table
+    assert "invalid escape sequence" in table
+    ids = {
+        event["id"] for event in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["events"]
+    }
+    until(lambda: {event["id"] for event in follower} >= ids, "the follower has seen them all")
+    followed = [event["id"] for event in follower]
+    assert len(followed) == len(set(followed))
+
+
+def expect_breaker_events(mesh: Mesh) -> None:
     assert mesh.get("front-1", "http://back/echo").status_code == 200
     for _ in range(20):
         mesh.get("front-1", "http://back/status/500")
@@ -109,6 +125,8 @@ def test_changes_of_a_running_mesh_are_events(mesh: Mesh, follower: list[dict[st
         lambda: find_event(mesh, "ejection", "front → back", "back-1 no longer ejected"), "the host is back"
     )
 
+
+def expect_nack_events(mesh: Mesh, author: str) -> None:
     mesh.run("apply", "-f", "-", "-m", "a bad pattern", stdin=REJECTED)
     rejected = until(
         lambda: find_event(mesh, "nack", "front-1", "invalid escape sequence"), "Envoy's message"
@@ -120,22 +138,15 @@ def test_changes_of_a_running_mesh_are_events(mesh: Mesh, follower: list[dict[st
         "the end of the rejection",
     )
 
-    with joined(mesh, "back-9", "back", "--port", "0", run=(sys.executable, "-m", "tests.fakes.app")) as more:
-        until(lambda: find_event(mesh, "sidecar", "back-9", "connected"), "back-9 connected")
-        kill(psutil.Process(more.process.pid))
-        lost = until(lambda: find_event(mesh, "lease", "back-9", "back lost back-9"), "the lease")
-        assert lost["severity"] == "warning"
-        until(lambda: find_event(mesh, "sidecar", "back-9", "disconnected"), "its sidecar")
 
-    table = mesh.run("events", "-n", "1000").stdout
-    assert f"by {author}" in table
-    assert "invalid escape sequence" in table
-    ids = {
-        event["id"] for event in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["events"]
-    }
-    until(lambda: {event["id"] for event in follower} >= ids, "the follower has seen them all")
-    followed = [event["id"] for event in follower]
-    assert len(followed) == len(set(followed))
+def expect_lease_event(mesh: Mesh) -> None:
+    app = (sys.executable, "-m", "tests.fakes.app")
+    with joined(mesh, "back-9", "back", "--port", "0", run=app) as workload:
+        until(lambda: find_event(mesh, "sidecar", "back-9", "connected"), "back-9 connected")
+        kill(psutil.Process(workload.process.pid))
+        expired = until(lambda: find_event(mesh, "lease", "back-9", "back lost back-9"), "the lease")
+        assert expired["severity"] == "warning"
+        until(lambda: find_event(mesh, "sidecar", "back-9", "disconnected"), "its sidecar")
 
 
 def kill(agent: psutil.Process) -> None:

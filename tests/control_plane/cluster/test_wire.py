@@ -70,7 +70,7 @@ def test_flush_arrives_complete() -> None:
     assert (received.identity, received.node, received.flush.clusters, received.flush.inbound) == (
         FRONT, "front-1", {"back/v2": counters}, UpstreamCounters(completed=7),
     )  # fmt: skip
-    assert [(one.cluster, one.stat, one.value) for one in received.flush.gauges] == [
+    assert [(gauge.cluster, gauge.stat, gauge.value) for gauge in received.flush.gauges] == [
         ("back", "membership_total", 2.0)
     ]
     assert (received.flush.seconds, received.flush.end_ns) == (2.0, 77)
@@ -238,10 +238,14 @@ def test_reports_age_by_the_readers_clock() -> None:
     state.update(transmit(pb.StateReport(member_id="b", reports=pb.ProxyReports(reports=reports))), 100.0)
     local = [(0.5, report("front-1", 20)), (1.0, report("front-3"))]
     merged = state.reports(local, 100.0)
-    assert [(one.node, one.memory) for one in merged] == [("front-1", 20), ("front-3", 1), ("front-2", 1)]
-    assert [one.node for one in state.reports([], 104.5)] == ["front-1"]
+    assert [(report.node, report.memory) for report in merged] == [
+        ("front-1", 20),
+        ("front-3", 1),
+        ("front-2", 1),
+    ]
+    assert [report.node for report in state.reports([], 104.5)] == ["front-1"]
     state.update(peer(), 104.5)
-    assert [one.node for one in state.reports([], 104.6)] == ["front-1"]
+    assert [report.node for report in state.reports([], 104.6)] == ["front-1"]
 
 
 def test_rollout_counts_are_sums() -> None:
