@@ -318,7 +318,7 @@ def test_mesh_why_prints_the_explanation(mesh: Mesh) -> None:
 def test_a_tap_of_an_unknown_service_is_an_error(mesh: Mesh) -> None:
     done = mesh.run("tap", "nobody", check=False)
     assert done.returncode == 2
-    assert "no proxy of nobody is known" in done.stderr
+    assert "nobody has no proxy" in done.stderr
 
 
 def test_every_flag_of_envoy_is_explained(tmp_path: Path) -> None:
