@@ -176,13 +176,13 @@ class StateSync:
 
     async def _serve(self, request: pb.StateRequest) -> pb.StateReport:
         report = pb.StateReport(member_id=self._members.id, problems=self._local.problems())
-        if request.HasField("flushes_since") and self._history.complete:
-            report.flushes.MergeFrom(self._flush_page(request.flushes_since))
         await self._in_slices(self._build(report, request))
         return report
 
     def _build(self, report: pb.StateReport, request: pb.StateRequest) -> Generator[None, None, None]:
         """Fill the lists of a report, one item per step."""
+        if request.HasField("flushes_since") and self._history.complete:
+            yield from self._write_flushes(report.flushes, request.flushes_since)
         in_flight = self._local.streams.in_flight()
         for status in self._local.streams.proxies():
             report.proxies.append(
@@ -199,20 +199,20 @@ class StateSync:
                 wire.rollouts_to_proto(count_rollout(self._local.streams.resource_states()))
             )
 
-    def _flush_page(self, since: int) -> pb.FlushPage:
+    def _write_flushes(self, page: pb.FlushPage, since: int) -> Generator[None, None, None]:
         """Flushes after this sequence number, up to MAX_FLUSH_BYTES."""
         log, now = self._local.windows.replication_log, self._now()
-        page = pb.FlushPage()
-        size = 0
-        for entry in log.since(since, now):
+        entries, size = log.since(since, now), 0
+        page.SetInParent()
+        page.last_sequence = log.last_sequence
+        for entry in entries:
             if size >= MAX_FLUSH_BYTES:
                 page.last_sequence, page.more = entry.sequence - 1, True
-                return page
-            flush = wire.flush_to_proto(now - entry.received_at, entry.item)
-            page.flushes.append(flush)
+                return
+            flush = page.flushes.add()
+            wire.write_flush(flush, now - entry.received_at, entry.item)
             size += flush.ByteSize()
-        page.last_sequence = log.last_sequence
-        return page
+            yield
 
     async def _in_slices(self, steps: Generator[None, None, ResultT]) -> ResultT:
         """Run steps to the end, with a yield to the event loop after every ITEMS_PER_SLICE."""

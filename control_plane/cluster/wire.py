@@ -76,34 +76,25 @@ def rollouts_to_proto(rollouts: Mapping[str, RolloutCount]) -> pb.Rollouts:
     return message
 
 
-def flush_to_proto(age: float, node_flush: NodeFlush) -> pb.Flush:
-    """A metrics flush that was received `age` seconds ago."""
+def write_flush(message: pb.Flush, age: float, node_flush: NodeFlush) -> None:
+    """Fill in a metrics flush that was received `age` seconds ago. In place: copies cost as much again."""
     identity, flush = node_flush.identity, node_flush.flush
-    message = pb.Flush(
-        age=age,
-        role=identity.role,
-        service=identity.name,
-        node=node_flush.node,
-        seconds=flush.seconds,
-        end_ns=flush.end_ns,
-        inbound=_counters_to_proto(flush.inbound),
-        gauges=(
-            pb.Gauge(cluster=point.cluster, stat=point.stat, value=point.value) for point in flush.gauges
-        ),
-    )
+    message.age, message.role, message.service = age, identity.role, identity.name
+    message.node, message.seconds, message.end_ns = node_flush.node, flush.seconds, flush.end_ns
     for cluster, counters in flush.clusters.items():
-        message.clusters[cluster].MergeFrom(_counters_to_proto(counters))
-    return message
+        _write_counters(message.clusters[cluster], counters)
+    _write_counters(message.inbound, flush.inbound)
+    for point in flush.gauges:
+        message.gauges.add(cluster=point.cluster, stat=point.stat, value=point.value)
 
 
-def _counters_to_proto(counters: UpstreamCounters) -> pb.Counters:
-    return pb.Counters(
-        **{name: getattr(counters, name) for name in _COUNTERS},
-        latency_buckets=(
-            pb.LatencyBucket(low=low, high=high, count=count)
-            for (low, high), count in counters.latency_buckets.items()
-        ),
-    )
+def _write_counters(message: pb.Counters, counters: UpstreamCounters) -> None:
+    for name in _COUNTERS:
+        value = getattr(counters, name)
+        if value:
+            setattr(message, name, value)
+    for (low, high), count in counters.latency_buckets.items():
+        message.latency_buckets.add(low=low, high=high, count=count)
 
 
 # --- from protobuf ----------------------------------------------------------------------------------

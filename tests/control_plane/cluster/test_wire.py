@@ -64,7 +64,8 @@ def test_flush_arrives_complete() -> None:
             77,
         ),
     )
-    message = pb.StateReport(flushes=pb.FlushPage(flushes=[wire.flush_to_proto(1.25, sent)]))
+    message = pb.StateReport()
+    wire.write_flush(message.flushes.flushes.add(), 1.25, sent)
     ((age, received),) = flushes_of(message)
     assert age == 1.25
     assert (received.identity, received.node, received.flush.clusters, received.flush.inbound) == (
@@ -134,8 +135,9 @@ def replicate(source: TrafficWindows, target: TrafficWindows, since: int, clocks
     """Does what a poll does, at these two clocks. Returns the new sequence number."""
     here, there = clocks
     for entry in source.replication_log.since(since, here):
-        page = pb.FlushPage(flushes=[wire.flush_to_proto(here - entry.received_at, entry.item)])
-        ((age, received),) = flushes_of(pb.StateReport(flushes=page))
+        message = pb.StateReport()
+        wire.write_flush(message.flushes.flushes.add(), here - entry.received_at, entry.item)
+        ((age, received),) = flushes_of(message)
         for _ in target.ingest(received, there - age):
             pass
     return source.replication_log.last_sequence
