@@ -1,5 +1,5 @@
-"""The exchange: small services with real data that give the mesh real calls to carry.
+"""The demo shop: small services with real data that give the mesh real calls to carry.
 
-They know each other by name only (`http://inventory/...`) and import neither the mesh nor each other;
-`meshwright.services.kit` is all they share.
+They know each other by name only (`http://inventory/...`). They import neither the mesh nor each other; all
+they share is `services.kit`.
 """

@@ -1,1 +1,1 @@
-"""Analytics: what the market did, by symbol and minute."""
+"""Analytics: price bars of the market, by symbol and minute."""

@@ -1,6 +1,6 @@
-"""Analytics' APIs: market ticks come in by gRPC, bars go out by REST.
+"""Analytics' APIs: takes market ticks by gRPC, serves price bars by HTTP.
 
-Figures by day will come from the events of orders, which nobody publishes yet; there is no route for them.
+Daily figures need order events, which no service publishes yet, so there is no route for them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from meshwright.services.kit.server import Runtime, ServiceDefinition
 
 
 class BarResponse(BodyModel):
-    """A minute, which begins at `minute` (milliseconds since the epoch); prices in minor units."""
+    """One minute from `minute` on (milliseconds since the epoch). Prices are in minor units."""
 
     minute: int
     open: float
@@ -35,54 +35,58 @@ class BarResponse(BodyModel):
 
 
 class BarListResponse(BodyModel):
-    """A symbol's newest bars, oldest of them first; a minute without a tick has none."""
+    """A symbol's latest bars, oldest first. A minute without ticks has none."""
 
     symbol: Id
     bars: list[BarResponse]
 
 
 class BarListQuery(QueryModel):
-    """How many of the newest."""
+    """The maximum number of bars."""
 
     limit: int = Field(60, ge=1, le=1440)
 
 
 class AnalyticsApi:
-    """The operations, over a store."""
+    """The operations of analytics."""
 
     def __init__(self, store: BarStore) -> None:
         self._store = store
 
     def operations(self) -> list[Operation]:
-        """What analytics offers by REST."""
-        path = "/api/analytics/bars/{symbol}"
+        """All HTTP operations."""
         return [
             Operation(
-                "GET", path, "A symbol by minute", self.bars, {200: BarListResponse}, query=BarListQuery
+                "GET",
+                "/api/analytics/bars/{symbol}",
+                "List a symbol's bars by minute",
+                self.bars,
+                {200: BarListResponse},
+                query=BarListQuery,
             )
         ]
 
     def rpcs(self) -> list[rpc.RpcMethod]:
-        """What it offers by gRPC."""
+        """All gRPC methods."""
         return [rpc.RpcMethod(market.SERVICE, market.METHOD, market.MarketDataRequest, self.record_tick)]
 
-    async def bars(self, call: OperationRequest[None, BarListQuery]) -> OperationResponse:
-        symbol = call.path["symbol"]
-        found = await self._store.latest(symbol, call.query.limit)
-        if not found:
-            raise HttpError(404, "symbol_not_found", f"there are no bars of a symbol {symbol}")
-        return OperationResponse(BarListResponse(symbol=symbol, bars=[_bar_response(bar) for bar in found]))
+    async def bars(self, request: OperationRequest[None, BarListQuery]) -> OperationResponse:
+        symbol = request.path["symbol"]
+        bars = await self._store.latest(symbol, request.query.limit)
+        if not bars:
+            raise HttpError(404, "symbol_not_found", f"there are no bars of {symbol}")
+        return OperationResponse(BarListResponse(symbol=symbol, bars=[_bar_response(bar) for bar in bars]))
 
     async def record_tick(self, request: market.MarketDataRequest) -> market.MarketDataResponse:
-        """Join a tick to its bar; refuses one that is none, and symbols without end."""
+        """Add a tick to its bar. Rejects invalid ticks, and new symbols beyond the limit."""
         tick = domain.PriceTick(request.assetSymbol, request.price, request.timestamp)
-        if why := domain.validation_error(tick):
-            raise HttpError(422, "invalid", why)
+        if error := domain.validation_error(tick):
+            raise HttpError(422, "invalid", error)
         try:
             await self._store.add_tick(tick)
         except TooManySymbolsError:
-            words = f"no room for {tick.symbol}: bars of {domain.MAX_SYMBOLS} symbols are kept"
-            raise HttpError(429, "too_many_symbols", words) from None
+            message = f"no room for {tick.symbol}: the limit is {domain.MAX_SYMBOLS} symbols"
+            raise HttpError(429, "too_many_symbols", message) from None
         return market.MarketDataResponse(success=True)
 
 
@@ -91,10 +95,10 @@ def _bar_response(bar: domain.Bar) -> BarResponse:
 
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """Listen for ticks, and return the operations."""
-    analytics = AnalyticsApi(BarStore(runtime.database))
-    await runtime.exit_stack.enter_async_context(rpc.serve_rpcs(runtime, analytics.rpcs()))
-    return analytics.operations()
+    """Start the gRPC server."""
+    api = AnalyticsApi(BarStore(runtime.database))
+    await runtime.exit_stack.enter_async_context(rpc.serve_rpcs(runtime, api.rpcs()))
+    return api.operations()
 
 
 SERVICE = ServiceDefinition("analytics", TABLES, build_operations)

@@ -1,4 +1,4 @@
-"""Bars in analytics' database, shared by its replicas; each tick is one transaction."""
+"""Analytics' database of bars, shared by its replicas. Each tick is one transaction."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ bars = Table(
 
 
 class TooManySymbolsError(Exception):
-    """There are as many symbols as are kept."""
+    """The limit of symbols is reached."""
 
 
 class BarStore:
@@ -50,44 +50,44 @@ class BarStore:
         self._database = database
 
     async def add_tick(self, tick: PriceTick) -> Bar:
-        """Join a tick to its bar; raises FullError for a new symbol where none has room."""
+        """Add a tick to its bar. Raises TooManySymbolsError for a new symbol beyond the limit."""
         try:
-            return await self._add(tick)
-        except IntegrityError:  # another replica made the bar meanwhile
-            return await self._add(tick)
+            return await self._add_tick(tick)
+        except IntegrityError:  # another replica has just inserted the bar
+            return await self._add_tick(tick)
 
-    async def _add(self, tick: PriceTick) -> Bar:
-        here = (bars.c.symbol == tick.symbol) & (bars.c.minute == tick.minute)
+    async def _add_tick(self, tick: PriceTick) -> Bar:
+        same_bar = (bars.c.symbol == tick.symbol) & (bars.c.minute == tick.minute)
         async with self._database.write() as connection:
-            row = (await connection.execute(select(bars).where(here).with_for_update())).first()
-            known = _bar(row) if row else None
-            bar = add_tick(known, tick)
-            if known is None:
+            row = (await connection.execute(select(bars).where(same_bar).with_for_update())).first()
+            before = _bar_from_row(row) if row else None
+            after = add_tick(before, tick)
+            if before is None:
                 await _make_room(connection, tick.symbol)
-                await connection.execute(insert(bars).values(_values(bar)))
-            elif bar != known:
-                await connection.execute(update(bars).where(here).values(_values(bar)))
-        return bar
+                await connection.execute(insert(bars).values(_values(after)))
+            elif after != before:
+                await connection.execute(update(bars).where(same_bar).values(_values(after)))
+        return after
 
     async def latest(self, symbol: str, limit: int) -> list[Bar]:
-        """The newest bars of a symbol, oldest of them first."""
-        wanted = select(bars).where(bars.c.symbol == symbol).order_by(bars.c.minute.desc()).limit(limit)
+        """The latest bars of a symbol, oldest first."""
+        query = select(bars).where(bars.c.symbol == symbol).order_by(bars.c.minute.desc()).limit(limit)
         async with self._database.read() as connection:
-            return [_bar(row) for row in (await connection.execute(wanted)).all()][::-1]
+            return [_bar_from_row(row) for row in (await connection.execute(query)).all()][::-1]
 
 
 async def _make_room(connection: AsyncConnection, symbol: str) -> None:
-    """Let go of the bars that are too many with one more of `symbol`."""
-    mine = bars.c.symbol == symbol
-    if (await connection.execute(select(bars.c.minute).where(mine).limit(1))).first() is None:
+    """Delete the bars that would exceed the limit with one more of `symbol`."""
+    same_symbol = bars.c.symbol == symbol
+    if (await connection.execute(select(bars.c.minute).where(same_symbol).limit(1))).first() is None:
         symbols = await connection.scalar(select(func.count(bars.c.symbol.distinct())))
         if (symbols or 0) >= MAX_SYMBOLS:
             raise TooManySymbolsError
         return
-    newest = select(bars.c.minute).where(mine).order_by(bars.c.minute.desc())
-    last_kept = await connection.scalar(newest.offset(MAX_BARS - 2).limit(1))
-    if last_kept is not None:
-        await connection.execute(delete(bars).where(mine & (bars.c.minute < last_kept)))
+    newest_first = select(bars.c.minute).where(same_symbol).order_by(bars.c.minute.desc())
+    oldest_to_keep = await connection.scalar(newest_first.offset(MAX_BARS - 2).limit(1))
+    if oldest_to_keep is not None:
+        await connection.execute(delete(bars).where(same_symbol & (bars.c.minute < oldest_to_keep)))
 
 
 def _values(bar: Bar) -> dict[str, Any]:
@@ -103,5 +103,5 @@ def _values(bar: Bar) -> dict[str, Any]:
     }
 
 
-def _bar(row: Row[Any]) -> Bar:
+def _bar_from_row(row: Row[Any]) -> Bar:
     return Bar(row.symbol, row.minute, (row.opened, row.open), row.high, row.low, (row.closed, row.close))

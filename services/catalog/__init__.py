@@ -1,1 +1,1 @@
-"""Catalog: the products that the exchange offers."""
+"""Catalog: the products of the shop."""

@@ -1,4 +1,4 @@
-"""Catalog's API: products, open to read. Writing is for inside the mesh: no public route leads to it."""
+"""Catalog's API. Anyone may read products. No public route leads to the writing operations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class ProductFields(BodyModel):
-    """What may be changed of a product."""
+    """The fields of a product that can be changed."""
 
     name: PlainText = Field(min_length=1, max_length=200)
     description: PlainText = ""
@@ -37,33 +37,33 @@ class ProductFields(BodyModel):
 
 
 class ProductRequest(ProductFields):
-    """A product to add; without an id it gets one."""
+    """A new product. Without an id the service generates one."""
 
     id: Id | None = None
 
 
 class ProductResponse(ProductFields):
-    """A product. `created` is milliseconds since the epoch."""
+    """A product. `created` is in milliseconds since the epoch."""
 
     id: Id
     created: int
 
 
 class ProductPageResponse(BodyModel):
-    """Products of one page, and how many there are in all."""
+    """One page of products, and the number of all."""
 
     products: list[ProductResponse]
     total: int
 
 
 class ProductListResponse(BodyModel):
-    """A few products."""
+    """Some products."""
 
     products: list[ProductResponse]
 
 
 class ProductSearchQuery(QueryModel):
-    """`q`: words that the name or the description contains, whatever their case."""
+    """`q`: text that the name or the description contains, regardless of case."""
 
     q: str = Field("", max_length=200)
     limit: int = Field(50, ge=1, le=200)
@@ -71,20 +71,20 @@ class ProductSearchQuery(QueryModel):
 
 
 class RecentProductsQuery(QueryModel):
-    """How many of the newest."""
+    """The maximum number of products."""
 
     limit: int = Field(5, ge=1, le=50)
 
 
 class CatalogApi:
-    """The operations, over a store."""
+    """The operations of catalog."""
 
     def __init__(self, store: ProductStore) -> None:
         self._store = store
 
     def operations(self) -> list[Operation]:
-        """All that the catalog offers."""
-        one = f"{BASE}/{{productId}}"
+        """All operations."""
+        product, recent = f"{BASE}/{{productId}}", f"{BASE}/recent"
         return [
             Operation(
                 "GET",
@@ -96,55 +96,53 @@ class CatalogApi:
             ),
             Operation(
                 "GET",
-                f"{BASE}/recent",
-                "The newest products",
+                recent,
+                "List the newest products",
                 self.recent,
                 {200: ProductListResponse},
                 query=RecentProductsQuery,
             ),
             Operation("POST", BASE, "Add a product", self.add, {201: ProductResponse}, body=ProductRequest),
-            Operation("GET", one, "One product", self.get, {200: ProductResponse}),
+            Operation("GET", product, "Get a product", self.get, {200: ProductResponse}),
             Operation(
-                "PUT", one, "Change a product", self.change, {200: ProductResponse}, body=ProductFields
+                "PUT", product, "Change a product", self.change, {200: ProductResponse}, body=ProductFields
             ),
-            Operation("DELETE", one, "Remove a product", self.remove, {204: None}),
+            Operation("DELETE", product, "Remove a product", self.remove, {204: None}),
         ]
 
-    async def search(self, call: OperationRequest[None, ProductSearchQuery]) -> OperationResponse:
-        found, total = await self._store.search(call.query.q, call.query.limit, call.query.offset)
+    async def search(self, request: OperationRequest[None, ProductSearchQuery]) -> OperationResponse:
+        query = request.query
+        products, total = await self._store.search(query.q, query.limit, query.offset)
+        page = [_product_response(product) for product in products]
+        return OperationResponse(ProductPageResponse(products=page, total=total))
+
+    async def recent(self, request: OperationRequest[None, RecentProductsQuery]) -> OperationResponse:
+        products = await self._store.recent(request.query.limit)
         return OperationResponse(
-            ProductPageResponse(products=[_product_response(product) for product in found], total=total)
+            ProductListResponse(products=[_product_response(product) for product in products])
         )
 
-    async def recent(self, call: OperationRequest[None, RecentProductsQuery]) -> OperationResponse:
-        return OperationResponse(
-            ProductListResponse(
-                products=[_product_response(item) for item in await self._store.recent(call.query.limit)]
-            )
-        )
+    async def get(self, request: OperationRequest[None, None]) -> OperationResponse:
+        return OperationResponse(await self._get(request.path["productId"]))
 
-    async def get(self, call: OperationRequest[None, None]) -> OperationResponse:
-        return OperationResponse(await self._get(call.path["productId"]))
-
-    async def add(self, call: OperationRequest[ProductRequest, None]) -> OperationResponse:
-        new = call.body
-        product_id = new.id or uuid.uuid4().hex
+    async def add(self, request: OperationRequest[ProductRequest, None]) -> OperationResponse:
+        fields = request.body
+        product_id = fields.id or uuid.uuid4().hex
         if product_id in domain.RESERVED_IDS:
-            raise HttpError(422, "invalid", f"id: {product_id!r} is a word of the API: choose another")
-        product = domain.Product(product_id, new.name, new.description, new.price, _now())
+            raise HttpError(422, "invalid", f"id: {product_id!r} is reserved: choose another")
+        product = domain.Product(product_id, fields.name, fields.description, fields.price, _now())
         if not await self._store.add(product):
-            raise HttpError(
-                409, "product_exists", f"there is a product {product_id} already: change it with PUT"
-            )
+            message = f"product {product_id} already exists: change it with PUT"
+            raise HttpError(409, "product_exists", message)
         return OperationResponse(_product_response(product), 201, {"Location": f"{BASE}/{product_id}"})
 
-    async def change(self, call: OperationRequest[ProductFields, None]) -> OperationResponse:
-        product_id, fields = call.path["productId"], call.body
+    async def change(self, request: OperationRequest[ProductFields, None]) -> OperationResponse:
+        product_id, fields = request.path["productId"], request.body
         await self._store.change(product_id, fields.name, fields.description, fields.price)
         return OperationResponse(await self._get(product_id))
 
-    async def remove(self, call: OperationRequest[None, None]) -> OperationResponse:
-        product_id = call.path["productId"]
+    async def remove(self, request: OperationRequest[None, None]) -> OperationResponse:
+        product_id = request.path["productId"]
         if not await self._store.remove(product_id):
             raise _not_found(product_id)
         return OperationResponse(status=204)
@@ -174,10 +172,11 @@ def _now() -> int:
 
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """Open the store, give a new one its first products, and return the operations."""
+    """Open the store and seed it if it is empty."""
     store = ProductStore(runtime.database)
-    if await store.seed(domain.seed_products(_now())):
-        log.info("seeded", products=len(domain.seed_products(0)))
+    products = domain.seed_products(_now())
+    if await store.seed(products):
+        log.info("seeded", products=len(products))
     return CatalogApi(store).operations()
 
 

@@ -1,19 +1,19 @@
-"""Products: what they are, what they may be, and which ones a new exchange begins with."""
+"""Products, their limits, and the products of a new shop. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MAX_PRICE = 10**12
-"""Minor units; totals of whole orders stay within 63 bits."""
+"""Minor units. The total of an order stays within 63 bits."""
 
 RESERVED_IDS = frozenset({"recent"})
-"""Words that are paths of their own beside the ids."""
+"""Path segments with a meaning of their own beside the ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`price` is in minor units. `created` is milliseconds since the epoch."""
+    """`price` is in minor units, `created` in milliseconds since the epoch."""
 
     id: str
     name: str
@@ -22,11 +22,11 @@ class Product:
     created: int
 
 
-def like_pattern(words: str) -> str:
-    """A SQL LIKE pattern, with `\\` as its escape, that finds `words` as they stand anywhere in a text."""
+def like_pattern(text: str) -> str:
+    """A SQL LIKE pattern (escape character `\\`) that matches values containing `text` literally."""
     for special in ("\\", "%", "_"):
-        words = words.replace(special, "\\" + special)
-    return f"%{words}%"
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"
 
 
 _SEEDS = (
@@ -40,6 +40,6 @@ _SEEDS = (
 
 
 def seed_products(now: int) -> list[Product]:
-    """The first products, the last of them the newest; `now` in milliseconds since the epoch."""
+    """The products of a new shop, oldest first; `now` in milliseconds since the epoch."""
     first = now - len(_SEEDS)
-    return [Product(*row, created=first + place) for place, row in enumerate(_SEEDS)]
+    return [Product(*row, created=first + position) for position, row in enumerate(_SEEDS)]

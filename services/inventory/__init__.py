@@ -1,1 +1,1 @@
-"""Inventory: how much of each product there is, and who has reserved it."""
+"""Inventory: the stock of each product, and its reservations."""

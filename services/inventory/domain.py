@@ -1,8 +1,8 @@
-"""Stock and reservations: pure rules by which stock is never oversold and every step may be repeated.
+"""Stock and reservations. The rules never oversell, and each step can be repeated. Pure.
 
-A reservation belongs to one order and is decided once: `reserved` or, for want of stock, `rejected`. A
-reserved one is `committed` (the goods leave) or `released` (they are free again). Releasing a reservation
-never seen leaves a tombstone, so that a late reserve of a cancelled order finds nothing to take.
+A reservation belongs to one order and is decided once: `reserved`, or `rejected` if stock is short. A
+reserved one becomes `committed` (the goods leave) or `released` (they are available again). Releasing an
+unknown reservation leaves a tombstone, so that a late request to reserve for a cancelled order gets nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_STOCK = 10**12
 
 
 class StockConflictError(Exception):
-    """A step that the reservation's state does not allow; `code` is for programs."""
+    """A step that the state of a reservation or of the stock does not allow. `code` is for programs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -26,20 +26,20 @@ class StockConflictError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """Pieces of one product: how many are there, and how many of them are spoken for."""
+    """Pieces of one product: how many are on hand, and how many of those are reserved."""
 
     on_hand: int
     reserved: int = 0
 
     @property
     def available(self) -> int:
-        """What may still be reserved."""
+        """Pieces that can still be reserved."""
         return self.on_hand - self.reserved
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What one order holds. `lines`: (product, quantity) sorted by product, one line a product."""
+    """The reservation of one order. `lines` are (product, quantity), one per product, sorted by product."""
 
     order_id: str
     state: ReservationState
@@ -48,82 +48,83 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a step makes of things: the reservation as it is now, and the stock that changed."""
+    """The outcome of a step: the reservation, and the stock that changes."""
 
     reservation: Reservation
     stock: Mapping[str, Stock] = field(default_factory=dict)
 
 
 def merge_items(items: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """One line a product, sorted, so that equal wishes are equal and locks are taken in one order."""
-    wanted: dict[str, int] = {}
+    """One line per product, sorted, so that equal requests are equal and rows are locked in one order."""
+    quantities: dict[str, int] = {}
     for product, quantity in items:
-        wanted[product] = wanted.get(product, 0) + quantity
-    return tuple(sorted(wanted.items()))
+        quantities[product] = quantities.get(product, 0) + quantity
+    return tuple(sorted(quantities.items()))
 
 
 def reserve(
-    order_id: str, lines: tuple[tuple[str, int], ...], stock: Mapping[str, Stock], known: Reservation | None
+    order_id: str,
+    lines: tuple[tuple[str, int], ...],
+    stock: Mapping[str, Stock],
+    current: Reservation | None,
 ) -> Decision:
-    """Take all lines or none. What was decided before stands; raises RefusedError when it was about other
-    lines, or was released.
+    """Reserve all lines or none. An earlier decision stands.
+
+    Raises StockConflictError when it was for other lines, or was released.
     """
-    if known is not None:
-        if known.state == "released":
-            raise StockConflictError(
-                "reservation_released", f"the reservation of order {order_id} was released"
-            )
-        if known.lines != lines:
-            raise StockConflictError(
-                "reservation_differs", f"order {order_id} has a reservation of other items"
-            )
-        return Decision(known)
+    if current is not None:
+        if current.state == "released":
+            message = f"the reservation of order {order_id} was released"
+            raise StockConflictError("reservation_released", message)
+        if current.lines != lines:
+            message = f"order {order_id} has a reservation of other items"
+            raise StockConflictError("reservation_differs", message)
+        return Decision(current)
     if any(product not in stock or stock[product].available < quantity for product, quantity in lines):
         return Decision(Reservation(order_id, "rejected", lines))
-    taken = {
+    reserved = {
         product: Stock(stock[product].on_hand, stock[product].reserved + count) for product, count in lines
     }
-    return Decision(Reservation(order_id, "reserved", lines), taken)
+    return Decision(Reservation(order_id, "reserved", lines), reserved)
 
 
-def commit(order_id: str, stock: Mapping[str, Stock], known: Reservation | None) -> Decision:
-    """The goods leave. Repeating it changes nothing; raises RefusedError unless they are reserved."""
-    if known is None or known.state in ("rejected", "released"):
-        state = known.state if known else "unknown"
-        raise StockConflictError(
-            "not_reserved", f"order {order_id} holds nothing to commit: its reservation is {state}"
-        )
-    if known.state == "committed":
-        return Decision(known)
-    left = {
+def commit(order_id: str, stock: Mapping[str, Stock], current: Reservation | None) -> Decision:
+    """The goods leave. Idempotent. Raises StockConflictError unless they are reserved."""
+    if current is None or current.state in ("rejected", "released"):
+        state = current.state if current else "unknown"
+        message = f"order {order_id} has nothing to commit: its reservation is {state}"
+        raise StockConflictError("not_reserved", message)
+    if current.state == "committed":
+        return Decision(current)
+    remaining = {
         product: Stock(stock[product].on_hand - count, stock[product].reserved - count)
-        for product, count in known.lines
+        for product, count in current.lines
     }
-    return Decision(Reservation(order_id, "committed", known.lines), left)
+    return Decision(Reservation(order_id, "committed", current.lines), remaining)
 
 
-def release(order_id: str, stock: Mapping[str, Stock], known: Reservation | None) -> Decision:
-    """The goods are free again. Repeating it changes nothing; raises RefusedError once they have left."""
-    if known is None:
+def release(order_id: str, stock: Mapping[str, Stock], current: Reservation | None) -> Decision:
+    """The goods are available again. Idempotent. Raises StockConflictError once they have left."""
+    if current is None:
         return Decision(Reservation(order_id, "released", ()))
-    if known.state == "committed":
-        raise StockConflictError("already_committed", f"order {order_id} is committed: its goods have left")
-    if known.state == "released":
-        return Decision(known)
-    held = known.lines if known.state == "reserved" else ()
-    freed = {
-        product: Stock(stock[product].on_hand, stock[product].reserved - count) for product, count in held
+    if current.state == "committed":
+        message = f"order {order_id} is committed: its goods have left"
+        raise StockConflictError("already_committed", message)
+    if current.state == "released":
+        return Decision(current)
+    lines = current.lines if current.state == "reserved" else ()
+    released = {
+        product: Stock(stock[product].on_hand, stock[product].reserved - count) for product, count in lines
     }
-    return Decision(Reservation(order_id, "released", known.lines), freed)
+    return Decision(Reservation(order_id, "released", current.lines), released)
 
 
-def recount(on_hand: int, known: Stock | None) -> Stock:
-    """Stock after counting the shelf; raises RefusedError when more is reserved than was found."""
-    reserved = known.reserved if known else 0
+def recount(on_hand: int, current: Stock | None) -> Stock:
+    """The stock after counting the shelf. Raises StockConflictError when more is reserved than on hand."""
+    reserved = current.reserved if current else 0
     if on_hand < reserved:
-        raise StockConflictError(
-            "stock_reserved", f"{reserved} pieces are reserved: release them or count at least as many"
-        )
+        message = f"{reserved} pieces are reserved: release them, or set at least as many"
+        raise StockConflictError("stock_reserved", message)
     return Stock(on_hand, reserved)
 
 
@@ -135,4 +136,4 @@ SEED_STOCK: Mapping[str, int] = {
     "validator-kit": 100,
     "genesis-print": 25,
 }
-"""Pieces on the shelf when the exchange opens, by the catalog's first products."""
+"""The stock of a new shop, for the products that catalog seeds."""

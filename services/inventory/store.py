@@ -1,8 +1,8 @@
-"""Stock and reservations in inventory's database, shared by its replicas.
+"""Inventory's database of stock and reservations, shared by its replicas.
 
-Every step is one transaction: lock, read, decide, write. SQLite locks as a whole when a writer begins; with
-PostgreSQL the rows of the products are locked in the order of their ids, so that two orders never wait for
-each other, and an order that two replicas meet at once ends at the reservation's primary key.
+Each step is one transaction: lock, read, decide, write. SQLite locks the database when a writer begins. With
+PostgreSQL a step locks the rows of its products in the order of their ids, so that two orders never deadlock;
+of two replicas with the same order, the reservation's primary key rejects the second.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ lines = Table(
 )
 
 ReservationStep = Callable[[Mapping[str, Stock], Reservation | None], Decision]
+"""Decides a step from the stock and the order's reservation."""
 
 
 class StockStore:
@@ -60,33 +61,33 @@ class StockStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def seed(self, first: Mapping[str, int]) -> bool:
-        """Fill the shelf if it is empty; whether it did."""
+    async def seed(self, initial: Mapping[str, int]) -> bool:
+        """Insert the initial stock if there is none; returns whether it did."""
         async with self._database.exclusive() as connection:
             if (await connection.execute(select(stock.c.product_id).limit(1))).first():
                 return False
             rows = [
-                {"product_id": product, "on_hand": count, "reserved": 0} for product, count in first.items()
+                {"product_id": product, "on_hand": count, "reserved": 0} for product, count in initial.items()
             ]
             await connection.execute(insert(stock), rows)
             return True
 
     async def get(self, product_id: str) -> Stock | None:
-        """What there is of a product."""
+        """The stock of a product."""
         async with self._database.read() as connection:
-            return (await _stock(connection, [product_id], lock=False)).get(product_id)
+            return (await _read_stock(connection, [product_id], lock=False)).get(product_id)
 
     async def reservation(self, order_id: str) -> Reservation | None:
-        """What an order holds."""
+        """The reservation of an order."""
         async with self._database.read() as connection:
-            return await _reservation(connection, order_id)
+            return await _read_reservation(connection, order_id)
 
     async def set_stock(self, product_id: str, on_hand: int) -> Stock:
-        """Set what is on the shelf; raises domain.RefusedError when more is reserved."""
+        """Set the pieces on hand. Raises domain.StockConflictError when more are reserved."""
         async with self._database.write() as connection:
-            known = (await _stock(connection, [product_id], lock=True)).get(product_id)
-            counted = recount(on_hand, known)
-            if known:
+            current = (await _read_stock(connection, [product_id], lock=True)).get(product_id)
+            counted = recount(on_hand, current)
+            if current:
                 await _write_stock(connection, {product_id: counted})
             else:
                 await connection.execute(
@@ -97,64 +98,67 @@ class StockStore:
     async def step(
         self, order_id: str, products: Iterable[str], decide: ReservationStep, now: int
     ) -> Reservation:
-        """Take one step of an order's reservation. `products`: those it is about, if it is new; `now` in ms.
+        """Run one step of an order's reservation; `now` in ms. A new reservation concerns `products`.
 
-        Raises domain.RefusedError. An order that another replica made meanwhile is decided anew.
+        Raises domain.StockConflictError. Decides again if another replica has just inserted it.
         """
-        wanted = list(products)
+        products = list(products)
         try:
-            return await self._step(order_id, wanted, decide, now)
+            return await self._step(order_id, products, decide, now)
         except IntegrityError:
-            return await self._step(order_id, wanted, decide, now)
+            return await self._step(order_id, products, decide, now)
 
     async def _step(
         self, order_id: str, products: list[str], decide: ReservationStep, now: int
     ) -> Reservation:
         async with self._database.write() as connection:
-            known = await _reservation(connection, order_id)
-            held = [product for product, _ in known.lines] if known else products
-            levels = await _stock(connection, held, lock=True)
-            known = await _reservation(connection, order_id)  # as it is now that the rows are locked
-            decision = decide(levels, known)
-            if decision.reservation != known:
+            current = await _read_reservation(connection, order_id)
+            concerned = [product for product, _ in current.lines] if current else products
+            levels = await _read_stock(connection, concerned, lock=True)
+            current = await _read_reservation(connection, order_id)  # read again once the rows are locked
+            decision = decide(levels, current)
+            if decision.reservation != current:
                 await _write_stock(connection, decision.stock)
-                await _write_reservation(connection, known, decision.reservation, now)
+                await _write_reservation(connection, current, decision.reservation, now)
         return decision.reservation
 
 
-async def _stock(connection: AsyncConnection, products: Iterable[str], *, lock: bool) -> dict[str, Stock]:
+async def _read_stock(
+    connection: AsyncConnection, products: Iterable[str], *, lock: bool
+) -> dict[str, Stock]:
     query = select(stock).where(stock.c.product_id.in_(sorted(products))).order_by(stock.c.product_id)
     rows = await connection.execute(query.with_for_update() if lock else query)
     return {row.product_id: Stock(row.on_hand, row.reserved) for row in rows}
 
 
-async def _reservation(connection: AsyncConnection, order_id: str) -> Reservation | None:
-    head = (await connection.execute(select(reservations).where(reservations.c.order_id == order_id))).first()
-    if head is None:
+async def _read_reservation(connection: AsyncConnection, order_id: str) -> Reservation | None:
+    query = select(reservations).where(reservations.c.order_id == order_id)
+    reservation = (await connection.execute(query)).first()
+    if reservation is None:
         return None
-    found = await connection.execute(
+    rows = await connection.execute(
         select(lines).where(lines.c.order_id == order_id).order_by(lines.c.product_id)
     )
-    return Reservation(order_id, head.state, tuple((row.product_id, row.quantity) for row in found))
+    return Reservation(order_id, reservation.state, tuple((row.product_id, row.quantity) for row in rows))
 
 
-async def _write_stock(connection: AsyncConnection, changed: Mapping[str, Stock]) -> None:
-    for product, level in sorted(changed.items()):
-        row = update(stock).where(stock.c.product_id == product)
-        await connection.execute(row.values(on_hand=level.on_hand, reserved=level.reserved))
+async def _write_stock(connection: AsyncConnection, levels: Mapping[str, Stock]) -> None:
+    for product, level in sorted(levels.items()):
+        statement = update(stock).where(stock.c.product_id == product)
+        await connection.execute(statement.values(on_hand=level.on_hand, reserved=level.reserved))
 
 
 async def _write_reservation(
-    connection: AsyncConnection, known: Reservation | None, now_is: Reservation, now: int
+    connection: AsyncConnection, current: Reservation | None, updated: Reservation, now: int
 ) -> None:
-    if known:
-        row = update(reservations).where(reservations.c.order_id == known.order_id)
-        await connection.execute(row.values(state=now_is.state, changed=now))
+    if current:
+        statement = update(reservations).where(reservations.c.order_id == current.order_id)
+        await connection.execute(statement.values(state=updated.state, changed=now))
         return
-    order_id = now_is.order_id
-    await connection.execute(insert(reservations).values(order_id=order_id, state=now_is.state, changed=now))
+    order_id = updated.order_id
+    await connection.execute(insert(reservations).values(order_id=order_id, state=updated.state, changed=now))
     rows = [
-        {"order_id": order_id, "product_id": product, "quantity": count} for product, count in now_is.lines
+        {"order_id": order_id, "product_id": product, "quantity": count} for product, count in updated.lines
     ]
     if rows:
         await connection.execute(insert(lines), rows)

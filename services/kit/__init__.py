@@ -1,5 +1,5 @@
-"""What every service of the exchange shares: HTTP with its contract, health, metrics, traces, logs, data.
+"""What all services share: HTTP with its contract, health, metrics, traces, logs, database.
 
-A service is an `Assembly`: its tables and a function that turns a `Runtime` (settings, database, client) into
-`Operation`s. `server.run` does the rest.
+A service is a `ServiceDefinition`: its tables and a function that turns a `Runtime` (settings, database,
+client) into `Operation`s. `server.run` does the rest.
 """

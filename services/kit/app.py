@@ -1,4 +1,4 @@
-"""The aiohttp application of a service: its operations, and what all services answer alike."""
+"""The aiohttp application of a service: its operations, health, metrics, and one form of error responses."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from meshwright.services.kit.operations import (
 from meshwright.services.kit.settings import ServiceSettings
 
 MAX_BODY_BYTES = 64 * 1024
-"""Bytes of a request's body; more is 413."""
+"""Bytes of a request's body. A larger one gets 413."""
 
 MAX_KEY_LENGTH = 255
 """Characters of an Idempotency-Key."""
 
 UNLOGGED_PATHS = ("/health", "/metrics", "/openapi.json")
-"""Paths whose requests are not logged."""
+"""Prefixes of paths whose requests are not logged."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger()
@@ -46,32 +46,36 @@ def create_app(
     health: HealthEndpoints,
     metrics: ServiceMetrics,
 ) -> web.Application:
-    """All routes of a service, behind the middlewares that measure requests and give errors their form."""
-    listed = list(operations)
-    document = openapi.build_document(settings.service, settings.version, listed)
+    """The routes of a service, with middleware that measures requests and formats errors."""
+    operations = list(operations)
+    document = openapi.build_document(settings.service, settings.version, operations)
 
-    async def describe(_: web.Request) -> web.Response:
+    async def serve_openapi(_: web.Request) -> web.Response:
         return web.json_response(document)
 
-    async def measure(_: web.Request) -> web.Response:
+    async def serve_metrics(_: web.Request) -> web.Response:
         return web.Response(
             body=metrics.text(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
         )
 
-    async def sign(_: web.Request, response: web.StreamResponse) -> None:
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
         response.headers["x-served-by"] = settings.instance
         response.headers["x-service-version"] = settings.version
 
-    app = web.Application(middlewares=[_observing(metrics), _forming], client_max_size=MAX_BODY_BYTES)
-    app.on_response_prepare.append(sign)
-    app.add_routes([*health.routes(), web.get("/openapi.json", describe), web.get("/metrics", measure)])
-    for operation in listed:
+    app = web.Application(
+        middlewares=[_metrics_middleware(metrics), _error_middleware], client_max_size=MAX_BODY_BYTES
+    )
+    app.on_response_prepare.append(add_headers)
+    app.add_routes(
+        [*health.routes(), web.get("/openapi.json", serve_openapi), web.get("/metrics", serve_metrics)]
+    )
+    for operation in operations:
         path = operation.path.replace("}", f":{ID_PATTERN}}}")
-        app.router.add_route(operation.method, path, _serving(operation))
+        app.router.add_route(operation.method, path, _operation_handler(operation))
     return app
 
 
-def _observing(metrics: ServiceMetrics) -> Any:
+def _metrics_middleware(metrics: ServiceMetrics) -> Any:
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         start = time.perf_counter()
@@ -94,94 +98,92 @@ def _observing(metrics: ServiceMetrics) -> Any:
 
 
 @web.middleware
-async def _forming(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every failure in the exchange's form of errors."""
+async def _error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure into an ErrorBody."""
     try:
         return await handler(request)
-    except HttpError as problem:
-        return _error(problem.status, problem.code, problem.message)
-    except web.HTTPException as refusal:
-        kept = {name: value for name, value in refusal.headers.items() if name in ("Allow", "Location")}
-        code = refusal.reason.lower().replace(" ", "_")
-        return _error(refusal.status, code, f"{refusal.reason}: {request.method} {request.path}", kept)
-    except ServiceUnavailableError as failure:
-        log.warning("neighbour unreachable", neighbour=failure.service, error=str(failure))
-        return _error(
-            503, f"{failure.service}_unavailable", f"{failure.service} cannot be reached: try again"
+    except HttpError as error:
+        return _error_response(error.status, error.code, error.message)
+    except web.HTTPException as error:
+        headers = {name: value for name, value in error.headers.items() if name in ("Allow", "Location")}
+        code = error.reason.lower().replace(" ", "_")
+        message = f"{error.reason}: {request.method} {request.path}"
+        return _error_response(error.status, code, message, headers)
+    except ServiceUnavailableError as error:
+        log.warning("upstream service unavailable", upstream=error.service, error=str(error))
+        return _error_response(
+            503, f"{error.service}_unavailable", f"{error.service} is unavailable: try again"
         )
-    except (OperationalError, InterfaceError, PoolTimeout) as failure:
-        log.error("database unavailable", error=type(failure).__name__, exc_info=True)
-        return _error(503, "database_unavailable", "the database does not answer: try again")
-    except Exception:  # the last resort, so that a fault is logged and has the form of an error
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        log.error("database unavailable", error=type(error).__name__, exc_info=True)
+        return _error_response(503, "database_unavailable", "the database does not respond: try again")
+    except Exception:  # the last resort: a bug is logged, and its response has the form of an error
         log.error("request failed", method=request.method, path=request.path, exc_info=True)
-        return _error(500, "internal", "something failed here that should not")
+        return _error_response(500, "internal", "internal error")
 
 
-def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+def _error_response(
+    status: int, code: str, message: str, headers: dict[str, str] | None = None
+) -> web.Response:
     body = ErrorBody(error=ErrorDetail(code=code, message=message))
     return web.json_response(text=body.model_dump_json(by_alias=True), status=status, headers=headers)
 
 
-def _serving(operation: Operation) -> Handler:
-    async def serve(request: web.Request) -> web.Response:
-        key = _key(request, operation.needs_key)
-        call: OperationRequest[Any, Any] = OperationRequest(
+def _operation_handler(operation: Operation) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        key = _parse_key(request, operation.needs_key)
+        operation_request: OperationRequest[Any, Any] = OperationRequest(
             path=dict(request.match_info),
-            body=_valid(operation.body, await request.read()) if operation.body else None,
-            query=_valid_query(operation.query, dict(request.query)) if operation.query else None,
+            body=_parse_body(operation.body, await request.read()) if operation.body else None,
+            query=_parse_query(operation.query, dict(request.query)) if operation.query else None,
             key=key,
         )
         token = idempotency_key.set(key)
         try:
-            return _response(await operation.handler(call))
+            return _to_response(await operation.handler(operation_request))
         finally:
             idempotency_key.reset(token)
 
-    return serve
+    return handle
 
 
-def _response(answer: OperationResponse) -> web.Response:
-    headers = dict(answer.headers)
-    if answer.body is None:
-        return web.Response(status=answer.status, headers=headers)
-    text = answer.body.model_dump_json(by_alias=True)
-    return web.json_response(text=text, status=answer.status, headers=headers)
+def _to_response(response: OperationResponse) -> web.Response:
+    headers = dict(response.headers)
+    if response.body is None:
+        return web.Response(status=response.status, headers=headers)
+    text = response.body.model_dump_json(by_alias=True)
+    return web.json_response(text=text, status=response.status, headers=headers)
 
 
-def _key(request: web.Request, needed: bool) -> str:
+def _parse_key(request: web.Request, required: bool) -> str:
     key = request.headers.get("Idempotency-Key", "").strip()
-    if needed and not key:
-        raise HttpError(
-            400, "idempotency_key_missing", "this request needs an Idempotency-Key header: any new word"
-        )
+    if required and not key:
+        message = "this request needs an Idempotency-Key header with a new value"
+        raise HttpError(400, "idempotency_key_missing", message)
     if len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
-        raise HttpError(
-            400,
-            "idempotency_key_invalid",
-            f"an Idempotency-Key is up to {MAX_KEY_LENGTH} printable characters",
-        )
+        message = f"an Idempotency-Key has up to {MAX_KEY_LENGTH} printable characters"
+        raise HttpError(400, "idempotency_key_invalid", message)
     return key
 
 
-def _valid(model: type[BaseModel], content: bytes) -> BaseModel:
+def _parse_body(model: type[BaseModel], content: bytes) -> BaseModel:
     try:
         return model.model_validate_json(content, strict=True)
     except ValidationError as error:
-        broken = any(found["type"] == "json_invalid" for found in error.errors())
-        raise HttpError(
-            400 if broken else 422, "invalid_json" if broken else "invalid", _words(error)
-        ) from None
+        if any(problem["type"] == "json_invalid" for problem in error.errors()):
+            raise HttpError(400, "invalid_json", _validation_message(error)) from None
+        raise HttpError(422, "invalid", _validation_message(error)) from None
 
 
-def _valid_query(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
+def _parse_query(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise HttpError(422, "invalid", _words(error)) from None
+        raise HttpError(422, "invalid", _validation_message(error)) from None
 
 
-def _words(error: ValidationError) -> str:
-    """The first few faults of a body, each with the field it is about."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    places = [(".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in faults[:5]]
-    return "; ".join(f"{place}: {message}" if place else message for place, message in places)
+def _validation_message(error: ValidationError) -> str:
+    """The first five problems, each with its field."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)[:5]
+    located = [(".".join(str(part) for part in problem["loc"]), problem["msg"]) for problem in problems]
+    return "; ".join(f"{location}: {message}" if location else message for location, message in located)

@@ -1,7 +1,7 @@
-"""Calls to other services, by name, through the sidecar.
+"""Calls other services by name, through the sidecar.
 
-`HTTP_PROXY` names the sidecar; retries, timeouts and certificates are its work, so a call here is made once.
-What the request being served carried goes along: its trace and its Idempotency-Key.
+`HTTP_PROXY` is the sidecar, which handles retries, timeouts and certificates, so the client calls once. It
+passes on the trace and the Idempotency-Key of the request that is being served.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from meshwright.services.kit.operations import ErrorBody
 
 CALL_TIMEOUT_SECONDS = 60.0
-"""A bound for a call that the mesh, against its duty, never ends."""
+"""The last resort for a call that the mesh fails to end."""
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
-"""Bytes of an answer that are read."""
+"""Bytes of a response."""
 
 idempotency_key: ContextVar[str] = ContextVar("idempotency_key", default="")
-"""The Idempotency-Key of the request being served."""
+"""The Idempotency-Key of the request that is being served."""
 
 
 class ServiceUnavailableError(Exception):
-    """A service gave no answer of its own: no connection, no time, a 5xx, or nothing readable."""
+    """A service sent no usable response: no connection, a timeout, a 5xx, or something unreadable."""
 
-    def __init__(self, service: str, why: str) -> None:
-        super().__init__(f"{service} cannot be reached: {why}")
+    def __init__(self, service: str, reason: str) -> None:
+        super().__init__(f"{service} is unavailable: {reason}")
         self.service = service
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceResponse:
-    """What a service answered, with a status below 500. `body` is None when it is not JSON."""
+    """A response with a status below 500. `body` is None when it is not JSON."""
 
     status: int
     body: Any
 
     @property
     def code(self) -> str:
-        """The code of an error in the exchange's form; empty for anything else."""
+        """The code of an ErrorBody; empty for any other body."""
         try:
             return ErrorBody.model_validate(self.body).error.code
         except ValueError:
@@ -53,7 +53,7 @@ class ServiceResponse:
 
 
 class ServiceClient:
-    """Calls other services over kept-alive connections to the sidecar."""
+    """Calls other services over persistent connections to the sidecar."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -61,9 +61,9 @@ class ServiceClient:
     async def call(
         self, method: str, service: str, path: str, body: Mapping[str, Any] | None = None
     ) -> ServiceResponse:
-        """One request with a JSON body or none; raises Unreachable.
+        """Send one request, with a JSON body if given. Raises ServiceUnavailableError.
 
-        An Idempotency-Key that the mesh may repeat this call by is taken from the request being served.
+        The Idempotency-Key of the request that is being served lets the mesh retry this call.
         """
         headers = {"Idempotency-Key": key} if (key := idempotency_key.get()) else {}
         try:
@@ -92,7 +92,7 @@ async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
 
 @asynccontextmanager
 async def open_client() -> AsyncIterator[ServiceClient]:
-    """A client that honours HTTP_PROXY and NO_PROXY (`trust_env`) and carries the trace on."""
+    """A client that obeys HTTP_PROXY and NO_PROXY (`trust_env`) and propagates the trace."""
     session = aiohttp.ClientSession(
         trust_env=True,
         trace_configs=[create_trace_config()],

@@ -1,9 +1,9 @@
-"""A service's database: SQLite in a file of its own by default, PostgreSQL by URL.
+"""A service's database: SQLite in its own file by default, PostgreSQL by URL.
 
-Replicas on one host share the SQLite file. What makes that safe: write-ahead log, writers that take the lock
-when they begin (`BEGIN IMMEDIATE`; a transaction that reads first and writes later fails when another process
-wrote in between, https://www.sqlite.org/isolation.html), one writing connection a process, and a file lock
-around the making of tables.
+Replicas on one host share the SQLite file. Four things make that safe: the write-ahead log; writers that lock
+when they begin (`BEGIN IMMEDIATE`, because a transaction that reads first and writes later fails when another
+process wrote in between, https://www.sqlite.org/isolation.html); one writing connection per process; a file
+lock around the creation of tables.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from sqlalchemy.engine.url import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 BUSY_MS = 10_000
-"""How long a writer waits for another process's lock before it gives up."""
+"""Milliseconds that a writer waits for another process's lock."""
 
-_PREPARE_LOCK = 7_306_512
-"""Any number that is the same everywhere: PostgreSQL's advisory lock around the making of tables."""
+_LOCK_KEY = 7_306_512
+"""Key of the PostgreSQL advisory lock around the creation of tables. Any number, the same in all replicas."""
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 
 
 class Database:
-    """Reading and writing transactions. Both engines are one with PostgreSQL."""
+    """Read and write transactions. With PostgreSQL, reader and writer are the same engine."""
 
     def __init__(self, reader: AsyncEngine, writer: AsyncEngine, tables: MetaData) -> None:
         self._reader = reader
@@ -39,29 +39,29 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that sees one consistent state and must not write."""
+        """A read-only connection with a consistent snapshot."""
         async with self._reader.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed at the end and rolled back by an exception."""
+        """A transaction, committed at the end or rolled back by an exception."""
         async with self._writer.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction beside which no other replica has one of this kind, as for what only the first does.
+        """A transaction that excludes other replicas' exclusive ones, for work that only the first must do.
 
-        In SQLite every writing transaction is like that.
+        With SQLite every write transaction is exclusive.
         """
         async with self.write() as connection:
             if connection.dialect.name == "postgresql":
-                await connection.execute(_LOCK, {"key": _PREPARE_LOCK})
+                await connection.execute(_LOCK, {"key": _LOCK_KEY})
             yield connection
 
     async def check(self) -> None:
-        """Raises when a table of the database cannot be read."""
+        """Raise when the database cannot be read."""
         async with self.read() as connection:
             await connection.execute(self._probe)
 
@@ -72,22 +72,24 @@ class Database:
 
 
 async def open_database(service: str, url: str, data_dir: Path, tables: MetaData) -> Database:
-    """Open the database of `service` and make the tables that are missing.
+    """Open the database of `service` and create missing tables. An empty `url` means `data_dir/service.db`.
 
-    `url` empty: `data_dir/service.db`. Raises sqlalchemy.exc.SQLAlchemyError when it cannot be opened.
+    Raises sqlalchemy.exc.SQLAlchemyError when it cannot be opened.
     """
     if url and not url.startswith("sqlite"):
-        engine = create_async_engine(_asyncpg(url), pool_pre_ping=True)
+        engine = create_async_engine(_asyncpg_url(url), pool_pre_ping=True)
         database = Database(engine, engine, tables)
         async with database.write() as connection:
-            await connection.execute(_LOCK, {"key": _PREPARE_LOCK})
+            await connection.execute(_LOCK, {"key": _LOCK_KEY})
             await connection.run_sync(tables.create_all)
         return database
-    made = make_url(url).set(drivername="sqlite+aiosqlite") if url else _file_url(service, data_dir)
-    path = Path(made.database or "")
+    sqlite = make_url(url).set(drivername="sqlite+aiosqlite") if url else _file_url(service, data_dir)
+    path = Path(sqlite.database or "")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(path.with_name(path.name + ".lock")):
-        database = Database(_sqlite(made, "BEGIN", 5), _sqlite(made, "BEGIN IMMEDIATE", 1), tables)
+    with _file_lock(path.with_name(path.name + ".lock")):
+        database = Database(
+            _sqlite_engine(sqlite, "BEGIN", 5), _sqlite_engine(sqlite, "BEGIN IMMEDIATE", 1), tables
+        )
         async with database.write() as connection:
             await connection.run_sync(tables.create_all)
     return database
@@ -97,18 +99,18 @@ def _file_url(service: str, data_dir: Path) -> URL:
     return URL.create("sqlite+aiosqlite", database=str(data_dir.absolute() / f"{service}.db"))
 
 
-def _asyncpg(url: str) -> URL:
+def _asyncpg_url(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+asyncpg")
 
 
-def _sqlite(url: URL, begin: str, connections: int) -> AsyncEngine:
+def _sqlite_engine(url: URL, begin: str, connections: int) -> AsyncEngine:
     engine = create_async_engine(
         url, pool_size=connections, max_overflow=0, connect_args={"timeout": BUSY_MS / 1000}
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # the driver begins no transaction of its own; `start` does
+    def configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # `start_transaction` begins transactions, not the driver
         cursor = connection.cursor()
         for pragma in (
             f"busy_timeout = {BUSY_MS}",
@@ -120,15 +122,15 @@ def _sqlite(url: URL, begin: str, connections: int) -> AsyncEngine:
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
-    def start(connection: Connection) -> None:
+    def start_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; other processes that prepare the same database wait."""
+def _file_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive file lock; other processes that prepare the same database wait."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

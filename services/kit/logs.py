@@ -1,4 +1,4 @@
-"""Logs as JSON lines on standard output, each with the trace it belongs to."""
+"""JSON log lines on standard output, each with its trace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from structlog.typing import EventDict, Processor
 
 
 def add_trace(_: Any, __: str, event: EventDict) -> EventDict:
-    """A processor that adds `trace_id` and `span_id` in W3C form where a span is current."""
+    """A processor that adds the current span's `trace_id` and `span_id` in W3C form."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)
@@ -21,13 +21,13 @@ def add_trace(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def configure(service: str, instance: str, level: str) -> None:
-    """Send structlog's and the standard library's logs of this process to standard output as JSON."""
+    """Send the logs of structlog and of the standard library to standard output as JSON."""
 
     def add_service(_: Any, __: str, event: EventDict) -> EventDict:
         event["service"], event["instance"] = service, instance
         return event
 
-    shared: list[Processor] = [
+    processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -37,18 +37,18 @@ def configure(service: str, instance: str, level: str) -> None:
     ]
     number = getattr(logging, level.upper())
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*processors, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=True,
     )
-    foreign = logging.StreamHandler(sys.stdout)
-    foreign.setFormatter(
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=processors,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
             ],
         )
     )
-    logging.basicConfig(handlers=[foreign], level=max(number, logging.WARNING), force=True)
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)

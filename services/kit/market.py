@@ -1,7 +1,7 @@
-"""The messages of `market.proto`, made when imported; `market.pyi` has their types.
+"""The messages of `market.proto`, built at import time. `market.pyi` has their types.
 
-Code that protoc writes refuses every protobuf older than protoc itself; a descriptor does not. It lives in a
-pool of its own, so that it meets no other `market` package of the process.
+Code that protoc generates rejects a protobuf runtime older than protoc; a descriptor works with any. It has
+its own pool, so that it cannot collide with another `market` package in the process.
 """
 
 from __future__ import annotations

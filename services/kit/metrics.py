@@ -1,4 +1,4 @@
-"""Prometheus metrics that every service has, under names that dashboards rely on."""
+"""Prometheus metrics of every service. The boards rely on their names."""
 
 from __future__ import annotations
 
@@ -15,40 +15,44 @@ from prometheus_client import (
 )
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Upper bounds in seconds; the service levels are stated at 0.1, 0.5, 1, 2, 5 and 10."""
+"""Upper bounds in seconds. The service level objectives use 0.1, 0.5, 1, 2, 5 and 10."""
 
 LABELS = ("method", "route", "status_code")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods counted by name; a peer may invent others without end."""
+"""Methods with a label of their own. Clients can invent any number of others."""
 
 
 class ServiceMetrics:
-    """The metrics of one service, in a registry of their own."""
+    """The metrics of one service, in their own registry."""
 
     def __init__(self, service: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._service = service
         self._duration = Histogram(
-            "http_request_duration_seconds", "Time to answer", LABELS, buckets=BUCKETS, registry=self.registry
+            "http_request_duration_seconds",
+            "Duration of HTTP requests.",
+            LABELS,
+            buckets=BUCKETS,
+            registry=self.registry,
         )
-        self._requests = Counter("http_requests", "Requests answered", LABELS, registry=self.registry)
+        self._requests = Counter("http_requests", "HTTP requests.", LABELS, registry=self.registry)
         self._connections = Gauge(
-            "active_connections", "Open connections", ("service",), registry=self.registry
+            "active_connections", "Open connections.", ("service",), registry=self.registry
         )
         ProcessCollector(registry=self.registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answered request. `route` is a path template, never a path: its values are few."""
+        """Count a request. `route` is a path template, never a path, so that it has few values."""
         labels = (method if method in METHODS else "other", route, str(status))
         self._duration.labels(*labels).observe(seconds)
         self._requests.labels(*labels).inc()
 
     def connections_from(self, count: Callable[[], int]) -> None:
-        """Take the number of open connections from `count` whenever it is asked for."""
+        """Read the number of open connections from `count` at each scrape."""
         self._connections.labels(self._service).set_function(count)
 
     def text(self) -> bytes:
-        """All of them in Prometheus's text format 0.0.4."""
+        """All metrics in Prometheus's text format 0.0.4."""
         return generate_latest(self.registry)

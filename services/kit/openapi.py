@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of a service, made from its operations."""
+"""The OpenAPI 3.1 document of a service, built from its operations."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ _PARAMETER = re.compile(r"{(\w+)}")
 
 
 def build_document(service: str, version: str, operations: Iterable[Operation]) -> dict[str, Any]:
-    """Everything a client may know of a service, as plain JSON values."""
-    listed = list(operations)
+    """The document as JSON values."""
+    operations = list(operations)
     spec = APISpec(title=service, version=version, openapi_version="3.1.0")
-    for name, schema in _schemas(listed).items():
+    for name, schema in _schemas(operations).items():
         spec.components.schema(name, schema)
-    for operation in listed:
+    for operation in operations:
         spec.path(path=operation.path, operations={operation.method.lower(): _operation(operation)})
-    made: dict[str, Any] = spec.to_dict()
-    return made
+    document: dict[str, Any] = spec.to_dict()
+    return document
 
 
 def _schemas(operations: list[Operation]) -> Mapping[str, Any]:
     bodies = {operation.body for operation in operations if operation.body}
-    answers = {model for operation in operations for model in operation.responses.values() if model}
-    wanted = [(model, "validation") for model in bodies] + [
-        (model, "serialization") for model in answers - bodies
+    responses = {model for operation in operations for model in operation.responses.values() if model}
+    models = [(model, "validation") for model in bodies] + [
+        (model, "serialization") for model in responses - bodies
     ]
-    ordered = sorted(wanted, key=lambda pair: pair[0].__name__)
-    _, made = models_json_schema([*ordered, (ErrorBody, "serialization")], ref_template=REFERENCE)  # type: ignore[list-item]
-    return dict(sorted(made["$defs"].items()))
+    ordered = sorted(models, key=lambda pair: pair[0].__name__)
+    _, schemas = models_json_schema([*ordered, (ErrorBody, "serialization")], ref_template=REFERENCE)  # type: ignore[list-item]
+    return dict(sorted(schemas["$defs"].items()))
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    document: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": f"{operation.method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', operation.path)}",
-        "responses": {str(status): _answer(status, model) for status, model in operation.responses.items()},
+        "responses": {str(status): _response(status, model) for status, model in operation.responses.items()},
     }
-    made["responses"]["default"] = {"description": "Any other error", **_content(ErrorBody)}
+    document["responses"]["default"] = {"description": "Any other error", **_content(ErrorBody)}
     parameters = [*_path(operation.path), *_query(operation.query), *_headers(operation)]
     if parameters:
-        made["parameters"] = parameters
+        document["parameters"] = parameters
     if operation.body:
-        made["requestBody"] = {"required": True, **_content(operation.body)}
-    return made
+        document["requestBody"] = {"required": True, **_content(operation.body)}
+    return document
 
 
-def _answer(status: int, model: type[BaseModel] | None) -> dict[str, Any]:
+def _response(status: int, model: type[BaseModel] | None) -> dict[str, Any]:
     return {"description": HTTPStatus(status).phrase, **(_content(model) if model else {})}
 
 

@@ -1,4 +1,4 @@
-"""What a service offers, declared once: the server routes by it, validates by it and documents it."""
+"""A service's operations, declared once: routing, validation and OpenAPI document derive from them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""Ids of everything: safe in a path, in a log line and in any database."""
+"""All ids: safe in a path, in a log line and in any database."""
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 PlainText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$", max_length=2000)]
-"""Words of people: no control characters (PostgreSQL keeps no NUL)."""
+"""Text without control characters (PostgreSQL stores no NUL)."""
 
 
-def _whole(value: Any) -> Any:
+def _to_int(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-WholeNumber = Annotated[int, BeforeValidator(_whole)]
-"""A whole number as JSON Schema sees it, to which 1.0 is one; strings and booleans are none."""
+WholeNumber = Annotated[int, BeforeValidator(_to_int)]
+"""An integer as JSON Schema defines it: includes 1.0, excludes strings and booleans."""
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
 
 
 class HttpError(Exception):
-    """An answer that is an error: HTTP status, a code for programs, a sentence for people."""
+    """An error response: HTTP status, a code for programs, a message for people."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -39,13 +39,13 @@ class HttpError(Exception):
 
 
 class BodyModel(BaseModel):
-    """Base of all bodies: frozen, camelCase in JSON, refuses fields it does not know."""
+    """Base of all bodies: frozen, camelCase in JSON, rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
 class QueryModel(BaseModel):
-    """Base of query strings: like bodies, but parameters of no concern are ignored."""
+    """Base of query strings: like bodies, but ignores unknown parameters."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
@@ -58,14 +58,14 @@ class ErrorDetail(BodyModel):
 
 
 class ErrorBody(BodyModel):
-    """The form of every error."""
+    """The body of every error response."""
 
     error: ErrorDetail
 
 
 @dataclass(frozen=True, slots=True)
 class OperationRequest(Generic[BodyT, QueryT]):
-    """A validated request. `key` is its Idempotency-Key, empty when it has none."""
+    """A validated request. `key` is its Idempotency-Key, empty if it has none."""
 
     path: Mapping[str, str]
     body: BodyT
@@ -75,7 +75,7 @@ class OperationRequest(Generic[BodyT, QueryT]):
 
 @dataclass(frozen=True, slots=True)
 class OperationResponse:
-    """A response; no body gives an empty one."""
+    """A response. Without a body it is empty."""
 
     body: BaseModel | None = None
     status: int = 200
@@ -84,8 +84,10 @@ class OperationResponse:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method on one path. `answers`: status to body, or to None for an empty one; errors need not be
-    listed. `needs_key`: refused without Idempotency-Key.
+    """One method on one path.
+
+    `responses` maps a status to its body, None for an empty one; errors need no entry. `needs_key`: requests
+    without an Idempotency-Key are rejected.
     """
 
     method: str

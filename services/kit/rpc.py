@@ -1,6 +1,6 @@
-"""A gRPC server beside a service's REST: the same problems, traces and end, and gRPC's health service.
+"""A gRPC server beside a service's HTTP API, with the same errors, traces and shutdown, and a health service.
 
-It listens where `PORT_GRPC` says. On SIGTERM it turns unhealthy, finishes what is in flight and stops.
+It listens on `PORT_GRPC`. On SIGTERM it turns unhealthy, finishes in-flight calls and stops.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from meshwright.services.kit.operations import HttpError
 from meshwright.services.kit.server import Runtime
 
 MAX_REQUEST_BYTES = 64 * 1024
-"""Bytes of one request; more is RESOURCE_EXHAUSTED."""
+"""Bytes of a request. A larger one gets RESOURCE_EXHAUSTED."""
 
 STATUS_CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-"""A Problem's HTTP status as gRPC says it; any other is FAILED_PRECONDITION."""
+"""The gRPC status of an HttpError. Others become FAILED_PRECONDITION."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class RpcMethod:
-    """One unary method. `handler` gets a `request` and may raise Problem."""
+    """One unary method. `handler` gets a message of type `request` and may raise HttpError."""
 
     service: str
     method: str
@@ -49,17 +49,17 @@ class RpcMethod:
 
     @property
     def path(self) -> str:
-        """As HTTP/2 sees it."""
+        """The HTTP/2 path."""
         return f"/{self.service}/{self.method}"
 
 
 @asynccontextmanager
-async def serve_rpcs(runtime: Runtime, rpcs: Iterable[RpcMethod]) -> AsyncIterator[int]:
-    """Serve `rpcs` until the end of the context; gives the port. Raises OSError when it cannot be had."""
-    settings, listed = runtime.settings, list(rpcs)
+async def serve_rpcs(runtime: Runtime, methods: Iterable[RpcMethod]) -> AsyncIterator[int]:
+    """Serve `methods` until the end of the context; yields the port. Raises OSError when it is in use."""
+    settings, methods = runtime.settings, list(methods)
     duration = Histogram(
         "grpc_request_duration_seconds",
-        "Time to answer",
+        "Duration of gRPC calls.",
         ("method", "code"),
         buckets=BUCKETS,
         registry=runtime.metrics.registry,
@@ -67,20 +67,25 @@ async def serve_rpcs(runtime: Runtime, rpcs: Iterable[RpcMethod]) -> AsyncIterat
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)]
     )
-    for service in {rpc.service for rpc in listed}:
-        methods = {rpc.method: _method(rpc, duration) for rpc in listed if rpc.service == service}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
-    state = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(state, server)
+    services = {method.service for method in methods}
+    for service in services:
+        handlers = {
+            method.method: _method_handler(method, duration)
+            for method in methods
+            if method.service == service
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    health = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     port = _bind(server, settings.host, settings.grpc_port)
     await server.start()
-    for service in ("", *(rpc.service for rpc in listed)):
-        await state.set(service, health_pb2.HealthCheckResponse.SERVING)
+    for service in ("", *services):
+        await health.set(service, health_pb2.HealthCheckResponse.SERVING)
     log.info("listening for gRPC", host=settings.host, grpc_port=port)
     try:
         yield port
     finally:
-        await state.enter_graceful_shutdown()
+        await health.enter_graceful_shutdown()
         await server.stop(settings.drain_seconds)
 
 
@@ -91,37 +96,37 @@ def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
         raise OSError(f"gRPC at {host}:{port}: {error}") from None
 
 
-def _method(rpc: RpcMethod, duration: Histogram) -> grpc.RpcMethodHandler[Any, Any]:
+def _method_handler(method: RpcMethod, duration: Histogram) -> grpc.RpcMethodHandler[Any, Any]:
     tracer = trace.get_tracer(__name__)
 
-    async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+    async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         carrier = {str(key): value for key, value in context.invocation_metadata() or ()}
-        code, words, start = grpc.StatusCode.OK, "", time.perf_counter()
+        code, message, start = grpc.StatusCode.OK, "", time.perf_counter()
         with tracer.start_as_current_span(
-            rpc.path[1:], propagate.extract(carrier), kind=trace.SpanKind.SERVER
+            method.path[1:], propagate.extract(carrier), kind=trace.SpanKind.SERVER
         ):
             try:
-                answer = await rpc.handler(request)
-            except Exception as failure:  # each becomes a status; what has none is logged
-                code, words = _status(rpc, failure)
+                response = await method.handler(request)
+            except Exception as error:  # becomes a status; unexpected ones are logged
+                code, message = _error_status(method, error)
             finally:
-                duration.labels(rpc.path, code.name).observe(time.perf_counter() - start)
+                duration.labels(method.path, code.name).observe(time.perf_counter() - start)
         if code is not grpc.StatusCode.OK:
-            await context.abort(code, words)
-        return answer
+            await context.abort(code, message)
+        return response
 
     return grpc.unary_unary_rpc_method_handler(
-        serve,
-        request_deserializer=rpc.request.FromString,
-        response_serializer=lambda answer: answer.SerializeToString(),
+        handle,
+        request_deserializer=method.request.FromString,
+        response_serializer=lambda response: response.SerializeToString(),
     )
 
 
-def _status(rpc: RpcMethod, failure: Exception) -> tuple[grpc.StatusCode, str]:
-    if isinstance(failure, HttpError):
-        return STATUS_CODES.get(failure.status, grpc.StatusCode.FAILED_PRECONDITION), failure.message
-    if isinstance(failure, OperationalError | InterfaceError | PoolTimeout):
-        log.error("database unavailable", error=type(failure).__name__, exc_info=True)
-        return grpc.StatusCode.UNAVAILABLE, "the database does not answer: try again"
-    log.error("request failed", method=rpc.path, exc_info=True)
-    return grpc.StatusCode.INTERNAL, "something failed here that should not"
+def _error_status(method: RpcMethod, error: Exception) -> tuple[grpc.StatusCode, str]:
+    if isinstance(error, HttpError):
+        return STATUS_CODES.get(error.status, grpc.StatusCode.FAILED_PRECONDITION), error.message
+    if isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        log.error("database unavailable", error=type(error).__name__, exc_info=True)
+        return grpc.StatusCode.UNAVAILABLE, "the database does not respond: try again"
+    log.error("request failed", method=method.path, exc_info=True)
+    return grpc.StatusCode.INTERNAL, "internal error"

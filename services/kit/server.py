@@ -1,7 +1,7 @@
-"""Run a service: settings, logs, traces, database, client, HTTP server, and an end that loses no request.
+"""Runs a service: settings, logs, traces, database, client, HTTP server, and a graceful shutdown.
 
-On SIGTERM or SIGINT the process stops accepting, closes idle connections, finishes what is in flight (at most
-`DRAIN_SECONDS`), closes its database and exits 0.
+On SIGTERM or SIGINT the process stops accepting, closes idle connections, finishes in-flight requests (within
+`DRAIN_SECONDS`), closes its database and exits with 0.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from meshwright.services.kit.operations import Operation
 from meshwright.services.kit.settings import ServiceSettings, SettingsError, read_settings
 
 KEEPALIVE_SECONDS = 3700.0
-"""Kept-alive connections outlast a proxy's (Envoy closes idle ones after an hour), so that it never sends a
-request on one that closes."""
+"""Idle connections live longer here than in a proxy (Envoy closes them after an hour). So the proxy never
+sends a request on a connection that is closing."""
 
 BACKLOG = 1024
 log = structlog.get_logger()
@@ -38,8 +38,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What a service works with. What it starts beside HTTP it enters into `life`; that is ended, last first,
-    once HTTP has come to its end, and before the database is closed.
+    """What a service works with.
+
+    Resources beside HTTP go on `exit_stack`. It closes them, last first, after the HTTP server and before the
+    database.
     """
 
     settings: ServiceSettings
@@ -51,16 +53,17 @@ class Runtime:
 
     @property
     def database(self) -> Database:
-        """The service's own; only one with tables has any."""
+        """The database of a service that has tables."""
         if self.database_or_none is None:
-            raise RuntimeError(f"{self.settings.service} has no tables, hence no database")
+            raise RuntimeError(f"{self.settings.service} has no tables and so no database")
         return self.database_or_none
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceDefinition:
-    """What a service is: its name, its tables (None: it keeps nothing), and how its operations are made once
-    the database is open; that may raise SettingsError.
+    """A service: its name, its tables (None: no database), and what builds its operations.
+
+    `build_operations` runs once the database is open and may raise SettingsError.
     """
 
     name: str
@@ -68,14 +71,15 @@ class ServiceDefinition:
     build_operations: Callable[[Runtime], Awaitable[Sequence[Operation]]]
 
 
-def run(assembly: ServiceDefinition) -> None:
-    """Serve until told to stop, then exit 0; exit 2 with one line when settings are wrong, 1 when a port or a
-    database cannot be had.
+def run(service: ServiceDefinition) -> None:
+    """Serve until SIGTERM or SIGINT, then exit with 0.
+
+    Exits with 2 and one line when settings are wrong, with 1 when a port or the database is not available.
     """
     try:
-        settings = read_settings(assembly.name, os.environ, os.getpid())
+        settings = read_settings(service.name, os.environ, os.getpid())
     except SettingsError as error:
-        sys.exit(_print_error(assembly.name, str(error), 2))
+        sys.exit(_print_error(service.name, str(error), 2))
     os.environ.setdefault("OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS", tracing.UNTRACED_PATHS)
     logs.configure(settings.service, settings.instance, settings.log_level)
     try:
@@ -87,13 +91,13 @@ def run(assembly: ServiceDefinition) -> None:
             settings.jaeger_endpoint,
         )
     except ImportError as error:
-        sys.exit(_print_error(assembly.name, f"MESH_TRACES_EXPORTER: {error}: install meshwright[jaeger]", 2))
+        sys.exit(_print_error(service.name, f"MESH_TRACES_EXPORTER: {error}: install meshwright[jaeger]", 2))
     try:
-        asyncio.run(_serve(assembly, settings))
+        asyncio.run(_serve(service, settings))
     except SettingsError as error:
-        sys.exit(_print_error(assembly.name, str(error), 2))
+        sys.exit(_print_error(service.name, str(error), 2))
     except (OSError, SQLAlchemyError, ModuleNotFoundError) as error:
-        sys.exit(_print_error(assembly.name, f"cannot start: {error}", 1))
+        sys.exit(_print_error(service.name, f"cannot start: {error}", 1))
     finally:
         provider.shutdown()
 
@@ -103,29 +107,28 @@ def _print_error(name: str, message: str, code: int) -> int:
     return code
 
 
-async def _serve(assembly: ServiceDefinition, settings: ServiceSettings) -> None:
+async def _serve(service: ServiceDefinition, settings: ServiceSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as life:
-        store = None
-        if assembly.tables is not None:
-            store = await open_database(
-                assembly.name, settings.database_url, settings.data_dir, assembly.tables
+    async with AsyncExitStack() as exit_stack:
+        database = None
+        if service.tables is not None:
+            database = await open_database(
+                service.name, settings.database_url, settings.data_dir, service.tables
             )
-            life.push_async_callback(store.close)
-        client = await life.enter_async_context(open_client())
-        runtime = Runtime(settings, os.environ, client, ServiceMetrics(settings.service), life, store)
-        operations = await assembly.build_operations(runtime)
-        await _listen(runtime, operations, stop)
+            exit_stack.push_async_callback(database.close)
+        client = await exit_stack.enter_async_context(open_client())
+        metrics = ServiceMetrics(settings.service)
+        runtime = Runtime(settings, os.environ, client, metrics, exit_stack, database)
+        operations = await service.build_operations(runtime)
+        await _serve_http(runtime, operations, stop)
     log.info("stopped")
 
 
-async def _listen(runtime: Runtime, operations: Sequence[Operation], stop: asyncio.Event) -> None:
-    settings, metrics = runtime.settings, runtime.metrics
-    health = HealthEndpoints(
-        settings, {"database": runtime.database_or_none.check} if runtime.database_or_none else {}
-    )
+async def _serve_http(runtime: Runtime, operations: Sequence[Operation], stop: asyncio.Event) -> None:
+    settings, metrics, database = runtime.settings, runtime.metrics, runtime.database_or_none
+    health = HealthEndpoints(settings, {"database": database.check} if database else {})
     runner = web.AppRunner(
         create_app(settings, operations, health, metrics),
         access_log=None,

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_JAEGER_ENDPOINT = "http://127.0.0.1:14268/api/traces?format=jaeger.thrift"
-"""Where Jaeger's collector takes Thrift over HTTP unless told otherwise."""
+"""Where Jaeger's collector takes Thrift over HTTP by default."""
 
 
 class SettingsError(Exception):
-    """A variable that cannot be used; the text says which and what to do."""
+    """An invalid variable. The text names it and says what to set."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """All that a service can be told.
+    """The settings of a service.
 
-    `port` 0 means a free one, named in the log line `listening`; so does `grpc_port`, for services that
-    speak gRPC. `instance` and `version` are every answer's `x-served-by` and `x-service-version`, so that a
-    client sees which replica it reached. `drain_seconds` is how long requests in flight may take after
-    SIGTERM. `otlp_endpoint` empty: no spans are exported. `jaeger_endpoint` is set, and used instead, when
-    MESH_TRACES_EXPORTER asks for it.
+    `port` 0 picks a free port, shown in the log line `listening`; so does `grpc_port`, for services with
+    gRPC. Responses carry `instance` as `x-served-by` and `version` as `x-service-version`, so that a client
+    sees which replica it reached. In-flight requests have `drain_seconds` to finish after SIGTERM.
+    `otlp_endpoint` empty: no span export. MESH_TRACES_EXPORTER=jaeger sets `jaeger_endpoint`, which replaces
+    it.
     """
 
     service: str
@@ -42,14 +42,14 @@ class ServiceSettings:
 def read_settings(service: str, environ: Mapping[str, str], pid: int) -> ServiceSettings:
     """Settings from `HOST`, `PORT`, `PORT_GRPC`, `INSTANCE`, `SERVICE_VERSION`, `DATA_DIR`, `DATABASE_URL`,
     `LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT` and
-    `DRAIN_SECONDS`; raises SettingsError naming the one that is wrong.
+    `DRAIN_SECONDS`. Raises SettingsError for the first invalid one.
     """
     level = environ.get("LOG_LEVEL", "").lower() or "info"
     if level not in ("debug", "info", "warning", "error"):
-        raise SettingsError(f"LOG_LEVEL: {level!r} is no level: give debug, info, warning or error")
+        raise SettingsError(f"LOG_LEVEL: {level!r} is not a level: set debug, info, warning or error")
     exporter = environ.get("MESH_TRACES_EXPORTER") or "otlp"
     if exporter not in ("otlp", "jaeger"):
-        raise SettingsError(f"MESH_TRACES_EXPORTER: {exporter!r} is no exporter: give otlp or jaeger")
+        raise SettingsError(f"MESH_TRACES_EXPORTER: {exporter!r} is not an exporter: set otlp or jaeger")
     jaeger = environ.get("OTEL_EXPORTER_JAEGER_ENDPOINT") or DEFAULT_JAEGER_ENDPOINT
     return ServiceSettings(
         service=service,
@@ -67,8 +67,8 @@ def read_settings(service: str, environ: Mapping[str, str], pid: int) -> Service
     )
 
 
-def _number(environ: Mapping[str, str], name: str, default: str, most: int) -> float:
+def _number(environ: Mapping[str, str], name: str, default: str, maximum: int) -> float:
     text = environ.get(name) or default
-    if not text.isascii() or not text.isdecimal() or int(text) > most:
-        raise SettingsError(f"{name}: {text!r} does not do: give a whole number from 0 to {most}")
+    if not text.isascii() or not text.isdecimal() or int(text) > maximum:
+        raise SettingsError(f"{name}: {text!r} is not valid: set a whole number from 0 to {maximum}")
     return int(text)

@@ -1,7 +1,7 @@
-"""OpenTelemetry: spans of what the service serves and calls, continuing the trace its sidecar began.
+"""OpenTelemetry: spans of served and sent requests, in the trace that the sidecar began.
 
-Without an OTLP endpoint spans are made, so that logs and outgoing calls carry the trace, but go nowhere.
-Export passes by HTTP_PROXY: the sidecar carries calls between services, not telemetry.
+Without an OTLP endpoint spans exist, so that logs and outgoing calls carry the trace, but are not exported.
+The export bypasses HTTP_PROXY: the sidecar carries calls between services, not telemetry.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from meshwright.services.kit import jaeger
 
 UNTRACED_PATHS = "^/health,^/metrics,^/openapi.json"
-"""Paths whose requests get no span, as OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS wants them."""
+"""Paths whose requests get no span, in the form of OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS."""
 
 EXPORT_SECONDS = 3.0
-"""How long one export may try; so much longer a process lives on that stops while its collector is away."""
+"""Maximum duration of one export. A process that stops while its collector is away exits this much later."""
 
 
 def configure(
     service: str, instance: str, version: str, otlp_endpoint: str, jaeger_endpoint: str = ""
 ) -> TracerProvider:
-    """Set this process's tracer provider; must precede the making of the aiohttp application.
+    """Set this process's tracer provider. Must run before the aiohttp application is created.
 
-    Spans go to `jaeger_endpoint` (Thrift over HTTP) where one is given, else to `otlp_endpoint`. Raises
-    ImportError for the former without the extra `jaeger`.
+    Spans go to `jaeger_endpoint` (Thrift over HTTP) if given, else to `otlp_endpoint`. Raises ImportError
+    when Jaeger is chosen without the extra `jaeger`.
     """
     provider = TracerProvider(
         resource=Resource.create(

@@ -1,1 +1,1 @@
-"""Orders: an event log of what became of each order, and a read model beside it."""
+"""Orders: an event log of each order, and a read model."""

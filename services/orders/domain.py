@@ -1,7 +1,7 @@
-"""The order as an event-sourced aggregate, and which step of its saga comes next. Pure.
+"""The order as an event-sourced aggregate, and the next step of its saga. Pure.
 
-An order's id follows from who orders and the Idempotency-Key, so that the same request, however often and
-wherever it arrives, is about the same order, and the event log's primary key lets only one be created.
+An order's id is derived from the user and the Idempotency-Key. So the same request always concerns the same
+order, wherever it arrives, and the event log's primary key lets only one be created.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAMESPACE = uuid.UUID("3f1d5c0e-6a52-4f0b-9f63-7f5e0a4f8a11")
 
 @dataclass(frozen=True, slots=True)
 class OrderCreated:
-    """Somebody ordered; `total` is in minor units, at that moment's prices. `items`: (product, quantity)."""
+    """`total` is in minor units, at the prices of the creation. `items` are (product, quantity)."""
 
     user_id: str
     items: tuple[tuple[str, int], ...]
@@ -28,7 +28,7 @@ class OrderCreated:
 
 @dataclass(frozen=True, slots=True)
 class OrderCancelled:
-    """Nothing will come of it; `reason` is a code."""
+    """The order will not be fulfilled. `reason` is a code."""
 
     reason: str
 
@@ -38,7 +38,7 @@ OrderEvent = OrderCreated | OrderCancelled
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the events add up to. `version` is how many there were."""
+    """The state after all events. `version` is their number."""
 
     id: str
     user_id: str
@@ -50,25 +50,25 @@ class Order:
 
 
 def order_id(user_id: str, key: str) -> str:
-    """The id of the order that this user means by this Idempotency-Key."""
+    """The id of a user's order with this Idempotency-Key."""
     return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}"))
 
 
 def merge_items(items: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """One line a product, in the order first named."""
-    wanted: dict[str, int] = {}
+    """One item per product, in order of first appearance."""
+    quantities: dict[str, int] = {}
     for product, quantity in items:
-        wanted[product] = wanted.get(product, 0) + quantity
-    return tuple(wanted.items())
+        quantities[product] = quantities.get(product, 0) + quantity
+    return tuple(quantities.items())
 
 
 def create(user_id: str, items: tuple[tuple[str, int], ...], prices: Mapping[str, int]) -> OrderCreated:
-    """The event that begins an order; `prices` in minor units, for every product of `items`."""
+    """The first event of an order. `prices` has the minor units of every product in `items`."""
     return OrderCreated(user_id, items, sum(prices[product] * quantity for product, quantity in items))
 
 
 def apply(order: Order | None, event: OrderEvent, id_: str) -> Order:
-    """The order after one more event; raises ValueError for one that cannot follow."""
+    """The order after one more event. Raises ValueError for an event that cannot follow."""
     match event:
         case OrderCreated() if order is None:
             return Order(id_, event.user_id, event.items, event.total, "pending", 1)
@@ -79,7 +79,7 @@ def apply(order: Order | None, event: OrderEvent, id_: str) -> Order:
 
 
 def replay(id_: str, events: Iterable[OrderEvent]) -> Order | None:
-    """The order that a log adds up to; None for an empty log."""
+    """The order after all events of a log; None for an empty log."""
     order: Order | None = None
     for event in events:
         order = apply(order, event, id_)
@@ -87,24 +87,24 @@ def replay(id_: str, events: Iterable[OrderEvent]) -> Order | None:
 
 
 def next_step(order: Order, done: frozenset[SagaStep]) -> SagaStep | None:
-    """What the saga must do next to get the order on; None when there is nothing."""
+    """The next step of the saga; None when there is none."""
     if order.status == "pending" and "reserved" not in done:
         return "reserved"
     return None
 
 
 def encode(event: OrderEvent) -> tuple[str, dict[str, Any]]:
-    """An event as it is kept: its name and JSON values."""
+    """The stored form of an event: its name and JSON values."""
     match event:
         case OrderCreated():
-            lines = [[product, quantity] for product, quantity in event.items]
-            return "OrderCreated", {"userId": event.user_id, "items": lines, "total": event.total}
+            items = [[product, quantity] for product, quantity in event.items]
+            return "OrderCreated", {"userId": event.user_id, "items": items, "total": event.total}
         case OrderCancelled():
             return "OrderCancelled", {"reason": event.reason}
 
 
 def decode(name: str, data: Mapping[str, Any]) -> OrderEvent:
-    """The inverse of `encode`; raises ValueError for a name that it does not know."""
+    """The inverse of `encode`. Raises ValueError for an unknown name."""
     match name:
         case "OrderCreated":
             items = tuple((str(product), int(quantity)) for product, quantity in data["items"])
@@ -112,4 +112,4 @@ def decode(name: str, data: Mapping[str, Any]) -> OrderEvent:
         case "OrderCancelled":
             return OrderCancelled(str(data["reason"]))
         case _:
-            raise ValueError(f"not an event of an order: {name}")
+            raise ValueError(f"not an order event: {name}")

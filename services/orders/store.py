@@ -1,12 +1,12 @@
-"""Orders' database: the event log, the saga's log, and the read model that follows the event log.
+"""Orders' database: event log, saga log, and the read model that follows the event log.
 
-The log is only ever added to. A writer says which version it saw; the primary key refuses the second of two
-who saw the same. The read model changes in the transaction of the event, and `rebuild` makes it anew.
+The event log is append-only. A writer names the version that it read; the primary key rejects the second of
+two concurrent writers. The read model changes in the event's transaction, and `rebuild` recreates it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -66,27 +66,28 @@ _LOG = select(events).order_by(events.c.order_id, events.c.version)
 
 
 class VersionConflictError(Exception):
-    """Somebody else added an event to the order after it was read."""
+    """Another writer appended an event to the order after it was read."""
 
 
 class OrderStore:
-    """The write side (`load`, `append`, `finish`) and the read side (`get`, `of_user`) of orders."""
+    """The write side (`load`, `append`, `record_step`) and read side (`get`, `list_by_user`) of orders."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def load(self, order_id: str) -> tuple[Order | None, frozenset[SagaStep]]:
-        """An order by its log, and the saga's steps that are done."""
+        """An order replayed from its log, and the completed steps of its saga."""
         async with self._database.read() as connection:
-            log = [_event(row) for row in await connection.execute(_LOG.where(events.c.order_id == order_id))]
+            rows = await connection.execute(_LOG.where(events.c.order_id == order_id))
+            log = [_event_from_row(row) for row in rows]
             steps = await connection.scalars(
                 select(saga_steps.c.step).where(saga_steps.c.order_id == order_id)
             )
             return replay(order_id, log), frozenset(steps)
 
-    async def append(self, order_id: str, known: Order | None, event: OrderEvent, now: int) -> Order:
-        """Add an event to what the writer knows of the order; `now` in ms. Raises VersionConflict."""
-        order = apply(known, event, order_id)
+    async def append(self, order_id: str, current: Order | None, event: OrderEvent, now: int) -> Order:
+        """Append an event to the order as the writer read it; `now` in ms. Raises VersionConflictError."""
+        order = apply(current, event, order_id)
         name, data = encode(event)
         row = {"order_id": order_id, "version": order.version, "name": name, "data": data, "happened": now}
         try:
@@ -98,7 +99,7 @@ class OrderStore:
         return order
 
     async def record_step(self, order_id: str, step: SagaStep, now: int) -> None:
-        """Note that a step of the saga is done; noting it twice is the same."""
+        """Record a completed step of the saga. Idempotent."""
         row = {"order_id": order_id, "step": step, "done": now}
         try:
             async with self._database.write() as connection:
@@ -113,51 +114,52 @@ class OrderStore:
         return _order_from_view(row) if row else None
 
     async def list_by_user(self, user_id: str, limit: int) -> list[Order]:
-        """A user's newest orders, newest first, from the read model."""
+        """A user's newest orders from the read model, newest first."""
         newest = (views.c.created.desc(), views.c.order_id)
         async with self._database.read() as connection:
-            found = await connection.execute(
+            rows = await connection.execute(
                 select(views).where(views.c.user_id == user_id).order_by(*newest).limit(limit)
             )
-            return [_order_from_view(row) for row in found]
+            return [_order_from_view(row) for row in rows]
 
     async def is_stale(self) -> bool:
         """Whether the read model lacks events of the log (an order's version is the number of its events)."""
         async with self._database.read() as connection:
             logged = await connection.scalar(select(func.count()).select_from(events))
-            viewed = await connection.scalar(select(func.sum(views.c.version)))
-        return (logged or 0) != (viewed or 0)
+            projected = await connection.scalar(select(func.sum(views.c.version)))
+        return (logged or 0) != (projected or 0)
 
     async def rebuild(self) -> int:
-        """Make the read model anew from the event log, in one transaction; how many orders there are."""
+        """Recreate the read model from the event log in one transaction; returns the number of orders."""
         async with self._database.write() as connection:
             await connection.execute(delete(views))
             rows = (await connection.execute(_LOG)).all()
-            for order, created in _orders(rows):
+            for order, created in _replay_all(rows):
                 await _project(connection, order, created)
             return len({row.order_id for row in rows})
 
 
-def _orders(rows: Any) -> Iterator[tuple[Order, int]]:
-    for order_id, log in groupby(rows, key=lambda row: row.order_id):
-        known = list(log)
-        if order := replay(order_id, [_event(row) for row in known]):
-            yield order, known[0].happened
+def _replay_all(rows: Iterable[Row[Any]]) -> Iterator[tuple[Order, int]]:
+    """Each order of the log with its time of creation."""
+    for order_id, group in groupby(rows, key=lambda row: row.order_id):
+        log = list(group)
+        if order := replay(order_id, [_event_from_row(row) for row in log]):
+            yield order, log[0].happened
 
 
-def _event(row: Row[Any]) -> OrderEvent:
+def _event_from_row(row: Row[Any]) -> OrderEvent:
     return decode(row.name, row.data)
 
 
 async def _project(connection: AsyncConnection, order: Order, now: int) -> None:
-    """Bring the read model up to an order's newest version; `created` stays what it was at first."""
+    """Update the read model to the order's newest version; `created` keeps its first value."""
     state = {"version": order.version, "status": order.status, "reason": order.reason}
-    changed = await connection.execute(update(views).where(views.c.order_id == order.id).values(state))
-    if changed.rowcount == 0:
+    updated = await connection.execute(update(views).where(views.c.order_id == order.id).values(state))
+    if updated.rowcount == 0:
+        items = [[product, quantity] for product, quantity in order.items]
         fixed = {"order_id": order.id, "user_id": order.user_id, "created": now}
-        lines = [[product, quantity] for product, quantity in order.items]
         await connection.execute(
-            insert(views).values({**fixed, **state, "total": order.total, "items": lines})
+            insert(views).values({**fixed, **state, "total": order.total, "items": items})
         )
 
 

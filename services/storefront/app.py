@@ -1,4 +1,4 @@
-"""Storefront: what a page needs, gathered side by side. A part that fails is missing; the page is not."""
+"""Storefront: collects the data of a page concurrently. A failed upstream leaves its part empty."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from meshwright.services.kit.operations import (
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 
 UPSTREAM_TIMEOUT_SECONDS = 1.0
-"""How long the page waits for a part: somebody is looking at it."""
+"""Seconds that the page waits for an upstream: a user is waiting for the page."""
 
 PAGE_ITEMS = 5
-"""Orders and products that are shown."""
+"""Orders and products on the page."""
 
 log = structlog.get_logger()
 UpstreamT = TypeVar("UpstreamT", bound=BaseModel)
 
 
 class UpstreamModel(BaseModel):
-    """What storefront needs of another service's answer; that may hold more."""
+    """The fields that storefront needs of another service's response. It ignores others."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class DashboardOrderItem(UpstreamModel):
-    """Some pieces of a product."""
+    """A quantity of one product."""
 
     productId: str
     quantity: int
 
 
 class DashboardOrder(UpstreamModel):
-    """An order; `total` in minor units."""
+    """An order. `total` is in minor units."""
 
     orderId: str
     items: list[DashboardOrderItem]
@@ -53,13 +53,13 @@ class DashboardOrder(UpstreamModel):
 
 
 class UserOrders(UpstreamModel):
-    """Orders' answer."""
+    """Orders' response."""
 
     orders: list[DashboardOrder]
 
 
 class DashboardProduct(UpstreamModel):
-    """A product; `price` in minor units."""
+    """A product. `price` is in minor units."""
 
     id: str
     name: str
@@ -67,19 +67,19 @@ class DashboardProduct(UpstreamModel):
 
 
 class RecentProducts(UpstreamModel):
-    """Catalog's answer."""
+    """Catalog's response."""
 
     products: list[DashboardProduct]
 
 
 class DashboardUser(BodyModel):
-    """Whose page it is."""
+    """The page's user."""
 
     id: Id
 
 
 class DashboardResponse(BodyModel):
-    """A user's page. Parts named in `missing` are null: their service failed, or took too long."""
+    """A user's page. Parts named in `missing` are null: their service failed or was too slow."""
 
     user: DashboardUser
     orders: list[DashboardOrder] | None
@@ -88,59 +88,65 @@ class DashboardResponse(BodyModel):
 
 
 class DashboardQuery(QueryModel):
-    """Who looks: named by the query as long as there are no tokens."""
+    """The user, named in the query as long as there are no tokens."""
 
     user: Id = Field(description="The user's id")
 
 
 class StorefrontApi:
-    """The operations, over the neighbours."""
+    """The operations of storefront."""
 
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
 
     def operations(self) -> list[Operation]:
-        """All that storefront offers."""
-        answers = {200: DashboardResponse}
+        """All operations."""
         return [
-            Operation("GET", "/api/dashboard", "A user's page", self.dashboard, answers, query=DashboardQuery)
+            Operation(
+                "GET",
+                "/api/dashboard",
+                "Get a user's page",
+                self.dashboard,
+                {200: DashboardResponse},
+                query=DashboardQuery,
+            )
         ]
 
-    async def dashboard(self, call: OperationRequest[None, DashboardQuery]) -> OperationResponse:
-        """All parts side by side, so that the page takes as long as the slowest, PART_SECONDS at most."""
-        user = call.query.user
+    async def dashboard(self, request: OperationRequest[None, DashboardQuery]) -> OperationResponse:
+        """All parts concurrently: the page takes as long as the slowest, up to UPSTREAM_TIMEOUT_SECONDS."""
+        user = request.query.user
         orders, products = await asyncio.gather(
-            self._part("orders", f"/api/orders/user/{user}?limit={PAGE_ITEMS}", UserOrders),
-            self._part("catalog", f"/api/catalog/products/recent?limit={PAGE_ITEMS}", RecentProducts),
+            self._fetch("orders", f"/api/orders/user/{user}?limit={PAGE_ITEMS}", UserOrders),
+            self._fetch("catalog", f"/api/catalog/products/recent?limit={PAGE_ITEMS}", RecentProducts),
         )
-        missing = [name for name, part in (("orders", orders), ("recentProducts", products)) if part is None]
+        parts = {"orders": orders, "recentProducts": products}
         return OperationResponse(
             DashboardResponse(
                 user=DashboardUser(id=user),
                 orders=orders.orders if orders else None,
                 recent_products=products.products if products else None,
-                missing=missing,
+                missing=[name for name, part in parts.items() if part is None],
             )
         )
 
-    async def _part(self, service: str, path: str, wanted: type[UpstreamT]) -> UpstreamT | None:
-        """A service's answer, or None when there is none to be had in time."""
+    async def _fetch(self, service: str, path: str, model: type[UpstreamT]) -> UpstreamT | None:
+        """A service's response; None when there is no valid one in time."""
         try:
             async with asyncio.timeout(UPSTREAM_TIMEOUT_SECONDS):
-                reply = await self._client.call("GET", service, path)
-            if reply.status == 200:
-                return wanted.model_validate(reply.body)
-            why = f"status {reply.status}"
+                response = await self._client.call("GET", service, path)
+            if response.status == 200:
+                return model.model_validate(response.body)
+            reason = f"status {response.status}"
         except TimeoutError:
-            why = f"no answer within {UPSTREAM_TIMEOUT_SECONDS:g} s"
+            reason = f"no response within {UPSTREAM_TIMEOUT_SECONDS:g} s"
         except (ServiceUnavailableError, ValidationError) as error:
-            why = str(error)
-        log.warning("part missing", neighbour=service, error=why)
+            reason = str(error)
+        log.warning("part of the page missing", upstream=service, error=reason)
         return None
 
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """Return the operations; storefront keeps nothing."""
+    """The operations. Storefront has no database."""
     return StorefrontApi(runtime.client).operations()
 
 

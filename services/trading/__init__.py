@@ -1,1 +1,1 @@
-"""Trading: a small market, its ticks and quotes."""
+"""Trading: a small simulated market with ticks and quotes."""

@@ -1,4 +1,4 @@
-"""Trading's API and its market: quotes for everybody, and ticks that are made, kept and sent to analytics."""
+"""Trading's API and its market: serves quotes, generates ticks, stores them and sends them to analytics."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from meshwright.services.kit.operations import (
 )
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.trading import domain
-from meshwright.services.trading.feed import TickSender
 from meshwright.services.trading.store import TABLES, TickStore
+from meshwright.services.trading.tick_sender import TickSender
 
 log = structlog.get_logger()
 
 
 class QuoteResponse(BodyModel):
-    """A symbol's newest price, in minor units; `timestamp` is milliseconds since the epoch."""
+    """A symbol's latest price in minor units. `timestamp` is in milliseconds since the epoch."""
 
     symbol: Id
     price: int
@@ -36,50 +36,51 @@ class QuoteResponse(BodyModel):
 
 
 class TickGenerator:
-    """Makes a tick of every symbol again and again."""
+    """Generates ticks of every symbol at the configured rate."""
 
-    def __init__(self, settings: domain.MarketSettings, store: TickStore, feed: TickSender) -> None:
+    def __init__(self, settings: domain.MarketSettings, store: TickStore, sender: TickSender) -> None:
         self._settings = settings
         self._store = store
-        self._feed = feed
-        self._interval = 1000 / settings.rate if settings.rate else 0.0
+        self._sender = sender
+        self._interval_ms = 1000 / settings.rate if settings.rate else 0.0
 
     async def run(self) -> None:
-        """Tick until cancelled; a database that does not answer costs ticks, no more."""
-        if not self._interval:
+        """Generate until cancelled. While the database does not respond, ticks are skipped."""
+        if not self._interval_ms:
             return
-        beat = asyncio.get_running_loop().time()
+        next_at = asyncio.get_running_loop().time()
         while True:
             try:
-                await self._tick(time.time_ns() // 1_000_000)
+                await self._generate(time.time_ns() // 1_000_000)
             except SQLAlchemyError as error:
-                log.error("no tick", error=type(error).__name__, exc_info=True)
+                log.error("tick skipped", error=type(error).__name__, exc_info=True)
             now = asyncio.get_running_loop().time()
-            beat = max(beat + self._interval / 1000, now)
-            await asyncio.sleep(beat - now)
+            next_at = max(next_at + self._interval_ms / 1000, now)
+            await asyncio.sleep(next_at - now)
 
-    async def _tick(self, now: int) -> None:
-        def following(symbol: str, last: domain.Tick | None) -> domain.Tick | None:
-            if not domain.is_due(last, now, self._interval):
+    async def _generate(self, now: int) -> None:
+        def next_if_due(symbol: str, last: domain.Tick | None) -> domain.Tick | None:
+            if not domain.is_due(last, now, self._interval_ms):
                 return None
             return domain.next_tick(self._settings.seed, symbol, last, now)
 
-        for tick in await self._store.advance(domain.MARKETS, following):
-            self._feed.send(tick)
+        for tick in await self._store.advance(domain.MARKETS, next_if_due):
+            self._sender.send(tick)
 
 
 class QuotesApi:
-    """The operations, over a store."""
+    """The operations of trading."""
 
     def __init__(self, store: TickStore) -> None:
         self._store = store
 
     def operations(self) -> list[Operation]:
-        """All that trading offers."""
-        return [Operation("GET", "/api/quotes/{symbol}", "A symbol's price", self.get, {200: QuoteResponse})]
+        """All operations."""
+        path = "/api/quotes/{symbol}"
+        return [Operation("GET", path, "Get a symbol's price", self.get, {200: QuoteResponse})]
 
-    async def get(self, call: OperationRequest[None, None]) -> OperationResponse:
-        symbol = call.path["symbol"]
+    async def get(self, request: OperationRequest[None, None]) -> OperationResponse:
+        symbol = request.path["symbol"]
         if not (tick := await self._store.quote(symbol)):
             raise HttpError(404, "symbol_not_found", f"there is no market for {symbol}")
         return OperationResponse(
@@ -89,7 +90,7 @@ class QuotesApi:
 
 @asynccontextmanager
 async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Let `work` run along until the end of the context."""
+    """Run `work` in the background until the end of the context."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -99,13 +100,13 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """Open the market, and return the operations."""
+    """Start the market."""
     settings = domain.read_market_settings(runtime.environ)
     store = TickStore(runtime.database)
-    feed = await runtime.exit_stack.enter_async_context(
-        TickSender(settings.analytics, runtime.metrics.registry)
-    )
-    await runtime.exit_stack.enter_async_context(_background(TickGenerator(settings, store, feed).run()))
+    sender = TickSender(settings.analytics, runtime.metrics.registry)
+    await runtime.exit_stack.enter_async_context(sender)
+    generator = TickGenerator(settings, store, sender)
+    await runtime.exit_stack.enter_async_context(_background(generator.run()))
     return QuotesApi(store).operations()
 
 

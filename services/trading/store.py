@@ -1,4 +1,4 @@
-"""Ticks in trading's database, shared by its replicas: whoever comes first makes the next one."""
+"""Trading's database of ticks. The replicas share it: whichever comes first generates the next tick."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ ticks = Table(
 )
 
 NextTick = Callable[[str, Tick | None], Tick | None]
-"""The tick that follows a symbol's last one; None when it is not time yet."""
+"""The tick after a symbol's last one; None when it is not due yet."""
 
 
 class TickStore:
-    """The newest ticks of every symbol."""
+    """The latest ticks of every symbol."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def quote(self, symbol: str) -> Tick | None:
-        """A symbol's newest tick."""
+        """A symbol's latest tick."""
         async with self._database.read() as connection:
-            return await _last(connection, symbol)
+            return await _last_tick(connection, symbol)
 
-    async def advance(self, symbols: Iterable[str], following: NextTick) -> list[Tick]:
-        """Make the next tick of each symbol in one transaction; none when another replica was first."""
+    async def advance(self, symbols: Iterable[str], next_tick: NextTick) -> list[Tick]:
+        """Add the next tick of each symbol in one transaction; none when another replica was first."""
         try:
             async with self._database.write() as connection:
-                made = [
+                added = [
                     tick
                     for symbol in symbols
-                    if (tick := following(symbol, await _last(connection, symbol))) is not None
+                    if (tick := next_tick(symbol, await _last_tick(connection, symbol))) is not None
                 ]
-                if made:
-                    await connection.execute(insert(ticks), [asdict(tick) for tick in made])
-                for tick in made:
+                if added:
+                    await connection.execute(insert(ticks), [asdict(tick) for tick in added])
+                for tick in added:
                     old = (ticks.c.symbol == tick.symbol) & (ticks.c.number <= tick.number - MAX_TICKS)
                     await connection.execute(delete(ticks).where(old))
         except IntegrityError:
             return []
-        return made
+        return added
 
 
-async def _last(connection: AsyncConnection, symbol: str) -> Tick | None:
-    newest = select(ticks).where(ticks.c.symbol == symbol).order_by(ticks.c.number.desc()).limit(1)
-    row: Row[Any] | None = (await connection.execute(newest)).first()
+async def _last_tick(connection: AsyncConnection, symbol: str) -> Tick | None:
+    latest = select(ticks).where(ticks.c.symbol == symbol).order_by(ticks.c.number.desc()).limit(1)
+    row: Row[Any] | None = (await connection.execute(latest)).first()
     return Tick(row.symbol, row.number, row.price, row.timestamp) if row else None

@@ -1,1 +1,1 @@
-"""The pure parts of the services."""
+"""The demo shop: pure parts, and services as real processes without a mesh."""

@@ -1,4 +1,4 @@
-"""The exchange's application file and its policies fit each other and the services there are."""
+"""The demo shop's application file and policies fit each other and the existing services."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ POLICIES = sorted((FOLDER / "policies").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def application() -> dict[str, Any]:
-    """The application file as plain values."""
-    loaded: dict[str, Any] = YAML(typ="safe").load(FOLDER / "application.yaml")
-    return loaded
+    """The application file."""
+    document: dict[str, Any] = YAML(typ="safe").load(FOLDER / "application.yaml")
+    return document
 
 
 def documents() -> list[dict[str, Any]]:
-    """All policy documents as plain values."""
+    """All policy documents."""
     return [document for path in POLICIES for document in YAML(typ="safe").load_all(path)]
 
 
@@ -33,14 +33,14 @@ def test_policies_are_valid() -> None:
     assert len(loaded.documents) == len(documents())
 
 
-def test_every_command_is_a_module_that_exists(application: dict[str, Any]) -> None:
+def test_every_command_runs_an_existing_module(application: dict[str, Any]) -> None:
     for service in application["spec"]["services"]:
-        assert service["command"] == ["python", "-m", f"services.{service['name']}"]
-        assert importlib.util.find_spec(f"services.{service['name']}.__main__")
+        assert service["command"] == ["python", "-m", f"meshwright.services.{service['name']}"]
+        assert importlib.util.find_spec(f"meshwright.services.{service['name']}.__main__")
         assert service["env"]["SERVICE_VERSION"] == service["labels"]["version"]
 
 
-def test_routes_lead_from_the_gateway_to_services_of_the_application(application: dict[str, Any]) -> None:
+def test_routes_connect_the_gateway_with_services_of_the_application(application: dict[str, Any]) -> None:
     gateways = {gateway["name"] for gateway in application["spec"]["gateways"]}
     services = {service["name"] for service in application["spec"]["services"]}
     routes = [document["spec"] for document in documents() if document["kind"] == "HTTPRoute"]
@@ -49,16 +49,16 @@ def test_routes_lead_from_the_gateway_to_services_of_the_application(application
     assert set(backends) == services
 
 
-def test_nothing_but_orders_is_written_from_outside() -> None:
+def test_only_orders_can_be_written_from_outside() -> None:
     routes = [document["spec"] for document in documents() if document["kind"] == "HTTPRoute"]
     matches = [match for route in routes for rule in route["rules"] for match in rule["matches"]]
-    writing = [match["path"] for match in matches if match.get("method") != "GET"]
-    assert writing == [{"type": "Exact", "value": "/api/orders"}]
+    writable = [match["path"] for match in matches if match.get("method") != "GET"]
+    assert writable == [{"type": "Exact", "value": "/api/orders"}]
 
 
-def test_every_subset_chooses_replicas_that_are_started(application: dict[str, Any]) -> None:
+def test_every_subset_selects_replicas_of_the_application(application: dict[str, Any]) -> None:
     subsets = [document["spec"] for document in documents() if document["kind"] == "Subset"]
-    labelled = [(service["name"], service["labels"]) for service in application["spec"]["services"]]
+    replicas = [(service["name"], service["labels"]) for service in application["spec"]["services"]]
     assert len(subsets) == 2
     for subset in subsets:
-        assert (subset["service"], subset["labels"]) in labelled
+        assert (subset["service"], subset["labels"]) in replicas

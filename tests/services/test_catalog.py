@@ -1,25 +1,66 @@
-"""What a new exchange begins with, and how words are searched for."""
+"""Catalog over HTTP, with its database."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
-from meshwright.services.catalog import domain
-from meshwright.services.inventory.domain import SEED_STOCK
+from tests.services.processes import Shop
 
-
-def test_every_first_product_has_stock() -> None:
-    assert {product.id for product in domain.seed_products(0)} == set(SEED_STOCK)
+BASE = "/api/catalog/products"
 
 
-def test_first_products_differ_in_age_so_that_recent_has_an_order() -> None:
-    ages = [product.created for product in domain.seed_products(1000)]
-    assert ages == sorted(set(ages))
-    assert max(ages) < 1000
+async def test_new_catalog_is_seeded_once_by_any_number_of_replicas(shop: Shop) -> None:
+    first, second = await asyncio.gather(shop.start("catalog"), shop.start("catalog"))
+    totals = [(await shop.call(replica, "GET", BASE)).body["total"] for replica in (first, second)]
+    assert totals == [6, 6]
+    await first.stop()
+    third = await shop.start("catalog")
+    assert (await shop.call(third, "GET", BASE)).body["total"] == 6
 
 
-@pytest.mark.parametrize(
-    ("words", "pattern"), [("pen", "%pen%"), ("50%", "%50\\%%"), ("a_b", "%a\\_b%"), ("\\", "%\\\\%")]
-)
-def test_wildcards_are_searched_for_as_they_stand(words: str, pattern: str) -> None:
-    assert domain.like_pattern(words) == pattern
+async def test_products_are_found_by_text_and_by_age(shop: Shop) -> None:
+    catalog = await shop.start("catalog")
+    product = {"id": "pen-100", "name": "Pen 100%", "description": "It writes", "price": 250}
+    added = await shop.call(catalog, "POST", BASE, product)
+    assert added.status == 201
+    assert added.headers["location"] == f"{BASE}/pen-100"
+    by_text = await shop.call(catalog, "GET", f"{BASE}?q=100%25")
+    assert [product["id"] for product in by_text.body["products"]] == ["pen-100"]
+    wallets = await shop.call(catalog, "GET", f"{BASE}?q=WALLET&limit=1")
+    assert (len(wallets.body["products"]), wallets.body["total"]) == (1, 2)
+    recent = await shop.call(catalog, "GET", f"{BASE}/recent?limit=2")
+    assert recent.body["products"][0] == added.body
+    assert len(recent.body["products"]) == 2
+
+
+async def test_product_is_changed_and_removed(shop: Shop) -> None:
+    catalog = await shop.start("catalog")
+    path = f"{BASE}/cold-wallet"
+    changed = await shop.call(catalog, "PUT", path, {"name": "Colder wallet", "price": 1})
+    assert (changed.status, changed.body["name"], changed.body["price"]) == (200, "Colder wallet", 1)
+    assert (await shop.call(catalog, "GET", path)).body == changed.body
+    assert (await shop.call(catalog, "DELETE", path)).status == 204
+    for method, body in (("GET", None), ("DELETE", None), ("PUT", {"name": "x", "price": 1})):
+        response = await shop.call(catalog, method, path, body)
+        assert (response.status, response.code) == (404, "product_not_found")
+
+
+async def test_invalid_products_are_rejected_with_a_reason(shop: Shop) -> None:
+    catalog = await shop.start("catalog")
+    valid = {"name": "Pen", "price": 1}
+    invalid = [
+        ({**valid, "price": -1}, "price"),
+        ({**valid, "price": "1"}, "price"),
+        ({**valid, "name": ""}, "name"),
+        ({**valid, "name": "a\u0000b"}, "name"),
+        ({**valid, "colour": "red"}, "colour"),
+        ({**valid, "id": "recent"}, "recent"),
+        ({**valid, "id": "../x"}, "id"),
+        ([], "object"),
+    ]
+    for body, expected in invalid:
+        response = await shop.call(catalog, "POST", BASE, body)
+        assert (response.status, response.code) == (422, "invalid"), body
+        assert expected in response.body["error"]["message"]
+    existing = await shop.call(catalog, "POST", BASE, {**valid, "id": "cold-wallet"})
+    assert (existing.status, existing.code) == (409, "product_exists")

@@ -1,119 +1,135 @@
-"""Stock is never oversold and every step may be repeated, whatever comes in whatever order."""
+"""Inventory in two processes on one database: it never oversells, and each step can be repeated."""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import asyncio
+from typing import Any
 
-from meshwright.services.inventory import domain
-from meshwright.services.inventory.domain import Decision, Reservation, Stock, StockConflictError
-
-Step = tuple[str, str, tuple[tuple[str, int], ...], int]
-PRODUCTS = ("a", "b", "c")
-KINDS = st.sampled_from(["reserve", "commit", "release", "count"])
-AMOUNTS = st.dictionaries(st.sampled_from(PRODUCTS), st.integers(1, 6), min_size=1)
-LINES = AMOUNTS.map(lambda amounts: domain.merge_items(amounts.items()))
-STEPS = st.lists(st.tuples(KINDS, st.sampled_from("xyz"), LINES, st.integers(0, 12)), max_size=40)
+from tests.services.processes import Response, ServiceProcess, Shop
 
 
-class Shelf:
-    """A store in memory: keeps what the domain decides."""
-
-    def __init__(self) -> None:
-        self.stock = {product: Stock(8) for product in PRODUCTS}
-        self.orders: dict[str, Reservation] = {}
-
-    def step(self, step: Step) -> bool:
-        """Whether it was accepted."""
-        what, order, lines, count = step
-        known = self.orders.get(order)
-        try:
-            match what:
-                case "reserve":
-                    self.keep(domain.reserve(order, lines, self.stock, known))
-                case "commit":
-                    self.keep(domain.commit(order, self.stock, known))
-                case "release":
-                    self.keep(domain.release(order, self.stock, known))
-                case _:
-                    self.stock["a"] = domain.recount(count, self.stock["a"])
-        except StockConflictError:
-            return False
-        return True
-
-    def keep(self, decision: Decision) -> None:
-        self.orders[decision.reservation.order_id] = decision.reservation
-        self.stock.update(decision.stock)
+def reservation_body(order: str, **items: int) -> dict[str, Any]:
+    return {
+        "orderId": order,
+        "items": [{"productId": name, "quantity": count} for name, count in items.items()],
+    }
 
 
-@given(STEPS)
-def test_stock_is_never_negative_and_reserved_is_what_orders_hold(steps: list[Step]) -> None:
-    shelf = Shelf()
-    for step in steps:
-        shelf.step(step)
-        holders = [dict(one.lines) for one in shelf.orders.values() if one.state == "reserved"]
-        for product, level in shelf.stock.items():
-            assert level.reserved == sum(lines.get(product, 0) for lines in holders)
-            assert 0 <= level.available <= level.on_hand
+async def reserve(shop: Shop, inventory: ServiceProcess, order: str, **items: int) -> Response:
+    return await shop.call(inventory, "POST", "/reservations", reservation_body(order, **items))
 
 
-@given(STEPS)
-def test_repeating_a_step_changes_nothing_and_answers_the_same(steps: list[Step]) -> None:
-    shelf = Shelf()
-    for step in steps:
-        first = shelf.step(step)
-        before = (dict(shelf.stock), dict(shelf.orders))
-        assert shelf.step(step) == first
-        assert (shelf.stock, shelf.orders) == before
+async def start_two_replicas(shop: Shop) -> list[ServiceProcess]:
+    return list(
+        await asyncio.gather(
+            shop.start("inventory", SERVICE_VERSION="v1", INSTANCE="inventory-a"),
+            shop.start("inventory", SERVICE_VERSION="v2", INSTANCE="inventory-b"),
+        )
+    )
 
 
-def test_a_rejection_stands_even_when_stock_arrives_later() -> None:
-    lines = (("a", 5),)
-    rejected = domain.reserve("o", lines, {"a": Stock(4)}, None)
-    assert rejected == Decision(Reservation("o", "rejected", lines))
-    assert domain.reserve("o", lines, {"a": Stock(100)}, rejected.reservation) == rejected
+async def test_two_replicas_never_oversell(shop: Shop) -> None:
+    replicas = await start_two_replicas(shop)
+    await shop.set_stock(replicas[0], "pen", 40)
+    await shop.set_stock(replicas[1], "ink", 25)
+    orders = [(f"o{n}", {"pen": 1, "ink": 1} if n % 2 else {"ink": 1, "pen": 2}) for n in range(60)]
+    responses = await asyncio.gather(
+        *(reserve(shop, replicas[n % 2], order, **items) for n, (order, items) in enumerate(orders))
+    )
+    assert {response.status for response in responses} == {200, 409}
+    reserved = [
+        items for response, (_, items) in zip(responses, orders, strict=True) if response.status == 200
+    ]
+    pens, inks = sum(items["pen"] for items in reserved), sum(items["ink"] for items in reserved)
+    assert pens <= 40
+    assert inks <= 25
+    assert pens >= 39 or inks == 25  # no order was rejected while there was enough
+    for replica in replicas:
+        assert await shop.stock(replica, "pen") == {
+            "onHand": 40,
+            "reserved": pens,
+            "available": 40 - pens,
+        }
+        assert await shop.stock(replica, "ink") == {
+            "onHand": 25,
+            "reserved": inks,
+            "available": 25 - inks,
+        }
 
 
-def test_all_lines_or_none() -> None:
-    decision = domain.reserve("o", (("a", 1), ("b", 1)), {"a": Stock(5)}, None)
-    assert decision == Decision(Reservation("o", "rejected", (("a", 1), ("b", 1))))
+async def test_one_order_at_both_replicas_at_once_is_reserved_once(shop: Shop) -> None:
+    replicas = await start_two_replicas(shop)
+    await shop.set_stock(replicas[0], "pen", 10)
+    responses = await asyncio.gather(*(reserve(shop, replicas[n % 2], "o", pen=3) for n in range(20)))
+    assert {response.status for response in responses} == {200}
+    assert all(response.body == responses[0].body for response in responses)
+    assert (await shop.stock(replicas[1], "pen"))["reserved"] == 3
 
 
-def test_a_release_before_the_reserve_leaves_a_tombstone() -> None:
-    tombstone = domain.release("o", {}, None).reservation
-    with pytest.raises(StockConflictError) as refusal:
-        domain.reserve("o", (("a", 1),), {"a": Stock(5)}, tombstone)
-    assert refusal.value.code == "reservation_released"
+async def test_commit_and_release_can_be_repeated_at_any_replica(shop: Shop) -> None:
+    first, second = await start_two_replicas(shop)
+    await shop.set_stock(first, "pen", 10)
+    for order in ("kept", "dropped"):
+        assert (await reserve(shop, first, order, pen=2)).status == 200
+    for step, order, state in (("commit", "kept", "committed"), ("release", "dropped", "released")):
+        responses = [
+            await shop.call(replica, "POST", f"/reservations/{order}/{step}")
+            for replica in (first, second, first)
+        ]
+        assert [(response.status, response.body["state"]) for response in responses] == [(200, state)] * 3
+    assert await shop.stock(second, "pen") == {"onHand": 8, "reserved": 0, "available": 8}
+    assert (await shop.call(second, "GET", "/reservations/kept")).body["state"] == "committed"
+    conflict = await shop.call(first, "POST", "/reservations/kept/release")
+    assert (conflict.status, conflict.code) == (409, "already_committed")
 
 
-@pytest.mark.parametrize("state", ["rejected", "released"])
-def test_only_reserved_goods_are_committed(state: domain.ReservationState) -> None:
-    with pytest.raises(StockConflictError) as refusal:
-        domain.commit("o", {"a": Stock(5)}, Reservation("o", state, (("a", 1),)))
-    assert refusal.value.code == "not_reserved"
+async def test_release_that_overtakes_its_reserve_wins(shop: Shop) -> None:
+    inventory = await shop.start("inventory")
+    assert (await shop.call(inventory, "POST", "/reservations/o/release")).status == 200
+    late = await reserve(shop, inventory, "o", **{"cold-wallet": 1})
+    assert (late.status, late.code) == (409, "reservation_released")
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 0
 
 
-def test_committed_goods_have_left_and_cannot_be_released() -> None:
-    reserved = domain.reserve("o", (("a", 2),), {"a": Stock(5)}, None)
-    committed = domain.commit("o", reserved.stock, reserved.reservation)
-    assert committed.stock == {"a": Stock(3, 0)}
-    with pytest.raises(StockConflictError) as refusal:
-        domain.release("o", committed.stock, committed.reservation)
-    assert refusal.value.code == "already_committed"
+async def test_rejections_have_codes(shop: Shop) -> None:
+    inventory = await shop.start("inventory")
+    assert (await reserve(shop, inventory, "a", nothing=1)).code == "out_of_stock"
+    assert (await reserve(shop, inventory, "b", **{"cold-wallet": 5})).status == 200
+    assert (await reserve(shop, inventory, "b", **{"cold-wallet": 6})).code == "reservation_differs"
+    assert (await reserve(shop, inventory, "c", **{"cold-wallet": 0})).code == "invalid"
+    assert (await shop.call(inventory, "POST", "/reservations/zzz/commit")).code == "not_reserved"
+    assert (await shop.call(inventory, "GET", "/reservations/zzz")).code == "reservation_not_found"
+    assert (await shop.call(inventory, "GET", "/api/inventory/zzz")).code == "product_not_found"
+    low = await shop.call(inventory, "PUT", "/api/inventory/cold-wallet", {"onHand": 4})
+    assert (low.status, low.code) == (409, "stock_reserved")
 
 
-def test_an_order_cannot_change_its_mind() -> None:
-    with pytest.raises(StockConflictError) as refusal:
-        domain.reserve("o", (("a", 2),), {"a": Stock(5)}, Reservation("o", "reserved", (("a", 1),)))
-    assert refusal.value.code == "reservation_differs"
+async def test_responses_name_the_replica_and_its_version(shop: Shop) -> None:
+    replicas = await start_two_replicas(shop)
+    headers = [
+        (await shop.call(replica, "GET", "/api/inventory/cold-wallet")).headers for replica in replicas
+    ]
+    assert [header["x-served-by"] for header in headers] == ["inventory-a", "inventory-b"]
+    assert [header["x-service-version"] for header in headers] == ["v1", "v2"]
 
 
-def test_a_count_below_what_is_reserved_is_refused() -> None:
-    with pytest.raises(StockConflictError):
-        domain.recount(1, Stock(5, reserved=2))
-    assert domain.recount(2, Stock(5, reserved=2)) == Stock(2, 2)
+async def test_replica_killed_while_writing_leaves_the_other_working(shop: Shop) -> None:
+    killed, other = await start_two_replicas(shop)
+    await shop.set_stock(other, "pen", 100_000)
+    orders: list[str] = []
+    written = asyncio.Event()
 
+    async def write() -> None:
+        while True:
+            orders.append(f"lost{len(orders)}")
+            await reserve(shop, killed, orders[-1], pen=1)
+            written.set()
 
-def test_lines_are_merged_and_sorted() -> None:
-    assert domain.merge_items([("b", 1), ("a", 2), ("b", 3)]) == (("a", 2), ("b", 4))
+    writers = [asyncio.ensure_future(write()) for _ in range(20)]
+    await written.wait()
+    await killed.kill()
+    results = await asyncio.gather(*writers, return_exceptions=True)
+    assert all(isinstance(result, Exception) for result in results)
+    retries = await asyncio.gather(*(reserve(shop, other, order, pen=1) for order in orders))
+    assert {response.status for response in retries} == {200}
+    assert (await shop.stock(other, "pen"))["reserved"] == len(orders)

@@ -1,97 +1,168 @@
-"""Settings, metrics and the OpenAPI document that every service gets from the kit."""
+"""What all services have in common: health, metrics, OpenAPI, errors, and a graceful shutdown."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+import sqlite3
+import sys
+from concurrent import futures
 from typing import Any
 
+import aiohttp
+import grpc
 import pytest
 from openapi_spec_validator import validate
-from pydantic import Field
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 
-from meshwright.services.kit import openapi
-from meshwright.services.kit.metrics import BUCKETS, ServiceMetrics
-from meshwright.services.kit.operations import (
-    BodyModel,
-    Operation,
-    OperationRequest,
-    OperationResponse,
-    QueryModel,
-)
-from meshwright.services.kit.settings import SettingsError, read_settings
+from tests.services.processes import Shop, until
+
+NAMES = ("catalog", "inventory", "orders")
 
 
-class Pen(BodyModel):
-    """Something to write with."""
-
-    colour_name: str = Field(max_length=9)
-
-
-class Filter(QueryModel):
-    """Which pens."""
-
-    limit: int = Field(5, ge=1)
-
-
-async def never(_: OperationRequest[Any, Any]) -> OperationResponse:
-    raise AssertionError
-
-
-def test_settings_have_defaults_for_everything() -> None:
-    settings = read_settings("orders", {}, 42)
-    assert (settings.host, settings.port, settings.instance) == ("127.0.0.1", 0, "orders-42")
-    assert settings.data_dir == Path(".data")
-
-
-def test_settings_are_taken_from_the_environment() -> None:
-    environ = {"PORT": "8001", "SERVICE_VERSION": "v2", "INSTANCE": "orders-7", "DRAIN_SECONDS": "5"}
-    settings = read_settings("orders", environ, 42)
-    assert (settings.port, settings.version, settings.instance) == (8001, "v2", "orders-7")
-    assert settings.drain_seconds == 5
+@pytest.mark.parametrize("name", NAMES)
+async def test_service_has_health_metrics_openapi_and_error_form(shop: Shop, name: str) -> None:
+    service = await shop.start(name)
+    live = await shop.call(service, "GET", "/health/live")
+    assert (live.status, live.body) == (200, {"status": "alive"})
+    ready = await shop.call(service, "GET", "/health/ready")
+    assert (ready.status, ready.body) == (200, {"status": "ready"})
+    health = await shop.call(service, "GET", "/health")
+    assert set(health.body) == {"status", "timestamp", "service", "version", "checks"}
+    assert (health.body["status"], health.body["service"]) == ("healthy", name)
+    assert health.body["checks"]["database"]["status"] == "healthy"
+    validate((await shop.call(service, "GET", "/openapi.json")).body)
+    missing = await shop.call(service, "GET", "/nowhere")
+    assert (missing.status, missing.code) == (404, "not_found")
+    async with shop.session.get(f"{service.url}/metrics") as response:
+        text = await response.text()
+    assert f'active_connections{{service="{name}"}} 1.0' in text
+    assert 'http_requests_total{method="GET",route="unmatched",status_code="404"} 1.0' in text
+    assert 'http_request_duration_seconds_bucket{le="0.1",method="GET",route="/health/live"' in text
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("PORT", "many"), ("PORT", "65536"), ("PORT", "-1"), ("PORT", "²"), ("LOG_LEVEL", "loud")],
-)
-def test_a_wrong_setting_is_named(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{name}: "):
-        read_settings("orders", {name: value}, 1)
+CHECKS = "not_a_server_error,status_code_conformance,response_schema_conformance,negative_data_rejection"
 
 
-def test_metrics_have_the_names_that_dashboards_use() -> None:
-    metrics = ServiceMetrics("orders")
-    metrics.connections_from(lambda: 3)
-    metrics.observe("GET", "/api/orders/{orderId}", 200, 0.3)
-    text = metrics.text().decode()
-    labels = 'method="GET",route="/api/orders/{orderId}",status_code="200"'
-    assert f"http_requests_total{{{labels}}} 1.0" in text
-    assert f'http_request_duration_seconds_bucket{{le="0.5",{labels}}} 1.0' in text
-    assert f'http_request_duration_seconds_bucket{{le="0.25",{labels}}} 0.0' in text
-    assert 'active_connections{service="orders"} 3.0' in text
-    assert {0.005, 0.1, 0.5, 1, 2, 5, 10} <= set(BUCKETS)
+@pytest.mark.parametrize("name", NAMES)
+async def test_service_conforms_to_its_openapi_document(shop: Shop, name: str) -> None:
+    services = NAMES if name == "orders" else (name,)
+    *_, service = await asyncio.gather(*(shop.start(service) for service in services))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json", "--seed", "1",
+        "--max-examples", "20", "--phases", "fuzzing", "--suppress-health-check", "all", "--checks", CHECKS,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=shop.folder,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
 
 
-def test_invented_methods_do_not_become_labels() -> None:
-    metrics = ServiceMetrics("orders")
-    metrics.observe("BREW", "unmatched", 404, 0.1)
-    assert "BREW" not in metrics.text().decode()
-    assert 'method="other"' in metrics.text().decode()
+async def test_broken_json_and_wrong_methods_have_the_form_of_errors(shop: Shop) -> None:
+    catalog = await shop.start("catalog")
+    url = f"{catalog.url}/api/catalog/products"
+    async with shop.session.post(url, data=b'{"name": ') as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (400, "invalid_json")
+    async with shop.session.patch(url) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (405, "method_not_allowed")
+        assert response.headers["allow"] == "GET,POST"
 
 
-def test_the_document_is_valid_and_says_what_the_operations_say() -> None:
-    made = openapi.build_document(
-        "pens",
-        "v1",
-        [
-            Operation("POST", "/pens/{penId}", "Add", never, {201: Pen, 204: None}, body=Pen, needs_key=True),
-            Operation("GET", "/pens", "List", never, {200: Pen}, query=Filter),
-        ],
-    )
-    validate(made)
-    post = made["paths"]["/pens/{penId}"]["post"]
-    parameters = [(one["name"], one["in"]) for one in post["parameters"]]
-    assert parameters == [("penId", "path"), ("Idempotency-Key", "header")]
-    assert "colourName" in made["components"]["schemas"]["Pen"]["properties"]
-    assert made["paths"]["/pens"]["get"]["parameters"][0]["schema"]["minimum"] == 1
-    assert set(post["responses"]) == {"201", "204", "default"}
+async def test_readiness_depends_on_the_services_own_database_only(shop: Shop) -> None:
+    orders = await shop.start("orders")
+    assert (await shop.call(orders, "GET", "/health/ready")).status == 200  # no other service runs
+    database = shop.folder / "data" / "orders.db"
+    with sqlite3.connect(database, isolation_level=None) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        assert (await shop.call(orders, "GET", "/health/ready")).status == 200  # readers do not wait
+        connection.execute("DROP TABLE events")
+        connection.execute("COMMIT")
+    ready = await shop.call(orders, "GET", "/health/ready")
+    assert (ready.status, ready.body) == (503, {"status": "not ready"})
+    health = await shop.call(orders, "GET", "/health")
+    assert (health.status, health.body["status"]) == (503, "unhealthy")
+    assert health.body["checks"]["database"]["error"] == "OperationalError"
+    assert (await shop.call(orders, "GET", "/health/live")).status == 200
+    read = await shop.call(orders, "GET", "/api/orders/user/ada")
+    assert read.status == 200  # the read model still exists
+    assert (await shop.order(orders, "k", {"cold-wallet": 1})).code == "database_unavailable"
+
+
+async def test_in_flight_request_finishes_after_sigterm(shop: Shop) -> None:
+    _, inventory, orders = await asyncio.gather(*(shop.start(name) for name in NAMES))
+    hold = shop.proxy.hold("inventory", "after")
+    placing = asyncio.ensure_future(shop.order(orders, "k", {"cold-wallet": 1}))
+    await hold.arrived.wait()
+    orders.process.terminate()
+
+    async def refuses_connections() -> bool:
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.get(f"{orders.url}/health/live"):
+                    return False
+            except aiohttp.ClientConnectionError:
+                return True
+
+    await until(refuses_connections)
+    assert not placing.done()
+    assert orders.process.returncode is None
+    hold.release.set()
+    assert (await placing).status == 201
+    assert await orders.stop() == 0
+    assert [record["event"] for record in orders.records()][-1] == "stopped"
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 1
+
+
+async def test_wrong_setting_or_used_port_is_one_line_on_stderr(shop: Shop) -> None:
+    catalog = await shop.start("catalog")
+    for environ, code, expected in (
+        ({"PORT": "x"}, 2, "PORT"),
+        ({"PORT": str(catalog.port)}, 1, str(catalog.port)),
+    ):
+        with pytest.raises(AssertionError) as failure:
+            await shop.start("inventory", **environ)
+        assert f"inventory: {'cannot start: ' if code == 1 else ''}" in str(failure.value)
+        assert expected in str(failure.value)
+        assert shop.processes[-1].process.returncode == code
+
+
+class SpanCollector(otlp_grpc.TraceServiceServicer):
+    """An OTLP receiver that stores (service, span)."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, Any]] = []
+
+    def Export(
+        self, request: otlp.ExportTraceServiceRequest, context: Any
+    ) -> otlp.ExportTraceServiceResponse:
+        for resource in request.resource_spans:
+            attributes = {item.key: item.value.string_value for item in resource.resource.attributes}
+            for scope in resource.scope_spans:
+                self.spans.extend((attributes["service.name"], span) for span in scope.spans)
+        return otlp.ExportTraceServiceResponse()
+
+
+async def test_spans_of_one_order_reach_the_collector_as_one_trace(shop: Shop) -> None:
+    collector = SpanCollector()
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    otlp_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        *_, orders = await asyncio.gather(*(shop.start(name, **environ) for name in NAMES))
+        placed = await shop.order(orders, "k", {"cold-wallet": 1})
+        await shop.close()
+        roots = [
+            span for name, span in collector.spans if name == "orders" and span.name == "POST /api/orders"
+        ]
+        assert len(roots) == 1
+        attributes = {item.key: item.value for item in roots[0].attributes}
+        assert attributes["order.id"].string_value == placed.body["orderId"]
+        assert attributes["order.amount"].int_value == placed.body["total"]
+        services = {name for name, span in collector.spans if span.trace_id == roots[0].trace_id}
+        assert services == set(NAMES)
+    finally:
+        server.stop(None)

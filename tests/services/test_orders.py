@@ -1,69 +1,190 @@
-"""Orders are what their events add up to."""
+"""Placing orders: once per key, whatever fails on the way."""
 
 from __future__ import annotations
 
-import json
+import asyncio
+import sqlite3
+from typing import Any, Literal
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from meshwright.services.orders import domain
-from meshwright.services.orders.domain import OrderCancelled, OrderCreated
-
-CREATED = OrderCreated("ada", (("pen", 2), ("ink", 1)), 700)
-IDS = st.text("abcxyz0189-._", min_size=1, max_size=20)
-ITEMS: st.SearchStrategy[tuple[tuple[str, int], ...]] = st.lists(
-    st.tuples(IDS, st.integers(1, 10_000)), max_size=5
-).map(tuple)
-EVENTS = st.one_of(
-    st.builds(OrderCreated, IDS, ITEMS, st.integers(0, 10**15)), st.builds(OrderCancelled, IDS)
-)
+from tests.services.processes import Response, ServiceProcess, Shop, until
 
 
-@given(EVENTS)
-def test_events_survive_their_way_through_the_log(event: domain.OrderEvent) -> None:
-    name, data = domain.encode(event)
-    assert domain.decode(name, json.loads(json.dumps(data))) == event
+async def start_all(shop: Shop) -> tuple[ServiceProcess, ServiceProcess]:
+    """Start catalog, inventory and orders; returns the latter two."""
+    _, inventory, orders = await asyncio.gather(
+        *(shop.start(name) for name in ("catalog", "inventory", "orders"))
+    )
+    return inventory, orders
 
 
-def test_an_order_is_created_pending_and_may_be_cancelled_once() -> None:
-    order = domain.replay("o", [CREATED])
-    assert order is not None
-    assert (order.status, order.version, order.total) == ("pending", 1, 700)
-    cancelled = domain.apply(order, OrderCancelled("out_of_stock"), "o")
-    assert (cancelled.status, cancelled.version, cancelled.reason) == ("cancelled", 2, "out_of_stock")
-    with pytest.raises(ValueError, match="cannot follow"):
-        domain.apply(cancelled, OrderCancelled("again"), "o")
+def query(shop: Shop, sql: str) -> list[Any]:
+    """Rows of orders' database."""
+    with sqlite3.connect(shop.folder / "data" / "orders.db") as connection:
+        return connection.execute(sql).fetchall()
 
 
-@pytest.mark.parametrize("log", [[OrderCancelled("early")], [CREATED, CREATED]])
-def test_impossible_logs_are_refused(log: list[domain.OrderEvent]) -> None:
-    with pytest.raises(ValueError, match="cannot follow"):
-        domain.replay("o", log)
+async def test_order_is_priced_reserved_and_read_again(shop: Shop) -> None:
+    inventory, orders = await start_all(shop)
+    placed = await shop.order(orders, "k1", {"cold-wallet": 2, "seed-plate": 1})
+    assert placed.status == 201
+    order_id = placed.body["orderId"]
+    assert placed.body == {
+        "orderId": order_id,
+        "userId": "ada",
+        "items": [{"productId": "cold-wallet", "quantity": 2}, {"productId": "seed-plate", "quantity": 1}],
+        "total": 2 * 12_900 + 4_900,
+        "status": "pending",
+    }
+    assert (await shop.call(orders, "GET", placed.headers["location"])).body == placed.body
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
+    second = await shop.order(orders, "k2", {"seed-plate": 1})
+    await shop.order(orders, "k1", {"seed-plate": 1}, user="bob")
+    orders_of_ada = await shop.call(orders, "GET", "/api/orders/user/ada")
+    assert orders_of_ada.body == {"orders": [second.body, placed.body]}
 
 
-def test_an_unknown_event_is_refused() -> None:
-    with pytest.raises(ValueError, match="OrderEaten"):
-        domain.decode("OrderEaten", {})
+async def test_same_key_returns_the_same_order(shop: Shop) -> None:
+    inventory, orders = await start_all(shop)
+    first = await shop.order(orders, "k", {"cold-wallet": 2})
+    assert (await shop.order(orders, "k", {"cold-wallet": 2})).body == first.body
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
+    other_items = await shop.order(orders, "k", {"cold-wallet": 3})
+    assert (other_items.status, other_items.code) == (422, "idempotency_key_reused")
 
 
-def test_the_total_is_price_times_quantity() -> None:
-    assert domain.create("ada", CREATED.items, {"pen": 150, "ink": 400}) == CREATED
+async def test_concurrent_requests_with_one_key_create_one_order(shop: Shop) -> None:
+    inventory, orders = await start_all(shop)
+    replica = await shop.start("orders")
+    responses = await asyncio.gather(
+        *(shop.order((orders, replica)[n % 2], "k", {"cold-wallet": 2}) for n in range(20))
+    )
+    assert {response.status for response in responses} == {201}
+    assert len({response.body["orderId"] for response in responses}) == 1
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
+    assert query(shop, "SELECT name FROM events") == [("OrderCreated",)]
 
 
-def test_the_id_follows_from_user_and_key_and_nothing_else() -> None:
-    assert domain.order_id("ada", "k") == domain.order_id("ada", "k")
-    pairs = [("ada", "k"), ("ada", "k2"), ("bob", "k"), ("ad", "ak")]
-    assert len({domain.order_id(user, key) for user, key in pairs}) == 4
+async def test_out_of_stock_cancels_the_order_for_good(shop: Shop) -> None:
+    inventory, orders = await start_all(shop)
+    await shop.set_stock(inventory, "cold-wallet", 1)
+    rejected = await shop.order(orders, "k", {"cold-wallet": 2})
+    assert (rejected.status, rejected.code) == (409, "out_of_stock")
+    [order] = (await shop.call(orders, "GET", "/api/orders/user/ada")).body["orders"]
+    assert order["status"] == "cancelled"
+    await shop.set_stock(inventory, "cold-wallet", 100)
+    retry = await shop.order(orders, "k", {"cold-wallet": 2})
+    assert (retry.status, retry.body) == (409, rejected.body)
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 0
 
 
-def test_the_saga_reserves_a_pending_order_once() -> None:
-    order = domain.apply(None, CREATED, "o")
-    assert domain.next_step(order, frozenset()) == "reserved"
-    assert domain.next_step(order, frozenset({"reserved"})) is None
-    assert domain.next_step(domain.apply(order, OrderCancelled("x"), "o"), frozenset()) is None
+async def test_retry_continues_an_order_once_inventory_is_available(shop: Shop) -> None:
+    _, orders = await asyncio.gather(shop.start("catalog"), shop.start("orders"))
+    failed = await shop.order(orders, "k", {"cold-wallet": 2})
+    assert (failed.status, failed.code) == (503, "inventory_unavailable")
+    [order] = (await shop.call(orders, "GET", "/api/orders/user/ada")).body["orders"]
+    assert order["status"] == "pending"
+    inventory = await shop.start("inventory")
+    placed = await shop.order(orders, "k", {"cold-wallet": 2})
+    assert (placed.status, placed.body) == (201, order)
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
 
 
-def test_products_named_twice_are_added_up_in_the_order_named() -> None:
-    assert domain.merge_items([("b", 1), ("a", 2), ("b", 3)]) == (("b", 4), ("a", 2))
+async def test_order_without_a_price_is_not_created(shop: Shop) -> None:
+    _, orders = await asyncio.gather(shop.start("inventory"), shop.start("orders"))
+    failed = await shop.order(orders, "k", {"cold-wallet": 2})
+    assert (failed.status, failed.code) == (503, "catalog_unavailable")
+    assert query(shop, "SELECT * FROM events") == []
+    await shop.start("catalog")
+    unknown = await shop.order(orders, "k", {"unicorn": 1})
+    assert (unknown.status, unknown.code) == (422, "unknown_product")
+    assert (await shop.order(orders, "k", {"cold-wallet": 2})).status == 201
+
+
+async def kill_while_reserving(
+    shop: Shop, orders: ServiceProcess, when: Literal["before", "after"]
+) -> ServiceProcess:
+    """Kill orders before or after inventory handles its call, and start it again."""
+    hold = shop.proxy.hold("inventory", when)
+    placing = asyncio.ensure_future(shop.order(orders, "k", {"cold-wallet": 2}))
+    await hold.arrived.wait()
+    await orders.kill()
+    shop.remove_from_proxy(orders)
+    assert isinstance((await asyncio.gather(placing, return_exceptions=True))[0], Exception)
+    hold.release.set()
+    shop.proxy.holds.clear()
+    return await shop.start("orders")
+
+
+async def test_order_survives_a_kill_before_inventory_got_the_call(shop: Shop) -> None:
+    inventory, orders = await start_all(shop)
+    orders = await kill_while_reserving(shop, orders, "before")
+    await assert_completes_once(shop, inventory, orders)
+
+
+async def test_order_survives_a_kill_after_inventory_reserved(shop: Shop) -> None:
+    inventory, orders = await start_all(shop)
+    orders = await kill_while_reserving(shop, orders, "after")
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
+    await assert_completes_once(shop, inventory, orders)
+
+
+async def assert_completes_once(shop: Shop, inventory: ServiceProcess, orders: ServiceProcess) -> None:
+    """The same key completes the order, and no step ran twice."""
+    placed = await shop.order(orders, "k", {"cold-wallet": 2})
+    assert placed.status == 201
+    assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 2
+    assert query(shop, "SELECT name FROM events") == [("OrderCreated",)]
+    assert query(shop, "SELECT step FROM saga_steps") == [("reserved",)]
+
+
+async def test_stale_read_model_is_rebuilt_from_the_log(shop: Shop) -> None:
+    inventory, orders = await start_all(shop)
+    await shop.set_stock(inventory, "seed-plate", 0)
+    await shop.order(orders, "k1", {"cold-wallet": 2})
+    await shop.order(orders, "k2", {"seed-plate": 1})
+    before = await shop.call(orders, "GET", "/api/orders/user/ada")
+    assert {order["status"] for order in before.body["orders"]} == {"pending", "cancelled"}
+    assert await orders.stop() == 0
+    query(shop, "DELETE FROM order_views")
+    restarted = await shop.start("orders")
+    assert (await shop.call(restarted, "GET", "/api/orders/user/ada")).body == before.body
+    assert "read model rebuilt" in [record["event"] for record in restarted.records()]
+
+
+async def test_invalid_orders_are_rejected_without_a_call(shop: Shop) -> None:
+    orders = await shop.start("orders")
+    item = {"productId": "cold-wallet", "quantity": 1}
+    key = {"Idempotency-Key": "k"}
+
+    async def post(body: Any, headers: dict[str, str] | None = None) -> Response:
+        return await shop.call(orders, "POST", "/api/orders", body, headers)
+
+    assert (await post({"userId": "ada", "items": [item]})).code == "idempotency_key_missing"
+    assert (await post({"userId": "ada", "items": [item]}, {"Idempotency-Key": "k" * 256})).status == 400
+    for invalid in (
+        {"userId": "ada", "items": []},
+        {"items": [item]},
+        {"userId": "ada", "items": [{**item, "quantity": 0}]},
+    ):
+        assert (await post(invalid, key)).code == "invalid"
+    assert (await post({"userId": "a" * 70_000, "items": [item]}, key)).status == 413
+    assert (await shop.call(orders, "GET", "/api/orders/nobody")).code == "order_not_found"
+    assert shop.proxy.calls == []
+
+
+async def test_calls_carry_the_trace_and_the_key(shop: Shop) -> None:
+    inventory, orders = await start_all(shop)
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"Idempotency-Key": "k", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    body = {"userId": "ada", "items": [{"productId": "cold-wallet", "quantity": 1}]}
+    assert (await shop.call(orders, "POST", "/api/orders", body, headers)).status == 201
+    assert {call.service for call in shop.proxy.calls} == {"catalog", "inventory"}
+    for call in shop.proxy.calls:
+        assert call.headers["traceparent"].split("-")[1] == trace
+        assert call.headers["idempotency-key"] == "k"
+
+    def logged() -> bool:
+        served = [record for record in inventory.records() if record["event"] == "request served"]
+        return any(record["path"] == "/reservations" and record["trace_id"] == trace for record in served)
+
+    await until(logged)

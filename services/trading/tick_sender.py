@@ -1,6 +1,6 @@
-"""Ticks on their way to analytics, by gRPC and by name: the sidecar (`grpc_proxy`) finds it and protects it.
+"""Sends ticks to analytics by gRPC, through the sidecar (`grpc_proxy`).
 
-A tick that does not arrive is counted and let go; the next one is on its way already.
+A tick that does not arrive is counted and dropped, because the next one follows soon.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from meshwright.services.kit import market
 from meshwright.services.trading.domain import Tick
 
 SEND_TIMEOUT_SECONDS = 5.0
-"""How long one tick may try; an older one is of no use."""
+"""Seconds for one tick. Later it would be obsolete."""
 
 MAX_IN_FLIGHT = 64
-"""Ticks under way at a time; what comes on top is counted as NOT_SENT."""
+"""Ticks in flight. Any more are counted as NOT_SENT."""
 
 CHANNEL_OPTIONS = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 2000))
 
@@ -28,13 +28,13 @@ log = structlog.get_logger()
 
 
 class TickSender:
-    """A channel to analytics; use it as an async context manager."""
+    """A gRPC channel to analytics, used as an async context manager."""
 
     def __init__(self, target: str, registry: CollectorRegistry) -> None:
-        self._sent = Counter("market_data_sent", "Ticks sent to analytics", ("code",), registry=registry)
+        self._sent = Counter("market_data_sent", "Ticks sent to analytics.", ("code",), registry=registry)
         self._target = target
-        self._arrives: bool | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._working: bool | None = None
+        self._in_flight: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._channel = grpc.aio.insecure_channel(self._target, options=list(CHANNEL_OPTIONS))
@@ -48,36 +48,36 @@ class TickSender:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._under_way:
+        for task in self._in_flight:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
         await self._channel.close(None)
 
     def send(self, tick: Tick) -> None:
-        """Send a tick without waiting for what becomes of it; never raises."""
-        if len(self._under_way) >= MAX_IN_FLIGHT:
+        """Send a tick in the background; never raises."""
+        if len(self._in_flight) >= MAX_IN_FLIGHT:
             self._count("NOT_SENT")
             return
         task = asyncio.create_task(self._send(tick))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
 
     async def _send(self, tick: Tick) -> None:
         request = market.MarketDataRequest(
             assetSymbol=tick.symbol, price=float(tick.price), timestamp=tick.timestamp
         )
         try:
-            answer = await self._call(request, timeout=SEND_TIMEOUT_SECONDS)
-        except grpc.aio.AioRpcError as failure:
-            self._count(failure.code().name, failure.details() or "")
+            response = await self._call(request, timeout=SEND_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            self._count(error.code().name, error.details() or "")
         else:
-            self._count("OK" if answer.success else "REFUSED")
+            self._count("OK" if response.success else "REFUSED")
 
-    def _count(self, code: str, why: str = "") -> None:
+    def _count(self, code: str, error: str = "") -> None:
         self._sent.labels(code).inc()
-        if (arrives := code == "OK") != self._arrives:
-            self._arrives = arrives
-            if arrives:
-                log.info("ticks arrive at analytics")
+        if (working := code == "OK") != self._working:
+            self._working = working
+            if working:
+                log.info("ticks reach analytics")
             else:
-                log.warning("ticks do not arrive at analytics", code=code, error=why)
+                log.warning("ticks do not reach analytics", code=code, error=error)

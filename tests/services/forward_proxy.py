@@ -1,7 +1,7 @@
-"""A small forwarding proxy that stands in for a sidecar: it maps `http://inventory/...` to ports on loopback.
+"""A small forward proxy in place of a sidecar: it maps `http://inventory/...` to ports on loopback.
 
-It can be told to hold calls before or after they reach the service, and it keeps what it saw. Services use it
-by HTTP_PROXY, so that they run as they are.
+It can hold calls before or after they reach the service, and records them. Services use it by HTTP_PROXY, so
+they run unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOP_BY_HOP = frozenset(
 
 @dataclass
 class Hold:
-    """Calls to a service wait here: `arrived` is set by the first, all go on once `release` is."""
+    """Holds calls to a service. The first sets `arrived`; all continue once `release` is set."""
 
     service: str
     when: Literal["before", "after"]
@@ -32,8 +32,8 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A call that came by; header names in lower case."""
+class RecordedCall:
+    """A call through the proxy. Header names are in lower case."""
 
     service: str
     method: str
@@ -42,44 +42,44 @@ class Seen:
 
 
 class ForwardProxy:
-    """Where each service is, what is held, and what was seen. Replicas take turns."""
+    """The ports of each service, its holds, and the recorded calls. Replicas take turns."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
         self._turns: defaultdict[str, int] = defaultdict(int)
         self.ports: defaultdict[str, list[int]] = defaultdict(list)
         self.holds: list[Hold] = []
-        self.seen: list[Seen] = []
+        self.calls: list[RecordedCall] = []
         self.url = ""
 
     def hold(self, service: str, when: Literal["before", "after"]) -> Hold:
-        """From now on hold calls to `service` before it gets them, or after it has answered."""
+        """Hold calls to `service` before they reach it, or after its response."""
         self.holds.append(Hold(service, when))
         return self.holds[-1]
 
     async def forward(self, request: web.Request) -> web.Response:
-        """One call: 503 when nobody is there, as a sidecar answers."""
+        """Forward one call. Responds with 503 without a replica, as a sidecar does."""
         service = request.host.partition(":")[0]
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.seen.append(Seen(service, request.method, request.path, headers))
+        self.calls.append(RecordedCall(service, request.method, request.path, headers))
         body = await request.read()
-        await self._wait(service, "before")
+        await self._wait_for_holds(service, "before")
         if not self.ports[service]:
             return web.Response(status=503, text="no healthy upstream")
         self._turns[service] += 1
         port = self.ports[service][self._turns[service] % len(self.ports[service])]
-        values = {name: value for name, value in headers.items() if name not in HOP_BY_HOP}
+        forwarded = {name: value for name, value in headers.items() if name not in HOP_BY_HOP}
         url = f"http://127.0.0.1:{port}{request.rel_url}"
         try:
-            async with self._session.request(request.method, url, data=body, headers=values) as response:
+            async with self._session.request(request.method, url, data=body, headers=forwarded) as response:
                 content = await response.read()
         except aiohttp.ClientError:
             return web.Response(status=503, text="upstream connect error")
-        await self._wait(service, "after")
-        passed = {name: value for name, value in response.headers.items() if name.lower() not in HOP_BY_HOP}
-        return web.Response(status=response.status, body=content, headers=passed)
+        await self._wait_for_holds(service, "after")
+        returned = {name: value for name, value in response.headers.items() if name.lower() not in HOP_BY_HOP}
+        return web.Response(status=response.status, body=content, headers=returned)
 
-    async def _wait(self, service: str, when: str) -> None:
+    async def _wait_for_holds(self, service: str, when: str) -> None:
         for hold in self.holds:
             if (hold.service, hold.when) == (service, when):
                 hold.arrived.set()
@@ -87,7 +87,7 @@ class ForwardProxy:
 
 
 @asynccontextmanager
-async def forward_proxy() -> AsyncIterator[ForwardProxy]:
+async def running_forward_proxy() -> AsyncIterator[ForwardProxy]:
     """A proxy that listens on loopback at `url`."""
     async with aiohttp.ClientSession() as session:
         proxy = ForwardProxy(session)

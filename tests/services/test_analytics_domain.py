@@ -1,4 +1,4 @@
-"""Bars are what their ticks add up to, in whatever order and however often those come."""
+"""A bar is the fold of its ticks, in any order and with any repetition."""
 
 from __future__ import annotations
 
@@ -29,24 +29,26 @@ def bar_of(ticks: list[PriceTick]) -> Bar:
     return bar
 
 
-def test_a_bar_has_the_first_the_last_and_the_extremes() -> None:
+def test_bar_has_first_last_highest_and_lowest_price() -> None:
     prices = [(10, 5.0), (20, 9.0), (30, 2.0), (40, 4.0)]
-    bar = bar_of([PriceTick("BTC", price, MINUTE + after) for after, price in prices])
+    bar = bar_of([PriceTick("BTC", price, MINUTE + offset) for offset, price in prices])
     assert (bar.minute, bar.opened[1], bar.high, bar.low, bar.closed[1]) == (MINUTE, 5.0, 9.0, 2.0, 4.0)
 
 
 @given(TICKS, st.randoms())
-def test_order_and_repetition_change_nothing(ticks: list[PriceTick], chance: random.Random) -> None:
-    again = [*ticks, *ticks]
-    chance.shuffle(again)
-    assert bar_of(again) == bar_of(ticks)
+def test_order_and_repetition_of_ticks_change_nothing(
+    ticks: list[PriceTick], shuffler: random.Random
+) -> None:
+    repeated = [*ticks, *ticks]
+    shuffler.shuffle(repeated)
+    assert bar_of(repeated) == bar_of(ticks)
 
 
-def test_a_tick_of_another_minute_is_of_no_use_to_a_bar() -> None:
+def test_tick_of_another_minute_or_symbol_is_rejected() -> None:
     bar = bar_of([PriceTick("BTC", 1.0, MINUTE)])
-    with pytest.raises(ValueError, match="not of this bar"):
+    with pytest.raises(ValueError, match="does not belong to this bar"):
         add_tick(bar, PriceTick("BTC", 1.0, MINUTE + 60_000))
-    with pytest.raises(ValueError, match="not of this bar"):
+    with pytest.raises(ValueError, match="does not belong to this bar"):
         add_tick(bar, PriceTick("ETH", 1.0, MINUTE))
 
 
@@ -64,26 +66,26 @@ def test_a_tick_of_another_minute_is_of_no_use_to_a_bar() -> None:
         (PriceTick("BTC", 1.0, 2**53), "timestamp"),
     ],
 )
-def test_what_is_no_tick_is_named(tick: PriceTick, field: str) -> None:
+def test_invalid_tick_is_rejected_with_its_field(tick: PriceTick, field: str) -> None:
     assert validation_error(tick).startswith(f"{field}: ")
     assert validation_error(PriceTick("BTC", 1.0, MINUTE)) == ""
 
 
 @pytest.mark.parametrize("name", ["MarketDataRequest", "MarketDataResponse"])
-def test_messages_are_what_the_proto_file_says(name: str) -> None:
+def test_messages_equal_those_of_the_proto_file(name: str) -> None:
     body = re.search(rf"message {name} {{(.*?)}}", PROTO, re.DOTALL)
     assert body is not None
-    written = set(re.findall(r"^\s*(\w+) (\w+) = (\d+);", body[1], re.MULTILINE))
-    types = {1: "double", 3: "int64", 8: "bool", 9: "string"}  # as descriptor.proto numbers them
+    declared = set(re.findall(r"^\s*(\w+) (\w+) = (\d+);", body[1], re.MULTILINE))
+    types = {1: "double", 3: "int64", 8: "bool", 9: "string"}  # the numbers of descriptor.proto
     fields = getattr(market, name).DESCRIPTOR.fields
-    assert {(types[field.type], field.name, str(field.number)) for field in fields} == written
+    assert {(types[field.type], field.name, str(field.number)) for field in fields} == declared
 
 
-def test_the_service_is_what_the_proto_file_says() -> None:
+def test_service_equals_that_of_the_proto_file() -> None:
     package, service = market.SERVICE.split(".")
     assert f"package {package};" in PROTO
     assert f"service {service} {{" in PROTO
     assert f"rpc {market.METHOD}(MarketDataRequest) returns (MarketDataResponse);" in PROTO
-    # As every gRPC implementation encodes it.
+    # The encoding of every gRPC implementation.
     request = market.MarketDataRequest(assetSymbol="BTC", price=1.5, timestamp=300)
     assert request.SerializeToString() == b"\x0a\x03BTC\x11\0\0\0\0\0\0\xf8\x3f\x18\xac\x02"

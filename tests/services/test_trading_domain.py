@@ -1,4 +1,4 @@
-"""The market walks at random, and the same way for the same seed."""
+"""The market is a random walk, and the same one for the same seed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from meshwright.services.trading.domain import (
 
 
 def walk(seed: str, symbol: str, steps: int, last: Tick | None = None) -> list[Tick]:
-    made: list[Tick] = []
+    ticks: list[Tick] = []
     for number in range(steps):
         last = next_tick(seed, symbol, last, 1000 * number)
-        made.append(last)
-    return made
+        ticks.append(last)
+    return ticks
 
 
-def test_a_seed_makes_the_walk() -> None:
+def test_seed_determines_the_walk() -> None:
     prices = [tick.price for tick in walk("7", "BTC", 50)]
     assert prices == [tick.price for tick in walk("7", "BTC", 50)]
     assert prices != [tick.price for tick in walk("8", "BTC", 50)]
@@ -35,20 +35,23 @@ def test_a_seed_makes_the_walk() -> None:
     assert len(set(prices)) > 40
 
 
-def test_a_walk_goes_on_where_another_process_left_it() -> None:
-    whole = walk("7", "ETH", 20)
-    rest = walk("7", "ETH", 10, whole[9])
-    assert [tick.price for tick in rest] == [tick.price for tick in whole[10:]]
-    assert [tick.number for tick in whole] == list(range(20))
+def test_walk_continues_where_another_process_stopped() -> None:
+    complete = walk("7", "ETH", 20)
+    continued = walk("7", "ETH", 10, complete[9])
+    assert [tick.price for tick in continued] == [tick.price for tick in complete[10:]]
+    assert [tick.number for tick in complete] == list(range(20))
 
 
-def test_symbols_walk_each_their_own_way() -> None:
-    rising = {symbol: [b.price > a.price for a, b in pairwise(walk("7", symbol, 40))] for symbol in MARKETS}
+def test_symbols_have_different_walks() -> None:
+    rising = {
+        symbol: [later.price > earlier.price for earlier, later in pairwise(walk("7", symbol, 40))]
+        for symbol in MARKETS
+    }
     assert len({tuple(signs) for signs in rising.values()}) == len(MARKETS)
 
 
 @given(st.text(max_size=5), st.integers(1, MAX_PRICE), st.integers(0, 10**6), st.integers(0, 2**45))
-def test_a_price_stays_a_price_and_time_goes_on(seed: str, price: int, number: int, now: int) -> None:
+def test_price_stays_valid_and_time_increases(seed: str, price: int, number: int, now: int) -> None:
     last = Tick("BTC", number, price, 1000)
     following = next_tick(seed, "BTC", last, now)
     assert 1 <= following.price <= MAX_PRICE
@@ -57,18 +60,17 @@ def test_a_price_stays_a_price_and_time_goes_on(seed: str, price: int, number: i
     assert following.number == number + 1
 
 
-def test_replicas_share_one_beat() -> None:
+def test_tick_is_due_after_half_an_interval() -> None:
     last = Tick("BTC", 3, 100, 10_000)
     assert is_due(None, 0, 1000)
     assert not is_due(last, 10_200, 1000)
     assert is_due(last, 10_950, 1000)
 
 
-def test_settings() -> None:
-    assert read_market_settings({}) == read_market_settings(
-        {"TICKS_PER_SECOND": "1", "SEED": "1", "ANALYTICS": "analytics:50051"}
-    )
+def test_market_settings_have_defaults_and_a_valid_rate() -> None:
+    defaults = {"TICKS_PER_SECOND": "1", "SEED": "1", "ANALYTICS": "analytics:50051"}
+    assert read_market_settings({}) == read_market_settings(defaults)
     assert read_market_settings({"TICKS_PER_SECOND": "0.5", "SEED": "x"}).rate == 0.5
-    for wrong in ("often", "-1", "101", "nan", "inf"):
+    for invalid in ("often", "-1", "101", "nan", "inf"):
         with pytest.raises(SettingsError, match="TICKS_PER_SECOND"):
-            read_market_settings({"TICKS_PER_SECOND": wrong})
+            read_market_settings({"TICKS_PER_SECOND": invalid})
