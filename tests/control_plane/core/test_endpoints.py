@@ -1,4 +1,4 @@
-"""Endpoints: weights by label, and for each zone its own first; nothing of it in clusters."""
+"""Endpoints: weights by label, and local zone first; clusters do not change."""
 
 from __future__ import annotations
 
@@ -52,41 +52,41 @@ def seen(snapshot: Snapshot, zone: str = "", caller: str = "front", cluster: str
 EVEN = [(1, 0, "", 0), (2, 0, "", 0), (3, 0, "", 0), (4, 0, "", 0)]
 
 
-def test_without_a_policy_all_are_alike() -> None:
+def test_without_policy_all_endpoints_are_equal() -> None:
     snapshot = translate(given("")).snapshot
     assert seen(snapshot) == seen(snapshot, "east") == EVEN
     assert not snapshot.endpoint_overrides
 
 
-def test_weights_by_label_the_first_that_matches_holds() -> None:
+def test_weights_first_matching_labels_apply() -> None:
     snapshot = translate(given(balancer("heavy", HEAVY))).snapshot
     assert [(port, weight) for port, weight, _, _ in seen(snapshot)] == [(1, 1), (2, 3), (3, 5), (4, 5)]
 
 
-def test_a_zone_sees_its_own_first_and_all_others_behind() -> None:
+def test_locality_own_zone_first_other_zones_next_priority() -> None:
     snapshot = translate(given(balancer("near", NEAR))).snapshot
     assert seen(snapshot, "west") == [(1, 0, "east", 1), (2, 0, "west", 0), (3, 0, "west", 0), (4, 0, "", 1)]
     assert seen(snapshot, "east") == [(1, 0, "east", 0), (2, 0, "west", 1), (3, 0, "west", 1), (4, 0, "", 1)]
 
 
 @pytest.mark.parametrize("zone", ["", "north"])
-def test_who_has_none_of_its_own_sees_all_alike(zone: str) -> None:
+def test_locality_caller_without_local_instances_sees_all_equal(zone: str) -> None:
     assert seen(translate(given(balancer("near", NEAR))).snapshot, zone) == EVEN
 
 
-def test_a_subset_without_instances_in_the_zone_has_no_empty_first_priority() -> None:
+def test_locality_subset_without_local_instances_has_no_empty_priority() -> None:
     text = balancer("near", NEAR) + subset("v2", of="back")
     snapshot = translate(given(text)).snapshot
     assert seen(snapshot, "east", cluster="back/v2") == [(3, 0, "west", 0), (4, 0, "", 0)]
 
 
-def test_instances_that_are_ill_keep_their_priority() -> None:
+def test_locality_unhealthy_instances_keep_their_priority() -> None:
     ill = (instance("back-1", 1, "unhealthy", zone="east"), instance("back-2", 2, zone="west"))
     snapshot = translate(given(balancer("near", NEAR), *ill)).snapshot
     assert seen(snapshot, "east") == [(1, 0, "east", 0), (2, 0, "west", 1)]
 
 
-def test_what_a_caller_is_told_holds_before_what_all_are_told() -> None:
+def test_policy_with_from_overrides_the_policy_for_all_callers() -> None:
     near_for_front = balancer("heavy", HEAVY) + balancer("near", f"from: [front], {NEAR}")
     snapshot = translate(given(near_for_front)).snapshot
     assert seen(snapshot, "east")[0] == (1, 0, "east", 0)
@@ -98,12 +98,12 @@ def test_what_a_caller_is_told_holds_before_what_all_are_told() -> None:
     assert seen(snapshot, "east", caller="back")[2] == (3, 0, "west", 1)
 
 
-def test_a_caller_told_the_same_as_all_shares_what_all_have() -> None:
+def test_caller_with_equal_load_balancing_shares_endpoints() -> None:
     text = balancer("near", NEAR) + mesh("Timeout", "slow", "from: [front], request: 9s")
     assert {caller for caller, _ in translate(given(text)).snapshot.endpoint_overrides} == {""}
 
 
-def test_only_endpoints_change_with_weights_and_zones() -> None:
+def test_changing_weights_and_zones_changes_only_endpoints() -> None:
     before = translate(given(balancer("one", NEAR)))
     after = translate(given(balancer("one", HEAVY)), before)
     changed = after.snapshot.changed_from(before.snapshot)
@@ -111,7 +111,7 @@ def test_only_endpoints_change_with_weights_and_zones() -> None:
     assert before.snapshot.shared[CDS, "back"].version == after.snapshot.shared[CDS, "back"].version
 
 
-def test_an_instance_that_moves_changes_what_zones_see() -> None:
+def test_moved_instance_changes_endpoints_by_zone() -> None:
     first = translate(given(balancer("near", NEAR)))
     moved = (instance("back-1", 1, zone="west"), *BACK[1:])
     second = translate(given(balancer("near", NEAR), *moved), first)
@@ -119,7 +119,7 @@ def test_an_instance_that_moves_changes_what_zones_see() -> None:
     assert seen(second.snapshot, "east") == EVEN
 
 
-def test_endpoints_name_the_policy_that_shaped_them() -> None:
+def test_endpoints_name_their_policy() -> None:
     snapshot = translate(given(balancer("near", NEAR))).snapshot
     node = snapshot.node(Identity("mesh.local", "service", "front"), Bindings(zone="east"))
     resource = node.get(EDS, "back")
@@ -127,6 +127,6 @@ def test_endpoints_name_the_policy_that_shaped_them() -> None:
     assert resource.policies == ("LoadBalancer/near",)
 
 
-def test_zones_are_bounded() -> None:
+def test_zones_are_capped() -> None:
     many = [instance(f"back-{n}", n, zone=f"z{n}") for n in range(1, MAX_ZONES + 10)]
     assert len(zones(many)) == MAX_ZONES

@@ -1,4 +1,4 @@
-"""What Envoy is given, compared with what was reviewed: `UPDATE_GOLDEN=1` writes it anew.
+"""Envoy's configuration compared with reviewed goldens; `UPDATE_GOLDEN=1` rewrites them.
 
 Each kind's `example.yaml` has a `golden.diff` beside it: what the example changes in a small world. Whole
 worlds are in tests/goldens.
@@ -65,11 +65,11 @@ WORLDS = {
 
 
 ADDED = {"GRPCRoute": service("analytics", ports=(GRPC,)), "TCPRoute": service("ledger", ports=(TCP,))}
-"""Services that an example speaks of beside those of the small exchange."""
+"""Services that an example needs besides those of the small exchange."""
 
 
 def rendered(snapshot: Snapshot) -> dict[str, str]:
-    """Every resource as YAML, by a name that tells whose it is."""
+    """Every resource as YAML, by type, name and owner."""
     values = {}
     for caller, table in (("", snapshot.shared), *snapshot.variants.items()):
         whose = f" for {caller}" if caller else ""
@@ -77,7 +77,9 @@ def rendered(snapshot: Snapshot) -> dict[str, str]:
             values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name}{whose}"] = resource_yaml(resource)
     for owner, resources in snapshot.node_resources():
         for resource in resources:
-            values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name} of {owner}"] = resource_yaml(resource)
+            values[f"{resource.type_url.rsplit('.', 1)[1]} {resource.name} of {owner}"] = resource_yaml(
+                resource
+            )
     return dict(sorted(values.items()))
 
 
@@ -89,17 +91,17 @@ def compare(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_a_world_gives_what_was_reviewed(name: str) -> None:
+def test_world_matches_its_golden(name: str) -> None:
     values = rendered(translate(exchange(WORLDS[name])).snapshot)
     compare(GOLDENS / f"{name}.yaml", "".join(f"# {title}\n{text}" for title, text in values.items()))
 
 
-def test_every_golden_has_its_world() -> None:
+def test_every_golden_has_a_world() -> None:
     assert {path.stem for path in GOLDENS.iterdir()} == set(WORLDS)
 
 
 @pytest.mark.parametrize("kind", registry.kinds())
-def test_an_example_changes_what_was_reviewed(kind: str) -> None:
+def test_example_matches_its_golden_diff(kind: str) -> None:
     example = registry.example(kind)
     more = [ADDED[kind]] if kind in ADDED else []
     of = more[0].name if more else "inventory"

@@ -1,4 +1,4 @@
-"""gRPC in what Envoy is given: hosts, deadlines, GRPCRoutes beside HTTPRoutes, CONNECT."""
+"""gRPC in Envoy's configuration: hosts, deadlines, GRPCRoutes beside HTTPRoutes, CONNECT."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CALLED = service("analytics", ports=(Port(name="grpc", protocol="grpc", number=5
 PARENT = "{kind: Service, name: analytics}"
 
 
-def snapshot(text: str = "", called: Service = CALLED) -> Snapshot:
+def snapshot_of(text: str = "", called: Service = CALLED) -> Snapshot:
     return translate(exchange(text, called)).snapshot
 
 
 def host(text: str = "", called: Service = CALLED, name: str = "analytics") -> Any:
-    return body(snapshot(text, called).shared[VHDS, f"out/{name}"])
+    return body(snapshot_of(text, called).shared[VHDS, f"out/{name}"])
 
 
 def calls(name: str, rules: str, parent: str = PARENT) -> str:
@@ -28,13 +28,13 @@ def calls(name: str, rules: str, parent: str = PARENT) -> str:
     return route(name, rules, parent).replace("HTTPRoute", "GRPCRoute")
 
 
-def test_a_grpc_service_answers_to_what_libraries_say_to_a_proxy() -> None:
+def test_grpc_service_has_the_domains_that_libraries_send_to_a_proxy() -> None:
     numbers = ("", ":80", ":443", ":50051")
     assert set(host().domains) == {f"{name}{n}" for name in ("analytics", "analytics.mesh") for n in numbers}
-    assert (VHDS, "out/analytics:443") not in snapshot().shared
+    assert (VHDS, "out/analytics:443") not in snapshot_of().shared
 
 
-def test_https_to_an_http_service_is_refused_in_words() -> None:
+def test_https_to_an_http_service_is_refused_with_an_explanation() -> None:
     actual_host = host(name="catalog:443")
     assert list(actual_host.domains) == ["catalog:443", "catalog.mesh:443"]
     (only,) = actual_host.routes
@@ -43,12 +43,12 @@ def test_https_to_an_http_service_is_refused_in_words() -> None:
     assert "http://catalog" in only.direct_response.body.inline_string
 
 
-def test_a_port_of_that_number_is_no_refusal() -> None:
-    resources = snapshot(called=service("web", ports=(HTTP, Port(name="tls", number=443)))).shared
+def test_service_with_port_443_is_not_refused() -> None:
+    resources = snapshot_of(called=service("web", ports=(HTTP, Port(name="tls", number=443)))).shared
     assert not body(resources[VHDS, "out/web:443"]).routes[0].HasField("direct_response")
 
 
-def test_deadlines_are_enforced_and_timeouts_are_deadlines() -> None:
+def test_grpc_deadlines_are_enforced_and_timeouts_become_deadlines() -> None:
     action = host(mesh("Timeout", "t", "request: 2s", PARENT)).routes[0].route
     assert action.timeout.seconds == 0
     assert action.max_stream_duration.max_stream_duration.seconds == 2
@@ -58,13 +58,13 @@ def test_deadlines_are_enforced_and_timeouts_are_deadlines() -> None:
     assert not plain.HasField("max_stream_duration")
 
 
-def test_a_timeout_of_an_http_port_stays_a_timeout() -> None:
+def test_http_timeout_stays_a_timeout() -> None:
     action = host(mesh("Timeout", "t", "request: 2s"), name="catalog").routes[0].route
     assert action.timeout.seconds == 2
     assert not action.HasField("max_stream_duration")
 
 
-def test_methods_are_tried_by_length_of_service_then_method() -> None:
+def test_grpc_routes_are_ordered_by_length_of_service_then_method() -> None:
     matches = [
         "{}",
         "{method: {method: GetEverythingThereIs}}",
@@ -74,13 +74,15 @@ def test_methods_are_tried_by_length_of_service_then_method() -> None:
     ]
     rules = ", ".join(f"{{matches: [{match}], backendRefs: [{{name: analytics}}]}}" for match in matches)
     values = [current_route.match for current_route in host(calls("r", rules)).routes[:-1]]
-    names = [item.path or item.path_separated_prefix or item.safe_regex.regex or item.prefix for item in values]
+    names = [
+        item.path or item.path_separated_prefix or item.safe_regex.regex or item.prefix for item in values
+    ]
     assert names == ["/a.B/Get", "/a.B", "/a.B", "/[^/]+/(GetEverythingThereIs)", "/"]
     assert [len(item.headers) for item in values] == [0, 1, 0, 0, 0]
     assert all(item.HasField("grpc") for item in values)
 
 
-def test_other_requests_to_an_http_port_go_their_own_way() -> None:
+def test_grpc_route_leaves_other_requests_to_an_http_port_alone() -> None:
     both = service("both", ports=(HTTP, GRPC))
     text = calls("r", "{backendRefs: [{name: both}]}", "{kind: Service, name: both}")
     first, second, _ = host(text, both, "both").routes
@@ -89,13 +91,16 @@ def test_other_requests_to_an_http_port_go_their_own_way() -> None:
     assert len(host(text, both, "both:9090").routes) == 2
 
 
-def test_a_call_without_a_backend_is_unavailable() -> None:
+def test_grpc_route_without_backend_responds_503() -> None:
     assert host(calls("r", "{backendRefs: [{name: nobody}]}")).routes[0].direct_response.status == 503
 
 
-def test_policies_attach_to_a_grpc_route() -> None:
+def test_policies_attach_to_a_grpc_routes_rule() -> None:
     text = calls("r", "{name: a, backendRefs: [{name: analytics}]}")
     text += mesh("Retry", "again", "on: [internal]", "{kind: GRPCRoute, name: r, sectionName: a}")
     actual_route = host(text).routes[0]
     assert actual_route.route.retry_policy.retry_on == "internal"
-    assert list(actual_route.metadata.filter_metadata["meshwright"]["policies"]) == ["GRPCRoute/r", "Retry/again"]
+    assert list(actual_route.metadata.filter_metadata["meshwright"]["policies"]) == [
+        "GRPCRoute/r",
+        "Retry/again",
+    ]

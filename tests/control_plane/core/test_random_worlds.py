@@ -1,4 +1,4 @@
-"""Random worlds: nothing raises, every reference closes, nothing leaks from one service to another."""
+"""Random worlds: nothing raises, every reference resolves, changes stay within one service."""
 
 from __future__ import annotations
 
@@ -81,16 +81,20 @@ def build(given_services: tuple[Service, ...], texts: list[str]) -> World:
 def parts(snapshot: Snapshot) -> dict[tuple[str, ...], str]:
     tables = {"": snapshot.shared, **snapshot.variants}
     values: dict[tuple[str, ...], str] = {
-        (caller, *key): resource.version for caller, table in tables.items() for key, resource in table.items()
+        (caller, *key): resource.version
+        for caller, table in tables.items()
+        for key, resource in table.items()
     }
     for owner, resources in snapshot.node_resources():
-        values.update({("of", owner, resource.type_url, resource.name): resource.version for resource in resources})
+        values.update(
+            {("of", owner, resource.type_url, resource.name): resource.version for resource in resources}
+        )
     return values
 
 
 @settings(max_examples=60, deadline=None)
 @given(services, st.lists(policies, max_size=6))
-def test_any_world_is_consistent_and_reuse_changes_nothing(
+def test_translate_any_world_is_consistent_and_reuse_changes_nothing(
     actual_services: tuple[Service, ...], texts: list[str]
 ) -> None:
     before = translate(build(actual_services, texts[: len(texts) // 2]))
@@ -102,12 +106,13 @@ def test_any_world_is_consistent_and_reuse_changes_nothing(
 
 @settings(max_examples=40, deadline=None)
 @given(services, st.lists(policies, max_size=4), st.integers(1, 9))
-def test_other_instances_of_a_service_change_no_other_service(
+def test_translate_changed_instances_affect_only_their_service(
     actual_services: tuple[Service, ...], texts: list[str], port: int
 ) -> None:
     before = translate(build(actual_services, texts))
     moved = tuple(
-        Service(item.name, item.ports, (instance("new", port),)) if item.name == "a" else item for item in actual_services
+        Service(item.name, item.ports, (instance("new", port),)) if item.name == "a" else item
+        for item in actual_services
     )
     after = translate(build(moved, texts), before)
     changed = after.snapshot.changed_from(before.snapshot)

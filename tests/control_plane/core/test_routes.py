@@ -1,4 +1,4 @@
-"""HTTPRoute → Envoy's routes, and the hosts of gateways."""
+"""HTTPRoutes → Envoy's routes, and the virtual hosts of gateways."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ingress(text: str) -> list[Any]:
     return [body(route_configuration) for route_configuration in gateway.route_configurations(view)]
 
 
-def test_the_most_specific_match_is_tried_first() -> None:
+def test_routes_most_specific_match_first() -> None:
     names = ["rest", "headers", "method", "longer", "prefix", "regex", "exact"]
     matches = [
         "{}",
@@ -62,15 +62,20 @@ def test_the_most_specific_match_is_tried_first() -> None:
     assert values == ["/a", "/x.*", "/a/b", "/a", ":method", "a", "rest"]
 
 
-def test_a_trailing_slash_makes_a_prefix_no_longer() -> None:
+def test_routes_trailing_slash_does_not_lengthen_a_prefix() -> None:
     rules = "{matches: [{path: {value: /a/}}], backendRefs: [{name: catalog}]}, "
     rules += "{matches: [{path: {value: /a}, method: GET}], backendRefs: [{name: orders}]}"
-    assert [current_route.route.cluster for current_route in host(route("r", rules)).routes] == ["orders", "catalog"]
+    assert [current_route.route.cluster for current_route in host(route("r", rules)).routes] == [
+        "orders",
+        "catalog",
+    ]
 
 
-def test_unmatched_requests_of_a_routed_service_have_no_route() -> None:
+def test_service_with_a_route_has_no_default_route() -> None:
     rules = "{matches: [{path: {value: /a}}], backendRefs: [{name: inventory}]}"
-    assert [current_route.match.path_separated_prefix for current_route in host(route("r", rules)).routes] == ["/a"]
+    assert [
+        current_route.match.path_separated_prefix for current_route in host(route("r", rules)).routes
+    ] == ["/a"]
 
 
 @pytest.mark.parametrize(
@@ -89,13 +94,15 @@ def test_unmatched_requests_of_a_routed_service_have_no_route() -> None:
         ),
     ],
 )
-def test_backends(refs: str, expected: object) -> None:
+def test_backend_refs_resolve_to_clusters_or_500(refs: str, expected: object) -> None:
     actual_route = host(route("r", f"{{backendRefs: [{refs}]}}") + subset("inventory-v2")).routes[0]
-    weights = {cluster.name: cluster.weight.value for cluster in actual_route.route.weighted_clusters.clusters}
+    weights = {
+        cluster.name: cluster.weight.value for cluster in actual_route.route.weighted_clusters.clusters
+    }
     assert (actual_route.direct_response.status or actual_route.route.cluster or weights) == expected
 
 
-def test_clusters_that_get_no_requests_are_not_needed() -> None:
+def test_required_clusters_exclude_backends_of_weight_zero() -> None:
     rule = "{backendRefs: [{name: inventory, weight: 0}, {name: catalog}]}"
     resource = translate(exchange(route("r", rule))).snapshot.shared[VHDS, "out/inventory"]
     assert resource.required_clusters == ("catalog",)
@@ -123,23 +130,25 @@ def prefix(value: str) -> HTTPPathMatch:
         ("/a.b", r"/x\1", "/a.b/c", r"/x\1/c"),
     ],
 )
-def test_a_prefix_is_replaced(match: str, value: str, path: str, expected: str) -> None:
+def test_rewrite_replaces_the_prefix(match: str, value: str, path: str, expected: str) -> None:
     change = {"type": "ReplacePrefixMatch", "replacePrefixMatch": value}
-    http_route_filter = HTTPRouteFilter.model_validate({"type": "URLRewrite", "urlRewrite": {"path": change}})
+    url_rewrite = HTTPRouteFilter.model_validate({"type": "URLRewrite", "urlRewrite": {"path": change}})
     action = v3.RouteAction()
-    apply_rewrite([http_route_filter], prefix(match), action)
-    regex_match_and_substitute = action.regex_rewrite
-    assert re.sub(regex_match_and_substitute.pattern.regex, regex_match_and_substitute.substitution, path) == expected
+    apply_rewrite([url_rewrite], prefix(match), action)
+    rewrite = action.regex_rewrite
+    assert re.sub(rewrite.pattern.regex, rewrite.substitution, path) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "port"), [({}, 0), ({"scheme": "https"}, 443), ({"scheme": "https", "port": 8443}, 8443)]
+    ("values", "port"), [({}, 0), ({"scheme": "https"}, 443), ({"scheme": "https", "port": 8443}, 8443)]
 )
-def test_the_port_of_a_redirect(values: dict[str, object], port: int) -> None:
-    assert redirect_action(HTTPRequestRedirectFilter.model_validate(values), prefix("/")).port_redirect == port
+def test_redirect_port_defaults_to_the_schemes(values: dict[str, object], port: int) -> None:
+    assert (
+        redirect_action(HTTPRequestRedirectFilter.model_validate(values), prefix("/")).port_redirect == port
+    )
 
 
-def test_one_listener_a_port_and_one_virtual_host_a_name() -> None:
+def test_gateway_has_one_listener_per_port_and_one_virtual_host_per_name() -> None:
     text = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -156,13 +165,20 @@ spec:
     text += route("s", "{backendRefs: [{name: catalog}]}", "{name: ingress, sectionName: other}")
     values = ingress(text)
     assert [item.name for item in values] == ["ingress", "ingress/other"]
-    domains = [[domain for virtual_host in item.virtual_hosts for domain in virtual_host.domains] for item in values]
+    domains = [
+        [domain for virtual_host in item.virtual_hosts for domain in virtual_host.domains] for item in values
+    ]
     assert domains[0] == ["*.com", "*.example.com", "a.example.com", "b.org"]
     assert domains[1] == ["*", "*.com", "a.example.com", "b.org"]
-    assert [len(current_virtual_host.routes) for current_virtual_host in values[0].virtual_hosts] == [1, 1, 1, 1]
+    assert [len(current_virtual_host.routes) for current_virtual_host in values[0].virtual_hosts] == [
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
-def test_a_route_that_names_a_parent_twice_is_there_once() -> None:
+def test_route_with_a_parent_twice_is_added_once() -> None:
     parents = f"{INGRESS}, {{name: ingress, sectionName: http}}"
     (result,) = ingress(route("r", "{backendRefs: [{name: orders}]}", parents))
     assert len(result.virtual_hosts[0].routes) == 1

@@ -18,12 +18,12 @@ LEDGER = service("ledger", ports=(TCP, Port(name="replica", protocol="tcp", numb
 FRONT = Bindings(outbound=1, upstreams=(("ledger", "127.10.0.1", 5432), ("nobody", "127.10.0.2", 1)))
 
 
-def snapshot(text: str = "") -> Snapshot:
+def snapshot_of(text: str = "") -> Snapshot:
     return translate(exchange(text, LEDGER)).snapshot
 
 
-def of(name: str, bindings: Bindings, new_snapshot: Snapshot) -> dict[str, Any]:
-    resources = new_snapshot.node(Identity("mesh.local", "service", name), bindings).base(LDS)
+def of(name: str, bindings: Bindings, snapshot: Snapshot) -> dict[str, Any]:
+    resources = snapshot.node(Identity("mesh.local", "service", name), bindings).base(LDS)
     return {name: body(resource) for name, resource in resources.items()}
 
 
@@ -40,11 +40,13 @@ def connections(rules: str, name: str = "r", parent: str = "{kind: Service, name
     return text.replace("k8s.io/v1\n", "k8s.io/v1alpha2\n")
 
 
-def test_each_port_of_the_callee_is_known_by_its_name() -> None:
-    inbound = of("ledger", Bindings(inbound=2), snapshot())["inbound"]
+def test_inbound_each_tcp_port_is_selected_by_sni() -> None:
+    inbound = of("ledger", Bindings(inbound=2), snapshot_of())["inbound"]
     names = [list(filter_chain.filter_chain_match.server_names) for filter_chain in inbound.filter_chains]
     assert names == [["tcp.ledger.mesh"], ["replica.ledger.mesh"]]
-    assert [proxy(v3.Listener(filter_chains=[filter_chain])).cluster for filter_chain in inbound.filter_chains] == [
+    assert [
+        proxy(v3.Listener(filter_chains=[filter_chain])).cluster for filter_chain in inbound.filter_chains
+    ] == [
         "/app/tcp",
         "/app/replica",
     ]
@@ -52,56 +54,60 @@ def test_each_port_of_the_callee_is_known_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("mode", ["Strict", "Permissive", "Disabled"])
-def test_plaintext_goes_to_the_default_port(mode: str) -> None:
-    new_snapshot = snapshot(mesh("MutualTLS", "m", f"mode: {mode}", "{kind: Service, name: ledger}"))
-    inbound = of("ledger", Bindings(inbound=2), new_snapshot)["inbound"]
-    plain = [filter_chain.name for filter_chain in inbound.filter_chains if not filter_chain.HasField("transport_socket")]
+def test_inbound_plaintext_goes_to_the_default_port(mode: str) -> None:
+    snapshot = snapshot_of(mesh("MutualTLS", "m", f"mode: {mode}", "{kind: Service, name: ledger}"))
+    inbound = of("ledger", Bindings(inbound=2), snapshot)["inbound"]
+    plain = [
+        filter_chain.name
+        for filter_chain in inbound.filter_chains
+        if not filter_chain.HasField("transport_socket")
+    ]
     assert plain == ([] if mode == "Strict" else ["tcp-plaintext"])
     assert inbound.listener_filters
     assert inbound.continue_on_listener_filters_timeout == (mode != "Strict")
 
 
-def test_clusters_speak_no_http() -> None:
-    new_snapshot = snapshot()
+def test_tcp_clusters_have_no_http_options() -> None:
+    snapshot = snapshot_of()
     for name in ("ledger", "ledger:replica"):
-        actual_body = body(new_snapshot.shared[CDS, name])
+        actual_body = body(snapshot.shared[CDS, name])
         assert not actual_body.typed_extension_protocol_options
         assert actual_body.HasField("upstream_connection_options")
-        assert (EDS, name) in new_snapshot.shared
-    assert new_snapshot.dangling_references() == ()
+        assert (EDS, name) in snapshot.shared
+    assert snapshot.dangling_references() == ()
 
 
-def test_a_caller_listens_for_what_it_declared() -> None:
-    new_snapshot = snapshot()
-    result = of("orders", FRONT, new_snapshot)
+def test_caller_listens_for_declared_upstreams() -> None:
+    snapshot = snapshot_of()
+    result = of("orders", FRONT, snapshot)
     assert proxy(result["tcp/ledger"]).cluster == "ledger"
     address = result["tcp/ledger"].address.socket_address
     assert (address.address, address.port_value) == ("127.10.0.1", 5432)
     assert proxy(result["tcp/nobody"]).cluster == "/blackhole"
-    node = new_snapshot.node(Identity("mesh.local", "service", "orders"), FRONT)
+    node = snapshot.node(Identity("mesh.local", "service", "orders"), FRONT)
     assert node.base(LDS)["tcp/ledger"].required_clusters == ("ledger",)
     assert proxy(result["tcp/ledger"]).HasField("idle_timeout")
 
 
-def test_a_port_by_name_and_the_first_tcp_port_of_a_mixed_service() -> None:
+def test_upstream_by_port_name_and_first_tcp_port_of_a_mixed_service() -> None:
     mixed = service("mixed", ports=(HTTP, TCP))
-    new_snapshot = translate(exchange("", mixed, LEDGER)).snapshot
+    snapshot = translate(exchange("", mixed, LEDGER)).snapshot
     bindings = Bindings(upstreams=(("mixed", "127.10.0.1", 1), ("ledger:replica", "127.10.0.2", 2)))
-    result = of("orders", bindings, new_snapshot)
+    result = of("orders", bindings, snapshot)
     assert proxy(result["tcp/mixed"]).cluster == "mixed:tcp"
     assert proxy(result["tcp/ledger:replica"]).cluster == "ledger:replica"
 
 
-def test_a_route_splits_connections() -> None:
+def test_tcp_route_splits_connections_by_weight() -> None:
     refs = "{name: ledger, weight: 9}, {group: meshwright.io, kind: Subset, name: v2}, {name: catalog}, "
     refs += "{name: ledger, port: 5433, weight: 0}"
-    new_snapshot = snapshot(connections(f"{{backendRefs: [{refs}]}}") + subset("v2", "ledger"))
-    shares = proxy(of("orders", FRONT, new_snapshot)["tcp/ledger"]).weighted_clusters.clusters
+    snapshot = snapshot_of(connections(f"{{backendRefs: [{refs}]}}") + subset("v2", "ledger"))
+    shares = proxy(of("orders", FRONT, snapshot)["tcp/ledger"]).weighted_clusters.clusters
     assert {share.name: share.weight for share in shares} == {"ledger": 9, "ledger/v2": 1, "/blackhole": 1}
-    assert (LDS, "tcp/ledger") in new_snapshot.changed_from(snapshot())
+    assert (LDS, "tcp/ledger") in snapshot.changed_from(snapshot_of())
 
 
-def test_of_two_routes_the_older_one_holds() -> None:
+def test_tcp_route_older_of_two_applies() -> None:
     both = connections("{backendRefs: [{name: ledger}]}", "b")
     both += connections("{backendRefs: [{name: ledger, port: 5433}]}", "a")
-    assert proxy(of("orders", FRONT, snapshot(both))["tcp/ledger"]).cluster == "ledger:replica"
+    assert proxy(of("orders", FRONT, snapshot_of(both))["tcp/ledger"]).cluster == "ledger:replica"

@@ -1,4 +1,4 @@
-"""World → Snapshot: what is made, what is kept, what is seen by whom."""
+"""World → Snapshot: resources, their reuse, and which node sees which."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ from tests.control_plane.core.worlds import (
 BINDINGS = Bindings("127.0.0.1", 15001, 15006, (("http", 8080),))
 
 
-def snapshot(text: str = "") -> Snapshot:
+def snapshot_of(text: str = "") -> Snapshot:
     return translate(exchange(text)).snapshot
 
 
-def as_bytes(new_snapshot: Snapshot) -> list[bytes]:
-    datas = [resource.wire for _, resources in new_snapshot.node_resources() for resource in resources]
-    return [resource.wire for _, resource in sorted(new_snapshot.shared.items())] + datas
+def as_bytes(snapshot: Snapshot) -> list[bytes]:
+    datas = [resource.wire for _, resources in snapshot.node_resources() for resource in resources]
+    return [resource.wire for _, resource in sorted(snapshot.shared.items())] + datas
 
 
-def test_a_resource_is_a_field_of_a_response_and_its_version_is_of_its_bytes() -> None:
-    for resource in snapshot().shared.values():
+def test_resource_wire_is_an_entry_of_a_response() -> None:
+    for resource in snapshot_of().shared.values():
         resources = v3.DeltaDiscoveryResponse.FromString(resource.wire).resources
         assert [(item.name, item.version) for item in resources] == [(resource.name, resource.version)]
     assert [varint(number) for number in (0, 127, 128, 300)] == [b"\x00", b"\x7f", b"\x80\x01", b"\xac\x02"]
     assert v3.Resource.FromString(length_delimited(3, b"n" * 200)).name == "n" * 200
 
 
-def test_endpoints_are_the_bytes_of_a_real_assignment() -> None:
+def test_endpoints_equal_an_encoded_assignment() -> None:
     instances = (instance("a", 1), instance("b", 2, "unhealthy"), instance("c", 3, "draining"))
     resource = translate(world(service("s", *instances))).snapshot.shared[EDS, "s"]
     expected = v3.ClusterLoadAssignment(cluster_name="s", endpoints=[v3.LocalityLbEndpoints()])
@@ -68,29 +68,36 @@ def test_endpoints_are_the_bytes_of_a_real_assignment() -> None:
     assert packed.value == codec.encode(expected)
 
 
-def test_hosts_are_the_names_and_ports_of_a_service() -> None:
+def test_virtual_hosts_have_the_names_and_ports_of_a_service() -> None:
     hosts = {
-        resource.name: list(body(resource).domains) for (kind, _), resource in snapshot().shared.items() if kind == VHDS
+        resource.name: list(body(resource).domains)
+        for (kind, _), resource in snapshot_of().shared.items()
+        if kind == VHDS
     }
     assert hosts["out/orders"] == ["orders", "orders.mesh", "orders:80", "orders.mesh:80"]
     assert hosts["out/orders:9090"] == ["orders:9090", "orders.mesh:9090"]
 
 
-def test_no_host_is_claimed_by_two_ports() -> None:
+def test_no_domain_belongs_to_two_ports() -> None:
     ports = (Port(name="grpc", protocol="grpc", number=80), HTTP, Port(name="other", number=80))
-    new_snapshot = translate(world(service("s", ports=ports))).snapshot
-    domains = [domain for resource in new_snapshot.shared.values() if resource.type_url == VHDS for domain in body(resource).domains]
+    snapshot = translate(world(service("s", ports=ports))).snapshot
+    domains = [
+        domain
+        for resource in snapshot.shared.values()
+        if resource.type_url == VHDS
+        for domain in body(resource).domains
+    ]
     assert sorted(domains) == sorted(set(domains))
-    assert list(body(new_snapshot.shared[VHDS, "out/s"]).domains)[:2] == ["s", "s.mesh"]
-    assert body(new_snapshot.shared[VHDS, "out/s"]).routes[0].route.cluster == "s"
+    assert list(body(snapshot.shared[VHDS, "out/s"]).domains)[:2] == ["s", "s.mesh"]
+    assert body(snapshot.shared[VHDS, "out/s"]).routes[0].route.cluster == "s"
 
 
-def test_a_node_sees_what_it_may_and_nothing_else() -> None:
+def test_node_sees_only_its_own_resources() -> None:
     text = mesh("Timeout", "t", "from: [orders], request: 3s", "{kind: Service, name: catalog}")
-    new_snapshot = snapshot(text)
-    orders = new_snapshot.node(Identity("mesh.local", "service", "orders"), BINDINGS)
-    catalog = new_snapshot.node(Identity("mesh.local", "service", "catalog"), BINDINGS)
-    ingress = new_snapshot.node(Identity("mesh.local", "gateway", "ingress"), BINDINGS)
+    snapshot = snapshot_of(text)
+    orders = snapshot.node(Identity("mesh.local", "service", "orders"), BINDINGS)
+    catalog = snapshot.node(Identity("mesh.local", "service", "catalog"), BINDINGS)
+    ingress = snapshot.node(Identity("mesh.local", "gateway", "ingress"), BINDINGS)
     assert set(orders.base(LDS)) == {"outbound", "inbound", "connect"}
     assert set(ingress.base(LDS)) == {"ingress"}
     assert orders.get(RDS, "in:grpc") and not catalog.get(RDS, "in:grpc")
@@ -103,7 +110,7 @@ def test_a_node_sees_what_it_may_and_nothing_else() -> None:
     assert orders.get(VHDS, "out/nobody") is None
 
 
-def test_what_changed_is_told_exactly() -> None:
+def test_changed_from_lists_exactly_the_changed_resources() -> None:
     before = translate(exchange())
     policy = mesh("Timeout", "t", "request: 3s", "{kind: Service, name: catalog}")
     after = translate(exchange(policy), before)
@@ -114,43 +121,50 @@ def test_what_changed_is_told_exactly() -> None:
     assert subsets.snapshot.changed_from(after.snapshot) == {(CDS, name), (EDS, name)}
 
 
-def test_a_policy_for_callers_changes_nothing_that_the_callee_listens_by() -> None:
-    plain = snapshot()
+def test_policy_with_a_filter_changes_only_virtual_hosts() -> None:
+    before = translate(exchange())
+    policy = mesh("HeaderPolicy", "h", "request: {remove: [x-a]}", "{kind: Service, name: catalog}")
+    after = translate(exchange(policy), before)
+    assert after.snapshot.changed_from(before.snapshot) == {(VHDS, "out/catalog")}
+
+
+def test_policy_for_callers_does_not_change_the_callees_listeners() -> None:
+    plain = snapshot_of()
     text = mesh("Retry", "r", "attempts: 1", "{kind: Service, name: catalog}")
     text += mesh("Timeout", "t", "request: 1s")
-    changed = snapshot(text)
+    changed = snapshot_of(text)
     assert changed.nodes == plain.nodes
     assert changed.shared[CDS, "orders"] is not plain.shared[CDS, "orders"]
     assert changed.shared[CDS, "orders"].wire == plain.shared[CDS, "orders"].wire
     assert changed.shared[CDS, "catalog"].policies == ("Retry/r",)
 
 
-def test_only_what_a_change_concerns_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[str] = []
+def test_translate_rebuilds_only_affected_destinations(monkeypatch: pytest.MonkeyPatch) -> None:
+    translated: list[str] = []
     real: Callable[[DestinationView], tuple[object, ...]] = outbound.destination
 
     def counted(view: DestinationView) -> tuple[object, ...]:
-        texts.append(view.service)
+        translated.append(view.service)
         return real(view)
 
     monkeypatch.setattr(outbound, "destination", counted)
     first = translate(exchange())
-    assert sorted(texts) == ["catalog", "inventory", "orders"]
-    texts.clear()
+    assert sorted(translated) == ["catalog", "inventory", "orders"]
+    translated.clear()
     text = mesh("Timeout", "t", "request: 3s", "{kind: Service, name: catalog}")
     second = translate(exchange(text), first)
-    assert texts == ["catalog"]
+    assert translated == ["catalog"]
     for key, resource in first.snapshot.shared.items():
         assert second.snapshot.shared[key].wire == resource.wire or key == (VHDS, "out/catalog")
-    texts.clear()
+    translated.clear()
     services = {**exchange(text).services, "catalog": service("catalog", instance("new", 9))}
     third = translate(World(2, services, second.world.documents), second)
-    assert texts == []
+    assert translated == []
     assert third.snapshot.changed_from(second.snapshot) == {(EDS, "catalog")}
     assert third.views is second.views
 
 
-def test_a_destination_that_cannot_be_translated_keeps_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translate_failing_destination_keeps_its_last_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     first = translate(exchange())
     real = outbound.destination
 
@@ -166,7 +180,7 @@ def test_a_destination_that_cannot_be_translated_keeps_what_it_had(monkeypatch: 
     assert second.snapshot.problems == ("service catalog keeps its last configuration: broken",)
 
 
-def test_the_order_of_documents_does_not_matter() -> None:
+def test_translate_order_of_documents_does_not_matter() -> None:
     parts = [
         mesh("Timeout", "t", "request: 3s"),
         mesh("Retry", "r", "attempts: 1"),
@@ -174,18 +188,18 @@ def test_the_order_of_documents_does_not_matter() -> None:
         route("a", "{backendRefs: [{name: inventory}]}"),
         route("b", "{backendRefs: [{name: catalog}]}"),
     ]
-    assert as_bytes(snapshot("".join(parts))) == as_bytes(snapshot("".join(reversed(parts))))
+    assert as_bytes(snapshot_of("".join(parts))) == as_bytes(snapshot_of("".join(reversed(parts))))
 
 
 SCRIPT = """
-from tests.control_plane.core.test_translate import as_bytes, mesh, snapshot
+from tests.control_plane.core.test_translate import as_bytes, mesh, snapshot_of
 import hashlib
 text = mesh("Retry", "r", "attempts: 1, from: [orders, catalog]")
-print(hashlib.sha256(b"".join(as_bytes(snapshot(text)))).hexdigest())
+print(hashlib.sha256(b"".join(as_bytes(snapshot_of(text)))).hexdigest())
 """
 
 
-def test_every_process_makes_the_same_bytes() -> None:
+def test_translate_gives_the_same_bytes_in_every_process() -> None:
     digests = {
         subprocess.run(
             [sys.executable, "-c", SCRIPT],
@@ -207,43 +221,48 @@ def test_every_process_makes_the_same_bytes() -> None:
         ("Disabled", ["http-plaintext", "grpc-mtls"]),
     ],
 )
-def test_the_inbound_chains_of_each_mode(mode: str, chains: list[str]) -> None:
-    new_snapshot = snapshot(mesh("MutualTLS", "m", f"mode: {mode}"))
-    (resource,) = inbound.listeners(new_snapshot.nodes["orders"], "127.0.0.1", 15006)
+def test_inbound_filter_chains_by_mutual_tls_mode(mode: str, chains: list[str]) -> None:
+    snapshot = snapshot_of(mesh("MutualTLS", "m", f"mode: {mode}"))
+    (resource,) = inbound.listeners(snapshot.nodes["orders"], "127.0.0.1", 15006)
     assert [filter_chain.name for filter_chain in body(resource).filter_chains] == chains
     plain = [
-        not body(new_snapshot.shared[CDS, name]).HasField("transport_socket") for name in ("orders", "orders:grpc")
+        not body(snapshot.shared[CDS, name]).HasField("transport_socket")
+        for name in ("orders", "orders:grpc")
     ]
     assert plain == [mode == "Disabled", False]
 
 
-def test_a_service_without_ports_has_no_inbound_listener() -> None:
+def test_service_without_ports_has_no_inbound_listener() -> None:
     no_ports = Service("s", (), ())
-    new_snapshot = translate(world(no_ports, policy_documents=documents(subset("x", "s")))).snapshot
-    node = new_snapshot.node(Identity("mesh.local", "service", "s"), BINDINGS)
+    snapshot = translate(world(no_ports, policy_documents=documents(subset("x", "s")))).snapshot
+    node = snapshot.node(Identity("mesh.local", "service", "s"), BINDINGS)
     assert set(node.base(LDS)) == {"outbound", "connect"}
-    assert new_snapshot.dangling_references() == ()
+    assert snapshot.dangling_references() == ()
 
 
 @pytest.mark.parametrize("kind", ["Service, name: db", "Service, name: db, port: 5432"])
-def test_a_backend_that_speaks_no_http_is_none(kind: str) -> None:
+def test_tcp_service_is_not_a_backend_of_an_http_route(kind: str) -> None:
     tcp = Port(name="db", protocol="tcp", number=5432)
     policy_documents = documents(route("r", f"{{backendRefs: [{{kind: {kind}}}]}}"))
-    new_snapshot = translate(world(service("inventory"), service("db", ports=(tcp,)), policy_documents=policy_documents)).snapshot
-    assert body(new_snapshot.shared[VHDS, "out/inventory"]).routes[0].direct_response.status == 500
+    snapshot = translate(
+        world(service("inventory"), service("db", ports=(tcp,)), policy_documents=policy_documents)
+    ).snapshot
+    assert body(snapshot.shared[VHDS, "out/inventory"]).routes[0].direct_response.status == 500
 
 
-def test_a_subset_of_a_service_without_http_is_no_backend() -> None:
+def test_subset_of_a_tcp_service_is_not_a_backend_of_an_http_route() -> None:
     tcp = Port(name="db", protocol="tcp", number=5432)
     rule = "{backendRefs: [{group: meshwright.io, kind: Subset, name: x}]}"
     policy_documents = documents(route("r", rule) + subset("x", "db"))
-    new_snapshot = translate(world(service("inventory"), service("db", ports=(tcp,)), policy_documents=policy_documents)).snapshot
-    assert new_snapshot.dangling_references() == ()
-    assert body(new_snapshot.shared[VHDS, "out/inventory"]).routes[0].direct_response.status == 500
+    snapshot = translate(
+        world(service("inventory"), service("db", ports=(tcp,)), policy_documents=policy_documents)
+    ).snapshot
+    assert snapshot.dangling_references() == ()
+    assert body(snapshot.shared[VHDS, "out/inventory"]).routes[0].direct_response.status == 500
 
 
-def test_a_service_may_be_called_blackhole() -> None:
-    new_snapshot = translate(world(service("blackhole", ports=(HTTP, GRPC)))).snapshot
-    node = new_snapshot.node(Identity("mesh.local", "service", "blackhole"), BINDINGS)
+def test_service_may_be_called_blackhole() -> None:
+    snapshot = translate(world(service("blackhole", ports=(HTTP, GRPC)))).snapshot
+    node = snapshot.node(Identity("mesh.local", "service", "blackhole"), BINDINGS)
     resource = node.get(CDS, "blackhole")
     assert resource and body(resource).type == v3.Cluster.EDS

@@ -38,11 +38,18 @@ def documents(text: str, created: int = 0) -> tuple[PolicyDocument, ...]:
 def world(*services: Service, policy_documents: tuple[PolicyDocument, ...] = (), revision: int = 1) -> World:
     """A world of these services and documents, sorted as the assembler sorts them."""
     ordered = tuple(sorted(policy_documents, key=lambda policy_document: policy_document.ref))
-    return World(revision, {current_service.name: current_service for current_service in sorted(services, key=lambda item: item.name)}, ordered)
+    return World(
+        revision,
+        {
+            current_service.name: current_service
+            for current_service in sorted(services, key=lambda item: item.name)
+        },
+        ordered,
+    )
 
 
 def exchange(text: str = "", *more: Service) -> World:
-    """The small world of most tests: three services, inventory in two versions, and what is added."""
+    """The small world of most tests: three services, inventory in two versions, plus `more`."""
     return world(
         service("catalog"),
         service(

@@ -1,4 +1,4 @@
-"""Where proxies tell the control plane of requests, and what of them; in the goldens nobody hears nodes."""
+"""The request log on every listener; in the goldens no node has a request log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ PROXIES: list[tuple[Role, str, dict[str, Any]]] = [
 ]
 
 
-def told(role: Role, name: str, bindings: dict[str, Any], text: str = "") -> Iterator[tuple[str, list[Any]]]:
+def access_logs(
+    role: Role, name: str, bindings: dict[str, Any], text: str = ""
+) -> Iterator[tuple[str, list[Any]]]:
     """Each connection manager and TCP proxy of a proxy by its listener, with its access logs."""
     snapshot = translate(exchange(text, service("ledger", ports=(TCP,)))).snapshot
     node = snapshot.node(Identity("mesh.local", role, name), Bindings(**bindings))
@@ -37,25 +39,27 @@ def told(role: Role, name: str, bindings: dict[str, Any], text: str = "") -> Ite
 
 @pytest.mark.parametrize(("role", "name", "bindings"), PROXIES)
 @pytest.mark.parametrize("text", ["", OFF, ALL])
-def test_every_listener_tells_whatever_the_access_log_is(
+def test_request_log_is_on_every_listener_whatever_the_telemetry_policy(
     role: Role, name: str, bindings: dict[str, Any], text: str
 ) -> None:
-    pairs = list(told(role, name, {**bindings, "request_log": True}, text))
+    pairs = list(access_logs(role, name, {**bindings, "request_log": True}, text))
     assert pairs
     for listener, logs in pairs:
         assert [log["name"] for log in logs].count(NAME) == 1, listener
 
 
 @pytest.mark.parametrize(("role", "name", "bindings"), PROXIES)
-def test_nobody_is_told_where_nobody_hears(role: Role, name: str, bindings: dict[str, Any]) -> None:
-    for listener, logs in told(role, name, bindings):
+def test_without_the_binding_no_listener_has_a_request_log(
+    role: Role, name: str, bindings: dict[str, Any]
+) -> None:
+    for listener, logs in access_logs(role, name, bindings):
         assert NAME not in [log["name"] for log in logs], listener
 
 
-def test_directions_are_told() -> None:
+def test_records_carry_the_listeners_direction() -> None:
     result = {}
     for role, name, bindings in PROXIES:
-        for listener, logs in told(role, name, {**bindings, "request_log": True}):
+        for listener, logs in access_logs(role, name, {**bindings, "request_log": True}):
             values = logs[-1]["typed_config"]["attributes"]["values"]
             result[listener] = {item["key"]: item["value"]["string_value"] for item in values}["direction"]
     assert result == {
@@ -64,7 +68,7 @@ def test_directions_are_told() -> None:
     }  # fmt: skip
 
 
-def test_a_record_holds_no_query_and_no_header_but_those_that_name_it() -> None:
+def test_request_fields_contain_no_query_and_only_identifying_headers() -> None:
     headers = [value for value in access_log.REQUEST_FIELDS.values() if value.startswith("%REQ(")]
     assert sorted(headers) == [
         "%REQ(:AUTHORITY)%", "%REQ(:METHOD)%", "%REQ(CONTENT-TYPE)%", "%REQ(X-REQUEST-ID)%",
