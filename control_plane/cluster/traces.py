@@ -7,7 +7,7 @@ summary, its tree, service dependencies) is never computed by a peer.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
 from meshwright.control_plane.cluster import cluster_pb2 as pb
@@ -27,6 +27,8 @@ TRACES_PER_CALL = 25
 
 MAX_SPAN_BYTES = 4 * 1024 * 1024
 """Spans in one response; further ones count as dropped."""
+
+MAX_INT64 = 2**63 - 1
 
 _TRACE_ID, _SPAN_ID = 16, 8
 # Bytes.
@@ -103,7 +105,7 @@ class ClusterTraces:
         """
         spans = self._local.recent_spans(TraceQuery(start=start, end=end))
         links = [tree.CallLink.from_span(span) for span in spans]
-        request = pb.CallLinksRequest(start_ns=start, end_ns=end)
+        request = pb.CallLinksRequest(start_ns=_int64(start), end_ns=_int64(end))
         for response in await self._peers.broadcast(GET_CALL_LINKS, request):
             links += _parse_links(response)
         return tree.dependencies(links)
@@ -113,7 +115,7 @@ class ClusterTraces:
     async def _search_merged(self, query: TraceQuery, limit: int) -> AsyncIterator[tuple[str, _MergedTrace]]:
         """Traces that match at any control plane, those that started last first."""
         start_by_id = self._local.matching_ids(query, limit)
-        request = pb.TraceMatchRequest(query=pb.TraceQuery(**asdict(query)), limit=limit)
+        request = pb.TraceMatchRequest(query=_query_to_proto(query), limit=limit)
         for response in await self._peers.broadcast(MATCH_TRACES, request):
             for id, start in response.start_ns.items():
                 start_by_id[id] = min(start, start_by_id.get(id, start))
@@ -184,6 +186,23 @@ class ClusterTraces:
             span_ids=b"".join(span.id for span in spans),
             parent_ids=b"".join(span.parent or bytes(_SPAN_ID) for span in spans),
         )
+
+
+def _query_to_proto(query: TraceQuery) -> pb.TraceQuery:
+    return pb.TraceQuery(
+        service=query.service,
+        operation=query.operation,
+        min_duration=_int64(query.min_duration),
+        max_duration=_int64(query.max_duration),
+        errors=query.errors,
+        start=_int64(query.start),
+        end=_int64(query.end),
+    )
+
+
+def _int64(nanoseconds: int) -> int:
+    """Limits a user's number to 292 years, more than any span lasts."""
+    return min(nanoseconds, MAX_INT64)
 
 
 def _union(*names: Iterable[str]) -> tuple[str, ...]:

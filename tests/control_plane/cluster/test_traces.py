@@ -56,6 +56,7 @@ async def test_search_returns_complete_traces_at_both(both: list[ClusterTraces])
         assert await traces_at.search(TraceQuery(), 1) == (newest,)
         assert await traces_at.search(TraceQuery(errors=True), 10) == (oldest,)
         assert await traces_at.search(TraceQuery(service="ingress"), 10) == (oldest,)
+        assert await traces_at.search(TraceQuery(min_duration=2**70), 10) == ()
         assert [trace.id async for trace in traces_at.search_full(TraceQuery(), 10)] == [newest.id, oldest.id]
 
 
