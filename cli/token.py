@@ -24,6 +24,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 
 MAX_TTL = 30 * 86_400.0
 
+AGENT_TOKEN_TTL = 86_400.0
+"""Lifetime in seconds of the tokens that `mesh` creates by itself: agents can enrol again after a suspend."""
+
 
 @app.callback()
 def token() -> None:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
+from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.cli.http import call_api
-from meshwright.cli.launcher import TOKEN_TTL, envoy_binary
 from meshwright.cli.options import author
 from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abandoned_instances
+from meshwright.cli.token import AGENT_TOKEN_TTL
 from meshwright.control_plane.api import calls, join_token
 from meshwright.control_plane.api.errors import UnreachableError
 from meshwright.control_plane.api.state_dir import MeshAddresses
@@ -127,7 +128,7 @@ def _create_token(workload: Workload, target: JoinTarget, state: Path | None) ->
         raise InputError(
             "--control-plane needs --token-file: create a token with `mesh token create` on that mesh"
         )
-    created = call_api(calls.create_token(workload.role, workload.service, TOKEN_TTL, author()), state)
+    created = call_api(calls.create_token(workload.role, workload.service, AGENT_TOKEN_TTL, author()), state)
     write_private(workload.token_file, f"{created['token']}\n")
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 WITHIN = 30.0
 """Seconds to wait for a line."""
 
-DISCONNECTED = "control plane disconnected: reconnecting; requests are missed meanwhile"
+DISCONNECTED = "control plane disconnected: reconnecting; requests until then are missed"
 
 
 class Taps(BaseHTTPRequestHandler):
