@@ -16,18 +16,20 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import structlog
-from pydantic import Field, ValidationError
 
-from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.status import ControlPlaneStatus
 from meshwright.control_plane.cluster import cluster_pb2 as pb
 from meshwright.control_plane.cluster import metrics
+from meshwright.control_plane.cluster.announcements import (
+    Announcement,
+    AnnouncementStore,
+    parse_announcements,
+)
 from meshwright.control_plane.cluster.connection import PeerConnection
 from meshwright.control_plane.cluster.methods import PING, Method, RequestT, ResponseT
 from meshwright.control_plane.cluster.peer_client import CALL_TIMEOUT, Handler, PeerError
@@ -54,23 +56,6 @@ log = structlog.get_logger(__name__)
 
 PollPeer = Callable[[str], Awaitable[None]]
 """Fetches the state of the peer with this id. Raises PeerError."""
-
-
-class Announcement(ApiModel):
-    """Where a control plane listens: `xds` is host:port, `admin` a URL."""
-
-    xds: str = Field(max_length=300)
-    admin: str = Field("", max_length=300)
-
-
-class AnnouncementStore(Protocol):
-    """Announcements in the store. Both raise StoreError if it cannot be reached."""
-
-    async def announce(self, id: str, text: str) -> Mapping[str, str]:
-        """Write or renew an announcement; returns those of all others by id."""
-
-    async def withdraw(self, id: str) -> None:
-        """Delete the announcement."""
 
 
 @dataclass(slots=True)
@@ -184,7 +169,7 @@ class Members:
                     others = await self._store.announce(self.id, self._announcement.model_dump_json())
                     if not self._announced:
                         self._announced, self.is_first = True, not others
-                    await self._update_peers(dict(_parse(others)))
+                    await self._update_peers(parse_announcements(others))
                 await asyncio.sleep(ANNOUNCE_INTERVAL)
         finally:
             for peer in tuple(self._peers.values()):
@@ -273,13 +258,6 @@ class Members:
 
 async def _respond_to_ping(_request: pb.PingRequest) -> pb.PingResponse:
     return pb.PingResponse()
-
-
-def _parse(announcements: Mapping[str, str]) -> Iterator[tuple[str, Announcement]]:
-    """Valid announcements by id, in a fixed order; invalid ones are ignored."""
-    for id, text in sorted(announcements.items()):
-        with contextlib.suppress(ValidationError):
-            yield id, Announcement.model_validate_json(text)
 
 
 def _log_transition(peer: _Member, error: str) -> None:
