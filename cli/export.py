@@ -75,6 +75,8 @@ def export_prometheus(
 ) -> None:
     """Write the recording and alerting rules, and an example prometheus.yml that discovers the mesh.
 
+    Adapt rule_files, the address of the control plane and the token file in prometheus.yml.
+
     \b
     Example:
       mesh prometheus export prometheus/

@@ -18,7 +18,11 @@ from ruamel.yaml import YAML
 from tests.envoy.harness import ROOT, settings
 from tests.fakes.ports import free_port
 
-FOLDERS = ("cli", "control_plane", "dashboards", "deploy", "services", "sidecar", "tui")
+FOLDERS = (
+    *("cli", "control_plane", "dashboards", "services", "sidecar", "tui"),
+    *("deploy/prometheus", "deploy/systemd"),
+)
+"""Folders whose data is in the wheel. Of deploy/, only what `mesh ... export` writes."""
 
 DATA_SUFFIXES = frozenset(
     {".bin", ".conf", ".env", ".gz", ".json", ".pyi", ".service", ".xz", ".yaml", ".yml", ".zst"}
