@@ -1,4 +1,4 @@
-"""OTLP exports of logs as Envoy sends them, for tests."""
+"""OTLP exports of log records as Envoy sends them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from meshwright.control_plane.api.models.requests import Request
-from meshwright.control_plane.telemetry.requests import record as record_module
-from meshwright.control_plane.telemetry.requests.record import RequestRecord
+from meshwright.control_plane.telemetry.requests.record import RequestRecord, parse_records
 
 BASE_TIME = 1_790_000_000.0
 """Seconds since the epoch."""
@@ -34,16 +33,16 @@ OUTBOUND_ATTRIBUTES = {
     "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
     "request_id": "c8fe00fa-bdd8-9ba0-9c18-8b4dd66a7c87",
 }
-"""What a sidecar tells of a request that it sent to orders."""
+"""The attributes of a request that a sidecar sent to orders."""
 
 
 def log_export(service: str, *records: dict[str, str], node: str = "", at: float = BASE_TIME) -> bytes:
-    """An export of `service`'s proxy; each record has the attributes of SENT where it says nothing else."""
+    """An export of `service`'s proxy; OUTBOUND_ATTRIBUTES are the defaults of each record."""
     request = ExportLogsServiceRequest()
-    part = request.resource_logs.add()
+    resource = request.resource_logs.add()
     for key, value in {"cluster_name": service, "node_name": node or f"{service}-1"}.items():
-        part.resource.attributes.add(key=key).value.string_value = value
-    scope = part.scope_logs.add()
+        resource.resource.attributes.add(key=key).value.string_value = value
+    scope = resource.scope_logs.add()
     for record in records:
         log_record = scope.log_records.add(time_unix_nano=int(at * 1e9))
         for key, value in {**OUTBOUND_ATTRIBUTES, **record}.items():
@@ -52,23 +51,29 @@ def log_export(service: str, *records: dict[str, str], node: str = "", at: float
 
 
 def record(service: str = "storefront", at: float = BASE_TIME, **attributes: Any) -> RequestRecord:
-    """The one record of an export."""
-    (actual_request_record,) = [
-        request_record
-        for request_record in record_module.parse_records(log_export(service, attributes, at=at), service)
-        if request_record is not None
+    """A record as the control plane parses it."""
+    (parsed,) = [
+        result
+        for result in parse_records(log_export(service, attributes, at=at), service)
+        if result is not None
     ]
-    assert isinstance(actual_request_record, RequestRecord), actual_request_record
-    return actual_request_record
+    assert isinstance(parsed, RequestRecord), parsed
+    return parsed
 
 
 def outbound_request(service: str = "storefront", after_ms: float = 0.0, **attributes: Any) -> Request:
-    """A request as a proxy of `service` told it, begun so many milliseconds after BEGIN."""
+    """A request that a proxy of `service` logged `after_ms` after BASE_TIME."""
     return record(service, BASE_TIME + after_ms / 1000, **{k: str(v) for k, v in attributes.items()}).to_api()
 
 
 def inbound_request(service: str, caller: str, after_ms: float = 0.0, **attributes: Any) -> Request:
-    """A request that `service`'s sidecar took in from `caller`."""
+    """A request that the sidecar of `service` received from `caller`."""
     peer = f"spiffe://mesh.local/service/{caller}"
-    more = {"direction": "inbound", "peer": peer, "upstream": "/app/http", "policies": "-", **attributes}
-    return outbound_request(service, after_ms, **more)
+    attributes = {
+        "direction": "inbound",
+        "peer": peer,
+        "upstream": "/app/http",
+        "policies": "-",
+        **attributes,
+    }
+    return outbound_request(service, after_ms, **attributes)

@@ -1,4 +1,4 @@
-"""Flushes of an Envoy as its OpenTelemetry sink sends them, for tests."""
+"""OTLP exports of metrics as the OpenTelemetry sink of Envoy sends them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LISTENER = "envoy.http_conn_manager_prefix"
 STATUS = "mesh.grpc_status"
 
 Stats = Mapping[str, float | Sequence[int]]
-"""Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as
-attribute, `grpc.14` with its status.
+"""Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as an attribute,
+`grpc.14` with its status.
 
-The cluster `/inbound` stands for what the inbound listener answered, by class ("5"); `injected.503` for
-answers of FaultInjection.
+The cluster `/inbound` stands for responses of the inbound listener, by class ("5"); `injected.503` for
+responses of FaultInjection.
 """
 
 
@@ -30,7 +30,7 @@ def attribute(key: str, value: str) -> KeyValue:
 def metrics_export(
     service: str, node: str, clusters: Mapping[str, Stats], at: float = 2.0, seconds: float = 2.0
 ) -> bytes:
-    """One push; `at` is the sender's clock in seconds."""
+    """One flush; `at` is the sender's clock in seconds."""
     request = ExportMetricsServiceRequest()
     resource = request.resource_metrics.add()
     resource.resource.attributes.extend(
@@ -76,7 +76,7 @@ def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, sec
 def counter(
     name: str, attributes: Mapping[str, str], value: float | Sequence[int], at: float, seconds: float
 ) -> Metric:
-    """A counter that is not about a cluster by its name."""
+    """A counter whose name does not contain a cluster."""
     assert not isinstance(value, Sequence)
     new_metric = Metric(name=name)
     new_metric.sum.aggregation_temporality, new_metric.sum.is_monotonic = DELTA, True

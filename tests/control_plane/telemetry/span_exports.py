@@ -1,4 +1,4 @@
-"""OTLP exports of spans for tests."""
+"""OTLP exports of spans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 @dataclass(frozen=True)
 class SpanSpec:
-    """A span to send; `start` and `end` in milliseconds since a moment."""
+    """A span to send; `start` and `end` in milliseconds since BASE_MS."""
 
     trace: int
     id: int
@@ -31,22 +31,21 @@ BASE_MS = 1_790_000_000_000
 def span_export(service: str, spans: Iterable[SpanSpec]) -> bytes:
     """An export with spans of one service."""
     request = ExportTraceServiceRequest()
-    part = request.resource_spans.add()
-    key_value = part.resource.attributes.add(key="service.name")
-    key_value.value.string_value = service
-    scope = part.scope_spans.add()
-    for span_spec in spans:
+    resource = request.resource_spans.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = service
+    scope = resource.scope_spans.add()
+    for spec in spans:
         span = scope.spans.add(
-            trace_id=span_spec.trace.to_bytes(16, "big"),
-            span_id=span_spec.id.to_bytes(8, "big"),
-            parent_span_id=span_spec.parent.to_bytes(8, "big") if span_spec.parent else b"",
-            name=span_spec.name,
-            kind=span_spec.kind,
-            start_time_unix_nano=(BASE_MS + span_spec.start) * 1_000_000,
-            end_time_unix_nano=(BASE_MS + span_spec.end) * 1_000_000,
+            trace_id=spec.trace.to_bytes(16, "big"),
+            span_id=spec.id.to_bytes(8, "big"),
+            parent_span_id=spec.parent.to_bytes(8, "big") if spec.parent else b"",
+            name=spec.name,
+            kind=spec.kind,
+            start_time_unix_nano=(BASE_MS + spec.start) * 1_000_000,
+            end_time_unix_nano=(BASE_MS + spec.end) * 1_000_000,
         )
-        if span_spec.failed:
+        if spec.failed:
             span.status.code = Status.STATUS_CODE_ERROR
-        for key, value in span_spec.attributes.items():
+        for key, value in spec.attributes.items():
             span.attributes.add(key=key).value.string_value = value
     return request.SerializeToString()

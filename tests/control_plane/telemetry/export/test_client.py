@@ -1,4 +1,4 @@
-"""Forwarding to a real collector that goes away, puts off, refuses: nothing is lost but what is counted."""
+"""Exporting to a real collector that goes down, delays and rejects: only what is counted is lost."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ ORDERS = Identity(DOMAIN, "service", "orders")
 SIGNALS: tuple[Signal, ...] = ("metrics", "traces", "logs")
 
 
-class Tally:
-    """What the counters of forwarding grew by since it was made."""
+class ExportCounters:
+    """The growth of the export metrics since it was created."""
 
     def __init__(self) -> None:
         self._before = self._read()
 
     def since(self) -> Counter[str]:
-        """By `sent traces`, `dropped traces full`, `retries traces`; without what did not grow."""
+        """Growth by `sent traces`, `dropped traces full`, `retries traces`; zeros are left out."""
         return self._read() - self._before
 
     @staticmethod
@@ -58,11 +58,11 @@ class Tally:
         return counter
 
 
-class Source:
-    """Sends spans with IDs 1, 2, 3... ."""
+class SpanSource:
+    """Exports spans with IDs 1, 2, 3 and so on."""
 
-    def __init__(self, to: OtlpExporter) -> None:
-        self._to = to
+    def __init__(self, exporter: OtlpExporter) -> None:
+        self._exporter = exporter
         self._ids = count(1)
         self.sent = 0
 
@@ -70,51 +70,59 @@ class Source:
         """One export with so many spans."""
         spans = [SpanSpec(1, next(self._ids), attributes={"a": attribute}) for _ in range(number)]
         self.sent += number
-        give(self._to, "traces", span_export("orders", spans))
+        export(self._exporter, "traces", span_export("orders", spans))
 
 
-def give(to: OtlpExporter, signal: Signal, body: bytes) -> None:
-    for _ in to.handle(signal, ORDERS, body):
+def export(exporter: OtlpExporter, signal: Signal, body: bytes) -> None:
+    for _ in exporter.handle(signal, ORDERS, body):
         pass
 
 
 @asynccontextmanager
-async def forwarding(
-    to: str, *, limit: int = MAX_BYTES, headers: tuple[tuple[str, str], ...] = (), roots: bytes | None = None
+async def exporting(
+    address: str,
+    *,
+    max_bytes: int = MAX_BYTES,
+    headers: tuple[tuple[str, str], ...] = (),
+    roots: bytes | None = None,
 ) -> AsyncIterator[OtlpExporter]:
-    where = parse_target(to)
-    otlp_exporter = OtlpExporter(replace(where, headers=headers), SIGNALS, roots=roots, max_bytes=limit)
-    await otlp_exporter.start()
+    target = parse_target(address)
+    exporter = OtlpExporter(replace(target, headers=headers), SIGNALS, roots=roots, max_bytes=max_bytes)
+    await exporter.start()
     try:
-        yield otlp_exporter
+        yield exporter
     finally:
-        await otlp_exporter.stop(0.0)
+        await exporter.stop(0.0)
 
 
 @pytest.fixture
 def collector() -> Iterator[OtlpSink]:
-    with otlp_sink() as new_otlp_sink:
-        yield new_otlp_sink
+    with otlp_sink() as sink:
+        yield sink
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches that wait for nothing, so that tests are short."""
+def short_batch_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send batches almost at once, so that tests are short."""
     monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_DELAY", 0.05)
 
 
 async def test_every_signal_is_exported_unchanged(collector: OtlpSink) -> None:
-    tally = Tally()
+    counters = ExportCounters()
     records = ExportLogsServiceRequest()
     part = records.resource_logs.add()
     part.resource.attributes.add(key="service.name").value.string_value = "orders"
     part.scope_logs.add().log_records.add().body.string_value = "a request"
-    async with forwarding(collector.address, headers=(("x-tenant", "blue"),)) as to:
-        Source(to).spans(3)
-        give(to, "metrics", metrics_export("orders", "orders-1", {"catalog": {"upstream_rq_completed": 7}}))
-        give(to, "logs", records.SerializeToString())
+    async with exporting(collector.address, headers=(("x-tenant", "blue"),)) as exporter:
+        SpanSource(exporter).spans(3)
+        export(
+            exporter,
+            "metrics",
+            metrics_export("orders", "orders-1", {"catalog": {"upstream_rq_completed": 7}}),
+        )
+        export(exporter, "logs", records.SerializeToString())
         expected = {"sent traces": 3, "sent metrics": 1, "sent logs": 1}
-        await until(lambda: tally.since() == expected)
+        await until(lambda: counters.since() == expected)
     assert collector.calls == 3
     assert collector.spans == Counter([1, 2, 3])
     assert collector.points == Counter([7])
@@ -123,8 +131,8 @@ async def test_every_signal_is_exported_unchanged(collector: OtlpSink) -> None:
 
 
 async def test_many_exports_are_sent_in_one_batch(collector: OtlpSink) -> None:
-    async with forwarding(collector.address) as to:
-        source = Source(to)
+    async with exporting(collector.address) as exporter:
+        source = SpanSource(exporter)
         for _ in range(50):
             source.spans(2)
         await until(lambda: collector.spans.total() == 100)
@@ -133,49 +141,49 @@ async def test_many_exports_are_sent_in_one_batch(collector: OtlpSink) -> None:
 
 async def test_foreign_and_invalid_exports_are_skipped(collector: OtlpSink) -> None:
     good = span_export("orders", [SpanSpec(1, 1)])
-    async with forwarding(collector.address) as to:
+    async with exporting(collector.address) as exporter:
         for body in (span_export("users", [SpanSpec(1, 2)]), b"\xff" * 50, good[:-3], good):
-            give(to, "traces", body)
+            export(exporter, "traces", body)
         await until(lambda: collector.spans)
     assert collector.spans == Counter([1])
     assert set(collector.senders) == {"traces orders"}
 
 
-@pytest.mark.parametrize("away", [20.0])
-async def test_nothing_is_lost_while_the_collector_is_down(collector: OtlpSink, away: float) -> None:
-    tally = Tally()
-    async with forwarding(collector.address) as to:
-        source = Source(to)
+@pytest.mark.parametrize("down_for", [20.0])
+async def test_nothing_is_lost_while_the_collector_is_down(collector: OtlpSink, down_for: float) -> None:
+    counters = ExportCounters()
+    async with exporting(collector.address) as exporter:
+        source = SpanSource(exporter)
         source.spans(10)
         await until(lambda: collector.spans.total() == 10)
         await asyncio.to_thread(collector.stop)
         started = time.monotonic()
-        while time.monotonic() < started + away:
+        while time.monotonic() < started + down_for:
             source.spans(20)
             await asyncio.sleep(0.1)
-        assert to.problem(time.monotonic()) == ""
-        assert "traces could not be exported" in to.problem(time.monotonic() + client.PROBLEM_AFTER)
+        assert exporter.problem(time.monotonic()) == ""
+        assert "traces could not be exported" in exporter.problem(time.monotonic() + client.PROBLEM_AFTER)
         collector.start()
         source.spans(1)
         await until(lambda: len(collector.spans) == source.sent, 60)
-        await until(lambda: tally.since()["sent traces"] == source.sent)
-        assert to.problem(time.monotonic() + client.PROBLEM_AFTER) == ""
+        await until(lambda: counters.since()["sent traces"] == source.sent)
+        assert exporter.problem(time.monotonic() + client.PROBLEM_AFTER) == ""
     assert set(collector.spans.values()) == {1}
-    assert tally.since().keys() == {"sent traces", "retries traces"}
+    assert counters.since().keys() == {"sent traces", "retries traces"}
 
 
 async def test_a_full_queue_drops_and_counts_the_oldest(collector: OtlpSink) -> None:
-    tally = Tally()
+    counters = ExportCounters()
     collector.stop()
-    async with forwarding(collector.address, limit=100_000) as to:
-        source = Source(to)
+    async with exporting(collector.address, max_bytes=100_000) as exporter:
+        source = SpanSource(exporter)
         for _ in range(300):
             source.spans(4, "x" * 200)
-        await until(lambda: tally.since()["retries traces"])
+        await until(lambda: counters.since()["retries traces"])
         assert metrics.EXPORT_QUEUED._value.get() <= 100_000
         collector.start()
-        dropped = tally.since()["dropped traces full"]
-        await until(lambda: tally.since()["sent traces"] + dropped == source.sent)
+        dropped = counters.since()["dropped traces full"]
+        await until(lambda: counters.since()["sent traces"] + dropped == source.sent)
     assert dropped > 0
     assert set(collector.spans) == set(range(dropped + 1, source.sent + 1))
 
@@ -196,59 +204,59 @@ async def test_a_full_queue_drops_and_counts_the_oldest(collector: OtlpSink) -> 
 async def test_only_retryable_statuses_are_retried(
     collector: OtlpSink, refusal: Refusal, retried: bool
 ) -> None:
-    tally = Tally()
+    counters = ExportCounters()
     collector.refusals.append(refusal)
-    async with forwarding(collector.address) as to:
-        source = Source(to)
+    async with exporting(collector.address) as exporter:
+        source = SpanSource(exporter)
         source.spans(5)
         began = time.monotonic()
         if retried:
             await until(lambda: collector.spans.total() == 5)
             assert time.monotonic() - began >= (refusal.retry_delay or 0.0)
-            await until(lambda: tally.since() == {"sent traces": 5, "retries traces": 1})
+            await until(lambda: counters.since() == {"sent traces": 5, "retries traces": 1})
         else:
-            await until(lambda: tally.since() == {"dropped traces refused": 5})
+            await until(lambda: counters.since() == {"dropped traces refused": 5})
             source.spans(2)
             await until(lambda: collector.spans == Counter([6, 7]))
     assert collector.calls == 2
 
 
 async def test_a_partial_success_counts_rejected_spans(collector: OtlpSink) -> None:
-    tally = Tally()
+    counters = ExportCounters()
     collector.reject_next = 3
-    async with forwarding(collector.address) as to:
-        Source(to).spans(10)
-        await until(lambda: tally.since() == {"sent traces": 7, "dropped traces rejected": 3})
+    async with exporting(collector.address) as exporter:
+        SpanSource(exporter).spans(10)
+        await until(lambda: counters.since() == {"sent traces": 7, "dropped traces rejected": 3})
     assert collector.calls == 1
 
 
 async def test_an_unimplemented_signal_does_not_delay_others() -> None:
-    tally = Tally()
+    counters = ExportCounters()
     body = metrics_export("orders", "orders-1", {"catalog": {"upstream_rq_completed": 7}})
     with otlp_sink(unimplemented=frozenset({"metrics", "logs"})) as jaeger:
-        async with forwarding(jaeger.address) as to:
-            give(to, "metrics", body)
-            await until(lambda: tally.since() == {"dropped metrics unimplemented": 1})
-            give(to, "metrics", body)
-            assert tally.since() == {"dropped metrics unimplemented": 2}
-            assert to.problem(time.monotonic() + client.PROBLEM_AFTER) == ""
-            Source(to).spans(2)
-            await until(lambda: tally.since()["sent traces"] == 2)
+        async with exporting(jaeger.address) as exporter:
+            export(exporter, "metrics", body)
+            await until(lambda: counters.since() == {"dropped metrics unimplemented": 1})
+            export(exporter, "metrics", body)
+            assert counters.since() == {"dropped metrics unimplemented": 2}
+            assert exporter.problem(time.monotonic() + client.PROBLEM_AFTER) == ""
+            SpanSource(exporter).spans(2)
+            await until(lambda: counters.since()["sent traces"] == 2)
 
 
 async def test_a_silent_collector_does_not_delay_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "REQUEST_TIMEOUT", 0.3)
     silent = await asyncio.start_server(_swallow, "127.0.0.1", 0)
-    tally = Tally()
-    async with silent, forwarding(f"127.0.0.1:{silent.sockets[0].getsockname()[1]}") as to:
-        source = Source(to)
+    counters = ExportCounters()
+    async with silent, exporting(f"127.0.0.1:{silent.sockets[0].getsockname()[1]}") as exporter:
+        source = SpanSource(exporter)
         source.spans(1)
-        await until(lambda: tally.since()["retries traces"])
+        await until(lambda: counters.since()["retries traces"])
         source.spans(1)
         began = time.monotonic()
-        await to.stop(0.5)
+        await exporter.stop(0.5)
         assert time.monotonic() - began < 10
-    assert tally.since()["dropped traces stopped"] == 2
+    assert counters.since()["dropped traces stopped"] == 2
 
 
 async def _swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -261,52 +269,52 @@ async def _swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def test_tls_requires_a_certificate_of_the_roots() -> None:
     pki, stranger = Pki(), Pki()
     tls_credentials = pki.server()
-    tally = Tally()
+    counters = ExportCounters()
     with otlp_sink(
         credentials=grpc.ssl_server_credentials([(tls_credentials.key, tls_credentials.certificate)])
     ) as collector:
-        async with forwarding(f"https://{collector.address}", roots=stranger.roots) as to:
-            Source(to).spans(1)
-            await until(lambda: tally.since()["retries traces"])
-        async with forwarding(f"https://{collector.address}", roots=pki.roots) as to:
-            Source(to).spans(1)
+        async with exporting(f"https://{collector.address}", roots=stranger.roots) as exporter:
+            SpanSource(exporter).spans(1)
+            await until(lambda: counters.since()["retries traces"])
+        async with exporting(f"https://{collector.address}", roots=pki.roots) as exporter:
+            SpanSource(exporter).spans(1)
             await until(lambda: collector.spans.total() == 1)
-    assert tally.since()["dropped traces stopped"] == 1
+    assert counters.since()["dropped traces stopped"] == 1
 
 
 async def test_stop_sends_the_queue(collector: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meshwright.control_plane.telemetry.export.queue.BATCH_DELAY", 60.0)
-    tally = Tally()
-    async with forwarding(collector.address) as to:
-        Source(to).spans(10)
+    counters = ExportCounters()
+    async with exporting(collector.address) as exporter:
+        SpanSource(exporter).spans(10)
         assert collector.calls == 0
-        await to.stop(20.0)
+        await exporter.stop(20.0)
     assert collector.spans.total() == 10
-    assert tally.since() == {"sent traces": 10}
+    assert counters.since() == {"sent traces": 10}
 
 
 async def test_stop_exports_messages_the_port_still_queues(collector: OtlpSink) -> None:
     pki = Pki()
-    folded: list[int] = []
+    handled: list[int] = []
 
-    def fold(to: OtlpExporter) -> Callable[[Identity, bytes, float], Iterator[None]]:
-        def take(identity: Identity, body: bytes, now: float) -> Iterator[None]:
-            yield from to.handle("traces", identity, body)
-            folded.append(len(body))
+    def handler_of(exporter: OtlpExporter) -> Callable[[Identity, bytes, float], Iterator[None]]:
+        def handle(identity: Identity, body: bytes, now: float) -> Iterator[None]:
+            yield from exporter.handle("traces", identity, body)
+            handled.append(len(body))
 
-        return take
+        return handle
 
-    async with forwarding(collector.address) as to:
-        intake = OtlpServer("127.0.0.1", 0, DOMAIN, pki.server(), {"traces": fold(to)})
-        port = await intake.start()
+    async with exporting(collector.address) as exporter:
+        server = OtlpServer("127.0.0.1", 0, DOMAIN, pki.server(), {"traces": handler_of(exporter)})
+        port = await server.start()
         options = (("grpc.ssl_target_name_override", "control-plane.mesh"),)
         body = span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2)])
         async with grpc.aio.secure_channel(f"127.0.0.1:{port}", pki.client("orders"), options) as channel:
             method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
             await channel.unary_unary(method, None, None)(body, timeout=20)
-        await intake.stop(20.0)
-        assert folded == [len(body)]
-        await to.stop(20.0)
+        await server.stop(20.0)
+        assert handled == [len(body)]
+        await exporter.stop(20.0)
     assert collector.spans.total() == 2
 
 
@@ -339,10 +347,10 @@ def test_headers_are_read_and_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "headers"
     file.write_text("# ours\nAuthorization: Bearer s3cret\n\nx-tenant: blue\n")
     settings = Settings(tmp_path, otlp_forward="[::1]:4317", otlp_forward_headers_file=str(file))
-    otlp_exporter = create_exporter(settings, SIGNALS)
-    assert otlp_exporter is not None
-    assert otlp_exporter._target.headers == (("authorization", "Bearer s3cret"), ("x-tenant", "blue"))
-    assert "s3cret" not in repr(otlp_exporter._target)
+    exporter = create_exporter(settings, SIGNALS)
+    assert exporter is not None
+    assert exporter._target.headers == (("authorization", "Bearer s3cret"), ("x-tenant", "blue"))
+    assert "s3cret" not in repr(exporter._target)
     file.write_text("authorization: a\nBearer s3cret\n")
     with pytest.raises(InputError) as caught:
         create_exporter(settings, SIGNALS)

@@ -1,4 +1,4 @@
-"""Why a request failed: from what proxies told of it to the policy, its revision and its author."""
+"""Explanations: from log records and spans to the policy, its revision and its author."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def policy(kind: str, name: str, **spec: Any) -> PolicyDocument:
 
 
 def revision(number: int, before: float, *refs: str, author: str = "ann") -> RevisionInfo:
-    """A revision committed so many seconds before the request, which changed these."""
+    """A revision that changed `refs`, committed `before` seconds before the request."""
     changed = tuple(
         DocumentChange(kind=kind, name=name, action="changed")
         for kind, name in (ref.split("/") for ref in refs)
     )
     return RevisionInfo(
-        revision=number, author=author, time=BASE_TIME - before, message="too much", changed=changed
+        revision=number, author=author, time=BASE_TIME - before, message="too many requests", changed=changed
     )
 
 
-def ask(
+def explain(
     records: list[Request], *documents: PolicyDocument, changes: tuple[RevisionInfo, ...] = ()
 ) -> Explanation:
     explanation = explain_request("c8fe", records, None, PolicyAttribution(documents, changes, SERVICES), NOW)
@@ -52,7 +52,13 @@ def ask(
 
 
 LIMITS = policy("CircuitBreaker", "orders-limits", targetRefs=[ORDERS], maxRequests=10)
-REFUSED: dict[str, Any] = {"status": 503, "flags": "UO", "upstream_host": "-", "attempts": 0, "policies": "-"}
+OVERFLOW: dict[str, Any] = {
+    "status": 503,
+    "flags": "UO",
+    "upstream_host": "-",
+    "attempts": 0,
+    "policies": "-",
+}
 
 
 def test_a_limit_names_policy_revision_and_author() -> None:
@@ -62,19 +68,23 @@ def test_a_limit_names_policy_revision_and_author() -> None:
         revision(41, 80, "CircuitBreaker/orders-limits"),
         revision(40, 90, "CircuitBreaker/orders-limits", author="bob"),
     )
-    explanation = ask([outbound_request(**REFUSED)], LIMITS, changes=changes)
+    explanation = explain([outbound_request(**OVERFLOW)], LIMITS, changes=changes)
     assert explanation.summary == (
         "503 UO at storefront → orders: CircuitBreaker orders-limits, revision 41, by ann, 3 minutes ago"
     )
     (reason,) = explanation.causes
     assert (reason.proxy, reason.flag) == ("storefront-1", "UO")
-    (blamed,) = reason.policies
-    assert (blamed.excerpt, blamed.revision, blamed.message) == ("maxRequests: 10", 41, "too much")
+    (responsible,) = reason.policies
+    assert (responsible.excerpt, responsible.revision, responsible.message) == (
+        "maxRequests: 10",
+        41,
+        "too many requests",
+    )
 
 
 def test_a_policy_without_limits_is_not_responsible() -> None:
-    explanation = ask(
-        [outbound_request(**REFUSED)], policy("CircuitBreaker", "patience", targetRefs=[ORDERS])
+    explanation = explain(
+        [outbound_request(**OVERFLOW)], policy("CircuitBreaker", "patience", targetRefs=[ORDERS])
     )
     assert explanation.causes[0].policies == ()
     assert explanation.summary == (
@@ -86,7 +96,7 @@ def test_a_policy_without_limits_is_not_responsible() -> None:
 def test_the_most_specific_policy_is_responsible() -> None:
     mine = policy("CircuitBreaker", "mine", targetRefs=[ORDERS], maxRequests=1, **{"from": ["storefront"]})
     others = policy("CircuitBreaker", "others", targetRefs=[ORDERS], maxRequests=1, **{"from": ["catalog"]})
-    explanation = ask([outbound_request(**REFUSED)], LIMITS, mine, others)
+    explanation = explain([outbound_request(**OVERFLOW)], LIMITS, mine, others)
     assert [responsible_policy.name for responsible_policy in explanation.causes[0].policies] == ["mine"]
 
 
@@ -94,9 +104,11 @@ TIMEOUT = policy("Timeout", "quick", targetRefs=[ORDERS], request="500ms")
 
 
 def test_the_timeout_is_the_cause_and_the_reset_below_it_a_consequence() -> None:
-    late = outbound_request(status=504, flags="UT", details="response_timeout", policies='["Timeout/quick"]')
+    timed_out = outbound_request(
+        status=504, flags="UT", details="response_timeout", policies='["Timeout/quick"]'
+    )
     below = inbound_request("orders", "storefront", 1, status=0, flags="DR")
-    explanation = ask([late, below], TIMEOUT)
+    explanation = explain([timed_out, below], TIMEOUT)
     assert [cause.flag for cause in explanation.causes] == ["UT"]
     assert explanation.causes[0].policies[0].excerpt == "request: 500ms"
     assert [(hop.service, hop.depth) for hop in explanation.hops] == [("storefront", 0), ("orders", 1)]
@@ -107,10 +119,10 @@ def test_per_try_and_request_timeouts_are_told_apart() -> None:
         policy("Timeout", "quick", targetRefs=[ORDERS], request="5s"),
         policy("Retry", "twice", targetRefs=[ORDERS], perTryTimeout="200ms"),
     )
-    late: dict[str, Any] = {"status": 504, "flags": "UT", "policies": '["Timeout/quick","Retry/twice"]'}
-    explanation = ask([outbound_request(details="upstream_per_try_timeout", **late)], *both)
+    timed_out: dict[str, Any] = {"status": 504, "flags": "UT", "policies": '["Timeout/quick","Retry/twice"]'}
+    explanation = explain([outbound_request(details="upstream_per_try_timeout", **timed_out)], *both)
     assert [responsible_policy.name for responsible_policy in explanation.causes[0].policies] == ["twice"]
-    value = ask([outbound_request(details="response_timeout", **late)], *both)
+    value = explain([outbound_request(details="response_timeout", **timed_out)], *both)
     assert [responsible_policy.name for responsible_policy in value.causes[0].policies] == ["quick"]
 
 
@@ -119,16 +131,16 @@ def test_an_inline_timeout_names_its_route() -> None:
         "HTTPRoute", "slow",
         parentRefs=[ORDERS], rules=[{"backendRefs": [{"name": "orders"}], "timeouts": {"request": "1s"}}],
     )  # fmt: skip
-    explanation = ask([outbound_request(status=504, flags="UT", policies='["HTTPRoute/slow"]')], route)
-    (blamed,) = explanation.causes[0].policies
-    assert (blamed.kind, blamed.name) == ("HTTPRoute", "slow")
-    assert blamed.excerpt.startswith("timeouts: {request: 1s")
+    explanation = explain([outbound_request(status=504, flags="UT", policies='["HTTPRoute/slow"]')], route)
+    (responsible,) = explanation.causes[0].policies
+    assert (responsible.kind, responsible.name) == ("HTTPRoute", "slow")
+    assert responsible.excerpt.startswith("timeouts: {request: 1s")
 
 
 def test_changes_after_the_request_are_ignored() -> None:
     """What was in force is of the revision at that time; nothing newer counts."""
     changes = (revision(9, -30), revision(8, 10, "CircuitBreaker/orders-limits"))
-    assert "revision 8, by ann" in ask([outbound_request(**REFUSED)], LIMITS, changes=changes).summary
+    assert "revision 8, by ann" in explain([outbound_request(**OVERFLOW)], LIMITS, changes=changes).summary
 
 
 def test_the_deepest_failure_is_the_cause() -> None:
@@ -137,9 +149,9 @@ def test_the_deepest_failure_is_the_cause() -> None:
             "ingress", 0, direction="ingress", upstream="storefront", status=503, duration_ms=40
         ),
         inbound_request("storefront", "ingress", 1, status=503, duration_ms=38),
-        outbound_request("storefront", 5, duration_ms=2, request_id="another", **REFUSED),
+        outbound_request("storefront", 5, duration_ms=2, request_id="another", **OVERFLOW),
     ]
-    explanation = ask(requests, LIMITS)
+    explanation = explain(requests, LIMITS)
     assert explanation.summary.startswith("503 UO at storefront → orders: CircuitBreaker orders-limits")
     assert [hop.depth for hop in explanation.hops] == [0, 1, 2]
     assert len(explanation.causes) == 1
@@ -149,7 +161,7 @@ def test_failed_attempts_name_their_cause_and_the_retry_policy() -> None:
     retry = policy("Retry", "twice", targetRefs=[ORDERS], attempts=2, on=["5xx"])
     sent = outbound_request(status=503, flags="URX", attempts=3, duration_ms=90, policies='["Retry/twice"]')
     tries = [inbound_request("orders", "storefront", at, status=503, duration_ms=5) for at in (1, 30, 60)]
-    explanation = ask([sent, *tries], retry)
+    explanation = explain([sent, *tries], retry)
     assert explanation.summary == "503 at storefront → orders: the app of orders responded with 503"
     given_up = explanation.causes[-1]
     assert (given_up.flag, given_up.policies[0].name) == ("URX", "twice")
@@ -157,7 +169,7 @@ def test_failed_attempts_name_their_cause_and_the_retry_policy() -> None:
 
 
 def test_an_error_of_the_app_has_no_responsible_policy() -> None:
-    explanation = ask(
+    explanation = explain(
         [outbound_request(status=503), inbound_request("orders", "storefront", 1, status=503)],
         LIMITS,
         TIMEOUT,
@@ -169,35 +181,39 @@ def test_an_error_of_the_app_has_no_responsible_policy() -> None:
 def test_a_grpc_call_is_explained_by_its_grpc_status() -> None:
     call: dict[str, Any] = {"content_type": "application/grpc", "grpc_status": "Unavailable", "status": 200}
     refused = {**call, "flags": "UO", "upstream_host": "-"}
-    assert ask([outbound_request(**refused)], LIMITS).summary.startswith(
+    assert explain([outbound_request(**refused)], LIMITS).summary.startswith(
         "Unavailable UO at storefront → orders: Circuit"
     )
-    assert ask([outbound_request(**call)]).summary.endswith(
+    assert explain([outbound_request(**call)]).summary.endswith(
         ": orders itself responded with Unavailable, not a proxy"
     )
 
 
 def test_an_unknown_flag_and_a_closed_connection_have_a_sentence() -> None:
-    closed = ask([outbound_request(status=503, flags="UC", failure="reset by peer")])
+    closed = explain([outbound_request(status=503, flags="UC", failure="reset by peer")])
     assert closed.summary.endswith(": the instance closed the connection before it responded: reset by peer")
-    assert "an unknown response flag" in ask([outbound_request(status=503, flags="QQ")]).summary
+    assert "an unknown response flag" in explain([outbound_request(status=503, flags="QQ")]).summary
 
 
 def test_no_route_names_the_candidate_route() -> None:
-    lost: dict[str, Any] = {
+    unrouted: dict[str, Any] = {
         "status": 404,
         "flags": "NR",
         "upstream": "-",
         "upstream_host": "-",
         "policies": "-",
     }
-    assert ask([outbound_request(host="nowhere", **lost)]).summary.endswith("there is no service 'nowhere'")
+    assert explain([outbound_request(host="nowhere", **unrouted)]).summary.endswith(
+        "there is no service 'nowhere'"
+    )
     route = policy(
         "HTTPRoute", "orders",
         parentRefs=[ORDERS],
         rules=[{"matches": [{"path": {"value": "/v2"}}], "backendRefs": [{"name": "orders"}]}],
     )  # fmt: skip
-    explanation = ask([outbound_request(**lost)], route, changes=(revision(3, 5, "HTTPRoute/orders"),))
+    explanation = explain(
+        [outbound_request(**unrouted)], route, changes=(revision(3, 5, "HTTPRoute/orders"),)
+    )
     assert explanation.summary == (
         "404 NR at storefront → orders: no route matches GET /api/orders of HTTPRoute orders, revision 3, "
         "by ann, 1 minute ago"
@@ -210,10 +226,10 @@ def test_no_route_names_the_last_changed_of_several_routes() -> None:
         policy("HTTPRoute", name, parentRefs=[{"kind": "Gateway", "name": "ingress"}], rules=[rule])
         for name in ("a", "b", "c")
     ]
-    lost = outbound_request(
+    unrouted = outbound_request(
         "ingress", direction="ingress", status=404, flags="NR", upstream="-", upstream_host="-"
     )
-    explanation = ask([lost], *routes, changes=(revision(9, 5, "HTTPRoute/b"), revision(1, 9)))
+    explanation = explain([unrouted], *routes, changes=(revision(9, 5, "HTTPRoute/b"), revision(1, 9)))
     assert explanation.summary.startswith(
         "404 NR at ingress: no route matches GET /api/orders of 3 routes; the last changed one is "
         "HTTPRoute b, revision 9, by ann"
@@ -222,7 +238,9 @@ def test_no_route_names_the_last_changed_of_several_routes() -> None:
 
 def test_an_injected_fault_names_its_policy() -> None:
     fault = policy("FaultInjection", "chaos", targetRefs=[ORDERS], abort={"status": 503})
-    explanation = ask([outbound_request(status=503, flags="FI", policies='["FaultInjection/chaos"]')], fault)
+    explanation = explain(
+        [outbound_request(status=503, flags="FI", policies='["FaultInjection/chaos"]')], fault
+    )
     assert "FaultInjection chaos" in explanation.summary
     assert explanation.causes[0].policies[0].excerpt.startswith("abort: {status: 503")
 
@@ -235,7 +253,7 @@ def test_a_failed_call_below_a_successful_request_is_explained() -> None:
             after_ms=2, status=0, flags="DI,DC", duration_ms=1000, policies='["FaultInjection/slow"]'
         ),
     ]
-    explanation = ask(requests, delay)
+    explanation = explain(requests, delay)
     assert explanation.verdict == "slow"
     assert explanation.summary.startswith(
         "200 after 1.01 s, but a call below it failed: DI at storefront → orders: FaultInjection slow"
@@ -246,16 +264,16 @@ def test_a_failed_call_below_a_successful_request_is_explained() -> None:
 def test_a_slow_request_names_where_the_time_was_spent() -> None:
     sent = outbound_request(duration_ms=1400, attempts=2, policies='["Timeout/quick"]')
     below = inbound_request("orders", "storefront", 2, duration_ms=1390)
-    explanation = ask([sent, below], TIMEOUT)
+    explanation = explain([sent, below], TIMEOUT)
     assert explanation.verdict == "slow"
     assert explanation.summary == "200 after 1.40 s: 1.39 s of 1.39 s were spent in the app of orders"
-    alone = ask([sent], TIMEOUT)
+    alone = explain([sent], TIMEOUT)
     assert "in orders or on the way there, measured by storefront, in 2 attempts" in alone.summary
     assert alone.causes[0].policies[0].name == "quick"
 
 
 def test_a_fast_request_is_fine() -> None:
-    assert ask([outbound_request()]).verdict == "fine"
+    assert explain([outbound_request()]).verdict == "fine"
 
 
 def test_without_records_and_spans_there_is_no_explanation() -> None:
@@ -292,14 +310,14 @@ def test_a_trace_without_records_is_explained_alike() -> None:
         ("ingress", "ingress", 0), ("storefront", "inbound", 1), ("storefront", "outbound", 2),
     ]  # fmt: skip
     assert explanation.hops[0].request == "GET /api/orders"
-    log = [outbound_request(after_ms=2, **REFUSED)]
+    log = [outbound_request(after_ms=2, **OVERFLOW)]
     both = explain_request("4bf9", log, trace, PolicyAttribution((LIMITS,), (), SERVICES, ("ingress",)), NOW)
     assert both is not None
-    assert len(both.hops) == 3, "what both tell is one step"
+    assert len(both.hops) == 3, "a span and a record of one request are one hop"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [
         (0, "just now"),
         (1, "1 second ago"),
@@ -308,5 +326,5 @@ def test_a_trace_without_records_is_explained_alike() -> None:
         (1e6, "11 days ago"),
     ],
 )
-def test_time_ago_uses_the_largest_unit(seconds: float, words: str) -> None:
-    assert time_ago(seconds) == words
+def test_time_ago_uses_the_largest_unit(seconds: float, text: str) -> None:
+    assert time_ago(seconds) == text

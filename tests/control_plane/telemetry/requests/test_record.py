@@ -1,4 +1,4 @@
-"""What proxies tell of requests, read from the bytes they send; nothing else is ever raised."""
+"""Request records: what is parsed of the log records that proxies send."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from typing import Any
 
 import pytest
 
-from meshwright.control_plane.telemetry.requests import record as record_module
-from meshwright.control_plane.telemetry.requests.record import RequestRecord
+from meshwright.control_plane.telemetry.requests.record import RequestRecord, parse_records
 from tests.control_plane.telemetry.log_exports import BASE_TIME, log_export, record
 
 
 def test_every_field_of_a_record_is_parsed() -> None:
-    request_record = record(status="503", flags="UO", details="overflow", upstream_host="-", attempts="0")
-    assert (request_record.service, request_record.proxy, request_record.caller, request_record.callee) == (
+    parsed = record(status="503", flags="UO", details="overflow", upstream_host="-", attempts="0")
+    assert (parsed.service, parsed.proxy, parsed.caller, parsed.callee) == (
         "storefront", "storefront-1", "storefront", "orders",
     )  # fmt: skip
     assert (
-        request_record.status,
-        request_record.flags,
-        request_record.failed,
-        request_record.upstream_host,
+        parsed.status,
+        parsed.flags,
+        parsed.failed,
+        parsed.upstream_host,
     ) == (503, "UO", True, "")
-    assert (request_record.time, request_record.duration, request_record.attempts) == (BASE_TIME, 12.0, 0)
-    assert request_record.policies == ("HTTPRoute/orders", "Retry/twice")
-    assert request_record.id.startswith("c8fe00fa")
-    request = request_record.to_api(7)
+    assert (parsed.time, parsed.duration, parsed.attempts) == (BASE_TIME, 12.0, 0)
+    assert parsed.policies == ("HTTPRoute/orders", "Retry/twice")
+    assert parsed.id.startswith("c8fe00fa")
+    request = parsed.to_api(7)
     assert (request.seq, request.flags[0].kinds, request.path) == (7, ("CircuitBreaker",), "/api/orders")
 
 
@@ -81,16 +80,14 @@ def test_a_record_fails_by_the_rule_of_the_access_log(attributes: dict[str, Any]
 def test_caller_and_callee_follow_direction_certificate_cluster_and_host(
     attributes: dict[str, Any], ends: tuple[str, str]
 ) -> None:
-    request_record = record(**attributes)
-    assert (request_record.caller, request_record.callee) == ends
+    parsed = record(**attributes)
+    assert (parsed.caller, parsed.callee) == ends
 
 
 def test_records_of_another_service_are_dropped() -> None:
-    assert [
-        request_record
-        for request_record in record_module.parse_records(log_export("orders", {}), "storefront")
-        if request_record
-    ] == ["foreign"]
+    assert [parsed for parsed in parse_records(log_export("orders", {}), "storefront") if parsed] == [
+        "foreign"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -105,19 +102,11 @@ def test_records_of_another_service_are_dropped() -> None:
     ],
 )
 def test_invalid_attributes_drop_the_record(attributes: dict[str, str], drop: str) -> None:
-    assert [
-        request_record
-        for request_record in record_module.parse_records(log_export("a", attributes), "a")
-        if request_record
-    ] == [drop]
+    assert [parsed for parsed in parse_records(log_export("a", attributes), "a") if parsed] == [drop]
 
 
 def test_an_established_tunnel_has_no_record() -> None:
-    assert not [
-        request_record
-        for request_record in record_module.parse_records(log_export("a", {"upstream": "/connect"}), "a")
-        if request_record
-    ]
+    assert not [parsed for parsed in parse_records(log_export("a", {"upstream": "/connect"}), "a") if parsed]
     assert record(upstream="/connect", flags="UF").failed
 
 
@@ -133,11 +122,9 @@ def test_invalid_bytes_never_raise() -> None:
         body = bytearray(data)
         for _ in range(chance.randrange(1, 6)):
             body[chance.randrange(len(body))] = chance.randrange(256)
-        for request_record in record_module.parse_records(
-            bytes(body[: chance.randrange(len(body) + 1)]), "a"
-        ):
+        for parsed in parse_records(bytes(body[: chance.randrange(len(body) + 1)]), "a"):
             assert (
-                request_record is None
-                or isinstance(request_record, RequestRecord)
-                or request_record in {"foreign", "oversized", "malformed"}
+                parsed is None
+                or isinstance(parsed, RequestRecord)
+                or parsed in {"foreign", "oversized", "malformed"}
             )

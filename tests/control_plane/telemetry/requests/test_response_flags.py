@@ -1,4 +1,4 @@
-"""The explanations of Envoy's response flags: kinds that exist, and the same words in the documentation."""
+"""Response flags: their kinds exist, and the documentation has the same text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests that are kept: bounded, fair to each service, found by request and by trace."""
+"""The request store: its limits for each service, and its records by request and by trace."""
 
 from __future__ import annotations
 

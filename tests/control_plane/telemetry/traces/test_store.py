@@ -1,4 +1,4 @@
-"""The store of traces: what it takes, finds, tells, and that nothing makes it outgrow its bounds."""
+"""The trace store: what it accepts, finds and returns, and that it stays within its limits."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
 ORDERS, INGRESS = Identity("mesh.local", "service", "orders"), Identity("mesh.local", "gateway", "ingress")
 
 
-def fold(traces: TraceStore, identity: Identity, body: bytes) -> int:
-    """Take an export whole; returns in how many slices."""
+def handle(traces: TraceStore, identity: Identity, body: bytes) -> int:
+    """Handle an export; returns the number of steps."""
     return sum(1 for _ in traces.handle(identity, body, 0.0))
 
 
 def order() -> TraceStore:
-    """A trace of an order: the ingress, then orders, whose second try fails."""
+    """A trace of an order: the ingress, then orders, whose second attempt fails."""
     traces = TraceStore()
     spans = [SpanSpec(7, 1, name="ingress", end=50), SpanSpec(7, 2, 1, kind=3, start=1, end=49)]
-    fold(traces, INGRESS, span_export("ingress", spans))
-    tried = {"retry.count": "1", "response_flags": "UO,XX"}
-    later = [
-        SpanSpec(7, 4, 3, start=5, end=9, failed=True, attributes=tried),
+    handle(traces, INGRESS, span_export("ingress", spans))
+    attempt = {"retry.count": "1", "response_flags": "UO,XX"}
+    of_orders = [
+        SpanSpec(7, 4, 3, start=5, end=9, failed=True, attributes=attempt),
         SpanSpec(7, 3, 2, start=2, end=48),
     ]
-    fold(traces, ORDERS, span_export("orders", later))
+    handle(traces, ORDERS, span_export("orders", of_orders))
     return traces
 
 
@@ -40,22 +40,22 @@ def test_spans_of_several_senders_form_one_tree() -> None:
         (1, 0, "ingress"), (2, 1, "ingress"), (3, 2, "orders"), (4, 3, "orders"),
     ]  # fmt: skip
     assert (trace.service, trace.operation, trace.duration, trace.errors) == ("ingress", "ingress", 50, 1)
-    tried = trace.tree[3]
-    assert (tried.attempt, tried.error) == (1, True)
-    assert [flag.flag for flag in tried.flags] == ["UO", "XX"]
-    assert "CircuitBreaker" in tried.flags[0].kinds
+    attempt = trace.tree[3]
+    assert (attempt.attempt, attempt.error) == (1, True)
+    assert [flag.flag for flag in attempt.flags] == ["UO", "XX"]
+    assert "CircuitBreaker" in attempt.flags[0].kinds
 
 
 def test_a_search_needs_one_span_that_matches_everything() -> None:
     traces = order()
     assert traces.services() == ("ingress", "orders")
     assert traces.operations("ingress") == ("GET /", "ingress")
-    long = 45_000_000
-    assert len(traces.search(TraceQuery(service="orders", min_duration=long), 5)) == 1
+    min_duration = 45_000_000
+    assert len(traces.search(TraceQuery(service="orders", min_duration=min_duration), 5)) == 1
     assert len(traces.search(TraceQuery(service="orders", errors=True), 5)) == 1
     for nothing in (
         TraceQuery(service="ingress", errors=True),
-        TraceQuery(service="orders", errors=True, min_duration=long),
+        TraceQuery(service="orders", errors=True, min_duration=min_duration),
         TraceQuery(service="orders", operation="ingress"),
         TraceQuery(service="catalog"),
         TraceQuery(start=2**62),
@@ -68,21 +68,21 @@ def test_a_search_needs_one_span_that_matches_everything() -> None:
 
 def test_spans_of_another_service_are_dropped() -> None:
     traces = order()
-    fold(traces, ORDERS, span_export("ingress", [SpanSpec(7, 9, 1), SpanSpec(8, 9)]))
-    fold(traces, ORDERS, span_export("orders", [SpanSpec(7, 1, name="painted")]))
+    handle(traces, ORDERS, span_export("ingress", [SpanSpec(7, 9, 1), SpanSpec(8, 9)]))
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(7, 1, name="forged")]))
     trace = traces.get(f"{7:032x}")
     assert trace is not None
     assert traces.dropped == {"foreign": 2}
     assert {(span.service, span.operation) for span in trace.tree if int(span.id, 16) == 1} == {
         ("ingress", "ingress"),
-        ("orders", "painted"),
+        ("orders", "forged"),
     }
 
 
 def test_newest_traces_are_listed_first_and_oldest_are_evicted_first() -> None:
     traces = TraceStore(max_traces=3)
     for number in range(1, 6):
-        fold(traces, ORDERS, span_export("orders", [SpanSpec(number, 1, start=number)]))
+        handle(traces, ORDERS, span_export("orders", [SpanSpec(number, 1, start=number)]))
     assert [int(trace_summary.id, 16) for trace_summary in traces.search(TraceQuery(), 10)] == [5, 4, 3]
     assert traces.get(f"{1:032x}") is None
     assert traces.evicted == 2
@@ -91,15 +91,15 @@ def test_newest_traces_are_listed_first_and_oldest_are_evicted_first() -> None:
 
 def test_the_service_with_most_spans_makes_room() -> None:
     traces = TraceStore(max_traces=4)
-    fold(traces, INGRESS, span_export("ingress", [SpanSpec(1, 1)]))
-    fold(traces, ORDERS, span_export("orders", [SpanSpec(n, n) for n in range(2, 100)]))
+    handle(traces, INGRESS, span_export("ingress", [SpanSpec(1, 1)]))
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(n, n) for n in range(2, 100)]))
     assert sorted(int(trace_summary.id, 16) for trace_summary in traces.search(TraceQuery(), 10)) == [
         1,
         97,
         98,
         99,
     ]
-    fold(traces, INGRESS, span_export("ingress", [SpanSpec(200, 1), SpanSpec(201, 1), SpanSpec(202, 1)]))
+    handle(traces, INGRESS, span_export("ingress", [SpanSpec(200, 1), SpanSpec(201, 1), SpanSpec(202, 1)]))
     assert [
         int(trace_summary.id, 16) for trace_summary in traces.search(TraceQuery(service="orders"), 10)
     ] == [99, 98]
@@ -112,8 +112,8 @@ def test_metrics_count_stored_evicted_and_dropped_spans() -> None:
 
     before = read()
     traces = TraceStore(max_traces=2)
-    fold(traces, ORDERS, span_export("orders", [SpanSpec(n, 1) for n in range(1, 6)]))
-    fold(traces, ORDERS, span_export("users", [SpanSpec(9, 1)]))
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(n, 1) for n in range(1, 6)]))
+    handle(traces, ORDERS, span_export("users", [SpanSpec(9, 1)]))
     assert tuple(b - a for a, b in zip(before, read(), strict=True)) == (5, 3, 1)
     assert (metrics.TRACES_STORED._value.get(), metrics.TRACE_BYTES._value.get()) == (2, traces.size_bytes)
 
@@ -121,14 +121,14 @@ def test_metrics_count_stored_evicted_and_dropped_spans() -> None:
 def test_a_span_sent_twice_is_stored_once() -> None:
     traces = TraceStore()
     body = span_export("orders", [SpanSpec(1, 1)])
-    fold(traces, ORDERS, body)
-    fold(traces, ORDERS, body)
+    handle(traces, ORDERS, body)
+    handle(traces, ORDERS, body)
     assert (traces.span_count, traces.dropped) == (1, {"duplicate": 1})
 
 
 def test_a_cycle_of_spans_lists_each_span_once() -> None:
     traces = TraceStore()
-    fold(traces, ORDERS, span_export("orders", [SpanSpec(1, 1, 2), SpanSpec(1, 2, 1), SpanSpec(1, 3, 3)]))
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(1, 1, 2), SpanSpec(1, 2, 1), SpanSpec(1, 3, 3)]))
     trace = traces.get(f"{1:032x}")
     assert trace is not None
     assert sorted(int(span.id, 16) for span in trace.tree) == [1, 2, 3]
@@ -136,7 +136,7 @@ def test_a_cycle_of_spans_lists_each_span_once() -> None:
 
 def test_a_large_export_is_processed_in_steps() -> None:
     traces = TraceStore()
-    assert fold(traces, ORDERS, span_export("orders", [SpanSpec(n, 1) for n in range(1, 1001)])) >= 10
+    assert handle(traces, ORDERS, span_export("orders", [SpanSpec(n, 1) for n in range(1, 1001)])) >= 10
     assert len(traces) == 1000
 
 
@@ -160,12 +160,12 @@ def test_limits_hold_and_indices_agree_for_any_exports(
     traces = TraceStore(max_traces=5, max_spans_per_trace=8, max_bytes=40_000)
     sent = 0
     for service, spans in exports:
-        fold(traces, Identity("mesh.local", "service", service), span_export(service, spans))
+        handle(traces, Identity("mesh.local", "service", service), span_export(service, spans))
         sent += len(spans)
         assert len(traces) <= 5
         assert traces.size_bytes <= 40_000
-        actual_traces = [traces.get(trace_summary.id) for trace_summary in traces.search(TraceQuery(), 100)]
-        trees = [trace.tree for trace in actual_traces if trace is not None]
+        full_traces = [traces.get(trace_summary.id) for trace_summary in traces.search(TraceQuery(), 100)]
+        trees = [trace.tree for trace in full_traces if trace is not None]
         assert all(0 < len(tree) <= 8 for tree in trees)
         assert sum(len(tree) for tree in trees) == traces.span_count
         kinds = {span.service for tree in trees for span in tree}
@@ -186,12 +186,12 @@ def test_invalid_bytes_leave_the_store_consistent(garbage: bytes, cut: int) -> N
     good = span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2, 1)])
     traces = TraceStore()
     for body in (garbage, good[:cut] + garbage, good[:cut]):
-        fold(traces, ORDERS, body)
+        handle(traces, ORDERS, body)
     for trace in traces.search_full(TraceQuery(), 10):
         assert trace.spans == len(trace.tree)
 
 
 def test_a_truncated_export_is_malformed() -> None:
     traces = TraceStore()
-    fold(traces, ORDERS, span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2)])[:-3])
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(1, 1), SpanSpec(1, 2)])[:-3])
     assert traces.dropped == {"malformed": 1}
