@@ -20,19 +20,17 @@ from meshwright.control_plane.core.world import Service, World
 from meshwright.control_plane.telemetry.topology.edges import EdgeTable, EdgeTraffic
 from meshwright.control_plane.telemetry.topology.traffic import CallResults
 
-UNHEALTHY_BELOW = 0.5
+THRESHOLDS = HealthThresholds()
+"""The thresholds as the API serves them. Their values are the defaults of its model, which clients share."""
+
+UNHEALTHY_BELOW = THRESHOLDS.unhealthy_below
 """Success rate below which a service, edge or version is unhealthy."""
 
-DEGRADED_BELOW = 0.95
+DEGRADED_BELOW = THRESHOLDS.degraded_below
 """Success rate below which a service, edge or version is degraded."""
 
-MIN_CALLS = 10
+MIN_CALLS = THRESHOLDS.min_requests
 """Calls within the window from which on their success rate counts."""
-
-THRESHOLDS = HealthThresholds(
-    degraded_below=DEGRADED_BELOW, unhealthy_below=UNHEALTHY_BELOW, min_requests=MIN_CALLS
-)
-"""The thresholds as the API serves them."""
 
 _SEVERITY: tuple[NodeHealth, ...] = ("unknown", "healthy", "degraded", "unhealthy")
 
