@@ -1,4 +1,4 @@
-"""Sidecars of a real mesh are looked into through the admin API: what they tell, and what of silence."""
+"""Commands to sidecars of a real mesh through the admin API, and what happens when one does not respond."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ import requests
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.test_why import tapping
 
-GIVEN_UP = 25
-"""Seconds within which silence is told of: an agent has ten."""
+TIMEOUT = 25
+"""Seconds within which a missing response is reported: an agent has ten."""
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
-        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+        assert running.get("front-1", "http://back/echo").status_code == 200
+        yield running
 
 
 @pytest.fixture
 def mesh(shared: Mesh) -> Mesh:
-    """The mesh as every test wants to find it: each proxy can be asked."""
+    """The shared mesh, once every proxy responds to commands."""
     for name in ("front-1", "back-1", "ingress"):
-        until(partial(answers, shared, name), f"{name} answers")
+        until(partial(responds, shared, name), f"{name} responds")
     return shared
 
 
 def api(mesh: Mesh, path: str, method: str = "GET", **options: Any) -> requests.Response:
-    """A call to the admin API's part of proxies."""
+    """A request to a path below /proxies of the admin API."""
     url = json.loads((mesh.state / "mesh.json").read_text())["admin"]
     token = (mesh.state / "admin.token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"}
-    where = f"{url}/api/v1/proxies/{path}"
-    return requests.request(method, where, headers=headers, timeout=GIVEN_UP, **options)
+    return requests.request(
+        method, f"{url}/api/v1/proxies/{path}", headers=headers, timeout=TIMEOUT, **options
+    )
 
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """A process that does nothing meanwhile."""
+    """Suspend a process."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -57,15 +58,15 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def answers(mesh: Mesh, name: str) -> bool:
-    """Whether a proxy can be asked; not while there is no control plane."""
+def responds(mesh: Mesh, name: str) -> bool:
+    """Whether a proxy responds to commands; not while the control plane is down."""
     try:
         return api(mesh, f"{name}/stats?filter=server.live").status_code == 200
     except requests.ConnectionError:
         return False
 
 
-def test_every_sidecar_and_gateway_tells_its_statistics(mesh: Mesh) -> None:
+def test_every_sidecar_and_gateway_returns_its_statistics(mesh: Mesh) -> None:
     assert mesh.get("front-1", "http://back/echo").status_code == 200
     lines = mesh.run("proxy", "front-1", "stats", "--filter", r"^cluster\.back\.upstream_rq_2xx$").stdout
     name, count = lines.strip().split(": ")
@@ -73,11 +74,11 @@ def test_every_sidecar_and_gateway_tells_its_statistics(mesh: Mesh) -> None:
     assert int(count) >= 2
     for proxy in ("back-1", "ingress"):
         assert api(mesh, f"{proxy}/stats?filter=server.live").json()["stats"] == {"server.live": 1}
-    wrong = mesh.run("proxy", "front-1", "stats", "--filter", "(", check=False)
-    assert (wrong.returncode, "front-1: Envoy says: Invalid re2 regex" in wrong.stderr) == (2, True)
+    invalid = mesh.run("proxy", "front-1", "stats", "--filter", "(", check=False)
+    assert (invalid.returncode, "front-1: Envoy says: Invalid re2 regex" in invalid.stderr) == (2, True)
 
 
-def test_logs_of_envoy_and_app_are_told_and_followed(mesh: Mesh) -> None:
+def test_logs_of_envoy_and_app_can_be_read_and_followed(mesh: Mesh) -> None:
     logs = api(mesh, "back-1/logs?lines=5").json()["logs"]
     assert [part["source"] for part in logs] == ["proxy", "app"]
     assert [part["file"] for part in logs] == [
@@ -88,79 +89,80 @@ def test_logs_of_envoy_and_app_are_told_and_followed(mesh: Mesh) -> None:
     api(mesh, "back-1/log-level", "PUT", json={"level": "debug", "logger": "admin", "seconds": 5})
     after = f"back-1/logs?proxy={logs[0]['end']}&app={logs[1]['end']}"
     until(
-        lambda: answers(mesh, "back-1") and "[admin]" in api(mesh, after).json()["logs"][0]["text"],
-        "Envoy's log tells of what it is asked",
+        lambda: responds(mesh, "back-1") and "[admin]" in api(mesh, after).json()["logs"][0]["text"],
+        "Envoy logs the admin request",
     )
-    until(lambda: api(mesh, "back-1/log-level").json()["resets_in"] is None, "it has returned")
+    until(lambda: api(mesh, "back-1/log-level").json()["resets_in"] is None, "it has been reset")
 
 
-def test_a_log_level_returns_by_itself_and_is_an_event(mesh: Mesh) -> None:
+def test_a_log_level_is_reset_after_its_time_and_is_an_event(mesh: Mesh) -> None:
     shown = mesh.run("proxy", "front-1", "log-level", "upstream=debug", "--for", "2s").stdout
     assert [line.split() for line in shown.splitlines()][1:3] == [
         ["upstream", "debug"],
         ["all", "others", "warning"],
     ]
-    until(lambda: api(mesh, "front-1/log-level").json()["resets_in"] is None, "it has returned")
+    until(lambda: api(mesh, "front-1/log-level").json()["resets_in"] is None, "it has been reset")
     assert api(mesh, "front-1/log-level").json()["loggers"]["upstream"] == "warning"
-    words = "log level of upstream set to debug for 2 s"
-    until(lambda: words in mesh.run("events", "--kind", "sidecar").stdout, "it is an event")
+    message = "log level of upstream set to debug for 2 s"
+    until(lambda: message in mesh.run("events", "--kind", "sidecar").stdout, "it is an event")
     unknown = mesh.run("proxy", "front-1", "log-level", "nosuch=debug", check=False)
     assert (unknown.returncode, "no such logger: nosuch" in unknown.stderr) == (2, True)
 
 
-def test_a_wrong_name_is_told_with_what_is_near(mesh: Mesh) -> None:
-    wrong = mesh.run("proxy", "fornt-1", "stats", check=False)
-    assert (wrong.returncode, wrong.stderr) == (2, "no such proxy: fornt-1: did you mean front-1?\n")
+def test_an_unknown_name_is_reported_with_a_similar_one(mesh: Mesh) -> None:
+    unknown = mesh.run("proxy", "fornt-1", "stats", check=False)
+    assert (unknown.returncode, unknown.stderr) == (2, "no such proxy: fornt-1: did you mean front-1?\n")
 
 
-def test_a_hung_envoy_is_told_of_while_logs_are_still_read(mesh: Mesh) -> None:
+def test_a_hung_envoy_is_reported_while_its_logs_can_still_be_read(mesh: Mesh) -> None:
     with frozen(mesh.pid("back-1.proxy")):
-        silent = mesh.run("proxy", "back-1", "stats", check=False)
-        assert (silent.returncode, "admin interface does not answer: timeout" in silent.stderr) == (4, True)
+        hung = mesh.run("proxy", "back-1", "stats", check=False)
+        assert (hung.returncode, "admin interface does not respond: timeout" in hung.stderr) == (4, True)
         assert api(mesh, "back-1/logs").status_code == 200
-    until(lambda: answers(mesh, "back-1"), "it answers again")
+    until(lambda: responds(mesh, "back-1"), "it responds again")
 
 
-def test_a_hung_agent_is_given_up_and_asked_again_when_it_is_back(mesh: Mesh) -> None:
+def test_a_hung_agent_times_out_and_responds_again_afterwards(mesh: Mesh) -> None:
     with frozen(mesh.pid("agent")):
-        silent = api(mesh, "front-1/logs")
-        assert silent.status_code == 504
-        assert silent.json()["error"]["message"].startswith("front-1: its agent does not answer within 10 s")
-    until(lambda: answers(mesh, "front-1"), "it answers again")
+        hung = api(mesh, "front-1/logs")
+        assert hung.status_code == 504
+        message = hung.json()["error"]["message"]
+        assert message.startswith("front-1: no response from its agent within 10 s")
+    until(lambda: responds(mesh, "front-1"), "it responds again")
 
 
-def test_asks_at_the_same_time_do_not_wait_for_each_other(mesh: Mesh) -> None:
-    numbers: list[int] = []
+def test_concurrent_commands_do_not_wait_for_each_other(mesh: Mesh) -> None:
+    statuses: list[int] = []
 
-    def ask(name: str) -> None:
-        numbers.append(api(mesh, f"{name}/config?section=clusters").status_code)
+    def send(name: str) -> None:
+        statuses.append(api(mesh, f"{name}/config?section=clusters").status_code)
 
-    asking = [threading.Thread(target=ask, args=(name,)) for name in ("front-1", "back-1", "ingress") * 4]
-    for thread in asking:
+    threads = [threading.Thread(target=send, args=(name,)) for name in ("front-1", "back-1", "ingress") * 4]
+    for thread in threads:
         thread.start()
-    for thread in asking:
-        thread.join(GIVEN_UP)
-    assert numbers == [200] * 12
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert statuses == [200] * 12
 
 
-def test_asks_go_on_after_the_control_plane_was_killed(mesh: Mesh) -> None:
-    with frozen(mesh.process.pid):  # nobody starts another one meanwhile
+def test_commands_work_again_after_the_control_plane_was_killed(mesh: Mesh) -> None:
+    with frozen(mesh.process.pid):  # the supervisor cannot start another one
         os.kill(mesh.pid("control-plane"), signal.SIGKILL)
         local = mesh.run("proxy", "front-1", "stats", "--filter", "^server.live$")
     assert local.stdout == "server.live: 1\n"
-    until(lambda: answers(mesh, "front-1"), "the new control plane can ask")
+    until(lambda: responds(mesh, "front-1"), "the new control plane sends commands")
 
 
-def test_a_tap_outlives_the_control_plane(mesh: Mesh) -> None:
+def test_a_tap_survives_a_restart_of_the_control_plane(mesh: Mesh) -> None:
     with tapping(mesh, "back", "--path", "/tapped") as process:
         os.kill(mesh.pid("control-plane"), signal.SIGKILL)
         assert process.stderr and process.stdout
         texts: list[str] = []
         while not texts or (texts[-1] and "again" not in texts[-1]):
             texts.append(process.stderr.readline())
-        assert texts[0] == "the control plane is away: waiting for it, requests meanwhile are not seen\n"
-        words = r"tapping back again after \d+\.\d s: requests of that time may be missing\n"
-        assert re.fullmatch(words, texts[-1]), texts
+        assert texts[0] == ("control plane disconnected: reconnecting; requests until then are missed\n")
+        message = r"tapping back again after \d+\.\d s: requests of that time may be missing\n"
+        assert re.fullmatch(message, texts[-1]), texts
         for number in range(3):
             assert mesh.get("front-1", f"http://back/tapped/{number}").status_code == 200
         assert [f"/tapped/{n}" in process.stdout.readline() for n in range(3)] == [True] * 3
