@@ -1,4 +1,4 @@
-"""LoadBalancer over ten real instances, by what each of them counted and by who answered."""
+"""LoadBalancer over ten real instances, by their counters and by which one responded."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 @pytest.fixture
 def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
-    """The mesh without policies, all instances well; front's Envoy knows that when it has called each."""
+    """The mesh without policies, all instances healthy: front's Envoy has called each."""
     until(lambda: healthy_instances(whole_mesh, "ten") == len(NAMES), "all instances are well")
     until(lambda: set(shares(whole_mesh, 200).values()).isdisjoint({0}), "all are called")
     yield whole_mesh
@@ -79,13 +79,13 @@ def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
 
 
 class Caller:
-    """One kept connection to the outbound proxy of front's sidecar."""
+    """One persistent connection to the outbound proxy of front's sidecar."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def __call__(self, key: str = "") -> tuple[int, str]:
-        """The status of one request, and who answered."""
+        """The status of one request, and which instance responded."""
         self._connection.request("GET", "http://ten/echo", headers={"x-user": key})
         response = self._connection.getresponse()
         response.read()
@@ -93,7 +93,7 @@ class Caller:
 
 
 def send(mesh: Mesh, keys: Iterable[str]) -> list[tuple[str, int, str]]:
-    """(key, status, who answered) of one request for each key, four at a time."""
+    """(key, status, instance) of one request per key, four at a time."""
     port = mesh.ports("front-1")["outbound"]
     everything = list(keys)
 
@@ -106,7 +106,7 @@ def send(mesh: Mesh, keys: Iterable[str]) -> list[tuple[str, int, str]]:
 
 
 def shares(mesh: Mesh, count: int) -> dict[str, float]:
-    """The share of each instance in percent over `count` requests, none of which fails."""
+    """The share of each instance in percent over `count` requests, all successful."""
     entries = send(mesh, [""] * count)
     assert Counter(status for _, status, _ in entries) == {200: count}
     seen = Counter(name for _, _, name in entries)
@@ -114,20 +114,20 @@ def shares(mesh: Mesh, count: int) -> dict[str, float]:
 
 
 def share(mesh: Mesh, count: int, names: Iterable[str]) -> float:
-    """The share of these instances together."""
+    """The total share of these instances."""
     values = shares(mesh, count)
     return sum(values[name] for name in names)
 
 
 def homes(mesh: Mesh) -> dict[str, str]:
-    """Which instance each key goes to."""
+    """The instance of each key."""
     entries = send(mesh, KEYS)
     assert Counter(status for _, status, _ in entries) == {200: len(KEYS)}
     return {key: name for key, _, name in entries}
 
 
 def stays(before: dict[str, str], after: dict[str, str], text: str) -> float:
-    """The share, in percent, of keys that kept their instance, of those whose instance is still there."""
+    """The percentage of keys that kept their instance, among those whose instance still exists."""
     left = [key for key, name in before.items() if name != text]
     assert text not in after.values()
     return 100 * sum(before[key] == after[key] for key in left) / len(left)
@@ -139,7 +139,7 @@ def set_health(mesh: Mesh, names: Iterable[str], word: str) -> None:
 
 
 def served_by_none_of(mesh: Mesh, names: Iterable[str]) -> Callable[[], bool]:
-    """Whether 100 requests go well and to none of these."""
+    """Whether 100 requests succeed without reaching any of these."""
     avoided = set(names)
     return lambda: all(status == 200 and name not in avoided for _, status, name in send(mesh, [""] * 100))
 
@@ -150,7 +150,7 @@ def test_round_robin_spreads_evenly(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["RoundRobin", "LeastRequest"])
-def test_weights_hold(mesh: Mesh, algorithm: str) -> None:
+def test_weights_set_the_share_of_instances(mesh: Mesh, algorithm: str) -> None:
     weights = "weights: [{labels: {version: v2}, weight: 3}]"
     mesh.apply(balancer(f"algorithm: {algorithm}, {weights}"))
     values = shares(mesh, 5000)
@@ -159,7 +159,7 @@ def test_weights_hold(mesh: Mesh, algorithm: str) -> None:
         assert all(abs(values[name] - (5 if name in EAST else 15)) <= 3 for name in NAMES)
 
 
-def test_a_zone_is_preferred_and_the_other_takes_over(mesh: Mesh) -> None:
+def test_local_zone_is_preferred_and_the_other_takes_over(mesh: Mesh) -> None:
     assert share(mesh, 500, WEST) > 0
     mesh.apply(balancer("locality: {prefer: Zone}"))
     assert share(mesh, 500, WEST) == 0
@@ -169,11 +169,11 @@ def test_a_zone_is_preferred_and_the_other_takes_over(mesh: Mesh) -> None:
     until(served_by_none_of(mesh, WEST), "the near zone has all again")
 
 
-def test_slow_start_spares_new_instances(mesh: Mesh) -> None:
+def test_slow_start_ramps_up_new_instances(mesh: Mesh) -> None:
     slow = f"algorithm: RoundRobin, slowStart: {{window: {WINDOW:g}s}}"
     mesh.apply(balancer(slow) + subset("{zone: east}") + f"---{ROUTE_TO_SUBSET}")
     assert share(mesh, 200, EAST) == 100
-    # Until then the first ones are new themselves, and all that are equally new are alike.
+    # Until then the first instances are new themselves, and equally new instances are equal.
     settled = time.monotonic() + WINDOW
     until(lambda: time.monotonic() > settled, "the first ones are in full use")
     with ThreadPoolExecutor(1) as pool:
@@ -181,7 +181,7 @@ def test_slow_start_spares_new_instances(mesh: Mesh) -> None:
         alone = [time.monotonic()]
 
         def joined() -> bool:
-            """Whether front's Envoy knows of the new ones; they were not there at the last of `alone`."""
+            """Whether front's Envoy knows the new instances."""
             started = time.monotonic()
             if stats(mesh, "front-1", "cluster_membership_total", envoy_cluster_name="ten/some") == len(
                 NAMES
@@ -194,13 +194,13 @@ def test_slow_start_spares_new_instances(mesh: Mesh) -> None:
         new = share(mesh, 300, WEST)
         took = time.monotonic() - alone[-1]
         applied.result()
-    # Linear from a tenth: after `took` seconds a new one has at most this weight, an old one has 1.
+    # Linear from a tenth: after `took` seconds a new instance has at most this weight, an old one 1.
     most = max(0.1, took / WINDOW)
     assert 0 < new <= 100 * most / (1 + most) + 5
     until(lambda: share(mesh, 500, WEST) > 47, "all are alike in the end")
 
 
-def test_maglev_keeps_nearly_every_key_when_one_of_ten_goes(mesh: Mesh) -> None:
+def test_maglev_keeps_nearly_every_key_when_one_of_ten_instances_stops(mesh: Mesh) -> None:
     mesh.apply(balancer("algorithm: Maglev, hashOn: {header: x-user}"))
     before = homes(mesh)
     assert set(before.values()) == set(NAMES)
@@ -213,7 +213,7 @@ def test_maglev_keeps_nearly_every_key_when_one_of_ten_goes(mesh: Mesh) -> None:
     until(lambda: homes(mesh) == before, "all keys are back where they were")
 
 
-def test_a_gateway_can_hash_on_the_clients_address(mesh: Mesh) -> None:
+def test_gateway_hashes_on_the_clients_address(mesh: Mesh) -> None:
     mesh.apply(ROUTE_FROM_OUTSIDE)
     assert len(served_outside(mesh)) > 1
     mesh.apply(balancer("from: [ingress], algorithm: Maglev, hashOn: {sourceIP: true}"))
@@ -222,11 +222,11 @@ def test_a_gateway_can_hash_on_the_clients_address(mesh: Mesh) -> None:
 
 
 def served_outside(mesh: Mesh) -> set[str]:
-    """Who answers fifty requests from outside."""
+    """The instances that respond to fifty requests from outside."""
     return {mesh.outside("/echo").headers["x-served-by"] for _ in range(50)}
 
 
-def test_a_client_without_the_cookie_is_given_one_and_keeps_its_instance(mesh: Mesh) -> None:
+def test_client_without_the_cookie_gets_one_and_keeps_its_instance(mesh: Mesh) -> None:
     mesh.apply(balancer("algorithm: RingHash, hashOn: {cookie: {name: home, ttl: 1h}}"))
     texts = set()
     for _ in range(8):
@@ -238,7 +238,7 @@ def test_a_client_without_the_cookie_is_given_one_and_keeps_its_instance(mesh: M
     assert len(texts) > 1
 
 
-def test_ring_hash_keeps_keys_when_one_of_ten_goes(mesh: Mesh) -> None:
+def test_ring_hash_keeps_keys_when_one_of_ten_instances_stops(mesh: Mesh) -> None:
     mesh.apply(balancer("algorithm: RingHash, hashOn: {header: x-user}"))
     before = homes(mesh)
     assert set(before.values()) == set(NAMES)

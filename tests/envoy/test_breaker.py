@@ -1,4 +1,4 @@
-"""CircuitBreaker, HealthCheck, ConnectionPool and hedging under real traffic, by the upstream's own count."""
+"""CircuitBreaker, HealthCheck, ConnectionPool and hedging under traffic, as counted by the upstream."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 @pytest.fixture
 def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
-    """The mesh with an upstream that is well and has counted nothing; policies go after the test.
+    """The mesh with a healthy upstream whose counters are reset; policies are deleted after the test.
 
     What it left in Envoy, probes and hosts that are out, is gone by then too.
     """
@@ -61,7 +61,7 @@ def _is_plain(mesh: Mesh, cluster: str) -> bool:
 
 
 def switch(mesh: Mesh, **codes: int) -> None:
-    """Have the upstream answer with these statuses from now on."""
+    """Make the upstream respond with these statuses from now on."""
     for name, code in codes.items():
         requests.post(f"{mesh.app('back-1')}/switches/{name}/{code}", timeout=10).raise_for_status()
 
@@ -71,7 +71,7 @@ def call(mesh: Mesh, path: str = USER) -> requests.Response:
 
 
 def reached(mesh: Mesh, path: str = USER) -> int:
-    """How often the upstream saw the path."""
+    """How many requests for the path reached the upstream."""
     return mesh.counts("back-1").get(f"GET {path}", 0)
 
 
@@ -80,7 +80,7 @@ def is_open(response: requests.Response) -> bool:
 
 
 def fail_until_open(mesh: Mesh, failures: int = 5) -> float:
-    """Have the upstream fail so often that its caller's breaker opens; not before the moment returned."""
+    """Make the upstream fail until its caller's breaker opens; returns a moment before that."""
     assert call(mesh).status_code == 200
     switch(mesh, user=500)
     mesh.reset("back-1")
@@ -90,7 +90,7 @@ def fail_until_open(mesh: Mesh, failures: int = 5) -> float:
 
 
 def fail(mesh: Mesh, failures: int) -> float:
-    """So many requests fail; the last one takes the instance out, of which Envoy tells a moment later.
+    """This many requests fail; the last one ejects the instance, which Envoy reports a moment later.
 
     The moment before the last one.
     """
@@ -112,7 +112,7 @@ def counter(mesh: Mesh, called: str, cluster: str = "back") -> float:
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
-def test_five_failures_open_it_and_it_comes_back_after_open_for(mesh: Mesh) -> None:
+def test_breaker_opens_after_five_failures_and_closes_after_open_for(mesh: Mesh) -> None:
     mesh.apply(policy("CircuitBreaker", f"openFor: {OPEN_FOR:g}s"))
     started = fail_until_open(mesh, 5)
     switch(mesh, user=200)
@@ -124,7 +124,7 @@ def test_five_failures_open_it_and_it_comes_back_after_open_for(mesh: Mesh) -> N
     assert time.monotonic() - started >= OPEN_FOR
 
 
-def test_without_a_probe_a_failing_upstream_is_tried_again_and_opens_again(mesh: Mesh) -> None:
+def test_breaker_without_health_check_retries_the_upstream_and_opens_again(mesh: Mesh) -> None:
     mesh.apply(policy("CircuitBreaker", "openFor: 1s, consecutiveFailures: 3"))
     fail_until_open(mesh, 3)
     until(lambda: counter(mesh, "outlier_detection_ejections_active") == 0, "it may be called again")
@@ -132,9 +132,9 @@ def test_without_a_probe_a_failing_upstream_is_tried_again_and_opens_again(mesh:
     assert reached(mesh) == 6
 
 
-def test_with_a_probe_a_failing_upstream_gets_no_users_request(mesh: Mesh) -> None:
-    # The threshold keeps the probe itself from taking the instance out: it is the breaker that does.
-    # Until the first probe has passed, the cluster as it was before goes on serving.
+def test_breaker_with_health_check_sends_no_user_request_to_a_failing_upstream(mesh: Mesh) -> None:
+    # The threshold keeps the probe itself from ejecting the instance: the breaker does.
+    # Until the first probe succeeds, the previous cluster continues to serve.
     probe = f"http: {{path: {PROBE}}}, interval: 200ms, timeout: 10s, unhealthyThreshold: 100"
     mesh.apply(policy("CircuitBreaker", "openFor: 100ms") + policy("HealthCheck", probe))
     until(lambda: call(mesh).status_code == 200 and reached(mesh, PROBE) > 3, "probes pass")
@@ -148,7 +148,7 @@ def test_with_a_probe_a_failing_upstream_gets_no_users_request(mesh: Mesh) -> No
     until(lambda: call(mesh).status_code == 200, "a passing probe lets it back")
 
 
-def test_a_probe_alone_takes_an_instance_out(mesh: Mesh) -> None:
+def test_health_check_alone_removes_an_instance(mesh: Mesh) -> None:
     mesh.apply(policy("HealthCheck", f"http: {{path: {PROBE}}}, interval: 100ms"))
     assert call(mesh).status_code == 200
     switch(mesh, probe=503)
@@ -157,14 +157,14 @@ def test_a_probe_alone_takes_an_instance_out(mesh: Mesh) -> None:
     until(lambda: call(mesh).status_code == 200, "the probe passes")
 
 
-def test_a_tcp_probe_passes_through_mutual_tls(mesh: Mesh) -> None:
+def test_tcp_health_check_succeeds_over_mutual_tls(mesh: Mesh) -> None:
     mesh.apply(policy("HealthCheck", "tcp: {}, interval: 100ms, timeout: 10s"))
     assert call(mesh).status_code == 200
     until(lambda: counter(mesh, "health_check_success") > 3, "probes pass")
     assert counter(mesh, "health_check_failure") == 0
 
 
-def test_a_grpc_probe_asks_the_health_service(mesh: Mesh) -> None:
+def test_grpc_health_check_calls_the_health_service(mesh: Mesh) -> None:
     def called() -> requests.Response:
         return mesh.get("front-1", "http://rpc/")
 
@@ -173,10 +173,10 @@ def test_a_grpc_probe_asks_the_health_service(mesh: Mesh) -> None:
     until(lambda: counter(mesh, "health_check_success", "rpc") > 3, "probes pass")
     assert counter(mesh, "health_check_failure", "rpc") == 0
     mesh.apply(policy("HealthCheck", "http: {path: /}, interval: 100ms", "rpc"))
-    until(lambda: is_open(called()), "a gRPC server is no place for an HTTP probe")
+    until(lambda: is_open(called()), "an HTTP probe of a gRPC server fails")
 
 
-def test_the_limit_of_requests_answers_503_and_says_overloaded(mesh: Mesh) -> None:
+def test_max_requests_responds_503_with_overloaded(mesh: Mesh) -> None:
     mesh.apply(policy("CircuitBreaker", "maxRequests: 1"))
     assert call(mesh).status_code == 200
     before = counter(mesh, "upstream_rq_active_overflow")
@@ -194,7 +194,7 @@ def test_the_limit_of_requests_answers_503_and_says_overloaded(mesh: Mesh) -> No
     assert call(mesh).status_code == 200
 
 
-def test_changed_endpoints_keep_the_breaker_open_and_a_changed_breaker_forgets(mesh: Mesh) -> None:
+def test_changed_endpoints_keep_the_breaker_open_and_a_changed_breaker_resets_it(mesh: Mesh) -> None:
     mesh.apply(policy("CircuitBreaker", "openFor: 10m"))
     fail_until_open(mesh)
     seen = reached(mesh)
@@ -210,14 +210,14 @@ def test_changed_endpoints_keep_the_breaker_open_and_a_changed_breaker_forgets(m
 
 
 def is_healthy(mesh: Mesh, expected: bool) -> bool:
-    """Whether the control plane takes back-1 for healthy, as expected."""
+    """Whether the control plane considers back-1 healthy, as expected."""
     back = next(
         current_service for current_service in mesh.status()["services"] if current_service["name"] == "back"
     )
     return bool(back["healthy"]) is expected
 
 
-def test_hedging_takes_the_first_answer_of_two_tries(mesh: Mesh) -> None:
+def test_hedging_returns_the_first_response_of_two_tries(mesh: Mesh) -> None:
     on = "attempts: 1, perTryTimeout: 300ms"
     slow = f"{mesh.app('back-1')}/switches/hedged/200?ms=1000,8000"
     mesh.apply(policy("Retry", f"{on}, hedgeOnPerTryTimeout: true"))
@@ -231,7 +231,7 @@ def test_hedging_takes_the_first_answer_of_two_tries(mesh: Mesh) -> None:
     assert call(mesh, "/switch/hedged").status_code == 504
 
 
-def test_streams_beyond_a_connections_limit_open_another(mesh: Mesh) -> None:
+def test_max_concurrent_streams_opens_another_connection(mesh: Mesh) -> None:
     mesh.apply(policy("ConnectionPool", "maxConcurrentStreams: 1, connectTimeout: 5s"))
     with ThreadPoolExecutor(3) as pool:
         under_way = [pool.submit(call, mesh, "/delay?ms=5000") for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Real Envoy accepts what the codec writes: one resource of each main type, as JSON and as bytes."""
+"""A real Envoy accepts what the codec writes: a resource of each main type, as JSON and as bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BINARY = Path(str(files("envoy"))) / "_bin" / "envoy"
 
 
 def validate(name: str, bootstrap: bytes, folder: Path) -> tuple[int, str]:
-    """Exit status and log of `envoy --mode validate` with a bootstrap file of that name, run in `folder`."""
+    """Exit status and log of `envoy --mode validate` with this bootstrap file, run in `folder`."""
     (folder / name).write_bytes(bootstrap)
     done = subprocess.run(
         [str(BINARY), "--mode", "validate", "--concurrency", "1", "-c", name],
@@ -33,7 +33,7 @@ def validate(name: str, bootstrap: bytes, folder: Path) -> tuple[int, str]:
 
 
 def write_identity(folder: Path) -> None:
-    """The SDS file of a sidecar: its certificate and key, and the bundle behind the SPIFFE validator."""
+    """The SDS file of a sidecar: certificate, key, and the bundle of the SPIFFE validator."""
     authority = trustme.CA()
     issued = authority.issue_cert("orders.mesh")
     chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems).decode()
@@ -51,7 +51,7 @@ def write_identity(folder: Path) -> None:
 
 
 def bootstrap(listeners: list[Message], clusters: list[Message]) -> dict[str, Any]:
-    """A bootstrap with an ADS cluster of its own and the resources as static ones."""
+    """A bootstrap with an ADS cluster and static resources."""
     xds = v3.Cluster(
         name="xds",
         type=v3.Cluster.STATIC,
@@ -101,8 +101,8 @@ def test_envoy_accepts_the_bytes(folder: Path) -> None:
     assert status == 0, log
 
 
-def test_envoy_refuses_a_faulty_resource(folder: Path) -> None:
-    """The proof that validation looks inside: the same bootstrap with a regex that does not compile."""
+def test_envoy_rejects_an_invalid_resource(folder: Path) -> None:
+    """Validation does look inside: the same bootstrap with a regex that does not compile."""
     broken = samples.listener()
     manager = samples.connection_manager()
     manager.route_config.virtual_hosts[0].routes[1].match.safe_regex.regex = "("

@@ -1,4 +1,4 @@
-"""Every kind's example is taken by a real Envoy: programmed everywhere, refused nowhere."""
+"""Real Envoys accept every kind's example: programmed everywhere, rejected nowhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ spec:
 
 
 def speaking(protocol: str, name: str, version: str) -> dict[str, Any]:
-    """A replica of the fake that speaks grpc or tcp."""
+    """A replica of the gRPC or TCP fake."""
     return {
         **service(name, labels={"version": version}),
         "command": [sys.executable, "-m", f"tests.fakes.{protocol}_app"],
@@ -73,7 +73,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 @pytest.mark.parametrize("kind", registry.kinds())
-def test_an_example_is_programmed(mesh: Mesh, kind: str) -> None:
+def test_example_is_programmed(mesh: Mesh, kind: str) -> None:
     mesh.apply(registry.example(kind))
 
     def called() -> bool:
@@ -97,10 +97,10 @@ def test_an_example_is_programmed(mesh: Mesh, kind: str) -> None:
     until(programmed, f"{kind} programmed")
 
 
-def test_a_redirect_keeps_the_port_that_was_asked_for(mesh: Mesh) -> None:
+def test_redirect_keeps_the_requests_port(mesh: Mesh) -> None:
     response = mesh.outside("/old", allow_redirects=False)
     assert response.headers["location"] == f"http://127.0.0.1:{mesh.ingress_port}/new"
 
 
-def test_a_service_behind_the_gateway_answers(mesh: Mesh) -> None:
+def test_service_behind_the_gateway_responds(mesh: Mesh) -> None:
     assert mesh.outside("/inventory").status_code == 200

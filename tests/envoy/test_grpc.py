@@ -1,4 +1,4 @@
-"""gRPC under real sidecars: both ways of calling, balancing by call, deadlines, retries, long streams."""
+"""gRPC with real sidecars: both ways to call, balancing per call, deadlines, retries, long streams."""
 
 from __future__ import annotations
 
@@ -77,8 +77,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 @asynccontextmanager
 async def channel(mesh: Mesh, target: str = "", authority: str = "echo") -> AsyncIterator[grpc.aio.Channel]:
-    """A channel as an app in `front` opens it: to `target` through CONNECT as grpc_proxy has it, or without
-    one to the sidecar's own port by the authority."""
+    """A channel as an application in `front` opens it.
+
+    To `target` through CONNECT (grpc_proxy), or without a target to the sidecar's own port by authority.
+    """
     outbound = f"127.0.0.1:{mesh.ports('front-1')['outbound']}"
     options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1)]
     if target:
@@ -90,40 +92,40 @@ async def channel(mesh: Mesh, target: str = "", authority: str = "echo") -> Asyn
 
 
 async def call(through: grpc.aio.Channel, method: str = "Echo", within: float = 20, **message: Any) -> Any:
-    """One call; its answer."""
-    unary_unary_multi_callable = through.unary_unary(f"/fake.Echo/{method}", None, None)
-    return json.loads(await unary_unary_multi_callable(json.dumps(message).encode(), timeout=within))
+    """The response to one call."""
+    invoke = through.unary_unary(f"/fake.Echo/{method}", None, None)
+    return json.loads(await invoke(json.dumps(message).encode(), timeout=within))
 
 
 async def status(through: grpc.aio.Channel, **message: Any) -> grpc.StatusCode:
-    """The status of one call that fails."""
+    """The status of one failing call."""
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await call(through, **message)
     return failed.value.code()
 
 
 @pytest.mark.parametrize("target", ["echo", "echo.mesh", f"echo:{PORT}", f"echo.mesh:{PORT}", "echo:80"])
-async def test_unmodified_clients_by_connect(mesh: Mesh, target: str) -> None:
+async def test_unmodified_client_calls_through_connect(mesh: Mesh, target: str) -> None:
     async with channel(mesh, target) as through:
         response = await call(through)
     assert response["metadata"]["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/service/front")
 
 
 @pytest.mark.parametrize("authority", ["echo", "echo.mesh", f"echo:{PORT}"])
-async def test_the_default_authority(mesh: Mesh, authority: str) -> None:
+async def test_default_authority_selects_the_service(mesh: Mesh, authority: str) -> None:
     async with channel(mesh, authority=authority) as through:
         assert (await call(through))["name"] in ("echo-1", "echo-2")
 
 
 @pytest.mark.parametrize("target", ["", "echo"])
-async def test_calls_of_one_channel_are_spread(mesh: Mesh, target: str) -> None:
+async def test_calls_of_one_channel_are_balanced(mesh: Mesh, target: str) -> None:
     async with channel(mesh, target) as through:
         seen = Counter([(await call(through))["name"] for _ in range(200)])
     assert set(seen) == {"echo-1", "echo-2"}
     assert min(seen.values()) > 60
 
 
-async def test_an_unknown_service_is_told_at_once(mesh: Mesh) -> None:
+async def test_unknown_service_fails_at_once(mesh: Mesh) -> None:
     async with channel(mesh, authority="nobody") as through:
         assert await status(through) is grpc.StatusCode.UNIMPLEMENTED
     async with channel(mesh, "nobody:80") as through:
@@ -131,7 +133,7 @@ async def test_an_unknown_service_is_told_at_once(mesh: Mesh) -> None:
 
 
 async def active(admin: EnvoyAdminClient, count: int) -> None:
-    """Wait until so many calls are under way."""
+    """Wait until this many calls are in flight."""
 
     async def so_many() -> bool:
         return await admin.active_requests() == count
@@ -139,7 +141,7 @@ async def active(admin: EnvoyAdminClient, count: int) -> None:
     await xds_lab.until(so_many)
 
 
-async def test_an_open_tunnel_is_no_call_under_way(mesh: Mesh) -> None:
+async def test_open_tunnel_does_not_count_as_a_call(mesh: Mesh) -> None:
     admin = EnvoyAdminClient(socket_path(mesh.state / "sidecars" / "front-1", "admin.sock"))
     try:
         async with channel(mesh, "echo") as through:
@@ -153,13 +155,13 @@ async def test_an_open_tunnel_is_no_call_under_way(mesh: Mesh) -> None:
         await admin.close()
 
 
-def test_https_to_a_mesh_name_is_refused_in_words(mesh: Mesh) -> None:
+def test_https_to_a_mesh_name_is_refused_with_an_explanation(mesh: Mesh) -> None:
     proxies = {"https": f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}"}
     with pytest.raises(requests.ConnectionError, match="405"):
         requests.get("https://front/", proxies=proxies, timeout=10)
 
 
-async def test_http_in_a_tunnel_is_routed_like_any_other(mesh: Mesh) -> None:
+async def test_http_in_a_tunnel_is_routed(mesh: Mesh) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", mesh.ports("front-1")["outbound"])
     writer.write(b"CONNECT front:80 HTTP/1.1\r\nhost: front:80\r\n\r\n")
     assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)).startswith(b"HTTP/1.1 200")
@@ -168,14 +170,14 @@ async def test_http_in_a_tunnel_is_routed_like_any_other(mesh: Mesh) -> None:
     writer.close()
 
 
-async def test_a_clients_deadline_holds_to_the_millisecond(mesh: Mesh) -> None:
+async def test_clients_deadline_is_enforced_to_the_millisecond(mesh: Mesh) -> None:
     async with channel(mesh) as through:
         began = time.monotonic()
         assert await status(through, within=0.5, delay=20) is grpc.StatusCode.DEADLINE_EXCEEDED
         assert time.monotonic() - began < 10
 
 
-async def test_a_timeout_is_a_deadline(mesh: Mesh) -> None:
+async def test_timeout_ends_as_deadline_exceeded(mesh: Mesh) -> None:
     mesh.apply(TIMEOUT)
     try:
         async with channel(mesh) as through:
@@ -187,7 +189,7 @@ async def test_a_timeout_is_a_deadline(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("name", ["UNAVAILABLE", "DEADLINE_EXCEEDED"])
-async def test_named_statuses_are_retried_elsewhere(mesh: Mesh, name: str) -> None:
+async def test_listed_status_is_retried_on_another_instance(mesh: Mesh, name: str) -> None:
     mesh.apply(RETRY)
     try:
         async with channel(mesh) as through:
@@ -198,7 +200,7 @@ async def test_named_statuses_are_retried_elsewhere(mesh: Mesh, name: str) -> No
         mesh.delete("Retry", "echo")
 
 
-async def test_a_try_that_takes_too_long_is_repeated_elsewhere(mesh: Mesh) -> None:
+async def test_try_that_times_out_is_retried_on_another_instance(mesh: Mesh) -> None:
     mesh.apply(RETRY)
     try:
         async with channel(mesh) as through:
@@ -208,7 +210,7 @@ async def test_a_try_that_takes_too_long_is_repeated_elsewhere(mesh: Mesh) -> No
         mesh.delete("Retry", "echo")
 
 
-async def test_calls_are_not_repeated_where_no_status_is_named(mesh: Mesh) -> None:
+async def test_calls_are_not_retried_without_a_listed_status(mesh: Mesh) -> None:
     mesh.apply(SAFE_RETRY)
     try:
         async with channel(mesh) as through:
@@ -221,7 +223,7 @@ async def test_calls_are_not_repeated_where_no_status_is_named(mesh: Mesh) -> No
 
 
 async def counted(mesh: Mesh) -> int:
-    """Calls of Echo that the two apps counted, past their sidecars."""
+    """Calls of Echo that the two applications counted."""
     total = 0
     for name in ("echo-1", "echo-2"):
         target = f"127.0.0.1:{mesh.ports(name)['app.grpc']}"
@@ -230,7 +232,7 @@ async def counted(mesh: Mesh) -> int:
     return total
 
 
-async def test_a_route_picks_by_method(mesh: Mesh) -> None:
+async def test_route_matches_by_method(mesh: Mesh) -> None:
     mesh.apply(ROUTE)
     try:
         async with channel(mesh, "echo") as through:
@@ -249,15 +251,15 @@ async def test_a_route_picks_by_method(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("target", ["", "echo"])
-async def test_a_thousand_calls_at_once_are_all_answered(mesh: Mesh, target: str) -> None:
+async def test_thousand_concurrent_calls_succeed(mesh: Mesh, target: str) -> None:
     async with channel(mesh, target) as through:
         values = await asyncio.gather(*(call(through, within=60, delay=0.5) for _ in range(1000)))
     assert len(values) == 1000
     assert {item["name"] for item in values} == {"echo-1", "echo-2"}
 
 
-async def test_a_stream_of_a_minute_survives_changes_of_policy(mesh: Mesh) -> None:
-    """Both ways at once, with changes of routes, of the cluster's neighbours and of retries meanwhile."""
+async def test_stream_of_a_minute_survives_policy_changes(mesh: Mesh) -> None:
+    """In both directions, while routes, other clusters and retries change."""
     encode = json.dumps({"seconds": 60, "every": 0.5}).encode()
 
     async def listen(target: str) -> list[bytes]:
@@ -277,7 +279,7 @@ async def test_a_stream_of_a_minute_survives_changes_of_policy(mesh: Mesh) -> No
         assert messages == [*(str(number).encode() for number in range(120)), b"end"]
 
 
-async def test_a_stream_in_both_directions(mesh: Mesh) -> None:
+async def test_bidirectional_stream(mesh: Mesh) -> None:
     async with channel(mesh, "echo") as through:
         stream_stream: Any = through.stream_stream("/fake.Echo/Both", None, None)
         conversation = stream_stream()

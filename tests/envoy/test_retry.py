@@ -1,4 +1,4 @@
-"""Retry under traffic: how many calls succeed, and how often the upstream was really asked."""
+"""Retry under traffic: how many calls succeed, and how many tries reach the upstream."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         yield actual_mesh
 
 
-def asked(mesh: Mesh, path: str, method: str = "GET", caller: str = "front-1", **options: Any) -> int:
-    """How often one call of `back` reached its app."""
+def tries_of_one_call(
+    mesh: Mesh, path: str, method: str = "GET", caller: str = "front-1", **options: Any
+) -> int:
+    """How many tries of one call of `back` reached its application."""
     mesh.reset("back-1")
     mesh.get(caller, f"http://back{path}", method, **options)
     return tries(mesh, "back-1")
@@ -47,7 +49,7 @@ def asked(mesh: Mesh, path: str, method: str = "GET", caller: str = "front-1", *
     ("attempts", "calls", "share", "per_call"),
     [(0, 3000, (0.46, 0.54), 1.0), (2, 6000, (0.855, 0.895), 1.75), (7, 3000, (0.99, 1.0), 1.992)],
 )
-def test_retries_at_a_failure_rate_of_one_half(
+def test_retries_raise_the_success_rate_when_half_of_the_tries_fail(
     mesh: Mesh, attempts: int, calls: int, share: tuple[float, float], per_call: float
 ) -> None:
     mesh.apply(retry(f"attempts: {attempts}, backoff: {{base: 1ms, max: 2ms}}, {UNLIMITED}"))
@@ -72,12 +74,12 @@ def test_retries_at_a_failure_rate_of_one_half(
         ("PATCH", {"Idempotency-Key": "k2"}, 3),
     ],
 )
-def test_only_what_is_safe_to_repeat_is_repeated(
+def test_only_requests_that_are_safe_to_repeat_are_retried(
     mesh: Mesh, method: str, headers: dict[str, str], times: int
 ) -> None:
     mesh.apply(retry("attempts: 2"))
     data = "body" if method in ("POST", "PUT", "PATCH") else None
-    assert asked(mesh, ALWAYS, method, headers=headers, data=data) == times
+    assert tries_of_one_call(mesh, ALWAYS, method, headers=headers, data=data) == times
 
 
 @pytest.mark.parametrize(
@@ -94,22 +96,22 @@ def test_only_what_is_safe_to_repeat_is_repeated(
         ("[connect-failure]", 503, 1),
     ],
 )
-def test_only_the_failures_named_are_retried(mesh: Mesh, on: str, code: int, times: int) -> None:
+def test_only_listed_conditions_are_retried(mesh: Mesh, on: str, code: int, times: int) -> None:
     mesh.apply(retry(f"attempts: 2, on: {on}"))
-    assert asked(mesh, f"{ALWAYS}&code={code}") == times
+    assert tries_of_one_call(mesh, f"{ALWAYS}&code={code}") == times
 
 
-def test_each_try_has_its_own_timeout(mesh: Mesh) -> None:
+def test_per_try_timeout_limits_each_try(mesh: Mesh) -> None:
     mesh.apply(retry("attempts: 2, perTryTimeout: 700ms, backoff: {base: 1ms, max: 2ms}"))
     mesh.reset("back-1")
     response = mesh.get("front-1", "http://back/delay?ms=12000")
     assert response.status_code == 504
     assert 2.08 <= response.elapsed.total_seconds() < 8
     assert tries(mesh, "back-1") == 3
-    assert asked(mesh, "/delay?ms=3000", "POST") == 1
+    assert tries_of_one_call(mesh, "/delay?ms=3000", "POST") == 1
 
 
-def test_a_rule_s_own_retry_wins_over_the_service_s(mesh: Mesh) -> None:
+def test_rules_retry_overrides_the_services(mesh: Mesh) -> None:
     inline = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -124,22 +126,22 @@ spec:
 """
     mesh.apply(retry("attempts: 4, on: [5xx]") + "---" + inline)
     try:
-        assert asked(mesh, ALWAYS, headers={"x-inline": "yes"}) == 2
-        assert asked(mesh, f"{ALWAYS}&code=500", headers={"x-inline": "yes"}) == 1
-        assert asked(mesh, ALWAYS) == 5
+        assert tries_of_one_call(mesh, ALWAYS, headers={"x-inline": "yes"}) == 2
+        assert tries_of_one_call(mesh, f"{ALWAYS}&code=500", headers={"x-inline": "yes"}) == 1
+        assert tries_of_one_call(mesh, ALWAYS) == 5
     finally:
         mesh.delete("HTTPRoute", "back")
 
 
-def test_a_retry_from_one_caller_is_for_that_caller(mesh: Mesh) -> None:
+def test_retry_with_from_applies_to_that_caller_only(mesh: Mesh) -> None:
     mesh.apply(retry("attempts: 1") + "---" + retry("from: [front], attempts: 3", "for-front"))
-    assert asked(mesh, ALWAYS, caller="front-1") == 4
-    assert asked(mesh, ALWAYS, caller="other-1") == 2
+    assert tries_of_one_call(mesh, ALWAYS, caller="front-1") == 4
+    assert tries_of_one_call(mesh, ALWAYS, caller="other-1") == 2
     mesh.delete("Retry", "for-front")
-    assert asked(mesh, ALWAYS, caller="front-1") == 2
+    assert tries_of_one_call(mesh, ALWAYS, caller="front-1") == 2
 
 
-def test_a_budget_keeps_retries_from_becoming_a_storm(mesh: Mesh) -> None:
+def test_budget_prevents_a_retry_storm(mesh: Mesh) -> None:
     mesh.apply(retry("attempts: 5, budget: {percent: 20, minConcurrency: 1}"))
     mesh.reset("back-1")
     outcome = send(through(mesh, "front-1", "back", ALWAYS), 3000, connections=50)
@@ -152,8 +154,8 @@ def test_a_budget_keeps_retries_from_becoming_a_storm(mesh: Mesh) -> None:
     assert tries(mesh, "back-1") / outcome.requests > 5
 
 
-def test_connections_that_fail_are_tried_elsewhere_even_for_post(mesh: Mesh) -> None:
-    """One of two replicas is gone without a word; its agent is held up, so nobody tells, and leases last."""
+def test_failed_connections_are_retried_on_another_instance_even_for_post(mesh: Mesh) -> None:
+    """One of two replicas is killed while its agent is suspended: nobody reports it, its lease lasts."""
     mesh.apply(retry("attempts: 2", "pair", "{kind: Service, name: pair}"))
     for _ in range(20):
         assert mesh.get("front-1", "http://pair/echo", "POST").status_code == 200

@@ -1,4 +1,4 @@
-"""WebSocket, server-sent events and long answers: through the ingress and from sidecar to sidecar."""
+"""WebSocket, server-sent events and slow responses, through the ingress and between sidecars."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ spec:
 """
 
 LONGER_THAN_ENVOYS_DEFAULT = 17.0
-"""Seconds: a route of Envoy's without a timeout of its own ends after 15."""
+"""Seconds; Envoy's default route timeout is 15."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 async def _conversation(url: str, proxy: str | None) -> list[str]:
-    """What a WebSocket answers to three messages, each sent after the answer to the one before."""
+    """The responses of a WebSocket to three messages, each sent after the previous response."""
     texts = []
     async with (
         aiohttp.ClientSession() as session,
@@ -78,12 +78,12 @@ def test_events_arrive_one_by_one(mesh: Mesh, text: str) -> None:
     assert pairs[2][1] - pairs[0][1] > 0.7
 
 
-def test_an_answer_may_take_longer_than_envoys_default_timeout(mesh: Mesh) -> None:
+def test_response_may_take_longer_than_envoys_default_timeout(mesh: Mesh) -> None:
     wait = round(LONGER_THAN_ENVOYS_DEFAULT * 1000)
     assert mesh.outside(f"/delay?ms={wait}").text == "back-1"
 
 
-def test_silence_ends_a_request_only_where_a_timeout_says_so(mesh: Mesh) -> None:
+def test_silent_request_ends_only_with_a_timeout_policy(mesh: Mesh) -> None:
     mesh.apply(TIMEOUT)
     try:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""TCP services under real sidecars: an address for each, servers that speak first, mutual TLS, TCPRoute."""
+"""TCP services with real sidecars: an address each, servers that speak first, mutual TLS, TCPRoute."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NUMBER = 15432
 
 
 def tcp(name: str, version: str, greeting: str = "") -> dict[str, Any]:
-    """A replica of the TCP fake, which callers would like to find at `NUMBER`."""
+    """A replica of the TCP fake; callers may use port `NUMBER`."""
     return {
         **service(name, labels={"version": version}, GREETING=greeting),
         "command": [sys.executable, "-m", "tests.fakes.tcp_app"],
@@ -63,7 +63,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 def address(mesh: Mesh, upstream: str, instance: str = "front-1") -> tuple[str, int]:
-    """Where the app of `instance` is told to find `upstream`."""
+    """The address of `upstream` in the environment of the application of `instance`."""
     settings = Path(f"/proc/{mesh.pid(instance)}/environ").read_text().split("\0")
     actual_text = dict(text.split("=", 1) for text in settings if text)[f"{upstream.upper()}_ADDRESS"]
     host, _, port = actual_text.rpartition(":")
@@ -72,7 +72,7 @@ def address(mesh: Mesh, upstream: str, instance: str = "front-1") -> tuple[str, 
 
 @contextmanager
 def connected(where: tuple[str, int]) -> Iterator[Any]:
-    """A connection as a file of bytes."""
+    """A connection as a binary file."""
     with (
         socket.create_connection(where, timeout=30) as connection,
         connection.makefile("rwb", buffering=0) as lines,
@@ -81,7 +81,7 @@ def connected(where: tuple[str, int]) -> Iterator[Any]:
 
 
 def ask(where: tuple[str, int], line: bytes = b"x\n") -> bytes:
-    """The answer to one line on a connection of its own; empty when the other end closes or resets it."""
+    """The response to one line on a new connection; empty when the other end closes or resets it."""
     try:
         with connected(where) as lines:
             lines.write(line)
@@ -91,7 +91,7 @@ def ask(where: tuple[str, int], line: bytes = b"x\n") -> bytes:
 
 
 def greeting(where: tuple[str, int]) -> bytes:
-    """What a server says first; empty when the other end closes or resets the connection."""
+    """The first bytes that a server sends; empty when the other end closes or resets the connection."""
     try:
         with connected(where) as lines:
             return bytes(lines.readline())
@@ -99,7 +99,7 @@ def greeting(where: tuple[str, int]) -> bytes:
         return b""
 
 
-def test_an_upstream_has_an_address_of_its_own_in_each_sidecar(mesh: Mesh) -> None:
+def test_upstream_has_its_own_address_in_each_sidecar(mesh: Mesh) -> None:
     pairs = [address(mesh, name, of) for name in ("plain", "greeter") for of in ("front-1", "front-2")]
     if sys.platform == "linux":
         assert {port for _, port in pairs} == {NUMBER}
@@ -113,7 +113,7 @@ def test_connections_are_spread_over_replicas(mesh: Mesh) -> None:
     assert min(counter.values()) > 10
 
 
-def test_a_conversation_stays_with_its_replica(mesh: Mesh) -> None:
+def test_connection_stays_with_its_replica(mesh: Mesh) -> None:
     with connected(address(mesh, "plain")) as lines:
         values = []
         for number in range(20):
@@ -124,19 +124,19 @@ def test_a_conversation_stays_with_its_replica(mesh: Mesh) -> None:
     assert [item.partition(b": ")[2] for item in values] == [f"{number}\n".encode() for number in range(20)]
 
 
-def test_a_server_may_speak_first(mesh: Mesh) -> None:
+def test_server_may_speak_first(mesh: Mesh) -> None:
     with connected(address(mesh, "greeter")) as lines:
         assert lines.readline() == b"hello greeter-1\n"
         lines.write(b"x\n")
         assert lines.readline() == b"greeter-1: x\n"
 
 
-def test_plaintext_straight_to_the_inbound_port_is_refused(mesh: Mesh) -> None:
+def test_plaintext_to_the_inbound_port_is_refused(mesh: Mesh) -> None:
     inbound = ("127.0.0.1", mesh.ports("plain-1")["inbound"])
     assert ask(inbound, b"a line that is no TLS ClientHello\n") == b""
 
 
-def test_where_plaintext_is_permitted_the_server_still_may_speak_first(mesh: Mesh) -> None:
+def test_server_may_speak_first_where_plaintext_is_permitted(mesh: Mesh) -> None:
     mesh.apply(PERMISSIVE)
     try:
         inbound = ("127.0.0.1", mesh.ports("greeter-1")["inbound"])
@@ -146,11 +146,11 @@ def test_where_plaintext_is_permitted_the_server_still_may_speak_first(mesh: Mes
         mesh.delete("MutualTLS", "greeter")
 
 
-def test_an_unknown_upstream_ends_connections_at_once(mesh: Mesh) -> None:
+def test_unknown_upstream_closes_connections_at_once(mesh: Mesh) -> None:
     assert ask(address(mesh, "nobody")) == b""
 
 
-def test_weights_split_new_connections_and_leave_standing_ones(mesh: Mesh) -> None:
+def test_weights_split_new_connections_and_keep_established_ones(mesh: Mesh) -> None:
     where = address(mesh, "plain")
     with connected(where) as lines:
         lines.write(b"before\n")
@@ -166,7 +166,7 @@ def test_weights_split_new_connections_and_leave_standing_ones(mesh: Mesh) -> No
             mesh.delete("TCPRoute", "plain")
 
 
-def test_a_replica_that_stops_gets_no_more_connections(mesh: Mesh) -> None:
+def test_stopped_replica_gets_no_more_connections(mesh: Mesh) -> None:
     mesh.stop_workload("plain-2")
     where = address(mesh, "plain")
     until(lambda: {ask(where) for _ in range(10)} == {b"plain-1: x\n"}, "only plain-1 answers")

@@ -27,11 +27,11 @@ PARENT = {"kind": "Service", "name": "analytics"}
     ],
 )
 def test_to_path_match_matches_the_same_calls(method: dict[str, str], matching: str, other: str) -> None:
-    http_path_match = GRPCMethodMatch.model_validate(method).to_path_match()
-    if http_path_match.type == "PathPrefix":
-        pattern = re.escape(http_path_match.value) + "(/.*)?"
+    path = GRPCMethodMatch.model_validate(method).to_path_match()
+    if path.type == "PathPrefix":
+        pattern = re.escape(path.value) + "(/.*)?"
     else:
-        pattern = http_path_match.value if http_path_match.type == "RegularExpression" else re.escape(http_path_match.value)
+        pattern = path.value if path.type == "RegularExpression" else re.escape(path.value)
     assert re.fullmatch(pattern, matching)
     assert not re.fullmatch(pattern, other)
 

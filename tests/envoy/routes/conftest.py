@@ -1,4 +1,4 @@
-"""One mesh for all tests of routes: a service of two versions, one to mirror to, one with two ports."""
+"""One mesh for all tests of routes: a service in two versions, a mirror, and a service with two ports."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int) -> Iterator[Mesh]
 
 @pytest.fixture
 def applied(mesh: Mesh) -> Iterator[Any]:
-    """Apply routes; they are gone after the test."""
+    """Apply routes; they are deleted after the test."""
     names: list[str] = []
 
     def apply(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Routes as documents, and calls through them, for the tests beside."""
+"""Documents of routes, and calls through them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ spec:
 
 
 def rule(label: str, matches: str, backend: str = "name: back") -> str:
-    """A rule that puts its label in a header which the backend echoes."""
+    """A rule that sets its label as a header, which the backend echoes."""
     header = (
         f"{{type: RequestHeaderModifier, requestHeaderModifier: {{set: [{{name: x-rule, value: {label}}}]}}}}"
     )
@@ -42,12 +42,12 @@ def filtered(path: str, filters: str, backends: str = "{name: back}") -> str:
 
 
 def call(mesh: Mesh, path: str, method: str = "GET", **options: Any) -> requests.Response:
-    """A call of `back` by the sidecar of `front`."""
+    """A call of `back` through the sidecar of `front`."""
     return mesh.get("front-1", f"http://back{path}", method, allow_redirects=False, **options)
 
 
 def served(mesh: Mesh, path: str, count: int = 300) -> Counter[Any]:
-    """Who served, or the status of what failed."""
+    """Responses by instance, failures by status."""
     caller = mesh.caller("front-1")
     responses = (caller.get(f"http://back{path}", timeout=20) for _ in range(count))
     return Counter(

@@ -1,4 +1,4 @@
-"""What the filters of an HTTPRoute do to a request and its answer, under traffic."""
+"""The filters of an HTTPRoute under traffic: what they change in requests and responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.envoy.harness import Mesh, until
 from tests.envoy.routes.documents import GROUP, INGRESS, SERVICE, call, filtered, route, served
 
 
-def test_header_modifiers_of_a_rule(mesh: Mesh, applied: Any) -> None:
+def test_header_modifiers_on_a_rule(mesh: Mesh, applied: Any) -> None:
     request = (
         "{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Set, value: '100% new'}],"
         " add: [{name: x-add, value: more}], remove: [x-gone]}}"
@@ -27,7 +27,7 @@ def test_header_modifiers_of_a_rule(mesh: Mesh, applied: Any) -> None:
     for result in (call(mesh, "/echo", headers=headers), mesh.outside("/echo", headers=headers)):
         seen = result.json()["headers"]
         assert seen["x-set"] == "100% new"
-        assert seen["x-add"] == "more", "the fake shows the last one of several"
+        assert seen["x-add"] == "more", "the fake returns the last of several values"
         assert "x-gone" not in seen
         assert seen["x-kept"] == "same"
         assert result.headers["x-tone"] == "calm"
@@ -36,7 +36,7 @@ def test_header_modifiers_of_a_rule(mesh: Mesh, applied: Any) -> None:
 
 
 @pytest.mark.parametrize("backends", [1, 2])
-def test_header_modifiers_of_one_backend(mesh: Mesh, applied: Any, backends: int) -> None:
+def test_header_modifiers_on_one_backend(mesh: Mesh, applied: Any, backends: int) -> None:
     filters = (
         "filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-to, value: two}]}},"
         " {type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-from, value: two}]}}]"
@@ -50,7 +50,7 @@ def test_header_modifiers_of_one_backend(mesh: Mesh, applied: Any, backends: int
         assert response.headers.get("x-from") == ("two" if second else None)
 
 
-def test_rewrites(mesh: Mesh, applied: Any) -> None:
+def test_url_rewrite_changes_path_and_host(mesh: Mesh, applied: Any) -> None:
     def rewrite(path: str, change: str) -> str:
         return filtered(path, f"{{type: URLRewrite, urlRewrite: {{{change}}}}}")
 
@@ -79,7 +79,7 @@ def test_rewrites(mesh: Mesh, applied: Any) -> None:
     assert call(mesh, "/host").json()["path"] == "/host"
 
 
-def test_redirects(mesh: Mesh, applied: Any) -> None:
+def test_request_redirect_sets_status_and_location(mesh: Mesh, applied: Any) -> None:
     def redirect(path: str, change: str) -> str:
         return (
             f"{{matches: [{{path: {{value: {path}}}}}],"
@@ -112,7 +112,7 @@ def test_redirects(mesh: Mesh, applied: Any) -> None:
         assert (response.status_code, response.headers["location"]) == (status, expected)
 
 
-def test_mirrors_get_copies_and_never_touch_the_caller(mesh: Mesh, applied: Any) -> None:
+def test_mirror_gets_copies_without_affecting_the_caller(mesh: Mesh, applied: Any) -> None:
     def mirror(path: str, ref: str, share: str = "") -> str:
         return filtered(
             path, f"{{type: RequestMirror, requestMirror: {{backendRef: {{name: {ref}}}{share}}}}}"
@@ -141,8 +141,8 @@ def test_mirrors_get_copies_and_never_touch_the_caller(mesh: Mesh, applied: Any)
     until(lambda: mesh.counts("shadow-1").get("POST /all/body") == 1, "the copy of a body")
 
 
-def test_a_mirror_that_is_slow_or_fails_changes_nothing(mesh: Mesh, applied: Any) -> None:
-    """The shadow hangs, then it has no healthy instance; neither costs the caller anything."""
+def test_slow_or_failing_mirror_does_not_affect_the_caller(mesh: Mesh, applied: Any) -> None:
+    """The mirror hangs, then has no healthy instance; neither affects the caller."""
     mirror = "{type: RequestMirror, requestMirror: {backendRef: {name: shadow}}}"
     applied(route("mirrored", SERVICE, filtered("/", mirror)))
     assert call(mesh, "/echo").ok

@@ -1,6 +1,6 @@
-"""HTTPRoute under traffic: which rule takes a request, and what it does to it on its way.
+"""HTTPRoute under traffic: which rule matches a request.
 
-Every rule of the table below tells by a request header which one it was, so that one backend is enough.
+Every rule of the table below identifies itself by a request header, so one backend is enough.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ REQUESTS: tuple[tuple[str, str, dict[str, str], str], ...] = (
 )
 
 
-def test_the_most_specific_match_wins_inside_the_mesh_and_at_the_ingress(mesh: Mesh, applied: Any) -> None:
+def test_most_specific_match_wins_in_the_mesh_and_at_the_ingress(mesh: Mesh, applied: Any) -> None:
     both = f"{SERVICE}, {INGRESS}"
     applied(route("first", both, *FIRST) + route("second", both, *SECOND))
     for method, path, headers, expected in REQUESTS:
@@ -75,13 +75,13 @@ def test_the_most_specific_match_wins_inside_the_mesh_and_at_the_ingress(mesh: M
             assert response.json()["headers"].get("x-rule") == expected, (method, path, headers)
 
 
-def test_of_equal_matches_the_older_document_wins(mesh: Mesh, applied: Any) -> None:
+def test_equal_matches_the_older_document_wins(mesh: Mesh, applied: Any) -> None:
     applied(route("zulu", SERVICE, rule("older", "{path: {value: /same}}")))
     applied(route("alpha", SERVICE, rule("younger", "{path: {value: /same}}")))
     assert call(mesh, "/same").json()["headers"]["x-rule"] == "older"
 
 
-def test_what_no_rule_matches_is_not_found(mesh: Mesh, applied: Any) -> None:
+def test_unmatched_request_is_not_found(mesh: Mesh, applied: Any) -> None:
     applied(route("only", f"{SERVICE}, {INGRESS}", rule("only", "{path: {value: /only}}")))
     assert call(mesh, "/only").status_code == 200
     assert call(mesh, "/other").status_code == 404
@@ -92,7 +92,7 @@ def test_what_no_rule_matches_is_not_found(mesh: Mesh, applied: Any) -> None:
 # --- backends -------------------------------------------------------------------------------------------
 
 
-def test_weights_zero_and_missing_backends(mesh: Mesh, applied: Any) -> None:
+def test_weights_of_zero_and_missing_backends(mesh: Mesh, applied: Any) -> None:
     applied(
         route(
             "backends",
@@ -114,7 +114,7 @@ def test_weights_zero_and_missing_backends(mesh: Mesh, applied: Any) -> None:
     assert failed / 600 == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_backend_that_comes_later_is_used_then(mesh: Mesh, applied: Any) -> None:
+def test_backend_that_appears_later_is_used(mesh: Mesh, applied: Any) -> None:
     applied(route("later", SERVICE, filtered("/", "", f"{{{GROUP}, name: late}}")))
     assert call(mesh, "/").status_code == 500
     mesh.apply(
@@ -129,7 +129,7 @@ def test_a_backend_that_comes_later_is_used_then(mesh: Mesh, applied: Any) -> No
 # --- parents --------------------------------------------------------------------------------------------
 
 
-def test_host_names_at_the_ingress(mesh: Mesh, applied: Any) -> None:
+def test_hostnames_at_the_ingress(mesh: Mesh, applied: Any) -> None:
     applied(
         route("exact", INGRESS, rule("exact", "{}"), hostnames="[shop.example.com]")
         + route("wild", INGRESS, rule("wild", "{}"), hostnames="['*.example.com']")
@@ -152,7 +152,7 @@ def test_host_names_at_the_ingress(mesh: Mesh, applied: Any) -> None:
     assert mesh.outside("/", headers={"host": "pay.example.com"}).json()["headers"]["x-rule"] == "wild"
 
 
-def test_a_route_for_one_port_leaves_the_other_alone(mesh: Mesh, applied: Any, extra: int) -> None:
+def test_route_for_one_port_leaves_the_other_alone(mesh: Mesh, applied: Any, extra: int) -> None:
     def ask(port: str) -> Any:
         body = mesh.get("front-1", f"http://twin{port}/echo").json()
         return body["name"], body["headers"].get("x-rule")
@@ -174,7 +174,7 @@ def test_a_route_for_one_port_leaves_the_other_alone(mesh: Mesh, applied: Any, e
 # --- changes --------------------------------------------------------------------------------------------
 
 
-def test_kept_connections_outlive_changes_of_routes(mesh: Mesh, applied: Any) -> None:
+def test_persistent_connections_survive_route_changes(mesh: Mesh, applied: Any) -> None:
     caller, outside = mesh.caller("front-1"), requests.Session()
     outside.trust_env = False
     here = {"envoy_http_conn_manager_prefix": "outbound"}
@@ -222,7 +222,7 @@ def test_kept_connections_outlive_changes_of_routes(mesh: Mesh, applied: Any) ->
     ],
     ids=["path", "one of two", "regex", "route", "retry", "timeout"],
 )
-def test_what_is_refused_or_aims_at_nothing_changes_no_traffic(mesh: Mesh, text: str, code: int) -> None:
+def test_rejected_or_dangling_route_changes_no_traffic(mesh: Mesh, text: str, code: int) -> None:
     call(mesh, "/echo")
     here = {"envoy_http_conn_manager_prefix": "outbound"}
     updates = stats(mesh, "front-1", "http_rds_config_reload", **here)
