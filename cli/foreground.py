@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import structlog
 import typer
 
 from meshwright.cli.errors import warn
@@ -31,6 +33,7 @@ async def run_mesh(plan: LaunchPlan, ready_fd: int, while_running: WhileRunning 
 
     `ready_fd` is written to when it is ready, unless it is negative. Raises CommandError if it cannot start.
     """
+    _silence_supervisor()
     stop = stop_event()
     started = time.monotonic()
     launcher = MeshLauncher(plan, _report_progress)
@@ -97,6 +100,11 @@ def _up_arguments(arguments: list[str]) -> list[str]:
     """The arguments for `mesh up`, the only command with --ready-fd."""
     rest = (text for index, text in enumerate(arguments) if index or text not in ("up", "demo"))
     return ["up", *rest]
+
+
+def _silence_supervisor() -> None:
+    """Drop the supervisor's log in this process: the launcher reports every exit in its own words."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def _report_progress(level: Level, name: str, message: str) -> None:

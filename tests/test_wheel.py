@@ -75,7 +75,7 @@ def test_the_wheel_has_all_data_and_no_tests(wheel: Path) -> None:
         path.relative_to(ROOT).as_posix()
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix in DATA_SUFFIXES
+        if path.is_file() and path.suffix in DATA_SUFFIXES and "tests" not in path.relative_to(ROOT).parts
     ]
     assert "services/application.yaml" in data
     assert any("descriptors" in name for name in data)
