@@ -1,4 +1,4 @@
-"""One message of each main resource type, as the control plane would write them."""
+"""One message of each main resource type, as the control plane would write it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JWKS = json.dumps(
         ]
     }
 )
-"""The generator of P-256 as a public key: valid, and of no use."""
+"""The generator of P-256 as a public key: valid and useless."""
 
 
 def socket(port: int) -> v3.Address:

@@ -1,4 +1,4 @@
-"""Walk the whole exposed schema: every message that the stubs describe, and a value for every field."""
+"""Walk the exposed schema: every message in the stubs, and a value for every field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meshwright.control_plane.envoy.messages import MESSAGES
 
 
 def reached() -> Iterator[Descriptor]:
-    """Every message that exposed ones reach, themselves included."""
+    """Every message that the exposed ones reach, including themselves."""
     waiting = [v3.POOL.FindMessageTypeByName(name) for name in MESSAGES.values()]
     seen = set()
     while waiting:
@@ -26,7 +26,7 @@ def reached() -> Iterator[Descriptor]:
 
 
 def content(field: FieldDescriptor) -> Any:
-    """A value for the whole field: a list, a mapping or one value, never the default."""
+    """A value for the field: a list, a mapping or a single value, never the default."""
     message = field.message_type
     if message is not None and message.GetOptions().map_entry:
         key, value = (message.fields_by_name[part] for part in ("key", "value"))
@@ -35,7 +35,7 @@ def content(field: FieldDescriptor) -> Any:
 
 
 def single(field: FieldDescriptor) -> Any:
-    """One value that is not the default."""
+    """A single value that is not the default."""
     if field.message_type is not None:
         return GetMessageClass(field.message_type)()
     if field.enum_type is not None:

@@ -1,4 +1,4 @@
-"""The codec: bytes worked out by hand, bytes alike in every process, and the dictionary form."""
+"""The codec: bytes computed by hand, equal bytes in every process, and the dictionary form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ for sample in samples.all_samples():
 """
 
 
-def test_a_cluster_is_encoded_as_the_wire_format_says() -> None:
+def test_encode_cluster_matches_the_wire_format() -> None:
     cluster = v3.Cluster(
         name="a",
         type=v3.Cluster.EDS,
@@ -35,17 +35,17 @@ def test_a_cluster_is_encoded_as_the_wire_format_says() -> None:
     assert codec.encode(cluster).hex() == expected
 
 
-def test_a_repeated_number_is_packed() -> None:
+def test_encode_packs_repeated_numbers() -> None:
     retry_policy = v3.RetryPolicy(retriable_status_codes=[502, 503])
     assert codec.encode(retry_policy).hex() == "3a04" + "f603" + "f703"
 
 
-def test_map_entries_are_encoded_in_order_of_key() -> None:
+def test_encode_sorts_map_entries_by_key() -> None:
     rules = v3.RBACRules(policies={"b": v3.RBACPolicy(), "a": v3.RBACPolicy()})
     assert codec.encode(rules).hex() == "1205" + "0a0161" + "1200" + "1205" + "0a0162" + "1200"
 
 
-def test_a_resource_envelope_holds_an_any() -> None:
+def test_encode_resource_contains_an_any() -> None:
     resource = v3.Resource(name="a", version="1", resource=codec.pack(v3.VirtualHost(name="b")))
     url = b"type.googleapis.com/envoy.config.route.v3.VirtualHost"
     inner = b"\x0a" + bytes([len(url)]) + url + b"\x12\x03\x0a\x01b"
@@ -57,7 +57,7 @@ def test_type_url_of_a_class_and_of_a_message(subject: Message) -> None:
     assert codec.type_url(subject) == "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 
 
-def test_processes_agree_on_bytes_and_dictionaries_whatever_their_hash_seed() -> None:
+def test_bytes_and_dictionaries_are_equal_with_any_hash_seed() -> None:
     outputs = {
         subprocess.run(
             [sys.executable, "-c", DIGEST],
@@ -72,17 +72,17 @@ def test_processes_agree_on_bytes_and_dictionaries_whatever_their_hash_seed() ->
 
 
 @pytest.mark.parametrize("sample", samples.all_samples(), ids=codec.type_url)
-def test_bytes_decode_to_the_same_message(sample: Message) -> None:
+def test_decode_returns_the_encoded_message(sample: Message) -> None:
     assert codec.decode(codec.type_url(sample), codec.encode(sample)) == sample
 
 
 @pytest.mark.parametrize("sample", samples.all_samples(), ids=codec.type_url)
-def test_the_dictionary_form_reads_back(sample: Message) -> None:
+def test_from_dict_reads_to_dict(sample: Message) -> None:
     plain = codec.to_dict(sample)
     assert codec.to_dict(codec.from_dict(type(sample), plain)) == plain
 
 
-def test_the_dictionary_form_is_what_envoys_documentation_writes() -> None:
+def test_to_dict_uses_the_names_of_envoys_documentation() -> None:
     assert codec.to_dict(samples.http_filters()[3]) == {
         "name": "envoy.filters.http.fault",
         "typed_config": {
@@ -92,7 +92,7 @@ def test_the_dictionary_form_is_what_envoys_documentation_writes() -> None:
     }
 
 
-def test_maps_are_ordered_by_key_and_fields_by_number() -> None:
+def test_to_dict_orders_maps_by_key_and_fields_by_number() -> None:
     new_metadata = v3.Metadata(
         filter_metadata={"b": codec.struct({"z": [{"y": 1, "x": None}], "a": "t"}), "a": v3.Struct()}
     )
@@ -116,25 +116,25 @@ def test_maps_are_ordered_by_key_and_fields_by_number() -> None:
         (codec.struct({"a": 1}), {"value": {"a": 1}}),
     ],
 )
-def test_well_known_types_in_an_any_have_a_value(inner: Message, plain: dict[str, object]) -> None:
+def test_to_dict_well_known_type_in_an_any_has_a_value(inner: Message, plain: dict[str, object]) -> None:
     assert codec.to_dict(codec.pack(inner)) == {"@type": codec.type_url(inner)} | plain
 
 
-def test_an_empty_any_is_an_empty_dictionary() -> None:
+def test_to_dict_empty_any_is_empty() -> None:
     assert codec.to_dict(v3.HttpFilter(name="a", typed_config=v3.Any())) == {"name": "a", "typed_config": {}}
 
 
-def test_two_members_of_a_oneof_are_refused_in_a_dictionary() -> None:
+def test_from_dict_two_members_of_a_oneof_are_rejected() -> None:
     with pytest.raises(ParseError, match="oneof"):
         codec.from_dict(v3.RouteMatch, {"prefix": "/", "path": "/a"})
 
 
-def test_an_unknown_name_is_refused_in_a_dictionary() -> None:
+def test_from_dict_unknown_name_is_rejected() -> None:
     with pytest.raises(ParseError, match="nam"):
         codec.from_dict(v3.Cluster, {"nam": "a"})
 
 
-def test_what_is_not_in_the_schema_or_malformed_is_refused() -> None:
+def test_decode_unknown_type_or_malformed_bytes_are_rejected() -> None:
     with pytest.raises(KeyError):
         codec.decode("type.googleapis.com/envoy.api.v2.Cluster", b"")
     with pytest.raises(DecodeError):

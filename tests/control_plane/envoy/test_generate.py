@@ -1,4 +1,4 @@
-"""The generated files are those that the schema gives, and say so when they are not."""
+"""The generated files match the schema, and a stale file is reported."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from meshwright.control_plane.envoy.codegen.missing_messages import MISSING_MESS
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def test_committed_files_are_what_the_schema_gives() -> None:
+def test_check_committed_files_match_the_schema() -> None:
     assert generate.main(["--check"]) == 0
 
 
-def test_a_changed_file_is_named_in_one_line(
+def test_check_reports_stale_files_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     descriptors = tmp_path / "descriptors.bin"
@@ -31,7 +31,7 @@ def test_a_changed_file_is_named_in_one_line(
     )
 
 
-def test_an_unknown_argument_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unknown_argument_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(generate, "DESCRIPTORS", tmp_path / "descriptors.bin")
     monkeypatch.setattr(generate, "STUBS", tmp_path / "v3.pyi")
     assert generate.main(["--chek"]) == 2
@@ -39,7 +39,7 @@ def test_an_unknown_argument_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.mark.parametrize("name", MISSING_MESSAGES)
-def test_what_envoy_data_plane_lacks_is_added(name: str) -> None:
+def test_schema_contains_messages_missing_in_envoy_data_plane(name: str) -> None:
     assert v3.POOL.FindMessageTypeByName(name).full_name == name
 
 
@@ -51,12 +51,12 @@ def test_what_envoy_data_plane_lacks_is_added(name: str) -> None:
         "validate.FieldRules",
     ],
 )
-def test_what_a_mesh_never_needs_is_left_out(name: str) -> None:
+def test_schema_omits_what_a_mesh_never_needs(name: str) -> None:
     with pytest.raises(KeyError):
         v3.POOL.FindMessageTypeByName(name)
 
 
-def test_nested_names_are_split_at_the_first_capital() -> None:
+def test_package_of_ends_at_the_first_capital() -> None:
     name = "envoy.config.route.v3.RouteAction.HashPolicy.Header"
     assert (package_of(name), top_level(name)) == (
         "envoy.config.route.v3",
@@ -67,5 +67,5 @@ def test_nested_names_are_split_at_the_first_capital() -> None:
 @pytest.mark.parametrize(
     "name", ["envoy.config.route.v3.RetryPolicy.ResetHeaderFormat", "envoy.config.core.v3.HealthStatus"]
 )
-def test_enums_keep_envoys_names(name: str) -> None:
+def test_enums_have_envoys_names(name: str) -> None:
     assert v3.POOL.FindEnumTypeByName(name).full_name == name

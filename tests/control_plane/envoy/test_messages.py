@@ -1,4 +1,4 @@
-"""The list of exposed messages: no name that nobody uses."""
+"""The list of exposed messages contains no unused name."""
 
 from __future__ import annotations
 

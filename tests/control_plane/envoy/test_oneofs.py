@@ -1,4 +1,4 @@
-"""No constructor call gives two members of one oneof: protobuf would keep the last one in silence."""
+"""No constructor call sets two members of one oneof: protobuf silently keeps the last one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCES = sorted((Path(__file__).parents[3] / "control_plane").rglob("*.py"))
 
 
 def message_of(call: ast.Call) -> Descriptor | None:
-    """The message that `v3.A.B(...)` constructs, or None when the call is something else."""
+    """The message that `v3.A.B(...)` constructs; None for any other call."""
     path: list[str] = []
     node = call.func
     while isinstance(node, ast.Attribute):
@@ -23,22 +23,22 @@ def message_of(call: ast.Call) -> Descriptor | None:
         node = node.value
     if not (isinstance(node, ast.Name) and node.id == "v3" and path):
         return None
-    actual_getattr: Any = v3
+    target: Any = v3
     for name in path:
-        actual_getattr = getattr(actual_getattr, name, None)
-    descriptor = getattr(actual_getattr, "DESCRIPTOR", None)
+        target = getattr(target, name, None)
+    descriptor = getattr(target, "DESCRIPTOR", None)
     return descriptor if hasattr(descriptor, "fields_by_name") else None
 
 
 def may_be_absent(value: ast.expr) -> bool:
-    """Whether the code says that the value can be None: `x if wanted else None`."""
+    """Whether the expression can be None: `x if condition else None`."""
     if isinstance(value, ast.IfExp):
         return may_be_absent(value.body) or may_be_absent(value.orelse)
     return isinstance(value, ast.Constant) and value.value is None
 
 
 def doubles(code: str) -> list[str]:
-    """`line: members` of every call that always gives more than one member of a oneof."""
+    """`line: members` of every call that always sets more than one member of a oneof."""
     problems = []
     for call in ast.walk(ast.parse(code)):
         message = message_of(call) if isinstance(call, ast.Call) else None
@@ -54,11 +54,11 @@ def doubles(code: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: "/".join(path.parts[-3:]))
-def test_no_call_gives_two_members(path: Path) -> None:
+def test_no_call_sets_two_members(path: Path) -> None:
     assert doubles(path.read_text()) == []
 
 
-def test_the_last_member_wins_in_silence() -> None:
+def test_protobuf_silently_keeps_the_last_member() -> None:
     assert v3.RouteMatch(prefix="/", path="/a").WhichOneof("path_specifier") == "path"
 
 
@@ -73,5 +73,5 @@ def test_the_last_member_wins_in_silence() -> None:
         ("codec.pack(prefix=1, path=2)", []),
     ],
 )
-def test_double_members_are_found(code: str, problems: list[str]) -> None:
+def test_calls_with_two_members_are_detected(code: str, problems: list[str]) -> None:
     assert doubles(code) == problems

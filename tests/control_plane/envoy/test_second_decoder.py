@@ -1,4 +1,4 @@
-"""What protobuf's engine encodes, betterproto2's dataclasses read alike: name by name, value by value.
+"""betterproto2's dataclasses decode what protobuf's engine encodes to equal names and values.
 
 envoy-data-plane brings its own, unrelated decoder. Any field whose number, type, oneof or map the derived
 descriptors had wrong would come out under another name, as another value or not at all.
@@ -61,12 +61,12 @@ MOMENTS = {
     "seconds": st.integers(0, 2**31),
     "nanos": st.integers(0, 999_999).map(lambda micros: micros * 1000),
 }
-"""Times that a timedelta can hold: not negative, in whole microseconds."""
+"""Durations that a timedelta can hold: not negative, in whole microseconds."""
 
 
 @st.composite
 def messages(draw: st.DrawFn, descriptor: Descriptor, depth: int = DEPTH) -> Message:
-    """A message with up to four of its fields set, never two of one oneof."""
+    """A message with up to four fields set, never two of one oneof."""
     if descriptor.full_name in ("google.protobuf.Duration", "google.protobuf.Timestamp"):
         return GetMessageClass(descriptor)(**{name: draw(strategy) for name, strategy in MOMENTS.items()})
     fields = [field for field in descriptor.fields if depth or field.message_type is None]
@@ -101,7 +101,7 @@ def single(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
 
 
 def native(message: Message) -> Any:
-    """What the message says, as plain values by field name."""
+    """The message as plain values by field name."""
     name = message.DESCRIPTOR.full_name
     value: Any = message
     if name == "google.protobuf.Duration":
@@ -129,7 +129,7 @@ def native_value(value: Any) -> Any:
 
 
 def foreign(value: Any) -> Any:
-    """The same of a betterproto2 message: absent fields and implicit defaults are left out."""
+    """The same for a betterproto2 message, without absent fields and implicit defaults."""
     if isinstance(value, list):
         return [foreign(item) for item in value]
     if isinstance(value, dict):
@@ -149,17 +149,17 @@ def foreign(value: Any) -> Any:
 
 
 def read(message: Message) -> Any:
-    """The message as the second decoder reads it."""
+    """The message as decoded by the second decoder."""
     importlib.import_module(f"envoy_data_plane.{package_of(message.DESCRIPTOR.full_name)}")
     return foreign(default_message_pool.url_to_type[codec.type_url(message)].parse(codec.encode(message)))
 
 
 @pytest.mark.parametrize("sample", samples.all_samples(), ids=codec.type_url)
-def test_samples_read_alike(sample: Message) -> None:
+def test_samples_decode_equally(sample: Message) -> None:
     assert read(sample) == native(sample)
 
 
-def test_a_cluster_reads_as_it_was_meant() -> None:
+def test_cluster_decodes_to_its_values() -> None:
     seen = read(samples.cluster())
     assert seen["connect_timeout"] == timedelta(milliseconds=250)
     assert seen["outlier_detection"] == {
@@ -170,7 +170,7 @@ def test_a_cluster_reads_as_it_was_meant() -> None:
     assert seen["circuit_breakers"]["thresholds"][0]["retry_budget"] == {"budget_percent": {"value": 20.5}}
 
 
-def test_every_field_of_the_exposed_schema_reads_alike() -> None:
+def test_every_field_of_the_exposed_schema_decodes_equally() -> None:
     count = 0
     for descriptor in schema.reached():
         if descriptor.full_name.startswith("google.protobuf.") or descriptor.full_name in MISSING_MESSAGES:
@@ -184,7 +184,7 @@ def test_every_field_of_the_exposed_schema_reads_alike() -> None:
 
 
 @pytest.mark.parametrize("name", IMPORTANT)
-def test_random_messages_read_alike(name: str) -> None:
+def test_random_messages_decode_equally(name: str) -> None:
     descriptor = getattr(v3, name).DESCRIPTOR
     compared = 0
 

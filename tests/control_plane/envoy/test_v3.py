@@ -1,4 +1,4 @@
-"""The message classes: apart from other packages' schemas, quick to import, and true to their stubs."""
+"""The message classes: isolated from other schemas, quick to import, consistent with their stubs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_one_module_imports_envoy_data_plane() -> None:
     assert importing == {"descriptors.py"}
 
 
-def test_importing_the_classes_takes_no_second(record_property: Any) -> None:
+def test_importing_the_classes_is_quick(record_property: Any) -> None:
     """Measured at 22 ms beyond protobuf's own 60 ms; the bound leaves room for a busy machine."""
     code = """
 import time
@@ -81,7 +81,7 @@ def test_every_name_is_exposed_once() -> None:
     assert {name: getattr(v3, name).DESCRIPTOR.full_name for name in MESSAGES | ENUMS} == MESSAGES | ENUMS
 
 
-def test_messages_of_the_default_pool_are_refused() -> None:
+def test_messages_of_the_default_pool_are_rejected() -> None:
     foreign: Any = wrappers_pb2.UInt32Value(value=1)
     with pytest.raises(TypeError):
         v3.Cluster(per_connection_buffer_limit_bytes=foreign)
@@ -106,7 +106,7 @@ def values(field: FieldDescriptor) -> list[Any]:
     return [first, None, *(ALSO_ACCEPTED.get(message.full_name, []) if message else [])]
 
 
-def test_constructors_accept_what_the_stubs_promise() -> None:
+def test_constructors_accept_what_the_stubs_allow() -> None:
     count = 0
     for message in schema.reached():
         cls: Any = GetMessageClass(message)
@@ -122,7 +122,7 @@ def test_constructors_accept_what_the_stubs_promise() -> None:
 
 
 @pytest.mark.parametrize("value", [5, 5.0, "5"])
-def test_a_wrapper_takes_no_plain_value(value: Any) -> None:
+def test_wrapper_rejects_a_plain_value(value: Any) -> None:
     with pytest.raises(TypeError):
         v3.CircuitBreakers.Thresholds(max_requests=value)
 
@@ -153,7 +153,7 @@ BAD = {
 }
 
 
-def test_mypy_sees_mistakes_and_only_those(tmp_path: Path) -> None:
+def test_mypy_reports_exactly_the_mistakes(tmp_path: Path) -> None:
     lines = [*GOOD.strip().splitlines(), *BAD]
     program = tmp_path / "program.py"
     program.write_text("\n".join(lines) + "\n")
