@@ -80,7 +80,7 @@ class Workload(ConfigModel):
 
 
 class AgentConfig(ConfigModel):
-    """The whole file. Sidecars listen at `bind`; other nodes reach them at `advertise`.
+    """The complete file. Sidecars listen at `bind`; other nodes reach them at `advertise`.
 
     `otlp` is the `host:port` of an OTLP/gRPC collector for spans, without TLS. Empty: spans go to the control
     plane if its addresses include an OTLP port; otherwise nothing is traced.

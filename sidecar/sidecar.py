@@ -79,18 +79,6 @@ class Sidecar:
             on_exit=on_app_exit,
         )
 
-        # Commands that take time, and the event that reports the end of each.
-        self._slow_commands: dict[
-            LifecycleCommand, tuple[Callable[[], Coroutine[Any, Any, None]], LifecycleEvent]
-        ] = {
-            LifecycleCommand.ENROL: (self._membership.enrol, LifecycleEvent.ENROLLED),
-            LifecycleCommand.DRAIN: (self._membership.drain, LifecycleEvent.DRAINED),
-            LifecycleCommand.DRAIN_REQUESTS: (self._proxy.drain_requests, LifecycleEvent.IDLE),
-            LifecycleCommand.STOP_APP: (self._app.stop, LifecycleEvent.APP_STOPPED),
-            LifecycleCommand.DEREGISTER: (self._membership.deregister, LifecycleEvent.DEREGISTERED),
-            LifecycleCommand.STOP_PROXY: (self._stop_proxy, LifecycleEvent.PROXY_STOPPED),
-        }
-
     async def run(self) -> None:
         """Start the sidecar and keep it running; returns once `stop` has stopped it."""
         self._events.put_nowait(LifecycleEvent.START)
@@ -167,11 +155,29 @@ class Sidecar:
             case LifecycleCommand.RESTART_PROXY:
                 self._tasks.spawn(self._restart_proxy())
             case _:
-                work, event = self._slow_commands[command]
-                self._tasks.spawn(self._run_then(work(), event))
+                self._execute_slow(command)
+
+    def _execute_slow(self, command: LifecycleCommand) -> None:
+        """Run a command whose end is an event."""
+        match command:
+            case LifecycleCommand.ENROL:
+                self._spawn(self._membership.enrol(), LifecycleEvent.ENROLLED)
+            case LifecycleCommand.DRAIN:
+                self._spawn(self._membership.drain(), LifecycleEvent.DRAINED)
+            case LifecycleCommand.DRAIN_REQUESTS:
+                self._spawn(self._proxy.drain_requests(), LifecycleEvent.IDLE)
+            case LifecycleCommand.STOP_APP:
+                self._spawn(self._app.stop(), LifecycleEvent.APP_STOPPED)
+            case LifecycleCommand.DEREGISTER:
+                self._spawn(self._membership.deregister(), LifecycleEvent.DEREGISTERED)
+            case LifecycleCommand.STOP_PROXY:
+                self._spawn(self._stop_proxy(), LifecycleEvent.PROXY_STOPPED)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], event: LifecycleEvent) -> None:
+        """Run `work` in a task, then emit `event` even if it failed, so that a stop always goes on."""
+        self._tasks.spawn(self._run_then(work, event))
 
     async def _run_then(self, work: Coroutine[Any, Any, None], event: LifecycleEvent) -> None:
-        """Run `work`, then emit `event` even if it failed, so that a stop always goes on."""
         try:
             await work
         finally:

@@ -1,4 +1,4 @@
-"""A change to a proxy that is undone after a time, even if nobody asks for it."""
+"""A change to a proxy that is undone automatically after a time."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from meshwright.services.kit.operations import (
 )
 from meshwright.services.kit.server import Runtime, ServiceDefinition
 from meshwright.services.trading import domain
+from meshwright.services.trading.shocks import shock
 from meshwright.services.trading.store import TABLES, TickStore
 from meshwright.services.trading.tick_sender import TickSender
 
@@ -62,7 +63,8 @@ class TickGenerator:
         def next_if_due(symbol: str, last: domain.Tick | None) -> domain.Tick | None:
             if not domain.is_due(last, now, self._interval_ms):
                 return None
-            return domain.next_tick(self._settings.seed, symbol, last, now)
+            number = last.number + 1 if last else 0
+            return domain.next_tick(symbol, last, shock(self._settings.seed, symbol, number), now)
 
         for tick in await self._store.advance(domain.MARKETS, next_if_due):
             self._sender.send(tick)

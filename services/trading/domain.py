@@ -1,13 +1,8 @@
-"""The market: one random walk per symbol, reproducible from its seed. Pure.
-
-Each step depends only on seed, symbol and step number, so that a restarted process or another replica
-continues the same walk.
-"""
+"""The market: one random walk per symbol. Pure; the caller passes in the random values."""
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,13 +52,15 @@ def read_market_settings(environ: Mapping[str, str]) -> MarketSettings:
     return MarketSettings(rate, environ.get("SEED") or "1", environ.get("ANALYTICS") or "analytics:50051")
 
 
-def next_tick(seed: str, symbol: str, last: Tick | None, now: int) -> Tick:
-    """The tick after `last` (None: the first) at `now` in ms since the epoch, always later than `last`."""
+def next_tick(symbol: str, last: Tick | None, shock: float, now: int) -> Tick:
+    """The tick after `last` (None: the first) at `now` in ms since the epoch, always later than `last`.
+
+    `shock` is the step's random value, normally distributed around 0 with deviation 1.
+    """
     if last is None:
         return Tick(symbol, 0, MARKETS[symbol], now)
     number = last.number + 1
-    generator = random.Random(f"{seed}/{symbol}/{number}")  # noqa: S311  simulation, not secrecy
-    price = round(last.price * math.exp(STEP_DEVIATION * generator.gauss(0.0, 1.0)))
+    price = round(last.price * math.exp(STEP_DEVIATION * shock))
     return Tick(symbol, number, min(max(price, 1), MAX_PRICE), max(now, last.timestamp + 1))
 
 

@@ -17,12 +17,14 @@ from meshwright.services.trading.domain import (
     next_tick,
     read_market_settings,
 )
+from meshwright.services.trading.shocks import shock
 
 
 def walk(seed: str, symbol: str, steps: int, last: Tick | None = None) -> list[Tick]:
     ticks: list[Tick] = []
     for number in range(steps):
-        last = next_tick(seed, symbol, last, 1000 * number)
+        step = last.number + 1 if last else 0
+        last = next_tick(symbol, last, shock(seed, symbol, step), 1000 * number)
         ticks.append(last)
     return ticks
 
@@ -53,7 +55,7 @@ def test_symbols_have_different_walks() -> None:
 @given(st.text(max_size=5), st.integers(1, MAX_PRICE), st.integers(0, 10**6), st.integers(0, 2**45))
 def test_price_stays_valid_and_time_increases(seed: str, price: int, number: int, now: int) -> None:
     last = Tick("BTC", number, price, 1000)
-    following = next_tick(seed, "BTC", last, now)
+    following = next_tick("BTC", last, shock(seed, "BTC", number + 1), now)
     assert 1 <= following.price <= MAX_PRICE
     assert abs(following.price - price) <= price * 0.01 + 1
     assert following.timestamp > last.timestamp
