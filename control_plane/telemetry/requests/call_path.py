@@ -126,7 +126,7 @@ def _hop(hop: CallHop, first: float) -> Hop:
 
 def _is_same_request(request: Request, other: Request) -> bool:
     """Whether both are the same request at the same proxy."""
-    ends = [(one.service, one.callee, one.direction == "inbound") for one in (request, other)]
+    ends = [(item.service, item.callee, item.direction == "inbound") for item in (request, other)]
     return ends[0] == ends[1] and abs(request.time - other.time) < SAME_REQUEST_WITHIN
 
 

@@ -1,1 +1,1 @@
-"""Who calls whom, how often and how well: computed from the metrics of sidecars. Pure."""
+"""The service graph: traffic, health and history of services and edges, from metrics of sidecars. Pure."""

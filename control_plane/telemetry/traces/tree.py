@@ -62,7 +62,7 @@ def depth_first(spans: Sequence[StoredSpan]) -> Iterator[tuple[StoredSpan, int]]
 
 
 class CallLink(NamedTuple):
-    """The parts of a span that say who called whom."""
+    """The parts of a span that show a call between services."""
 
     trace: bytes
     id: bytes

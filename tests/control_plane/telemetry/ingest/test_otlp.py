@@ -18,8 +18,12 @@ from tests.control_plane.telemetry.ingest.wire_format import field, repeated
 from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
 
 
+def resources_of(body: bytes, limit: int = otlp.MAX_RECORDS) -> list[otlp.ResourceRecords]:
+    return [resource for resource in otlp.read_export(body, limit) if resource is not None]
+
+
 def records(body: bytes) -> list[bytes]:
-    resources = [resource for resource in otlp.read_export(body) if resource is not None]
+    resources = resources_of(body)
     return [record for resource in resources for record in resource.records() if record is not None]
 
 
@@ -35,7 +39,7 @@ def test_encoding_a_parsed_export_gives_the_same_export() -> None:
     request.resource_spans[0].schema_url = "https://example.com/schema"
     request.resource_spans[0].scope_spans[0].scope.name = "app"
     body = request.SerializeToString()
-    (resource,) = [resource for resource in otlp.read_export(body) if resource is not None]
+    (resource,) = resources_of(body)
     encoded = otlp.encode_export(resource.encoded, resource.encoded_scopes, resource.schema_url)
     assert ExportTraceServiceRequest.FromString(encoded) == request
     (scope,) = resource.scopes()
@@ -44,14 +48,14 @@ def test_encoding_a_parsed_export_gives_the_same_export() -> None:
 
 def test_concatenated_exports_are_one_export() -> None:
     bodies = [span_export(name, [SpanSpec(1, 1)]) for name in ("orders", "catalog")]
-    resources = [resource for resource in otlp.read_export(b"".join(bodies)) if resource is not None]
+    resources = resources_of(b"".join(bodies))
     assert [resource.attributes["service.name"] for resource in resources] == ["orders", "catalog"]
 
 
 def test_appended_attributes_extend_a_resource() -> None:
     resource = otlp.encode_attributes({"a": "1"}) + otlp.encode_attributes({"b": "2"})
-    (read,) = [one for one in otlp.read_export(otlp.encode_export(resource, [])) if one is not None]
-    assert read.attributes == {"a": "1", "b": "2"}
+    (parsed,) = resources_of(otlp.encode_export(resource, []))
+    assert parsed.attributes == {"a": "1", "b": "2"}
 
 
 def test_a_resource_with_too_many_attributes_has_none() -> None:
@@ -61,8 +65,8 @@ def test_a_resource_with_too_many_attributes_has_none() -> None:
         (otlp.MAX_RESOURCE_ATTRIBUTES + 1, {}),
     ):
         resource = Resource(attributes=[pair] * count).SerializeToString()
-        (read,) = [one for one in otlp.read_export(otlp.encode_export(resource, [])) if one is not None]
-        assert read.attributes == expected
+        (parsed,) = resources_of(otlp.encode_export(resource, []))
+        assert parsed.attributes == expected
 
 
 @pytest.mark.parametrize(
@@ -78,8 +82,7 @@ def test_a_resource_with_too_many_attributes_has_none() -> None:
 def test_an_export_with_too_many_messages_is_rejected(body: bytes) -> None:
     with pytest.raises(otlp.TooManyRecordsError):
         records(body)
-    unlimited = [one for one in otlp.read_export(body, sys.maxsize) if one is not None]
-    assert unlimited
+    assert resources_of(body, sys.maxsize)
 
 
 def test_an_export_at_the_limit_is_accepted() -> None:

@@ -92,10 +92,12 @@ async def test_metrics_of_a_sidecar_reach_the_handler(
 ) -> None:
     assert await send(running, pki.client("orders"), body_of("orders")) == grpc.StatusCode.OK
     await until(
-        lambda: [(one.caller.name, one.cluster) for one in handler.samples()] == [("orders", "catalog")]
+        lambda: (
+            [(sample.caller.name, sample.cluster) for sample in handler.samples()] == [("orders", "catalog")]
+        )
     )
     assert await send(running, pki.client("ingress", "gateway"), body_of("ingress")) == grpc.StatusCode.OK
-    await until(lambda: {one.caller.role for one in handler.samples()} == {"service", "gateway"})
+    await until(lambda: {sample.caller.role for sample in handler.samples()} == {"service", "gateway"})
 
 
 async def test_metrics_of_another_service_are_dropped(
@@ -117,9 +119,9 @@ async def test_a_client_without_a_mesh_certificate_is_denied(running: RunningSer
 
 
 async def test_the_control_planes_certificate_is_denied(running: RunningServer, pki: Pki) -> None:
-    own = pki.server()
+    server_identity = pki.server()
     before = metrics.DENIED._value.get()
-    credentials = grpc.ssl_channel_credentials(pki.roots, own.key, own.certificate)
+    credentials = grpc.ssl_channel_credentials(pki.roots, server_identity.key, server_identity.certificate)
     assert await send(running, credentials, body_of("orders")) == grpc.StatusCode.PERMISSION_DENIED
     assert metrics.DENIED._value.get() == before + 1
 

@@ -110,22 +110,22 @@ def test_jitter_between_flushes_does_not_change_the_rate(jitter: list[float], ra
 
 @given(st.lists(st.tuples(st.floats(0.1, 9), st.integers(0, 99), st.integers(0, 9)), max_size=30))
 def test_recent_counters_are_the_sum_of_the_window(flushes: list[tuple[float, int, int]]) -> None:
-    windows, at, told_at = TrafficWindows(), 100.0, []
+    windows, at, recorded = TrafficWindows(), 100.0, []
     for pause, quick, slow in flushes:
         at += pause
         spread = (0, quick, 0, 0, 0, 0, 0, slow, 0)
         report(windows, at, {"catalog": {"upstream_rq_completed": quick + slow, "upstream_rq_time": spread}})
-        told_at.append((at, quick, slow))
-        window = [entry for entry in told_at if entry[0] > at - WINDOW]
-        (upstream_counters,) = [sample.counters for sample in windows.samples(at)] or [UpstreamCounters()]
-        assert upstream_counters.completed == sum(entry[1] + entry[2] for entry in window)
-        anew = UpstreamCounters(
+        recorded.append((at, quick, slow))
+        window = [entry for entry in recorded if entry[0] > at - WINDOW]
+        (counters,) = [sample.counters for sample in windows.samples(at)] or [UpstreamCounters()]
+        assert counters.completed == sum(entry[1] + entry[2] for entry in window)
+        expected = UpstreamCounters(
             latency_buckets={
                 (0.5, 1.0): sum(entry[1] for entry in window),
                 (100.0, 1000.0): sum(entry[2] for entry in window),
             }
         )
-        assert upstream_counters.latency_percentiles() == anew.latency_percentiles()
+        assert counters.latency_percentiles() == expected.latency_percentiles()
 
 
 def test_replicas_of_the_caller_are_summed() -> None:
