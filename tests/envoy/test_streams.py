@@ -64,10 +64,10 @@ async def test_websocket_through_two_sidecars(mesh: Mesh) -> None:
     assert await _conversation("http://back/ws", proxy) == ANSWERS
 
 
-@pytest.mark.parametrize("way", ["ingress", "sidecars"])
-def test_events_arrive_one_by_one(mesh: Mesh, text: str) -> None:
+@pytest.mark.parametrize("path_taken", ["ingress", "sidecars"])
+def test_events_arrive_one_by_one(mesh: Mesh, path_taken: str) -> None:
     path = "/events?count=3&every=1.5"
-    if text == "ingress":
+    if path_taken == "ingress":
         response = mesh.outside(path, stream=True)
     else:
         response = mesh.get("front-1", f"http://back{path}", stream=True)
@@ -86,8 +86,8 @@ def test_response_may_take_longer_than_envoys_default_timeout(mesh: Mesh) -> Non
 def test_silent_request_ends_only_with_a_timeout_policy(mesh: Mesh) -> None:
     mesh.apply(TIMEOUT)
     try:
-        began = time.monotonic()
+        start = time.monotonic()
         assert mesh.get("front-1", "http://back/delay?ms=9000").status_code == 504
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - start < 8
     finally:
         mesh.delete("Timeout", "silence")
