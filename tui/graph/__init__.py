@@ -1,8 +1,10 @@
-"""The service graph on a grid of character cells: layout and drawing, pure.
+"""The service graph on a grid of character cells: layout and drawing. Pure.
 
-Nothing that is at hand fits. netext has a Rust core, draws lines of different callers as one, sets labels
-over other lines and takes 104x45 cells for 12 services; grandalf and networkx give points of a plane, and
-what is hard here comes after those: whole cells, lines that never share one, words in a place of their own.
-So layers, order, rows, channels and lines are made here, each in a module, as layered drawing goes
-(Sugiyama, Tagawa, Toda 1981): `layers` → `ordering` → `placing` → `channels` → `layout`, then `drawing`.
+No library fits. netext has a Rust core, merges lines of different callers, puts labels over other lines, and
+needs 104x45 cells for 12 services. grandalf and networkx return points in a plane; what is hard here comes
+afterwards: whole cells, lines that never share one, labels with cells of their own.
+
+The layout is a layered drawing (Sugiyama, Tagawa, Toda 1981), one module for each step: `layers` →
+`bundles` → `crossing_reduction` →
+`row_assignment` → `row_layout` with `channel_routing` → `layout`, then `drawing`.
 """

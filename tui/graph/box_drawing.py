@@ -1,4 +1,4 @@
-"""Characters of lines: each of a cell's four arms is absent, light or heavy, and Unicode draws all 81."""
+"""Box-drawing characters: each of a cell's four arms is absent, light or heavy; Unicode has all 81."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _TABLE = " ╵╹╷│╿╻╽┃╴┘┚┐┤┦┒┧┨╸┙┛┑┥┩
 
 
 def glyph(arms: int, heavy: int = 0) -> str:
-    """The character of a cell with these arms, `heavy` those of them that are drawn heavy."""
-    place = 0
+    """The character of a cell with these arms; `heavy`: those of them that are heavy."""
+    index = 0
     for bit, factor in ((UP, 1), (DOWN, 3), (LEFT, 9), (RIGHT, 27)):
         if arms & bit:
-            place += factor * (2 if heavy & bit else 1)
-    return _TABLE[place]
+            index += factor * (2 if heavy & bit else 1)
+    return _TABLE[index]

@@ -1,9 +1,9 @@
-"""Columns of lines between two layers, so that no two nets share a cell but where they cross.
+"""Routing between layers: columns for the lines, so that two bundles share a cell only to cross.
 
-A net has pins on the left (rows where it comes out of the left layer) and on the right. Level pins need no
-column; all others get one, in which the net runs up and down. Where the same row holds a pin of one net on
-the left and of another on the right, the first one's column must be left of the other's; a net in a circle
-of such demands takes two columns, joined in a row that no pin uses.
+A bundle has pins on the left (rows in which it leaves the left layer) and on the right. Level pins need no
+column. Any other bundle gets one, in which it runs up and down. Where one row has a pin of one bundle on the
+left and of another on the right, the column of the first must be left of the column of the second. A bundle
+in a cycle of such constraints gets two columns, joined in a row that has no pin.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ SPARE_COLUMNS = 3
 """Columns that an order with few crossings may cost."""
 
 PAIRWISE_LIMIT = 40
-"""Nets in a channel up to which pairs are compared to find an order with few crossings."""
+"""Bundles in a channel up to which all pairs are compared to find an order with few crossings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """Rows of a net on both sides of a channel; at least one on each."""
+    """Rows of a bundle on both sides of a channel, at least one on each."""
 
     left: tuple[int, ...]
     right: tuple[int, ...]
 
     def is_straight(self) -> bool:
-        """Whether it is one straight line."""
+        """Whether the bundle is one straight line."""
         return self.left == self.right and len(self.left) == 1
 
     def span(self) -> tuple[int, int]:
@@ -39,7 +39,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Columns (from 0) in which a net turns: none, one, or two that row `via` joins."""
+    """The columns (from 0) in which a bundle turns: none, one, or two that are joined in row `via`."""
 
     columns: tuple[int, ...] = ()
     via: int = 0
@@ -47,7 +47,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Trunks by net, how many columns they take, and the row after the last one they use."""
+    """Tracks by bundle, the number of columns they use, and the row after the last one they use."""
 
     tracks: Mapping[EdgeBundle, Track]
     columns: int
@@ -56,7 +56,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class _TrackPart:
-    """What takes one column: a net, or its left or right half."""
+    """What uses one column: a whole bundle (`half` 0), or its left (1) or right (2) half."""
 
     bundle: EdgeBundle
     half: int
@@ -65,100 +65,101 @@ class _TrackPart:
 
 
 def route_channel(pins: Mapping[EdgeBundle, Pins], spacing: int) -> Channel:
-    """Columns for all nets of a channel, `spacing` free ones between two of them."""
-    trunks = {net: Track() for net, pin in pins.items() if pin.is_straight()}
-    bent = {net: pin for net, pin in pins.items() if net not in trunks}
-    taken = {row for pin in pins.values() for row in (*pin.left, *pin.right)}
-    on_right = {row: net for net, item in bent.items() for row in item.right}
-    before: dict[EdgeBundle, set[EdgeBundle]] = {net: set() for net in bent}
-    for net, item in bent.items():
-        for row in item.left:
-            if on_right.get(row, net) != net:
-                before[on_right[row]].add(net)
-    parts, via = _split_cycles(_preferred_order(bent), before, bent, taken)
+    """The tracks of all bundles of a channel, with `spacing` free columns between two of them."""
+    tracks = {bundle: Track() for bundle, rows in pins.items() if rows.is_straight()}
+    bent = {bundle: rows for bundle, rows in pins.items() if bundle not in tracks}
+    used_rows = {row for rows in pins.values() for row in (*rows.left, *rows.right)}
+    on_right = {row: bundle for bundle, rows in bent.items() for row in rows.right}
+    before: dict[EdgeBundle, set[EdgeBundle]] = {bundle: set() for bundle in bent}
+    for bundle, rows in bent.items():
+        for row in rows.left:
+            if on_right.get(row, bundle) != bundle:
+                before[on_right[row]].add(bundle)
+    parts, via = _split_cycles(_preferred_order(bent), before, bent, used_rows)
     columns = _pack_columns(parts, bent)
     for part in parts:
-        held = trunks.get(part.bundle, Track()).columns
-        trunks[part.bundle] = Track((*held, columns[part] * (1 + spacing)), via.get(part.bundle, 0))
-    used = max(columns.values(), default=-1) + 1
-    width = used + (used - 1) * spacing if used else 0
-    return Channel(trunks, width, max((*taken, *via.values()), default=-1) + 1)
+        previous = tracks.get(part.bundle, Track()).columns
+        column = columns[part] * (1 + spacing)
+        tracks[part.bundle] = Track((*previous, column), via.get(part.bundle, 0))
+    count = max(columns.values(), default=-1) + 1
+    width = count + (count - 1) * spacing if count else 0
+    return Channel(tracks, width, max((*used_rows, *via.values()), default=-1) + 1)
 
 
 def _split_cycles(
     order: Sequence[EdgeBundle],
     before: Mapping[EdgeBundle, set[EdgeBundle]],
     pins: Mapping[EdgeBundle, Pins],
-    taken: set[int],
+    used_rows: set[int],
 ) -> tuple[list[_TrackPart], dict[EdgeBundle, int]]:
-    """Nets in an order that all demands allow, those that no order allows in two halves."""
+    """Bundles in an order that satisfies all constraints; those for which there is none, in two halves."""
     parts: list[_TrackPart] = []
     via: dict[EdgeBundle, int] = {}
     waiting, halved = list(order), dict[EdgeBundle, _TrackPart]()
-    free = set(taken)
+    blocked_rows = set(used_rows)
     done: set[EdgeBundle] = set()
     while waiting:
-        net = next((edge_bundle for edge_bundle in waiting if before[edge_bundle] <= done), None)
-        if net is not None:
-            waiting.remove(net)
-            first, last = pins[net].span()
-            parts.append(halved.get(net) or _TrackPart(net, 0, first, last))
-            done.add(net)
+        bundle = next((candidate for candidate in waiting if before[candidate] <= done), None)
+        if bundle is not None:
+            waiting.remove(bundle)
+            first, last = pins[bundle].span()
+            parts.append(halved.get(bundle) or _TrackPart(bundle, 0, first, last))
+            done.add(bundle)
             continue
-        net = next(edge_bundle for edge_bundle in waiting if edge_bundle not in halved)
-        row = _free_row(pins[net], free)
-        free.add(row)
-        via[net] = row
-        left, right = (*pins[net].left, row), (*pins[net].right, row)
-        parts.append(_TrackPart(net, 1, min(left), max(left)))
-        halved[net] = _TrackPart(net, 2, min(right), max(right))
-        for edge_bundle in waiting:
-            if edge_bundle != net:
-                before[edge_bundle].discard(net)
+        bundle = next(candidate for candidate in waiting if candidate not in halved)
+        row = _free_row(pins[bundle], blocked_rows)
+        blocked_rows.add(row)
+        via[bundle] = row
+        left, right = (*pins[bundle].left, row), (*pins[bundle].right, row)
+        parts.append(_TrackPart(bundle, 1, min(left), max(left)))
+        halved[bundle] = _TrackPart(bundle, 2, min(right), max(right))
+        for other in waiting:
+            if other != bundle:
+                before[other].discard(bundle)
     return parts, via
 
 
-def _free_row(pins: Pins, taken: set[int]) -> int:
-    """The row without a pin that is nearest to a net's own."""
+def _free_row(pins: Pins, blocked: set[int]) -> int:
+    """The row without a pin that is nearest to the middle of a bundle."""
     first, last = pins.span()
     middle = (first + last) // 2
-    rows = range(max((*taken, last)) + 2)
-    return min((row for row in rows if row not in taken), key=lambda row: (abs(row - middle), row))
+    rows = range(max((*blocked, last)) + 2)
+    return min((row for row in rows if row not in blocked), key=lambda row: (abs(row - middle), row))
 
 
 def _pack_columns(parts: Sequence[_TrackPart], pins: Mapping[EdgeBundle, Pins]) -> dict[_TrackPart, int]:
-    """Columns in which parts that run beside each other keep their order, unless that takes many columns."""
+    """Columns in which overlapping parts keep their order, unless that takes many more columns."""
     columns = _first_fit(parts, pins, in_order=True)
     if max(columns.values(), default=0) <= SPARE_COLUMNS:
         return columns
-    closer = _first_fit(parts, pins, in_order=False)
-    return closer if max(closer.values()) + SPARE_COLUMNS < max(columns.values()) else columns
+    packed = _first_fit(parts, pins, in_order=False)
+    return packed if max(packed.values()) + SPARE_COLUMNS < max(columns.values()) else columns
 
 
 def _first_fit(
     parts: Sequence[_TrackPart], pins: Mapping[EdgeBundle, Pins], *, in_order: bool
 ) -> dict[_TrackPart, int]:
-    """The first column for each part that is free there, and right of all that must be left of it."""
+    """For each part the first free column that is right of all parts that must be left of it."""
     columns: dict[_TrackPart, int] = {}
-    held: list[list[_TrackPart]] = []
+    by_column: list[list[_TrackPart]] = []
     for part in parts:
-        least, taken = 0, set()
-        for column, others in enumerate(held):
+        lowest, occupied = 0, set()
+        for column, others in enumerate(by_column):
             for other in others:
-                beside = other.first <= part.last and part.first <= other.last
-                if beside:
-                    taken.add(column)
-                if (beside and in_order) or _must_follow(part, other, pins):
-                    least = column + 1
-        columns[part] = next(n for n in range(least, len(held) + 1) if n not in taken)
-        if columns[part] == len(held):
-            held.append([])
-        held[columns[part]].append(part)
+                overlap = other.first <= part.last and part.first <= other.last
+                if overlap:
+                    occupied.add(column)
+                if (overlap and in_order) or _must_follow(part, other, pins):
+                    lowest = column + 1
+        columns[part] = next(n for n in range(lowest, len(by_column) + 1) if n not in occupied)
+        if columns[part] == len(by_column):
+            by_column.append([])
+        by_column[columns[part]].append(part)
     return columns
 
 
 def _must_follow(part: _TrackPart, other: _TrackPart, pins: Mapping[EdgeBundle, Pins]) -> bool:
-    """Whether a row with a right pin of `part` has a left pin of `other`; halves of one net go in order."""
+    """Whether a row has a right pin of `part` and a left pin of `other`; halves of one bundle go in order."""
     if part.bundle == other.bundle:
         return True
     if part.half == 1 or other.half == 2:
@@ -167,12 +168,15 @@ def _must_follow(part: _TrackPart, other: _TrackPart, pins: Mapping[EdgeBundle, 
 
 
 def _preferred_order(pins: Mapping[EdgeBundle, Pins]) -> list[EdgeBundle]:
-    """Nets from left to right with few crossings: lower ones first where they go down, else upper ones."""
+    """Bundles from left to right with few crossings.
 
-    def key(net: EdgeBundle) -> tuple[bool, float, EdgeBundle]:
-        pin = pins[net]
-        start, end = sum(pin.left) / len(pin.left), sum(pin.right) / len(pin.right)
-        return (end <= start, start if end <= start else -start, net)
+    Bundles that go down come first, the lower ones before the upper; then the others, the upper ones first.
+    """
+
+    def key(bundle: EdgeBundle) -> tuple[bool, float, EdgeBundle]:
+        rows = pins[bundle]
+        start, end = sum(rows.left) / len(rows.left), sum(rows.right) / len(rows.right)
+        return (end <= start, start if end <= start else -start, bundle)
 
     order = sorted(pins, key=key)
     if len(order) > PAIRWISE_LIMIT:
@@ -191,6 +195,6 @@ def _preferred_order(pins: Mapping[EdgeBundle, Pins]) -> list[EdgeBundle]:
 
 
 def _crossing_count(left: Pins, right: Pins) -> int:
-    """How often two nets cross when the first one's column is left of the other's."""
+    """How often two bundles cross if the column of the first is left of the other's."""
     (a, b), (c, d) = left.span(), right.span()
     return sum(a <= row <= b for row in right.left) + sum(c <= row <= d for row in left.right)

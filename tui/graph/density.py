@@ -1,4 +1,4 @@
-"""The look that shows a graph whole in the room that there is, with as many words as that allows."""
+"""Chooses the density at which a whole graph fits into the space, with labels as long as possible."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from meshwright.tui.graph.model import Density, Layout
 from meshwright.tui.graph.row_layout import RowLayout
 
 FIT_LIMIT = 80
-"""Nodes up to which looks are tried; larger graphs are scrolled in any case."""
+"""Nodes up to which densities are tried; larger graphs are scrolled anyway."""
 
 NAME_WIDTHS = (32, 20, 14, 10)
-"""Cells of a name at most; longer ones are cut in the middle."""
+"""Maximum cells of a name; longer names are cut in the middle."""
 
 LABEL_WIDTHS = (3, 5, 7, 10, 13)
-"""Cells in which more can be said of a link: `412`, `412/s`, `⏻ 39 %`, `◐ 38/s 2 %`, `38/s 502 ms`."""
+"""Cells from which a label can say more: `412`, `412/s`, `⊘ 39 %`, `◐ 38/s 2 %`, `38/s 502 ms`."""
 
 _DENSITIES = (
     Density("box", 1, 20, 1),
@@ -48,43 +48,45 @@ _DENSITIES = (
 )
 
 SCROLLED_DENSITY = Density("bracket", row_gap=0, label_width=7, track_spacing=0, name_width=24)
-"""Of a graph that does not fit."""
+"""The density of a graph that does not fit."""
 
 
 def fit_layout(graph: OrderedGraph, width: int, height: int) -> Layout:
-    """The graph laid out to be whole in `width` by `height` cells, else to be scrolled."""
+    """The graph laid out in `width` by `height` cells if it fits, else at the scrolled density."""
     row_layouts: dict[tuple[int, int, int], RowLayout] = {}
-    for look in _densities(graph.graph) if len(graph.graph.nodes) <= FIT_LIMIT else ():
-        key = (look.border, look.row_gap, look.track_spacing)
-        result = row_layouts.get(key) or row_layout(graph, look)
-        row_layouts[key] = result
-        least = extent(graph, look, result)
-        if least[0] > width or least[1] > height:
+    for density in _densities(graph.graph) if len(graph.graph.nodes) <= FIT_LIMIT else ():
+        key = (density.border, density.row_gap, density.track_spacing)
+        rows = row_layouts.get(key) or row_layout(graph, density)
+        row_layouts[key] = rows
+        min_width, min_height = extent(graph, density, rows)
+        if min_width > width or min_height > height:
             continue
-        layout = lay_out(graph, look, width, result, _label_widths(graph, look, width - least[0]))
+        layout = lay_out(graph, density, width, rows, _label_widths(graph, density, width - min_width))
         if layout.width <= width and layout.height <= height:
             return layout
     return lay_out(graph, SCROLLED_DENSITY, width)
 
 
-def _label_widths(graph: OrderedGraph, look: Density, spare: int) -> dict[int, int]:
-    """Cells for words in each gap when what is left over is shared out, first to where most links are."""
-    counted = labels_per_gap(graph)
-    rooms = dict.fromkeys(counted, look.label_width)
-    for expected in LABEL_WIDTHS:
-        for gap in sorted(counted, key=lambda gap: (-counted[gap], gap)):
-            more = expected - rooms[gap]
+def _label_widths(graph: OrderedGraph, density: Density, spare: int) -> dict[int, int]:
+    """Label widths of each gap when `spare` cells are shared out, to gaps with many labels first."""
+    counts = labels_per_gap(graph)
+    widths = dict.fromkeys(counts, density.label_width)
+    for width in LABEL_WIDTHS:
+        for gap in sorted(counts, key=lambda gap: (-counts[gap], gap)):
+            more = width - widths[gap]
             if 0 < more <= spare:
-                rooms[gap] = expected
+                widths[gap] = width
                 spare -= more
-    return rooms
+    return widths
 
 
-def _densities(shape: Graph) -> Iterator[Density]:
-    """From many words to few; names are cut before links lose their rates."""
-    longest = max((shape.width.get(name, len(name)) for name in shape.nodes), default=0)
-    names = [NAME_WIDTHS[0], *(name for name in NAME_WIDTHS[1:] if name < longest)]
-    for name in names:
+def _densities(graph: Graph) -> Iterator[Density]:
+    """Densities from loose to dense; names are cut before labels lose their rates."""
+    longest = max((graph.width.get(name, len(name)) for name in graph.nodes), default=0)
+    name_widths = [NAME_WIDTHS[0], *(width for width in NAME_WIDTHS[1:] if width < longest)]
+    for name_width in name_widths:
         yield from (
-            replace(look, name_width=name) for look in _DENSITIES if look.label_width > 1 or name == names[-1]
+            replace(density, name_width=name_width)
+            for density in _DENSITIES
+            if density.label_width > 1 or name_width == name_widths[-1]
         )

@@ -1,6 +1,6 @@
-"""A layout as rows of text: lines by state, words on them, boxes above all.
+"""A layout as rows of text: lines in the colours of their states, labels on them, boxes on top.
 
-Only rows that are seen are made, each from the cells that a layout fixes and the states of this moment.
+Only visible rows are drawn, from the cells of the layout and the current states.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from rich.cells import cell_len, split_graphemes
 from meshwright.tui.format import Tone, pad
 from meshwright.tui.graph.box_drawing import HORIZONTAL, glyph
 from meshwright.tui.graph.graph import Link
-from meshwright.tui.graph.model import Layout, NodeBox
+from meshwright.tui.graph.model import Density, Layout, NodeBox
 from meshwright.tui.graph.raster import Owner, cells_in_row, row_spans
 
 BUCKET_ROWS = 8
-"""Rows that are looked up together for the lines that pass them."""
+"""Rows per bucket of the index of lines by row."""
 
 
 class CellStyle(NamedTuple):
-    """How text looks: a tone of the theme, and whether it is what was picked."""
+    """How a cell looks: a tone of the theme, and whether it is selected."""
 
     tone: Tone = "plain"
     selected: bool = False
@@ -31,7 +31,7 @@ class CellStyle(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EdgeStyle:
-    """A link at this moment: `rank` decides which line is seen where two cross."""
+    """A link's current look; `rank` decides which line is drawn where two cross."""
 
     tone: Tone = "dim"
     rank: int = 1
@@ -40,7 +40,7 @@ class EdgeStyle:
 
 @dataclass(frozen=True, slots=True)
 class NodeStyle:
-    """A node at this moment; `note` is said on the lower edge of its box."""
+    """A node's current look; `badge` is drawn on the lower edge of its box."""
 
     symbol: str = "○"
     tone: Tone = "off"
@@ -49,7 +49,7 @@ class NodeStyle:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that changes between two layouts. Links that are not here leave their cells empty."""
+    """What changes between two layouts. A link that is not in `edges` leaves its cells empty."""
 
     edges: Mapping[Link, EdgeStyle] = field(default_factory=dict)
     nodes: Mapping[str, NodeStyle] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Scene:
 
 
 class _Strand(NamedTuple):
-    """What one owner has in a cell: links and the arms of each."""
+    """The part of one owner in a cell: links and the arms of each."""
 
     parts: tuple[tuple[Link, int], ...]
 
@@ -87,171 +87,185 @@ class Drawing:
                 self._boxes.setdefault(y, []).append(box)
 
     def _cells(self, y: int) -> dict[int, tuple[_Strand, ...]]:
-        """What is in each cell of a row; found when the row is first drawn."""
+        """The contents of each cell of a row, computed when it is first drawn."""
         if y not in self._rows:
-            countseses: dict[int, dict[Owner, dict[Link, int]]] = {}
+            owners_by_column: dict[int, dict[Owner, dict[Link, int]]] = {}
             for link in self._links_near.get(y // BUCKET_ROWS, ()):
                 for x, owner, arms in cells_in_row(self.layout.routes[link], y):
-                    links = countseses.setdefault(x, {}).setdefault(owner, {})
+                    links = owners_by_column.setdefault(x, {}).setdefault(owner, {})
                     links[link] = links.get(link, 0) | arms
             self._rows[y] = {
                 x: tuple(_Strand(tuple(links.items())) for links in owners.values())
-                for x, owners in countseses.items()
+                for x, owners in owners_by_column.items()
             }
         return self._rows[y]
 
     def link_at(self, x: int, y: int, scene: Scene) -> Link | None:
-        """The link whose line alone is seen in a cell, or that whose words stand there."""
+        """The only link in a cell, or the link whose label is there."""
         for start, link in self._labels.get(y, ()):
             if start <= x < start + self.layout.routes[link].label_width and link in scene.edges:
                 return link
         strands = self._cells(y).get(x, ())
-        rows = [link for strand in strands for link, _ in strand.parts if link in scene.edges]
-        return rows[0] if len(rows) == 1 else None
+        links = [link for strand in strands for link, _ in strand.parts if link in scene.edges]
+        return links[0] if len(links) == 1 else None
 
     def row(self, y: int, scene: Scene, window: range | None = None) -> list[tuple[str, CellStyle]]:
-        """One row as runs of the same ink, in exactly the layout's width or the columns of the window."""
+        """One row as runs of the same style, as wide as the layout or the window."""
         window = window or range(self.layout.width)
         row: list[tuple[str, CellStyle]] = [(" ", CellStyle())] * self.layout.width
         cells = self._cells(y)
         for x in window if len(window) < len(cells) else cells:
-            drawn = _line_cell(cells[x], scene, self._arrowheads.get((x, y), "")) if x in cells else None
-            if drawn:
-                row[x] = drawn
+            cell = _line_cell(cells[x], scene, self._arrowheads.get((x, y), "")) if x in cells else None
+            if cell:
+                row[x] = cell
         for x, link in self._labels.get(y, ()):
             if link in scene.edges:
                 _write_label(row, x, self.layout.routes[link].label_width, scene, link)
         for box in self._boxes.get(y, ()):
-            at = box.x
-            for text, ink in _box_row(box, y, self.layout, scene):
-                for cell in _split_cells(text):
-                    row[at] = (cell, ink)
-                    at += 1
-        seen = _clip(row, window)
+            x = box.x
+            for text, style in _box_row(box, y, self.layout, scene):
+                for char in _split_cells(text):
+                    row[x] = (char, style)
+                    x += 1
+        visible = _clip(row, window)
         return [
-            ("".join(text for text, _ in run), ink) for ink, run in groupby(seen, key=lambda cell: cell[1])
+            ("".join(text for text, _ in run), style)
+            for style, run in groupby(visible, key=lambda cell: cell[1])
         ]
 
 
 def _clip(row: list[tuple[str, CellStyle]], window: range) -> list[tuple[str, CellStyle]]:
-    """A part of a row; a blank in place of a wide character that is cut in two."""
-    seen = row[window.start : window.stop]
-    if seen and not seen[0][0]:
-        seen[0] = (" ", seen[0][1])
-    if seen and window.stop < len(row) and not row[window.stop][0]:
-        seen[-1] = (" ", seen[-1][1])
-    return seen
+    """A part of a row; a wide character that is cut becomes a blank."""
+    visible = row[window.start : window.stop]
+    if visible and not visible[0][0]:
+        visible[0] = (" ", visible[0][1])
+    if visible and window.stop < len(row) and not row[window.stop][0]:
+        visible[-1] = (" ", visible[-1][1])
+    return visible
 
 
-def _line_cell(strands: Iterable[_Strand], scene: Scene, head: str) -> tuple[str, CellStyle] | None:
-    """The character of a cell: where two lines cross, of the one in more trouble, else of the level one."""
+def _line_cell(strands: Iterable[_Strand], scene: Scene, arrowhead: str) -> tuple[str, CellStyle] | None:
+    """The character of a cell. Of two lines that cross, the one in a worse state is drawn, else the level one."""
     best: tuple[tuple[bool, int, bool], str, CellStyle] | None = None
     for strand in strands:
         arms = heavy = 0
         rank, tone = -1, CellStyle().tone
         near = False
         for link, mask in strand.parts:
-            line = scene.edges.get(link)
-            if line is None:
+            edge = scene.edges.get(link)
+            if edge is None:
                 continue
             arms |= mask
             if link == scene.selected_link:
                 heavy |= mask
             near = near or scene.selected_node in link
-            if line.rank > rank:
-                rank, tone = line.rank, line.tone
+            if edge.rank > rank:
+                rank, tone = edge.rank, edge.tone
         if not arms:
             continue
-        picked = bool(heavy)
-        if tone in ("dim", "off") and (picked or (near and not scene.selected_link)):
+        selected = bool(heavy)
+        if tone in ("dim", "off") and (selected or (near and not scene.selected_link)):
             tone = "accent"
-        key = (picked, rank, arms & HORIZONTAL == HORIZONTAL)
+        key = (selected, rank, arms & HORIZONTAL == HORIZONTAL)
         if best is None or key > best[0]:
-            best = (key, head or glyph(arms, heavy), CellStyle(tone, picked))
+            best = (key, arrowhead or glyph(arms, heavy), CellStyle(tone, selected))
     return (best[1], best[2]) if best else None
 
 
-def _write_label(row: list[tuple[str, CellStyle]], x: int, room: int, scene: Scene, link: Link) -> None:
-    """Words of a link amid its line, with a blank on both sides where there is room."""
-    line = scene.edges[link]
-    words = line.label
-    if not words or cell_len(words) > room:
+def _write_label(row: list[tuple[str, CellStyle]], x: int, width: int, scene: Scene, link: Link) -> None:
+    """Write a link's label into its line, with a blank on either side if there is room."""
+    edge = scene.edges[link]
+    label = edge.label
+    if not label or cell_len(label) > width:
         return
-    if room >= cell_len(words) + 2:
-        words = f" {words} "
-    at = x + (room - cell_len(words)) // 2
-    tone: Tone = "plain" if line.tone == "dim" else line.tone
-    for cell in _split_cells(words):
-        row[at] = (cell, CellStyle(tone, link == scene.selected_link))
-        at += 1
+    if width >= cell_len(label) + 2:
+        label = f" {label} "
+    column = x + (width - cell_len(label)) // 2
+    tone: Tone = "plain" if edge.tone == "dim" else edge.tone
+    for char in _split_cells(label):
+        row[column] = (char, CellStyle(tone, link == scene.selected_link))
+        column += 1
 
 
 def _split_cells(text: str) -> list[str]:
-    """Text by cells: what is seen as one character, and empty strings for the other cells that it takes."""
-    texts: list[str] = []
+    """Text by cells: each character, and an empty string for each further cell that it takes."""
+    cells: list[str] = []
     for start, end, width in split_graphemes(text)[0]:
         if width:
-            texts += [text[start:end], *[""] * (width - 1)]
-    return texts
+            cells += [text[start:end], *[""] * (width - 1)]
+    return cells
 
 
-def shorten(name: str, room: int) -> str:
-    """A name in at most `room` cells; a long one keeps its beginning and its end."""
+def shorten(name: str, width: int) -> str:
+    """A name cut to `width` cells; a long one keeps its beginning and its end."""
     cells = _split_cells(name)
-    if len(cells) <= room:
+    if len(cells) <= width:
         return "".join(cells)
-    after = (room - 1) // 2
-    begin, end = cells[: room - 1 - after], cells[len(cells) - after :] if after else []
-    if cells[len(begin)] == "" and begin:
-        begin = _drop_cut_character(begin)
-    while end and end[0] == "":
-        end = end[1:]
-    return f"{''.join(begin)}…{''.join(end)}"
+    after = (width - 1) // 2
+    head, tail = cells[: width - 1 - after], cells[len(cells) - after :] if after else []
+    if cells[len(head)] == "" and head:
+        head = _drop_cut_character(head)
+    while tail and tail[0] == "":
+        tail = tail[1:]
+    return f"{''.join(head)}…{''.join(tail)}"
 
 
 def _drop_cut_character(cells: list[str]) -> list[str]:
-    """Without the wide character that is cut at the end."""
-    last = max(n for n, cell in enumerate(cells) if cell)
+    """Drop the wide character that is cut at the end."""
+    last = max(n for n, char in enumerate(cells) if char)
     return cells[:last]
 
 
 def _box_row(box: NodeBox, y: int, layout: Layout, scene: Scene) -> list[tuple[str, CellStyle]]:
     """One row of a box."""
-    face = scene.nodes.get(box.name, NodeStyle())
-    picked = box.name == scene.selected_node and scene.selected_link is None
-    edge = CellStyle("accent" if picked else "off" if face.tone in ("good", "off") else face.tone, picked)
+    node = scene.nodes.get(box.name, NodeStyle())
+    selected = box.name == scene.selected_node and scene.selected_link is None
+    border_tone: Tone = "accent" if selected else "off" if node.tone in ("good", "off") else node.tone
+    border = CellStyle(border_tone, selected)
     inner = box.width - 2
-    if layout.density.border:
-        corners = "┏━┓┃┗┛" if picked else "╭─╮│╰╯"
-        if y == box.y:
-            return [(corners[0] + corners[1] * inner + corners[2], edge)]
-        if y == box.y + box.height - 1:
-            note = f" {face.badge} " if face.badge and cell_len(face.badge) + 4 <= inner else ""
-            rest = corners[1] * (inner - cell_len(note) - 1)
-            return [
-                (corners[4] + rest, edge),
-                (note, CellStyle(face.tone, picked)),
-                (corners[1] + corners[5], edge),
-            ]
-        blank = " " if layout.density.frame == "box" else ""
-        sides = (corners[3] + blank, blank + corners[3])
-        inner -= 2 * len(blank)
-    elif layout.density.frame == "bracket":
-        sides = ("▐", "▌") if picked else ("[", "]")
-        if box.height > 1 and not picked:
-            sides = ("⎡", "⎤") if y == box.y else ("⎣", "⎦")
-    else:
-        sides, inner = ("", ""), box.width
+    if layout.density.border and y in (box.y, box.y + box.height - 1):
+        return _border_row(node, inner, border, top=y == box.y)
+    left, right = _sides(box, y, layout.density, selected=selected)
+    inner = box.width - len(left) - len(right)
     if y != box.row:
-        return [(sides[0] + " " * inner + sides[1], edge)]
-    value = "↻" if box.name in layout.self_loops else ""
-    room = inner - 2 - 2 * bool(value)
-    name = pad(shorten(box.name, room), room) + (f" {value}" if value else "")
-    text = CellStyle("strong" if picked else "plain", picked)
+        return [(left + " " * inner + right, border)]
+    loop = "↻" if box.name in layout.self_loops else ""
+    width = inner - 2 - 2 * bool(loop)
+    name = pad(shorten(box.name, width), width) + (f" {loop}" if loop else "")
+    text = CellStyle("strong" if selected else "plain", selected)
     return [
-        (sides[0], edge),
-        (face.symbol, CellStyle(face.tone, picked)),
-        ("▸" if picked and not sides[0] else " ", text),
+        (left, border),
+        (node.symbol, CellStyle(node.tone, selected)),
+        ("▸" if selected and not left else " ", text),
         (name, text),
-        (sides[1], edge),
+        (right, border),
     ]
+
+
+def _border_row(node: NodeStyle, inner: int, border: CellStyle, *, top: bool) -> list[tuple[str, CellStyle]]:
+    """The upper or lower edge of a box, `inner` cells between its corners."""
+    corners = "┏━┓┗┛" if border.selected else "╭─╮╰╯"
+    line = corners[1]
+    if top:
+        return [(corners[0] + line * inner + corners[2], border)]
+    badge = f" {node.badge} " if node.badge and cell_len(node.badge) + 4 <= inner else ""
+    rest = line * (inner - cell_len(badge) - 1)
+    return [
+        (corners[3] + rest, border),
+        (badge, CellStyle(node.tone, border.selected)),
+        (line + corners[4], border),
+    ]
+
+
+def _sides(box: NodeBox, y: int, density: Density, *, selected: bool) -> tuple[str, str]:
+    """The left and right edges of a box in one row."""
+    if density.border:
+        line, blank = "┃" if selected else "│", " " if density.frame == "box" else ""
+        return line + blank, blank + line
+    if density.frame != "bracket":
+        return "", ""
+    if selected:
+        return "▐", "▌"
+    if box.height > 1:
+        return ("⎡", "⎤") if y == box.y else ("⎣", "⎦")
+    return "[", "]"

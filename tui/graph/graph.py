@@ -1,4 +1,4 @@
-"""What layout needs to know of a mesh: names, how wide they are, who calls whom."""
+"""The graph to lay out: nodes with their widths, and the links between them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Link = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph to be laid out. `roots` stand leftmost (gateways); `links` may hold cycles and self-calls.
+    """`roots` (gateways) are placed leftmost. `links` may contain cycles and self-calls.
 
-    `width` tells how many cells a name takes. Links whose ends are not among `nodes` are left out.
+    `width`: cells of each name. Links with an end that is not in `nodes` are ignored.
     """
 
     nodes: tuple[str, ...]
@@ -22,7 +22,7 @@ class Graph:
     width: Mapping[str, int] = field(default_factory=dict)
 
     def edges(self) -> tuple[Link, ...]:
-        """Links between two different nodes, each once, in order of names."""
+        """Links between two different nodes, each once, sorted."""
         nodes = set(self.nodes)
         return tuple(sorted({(a, b) for a, b in self.links if a != b and a in nodes and b in nodes}))
 
@@ -32,30 +32,30 @@ class Graph:
 
 
 def adjacency(links: Iterable[Link]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Whom each calls, and who calls each; in the order of the links."""
-    out: dict[str, list[str]] = {}
-    into: dict[str, list[str]] = {}
+    """The callees and the callers of each node, in the order of the links."""
+    callees: dict[str, list[str]] = {}
+    callers: dict[str, list[str]] = {}
     for a, b in links:
-        out.setdefault(a, []).append(b)
-        into.setdefault(b, []).append(a)
-    return out, into
+        callees.setdefault(a, []).append(b)
+        callers.setdefault(b, []).append(a)
+    return callees, callers
 
 
 def connected_components(nodes: Iterable[str], links: Iterable[Link]) -> list[list[str]]:
-    """Nodes that hang together, each group and the groups in order of names."""
-    out, into = adjacency(links)
-    left = dict.fromkeys(sorted(nodes))
-    rows = []
-    while left:
-        first = next(iter(left))
-        del left[first]
-        group, stack = [first], [first]
+    """The connected components, sorted, as are the nodes in each."""
+    callees, callers = adjacency(links)
+    unvisited = dict.fromkeys(sorted(nodes))
+    components = []
+    while unvisited:
+        first = next(iter(unvisited))
+        del unvisited[first]
+        component, stack = [first], [first]
         while stack:
-            at = stack.pop()
-            for other in (*out.get(at, ()), *into.get(at, ())):
-                if other in left:
-                    del left[other]
-                    group.append(other)
+            node = stack.pop()
+            for other in (*callees.get(node, ()), *callers.get(node, ())):
+                if other in unvisited:
+                    del unvisited[other]
+                    component.append(other)
                     stack.append(other)
-        rows.append(sorted(group))
-    return rows
+        components.append(sorted(component))
+    return components

@@ -1,4 +1,4 @@
-"""Which column each node stands in: callers left of callees, as near to each other as that allows."""
+"""The layer (column) of each node: callers left of callees, with short links."""
 
 from __future__ import annotations
 
@@ -7,90 +7,90 @@ from collections.abc import Iterable, Mapping
 from meshwright.tui.graph.graph import Graph, Link, adjacency, connected_components
 
 
-def assign_layers(shape: Graph) -> dict[str, int]:
-    """The layer of every node that has a link, from 0; no link stays within one layer.
+def assign_layers(graph: Graph) -> dict[str, int]:
+    """The layer of every node that has a link, from 0. No link stays within one layer.
 
-    Longest paths from the left; then a node with more callees than callers moves right to them, which
-    shortens links. Links that close a cycle point left.
+    Layers are longest paths from the left. Then a node with more callees than callers moves right to its
+    callees, which shortens links. Links that close a cycle point left.
     """
-    links = shape.edges()
+    links = graph.edges()
     nodes = sorted({name for link in links for name in link})
-    forward = _break_cycles(nodes, links, shape.roots)
-    out, into = adjacency(forward)
-    order = _topological_order(nodes, out, into)
-    counts: dict[str, int] = {}
+    forward = _break_cycles(nodes, links, graph.roots)
+    callees, callers = adjacency(forward)
+    order = _topological_order(nodes, callees, callers)
+    layers: dict[str, int] = {}
     for name in order:
-        counts[name] = max((counts[caller] + 1 for caller in into.get(name, ())), default=0)
+        layers[name] = max((layers[caller] + 1 for caller in callers.get(name, ())), default=0)
     for name in reversed(order):
-        callees = out.get(name, ())
-        if callees and name not in shape.roots and len(callees) > len(into.get(name, ())):
-            counts[name] = min(counts[callee] for callee in callees) - 1
-    for group in connected_components(nodes, links):
-        first = min(counts[name] for name in group)
-        for name in group:
-            counts[name] -= first
-    return counts
+        targets = callees.get(name, ())
+        if targets and name not in graph.roots and len(targets) > len(callers.get(name, ())):
+            layers[name] = min(layers[target] for target in targets) - 1
+    for component in connected_components(nodes, links):
+        first = min(layers[name] for name in component)
+        for name in component:
+            layers[name] -= first
+    return layers
 
 
 def _break_cycles(nodes: Iterable[str], links: Iterable[Link], roots: frozenset[str]) -> list[Link]:
-    """The links, turned round where they lead, within a knot of cycles, to what is nearer to the roots."""
-    out, into = adjacency(links)
+    """The links; those within a cycle that point to a node nearer to the roots are reversed."""
+    callees, callers = adjacency(links)
     nodes = list(nodes)
-    knot = _strong_components(nodes, out, into)
-    starts = [name for name in nodes if name in roots] + [name for name in nodes if name not in into]
-    near = _distances(starts or nodes[:1], out)
-    rank = {name: (near.get(name, len(nodes)), name) for name in nodes}
-    return [(a, b) if knot[a] != knot[b] or rank[a] < rank[b] else (b, a) for a, b in links]
+    component = _strong_components(nodes, callees, callers)
+    starts = [name for name in nodes if name in roots] + [name for name in nodes if name not in callers]
+    distances = _distances(starts or nodes[:1], callees)
+    rank = {name: (distances.get(name, len(nodes)), name) for name in nodes}
+    return [(a, b) if component[a] != component[b] or rank[a] < rank[b] else (b, a) for a, b in links]
 
 
-def _distances(starts: Iterable[str], out: Mapping[str, list[str]]) -> dict[str, int]:
-    """Calls from the nearest of the starts to each node that can be reached."""
-    fromkeys = dict.fromkeys(starts, 0)
-    todo = list(fromkeys)
-    for name in todo:
-        for callee in out.get(name, ()):
-            if callee not in fromkeys:
-                fromkeys[callee] = fromkeys[name] + 1
-                todo.append(callee)
-    return fromkeys
+def _distances(starts: Iterable[str], callees: Mapping[str, list[str]]) -> dict[str, int]:
+    """The number of hops from the nearest start to each node that can be reached."""
+    distances = dict.fromkeys(starts, 0)
+    queue = list(distances)
+    for name in queue:
+        for callee in callees.get(name, ()):
+            if callee not in distances:
+                distances[callee] = distances[name] + 1
+                queue.append(callee)
+    return distances
 
 
 def _strong_components(
-    nodes: Iterable[str], out: Mapping[str, list[str]], into: Mapping[str, list[str]]
+    nodes: Iterable[str], callees: Mapping[str, list[str]], callers: Mapping[str, list[str]]
 ) -> dict[str, str]:
-    """Strongly connected components (Kosaraju): one of its nodes stands for each."""
+    """Strongly connected components (Kosaraju): a representative for each node."""
     finished: list[str] = []
-    seen: set[str] = set()
+    visited: set[str] = set()
     for start in nodes:
-        walk = [] if start in seen else [(start, iter(out.get(start, ())))]
-        seen.add(start)
-        while walk:
-            at, callees = walk[-1]
-            callee = next((name for name in callees if name not in seen), None)
+        stack = [] if start in visited else [(start, iter(callees.get(start, ())))]
+        visited.add(start)
+        while stack:
+            node, remaining = stack[-1]
+            callee = next((name for name in remaining if name not in visited), None)
             if callee is None:
-                finished.append(at)
-                walk.pop()
+                finished.append(node)
+                stack.pop()
             else:
-                seen.add(callee)
-                walk.append((callee, iter(out.get(callee, ()))))
-    knot: dict[str, str] = {}
-    for first in reversed(finished):
-        todo = [] if first in knot else [first]
-        while todo:
-            at = todo.pop()
-            knot[at] = first
-            todo += [name for name in into.get(at, ()) if name not in knot]
-    return knot
+                visited.add(callee)
+                stack.append((callee, iter(callees.get(callee, ()))))
+    component: dict[str, str] = {}
+    for representative in reversed(finished):
+        pending = [] if representative in component else [representative]
+        while pending:
+            node = pending.pop()
+            component[node] = representative
+            pending += [name for name in callers.get(node, ()) if name not in component]
+    return component
 
 
 def _topological_order(
-    nodes: Iterable[str], out: Mapping[str, list[str]], into: Mapping[str, list[str]]
+    nodes: Iterable[str], callees: Mapping[str, list[str]], callers: Mapping[str, list[str]]
 ) -> list[str]:
-    waiting = {name: len(into.get(name, ())) for name in nodes}
-    ready = [name for name, count in waiting.items() if not count]
-    for name in ready:
-        for callee in out.get(name, ()):
-            waiting[callee] -= 1
-            if not waiting[callee]:
-                ready.append(callee)
-    return ready
+    pending = {name: len(callers.get(name, ())) for name in nodes}
+    order = [name for name, count in pending.items() if not count]
+    for name in order:
+        for callee in callees.get(name, ()):
+            pending[callee] -= 1
+            if not pending[callee]:
+                order.append(callee)
+    return order

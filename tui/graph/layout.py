@@ -1,4 +1,4 @@
-"""A graph laid out: columns of boxes from left to right, between them channels with the lines."""
+"""The layout of a graph: columns of boxes from left to right, and channels with the lines between them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from meshwright.tui.graph.row_layout import RoutedChannel, RowLayout, lay_out_ro
 
 @dataclass(frozen=True, slots=True)
 class OrderedGraph:
-    """What of a layout does not depend on how it looks: layers, nets, and the order in each layer."""
+    """The part of a layout that does not depend on the density: layers, bundles, and orders of the layers."""
 
     graph: Graph
     layers: Mapping[str, int]
@@ -34,104 +34,104 @@ class OrderedGraph:
     order: LayerOrder
 
 
-def order_graph(shape: Graph, before: Layout | None = None) -> OrderedGraph:
-    """Layers and order of a graph; `before` keeps what was there where it was."""
-    counts = assign_layers(shape)
-    woven = insert_dummies(counts, shape.edges())
-    groups = connected_components(counts, shape.edges())
-    groups.sort(key=lambda names: (shape.roots.isdisjoint(names), names[0]))
-    rank = {name: n for n, names in enumerate(groups) for name in names}
+def order_graph(graph: Graph, previous: Layout | None = None) -> OrderedGraph:
+    """Layers and orders of a graph, close to those of the previous layout."""
+    layers = assign_layers(graph)
+    layered = insert_dummies(layers, graph.edges())
+    components = connected_components(layers, graph.edges())
+    components.sort(key=lambda names: (graph.roots.isdisjoint(names), names[0]))
+    rank = {name: n for n, names in enumerate(components) for name in names}
     group: dict[LayerItem, int] = {
         item: rank[item.bundle.source if isinstance(item, DummyNode) else item]
-        for items in woven.layers
+        for items in layered.layers
         for item in items
     }
-    return OrderedGraph(
-        shape, counts, woven, reduce_crossings(woven, group, before.item_rows if before else {})
-    )
+    order = reduce_crossings(layered, group, previous.item_rows if previous else {})
+    return OrderedGraph(graph, layers, layered, order)
 
 
-def row_layout(graph: OrderedGraph, look: Density) -> RowLayout:
-    """The rows of a graph, which do not depend on the room for words and names."""
-    return lay_out_rows(graph.order, graph.layered, look)
+def row_layout(graph: OrderedGraph, density: Density) -> RowLayout:
+    """The rows of a graph, which do not depend on the widths of labels and names."""
+    return lay_out_rows(graph.order, graph.layered, density)
 
 
-def extent(graph: OrderedGraph, look: Density, result: RowLayout) -> tuple[int, int]:
-    """Width and height of what has links, before anything is routed."""
-    return _lay_out_columns(graph, result, look).end, result.height
+def extent(graph: OrderedGraph, density: Density, rows: RowLayout) -> tuple[int, int]:
+    """Width and height of the nodes with links, at the minimum label width."""
+    return _lay_out_columns(graph, rows, density).end, rows.height
 
 
 def labels_per_gap(graph: OrderedGraph) -> Counter[int]:
-    """How many links have their words in each gap, by the layer left of it."""
+    """The number of labels in each gap, by the layer left of it."""
     layers = graph.layers
     links = [(bundle_of(link, layers), link) for link in graph.graph.edges()]
-    backward = Counter(net for net, _ in links if not net.forward)
+    backward = Counter(bundle for bundle, _ in links if not bundle.forward)
     return Counter(
-        [layers[link[1]] - 1 for net, link in links if net.forward]
-        + [layers[net.source] - 1 for net, count in backward.items() if count == 1]
+        [layers[link[1]] - 1 for bundle, link in links if bundle.forward]
+        + [layers[bundle.source] - 1 for bundle, count in backward.items() if count == 1]
     )
 
 
 def lay_out(
     graph: OrderedGraph,
-    look: Density,
-    across: int = 0,
-    result: RowLayout | None = None,
-    room: Mapping[int, int] | None = None,
+    density: Density,
+    max_width: int = 0,
+    rows: RowLayout | None = None,
+    label_widths: Mapping[int, int] | None = None,
 ) -> Layout:
-    """Boxes and routes; nodes without links stand below, in rows of `across` cells or the graph's width.
+    """Boxes and routes. Nodes without links are below, in rows of `max_width` cells or the graph's width.
 
-    `room` are cells for words in gaps that have more of them than the look gives.
+    `label_widths`: by gap, where it is more than the density's.
     """
-    result = result or row_layout(graph, look)
-    columns = _lay_out_columns(graph, result, look, room)
-    boxes = {name: _box(name, result, columns, layer) for name, layer in graph.layers.items()}
-    nets = {link: bundle_of(link, graph.layers) for link in graph.graph.edges()}
-    links = Counter(nets.values())
+    rows = rows or row_layout(graph, density)
+    columns = _lay_out_columns(graph, rows, density, label_widths)
+    boxes = {name: _box(name, rows, columns, layer) for name, layer in graph.layers.items()}
+    bundles = {link: bundle_of(link, graph.layers) for link in graph.graph.edges()}
+    links = Counter(bundles.values())
     routes = {}
-    for link, net in nets.items():
-        route = _route(link, net, graph, result, columns)
-        if not net.forward and links[net] == 1:
+    for link, bundle in bundles.items():
+        route = _route(link, bundle, graph, rows, columns)
+        if not bundle.forward and links[bundle] == 1:
             gap = columns.gaps[graph.layers[link[0]] - 1]
-            route = replace(route, label=(gap.words, route.points[0][1]), label_width=gap.room)
+            route = replace(route, label=(gap.label, route.points[0][1]), label_width=gap.label_width)
         routes[link] = route
-    laid = Layout(
-        look,
+    layout = Layout(
+        density,
         boxes,
         routes,
         columns.end,
-        result.height,
+        rows.height,
         graph.graph.self_loops(),
-        {item: float(result.axis(item)) for item in result.top},
+        {item: float(rows.axis(item)) for item in rows.top},
     )
-    return _place_unlinked(laid, graph.graph, across)
+    return _place_unlinked(layout, graph.graph, max_width)
 
 
-def box_widths(shape: Graph, look: Density) -> dict[str, int]:
-    """Cells of each node's box: its border, its sign and its name, a mark where it calls itself."""
-    border, texts = {"box": 6, "slim": 4, "bracket": 4, "bare": 2}[look.frame], shape.self_loops()
+def box_widths(graph: Graph, density: Density) -> dict[str, int]:
+    """Cells of each node's box: border, symbol, name, and the mark of a self-call."""
+    border = {"box": 6, "slim": 4, "bracket": 4, "bare": 2}[density.frame]
+    loops = graph.self_loops()
     return {
-        name: min(shape.width.get(name, len(name)), look.name_width) + border + 2 * (name in texts)
-        for name in shape.nodes
+        name: min(graph.width.get(name, len(name)), density.name_width) + border + 2 * (name in loops)
+        for name in graph.nodes
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """The columns of a channel: arrow heads and joining lines on both sides, turns, room for words."""
+    """The columns of a gap: arrowheads and merging lines on both sides, turns, labels."""
 
     left_head: int
     left_merge: int
     turns: int
-    words: int
-    room: int
+    label: int
+    label_width: int
     right_merge: int
     right_head: int
 
 
 @dataclass(frozen=True, slots=True)
 class _ColumnLayout:
-    """The first column of each layer, its width, the gaps between, and the whole."""
+    """First column and width of each layer, the gaps between them, and the total width."""
 
     x: tuple[int, ...]
     width: tuple[int, ...]
@@ -140,9 +140,9 @@ class _ColumnLayout:
 
 
 def _lay_out_columns(
-    graph: OrderedGraph, result: RowLayout, look: Density, room: Mapping[int, int] | None = None
+    graph: OrderedGraph, rows: RowLayout, density: Density, label_widths: Mapping[int, int] | None = None
 ) -> _ColumnLayout:
-    boxes = box_widths(graph.graph, look)
+    boxes = box_widths(graph.graph, density)
     widths = [
         max((boxes[item] for item in items if not isinstance(item, DummyNode)), default=1)
         for items in graph.order
@@ -151,104 +151,106 @@ def _lay_out_columns(
     for n, width in enumerate(widths):
         starts.append(x)
         x += width
-        if n < len(result.channels):
-            gap = _gap(x, result.channels[n], result, look, (room or {}).get(n, look.label_width))
+        if n < len(rows.channels):
+            label_width = (label_widths or {}).get(n, density.label_width)
+            gap = _gap(x, rows.channels[n], rows, density, label_width)
             gaps.append(gap)
             x = gap.right_head + 1
     return _ColumnLayout(tuple(starts), tuple(widths), tuple(gaps), x)
 
 
-def _gap(x: int, passage: RoutedChannel, result: RowLayout, look: Density, room: int) -> _Gap:
-    into = {
-        (end, join.bundle.forward)
-        for join in passage.exit_rows
-        if not isinstance(end := join.right if join.bundle.forward else join.left, DummyNode)
+def _gap(x: int, routed: RoutedChannel, rows: RowLayout, density: Density, label_width: int) -> _Gap:
+    targets = {
+        (target, segment.bundle.forward)
+        for segment in routed.exit_rows
+        if not isinstance(target := segment.right if segment.bundle.forward else segment.left, DummyNode)
     }
-    most = {
+    arriving = {
         side: max(
-            (len(result.side(name, left=side).arriving) for name, left in into if left == side), default=0
+            (len(rows.side(name, left=side).arriving) for name, left in targets if left == side), default=0
         )
         for side in (True, False)
     }
-    left_merge = x + (most[False] > 0)
-    turns = left_merge + (most[False] > 1) + 1
-    words = turns + passage.channel.columns
-    right_merge = words + room + (not look.compact)
-    return _Gap(x, left_merge, turns, words, room, right_merge, right_merge + (most[True] > 1))
+    left_merge = x + (arriving[False] > 0)
+    turns = left_merge + (arriving[False] > 1) + 1
+    label = turns + routed.channel.columns
+    right_merge = label + label_width + (not density.compact)
+    return _Gap(x, left_merge, turns, label, label_width, right_merge, right_merge + (arriving[True] > 1))
 
 
-def _box(name: str, result: RowLayout, columns: _ColumnLayout, layer: int) -> NodeBox:
-    stand, top = result.frames[name], result.top[name]
+def _box(name: str, rows: RowLayout, columns: _ColumnLayout, layer: int) -> NodeBox:
+    frame, top = rows.frames[name], rows.top[name]
     return NodeBox(
-        name, columns.x[layer], top + stand.top, columns.width[layer], stand.height, result.axis(name), layer
+        name, columns.x[layer], top + frame.top, columns.width[layer], frame.height, rows.axis(name), layer
     )
 
 
 def _route(
-    link: Link, net: EdgeBundle, graph: OrderedGraph, result: RowLayout, columns: _ColumnLayout
+    link: Link, bundle: EdgeBundle, graph: OrderedGraph, rows: RowLayout, columns: _ColumnLayout
 ) -> EdgeRoute:
-    """From beside the caller through each channel to the arrow head beside the callee."""
-    forward, last = net.forward, graph.layers[link[1]]
+    """From the caller's box through each channel to the arrowhead at the callee's box."""
+    forward, last = bundle.forward, graph.layers[link[1]]
     points: list[Point] = []
-    here: LayerItem = net.source
-    at, leave = graph.layers[link[0]], 0
-    gap = columns.gaps[at if forward else at - 1]
-    while at != last:
-        at, n = (at + 1, at) if forward else (at - 1, at - 1)
-        passage, gap = result.channels[n], columns.gaps[n]
-        enter = passage.entry_rows[net]
-        far: LayerItem = link[1] if at == last else DummyNode(net, at)
-        leave = passage.exit_rows[BundleSegment(net, here, far) if forward else BundleSegment(net, far, here)]
+    here: LayerItem = bundle.source
+    layer, exit_row = graph.layers[link[0]], 0
+    gap = columns.gaps[layer if forward else layer - 1]
+    while layer != last:
+        layer, n = (layer + 1, layer) if forward else (layer - 1, layer - 1)
+        routed, gap = rows.channels[n], columns.gaps[n]
+        entry_row = routed.entry_rows[bundle]
+        ahead: LayerItem = link[1] if layer == last else DummyNode(bundle, layer)
+        segment = BundleSegment(bundle, here, ahead) if forward else BundleSegment(bundle, ahead, here)
+        exit_row = routed.exit_rows[segment]
         if not points:
-            points.append((gap.left_head if forward else gap.right_head, enter))
-        points += _corners(net, (enter, leave), passage.channel.tracks[net], gap)
-        here = far
-    side = result.side(link[1], left=forward)
-    head = arrowhead_row(side, result.axis(link[1]), forward=forward)
-    lone, end = _end_points(net, leave, head, gap, joined=len(side.arriving) > 1)
-    label = (gap.words, leave) if forward else None
+            points.append((gap.left_head if forward else gap.right_head, entry_row))
+        points += _corners(bundle, (entry_row, exit_row), routed.channel.tracks[bundle], gap)
+        here = ahead
+    side = rows.side(link[1], left=forward)
+    head = arrowhead_row(side, rows.axis(link[1]), forward=forward)
+    own, shared = _end_points(bundle, exit_row, head, gap, merged=len(side.arriving) > 1)
+    label = (gap.label, exit_row) if forward else None
+    bundle_points = len(points) + len(own)
     return EdgeRoute(
-        link, net, (*points, *lone, *end), len(points) + len(lone), label, gap.room if label else 0
+        link, bundle, (*points, *own, *shared), bundle_points, label, gap.label_width if label else 0
     )
 
 
-def _corners(net: EdgeBundle, rows: tuple[int, int], trunk: Track, gap: _Gap) -> list[Point]:
-    """Corners within a channel, from the row in which the net enters to that in which it leaves."""
-    enter, leave = rows
-    turns = [gap.turns + column for column in trunk.columns]
+def _corners(bundle: EdgeBundle, rows: tuple[int, int], track: Track, gap: _Gap) -> list[Point]:
+    """Corners within a channel, from the row in which the bundle enters to that in which it leaves."""
+    entry_row, exit_row = rows
+    turns = [gap.turns + column for column in track.columns]
     if len(turns) == 2:
-        near, far = turns if net.forward else (turns[1], turns[0])
-        return [(near, enter), (near, trunk.via), (far, trunk.via), (far, leave)]
-    return [(turns[0], enter), (turns[0], leave)] if turns and enter != leave else []
+        near, far = turns if bundle.forward else (turns[1], turns[0])
+        return [(near, entry_row), (near, track.via), (far, track.via), (far, exit_row)]
+    return [(turns[0], entry_row), (turns[0], exit_row)] if turns and entry_row != exit_row else []
 
 
 def _end_points(
-    net: EdgeBundle, leave: int, head: int, gap: _Gap, *, joined: bool
+    bundle: EdgeBundle, exit_row: int, head: int, gap: _Gap, *, merged: bool
 ) -> tuple[list[Point], list[Point]]:
-    """The last points of a route: those of its net, and those that it shares with others into the callee."""
-    tip, merge = (gap.right_head, gap.right_merge) if net.forward else (gap.left_head, gap.left_merge)
-    if not joined:
+    """The last points of a route: those of its bundle, and those shared with other links to the callee."""
+    tip, merge = (gap.right_head, gap.right_merge) if bundle.forward else (gap.left_head, gap.left_merge)
+    if not merged:
         return [(tip, head)], []
-    before = merge - 1 if net.forward else merge + 1
-    corner = [(merge, leave), (merge, head)] if leave != head else [(merge, leave)]
-    return [(before, leave)], [*corner, (tip, head)]
+    before = merge - 1 if bundle.forward else merge + 1
+    corner = [(merge, exit_row), (merge, head)] if exit_row != head else [(merge, exit_row)]
+    return [(before, exit_row)], [*corner, (tip, head)]
 
 
-def _place_unlinked(laid: Layout, shape: Graph, across: int) -> Layout:
-    """Nodes without links in rows below the graph."""
-    names = [name for name in sorted(shape.nodes) if name not in laid.boxes]
+def _place_unlinked(layout: Layout, graph: Graph, max_width: int) -> Layout:
+    """Place nodes without links in rows below the graph."""
+    names = [name for name in sorted(graph.nodes) if name not in layout.boxes]
     if not names:
-        return laid
-    look = laid.density
-    across = max(across, laid.width)
-    height, wides = 1 + 2 * look.border, box_widths(shape, look)
-    x, y, width = 0, laid.height + (1 if laid.height else 0), laid.width
-    boxes = dict(laid.boxes)
+        return layout
+    density = layout.density
+    max_width = max(max_width, layout.width)
+    height, widths = 1 + 2 * density.border, box_widths(graph, density)
+    x, y, total = 0, layout.height + (1 if layout.height else 0), layout.width
+    boxes = dict(layout.boxes)
     for name in names:
-        wide = wides[name]
-        if x and x + wide > across:
+        if x and x + widths[name] > max_width:
             x, y = 0, y + height
-        boxes[name] = NodeBox(name, x, y, wide, height, y + look.border)
-        x += wide + 2
-        width = max(width, x - 2)
-    return replace(laid, boxes=boxes, width=width, height=y + height)
+        boxes[name] = NodeBox(name, x, y, widths[name], height, y + density.border)
+        x += widths[name] + 2
+        total = max(total, x - 2)
+    return replace(layout, boxes=boxes, width=total, height=y + height)

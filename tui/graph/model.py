@@ -1,4 +1,4 @@
-"""What a layout is: boxes and routes on a grid of cells, x to the right and y down from 0."""
+"""A finished layout: boxes and routes on a grid of cells, x to the right and y down, from 0."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Point = tuple[int, int]
 """x and y of a cell."""
 
 MergeOwner = tuple[str, bool]
-"""Owner of the last cells of links to a node, where lines of several callers join; True: from the left."""
-
+"""The owner of the last cells of links to a node, where several callers merge; True: from the left."""
 
 FrameStyle = Literal["box", "slim", "bracket", "bare"]
 
 
 @dataclass(frozen=True, slots=True)
 class Density:
-    """How a graph is drawn in the room that there is.
+    """How densely a graph is drawn.
 
-    `frame`: boxes with a border in 3 rows, the same without blanks at the sides, `[● orders]` in one row, or
-    no more than `● orders`. `gap` free rows below each box, `label` cells at least for the words of a link,
-    `spacing` free columns between lines, `name` cells of a name at most.
+    `frame`: `box` is a border in 3 rows, `slim` the same without blanks at the sides, `bracket` is
+    `[● orders]` in one row, `bare` is `● orders`. `row_gap`: free rows below each box. `label_width`: minimum
+    cells for a link's label. `track_spacing`: free columns between lines. `name_width`: maximum cells of a
+    name.
     """
 
     frame: FrameStyle = "box"
@@ -36,12 +36,12 @@ class Density:
 
     @property
     def compact(self) -> bool:
-        """Whether nothing is spent on looks."""
+        """Whether no cell is spent on looks."""
         return self.label_width <= 5
 
     @property
     def unitless(self) -> bool:
-        """Whether figures stand without their unit."""
+        """Whether figures have no unit."""
         return self.label_width < 5
 
     @property
@@ -51,12 +51,12 @@ class Density:
 
 
 UNLINKED = -1
-"""The layer of nodes without links, which stand in rows below all others."""
+"""The layer of nodes without links, which are in rows below all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeBox:
-    """A node's place; `row` is where its name stands."""
+    """The box of a node; `row` has its name."""
 
     name: str
     x: int
@@ -73,11 +73,11 @@ class NodeBox:
 
 @dataclass(frozen=True, slots=True)
 class EdgeRoute:
-    """The line of a link: corners from beside its caller to its arrow head beside its callee.
+    """The line of a link: corners from its caller's box to the arrowhead at its callee's box.
 
-    `lone`: how many of the points belong to the net; the rest to all links into the callee from this side.
-    `label`: the cell where its words begin, near its head; near its caller where the line leads to the left;
-    None where it branches there. `room`: cells for them.
+    `bundle_points`: how many of the points belong to the bundle; the others are shared by all links to the
+    callee from this side. `label`: the cell where the label starts, near the arrowhead, or near the caller
+    for a line to the left; None where the line branches there. `label_width`: cells of the label.
     """
 
     link: Link
@@ -90,7 +90,7 @@ class EdgeRoute:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A graph laid out. `standing`: rows of all items, from which the next layout starts."""
+    """A graph that is laid out. `item_rows`: the row of each item, from which the next layout starts."""
 
     density: Density
     boxes: Mapping[str, NodeBox] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A route as cells, each with the directions in which its line goes on from there."""
+"""A route as cells, each with the directions in which its line continues."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from meshwright.tui.graph.bundles import EdgeBundle
 from meshwright.tui.graph.model import EdgeRoute, MergeOwner, Point
 
 Owner = EdgeBundle | MergeOwner
-"""Whose cell it is: lines of one owner branch and join, those of two only cross."""
+"""The owner of a cell: lines of one owner branch and merge, those of two owners only cross."""
 
 
 def cells(route: EdgeRoute) -> Iterator[tuple[int, int, Owner, int]]:
-    """Each cell of a route with its owner and its arms. Both ends reach towards their boxes.
+    """Each cell of a route with its owner and its arms; both ends extend towards their boxes.
 
-    A corner comes twice, once with each arm.
+    A corner occurs twice, once with each arm.
     """
     for y in sorted({row for first, last in row_spans(route) for row in range(first, last + 1)}):
         for x, owner, arms in cells_in_row(route, y):
@@ -24,10 +24,10 @@ def cells(route: EdgeRoute) -> Iterator[tuple[int, int, Owner, int]]:
 
 
 def row_spans(route: EdgeRoute) -> Iterator[tuple[int, int]]:
-    """First and last row of each piece of a route."""
+    """First and last row of each straight piece of a route."""
     yield (route.points[0][1],) * 2
-    for (_, y), (_, v) in pairwise(route.points):
-        yield min(y, v), max(y, v)
+    for (_, start), (_, end) in pairwise(route.points):
+        yield min(start, end), max(start, end)
 
 
 def cells_in_row(route: EdgeRoute, y: int) -> Iterator[tuple[int, Owner, int]]:
@@ -46,7 +46,8 @@ def cells_in_row(route: EdgeRoute, y: int) -> Iterator[tuple[int, Owner, int]]:
         if bottom == y:
             yield u, _owner(route, n + 1), home
         if top == bottom:
-            yield from ((at, _owner(route, n + 1), out | home) for at in range(min(x, u) + 1, max(x, u)))
+            between = range(min(x, u) + 1, max(x, u))
+            yield from ((column, _owner(route, n + 1), out | home) for column in between)
         elif y not in (top, bottom):
             yield x, _owner(route, n + 1), out | home
     if points[-1][1] == y:
@@ -58,7 +59,7 @@ def _owner(route: EdgeRoute, n: int) -> Owner:
 
 
 def _arms(start: Point, end: Point) -> tuple[int, int]:
-    """The arm that leads from one cell to the other, and the one that leads back."""
+    """The arm from one cell towards the other, and the arm back."""
     if start[1] == end[1]:
         return (RIGHT, LEFT) if start[0] < end[0] else (LEFT, RIGHT)
     return (DOWN, UP) if start[1] < end[1] else (UP, DOWN)

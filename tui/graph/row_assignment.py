@@ -1,4 +1,4 @@
-"""The rows of items: each near to the rows of what it is joined to, in order, none over another."""
+"""The rows of items: close to the rows of their neighbours, in order, without overlaps."""
 
 from __future__ import annotations
 
@@ -8,105 +8,104 @@ from dataclasses import dataclass
 from meshwright.tui.graph.bundles import DummyNode, LayeredGraph, LayerItem
 
 DUMMY_PULL = 8
-"""How much more a join between two bends pulls than one between nodes: long lines are to be straight."""
+"""Weight of a segment between two dummy nodes, against 1 between two nodes: keeps long lines straight."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowSlot:
-    """Rows that an item needs, and which of them (from 0) is level with what it is joined to."""
+    """The rows that an item needs, and the one of them (from 0) that aligns with its neighbours."""
 
     height: int
     axis: int
 
 
 def assign_rows(
-    order: Sequence[Sequence[LayerItem]], woven: LayeredGraph, slots: Mapping[LayerItem, RowSlot]
+    order: Sequence[Sequence[LayerItem]], graph: LayeredGraph, slots: Mapping[LayerItem, RowSlot]
 ) -> dict[LayerItem, int]:
-    """The first row of each item, from 0. No more rows are taken than the fullest layer needs."""
-    rows = _RowAssignment(
-        slots, max((sum(slots[item].height for item in items) for items in order), default=0)
-    )
-    left, right = _weighted_neighbours(woven)
-    there, back = range(len(order)), range(len(order) - 1, -1, -1)
-    for joined, path in ((left, there), (right, back), (left, there), (right, back)):
-        for at in path:
-            rows.place_layer(order[at], joined)
-    for joined, path in ((right, back), (left, there)):
-        for at in path:
-            rows.straighten(order[at], joined)
+    """The first row of each item, from 0. Uses no more rows than the fullest layer needs."""
+    bound = max((sum(slots[item].height for item in items) for items in order), default=0)
+    rows = _RowAssignment(slots, bound)
+    left, right = _weighted_neighbours(graph)
+    forth, back = range(len(order)), range(len(order) - 1, -1, -1)
+    for neighbours, path in ((left, forth), (right, back), (left, forth), (right, back)):
+        for layer in path:
+            rows.place_layer(order[layer], neighbours)
+    for neighbours, path in ((right, back), (left, forth)):
+        for layer in path:
+            rows.straighten(order[layer], neighbours)
     return rows.top
 
 
 WeightedNeighbours = Mapping[LayerItem, Sequence[tuple[LayerItem, int]]]
 
 
-def _weighted_neighbours(woven: LayeredGraph) -> tuple[WeightedNeighbours, WeightedNeighbours]:
+def _weighted_neighbours(graph: LayeredGraph) -> tuple[WeightedNeighbours, WeightedNeighbours]:
     left: dict[LayerItem, list[tuple[LayerItem, int]]] = {}
     right: dict[LayerItem, list[tuple[LayerItem, int]]] = {}
-    for between in woven.segments:
-        for join in between:
-            ends = isinstance(join.left, DummyNode) + isinstance(join.right, DummyNode)
-            weight = DUMMY_PULL if ends == 2 else 1 + ends
-            right.setdefault(join.left, []).append((join.right, weight))
-            left.setdefault(join.right, []).append((join.left, weight))
+    for between in graph.segments:
+        for segment in between:
+            dummies = isinstance(segment.left, DummyNode) + isinstance(segment.right, DummyNode)
+            weight = DUMMY_PULL if dummies == 2 else 1 + dummies
+            right.setdefault(segment.left, []).append((segment.right, weight))
+            left.setdefault(segment.right, []).append((segment.left, weight))
     return left, right
 
 
 class _RowAssignment:
-    """Where items stand so far: first row, and the row that is to be level with others."""
+    """The current rows: the first row of each item, and its axis."""
 
     def __init__(self, slots: Mapping[LayerItem, RowSlot], bound: int) -> None:
         self.slots, self.bound = slots, bound
         self.axis: dict[LayerItem, float] = {}
         self.top: dict[LayerItem, int] = {}
 
-    def place_layer(self, items: Sequence[LayerItem], joined: WeightedNeighbours) -> None:
-        """Place a layer by least squares under its order: pool neighbours that want to change places."""
+    def place_layer(self, items: Sequence[LayerItem], neighbours: WeightedNeighbours) -> None:
+        """Place a layer by least squares, keeping its order: items that would swap are pooled."""
         pools: list[tuple[float, int]] = []
         used = 0
         for item in items:
             slot = self.slots[item]
-            wish = self._preferred_row(item, joined)
-            if wish is None:
-                wish = self.axis.get(item, used + slot.axis)
-            pools.append((wish - slot.axis - used, 1))
+            row = self._preferred_row(item, neighbours)
+            if row is None:
+                row = self.axis.get(item, used + slot.axis)
+            pools.append((row - slot.axis - used, 1))
             used += slot.height
             while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
-                (mean, many), (other, more) = pools.pop(), pools.pop()
-                pools.append(((mean * many + other * more) / (many + more), many + more))
-        shifts = [round(mean) for mean, many in pools for _ in range(many)]
+                (lower, n), (upper, m) = pools.pop(), pools.pop()
+                pools.append(((lower * n + upper * m) / (n + m), n + m))
+        shifts = [round(shift) for shift, count in pools for _ in range(count)]
         room, used = self.bound - used, 0
         for item, shift in zip(items, shifts, strict=True):
             self._place(item, used + min(max(shift, 0), room))
             used += self.slots[item].height
 
-    def straighten(self, items: Sequence[LayerItem], joined: WeightedNeighbours) -> None:
-        """Move each item of a layer to where it is level, as far as its neighbours leave room."""
-        least = 0
+    def straighten(self, items: Sequence[LayerItem], neighbours: WeightedNeighbours) -> None:
+        """Align each item of a layer with its neighbours, as far as the items above and below allow."""
+        lowest = 0
         for n, item in enumerate(items):
-            wish = self._preferred_row(item, joined)
-            if wish is not None:
-                most = self.top[items[n + 1]] if n + 1 < len(items) else self.bound
-                level = int(wish) - self.slots[item].axis
-                self._place(item, min(max(level, least), most - self.slots[item].height))
-            least = self.top[item] + self.slots[item].height
+            row = self._preferred_row(item, neighbours)
+            if row is not None:
+                bottom = self.top[items[n + 1]] if n + 1 < len(items) else self.bound
+                aligned = int(row) - self.slots[item].axis
+                self._place(item, min(max(aligned, lowest), bottom - self.slots[item].height))
+            lowest = self.top[item] + self.slots[item].height
 
     def _place(self, item: LayerItem, top: int) -> None:
         self.top[item] = top
         self.axis[item] = top + self.slots[item].axis
 
-    def _preferred_row(self, item: LayerItem, joined: WeightedNeighbours) -> float | None:
-        """The middle row of what it is joined to, by weight; None: nothing pulls."""
+    def _preferred_row(self, item: LayerItem, neighbours: WeightedNeighbours) -> float | None:
+        """The weighted median of the neighbours' rows; None without neighbours."""
         rows = sorted(
-            (self.axis[other], weight) for other, weight in joined.get(item, ()) if other in self.axis
+            (self.axis[other], weight) for other, weight in neighbours.get(item, ()) if other in self.axis
         )
         if not rows:
             return None
-        half, below = sum(weight for _, weight in rows) / 2, 0.0
+        half, total = sum(weight for _, weight in rows) / 2, 0.0
         for n, (row, weight) in enumerate(rows):
-            below += weight
-            if below == half:
+            total += weight
+            if total == half:
                 return (row + rows[n + 1][0]) / 2
-            if below > half:
+            if total > half:
                 return row
         return rows[-1][0]

@@ -1,4 +1,4 @@
-"""All rows of a layout: of boxes, of lines where they enter and leave each channel, and within it."""
+"""All rows of a layout: of boxes, and of lines where they enter, cross and leave each channel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from meshwright.tui.graph.row_assignment import RowSlot, assign_rows
 
 @dataclass(frozen=True, slots=True)
 class RoutedChannel:
-    """A channel with its lines: the row in which each net enters it, that in which each join leaves it."""
+    """A channel with the row in which each bundle enters it, and that in which each segment leaves it."""
 
     entry_rows: Mapping[EdgeBundle, int]
     exit_rows: Mapping[BundleSegment, int]
@@ -32,7 +32,7 @@ class RoutedChannel:
 
 @dataclass(frozen=True, slots=True)
 class RowLayout:
-    """Rows by item, and the passage between each two layers. `height` counts all rows in use."""
+    """Rows by item, and the channels between the layers. `height`: the number of rows in use."""
 
     left: Mapping[str, NodeSide]
     right: Mapping[str, NodeSide]
@@ -43,66 +43,60 @@ class RowLayout:
     height: int
 
     def axis(self, item: LayerItem) -> int:
-        """The row of a node's name, or of a bend's line."""
+        """The row of a node's name, or of a dummy node's line."""
         return self.top[item] + self.slots[item].axis
 
     def side(self, name: str, *, left: bool) -> NodeSide:
-        """What meets a node on one side."""
+        """The lines on one side of a node."""
         return (self.left if left else self.right).get(name, EMPTY_SIDE)
 
 
-def lay_out_rows(order: LayerOrder, woven: LayeredGraph, look: Density) -> RowLayout:
-    """Rows for a graph whose layers are in order."""
-    left, right = node_sides(woven)
+def lay_out_rows(order: LayerOrder, graph: LayeredGraph, density: Density) -> RowLayout:
+    """The rows of a graph whose layers are ordered."""
+    left, right = node_sides(graph)
     names = [item for items in order for item in items if not isinstance(item, DummyNode)]
-    stand = {
-        name: node_frame(left.get(name, EMPTY_SIDE), right.get(name, EMPTY_SIDE), look) for name in names
+    frames = {
+        name: node_frame(left.get(name, EMPTY_SIDE), right.get(name, EMPTY_SIDE), density) for name in names
     }
     slots: dict[LayerItem, RowSlot] = {
-        item: RowSlot(1, 0) if isinstance(item, DummyNode) else stand[item].slot
+        item: RowSlot(1, 0) if isinstance(item, DummyNode) else frames[item].slot
         for items in order
         for item in items
     }
-    top = assign_rows(order, woven, slots)
-    bare = RowLayout(left, right, stand, slots, top, (), 0)
-    passages = tuple(_route_segments(bare, between, look.track_spacing) for between in woven.segments)
-    last = max((top[item] + slots[item].height for item in top), default=0) - (look.row_gap if top else 0)
-    height = max([last, *(passage.channel.bottom for passage in passages)], default=0)
-    return RowLayout(left, right, stand, slots, top, passages, height)
+    top = assign_rows(order, graph, slots)
+    rows = RowLayout(left, right, frames, slots, top, (), 0)
+    channels = tuple(_route_segments(rows, between, density.track_spacing) for between in graph.segments)
+    last = max((top[item] + slots[item].height for item in top), default=0) - (density.row_gap if top else 0)
+    height = max([last, *(routed.channel.bottom for routed in channels)], default=0)
+    return RowLayout(left, right, frames, slots, top, channels, height)
 
 
-def _route_segments(row_layout: RowLayout, between: Iterable[BundleSegment], spacing: int) -> RoutedChannel:
-    enter: dict[EdgeBundle, int] = {}
-    for join in between:
-        item = join.left if join.bundle.forward else join.right
-        enter[join.bundle] = (
-            row_layout.top[item]
-            if isinstance(item, DummyNode)
-            else departure_row(
-                row_layout.side(item, left=not join.bundle.forward),
-                row_layout.axis(item),
-                forward=join.bundle.forward,
-            )
+def _route_segments(rows: RowLayout, segments: Iterable[BundleSegment], spacing: int) -> RoutedChannel:
+    entry_rows: dict[EdgeBundle, int] = {}
+    for segment in segments:
+        forward = segment.bundle.forward
+        source = segment.left if forward else segment.right
+        entry_rows[segment.bundle] = (
+            rows.top[source]
+            if isinstance(source, DummyNode)
+            else departure_row(rows.side(source, left=not forward), rows.axis(source), forward=forward)
         )
-    leave: dict[BundleSegment, int] = {}
-    for join in between:
-        item = join.right if join.bundle.forward else join.left
-        if isinstance(item, DummyNode):
-            leave[join] = row_layout.top[item]
-        elif join not in leave:
-            side = row_layout.side(item, left=join.bundle.forward)
-            leave.update(
-                arrival_rows(
-                    side, row_layout.top[item], row_layout.slots[item], enter, forward=join.bundle.forward
-                )
-            )
-    far: dict[EdgeBundle, list[int]] = {}
-    for join, row in leave.items():
-        far.setdefault(join.bundle, []).append(row)
+    exit_rows: dict[BundleSegment, int] = {}
+    for segment in segments:
+        forward = segment.bundle.forward
+        target = segment.right if forward else segment.left
+        if isinstance(target, DummyNode):
+            exit_rows[segment] = rows.top[target]
+        elif segment not in exit_rows:
+            side = rows.side(target, left=forward)
+            exit_rows |= arrival_rows(side, rows.top[target], rows.slots[target], entry_rows, forward=forward)
+    ends: dict[EdgeBundle, list[int]] = {}
+    for segment, row in exit_rows.items():
+        ends.setdefault(segment.bundle, []).append(row)
     pins = {
-        net: Pins((enter[net],), tuple(sorted(ends)))
-        if net.forward
-        else Pins(tuple(sorted(ends)), (enter[net],))
-        for net, ends in far.items()
+        bundle: Pins((entry_rows[bundle],), tuple(sorted(exits)))
+        if bundle.forward
+        else Pins(tuple(sorted(exits)), (entry_rows[bundle],))
+        for bundle, exits in ends.items()
     }
-    return RoutedChannel(enter, leave, route_channel(pins, spacing))
+    return RoutedChannel(entry_rows, exit_rows, route_channel(pins, spacing))

@@ -1,7 +1,7 @@
-"""Which part of a topology is drawn, and what of it is remembered between two pictures.
+"""The visible part of a topology, and how its nodes and edges look.
 
-A link whose traffic has faded keeps its place until the set of nodes changes, so that nothing moves when it
-comes back.
+A link without traffic keeps its place until the set of nodes changes, so that nothing moves when traffic
+resumes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from meshwright.tui.graph.graph import Graph, Link, adjacency
 from meshwright.tui.graph.model import Layout
 
 LARGE_MESH = 150
-"""Nodes from which on a picture begins with the neighbours of one instead of all."""
+"""Nodes from which the graph starts with one node's neighbours instead of all nodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphFilter:
-    """What is to be seen: with a `reach` only what is so many calls from `focus`; with a `text` only names
-    that hold it, and their neighbours.
+    """Which nodes to show: with `hops` those within that distance of `focus`; with `text` those whose names
+    contain it, and their neighbours.
     """
 
     focus: str = ""
@@ -34,7 +34,7 @@ class GraphFilter:
 
 
 def initial_filter(topology: Topology) -> GraphFilter:
-    """All, or in a large mesh what is around its first gateway, else around whatever has most neighbours."""
+    """All nodes; in a large mesh the neighbours of a gateway, else of the node with the most edges."""
     if len(topology.nodes) < LARGE_MESH:
         return GraphFilter()
     degree: dict[str, int] = {}
@@ -49,69 +49,70 @@ def initial_filter(topology: Topology) -> GraphFilter:
 
 @dataclass(frozen=True, slots=True)
 class SeenLinks:
-    """Nodes of the last picture, and every link between them since that set of nodes was first seen."""
+    """The current nodes, and every link seen since this set of nodes appeared."""
 
     nodes: frozenset[str] = frozenset()
     links: frozenset[Link] = frozenset()
 
     def updated(self, topology: Topology) -> SeenLinks:
-        """After another picture."""
+        """After a new topology."""
         nodes = frozenset(node.name for node in topology.nodes)
         links = frozenset((edge.from_, edge.to) for edge in topology.edges)
         return SeenLinks(nodes, links | self.links if nodes == self.nodes else links)
 
 
-def visible_graph(topology: Topology, memory: SeenLinks, view: GraphFilter) -> Graph:
-    """The graph to be laid out."""
-    names = _visible([node.name for node in topology.nodes], memory.links, view)
-    links = tuple(sorted(link for link in memory.links if link[0] in names and link[1] in names))
+def visible_graph(topology: Topology, seen: SeenLinks, view: GraphFilter) -> Graph:
+    """The graph to lay out."""
+    names = _visible([node.name for node in topology.nodes], seen.links, view)
+    links = tuple(sorted(link for link in seen.links if link[0] in names and link[1] in names))
     roots = frozenset(node.name for node in topology.nodes if node.role == "gateway" and node.name in names)
     return Graph(tuple(sorted(names)), links, roots, {name: cell_len(name) for name in names})
 
 
 def _visible(names: Iterable[str], links: Iterable[Link], view: GraphFilter) -> set[str]:
-    texts = set(names)
-    if view.hops and view.focus in texts:
-        texts = neighbourhood({view.focus}, links, view.hops)
+    visible = set(names)
+    if view.hops and view.focus in visible:
+        visible = neighbourhood({view.focus}, links, view.hops)
     if view.text:
-        hits = {name for name in texts if view.text in name.lower()}
-        texts &= neighbourhood(hits, links, 1)
-    return texts
+        matches = {name for name in visible if view.text in name.lower()}
+        visible &= neighbourhood(matches, links, 1)
+    return visible
 
 
-def neighbourhood(names: Iterable[str], links: Iterable[Link], reach: int) -> set[str]:
-    """What is at most `reach` calls away, in either direction."""
-    out, into = adjacency(links)
-    texts = edge = set(names)
-    for _ in range(reach):
-        edge = {other for name in edge for other in (*out.get(name, ()), *into.get(name, ()))} - texts
-        texts = texts | edge
-    return texts
+def neighbourhood(names: Iterable[str], links: Iterable[Link], hops: int) -> set[str]:
+    """Nodes within a distance of some nodes, in either direction."""
+    callees, callers = adjacency(links)
+    reached = frontier = set(names)
+    for _ in range(hops):
+        frontier = {
+            other for name in frontier for other in (*callees.get(name, ()), *callers.get(name, ()))
+        } - reached
+        reached = reached | frontier
+    return reached
 
 
-def build_scene(index: TopologyIndex, layout: Layout, picked: Scene | None = None) -> Scene:
-    """Every node and link of a layout as it is now; `picked`: what is selected."""
-    routes = layout.routes
-    lines = {
+def build_scene(index: TopologyIndex, layout: Layout, selection: Scene | None = None) -> Scene:
+    """The current look of every node and link of a layout; `selection`: a scene with the selection."""
+    edges = {
         link: edge_style(index.edges[link], route.label_width)
-        for link, route in routes.items()
+        for link, route in layout.routes.items()
         if link in index.edges
     }
-    faces = {name: node_style(index.nodes[name]) for name in layout.boxes if name in index.nodes}
-    return replace(picked or Scene(), edges=lines, nodes=faces)
+    nodes = {name: node_style(index.nodes[name]) for name in layout.boxes if name in index.nodes}
+    return replace(selection or Scene(), edges=edges, nodes=nodes)
 
 
-def edge_style(edge: TopologyEdge, room: int) -> EdgeStyle:
-    """A link as it is drawn."""
-    how = edge_state(edge)
-    return EdgeStyle(STATE_TONES[how], STATE_RANK[how], edge_label(edge, room))
+def edge_style(edge: TopologyEdge, label_width: int) -> EdgeStyle:
+    """The look of an edge."""
+    state = edge_state(edge)
+    return EdgeStyle(STATE_TONES[state], STATE_RANK[state], edge_label(edge, label_width))
 
 
 def node_style(node: TopologyNode) -> NodeStyle:
-    """A node as it is drawn; how many instances are well is said where not all are."""
+    """The look of a node; a badge counts healthy instances unless all are healthy."""
     health = HEALTH_LABELS[node.health]
-    note = f"{node.healthy}/{node.instances}" if node.healthy < node.instances else ""
-    return NodeStyle(health.symbol, health.tone, note)
+    badge = f"{node.healthy}/{node.instances}" if node.healthy < node.instances else ""
+    return NodeStyle(health.symbol, health.tone, badge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +124,14 @@ class TopologyIndex:
 
     @classmethod
     def from_topology(cls, topology: Topology) -> TopologyIndex:
-        """Of one topology."""
+        """The index of a topology."""
         return cls(
             {node.name: node for node in topology.nodes},
             {(edge.from_, edge.to): edge for edge in topology.edges},
         )
 
     def links_of(self, name: str) -> list[Link]:
-        """The edges of a node, calls to it before calls from it, what is bad first."""
+        """The edges of a node: inbound before outbound, the worst first."""
 
         def key(link: Link) -> tuple[bool, int, Link]:
             return (link[1] != name, -STATE_RANK[edge_state(self.edges[link])], link)
@@ -138,14 +139,14 @@ class TopologyIndex:
         return sorted((link for link in self.edges if name in link), key=key)
 
     def worst_node(self) -> str:
-        """The node to look at first: in the worst state; of equal ones the most called, else by name."""
-        calls: dict[str, float] = {}
+        """The node to select first: the worst health, then the highest inbound rate, then by name."""
+        rates: dict[str, float] = {}
         for (_, to), edge in self.edges.items():
-            calls[to] = calls.get(to, 0.0) + edge.rps
+            rates[to] = rates.get(to, 0.0) + edge.rps
         order = ("unhealthy", "degraded", "unknown", "healthy")
         bad = [node for node in self.nodes.values() if node.health in order[:2]]
         gateways = [node for node in self.nodes.values() if node.role == "gateway"]
-        among = bad or gateways or list(self.nodes.values())
+        candidates = bad or gateways or list(self.nodes.values())
         return min(
-            among, key=lambda node: (order.index(node.health), -calls.get(node.name, 0), node.name)
+            candidates, key=lambda node: (order.index(node.health), -rates.get(node.name, 0), node.name)
         ).name

@@ -37,6 +37,7 @@ def topology(shape: Graph) -> Topology:
                 from_=a,
                 to=b,
                 protocol="grpc" if b == "analytics" else "http",
+                health="unhealthy" if bad else "degraded" if b == "orders" else "healthy",
                 rps=(412.0, 38.2, 9.14, 0.4)[n % 4],
                 success=0.61 if bad else 0.98 if b == "orders" else 1.0,
                 p50_ms=4,

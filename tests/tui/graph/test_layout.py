@@ -18,10 +18,10 @@ from tests.tui.graph.sample_graphs import EXCHANGE, SHOP, shapes, tiered
 LOOKS = st.builds(
     Density,
     frame=st.sampled_from(["box", "slim", "bracket", "bare"]),
-    gap=st.integers(0, 2),
-    label=st.sampled_from([1, 5, 7, 13]),
-    spacing=st.integers(0, 1),
-    name=st.sampled_from([12, 32]),
+    row_gap=st.integers(0, 2),
+    label_width=st.sampled_from([1, 5, 7, 13]),
+    track_spacing=st.integers(0, 1),
+    name_width=st.sampled_from([12, 32]),
 )
 STEPS = {UP: (0, -1), DOWN: (0, 1), LEFT: (-1, 0), RIGHT: (1, 0)}
 ACROSS = {UP: DOWN, DOWN: UP, LEFT: RIGHT, RIGHT: LEFT}
