@@ -1,4 +1,4 @@
-"""Who may have what: certificates, tokens, and the secrets of a whole mesh that stay where they belong."""
+"""Authorization by certificate and token, and no secret of a mesh where it does not belong."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.control_plane.core.resource import LDS
 from meshwright.control_plane.envoy import v3
-from meshwright.sidecar import enrolment
-from meshwright.sidecar import svid as svid_module
 from meshwright.sidecar.control_plane_client import ControlPlaneClient
+from meshwright.sidecar.enrolment import enrol
 from meshwright.sidecar.errors import RejectedError
+from meshwright.sidecar.svid import Svid, create_csr, generate_key
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.observe import addresses, config_dump, envoy, load, metrics, states
 from tests.fakes.envoy import METHOD
 
 TTL = 12.0
-"""Seconds of an SVID's life here: it is renewed every five or six."""
+"""Lifetime of an SVID here: it is renewed every five or six seconds."""
 
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -50,33 +50,33 @@ spec:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     folder = tmp_path_factory.mktemp("identity")
-    with running_mesh(folder, [service("front"), service("back")], MESH_SVID_TTL=str(TTL)) as actual_mesh:
-        actual_mesh.apply(ROUTE)
-        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
-        yield actual_mesh
+    with running_mesh(folder, [service("front"), service("back")], MESH_SVID_TTL=str(TTL)) as running:
+        running.apply(ROUTE)
+        assert running.get("front-1", "http://back/echo").status_code == 200
+        yield running
 
 
-def svid(mesh: Mesh, name: str) -> svid_module.Svid:
-    """The SVID that a sidecar uses at this moment, as whoever stole it would read it."""
+def current_svid(mesh: Mesh, name: str) -> Svid:
+    """The SVID that a sidecar uses at present, as a thief would read it."""
     folder = mesh.state / "sidecars" / name
-    tls_certificate = json.loads((folder / "identity.json").read_bytes())["resources"][0]["tls_certificate"]
-    peers = json.loads((folder / "bundle.json").read_bytes())["resources"][0]["validation_context"]
-    domains = peers["custom_validator_config"]["typed_config"]["trust_domains"]
-    certificate = tls_certificate["certificate_chain"]["inline_string"]
+    identity = json.loads((folder / "identity.json").read_bytes())["resources"][0]["tls_certificate"]
+    bundle = json.loads((folder / "bundle.json").read_bytes())["resources"][0]["validation_context"]
+    domains = bundle["custom_validator_config"]["typed_config"]["trust_domains"]
+    certificate = identity["certificate_chain"]["inline_string"]
     not_after = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc.timestamp()
-    return svid_module.Svid(
+    return Svid(
         certificate,
         domains[0]["trust_bundle"]["inline_string"],
         not_after,
-        tls_certificate["private_key"]["inline_string"],
+        identity["private_key"]["inline_string"],
     )
 
 
-def listeners(mesh: Mesh, name: str, node: dict[str, Any]) -> dict[str, str]:
-    """Ask the xDS port for listeners with the certificate of `name`; name → version. Raises RpcError."""
-    value = svid(mesh, name)
+def fetch_listeners(mesh: Mesh, name: str, node: dict[str, Any]) -> dict[str, str]:
+    """Versions of the listeners that xDS sends to `node` with the certificate of `name`. Raises RpcError."""
+    svid = current_svid(mesh, name)
     credentials = grpc.ssl_channel_credentials(
-        value.bundle.encode(), value.key.encode(), value.certificate.encode()
+        svid.bundle.encode(), svid.key.encode(), svid.certificate.encode()
     )
     options = [("grpc.ssl_target_name_override", CONTROL_PLANE_DNS), ("grpc.enable_http_proxy", 0)]
     request = v3.DeltaDiscoveryRequest(type_url=LDS, resource_names_subscribe=("*",))
@@ -84,209 +84,214 @@ def listeners(mesh: Mesh, name: str, node: dict[str, Any]) -> dict[str, str]:
     request.node.metadata.update({"bindings": node["metadata"]["bindings"]})
     with grpc.secure_channel(addresses(mesh).xds, credentials, options) as channel:
         call: Any = channel.stream_stream(METHOD, None, None)(iter([request.SerializeToString()]), timeout=20)
-        delta_discovery_response = v3.DeltaDiscoveryResponse.FromString(next(call))
+        response = v3.DeltaDiscoveryResponse.FromString(next(call))
         call.cancel()
-    return {resource.name: resource.version for resource in delta_discovery_response.resources}
+    return {resource.name: resource.version for resource in response.resources}
 
 
-def node(mesh: Mesh, name: str) -> dict[str, Any]:
-    """How a sidecar's Envoy presents itself."""
-    document: dict[str, Any] = json.loads((mesh.state / "sidecars" / name / "bootstrap.json").read_bytes())
-    return dict(document["node"])
+def bootstrap_node(mesh: Mesh, name: str) -> dict[str, Any]:
+    """The node in the bootstrap of a sidecar."""
+    bootstrap: dict[str, Any] = json.loads((mesh.state / "sidecars" / name / "bootstrap.json").read_bytes())
+    return dict(bootstrap["node"])
 
 
-def served(mesh: Mesh, name: str) -> dict[str, str]:
-    """The listeners that a sidecar's Envoy was given: name → version."""
-    (dump,) = [
-        config for config in config_dump(mesh, name)["configs"] if "ListenersConfigDump" in config["@type"]
-    ]
-    return {
-        dynamic_listener["name"]: dynamic_listener["active_state"]["version_info"]
-        for dynamic_listener in dump["dynamic_listeners"]
-    }
+def active_listeners(mesh: Mesh, name: str) -> dict[str, str]:
+    """Versions of the listeners that a sidecar's Envoy has from xDS."""
+    configs = config_dump(mesh, name)["configs"]
+    (dump,) = [config for config in configs if "ListenersConfigDump" in config["@type"]]
+    listeners = dump["dynamic_listeners"]
+    return {listener["name"]: listener["active_state"]["version_info"] for listener in listeners}
 
 
-def test_a_certificate_gets_the_configuration_of_its_own_service_alone(mesh: Mesh) -> None:
-    assert listeners(mesh, "front-1", node(mesh, "front-1")) == served(mesh, "front-1")
-    assert served(mesh, "front-1") != served(mesh, "back-1")
+def test_certificate_gets_the_configuration_of_its_own_service(mesh: Mesh) -> None:
+    node = bootstrap_node(mesh, "front-1")
+    assert fetch_listeners(mesh, "front-1", node) == active_listeners(mesh, "front-1")
+    assert active_listeners(mesh, "front-1") != active_listeners(mesh, "back-1")
 
 
 @pytest.mark.parametrize("other", ["back-1", "ingress"])
-def test_a_certificate_of_another_service_gets_no_configuration(mesh: Mesh, other: str) -> None:
+def test_certificate_of_another_service_is_denied_its_configuration(mesh: Mesh, other: str) -> None:
     before = metrics(mesh)["mesh_xds_refusals_total"]
-    with pytest.raises(grpc.RpcError) as refused:
-        listeners(mesh, "front-1", node(mesh, other))
-    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    with pytest.raises(grpc.RpcError) as error:
+        fetch_listeners(mesh, "front-1", bootstrap_node(mesh, other))
+    assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert metrics(mesh)["mesh_xds_refusals_total"] == before + 1
-    until(lambda: "spiffe://mesh.local/service/front" in refusals(mesh), "the refusal is logged")
+    until(lambda: "spiffe://mesh.local/service/front" in log_lines(mesh, "refused"), "the denial is logged")
 
 
-def refusals(mesh: Mesh) -> str:
-    return "\n".join(line for line in mesh.log("control-plane").splitlines() if "refused" in line)
+def log_lines(mesh: Mesh, word: str) -> str:
+    """The lines of the control plane's log that contain `word`."""
+    return "\n".join(line for line in mesh.log("control-plane").splitlines() if word in line)
 
 
 @pytest.mark.parametrize(("instance", "name"), [("back-9", "back"), ("back-1", "front")])
-async def test_an_instance_of_another_service_cannot_be_registered(
-    mesh: Mesh, instance: str, name: str
-) -> None:
+async def test_instance_of_another_service_cannot_be_registered(mesh: Mesh, instance: str, name: str) -> None:
     before = metrics(mesh)["mesh_agent_denied_total"]
-    plane = ControlPlaneClient(addresses(mesh).xds, svid(mesh, "front-1"))
-    expected = Registration(instance=instance, service=name, address="127.0.0.1", port=9, ports=(Port(),))
+    client = ControlPlaneClient(addresses(mesh).xds, current_svid(mesh, "front-1"))
+    registration = Registration(instance=instance, service=name, address="127.0.0.1", port=9, ports=(Port(),))
     try:
         with pytest.raises(RejectedError):
-            await plane.register(expected)
+            await client.register(registration)
     finally:
-        await plane.close()
+        await client.close()
     assert metrics(mesh)["mesh_agent_denied_total"] == before + 1
-    until(lambda: "agent call denied" in refusals(mesh), "the refusal is logged")
+    until(lambda: log_lines(mesh, "agent call denied"), "the denial is logged")
     assert mesh.get("front-1", "http://back/echo").json()["name"] == "back-1"
 
 
-async def enrol(mesh: Mesh, token: str, name: str) -> SignResponse:
-    """What an agent of the service `name` does with a token."""
-    csr = svid_module.create_csr(svid_module.generate_key(), f"spiffe://mesh.local/service/{name}")
+async def enrol_service(mesh: Mesh, token: str, name: str) -> SignResponse:
+    """Enrol with a token as an agent of the service `name` does."""
+    csr = create_csr(generate_key(), f"spiffe://mesh.local/service/{name}")
     async with aiohttp.ClientSession() as session:
-        return await enrolment.enrol(session, addresses(mesh).enrolment, token, csr)
+        return await enrol(session, addresses(mesh).enrolment, token, csr)
 
 
-def minted(mesh: Mesh, name: str, folder: Path, ttl: float = 3600) -> str:
-    """A join token made as an operator makes one."""
+def create_token(mesh: Mesh, name: str, folder: Path, ttl: float = 3600) -> str:
+    """A join token, created as an operator does."""
     file = folder / "token"
     mesh.run("token", "create", "--service", name, "--ttl", f"{ttl:g}", "--out", str(file))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     return file.read_text().strip()
 
 
-async def refused(mesh: Mesh, token: str, name: str) -> str:
-    """The words with which an enrolment is refused, once it was logged without the token, and counted."""
+async def rejection(mesh: Mesh, token: str, name: str) -> str:
+    """The reason for a rejected enrolment, which must be counted, and logged without the token."""
     counter = 'mesh_enrolments_total{"outcome": "refused"}'
-    before, lines = metrics(mesh)[counter], refusals(mesh).count("enrolment refused")
-    with pytest.raises(RejectedError) as why:
-        await enrol(mesh, token, name)
+    before, lines = metrics(mesh)[counter], mesh.log("control-plane").count("enrolment refused")
+    with pytest.raises(RejectedError) as error:
+        await enrol_service(mesh, token, name)
     assert metrics(mesh)[counter] == before + 1
-    until(lambda: refusals(mesh).count("enrolment refused") > lines, "the refusal is logged")
-    assert refusals(mesh).count("enrolment refused") == lines + 1
+
+    def new_lines() -> int:
+        return mesh.log("control-plane").count("enrolment refused") - lines
+
+    until(new_lines, "the rejection is logged")
+    assert new_lines() == 1
     assert token not in mesh.log("control-plane")
     assert token.rpartition(".")[2] not in mesh.log("control-plane")
-    return str(why.value)
+    return str(error.value)
 
 
-async def test_a_token_that_was_tampered_with_is_refused(mesh: Mesh, tmp_path: Path) -> None:
-    head, body, signature = minted(mesh, "front", tmp_path).split(".")
-    claims = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).replace(b"/front", b"/back")
+async def test_forged_token_is_rejected(mesh: Mesh, tmp_path: Path) -> None:
+    header, payload, signature = create_token(mesh, "front", tmp_path).split(".")
+    claims = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).replace(b"/front", b"/back")
     forged = base64.urlsafe_b64encode(claims).decode().rstrip("=")
-    await refused(mesh, f"{head}.{forged}.{signature}", "back")
+    await rejection(mesh, f"{header}.{forged}.{signature}", "back")
 
 
-async def test_an_expired_token_is_refused(mesh: Mesh, tmp_path: Path) -> None:
-    token = minted(mesh, "front", tmp_path, ttl=1)
-    body = token.split(".")[1]
-    expires = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"]
+async def test_expired_token_is_rejected(mesh: Mesh, tmp_path: Path) -> None:
+    token = create_token(mesh, "front", tmp_path, ttl=1)
+    payload = token.split(".")[1]
+    expires = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
     await asyncio.sleep(max(0, expires - time.time()) + 0.1)
-    assert "expired" in await refused(mesh, token, "front")
+    assert "expired" in await rejection(mesh, token, "front")
 
 
-async def test_a_request_for_another_name_is_refused(mesh: Mesh, tmp_path: Path) -> None:
-    await refused(mesh, minted(mesh, "front", tmp_path), "back")
+async def test_token_of_another_service_is_rejected(mesh: Mesh, tmp_path: Path) -> None:
+    await rejection(mesh, create_token(mesh, "front", tmp_path), "back")
 
 
 def secrets(mesh: Mesh) -> dict[str, str]:
-    """Every secret of the mesh by what it is: passwords, tokens, and a line of each private key."""
-    values = {
+    """All secrets of the mesh by description: password, tokens, and one line of each private key."""
+    secrets = {
         "password of the store": (mesh.state / "store" / "password").read_text().strip(),
         "admin token": (mesh.state / "admin.token").read_text().strip(),
         "read-only token": (mesh.state / "read.token").read_text().strip(),
     }
     for path in (mesh.state / "tokens").iterdir():
-        values[f"join token {path.name}"] = path.read_text().strip()
+        secrets[f"join token {path.name}"] = path.read_text().strip()
     for name in ("ingress", "front-1", "back-1"):
-        values[f"key of {name}"] = svid(mesh, name).key.splitlines()[1]
-    values["key of the root"] = (mesh.state / "ca" / "root.key").read_text().splitlines()[1]
-    assert all(len(text) > 20 for text in values.values())
-    return values
+        secrets[f"key of {name}"] = current_svid(mesh, name).key.splitlines()[1]
+    secrets["key of the root"] = (mesh.state / "ca" / "root.key").read_text().splitlines()[1]
+    assert all(len(secret) > 20 for secret in secrets.values())
+    return secrets
 
 
 def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """Every file below a folder, but for those that are replaced by others meanwhile."""
+    """All files below a folder, except those that are replaced meanwhile."""
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
             if path.is_file():
                 yield path, path.read_bytes()
 
 
-def test_no_secret_stands_in_a_log_in_the_store_or_on_a_command_line(mesh: Mesh) -> None:
+def test_no_secret_is_in_a_log_in_the_store_or_on_a_command_line(mesh: Mesh) -> None:
     logs = {str(path): path.read_text() for path in (mesh.state / "logs").iterdir()}
-    values = {
-        str(path): text.decode("utf-8", "replace")
-        for path, text in contents(mesh.state / "store")
+    store = {
+        str(path): data.decode("utf-8", "replace")
+        for path, data in contents(mesh.state / "store")
         if "aof" in path.name
     }
-    family = [psutil.Process(mesh.process.pid), *psutil.Process(mesh.process.pid).children(recursive=True)]
-    commands = {}
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):  # the store forks for a moment when it tidies up
-            commands[f"pid {process.pid}"] = " ".join(process.cmdline())
-    assert len(commands) >= 9 and values and "front-1" in "".join(values.values())
-    for place, text in {**logs, **values, **commands, "mesh up": "".join(mesh.output)}.items():
-        for what, secret in secrets(mesh).items():
-            assert secret not in text, f"{what} in {place}"
-        assert "PRIVATE KEY" not in text, place
+    parent = psutil.Process(mesh.process.pid)
+    command_lines = {}
+    for process in (parent, *parent.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # the store forks briefly to rewrite its log
+            command_lines[f"pid {process.pid}"] = " ".join(process.cmdline())
+    assert len(command_lines) >= 9 and store and "front-1" in "".join(store.values())
+    texts = {**logs, **store, **command_lines, "mesh up": "".join(mesh.output)}
+    for source, text in texts.items():
+        for description, secret in secrets(mesh).items():
+            assert secret not in text, f"{description} in {source}"
+        assert "PRIVATE KEY" not in text, source
 
 
-def test_files_with_a_secret_are_their_owners_alone(mesh: Mesh) -> None:
-    dict_values = secrets(mesh).values()
-    holding = [
+def test_files_with_a_secret_are_readable_by_their_owner_only(mesh: Mesh) -> None:
+    values = [secret.encode() for secret in secrets(mesh).values()]
+    paths = [
         path
-        for path, text in contents(mesh.state)
-        if b"PRIVATE KEY" in text or any(item.encode() in text for item in dict_values)
+        for path, data in contents(mesh.state)
+        if b"PRIVATE KEY" in data or any(value in data for value in values)
     ]
-    assert len(holding) >= 9
-    for path in [*holding, mesh.state / "ca" / "tokens.key"]:
-        with contextlib.suppress(FileNotFoundError):  # an identity on its way to its place
+    assert len(paths) >= 9
+    for path in [*paths, mesh.state / "ca" / "tokens.key"]:
+        with contextlib.suppress(FileNotFoundError):  # a temporary file of an atomic write
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-    for folder in {path.parent for path in holding}:
+    for folder in {path.parent for path in paths}:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
 
 
-def serial(mesh: Mesh, name: str) -> int:
-    """The serial number of the SVID that the Envoy of a workload presents."""
+def presented_serial(mesh: Mesh, name: str) -> int:
+    """The serial number of the SVID that a workload's Envoy presents; 0 while it has two."""
     certificates = json.loads(envoy(mesh, name, "/certs"))["certificates"]
-    numbers = {
-        int(item["cert_chain"][0]["serial_number"], 16) for item in certificates if item.get("cert_chain")
+    serials = {
+        int(certificate["cert_chain"][0]["serial_number"], 16)
+        for certificate in certificates
+        if certificate.get("cert_chain")
     }
-    return numbers.pop() if len(numbers) == 1 else 0
+    return serials.pop() if len(serials) == 1 else 0
 
 
 def test_identities_are_renewed_under_load_without_a_failed_request(mesh: Mesh, tmp_path: Path) -> None:
     names = ("ingress", "front-1", "back-1")
     outbound = f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}/echo"
     with (
-        load(tmp_path, f"http://127.0.0.1:{mesh.ingress_port}/echo") as outside,
-        load(tmp_path, outbound, "Host: back") as inside,
+        load(tmp_path, f"http://127.0.0.1:{mesh.ingress_port}/echo") as from_outside,
+        load(tmp_path, outbound, "Host: back") as from_inside,
     ):
         for _ in range(3):
-            before = {name: svid(mesh, name).certificate for name in names}
-            until(partial(_renewed, mesh, before), "every identity is renewed")
-    for item in (outside, inside):
-        assert item.requests > 200 and item.bad == 0, item.report
+            before = {name: current_svid(mesh, name).certificate for name in names}
+            until(partial(_all_renewed, mesh, before), "all identities are renewed")
+    for result in (from_outside, from_inside):
+        assert result.requests > 200 and result.bad == 0, result.report
     for name in names:
-        until(partial(_presented, mesh, name), f"the Envoy of {name} presents its newest identity")
+        until(partial(_presents_newest, mesh, name), f"the Envoy of {name} presents its newest identity")
 
 
-def _renewed(mesh: Mesh, before: dict[str, str]) -> bool:
-    return all(svid(mesh, name).certificate != text for name, text in before.items())
+def _all_renewed(mesh: Mesh, before: dict[str, str]) -> bool:
+    return all(current_svid(mesh, name).certificate != certificate for name, certificate in before.items())
 
 
-def _presented(mesh: Mesh, name: str) -> bool:
-    newest = x509.load_pem_x509_certificate(svid(mesh, name).certificate.encode())
-    return serial(mesh, name) == newest.serial_number
+def _presents_newest(mesh: Mesh, name: str) -> bool:
+    newest = x509.load_pem_x509_certificate(current_svid(mesh, name).certificate.encode())
+    return presented_serial(mesh, name) == newest.serial_number
 
 
-async def test_a_new_control_plane_keeps_the_root_and_the_key_of_tokens(mesh: Mesh, tmp_path: Path) -> None:
-    token, root, old = minted(mesh, "front", tmp_path), addresses(mesh).ca_sha256, mesh.pid("control-plane")
+async def test_new_control_plane_keeps_the_root_and_the_key_of_tokens(mesh: Mesh, tmp_path: Path) -> None:
+    token, root = create_token(mesh, "front", tmp_path), addresses(mesh).ca_sha256
+    old = mesh.pid("control-plane")
     (mesh.state / "mesh.json").unlink()
     os.kill(old, signal.SIGKILL)
     until((mesh.state / "mesh.json").exists, "the control plane listens again")
     until(lambda: set(states(mesh).values()) == {"synced"}, "every sidecar is connected")
     assert addresses(mesh).ca_sha256 == root
-    assert "CERTIFICATE" in (await enrol(mesh, token, "front")).certificate
+    assert "CERTIFICATE" in (await enrol_service(mesh, token, "front")).certificate
