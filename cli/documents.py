@@ -19,6 +19,8 @@ READ_LIMIT = 64 * 1024 * 1024
 
 STDIN = "<stdin>"
 
+NOT_A_POLICY = "an Application is not a policy: start it with `mesh up -f FILE`"
+
 
 def load_documents(paths: Iterable[str]) -> list[SourcedDocument]:
     """The documents of files and folders as the API takes them; raises InputError, a line per problem."""
@@ -33,8 +35,14 @@ def read_documents(paths: Iterable[str]) -> loader.LoadResult:
         raise InputError("no input: give -f with a file, a folder, or - for stdin")
     loaded = loader.load_files([(name, data) for path in paths for name, data in _read_path(path)])
     if loaded.problems:
-        raise InputError("\n".join(str(problem) for problem in loaded.problems))
+        raise InputError("\n".join(_problem_text(str(problem)) for problem in loaded.problems))
     return loaded
+
+
+def _problem_text(problem: str) -> str:
+    """The problem, or better advice if the document is an application file."""
+    position, is_application, _ = problem.partition("kind: 'Application' is unknown")
+    return f"{position}{NOT_A_POLICY}" if is_application else problem
 
 
 def _read_path(path: str) -> Iterator[tuple[str, bytes]]:

@@ -30,6 +30,7 @@ def schema(
       mesh schema Retry --explain
       mesh schema httproute -o yaml
     """
+    from meshwright.cli.documents import NOT_A_POLICY
     from meshwright.control_plane.admin.policy_validation import kind_of
     from meshwright.control_plane.policies import schema as documentation
     from meshwright.control_plane.policies.registry import kinds
@@ -39,6 +40,8 @@ def schema(
             raise InputError(f"--explain needs a kind: one of {', '.join(kinds())}")
         echo("\n".join(kinds()))
         return
+    if kind.lower() == "application":
+        raise InputError(NOT_A_POLICY)
     name = kind_of(kind)
     if explain:
         echo(documentation.explain(name))
