@@ -1,7 +1,8 @@
-"""Revisions on a live mesh, as a user works with them: apply, look, go back, and get in each other's way."""
+"""Revisions on a live mesh: apply, history, rollback, conflicts, and the policies in force."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from meshwright.control_plane.api import errors
+from meshwright.control_plane.api.client import Client
+from meshwright.control_plane.api.models.policies import AttachedPolicy
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
 from tests.envoy.observe import config_dump
 
@@ -18,7 +21,7 @@ NAMES = ("ingress", "front-1", "back-1")
 
 
 def route(status: str, name: str = "front", backend: str = "front") -> str:
-    """The route from outside, with a header that tells which version of it is in force."""
+    """A gateway route that sets a response header to the version in force."""
     return f"""
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -47,21 +50,19 @@ spec:
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(
-        tmp_path_factory.mktemp("revisions"), [service("front"), service("back")]
-    ) as actual_mesh:
-        actual_mesh.apply(route("one"))
-        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("revisions"), [service("front"), service("back")]) as running:
+        running.apply(route("one"))
+        assert running.get("front-1", "http://back/echo").status_code == 200
+        yield running
 
 
 def version(mesh: Mesh) -> str:
-    """Which version of the route is in force."""
+    """The version of the route that is in force."""
     return mesh.outside("/echo").headers.get("x-version", "")
 
 
 def resources(mesh: Mesh) -> dict[str, Any]:
-    """Everything dynamic that each Envoy has, with its versions, without the times it was taken in."""
+    """The dynamic configuration of each Envoy with its versions, without the times of updates."""
     return {name: _timeless(config_dump(mesh, name)["configs"]) for name in NAMES}
 
 
@@ -73,24 +74,24 @@ def _timeless(result: Any) -> Any:
     return result
 
 
-def test_a_rollback_gives_identical_resources(mesh: Mesh) -> None:
+def test_a_rollback_restores_identical_resources(mesh: Mesh) -> None:
     first = mesh.apply(route("one"))
     before = resources(mesh)
     mesh.apply(route("two") + "---" + retry("back", 3) + "---" + retry("front", 2))
     assert version(mesh) == "two"
-    assert resources(mesh) != before, "there is something to go back from"
+    assert resources(mesh) != before, "the change has an effect"
     stdout = mesh.run("rollback", str(first), "--dry-run").stdout
     assert "affected proxies: front-1, ingress\n" in stdout
     assert version(mesh) == "two"
     mesh.run("rollback", str(first), "--wait", "-m", "back again")
     assert version(mesh) == "one"
-    until(lambda: resources(mesh) == before, "each Envoy has what it had")
+    until(lambda: resources(mesh) == before, "each Envoy has its former resources")
 
 
-def test_of_two_applies_at_once_one_wins_and_the_other_is_told(mesh: Mesh) -> None:
+def test_of_two_concurrent_applies_one_succeeds_and_the_other_is_a_conflict(mesh: Mesh) -> None:
     base = mesh.status()["revision"]
     command = [sys.executable, "-m", "meshwright.cli", "apply", "-f", "-", "--base", str(base)]
-    both = [
+    processes = [
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -103,14 +104,14 @@ def test_of_two_applies_at_once_one_wins_and_the_other_is_told(mesh: Mesh) -> No
         for _ in range(2)
     ]
     texts = []
-    for process, words in zip(both, ("left", "right"), strict=True):
+    for process, status in zip(processes, ("left", "right"), strict=True):
         assert process.stdin is not None
-        process.stdin.write(route(words))
+        process.stdin.write(route(status))
         process.stdin.close()
         process.stdin = None
-    for process in both:
+    for process in processes:
         texts.append(process.communicate(timeout=60)[1])
-    codes = [process.returncode for process in both]
+    codes = [process.returncode for process in processes]
     assert sorted(codes) == [0, errors.CONFLICT], texts
     assert mesh.status()["revision"] == base + 1
     mesh.run("apply", "-f", "-", "--wait", stdin=retry("back", 2))
@@ -118,7 +119,7 @@ def test_of_two_applies_at_once_one_wins_and_the_other_is_told(mesh: Mesh) -> No
     assert len(texts[codes.index(errors.CONFLICT)].strip().splitlines()) == 1
 
 
-def test_history_show_diff_and_delete_tell_what_happened(mesh: Mesh) -> None:
+def test_history_show_diff_and_delete_report_the_changes(mesh: Mesh) -> None:
     first = mesh.apply(route("three"), "-m", "for a look")
     newest = json.loads(mesh.run("history", "-o", "json").stdout)[0]
     assert (newest["revision"], newest["message"]) == (first, "for a look")
@@ -148,8 +149,23 @@ def test_a_dry_run_changes_nothing(mesh: Mesh) -> None:
     assert version(mesh) != "dry"
 
 
-def test_a_target_that_is_missing_is_a_warning_and_hinders_nothing(mesh: Mesh) -> None:
-    done = mesh.run("apply", "-f", "-", "--wait", stdin=retry("nobody", 3))
-    assert "warning" in done.stderr and "nobody" in done.stderr
+def test_a_missing_target_is_a_warning_and_does_not_block_other_changes(mesh: Mesh) -> None:
+    applied = mesh.run("apply", "-f", "-", "--wait", stdin=retry("nobody", 3))
+    assert "warning" in applied.stderr and "nobody" in applied.stderr
     mesh.run("apply", "-f", "-", "--wait", stdin=route("here"))
     assert version(mesh) == "here"
+
+
+def test_the_api_serves_the_policies_of_an_edge_with_their_states(mesh: Mesh) -> None:
+    mesh_wide = retry("all", 1).replace("{kind: Service, name: all}", "{kind: Mesh}")
+    mesh.apply(mesh_wide + "---" + retry("back", 2))
+
+    async def read() -> tuple[AttachedPolicy, ...]:
+        async with Client.locate(mesh.state) as client:
+            return (await client.service_policies("back", "front")).policies
+
+    policies = {f"{policy.kind}/{policy.name}": policy for policy in asyncio.run(read())}
+    assert policies.keys() == {"Retry/back-retry", "Retry/all-retry"}
+    specific, overridden = policies["Retry/back-retry"], policies["Retry/all-retry"]
+    assert (specific.in_force, specific.level, specific.state) == (True, "service", "programmed")
+    assert (overridden.in_force, overridden.overridden_by) == (False, "Retry/back-retry")

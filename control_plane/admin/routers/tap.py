@@ -1,7 +1,7 @@
 """Route: the live requests of a service. While a caller listens, the service's proxies report every request.
 
-Each proxy is told to do so for a few seconds, over and over, so that it stops by itself if the caller, the
-control plane or the network fails.
+A proxy reports every request for a few seconds after each tap command. The commands are repeated while the
+caller listens, so that a tap ends by itself if the caller, the control plane or the network fails.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from meshwright.control_plane.api.models.requests import Request, RequestList, T
 from meshwright.control_plane.errors import MeshError, NotFoundError
 
 TAP_SECONDS = 10
-"""Seconds for which a proxy is told to report every request."""
+"""Seconds for which a proxy reports every request after a tap command."""
 
 RENEW_SECONDS = 4.0
-"""Seconds after which it is told again."""
+"""Seconds until the command is repeated."""
 
 RETRY_SECONDS = 1.0
-"""Seconds after which all are told again if none responded: after a restart sidecars return one by one."""
+"""The same if no proxy responded: after a restart sidecars reconnect one by one."""
 
 POLL_SECONDS = 0.25
 """Seconds between two looks for new requests."""

@@ -1,4 +1,4 @@
-"""The stream of a tap: which proxies are told how often, and how many requests a caller receives."""
+"""The stream of a tap: which proxies get the command how often, and how many requests a caller receives."""
 
 from __future__ import annotations
 

@@ -38,8 +38,10 @@ def test_a_mesh_wide_policy_is_in_force_where_nothing_overrides_it() -> None:
 
 
 def test_policies_of_a_kind_that_combines_all_apply() -> None:
-    text = mesh("MutualTLS", "mesh", "mode: Permissive") + mesh("MutualTLS", "own", "mode: Strict", INVENTORY)
-    assert summary(policies(text)) == [("MutualTLS/own", "service", ""), ("MutualTLS/mesh", "mesh", "")]
+    text = mesh("MutualTLS", "mesh", "mode: Permissive") + mesh(
+        "MutualTLS", "inventory", "mode: Strict", INVENTORY
+    )
+    assert summary(policies(text)) == [("MutualTLS/inventory", "service", ""), ("MutualTLS/mesh", "mesh", "")]
 
 
 def test_a_policy_on_every_route_overrides_that_of_the_service() -> None:
@@ -98,17 +100,17 @@ def test_policies_of_a_gateways_routes_apply_on_the_edge_from_it() -> None:
 
 
 def test_a_route_does_not_override_a_policy_of_the_cluster() -> None:
-    balancer = mesh("LoadBalancer", "own", "algorithm: Random", INVENTORY)
-    assert ("LoadBalancer/own", "service", "") in summary(policies(balancer + ROUTE))
+    balancer = mesh("LoadBalancer", "random", "algorithm: Random", INVENTORY)
+    assert ("LoadBalancer/random", "service", "") in summary(policies(balancer + ROUTE))
 
 
-def test_the_policies_of_a_gateway_are_its_own_its_routes_and_the_meshs() -> None:
-    own = mesh("Telemetry", "own", "sampling: 5", "{kind: Gateway, name: ingress}")
+def test_the_policies_of_a_gateway_include_those_of_its_routes_and_of_the_mesh() -> None:
+    narrow = mesh("Telemetry", "ingress", "sampling: 5", "{kind: Gateway, name: ingress}")
     wide = mesh("Telemetry", "mesh", "sampling: 1")
-    assert summary(policies(own + wide + FROM_GATEWAY, "ingress")) == [
+    assert summary(policies(narrow + wide + FROM_GATEWAY, "ingress")) == [
         ("HTTPRoute/in", "route", ""),
-        ("Telemetry/own", "gateway", ""),
-        ("Telemetry/mesh", "mesh", "Telemetry/own"),
+        ("Telemetry/ingress", "gateway", ""),
+        ("Telemetry/mesh", "mesh", "Telemetry/ingress"),
     ]
 
 
