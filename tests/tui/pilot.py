@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from meshwright.tui.session import StateUpdated
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from meshwright.tui.app import DashboardApp
 from meshwright.tui.mesh_state import DashboardState
+from meshwright.tui.session import StateUpdated
 from meshwright.tui.widgets.table import Table
 from tests.fakes.admin_api import FakeAdminApi, fake_admin_api
 from tests.fakes.mesh_fixture import NOW
 
-WITHIN = 8.0
+WITHIN = 60.0
 """Seconds for what normally takes a moment."""
 
 Dashboard = Pilot[None]

@@ -1,4 +1,4 @@
-"""The dashboard as a whole: keys, figures, places, the control plane away and back, odd worlds and sizes."""
+"""The dashboard as a whole: keys, figures, navigation, an outage, odd meshes and terminal sizes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from meshwright.tui.features.sidecars.config_view import ConfigTree
 from meshwright.tui.format import format_failure_percent, format_latency, format_number, format_percent
 from meshwright.tui.mesh_state import mesh_totals
 from meshwright.tui.navigation import (
+    TABS,
     EdgeLocation,
     Location,
     PolicyLocation,
@@ -37,9 +38,7 @@ from tests.tui.pilot import (
     wait_until,
 )
 
-PLACES: tuple[Location, ...] = (
-    TabLocation("topology"), TabLocation("services"), TabLocation("traces"), TabLocation("policies"), TabLocation("sidecars"), TabLocation("events"),
-)  # fmt: skip
+LOCATIONS: tuple[Location, ...] = tuple(TabLocation(name) for name in TABS)
 
 
 def place(pilot: Dashboard) -> Location | None:
@@ -109,7 +108,7 @@ async def test_a_refused_revision_shows_in_the_head() -> None:
 
 async def test_every_screen_by_its_number_and_back_to_its_start() -> None:
     async with open_dashboard() as (pilot, _):
-        for number, wanted in enumerate(PLACES, start=1):
+        for number, wanted in enumerate(LOCATIONS, start=1):
             await press(pilot, str(number))
             await at(pilot, wanted)
         table = await services(pilot)
@@ -220,7 +219,7 @@ async def test_a_service_that_left_says_so() -> None:
         await opened(pilot)
         kept = tuple(row for row in api.mesh.services.services if row.name != "inventory")
         api.mesh = replace(api.mesh, services=api.mesh.services.model_copy(update={"services": kept}))
-        await wait_until(pilot, lambda: "is not in the mesh (any more)" in screen_text(pilot))
+        await wait_until(pilot, lambda: "is not in the mesh, or no longer" in screen_text(pilot))
 
 
 async def test_a_jump_by_name() -> None:
@@ -278,7 +277,7 @@ async def test_the_configuration_of_a_sidecar_unfolds_and_is_searched() -> None:
         await press(pilot, "enter")
         await wait_for_text(pilot, "dynamic_active_clusters")
         await type_search(pilot, "15006")
-        await wait_for_text(pilot, "port: 15006", "1 place holds")
+        await wait_for_text(pilot, "port: 15006", "1 match")
         await press(pilot, "escape")
         await wait_until(pilot, lambda: len(tree.root.children) == 3)
 
@@ -291,7 +290,7 @@ async def test_what_an_envoy_refuses_stands_in_its_words() -> None:
         await press(pilot, "enter")
         await wait_until(
             pilot,
-            lambda: "refuses Proto constraint validation failed: [bold]Wörter 語句" in screen_text(pilot),
+            lambda: "rejects Proto constraint validation failed: [bold]Wörter 語句" in screen_text(pilot),
         )
 
 
@@ -299,12 +298,14 @@ async def test_away_is_told_in_words_and_the_dashboard_comes_back_by_itself() ->
     async with open_dashboard(size=(100, 30)) as (pilot, api):
         table = await services(pilot)
         await api.stop()
-        await wait_until(pilot, lambda: "control plane away since" in screen_text(pilot))
+        await wait_until(pilot, lambda: "control plane unreachable since" in screen_text(pilot))
         assert "stale" in screen_text(pilot).splitlines()[0]
         assert table.rows, "the last picture stays"
         api.mesh = replace(api.mesh, revision=42)
         await api.start()
-        await wait_until(pilot, lambda: "rev 42" in screen_text(pilot) and "away" not in screen_text(pilot))
+        await wait_until(
+            pilot, lambda: "rev 42" in screen_text(pilot) and "unreachable" not in screen_text(pilot)
+        )
 
 
 async def test_started_before_the_control_plane_it_waits() -> None:
@@ -312,7 +313,7 @@ async def test_started_before_the_control_plane_it_waits() -> None:
         await api.stop()
         app = DashboardApp(lambda: api.endpoint)
         async with app.run_test(size=(100, 30)) as pilot:
-            await wait_until(pilot, lambda: "control plane away" in screen_text(pilot))
+            await wait_until(pilot, lambda: "control plane unreachable" in screen_text(pilot))
             await api.start()
             await wait_until(pilot, lambda: "rev 41" in screen_text(pilot))
 
@@ -320,7 +321,7 @@ async def test_started_before_the_control_plane_it_waits() -> None:
 async def test_a_control_plane_that_does_not_answer_holds_no_key_up() -> None:
     async with open_dashboard() as (pilot, api):
         api.delay = 3600
-        for number, wanted in enumerate(PLACES, start=1):
+        for number, wanted in enumerate(LOCATIONS, start=1):
             await press(pilot, str(number))
             await at(pilot, wanted)
         await press(pilot, "question_mark")
@@ -346,7 +347,7 @@ def rounds(api: FakeAdminApi) -> int:
 
 async def test_policies_are_asked_for_again_when_the_revision_changes() -> None:
     async with open_dashboard() as (pilot, api):
-        await opened(pilot)
+        await press(pilot, "4")
         await wait_until(pilot, lambda: "/api/v1/policies" in api.requests)
         api.requests.clear()
         api.mesh = replace(api.mesh, revision=42)
@@ -389,7 +390,7 @@ async def test_without_colour_signs_and_words_remain(monkeypatch: pytest.MonkeyP
     async with open_dashboard() as (pilot, _):
         await services(pilot)
         assert "✖ inventory" in screen_text(pilot)
-        assert "failing" in screen_text(pilot)
+        assert "unhealthy" in screen_text(pilot)
         strips = pilot.app.screen._compositor.render_strips()
         colours = {s.style.color.triplet for strip in strips for s in strip if s.style and s.style.color}
         seen = {(c.red, c.green, c.blue) for c in colours if c}

@@ -113,10 +113,10 @@ async def test_an_edit_reaches_the_envoy_that_was_named_and_is_taken_back(mesh: 
     async with on_the_route(mesh) as pilot:
         assert mark(mesh) == "first"
         await edit(pilot, "value: first", "value: second")
-        await wait_for_text(pilot, "1 sidecar configured anew: ingress")
+        await wait_for_text(pilot, "1 sidecar affected: ingress")
         assert mark(mesh) == "first"
         await pilot.press("y")
-        await wait_until(pilot, lambda: "is programmed at every connected sidecar" in notices(pilot), WITHIN)
+        await wait_until(pilot, lambda: "is programmed on every connected sidecar" in notices(pilot), WITHIN)
         assert mark(mesh) == "second"
         await take_back(pilot)
         await wait_for_text(pilot, "+", "value: first")
@@ -130,7 +130,7 @@ async def test_what_envoy_rejects_is_told_in_its_words_and_taken_back(mesh: Mesh
         await edit(pilot, "/e.*", REFUSED)
         await pilot.press("y")
         await wait_until(
-            pilot, lambda: "is rejected, the last good one stays in force" in notices(pilot), WITHIN
+            pilot, lambda: "is rejected, the last accepted one stays in force" in notices(pilot), WITHIN
         )
         assert "invalid escape sequence" in notices(pilot)
         await stands(pilot, "rejected 0/1")

@@ -22,8 +22,8 @@ import pytest
 import requests
 
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service
-from tests.tui.web.browser import open_browser, serve_dashboard
 from tests.tui.waiting import wait_until
+from tests.tui.web.browser import open_browser, serve_dashboard
 
 LIMITS = """\
 apiVersion: meshwright.io/v1
@@ -188,7 +188,7 @@ async def test_it_outlives_a_control_plane_that_is_killed(terminal: Terminal, me
 
     def away(seen: str) -> bool:
         # It is soon there again: until the dashboard was seen to notice, it is killed each time.
-        told = "control plane away since" in seen
+        told = "control plane unreachable since" in seen
         if not told:
             with suppress(OSError, ValueError):
                 os.kill(mesh.pid("control-plane"), signal.SIGKILL)
@@ -196,7 +196,7 @@ async def test_it_outlives_a_control_plane_that_is_killed(terminal: Terminal, me
 
     await terminal.shows(away)
     await terminal.shows(
-        lambda text: "● synced" in text and "away" not in text and "stale" not in text, within=90
+        lambda text: "● synced" in text and "unreachable" not in text and "stale" not in text, within=90
     )
     terminal.press("6")
     await terminal.shows("revision")

@@ -145,7 +145,7 @@ def _clip(row: list[tuple[str, CellStyle]], window: range) -> list[tuple[str, Ce
 
 
 def _line_cell(strands: Iterable[_Strand], scene: Scene, arrowhead: str) -> tuple[str, CellStyle] | None:
-    """The character of a cell. Of two lines that cross, the one in a worse state is drawn, else the level one."""
+    """The character of a cell. Where two lines cross, the worse state is drawn, else the level line."""
     best: tuple[tuple[bool, int, bool], str, CellStyle] | None = None
     for strand in strands:
         arms = heavy = 0

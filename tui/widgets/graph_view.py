@@ -1,6 +1,6 @@
-"""The service graph as a widget: lays out, scrolls, and keeps what is selected in view.
+"""The service graph as a widget: lays it out, scrolls, and keeps the selection visible.
 
-Small graphs are laid out at once, large ones in a thread. Only lines of the window are drawn.
+Small graphs are laid out immediately, large ones in a thread. Only visible lines are drawn.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from meshwright.tui.graph.viewport import (
 )
 
 INLINE_LAYOUT_NODES = 40
-"""Nodes up to which a layout takes a few milliseconds, less than a thread would."""
+"""Nodes up to which a layout takes only a few milliseconds."""
 
 EMPTY = "no service has joined yet: try `mesh demo --traffic 20`"
 NO_MATCH = "no service has such a name: Esc shows all"
@@ -44,14 +44,14 @@ NO_MATCH = "no service has such a name: Esc shows all"
 
 @dataclass(frozen=True, slots=True)
 class GraphSelection:
-    """What is selected: a node, or one of its links."""
+    """The selected node, and the selected one of its links."""
 
     node: str = ""
     link: Link | None = None
 
 
 class GraphView(ScrollView, can_focus=True):
-    """Services and their calls. `show` takes what the control plane tells, `see` what part is wanted."""
+    """Services and their calls. `set_topology` updates the data, `set_filter` the visible part."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "graph--plain", "graph--good", "graph--partial", "graph--bad", "graph--off", "graph--dim",
@@ -79,10 +79,10 @@ class GraphView(ScrollView, can_focus=True):
     ]
 
     class SelectionChanged(Message):
-        """Something else is selected, or another part of the graph is seen."""
+        """The selection or the visible part of the graph changed."""
 
     class Opened(Message):
-        """Enter, or a click on what is selected."""
+        """Enter, or a click on the selection."""
 
         def __init__(self, selection: GraphSelection) -> None:
             super().__init__()
@@ -104,13 +104,13 @@ class GraphView(ScrollView, can_focus=True):
 
     @property
     def current_layout(self) -> Layout:
-        """The layout that is drawn."""
+        """The layout on screen."""
         return self.drawing.layout
 
-    # --- what is seen -------------------------------------------------------------------------------
+    # --- data and filter ----------------------------------------------------------------------------
 
     def set_topology(self, topology: Topology) -> None:
-        """Another picture of the mesh; nothing moves unless nodes or links are new."""
+        """Show a new topology; boxes move only for new nodes or links."""
         if self._topology is None:
             self.graph_filter = initial_filter(topology)
         self._topology = topology
@@ -119,53 +119,53 @@ class GraphView(ScrollView, can_focus=True):
         self._relayout()
         self._repaint()
 
-    def set_filter(self, view: GraphFilter) -> None:
-        """Another part of the graph; what is searched for is selected once it is laid out."""
-        self._select_match = bool(view.text) and view.text != self.graph_filter.text
-        self.graph_filter = view
+    def set_filter(self, graph_filter: GraphFilter) -> None:
+        """Show another part of the graph; a match of a new search is selected once it is laid out."""
+        self._select_match = bool(graph_filter.text) and graph_filter.text != self.graph_filter.text
+        self.graph_filter = graph_filter
         if not self._relayout():
             self._keep_selection()
         self._repaint()
 
-    def select(self, picked: GraphSelection) -> None:
-        """Select something and bring it into view."""
-        self.selected = picked
+    def select(self, selection: GraphSelection) -> None:
+        """Select a node or link and scroll to it."""
+        self.selected = selection
         self._repaint()
         self._scroll_to_selection()
         self.post_message(self.SelectionChanged())
 
     def on_resize(self, _event: events.Resize) -> None:
-        """What fits is another matter."""
+        """Fit the layout to the new size."""
         self._relayout()
         self._repaint()
 
     def _relayout(self) -> bool:
-        """Lay out anew if the graph or the room is another."""
+        """Lay out again if the graph or the size changed."""
         if self._topology is None or not self.size.area:
             return False
         self.graph = visible_graph(self._topology, self._seen_links, self.graph_filter)
-        expected = (self.graph, self.size)
-        if expected == self._requested:
+        requested = (self.graph, self.size)
+        if requested == self._requested:
             return False
-        self._requested = expected
+        self._requested = requested
         ordered_graph = self._ordered if self._ordered and self._ordered.graph == self.graph else None
         if len(self.graph.nodes) <= INLINE_LAYOUT_NODES:
-            self._take_layout(expected, *_lay_out(expected, ordered_graph, self.current_layout))
+            self._take_layout(requested, *_lay_out(requested, ordered_graph, self.current_layout))
         else:
-            self._lay_out_in_thread(expected, ordered_graph, self.current_layout)
+            self._lay_out_in_thread(requested, ordered_graph, self.current_layout)
         return True
 
     @work(thread=True, exclusive=True, group="layout")
     def _lay_out_in_thread(
-        self, expected: tuple[Graph, Size], ordered_graph: OrderedGraph | None, before: Layout
+        self, requested: tuple[Graph, Size], ordered_graph: OrderedGraph | None, before: Layout
     ) -> None:
-        graph, drawing = _lay_out(expected, ordered_graph, before)
+        graph, drawing = _lay_out(requested, ordered_graph, before)
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._take_layout, expected, graph, drawing)
+            self.app.call_from_thread(self._take_layout, requested, graph, drawing)
 
-    def _take_layout(self, expected: tuple[Graph, Size], graph: OrderedGraph, drawing: Drawing) -> None:
-        """Take a layout, unless another one is wanted by now."""
-        if expected != self._requested:
+    def _take_layout(self, requested: tuple[Graph, Size], graph: OrderedGraph, drawing: Drawing) -> None:
+        """Show a layout, unless another one has been requested meanwhile."""
+        if requested != self._requested:
             return
         self._ordered, self.drawing = graph, drawing
         self.virtual_size = Size(drawing.layout.width, drawing.layout.height)
@@ -173,7 +173,7 @@ class GraphView(ScrollView, can_focus=True):
         self._repaint()
 
     def _keep_selection(self) -> None:
-        """Select something that is seen, what was selected if it is."""
+        """Keep the selection if it is still visible, else select something visible."""
         layout = self.current_layout
         if self._select_match or self.selected.node not in layout.boxes:
             self.selected = GraphSelection(self._default_selection())
@@ -184,7 +184,7 @@ class GraphView(ScrollView, can_focus=True):
         self.post_message(self.SelectionChanged())
 
     def _default_selection(self) -> str:
-        """What is selected when nothing was: what one looks for, else the worst that is seen."""
+        """The default selection: a match of the search, else the worst visible node."""
         boxes = self.current_layout.boxes
         if self.graph_filter.text:
             hits = sorted(name for name in boxes if self.graph_filter.text in name.lower())
@@ -207,7 +207,7 @@ class GraphView(ScrollView, can_focus=True):
     # --- drawing ------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        """One line of the window; a graph smaller than the window stands in its middle."""
+        """Draw one line; a graph smaller than the widget is centred."""
         width, layout = self.size.width, self.current_layout
         plain = self._style(CellStyle())
         if not layout.boxes:
@@ -246,14 +246,14 @@ class GraphView(ScrollView, can_focus=True):
 
     # --- moving -------------------------------------------------------------------------------------
 
-    def action_move(self, text: Direction) -> None:
-        """To the nearest node that way."""
-        result = nearest_box(self.current_layout, self.selected.node, text)
-        if result:
-            self.select(GraphSelection(result))
+    def action_move(self, direction: Direction) -> None:
+        """Select the nearest node in a direction."""
+        name = nearest_box(self.current_layout, self.selected.node, direction)
+        if name:
+            self.select(GraphSelection(name))
 
     def action_link(self, step: int) -> None:
-        """To the next edge of the node; after the last one to the node itself."""
+        """Select the next edge of the node; after the last one the node itself."""
         links = [
             link for link in self.index.links_of(self.selected.node) if link in self.current_layout.routes
         ]
@@ -262,12 +262,12 @@ class GraphView(ScrollView, can_focus=True):
         self.select(GraphSelection(self.selected.node, places[(at + step) % len(places)]))
 
     def action_open(self) -> None:
-        """Open what is selected."""
+        """Open the selection."""
         if self.selected.node:
             self.post_message(self.Opened(self.selected))
 
     def on_click(self, event: events.Click) -> None:
-        """A click selects a box or a line of its own; on what is selected it opens."""
+        """Select the clicked box or line; open it if it is selected already."""
         x = event.x + self.scroll_offset.x - self._left_margin
         y = event.y + self.scroll_offset.y - self._top_margin
         box = self.current_layout.box_at(x, y)
@@ -279,7 +279,7 @@ class GraphView(ScrollView, can_focus=True):
             self.select(picked)
 
     def _scroll_to_selection(self) -> None:
-        """Scroll so that what is selected is seen, of a link both ends as far as there is room."""
+        """Scroll to the selected node."""
         layout = self.current_layout
         box = layout.boxes.get(self.selected.node)
         if box is None or not self.size.area:
@@ -293,7 +293,7 @@ class GraphView(ScrollView, can_focus=True):
         )
 
     def scroll_arrows(self) -> str:
-        """Arrows to where the graph goes on outside the window."""
+        """Arrows in the directions in which the graph continues."""
         layout, (x, y) = self.current_layout, self.scroll_offset
         return "".join(
             arrow
@@ -308,9 +308,9 @@ class GraphView(ScrollView, can_focus=True):
 
 
 def _lay_out(
-    expected: tuple[Graph, Size], ordered_graph: OrderedGraph | None, before: Layout
+    requested: tuple[Graph, Size], ordered_graph: OrderedGraph | None, before: Layout
 ) -> tuple[OrderedGraph, Drawing]:
-    """Sort and lay out; boxes that were there keep their order."""
-    shape, size = expected
+    """Order and lay out a graph; existing boxes keep their order."""
+    shape, size = requested
     graph = ordered_graph or order_graph(shape, before)
     return graph, Drawing(fit_layout(graph, size.width, size.height))

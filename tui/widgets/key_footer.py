@@ -1,4 +1,4 @@
-"""The last line of every screen: the keys of this place, as many as fit, help and quit always."""
+"""The footer of every screen: its keys, as many as fit; help and quit always."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from textual.widgets import Input, Static
 from meshwright.tui.theme import paint
 
 PINNED_ACTIONS = ("help", "quit")
-"""Actions whose keys stay where there is no room for others."""
+"""Actions whose keys are dropped last."""
 
 
 class KeyHint(NamedTuple):
-    """A key that does something here: how it is written, what it does, how it is called, whether it stays."""
+    """A key: its label, the description of its action, its Textual name, and whether it is dropped last."""
 
     label: str
     description: str
@@ -25,24 +25,24 @@ class KeyHint(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Cells of it, with those that part it from the next."""
+        """Its cells, including the blanks before the next key."""
         return len(self.label) + len(self.description) + 3
 
 
 class KeyFooter(Static):
-    """Drawn anew whenever other keys work."""
+    """Redrawn whenever the active keys change."""
 
     DEFAULT_CSS = """
     KeyFooter { dock: bottom; height: 1; background: $panel; text-wrap: nowrap; }
     """
 
     def on_mount(self) -> None:
-        """Follow what works."""
+        """Follow the active keys."""
         self.screen.bindings_updated_signal.subscribe(self, self._on_bindings_updated)
         self._draw()
 
     def on_resize(self) -> None:
-        """What fits is another matter."""
+        """Fit the keys to the new width."""
         self._draw()
 
     def _on_bindings_updated(self, _screen: Screen[object]) -> None:
@@ -50,7 +50,7 @@ class KeyFooter(Static):
             self._draw()
 
     def on_click(self, event: Click) -> None:
-        """A click is the key."""
+        """Press the clicked key."""
         left = 1
         for key in fit_hints(key_hints(self.screen), self.size.width):
             if left <= event.x < left + key.width - 2:
@@ -66,23 +66,22 @@ class KeyFooter(Static):
 
 
 def key_hints(screen: Screen[object]) -> list[KeyHint]:
-    """The keys that work on a screen and are worth a word, its own first."""
+    """The active keys of a screen that have a description; pinned ones last."""
     if isinstance(screen.focused, Input):
-        return [KeyHint("⏎", "keep", "enter"), KeyHint("Esc", "end", "escape")]
-    value: dict[str, KeyHint] = {}
+        return [KeyHint("⏎", "apply", "enter"), KeyHint("Esc", "close", "escape")]
+    hints: dict[str, KeyHint] = {}
     for _, binding, enabled, _ in screen.active_bindings.values():
-        if binding.show and enabled and binding.action not in value:
+        if binding.show and enabled and binding.action not in hints:
             label = screen.app.get_key_display(binding)
-            value[binding.action] = KeyHint(
-                label, binding.description, binding.key, binding.action in PINNED_ACTIONS
-            )
-    return sorted(value.values(), key=lambda key: key.pinned)
+            pinned = binding.action in PINNED_ACTIONS
+            hints[binding.action] = KeyHint(label, binding.description, binding.key, pinned)
+    return sorted(hints.values(), key=lambda hint: hint.pinned)
 
 
-def fit_hints(result: list[KeyHint], width: int) -> list[KeyHint]:
-    """The keys that fit in `width` cells; those that stay are the last to go."""
-    last = [key for key in result if key.pinned]
-    shown = [key for key in result if not key.pinned]
-    while shown and 1 + sum(key.width for key in (*shown, *last)) > width:
+def fit_hints(hints: list[KeyHint], width: int) -> list[KeyHint]:
+    """The keys that fit in `width` cells; pinned ones are dropped last."""
+    pinned = [hint for hint in hints if hint.pinned]
+    shown = [hint for hint in hints if not hint.pinned]
+    while shown and 1 + sum(hint.width for hint in (*shown, *pinned)) > width:
         shown.pop()
-    return shown + last
+    return shown + pinned

@@ -1,4 +1,4 @@
-"""The line in which one searches: opened by `/`, kept while it holds text, left by Esc."""
+"""The search bar: `/` opens it, it stays while it has text, Esc closes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.widgets import Input, Label
 
 
 class SearchBar(Horizontal):
-    """A line above the keys; hidden until it is opened."""
+    """A line above the footer, hidden until it is opened."""
 
     DEFAULT_CSS = """
     SearchBar { height: 1; display: none; background: $panel; }
@@ -19,7 +19,7 @@ class SearchBar(Horizontal):
     """
 
     class Changed(Message):
-        """The text is another."""
+        """The text has changed."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -30,24 +30,24 @@ class SearchBar(Horizontal):
         self._placeholder = placeholder
 
     def compose(self) -> ComposeResult:
-        """A sign and the field."""
+        """The prompt and the input."""
         yield Label(" / ")
         yield Input(placeholder=self._placeholder, compact=True, select_on_focus=False, disabled=True)
 
     @property
     def text(self) -> str:
-        """What is searched for."""
+        """The search text."""
         return self.query_one(Input).value
 
     def open(self) -> None:
-        """Show it and take the keys."""
+        """Show and focus it."""
         self.add_class("-open")
         field = self.query_one(Input)
         field.disabled = False
         field.focus()
 
     def close(self) -> bool:
-        """Forget the text and hide; False when it was hidden."""
+        """Clear and hide it. False: it was hidden already."""
         if not self.has_class("-open"):
             return False
         field = self.query_one(Input)
@@ -58,12 +58,12 @@ class SearchBar(Horizontal):
         return True
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        """Tell the screen at every letter."""
+        """Notify the screen at every letter."""
         message.stop()
         self.post_message(self.Changed(message.value))
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Enter: keep the text, give the keys back."""
+        """Enter: keep the text and return the focus."""
         message.stop()
         if not message.value:
             self.close()

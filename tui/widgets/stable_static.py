@@ -1,4 +1,4 @@
-"""Text in a place that has its size from elsewhere: other text moves nothing, the same text costs nothing."""
+"""Text whose size does not depend on it: a new text triggers no layout, and an equal text costs nothing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from textual.widgets import Static
 
 
 class StableStatic(Static):
-    """`say` another text; its height and width must not hang on it."""
+    """Its height and width must be set by the style sheet."""
 
     _text = Content("")
 
     def set_text(self, text: Content) -> None:
-        """Show a text, unless it is there already."""
+        """Show a text, unless it is shown already."""
         if not text.is_same(self._text):
             self._text = text
             self.update(text, layout=False)

@@ -1,8 +1,8 @@
-"""A table of any length that draws only the lines that are seen, and keeps its cursor on the same row.
+"""A table of any length that draws only its visible rows and keeps its cursor on the same key.
 
-Cells are plain text with a tone, and of a thousand rows that change twice a second only those in the window
-are made, only those drawn that became others. Columns have fixed widths, the ones marked `grow` share what is
-left; where the terminal is too narrow whole columns go, the highest `rank` first.
+Cells are plain text with a tone. Of a thousand rows that change twice a second only the visible ones are
+built, and only those that changed are redrawn. Columns have fixed widths; `grow` columns share the spare
+width. In a narrow terminal whole columns are dropped, the highest `drop_rank` first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from meshwright.tui.widgets.table_model import (
 
 
 class Table(ScrollView, can_focus=True):
-    """Rows under a head. `show` replaces them; Enter or a click on the chosen row posts `Chosen`."""
+    """Rows below a header. Enter, or a click on the selected row, posts `RowSelected`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "table--head", "table--cursor", "table--good", "table--partial", "table--bad", "table--off",
@@ -67,7 +67,7 @@ class Table(ScrollView, can_focus=True):
     cursor: reactive[int] = reactive(0, repaint=True)
 
     class RowMessage(Message):
-        """Something happened to the row with this key."""
+        """A message about the row with this key."""
 
         def __init__(self, table: Table, key: str) -> None:
             super().__init__()
@@ -76,17 +76,17 @@ class Table(ScrollView, can_focus=True):
 
         @property
         def control(self) -> Table:
-            """Whose row it is, for `@on` with a selector."""
+            """The table, for `@on` with a selector."""
             return self.table
 
     class RowSelected(RowMessage):
-        """Enter or a click: the row is to be opened."""
+        """The user opens the row."""
 
     class RowHighlighted(RowMessage):
-        """The cursor is on another row."""
+        """The cursor moved to the row."""
 
     class HeaderClicked(Message):
-        """A click on the head of a column."""
+        """The user clicked the head of a column."""
 
         def __init__(self, table: Table, column: int) -> None:
             super().__init__()
@@ -95,7 +95,7 @@ class Table(ScrollView, can_focus=True):
 
         @property
         def control(self) -> Table:
-            """Whose head it is."""
+            """The table."""
             return self.table
 
     def __init__(
@@ -111,64 +111,63 @@ class Table(ScrollView, can_focus=True):
 
     @property
     def rows(self) -> tuple[TableRow, ...]:
-        """What it shows, from the top."""
-        return tuple(self._rows[at] for at in range(len(self._rows)))
+        """All rows, from the top."""
+        return tuple(self._rows[index] for index in range(len(self._rows)))
 
     @property
     def count(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return len(self._rows)
 
     @property
     def selected_key(self) -> str:
-        """The key of the row under the cursor; empty when there is no row."""
+        """The key of the row under the cursor; empty: there are no rows."""
         return self._rows.keys[self.cursor] if self._rows.keys else ""
 
     def set_rows(self, rows: Iterable[TableRow] | LazyRows[Any], *, sort_column: int = -1) -> None:
-        """Other rows; the cursor stays on its key. `marked`: the column whose head is lit, as it sorts."""
+        """Show these rows; the cursor stays on its key. `sort_column`: the head to highlight, -1: none."""
         key, cursor = self.selected_key, self.cursor
-        was = (self._rows, self._column_layout, self._sort_column)
+        previous = (self._rows, self._column_layout, self._sort_column)
         self._rows = rows if isinstance(rows, LazyRows) else rows_from(rows, self._columns)
         self._sort_column = sort_column
         self._fit_columns(self.size.width)
         self.virtual_size = Size(self.size.width, self.count + self._header_rows)
-        number = self._rows.keys.index(key) if key in self._rows.keys else None
-        self.cursor = min(cursor, max(0, self.count - 1)) if number is None else number
+        index = self._rows.keys.index(key) if key in self._rows.keys else None
+        self.cursor = min(cursor, max(0, self.count - 1)) if index is None else index
         if self.selected_key != key:
             self.post_message(self.RowHighlighted(self, self.selected_key))
         if self.cursor != cursor:
             self._scroll_to_cursor()
-        self._redraw(*was)
+        self._redraw(*previous)
 
-    def _redraw(self, lines: LazyRows[Any], plan: TableLayout, marked: int) -> None:
-        """Draw what became another since the table had these lines, and all where everything moved."""
-        if not lines.keys or (plan, marked, len(lines)) != (
-            self._column_layout,
-            self._sort_column,
-            self.count,
-        ):
+    def _redraw(self, rows: LazyRows[Any], layout: TableLayout, sort_column: int) -> None:
+        """Redraw the visible rows that differ from the previous ones; all of them if the layout changed."""
+        current = (self._column_layout, self._sort_column, self.count)
+        if not rows.keys or (layout, sort_column, len(rows)) != current:
             self.refresh()
             return
         first = self.scroll_offset.y
         window = range(first, min(self.count, first + self.size.height - self._header_rows))
         changed = [
-            Region(0, at - first + self._header_rows, self.size.width, 1)
-            for at in window
-            if self._rows[at] != lines[at]
+            Region(0, index - first + self._header_rows, self.size.width, 1)
+            for index in window
+            if self._rows[index] != rows[index]
         ]
         if changed:
             self.refresh(*changed)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  Textual's
-        """As many lines as there are rows, where its height is automatic."""
+        """The number of lines, for an automatic height."""
         return max(1, self.count) + self._header_rows
 
     def _fit_columns(self, width: int) -> None:
-        longest = {at: self._rows.longest(at) for at, column in enumerate(self._columns) if column.grow}
+        longest = {
+            index: self._rows.longest(index) for index, column in enumerate(self._columns) if column.grow
+        }
         self._column_layout = fit_columns(self._columns, width, longest)
 
     def select_key(self, key: str) -> bool:
-        """Put the cursor on a row; False when there is no such row."""
+        """Move the cursor to a row. False: there is no such row."""
         if key not in self._rows.keys:
             return False
         self._move_to(self._rows.keys.index(key))
@@ -177,95 +176,93 @@ class Table(ScrollView, can_focus=True):
     # --- drawing ------------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
-        """Other columns may fit."""
+        """Fit the columns to the new width."""
         self._fit_columns(event.size.width)
         self.virtual_size = Size(event.size.width, self.count + self._header_rows)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One line of the window: the head stays on top."""
+        """Draw one line; the header stays on top."""
         width = self.size.width
         if self._header_rows and y == 0:
-            return self._line(
-                [TableCell(column.title) for column in self._columns], self._style("head"), width, True
-            )
-        at = y - self._header_rows + self.scroll_offset.y
-        if at >= self.count:
-            words = self.empty if not self.count and y == self._header_rows else ""
-            return Strip([Segment(pad(f"  {words}", width), self._style("dim"))], width)
-        back = self._style("cursor") if at == self.cursor else self._style("plain")
-        return self._line(self._rows[at].cells, back, width).apply_meta({"row": at})
+            titles = [TableCell(column.title) for column in self._columns]
+            return self._line(titles, self._style("head"), width, header=True)
+        index = y - self._header_rows + self.scroll_offset.y
+        if index >= self.count:
+            text = self.empty if not self.count and y == self._header_rows else ""
+            return Strip([Segment(pad(f"  {text}", width), self._style("dim"))], width)
+        base = self._style("cursor") if index == self.cursor else self._style("plain")
+        return self._line(self._rows[index].cells, base, width).apply_meta({"row": index})
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"table--{name}")
 
-    def _line(self, cells: Sequence[TableCell], back: Style, width: int, head: bool = False) -> Strip:
-        segments = [Segment(" ", back)]
+    def _line(self, cells: Sequence[TableCell], base: Style, width: int, *, header: bool = False) -> Strip:
+        segments = [Segment(" ", base)]
         used = 1
-        for index, wide in self._column_layout.columns:
+        gap = self._column_layout.gap
+        for index, cell_width in self._column_layout.columns:
             cell = cells[index] if index < len(cells) else TableCell("")
-            style = (
-                back
-                if cell.tone == "plain"
-                else back + self.get_component_rich_style(f"table--{cell.tone}", partial=True)
-            )
-            if head and index == self._sort_column and cell.text:
-                style = back + self.get_component_rich_style("table--sorted", partial=True)
-            segments.append(Segment(pad(cell.text, wide, right=self._columns[index].right), style))
-            segments.append(Segment(" " * self._column_layout.gap, back))
-            used += wide + self._column_layout.gap
-        return Strip(segments, used).adjust_cell_length(width, back)
+            style = base
+            if cell.tone != "plain":
+                style += self.get_component_rich_style(f"table--{cell.tone}", partial=True)
+            if header and index == self._sort_column and cell.text:
+                style = base + self.get_component_rich_style("table--sorted", partial=True)
+            segments.append(Segment(pad(cell.text, cell_width, right=self._columns[index].right), style))
+            segments.append(Segment(" " * gap, base))
+            used += cell_width + gap
+        return Strip(segments, used).adjust_cell_length(width, base)
 
-    # --- moving -------------------------------------------------------------------------------------
+    # --- navigation ---------------------------------------------------------------------------------
 
     def action_move(self, step: int) -> None:
-        """A row up or down."""
+        """Move by rows."""
         self._move_to(self.cursor + step)
 
     def action_page(self, pages: int) -> None:
-        """A screenful up or down."""
+        """Move by pages."""
         self._move_to(self.cursor + pages * max(1, self.size.height - self._header_rows - 1))
 
-    def action_end(self, at: int) -> None:
-        """The first row or the last."""
-        self._move_to(at if at >= 0 else self.count - 1)
+    def action_end(self, index: int) -> None:
+        """Move to the first row (0) or the last (-1)."""
+        self._move_to(index if index >= 0 else self.count - 1)
 
     def action_choose(self) -> None:
-        """Open the row under the cursor."""
+        """Open the selected row."""
         if self.count:
             self.post_message(self.RowSelected(self, self.selected_key))
 
     def on_click(self, event: events.Click) -> None:
-        """A click puts the cursor there; on the cursor it opens, on the head it sorts."""
+        """Select the clicked row; open it if it is selected already; sort by a clicked column head."""
         if self._header_rows and event.y == 0:
             self._header_clicked(event.x)
             return
-        at = event.style.meta.get("row")
-        if at is None or at >= self.count:
+        index = event.style.meta.get("row")
+        if index is None or index >= self.count:
             return
-        if at == self.cursor and event.chain < 2 and self.has_focus:
+        if index == self.cursor and event.chain < 2 and self.has_focus:
             self.action_choose()
-        self._move_to(at)
+        self._move_to(index)
 
     def _header_clicked(self, x: int) -> None:
         left = 1
-        for at, wide in self._column_layout.columns:
-            if left <= x < left + wide + self._column_layout.gap:
-                self.post_message(self.HeaderClicked(self, at))
-            left += wide + self._column_layout.gap
+        for column, width in self._column_layout.columns:
+            if left <= x < left + width + self._column_layout.gap:
+                self.post_message(self.HeaderClicked(self, column))
+            left += width + self._column_layout.gap
 
-    def _move_to(self, at: int) -> None:
-        expected = max(0, min(at, self.count - 1))
-        if expected != self.cursor:
-            self.cursor = expected
+    def _move_to(self, index: int) -> None:
+        cursor = max(0, min(index, self.count - 1))
+        if cursor != self.cursor:
+            self.cursor = cursor
             self.post_message(self.RowHighlighted(self, self.selected_key))
         self._scroll_to_cursor()
 
     def _scroll_to_cursor(self) -> None:
-        """Scroll so that the cursor is seen."""
-        seen = max(1, self.size.height - self._header_rows)
+        """Scroll so that the cursor is visible."""
+        visible = max(1, self.size.height - self._header_rows)
         top = self.scroll_offset.y
         if self.cursor < top:
             self.scroll_to(y=self.cursor, animate=False)
-        elif self.cursor >= top + seen:
-            self.scroll_to(y=self.cursor - seen + 1, animate=False)
+        elif self.cursor >= top + visible:
+            self.scroll_to(y=self.cursor - visible + 1, animate=False)

@@ -1,7 +1,7 @@
-"""Rows of a table before they are drawn: cells with a tone, columns that share the width. Pure.
+"""The rows of a table before they are drawn: cells with a tone, and columns that share the width. Pure.
 
-Rows of many items are made when they are first seen (`Lines`): of a thousand services that change twice a
-second a screenful is put into words, and of the rest only what places and widths depend on.
+Rows of large lists are built when they are first drawn (`LazyRows`): of a thousand services that change twice
+a second only a screenful is formatted, and of the others only the keys and the widths of growing columns.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from rich.cells import cell_len
 from meshwright.tui.format import Tone
 
 GAPS = (2, 1)
-"""Cells between columns, the narrower where only that lets every column stay."""
+"""Cells between columns; the narrower gap if only that keeps every column."""
 
 FIRST_COLUMN_SHARE = 0.8
-"""Of what is left over, as much as one growing column may take before the others had some."""
+"""Share of the spare width that a growing column may take before the next one."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """`width` in cells; `right`: figures; `grow`: takes what is left; `rank` 0: never dropped."""
+    """`width` in cells. `right`: right-aligned. `grow`: takes spare width. `drop_rank` 0: never dropped."""
 
     title: str
     width: int
@@ -35,22 +35,22 @@ class TableColumn:
 
 
 class TableCell(NamedTuple):
-    """A figure or word and its tone."""
+    """A text and its tone."""
 
     text: str
     tone: Tone = "plain"
 
 
 class TableRow(NamedTuple):
-    """One line; `key` says which one it is, whatever its place."""
+    """One row; `key` identifies it."""
 
     key: str
     cells: tuple[TableCell, ...]
 
 
 class LazyRows(Generic[Item]):
-    """The rows of items from the top. `key` tells an item's key, `make` its row, `texts` what stands in
-    columns that grow, by column: all three must agree.
+    """The rows of some items. `key` returns an item's key, `make` its row, and `texts` the text of each
+    growing column; all three must agree.
     """
 
     def __init__(
@@ -70,36 +70,36 @@ class LazyRows(Generic[Item]):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, at: int) -> TableRow:
-        if at not in self._built:
-            self._built[at] = self._make(self._items[at])
-        return self._built[at]
+    def __getitem__(self, index: int) -> TableRow:
+        if index not in self._built:
+            self._built[index] = self._make(self._items[index])
+        return self._built[index]
 
     def longest(self, column: int) -> int:
-        """Cells of the longest text in a column that grows."""
+        """Cells of the longest text in a growing column."""
         text = self._texts[column]
         return max((cell_len(text(item)) for item in self._items), default=0)
 
 
 def rows_from(rows: Iterable[TableRow], columns: Sequence[TableColumn]) -> LazyRows[TableRow]:
-    """Rows that are made already."""
+    """Rows that are already built."""
 
-    def text(at: int) -> Callable[[TableRow], str]:
-        return lambda row: row.cells[at].text if at < len(row.cells) else ""
+    def text(index: int) -> Callable[[TableRow], str]:
+        return lambda row: row.cells[index].text if index < len(row.cells) else ""
 
-    texts = {at: text(at) for at, column in enumerate(columns) if column.grow}
+    texts = {index: text(index) for index, column in enumerate(columns) if column.grow}
     return LazyRows(rows, key=lambda row: row.key, make=lambda row: row, texts=texts)
 
 
 class ColumnWidth(NamedTuple):
-    """A column that is shown: which one, and how wide."""
+    """The index and the width of a visible column."""
 
     column: int
     width: int
 
 
 class TableLayout(NamedTuple):
-    """What of a table is shown: the columns, and the cells between them."""
+    """The visible columns, and the cells between them."""
 
     columns: tuple[ColumnWidth, ...]
     gap: int
@@ -108,25 +108,26 @@ class TableLayout(NamedTuple):
 def fit_columns(
     columns: Sequence[TableColumn], width: int, longest: Mapping[int, int] | None = None
 ) -> TableLayout:
-    """The columns that fit in `width` cells, and what each of them gets; `longest` are the cells that the
-    texts of growing columns need, by column: they get no more.
+    """The columns that fit in `width` cells, with their widths.
+
+    `longest`: cells of the longest text in each growing column, which gets no more than that.
     """
-    numbers = list(range(len(columns)))
+    visible = list(range(len(columns)))
     while True:
-        need = sum(columns[at].width for at in numbers) + 2
-        gap = next((gap for gap in GAPS if need + gap * (len(numbers) - 1) <= width), 0)
-        worst = max(numbers, key=lambda at: (columns[at].drop_rank, at))
+        need = sum(columns[index].width for index in visible) + 2
+        gap = next((gap for gap in GAPS if need + gap * (len(visible) - 1) <= width), 0)
+        worst = max(visible, key=lambda index: (columns[index].drop_rank, index))
         if gap or not columns[worst].drop_rank:
             break
-        numbers.remove(worst)
+        visible.remove(worst)
     gap = gap or GAPS[-1]
-    left = width - need - gap * (len(numbers) - 1)
-    wide = {at: columns[at].width for at in numbers}
-    growing = [at for at in numbers if columns[at].grow]
-    for part in (FIRST_COLUMN_SHARE, 1.0):
-        for at in growing:
-            expected = max(0, (longest or {}).get(at, width) - wide[at])
-            more = min(expected, int(left * part)) if left > 0 else left
-            wide[at] = max(1, wide[at] + more)
-            left -= more
-    return TableLayout(tuple(ColumnWidth(at, wide[at]) for at in numbers), gap)
+    spare = width - need - gap * (len(visible) - 1)
+    widths = {index: columns[index].width for index in visible}
+    growing = [index for index in visible if columns[index].grow]
+    for share in (FIRST_COLUMN_SHARE, 1.0):
+        for index in growing:
+            missing = max(0, (longest or {}).get(index, width) - widths[index])
+            more = min(missing, int(spare * share)) if spare > 0 else spare
+            widths[index] = max(1, widths[index] + more)
+            spare -= more
+    return TableLayout(tuple(ColumnWidth(index, widths[index]) for index in visible), gap)

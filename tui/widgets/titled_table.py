@@ -1,4 +1,4 @@
-"""A table with a title in a frame, one of several on a screen; the one that has the keys is lit."""
+"""A table with a title, one of several on a screen; the focused one is highlighted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meshwright.tui.widgets.table_model import TableColumn, TableRow
 
 
 class TitledTable(Container):
-    """A titled table; its id is its title."""
+    """The title is also the widget's ID."""
 
     DEFAULT_CSS = """
     TitledTable { border-top: solid $mesh-line; border-title-color: $mesh-muted; height: 1fr; }
@@ -33,7 +33,7 @@ class TitledTable(Container):
         yield Table(self._columns, empty=self._empty, header=False)
 
     def set_rows(self, rows: Iterable[TableRow]) -> None:
-        """Other rows; the title tells how many."""
+        """Show these rows; the title has their number."""
         table = self.query_one(Table)
         table.set_rows(rows)
         self.border_title = f"{self._title} {table.count}" if table.count else self._title

@@ -17,8 +17,8 @@ from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from tests.fakes.admin_api import TOKEN, fake_admin_api
 from tests.fakes.admin_server import fake_mesh
-from tests.tui.web.browser import SEEN, DashboardServerProcess, open_browser, serve_dashboard
 from tests.tui.waiting import wait_until
+from tests.tui.web.browser import SEEN, DashboardServerProcess, open_browser, serve_dashboard
 
 RETRY = {
     "apiVersion": "meshwright.io/v1",
@@ -72,11 +72,11 @@ async def test_a_policy_is_edited_refused_and_applied_in_a_browser(tmp_path: Pat
             await browser.press("4")
             await browser.wait_for_text("attempts: 5")
             await browser.press("e")
-            await browser.wait_for_text("look at what it changes")
+            await browser.wait_for_text("preview the change")
             await browser.press("PageDown", "ArrowUp", "End", "x", "Control+s")
             await browser.wait_for_text("spec.attempts")
             await browser.press("e")
-            await browser.wait_for_text("look at what it changes")
+            await browser.wait_for_text("preview the change")
             assert "✖ line 9: spec.attempts" in browser.text()
             await browser.press("End", "Backspace", "Backspace", "3", "Control+s")
             await browser.wait_for_text("+  attempts: 3")

@@ -219,7 +219,7 @@ class TopologyScreen(MeshScreen):
             return
         service, caller = self.selected_service, link[0] if link else ""
         history = await self._fetch_history(service, link)
-        if self.graph.selected != selection:
+        if not self._is_selected(selection):
             return
         previous = self._details.policies if self._details.selection == selection else None
         self._details = SelectionDetails(selection, history, previous)
@@ -227,10 +227,14 @@ class TopologyScreen(MeshScreen):
         response = await self.session.call(
             lambda client: client.service_policies(service, caller), quiet=True
         )
-        if response and self.graph.selected == selection:
+        if response and self._is_selected(selection):
             in_force = tuple(policy for policy in response.policies if policy.in_force)
             self._details = SelectionDetails(selection, history, in_force)
             self._draw_panel()
+
+    def _is_selected(self, selection: GraphSelection) -> bool:
+        """Whether this is still the selection; False once the screen is being removed."""
+        return any(graph.selected == selection for graph in self.query(GraphView))
 
     async def _fetch_history(self, service: str, link: Link | None) -> RateHistory:
         if link:

@@ -94,7 +94,7 @@ async def test_held_nothing_moves_and_then_all_is_there() -> None:
         table = await shown(pilot)
         await wait_until(pilot, lambda: api.event_queues)
         await pilot.press("space")
-        await wait_for_text(pilot, "held")
+        await wait_for_text(pilot, "paused")
         await api.emit(happened(1))
         screen = table.screen
         assert isinstance(screen, EventsScreen)

@@ -18,11 +18,11 @@ REFUSING = ProxyStatus(
 
 def test_a_change_that_stands_is_told_with_what_is_still_refused() -> None:
     assert wait_outcome(WaitResult(state="programmed", revision=5)) == (
-        "● revision 5 is programmed at every connected sidecar",
+        "● revision 5 is programmed on every connected sidecar",
         "information",
     )
     text, severity = wait_outcome(WaitResult(state="programmed", revision=5, rejecting_older=(REFUSING,)))
-    assert text.endswith("; what revision 4 brought is still refused by front-1")
+    assert text.endswith("; resources of revision 4 are still rejected by front-1")
     assert severity == "warning"
 
 

@@ -129,7 +129,7 @@ async def test_a_policy_shows_its_history_and_what_changed(tmp_path: Path) -> No
         await wait_until(
             pilot, lambda: "-  attempts: 2" in screen_text(pilot) and "+  attempts: 5" in screen_text(pilot)
         )
-        await wait_for_text(pilot, "its last change")
+        await wait_for_text(pilot, "last change:")
 
 
 async def test_a_policy_is_taken_back_after_a_question_that_says_what_and_whom(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_a_policy_is_taken_back_after_a_question_that_says_what_and_whom(t
         await sheet(pilot, ChooseOne)
         await pilot.press("enter")
         await sheet(pilot, ConfirmChange)
-        await wait_for_text(pilot, "changed Retry/again", "1 sidecar configured anew: orders-1")
+        await wait_for_text(pilot, "changed Retry/again", "1 sidecar affected: orders-1")
         await wait_for_text(pilot, "-  attempts: 5", "+  attempts: 2")
         assert newest(mesh).revision == 3
         await pilot.press("n")
@@ -155,7 +155,7 @@ async def test_a_policy_is_taken_back_after_a_question_that_says_what_and_whom(t
         await wait_until(pilot, lambda: not isinstance(pilot.app.focused, Input))
         await pilot.press("y")
         await wait_until(pilot, lambda: newest(mesh).revision == 4)
-        assert (newest(mesh).author, newest(mesh).why) == ("me@test", "too many")
+        assert (newest(mesh).author, newest(mesh).message) == ("me@test", "too many")
         assert (attempts(mesh), attempts(mesh, "other")) == (2, 1)
         await wait_until(pilot, lambda: "revision 4 is programmed" in notices(pilot))
 
@@ -169,14 +169,14 @@ async def test_the_whole_mesh_is_rolled_back_from_its_revisions(tmp_path: Path) 
         )
         await wait_for_table(pilot)
         await pilot.press("down", "down", "v")
-        await wait_until(pilot, lambda: "changed since revision 1" in screen_text(pilot))
+        await wait_until(pilot, lambda: "changes since revision 1" in screen_text(pilot))
         await pilot.press("b")
         await sheet(pilot, ConfirmChange)
         await wait_for_text(pilot, "deleted Retry/other")
         await pilot.press("y")
         await wait_until(pilot, lambda: newest(mesh).revision == 4)
         assert (attempts(mesh), attempts(mesh, "other")) == (2, None)
-        assert newest(mesh).why == "rollback to revision 1"
+        assert newest(mesh).message == "rollback to revision 1"
 
 
 async def test_a_policy_is_deleted_after_a_question(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_somebody_quicker_is_shown_and_asked_about_again(tmp_path: Path) -
         await pilot.press("y")
         await wait_until(pilot, lambda: "the mesh changed since revision 3" in screen_text(pilot))
         await sheet(pilot, ConfirmChange)
-        await wait_for_text(pilot, "bob", "quicker", "it changed this very policy", "-  attempts: 4")
+        await wait_for_text(pilot, "bob", "quicker", "it changed the same policy", "-  attempts: 4")
         assert newest(mesh).revision == 4
         await pilot.press("y")
         await wait_until(pilot, lambda: attempts(mesh) is None)
@@ -248,7 +248,7 @@ async def test_an_edit_that_somebody_overtook_is_compared_anew_and_loses_nothing
                 [SourcedDocument(retry(attempts=4))], ChangeOptions(message="quicker", author="bob")
             )
         await pilot.press("y")
-        await wait_for_text(pilot, "it changed this very policy", "-  attempts: 4", "+  attempts: 3")
+        await wait_for_text(pilot, "it changed the same policy", "-  attempts: 4", "+  attempts: 3")
         await sheet(pilot, ConfirmChange)
         await pilot.press("n")
         await wait_until(pilot, lambda: "your text is in" in notices(pilot))
@@ -320,14 +320,14 @@ async def test_what_an_envoy_rejects_is_told_in_its_words(tmp_path: Path) -> Non
         mesh.proxies = (proxy.model_copy(update={"responded_revision": 4, "rejected_revision": 4}),)
         conditions = (
             Condition(type="Accepted", status="True", reason="Accepted"),
-            Condition(type="Rejected", status="True", reason="EnvoyRefused", message=refusal),
+            Condition(type="Rejected", status="True", reason="EnvoyRejected", message=refusal),
         )
-        told = PolicyStatus(kind="Retry", name="other", conditions=conditions, affected=1)
+        told = PolicyStatus(kind="Retry", name="other", state="rejected", conditions=conditions, affected=1)
         mesh.status = Status(revision=3, store="ok", policies=(told,))
         await pilot.press("d", "=")
         await sheet(pilot, ConfirmChange)
         await pilot.press("y")
-        await wait_until(pilot, lambda: "is rejected, the last good one stays" in notices(pilot))
+        await wait_until(pilot, lambda: "is rejected, the last accepted one stays" in notices(pilot))
         await wait_until(pilot, lambda: table(pilot).rows[0].cells[3].text == "rejected 0/1")
         await wait_for_text(pilot, refusal)
 

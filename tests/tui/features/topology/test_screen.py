@@ -42,7 +42,7 @@ def _is_at(pilot: Dashboard, expected: navigation.Location) -> bool:
 
 
 def place(pilot: Dashboard) -> navigation.Location:
-    return pilot.app.screen.place  # type: ignore[attr-defined,no-any-return]
+    return pilot.app.screen.location  # type: ignore[attr-defined,no-any-return]
 
 
 async def test_the_worst_service_is_selected_and_its_trouble_told() -> None:
@@ -149,7 +149,7 @@ async def test_keys_lead_to_where_the_selection_is_told_of() -> None:
 async def test_a_policy_in_force_for_an_edge_is_a_key_away() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
         await settled(pilot)
-        await wait_until(pilot, lambda: pilot.app.picture.policies)  # type: ignore[attr-defined]
+        await wait_until(pilot, lambda: pilot.app.screen._details.policies)  # type: ignore[attr-defined]
         await pilot.press("tab")
         await wait_until(pilot, lambda: graph(pilot).selected.link)
         await pilot.press("p")
@@ -178,7 +178,7 @@ async def test_versions_are_taken_apart_and_put_together_again() -> None:
         assert "inventory/v1" not in seen.graph.nodes
         shares = (
             VersionTraffic(version="inventory-v1", rps=10, success=1, p99_ms=20),
-            VersionTraffic(version="inventory-v2", rps=2.4, success=0.1, p99_ms=502),
+            VersionTraffic(version="inventory-v2", health="unhealthy", rps=2.4, success=0.1, p99_ms=502),
         )
         edges = [
             each.model_copy(update={"versions": shares}) if each.to == "inventory" else each
@@ -186,7 +186,7 @@ async def test_versions_are_taken_apart_and_put_together_again() -> None:
         ]
         told = api.mesh.topology.model_copy(update={"edges": tuple(edges)})
         api.mesh = replace(api.mesh, topology=told)
-        await wait_until(pilot, lambda: pilot.app.picture.topology == told)  # type: ignore[attr-defined]
+        await wait_until(pilot, lambda: pilot.app.mesh_state.topology == told)  # type: ignore[attr-defined]
         await pilot.press("v")
         await wait_until(pilot, lambda: {"inventory/v1", "inventory/v2"} <= set(seen.graph.nodes))
         assert "inventory" not in seen.graph.nodes
@@ -267,7 +267,17 @@ async def test_three_hundred_edges_of_one_service_are_drawn() -> None:
         *(TopologyNode(name=f"s{n}", health="unhealthy") for n in range(300)),
     ]
     edges = [
-        TopologyEdge(from_=f"s{n}", to="hub", rps=1, success=0, p50_ms=1, p95_ms=1, p99_ms=1, mtls=True)
+        TopologyEdge(
+            from_=f"s{n}",
+            to="hub",
+            health="unhealthy",
+            rps=1,
+            success=0,
+            p50_ms=1,
+            p95_ms=1,
+            p99_ms=1,
+            mtls=True,
+        )
         for n in range(300)
     ]
     async with open_dashboard("empty", size=(80, 24)) as (pilot, api):

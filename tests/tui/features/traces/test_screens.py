@@ -72,7 +72,7 @@ async def test_a_list_that_is_held_stays_as_it_is() -> None:
     async with open_dashboard() as (pilot, api):
         table = await listed(pilot)
         await pilot.press("space")
-        await wait_for_text(pilot, "held")
+        await wait_for_text(pilot, "paused")
         await wait_until(pilot, lambda: not looked_for(pilot))
         before = table.rows
         newer = api.mesh.traces[0].model_copy(update={"id": "f" * 32, "start": NOW})
@@ -198,4 +198,4 @@ async def test_without_traces_it_says_what_to_do() -> None:
         await pilot.press("3")
         await wait_for_text(pilot, "mesh demo --traffic")
         await pilot.press("e")
-        await wait_until(pilot, lambda: "clears the search" in screen_text(pilot))
+        await wait_until(pilot, lambda: "clears the filter" in screen_text(pilot))
