@@ -1,4 +1,4 @@
-"""The HTTP client of the commands: the admin API over http.client, and Envoy's admin socket.
+"""The HTTP client of the commands: the admin API over http.client, Envoy's admin socket, probes of URLs.
 
 `control_plane.api.client` has the typed client; its import takes longer than most commands run.
 """
@@ -65,3 +65,15 @@ def call_api(call: ApiCall, state: Path | None = None) -> Any:
         raise errors.UnreachableError(endpoint.url, errors.os_error_text(error)) from None
     finally:
         connection.close()
+
+
+def responds(url: str, timeout: float) -> bool:
+    """Whether a GET of a URL succeeds within `timeout` seconds, without a proxy."""
+    import urllib.request
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=timeout):
+            return True
+    except (OSError, ValueError):
+        return False

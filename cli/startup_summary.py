@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from meshwright.cli.http import call_api
+from meshwright.cli.http import call_api, responds
 from meshwright.cli.launcher import LaunchPlan
 from meshwright.cli.output import echo, print_table, status_text
 from meshwright.control_plane.api import calls
@@ -19,19 +18,18 @@ MAX_URLS, MAX_PROBES = 6, 20
 PROBE_TIMEOUT = 1.0
 """Seconds in which a URL must respond to be shown."""
 
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
 
 def print_startup_summary(plan: LaunchPlan, workloads: Iterable[WorkloadStatus], stop: str) -> None:
     """Print the addresses and the state of each workload, then URLs. `stop` says what stops the mesh."""
     rows = [_row(workload, plan.settings.bind) for workload in workloads]
     print_table(["SERVICE", "ADDRESS", "SIDECAR", "STATE"], rows)
-    urls = [url for url in islice(_route_urls(plan), MAX_PROBES) if _responds(url)]
+    # The path prefix of a route need not be a page.
+    urls = [url for url in islice(_route_urls(plan), MAX_PROBES) if responds(url, PROBE_TIMEOUT)]
     if urls:
         echo("\ntry")
         for url in urls[:MAX_URLS]:
             echo(f"  curl {url}")
-    echo(f"\n`mesh status` shows its state, {stop} stops it")
+    echo(f"\n`mesh status` shows the state of the mesh, {stop} stops it")
 
 
 def _row(workload: WorkloadStatus, bind: str) -> list[str]:
@@ -43,15 +41,6 @@ def _row(workload: WorkloadStatus, bind: str) -> list[str]:
     ]
     state = status_text("good", "healthy") if workload.healthy else status_text("partial", workload.phase)
     return [workload.name, ", ".join(apps) or "-", ", ".join(sidecar), state]
-
-
-def _responds(url: str) -> bool:
-    """Whether GET succeeds: the path prefix of a route need not be a page."""
-    try:
-        with _OPENER.open(url, timeout=PROBE_TIMEOUT):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def _route_urls(plan: LaunchPlan) -> Iterator[str]:
