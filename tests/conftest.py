@@ -1,9 +1,9 @@
 """How tests are spread over workers, and what their children inherit.
 
-Files that need processes come first, quick unit tests where a worker waits.
-pytest-xdist gives each worker whole files, in the order of collection (`--no-loadscope-reorder`), so that
-the meshes of a file are started once, and all workers end at about the same time. There are three of them
-on two cores, for tests with real processes wait for more than a third of their time.
+Files that need processes come first, and pure tests fill the gaps. pytest-xdist gives each worker whole
+files in the order of collection (`--no-loadscope-reorder`), so the meshes of a file start once and all
+workers end at about the same time. There are three workers on two cores, because tests with real processes
+wait for more than a third of their time.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import signal
 import pytest
 from hypothesis import settings
 
+from tests import needs
+
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
-"""No example has a time to keep to: what else the machine does is no fault."""
+"""No example has a deadline: a busy machine is not a failure."""
 
 
-def pytest_configure() -> None:
-    """Let children hear an interrupt: a shell has what it runs in its background ignore it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks, and let children receive interrupts, which a background shell makes them ignore."""
+    needs.register(config)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move unit tests behind all others; otherwise the order stays."""
-    items.sort(key=lambda item: "tests/unit/" in item.nodeid)
+    """Mark tests with what they need; pure tests go last."""
+    needs.mark(items)
