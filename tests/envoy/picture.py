@@ -37,7 +37,7 @@ def rows(mesh: Mesh) -> dict[str, dict[str, Any]]:
 
 
 def totals(mesh: Mesh, caller: str, callee: str) -> dict[str, int]:
-    """All that was told of the calls from one to the other; zeros for nothing."""
+    """Total calls reported from `caller` to `callee`; zeros when there are none."""
     try:
         return _added(call_api(calls.edge_history(caller, callee), mesh.state)["points"])
     except ApiError as error:
@@ -46,7 +46,7 @@ def totals(mesh: Mesh, caller: str, callee: str) -> dict[str, int]:
 
 
 def service_totals(mesh: Mesh, name: str) -> dict[str, int]:
-    """All that was told of the calls to a service."""
+    """Total calls reported to a service."""
     return _added(call_api(calls.service_history(name), mesh.state)["points"])
 
 

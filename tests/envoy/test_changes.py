@@ -1,7 +1,7 @@
-"""What changes in a mesh is seen soon: breakers, stopped services, services that fail, faults on purpose.
+"""Changes in a mesh are visible soon: breakers, stopped services, failing services, injected faults.
 
-How soon is counted from the moment when Envoy itself tells of it in its own statistics, so that neither the
-test's own calls nor a busy machine count.
+Delays count from the moment when Envoy's own statistics show the change, so that neither the test's calls
+nor a busy machine matter.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.picture import edges, health, rows, service_totals, totals
 
 SOON = 3.0
-"""Seconds after Envoy within which a breaker is seen; of a few times once, for a machine may be busy."""
+"""Seconds after Envoy within which a breaker is visible, in one of several attempts."""
 
 TIMES = 5
 
 STOPPED = 5.0
-"""Seconds within which a stopped service is unhealthy; of a few once, for a machine may be busy."""
+"""Seconds within which a stopped service is unhealthy, in one of several attempts."""
 
 BREAKER = """
 apiVersion: meshwright.io/v1
@@ -70,22 +70,22 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 def ejected(mesh: Mesh) -> bool:
-    """Whether front's Envoy says that it leaves an instance of back out."""
+    """Whether front's Envoy reports an ejected instance of back."""
     port = mesh.ports("front-1")["ready"]
     text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10).text
     name = 'envoy_cluster_outlier_detection_ejections_active{envoy_cluster_name="back"}'
     return any(float(line.split()[-1]) > 0 for line in text.splitlines() if line.startswith(name))
 
 
-def marked(mesh: Mesh) -> None:
-    """Wait until all calls that front has made so far are told: so is then one that comes after them."""
+def wait_until_reported(mesh: Mesh) -> None:
+    """Wait until all of front's calls so far are reported: a call made after them is."""
     before = totals(mesh, "front", "quiet")["requests"]
     assert mesh.get("front-1", "http://quiet/echo").status_code == 200
-    until(lambda: totals(mesh, "front", "quiet")["requests"] > before, "the last call of front is told")
+    until(lambda: totals(mesh, "front", "quiet")["requests"] > before, "the last call of front is reported")
 
 
 def delay(envoy: Callable[[], bool], seen: Callable[[], bool], what: str) -> float:
-    """Seconds from when Envoy says it to when it is seen; both are looked at in turn."""
+    """Seconds from when Envoy reports it to when the mesh shows it; both are polled in turn."""
     values: list[float] = []
 
     def both() -> bool:
@@ -97,7 +97,7 @@ def delay(envoy: Callable[[], bool], seen: Callable[[], bool], what: str) -> flo
     return time.monotonic() - values[0]
 
 
-def test_a_breaker_is_seen_to_open_and_to_close(mesh: Mesh) -> None:
+def test_breaker_state_is_visible_soon(mesh: Mesh) -> None:
     mesh.apply(BREAKER)
 
     def is_open() -> bool:
@@ -121,11 +121,11 @@ def test_a_breaker_is_seen_to_open_and_to_close(mesh: Mesh) -> None:
     assert min(delays) < SOON, delays
 
 
-def test_a_fault_on_purpose_is_a_failed_call(mesh: Mesh) -> None:
+def test_injected_fault_counts_as_a_failed_call(mesh: Mesh) -> None:
     for policy in mesh.status()["policies"]:
         mesh.delete(policy["kind"], policy["name"])
     mesh.apply(FAULT)
-    marked(mesh)
+    wait_until_reported(mesh)
     before = totals(mesh, "front", "back")
     with mesh.caller("front-1") as session:
         for number in range(100):
@@ -135,19 +135,19 @@ def test_a_fault_on_purpose_is_a_failed_call(mesh: Mesh) -> None:
     until(lambda: totals(mesh, "front", "back") == expected, "a hundred calls, 25 of them failed")
 
 
-def test_a_service_that_fails_behind_retries_is_not_well(mesh: Mesh) -> None:
+def test_service_that_fails_behind_retries_is_degraded(mesh: Mesh) -> None:
     mesh.apply(RETRY)
     with mesh.caller("front-1") as session:
         for number in range(60):
             path = f"once/{number}" if number % 3 == 0 else "echo"
             assert session.get(f"http://flaky/{path}", timeout=30).status_code == 200
-    until(lambda: health(mesh, "flaky") == "degraded", "a fourth of what it answers is a failure")
+    until(lambda: health(mesh, "flaky") == "degraded", "a quarter of its responses are failures")
     assert rows(mesh)["flaky"]["success"] == 1
     counts = {"requests": 60, "failures": 0, "retries": 20}
-    until(lambda: service_totals(mesh, "flaky") == counts, "sixty calls, a third tried again")
+    until(lambda: service_totals(mesh, "flaky") == counts, "sixty calls, a third of them retried")
 
 
-def test_the_tries_of_a_request_stand_in_its_trace(mesh: Mesh) -> None:
+def test_trace_shows_each_try_of_a_request(mesh: Mesh) -> None:
     trace, parent = secrets.token_hex(16), secrets.token_hex(8)
     mesh.apply(RETRY)
     headers = {"traceparent": f"00-{trace}-{parent}-01"}
@@ -168,12 +168,12 @@ def test_the_tries_of_a_request_stand_in_its_trace(mesh: Mesh) -> None:
     assert len({call["parent"] for call in calls}) == 1
     assert [item["parent"] for item in taken] == [call["id"] for call in calls]
     assert [item["attributes"]["http.status_code"] for item in taken] == ["503", "200"]
-    words = mesh.run("trace", trace).stdout
-    assert "503 try 1 → flaky" in words
-    assert "200 try 2 → flaky" in words
+    output = mesh.run("trace", trace).stdout
+    assert "503 try 1 → flaky" in output
+    assert "200 try 2 → flaky" in output
 
 
-def test_a_service_that_fails_callers_outside_the_mesh_is_unhealthy(mesh: Mesh) -> None:
+def test_service_that_fails_callers_outside_the_mesh_is_unhealthy(mesh: Mesh) -> None:
     mesh.apply(PERMISSIVE)
     url = f"http://127.0.0.1:{mesh.ports('ill-1')['inbound']}/status/500"
 
@@ -183,23 +183,23 @@ def test_a_service_that_fails_callers_outside_the_mesh_is_unhealthy(mesh: Mesh) 
         except requests.ConnectionError:
             return 0
 
-    until(lambda: call() == 500, "plaintext gets in")
+    until(lambda: call() == 500, "plaintext is accepted")
     assert [call() for _ in range(20)] == [500] * 20
-    until(lambda: health(mesh, "ill") == "unhealthy", "seen to fail")
+    until(lambda: health(mesh, "ill") == "unhealthy", "the service is unhealthy")
     assert not [edge for edge in edges(mesh) if "ill" in edge]
 
 
-def stopped(mesh: Mesh, name: str) -> float:
-    """Seconds from the end of a service's only instance to when the service is unhealthy."""
+def seconds_until_unhealthy(mesh: Mesh, name: str) -> float:
+    """Seconds from stopping a service's only instance to when the service is unhealthy."""
     until(lambda: health(mesh, name) == "healthy", f"{name} is healthy")
     mesh.stop_workload(f"{name}-1")
-    ended = time.monotonic()
-    until(lambda: health(mesh, name) == "unhealthy", f"{name} is seen as stopped", every=0.02)
-    took = time.monotonic() - ended
+    start = time.monotonic()
+    until(lambda: health(mesh, name) == "unhealthy", f"{name} is unhealthy", every=0.02)
+    took = time.monotonic() - start
     assert rows(mesh)[name]["health"] == "unhealthy"
     return took
 
 
-def test_a_stopped_service_is_unhealthy_soon(mesh: Mesh) -> None:
-    """The last test of this file: what it stops is gone."""
-    assert any(stopped(mesh, name) < STOPPED for name in ("quiet", "flaky", "back"))
+def test_stopped_service_is_unhealthy_soon(mesh: Mesh) -> None:
+    """The last test of this file: it stops services."""
+    assert any(seconds_until_unhealthy(mesh, name) < STOPPED for name in ("quiet", "flaky", "back"))

@@ -198,8 +198,8 @@ def refuses_to_apply(mesh: Mesh) -> None:
 
 
 def changed_nothing(mesh: Mesh, revision: int) -> None:
-    """After it: the store is well, and there is no revision that was not there before."""
-    until(lambda: mesh.status()["store"] == "ok", "the store is shown as well")
+    """Afterwards: the store is healthy, and there is no new revision."""
+    until(lambda: mesh.status()["store"] == "ok", "the store is reported healthy")
     assert json.loads(mesh.run("history", "-o", "json").stdout)[0]["revision"] == revision
     assert mesh.run("get", "HTTPRoute", "another", check=False).returncode == errors.BAD_INPUT
 

@@ -158,7 +158,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def ok(lab: Lab) -> dict[str, int]:
-    """What is pushed of flaky once a good request is told as a whole."""
+    """The exported statistics of flaky after one successful request is fully reported."""
     before = lab.seen.of_cluster("flaky")
     assert lab.get("flaky/ok") == 200
     names = ("upstream_rq_xx.2", "upstream_rq_time", "upstream_rq_total", "upstream_rq_completed")
