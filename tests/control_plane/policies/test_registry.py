@@ -34,6 +34,13 @@ def test_kinds_finds_every_folder() -> None:
 
 
 @pytest.mark.parametrize("kind", kinds())
+def test_folder_of_a_kind_is_complete(kind: str) -> None:
+    folder = Path(policies.__path__[0]) / kind.lower()
+    files = {path.name for path in folder.iterdir()}
+    assert files >= {"__init__.py", "spec.py", "example.yaml", "golden.diff"}
+
+
+@pytest.mark.parametrize("kind", kinds())
 def test_schema_accepts_the_example_and_rejects_other_fields(kind: str) -> None:
     validator = jsonschema.Draft202012Validator(schema(kind))
     validator.check_schema(validator.schema)
