@@ -20,7 +20,9 @@ def mesh(folder: Path, url: str = "http://127.0.0.1:15080", token: str = "t" * 4
     return folder
 
 
-def test_option_then_mesh_api_then_state_then_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_then_mesh_api_then_state_then_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     mesh(tmp_path / ".mesh", "http://127.0.0.1:1")
     state = mesh(tmp_path / "state", "http://127.0.0.1:2")
