@@ -1,4 +1,4 @@
-"""The dashboard's tests are looked at in one time zone and in colour."""
+"""The dashboard's tests run in one time zone and with colours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clocks on screen are local."""
+    """Times on screen are local."""
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv("NO_COLOR", raising=False)
     time.tzset()

@@ -1,4 +1,4 @@
-"""A dashboard on a scenario: `async with looking("exchange", size=(80, 24)) as (pilot, api): ...`."""
+"""A dashboard on a scenario: `async with open_dashboard("exchange", size=(80, 24)) as (pilot, api): ...`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tests.fakes.admin_api import FakeAdminApi, fake_admin_api
 from tests.fakes.mesh_fixture import NOW
 
 WITHIN = 60.0
-"""Seconds for what normally takes a moment."""
+"""Seconds in which a condition must hold; normally it takes a moment."""
 
 Dashboard = Pilot[None]
 
 
 class RecordingApp(DashboardApp):
-    """A dashboard of which is known what its screen was given last."""
+    """A dashboard that records the last state passed to a screen."""
 
     last_state = DashboardState()
 
     def on_state_updated(self, message: StateUpdated) -> None:
-        """Note it; Textual calls the class below by itself."""
+        """Record it; Textual also calls the method of the base class."""
         self.last_state = message.state
 
 
@@ -41,7 +41,7 @@ async def open_dashboard(
     read_only: bool = False,
     theme: str = "dark",
 ) -> AsyncIterator[tuple[Dashboard, FakeAdminApi]]:
-    """A dashboard at the scenario's moment, with its first picture on screen."""
+    """A dashboard at the time of the scenario, with its first state on screen."""
     async with fake_admin_api(scenario) as api:
         app = RecordingApp(lambda: api.endpoint, read_only=read_only, theme_name=theme, now=lambda: NOW)
         async with app.run_test(size=size) as pilot:
@@ -51,45 +51,45 @@ async def open_dashboard(
 
 
 async def wait_until(pilot: Dashboard, condition: Callable[[], object], within: float = WITHIN) -> None:
-    """Wait for a condition; fails the test when it does not come to hold."""
+    """Wait until a condition holds; the test fails if it does not in time."""
     deadline = time.monotonic() + within
     while not condition():
-        assert time.monotonic() < deadline, f"the condition did not come to hold:\n{screen_text(pilot)}"
+        assert time.monotonic() < deadline, f"the condition does not hold:\n{screen_text(pilot)}"
         await pilot.pause(0.02)
 
 
-async def wait_for_text(pilot: Dashboard, *wanted: str) -> None:
-    """Wait until the screen holds some words."""
+async def wait_for_text(pilot: Dashboard, *texts: str) -> None:
+    """Wait until the screen contains each of the texts."""
 
-    def held(words: str) -> bool:
-        return words in screen_text(pilot)
+    def contains(text: str) -> bool:
+        return text in screen_text(pilot)
 
-    for words in wanted:
-        await wait_until(pilot, partial(held, words))
+    for text in texts:
+        await wait_until(pilot, partial(contains, text))
 
 
 async def wait_for_table(pilot: Dashboard) -> Table:
-    """The first table of the screen, once it has rows, a place and the keys."""
+    """The first table of the screen, once it has rows, a size and the focus."""
 
-    def found() -> Table | None:
-        for table in pilot.app.screen.query(Table):
-            return table if table.count and table.size.area and table.has_focus else None
-        return None
+    def ready() -> bool:
+        tables = pilot.app.screen.query(Table)
+        table = tables.first() if tables else None
+        return table is not None and bool(table.count and table.size.area and table.has_focus)
 
-    await wait_until(pilot, found)
+    await wait_until(pilot, ready)
     await pilot.pause()
     return pilot.app.screen.query(Table).first()
 
 
-async def type_search(pilot: Dashboard, words: str) -> None:
-    """Open the line in which one searches, and write into it."""
+async def type_search(pilot: Dashboard, text: str) -> None:
+    """Open the search bar and type a text."""
     await pilot.press("slash")
     await wait_until(pilot, lambda: isinstance(pilot.app.focused, Input))
-    await pilot.press(*words)
+    await pilot.press(*text)
 
 
 def screen_text(pilot: Dashboard) -> str:
-    """What stands on the screen, line by line."""
+    """The text on the screen, line by line."""
     screen = pilot.app.screen
     strips = screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips)

@@ -1,4 +1,4 @@
-"""The screens of the dashboard as SVG. `python -m tests.tui.screenshots` draws those of the README anew."""
+"""Screenshots of the dashboard as SVG. `python -m tests.tui.screenshots` updates those of the README."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tui.pilot import Dashboard, open_dashboard, wait_until
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 README_SCREENS = ("topology", "service", "trace")
-"""Screens that the README shows."""
+"""Screens shown in the README."""
 
 SCREENS: Mapping[str, tuple[str, ...]] = {
     "topology": ("1",),
@@ -35,19 +35,17 @@ SCREENS: Mapping[str, tuple[str, ...]] = {
     "events": ("6",),
     "help": ("2", "question_mark"),
 }
-"""Keys that lead to each from any other; a tab's number once more leads to its start."""
+"""Keys that open each screen from any other; pressing a tab's number again opens its first screen."""
 
 
 def normalize(svg: str) -> str:
-    """Without what differs from run to run, the port and the number in the names of styles, and without fonts
-    from elsewhere.
-    """
+    """Remove what differs from run to run (port, numbers of styles), and fonts from other hosts."""
     fonts = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     return re.sub(r"terminal-\d+", "terminal", re.sub(r"local:\d{5}", "local:15080", fonts))
 
 
 async def stable_screenshot(pilot: Dashboard) -> str:
-    """The picture once nothing is asked for any more and it has not changed for a while."""
+    """A screenshot once nothing is being fetched and the screen has not changed for a while."""
     before, same = "", 0
     while same < 3:
         await pilot.pause(0.1)
@@ -58,26 +56,27 @@ async def stable_screenshot(pilot: Dashboard) -> str:
 
 
 ENDLESS_WORKERS = ("poller", "listen")
-"""Workers that never end: the one that asks for pictures, and the one that listens for events."""
+"""Workers that never end: the poller, and the one that receives events."""
 
 
 def is_idle(pilot: Dashboard) -> bool:
-    """Whether all that the screen needs has come, and nothing else is asked for."""
+    """Whether all fields of the screen have been fetched, and nothing else is being fetched."""
     screen, app = pilot.app.screen, cast("DashboardApp", pilot.app)
-    asking = [one for one in app.workers if not one.is_finished and one.name not in ENDLESS_WORKERS]
-    return not asking and (
+    active = [worker for worker in app.workers if not worker.is_finished]
+    fetching = [worker for worker in active if worker.name not in ENDLESS_WORKERS]
+    return not fetching and (
         not isinstance(screen, MeshScreen) or app.mesh_state.fetched.keys() >= screen.STATE_FIELDS
     )
 
 
 def table_ready(pilot: Dashboard) -> bool:
-    """Whether the first table of a screen has rows and the keys, if there is one."""
+    """Whether the first table of the screen, if any, has rows and the focus."""
     tables = pilot.app.screen.query(Table)
     return not tables or bool(tables.first().count and tables.first().has_focus)
 
 
 def has_arrived(pilot: Dashboard, key: str, before: Screen[Any]) -> bool:
-    """Whether a key has led where it leads: a number to the start of its tab, another one further."""
+    """Whether a key has taken effect: a number opens its tab, any other key a new screen."""
     screen = pilot.app.screen
     if key.isdecimal():
         return (
@@ -89,7 +88,7 @@ def has_arrived(pilot: Dashboard, key: str, before: Screen[Any]) -> bool:
 
 
 async def screenshot(pilot: Dashboard, screen: str) -> str:
-    """A screen, from wherever the dashboard is."""
+    """The screenshot of a screen, from any other."""
     keys = SCREENS[screen]
     for key in (keys[0], *keys):
         before = pilot.app.screen
@@ -101,7 +100,7 @@ async def screenshot(pilot: Dashboard, screen: str) -> str:
 
 
 async def main() -> None:
-    """Draw the README's."""
+    """Update the README's screenshots."""
     os.environ["TZ"] = "UTC"
     time.tzset()
     IMAGES.mkdir(exist_ok=True)

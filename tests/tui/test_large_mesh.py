@@ -16,7 +16,7 @@ from tests.tui.pilot import open_dashboard, screen_text, wait_for_table, wait_fo
 SIZE = (120, 30)
 
 
-async def test_only_services_in_the_window_are_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_visible_services_are_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     make = service_table.service_row
 
@@ -36,13 +36,13 @@ async def test_only_services_in_the_window_are_put_into_words(monkeypatch: pytes
         last = next(row for row in api.mesh.services.services if row.name == table.selected_key)
         made.clear()
         changed = last.model_copy(update={"rps": 777.0})
-        told = tuple(changed if row is last else row for row in api.mesh.services.services)
-        api.mesh = replace(api.mesh, services=ServiceList(services=told))
+        changed_services = tuple(changed if row is last else row for row in api.mesh.services.services)
+        api.mesh = replace(api.mesh, services=ServiceList(services=changed_services))
         await wait_until(pilot, lambda: " 777 " in screen_text(pilot))
         assert len(set(made)) <= SIZE[1]
 
 
-async def test_only_lines_that_became_others_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_changed_rows_are_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_dashboard("exchange", size=SIZE) as (pilot, api):
         await pilot.press("2")
         await wait_until(
@@ -59,10 +59,10 @@ async def test_only_lines_that_became_others_are_drawn_anew(monkeypatch: pytest.
             return render(y)
 
         monkeypatch.setattr(table, "render_line", counted)
-        told = tuple(
+        changed_services = tuple(
             row.model_copy(update={"p95_ms": 777.0}) if row.name == "catalog" else row
             for row in api.mesh.services.services
         )
-        api.mesh = replace(api.mesh, services=ServiceList(services=told))
+        api.mesh = replace(api.mesh, services=ServiceList(services=changed_services))
         await wait_until(pilot, lambda: " 777 " in screen_text(pilot))
         assert set(drawn) == {at + 1}

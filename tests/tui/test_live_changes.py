@@ -43,9 +43,9 @@ REFUSED = r"/[\b]+"
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("live"), [service("front")]) as found:
-        found.apply(ROUTE)
-        yield found
+    with running_mesh(tmp_path_factory.mktemp("live"), [service("front")]) as mesh:
+        mesh.apply(ROUTE)
+        yield mesh
 
 
 @asynccontextmanager
@@ -63,9 +63,9 @@ async def on_the_route(mesh: Mesh) -> AsyncIterator[Dashboard]:
 def row(pilot: Dashboard) -> tuple[str, ...]:
     """The route's line in the list; empty when the list is not there."""
     for table in pilot.app.screen.query("#policies").results(Table):
-        for one in table.rows:
-            if one.key == "HTTPRoute/ingress":
-                return tuple(cell.text for cell in one.cells)
+        for row in table.rows:
+            if row.key == "HTTPRoute/ingress":
+                return tuple(cell.text for cell in row.cells)
     return ()
 
 
@@ -76,7 +76,7 @@ async def stands(pilot: Dashboard, words: str) -> None:
 
 def notices(pilot: Dashboard) -> str:
     """What was told in passing."""
-    return "\n".join(one.message for one in pilot.app._notifications)
+    return "\n".join(row.message for row in pilot.app._notifications)
 
 
 def mark(mesh: Mesh) -> str:
@@ -109,7 +109,7 @@ async def take_back(pilot: Dashboard) -> None:
     await sheet(pilot, ConfirmChange)
 
 
-async def test_an_edit_reaches_the_envoy_that_was_named_and_is_taken_back(mesh: Mesh) -> None:
+async def test_an_edit_reaches_the_previewed_envoy_and_is_rolled_back(mesh: Mesh) -> None:
     async with on_the_route(mesh) as pilot:
         assert mark(mesh) == "first"
         await edit(pilot, "value: first", "value: second")
@@ -125,7 +125,7 @@ async def test_an_edit_reaches_the_envoy_that_was_named_and_is_taken_back(mesh: 
         await stands(pilot, "programmed 1/1")
 
 
-async def test_what_envoy_rejects_is_told_in_its_words_and_taken_back(mesh: Mesh) -> None:
+async def test_a_rejection_is_shown_in_envoys_message_and_rolled_back(mesh: Mesh) -> None:
     async with on_the_route(mesh) as pilot:
         await edit(pilot, "/e.*", REFUSED)
         await pilot.press("y")

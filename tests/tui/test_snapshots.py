@@ -1,7 +1,7 @@
-"""Pictures of every screen at three sizes, dark and light, against those that were looked at and kept.
+"""Snapshots of every screen at three sizes, dark and light.
 
-`UPDATE_SNAPSHOTS=1 pytest tests/tui/test_snapshots.py` draws them anew into `snapshots/`: look at them (any
-browser shows SVG) before keeping them. Everything in them is made up and stands still, clock and ports too.
+`UPDATE_SNAPSHOTS=1 pytest tests/tui/test_snapshots.py` writes them to `snapshots/`: look at them (any browser
+shows SVG) before you commit them. All of their data is made up and constant, time and ports too.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from tests.tui.pilot import open_dashboard
 from tests.tui.screenshots import SCREENS, screenshot
 
 FOLDER = Path(__file__).parent / "snapshots"
-ADVICE = "look at these after UPDATE_SNAPSHOTS=1, then keep them or mend the screen"
+ADVICE = "inspect these after UPDATE_SNAPSHOTS=1, then commit them or fix the screen"
 SIZES = ((80, 24), (120, 40), (200, 60))
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-async def test_every_screen_looks_as_it_was_kept(size: tuple[int, int], theme: str) -> None:
+async def test_every_screen_equals_its_snapshot(size: tuple[int, int], theme: str) -> None:
     different = []
     async with open_dashboard("exchange", size=size, theme=theme) as (pilot, _):
         for screen in SCREENS:
             name = f"{screen}-{size[0]}x{size[1]}-{theme}.svg"
-            if not kept(name, await screenshot(pilot, screen)):
+            if not equals_snapshot(name, await screenshot(pilot, screen)):
                 different.append(name)
     assert not different, ADVICE
 
 
-async def test_twelve_services_and_their_rates_are_seen_in_a_small_terminal() -> None:
+async def test_twelve_services_and_their_rates_fit_into_80x24() -> None:
     async with open_dashboard("shop", size=(80, 24)) as (pilot, _):
-        assert kept("twelve-80x24-dark.svg", await screenshot(pilot, "topology")), ADVICE
+        assert equals_snapshot("twelve-80x24-dark.svg", await screenshot(pilot, "topology")), ADVICE
 
 
-def kept(name: str, picture: str) -> bool:
-    """Whether a picture is the one that was kept."""
+def equals_snapshot(name: str, picture: str) -> bool:
+    """Whether a screenshot equals its snapshot."""
     path = FOLDER / name
     if os.environ.get("UPDATE_SNAPSHOTS"):
         FOLDER.mkdir(exist_ok=True)

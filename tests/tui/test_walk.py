@@ -129,7 +129,7 @@ def terminal(mesh: Mesh, tmp_path: Path) -> Iterator[Terminal]:
 
 
 @pytest.mark.timeout(400)
-async def test_from_the_start_screen_to_the_cause_and_healed_by_keys_alone(
+async def test_from_the_first_screen_to_the_cause_and_the_rollback_by_keys(
     terminal: Terminal, mesh: Mesh
 ) -> None:
     def row(seen: str, name: str) -> str:
@@ -180,7 +180,7 @@ def revision(mesh: Mesh) -> int:
 
 
 @pytest.mark.timeout(400)
-async def test_it_outlives_a_control_plane_that_is_killed(terminal: Terminal, mesh: Mesh) -> None:
+async def test_the_dashboard_survives_a_control_plane_that_is_killed(terminal: Terminal, mesh: Mesh) -> None:
     await terminal.shows("[1 Topology]")
     terminal.press("2")
     await terminal.shows(lambda text: "retr/s" in text and " inventory " in text)
@@ -188,11 +188,11 @@ async def test_it_outlives_a_control_plane_that_is_killed(terminal: Terminal, me
 
     def away(seen: str) -> bool:
         # It is soon there again: until the dashboard was seen to notice, it is killed each time.
-        told = "control plane unreachable since" in seen
-        if not told:
+        reported = "control plane unreachable since" in seen
+        if not reported:
             with suppress(OSError, ValueError):
                 os.kill(mesh.pid("control-plane"), signal.SIGKILL)
-        return told and " inventory " in seen
+        return reported and " inventory " in seen
 
     await terminal.shows(away)
     await terminal.shows(

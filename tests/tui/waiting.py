@@ -1,4 +1,4 @@
-"""Waiting, for tests that look at a dashboard from outside."""
+"""Waiting, for tests that observe a dashboard from outside."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 WITHIN = 60.0
-"""Seconds for what takes a moment where nothing else runs."""
+"""Seconds in which a condition must hold; normally it takes a moment."""
 
 
 async def wait_until(condition: Callable[[], Any], what: str, within: float = WITHIN) -> Any:
-    """The first true value of `condition`; fails the test when there is none in time."""
+    """The first true value of `condition`; the test fails if there is none in time."""
     deadline = time.monotonic() + within
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
         await asyncio.sleep(0.1)
-    return found
+    return result

@@ -207,11 +207,11 @@ def _route(
         here = ahead
     side = rows.side(link[1], left=forward)
     head = arrowhead_row(side, rows.axis(link[1]), forward=forward)
-    own, shared = _end_points(bundle, exit_row, head, gap, merged=len(side.arriving) > 1)
+    separate, shared = _end_points(bundle, exit_row, head, gap, merged=len(side.arriving) > 1)
     label = (gap.label, exit_row) if forward else None
-    bundle_points = len(points) + len(own)
+    bundle_points = len(points) + len(separate)
     return EdgeRoute(
-        link, bundle, (*points, *own, *shared), bundle_points, label, gap.label_width if label else 0
+        link, bundle, (*points, *separate, *shared), bundle_points, label, gap.label_width if label else 0
     )
 
 

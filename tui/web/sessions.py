@@ -32,7 +32,7 @@ class BrowserSessions:
     def is_valid(self, session_id: str, now: float) -> bool:
         """Whether a session exists. Compares with every ID, so that the duration reveals nothing."""
         self._drop_expired(now)
-        return sum(tokens_equal(session_id, known) for known in self._expiry) > 0
+        return sum(tokens_equal(session_id, valid) for valid in self._expiry) > 0
 
     def _drop_expired(self, now: float) -> None:
         for expired in [key for key, expiry in self._expiry.items() if expiry <= now]:

@@ -12,32 +12,32 @@ from tests.tui.pilot import wait_until
 TEXT = "spec:\n  attempts: 5\n"
 
 
-async def test_keys_are_done_in_the_order_in_which_they_came() -> None:
+async def test_keys_are_handled_in_order() -> None:
     app = App[None]()
-    found: list[str | None] = []
+    results: list[str | None] = []
     async with app.run_test() as pilot:
-        await app.push_screen(YamlEditor("Retry", TEXT), found.append)
+        await app.push_screen(YamlEditor("Retry", TEXT), results.append)
         for key, character in (("pagedown", None), ("up", None), ("end", None), ("backspace", None)):
             app.post_message(Key(key, character))
         for key in "42":
             app.post_message(Key(key, key))
         app.post_message(Key("tab", "\t"))
         app.post_message(Key("ctrl+s", "\x13"))
-        await wait_until(pilot, lambda: found)
-    assert found == ["spec:\n  attempts: 42  \n"]
+        await wait_until(pilot, lambda: results)
+    assert results == ["spec:\n  attempts: 42  \n"]
 
 
-async def test_what_was_written_is_thrown_away_by_a_second_esc_alone() -> None:
+async def test_only_a_second_esc_discards_changes() -> None:
     app = App[None]()
-    found: list[str | None] = []
+    results: list[str | None] = []
     async with app.run_test() as pilot:
-        await app.push_screen(YamlEditor("Retry", TEXT), found.append)
+        await app.push_screen(YamlEditor("Retry", TEXT), results.append)
         await pilot.press("x", "escape")
         assert app.screen.query_one(TextArea).text == f"x{TEXT}"
-        assert not found
+        assert not results
         await pilot.press("escape")
-        await wait_until(pilot, lambda: found)
-        await app.push_screen(YamlEditor("Retry", TEXT), found.append)
+        await wait_until(pilot, lambda: results)
+        await app.push_screen(YamlEditor("Retry", TEXT), results.append)
         await pilot.press("escape")
-        await wait_until(pilot, lambda: len(found) == 2)
-    assert found == [None, None]
+        await wait_until(pilot, lambda: len(results) == 2)
+    assert results == [None, None]

@@ -58,12 +58,14 @@ def tiered(count: int, links: int, seed: int = 1) -> Graph:
     dice = random.Random(seed)  # noqa: S311 - repeatable, no secret
     names = [f"service-{n:03}" for n in range(count)]
     tier = {name: min(5, int(6 * n / count)) for n, name in enumerate(names)}
-    found: set[Link] = {("ingress", name) for name in names if not tier[name]}
+    links_so_far: set[Link] = {("ingress", name) for name in names if not tier[name]}
     for n, name in enumerate(names):
         if tier[name]:
-            found.add((dice.choice([one for one in names[:n] if tier[one] < tier[name]]), name))
-    while len(found) < links:
+            links_so_far.add(
+                (dice.choice([caller for caller in names[:n] if tier[caller] < tier[name]]), name)
+            )
+    while len(links_so_far) < links:
         a, b = dice.sample(names, 2)
         if 0 < tier[b] - tier[a] <= 2 or dice.random() < 0.02:
-            found.add((a, b))
-    return Graph(("ingress", *names), tuple(sorted(found)), frozenset({"ingress"}))
+            links_so_far.add((a, b))
+    return Graph(("ingress", *names), tuple(sorted(links_so_far)), frozenset({"ingress"}))

@@ -71,7 +71,7 @@ def drawn(shape: Graph, room: tuple[int, int], picked: Scene | None = None) -> t
 
 @pytest.mark.parametrize("size", ROOMS)
 @pytest.mark.parametrize("name", ["exchange", "shop"])
-def test_pictures_are_as_they_were_looked_at(name: str, size: str) -> None:
+def test_drawings_equal_the_goldens(name: str, size: str) -> None:
     _, lines = drawn({"exchange": EXCHANGE, "shop": SHOP}[name], ROOMS[size], Scene(selected_node="orders"))
     picture = "".join(f"{line.rstrip()}\n" for line in lines)
     path = GOLDENS / f"{name}_{size}.txt"
@@ -83,7 +83,7 @@ def test_pictures_are_as_they_were_looked_at(name: str, size: str) -> None:
 
 @pytest.mark.parametrize("size", ROOMS)
 @pytest.mark.parametrize("shape", [EXCHANGE, SHOP], ids=["exchange", "shop"])
-def test_a_mesh_of_six_and_one_of_twelve_are_seen_whole(shape: Graph, size: str) -> None:
+def test_meshes_of_six_and_twelve_services_fit_whole(shape: Graph, size: str) -> None:
     layout, lines = drawn(shape, ROOMS[size])
     width, height = ROOMS[size]
     assert layout.width <= width and layout.height <= height
@@ -107,16 +107,16 @@ def test_every_row_is_as_wide_as_the_layout(shape: Graph, room: tuple[int, int],
 
 @settings(max_examples=40, deadline=None)
 @given(shapes(), st.data())
-def test_a_window_shows_the_same_as_the_whole_row(shape: Graph, data: st.DataObject) -> None:
+def test_a_window_equals_that_part_of_the_row(shape: Graph, data: st.DataObject) -> None:
     seen = topology(shape)
     layout = fit_layout(order_graph(shape), 40, 10)
     drawing, scene = Drawing(layout), build_scene(TopologyIndex.from_topology(seen), layout)
     first = data.draw(st.integers(0, layout.width))
     window = range(first, data.draw(st.integers(first, layout.width)))
     for y in range(layout.height):
-        whole = "".join(text for text, _ in drawing.row(y, scene))
+        full = "".join(text for text, _ in drawing.row(y, scene))
         part = "".join(text for text, _ in drawing.row(y, scene, window)) if window else ""
-        assert part == whole[window.start : window.stop]
+        assert part == full[window.start : window.stop]
 
 
 def test_a_wide_character_at_the_edge_of_a_window_is_a_blank() -> None:
@@ -130,16 +130,16 @@ def test_a_wide_character_at_the_edge_of_a_window_is_a_blank() -> None:
 def test_a_link_without_traffic_leaves_its_cells_empty() -> None:
     shape = Graph(("a", "b", "c"), (("a", "b"), ("a", "c")), frozenset("a"))
     layout = fit_layout(order_graph(shape), 80, 20)
-    whole = Scene(edges={("a", "b"): EdgeStyle(), ("a", "c"): EdgeStyle()})
+    full = Scene(edges={("a", "b"): EdgeStyle(), ("a", "c"): EdgeStyle()})
     part = Scene(edges={("a", "b"): EdgeStyle()})
     drawing = Drawing(layout)
     head = layout.routes["a", "c"].points[-1]
-    for scene, sign in ((whole, "▶"), (part, " ")):
+    for scene, sign in ((full, "▶"), (part, " ")):
         row = "".join(text for text, _ in drawing.row(head[1], scene))
         assert row[head[0]] == sign
 
 
-def test_trouble_lies_on_top_where_lines_cross_and_what_is_picked_above_all() -> None:
+def test_where_lines_cross_the_worse_state_is_drawn_and_the_selection_on_top() -> None:
     shape = Graph(tuple("abcd"), (("a", "d"), ("b", "c"), ("a", "c"), ("b", "d")))
     layout = fit_layout(order_graph(shape), 80, 20)
     drawing = Drawing(layout)
@@ -160,12 +160,12 @@ def test_trouble_lies_on_top_where_lines_cross_and_what_is_picked_above_all() ->
     ("name", "room", "short"),
     [("orders", 8, "orders"), ("payments-eu-west-1", 9, "paym…st-1"), ("漢字漢字漢字", 7, "漢…字")],
 )
-def test_a_long_name_keeps_both_of_its_ends(name: str, room: int, short: str) -> None:
+def test_shorten_keeps_both_ends_of_a_name(name: str, room: int, short: str) -> None:
     assert shorten(name, room) == short
     assert cell_len(shorten(name, room)) <= room
 
 
-def test_state_is_a_sign_besides_a_colour() -> None:
+def test_every_state_has_a_symbol_besides_its_colour() -> None:
     shape = Graph(("a",))
     drawing = Drawing(fit_layout(order_graph(shape), 80, 20))
     for sign in "●◐✖○":
@@ -173,7 +173,7 @@ def test_state_is_a_sign_besides_a_colour() -> None:
         assert sign in "".join(text for y in range(3) for text, _ in drawing.row(y, scene))
 
 
-def test_a_large_graph_is_drawn_too() -> None:
+def test_a_large_graph_is_drawn() -> None:
     layout, lines = drawn(tiered(100, 300), ROOMS["120x40"])
     assert layout.width > 120
     assert all(any(f" {name}" in line for line in lines) for name in layout.boxes)

@@ -28,14 +28,14 @@ TERMINAL = (80, 16)
         (0, 1.0, "closed", ("idle", "○")),
     ],
 )
-def test_fewer_words_where_there_is_less_room_but_trouble_always(
+def test_a_short_label_keeps_what_is_wrong(
     rps: float, success: float, breaker: str, words: tuple[str, ...]
 ) -> None:
     link = edge("a", "b", rps, success, breaker=breaker)  # type: ignore[arg-type]
     assert tuple(edge_label(link, cell_len(each)) for each in words) == words
 
 
-def test_twelve_services_at_80x24_have_a_figure_at_every_line() -> None:
+def test_twelve_services_at_80x24_have_a_figure_on_every_edge() -> None:
     topology = shop().topology
     layout = fit_layout(
         order_graph(visible_graph(topology, SeenLinks().updated(topology), GraphFilter())), *TERMINAL
@@ -48,7 +48,7 @@ def test_twelve_services_at_80x24_have_a_figure_at_every_line() -> None:
         assert any(digit in rows[y][x : x + route.label_width] for digit in "0123456789"), link
 
 
-def test_what_is_left_over_is_shared_out_to_the_lines_words() -> None:
+def test_spare_width_goes_to_labels() -> None:
     topology = shop().topology
     graph = order_graph(visible_graph(topology, SeenLinks().updated(topology), GraphFilter()))
     rooms = [

@@ -13,25 +13,25 @@ from meshwright.tui.graph.layout import lay_out, order_graph
 from meshwright.tui.graph.model import Density, Layout
 from tests.tui.graph.sample_graphs import EXCHANGE, shapes
 
-WAYS: tuple[Direction, ...] = get_args(Direction)
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 
 def reached(layout: Layout, start: str) -> set[str]:
     """All that one gets to by arrow keys."""
-    found, todo = {start}, [start]
+    reached, todo = {start}, [start]
     for name in todo:
-        for way in WAYS:
-            other = nearest_box(layout, name, way)
-            if other not in found:
-                found.add(other)
+        for direction in DIRECTIONS:
+            other = nearest_box(layout, name, direction)
+            if other not in reached:
+                reached.add(other)
                 todo.append(other)
-    return found
+    return reached
 
 
 @settings(max_examples=100, deadline=None)
 @given(shapes(), st.sampled_from(["box", "bracket"]))
 @example(Graph(tuple("abcdefgh"), (("b", "c"), ("c", "d"), ("e", "f")), width={"a": 9}), "box")
-def test_arrow_keys_lead_from_any_node_to_every_other(shape: Graph, frame: str) -> None:
+def test_arrow_keys_reach_every_node_from_any_node(shape: Graph, frame: str) -> None:
     layout = lay_out(order_graph(shape), Density(frame=frame, row_gap=0))  # type: ignore[arg-type]
     for name in shape.nodes:
         assert reached(layout, name) == set(shape.nodes)
@@ -39,11 +39,11 @@ def test_arrow_keys_lead_from_any_node_to_every_other(shape: Graph, frame: str) 
 
 @settings(max_examples=100, deadline=None)
 @given(shapes())
-def test_a_step_goes_the_way_of_its_arrow(shape: Graph) -> None:
+def test_nearest_box_is_in_the_direction_of_the_arrow(shape: Graph) -> None:
     layout = lay_out(order_graph(shape), Density())
     for name, box in layout.boxes.items():
-        for way in WAYS:
-            other = layout.boxes[nearest_box(layout, name, way)]
+        for direction in DIRECTIONS:
+            other = layout.boxes[nearest_box(layout, name, direction)]
             if other != box:
                 ahead = {
                     "left": box.x - other.x,
@@ -51,10 +51,10 @@ def test_a_step_goes_the_way_of_its_arrow(shape: Graph) -> None:
                     "up": box.row - other.row,
                     "down": other.row - box.row,
                 }
-                assert ahead[way] > 0
+                assert ahead[direction] > 0
 
 
-def test_a_step_to_the_side_leads_to_the_next_column_at_the_nearest_row() -> None:
+def test_a_step_sideways_selects_the_nearest_row_of_the_next_column() -> None:
     layout = lay_out(order_graph(EXCHANGE), Density())
     assert nearest_box(layout, "orders", "right") == "inventory"
     assert nearest_box(layout, "orders", "left") == "trading"
@@ -63,13 +63,13 @@ def test_a_step_to_the_side_leads_to_the_next_column_at_the_nearest_row() -> Non
 
 
 @given(st.integers(0, 500), st.integers(4, 100), st.integers(0, 500), st.integers(1, 40))
-def test_a_window_is_scrolled_so_that_a_span_is_seen_and_no_further(
+def test_scroll_start_shows_a_span_with_the_least_scrolling(
     start: int, room: int, first: int, length: int
 ) -> None:
     last = first + length - 1
-    found = scroll_start(start, room, first, last)
-    assert found <= first
+    reached = scroll_start(start, room, first, last)
+    assert reached <= first
     if length + 2 <= room:
-        assert last < found + room
+        assert last < reached + room
     if start < first and last < start + room - 1:
-        assert found == start
+        assert reached == start

@@ -30,12 +30,12 @@ MANY = settings(max_examples=100, deadline=None)
 
 def masks(layout: Layout) -> dict[tuple[int, int], dict[Owner, int]]:
     """Per cell, per owner, the directions that lines leave it in."""
-    found: dict[tuple[int, int], dict[Owner, int]] = {}
+    cells_by_position: dict[tuple[int, int], dict[Owner, int]] = {}
     for route in layout.routes.values():
         for x, y, owner, mask in cells(route):
-            at = found.setdefault((x, y), {})
+            at = cells_by_position.setdefault((x, y), {})
             at[owner] = at.get(owner, 0) | mask
-    return found
+    return cells_by_position
 
 
 def read(layout: Layout) -> Iterator[Link]:
@@ -58,7 +58,7 @@ def _walk(
     at: tuple[int, int],
     heading: int,
 ) -> set[str]:
-    found, seen, todo = set[str](), set[tuple[tuple[int, int], int]](), [(at, heading)]
+    cells_by_position, seen, todo = set[str](), set[tuple[tuple[int, int], int]](), [(at, heading)]
     while todo:
         at, heading = todo.pop()
         if (at, heading) in seen:
@@ -67,23 +67,23 @@ def _walk(
         here = lines[at]
         (owner, *crossed) = here
         if at in heads:
-            found.add(heads[at])
+            cells_by_position.add(heads[at])
             continue
         if not crossed and not isinstance(owner, EdgeBundle):
-            found.add(owner[0])
+            cells_by_position.add(owner[0])
             continue
         ways = heading if crossed else here[owner] & ~ACROSS[heading]
-        for way, (dx, dy) in STEPS.items():
-            if ways & way:
-                todo.append(((at[0] + dx, at[1] + dy), way))
-    return found
+        for arm, (dx, dy) in STEPS.items():
+            if ways & arm:
+                todo.append(((at[0] + dx, at[1] + dy), arm))
+    return cells_by_position
 
 
 @MANY
 @given(shapes(), LOOKS)
 @example(EXCHANGE, Density())
 @example(SHOP, Density(frame="bracket", row_gap=0, label_width=1, track_spacing=0))
-def test_boxes_do_not_overlap_and_lie_inside(shape: Graph, look: Density) -> None:
+def test_boxes_are_inside_the_layout_and_do_not_overlap(shape: Graph, look: Density) -> None:
     layout = lay_out(order_graph(shape), look)
     assert set(layout.boxes) == set(shape.nodes)
     taken: set[tuple[int, int]] = set()
@@ -99,7 +99,7 @@ def test_boxes_do_not_overlap_and_lie_inside(shape: Graph, look: Density) -> Non
 @MANY
 @given(shapes(), LOOKS)
 @example(SHOP, Density())
-def test_no_line_runs_through_a_box_or_along_another(shape: Graph, look: Density) -> None:
+def test_lines_avoid_boxes_and_never_share_cells(shape: Graph, look: Density) -> None:
     layout = lay_out(order_graph(shape), look)
     assert set(layout.routes) == set(shape.edges())
     boxes = {
@@ -117,7 +117,7 @@ def test_no_line_runs_through_a_box_or_along_another(shape: Graph, look: Density
 
 @MANY
 @given(shapes(), LOOKS)
-def test_lines_begin_and_end_beside_their_boxes(shape: Graph, look: Density) -> None:
+def test_lines_start_and_end_next_to_their_boxes(shape: Graph, look: Density) -> None:
     layout = lay_out(order_graph(shape), look)
     for (a, b), route in layout.routes.items():
         forward = route.bundle.forward
@@ -133,14 +133,14 @@ def test_lines_begin_and_end_beside_their_boxes(shape: Graph, look: Density) -> 
 @given(shapes(), LOOKS)
 @example(SHOP, Density(frame="bracket", row_gap=0, label_width=1, track_spacing=0))
 @example(tiered(40, 110), Density(frame="bracket", row_gap=0, label_width=6, track_spacing=0))
-def test_the_picture_says_who_calls_whom_and_nothing_else(shape: Graph, look: Density) -> None:
+def test_following_the_lines_yields_exactly_the_links(shape: Graph, look: Density) -> None:
     layout = lay_out(order_graph(shape), look)
     assert sorted(set(read(layout))) == list(shape.edges())
 
 
 @MANY
 @given(shapes(), LOOKS)
-def test_words_have_a_place_of_their_own(shape: Graph, look: Density) -> None:
+def test_labels_have_cells_of_their_own(shape: Graph, look: Density) -> None:
     layout = lay_out(order_graph(shape), look)
     lines = masks(layout)
     taken: set[tuple[int, int]] = set()
@@ -171,7 +171,7 @@ def test_the_same_graph_has_the_same_layout(shape: Graph, look: Density, dice: s
 
 @MANY
 @given(shapes(), LOOKS)
-def test_links_lead_to_the_right_but_where_a_cycle_must_close(shape: Graph, look: Density) -> None:
+def test_links_point_right_unless_they_close_a_cycle(shape: Graph, look: Density) -> None:
     graph = order_graph(shape)
     back = [link for link in shape.edges() if graph.layers[link[0]] >= graph.layers[link[1]]]
     for a, b in back:
@@ -180,11 +180,11 @@ def test_links_lead_to_the_right_but_where_a_cycle_must_close(shape: Graph, look
 
 
 def _reached(start: str, shape: Graph) -> set[str]:
-    found, todo = {start}, [start]
+    cells_by_position, todo = {start}, [start]
     while todo:
         at = todo.pop()
         for a, b in shape.edges():
-            if a == at and b not in found:
-                found.add(b)
+            if a == at and b not in cells_by_position:
+                cells_by_position.add(b)
                 todo.append(b)
-    return found
+    return cells_by_position

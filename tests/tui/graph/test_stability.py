@@ -25,7 +25,7 @@ LOOK = Density()
 def order(layout: Layout) -> list[list[str]]:
     """Names by column from top to bottom."""
     columns: dict[int, list[str]] = {}
-    for box in sorted(layout.boxes.values(), key=lambda one: one.y):
+    for box in sorted(layout.boxes.values(), key=lambda item: item.y):
         columns.setdefault(box.layer, []).append(box.name)
     return [columns[layer] for layer in sorted(columns)]
 
@@ -37,7 +37,7 @@ def without(shape: Graph, gone: str) -> Graph:
 
 @settings(max_examples=100, deadline=None)
 @given(shapes())
-def test_a_graph_laid_out_from_its_own_layout_stays(shape: Graph) -> None:
+def test_a_layout_based_on_itself_is_unchanged(shape: Graph) -> None:
     """From the second time on: the first may find an order with fewer crossings."""
     layout = lay_out(order_graph(shape), LOOK)
     for _ in range(4):
@@ -48,28 +48,28 @@ def test_a_graph_laid_out_from_its_own_layout_stays(shape: Graph) -> None:
     raise AssertionError("it goes on moving")
 
 
-def test_a_leaf_that_goes_and_comes_back_moves_no_other_past_another() -> None:
+def test_removing_and_adding_a_leaf_keeps_the_order_of_the_others() -> None:
     for shape, leaves in ((EXCHANGE, ("inventory", "analytics")), (SHOP, ("inventory", "users", "search"))):
         before = lay_out(order_graph(shape), LOOK)
         for leaf in leaves:
             less = without(shape, leaf)
             after = lay_out(order_graph(less, before), LOOK)
-            kept = [[name for name in column if name != leaf] for column in order(before)]
-            assert order(after) == [column for column in kept if column]
+            remaining = [[name for name in column if name != leaf] for column in order(before)]
+            assert order(after) == [column for column in remaining if column]
             again = lay_out(order_graph(shape, after), LOOK)
-            assert [[name for name in column if name != leaf] for column in order(again)] == kept
+            assert [[name for name in column if name != leaf] for column in order(again)] == remaining
 
 
 def seen(names: str, *edges: str) -> Topology:
     nodes = tuple(TopologyNode(name=name, health="healthy") for name in names)
-    return Topology(nodes=nodes, edges=tuple(edge((one[0], one[1])) for one in edges))
+    return Topology(nodes=nodes, edges=tuple(edge((item[0], item[1])) for item in edges))
 
 
 def edge(link: Link) -> TopologyEdge:
     return TopologyEdge(from_=link[0], to=link[1], rps=1, success=1, p50_ms=1, p95_ms=1, p99_ms=1, mtls=True)
 
 
-def test_a_link_whose_traffic_fades_keeps_its_place_until_other_nodes_come() -> None:
+def test_a_link_without_traffic_keeps_its_place_until_the_nodes_change() -> None:
     memory = SeenLinks().updated(seen("abc", "ab", "ac"))
     faded = seen("abc", "ab")
     memory = memory.updated(faded)
@@ -80,28 +80,28 @@ def test_a_link_whose_traffic_fades_keeps_its_place_until_other_nodes_come() -> 
 
 @settings(max_examples=50, deadline=None)
 @given(shapes(), st.integers(1, 3))
-def test_a_focus_shows_what_is_so_many_calls_away(shape: Graph, reach: int) -> None:
+def test_a_focus_shows_nodes_within_its_hops(shape: Graph, reach: int) -> None:
     links = shape.edges()
     if not links:
         return
     start = links[0][0]
-    found = neighbourhood({start}, links, reach)
-    assert start in found
+    reached = neighbourhood({start}, links, reach)
+    assert start in reached
     for a, b in links:
         if a in neighbourhood({start}, links, reach - 1):
-            assert b in found
+            assert b in reached
     assert neighbourhood({start}, links, len(shape.nodes)) == neighbourhood(
         {start}, links, len(shape.nodes) + 1
     )
 
 
-def test_a_search_shows_what_has_the_name_and_its_neighbours() -> None:
+def test_a_search_shows_matches_and_their_neighbours() -> None:
     topology = seen("abcd", "ab", "bc", "cd")
     shape = visible_graph(topology, SeenLinks().updated(topology), GraphFilter(text="a"))
     assert shape.nodes == ("a", "b")
 
 
-def test_a_large_mesh_begins_with_what_is_around_its_gateway() -> None:
+def test_a_large_mesh_starts_with_its_gateways_neighbours() -> None:
     nodes = [TopologyNode(name=f"n{n}", health="healthy") for n in range(LARGE_MESH)]
     gateway = TopologyNode(name="way-in", role="gateway", health="healthy")
     topology = Topology(nodes=(*nodes, gateway), edges=(edge(("way-in", "n1")),))

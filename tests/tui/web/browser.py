@@ -48,9 +48,9 @@ async def serve_dashboard(environment: Mapping[str, str]) -> AsyncIterator[Dashb
     try:
         async with asyncio.timeout(90):
             line = (await process.stdout.readline()).decode()
-        found = re.search(r"http://127\.0\.0\.1:\d+", line)
-        assert found, line
-        yield DashboardServerProcess(found[0], process)
+        match = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert match, line
+        yield DashboardServerProcess(match[0], process)
     finally:
         if process.returncode is None:
             process.terminate()

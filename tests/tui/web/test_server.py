@@ -31,17 +31,17 @@ RETRY = {
 @asynccontextmanager
 async def pages(folder: Path) -> AsyncIterator[DashboardServerProcess]:
     """Served on a scenario."""
-    async with fake_admin_api() as api, serve_dashboard(found(folder, api.endpoint)) as web:
+    async with fake_admin_api() as api, serve_dashboard(dashboard_env(folder, api.endpoint)) as web:
         yield web
 
 
-def found(folder: Path, endpoint: ApiEndpoint) -> dict[str, str]:
+def dashboard_env(folder: Path, endpoint: ApiEndpoint) -> dict[str, str]:
     """What a dashboard finds an admin API by."""
     (folder / "token").write_text(endpoint.token)
     return {"MESH_API": endpoint.url, "MESH_TOKEN_FILE": str(folder / "token")}
 
 
-async def test_a_browser_shows_it_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+async def test_the_page_works_and_loads_nothing_from_other_hosts(tmp_path: Path) -> None:
     async with pages(tmp_path) as web, open_browser() as browser:
         await browser.page.goto(web.url)
         await browser.page.fill("#token", "not the token")
@@ -57,7 +57,7 @@ async def test_a_browser_shows_it_and_loads_nothing_from_elsewhere(tmp_path: Pat
     assert {urlsplit(url).hostname for url in browser.requested} == {"127.0.0.1"}
 
 
-async def test_a_policy_is_edited_refused_and_applied_in_a_browser(tmp_path: Path) -> None:
+async def test_a_policy_is_edited_validated_and_applied_in_a_browser(tmp_path: Path) -> None:
     async with fake_mesh(tmp_path) as mesh, Client(mesh.endpoint) as client:
 
         async def attempts() -> int:
@@ -65,7 +65,10 @@ async def test_a_policy_is_edited_refused_and_applied_in_a_browser(tmp_path: Pat
             return int(document["spec"]["attempts"])
 
         await client.apply([SourcedDocument(RETRY)], ChangeOptions(message="first"))
-        environment = {**found(tmp_path, mesh.endpoint), "EDITOR": "an-editor-that-a-browser-cannot-show"}
+        environment = {
+            **dashboard_env(tmp_path, mesh.endpoint),
+            "EDITOR": "an-editor-that-a-browser-cannot-show",
+        }
         async with serve_dashboard(environment) as web, open_browser() as browser:
             await browser.sign_in(web.url, mesh.token)
             await browser.wait_for_text("rev 1")
@@ -89,7 +92,7 @@ async def test_a_policy_is_edited_refused_and_applied_in_a_browser(tmp_path: Pat
             assert (newest.revision, newest.changed[0].name) == (2, "again")
 
 
-async def test_its_children_end_with_their_page_and_with_their_server(tmp_path: Path) -> None:
+async def test_dashboards_exit_with_their_page_and_with_the_server(tmp_path: Path) -> None:
     async with pages(tmp_path) as web, open_browser() as browser:
         await browser.sign_in(web.url, TOKEN)
         await wait_until(web.children, "a child for the page")
@@ -115,7 +118,7 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-async def test_without_the_token_nothing_is_shown(tmp_path: Path) -> None:
+async def test_without_a_session_every_path_is_refused(tmp_path: Path) -> None:
     async with pages(tmp_path) as web, aiohttp.ClientSession() as http:
         for path in ("/", "/ws", "/static/js/textual.js", "/keys.js", "/download/x"):
             async with http.get(web.url + path, allow_redirects=False) as answer:
@@ -130,7 +133,7 @@ async def test_without_the_token_nothing_is_shown(tmp_path: Path) -> None:
         assert not web.children()
 
 
-async def test_the_cookie_is_no_token_and_no_script_reads_it(tmp_path: Path) -> None:
+async def test_the_session_cookie_is_http_only_and_not_the_token(tmp_path: Path) -> None:
     jar = aiohttp.CookieJar(unsafe=True)
     async with pages(tmp_path) as web, aiohttp.ClientSession(cookie_jar=jar) as http:
         async with http.post(f"{web.url}/sign-in", data={"token": TOKEN}, allow_redirects=False) as answer:

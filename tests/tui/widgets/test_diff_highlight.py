@@ -12,7 +12,7 @@ def retry(attempts: object) -> dict[str, object]:
     return {"kind": "Retry", "metadata": {"name": "a"}, "spec": {"attempts": attempts, "z": 1}}
 
 
-def test_a_document_has_one_head_and_its_lines() -> None:
+def test_a_changed_document_has_one_header() -> None:
     text = unified_diff([retry(2)], [retry(3)])
     lines = diff_highlight.highlight_diff(text).plain.split("\n")
     assert lines[0] == "── Retry/a "
@@ -21,7 +21,7 @@ def test_a_document_has_one_head_and_its_lines() -> None:
     assert diff_highlight.count_changes(text) == (1, 1)
 
 
-def test_what_is_deleted_says_so_and_what_is_new_has_only_lines_that_come() -> None:
+def test_deleted_and_new_documents_are_marked() -> None:
     gone = unified_diff([retry(2)], [])
     assert diff_highlight.highlight_diff(gone).plain.split("\n")[0] == "── Retry/a (deleted) "
     assert diff_highlight.count_changes(gone) == (0, 6)
@@ -29,14 +29,14 @@ def test_what_is_deleted_says_so_and_what_is_new_has_only_lines_that_come() -> N
     assert diff_highlight.highlight_diff("").plain == ""
 
 
-def test_long_differences_are_cut_and_control_characters_do_not_reach_the_terminal() -> None:
+def test_long_diffs_are_cut_and_sanitized() -> None:
     text = unified_diff([retry("x")], [retry([f"\x1b[2J{n}" for n in range(3000)])])
     shown = diff_highlight.highlight_diff(text).plain
     assert "\x1b" not in shown
     assert shown.split("\n")[-1].endswith("more lines")
 
 
-def test_yaml_keeps_its_text() -> None:
+def test_highlighted_yaml_keeps_its_text() -> None:
     text = "# why\nkind: Retry\nspec:\n- {a: b}\n  url: http://x:1/[red]\n"
     assert yaml_highlight.highlight_yaml(text).plain == text.rstrip("\n")
 
@@ -44,8 +44,8 @@ def test_yaml_keeps_its_text() -> None:
 def test_a_problem_is_shown_with_its_line_and_neighbours() -> None:
     text = "kind: Retry\nspec:\n  attempts: many\n"
     shown = [
-        one.plain
-        for one in validation_errors.problem_lines(
+        line.plain
+        for line in validation_errors.problem_lines(
             text, [SourceProblem("text", 3, 3, "a number is expected")]
         )
     ]

@@ -102,7 +102,7 @@ def conflict_lines(
     """The revisions after `base`, oldest first, and whether they changed the same policies."""
     keys = {(ref.kind, ref.name) for ref in refs}
     yield paint(f"◐ the mesh changed since revision {base}; nothing has been applied", "partial")
-    for revision in reversed([one for one in revisions if one.revision > base]):
+    for revision in reversed([info for info in revisions if info.revision > base]):
         yield Content(f"  {revision_summary(revision, now)}")
         yield paint(f"    {sanitize(', '.join(describe_changes(revision.changed)))}", "dim")
         if any((change.kind, change.name) in keys for change in revision.changed):

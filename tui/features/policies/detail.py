@@ -201,7 +201,7 @@ def view_tabs(current: DetailView) -> Content:
 def comparison_lines(history: History, selected: int, diff: str, now: float) -> Iterator[Content]:
     """Which revisions are compared, and the difference."""
     last = history[0][0]
-    revision = next((one for one, _ in history if one.revision == selected), last)
+    revision = next((info for info, _ in history if info.revision == selected), last)
     if selected == last.revision:
         yield paint(f"last change: {revision_summary(revision, now)}", "dim")
     else:

@@ -42,7 +42,7 @@ class PolicyDetailScreen(PolicyActions):
         if state.policies is None:
             return
         key = self._policy_key
-        policy = next((one for one in self.policies() if one.key.lower() == key.lower()), None)
+        policy = next((policy for policy in self.policies() if policy.key.lower() == key.lower()), None)
         missing = self.query_one("#missing", Static)
         missing.display = policy is None
         if policy is None:

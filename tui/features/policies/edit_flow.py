@@ -66,7 +66,9 @@ async def _apply(
     parsed = parse_text(text)
     if parsed.problems:
         return parsed.problems, False
-    names = dict.fromkeys(f"{one.document.get('kind')} {_name(one.document)}" for one in parsed.documents)
+    names = dict.fromkeys(
+        f"{source.document.get('kind')} {_name(source.document)}" for source in parsed.documents
+    )
     request = ChangeRequest(
         f"Apply {', '.join(names)}?",
         "apply",

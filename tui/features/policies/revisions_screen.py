@@ -142,7 +142,7 @@ class RevisionsScreen(MeshScreen):
     async def _draw_changes(self) -> None:
         """Show the changes of the selected revision, or those since it."""
         number, since = self.selected_revision, self._since
-        info = next((one for one in self._revisions if one.revision == number), None)
+        info = next((info for info in self._revisions if info.revision == number), None)
         if info is None:
             self.query_one("#changes Static", Static).update("")
             return

@@ -146,10 +146,10 @@ class ServiceDetailScreen(MeshScreen):
 
     def refresh_data(self, state: DashboardState) -> None:
         """Update summary, trend and panes."""
-        if state.services is None:
+        if state.services is None or not self.query("#summary"):  # removed while a request was running
             return
         services = state.services.services
-        service = next((one for one in services if one.name == self.service), None)
+        service = next((service for service in services if service.name == self.service), None)
         if service is None:
             text = f"{self.service} is not in the mesh, or no longer: Esc goes back"
             self.query_one("#summary", Static).update(paint(text, "partial"))

@@ -48,8 +48,8 @@ def _bar_line(name: str, bars: str, tone: Tone, value: str) -> Content:
 
 def _pad_history(values: tuple[float, ...], steps: int) -> list[float]:
     """The last `steps` values, with zeros before the first one known."""
-    known = list(values[-steps:])
-    return [0.0] * (steps - len(known)) + known
+    recent = list(values[-steps:])
+    return [0.0] * (steps - len(recent)) + recent
 
 
 def _stretch(values: list[float], cells: int) -> list[float]:

@@ -85,14 +85,15 @@ class SidecarDetailScreen(MeshScreen):
         if configs is None:
             title.update("the configuration is unavailable: a tries again")
             return
-        self.query_one(ConfigTree).set_dump(configs)
+        for tree in self.query(ConfigTree):
+            tree.set_dump(configs)
         title.update(f"configuration at {format_time(self.session.now())}")
 
     def refresh_data(self, state: DashboardState) -> None:
         """Show the current state of the proxy."""
-        if state.proxies is None:
+        if state.proxies is None or not self.query("#summary"):  # removed while a request was running
             return
-        proxy = next((one for one in state.proxies if one.name == self.proxy_name), None)
+        proxy = next((proxy for proxy in state.proxies if proxy.name == self.proxy_name), None)
         summary = self.query_one("#summary", Static)
         if proxy is None:
             text = f"{self.proxy_name} is not connected, or no longer: Esc goes back"

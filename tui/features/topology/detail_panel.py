@@ -194,7 +194,7 @@ def _breaker(edge: TopologyEdge, data: PanelData, width: int) -> Content:
     """The state of the circuit breaker, and the policy that configures it."""
     label = BREAKER_LABELS[edge.breaker]
     text = f"{label.symbol} {label.text}".strip()
-    policy = next((one for one in data.policies or () if one.kind == "CircuitBreaker"), None)
+    policy = next((policy for policy in data.policies or () if policy.kind == "CircuitBreaker"), None)
     if policy is None:
         return paint("no breaker" if edge.breaker == "closed" else f"breaker {text}", "dim")
     when = last_change(policy, data)

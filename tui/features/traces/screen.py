@@ -102,22 +102,22 @@ class TracesScreen(MeshScreen):
     @work(exclusive=True)
     async def _load(self) -> None:
         """Fetch the list. If the API rejects the filter, its message is shown in place of the summary."""
-        wanted = self.trace_filter
+        query_filter = self.trace_filter
         try:
             traces = await self.session.poller.call(
                 lambda client: client.traces(
-                    service=wanted.service,
-                    operation=wanted.operation,
-                    min_duration=wanted.min_duration,
-                    errors=wanted.errors,
-                    limit=SEARCH_LIMIT if wanted.texts else LIST_LIMIT,
+                    service=query_filter.service,
+                    operation=query_filter.operation,
+                    min_duration=query_filter.min_duration,
+                    errors=query_filter.errors,
+                    limit=SEARCH_LIMIT if query_filter.texts else LIST_LIMIT,
                 )
             )
         except MeshError as error:
             self._error = sanitize(str(error))
         else:
             self._error = ""
-            self._traces = tuple(query.matching_traces(traces, wanted.texts))
+            self._traces = tuple(query.matching_traces(traces, query_filter.texts))
         self._draw()
 
     def _draw(self) -> None:

@@ -146,12 +146,12 @@ def flagged_spans(trace: Trace, span: Span) -> tuple[Span, ...]:
     """Spans whose response flags concern a span: itself, else those below it, else all of the trace."""
     if span.flags:
         return (span,)
-    below = tuple(one for one in _descendants(trace, span) if one.flags)
-    return below or tuple(one for one in trace.tree if one.flags)
+    below = tuple(child for child in _descendants(trace, span) if child.flags)
+    return below or tuple(other for other in trace.tree if other.flags)
 
 
 def _descendants(trace: Trace, span: Span) -> Iterator[Span]:
-    index = next((n for n, one in enumerate(trace.tree) if one.id == span.id), len(trace.tree))
+    index = next((n for n, other in enumerate(trace.tree) if other.id == span.id), len(trace.tree))
     for below in trace.tree[index + 1 :]:
         if below.depth <= span.depth:
             return
@@ -165,14 +165,14 @@ def span_lines(trace: Trace, span: Span, flagged: tuple[Span, ...]) -> Iterator[
         return
     if not flagged:
         yield Content("No Envoy set a response flag: the service itself responded with the failure.")
-    for one in flagged:
-        where = f" (at {sanitize(one.service)})" if one.id != span.id else ""
-        for flag in one.flags:
+    for flagged_span in flagged:
+        where = f" (at {sanitize(flagged_span.service)})" if flagged_span.id != span.id else ""
+        for flag in flagged_span.flags:
             kinds = f" (by {', '.join(flag.kinds)})" if flag.kinds else " (no policy causes it)"
             yield Content.assemble(
                 paint(flag.flag, "bad"), f" {sanitize(flag.meaning)}{where}", paint(kinds, "dim")
             )
-    for one in trace.tree:
-        if one.error and one.message and not one.proxy:
-            message = f" reports: {sanitize(one.message)}"
-            yield Content.assemble(paint(sanitize(one.service), "strong"), message)
+    for other in trace.tree:
+        if other.error and other.message and not other.proxy:
+            message = f" reports: {sanitize(other.message)}"
+            yield Content.assemble(paint(sanitize(other.service), "strong"), message)

@@ -39,17 +39,17 @@ async def shown(pilot: Dashboard) -> Table:
     return await wait_for_table(pilot)
 
 
-async def at(pilot: Dashboard, wanted: Location) -> None:
+async def at(pilot: Dashboard, location: Location) -> None:
     """Wait until a place is shown."""
 
     def there() -> bool:
         screen = pilot.app.screen
-        return isinstance(screen, MeshScreen) and screen.location == wanted
+        return isinstance(screen, MeshScreen) and screen.location == location
 
     await wait_until(pilot, there)
 
 
-async def test_what_happens_appears_by_itself_once_and_on_top() -> None:
+async def test_a_new_event_appears_once_at_the_top() -> None:
     async with open_dashboard() as (pilot, api):
         table = await shown(pilot)
         await wait_until(pilot, lambda: api.event_queues)
@@ -59,7 +59,7 @@ async def test_what_happens_appears_by_itself_once_and_on_top() -> None:
         assert len({row.key for row in table.rows}) == len(table.rows)
 
 
-async def test_what_was_missed_is_fetched_without_a_gap_or_a_double() -> None:
+async def test_events_missed_during_an_outage_are_fetched_once() -> None:
     async with open_dashboard() as (pilot, api):
         table = await shown(pilot)
         await wait_until(pilot, lambda: api.event_queues)
@@ -73,7 +73,7 @@ async def test_what_was_missed_is_fetched_without_a_gap_or_a_double() -> None:
         assert len({row.key for row in table.rows}) == len(table.rows)
 
 
-async def test_kinds_severities_and_words_narrow_down() -> None:
+async def test_events_are_filtered_by_kind_severity_and_text() -> None:
     async with open_dashboard() as (pilot, _):
         table = await shown(pilot)
         await pilot.press("w", "w")
@@ -89,7 +89,7 @@ async def test_kinds_severities_and_words_narrow_down() -> None:
         await wait_until(pilot, lambda: [row.cells[2].text for row in table.rows] == ["svid"])
 
 
-async def test_held_nothing_moves_and_then_all_is_there() -> None:
+async def test_a_paused_list_catches_up_when_resumed() -> None:
     async with open_dashboard() as (pilot, api):
         table = await shown(pilot)
         await wait_until(pilot, lambda: api.event_queues)
@@ -104,18 +104,18 @@ async def test_held_nothing_moves_and_then_all_is_there() -> None:
         await wait_until(pilot, lambda: len(table.rows) == 7)
 
 
-async def test_an_event_leads_to_what_it_is_about() -> None:
+async def test_enter_opens_the_object_of_an_event() -> None:
     async with open_dashboard() as (pilot, _):
         table = await shown(pilot)
-        ways: tuple[tuple[str, Location], ...] = (
+        targets: tuple[tuple[str, Location], ...] = (
             ("breaker", ServiceLocation("inventory")),
             ("revision", RevisionLocation(41)),
             ("sidecar", ProxyLocation("trading-1")),
         )
-        for kind, wanted in ways:
+        for kind, location in targets:
             table.select_key(next(row.key for row in table.rows if row.cells[2].text == kind))
             await pilot.press("enter")
-            await at(pilot, wanted)
+            await at(pilot, location)
             await pilot.press("escape")
             await wait_until(pilot, lambda: pilot.app.screen is table.screen and table.has_focus)
 

@@ -16,7 +16,7 @@ REFUSING = ProxyStatus(
 )
 
 
-def test_a_change_that_stands_is_told_with_what_is_still_refused() -> None:
+def test_a_programmed_change_mentions_older_rejections() -> None:
     assert wait_outcome(WaitResult(state="programmed", revision=5)) == (
         "● revision 5 is programmed on every connected sidecar",
         "information",
@@ -26,6 +26,6 @@ def test_a_change_that_stands_is_told_with_what_is_still_refused() -> None:
     assert severity == "warning"
 
 
-def test_a_change_that_is_refused_is_an_error() -> None:
+def test_a_rejected_change_is_an_error() -> None:
     text, severity = wait_outcome(WaitResult(state="rejected", revision=4, proxies=(REFUSING,)))
     assert ("front-1: no such escape" in text, severity) == (True, "error")

@@ -11,7 +11,7 @@ from meshwright.control_plane.errors import InputError
 from meshwright.tui.features.policies import external_editor
 
 
-def test_visual_goes_before_editor_and_may_have_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visual_overrides_editor_and_may_have_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDITOR", "nano")
     monkeypatch.setenv("VISUAL", "code --wait 'a b'")
     assert external_editor.command() == ["code", "--wait", "a b"]
@@ -22,7 +22,7 @@ def test_visual_goes_before_editor_and_may_have_arguments(monkeypatch: pytest.Mo
     assert external_editor.command() == []
 
 
-def test_a_draft_is_its_users_alone_and_goes_when_it_is_done(
+def test_a_draft_is_private_and_deleted_when_discarded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -42,7 +42,7 @@ def test_a_draft_is_its_users_alone_and_goes_when_it_is_done(
         external_editor.read(draft)
 
 
-def test_the_editor_gets_the_draft_and_its_failures_are_told(tmp_path: Path) -> None:
+def test_run_edits_the_draft_and_reports_failures(tmp_path: Path) -> None:
     draft = tmp_path / "a.yaml"
     draft.write_text("old")
     external_editor.run([sys.executable, "-c", "import sys; open(sys.argv[1], 'w').write('new')"], draft)

@@ -110,8 +110,8 @@ def notices(pilot: Dashboard) -> str:
 
 def attempts(mesh: FakeMesh, name: str = "again") -> object:
     """What the newest revision says."""
-    stored = {one.key: one.document for one in mesh.store.revisions[-1].documents}
-    return stored["Retry", name]["spec"]["attempts"] if ("Retry", name) in stored else None
+    documents = {one.key: one.document for one in mesh.store.revisions[-1].documents}
+    return documents["Retry", name]["spec"]["attempts"] if ("Retry", name) in documents else None
 
 
 def newest(mesh: FakeMesh) -> Any:
@@ -119,7 +119,7 @@ def newest(mesh: FakeMesh) -> Any:
     return mesh.store.revisions[-1].info
 
 
-async def test_a_policy_shows_its_history_and_what_changed(tmp_path: Path) -> None:
+async def test_a_policy_shows_its_history_and_changes(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, _):
         await wait_for_text(pilot, "attempts: 5")
         await pilot.press("h")
@@ -132,7 +132,7 @@ async def test_a_policy_shows_its_history_and_what_changed(tmp_path: Path) -> No
         await wait_for_text(pilot, "last change:")
 
 
-async def test_a_policy_is_taken_back_after_a_question_that_says_what_and_whom(tmp_path: Path) -> None:
+async def test_a_policy_is_rolled_back_after_a_preview(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("b")
         await sheet(pilot, ChooseOne)
@@ -160,7 +160,7 @@ async def test_a_policy_is_taken_back_after_a_question_that_says_what_and_whom(t
         await wait_until(pilot, lambda: "revision 4 is programmed" in notices(pilot))
 
 
-async def test_the_whole_mesh_is_rolled_back_from_its_revisions(tmp_path: Path) -> None:
+async def test_the_whole_mesh_is_rolled_back_to_a_revision(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("H")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, RevisionsScreen))
@@ -179,7 +179,7 @@ async def test_the_whole_mesh_is_rolled_back_from_its_revisions(tmp_path: Path) 
         assert newest(mesh).message == "rollback to revision 1"
 
 
-async def test_a_policy_is_deleted_after_a_question(tmp_path: Path) -> None:
+async def test_a_policy_is_deleted_after_confirmation(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("down")
         await wait_until(pilot, lambda: shown(pilot) == "other")
@@ -197,7 +197,7 @@ async def test_a_policy_is_deleted_after_a_question(tmp_path: Path) -> None:
         await wait_until(pilot, lambda: len(table(pilot).rows) == 1)
 
 
-async def test_somebody_quicker_is_shown_and_asked_about_again(tmp_path: Path) -> None:
+async def test_a_conflicting_change_is_shown_and_confirmed_again(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("d")
         await sheet(pilot, ConfirmChange)
@@ -222,7 +222,7 @@ async def edited(pilot: Dashboard, old: str, new: str) -> None:
     await pilot.press("ctrl+s")
 
 
-async def test_an_edited_policy_is_shown_as_a_difference_then_applied(tmp_path: Path) -> None:
+async def test_an_edited_policy_is_previewed_and_applied(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("e")
         await edited(pilot, "attempts: 5", "attempts: 3")
@@ -233,7 +233,7 @@ async def test_an_edited_policy_is_shown_as_a_difference_then_applied(tmp_path: 
         await wait_until(pilot, lambda: "attempts: 3" in screen_text(pilot))
 
 
-async def test_an_edit_that_somebody_overtook_is_compared_anew_and_loses_nothing(
+async def test_a_conflicting_edit_is_previewed_again_and_keeps_the_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drafts = tmp_path / "drafts"
@@ -257,7 +257,7 @@ async def test_an_edit_that_somebody_overtook_is_compared_anew_and_loses_nothing
         assert "attempts: 3" in draft.read_text()
 
 
-async def test_refused_text_shows_the_line_and_is_edited_on(tmp_path: Path) -> None:
+async def test_invalid_text_shows_the_line_and_is_edited_again(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("e")
         await edited(pilot, "attempts: 5", "attempts: lots")
@@ -274,7 +274,7 @@ async def test_refused_text_shows_the_line_and_is_edited_on(tmp_path: Path) -> N
         await wait_until(pilot, lambda: attempts(mesh) == 1)
 
 
-async def test_a_text_that_was_not_applied_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_text_that_was_not_applied_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drafts = tmp_path / "drafts"
     drafts.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(drafts))
@@ -289,7 +289,7 @@ async def test_a_text_that_was_not_applied_is_kept(tmp_path: Path, monkeypatch: 
         assert attempts(mesh) == 5
 
 
-async def test_the_users_own_editor_is_run_where_the_terminal_lets_it(
+async def test_the_users_editor_runs_in_a_terminal_that_can_suspend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "editor.py"
@@ -313,7 +313,7 @@ def _nothing(driver: object) -> None:
     """A terminal without modes."""
 
 
-async def test_what_an_envoy_rejects_is_told_in_its_words(tmp_path: Path) -> None:
+async def test_a_rejected_change_is_reported_in_envoys_message(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         refusal = "Cluster orders: bad thresholds"
         proxy = ProxyStatus(name="orders-1", service="orders", state="rejected", revision=3, error=refusal)
@@ -322,8 +322,8 @@ async def test_what_an_envoy_rejects_is_told_in_its_words(tmp_path: Path) -> Non
             Condition(type="Accepted", status="True", reason="Accepted"),
             Condition(type="Rejected", status="True", reason="EnvoyRejected", message=refusal),
         )
-        told = PolicyStatus(kind="Retry", name="other", state="rejected", conditions=conditions, affected=1)
-        mesh.status = Status(revision=3, store="ok", policies=(told,))
+        status = PolicyStatus(kind="Retry", name="other", state="rejected", conditions=conditions, affected=1)
+        mesh.status = Status(revision=3, store="ok", policies=(status,))
         await pilot.press("d", "=")
         await sheet(pilot, ConfirmChange)
         await pilot.press("y")
@@ -383,7 +383,7 @@ async def test_without_policies_it_says_what_to_do() -> None:
         await wait_until(pilot, lambda: "no revisions yet" in screen_text(pilot))
 
 
-async def test_a_policy_that_is_gone_says_so(tmp_path: Path) -> None:
+async def test_a_deleted_policy_says_so(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("enter")
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, PolicyDetailScreen))

@@ -88,7 +88,7 @@ def change(name: str, action: Any) -> DocumentChange:
 def test_the_history_of_a_policy_has_only_revisions_that_changed_it() -> None:
     mine, other, same = change("a", "changed"), change("b", "created"), change("a", "unchanged")
     revisions = [revision(3, other, same), revision(2, mine, other), revision(1, other)]
-    assert [one.revision for one, _ in revisions_of(revisions, "Retry", "a")] == [2]
+    assert [info.revision for info, _ in revisions_of(revisions, "Retry", "a")] == [2]
 
 
 def test_a_revision_without_a_message_says_so() -> None:

@@ -43,7 +43,7 @@ def test_97_percent_success_is_healthy_on_node_edge_and_version_alike() -> None:
     cells = table.edge_row(call, "stock").cells
     assert (cells[1].tone, cells[3].tone) == ("plain", "plain")
     topology = exchange().topology.model_copy(update={"nodes": (node("orders"),), "edges": (call,)})
-    split = {one.name: one.health for one in split_versions(topology).nodes}
+    split = {split_node.name: split_node.health for split_node in split_versions(topology).nodes}
     assert split["stock/v1"] == "healthy"
 
 

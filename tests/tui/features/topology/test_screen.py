@@ -20,19 +20,19 @@ def graph(pilot: Dashboard) -> GraphView:
     return pilot.app.screen.query_one(GraphView)
 
 
-async def settled(pilot: Dashboard) -> GraphView:
+async def wait_for_layout(pilot: Dashboard) -> GraphView:
     """The graph once it is laid out and has the keys."""
     await wait_until(pilot, lambda: graph(pilot).current_layout.boxes and graph(pilot).has_focus)
     await pilot.pause()
     return graph(pilot)
 
 
-async def picks(pilot: Dashboard, wanted: GraphSelection) -> None:
+async def wait_for_selection(pilot: Dashboard, selection: GraphSelection) -> None:
     """Wait until something is selected."""
-    await wait_until(pilot, lambda: graph(pilot).selected == wanted)
+    await wait_until(pilot, lambda: graph(pilot).selected == selection)
 
 
-async def shows(pilot: Dashboard, *names: str) -> None:
+async def wait_for_nodes(pilot: Dashboard, *names: str) -> None:
     """Wait until these services and no others are seen."""
     await wait_until(pilot, lambda: set(graph(pilot).graph.nodes) == set(names))
 
@@ -45,9 +45,9 @@ def place(pilot: Dashboard) -> navigation.Location:
     return pilot.app.screen.location  # type: ignore[attr-defined,no-any-return]
 
 
-async def test_the_worst_service_is_selected_and_its_trouble_told() -> None:
+async def test_the_worst_service_is_selected_and_its_problem_shown() -> None:
     async with open_dashboard(size=(80, 24)) as (pilot, _):
-        seen = await settled(pilot)
+        seen = await wait_for_layout(pilot)
         assert seen.selected == GraphSelection("inventory")
         await wait_for_text(pilot, "✖ inventory", "⊘61 %", "1/2 healthy")
         await pilot.press("tab")
@@ -55,9 +55,9 @@ async def test_the_worst_service_is_selected_and_its_trouble_told() -> None:
         await wait_for_text(pilot, "breaker ⊘ open, 2 ejected (inventory-limits, rev 41")
 
 
-async def test_figures_are_those_of_the_api_and_nothing_moves_when_they_change() -> None:
+async def test_figures_update_without_moving_boxes() -> None:
     async with open_dashboard(size=(80, 24)) as (pilot, api):
-        seen = await settled(pilot)
+        seen = await wait_for_layout(pilot)
         boxes = dict(seen.current_layout.boxes)
         edges = tuple(each.model_copy(update={"rps": 777.0}) for each in api.mesh.topology.edges)
         api.mesh = replace(api.mesh, topology=api.mesh.topology.model_copy(update={"edges": edges}))
@@ -69,23 +69,23 @@ async def test_figures_are_those_of_the_api_and_nothing_moves_when_they_change()
         assert seen.current_layout.boxes == boxes
 
 
-async def test_arrows_move_between_nodes_as_they_lie() -> None:
+async def test_arrow_keys_move_between_nodes() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
-        await settled(pilot)
+        await wait_for_layout(pilot)
         for key, name in (("left", "orders"), ("left", "trading"), ("left", "ingress"), ("right", "trading")):
             await pilot.press(key)
-            await picks(pilot, GraphSelection(name))
+            await wait_for_selection(pilot, GraphSelection(name))
         await pilot.press("up")
-        await picks(pilot, GraphSelection("storefront"))
+        await wait_for_selection(pilot, GraphSelection("storefront"))
         await pilot.press("up")
-        await picks(pilot, GraphSelection("storefront"))
+        await wait_for_selection(pilot, GraphSelection("storefront"))
 
 
-async def test_tab_goes_through_the_calls_of_a_node_and_back_to_it() -> None:
+async def test_tab_cycles_through_the_edges_of_a_node() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
-        await settled(pilot)
+        await wait_for_layout(pilot)
         await pilot.press("left")
-        await picks(pilot, GraphSelection("orders"))
+        await wait_for_selection(pilot, GraphSelection("orders"))
         for link in (
             ("ingress", "orders"),
             ("storefront", "orders"),
@@ -94,46 +94,46 @@ async def test_tab_goes_through_the_calls_of_a_node_and_back_to_it() -> None:
             None,
         ):
             await pilot.press("tab")
-            await picks(pilot, GraphSelection("orders", link))
+            await wait_for_selection(pilot, GraphSelection("orders", link))
         await pilot.press("left_square_bracket")
-        await picks(pilot, GraphSelection("orders", ("orders", "catalog")))
+        await wait_for_selection(pilot, GraphSelection("orders", ("orders", "catalog")))
         await pilot.press("escape")
-        await picks(pilot, GraphSelection("orders"))
+        await wait_for_selection(pilot, GraphSelection("orders"))
 
 
-async def test_focus_shows_neighbours_then_more_and_escape_shows_all() -> None:
+async def test_focus_shows_neighbours_then_more_and_esc_shows_all() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
-        seen = await settled(pilot)
+        seen = await wait_for_layout(pilot)
         everything = set(seen.graph.nodes)
         await pilot.press("f")
-        await shows(pilot, "inventory", "orders")
+        await wait_for_nodes(pilot, "inventory", "orders")
         await wait_for_text(pilot, "neighbours of inventory: 2 of 8 services")
         await pilot.press("f")
-        await shows(pilot, "inventory", "orders", "ingress", "storefront", "catalog")
+        await wait_for_nodes(pilot, "inventory", "orders", "ingress", "storefront", "catalog")
         await pilot.press("escape")
-        await shows(pilot, *everything)
-        await picks(pilot, GraphSelection("inventory"))
+        await wait_for_nodes(pilot, *everything)
+        await wait_for_selection(pilot, GraphSelection("inventory"))
 
 
-async def test_search_narrows_down_and_escape_takes_it_back() -> None:
+async def test_search_filters_nodes_and_esc_ends_it() -> None:
     async with open_dashboard(size=(80, 24)) as (pilot, _):
-        seen = await settled(pilot)
+        seen = await wait_for_layout(pilot)
         await type_search(pilot, "analy")
-        await shows(pilot, "analytics", "trading")
-        await picks(pilot, GraphSelection("analytics"))
+        await wait_for_nodes(pilot, "analytics", "trading")
+        await wait_for_selection(pilot, GraphSelection("analytics"))
         await pilot.press("enter")
         await wait_until(pilot, lambda: seen.has_focus)
         await pilot.press("left")
-        await picks(pilot, GraphSelection("trading"))
+        await wait_for_selection(pilot, GraphSelection("trading"))
         await pilot.press("escape")
         await wait_until(pilot, lambda: len(seen.graph.nodes) == 8)
         await type_search(pilot, "nowhere")
         await wait_for_text(pilot, "no service has such a name")
 
 
-async def test_keys_lead_to_where_the_selection_is_told_of() -> None:
+async def test_keys_open_service_traces_and_events_of_the_selection() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
-        await settled(pilot)
+        await wait_for_layout(pilot)
         for key, expected in (
             ("enter", navigation.ServiceLocation("inventory")),
             ("t", navigation.TracesLocation(service="inventory")),
@@ -143,12 +143,12 @@ async def test_keys_lead_to_where_the_selection_is_told_of() -> None:
             await wait_until(pilot, partial(_is_at, pilot, expected))
             await pilot.press("escape")
             await wait_until(pilot, lambda: isinstance(pilot.app.screen, TopologyScreen))
-            await settled(pilot)
+            await wait_for_layout(pilot)
 
 
-async def test_a_policy_in_force_for_an_edge_is_a_key_away() -> None:
+async def test_p_lists_the_policies_in_force_for_an_edge() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
-        await settled(pilot)
+        await wait_for_layout(pilot)
         await wait_until(pilot, lambda: pilot.app.screen._details.policies)  # type: ignore[attr-defined]
         await pilot.press("tab")
         await wait_until(pilot, lambda: graph(pilot).selected.link)
@@ -160,9 +160,9 @@ async def test_a_policy_in_force_for_an_edge_is_a_key_away() -> None:
         )
 
 
-async def test_why_leads_to_the_newest_request_that_failed_there() -> None:
+async def test_w_explains_the_newest_failed_request() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
-        await settled(pilot)
+        await wait_for_layout(pilot)
         await pilot.press("tab")
         await wait_until(pilot, lambda: graph(pilot).selected.link)
         await pilot.press("w")
@@ -171,9 +171,9 @@ async def test_why_leads_to_the_newest_request_that_failed_there() -> None:
         await wait_until(pilot, lambda: isinstance(place(pilot), navigation.TraceLocation))
 
 
-async def test_versions_are_taken_apart_and_put_together_again() -> None:
+async def test_v_splits_and_merges_versions() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, api):
-        seen = await settled(pilot)
+        seen = await wait_for_layout(pilot)
         await pilot.press("v")
         assert "inventory/v1" not in seen.graph.nodes
         shares = (
@@ -184,31 +184,31 @@ async def test_versions_are_taken_apart_and_put_together_again() -> None:
             each.model_copy(update={"versions": shares}) if each.to == "inventory" else each
             for each in api.mesh.topology.edges
         ]
-        told = api.mesh.topology.model_copy(update={"edges": tuple(edges)})
-        api.mesh = replace(api.mesh, topology=told)
-        await wait_until(pilot, lambda: pilot.app.mesh_state.topology == told)  # type: ignore[attr-defined]
+        split_topology = api.mesh.topology.model_copy(update={"edges": tuple(edges)})
+        api.mesh = replace(api.mesh, topology=split_topology)
+        await wait_until(pilot, lambda: pilot.app.mesh_state.topology == split_topology)  # type: ignore[attr-defined]
         await pilot.press("v")
         await wait_until(pilot, lambda: {"inventory/v1", "inventory/v2"} <= set(seen.graph.nodes))
         assert "inventory" not in seen.graph.nodes
-        await picks(pilot, GraphSelection("inventory/v2"))
+        await wait_for_selection(pilot, GraphSelection("inventory/v2"))
         await wait_for_text(pilot, "a version of inventory")
         await pilot.press("v")
         await wait_until(pilot, lambda: "inventory" in seen.graph.nodes)
 
 
-async def test_a_click_selects_a_box_or_a_line_and_a_second_one_opens() -> None:
+async def test_a_click_selects_a_box_or_an_edge_and_a_second_one_opens() -> None:
     async with open_dashboard(size=(120, 40)) as (pilot, _):
-        seen = await settled(pilot)
+        seen = await wait_for_layout(pilot)
         aside, above = seen._left_margin, seen._top_margin
         box = seen.current_layout.boxes["catalog"]
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
-        await picks(pilot, GraphSelection("catalog"))
+        await wait_for_selection(pilot, GraphSelection("catalog"))
         label = seen.current_layout.routes["trading", "analytics"].label
         assert label
         await pilot.click(GraphView, offset=(aside + label[0] + 3, above + label[1]))
-        await picks(pilot, GraphSelection("analytics", ("trading", "analytics")))
+        await wait_for_selection(pilot, GraphSelection("analytics", ("trading", "analytics")))
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
-        await picks(pilot, GraphSelection("catalog"))
+        await wait_for_selection(pilot, GraphSelection("catalog"))
         await pilot.click(GraphView, offset=(aside + box.x + 2, above + box.row))
         await wait_until(pilot, lambda: place(pilot) == navigation.ServiceLocation("catalog"))
 
@@ -223,21 +223,21 @@ async def test_an_empty_mesh_says_what_to_do_next(scenario: str, words: str) -> 
 
 
 @pytest.mark.parametrize("size", [(80, 24), (20, 5)])
-async def test_names_of_sixty_letters_and_other_scripts_break_nothing(size: tuple[int, int]) -> None:
+async def test_long_names_and_other_scripts_are_drawn(size: tuple[int, int]) -> None:
     async with open_dashboard("bad", size=size) as (pilot, _):
-        await settled(pilot)
+        await wait_for_layout(pilot)
         for key in ("left", "tab", "right", "f", "escape", "down"):
             await pilot.press(key)
         await pilot.resize_terminal(40, 10)
         await pilot.pause()
         await pilot.resize_terminal(120, 40)
-        await settled(pilot)
+        await wait_for_layout(pilot)
         await wait_for_text(pilot, "✖ ingress")
 
 
 async def test_a_hundred_services_scroll_with_the_selection() -> None:
     async with open_dashboard("many", size=(80, 24)) as (pilot, _):
-        seen = await settled(pilot)
+        seen = await wait_for_layout(pilot)
         await wait_until(pilot, lambda: f"✖ {seen.selected.node}" in screen_text(pilot))
         for key in ("left", "left", "down", "down", "right", "up", "right", "right"):
             await pilot.press(key)
@@ -247,9 +247,9 @@ async def test_a_hundred_services_scroll_with_the_selection() -> None:
             )
 
 
-async def test_a_thousand_services_begin_around_the_gateway_and_any_can_be_seen() -> None:
+async def test_a_thousand_services_start_around_the_gateway_and_any_can_be_opened() -> None:
     async with open_dashboard("thousand", size=(120, 40)) as (pilot, _):
-        seen = await settled(pilot)
+        seen = await wait_for_layout(pilot)
         assert seen.graph_filter.focus == "ingress" and len(seen.graph.nodes) < 100
         edge = navigation.EdgeLocation("service-0500", "service-0501")
         pilot.app.go(edge)  # type: ignore[attr-defined]

@@ -23,9 +23,9 @@ REQUESTS = (
 )
 
 
-def test_only_what_failed_on_an_edge_and_has_a_trace_shows_why() -> None:
-    assert [one.trace for one in failed_requests(REQUESTS, "stock", ("orders", "stock"))] == ["c", "d"]
-    assert [one.trace for one in failed_requests(REQUESTS, "orders", None)] == ["b", "c"]
+def test_failed_requests_are_on_the_edge_and_have_a_trace() -> None:
+    assert [match.trace for match in failed_requests(REQUESTS, "stock", ("orders", "stock"))] == ["c", "d"]
+    assert [match.trace for match in failed_requests(REQUESTS, "orders", None)] == ["b", "c"]
 
 
 def span(id: str, service: str, depth: int, to: str = "", *, error: bool = True, proxy: bool = True) -> Span:
@@ -36,7 +36,7 @@ def span(id: str, service: str, depth: int, to: str = "", *, error: bool = True,
     )  # fmt: skip
 
 
-def test_the_step_that_failed_there_is_the_deepest_that_a_proxy_told() -> None:
+def test_failed_span_is_the_deepest_one_a_proxy_reported() -> None:
     tree = (
         span("1", "ingress", 0, "orders"),
         span("2", "orders", 1, proxy=False),
@@ -45,11 +45,11 @@ def test_the_step_that_failed_there_is_the_deepest_that_a_proxy_told() -> None:
         span("5", "stock", 3, proxy=False),
     )
     trace = Trace(id="t", service="ingress", operation="GET /", start=0, duration=1, spans=5, tree=tree)
-    for name, link, found in (
+    for name, link, span_id in (
         ("stock", ("orders", "stock"), "3"),
         ("orders", None, "3"),
         ("orders", ("ingress", "orders"), "1"),
         ("catalog", ("orders", "catalog"), None),
     ):
         at = failed_span(trace, name, link)
-        assert (at.id if at else None) == found
+        assert (at.id if at else None) == span_id

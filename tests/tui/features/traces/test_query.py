@@ -19,7 +19,7 @@ SERVICES = {"orders", "inventory"}
 
 
 @pytest.mark.parametrize(
-    ("line", "wanted"),
+    ("line", "trace_filter"),
     [
         ("", NO_FILTER),
         ("orders", TraceFilter(service="orders")),
@@ -33,21 +33,21 @@ SERVICES = {"orders", "inventory"}
         (">fast", TraceFilter(texts=(">fast",))),
     ],
 )
-def test_a_line_is_read_word_by_word(line: str, wanted: TraceFilter) -> None:
-    assert parse_query(line, SERVICES) == wanted
+def test_parse_query_reads_services_durations_and_texts(line: str, trace_filter: TraceFilter) -> None:
+    assert parse_query(line, SERVICES) == trace_filter
 
 
-def test_what_a_line_does_not_name_stays_as_the_keys_have_it() -> None:
+def test_parse_query_keeps_what_the_line_does_not_set() -> None:
     keyed = TraceFilter("inventory", errors=True, min_duration="1s")
     assert parse_query("orders", SERVICES, keyed) == TraceFilter("orders", errors=True, min_duration="1s")
     assert parse_query("", SERVICES, keyed) == keyed
 
 
-def test_the_key_goes_through_the_durations_and_back() -> None:
-    found = [""]
+def test_next_duration_cycles() -> None:
+    durations = [""]
     for _ in DURATIONS:
-        found.append(next_duration(found[-1]))
-    assert tuple(found) == (*DURATIONS, "")
+        durations.append(next_duration(durations[-1]))
+    assert tuple(durations) == (*DURATIONS, "")
     assert next_duration("40ms") == DURATIONS[0]
 
 
@@ -62,14 +62,14 @@ def summary(id: str, start: float, errors: int = 0) -> TraceSummary:
     )  # fmt: skip
 
 
-def test_texts_are_found_anywhere_in_the_line_and_the_newest_is_first() -> None:
+def test_matching_traces_contain_every_text_newest_first() -> None:
     traces = [summary("a", 10), summary("b", 30), summary("c", 20)]
-    assert [one.id[0] for one in matching_traces(traces, ())] == ["b", "c", "a"]
-    assert [one.id[0] for one in matching_traces(traces, ("GET", "ORDERS", "ccc"))] == ["c"]
+    assert [match.id[0] for match in matching_traces(traces, ())] == ["b", "c", "a"]
+    assert [match.id[0] for match in matching_traces(traces, ("GET", "ORDERS", "ccc"))] == ["c"]
     assert matching_traces(traces, ("orders", "nowhere")) == []
 
 
-def test_a_failed_trace_says_so_by_sign_and_names_who_failed() -> None:
+def test_the_row_of_a_failed_trace_has_a_symbol_and_the_failed_services() -> None:
     texts = [cell.text for cell in trace_row(summary("a", 10, errors=2)).cells]
     assert texts[0] == "✖"
     assert texts[2:6] == ["612", "GET /a [31m", "2", "3"]

@@ -29,28 +29,28 @@ def dash(pilot: Dashboard) -> DashboardApp:
     return cast("DashboardApp", pilot.app)
 
 
-async def listed(pilot: Dashboard) -> Table:
+async def open_list(pilot: Dashboard) -> Table:
     """The list of traces with something in it."""
     await pilot.press("3")
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen))
     return await drawn(pilot)
 
 
-async def opened(pilot: Dashboard) -> Waterfall:
+async def open_trace(pilot: Dashboard) -> Waterfall:
     """The waterfall of the first trace."""
     await pilot.press("enter")
     await wait_until(
         pilot, lambda: isinstance(pilot.app.screen, TraceDetailScreen) and pilot.app.screen.query(Waterfall)
     )
-    fall = pilot.app.screen.query_one(Waterfall)
-    await wait_until(pilot, lambda: fall.selected and fall.has_focus)
+    waterfall_widget = pilot.app.screen.query_one(Waterfall)
+    await wait_until(pilot, lambda: waterfall_widget.selected and waterfall_widget.has_focus)
     await pilot.pause()
-    return fall
+    return waterfall_widget
 
 
-async def test_the_list_is_newest_first_and_narrows_by_keys_and_words() -> None:
+async def test_traces_are_newest_first_and_filtered_by_keys_and_text() -> None:
     async with open_dashboard() as (pilot, api):
-        table = await listed(pilot)
+        table = await open_list(pilot)
         assert table.rows[0].key == FAILED
         await wait_for_text(pilot, "✖")
         await pilot.press("e")
@@ -68,49 +68,51 @@ async def test_the_list_is_newest_first_and_narrows_by_keys_and_words() -> None:
         await wait_for_text(pilot, "of catalog")
 
 
-async def test_a_list_that_is_held_stays_as_it_is() -> None:
+async def test_a_paused_list_does_not_change() -> None:
     async with open_dashboard() as (pilot, api):
-        table = await listed(pilot)
+        table = await open_list(pilot)
         await pilot.press("space")
         await wait_for_text(pilot, "paused")
-        await wait_until(pilot, lambda: not looked_for(pilot))
+        await wait_until(pilot, lambda: not is_loading(pilot))
         before = table.rows
         newer = api.mesh.traces[0].model_copy(update={"id": "f" * 32, "start": NOW})
         api.mesh = replace(api.mesh, traces=(newer, *api.mesh.traces))
-        asked = len(api.requests)
-        await wait_until(pilot, lambda: len(api.requests) > asked + 8)
+        requests_before = len(api.requests)
+        await wait_until(pilot, lambda: len(api.requests) > requests_before + 8)
         assert table.rows == before
         await pilot.press("space")
         await wait_until(pilot, lambda: table.rows[0].key == "f" * 32)
 
 
-def looked_for(pilot: Dashboard) -> bool:
+def is_loading(pilot: Dashboard) -> bool:
     """Whether an answer to the list's own question is under way."""
     return any(worker.name == "_load" and not worker.is_finished for worker in pilot.app.workers)
 
 
-async def test_a_failed_order_reads_as_a_waterfall_with_tries_and_envoys_words() -> None:
+async def test_a_failed_trace_shows_retries_and_the_meaning_of_response_flags() -> None:
     async with open_dashboard(size=(80, 24)) as (pilot, _):
-        await listed(pilot)
-        fall = await opened(pilot)
+        await open_list(pilot)
+        waterfall_widget = await open_trace(pilot)
         await wait_for_text(pilot, "POST /api/orders", "✖ 7 failed", "try 3 → inventory")
         await wait_for_text(pilot, "No healthy host was left", "http.status_code")
         await pilot.press("n", "n")
-        await wait_until(pilot, lambda: fall.selected and fall.selected.service == "orders")
+        await wait_until(
+            pilot, lambda: waterfall_widget.selected and waterfall_widget.selected.service == "orders"
+        )
         await pilot.press("space")
         await wait_for_text(pilot, "+", "failed")
         await pilot.press("z")
-        await wait_until(pilot, lambda: fall.hidden > 0)
+        await wait_until(pilot, lambda: waterfall_widget.hidden > 0)
         await pilot.press("z")
-        await wait_until(pilot, lambda: fall.hidden == 0)
+        await wait_until(pilot, lambda: waterfall_widget.hidden == 0)
 
 
-async def test_from_a_step_to_its_service_and_from_its_flag_to_the_policy() -> None:
+async def test_a_span_leads_to_its_service_and_to_the_responsible_policy() -> None:
     async with open_dashboard() as (pilot, _):
-        await listed(pilot)
-        fall = await opened(pilot)
+        await open_list(pilot)
+        waterfall_widget = await open_trace(pilot)
         await pilot.press("end", "up")
-        await wait_until(pilot, lambda: fall.selected and fall.selected.attempt == 3)
+        await wait_until(pilot, lambda: waterfall_widget.selected and waterfall_widget.selected.attempt == 3)
         await pilot.press("w")
         await wait_for_text(pilot, "CircuitBreaker inventory-limits")
         await wait_until(pilot, lambda: isinstance(pilot.app.focused, OptionList))
@@ -125,12 +127,12 @@ async def test_from_a_step_to_its_service_and_from_its_flag_to_the_policy() -> N
         )
 
 
-async def test_the_id_is_copied_whole_and_jaeger_is_offered_only_where_it_is(
+async def test_the_trace_id_is_copied_and_jaeger_offered_if_its_url_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with open_dashboard() as (pilot, _):
-        await listed(pilot)
-        await opened(pilot)
+        await open_list(pilot)
+        await open_trace(pilot)
         await pilot.press("c")
         await wait_until(pilot, lambda: pilot.app.clipboard == FAILED)
         assert "Jaeger" not in screen_text(pilot)
@@ -142,7 +144,7 @@ async def test_the_id_is_copied_whole_and_jaeger_is_offered_only_where_it_is(
         assert opened_at == [f"http://jaeger:16686/trace/{FAILED}"]
 
 
-async def test_a_trace_that_is_not_kept_says_so() -> None:
+async def test_a_trace_that_is_not_stored_says_so() -> None:
     async with open_dashboard() as (pilot, _):
         dash(pilot).go(navigation.TraceLocation("deadbeef"))
         await wait_until(pilot, lambda: "no trace deadbeef" in screen_text(pilot))
@@ -171,7 +173,7 @@ def big(count: int) -> Trace:
 
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (200, 60)])
-async def test_a_trace_of_two_thousand_steps_scrolls_at_any_size(size: tuple[int, int]) -> None:
+async def test_a_trace_of_two_thousand_spans_scrolls_at_any_size(size: tuple[int, int]) -> None:
     async with open_dashboard(size=size) as (pilot, api):
         api.mesh = replace(api.mesh, traces=(big(2000),))
         dash(pilot).go(navigation.TraceLocation("b" * 32))
@@ -179,18 +181,20 @@ async def test_a_trace_of_two_thousand_steps_scrolls_at_any_size(size: tuple[int
             pilot,
             lambda: isinstance(pilot.app.screen, TraceDetailScreen) and pilot.app.screen.query(Waterfall),
         )
-        fall = pilot.app.screen.query_one(Waterfall)
-        await wait_until(pilot, lambda: fall.selected and fall.has_focus)
+        waterfall_widget = pilot.app.screen.query_one(Waterfall)
+        await wait_until(pilot, lambda: waterfall_widget.selected and waterfall_widget.has_focus)
         await pilot.press("end")
-        await wait_until(pilot, lambda: fall.selected and fall.selected.id == f"{2000:016x}")
+        await wait_until(
+            pilot, lambda: waterfall_widget.selected and waterfall_widget.selected.id == f"{2000:016x}"
+        )
         await pilot.press("pageup", "home", "n", "space")
-        await wait_until(pilot, lambda: 0 < fall.cursor < 100)
+        await wait_until(pilot, lambda: 0 < waterfall_widget.cursor < 100)
         lines = screen_text(pilot).split("\n")
         assert len(lines) == size[1]
         await pilot.press("enter")
         await wait_until(pilot, lambda: isinstance(pilot.app.focused, SpanDetail))
         await pilot.press("escape")
-        await wait_until(pilot, lambda: fall.has_focus)
+        await wait_until(pilot, lambda: waterfall_widget.has_focus)
 
 
 async def test_without_traces_it_says_what_to_do() -> None:

@@ -89,4 +89,4 @@ def test_flagged_spans_are_the_span_itself_else_those_below_else_all() -> None:
         span("4", depth=1),
     )
     for selected in tree[1:]:
-        assert [one.id for one in flagged_spans(trace(*tree), selected)] == ["3"]
+        assert [flagged.id for flagged in flagged_spans(trace(*tree), selected)] == ["3"]
