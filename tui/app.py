@@ -47,7 +47,6 @@ class DashboardApp(Session):
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         name: partial(create_screen, TabLocation(name)) for name in TABS
     }
-    DEFAULT_MODE = "topology"
     COMMANDS: ClassVar[set[Any]] = {CommandPaletteProvider}
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -75,10 +74,15 @@ class DashboardApp(Session):
         self._initial_theme = theme_name
 
     def on_mount(self) -> None:
-        """Apply the theme and start polling."""
+        """Apply the theme, open the first tab and start polling.
+
+        There is no `DEFAULT_MODE`: where asyncio has eager tasks (Python 3.12 and newer), Textual 8.2 would mount
+        the widgets of its screen before the screen is on the stack (Textualize/textual#6444).
+        """
         for each in theme.THEMES.values():
             self.register_theme(each)
         self.set_theme(self._initial_theme)
+        self.switch_mode(next(iter(TABS)))
         if server := os.environ.get(SERVER_PID_ENV):
             self.set_interval(1.0, partial(self._exit_with_server, int(server)))
         self.run_worker(self.poller.run(), exit_on_error=True, name="poller")

@@ -1,4 +1,4 @@
-"""Figures and states in words."""
+"""Figures and states as text."""
 
 from __future__ import annotations
 

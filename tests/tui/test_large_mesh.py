@@ -1,4 +1,4 @@
-"""A thousand services: what a new picture costs follows what is seen and what became another."""
+"""A thousand services: only visible rows are formatted, and only changed ones redrawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Editing and rolling back on a real mesh: what the sheet foretells happens at real Envoys, and is told."""
+"""Editing and rolling back on a real mesh: the preview comes true at real Envoys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.envoy.harness import Mesh, running_mesh, service
 from tests.tui.pilot import Dashboard, wait_for_text, wait_until
 
 WITHIN = 60.0
-"""Seconds for what takes one on a host that has nothing else to do."""
+"""Seconds for what takes one second on an idle host."""
 
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -38,7 +38,7 @@ spec:
 """
 
 REFUSED = r"/[\b]+"
-"""Python takes it (a backspace in a class); RE2, and so Envoy, has no such escape there."""
+"""Python accepts it (a backspace in a class); RE2, and so Envoy, has no such escape."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 @asynccontextmanager
 async def on_the_route(mesh: Mesh) -> AsyncIterator[Dashboard]:
-    """A dashboard with the cursor on the route."""
+    """A dashboard with the route selected."""
     app = DashboardApp(lambda: mesh_locator.locate_mesh({}, mesh.state), author="me@test")
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("4")
@@ -61,7 +61,7 @@ async def on_the_route(mesh: Mesh) -> AsyncIterator[Dashboard]:
 
 
 def row(pilot: Dashboard) -> tuple[str, ...]:
-    """The route's line in the list; empty when the list is not there."""
+    """The route's row in the list; empty while the list is not shown."""
     for table in pilot.app.screen.query("#policies").results(Table):
         for row in table.rows:
             if row.key == "HTTPRoute/ingress":
@@ -69,29 +69,29 @@ def row(pilot: Dashboard) -> tuple[str, ...]:
     return ()
 
 
-async def stands(pilot: Dashboard, words: str) -> None:
-    """Wait until the list says so of the route."""
+async def wait_for_state(pilot: Dashboard, words: str) -> None:
+    """Wait for a state of the route in the list."""
     await wait_until(pilot, lambda: words in row(pilot)[3:4], WITHIN)
 
 
 def notices(pilot: Dashboard) -> str:
-    """What was told in passing."""
+    """The notifications."""
     return "\n".join(row.message for row in pilot.app._notifications)
 
 
 def mark(mesh: Mesh) -> str:
-    """The route's mark on an answer from outside."""
+    """The header that the route sets on a response."""
     return mesh.outside("/echo").headers.get("x-mark", "")
 
 
 async def sheet(pilot: Dashboard, kind: type[Any]) -> None:
-    """Wait until a sheet is there and has the keys."""
+    """Wait for a dialog that has the focus."""
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, kind) and pilot.app.focused, WITHIN)
     await pilot.pause()
 
 
 async def edit(pilot: Dashboard, old: str, new: str) -> None:
-    """Edit the route as far as the question."""
+    """Edit the route, up to the confirmation."""
     await pilot.press("e")
     await sheet(pilot, YamlEditor)
     area = pilot.app.screen.query_one(TextArea)
@@ -102,7 +102,7 @@ async def edit(pilot: Dashboard, old: str, new: str) -> None:
 
 
 async def take_back(pilot: Dashboard) -> None:
-    """Roll the route back to before its last change, as far as the question."""
+    """Roll the route back to before its last change, up to the confirmation."""
     await pilot.press("b")
     await sheet(pilot, ChooseOne)
     await pilot.press("enter")
@@ -122,7 +122,7 @@ async def test_an_edit_reaches_the_previewed_envoy_and_is_rolled_back(mesh: Mesh
         await wait_for_text(pilot, "+", "value: first")
         await pilot.press("y")
         await wait_until(pilot, lambda: mark(mesh) == "first", WITHIN)
-        await stands(pilot, "programmed 1/1")
+        await wait_for_state(pilot, "programmed 1/1")
 
 
 async def test_a_rejection_is_shown_in_envoys_message_and_rolled_back(mesh: Mesh) -> None:
@@ -133,10 +133,10 @@ async def test_a_rejection_is_shown_in_envoys_message_and_rolled_back(mesh: Mesh
             pilot, lambda: "is rejected, the last accepted one stays in force" in notices(pilot), WITHIN
         )
         assert "invalid escape sequence" in notices(pilot)
-        await stands(pilot, "rejected 0/1")
+        await wait_for_state(pilot, "rejected 0/1")
         await wait_for_text(pilot, "Rejected: ")
         assert mark(mesh) == "first"
         await take_back(pilot)
         await pilot.press("y")
-        await stands(pilot, "programmed 1/1")
+        await wait_for_state(pilot, "programmed 1/1")
         assert mark(mesh) == "first"

@@ -40,7 +40,7 @@ SIZE = (140, 44)
 
 
 class Terminal:
-    """A tmux server of our own with a dashboard in it."""
+    """A tmux server with a dashboard in it."""
 
     def __init__(self, socket: Path, command: list[str], environment: dict[str, str]) -> None:
         self._socket = str(socket)
@@ -56,16 +56,16 @@ class Terminal:
         return done.stdout.decode()
 
     def press(self, *keys: str) -> None:
-        """Keys by tmux's names: letters, Enter, Escape, Tab."""
+        """Press keys by tmux's names: letters, Enter, Escape, Tab."""
         for key in keys:
             self._tmux("send-keys", key)
 
     def text(self) -> str:
-        """What it shows."""
+        """The text on screen."""
         return self._tmux("capture-pane", "-p")
 
     async def shows(self, words: str | Callable[[str], bool], within: float = 60.0) -> str:
-        """The screen once it holds the words."""
+        """The text on screen, once it contains a text."""
 
         def holds() -> str:
             seen = self.text()
@@ -77,13 +77,13 @@ class Terminal:
             raise AssertionError(f"{error}:\n{self.text()}") from None
 
     def close(self) -> None:
-        """End its server and all that runs in it."""
+        """Stop the server and everything in it."""
         self._tmux("kill-server")
 
 
 @contextmanager
 def traffic(mesh: Mesh) -> Iterator[None]:
-    """Several callers at once: more than a tight limit lets through."""
+    """Several concurrent callers: more than a tight limit allows."""
     ending = threading.Event()
 
     def call() -> None:
@@ -108,7 +108,7 @@ def traffic(mesh: Mesh) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    """Orders calls inventory; the second revision lets hardly anything through."""
+    """orders calls inventory; the second revision has a tight limit."""
     folder = tmp_path_factory.mktemp("walk")
     with running_mesh(folder, [service("orders"), service("inventory"), service("catalog")]) as running:
         running.apply(LIMITS.format(limit=64), "-m", "limits")
@@ -119,7 +119,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 @pytest.fixture
 def terminal(mesh: Mesh, tmp_path: Path) -> Iterator[Terminal]:
-    """`mesh dash` on the start screen."""
+    """`mesh dash` on its first screen."""
     assert TMUX, "the Debian package tmux is needed"
     command = [sys.executable, "-m", "meshwright.cli", "dash", "--state", str(mesh.state)]
     environment = {**mesh.environment, "TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
@@ -133,7 +133,7 @@ async def test_from_the_first_screen_to_the_cause_and_the_rollback_by_keys(
     terminal: Terminal, mesh: Mesh
 ) -> None:
     def row(seen: str, name: str) -> str:
-        """Of the table of services, once that is shown."""
+        """A column of the service table, once that is shown."""
         lines = seen.splitlines() if "retr/s" in seen else []
         return next((line for line in lines if f" {name} " in line), "")
 

@@ -1,4 +1,4 @@
-"""The dashboard's own editor: nothing typed is lost or misplaced, nor thrown away by one key."""
+"""The built-in editor: no key is lost or reordered, and one key does not discard the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs to lay out: random ones for properties, and what a mesh looks like."""
+"""Sample graphs: random ones, and typical meshes."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SHOP = Graph(
     ),
     roots=frozenset({"ingress"}),
 )  # fmt: skip
-"""Twelve, with a cycle and one that calls itself."""
+"""Twelve services, with a cycle and a self-call."""
 
 
 @st.composite
 def shapes(draw: st.DrawFn, most: int = 12) -> Graph:
-    """Any graph: cycles, self-calls, parts that do not hang together, several roots or none."""
+    """Any graph: cycles, self-calls, several components, any number of roots."""
     count = draw(st.integers(0, most))
     names = [f"n{n}" for n in range(count)]
     ends = st.sampled_from(names) if names else st.nothing()
@@ -54,7 +54,7 @@ def shapes(draw: st.DrawFn, most: int = 12) -> Graph:
 
 
 def tiered(count: int, links: int, seed: int = 1) -> Graph:
-    """Services in tiers behind an ingress, most of them calling the next tier, a few of them back."""
+    """Services in tiers behind an ingress; most call the next tier, a few an earlier one."""
     dice = random.Random(seed)  # noqa: S311 - repeatable, no secret
     names = [f"service-{n:03}" for n in range(count)]
     tier = {name: min(5, int(6 * n / count)) for n, name in enumerate(names)}

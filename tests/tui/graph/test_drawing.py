@@ -1,6 +1,6 @@
-"""Drawings: whole pictures against goldens, and what must hold of every row.
+"""Drawings: goldens, and properties of every row.
 
-`UPDATE_GOLDEN=1 pytest tests/tui/graph` writes the pictures anew; look at them before they are kept.
+`UPDATE_GOLDEN=1 pytest tests/tui/graph` updates the goldens; look at them before you commit them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tests.tui.graph.sample_graphs import EXCHANGE, SHOP, shapes, tiered
 
 GOLDENS = Path(__file__).parent / "goldens"
 ROOMS = {"80x24": (80, 16), "120x40": (120, 32), "200x60": (200, 52)}
-"""Cells that a terminal leaves to the graph."""
+"""Cells of the graph in a terminal of that size."""
 
 
 def topology(shape: Graph) -> Topology:
-    """Traffic on every link; orders is in trouble, its breaker towards inventory open."""
+    """Traffic on every link; orders is degraded, its circuit breaker for inventory is open."""
     edges = []
     for n, (a, b) in enumerate(shape.links):
         bad = b == "inventory"
@@ -62,7 +62,7 @@ def topology(shape: Graph) -> Topology:
 
 
 def drawn(shape: Graph, room: tuple[int, int], picked: Scene | None = None) -> tuple[Layout, list[str]]:
-    """The picture of a graph as lines of text."""
+    """The drawing of a graph as lines of text."""
     seen = topology(shape)
     layout = fit_layout(order_graph(visible_graph(seen, SeenLinks().updated(seen), GraphFilter())), *room)
     drawing, scene = Drawing(layout), build_scene(TopologyIndex.from_topology(seen), layout, picked)

@@ -1,4 +1,4 @@
-"""What is said of a link in the room that there is."""
+"""Labels of edges at different widths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fakes.fixture_parts import edge
 from tests.fakes.scenarios import shop
 
 TERMINAL = (80, 16)
-"""Cells that a terminal of 80x24 leaves to the graph."""
+"""Cells of the graph in a terminal of 80x24."""
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 
 def reached(layout: Layout, start: str) -> set[str]:
-    """All that one gets to by arrow keys."""
+    """The nodes that arrow keys reach."""
     reached, todo = {start}, [start]
     for name in todo:
         for direction in DIRECTIONS:

@@ -1,4 +1,4 @@
-"""What must hold of every layout, whatever the graph."""
+"""Properties of every layout, for any graph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MANY = settings(max_examples=100, deadline=None)
 
 
 def masks(layout: Layout) -> dict[tuple[int, int], dict[Owner, int]]:
-    """Per cell, per owner, the directions that lines leave it in."""
+    """The arms of each owner in each cell."""
     cells_by_position: dict[tuple[int, int], dict[Owner, int]] = {}
     for route in layout.routes.values():
         for x, y, owner, mask in cells(route):
@@ -39,7 +39,7 @@ def masks(layout: Layout) -> dict[tuple[int, int], dict[Owner, int]]:
 
 
 def read(layout: Layout) -> Iterator[Link]:
-    """Links as an eye reads them: along lines, straight on at crossings, every way at a branch.
+    """The links that following the lines yields: straight on at crossings, every direction at a branch.
 
     Where lines join before a head, on to the head.
     """

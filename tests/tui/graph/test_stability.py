@@ -1,4 +1,4 @@
-"""Nothing moves without need: the same nodes stay where they are, others give way as little as they can."""
+"""Stability: the same nodes keep their places, and new ones move others as little as possible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOK = Density()
 
 
 def order(layout: Layout) -> list[list[str]]:
-    """Names by column from top to bottom."""
+    """Names by column, from top to bottom."""
     columns: dict[int, list[str]] = {}
     for box in sorted(layout.boxes.values(), key=lambda item: item.y):
         columns.setdefault(box.layer, []).append(box.name)
@@ -38,7 +38,7 @@ def without(shape: Graph, gone: str) -> Graph:
 @settings(max_examples=100, deadline=None)
 @given(shapes())
 def test_a_layout_based_on_itself_is_unchanged(shape: Graph) -> None:
-    """From the second time on: the first may find an order with fewer crossings."""
+    """From the second layout on: the first one may find an order with fewer crossings."""
     layout = lay_out(order_graph(shape), LOOK)
     for _ in range(4):
         again = lay_out(order_graph(shape, layout), LOOK)

@@ -1,4 +1,4 @@
-"""Versions of a service as nodes of their own."""
+"""Versions of a service as separate nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mesh dash --web` and a real headless browser that looks at it: what it is sent, asked for and shown."""
+"""`mesh dash --web` and a real headless browser: what the browser requests, receives and shows."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from tests.tui.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 SEEN = 60_000.0
-"""Milliseconds for what a browser shows within one second where nothing else runs."""
+"""Milliseconds for what a browser shows within one second on an idle host."""
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?$]*[A-Za-z]")
 
 
 @dataclass
 class DashboardServerProcess:
-    """A server of the dashboard's pages."""
+    """A web server of dashboards."""
 
     url: str
     process: asyncio.subprocess.Process
 
     def children(self) -> list[psutil.Process]:
-        """The dashboards that run behind it."""
+        """Its dashboard processes."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
 @asynccontextmanager
 async def serve_dashboard(environment: Mapping[str, str]) -> AsyncIterator[DashboardServerProcess]:
-    """Start it on a free port; stop it at the end."""
+    """Start a server on a free port; stop it at the end."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "meshwright.cli", "dash", "--web", "--port", "0"),
         env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
@@ -60,7 +60,7 @@ async def serve_dashboard(environment: Mapping[str, str]) -> AsyncIterator[Dashb
 
 @dataclass
 class BrowserPage:
-    """A page, every address it asked for, and what its terminal was sent."""
+    """A page, the URLs that it requested, and the data that its terminal received."""
 
     page: Page
     requested: list[str] = field(default_factory=list)
@@ -81,20 +81,20 @@ class BrowserPage:
             self.drawn.append(data.decode("utf-8", "replace"))
 
     async def sign_in(self, url: str, token: str) -> None:
-        """Show the token and wait for the terminal."""
+        """Sign in and wait for the terminal."""
         await self.page.goto(url)
         await self.page.fill("#token", token)
         await self.page.click("button")
         await self.page.wait_for_selector("body.-first-byte", timeout=SEEN)
 
     async def press(self, *keys: str) -> None:
-        """Keys, as a keyboard sends them; what is drawn from now on is what they lead to."""
+        """Press keys; `text` then returns what was drawn since."""
         self._mark = len(self.drawn)
         for key in keys:
             await self.page.keyboard.press(key)
 
     async def wait_for_text(self, words: str, within: float = 60.0) -> None:
-        """Wait until the words were drawn after the last keys."""
+        """Wait until a text was drawn after the last keys."""
         await wait_until(lambda: words in self.text(), f"{words!r} in the browser", within)
 
     def text(self) -> str:
@@ -104,7 +104,7 @@ class BrowserPage:
 
 @asynccontextmanager
 async def open_browser() -> AsyncIterator[BrowserPage]:
-    """A page of Debian's Chromium without a screen."""
+    """A page in headless Chromium from Debian."""
     chromium = shutil.which("chromium")
     assert chromium, "the Debian package chromium is needed"
     async with async_playwright() as playwright:

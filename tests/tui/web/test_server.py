@@ -1,4 +1,4 @@
-"""The dashboard in a browser: behind the token, loopback only, its children gone with page and server."""
+"""The dashboard in a browser: protected by the token, loopback only, no processes left behind."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ RETRY = {
 
 @asynccontextmanager
 async def pages(folder: Path) -> AsyncIterator[DashboardServerProcess]:
-    """Served on a scenario."""
+    """A web server on a scenario."""
     async with fake_admin_api() as api, serve_dashboard(dashboard_env(folder, api.endpoint)) as web:
         yield web
 
 
 def dashboard_env(folder: Path, endpoint: ApiEndpoint) -> dict[str, str]:
-    """What a dashboard finds an admin API by."""
+    """The environment by which a dashboard locates an admin API."""
     (folder / "token").write_text(endpoint.token)
     return {"MESH_API": endpoint.url, "MESH_TOKEN_FILE": str(folder / "token")}
 
@@ -111,7 +111,7 @@ async def test_dashboards_exit_with_their_page_and_with_the_server(tmp_path: Pat
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether a process still runs."""
+    """Whether a process is running."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

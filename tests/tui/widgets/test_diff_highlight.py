@@ -1,4 +1,4 @@
-"""Differences and YAML as coloured text: the text stays what it is, whatever a peer put in it."""
+"""Diffs and YAML in colour: the text stays the same, and is sanitized."""
 
 from __future__ import annotations
 

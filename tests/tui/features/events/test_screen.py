@@ -1,4 +1,4 @@
-"""Events as they happen: live, resumed after an outage, narrowed down, leading on."""
+"""Events: live, resumed after an outage, filtered, opened."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def shown(pilot: Dashboard) -> Table:
 
 
 async def at(pilot: Dashboard, location: Location) -> None:
-    """Wait until a place is shown."""
+    """Wait until a location is on screen."""
 
     def there() -> bool:
         screen = pilot.app.screen

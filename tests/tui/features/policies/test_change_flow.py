@@ -1,4 +1,4 @@
-"""How the dashboard tells of a change on its way to the sidecars."""
+"""The outcome of a change in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's editor: which one, where the draft lies, and what goes wrong."""
+"""The user's editor: which one, the draft, and failures."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Policies by keys: seen, changed after a question, and nothing lost when the mesh says no.
+"""Policies by keys: viewed, changed after confirmation, and no text lost when a change is rejected.
 
-The admin API is the real one over a store in memory.
+The admin API is the real one, with an in-memory store.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from tests.tui.pilot import (
 
 
 def retry(name: str = "again", attempts: int = 2, target: str = "orders") -> dict[str, Any]:
-    """A Retry as it is written."""
+    """A Retry document."""
     refs = [{"kind": "Service", "name": target}]
     return {
         "apiVersion": "meshwright.io/v1",
@@ -57,9 +57,9 @@ def retry(name: str = "again", attempts: int = 2, target: str = "orders") -> dic
 async def on_policies(
     tmp_path: Path, size: tuple[int, int] = (120, 40), *, read_only: bool = False, reading: bool = False
 ) -> AsyncIterator[tuple[Dashboard, FakeMesh]]:
-    """A dashboard on its policies: revision 1 made the Retry, 2 gave it more attempts, 3 another one.
+    """A dashboard on the policies tab. Revision 1 created a Retry, 2 raised its attempts, 3 created another.
 
-    `read_only`: it was started so; `reading`: it has the token that may only read.
+    `read_only`: started with --read-only. `reading`: has the read-only token.
     """
     async with fake_mesh(tmp_path) as mesh:
         async with Client(mesh.endpoint) as client:
@@ -86,7 +86,7 @@ def table(pilot: Dashboard) -> Table:
 
 
 async def sheet(pilot: Dashboard, kind: type[Any]) -> Any:
-    """Wait for a sheet that has the keys and is drawn."""
+    """Wait for a dialog that has the focus and is drawn."""
 
     def there() -> bool:
         focused = pilot.app.focused
@@ -98,19 +98,19 @@ async def sheet(pilot: Dashboard, kind: type[Any]) -> Any:
 
 
 def shown(pilot: Dashboard) -> str:
-    """The name of the policy beside the list."""
+    """The name of the policy in the details."""
     policy = pilot.app.screen.query_one(PolicyDetail).policy
     return policy.name if policy else ""
 
 
 def notices(pilot: Dashboard) -> str:
-    """What was told in passing: on screen it may be wrapped."""
-    return "\n".join(one.message for one in pilot.app._notifications)
+    """The notifications; on screen they may be wrapped."""
+    return "\n".join(notification.message for notification in pilot.app._notifications)
 
 
 def attempts(mesh: FakeMesh, name: str = "again") -> object:
-    """What the newest revision says."""
-    documents = {one.key: one.document for one in mesh.store.revisions[-1].documents}
+    """The attempts of a Retry in the newest revision."""
+    documents = {document.key: document.document for document in mesh.store.revisions[-1].documents}
     return documents["Retry", name]["spec"]["attempts"] if ("Retry", name) in documents else None
 
 
@@ -215,7 +215,7 @@ async def test_a_conflicting_change_is_shown_and_confirmed_again(tmp_path: Path)
 
 
 async def edited(pilot: Dashboard, old: str, new: str) -> None:
-    """Replace a text in the dashboard's own editor, and leave it."""
+    """Replace a text in the built-in editor, and save it."""
     area = (await sheet(pilot, YamlEditor)).query_one(TextArea)
     assert old in area.text
     area.text = area.text.replace(old, new)
@@ -310,7 +310,7 @@ async def test_the_users_editor_runs_in_a_terminal_that_can_suspend(
 
 
 def _nothing(driver: object) -> None:
-    """A terminal without modes."""
+    """Do nothing."""
 
 
 async def test_a_rejected_change_is_reported_in_envoys_message(tmp_path: Path) -> None:

@@ -21,19 +21,19 @@ def graph(pilot: Dashboard) -> GraphView:
 
 
 async def wait_for_layout(pilot: Dashboard) -> GraphView:
-    """The graph once it is laid out and has the keys."""
+    """The graph, once it is laid out and has the focus."""
     await wait_until(pilot, lambda: graph(pilot).current_layout.boxes and graph(pilot).has_focus)
     await pilot.pause()
     return graph(pilot)
 
 
 async def wait_for_selection(pilot: Dashboard, selection: GraphSelection) -> None:
-    """Wait until something is selected."""
+    """Wait for a selection."""
     await wait_until(pilot, lambda: graph(pilot).selected == selection)
 
 
 async def wait_for_nodes(pilot: Dashboard, *names: str) -> None:
-    """Wait until these services and no others are seen."""
+    """Wait until exactly these services are visible."""
     await wait_until(pilot, lambda: set(graph(pilot).graph.nodes) == set(names))
 
 

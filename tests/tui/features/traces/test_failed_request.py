@@ -1,4 +1,4 @@
-"""The request that shows why calls fail."""
+"""The failed request that explains why calls fail."""
 
 from __future__ import annotations
 

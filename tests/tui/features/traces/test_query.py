@@ -1,4 +1,4 @@
-"""What a search line means, and how a trace reads as a row."""
+"""The search line of the trace list, and its rows."""
 
 from __future__ import annotations
 

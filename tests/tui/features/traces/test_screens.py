@@ -1,4 +1,4 @@
-"""Traces by keys: found, opened, folded, followed to service and policy."""
+"""Traces by keys: filtered, opened, collapsed, followed to service and policy."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ FAILED = "3f9a" + "1" * 28
 
 
 def dash(pilot: Dashboard) -> DashboardApp:
-    """The application, by its own type."""
+    """The application."""
     return cast("DashboardApp", pilot.app)
 
 
 async def open_list(pilot: Dashboard) -> Table:
-    """The list of traces with something in it."""
+    """Open the traces tab; returns its table."""
     await pilot.press("3")
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, TracesScreen))
     return await drawn(pilot)
 
 
 async def open_trace(pilot: Dashboard) -> Waterfall:
-    """The waterfall of the first trace."""
+    """Open the first trace; returns its waterfall."""
     await pilot.press("enter")
     await wait_until(
         pilot, lambda: isinstance(pilot.app.screen, TraceDetailScreen) and pilot.app.screen.query(Waterfall)
@@ -85,7 +85,7 @@ async def test_a_paused_list_does_not_change() -> None:
 
 
 def is_loading(pilot: Dashboard) -> bool:
-    """Whether an answer to the list's own question is under way."""
+    """Whether the list is being fetched."""
     return any(worker.name == "_load" and not worker.is_finished for worker in pilot.app.workers)
 
 
@@ -151,7 +151,7 @@ async def test_a_trace_that_is_not_stored_says_so() -> None:
 
 
 def big(count: int) -> Trace:
-    """A trace of many steps, ten deep, of services with long names that are not ASCII."""
+    """A trace of many spans, ten levels deep, of services with long non-ASCII names."""
     tree = tuple(
         Span(
             id=f"{n + 1:016x}",
