@@ -21,8 +21,10 @@ class FakeAnnouncementStore:
 
     announcements: dict[str, str] = field(default_factory=dict)
     unavailable: bool = False
+    calls: int = 0
 
     async def announce(self, id: str, text: str) -> Mapping[str, str]:
+        self.calls += 1
         if self.unavailable:
             raise StoreError("unavailable")
         self.announcements[id] = text
@@ -46,6 +48,10 @@ class RunningMember:
     @property
     def id(self) -> str:
         return self.members.id
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
 
     def renew(self, credentials: TlsCredentials) -> None:
         """Use another certificate as server and client from now on."""

@@ -57,6 +57,12 @@ async def broadcast(member: RunningMember, id: str = "x") -> list[list[str]]:
     return [list(response.ids) for response in responses]
 
 
+def polled(member: RunningMember, address: str) -> bool:
+    """Whether a peer was polled at least once."""
+    (error,) = [status.error for status in member.members.statuses() if status.address == address]
+    return error != "no response yet"
+
+
 def states(member: RunningMember) -> list[str]:
     return sorted(status.state for status in member.members.statuses())
 
@@ -129,7 +135,8 @@ async def test_store_unavailable_peers_stay_connected(three: list[RunningMember]
     assert isinstance(store, FakeAnnouncementStore)
     store.unavailable = True
     store.announcements.clear()
-    await asyncio.sleep(0.3)
+    calls = store.calls
+    await until(lambda: store.calls >= calls + 9)
     assert await broadcast(three[0]) == [["echo", "x"]] * 2
 
 
@@ -182,6 +189,8 @@ async def test_member_with_another_root_is_unreachable(three: list[RunningMember
     async with running_member(store, Pki()) as foreign:
         await until(lambda: len(foreign.members.statuses()) == 4)
         await until(lambda: foreign.id in three[0].members._peers)
-        await asyncio.sleep(0.5)
+        peers = [status for status in foreign.members.statuses() if status.state != "this"]
+        await until(lambda: all(polled(foreign, peer.address) for peer in peers))
+        await until(lambda: polled(three[0], foreign.address))
         assert foreign.members.reachable() == ()
         assert foreign.id not in three[0].members.reachable()
