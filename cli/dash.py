@@ -81,7 +81,10 @@ def dash(  # noqa: PLR0917  options of a command
     from meshwright.tui.app import DashboardApp
 
     jaeger = os.environ.get("MESH_JAEGER_UI", "")
-    DashboardApp(locate, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger).run()
+    app = DashboardApp(locate, read_only=read_only, theme_name=theme.value, author=author(), jaeger=jaeger)
+    app.run()
+    if app.return_code:
+        raise typer.Exit(app.return_code)
 
 
 def _dashboard_command(read_only: bool, theme: ThemeName, state: Path | None) -> list[str]:

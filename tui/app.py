@@ -76,8 +76,8 @@ class DashboardApp(Session):
     def on_mount(self) -> None:
         """Apply the theme, open the first tab and start polling.
 
-        There is no `DEFAULT_MODE`: where asyncio has eager tasks (Python 3.12 and newer), Textual 8.2 would mount
-        the widgets of its screen before the screen is on the stack (Textualize/textual#6444).
+        There is no `DEFAULT_MODE`: with eager tasks (Python 3.12 and newer) Textual 8.2 would mount the
+        widgets of its screen before the screen is on the stack (Textualize/textual#6444).
         """
         for each in theme.THEMES.values():
             self.register_theme(each)
