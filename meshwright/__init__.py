@@ -1,22 +1,24 @@
 """Meshwright: a service mesh you can pip install.
 
-`__version__` is the installed release. `Client` is the typed client of the admin API; it is loaded on first
-use, so that `import meshwright` stays quick.
+`__version__` is the installed release, and `Client` the typed client of the admin API. Both are loaded on first
+use, because every `mesh` command imports this package.
 """
 
 from __future__ import annotations
 
-import importlib
-from importlib import metadata
 from typing import Any
 
 __all__ = ["Client", "__version__"]
 
-__version__ = metadata.version("meshwright")
-
 
 def __getattr__(name: str) -> Any:
-    """Load the client when it is first used: it imports pydantic and aiohttp."""
+    """Load what is used: importlib.metadata, or the client with pydantic and aiohttp."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("meshwright")
     if name == "Client":
-        return importlib.import_module("meshwright.control_plane.api.client").Client
+        from meshwright.control_plane.api.client import Client
+
+        return Client
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
