@@ -1,7 +1,7 @@
 """Meshwright: a service mesh you can pip install.
 
-`__version__` is the installed release, and `Client` the typed client of the admin API. Both are loaded on first
-use, because every `mesh` command imports this package.
+`__version__` is the installed release, and `Client` the typed client of the admin API. Both are loaded on
+first use, because every `mesh` command imports this package.
 """
 
 from __future__ import annotations
