@@ -1,4 +1,4 @@
--- One database for each service that keeps anything; no service reads another's.
+-- One database for each service with state. Services do not share databases.
 CREATE DATABASE catalog;
 CREATE DATABASE inventory;
 CREATE DATABASE orders;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes what docker-compose.yml needs, each once, for the user who runs it and nobody else: the mesh's root, the
-# key of its join tokens, passwords, tokens, and folders for data. Containers run as that user, by .env.
+# Creates what docker-compose.yml needs, unless it exists: the root CA, the key that signs join tokens, passwords,
+# tokens, and data folders. Only the user who runs this script can read them; by .env, containers run as that user.
 set -eu
 cd "$(dirname "$0")"
 umask 077

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Runs beside the first control plane: applies the policies to a mesh that has none, then keeps a fresh join token
-# for each of $SERVICES and $GATEWAYS in /run/tokens/NAME/token. Tokens live two days and are made twice a day.
+# Runs next to the first control plane. Applies the policies to a mesh without any, then writes a join token for
+# each of $SERVICES and $GATEWAYS to /run/tokens/NAME/token. Tokens are valid for two days and renewed twice a day.
 set -eu
 umask 077
 trap 'exit 0' TERM INT
 
-# 6: somebody applied before, so the policies are theirs.
+# 6: the mesh already has policies, which stay as they are.
 mesh apply -f /policies --base 0 -m "first start" || [ $? -eq 6 ]
 
 token() {

@@ -1,4 +1,4 @@
-"""The pieces that the manifests are made of, as plain values. Pure."""
+"""Building blocks of the manifests, as plain values. Pure."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from typing import Any
 Json = dict[str, Any]
 
 UID = 10001
-"""The user of the image."""
+"""The user id of the image."""
 
 IMAGE = "meshwright"
 STATE = "/var/lib/meshwright"
 
-_OPEN = "u.build_opener(u.ProxyHandler({})).open(os.environ['HEALTH_URL'], timeout=2)"
-WELL = f"import os, urllib.request as u; {_OPEN}"
-"""Asks what HEALTH_URL names, from inside: an app listens on its pod's loopback only."""
+_FETCH = "u.build_opener(u.ProxyHandler({})).open(os.environ['HEALTH_URL'], timeout=2)"
+HEALTH_CHECK = f"import os, urllib.request as u; {_FETCH}"
+"""Fetches HEALTH_URL inside the container: an app listens on the loopback of its pod only."""
 
 
-def meta(name: str, **more: Any) -> Json:
-    """Metadata with the label that everything of one part has."""
+def metadata(name: str, **more: Any) -> Json:
+    """Metadata with the name as a label, which the selectors use."""
     return {"name": name, "labels": {"app.kubernetes.io/name": name}, **more}
 
 
-def variables(**values: str) -> list[Json]:
+def env_vars(**values: str) -> list[Json]:
     """Environment variables."""
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def field(name: str, path: str) -> Json:
-    """A variable from a field of the pod."""
+def env_from_field(name: str, path: str) -> Json:
+    """An environment variable from a field of the pod, such as status.podIP."""
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def resources(cpu: str, memory: str) -> Json:
-    """What a container asks for; twice the memory is its limit, and no limit of CPU throttles it."""
+    """Requests of CPU and memory. The memory limit is twice the request; there is no CPU limit."""
     number, unit = memory[:-2], memory[-2:]
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": f"{int(number) * 2}{unit}"}}
 
 
-def http(path: str, port: int, **more: int) -> Json:
-    """A probe by HTTP."""
+def http_probe(path: str, port: int, **more: int) -> Json:
+    """An HTTP probe."""
     return {"httpGet": {"path": path, "port": port}, **more}
 
 
-def command(*argv: str, **more: int) -> Json:
-    """A probe by a command in the container."""
+def exec_probe(*argv: str, **more: int) -> Json:
+    """A probe that runs a command in the container."""
     return {"exec": {"command": list(argv)}, **more}
 
 
-def sealed() -> Json:
-    """A container that can change neither its image nor its rights."""
+def hardened() -> Json:
+    """A security context: read-only root file system, no capabilities, no privilege escalation."""
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -57,8 +57,8 @@ def sealed() -> Json:
     }
 
 
-def pod(name: str, spec: Json, *, user: int = UID) -> Json:
-    """A pod's template."""
+def pod_template(name: str, spec: Json, *, user: int = UID) -> Json:
+    """A pod template that runs as `user`, not as root."""
     context = {
         "runAsNonRoot": True,
         "runAsUser": user,
@@ -66,12 +66,12 @@ def pod(name: str, spec: Json, *, user: int = UID) -> Json:
         "fsGroup": user,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    value = {"automountServiceAccountToken": False, "securityContext": context, **spec}
-    return {"metadata": {"labels": {"app.kubernetes.io/name": name}}, "spec": value}
+    pod_spec = {"automountServiceAccountToken": False, "securityContext": context, **spec}
+    return {"metadata": {"labels": {"app.kubernetes.io/name": name}}, "spec": pod_spec}
 
 
-def spread(name: str) -> list[Json]:
-    """Pods of one part on different nodes, where there are several."""
+def topology_spread(name: str) -> list[Json]:
+    """Spread the pods of a workload over nodes if possible."""
     return [
         {
             "maxSkew": 1,
@@ -83,19 +83,19 @@ def spread(name: str) -> list[Json]:
 
 
 def selector(name: str) -> Json:
-    """Everything of one part."""
+    """A selector of everything with this name."""
     return {"matchLabels": {"app.kubernetes.io/name": name}}
 
 
 def deployment(name: str, replicas: int, template: Json) -> Json:
-    """Pods without a memory; a new one is there before an old one goes."""
+    """A Deployment. A new pod is ready before an old one stops."""
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     spec = {"replicas": replicas, "strategy": rolling, "selector": selector(name), "template": template}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta(name), "spec": spec}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(name), "spec": spec}
 
 
-def stateful(name: str, template: Json, size: str) -> Json:
-    """One pod with a volume `data`."""
+def stateful_set(name: str, template: Json, size: str) -> Json:
+    """A StatefulSet of one pod with the volume `data`."""
     claim = {
         "metadata": {"name": "data"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
@@ -107,32 +107,32 @@ def stateful(name: str, template: Json, size: str) -> Json:
         "template": template,
         "volumeClaimTemplates": [claim],
     }
-    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta(name), "spec": spec}
+    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata(name), "spec": spec}
 
 
 def service(name: str, ports: dict[str, int], **more: Any) -> Json:
-    """A name for pods, by ports of the same number."""
-    listed = [{"name": port, "port": number, "targetPort": number} for port, number in ports.items()]
-    spec = {"selector": {"app.kubernetes.io/name": name}, "ports": listed, **more}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": meta(name), "spec": spec}
+    """A Service whose ports are those of its pods."""
+    service_ports = [{"name": port, "port": number, "targetPort": number} for port, number in ports.items()]
+    spec = {"selector": {"app.kubernetes.io/name": name}, "ports": service_ports, **more}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(name), "spec": spec}
 
 
-def budget(name: str) -> Json:
-    """At most one pod of a part is taken away at a time."""
+def disruption_budget(name: str) -> Json:
+    """A PodDisruptionBudget: at most one pod of a workload is evicted at a time."""
     spec = {"maxUnavailable": 1, "selector": selector(name)}
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": meta(name),
+        "metadata": metadata(name),
         "spec": spec,
     }
 
 
 def secret_volume(name: str, secret: str) -> Json:
-    """A volume of a Secret, readable to the pod's group: Kubernetes leaves the files to root."""
+    """A volume of a Secret that the group of the pod can read: the files belong to root."""
     return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}}
 
 
-def mount(name: str, path: str, *, read_only: bool = False) -> Json:
-    """A volume in a container."""
+def volume_mount(name: str, path: str, *, read_only: bool = False) -> Json:
+    """A mount of a volume."""
     return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the secrets that kustomization.yaml reads, each once, in deploy/kubernetes/secrets.
+# Creates the secrets that kustomization.yaml reads, unless they exist, in deploy/kubernetes/secrets.
 set -eu
 cd "$(dirname "$0")"
 umask 077

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes or renews the Secret join-NAME of every service and gateway: the token by which its pods enrol, good for
-# thirty days. Pods that run need none; new ones do, so run it every few weeks.
+# Creates or renews the Secret join-NAME of each service and gateway: the token that its pods enrol with, valid for
+# thirty days. Running pods do not need it, but new pods do, so run this script every few weeks.
 set -eu
 in="--namespace exchange"
 
