@@ -18,7 +18,7 @@ NEEDS: Mapping[str, str] = {
     "tests.cli.conftest": "processes",
     "tests.cli.joining": "envoy",
     "tests.control_plane.telemetry.ingest.otlp_port": "processes",
-    "tests.deploy.composed": "network",
+    "tests.deploy.compose_file": "network",
     "tests.deploy.containers": "network",
     "tests.deploy.network": "network",
     "tests.envoy.harness": "envoy",

@@ -1,8 +1,8 @@
-"""Runs the containers of docker-compose.yml without an engine: each in a network and a root of its own.
+"""Runs the containers of docker-compose.yml without a container engine, in namespaces of Linux.
 
-What a container would see is there: its command, its environment, its mounts, names of the others in
-/etc/hosts, a loopback of its own. What is not: the image's files. In their stead this host's are seen, with
-the environment that the tests run in first in PATH. It takes root, iproute2 and util-linux.
+Each container has its command, environment and mounts, its own root and loopback, and the names of the
+others in /etc/hosts. Instead of the files of its image it sees those of this host, with the Python
+environment of the tests first in PATH. Needs root, iproute2 and util-linux.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.deploy import composed
-from tests.deploy.network import Network, second
+from tests.deploy import compose_file
+from tests.deploy.network import Network, second_address
 from tests.envoy.harness import ROOT, until
 
-STOP_WITHIN = 45.0
+STOP_TIMEOUT = 45.0
 
-LOOK_EVERY = 0.5
-"""Seconds between looks whether a container is well: a look costs a process."""
+POLL_INTERVAL = 0.5
+"""Seconds between two health checks of a container: each starts a process."""
 
-OWN = ("etc", "var", "run", "tmp", "proc", "mnt", "media")
-"""Folders of the root that a container has to itself; the others are this host's."""
+PRIVATE_FOLDERS = ("etc", "var", "run", "tmp", "proc", "mnt", "media")
+"""Top-level folders that each container has to itself. The others are those of this host."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """What the Dockerfile says that a container of it has."""
+    """The configuration of the image, from the Dockerfile."""
 
     environment: Mapping[str, str]
     healthcheck: tuple[str, ...]
@@ -43,107 +43,109 @@ class Image:
 
     @classmethod
     def read(cls, path: Path) -> Image:
-        """The last stage's ENV, HEALTHCHECK and WORKDIR."""
+        """ENV, HEALTHCHECK and WORKDIR of the last stage."""
         text = re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
         stage = text[text.rindex("FROM ") :]
         assigned = " ".join(re.findall(r"^ENV (.*)$", stage, re.MULTILINE))
         health = re.search(r"^HEALTHCHECK .*?CMD (\[.*\])$", stage, re.MULTILINE)
         folder = re.search(r"^WORKDIR (\S+)$", stage, re.MULTILINE)
         assert health and folder
-        named = dict(item.split("=", 1) for item in shlex.split(assigned))
-        return cls(named, tuple(eval(health[1])), folder[1])  # noqa: S307  our own file, JSON of strings
+        environment = dict(entry.split("=", 1) for entry in shlex.split(assigned))
+        return cls(environment, tuple(eval(health[1])), folder[1])  # noqa: S307  a JSON list of strings in our own file
 
 
 @dataclass
 class Container:
-    """One service of the file; `process` once it was started."""
+    """The container of a service; `process` is set once it is started."""
 
     name: str
-    service: composed.Service
+    service: compose_file.Service
     log: Path
     root: Path
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     folder: str = "/"
     process: subprocess.Popen[bytes] | None = None
-    well: bool = False
+    is_healthy: bool = False
 
     def inside(self, *argv: str) -> list[str]:
-        """A command line that runs in it."""
+        """A command line that runs in the container."""
         assert self.process is not None
         names = [f"{name}={value}" for name, value in self.environment.items()]
         enter = ["nsenter", "-t", str(self.process.pid), "-m", "-n", "-r"]
         return [*enter, "env", "-i", *names, *argv]
 
     def run(self, *argv: str, within: float = 30.0) -> subprocess.CompletedProcess[str]:
-        """Run a command in it."""
+        """Run a command in the container."""
         return subprocess.run(self.inside(*argv), capture_output=True, text=True, timeout=within, check=False)
 
-    def healthy(self, check: Sequence[str]) -> bool:
-        """Whether it runs and its health check has passed once: each check is a process of its own."""
+    def check_health(self, check: Sequence[str]) -> bool:
+        """Whether its health check has passed once; fails if the container has exited."""
         assert self.process is not None
         code = self.process.poll()
-        assert code is None, f"{self.name} ended with {code}: {self.log.read_text()[-3000:]}"
-        if self.well:
+        assert code is None, f"{self.name} exited with {code}: {self.log.read_text()[-3000:]}"
+        if self.is_healthy:
             return True
-        words = ["sh", "-c", check[1]] if check[0] == "CMD-SHELL" else list(check[1:])
+        argv = ["sh", "-c", check[1]] if check[0] == "CMD-SHELL" else list(check[1:])
         try:
-            self.well = self.run(*words, within=10).returncode == 0
+            self.is_healthy = self.run(*argv, within=10).returncode == 0
         except subprocess.TimeoutExpired:
             return False
-        return self.well
+        return self.is_healthy
 
 
 @dataclass
 class Engine:
-    """The containers of one file in `project`, its folder. `programs` run in the stead of foreign images."""
+    """The containers of docker-compose.yml in `project`. `programs` replace the images of other projects."""
 
     project: Path
     scratch: Path
-    services: Mapping[str, composed.Service]
+    services: Mapping[str, compose_file.Service]
     secrets: Mapping[str, Any]
     programs: Mapping[str, Sequence[str]]
     containers: dict[str, Container] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.image = Image.read(self.project / "deploy" / "Dockerfile")
-        self.network = Network(sorted({composed.owner(self.services, name) for name in self.services}))
+        self.network = Network(
+            sorted({compose_file.network_owner(self.services, name) for name in self.services})
+        )
 
     def hosts(self) -> str:
-        """/etc/hosts of every container.
+        """The /etc/hosts of every container.
 
-        A name that several share leads to second addresses of theirs: c-ares, by which gRPC and Envoy
-        resolve, takes all lines that have a name or an address in common for one host.
+        An alias of several containers resolves to their second addresses: c-ares, the resolver of gRPC and
+        Envoy, merges all lines that share a name or an address into one host.
         """
         lines = ["127.0.0.1 localhost", "::1 localhost"]
         for name, address in self.network.addresses.items():
             networks = self.services[name].get("networks", {})
             aliases = networks.get("default", {}).get("aliases", []) if isinstance(networks, dict) else []
-            lines += [f"{address} {name}", *(f"{second(address)} {alias}" for alias in aliases)]
+            lines += [f"{address} {name}", *(f"{second_address(address)} {alias}" for alias in aliases)]
         return "\n".join([*lines, ""])
 
     # --- containers -------------------------------------------------------------------------------
 
     def start(self, name: str) -> Container:
-        """Start one, whatever it depends on."""
+        """Start a container without its dependencies."""
         service = self.services[name]
-        value = service["image"] == "meshwright"
+        is_ours = service["image"] == "meshwright"
         argv = [*self.programs.get(service["image"], ()), *service.get("command", ())]
         base = {"PATH": f"{Path(sys.executable).parent}:{self.scratch}/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        image = {**self.image.environment, **base} if value else base
+        defaults = {**self.image.environment, **base} if is_ours else base
         container = Container(
             name,
             service,
             self.scratch / f"{name}.log",
             self.scratch / "roots" / name,
             tuple(argv),
-            {**image, **composed.environment(service)},
-            self.image.folder if value else "/",
+            {**defaults, **compose_file.environment(service)},
+            self.image.folder if is_ours else "/",
         )
         container.root.mkdir(parents=True)
         script = self.scratch / f"{name}.sh"
         script.write_text(self._script(container))
-        enter = [*self.network.enter(composed.owner(self.services, name)), "unshare", "-m"]
+        enter = [*self.network.enter(compose_file.network_owner(self.services, name)), "unshare", "-m"]
         with container.log.open("wb") as log:
             container.process = subprocess.Popen(
                 [*enter, "sh", str(script)],
@@ -156,7 +158,7 @@ class Engine:
         return container
 
     def _script(self, container: Container) -> str:
-        """What makes a root and becomes the command in it."""
+        """A shell script that builds the root and runs the command in it."""
         root = shlex.quote(str(container.root))
         lines = [
             "set -e",
@@ -167,7 +169,7 @@ class Engine:
         for path in sorted(Path("/").iterdir()):
             if path.is_symlink():
                 lines.append(f"cp -a {path} .")
-            elif path.is_dir() and path.name not in OWN:
+            elif path.is_dir() and path.name not in PRIVATE_FOLDERS:
                 lines.append(f"mkdir {path.name} && mount --rbind {path} {path.name}")
         lines += [
             "mkdir -p proc var/lib var/run run mnt tmp",
@@ -176,20 +178,20 @@ class Engine:
         ]
         lines += ["cp -a /etc etc", "rm -f etc/hosts", f"cat > etc/hosts <<'END'\n{self.hosts()}END"]
         lines += ["install -d -m 1777 var/lib/meshwright run/tokens", f"mkdir -p .{container.folder}"]
-        for path in self._needed():
+        for path in self._shared_folders():
             lines.append(f"mkdir -p .{path} && mount --rbind {path} .{path}")
-        for source, target, sealed in composed.mounts(container.service, container.name):
-            lines += self._mounted(self._source(source), target, sealed=sealed)
+        for source, target, read_only in compose_file.mounts(container.service, container.name):
+            lines += self._mount(self._source(source), target, read_only=read_only)
         assigned = " ".join(shlex.quote(f"{name}={value}") for name, value in container.environment.items())
         command = " ".join(map(shlex.quote, container.argv))
-        entered = f'cd {container.folder} && exec "$@"'
-        lines.append(f"exec chroot {root} env -i {assigned} sh -c {shlex.quote(entered)} sh {command}")
+        script = f'cd {container.folder} && exec "$@"'
+        lines.append(f"exec chroot {root} env -i {assigned} sh -c {shlex.quote(script)} sh {command}")
         return "\n".join([*lines, ""])
 
-    def _needed(self) -> list[Path]:
-        """Folders of this host that programs need and that lie in what a container has to itself."""
-        expected = {Path(sys.prefix), Path(sys.base_prefix), ROOT, self.scratch / "bin"}
-        return sorted(path for path in expected if path.parts[1] in OWN)
+    def _shared_folders(self) -> list[Path]:
+        """Folders of this host that programs need, and that private folders would hide."""
+        needed = {Path(sys.prefix), Path(sys.base_prefix), ROOT, self.scratch / "bin"}
+        return sorted(path for path in needed if path.parts[1] in PRIVATE_FOLDERS)
 
     def _source(self, source: str) -> Path:
         kind, _, rest = source.partition(":")
@@ -204,20 +206,20 @@ class Engine:
         return folder
 
     @staticmethod
-    def _mounted(source: Path, target: str, *, sealed: bool) -> list[str]:
+    def _mount(source: Path, target: str, *, read_only: bool) -> list[str]:
         assert source.exists(), source
-        text = (
+        mount_point = (
             f"mkdir -p .{target}"
             if source.is_dir()
             else f"mkdir -p .{Path(target).parent} && touch .{target}"
         )
-        lines = [text, f"mount --bind {shlex.quote(str(source))} .{target}"]
-        return [*lines, f"mount -o remount,bind,ro .{target}"] if sealed else lines
+        lines = [mount_point, f"mount --bind {shlex.quote(str(source))} .{target}"]
+        return [*lines, f"mount -o remount,bind,ro .{target}"] if read_only else lines
 
-    # --- life -------------------------------------------------------------------------------------
+    # --- lifecycle -------------------------------------------------------------------------------------
 
-    def check(self, name: str) -> Sequence[str]:
-        """The health check of a service; nothing where its image has none that is known."""
+    def health_check(self, name: str) -> Sequence[str]:
+        """The health check of a service, or of our image; empty if another image has its own."""
         service = self.services[name]
         if "healthcheck" in service:
             test: Sequence[str] = service["healthcheck"]["test"]
@@ -225,18 +227,18 @@ class Engine:
         return ("CMD", *self.image.healthcheck) if service["image"] == "meshwright" else ()
 
     def _may_start(self, name: str) -> bool:
-        expected = self.services[name].get("depends_on", {})
-        for other, how in expected.items():
+        dependencies = self.services[name].get("depends_on", {})
+        for other, dependency in dependencies.items():
             if other not in self.containers:
                 return False
-            if how["condition"] == "service_healthy" and not self.containers[other].healthy(
-                self.check(other)
+            if dependency["condition"] == "service_healthy" and not self.containers[other].check_health(
+                self.health_check(other)
             ):
                 return False
         return True
 
     def up(self, within: float = 180.0) -> None:
-        """Start all in the order of what they depend on; returns when every one is well."""
+        """Start all containers in the order of their dependencies, and wait until they are healthy."""
 
         def started() -> bool:
             for name in self.services:
@@ -244,22 +246,24 @@ class Engine:
                     self.start(name)
             return len(self.containers) == len(self.services)
 
-        until(started, "everything is started", within, LOOK_EVERY)
+        until(started, "all containers are started", within, POLL_INTERVAL)
         for name, container in self.containers.items():
-            check = self.check(name)
+            check = self.health_check(name)
             if check:
-                until(partial(container.healthy, check), f"{name} is healthy", within, LOOK_EVERY)
+                until(partial(container.check_health, check), f"{name} is healthy", within, POLL_INTERVAL)
 
     def down(self) -> None:
-        """Stop all of them, the youngest first, by their pids."""
+        """Stop all containers, the last started first."""
         running = [container.process for container in reversed(self.containers.values()) if container.process]
         for process in running:
             process.send_signal(signal.SIGTERM)
         for process in running:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_WITHIN)
+                process.wait(STOP_TIMEOUT)
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # as an engine ends what its main process left
+                os.killpg(
+                    process.pid, signal.SIGKILL
+                )  # an engine also kills what the main process leaves behind
             process.wait(10)
 
 
@@ -267,15 +271,15 @@ class Engine:
 def engine(
     project: Path, scratch: Path, programs: Mapping[str, Sequence[str]], leave_out: Sequence[str] = ()
 ) -> Iterator[Engine]:
-    """All of `project`'s docker-compose.yml but `leave_out`, running; stopped and gone at the end."""
-    variables = composed.variables(project / ".env")
-    file = composed.read(project / "docker-compose.yml", variables)
+    """Run the docker-compose.yml of `project` without the services in `leave_out`."""
+    variables = compose_file.read_env_file(project / ".env")
+    file = compose_file.read(project / "docker-compose.yml", variables)
     services = {name: service for name, service in file["services"].items() if name not in leave_out}
-    new_engine = Engine(project, scratch, services, file["secrets"], programs)
+    running = Engine(project, scratch, services, file["secrets"], programs)
     try:
-        new_engine.network.plug()
-        new_engine.up()
-        yield new_engine
+        running.network.create()
+        running.up()
+        yield running
     finally:
-        new_engine.down()
-        new_engine.network.unplug()
+        running.down()
+        running.network.delete()

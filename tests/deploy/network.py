@@ -1,6 +1,6 @@
-"""Hosts on one network: network namespaces with a cable each to a switch, which is a namespace too.
+"""A network of hosts: a network namespace each, with a veth pair to a bridge in another namespace.
 
-It takes root and iproute2. Nothing of it touches this machine's own network.
+Needs root and iproute2. The network of this machine is not changed.
 """
 
 from __future__ import annotations
@@ -10,62 +10,62 @@ import subprocess
 from collections.abc import Iterable
 from shutil import which
 
-_made = iter(range(1, 100))
+_numbers = iter(range(1, 100))
 
 
 class Network:
-    """Hosts by name, at 10.88.0.10 and following; each has a second address at 10.88.1.10 and following."""
+    """Hosts by name, at 10.88.0.10 and up. Each has a second address, at 10.88.1.10 and up."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.tag = f"mw{os.getpid() % 10_000}{next(_made)}"
-        texts = tuple(names)
-        self.addresses = {name: f"10.88.0.{10 + number}" for number, name in enumerate(texts)}
-        self.spaces = {name: f"{self.tag}-{number}" for number, name in enumerate(texts)}
+        self.tag = f"mw{os.getpid() % 10_000}{next(_numbers)}"
+        hosts = tuple(names)
+        self.addresses = {name: f"10.88.0.{10 + number}" for number, name in enumerate(hosts)}
+        self.namespaces = {name: f"{self.tag}-{number}" for number, name in enumerate(hosts)}
         self._switch = f"{self.tag}-switch"
 
-    def plug(self) -> None:
-        """Make them all."""
+    def create(self) -> None:
+        """Create the namespaces and their links."""
         _ip("netns", "add", self._switch)
         _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
         _ip("-n", self._switch, "link", "set", "switch", "up")
-        for name, space in self.spaces.items():
-            _ip("netns", "add", space)
-            far = ("peer", "name", space, "netns", self._switch)
-            _ip("-n", space, "link", "add", "eth0", "type", "veth", *far)
-            _ip("-n", self._switch, "link", "set", space, "master", "switch", "up")
-            for address in (self.addresses[name], second(self.addresses[name])):
-                _ip("-n", space, "addr", "add", f"{address}/16", "dev", "eth0")
+        for name, namespace in self.namespaces.items():
+            _ip("netns", "add", namespace)
+            peer = ("peer", "name", namespace, "netns", self._switch)
+            _ip("-n", namespace, "link", "add", "eth0", "type", "veth", *peer)
+            _ip("-n", self._switch, "link", "set", namespace, "master", "switch", "up")
+            for address in (self.addresses[name], second_address(self.addresses[name])):
+                _ip("-n", namespace, "addr", "add", f"{address}/16", "dev", "eth0")
             for device in ("lo", "eth0"):
-                _ip("-n", space, "link", "set", device, "up")
+                _ip("-n", namespace, "link", "set", device, "up")
 
-    def unplug(self) -> None:
-        """Nothing is left of it."""
-        for space in (*self.spaces.values(), self._switch):
-            _ip("netns", "del", space, check=False)
+    def delete(self) -> None:
+        """Delete everything that `create` made."""
+        for namespace in (*self.namespaces.values(), self._switch):
+            _ip("netns", "del", namespace, check=False)
 
     def enter(self, name: str) -> tuple[str, ...]:
-        """What makes the rest of a command line run on a host."""
-        return (_tool(), "netns", "exec", self.spaces[name])
+        """The prefix of a command line that runs the rest of it on a host."""
+        return (_ip_path(), "netns", "exec", self.namespaces[name])
 
-    def cut(self, name: str) -> None:
-        """Pull a host's cable out of the switch."""
-        _ip("-n", self._switch, "link", "set", self.spaces[name], "down")
+    def disconnect(self, name: str) -> None:
+        """Take a host's link to the bridge down."""
+        _ip("-n", self._switch, "link", "set", self.namespaces[name], "down")
 
-    def mend(self, name: str) -> None:
-        """Put it back."""
-        _ip("-n", self._switch, "link", "set", self.spaces[name], "up")
+    def reconnect(self, name: str) -> None:
+        """Bring the link up again."""
+        _ip("-n", self._switch, "link", "set", self.namespaces[name], "up")
 
 
-def second(address: str) -> str:
-    """Another address of the same host."""
+def second_address(address: str) -> str:
+    """The second address of a host."""
     return address.replace("10.88.0.", "10.88.1.")
 
 
-def _tool() -> str:
-    text = which("ip")
-    assert text, "ip: install Debian's iproute2"
-    return text
+def _ip_path() -> str:
+    path = which("ip")
+    assert path, "ip: install Debian's iproute2"
+    return path
 
 
 def _ip(*arguments: str, check: bool = True) -> None:
-    subprocess.run([_tool(), *arguments], check=check, capture_output=True, timeout=20)
+    subprocess.run([_ip_path(), *arguments], check=check, capture_output=True, timeout=20)

@@ -1,4 +1,4 @@
-"""What containers of a test run beside what docker-compose.yml says: stand-ins, traffic, faults."""
+"""Programs that tests run in the containers: a stand-in for PostgreSQL, traffic, faults, a webhook."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ as $bin/psql -q -U $POSTGRES_USER -d postgres -f /docker-entrypoint-initdb.d/dat
 as $bin/pg_ctl -D $data -w stop >/dev/null
 exec setpriv --reuid postgres --regid postgres --clear-groups $bin/postgres -D $data -c listen_addresses='*'
 """
-"""What the image's entrypoint does with the same environment and mounts, with Debian's PostgreSQL."""
+"""The steps of the entrypoint of the PostgreSQL image, with the PostgreSQL of Debian."""
 
-BY_READING = """
+READ_ONLY_CALLS = """
 call() { curl -sS --max-time 20 -o /dev/null -w '%{http_code} ' "$@"; }
 for host in "$@"; do
     token="Authorization: Bearer $(cat /run/secrets/read.token)"
@@ -29,13 +29,14 @@ done
 
 WEBHOOK = """
 import http.server
-class Heard(http.server.BaseHTTPRequestHandler):
+class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         print(self.rfile.read(int(self.headers["content-length"])).decode())
         self.send_response(200)
         self.end_headers()
-http.server.HTTPServer(("127.0.0.1", 9999), Heard).serve_forever()
+http.server.HTTPServer(("127.0.0.1", 9999), Receiver).serve_forever()
 """
+"""A webhook receiver that prints each request body."""
 
 TRAFFIC = """
 import http.client, json, sys, time, urllib.request
@@ -43,31 +44,31 @@ deadline = time.monotonic() + float(sys.argv[1])
 base = "http://127.0.0.1:8080"
 while time.monotonic() < deadline:
     order = json.dumps({"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}).encode()
-    named = {"content-type": "application/json", "Idempotency-Key": f"traffic-{time.time_ns()}"}
+    order_headers = {"content-type": "application/json", "Idempotency-Key": f"traffic-{time.time_ns()}"}
     paths = ("/api/catalog/products", "/api/dashboard", "/api/inventory/seed-plate")
-    asked = [("/api/orders", order, named), *((path, None, {}) for path in paths)]
-    for path, body, headers in asked:
+    requests = [("/api/orders", order, order_headers), *((path, None, {}) for path in paths)]
+    for path, body, headers in requests:
         try:
             urllib.request.urlopen(urllib.request.Request(base + path, body, headers), timeout=20).read()
         except (OSError, http.client.HTTPException):
-            pass  # an answer that is an error, or none in time
+            pass  # an error response, or none in time
     time.sleep(0.1)
 """
 
-FAILS = """
+FAILING_APP = """
 import http.server
-class Fails(http.server.BaseHTTPRequestHandler):
+class FailingApp(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        well = self.path in ("/health/ready", "/metrics")
-        self.send_response(200 if well else 503)
+        ok = self.path in ("/health/ready", "/metrics")
+        self.send_response(200 if ok else 503)
         self.send_header("content-length", "0")
         self.end_headers()
     do_POST = do_GET
-    def log_message(self, *words):
+    def log_message(self, *args):
         pass
-http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Fails).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", 8000), FailingApp).serve_forever()
 """
-"""An app that says it is well, and fails whatever it is asked."""
+"""An app that passes its health check and responds to every other request with 503."""
 
 FAULTS = """mesh apply -f - --wait <<'END'
 apiVersion: meshwright.io/v1

@@ -1,4 +1,4 @@
-"""Grafana's dashboards: as the builder makes them, asking for what there is, right by Grafana's own types."""
+"""Grafana dashboards: up to date, valid by Grafana's types, and all their queries name existing metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from meshwright.dashboards import build, queries
-from tests.deploy import composed, dashboards_known
+from tests.deploy import compose_file, metric_names
 from tests.envoy.harness import ROOT
 
 Json = dict[str, Any]
@@ -23,9 +23,9 @@ BOARDS = queries.boards()
 SOURCES = {"prometheus": "${datasource}", "jaeger": "${traces}"}
 PROVISIONING = ROOT / "dashboards/provisioning"
 
-_WORDS = {"by", "on", "or", "and", "unless", "bool", "offset", "ignoring", "group_left", "without"}
-_SHAPES = (Path(__file__).parent / "dashboards.ts").read_text()
-"""Each dashboard is a Board; what a Board leaves open of its panels is looked at by the panel's kind."""
+_KEYWORDS = {"by", "on", "or", "and", "unless", "bool", "offset", "ignoring", "group_left", "without"}
+_TYPES = (Path(__file__).parent / "dashboards.ts").read_text()
+"""The type `Board` of a dashboard, and the types of panel options for each kind of panel."""
 
 
 def panels() -> Iterator[tuple[str, Json]]:
@@ -34,30 +34,32 @@ def panels() -> Iterator[tuple[str, Json]]:
             yield uid, panel
 
 
-def asked() -> Iterator[str]:
-    """Every PromQL there is, without variables: of panels, annotations, and variables."""
-    for _, _, expr in queries.expressions():
-        yield queries.fill_variables(expr)
+def expressions() -> Iterator[str]:
+    """The PromQL of panels, annotations and variables, with variables filled in."""
+    for _, _, expression in queries.expressions():
+        yield queries.fill_variables(expression)
     for board in BOARDS.values():
-        for item in board["annotations"]["list"]:
-            yield queries.fill_variables(item["target"]["expr"])
-        for item in board["templating"]["list"]:
-            if item["type"] == "query":
-                match = re.fullmatch(r"label_values\((.+), \w+\)", item["query"])
-                assert match, item["query"]
+        for annotation in board["annotations"]["list"]:
+            yield queries.fill_variables(annotation["target"]["expr"])
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                match = re.fullmatch(r"label_values\((.+), \w+\)", variable["query"])
+                assert match, variable["query"]
                 yield queries.fill_variables(match[1])
 
 
-def named(expr: str) -> set[str]:
-    """The metrics that an expression names."""
-    bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", expr)
+def metrics_in(expression: str) -> set[str]:
+    """The names of the metrics in an expression."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", expression)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", bare)
     bare = re.sub(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\([^)]*\)", "", bare)
     bare = re.sub(r"\boffset\s+\w+", "", bare)
-    return {name for name, call in re.findall(r"\b([a-zA-Z_:][\w:]*)\b(\s*\()?", bare) if not call} - _WORDS
+    return {
+        name for name, call in re.findall(r"\b([a-zA-Z_:][\w:]*)\b(\s*\()?", bare) if not call
+    } - _KEYWORDS
 
 
-def test_the_files_are_what_the_builder_makes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_are_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build.main(["--check"]) == 0
     assert build.main([], tmp_path) == 0
     assert build.main(["--check"], tmp_path) == 0
@@ -71,7 +73,7 @@ def test_the_files_are_what_the_builder_makes(tmp_path: Path, capsys: pytest.Cap
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{uid}.json" for uid in sorted(BOARDS)]
 
 
-def test_dashboards_and_panels_are_told_apart() -> None:
+def test_titles_and_ids_are_unique() -> None:
     assert len({board["title"] for board in BOARDS.values()}) == len(BOARDS)
     for uid, board in BOARDS.items():
         assert board["uid"] == uid
@@ -80,97 +82,100 @@ def test_dashboards_and_panels_are_told_apart() -> None:
         assert set(titles.values()) == {1}
 
 
-def test_every_panel_says_what_it_shows() -> None:
+def test_every_panel_has_title_description_unit_and_data_source() -> None:
     for uid, panel in panels():
-        where = f"{uid}: {panel.get('title')}"
+        label = f"{uid}: {panel.get('title')}"
         assert panel["title"], uid
-        assert len(panel["description"]) > 10, where
-        assert panel["fieldConfig"]["defaults"]["unit"], where
-        for item in (panel, *panel["targets"]):
-            assert item["datasource"]["uid"] == SOURCES[item["datasource"]["type"]], where
+        assert len(panel["description"]) > 10, label
+        assert panel["fieldConfig"]["defaults"]["unit"], label
+        for element in (panel, *panel["targets"]):
+            assert element["datasource"]["uid"] == SOURCES[element["datasource"]["type"]], label
 
 
-def test_every_variable_that_is_used_is_there() -> None:
+def test_variables_are_defined_and_used() -> None:
     for uid, board in BOARDS.items():
-        there = {item["name"] for item in board["templating"]["list"]}
-        text = json.dumps(board)
-        used = set(re.findall(r"\$\{?([a-z]\w*)", text))
-        assert used <= there, (uid, used - there)
-        unused = there - used - {"traces"}
+        defined = {variable["name"] for variable in board["templating"]["list"]}
+        used = set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(board)))
+        assert used <= defined, (uid, used - defined)
+        unused = defined - used - {"traces"}
         assert not unused, (uid, unused)
 
 
-def test_no_panel_lies_over_another() -> None:
+def test_panels_do_not_overlap() -> None:
     for uid, board in BOARDS.items():
-        taken: Counter[tuple[int, int]] = Counter()
+        cells: Counter[tuple[int, int]] = Counter()
         for panel in board["panels"]:
-            at = panel["gridPos"]
-            assert at["x"] + at["w"] <= 24, (uid, panel["title"])
-            taken.update(
-                (x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])
+            place = panel["gridPos"]
+            assert place["x"] + place["w"] <= 24, (uid, panel["title"])
+            cells.update(
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
             )
-        assert set(taken.values()) == {1}, uid
+        assert set(cells.values()) == {1}, uid
 
 
 def test_every_expression_is_promql(tmp_path: Path) -> None:
-    rules = [{"record": f"asked:{at}", "expr": expr} for at, expr in enumerate(asked())]
+    rules = [
+        {"record": f"test:{number}", "expr": expression} for number, expression in enumerate(expressions())
+    ]
     assert len(rules) > 150
     path = tmp_path / "rules.yml"
-    YAML().dump({"groups": [{"name": "asked", "rules": rules}]}, path)
+    YAML().dump({"groups": [{"name": "test", "rules": rules}]}, path)
     argv = ["/usr/bin/promtool", "check", "rules", str(path)]
     completed = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
-def test_every_metric_is_one_that_there_is() -> None:
-    texts = dashboards_known.known()
-    for expr in asked():
-        assert named(expr) <= texts, (named(expr) - texts, expr)
+def test_every_metric_exists() -> None:
+    names = metric_names.metric_names()
+    for expression in expressions():
+        assert metrics_in(expression) <= names, (metrics_in(expression) - names, expression)
 
 
-def test_a_metric_that_is_not_kept_is_found_out() -> None:
-    assert named('sum by (le) (rate(envoy_http_typo{a="b"}[1m])) or x:y offset 30s') == {
+def test_missing_metric_is_detected() -> None:
+    assert metrics_in('sum by (le) (rate(envoy_http_typo{a="b"}[1m])) or x:y offset 30s') == {
         "envoy_http_typo",
         "x:y",
     }
-    assert not dashboards_known.kept("cluster.orders.upstream_flow_control_drained_total")
-    assert dashboards_known.exported("http.inbound.downstream_rq_5xx") == "envoy_http_downstream_rq_xx"
+    assert not metric_names.is_included("cluster.orders.upstream_flow_control_drained_total")
+    assert metric_names.prometheus_name("http.inbound.downstream_rq_5xx") == "envoy_http_downstream_rq_xx"
 
 
 def test_links_lead_to_dashboards_and_set_their_variables() -> None:
-    number = 0
+    count = 0
     for uid, board in BOARDS.items():
         for target, query in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(board)):
             assert target in BOARDS, (uid, target)
-            there = {item["name"] for item in BOARDS[target]["templating"]["list"]}
-            assert set(re.findall(r"var-(\w+)=", query)) <= there, (uid, target, query)
-            number += 1
+            defined = {variable["name"] for variable in BOARDS[target]["templating"]["list"]}
+            assert set(re.findall(r"var-(\w+)=", query)) <= defined, (uid, target, query)
+            count += 1
         tags = [tag for link in board["links"] if link["type"] == "dashboards" for tag in link["tags"]]
         assert tags
         assert set(tags) <= set(board["tags"])
-    assert number > 20
+    assert count > 20
 
 
-def test_what_grafana_reads_at_its_start_resolves() -> None:
-    compose = composed.read(ROOT / "docker-compose.yml", {"MESH_UID": "1", "MESH_GID": "1"})["services"]
-    grafana = compose["grafana"]
-    mounted = {target: source for source, target, _ in composed.mounts(grafana, "grafana")}
+def test_provisioning_of_grafana_resolves() -> None:
+    services = compose_file.read(ROOT / "docker-compose.yml", {"MESH_UID": "1", "MESH_GID": "1"})["services"]
+    grafana = services["grafana"]
+    mounted = {target: source for source, target, _ in compose_file.mounts(grafana, "grafana")}
     assert (ROOT / mounted["/etc/grafana/provisioning"]).resolve() == PROVISIONING
     folders = {path.parent.name: YAML(typ="safe").load(path) for path in PROVISIONING.glob("*/*.yaml")}
     assert set(folders) == {"datasources", "dashboards", "alerting"}
     (provider,) = folders["dashboards"]["providers"]
-    read = ROOT / mounted[provider["options"]["path"]]
-    assert {path.stem for path in read.rglob("*.json")} == set(BOARDS)
+    dashboards = ROOT / mounted[provider["options"]["path"]]
+    assert {path.stem for path in dashboards.rglob("*.json")} == set(BOARDS)
     sources = folders["datasources"]["datasources"]
-    uids = {current_source["uid"] for current_source in sources}
-    assert len(uids) == len(sources) == len({current_source["name"] for current_source in sources})
-    networks = [item["networks"]["default"] for item in compose.values() if "networks" in item]
-    named = {*compose, *(alias for network in networks for alias in network["aliases"])}
-    for current_source in sources:
-        host = current_source["url"].removeprefix("http://").partition(":")[0]
-        assert host in named, current_source["url"]
-        assert current_source["jsonData"].get("alertmanagerUid", current_source["uid"]) in uids
-    assert {current_source["type"] for current_source in sources} >= set(SOURCES)
+    uids = {source["uid"] for source in sources}
+    assert len(uids) == len(sources) == len({source["name"] for source in sources})
+    networks = [service["networks"]["default"] for service in services.values() if "networks" in service]
+    hosts = {*services, *(alias for network in networks for alias in network["aliases"])}
+    for source in sources:
+        host = source["url"].removeprefix("http://").partition(":")[0]
+        assert host in hosts, source["url"]
+        assert source["jsonData"].get("alertmanagerUid", source["uid"]) in uids
+    assert {source["type"] for source in sources} >= set(SOURCES)
     secrets = re.findall(r"\$__file\{([^}]+)\}", (PROVISIONING / "datasources/mesh.yaml").read_text())
     assert secrets
     assert set(secrets) <= set(mounted)
@@ -178,12 +183,12 @@ def test_what_grafana_reads_at_its_start_resolves() -> None:
 
 
 def typescript(boards: dict[str, Json]) -> str:
-    """The dashboards as a program that compiles only when they are right."""
-    parts = [_SHAPES]
-    for at, (uid, board) in enumerate(boards.items()):
-        parts.append(f"// {uid}\nconst board{at}: Board = {json.dumps(board)};\nvoid board{at};")
+    """A program that compiles only if the dashboards are valid."""
+    parts = [_TYPES]
+    for index, (uid, board) in enumerate(boards.items()):
+        parts.append(f"// {uid}\nconst board{index}: Board = {json.dumps(board)};\nvoid board{index};")
         for number, panel in enumerate(queries.panels(board)):
-            kind, name = panel["type"], f"board{at}_{number}"
+            kind, name = panel["type"], f"board{index}_{number}"
             parts.append(f"const {name}: Options['{kind}'] = {json.dumps(panel.get('options', {}))};")
             parts.append(f"void {name};")
             custom = panel["fieldConfig"]["defaults"].get("custom")
@@ -194,7 +199,7 @@ def typescript(boards: dict[str, Json]) -> str:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with Grafana's types and the compiler."""
+    """A folder with Grafana's types and the TypeScript compiler."""
     folder = tmp_path_factory.mktemp("node")
     packages = ("@grafana/schema@13.2.3", "typescript@5.9.3")
     quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--prefer-offline")
@@ -204,20 +209,20 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compiled(node: Path, program: str) -> subprocess.CompletedProcess[str]:
+def compile_program(node: Path, program: str) -> subprocess.CompletedProcess[str]:
     (node / "boards.ts").write_text(program)
     argv = ["node", "node_modules/typescript/bin/tsc", "--strict", "--noEmit", "--skipLibCheck"]
     argv += ["--module", "esnext", "--moduleResolution", "bundler", "--target", "es2022", "boards.ts"]
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, cwd=node)
 
 
-def test_grafanas_own_types_accept_the_dashboards_and_no_fault(node: Path) -> None:
-    completed = compiled(node, typescript(BOARDS))
+def test_grafana_types_accept_the_dashboards_and_reject_faults(node: Path) -> None:
+    completed = compile_program(node, typescript(BOARDS))
     assert completed.returncode == 0, completed.stdout[:4000]
     faulty = {uid: json.loads(json.dumps(BOARDS[uid])) for uid in ("mesh-overview", "mesh-service")}
     faulty["mesh-overview"]["panels"][1]["gridPos"]["w"] = "four"
     faulty["mesh-overview"]["panels"][1]["options"]["graphMode"] = "aria"
     faulty["mesh-service"]["refesh"] = "10s"
-    stdout = compiled(node, typescript(faulty)).stdout
+    stdout = compile_program(node, typescript(faulty)).stdout
     for text in ("Type 'string' is not assignable to type 'number'", '"aria"', "refesh"):
         assert text in stdout, stdout[:4000]

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: valid, as their builder makes them, every reference resolved."""
+"""The Kubernetes manifests: valid and up to date, and their references resolve."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.envoy.harness import ROOT
 
 FOLDER = ROOT / "deploy/kubernetes"
 VERSION = "1.29"
-"""The first in which an agent may be a native sidecar container without a feature gate."""
+"""The oldest Kubernetes with native sidecar containers without a feature gate."""
 
 Json = dict[str, Any]
 
 
 @cache
 def documents() -> tuple[Json, ...]:
-    """Everything but the kustomization."""
+    """All objects, without the kustomization."""
     paths = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
-    return tuple(item for path in paths for item in YAML(typ="safe").load_all(path))
+    return tuple(document for path in paths for document in YAML(typ="safe").load_all(path))
 
 
 def kustomization() -> Json:
@@ -34,36 +34,37 @@ def kustomization() -> Json:
     return document
 
 
-def of(kind: str) -> dict[str, Json]:
+def objects(kind: str) -> dict[str, Json]:
+    """Objects of a kind by name."""
     return {document["metadata"]["name"]: document for document in documents() if document["kind"] == kind}
 
 
 def pods() -> Iterator[tuple[str, Json]]:
-    for name, item in {**of("Deployment"), **of("StatefulSet")}.items():
-        yield name, item["spec"]["template"]["spec"]
+    for name, workload in {**objects("Deployment"), **objects("StatefulSet")}.items():
+        yield name, workload["spec"]["template"]["spec"]
 
 
 def containers() -> list[tuple[str, Json]]:
     return [
-        (f"{name}/{item['name']}", item)
+        (f"{name}/{container['name']}", container)
         for name, pod in pods()
-        for item in (*pod.get("initContainers", ()), *pod["containers"])
+        for container in (*pod.get("initContainers", ()), *pod["containers"])
     ]
 
 
-def test_they_are_what_the_builder_makes() -> None:
+def test_manifests_are_up_to_date() -> None:
     assert build.main(["--check"]) == 0
 
 
 @pytest.mark.parametrize("number", range(len(documents())))
-def test_a_manifest_is_valid(number: int) -> None:
+def test_manifest_is_valid(number: int) -> None:
     kubernetes_validate.validate(documents()[number], VERSION, strict=True)
 
 
-def test_the_kustomization_names_every_file_and_files_that_are_made() -> None:
+def test_kustomization_lists_all_manifests_and_existing_secret_files() -> None:
     top = kustomization()
-    there = sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
-    assert top["resources"] == there
+    files = sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+    assert top["resources"] == files
     script = (FOLDER / "prepare.sh").read_text()
     for secret in top["secretGenerator"]:
         for entry in secret["files"]:
@@ -71,47 +72,47 @@ def test_the_kustomization_names_every_file_and_files_that_are_made() -> None:
     assert (FOLDER / "databases.sql").read_text() == (ROOT / "deploy/compose/databases.sql").read_text()
 
 
-def test_volumes_secrets_and_maps_that_are_named_are_there() -> None:
+def test_volumes_secrets_and_config_maps_exist() -> None:
     top = kustomization()
-    secrets = {item["name"] for item in top["secretGenerator"]}
-    joining = (FOLDER / "tokens.sh").read_text().split()
+    secrets = {secret["name"] for secret in top["secretGenerator"]}
+    script = (FOLDER / "tokens.sh").read_text().split()
     for name, pod in pods():
-        volumes = {item["name"]: item for item in pod.get("volumes", ())}
+        volumes = {volume["name"]: volume for volume in pod.get("volumes", ())}
         for volume in volumes.values():
             secret = volume.get("secret", {}).get("secretName", "mesh")
             role = secret.removeprefix("join-")
-            assert secret in secrets or any(role == word.strip(";") for word in joining), f"{name}: {secret}"
+            assert secret in secrets or any(role == word.strip(";") for word in script), f"{name}: {secret}"
             assert volume.get("configMap", {}).get("name", "databases") == "databases"
-        claimed = {"data"} if name in of("StatefulSet") else set()
-        for item in (*pod.get("initContainers", ()), *pod["containers"]):
-            mounted = {volumeMount["name"] for volumeMount in item["volumeMounts"]}
-            assert mounted <= {*volumes, *claimed}, f"{name}: {mounted}"
+        claims = {"data"} if name in objects("StatefulSet") else set()
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            mounted = {mount["name"] for mount in container["volumeMounts"]}
+            assert mounted <= {*volumes, *claims}, f"{name}: {mounted}"
 
 
 @pytest.mark.parametrize(("name", "container"), containers(), ids=[name for name, _ in containers()])
-def test_a_container_is_probed_bounded_and_sealed(name: str, container: Json) -> None:
+def test_container_has_probes_resources_and_a_read_only_root(name: str, container: Json) -> None:
     assert {"readinessProbe", "livenessProbe"} <= container.keys()
-    declared = {item["containerPort"] for item in container.get("ports", ())}
+    declared = {port["containerPort"] for port in container.get("ports", ())}
     for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-        value = container.get(kind, {}).get("httpGet")
-        assert value is None or value["port"] in declared
+        request = container.get(kind, {}).get("httpGet")
+        assert request is None or request["port"] in declared
     assert container["resources"]["requests"].keys() == {"cpu", "memory"}
     assert "memory" in container["resources"]["limits"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
 
 
-def test_every_part_has_a_service_and_a_budget_that_select_its_pods() -> None:
-    for name, item in {**of("Deployment"), **of("StatefulSet")}.items():
-        labels = item["spec"]["template"]["metadata"]["labels"]
-        assert of("Service")[name]["spec"]["selector"] == labels
-        assert of("PodDisruptionBudget")[name]["spec"]["selector"]["matchLabels"] == labels
+def test_service_and_disruption_budget_select_the_pods_of_each_workload() -> None:
+    for name, workload in {**objects("Deployment"), **objects("StatefulSet")}.items():
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert objects("Service")[name]["spec"]["selector"] == labels
+        assert objects("PodDisruptionBudget")[name]["spec"]["selector"]["matchLabels"] == labels
         open_ports = {
             port["containerPort"]
-            for _, container in containers()
-            if _.startswith(f"{name}/")
+            for path, container in containers()
+            if path.startswith(f"{name}/")
             for port in container.get("ports", ())
         }
-        assert {port["targetPort"] for port in of("Service")[name]["spec"]["ports"]} <= open_ports
+        assert {port["targetPort"] for port in objects("Service")[name]["spec"]["ports"]} <= open_ports
 
 
 def test_agents_are_native_sidecars() -> None:
@@ -125,7 +126,7 @@ def test_agents_are_native_sidecars() -> None:
     assert sidecars == services
 
 
-def test_the_scripts_are_shell() -> None:
+def test_scripts_are_valid_and_executable() -> None:
     for path in sorted([*FOLDER.glob("*.sh"), *(ROOT / "deploy/compose").glob("*.sh")]):
         done = subprocess.run(["/bin/sh", "-n", str(path)], capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b""), path

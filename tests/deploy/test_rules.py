@@ -1,4 +1,4 @@
-"""Recording rules and alerts: right, each tested both ways by promtool, each with a line on what to do."""
+"""Recording rules and alerts: valid, tested by promtool to fire and not to fire, and with a runbook."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.envoy.harness import ROOT
 RULES = ROOT / "dashboards/rules"
 
 
-def loaded(name: str) -> dict[str, Any]:
+def load(name: str) -> dict[str, Any]:
     document: dict[str, Any] = YAML(typ="safe").load(RULES / name)
     return document
 
 
 def alerts() -> list[dict[str, Any]]:
-    return [rule for group in loaded("alerts.yml")["groups"] for rule in group["rules"]]
+    return [rule for group in load("alerts.yml")["groups"] for rule in group["rules"]]
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,36 +29,36 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=170, check=False, cwd=RULES)
 
 
-def test_the_rules_are_right() -> None:
+def test_rules_are_valid() -> None:
     completed = promtool("check", "rules", "recording.yml", "alerts.yml")
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
-def test_every_alert_fires_when_it_should_and_only_then() -> None:
+def test_alerts_pass_their_promtool_tests() -> None:
     completed = promtool("test", "rules", "tests/alerts.yml")
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
-def test_edges_have_the_figures_of_the_topology() -> None:
+def test_edge_rules_pass_their_promtool_tests() -> None:
     completed = promtool("test", "rules", "tests/edges.yml")
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
-def test_a_grpc_failure_is_the_same_everywhere() -> None:
-    named = re.findall(r'mesh_grpc_status=~"([\d|]+)"', (RULES / "recording.yml").read_text())
-    assert [set(item.split("|")) for item in named] == [set(GRPC_FAILURES)]
+def test_grpc_failure_statuses_agree_in_rules_dashboards_and_topology() -> None:
+    patterns = re.findall(r'mesh_grpc_status=~"([\d|]+)"', (RULES / "recording.yml").read_text())
+    assert [set(pattern.split("|")) for pattern in patterns] == [set(GRPC_FAILURES)]
     assert set(map(str, FAILURES)) == set(GRPC_FAILURES)
 
 
-def test_every_alert_has_a_case_of_both_kinds() -> None:
+def test_every_alert_is_tested_to_fire_and_not_to_fire() -> None:
     cases: dict[str, set[bool]] = {}
-    for test in loaded("tests/alerts.yml")["tests"]:
-        for item in test["alert_rule_test"]:
-            cases.setdefault(item["alertname"], set()).add(bool(item["exp_alerts"]))
+    for test in load("tests/alerts.yml")["tests"]:
+        for case in test["alert_rule_test"]:
+            cases.setdefault(case["alertname"], set()).add(bool(case["exp_alerts"]))
     assert cases == {rule["alert"]: {True, False} for rule in alerts()}
 
 
-def test_every_alert_says_what_to_do() -> None:
+def test_every_alert_has_a_runbook_and_a_severity() -> None:
     headings = re.findall(r"^## (\w+)$", (ROOT / "docs/alerts.md").read_text(), re.MULTILINE)
     assert headings == [rule["alert"] for rule in alerts()]
     for rule in alerts():

@@ -1,4 +1,4 @@
-"""Two hosts and a third with the control plane and Prometheus: one mesh over cables that may be cut."""
+"""One mesh on three hosts: two with a service, one with the control plane and Prometheus."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.timeout(300)
 HUB, LEFT, RIGHT = "hub", "left", "right"
 
 OPEN = {HUB: {15011, 15012, 4317, 8080}, LEFT: {15006, 15020}, RIGHT: {15006, 15020}}
-"""The documented ports; the hub's own sidecars have theirs between 20000 and 32000."""
+"""The documented ports. The sidecars of the hub have ports between 20000 and 32000."""
 
-ASK = """
+FETCH = """
 import sys, urllib.request
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": "http://127.0.0.1:15001"}))
 print(opener.open(sys.argv[1], timeout=10).read().decode())
@@ -36,23 +36,23 @@ print(opener.open(sys.argv[1], timeout=10).read().decode())
 
 @dataclass
 class Hosts:
-    """What runs where; everything is stopped by its pid."""
+    """The hosts and their processes."""
 
     network: Network
     folder: Path
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def environment(self, host: str) -> dict[str, str]:
-        """The settings of a host: those of the page on machines, and nothing of this machine's own."""
+        """The environment of a host: the settings of docs/machines.md, without those of this machine."""
         clean = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith("MESH_") and not name.lower().endswith("_proxy")
         }
-        values = {"MESH_STATE": str(self.folder / host), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        variables = {"MESH_STATE": str(self.folder / host), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         if host == HUB:
-            values |= dict.fromkeys(("MESH_BIND", "MESH_ADVERTISE"), self.network.addresses[HUB])
-        return {**clean, **values}
+            variables |= dict.fromkeys(("MESH_BIND", "MESH_ADVERTISE"), self.network.addresses[HUB])
+        return {**clean, **variables}
 
     def start(self, host: str, *argv: str) -> subprocess.Popen[bytes]:
         """Start a program on a host."""
@@ -70,7 +70,7 @@ class Hosts:
         return process
 
     def run(self, host: str, *argv: str) -> subprocess.CompletedProcess[str]:
-        """Run a program on a host to its end."""
+        """Run a program on a host until it exits."""
         return subprocess.run(
             [*self.network.enter(host), *argv],
             capture_output=True,
@@ -82,40 +82,40 @@ class Hosts:
         )
 
     def mesh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A verb of `mesh` at the control plane's host."""
+        """`mesh ARGUMENTS` on the host of the control plane."""
         return self.run(HUB, sys.executable, "-m", "meshwright.cli", *arguments)
 
     def status(self) -> dict[str, Any]:
-        """The mesh as its control plane sees it; nothing while it does not answer."""
+        """`mesh status`; empty while the control plane does not respond."""
         done = self.mesh("status", "-o", "json")
         result: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
         return result
 
     def proxies(self) -> dict[str, str]:
-        """The states of the proxies."""
-        return {item["name"]: item["state"] for item in self.status().get("proxies", ())}
+        """The states of the proxies by name."""
+        return {proxy["name"]: proxy["state"] for proxy in self.status().get("proxies", ())}
 
-    def ask(self, host: str, url: str) -> str:
-        """What an app of a host is answered; empty when it fails."""
-        done = self.run(host, sys.executable, "-c", ASK, url)
+    def fetch(self, host: str, url: str) -> str:
+        """The response to an app of a host that calls through its sidecar; empty on failure."""
+        done = self.run(host, sys.executable, "-c", FETCH, url)
         return done.stdout if done.returncode == 0 else ""
 
-    def query(self, expr: str) -> list[dict[str, Any]]:
-        """What Prometheus at the hub answers; nothing until it does."""
-        url = f"http://127.0.0.1:9090/api/v1/query?query={urllib.parse.quote(expr)}"
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of a Prometheus query; empty while Prometheus does not respond."""
+        url = f"http://127.0.0.1:9090/api/v1/query?query={urllib.parse.quote(expression)}"
         done = self.run(HUB, "/usr/bin/curl", "-sS", "--fail", "--max-time", "10", url)
-        values: list[dict[str, Any]] = json.loads(done.stdout)["data"]["result"] if done.stdout else []
-        return values
+        result: list[dict[str, Any]] = json.loads(done.stdout)["data"]["result"] if done.stdout else []
+        return result
 
-    def listening(self, host: str) -> set[int]:
-        """The ports that are open beyond loopback."""
+    def listening_ports(self, host: str) -> set[int]:
+        """Ports that are open on other addresses than loopback."""
         done = self.run(host, "ss", "-Hltn")
         assert done.returncode == 0, done.stderr
         matches = (re.fullmatch(r"(.*):(\d+)", line.split()[3]) for line in done.stdout.splitlines())
         return {int(match[2]) for match in matches if match and not re.match(r"127\.|\[::1\]", match[1])}
 
     def stop(self) -> None:
-        """Stop all, the youngest first."""
+        """Stop all processes, the last started first."""
         for process in reversed(self.running):
             process.send_signal(signal.SIGTERM)
         for process in reversed(self.running):
@@ -138,20 +138,28 @@ scrape_configs:
 
 
 def join(hosts: Hosts, host: str, name: str) -> None:
-    """An app on a host, and its agent, as the page on machines says."""
+    """Start an app and its agent on a host, as in docs/machines.md."""
     token = hosts.folder / f"{name}.token"
     completed = hosts.mesh("token", "create", "--service", name, "--out", str(token))
     assert completed.returncode == 0, completed.stderr
     hosts.start(host, sys.executable, "-m", "tests.fakes.app", "--port", "8000", "--name", name)
-    who = ("--service", name, "--instance", f"{name}-1", "--port", "8000", "--health", "/health/ready")
-    where = ("--control-plane", hosts.network.addresses[HUB], "--advertise", "auto")
+    options = ("--service", name, "--instance", f"{name}-1", "--port", "8000", "--health", "/health/ready")
+    addresses = ("--control-plane", hosts.network.addresses[HUB], "--advertise", "auto")
     hosts.start(
-        host, sys.executable, "-m", "meshwright.cli", "agent", *who, "--token-file", str(token), *where
+        host,
+        sys.executable,
+        "-m",
+        "meshwright.cli",
+        "agent",
+        *options,
+        "--token-file",
+        str(token),
+        *addresses,
     )
 
 
-def hub(hosts: Hosts, argv: Sequence[str]) -> None:
-    """The control plane's host, ready."""
+def start_hub(hosts: Hosts, argv: Sequence[str]) -> None:
+    """Start `mesh up` on the hub and wait until it is ready."""
     process = hosts.start(HUB, *argv)
     log = hosts.folder / f"{HUB}.log"
 
@@ -165,82 +173,82 @@ def hub(hosts: Hosts, argv: Sequence[str]) -> None:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     folder = tmp_path_factory.mktemp("hosts")
-    actual_hosts = Hosts(Network((HUB, LEFT, RIGHT)), folder)
+    running = Hosts(Network((HUB, LEFT, RIGHT)), folder)
     file = folder / "application.yaml"
     with file.open("w") as out:
         YAML(typ="safe").dump(application([service("home")], 8080), out)
-    actual_hosts.network.plug()
+    running.network.create()
     try:
-        hub(actual_hosts, [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file), "--timeout", "100"])
-        join(actual_hosts, LEFT, "front")
-        join(actual_hosts, RIGHT, "back")
+        start_hub(
+            running, [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file), "--timeout", "100"]
+        )
+        join(running, LEFT, "front")
+        join(running, RIGHT, "back")
         expected = {"front-1", "back-1", "home-1", "ingress"}
         until(
-            lambda: {name for name, state in actual_hosts.proxies().items() if state == "synced"} == expected,
-            "one mesh",
+            lambda: {name for name, state in running.proxies().items() if state == "synced"} == expected,
+            "all sidecars are synced",
             90,
             1.0,
         )
-        yield actual_hosts
+        yield running
     finally:
-        actual_hosts.stop()
-        actual_hosts.network.unplug()
+        running.stop()
+        running.network.delete()
 
 
-def test_calls_cross_the_cable_under_mutual_tls(hosts: Hosts) -> None:
-    response = until(lambda: hosts.ask(LEFT, "http://back/echo"), "front reaches back", 30, 0.5)
+def test_calls_between_hosts_use_mutual_tls(hosts: Hosts) -> None:
+    response = until(lambda: hosts.fetch(LEFT, "http://back/echo"), "front reaches back", 30, 0.5)
     sent = json.loads(response)["headers"]
     assert sent["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/service/front")
-    back = until(lambda: hosts.ask(RIGHT, "http://front/echo"), "back reaches front", 30, 0.5)
+    back = until(lambda: hosts.fetch(RIGHT, "http://front/echo"), "back reaches front", 30, 0.5)
     assert json.loads(back)["name"] == "front"
 
 
-def test_nothing_but_the_documented_ports_is_open(hosts: Hosts) -> None:
+def test_only_documented_ports_are_open(hosts: Hosts) -> None:
     for host, expected in OPEN.items():
-        numbers = {port for port in hosts.listening(host) if not 20_000 <= port < 32_000}
-        assert numbers == expected, host
+        ports = {port for port in hosts.listening_ports(host) if not 20_000 <= port < 32_000}
+        assert ports == expected, host
 
 
 def test_prometheus_scrapes_all_hosts(hosts: Hosts) -> None:
     config = hosts.folder / "prometheus.yml"
     config.write_text(PROMETHEUS.format(state=hosts.folder / HUB))
     data = f"--storage.tsdb.path={hosts.folder / 'tsdb'}"
-    at = "--web.listen-address=127.0.0.1:9090"
-    hosts.start(HUB, "/usr/bin/prometheus", f"--config.file={config}", data, at)
+    address = "--web.listen-address=127.0.0.1:9090"
+    hosts.start(HUB, "/usr/bin/prometheus", f"--config.file={config}", data, address)
     up = 'count by (instance) (up{job="meshwright-proxy"} == 1)'
     expected = {"front-1", "back-1", "home-1", "ingress"}
     until(
-        lambda: {item["metric"]["instance"] for item in hosts.query(up)} == expected,
-        "all are scraped",
+        lambda: {series["metric"]["instance"] for series in hosts.query(up)} == expected,
+        "all proxies are scraped",
         60,
         1.0,
     )
 
 
-def test_a_cut_cable_heals(hosts: Hosts) -> None:
-    until(lambda: hosts.ask(RIGHT, "http://back/echo"), "a call that does not leave its host", 30, 0.5)
-    hosts.network.cut(RIGHT)
+def test_mesh_recovers_after_a_host_was_disconnected(hosts: Hosts) -> None:
+    until(lambda: hosts.fetch(RIGHT, "http://back/echo"), "a call within the host", 30, 0.5)
+    hosts.network.disconnect(RIGHT)
     try:
-        until(lambda: not hosts.ask(LEFT, "http://back/echo"), "calls across it fail", 30, 0.5)
-        until(lambda: healthy(hosts, "back") == 0, "the lease of back ends", 60, 1.0)
-        inside = until(lambda: hosts.ask(RIGHT, "http://back/echo"), "inside a host it goes on", 30, 0.5)
-        assert json.loads(inside)["name"] == "back"
+        until(
+            lambda: not hosts.fetch(LEFT, "http://back/echo"), "calls to the disconnected host fail", 30, 0.5
+        )
+        until(lambda: healthy(hosts, "back") == 0, "the lease of back expires", 60, 1.0)
+        local = until(
+            lambda: hosts.fetch(RIGHT, "http://back/echo"), "calls within the host succeed", 30, 0.5
+        )
+        assert json.loads(local)["name"] == "back"
     finally:
-        hosts.network.mend(RIGHT)
-    until(lambda: hosts.ask(LEFT, "http://back/echo"), "calls go across it again", 60, 0.5)
-    until(lambda: hosts.proxies().get("back-1") == "synced", "its sidecar follows again", 60, 1.0)
-    until(lambda: healthy(hosts, "back") == 1, "its lease is there again", 60, 1.0)
+        hosts.network.reconnect(RIGHT)
+    until(lambda: hosts.fetch(LEFT, "http://back/echo"), "calls to the host succeed again", 60, 0.5)
+    until(lambda: hosts.proxies().get("back-1") == "synced", "its sidecar is synced again", 60, 1.0)
+    until(lambda: healthy(hosts, "back") == 1, "its lease is back", 60, 1.0)
 
 
 def healthy(hosts: Hosts, name: str) -> int | None:
-    """Healthy instances of a service; None while the control plane does not answer."""
+    """The number of healthy instances of a service; None while the control plane does not respond."""
     status = hosts.status()
-    return (
-        sum(
-            int(current_service["healthy"])
-            for current_service in status["services"]
-            if current_service["name"] == name
-        )
-        if status
-        else None
-    )
+    if not status:
+        return None
+    return sum(int(entry["healthy"]) for entry in status["services"] if entry["name"] == name)

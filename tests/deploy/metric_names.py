@@ -1,4 +1,4 @@
-"""Names of metrics that there are: from the registries, from Envoy's statistics that are kept, from rules."""
+"""Metric names that exist: of registries, of the Envoy statistics that sidecars keep, and of rules."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 
 from meshwright.control_plane.status.prometheus import MeshCollector, MeshMetrics
 from meshwright.services.kit.metrics import ServiceMetrics
+from meshwright.sidecar.bootstrap.telemetry import INCLUDED_STATS
 from meshwright.sidecar.metrics import workload_metrics
 from meshwright.sidecar.status import WorkloadStatus
-from meshwright.sidecar.bootstrap.telemetry import INCLUDED_STATS
 from tests.envoy.harness import ROOT
 
 ENVOY_COUNTERS_AND_GAUGES = """
@@ -43,23 +43,23 @@ cluster_manager.cds.update_success cluster_manager.cds.update_rejected cluster_m
 control_plane.connected_state sds.identity.update_success mesh.injected.envoy.cluster_name.orders
 server.uptime server.memory_allocated server.memory_physical_size
 """
-"""Full names, as Envoy 1.40's admin page has them, of what dashboards may ask for."""
+"""Statistics that dashboards may query, by their names on the admin page of Envoy 1.40."""
 
 ENVOY_HISTOGRAMS = "cluster.orders.upstream_rq_time"
 
-SCRAPED = {"up", "scrape_samples_scraped", "ALERTS"}
-"""Prometheus's own."""
+PROMETHEUS_NAMES = {"up", "scrape_samples_scraped", "ALERTS"}
+"""Names that Prometheus itself provides."""
 
 
-def known() -> set[str]:
-    """Every name that a panel may ask for."""
-    return {*_code(), *_envoy(), *_rules(), *SCRAPED}
+def metric_names() -> set[str]:
+    """Every metric name that a panel may query."""
+    return {*_registry_names(), *_envoy_names(), *_rule_names(), *PROMETHEUS_NAMES}
 
 
-def kept(stat: str) -> bool:
-    """Whether Envoy keeps a statistic."""
-    for values in INCLUDED_STATS:
-        prefix, pattern = values.get("prefix"), values.get("safe_regex")
+def is_included(stat: str) -> bool:
+    """Whether a sidecar's Envoy keeps a statistic."""
+    for matcher in INCLUDED_STATS:
+        prefix, pattern = matcher.get("prefix"), matcher.get("safe_regex")
         if isinstance(prefix, str) and stat.startswith(prefix):
             return True
         if isinstance(pattern, dict) and re.fullmatch(pattern["regex"], stat):
@@ -67,8 +67,8 @@ def kept(stat: str) -> bool:
     return False
 
 
-def exported(stat: str) -> str:
-    """What Envoy calls a statistic at /stats/prometheus, its tags taken out of the name."""
+def prometheus_name(stat: str) -> str:
+    """The name of a statistic at /stats/prometheus, where tags are labels."""
     if match := re.fullmatch(r"http\.[^.]+\.rds\.[^.]+\.(\w+)", stat):
         return f"envoy_http_rds_{match[1]}"
     if match := re.fullmatch(r"cluster\.[^.]+\.(ssl\.(?:versions|curves))\..*", stat):
@@ -80,36 +80,36 @@ def exported(stat: str) -> str:
     return "envoy_" + re.sub(r"_[1-5]xx$", "_xx", stat).replace(".", "_")
 
 
-def _envoy() -> Iterator[str]:
-    for stat in filter(kept, ENVOY_COUNTERS_AND_GAUGES.split()):
-        yield exported(stat)
-    for stat in filter(kept, ENVOY_HISTOGRAMS.split()):
-        yield from (f"{exported(stat)}_{suffix}" for suffix in ("bucket", "count", "sum"))
+def _envoy_names() -> Iterator[str]:
+    for stat in filter(is_included, ENVOY_COUNTERS_AND_GAUGES.split()):
+        yield prometheus_name(stat)
+    for stat in filter(is_included, ENVOY_HISTOGRAMS.split()):
+        yield from (f"{prometheus_name(stat)}_{suffix}" for suffix in ("bucket", "count", "sum"))
 
 
-def _code() -> Iterator[str]:
+def _registry_names() -> Iterator[str]:
     for module in ("meshwright.control_plane.app", "meshwright.control_plane.metrics"):
         importlib.import_module(module)
-    mesh_collector = MeshCollector(MeshMetrics, dict)
+    collector = MeshCollector(MeshMetrics, dict)
     workload = WorkloadStatus(
         name="orders-1", service="orders", role="service", phase="running", healthy=True, starts={"proxy": 1}
     )
-    metrics = ServiceMetrics("orders")
+    service_metrics = ServiceMetrics("orders")
     sources: tuple[Iterable[Metric], ...] = (
         REGISTRY.collect(),
-        mesh_collector.collect(),
+        collector.collect(),
         workload_metrics(workload, {"proxy": 1}),
-        metrics.registry.collect(),
+        service_metrics.registry.collect(),
     )
     for source in sources:
         for family in source:
-            yield from _samples(family.name, family.type)
+            yield from _sample_names(family.name, family.type)
     for path in (ROOT / "services").rglob("*.py"):
         for kind, name in re.findall(r"\b(Counter|Gauge|Histogram)\(\s*\"(\w+)\"", path.read_text()):
-            yield from _samples(name, kind.lower())
+            yield from _sample_names(name, kind.lower())
 
 
-def _samples(name: str, kind: str) -> Iterator[str]:
+def _sample_names(name: str, kind: str) -> Iterator[str]:
     if kind == "counter":
         yield f"{name.removesuffix('_total')}_total"
     elif kind == "histogram":
@@ -118,7 +118,7 @@ def _samples(name: str, kind: str) -> Iterator[str]:
         yield name
 
 
-def _rules() -> Iterator[str]:
+def _rule_names() -> Iterator[str]:
     path: Path = ROOT / "dashboards/rules/recording.yml"
     for group in YAML(typ="safe").load(path)["groups"]:
         yield from (rule["record"] for rule in group["rules"])
