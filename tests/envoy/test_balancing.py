@@ -13,7 +13,7 @@ import requests
 
 from tests.cli.joining import healthy_instances
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.load import stats
+from tests.envoy.wrk import stats
 
 NAMES = tuple(f"ten-{number}" for number in range(1, 11))
 EAST, WEST = NAMES[:5], NAMES[5:]

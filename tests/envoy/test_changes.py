@@ -18,7 +18,7 @@ from meshwright.cli.http import call_api
 from meshwright.control_plane.api import calls as calls_module
 from meshwright.control_plane.api.errors import ApiError
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.picture import edges, health, rows, service_totals, totals
+from tests.envoy.mesh_topology import edges, health, service_rows, service_totals, totals
 
 SOON = 3.0
 """Seconds after Envoy within which a breaker is visible, in one of several attempts."""
@@ -102,12 +102,16 @@ def test_breaker_state_is_visible_soon(mesh: Mesh) -> None:
 
     def is_open() -> bool:
         edge = edges(mesh).get(("front", "back"), {})
-        row = rows(mesh)["back"]
+        row = service_rows(mesh)["back"]
         return (edge.get("breaker"), edge.get("ejected"), row["breaker"]) == ("open", 1, "open")
 
     def is_closed() -> bool:
         edge = edges(mesh)["front", "back"]
-        return (edge["breaker"], edge["ejected"], rows(mesh)["back"]["breaker"]) == ("closed", 0, "closed")
+        return (edge["breaker"], edge["ejected"], service_rows(mesh)["back"]["breaker"]) == (
+            "closed",
+            0,
+            "closed",
+        )
 
     delays: list[float] = []
     with mesh.caller("front-1") as session:
@@ -142,7 +146,7 @@ def test_service_that_fails_behind_retries_is_degraded(mesh: Mesh) -> None:
             path = f"once/{number}" if number % 3 == 0 else "echo"
             assert session.get(f"http://flaky/{path}", timeout=30).status_code == 200
     until(lambda: health(mesh, "flaky") == "degraded", "a quarter of its responses are failures")
-    assert rows(mesh)["flaky"]["success"] == 1
+    assert service_rows(mesh)["flaky"]["success"] == 1
     counts = {"requests": 60, "failures": 0, "retries": 20}
     until(lambda: service_totals(mesh, "flaky") == counts, "sixty calls, a third of them retried")
 
@@ -196,7 +200,7 @@ def seconds_until_unhealthy(mesh: Mesh, name: str) -> float:
     start = time.monotonic()
     until(lambda: health(mesh, name) == "unhealthy", f"{name} is unhealthy", every=0.02)
     took = time.monotonic() - start
-    assert rows(mesh)[name]["health"] == "unhealthy"
+    assert service_rows(mesh)[name]["health"] == "unhealthy"
     return took
 
 

@@ -30,8 +30,10 @@ from meshwright.sidecar.control_plane_client import ControlPlaneClient
 from meshwright.sidecar.enrolment import enrol
 from meshwright.sidecar.errors import RejectedError
 from meshwright.sidecar.svid import Svid, create_csr, generate_key
+from tests.envoy.envoy_admin import config_dump, envoy
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.observe import addresses, config_dump, envoy, load, metrics, states
+from tests.envoy.mesh_api import addresses, metrics, states
+from tests.envoy.steady_load import load
 from tests.fakes.envoy import METHOD
 
 TTL = 12.0
@@ -272,7 +274,7 @@ def test_identities_are_renewed_under_load_without_a_failed_request(mesh: Mesh, 
             before = {name: current_svid(mesh, name).certificate for name in names}
             until(partial(_all_renewed, mesh, before), "all identities are renewed")
     for result in (from_outside, from_inside):
-        assert result.requests > 200 and result.bad == 0, result.report
+        assert result.requests > 200 and result.failed == 0, result.report
     for name in names:
         until(partial(_presents_newest, mesh, name), f"the Envoy of {name} presents its newest identity")
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from meshwright.control_plane.api import errors
+from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.observe import Load, addresses, api, load, metrics, settled, stats
+from tests.envoy.mesh_api import addresses, api, metrics, wait_until_synced
+from tests.envoy.steady_load import LoadResult, load
 
 AWAY = 10.0
 """Seconds of each outage: more than a lease's six."""
@@ -49,12 +51,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @pytest.fixture
 def mesh(shared: Mesh) -> Mesh:
     """The mesh as every test wants to find it."""
-    settled(shared, NAMES)
+    wait_until_synced(shared, NAMES)
     return shared
 
 
 @contextlib.contextmanager
-def traffic(mesh: Mesh, folder: Path) -> Iterator[tuple[Load, Load]]:
+def traffic(mesh: Mesh, folder: Path) -> Iterator[tuple[LoadResult, LoadResult]]:
     """Calls from outside and from service to service, at once."""
     outbound = f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}/echo"
     with (
@@ -91,10 +93,10 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def no_failed_request(*loads: Load) -> None:
+def no_failed_request(*loads: LoadResult) -> None:
     for current_load in loads:
         assert current_load.requests > 200, current_load.report
-        assert current_load.bad == 0, current_load.report
+        assert current_load.failed == 0, current_load.report
 
 
 def taken(mesh: Mesh) -> dict[str, dict[str, int]]:
@@ -137,7 +139,7 @@ def not_missed(mesh: Mesh, folder: Path) -> Iterator[None]:
     before, ended = taken(mesh), mesh.log("control-plane").count("leases ended")
     with traffic(mesh, folder) as loads:
         yield
-        settled(mesh, NAMES)
+        wait_until_synced(mesh, NAMES)
         healthy = dict.fromkeys(NAMES - {"ingress"}, "healthy")
         until(lambda: instances(mesh) == healthy, f"every instance is healthy: {instances(mesh)}")
     no_failed_request(*loads)
@@ -155,7 +157,7 @@ def test_a_control_plane_that_is_gone_for_ten_seconds_is_not_missed(mesh: Mesh, 
     with not_missed(mesh, tmp_path):
         away(mesh, "control-plane")
         began = listens(mesh)
-        settled(mesh, NAMES)
+        wait_until_synced(mesh, NAMES)
         took = time.monotonic() - began
     assert mesh.pid("control-plane") != old
     assert pushes(mesh) == 0

@@ -23,7 +23,7 @@ from meshwright.control_plane.cluster.service import MEMBER_ID_HEADER
 from meshwright.control_plane.store.embedded import locate
 from tests.cli.joining import Joined, joined
 from tests.envoy.harness import READY, ROOT, Mesh, running_mesh, service, settings, until
-from tests.envoy.observe import addresses, api, metrics, states
+from tests.envoy.mesh_api import addresses, api, metrics, states
 from tests.fakes.relay import Relay, relay
 
 SOON = 25.0

@@ -15,8 +15,10 @@ import psutil
 import pytest
 
 from tests.cli.joining import joined
+from tests.envoy.envoy_admin import envoy, stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.observe import api, envoy, load, stats
+from tests.envoy.mesh_api import api
+from tests.envoy.steady_load import load
 
 LEASE_TTL = 6.0
 """Seconds of a lease. Nothing dead is called for longer."""
@@ -99,7 +101,7 @@ def no_failed_request(mesh: Mesh, folder: Path) -> Iterator[None]:
         until(lambda: mesh.counts("pair-1") and mesh.counts("pair-2"), "both replicas are called")
         yield
     for result in results:
-        assert result.requests > 10 and result.bad == 0, result.report
+        assert result.requests > 10 and result.failed == 0, result.report
 
 
 @pytest.mark.parametrize("stopped", ["back-1", "back-2", "back-3"])
@@ -115,7 +117,7 @@ def test_replica_stopped_under_load_loses_no_request(mesh: Mesh, stopped: str, t
         mesh.reset("back-4")
         until(lambda: mesh.counts("back-4").get("GET /delay", 0) > 5, "the others are called")
     for result in (fast, slow):
-        assert result.requests > 10 and result.bad == 0, result.report
+        assert result.requests > 10 and result.failed == 0, result.report
 
 
 def test_killed_app_is_removed_within_its_lease_and_added_after_its_restart(mesh: Mesh) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.load import send, stats, through, tries
+from tests.envoy.wrk import app_requests, send, stats, through
 
 HALF = "/fail?rate=0.5"
 ALWAYS = "/fail?rate=1"
@@ -41,7 +41,7 @@ def tries_of_one_call(
     """How many tries of one call of `back` reached its application."""
     mesh.reset("back-1")
     mesh.get(caller, f"http://back{path}", method, **options)
-    return tries(mesh, "back-1")
+    return app_requests(mesh, "back-1")
 
 
 # Four standard deviations of the share that succeeds, or more, fit in each tolerance.
@@ -57,7 +57,7 @@ def test_retries_raise_the_success_rate_when_half_of_the_tries_fail(
     outcome = send(through(mesh, "front-1", "back", HALF), calls)
     assert outcome.requests == calls
     assert share[0] <= outcome.succeeded <= share[1]
-    assert tries(mesh, "back-1") / calls == pytest.approx(per_call, rel=0.05)
+    assert app_requests(mesh, "back-1") / calls == pytest.approx(per_call, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_per_try_timeout_limits_each_try(mesh: Mesh) -> None:
     response = mesh.get("front-1", "http://back/delay?ms=12000")
     assert response.status_code == 504
     assert 2.08 <= response.elapsed.total_seconds() < 8
-    assert tries(mesh, "back-1") == 3
+    assert app_requests(mesh, "back-1") == 3
     assert tries_of_one_call(mesh, "/delay?ms=3000", "POST") == 1
 
 
@@ -146,12 +146,12 @@ def test_budget_prevents_a_retry_storm(mesh: Mesh) -> None:
     mesh.reset("back-1")
     outcome = send(through(mesh, "front-1", "back", ALWAYS), 3000, connections=50)
     assert set(outcome.statuses) == {503}
-    assert 1.0 <= tries(mesh, "back-1") / outcome.requests < 1.5
+    assert 1.0 <= app_requests(mesh, "back-1") / outcome.requests < 1.5
     assert stats(mesh, "front-1", "cluster_upstream_rq_retry_overflow") > 0
     mesh.apply(retry(f"attempts: 5, {UNLIMITED}, backoff: {{base: 1ms, max: 1ms}}"))
     mesh.reset("back-1")
     outcome = send(through(mesh, "front-1", "back", ALWAYS), 500, connections=50)
-    assert tries(mesh, "back-1") / outcome.requests > 5
+    assert app_requests(mesh, "back-1") / outcome.requests > 5
 
 
 def test_failed_connections_are_retried_on_another_instance_even_for_post(mesh: Mesh) -> None:

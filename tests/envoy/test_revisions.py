@@ -14,8 +14,8 @@ import pytest
 from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.models.policies import AttachedPolicy
+from tests.envoy.envoy_admin import config_dump
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
-from tests.envoy.observe import config_dump
 
 NAMES = ("ingress", "front-1", "back-1")
 

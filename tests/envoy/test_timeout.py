@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.envoy.harness import Mesh, running_mesh, service
-from tests.envoy.load import tries
+from tests.envoy.wrk import app_requests
 
 EARLY = 0.02
 """Seconds a response may seem early: Envoy's clock and ours are not in step within a millisecond."""
@@ -98,7 +98,7 @@ spec: {targetRefs: [{kind: Service, name: back}], attempts: 2, backoff: {base: 1
     response = mesh.get("front-1", f"http://back{LONG}")
     assert response.status_code == 504
     assert 1.8 - EARLY <= response.elapsed.total_seconds() < 1.8 + SLACK
-    assert tries(mesh, "back-1") == 3
+    assert app_requests(mesh, "back-1") == 3
     mesh.delete("Retry", "back")
     mesh.reset("back-1")
     assert_status(mesh, 504, 0.6)

@@ -20,8 +20,8 @@ import pytest
 
 from meshwright.sidecar.bootstrap.telemetry import DURATION_BOUNDS
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.load import tries
-from tests.envoy.picture import Edges, edges, graph, rows, service_totals, totals
+from tests.envoy.mesh_topology import Edges, edges, service_rows, service_totals, topology, totals
+from tests.envoy.wrk import app_requests
 
 SECONDS, RATE, WORKERS = 20, 100, 8
 """The steady load of HTTP: so long, so many requests in a second, from so many threads."""
@@ -203,12 +203,12 @@ def load(mesh: Mesh) -> Load:
         lambda: all(totals(mesh, "front", to)["requests"] >= count for to, count in sent.items()),
         "the last flush",
     )
-    return Load(http, rpc, tcp, at, seen, table, tries(mesh, "back-1") - len(http.fine))
+    return Load(http, rpc, tcp, at, seen, table, app_requests(mesh, "back-1") - len(http.fine))
 
 
 def look(mesh: Mesh) -> tuple[float, Edges, dict[str, dict[str, Any]]] | None:
     """When it was, the edges, and the table shown at the same time; None when there is news meanwhile."""
-    now, before, table = time.monotonic(), edges(mesh), rows(mesh)
+    now, before, table = time.monotonic(), edges(mesh), service_rows(mesh)
     return (now, before, table) if edges(mesh) == before else None
 
 
@@ -272,7 +272,7 @@ def test_there_is_no_phantom_edge(mesh: Mesh, load: Load) -> None:
     until(lambda: ("back", "front") in edges(mesh), "an edge by one call")
     sent = {("front", "back"), ("front", "rpc"), ("front", "db"), ("back", "front")}
     assert {*load.edges} == sent - {("back", "front")}
-    actual_graph = graph(mesh)
+    actual_graph = topology(mesh)
     assert {(edge["from"], edge["to"]) for edge in actual_graph["edges"]} <= sent
     assert {node["name"]: node["role"] for node in actual_graph["nodes"]} == {
         "back": "service", "front": "service", "rpc": "service", "db": "service", "ingress": "gateway",

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.load import Load, answers, outside, shares, steady, through
+from tests.envoy.wrk import Load, outside, responses, shares, steady, through
 
 POINTS = 3.0
 """How far a share may be from its weight, in points of percent, over 5,000 requests."""
@@ -218,5 +218,5 @@ def test_nothing_failed_meanwhile(mesh: Mesh, traffic: Sequence[Load]) -> None:
         assert load.outcome.failed == {}
         assert load.outcome.requests > 5000
     for instance, prefix in (("front-1", "outbound"), ("ingress", "ingress")):
-        assert answers(mesh, instance, prefix, "2") > 5000
-        assert answers(mesh, instance, prefix, "5") == 0
+        assert responses(mesh, instance, prefix, "2") > 5000
+        assert responses(mesh, instance, prefix, "5") == 0

@@ -18,8 +18,8 @@ import pytest
 import requests
 
 from meshwright.control_plane.telemetry.requests.response_flags import FLAGS
+from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
-from tests.envoy.observe import stats
 from tests.fakes.otlp_sink import OtlpSink, otlp_sink
 from tests.sidecar.conftest import ENVOY
 

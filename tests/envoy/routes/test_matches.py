@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from tests.envoy.harness import Mesh, until
-from tests.envoy.load import stats
 from tests.envoy.routes.documents import GROUP, INGRESS, SERVICE, call, filtered, route, rule, served
+from tests.envoy.wrk import stats
 
 # The least specific first, and in two documents: neither order may decide.
 FIRST = (

@@ -1,4 +1,4 @@
-"""The picture of a mesh under test, as its users get it."""
+"""The topology of a mesh under test: edges, services and their history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.envoy.harness import Mesh
 Edges = dict[tuple[str, str], dict[str, Any]]
 
 
-def graph(mesh: Mesh) -> dict[str, Any]:
+def topology(mesh: Mesh) -> dict[str, Any]:
     """`mesh topology -o json`."""
     document: dict[str, Any] = json.loads(mesh.run("topology", "-o", "json").stdout)
     return document
@@ -21,8 +21,8 @@ def graph(mesh: Mesh) -> dict[str, Any]:
 
 def edges(mesh: Mesh) -> Edges:
     """The edges by caller and callee, straight from the API."""
-    actual_edges = call_api(calls.topology(), mesh.state)["edges"]
-    return {(item["from"], item["to"]): item for item in actual_edges}
+    listed = call_api(calls.topology(), mesh.state)["edges"]
+    return {(edge["from"], edge["to"]): edge for edge in listed}
 
 
 def health(mesh: Mesh, name: str) -> str:
@@ -31,24 +31,24 @@ def health(mesh: Mesh, name: str) -> str:
     return next(str(node["health"]) for node in nodes if node["name"] == name)
 
 
-def rows(mesh: Mesh) -> dict[str, dict[str, Any]]:
-    """The table of services by name."""
+def service_rows(mesh: Mesh) -> dict[str, dict[str, Any]]:
+    """The rows of the service table by name."""
     return {service["name"]: service for service in call_api(calls.services(), mesh.state)["services"]}
 
 
 def totals(mesh: Mesh, caller: str, callee: str) -> dict[str, int]:
-    """Total calls reported from `caller` to `callee`; zeros when there are none."""
+    """Totals of the calls reported from `caller` to `callee`; zeros if there are none."""
     try:
-        return _added(call_api(calls.edge_history(caller, callee), mesh.state)["points"])
+        return _sum(call_api(calls.edge_history(caller, callee), mesh.state)["points"])
     except ApiError as error:
         assert error.status == 404
-        return _added([])
+        return _sum([])
 
 
 def service_totals(mesh: Mesh, name: str) -> dict[str, int]:
-    """Total calls reported to a service."""
-    return _added(call_api(calls.service_history(name), mesh.state)["points"])
+    """Totals of the calls reported to a service."""
+    return _sum(call_api(calls.service_history(name), mesh.state)["points"])
 
 
-def _added(points: list[dict[str, float]]) -> dict[str, int]:
+def _sum(points: list[dict[str, float]]) -> dict[str, int]:
     return {name: round(sum(point[name] for point in points)) for name in ("requests", "failures", "retries")}

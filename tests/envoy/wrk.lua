@@ -1,5 +1,5 @@
--- Counts answers by status, says when it has seen a given number of them, and reports in one line of JSON.
--- Arguments: the method, and the number of answers (0: until wrk is stopped).
+-- Counts responses by status, prints a word at a given number of responses, and reports as one line of JSON.
+-- Arguments: the method, and the number of responses (0: run until wrk is stopped).
 
 local threads = {}
 
