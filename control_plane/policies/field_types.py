@@ -45,6 +45,26 @@ def check_distinct(names: Iterable[str], what: str) -> None:
         seen.add(name)
 
 
+HOP_BY_HOP = frozenset(
+    {
+        "connection", "content-length", "http2-settings", "keep-alive", "proxy-authenticate",
+        "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Headers of one connection, which every proxy consumes (RFC 9110 section 7.6.1), and those of framing."""
+
+
+def check_header_changes(names: Iterable[str]) -> None:
+    """Raise ValueError when a policy changes a header twice, or one that it must not change."""
+    lower_case = [name.lower() for name in names]
+    check_distinct(lower_case, "header")
+    for name in lower_case:
+        if name == "host":
+            raise ValueError("header 'host' cannot be changed: use an HTTPRoute's URLRewrite with hostname")
+        if name in HOP_BY_HOP:
+            raise ValueError(f"header {name!r} is hop-by-hop: the next proxy drops it, so leave it out")
+
+
 @dataclass(frozen=True)
 class LabelMap:
     """A field that is a mapping in YAML and JSON, and a sorted tuple of pairs in memory (hashable)."""

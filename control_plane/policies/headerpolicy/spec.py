@@ -7,16 +7,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec, TargetKind
-from meshwright.control_plane.policies.field_types import HeaderName, check_distinct
+from meshwright.control_plane.policies.field_types import HeaderName, check_header_changes
 from meshwright.control_plane.policies.httproute.filters import HTTPHeader
-
-HOP_BY_HOP = frozenset(
-    {
-        "connection", "content-length", "keep-alive", "proxy-authenticate", "proxy-authorization",
-        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
-"""Headers of one connection, which every proxy consumes (RFC 9110 section 7.6.1), and those of framing."""
 
 
 class HeaderChanges(Spec):
@@ -32,17 +24,10 @@ class HeaderChanges(Spec):
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        names = [header.name.lower() for header in self.set + self.add] + [
-            name.lower() for name in self.remove
-        ]
+        names = [*(header.name for header in self.set + self.add), *self.remove]
         if not names:
             raise ValueError("there is nothing to change: use set, add or remove")
-        check_distinct(names, "header")
-        if "host" in names:
-            raise ValueError("header 'host' cannot be changed: use an HTTPRoute's URLRewrite with hostname")
-        for name in names:
-            if name in HOP_BY_HOP:
-                raise ValueError(f"header {name!r} is hop-by-hop: the next proxy drops it, so leave it out")
+        check_header_changes(names)
         return self
 
 

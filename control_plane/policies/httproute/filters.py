@@ -13,6 +13,7 @@ from meshwright.control_plane.policies.field_types import (
     PortNumber,
     PreciseHostname,
     check_distinct,
+    check_header_changes,
 )
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
 
@@ -40,13 +41,8 @@ class HTTPHeaderFilter(Spec):
     remove: tuple[HeaderName, ...] = Field((), max_length=16, description="Headers to remove.")
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        names = [header.name.lower() for header in self.set + self.add] + [
-            name.lower() for name in self.remove
-        ]
-        check_distinct(names, "header")
-        if "host" in names:
-            raise ValueError("header 'host' cannot be changed here: use URLRewrite with hostname")
+    def _valid_names(self) -> Self:
+        check_header_changes([*(header.name for header in self.set + self.add), *self.remove])
         return self
 
 

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.field_types import HOP_BY_HOP
 from meshwright.control_plane.policies.headerpolicy.envoy import NAME, HeaderPolicyHooks
-from meshwright.control_plane.policies.headerpolicy.spec import HOP_BY_HOP, HeaderPolicySpec
+from meshwright.control_plane.policies.headerpolicy.spec import HeaderPolicySpec
 from meshwright.control_plane.policies.hooks import FilterPhase
 
 TARGET = {"targetRefs": [{"kind": "Service", "name": "inventory"}]}

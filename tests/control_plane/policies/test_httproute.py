@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from meshwright.control_plane.policies.field_types import HOP_BY_HOP
 from meshwright.control_plane.policies.gateway.spec import GatewaySpec
+from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteSpec
 from meshwright.control_plane.policies.httproute.filters import HTTPRequestMirrorFilter
 from meshwright.control_plane.policies.httproute.spec import (
     HTTPRouteRetry,
@@ -96,7 +98,8 @@ BAD = [
     ({"filters": [PREFIX], **match(path={"type": "Exact", "value": "/a"})}, "exactly one match"),
     ({"filters": [PREFIX], "matches": [{}, {}]}, "exactly one match"),
     ({"filters": [headers(set=[{"name": "A", "value": "1"}], remove=["a"])]}, "header 'a' occurs twice"),
-    ({"filters": [headers(set=[{"name": "Host", "value": "x"}])]}, "use URLRewrite"),
+    ({"filters": [headers(set=[{"name": "Host", "value": "x"}])]}, "URLRewrite with hostname"),
+    ({"backendRefs": [{"name": "a", "filters": [headers(remove=["Host"])]}]}, "'host' cannot be changed"),
     ({"filters": [headers(set=[{"name": "a", "value": "x\r\ny: z"}])]}, "pattern"),
     ({"filters": [{"type": "ExtensionRef"}]}, "RequestHeaderModifier"),
     ({"backendRefs": [{"name": "a", "filters": [REWRITE]}]}, "not allowed on a backend"),
@@ -107,6 +110,23 @@ BAD = [
     ({"retry": {"backoff": "0s"}}, "storm"),
     ({"retry": {"codes": [200]}}, "greater than or equal to 400"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
+@pytest.mark.parametrize("change", ["set", "add", "remove"])
+@pytest.mark.parametrize("side", ["request", "response"])
+@pytest.mark.parametrize("place", ["rule", "backend"])
+def test_header_modifier_rejects_hop_by_hop_header_in_any_case(
+    name: str, change: str, side: str, place: str
+) -> None:
+    entry = name.title() if change == "remove" else {"name": name.title(), "value": "1"}
+    field = f"{side}HeaderModifier"
+    filters = {"filters": [{"type": field[0].upper() + field[1:], field: {change: [entry]}}]}
+    rule = filters if place == "rule" else {"backendRefs": [{"name": "a", **filters}]}
+    with pytest.raises(ValidationError, match=f"header '{name}' is hop-by-hop"):
+        HTTPRouteSpec.model_validate({"parentRefs": [PARENT], "rules": [rule]})
+    with pytest.raises(ValidationError, match=f"header '{name}' is hop-by-hop"):
+        GRPCRouteSpec.model_validate({"parentRefs": [PARENT], "rules": [rule]})
 
 
 @pytest.mark.parametrize(("rule", "message"), BAD, ids=[message for _, message in BAD])
