@@ -4,9 +4,9 @@
 with running_mesh(tmp_path, [service("front"), service("back", replicas=2)]) as mesh:
     mesh.apply(RETRY)                            # mesh apply -f - --wait
     mesh.get("front-1", "http://back/echo")      # through front-1's sidecar, as its app would call
-    mesh.counts("back-1")                        # what the app itself counted
+    mesh.counts("back-1")                        # counted by the app itself
 ```
-Nothing of the machine is assumed: no fixed port, no process by its name.
+Ports are free ones, and processes are found by their records, never by name.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = 90.0
-"""Seconds a mesh may take to be ready on a machine that does other things too."""
+"""Seconds within which a mesh is ready, on a busy machine too."""
 
 PORTS = ("MESH_ADMIN_PORT", "MESH_XDS_PORT", "MESH_ENROLMENT_PORT", "MESH_OTLP_PORT")
-"""The settings of what a control plane listens on."""
+"""The settings for the ports of a control plane."""
 
 WITHIN = 30.0
 """Seconds to wait for a condition that normally holds within one."""
 
 
 def until(condition: Callable[[], object], what: str, within: float = WITHIN, every: float = 0.05) -> Any:
-    """The first true value of `condition`; fails the test when there is none in time."""
+    """Poll until `condition` is true, and return its value; fails the test after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
         value = condition()
@@ -69,7 +69,7 @@ def service(
 
 @dataclass
 class Mesh:
-    """A running mesh. `environment` is what `mesh` is called with."""
+    """A running mesh. `environment` is that of `mesh` commands."""
 
     state: Path
     process: subprocess.Popen[str]
@@ -82,7 +82,7 @@ class Mesh:
     def run(
         self, *arguments: str, stdin: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """`mesh ARGUMENTS`; with `check` a failure fails the test."""
+        """`mesh ARGUMENTS`; with `check`, an error fails the test."""
         done = subprocess.run(
             [sys.executable, "-m", "meshwright.cli", *arguments, "--state", str(self.state)],
             input=stdin,
@@ -99,12 +99,12 @@ class Mesh:
         return done
 
     def apply(self, text: str, *arguments: str) -> int:
-        """Apply YAML and wait until every sidecar has it; the revision."""
+        """Apply YAML and wait until every sidecar has it. Returns the revision."""
         done = self.run("apply", "-f", "-", "--wait", "-o", "json", *arguments, stdin=text)
         return int(json.loads(done.stdout)["revision"])
 
     def delete(self, kind: str, name: str) -> None:
-        """Delete a policy and wait until every sidecar follows."""
+        """Delete a policy and wait until no sidecar has it."""
         self.run("delete", kind, name, "--wait")
 
     def status(self) -> dict[str, Any]:
@@ -115,20 +115,20 @@ class Mesh:
     # --- processes ----------------------------------------------------------------------------------
 
     def pid(self, name: str) -> int:
-        """The pid of a child by the name of its record: store, control-plane, agent, NAME, NAME.proxy."""
+        """The pid of a child process: store, control-plane, agent, NAME or NAME.proxy."""
         number: int = json.loads((self.state / "run" / f"{name}.json").read_text())["pid"]
         return number
 
     def log(self, name: str) -> str:
-        """What a child has logged."""
+        """The log of a child process."""
         return (self.state / "logs" / f"{name}.log").read_text()
 
     def stop_workload(self, name: str) -> None:
-        """Stop one workload gracefully; returns when it has."""
+        """Stop a workload gracefully and wait until it has stopped."""
         agent.stop_workload(self.state, name)
 
     def ports(self, name: str) -> dict[str, int]:
-        """The real ports of a workload: outbound, inbound, ready, app.http, gateway.http."""
+        """The ports of a workload: outbound, inbound, ready, app.http, gateway.http."""
         return next(
             workload.ports for workload in agent.fetch_status(self.state).workloads if workload.name == name
         )
@@ -141,7 +141,7 @@ class Mesh:
         return requests.request(method, url, proxies=proxy, timeout=options.pop("timeout", 30), **options)
 
     def caller(self, instance: str) -> requests.Session:
-        """A session whose requests go through `instance`'s sidecar on kept connections."""
+        """A session whose requests go through `instance`'s sidecar on keep-alive connections."""
         session = requests.Session()
         session.trust_env = False
         session.proxies = {"http": f"http://127.0.0.1:{self.ports(instance)['outbound']}"}
@@ -153,16 +153,16 @@ class Mesh:
         return requests.request(method, url, timeout=options.pop("timeout", 30), **options)
 
     def app(self, instance: str) -> str:
-        """The address of the app itself, past its sidecar."""
+        """The URL of the app itself, without its sidecar."""
         return f"http://127.0.0.1:{self.ports(instance)['app.http']}"
 
     def counts(self, instance: str) -> dict[str, int]:
-        """What the fake app of `instance` counted since its start or the last reset."""
+        """Requests that the fake app of `instance` has counted since its start or the last reset."""
         body: dict[str, int] = requests.get(f"{self.app(instance)}/count", timeout=10).json()
         return body
 
     def reset(self, *names: str) -> None:
-        """Make fakes forget what they counted."""
+        """Reset the counts of fake apps."""
         for name in names:
             requests.post(f"{self.app(name)}/reset", timeout=10).raise_for_status()
 
@@ -184,7 +184,7 @@ def application(
 
 
 def settings(state: Path, **more: str) -> dict[str, str]:
-    """An environment with free ports and nothing of the caller's own mesh or proxies."""
+    """An environment with free ports, without settings of another mesh and without proxies."""
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -198,7 +198,7 @@ def settings(state: Path, **more: str) -> dict[str, str]:
 def running_mesh(
     folder: Path, services: Sequence[dict[str, Any]], arguments: Sequence[str] = (), **environment: str
 ) -> Iterator[Mesh]:
-    """A mesh that is ready; stopped as Ctrl-C stops it."""
+    """A mesh that is ready. Stopped by Ctrl-C at the end."""
     port = free_port()
     state = folder / "state"
     file = folder / "application.yaml"
@@ -227,12 +227,12 @@ def running_mesh(
 
 
 def mesh_is_ready(mesh: Mesh) -> bool:
-    """Whether `mesh up` said so."""
+    """Whether `mesh up` has printed that it is ready."""
     return any(re.match(r"ready in ", line) for line in mesh.output)
 
 
 def stop(mesh: Mesh) -> None:
-    """Ctrl-C, then wait; a mesh that does not stop fails the test after being killed with its children."""
+    """Send Ctrl-C and wait. A mesh that does not stop is killed with its children, and fails the test."""
     if mesh.process.poll() is not None:
         return
     mesh.process.send_signal(signal.SIGINT)

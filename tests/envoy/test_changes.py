@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from meshwright.cli.http import call_api
-from meshwright.control_plane.api import calls as calls_module
+from meshwright.control_plane.api import calls as api_calls
 from meshwright.control_plane.api.errors import ApiError
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_topology import edges, health, service_rows, service_totals, totals
@@ -65,8 +65,8 @@ spec: {targetRefs: [{kind: Service, name: ill}], mode: Permissive}
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     names = ("front", "back", "flaky", "ill", "quiet")
-    with running_mesh(tmp_path_factory.mktemp("changes"), [service(name) for name in names]) as actual_mesh:
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("changes"), [service(name) for name in names]) as running:
+        yield running
 
 
 def ejected(mesh: Mesh) -> bool:
@@ -86,15 +86,15 @@ def wait_until_reported(mesh: Mesh) -> None:
 
 def delay(envoy: Callable[[], bool], seen: Callable[[], bool], what: str) -> float:
     """Seconds from when Envoy reports it to when the mesh shows it; both are polled in turn."""
-    values: list[float] = []
+    reported_at: list[float] = []
 
     def both() -> bool:
-        if not values and envoy():
-            values.append(time.monotonic())
-        return bool(values) and seen()
+        if not reported_at and envoy():
+            reported_at.append(time.monotonic())
+        return bool(reported_at) and seen()
 
     until(both, what, every=0.02)
-    return time.monotonic() - values[0]
+    return time.monotonic() - reported_at[0]
 
 
 def test_breaker_state_is_visible_soon(mesh: Mesh) -> None:
@@ -157,21 +157,21 @@ def test_trace_shows_each_try_of_a_request(mesh: Mesh) -> None:
     headers = {"traceparent": f"00-{trace}-{parent}-01"}
     assert mesh.get("front-1", f"http://flaky/once/{trace}", headers=headers).status_code == 200
 
-    def spans() -> list[dict[str, Any]]:
+    def all_spans() -> list[dict[str, Any]]:
         try:
-            actual_tree = call_api(calls_module.trace(trace), mesh.state)["tree"]
+            spans = call_api(api_calls.trace(trace), mesh.state)["tree"]
         except ApiError as error:
             assert error.status == 404
             return []
-        return list(actual_tree) if len(actual_tree) >= 7 else []
+        return list(spans) if len(spans) >= 7 else []
 
-    tree = until(spans, "the spans of both proxies")
-    calls = [item for item in tree if (item["service"], item["kind"]) == ("front", "client")]
-    taken = [item for item in tree if (item["service"], item["kind"]) == ("flaky", "server")]
+    tree = until(all_spans, "the spans of both proxies")
+    calls = [span for span in tree if (span["service"], span["kind"]) == ("front", "client")]
+    received = [span for span in tree if (span["service"], span["kind"]) == ("flaky", "server")]
     assert [call["attempt"] for call in calls] == [0, 1]
     assert len({call["parent"] for call in calls}) == 1
-    assert [item["parent"] for item in taken] == [call["id"] for call in calls]
-    assert [item["attributes"]["http.status_code"] for item in taken] == ["503", "200"]
+    assert [span["parent"] for span in received] == [call["id"] for call in calls]
+    assert [span["attributes"]["http.status_code"] for span in received] == ["503", "200"]
     output = mesh.run("trace", trace).stdout
     assert "503 try 1 → flaky" in output
     assert "200 try 2 → flaky" in output

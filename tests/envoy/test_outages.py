@@ -1,4 +1,4 @@
-"""Control plane and store go away and come back: calls go on, no lease ends, nothing is sent again."""
+"""Outages of the control plane and of the store: calls succeed, leases stay, and nothing is pushed again."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_api import addresses, api, metrics, wait_until_synced
 from tests.envoy.steady_load import LoadResult, load
 
-AWAY = 10.0
-"""Seconds of each outage: more than a lease's six."""
+OUTAGE = 10.0
+"""Seconds of each outage: longer than a lease, which is 6 s."""
 
-BACK = 8.0
-"""Seconds within which every sidecar is connected again: within one, but for what else a machine does."""
+RECONNECT = 8.0
+"""Seconds within which all sidecars reconnect. On an idle machine it takes less than one."""
 
 NAMES = {"ingress", "front-1", "back-1", "back-2"}
 
@@ -42,22 +42,22 @@ ANOTHER = ROUTE.replace("name: front}\nspec", "name: another}\nspec")
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     folder = tmp_path_factory.mktemp("outages")
-    with running_mesh(folder, [service("front"), service("back", replicas=2)]) as actual_mesh:
-        actual_mesh.apply(ROUTE)
-        assert actual_mesh.get("front-1", "http://back/echo").status_code == 200
-        yield actual_mesh
+    with running_mesh(folder, [service("front"), service("back", replicas=2)]) as running:
+        running.apply(ROUTE)
+        assert running.get("front-1", "http://back/echo").status_code == 200
+        yield running
 
 
 @pytest.fixture
 def mesh(shared: Mesh) -> Mesh:
-    """The mesh as every test wants to find it."""
+    """The shared mesh with all sidecars synced."""
     wait_until_synced(shared, NAMES)
     return shared
 
 
 @contextlib.contextmanager
 def traffic(mesh: Mesh, folder: Path) -> Iterator[tuple[LoadResult, LoadResult]]:
-    """Calls from outside and from service to service, at once."""
+    """Load through the ingress and from service to service."""
     outbound = f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}/echo"
     with (
         load(folder, f"http://127.0.0.1:{mesh.ingress_port}/echo") as outside,
@@ -67,8 +67,8 @@ def traffic(mesh: Mesh, folder: Path) -> Iterator[tuple[LoadResult, LoadResult]]
 
 
 @contextlib.contextmanager
-def nobody_restarts(mesh: Mesh) -> Iterator[None]:
-    """Keep `mesh up` from starting again what ends."""
+def without_restarts(mesh: Mesh) -> Iterator[None]:
+    """Suspend `mesh up`, so that it restarts nothing."""
     mesh.process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -76,16 +76,16 @@ def nobody_restarts(mesh: Mesh) -> Iterator[None]:
         mesh.process.send_signal(signal.SIGCONT)
 
 
-def away(mesh: Mesh, part: str) -> None:
-    """Kill a part and have it gone for the time of an outage; `mesh up` then starts it again."""
-    with nobody_restarts(mesh):
-        os.kill(mesh.pid(part), signal.SIGKILL)
-        time.sleep(AWAY)
+def kill_for_an_outage(mesh: Mesh, process: str) -> None:
+    """Kill a process. `mesh up` restarts it only after the outage."""
+    with without_restarts(mesh):
+        os.kill(mesh.pid(process), signal.SIGKILL)
+        time.sleep(OUTAGE)
 
 
 @contextlib.contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """A process that is there and does nothing."""
+    """Suspend a process."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -93,15 +93,15 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def no_failed_request(*loads: LoadResult) -> None:
-    for current_load in loads:
-        assert current_load.requests > 200, current_load.report
-        assert current_load.failed == 0, current_load.report
+def assert_no_failed_request(*results: LoadResult) -> None:
+    for result in results:
+        assert result.requests > 200, result.report
+        assert result.failed == 0, result.report
 
 
-def taken(mesh: Mesh) -> dict[str, dict[str, int]]:
-    """How many updates each Envoy has taken in, of anything the control plane sends."""
-    countses = {
+def update_counts(mesh: Mesh) -> dict[str, dict[str, int]]:
+    """Updates from the control plane that each Envoy has received, by statistic; without secrets."""
+    counts = {
         name: {
             key: value
             for key, value in stats(mesh, name, r"\.update_(success|rejected)$").items()
@@ -109,12 +109,12 @@ def taken(mesh: Mesh) -> dict[str, dict[str, int]]:
         }
         for name in sorted(NAMES)
     }
-    assert all("cluster_manager.cds.update_success" in counts for counts in countses.values())
-    return countses
+    assert all("cluster_manager.cds.update_success" in by_stat for by_stat in counts.values())
+    return counts
 
 
-def listens(mesh: Mesh) -> float:
-    """The moment at which the xDS port accepts connections again."""
+def wait_until_listening(mesh: Mesh) -> float:
+    """Wait until the xDS port accepts connections. Returns the time."""
     host, _, port = addresses(mesh).xds.rpartition(":")
 
     def connected() -> bool:
@@ -134,64 +134,64 @@ def instances(mesh: Mesh) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def not_missed(mesh: Mesh, folder: Path) -> Iterator[None]:
-    """Whatever happens meanwhile: no request fails, no lease ends, and no Envoy is sent anything again."""
-    before, ended = taken(mesh), mesh.log("control-plane").count("leases ended")
+def unaffected(mesh: Mesh, folder: Path) -> Iterator[None]:
+    """During the block no request fails, no lease expires, and no Envoy receives an update."""
+    before, expired = update_counts(mesh), mesh.log("control-plane").count("leases ended")
     with traffic(mesh, folder) as loads:
         yield
         wait_until_synced(mesh, NAMES)
         healthy = dict.fromkeys(NAMES - {"ingress"}, "healthy")
         until(lambda: instances(mesh) == healthy, f"every instance is healthy: {instances(mesh)}")
-    no_failed_request(*loads)
-    assert mesh.log("control-plane").count("leases ended") == ended
-    assert taken(mesh) == before
+    assert_no_failed_request(*loads)
+    assert mesh.log("control-plane").count("leases ended") == expired
+    assert update_counts(mesh) == before
 
 
 def pushes(mesh: Mesh) -> float:
-    """Responses that the running control plane has sent since its start."""
+    """Responses that the control plane has pushed since its start."""
     return sum(value for name, value in metrics(mesh).items() if name.startswith("mesh_xds_pushes_total"))
 
 
-def test_a_control_plane_that_is_gone_for_ten_seconds_is_not_missed(mesh: Mesh, tmp_path: Path) -> None:
+def test_control_plane_down_for_ten_seconds_affects_nothing(mesh: Mesh, tmp_path: Path) -> None:
     old = mesh.pid("control-plane")
-    with not_missed(mesh, tmp_path):
-        away(mesh, "control-plane")
-        began = listens(mesh)
+    with unaffected(mesh, tmp_path):
+        kill_for_an_outage(mesh, "control-plane")
+        start = wait_until_listening(mesh)
         wait_until_synced(mesh, NAMES)
-        took = time.monotonic() - began
+        took = time.monotonic() - start
     assert mesh.pid("control-plane") != old
     assert pushes(mesh) == 0
-    assert took < BACK
+    assert took < RECONNECT
 
 
-def test_a_control_plane_that_hangs_for_ten_seconds_is_not_missed(mesh: Mesh, tmp_path: Path) -> None:
-    with not_missed(mesh, tmp_path), frozen(mesh.pid("control-plane")):
-        time.sleep(AWAY)
+def test_control_plane_hanging_for_ten_seconds_affects_nothing(mesh: Mesh, tmp_path: Path) -> None:
+    with unaffected(mesh, tmp_path), frozen(mesh.pid("control-plane")):
+        time.sleep(OUTAGE)
 
 
-def test_a_control_plane_that_crashes_is_started_again_at_once(mesh: Mesh, tmp_path: Path) -> None:
+def test_crashed_control_plane_is_restarted_at_once_and_affects_nothing(mesh: Mesh, tmp_path: Path) -> None:
     old = mesh.pid("control-plane")
-    with not_missed(mesh, tmp_path):
+    with unaffected(mesh, tmp_path):
         os.kill(old, signal.SIGKILL)
-        until(lambda: alive(mesh, "control-plane") not in (0, old), "another control plane runs")
-        listens(mesh)
+        until(lambda: pid_or_zero(mesh, "control-plane") not in (0, old), "another control plane runs")
+        wait_until_listening(mesh)
     assert pushes(mesh) == 0
     until(
         lambda: any("control-plane" in line and "started again" in line for line in [*mesh.output]),
-        "it is said",
+        "mesh up reports the restart",
     )
 
 
-def alive(mesh: Mesh, part: str) -> int:
-    """The pid of a part; 0 while it has none."""
+def pid_or_zero(mesh: Mesh, process: str) -> int:
+    """The pid of a child process; 0 while it does not run."""
     try:
-        return mesh.pid(part)
+        return mesh.pid(process)
     except (OSError, ValueError):
         return 0
 
 
-def refuses_to_apply(mesh: Mesh) -> None:
-    """While the store is away: said so by `mesh status`, and by an apply that changes nothing."""
+def assert_changes_are_refused(mesh: Mesh) -> None:
+    """`mesh status` shows a degraded store, and `mesh apply` fails with one line about it."""
     until(lambda: mesh.status()["store"] == "degraded", "the store is shown as degraded")
     refused = mesh.run("apply", "-f", "-", stdin=ANOTHER, check=False)
     assert refused.returncode == errors.FAILED, refused.stderr
@@ -199,31 +199,31 @@ def refuses_to_apply(mesh: Mesh) -> None:
     assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
 
 
-def changed_nothing(mesh: Mesh, revision: int) -> None:
-    """Afterwards: the store is healthy, and there is no new revision."""
+def assert_nothing_changed(mesh: Mesh, revision: int) -> None:
+    """The store is healthy again, and there is no new revision."""
     until(lambda: mesh.status()["store"] == "ok", "the store is reported healthy")
     assert json.loads(mesh.run("history", "-o", "json").stdout)[0]["revision"] == revision
     assert mesh.run("get", "HTTPRoute", "another", check=False).returncode == errors.BAD_INPUT
 
 
-def test_a_store_that_hangs_for_ten_seconds_is_not_missed(mesh: Mesh, tmp_path: Path) -> None:
+def test_store_hanging_for_ten_seconds_affects_no_traffic(mesh: Mesh, tmp_path: Path) -> None:
     revision = mesh.status()["revision"]
-    with not_missed(mesh, tmp_path):
+    with unaffected(mesh, tmp_path):
         with frozen(mesh.pid("store")):
-            began = time.monotonic()
-            refuses_to_apply(mesh)
-            time.sleep(max(0.0, began + AWAY - time.monotonic()))
-        changed_nothing(mesh, revision)
+            start = time.monotonic()
+            assert_changes_are_refused(mesh)
+            time.sleep(max(0.0, start + OUTAGE - time.monotonic()))
+        assert_nothing_changed(mesh, revision)
 
 
-def test_a_store_that_is_gone_for_ten_seconds_is_not_missed(mesh: Mesh, tmp_path: Path) -> None:
+def test_store_down_for_ten_seconds_affects_no_traffic(mesh: Mesh, tmp_path: Path) -> None:
     revision = mesh.status()["revision"]
-    with not_missed(mesh, tmp_path):
-        with nobody_restarts(mesh):
+    with unaffected(mesh, tmp_path):
+        with without_restarts(mesh):
             os.kill(mesh.pid("store"), signal.SIGKILL)
-            began = time.monotonic()
-            refuses_to_apply(mesh)
-            time.sleep(max(0.0, began + AWAY - time.monotonic()))
-        changed_nothing(mesh, revision)
+            start = time.monotonic()
+            assert_changes_are_refused(mesh)
+            time.sleep(max(0.0, start + OUTAGE - time.monotonic()))
+        assert_nothing_changed(mesh, revision)
     assert mesh.apply(ANOTHER) == revision + 1
     assert mesh.outside("/echo").status_code == 200
