@@ -136,14 +136,14 @@ def instances(mesh: Mesh) -> dict[str, str]:
 @contextlib.contextmanager
 def unaffected(mesh: Mesh, folder: Path) -> Iterator[None]:
     """During the block no request fails, no lease expires, and no Envoy receives an update."""
-    before, expired = update_counts(mesh), mesh.log("control-plane").count("leases ended")
+    before, expired = update_counts(mesh), mesh.log("control-plane").count("leases expired")
     with traffic(mesh, folder) as loads:
         yield
         wait_until_synced(mesh, NAMES)
         healthy = dict.fromkeys(NAMES - {"ingress"}, "healthy")
         until(lambda: instances(mesh) == healthy, f"every instance is healthy: {instances(mesh)}")
     assert_no_failed_request(*loads)
-    assert mesh.log("control-plane").count("leases ended") == expired
+    assert mesh.log("control-plane").count("leases expired") == expired
     assert update_counts(mesh) == before
 
 
@@ -177,7 +177,7 @@ def test_crashed_control_plane_is_restarted_at_once_and_affects_nothing(mesh: Me
         wait_until_listening(mesh)
     assert pushes(mesh) == 0
     until(
-        lambda: any("control-plane" in line and "started again" in line for line in [*mesh.output]),
+        lambda: any("control-plane" in line and "restarting" in line for line in [*mesh.output]),
         "mesh up reports the restart",
     )
 

@@ -30,40 +30,40 @@ RETRY = {"retry_on": "5xx", "num_retries": 1}
 
 
 class App(BaseHTTPRequestHandler):
-    """Answers `/503` with 503, `/flip` with 503 and 200 by turns, and waits at `/wait` until it may go on."""
+    """Responds to `/503` with 503, to `/flip` with 503 and 200 in turn, to `/wait` once `resume` is set."""
 
     protocol_version = "HTTP/1.1"
-    go_on = Event()
-    turns = 0
+    resume = Event()
+    flips = 0
 
     def do_GET(self) -> None:
-        App.turns += self.path == "/flip"
+        App.flips += self.path == "/flip"
         if self.path == "/wait":
-            App.go_on.wait(20)
-        self.send_response(503 if self.path == "/503" or (self.path == "/flip" and App.turns % 2) else 200)
+            App.resume.wait(20)
+        self.send_response(503 if self.path == "/503" or (self.path == "/flip" and App.flips % 2) else 200)
         self.send_header("content-length", "0")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @dataclass
 class Lab:
-    """A real Envoy whose route `/CLUSTER/PATH` leads to that cluster, and what it pushed."""
+    """A real Envoy that routes `/CLUSTER/PATH` to the cluster, and the collector of its statistics."""
 
     port: int
-    seen: MetricsCollector
+    collector: MetricsCollector
 
     def get(self, path: str) -> int:
-        """The status that Envoy answers with."""
+        """The status of the response."""
         return requests.get(f"http://127.0.0.1:{self.port}/{path}", timeout=30).status_code
 
     def pushed(self, cluster: str, **expected: int) -> dict[str, int]:
-        """What was pushed about the cluster, as soon as all of `expected` (`a__b` is a.b) was."""
-        named = {name.replace("__", "."): count for name, count in expected.items()}
-        until(lambda: named.items() <= self.seen.of_cluster(cluster).items(), f"{cluster}: {named}")
-        return self.seen.of_cluster(cluster)
+        """The statistics pushed for a cluster, once they include all of `expected` (`a__b` means a.b)."""
+        counts = {name.replace("__", "."): count for name, count in expected.items()}
+        until(lambda: counts.items() <= self.collector.of_cluster(cluster).items(), f"{cluster}: {counts}")
+        return self.collector.of_cluster(cluster)
 
 
 def cluster(name: str, port: int = 0, *, h2: bool = False, **more: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def config(port: int, clusters: list[dict[str, Any]]) -> bootstrap.Json:
 
 
 def refuse(request: bytes, context: grpc.ServicerContext) -> bytes:
-    """A method that is never available."""
+    """A gRPC method that always fails with UNAVAILABLE."""
     context.abort(grpc.StatusCode.UNAVAILABLE, "no")
 
 
@@ -135,7 +135,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder: Path = tmp_path_factory.mktemp("statistics")
     server = ThreadingHTTPServer(("127.0.0.1", 0), App)
     Thread(target=server.serve_forever, daemon=True).start()
-    with metrics_collector() as (seen, otlp), rpc() as rpc_port:
+    with metrics_collector() as (collector, otlp), rpc() as rpc_port:
         app, port = server.server_address[1], free_port()
         clusters = [
             cluster("/telemetry", otlp, h2=True),
@@ -149,33 +149,33 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         argv = bootstrap.envoy_command(str(ENVOY), "./bootstrap.json")
         with subprocess.Popen(argv, cwd=folder) as envoy:
             try:
-                until(lambda: seen.resources, "a first push")
-                yield Lab(port, seen)
+                until(lambda: collector.resources, "the first push")
+                yield Lab(port, collector)
             finally:
-                App.go_on.set()
+                App.resume.set()
                 envoy.terminate()
                 server.shutdown()
 
 
-def ok(lab: Lab) -> dict[str, int]:
-    """The exported statistics of flaky after one successful request is fully reported."""
-    before = lab.seen.of_cluster("flaky")
+def call_flaky(lab: Lab) -> dict[str, int]:
+    """The statistics of `flaky` after one successful request that is fully reported."""
+    before = lab.collector.of_cluster("flaky")
     assert lab.get("flaky/ok") == 200
     names = ("upstream_rq_xx.2", "upstream_rq_time", "upstream_rq_total", "upstream_rq_completed")
     return lab.pushed("flaky", **{name.replace(".", "__"): before.get(name, 0) + 1 for name in names})
 
 
-def test_it_says_who_it_is_and_counts_in_deltas(lab: Lab) -> None:
-    ok(lab)
-    who = lab.seen.resources[0]
-    assert (who["service.name"], who["service.instance.id"]) == ("front", "front-1")
-    assert lab.seen.temporalities == {1}
-    assert lab.seen.bounds == {telemetry.DURATION_BOUNDS}
-    assert not lab.seen.of_cluster("/telemetry")
+def test_statistics_name_their_sidecar_and_are_deltas(lab: Lab) -> None:
+    call_flaky(lab)
+    resource = lab.collector.resources[0]
+    assert (resource["service.name"], resource["service.instance.id"]) == ("front", "front-1")
+    assert lab.collector.temporalities == {1}
+    assert lab.collector.bounds == {telemetry.DURATION_BOUNDS}
+    assert not lab.collector.of_cluster("/telemetry")
 
 
-def test_a_retried_request_is_one_request_of_two_tries(lab: Lab) -> None:
-    before = ok(lab)
+def test_retried_request_counts_once_with_two_attempts(lab: Lab) -> None:
+    before = call_flaky(lab)
     assert lab.get("flaky/flip") == 200
     expected = {
         "upstream_rq_retry": 1,
@@ -186,18 +186,18 @@ def test_a_retried_request_is_one_request_of_two_tries(lab: Lab) -> None:
     assert "upstream_rq_xx.5" not in pushed
 
 
-def test_a_timeout_is_a_failure_without_a_duration(lab: Lab) -> None:
+def test_timeout_is_a_failure_without_a_duration(lab: Lab) -> None:
     assert lab.get("slow/wait") == 504
     pushed = lab.pushed("slow", upstream_rq_xx__5=1, upstream_rq_timeout=1, upstream_rq_total=1)
     assert "upstream_rq_time" not in pushed
 
 
-def test_what_a_limit_refuses_reaches_no_host(lab: Lab) -> None:
-    App.go_on.clear()
+def test_request_over_the_limit_reaches_no_host(lab: Lab) -> None:
+    App.resume.clear()
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(lab.get, "limited/wait") for _ in range(3)]
-        until(lambda: sum(future.done() for future in futures) == 2, "two refusals")
-        App.go_on.set()
+        until(lambda: sum(future.done() for future in futures) == 2, "two rejections")
+        App.resume.set()
     assert sorted(future.result() for future in futures) == [200, 503, 503]
     expected = {
         "upstream_rq_completed": 3,
@@ -208,14 +208,14 @@ def test_what_a_limit_refuses_reaches_no_host(lab: Lab) -> None:
     lab.pushed("limited", **expected)
 
 
-def test_without_a_host_there_is_a_failure_and_no_try(lab: Lab) -> None:
+def test_cluster_without_a_host_fails_without_an_attempt(lab: Lab) -> None:
     assert (lab.get("empty/ok"), lab.get("gone/ok")) == (503, 503)
     assert "upstream_rq_total" not in lab.pushed("empty", upstream_rq_xx__5=1, upstream_rq_completed=1)
     assert "upstream_rq_total" not in lab.pushed("gone", upstream_rq_xx__5=1, upstream_cx_connect_fail=1)
 
 
-def test_a_failed_grpc_call_is_http_200_and_told_by_its_status(lab: Lab) -> None:
+def test_failed_grpc_call_is_http_200_with_a_grpc_status(lab: Lab) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{lab.port}") as channel, pytest.raises(grpc.RpcError):
         channel.unary_unary("/lab.Rpc/Refuse", None, None)(b"", timeout=20)
     lab.pushed("rpc_grpc", grpc__14=1, upstream_rq_xx__2=1, upstream_rq_completed=1)
-    assert ("rpc_grpc", "cluster.grpc", "14") in lab.seen.totals
+    assert ("rpc_grpc", "cluster.grpc", "14") in lab.collector.totals

@@ -1,4 +1,4 @@
-"""Telemetry: what sidecars log of requests, and which requests they trace, seen by a real collector."""
+"""Access logs and traces of sidecars, with a real trace collector."""
 
 from __future__ import annotations
 
@@ -44,80 +44,84 @@ spec: {targetRefs: [{kind: Service, name: back}], maxRequests: 1}
 
 @pytest.fixture(scope="module")
 def sink() -> Iterator[TraceCollector]:
-    with trace_collector() as actual_trace_collector:
-        yield actual_trace_collector
+    with trace_collector() as collector:
+        yield collector
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory, sink: TraceCollector) -> Iterator[Mesh]:
     folder = tmp_path_factory.mktemp("telemetry")
-    with running_mesh(folder, [service("front"), service("back")], MESH_OTLP=sink.address) as actual_mesh:
-        actual_mesh.apply(ROUTE)
-        yield actual_mesh
+    with running_mesh(folder, [service("front"), service("back")], MESH_OTLP=sink.address) as running:
+        running.apply(ROUTE)
+        yield running
 
 
-def lines(mesh: Mesh, proxy: str, path: str) -> list[dict[str, object]]:
-    """The access log of one proxy about one path."""
-    values = []
+def access_log(mesh: Mesh, proxy: str, path: str) -> list[dict[str, object]]:
+    """The entries of a proxy's access log for a path."""
+    entries = []
     for line in mesh.log(f"{proxy}.proxy").splitlines(keepends=True):
         if line.startswith("{") and line.endswith("\n"):
             entry = json.loads(line)
             if entry.get("path") == path:
-                values.append(entry)
-    return values
+                entries.append(entry)
+    return entries
 
 
-def traced(mesh: Mesh, flags: str = "") -> str:
-    """Send one request through the ingress with a trace id of its own; `flags` 01 says that it is sampled."""
+def send_traced(mesh: Mesh, flags: str = "") -> str:
+    """Send a request with a new trace id through the ingress. Flags 01: sampled; empty: no traceparent."""
     trace = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-{flags}"} if flags else {}
     assert mesh.outside("/echo", headers=headers).status_code == 200
     return trace
 
 
-def test_errors_are_logged_and_successes_are_not(mesh: Mesh) -> None:
+def test_access_log_has_errors_without_queries_and_no_successes(mesh: Mesh) -> None:
     path = f"/status/503/{secrets.token_hex(4)}"
     good = f"/{secrets.token_hex(4)}"
     assert mesh.outside(good).status_code == 200
     mesh.outside("/status/503?secret=1", headers={"x-request-id": path})
-    (entry,) = until(lambda: lines(mesh, "ingress", "/status/503"), "a line in the ingress's log")[-1:]
+    (entry,) = until(lambda: access_log(mesh, "ingress", "/status/503"), "a line in the log of the ingress")[
+        -1:
+    ]
     assert (entry["status"], entry["method"], entry["upstream"]) == (503, "GET", "back")
-    assert "secret" not in mesh.log("ingress.proxy"), "queries are nobody's business"
-    (seen,) = until(lambda: lines(mesh, "back-1", "/status/503"), "a line in the callee's log")[-1:]
-    assert seen["peer"] == "spiffe://mesh.local/gateway/ingress"
-    assert not lines(mesh, "ingress", good)
+    assert "secret" not in mesh.log("ingress.proxy"), "queries may contain secrets"
+    (inbound,) = until(lambda: access_log(mesh, "back-1", "/status/503"), "a line in the log of the callee")[
+        -1:
+    ]
+    assert inbound["peer"] == "spiffe://mesh.local/gateway/ingress"
+    assert not access_log(mesh, "ingress", good)
 
 
 def burst(mesh: Mesh) -> list[requests.Response]:
-    """What was refused of eight requests at once."""
+    """Send eight requests at once. Returns the rejected ones."""
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda _: mesh.outside("/delay?ms=500"), range(8)))
-    return [response for response in done if response.status_code == 503]
+        responses = list(pool.map(lambda _: mesh.outside("/delay?ms=500"), range(8)))
+    return [response for response in responses if response.status_code == 503]
 
 
-def test_an_overflow_is_logged_with_flag_uo(mesh: Mesh) -> None:
+def test_request_over_the_limit_is_logged_with_flag_uo(mesh: Mesh) -> None:
     mesh.apply(LIMIT)
     try:
-        refused = until(lambda: burst(mesh), "a request beyond the limit")
-        assert all(item.headers["x-envoy-overloaded"] == "true" for item in refused)
-        result = until(lambda: lines(mesh, "ingress", "/delay"), "lines about the overflow")
-        assert {entry["flags"] for entry in result} == {"UO"}
+        rejected = until(lambda: burst(mesh), "a request beyond the limit")
+        assert all(response.headers["x-envoy-overloaded"] == "true" for response in rejected)
+        entries = until(lambda: access_log(mesh, "ingress", "/delay"), "log lines of the rejected requests")
+        assert {entry["flags"] for entry in entries} == {"UO"}
     finally:
         mesh.delete("circuitbreaker", "back")
 
 
-def test_a_trace_that_comes_in_goes_on_through_every_sidecar(mesh: Mesh, sink: TraceCollector) -> None:
-    trace = traced(mesh, "01")
-    result = until(
+def test_incoming_trace_continues_through_every_sidecar(mesh: Mesh, sink: TraceCollector) -> None:
+    trace = send_traced(mesh, "01")
+    senders = until(
         lambda: len(names := {name for name, _ in sink.of_trace(trace)}) > 1 and names, "spans of both"
     )
-    assert result == {"ingress", "back"}
+    assert senders == {"ingress", "back"}
     kinds = [span.kind for _, span in sink.of_trace(trace)]
     assert {1, 2, 3} & set(kinds)
 
 
 def export(mesh: Mesh, name: str) -> SpanExportResult:
-    """Send one span of an app of that name as OpenTelemetry's own exporter does, to front-1's sidecar."""
+    """Send a span of an app with OpenTelemetry's exporter to the span port of front-1's sidecar."""
     provider = TracerProvider(resource=Resource({"service.name": name}))
     span = provider.get_tracer("app").start_span("work")
     span.end()
@@ -129,47 +133,47 @@ def export(mesh: Mesh, name: str) -> SpanExportResult:
         exporter.shutdown()
 
 
-def test_an_apps_own_spans_go_through_its_sidecar(mesh: Mesh, sink: TraceCollector) -> None:
+def test_spans_of_an_app_reach_the_collector_through_its_sidecar(mesh: Mesh, sink: TraceCollector) -> None:
     assert export(mesh, "own") is SpanExportResult.SUCCESS
     until(lambda: "own" in {name for name, _ in sink.spans}, "the app's span")
 
 
-def test_without_a_collector_the_control_plane_takes_spans(tmp_path: Path) -> None:
+def test_control_plane_accepts_spans_without_a_collector(tmp_path: Path) -> None:
     with running_mesh(tmp_path, [service("front"), service("back")]) as mesh:
         assert export(mesh, "front") is SpanExportResult.SUCCESS
 
 
 def test_sampling_follows_the_policy(mesh: Mesh, sink: TraceCollector) -> None:
-    """Connections go over to what is new one by one, so it is asked until it shows."""
+    """Connections switch to a new listener one by one, so the test polls."""
     try:
         mesh.apply(TELEMETRY % ("Mesh", 100, "Off"))
-        until(lambda: _roots(mesh, sink, 10) == 10, "every request traced")
+        until(lambda: _count_traced(mesh, sink, 10) == 10, "every request traced")
         mesh.apply(TELEMETRY % ("Mesh", 0, "Off"))
-        until(lambda: _roots(mesh, sink, 10) == 0, "no request traced")
+        until(lambda: _count_traced(mesh, sink, 10) == 0, "no request traced")
     finally:
         mesh.delete("telemetry", "lab")
 
 
-def _roots(mesh: Mesh, sink: TraceCollector, count: int) -> int:
-    """How many of `count` requests were traced: a sampled one after them tells when all spans have come."""
+def _count_traced(mesh: Mesh, sink: TraceCollector, count: int) -> int:
+    """The number of traced requests among `count`. The spans of a sampled one after them mark the end."""
     before = {span.trace_id.hex() for _, span in sink.spans}
     for _ in range(count):
-        traced(mesh)
-    marker = traced(mesh, "01")
+        send_traced(mesh)
+    marker = send_traced(mesh, "01")
     until(lambda: {name for name, _ in sink.of_trace(marker)} == {"ingress", "back"}, "the marker's spans")
     return len({span.trace_id.hex() for _, span in sink.spans} - before - {marker})
 
 
-def test_all_requests_are_logged_where_it_is_asked_for(mesh: Mesh) -> None:
+def test_access_log_of_all_requests_applies_to_its_target_only(mesh: Mesh) -> None:
     try:
         mesh.apply(TELEMETRY % ("Service, name: back", 0, "All"))
         path = f"/{secrets.token_hex(4)}"
 
         def logged() -> list[dict[str, object]]:
             assert mesh.outside(path).status_code == 200
-            return lines(mesh, "back-1", path)
+            return access_log(mesh, "back-1", path)
 
-        assert until(logged, "a line of a good request", every=0.3)[0]["status"] == 200
-        assert not lines(mesh, "ingress", path)
+        assert until(logged, "a line of a successful request", every=0.3)[0]["status"] == 200
+        assert not access_log(mesh, "ingress", path)
     finally:
         mesh.delete("telemetry", "lab")

@@ -43,17 +43,17 @@ def policy(kind: str, spec: str, target: str = "{kind: Service, name: back}") ->
 @pytest.fixture(scope="module")
 def collector() -> Iterator[OtlpSink]:
     """The collector that the mesh exports its telemetry to."""
-    with otlp_sink() as new_otlp_sink:
-        yield new_otlp_sink
+    with otlp_sink() as sink:
+        yield sink
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory, collector: OtlpSink) -> Iterator[Mesh]:
     services = [service("front"), service("back")]
     forward = collector.address
-    with running_mesh(tmp_path_factory.mktemp("why"), services, MESH_OTLP_FORWARD=forward) as actual_mesh:
-        actual_mesh.apply(ROUTE)
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("why"), services, MESH_OTLP_FORWARD=forward) as running:
+        running.apply(ROUTE)
+        yield running
 
 
 @contextmanager
@@ -70,12 +70,12 @@ def call(mesh: Mesh, path: str, **options: Any) -> requests.Response:
     return mesh.get("front-1", f"http://back{path}", **options)
 
 
-def ask(mesh: Mesh, path: str) -> Any:
+def api_get(mesh: Mesh, path: str) -> Any:
     """A response of the admin API; None if it is an error."""
-    document = json.loads((mesh.state / "mesh.json").read_text())
+    addresses = json.loads((mesh.state / "mesh.json").read_text())
     token = (mesh.state / "admin.token").read_text().strip()
     response = requests.get(
-        f"{document['admin']}/api/v1{path}", headers={"Authorization": f"Bearer {token}"}, timeout=10
+        f"{addresses['admin']}/api/v1{path}", headers={"Authorization": f"Bearer {token}"}, timeout=10
     )
     return response.json() if response.ok else None
 
@@ -83,9 +83,9 @@ def ask(mesh: Mesh, path: str) -> Any:
 def explained(mesh: Mesh, response: requests.Response) -> Any:
     """The explanation of a response, once its proxies have reported it."""
     id = response.headers["x-request-id"]
-    result = until(lambda: ask(mesh, f"/why/{id}"), f"records of {id}")
-    assert result["request"] == id
-    return result
+    explanation = until(lambda: api_get(mesh, f"/why/{id}"), f"records of {id}")
+    assert explanation["request"] == id
+    return explanation
 
 
 def assert_responsible(why: Any, policy: str, revision: int, excerpt: str) -> None:
@@ -103,7 +103,9 @@ def test_telemetry_of_all_proxies_is_exported(mesh: Mesh, collector: OtlpSink) -
     assert call(mesh, "/status/503", headers=traced).status_code == 503
     expected = {"traces front", "traces back", "metrics front", "metrics back", "logs front", "logs back"}
     until(lambda: expected <= set(collector.senders), "spans, metrics and access logs of both")
-    assert set(collector.senders) <= expected | {f"{text} ingress" for text in ("traces", "metrics", "logs")}
+    assert set(collector.senders) <= expected | {
+        f"{signal_name} ingress" for signal_name in ("traces", "metrics", "logs")
+    }
 
 
 def test_a_limit_is_explained_by_its_circuit_breaker(mesh: Mesh) -> None:
@@ -189,11 +191,11 @@ def test_a_trace_is_explained_without_log_records(mesh: Mesh) -> None:
     trace = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
     assert call(mesh, "/echo", headers=headers).status_code == 200
-    result = until(
-        lambda: (why := ask(mesh, f"/why/{trace}")) and len(why["hops"]) == 2 and why, "spans of both"
+    explanation = until(
+        lambda: (why := api_get(mesh, f"/why/{trace}")) and len(why["hops"]) == 2 and why, "spans of both"
     )
-    assert (result["source"], result["verdict"]) == ("trace", "fine")
-    assert [hop["direction"] for hop in result["hops"]] == ["outbound", "inbound"]
+    assert (explanation["source"], explanation["verdict"]) == ("trace", "fine")
+    assert [hop["direction"] for hop in explanation["hops"]] == ["outbound", "inbound"]
 
 
 def test_a_client_error_is_not_a_failure_anywhere(mesh: Mesh) -> None:
@@ -202,19 +204,21 @@ def test_a_client_error_is_not_a_failure_anywhere(mesh: Mesh) -> None:
         headers = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
         assert call(mesh, f"/status/{status}", headers=headers).status_code == status
     for trace, fails in ((refused, False), (broken, True)):
-        result = until(
-            lambda trace=trace: (value := ask(mesh, f"/traces/{trace}")) and value["spans"] == 4 and value,  # type: ignore[misc]
+        tree = until(
+            lambda trace=trace: (
+                (shown := api_get(mesh, f"/traces/{trace}")) and shown["spans"] == 4 and shown
+            ),  # type: ignore[misc]
             "spans of both",
         )
-        assert [step["error"] for step in result["tree"]] == [fails] * 4
-        why = ask(mesh, f"/why/{trace}")
-        assert (why["verdict"], [step["failed"] for step in why["hops"]]) == (
+        assert [span["error"] for span in tree["tree"]] == [fails] * 4
+        why = api_get(mesh, f"/why/{trace}")
+        assert (why["verdict"], [hop["failed"] for hop in why["hops"]]) == (
             ("failed", [True] * 2) if fails else ("fine", [False] * 2)
         )
     shown = mesh.run("trace", refused).stdout
     assert "none failed" in shown
     assert "◐ proxy 409 → back" in shown
-    listed = {current_trace["id"] for current_trace in ask(mesh, "/traces?errors=true&limit=100")["traces"]}
+    listed = {trace["id"] for trace in api_get(mesh, "/traces?errors=true&limit=100")["traces"]}
     assert listed & {refused, broken} == {broken}
 
 
@@ -251,24 +255,28 @@ def test_a_tap_shows_every_request_and_ends(mesh: Mesh) -> None:
             call(mesh, f"{path}?secret=1")
         call(mesh, f"/other/{name}")
         last = mesh.outside(f"/shop/{name}")
-        values = [json.loads(line) for line in lines(process, len(sent))]
+        tapped = [json.loads(line) for line in lines(process, len(sent))]
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert [item["path"] for item in values] == sent
+    assert [request["path"] for request in tapped] == sent
     assert rest == ""
-    assert {(item["caller"], item["method"], item["status"]) for item in values} == {("front", "GET", 200)}
-    assert all(item["duration"] > 0 for item in values)
-    assert [item for item in values if item["duration"] % 1], "durations have fractions of milliseconds"
+    assert {(request["caller"], request["method"], request["status"]) for request in tapped} == {
+        ("front", "GET", 200)
+    }
+    assert all(request["duration"] > 0 for request in tapped)
+    assert [request for request in tapped if request["duration"] % 1], (
+        "durations have fractions of milliseconds"
+    )
     assert last.status_code == 200
 
     def off() -> bool:
         """Whether the proxy logs only the failed one of two requests again."""
         good, bad = call(mesh, "/echo"), call(mesh, "/status/500")
         ids = [response.headers["x-request-id"] for response in (good, bad)]
-        until(lambda: ask(mesh, f"/why/{ids[1]}"), "the request that failed")
-        value = ask(mesh, "/requests?service=back&limit=500")["requests"]
-        return ids[0] not in {item["id"] for item in value}
+        until(lambda: api_get(mesh, f"/why/{ids[1]}"), "the request that failed")
+        records = api_get(mesh, "/requests?service=back&limit=500")["requests"]
+        return ids[0] not in {record["id"] for record in records}
 
     until(off, "the tap ends by itself", every=1.0)
 
@@ -292,12 +300,12 @@ def test_a_disconnected_request_has_whole_milliseconds_and_an_injected_one_fract
         refused = explained(mesh, call(mesh, "/echo"))
 
     def disconnected() -> list[Any]:
-        value = ask(mesh, "/requests?service=front&limit=500")["requests"]
-        return [item for item in value if item["path"] == "/delay" and item["status"] == 0]
+        records = api_get(mesh, "/requests?service=front&limit=500")["requests"]
+        return [record for record in records if record["path"] == "/delay" and record["status"] == 0]
 
-    (item, *_) = until(disconnected, "the disconnected request")
-    assert item["duration"] >= 100
-    assert item["duration"] % 1 == 0
+    (record, *_) = until(disconnected, "the disconnected request")
+    assert record["duration"] >= 100
+    assert record["duration"] % 1 == 0
     assert refused["hops"][0]["duration"] > 0
 
 
