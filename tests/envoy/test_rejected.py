@@ -181,8 +181,8 @@ def test_rejected_configuration_traffic_continues_and_it_is_shown(mesh: Mesh, tm
         assert ERROR in listed
 
         before, since = pushes(mesh), responses["first"]
-        until(lambda: responses["first"] > since + 300, "requests flow on", within=100)
-        assert pushes(mesh) == before, "something was sent again"
+        until(lambda: responses["first"] > since + 300, "requests continue", within=100)
+        assert pushes(mesh) == before, "a resource was pushed again"
     assert set(responses) == {"first"}, responses
 
 
@@ -237,7 +237,7 @@ def test_mesh_starts_with_a_rejected_configuration(tmp_path: Path) -> None:
         mesh.run("apply", "-f", "-", stdin=REJECTED)
     with running_mesh(tmp_path, services) as mesh:
         message = "healthy, but its Envoy rejects configuration: RouteConfiguration ingress"
-        until(lambda: message in "".join(mesh.output), "it is said")
+        until(lambda: message in "".join(mesh.output), "mesh up reports the rejection")
         assert mesh.get("back-1", "http://front/echo", timeout=10).status_code == 200
         started = time.monotonic()
         assert call(mesh, "front-1") == "404"

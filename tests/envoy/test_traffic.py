@@ -1,6 +1,6 @@
-"""Policies change while traffic flows: nothing fails, shares follow the weights, long streams live on.
+"""Policies change under load: no request fails, shares follow the weights, and long streams survive.
 
-Requests flow all the time through a service's outbound proxy and through the ingress, both under one route.
+All the time, requests go through a sidecar and through the ingress, with the same route for both.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import requests
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.wrk import Load, outside, responses, shares, steady, through
 
-POINTS = 3.0
-"""How far a share may be from its weight, in points of percent, over 5,000 requests."""
+TOLERANCE = 3.0
+"""The tolerance of a share of 5,000 requests, in percentage points."""
 
 VERSIONS = ("back-1", "back-2", "back-3")
 STREAM_SECONDS = 60
@@ -34,7 +34,7 @@ spec: {{service: back, labels: {{version: {version}}}}}
 
 
 def route(*rules: str) -> str:
-    """A route for calls of `back` inside the mesh, and for the ingress, alike."""
+    """A route for calls to `back` from the mesh and from the ingress."""
     return f"""
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -71,17 +71,17 @@ class Stream:
         self._thread.start()
 
     def _read(self, session: requests.Session, url: str) -> None:
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
             with session.get(f"{url}/stream?seconds={STREAM_SECONDS}", stream=True, timeout=30) as response:
                 self.lines += (line.decode() for line in response.iter_lines(chunk_size=1))
         except requests.RequestException as error:
             self.error = str(error)
-        self.seconds = time.monotonic() - begun
+        self.seconds = time.monotonic() - start
 
     @property
     def running(self) -> bool:
-        """Whether it has begun and not ended."""
+        """Whether it has started and not ended."""
         return bool(self.lines) and self._thread.is_alive()
 
     def end(self) -> None:
@@ -92,16 +92,16 @@ class Stream:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     backs = [service("back", labels={"version": version}) for version in ("v1", "v2", "v3")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), *backs]) as actual_mesh:
-        actual_mesh.apply(
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), *backs]) as running:
+        running.apply(
             "---".join([subset("v1", "v1"), subset("v2", "v2"), subset("v3", "v3"), route(split(v1=1))])
         )
-        yield actual_mesh
+        yield running
 
 
 @pytest.fixture(scope="module", autouse=True)
 def streams(mesh: Mesh) -> list[Stream]:
-    """Streams that begin before the first change: one by a sidecar, one by the ingress."""
+    """Streams that start before the first change: one through a sidecar, one through the ingress."""
     plain = requests.Session()
     plain.trust_env = False
     return [
@@ -112,20 +112,20 @@ def streams(mesh: Mesh) -> list[Stream]:
 
 @pytest.fixture(scope="module")
 def traffic(mesh: Mesh, streams: list[Stream]) -> Iterator[Sequence[Load]]:
-    """Steady load by both ways during all changes."""
+    """Load through a sidecar and through the ingress during all changes."""
     with steady(through(mesh, "front-1", "back"), outside(mesh), connections=6) as loads:
         yield loads
 
 
-def left(mesh: Mesh, instance: str) -> None:
-    """Wait until no request that was under way to an instance gets there any more."""
-    until(lambda: shares(mesh, VERSIONS, 200)[instance] == 0, f"nothing gets to {instance}")
+def wait_until_unused(mesh: Mesh, instance: str) -> None:
+    """Wait until an instance receives no more requests, including those in flight."""
+    until(lambda: shares(mesh, VERSIONS, 200)[instance] == 0, f"{instance} receives no request")
 
 
 def close_to(**weights: float) -> object:
-    """What `shares` should be: percents by version."""
+    """The expected result of `shares`, from percentages by version."""
     expected = {f"back-{name[1:]}": float(share) for name, share in weights.items()}
-    return pytest.approx(expected, abs=POINTS)
+    return pytest.approx(expected, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,14 @@ def close_to(**weights: float) -> object:
     [{"v1": 90, "v2": 10}, {"v1": 50, "v2": 50}, {"v1": 0, "v2": 100}, {"v1": 60, "v2": 30, "v3": 10}],
     ids=str,
 )
-def test_shares_follow_the_weights_at_once(
+def test_shares_follow_new_weights_at_once(
     mesh: Mesh, traffic: Sequence[Load], weights: dict[str, int]
 ) -> None:
     mesh.apply(route(split(**weights)))
     assert shares(mesh, VERSIONS) == close_to(**({"v1": 0, "v2": 0, "v3": 0} | weights))
 
 
-def test_a_header_match_takes_only_what_it_matches(mesh: Mesh, traffic: Sequence[Load]) -> None:
+def test_header_match_routes_matching_requests_only(mesh: Mesh, traffic: Sequence[Load]) -> None:
     mesh.apply(route(split(v1=1), for_testers("v2")))
     assert mesh.get("front-1", "http://back/echo", headers={"x-tester": "yes"}).json()["name"] == "back-2"
     assert mesh.outside("/echo", headers={"x-tester": "yes"}).json()["name"] == "back-2"
@@ -150,16 +150,16 @@ def test_a_header_match_takes_only_what_it_matches(mesh: Mesh, traffic: Sequence
     assert mesh.outside("/echo", headers={"x-tester": "yes"}).json()["name"] == "back-3"
 
 
-def test_a_subset_of_other_labels_has_other_instances(mesh: Mesh, traffic: Sequence[Load]) -> None:
+def test_subset_with_other_labels_selects_other_instances(mesh: Mesh, traffic: Sequence[Load]) -> None:
     mesh.apply(route(split(v1=70, v2=30)))
     mesh.apply(subset("v2", "v3"))
     assert shares(mesh, VERSIONS) == close_to(v1=70, v2=0, v3=30)
     mesh.apply(subset("v2", "v2"))
-    left(mesh, "back-3")
+    wait_until_unused(mesh, "back-3")
     assert shares(mesh, VERSIONS, 1000)["back-3"] == 0
 
 
-def test_a_route_may_move_to_a_subset_that_comes_with_it(mesh: Mesh, traffic: Sequence[Load]) -> None:
+def test_route_and_its_new_subset_are_applied_together(mesh: Mesh, traffic: Sequence[Load]) -> None:
     for turn in range(3):
         mesh.apply(subset(f"fresh-{turn}", "v2") + "---" + route(split(**{f"fresh-{turn}": 1})))
         assert shares(mesh, VERSIONS, 500) == close_to(v1=0, v2=100, v3=0)
@@ -168,23 +168,23 @@ def test_a_route_may_move_to_a_subset_that_comes_with_it(mesh: Mesh, traffic: Se
     mesh.apply(route(split(v1=50, v2=50)))
 
 
-def test_a_route_may_go_and_come_back(mesh: Mesh, traffic: Sequence[Load]) -> None:
-    """Calls inside the mesh go to all instances meanwhile; the ingress keeps its own route."""
+def test_route_is_deleted_and_created_again(mesh: Mesh, traffic: Sequence[Load]) -> None:
+    """In between, calls from the mesh go to all instances, and the ingress has a route of its own."""
     mesh.apply(
         route(split(v1=1))
         .replace("name: back}\n", "name: outside}\n")
         .replace("{kind: Service, name: back}, ", "")
     )
     mesh.delete("HTTPRoute", "back")
-    counted = shares(mesh, VERSIONS, 2000)
-    assert min(counted.values()) > 5
+    without_route = shares(mesh, VERSIONS, 2000)
+    assert min(without_route.values()) > 5
     mesh.apply(route(split(v1=50, v2=50)))
     mesh.delete("HTTPRoute", "outside")
-    left(mesh, "back-3")
+    wait_until_unused(mesh, "back-3")
     assert shares(mesh, VERSIONS, 2000)["back-3"] == 0
 
 
-def test_policies_of_other_kinds_may_come_and_go(mesh: Mesh, traffic: Sequence[Load]) -> None:
+def test_policies_of_other_kinds_are_created_and_deleted(mesh: Mesh, traffic: Sequence[Load]) -> None:
     target = "targetRefs: [{kind: Service, name: back}]"
     policies = {
         "Timeout": f"{{{target}, request: 70s}}",
@@ -197,7 +197,7 @@ def test_policies_of_other_kinds_may_come_and_go(mesh: Mesh, traffic: Sequence[L
 
 
 def test_streams_survive_every_change(mesh: Mesh, traffic: Sequence[Load], streams: list[Stream]) -> None:
-    """Changes go on for as long as the streams do."""
+    """Changes continue until the streams end."""
     for share in itertools.cycle(range(0, 101, 10)):
         if not all(stream.running for stream in streams):
             break
@@ -210,9 +210,9 @@ def test_streams_survive_every_change(mesh: Mesh, traffic: Sequence[Load], strea
         assert stream.seconds >= STREAM_SECONDS
 
 
-def test_nothing_failed_meanwhile(mesh: Mesh, traffic: Sequence[Load]) -> None:
+def test_no_request_failed_during_the_changes(mesh: Mesh, traffic: Sequence[Load]) -> None:
     for load in traffic:
-        assert load.process.poll() is None, "the load ended before the changes did"
+        assert load.process.poll() is None, "wrk ended before the changes"
         load.stop()
     for load in traffic:
         assert load.outcome.failed == {}
