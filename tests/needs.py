@@ -1,4 +1,4 @@
-"""What a test needs besides Python, as marks: `envoy`, `valkey`, `processes`, `browser`, `network`.
+"""What a test needs besides Python, as marks such as `envoy`, `valkey`, `processes`, `terminal`, `browser`.
 
 A test needs what its module imports, and what the modules of its fixtures import, directly or indirectly.
 So no test has to say it, and `pytest -m "not envoy"` and the like select by it.
@@ -28,6 +28,7 @@ NEEDS: Mapping[str, str] = {
     "tests.scale.plane": "processes",
     "tests.services.processes": "processes",
     "tests.sidecar.conftest": "envoy",
+    "tests.tui.pilot": "terminal",
     "tests.tui.web.browser": "browser",
 }
 """Modules that start what a test needs, and the mark."""
@@ -36,6 +37,7 @@ MARKS = {
     "envoy": "starts real Envoys",
     "valkey": "starts a real Valkey",
     "processes": "starts other processes, such as a control plane or a service",
+    "terminal": "runs the dashboard in a simulated terminal",
     "browser": "starts a headless Chromium",
     "network": "makes network namespaces, as root",
     "long": "runs for minutes; only in `make test-long`",
