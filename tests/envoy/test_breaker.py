@@ -34,25 +34,25 @@ def policy(kind: str, spec: str, target: str = "back") -> str:
 
 
 @pytest.fixture(scope="module")
-def whole_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back", labels={"version": "v1"}), RPC]
-    with running_mesh(tmp_path_factory.mktemp("breaker"), services) as actual_mesh:
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("breaker"), services) as running:
+        yield running
 
 
 @pytest.fixture
-def mesh(whole_mesh: Mesh) -> Iterator[Mesh]:
-    """The mesh with a healthy upstream whose counters are reset; policies are deleted after the test.
+def mesh(shared: Mesh) -> Iterator[Mesh]:
+    """The shared mesh with a healthy upstream whose counters are reset.
 
-    What it left in Envoy, probes and hosts that are out, is gone by then too.
+    After the test, policies are deleted, probes have stopped, and no host is ejected.
     """
-    switch(whole_mesh, user=200, probe=200)
-    whole_mesh.reset("back-1")
-    yield whole_mesh
-    for current_policy in whole_mesh.status()["policies"]:
-        whole_mesh.delete(current_policy["kind"], current_policy["name"])
+    switch(shared, user=200, probe=200)
+    shared.reset("back-1")
+    yield shared
+    for entry in shared.status()["policies"]:
+        shared.delete(entry["kind"], entry["name"])
     for name in ("back", "rpc"):
-        until(partial(_is_plain, whole_mesh, name), f"{name} is neither probed nor left out")
+        until(partial(_is_plain, shared, name), f"{name} has no probes and no ejected host")
 
 
 def _is_plain(mesh: Mesh, cluster: str) -> bool:
@@ -71,7 +71,7 @@ def call(mesh: Mesh, path: str = USER) -> requests.Response:
 
 
 def reached(mesh: Mesh, path: str = USER) -> int:
-    """How many requests for the path reached the upstream."""
+    """The number of requests for the path that reached the upstream."""
     return mesh.counts("back-1").get(f"GET {path}", 0)
 
 
@@ -80,35 +80,35 @@ def is_open(response: requests.Response) -> bool:
 
 
 def fail_until_open(mesh: Mesh, failures: int = 5) -> float:
-    """Make the upstream fail until its caller's breaker opens; returns a moment before that."""
+    """Make the upstream fail until its caller's breaker opens. Returns a time just before that."""
     assert call(mesh).status_code == 200
     switch(mesh, user=500)
     mesh.reset("back-1")
-    began = fail(mesh, failures)
+    failed_at = fail(mesh, failures)
     assert reached(mesh) == failures
-    return began
+    return failed_at
 
 
 def fail(mesh: Mesh, failures: int) -> float:
-    """This many requests fail; the last one ejects the instance, which Envoy reports a moment later.
+    """Send this many requests, which fail. The last one ejects the instance.
 
-    The moment before the last one.
+    Returns the time of the last one.
     """
-    before, began = counter(mesh, ENFORCED), 0.0
+    before, sent_at = counter(mesh, ENFORCED), 0.0
     for number in range(failures):
-        assert counter(mesh, ENFORCED) == before, f"taken out after {number}"
-        began = time.monotonic()
+        assert counter(mesh, ENFORCED) == before, f"ejected after {number}"
+        sent_at = time.monotonic()
         response = call(mesh)
         assert response.status_code == 500, response.text
-    until(lambda: counter(mesh, ENFORCED) == before + 1, f"taken out after {failures}", every=0.01)
-    return began
+    until(lambda: counter(mesh, ENFORCED) == before + 1, f"ejected after {failures}", every=0.01)
+    return sent_at
 
 
-def counter(mesh: Mesh, called: str, cluster: str = "back") -> float:
+def counter(mesh: Mesh, stat: str, cluster: str = "back") -> float:
     """A statistic of one of front's clusters."""
     port = mesh.ports("front-1")["ready"]
     text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10).text
-    name = f'envoy_cluster_{called}{{envoy_cluster_name="{cluster}"}}'
+    name = f'envoy_cluster_{stat}{{envoy_cluster_name="{cluster}"}}'
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
@@ -182,7 +182,7 @@ def test_max_requests_responds_503_with_overloaded(mesh: Mesh) -> None:
     before = counter(mesh, "upstream_rq_active_overflow")
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(call, mesh, "/delay?ms=5000")
-        until(lambda: reached(mesh, "/delay") == 1, "the first request is under way")
+        until(lambda: reached(mesh, "/delay") == 1, "the first request is in flight")
         response = call(mesh)
         assert not slow.done()
         assert slow.result().status_code == 200
@@ -206,18 +206,16 @@ def test_changed_endpoints_keep_the_breaker_open_and_a_changed_breaker_resets_it
         assert is_open(call(mesh))
     assert reached(mesh) == seen
     mesh.apply(policy("CircuitBreaker", "openFor: 9m"))
-    until(lambda: call(mesh).status_code == 500, "the new cluster knows of no failures")
+    until(lambda: call(mesh).status_code == 500, "the new cluster has no failures")
 
 
 def is_healthy(mesh: Mesh, expected: bool) -> bool:
     """Whether the control plane considers back-1 healthy, as expected."""
-    back = next(
-        current_service for current_service in mesh.status()["services"] if current_service["name"] == "back"
-    )
+    back = next(entry for entry in mesh.status()["services"] if entry["name"] == "back")
     return bool(back["healthy"]) is expected
 
 
-def test_hedging_returns_the_first_response_of_two_tries(mesh: Mesh) -> None:
+def test_hedging_returns_the_first_response_of_two_attempts(mesh: Mesh) -> None:
     on = "attempts: 1, perTryTimeout: 300ms"
     slow = f"{mesh.app('back-1')}/switches/hedged/200?ms=1000,8000"
     mesh.apply(policy("Retry", f"{on}, hedgeOnPerTryTimeout: true"))
@@ -234,7 +232,7 @@ def test_hedging_returns_the_first_response_of_two_tries(mesh: Mesh) -> None:
 def test_max_concurrent_streams_opens_another_connection(mesh: Mesh) -> None:
     mesh.apply(policy("ConnectionPool", "maxConcurrentStreams: 1, connectTimeout: 5s"))
     with ThreadPoolExecutor(3) as pool:
-        under_way = [pool.submit(call, mesh, "/delay?ms=5000") for _ in range(3)]
-        until(lambda: reached(mesh, "/delay") == 3, "three requests are under way")
+        in_flight = [pool.submit(call, mesh, "/delay?ms=5000") for _ in range(3)]
+        until(lambda: reached(mesh, "/delay") == 3, "three requests are in flight")
         assert counter(mesh, "upstream_cx_active") == 3
-        assert [future.result().status_code for future in under_way] == [200] * 3
+        assert [future.result().status_code for future in in_flight] == [200] * 3

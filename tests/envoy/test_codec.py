@@ -1,4 +1,4 @@
-"""A real Envoy accepts what the codec writes: a resource of each main type, as JSON and as bytes."""
+"""A real Envoy accepts the output of the codec: a resource of each main type, as JSON and as bytes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def bootstrap(listeners: list[Message], clusters: list[Message]) -> dict[str, An
     }
 
 
-def one_of_each(listener: v3.Listener) -> dict[str, Any]:
+def bootstrap_of_all_types(listener: v3.Listener) -> dict[str, Any]:
     subset = samples.cluster()
     subset.name = "orders/v2"
     static = v3.Cluster(name="static", type=v3.Cluster.STATIC, load_assignment=samples.endpoints())
@@ -88,7 +88,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_envoy_accepts_the_dictionary_form(folder: Path) -> None:
-    status, log = validate("bootstrap.json", json.dumps(one_of_each(samples.listener())).encode(), folder)
+    status, log = validate(
+        "bootstrap.json", json.dumps(bootstrap_of_all_types(samples.listener())).encode(), folder
+    )
     assert status == 0, log
     assert "deprecated" not in log.lower(), log
 
@@ -96,17 +98,17 @@ def test_envoy_accepts_the_dictionary_form(folder: Path) -> None:
 def test_envoy_accepts_the_bytes(folder: Path) -> None:
     """A `.pb` bootstrap is read by Envoy's own protobuf decoder."""
     message = codec.decode("envoy.config.bootstrap.v3.Bootstrap", b"")
-    wire = codec.encode(codec.from_dict(type(message), one_of_each(samples.listener())))
+    wire = codec.encode(codec.from_dict(type(message), bootstrap_of_all_types(samples.listener())))
     status, log = validate("bootstrap.pb", wire, folder)
     assert status == 0, log
 
 
 def test_envoy_rejects_an_invalid_resource(folder: Path) -> None:
-    """Validation does look inside: the same bootstrap with a regex that does not compile."""
+    """Validation covers nested messages: the same bootstrap with an invalid regex is rejected."""
     broken = samples.listener()
     manager = samples.connection_manager()
     manager.route_config.virtual_hosts[0].routes[1].match.safe_regex.regex = "("
     broken.filter_chains[0].filters[0].typed_config.CopyFrom(codec.pack(manager))
-    status, log = validate("bootstrap.json", json.dumps(one_of_each(broken)).encode(), folder)
+    status, log = validate("bootstrap.json", json.dumps(bootstrap_of_all_types(broken)).encode(), folder)
     assert status == 1
     assert "missing )" in log

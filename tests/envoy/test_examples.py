@@ -1,4 +1,4 @@
-"""Real Envoys accept every kind's example: programmed everywhere, rejected nowhere."""
+"""Real Envoys accept the example of every kind: all sidecars have it, and none rejects it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ spec:
 """
 
 
-def speaking(protocol: str, name: str, version: str) -> dict[str, Any]:
+def grpc_or_tcp_service(protocol: str, name: str, version: str) -> dict[str, Any]:
     """A replica of the gRPC or TCP fake."""
     return {
         **service(name, labels={"version": version}),
@@ -60,16 +60,16 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         service("orders"),
         service("inventory", labels={"version": "v1"}),
         service("inventory", labels={"version": "v2"}),
-        *(speaking("grpc", "analytics", version) for version in ("v1", "v2")),
-        *(speaking("tcp", "ledger", version) for version in ("v1", "v2")),
+        *(grpc_or_tcp_service("grpc", "analytics", version) for version in ("v1", "v2")),
+        *(grpc_or_tcp_service("tcp", "ledger", version) for version in ("v1", "v2")),
     ]
-    with running_mesh(tmp_path_factory.mktemp("examples"), services) as actual_mesh:
-        actual_mesh.apply(CONTEXT)
+    with running_mesh(tmp_path_factory.mktemp("examples"), services) as running:
+        running.apply(CONTEXT)
         for caller, host in (("catalog-1", "catalog"), ("catalog-1", "inventory"), ("orders-1", "inventory")):
-            assert actual_mesh.get(caller, f"http://{host}/echo").status_code == 200
-        # No gRPC, but a call: the caller's Envoy asks how to reach analytics.
-        actual_mesh.get("catalog-1", "http://analytics/fake.Echo/Echo", "POST")
-        yield actual_mesh
+            assert running.get(caller, f"http://{host}/echo").status_code == 200
+        # Not a gRPC call, but it makes the Envoy of the caller subscribe to analytics.
+        running.get("catalog-1", "http://analytics/fake.Echo/Echo", "POST")
+        yield running
 
 
 @pytest.mark.parametrize("kind", registry.kinds())
@@ -79,22 +79,19 @@ def test_example_is_programmed(mesh: Mesh, kind: str) -> None:
     def called() -> bool:
         return mesh.get("catalog-1", "http://inventory/echo", headers={"x-tester": "yes"}).status_code == 200
 
-    until(called, "calls go well, be it after a probe that was late on a busy machine")
+    until(called, "calls succeed, if only after a probe that was late on a busy machine")
 
     def programmed() -> bool:
         status = mesh.status()
         assert not [proxy for proxy in status["proxies"] if proxy["state"] == "rejected"], status["proxies"]
-        values = [policy for policy in status["policies"] if policy["kind"] == kind]
-        conditions = [condition for item in values for condition in item["conditions"]]
-        assert not [
-            current_condition for current_condition in conditions if current_condition["type"] == "Rejected"
-        ]
-        return any(
-            (current_condition["type"], current_condition["status"]) == ("Programmed", "True")
-            for current_condition in conditions
-        )
+        policies = [policy for policy in status["policies"] if policy["kind"] == kind]
+        conditions = [condition for policy in policies for condition in policy["conditions"]]
+        assert not [condition for condition in conditions if condition["type"] == "Rejected"]
+        return ("Programmed", "True") in {
+            (condition["type"], condition["status"]) for condition in conditions
+        }
 
-    until(programmed, f"{kind} programmed")
+    until(programmed, f"{kind} is programmed")
 
 
 def test_redirect_keeps_the_requests_port(mesh: Mesh) -> None:

@@ -71,8 +71,8 @@ def replica(version: str, port: int) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), replica("v1", 0), replica("v2", 0)]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+        yield running
 
 
 @asynccontextmanager
@@ -253,9 +253,9 @@ async def test_route_matches_by_method(mesh: Mesh) -> None:
 @pytest.mark.parametrize("target", ["", "echo"])
 async def test_thousand_concurrent_calls_succeed(mesh: Mesh, target: str) -> None:
     async with channel(mesh, target) as through:
-        values = await asyncio.gather(*(call(through, within=60, delay=0.5) for _ in range(1000)))
-    assert len(values) == 1000
-    assert {item["name"] for item in values} == {"echo-1", "echo-2"}
+        responses = await asyncio.gather(*(call(through, within=60, delay=0.5) for _ in range(1000)))
+    assert len(responses) == 1000
+    assert {response["name"] for response in responses} == {"echo-1", "echo-2"}
 
 
 async def test_stream_of_a_minute_survives_policy_changes(mesh: Mesh) -> None:

@@ -157,12 +157,12 @@ def test_a_tap_survives_a_restart_of_the_control_plane(mesh: Mesh) -> None:
     with tapping(mesh, "back", "--path", "/tapped") as process:
         os.kill(mesh.pid("control-plane"), signal.SIGKILL)
         assert process.stderr and process.stdout
-        texts: list[str] = []
-        while not texts or (texts[-1] and "again" not in texts[-1]):
-            texts.append(process.stderr.readline())
-        assert texts[0] == ("control plane disconnected: reconnecting; requests until then are missed\n")
+        lines: list[str] = []
+        while not lines or (lines[-1] and "again" not in lines[-1]):
+            lines.append(process.stderr.readline())
+        assert lines[0] == "control plane disconnected: reconnecting; requests until then are missed\n"
         message = r"tapping back again after \d+\.\d s: requests of that time may be missing\n"
-        assert re.fullmatch(message, texts[-1]), texts
+        assert re.fullmatch(message, lines[-1]), lines
         for number in range(3):
             assert mesh.get("front-1", f"http://back/tapped/{number}").status_code == 200
         assert [f"/tapped/{n}" in process.stdout.readline() for n in range(3)] == [True] * 3

@@ -31,8 +31,8 @@ spec: {{targetRefs: [{target}], {spec}}}
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     apps = [service("front"), service("other"), service("back"), service("pair", replicas=2)]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), apps, MESH_LEASE_TTL="60") as actual_mesh:
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("mesh"), apps, MESH_LEASE_TTL="60") as running:
+        yield running
 
 
 def tries_of_one_call(

@@ -103,20 +103,20 @@ def test_of_two_concurrent_applies_one_succeeds_and_the_other_is_a_conflict(mesh
         )
         for _ in range(2)
     ]
-    texts = []
+    stderrs = []
     for process, status in zip(processes, ("left", "right"), strict=True):
         assert process.stdin is not None
         process.stdin.write(route(status))
         process.stdin.close()
         process.stdin = None
     for process in processes:
-        texts.append(process.communicate(timeout=60)[1])
+        stderrs.append(process.communicate(timeout=60)[1])
     codes = [process.returncode for process in processes]
-    assert sorted(codes) == [0, errors.CONFLICT], texts
+    assert sorted(codes) == [0, errors.CONFLICT], stderrs
     assert mesh.status()["revision"] == base + 1
     mesh.run("apply", "-f", "-", "--wait", stdin=retry("back", 2))
     assert version(mesh) == ("left", "right")[codes.index(0)]
-    assert len(texts[codes.index(errors.CONFLICT)].strip().splitlines()) == 1
+    assert len(stderrs[codes.index(errors.CONFLICT)].strip().splitlines()) == 1
 
 
 def test_history_show_diff_and_delete_report_the_changes(mesh: Mesh) -> None:

@@ -34,34 +34,34 @@ LONGER_THAN_ENVOYS_DEFAULT = 17.0
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as actual_mesh:
-        actual_mesh.apply(ROUTE)
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as running:
+        running.apply(ROUTE)
+        yield running
 
 
 async def _conversation(url: str, proxy: str | None) -> list[str]:
     """The responses of a WebSocket to three messages, each sent after the previous response."""
-    texts = []
+    responses = []
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(url, proxy=proxy, timeout=aiohttp.ClientWSTimeout(ws_receive=30)) as socket,
     ):
         for number in range(3):
             await socket.send_str(str(number))
-            texts.append(await socket.receive_str())
-    return texts
+            responses.append(await socket.receive_str())
+    return responses
 
 
-ANSWERS = ["back-1: 0", "back-1: 1", "back-1: 2"]
+RESPONSES = ["back-1: 0", "back-1: 1", "back-1: 2"]
 
 
 async def test_websocket_through_the_ingress(mesh: Mesh) -> None:
-    assert await _conversation(f"ws://127.0.0.1:{mesh.ingress_port}/ws", None) == ANSWERS
+    assert await _conversation(f"ws://127.0.0.1:{mesh.ingress_port}/ws", None) == RESPONSES
 
 
 async def test_websocket_through_two_sidecars(mesh: Mesh) -> None:
     proxy = f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}"
-    assert await _conversation("http://back/ws", proxy) == ANSWERS
+    assert await _conversation("http://back/ws", proxy) == RESPONSES
 
 
 @pytest.mark.parametrize("path_taken", ["ingress", "sidecars"])

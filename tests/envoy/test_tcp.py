@@ -58,15 +58,15 @@ def tcp(name: str, version: str, greeting: str = "") -> dict[str, Any]:
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     front = {**service("front", replicas=2), "upstreams": ["plain", "greeter", "nobody"]}
     services = [front, tcp("plain", "v1"), tcp("plain", "v2"), tcp("greeter", "v1", greeting="hello")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as actual_mesh:
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+        yield running
 
 
 def address(mesh: Mesh, upstream: str, instance: str = "front-1") -> tuple[str, int]:
     """The address of `upstream` in the environment of the application of `instance`."""
     settings = Path(f"/proc/{mesh.pid(instance)}/environ").read_text().split("\0")
-    actual_text = dict(text.split("=", 1) for text in settings if text)[f"{upstream.upper()}_ADDRESS"]
-    host, _, port = actual_text.rpartition(":")
+    variables = dict(setting.split("=", 1) for setting in settings if setting)
+    host, _, port = variables[f"{upstream.upper()}_ADDRESS"].rpartition(":")
     return host, int(port)
 
 
@@ -115,13 +115,15 @@ def test_connections_are_spread_over_replicas(mesh: Mesh) -> None:
 
 def test_connection_stays_with_its_replica(mesh: Mesh) -> None:
     with connected(address(mesh, "plain")) as lines:
-        values = []
+        responses = []
         for number in range(20):
             lines.write(f"{number}\n".encode())
-            values.append(lines.readline())
-    names = {item.partition(b":")[0] for item in values}
+            responses.append(lines.readline())
+    names = {response.partition(b":")[0] for response in responses}
     assert len(names) == 1
-    assert [item.partition(b": ")[2] for item in values] == [f"{number}\n".encode() for number in range(20)]
+    assert [response.partition(b": ")[2] for response in responses] == [
+        f"{number}\n".encode() for number in range(20)
+    ]
 
 
 def test_server_may_speak_first(mesh: Mesh) -> None:

@@ -42,8 +42,8 @@ spec: {{parentRefs: [{parent}], rules: [{{backendRefs: [{{name: back}}], {rule}}
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as actual_mesh:
-        yield actual_mesh
+    with running_mesh(tmp_path_factory.mktemp("mesh"), [service("front"), service("back")]) as running:
+        yield running
 
 
 def assert_status(mesh: Mesh, status: int, seconds: float, path: str = LONG) -> None:

@@ -222,25 +222,25 @@ class Lab:
 @asynccontextmanager
 async def lab(folder: Path, *resources: Resource) -> AsyncIterator[Lab]:
     """A running lab whose Envoy is ready, with listener and routes."""
-    new_lab = Lab(folder, outbound_port=free_port())
+    running = Lab(folder, outbound_port=free_port())
     try:
-        new_lab.put(outbound(new_lab.outbound_port), out_routes(), *resources)
-        await new_lab.serve()
-        new_lab.start_envoy()
-        await new_lab.ready()
-        yield new_lab
+        running.put(outbound(running.outbound_port), out_routes(), *resources)
+        await running.serve()
+        running.start_envoy()
+        await running.ready()
+        yield running
     finally:
-        await new_lab.stop()
+        await running.stop()
 
 
 async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
     """Poll until the condition (or what it awaits) is true."""
     deadline = time.monotonic() + patience
     while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
+        result = condition()
+        if asyncio.iscoroutine(result):
+            result = await result
+        if result:
             return
         if time.monotonic() > deadline:
             raise AssertionError(

@@ -39,13 +39,13 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int) -> Iterator[Mesh]
     twin["env"] = {"PYTHONPATH": str(ROOT)}
     with running_mesh(
         tmp_path_factory.mktemp("mesh"), [service("front"), *versions, service("shadow"), twin]
-    ) as actual_mesh:
+    ) as running:
         for version in ("v1", "v2"):
-            actual_mesh.apply(
+            running.apply(
                 f"{{apiVersion: meshwright.io/v1, kind: Subset, metadata: {{name: {version}}},"
                 f" spec: {{service: back, labels: {{version: {version}}}}}}}"
             )
-        yield actual_mesh
+        yield running
 
 
 @pytest.fixture
