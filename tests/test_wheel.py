@@ -1,4 +1,4 @@
-"""The wheel as a user installs it: one package, and a whole mesh in an empty environment."""
+"""The wheel as a user installs it: one package that runs a complete mesh in an empty environment."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_the_wheel_has_all_data_and_no_tests(wheel: Path) -> None:
     assert "services/application.yaml" in data
     assert any("descriptors" in name for name in data)
     assert {f"meshwright/{name}" for name in data} <= names
-    assert "meshwright/py.typed" in names
+    assert {"meshwright/py.typed", "meshwright/__init__.pyi"} <= names
     assert not [name for name in names if "/tests/fakes" in name or "/bench/" in name]
 
 
 @dataclass(frozen=True)
 class InstalledMesh:
-    """The installed `mesh` in a folder of a user, with a demo on a port of its own."""
+    """The installed `mesh` in a folder of a user, with the demo on a free port."""
 
     script: Path
     folder: Path
