@@ -51,7 +51,7 @@ class Image:
         folder = re.search(r"^WORKDIR (\S+)$", stage, re.MULTILINE)
         assert health and folder
         environment = dict(entry.split("=", 1) for entry in shlex.split(assigned))
-        return cls(environment, tuple(eval(health[1])), folder[1])  # noqa: S307  a JSON list of strings in our own file
+        return cls(environment, tuple(eval(health[1])), folder[1])  # noqa: S307  a JSON list in our file
 
 
 @dataclass

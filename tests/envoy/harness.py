@@ -1,4 +1,4 @@
-"""A whole mesh for tests, started as a user starts it: `mesh up` with an application of fakes, on free ports.
+"""A complete mesh, started as a user starts it: `mesh up` with an application of fakes, on free ports.
 
 ```
 with running_mesh(tmp_path, [service("front"), service("back", replicas=2)]) as mesh:

@@ -1,4 +1,4 @@
-"""Steady load by wrk, for tests that look at other things meanwhile."""
+"""Steady load by wrk in the background of a test."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def test_slow_start_ramps_up_new_instances(mesh: Mesh) -> None:
     slow = f"algorithm: RoundRobin, slowStart: {{window: {WINDOW:g}s}}"
     mesh.apply(balancer(slow) + subset("{zone: east}") + f"---{ROUTE_TO_SUBSET}")
     assert share(mesh, 200, EAST) == 100
-    # Until then the first instances are in slow start too, and so all would have the same weight.
+    # Before, the first instances are in slow start themselves, and all would have the same weight.
     settled = time.monotonic() + WINDOW
     until(lambda: time.monotonic() > settled, "the first instances have their full weight")
     with ThreadPoolExecutor(1) as pool:

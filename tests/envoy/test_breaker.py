@@ -117,9 +117,9 @@ def test_breaker_opens_after_five_failures_and_closes_after_open_for(mesh: Mesh)
     started = fail_until_open(mesh, 5)
     switch(mesh, user=200)
     while time.monotonic() < started + OPEN_FOR * 0.7:
-        response, seen = call(mesh), reached(mesh)
+        response, count = call(mesh), reached(mesh)
         if time.monotonic() < started + OPEN_FOR:
-            assert (is_open(response), seen) == (True, 5)
+            assert (is_open(response), count) == (True, 5)
     until(lambda: call(mesh).status_code == 200, "the breaker is closed again")
     assert time.monotonic() - started >= OPEN_FOR
 
@@ -140,10 +140,10 @@ def test_breaker_with_health_check_sends_no_user_request_to_a_failing_upstream(m
     until(lambda: call(mesh).status_code == 200 and reached(mesh, PROBE) > 3, "probes pass")
     switch(mesh, user=500, probe=503)
     until(lambda: is_open(call(mesh)), "the breaker is open")
-    seen, probes = reached(mesh), reached(mesh, PROBE)
+    before, probes = reached(mesh), reached(mesh, PROBE)
     until(lambda: not is_open(call(mesh)) or reached(mesh, PROBE) > probes + 20, "twenty probes")
     assert is_open(call(mesh))
-    assert reached(mesh) == seen
+    assert reached(mesh) == before
     switch(mesh, user=200, probe=200)
     until(lambda: call(mesh).status_code == 200, "a passing probe lets it back")
 
@@ -197,14 +197,14 @@ def test_max_requests_responds_503_with_overloaded(mesh: Mesh) -> None:
 def test_changed_endpoints_keep_the_breaker_open_and_a_changed_breaker_resets_it(mesh: Mesh) -> None:
     mesh.apply(policy("CircuitBreaker", "openFor: 10m"))
     fail_until_open(mesh)
-    seen = reached(mesh)
+    before = reached(mesh)
     mesh.apply(policy("LoadBalancer", "weights: [{labels: {version: v1}, weight: 7}]"))
     assert is_open(call(mesh))
     for state, health in (("fail", "unhealthy"), ("ok", "healthy")):
         requests.post(f"{mesh.app('back-1')}/health/{state}", timeout=10).raise_for_status()
         until(partial(is_healthy, mesh, health == "healthy"), f"back-1 is {health}")
         assert is_open(call(mesh))
-    assert reached(mesh) == seen
+    assert reached(mesh) == before
     mesh.apply(policy("CircuitBreaker", "openFor: 9m"))
     until(lambda: call(mesh).status_code == 500, "the new cluster has no failures")
 

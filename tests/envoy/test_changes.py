@@ -1,7 +1,7 @@
 """Changes in a mesh are visible soon: breakers, stopped services, failing services, injected faults.
 
-Delays count from the moment when Envoy's own statistics show the change, so that neither the test's calls
-nor a busy machine matter.
+Delays are measured from the time when Envoy's statistics show the change: so the calls of the test and a busy
+machine do not count.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def wait_until_reported(mesh: Mesh) -> None:
     until(lambda: totals(mesh, "front", "quiet")["requests"] > before, "the last call of front is reported")
 
 
-def delay(envoy: Callable[[], bool], seen: Callable[[], bool], what: str) -> float:
+def delay(envoy: Callable[[], bool], is_shown: Callable[[], bool], what: str) -> float:
     """Seconds from when Envoy reports it to when the mesh shows it; both are polled in turn."""
     reported_at: list[float] = []
 
     def both() -> bool:
         if not reported_at and envoy():
             reported_at.append(time.monotonic())
-        return bool(reported_at) and seen()
+        return bool(reported_at) and is_shown()
 
     until(both, what, every=0.02)
     return time.monotonic() - reported_at[0]

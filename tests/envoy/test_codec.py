@@ -96,7 +96,7 @@ def test_envoy_accepts_the_dictionary_form(folder: Path) -> None:
 
 
 def test_envoy_accepts_the_bytes(folder: Path) -> None:
-    """A `.pb` bootstrap is read by Envoy's own protobuf decoder."""
+    """Envoy decodes a `.pb` bootstrap with its protobuf decoder."""
     message = codec.decode("envoy.config.bootstrap.v3.Bootstrap", b"")
     wire = codec.encode(codec.from_dict(type(message), bootstrap_of_all_types(samples.listener())))
     status, log = validate("bootstrap.pb", wire, folder)

@@ -1,4 +1,4 @@
-"""What happens to a real mesh becomes events: new policies, NACKs, breakers, replicas that die."""
+"""Events of a real mesh: new policies, NACKs, breakers, certificates, replicas that die."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_changes_of_a_running_mesh_are_events(mesh: Mesh, follower: list[dict[st
     ids = {
         event["id"] for event in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["events"]
     }
-    until(lambda: {event["id"] for event in follower} >= ids, "the follower has seen them all")
+    until(lambda: {event["id"] for event in follower} >= ids, "the follower has received all events")
     followed = [event["id"] for event in follower]
     assert len(followed) == len(set(followed))
 

@@ -79,7 +79,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 async def channel(mesh: Mesh, target: str = "", authority: str = "echo") -> AsyncIterator[grpc.aio.Channel]:
     """A channel as an application in `front` opens it.
 
-    To `target` through CONNECT (grpc_proxy), or without a target to the sidecar's own port by authority.
+    To `target` through CONNECT (grpc_proxy), or without a target to the port of the sidecar, by authority.
     """
     outbound = f"127.0.0.1:{mesh.ports('front-1')['outbound']}"
     options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1)]
@@ -120,9 +120,9 @@ async def test_default_authority_selects_the_service(mesh: Mesh, authority: str)
 @pytest.mark.parametrize("target", ["", "echo"])
 async def test_calls_of_one_channel_are_balanced(mesh: Mesh, target: str) -> None:
     async with channel(mesh, target) as through:
-        seen = Counter([(await call(through))["name"] for _ in range(200)])
-    assert set(seen) == {"echo-1", "echo-2"}
-    assert min(seen.values()) > 60
+        names = Counter([(await call(through))["name"] for _ in range(200)])
+    assert set(names) == {"echo-1", "echo-2"}
+    assert min(names.values()) > 60
 
 
 async def test_unknown_service_fails_at_once(mesh: Mesh) -> None:
@@ -172,18 +172,18 @@ async def test_http_in_a_tunnel_is_routed(mesh: Mesh) -> None:
 
 async def test_clients_deadline_is_enforced_to_the_millisecond(mesh: Mesh) -> None:
     async with channel(mesh) as through:
-        began = time.monotonic()
+        start = time.monotonic()
         assert await status(through, within=0.5, delay=20) is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - start < 10
 
 
 async def test_timeout_ends_as_deadline_exceeded(mesh: Mesh) -> None:
     mesh.apply(TIMEOUT)
     try:
         async with channel(mesh) as through:
-            began = time.monotonic()
+            start = time.monotonic()
             assert await status(through, delay=20) is grpc.StatusCode.DEADLINE_EXCEEDED
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - start < 10
     finally:
         mesh.delete("Timeout", "echo")
 
@@ -193,8 +193,8 @@ async def test_listed_status_is_retried_on_another_instance(mesh: Mesh, name: st
     mesh.apply(RETRY)
     try:
         async with channel(mesh) as through:
-            seen = {(await call(through, fail=name, at="echo-1"))["name"] for _ in range(20)}
-            assert seen == {"echo-2"}
+            names = {(await call(through, fail=name, at="echo-1"))["name"] for _ in range(20)}
+            assert names == {"echo-2"}
             assert await status(through, fail="INTERNAL") is grpc.StatusCode.INTERNAL
     finally:
         mesh.delete("Retry", "echo")
@@ -204,8 +204,8 @@ async def test_try_that_times_out_is_retried_on_another_instance(mesh: Mesh) -> 
     mesh.apply(RETRY)
     try:
         async with channel(mesh) as through:
-            seen = [(await call(through, delay=15, at="echo-1"))["name"] for _ in range(6)]
-        assert set(seen) == {"echo-2"}
+            names = [(await call(through, delay=15, at="echo-1"))["name"] for _ in range(6)]
+        assert set(names) == {"echo-2"}
     finally:
         mesh.delete("Retry", "echo")
 
@@ -283,9 +283,9 @@ async def test_bidirectional_stream(mesh: Mesh) -> None:
     async with channel(mesh, "echo") as through:
         stream_stream: Any = through.stream_stream("/fake.Echo/Both", None, None)
         conversation = stream_stream()
-        for word in (b"a", b"b"):
-            await conversation.write(word)
+        for message in (b"a", b"b"):
+            await conversation.write(message)
             text = await asyncio.wait_for(conversation.read(), 30)
-            assert text.endswith(b": " + word)
+            assert text.endswith(b": " + message)
         await conversation.done_writing()
         assert await conversation.read() is grpc.aio.EOF  # type: ignore[attr-defined]

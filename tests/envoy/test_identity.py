@@ -59,7 +59,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 
 
 def current_svid(mesh: Mesh, name: str) -> Svid:
-    """The SVID that a sidecar uses at present, as a thief would read it."""
+    """The current SVID of a sidecar, read from its files."""
     folder = mesh.state / "sidecars" / name
     identity = json.loads((folder / "identity.json").read_bytes())["resources"][0]["tls_certificate"]
     bundle = json.loads((folder / "bundle.json").read_bytes())["resources"][0]["validation_context"]
@@ -121,9 +121,9 @@ def test_certificate_of_another_service_is_denied_its_configuration(mesh: Mesh, 
     until(lambda: "spiffe://mesh.local/service/front" in log_lines(mesh, "refused"), "the denial is logged")
 
 
-def log_lines(mesh: Mesh, word: str) -> str:
-    """The lines of the control plane's log that contain `word`."""
-    return "\n".join(line for line in mesh.log("control-plane").splitlines() if word in line)
+def log_lines(mesh: Mesh, text: str) -> str:
+    """The lines of the control plane's log that contain `text`."""
+    return "\n".join(line for line in mesh.log("control-plane").splitlines() if text in line)
 
 
 @pytest.mark.parametrize(("instance", "name"), [("back-9", "back"), ("back-1", "front")])
@@ -210,7 +210,7 @@ def secrets(mesh: Mesh) -> dict[str, str]:
 
 
 def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """All files below a folder, except those that are replaced meanwhile."""
+    """All files below a folder, except files that disappear during the walk."""
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
             if path.is_file():

@@ -1,4 +1,4 @@
-"""Two control planes share a store, with sidecars connected to either: each shows the whole mesh."""
+"""Two control planes share a store, with sidecars connected to either: each shows the complete mesh."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.envoy.mesh_api import addresses, api, metrics, states
 from tests.fakes.relay import Relay, relay
 
 SOON = 25.0
-"""Seconds within which a control plane that is gone is skipped: that takes five."""
+"""Seconds within which an unreachable control plane is skipped. It takes about five."""
 
 CALLS = 40
 
@@ -93,7 +93,7 @@ def balanced(mesh: Mesh) -> Iterator[dict[str, Relay]]:
         names = ("xds", "enrolment", "otlp")
         relays = {name: stack.enter_context(relay(getattr(mesh_addresses, name))) for name in names}
         balanced_addresses = mesh_addresses.model_copy(
-            update={name: item.address for name, item in relays.items()}
+            update={name: relay.address for name, relay in relays.items()}
         )
         (mesh.state / "mesh.json").write_text(balanced_addresses.model_dump_json())
         yield relays
@@ -223,7 +223,7 @@ def test_trace_with_spans_at_both_is_complete_at_both(pair: Pair) -> None:
 
     def newest_trace(mesh: Mesh) -> list[tuple[str, int]]:
         traces = get_json(mesh, "/traces?service=front&limit=1")["traces"]
-        return [(item["id"], item["spans"]) for item in traces]
+        return [(trace["id"], trace["spans"]) for trace in traces]
 
     (newest,) = same(pair, newest_trace, lambda result: result and result[0][1] >= 4, "the newest trace")
     tree = same(pair, lambda mesh: get_json(mesh, f"/traces/{newest[0][:12]}"), bool, "the complete trace")
@@ -233,7 +233,9 @@ def test_trace_with_spans_at_both_is_complete_at_both(pair: Pair) -> None:
     same(
         pair,
         lambda mesh: api(mesh, "/api/dependencies").json()["data"],
-        lambda result: ("front", "back") in {(item["parent"], item["child"]) for item in result},
+        lambda result: (
+            ("front", "back") in {(dependency["parent"], dependency["child"]) for dependency in result}
+        ),
         "the dependency",
     )
 
@@ -247,8 +249,8 @@ def test_commands_reach_any_proxy_through_either(pair: Pair) -> None:
         bad = api(mesh, "/api/v1/proxies/front-9/stats?filter=(")
         assert (bad.status_code, "Invalid re2 regex" in bad.json()["error"]["message"]) == (400, True)
     assert "resets in" in pair.first.run("proxy", "front-9", "log-level", "debug", "--for", "5s").stdout
-    words = "log level set to debug for 5 s"
-    until(lambda: words in pair.second.run("events", "--kind", "sidecar").stdout, "it is an event")
+    message = "log level set to debug for 5 s"
+    until(lambda: message in pair.second.run("events", "--kind", "sidecar").stdout, "it is an event")
     until(
         lambda: get_json(pair.second, "/proxies/front-9/log-level")["level"] == "warning", "it has returned"
     )

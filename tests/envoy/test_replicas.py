@@ -1,4 +1,4 @@
-"""Replicas come and go. A graceful stop loses no request, and neither does a kill while calls are retried."""
+"""Replicas stop and start. A graceful stop loses no request, nor does a kill while calls are retried."""
 
 from __future__ import annotations
 

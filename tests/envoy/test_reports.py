@@ -98,7 +98,7 @@ def delay(mesh: Mesh, state: str, ejected: int) -> float:
 
 
 def test_breakers_without_traffic_are_closed(mesh: Mesh) -> None:
-    until(lambda: {"back", "slow"} <= breakers(mesh).keys(), "both edges are known")
+    until(lambda: {"back", "slow"} <= breakers(mesh).keys(), "both edges are shown")
     edges = breakers(mesh)
     assert edges.keys() == {"back", "slow"}
     assert edges["back"] == {

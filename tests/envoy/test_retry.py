@@ -155,7 +155,7 @@ def test_budget_prevents_a_retry_storm(mesh: Mesh) -> None:
 
 
 def test_failed_connections_are_retried_on_another_instance_even_for_post(mesh: Mesh) -> None:
-    """One of two replicas is killed while its agent is suspended: nobody reports it, its lease lasts."""
+    """One of two replicas is killed while its agent is suspended: it is not reported, and its lease lasts."""
     mesh.apply(retry("attempts: 2", "pair", "{kind: Service, name: pair}"))
     for _ in range(20):
         assert mesh.get("front-1", "http://pair/echo", "POST").status_code == 200

@@ -1,4 +1,4 @@
-"""TCP services with real sidecars: an address each, servers that speak first, mutual TLS, TCPRoute."""
+"""TCP services with real sidecars: one address each, servers that send first, mutual TLS, TCPRoute."""
 
 from __future__ import annotations
 
@@ -171,4 +171,4 @@ def test_weights_split_new_connections_and_keep_established_ones(mesh: Mesh) -> 
 def test_stopped_replica_gets_no_more_connections(mesh: Mesh) -> None:
     mesh.stop_workload("plain-2")
     where = address(mesh, "plain")
-    until(lambda: {ask(where) for _ in range(10)} == {b"plain-1: x\n"}, "only plain-1 answers")
+    until(lambda: {ask(where) for _ in range(10)} == {b"plain-1: x\n"}, "only plain-1 responds")

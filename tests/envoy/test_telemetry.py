@@ -134,8 +134,8 @@ def export(mesh: Mesh, name: str) -> SpanExportResult:
 
 
 def test_spans_of_an_app_reach_the_collector_through_its_sidecar(mesh: Mesh, sink: TraceCollector) -> None:
-    assert export(mesh, "own") is SpanExportResult.SUCCESS
-    until(lambda: "own" in {name for name, _ in sink.spans}, "the app's span")
+    assert export(mesh, "worker") is SpanExportResult.SUCCESS
+    until(lambda: "worker" in {name for name, _ in sink.spans}, "the app's span")
 
 
 def test_control_plane_accepts_spans_without_a_collector(tmp_path: Path) -> None:

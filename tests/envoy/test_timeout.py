@@ -127,10 +127,10 @@ def test_idle_ends_a_silent_stream_only(mesh: Mesh) -> None:
     response = mesh.get("front-1", "http://back/stream?seconds=5&every=0.1")
     assert response.text.endswith("end 50\n")
     assert_status(mesh, 504, 2.0)
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(requests.RequestException):
         mesh.get("front-1", "http://back/stream?seconds=24&every=12")
-    assert 2.0 - EARLY <= time.monotonic() - begun < 2.0 + SLACK
+    assert 2.0 - EARLY <= time.monotonic() - start < 2.0 + SLACK
 
 
 def test_stream_ends_only_with_a_timeout_policy(mesh: Mesh) -> None:

@@ -169,7 +169,7 @@ def test_route_and_its_new_subset_are_applied_together(mesh: Mesh, traffic: Sequ
 
 
 def test_route_is_deleted_and_created_again(mesh: Mesh, traffic: Sequence[Load]) -> None:
-    """In between, calls from the mesh go to all instances, and the ingress has a route of its own."""
+    """In between, calls from the mesh go to all instances, and another route serves the ingress."""
     mesh.apply(
         route(split(v1=1))
         .replace("name: back}\n", "name: outside}\n")

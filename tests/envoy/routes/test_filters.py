@@ -25,11 +25,11 @@ def test_header_modifiers_on_a_rule(mesh: Mesh, applied: Any) -> None:
     applied(route("modified", f"{SERVICE}, {INGRESS}", filtered("/", f"{request}, {response}")))
     headers = {"x-set": "old", "x-add": "some", "x-gone": "here", "x-kept": "same"}
     for result in (call(mesh, "/echo", headers=headers), mesh.outside("/echo", headers=headers)):
-        seen = result.json()["headers"]
-        assert seen["x-set"] == "100% new"
-        assert seen["x-add"] == "more", "the fake returns the last of several values"
-        assert "x-gone" not in seen
-        assert seen["x-kept"] == "same"
+        headers_received = result.json()["headers"]
+        assert headers_received["x-set"] == "100% new"
+        assert headers_received["x-add"] == "more", "the fake returns the last of several values"
+        assert "x-gone" not in headers_received
+        assert headers_received["x-kept"] == "same"
         assert result.headers["x-tone"] == "calm"
         assert result.headers["x-served-by"] in ("back-1, two", "back-2, two")
         assert "content-type" not in result.headers
