@@ -22,7 +22,7 @@ from meshwright.cli.options import (
     WaitOption,
     author,
 )
-from meshwright.cli.output import echo, print_data
+from meshwright.cli.output import echo, print_data, sanitize
 from meshwright.control_plane.api import calls, errors
 from meshwright.control_plane.errors import InputError
 
@@ -115,9 +115,9 @@ def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:
         return
     echo(f"revision {result['revision']}" + (" (dry run: nothing changed)" if dry_run else ""))
     if result.get("affected_proxies"):
-        echo(f"affected proxies: {', '.join(result['affected_proxies'])}")
+        echo(sanitize(f"affected proxies: {', '.join(result['affected_proxies'])}"))
     for change in result["changed"]:
-        echo(f"{change['action']} {change['kind']}/{change['name']}")
+        echo(sanitize(f"{change['action']} {change['kind']}/{change['name']}"))
 
 
 def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,7 +11,7 @@ import typer
 
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import SIGNS, Level, colorize, echo, flush, print_data, sanitize
+from meshwright.cli.output import SIGNS, Level, colorize, echo, flush, json_text, print_data, sanitize
 from meshwright.cli.sse import follow_events
 from meshwright.control_plane.api import calls
 
@@ -87,7 +86,7 @@ def _print_list(past: list[dict[str, Any]], output: Output) -> None:
 def _print_lines(stream: Iterable[Mapping[str, Any]], output: Output) -> None:
     """Print each event on a line as soon as it arrives."""
     for event in stream:
-        echo(format_event(event) if output is Output.table else json.dumps(event, ensure_ascii=False))
+        echo(format_event(event) if output is Output.table else json_text(event))
         flush()
 
 

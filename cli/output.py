@@ -17,7 +17,7 @@ _COLOURS: dict[str, str] = {"●": "32", "◐": "33", "✖": "31", "○": "90"}
 
 
 def echo(text: str) -> None:
-    """Print text to stdout with exactly one newline at its end."""
+    """Print text to stdout with exactly one newline at its end. Sanitize text from the mesh first."""
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
@@ -29,11 +29,17 @@ def flush() -> None:
 def print_data(value: Any, output: Output) -> None:
     """Print a value as JSON or YAML."""
     if output is Output.json:
-        echo(json.dumps(value, indent=2, ensure_ascii=False))
+        echo(json_text(value, indent=2))
         return
     from meshwright.control_plane.api.yaml.dump import dump_yaml
 
     echo(dump_yaml([value]))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON. Characters that a terminal could interpret are escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

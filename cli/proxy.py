@@ -6,7 +6,6 @@ Envoy on this host is queried directly.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -19,7 +18,7 @@ from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, StateOption
-from meshwright.cli.output import echo, flush, print_data, print_table, sanitize
+from meshwright.cli.output import echo, flush, json_text, print_data, print_table, sanitize
 from meshwright.cli.proxies import format_duration
 from meshwright.cli.proxy_logs import print_logs
 from meshwright.control_plane.api import calls
@@ -194,7 +193,7 @@ def _follow(name: str, parts: list[dict[str, Any]], output: ProxyOutput, state: 
             last_source = print_logs(new_parts, last_source)
         else:
             for part in new_parts:
-                echo(json.dumps(part, ensure_ascii=False))
+                echo(json_text(part))
         flush()
         offsets = {part["source"]: part["end"] for part in parts}
         time.sleep(LOG_POLL_INTERVAL)

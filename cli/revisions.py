@@ -20,7 +20,7 @@ from meshwright.cli.options import (
     TimeoutOption,
     WaitOption,
 )
-from meshwright.cli.output import echo, print_data, print_table
+from meshwright.cli.output import echo, print_data, print_table, sanitize
 from meshwright.control_plane.api import calls
 
 RevisionArgument = Annotated[
@@ -75,9 +75,9 @@ def show(revision: RevisionArgument, output: OutputOption = Output.table, state:
     if output is Output.table:
         info = detail["info"]
         time = _format_time(info["time"])
-        echo(f"revision {info['revision']} · {time} · {info['author']} · {info['message']}")
+        echo(sanitize(f"revision {info['revision']} · {time} · {info['author']} · {info['message']}"))
         for change in info["changed"]:
-            echo(f"{change['action']} {change['kind']}/{change['name']}")
+            echo(sanitize(f"{change['action']} {change['kind']}/{change['name']}"))
         echo("")
     print_documents(detail["documents"], output)
 

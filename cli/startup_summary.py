@@ -8,7 +8,7 @@ from typing import Any
 
 from meshwright.cli.http import call_api, responds
 from meshwright.cli.launcher import LaunchPlan
-from meshwright.cli.output import echo, print_table, status_text
+from meshwright.cli.output import echo, print_table, sanitize, status_text
 from meshwright.control_plane.api import calls
 from meshwright.sidecar.status import WorkloadStatus
 
@@ -28,7 +28,7 @@ def print_startup_summary(plan: LaunchPlan, workloads: Iterable[WorkloadStatus],
     if urls:
         echo("\ntry")
         for url in urls[:MAX_URLS]:
-            echo(f"  curl {url}")
+            echo(sanitize(f"  curl {url}"))
     echo(f"\n`mesh status` shows the state of the mesh, {stop} stops it")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import Level, colorize, echo, print_data, print_table, status_text
+from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
 from meshwright.control_plane.api import calls
 
 PROXY_LEVELS: dict[str, Level] = {
@@ -55,7 +55,7 @@ def status(output: OutputOption = Output.table, state: StateOption = None) -> No
     store: Level = "good" if mesh["store"] == "ok" else "partial"
     echo(colorize(f"revision {mesh['revision']}   store {status_text(store, mesh['store'])}"))
     for problem in mesh.get("problems", ()):
-        echo(colorize(status_text("bad", problem)))
+        echo(colorize(sanitize(status_text("bad", problem))))
     _print_sections(mesh)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import warn
 from meshwright.cli.options import Output, OutputOption, StateOption
-from meshwright.cli.output import SIGNS, Level, colorize, echo, flush, sanitize
+from meshwright.cli.output import SIGNS, Level, colorize, echo, flush, json_text, sanitize
 from meshwright.cli.sse import ConnectionState, open_stream, reconnecting
 from meshwright.cli.traces import format_clock, format_milliseconds
 from meshwright.control_plane.api import calls
@@ -83,7 +82,7 @@ def _print_event(event: Mapping[str, Any], service: str, output: Output) -> None
     if request is None:
         _print_notice(event, service)
         return
-    echo(format_request(request) if output is Output.table else json.dumps(request, ensure_ascii=False))
+    echo(format_request(request) if output is Output.table else json_text(request))
     flush()
 
 

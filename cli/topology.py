@@ -10,7 +10,7 @@ import typer
 
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, StateOption
-from meshwright.cli.output import Level, echo, print_data, print_table, status_text
+from meshwright.cli.output import Level, echo, print_data, print_table, sanitize, status_text
 from meshwright.cli.status import BREAKER_LEVELS
 from meshwright.control_plane.api import calls
 
@@ -63,9 +63,9 @@ def topology(output: TopologyOutputOption = TopologyFormat.table, state: StateOp
     if output in (TopologyFormat.json, TopologyFormat.yaml):
         print_data(graph, Output(output.value))
     elif output is TopologyFormat.dot:
-        echo("\n".join(dot(graph)))
+        echo("\n".join(map(sanitize, dot(graph))))
     elif output is TopologyFormat.mermaid:
-        echo("\n".join(mermaid(graph)))
+        echo("\n".join(map(sanitize, mermaid(graph))))
     else:
         _print_tables(graph)
 

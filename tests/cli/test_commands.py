@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.models.status import ControlPlaneStatus, ServiceStatus, Status
+from meshwright.control_plane.core.revision import RevisionDocument
 from tests.cli.conftest import RunMesh
 from tests.cli.samples import retry, timeout
 from tests.fakes.admin_server import FakeMesh
@@ -152,6 +153,42 @@ async def test_history_show_and_rollback(mesh: FakeMesh, run: RunMesh) -> None:
     assert YAML(typ="safe").load(as_yaml)["spec"]["attempts"] == 2
     missing = await run("rollback", "77")
     assert (missing.code, "revision 77" in missing.err) == (2, True)
+
+
+HOSTILE = "\x1b]0;title\x07eve\nFAKE 99 root \x9b2J\x7f\u202e"
+"""What a terminal would interpret: OSC, BEL, a line feed, an 8-bit CSI, DEL and a change of direction."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "1"),
+        ("show", "1", "-o", "json"),
+        ("show", "1", "-o", "yaml"),
+        ("history",),
+        ("history", "-o", "json"),
+        ("history", "-o", "yaml"),
+        ("get",),
+        ("get", "-o", "json"),
+        ("get", "-o", "yaml"),
+        ("status",),
+        ("diff", "-f", "other.yaml"),
+    ],
+    ids=" ".join,
+)
+async def test_text_of_others_never_controls_the_terminal(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (document,) = YAML(typ="safe", pure=True).load_all(retry())
+    document["metadata"] |= {"labels": {"owner": HOSTILE}, "annotations": {"note": HOSTILE}}
+    revision = RevisionDocument(document, HOSTILE)
+    await mesh.store.commit(0, [revision], author=HOSTILE, message=HOSTILE)
+    mesh.status = Status(revision=1, store="degraded", problems=(HOSTILE,))
+    (tmp_path / "other.yaml").write_text(retry(attempts=5))
+    result = await run(*arguments)
+    assert result.out
+    assert [char for char in result.out if not char.isprintable() and char != "\n"] == []
+    assert not any(line.startswith("FAKE") for line in result.out.splitlines())
 
 
 DEGRADED_MESH = Status(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -20,6 +21,13 @@ def test_columns_are_as_wide_as_their_widest_cell(capsys: pytest.CaptureFixture[
 def test_an_empty_table_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table(("A",), [])
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "\x7f", "\u202e", "a\nb", "é ✖ 日本"])
+def test_json_has_no_character_that_a_terminal_interprets(text: str) -> None:
+    written = output.json_text({"author": text})
+    assert written.isprintable()
+    assert json.loads(written) == {"author": text}
 
 
 @pytest.mark.parametrize(
