@@ -54,7 +54,7 @@ class OtlpPort:
 
     async def processed(self) -> None:
         """Wait until every queued message has been processed."""
-        await until(lambda: self.server.queue.queued_bytes == 0 and self.server.is_idle)
+        await until(lambda: self.server.queue.queued_bytes == 0 and self.server.is_idle, patience=150)
 
     async def accepts_spans(self) -> bool:
         """Whether a valid span is still stored."""
