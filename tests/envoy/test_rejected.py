@@ -17,13 +17,21 @@ from typing import Any
 import pytest
 import requests
 
+from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.control_plane.policies import re2
 from tests.envoy.harness import Mesh, running_mesh, service, until
 
-PATTERN = r"/[\b]+"
-"""Valid in Python (a backspace in a class); RE2 does not have this escape there."""
+PATTERN = "/[a-z]{900}"
+"""Valid, and larger than what the Envoys of this module accept."""
 
-ERROR = "invalid escape sequence"
+ERROR = "regex '/[a-z]{900}' RE2 program size of 905 > max program size of 500"
+
+STRICT_ENVOY = """\
+#!/bin/sh
+exec '%s' "$@" --config-yaml '{"layered_runtime": {"layers": [
+  {"name": "test", "static_layer": {"re2.max_program_size.error_level": 500}}]}}'
+"""
+"""An Envoy whose limit is below that of validation."""
 
 ROUTES = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -68,9 +76,18 @@ REJECTED = ROUTES % (UNREACHABLE_RULE % PATTERN, UNREACHABLE_RULE % PATTERN)
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+def strict_envoy(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("envoy") / "envoy"
+    path.write_text(STRICT_ENVOY % envoy_binary())
+    path.chmod(0o700)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory, strict_envoy: str) -> Iterator[Mesh]:
     services = [service("front", replicas=2), service("back")]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+    folder = tmp_path_factory.mktemp("mesh")
+    with running_mesh(folder, services, MESH_ENVOY=strict_envoy) as running:
         running.apply(valid_routes("first"))
         for name in ("front-1", "front-2"):
             until(lambda name=name: call(running, name) == "first", "every sidecar has the routes")  # type: ignore[misc]
@@ -231,11 +248,11 @@ def test_next_valid_version_is_applied(mesh: Mesh) -> None:
     ]
 
 
-def test_mesh_starts_with_a_rejected_configuration(tmp_path: Path) -> None:
+def test_mesh_starts_with_a_rejected_configuration(tmp_path: Path, strict_envoy: str) -> None:
     services = [service("front"), service("back")]
-    with running_mesh(tmp_path, services) as mesh:
+    with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy) as mesh:
         mesh.run("apply", "-f", "-", stdin=REJECTED)
-    with running_mesh(tmp_path, services) as mesh:
+    with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy) as mesh:
         message = "healthy, but its Envoy rejects configuration: RouteConfiguration ingress"
         until(lambda: message in "".join(mesh.output), "mesh up reports the rejection")
         assert mesh.get("back-1", "http://front/echo", timeout=10).status_code == 200

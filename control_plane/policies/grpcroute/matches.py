@@ -43,6 +43,8 @@ class GRPCMethodMatch(Spec):
                 re2.check(value)
             elif value and not pattern.fullmatch(value):
                 raise ValueError(f"{value!r} is not a valid gRPC {name}: write it as in the .proto file")
+        if self.type == "RegularExpression":
+            re2.check(self._path_pattern())
         return self
 
     def to_path_match(self) -> HTTPPathMatch:
@@ -51,11 +53,12 @@ class GRPCMethodMatch(Spec):
             kind: Literal["Exact", "PathPrefix"] = "Exact" if self.method else "PathPrefix"
             path = f"/{self.service}/{self.method}" if self.method else f"/{self.service}"
             return HTTPPathMatch(type=kind, value=path)
-        parts = (
-            f"({pattern})" if pattern else _ANY
-            for pattern in (self._pattern(self.service), self._pattern(self.method))
-        )
-        return HTTPPathMatch(type="RegularExpression", value="/" + "/".join(parts))
+        return HTTPPathMatch(type="RegularExpression", value=self._path_pattern())
+
+    def _path_pattern(self) -> str:
+        """The regular expression of the path."""
+        patterns = (self._pattern(self.service), self._pattern(self.method))
+        return "/" + "/".join(f"({pattern})" if pattern else _ANY for pattern in patterns)
 
     def _pattern(self, name: str) -> str:
         return name if self.type == "RegularExpression" else re.escape(name)

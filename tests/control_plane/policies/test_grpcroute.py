@@ -36,6 +36,14 @@ def test_to_path_match_matches_the_same_calls(method: dict[str, str], matching: 
     assert not re.fullmatch(pattern, other)
 
 
+def test_regular_expression_too_large_for_envoy_is_rejected() -> None:
+    large = "[a-z]{1000}" * 6
+    for method in ({"service": large}, {"method": large}):
+        GRPCMethodMatch.model_validate({"type": "RegularExpression", **method})
+    with pytest.raises(ValidationError, match="above 10000: use fewer repetitions"):
+        GRPCMethodMatch.model_validate({"type": "RegularExpression", "service": large, "method": large})
+
+
 def test_routes_rank_longer_service_before_longer_method() -> None:
     matches = [{"method": {"method": "AVeryLongMethod"}}, {"method": {"service": "a.B"}}, {}]
     rule = GRPCRouteRule.model_validate({"matches": matches})

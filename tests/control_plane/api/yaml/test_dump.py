@@ -10,8 +10,18 @@ from meshwright.control_plane.api.yaml.dump import dump_yaml
 
 @pytest.mark.parametrize(
     "text",
-    ["a\u202eb", "a\x85b", "\u3000", "\ttab\n  x", "\U000e0001", "two\nlines\n", "x: \x1b[0m", "\ufeff", '\\\u202e"'],
-)  # fmt: skip
+    [
+        "a\u202eb",
+        "a\x85b",
+        "\u3000",
+        "\ttab\n  x",
+        "\U000e0001",
+        "two\nlines\n",
+        "x: \x1b[0m",
+        "\ufeff",
+        '\\\u202e"',
+    ],
+)
 def test_text_is_escaped_and_comes_back(text: str) -> None:
     document = {"key": text, text: "value"}
     written = dump_yaml([document])
