@@ -17,6 +17,7 @@ from meshwright.cli.options import (
     MessageOption,
     Output,
     OutputOption,
+    SkipUnknownOption,
     StateOption,
     TimeoutOption,
     WaitOption,
@@ -33,6 +34,7 @@ MAX_NAMED_PROXIES = 5
 def apply(
     files: FilesOption,
     *,
+    skip_unknown: SkipUnknownOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
@@ -56,7 +58,7 @@ def apply(
     """
     from meshwright.cli.documents import load_documents
 
-    documents = load_documents(files)
+    documents = load_documents(files, skip_unknown=skip_unknown)
     options = change_options(state, base, message, dry_run=dry_run)
     result = call_api(calls.apply(documents, options), state)
     print_changes(result, output, dry_run=dry_run)

@@ -6,12 +6,18 @@ import typer
 
 from meshwright.cli.documents import load_documents
 from meshwright.cli.http import call_api
-from meshwright.cli.options import FilesOption, Output, OutputOption, StateOption
+from meshwright.cli.options import FilesOption, Output, OutputOption, SkipUnknownOption, StateOption
 from meshwright.cli.output import echo, print_data
 from meshwright.control_plane.api import calls
 
 
-def diff(files: FilesOption, output: OutputOption = Output.table, state: StateOption = None) -> None:
+def diff(
+    files: FilesOption,
+    *,
+    skip_unknown: SkipUnknownOption = False,
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
     """Show what an apply would change, in the policies and in Envoy's configuration.
 
     \b
@@ -21,7 +27,7 @@ def diff(files: FilesOption, output: OutputOption = Output.table, state: StateOp
     Example:
       mesh diff -f policies/
     """
-    result = call_api(calls.diff(load_documents(files)), state)
+    result = call_api(calls.diff(load_documents(files, skip_unknown=skip_unknown)), state)
     if output is Output.table:
         for text in (result["document_diff"], result["resource_diff"]):
             if text:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from meshwright.cli.errors import warn
 from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies import loader
@@ -22,20 +23,26 @@ STDIN = "<stdin>"
 NOT_A_POLICY = "an Application is not a policy: start it with `mesh up -f FILE`"
 
 
-def load_documents(paths: Iterable[str]) -> list[SourcedDocument]:
+def load_documents(paths: Iterable[str], *, skip_unknown: bool = False) -> list[SourcedDocument]:
     """The documents of files and folders as the API takes them; raises InputError, a line per problem."""
-    loaded = read_documents(paths)
+    loaded = read_documents(paths, skip_unknown=skip_unknown)
     return [SourcedDocument(dump(item.policy), f"{item.path}:{item.line}") for item in loaded.documents]
 
 
-def read_documents(paths: Iterable[str]) -> loader.LoadResult:
-    """The parsed documents with their positions; raises InputError, a line per problem."""
+def read_documents(paths: Iterable[str], *, skip_unknown: bool = False) -> loader.LoadResult:
+    """The parsed documents with their positions; raises InputError, a line per problem.
+
+    With `skip_unknown`, documents of foreign kinds are skipped, each with a line on stderr.
+    """
     paths = list(paths)
     if not paths:
         raise InputError("no input: give -f with a file, a folder, or - for stdin")
-    loaded = loader.load_files([(name, data) for path in paths for name, data in _read_path(path)])
+    files = [(name, data) for path in paths for name, data in _read_path(path)]
+    loaded = loader.load_files(files, skip_unknown=skip_unknown)
     if loaded.problems:
         raise InputError("\n".join(_problem_text(str(problem)) for problem in loaded.problems))
+    for document in loaded.skipped:
+        warn(str(document))
     return loaded
 
 

@@ -37,6 +37,10 @@ FilesOption = Annotated[
         help="A file, a folder of *.yaml, *.yml and *.json files, or - for stdin. Repeatable.",
     ),
 ]
+SkipUnknownOption = Annotated[
+    bool,
+    typer.Option("--skip-unknown", help="Skip documents of kinds that the mesh does not implement."),
+]
 MessageOption = Annotated[
     str,
     typer.Option("--message", "-m", metavar="TEXT", help="Reason for the change, shown by `mesh history`."),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meshwright.cli.documents import read_documents
-from meshwright.cli.options import FilesOption
+from meshwright.cli.options import FilesOption, SkipUnknownOption
 from meshwright.cli.output import echo
 
 
@@ -15,6 +15,7 @@ def validate(
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, or - for stdin.")] = [],  # noqa: B006  typer copies it
     *,
     files: FilesOption = [],  # noqa: B006  typer copies it
+    skip_unknown: SkipUnknownOption = False,
 ) -> None:
     """Check policy files without a control plane. Every problem is reported with its line and column.
 
@@ -24,5 +25,5 @@ def validate(
       mesh validate -f retry.yaml -f timeout.yaml
       cat retry.yaml | mesh validate -
     """
-    count = len(read_documents([*paths, *files]).documents)
+    count = len(read_documents([*paths, *files], skip_unknown=skip_unknown).documents)
     echo(f"{count} {'document' if count == 1 else 'documents'} valid")

@@ -16,6 +16,7 @@ from meshwright.control_plane.api.models.errors import ValidationProblem
 from meshwright.control_plane.api.models.policies import DocumentInput
 from meshwright.control_plane.core.revision import CanonicalDocument, RevisionDocument
 from meshwright.control_plane.errors import InputError, NotFoundError
+from meshwright.control_plane.policies.loader import different_namespace
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.schema import dump
 from meshwright.control_plane.policies.validation_messages import (
@@ -44,6 +45,7 @@ def validate_all(inputs: Sequence[DocumentInput]) -> tuple[RevisionDocument, ...
     if not inputs:
         raise InputError("no documents: pass at least one")
     problems: list[ValidationProblem] = []
+    first_namespace = ""
     valid: dict[tuple[str, str], RevisionDocument] = {}
     for number, sourced in enumerate(inputs, 1):
         path, line = _location(sourced.source, number)
@@ -54,6 +56,11 @@ def validate_all(inputs: Sequence[DocumentInput]) -> tuple[RevisionDocument, ...
                 ValidationProblem(path=path, line=line, message=message) for message in error.problems
             ]
             continue
+        namespace = str(document.document["metadata"].get("namespace", ""))
+        first_namespace = first_namespace or namespace
+        if namespace not in ("", first_namespace):
+            message = f"metadata.namespace: {different_namespace(namespace, first_namespace)}"
+            problems.append(ValidationProblem(path=path, line=line, message=message))
         if duplicate := valid.get(document.key):
             where = duplicate.source or "another document of this request"
             message = f"{'/'.join(document.key)} is also at {where}: keep one of them"

@@ -7,9 +7,10 @@ document and printing a schema stay fast.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from meshwright.control_plane.api.models.base import Name
@@ -26,10 +27,22 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
+SERVER_METADATA = frozenset(
+    {
+        "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+        "deletionGracePeriodSeconds", "managedFields", "ownerReferences", "finalizers", "selfLink",
+    }
+)  # fmt: skip
+"""Fields of `metadata` that Kubernetes' API server writes (`kubectl get -o yaml`). They are dropped."""
+
+
 class Metadata(Spec):
     """`name` is unique within a kind. Labels and annotations are for people and tools."""
 
     name: Name = Field(description="The document's name, unique within its kind.")
+    namespace: OptionalName = Field(
+        "", description="Accepted for Gateway API compatibility: all documents of a change are in one."
+    )
     labels: dict[str, str] = Field(
         default_factory=dict, description="Free-form labels; the mesh ignores them."
     )
@@ -66,6 +79,16 @@ class Policy(BaseModel):
     kind: str
     metadata: Metadata = Field(description="Name, labels and annotations.")
     spec: Any
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_server_fields(cls, document: Any) -> Any:
+        if not isinstance(document, Mapping):
+            return document
+        own = {name: value for name, value in document.items() if name != "status"}
+        if isinstance(metadata := own.get("metadata"), Mapping):
+            own["metadata"] = {n: value for n, value in metadata.items() if n not in SERVER_METADATA}
+        return own
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,9 @@ MAX_PROBLEMS = 100
 
 MAX_MESSAGE = 500
 """Characters of one message."""
+
+OWN_GROUP = "meshwright.io"
+GATEWAY_GROUP = "gateway.networking.k8s.io"
 
 _START = Position(1, 1)
 
@@ -74,6 +77,8 @@ class LoadResult:
 
     documents: tuple[LocatedPolicy, ...] = ()
     problems: tuple[DocumentProblem, ...] = ()
+    skipped: tuple[DocumentProblem, ...] = ()
+    """Documents of kinds that the mesh does not know, if the caller wanted to skip them."""
 
 
 KindMap = Mapping[str, type[Policy]]
@@ -87,27 +92,36 @@ def load(data: bytes, path: str, allowed_kinds: KindMap | None = None) -> LoadRe
     return load_files([(path, data)], allowed_kinds)
 
 
-def load_files(files: Iterable[tuple[str, bytes]], allowed_kinds: KindMap | None = None) -> LoadResult:
-    """The documents of several files, (path, content) each, which share one set of names."""
+def load_files(
+    files: Iterable[tuple[str, bytes]], allowed_kinds: KindMap | None = None, *, skip_unknown: bool = False
+) -> LoadResult:
+    """The documents of several files, (path, content) each, which share one set of names.
+
+    With `skip_unknown`, documents of foreign kinds are skipped instead of a problem.
+    """
     allowed_kinds = kinds() if allowed_kinds is None else allowed_kinds
     documents: list[LocatedPolicy] = []
     problems: list[DocumentProblem] = []
+    skipped: list[DocumentProblem] = []
     for path, data in files:
-        file_documents, file_problems = _load_one(data, path, allowed_kinds)
-        documents += file_documents
-        problems += _capped(sorted(file_problems))
-    return LoadResult(tuple(documents), tuple(problems + _duplicates(documents)))
+        result = _load_one(data, path, allowed_kinds, skip_unknown=skip_unknown)
+        documents += result.documents
+        problems += _capped(sorted(result.problems))
+        skipped += result.skipped
+    problems += [*_duplicates(documents), *_foreign_namespaces(documents)]
+    return LoadResult(tuple(documents), tuple(problems), tuple(skipped))
 
 
-def _load_one(data: bytes, path: str, allowed: KindMap) -> tuple[list[LocatedPolicy], list[DocumentProblem]]:
+def _load_one(data: bytes, path: str, allowed: KindMap, *, skip_unknown: bool) -> LoadResult:
     if len(data) > MAX_BYTES:
         size = f"{len(data) / MAX_BYTES:.1f} MiB"
-        return [], [_problem(path, _START, f"the file is too large ({size}; the limit is 1 MiB): split it")]
+        message = f"the file is too large ({size}; the limit is 1 MiB): split it"
+        return LoadResult(problems=(_problem(path, _START, message),))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         reason = f"not text: byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8"
-        return [], [_problem(path, _START, f"{reason}: save the file as UTF-8")]
+        return LoadResult(problems=(_problem(path, _START, f"{reason}: save the file as UTF-8"),))
     if path.endswith(".json"):
         text = text.replace("\t", " ")  # JSON allows tabs between values, never inside them
     nodes, syntax = parser.parse_yaml(text)
@@ -115,13 +129,41 @@ def _load_one(data: bytes, path: str, allowed: KindMap) -> tuple[list[LocatedPol
     if not nodes and not syntax:
         problems.append(_problem(path, _START, "the file is empty: add a document, or leave the file out"))
     documents = []
-    for node in nodes:
+    skipped = []
+    for node in (item for top_level in nodes for item in _documents_in(top_level)):
+        if skip_unknown and is_foreign(node.value):
+            message = f"kind {format_value(node.value['kind'])} is not a policy of the mesh: skipped"
+            skipped.append(_problem(path, node.position, message))
+            continue
         document = _load_document(node, path, allowed)
         if isinstance(document, LocatedPolicy):
             documents.append(document)
         else:
             problems += document
-    return documents, problems
+    return LoadResult(tuple(documents), tuple(problems), tuple(skipped))
+
+
+def _documents_in(node: YamlNode) -> Iterator[YamlNode]:
+    """The documents of a node: the entries of a list or of a Kubernetes List, or the node itself."""
+    kind = node.value.get("kind") if isinstance(node.value, dict) else ""
+    is_list = isinstance(kind, str) and kind.endswith("List") and isinstance(node.value.get("items"), list)
+    entries = node.children["items"][1] if is_list else node
+    if isinstance(entries.value, list) and all(isinstance(entry, dict) for entry in entries.value):
+        for _, entry in entries.children.values():
+            yield from _documents_in(entry)
+    else:
+        yield node
+
+
+def is_foreign(document: Any) -> bool:
+    """Whether a document is of a kind that the mesh does not implement, by its apiVersion and kind.
+
+    An unknown kind of the mesh's own group is not foreign: it is a typing error.
+    """
+    if not isinstance(document, dict) or not isinstance(kind := document.get("kind"), str):
+        return False
+    group = str(document.get("apiVersion", OWN_GROUP)).partition("/")[0]
+    return group != OWN_GROUP and (group != GATEWAY_GROUP or kind not in kinds())
 
 
 def _load_document(node: YamlNode, path: str, allowed: KindMap) -> LocatedPolicy | list[DocumentProblem]:
@@ -151,7 +193,9 @@ def _unknown_kind(node: YamlNode, path: str, allowed: KindMap) -> DocumentProble
         return _problem(path, node.position, f"kind: missing: add one of {names}")
     name = node.value["kind"]
     match = closest_match(name, allowed) if isinstance(name, str) else ""
-    advice = f"did you mean {match}?" if match else f"use one of {names}"
+    can_skip = allowed == kinds() and is_foreign(node.value)
+    skip = " (`mesh apply --skip-unknown` skips it)" if can_skip else ""
+    advice = f"did you mean {match}?" if match else f"use one of {names}{skip}"
     return _problem(
         path, node.children["kind"][1].position, f"kind: {format_value(name)} is unknown: {advice}"
     )
@@ -183,3 +227,26 @@ def _duplicates(documents: Iterable[LocatedPolicy]) -> list[DocumentProblem]:
             message = f"{document.policy.ref} is already defined at {position}: keep one"
             problems.append(document.problem(message, "metadata", "name"))
     return problems
+
+
+def _foreign_namespaces(documents: Iterable[LocatedPolicy]) -> list[DocumentProblem]:
+    """A problem for each document whose namespace differs from the first one's."""
+    with_namespace = [document for document in documents if document.policy.metadata.namespace]
+    first = with_namespace[0].policy.metadata.namespace if with_namespace else ""
+    return [
+        document.problem(
+            f"metadata.namespace: {different_namespace(document.policy.metadata.namespace, first)}",
+            "metadata",
+            "namespace",
+        )
+        for document in with_namespace
+        if document.policy.metadata.namespace != first
+    ]
+
+
+def different_namespace(namespace: str, first: str) -> str:
+    """The message for a document of another namespace than the first one of the same change."""
+    return (
+        f"{namespace!r} differs from {first!r}, and a mesh is one namespace: "
+        "give all documents of a change the same one, or none"
+    )

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from meshwright.control_plane.policies import duration
-from meshwright.control_plane.policies.base import Policy, TargetedPolicy
+from meshwright.control_plane.policies.base import SERVER_METADATA, Policy, TargetedPolicy
 from meshwright.control_plane.policies.registry import example, kinds
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,6 +34,16 @@ def dump(policy: Policy) -> dict[str, Any]:
 
 def schema(kind: str) -> dict[str, Any]:
     """The kind's JSON Schema (draft 2020-12); raises KeyError for an unknown kind."""
+    result = _model_schema(kind)
+    result["properties"]["status"] = {"description": "Ignored."}
+    result["$defs"]["Metadata"]["properties"] |= {
+        name: {"description": "Ignored."} for name in sorted(SERVER_METADATA)
+    }
+    return result
+
+
+def _model_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema without the fields of Kubernetes' API server, which are ignored."""
     model = kinds()[kind]
     result = model.model_json_schema(by_alias=True, schema_generator=_Generator)
     if issubclass(model, TargetedPolicy):  # what TargetedPolicy validates beyond field types
@@ -49,7 +59,7 @@ def explain(kind: str) -> str:
 
     Raises KeyError for an unknown kind.
     """
-    root = schema(kind)
+    root = _model_schema(kind)
     lines = [f"{kind}: {root['description']}", "", "Fields:"]
     for path, field, required in _fields(root, root, "", {}):
         notes = [_type(root, field), "required" if required else _default(field)]

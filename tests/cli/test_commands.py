@@ -317,3 +317,27 @@ async def test_status_shows_the_policy_state_of_the_control_plane(
     )
     mesh.status = Status(revision=0, store="ok", policies=(policy,))
     assert f"Retry/r  {shown}  ○ none yet" in (await run("status")).out
+
+
+async def test_skip_unknown_skips_foreign_kinds_and_says_so(
+    mesh: FakeMesh, run: RunMesh, tmp_path: Path
+) -> None:
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: orders}\n"
+    (tmp_path / "all.yaml").write_text(f"{service}---\n{retry()}")
+    refused = await run("apply", "-f", "all.yaml")
+    assert (refused.code, "`mesh apply --skip-unknown` skips it" in refused.err) == (2, True)
+    skipped = "all.yaml:1:1: kind 'Service' is not a policy of the mesh: skipped\n"
+    for command, code, out in (
+        ("validate", 0, "1 document valid"), ("diff", 1, "Retry"), ("apply", 0, "created Retry"),
+    ):  # fmt: skip
+        result = await run(command, "-f", "all.yaml", "--skip-unknown")
+        assert (result.code, out in result.out, result.err) == (code, True, skipped)
+
+
+async def test_json_output_of_get_can_be_applied(mesh: FakeMesh, run: RunMesh) -> None:
+    await run("apply", "-f", "-", text=retry() + "---\n" + timeout())
+    exported = await run("get", "-o", "json")
+    again = await run("apply", "-f", "-", text=exported.out)
+    assert again.out.splitlines() == [
+        "revision 1", "unchanged Retry/inventory-retry", "unchanged Timeout/orders-timeout",
+    ]  # fmt: skip

@@ -51,7 +51,12 @@ class Listener(Spec):
 class GatewaySpec(Spec):
     """The listeners of a gateway."""
 
-    gateway_class_name: Literal["meshwright"] = Field("meshwright", description="Always meshwright.")
+    gateway_class_name: str = Field(
+        "meshwright",
+        min_length=1,
+        max_length=253,
+        description="Any class: the gateway of the same name in the application file implements it.",
+    )
     listeners: tuple[Listener, ...] = Field(
         min_length=1, max_length=64, description="Where requests enter; at least one."
     )
@@ -83,8 +88,8 @@ class Gateway(Policy):
     combine: ClassVar[Combine] = "resource"
     order: ClassVar[int] = 0
 
-    api_version: Literal["gateway.networking.k8s.io/v1"] = Field(
-        description="Always gateway.networking.k8s.io/v1."
+    api_version: Literal["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"] = Field(
+        description="gateway.networking.k8s.io/v1, or v1beta1 with the same meaning."
     )
     kind: Literal["Gateway"] = Field(description="Always Gateway.")
     spec: GatewaySpec = Field(description="The listeners.")

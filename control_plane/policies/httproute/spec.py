@@ -205,8 +205,8 @@ class HTTPRoute(Policy):
     combine: ClassVar[Combine] = "resource"
     order: ClassVar[int] = 100
 
-    api_version: Literal["gateway.networking.k8s.io/v1"] = Field(
-        description="Always gateway.networking.k8s.io/v1."
+    api_version: Literal["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"] = Field(
+        description="gateway.networking.k8s.io/v1, or v1beta1 with the same meaning."
     )
     kind: Literal["HTTPRoute"] = Field(description="Always HTTPRoute.")
     spec: HTTPRouteSpec = Field(description="Parents, host names and rules.")

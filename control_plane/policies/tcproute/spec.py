@@ -58,7 +58,7 @@ class TCPRouteSpec(Spec):
 
 
 class TCPRoute(Policy):
-    """Routes connections to a TCP service (Gateway API v1alpha2 `TCPRoute`).
+    """Routes connections to a TCP service (Gateway API v1 `TCPRoute`).
 
     It applies to callers that declare the service in their `upstreams`. Established connections stay where
     they are. When two routes have the same parent, the older one applies.
@@ -67,8 +67,8 @@ class TCPRoute(Policy):
     combine: ClassVar[Combine] = "resource"
     order: ClassVar[int] = 120
 
-    api_version: Literal["gateway.networking.k8s.io/v1alpha2"] = Field(
-        description="Always gateway.networking.k8s.io/v1alpha2."
+    api_version: Literal["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha2"] = Field(
+        description="gateway.networking.k8s.io/v1, or v1alpha2 with the same meaning."
     )
     kind: Literal["TCPRoute"] = Field(description="Always TCPRoute.")
     spec: TCPRouteSpec = Field(description="Parents and backends.")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from meshwright.control_plane.admin.policy_validation import InvalidDocumentError, canonical, kind_of
+from meshwright.control_plane.admin.errors import DocumentsError
+from meshwright.control_plane.admin.policy_validation import (
+    InvalidDocumentError,
+    canonical,
+    kind_of,
+    validate_all,
+)
+from meshwright.control_plane.api.models.policies import DocumentInput
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.policies import loader
 from meshwright.control_plane.policies.registry import example, kinds
@@ -61,3 +68,24 @@ def test_a_list_with_an_invalid_entry_is_not_also_reported_as_too_short() -> Non
         canonical(document)
     assert "nonsense" in str(caught.value)
     assert "too few" not in str(caught.value)
+
+
+def test_documents_of_two_namespaces_are_refused_in_one_change() -> None:
+    def retry(name: str, namespace: str) -> DocumentInput:
+        document = {
+            "apiVersion": "meshwright.io/v1",
+            "kind": "Retry",
+            "metadata": {"name": name, "namespace": namespace} if namespace else {"name": name},
+            "spec": {"targetRefs": [{"kind": "Mesh"}]},
+        }
+        return DocumentInput(document=document, source=f"{name}.yaml:1")
+
+    assert len(validate_all([retry("a", ""), retry("b", "shop"), retry("c", "shop")])) == 3
+    with pytest.raises(DocumentsError) as caught:
+        validate_all([retry("a", ""), retry("b", "shop"), retry("c", "test")])
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.message) == (
+        "c.yaml",
+        "metadata.namespace: 'test' differs from 'shop', and a mesh is one namespace: "
+        "give all documents of a change the same one, or none",
+    )
