@@ -15,6 +15,7 @@ from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.policies.tcproute.spec import TCPRoute
+from meshwright.control_plane.policies.validation_messages import closest_match
 from meshwright.control_plane.status.rollout import RolloutCount
 
 MAX_MESSAGE_CHARS = 500
@@ -115,15 +116,21 @@ def reference_warnings(world: World, documents: Iterable[PolicyDocument]) -> lis
 
 
 def unresolved_references(world: World, document: PolicyDocument) -> list[str]:
-    """One message for each name in the document that does not exist in the world."""
+    """One message for each name in the document that does not exist in the world, with the closest name."""
     refs = {other.ref for other in world.documents}
     refs.update(f"Service/{name}" for name in world.services)
     refs.update(f"Gateway/{name}" for name in world.gateways)
     return [
-        f"there is no {kind} {name} yet: the policy takes effect when there is"
+        f"there is no {kind} {name} yet{_suggestion(kind, name, refs)}: the policy takes effect when there is"
         for kind, name in _references(document)
         if f"{kind}/{name}" not in refs
     ]
+
+
+def _suggestion(kind: str, name: str, refs: Iterable[str]) -> str:
+    names = sorted(ref.removeprefix(f"{kind}/") for ref in refs if ref.startswith(f"{kind}/"))
+    match = closest_match(name, names)
+    return f" (did you mean {match}?)" if match else ""
 
 
 def _references(document: PolicyDocument) -> list[tuple[str, str]]:

@@ -48,6 +48,38 @@ def test_reference_to_nothing_is_not_accepted(text: str, reference: str) -> None
     assert [reference in line for line in reference_warnings(world, world.documents)] == [True]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            mesh("Timeout", "x", "request: 1s", "{kind: Service, name: inventry}"),
+            "Timeout/x: there is no Service inventry yet (did you mean inventory?): the policy takes effect",
+        ),
+        (
+            route("x", "{backendRefs: [{name: orders}]}", "{name: ingres}"),
+            "Gateway ingres yet (did you mean ingress?)",
+        ),
+        (route("x", "{backendRefs: [{name: order}]}"), "Service order yet (did you mean orders?)"),
+        (
+            subset("orders-v2", "orders")
+            + route("x", "{backendRefs: [{group: meshwright.io, kind: Subset, name: orders-v3}]}"),
+            "Subset orders-v3 yet (did you mean orders-v2?)",
+        ),
+        (
+            route("front", "{backendRefs: [{name: orders}]}")
+            + mesh("Timeout", "x", "request: 1s", "{kind: HTTPRoute, name: fron}"),
+            "HTTPRoute fron yet (did you mean front?)",
+        ),
+        (UNRESOLVED, "there is no Service nobody yet: the policy takes effect when there is"),
+    ],
+)  # fmt: skip
+def test_warning_suggests_the_closest_name_of_the_same_kind(text: str, expected: str) -> None:
+    world = exchange(text)
+    (warning,) = reference_warnings(world, world.documents)
+    assert expected in warning
+    assert expected.partition(": ")[2] in conditions(text, "x")["Accepted"].message
+
+
 def test_same_target_the_younger_policy_is_conflicted() -> None:
     text = mesh("Timeout", "a", "request: 1s", CATALOG) + mesh("Timeout", "b", "request: 2s", CATALOG)
     assert "Conflicted" not in conditions(text, "a")
