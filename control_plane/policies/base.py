@@ -18,6 +18,10 @@ from meshwright.control_plane.api.spiffe import NAME_PATTERN
 
 Combine = Literal["override", "all", "resource"]
 TargetKind = Literal["Mesh", "Service", "HTTPRoute", "GRPCRoute", "Gateway"]
+_SUBDOMAIN = r"(?:[a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+ObjectName = Annotated[str, StringConstraints(max_length=253, pattern=f"^{_SUBDOMAIN}$")]
+OptionalObjectName = Annotated[str, StringConstraints(max_length=253, pattern=f"^({_SUBDOMAIN})?$")]
+# Gateway API's names of objects and sections (RFC 1123 subdomains); names of services are labels.
 OptionalName = Annotated[str, StringConstraints(pattern=f"^({NAME_PATTERN})?$")]
 
 
@@ -51,13 +55,19 @@ class Metadata(Spec):
     )
 
 
+class RouteMetadata(Metadata):
+    """Metadata of a route, whose name may be a host name such as `www.example.com`."""
+
+    name: ObjectName = Field(description="The document's name, unique within its kind.")
+
+
 class TargetRef(Spec):
     """What a policy is attached to. Every kind except Mesh needs a `name`."""
 
     group: str = Field("", description="Accepted for Gateway API compatibility and ignored.")
     kind: TargetKind = Field(description="Mesh means every service.")
-    name: OptionalName = Field("", description="The target's name. Omit it for Mesh.")
-    section_name: OptionalName = Field(
+    name: OptionalObjectName = Field("", description="The target's name. Omit it for Mesh.")
+    section_name: OptionalObjectName = Field(
         "", description="A rule of a route or a listener of a Gateway, by name."
     )
 
@@ -85,10 +95,10 @@ class Policy(BaseModel):
     def _drop_server_fields(cls, document: Any) -> Any:
         if not isinstance(document, Mapping):
             return document
-        own = {name: value for name, value in document.items() if name != "status"}
-        if isinstance(metadata := own.get("metadata"), Mapping):
-            own["metadata"] = {n: value for n, value in metadata.items() if n not in SERVER_METADATA}
-        return own
+        fields = {name: value for name, value in document.items() if name != "status"}
+        if isinstance(metadata := fields.get("metadata"), Mapping):
+            fields["metadata"] = {n: value for n, value in metadata.items() if n not in SERVER_METADATA}
+        return fields
 
     @property
     def name(self) -> str:

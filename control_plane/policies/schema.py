@@ -36,9 +36,8 @@ def schema(kind: str) -> dict[str, Any]:
     """The kind's JSON Schema (draft 2020-12); raises KeyError for an unknown kind."""
     result = _model_schema(kind)
     result["properties"]["status"] = {"description": "Ignored."}
-    result["$defs"]["Metadata"]["properties"] |= {
-        name: {"description": "Ignored."} for name in sorted(SERVER_METADATA)
-    }
+    metadata = _resolve(result, result["properties"]["metadata"])
+    metadata["properties"] |= {name: {"description": "Ignored."} for name in sorted(SERVER_METADATA)}
     return result
 
 

@@ -12,9 +12,14 @@ from pydantic_core import ErrorDetails
 from meshwright.control_plane.policies.model_fields import field_names, model_at
 
 _NAME_RULE = "use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends"
+_SUBDOMAIN_RULE = (
+    "use lower-case letters, digits, '-' and '.', with a letter or digit at both ends of each part"
+)
 _PATTERN_RULES = (  # the beginning of a pattern, and its rule
     ("^[a-z0-9]([-a-z0-9]{0,61}", _NAME_RULE),
     ("^([a-z0-9]([-a-z0-9]{0,61}", _NAME_RULE),
+    ("^(?:[a-z0-9](", _SUBDOMAIN_RULE),
+    ("^((?:[a-z0-9](", _SUBDOMAIN_RULE),
     ("^(\\*\\.)?", "use a lower-case host name, with '*.' before it for all its subdomains"),
     ("^[a-z0-9]([-a-z0-9]*", "use a lower-case host name"),
     ("^[A-Za-z0-9!#", "use letters, digits and !#$%&'*+-.^_`|~"),

@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from meshwright.control_plane.api.models.base import Name
-from meshwright.control_plane.policies.base import Combine, Policy, Spec
+from meshwright.control_plane.policies.base import Combine, ObjectName, Policy, Spec
 from meshwright.control_plane.policies.field_types import Hostname, PortNumber
 
 
@@ -38,7 +37,7 @@ class AllowedRoutes(Spec):
 class Listener(Spec):
     """A port and host name on which the gateway listens."""
 
-    name: Name = Field(description="Unique within the Gateway; a route's sectionName refers to it.")
+    name: ObjectName = Field(description="Unique within the Gateway; a route's sectionName refers to it.")
     hostname: Hostname | None = Field(
         None,
         description="Only requests for this host; `*.example.com` for all its subdomains. Empty: every host.",

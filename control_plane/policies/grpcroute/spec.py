@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from meshwright.control_plane.policies.base import Combine, OptionalName, Policy, Spec
+from meshwright.control_plane.policies.base import Combine, OptionalObjectName, Policy, RouteMetadata, Spec
 from meshwright.control_plane.policies.field_types import Hostname, Weight
 from meshwright.control_plane.policies.grpcroute.matches import GRPCRouteMatch
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
@@ -86,7 +86,9 @@ class GRPCBackendRef(BackendObjectReference):
 class GRPCRouteRule(Spec):
     """Calls that match any of `matches` go to one of `backendRefs`, by weight."""
 
-    name: OptionalName = Field("", description="Policies attach to the rule by this name (sectionName).")
+    name: OptionalObjectName = Field(
+        "", description="Policies attach to the rule by this name (sectionName)."
+    )
     matches: tuple[GRPCRouteMatch, ...] = Field(
         (GRPCRouteMatch(),), max_length=64, description="Alternatives. Omitted: every call."
     )
@@ -153,4 +155,5 @@ class GRPCRoute(Policy):
         description="Always gateway.networking.k8s.io/v1."
     )
     kind: Literal["GRPCRoute"] = Field(description="Always GRPCRoute.")
+    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: GRPCRouteSpec = Field(description="Parents, host names and rules.")

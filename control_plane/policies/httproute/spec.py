@@ -9,7 +9,14 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from meshwright.control_plane.api.models.base import Name
-from meshwright.control_plane.policies.base import Combine, OptionalName, Policy, Spec, TargetedSpec
+from meshwright.control_plane.policies.base import (
+    Combine,
+    OptionalObjectName,
+    Policy,
+    RouteMetadata,
+    Spec,
+    TargetedSpec,
+)
 from meshwright.control_plane.policies.duration import Duration
 from meshwright.control_plane.policies.field_types import (
     Hostname,
@@ -41,7 +48,9 @@ class ParentReference(Spec):
     kind: Literal["Gateway", "Service"] = Field("Gateway", description="The kind of `name`.")
     namespace: NoNamespace = Field("", description="Must be empty: a mesh has no namespaces.")
     name: Name = Field(description="The Gateway or Service.")
-    section_name: OptionalName = Field("", description="A listener of the Gateway. Empty: every listener.")
+    section_name: OptionalObjectName = Field(
+        "", description="A listener of the Gateway. Empty: every listener."
+    )
     port: PortNumber | None = Field(None, description="Only this port of the parent. Omitted: every port.")
 
     @model_validator(mode="after")
@@ -115,7 +124,9 @@ class HTTPRouteRetry(Spec):
 class HTTPRouteRule(Spec):
     """Requests that match any of `matches` go to one of `backendRefs`, by weight."""
 
-    name: OptionalName = Field("", description="Policies attach to the rule by this name (sectionName).")
+    name: OptionalObjectName = Field(
+        "", description="Policies attach to the rule by this name (sectionName)."
+    )
     matches: tuple[HTTPRouteMatch, ...] = Field(
         (HTTPRouteMatch(),), max_length=64, description="Alternatives. Omitted: every request."
     )
@@ -209,4 +220,5 @@ class HTTPRoute(Policy):
         description="gateway.networking.k8s.io/v1, or v1beta1 with the same meaning."
     )
     kind: Literal["HTTPRoute"] = Field(description="Always HTTPRoute.")
+    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: HTTPRouteSpec = Field(description="Parents, host names and rules.")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from meshwright.control_plane.api.models.base import Name
-from meshwright.control_plane.policies.base import Combine, OptionalName, Policy, Spec
+from meshwright.control_plane.policies.base import Combine, OptionalObjectName, Policy, RouteMetadata, Spec
 from meshwright.control_plane.policies.field_types import NoNamespace, PortNumber, Weight, check_distinct
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
 
@@ -35,7 +35,7 @@ class TCPBackendRef(BackendObjectReference):
 class TCPRouteRule(Spec):
     """Every connection goes to one of `backendRefs`, by weight."""
 
-    name: OptionalName = Field("", description="For people; the mesh ignores it.")
+    name: OptionalObjectName = Field("", description="For people; the mesh ignores it.")
     backend_refs: tuple[TCPBackendRef, ...] = Field(
         min_length=1, max_length=16, description="Where connections go."
     )
@@ -71,4 +71,5 @@ class TCPRoute(Policy):
         description="gateway.networking.k8s.io/v1, or v1alpha2 with the same meaning."
     )
     kind: Literal["TCPRoute"] = Field(description="Always TCPRoute.")
+    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: TCPRouteSpec = Field(description="Parents and backends.")

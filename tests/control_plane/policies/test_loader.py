@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import time
 
-import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshwright.control_plane.policies.loader import LoadResult, load, load_files
+from meshwright.control_plane.policies.loader import load, load_files
 from meshwright.control_plane.policies.registry import example, kinds
-from meshwright.control_plane.policies.schema import dump, schema
 
 RETRY = """\
 apiVersion: meshwright.io/v1
@@ -357,104 +355,3 @@ def test_load_any_document_shape_never_raises(kind: str, metadata: object, spec:
     for problem in load(text.encode(), "p.json").problems:
         assert "pydantic" not in str(problem)
         assert "\n" not in str(problem)
-
-
-SERVER_FIELDS = """\
-  uid: 4f0c
-  resourceVersion: "17"
-  generation: 3
-  creationTimestamp: null
-  managedFields: [{manager: kubectl, fieldsV1: {"f:spec": {}}}]
-  ownerReferences: [{kind: Deployment, name: x}]
-  finalizers: [example.com/x]
-"""
-
-
-def load_text(text: str, *, skip_unknown: bool = False) -> LoadResult:
-    return load_files([("p.yaml", text.encode())], skip_unknown=skip_unknown)
-
-
-@pytest.mark.parametrize("kind", kinds())
-def test_load_ignores_status_and_fields_of_the_api_server(kind: str) -> None:
-    text = example(kind)
-    head, _, rest = text.partition("metadata:\n")
-    exported = f"{head}metadata:\n{SERVER_FIELDS}{rest}status: {{parents: [{{conditions: []}}]}}\n"
-    assert rest
-    (plain,), (loaded,) = load_text(text).documents, load_text(exported).documents
-    assert dump(loaded.policy) == dump(plain.policy)
-    jsonschema.validate(loaded.raw, schema(kind))
-
-
-def test_load_reads_every_document_of_a_list() -> None:
-    items = [json.loads(json.dumps(load_text(text).documents[0].raw)) for text in (RETRY, ROUTE)]
-    nested = {"apiVersion": "v1", "kind": "List", "items": items[1:], "metadata": {"resourceVersion": ""}}
-    for content in (
-        {"apiVersion": "v1", "kind": "List", "items": items},
-        {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRouteList", "items": items},
-        {"apiVersion": "v1", "kind": "List", "items": [items[0], nested]},
-        items,
-    ):
-        loaded = load(json.dumps(content, indent=1).encode(), "p.json")
-        assert [document.policy.ref for document in loaded.documents] == ["Retry/r", "HTTPRoute/h"]
-        assert loaded.problems == ()
-    assert load_text("apiVersion: v1\nkind: List\nitems: []\n") == LoadResult()
-
-
-def test_load_problem_in_a_list_has_its_position() -> None:
-    text = "kind: List\nitems:\n- kind: Retry\n  apiVersion: meshwright.io/v1\n"
-    text += "  metadata: {name: r}\n  spec: {}\n"
-    assert lines(text) == [
-        "p.yaml:6:9: spec: targetRefs is missing, so the policy has no effect: name a Mesh, Service or route"
-    ]
-
-
-FOREIGN = [
-    "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n",
-    "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: a}\n",
-    "apiVersion: gateway.networking.k8s.io/v1alpha3\nkind: BackendTLSPolicy\nmetadata: {name: a}\n",
-    "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: a}\n",
-]
-
-
-@pytest.mark.parametrize("foreign", FOREIGN)
-def test_load_skips_foreign_kinds_on_request(foreign: str) -> None:
-    text = f"{foreign}---\n{RETRY}"
-    assert load_text(text).problems
-    loaded = load_text(text, skip_unknown=True)
-    assert ([document.policy.ref for document in loaded.documents], loaded.problems) == (["Retry/r"], ())
-    (skipped,) = loaded.skipped
-    assert str(skipped).startswith("p.yaml:1:1: kind '")
-
-
-@pytest.mark.parametrize(
-    "text", [RETRY.replace("kind: Retry", "kind: Retri"), "kind: Pod\n", "a: b\n", "- 1\n"]
-)
-def test_load_never_skips_what_may_be_a_policy(text: str) -> None:
-    loaded = load_text(text, skip_unknown=True)
-    assert (len(loaded.problems), loaded.skipped) == (1, ())
-
-
-def test_load_accepts_one_namespace_and_refuses_a_second() -> None:
-    one, other = (RETRY.replace("name: r", f"name: r{n}\n  namespace: {n}") for n in ("shop", "test"))
-    assert load_text(f"{one}---\n{RETRY}").problems == ()
-    files = [("a.yaml", RETRY.encode()), ("b.yaml", one.encode()), ("c.yaml", other.encode())]
-    (problem,) = load_files(files).problems
-    assert str(problem).startswith(
-        "c.yaml:5:14: metadata.namespace: 'test' differs from 'shop', and a mesh is"
-    )
-
-
-@pytest.mark.parametrize(
-    ("kind", "versions"),
-    [
-        ("Gateway", ("v1", "v1beta1")), ("HTTPRoute", ("v1", "v1beta1")), ("GRPCRoute", ("v1",)),
-        ("TCPRoute", ("v1", "v1alpha2")),
-    ],
-)  # fmt: skip
-def test_load_accepts_every_version_that_the_gateway_api_serves(kind: str, versions: tuple[str, ...]) -> None:
-    (document,) = load_text(example(kind)).documents
-    for version in ("v1", "v1beta1", "v1alpha2", "v2"):
-        content = {**document.raw, "apiVersion": f"gateway.networking.k8s.io/{version}"}
-        loaded = load(json.dumps(content).encode(), "p.json")
-        assert (not loaded.problems) is (version in versions)
-        assert {item.policy.spec for item in loaded.documents} <= {document.policy.spec}
