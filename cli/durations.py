@@ -1,4 +1,4 @@
-"""Durations as options take them: `500ms`, `30s`, `1m30s`, `24h`. A bare number means seconds."""
+"""Durations as options take them: `500ms`, `30s`, `1m30s`, `24h`, `30d`. A bare number means seconds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 import typer
 
 _BARE_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_WITH_DAYS = re.compile(r"([0-9]{1,5})d(.*)")
+_DAY = 86_400.0
 
 
 def parse_seconds(text: str) -> float:
@@ -16,8 +18,10 @@ def parse_seconds(text: str) -> float:
         return float(text)
     from meshwright.control_plane.policies.duration import parse
 
-    seconds: float = parse(text).total_seconds()
-    return seconds
+    days = _WITH_DAYS.fullmatch(text)
+    rest = days[2] if days else text
+    seconds: float = parse(rest).total_seconds() if rest or not days else 0.0
+    return seconds + (int(days[1]) * _DAY if days else 0.0)
 
 
 def duration_parser(minimum: float, maximum: float) -> Callable[[str | float], float]:

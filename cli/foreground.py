@@ -45,8 +45,8 @@ async def run_mesh(plan: LaunchPlan, ready_fd: int, while_running: WhileRunning 
             starting.result()
             status = launcher.agent_status()
             echo(f"\nready in {time.monotonic() - started:.1f} s\n")
-            stopped_by = "Ctrl-C" if ready_fd < 0 else "`mesh down`"
-            print_startup_summary(plan, status.workloads if status else (), stopped_by)
+            stop_hint = "press Ctrl-C" if ready_fd < 0 else "run `mesh down`"
+            print_startup_summary(plan, status.workloads if status else (), stop_hint)
             sys.stdout.flush()
             if ready_fd >= 0:
                 os.write(ready_fd, b"ready")

@@ -24,7 +24,7 @@ from meshwright.cli.output import echo, print_data, print_table, sanitize
 from meshwright.control_plane.api import calls
 
 RevisionArgument = Annotated[
-    int, typer.Argument(metavar="REV", min=0, max=2**53, help="Number of a revision.")
+    int, typer.Argument(metavar="REV", min=1, max=2**53, help="Number of a revision.")
 ]
 
 MAX_LISTED_CHANGES = 3

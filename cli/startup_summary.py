@@ -20,7 +20,7 @@ PROBE_TIMEOUT = 1.0
 
 
 def print_startup_summary(plan: LaunchPlan, workloads: Iterable[WorkloadStatus], stop: str) -> None:
-    """Print the addresses and the state of each workload, then URLs. `stop` says what stops the mesh."""
+    """Print the addresses and the state of each workload, then URLs. `stop`: how to stop the mesh."""
     rows = [_row(workload, plan.settings.bind) for workload in workloads]
     print_table(["SERVICE", "ADDRESS", "SIDECAR", "STATE"], rows)
     # The path prefix of a route need not be a page.
@@ -29,7 +29,7 @@ def print_startup_summary(plan: LaunchPlan, workloads: Iterable[WorkloadStatus],
         echo("\ntry")
         for url in urls[:MAX_URLS]:
             echo(sanitize(f"  curl {url}"))
-    echo(f"\n`mesh status` shows the state of the mesh, {stop} stops it")
+    echo(f"\nRun `mesh status` to see its state; {stop} to stop the mesh")
 
 
 def _row(workload: WorkloadStatus, bind: str) -> list[str]:

@@ -41,7 +41,7 @@ def status(output: OutputOption = Output.table, state: StateOption = None) -> No
     """Show the state of services, sidecars, policies, open circuit breakers and control planes.
 
     \b
-    Signs: ● good · ◐ partial or pending · ✖ failing · ○ off
+    Symbols: ● good · ◐ partial or pending · ✖ failing · ○ off
 
     \b
     Example:

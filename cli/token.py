@@ -54,7 +54,7 @@ def create(
             metavar="DURATION",
             parser=duration_parser(1, MAX_TTL),
             show_default=False,
-            help="Lifetime of the token, at most 720h. [default: 1h]",
+            help="Lifetime of the token, at most 30d. [default: 1h]",
         ),
     ] = 3600.0,
     out: Annotated[
@@ -79,7 +79,7 @@ def create(
         sys.stdout.write(f"{created['token']}\n")
         return
     write_secret(Path(out), f"{created['token']}\n")
-    echo(f"join token {created['id']} for {role} {name}, valid for {ttl:g} s: {out}")
+    echo(f"join token {created['id']} for {role} {name}, valid for {format_duration(ttl)}: {out}")
 
 
 @app.command(name="list", cls=MeshCommand)

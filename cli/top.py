@@ -58,7 +58,7 @@ def top(
     q or Ctrl-C quits. Prints one table if stdout is not a terminal.
 
     \b
-    Signs: ● good · ◐ degraded · ✖ failing · ○ unknown
+    Symbols: ● good · ◐ degraded · ✖ failing · ○ unknown
 
     \b
     Example:

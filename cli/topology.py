@@ -51,7 +51,7 @@ def topology(output: TopologyOutputOption = TopologyFormat.table, state: StateOp
     An edge stays for a minute after its last request. Latency covers the whole request with its retries.
 
     \b
-    Signs: ● good · ◐ degraded · ✖ failing · ○ unknown
+    Symbols: ● good · ◐ degraded · ✖ failing · ○ unknown
 
     \b
     Example:

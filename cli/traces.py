@@ -60,7 +60,7 @@ def traces(  # noqa: PLR0917  typer's options
         return
     print_table(HEADER, [_row(trace) for trace in result["traces"]])
     if not result["traces"]:
-        echo("no traces: see `mesh traces --help`, and the sampling of Telemetry")
+        echo("no matching traces: check the filters, or raise sampling in a Telemetry policy")
 
 
 def _gep_2257(seconds: float | None) -> str:

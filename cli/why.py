@@ -86,7 +86,7 @@ def _hop_line(hop: Mapping[str, Any]) -> str:
     """A hop of the request: proxy, target, status, response flags, duration and self time."""
     level: Level = "bad" if hop["failed"] else "partial" if hop["status"] >= 400 else "good"
     proxy = hop["proxy"] or hop["service"]
-    target = "its app" if hop["direction"] == "inbound" else hop["callee"] or "nowhere"
+    target = "its app" if hop["direction"] == "inbound" else hop["callee"] or "(no route)"
     flags = f" {','.join(hop['flags'])}" if hop["flags"] else ""
     attempts = f", {hop['attempts']} attempts" if hop["attempts"] > 1 else ""
     head = f"{'  ' * hop['depth']}{SIGNS[level]} {proxy} → {target}  {hop['request']}"

@@ -32,8 +32,8 @@ UpstreamOption = Annotated[
     typer.Option(
         "--upstream",
         metavar="NAME[=PORT]",
-        help="TCP service that the app calls. The address of db is in $DB_ADDRESS; its port is PORT if it "
-        "is free. Repeatable.",
+        help="TCP service that the app calls. For service db the address is in $DB_ADDRESS. PORT is used if "
+        "it is free. Repeatable.",
     ),
 ]
 InstanceOption = Annotated[
@@ -77,7 +77,7 @@ SidecarTimeoutOption = Annotated[
 TokenFileOption = Annotated[
     Path | None,
     typer.Option(
-        "--token-file", metavar="FILE", help="File with a join token. [default: created by the local mesh]"
+        "--token-file", metavar="FILE", help="File with a join token. [default: the local mesh issues one]"
     ),
 ]
 ControlPlaneOption = Annotated[
@@ -126,7 +126,7 @@ RunPortOption = Annotated[
         min=0,
         max=65535,
         help="Loopback port of the app. 0 picks a free one and passes it as $PORT. "
-        "[default: it does not listen]",
+        "[default: the app does not listen]",
     ),
 ]
 AppPortsOption = Annotated[
@@ -135,7 +135,7 @@ AppPortsOption = Annotated[
         "--port",
         metavar="[NAME=]PORT",
         help="Loopback port of the app. A port named http, grpc or tcp uses that protocol, any other uses "
-        "--protocol. Repeatable. [default: it does not listen]",
+        "--protocol. Repeatable. [default: the app does not listen]",
     ),
 ]
 

@@ -69,4 +69,4 @@ def _expected_form(model: type[ApiModel], name: str) -> str:
     """What a field must be, from its description; empty without one."""
     field = model.model_fields.get(name)
     text = field.description if field else None
-    return f"has the wrong form, expected: {text[0].lower()}{text[1:].rstrip('.')}" if text else ""
+    return f"expected {text[0].lower()}{text[1:].rstrip('.')}" if text else ""

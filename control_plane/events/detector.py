@@ -132,7 +132,7 @@ def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEn
             time=now,
             kind="instance",
             subject=name,
-            message=f"{service} {name} is {health}",
+            message=f"instance of {service} is {health}",
             severity="warning" if health == "unhealthy" else "info",
         )
         yield EventEntry(event, f"instance/{name}/{health}")

@@ -97,7 +97,7 @@ def _programmed(rollout: RolloutCount) -> Condition:
     if not rollout.holders:
         message = "no connected sidecar needs it yet"
         return Condition(type="Programmed", status="Unknown", reason="NoSidecar", message=message)
-    message = f"{rollout.acked} of {rollout.holders} sidecars have it"
+    message = f"accepted by {rollout.acked} of {rollout.holders} proxies"
     if rollout.acked == rollout.holders:
         return Condition(type="Programmed", status="True", reason="Programmed", message=message)
     return Condition(type="Programmed", status="False", reason="Pending", message=message)

@@ -267,7 +267,7 @@ async def test_token_create_writes_a_private_file_or_stdout(
 async def test_token_list_and_revoke_use_ids(mesh: FakeMesh, run: RunMesh) -> None:
     assert (await run("token", "list")).out == "no join tokens\n"
     created = await run("token", "create", "--service", "orders", "--ttl", "2h2m", "--out", "orders.token")
-    assert created.out == "join token id-1 for service orders, valid for 7320 s: orders.token\n"
+    assert created.out == "join token id-1 for service orders, valid for 2 h: orders.token\n"
     await run("token", "create", "--gateway", "ingress", "--ttl", "1", "--out", "-")
     mesh.tokens.tokens["id-2"] = mesh.tokens.tokens["id-2"].model_copy(update={"expires": 0.0, "uses": 3})
     lines = [line.split() for line in (await run("token", "list")).out.splitlines()]

@@ -196,7 +196,7 @@ async def test_a_read_only_token_reads_and_cannot_change(
     admin_only = {
         "apply": ["apply", "-f", "r.yaml"],
         "delete": ["delete", "-f", "r.yaml", "--dry-run"],
-        "rollback": ["rollback", "0"],
+        "rollback": ["rollback", "1"],
         "set_log_level": ["proxy", "orders-1", "log-level", "debug"],
         "proxy_logs": ["proxy", "orders-1", "logs"],
         "tap": ["tap", "orders"],
@@ -219,7 +219,7 @@ async def test_wait_reports_rollout_timeout_and_rejection(
     assert (followed.code, followed.out.splitlines()[0]) == (0, "revision 1")
 
     mesh.proxies = (proxy("pending", 1),)
-    late = await run("rollback", "0", "--wait", "--timeout", "0.2")
+    late = await run("delete", "-f", "r.yaml", "--wait", "--timeout", "0.2")
     assert late.code == 4
     assert "revision 2 is not rolled out after 0.2 s: orders-1 (pending, revision 1)" in late.err
     assert late.out.splitlines()[0] == "revision 2"

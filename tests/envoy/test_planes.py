@@ -177,7 +177,7 @@ def test_proxies_and_policies_are_the_same_at_both(pair: Pair) -> None:
     call(pair, "front-1")
     call(pair, "front-9")
     pair.first.apply(RETRY % 2)
-    messages = {"all": "4 of 4 sidecars have it", "back": "2 of 2 sidecars have it"}
+    messages = {"all": "accepted by 4 of 4 proxies", "back": "accepted by 2 of 2 proxies"}
     same(
         pair,
         lambda mesh: {

@@ -21,7 +21,7 @@ class HistoryParams(RequestParams):
 
 
 class RevisionParams(RequestParams):
-    revision: int = Field(ge=0, le=2**53)
+    revision: int = Field(ge=1, le=2**53)
 
 
 class RevisionsRouter:

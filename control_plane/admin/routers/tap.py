@@ -172,5 +172,5 @@ def _connected_proxies(proxies: ProxySource, service: str) -> tuple[str, ...]:
     """The connected proxies of a service or gateway; raises NotFoundError if it has none at all."""
     of_service = [proxy for proxy in proxies() if proxy.service == service]
     if not of_service:
-        raise NotFoundError(f"{service} has no proxy: see `mesh proxies`")
+        raise NotFoundError(f"no such service or gateway: {service}")
     return tuple(proxy.name for proxy in of_service if proxy.connected)

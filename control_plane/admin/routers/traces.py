@@ -34,7 +34,7 @@ class TracesParams(RequestParams):
 
 class TraceParams(RequestParams):
     id: str = Field(
-        pattern=r"^[0-9a-f]{4,32}$", description="The trace's 32 hexadecimal digits, or the first 4 or more."
+        pattern=r"^[0-9a-f]{4,32}$", description="A trace ID (32 hex digits) or a prefix of at least 4."
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from meshwright.control_plane.api.models.requests import Cause, Explanation, Request, ResponsiblePolicy
 from meshwright.control_plane.api.models.traces import ResponseFlag, Trace
 from meshwright.control_plane.telemetry.requests import call_path
-from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
+from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution, policy_list
 from meshwright.control_plane.telemetry.requests.call_path import CallHop
 from meshwright.control_plane.telemetry.requests.explain_text import (
     failure_summary,
@@ -133,7 +133,10 @@ def _no_route(request: Request, policies: PolicyAttribution) -> tuple[str, tuple
     routes = policies.candidate_routes(request)
     if not routes:
         return f"no route is attached to {request.service} for host {request.host}", ()
-    return f"no route matches {f'{request.method} {request.path}'.strip()}", routes
+    call = f"{request.method} {request.path}".strip() or "the connection"
+    if len(routes) == 1:
+        return f"{policy_list(routes)} does not match {call}", routes
+    return f"none of the {len(routes)} routes matches {call}", routes
 
 
 def _cause(request: Request, flag: str, message: str, policies: tuple[ResponsiblePolicy, ...]) -> Cause:

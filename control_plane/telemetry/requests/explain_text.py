@@ -49,11 +49,11 @@ def _policies(cause: Cause, now: float) -> str:
     if not cause.policies:
         return ""
     if cause.flag == "NR":
-        newest = cause.policies[0]
-        routes = f"of {policy_list([newest])}"
-        if len(cause.policies) > 1:
-            routes = f"of {len(cause.policies)} routes; the last changed one is {policy_list([newest])}"
-        return f"{cause.message} {routes}{_last_change(newest, now)}"
+        change = _last_change(cause.policies[0], now).removeprefix(", ")
+        if len(cause.policies) == 1:
+            return f"{cause.message} ({change})" if change else cause.message
+        newest = policy_list(cause.policies[:1])
+        return f"{cause.message}; {newest} changed last ({change})" if change else cause.message
     return f"{policy_list(cause.policies)}{_last_change(cause.policies[0], now)}"
 
 

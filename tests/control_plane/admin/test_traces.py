@@ -72,9 +72,7 @@ async def test_a_prefix_finds_a_trace_only_if_it_is_unique(traced_mesh: FakeMesh
     await get(traced_mesh, "/api/v1/traces/ffff", 404)
     for invalid in ("zz", "abc", "0" * 33):
         error = await get(traced_mesh, f"/api/v1/traces/{invalid}", 400)
-        expected = (
-            "id: has the wrong form, expected: the trace's 32 hexadecimal digits, or the first 4 or more"
-        )
+        expected = "id: expected a trace ID (32 hex digits) or a prefix of at least 4"
         assert error["error"]["message"] == expected
     await get(traced_mesh, "/api/v1/traces?minDuration=soon", 400)
 

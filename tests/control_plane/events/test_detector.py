@@ -134,8 +134,8 @@ def test_instance_health_change_is_an_event_a_new_instance_is_not() -> None:
     assert detector.detect(MeshState(instances=instances(a="healthy", b="unhealthy")), 1, 1) == []
     rows = summaries(detector.detect(MeshState(instances=instances(a="unhealthy", b="healthy")), 2, 1))
     assert rows == [
-        ("instance", "a", "back a is unhealthy", "warning"),
-        ("instance", "b", "back b is healthy", "info"),
+        ("instance", "a", "instance of back is unhealthy", "warning"),
+        ("instance", "b", "instance of back is healthy", "info"),
     ]
     assert detector.detect(MeshState(), 3, 1) == []
 

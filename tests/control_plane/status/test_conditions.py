@@ -95,8 +95,8 @@ def test_field_without_effect_is_not_accepted() -> None:
     ("rollout", "status", "message"),
     [
         (RolloutCount(), "Unknown", "no connected sidecar"),
-        (RolloutCount(3, 2), "False", "2 of 3 sidecars"),
-        (RolloutCount(3, 3), "True", "3 of 3 sidecars"),
+        (RolloutCount(3, 2), "False", "accepted by 2 of 3 proxies"),
+        (RolloutCount(3, 3), "True", "accepted by 3 of 3 proxies"),
     ],
 )
 def test_programmed_follows_the_rollout(rollout: RolloutCount, status: str, message: str) -> None:
@@ -117,7 +117,7 @@ def test_rejected_quotes_envoy_within_limits() -> None:
     ("text", "rollout", "state", "reason"),
     [
         (TIMEOUT, RolloutCount(2, 2), "programmed", ""),
-        (TIMEOUT, RolloutCount(2, 1), "pending", "1 of 2 sidecars have it"),
+        (TIMEOUT, RolloutCount(2, 1), "pending", "accepted by 1 of 2 proxies"),
         (TIMEOUT, RolloutCount(), "unused", "no connected sidecar needs it yet"),
         (NO_EFFECT, RolloutCount(2, 2), "no-effect", "budget"),
         (UNRESOLVED, RolloutCount(), "target-not-found", "there is no Service nobody"),

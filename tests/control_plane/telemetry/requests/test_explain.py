@@ -215,8 +215,8 @@ def test_no_route_names_the_candidate_route() -> None:
         [outbound_request(**unrouted)], route, changes=(revision(3, 5, "HTTPRoute/orders"),)
     )
     assert explanation.summary == (
-        "404 NR at storefront → orders: no route matches GET /api/orders of HTTPRoute orders, revision 3, "
-        "by ann, 1 minute ago"
+        "404 NR at storefront → orders: HTTPRoute orders does not match GET /api/orders "
+        "(revision 3, by ann, 1 minute ago)"
     )
 
 
@@ -231,8 +231,8 @@ def test_no_route_names_the_last_changed_of_several_routes() -> None:
     )
     explanation = explain([unrouted], *routes, changes=(revision(9, 5, "HTTPRoute/b"), revision(1, 9)))
     assert explanation.summary.startswith(
-        "404 NR at ingress: no route matches GET /api/orders of 3 routes; the last changed one is "
-        "HTTPRoute b, revision 9, by ann"
+        "404 NR at ingress: none of the 3 routes matches GET /api/orders; HTTPRoute b changed last "
+        "(revision 9, by ann, "
     )
 
 
