@@ -59,8 +59,8 @@ def tunnel() -> v3.Route:
 def refusal(service: str) -> v3.Route:
     """The route of CONNECT for HTTPS to an http service: 405 with an explanation."""
     text = (
-        f"HTTPS to {service} cannot go through the mesh, which routes what it can read and encrypts it "
-        f"itself: call http://{service}\n"
+        f"the mesh cannot route HTTPS to {service} because sidecars encrypt the traffic: "
+        f"use http://{service}\n"
     )
     response = v3.DirectResponseAction(status=REFUSED_STATUS, body=v3.DataSource(inline_string=text))
     return v3.Route(match=_connect_match(), direct_response=response)
