@@ -65,11 +65,9 @@ def ingress_edges(topology: Topology) -> tuple[TopologyEdge, ...]:
     """Calls from outside: those of the gateways; without a gateway, those of services nobody calls."""
     gateways = {node.name for node in topology.nodes if node.role == "gateway"}
     called = {edge.to for edge in topology.edges}
-    return (
-        tuple(edge for edge in topology.edges if edge.from_ in gateways)
-        or tuple(edge for edge in topology.edges if edge.from_ not in called)
-        or topology.edges
-    )
+    if gateways:
+        return tuple(edge for edge in topology.edges if edge.from_ in gateways)
+    return tuple(edge for edge in topology.edges if edge.from_ not in called) or topology.edges
 
 
 def mesh_totals(topology: Topology) -> MeshTotals:

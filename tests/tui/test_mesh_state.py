@@ -21,6 +21,11 @@ def test_totals_are_those_of_the_gateways_calls() -> None:
     assert totals.errors == pytest.approx(3 / 40)
 
 
+def test_an_idle_gateway_has_no_traffic_whatever_services_call_each_other() -> None:
+    nodes = (node("ingress"), node("a"), node("b"))
+    assert mesh_totals(Topology(nodes=nodes, edges=(edge("a", "b", 5),))).rps == 0
+
+
 def test_without_a_gateway_totals_are_those_of_services_nobody_calls() -> None:
     nodes = (node("a"), node("b"), node("c"))
     totals = mesh_totals(Topology(nodes=nodes, edges=(edge("a", "b", 5), edge("b", "c", 50))))

@@ -32,6 +32,10 @@ class TitledTable(Container):
         """The table."""
         yield Table(self._columns, empty=self._empty, header=False)
 
+    def set_empty(self, text: str) -> None:
+        """Show this text while there are no rows."""
+        self.query_one(Table).empty = text
+
     def set_rows(self, rows: Iterable[TableRow]) -> None:
         """Show these rows; the title has their number."""
         table = self.query_one(Table)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -103,12 +103,22 @@ class PolicyDetail(Vertical):
     # --- history ---------------------------------------------------------------------------------
 
     def rollback_target(self) -> int | None:
-        """The revision to roll back to: the selected one, or the one before the last change."""
+        """The revision to roll back to: the selected one, or the one before the last change, if any."""
         if not self._history:
             return None
         last = self._history[0][0].revision
         selected = self._selected_revision
-        return selected if selected and selected != last else last - 1
+        if selected and selected != last:
+            return selected
+        is_first = len(self._history) == 1 and self._history[0][1].action == "created"
+        return None if is_first else last - 1
+
+    @property
+    def no_rollback_reason(self) -> str:
+        """Why there is no revision to roll back to."""
+        if self._policy is None or not self._history:
+            return NO_HISTORY
+        return f"{self._policy.name} has no earlier revision (d deletes it)"
 
     async def load_history(self) -> None:
         """Fetch the history of the policy, unless it is up to date."""
@@ -181,10 +191,12 @@ class PolicyDetail(Vertical):
         last = history[0][0].revision
         selected = self._selected_revision or last
         base = selected - 1 if selected == last else selected
-        response = await session.call(lambda client: client.revision(base))
-        if response is None or self._policy is not policy:
-            return
-        before = find_document(response.documents, policy.kind, policy.name)
+        before: list[Mapping[str, Any]] = []  # the mesh had no policies before revision 1
+        if base >= 1:
+            response = await session.call(lambda client: client.revision(base))
+            if response is None or self._policy is not policy:
+                return
+            before = find_document(response.documents, policy.kind, policy.name)
         diff = unified_diff(before, [policy.document])
         self._set_text(Content("\n").join(comparison_lines(history, selected, diff, session.now())))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -146,17 +147,24 @@ class RevisionsScreen(MeshScreen):
         if info is None:
             self.query_one("#changes Static", Static).update("")
             return
-        other_number = self._newest if since else max(0, number - 1)
-        selected = await self.session.call(lambda client: client.revision(number))
-        other = await self.session.call(lambda client: client.revision(other_number))
+        other_number = self._newest if since else number - 1
+        selected = await self._documents(number)
+        other = await self._documents(other_number)
         if selected is None or other is None or number != self.selected_revision:
             return
         before, after = (selected, other) if since else (other, selected)
-        diff = unified_diff(before.documents, after.documents)
+        diff = unified_diff(before, after)
         title = f"{'changes since ' if since else ''}{revision_summary(info, self.session.now())}"
         lines = [paint(title, "dim"), Content(""), *diff_lines(diff)]
         self.query_one("#changes Static", Static).update(Content("\n").join(lines))
         self.query_one("#changes").scroll_home(animate=False)
+
+    async def _documents(self, number: int) -> Sequence[Mapping[str, Any]] | None:
+        """The documents of a revision; none before the first one. None: it could not be fetched."""
+        if number < 1:
+            return ()
+        revision = await self.session.call(lambda client: client.revision(number))
+        return revision.documents if revision else None
 
     def action_since(self) -> None:
         """Toggle between the changes of the revision and those since it."""

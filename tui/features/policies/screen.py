@@ -15,7 +15,7 @@ from meshwright.control_plane.api.models.status import Status
 from meshwright.tui import navigation
 from meshwright.tui.dialogs.choose_one import ChooseOne
 from meshwright.tui.features.policies import change_flow
-from meshwright.tui.features.policies.detail import NO_HISTORY, PolicyDetail
+from meshwright.tui.features.policies.detail import PolicyDetail
 from meshwright.tui.features.policies.edit_flow import edit_policy
 from meshwright.tui.features.policies.view_model import (
     POLICY_COLUMNS,
@@ -114,7 +114,7 @@ class PolicyActions(MeshScreen):
         await self.detail.load_history()
         target = self.detail.rollback_target()
         if target is None:
-            self.notify(NO_HISTORY, markup=False)
+            self.notify(self.detail.no_rollback_reason, markup=False)
             return
         choices = [
             f"only {policy.kind} {policy.name}, to revision {target}",

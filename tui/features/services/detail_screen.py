@@ -39,7 +39,7 @@ from meshwright.tui.navigation import (
     TraceLocation,
     TracesLocation,
 )
-from meshwright.tui.screen import MeshScreen
+from meshwright.tui.screen import LOADING, MeshScreen
 from meshwright.tui.theme import paint, status_text
 from meshwright.tui.widgets.table import Table
 from meshwright.tui.widgets.table_model import TableRow
@@ -50,6 +50,10 @@ RELOAD_SECONDS = 3.0
 
 WIDE_WIDTH, LOW_HEIGHT = 110, 20
 """Columns from which the panes are in two columns, and rows below which the trend is hidden."""
+
+NO_POLICIES = "no policies: Envoy's defaults apply"
+NO_TRACES = "no traces: is the service called, is tracing enabled?"
+NO_EVENTS = "no recent events"
 
 TRACE_LIMIT, EVENT_LIMIT = 20, 200
 """Traces that are listed, and events that are searched for those about the service."""
@@ -108,12 +112,10 @@ class ServiceDetailScreen(MeshScreen):
                 with Vertical(id="left"):
                     yield TitledTable("instances", detail_rows.INSTANCE_COLUMNS, "no instances")
                     yield TitledTable("calls", EDGE_COLUMNS, "no requests in the last minute")
-                    yield TitledTable("events", EVENT_COLUMNS[:5], "no recent events")
+                    yield TitledTable("events", EVENT_COLUMNS[:5], LOADING)
                 with Vertical(id="right"):
-                    empty = "no policies: Envoy's defaults apply"
-                    yield TitledTable("policies", detail_rows.POLICY_COLUMNS, empty)
-                    empty = "no traces: is the service called, is tracing enabled?"
-                    yield TitledTable("traces", detail_rows.TRACE_COLUMNS, empty)
+                    yield TitledTable("policies", detail_rows.POLICY_COLUMNS, LOADING)
+                    yield TitledTable("traces", detail_rows.TRACE_COLUMNS, LOADING)
 
     def on_mount(self) -> None:
         """Fetch policies, traces and events at an interval of their own."""
@@ -181,12 +183,18 @@ class ServiceDetailScreen(MeshScreen):
                 detail_rows.policy_row(policy, by_key.get((policy.kind, policy.name)))
                 for policy in self._policies
             ]
-            self._fill("policies", rows)
-        self._fill("traces", [detail_rows.trace_row(trace) for trace in self._traces or ()])
-        self._fill("events", [event_row(event) for event in events])
+            self._fill("policies", rows, NO_POLICIES)
+        if self._traces is not None:
+            self._fill("traces", [detail_rows.trace_row(trace) for trace in self._traces], NO_TRACES)
+        if self._events is not None:
+            self._fill("events", [event_row(event) for event in events], NO_EVENTS)
 
-    def _fill(self, pane: str, rows: list[TableRow]) -> None:
-        self.query_one(f"#{pane}", TitledTable).set_rows(rows)
+    def _fill(self, pane: str, rows: list[TableRow], empty: str = "") -> None:
+        """Show rows in a pane. `empty`: the text without rows, if it differs from the initial one."""
+        table = self.query_one(f"#{pane}", TitledTable)
+        if empty:
+            table.set_empty(empty)
+        table.set_rows(rows)
 
     def on_table_row_selected(self, message: Table.RowSelected) -> None:
         """Enter: open the row of a pane."""

@@ -179,10 +179,13 @@ async def test_the_whole_mesh_is_rolled_back_to_a_revision(tmp_path: Path) -> No
         assert newest(mesh).message == "rollback to revision 1"
 
 
-async def test_a_policy_is_deleted_after_confirmation(tmp_path: Path) -> None:
+async def test_a_policy_without_an_earlier_revision_is_deleted_after_confirmation(tmp_path: Path) -> None:
     async with on_policies(tmp_path) as (pilot, mesh):
         await pilot.press("down")
         await wait_until(pilot, lambda: shown(pilot) == "other")
+        await pilot.press("b")
+        await wait_until(pilot, lambda: "other has no earlier revision (d deletes it)" in notices(pilot))
+        assert isinstance(pilot.app.screen, PoliciesScreen)
         await pilot.press("d")
         await sheet(pilot, ConfirmChange)
         await wait_for_text(pilot, "Delete Retry other?")
