@@ -188,7 +188,7 @@ ADMIN_ONLY = frozenset(
 )
 """The others: they change the mesh or a proxy, may expose secrets, or decide who may join."""
 
-PATH_VALUES = {"kind": "Retry", "revision": "0", "service": "orders", "caller": "web", "callee": "orders"}
+PATH_VALUES = {"kind": "Retry", "revision": "1", "service": "orders", "caller": "web", "callee": "orders"}
 PATH_VALUES |= {"name": "orders-1", "id": "0af7651916cd43dd8448eb211c80319c"}
 
 CALLS: dict[str, ApiCall] = {
