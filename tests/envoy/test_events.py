@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.joining import joined
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
+from tests.envoy.strict_envoy import ERROR, PATTERN, write_strict_envoy
 
 BREAKER = """
 apiVersion: meshwright.io/v1
@@ -23,24 +24,25 @@ kind: CircuitBreaker
 metadata: {name: back}
 spec: {targetRefs: [{kind: Service, name: back}], consecutiveFailures: 5, openFor: 10s}
 """
-REJECTED = r"""
+REJECTED = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: back}
 spec:
   parentRefs: [{kind: Service, group: "", name: back}]
   rules:
-    - matches: [{path: {type: RegularExpression, value: '/[\b]+'}}]
+    - matches: [{path: {type: RegularExpression, value: 'PATTERN'}}]
       filters:
         - {type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: /x}}}
     - backendRefs: [{name: back}]
-"""
+""".replace("PATTERN", PATTERN)
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     services = [service("front"), service("back", replicas=2)]
-    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+    envoy = write_strict_envoy(tmp_path_factory.mktemp("envoy"))
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services, MESH_ENVOY=envoy) as running:
         yield running
 
 
@@ -101,7 +103,7 @@ def test_changes_of_a_running_mesh_are_events(mesh: Mesh, follower: list[dict[st
 
     table = mesh.run("events", "-n", "1000").stdout
     assert f"by {author}" in table
-    assert "invalid escape sequence" in table
+    assert ERROR in table
     ids = {
         event["id"] for event in json.loads(mesh.run("events", "-n", "1000", "-o", "json").stdout)["events"]
     }
@@ -128,9 +130,7 @@ def expect_breaker_events(mesh: Mesh) -> None:
 
 def expect_nack_events(mesh: Mesh, author: str) -> None:
     mesh.run("apply", "-f", "-", "-m", "a bad pattern", stdin=REJECTED)
-    rejected = until(
-        lambda: find_event(mesh, "nack", "front-1", "invalid escape sequence"), "Envoy's message"
-    )
+    rejected = until(lambda: find_event(mesh, "nack", "front-1", ERROR), "Envoy's message")
     assert (rejected["severity"], rejected["author"]) == ("error", author)
     mesh.delete("HTTPRoute", "back")
     until(

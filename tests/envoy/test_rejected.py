@@ -17,21 +17,9 @@ from typing import Any
 import pytest
 import requests
 
-from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.control_plane.policies import re2
 from tests.envoy.harness import Mesh, running_mesh, service, until
-
-PATTERN = "/[a-z]{900}"
-"""Valid, and larger than what the Envoys of this module accept."""
-
-ERROR = "regex '/[a-z]{900}' RE2 program size of 905 > max program size of 500"
-
-STRICT_ENVOY = """\
-#!/bin/sh
-exec '%s' "$@" --config-yaml '{"layered_runtime": {"layers": [
-  {"name": "test", "static_layer": {"re2.max_program_size.error_level": 500}}]}}'
-"""
-"""An Envoy whose limit is below that of validation."""
+from tests.envoy.strict_envoy import ERROR, PATTERN, write_strict_envoy
 
 ROUTES = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -77,10 +65,7 @@ REJECTED = ROUTES % (UNREACHABLE_RULE % PATTERN, UNREACHABLE_RULE % PATTERN)
 
 @pytest.fixture(scope="module")
 def strict_envoy(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("envoy") / "envoy"
-    path.write_text(STRICT_ENVOY % envoy_binary())
-    path.chmod(0o700)
-    return str(path)
+    return write_strict_envoy(tmp_path_factory.mktemp("envoy"))
 
 
 @pytest.fixture(scope="module")
