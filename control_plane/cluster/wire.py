@@ -153,7 +153,7 @@ def flush_from_proto(message: pb.Flush, trust_domain: str) -> tuple[float, NodeF
         seconds=_number(message.seconds),
         end_ns=message.end_ns,
     )
-    identity = Identity(trust_domain, _ROLES[_ROLES.index(message.role)], message.service)  # type: ignore[arg-type]
+    identity = Identity(trust_domain, _ROLES[_ROLES.index(message.role)], message.service)
     return _number(message.age), NodeFlush(identity, message.node, flush)
 
 

@@ -150,7 +150,7 @@ def _envelope_classes() -> tuple[Any, ...]:
         for number, (field, label) in enumerate(fields, 1):
             message.field.add(name=field, number=number, label=label, type=FieldDescriptorProto.TYPE_BYTES)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     types = (pool.FindMessageTypeByName(f"meshwright.otlp.{name}") for name in _ENVELOPES)
     return tuple(message_factory.GetMessageClass(type_) for type_ in types)
 
