@@ -210,7 +210,7 @@ async def test_the_same_walk_in_a_browser(mesh: Mesh) -> None:
         await browser.sign_in(web.url, token)
         await browser.wait_for_text(f"rev {tight}")
         await browser.press("2")
-        await wait_until(lambda: re.search(r"✖ inventory +failing", browser.text()), "inventory failing")
+        await wait_until(lambda: re.search(r"✖ inventory +unhealthy", browser.text()), "inventory unhealthy")
         await browser.wait_for_text("⊘ open")
         await browser.press("Home", "Enter")
         await browser.wait_for_text("Services › inventory")
