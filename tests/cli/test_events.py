@@ -31,12 +31,13 @@ def event(number: int, **fields: Any) -> dict[str, Any]:
 
 
 class Events(BaseHTTPRequestHandler):
-    """An admin API with events only. A stream ends after the last event."""
+    """An admin API with events only. A stream ends after the last event, or with the client if it is held."""
 
     events: ClassVar[list[dict[str, Any]]] = []
     busy_responses: ClassVar[int] = 0
     """Number of streams to reject as busy before the first is served."""
     rejects_streams: ClassVar[bool] = False
+    holds_streams: ClassVar[bool] = False
 
     def do_GET(self) -> None:
         query = {name: value[0] for name, value in parse_qs(urlsplit(self.path).query).items()}
@@ -54,6 +55,8 @@ class Events(BaseHTTPRequestHandler):
                 f"id: {event['id']}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n" for event in fresh
             ]
             self._send(200, "text/event-stream", "retry: 1000\n\n: nothing new\n\n" + "".join(blocks))
+            if self.holds_streams:
+                self.connection.recv(1)  # returns when the client closes the connection
         else:
             newest = matching[::-1][: int(query["limit"])]
             self._send(200, "application/json", json.dumps({"events": newest}))
@@ -121,7 +124,7 @@ def test_kinds_are_those_of_the_api() -> None:
 
 
 def test_follow_survives_a_restart_of_the_control_plane_without_gaps(
-    tmp_path: Path, past: list[dict[str, Any]]
+    tmp_path: Path, past: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Any]] = []
     with running_http_server(Events) as port:
@@ -130,6 +133,7 @@ def test_follow_survives_a_restart_of_the_control_plane_without_gaps(
         lines = iter(process.stdout)
         seen += (json.loads(next(lines)) for _ in range(2))
     past += [event(4), event(5)]
+    monkeypatch.setattr(Events, "holds_streams", True)
     with running_http_server(Events, port):
         seen += (json.loads(next(lines)) for _ in range(2))
         process.send_signal(signal.SIGINT)
