@@ -6,6 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -128,20 +129,21 @@ def open_stream(
         connection.connect()
         sock = connection.sock
         connection.request("GET", api_path(endpoint, path), headers=headers)
-        response = connection.getresponse()
-        if response.status != 200:
-            errors.parse_response(response.status, response.read())
-            raise UnreachableError(endpoint.url, f"HTTP {response.status}")
-        is_open = True
-        yield {}
-        while True:
-            sock.settimeout(_read_timeout(until))
-            line = response.readline(LINE_LIMIT)
-            if not line.endswith(b"\n"):
-                raise UnreachableError(endpoint.url, "the stream ended")
-            name, _, value = line.decode("utf-8", "replace").rstrip("\n").partition(": ")
-            if name == "data":
-                yield json.loads(value)
+        # Closed explicitly: in a finalizer Python discards the KeyboardInterrupt of a Ctrl-C.
+        with closing(connection.getresponse()) as response:
+            if response.status != 200:
+                errors.parse_response(response.status, response.read())
+                raise UnreachableError(endpoint.url, f"HTTP {response.status}")
+            is_open = True
+            yield {}
+            while True:
+                sock.settimeout(_read_timeout(until))
+                line = response.readline(LINE_LIMIT)
+                if not line.endswith(b"\n"):
+                    raise UnreachableError(endpoint.url, "the stream ended")
+                name, _, value = line.decode("utf-8", "replace").rstrip("\n").partition(": ")
+                if name == "data":
+                    yield json.loads(value)
     except TimeoutError:
         if is_open and until is not None and time.monotonic() >= until:
             raise
