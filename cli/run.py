@@ -17,19 +17,23 @@ from meshwright.cli.join.options import (
     ControlPlaneOption,
     GraceOption,
     HealthOption,
+    InboundPortOption,
     InstanceOption,
     LabelOption,
     MetricsOption,
+    OtlpPortOption,
+    OutboundPortOption,
     PortProtocol,
     ProtocolOption,
-    RunPortOption,
+    ReadyPortOption,
+    RunPortsOption,
     ServiceOption,
     SidecarTimeoutOption,
     TokenFileOption,
     UpstreamOption,
 )
 from meshwright.cli.join.setup import JoinTarget, join_mesh
-from meshwright.cli.join.workload import app_port, build_workload
+from meshwright.cli.join.workload import build_workload, parse_port
 from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.ports import LOOPBACK, is_free, process_on_port
@@ -44,7 +48,7 @@ def run(
     ],
     *,
     service: ServiceOption,
-    port: RunPortOption = None,
+    port: RunPortsOption = [],  # noqa: B006  typer copies it
     protocol: ProtocolOption = PortProtocol.http,
     label: LabelOption = [],  # noqa: B006  typer copies it
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
@@ -55,6 +59,10 @@ def run(
     control_plane: ControlPlaneOption = "",
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
+    outbound_port: OutboundPortOption = 0,
+    inbound_port: InboundPortOption = 0,
+    ready_port: ReadyPortOption = 0,
+    otlp_port: OtlpPortOption = 0,
     grace: GraceOption = 10.0,
     timeout: SidecarTimeoutOption = 60.0,
     state: StateOption = None,
@@ -69,10 +77,13 @@ def run(
     Example:
       mesh run --service docs --port 8000 -- python -m http.server 8000
       mesh run --service shop --port 0 --label version=v2 -- node server.js
+      mesh run --service bars --port 8000 --port grpc=50051 -- python -m bars
       mesh run --service probe -- curl http://orders/health/ready
     """
     _check_program(command[0])
-    _check_port(port or 0)
+    ports = tuple(parse_port(text, protocol.value, lowest=0) for text in port)
+    for app_port in ports:
+        _check_port(app_port.app_port)
     workload = build_workload(
         service=service,
         instance=instance,
@@ -81,9 +92,13 @@ def run(
         health=health,
         metrics=metrics,
         token_file=token_file,
-        ports=() if port is None else (app_port(protocol.value, protocol.value, port),),
+        ports=ports,
         command=tuple(command),
         attached=True,
+        outbound_port=outbound_port,
+        inbound_port=inbound_port,
+        ready_port=ready_port,
+        otlp_port=otlp_port,
         stop_grace=grace,
     )
     silence_grpc()

@@ -118,14 +118,13 @@ ListenerOption = Annotated[
         help="Port of a listener of the gateway. Repeatable. [default: http=8080]",
     ),
 ]
-RunPortOption = Annotated[
-    int | None,
+RunPortsOption = Annotated[
+    list[str],
     typer.Option(
         "--port",
-        metavar="PORT",
-        min=0,
-        max=65535,
-        help="Loopback port of the app. 0 picks a free one and passes it as $PORT. "
+        metavar="[NAME=]PORT",
+        help="Loopback port of the app. 0 picks a free one and passes it as $PORT (and $PORT_NAME). A port "
+        "named http, grpc or tcp uses that protocol, any other uses --protocol. Repeatable. "
         "[default: the app does not listen]",
     ),
 ]

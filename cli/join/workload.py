@@ -77,29 +77,37 @@ def generate_instance_name(service: str) -> str:
     return service[: _NAME_LIMIT - len(suffix)].rstrip("-") + suffix
 
 
-def parse_port(text: str, protocol: str) -> AppPort:
-    """Parse `8000`, `grpc=50051` or `admin=9000`; raises InputError.
+def parse_port(text: str, protocol: str, *, lowest: int = 1) -> AppPort:
+    """Parse `8000`, `grpc=50051` or `admin=9000`; raises InputError. Callers know the port by its number.
 
-    `protocol` applies to ports whose name is not a protocol.
+    `protocol` applies to ports whose name is not a protocol. `lowest` 0 allows 0, for a free port.
     """
     name, separator, number = text.rpartition("=")
-    if not number.isdecimal() or not 0 < int(number) <= 65535 or (separator and not name):
+    if not number.isdecimal() or not lowest <= int(number) <= 65535 or (separator and not name):
         raise InputError(f"--port {text}: expected PORT or NAME=PORT, for example 8000 or grpc=50051")
     name = name or protocol
-    return app_port(name, name if name in _PROTOCOLS else protocol, int(number))
-
-
-def app_port(name: str, protocol: str, number: int) -> AppPort:
-    """A port of the app that callers know by the same number; raises InputError."""
+    protocol = name if name in _PROTOCOLS else protocol
     try:
         return AppPort.model_validate(
-            {"name": name, "protocol": protocol, "number": number, "app_port": number}
+            {"name": name, "protocol": protocol, "number": int(number), "app_port": int(number)}
         )
     except ValidationError:
-        raise InputError(f"--port {name}={number}: {_INVALID_NAME.format(name=repr(name))}") from None
+        raise InputError(f"--port {name}={number}: {_INVALID_NAME.format(value=name)}") from None
 
 
-_INVALID_NAME = "{name} is not a valid name: use lower-case letters, digits and hyphens"
+_INVALID_NAME = "{value!r} is not a valid name: use lower-case letters, digits and hyphens"
+
+_INVALID_PATH = "{value!r} is not a valid path: start it with / and leave out spaces"
+
+_REASONS = {
+    "name": _INVALID_NAME,
+    "service": _INVALID_NAME,
+    "upstreams": _INVALID_NAME,
+    "labels": "{value!r} is not valid: use up to 63 letters, digits, hyphens, dots and underscores",
+    "health": _INVALID_PATH,
+    "metrics": _INVALID_PATH,
+}
+"""What is wrong with the value of a field; without an entry, pydantic's message."""
 
 
 def _parse_listener(text: str) -> tuple[str, int]:
@@ -125,6 +133,8 @@ def _parse_upstream(text: str) -> tuple[str, int]:
 
 def _validation_message(problem: Any) -> str:
     field, value = str(problem["loc"][0]) if problem["loc"] else "", problem.get("input", "")
-    if field in ("name", "service"):
-        return f"{_OPTIONS[field]}: {_INVALID_NAME.format(name=repr(value))}"
-    return f"{_OPTIONS.get(field, field)}: {value!r}: {problem['msg']}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not field:
+        return message
+    reason = _REASONS[field].format(value=value) if field in _REASONS else f"{value!r}: {message}"
+    return f"{_OPTIONS.get(field, field)}: {reason}"

@@ -79,7 +79,13 @@ def test_a_generated_name_is_unique_and_fits_a_dns_label() -> None:
         ({"labels": ["version"]}, "--label version: expected KEY=VALUE"),
         ({"upstreams": ["=5432"]}, "--upstream =5432: expected NAME or NAME=PORT"),
         ({"listeners": ["web"]}, "--listener web: expected NAME=PORT"),
-        ({"health": "ready"}, "--health: 'ready': "),
+        ({"upstreams": ["A"]}, "--upstream: 'A' is not a valid name"),
+        ({"labels": ["a=" + "x" * 64]}, "--label: 'xxx"),
+        ({"health": "ready"}, "--health: 'ready' is not a valid path"),
+        (
+            {"ports": (parse_port("80", "http"), parse_port("http=81", "tcp")), "instance": "a"},
+            "a: two ports",
+        ),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, object], message: str) -> None:
@@ -93,6 +99,12 @@ def test_a_wrong_option_is_named(options: dict[str, object], message: str) -> No
 def test_an_invalid_port_is_rejected(text: str) -> None:
     with pytest.raises(InputError, match=r"--port .*: expected PORT or NAME=PORT"):
         parse_port(text, "http")
+
+
+def test_only_a_process_that_the_agent_starts_may_have_a_free_port() -> None:
+    assert parse_port("grpc=0", "http", lowest=0).app_port == 0
+    with pytest.raises(InputError, match="--port grpc=0: expected PORT or NAME=PORT"):
+        parse_port("grpc=0", "http")
 
 
 def test_grpc_logs_nothing_and_the_environment_stays_unchanged() -> None:
