@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 
 import structlog
 
@@ -33,15 +34,37 @@ def _log_to_stderr(level: str) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+STOP_TIMEOUT = 10.0
+"""Seconds after SIGTERM at which the process exits, whatever its threads still compute."""
+
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def end() -> None:
+        if not stop.is_set():
+            _exit_after(STOP_TIMEOUT)
+        stop.set()
+
+        loop.add_signal_handler(number, end)
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     await ControlPlane(settings).run(stop)
 
 
 def run() -> int:
+def _exit_after(seconds: float) -> None:
+    """End the process after some seconds, unless it has ended by then."""
+
+    def exit_now() -> None:
+        sys.stderr.write(f"not stopped within {seconds:g} s: exiting\n")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, exit_now)
+    timer.daemon = True
+    timer.start()
+
+
     """Serve until SIGTERM or SIGINT. Returns the exit status: 0, 1 (failed) or 2 (invalid settings)."""
     try:
         settings = read_settings(os.environ)

@@ -7,6 +7,7 @@ MeshError
 ├── CommandTimeoutError    a sidecar did not respond in time: exit 4, HTTP 504
 ├── PermissionDeniedError  the identity, token or CSR does not permit it: HTTP 403
 ├── OverloadedError        too many concurrent clients: HTTP 503 with Retry-After
+├── LimitExceededError     the request asks for more work than allowed: exit 2, HTTP 413
 └── StoreError             the store is unavailable or not ours: HTTP 503
 """
 
@@ -46,6 +47,10 @@ class CommandTimeoutError(MeshError, TimeoutError):
 
 class OverloadedError(MeshError):
     """Too many concurrent clients; try again later."""
+
+
+class LimitExceededError(MeshError):
+    """A request asks for more time, memory or documents than its caller may use."""
 
 
 class StoreError(MeshError):

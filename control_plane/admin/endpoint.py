@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import structlog
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from meshwright.control_plane.admin.compute import ComputeSlots, caller_limits
 from meshwright.control_plane.admin.route import NoBody, RawJson, Route
 from meshwright.control_plane.admin.sse import SseStreams, accepts_event_stream
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.errors import InputError
 
+BODY_TIMEOUT = 30.0
+"""Seconds within which the body of a request must arrive."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Model = TypeVar("Model", bound=ApiModel)
 
 
-def endpoint(route: Route, streams: SseStreams) -> Handler:
+def endpoint(route: Route, streams: SseStreams, slots: ComputeSlots) -> Handler:
     """The aiohttp handler of a route."""
 
     async def respond(request: web.Request) -> web.StreamResponse:
-        structlog.contextvars.bind_contextvars(peer=request.remote)
         params = _validate(route.params, _parameters(request))
         if route.stream and accepts_event_stream(request):
             last_event_id = request.headers.get("Last-Event-ID", "")
             return await streams.send(request, route.stream(params, last_event_id))
-        body: ApiModel = NoBody()
-        if route.body is not NoBody:
-            body = _validate(route.body, await request.read())
-        return json_response(200, await route.handler(params, body))
+        content = await _read_body(request) if route.body is not NoBody else b""
+        if not route.computes:
+            return json_response(200, await route.handler(params, _body(route, content)))
+        async with slots.turn():
+            return json_response(200, await route.handler(params, _body(route, content)))
 
     return respond
+
+
+def _body(route: Route, content: bytes) -> ApiModel:
+    return NoBody() if route.body is NoBody else _validate(route.body, content)
+
+
+async def _read_body(request: web.Request) -> bytes:
+    """The body. Raises InputError for a slow one, and HTTPRequestEntityTooLarge."""
+    limit = caller_limits().body_bytes
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            content = await request.read()
+    except TimeoutError:
+        raise InputError(f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
+    if len(content) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, len(content))
+    return content
 
 
 def json_response(status: int, model: BaseModel) -> web.Response:

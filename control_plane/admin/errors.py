@@ -6,6 +6,7 @@ from meshwright.control_plane.api.models.errors import ErrorInfo, ErrorResponse,
 from meshwright.control_plane.errors import (
     CommandTimeoutError,
     InputError,
+    LimitExceededError,
     MeshError,
     NotFoundError,
     OverloadedError,
@@ -35,6 +36,7 @@ _CODES: tuple[tuple[type[MeshError], str], ...] = (
     (PermissionDeniedError, "refused"),
     (StoreError, "store-unavailable"),
     (OverloadedError, "busy"),
+    (LimitExceededError, "too-large"),
     (CommandTimeoutError, "timeout"),
 )
 

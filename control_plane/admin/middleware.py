@@ -11,6 +11,7 @@ from aiohttp.typedefs import Middleware
 
 from meshwright.control_plane.admin import metrics
 from meshwright.control_plane.admin.auth import CALLER_RIGHTS
+from meshwright.control_plane.admin.compute import caller_limits
 from meshwright.control_plane.admin.endpoint import Handler, json_response
 from meshwright.control_plane.admin.errors import error_body, error_response
 from meshwright.control_plane.api.auth import RefusalReason, RequestGuard
@@ -87,7 +88,8 @@ def format_errors(body_limit: int) -> Middleware:
                 response.headers["Retry-After"] = RETRY_AFTER
             return response
         except web.HTTPRequestEntityTooLarge:
-            message = f"the request is larger than {body_limit // 1024 // 1024} MiB"
+            limit = min(body_limit, caller_limits().body_bytes)
+            message = f"the request is larger than {limit // 1024 // 1024} MiB"
             return json_response(413, error_body("too-large", message))
         except web.HTTPMethodNotAllowed as error:
             response = json_response(405, error_body("not-allowed", f"{error.method} is not allowed here"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from meshwright.control_plane.admin import policy_merge
@@ -48,8 +47,7 @@ class PolicyEditor:
         before: Sequence[RevisionDocument],
         after: Sequence[RevisionDocument],
     ) -> ApplyResponse:
-        document_diff = await asyncio.to_thread(policy_merge.document_diff, before, after)
-        affected = await self._preview.affected_proxies(plain(before), plain(after))
+        document_diff, affected = await self._preview.dry_run(plain(before), plain(after))
         return response.model_copy(update={"document_diff": document_diff, "affected_proxies": affected})
 
 

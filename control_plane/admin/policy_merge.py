@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from meshwright.control_plane.api.models.revisions import DocumentChange
-from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 
@@ -51,8 +50,3 @@ def _change(key: Key, old: Mapping[Key, object], new: Mapping[Key, object]) -> D
     if key not in new:
         return DocumentChange(kind=kind, name=name, action="deleted")
     return DocumentChange(kind=kind, name=name, action="unchanged" if old[key] == new[key] else "changed")
-
-
-def document_diff(before: Sequence[RevisionDocument], after: Sequence[RevisionDocument]) -> str:
-    """A unified diff of YAML, with one file `Kind/name` per document that differs."""
-    return unified_diff((old.document for old in before), (new.document for new in after))

@@ -6,11 +6,12 @@ The server validates every document itself, whatever a client says it has checke
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from meshwright.control_plane.admin.compute import caller_limits, check_rules, in_slices
 from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.api.models.errors import ValidationProblem
 from meshwright.control_plane.api.models.policies import DocumentInput
@@ -40,14 +41,27 @@ class InvalidDocumentError(Exception):
         self.problems = tuple(problems)
 
 
-def validate_all(inputs: Sequence[DocumentInput]) -> tuple[RevisionDocument, ...]:
-    """Every document in canonical form; raises DocumentsError with the location of each problem."""
+async def validate(inputs: Sequence[DocumentInput]) -> tuple[RevisionDocument, ...]:
+    """Every document in canonical form.
+
+    Raises DocumentsError with the location of each problem, and LimitExceededError if the caller may not send
+    that many.
+    """
+    check_rules(inputs, caller_limits())
+    return await in_slices(validation_steps(inputs))
+
+
+def validation_steps(
+    inputs: Sequence[DocumentInput],
+) -> Generator[None, None, tuple[RevisionDocument, ...]]:
+    """Like `validate`, without the limit; yields after each document."""
     if not inputs:
         raise InputError("no documents: pass at least one")
     problems: list[ValidationProblem] = []
     first_namespace = ""
     valid: dict[tuple[str, str], RevisionDocument] = {}
     for number, sourced in enumerate(inputs, 1):
+        yield
         path, line = _location(sourced.source, number)
         try:
             document = RevisionDocument(canonical(sourced.document), sourced.source)

@@ -47,10 +47,15 @@ class EditPreview(Protocol):
     def warnings(self, documents: Sequence[CanonicalDocument]) -> Iterable[str]:
         """Sentences about documents that would have no effect yet, such as a missing target."""
 
-    def resource_diff(self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]) -> str:
-        """The change of Envoy's resources as a unified diff of YAML."""
+    async def diff(
+        self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
+    ) -> tuple[str, str]:
+        """What differs in documents and in Envoy's resources, as unified diffs of YAML.
 
-    async def affected_proxies(
+        Raises LimitExceededError.
+        """
+
+    async def dry_run(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
     ) -> tuple[str, ...]:
         """Names of the connected proxies whose configuration the change alters."""

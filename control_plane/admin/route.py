@@ -43,6 +43,9 @@ class Route:
     A `read_only` route also accepts the read-only token: it changes nothing, in the mesh or in a proxy, and
     exposes no secret. All others require the admin token.
 
+    A route that `computes` takes long for large input: it waits for its turn and has a deadline
+    (admin.compute).
+
     `stream` serves callers that accept text/event-stream. It receives the caller's last event id and yields
     blocks of text, at least once a second, if only an empty one.
     """
@@ -57,6 +60,7 @@ class Route:
     body: type[ApiModel] = NoBody
     errors: tuple[int, ...] = ()
     read_only: bool = False
+    computes: bool = False
     prefix: str = PREFIX
     stream: Callable[[Any, str], AsyncIterator[str]] | None = None
 

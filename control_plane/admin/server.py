@@ -13,6 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from meshwright.control_plane.admin import openapi
+from meshwright.control_plane.admin.compute import ComputeSlots
 from meshwright.control_plane.admin.endpoint import endpoint
 from meshwright.control_plane.admin.middleware import authorize, format_errors, instrument
 from meshwright.control_plane.admin.route import Router
@@ -55,7 +56,11 @@ async def start(
     accepted_hosts = frozenset({bind, *hosts}) - {"0.0.0.0", "::", ""}
     guard = RequestGuard(token, accepted_hosts, read_token, path_tokens)
     runner = web.AppRunner(
-        build_app(routers, guard), access_log=None, handle_signals=False, shutdown_timeout=2.0
+        build_app(routers, guard),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=2.0,
+        handler_cancellation=True,  # nothing is computed for a client that has left
     )
     await runner.setup()
     try:
@@ -75,10 +80,11 @@ def build_app(routers: Iterable[Router], guard: RequestGuard) -> web.Application
         client_max_size=BODY_LIMIT,
         middlewares=[instrument, authorize(guard, read_only), format_errors(BODY_LIMIT)],
     )
-    streams = SseStreams()
+    streams, slots = SseStreams(), ComputeSlots()
     app.on_shutdown.append(streams.close_all)
     for route in routes:
-        app.router.add_route(route.method, route.full_path, endpoint(route, streams), name=route.operation_id)
+        handler = endpoint(route, streams, slots)
+        app.router.add_route(route.method, route.full_path, handler, name=route.operation_id)
     document = openapi.document(routes, _version())
 
     async def describe(_request: web.Request) -> web.StreamResponse:

@@ -201,9 +201,19 @@ class NodeSnapshot:
                 return table[type_url, name]
         return self._variant.get((type_url, name)) or self._shared.get((type_url, name))
 
+    def differences(self, previous: NodeSnapshot, candidates: Iterable[ResourceKey]) -> ChangedResources:
+        """Those of `candidates` that this node sees in another version than `previous`, or only in one."""
+        return frozenset(
+            key for key in candidates if _version(self.get(*key)) != _version(previous.get(*key))
+        )
+
     def base(self, type_url: str) -> Mapping[str, Resource]:
         """What a wildcard subscription always gets; the same object as long as it is unchanged."""
         return self._base.get(type_url, _NO_RESOURCES)
+
+
+def _version(resource: Resource | None) -> str:
+    return resource.version if resource else ""
 
 
 def _endpoint_overrides(snapshot: Snapshot, caller: str, zone: str) -> tuple[ResourceTable, ...]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.api.yaml.dump import dump_yaml
 from meshwright.control_plane.core.assemble import parse_policy
 from meshwright.control_plane.core.resource import Resource
-from meshwright.control_plane.core.snapshot import Snapshot
-from meshwright.control_plane.core.translate import Translation, translate
+from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapshot
+from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.status import conditions
@@ -28,22 +30,42 @@ def preview_warnings(world: World, bodies: Iterable[DocumentBody]) -> list[str]:
     return conditions.reference_warnings(_with_documents(world, (*documents, *others)), documents)
 
 
-def affected_proxies(
-    served: Translation | None,
+Viewer = tuple[Identity, Bindings]
+"""What decides which resources a proxy may see."""
+
+
+def changed_resources(
+    world: World,
     before: Sequence[DocumentBody],
     after: Sequence[DocumentBody],
-    affected_nodes: Callable[[Snapshot, Snapshot], Iterable[str]],
-) -> tuple[str, ...]:
-    """Names of the proxies whose configuration the change alters, sorted; `affected_nodes` finds them."""
-    world = served.world if served else World(0)
-    return tuple(sorted(set(affected_nodes(_snapshot(world, before), _snapshot(world, after)))))
+    viewers: Iterable[Viewer],
+) -> dict[Viewer, frozenset[ResourceKey]]:
+    """The resources that the change alters for each of these viewers; those without any are left out."""
+    old, new = _snapshot(world, before), _snapshot(world, after)
+    changed = new.changed_from(old)
+    differences = {
+        viewer: new.node(*viewer).differences(old.node(*viewer), changed) for viewer in viewers if changed
+    }
+    return {viewer: keys for viewer, keys in differences.items() if keys}
 
 
-def resource_diff(
-    served: Translation | None, before: Sequence[DocumentBody], after: Sequence[DocumentBody]
-) -> str:
+def dry_run(
+    world: World,
+    before: Sequence[DocumentBody],
+    after: Sequence[DocumentBody],
+    viewers: Iterable[Viewer],
+) -> tuple[str, dict[Viewer, frozenset[ResourceKey]]]:
+    """What differs between two sets of documents: a unified diff of YAML, and `changed_resources`."""
+    return unified_diff(before, after), changed_resources(world, before, after, viewers)
+
+
+def diff(world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody]) -> tuple[str, str]:
+    """What differs between two sets of documents, as unified diffs of YAML: documents, Envoy's resources."""
+    return unified_diff(before, after), resource_diff(world, before, after)
+
+
+def resource_diff(world: World, before: Sequence[DocumentBody], after: Sequence[DocumentBody]) -> str:
     """The Envoy resources that differ between two sets of documents, as a unified diff of YAML."""
-    world = served.world if served else World(0)
     old, new = (_by_label(_snapshot(world, bodies)) for bodies in (before, after))
     lines: list[str] = []
     for label in sorted({*old, *new}):

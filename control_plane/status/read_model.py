@@ -74,7 +74,7 @@ class MeshReadModel:
         self._cached_breakers: tuple[Breaker, ...] = ()
         self.traces = ClusterTraces(telemetry.traces, members)
         self.requests = ClusterRequests(telemetry.requests, members)
-        self.preview = ChangePreview(lambda: reconciler.translation, xds.queue.affected_nodes, members)
+        self.preview = ChangePreview(lambda: reconciler.translation, xds.queue, members)
         self.topology: AdaptiveCache[Topology] = AdaptiveCache(
             lambda: telemetry.topology(self._mesh_context()), time.monotonic
         )

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.resource import Resource
-from meshwright.control_plane.core.snapshot import Snapshot
+from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds import metrics
 from meshwright.control_plane.xds.node_identity import Peer
@@ -118,11 +118,18 @@ class PushQueue:
             (stream.peer.identity.name, stream.peer.node): stream.rejection_text() for stream in self._streams
         }
 
-    def affected_nodes(self, before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-        """Names of the connected nodes whose configuration differs between two snapshots."""
-        changed = after.changed_from(before)
+    def viewers(self) -> frozenset[tuple[Identity, Bindings]]:
+        """What the connected nodes may see depends on these."""
+        return frozenset((stream.peer.identity, stream.peer.bindings) for stream in self._streams)
+
+    def affected_nodes(
+        self, changed: Mapping[tuple[Identity, Bindings], Collection[ResourceKey]]
+    ) -> tuple[str, ...]:
+        """Names of the connected nodes that get any of the resources that changed for them."""
         return tuple(
-            stream.peer.node for stream in tuple(self._streams) if stream.is_affected(before, after, changed)
+            stream.peer.node
+            for stream in self._streams
+            if stream.is_interested(changed.get((stream.peer.identity, stream.peer.bindings), ()))
         )
 
     def in_flight(self) -> dict[tuple[str, str], int]:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 import structlog
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
-from meshwright.control_plane.core.snapshot import NodeSnapshot, Snapshot
+from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds import metrics
 from meshwright.control_plane.xds.node_identity import Peer
@@ -120,14 +120,9 @@ class Stream:
             return True
         return not self.is_behind and self.delta.is_acked(type_url, name)
 
-    def is_affected(self, before: Snapshot, after: Snapshot, changed: Collection[ResourceKey]) -> bool:
-        """Whether this client gets any of the changed resources, and its version differs."""
-        old, new = (snapshot.node(self.peer.identity, self.peer.bindings) for snapshot in (before, after))
-        return any(
-            self.delta.is_interested(type_url, name)
-            and _version(old, type_url, name) != _version(new, type_url, name)
-            for type_url, name in changed
-        )
+    def is_interested(self, keys: Collection[ResourceKey]) -> bool:
+        """Whether this client gets any of these resources."""
+        return any(self.delta.is_interested(*key) for key in keys)
 
     def close(self) -> None:
         """Stop writing."""
@@ -214,8 +209,3 @@ class Stream:
 def error_text(request: v3.DeltaDiscoveryRequest) -> str:
     """Envoy's error message in a NACK, truncated for the log."""
     return request.error_detail.message[:ERROR_LIMIT]
-
-
-def _version(snapshot: NodeSnapshot, type_url: str, name: str) -> str:
-    resource = snapshot.get(type_url, name)
-    return resource.version if resource else ""

@@ -38,6 +38,7 @@ from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.tokens import NewToken, TokenInfo, TokenRole
 from meshwright.control_plane.api.models.topology import ServiceList, Topology
+from meshwright.control_plane.api.yaml.diff import unified_diff
 from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.traces import ClusterTraces
 from meshwright.control_plane.core.revision import CanonicalDocument
@@ -151,13 +152,17 @@ class FakeMesh:
             if target["kind"] == "Service" and target["name"] not in {"orders", "inventory"}
         ]
 
-    def resource_diff(self, _before: object, _after: object) -> str:
-        """No resource changes."""
-        return ""
+    async def diff(
+        self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
+    ) -> tuple[str, str]:
+        """The documents, without resources."""
+        return unified_diff(before, after), ""
 
-    async def affected_proxies(self, _before: object, _after: object) -> tuple[str, ...]:
-        """`affected`, for every change."""
-        return self.affected
+    async def dry_run(
+        self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
+    ) -> tuple[str, tuple[str, ...]]:
+        """The documents, and `affected` for every change."""
+        return unified_diff(before, after), self.affected
 
 
 def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:

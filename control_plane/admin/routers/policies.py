@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain
-from meshwright.control_plane.admin.policy_validation import kind_of, validate_all
+from meshwright.control_plane.admin.policy_validation import kind_of, validate
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
 from meshwright.control_plane.api.models.policies import (
@@ -42,15 +40,15 @@ class PoliciesRouter:
         return (
             Route(
                 "POST", "/apply", "apply", "Create or change documents", self.apply, ApplyResponse,
-                body=ApplyRequest, errors=(404, 409, 422, 503),
+                body=ApplyRequest, errors=(404, 409, 422, 503), computes=True,
             ),
             Route(
                 "POST", "/delete", "delete", "Delete documents", self.delete, ApplyResponse,
-                body=DeleteRequest, errors=(404, 409, 503),
+                body=DeleteRequest, errors=(404, 409, 503), computes=True,
             ),
             Route(
                 "POST", "/diff", "diff", "What an apply would change", self.diff, DiffResponse,
-                body=DiffRequest, errors=(404, 422, 503), read_only=True,
+                body=DiffRequest, errors=(404, 422, 503), read_only=True, computes=True,
             ),
             Route(
                 "GET", "/policies", "policies", "All current documents", self.policies, DocumentList,
@@ -68,7 +66,7 @@ class PoliciesRouter:
 
     async def apply(self, _params: NoParams, body: ApplyRequest) -> ApplyResponse:
         """Create or change documents, all or none."""
-        applied = validate_all(body.documents)
+        applied = await validate(body.documents)
         current = await self._revisions.current()
         after = policy_merge.merge(current.documents, applied)
         return await self._editor.commit(current, body, after, applied)
@@ -81,15 +79,16 @@ class PoliciesRouter:
 
     async def diff(self, _params: NoParams, body: DiffRequest) -> DiffResponse:
         """What an apply would change, in documents and in Envoy's resources."""
-        applied = validate_all(body.documents)
+        applied = await validate(body.documents)
         current = await self._revisions.current()
         before = current.documents
         after = policy_merge.merge(before, applied)
+        document_diff, resource_diff = await self._preview.diff(plain(before), plain(after))
         return DiffResponse(
             revision=current.info.revision,
             changed=policy_merge.changes(before, after, [document.key for document in applied]),
-            document_diff=await asyncio.to_thread(policy_merge.document_diff, before, after),
-            resource_diff=await asyncio.to_thread(self._preview.resource_diff, plain(before), plain(after)),
+            document_diff=document_diff,
+            resource_diff=resource_diff,
         )
 
     async def policies(self, _params: NoParams, _body: NoBody) -> DocumentList:

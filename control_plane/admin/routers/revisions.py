@@ -45,7 +45,7 @@ class RevisionsRouter:
             Route(
                 "POST", "/revisions/{revision}/rollback", "rollback", "Roll back to a revision",
                 self.rollback, ApplyResponse, params=RevisionParams, body=RollbackRequest,
-                errors=(404, 409, 503),
+                errors=(404, 409, 503), computes=True,
             ),
         )  # fmt: skip
 

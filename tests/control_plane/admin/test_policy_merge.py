@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshwright.control_plane.admin.policy_merge import changes, document_diff, merge, remove
+from meshwright.control_plane.admin.policy_merge import changes, merge, remove
 from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 
@@ -42,13 +42,3 @@ def test_changes_list_what_differs_and_the_included_documents() -> None:
         ("Timeout", "a", "unchanged"),
     ]
     assert changes((A,), (A,)) == ()
-
-
-def test_document_diff_shows_documents_that_differ_but_not_the_order_of_keys() -> None:
-    left, right = document("Retry", "a", n=1, m=2), document("Retry", "a", m=2, n=3)
-    assert document_diff((left, B), (right, B)).splitlines()[:2] == ["--- a/Retry/a", "+++ b/Retry/a"]
-    changed = [line for line in document_diff((left,), (right,)).splitlines() if line[0] in "+-"][2:]
-    assert changed == ["-  n: 1", "+  n: 3"]
-    assert document_diff((), (A,)).startswith("--- /dev/null\n+++ b/Retry/a\n")
-    assert document_diff((A,), ()).startswith("--- a/Retry/a\n+++ /dev/null\n")
-    assert document_diff((left,), (document("Retry", "a", m=2, n=1),)) == ""

@@ -9,7 +9,7 @@ from meshwright.control_plane.admin.policy_validation import (
     InvalidDocumentError,
     canonical,
     kind_of,
-    validate_all,
+    validate,
 )
 from meshwright.control_plane.api.models.policies import DocumentInput
 from meshwright.control_plane.errors import NotFoundError
@@ -70,7 +70,7 @@ def test_a_list_with_an_invalid_entry_is_not_also_reported_as_too_short() -> Non
     assert "too few" not in str(caught.value)
 
 
-def test_documents_of_two_namespaces_are_refused_in_one_change() -> None:
+async def test_documents_of_two_namespaces_are_refused_in_one_change() -> None:
     def retry(name: str, namespace: str) -> DocumentInput:
         document = {
             "apiVersion": "meshwright.io/v1",
@@ -80,9 +80,9 @@ def test_documents_of_two_namespaces_are_refused_in_one_change() -> None:
         }
         return DocumentInput(document=document, source=f"{name}.yaml:1")
 
-    assert len(validate_all([retry("a", ""), retry("b", "shop"), retry("c", "shop")])) == 3
+    assert len(await validate([retry("a", ""), retry("b", "shop"), retry("c", "shop")])) == 3
     with pytest.raises(DocumentsError) as caught:
-        validate_all([retry("a", ""), retry("b", "shop"), retry("c", "test")])
+        await validate([retry("a", ""), retry("b", "shop"), retry("c", "test")])
     (problem,) = caught.value.problems
     assert (problem.path, problem.message) == (
         "c.yaml",

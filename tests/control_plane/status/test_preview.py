@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.status import preview
 from tests.control_plane.core.worlds import documents, exchange, mesh, route
 
@@ -20,11 +19,11 @@ def bodies(text: str) -> list[dict[str, Any]]:
 
 
 def test_resource_diff_labels_each_resource_with_its_caller() -> None:
-    diff = preview.resource_diff(translate(exchange()), [], bodies(TIMEOUT))
+    diff = preview.resource_diff(exchange(), [], bodies(TIMEOUT))
     assert "+++ b/VirtualHost/out/catalog (for orders)" in diff
     assert "+    timeout: 3s" in diff
     assert "orders:grpc" not in diff
-    assert preview.resource_diff(translate(exchange()), bodies(TIMEOUT), bodies(TIMEOUT)) == ""
+    assert preview.resource_diff(exchange(), bodies(TIMEOUT), bodies(TIMEOUT)) == ""
 
 
 def test_warnings_documents_of_one_change_resolve_each_other() -> None:

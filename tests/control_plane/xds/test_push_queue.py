@@ -149,8 +149,10 @@ async def test_change_without_subscribers_is_acked_at_once(queue: PushQueue, cli
 async def test_affected_nodes_are_known_before_a_change_is_published(
     queue: PushQueue, clients: list[Client], newer: HandMadeSnapshot, affected: int
 ) -> None:
-    nodes = queue.affected_nodes(snapshot(1), newer)
+    changed = newer.changed_from(snapshot(1))
+    nodes = queue.affected_nodes(dict.fromkeys(queue.viewers(), changed))
     assert sorted(nodes) == [f"orders-{number}" for number in range(affected)]
+    assert queue.affected_nodes({}) == ()
     assert not any(client.written_to.is_set() for client in clients)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from meshwright.control_plane.admin.errors import DocumentsError
-from meshwright.control_plane.admin.policy_validation import validate_all
+from meshwright.control_plane.admin.policy_validation import validate
 from meshwright.control_plane.api.errors import SourceProblem
 from meshwright.control_plane.api.models.policies import DocumentInput
 from meshwright.control_plane.api.yaml.source_map import parse_text
@@ -39,7 +41,7 @@ def server_problems(text: str) -> tuple[SourceProblem, ...]:
         for document in parse_text(text).documents
     ]
     with pytest.raises(DocumentsError) as error:
-        validate_all(inputs)
+        asyncio.run(validate(inputs))
     return tuple(
         SourceProblem(problem.path, problem.line, problem.column, problem.message)
         for problem in error.value.problems
