@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import lru_cache
 
+from meshwright.control_plane.core import http2, tcp, tls
 from meshwright.control_plane.core import http_connection_manager as http
-from meshwright.control_plane.core import tcp, tls
 from meshwright.control_plane.core.attachment import refs_of
 from meshwright.control_plane.core.resource import CDS, Resource, encode
 from meshwright.control_plane.core.views import ClusterView
@@ -45,7 +45,7 @@ def cluster(view: ClusterView) -> Resource:
     if view.port.protocol != "tcp":
         options = v3.HttpProtocolOptions(
             explicit_http_config=v3.HttpProtocolOptions.ExplicitHttpConfig(
-                http2_protocol_options=http.http2_options()
+                http2_protocol_options=http2.between_sidecars()
             )
         )
         message.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(codec.pack(options))

@@ -17,7 +17,6 @@ from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import GatewayView, ListenerSettings, ListenerView
 from meshwright.control_plane.envoy import v3
 
-MAX_CONCURRENT_STREAMS, STREAM_WINDOW, CONNECTION_WINDOW = 100, 1 << 16, 1 << 20
 IDLE_TIMEOUT = timedelta(hours=1)
 """Closes silent streams and connections, so that clients cannot hold memory indefinitely."""
 
@@ -66,13 +65,6 @@ def _listener(
         )
     )
     manager.stream_idle_timeout.FromTimedelta(IDLE_TIMEOUT)
-    manager.http2_protocol_options.MergeFrom(
-        v3.Http2ProtocolOptions(
-            max_concurrent_streams=v3.UInt32Value(value=MAX_CONCURRENT_STREAMS),
-            initial_stream_window_size=v3.UInt32Value(value=STREAM_WINDOW),
-            initial_connection_window_size=v3.UInt32Value(value=CONNECTION_WINDOW),
-        )
-    )
     chain = v3.FilterChain(filters=[http.network_filter(manager)])
     refs = (*((gateway.document,) if gateway.document else ()), *settings.refs)
     message = http.listener(name, address, port, [chain])

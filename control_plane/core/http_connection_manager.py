@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
 
-from meshwright.control_plane.core import access_log
+from meshwright.control_plane.core import access_log, http2
 from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies import hook_registry
@@ -24,9 +24,6 @@ from meshwright.control_plane.policies.hooks import (
 HCM = v3.HttpConnectionManager
 
 WEBSOCKET = "websocket"
-
-KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT = timedelta(seconds=30), timedelta(seconds=10)
-"""Pings detect a peer that vanished: silent streams have no idle timeout that would."""
 
 HEADERS_TIMEOUT = timedelta(seconds=10)
 """A client that has not sent its headers by then is disconnected (slow loris)."""
@@ -59,7 +56,9 @@ def connection_manager(
         request_headers_timeout=HEADERS_TIMEOUT,
         forward_client_cert_details=HCM.SANITIZE,
         upgrade_configs=[HCM.UpgradeConfig(upgrade_type=WEBSOCKET)],
-        http2_protocol_options=http2_options(),
+        http2_protocol_options=(
+            http2.towards_clients() if direction == "ingress" else http2.between_sidecars()
+        ),
         stream_idle_timeout=timedelta(0),
     )
     hook_registry.prepare_listener(manager, direction)
@@ -71,14 +70,6 @@ def connection_manager(
         # A caller whose request failed needs the id to ask why.
         manager.always_set_request_id_in_response = direction != "inbound"
     return manager
-
-
-def http2_options() -> v3.Http2ProtocolOptions:
-    """HTTP/2 for listeners and clusters: WebSocket by extended CONNECT (RFC 8441), pings for dead peers."""
-    return v3.Http2ProtocolOptions(
-        allow_connect=True,
-        connection_keepalive=v3.KeepaliveSettings(interval=KEEPALIVE_INTERVAL, timeout=KEEPALIVE_TIMEOUT),
-    )
 
 
 @lru_cache(maxsize=3)

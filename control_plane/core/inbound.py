@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
+from meshwright.control_plane.core import http2, tcp, tls
 from meshwright.control_plane.core import http_connection_manager as http
-from meshwright.control_plane.core import tcp, tls
 from meshwright.control_plane.core.attachment import refs_of
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import ListenerSettings, NodeView, default_port
@@ -19,6 +19,10 @@ from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hooks import TransportMode
 
 LISTENER = "inbound"
+
+HOP_BY_HOP_RESPONSE_HEADERS = ("te",)
+"""A response has no use for it, some apps send it, and HTTP/2 does not carry it (RFC 9113, section 8.2.2).
+Envoy removes the others of its kind."""
 
 
 def listeners(
@@ -34,9 +38,9 @@ def listeners(
     chains: list[v3.FilterChain] = []
     for service_port in view.ports:
         if view.mode is not TransportMode.DISABLED or service_port != default:
-            chains.append(_chain(settings, service_port, default, plaintext=False))
+            chains.append(_chain(view, settings, service_port, plaintext=False))
         if view.mode is not TransportMode.STRICT and service_port == default:
-            chains.append(_chain(settings, service_port, default, plaintext=True))
+            chains.append(_chain(view, settings, service_port, plaintext=True))
     if not chains:
         return ()
     message = http.listener(LISTENER, address, port, chains)
@@ -54,9 +58,10 @@ def listeners(
     return (encode(LDS, LISTENER, message, required_clusters=clusters, policies=refs),)
 
 
-def _chain(
-    settings: ListenerSettings, port: Port, default: Port | None, *, plaintext: bool
-) -> v3.FilterChain:
+def _chain(view: NodeView, settings: ListenerSettings, port: Port, *, plaintext: bool) -> v3.FilterChain:
+    default = default_port(view.ports)
+    # With mutual TLS disabled even the mesh's own sidecars call in plaintext, many calls to a connection.
+    strangers = plaintext and view.mode is TransportMode.PERMISSIVE
     match = v3.FilterChainMatch(transport_protocol="raw_buffer" if plaintext else "tls")
     if not plaintext and (port != default or port.protocol == "tcp"):
         match.server_names.append(tls.sni(settings.owner, port.name))
@@ -66,7 +71,7 @@ def _chain(
         filters=[
             tcp.app_filter(port.name, request_log=settings.request_log)
             if port.protocol == "tcp"
-            else _http_filter(settings, port, default)
+            else _http_filter(settings, port, default, strangers=strangers)
         ],
     )
     if not plaintext:
@@ -75,8 +80,12 @@ def _chain(
     return chain
 
 
-def _http_filter(settings: ListenerSettings, port: Port, default: Port | None) -> v3.Filter:
+def _http_filter(
+    settings: ListenerSettings, port: Port, default: Port | None, *, strangers: bool
+) -> v3.Filter:
     manager = http.connection_manager("inbound", LISTENER, route_name(port, default), settings)
+    if strangers:
+        manager.http2_protocol_options.CopyFrom(http2.towards_clients())
     manager.forward_client_cert_details = http.HCM.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
     return http.network_filter(manager)
@@ -104,6 +113,8 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
             policy.hooks.patch_inbound_route(route)
         host = v3.VirtualHost(name="app", domains=["*"], routes=[route])
         name = route_name(port, default)
-        message = v3.RouteConfiguration(name=name, virtual_hosts=[host])
+        message = v3.RouteConfiguration(
+            name=name, virtual_hosts=[host], response_headers_to_remove=HOP_BY_HOP_RESPONSE_HEADERS
+        )
         resources.append(encode(RDS, name, message, policies=refs))
     return tuple(resources)

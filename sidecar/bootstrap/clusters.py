@@ -19,6 +19,15 @@ A request sent on a connection that the app is closing would be lost."""
 
 _UNLIMITED = 1_000_000
 
+_APP_HTTP2 = {
+    "override_stream_error_on_invalid_http_message": True,
+    "max_concurrent_streams": 1024,
+    "initial_stream_window_size": 1 << 20,
+    "initial_connection_window_size": 1 << 30,
+}
+"""One connection carries the calls of all callers to a gRPC app. An invalid response costs its own stream.
+Responses that nobody reads cannot use up the connection's window: it holds the windows of all streams."""
+
 
 def socket_address(host: str, port: int) -> Json:
     """Envoy's address of a TCP socket."""
@@ -129,7 +138,7 @@ def _app(app: AppCluster) -> Json:
     }
     cluster["circuit_breakers"] = {"thresholds": [limits]}
     if app.protocol == "grpc":
-        cluster["typed_extension_protocol_options"] = _http2()
+        cluster["typed_extension_protocol_options"] = _http2(**_APP_HTTP2)
     elif app.protocol == "http":
         cluster["typed_extension_protocol_options"] = {
             _HTTP_OPTIONS: {

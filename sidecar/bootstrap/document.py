@@ -20,6 +20,13 @@ Any single repetition of a character or class stays below (`.{1,1000}` has 3,003
 nested repetitions exceed it. The limit bounds the cost of a match: RE2 may need time proportional to text
 times program."""
 
+UNLIMITED_RESETS = 10**9
+"""Streams of a connection after which Envoy judges how many were reset early. It ends connections where half
+were (default: after 500), and counts calls that timed out or were given up.
+
+A sidecar serves its own app and, over mutual TLS, other sidecars, whose connections carry the calls of many.
+A gateway serves strangers and keeps the default."""
+
 
 def build_bootstrap(params: BootstrapParams) -> Json:
     """The complete bootstrap of one sidecar or gateway."""
@@ -34,7 +41,7 @@ def build_bootstrap(params: BootstrapParams) -> Json:
         "stats_config": telemetry.stats_config(),
         **(telemetry.stats_sink(params.cluster, params.id) if params.otlp else {}),
         "overload_manager": _overload_manager(),
-        "layered_runtime": _layered_runtime(),
+        "layered_runtime": _layered_runtime(gateway=params.gateway_ports is not None),
         "bootstrap_extensions": [_internal_listener()],
     }
 
@@ -61,9 +68,10 @@ def _bindings(params: BootstrapParams) -> Json:
     return {**bindings, "upstreams": dict(params.upstreams)} if params.upstreams else bindings
 
 
-def _layered_runtime() -> Json:
+def _layered_runtime(*, gateway: bool) -> Json:
     settings = {
         "re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE,
+        **({} if gateway else {"overload.premature_reset_total_stream_count": UNLIMITED_RESETS}),
         **telemetry.runtime_settings(),
     }
     # The agent sets keys of the admin layer, such as `mesh.tap`, for a limited time.

@@ -60,9 +60,28 @@ def test_regular_expressions_may_exceed_envoys_default_size() -> None:
     assert layer["static_layer"]["re2.max_program_size.error_level"] == 10_000
 
 
+def test_only_a_gateway_guards_against_premature_resets() -> None:
+    key = "overload.premature_reset_total_stream_count"
+    gateway = replace(ORDERS, gateway_ports=(("http", 8080),))
+    sidecar_layer, gateway_layer = (
+        build_bootstrap(params)["layered_runtime"]["layers"][0]["static_layer"]
+        for params in (ORDERS, gateway)
+    )
+    assert sidecar_layer[key] == 10**9
+    assert key not in gateway_layer
+
+
 def test_admin_runtime_layer_overrides_the_static_one() -> None:
     layers = build_bootstrap(ORDERS)["layered_runtime"]["layers"]
     assert layers[-1] == {"name": "admin", "admin_layer": {}}
+
+
+def test_a_grpc_app_has_a_window_for_all_of_its_streams() -> None:
+    options = static_clusters(ORDERS)["/app/rpc"]["typed_extension_protocol_options"][HTTP_OPTIONS]
+    http2 = options["explicit_http_config"]["http2_protocol_options"]
+    streams = http2["max_concurrent_streams"] * http2["initial_stream_window_size"]
+    assert http2["initial_connection_window_size"] >= streams
+    assert http2["override_stream_error_on_invalid_http_message"] is True
 
 
 def test_each_app_port_is_a_loopback_cluster_with_its_protocol() -> None:
