@@ -23,7 +23,11 @@ ENVOY_TIMEOUT = 10.0
 
 
 def proxy_folder(name: str, state: Path | None) -> Path | None:
-    """The working directory of a proxy on this host: one of `mesh up`, or one that joined by itself."""
+    """The working directory of a proxy on this host: one of `mesh up`, or one that joined by itself.
+
+    `name` is `NAME` or `SERVICE/NAME`; names are unique within a host's state directory.
+    """
+    name = name.rpartition("/")[2]
     if not valid_name(name):
         return None
     root = mesh_locator.state_dir(os.environ, state)

@@ -81,7 +81,10 @@ PeriodOption = Annotated[
 
 
 def proxy(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The proxy, as listed by `mesh proxies`.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The proxy, as listed by `mesh proxies`: NAME or SERVICE/NAME."),
+    ],
     view: Annotated[ProxyView, typer.Argument(metavar="VIEW", help="One of config, stats, logs, log-level.")],
     argument: Annotated[
         str,
@@ -120,7 +123,7 @@ def proxy(
     for option, value in {**used, "SECTION|LEVEL": argument}.items():
         if value and view not in _OPTION_VIEWS[option]:
             raise InputError(f"{option} does not apply to {view}: see `mesh proxy --help`")
-    if not valid_name(name):
+    if not all(map(valid_name, name.split("/", 1))):
         raise NotFoundError(f"no such proxy: {name[:100]}: see `mesh proxies`")
     match view:
         case ProxyView.config:

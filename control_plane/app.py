@@ -123,7 +123,7 @@ class ControlPlane:
         self.command_router = CommandRouter(
             self.command_queue,
             self.members,
-            self.read_model.service_of_instance,
+            self.read_model.services_of_proxy,
             self.event_watcher.manual_change,
         )
 
@@ -244,8 +244,8 @@ class ControlPlane:
     def _record_report(self, identity: Identity, report: ProxyReport) -> None:
         self.reports.record(identity, report, time.monotonic())
 
-    async def _drain(self, instance: str) -> DrainResult:
-        return await self.drain.wait(instance)
+    async def _drain(self, service: str, instance: str) -> DrainResult:
+        return await self.drain.wait(service, instance)
 
 
 def _prometheus_token(settings: Settings) -> str:

@@ -15,7 +15,7 @@ from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.metrics import GENERATION, LAG
 from meshwright.control_plane.reconciler import DEBOUNCE, ConfigReconciler
 from meshwright.control_plane.store.last_revision import LastRevisionFile
-from meshwright.control_plane.store.leases import Leases
+from meshwright.control_plane.store.leases import InstanceKey, Leases
 from meshwright.control_plane.store.store import Store
 
 LEASE_SWEEP_INTERVAL = 0.5
@@ -108,7 +108,7 @@ async def follow_join_tokens(join_tokens: JoinTokens, changed: asyncio.Event) ->
             await asyncio.sleep(STORE_RETRY_DELAY)
 
 
-async def expire_leases(leases: Leases, on_expired: Callable[[Iterable[str]], None]) -> None:
+async def expire_leases(leases: Leases, on_expired: Callable[[Iterable[InstanceKey]], None]) -> None:
     """Remove instances whose lease was not renewed."""
     while True:
         await asyncio.sleep(LEASE_SWEEP_INTERVAL)
@@ -117,7 +117,7 @@ async def expire_leases(leases: Leases, on_expired: Callable[[Iterable[str]], No
         except StoreError:
             continue
         if instances:
-            log.warning("leases expired", instances=instances)
+            log.warning("leases expired", instances=[str(key) for key in instances])
             on_expired(instances)
 
 

@@ -114,9 +114,10 @@ class RevisionLocation:
 
 @dataclass(frozen=True, slots=True)
 class ProxyLocation:
-    """The Envoy of a sidecar or gateway in detail."""
+    """The Envoy of a sidecar or gateway in detail. `service` may be empty if only one has such a proxy."""
 
     name: str
+    service: str = ""
 
     @property
     def title(self) -> str:

@@ -64,8 +64,8 @@ class EditPreview(Protocol):
 class RunCommand(Protocol):
     """Runs a command on a sidecar."""
 
-    async def __call__(self, node: str, kind: str, argument: str, /) -> str:
-        """The text of the result (see ProxyCommand).
+    async def __call__(self, node: str, kind: str, argument: str, service: str = "", /) -> str:
+        """The text of the result (see ProxyCommand). `service` is the node's; empty: the only one with it.
 
         Raises NotFoundError, InputError, CommandTimeoutError.
         """

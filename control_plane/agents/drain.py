@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from meshwright.control_plane.api.models.instances import DrainResult
@@ -22,42 +22,40 @@ class AckTracker(Protocol):
 
 
 async def wait_until_drained(
+    service: str,
     instance: str,
     served: Callable[[], Translation | None],
     acks: AckTracker,
     sleep: Callable[[float], Awaitable[None]],
 ) -> DrainResult:
-    """Wait until every sidecar that calls the instance's service has ACKed that it drains.
+    """Wait until every sidecar that calls `service` has ACKed that its instance drains.
 
     `served` returns the current translation; `sleep` sleeps for seconds.
     """
     translation = served()
-    while not translation or not _is_draining(translation.world, instance):
+    while not translation or not _is_draining(translation.world, service, instance):
         await sleep(POLL_INTERVAL)
         translation = served()
-    for name in _clusters_of(translation, instance):
+    for name in _clusters_of(translation, service, instance):
         resource = translation.snapshot.shared[EDS, name]
         await acks.wait_acked(EDS, name, resource.version)
     return DrainResult(drained=True)
 
 
-def _is_draining(world: World, name: str) -> bool:
+def _is_draining(world: World, service: str, name: str) -> bool:
     """Whether no sidecar is to send the instance new requests."""
-    return all(instance.health == "draining" for instance in _instances(world, name))
+    return all(instance.health == "draining" for instance in _instances(world, service, name))
 
 
-def _instances(world: World, name: str) -> Iterator[Instance]:
-    return (
-        instance
-        for service in world.services.values()
-        for instance in service.instances
-        if instance.name == name
-    )
+def _instances(world: World, service: str, name: str) -> tuple[Instance, ...]:
+    """The instance, if it exists."""
+    instances = world.services[service].instances if service in world.services else ()
+    return tuple(instance for instance in instances if instance.name == name)
 
 
-def _clusters_of(translation: Translation, name: str) -> tuple[str, ...]:
-    """The clusters of the service that the instance belongs to."""
-    for service in translation.world.services.values():
-        if any(instance.name == name for instance in service.instances):
-            return tuple(cluster for cluster, _ in translation.resolver.endpoint_sets(service))
-    return ()
+def _clusters_of(translation: Translation, service: str, name: str) -> tuple[str, ...]:
+    """The clusters of the instance's service; none if there is no such instance."""
+    if not _instances(translation.world, service, name):
+        return ()
+    endpoint_sets = translation.resolver.endpoint_sets(translation.world.services[service])
+    return tuple(cluster for cluster, _ in endpoint_sets)

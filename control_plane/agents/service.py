@@ -15,6 +15,7 @@ import grpc
 import structlog
 from prometheus_client import Counter
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from meshwright.control_plane.agents.command_queue import CommandQueue
 from meshwright.control_plane.api.models.base import ApiModel
@@ -44,6 +45,9 @@ MAX_REQUEST_BYTES = 32768
 MAX_REPORT_BYTES = 262_144
 """More than 500 clusters need."""
 
+MAX_PROBLEMS = 3
+"""Problems of an invalid request that the response names."""
+
 MAX_RESULT_BYTES = COMPRESSED_LIMIT + MAX_REQUEST_BYTES
 """A command's result."""
 
@@ -56,7 +60,7 @@ log = structlog.get_logger(__name__)
 
 RequestT = TypeVar("RequestT", bound=ApiModel)
 Sign = Callable[[str, Identity], SignResponse]
-Drain = Callable[[str], Awaitable[DrainResult]]
+Drain = Callable[[str, str], Awaitable[DrainResult]]
 RecordReport = Callable[[Identity, ProxyReport], None]
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -70,11 +74,14 @@ _CODES: dict[type[MeshError], grpc.StatusCode] = {
 
 class LeaseRegistry(Protocol):
     """The leases that agents write (store.leases.Leases). Every method raises StoreError if the store is
-    unavailable, and PermissionDeniedError if the instance belongs to another service.
+    unavailable.
     """
 
     async def register(self, registration: Registration) -> bool:
-        """Create or renew the instance's lease. Returns whether anything changed."""
+        """Create or renew the instance's lease. Returns whether anything changed.
+
+        Raises PermissionDeniedError if the service has too many instances.
+        """
 
     async def deregister(self, instance: str, service: str) -> bool:
         """Delete the lease of an instance of `service`. Returns whether there was one."""
@@ -86,7 +93,8 @@ class LeaseRegistry(Protocol):
 class AgentService:
     """Serves agents. `sign` signs a CSR for an identity (ca.authority.CertificateAuthority.sign_csr).
 
-    `drain` waits until every connected sidecar has ACKed that the instance drains; it is cancelled after
+    `drain` waits until every connected sidecar has ACKed that an instance of a service (service, instance)
+    drains; it is cancelled after
     DRAIN_TIMEOUT. `lease_ttl` is sent to agents, in seconds. `record_report` raises PermissionDeniedError if
     the caller reports for too many proxies. `commands` are the commands for sidecars.
     """
@@ -135,10 +143,11 @@ class AgentService:
         return ApiModel()
 
     async def _serve_drain(self, caller: Identity, request: InstanceRef) -> DrainResult:
-        await self._leases.set_draining(request.instance, _service(caller))
+        service = _service(caller)
+        await self._leases.set_draining(request.instance, service)
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
-                return await self._drain(request.instance)
+                return await self._drain(service, request.instance)
         except TimeoutError:
             return DrainResult(drained=False)
 
@@ -194,8 +203,15 @@ def _parse(request_type: type[RequestT], body: bytes, max_bytes: int) -> Request
     try:
         return request_type.model_validate_json(body)
     except ValidationError as error:
-        fields = sorted({".".join(map(str, problem["loc"])) or "body" for problem in error.errors()})
-        raise InputError(f"not a valid {request_type.__name__}: {', '.join(fields)}") from None
+        problems = sorted({_describe(problem) for problem in error.errors(include_url=False)})
+        message = "; ".join(problems[:MAX_PROBLEMS])
+        raise InputError(f"not a valid {request_type.__name__}: {message}") from None
+
+
+def _describe(problem: ErrorDetails) -> str:
+    """Where a problem is and what it is. Of the input only what the message quotes."""
+    location = ".".join(map(str, problem["loc"]))[:63] or "body"
+    return f"{location}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 async def _abort(context: Context, error: MeshError) -> NoReturn:

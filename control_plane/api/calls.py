@@ -122,28 +122,28 @@ def proxies() -> ApiCall:
 
 def proxy_stats(name: str, filter: str = "") -> ApiCall:
     """An Envoy's statistics; `filter`: a regular expression that part of a name matches → ProxyStats."""
-    return ApiCall("GET", _path("proxies", name, "stats", filter=filter))
+    return ApiCall("GET", _proxy_path(name, "stats", filter=filter))
 
 
 def proxy_logs(name: str, lines: int = 100, after: Mapping[str, int] | None = None) -> ApiCall:
     """The end of a sidecar's logs, or what follows the given offsets (by source) → ProxyLogs."""
-    return ApiCall("GET", _path("proxies", name, "logs", lines=lines, **(after or {})))
+    return ApiCall("GET", _proxy_path(name, "logs", lines=lines, **(after or {})))
 
 
 def proxy_config(name: str, section: str = "") -> ApiCall:
     """An Envoy's configuration: all, or only its listeners, clusters, routes or endpoints → ProxyConfig."""
-    return ApiCall("GET", _path("proxies", name, "config", section=section))
+    return ApiCall("GET", _proxy_path(name, "config", section=section))
 
 
 def log_level(name: str) -> ApiCall:
     """An Envoy's log levels → ProxyLogLevel."""
-    return ApiCall("GET", _path("proxies", name, "log-level"))
+    return ApiCall("GET", _proxy_path(name, "log-level"))
 
 
 def set_log_level(name: str, level: str, logger: str = "", seconds: int = 600) -> ApiCall:
     """Change the level of one logger, or of all, for some seconds → ProxyLogLevel."""
     body = {"level": level, "seconds": seconds, **({"logger": logger} if logger else {})}
-    return ApiCall("PUT", _path("proxies", name, "log-level"), body)
+    return ApiCall("PUT", _proxy_path(name, "log-level"), body)
 
 
 def wait(number: int, timeout: float) -> ApiCall:
@@ -235,6 +235,12 @@ def tap(service: str, *, errors: bool = False, method: str = "", path: str = "",
 def explain(id: str) -> ApiCall:
     """Why a request failed or was slow, by its x-request-id or trace ID or a prefix → Explanation."""
     return ApiCall("GET", _path("why", id))
+
+
+def _proxy_path(name: str, view: str, **query: str | float | None) -> str:
+    """A path below a proxy. `name` is `NAME`, or `SERVICE/NAME` where several services have such a proxy."""
+    service, _, node = name.rpartition("/")
+    return _path("proxies", node, view, service=service, **query)
 
 
 def _path(*segments: str, **query: str | float | None) -> str:

@@ -143,7 +143,10 @@ class Client:
         return (await self._send(calls.proxies(), ProxyList)).proxies
 
     async def proxy_stats(self, name: str, filter: str = "") -> ProxyStats:
-        """An Envoy's statistics; `filter`: a regular expression that part of a name matches."""
+        """An Envoy's statistics; `filter`: a regular expression that part of a name matches.
+
+        Here and below `name` is `NAME`, or `SERVICE/NAME` where several services have a proxy of that name.
+        """
         return await self._send(calls.proxy_stats(name, filter), ProxyStats)
 
     async def proxy_logs(

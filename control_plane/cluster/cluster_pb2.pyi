@@ -214,10 +214,12 @@ class Series(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., caller: _Optional[str] = ..., cluster: _Optional[str] = ..., idle_seconds: _Optional[float] = ..., age: _Optional[float] = ..., points: _Optional[bytes] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
-    __slots__ = ("instance",)
+    __slots__ = ("instance", "service")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
     instance: str
-    def __init__(self, instance: _Optional[str] = ...) -> None: ...
+    service: str
+    def __init__(self, instance: _Optional[str] = ..., service: _Optional[str] = ...) -> None: ...
 
 class DrainResponse(_message.Message):
     __slots__ = ()

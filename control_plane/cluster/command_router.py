@@ -35,7 +35,7 @@ class RoutedCommand(ApiModel):
 class CommandRouter:
     """Runs commands on any proxy of the mesh.
 
-    `owner` returns the service that has a lease for an instance: only its agents may answer for the node.
+    `owners` returns the services that have a proxy of a name: names are unique only within a service.
     `on_manual_change` is called with a proxy and a description of what a command changed.
     """
 
@@ -43,19 +43,22 @@ class CommandRouter:
         self,
         commands: CommandQueue,
         peers: PeerClient,
-        owner: Callable[[str], str],
+        owners: Callable[[str], tuple[str, ...]],
         on_manual_change: Callable[[str, str], None],
     ) -> None:
         self._commands = commands
         self._peers = peers
-        self._owner = owner
+        self._owners = owners
         self._on_manual_change = on_manual_change
         peers.register_method(FIND_PROXY, self._serve_find)
         peers.register_method(RUN_COMMAND, self._serve_run)
 
-    async def run(self, node: str, kind: str, argument: str) -> str:
-        """The text of the result. Raises NotFoundError, InputError, CommandTimeoutError."""
-        service = self._owner(node)
+    async def run(self, node: str, kind: str, argument: str, service: str = "") -> str:
+        """The text of the result. `service` may be empty if only one has a proxy of that name.
+
+        Raises NotFoundError, InputError, CommandTimeoutError.
+        """
+        service = service or self._only_owner(node)
         if self._commands.is_connected(node, service):
             text = await self._commands.run(node, kind, argument, service=service)
         else:
@@ -65,6 +68,13 @@ class CommandRouter:
         if kind == "log-level" and argument:
             self._on_manual_change(node, _describe_log_level(argument))
         return text
+
+    def _only_owner(self, node: str) -> str:
+        owners = self._owners(node)
+        if len(owners) > 1:
+            names = " or ".join(f"{service}/{node}" for service in owners)
+            raise InputError(f"several proxies are named {node}: name its service too: {names}")
+        return owners[0] if owners else ""
 
     async def _run_at_peer(self, command: pb.Command) -> str:
         node = command.node

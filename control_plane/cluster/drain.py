@@ -32,23 +32,25 @@ class ClusterDrain:
         self._sleep = sleep
         peers.register_method(WAIT_UNTIL_DRAINED, self._serve)
 
-    async def wait(self, instance: str) -> DrainResult:
-        """Wait until every sidecar of the mesh has ACKed that the instance drains.
+    async def wait(self, service: str, instance: str) -> DrainResult:
+        """Wait until every sidecar of the mesh has ACKed that an instance of `service` drains.
 
         `drained` is false if a reachable peer did not confirm that in time.
         """
         expected = len(self._peers.reachable())
         result, responses = await asyncio.gather(
-            self._wait_here(instance),
+            self._wait_here(service, instance),
             self._peers.broadcast(
-                WAIT_UNTIL_DRAINED, pb.DrainRequest(instance=instance), timeout_seconds=TIMEOUT
+                WAIT_UNTIL_DRAINED,
+                pb.DrainRequest(instance=instance, service=service),
+                timeout_seconds=TIMEOUT,
             ),
         )
         return result if len(responses) == expected else DrainResult(drained=False)
 
     async def _serve(self, request: pb.DrainRequest) -> pb.DrainResponse:
-        await self._wait_here(request.instance)
+        await self._wait_here(request.service, request.instance)
         return pb.DrainResponse()
 
-    async def _wait_here(self, instance: str) -> DrainResult:
-        return await wait_until_drained(instance, self._served, self._acks, self._sleep)
+    async def _wait_here(self, service: str, instance: str) -> DrainResult:
+        return await wait_until_drained(service, instance, self._served, self._acks, self._sleep)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from meshwright.control_plane.api.models.events import MESSAGE_LIMIT, Event, EventKind, Severity
-from meshwright.control_plane.api.models.instances import InstanceHealth
 from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.events.state import EdgeKey, MeshState, ProxyKey
@@ -35,11 +34,6 @@ class ChangeDetector:
     _last: MeshState | None = None
     _disconnected: dict[ProxyKey, float] = field(default_factory=dict)
     _authors: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def last_instances(self) -> Mapping[str, tuple[str, InstanceHealth]]:
-        """Service and health of the instances in the last state, by name."""
-        return self._last.instances if self._last else {}
 
     def detect(self, state: MeshState, now: float, revision: int) -> list[EventEntry]:
         """The events between the last state and this one. `revision`: the newest one that is served."""
@@ -81,7 +75,7 @@ class ChangeDetector:
         for key, since in list(self._disconnected.items()):
             if now - since >= DISCONNECT_GRACE:
                 del self._disconnected[key]
-                severity: Severity = "warning" if key[1] in after.instances else "info"
+                severity: Severity = "warning" if key in after.instances else "info"
                 yield _proxy_event(key, now, "sidecar", "disconnected", severity)
 
 
@@ -125,8 +119,8 @@ def _ejections(before: MeshState, after: MeshState, now: float) -> Iterator[Even
 
 
 def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
-    for name, (service, health) in after.instances.items():
-        if name not in before.instances or before.instances[name] == (service, health):
+    for (service, name), health in after.instances.items():
+        if before.instances.get((service, name), health) == health:
             continue
         event = Event(
             time=now,
@@ -135,7 +129,7 @@ def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEn
             message=f"instance of {service} is {health}",
             severity="warning" if health == "unhealthy" else "info",
         )
-        yield EventEntry(event, f"instance/{name}/{health}")
+        yield EventEntry(event, f"instance/{service}/{name}/{health}")
 
 
 def _revision(revision: RevisionInfo) -> EventEntry:

@@ -17,7 +17,7 @@ from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
 
 ProxyKey = tuple[str, str]
-"""Service and name of a proxy."""
+"""Service and name of a proxy or instance."""
 
 EdgeKey = tuple[str, str]
 """Caller and callee."""
@@ -28,13 +28,13 @@ class MeshState:
     """`rejections`: Envoy's error of each connected proxy, "" if it rejects nothing.
 
     `breakers`: those that are not closed. `ejected`: names of the hosts that the callers' sidecars ejected.
-    `instances`: service and health by name.
+    `instances`: their health.
     """
 
     rejections: Mapping[ProxyKey, str] = field(default_factory=dict)
     breakers: Mapping[EdgeKey, Breaker] = field(default_factory=dict)
     ejected: Mapping[EdgeKey, frozenset[str]] = field(default_factory=dict)
-    instances: Mapping[str, tuple[str, InstanceHealth]] = field(default_factory=dict)
+    instances: Mapping[ProxyKey, InstanceHealth] = field(default_factory=dict)
 
 
 def capture(
@@ -53,10 +53,10 @@ def capture(
     )
 
 
-def instance_health(world: World) -> dict[str, tuple[str, InstanceHealth]]:
-    """Service and health of every instance with a lease, by name."""
+def instance_health(world: World) -> dict[ProxyKey, InstanceHealth]:
+    """The health of every instance with a lease."""
     return {
-        instance.name: (service.name, instance.health)
+        (service.name, instance.name): instance.health
         for service in world.services.values()
         for instance in service.instances
     }

@@ -20,6 +20,7 @@ from meshwright.control_plane.events.rate_limit import EventRateLimiter
 from meshwright.control_plane.events.state import MeshState
 from meshwright.control_plane.events.write_queue import EventWriteQueue
 from meshwright.control_plane.store.events import EventEntry
+from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
 
 POLL_INTERVAL = 1.0
@@ -63,11 +64,9 @@ class EventWatcher:
 
     # --- reported by other parts ------------------------------------------------------------------------
 
-    def leases_expired(self, instances: Iterable[str]) -> None:
+    def leases_expired(self, instances: Iterable[InstanceKey]) -> None:
         """Instances did not renew their leases."""
-        last_instances = self._detector.last_instances
-        for name in instances:
-            service = last_instances[name][0] if name in last_instances else "a service"
+        for service, name in instances:
             self._report("lease", name, f"{service} lost {name}: its lease expired", "warning")
 
     def certificate_issued(self, identity: Identity, *, renewed: bool) -> None:

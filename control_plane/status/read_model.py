@@ -106,9 +106,9 @@ class MeshReadModel:
         statuses = (await self.status()).policies
         return service_policies(self._reconciler.translation, name, caller, statuses)
 
-    def service_of_instance(self, instance: str) -> str:
-        """The service that an instance with a lease belongs to; "" if there is no such lease."""
-        return status.service_of_instance(self._reconciler.world, instance)
+    def services_of_proxy(self, name: str) -> tuple[str, ...]:
+        """The services and gateways that have a proxy of this name, sorted."""
+        return tuple(sorted({proxy.service for proxy in self.proxies() if proxy.name == name}))
 
     def proxies(self) -> tuple[ProxyDetail, ...]:
         """Every proxy with the report of its agent."""

@@ -91,11 +91,3 @@ def instance_statuses(world: World) -> tuple[InstanceStatus, ...]:
         for service in world.services.values()
         for instance in service.instances
     )
-
-
-def service_of_instance(world: World, instance: str) -> str:
-    """The service that an instance with a lease belongs to; "" if there is no such lease."""
-    for service in world.services.values():
-        if any(candidate.name == instance for candidate in service.instances):
-            return service.name
-    return ""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.errors import NotFoundError, PermissionDeniedError, StoreError
@@ -22,6 +23,17 @@ LEASE_TTL = 6.0
 MAX_SWEEP_GAP = 2.0
 """Seconds between two consecutive sweeps, for leases of 6 s or less."""
 DRAIN_ATTEMPTS = 5
+
+
+class InstanceKey(NamedTuple):
+    """Names an instance: services have name spaces of their own."""
+
+    service: str
+    instance: str
+
+    def __str__(self) -> str:
+        """The key in the store; neither name contains a slash."""
+        return f"{self.service}/{self.instance}"
 
 
 def serialize(registration: Registration) -> str:
@@ -89,59 +101,47 @@ class Leases:
     async def register(self, registration: Registration) -> bool:
         """Store `registration` for one more TTL; True when it differs from the stored one.
 
-        Raises PermissionDeniedError when its instance belongs to another service, StoreError.
+        Raises PermissionDeniedError when the service has too many instances, StoreError.
         """
         reply = await self._connection.run_script(
             lua.REGISTER,
-            registration.instance,
+            str(InstanceKey(registration.service, registration.instance)),
             registration.service,
             serialize(registration),
             serialize_ports(registration.ports),
             round(self.ttl * 1000),
         )
-        if reply not in ("", "1"):
+        if reply == "full":
             raise PermissionDeniedError(
-                f"instance {registration.instance} belongs to service {reply}, "
-                f"not {registration.service}: use another instance name"
+                f"service {registration.service} already has {lua.INSTANCES_LIMIT} instances: stop some first"
             )
         return bool(reply)
 
-    async def deregister(self, instance: str, service: str = "") -> bool:
-        """Remove an instance; False when it was not registered.
+    async def deregister(self, instance: str, service: str) -> bool:
+        """Remove an instance of `service`; False when it was not registered. Raises StoreError."""
+        return bool(await self._connection.run_script(lua.DEREGISTER, str(InstanceKey(service, instance))))
 
-        With `service`, raises PermissionDeniedError when the instance belongs to another one. Raises
-        StoreError.
-        """
-        reply = await self._connection.run_script(lua.DEREGISTER, instance, service)
-        if reply not in ("", "1"):
-            raise PermissionDeniedError(f"instance {instance} belongs to service {reply}, not {service}")
-        return bool(reply)
-
-    async def set_draining(self, instance: str, service: str = "") -> bool:
+    async def set_draining(self, instance: str, service: str) -> bool:
         """Mark an instance as draining; False when it already was. Its deadline does not move.
 
         A later registration with another health removes the mark: an instance that drains must renew as
-        draining. Raises NotFoundError for an unknown instance, PermissionDeniedError when it is not of
-        `service`, StoreError.
+        draining. Raises NotFoundError when `service` has no such instance, StoreError.
         """
+        key = str(InstanceKey(service, instance))
         for _ in range(DRAIN_ATTEMPTS):
-            text = await self._connection.execute("HGET", lua.REGISTRATIONS, instance)
+            text = await self._connection.execute("HGET", lua.REGISTRATIONS, key)
             if text is None:
-                raise NotFoundError(f"instance {instance}: not registered")
+                raise NotFoundError(f"instance {instance} of {service}: not registered")
             registration = Registration.model_validate_json(text)
-            if service and registration.service != service:
-                raise PermissionDeniedError(
-                    f"instance {instance} belongs to service {registration.service}, not {service}"
-                )
             if registration.health == "draining":
                 return False
             draining = serialize(registration.model_copy(update={"health": "draining"}))
-            if await self._connection.run_script(lua.REPLACE, instance, text, draining):
+            if await self._connection.run_script(lua.REPLACE, key, text, draining):
                 return True
         raise StoreError(f"instance {instance}: its registration changes too fast to be drained; try again")
 
-    async def sweep(self) -> tuple[str, ...]:
-        """Remove the instances whose leases expired; returns their names. Call it every 250 to 500 ms.
+    async def sweep(self) -> tuple[InstanceKey, ...]:
+        """Remove the instances whose leases expired and return them. Call it every 250 to 500 ms.
 
         Removes nothing within one TTL of a start, a failed call or a gap. Raises StoreError.
         """
@@ -157,7 +157,7 @@ class Leases:
             self._grace = self._grace_from(now)
         elif self._grace is grace:
             self._grace = _GracePeriod(grace.until, now)
-        return tuple(expired)
+        return tuple(InstanceKey(*key.rsplit("/", 1)) for key in expired if "/" in key)
 
     async def start_grace_period(self) -> None:
         """From now on no lease expires for one TTL. Raises StoreError."""

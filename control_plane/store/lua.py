@@ -5,8 +5,8 @@ mesh:format                   "2"; any other is refused
 mesh:revision                 the newest revision's number
 mesh:revision:<n>             hash: author, message, time (ms), changed, documents (JSON), commit
 mesh:document:<sha256>        canonical JSON of one document
-mesh:registrations            hash: instance → Registration (JSON)
-mesh:leases                   sorted set: instance → deadline (ms since the epoch, by the store's clock)
+mesh:registrations            hash: service/instance → Registration (JSON)
+mesh:leases                   sorted set: service/instance → deadline (ms by the store's clock)
 mesh:services                 hash: service → its ports (JSON); kept after the last instance has gone
 mesh:tokens                   hash: id of a join token → its record (JSON), never the token
 mesh:tokens:expiry            sorted set: id → expiry (ms)
@@ -47,6 +47,8 @@ DEDUP_TTL = 3600
 """Seconds for which dedup keys and batch numbers are kept."""
 SWEEP_LIMIT = 1000
 """Leases removed by one sweep, so that no script blocks the store for long. The next sweep continues."""
+INSTANCES_LIMIT = 2000
+"""Instances of one service: as many as one identity may have proxies (agents.reports)."""
 
 RunScript = Callable[..., Awaitable[list[Any]]]
 """Runs a script whose reply starts with format and newest revision, and checks these (`Store._run`)."""
@@ -69,11 +71,10 @@ local function text(number) return string.format('%.0f', number) end
 local function announce(kind)
   redis.call('XADD', '{CHANGES}', 'MAXLEN', '~', '{CHANGES_LENGTH}', '*', 'kind', kind)
 end
-local function remove(instance)
-  redis.call('ZREM', 'mesh:leases', instance)
-  return redis.call('HDEL', 'mesh:registrations', instance)
+local function remove(key)
+  redis.call('ZREM', 'mesh:leases', key)
+  return redis.call('HDEL', 'mesh:registrations', key)
 end
-local function owner(registration) return cjson.decode(registration)['service'] end
 """
 
 _HEADER = "redis.call('GET', 'mesh:format') or '', tonumber(redis.call('GET', 'mesh:revision') or -1)"
@@ -162,13 +163,17 @@ return {format, newest, number, time}
 
 REGISTER = _script(
     "register",
-    """
--- ARGV: instance, service, registration, ports of the service, ttl (ms)
--- returns: '' unchanged, '1' changed, or the name of the service that owns the instance
+    f"""
+-- ARGV: service/instance, service, registration, ports of the service, ttl (ms)
+-- returns: '' unchanged, '1' changed, 'full' when the service has too many instances
+-- Instances are only counted in a mesh with so many that one service could have too many.
 local current = redis.call('HGET', 'mesh:registrations', ARGV[1])
-if current and current ~= ARGV[3] then
-  local service = owner(current)
-  if service ~= ARGV[2] then return service end
+if not current and redis.call('HLEN', 'mesh:registrations') >= {INSTANCES_LIMIT} then
+  local prefix, count = ARGV[2] .. '/', 0
+  for _, key in ipairs(redis.call('HKEYS', 'mesh:registrations')) do
+    if string.sub(key, 1, #prefix) == prefix then count = count + 1 end
+  end
+  if count >= {INSTANCES_LIMIT} then return 'full' end
 end
 redis.call('ZADD', 'mesh:leases', text(now() + tonumber(ARGV[5])), ARGV[1])
 if current == ARGV[3] then return '' end
@@ -182,7 +187,7 @@ return '1'
 REPLACE = _script(
     "replace",
     """
--- ARGV: instance, registration as it was read, the new one
+-- ARGV: service/instance, registration as it was read, the new one
 -- returns: 1, or 0 when the registration has changed since
 if redis.call('HGET', 'mesh:registrations', ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
@@ -194,13 +199,9 @@ return 1
 DEREGISTER = _script(
     "deregister",
     """
--- ARGV: instance, service that must own it ('' for any)
--- returns: '' not registered, '1' removed, or the name of the service that owns it
-local current = redis.call('HGET', 'mesh:registrations', ARGV[1])
-if not current then return '' end
-local service = owner(current)
-if ARGV[2] ~= '' and service ~= ARGV[2] then return service end
-remove(ARGV[1])
+-- ARGV: service/instance
+-- returns: '' not registered, '1' removed
+if remove(ARGV[1]) == 0 then return '' end
 announce('instances')
 return '1'
 """,
@@ -210,13 +211,13 @@ SWEEP = _script(
     "sweep",
     f"""
 -- ARGV: end of the grace period (ms), time of the last sweep, longest gap between sweeps (ms)
--- returns: the time, '1' when the gap was too long (nothing was removed), removed instances
+-- returns: the time, '1' when the gap was too long (nothing was removed), removed service/instance
 local time = now()
 local last = tonumber(ARGV[2])
 if time < last or time - last > tonumber(ARGV[3]) then return {{time, '1', {{}}}} end
 if time < tonumber(ARGV[1]) then return {{time, '', {{}}}} end
 local expired = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
-for _, instance in ipairs(expired) do remove(instance) end
+for _, key in ipairs(expired) do remove(key) end
 if #expired > 0 then announce('instances') end
 return {{time, '', expired}}
 """,

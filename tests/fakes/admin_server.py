@@ -120,7 +120,7 @@ class FakeMesh:
         """The server with the read-only token."""
         return ApiEndpoint(self.url, self.read_token)
 
-    async def run_command(self, node: str, kind: str, argument: str) -> str:
+    async def run_command(self, node: str, kind: str, argument: str, service: str = "") -> str:
         """Record the command; its result is in `replies`."""
         self.commands.append((node, kind, argument))
         reply = self.replies.get(kind) if node == "orders-1" else None

@@ -51,7 +51,7 @@ def go_to_targets(state: DashboardState) -> Iterator[GoToTarget]:
             yield GoToTarget(node.name, node.role, ServiceLocation(node.name))
     if state.status:
         for proxy in state.status.proxies:
-            yield GoToTarget(proxy.name, "sidecar", ProxyLocation(proxy.name))
+            yield GoToTarget(proxy.name, "sidecar", ProxyLocation(proxy.name, proxy.service))
         for policy in state.status.policies:
             location = PolicyLocation(policy.kind, policy.name)
             yield GoToTarget(f"{policy.kind} {policy.name}", "policy", location)

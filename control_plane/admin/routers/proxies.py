@@ -36,6 +36,11 @@ _ERRORS = (404, 504)
 
 class ProxyParams(RequestParams):
     name: str = Field(pattern=f"^{NAME_PATTERN}$", description="The proxy's name, as in /proxies.")
+    service: str = Field(
+        "",
+        pattern=f"^({NAME_PATTERN})?$",
+        description="Its service or gateway, if several have a proxy of that name.",
+    )
 
 
 class StatsParams(ProxyParams):
@@ -93,53 +98,53 @@ class ProxiesRouter:
 
     async def stats(self, params: StatsParams, _body: NoBody) -> ProxyStats:
         """An Envoy's statistics, without those that were never used."""
-        return await self._result(params.name, "stats", params.filter, ProxyStats)
+        return await self._result(params, "stats", params.filter, ProxyStats)
 
     async def logs(self, params: LogsParams, _body: NoBody) -> ProxyLogs:
         """The end of a sidecar's logs, or what follows the offsets at which an earlier response ended."""
         options = {"lines": params.lines, "proxy": params.proxy, "app": params.app}
         argument = urlencode({name: value for name, value in options.items() if value is not None})
-        return await self._result(params.name, "logs", argument, ProxyLogs)
+        return await self._result(params, "logs", argument, ProxyLogs)
 
     async def log_level(self, params: ProxyParams, _body: NoBody) -> ProxyLogLevel:
         """An Envoy's log levels."""
-        return await self._result(params.name, "log-level", "", ProxyLogLevel)
+        return await self._result(params, "log-level", "", ProxyLogLevel)
 
     async def set_log_level(self, params: ProxyParams, body: LogLevelRequest) -> ProxyLogLevel:
         """Change the level of one of Envoy's loggers, or of all, for a limited time."""
         argument = urlencode(body.model_dump(exclude_none=True))
-        return await self._result(params.name, "log-level", argument, ProxyLogLevel)
+        return await self._result(params, "log-level", argument, ProxyLogLevel)
 
     async def config(self, params: ConfigParams, _body: NoBody) -> RawJson:
         """The current configuration dump of an Envoy, with private keys redacted."""
-        text = await self._run(params.name, "config", params.section or "")
+        text = await self._run(params, "config", params.section or "")
         if not text.startswith("{"):
             raise _unexpected_result(params.name)
         return RawJson(text=text)
 
-    async def _result(self, name: str, kind: str, argument: str, model: type[Result]) -> Result:
-        text = await self._run(name, kind, argument)
+    async def _result(self, proxy: ProxyParams, kind: str, argument: str, model: type[Result]) -> Result:
+        text = await self._run(proxy, kind, argument)
         try:
             return await asyncio.to_thread(model.model_validate_json, text)
         except ValidationError:
-            raise _unexpected_result(name) from None
+            raise _unexpected_result(proxy.name) from None
 
-    async def _run(self, name: str, kind: str, argument: str) -> str:
+    async def _run(self, proxy: ProxyParams, kind: str, argument: str) -> str:
         try:
-            return await self._run_command(name, kind, argument)
+            return await self._run_command(proxy.name, kind, argument, proxy.service)
         except NotFoundError:
-            raise self._not_found(name) from None
+            raise self._not_found(proxy.name, proxy.service) from None
 
-    def _not_found(self, name: str) -> NotFoundError | CommandTimeoutError:
+    def _not_found(self, name: str, service: str) -> NotFoundError | CommandTimeoutError:
         """The error for a proxy without a connected agent: it is unknown, or its agent is missing."""
-        names = {proxy.name for proxy in self._proxies()}
+        names = {proxy.name for proxy in self._proxies() if service in ("", proxy.service)}
         if name in names:
             return CommandTimeoutError(
                 f"{name}: its agent is not connected: check whether it is running, and its log"
             )
         similar = difflib.get_close_matches(name, sorted(names), 3)
         advice = f"did you mean {', '.join(similar)}?" if similar else "see `mesh proxies`"
-        return NotFoundError(f"no such proxy: {name}: {advice}")
+        return NotFoundError(f"no such proxy: {f'{service}/' if service else ''}{name}: {advice}")
 
 
 def _unexpected_result(name: str) -> CommandTimeoutError:

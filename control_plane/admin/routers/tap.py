@@ -148,7 +148,7 @@ class TapSession:
 
     async def _tap_proxy(self, name: str) -> bool:
         try:
-            await self._run_command(name, "tap", str(TAP_SECONDS))
+            await self._run_command(name, "tap", str(TAP_SECONDS), self._service)
         except MeshError:
             return False
         return True

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from meshwright.control_plane.api.models.base import ApiModel, LabelKey, LabelValue, Name, Protocol
+from meshwright.control_plane.api.models.base import ApiModel, IpAddress, LabelKey, LabelValue, Name, Protocol
 
 ZONE_LABEL = "zone"
 """The instance label that names its locality."""
@@ -25,12 +25,13 @@ class Port(ApiModel):
 class Registration(ApiModel):
     """One instance, registered by its agent and renewed in full every third of the lease.
 
-    `address` and `port` are the sidecar's inbound listener as other nodes reach it.
+    `address` and `port` are the sidecar's inbound listener as other nodes reach it. `instance` is unique only
+    within its service.
     """
 
     instance: Name
     service: Name
-    address: str = Field(max_length=255)
+    address: IpAddress
     port: int = Field(ge=1, le=65535)
     ports: tuple[Port, ...] = Field((Port(),), max_length=16)
     labels: tuple[tuple[LabelKey, LabelValue], ...] = Field((), max_length=32)

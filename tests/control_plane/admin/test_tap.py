@@ -37,7 +37,7 @@ class TapLab:
         for number in range(self.arrivals.pop(0) if self.arrivals else 0):
             self.requests.add(record("orders", direction="inbound", request_id=f"{self.seconds}-{number}"))
 
-    async def run_command(self, node: str, kind: str, argument: str) -> str:
+    async def run_command(self, node: str, kind: str, argument: str, service: str = "") -> str:
         self.commands.append((node, kind, argument))
         if node == "orders-2":
             raise CommandTimeoutError("no response")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +36,11 @@ from tests.fakes.pki import tls_credentials
 
 PAYMENTS = Identity("mesh.local", "service", "payments")
 INGRESS = Identity("mesh.local", "gateway", "ingress")
+BAD_ADDRESSES = (
+    "localhost", "host2.example", "", " ", "10.0.0.1 ", "10.0.0", "10.0.0.1:80", "0.0.0.0", "::", "224.0.0.1",
+    "ff02::1", "255.255.255.255", "fe80::1%eth0", "010.0.0.1", "1", "10.0.0.1\n", "10.0.0.1\x00", "\x1b[2J",
+    "a" * 255, "a" * 300, "1" * 255,
+)  # fmt: skip
 REGISTRATION = Registration(instance="orders-1", service="orders", address="127.0.0.1", port=15006)
 
 
@@ -42,34 +48,29 @@ REGISTRATION = Registration(instance="orders-1", service="orders", address="127.
 class FakeLeases:
     """Leases in memory, with the rules of the real store."""
 
-    instances: dict[str, Registration] = field(default_factory=dict)
+    instances: dict[tuple[str, str], Registration] = field(default_factory=dict)
     unavailable: bool = False
 
     async def register(self, registration: Registration) -> bool:
         stored = self._find(registration.instance, registration.service)
-        self.instances[registration.instance] = registration
+        self.instances[registration.service, registration.instance] = registration
         return stored != registration
 
     async def deregister(self, instance: str, service: str) -> bool:
         self._find(instance, service)
-        return self.instances.pop(instance, None) is not None
+        return self.instances.pop((service, instance), None) is not None
 
     async def set_draining(self, instance: str, service: str) -> bool:
         stored = self._find(instance, service)
         if stored is None:
-            raise NotFoundError(f"instance {instance}: not registered")
-        self.instances[instance] = stored.model_copy(update={"health": "draining"})
+            raise NotFoundError(f"instance {instance} of {service}: not registered")
+        self.instances[service, instance] = stored.model_copy(update={"health": "draining"})
         return True
 
     def _find(self, instance: str, service: str) -> Registration | None:
         if self.unavailable:
             raise StoreError("the store cannot be reached")
-        stored = self.instances.get(instance)
-        if stored and stored.service != service:
-            raise PermissionDeniedError(
-                f"instance {instance} belongs to service {stored.service}, not {service}"
-            )
-        return stored
+        return self.instances.get((service, instance))
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Mesh:
             raise PermissionDeniedError("too many")
         self.reports.append((identity.uri, report))
 
-    async def drain(self, _instance: str) -> DrainResult:
+    async def drain(self, _service: str, _instance: str) -> DrainResult:
         self.draining.set()
         await self.drained.wait()
         return DrainResult(drained=True)
@@ -167,10 +168,10 @@ def refusals() -> float:
 async def test_instance_registers_drains_and_deregisters(mesh: Mesh) -> None:
     async with mesh.caller(ORDERS) as call:
         assert LeaseGrant.model_validate_json(await call("Register", REGISTRATION)).ttl == 6
-        assert mesh.leases.instances == {"orders-1": REGISTRATION}
+        assert mesh.leases.instances == {("orders", "orders-1"): REGISTRATION}
         draining = asyncio.create_task(call("Drain", InstanceRef(instance="orders-1")))
         await asyncio.wait_for(mesh.draining.wait(), 20)
-        assert mesh.leases.instances["orders-1"].health == "draining"
+        assert mesh.leases.instances["orders", "orders-1"].health == "draining"
         assert not draining.done()
         mesh.drained.set()
         assert DrainResult.model_validate_json(await draining) == DrainResult(drained=True)
@@ -196,17 +197,33 @@ async def test_certificate_of_another_service_is_denied_everything(mesh: Mesh) -
     with capture_logs() as logs:
         async with mesh.caller(PAYMENTS) as call:
             await fails(denied, "may not register an instance of orders", call("Register", REGISTRATION))
-            taken = REGISTRATION.model_copy(update={"service": "payments"})
-            await fails(denied, "belongs to service orders", call("Register", taken))
-            for method in ("Drain", "Deregister"):
-                await fails(
-                    denied, "belongs to service orders", call(method, InstanceRef(instance="orders-1"))
-                )
             renewal = SignRequest(csr=csr(new_key(), [ORDERS.uri]))
             await fails(denied, f"not for {PAYMENTS.uri}", call("Renew", renewal))
-    assert mesh.leases.instances == {"orders-1": REGISTRATION}
-    assert refusals() == before + 5
-    assert len([entry for entry in logs if entry["event"] == "agent call denied"]) == 5
+    assert mesh.leases.instances == {("orders", "orders-1"): REGISTRATION}
+    assert refusals() == before + 2
+    assert len([entry for entry in logs if entry["event"] == "agent call denied"]) == 2
+
+
+async def test_two_services_may_use_the_same_instance_name(mesh: Mesh) -> None:
+    same_name = REGISTRATION.model_copy(update={"service": "payments"})
+    async with mesh.caller(ORDERS) as orders, mesh.caller(PAYMENTS) as payments:
+        not_found = grpc.StatusCode.NOT_FOUND
+        await orders("Register", REGISTRATION)
+        await fails(not_found, "of payments", payments("Drain", InstanceRef(instance="orders-1")))
+        await payments("Deregister", InstanceRef(instance="orders-1"))
+        await payments("Register", same_name)
+        await payments("Deregister", InstanceRef(instance="orders-1"))
+    assert mesh.leases.instances == {("orders", "orders-1"): REGISTRATION}
+
+
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
+async def test_address_that_envoy_cannot_use_is_refused_with_the_reason(mesh: Mesh, address: str) -> None:
+    body = REGISTRATION.model_dump() | {"address": address}
+    async with mesh.caller(ORDERS) as call:
+        await fails(
+            grpc.StatusCode.INVALID_ARGUMENT, "address: ", call("Register", json.dumps(body).encode())
+        )
+    assert mesh.leases.instances == {}
 
 
 async def test_gateway_can_renew_but_not_register(mesh: Mesh) -> None:
@@ -297,7 +314,11 @@ async def test_client_without_a_certificate_is_refused(mesh: Mesh) -> None:
     ("method", "body", "reason"),
     [
         ("Register", b"", "not a valid Registration: body"),
-        ("Register", b'{"instance": "A!", "service": "orders", "address": "a", "port": 0}', "instance, port"),
+        (
+            "Register",
+            b'{"instance": "A!", "service": "orders", "address": "a", "port": 0}',
+            "address: 'a' is not an IP address; instance: ",
+        ),
         ("Renew", b'{"csr": 7}', "not a valid SignRequest: csr"),
         ("Drain", b" " * 32769, "larger than 32768 bytes"),
     ],

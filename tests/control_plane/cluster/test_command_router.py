@@ -17,7 +17,7 @@ from tests.fakes.members import FakeMembers, connected_members
 
 ORDERS = Identity("mesh.local", "service", "orders")
 EVIL = Identity("mesh.local", "service", "evil")
-OWNERS = {"orders-1": "orders"}
+OWNERS = {"orders-1": ("orders",), "shared-1": ("evil", "orders")}
 
 
 class ControlPlane:
@@ -31,7 +31,7 @@ class ControlPlane:
         self.router = CommandRouter(
             self.commands,
             members,
-            lambda node: OWNERS.get(node, ""),
+            lambda node: OWNERS.get(node, ()),
             lambda node, change: self.changes.append((node, change)),
         )
 
@@ -91,6 +91,16 @@ async def test_run_agent_of_another_service_is_not_used(planes: Planes) -> None:
     await there.agent(ORDERS, "orders-1", "true")
     assert await here.router.run("orders-1", "stats", "") == "true stats "
     forged.cancel()
+
+
+async def test_run_name_of_two_services_needs_the_service(planes: Planes) -> None:
+    here, there, _ = planes
+    agents = [await here.agent(EVIL, "shared-1", "evil"), await there.agent(ORDERS, "shared-1", "orders")]
+    with pytest.raises(InputError, match="name its service too: evil/shared-1 or orders/shared-1"):
+        await here.router.run("shared-1", "stats", "")
+    for service in ("evil", "orders"):
+        assert await here.router.run("shared-1", "stats", "", service) == f"{service} stats "
+    await asyncio.gather(*agents)
 
 
 async def test_run_name_at_several_control_planes_is_ambiguous(planes: Planes) -> None:

@@ -55,7 +55,7 @@ async def test_wait_returns_when_the_sidecars_of_all_control_planes_have_acked(
     members: list[FakeMembers],
 ) -> None:
     here, there = (ControlPlane(member) for member in members)
-    waiting = asyncio.create_task(here.drain.wait("orders-1"))
+    waiting = asyncio.create_task(here.drain.wait("orders", "orders-1"))
     here.acks.acked.set()
     for _ in range(20):
         await asyncio.sleep(0)
@@ -70,10 +70,10 @@ async def test_wait_peer_fails_is_not_drained(members: list[FakeMembers]) -> Non
     here, _ = (ControlPlane(member) for member in members)
     here.acks.acked.set()
     members[1].silent.add("WaitUntilDrained")
-    assert not (await here.drain.wait("orders-1")).drained
+    assert not (await here.drain.wait("orders", "orders-1")).drained
 
 
 async def test_wait_unknown_instance_has_nothing_to_wait_for() -> None:
     here = ControlPlane(FakeMembers())
-    assert (await here.drain.wait("orders-9")).drained
+    assert (await here.drain.wait("orders", "orders-9")).drained
     assert here.acks.waited_for == []

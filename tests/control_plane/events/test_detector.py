@@ -12,7 +12,7 @@ from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.core.translate import Translation, translate
 from meshwright.control_plane.core.world import Instance, Service, World
 from meshwright.control_plane.events.detector import DISCONNECT_GRACE, MAX_INDIVIDUAL, ChangeDetector
-from meshwright.control_plane.events.state import MeshState, capture
+from meshwright.control_plane.events.state import MeshState, ProxyKey, capture
 from meshwright.control_plane.store.events import EventEntry
 
 PROXY = ("front", "front-1")
@@ -31,8 +31,8 @@ def breaker(state: str, ejected: int = 0, *, limited: bool = False) -> Mapping[t
     return {("front", "back"): value}
 
 
-def instances(**health: InstanceHealth) -> Mapping[str, tuple[str, InstanceHealth]]:
-    return {name: ("back", value) for name, value in health.items()}
+def instances(**health: InstanceHealth) -> Mapping[ProxyKey, InstanceHealth]:
+    return {("back", name): value for name, value in health.items()}
 
 
 def test_sidecar_connects_and_stays_away_two_events() -> None:
@@ -58,7 +58,7 @@ def test_sidecar_reconnects_within_the_grace_period_no_event() -> None:
 
 def test_sidecar_disconnects_instance_stays_is_a_warning() -> None:
     detector = ChangeDetector()
-    health: Mapping[str, tuple[str, InstanceHealth]] = {"front-1": ("front", "healthy")}
+    health: Mapping[ProxyKey, InstanceHealth] = {("front", "front-1"): "healthy"}
     detector.detect(MeshState({PROXY: ""}, instances=health), 0, 1)
     detector.detect(MeshState(instances=health), 1, 1)
     (event,) = summaries(detector.detect(MeshState(instances=health), 1 + DISCONNECT_GRACE, 1))
@@ -185,5 +185,5 @@ def test_capture_names_ejected_hosts() -> None:
     captured = capture({PROXY: ""}, world(), [report(cluster)])
     assert captured.ejected == {("front", "back"): {"back-2", "127.0.0.1:9"}}
     assert captured.breakers == {}
-    assert captured.instances == {"back-1": ("back", "healthy"), "back-2": ("back", "healthy")}
+    assert captured.instances == {("back", "back-1"): "healthy", ("back", "back-2"): "healthy"}
     assert capture({PROXY: ""}, None, []) == MeshState({PROXY: ""})

@@ -21,6 +21,7 @@ from meshwright.control_plane.events.subscriptions import (
 from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.store import lua
 from meshwright.control_plane.store.events import BATCH_LIMIT, EventEntry
+from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
 from tests.control_plane.store.samples import by_ref, retry, until
 from tests.fakes.valkey import Valkey
@@ -137,11 +138,11 @@ def _store_events() -> float:
 
 async def test_events_during_an_outage_are_written_afterwards(valkey: Valkey, store: Store) -> None:
     async with watching(store) as watcher:
-        watcher.leases_expired(["back-1"])
+        watcher.leases_expired([InstanceKey("back", "back-1")])
         await until(lambda: _has(store, 1))
         before = _store_events()
         valkey.stop()
-        watcher.leases_expired(["back-2"])
+        watcher.leases_expired([InstanceKey("back", "back-2")])
 
         async def outage_noticed() -> bool:
             with suppress(StoreError):
@@ -149,7 +150,7 @@ async def test_events_during_an_outage_are_written_afterwards(valkey: Valkey, st
             return _store_events() > before
 
         await until(outage_noticed)
-        watcher.leases_expired(["back-3"])
+        watcher.leases_expired([InstanceKey("back", "back-3")])
         valkey.start()
 
         async def recovery_written() -> bool:

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from meshwright.control_plane.errors import NotFoundError, PermissionDeniedError, StoreError
-from meshwright.control_plane.store import leases
+from meshwright.control_plane.store import leases, lua
+from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
 from tests.control_plane.store.samples import instance, until
 from tests.fakes.valkey import Valkey
@@ -29,12 +30,12 @@ async def test_registration_counts_as_a_change_only_with_new_content(store: Stor
 async def test_renewal_moves_the_deadline_and_announces_no_change(valkey: Valkey, store: Store) -> None:
     await store.leases.register(instance())
     with valkey.client() as client:
-        deadline, changes = client.zscore("mesh:leases", "orders-1"), client.xlen("mesh:changes")
+        deadline, changes = client.zscore("mesh:leases", "orders/orders-1"), client.xlen("mesh:changes")
         assert isinstance(deadline, float)
 
         async def moved() -> bool:
             await store.leases.register(instance())
-            current = client.zscore("mesh:leases", "orders-1")
+            current = client.zscore("mesh:leases", "orders/orders-1")
             return isinstance(current, float) and current > deadline
 
         await until(moved)
@@ -49,7 +50,7 @@ async def test_lease_expires_at_its_deadline_and_not_before(valkey: Valkey, stor
     await _grace_period_ends(store)
     start = time.monotonic()
     await store.leases.register(instance("orders-1"))
-    expired: list[str] = []
+    expired: list[InstanceKey] = []
 
     async def swept() -> bool:
         expired.extend(await store.leases.sweep())
@@ -57,7 +58,7 @@ async def test_lease_expires_at_its_deadline_and_not_before(valkey: Valkey, stor
 
     await until(swept)
     assert time.monotonic() - start >= 0.7
-    assert expired == ["orders-1"]
+    assert expired == [("orders", "orders-1")]
     assert await _names(store) == ["orders-2"]
 
 
@@ -67,15 +68,31 @@ async def _grace_period_ends(store: Store) -> None:
     await until(lambda: _sweeps_any(store))
 
 
-async def test_instance_of_another_service_is_denied(store: Store) -> None:
-    await store.leases.register(instance("orders-1", "orders"))
-    with pytest.raises(PermissionDeniedError, match="orders-1 belongs to service orders, not thief"):
-        await store.leases.register(instance("orders-1", "thief"))
-    with pytest.raises(PermissionDeniedError):
-        await store.leases.deregister("orders-1", "thief")
-    with pytest.raises(PermissionDeniedError):
-        await store.leases.set_draining("orders-1", "thief")
+async def test_services_have_name_spaces_of_their_own(store: Store) -> None:
+    for service in ("orders", "thief"):
+        await store.leases.register(instance("orders-1", service))
+    assert await store.leases.set_draining("orders-1", "thief")
+    assert await store.leases.instances() == (
+        instance("orders-1", "orders"),
+        instance("orders-1", "thief", health="draining"),
+    )
+    assert await store.leases.deregister("orders-1", "thief")
+    assert not await store.leases.deregister("orders-1", "thief")
     assert await store.leases.instances() == (instance("orders-1", "orders"),)
+
+
+async def test_a_service_has_a_bounded_number_of_instances(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = lua.REGISTER.text.replace(str(lua.INSTANCES_LIMIT), "3")
+    monkeypatch.setattr(lua, "REGISTER", lua.Script("register", text))
+    for name in ("evil-1", "evil-2", "evil-3"):
+        await store.leases.register(instance(name, "evil"))
+    with pytest.raises(PermissionDeniedError, match="service evil already has"):
+        await store.leases.register(instance("evil-4", "evil"))
+    assert await store.leases.register(instance("evil-1", "evil", health="unhealthy"))
+    assert await store.leases.register(instance("evil-4", "evi"))
+    assert await store.leases.register(instance("orders-1"))
 
 
 async def test_deregister_removes_the_instance_and_keeps_the_service(store: Store) -> None:
@@ -90,10 +107,10 @@ async def test_deregister_removes_the_instance_and_keeps_the_service(store: Stor
 async def test_draining_keeps_everything_else(store: Store) -> None:
     await store.leases.register(instance(labels=(("version", "v1"),)))
     assert await store.leases.set_draining("orders-1", "orders")
-    assert not await store.leases.set_draining("orders-1")
+    assert not await store.leases.set_draining("orders-1", "orders")
     assert await store.leases.instances() == (instance(labels=(("version", "v1"),), health="draining"),)
-    with pytest.raises(NotFoundError, match="orders-9: not registered"):
-        await store.leases.set_draining("orders-9")
+    with pytest.raises(NotFoundError, match="orders-9 of orders: not registered"):
+        await store.leases.set_draining("orders-9", "orders")
 
 
 async def test_no_lease_expires_within_one_ttl_of_a_start(store: Store, other: Store) -> None:
@@ -151,7 +168,7 @@ async def _seconds_until_expiry(store: Store) -> float:
 async def _deadline_passes(store: Store) -> None:
     """Wait until the lease is overdue by the store's clock, without a sweep."""
     connection = store._connection
-    deadline = float(await connection.execute("ZSCORE", "mesh:leases", "orders-1"))
+    deadline = float(await connection.execute("ZSCORE", "mesh:leases", "orders/orders-1"))
 
     async def overdue() -> bool:
         seconds, micros = await connection.execute("TIME")

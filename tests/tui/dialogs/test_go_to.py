@@ -24,7 +24,7 @@ def matches(text: str) -> list[Location]:
 
 def test_letters_of_a_name_match_it() -> None:
     assert matches("invent")[0] == ServiceLocation("inventory")
-    assert ProxyLocation("inventory-2") in matches("inv-2")
+    assert ProxyLocation("inventory-2", "inventory") in matches("inv-2")
     assert matches("cbinvlim")[0] == PolicyLocation("CircuitBreaker", "inventory-limits")
     assert matches("topo")[0] == TabLocation("topology")
 

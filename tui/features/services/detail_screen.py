@@ -28,6 +28,7 @@ from meshwright.tui.format import (
     format_number,
     success_tone,
 )
+from meshwright.tui.graph.edge_labels import QUIET_BREAKERS
 from meshwright.tui.mesh_state import DashboardState, StateField
 from meshwright.tui.navigation import (
     EdgeLocation,
@@ -201,7 +202,7 @@ class ServiceDetailScreen(MeshScreen):
         kind, _, name = message.key.partition(" ")
         match message.table.parent.id if message.table.parent else "":
             case "instances":
-                self.session.go(ProxyLocation(message.key))
+                self.session.go(ProxyLocation(message.key, self.service))
             case "calls":
                 self.session.go(EdgeLocation(*message.key.split(">", 1)))
             case "policies":
@@ -247,6 +248,6 @@ def _summary(service: ServiceSummary, thresholds: HealthThresholds) -> Content:
         parts.append(paint(f"p50/95/99 {'/'.join(latencies)} ms"))
     if service.retries_per_s:
         parts.append(paint(f"{format_number(service.retries_per_s)} retries/s", "partial"))
-    if service.breaker != "closed":
+    if service.breaker not in QUIET_BREAKERS:
         parts.append(status_text(breaker, f", {service.ejected} ejected" if service.ejected else ""))
     return Content("  ").join(parts)

@@ -58,6 +58,7 @@ class SidecarDetailScreen(MeshScreen):
     def __init__(self, location: ProxyLocation) -> None:
         super().__init__(location)
         self.proxy_name = location.name
+        self.service = location.service
         self._last_rejection: Event | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -81,7 +82,8 @@ class SidecarDetailScreen(MeshScreen):
         rejections = (event for event in events or () if event.subject == self.proxy_name)
         self._last_rejection = next(rejections, None)
         self.refresh_data(self.mesh_state)
-        configs = await self.session.call(lambda client: client.proxy_config(self.proxy_name))
+        name = f"{self.service}/{self.proxy_name}" if self.service else self.proxy_name
+        configs = await self.session.call(lambda client: client.proxy_config(name))
         if configs is None:
             title.update("the configuration is unavailable: a tries again")
             return
@@ -93,7 +95,7 @@ class SidecarDetailScreen(MeshScreen):
         """Show the current state of the proxy."""
         if state.proxies is None or not self.query("#summary"):  # removed while a request was running
             return
-        proxy = next((proxy for proxy in state.proxies if proxy.name == self.proxy_name), None)
+        proxy = self._proxy(state)
         summary = self.query_one("#summary", Static)
         if proxy is None:
             text = f"{self.proxy_name} is not connected, or no longer: Esc goes back"
@@ -118,14 +120,18 @@ class SidecarDetailScreen(MeshScreen):
 
     def action_service(self) -> None:
         """The service of this proxy."""
-        for proxy in self.mesh_state.proxies or ():
-            if proxy.name == self.proxy_name:
-                self.session.go(ServiceLocation(proxy.service))
-                return
+        proxy = self._proxy(self.mesh_state)
+        if proxy is not None:
+            self.session.go(ServiceLocation(proxy.service))
 
     def action_events(self) -> None:
         """Events of this proxy."""
         self.session.go(EventsLocation(subject=self.proxy_name))
+
+    def _proxy(self, state: DashboardState) -> ProxyDetail | None:
+        """The proxy in the current state; names are unique only within a service."""
+        named = (proxy for proxy in state.proxies or () if proxy.name == self.proxy_name)
+        return next((proxy for proxy in named if self.service in ("", proxy.service)), None)
 
 
 def _summary(proxy: ProxyDetail, now: float) -> Content:

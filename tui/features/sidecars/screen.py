@@ -47,16 +47,15 @@ class SidecarsScreen(ListScreen[ProxyDetail]):
 
     def location_of(self, key: str) -> Location:
         """The sidecar in detail."""
-        return ProxyLocation(key)
+        service, _, name = key.partition("/")
+        return ProxyLocation(name, service)
 
     def action_service(self) -> None:
         """The service of the selected sidecar."""
-        for proxy in self.mesh_state.proxies or ():
-            if proxy.name == self.selected_key:
-                self.session.go(ServiceLocation(proxy.service))
-                return
+        if self.selected_key:
+            self.session.go(ServiceLocation(self.selected_key.partition("/")[0]))
 
     def action_events(self) -> None:
         """Events of the selected sidecar."""
         if self.selected_key:
-            self.session.go(EventsLocation(subject=self.selected_key))
+            self.session.go(EventsLocation(subject=self.selected_key.partition("/")[2]))

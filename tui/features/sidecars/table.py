@@ -44,11 +44,16 @@ def sort_proxies(proxies: Iterable[ProxyDetail]) -> list[ProxyDetail]:
     return sorted(proxies, key=lambda proxy: (STATE_ORDER.index(proxy.state), proxy.service, proxy.name))
 
 
+def proxy_key(proxy: ProxyDetail) -> str:
+    """Identifies a proxy: names are unique only within a service."""
+    return f"{proxy.service}/{proxy.name}"
+
+
 def build_rows(proxies: Iterable[ProxyDetail], newest: int, now: float) -> LazyRows[ProxyDetail]:
     """The rows of sidecars, each built when it is first drawn."""
     return LazyRows(
         proxies,
-        key=attrgetter("name"),
+        key=proxy_key,
         make=lambda proxy: proxy_row(proxy, newest, now),
         texts={
             1: attrgetter("name"),
@@ -64,7 +69,7 @@ def proxy_row(proxy: ProxyDetail, newest: int, now: float) -> TableRow:
     revision_tone: Tone = "plain" if proxy.revision >= newest else "partial"
     reported = proxy.reported
     return TableRow(
-        proxy.name,
+        proxy_key(proxy),
         (
             TableCell(label.symbol, label.tone),
             TableCell(proxy.name, "strong" if label.tone in ("bad", "partial") else "plain"),

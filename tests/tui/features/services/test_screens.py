@@ -109,7 +109,7 @@ async def test_a_service_shows_its_panes_and_enter_opens_their_rows() -> None:
             "the circuit breaker opened", "▲41", "Services › inventory",
         )  # fmt: skip
         ways: tuple[tuple[int, Location], ...] = (
-            (0, ProxyLocation("inventory-1")),
+            (0, ProxyLocation("inventory-1", "inventory")),
             (1, EdgeLocation("orders", "inventory")),
             (2, PolicyLocation("CircuitBreaker", "inventory-limits")),
             (1, TraceLocation("3f9a" + "1" * 28)),
