@@ -1,21 +1,32 @@
-"""backendRefs of routes → clusters."""
+"""backendRefs of routes → clusters, or the reason why there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from meshwright.control_plane.core.ports import (
-    cluster_name,
-    default_port_speaks,
-    port_numbers,
-    subset_cluster,
-)
+from meshwright.control_plane.api.models.instances import Port
+from meshwright.control_plane.core.ports import cluster_name, port_numbers, subset_cluster
 from meshwright.control_plane.core.views import default_port
 from meshwright.control_plane.core.world import Service
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
 from meshwright.control_plane.policies.subset.spec import Subset
 
 Services = Mapping[str, Service]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendCluster:
+    """The cluster behind a backendRef; if it is empty, why.
+
+    `failure` is a reason of the Gateway API for `ResolvedRefs`, `field` the field of the backendRef that is
+    the cause, `message` says what is wrong with it.
+    """
+
+    cluster: str = ""
+    failure: str = ""
+    field: str = ""
+    message: str = ""
 
 
 class BackendResolver:
@@ -35,34 +46,62 @@ class BackendResolver:
         subset = self._subsets.get(ref.name)
         return subset.spec.service if subset else ""
 
-    def http_cluster(self, services: Services, ref: BackendObjectReference, *, grpc: bool = False) -> str:
-        """The cluster behind a backendRef; empty when there is no such service, port or subset.
+    def http_cluster(
+        self, services: Services, ref: BackendObjectReference, *, grpc: bool = False
+    ) -> BackendCluster:
+        """The cluster behind a backendRef of an HTTPRoute, or with `grpc` of a GRPCRoute.
 
         Without a port it is the default one, or with `grpc` the first gRPC port, if there is one.
         """
-        if ref.kind == "Subset":
-            subset = self._subsets.get(ref.name)
-            service = services.get(subset.spec.service) if subset else None
-            available = subset and service and default_port_speaks(service, "http", "grpc")
-            return subset_cluster(subset) if subset and available else ""
-        service = services.get(ref.name)
-        if not service or default_port_speaks(service, "tcp"):
-            return ""
-        default = default_port(service.ports)
-        if ref.port is None and grpc:
-            port = next((port for port in service.ports if port.protocol == "grpc"), default)
-            return cluster_name(service, port) if port else ""
-        if ref.port is None or (default and ref.port in port_numbers(service, default)):
-            return service.name if default else ""
-        ports = [port for port in service.ports if port.number == ref.port and port.protocol != "tcp"]
-        return cluster_name(service, ports[0]) if ports else ""
+        return self._cluster(services, ref, ("http", "grpc"), first="grpc" if grpc else "")
 
-    def tcp_cluster(self, services: Services, ref: BackendObjectReference) -> str:
-        """The cluster behind a TCPRoute's backendRef; empty when there is no such service, port or subset."""
-        service = services.get(self.service_of(ref))
+    def tcp_cluster(self, services: Services, ref: BackendObjectReference) -> BackendCluster:
+        """The cluster behind a backendRef of a TCPRoute. Without a port it is the first tcp port."""
+        return self._cluster(services, ref, ("tcp",), first="tcp")
+
+    def _cluster(
+        self, services: Services, ref: BackendObjectReference, protocols: tuple[str, ...], first: str
+    ) -> BackendCluster:
+        subset = self._subsets.get(ref.name) if ref.kind == "Subset" else None
+        if ref.kind == "Subset" and subset is None:
+            return _not_found("name", f"there is no Subset {ref.name} yet")
+        service = services.get(subset.spec.service if subset else ref.name)
         if service is None:
-            return ""
-        if ref.kind == "Subset":
-            return subset_cluster(self._subsets[ref.name]) if default_port_speaks(service, "tcp") else ""
-        ports = [port for port in service.ports if port.protocol == "tcp" and ref.port in (None, port.number)]
-        return cluster_name(service, ports[0]) if ports else ""
+            name = f"Service {subset.spec.service} of Subset {ref.name}" if subset else f"Service {ref.name}"
+            return _not_found("name", f"there is no {name} yet")
+        default = default_port(service.ports)
+        if subset:
+            port = default if default and ref.port in (None, *port_numbers(service, default)) else None
+        else:
+            port = _port(service, ref.port, first)
+        if port is None:
+            return _no_port(service, ref, default if subset else None)
+        if port.protocol not in protocols:
+            message = f"port {port.name} of Service {service.name} speaks {port.protocol}"
+            return BackendCluster("", "UnsupportedProtocol", "port", message)
+        return BackendCluster(subset_cluster(subset) if subset else cluster_name(service, port))
+
+
+def _port(service: Service, number: int | None, first: str) -> Port | None:
+    """The port with this number; without one the first that speaks `first`, else the default one."""
+    default = default_port(service.ports)
+    if number is None:
+        return next((port for port in service.ports if port.protocol == first), default)
+    if default and number in port_numbers(service, default):
+        return default
+    return next((port for port in service.ports if port.number == number), None)
+
+
+def _not_found(field: str, message: str) -> BackendCluster:
+    return BackendCluster("", "BackendNotFound", field, message)
+
+
+def _no_port(service: Service, ref: BackendObjectReference, only: Port | None) -> BackendCluster:
+    if not service.ports:
+        return _not_found("name", f"Service {service.name} has no port")
+    ports = (only,) if only else service.ports
+    known = ", ".join(
+        f"{port.name} ({'/'.join(map(str, port_numbers(service, port))) or 'no number'})" for port in ports
+    )
+    what = f"Subset {ref.name}" if only else f"Service {service.name}"
+    return _not_found("port", f"{what} has no port {ref.port}: it has {known}")

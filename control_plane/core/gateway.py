@@ -12,9 +12,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 from meshwright.control_plane.core import http_connection_manager as http
-from meshwright.control_plane.core import routes
+from meshwright.control_plane.core import routes, tcp
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
-from meshwright.control_plane.core.views import GatewayView, ListenerSettings, ListenerView
+from meshwright.control_plane.core.views import (
+    GatewayView,
+    HostView,
+    ListenerSettings,
+    ListenerView,
+)
 from meshwright.control_plane.envoy import v3
 
 IDLE_TIMEOUT = timedelta(hours=1)
@@ -47,12 +52,30 @@ def listeners(
     """The listeners of one proxy; `ports` says where the node binds them, by listener name."""
     settings = replace(view.settings, tracing=tracing, request_log=request_log)
     return tuple(
-        _listener(view, settings, listener, address, ports.get(listener.name, listener.port))
+        _tcp_listener(view, settings, listener, address, bound_port(listener, ports))
+        if listener.tcp
+        else _http_listener(view, settings, listener, address, bound_port(listener, ports))
         for listener in view.listeners
     )
 
 
-def _listener(
+def bound_port(listener: ListenerView, ports: Mapping[str, int]) -> int:
+    """The port where a node binds a listener: the node's own choice goes before the document's."""
+    return ports.get(listener.name, listener.port)
+
+
+def _tcp_listener(
+    gateway: GatewayView, settings: ListenerSettings, view: ListenerView, address: str, port: int
+) -> Resource:
+    """Each connection goes to one of the backends of the listener's route."""
+    document = (gateway.document,) if gateway.document else ()
+    name = listener_name(gateway.name, view.name)
+    return tcp.listener(
+        name, address, port, view.tcp, "ingress", request_log=settings.request_log, policies=document
+    )
+
+
+def _http_listener(
     gateway: GatewayView, settings: ListenerSettings, view: ListenerView, address: str, port: int
 ) -> Resource:
     name = listener_name(gateway.name, view.name)
@@ -71,12 +94,18 @@ def _listener(
     return encode(LDS, name, message, required_clusters=settings.required_clusters, policies=refs)
 
 
-def route_configurations(view: GatewayView) -> tuple[Resource, ...]:
-    """One route configuration per listener; unknown hosts and paths get 404."""
+def route_configurations(view: GatewayView, ports: Mapping[str, int]) -> tuple[Resource, ...]:
+    """One route configuration per HTTP listener; unknown hosts and paths get 404.
+
+    `ports` as for `listeners`.
+    """
     resources = []
     for listener in view.listeners:
+        if listener.tcp:
+            continue
         name = listener_name(view.name, listener.name)
-        hosts = [(host, routes.build_routes(host)) for host in listener.hosts]
+        port = listener.port or bound_port(listener, ports)
+        hosts = [(host, routes.build_routes(_at_port(host, port))) for host in listener.hosts]
         message = v3.RouteConfiguration(
             name=name,
             ignore_port_in_host_matching=True,
@@ -91,3 +120,9 @@ def route_configurations(view: GatewayView) -> tuple[Resource, ...]:
         refs = tuple(dict.fromkeys(ref for _, built in hosts for ref in built.policies))
         resources.append(encode(RDS, name, message, required_clusters=clusters, policies=refs))
     return tuple(resources)
+
+
+def _at_port(host: HostView, port: int) -> HostView:
+    """The host as clients of a port see it."""
+    rules = tuple(rule for rule in host.rules if not rule.only_ports or port in rule.only_ports)
+    return replace(host, port=port, rules=rules)

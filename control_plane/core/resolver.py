@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.attachment import (
     AttachmentPoint,
@@ -20,6 +19,7 @@ from meshwright.control_plane.core.attachment import (
     refs_of,
 )
 from meshwright.control_plane.core.backends import BackendResolver, Services
+from meshwright.control_plane.core.listeners import listeners_of, served
 from meshwright.control_plane.core.ports import (
     cluster_name,
     domains_by_port,
@@ -27,17 +27,20 @@ from meshwright.control_plane.core.ports import (
     subset_cluster,
 )
 from meshwright.control_plane.core.route_resolver import RouteResolver
+from meshwright.control_plane.core.tcp_routes import TcpRouteResolver
 from meshwright.control_plane.core.views import (
     ClusterView,
     DestinationView,
     GatewayView,
     ListenerSettings,
+    ListenerView,
     LoadBalancingView,
     NodeView,
     UpstreamView,
     default_port,
 )
 from meshwright.control_plane.core.world import Labels, PolicyDocument, Service
+from meshwright.control_plane.policies.gateway.edge import edge_settings
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
 from meshwright.control_plane.policies.hook_registry import default_specs
@@ -45,10 +48,7 @@ from meshwright.control_plane.policies.hooks import EndpointWeights, TransportMo
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.subset.spec import Subset
-from meshwright.control_plane.policies.tcproute.spec import TCPParentReference, TCPRoute
-
-DEFAULT_LISTENER = Listener(name="http", port=80, protocol="HTTP")
-"""What a gateway listens on when no Gateway document describes it."""
+from meshwright.control_plane.policies.tcproute.spec import TCPRoute
 
 
 class Resolver:
@@ -57,19 +57,17 @@ class Resolver:
     def __init__(self, documents: tuple[PolicyDocument, ...], trust_domain: str) -> None:
         self.attachments = Attachments(documents)
         self._trust_domain = trust_domain
-        self._tcp_routes: dict[str, list[tuple[PolicyDocument, TCPRoute, TCPParentReference]]]
-        self._tcp_routes = defaultdict(list)
         self._gateways: dict[str, Gateway] = {}
         subsets: dict[str, Subset] = {}
         self._backends = BackendResolver(subsets)
         self._routes = RouteResolver(self.attachments, self._backends)
+        self._tcp_routes = TcpRouteResolver(self._backends)
         for document in documents:
             match document.policy:
                 case HTTPRoute() | GRPCRoute() as route:
                     self._routes.add(document, route)
                 case TCPRoute() as tcp_route:
-                    for parent in tcp_route.spec.parent_refs:
-                        self._tcp_routes[parent.name].append((document, tcp_route, parent))
+                    self._tcp_routes.add(document, tcp_route)
                 case Subset() as subset:
                     subsets[subset.name] = subset
                 case Gateway() as gateway:
@@ -121,40 +119,28 @@ class Resolver:
     def gateway(self, services: Services, name: str) -> GatewayView:
         """What the proxies of gateway `name` need."""
         document = self._gateways.get(name)
+        listeners = listeners_of(document)
         by_port: dict[int, list[Listener]] = defaultdict(list)
-        for listener in document.spec.listeners if document else (DEFAULT_LISTENER,):
-            by_port[listener.port].append(listener)
-        views = tuple(self._routes.listener(services, name, listeners) for listeners in by_port.values())
+        views = []
+        for listener in served(listeners):
+            if listener.protocol == "HTTP":
+                by_port[listener.port].append(listener)
+            else:
+                view = self._tcp_routes.listener(services, name, listener, listeners)
+                views.append(ListenerView(listener.name, listener.port, (), view))
+        views += [self._routes.listener(services, name, group, listeners) for group in by_port.values()]
         settings = self.listener_settings(gateway=name)
-        return GatewayView(name, settings, views, document.ref if document else "")
+        if document is None:
+            return GatewayView(name, settings, tuple(views))
+        return GatewayView(name, settings, tuple(views), document.ref, edge_settings(document.spec))
 
     def gateways(self) -> frozenset[str]:
         """Every gateway that a document describes or attaches a route to."""
-        return frozenset(self._gateways) | self._routes.gateways()
+        return frozenset(self._gateways) | self._routes.gateways() | self._tcp_routes.gateways()
 
     def upstreams(self, services: Services) -> Mapping[str, UpstreamView]:
         """Every tcp port that a caller may declare: the first one of `db` as `db`, each as `db:name`."""
-        result: dict[str, UpstreamView] = {}
-        for service in services.values():
-            ports = [port for port in service.ports if port.protocol == "tcp"]
-            views = [(port, self._upstream(services, service, port)) for port in ports]
-            if views:
-                result[service.name] = views[0][1]
-            result.update((f"{service.name}:{port.name}", view) for port, view in views)
-        return result
-
-    def _upstream(self, services: Services, service: Service, port: Port) -> UpstreamView:
-        attached = [
-            (document.created, route.name, route)
-            for document, route, parent in self._tcp_routes.get(service.name, ())
-            if parent.port in (None, port.number)
-        ]
-        if not attached:
-            return UpstreamView(((cluster_name(service, port), 1),))
-        oldest = min(attached, key=lambda entry: entry[:2])[2]
-        refs = oldest.spec.rules[0].backend_refs
-        backends = tuple((self._backends.tcp_cluster(services, ref), ref.weight) for ref in refs)
-        return UpstreamView(backends, (oldest.ref,))
+        return self._tcp_routes.upstreams(services)
 
     # --- clusters and endpoints -------------------------------------------------------------------
 

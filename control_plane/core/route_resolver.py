@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import (
@@ -13,19 +14,18 @@ from meshwright.control_plane.core.attachment import (
     implementing,
 )
 from meshwright.control_plane.core.backends import BackendResolver
-from meshwright.control_plane.core.hostnames import intersect_hostnames
+from meshwright.control_plane.core.hostnames import covers, most_specific, precedence
+from meshwright.control_plane.core.listeners import attach
 from meshwright.control_plane.core.ports import cluster_name, port_numbers
+from meshwright.control_plane.core.tcp_routes import selects_port
 from meshwright.control_plane.core.views import HostView, ListenerView, RuleView, default_port
 from meshwright.control_plane.core.world import PolicyDocument, Service
 from meshwright.control_plane.policies.gateway.spec import Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute, GRPCRouteRule
 from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend, ResolvedMirror
-from meshwright.control_plane.policies.httproute.spec import (
-    HTTPBackendRef,
-    HTTPRoute,
-    HTTPRouteRule,
-    ParentReference,
-)
+from meshwright.control_plane.policies.httproute.filters import HTTPRouteFilter
+from meshwright.control_plane.policies.httproute.parents import ParentReference
+from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRoute, HTTPRouteRule
 from meshwright.control_plane.policies.registry import kinds
 
 Services = Mapping[str, Service]
@@ -89,7 +89,7 @@ class RouteResolver:
         attached = {
             document.ref: (document, route)
             for document, route, parent in self._routes.get(("Service", service.name), ())
-            if parent.port is None or parent.port in numbers
+            if selects_port(parent, port, numbers)
         }
         edge = AttachmentPoint(service=service.name, caller=caller)
         rules = tuple(
@@ -100,7 +100,8 @@ class RouteResolver:
         only_grpc = all(isinstance(route, GRPCRoute) for _, route in attached.values())
         if not attached or (port.protocol == "http" and only_grpc):
             rules += (self._default_rule(service, port, edge),)
-        return HostView(domains[0], domains, rules)
+        number = 0 if port == default_port(service.ports) else port.number
+        return HostView(domains[0], domains, rules, port=number)
 
     def _default_rule(self, service: Service, port: Port, edge: AttachmentPoint) -> RuleView:
         number = None if port == default_port(service.ports) else port.number
@@ -120,44 +121,88 @@ class RouteResolver:
         rules: Sequence[RouteRule] = route.spec.rules
         for index, rule in enumerate(rules):
             http_rule = rule.to_http() if isinstance(rule, GRPCRouteRule) else rule
-            backends = tuple(
-                ResolvedBackend(ref, self._backends.http_cluster(services, ref, grpc=grpc))
-                for ref in http_rule.backend_refs
-            )
-            mirrors = tuple(
-                ResolvedMirror(
-                    self._backends.http_cluster(services, item.request_mirror.backend_ref, grpc=grpc),
-                    item.request_mirror.share,
-                )
-                for item in http_rule.filters
-                if item.request_mirror is not None
-            )
+            backends = tuple(self._backend(services, ref, grpc=grpc) for ref in http_rule.backend_refs)
+            mirrors = self._mirrors(services, http_rule.filters, grpc=grpc)
             used = (ref for ref in rule.backend_refs if ref.weight)
             service = edge.service or next(map(self._backends.service_of, used), "")
             policies = self._route_policies(_rule_point(edge, service, document.ref, rule))
             age = (document.created, route.name, index)
             yield RuleView(document.ref, rule, age, backends, mirrors, policies, grpc)
 
-    def listener(self, services: Services, gateway: str, listeners: list[Listener]) -> ListenerView:
-        """The listeners of one port as one listener of Envoy, distinguished by host.
+    def _backend(self, services: Services, ref: HTTPBackendRef, *, grpc: bool) -> ResolvedBackend:
+        resolved = self._backends.http_cluster(services, ref, grpc=grpc)
+        mirrors = self._mirrors(services, ref.filters, grpc=grpc)
+        return ResolvedBackend(ref, resolved.cluster, resolved.message, mirrors)
 
-        It is named `http` if one of them is, otherwise after the first.
+    def _mirrors(
+        self, services: Services, filters: Iterable[HTTPRouteFilter], *, grpc: bool
+    ) -> tuple[ResolvedMirror, ...]:
+        return tuple(
+            ResolvedMirror(
+                self._backends.http_cluster(services, item.request_mirror.backend_ref, grpc=grpc).cluster,
+                item.request_mirror.share,
+            )
+            for item in filters
+            if item.request_mirror is not None
+        )
+
+    def listener(
+        self, services: Services, gateway: str, group: list[Listener], listeners: tuple[Listener, ...]
+    ) -> ListenerView:
+        """The HTTP listeners of one port as one listener of Envoy, distinguished by host.
+
+        `listeners` are all of the gateway. It is named `http` if one of them is, otherwise after the first.
+        A host belongs to the listener with the most specific hostname; its rules are those of every route
+        attached there whose host name covers it, the most specific name first (HTTPRouteSpec.hostnames).
         """
-        attached: dict[str, dict[str, tuple[PolicyDocument, RequestRoute]]] = {
-            listener.hostname: {} for listener in listeners if listener.hostname
-        }
-        for listener in listeners:
-            for document, route, parent in self._routes.get(("Gateway", gateway), ()):
-                if parent.section_name in ("", listener.name) and parent.port in (None, listener.port):
-                    for host in intersect_hostnames(listener.hostname or "", route.spec.hostnames):
-                        attached.setdefault(host or "*", {})[document.ref] = (document, route)
+        attached = self._attached(gateway, group, listeners)
+        names = {listener.hostname for listener in group}
         edge = AttachmentPoint(caller=gateway, gateway=gateway)
         hosts = []
-        for host, routes in sorted(attached.items()):
-            rules = (rule for entry in routes.values() for rule in self._rules(services, *entry, edge))
-            hosts.append(HostView(host, (host,), tuple(rules)))
-        names = [listener.name for listener in listeners]
-        return ListenerView("http" if "http" in names else names[0], listeners[0].port, tuple(hosts))
+        for host in sorted({entry.host for entry in attached} | (names - {""})):
+            owner = most_specific(names, host)
+            matching = [entry for entry in attached if entry.listener == owner and covers(entry.host, host)]
+            rules: dict[str, tuple[RuleView, ...]] = {}
+            for entry in sorted(matching, key=lambda entry: precedence(entry.host)):
+                if entry.document.ref not in rules:
+                    rules[entry.document.ref] = tuple(
+                        replace(rule, tier=precedence(entry.host), only_ports=entry.ports)
+                        for rule in self._rules(services, entry.document, entry.route, edge)
+                    )
+            domain = host or "*"
+            every = tuple(rule for of_route in rules.values() for rule in of_route)
+            hosts.append(HostView(domain, (domain,), every, port=group[0].port))
+        listener_names = [listener.name for listener in group]
+        name = "http" if "http" in listener_names else listener_names[0]
+        return ListenerView(name, group[0].port, tuple(hosts))
+
+    def _attached(
+        self, gateway: str, group: list[Listener], listeners: tuple[Listener, ...]
+    ) -> list[_AttachedRoute]:
+        """The routes of some listeners, each with one host under which one of them serves it."""
+        entries: dict[tuple[str, str, str], _AttachedRoute] = {}
+        for document, route, parent in self._routes.get(("Gateway", gateway), ()):
+            for listener, hosts in attach(route, parent, listeners).listeners:
+                if all(listener is not member for member in group):
+                    continue
+                only = (parent.port,) if parent.port and not listener.port else ()
+                for host in hosts:
+                    key = (document.ref, listener.hostname, host)
+                    before = entries[key].ports if key in entries else only
+                    ports = tuple(sorted({*before, *only})) if before and only else ()
+                    entries[key] = _AttachedRoute(listener.hostname, host, document, route, ports)
+        return list(entries.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _AttachedRoute:
+    """A route at a listener (by its hostname) for one host; `ports` as in RuleView.only_ports."""
+
+    listener: str
+    host: str
+    document: PolicyDocument
+    route: RequestRoute
+    ports: tuple[int, ...]
 
 
 def _rule_point(edge: AttachmentPoint, service: str, ref: str, rule: RouteRule) -> AttachmentPoint:

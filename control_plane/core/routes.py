@@ -36,9 +36,9 @@ class BuiltRoutes:
 def build_routes(host: HostView) -> BuiltRoutes:
     """The routes of one virtual host."""
     ranked = [
-        ((*rank, *rule.age, index), rule, route)
+        ((*rule.tier, *rank, *rule.age, index), rule, route)
         for rule in host.rules
-        for index, (rank, route) in enumerate(_translate(rule))
+        for index, (rank, route) in enumerate(_translate(rule, host.port))
     ]
     routes: list[v3.Route] = []
     clusters: dict[str, None] = {}
@@ -53,11 +53,11 @@ def build_routes(host: HostView) -> BuiltRoutes:
     return BuiltRoutes(tuple(routes), tuple(clusters), tuple(refs))
 
 
-def _translate(rule: RuleView) -> list[tuple[Rank, v3.Route]]:
-    """A route for each match of the rule, as the rule's kind makes it."""
+def _translate(rule: RuleView, port: int) -> list[tuple[Rank, v3.Route]]:
+    """The routes for each match of the rule, as the rule's kind makes them."""
     if isinstance(rule.rule, GRPCRouteRule):
         return grpcroute.routes(rule.route, rule.rule, rule.backends, rule.mirrors)
-    return httproute.routes(ResolvedRule(rule.route, rule.rule, rule.backends, rule.mirrors))
+    return httproute.routes(ResolvedRule(rule.route, rule.rule, rule.backends, rule.mirrors, port))
 
 
 def _clusters(action: v3.RouteAction) -> tuple[str, ...]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Literal
 
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import clusters, connect_tunnel, gateway, inbound, outbound, tcp
 from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource
 from meshwright.control_plane.core.views import (
+    NO_EDGE_SETTINGS,
     GatewayView,
     ListenerSettings,
     ListenerView,
     NodeView,
     UpstreamView,
 )
+from meshwright.control_plane.policies.gateway.edge import EdgeSettings
 from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE
 
 ResourceKey = tuple[str, str]
@@ -44,7 +47,9 @@ NO_SETTINGS = ListenerSettings("")
 class Bindings:
     """What one node reports about itself: where it binds its listeners, its zone, where telemetry goes.
 
-    `tracing`: it has a collector for spans. `request_log`: the control plane takes its request log.
+    `tracing`: it has a collector for spans. `request_log`: the control plane takes its request log. `edge`: a
+    gateway's settings from its application file. `outside`: what a sidecar does with calls to hosts that are
+    not in the mesh; empty for the mesh's own setting.
     """
 
     address: str = "127.0.0.1"
@@ -55,6 +60,8 @@ class Bindings:
     zone: str = ""
     tracing: bool = False
     request_log: bool = False
+    edge: EdgeSettings = NO_EDGE_SETTINGS
+    outside: Literal["", "allow", "deny"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +148,14 @@ class Snapshot:
                 ),
             )
         for name, upstream in self.upstreams.items():
-            yield f"callers of {name}", (tcp.listener(name, LOOPBACK, 0, upstream),)
+            yield f"callers of {name}", (tcp.upstream_listener(name, LOOPBACK, 0, upstream),)
         for name, view in self.gateways.items():
-            yield name, (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view))
+            yield name, (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view, {}))
 
     def dangling_references(self) -> tuple[str, ...]:
         """Descriptions of references to missing resources; empty when the snapshot is consistent."""
         resources = [*self.shared.values(), *(r for table in self.variants.values() for r in table.values())]
-        resources += [r for view in self.gateways.values() for r in gateway.route_configurations(view)]
+        resources += [r for view in self.gateways.values() for r in gateway.route_configurations(view, {})]
         existing = {name for type_url, name in self.shared if type_url == CDS}
         missing = [
             f"{resource.name} refers to cluster {cluster}, which does not exist"
@@ -259,7 +266,7 @@ def _sidecar_resources(
             view, bindings.address, bindings.inbound, tracing=tracing, request_log=request_log
         )
     for (name, address, port), upstream in zip(bindings.upstreams, upstreams, strict=True):
-        listeners.append(tcp.listener(name, address, port, upstream, request_log=request_log))
+        listeners.append(tcp.upstream_listener(name, address, port, upstream, request_log=request_log))
     routes = (outbound.route_configuration(), *(inbound.routes(view) if view else ()))
     static_clusters = _by_name([clusters.blackhole(), connect_tunnel.cluster()])
     return {CDS: static_clusters, LDS: _by_name(listeners)}, _by_name(routes)
@@ -269,6 +276,7 @@ def _sidecar_resources(
 def _gateway_resources(
     view: GatewayView, bindings: Bindings
 ) -> tuple[Mapping[str, ResourcesByName], ResourcesByName]:
+    view = replace(view, edge=bindings.edge.overridden_by(view.edge))
     listeners = gateway.listeners(
         view,
         bindings.address,
@@ -277,4 +285,4 @@ def _gateway_resources(
         request_log=bindings.request_log,
     )
     base = {CDS: _by_name([clusters.blackhole()]), LDS: _by_name(listeners)}
-    return base, _by_name(gateway.route_configurations(view))
+    return base, _by_name(gateway.route_configurations(view, dict(bindings.gateway)))

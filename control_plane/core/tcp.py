@@ -14,6 +14,7 @@ from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.resource import LDS, Resource, encode
 from meshwright.control_plane.core.views import UpstreamView
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.hooks import ListenerDirection
 from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE
 from meshwright.control_plane.policies.tcproute import envoy as tcproute
 
@@ -34,21 +35,37 @@ def listener_name(upstream: str) -> str:
     return f"tcp/{upstream}"
 
 
-def listener(
+def upstream_listener(
     upstream: str, address: str, port: int, view: UpstreamView | None, *, request_log: bool = False
 ) -> Resource:
     """Where a caller's connections to `upstream` begin. While no such service exists (`view` is None) the
     listener closes connections at once."""
-    name = listener_name(upstream)
+    return listener(listener_name(upstream), address, port, view, "outbound", request_log=request_log)
+
+
+def listener(
+    name: str,
+    address: str,
+    port: int,
+    view: UpstreamView | None,
+    direction: ListenerDirection,
+    *,
+    request_log: bool = False,
+    policies: tuple[str, ...] = (),
+) -> Resource:
+    """A listener whose connections go to the backends by weight; the share of a missing one is closed.
+
+    `policies` (`Kind/name`) shaped it besides those of the view.
+    """
     backends = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
     proxy = v3.TcpProxy(stat_prefix=name, idle_timeout=timedelta(0))
     tcproute.set_backends(proxy, backends or [(BLACKHOLE, 1)])
     if request_log:
-        proxy.access_log.append(access_log.connection_log("outbound"))
+        proxy.access_log.append(access_log.connection_log(direction))
     message = http.listener(name, address, port, [v3.FilterChain(filters=[_tcp_proxy_filter(proxy)])])
     clusters = tuple(dict.fromkeys(cluster for cluster, _ in backends if cluster != BLACKHOLE))
-    policies = view.policies if view else ()
-    return encode(LDS, name, message, required_clusters=clusters, policies=policies)
+    refs = (*policies, *(view.policies if view else ()))
+    return encode(LDS, name, message, required_clusters=clusters, policies=refs)
 
 
 def app_filter(port: str, *, request_log: bool = False) -> v3.Filter:

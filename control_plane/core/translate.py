@@ -119,7 +119,7 @@ def _translate_node(view: NodeView) -> object:
 
 
 def _translate_gateway(view: GatewayView) -> object:
-    return gateway.listeners(view, LOOPBACK, {}), gateway.route_configurations(view)
+    return gateway.listeners(view, LOOPBACK, {}), gateway.route_configurations(view, {})
 
 
 def _destination(

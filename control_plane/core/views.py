@@ -16,13 +16,16 @@ from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend, R
 from meshwright.control_plane.policies.httproute.spec import HTTPRouteRule
 
 
+
 @dataclass(frozen=True, slots=True)
 class RuleView:
     """One rule of a route with its backends and the policies in force there.
 
     `route` is `Kind/name`; empty for the rule of a service without routes. `age` orders rules that match
     equally (Gateway API: oldest route first, then name, then position). `grpc`: the rule is for gRPC, whose
-    timeouts are deadlines and whose failures are statuses.
+    timeouts are deadlines and whose failures are statuses. Of the rules of one host those with the lower
+    `tier` come first: it ranks the host names of the routes. `only_ports`: at a gateway without a Gateway
+    document, whose port only its node knows, the rule is for these ports.
     """
 
     route: str
@@ -32,19 +35,23 @@ class RuleView:
     mirrors: tuple[ResolvedMirror, ...]
     policies: tuple[EffectivePolicy, ...]
     grpc: bool = False
+    tier: tuple[bool, int] = (False, 0)
+    only_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HostView:
     """One virtual host: its domains and rules. A host without rules responds 404.
 
-    `https_refused_for` names the service whose HTTPS host this is: it holds nothing but the refusal.
+    `https_refused_for` names the service whose HTTPS host this is: it holds nothing but the refusal. `port`
+    is the one that redirects to another host keep; 0 for the default port of HTTP.
     """
 
     name: str
     domains: tuple[str, ...]
     rules: tuple[RuleView, ...]
     https_refused_for: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +130,12 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class ListenerView:
-    """A gateway's listener. `port` is 0 when the node decides where it binds."""
+    """A gateway's listener: `hosts` for HTTP, `tcp` for TCP. `port` is 0 when only the node knows it."""
 
     name: str
     port: int
     hosts: tuple[HostView, ...]
+    tcp: UpstreamView | None = None
 
 
 @dataclass(frozen=True, slots=True)

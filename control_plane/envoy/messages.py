@@ -9,12 +9,12 @@ from __future__ import annotations
 _BY_PACKAGE: dict[str, str] = {
     "google.protobuf": "Any BoolValue Duration Struct UInt32Value UInt64Value Value",
     "envoy.config.accesslog.v3": """
-        AccessLog AccessLogFilter AndFilter ComparisonFilter DurationFilter GrpcStatusFilter
-        HeaderFilter OrFilter ResponseFlagFilter RuntimeFilter StatusCodeFilter""",
+        AccessLog AccessLogFilter AndFilter ComparisonFilter DurationFilter ExtensionFilter
+        GrpcStatusFilter HeaderFilter OrFilter ResponseFlagFilter RuntimeFilter StatusCodeFilter""",
     "envoy.config.cluster.v3": "CircuitBreakers Cluster LoadBalancingPolicy OutlierDetection",
     "envoy.config.core.v3": """
-        Address AggregatedConfigSource ConfigSource DataSource EnvoyInternalAddress GrpcService
-        HeaderValue HeaderValueOption HealthCheck Http2ProtocolOptions KeepaliveSettings
+        Address AggregatedConfigSource CidrRange ConfigSource DataSource EnvoyInternalAddress GrpcService
+        HeaderValue HeaderValueOption HealthCheck Http1ProtocolOptions Http2ProtocolOptions KeepaliveSettings
         Locality Metadata Node PathConfigSource RuntimeFractionalPercent RuntimeUInt32
         SocketAddress SubstitutionFormatString TcpKeepalive TransportSocket TypedExtensionConfig""",
     "envoy.config.endpoint.v3": "ClusterLoadAssignment Endpoint LbEndpoint LocalityLbEndpoints",
@@ -25,8 +25,10 @@ _BY_PACKAGE: dict[str, str] = {
         RetryPolicy Route RouteAction RouteConfiguration RouteMatch Vhds VirtualHost
         WeightedCluster""",
     "envoy.config.trace.v3": "OpenTelemetryConfig",
+    "envoy.extensions.access_loggers.filters.cel.v3": "ExpressionFilter",
     "envoy.extensions.access_loggers.open_telemetry.v3": "OpenTelemetryAccessLogConfig",
     "envoy.extensions.access_loggers.stream.v3": "StdoutAccessLog",
+    "envoy.extensions.filters.http.cors.v3": "Cors CorsPolicy",
     "envoy.extensions.filters.http.fault.v3": "FaultAbort HTTPFault",
     "envoy.extensions.filters.http.header_mutation.v3": "HeaderMutation HeaderMutationPerRoute Mutations",
     "envoy.extensions.filters.http.jwt_authn.v3": "JwtAuthentication JwtProvider RequirementRule",
@@ -34,8 +36,10 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.filters.http.on_demand.v3": "OnDemand OnDemandCds",
     "envoy.extensions.filters.http.rbac.v3": "RBAC RBACPerRoute",
     "envoy.extensions.filters.http.router.v3": "Router",
+    "envoy.extensions.filters.common.set_filter_state.v3": "FilterStateValue",
     "envoy.extensions.filters.listener.tls_inspector.v3": "TlsInspector",
-    "envoy.extensions.filters.network.http_connection_manager.v3": "HttpConnectionManager HttpFilter Rds",
+    "envoy.extensions.filters.network.http_connection_manager.v3": """
+        HttpConnectionManager HttpFilter LocalReplyConfig Rds RequestIDExtension ResponseMapper""",
     "envoy.extensions.filters.network.tcp_proxy.v3": "TcpProxy",
     "envoy.extensions.load_balancing_policies.common.v3": "SlowStartConfig",
     "envoy.extensions.load_balancing_policies.least_request.v3": "LeastRequest",
@@ -43,6 +47,10 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.load_balancing_policies.random.v3": "Random",
     "envoy.extensions.load_balancing_policies.ring_hash.v3": "RingHash",
     "envoy.extensions.load_balancing_policies.round_robin.v3": "RoundRobin",
+    "envoy.extensions.http.original_ip_detection.xff.v3": "XffConfig XffTrustedCidrs",
+    "envoy.extensions.network.dns_resolver.getaddrinfo.v3": "GetAddrInfoDnsResolverConfig",
+    "envoy.extensions.rbac.matchers.upstream_ip_port.v3": "UpstreamIpPortMatcher",
+    "envoy.extensions.request_id.uuid.v3": "UuidRequestIdConfig",
     "envoy.extensions.retry.host.previous_hosts.v3": "PreviousHostsPredicate",
     "envoy.extensions.tracers.opentelemetry.samplers.v3": """
         ParentBasedSamplerConfig TraceIdRatioBasedSamplerConfig""",
@@ -52,16 +60,23 @@ _BY_PACKAGE: dict[str, str] = {
         TlsParameters UpstreamTlsContext""",
     "envoy.extensions.upstreams.http.v3": "HttpProtocolOptions",
     "envoy.service.discovery.v3": "DeltaDiscoveryRequest DeltaDiscoveryResponse Resource",
-    "envoy.type.matcher.v3": "RegexMatchAndSubstitute RegexMatcher StringMatcher",
+    "envoy.type.matcher.v3": "FilterStateMatcher RegexMatchAndSubstitute RegexMatcher StringMatcher",
+    "envoy.type.tracing.v3": "CustomTag",
     "envoy.type.v3": "FractionalPercent Percent TokenBucket",
 }
 
 _RENAMED: dict[str, str] = {
     "CommonHttpProtocolOptions": "envoy.config.core.v3.HttpProtocolOptions",
     "ConfigHeaderMutation": "envoy.config.common.mutation_rules.v3.HeaderMutation",
+    "DnsCacheConfig": "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig",
+    "DynamicForwardProxy": "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+    "DynamicForwardProxyCluster": "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
+    "EarlyHeaderMutation": "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
     "RBACPolicy": "envoy.config.rbac.v3.Policy",
     "RBACRules": "envoy.config.rbac.v3.RBAC",
     "GrpcStats": "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    "RouteFilterConfig": "envoy.config.route.v3.FilterConfig",
+    "SetFilterState": "envoy.extensions.filters.http.set_filter_state.v3.Config",
     "StatsAccessLog": "envoy.extensions.access_loggers.stats.v3.Config",
     "HealthCheckFilter": "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     "TracingProvider": "envoy.config.trace.v3.Tracing",

@@ -81,7 +81,7 @@ class AccessLogFilter(Message):
     @property
     def grpc_status_filter(self) -> GrpcStatusFilter: ...
     @property
-    def extension_filter(self) -> _envoy_config_accesslog_v3_ExtensionFilter: ...
+    def extension_filter(self) -> ExtensionFilter: ...
     @property
     def metadata_filter(self) -> _envoy_config_accesslog_v3_MetadataFilter: ...
     @property
@@ -99,7 +99,7 @@ class AccessLogFilter(Message):
         header_filter: HeaderFilter | None = ...,
         response_flag_filter: ResponseFlagFilter | None = ...,
         grpc_status_filter: GrpcStatusFilter | None = ...,
-        extension_filter: _envoy_config_accesslog_v3_ExtensionFilter | None = ...,
+        extension_filter: ExtensionFilter | None = ...,
         metadata_filter: _envoy_config_accesslog_v3_MetadataFilter | None = ...,
         log_type_filter: _envoy_config_accesslog_v3_LogTypeFilter | None = ...,
     ) -> None: ...
@@ -203,6 +203,17 @@ class CertificateValidationContext(Message):
         only_verify_leaf_cert_crl: bool | None = ...,
         max_verify_depth: UInt32Value | None = ...,
         suppress_client_ca_list: bool | None = ...,
+    ) -> None: ...
+
+class CidrRange(Message):
+    address_prefix: str
+    @property
+    def prefix_len(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        address_prefix: str | None = ...,
+        prefix_len: UInt32Value | None = ...,
     ) -> None: ...
 
 class CircuitBreakers(Message):
@@ -565,7 +576,7 @@ class Cluster(Message):
     @property
     def common_http_protocol_options(self) -> CommonHttpProtocolOptions: ...
     @property
-    def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
+    def http_protocol_options(self) -> Http1ProtocolOptions: ...
     @property
     def http2_protocol_options(self) -> Http2ProtocolOptions: ...
     @property
@@ -652,7 +663,7 @@ class Cluster(Message):
         circuit_breakers: CircuitBreakers | None = ...,
         upstream_http_protocol_options: _envoy_config_core_v3_UpstreamHttpProtocolOptions | None = ...,
         common_http_protocol_options: CommonHttpProtocolOptions | None = ...,
-        http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
+        http_protocol_options: Http1ProtocolOptions | None = ...,
         http2_protocol_options: Http2ProtocolOptions | None = ...,
         typed_extension_protocol_options: Mapping[str, Any] | None = ...,
         dns_refresh_rate: Duration | timedelta | None = ...,
@@ -927,6 +938,105 @@ class ConfigSource(Message):
         resource_api_version: int | None = ...,
     ) -> None: ...
 
+class Cors(Message):
+    def __init__(self) -> None: ...
+
+class CorsPolicy(Message):
+    @property
+    def allow_origin_string_match(self) -> _Messages[StringMatcher]: ...
+    allow_methods: str
+    allow_headers: str
+    expose_headers: str
+    max_age: str
+    @property
+    def allow_credentials(self) -> BoolValue: ...
+    @property
+    def filter_enabled(self) -> RuntimeFractionalPercent: ...
+    @property
+    def shadow_enabled(self) -> RuntimeFractionalPercent: ...
+    @property
+    def allow_private_network_access(self) -> BoolValue: ...
+    @property
+    def forward_not_matching_preflights(self) -> BoolValue: ...
+    def __init__(
+        self,
+        *,
+        allow_origin_string_match: Iterable[StringMatcher] | None = ...,
+        allow_methods: str | None = ...,
+        allow_headers: str | None = ...,
+        expose_headers: str | None = ...,
+        max_age: str | None = ...,
+        allow_credentials: BoolValue | None = ...,
+        filter_enabled: RuntimeFractionalPercent | None = ...,
+        shadow_enabled: RuntimeFractionalPercent | None = ...,
+        allow_private_network_access: BoolValue | None = ...,
+        forward_not_matching_preflights: BoolValue | None = ...,
+    ) -> None: ...
+
+class CustomTag(Message):
+    class Environment(Message):
+        name: str
+        default_value: str
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            default_value: str | None = ...,
+        ) -> None: ...
+
+    class Header(Message):
+        name: str
+        default_value: str
+        def __init__(
+            self,
+            *,
+            name: str | None = ...,
+            default_value: str | None = ...,
+        ) -> None: ...
+
+    class Literal(Message):
+        value: str
+        def __init__(
+            self,
+            *,
+            value: str | None = ...,
+        ) -> None: ...
+
+    class Metadata(Message):
+        @property
+        def kind(self) -> _envoy_type_metadata_v3_MetadataKind: ...
+        @property
+        def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
+        default_value: str
+        def __init__(
+            self,
+            *,
+            kind: _envoy_type_metadata_v3_MetadataKind | None = ...,
+            metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
+            default_value: str | None = ...,
+        ) -> None: ...
+
+    tag: str
+    @property
+    def literal(self) -> CustomTag.Literal: ...
+    @property
+    def environment(self) -> CustomTag.Environment: ...
+    @property
+    def request_header(self) -> CustomTag.Header: ...
+    @property
+    def metadata(self) -> CustomTag.Metadata: ...
+    value: str
+    def __init__(
+        self,
+        *,
+        tag: str | None = ...,
+        literal: CustomTag.Literal | None = ...,
+        environment: CustomTag.Environment | None = ...,
+        request_header: CustomTag.Header | None = ...,
+        metadata: CustomTag.Metadata | None = ...,
+        value: str | None = ...,
+    ) -> None: ...
+
 class DataSource(Message):
     filename: str
     inline_bytes: bytes
@@ -1027,6 +1137,56 @@ class DirectResponseAction(Message):
         body_format: SubstitutionFormatString | None = ...,
     ) -> None: ...
 
+class DnsCacheConfig(Message):
+    name: str
+    dns_lookup_family: int
+    @property
+    def dns_refresh_rate(self) -> Duration: ...
+    @property
+    def dns_min_refresh_rate(self) -> Duration: ...
+    @property
+    def host_ttl(self) -> Duration: ...
+    @property
+    def max_hosts(self) -> UInt32Value: ...
+    disable_dns_refresh_on_failure: bool
+    @property
+    def dns_failure_refresh_rate(self) -> Cluster.RefreshRate: ...
+    @property
+    def dns_cache_circuit_breaker(self) -> _envoy_extensions_common_dynamic_forward_proxy_v3_DnsCacheCircuitBreakers: ...
+    use_tcp_for_dns_lookups: bool
+    @property
+    def dns_resolution_config(self) -> _envoy_config_core_v3_DnsResolutionConfig: ...
+    @property
+    def typed_dns_resolver_config(self) -> TypedExtensionConfig: ...
+    @property
+    def preresolve_hostnames(self) -> _Messages[SocketAddress]: ...
+    @property
+    def dns_query_timeout(self) -> Duration: ...
+    @property
+    def key_value_config(self) -> _envoy_config_common_key_value_v3_KeyValueStoreConfig: ...
+    @property
+    def resolved_address_filter(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        dns_lookup_family: int | None = ...,
+        dns_refresh_rate: Duration | timedelta | None = ...,
+        dns_min_refresh_rate: Duration | timedelta | None = ...,
+        host_ttl: Duration | timedelta | None = ...,
+        max_hosts: UInt32Value | None = ...,
+        disable_dns_refresh_on_failure: bool | None = ...,
+        dns_failure_refresh_rate: Cluster.RefreshRate | None = ...,
+        dns_cache_circuit_breaker: _envoy_extensions_common_dynamic_forward_proxy_v3_DnsCacheCircuitBreakers | None = ...,
+        use_tcp_for_dns_lookups: bool | None = ...,
+        dns_resolution_config: _envoy_config_core_v3_DnsResolutionConfig | None = ...,
+        typed_dns_resolver_config: TypedExtensionConfig | None = ...,
+        preresolve_hostnames: Iterable[SocketAddress] | None = ...,
+        dns_query_timeout: Duration | timedelta | None = ...,
+        key_value_config: _envoy_config_common_key_value_v3_KeyValueStoreConfig | None = ...,
+        resolved_address_filter: _envoy_type_matcher_v3_AddressMatcher | None = ...,
+    ) -> None: ...
+
 class DownstreamTlsContext(Message):
     OcspStaplePolicy: ClassVar[_Enum]
     LENIENT_STAPLING: ClassVar[int]
@@ -1085,6 +1245,47 @@ class DurationFilter(Message):
         comparison: ComparisonFilter | None = ...,
     ) -> None: ...
 
+class DynamicForwardProxy(Message):
+    @property
+    def dns_cache_config(self) -> DnsCacheConfig: ...
+    @property
+    def sub_cluster_config(self) -> _envoy_extensions_filters_http_dynamic_forward_proxy_v3_SubClusterConfig: ...
+    save_upstream_address: bool
+    allow_dynamic_host_from_filter_state: bool
+    def __init__(
+        self,
+        *,
+        dns_cache_config: DnsCacheConfig | None = ...,
+        sub_cluster_config: _envoy_extensions_filters_http_dynamic_forward_proxy_v3_SubClusterConfig | None = ...,
+        save_upstream_address: bool | None = ...,
+        allow_dynamic_host_from_filter_state: bool | None = ...,
+    ) -> None: ...
+
+class DynamicForwardProxyCluster(Message):
+    @property
+    def dns_cache_config(self) -> DnsCacheConfig: ...
+    @property
+    def sub_clusters_config(self) -> _envoy_extensions_clusters_dynamic_forward_proxy_v3_SubClustersConfig: ...
+    allow_insecure_cluster_options: bool
+    allow_coalesced_connections: bool
+    def __init__(
+        self,
+        *,
+        dns_cache_config: DnsCacheConfig | None = ...,
+        sub_clusters_config: _envoy_extensions_clusters_dynamic_forward_proxy_v3_SubClustersConfig | None = ...,
+        allow_insecure_cluster_options: bool | None = ...,
+        allow_coalesced_connections: bool | None = ...,
+    ) -> None: ...
+
+class EarlyHeaderMutation(Message):
+    @property
+    def mutations(self) -> _Messages[ConfigHeaderMutation]: ...
+    def __init__(
+        self,
+        *,
+        mutations: Iterable[ConfigHeaderMutation] | None = ...,
+    ) -> None: ...
+
 class Endpoint(Message):
     class AdditionalAddress(Message):
         @property
@@ -1136,6 +1337,28 @@ class EnvoyInternalAddress(Message):
         *,
         server_listener_name: str | None = ...,
         endpoint_id: str | None = ...,
+    ) -> None: ...
+
+class ExpressionFilter(Message):
+    expression: str
+    @property
+    def cel_config(self) -> _envoy_config_core_v3_CelExpressionConfig: ...
+    def __init__(
+        self,
+        *,
+        expression: str | None = ...,
+        cel_config: _envoy_config_core_v3_CelExpressionConfig | None = ...,
+    ) -> None: ...
+
+class ExtensionFilter(Message):
+    name: str
+    @property
+    def typed_config(self) -> Any: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        typed_config: Any | None = ...,
     ) -> None: ...
 
 class FaultAbort(Message):
@@ -1205,15 +1428,15 @@ class FilterChainMatch(Message):
     @property
     def destination_port(self) -> UInt32Value: ...
     @property
-    def prefix_ranges(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
+    def prefix_ranges(self) -> _Messages[CidrRange]: ...
     address_suffix: str
     @property
     def suffix_len(self) -> UInt32Value: ...
     @property
-    def direct_source_prefix_ranges(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
+    def direct_source_prefix_ranges(self) -> _Messages[CidrRange]: ...
     source_type: int
     @property
-    def source_prefix_ranges(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
+    def source_prefix_ranges(self) -> _Messages[CidrRange]: ...
     @property
     def source_ports(self) -> _Scalars[int]: ...
     @property
@@ -1225,16 +1448,53 @@ class FilterChainMatch(Message):
         self,
         *,
         destination_port: UInt32Value | None = ...,
-        prefix_ranges: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
+        prefix_ranges: Iterable[CidrRange] | None = ...,
         address_suffix: str | None = ...,
         suffix_len: UInt32Value | None = ...,
-        direct_source_prefix_ranges: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
+        direct_source_prefix_ranges: Iterable[CidrRange] | None = ...,
         source_type: int | None = ...,
-        source_prefix_ranges: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
+        source_prefix_ranges: Iterable[CidrRange] | None = ...,
         source_ports: _Many[int] | None = ...,
         server_names: _Many[str] | None = ...,
         transport_protocol: str | None = ...,
         application_protocols: _Many[str] | None = ...,
+    ) -> None: ...
+
+class FilterStateMatcher(Message):
+    key: str
+    @property
+    def string_match(self) -> StringMatcher: ...
+    @property
+    def address_match(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
+    def __init__(
+        self,
+        *,
+        key: str | None = ...,
+        string_match: StringMatcher | None = ...,
+        address_match: _envoy_type_matcher_v3_AddressMatcher | None = ...,
+    ) -> None: ...
+
+class FilterStateValue(Message):
+    SharedWithUpstream: ClassVar[_Enum]
+    NONE: ClassVar[int]
+    ONCE: ClassVar[int]
+    TRANSITIVE: ClassVar[int]
+    object_key: str
+    factory_key: str
+    @property
+    def format_string(self) -> SubstitutionFormatString: ...
+    read_only: bool
+    shared_with_upstream: int
+    skip_if_empty: bool
+    def __init__(
+        self,
+        *,
+        object_key: str | None = ...,
+        factory_key: str | None = ...,
+        format_string: SubstitutionFormatString | None = ...,
+        read_only: bool | None = ...,
+        shared_with_upstream: int | None = ...,
+        skip_if_empty: bool | None = ...,
     ) -> None: ...
 
 class FractionalPercent(Message):
@@ -1249,6 +1509,18 @@ class FractionalPercent(Message):
         *,
         numerator: int | None = ...,
         denominator: int | None = ...,
+    ) -> None: ...
+
+class GetAddrInfoDnsResolverConfig(Message):
+    @property
+    def num_retries(self) -> UInt32Value: ...
+    @property
+    def num_resolver_threads(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        num_retries: UInt32Value | None = ...,
+        num_resolver_threads: UInt32Value | None = ...,
     ) -> None: ...
 
 class GrpcService(Message):
@@ -1839,6 +2111,54 @@ class HealthCheckFilter(Message):
         headers: Iterable[HeaderMatcher] | None = ...,
     ) -> None: ...
 
+class Http1ProtocolOptions(Message):
+    class HeaderKeyFormat(Message):
+        class ProperCaseWords(Message):
+            def __init__(self) -> None: ...
+
+        @property
+        def proper_case_words(self) -> Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords: ...
+        @property
+        def stateful_formatter(self) -> TypedExtensionConfig: ...
+        def __init__(
+            self,
+            *,
+            proper_case_words: Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords | None = ...,
+            stateful_formatter: TypedExtensionConfig | None = ...,
+        ) -> None: ...
+
+    @property
+    def allow_absolute_url(self) -> BoolValue: ...
+    accept_http_10: bool
+    default_host_for_http_10: str
+    @property
+    def header_key_format(self) -> Http1ProtocolOptions.HeaderKeyFormat: ...
+    enable_trailers: bool
+    allow_chunked_length: bool
+    @property
+    def override_stream_error_on_invalid_http_message(self) -> BoolValue: ...
+    send_fully_qualified_url: bool
+    @property
+    def use_balsa_parser(self) -> BoolValue: ...
+    allow_custom_methods: bool
+    @property
+    def ignore_http_11_upgrade(self) -> _Messages[StringMatcher]: ...
+    def __init__(
+        self,
+        *,
+        allow_absolute_url: BoolValue | None = ...,
+        accept_http_10: bool | None = ...,
+        default_host_for_http_10: str | None = ...,
+        header_key_format: Http1ProtocolOptions.HeaderKeyFormat | None = ...,
+        enable_trailers: bool | None = ...,
+        allow_chunked_length: bool | None = ...,
+        override_stream_error_on_invalid_http_message: BoolValue | None = ...,
+        send_fully_qualified_url: bool | None = ...,
+        use_balsa_parser: BoolValue | None = ...,
+        allow_custom_methods: bool | None = ...,
+        ignore_http_11_upgrade: Iterable[StringMatcher] | None = ...,
+    ) -> None: ...
+
 class Http2ProtocolOptions(Message):
     class SettingsParameter(Message):
         @property
@@ -1972,12 +2292,12 @@ class HttpConnectionManager(Message):
     class InternalAddressConfig(Message):
         unix_sockets: bool
         @property
-        def cidr_ranges(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
+        def cidr_ranges(self) -> _Messages[CidrRange]: ...
         def __init__(
             self,
             *,
             unix_sockets: bool | None = ...,
-            cidr_ranges: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
+            cidr_ranges: Iterable[CidrRange] | None = ...,
         ) -> None: ...
 
     class PathNormalizationOptions(Message):
@@ -2043,7 +2363,7 @@ class HttpConnectionManager(Message):
         @property
         def max_path_tag_length(self) -> UInt32Value: ...
         @property
-        def custom_tags(self) -> _Messages[_envoy_type_tracing_v3_CustomTag]: ...
+        def custom_tags(self) -> _Messages[CustomTag]: ...
         @property
         def provider(self) -> TracingProvider.Http: ...
         @property
@@ -2059,7 +2379,7 @@ class HttpConnectionManager(Message):
             overall_sampling: Percent | None = ...,
             verbose: bool | None = ...,
             max_path_tag_length: UInt32Value | None = ...,
-            custom_tags: Iterable[_envoy_type_tracing_v3_CustomTag] | None = ...,
+            custom_tags: Iterable[CustomTag] | None = ...,
             provider: TracingProvider.Http | None = ...,
             spawn_upstream_span: BoolValue | None = ...,
             operation: str | None = ...,
@@ -2099,7 +2419,7 @@ class HttpConnectionManager(Message):
     def common_http_protocol_options(self) -> CommonHttpProtocolOptions: ...
     http1_safe_max_connection_duration: bool
     @property
-    def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
+    def http_protocol_options(self) -> Http1ProtocolOptions: ...
     @property
     def http2_protocol_options(self) -> Http2ProtocolOptions: ...
     @property
@@ -2160,9 +2480,9 @@ class HttpConnectionManager(Message):
     merge_slashes: bool
     path_with_escaped_slashes_action: int
     @property
-    def request_id_extension(self) -> _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension: ...
+    def request_id_extension(self) -> RequestIDExtension: ...
     @property
-    def local_reply_config(self) -> _envoy_extensions_filters_network_http_connection_manager_v3_LocalReplyConfig: ...
+    def local_reply_config(self) -> LocalReplyConfig: ...
     strip_matching_host_port: bool
     strip_any_host_port: bool
     @property
@@ -2193,7 +2513,7 @@ class HttpConnectionManager(Message):
         tracing: HttpConnectionManager.Tracing | None = ...,
         common_http_protocol_options: CommonHttpProtocolOptions | None = ...,
         http1_safe_max_connection_duration: bool | None = ...,
-        http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
+        http_protocol_options: Http1ProtocolOptions | None = ...,
         http2_protocol_options: Http2ProtocolOptions | None = ...,
         http3_protocol_options: _envoy_config_core_v3_Http3ProtocolOptions | None = ...,
         server_name: str | None = ...,
@@ -2230,8 +2550,8 @@ class HttpConnectionManager(Message):
         normalize_path: BoolValue | None = ...,
         merge_slashes: bool | None = ...,
         path_with_escaped_slashes_action: int | None = ...,
-        request_id_extension: _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension | None = ...,
-        local_reply_config: _envoy_extensions_filters_network_http_connection_manager_v3_LocalReplyConfig | None = ...,
+        request_id_extension: RequestIDExtension | None = ...,
+        local_reply_config: LocalReplyConfig | None = ...,
         strip_matching_host_port: bool | None = ...,
         strip_any_host_port: bool | None = ...,
         stream_error_on_invalid_http_message: BoolValue | None = ...,
@@ -2266,7 +2586,7 @@ class HttpFilter(Message):
 class HttpProtocolOptions(Message):
     class AutoHttpConfig(Message):
         @property
-        def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
+        def http_protocol_options(self) -> Http1ProtocolOptions: ...
         @property
         def http2_protocol_options(self) -> Http2ProtocolOptions: ...
         @property
@@ -2276,7 +2596,7 @@ class HttpProtocolOptions(Message):
         def __init__(
             self,
             *,
-            http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
+            http_protocol_options: Http1ProtocolOptions | None = ...,
             http2_protocol_options: Http2ProtocolOptions | None = ...,
             http3_protocol_options: _envoy_config_core_v3_Http3ProtocolOptions | None = ...,
             alternate_protocols_cache_options: _envoy_config_core_v3_AlternateProtocolsCacheOptions | None = ...,
@@ -2284,7 +2604,7 @@ class HttpProtocolOptions(Message):
 
     class ExplicitHttpConfig(Message):
         @property
-        def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
+        def http_protocol_options(self) -> Http1ProtocolOptions: ...
         @property
         def http2_protocol_options(self) -> Http2ProtocolOptions: ...
         @property
@@ -2292,7 +2612,7 @@ class HttpProtocolOptions(Message):
         def __init__(
             self,
             *,
-            http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
+            http_protocol_options: Http1ProtocolOptions | None = ...,
             http2_protocol_options: Http2ProtocolOptions | None = ...,
             http3_protocol_options: _envoy_config_core_v3_Http3ProtocolOptions | None = ...,
         ) -> None: ...
@@ -2308,7 +2628,7 @@ class HttpProtocolOptions(Message):
 
     class UseDownstreamHttpConfig(Message):
         @property
-        def http_protocol_options(self) -> _envoy_config_core_v3_Http1ProtocolOptions: ...
+        def http_protocol_options(self) -> Http1ProtocolOptions: ...
         @property
         def http2_protocol_options(self) -> Http2ProtocolOptions: ...
         @property
@@ -2316,7 +2636,7 @@ class HttpProtocolOptions(Message):
         def __init__(
             self,
             *,
-            http_protocol_options: _envoy_config_core_v3_Http1ProtocolOptions | None = ...,
+            http_protocol_options: Http1ProtocolOptions | None = ...,
             http2_protocol_options: Http2ProtocolOptions | None = ...,
             http3_protocol_options: _envoy_config_core_v3_Http3ProtocolOptions | None = ...,
         ) -> None: ...
@@ -2752,6 +3072,18 @@ class LocalRateLimit(Message):
         max_dynamic_descriptors: UInt32Value | None = ...,
     ) -> None: ...
 
+class LocalReplyConfig(Message):
+    @property
+    def mappers(self) -> _Messages[ResponseMapper]: ...
+    @property
+    def body_format(self) -> SubstitutionFormatString: ...
+    def __init__(
+        self,
+        *,
+        mappers: Iterable[ResponseMapper] | None = ...,
+        body_format: SubstitutionFormatString | None = ...,
+    ) -> None: ...
+
 class Locality(Message):
     region: str
     zone: str
@@ -2933,7 +3265,7 @@ class OpenTelemetryAccessLogConfig(Message):
     @property
     def filter_state_objects_to_log(self) -> _Scalars[str]: ...
     @property
-    def custom_tags(self) -> _Messages[_envoy_type_tracing_v3_CustomTag]: ...
+    def custom_tags(self) -> _Messages[CustomTag]: ...
     def __init__(
         self,
         *,
@@ -2950,7 +3282,7 @@ class OpenTelemetryAccessLogConfig(Message):
         buffer_flush_interval: Duration | timedelta | None = ...,
         buffer_size_bytes: UInt32Value | None = ...,
         filter_state_objects_to_log: _Many[str] | None = ...,
-        custom_tags: Iterable[_envoy_type_tracing_v3_CustomTag] | None = ...,
+        custom_tags: Iterable[CustomTag] | None = ...,
     ) -> None: ...
 
 class OpenTelemetryConfig(Message):
@@ -3122,7 +3454,7 @@ class Permission(Message):
     @property
     def url_path(self) -> _envoy_type_matcher_v3_PathMatcher: ...
     @property
-    def destination_ip(self) -> _envoy_config_core_v3_CidrRange: ...
+    def destination_ip(self) -> CidrRange: ...
     destination_port: int
     @property
     def destination_port_range(self) -> _envoy_type_v3_Int32Range: ...
@@ -3146,7 +3478,7 @@ class Permission(Message):
         any: bool | None = ...,
         header: HeaderMatcher | None = ...,
         url_path: _envoy_type_matcher_v3_PathMatcher | None = ...,
-        destination_ip: _envoy_config_core_v3_CidrRange | None = ...,
+        destination_ip: CidrRange | None = ...,
         destination_port: int | None = ...,
         destination_port_range: _envoy_type_v3_Int32Range | None = ...,
         metadata: _envoy_type_matcher_v3_MetadataMatcher | None = ...,
@@ -3187,11 +3519,11 @@ class Principal(Message):
     @property
     def authenticated(self) -> Principal.Authenticated: ...
     @property
-    def source_ip(self) -> _envoy_config_core_v3_CidrRange: ...
+    def source_ip(self) -> CidrRange: ...
     @property
-    def direct_remote_ip(self) -> _envoy_config_core_v3_CidrRange: ...
+    def direct_remote_ip(self) -> CidrRange: ...
     @property
-    def remote_ip(self) -> _envoy_config_core_v3_CidrRange: ...
+    def remote_ip(self) -> CidrRange: ...
     @property
     def header(self) -> HeaderMatcher: ...
     @property
@@ -3199,7 +3531,7 @@ class Principal(Message):
     @property
     def metadata(self) -> _envoy_type_matcher_v3_MetadataMatcher: ...
     @property
-    def filter_state(self) -> _envoy_type_matcher_v3_FilterStateMatcher: ...
+    def filter_state(self) -> FilterStateMatcher: ...
     @property
     def not_id(self) -> Principal: ...
     @property
@@ -3213,13 +3545,13 @@ class Principal(Message):
         or_ids: Principal.Set | None = ...,
         any: bool | None = ...,
         authenticated: Principal.Authenticated | None = ...,
-        source_ip: _envoy_config_core_v3_CidrRange | None = ...,
-        direct_remote_ip: _envoy_config_core_v3_CidrRange | None = ...,
-        remote_ip: _envoy_config_core_v3_CidrRange | None = ...,
+        source_ip: CidrRange | None = ...,
+        direct_remote_ip: CidrRange | None = ...,
+        remote_ip: CidrRange | None = ...,
         header: HeaderMatcher | None = ...,
         url_path: _envoy_type_matcher_v3_PathMatcher | None = ...,
         metadata: _envoy_type_matcher_v3_MetadataMatcher | None = ...,
-        filter_state: _envoy_type_matcher_v3_FilterStateMatcher | None = ...,
+        filter_state: FilterStateMatcher | None = ...,
         not_id: Principal | None = ...,
         sourced_metadata: _envoy_config_rbac_v3_SourcedMetadata | None = ...,
         custom: TypedExtensionConfig | None = ...,
@@ -3421,6 +3753,15 @@ class RegexMatcher(Message):
         regex: str | None = ...,
     ) -> None: ...
 
+class RequestIDExtension(Message):
+    @property
+    def typed_config(self) -> Any: ...
+    def __init__(
+        self,
+        *,
+        typed_config: Any | None = ...,
+    ) -> None: ...
+
 class RequirementRule(Message):
     @property
     def match(self) -> RouteMatch: ...
@@ -3478,6 +3819,27 @@ class ResponseFlagFilter(Message):
         self,
         *,
         flags: _Many[str] | None = ...,
+    ) -> None: ...
+
+class ResponseMapper(Message):
+    @property
+    def filter(self) -> AccessLogFilter: ...
+    @property
+    def status_code(self) -> UInt32Value: ...
+    @property
+    def body(self) -> DataSource: ...
+    @property
+    def body_format_override(self) -> SubstitutionFormatString: ...
+    @property
+    def headers_to_add(self) -> _Messages[HeaderValueOption]: ...
+    def __init__(
+        self,
+        *,
+        filter: AccessLogFilter | None = ...,
+        status_code: UInt32Value | None = ...,
+        body: DataSource | None = ...,
+        body_format_override: SubstitutionFormatString | None = ...,
+        headers_to_add: Iterable[HeaderValueOption] | None = ...,
     ) -> None: ...
 
 class RetryPolicy(Message):
@@ -3997,6 +4359,19 @@ class RouteConfiguration(Message):
         metadata: Metadata | None = ...,
     ) -> None: ...
 
+class RouteFilterConfig(Message):
+    @property
+    def config(self) -> Any: ...
+    is_optional: bool
+    disabled: bool
+    def __init__(
+        self,
+        *,
+        config: Any | None = ...,
+        is_optional: bool | None = ...,
+        disabled: bool | None = ...,
+    ) -> None: ...
+
 class RouteMatch(Message):
     class ConnectMatcher(Message):
         def __init__(self) -> None: ...
@@ -4042,7 +4417,7 @@ class RouteMatch(Message):
     @property
     def dynamic_metadata(self) -> _Messages[_envoy_type_matcher_v3_MetadataMatcher]: ...
     @property
-    def filter_state(self) -> _Messages[_envoy_type_matcher_v3_FilterStateMatcher]: ...
+    def filter_state(self) -> _Messages[FilterStateMatcher]: ...
     def __init__(
         self,
         *,
@@ -4060,7 +4435,7 @@ class RouteMatch(Message):
         grpc: RouteMatch.GrpcRouteMatchOptions | None = ...,
         tls_context: RouteMatch.TlsContextMatchOptions | None = ...,
         dynamic_metadata: Iterable[_envoy_type_matcher_v3_MetadataMatcher] | None = ...,
-        filter_state: Iterable[_envoy_type_matcher_v3_FilterStateMatcher] | None = ...,
+        filter_state: Iterable[FilterStateMatcher] | None = ...,
     ) -> None: ...
 
 class Router(Message):
@@ -4194,6 +4569,17 @@ class Secret(Message):
         session_ticket_keys: _envoy_extensions_transport_sockets_tls_v3_TlsSessionTicketKeys | None = ...,
         validation_context: CertificateValidationContext | None = ...,
         generic_secret: _envoy_extensions_transport_sockets_tls_v3_GenericSecret | None = ...,
+    ) -> None: ...
+
+class SetFilterState(Message):
+    @property
+    def on_request_headers(self) -> _Messages[FilterStateValue]: ...
+    clear_route_cache: bool
+    def __init__(
+        self,
+        *,
+        on_request_headers: Iterable[FilterStateValue] | None = ...,
+        clear_route_cache: bool | None = ...,
     ) -> None: ...
 
 class SlowStartConfig(Message):
@@ -4494,7 +4880,7 @@ class TcpProxy(Message):
         post_path: str
         propagate_response_trailers: bool
         @property
-        def request_id_extension(self) -> _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension: ...
+        def request_id_extension(self) -> RequestIDExtension: ...
         request_id_header: str
         request_id_metadata_key: str
         @property
@@ -4508,7 +4894,7 @@ class TcpProxy(Message):
             propagate_response_headers: bool | None = ...,
             post_path: str | None = ...,
             propagate_response_trailers: bool | None = ...,
-            request_id_extension: _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension | None = ...,
+            request_id_extension: RequestIDExtension | None = ...,
             request_id_header: str | None = ...,
             request_id_metadata_key: str | None = ...,
             formatters: Iterable[TypedExtensionConfig] | None = ...,
@@ -4768,6 +5154,18 @@ class UInt64Value(Message):
         value: int | None = ...,
     ) -> None: ...
 
+class UpstreamIpPortMatcher(Message):
+    @property
+    def upstream_ip(self) -> CidrRange: ...
+    @property
+    def upstream_port_range(self) -> _envoy_type_v3_Int64Range: ...
+    def __init__(
+        self,
+        *,
+        upstream_ip: CidrRange | None = ...,
+        upstream_port_range: _envoy_type_v3_Int64Range | None = ...,
+    ) -> None: ...
+
 class UpstreamTlsContext(Message):
     @property
     def common_tls_context(self) -> CommonTlsContext: ...
@@ -4789,6 +5187,18 @@ class UpstreamTlsContext(Message):
         allow_renegotiation: bool | None = ...,
         max_session_keys: UInt32Value | None = ...,
         enforce_rsa_key_usage: BoolValue | None = ...,
+    ) -> None: ...
+
+class UuidRequestIdConfig(Message):
+    @property
+    def pack_trace_reason(self) -> BoolValue: ...
+    @property
+    def use_request_id_for_trace_sampling(self) -> BoolValue: ...
+    def __init__(
+        self,
+        *,
+        pack_trace_reason: BoolValue | None = ...,
+        use_request_id_for_trace_sampling: BoolValue | None = ...,
     ) -> None: ...
 
 class Value(Message):
@@ -4946,15 +5356,27 @@ class WeightedCluster(Message):
         use_hash_policy: BoolValue | None = ...,
     ) -> None: ...
 
-class _envoy_config_accesslog_v3_ExtensionFilter(Message):
-    name: str
+class XffConfig(Message):
+    xff_num_trusted_hops: int
     @property
-    def typed_config(self) -> Any: ...
+    def xff_trusted_cidrs(self) -> XffTrustedCidrs: ...
+    @property
+    def skip_xff_append(self) -> BoolValue: ...
     def __init__(
         self,
         *,
-        name: str | None = ...,
-        typed_config: Any | None = ...,
+        xff_num_trusted_hops: int | None = ...,
+        xff_trusted_cidrs: XffTrustedCidrs | None = ...,
+        skip_xff_append: BoolValue | None = ...,
+    ) -> None: ...
+
+class XffTrustedCidrs(Message):
+    @property
+    def cidrs(self) -> _Messages[CidrRange]: ...
+    def __init__(
+        self,
+        *,
+        cidrs: Iterable[CidrRange] | None = ...,
     ) -> None: ...
 
 class _envoy_config_accesslog_v3_LogTypeFilter(Message):
@@ -5041,6 +5463,15 @@ class _envoy_config_cluster_v3_UpstreamConnectionOptions(Message):
         tcp_keepalive: TcpKeepalive | None = ...,
         set_local_interface_name_on_upstream_connections: bool | None = ...,
         happy_eyeballs_config: _envoy_config_cluster_v3_UpstreamConnectionOptions.HappyEyeballsConfig | None = ...,
+    ) -> None: ...
+
+class _envoy_config_common_key_value_v3_KeyValueStoreConfig(Message):
+    @property
+    def config(self) -> TypedExtensionConfig: ...
+    def __init__(
+        self,
+        *,
+        config: TypedExtensionConfig | None = ...,
     ) -> None: ...
 
 class _envoy_config_common_matcher_v3_HttpGenericBodyMatch(Message):
@@ -5244,17 +5675,6 @@ class _envoy_config_core_v3_CelExpressionConfig(Message):
         enable_string_functions: bool | None = ...,
     ) -> None: ...
 
-class _envoy_config_core_v3_CidrRange(Message):
-    address_prefix: str
-    @property
-    def prefix_len(self) -> UInt32Value: ...
-    def __init__(
-        self,
-        *,
-        address_prefix: str | None = ...,
-        prefix_len: UInt32Value | None = ...,
-    ) -> None: ...
-
 class _envoy_config_core_v3_ControlPlane(Message):
     identifier: str
     def __init__(
@@ -5370,54 +5790,6 @@ class _envoy_config_core_v3_HealthStatusSet(Message):
         self,
         *,
         statuses: _Many[int] | None = ...,
-    ) -> None: ...
-
-class _envoy_config_core_v3_Http1ProtocolOptions(Message):
-    class HeaderKeyFormat(Message):
-        class ProperCaseWords(Message):
-            def __init__(self) -> None: ...
-
-        @property
-        def proper_case_words(self) -> _envoy_config_core_v3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords: ...
-        @property
-        def stateful_formatter(self) -> TypedExtensionConfig: ...
-        def __init__(
-            self,
-            *,
-            proper_case_words: _envoy_config_core_v3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords | None = ...,
-            stateful_formatter: TypedExtensionConfig | None = ...,
-        ) -> None: ...
-
-    @property
-    def allow_absolute_url(self) -> BoolValue: ...
-    accept_http_10: bool
-    default_host_for_http_10: str
-    @property
-    def header_key_format(self) -> _envoy_config_core_v3_Http1ProtocolOptions.HeaderKeyFormat: ...
-    enable_trailers: bool
-    allow_chunked_length: bool
-    @property
-    def override_stream_error_on_invalid_http_message(self) -> BoolValue: ...
-    send_fully_qualified_url: bool
-    @property
-    def use_balsa_parser(self) -> BoolValue: ...
-    allow_custom_methods: bool
-    @property
-    def ignore_http_11_upgrade(self) -> _Messages[StringMatcher]: ...
-    def __init__(
-        self,
-        *,
-        allow_absolute_url: BoolValue | None = ...,
-        accept_http_10: bool | None = ...,
-        default_host_for_http_10: str | None = ...,
-        header_key_format: _envoy_config_core_v3_Http1ProtocolOptions.HeaderKeyFormat | None = ...,
-        enable_trailers: bool | None = ...,
-        allow_chunked_length: bool | None = ...,
-        override_stream_error_on_invalid_http_message: BoolValue | None = ...,
-        send_fully_qualified_url: bool | None = ...,
-        use_balsa_parser: BoolValue | None = ...,
-        allow_custom_methods: bool | None = ...,
-        ignore_http_11_upgrade: Iterable[StringMatcher] | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_Http3ProtocolOptions(Message):
@@ -6403,7 +6775,7 @@ class _envoy_config_route_v3_Tracing(Message):
     @property
     def overall_sampling(self) -> FractionalPercent: ...
     @property
-    def custom_tags(self) -> _Messages[_envoy_type_tracing_v3_CustomTag]: ...
+    def custom_tags(self) -> _Messages[CustomTag]: ...
     operation: str
     upstream_operation: str
     def __init__(
@@ -6412,7 +6784,7 @@ class _envoy_config_route_v3_Tracing(Message):
         client_sampling: FractionalPercent | None = ...,
         random_sampling: FractionalPercent | None = ...,
         overall_sampling: FractionalPercent | None = ...,
-        custom_tags: Iterable[_envoy_type_tracing_v3_CustomTag] | None = ...,
+        custom_tags: Iterable[CustomTag] | None = ...,
         operation: str | None = ...,
         upstream_operation: str | None = ...,
     ) -> None: ...
@@ -6442,7 +6814,7 @@ class _envoy_extensions_access_loggers_grpc_v3_CommonGrpcAccessLogConfig(Message
     @property
     def grpc_stream_retry_policy(self) -> _envoy_config_core_v3_RetryPolicy: ...
     @property
-    def custom_tags(self) -> _Messages[_envoy_type_tracing_v3_CustomTag]: ...
+    def custom_tags(self) -> _Messages[CustomTag]: ...
     def __init__(
         self,
         *,
@@ -6453,7 +6825,75 @@ class _envoy_extensions_access_loggers_grpc_v3_CommonGrpcAccessLogConfig(Message
         buffer_size_bytes: UInt32Value | None = ...,
         filter_state_objects_to_log: _Many[str] | None = ...,
         grpc_stream_retry_policy: _envoy_config_core_v3_RetryPolicy | None = ...,
-        custom_tags: Iterable[_envoy_type_tracing_v3_CustomTag] | None = ...,
+        custom_tags: Iterable[CustomTag] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_clusters_dns_v3_DnsCluster(Message):
+    class RefreshRate(Message):
+        @property
+        def base_interval(self) -> Duration: ...
+        @property
+        def max_interval(self) -> Duration: ...
+        def __init__(
+            self,
+            *,
+            base_interval: Duration | timedelta | None = ...,
+            max_interval: Duration | timedelta | None = ...,
+        ) -> None: ...
+
+    @property
+    def dns_refresh_rate(self) -> Duration: ...
+    @property
+    def dns_failure_refresh_rate(self) -> _envoy_extensions_clusters_dns_v3_DnsCluster.RefreshRate: ...
+    respect_dns_ttl: bool
+    @property
+    def dns_jitter(self) -> Duration: ...
+    @property
+    def typed_dns_resolver_config(self) -> TypedExtensionConfig: ...
+    dns_lookup_family: int
+    all_addresses_in_single_endpoint: bool
+    @property
+    def dns_min_refresh_rate(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        dns_refresh_rate: Duration | timedelta | None = ...,
+        dns_failure_refresh_rate: _envoy_extensions_clusters_dns_v3_DnsCluster.RefreshRate | None = ...,
+        respect_dns_ttl: bool | None = ...,
+        dns_jitter: Duration | timedelta | None = ...,
+        typed_dns_resolver_config: TypedExtensionConfig | None = ...,
+        dns_lookup_family: int | None = ...,
+        all_addresses_in_single_endpoint: bool | None = ...,
+        dns_min_refresh_rate: Duration | timedelta | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_clusters_dynamic_forward_proxy_v3_SubClustersConfig(Message):
+    lb_policy: int
+    @property
+    def max_sub_clusters(self) -> UInt32Value: ...
+    @property
+    def sub_cluster_ttl(self) -> Duration: ...
+    @property
+    def preresolve_clusters(self) -> _Messages[SocketAddress]: ...
+    @property
+    def dns_cluster_config(self) -> _envoy_extensions_clusters_dns_v3_DnsCluster: ...
+    def __init__(
+        self,
+        *,
+        lb_policy: int | None = ...,
+        max_sub_clusters: UInt32Value | None = ...,
+        sub_cluster_ttl: Duration | timedelta | None = ...,
+        preresolve_clusters: Iterable[SocketAddress] | None = ...,
+        dns_cluster_config: _envoy_extensions_clusters_dns_v3_DnsCluster | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_common_dynamic_forward_proxy_v3_DnsCacheCircuitBreakers(Message):
+    @property
+    def max_pending_requests(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        max_pending_requests: UInt32Value | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_common_ratelimit_v3_LocalClusterRateLimit(Message):
@@ -6554,6 +6994,15 @@ class _envoy_extensions_filters_common_fault_v3_FaultRateLimit(Message):
         fixed_limit: _envoy_extensions_filters_common_fault_v3_FaultRateLimit.FixedLimit | None = ...,
         header_limit: _envoy_extensions_filters_common_fault_v3_FaultRateLimit.HeaderLimit | None = ...,
         percentage: FractionalPercent | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_dynamic_forward_proxy_v3_SubClusterConfig(Message):
+    @property
+    def cluster_init_timeout(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        cluster_init_timeout: Duration | timedelta | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation(Message):
@@ -6699,48 +7148,6 @@ class _envoy_extensions_filters_network_http_connection_manager_v3_ForwardProtoC
         *,
         https_destination_ports: _Many[int] | None = ...,
         http_destination_ports: _Many[int] | None = ...,
-    ) -> None: ...
-
-class _envoy_extensions_filters_network_http_connection_manager_v3_LocalReplyConfig(Message):
-    @property
-    def mappers(self) -> _Messages[_envoy_extensions_filters_network_http_connection_manager_v3_ResponseMapper]: ...
-    @property
-    def body_format(self) -> SubstitutionFormatString: ...
-    def __init__(
-        self,
-        *,
-        mappers: Iterable[_envoy_extensions_filters_network_http_connection_manager_v3_ResponseMapper] | None = ...,
-        body_format: SubstitutionFormatString | None = ...,
-    ) -> None: ...
-
-class _envoy_extensions_filters_network_http_connection_manager_v3_RequestIDExtension(Message):
-    @property
-    def typed_config(self) -> Any: ...
-    def __init__(
-        self,
-        *,
-        typed_config: Any | None = ...,
-    ) -> None: ...
-
-class _envoy_extensions_filters_network_http_connection_manager_v3_ResponseMapper(Message):
-    @property
-    def filter(self) -> AccessLogFilter: ...
-    @property
-    def status_code(self) -> UInt32Value: ...
-    @property
-    def body(self) -> DataSource: ...
-    @property
-    def body_format_override(self) -> SubstitutionFormatString: ...
-    @property
-    def headers_to_add(self) -> _Messages[HeaderValueOption]: ...
-    def __init__(
-        self,
-        *,
-        filter: AccessLogFilter | None = ...,
-        status_code: UInt32Value | None = ...,
-        body: DataSource | None = ...,
-        body_format_override: SubstitutionFormatString | None = ...,
-        headers_to_add: Iterable[HeaderValueOption] | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_network_http_connection_manager_v3_ScopedRds(Message):
@@ -6926,15 +7333,15 @@ class _envoy_extensions_transport_sockets_tls_v3_PrivateKeyProvider(Message):
 class _envoy_extensions_transport_sockets_tls_v3_TlsKeyLog(Message):
     path: str
     @property
-    def local_address_range(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
+    def local_address_range(self) -> _Messages[CidrRange]: ...
     @property
-    def remote_address_range(self) -> _Messages[_envoy_config_core_v3_CidrRange]: ...
+    def remote_address_range(self) -> _Messages[CidrRange]: ...
     def __init__(
         self,
         *,
         path: str | None = ...,
-        local_address_range: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
-        remote_address_range: Iterable[_envoy_config_core_v3_CidrRange] | None = ...,
+        local_address_range: Iterable[CidrRange] | None = ...,
+        remote_address_range: Iterable[CidrRange] | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_transport_sockets_tls_v3_TlsSessionTicketKeys(Message):
@@ -7072,20 +7479,6 @@ class _envoy_type_matcher_v3_DoubleMatcher(Message):
         exact: float | None = ...,
     ) -> None: ...
 
-class _envoy_type_matcher_v3_FilterStateMatcher(Message):
-    key: str
-    @property
-    def string_match(self) -> StringMatcher: ...
-    @property
-    def address_match(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
-    def __init__(
-        self,
-        *,
-        key: str | None = ...,
-        string_match: StringMatcher | None = ...,
-        address_match: _envoy_type_matcher_v3_AddressMatcher | None = ...,
-    ) -> None: ...
-
 class _envoy_type_matcher_v3_ListMatcher(Message):
     @property
     def one_of(self) -> _envoy_type_matcher_v3_ValueMatcher: ...
@@ -7212,70 +7605,6 @@ class _envoy_type_metadata_v3_MetadataKind(Message):
         route: _envoy_type_metadata_v3_MetadataKind.Route | None = ...,
         cluster: _envoy_type_metadata_v3_MetadataKind.Cluster | None = ...,
         host: _envoy_type_metadata_v3_MetadataKind.Host | None = ...,
-    ) -> None: ...
-
-class _envoy_type_tracing_v3_CustomTag(Message):
-    class Environment(Message):
-        name: str
-        default_value: str
-        def __init__(
-            self,
-            *,
-            name: str | None = ...,
-            default_value: str | None = ...,
-        ) -> None: ...
-
-    class Header(Message):
-        name: str
-        default_value: str
-        def __init__(
-            self,
-            *,
-            name: str | None = ...,
-            default_value: str | None = ...,
-        ) -> None: ...
-
-    class Literal(Message):
-        value: str
-        def __init__(
-            self,
-            *,
-            value: str | None = ...,
-        ) -> None: ...
-
-    class Metadata(Message):
-        @property
-        def kind(self) -> _envoy_type_metadata_v3_MetadataKind: ...
-        @property
-        def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
-        default_value: str
-        def __init__(
-            self,
-            *,
-            kind: _envoy_type_metadata_v3_MetadataKind | None = ...,
-            metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
-            default_value: str | None = ...,
-        ) -> None: ...
-
-    tag: str
-    @property
-    def literal(self) -> _envoy_type_tracing_v3_CustomTag.Literal: ...
-    @property
-    def environment(self) -> _envoy_type_tracing_v3_CustomTag.Environment: ...
-    @property
-    def request_header(self) -> _envoy_type_tracing_v3_CustomTag.Header: ...
-    @property
-    def metadata(self) -> _envoy_type_tracing_v3_CustomTag.Metadata: ...
-    value: str
-    def __init__(
-        self,
-        *,
-        tag: str | None = ...,
-        literal: _envoy_type_tracing_v3_CustomTag.Literal | None = ...,
-        environment: _envoy_type_tracing_v3_CustomTag.Environment | None = ...,
-        request_header: _envoy_type_tracing_v3_CustomTag.Header | None = ...,
-        metadata: _envoy_type_tracing_v3_CustomTag.Metadata | None = ...,
-        value: str | None = ...,
     ) -> None: ...
 
 class _envoy_type_v3_DoubleRange(Message):

@@ -29,7 +29,7 @@ Weight = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 def _no_namespace(value: str) -> str:
     if value:
-        raise ValueError(f"{value!r} is a namespace, and a mesh has none: leave it out")
+        raise ValueError(f"{value!r} is not the route's namespace, and a mesh has only one: leave it out")
     return value
 
 

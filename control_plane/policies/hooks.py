@@ -26,6 +26,8 @@ class FilterPhase(IntEnum):
     """First: it fetches the virtual host that holds the per-route configuration of every later filter."""
     STATISTICS = 200
     """Outside everything that may respond in place of the upstream: it counts what the caller sees."""
+    CORS = 300
+    """Before everything that may respond or fail: a page can read a response only with CORS headers."""
     FAULT = 400
     """Before anything changes the request: faults match the headers that the caller sent."""
     HEADERS = 600

@@ -1,54 +1,97 @@
-"""Gateway API `Gateway`: the ports where requests enter the mesh."""
+"""Gateway API `Gateway`: the ports where requests and connections enter the mesh."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from meshwright.control_plane.policies.base import Combine, ObjectName, Policy, Spec
+from meshwright.control_plane.policies.base import Combine, ObjectName, Policy, RouteMetadata, Spec
 from meshwright.control_plane.policies.field_types import Hostname, PortNumber
+from meshwright.control_plane.policies.gateway.allowed_routes import AllowedRoutes
+from meshwright.control_plane.policies.gateway.edge import EdgeSettings
+
+KNOWN_PROTOCOLS = ("HTTP", "TCP", "HTTPS", "TLS", "UDP")
+SERVED_PROTOCOLS = KNOWN_PROTOCOLS[:2]
+"""A listener of any other protocol is accepted, and its status says that nothing listens."""
+
+_WITH_HOSTNAME = ("HTTP", "HTTPS", "TLS")
 
 
-class RouteNamespaces(Spec):
-    """Gateway API's RouteNamespaces. A mesh has no namespaces, so both values mean every route."""
-
-    from_: Literal["All", "Same"] = Field(
-        "Same", alias="from", description="All and Same are equivalent here."
-    )
+def _known_spelling(protocol: str) -> str:
+    if protocol not in KNOWN_PROTOCOLS and protocol.upper() in KNOWN_PROTOCOLS:
+        raise ValueError(f"{protocol!r} is not a protocol: did you mean {protocol.upper()}?")
+    return protocol
 
 
-class RouteGroupKind(Spec):
-    """A kind of route that a listener accepts."""
-
-    group: Literal["gateway.networking.k8s.io"] = Field(
-        "gateway.networking.k8s.io", description="The group of the route."
-    )
-    kind: Literal["HTTPRoute", "GRPCRoute"] = Field(description="The kind of the route.")
-
-
-class AllowedRoutes(Spec):
-    """Which routes may attach: accepted for Gateway API compatibility, and every route may."""
-
-    namespaces: RouteNamespaces = Field(RouteNamespaces(), description="Accepted and ignored.")
-    kinds: tuple[RouteGroupKind, ...] = Field((), max_length=8, description="Accepted and ignored.")
+Protocol = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=255, pattern=r"^([-a-z0-9.]+/)?[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$"
+    ),
+    AfterValidator(_known_spelling),
+]
 
 
 class Listener(Spec):
-    """A port and host name on which the gateway listens."""
+    """A port, and for HTTP a host name, on which the gateway listens."""
 
     name: ObjectName = Field(description="Unique within the Gateway; a route's sectionName refers to it.")
-    hostname: Hostname | None = Field(
-        None,
-        description="Only requests for this host; `*.example.com` for all its subdomains. Empty: every host.",
+    hostname: Hostname | Literal[""] = Field(
+        "",
+        description="Only requests for this host; `*.example.com` for all its subdomains. Empty: every host "
+        "that no other listener of the port names.",
     )
-    port: PortNumber = Field(description="The port on which the gateway listens.")
-    protocol: Literal["HTTP"] = Field(description="Always HTTP.")
-    allowed_routes: AllowedRoutes = Field(AllowedRoutes(), description="Accepted and ignored.")
+    port: PortNumber = Field(
+        description="The port on which the gateway listens. The listener called http listens where the "
+        "application file says; this is then the port that clients use."
+    )
+    protocol: Protocol = Field(description="HTTP or TCP. Nothing listens for HTTPS, TLS and UDP yet.")
+    tls: dict[str, Any] | None = Field(None, description="For HTTPS and TLS: accepted and ignored.")
+    allowed_routes: AllowedRoutes = Field(AllowedRoutes(), description="Which routes may attach.")
+
+    @model_validator(mode="after")
+    def _fits_protocol(self) -> Self:
+        if self.hostname and self.protocol in SERVED_PROTOCOLS and self.protocol not in _WITH_HOSTNAME:
+            raise ValueError(f"a {self.protocol} listener has no hostname: leave it out")
+        if self.tls is not None and self.protocol in SERVED_PROTOCOLS:
+            article = "an" if self.protocol == "HTTP" else "a"
+            raise ValueError(f"{article} {self.protocol} listener has no tls: leave it out")
+        return self
 
 
-class GatewaySpec(Spec):
-    """The listeners of a gateway."""
+class GatewayAddress(Spec):
+    """An address that the gateway asks for."""
+
+    type: str = Field("IPAddress", max_length=253, description="The type of the address.")
+    value: str = Field("", max_length=253, description="Must be empty.")
+
+    @model_validator(mode="after")
+    def _has_no_value(self) -> Self:
+        if self.value:
+            raise ValueError(
+                f"{self.value!r} cannot be assigned: a gateway listens at the address of its node (--bind): "
+                "leave it out"
+            )
+        return self
+
+
+class GatewayInfrastructure(Spec):
+    """Metadata for what an implementation creates; a mesh creates nothing."""
+
+    labels: dict[str, str] = Field(default_factory=dict, description="Accepted and ignored.")
+    annotations: dict[str, str] = Field(default_factory=dict, description="Accepted and ignored.")
+    parameters_ref: dict[str, Any] | None = Field(None, description="Must be absent.")
+
+    @field_validator("parameters_ref")
+    @classmethod
+    def _no_parameters(cls, value: dict[str, Any] | None) -> None:
+        if value is not None:
+            raise ValueError("a mesh has no parameters for a gateway: leave parametersRef out")
+
+
+class GatewaySpec(EdgeSettings):
+    """The listeners of a gateway, and what it believes and accepts of clients."""
 
     gateway_class_name: str = Field(
         "meshwright",
@@ -59,29 +102,36 @@ class GatewaySpec(Spec):
     listeners: tuple[Listener, ...] = Field(
         min_length=1, max_length=64, description="Where requests enter; at least one."
     )
+    addresses: tuple[GatewayAddress, ...] = Field(
+        (), max_length=16, description="Addresses without a value are accepted and ignored."
+    )
+    infrastructure: GatewayInfrastructure | None = Field(None, description="Accepted and ignored.")
 
     @field_validator("listeners")
     @classmethod
     def _distinct(cls, listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
         names: set[str] = set()
-        hosts: set[tuple[int, str | None]] = set()
+        hosts: set[tuple[int, str, str]] = set()
         for listener in listeners:
             if listener.name in names:
                 raise ValueError(f"listener {listener.name!r} occurs twice: give each its own name")
-            host = (listener.port, listener.hostname)
+            host = (listener.port, listener.protocol, listener.hostname)
             if host in hosts:
                 hostname = listener.hostname or "every host"
-                raise ValueError(f"two listeners for {hostname} on port {listener.port}: keep one")
+                raise ValueError(
+                    f"two {listener.protocol} listeners for {hostname} on port {listener.port}: keep one"
+                )
             names.add(listener.name)
             hosts.add(host)
         return listeners
 
 
 class Gateway(Policy):
-    """Opens the mesh to requests from outside (Gateway API v1 `Gateway`).
+    """Opens the mesh to requests and connections from outside (Gateway API v1 `Gateway`).
 
-    It needs a gateway of the same name in the application file: that is the Envoy that listens. HTTPRoutes
-    and GRPCRoutes with a parentRef to the Gateway route its requests.
+    It needs a gateway of the same name in the application file: that is the Envoy that listens. HTTPRoutes,
+    GRPCRoutes and TCPRoutes with a parentRef to the Gateway route what arrives. A request belongs to the
+    listener with the most specific hostname, and only routes attached to that one match it.
     """
 
     combine: ClassVar[Combine] = "resource"
@@ -91,4 +141,5 @@ class Gateway(Policy):
         description="gateway.networking.k8s.io/v1, or v1beta1 with the same meaning."
     )
     kind: Literal["Gateway"] = Field(description="Always Gateway.")
+    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: GatewaySpec = Field(description="The listeners.")

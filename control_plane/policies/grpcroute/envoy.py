@@ -36,12 +36,13 @@ def routes(
     backends: tuple[ResolvedBackend, ...],
     mirrors: tuple[ResolvedMirror, ...],
 ) -> list[tuple[Rank, v3.Route]]:
-    """One route for each match of the rule, with its rank. `ref` is `GRPCRoute/name`."""
+    """The routes for each match of the rule, with its rank. `ref` is `GRPCRoute/name`."""
     resolved = ResolvedRule(ref, rule.to_http(), backends, mirrors)
     result = []
-    for match, (_, route) in zip(rule.matches, httproute.routes(resolved, NO_BACKEND_STATUS), strict=True):
-        route.match.grpc.SetInParent()
-        result.append((_rank(match), route))
+    for match, http_match in zip(rule.matches, resolved.rule.matches, strict=True):
+        for route in httproute.routes_of_match(resolved, http_match, NO_BACKEND_STATUS):
+            route.match.grpc.SetInParent()
+            result.append((_rank(match), route))
     return result
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from meshwright.control_plane.policies.base import Combine, OptionalObjectName, Policy, RouteMetadata, Spec
+from meshwright.control_plane.policies.base import OptionalObjectName, Spec
 from meshwright.control_plane.policies.field_types import Hostname, Weight
 from meshwright.control_plane.policies.grpcroute.matches import GRPCRouteMatch
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
@@ -16,12 +17,8 @@ from meshwright.control_plane.policies.httproute.filters import (
     HTTPRouteFilter,
     check_filters,
 )
-from meshwright.control_plane.policies.httproute.spec import (
-    HTTPBackendRef,
-    HTTPRouteRule,
-    ParentReference,
-    check_route,
-)
+from meshwright.control_plane.policies.httproute.parents import Route, RouteSpec, check_route
+from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule
 
 
 class GRPCRouteFilter(Spec):
@@ -60,14 +57,12 @@ class GRPCBackendRef(BackendObjectReference):
         1, description="Its share: this weight over the sum of the rule's weights. 0: no calls."
     )
     filters: tuple[GRPCRouteFilter, ...] = Field(
-        (), max_length=16, description="Header modifiers for this backend only."
+        (), max_length=16, description="Filters for this backend's share only."
     )
 
     @field_validator("filters")
     @classmethod
-    def _headers_only(cls, filters: tuple[GRPCRouteFilter, ...]) -> tuple[GRPCRouteFilter, ...]:
-        if any(item.type == "RequestMirror" for item in filters):
-            raise ValueError("RequestMirror is not allowed on a backend: move it to the rule's filters")
+    def _filters(cls, filters: tuple[GRPCRouteFilter, ...]) -> tuple[GRPCRouteFilter, ...]:
         check_filters(tuple(item.to_http() for item in filters))
         return filters
 
@@ -120,12 +115,9 @@ class GRPCRouteRule(Spec):
         )
 
 
-class GRPCRouteSpec(Spec):
+class GRPCRouteSpec(RouteSpec):
     """Parents, host names and rules. The most specific match wins across all routes of a parent."""
 
-    parent_refs: tuple[ParentReference, ...] = Field(
-        min_length=1, max_length=32, description="The Services or Gateways whose calls it routes."
-    )
     hostnames: tuple[Hostname, ...] = Field(
         (), max_length=16, description="At a Gateway, only these hosts. Empty: every host of the listener."
     )
@@ -139,8 +131,14 @@ class GRPCRouteSpec(Spec):
         check_route(self.parent_refs, self.hostnames, names, sum(len(rule.matches) for rule in self.rules))
         return self
 
+    def backend_references(self) -> Iterator[tuple[str, BackendObjectReference]]:
+        """Every reference to a backend, of mirrors too, with its path in the document."""
+        for index, rule in enumerate(self.rules):
+            for path, ref in rule.to_http().references():
+                yield f"spec.rules[{index}].{path}", ref
 
-class GRPCRoute(Policy):
+
+class GRPCRoute(Route):
     """Routes gRPC calls (Gateway API v1 `GRPCRoute`).
 
     With a parentRef of kind Service it routes calls to that service inside the mesh; with kind Gateway, calls
@@ -148,12 +146,10 @@ class GRPCRoute(Policy):
     service are routed as if it did not exist. A call that no rule matches fails with UNIMPLEMENTED.
     """
 
-    combine: ClassVar[Combine] = "resource"
     order: ClassVar[int] = 110
 
     api_version: Literal["gateway.networking.k8s.io/v1"] = Field(
         description="Always gateway.networking.k8s.io/v1."
     )
     kind: Literal["GRPCRoute"] = Field(description="Always GRPCRoute.")
-    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: GRPCRouteSpec = Field(description="Parents, host names and rules.")

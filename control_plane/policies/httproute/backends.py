@@ -19,7 +19,7 @@ class BackendObjectReference(Spec):
     )
     kind: Literal["Service", "Subset"] = Field("Service", description="The kind of `name`.")
     name: Name = Field(description="The Service or Subset.")
-    namespace: NoNamespace = Field("", description="Must be empty: a mesh has no namespaces.")
+    namespace: NoNamespace = Field("", description="Empty or the route's own: a mesh has one namespace.")
     port: PortNumber | None = Field(
         None, description="A declared port of the service. Omitted: its first http port."
     )

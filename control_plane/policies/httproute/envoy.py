@@ -1,4 +1,5 @@
-"""HTTPRoute as Envoy's routes: one route for each match of a rule.
+"""HTTPRoute as Envoy's routes: one route for each match of a rule, several where shares differ in more than
+their cluster.
 
 Envoy takes the first route that matches, the Gateway API the most specific one. So each route has a rank, the
 lowest is tried first: exact path, regular expression, longest prefix, then method, most headers, most query
@@ -7,18 +8,26 @@ parameters (HTTPRouteRule.matches of Gateway API v1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, TypeAlias
 
 from meshwright.control_plane.envoy import v3
-from meshwright.control_plane.policies.hooks import Hooks, Symptom
+from meshwright.control_plane.policies.hooks import (
+    FilterEntry,
+    FilterPhase,
+    Hooks,
+    ListenerDirection,
+    Symptom,
+)
+from meshwright.control_plane.policies.httproute import envoy_cors as cors
 from meshwright.control_plane.policies.httproute import envoy_filters
 from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch, ValueMatch
 from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule, HTTPRouteSpec
 
 BLACKHOLE = "/blackhole"
-"""A cluster without endpoints, for the share of traffic whose backend does not exist: Envoy responds 503.
+"""A cluster without endpoints, for the share of connections whose backend does not exist: they are closed.
 
 No service can have this name."""
 
@@ -32,14 +41,6 @@ _PATH_RANKS = {"Exact": 0, "RegularExpression": 1, "PathPrefix": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class ResolvedBackend:
-    """A backendRef and its cluster; empty when there is no such service, port or subset."""
-
-    ref: HTTPBackendRef
-    cluster: str
-
-
-@dataclass(frozen=True, slots=True)
 class ResolvedMirror:
     """A mirror's cluster and the share of requests to copy, 0 to 1."""
 
@@ -48,13 +49,33 @@ class ResolvedMirror:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolvedBackend:
+    """A backendRef and its cluster; if that is empty, `problem` says why. `mirrors` are its own."""
+
+    ref: HTTPBackendRef
+    cluster: str
+    problem: str = ""
+    mirrors: tuple[ResolvedMirror, ...] = ()
+
+    @property
+    def has_own_route(self) -> bool:
+        """Whether it has filters that Envoy cannot apply to one of several clusters of a route."""
+        headers = ("RequestHeaderModifier", "ResponseHeaderModifier")
+        return any(item.type not in headers for item in self.ref.filters)
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedRule:
-    """A rule whose references are resolved. `route` is `Kind/name`, for the text of a failure response."""
+    """A rule whose references are resolved. `route` is `Kind/name`, for the text of a failure response.
+
+    `port` is what redirects to another host keep; 0 for the default port of HTTP.
+    """
 
     route: str
     rule: HTTPRouteRule
     backends: tuple[ResolvedBackend, ...]
     mirrors: tuple[ResolvedMirror, ...] = ()
+    port: int = 0
 
 
 class HTTPRouteHooks(Hooks[HTTPRouteSpec]):
@@ -62,10 +83,46 @@ class HTTPRouteHooks(Hooks[HTTPRouteSpec]):
 
     explains: ClassVar[tuple[Symptom, ...]] = (Symptom("NR"), Symptom("NC"))
 
+    @classmethod
+    def http_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:
+        """The CORS filter, where routes are known."""
+        return () if direction == "inbound" else ((FilterPhase.CORS, cors.NAME, v3.Cors()),)
 
-def routes(resolved: ResolvedRule, no_backend_status: int = NO_BACKEND_STATUS) -> list[tuple[Rank, v3.Route]]:
-    """One route for each match of the rule, with its rank."""
-    return [(_rank(match), _route(resolved, match, no_backend_status)) for match in resolved.rule.matches]
+
+def routes(resolved: ResolvedRule) -> list[tuple[Rank, v3.Route]]:
+    """The routes for each match of the rule, with its rank."""
+    return [
+        (_rank(match), route)
+        for match in resolved.rule.matches
+        for route in routes_of_match(resolved, match, NO_BACKEND_STATUS)
+    ]
+
+
+def routes_of_match(resolved: ResolvedRule, match: HTTPRouteMatch, no_backend_status: int) -> list[v3.Route]:
+    """The routes that together handle the requests of one match, in the order in which to try them.
+
+    One route suffices unless a part of the requests needs another action: the share of missing backends gets
+    `no_backend_status` (HTTPRouteRule.backendRefs), that of a backend with filters of its own is rewritten,
+    redirected or copied. Envoy compares the same random number with the fraction of every route, so each
+    route but the last takes what the ones before it leave, up to its own threshold.
+    """
+    backends = [backend for backend in resolved.backends if backend.ref.weight > 0]
+    redirected = any(item.request_redirect for item in resolved.rule.filters)
+    if redirected or not any(backend.cluster for backend in backends):
+        return [_route(resolved, match, [], no_backend_status)]
+    missing = [backend for backend in backends if not backend.cluster]
+    special = [backend for backend in backends if backend.cluster and backend.has_own_route]
+    plain = [backend for backend in backends if backend.cluster and not backend.has_own_route]
+    shares = [share for share in (missing, *([backend] for backend in special), plain) if share]
+    result = []
+    threshold, total = 0, sum(backend.ref.weight for backend in backends)
+    for share in shares:
+        route = _route(resolved, match, [] if share is missing else share, no_backend_status)
+        threshold += sum(backend.ref.weight for backend in share)
+        if threshold < total:
+            route.match.runtime_fraction.default_value.CopyFrom(_fraction(threshold / total))
+        result.append(route)
+    return result
 
 
 def _rank(match: HTTPRouteMatch) -> Rank:
@@ -79,22 +136,25 @@ def _rank(match: HTTPRouteMatch) -> Rank:
     )
 
 
-def _route(resolved: ResolvedRule, match: HTTPRouteMatch, no_backend_status: int) -> v3.Route:
-    """A route that redirects, forwards, or responds that there is no backend."""
+def _route(
+    resolved: ResolvedRule, match: HTTPRouteMatch, backends: list[ResolvedBackend], no_backend_status: int
+) -> v3.Route:
+    """A route that redirects, forwards to `backends`, or responds that there is none."""
     filters = resolved.rule.filters
+    if len(backends) == 1:
+        filters = (*filters, *backends[0].ref.filters)
     route = v3.Route(match=_route_match(match))
     envoy_filters.apply_header_modifiers(filters, route)
-    redirect = next((item.request_redirect for item in filters if item.request_redirect), None)
-    backends = [backend for backend in resolved.backends if backend.ref.weight > 0]
-    if redirect is not None:
-        route.redirect.CopyFrom(envoy_filters.redirect_action(redirect, match.path))
-    elif any(backend.cluster for backend in backends):
+    cors.apply(filters, route)
+    redirects = [item.request_redirect for item in filters if item.request_redirect]
+    if redirects:
+        route.redirect.CopyFrom(envoy_filters.redirect_action(redirects[-1], match.path, resolved.port))
+    elif backends:
         action = v3.RouteAction(timeout=timedelta(0))
-        _forward(backends, action, route)
+        _forward(backends, action)
         envoy_filters.apply_rewrite(filters, match.path, action)
-        action.request_mirror_policies.extend(
-            _mirror_policy(mirror) for mirror in resolved.mirrors if mirror.cluster
-        )
+        mirrors = resolved.mirrors + (backends[0].mirrors if len(backends) == 1 else ())
+        action.request_mirror_policies.extend(_mirror_policy(mirror) for mirror in mirrors if mirror.cluster)
         route.route.CopyFrom(action)
     else:
         route.direct_response.CopyFrom(_no_backend(resolved, no_backend_status))
@@ -102,31 +162,31 @@ def _route(resolved: ResolvedRule, match: HTTPRouteMatch, no_backend_status: int
 
 
 def _no_backend(resolved: ResolvedRule, status: int) -> v3.DirectResponseAction:
-    refs = (f"{backend.ref.kind} {backend.ref.name}" for backend in resolved.backends)
-    text = f"{resolved.route}: no backend to send to: {', '.join(refs) or 'no backendRefs'}\n"
+    problems = [backend.problem or "weight 0" for backend in resolved.backends if not backend.cluster]
+    unused = "every backend has weight 0" if resolved.backends else "no backendRefs"
+    text = f"{resolved.route}: no backend to send to: {'; '.join(problems) or unused}\n"
     return v3.DirectResponseAction(status=status, body=v3.DataSource(inline_string=text))
 
 
-def _forward(backends: list[ResolvedBackend], action: v3.RouteAction, route: v3.Route) -> None:
+def _forward(backends: list[ResolvedBackend], action: v3.RouteAction) -> None:
     if len(backends) == 1:
         action.cluster = backends[0].cluster
-        envoy_filters.apply_header_modifiers(backends[0].ref.filters, route)
         return
     for backend in backends:
         weighted = v3.WeightedCluster.ClusterWeight(
-            name=backend.cluster or BLACKHOLE, weight=v3.UInt32Value(value=backend.ref.weight)
+            name=backend.cluster, weight=v3.UInt32Value(value=backend.ref.weight)
         )
         envoy_filters.apply_header_modifiers(backend.ref.filters, weighted)
         action.weighted_clusters.clusters.append(weighted)
 
 
 def _mirror_policy(mirror: ResolvedMirror) -> v3.RouteAction.RequestMirrorPolicy:
-    share = v3.FractionalPercent(
-        numerator=round(mirror.share * 1_000_000), denominator=v3.FractionalPercent.MILLION
-    )
-    return v3.RouteAction.RequestMirrorPolicy(
-        cluster=mirror.cluster, runtime_fraction=v3.RuntimeFractionalPercent(default_value=share)
-    )
+    share = v3.RuntimeFractionalPercent(default_value=_fraction(mirror.share))
+    return v3.RouteAction.RequestMirrorPolicy(cluster=mirror.cluster, runtime_fraction=share)
+
+
+def _fraction(share: float) -> v3.FractionalPercent:
+    return v3.FractionalPercent(numerator=round(share * 1_000_000), denominator=v3.FractionalPercent.MILLION)
 
 
 def _route_match(match: HTTPRouteMatch) -> v3.RouteMatch:

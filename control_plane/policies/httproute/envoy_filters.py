@@ -65,16 +65,27 @@ def apply_rewrite(filters: Iterable[HTTPRouteFilter], match: HTTPPathMatch, acti
             action.regex_rewrite.CopyFrom(_path_substitution(path, match))
 
 
-def redirect_action(redirect: HTTPRequestRedirectFilter, match: HTTPPathMatch) -> v3.RedirectAction:
-    """RequestRedirect: scheme, host, port, path and status of the response."""
+def redirect_action(
+    redirect: HTTPRequestRedirectFilter, match: HTTPPathMatch, port: int = 0
+) -> v3.RedirectAction:
+    """RequestRedirect: scheme, host, port, path and status of the response.
+
+    The port is the redirect's own, else the well-known one of its scheme, else `port`, that of the listener
+    (0 for the default port of HTTP). Without host, scheme and port Envoy keeps the Host of the request.
+    """
     action = v3.RedirectAction(response_code=_REDIRECT_CODES[redirect.status_code])
     if redirect.scheme:
         action.scheme_redirect = redirect.scheme
     if redirect.hostname:
         action.host_redirect = redirect.hostname
-    port = redirect.port or _SCHEME_PORTS.get(redirect.scheme or "")
-    if port:
-        action.port_redirect = port
+    if redirect.port:
+        action.port_redirect = redirect.port
+    elif redirect.hostname:
+        # A new host has no port unless one is given, and a well-known port need not be.
+        implied = _SCHEME_PORTS[redirect.scheme or "http"]
+        action.port_redirect = 0 if redirect.scheme or port == implied else port
+    elif redirect.scheme:
+        action.port_redirect = _SCHEME_PORTS[redirect.scheme]
     if redirect.path is not None:
         action.regex_rewrite.CopyFrom(_path_substitution(redirect.path, match))
     return action

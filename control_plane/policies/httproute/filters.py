@@ -16,9 +16,16 @@ from meshwright.control_plane.policies.field_types import (
     check_header_changes,
 )
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
+from meshwright.control_plane.policies.httproute.cors import HTTPCORSFilter
+from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch
 
 FilterType = Literal[
-    "RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite"
+    "RequestHeaderModifier",
+    "ResponseHeaderModifier",
+    "RequestMirror",
+    "RequestRedirect",
+    "URLRewrite",
+    "CORS",
 ]
 
 
@@ -120,7 +127,7 @@ class HTTPRequestRedirectFilter(Spec):
     hostname: PreciseHostname | None = Field(None, description="The new host.")
     path: HTTPPathModifier | None = Field(None, description="The new path.")
     port: PortNumber | None = Field(
-        None, description="The new port. Omitted: the default port of the new scheme, if one is set."
+        None, description="The new port. Omitted: the one of the new scheme; without a scheme the listener's."
     )
     status_code: Literal[301, 302, 303, 307, 308] = Field(302, description="The response's status.")
 
@@ -147,6 +154,7 @@ class HTTPRouteFilter(Spec):
     )
     request_redirect: HTTPRequestRedirectFilter | None = Field(None, description="Responds with a redirect.")
     url_rewrite: HTTPURLRewriteFilter | None = Field(None, description="Changes host or path.")
+    cors: HTTPCORSFilter | None = Field(None, description="Lets pages of other origins call.")
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
@@ -156,6 +164,7 @@ class HTTPRouteFilter(Spec):
             "RequestMirror": ("requestMirror", self.request_mirror),
             "RequestRedirect": ("requestRedirect", self.request_redirect),
             "URLRewrite": ("urlRewrite", self.url_rewrite),
+            "CORS": ("cors", self.cors),
         }
         present = [kind for kind, (_, body) in bodies.items() if body is not None]
         if present != [self.type]:
@@ -172,3 +181,12 @@ def check_filters(filters: tuple[HTTPRouteFilter, ...]) -> tuple[HTTPRouteFilter
     if {"RequestRedirect", "URLRewrite"} <= set(types):
         raise ValueError("RequestRedirect and URLRewrite are mutually exclusive: keep one")
     return filters
+
+
+def check_prefix_rewrites(filters: tuple[HTTPRouteFilter, ...], matches: tuple[HTTPRouteMatch, ...]) -> None:
+    """Raise ValueError if a filter replaces the matched prefix and the rule has no single one."""
+    for item in filters:
+        change = item.request_redirect or item.url_rewrite
+        prefix = change and change.path and change.path.type == "ReplacePrefixMatch"
+        if prefix and [match.path.type for match in matches] != ["PathPrefix"]:
+            raise ValueError("ReplacePrefixMatch needs exactly one match, of type PathPrefix: split the rule")

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from meshwright.control_plane.api.models.base import Name
-from meshwright.control_plane.policies.base import (
-    Combine,
-    OptionalObjectName,
-    Policy,
-    RouteMetadata,
-    Spec,
-    TargetedSpec,
-)
+from meshwright.control_plane.policies.base import OptionalObjectName, Spec, TargetedSpec
 from meshwright.control_plane.policies.duration import Duration
-from meshwright.control_plane.policies.field_types import (
-    Hostname,
-    NoNamespace,
-    PortNumber,
-    Weight,
-    check_distinct,
-)
+from meshwright.control_plane.policies.field_types import Hostname, Weight, check_distinct
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
-from meshwright.control_plane.policies.httproute.filters import HTTPRouteFilter, check_filters
+from meshwright.control_plane.policies.httproute.filters import (
+    HTTPRouteFilter,
+    check_filters,
+    check_prefix_rewrites,
+)
 from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch
+from meshwright.control_plane.policies.httproute.parents import Route, RouteSpec, check_route
 from meshwright.control_plane.policies.retry.spec import RetryBackoff, RetrySpec
 from meshwright.control_plane.policies.timeout.spec import TimeoutSpec, check_limits
 
@@ -35,31 +26,6 @@ Status = Annotated[int, Field(strict=True, ge=400, le=599)]
 
 INLINE_POLICIES = {"Timeout": "timeouts", "Retry": "retry"}
 """Kinds that a rule can state inline, and the rule's field. An inline policy overrides every attached one."""
-
-MAX_MATCHES = 128
-
-
-class ParentReference(Spec):
-    """Whose requests the route matches: those to a Service in the mesh, or those through a Gateway."""
-
-    group: Literal["", "core", "gateway.networking.k8s.io"] = Field(
-        "", description="Accepted for Gateway API compatibility and ignored."
-    )
-    kind: Literal["Gateway", "Service"] = Field("Gateway", description="The kind of `name`.")
-    namespace: NoNamespace = Field("", description="Must be empty: a mesh has no namespaces.")
-    name: Name = Field(description="The Gateway or Service.")
-    section_name: OptionalObjectName = Field(
-        "", description="A listener of the Gateway. Empty: every listener."
-    )
-    port: PortNumber | None = Field(None, description="Only this port of the parent. Omitted: every port.")
-
-    @model_validator(mode="after")
-    def _valid_service(self) -> Self:
-        if self.kind == "Service" and self.group == "gateway.networking.k8s.io":
-            raise ValueError("a Service has group '': change group or leave it out")
-        if self.kind == "Service" and self.section_name:
-            raise ValueError("a Service has no sections: leave sectionName out, or use port")
-        return self
 
 
 class HTTPBackendRef(BackendObjectReference):
@@ -69,15 +35,12 @@ class HTTPBackendRef(BackendObjectReference):
         1, description="Its share: this weight over the sum of the rule's weights. 0: no requests."
     )
     filters: tuple[HTTPRouteFilter, ...] = Field(
-        (), max_length=16, description="Header modifiers for this backend only."
+        (), max_length=16, description="Filters for this backend's share only."
     )
 
     @field_validator("filters")
     @classmethod
-    def _headers_only(cls, filters: tuple[HTTPRouteFilter, ...]) -> tuple[HTTPRouteFilter, ...]:
-        for item in filters:
-            if item.type not in ("RequestHeaderModifier", "ResponseHeaderModifier"):
-                raise ValueError(f"{item.type} is not allowed on a backend: move it to the rule's filters")
+    def _filters(cls, filters: tuple[HTTPRouteFilter, ...]) -> tuple[HTTPRouteFilter, ...]:
         return check_filters(filters)
 
 
@@ -121,6 +84,15 @@ class HTTPRouteRetry(Spec):
         )
 
 
+def mirror_references(
+    filters: tuple[HTTPRouteFilter, ...], path: str
+) -> Iterator[tuple[str, BackendObjectReference]]:
+    """The backends that get copies, with their paths; `path` is that of the list of filters."""
+    for index, item in enumerate(filters):
+        if item.request_mirror is not None:
+            yield f"{path}[{index}].requestMirror.backendRef", item.request_mirror.backend_ref
+
+
 class HTTPRouteRule(Spec):
     """Requests that match any of `matches` go to one of `backendRefs`, by weight."""
 
@@ -154,14 +126,16 @@ class HTTPRouteRule(Spec):
         redirect = any(item.type == "RequestRedirect" for item in self.filters)
         if redirect and self.backend_refs:
             raise ValueError("RequestRedirect and backendRefs are mutually exclusive: keep one")
-        for item in self.filters:
-            change = item.request_redirect or item.url_rewrite
-            prefix = change and change.path and change.path.type == "ReplacePrefixMatch"
-            if prefix and [match.path.type for match in self.matches] != ["PathPrefix"]:
-                raise ValueError(
-                    "ReplacePrefixMatch needs exactly one match, of type PathPrefix: split the rule"
-                )
+        for filters in (self.filters, *(ref.filters for ref in self.backend_refs)):
+            check_prefix_rewrites(filters, self.matches)
         return self
+
+    def references(self) -> Iterator[tuple[str, BackendObjectReference]]:
+        """Every reference to a backend, of mirrors too, with its path in the rule."""
+        yield from mirror_references(self.filters, "filters")
+        for index, ref in enumerate(self.backend_refs):
+            yield f"backendRefs[{index}]", ref
+            yield from mirror_references(ref.filters, f"backendRefs[{index}].filters")
 
     def inline_policies(self) -> Iterator[tuple[str, TargetedSpec]]:
         """The rule's own timeouts and retries as the kind and spec they are equivalent to."""
@@ -171,27 +145,9 @@ class HTTPRouteRule(Spec):
             yield "Retry", self.retry.to_retry_spec()
 
 
-def check_route(
-    parents: Iterable[ParentReference], hostnames: Iterable[str], rules: Iterable[str], matches: int
-) -> None:
-    """Check what holds for a route of any kind; raises ValueError.
-
-    `rules` are the rules' names, `matches` is the number of matches in all rules.
-    """
-    check_distinct((name for name in rules if name), "rule")
-    check_distinct(hostnames, "host name")
-    refs = (f"{ref.kind} {ref.name} {ref.section_name} {ref.port or ''}".rstrip() for ref in parents)
-    check_distinct(refs, "parent")
-    if matches > MAX_MATCHES:
-        raise ValueError(f"more than {MAX_MATCHES} matches in one route: split it")
-
-
-class HTTPRouteSpec(Spec):
+class HTTPRouteSpec(RouteSpec):
     """Parents, host names and rules. The most specific match wins across all routes of a parent."""
 
-    parent_refs: tuple[ParentReference, ...] = Field(
-        min_length=1, max_length=32, description="The Services or Gateways whose requests it routes."
-    )
     hostnames: tuple[Hostname, ...] = Field(
         (), max_length=16, description="At a Gateway, only these hosts. Empty: every host of the listener."
     )
@@ -205,20 +161,24 @@ class HTTPRouteSpec(Spec):
         check_route(self.parent_refs, self.hostnames, names, sum(len(rule.matches) for rule in self.rules))
         return self
 
+    def backend_references(self) -> Iterator[tuple[str, BackendObjectReference]]:
+        """Every reference to a backend, of mirrors too, with its path in the document."""
+        for index, rule in enumerate(self.rules):
+            for path, ref in rule.references():
+                yield f"spec.rules[{index}].{path}", ref
 
-class HTTPRoute(Policy):
+
+class HTTPRoute(Route):
     """Routes HTTP requests (Gateway API v1 `HTTPRoute`).
 
     With a parentRef of kind Service it routes calls to that service inside the mesh; with kind Gateway,
     requests from outside. Weights split traffic, matches select requests, filters change them.
     """
 
-    combine: ClassVar[Combine] = "resource"
     order: ClassVar[int] = 100
 
     api_version: Literal["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"] = Field(
         description="gateway.networking.k8s.io/v1, or v1beta1 with the same meaning."
     )
     kind: Literal["HTTPRoute"] = Field(description="Always HTTPRoute.")
-    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: HTTPRouteSpec = Field(description="Parents, host names and rules.")

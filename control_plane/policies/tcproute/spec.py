@@ -1,27 +1,16 @@
-"""Gateway API `TCPRoute`: routes connections to a TCP service, by weight."""
+"""Gateway API `TCPRoute`: routes connections to a TCP service or through a gateway, by weight."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from meshwright.control_plane.api.models.base import Name
-from meshwright.control_plane.policies.base import Combine, OptionalObjectName, Policy, RouteMetadata, Spec
-from meshwright.control_plane.policies.field_types import NoNamespace, PortNumber, Weight, check_distinct
+from meshwright.control_plane.policies.base import OptionalObjectName, Spec
+from meshwright.control_plane.policies.field_types import Weight
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
-
-
-class TCPParentReference(Spec):
-    """The service whose connections the route matches."""
-
-    group: Literal["", "core"] = Field("", description="Accepted for Gateway API compatibility and ignored.")
-    kind: Literal["Service"] = Field(description="Always Service: gateways accept HTTP only.")
-    namespace: NoNamespace = Field("", description="Must be empty: a mesh has no namespaces.")
-    name: Name = Field(description="The Service.")
-    port: PortNumber | None = Field(
-        None, description="Only this tcp port of the service. Omitted: every tcp port."
-    )
+from meshwright.control_plane.policies.httproute.parents import Route, RouteSpec, check_route
 
 
 class TCPBackendRef(BackendObjectReference):
@@ -41,35 +30,36 @@ class TCPRouteRule(Spec):
     )
 
 
-class TCPRouteSpec(Spec):
+class TCPRouteSpec(RouteSpec):
     """Parents and the single rule."""
 
-    parent_refs: tuple[TCPParentReference, ...] = Field(
-        min_length=1, max_length=32, description="The Services whose connections it routes."
-    )
     rules: tuple[TCPRouteRule, ...] = Field(
         min_length=1, max_length=1, description="One rule: connections have nothing to match on."
     )
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        check_distinct((f"{ref.name} {ref.port or ''}".rstrip() for ref in self.parent_refs), "parent")
+        check_route(self.parent_refs, (), (), 1)
         return self
 
+    def backend_references(self) -> Iterator[tuple[str, BackendObjectReference]]:
+        """Every reference to a backend with its path in the document."""
+        for index, ref in enumerate(self.rules[0].backend_refs):
+            yield f"spec.rules[0].backendRefs[{index}]", ref
 
-class TCPRoute(Policy):
-    """Routes connections to a TCP service (Gateway API v1 `TCPRoute`).
 
-    It applies to callers that declare the service in their `upstreams`. Established connections stay where
-    they are. When two routes have the same parent, the older one applies.
+class TCPRoute(Route):
+    """Routes connections to a TCP service or through a Gateway (Gateway API v1 `TCPRoute`).
+
+    With a parentRef of kind Service it applies to callers that declare the service in their `upstreams`; with
+    kind Gateway, to connections to a listener of protocol TCP. Established connections stay where they are.
+    When two routes have the same parent, the older one applies.
     """
 
-    combine: ClassVar[Combine] = "resource"
     order: ClassVar[int] = 120
 
     api_version: Literal["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha2"] = Field(
         description="gateway.networking.k8s.io/v1, or v1alpha2 with the same meaning."
     )
     kind: Literal["TCPRoute"] = Field(description="Always TCPRoute.")
-    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: TCPRouteSpec = Field(description="Parents and backends.")

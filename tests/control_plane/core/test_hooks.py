@@ -22,8 +22,8 @@ from tests.control_plane.core.worlds import exchange, mesh
     ("direction", "expected"),
     [
         ("inbound", ["router"]),
-        ("outbound", ["on_demand", "grpc_stats", "fault", "header_mutation", "router"]),
-        ("ingress", ["grpc_stats", "fault", "header_mutation", "router"]),
+        ("outbound", ["on_demand", "grpc_stats", "cors", "fault", "header_mutation", "router"]),
+        ("ingress", ["grpc_stats", "cors", "fault", "header_mutation", "router"]),
     ],
 )
 def test_http_filters_follow_their_phases(direction: ListenerDirection, expected: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""HTTPRoutes → Envoy's routes, and the virtual hosts of gateways."""
+"""HTTPRoutes → Envoy's routes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from meshwright.control_plane.core import gateway
 from meshwright.control_plane.core.resource import VHDS
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.envoy import v3
@@ -16,7 +15,7 @@ from meshwright.control_plane.policies.httproute.filters import HTTPRequestRedir
 from meshwright.control_plane.policies.httproute.matches import HTTPPathMatch
 from tests.control_plane.core.worlds import body, exchange, route, subset
 
-INGRESS = "{kind: Gateway, name: ingress}"
+SUBSET = "group: meshwright.io, kind: Subset"
 
 
 def host(text: str, name: str = "inventory") -> Any:
@@ -24,11 +23,6 @@ def host(text: str, name: str = "inventory") -> Any:
     actual_body = body(translate(exchange(text)).snapshot.shared[VHDS, f"out/{name}"])
     assert actual_body.routes.pop().match.HasField("connect_matcher")
     return actual_body
-
-
-def ingress(text: str) -> list[Any]:
-    view = translate(exchange(text)).snapshot.gateways["ingress"]
-    return [body(route_configuration) for route_configuration in gateway.route_configurations(view)]
 
 
 def test_routes_most_specific_match_first() -> None:
@@ -87,7 +81,6 @@ def test_service_with_a_route_has_no_default_route() -> None:
         ("{name: orders, port: 9090}", "orders:grpc"),
         ("{name: orders, port: 80}", "orders"),
         ("{name: orders, port: 1234}", 500),
-        ("{name: inventory, weight: 9}, {name: nobody}", {"inventory": 9, "/blackhole": 1}),
         (
             "{name: inventory, weight: 9}, {group: meshwright.io, kind: Subset, name: inventory-v2}",
             {"inventory": 9, "inventory/inventory-v2": 1},
@@ -100,6 +93,65 @@ def test_backend_refs_resolve_to_clusters_or_500(refs: str, expected: object) ->
         cluster.name: cluster.weight.value for cluster in actual_route.route.weighted_clusters.clusters
     }
     assert (actual_route.direct_response.status or actual_route.route.cluster or weights) == expected
+
+
+FORWARDED = "{name: inventory, weight: 6}"
+REWRITTEN = (
+    "{name: catalog, weight: 3, filters: [{type: URLRewrite, urlRewrite: {hostname: a.b}},"
+    " {type: RequestMirror, requestMirror: {backendRef: {name: orders}}}]}"
+)
+REDIRECTED = (
+    "{name: catalog, weight: 2, filters: [{type: RequestRedirect, requestRedirect: {hostname: c.d}}]}"
+)
+
+
+@pytest.mark.parametrize(
+    ("refs", "expected"),
+    [
+        ([FORWARDED, "{name: nobody, weight: 2}"], [("500", 250_000), ("inventory", 0)]),
+        (["{name: nobody, weight: 1}", "{name: none, weight: 2}"], [("500", 0)]),
+        ([FORWARDED, REWRITTEN], [("catalog as a.b to orders", 333_333), ("inventory", 0)]),
+        (
+            ["{name: nobody, weight: 1}", FORWARDED, REDIRECTED, REWRITTEN],
+            [("500", 83_333), ("to c.d", 250_000), ("catalog as a.b to orders", 500_000), ("inventory", 0)],
+        ),
+        ([REWRITTEN], [("catalog as a.b to orders", 0)]),
+    ],
+)
+def test_shares_that_differ_in_more_than_the_cluster_have_routes_of_their_own(
+    refs: list[str], expected: list[tuple[str, int]]
+) -> None:
+    def action(entry: Any) -> str:
+        mirrors = [mirror.cluster for mirror in entry.route.request_mirror_policies]
+        rewritten = f"{entry.route.cluster} as {entry.route.host_rewrite_literal} to {', '.join(mirrors)}"
+        forwarded = rewritten if mirrors else entry.route.cluster
+        redirected = f"to {entry.redirect.host_redirect}" if entry.HasField("redirect") else forwarded
+        return str(entry.direct_response.status) if entry.HasField("direct_response") else redirected
+
+    routes = host(route("r", f"{{backendRefs: [{', '.join(refs)}]}}")).routes
+    actions = [(action(entry), entry.match.runtime_fraction.default_value.numerator) for entry in routes]
+    assert actions == expected
+
+
+@pytest.mark.parametrize(
+    ("ref", "reason"),
+    [
+        ("{name: nobody}", "there is no Service nobody yet"),
+        ("{name: orders, port: 1234}", "Service orders has no port 1234: it has http (80), grpc (9090)"),
+        (f"{{{SUBSET}, name: none}}", "there is no Subset none yet"),
+        (
+            f"{{{SUBSET}, name: inventory-v2, port: 81}}",
+            "Subset inventory-v2 has no port 81: it has http (80)",
+        ),
+        (f"{{{SUBSET}, name: lost}}", "there is no Service nobody of Subset lost yet"),
+        ("{name: orders, weight: 0}", "every backend has weight 0"),
+        ("", "no backendRefs"),
+    ],
+)
+def test_response_without_a_backend_says_what_is_wrong_with_it(ref: str, reason: str) -> None:
+    text = route("r", f"{{backendRefs: [{ref}]}}") + subset("inventory-v2") + subset("lost", "nobody")
+    body = host(text).routes[0].direct_response.body.inline_string
+    assert body == f"HTTPRoute/r: no backend to send to: {reason}\n"
 
 
 def test_required_clusters_exclude_backends_of_weight_zero() -> None:
@@ -140,45 +192,22 @@ def test_rewrite_replaces_the_prefix(match: str, value: str, path: str, expected
 
 
 @pytest.mark.parametrize(
-    ("values", "port"), [({}, 0), ({"scheme": "https"}, 443), ({"scheme": "https", "port": 8443}, 8443)]
+    ("values", "listener", "port"),
+    [
+        ({}, 8080, 0),
+        ({"scheme": "https"}, 8080, 443),
+        ({"scheme": "https", "port": 8443}, 8080, 8443),
+        ({"hostname": "a.b"}, 8080, 8080),
+        ({"hostname": "a.b"}, 80, 0),
+        ({"hostname": "a.b"}, 0, 0),
+        ({"hostname": "a.b", "scheme": "http"}, 8080, 0),
+        ({"hostname": "a.b", "scheme": "https"}, 8080, 0),
+        ({"hostname": "a.b", "port": 80}, 8080, 80),
+        ({"path": {"type": "ReplaceFullPath", "replaceFullPath": "/x"}}, 8080, 0),
+    ],
 )
-def test_redirect_port_defaults_to_the_schemes(values: dict[str, object], port: int) -> None:
-    assert (
-        redirect_action(HTTPRequestRedirectFilter.model_validate(values), prefix("/")).port_redirect == port
-    )
-
-
-def test_gateway_has_one_listener_per_port_and_one_virtual_host_per_name() -> None:
-    text = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: ingress}
-spec:
-  listeners:
-    - {name: wide, port: 8080, protocol: HTTP}
-    - {name: http, port: 8080, protocol: HTTP, hostname: "*.example.com"}
-    - {name: other, port: 9090, protocol: HTTP}
-"""
-    text += route(
-        "r", "{backendRefs: [{name: orders}]}", INGRESS, 'hostnames: [a.example.com, "*.com", b.org],'
-    )
-    text += route("s", "{backendRefs: [{name: catalog}]}", "{name: ingress, sectionName: other}")
-    values = ingress(text)
-    assert [item.name for item in values] == ["ingress", "ingress/other"]
-    domains = [
-        [domain for virtual_host in item.virtual_hosts for domain in virtual_host.domains] for item in values
-    ]
-    assert domains[0] == ["*.com", "*.example.com", "a.example.com", "b.org"]
-    assert domains[1] == ["*", "*.com", "a.example.com", "b.org"]
-    assert [len(current_virtual_host.routes) for current_virtual_host in values[0].virtual_hosts] == [
-        1,
-        1,
-        1,
-        1,
-    ]
-
-
-def test_route_with_a_parent_twice_is_added_once() -> None:
-    parents = f"{INGRESS}, {{name: ingress, sectionName: http}}"
-    (result,) = ingress(route("r", "{backendRefs: [{name: orders}]}", parents))
-    assert len(result.virtual_hosts[0].routes) == 1
+def test_redirect_port_is_the_schemes_or_the_listeners(
+    values: dict[str, object], listener: int, port: int
+) -> None:
+    redirect = HTTPRequestRedirectFilter.model_validate(values)
+    assert redirect_action(redirect, prefix("/"), listener).port_redirect == port

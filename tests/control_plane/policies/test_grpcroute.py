@@ -88,7 +88,7 @@ def test_to_http_keeps_every_field_of_the_rule() -> None:
     [
         {"filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "a"}}]},
         {"filters": [{"type": "RequestMirror"}]},
-        {"backendRefs": [{"name": "a", "filters": [{"type": "RequestMirror"}]}]},
+        {"backendRefs": [{"name": "a", "filters": [{"type": "CORS", "cors": {}}]}]},
         {"timeouts": {"request": "1s"}},
     ],
 )
@@ -100,15 +100,11 @@ def test_http_only_fields_are_rejected(rule: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        {
-            "parentRefs": [{"kind": "Gateway", "name": "ingress"}],
-            "rules": [{"backendRefs": [{"name": "db"}]}],
-        },
         {"parentRefs": [PARENT], "rules": [{"backendRefs": []}]},
         {"parentRefs": [PARENT], "rules": [{"backendRefs": [{"name": "db"}]}] * 2},
         {"parentRefs": [PARENT, PARENT], "rules": [{"backendRefs": [{"name": "db"}]}]},
     ],
 )
-def test_tcp_route_without_service_or_with_two_rules_is_rejected(spec: dict[str, Any]) -> None:
+def test_tcp_route_without_backends_or_with_two_rules_is_rejected(spec: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TCPRouteSpec.model_validate(spec)

@@ -37,6 +37,10 @@ def headers(**change: Any) -> dict[str, Any]:
     return {"type": "RequestHeaderModifier", "requestHeaderModifier": change}
 
 
+def cors(**change: Any) -> dict[str, Any]:
+    return {"type": "CORS", "cors": change}
+
+
 def match(**parts: Any) -> dict[str, Any]:
     return {"matches": [parts]}
 
@@ -53,6 +57,9 @@ def test_defaults_are_those_of_the_gateway_api() -> None:
 
 
 GOOD = [
+    {"filters": [cors(allowOrigins=["https://*.a.b:8443", "http://c.d"], allowMethods=["*"], maxAge=60)]},
+    {"backendRefs": [{"name": "a", "filters": [PREFIX, cors(allowOrigins=["*"])]}]},
+    {"backendRefs": [{"name": "a", "filters": [REDIRECT]}, {"name": "b", "weight": 0}]},
     match(path={"type": "Exact", "value": "/a/b%20c;v=1"}, method="PATCH"),
     match(path={"type": "RegularExpression", "value": "/a/[0-9]+(/.*)?"}),
     match(headers=[{"name": "x", "type": "RegularExpression", "value": "a|b"}]),
@@ -109,10 +116,16 @@ BAD = [
     ({"backendRefs": [{"name": "a", "filters": [headers(remove=["Host"])]}]}, "'host' cannot be changed"),
     ({"filters": [headers(set=[{"name": "a", "value": "x\r\ny: z"}])]}, "pattern"),
     ({"filters": [{"type": "ExtensionRef"}]}, "RequestHeaderModifier"),
-    ({"backendRefs": [{"name": "a", "filters": [REWRITE]}]}, "not allowed on a backend"),
+    ({"backendRefs": [{"name": "a", "filters": [PREFIX]}], "matches": [{}, {}]}, "exactly one match"),
+    ({"backendRefs": [{"name": "a", "filters": [REWRITE, REDIRECT]}]}, "mutually exclusive"),
+    ({"filters": [cors(allowOrigins=["*", "https://a.b"])]}, "allowOrigins has \\* and other entries"),
+    ({"filters": [cors(allowMethods=["GET", "GET"])]}, "'get' occurs twice"),
+    ({"filters": [cors(allowOrigins=["https://a.b/path"])]}, "pattern"),
+    ({"filters": [cors(allowOrigins=["https://a.*.b"])]}, "pattern"),
+    ({"filters": [cors(maxAge=0)]}, "greater than or equal to 1"),
     ({"backendRefs": [{"kind": "Subset", "name": "a"}]}, "has group meshwright.io"),
     ({"backendRefs": [{"name": "a", "weight": -1}]}, "greater than or equal to 0"),
-    ({"backendRefs": [{"name": "a", "namespace": "b"}]}, "namespace"),
+    ({"backendRefs": [{"name": "a", "namespace": "b"}]}, "'b' is not the route's namespace"),
     ({"timeouts": {"request": "1s", "backendRequest": "2s"}}, "longer than request"),
     ({"retry": {"backoff": "0s"}}, "storm"),
     ({"retry": {"codes": [200]}}, "greater than or equal to 400"),
@@ -145,10 +158,8 @@ def test_invalid_rule_is_rejected(rule: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"parentRefs": []}, "at least 1"),
         ({"parentRefs": [PARENT, PARENT]}, "occurs twice"),
         ({"parentRefs": [{**PARENT, "group": "gateway.networking.k8s.io"}]}, "group ''"),
-        ({"parentRefs": [{**PARENT, "sectionName": "x"}]}, "no sections"),
         ({"hostnames": ["Example.com"]}, "pattern"),
         ({"hostnames": ["a.*.com"]}, "pattern"),
         ({"rules": [{}] * 17}, "at most 16"),
@@ -211,24 +222,49 @@ def test_gateway_accepts_any_class() -> None:
 
 
 def test_gateway_accepts_gateway_api_fields() -> None:
-    allowed = {"namespaces": {"from": "All"}, "kinds": [{"kind": "HTTPRoute"}]}
-    spec = gateway({**HTTP, "allowedRoutes": allowed}, {**HTTP, "name": "b", "hostname": "*.b.example"})
+    selector = {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "Exists"}]}
+    allowed = {"namespaces": {"from": "Selector", "selector": selector}, "kinds": [{"kind": "TLSRoute"}]}
+    tls = {"mode": "Terminate", "certificateRefs": [{"name": "shop"}]}
+    spec = gateway(
+        {**HTTP, "allowedRoutes": allowed, "hostname": ""},
+        {**HTTP, "name": "b", "hostname": "*.b.example"},
+        {**HTTP, "name": "c", "protocol": "TCP"},
+        {**HTTP, "name": "d", "protocol": "HTTPS", "tls": tls},
+        {**HTTP, "name": "e", "protocol": "example.com/own"},
+    )
     assert spec.gateway_class_name == "meshwright"
-    assert [listener.hostname for listener in spec.listeners] == [None, "*.b.example"]
-    hash(spec)
+    assert [listener.hostname for listener in spec.listeners] == ["", "*.b.example", "", "", ""]
+    GatewaySpec.model_validate(
+        {"listeners": [HTTP], "addresses": [{"type": "IPAddress"}], "infrastructure": {"labels": {"a": "b"}}}
+    )
 
 
 @pytest.mark.parametrize(
     ("listeners", "message"),
     [
         ([], "at least 1"),
-        ([{**HTTP, "protocol": "HTTPS"}], "HTTP"),
+        ([{**HTTP, "protocol": "http"}], "did you mean HTTP"),
+        ([{**HTTP, "protocol": "TCP", "hostname": "a.b"}], "a TCP listener has no hostname"),
+        ([{**HTTP, "tls": {}}], "an HTTP listener has no tls"),
+        ([{**HTTP, "allowedRoutes": {"namespaces": {"from": "Selector"}}}], "selector"),
         ([{**HTTP, "port": 0}], "greater than or equal to 1"),
         ([{**HTTP, "port": True}], "valid integer"),
         ([HTTP, HTTP], "'http' occurs twice"),
-        ([HTTP, {**HTTP, "name": "other"}], "two listeners for every host on port 8080"),
+        ([HTTP, {**HTTP, "name": "other"}], "two HTTP listeners for every host on port 8080"),
     ],
 )
 def test_invalid_gateway_is_rejected(listeners: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         gateway(*listeners)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"addresses": [{"value": "10.0.0.1"}]}, "listens at the address of its node"),
+        ({"infrastructure": {"parametersRef": {"name": "x"}}}, "a mesh has no parameters"),
+    ],
+)
+def test_gateway_refuses_what_it_cannot_honour(field: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        GatewaySpec.model_validate({"listeners": [HTTP], **field})

@@ -141,7 +141,7 @@ ONE_LINE = [
     ),
     (
         ROUTE.replace("name: a}", "name: a, namespace: x}"),
-        "5:52: spec.parentRefs[0].namespace: 'x' is a namespace",
+        "5:52: spec.parentRefs[0].namespace: 'x' is not the route's namespace, and a mesh has only one",
     ),
 ]
 

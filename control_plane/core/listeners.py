@@ -1,0 +1,146 @@
+"""What a gateway listens on, and which routes each listener accepts (Gateway API v1).
+
+A gateway without a Gateway document has one listener, `http`, at the port that its node binds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from meshwright.control_plane.core.hostnames import intersect_hostnames, most_specific
+from meshwright.control_plane.policies.gateway.spec import SERVED_PROTOCOLS, Gateway, Listener
+from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
+from meshwright.control_plane.policies.httproute.parents import DEFAULT_NAMESPACE, ParentReference, Route
+from meshwright.control_plane.policies.httproute.spec import HTTPRoute
+
+GROUP = "gateway.networking.k8s.io"
+
+_KINDS: Mapping[str, tuple[str, ...]] = {"HTTP": ("HTTPRoute", "GRPCRoute"), "TCP": ("TCPRoute",)}
+
+ListenerPorts = Mapping[str, int]
+"""Where a gateway's node binds its listeners, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A parent that accepts a route: the listeners, each with the hosts under which it serves the route.
+
+    `failure` is a reason of the Gateway API why no listener does, `field` the field of the parentRef (or
+    `hostnames`) that is the cause, `message` says what to do about it.
+    """
+
+    listeners: tuple[tuple[Listener, tuple[str, ...]], ...] = ()
+    failure: str = ""
+    field: str = ""
+    message: str = ""
+
+
+def listeners_of(gateway: Gateway | None, bound: ListenerPorts | None = None) -> tuple[Listener, ...]:
+    """The listeners of a gateway. `bound`: the ports of its node, if known; used if there is no document."""
+    if gateway is not None:
+        return gateway.spec.listeners
+    return (implied_listener((bound or {}).get("http", 0)),)
+
+
+def implied_listener(port: int) -> Listener:
+    """The listener of a gateway that no document describes; port 0 stands for one that is not known."""
+    return Listener.model_construct(name="http", port=port, protocol="HTTP")
+
+
+def supported_kinds(listener: Listener) -> tuple[str, ...]:
+    """The kinds of routes that the listener accepts."""
+    possible = _KINDS.get(listener.protocol, ())
+    allowed = [entry.kind for entry in listener.allowed_routes.kinds if entry.group == GROUP]
+    return tuple(kind for kind in possible if kind in allowed or not listener.allowed_routes.kinds)
+
+
+def unsupported_kinds(listener: Listener) -> tuple[str, ...]:
+    """The kinds in allowedRoutes that no listener of this protocol can accept."""
+    supported = supported_kinds(listener)
+    return tuple(
+        entry.kind
+        for entry in listener.allowed_routes.kinds
+        if entry.group != GROUP or entry.kind not in supported
+    )
+
+
+def port_rivals(listener: Listener, others: Iterable[Listener]) -> tuple[str, ...]:
+    """Names of listeners with which this one cannot share its port: two protocols over TCP, or two of TCP."""
+    if listener.protocol not in SERVED_PROTOCOLS:
+        return ()
+    return tuple(
+        other.name
+        for other in others
+        if other is not listener
+        and other.port == listener.port
+        and other.protocol in SERVED_PROTOCOLS
+        and (other.protocol, listener.protocol) != ("HTTP", "HTTP")
+    )
+
+
+def served(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
+    """The listeners that Envoy opens."""
+    return tuple(
+        listener
+        for listener in listeners
+        if listener.protocol in SERVED_PROTOCOLS and not port_rivals(listener, listeners)
+    )
+
+
+def attach(route: Route, parent: ParentReference, listeners: tuple[Listener, ...]) -> Attached:
+    """The listeners of a Gateway to which a route attaches by one parentRef."""
+    selected = [item for item in listeners if parent.section_name in ("", item.name)]
+    if not selected:
+        return _no_match("sectionName", f"has no listener {parent.section_name!r}", listeners)
+    on_port = [item for item in selected if parent.port in (None, item.port) or not item.port]
+    if not on_port:
+        return _no_match("port", f"does not listen on port {parent.port} there", selected)
+    namespace = route.metadata.namespace or DEFAULT_NAMESPACE
+    allowed = [
+        item
+        for item in on_port
+        if route.kind in supported_kinds(item) and item.allowed_routes.namespaces.allows(namespace)
+    ]
+    if not allowed:
+        return Attached(failure="NotAllowedByListeners", message=_why_not_allowed(route, on_port, namespace))
+    result = []
+    for listener in allowed:
+        hosts = _hosts(route, listener, listeners)
+        if hosts:
+            result.append((listener, hosts))
+    if result:
+        return Attached(tuple(result))
+    names = ", ".join(item.hostname or "every host that no other listener names" for item in allowed)
+    message = f"no host name of the route is one of its listeners': they serve {names}"
+    return Attached(failure="NoMatchingListenerHostname", field="hostnames", message=message)
+
+
+def _hosts(route: Route, listener: Listener, listeners: Iterable[Listener]) -> tuple[str, ...]:
+    """The hosts of the route that belong to the listener and not to a more specific one of its port."""
+    if not isinstance(route, HTTPRoute | GRPCRoute):
+        return ("",)
+    rivals = [
+        other.hostname
+        for other in listeners
+        if other.port == listener.port and other.protocol == listener.protocol
+    ]
+    common = intersect_hostnames(listener.hostname, route.spec.hostnames)
+    return tuple(host for host in common if most_specific(rivals, host) == listener.hostname)
+
+
+def _no_match(field: str, problem: str, listeners: Iterable[Listener]) -> Attached:
+    known = ", ".join(f"{item.name} (port {item.port or 'unknown'})" for item in listeners)
+    return Attached(failure="NoMatchingParent", field=field, message=f"{problem}: its listeners are {known}")
+
+
+def _why_not_allowed(route: Route, listeners: Iterable[Listener], namespace: str) -> str:
+    reasons = []
+    for listener in listeners:
+        kinds = supported_kinds(listener)
+        if route.kind not in kinds:
+            accepted = ", ".join(kinds) or "no kind of route"
+            reasons.append(f"listener {listener.name} ({listener.protocol}) accepts {accepted}")
+        else:
+            reasons.append(f"listener {listener.name} accepts no routes of namespace {namespace!r}")
+    return "; ".join(reasons)
