@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
+from meshwright.control_plane.policies.gateway.edge import EdgeSettings
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
 from meshwright.control_plane.policies.hooks import EndpointWeights, TransportMode
 from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend, ResolvedMirror
 from meshwright.control_plane.policies.httproute.spec import HTTPRouteRule
 
+NO_EDGE_SETTINGS = EdgeSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +142,16 @@ class ListenerView:
 
 @dataclass(frozen=True, slots=True)
 class GatewayView:
-    """What a gateway's proxies depend on. `document` is `Gateway/name`; empty when there is none."""
+    """What a gateway's proxies depend on.
+
+    `document` is `Gateway/name`; empty when there is none. `edge` is what it sets about clients.
+    """
 
     name: str
     settings: ListenerSettings
     listeners: tuple[ListenerView, ...]
     document: str = ""
+    edge: EdgeSettings = NO_EDGE_SETTINGS
 
 
 def default_port(ports: tuple[Port, ...]) -> Port | None:
