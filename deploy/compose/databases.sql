@@ -2,4 +2,5 @@
 CREATE DATABASE catalog;
 CREATE DATABASE inventory;
 CREATE DATABASE orders;
+CREATE DATABASE trading;
 CREATE DATABASE analytics;

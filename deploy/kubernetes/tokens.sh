@@ -5,10 +5,13 @@ set -eu
 in="--namespace exchange"
 
 join() {
-    kubectl $in exec deployment/control-plane -- mesh token create "--$1" "$2" --ttl 2592000 --out - |
-        kubectl $in create secret generic "join-$2" --from-file=token=/dev/stdin --dry-run=client -o yaml |
-        kubectl $in apply -f -
+    # Not in a pipeline, where a failure would go unnoticed and an empty token be stored.
+    token=$(kubectl $in exec deployment/control-plane -- mesh token create "--$1" "$2" --ttl 30d --out -)
+    secret=$(printf '%s\n' "$token" |
+        kubectl $in create secret generic "join-$2" --from-file=token=/dev/stdin --dry-run=client -o yaml)
+    printf '%s\n' "$secret" | kubectl $in apply -f -
 }
 
+kubectl $in rollout status deployment/control-plane --timeout 5m
 for name in catalog inventory orders trading analytics storefront; do join service "$name"; done
 join gateway ingress

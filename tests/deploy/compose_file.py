@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
 
 Service = dict[str, Any]
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*))?\})")
 
 
-def read(path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
-    """The file as a mapping; raises ValueError if a required variable is missing."""
+def read(path: Path, variables: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """The file as a mapping, with `variables` of the environment or of `.env`."""
     document: dict[str, Any] = YAML(typ="safe").load(path)
     interpolated = _interpolate(document, variables)
     assert isinstance(interpolated, dict)
     return interpolated
 
 
-def read_env_file(path: Path) -> dict[str, str]:
-    """The variables of a `.env` file."""
-    lines = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
-    return {name: value for name, _, value in lines}
+def init_module() -> ModuleType:
+    """init.py, which creates the secrets."""
+    spec = spec_from_file_location("compose_init", ROOT / "deploy/compose/init.py")
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def network_owner(services: Mapping[str, Service], name: str) -> str:
@@ -47,11 +54,7 @@ def mounts(service: Service, name: str) -> list[tuple[str, str, bool]]:
             source, target, *mode = volume.split(":")
             entries.append((source, target, mode == ["ro"]))
         else:
-            subpath = volume.get("volume", {}).get("subpath", "")
-            entries.append(
-                (f"{volume['source']}:{subpath}", volume["target"], volume.get("read_only", False))
-            )
-    entries += [(f"secret:{secret}", f"/run/secrets/{secret}", True) for secret in service.get("secrets", ())]
+            entries.append((volume["source"], volume["target"], volume.get("read_only", False)))
     assert all(target.startswith("/") for _, target, _ in entries), name
     return entries
 

@@ -2,7 +2,8 @@
 
 Each container has its command, environment and mounts, its own root and loopback, and the names of the
 others in /etc/hosts. Instead of the files of its image it sees those of this host, with the Python
-environment of the tests first in PATH. Needs root, iproute2 and util-linux.
+environment of the tests first in PATH. All run as root, so volumes are not handed over to another user. Needs
+root, iproute2 and util-linux.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.deploy import compose_file
 from tests.deploy.network import Network, second_address
@@ -75,6 +75,23 @@ class Container:
         enter = ["nsenter", "-t", str(self.process.pid), "-m", "-n", "-r"]
         return [*enter, "env", "-i", *names, *argv]
 
+    @property
+    def has_completed(self) -> bool:
+        """Whether its command has ended well; fails if it has ended otherwise."""
+        code = None if self.process is None else self.process.poll()
+        assert not code, f"{self.name} exited with {code}: {self.log.read_text()[-3000:]}"
+        return code == 0
+
+    def stop(self) -> None:
+        """Stop it as an engine does: SIGTERM, and in the end SIGKILL for all that is left."""
+        assert self.process is not None
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_TIMEOUT)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
     def run(self, *argv: str, within: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run a command in the container."""
         return subprocess.run(self.inside(*argv), capture_output=True, text=True, timeout=within, check=False)
@@ -101,7 +118,6 @@ class Engine:
     project: Path
     scratch: Path
     services: Mapping[str, compose_file.Service]
-    secrets: Mapping[str, Any]
     programs: Mapping[str, Sequence[str]]
     containers: dict[str, Container] = field(default_factory=dict)
 
@@ -126,11 +142,11 @@ class Engine:
 
     # --- containers -------------------------------------------------------------------------------
 
-    def start(self, name: str) -> Container:
-        """Start a container without its dependencies."""
+    def start(self, name: str, *command: str) -> Container:
+        """Start a container without its dependencies, with another `command` if one is given."""
         service = self.services[name]
         is_ours = service["image"] == "meshwright"
-        argv = [*self.programs.get(service["image"], ()), *service.get("command", ())]
+        argv = [*self.programs.get(service["image"], ()), *(command or service.get("command", ()))]
         base = {"PATH": f"{Path(sys.executable).parent}:{self.scratch}/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         defaults = {**self.image.environment, **base} if is_ours else base
         container = Container(
@@ -139,10 +155,10 @@ class Engine:
             self.scratch / f"{name}.log",
             self.scratch / "roots" / name,
             tuple(argv),
-            {**defaults, **compose_file.environment(service)},
+            {**defaults, **compose_file.environment(service), **({"OWNER": "0"} if name == "init" else {})},
             self.image.folder if is_ours else "/",
         )
-        container.root.mkdir(parents=True)
+        container.root.mkdir(parents=True, exist_ok=True)
         script = self.scratch / f"{name}.sh"
         script.write_text(self._script(container))
         enter = [*self.network.enter(compose_file.network_owner(self.services, name)), "unshare", "-m"]
@@ -194,12 +210,9 @@ class Engine:
         return sorted(path for path in needed if path.parts[1] in PRIVATE_FOLDERS)
 
     def _source(self, source: str) -> Path:
-        kind, _, rest = source.partition(":")
-        if kind == "secret":
-            return self.project / str(self.secrets[rest]["file"])
-        if kind.startswith("."):
-            return self.project / kind
-        folder = self.scratch / "volumes" / kind / rest
+        if source.startswith("."):
+            return self.project / source
+        folder = self.scratch / "volumes" / source
         if not folder.exists():
             folder.mkdir(parents=True)
             folder.chmod(0o1777)
@@ -222,7 +235,7 @@ class Engine:
         """The health check of a service, or of our image; empty if another image has its own."""
         service = self.services[name]
         if "healthcheck" in service:
-            test: Sequence[str] = service["healthcheck"]["test"]
+            test: Sequence[str] = service["healthcheck"].get("test", ())
             return test
         return ("CMD", *self.image.healthcheck) if service["image"] == "meshwright" else ()
 
@@ -231,9 +244,10 @@ class Engine:
         for other, dependency in dependencies.items():
             if other not in self.containers:
                 return False
-            if dependency["condition"] == "service_healthy" and not self.containers[other].check_health(
-                self.health_check(other)
-            ):
+            container, condition = self.containers[other], dependency["condition"]
+            if condition == "service_completed_successfully" and not container.has_completed:
+                return False
+            if condition == "service_healthy" and not container.check_health(self.health_check(other)):
                 return False
         return True
 
@@ -254,17 +268,12 @@ class Engine:
 
     def down(self) -> None:
         """Stop all containers, the last started first."""
-        running = [container.process for container in reversed(self.containers.values()) if container.process]
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        for process in running:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT)
-            with suppress(ProcessLookupError):
-                os.killpg(
-                    process.pid, signal.SIGKILL
-                )  # an engine also kills what the main process leaves behind
-            process.wait(10)
+        running = [container for container in reversed(self.containers.values()) if container.process]
+        for container in running:
+            if container.process:
+                container.process.terminate()
+        for container in running:
+            container.stop()
 
 
 @contextmanager
@@ -272,10 +281,9 @@ def engine(
     project: Path, scratch: Path, programs: Mapping[str, Sequence[str]], leave_out: Sequence[str] = ()
 ) -> Iterator[Engine]:
     """Run the docker-compose.yml of `project` without the services in `leave_out`."""
-    variables = compose_file.read_env_file(project / ".env")
-    file = compose_file.read(project / "docker-compose.yml", variables)
+    file = compose_file.read(project / "docker-compose.yml")
     services = {name: service for name, service in file["services"].items() if name not in leave_out}
-    running = Engine(project, scratch, services, file["secrets"], programs)
+    running = Engine(project, scratch, services, programs)
     try:
         running.network.create()
         running.up()

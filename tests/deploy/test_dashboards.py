@@ -157,7 +157,7 @@ def test_links_lead_to_dashboards_and_set_their_variables() -> None:
 
 
 def test_provisioning_of_grafana_resolves() -> None:
-    services = compose_file.read(ROOT / "docker-compose.yml", {"MESH_UID": "1", "MESH_GID": "1"})["services"]
+    services = compose_file.read(ROOT / "docker-compose.yml")["services"]
     grafana = services["grafana"]
     mounted = {target: source for source, target, _ in compose_file.mounts(grafana, "grafana")}
     assert (ROOT / mounted["/etc/grafana/provisioning"]).resolve() == PROVISIONING
@@ -178,7 +178,8 @@ def test_provisioning_of_grafana_resolves() -> None:
     assert {source["type"] for source in sources} >= set(SOURCES)
     secrets = re.findall(r"\$__file\{([^}]+)\}", (PROVISIONING / "datasources/mesh.yaml").read_text())
     assert secrets
-    assert set(secrets) <= set(mounted)
+    copies = compose_file.init_module().COPIES[mounted["/run/secrets"]]
+    assert set(secrets) <= {f"/run/secrets/{name}" for name in copies}
     assert not folders["alerting"]["groups"]
 
 
