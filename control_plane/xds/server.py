@@ -36,8 +36,12 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # With the defaults one stream in twenty fails when 2000 sidecars connect at once.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
-    # A sidecar reconnects with the versions of everything it has.
-    ("grpc.max_receive_message_length", 8 * 1024 * 1024),
+    # A sidecar reconnects with the versions of everything it has, and every unknown host it ever asked for:
+    # 58 bytes for each usual one.
+    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
+    # A client that does not finish its TLS handshake holds memory; strangers get no more sockets than this.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_allowed_incoming_connections", 20_000),
     # Detects dead connections within 40 s; allows Envoy's own pings every 10 s.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

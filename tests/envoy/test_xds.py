@@ -77,6 +77,20 @@ async def test_host_created_later_is_served_until_it_is_removed(
         assert seconds < STALL
 
 
+async def test_host_asked_for_too_early_is_served_after_thousands_of_unknown_ones(envoy: Lab) -> None:
+    turns = asyncio.Semaphore(50)
+
+    async def ask(host: str) -> int:
+        async with turns:
+            return (await envoy.get(host))[0]
+
+    assert set(await asyncio.gather(*(ask(f"h{number}.example.com") for number in range(2100)))) == {404}
+    assert [await ask("early"), await ask("early.mesh")] == [404, 404]
+    envoy.put(virtual_host("early", "a"))
+    await envoy.synced()
+    assert [await ask("early"), await ask("early.mesh")] == [200, 200]
+
+
 async def test_moving_a_host_to_another_cluster_under_load_fails_no_request(envoy: Lab) -> None:
     await envoy.get("a")
     statuses: set[int] = set()

@@ -56,7 +56,8 @@ class EnvoyModel:
         if is_reconnect and type_url in (*WILDCARDS, VHDS):
             requested.insert(0, "*")
         versions = {name: version for name, (version, _) in self.resources[type_url].items()}
-        return self._request(type_url, requested, versions=versions)
+        nonexistent = dict.fromkeys(self.nonexistent, "") if type_url == VHDS else {}
+        return self._request(type_url, requested, versions={**nonexistent, **versions})
 
     def reopen(self) -> list[v3.DeltaDiscoveryRequest]:
         """The first requests on a new stream, in the order in which the types were first opened."""

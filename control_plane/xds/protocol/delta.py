@@ -28,6 +28,7 @@ from meshwright.control_plane.xds.protocol.response import (
 )
 from meshwright.control_plane.xds.protocol.subscription import WILDCARD, Subscription
 from meshwright.control_plane.xds.protocol.target_state import ROUTE_TYPES, TargetState
+from meshwright.control_plane.xds.protocol.unknown_names import UnknownNames
 
 NAME_LIMIT = 512
 """Bytes of a resource name. A DNS name has at most 255 (RFC 1035 section 2.3.4), plus a prefix and a port."""
@@ -44,10 +45,11 @@ class _Update:
 class Delta(TargetState):
     """One stream.
 
-    Names that the snapshot holds are bounded by the configuration. Unknown names come from Host headers, so
-    a client may subscribe to at most `limit` of them for each type. Beyond that, a name is reported as
-    unknown once and not remembered (`rejected_names` counts these). `last_accepted` is shared by all streams
-    of one identity.
+    Names that the snapshot holds are bounded by the configuration. Unknown hosts come from Host headers; what
+    is remembered of them is bounded, and none is forgotten (`UnknownNames`). Of other types a client may
+    subscribe to at most `limit` unknown names. Beyond that, a name is reported as unknown once and not
+    remembered (`rejected_names` counts these, and host names that are too long to exist). `last_accepted` is
+    shared by all streams of one identity.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class Delta(TargetState):
         responses: ResponseCache,
         limit: int = 2000,
         last_accepted: LastAccepted | None = None,
+        *,
+        unknown_hosts: UnknownNames | None = None,
     ) -> None:
         super().__init__(snapshot)
         self._responses = responses
@@ -63,6 +67,7 @@ class Delta(TargetState):
         self._last_accepted = last_accepted or LastAccepted()
         self._unused_clusters: set[str] = set()
         self._unknown_names: dict[str, set[str]] = {}
+        self._unknown_hosts = unknown_hosts or UnknownNames()
         self.rejected_names = 0
         self.nacks = 0
 
@@ -89,24 +94,23 @@ class Delta(TargetState):
             self._unsubscribe(sub, request.resource_names_unsubscribe)
         return self._flush()
 
-    def on_snapshot(self, snapshot: NodeSnapshot, changed: Collection[ResourceKey] | None) -> list[Response]:
+    def on_snapshot(self, snapshot: NodeSnapshot, changed: Collection[ResourceKey]) -> list[Response]:
         """Switch to a newer snapshot; returns the responses to send.
 
-        `changed` names every resource that may differ from the snapshot before; None stands for all.
+        `changed` names every resource that may differ from the snapshot before.
         """
         before, self._snapshot = self._snapshot, snapshot
-        for type_url, name in changed or ():
+        for type_url, name in changed:
             if type_url in self._types:
                 self._types[type_url].dirty.add(name)
         for sub in self._types.values():
-            # Any change of virtual hosts may move an alias to another host.
-            if changed is None or (sub.type_url == VHDS and sub.dirty):
+            if sub.type_url == VHDS and sub.dirty:
+                self._subscribe_to_early_names(sub)
+                # Any change of virtual hosts may move an alias to another host.
                 sub.dirty |= sub.names | sub.sent.keys()
             base, base_before = snapshot.base(sub.type_url), before.base(sub.type_url)
-            if sub.wildcard and (changed is None or base != base_before):
+            if sub.wildcard and base != base_before:
                 sub.dirty |= base.keys() | base_before.keys()
-        if changed is None and CDS in self._types:
-            self._types[CDS].dirty |= self._dependencies.reference_counts.keys()
         return self._flush()
 
     def on_idle(self) -> list[Response]:
@@ -143,12 +147,19 @@ class Delta(TargetState):
     def _open(self, request: v3.DeltaDiscoveryRequest) -> None:
         sub = self._types[request.type_url] = Subscription(request.type_url)
         requested = list(request.resource_names_subscribe)
-        accepted = [name for name in requested if self._accept_name(sub, name)]
-        sub.open(accepted, request.initial_resource_versions)
+        accepted = {name for name in requested if self._accept_name(sub, name)}
+        # An empty version is a host of which the client knows that it does not exist.
+        versions = {
+            name: version
+            for name, version in request.initial_resource_versions.items()
+            if version or name in accepted
+        }
+        sub.open(accepted, versions)
+        sub.awaits_first_response = not request.initial_resource_versions
         if requested and not accepted:
             sub.wildcard = False
         sub.pending_replies -= {name for name in sub.pending_replies if self._has_as_alias(sub, name)}
-        for name in set(requested).difference(accepted):
+        for name in set(requested).difference(accepted, request.initial_resource_versions):
             sub.require_reply(name)
         if sub.wildcard:
             sub.dirty |= self._snapshot.base(sub.type_url).keys()
@@ -180,17 +191,25 @@ class Delta(TargetState):
                 if sub.type_url in ROUTE_TYPES and not sub.wildcard:
                     self._set_dependencies((sub.type_url, name), ())
 
+    def _subscribe_to_early_names(self, sub: Subscription) -> None:
+        """Subscribe to names of changed hosts that the client asked for before they existed."""
+        hosts = [host for name in sub.dirty if (host := self._snapshot.get(VHDS, name))]
+        sub.names.update(name for host in hosts for name in host.aliases if name in self._unknown_hosts)
+
     def _has_as_alias(self, sub: Subscription, name: str) -> bool:
         """Whether `name` is an alias of a host that the client already has."""
         resource = self._snapshot.get(sub.type_url, name)
         return resource is not None and resource.name in sub.sent
 
     def _accept_name(self, sub: Subscription, name: str) -> bool:
-        """Whether to remember the name; if not, it is reported as unknown once."""
+        """Whether to subscribe to the name; if not, it is reported as unknown once."""
         if name == WILDCARD or name in sub.names:
             return True
         if self._snapshot.get(sub.type_url, name) is not None:
             return True
+        if sub.type_url == VHDS and len(name) <= NAME_LIMIT:
+            self._unknown_hosts.add(name)
+            return False
         unknown = self._unknown_names.setdefault(sub.type_url, set())
         if len(name) <= NAME_LIMIT and len(unknown) < self._limit:
             unknown.add(name)

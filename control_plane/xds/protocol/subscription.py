@@ -70,7 +70,7 @@ class Subscription:
         requested = set(subscribe)
         self.awaits_first_response = not versions
         self.wildcard = self.type_url != VHDS and (not requested or WILDCARD in requested)
-        # An empty version is a host that VHDS reported as nonexistent.
+        # An empty version is a host that VHDS reported as nonexistent, and that exists by now.
         self.sent = {name: version for name, version in versions.items() if version}
         self.acked = dict(self.sent)
         self.names = requested - {WILDCARD}

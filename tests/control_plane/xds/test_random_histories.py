@@ -49,7 +49,9 @@ class Protocol(RuleBasedStateMachine):
         self.revision = 1
         self.table: dict[tuple[str, str], Resource] = {}
         self.pinned: set[tuple[str, str]] = set()
-        self.wire = Wire(self.snapshot(listener("outbound"), routes("out")), EnvoyModel(reject=reject))
+        start = self.snapshot(listener("outbound"), routes("out"))
+        # Most unknown hosts are in the filter.
+        self.wire = Wire(start, EnvoyModel(reject=reject), exact_hosts=1)
         self.wire.open(CDS, LDS)
         self.wire.subscribe(RDS, "out")
         self.wire.open(VHDS)

@@ -207,13 +207,55 @@ def test_cluster_updated_while_disconnected_gets_its_endpoints_again(wire: Wire)
 
 def test_unknown_names_are_limited_and_still_get_responses() -> None:
     wire = Wire(FULL, limit=3)
-    wire.open(VHDS)
+    wire.open(CDS)
     for number in range(5):
-        assert summarize(wire.subscribe(VHDS, f"out/h{number}")) == [("VirtualHost", [f"out/h{number}"], [])]
+        assert summarize(wire.subscribe(CDS, f"c{number}")) == [("Cluster", [], [f"c{number}"])]
     assert wire.delta.rejected_names == 2
-    assert summarize(wire.subscribe(VHDS, "out/orders"))[-1] == ("VirtualHost", ["out/orders"], [])
-    later = node_snapshot(*FULL.resources.values(), host("h2", ()), host("h3", ()), revision=2)
-    assert summarize(wire.publish(later)) == [("VirtualHost", ["out/h2"], [])]
+    assert summarize(wire.subscribe(CDS, "orders"))[0] == ("Cluster", ["orders"], [])
+    later = node_snapshot(*FULL.resources.values(), cluster("c2"), cluster("c3"), revision=2)
+    sent = summarize(wire.publish(later))
+    assert [names for kind, names, _ in sent if kind == "Cluster"] == [["c2"]]
+
+
+@pytest.mark.parametrize("asked_before", [0, 2, 3, 4, 50])
+@pytest.mark.parametrize("alias", ["out/late", "out/late.mesh"])
+@pytest.mark.parametrize("reconnects", [False, True])
+def test_host_asked_for_too_early_is_sent_when_it_appears_whatever_was_asked_for(
+    asked_before: int, alias: str, reconnects: bool
+) -> None:
+    wire = Wire(FULL, exact_hosts=3)
+    wire.open(CDS, LDS)
+    wire.open(VHDS)
+    for number in range(asked_before):
+        wire.subscribe(VHDS, f"out/h{number}")
+    assert summarize(wire.subscribe(VHDS, alias)) == [("VirtualHost", [alias], [])]
+    for number in range(asked_before):
+        wire.subscribe(VHDS, f"out/i{number}")
+    if reconnects:
+        wire.connect()
+        wire.run()
+    later = node_snapshot(*FULL.resources.values(), host("late", ()), host("other", ()), revision=2)
+    assert summarize(wire.publish(later)) == [("VirtualHost", ["out/late"], [])]
+    assert wire.delta.rejected_names == 0
+
+
+def test_host_that_appears_while_the_client_is_away_is_sent_on_its_return() -> None:
+    wire = Wire(FULL, exact_hosts=3)
+    wire.open(CDS, LDS)
+    wire.open(VHDS)
+    wire.subscribe(VHDS, *(f"out/h{number}" for number in range(9)), "out/late")
+    wire.snapshot = node_snapshot(*FULL.resources.values(), host("late", ()), revision=2)
+    wire.connect()
+    assert ("VirtualHost", ["out/late"], []) in summarize(wire.run())
+
+
+def test_reconnect_after_many_unknown_hosts_gets_no_response_for_them() -> None:
+    wire = Wire(FULL, exact_hosts=3)
+    wire.open(CDS, LDS)
+    wire.open(VHDS)
+    wire.subscribe(VHDS, *(f"out/h{number}" for number in range(500)))
+    wire.connect()
+    assert [response for response in wire.run() if response.type_url == VHDS] == []
 
 
 def test_name_above_the_length_limit_is_rejected() -> None:

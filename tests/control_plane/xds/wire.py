@@ -6,6 +6,7 @@ from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds.protocol.delta import Delta
 from meshwright.control_plane.xds.protocol.last_accepted import LastAccepted
 from meshwright.control_plane.xds.protocol.response import Response, ResponseCache
+from meshwright.control_plane.xds.protocol.unknown_names import UnknownNames
 from tests.fakes.envoy import EnvoyModel
 from tests.fakes.snapshot import HandMadeNode
 
@@ -17,7 +18,7 @@ class Wire:
     """A stream between `model` (client) and `delta` (server).
 
     `log` has every response in order. `run` delivers until both sides are silent. `last_accepted` is what
-    other clients of the same identity ACKed.
+    other clients of the same identity ACKed. `exact_hosts` unknown hosts are stored exactly.
     """
 
     def __init__(
@@ -26,8 +27,10 @@ class Wire:
         model: EnvoyModel | None = None,
         limit: int = 2000,
         last_accepted: LastAccepted | None = None,
+        exact_hosts: int = 2000,
     ) -> None:
         self.snapshot = snapshot
+        self.exact_hosts = exact_hosts
         self.last_accepted = last_accepted or LastAccepted()
         self.model = model or EnvoyModel()
         self.limit = limit
@@ -38,7 +41,10 @@ class Wire:
 
     def connect(self) -> None:
         """Open a new stream with the client's present state; nothing is delivered yet."""
-        self.delta = Delta(self.snapshot, ResponseCache(), self.limit, self.last_accepted)
+        hosts = UnknownNames(self.exact_hosts)
+        self.delta = Delta(
+            self.snapshot, ResponseCache(), self.limit, self.last_accepted, unknown_hosts=hosts
+        )
         self.responses.clear()
         self.requests = self.model.reopen()
 
@@ -53,7 +59,7 @@ class Wire:
         return self.run()
 
     def publish(self, snapshot: HandMadeNode, compare_all: bool = False) -> list[Response]:
-        """Switch to a newer snapshot, then run. With `compare_all` the server gets no list of changes."""
+        """Switch to a newer snapshot, then run. With `compare_all` every resource counts as changed."""
         self.apply(snapshot, compare_all)
         return self.run()
 
@@ -62,7 +68,7 @@ class Wire:
         before, self.snapshot = self.snapshot, snapshot
         changed = snapshot.changed_from(before)
         if compare_all:
-            self.send(self.delta.on_snapshot(snapshot, None))
+            self.send(self.delta.on_snapshot(snapshot, before.resources.keys() | snapshot.resources.keys()))
         elif self.delta.is_affected(changed):
             self.send(self.delta.on_snapshot(snapshot, changed))
         else:
