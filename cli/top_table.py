@@ -19,7 +19,7 @@ Service = Mapping[str, Any]
 """The JSON of a ServiceSummary."""
 
 _HEALTH_ORDER = ("unhealthy", "degraded", "healthy", "unknown")
-_BREAKER_ORDER = ("open", "partial", "closed")
+_BREAKER_ORDER = ("open", "partial", "closed", "none")
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"●": "green", "◐": "yellow", "✖": "red", "○": "bright_black"}
 
@@ -141,7 +141,9 @@ def _latency(ms: float) -> str:
 
 
 def _breaker(service: Service) -> str:
-    """The state of the circuit breaker; `-2` behind it: two instances are ejected."""
+    """The state of the circuit breaker; `-2` behind it: two instances are ejected; `-` alone: none."""
+    if service["breaker"] == "none":
+        return "-"
     ejected = f" -{service['ejected']}" if service["ejected"] else ""
     if service["breaker"] == "closed":
         return f"closed{ejected}"

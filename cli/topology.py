@@ -146,6 +146,8 @@ def _latency(ms: float) -> str:
 
 
 def _breaker(edge: Mapping[str, Any]) -> str:
+    if edge["breaker"] == "none":
+        return "-"
     if edge["breaker"] == "closed" and not edge["ejected"]:
         return "closed"
     ejected = f" ({edge['ejected']} ejected)" if edge["ejected"] else ""

@@ -45,6 +45,7 @@ HEALTH_LABELS: Mapping[str, StatusLabel] = {
 """Of services, gateways, versions, edges and instances."""
 
 BREAKER_LABELS: Mapping[str, StatusLabel] = {
+    "none": StatusLabel("", NO_VALUE, "dim"),
     "closed": StatusLabel("", "closed", "plain"),
     "partial": StatusLabel("◑", "partial", "partial"),
     "open": StatusLabel("⊘", "open", "bad"),

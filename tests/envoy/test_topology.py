@@ -235,7 +235,7 @@ def test_every_http_request_is_counted(mesh: Mesh, load: LoadedMesh) -> None:
 
 def test_http_edge_has_the_rates_errors_and_latency_of_the_load(load: LoadedMesh) -> None:
     edge = load.edges["front", "back"]
-    assert (edge["protocol"], edge["breaker"], edge["mtls"]) == ("http", "closed", True)
+    assert (edge["protocol"], edge["breaker"], edge["mtls"]) == ("http", "none", True)
     assert edge["rps"] == load.http.rate(load.shown_at, 0.02)
     assert edge["success"] == pytest.approx(1 - 1 / FAIL_EVERY, abs=0.001 + 1 / (RATE * 10))
     assert edge["retries_per_s"] == load.http.rate(load.shown_at, 0.2, 1 / RETRY_EVERY)

@@ -13,7 +13,7 @@ from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import AttachedPolicy, PolicyStatus, ServicePolicies
 from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.api.models.topology import (
-    BreakerState,
+    EdgeBreaker,
     HealthThresholds,
     NodeHealth,
     ServiceList,
@@ -36,7 +36,7 @@ def edge(
     p99: float = 20.0,
     *,
     retries: float = 0.0,
-    breaker: BreakerState = "closed",
+    breaker: EdgeBreaker = "closed",
     protocol: str = "http",
     ejected: int = 0,
 ) -> TopologyEdge:
@@ -79,7 +79,7 @@ def trend(rps: float, success: float, p99: float, *, broken: int = 0) -> Service
 def rows(topology: Topology, broken: Mapping[str, int] | None = None) -> ServiceList:
     """The table of services that belongs to a topology."""
     summaries: list[ServiceSummary] = []
-    order = ("closed", "partial", "open")
+    order = ("none", "closed", "partial", "open")
     for node in topology.nodes:
         calls = [e for e in topology.edges if (e.from_ if node.role == "gateway" else e.to) == node.name]
         rps = sum(e.rps for e in calls)
@@ -96,7 +96,7 @@ def rows(topology: Topology, broken: Mapping[str, int] | None = None) -> Service
                 p95_ms=p99 / 2,
                 p99_ms=p99,
                 retries_per_s=sum(e.retries_per_s for e in calls),
-                breaker=max((e.breaker for e in calls), key=order.index, default="closed"),
+                breaker=max((e.breaker for e in calls), key=order.index, default="none"),
                 ejected=max((e.ejected for e in calls), default=0),
                 instances=node.instances,
                 healthy=node.healthy,

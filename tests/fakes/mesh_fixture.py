@@ -72,7 +72,8 @@ class MeshFixture:
         states = {"closed": 0, "partial": 1, "open": 2}
         breakers = [
             Breaker(from_=edge.from_, to=edge.to, state=edge.breaker, ejected=edge.ejected, hosts=2)
-            for edge in sorted(self.topology.edges, key=lambda edge: -states[edge.breaker])
+            for edge in sorted(self.topology.edges, key=lambda edge: -states.get(edge.breaker, 0))
+            if edge.breaker != "none"
         ]
         return Status(
             rights=self.rights,

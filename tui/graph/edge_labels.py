@@ -12,6 +12,9 @@ from meshwright.tui.format import BREAKER_LABELS, HEALTH_LABELS, Tone
 
 EdgeState = Literal["idle", "unknown", "healthy", "degraded", "unhealthy"]
 
+QUIET_BREAKERS = ("none", "closed")
+"""States of a circuit breaker that a label does not mention."""
+
 STATE_RANK: dict[EdgeState, int] = {"idle": 0, "unknown": 0, "healthy": 1, "degraded": 2, "unhealthy": 3}
 """Where two lines cross, the one with the higher rank is drawn."""
 
@@ -31,7 +34,7 @@ def edge_state(edge: TopologyEdge) -> EdgeState:
 
 def edge_symbol(edge: TopologyEdge) -> str:
     """One cell that says what is wrong with an edge; empty when nothing is."""
-    if edge.breaker != "closed":
+    if edge.breaker not in QUIET_BREAKERS:
         return BREAKER_LABELS[edge.breaker].symbol
     return HEALTH_LABELS[edge.health].symbol if edge.health in ("degraded", "unhealthy") else ""
 
@@ -44,7 +47,7 @@ def edge_label(edge: TopologyEdge, width: int) -> str:
 def _label_candidates(edge: TopologyEdge) -> Iterator[str]:
     """Labels from long to short. What is wrong is kept longest; a bare number is requests per second."""
     symbol, rate = edge_symbol(edge), f"{format_short(edge.rps)}/s"
-    breaker = BREAKER_LABELS[edge.breaker].text if edge.breaker != "closed" else ""
+    breaker = BREAKER_LABELS[edge.breaker].text if edge.breaker not in QUIET_BREAKERS else ""
     if not edge.rps:
         yield from (_join(symbol, breaker, "idle"), _join(symbol, breaker or "idle"), symbol or "○")
         return

@@ -11,6 +11,8 @@ from meshwright.control_plane.api.models.base import ApiModel, Protocol
 NodeRole = Literal["service", "gateway"]
 NodeHealth = Literal["healthy", "degraded", "unhealthy", "unknown"]
 BreakerState = Literal["closed", "partial", "open"]
+EdgeBreaker = Literal["none", "closed", "partial", "open"]
+"""The state of an edge's circuit breaker; `none`: no CircuitBreaker protects the edge."""
 
 _MS = "in ms; 0: no such requests."
 
@@ -97,8 +99,9 @@ class TopologyEdge(ApiModel):
     p95_ms: float = Field(description=f"95th percentile of the latency, {_MS}")
     p99_ms: float = Field(description=f"99th percentile of the latency, {_MS}")
     retries_per_s: float = Field(0.0, description="Retries per second.")
-    breaker: BreakerState = Field(
-        "closed", description="State of the circuit breaker, the worst of the caller's sidecars."
+    breaker: EdgeBreaker = Field(
+        "none",
+        description="State of the circuit breaker, the worst of the caller's sidecars; `none`: the edge has none.",
     )
     ejected: int = Field(0, description="Instances that a sidecar of the caller currently ejects.")
     mtls: bool = Field(description="Whether both sides authenticate with mutual TLS.")
@@ -168,9 +171,10 @@ class ServiceSummary(ApiModel):
     p95_ms: float = Field(0.0, description=f"95th percentile of the latency, {_MS}")
     p99_ms: float = Field(0.0, description=f"99th percentile of the latency, {_MS}")
     retries_per_s: float = Field(0.0, description="Retries per second.")
-    breaker: BreakerState = Field(
-        "closed",
-        description="The worst circuit breaker towards the service; for a gateway, of the services it calls.",
+    breaker: EdgeBreaker = Field(
+        "none",
+        description="The worst circuit breaker towards the service; for a gateway, of the services it calls; "
+        "`none`: there is none.",
     )
     ejected: int = Field(0, description="Instances that a sidecar of some caller currently ejects.")
     instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")

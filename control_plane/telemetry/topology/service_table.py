@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from meshwright.control_plane.api.models.topology import (
     Breaker,
-    BreakerState,
+    EdgeBreaker,
     ServiceList,
     ServiceSummary,
     ServiceTrend,
@@ -24,7 +24,7 @@ TrendPoints = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
 NO_POINTS: TrendPoints = ((), (), ())
 
-_BREAKER_ORDER: tuple[BreakerState, ...] = ("closed", "partial", "open")
+_BREAKER_ORDER: tuple[EdgeBreaker, ...] = ("none", "closed", "partial", "open")
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ def _service_summary(
         p95_ms=p95,
         p99_ms=p99,
         retries_per_s=round(total.retries_per_s, 3),
-        breaker=max((breaker.state for breaker in breakers), key=_BREAKER_ORDER.index, default="closed"),
+        breaker=max((breaker.state for breaker in breakers), key=_BREAKER_ORDER.index, default="none"),
         ejected=max((total.ejected, *(breaker.ejected for breaker in breakers))),
         instances=node.instances,
         healthy=node.healthy,

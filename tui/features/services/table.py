@@ -19,10 +19,11 @@ from meshwright.tui.format import (
     sparkline,
     success_tone,
 )
+from meshwright.tui.graph.edge_labels import QUIET_BREAKERS
 from meshwright.tui.widgets.table_model import LazyRows, TableCell, TableColumn, TableRow
 
 HEALTH_RANK: Mapping[str, int] = {"unhealthy": 0, "degraded": 1, "healthy": 2, "unknown": 3}
-BREAKER_RANK: Mapping[str, int] = {"open": 0, "partial": 1, "closed": 2}
+BREAKER_RANK: Mapping[str, int] = {"open": 0, "partial": 1, "closed": 2, "none": 2}
 
 
 class SortOrder(NamedTuple):
@@ -136,7 +137,7 @@ def retries_cell(per_second: float) -> TableCell:
 def breaker_cell(state: str) -> TableCell:
     """The state of a circuit breaker."""
     label = BREAKER_LABELS.get(state, UNKNOWN_LABEL)
-    return TableCell(f"{label.symbol} {label.text}".strip(), "dim" if state == "closed" else label.tone)
+    return TableCell(f"{label.symbol} {label.text}".strip(), "dim" if state in QUIET_BREAKERS else label.tone)
 
 
 def instances_cell(service: ServiceSummary) -> TableCell:

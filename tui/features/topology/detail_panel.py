@@ -192,11 +192,13 @@ def _history_bars(data: PanelData, width: int) -> list[Content]:
 
 def _breaker(edge: TopologyEdge, data: PanelData, width: int) -> Content:
     """The state of the circuit breaker, and the policy that configures it."""
+    if edge.breaker == "none":
+        return paint("no breaker", "dim")
     label = BREAKER_LABELS[edge.breaker]
     text = f"{label.symbol} {label.text}".strip()
     policy = next((policy for policy in data.policies or () if policy.kind == "CircuitBreaker"), None)
     if policy is None:
-        return paint("no breaker" if edge.breaker == "closed" else f"breaker {text}", "dim")
+        return paint(f"breaker {text}", "dim")
     when = last_change(policy, data)
     ejected = f", {edge.ejected} ejected" if edge.ejected else ""
     kind = f"{policy.kind} " if width >= WIDE_WIDTH else ""

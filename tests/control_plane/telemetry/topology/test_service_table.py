@@ -75,7 +75,7 @@ def test_the_worst_circuit_breaker_is_shown() -> None:
     )
     rows = service_rows(windows, 2, breakers=breakers)
     assert (rows["catalog"].breaker, rows["catalog"].ejected) == ("open", 3)
-    assert (rows["ingress"].breaker, rows["orders"].breaker) == ("open", "closed")
+    assert (rows["ingress"].breaker, rows["orders"].breaker) == ("open", "none")
 
 
 def test_tcp_services_count_connections() -> None:

@@ -93,7 +93,7 @@ def test_an_edge_counts_final_responses_not_attempts() -> None:
     assert 2 <= edge.p50_ms <= 5
     assert 5 <= edge.p95_ms <= 10
     assert 5 <= edge.p99_ms <= 100
-    assert (edge.breaker, edge.mtls) == ("closed", True)
+    assert (edge.breaker, edge.mtls) == ("none", True)
 
 
 @given(st.lists(st.floats(-0.9, 0.9), min_size=8, max_size=8), st.integers(1, 50))
@@ -236,7 +236,7 @@ def test_an_edge_shows_its_circuit_breaker_and_ejections() -> None:
     topology = topology_of(windows, 2, breakers=(breaker,))
     assert [(edge.to, edge.breaker, edge.ejected) for edge in topology.edges] == [
         ("catalog", "open", 2),
-        ("inventory", "closed", 1),
+        ("inventory", "none", 1),
     ]
     assert node(topology, "catalog").health == "degraded"
 
