@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.errors import InputError
 
 
@@ -76,4 +77,11 @@ def _parse(name: str, text: str, kind: Any) -> object:
         raise InputError(f"{variable}: {text!r} is not a number: give one or leave it out") from None
     if name.endswith("_port") and not 0 <= int(text) <= 65535:
         raise InputError(f"{variable}: {text} is not a valid port: give one from 0 to 65535")
+    if name == "advertise":
+        try:
+            valid_host(text)
+        except ValueError as error:
+            raise InputError(
+                f"{variable}: {error}: give the address at which others reach this host"
+            ) from None
     return value

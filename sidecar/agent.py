@@ -16,6 +16,7 @@ import aiohttp
 import structlog
 
 from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.control_client import CONTROL_SOCKET
 from meshwright.sidecar.control_socket import serve_control_socket
@@ -52,6 +53,7 @@ class Agent:
         base = dict(os.environ)
         interpreter = str(Path(sys.executable).parent)
         self._changed = asyncio.Event()
+        address = AdvertisedAddress(config.advertise)
         self._sidecars = {
             workload.name: Sidecar(
                 workload,
@@ -61,6 +63,7 @@ class Agent:
                 app_environment=partial(app_environment, base, "" if workload.attached else interpreter),
                 on_change=self._changed.set,
                 on_app_exit=on_app_exit,
+                address=address,
             )
             for workload in config.workloads
         }

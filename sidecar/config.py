@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.api.models.base import LabelKey, LabelValue, Name
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
@@ -80,7 +81,8 @@ class Workload(ConfigModel):
 
 
 class AgentConfig(ConfigModel):
-    """The complete file. Sidecars listen at `bind`; other nodes reach them at `advertise`.
+    """The complete file. Sidecars listen at `bind`; other nodes reach them at `advertise`, an IP address or a
+    host name.
 
     `otlp` is the `host:port` of an OTLP/gRPC collector for spans, without TLS. Empty: spans go to the control
     plane if its addresses include an OTLP port; otherwise nothing is traced.
@@ -90,7 +92,7 @@ class AgentConfig(ConfigModel):
     state: Path
     envoy: Path
     bind: str = "127.0.0.1"
-    advertise: str = "127.0.0.1"
+    advertise: Annotated[str, AfterValidator(valid_host)] = "127.0.0.1"
     trust_domain: str = "mesh.local"
     otlp: str = ""
     workloads: tuple[Workload, ...] = ()

@@ -15,6 +15,7 @@ from meshwright.control_plane.api.models.commands import CommandResult, ProxyCom
 from meshwright.control_plane.api.models.enrolment import SignResponse
 from meshwright.control_plane.api.models.instances import InstanceHealth, Registration
 from meshwright.control_plane.api.models.proxies import ProxyReport
+from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.backoff import Backoff
 from meshwright.sidecar.command_poll import CommandPoll
 from meshwright.sidecar.config import AgentConfig, Workload
@@ -30,6 +31,9 @@ LEASE_RENEWAL_INTERVAL = 2.0
 """Seconds between renewals of a lease: a third of its TTL."""
 
 
+BuildRegistration = Callable[[str], Registration]
+"""The registration of a workload with this IP address."""
+
 class Membership:
     """All of a workload's communication with the control plane.
 
@@ -44,7 +48,9 @@ class Membership:
         session: aiohttp.ClientSession,
         on_problem: ProblemCallback,
     ) -> None:
+        address: AdvertisedAddress,
         self._workload = workload
+        self._address = address
         self._config = config
         self._log = log.bind(workload=workload.name)
         self._outages = OutageLog(workload.name, on_problem)
@@ -58,7 +64,7 @@ class Membership:
             on_install=self._connect,
         )
         self._client: ControlPlaneClient | None = None
-        self._registration: Registration | None = None
+        self._build_registration: BuildRegistration | None = None
         self._lease_lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,10 +79,10 @@ class Membership:
         await self._identity.enrol()
         self._tasks.append(asyncio.create_task(self._identity.run()))
 
-    def register(self, registration: Registration) -> None:
+    def register(self, build: BuildRegistration) -> None:
         """Register now, or change the registration; then renew the lease every LEASE_RENEWAL_INTERVAL."""
-        first = self._registration is None
-        self._registration = registration
+        first = self._build_registration is None
+        self._build_registration = build
         self._changed.set()
         if first:
             self._tasks.append(asyncio.create_task(self._keep_lease()))
@@ -100,12 +106,12 @@ class Membership:
 
     async def drain(self) -> None:
         """Wait until callers have stopped sending to this instance, as far as the control plane responds."""
-        if self._client is None or self._registration is None:
+        if self._client is None or self._build_registration is None:
             return
         async with self._lease_lock:
             # Registered before the drain and under the lock: an in-flight renewal must not undo it.
             try:
-                await self._client.register(self._registration)
+                await self._client.register(self._build_registration(await self._address.current()))
                 result = await self._client.drain(self._workload.name)
             except (UnavailableError, RejectedError, ValueError) as error:
                 self._log.warning("cannot drain", reason=str(error))
@@ -121,7 +127,7 @@ class Membership:
         client, self._client = self._client, None
         if client is None:
             return
-        if self._registration is not None:
+        if self._build_registration is not None:
             try:
                 await client.deregister(self._workload.name)
             except (UnavailableError, RejectedError) as error:
@@ -149,11 +155,11 @@ class Membership:
                 await asyncio.wait_for(self._changed.wait(), backoff.delay(jitter) or LEASE_RENEWAL_INTERVAL)
 
     async def _register_once(self) -> bool:
-        if self._client is None or self._registration is None:
+        if self._client is None or self._build_registration is None:
             return False
         async with self._lease_lock:
             try:
-                await self._client.register(self._registration)
+                await self._client.register(self._build_registration(await self._address.current()))
             except (UnavailableError, RejectedError, ValueError) as error:
                 self._outages.failed("lease", f"registration: {error}")
                 return False
@@ -162,13 +168,13 @@ class Membership:
 
 
 def build_registration(
-    workload: Workload, advertise: str, inbound: int, health: InstanceHealth
+    workload: Workload, address: str, inbound: int, health: InstanceHealth
 ) -> Registration:
     """The registration of `workload`: the address is its sidecar's inbound listener, never the app's port."""
     return Registration(
         instance=workload.name,
         service=workload.service,
-        address=advertise,
+        address=address,
         port=inbound,
         ports=tuple(port.service_port for port in workload.ports),
         labels=tuple(sorted(workload.labels.items())),

@@ -26,8 +26,8 @@ TOLERANCE = 0.1
 class Reporter:
     """Reports one proxy. `pid` and `svid_expiry` return the present values.
 
-    `send` delivers a report and returns whether it arrived. `metrics_address` is the `host:port` of the
-    proxy's metrics.
+    `send` delivers a report and returns whether it arrived. `metrics_address` returns the `host:port` of the
+    proxy's metrics, or nothing while it is unknown.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Reporter:
         pid: Callable[[], int | None],
         svid_expiry: Callable[[], float],
         send: Callable[[ProxyReport], Awaitable[bool]],
-        metrics_address: str,
+        metrics_address: Callable[[], str],
     ) -> None:
         self._workload = workload
         self._admin = admin
@@ -88,7 +88,7 @@ class Reporter:
             expires=self._svid_expiry(),
             uptime=max(0, round(time.monotonic() - process.started)),
             connected=process.stats.connected,
-            metrics=self._metrics_address,
+            metrics=self._metrics_address(),
             app_metrics=self._workload.metrics is not None,
             clusters=process.clusters,
         )

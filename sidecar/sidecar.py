@@ -12,6 +12,7 @@ import aiohttp
 import structlog
 
 from meshwright.sidecar.addresses import format_address
+from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.app_process import AppProcess
 from meshwright.sidecar.child_process import log_path
 from meshwright.sidecar.commands import CommandHandler, LogSource
@@ -42,6 +43,7 @@ class Sidecar:
         allocator: PortAllocator,
         session: aiohttp.ClientSession,
         app_environment: Callable[[Workload, WorkloadPorts], Mapping[str, str]],
+        address: AdvertisedAddress,
         on_change: Callable[[], None],
         on_app_exit: Callable[[], None],
     ) -> None:
@@ -54,8 +56,9 @@ class Sidecar:
         self._events: asyncio.Queue[LifecycleEvent] = asyncio.Queue()
         self._problems: dict[str, str] = {}
         self._tasks = TaskSet(workload.name, lambda error: self._set_problem("agent", error))
-        folder = private_folder(config.state / "sidecars" / workload.name)
-        self._membership = Membership(workload, config, folder, session, self._set_problem)
+        self._folder = folder = private_folder(config.state / "sidecars" / workload.name)
+        self._address = address
+        self._membership = Membership(workload, config, folder, session, self._set_problem, address)
         self._proxy = ProxyProcess(
             workload,
             config,
@@ -186,9 +189,9 @@ class Sidecar:
     def _register(self) -> None:
         # Nothing in the mesh calls a gateway, so it has no lease.
         if self.workload.role == "service":
-            inbound = self._proxy.ports.inbound
+            inbound, health = self._proxy.ports.inbound, self._state.health
             self._membership.register(
-                build_registration(self.workload, self._config.advertise, inbound, self._state.health)
+                lambda address: build_registration(self.workload, address, inbound, health)
             )
 
     def _start_proxy(self) -> None:
@@ -200,7 +203,7 @@ class Sidecar:
             pid=lambda: self._proxy.process.pid,
             svid_expiry=lambda: self._membership.svid_expiry,
             send=self._membership.report,
-            metrics_address=format_address(self._config.advertise, self._proxy.ports.ready),
+            metrics_address=self._metrics_address,
         )
         self._tasks.spawn(reporter.run())
         handler = CommandHandler(self.workload.name, admin, self._logs(), self._tasks.spawn)
@@ -222,3 +225,8 @@ class Sidecar:
         await self._proxy.stop()
         await self._membership.deregister()
         await self._proxy.close()
+    def _metrics_address(self) -> str:
+        """The `host:port` of the proxy's metrics; empty while the address is unknown."""
+        host = self._address.last
+        return format_address(host, self._proxy.ports.ready) if host else ""
+

@@ -94,8 +94,8 @@ AdvertiseOption = Annotated[
     typer.Option(
         "--advertise",
         metavar="ADDR",
-        help="Address at which other nodes reach this one. auto: the source address of connections to the "
-        "control plane. [default: $MESH_ADVERTISE or 127.0.0.1]",
+        help="IP address or host name at which other nodes reach this one. auto: the source address of "
+        "connections to the control plane. [default: $MESH_ADVERTISE or 127.0.0.1]",
     ),
 ]
 BindOption = Annotated[

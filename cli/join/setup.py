@@ -22,6 +22,7 @@ from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abando
 from meshwright.cli.token import AGENT_TOKEN_TTL
 from meshwright.control_plane.api import calls, join_token
 from meshwright.control_plane.api.errors import UnreachableError
+from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings, read_settings
 from meshwright.control_plane.errors import InputError
@@ -82,6 +83,12 @@ def _join_settings(target: JoinTarget, state: Path | None) -> Settings:
     advertise = target.advertise or settings.advertise
     if advertise == AUTO_ADDRESS:
         advertise = _source_address(target.control_plane)
+    try:
+        valid_host(advertise)
+    except ValueError as error:
+        raise InputError(
+            f"--advertise: {error}: give the address at which other nodes reach this one"
+        ) from None
     if target.control_plane and not _is_loopback(target.control_plane) and _is_loopback(advertise):
         raise InputError(
             f"--advertise: other machines cannot reach {advertise}: give the address at which "
@@ -116,10 +123,15 @@ def _source_address(control_plane: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`, as with the name that Debian gives to 127.0.1.1."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        pass
+    try:
+        return all(ip_address(str(entry[4][0])).is_loopback for entry in socket.getaddrinfo(host, None))
+    except (OSError, ValueError):
+        return False
 
 
 def _create_token(workload: Workload, target: JoinTarget, state: Path | None) -> None:

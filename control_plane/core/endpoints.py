@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
+from meshwright.control_plane.api.hosts import reachable_ip
 from meshwright.control_plane.core.resource import EDS, Resource, encode, length_delimited, varint
 from meshwright.control_plane.core.views import LoadBalancingView
 from meshwright.control_plane.core.world import Instance
@@ -42,6 +43,19 @@ def _endpoint(address: str, port: int, health: str, weight: int) -> bytes:
     if weight:
         message.load_balancing_weight.value = weight
     return length_delimited(_LB_ENDPOINTS, codec.encode(message))
+
+
+@lru_cache(maxsize=65536)
+def problem(address: str, port: int) -> str:
+    """Why Envoy would reject an endpoint, and with it all endpoints of its cluster; empty if it accepts it.
+
+    Registrations are checked when they arrive. This protects callers from what an older control plane stored.
+    """
+    try:
+        reachable_ip(address)
+    except ValueError as error:
+        return str(error)
+    return "" if 0 < port <= 65535 else f"{port} is not a port"
 
 
 @lru_cache(maxsize=4096)

@@ -153,9 +153,22 @@ def _assignments(
     return assignments
 
 
+def _unusable_instances(world: World) -> tuple[str, ...]:
+    """The instances that are left out, and why: one of them must not block the others."""
+    return tuple(
+        f"instance {service.name}/{instance.name} is left out: {problem}"
+        for service in world.services.values()
+        for instance in service.instances
+        if (problem := endpoints.problem(instance.address, instance.port))
+    )
+
+
 def _service_assignments(service: Service, resolver: Resolver) -> EndpointAssignments:
+    usable = [
+        instance for instance in service.instances if not endpoints.problem(instance.address, instance.port)
+    ]
     sets = [
-        (name, [instance for instance in service.instances if instance.matches(labels)])
+        (name, [instance for instance in usable if instance.matches(labels)])
         for name, labels in resolver.endpoint_sets(service)
     ]
     assignments = {}
@@ -193,7 +206,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, EndpointAssi
         nodes=views.nodes,
         gateways=views.gateways,
         upstreams=views.upstreams,
-        problems=views.problems,
+        problems=(*views.problems, *_unusable_instances(world)),
     )
 
 

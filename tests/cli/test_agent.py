@@ -228,6 +228,14 @@ def echoed(url: str) -> Any:
             ["--advertise", "auto", "--control-plane", "no.such.host"],
             "--advertise auto: no route to no.such.host",
         ),
+        (
+            ["--advertise", "10.0.0.1:15006"],
+            "--advertise: '10.0.0.1:15006' is not an IP address or host name",
+        ),
+        (
+            ["--advertise", "0.0.0.0"],
+            "--advertise: '0.0.0.0' is not an address that other nodes can connect to",
+        ),
     ],
 )
 def test_a_wrong_option_is_reported_in_one_line(remote: Remote, options: list[str], message: str) -> None:

@@ -89,7 +89,7 @@ async def running_control_plane(
     leases, drain_allowed = Leases(), asyncio.Event()
     drain_allowed.set()
 
-    async def drain(instance: str) -> DrainResult:
+    async def drain(_service: str, _instance: str) -> DrainResult:
         await drain_allowed.wait()
         return DrainResult(drained=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,3 +131,14 @@ def test_endpoints_name_their_policy() -> None:
 def test_zones_are_capped() -> None:
     many = [instance(f"back-{n}", n, zone=f"z{n}") for n in range(1, MAX_ZONES + 10)]
     assert len(zones(many)) == MAX_ZONES
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost", "host2.example", "", "\x00", "\x1b[2J", "10.0.0.1:80", "::", "a" * 255]
+)
+def test_an_address_that_envoy_would_reject_costs_only_its_own_endpoint(address: str) -> None:
+    bad = replace(instance("bad-1"), address=address)
+    snapshot = translate(given("", instance("back-1", 7), bad)).snapshot
+    assert seen(snapshot) == [(7, 0, "", 0)]
+    assert [text.split(":")[0] for text in snapshot.problems] == ["instance back/bad-1 is left out"]
+    assert "\x1b" not in snapshot.problems[0]
