@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from meshwright.control_plane.core import authority, routes, tcp
 from meshwright.control_plane.core import http_connection_manager as http
-from meshwright.control_plane.core import routes, tcp
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import (
     GatewayView,
@@ -111,10 +111,10 @@ def route_configurations(view: GatewayView, ports: Mapping[str, int]) -> tuple[R
             ignore_port_in_host_matching=True,
             most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
             request_headers_to_remove=UNTRUSTED_HEADERS,
-            virtual_hosts=[
+            virtual_hosts=authority.checked(
                 v3.VirtualHost(name=host.name, domains=host.domains, routes=built.routes)
                 for host, built in hosts
-            ],
+            ),
         )
         clusters = tuple(dict.fromkeys(cluster for _, built in hosts for cluster in built.clusters))
         refs = tuple(dict.fromkeys(ref for _, built in hosts for ref in built.policies))
