@@ -50,20 +50,20 @@ class Agent:
     ) -> None:
         self._config = config
         allocator = PortAllocator(config.bind, random.random(), tracing=config.tracing)  # noqa: S311  spread, not secrecy
+        address = AdvertisedAddress(config.advertise)
         base = dict(os.environ)
         interpreter = str(Path(sys.executable).parent)
         self._changed = asyncio.Event()
-        address = AdvertisedAddress(config.advertise)
         self._sidecars = {
             workload.name: Sidecar(
                 workload,
                 config,
                 allocator=allocator,
                 session=session,
+                address=address,
                 app_environment=partial(app_environment, base, "" if workload.attached else interpreter),
                 on_change=self._changed.set,
                 on_app_exit=on_app_exit,
-                address=address,
             )
             for workload in config.workloads
         }

@@ -30,9 +30,9 @@ log = structlog.get_logger(__name__)
 LEASE_RENEWAL_INTERVAL = 2.0
 """Seconds between renewals of a lease: a third of its TTL."""
 
-
 BuildRegistration = Callable[[str], Registration]
 """The registration of a workload with this IP address."""
+
 
 class Membership:
     """All of a workload's communication with the control plane.
@@ -47,10 +47,10 @@ class Membership:
         folder: Path,
         session: aiohttp.ClientSession,
         on_problem: ProblemCallback,
-    ) -> None:
         address: AdvertisedAddress,
-        self._workload = workload
+    ) -> None:
         self._address = address
+        self._workload = workload
         self._config = config
         self._log = log.bind(workload=workload.name)
         self._outages = OutageLog(workload.name, on_problem)
@@ -170,7 +170,7 @@ class Membership:
 def build_registration(
     workload: Workload, address: str, inbound: int, health: InstanceHealth
 ) -> Registration:
-    """The registration of `workload`: the address is its sidecar's inbound listener, never the app's port."""
+    """The registration of `workload`: `address` and `inbound` are its sidecar's listener, never the app's."""
     return Registration(
         instance=workload.name,
         service=workload.service,

@@ -42,8 +42,8 @@ class Sidecar:
         *,
         allocator: PortAllocator,
         session: aiohttp.ClientSession,
-        app_environment: Callable[[Workload, WorkloadPorts], Mapping[str, str]],
         address: AdvertisedAddress,
+        app_environment: Callable[[Workload, WorkloadPorts], Mapping[str, str]],
         on_change: Callable[[], None],
         on_app_exit: Callable[[], None],
     ) -> None:
@@ -209,6 +209,11 @@ class Sidecar:
         handler = CommandHandler(self.workload.name, admin, self._logs(), self._tasks.spawn)
         self._membership.serve_commands(handler.handle)
 
+    def _metrics_address(self) -> str:
+        """The `host:port` of the proxy's metrics; empty while the address is unknown."""
+        host = self._address.last
+        return format_address(host, self._proxy.ports.ready) if host else ""
+
     def _logs(self) -> dict[LogSource, Path]:
         """The log files. An app with a terminal, or one that someone else starts, has none."""
         state, workload = self._config.state, self.workload
@@ -225,8 +230,3 @@ class Sidecar:
         await self._proxy.stop()
         await self._membership.deregister()
         await self._proxy.close()
-    def _metrics_address(self) -> str:
-        """The `host:port` of the proxy's metrics; empty while the address is unknown."""
-        host = self._address.last
-        return format_address(host, self._proxy.ports.ready) if host else ""
-
