@@ -10,12 +10,13 @@ from contextlib import suppress
 import psutil
 
 from meshwright.cli.errors import CommandError
+from meshwright.cli.leftovers import stop_all
 from meshwright.cli.options import StateOption
 from meshwright.cli.output import echo
 from meshwright.cli.state_lock import holder, remove_abandoned_instances
 from meshwright.control_plane.api import errors, mesh_locator
-from meshwright.control_plane.api.state_dir import ProcessRecord
-from meshwright.sidecar.orphans import START_TIME_TOLERANCE, reap_orphans
+from meshwright.control_plane.api.process_identity import find_process
+from meshwright.sidecar.orphans import stop_processes
 
 DOWN_TIMEOUT = 120.0
 """Seconds to wait for the mesh to stop: more than all its parts need to drain and stop."""
@@ -33,12 +34,14 @@ def down(state: StateOption = None) -> None:
     folder = mesh_locator.state_dir(os.environ, state)
     record = holder(folder)
     if record is None:
-        stopped = [*reap_orphans(folder), *remove_abandoned_instances(folder)]
+        stopped = [*stop_all(folder), *remove_abandoned_instances(folder)]
         echo(f"stopped {len(stopped)} orphaned processes" if stopped else f"no mesh is running in {folder}")
         return
-    if _is_running(record):
+    process = find_process(record)
+    children = _session_leaders(process) if process else []
+    if process:
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(record.pid).send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + DOWN_TIMEOUT
     while holder(folder) is not None:
         if time.monotonic() > deadline:
@@ -47,18 +50,17 @@ def down(state: StateOption = None) -> None:
             )
         time.sleep(POLL_INTERVAL)
     # The process releases the lock shortly before it ends.
-    while _is_running(record) and time.monotonic() < deadline:
+    while find_process(record) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL)
-    reap_orphans(folder)
+    stop_all(folder)
+    stop_processes(children)
     remove_abandoned_instances(folder)
     echo("stopped")
 
 
-def _is_running(record: ProcessRecord) -> bool:
-    """Whether the recorded process still runs. Its start time tells it from a later process with its pid."""
+def _session_leaders(parent: psutil.Process) -> list[psutil.Process]:
+    """What the mesh has started, recorded or not: each of its processes leads a session."""
     try:
-        process = psutil.Process(record.pid)
-        is_same = abs(process.create_time() - record.started) < START_TIME_TOLERANCE
-        return is_same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        return [child for child in parent.children(recursive=True) if os.getsid(child.pid) == child.pid]
+    except (psutil.Error, OSError):
+        return []

@@ -19,6 +19,7 @@ from meshwright.cli.documents import load_documents
 from meshwright.cli.envoy_binary import envoy_binary
 from meshwright.cli.errors import CommandError
 from meshwright.cli.http import call_api
+from meshwright.cli.leftovers import AGENT_GRACE, stop_leftovers
 from meshwright.cli.options import author
 from meshwright.cli.output import Level
 from meshwright.cli.python_module import module_command
@@ -26,13 +27,13 @@ from meshwright.cli.startup_problem import StartupProblem
 from meshwright.cli.state_lock import remove_abandoned_instances
 from meshwright.cli.token import AGENT_TOKEN_TTL, write_secret
 from meshwright.control_plane.api import calls, errors
+from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import MeshError
 from meshwright.sidecar.child_process import Program, log_path
 from meshwright.sidecar.config import AgentConfig
-from meshwright.sidecar.files import private_folder, tail, write_private
-from meshwright.sidecar.orphans import reap_orphans
+from meshwright.sidecar.files import tail, write_private
 from meshwright.sidecar.status import AgentStatus, WorkloadStatus
 from meshwright.sidecar.supervisor import Supervisor
 
@@ -40,9 +41,6 @@ POLL_INTERVAL = 0.1
 
 STOP_GRACE = 10.0
 """Seconds that the store and the control plane have to stop."""
-
-AGENT_GRACE = 75.0
-"""Seconds that the agent has to drain everything: a little more than its own limit."""
 
 LOG_LINES = 12
 """Lines of each log in an error message."""
@@ -79,10 +77,12 @@ class MeshLauncher:
     async def up(self) -> None:
         """Start everything and wait until it is ready; raises CommandError with the cause."""
         self._deadline = time.monotonic() + self._plan.timeout
-        orphans = await asyncio.to_thread(reap_orphans, self._state)
-        orphans += await asyncio.to_thread(remove_abandoned_instances, self._state)
-        for record in orphans:
+        left = await asyncio.to_thread(stop_leftovers, self._state, self._workload_names())
+        for record in (*left.stopped, *await asyncio.to_thread(remove_abandoned_instances, self._state)):
             self._report("off", record.name, f"left over from an earlier start (pid {record.pid}), stopped")
+        if left.serving:
+            names = ", ".join(record.name for record in left.serving)
+            self._report("off", "earlier start", f"its processes go on: {names}")
         (self._state / "mesh.json").unlink(missing_ok=True)
         (self._state / "agent.json").unlink(missing_ok=True)
         await self._start_store()
@@ -95,6 +95,10 @@ class MeshLauncher:
         for supervisor in reversed(self._supervisors):
             await supervisor.stop()
         (self._state / "mesh.json").unlink(missing_ok=True)
+
+    def _workload_names(self) -> frozenset[str]:
+        gateways = (gateway.name for gateway in self._plan.application.spec.gateways)
+        return frozenset((*gateways, *(item.name for item in self._plan.instances)))
 
     # --- parts ------------------------------------------------------------------------------------
 
@@ -120,7 +124,7 @@ class MeshLauncher:
         path = self._state / "mesh.json"
         self._start("control-plane", module_command("control_plane"), STOP_GRACE)
         await self._wait_until(path.exists, "control-plane")
-        addresses = MeshAddresses.model_validate_json(path.read_bytes())
+        addresses = MeshAddresses.model_validate_json(read_private(path))
         self._report("good", "control-plane", f"admin API {addresses.admin}, xDS {addresses.xds}")
         return addresses
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psutil
 
-from meshwright.control_plane.api.state_dir import ProcessRecord
+from meshwright.control_plane.api.private_files import check_folder, private_folder
+from meshwright.control_plane.api.process_identity import birth
+from meshwright.control_plane.api.state_dir import LOCK_FILE, ProcessRecord
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.orphans import reap_orphans
-
-LOCK_FILE = "up.json"
 
 INSTANCES_FOLDER = "instances"
 """Subfolder of the state directory with a folder for each instance of `mesh run` and `mesh agent`."""
@@ -29,15 +29,16 @@ class StateLock:
         remedy: str = "stop it with `mesh down`, or choose another --state",
     ) -> None:
         """Take the lock; raises InputError, with `remedy` as advice, if another process holds it."""
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        private_folder(state)
+        self._file = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         if not _lock(self._file):
             os.close(self._file)
             record = holder(state)
             pid = f" (pid {record.pid})" if record else ""
             raise InputError(f"{state}: {subject} is already running here{pid}: {remedy}")
-        started = psutil.Process().create_time()
-        record = ProcessRecord(name="up", pid=os.getpid(), started=started)
+        own = os.getpid()
+        started = psutil.Process(own).create_time()
+        record = ProcessRecord(name="up", pid=own, started=started, birth=birth(own))
         os.truncate(self._file, 0)
         os.pwrite(self._file, record.model_dump_json().encode(), 0)
 
@@ -48,9 +49,14 @@ class StateLock:
 
 
 def holder(state: Path) -> ProcessRecord | None:
-    """The process that holds the lock of a state directory; None if it is not locked."""
+    """The process that holds the lock of a state directory; None if it is not locked.
+
+    Raises InputError if the folder is not a private one of this user: who could write to it could name any
+    process.
+    """
+    check_folder(state)
     try:
-        file = os.open(state / LOCK_FILE, os.O_RDWR)
+        file = os.open(state / LOCK_FILE, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:

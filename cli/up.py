@@ -14,12 +14,12 @@ from meshwright.cli.application import MAX_REPLICAS, instances, read_application
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.foreground import run_mesh, start_detached
 from meshwright.cli.launcher import LaunchPlan
+from meshwright.cli.leftovers import stop_leftovers
 from meshwright.cli.options import StateOption
 from meshwright.cli.ports import ListenPort, port_conflicts
 from meshwright.cli.state_lock import StateLock
 from meshwright.control_plane.config import read_settings
 from meshwright.control_plane.errors import InputError
-from meshwright.sidecar.orphans import reap_orphans
 
 FileOption = Annotated[
     str, typer.Option("--file", "-f", metavar="FILE", help="Application file. [default: the demo shop]")
@@ -108,10 +108,15 @@ def _parse_name_number(option: str, text: str, maximum: int) -> tuple[str, int]:
 
 
 def check_ports(plan: LaunchPlan) -> None:
-    """Stop orphans of this state, then raise InputError with a line for each port that is in use."""
+    """Raise InputError with a line for each port that something else uses.
+
+    Whatever held the ports of the control plane before is stopped. A gateway that an earlier start left goes
+    on, on its port.
+    """
     settings = plan.settings
-    if settings.state.joinpath("run").exists():
-        reap_orphans(settings.state)
+    gateways = {gateway.name for gateway in plan.application.spec.gateways}
+    left = stop_leftovers(settings.state, {*gateways, *(item.name for item in plan.instances)})
+    serving = {record.name.removesuffix(".proxy") for record in left.serving}
     conflicts = port_conflicts(
         [
             ListenPort(settings.admin_bind, settings.admin_port, "MESH_ADMIN_PORT"),
@@ -121,6 +126,7 @@ def check_ports(plan: LaunchPlan) -> None:
             *(
                 ListenPort(settings.bind, gateway.port, f"the port of gateway {gateway.name} in {plan.file}")
                 for gateway in plan.application.spec.gateways
+                if gateway.name not in serving
             ),
         ]
     )

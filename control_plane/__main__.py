@@ -8,51 +8,69 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 
 import structlog
 
+from meshwright.control_plane.api.log_stream import log_stream
+from meshwright.control_plane.api.open_files import raise_open_files_limit
+from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.app import ControlPlane
 from meshwright.control_plane.config import Settings, read_settings
 from meshwright.control_plane.errors import InputError, MeshError
+from meshwright.control_plane.peer_log import LogRateFilter
 
 
 def _log_to_stderr(level: str) -> None:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise InputError(f"MESH_LOG_LEVEL: {level!r} is not a log level: use debug, info, warning or error")
+    processors: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*processors, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(log_stream(sys.stderr)),
     )
+    _format_library_logs(processors)
 
 
-async def _serve(settings: Settings) -> None:
+def _format_library_logs(processors: Sequence[structlog.types.Processor]) -> None:
+    """What libraries log, such as asyncio and aiohttp, has the same form, and a bounded rate."""
+    handler = logging.StreamHandler(log_stream(sys.stderr))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*processors, structlog.stdlib.add_logger_name],
+            processor=structlog.processors.JSONRenderer(),
+        )
+    )
+    handler.addFilter(LogRateFilter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
 STOP_TIMEOUT = 10.0
 """Seconds after SIGTERM at which the process exits, whatever its threads still compute."""
 
 
+async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
 
     def end() -> None:
         if not stop.is_set():
             _exit_after(STOP_TIMEOUT)
         stop.set()
 
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(settings.state)
     await ControlPlane(settings).run(stop)
 
 
-def run() -> int:
 def _exit_after(seconds: float) -> None:
     """End the process after some seconds, unless it has ended by then."""
 
@@ -65,10 +83,12 @@ def _exit_after(seconds: float) -> None:
     timer.start()
 
 
+def run() -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status: 0, 1 (failed) or 2 (invalid settings)."""
     try:
         settings = read_settings(os.environ)
         _log_to_stderr(settings.log_level)
+        raise_open_files_limit()
         asyncio.run(_serve(settings))
     except InputError as error:
         sys.stderr.write(f"{error}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -36,6 +37,7 @@ from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError, StoreError
 from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.files import password
+from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
@@ -58,6 +60,9 @@ class ControlPlane:
 
         # Certificates: the CA signs SVIDs; one of them is the control plane's own.
         self.authority = open_authority(settings)
+
+        # What is wrong on this host: shown by `mesh status`, and survived.
+        self.host_problems = HostProblems(settings.state)
 
         # The store holds revisions, leases, events and join tokens: Redis or Valkey, embedded by default.
         self.store = _open_store(settings)
@@ -114,6 +119,7 @@ class ControlPlane:
             self.telemetry,
             members=self.members,
             trust_domain=self._settings.trust_domain,
+            host_problems=self.host_problems.current,
         )
 
         # Events: what changed in the read model, and what other parts report.
@@ -150,25 +156,27 @@ class ControlPlane:
             await self._run_background(stop, addresses.xds, admin_url(self._settings, api.port))
 
     async def _run_background(self, stop: asyncio.Event, xds: str, admin: str) -> None:
-        """Run all loops until `stop` is set or one of them fails, and raise what that one raised."""
-        loops = (
-            self._changes.watch(self.store),
-            background.reconcile(self.store, self.reconciler, self._last_revision, self._changes.config),
-            background.follow_join_tokens(self.join_tokens, self._changes.tokens),
-            background.expire_leases(self.store.leases, self.event_watcher.leases_expired),
-            background.watch_certificate(self.authority, self._use_renewed_certificate),
-            background.measure_lag(),
-            self.event_watcher.run(),
-            self.members.run(xds, admin),
-        )
-        tasks = [asyncio.create_task(loop) for loop in loops]
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (stopped, *tasks):
+        """Run all loops until `stop` is set. One that fails is started again."""
+        store, changes, leases = self.store, self._changes, self.store.leases
+        reconcile, last_revision = background.reconcile, self._last_revision
+        follow_tokens = background.follow_join_tokens
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "changes": lambda: changes.watch(store),
+            "configuration": lambda: reconcile(store, self.reconciler, last_revision, changes.config),
+            "join tokens": lambda: follow_tokens(self.join_tokens, changes.tokens),
+            "leases": lambda: background.expire_leases(leases, self.event_watcher.leases_expired),
+            "certificate": lambda: background.watch_certificate(self.authority, self._renew_certificate),
+            "lag": background.measure_lag,
+            "host": self.host_problems.watch,
+            "events": self.event_watcher.run,
+            "members": lambda: self.members.run(xds, admin),
+        }
+        keep = self.host_problems.keep_running
+        tasks = [asyncio.create_task(keep(name, loop)) for name, loop in loops.items()]
+        await stop.wait()
+        for task in tasks:
             task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                raise result
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _start_xds(self) -> int:
         try:
@@ -216,7 +224,7 @@ class ControlPlane:
         pair = self.authority.server_certificate()
         return TlsCredentials(pair.certificate.encode(), pair.key.encode(), self.authority.bundle.encode())
 
-    def _use_renewed_certificate(self) -> None:
+    def _renew_certificate(self) -> None:
         self.xds.replace_credentials(self._credentials())
         self.telemetry.update_credentials(self._credentials())
 
@@ -256,8 +264,9 @@ def _prometheus_token(settings: Settings) -> str:
 
 
 def _open_store(settings: Settings) -> Store:
+    ttls = {"lease_ttl": settings.lease_ttl, "idle_ttl": settings.idle_ttl}
     if settings.redis_url:
         file = settings.redis_password_file
-        return Store(settings.redis_url, password(Path(file)) if file else "", lease_ttl=settings.lease_ttl)
+        return Store(settings.redis_url, password(Path(file)) if file else "", **ttls)
     embedded = locate(settings.state)
-    return Store(embedded.url, embedded.password(), lease_ttl=settings.lease_ttl)
+    return Store(embedded.url, embedded.password(), **ttls)

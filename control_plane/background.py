@@ -85,7 +85,7 @@ async def _reconcile_once(
         log.error("translation failed", problems=reconciler.problems())
         return
     reconciler.publish(translation)
-    last_revision.save(stored.revision.number)
+    await asyncio.to_thread(last_revision.save, stored.revision.number)
     if is_first:
         gc.collect()
         gc.freeze()

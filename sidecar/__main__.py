@@ -10,6 +10,8 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
+from meshwright.control_plane.api.log_stream import log_stream
+from meshwright.control_plane.api.open_files import raise_open_files_limit
 from meshwright.sidecar.agent import main
 from meshwright.sidecar.config import load_config
 
@@ -23,7 +25,7 @@ def _log_to_stderr() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(log_stream(sys.stderr)),
     )
 
 
@@ -47,6 +49,7 @@ def run() -> int:
             sys.stderr.write(f"{path}:1:1: {location + ': ' if location else ''}{problem['msg']}\n")
         return 2
     _log_to_stderr()
+    raise_open_files_limit()
     asyncio.run(main(config))
     return 0
 

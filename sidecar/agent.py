@@ -15,12 +15,13 @@ from typing import Any
 import aiohttp
 import structlog
 
+from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.control_client import CONTROL_SOCKET
 from meshwright.sidecar.control_socket import serve_control_socket
-from meshwright.sidecar.files import private_folder, write_private
+from meshwright.sidecar.files import write_private
 from meshwright.sidecar.metrics_endpoint import METRICS_SOCKET, serve_metrics
 from meshwright.sidecar.orphans import reap_orphans
 from meshwright.sidecar.ports import PortAllocator
@@ -31,6 +32,9 @@ from meshwright.sidecar.status import AgentStatus
 log = structlog.get_logger(__name__)
 
 STATUS_FILE = "agent.json"
+
+STATUS_RETRY_DELAY = 1.0
+"""Seconds until the status is written again when the disk is full."""
 
 GATEWAY_DRAIN_TIMEOUT = 5.0
 """Seconds to wait, after the gateways have stopped, for the requests that they let in."""
@@ -89,6 +93,7 @@ class Agent:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run all sidecars until `stop` is set, then stop them gracefully."""
+        await self._take_over()
         tasks = [asyncio.create_task(sidecar.run()) for sidecar in self._sidecars.values()]
         tasks.append(asyncio.create_task(self._write_status()))
         path = socket_path(self._config.state, CONTROL_SOCKET)
@@ -124,6 +129,15 @@ class Agent:
         await sidecar.stop()
         return {"stopped": name}
 
+    async def _take_over(self) -> None:
+        """Go on with the processes of an earlier agent, and stop those whose settings have changed."""
+        taken = {name for sidecar in self._sidecars.values() for name in sidecar.take_over()}
+        if taken:
+            log.info("went on with the processes of an earlier agent", processes=sorted(taken))
+        others = {name for own in self._sidecars for name in (own, f"{own}.proxy")} - taken
+        for record in await asyncio.to_thread(reap_orphans, self._config.state, names=others):
+            log.warning("stopped a process of an earlier agent", process=record.name, pid=record.pid)
+
     async def _stop_all(self) -> None:
         """Stop the gateways, let the requests that they let in finish, then stop the services.
 
@@ -141,7 +155,12 @@ class Agent:
         """Keep `STATE/agent.json` current, at most ten writes a second."""
         while True:
             self._changed.clear()
-            write_private(self._config.state / STATUS_FILE, self.status().model_dump_json(indent=1))
+            try:
+                write_private(self._config.state / STATUS_FILE, self.status().model_dump_json(indent=1))
+            except OSError as error:
+                log.warning("cannot write the status", reason=str(error))
+                await asyncio.sleep(STATUS_RETRY_DELAY)
+                continue
             await self._changed.wait()
             await asyncio.sleep(0.1)
 
@@ -152,10 +171,7 @@ async def main(config: AgentConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    names = {name for workload in config.workloads for name in (workload.name, f"{workload.name}.proxy")}
-    for record in await asyncio.to_thread(reap_orphans, config.state, names=names):
-        log.warning("stopped an orphan of an earlier agent", process=record.name, pid=record.pid)
+    private_folder(config.state)
     # No proxy settings from the environment and no cookies: the session calls local services only.
     async with aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
         await Agent(config, session).run(stop)

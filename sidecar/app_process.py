@@ -14,7 +14,10 @@ from meshwright.sidecar.health_probe import monitor_health, probe_for
 from meshwright.sidecar.lifecycle import LifecycleEvent, LifecycleState
 from meshwright.sidecar.ports import LOOPBACK, WorkloadPorts, is_free, process_on_port
 from meshwright.sidecar.supervisor import NotReadyError, Supervisor
-from meshwright.sidecar.tasks import SpawnTask
+from meshwright.sidecar.tasks import KeepTask
+
+_APP_SETTINGS = {"service", "ports", "labels", "command", "cwd", "env", "upstreams"}
+"""Fields of a Workload from which an app's command and environment are made."""
 
 
 class AppProcess:
@@ -33,7 +36,7 @@ class AppProcess:
         state: Callable[[], LifecycleState],
         ports: Callable[[], WorkloadPorts],
         environment: Callable[[], Mapping[str, str]],
-        spawn: SpawnTask,
+        keep: KeepTask,
         on_event: Callable[[LifecycleEvent], None],
         on_problem: Callable[[str], None],
         on_exit: Callable[[], None],
@@ -43,11 +46,13 @@ class AppProcess:
         self._state = state
         self._ports = ports
         self._environment = environment
-        self._spawn = spawn
+        self._keep = keep
         self._on_event = on_event
         self._on_problem = on_problem
         self._on_exit = on_exit
         self._monitor: asyncio.Task[None] | None = None
+        self.failure = ""
+        """Why an attached app ended before anyone stopped it; empty: it did not, or with code 0."""
         self.process = Supervisor(
             workload.name, self._program, state_dir, self._exited, on_start=self._monitor_health
         )
@@ -59,6 +64,15 @@ class AppProcess:
         else:
             self._monitor_health()
 
+    def adopt(self) -> bool:
+        """Go on with the app that an earlier agent started with these ports and settings, if it runs.
+
+        True too if someone else starts it: it may run, and the probes tell.
+        """
+        if self._workload.command is None:
+            return True
+        return not self._workload.attached and self.process.adopt(self._command())
+
     async def stop(self) -> None:
         """Stop the app for good, and the probes before it."""
         if self._monitor is not None:
@@ -67,11 +81,15 @@ class AppProcess:
 
     def _program(self) -> Program:
         workload = self._workload
-        assert workload.command is not None  # noqa: S101  only started with one
         for name, port in self._ports().apps.items():
             if not is_free(LOOPBACK, port):
                 process = process_on_port(port)
                 raise NotReadyError(f"port {port} ({name} of {workload.name}) is in use{process}")
+        return self._command()
+
+    def _command(self) -> Program:
+        workload = self._workload
+        assert workload.command is not None  # noqa: S101  only started with one
         return Program(
             workload.name,
             workload.command,
@@ -79,6 +97,7 @@ class AppProcess:
             workload.cwd,
             workload.stop_grace,
             workload.attached,
+            settings=f"{workload.model_dump_json(include=_APP_SETTINGS)} {self._ports()}",
         )
 
     def _monitor_health(self) -> None:
@@ -87,7 +106,8 @@ class AppProcess:
         if probe is None:
             self._probed(True, "")
         else:
-            self._monitor = self._spawn(monitor_health(probe, self._probed))
+            healthy = self._state().app_healthy  # only of an app that was adopted
+            self._monitor = self._keep(lambda: monitor_health(probe, self._probed, healthy=healthy))
 
     def _probed(self, healthy: bool, error: str) -> None:
         self._on_problem("" if healthy else f"app: {error}")
@@ -100,4 +120,5 @@ class AppProcess:
         self._on_problem(f"app: {reason}")
         self._on_event(LifecycleEvent.APP_UNHEALTHY)
         if self._workload.attached and self.process.exit_code is not None:
+            self.failure = reason if self.process.exit_code and not self._state().stopping else ""
             self._on_exit()

@@ -1,14 +1,18 @@
-"""One child process: started in its own process group, recorded, logged, and stopped as a group.
+"""One child process: recorded before it starts, in its own process group, logged, and stopped as a group.
 
-`STATE/run/NAME.json` records pid and start time, so that the successor of a killed parent can find its
-orphans (`orphans.py`) and never signals a process that was given the same pid later.
+It outlives its parent. `STATE/run/NAME.json` says which process it is, so that the successor of a killed
+parent can go on with it (`ChildProcess.adopt`) or stop it (`orphans.py`), and never signals a process that
+was given the same pid later. No process runs without a record: a record that cannot be written prevents the
+start, and one that cannot be completed still names the marker in the process's environment.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import secrets
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +21,12 @@ from pathlib import Path
 import psutil
 import structlog
 
+from meshwright.control_plane.api.open_files import restore_open_files_limit
+from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.api.state_dir import ProcessRecord
-from meshwright.sidecar.files import private_folder, write_private
+from meshwright.sidecar.files import write_private
+from meshwright.sidecar.orphans import read_record
+from meshwright.control_plane.api.process_identity import MARKER, birth, find_process
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +35,8 @@ log = structlog.get_logger(__name__)
 class Program:
     """What to run. `grace`: seconds between SIGTERM and SIGKILL.
 
-    `attached`: it inherits stdin, stdout and stderr instead of a log file, and runs only once.
+    `attached`: it inherits stdin, stdout and stderr instead of a log file, and runs only once. `settings` is
+    whatever else decides what the process does; a process that ran with other settings is not adopted.
     """
 
     name: str
@@ -36,6 +45,13 @@ class Program:
     cwd: Path | None = None
     grace: float = 10.0
     attached: bool = False
+    settings: str = field(default="", repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Equal for programs that do the same. The environment is not part of it: every terminal differs."""
+        parts = (*self.argv, str(self.cwd), self.settings)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def log_path(state: Path, name: str) -> Path:
@@ -49,56 +65,62 @@ def record_path(state: Path, name: str) -> Path:
 
 
 class ChildProcess:
-    """A running process and its group. Create it with `ChildProcess.start`."""
+    """A running process and its group. Create it with `ChildProcess.start` or `adopt`."""
 
-    def __init__(self, program: Program, state: Path, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, program: Program, state: Path, pid: int, process: asyncio.subprocess.Process | None
+    ) -> None:
         self._program = program
         self._process = process
         self._record = record_path(state, program.name)
         self.log = log_path(state, program.name)
+        self.pid = pid
+        """Its process id, which is also its group's."""
 
     @classmethod
     async def start(cls, program: Program, state: Path) -> ChildProcess:
-        """Start `program` and record it. Raises OSError when it cannot be run."""
+        """Record and start `program`. Raises OSError when it cannot be recorded or run."""
         private_folder(state / "logs")
         private_folder(state / "run")
         path = log_path(state, program.name)
-        output = None if program.attached else _open_log(path)
+        record = ProcessRecord(
+            name=program.name, log=str(path), marker=secrets.token_hex(8), digest=program.digest
+        )
+        record_file = record_path(state, program.name)
+        write_private(record_file, record.model_dump_json())
         try:
-            # Its own session even when attached: Ctrl-C then reaches only the parent, which drains callers
-            # before it stops the child.
-            process = await asyncio.create_subprocess_exec(
-                *program.argv,
-                stdin=None if program.attached else asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=program.cwd,
-                env=dict(program.env),
-                start_new_session=True,
-            )
-        finally:
-            if output is not None:
-                os.close(output)
-        child = cls(program, state, process)
-        with contextlib.suppress(psutil.Error):
-            started = psutil.Process(process.pid).create_time()
-            record = ProcessRecord(name=program.name, pid=process.pid, started=started, log=str(path))
-            write_private(child._record, record.model_dump_json())
-        return child
+            process = await _spawn(program, path, record.marker)
+        except OSError:
+            record_file.unlink(missing_ok=True)
+            raise
+        _complete(record_file, record, process.pid)
+        return cls(program, state, process.pid, process)
 
-    @property
-    def pid(self) -> int:
-        """Its process id, which is also its group's."""
-        return self._process.pid
+    @classmethod
+    def adopt(cls, program: Program, state: Path) -> ChildProcess | None:
+        """The process that an earlier parent started as this program; None if it has ended or differs."""
+        record = read_record(record_path(state, program.name))
+        if record is None or record.digest != program.digest:
+            return None
+        process = find_process(record)
+        return cls(program, state, process.pid, None) if process else None
 
-    async def wait(self) -> int:
-        """Wait for its exit, kill the rest of its group, and return the exit code (negative: by a signal)."""
-        code = await self._process.wait()
+    async def wait(self) -> int | None:
+        """Wait for its exit, kill the rest of its group, and return the exit code (negative: by a signal).
+
+        None if it was adopted: only a parent learns the exit code.
+        """
+        code: int | None = None
+        if self._process is not None:
+            code = await self._process.wait()
+        else:
+            await _wait_for_exit(self.pid)
         self.kill()
-        self._record.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._record.unlink(missing_ok=True)
         return code
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
         """Send signal `number` to the group, and SIGKILL after the grace period. Returns the exit code."""
         _signal_group(self.pid, number)
         try:
@@ -117,6 +139,54 @@ class ChildProcess:
         _signal_group(self.pid, signal.SIGKILL)
 
 
+async def _spawn(program: Program, log_file: Path, marker: str) -> asyncio.subprocess.Process:
+    output = None if program.attached else _open_log(log_file)
+    try:
+        # Its own session even when attached: Ctrl-C then reaches only the parent, which drains callers
+        # before it stops the child.
+        process = await asyncio.create_subprocess_exec(
+            *program.argv,
+            stdin=None if program.attached else asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=program.cwd,
+            env={**program.env, MARKER: marker},
+            start_new_session=True,
+        )
+        restore_open_files_limit(process.pid)
+        return process
+    finally:
+        if output is not None:
+            os.close(output)
+
+
+def _complete(path: Path, record: ProcessRecord, pid: int) -> None:
+    """Add what is known only after the start. Its marker finds the process if that fails."""
+    with contextlib.suppress(psutil.Error):
+        started = psutil.Process(pid).create_time()
+        completed = record.model_copy(update={"pid": pid, "started": started, "birth": birth(pid)})
+        try:
+            write_private(path, completed.model_dump_json())
+        except OSError as error:
+            log.warning("cannot complete the record of a process", process=record.name, reason=str(error))
+
+
+async def _wait_for_exit(pid: int) -> None:
+    """Wait for the end of a process that is not a child."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
 def _open_log(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
 
@@ -126,8 +196,10 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def describe_exit(code: int) -> str:
-    """An exit code as text: `exited with code 1`, `killed by SIGKILL`."""
+def describe_exit(code: int | None) -> str:
+    """An exit code as text: `exited with code 1`, `killed by SIGKILL`; None: unknown."""
+    if code is None:
+        return "ended (how is unknown: it was started by an earlier agent)"
     if code >= 0:
         return f"exited with code {code}"
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """`now` is in seconds since any start; `sleep` waits."""
+    """`now` is in seconds since any start, or the time of day where that is asked for; `sleep` waits."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -6,27 +6,20 @@ import os
 from pathlib import Path
 
 
-def private_folder(folder: Path) -> Path:
-    """Create `folder` and its parents with mode 0700. Raises PermissionError when another user owns it.
-
-    The owner check matters below a shared temporary folder, where anyone may have created it first.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.geteuid():
-        raise PermissionError(
-            f"{folder} belongs to another user: remove it, or choose another state directory"
-        )
-    folder.chmod(0o700)
-    return folder
-
-
 def write_private(path: Path, data: str | bytes) -> None:
-    """Replace `path` atomically (readers see the old or the new content), mode 0600."""
+    """Replace `path` atomically (readers see the old or the new content), mode 0600.
+
+    Raises OSError, and leaves the old content and nothing else, when the disk is full.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-    temporary.replace(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def rotate_log(path: Path, limit: int, keep: int = 2) -> bool:

@@ -79,9 +79,14 @@ def _tcp_probe(port: int) -> HealthProbe:
     return probe
 
 
-async def monitor_health(probe: HealthProbe, on_result: Callable[[bool, str], None]) -> None:
-    """Probe until cancelled. Calls `on_result(healthy, error)` on each change and after each failure."""
-    state = HealthState()
+async def monitor_health(
+    probe: HealthProbe, on_result: Callable[[bool, str], None], *, healthy: bool = False
+) -> None:
+    """Probe until cancelled. Calls `on_result(healthy, error)` on each change and after each failure.
+
+    `healthy`: the app runs already and counts as healthy until probes fail.
+    """
+    state = HealthState(True) if healthy else HealthState()
     while True:
         error = await probe()
         previous, state = state, state.update(not error)

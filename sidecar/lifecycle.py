@@ -3,6 +3,8 @@
 Up: enrol, start the proxy, wait until it is ready, start the app, wait until it is healthy.
 Down: drain (callers' proxies stop sending), wait for in-flight requests, stop the app, deregister, stop the
 proxy. Each step down waits for the one before, so no request finds its destination gone.
+Processes that an earlier agent left are taken over: what runs counts as ready and healthy until a check says
+otherwise, and nothing is restarted or drained.
 """
 
 from __future__ import annotations
@@ -92,6 +94,11 @@ class LifecycleState:
     app_started: bool = False
     app_healthy: bool = False
 
+    @classmethod
+    def taken_over(cls, *, proxy: bool, app: bool) -> LifecycleState:
+        """The first state of a sidecar of which an earlier agent's processes run."""
+        return cls(proxy_ready=proxy, app_started=True, app_healthy=app)
+
     @property
     def stopping(self) -> bool:
         """Whether a stop was requested; true until the end."""
@@ -124,6 +131,13 @@ def _step_starting(
     match event:
         case LifecycleEvent.START if state.phase is Phase.NEW:
             return replace(state, phase=Phase.ENROLLING), (LifecycleCommand.ENROL,)
+        case LifecycleEvent.ENROLLED if state.phase is Phase.ENROLLING and state.app_started:
+            after = _running_if_healthy(replace(state, phase=Phase.STARTING_APP))
+            return after, (
+                LifecycleCommand.REGISTER,
+                LifecycleCommand.START_PROXY,
+                LifecycleCommand.START_APP,
+            )
         case LifecycleEvent.ENROLLED if state.phase is Phase.ENROLLING:
             # Registered while still unhealthy: the control plane needs the service's ports to build the
             # inbound listener.

@@ -24,6 +24,7 @@ from meshwright.sidecar.errors import RejectedError, UnavailableError
 from meshwright.sidecar.outage_log import OutageLog, ProblemCallback
 from meshwright.sidecar.svid import Svid
 from meshwright.sidecar.svid_rotator import SvidRotator
+from meshwright.sidecar.tasks import TaskSet
 
 log = structlog.get_logger(__name__)
 
@@ -67,17 +68,21 @@ class Membership:
         self._build_registration: BuildRegistration | None = None
         self._lease_lock = asyncio.Lock()
         self._changed = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSet(workload.name, lambda error: on_problem("membership", error))
 
     @property
     def svid_expiry(self) -> float:
         """When the SVID expires, in seconds since the epoch; 0 before the first."""
         return self._identity.expiry
 
-    async def enrol(self) -> None:
-        """Get the first SVID, retrying until it works, and keep it renewed from then on."""
-        await self._identity.enrol()
-        self._tasks.append(asyncio.create_task(self._identity.run()))
+    async def enrol(self, *, reuse: bool = False) -> None:
+        """Get the first SVID, retrying until it works, and keep it renewed from then on.
+
+        `reuse`: go on with the one that the running Envoy has, if it is valid.
+        """
+        if not (reuse and await self._identity.restore()):
+            await self._identity.enrol()
+        self._tasks.keep(self._identity.run)
 
     def register(self, build: BuildRegistration) -> None:
         """Register now, or change the registration; then renew the lease every LEASE_RENEWAL_INTERVAL."""
@@ -85,7 +90,7 @@ class Membership:
         self._build_registration = build
         self._changed.set()
         if first:
-            self._tasks.append(asyncio.create_task(self._keep_lease()))
+            self._tasks.keep(self._keep_lease)
 
     async def report(self, report: ProxyReport) -> bool:
         """Send a proxy's report and return whether it arrived. The lease's renewal shows what is wrong."""
@@ -102,7 +107,7 @@ class Membership:
         """Run the commands for the proxy from now on."""
         proxy = ProxyRef(node=self._workload.name, service=self._workload.service)
         poll = CommandPoll(proxy, lambda: self._client, handle)
-        self._tasks.append(asyncio.create_task(poll.run()))
+        self._tasks.keep(poll.run)
 
     async def drain(self) -> None:
         """Wait until callers have stopped sending to this instance, as far as the control plane responds."""
@@ -119,17 +124,15 @@ class Membership:
         if not result.drained:
             self._log.warning("drain incomplete", waiting_for=list(result.waiting))
 
-    async def deregister(self) -> None:
-        """End the lease and close the connection."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def deregister(self, failure: str = "") -> None:
+        """End the lease and close the connection. `failure` says why the app did not end as planned."""
+        await self._tasks.cancel_all()
         client, self._client = self._client, None
         if client is None:
             return
         if self._build_registration is not None:
             try:
-                await client.deregister(self._workload.name)
+                await client.deregister(self._workload.name, failure)
             except (UnavailableError, RejectedError) as error:
                 self._log.warning("cannot deregister: the lease will expire", reason=str(error))
         await client.close()

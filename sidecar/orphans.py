@@ -11,9 +11,7 @@ from pathlib import Path
 import psutil
 
 from meshwright.control_plane.api.state_dir import ProcessRecord
-
-START_TIME_TOLERANCE = 2.0
-"""Seconds by which a start time may differ: the system derives it from a clock that can be set."""
+from meshwright.control_plane.api.process_identity import find_process
 
 
 def find_orphans(
@@ -24,26 +22,35 @@ def find_orphans(
     for path in sorted((state / "run").glob("*.json")):
         if names is not None and path.stem not in names:
             continue
-        try:
-            record = ProcessRecord.model_validate_json(path.read_bytes())
-            process = psutil.Process(record.pid)
-            same = abs(process.create_time() - record.started) < START_TIME_TOLERANCE
-            if same and process.status() != psutil.STATUS_ZOMBIE:
-                orphans.append((record, process))
-                continue
-        except (ValueError, psutil.Error, OSError):
-            pass
-        path.unlink(missing_ok=True)
+        record = read_record(path)
+        process = find_process(record) if record else None
+        if record and process:
+            orphans.append((record, process))
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
     return orphans
 
 
+def read_record(path: Path) -> ProcessRecord | None:
+    """A process's record; None if there is none that can be read."""
+    try:
+        return ProcessRecord.model_validate_json(path.read_bytes())
+    except (ValueError, OSError):
+        return None
+
+
 def reap_orphans(
-    state: Path, grace: float = 5.0, names: Collection[str] | None = None
+    state: Path,
+    grace: float = 5.0,
+    names: Collection[str] | None = None,
+    *,
+    signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGKILL),
 ) -> list[ProcessRecord]:
     """Stop the children of an earlier, killed parent and return their records. Blocks for a few `grace` s.
 
-    Only `names`, if given. Repeats until none is left: an orphaned supervisor may have started a child in the
-    meantime.
+    Only `names`, if given. `signals` are sent `grace` seconds apart. Repeats until none is left: an orphaned
+    supervisor may have started a child in the meantime.
     """
     stopped: list[ProcessRecord] = []
     for _ in range(3):
@@ -51,17 +58,26 @@ def reap_orphans(
         if not orphans:
             break
         stopped += [record for record, _ in orphans]
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for _, process in orphans:
-                _signal_orphan(process, number)
-            _, alive = psutil.wait_procs([process for _, process in orphans], timeout=grace)
-            if not alive:
-                break
+        stop_processes([process for _, process in orphans], grace, signals)
     find_orphans(state, names)
     return stopped
 
 
-def _signal_orphan(process: psutil.Process, number: signal.Signals) -> None:
+def stop_processes(
+    processes: Collection[psutil.Process],
+    grace: float = 5.0,
+    signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGKILL),
+) -> None:
+    """Send the signals `grace` seconds apart until the processes have ended."""
+    for number in signals:
+        for process in processes:
+            _signal_group(process, number)
+        _, alive = psutil.wait_procs(processes, timeout=grace)
+        if not alive:
+            break
+
+
+def _signal_group(process: psutil.Process, number: signal.Signals) -> None:
     """Signal its group if it leads one, else only the process. psutil rejects a pid that was reused."""
     with contextlib.suppress(psutil.Error, OSError):
         if not process.is_running():

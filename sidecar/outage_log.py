@@ -7,7 +7,7 @@ from typing import Literal
 
 import structlog
 
-RequestKind = Literal["identity", "lease"]
+RequestKind = Literal["identity", "lease", "membership"]
 
 ProblemCallback = Callable[[RequestKind, str], None]
 """Receives what is wrong, and an empty string once it works again."""

@@ -9,15 +9,24 @@ from pathlib import Path
 
 import structlog
 
+from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.sidecar.addresses import split_address
 from meshwright.sidecar.bootstrap import build_bootstrap, envoy_command
 from meshwright.sidecar.child_process import Program
 from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient, EnvoyAdminError
-from meshwright.sidecar.files import private_folder, write_private
+from meshwright.sidecar.files import write_private
 from meshwright.sidecar.lifecycle import LifecycleEvent, LifecycleState, Phase
-from meshwright.sidecar.ports import LOOPBACK, PortAllocator, is_free, port_conflict, process_on_port
+from meshwright.sidecar.port_file import save_ports
+from meshwright.sidecar.ports import (
+    LOOPBACK,
+    PortAllocator,
+    WorkloadPorts,
+    is_free,
+    port_conflict,
+    process_on_port,
+)
 from meshwright.sidecar.proxy_bootstrap import bootstrap_params
 from meshwright.sidecar.supervisor import NotReadyError, Supervisor
 
@@ -61,10 +70,13 @@ class ProxyProcess:
         self.ports = allocator.allocate_all(workload)
         self.process = Supervisor(f"{workload.name}.proxy", self._program, config.state, self._exited)
 
+    def adopt(self, ports: WorkloadPorts) -> bool:
+        """Use the ports of an earlier agent, and go on with its Envoy if that runs with our bootstrap."""
+        self.ports = ports
+        return self.process.adopt(self._envoy(self._bootstrap()))
+
     def start(self) -> EnvoyAdminClient:
         """Start Envoy; returns the client of its admin interface."""
-        if self._socket.parent != self._folder:
-            private_folder(self._socket.parent)
         self._admin = EnvoyAdminClient(self._socket)
         self.process.start()
         return self._admin
@@ -124,11 +136,22 @@ class ProxyProcess:
                 self._on_ports()
         if conflict := port_conflict(self._workload, self.ports, self._config.bind):
             raise NotReadyError(conflict)
+        if self._socket.parent != self._folder:
+            private_folder(self._socket.parent)
         self._socket.unlink(missing_ok=True)
+        save_ports(self._folder, self.ports)
+        bootstrap = self._bootstrap()
+        write_private(self._folder / "bootstrap.json", bootstrap)
+        return self._envoy(bootstrap)
+
+    def _bootstrap(self) -> str:
         params = bootstrap_params(self._workload, self._config, self.ports, self._socket)
-        write_private(self._folder / "bootstrap.json", json.dumps(build_bootstrap(params), indent=1))
+        return json.dumps(build_bootstrap(params), indent=1)
+
+    def _envoy(self, bootstrap: str) -> Program:
         argv = envoy_command(str(self._config.envoy.absolute()), "./bootstrap.json")
-        return Program(self.process.name, argv, {"PATH": "/usr/bin:/bin"}, self._folder, STOP_GRACE)
+        environment = {"PATH": "/usr/bin:/bin"}
+        return Program(self.process.name, argv, environment, self._folder, STOP_GRACE, settings=bootstrap)
 
     def _exited(self, reason: str) -> None:
         self._on_problem(f"proxy: {reason}")

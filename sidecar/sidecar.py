@@ -11,15 +11,16 @@ from typing import Any
 import aiohttp
 import structlog
 
+from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.addresses import format_address
 from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.app_process import AppProcess
 from meshwright.sidecar.child_process import log_path
 from meshwright.sidecar.commands import CommandHandler, LogSource
 from meshwright.sidecar.config import AgentConfig, Workload
-from meshwright.sidecar.files import private_folder
 from meshwright.sidecar.lifecycle import LifecycleCommand, LifecycleEvent, LifecycleState, Phase, step
 from meshwright.sidecar.membership import Membership, build_registration
+from meshwright.sidecar.port_file import load_ports
 from meshwright.sidecar.ports import PortAllocator, WorkloadPorts
 from meshwright.sidecar.proxy_process import ProxyProcess
 from meshwright.sidecar.reporter import Reporter
@@ -76,11 +77,29 @@ class Sidecar:
             state=lambda: self._state,
             ports=lambda: self._proxy.ports,
             environment=lambda: app_environment(workload, self._proxy.ports),
-            spawn=self._tasks.spawn,
+            keep=self._tasks.keep,
             on_event=self._events.put_nowait,
             on_problem=lambda problem: self._set_problem("app", problem),
             on_exit=on_app_exit,
         )
+
+    def take_over(self) -> frozenset[str]:
+        """Go on with the processes that an earlier agent left and that have these settings; their names."""
+        picked = self._proxy.ports
+        ports = load_ports(self._folder, self.workload, tracing=self._config.tracing)
+        if ports is None:
+            return frozenset()
+        proxy, app = self._proxy.adopt(ports), self._app.adopt()
+        owned = {
+            self._proxy.process.name: proxy,
+            self.workload.name: app and self.workload.command is not None,
+        }
+        names = frozenset(name for name, runs in owned.items() if runs)
+        if names:
+            self._state = LifecycleState.taken_over(proxy=proxy, app=app)
+        else:
+            self._proxy.ports = picked
+        return names
 
     async def run(self) -> None:
         """Start the sidecar and keep it running; returns once `stop` has stopped it."""
@@ -164,7 +183,8 @@ class Sidecar:
         """Run a command whose end is an event."""
         match command:
             case LifecycleCommand.ENROL:
-                self._spawn(self._membership.enrol(), LifecycleEvent.ENROLLED)
+                taken_over = self._state.app_started
+                self._spawn(self._membership.enrol(reuse=taken_over), LifecycleEvent.ENROLLED)
             case LifecycleCommand.DRAIN:
                 self._spawn(self._membership.drain(), LifecycleEvent.DRAINED)
             case LifecycleCommand.DRAIN_REQUESTS:
@@ -172,7 +192,8 @@ class Sidecar:
             case LifecycleCommand.STOP_APP:
                 self._spawn(self._app.stop(), LifecycleEvent.APP_STOPPED)
             case LifecycleCommand.DEREGISTER:
-                self._spawn(self._membership.deregister(), LifecycleEvent.DEREGISTERED)
+                departure = self._membership.deregister(self._app.failure)
+                self._spawn(departure, LifecycleEvent.DEREGISTERED)
             case LifecycleCommand.STOP_PROXY:
                 self._spawn(self._stop_proxy(), LifecycleEvent.PROXY_STOPPED)
 
@@ -196,7 +217,7 @@ class Sidecar:
 
     def _start_proxy(self) -> None:
         admin = self._proxy.start()
-        self._tasks.spawn(self._proxy.watch())
+        self._tasks.keep(self._proxy.watch)
         reporter = Reporter(
             self.workload,
             admin,
@@ -205,7 +226,7 @@ class Sidecar:
             send=self._membership.report,
             metrics_address=self._metrics_address,
         )
-        self._tasks.spawn(reporter.run())
+        self._tasks.keep(reporter.run)
         handler = CommandHandler(self.workload.name, admin, self._logs(), self._tasks.spawn)
         self._membership.serve_commands(handler.handle)
 

@@ -1,4 +1,4 @@
-"""Keeps a program running: restarts it with back-off and rotates its log."""
+"""Keeps a program running: restarts it with back-off and rotates its log, also while the disk is full."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class NotReadyError(Exception):
 class Supervisor:
     """Keeps one program running, with growing delays while it keeps failing.
 
-    Calls `program` before each start; it may raise NotReadyError. Calls `on_start` after each start and
-    `on_exit` with the reason after each unexpected exit. Does not restart after `stop`, nor an attached
-    program.
+    Calls `program` before each start; it may raise NotReadyError, or OSError for a file that it cannot
+    write. Calls `on_start` after each start and `on_exit` with the reason after each unexpected exit. Does
+    not restart after `stop`, unless it is started again, nor an attached program.
     `exit_code` is that of the last exit (negative: by a signal; 127 and 126 when it could not be started, as
     in a shell). `stop` sends `stop_signal`. `starts` counts the starts.
     """
@@ -60,6 +60,7 @@ class Supervisor:
         self.stop_signal = signal.SIGTERM
         self._runs_once = False
         self._child: ChildProcess | None = None
+        self._adopted: ChildProcess | None = None
         self._stopping = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -69,8 +70,14 @@ class Supervisor:
         """The process id of the running child; None without one."""
         return self._child.pid if self._child else None
 
+    def adopt(self, program: Program) -> bool:
+        """Go on with the process that an earlier supervisor started as `program`; False if there is none."""
+        self._adopted = ChildProcess.adopt(program, self._state)
+        return self._adopted is not None
+
     def start(self) -> None:
-        """Start supervising, in a task of the running loop."""
+        """Start supervising, in a task of the running loop; again after a `stop`."""
+        self._stopping = False
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -117,17 +124,10 @@ class Supervisor:
 
     async def _run_child(self) -> str:
         """Start the child and wait for its exit. Returns the reason for the exit, or why it did not start."""
-        try:
-            program = self._program()
-        except NotReadyError as error:
-            return str(error)
-        self._runs_once = program.attached
-        try:
-            self._child = await ChildProcess.start(program, self._state)
-        except OSError as error:
-            self.exit_code = 127 if isinstance(error, FileNotFoundError) else 126
-            return f"cannot start {self.name}: {error}"
-        self.starts += 1
+        self._child, self._adopted = self._adopted, None
+        if self._child is None and (problem := await self._start_child()):
+            return problem
+        assert self._child is not None  # noqa: S101  adopted or started
         if self._stopping:
             await self._child.stop(self.stop_signal)
         else:
@@ -135,7 +135,30 @@ class Supervisor:
         exited = asyncio.create_task(self._child.wait())
         while not exited.done():
             await asyncio.wait([exited], timeout=LOG_CHECK_INTERVAL)
-            await asyncio.to_thread(rotate_log, self._child.log, MAX_LOG_BYTES)
+            await self._rotate_log(self._child.log)
         self._child = None
         self.exit_code = exited.result()
         return describe_exit(self.exit_code)
+
+    async def _start_child(self) -> str:
+        """Start the child. Returns why it did not start; empty when it did."""
+        try:
+            program = self._program()
+        except NotReadyError as error:
+            return str(error)
+        except OSError as error:
+            return f"cannot prepare {self.name}: {error}"
+        self._runs_once = program.attached
+        try:
+            self._child = await ChildProcess.start(program, self._state)
+        except OSError as error:
+            self.exit_code = 127 if isinstance(error, FileNotFoundError) else 126
+            return f"cannot start {self.name}: {error}"
+        self.starts += 1
+        return ""
+
+    async def _rotate_log(self, path: Path) -> None:
+        try:
+            await asyncio.to_thread(rotate_log, path, MAX_LOG_BYTES)
+        except OSError as error:  # tried again at the next check
+            log.warning("cannot rotate a log", process=self.name, reason=str(error))

@@ -65,6 +65,24 @@ def assemble_svid(key: ec.EllipticCurvePrivateKey, signed: SignResponse, spiffe_
     )
 
 
+def parse_secrets(identity: str, bundle: str, spiffe_id: str) -> Svid:
+    """The SVID in the two SDS files of a running Envoy. Raises ValueError if it is not for `spiffe_id`."""
+    try:
+        pair = json.loads(identity)["resources"][0]["tls_certificate"]
+        context = json.loads(bundle)["resources"][0]["validation_context"]
+        domain = context["custom_validator_config"]["typed_config"]["trust_domains"][0]
+        signed = SignResponse(
+            certificate=pair["certificate_chain"]["inline_string"],
+            bundle=domain["trust_bundle"]["inline_string"],
+        )
+        key = serialization.load_pem_private_key(pair["private_key"]["inline_string"].encode(), None)
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"not an SDS file of a sidecar: {error!r}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the key is not an elliptic curve key")
+    return assemble_svid(key, signed, spiffe_id)
+
+
 def identity_secret(svid: Svid) -> str:
     """Envoy's SDS file with the secret `identity`: certificate and key."""
     secret = {

@@ -16,6 +16,7 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE
 from meshwright.sidecar import svid_rotation
 from meshwright.sidecar.backoff import Backoff
+from meshwright.sidecar.clock import Clock
 from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.enrolment import enrol
 from meshwright.sidecar.errors import RejectedError, UnavailableError
@@ -28,18 +29,22 @@ from meshwright.sidecar.svid import (
     create_csr,
     generate_key,
     identity_secret,
+    parse_secrets,
 )
 
 log = structlog.get_logger(__name__)
 
 _ERRORS = (UnavailableError, RejectedError, ValueError, OSError)
 
+MIN_REMAINING = 2.0
+"""Seconds that a running Envoy's SVID must have left for its agent to go on with it instead of enrolling."""
+
 
 class SvidRotator:
     """Keeps the SVID of one workload valid and written where its Envoy reads it.
 
     `renew` gets a certificate signed on the strength of the present SVID. `on_install` receives each new SVID
-    once it is written.
+    once it is written. `clock` gives the time of day.
     """
 
     def __init__(
@@ -52,7 +57,9 @@ class SvidRotator:
         *,
         renew: Callable[[str], Awaitable[SignResponse]],
         on_install: Callable[[Svid], Awaitable[None]],
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or Clock(time.time)
         self._workload = workload
         self._config = config
         self._folder = folder
@@ -82,16 +89,25 @@ class SvidRotator:
                 await asyncio.sleep(backoff.delay(random.random()))  # noqa: S311  jitter, not secrecy
         self._outages.worked("identity")
 
+    async def restore(self) -> bool:
+        """Go on with the SVID that the running Envoy reads; False if there is none, or not for long."""
+        try:
+            identity = (self._folder / IDENTITY_FILE).read_text()
+            svid = parse_secrets(identity, (self._folder / BUNDLE_FILE).read_text(), self._spiffe_id)
+        except (OSError, ValueError) as error:
+            self._log.info("cannot go on with the SVID", reason=str(error))
+            return False
+        if svid.not_after - self._clock.now() < MIN_REMAINING:
+            return False
+        self._svid = svid
+        await self._on_install(svid)
+        return True
+
     async def run(self) -> None:
         """Renew the SVID until cancelled."""
         failures = 0
         while self._svid is not None:
-            jitter, now = random.random(), time.time()  # noqa: S311  jitter, not secrecy
-            if failures:
-                delay = svid_rotation.retry_delay(failures, self._svid.not_after - now, jitter)
-            else:
-                delay = svid_rotation.next_rotation(now, self._svid.not_after, jitter) - now
-            await asyncio.sleep(max(svid_rotation.MIN_DELAY, delay))
+            await self._wait_until_due(self._svid, failures)
             try:
                 await self._install(await self._renew_once(self._svid))
                 failures = 0
@@ -99,6 +115,17 @@ class SvidRotator:
             except _ERRORS as error:
                 failures += 1
                 self._outages.failed("identity", f"SVID renewal: {error}")
+
+    async def _wait_until_due(self, svid: Svid, failures: int) -> None:
+        """Wait until the SVID is to be renewed, or to be tried again after `failures`, by the time of day."""
+        jitter, since = random.random(), self._clock.now()  # noqa: S311  jitter, not secrecy
+        if failures:
+            due = since + svid_rotation.retry_delay(failures, svid.not_after - since, jitter)
+        else:
+            due = svid_rotation.next_rotation(since, svid.not_after, jitter)
+        await self._clock.sleep(svid_rotation.check_delay(due, since))
+        while not svid_rotation.is_due(since, due, now := self._clock.now()):
+            await self._clock.sleep(svid_rotation.check_delay(due, now))
 
     async def _enrol_once(self) -> Svid:
         # Read at each attempt, so that the token file can be replaced in time.
@@ -110,7 +137,7 @@ class SvidRotator:
 
     async def _renew_once(self, svid: Svid) -> Svid:
         """A new SVID, by the join token if the present one has expired."""
-        if svid_rotation.renewal_method(svid.not_after, time.time()) == "enrol":
+        if svid_rotation.renewal_method(svid.not_after, self._clock.now()) == "enrol":
             return await self._enrol_once()
         key = generate_key()
         signed = await self._renew(create_csr(key, self._spiffe_id))

@@ -13,10 +13,12 @@ import structlog
 
 from meshwright.cli.errors import CommandError, warn
 from meshwright.control_plane.api import errors
+from meshwright.control_plane.api.log_stream import log_stream
+from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.agent import Agent
 from meshwright.sidecar.child_process import log_path
 from meshwright.sidecar.config import AgentConfig
-from meshwright.sidecar.files import private_folder, tail
+from meshwright.sidecar.files import tail
 from meshwright.sidecar.status import WorkloadStatus
 
 POLL_INTERVAL = 0.05
@@ -116,7 +118,7 @@ def _log_to(log: TextIO) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.WriteLoggerFactory(log),
+        logger_factory=structlog.WriteLoggerFactory(log_stream(log)),
     )
 
 

@@ -27,6 +27,9 @@ UNIX_PATH_LIMIT = 100
 """Bytes of a Unix socket's path (sockaddr_un holds 108 on Linux, 104 on macOS; this leaves a margin)."""
 
 
+LOCK_FILE = "up.json"
+"""The record of the process that runs here (`mesh up`), which holds a lock on it; empty after a clean end."""
+
 IDENTITY_FILE = "./identity.json"
 """SDS file of the secret `identity`, relative to Envoy's working directory."""
 
@@ -49,12 +52,20 @@ class MeshAddresses(ApiModel):
 
 
 class ProcessRecord(ApiModel):
-    """A child process. `started` is psutil's create_time: it tells a reused pid from ours."""
+    """A child process, recorded before it starts and completed after.
+
+    `birth` (boot and clock tick of its start) tells a reused pid from ours; `started` is psutil's
+    create_time, for systems without it. `pid` 0: not completed; the process has `marker` in its environment.
+    Processes of equal `digest` run the same program with the same settings.
+    """
 
     name: str
-    pid: int
-    started: float
+    pid: int = 0
+    started: float = 0.0
+    birth: str = ""
     log: str = ""
+    marker: str = ""
+    digest: str = ""
 
 
 def socket_path(folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from meshwright.control_plane.agents.reports import ProxyReports
 from meshwright.control_plane.api.models.instances import InstanceStatus
@@ -56,7 +57,9 @@ class MeshReadModel:
         *,
         members: Members,
         trust_domain: str,
+        host_problems: Callable[[], tuple[str, ...]],
     ) -> None:
+        self._host_problems = host_problems
         self._store = store
         self._reconciler = reconciler
         self._xds = xds
@@ -74,7 +77,12 @@ class MeshReadModel:
         self._cached_breakers: tuple[Breaker, ...] = ()
         self.traces = ClusterTraces(telemetry.traces, members)
         self.requests = ClusterRequests(telemetry.requests, members)
-        self.preview = ChangePreview(lambda: reconciler.translation, xds.queue, members)
+        self.preview = ChangePreview(
+            lambda: reconciler.translation,
+            xds.queue,
+            members,
+            lambda: status.gateway_ports(self._sync.proxies()),
+        )
         self.topology: AdaptiveCache[Topology] = AdaptiveCache(
             lambda: telemetry.topology(self._mesh_context()), time.monotonic
         )
@@ -163,8 +171,13 @@ class MeshReadModel:
 
     def _problems(self) -> tuple[str, ...]:
         """Internal failures of this control plane, in words."""
-        reason = self._store.health.reason
-        return (*((reason,) if reason else ()), *self._reconciler.problems(), *self._telemetry.problems())
+        store = (self._store.health.reason,) if self._store.health.reason else ()
+        return (
+            *store,
+            *self._host_problems(),
+            *self._reconciler.problems(),
+            *self._telemetry.problems(),
+        )
 
     def _breakers(self) -> tuple[Breaker, ...]:
         """Breaker states, at most BREAKER_CACHE_SECONDS old."""

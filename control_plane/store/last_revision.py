@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 
 class LastRevisionFile:
     """A revision number in a file."""
@@ -21,9 +25,18 @@ class LastRevisionFile:
             return 0
 
     def save(self, revision: int) -> None:
-        """Write the revision if it differs from the last one that was saved."""
-        if revision != self._saved:
-            temporary = self._path.with_name(f".revision.{os.getpid()}")
+        """Write the revision if it differs from the last one that was saved.
+
+        A full disk is no reason to stop serving: the file keeps the older revision until the next one.
+        """
+        if revision == self._saved:
+            return
+        temporary = self._path.with_name(f".revision.{os.getpid()}")
+        try:
             temporary.write_text(f"{revision}\n")
             temporary.replace(self._path)
+        except OSError as error:
+            log.warning("cannot save the revision", path=str(self._path), reason=str(error))
+            temporary.unlink(missing_ok=True)
+        else:
             self._saved = revision

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.envoy.harness import ROOT, Mesh, application, running_mesh, service, settings, stop, until
+from tests.envoy.steady_load import load
 from tests.fakes.ports import free_port
+
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: front}
+spec:
+  parentRefs: [{kind: Gateway, name: ingress}]
+  rules: [{backendRefs: [{name: front}]}]
+"""
 
 PARTS = {"store", "control-plane", "agent", "front-1", "front-1.proxy", "ingress.proxy"}
 
@@ -133,16 +143,48 @@ def test_every_child_is_stopped_after_stdout_is_closed(tmp_path: Path) -> None:
         assert_all_stopped(tmp_path / "state", list(pids.values()))
 
 
-def test_the_next_start_stops_orphans_of_a_killed_parent(tmp_path: Path) -> None:
+def test_the_next_start_takes_over_what_serves_after_a_killed_parent(tmp_path: Path) -> None:
+    """Requests go on from the kill to the end of the next start, and `mesh status` says who is missing."""
+    with running_mesh(tmp_path, [service("front")]) as first, ExitStack() as requests:
+        first.apply(ROUTE)
+        orphans = recorded(first.state)
+        load_result = requests.enter_context(load(tmp_path, f"http://127.0.0.1:{first.ingress_port}/echo"))
+        first.process.kill()
+        first.process.wait(30)
+        assert runs(orphans["store"]) and runs(orphans["agent"])
+        until(lambda: "mesh up` has ended" in first.run("status").stdout, "the status says so")
+        env = {**first.environment, "TERM": "another-terminal"}
+        file = str(tmp_path / "application.yaml")
+        with stopped_afterwards(env):
+            done = mesh_command("up", "-f", file, "--detach", env=env)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "its processes go on: front-1, front-1.proxy, ingress.proxy" in done.stdout
+            after = recorded(first.state)
+            serving = {"front-1", "front-1.proxy", "ingress.proxy"}
+            assert {name: after[name] for name in serving} == {name: orphans[name] for name in serving}
+            assert not [name for name in PARTS - serving if runs(orphans[name])]
+            requests.close()
+            assert load_result.requests > 100 and load_result.failed == 0, load_result.report
+            assert "mesh up` has ended" not in first.run("status").stdout
+        assert_all_stopped(first.state, list(after.values()))
+
+
+def test_a_start_that_fails_leaves_alone_what_serves(tmp_path: Path) -> None:
     with running_mesh(tmp_path, [service("front")]) as first:
         orphans = recorded(first.state)
         first.process.kill()
         first.process.wait(30)
-        assert psutil.pid_exists(orphans["store"]) and psutil.pid_exists(orphans["agent"])
-        with running_mesh(tmp_path, [service("front")]) as second:
-            assert not [name for name, pid in orphans.items() if runs(pid)]
-            assert second.get("front-1", "http://front/echo").status_code == 200
-    assert_all_stopped(first.state, list(orphans.values()))
+        with stopped_afterwards(first.environment):
+            with socket.socket() as holder:
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                os.kill(orphans["control-plane"], signal.SIGKILL)
+                until(lambda: not runs(orphans["control-plane"]), "the port is free")
+                holder.bind(("127.0.0.1", int(first.environment["MESH_ADMIN_PORT"])))
+                holder.listen()
+                file = str(tmp_path / "application.yaml")
+                assert mesh_command("up", "-f", file, env=first.environment).returncode == 2
+            assert runs(orphans["front-1"]) and runs(orphans["front-1.proxy"])
+        assert_all_stopped(first.state, list(orphans.values()))
 
 
 def test_detach_with_only_and_scale_then_down(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ class ManualClock(FakeClock):
     def __init__(self) -> None:
         super().__init__()
         self.sleepers = 0
+        self._jumped = 0.0
         self._advanced = asyncio.Event()
 
     @property
@@ -27,12 +28,17 @@ class ManualClock(FakeClock):
         self._advanced.set()
         self._advanced = asyncio.Event()
 
+    def jump(self, seconds: float) -> None:
+        """Set the time of day forth or back, as a suspend does; sleeps go on as if nothing had happened."""
+        self.now += seconds
+        self._jumped += seconds
+
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock has advanced by `seconds`."""
-        deadline = self.now + seconds
+        deadline = self.now - self._jumped + seconds
         self.sleepers += 1
         try:
-            while self.now < deadline:
+            while self.now - self._jumped < deadline:
                 await self._advanced.wait()
         finally:
             self.sleepers -= 1

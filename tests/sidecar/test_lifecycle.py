@@ -129,3 +129,22 @@ def test_health_follows_app_and_proxy_in_any_order_of_events(events: list[Lifecy
                 state.proxy_ready and state.app_healthy
             )
     assert registered in ("healthy", "unhealthy", "draining")
+
+
+def test_taken_over_processes_are_registered_healthy_and_restarted_by_nothing() -> None:
+    state = LifecycleState.taken_over(proxy=True, app=True)
+    state, commands = step(state, LifecycleEvent.START)
+    assert commands == (LifecycleCommand.ENROL,)
+    state, commands = step(state, LifecycleEvent.ENROLLED)
+    assert (state.phase, state.health) == (Phase.RUNNING, "healthy")
+    assert commands[0] is LifecycleCommand.REGISTER
+    assert LifecycleCommand.RESTART_PROXY not in commands and LifecycleCommand.DRAIN not in commands
+
+
+def test_taken_over_proxy_without_its_app_is_registered_unhealthy_until_the_app_is_back() -> None:
+    state = LifecycleState.taken_over(proxy=True, app=False)
+    for event in (LifecycleEvent.START, LifecycleEvent.ENROLLED):
+        state, commands = step(state, event)
+    assert (state.health, commands[0]) == ("unhealthy", LifecycleCommand.REGISTER)
+    state, commands = step(state, LifecycleEvent.APP_HEALTHY)
+    assert (state.phase, commands) == (Phase.RUNNING, (LifecycleCommand.REGISTER,))
