@@ -88,7 +88,14 @@ def _patch(rule: RuleView, route: v3.Route) -> list[v3.Route]:
         routes = [split for patched in routes for split in hooks.patch_route(patched)]
     for patched in routes:
         _apply_deadline(patched, grpc=rule.grpc)
+        _allow_silence(patched)
     return routes
+
+
+def _allow_silence(route: v3.Route) -> None:
+    """Keep silent streams open unless a Timeout ends them; otherwise the limit of the listener applies."""
+    if route.HasField("route") and not route.route.HasField("idle_timeout"):
+        route.route.idle_timeout.FromTimedelta(timedelta(0))
 
 
 def _apply_deadline(route: v3.Route, *, grpc: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from meshwright.control_plane.core.outbound import HOST_TIMEOUT
 from meshwright.control_plane.core.resource import CDS, EDS, VHDS
 from meshwright.control_plane.xds import metrics
 from tests.envoy.xds_lab import Lab, lab, service, until, virtual_host
@@ -156,6 +157,20 @@ async def test_reconnect_pushes_nothing(envoy: Lab) -> None:
     envoy.put(virtual_host("a", "b"))
     await envoy.synced()
     assert '"name": "b"' in (await envoy.get("a"))[1]
+
+
+async def test_first_call_to_a_host_while_the_control_plane_is_away_ends_with_a_reason(envoy: Lab) -> None:
+    envoy.put(virtual_host("b", "b"))
+    assert (await envoy.get("a"))[0] == 200
+    assert envoy.server is not None
+    await envoy.server.stop()
+    assert (await envoy.get("a"))[0] == 200
+    for host in ("b", "nowhere"):
+        status, body, seconds = await envoy.get(host)
+        assert (status, "the control plane does not respond" in body) == (503, True)
+        assert seconds < 2 * HOST_TIMEOUT.total_seconds()
+    await envoy.serve()
+    await until(lambda: _serves(envoy, "b"))
 
 
 async def test_bad_regex_is_quarantined_and_the_rest_is_applied(envoy: Lab) -> None:

@@ -20,7 +20,8 @@ from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE, socket_path
 from meshwright.control_plane.core import http_connection_manager
-from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource, encode
+from meshwright.control_plane.core import outbound as core_outbound
+from meshwright.control_plane.core.resource import CDS, EDS, RDS, VHDS, Resource, encode
 from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds.server import XdsServer
@@ -36,10 +37,7 @@ Table = dict[tuple[str, str], Resource]
 
 def outbound(port: int) -> Resource:
     """An HTTP proxy with on-demand hosts and clusters."""
-    settings = ListenerSettings("lab")
-    manager = http_connection_manager.connection_manager("outbound", "out", "out", settings)
-    chain = v3.FilterChain(filters=[http_connection_manager.network_filter(manager)])
-    return encode(LDS, "outbound", http_connection_manager.listener("outbound", "127.0.0.1", port, [chain]))
+    return core_outbound.listener("127.0.0.1", port, ListenerSettings("lab"))
 
 
 def out_routes(timeout_ms: int = 50) -> Resource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -211,3 +212,14 @@ def test_redirect_port_is_the_schemes_or_the_listeners(
 ) -> None:
     redirect = HTTPRequestRedirectFilter.model_validate(values)
     assert redirect_action(redirect, prefix("/"), listener).port_redirect == port
+
+
+def test_only_a_timeout_ends_a_silent_stream_once_its_host_is_known() -> None:
+    """The outbound listener's own idle timeout limits the wait for a host."""
+    rules = "{matches: [{path: {value: /a}}], backendRefs: [{name: orders}, {name: catalog}]}, "
+    rules += "{timeouts: {request: 1s}, backendRefs: [{name: inventory}]}"
+    for routes in (host(route("r", rules)).routes, host("").routes):
+        forwarding = [item.route for item in routes if item.HasField("route")]
+        assert forwarding
+        assert all(action.HasField("idle_timeout") for action in forwarding)
+        assert {action.idle_timeout.ToTimedelta() for action in forwarding} == {timedelta(0)}
