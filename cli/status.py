@@ -24,6 +24,7 @@ POLICY_LEVELS: dict[str, Level] = {
     "conflicted": "partial",
     "target-not-found": "partial",
     "no-effect": "partial",
+    "partial": "partial",
     "pending": "partial",
     "unused": "off",
     "unknown": "off",

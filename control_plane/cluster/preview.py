@@ -16,6 +16,7 @@ from meshwright.control_plane.core.translate import Translation
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.status import preview
+from meshwright.control_plane.status.references import GatewayPorts
 from meshwright.control_plane.worker.process import run_in_process
 
 TIMEOUT = 15.0
@@ -33,20 +34,28 @@ class ConnectedViewers(Protocol):
 
 
 class ChangePreview:
-    """Previews a change against what is served, each time in a process of its own (worker.process)."""
+    """Previews a change against what is served, each time in a process of its own (worker.process).
+
+    `gateways` are those that are connected to any control plane.
+    """
 
     def __init__(
-        self, served: Callable[[], Translation | None], proxies: ConnectedViewers, peers: PeerClient
+        self,
+        served: Callable[[], Translation | None],
+        proxies: ConnectedViewers,
+        peers: PeerClient,
+        gateways: Callable[[], GatewayPorts] = dict,
     ) -> None:
         self._served = served
+        self._gateways = gateways
         self._proxies = proxies
         self._peers = peers
         self._serving = asyncio.Lock()
         peers.register_method(PREVIEW_CHANGE, self._serve)
 
     def warnings(self, documents: Sequence[CanonicalDocument]) -> list[str]:
-        """Unresolved references in these documents once they are applied; one line each."""
-        return preview.preview_warnings(self._world(), documents)
+        """What in these documents will not do what it says once they are applied; one line each."""
+        return preview.preview_warnings(self._world(), documents, self._gateways())
 
     async def diff(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]

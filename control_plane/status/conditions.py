@@ -1,101 +1,195 @@
 """The status conditions of each policy, and its `state`: the condition that matters most. Pure.
 
-The state is computed here and nowhere else; the admin API sends it, clients show it.
+A condition says what Envoy does with the policy now. `Accepted` is False if the policy has no effect;
+`ResolvedRefs` is False if a part of it has none, or another one than its author meant. The state is computed
+here and nowhere else; the admin API sends it, clients show it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from meshwright.control_plane.api.models.policies import Condition, PolicyState, PolicyStatus
+from meshwright.control_plane.api.models.policies import (
+    Condition,
+    ConditionType,
+    ParentStatus,
+    PolicyState,
+    PolicyStatus,
+)
 from meshwright.control_plane.core.attachment import conflicts
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.policies.base import TargetedPolicy
-from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
-from meshwright.control_plane.policies.httproute.spec import HTTPRoute
+from meshwright.control_plane.policies.gateway.spec import Gateway
+from meshwright.control_plane.policies.httproute.parents import Route
 from meshwright.control_plane.policies.subset.spec import Subset
-from meshwright.control_plane.policies.tcproute.spec import TCPRoute
-from meshwright.control_plane.policies.validation_messages import closest_match
+from meshwright.control_plane.status import gateway_status
+from meshwright.control_plane.status.references import GatewayPorts, Problem, References, lines
 from meshwright.control_plane.status.rollout import RolloutCount
+from meshwright.control_plane.status.tcp_conflicts import tcp_conflicts
 
 MAX_MESSAGE_CHARS = 500
 """Characters of Envoy's rejection messages in a condition."""
 
-_STATES: dict[tuple[str, str], PolicyState] = {
-    ("Rejected", "EnvoyRejected"): "rejected",
-    ("Conflicted", "OlderPolicy"): "conflicted",
-    ("Accepted", "TargetNotFound"): "target-not-found",
-    ("Accepted", "NoEffect"): "no-effect",
-    ("Programmed", "Pending"): "pending",
-    ("Programmed", "NoSidecar"): "unused",
-    ("Programmed", "Programmed"): "programmed",
-}
-# By type and reason of a condition; the first one that a policy has decides.
+_STATES: tuple[tuple[ConditionType, str, str, PolicyState], ...] = (
+    ("Rejected", "True", "", "rejected"),
+    ("Conflicted", "True", "", "conflicted"),
+    ("Accepted", "False", "TargetNotFound", "target-not-found"),
+    ("Accepted", "False", "NoMatchingParent", "target-not-found"),
+    ("Accepted", "False", "", "no-effect"),
+    ("ResolvedRefs", "False", "", "partial"),
+    ("Programmed", "False", "", "pending"),
+    ("Programmed", "Unknown", "", "unused"),
+    ("Programmed", "True", "", "programmed"),
+)
+"""Type, status and reason (empty: any) of a condition, and the state it means; the first one decides."""
+
+NO_PARENTS = Problem("NoMatchingParent", "spec.parentRefs: there is none: the route is attached to nothing")
+
+NO_GATEWAYS: GatewayPorts = {}
 
 
 def summarize(conditions: Iterable[Condition]) -> tuple[PolicyState, str]:
     """The state that follows from a policy's conditions, and the message of the one that decides."""
-    messages = {(condition.type, condition.reason): condition.message for condition in conditions}
-    for key, state in _STATES.items():
-        if key in messages:
-            return state, "" if state == "programmed" else messages[key]
+    conditions = tuple(conditions)
+    for type_, status, reason, state in _STATES:
+        for condition in conditions:
+            if (condition.type, condition.status) == (type_, status) and reason in ("", condition.reason):
+                return state, "" if state == "programmed" else condition.message
     return "unknown", ""
 
 
-def policy_statuses(world: World, rollouts: Mapping[str, RolloutCount]) -> tuple[PolicyStatus, ...]:
-    """The status of every document of the world. `rollouts` by `Kind/name`."""
-    winners = conflicts(world.documents)
+def policy_statuses(
+    world: World, rollouts: Mapping[str, RolloutCount], gateways: GatewayPorts = NO_GATEWAYS
+) -> tuple[PolicyStatus, ...]:
+    """The status of every document of the world. `rollouts` by `Kind/name`; `gateways` are connected."""
+    winners = {**conflicts(world.documents), **tcp_conflicts(world)}
+    references = References(world, gateways)
     return tuple(
-        _status(world, document, winners.get(document.ref, ""), rollouts.get(document.ref, RolloutCount()))
+        _status(
+            references, document, winners.get(document.ref, ""), rollouts.get(document.ref, RolloutCount())
+        )
         for document in world.documents
     )
 
 
-def _status(world: World, document: PolicyDocument, winner: str, rollout: RolloutCount) -> PolicyStatus:
-    conditions = tuple(_conditions(world, document, winner, rollout))
+def reference_warnings(
+    world: World, documents: Iterable[PolicyDocument], gateways: GatewayPorts = NO_GATEWAYS
+) -> list[str]:
+    """What in `documents` does not do what it says; one line each."""
+    references = References(world, gateways)
+    return [
+        f"{document.ref}: {problem.message}"
+        for document in documents
+        for problem in dict.fromkeys(_warnings(references, document))
+    ]
+
+
+def _warnings(references: References, document: PolicyDocument) -> Iterator[Problem]:
+    match document.policy:
+        case Route() as route:
+            yield from (problem for problem in _parent_problems(references, route) if problem)
+            yield from references.backends(route)
+        case Gateway() as gateway:
+            yield from gateway_status.listener_problems(gateway, references)
+            if references.is_missing_gateway(gateway.name):
+                yield Problem("NoGateway", f"metadata.name: {gateway_status.pending(RolloutCount())}")
+        case TargetedPolicy() as policy:
+            yield from (problem for problem in references.targets(policy) if problem)
+            yield from references.callers(policy)
+        case Subset() as subset:
+            if problem := references.subset(subset):
+                yield problem
+
+
+def _status(
+    references: References, document: PolicyDocument, winner: str, rollout: RolloutCount
+) -> PolicyStatus:
+    policy = document.policy
+    conditions = tuple(_conditions(references, document, winner, rollout))
     state, reason = summarize(conditions)
     return PolicyStatus(
-        kind=document.policy.kind,
-        name=document.policy.name,
+        kind=policy.kind,
+        name=policy.name,
         conditions=conditions,
         affected=rollout.holders,
         acked=rollout.acked,
         state=state,
         reason=reason,
+        parents=_parents(references, policy) if isinstance(policy, Route) else (),
+        listeners=gateway_status.listener_statuses(policy, references, rollout)
+        if isinstance(policy, Gateway)
+        else (),
     )
 
 
 def _conditions(
-    world: World, document: PolicyDocument, winner: str, rollout: RolloutCount
+    references: References, document: PolicyDocument, winner: str, rollout: RolloutCount
 ) -> Iterator[Condition]:
     """`winner`: the older policy with the same target, "" if there is none."""
-    yield _accepted(world, document)
+    yield from _accepted_and_resolved(references, document)
     if winner:
         message = f"{winner} has the same target, is older, and applies instead"
         yield Condition(type="Conflicted", status="True", reason="OlderPolicy", message=message)
-    yield _programmed(rollout)
+    yield _programmed(document, rollout)
     if rollout.rejections:
         message = "; ".join(sorted(set(rollout.rejections)))[:MAX_MESSAGE_CHARS]
         yield Condition(type="Rejected", status="True", reason="EnvoyRejected", message=message)
 
 
-def _accepted(world: World, document: PolicyDocument) -> Condition:
-    unresolved = unresolved_references(world, document)
-    if unresolved:
-        message = "; ".join(unresolved)
-        return Condition(type="Accepted", status="False", reason="TargetNotFound", message=message)
-    policy = document.policy
-    if isinstance(policy, TargetedPolicy):
-        for target in policy.spec.target_refs:
-            message = policy.spec.inapplicable_reason(target)
-            if message:
-                return Condition(type="Accepted", status="False", reason="NoEffect", message=message)
-    return Condition(type="Accepted", status="True", reason="Accepted")
+def _accepted_and_resolved(references: References, document: PolicyDocument) -> Iterator[Condition]:
+    match document.policy:
+        case Route() as route:
+            parents = _parent_problems(references, route)
+            yield from _in_part(parents, list(references.backends(route)), always=True)
+        case Gateway() as gateway:
+            yield gateway_status.accepted(gateway)
+            problems = gateway_status.listener_problems(gateway, references)
+            if problems:
+                yield _condition("ResolvedRefs", problems)
+        case TargetedPolicy() as policy:
+            callers = references.callers(policy)
+            if callers and len(callers) == len(policy.spec.from_):
+                yield _condition("Accepted", callers)
+                return
+            yield from _in_part(references.targets(policy), [*callers, *_inapplicable(policy)])
+        case Subset() as subset:
+            problem = references.subset(subset)
+            yield from _in_part([problem], [])
+        case _:
+            yield Condition(type="Accepted", status="True", reason="Accepted")
 
 
-def _programmed(rollout: RolloutCount) -> Condition:
+def _in_part(
+    attachments: list[Problem | None], others: list[Problem], *, always: bool = False
+) -> Iterator[Condition]:
+    """Accepted if any attachment has no problem; ResolvedRefs names what has one (`always`: or says so)."""
+    failed = [problem for problem in attachments if problem]
+    if len(failed) == len(attachments):
+        yield _condition("Accepted", failed)
+    else:
+        yield Condition(type="Accepted", status="True", reason="Accepted")
+        others = [*failed, *others]
+    if others:
+        yield _condition("ResolvedRefs", others)
+    elif always:
+        yield Condition(type="ResolvedRefs", status="True", reason="ResolvedRefs")
+
+
+def _condition(type_: ConditionType, problems: list[Problem]) -> Condition:
+    return Condition(type=type_, status="False", reason=problems[0].reason, message=lines(problems))
+
+
+def _inapplicable(policy: TargetedPolicy) -> Iterator[Problem]:
+    """Fields of the spec that have no effect on some target."""
+    for index, target in enumerate(policy.spec.target_refs):
+        if reason := policy.spec.inapplicable_reason(target):
+            yield Problem("NoEffect", f"spec.targetRefs[{index}]: {reason}")
+
+
+def _programmed(document: PolicyDocument, rollout: RolloutCount) -> Condition:
     if not rollout.holders:
-        message = "no connected sidecar needs it yet"
+        is_gateway = isinstance(document.policy, Gateway)
+        message = gateway_status.pending(rollout) if is_gateway else "no connected sidecar needs it yet"
         return Condition(type="Programmed", status="Unknown", reason="NoSidecar", message=message)
     message = f"accepted by {rollout.acked} of {rollout.holders} proxies"
     if rollout.acked == rollout.holders:
@@ -103,56 +197,26 @@ def _programmed(rollout: RolloutCount) -> Condition:
     return Condition(type="Programmed", status="False", reason="Pending", message=message)
 
 
-# --- references -------------------------------------------------------------------------------------
+# --- parents ------------------------------------------------------------------------------------------
 
 
-def reference_warnings(world: World, documents: Iterable[PolicyDocument]) -> list[str]:
-    """Unresolved references of `documents`; one line each."""
-    return [
-        f"{document.ref}: {message}"
-        for document in documents
-        for message in unresolved_references(world, document)
-    ]
+def _parent_problems(references: References, route: Route) -> list[Problem | None]:
+    """For each parentRef why the route is not attached there; without parents, that."""
+    parents = range(len(route.spec.parent_refs))
+    return [references.parent(route, index)[1] for index in parents] or [NO_PARENTS]
 
 
-def unresolved_references(world: World, document: PolicyDocument) -> list[str]:
-    """One message for each name in the document that does not exist in the world, with the closest name."""
-    refs = {other.ref for other in world.documents}
-    refs.update(f"Service/{name}" for name in world.services)
-    refs.update(f"Gateway/{name}" for name in world.gateways)
-    return [
-        f"there is no {kind} {name} yet{_suggestion(kind, name, refs)}: the policy takes effect when there is"
-        for kind, name in _references(document)
-        if f"{kind}/{name}" not in refs
-    ]
-
-
-def _suggestion(kind: str, name: str, refs: Iterable[str]) -> str:
-    names = sorted(ref.removeprefix(f"{kind}/") for ref in refs if ref.startswith(f"{kind}/"))
-    match = closest_match(name, names)
-    return f" (did you mean {match}?)" if match else ""
-
-
-def _references(document: PolicyDocument) -> list[tuple[str, str]]:
-    """Kind and name of everything that the document refers to."""
-    policy = document.policy
-    match policy:
-        case TargetedPolicy():
-            return [(ref.kind, ref.name) for ref in policy.spec.target_refs if ref.kind != "Mesh"]
-        case HTTPRoute() | GRPCRoute():
-            rules = policy.spec.rules
-            parents = [(ref.kind, ref.name) for ref in policy.spec.parent_refs]
-            backends = [(ref.kind, ref.name) for rule in rules for ref in rule.backend_refs]
-            mirrors = [
-                (filter.request_mirror.backend_ref.kind, filter.request_mirror.backend_ref.name)
-                for rule in rules
-                for filter in rule.filters
-                if filter.request_mirror is not None
-            ]
-            return list(dict.fromkeys([*parents, *backends, *mirrors]))
-        case TCPRoute():
-            backends = [(ref.kind, ref.name) for ref in policy.spec.rules[0].backend_refs]
-            return [*(("Service", ref.name) for ref in policy.spec.parent_refs), *backends]
-        case Subset():
-            return [("Service", policy.spec.service)]
-    return []
+def _parents(references: References, route: Route) -> tuple[ParentStatus, ...]:
+    """The status of a route for each of its parents."""
+    backends = list(references.backends(route))
+    problems = _parent_problems(references, route)
+    return tuple(
+        ParentStatus(
+            kind=ref.kind,
+            name=ref.name,
+            section=ref.section_name,
+            port=ref.port or 0,
+            conditions=tuple(_in_part([problem], backends, always=True)),
+        )
+        for ref, problem in zip(route.spec.parent_refs, problems, strict=False)
+    )

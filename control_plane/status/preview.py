@@ -17,17 +17,24 @@ from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.status import conditions
+from meshwright.control_plane.status.references import GatewayPorts
 
 DocumentBody = Mapping[str, Any]
 """A policy document as plain JSON."""
 
 
-def preview_warnings(world: World, bodies: Iterable[DocumentBody]) -> list[str]:
-    """Unresolved references in these documents once they are applied; one line each."""
+def preview_warnings(
+    world: World, bodies: Iterable[DocumentBody], gateways: GatewayPorts = conditions.NO_GATEWAYS
+) -> list[str]:
+    """What in these documents will not do what it says once they are applied; one line each.
+
+    `gateways` are those that are connected.
+    """
     documents = [_parse(body) for body in bodies]
     refs = {document.ref for document in documents}
     others = (document for document in world.documents if document.ref not in refs)
-    return conditions.reference_warnings(_with_documents(world, (*documents, *others)), documents)
+    after = _with_documents(world, (*documents, *others))
+    return conditions.reference_warnings(after, documents, gateways)
 
 
 Viewer = tuple[Identity, Bindings]

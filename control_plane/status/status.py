@@ -11,6 +11,7 @@ from meshwright.control_plane.api.models.status import ControlPlaneStatus, Servi
 from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status import conditions
+from meshwright.control_plane.status.references import GatewayPorts
 from meshwright.control_plane.status.rollout import RolloutCount
 
 
@@ -38,11 +39,20 @@ def mesh_status(
         store=store,
         services=tuple(services),
         proxies=proxies,
-        policies=conditions.policy_statuses(world, rollouts),
+        policies=conditions.policy_statuses(world, rollouts, gateway_ports(proxies)),
         breakers=breakers,
         problems=problems,
         control_planes=control_planes,
     )
+
+
+def gateway_ports(proxies: Iterable[ProxyStatus]) -> GatewayPorts:
+    """The gateways among the proxies, with the ports where their nodes bind their listeners."""
+    return {
+        proxy.service: {listener.name: listener.port for listener in proxy.listeners}
+        for proxy in proxies
+        if proxy.role == "gateway"
+    }
 
 
 def proxy_details(

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
-from meshwright.control_plane.api.models.proxies import ProxyStatus
+from meshwright.control_plane.api.models.proxies import BoundListener, ProxyStatus
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds import metrics
@@ -147,6 +147,8 @@ class Stream:
         return ProxyStatus(
             name=self.peer.node,
             service=self.peer.identity.name,
+            role="gateway" if self.peer.identity.role == "gateway" else "service",
+            listeners=tuple(BoundListener(name=name, port=port) for name, port in self.peer.bindings.gateway),
             state="rejected" if self.delta.rejected else "synced" if is_synced else "pending",
             revision=self.delta.acked_revision,
             responded_revision=self.delta.replied_revision,

@@ -17,6 +17,7 @@ PolicyState = Literal[
     "conflicted",
     "target-not-found",
     "no-effect",
+    "partial",
     "pending",
     "unused",
     "programmed",
@@ -25,8 +26,9 @@ PolicyState = Literal[
 """The conditions of a policy as one word, the worst first.
 
 `rejected`: an Envoy NACKed a resource that the policy shaped. `conflicted`: an older policy has the same
-target. `target-not-found`, `no-effect`: not accepted, for that reason. `pending`: accepted, but not every
-proxy has ACKed it. `unused`: accepted, but no connected proxy needs it. `programmed`: ACKed by every proxy
+target. `target-not-found`, `no-effect`: not accepted, so the policy does nothing. `partial`: in force, but a
+part of it refers to something that does not exist or has no effect. `pending`: accepted, but not every proxy
+has ACKed it. `unused`: accepted, but no connected proxy needs it. `programmed`: ACKed by every proxy
 that needs it. `unknown`: an older control plane did not send a state.
 """
 
@@ -50,7 +52,7 @@ class PolicyRef(StrictModel):
     """Names one document."""
 
     kind: str = Field(max_length=63)
-    name: str = Field(max_length=63)
+    name: str = Field(max_length=253)
 
 
 class EditRequest(StrictModel):
@@ -119,17 +121,43 @@ class DocumentList(ApiModel):
 # --- status -----------------------------------------------------------------------------------------
 
 
-class Condition(ApiModel):
-    """A status condition, as in the Gateway API."""
+ConditionType = Literal["Accepted", "ResolvedRefs", "Conflicted", "Programmed", "Rejected"]
 
-    type: Literal["Accepted", "Conflicted", "Programmed", "Rejected"]
+
+class Condition(ApiModel):
+    """A status condition, as in the Gateway API; messages begin with the field that is the cause."""
+
+    type: ConditionType
     status: Literal["True", "False", "Unknown"]
     reason: str
     message: str = ""
 
 
+class ParentStatus(ApiModel):
+    """The conditions of a route for one of its parentRefs; `port` is 0 if that names none."""
+
+    kind: str
+    name: str
+    section: str = ""
+    port: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class ListenerStatus(ApiModel):
+    """A listener of a Gateway. `bound_port` is where its node listens, `port` what the document says."""
+
+    name: str
+    port: int
+    bound_port: int
+    protocol: str
+    hostname: str = ""
+    supported_kinds: tuple[str, ...] = ()
+    attached_routes: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
 class PolicyStatus(ApiModel):
-    """The status of one policy.
+    """The status of one policy. `parents` are those of a route, `listeners` those of a Gateway.
 
     `affected`: connected proxies with a resource that the policy shaped; `acked` of them have ACKed all such
     resources. `reason`: one line about `state`, from the condition that decided it; empty if programmed.
@@ -142,6 +170,8 @@ class PolicyStatus(ApiModel):
     acked: int = 0
     state: PolicyState = "unknown"
     reason: str = ""
+    parents: tuple[ParentStatus, ...] = ()
+    listeners: tuple[ListenerStatus, ...] = ()
 
 
 class AttachedPolicy(ApiModel):

@@ -47,8 +47,15 @@ class ProxyReport(ApiModel):
     clusters: tuple[ClusterReport, ...] = Field((), max_length=500)
 
 
+class BoundListener(ApiModel):
+    """A listener of a gateway, and the port where its node binds it."""
+
+    name: str
+    port: int
+
+
 class ProxyStatus(ApiModel):
-    """The configuration state of one proxy.
+    """The configuration state of one proxy. For that of a gateway, `listeners` are those its node chose.
 
     `revision`: the newest revision that it has ACKed completely. `responded_revision`: the newest revision
     for which it has ACKed or NACKed every resource. `rejected_revision`: the newest revision with a resource
@@ -57,6 +64,8 @@ class ProxyStatus(ApiModel):
 
     name: str
     service: str
+    role: Literal["service", "gateway"] = "service"
+    listeners: tuple[BoundListener, ...] = ()
     state: ProxyState
     revision: int
     error: str = ""

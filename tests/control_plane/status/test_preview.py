@@ -32,4 +32,4 @@ def test_warnings_documents_of_one_change_resolve_each_other() -> None:
         + mesh("Timeout", "t", "request: 1s", "{kind: HTTPRoute, name: r}")
     )
     (warning,) = preview.preview_warnings(exchange(), change)
-    assert warning.startswith("HTTPRoute/r: there is no Service nobody")
+    assert warning.startswith("HTTPRoute/r: spec.rules[0].backendRefs[0].name: there is no")

@@ -1,0 +1,135 @@
+"""The status of a Gateway: its conditions and those of each listener, as the Gateway API words them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshwright.control_plane.api.models.policies import Condition, ListenerStatus
+from meshwright.control_plane.core.listeners import (
+    attach,
+    port_rivals,
+    served,
+    supported_kinds,
+    unsupported_kinds,
+)
+from meshwright.control_plane.policies.gateway.spec import SERVED_PROTOCOLS, Gateway, Listener
+from meshwright.control_plane.status.references import Problem, References
+from meshwright.control_plane.status.rollout import RolloutCount
+
+
+def listener_statuses(
+    gateway: Gateway, references: References, rollout: RolloutCount
+) -> tuple[ListenerStatus, ...]:
+    """The status of every listener of a Gateway."""
+    return tuple(
+        ListenerStatus(
+            name=listener.name,
+            port=listener.port,
+            bound_port=references.bound_port(gateway.name, listener.name) or listener.port,
+            protocol=listener.protocol,
+            hostname=listener.hostname,
+            supported_kinds=supported_kinds(listener),
+            attached_routes=_attached_routes(gateway, listener, references),
+            conditions=tuple(_conditions(gateway, listener, rollout)),
+        )
+        for listener in gateway.spec.listeners
+    )
+
+
+def listener_problems(gateway: Gateway, references: References) -> list[Problem]:
+    """What is wrong with the listeners of a Gateway; the field comes first."""
+    problems = []
+    for index, listener in enumerate(gateway.spec.listeners):
+        path = f"spec.listeners[{index}]"
+        invalid = _invalid(gateway, listener)
+        if invalid is not None:
+            field = "protocol" if invalid.reason == "UnsupportedProtocol" else "port"
+            problems.append(Problem(invalid.reason, f"{path}.{field}: {invalid.message}"))
+        if kinds := unsupported_kinds(listener):
+            message = f"{path}.allowedRoutes.kinds: {_invalid_kinds(listener, kinds)}"
+            problems.append(Problem("InvalidRouteKinds", message))
+        bound = references.bound_port(gateway.name, listener.name)
+        if invalid is None and bound and bound != listener.port:
+            message = (
+                f"{path}.port: listener {listener.name} listens on port {bound}, as the gateway was started, "
+                f"not on {listener.port}: give both the same port, or the listener another name"
+            )
+            problems.append(Problem("PortDiffers", message))
+    return problems
+
+
+def _invalid(gateway: Gateway, listener: Listener) -> Problem | None:
+    """Why Envoy does not open the listener."""
+    if listener.protocol not in SERVED_PROTOCOLS:
+        supported = " and ".join(SERVED_PROTOCOLS)
+        message = f"nothing listens for {listener.protocol} yet: use {supported}"
+        return Problem("UnsupportedProtocol", message)
+    rivals = port_rivals(listener, gateway.spec.listeners)
+    if rivals:
+        names = ", ".join(rivals)
+        message = f"port {listener.port} is also that of {names}, and one of them is TCP: none is opened"
+        return Problem("ProtocolConflict", message)
+    return None
+
+
+def _invalid_kinds(listener: Listener, kinds: tuple[str, ...]) -> str:
+    return f"a listener of protocol {listener.protocol} cannot accept {', '.join(kinds)}: leave it out"
+
+
+def _attached_routes(gateway: Gateway, listener: Listener, references: References) -> int:
+    """The routes that are attached to the listener."""
+    return sum(
+        any(
+            item is listener
+            for ref in route.spec.parent_refs
+            if (ref.kind, ref.name) == ("Gateway", gateway.name)
+            for item, _ in attach(route, ref, gateway.spec.listeners).listeners
+        )
+        for route in references.routes_to(gateway.name)
+    )
+
+
+def _conditions(gateway: Gateway, listener: Listener, rollout: RolloutCount) -> Iterator[Condition]:
+    invalid = _invalid(gateway, listener)
+    if invalid is None:
+        yield Condition(type="Accepted", status="True", reason="Accepted")
+    else:
+        yield Condition(type="Accepted", status="False", reason=invalid.reason, message=invalid.message)
+    if invalid is not None and invalid.reason == "ProtocolConflict":
+        yield Condition(type="Conflicted", status="True", reason=invalid.reason, message=invalid.message)
+    else:
+        yield Condition(type="Conflicted", status="False", reason="NoConflicts")
+    if kinds := unsupported_kinds(listener):
+        message = _invalid_kinds(listener, kinds)
+        yield Condition(type="ResolvedRefs", status="False", reason="InvalidRouteKinds", message=message)
+    else:
+        yield Condition(type="ResolvedRefs", status="True", reason="ResolvedRefs")
+    yield _programmed(invalid, rollout)
+
+
+def _programmed(invalid: Problem | None, rollout: RolloutCount) -> Condition:
+    if invalid is not None:
+        return Condition(type="Programmed", status="False", reason="Invalid", message=invalid.message)
+    if rollout.holders and rollout.acked == rollout.holders:
+        return Condition(type="Programmed", status="True", reason="Programmed")
+    return Condition(type="Programmed", status="Unknown", reason="Pending", message=pending(rollout))
+
+
+def pending(rollout: RolloutCount) -> str:
+    """Why it is not known that the gateway's proxies have the listeners."""
+    if not rollout.holders:
+        return "no gateway of this name is connected: name one in the application file's gateways"
+    return f"accepted by {rollout.acked} of {rollout.holders} proxies"
+
+
+def accepted(gateway: Gateway) -> Condition:
+    """Whether any listener of the Gateway is valid."""
+    valid = served(gateway.spec.listeners)
+    if len(valid) == len(gateway.spec.listeners):
+        return Condition(type="Accepted", status="True", reason="Accepted")
+    invalid = [listener.name for listener in gateway.spec.listeners if listener not in valid]
+    message = f"not opened: {', '.join(invalid)}"
+    status = "True" if valid else "False"
+    return Condition.model_validate(
+        {"type": "Accepted", "status": status, "reason": "ListenersNotValid", "message": message}
+    )

@@ -1,0 +1,217 @@
+"""What the references of policies lead to: targets, parents, backends, mirrors, callers. Pure.
+
+Every name, section, port and host name is resolved against the world as it is now. What does not resolve is a
+`Problem` that names the field, says what Envoy does about it, and suggests the closest name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from meshwright.control_plane.core.backends import BackendCluster, BackendResolver
+from meshwright.control_plane.core.listeners import Attached, ListenerPorts, attach, listeners_of
+from meshwright.control_plane.core.ports import port_numbers
+from meshwright.control_plane.core.tcp_routes import selects_port
+from meshwright.control_plane.core.world import Service, World
+from meshwright.control_plane.policies.base import TargetedPolicy, TargetRef
+from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
+from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
+from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
+from meshwright.control_plane.policies.httproute.parents import ParentReference, Route
+from meshwright.control_plane.policies.httproute.spec import HTTPRoute
+from meshwright.control_plane.policies.subset.spec import Subset
+from meshwright.control_plane.policies.tcproute.spec import TCPRoute
+from meshwright.control_plane.policies.validation_messages import closest_match
+
+GatewayPorts = Mapping[str, ListenerPorts]
+"""The gateways that are connected, with the ports of their listeners."""
+
+_LATER = "the policy takes effect when there is"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A reference that does not resolve. `reason` is the Gateway API's word; `message` names the field."""
+
+    reason: str
+    message: str
+
+
+class References:
+    """Resolves the references of one world. `gateways` are those that are connected."""
+
+    def __init__(self, world: World, gateways: GatewayPorts) -> None:
+        self._world = world
+        self._bound = gateways
+        self._gateways = {
+            document.policy.name: document.policy
+            for document in world.documents
+            if isinstance(document.policy, Gateway)
+        }
+        self._routes = {
+            document.ref: document.policy
+            for document in world.documents
+            if isinstance(document.policy, Route)
+        }
+        subsets = {
+            document.policy.name: document.policy
+            for document in world.documents
+            if isinstance(document.policy, Subset)
+        }
+        self._backends = BackendResolver(subsets)
+        self._names: dict[str, set[str]] = {
+            "Service": set(world.services),
+            "Subset": set(subsets),
+            "Gateway": {*world.gateways, *gateways, *self._gateways},
+        }
+        for ref in self._routes:
+            kind, _, name = ref.partition("/")
+            self._names.setdefault(kind, set()).add(name)
+
+    # --- routes -----------------------------------------------------------------------------------------
+
+    def parent(self, route: Route, index: int) -> tuple[Attached, Problem | None]:
+        """Where a route attaches by one of its parentRefs, and why it does not."""
+        ref = route.spec.parent_refs[index]
+        path = f"spec.parentRefs[{index}]"
+        if ref.name not in self._names[ref.kind]:
+            missing = self._missing(ref.kind, ref.name)
+            problem = Problem("NoMatchingParent", f"{path}.name: {missing}: {_LATER}")
+            return Attached(failure=problem.reason), problem
+        if ref.kind == "Service":
+            attached = attach_to_service(route, ref, self._world.services[ref.name])
+        else:
+            attached = attach(route, ref, self.listeners(ref.name))
+        if not attached.failure:
+            return attached, None
+        field = "spec.hostnames" if attached.field == "hostnames" else path
+        field += f".{attached.field}" if attached.field not in ("", "hostnames") else ""
+        message = f"{field}: {ref.kind} {ref.name} {attached.message}"
+        return attached, Problem(attached.failure, f"{message}: the route is not attached there")
+
+    def backends(self, route: Route) -> Iterator[Problem]:
+        """The backends and mirrors of a route that do not resolve."""
+        for path, ref in route.spec.backend_references():
+            resolved = self._backend(route, ref)
+            if resolved.failure:
+                suggestion = self._suggestion(ref.kind, ref.name) if resolved.field == "name" else ""
+                consequence = _consequence(route, path, ref)
+                message = f"{path}.{resolved.field}: {resolved.message}{suggestion}: {consequence}"
+                yield Problem(resolved.failure, message)
+
+    def _backend(self, route: Route, ref: BackendObjectReference) -> BackendCluster:
+        if isinstance(route, TCPRoute):
+            return self._backends.tcp_cluster(self._world.services, ref)
+        return self._backends.http_cluster(self._world.services, ref, grpc=isinstance(route, GRPCRoute))
+
+    # --- gateways ---------------------------------------------------------------------------------------
+
+    def listeners(self, gateway: str) -> tuple[Listener, ...]:
+        """What a gateway listens on."""
+        return listeners_of(self._gateways.get(gateway), self._bound.get(gateway))
+
+    def bound_port(self, gateway: str, listener: str) -> int:
+        """Where a connected gateway binds a listener by its node's own choice; 0 if there is none."""
+        return self._bound.get(gateway, {}).get(listener, 0)
+
+    def is_missing_gateway(self, name: str) -> bool:
+        """Whether gateways are connected, and none of this name."""
+        return bool(self._bound) and name not in self._bound
+
+    def routes_to(self, gateway: str) -> Iterator[Route]:
+        """The routes with a parentRef to a gateway."""
+        for route in self._routes.values():
+            if any((ref.kind, ref.name) == ("Gateway", gateway) for ref in route.spec.parent_refs):
+                yield route
+
+    # --- targets ----------------------------------------------------------------------------------------
+
+    def targets(self, policy: TargetedPolicy) -> list[Problem | None]:
+        """For each targetRef why it does not resolve."""
+        return [self._target(ref, index) for index, ref in enumerate(policy.spec.target_refs)]
+
+    def _target(self, ref: TargetRef, index: int) -> Problem | None:
+        path = f"spec.targetRefs[{index}]"
+        if ref.kind != "Mesh" and ref.name not in self._names.get(ref.kind, ()):
+            message = f"{path}.name: {self._missing(ref.kind, ref.name)}: {_LATER}"
+            return Problem("TargetNotFound", message)
+        if not ref.section_name:
+            return None
+        route = self._routes.get(f"{ref.kind}/{ref.name}")
+        rules = route.spec.rules if isinstance(route, HTTPRoute | GRPCRoute) else ()
+        names = [rule.name for rule in rules if rule.name]
+        if ref.section_name in names:
+            return None
+        match = closest_match(ref.section_name, names)
+        advice = f"did you mean {match}?" if match else f"its rules are {', '.join(names) or 'not named'}"
+        problem = f"{ref.kind} {ref.name} has no rule {ref.section_name!r}"
+        return Problem("TargetNotFound", f"{path}.sectionName: {problem}: {advice}")
+
+    def callers(self, policy: TargetedPolicy) -> list[Problem]:
+        """The names in `from` that nobody in the mesh has."""
+        known = self._names["Service"] | self._names["Gateway"]
+        return [
+            Problem(
+                "CallerNotFound",
+                f"spec.from[{index}]: there is no Service or Gateway {name} yet"
+                f"{_did_you_mean(closest_match(name, sorted(known)))}: nobody calls under this name",
+            )
+            for index, name in enumerate(policy.spec.from_)
+            if name not in known
+        ]
+
+    def subset(self, policy: Subset) -> Problem | None:
+        """Why a Subset selects nothing."""
+        if policy.spec.service in self._names["Service"]:
+            return None
+        missing = self._missing("Service", policy.spec.service)
+        return Problem("TargetNotFound", f"spec.service: {missing}: {_LATER}")
+
+    # --- names ------------------------------------------------------------------------------------------
+
+    def _missing(self, kind: str, name: str) -> str:
+        return f"there is no {kind} {name} yet{self._suggestion(kind, name)}"
+
+    def _suggestion(self, kind: str, name: str) -> str:
+        return _did_you_mean(closest_match(name, sorted(self._names.get(kind, set()) - {name})))
+
+
+def attach_to_service(route: Route, ref: ParentReference, service: Service) -> Attached:
+    """The ports of a Service to which a route attaches by one parentRef; without any, why."""
+    wanted = ("tcp",) if isinstance(route, TCPRoute) else ("http", "grpc")
+    ports = [port for port in service.ports if port.protocol in wanted]
+    if not ports:
+        return Attached(failure="NoMatchingParent", field="name", message=f"has no {'/'.join(wanted)} port")
+    if any(selects_port(ref, port, port_numbers(service, port)) for port in ports):
+        return Attached()
+    names = ", ".join(
+        f"{port.name} ({'/'.join(map(str, port_numbers(service, port))) or 'no number'})" for port in ports
+    )
+    field = "sectionName" if all(ref.section_name not in ("", port.name) for port in ports) else "port"
+    value = repr(ref.section_name) if field == "sectionName" else str(ref.port)
+    kinds = "/".join(wanted)
+    message = f"has no {kinds} port {value}: it has {names}"
+    return Attached(failure="NoMatchingParent", field=field, message=message)
+
+
+def _consequence(route: Route, path: str, ref: BackendObjectReference) -> str:
+    """What Envoy does instead of sending to the backend."""
+    if path.endswith("requestMirror.backendRef"):
+        return "no copies are sent"
+    if getattr(ref, "weight", 1) == 0:
+        return "its weight is 0, so nothing is sent to it anyway"
+    if isinstance(route, TCPRoute):
+        return "its share of the connections is closed"
+    if isinstance(route, GRPCRoute):
+        return "its share of the calls fails with UNAVAILABLE"
+    return "its share is answered with 500"
+
+
+def _did_you_mean(name: str) -> str:
+    return f" (did you mean {name}?)" if name else ""
+
+
+def lines(problems: Iterable[Problem]) -> str:
+    """The messages of problems as one text."""
+    return "; ".join(dict.fromkeys(problem.message for problem in problems))

@@ -1,0 +1,391 @@
+"""Every reference of a policy that does not resolve is a condition and a warning that name its field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
+from meshwright.control_plane.core.world import PolicyDocument, World
+from meshwright.control_plane.status.conditions import policy_statuses, reference_warnings
+from meshwright.control_plane.status.references import GatewayPorts
+from tests.control_plane.core.worlds import TCP, exchange, mesh, route, service, subset
+
+INGRESS = "name: ingress"
+ORDERS = "{backendRefs: [{name: orders}]}"
+GATEWAY = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: ingress}
+spec: {listeners: [%s]}
+"""
+LISTENER = "name: http, port: 8080, protocol: HTTP"
+SHOP = GATEWAY % f'{{{LISTENER}, hostname: "*.shop.test"}}'
+CONNECTED: GatewayPorts = {"ingress": {"http": 8080}, "inner": {"http": 9000}}
+
+
+def world(text: str) -> World:
+    return exchange(text, service("ledger", ports=(TCP,)))
+
+
+def status(text: str, name: str = "x", gateways: GatewayPorts = CONNECTED) -> PolicyStatus:
+    return next(entry for entry in policy_statuses(world(text), {}, gateways) if entry.name == name)
+
+
+def by_type(conditions: tuple[Condition, ...]) -> dict[str, Condition]:
+    return {condition.type: condition for condition in conditions}
+
+
+def warnings(text: str, gateways: GatewayPorts = CONNECTED) -> list[str]:
+    current = world(text)
+    return reference_warnings(current, current.documents, gateways)
+
+
+def tcp_route(rules: str, parent: str, name: str = "x") -> str:
+    return route(name, rules, parent).replace("HTTPRoute", "TCPRoute")
+
+
+def grpc_route(rules: str, parent: str) -> str:
+    return route("x", rules, parent).replace("HTTPRoute", "GRPCRoute")
+
+
+UNATTACHED = [
+    (
+        route("x", ORDERS, f"{{{INGRESS}, sectionName: htttp}}"),
+        "NoMatchingParent",
+        "parentRefs[0].sectionName",
+    ),
+    (route("x", ORDERS, f"{{{INGRESS}, port: 81}}"), "NoMatchingParent", "parentRefs[0].port"),
+    (
+        route("x", ORDERS, f"{{{INGRESS}, sectionName: http, port: 81}}"),
+        "NoMatchingParent",
+        "parentRefs[0].port",
+    ),
+    (route("x", ORDERS, "{name: ingres}"), "NoMatchingParent", "parentRefs[0].name"),
+    (route("x", ORDERS, "{kind: Service, name: order}"), "NoMatchingParent", "parentRefs[0].name"),
+    (
+        route("x", ORDERS, "{kind: Service, name: orders, port: 9999}"),
+        "NoMatchingParent",
+        "parentRefs[0].port",
+    ),
+    (
+        route("x", ORDERS, "{kind: Service, name: orders, sectionName: web}"),
+        "NoMatchingParent",
+        "parentRefs[0].sectionName",
+    ),
+    (route("x", ORDERS, "{kind: Service, name: ledger}"), "NoMatchingParent", "parentRefs[0].name"),
+    (tcp_route(ORDERS, "{kind: Service, name: orders}"), "NoMatchingParent", "parentRefs[0].name"),
+    (route("x", ORDERS, ""), "NoMatchingParent", "parentRefs"),
+    (
+        SHOP + route("x", ORDERS, f"{{{INGRESS}}}", "hostnames: [shop.test, a.example],"),
+        "NoMatchingListenerHostname",
+        "hostnames",
+    ),
+    (
+        GATEWAY % f"{{{LISTENER}, allowedRoutes: {{kinds: [{{kind: GRPCRoute}}]}}}}"
+        + route("x", ORDERS, f"{{{INGRESS}}}"),
+        "NotAllowedByListeners",
+        "parentRefs[0]",
+    ),
+    (
+        GATEWAY % f"{{{LISTENER}, allowedRoutes: {{namespaces: {{from: None}}}}}}"
+        + route("x", ORDERS, f"{{{INGRESS}}}"),
+        "NotAllowedByListeners",
+        "parentRefs[0]",
+    ),
+    (tcp_route(ORDERS, f"{{{INGRESS}}}"), "NotAllowedByListeners", "parentRefs[0]"),
+    (
+        GATEWAY % "{name: http, port: 443, protocol: HTTPS}" + route("x", ORDERS, f"{{{INGRESS}}}"),
+        "NotAllowedByListeners",
+        "parentRefs[0]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "reason", "field"), UNATTACHED)
+def test_route_that_attaches_nowhere_is_not_accepted(text: str, reason: str, field: str) -> None:
+    result = status(text)
+    condition = by_type(result.conditions)["Accepted"]
+    assert (condition.status, condition.reason) == ("False", reason)
+    assert condition.message.startswith(f"spec.{field}: ")
+    assert result.state == ("target-not-found" if reason == "NoMatchingParent" else "no-effect")
+    assert [by_type(parent.conditions)["Accepted"].reason for parent in result.parents] in ([reason], [])
+    assert any(condition.message in warning for warning in warnings(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "gateways"),
+    [
+        (route("x", ORDERS, f"{{{INGRESS}, sectionName: http, port: 8080}}"), CONNECTED),
+        (route("x", ORDERS, f"{{{INGRESS}, port: 81}}"), {}),
+        (route("x", ORDERS, "{name: inner, port: 9000}"), CONNECTED),
+        (route("x", ORDERS, "{kind: Service, name: orders, port: 9090}"), CONNECTED),
+        (route("x", ORDERS, "{kind: Service, name: orders, sectionName: grpc}"), CONNECTED),
+        (SHOP + route("x", ORDERS, f"{{{INGRESS}}}", "hostnames: [a.shop.test, a.example],"), CONNECTED),
+        (
+            GATEWAY % f"{{{LISTENER}}}, {{name: db, port: 5432, protocol: TCP}}"
+            + tcp_route("{backendRefs: [{name: ledger}]}", f"{{{INGRESS}}}"),
+            CONNECTED,
+        ),
+        (tcp_route("{backendRefs: [{name: ledger}]}", "{kind: Service, name: ledger}"), CONNECTED),
+    ],
+)
+def test_route_that_attaches_is_accepted_without_a_warning(text: str, gateways: GatewayPorts) -> None:
+    result = status(text, gateways=gateways)
+    for conditions in (result.conditions, *(parent.conditions for parent in result.parents)):
+        assert {c.type: (c.status, c.reason) for c in conditions if c.type != "Programmed"} == {
+            "Accepted": ("True", "Accepted"),
+            "ResolvedRefs": ("True", "ResolvedRefs"),
+        }
+    assert warnings(text, gateways) == []
+
+
+def test_route_accepted_by_one_of_two_parents_names_the_other_one() -> None:
+    result = status(route("x", ORDERS, f"{{{INGRESS}}}, {{{INGRESS}, sectionName: htttp}}"))
+    conditions = by_type(result.conditions)
+    assert conditions["Accepted"].status == "True"
+    assert (conditions["ResolvedRefs"].status, conditions["ResolvedRefs"].reason) == (
+        "False",
+        "NoMatchingParent",
+    )
+    assert conditions["ResolvedRefs"].message.startswith("spec.parentRefs[1].sectionName: ")
+    assert [by_type(parent.conditions)["Accepted"].status for parent in result.parents] == ["True", "False"]
+    assert result.state == "partial"
+
+
+MIRROR = "{type: RequestMirror, requestMirror: {backendRef: {name: orders, port: 1}}}"
+ANSWERED = "its share is answered with 500"
+UNRESOLVED = [
+    (
+        route("x", "{backendRefs: [{name: order}]}"),
+        "BackendNotFound",
+        "rules[0].backendRefs[0].name",
+        "(did you mean orders?): its share is answered with 500",
+    ),
+    (
+        route("x", f"{ORDERS}, {{backendRefs: [{{name: catalog}}, {{name: orders, port: 9999}}]}}"),
+        "BackendNotFound",
+        "rules[1].backendRefs[1].port",
+        ANSWERED,
+    ),
+    (
+        route("x", "{backendRefs: [{name: orders}, {name: nobody, weight: 0}]}"),
+        "BackendNotFound",
+        "rules[0].backendRefs[1].name",
+        "weight is 0",
+    ),
+    (
+        route("x", "{backendRefs: [{name: ledger, port: 5432}]}"),
+        "UnsupportedProtocol",
+        "rules[0].backendRefs[0].port",
+        ANSWERED,
+    ),
+    (
+        route("x", "{backendRefs: [{group: meshwright.io, kind: Subset, name: orders-v3}]}")
+        + subset("orders-v2"),
+        "BackendNotFound",
+        "rules[0].backendRefs[0].name",
+        "did you mean orders-v2?",
+    ),
+    (
+        route("x", "{backendRefs: [{group: meshwright.io, kind: Subset, name: v2, port: 9}]}") + subset("v2"),
+        "BackendNotFound",
+        "rules[0].backendRefs[0].port",
+        ANSWERED,
+    ),
+    (
+        route("x", f"{{filters: [{MIRROR}], backendRefs: [{{name: orders}}]}}"),
+        "BackendNotFound",
+        "rules[0].filters[0].requestMirror.backendRef.port",
+        "no copies are sent",
+    ),
+    (
+        route("x", f"{{backendRefs: [{{name: orders, filters: [{MIRROR}]}}]}}"),
+        "BackendNotFound",
+        "rules[0].backendRefs[0].filters[0].requestMirror.backendRef.port",
+        "no copies are sent",
+    ),
+    (
+        grpc_route("{backendRefs: [{name: orders, port: 1}]}", "{kind: Service, name: orders}"),
+        "BackendNotFound",
+        "rules[0].backendRefs[0].port",
+        "UNAVAILABLE",
+    ),
+    (
+        tcp_route("{backendRefs: [{name: ledger, port: 4444}]}", "{kind: Service, name: ledger}"),
+        "BackendNotFound",
+        "rules[0].backendRefs[0].port",
+        "its share of the connections is closed",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "reason", "field", "consequence"), UNRESOLVED)
+def test_route_with_an_unresolved_backend_is_accepted_and_says_what_happens(
+    text: str, reason: str, field: str, consequence: str
+) -> None:
+    result = status(text)
+    for conditions in (by_type(result.conditions), by_type(result.parents[0].conditions)):
+        assert conditions["Accepted"].status == "True"
+        assert (conditions["ResolvedRefs"].status, conditions["ResolvedRefs"].reason) == ("False", reason)
+        assert conditions["ResolvedRefs"].message.startswith(f"spec.{field}: ")
+        assert consequence in conditions["ResolvedRefs"].message
+    assert result.state == "partial"
+    (warning,) = warnings(text)
+    assert result.reason in warning
+
+
+CATALOG = "{kind: Service, name: catalog}"
+NAMED_RULE = route("r", "{name: first, backendRefs: [{name: orders}]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "field"),
+    [
+        (
+            mesh("Timeout", "x", "request: 1s", "{kind: Service, name: nobody}"),
+            "Accepted",
+            "targetRefs[0].name",
+        ),
+        (
+            mesh("Timeout", "x", "request: 1s", f"{CATALOG}, {{kind: Service, name: nobody}}"),
+            "ResolvedRefs",
+            "targetRefs[1].name",
+        ),
+        (
+            NAMED_RULE
+            + mesh("Timeout", "x", "request: 1s", "{kind: HTTPRoute, name: r, sectionName: frist}"),
+            "Accepted",
+            "targetRefs[0].sectionName",
+        ),
+        (mesh("Timeout", "x", "request: 1s, from: [order]", CATALOG), "Accepted", "from[0]"),
+        (mesh("Timeout", "x", "request: 1s, from: [orders, nobody]", CATALOG), "ResolvedRefs", "from[1]"),
+        (subset("x", "nobody"), "Accepted", "service"),
+    ],
+)
+def test_policy_whose_target_does_not_exist_says_which_part_has_no_effect(
+    text: str, kind: str, field: str
+) -> None:
+    result = status(text)
+    conditions = by_type(result.conditions)
+    assert conditions[kind].status == "False"
+    assert conditions[kind].message.startswith(f"spec.{field}: ")
+    assert conditions["Accepted"].status == ("False" if kind == "Accepted" else "True")
+    assert [conditions[kind].message in warning for warning in warnings(text)] == [True]
+
+
+# --- gateways -------------------------------------------------------------------------------------------
+
+
+def listeners(text: str, gateways: GatewayPorts = CONNECTED) -> dict[str, dict[str, tuple[str, str]]]:
+    """The conditions of every listener, by type."""
+    return {
+        listener.name: {c.type: (c.status, c.reason) for c in listener.conditions}
+        for listener in status(text, "ingress", gateways).listeners
+    }
+
+
+def test_listener_status_has_kinds_and_attached_routes() -> None:
+    text = GATEWAY % (
+        f'{{{LISTENER}}}, {{name: shop, port: 8080, protocol: HTTP, hostname: "*.shop.test"}},'
+        "{name: db, port: 5432, protocol: TCP},"
+        "{name: calls, port: 9090, protocol: HTTP, allowedRoutes: {kinds: [{kind: GRPCRoute}]}}"
+    )
+    text += route("a", ORDERS, f"{{{INGRESS}}}") + route("b", ORDERS, f"{{{INGRESS}, sectionName: http}}")
+    text += route("c", ORDERS, f"{{{INGRESS}}}", "hostnames: [a.shop.test],")
+    text += tcp_route(ORDERS, f"{{{INGRESS}, sectionName: db}}", "d")
+    result = status(text, "ingress")
+    assert {
+        listener.name: (listener.supported_kinds, listener.attached_routes) for listener in result.listeners
+    } == {
+        "http": (("HTTPRoute", "GRPCRoute"), 2),
+        "shop": (("HTTPRoute", "GRPCRoute"), 2),
+        "db": (("TCPRoute",), 1),
+        "calls": (("GRPCRoute",), 0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "conditions"),
+    [
+        (
+            "{name: l, port: 80, protocol: HTTP,"
+            " allowedRoutes: {kinds: [{kind: MyRoute}, {kind: HTTPRoute}]}}",
+            {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("False", "InvalidRouteKinds")},
+        ),
+        (
+            "{name: l, port: 80, protocol: HTTP, allowedRoutes: {kinds: [{kind: TCPRoute}]}}",
+            {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("False", "InvalidRouteKinds")},
+        ),
+        (
+            "{name: l, port: 443, protocol: HTTPS}",
+            {"Accepted": ("False", "UnsupportedProtocol"), "Programmed": ("False", "Invalid")},
+        ),
+        (
+            "{name: l, port: 80, protocol: TCP}, {name: other, port: 80, protocol: HTTP}",
+            {
+                "Accepted": ("False", "ProtocolConflict"),
+                "Conflicted": ("True", "ProtocolConflict"),
+                "Programmed": ("False", "Invalid"),
+            },
+        ),
+        (
+            "{name: l, port: 80, protocol: HTTP}",
+            {"Accepted": ("True", "Accepted"), "Conflicted": ("False", "NoConflicts")},
+        ),
+    ],
+)
+def test_listener_conditions(spec: str, conditions: dict[str, tuple[str, str]]) -> None:
+    found = listeners(GATEWAY % spec)["l"]
+    assert {name: found[name] for name in conditions} == conditions
+    wrong = [value for value in conditions.values() if value[1] not in ("Accepted", "NoConflicts")]
+    assert bool(warnings(GATEWAY % spec)) is bool(wrong)
+
+
+def test_gateway_is_accepted_as_long_as_one_listener_is_valid() -> None:
+    both = GATEWAY % f"{{{LISTENER}}}, {{name: tls, port: 443, protocol: HTTPS}}"
+    none = GATEWAY % "{name: tls, port: 443, protocol: HTTPS}"
+    for text, expected in ((both, "True"), (none, "False")):
+        condition = by_type(status(text, "ingress").conditions)["Accepted"]
+        assert (condition.status, condition.reason) == (expected, "ListenersNotValid")
+
+
+def test_listener_that_listens_elsewhere_says_where() -> None:
+    text = GATEWAY % "{name: http, port: 12345, protocol: HTTP}"
+    (listener,) = status(text, "ingress").listeners
+    assert (listener.port, listener.bound_port) == (12345, 8080)
+    (warning,) = warnings(text)
+    assert "spec.listeners[0].port: listener http listens on port 8080" in warning
+    assert warnings(GATEWAY % f"{{{LISTENER}}}") == []
+    assert warnings(text, {}) == []
+
+
+def test_gateway_that_nobody_started_is_a_warning() -> None:
+    text = GATEWAY.replace("ingress", "outer") % f"{{{LISTENER}}}"
+    (warning,) = warnings(text)
+    assert "no gateway of this name is connected" in warning
+    assert warnings(text, {}) == []
+
+
+# --- TCPRoutes with the same parent -----------------------------------------------------------------------
+
+
+def test_tcp_route_without_effect_is_conflicted_with_the_older_one() -> None:
+    rules, parent = "{backendRefs: [{name: ledger}]}", "{kind: Service, name: ledger}"
+    text = GATEWAY % "{name: db, port: 5432, protocol: TCP}"
+    text += tcp_route(rules, parent, "b") + tcp_route(rules, f"{parent}, {{{INGRESS}}}", "c")
+    text += tcp_route(rules, f"{{{INGRESS}}}", "a")
+    ages = {"b": 1, "c": 2, "a": 3}
+    current = world(text)
+    documents = tuple(
+        PolicyDocument(document.policy, ages.get(document.policy.name, 0)) for document in current.documents
+    )
+    statuses = policy_statuses(replace(current, documents=documents), {}, CONNECTED)
+    conflicted = {
+        entry.name: by_type(entry.conditions)["Conflicted"].message
+        for entry in statuses
+        if "Conflicted" in by_type(entry.conditions)
+    }
+    assert list(conflicted) == ["a"]
+    assert "TCPRoute/c" in conflicted["a"]
