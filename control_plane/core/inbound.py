@@ -17,6 +17,7 @@ from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import ListenerSettings, NodeView, default_port
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hooks import TransportMode
+from meshwright.control_plane.policies.retry import app_failure
 
 LISTENER = "inbound"
 
@@ -88,6 +89,7 @@ def _http_filter(
         manager.http2_protocol_options.CopyFrom(http2.towards_clients())
     manager.forward_client_cert_details = http.HCM.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
+    manager.local_reply_config.mappers.insert(0, app_failure.reply_mapper())
     return http.network_filter(manager)
 
 
@@ -114,7 +116,9 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
         host = v3.VirtualHost(name="app", domains=["*"], routes=[route])
         name = route_name(port, default)
         message = v3.RouteConfiguration(
-            name=name, virtual_hosts=[host], response_headers_to_remove=HOP_BY_HOP_RESPONSE_HEADERS
+            name=name,
+            virtual_hosts=[host],
+            response_headers_to_remove=(*HOP_BY_HOP_RESPONSE_HEADERS, app_failure.HEADER),
         )
         resources.append(encode(RDS, name, message, policies=refs))
     return tuple(resources)

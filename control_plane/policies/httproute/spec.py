@@ -61,11 +61,15 @@ class HTTPRouteTimeouts(Spec):
 
 
 class HTTPRouteRetry(Spec):
-    """Retries of the rule; they override every Retry policy. Failed connections are always retried."""
+    """Retries of the rule; they override every Retry policy.
+
+    Connections that fail or break before a response are always retried, between sidecars as between the
+    backend's sidecar and its app, if the request is safe to repeat.
+    """
 
     codes: tuple[Status, ...] = Field((), max_length=16, description="Statuses to retry, 400 to 599.")
     attempts: int = Field(2, strict=True, ge=0, le=10, description="Retries after the first try; 0: none.")
-    backoff: Duration | None = Field(None, description="Base interval of the first wait, above 0s; 25ms.")
+    backoff: Duration | None = Field(None, description="The longest first wait, above 0s; 25ms.")
 
     @model_validator(mode="after")
     def _valid(self) -> Self:

@@ -4,6 +4,8 @@ A request that may have been sent is retried only when its method is idempotent 
 `Idempotency-Key`. So one route becomes up to three that differ in what they match: idempotent methods,
 requests with a key, the rest. Every gRPC call is a POST: a Retry that lists gRPC statuses declares the calls
 safe to repeat, and they get a route of their own before the others.
+
+Conditions on connections apply to the one between the callee's sidecar and its app too (app_failure.py).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import ClassVar
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.hooks import Hooks, Symptom
 from meshwright.control_plane.policies.per_try_timeout import cap_per_try_timeout
+from meshwright.control_plane.policies.retry import app_failure
 from meshwright.control_plane.policies.retry.spec import RetrySpec
 from meshwright.control_plane.policies.thresholds import default_thresholds
 
@@ -132,6 +135,9 @@ def _set_retry_policy(spec: RetrySpec, route: v3.Route, on: tuple[str | int, ...
     if codes:
         names.append("retriable-status-codes")
         policy.retriable_status_codes.extend(codes)
+    policy.retriable_headers.extend(app_failure.matchers(on))
+    if policy.retriable_headers:
+        names.append(app_failure.RETRY_ON)
     policy.retry_on = ",".join(names)
     policy.num_retries.value = spec.attempts
     policy.retry_back_off.base_interval.FromTimedelta(spec.backoff.base)

@@ -39,6 +39,11 @@ def route(method: str = "") -> v3.Route:
     return result
 
 
+def conditions(policy: v3.RetryPolicy) -> str:
+    """Envoy's conditions without that of a failure at the app, which accompanies those of connections."""
+    return policy.retry_on.removesuffix(",retriable-headers")
+
+
 def policy_for(routes: list[v3.Route], method: str, key: bool, grpc: bool = False) -> v3.RetryPolicy:
     """The retry policy of the first route that matches a request, as Envoy picks it."""
     for candidate in routes:
@@ -66,14 +71,14 @@ NOT_SENT = "connect-failure,refused-stream"
 @pytest.mark.parametrize("key", [False, True])
 def test_patch_route_idempotent_method_retries_sent_requests(method: str, key: bool) -> None:
     for routes in (retry().patch_route(route()), retry().patch_route(route(method))):
-        assert policy_for(routes, method, key).retry_on == SENT
+        assert conditions(policy_for(routes, method, key)) == SENT
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "CONNECT", "UNKNOWN"])
 def test_patch_route_other_method_retries_sent_requests_only_with_key(method: str) -> None:
     for routes in (retry().patch_route(route()), retry().patch_route(route(method))):
-        assert policy_for(routes, method, key=True).retry_on == SENT
-        assert policy_for(routes, method, key=False).retry_on == NOT_SENT
+        assert conditions(policy_for(routes, method, key=True)) == SENT
+        assert conditions(policy_for(routes, method, key=False)) == NOT_SENT
 
 
 @pytest.mark.parametrize(("method", "count"), [("", 3), ("GET", 1), ("POST", 2)])
@@ -93,7 +98,7 @@ def test_patch_route_splits_into_as_few_routes_as_possible(method: str, count: i
 )
 def test_patch_route_without_key_keeps_only_conditions_before_sending(on: list[Any], rest: str) -> None:
     policy = policy_for(retry(on=on).patch_route(route()), "POST", key=False)
-    assert policy.retry_on == rest
+    assert conditions(policy) == rest
     assert not policy.retriable_status_codes
     assert policy.HasField("num_retries") == bool(rest)
 
@@ -113,7 +118,7 @@ def test_patch_route_without_key_keeps_only_conditions_before_sending(on: list[A
 )
 def test_patch_route_grpc_status_listed_retries_calls(spec: Any, expected: str) -> None:
     routes = retry(**spec).patch_route(route())
-    assert policy_for(routes, "POST", key=False, grpc=True).retry_on == expected
+    assert conditions(policy_for(routes, "POST", key=False, grpc=True)) == expected
     assert "unavailable" not in policy_for(routes, "POST", key=False).retry_on
 
 
@@ -121,7 +126,7 @@ def test_patch_route_grpc_only_route_is_not_split() -> None:
     calls = route()
     calls.match.grpc.SetInParent()
     (only,) = retry(on=["internal"]).patch_route(calls)
-    assert only.route.retry_policy.retry_on == "internal"
+    assert conditions(only.route.retry_policy) == "internal"
 
 
 def test_patch_route_sets_every_field_of_the_retry_policy() -> None:
@@ -240,3 +245,36 @@ def test_hedging_applies_only_to_requests_that_are_safe_to_repeat() -> None:
 def test_hedging_without_per_try_timeout_or_attempts_is_rejected(spec: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="set perTryTimeout"):
         retry(hedgeOnPerTryTimeout=True, **spec)
+
+
+CONNECTIONS = {
+    "connect-failure": "upstream_reset_before_response_started{remote_connection_failure|delayed}",
+    "reset": "upstream_reset_before_response_started{connection_termination}",
+    "refused-stream": "upstream_reset_before_response_started{remote_refused_stream_reset}",
+}
+
+
+@pytest.mark.parametrize(
+    ("on", "method", "retried"),
+    [
+        (["reset"], "GET", {"reset", "connect-failure", "refused-stream"}),
+        (["connect-failure"], "GET", {"connect-failure"}),
+        (["refused-stream"], "GET", {"refused-stream"}),
+        (["gateway-error", "reset", "connect-failure"], "POST", {"connect-failure", "refused-stream"}),
+        (["connect-failure"], "POST", {"connect-failure"}),
+        (["5xx"], "POST", {"connect-failure", "refused-stream"}),
+        (["retriable-4xx", 429], "GET", set()),
+    ],
+)
+def test_failed_connection_to_the_app_is_retried_as_one_to_its_sidecar(
+    on: list[str | int], method: str, retried: set[str]
+) -> None:
+    policy = policy_for(retry(on=on).patch_route(route()), method, key=False)
+    found = {
+        name
+        for name, details in CONNECTIONS.items()
+        for header in policy.retriable_headers
+        if header.string_match.contains in details
+    }
+    assert found == retried
+    assert ("retriable-headers" in policy.retry_on.split(",")) is bool(retried)
