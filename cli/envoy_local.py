@@ -12,6 +12,7 @@ from urllib.parse import quote
 from meshwright.cli.errors import CommandError
 from meshwright.cli.http import UnixHTTPConnection
 from meshwright.control_plane.api import errors, mesh_locator
+from meshwright.control_plane.api.private_files import check_folder
 from meshwright.control_plane.api.spiffe import valid_name
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.control_plane.errors import InputError
@@ -49,7 +50,9 @@ def config(name: str, folder: Path, section: str) -> Any:
 
 def _get(name: str, folder: Path, path: str) -> str:
     """Envoy's response; raises InputError if Envoy rejects the request, CommandError if it is unreachable."""
-    connection = UnixHTTPConnection(socket_path(folder, "admin.sock"), ENVOY_TIMEOUT)
+    socket = socket_path(folder, "admin.sock")
+    check_folder(socket.parent)
+    connection = UnixHTTPConnection(socket, ENVOY_TIMEOUT)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from meshwright.control_plane.api.private_files import PRIVATE_FILE
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
 
@@ -24,10 +25,12 @@ def local_admin_url(settings: Settings, port: int) -> str:
 
 
 def write_addresses(state: Path, addresses: MeshAddresses) -> None:
-    """Write `mesh.json` into the state directory, atomically."""
+    """Write `mesh.json` into the state directory, atomically and with mode 0600 whatever the umask."""
     path = state / "mesh.json"
     temporary = path.with_name(f".mesh.json.{os.getpid()}")
-    temporary.write_text(addresses.model_dump_json(indent=1) + "\n")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(addresses.model_dump_json(indent=1) + "\n")
     temporary.replace(path)
 
 

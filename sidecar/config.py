@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.api.models.base import LabelKey, LabelValue, Name
 from meshwright.control_plane.api.models.instances import Port
+from meshwright.control_plane.api.private_files import read_named
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.api.state_dir import MeshAddresses
 
@@ -115,5 +116,8 @@ class AgentConfig(ConfigModel):
 
 
 def load_config(path: Path) -> AgentConfig:
-    """Read the configuration file. Raises OSError, or pydantic's ValidationError with location and reason."""
-    return AgentConfig.model_validate_json(path.read_bytes())
+    """Read the configuration file.
+
+    Raises OSError, InputError if everybody may write to it, or pydantic's ValidationError.
+    """
+    return AgentConfig.model_validate_json(read_named(path))

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from meshwright.control_plane.api.private_files import check_folder
 from meshwright.control_plane.api.state_dir import socket_path
 from meshwright.sidecar.status import AgentStatus
 
@@ -17,11 +18,14 @@ CONTROL_SOCKET = "agent.sock"
 def send_request(state: Path, request: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
     """Send one request and return the response. Blocks for at most `timeout` seconds.
 
-    Raises OSError when no agent listens or responds in time, ValueError when it rejects the request.
+    Raises OSError when no agent listens or responds in time, ValueError when it rejects the request, and
+    InputError when others may write to the socket's folder.
     """
     with closing(socket.socket(socket.AF_UNIX)) as connection:
         connection.settimeout(timeout)
-        connection.connect(str(socket_path(state, CONTROL_SOCKET)))
+        path = socket_path(state, CONTROL_SOCKET)
+        check_folder(path.parent)
+        connection.connect(str(path))
         connection.sendall(json.dumps(request).encode() + b"\n")
         with connection.makefile("rb") as file:
             line = file.readline()

@@ -23,11 +23,12 @@ from meshwright.cli.token import AGENT_TOKEN_TTL
 from meshwright.control_plane.api import calls, join_token
 from meshwright.control_plane.api.errors import UnreachableError
 from meshwright.control_plane.api.hosts import valid_host
+from meshwright.control_plane.api.private_files import private_folder, read_named, read_private
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings, read_settings
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.config import AgentConfig, Workload
-from meshwright.sidecar.files import private_folder, write_private
+from meshwright.sidecar.files import write_private
 
 AUTO_ADDRESS = "auto"
 """As --advertise: the source address of connections to the control plane."""
@@ -54,6 +55,7 @@ def join_mesh(workload: Workload, target: JoinTarget, state: Path | None) -> Ite
     Raises InputError for wrong options, UnreachableError if there is no mesh.
     """
     settings = _join_settings(target, state)
+    private_folder(settings.state)
     remove_abandoned_instances(settings.state)
     folder = private_folder(settings.state / INSTANCES_FOLDER / workload.name)
     lock = StateLock(folder, f"instance {workload.name}", "choose another --instance, or omit it")
@@ -70,6 +72,7 @@ def join_mesh(workload: Workload, target: JoinTarget, state: Path | None) -> Ite
             advertise=settings.advertise,
             trust_domain=addresses.trust_domain,
             otlp=os.environ.get("MESH_OTLP", ""),
+            drain_delay=settings.drain_delay,
             workloads=(workload,),
         )
     finally:
@@ -174,19 +177,18 @@ def _local_addresses(settings: Settings) -> MeshAddresses:
     """The addresses in the state directory; raises UnreachableError if no mesh has run there."""
     path = settings.state / "mesh.json"
     try:
-        return MeshAddresses.model_validate_json(path.read_bytes())
+        return MeshAddresses.model_validate_json(read_private(path))
     except FileNotFoundError:
         raise UnreachableError(
             str(settings.state), "it has no mesh.json, and --control-plane is not given"
         ) from None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{path}:1:1: cannot be read ({type(error).__name__}): restart the mesh") from None
 
 
 def _read_token(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(join_token.TOKEN_LIMIT + 2).decode().strip()
+        return read_named(path, join_token.TOKEN_LIMIT + 2).decode().strip()
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise InputError(f"{path}: cannot read the token: {reason}") from None

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from meshwright.control_plane.api.auth import tokens_equal
+from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.files import password
 
@@ -15,12 +16,14 @@ TOKEN_BYTES = 32
 
 
 def ensure_token(state: Path, name: str = "admin.token") -> str:
-    """The token in STATE/`name`, created (0600) if it is missing; raises InputError for an invalid one."""
-    path = state / name
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.exists():
+    """The token in STATE/`name`, created (0600) if it is missing.
+
+    Raises InputError for an invalid one, and for one that others may know or have put there.
+    """
+    path = private_folder(state) / name
+    if os.path.lexists(path):
+        token = read_private(path).decode("ascii", "replace").strip()
         path.chmod(0o600)
-        token = path.read_text().strip()
         if len(token) < TOKEN_BYTES:
             raise InputError(f"{path}: too short for a token: remove the file and start again")
         return token

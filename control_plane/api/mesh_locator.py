@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from meshwright.control_plane.api.errors import UnreachableError
+from meshwright.control_plane.api.private_files import check_folder, read_named, read_private
 from meshwright.control_plane.errors import InputError
 
 TOKEN_LIMIT = 4096
@@ -31,13 +32,14 @@ def locate_mesh(environ: Mapping[str, str], state: Path | None = None) -> ApiEnd
     if state is None and environ.get("MESH_API"):
         return _remote(environ["MESH_API"], environ.get("MESH_TOKEN_FILE", ""))
     folder = state_dir(environ, state)
+    check_folder(folder)
     try:
-        url = json.loads((folder / "mesh.json").read_text())["admin"]
+        url = json.loads(read_private(folder / "mesh.json"))["admin"]
     except FileNotFoundError:
         raise UnreachableError(str(folder), "no mesh.json there") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'mesh.json'}:1:1: cannot be read ({error}): restart the mesh") from None
-    return ApiEndpoint(_validate_url(str(url), "mesh.json"), _read_token(folder / "admin.token"))
+    return ApiEndpoint(_validate_url(str(url), "mesh.json"), _read_state_token(folder / "admin.token"))
 
 
 def state_dir(environ: Mapping[str, str], state: Path | None = None) -> Path:
@@ -69,14 +71,27 @@ def _validate_url(url: str, origin: str) -> str:
     return full.rstrip("/")
 
 
-def _read_token(path: Path) -> str:
+def _read_state_token(path: Path) -> str:
+    """The token in a state directory: a link, or a file that others could change, is refused."""
     try:
-        with path.open("rb") as file:
-            token = file.read(TOKEN_LIMIT + 1).decode().strip()
+        return _parse_token(path, read_private(path))
     except FileNotFoundError:
         raise InputError(f"{path}:1:1: no such token file: is this the state of a mesh?") from None
-    except (OSError, ValueError) as error:
+
+
+def _read_token(path: Path) -> str:
+    """The token in a file that the user named."""
+    try:
+        content = read_named(path, TOKEN_LIMIT + 1)
+    except FileNotFoundError:
+        raise InputError(f"{path}:1:1: no such token file: is this the state of a mesh?") from None
+    except OSError as error:
         raise InputError(f"{path}:1:1: the token cannot be read: {type(error).__name__}") from None
+    return _parse_token(path, content)
+
+
+def _parse_token(path: Path, content: bytes) -> str:
+    token = content.decode("ascii", "replace").strip()
     if not token or len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable():
         raise InputError(
             f"{path}:1:1: contains no token: use admin.token or read.token of the mesh's state directory"

@@ -25,7 +25,7 @@ _OTHERS, _OTHERS_WRITE = 0o077, 0o022
 def private_folder(folder: Path) -> Path:
     """Make sure that `folder` is a private one of this user, mode 0700 whatever the umask, and return it.
 
-    Missing parents are made as private. Raises InputError as `check_folder` does, OSError if it cannot be made.
+    Missing parents are made as private. Raises InputError as `check_folder` does, OSError if it cannot be.
     """
     missing = []
     parent = folder
@@ -52,14 +52,14 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         raise InputError(f"{folder}: cannot be examined: {error.strerror}") from None
     if stat.S_ISLNK(status.st_mode):
-        raise InputError(f"{folder}: is a symbolic link, which could lead anywhere: name the folder itself")
+        raise InputError(f"{folder}: is a symbolic link, not a folder of yours: name the folder itself")
     if not stat.S_ISDIR(status.st_mode):
         raise InputError(f"{folder}: is not a folder: remove it, or choose another --state")
-    _check_owner(folder, status, "choose another --state, or run the command as that user")
+    _check_owner(folder, status, "folder")
     if status.st_mode & _OTHERS_WRITE:
         raise InputError(
-            f"{folder}: others may write to it (mode {stat.S_IMODE(status.st_mode):04o}): if nobody else has, "
-            f"run chmod 700 {folder}"
+            f"{folder}: others may write to it (mode {stat.S_IMODE(status.st_mode):04o}): "
+            f"if nobody else has, run chmod 700 {folder}"
         )
 
 
@@ -67,7 +67,7 @@ def read_private(path: Path, *, secret: bool = False) -> bytes:
     """The content of a file in a folder that was checked.
 
     Raises FileNotFoundError, and InputError for a link, for a file of another user or to which others may
-    write, for a `secret` that others may read, for one larger than SIZE_LIMIT, and for one that cannot be read.
+    write, for a `secret` that others may read, for one that is larger than SIZE_LIMIT or cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -80,9 +80,11 @@ def read_private(path: Path, *, secret: bool = False) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path}: is not a file: remove it, or choose another --state")
-        _check_owner(path, status, "choose another --state, or run the command as that user")
+        _check_owner(path, status, "file")
         if status.st_mode & (_OTHERS if secret else _OTHERS_WRITE):
-            reason = "others may write to it" if status.st_mode & _OTHERS_WRITE else "it is readable by others"
+            reason = (
+                "others may write to it" if status.st_mode & _OTHERS_WRITE else "it is readable by others"
+            )
             raise InputError(
                 f"{path}: {reason} (mode {stat.S_IMODE(status.st_mode):04o}): if nobody else has used it, "
                 f"run chmod 600 {path}"
@@ -93,6 +95,23 @@ def read_private(path: Path, *, secret: bool = False) -> bytes:
     return content
 
 
-def _check_owner(path: Path, status: os.stat_result, remedy: str) -> None:
+def read_named(path: Path, limit: int = SIZE_LIMIT) -> bytes:
+    """At most `limit` bytes of a file that the user named, such as a join token.
+
+    It may be a link, a pipe or another user's, as secrets that are mounted into containers are. Raises
+    InputError for a file to which everybody may write, OSError if it cannot be read.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWOTH:
+            mode = stat.S_IMODE(status.st_mode)
+            raise InputError(f"{path}: everybody may write to it (mode {mode:04o}): run chmod o-w {path}")
+        return file.read(limit)
+
+
+def _check_owner(path: Path, status: os.stat_result, kind: str) -> None:
     if status.st_uid != os.geteuid():
-        raise InputError(f"{path}: belongs to uid {status.st_uid}, not to yours ({os.geteuid()}): {remedy}")
+        raise InputError(
+            f"{path}: belongs to uid {status.st_uid}, not a {kind} of yours (uid {os.geteuid()}): "
+            "choose another --state, or run the command as that user"
+        )

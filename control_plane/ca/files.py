@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.control_plane.ca.csr import validate_key
 from meshwright.control_plane.ca.issue import RootAuthority, SigningKey
 from meshwright.control_plane.errors import InputError, PermissionDeniedError
@@ -121,14 +122,15 @@ def _check_extensions(certificate: x509.Certificate, trust_domain: str) -> None:
 
 
 def _read_or_create(path: Path, make: Callable[[], bytes], mode: int) -> bytes:
-    if not path.exists():
+    """The content of a file in the state directory; a link, or a file that others could change, is refused."""
+    private_folder(path.parent)
+    if not os.path.lexists(path):
         _create(path, make(), mode)
-    return read(path, secret=mode == 0o600)
+    return read_private(path, secret=mode == 0o600)
 
 
 def _create(path: Path, content: bytes, mode: int) -> None:
     """Write a new file atomically and sync it to disk; a file created in the meantime is kept."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

