@@ -16,6 +16,7 @@ from meshwright.control_plane.admin.endpoint import Handler, json_response
 from meshwright.control_plane.admin.errors import error_body, error_response
 from meshwright.control_plane.api.auth import RefusalReason, RequestGuard
 from meshwright.control_plane.errors import MeshError, OverloadedError
+from meshwright.control_plane.peer_log import PeerLog
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,7 @@ PUBLIC_PATHS = frozenset({"/healthz", "/metrics", "/api/openapi.json"})
 @web.middleware
 async def instrument(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count, time and log each request."""
+    structlog.contextvars.bind_contextvars(peer=request.remote)
     started = time.perf_counter()
     operation = _operation(request)
     status = 500
@@ -43,8 +45,8 @@ async def instrument(request: web.Request, handler: Handler) -> web.StreamRespon
         log.debug("admin request", operation=operation, status=status, ms=round(seconds * 1000, 1))
 
 
-def authorize(guard: RequestGuard, read_only_operations: AbstractSet[str]) -> Middleware:
-    """A middleware that lets a request pass if `guard` does."""
+def authorize(guard: RequestGuard, read_only_operations: AbstractSet[str], lines: PeerLog) -> Middleware:
+    """A middleware that lets a request pass if `guard` does. Refusals are logged to `lines`."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -55,7 +57,9 @@ def authorize(guard: RequestGuard, read_only_operations: AbstractSet[str]) -> Mi
         refusal = guard.refusal(request.headers, request.path, public=public, read_only=read_only)
         if refusal:
             metrics.REFUSED.labels(refusal).inc()
-            log.warning("admin request denied", reason=refusal, operation=operation)
+            lines.warning(
+                "admin request denied", request.remote or "unknown", reason=refusal, operation=operation
+            )
             return _denied(refusal, operation)
         CALLER_RIGHTS.set(guard.rights(request.headers) or "read")
         return await handler(request)

@@ -5,6 +5,7 @@ Logs record only the peer, method, path, operation and status of a request.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -19,11 +20,19 @@ from meshwright.control_plane.admin.middleware import authorize, format_errors, 
 from meshwright.control_plane.admin.route import Router
 from meshwright.control_plane.admin.sse import SseStreams
 from meshwright.control_plane.api.auth import RequestGuard
+from meshwright.control_plane.http_listener import HttpListener, ListenerLimits
 
 BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a request's body: more than the policies of any mesh, far less than memory."""
 
+METRICS_SECONDS = 0.25
+"""How long the metrics are reused."""
+
 NO_PATH_TOKENS: Mapping[str, str] = {}
+
+
+LIMITS = ListenerLimits(connections=512)
+"""Dashboards hold a handful of connections each, event streams among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +40,12 @@ class RunningServer:
     """A server that listens on `port`."""
 
     runner: web.AppRunner
+    listener: HttpListener
     port: int
 
     async def stop(self) -> None:
-        """Finish the requests in flight and close the socket."""
+        """Close the socket and finish the requests in flight."""
+        self.listener.close()
         await self.runner.cleanup()
 
 
@@ -47,6 +58,7 @@ async def start(
     hosts: Iterable[str] = (),
     read_token: str = "",
     path_tokens: Mapping[str, str] = NO_PATH_TOKENS,
+    limits: ListenerLimits = LIMITS,
 ) -> RunningServer:
     """Listen on `bind`:`port` (0: any free port); raises OSError if that fails.
 
@@ -55,30 +67,35 @@ async def start(
     """
     accepted_hosts = frozenset({bind, *hosts}) - {"0.0.0.0", "::", ""}
     guard = RequestGuard(token, accepted_hosts, read_token, path_tokens)
+    listener = HttpListener("admin", limits)
     runner = web.AppRunner(
-        build_app(routers, guard),
+        build_app(routers, guard, listener),
         access_log=None,
+        logger=listener.logger,
         handle_signals=False,
         shutdown_timeout=2.0,
         handler_cancellation=True,  # nothing is computed for a client that has left
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, bind, port, reuse_port=False)
-        await site.start()
+        return RunningServer(runner, listener, await listener.start(runner, bind, port))
     except OSError:
         await runner.cleanup()
         raise
-    return RunningServer(runner, int(runner.addresses[0][1]))
 
 
-def build_app(routers: Iterable[Router], guard: RequestGuard) -> web.Application:
+def build_app(routers: Iterable[Router], guard: RequestGuard, listener: HttpListener) -> web.Application:
     """The aiohttp application with all routes; every request passes `guard`."""
     routes = tuple(route for router in routers for route in router.routes())
     read_only = frozenset(route.operation_id for route in routes if route.read_only)
     app = web.Application(
         client_max_size=BODY_LIMIT,
-        middlewares=[instrument, authorize(guard, read_only), format_errors(BODY_LIMIT)],
+        middlewares=[
+            listener.middleware,
+            instrument,
+            authorize(guard, read_only, listener.lines),
+            format_errors(BODY_LIMIT),
+        ],
     )
     streams, slots = SseStreams(), ComputeSlots()
     app.on_shutdown.append(streams.close_all)
@@ -91,13 +108,23 @@ def build_app(routers: Iterable[Router], guard: RequestGuard) -> web.Application
         return web.json_response(document)
 
     app.router.add_get("/api/openapi.json", describe, name="openapi")
-    app.router.add_get("/metrics", _metrics, name="metrics")
+    app.router.add_get("/metrics", _Metrics().respond, name="metrics")
     app.router.add_get("/healthz", _healthy, name="healthz")
     return app
 
 
-async def _metrics(_request: web.Request) -> web.StreamResponse:
-    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+class _Metrics:
+    """All metrics as text. They need no token, so their cost is bounded, however often they are read."""
+
+    def __init__(self) -> None:
+        self._text = b""
+        self._computed_at = -METRICS_SECONDS
+
+    async def respond(self, _request: web.Request) -> web.StreamResponse:
+        now = time.monotonic()
+        if now - self._computed_at >= METRICS_SECONDS:
+            self._text, self._computed_at = generate_latest(REGISTRY), now
+        return web.Response(body=self._text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def _healthy(_request: web.Request) -> web.StreamResponse:

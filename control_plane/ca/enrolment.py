@@ -1,14 +1,13 @@
 """Enrolment over HTTPS: exchanges a join token and a CSR for an SVID.
 
 `GET /v1/ca` returns the root, which the caller compares with the hash in its token; `POST /v1/enrol` takes a
-SignRequest. Callers are unauthenticated, so everything is limited: number and lifetime of connections, body
-sizes, and refusals per peer. Refusals are counted, and logged without the token.
+SignRequest. Callers are unauthenticated, so everything is limited: number and lifetime of connections, shared
+fairly among peers, body sizes, and refusals per peer. Refusals are counted, and logged without the token.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import tempfile
 import time
@@ -23,17 +22,16 @@ from pydantic import ValidationError
 from meshwright.control_plane.api.join_token import JoinTokenClaims
 from meshwright.control_plane.api.models.enrolment import SignRequest
 from meshwright.control_plane.ca.authority import CertificateAuthority, ServerCertificate
-from meshwright.control_plane.ca.rate_limit import Rate, RefusalRateLimiter
 from meshwright.control_plane.errors import InputError, PermissionDeniedError, StoreError
+from meshwright.control_plane.http_listener import HttpListener, ListenerLimits
+from meshwright.control_plane.rate_limit import Rate, RefusalRateLimiter
 
 BODY_LIMIT = 32768
 """Bytes of a request body; a CSR and a token at their limits have 20 KiB."""
 
-CONNECTION_LIFETIME = 30.0
-"""Seconds after which a connection is closed, idle or not; an enrolment takes milliseconds."""
+LIMITS = ListenerLimits(connections=256, lifetime=30.0)
+"""A connection is closed after its lifetime, idle or not: an enrolment takes milliseconds."""
 
-CONNECTIONS_LIMIT = 512
-_HANDSHAKE_TIMEOUT = 10.0
 _BODY_TIMEOUT = 10.0
 _PEER_RATE = Rate(burst=20, per_second=1)
 _TOTAL_RATE = Rate(burst=200, per_second=20)
@@ -43,9 +41,6 @@ for _outcome in ("signed", "refused", "malformed", "limited", "unavailable"):
     ENROLMENTS.labels(_outcome)
 
 log = structlog.get_logger(__name__)
-
-_MUTED_LOGGER = logging.Logger(__name__, logging.CRITICAL + 1)
-# aiohttp logs each malformed request with a traceback: unauthenticated callers could fill the disk.
 
 TokenCheck = Callable[[JoinTokenClaims], None]
 """Checks a valid token further: raises PermissionDeniedError (revoked), StoreError (unknown at present)."""
@@ -72,6 +67,8 @@ class EnrolmentServer:
         port: int,
         check_token: TokenCheck = _accept_any_token,
         on_refused: RefusalObserver = _ignore_refusal,
+        *,
+        limits: ListenerLimits = LIMITS,
     ) -> None:
         self._authority = authority
         self._check_token = check_token
@@ -82,60 +79,35 @@ class EnrolmentServer:
         self._serving: tuple[ServerCertificate, ssl.SSLContext] | None = None
         application = web.Application(client_max_size=BODY_LIMIT, middlewares=[_json_errors])
         application.add_routes([web.get("/v1/ca", self._get_root), web.post("/v1/enrol", self._post_enrol)])
+        self._listener = HttpListener("enrolment", limits, self._current_context)
         self._runner = web.AppRunner(
-            application, access_log=None, logger=_MUTED_LOGGER, handle_signals=False, shutdown_timeout=2.0
+            application,
+            access_log=None,
+            logger=self._listener.logger,
+            handle_signals=False,
+            shutdown_timeout=2.0,
         )
-        self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen; raises InputError when the port is taken or cannot be bound."""
+        self._current_context()
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(
-                self._new_connection,
-                self._bind,
-                self.port,
-                ssl=self._listener_context(),
-                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT,
-                ssl_shutdown_timeout=2.0,
-            )
+            self.port = await self._listener.start(self._runner, self._bind, self.port)
         except OSError as error:
             await self._runner.cleanup()
             raise InputError(
                 f"{self._bind}:{self.port}: cannot listen for enrolments: {error.strerror or error}: "
                 "set MESH_ENROLMENT_PORT or MESH_BIND"
             ) from None
-        self.port = self._listener.sockets[0].getsockname()[1]
         log.info(
             "enrolment listening", address=self._bind, port=self.port, ca_sha256=self._authority.ca_sha256
         )
 
     async def close(self) -> None:
         """Stop listening and finish the requests in flight."""
-        if self._listener is not None:
-            self._listener.close()
+        self._listener.close()
         await self._runner.cleanup()
-
-    def _new_connection(self) -> asyncio.Protocol:
-        server = self._runner.server
-        if server is None or len(server.connections) >= CONNECTIONS_LIMIT:
-            return _RejectedConnection()
-        connection = server()
-        asyncio.get_running_loop().call_later(CONNECTION_LIFETIME, connection.force_close)
-        return connection
-
-    def _listener_context(self) -> ssl.SSLContext:
-        """A context that picks the certificate at each handshake: a renewed one needs no new listener."""
-
-        def choose(
-            connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _listener: ssl.SSLContext
-        ) -> None:
-            connection.context = self._current_context()
-
-        context = _tls_context(self._authority.server_certificate())
-        context.sni_callback = choose
-        return context
 
     def _current_context(self) -> ssl.SSLContext:
         certificate = self._authority.server_certificate()
@@ -173,13 +145,6 @@ class EnrolmentServer:
         log.warning("enrolment refused", peer=peer, reason=str(error))
         self._on_refused(peer, str(error))
         return _error_response(status, outcome, str(error))
-
-
-class _RejectedConnection(asyncio.Protocol):
-    """Closes a connection above the limit."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 async def _read_request(request: web.Request) -> SignRequest:

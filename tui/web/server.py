@@ -23,7 +23,9 @@ from aiohttp import web
 from textual_serve.server import Server, to_int
 
 from meshwright.control_plane.api.auth import RequestGuard, tokens_equal
+from meshwright.control_plane.api.open_files import raise_open_files_limit
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
+from meshwright.control_plane.http_listener import HttpListener, ListenerLimits
 from meshwright.control_plane.errors import MeshError
 from meshwright.tui.web import pages
 from meshwright.tui.web.dashboard_process import DashboardProcess
@@ -39,6 +41,9 @@ MESSAGE_LIMIT = 256 * 1024
 
 FORM_LIMIT = 16 * 1024
 """Bytes of the sign-in form."""
+LIMITS = ListenerLimits(connections=128)
+"""A browser opens about six; each dashboard holds one."""
+
 
 WRONG_TOKEN_DELAY = 0.5
 """Seconds by which the response to a wrong token is delayed."""
@@ -52,6 +57,7 @@ class DashboardServer(Server):
     def __init__(self, locate: Callable[[], ApiEndpoint], argv: Sequence[str], names: Iterable[str]) -> None:
         super().__init__(" ".join(argv), statics_path=str(resources.files("textual_serve") / "static"))
         self._locate = locate
+        self.listener = HttpListener("dashboard", LIMITS)
         self._argv = tuple(argv)
         self._guard = RequestGuard("", frozenset(names))
         self._sessions = BrowserSessions()
@@ -60,7 +66,9 @@ class DashboardServer(Server):
 
     def application(self) -> web.Application:
         """All routes, behind `_authenticate`."""
-        app = web.Application(middlewares=[self._authenticate], client_max_size=FORM_LIMIT)
+        app = web.Application(
+            middlewares=[self.listener.middleware, self._authenticate], client_max_size=FORM_LIMIT
+        )
         app.router.add_get("/", self._terminal, name="index")
         app.router.add_get("/keys.js", self._focus_script, name="keys")
         app.router.add_get("/sign-in", self._sign_in_form, name="ask")
@@ -77,7 +85,9 @@ class DashboardServer(Server):
         refusal = self._guard.refusal(request.headers, public=True)
         socket = request.path == "/ws"
         if refusal or (socket and "Origin" not in request.headers):
-            log.warning("request refused", reason=refusal or "origin")
+            self.listener.lines.warning(
+                "request refused", request.remote or "unknown", reason=refusal or "origin"
+            )
             return web.Response(
                 status=403, text="this host is not an address of the dashboard", headers=pages.HEADERS
             )
@@ -108,7 +118,7 @@ class DashboardServer(Server):
             except MeshError as error:
                 return web.Response(status=503, text=pages.sign_in_page(str(error)), content_type="text/html")
             if not tokens_equal(presented, token):
-                log.warning("wrong token presented", peer=request.remote)
+                self.listener.lines.warning("wrong token presented", request.remote or "unknown")
                 await asyncio.sleep(WRONG_TOKEN_DELAY)
                 page = pages.sign_in_page("this is not the token of this mesh")
                 return web.Response(status=401, text=page, content_type="text/html")
@@ -175,17 +185,24 @@ def _is_https(request: web.Request) -> bool:
 
 async def serve(server: DashboardServer, *, bind: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP; `ready` gets the URL. Raises OSError if it cannot listen."""
-    runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    raise_open_files_limit()
+    listener = server.listener
+    runner = web.AppRunner(
+        server.application(),
+        access_log=None,
+        logger=listener.logger,
+        handle_signals=False,
+        shutdown_timeout=1.0,
+    )
     await runner.setup()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(signal_number, stopping.set)
     try:
-        site = web.TCPSite(runner, bind, port)
-        await site.start()
-        host = urlsplit(site.name).netloc.rpartition(":")[0]
-        ready(f"http://{host}:{runner.addresses[0][1]}/")
+        listening_on = await listener.start(runner, bind, port)
+        ready(f"http://{f'[{bind}]' if ':' in bind else bind}:{listening_on}/")
         await stopping.wait()
+        listener.close()
     finally:
         await runner.cleanup()

@@ -22,9 +22,10 @@ from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.control_plane.ca import enrolment
 from meshwright.control_plane.ca.authority import CertificateAuthority, open_authority
 from meshwright.control_plane.ca.enrolment import EnrolmentServer
-from meshwright.control_plane.ca.rate_limit import Rate
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError, PermissionDeniedError, StoreError
+from meshwright.control_plane.http_listener import ListenerLimits
+from meshwright.control_plane.rate_limit import Rate
 from tests.control_plane.ca.keys import ORDERS, csr, new_key
 from tests.fakes.clock import FakeClock
 
@@ -259,30 +260,34 @@ async def test_certificate_is_renewed_without_a_new_listener(
     assert x509.load_der_x509_certificate(second).not_valid_after_utc.timestamp() > clock() + 3500
 
 
-async def test_silent_connection_is_closed(
-    authority: CertificateAuthority, server: EnrolmentServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(enrolment, "CONNECTION_LIFETIME", 0.3)
+async def test_silent_connection_is_closed(authority: CertificateAuthority) -> None:
+    server = EnrolmentServer(authority, "127.0.0.1", 0, limits=ListenerLimits(connections=10, lifetime=0.3))
+    await server.start()
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", server.port, ssl=tls_context(authority.bundle), server_hostname=CONTROL_PLANE_DNS
     )
     assert await asyncio.wait_for(reader.read(), 20) == b""
     writer.close()
+    await server.close()
 
 
-async def test_connection_above_the_limit_is_closed(
-    authority: CertificateAuthority, server: EnrolmentServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(enrolment, "CONNECTIONS_LIMIT", 1)
-
-    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", server.port, ssl=tls_context(authority.bundle))
-
-    _, first = await connect()
-    reader, second = await connect()
-    assert await asyncio.wait_for(reader.read(), 20) == b""
-    first.close()
-    second.close()
+async def test_a_peer_that_holds_every_connection_locks_nobody_out(authority: CertificateAuthority) -> None:
+    server = EnrolmentServer(authority, "127.0.0.1", 0, limits=ListenerLimits(connections=3, lifetime=600))
+    await server.start()
+    held = [
+        await asyncio.open_connection("127.0.0.1", server.port, ssl=tls_context(authority.bundle))
+        for _ in range(3)
+    ]
+    silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(9)]
+    try:
+        for _ in range(2):
+            status, _ = await post(server, authority.bundle, body_of(authority.mint_token(ORDERS, 60)))
+            assert status == 200
+        assert await asyncio.wait_for(held[0][0].read(), 20) == b""
+    finally:
+        for _, writer in (*held, *silent):
+            writer.close()
+        await server.close()
 
 
 async def test_taken_port_is_named(authority: CertificateAuthority, server: EnrolmentServer) -> None:

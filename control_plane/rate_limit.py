@@ -1,4 +1,4 @@
-"""Rate limit for refused enrolments: token buckets per peer and for all peers together.
+"""Rate limit for refusals: token buckets per peer and for all peers together.
 
 They bound what a peer can write to the log and learn by guessing. Valid requests are never counted, so a
 misbehaving neighbour on the same address locks nobody out.

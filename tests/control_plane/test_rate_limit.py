@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.control_plane.ca.rate_limit import PEER_LIMIT, Rate, RefusalRateLimiter
+from meshwright.control_plane.rate_limit import PEER_LIMIT, Rate, RefusalRateLimiter
 
 
 def test_each_peer_has_a_burst_and_then_a_rate() -> None:
