@@ -16,17 +16,16 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import resources
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 from textual_serve.server import Server, to_int
 
 from meshwright.control_plane.api.auth import RequestGuard, tokens_equal
-from meshwright.control_plane.api.open_files import raise_open_files_limit
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
-from meshwright.control_plane.http_listener import HttpListener, ListenerLimits
+from meshwright.control_plane.api.open_files import raise_open_files_limit
 from meshwright.control_plane.errors import MeshError
+from meshwright.control_plane.http_listener import HttpListener, ListenerLimits
 from meshwright.tui.web import pages
 from meshwright.tui.web.dashboard_process import DashboardProcess
 from meshwright.tui.web.sessions import COOKIE, SESSION_SECONDS, BrowserSessions
@@ -41,9 +40,9 @@ MESSAGE_LIMIT = 256 * 1024
 
 FORM_LIMIT = 16 * 1024
 """Bytes of the sign-in form."""
+
 LIMITS = ListenerLimits(connections=128)
 """A browser opens about six; each dashboard holds one."""
-
 
 WRONG_TOKEN_DELAY = 0.5
 """Seconds by which the response to a wrong token is delayed."""
@@ -57,8 +56,8 @@ class DashboardServer(Server):
     def __init__(self, locate: Callable[[], ApiEndpoint], argv: Sequence[str], names: Iterable[str]) -> None:
         super().__init__(" ".join(argv), statics_path=str(resources.files("textual_serve") / "static"))
         self._locate = locate
-        self.listener = HttpListener("dashboard", LIMITS)
         self._argv = tuple(argv)
+        self.listener = HttpListener("dashboard", LIMITS)
         self._guard = RequestGuard("", frozenset(names))
         self._sessions = BrowserSessions()
         self._dashboards: set[DashboardProcess] = set()
@@ -203,6 +202,6 @@ async def serve(server: DashboardServer, *, bind: str, port: int, ready: Callabl
         listening_on = await listener.start(runner, bind, port)
         ready(f"http://{f'[{bind}]' if ':' in bind else bind}:{listening_on}/")
         await stopping.wait()
-        listener.close()
     finally:
+        listener.close()
         await runner.cleanup()
