@@ -138,11 +138,15 @@ def wait_for_revision(result: Any, timeout: float, state: Path | None) -> None:
         missing = behind or "the control plane has not loaded it"
         raise CommandError(
             errors.TIMED_OUT,
-            f"revision {revision} is not rolled out after {timeout:g} s: {missing}: see `mesh status`",
+            f"revision {revision} is not rolled out after {timeout:g} s: {missing}: see `mesh status`, "
+            "or take a proxy out with `mesh proxy NAME evict`",
         )
     if rollout["rejecting_older"]:
         _check_unchanged_accepted(result, state)
         warn(_older_rejection_warning(rollout["rejecting_older"]))
+    if rollout["pending_older"]:
+        names = ", ".join(proxy["name"] for proxy in rollout["pending_older"][:MAX_NAMED_PROXIES])
+        warn(f"not waited for, because nothing changes there: {names}: an older revision is still not ACKed")
 
 
 def _check_unchanged_accepted(result: Any, state: Path | None) -> None:

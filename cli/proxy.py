@@ -1,4 +1,4 @@
-"""`mesh proxy NAME config|stats|logs|log-level`: inspect one sidecar, wherever it runs.
+"""`mesh proxy NAME config|stats|logs|log-level|evict`: inspect one sidecar, wherever it runs, or evict it.
 
 The control plane relays the request to the sidecar's agent. While the control plane is unreachable, an
 Envoy on this host is queried directly.
@@ -17,7 +17,7 @@ import typer
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.errors import CommandError, warn
 from meshwright.cli.http import call_api
-from meshwright.cli.options import Output, StateOption
+from meshwright.cli.options import Output, StateOption, author
 from meshwright.cli.output import echo, flush, json_text, print_data, print_table, sanitize
 from meshwright.cli.proxies import format_duration
 from meshwright.cli.proxy_logs import print_logs
@@ -38,12 +38,13 @@ SECTIONS = ("listeners", "clusters", "routes", "endpoints")
 
 
 class ProxyView(StrEnum):
-    """What `mesh proxy` can show."""
+    """What `mesh proxy` can show or do."""
 
     config = "config"
     stats = "stats"
     logs = "logs"
     log_level = "log-level"
+    evict = "evict"
 
 
 class ProxyOutput(StrEnum):
@@ -59,6 +60,7 @@ _OPTION_VIEWS = {
     "--lines": {ProxyView.logs},
     "--follow": {ProxyView.logs},
     "--for": {ProxyView.log_level},
+    "--message": {ProxyView.evict},
     "SECTION|LEVEL": {ProxyView.config, ProxyView.log_level},
 }
 """The views that each option applies to."""
@@ -80,12 +82,19 @@ PeriodOption = Annotated[
 ]
 
 
+MessageOption = Annotated[
+    str, typer.Option("--message", "-m", metavar="TEXT", help="For evict: the reason, for the events.")
+]
+
+
 def proxy(
     name: Annotated[
         str,
         typer.Argument(metavar="NAME", help="The proxy, as listed by `mesh proxies`: NAME or SERVICE/NAME."),
     ],
-    view: Annotated[ProxyView, typer.Argument(metavar="VIEW", help="One of config, stats, logs, log-level.")],
+    view: Annotated[
+        ProxyView, typer.Argument(metavar="VIEW", help="One of config, stats, logs, log-level, evict.")
+    ],
     argument: Annotated[
         str,
         typer.Argument(
@@ -101,16 +110,21 @@ def proxy(
     lines: LinesOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="For logs: follow until Ctrl-C.")] = False,
     period: PeriodOption = None,
+    message: MessageOption = "",
     output: Annotated[
         ProxyOutput | None,
         typer.Option("--output", "-o", help="Output format. [default: yaml for config, else text]"),
     ] = None,
     state: StateOption = None,
 ) -> None:
-    """Inspect one sidecar: Envoy's configuration, statistics, logs and log level.
+    """Inspect one sidecar: Envoy's configuration, statistics, logs and log level. Or evict it.
 
     The control plane relays the request, so this works wherever the sidecar runs. A log level is reset
     after --for. Private keys are redacted.
+
+    evict takes the sidecar out of the mesh: its certificate is refused and not renewed, its connections to
+    the control plane are closed and its instances removed, until it enrols again, which a restart does.
+    Revoke its join token as well if it must not come back.
 
     \b
     Example:
@@ -118,9 +132,10 @@ def proxy(
       mesh proxy orders-1 stats --filter upstream_rq_5xx
       mesh proxy orders-1 logs -n 20 -f
       mesh proxy orders-1 log-level router=debug --for 5m
+      mesh proxy orders-1 evict -m "it does not answer"
     """
     used = {"--filter": pattern, "--lines": lines is not None, "--follow": follow, "--for": period}
-    for option, value in {**used, "SECTION|LEVEL": argument}.items():
+    for option, value in {**used, "--message": message, "SECTION|LEVEL": argument}.items():
         if value and view not in _OPTION_VIEWS[option]:
             raise InputError(f"{option} does not apply to {view}: see `mesh proxy --help`")
     if not all(map(valid_name, name.split("/", 1))):
@@ -135,6 +150,16 @@ def proxy(
             _logs(name, count, follow, output or ProxyOutput.text, state)
         case ProxyView.log_level:
             _log_level(name, argument, period, output or ProxyOutput.text, state)
+        case ProxyView.evict:
+            _evict(name, message, output or ProxyOutput.text, state)
+
+
+def _evict(name: str, message: str, output: ProxyOutput, state: Path | None) -> None:
+    result = call_api(calls.evict_proxy(name, author(), message), state)
+    if output is not ProxyOutput.text:
+        print_data(result, Output(output.value))
+    else:
+        echo(f"{result['service']}/{result['name']} evicted: it is refused until it enrols again")
 
 
 def _config(name: str, section: str, output: ProxyOutput, state: Path | None) -> None:

@@ -8,6 +8,7 @@ import time
 from meshwright.control_plane.admin.protocols import RunCommand
 from meshwright.control_plane.admin.route import Router
 from meshwright.control_plane.admin.routers.events import EventsRouter
+from meshwright.control_plane.admin.routers.evictions import Evict, EvictionsRouter
 from meshwright.control_plane.admin.routers.explain import ExplainRouter
 from meshwright.control_plane.admin.routers.instances import InstancesRouter
 from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
@@ -30,7 +31,7 @@ from meshwright.control_plane.store.store import Store
 
 
 def build_routers(
-    store: Store, mesh: MeshReadModel, tokens: TokenRegistry, run_command: RunCommand
+    store: Store, mesh: MeshReadModel, tokens: TokenRegistry, run_command: RunCommand, evict: Evict
 ) -> tuple[Router, ...]:
     """All routers of the admin API."""
     revisions = RevisionRepository(store)
@@ -41,6 +42,7 @@ def build_routers(
         StatusRouter(mesh.status),
         InstancesRouter(mesh.instances),
         ProxiesRouter(mesh.proxies, run_command),
+        EvictionsRouter(evict),
         TokensRouter(tokens),
         TopologyRouter(mesh.topology, mesh.edge_history),
         ServicesRouter(mesh.services, mesh.service_history, mesh.service_policies),

@@ -18,6 +18,7 @@ from meshwright.control_plane.admin.routers import prometheus_sd
 from meshwright.control_plane.admin.token_files import ensure_read_token, ensure_token
 from meshwright.control_plane.admin_routers import build_routers
 from meshwright.control_plane.agents.command_queue import CommandQueue
+from meshwright.control_plane.agents.enrolments import SeenEnrolments
 from meshwright.control_plane.agents.reports import ProxyReports
 from meshwright.control_plane.agents.service import AgentService
 from meshwright.control_plane.api.calls import PREFIX
@@ -30,8 +31,10 @@ from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.ca.authority import open_authority
 from meshwright.control_plane.ca.enrolment import EnrolmentServer
 from meshwright.control_plane.ca.join_tokens import JoinTokens
+from meshwright.control_plane.callers import CallerCheck, Evictions
 from meshwright.control_plane.cluster.command_router import CommandRouter
 from meshwright.control_plane.cluster.drain import ClusterDrain
+from meshwright.control_plane.cluster.evictions import EvictionService, EvictionTargets
 from meshwright.control_plane.cluster.members import Members
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError, StoreError
@@ -72,6 +75,11 @@ class ControlPlane:
         # Cluster: the other control planes of the mesh, found through the store.
         self.members = Members(self.store.control_planes, self._credentials, trust_domain)
 
+        # Who calls: identities and enrolments, without those that were evicted.
+        self.evictions = Evictions()
+        self.callers = CallerCheck(trust_domain, self.evictions)
+        self.seen_enrolments = SeenEnrolments()
+
         # Agents register instances, renew SVIDs, report, and fetch commands for their proxies.
         self.reports = ProxyReports()
         self.command_queue = CommandQueue()
@@ -84,6 +92,7 @@ class ControlPlane:
             trust_domain,
             self._credentials(),
             handlers=(agents.handlers(), self.members.grpc_service()),
+            callers=self.callers,
             connection_age=settings.svid_ttl,
         )
 
@@ -108,7 +117,7 @@ class ControlPlane:
 
     def _build_mesh_view(self) -> None:
         # Telemetry: metrics, spans and request logs of all proxies, by OTLP.
-        self.telemetry = TelemetryService(self._settings, self._credentials())
+        self.telemetry = TelemetryService(self._settings, self._credentials(), self.callers)
 
         # The read model joins all of it for the whole mesh: status, topology, traces, requests.
         self.read_model = MeshReadModel(
@@ -131,6 +140,15 @@ class ControlPlane:
             self.members,
             self.read_model.services_of_proxy,
             self.event_watcher.manual_change,
+        )
+
+        # Evictions take a proxy out of the mesh until it enrols again.
+        self.eviction_service = EvictionService(
+            self.store.evictions,
+            self.evictions,
+            EvictionTargets(self.xds.queue, self.store.leases, self.seen_enrolments),
+            self.members,
+            self.event_watcher.proxy_evicted,
         )
 
     # --- lifecycle --------------------------------------------------------------------------------------
@@ -159,11 +177,12 @@ class ControlPlane:
         """Run all loops until `stop` is set. One that fails is started again."""
         store, changes, leases = self.store, self._changes, self.store.leases
         reconcile, last_revision = background.reconcile, self._last_revision
-        follow_tokens = background.follow_join_tokens
+        follow_tokens, follow_evictions = background.follow_join_tokens, background.follow_evictions
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "changes": lambda: changes.watch(store),
             "configuration": lambda: reconcile(store, self.reconciler, last_revision, changes.config),
             "join tokens": lambda: follow_tokens(self.join_tokens, changes.tokens),
+            "evictions": lambda: follow_evictions(self.eviction_service.refresh, changes.evictions),
             "leases": lambda: background.expire_leases(leases, self.event_watcher.leases_expired),
             "certificate": lambda: background.watch_certificate(self.authority, self._renew_certificate),
             "lag": background.measure_lag,
@@ -188,7 +207,13 @@ class ControlPlane:
     async def _start_admin(self) -> admin.RunningServer:
         settings = self._settings
         token = ensure_token(settings.state)
-        routers = build_routers(self.store, self.read_model, self.join_tokens, self.command_router.run)
+        routers = build_routers(
+            self.store,
+            self.read_model,
+            self.join_tokens,
+            self.command_router.run,
+            self.eviction_service.evict,
+        )
         try:
             return await admin.start(
                 routers,
@@ -238,14 +263,16 @@ class ControlPlane:
             settings.lease_ttl,
             record_report=self._record_report,
             commands=self.command_queue,
+            callers=self.callers,
+            seen=self.seen_enrolments,
         )
 
     def _check_join_token(self, claims: JoinTokenClaims) -> None:
         self.join_tokens.check(claims)
         self.event_watcher.certificate_issued(claims.identity, renewed=False)
 
-    def _renew_svid(self, csr: str, identity: Identity) -> SignResponse:
-        response = self.authority.sign_csr(csr, identity)
+    def _renew_svid(self, csr: str, identity: Identity, enrolment: str) -> SignResponse:
+        response = self.authority.sign_csr(csr, identity, enrolment)
         self.event_watcher.certificate_issued(identity, renewed=True)
         return response
 

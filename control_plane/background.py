@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
@@ -48,14 +48,17 @@ class StoreChanges:
     def __init__(self) -> None:
         self.config = asyncio.Event()
         self.tokens = asyncio.Event()
+        self.evictions = asyncio.Event()
 
     async def watch(self, store: Store) -> None:
         """Set the events as the store reports changes."""
         async for kinds in store.changes():
-            if kinds != {"tokens"}:
+            if kinds & {"revision", "instances"}:
                 self.config.set()
             if "tokens" in kinds:
                 self.tokens.set()
+            if "evictions" in kinds:
+                self.evictions.set()
 
 
 async def reconcile(
@@ -103,6 +106,18 @@ async def follow_join_tokens(join_tokens: JoinTokens, changed: asyncio.Event) ->
                 changed.clear()
                 await join_tokens.refresh_revocations()
             await join_tokens.flush_uses()
+        except StoreError:
+            changed.set()
+            await asyncio.sleep(STORE_RETRY_DELAY)
+
+
+async def follow_evictions(refresh: Callable[[], Awaitable[None]], changed: asyncio.Event) -> None:
+    """Apply evictions as the store reports them."""
+    while True:
+        await changed.wait()
+        changed.clear()
+        try:
+            await refresh()
         except StoreError:
             changed.set()
             await asyncio.sleep(STORE_RETRY_DELAY)

@@ -23,19 +23,29 @@ async def wait_for_rollout(
     """Wait until all connected proxies have ACKed `revision`, one rejects it, or `timeout` seconds have
     passed.
 
-    Only resources of this revision count; proxies that reject a resource of an older one are listed
-    separately.
+    Only resources of this revision count: proxies that reject or have not ACKed a resource of an older one
+    are listed separately.
     """
     deadline = monotonic() + timeout
     rejection_deadline = 0.0
     while True:
         status = await status_source()
         connected = [proxy for proxy in status.proxies if proxy.state != "disconnected"]
-        behind = tuple(proxy for proxy in connected if not _has_accepted(proxy, revision))
+        behind = tuple(
+            proxy
+            for proxy in connected
+            if not _has_accepted(proxy, revision) and not _is_unaffected(proxy, revision)
+        )
         if status.revision >= revision:
             if not behind:
                 rejecting_older = tuple(proxy for proxy in connected if proxy.state == "rejected")
-                return WaitResult(state="programmed", revision=revision, rejecting_older=rejecting_older)
+                pending_older = tuple(proxy for proxy in connected if _is_unaffected(proxy, revision))
+                return WaitResult(
+                    state="programmed",
+                    revision=revision,
+                    rejecting_older=rejecting_older,
+                    pending_older=pending_older,
+                )
             rejected = tuple(proxy for proxy in behind if _has_rejected(proxy, revision))
             if rejected:
                 rejection_deadline = rejection_deadline or min(
@@ -50,6 +60,11 @@ async def wait_for_rollout(
 
 def _has_rejected(proxy: ProxyStatus, revision: int) -> bool:
     return proxy.state == "rejected" and proxy.rejected_revision >= revision
+
+
+def _is_unaffected(proxy: ProxyStatus, revision: int) -> bool:
+    """Whether a proxy that has not ACKed everything has all that the revision changes for it: nothing."""
+    return proxy.state == "pending" and proxy.published_revision >= revision > proxy.changed_revision
 
 
 def _has_accepted(proxy: ProxyStatus, revision: int) -> bool:

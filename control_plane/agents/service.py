@@ -8,6 +8,7 @@ only renew, report, and fetch and complete commands.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from meshwright.control_plane.agents.command_queue import CommandQueue
+from meshwright.control_plane.agents.enrolments import SeenEnrolments
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import (
     COMPRESSED_LIMIT,
@@ -28,7 +30,8 @@ from meshwright.control_plane.api.models.commands import (
 from meshwright.control_plane.api.models.enrolment import SignRequest, SignResponse
 from meshwright.control_plane.api.models.instances import DrainResult, InstanceRef, LeaseGrant, Registration
 from meshwright.control_plane.api.models.proxies import ProxyReport
-from meshwright.control_plane.api.spiffe import Identity, identity_from_auth_context
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.callers import Caller, CallerCheck
 from meshwright.control_plane.errors import (
     InputError,
     MeshError,
@@ -36,6 +39,7 @@ from meshwright.control_plane.errors import (
     PermissionDeniedError,
     StoreError,
 )
+from meshwright.control_plane.peer_log import PeerLog
 
 SERVICE = "meshwright.agent.v1.Agent"
 
@@ -59,7 +63,7 @@ DENIED = Counter("mesh_agent_denied_total", "Calls of agents that their identity
 log = structlog.get_logger(__name__)
 
 RequestT = TypeVar("RequestT", bound=ApiModel)
-Sign = Callable[[str, Identity], SignResponse]
+Sign = Callable[[str, Identity, str], SignResponse]
 Drain = Callable[[str, str], Awaitable[DrainResult]]
 RecordReport = Callable[[Identity, ProxyReport], None]
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -91,12 +95,13 @@ class LeaseRegistry(Protocol):
 
 
 class AgentService:
-    """Serves agents. `sign` signs a CSR for an identity (ca.authority.CertificateAuthority.sign_csr).
+    """Serves agents. `sign` signs a CSR for an identity and enrolment (ca.authority's `sign_csr`).
 
     `drain` waits until every connected sidecar has ACKed that an instance of a service (service, instance)
     drains; it is cancelled after
     DRAIN_TIMEOUT. `lease_ttl` is sent to agents, in seconds. `record_report` raises PermissionDeniedError if
     the caller reports for too many proxies. `commands` are the commands for sidecars.
+    `callers` refuses evicted callers, `seen` takes note of which enrolment speaks for which node.
     """
 
     def __init__(
@@ -109,11 +114,15 @@ class AgentService:
         *,
         record_report: RecordReport = lambda _identity, _report: None,
         commands: CommandQueue | None = None,
+        callers: CallerCheck | None = None,
+        seen: SeenEnrolments | None = None,
     ) -> None:
         self._leases = leases
         self._sign = sign
         self._drain = drain
-        self._trust_domain = trust_domain
+        self._callers = callers or CallerCheck(trust_domain)
+        self._seen = seen or SeenEnrolments()
+        self._lines = PeerLog("agents")
         self._lease_ttl = lease_ttl
         self._record_report = record_report
         self._commands = commands or CommandQueue()
@@ -131,19 +140,20 @@ class AgentService:
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    async def _serve_register(self, caller: Identity, registration: Registration) -> LeaseGrant:
-        if registration.service != _service(caller):
-            message = f"{caller.uri} may not register an instance of {registration.service}"
+    async def _serve_register(self, caller: Caller, registration: Registration) -> LeaseGrant:
+        if registration.service != _service(caller.identity):
+            message = f"{caller.identity.uri} may not register an instance of {registration.service}"
             raise PermissionDeniedError(message)
+        self._seen.record(caller, registration.instance, time.monotonic())
         await self._leases.register(registration)
         return LeaseGrant(ttl=self._lease_ttl)
 
-    async def _serve_deregister(self, caller: Identity, request: InstanceRef) -> ApiModel:
-        await self._leases.deregister(request.instance, _service(caller))
+    async def _serve_deregister(self, caller: Caller, request: InstanceRef) -> ApiModel:
+        await self._leases.deregister(request.instance, _service(caller.identity))
         return ApiModel()
 
-    async def _serve_drain(self, caller: Identity, request: InstanceRef) -> DrainResult:
-        service = _service(caller)
+    async def _serve_drain(self, caller: Caller, request: InstanceRef) -> DrainResult:
+        service = _service(caller.identity)
         await self._leases.set_draining(request.instance, service)
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
@@ -151,44 +161,54 @@ class AgentService:
         except TimeoutError:
             return DrainResult(drained=False)
 
-    async def _serve_renew(self, caller: Identity, request: SignRequest) -> SignResponse:
-        response = self._sign(request.csr, caller)
-        log.info("SVID renewed", identity=caller.uri)
+    async def _serve_renew(self, caller: Caller, request: SignRequest) -> SignResponse:
+        response = self._sign(request.csr, caller.identity, caller.enrolment)
+        log.info("SVID renewed", identity=caller.identity.uri)
         return response
 
-    async def _serve_report(self, caller: Identity, report: ProxyReport) -> ApiModel:
-        if report.service != caller.name:
-            raise PermissionDeniedError(f"{caller.uri} may not report for a proxy of {report.service}")
-        self._record_report(caller, report)
+    async def _serve_report(self, caller: Caller, report: ProxyReport) -> ApiModel:
+        if report.service != caller.identity.name:
+            message = f"{caller.identity.uri} may not report for a proxy of {report.service}"
+            raise PermissionDeniedError(message)
+        self._seen.record(caller, report.node, time.monotonic())
+        self._record_report(caller.identity, report)
         return ApiModel()
 
-    async def _serve_fetch_commands(self, caller: Identity, proxy: ProxyRef) -> CommandBatch:
-        if proxy.service != caller.name:
-            message = f"{caller.uri} may not fetch commands for a proxy of {proxy.service}"
+    async def _serve_fetch_commands(self, caller: Caller, proxy: ProxyRef) -> CommandBatch:
+        if proxy.service != caller.identity.name:
+            message = f"{caller.identity.uri} may not fetch commands for a proxy of {proxy.service}"
             raise PermissionDeniedError(message)
-        return await self._commands.fetch(caller, proxy.node)
+        self._seen.record(caller, proxy.node, time.monotonic())
+        return await self._commands.fetch(caller.identity, proxy.node)
 
-    async def _serve_report_result(self, caller: Identity, result: CommandResult) -> ApiModel:
-        self._commands.complete(caller, result)
+    async def _serve_report_result(self, caller: Caller, result: CommandResult) -> ApiModel:
+        self._commands.complete(caller.identity, result)
         return ApiModel()
 
     def _method(
         self,
         request_type: type[RequestT],
-        handler: Callable[[Identity, RequestT], Awaitable[ApiModel]],
+        handler: Callable[[Caller, RequestT], Awaitable[ApiModel]],
         max_bytes: int = MAX_REQUEST_BYTES,
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A gRPC method: parses the request, identifies the caller, maps a MeshError to a status code."""
 
         async def serve(body: bytes, context: Context) -> bytes:
             try:
-                caller = identity_from_auth_context(context.auth_context(), self._trust_domain)
+                caller = self._callers.identify(context.auth_context())
                 response = await handler(caller, _parse(request_type, body, max_bytes))
                 return response.model_dump_json().encode()
             except MeshError as error:
-                await _abort(context, error)
+                await self._abort(context, error)
 
         return grpc.unary_unary_rpc_method_handler(serve)
+
+    async def _abort(self, context: Context, error: MeshError) -> NoReturn:
+        if isinstance(error, PermissionDeniedError):
+            DENIED.inc()
+            self._lines.warning("agent call denied", context.peer().rpartition(":")[0], reason=str(error))
+        await context.abort(_CODES.get(type(error), grpc.StatusCode.INTERNAL), str(error))
+        raise AssertionError("abort raises")
 
 
 def _service(caller: Identity) -> str:
@@ -212,11 +232,3 @@ def _describe(problem: ErrorDetails) -> str:
     """Where a problem is and what it is. Of the input only what the message quotes."""
     location = ".".join(map(str, problem["loc"]))[:63] or "body"
     return f"{location}: {problem['msg'].removeprefix('Value error, ')}"
-
-
-async def _abort(context: Context, error: MeshError) -> NoReturn:
-    if isinstance(error, PermissionDeniedError):
-        DENIED.inc()
-        log.warning("agent call denied", peer=context.peer(), reason=str(error))
-    await context.abort(_CODES.get(type(error), grpc.StatusCode.INTERNAL), str(error))
-    raise AssertionError("abort raises")

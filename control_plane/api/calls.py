@@ -146,6 +146,11 @@ def set_log_level(name: str, level: str, logger: str = "", seconds: int = 600) -
     return ApiCall("PUT", _proxy_path(name, "log-level"), body)
 
 
+def evict_proxy(name: str, author: str = "", message: str = "") -> ApiCall:
+    """Refuse a proxy until it enrols again → EvictionResult."""
+    return ApiCall("POST", _proxy_path(name, "evict"), {"author": author, "message": message})
+
+
 def wait(number: int, timeout: float) -> ApiCall:
     """Wait until every connected proxy has ACKed a revision, or one rejects it → WaitResult."""
     return ApiCall("GET", _path("wait", revision=number, timeout=timeout), timeout=timeout + TIMEOUT)

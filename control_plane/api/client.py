@@ -42,7 +42,7 @@ from meshwright.control_plane.api.models.policies import (
     DocumentList,
     ServicePolicies,
 )
-from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyList, WaitResult
+from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDetail, ProxyList, WaitResult
 from meshwright.control_plane.api.models.requests import Explanation, Request, RequestList
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionInfo, RevisionList
 from meshwright.control_plane.api.models.status import Status
@@ -168,6 +168,10 @@ class Client:
     ) -> ProxyLogLevel:
         """Change the level of one of Envoy's loggers, or of all, for some seconds."""
         return await self._send(calls.set_log_level(name, level, logger, seconds), ProxyLogLevel)
+
+    async def evict_proxy(self, name: str, author: str = "", message: str = "") -> EvictionResult:
+        """Refuse a proxy's certificate and its renewal until it enrols again; `message` says why."""
+        return await self._send(calls.evict_proxy(name, author, message), EvictionResult)
 
     # --- join tokens ------------------------------------------------------------------------------
 

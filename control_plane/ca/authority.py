@@ -17,6 +17,7 @@ from meshwright.control_plane.api import spiffe
 from meshwright.control_plane.api.join_token import JoinTokenClaims
 from meshwright.control_plane.api.models.enrolment import SignResponse
 from meshwright.control_plane.ca import files, issue, token_signing
+from meshwright.control_plane.callers import ENROLMENT_BITS, UNIQUE_BITS, new_enrolment, new_serial
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import InputError
 
@@ -61,8 +62,8 @@ class CertificateAuthority:
         self.bundle = root.bundle
         self.ca_sha256 = root.ca_sha256
 
-    def sign_csr(self, csr_pem: str, identity: spiffe.Identity) -> SignResponse:
-        """An SVID for `identity`, valid for the mesh's SVID TTL.
+    def sign_csr(self, csr_pem: str, identity: spiffe.Identity, enrolment: str = "") -> SignResponse:
+        """An SVID for `identity`, valid for the mesh's SVID TTL. `enrolment`: that of the one it renews.
 
         Raises PermissionDeniedError (see issue.issue_svid).
         """
@@ -72,7 +73,9 @@ class CertificateAuthority:
             identity,
             self._clock(),
             ttl=self._svid_ttl,
-            serial=x509.random_serial_number(),
+            serial=new_serial(
+                enrolment or new_enrolment(secrets.randbits(ENROLMENT_BITS)), secrets.randbits(UNIQUE_BITS)
+            ),
         )
 
     def mint_token(self, identity: spiffe.Identity, ttl: float) -> str:

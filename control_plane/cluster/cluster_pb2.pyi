@@ -257,6 +257,20 @@ class ProxyLocation(_message.Message):
     member_id: str
     def __init__(self, member_id: _Optional[str] = ...) -> None: ...
 
+class EnrolmentList(_message.Message):
+    __slots__ = ("enrolments",)
+    ENROLMENTS_FIELD_NUMBER: _ClassVar[int]
+    enrolments: _containers.RepeatedCompositeFieldContainer[Enrolment]
+    def __init__(self, enrolments: _Optional[_Iterable[_Union[Enrolment, _Mapping]]] = ...) -> None: ...
+
+class Enrolment(_message.Message):
+    __slots__ = ("identity", "enrolment")
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ENROLMENT_FIELD_NUMBER: _ClassVar[int]
+    identity: str
+    enrolment: str
+    def __init__(self, identity: _Optional[str] = ..., enrolment: _Optional[str] = ...) -> None: ...
+
 class CommandResult(_message.Message):
     __slots__ = ("result_json",)
     RESULT_JSON_FIELD_NUMBER: _ClassVar[int]

@@ -33,6 +33,7 @@ PREVIEW_CHANGE = Method("PreviewChange", pb.PreviewRequest, pb.PreviewResponse)
 
 FIND_PROXY = Method("FindProxy", pb.Command, pb.ProxyLocation)
 RUN_COMMAND = Method("RunCommand", pb.Command, pb.CommandResult)
+FIND_ENROLMENTS = Method("FindEnrolments", pb.Command, pb.EnrolmentList)
 
 LIST_TRACE_NAMES = Method("ListTraceNames", pb.TraceNamesRequest, pb.TraceNames)
 MATCH_TRACES = Method("MatchTraces", pb.TraceMatchRequest, pb.TraceMatches)

@@ -14,6 +14,7 @@ import structlog
 
 from meshwright.control_plane.api.models.events import Event, EventKind, Severity
 from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.callers import Eviction
 from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.events.detector import ChangeDetector
 from meshwright.control_plane.events.rate_limit import EventRateLimiter
@@ -81,6 +82,19 @@ class EventWatcher:
     def manual_change(self, proxy: str, change: str) -> None:
         """Somebody changed a setting of a sidecar that no policy controls."""
         self._report("sidecar", proxy, change[:MAX_REASON_CHARS])
+
+    def proxy_evicted(self, eviction: Eviction) -> None:
+        """Somebody took a proxy out of the mesh."""
+        why = f": {eviction.message}" if eviction.message else ""
+        event = Event(
+            time=eviction.time,
+            kind="sidecar",
+            subject=eviction.proxy,
+            message=f"evicted{why}"[:MAX_REASON_CHARS],
+            severity="warning",
+            author=eviction.author,
+        )
+        self._queue.put((EventEntry(event),))
 
     def _report(self, kind: EventKind, subject: str, message: str, severity: Severity = "info") -> None:
         now = time.time()

@@ -21,11 +21,12 @@ from meshwright.control_plane.store import leases, lua, revisions
 from meshwright.control_plane.store.connection import Connection, StoreHealth
 from meshwright.control_plane.store.control_planes import ControlPlaneRegistry
 from meshwright.control_plane.store.events import EventStream
+from meshwright.control_plane.store.evictions import EvictionStore
 from meshwright.control_plane.store.lua import Script
 from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
 from meshwright.control_plane.store.tokens import JoinTokenStore
 
-ALL_CHANGES = frozenset({"revision", "instances", "tokens"})
+ALL_CHANGES = frozenset({"revision", "instances", "tokens", "evictions"})
 BLOCK_MS = 1000
 """How long one read of the stream waits; below the connection's timeout."""
 READ_COUNT = 500
@@ -54,6 +55,7 @@ class Store:
         self._problem: StoreHealth | None = None
         self.leases = leases.Leases(self._connection, lease_ttl)
         self.tokens = JoinTokenStore(self._run)
+        self.evictions = EvictionStore(self._run)
         self.events = EventStream(self._connection, self._run)
         self.control_planes = ControlPlaneRegistry(self._run)
         self.last_seen_revision = 0

@@ -14,6 +14,7 @@ from meshwright.control_plane.api.models.topology import (
     Topology,
 )
 from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.callers import CallerCheck
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.core.resolver import Resolver
 from meshwright.control_plane.core.world import World
@@ -40,7 +41,9 @@ EXPORT_DRAIN_SECONDS = 3.0
 class TelemetryService:
     """Receives telemetry, stores and exports it, and computes the topology."""
 
-    def __init__(self, settings: Settings, credentials: TlsCredentials) -> None:
+    def __init__(
+        self, settings: Settings, credentials: TlsCredentials, callers: CallerCheck | None = None
+    ) -> None:
         self._settings = settings
         self.windows = TrafficWindows(settings.edge_ttl)
         self.traces = TraceStore()
@@ -60,6 +63,7 @@ class TelemetryService:
             settings.trust_domain,
             credentials,
             handlers,
+            callers=callers,
             connection_age=settings.svid_ttl,
         )
 

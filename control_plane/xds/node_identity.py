@@ -25,11 +25,15 @@ _LABEL_VALUE: TypeAdapter[str] = TypeAdapter(LabelValue)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The client of a stream. `node` is unique only among the peers of one identity."""
+    """The client of a stream. `node` is unique only among the peers of one identity.
+
+    `enrolment`: that of its certificate (see `callers`).
+    """
 
     identity: Identity
     node: str
     bindings: Bindings
+    enrolment: str = ""
 
 
 def authorize_node(identity: Identity, node: v3.Node) -> Peer:

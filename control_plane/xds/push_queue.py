@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.callers import Caller
 from meshwright.control_plane.core.resource import Resource
 from meshwright.control_plane.core.snapshot import Bindings, ResourceKey, Snapshot
 from meshwright.control_plane.envoy import v3
@@ -77,16 +78,36 @@ class PushQueue:
 
     def leave(self, stream: Stream) -> None:
         """Close a stream; unless the node has another one, the proxy is listed as disconnected."""
+        if stream not in self._streams:
+            return
         stream.close()
         del self._streams[stream]
         metrics.STREAMS.dec()
         key = (stream.peer.identity, stream.peer.node)
         if not self._release(key):
             status = stream.status().model_copy(update={"state": "disconnected"})
+            if stream.eviction:
+                status = status.model_copy(update={"error": stream.eviction})
             self._disconnected[key] = (self._now(), status)
             while len(self._disconnected) > DISCONNECTED_LIMIT:
                 del self._disconnected[next(iter(self._disconnected))]
         self._notify_progress()
+
+    def callers(self, node: str, service: str) -> frozenset[Caller]:
+        """The callers with a stream for a node of `service`; "" stands for any service or gateway."""
+        peers = (stream.peer for stream in self._streams)
+        return frozenset(
+            Caller(peer.identity, peer.enrolment)
+            for peer in peers
+            if peer.node == node and service in ("", peer.identity.name) and peer.enrolment
+        )
+
+    def evict(self, enrolment: str, reason: str) -> None:
+        """Close the streams of an enrolment. They are no longer waited for, and listed with the reason."""
+        for stream in tuple(self._streams):
+            if stream.peer.enrolment == enrolment:
+                stream.evict(reason)
+                self.leave(stream)
 
     async def receive(self, stream: Stream, request: v3.DeltaDiscoveryRequest) -> None:
         """Pass a request to its stream, then wake the waiters for ACKs; raises OverloadError."""

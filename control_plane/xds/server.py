@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
 import grpc
@@ -16,7 +17,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
-from meshwright.control_plane.api.spiffe import identity_from_auth_context
+from meshwright.control_plane.callers import CallerCheck
 from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import PermissionDeniedError
@@ -57,8 +58,8 @@ Handler: TypeAlias = "grpc.GenericRpcHandler[bytes, bytes]"
 class XdsServer:
     """The server. Streams wait until the first `publish`.
 
-    `connection_age` in seconds bounds how long a connection outlives its certificate: clients reconnect,
-    and nothing is sent again.
+    `callers` refuses evicted clients. `connection_age` in seconds bounds how long a connection outlives its
+    certificate: clients reconnect, and nothing is sent again.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class XdsServer:
         credentials: TlsCredentials,
         *,
         handlers: Sequence[Handler] = (),
+        callers: CallerCheck | None = None,
         connection_age: float = 3600.0,
     ) -> None:
         self._address = listen_address(bind, port)
-        self._trust_domain = trust_domain
+        self._callers = callers or CallerCheck(trust_domain)
         self._handlers = handlers
         self._connection_age = connection_age
         self._certificates = ReloadableCertificates(credentials)
@@ -113,13 +115,13 @@ class XdsServer:
 
     async def _serve(self, _: object, context: Context) -> None:
         try:
-            identity = identity_from_auth_context(context.auth_context() or {}, self._trust_domain)
+            caller = self._callers.identify(context.auth_context() or {})
             async with asyncio.timeout(FIRST_REQUEST_TIMEOUT):
                 message = await context.read()
             if not isinstance(message, bytes):
                 return
             request = _parse(message)
-            peer = authorize_node(identity, request.node)
+            peer = replace(authorize_node(caller.identity, request.node), enrolment=caller.enrolment)
             await self._serve_stream(peer, request, context)
         except PermissionDeniedError as error:
             await self._abort(context, grpc.StatusCode.PERMISSION_DENIED, str(error))
@@ -138,14 +140,23 @@ class XdsServer:
 
     async def _serve_stream(self, peer: Peer, request: v3.DeltaDiscoveryRequest, context: Context) -> None:
         stream = await self.queue.join(peer, context.write)
+        reader = asyncio.current_task()
+        if reader is not None:
+            stream.on_evicted = reader.cancel
         log.info("stream opened", node=peer.node, identity=peer.identity.uri)
         try:
+            self._callers.identify(context.auth_context() or {})  # it may have been evicted while it waited
             while True:
                 await self.queue.receive(stream, request)
                 message = await context.read()
                 if not isinstance(message, bytes):
                     return
                 request = _parse(message)
+        except asyncio.CancelledError:
+            if not stream.eviction or reader is None:
+                raise
+            reader.uncancel()
+            raise PermissionDeniedError(stream.eviction) from None
         finally:
             self.queue.leave(stream)
             log.info("stream closed", node=peer.node, identity=peer.identity.uri)

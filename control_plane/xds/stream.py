@@ -34,6 +34,9 @@ IN_FLIGHT_LIMIT = 256
 OVERLOAD_LIMIT = 4096
 """Responses without a reply beyond which a stream is closed."""
 
+MAX_COMPARED = 2000
+"""Changed resources that are compared for one stream: some milliseconds."""
+
 log = structlog.get_logger(__name__)
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -70,6 +73,9 @@ class Stream:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._queued_at: dict[str, float] = {}
         self._closed = False
+        self._changed_revision = snapshot.revision
+        self.eviction = ""
+        self.on_evicted: Callable[[], object] = lambda: None
 
     @property
     def is_behind(self) -> bool:
@@ -78,6 +84,8 @@ class Stream:
 
     def publish(self, snapshot: Snapshot, changed: Collection[ResourceKey]) -> None:
         """Switch to a newer snapshot; what it changes for this Envoy is written soon."""
+        if snapshot.revision > self._snapshot.revision and self._gets_any(snapshot, changed):
+            self._changed_revision = snapshot.revision
         self._snapshot, self._is_stale = snapshot, True
         if self._changed_at is not None:
             # The stream is compared with the snapshot anyway: merging costs less than checking.
@@ -124,6 +132,11 @@ class Stream:
         """Whether this client gets any of these resources."""
         return any(self.delta.is_interested(*key) for key in keys)
 
+    def evict(self, reason: str) -> None:
+        """Its client may not use the mesh any longer: end the call that reads from it."""
+        self.eviction = reason
+        self.on_evicted()
+
     def close(self) -> None:
         """Stop writing."""
         self._closed = True
@@ -153,8 +166,23 @@ class Stream:
             revision=self.delta.acked_revision,
             responded_revision=self.delta.replied_revision,
             rejected_revision=self.delta.rejected_revision,
+            published_revision=self._snapshot.revision,
+            changed_revision=self._changed_revision,
             error=self.rejection_text(),
         )
+
+    def _gets_any(self, snapshot: Snapshot, changed: Collection[ResourceKey]) -> bool:
+        """Whether this client gets a resource that differs in a newer snapshot.
+
+        The answer matters only for a client that may never reply; for others, and for large changes, it is
+        true without a comparison.
+        """
+        if self.delta.is_synced or len(changed) > MAX_COMPARED:
+            return True
+        before, after = (
+            version.node(self.peer.identity, self.peer.bindings) for version in (self._snapshot, snapshot)
+        )
+        return self.is_interested(after.differences(before, changed))
 
     def _refresh(self) -> None:
         """Compare this Envoy with the newest snapshot, unless too many of its replies are missing."""

@@ -14,6 +14,7 @@ from meshwright.control_plane.admin import server
 from meshwright.control_plane.admin.protocols import EditPreview
 from meshwright.control_plane.admin.route import Route, Router
 from meshwright.control_plane.admin.routers.events import EventsRouter
+from meshwright.control_plane.admin.routers.evictions import EvictionsRouter
 from meshwright.control_plane.admin.routers.explain import ExplainRouter
 from meshwright.control_plane.admin.routers.instances import InstancesRouter
 from meshwright.control_plane.admin.routers.jaeger import JaegerRouter
@@ -34,7 +35,7 @@ from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.events import Event
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import ServicePolicies
-from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyStatus
+from meshwright.control_plane.api.models.proxies import EvictionResult, ProxyDetail, ProxyStatus
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.tokens import NewToken, TokenInfo, TokenRole
 from meshwright.control_plane.api.models.topology import ServiceList, Topology
@@ -130,6 +131,13 @@ class FakeMesh:
             raise reply
         return reply
 
+    async def evict(self, node: str, service: str, author: str, message: str) -> EvictionResult:
+        """Record the eviction like a command."""
+        if node != "orders-1":
+            raise NotFoundError(f"no such proxy: {node}")
+        self.commands.append((node, "evict", f"{service} {author} {message}"))
+        return EvictionResult(name=node, service=service or "orders", enrolments=1)
+
     async def report(self) -> Status:
         """The status, with the store's newest revision."""
         newest = self.store.revisions[-1].info.revision
@@ -182,6 +190,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         StatusRouter(fake.report),
         InstancesRouter(lambda: [instance]),
         ProxiesRouter(proxies, fake.run_command),
+        EvictionsRouter(fake.evict),
         TokensRouter(fake.tokens),
         TopologyRouter(Topology, lambda _caller, _callee: None),
         ServicesRouter(lambda: fake.services, lambda _name: None, fake.service_policies),

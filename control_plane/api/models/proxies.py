@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from meshwright.control_plane.api.models.base import ApiModel, Name
+from meshwright.control_plane.api.models.base import ApiModel, Name, StrictModel
 
 ProxyState = Literal["synced", "pending", "rejected", "disconnected"]
 
@@ -59,7 +59,8 @@ class ProxyStatus(ApiModel):
 
     `revision`: the newest revision that it has ACKed completely. `responded_revision`: the newest revision
     for which it has ACKed or NACKed every resource. `rejected_revision`: the newest revision with a resource
-    that it currently rejects, 0 if there is none.
+    that it currently rejects, 0 if there is none. `published_revision`: the newest revision that its control
+    plane serves it. `changed_revision`: the newest one that changed something it gets.
     """
 
     name: str
@@ -71,6 +72,8 @@ class ProxyStatus(ApiModel):
     error: str = ""
     responded_revision: int = 0
     rejected_revision: int = 0
+    published_revision: int = 0
+    changed_revision: int = 0
 
 
 class ProxyDetail(ProxyStatus):
@@ -95,14 +98,30 @@ class ProxyList(ApiModel):
     proxies: tuple[ProxyDetail, ...] = ()
 
 
+class EvictionRequest(StrictModel):
+    """Who evicts a proxy and why."""
+
+    author: str = Field("", max_length=200)
+    message: str = Field("", max_length=500)
+
+
+class EvictionResult(ApiModel):
+    """A proxy that was evicted, and the number of its enrolments (one, or two after a restart)."""
+
+    name: str
+    service: str
+    enrolments: int
+
+
 class WaitResult(ApiModel):
     """The outcome of waiting for a revision.
 
     `proxies` have rejected the revision, or have not ACKed it yet. `rejecting_older` still reject a resource
-    of an older revision.
+    of an older revision. `pending_older` have not ACKed an older one, and this one changes nothing for them.
     """
 
     state: Literal["programmed", "rejected", "timeout"]
     revision: int
     proxies: tuple[ProxyStatus, ...] = ()
     rejecting_older: tuple[ProxyStatus, ...] = ()
+    pending_older: tuple[ProxyStatus, ...] = ()

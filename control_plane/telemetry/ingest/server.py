@@ -16,7 +16,8 @@ from typing import NoReturn, cast
 import grpc
 import structlog
 
-from meshwright.control_plane.api.spiffe import Identity, identity_from_auth_context
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.callers import CallerCheck
 from meshwright.control_plane.errors import PermissionDeniedError
 from meshwright.control_plane.telemetry import metrics
 from meshwright.control_plane.telemetry.ingest.queue import (
@@ -45,8 +46,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # Twice the limit, so that messages slightly above it are counted as too large.
     ("grpc.max_receive_message_length", 2 * MAX_MESSAGE_BYTES),
     ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.keepalive_time_ms", 30_000),
     ("grpc.max_allowed_incoming_connections", 20_000),
+    ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
@@ -78,11 +79,14 @@ class OtlpServer:
         credentials: TlsCredentials,
         handlers: Mapping[Signal, SignalHandler],
         *,
+        callers: CallerCheck | None = None,
         connection_age: float = 3600.0,
     ) -> None:
-        """`connection_age`: seconds until a client must reconnect and present its certificate again."""
+        """`callers` refuses evicted clients. `connection_age`: seconds until a client must reconnect and show
+        its certificate again.
+        """
         self._address = listen_address(bind, port)
-        self._trust_domain = trust_domain
+        self._callers = callers or CallerCheck(trust_domain)
         self._certificates = ReloadableCertificates(credentials)
         self._handlers = dict(handlers)
         self._connection_age = connection_age
@@ -138,7 +142,7 @@ class OtlpServer:
     def _method(self, signal: Signal) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def export(messages: AsyncIterator[bytes], context: Context) -> bytes:
             try:
-                identity = identity_from_auth_context(context.auth_context() or {}, self._trust_domain)
+                identity = self._callers.identify(context.auth_context() or {}).identity
                 if identity.role == "control-plane":
                     raise PermissionDeniedError(f"{identity.uri} is not a sidecar")
             except PermissionDeniedError as error:

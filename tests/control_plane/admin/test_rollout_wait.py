@@ -127,3 +127,17 @@ async def test_a_timeout_names_the_sidecars_that_are_behind() -> None:
     result = await wait(clock, lambda _: at, timeout=2)
     assert (result.state, [proxy.name for proxy in result.proxies]) == ("timeout", ["b", "c"])
     assert 2 <= clock.seconds < 2.2
+
+
+@pytest.mark.parametrize(
+    ("published", "changed", "state"), [(5, 4, "programmed"), (5, 5, "timeout"), (4, 4, "timeout")]
+)
+async def test_wait_leaves_out_who_owes_only_an_older_revision(
+    published: int, changed: int, state: str
+) -> None:
+    silent = sidecar("b", "pending", 0).model_copy(
+        update={"published_revision": published, "changed_revision": changed}
+    )
+    result = await wait(Clock(), lambda _now: status(5, sidecar("a", "synced", 5), silent))
+    assert result.state == state
+    assert [proxy.name for proxy in result.pending_older] == (["b"] if state == "programmed" else [])

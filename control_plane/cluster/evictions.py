@@ -1,0 +1,128 @@
+"""Takes a proxy out of the mesh: its enrolment is refused everywhere until it enrols again.
+
+The eviction goes to the store, which tells all control planes. Each closes the streams of the enrolment,
+removes the instances that it registered, and refuses its certificates and their renewal from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from meshwright.control_plane.agents.enrolments import SeenEnrolments
+from meshwright.control_plane.api.models.proxies import EvictionResult
+from meshwright.control_plane.api.spiffe import parse
+from meshwright.control_plane.callers import Caller, Eviction, Evictions
+from meshwright.control_plane.cluster import cluster_pb2 as pb
+from meshwright.control_plane.cluster.methods import FIND_ENROLMENTS
+from meshwright.control_plane.cluster.peer_client import PeerClient
+from meshwright.control_plane.errors import InputError, NotFoundError
+from meshwright.control_plane.store.evictions import EvictionStore
+
+KEEP_SECONDS = 8 * 86400.0
+"""How long an eviction is kept: longer than any certificate is valid (ca.authority.SVID_TTL_RANGE)."""
+
+log = structlog.get_logger(__name__)
+
+
+class ConnectedStreams(Protocol):
+    """The proxies that are connected here (xds.push_queue.PushQueue)."""
+
+    def callers(self, node: str, service: str) -> frozenset[Caller]:
+        """The callers with a stream for a node of `service`; "" stands for any."""
+
+    def evict(self, enrolment: str, reason: str) -> None:
+        """Close the streams of an enrolment."""
+
+
+class InstanceLeases(Protocol):
+    """The registered instances (store.leases.Leases)."""
+
+    async def deregister(self, instance: str, service: str) -> bool:
+        """Remove an instance; raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvictionTargets:
+    """What an eviction takes effect on."""
+
+    streams: ConnectedStreams
+    leases: InstanceLeases
+    seen: SeenEnrolments
+
+
+class EvictionService:
+    """Evicts proxies. `on_evicted` is called with an eviction that was ordered here."""
+
+    def __init__(
+        self,
+        store: EvictionStore,
+        evictions: Evictions,
+        targets: EvictionTargets,
+        peers: PeerClient,
+        on_evicted: Callable[[Eviction], None],
+    ) -> None:
+        self._store = store
+        self._evictions = evictions
+        self._targets = targets
+        self._peers = peers
+        self._on_evicted = on_evicted
+        peers.register_method(FIND_ENROLMENTS, self._serve_find)
+
+    async def evict(self, node: str, service: str, author: str, message: str) -> EvictionResult:
+        """Evict a proxy of `service`; "" stands for the only service or gateway with a proxy of this name.
+
+        Raises NotFoundError if no control plane has heard of it within a minute, InputError if several
+        services have a proxy of this name, and StoreError.
+        """
+        callers = set(self._find(node, service))
+        for found in await self._peers.broadcast(FIND_ENROLMENTS, pb.Command(node=node, service=service)):
+            callers |= _parse(found)
+        if not callers:
+            raise NotFoundError(f"no such proxy: {node}: see `mesh proxies`")
+        identities = sorted({caller.identity.uri for caller in callers})
+        if len(identities) > 1:
+            raise InputError(f"{node}: several proxies have this name, of {' and '.join(identities)}")
+        now = time.time()
+        evictions = [
+            Eviction(caller.enrolment, identities[0], node, author, message, now, now + KEEP_SECONDS)
+            for caller in sorted(callers, key=lambda caller: caller.enrolment)
+        ]
+        await self._store.add(evictions)
+        await self.refresh()
+        self._on_evicted(evictions[0])
+        owner = next(iter(callers)).identity.name
+        return EvictionResult(name=node, service=owner, enrolments=len(evictions))
+
+    async def refresh(self) -> None:
+        """Apply the evictions in the store; raises StoreError."""
+        for eviction in self._evictions.replace(await self._store.list()):
+            log.warning("proxy evicted", identity=eviction.identity, node=eviction.proxy, by=eviction.author)
+            self._targets.streams.evict(eviction.enrolment, str(eviction))
+            for identity, node in self._targets.seen.nodes_of(eviction.enrolment, time.monotonic()):
+                if identity.role == "service":
+                    await self._targets.leases.deregister(node, identity.name)
+
+    def _find(self, node: str, service: str) -> Iterable[Caller]:
+        return self._targets.streams.callers(node, service) | self._targets.seen.of_node(
+            node, service, time.monotonic()
+        )
+
+    async def _serve_find(self, request: pb.Command) -> pb.EnrolmentList:
+        found = pb.EnrolmentList()
+        for caller in self._find(request.node, request.service):
+            found.enrolments.add(identity=caller.identity.uri, enrolment=caller.enrolment)
+        return found
+
+
+def _parse(found: pb.EnrolmentList) -> set[Caller]:
+    callers = set()
+    for item in found.enrolments:
+        with contextlib.suppress(ValueError):
+            callers.add(Caller(parse(item.identity), item.enrolment))
+    return callers
