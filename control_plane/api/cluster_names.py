@@ -24,6 +24,12 @@ TELEMETRY = "/telemetry"
 COLLECTOR = "/otlp"
 """Where spans go: the control plane, or a collector from the settings."""
 
+EXTERNAL = "/external"
+"""All hosts outside the mesh, in a sidecar that may call them."""
+
+EXTERNAL_NODE = "external"
+"""What the topology calls them."""
+
 _APP = "/app/"
 
 

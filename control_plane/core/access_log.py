@@ -1,7 +1,7 @@
 """The request log: what every proxy reports about requests, as OTLP log records over mutual TLS.
 
-Failed and slow requests always, all of them while the runtime key `mesh.tap` is on. It is independent of the
-access log that a Telemetry policy controls: with that one off, `mesh why` still works.
+Failed, refused and slow requests always, all of them while the runtime key `mesh.tap` is on. The access log
+that a Telemetry policy controls is another one: with that one off, `mesh why` still works.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.core import reply_reasons
 from meshwright.control_plane.core.routes import METADATA_KEY
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hooks import ListenerDirection
@@ -20,6 +21,8 @@ TAP_RUNTIME_KEY = "mesh.tap"
 
 SLOW_REQUEST = timedelta(seconds=1)
 """Requests that take this long are reported like failed ones."""
+
+CLIENT_ERROR = 400
 
 FLUSH_INTERVAL, BUFFER_BYTES = timedelta(milliseconds=500), 16 * 1024
 """Records are sent after this time, or as soon as this many bytes are buffered."""
@@ -47,6 +50,7 @@ REQUEST_FIELDS = {
     "policies": f"%METADATA(ROUTE:{METADATA_KEY}:policies)%",
     "trace": "%TRACE_ID%",
     "request_id": "%REQ(X-REQUEST-ID)%",
+    "fallback_id": reply_reasons.FALLBACK_ID,
 }
 """The attributes of a record; its time is the request's start. The query is left out: it may hold secrets.
 
@@ -75,7 +79,8 @@ def request_log(direction: ListenerDirection) -> v3.AccessLog:
         ),
     )
     failed = [server_error_filter(), _any_flag()]
-    filters = [*failed, v3.AccessLogFilter(duration_filter=v3.DurationFilter(comparison=slow)), _tapped()]
+    slow_filter = v3.AccessLogFilter(duration_filter=v3.DurationFilter(comparison=slow))
+    filters = [*failed, slow_filter, _tapped(), _refused()]
     return _otlp_access_log(direction, REQUEST_FIELDS, filters)
 
 
@@ -87,6 +92,17 @@ def connection_log(direction: ListenerDirection) -> v3.AccessLog:
 
 def _any_flag() -> v3.AccessLogFilter:
     return v3.AccessLogFilter(response_flag_filter=v3.ResponseFlagFilter())
+
+
+def _refused() -> v3.AccessLogFilter:
+    """4xx that the proxy itself responded. The expression is evaluated last, and only for these statuses."""
+    client_error = v3.ComparisonFilter(
+        op=v3.ComparisonFilter.GE,
+        value=v3.RuntimeUInt32(default_value=CLIENT_ERROR, runtime_key="mesh.refused_status"),
+    )
+    status = v3.AccessLogFilter(status_code_filter=v3.StatusCodeFilter(comparison=client_error))
+    own = reply_reasons.matches(reply_reasons.OWN_RESPONSE)
+    return v3.AccessLogFilter(and_filter=v3.AndFilter(filters=[status, own]))
 
 
 def _tapped() -> v3.AccessLogFilter:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import lru_cache
 
+from meshwright.control_plane.api import header_limits
 from meshwright.control_plane.core import http2, tcp, tls
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.attachment import refs_of
@@ -48,6 +49,9 @@ def cluster(view: ClusterView) -> Resource:
                 http2_protocol_options=http2.between_sidecars()
             )
         )
+        limits = options.common_http_protocol_options
+        limits.max_headers_count.value = header_limits.MAX_HEADERS_INSIDE
+        limits.max_response_headers_kb.value = header_limits.MAX_KIB_INSIDE
         message.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(codec.pack(options))
     else:
         message.upstream_connection_options.tcp_keepalive.CopyFrom(tcp.KEEPALIVE)

@@ -42,17 +42,16 @@ def cluster() -> Resource:
 
 def tunnel() -> v3.Route:
     """The route of CONNECT; a tunnel stays open until one end closes it, however silent."""
+    return v3.Route(match=connect_match(), route=terminating_action(CLUSTER))
+
+
+def terminating_action(cluster: str) -> v3.RouteAction:
+    """Ends the CONNECT here and forwards its bytes to the cluster, without a time limit."""
     terminate = v3.RouteAction.UpgradeConfig(
         upgrade_type=CONNECT, connect_config=v3.RouteAction.UpgradeConfig.ConnectConfig()
     )
-    return v3.Route(
-        match=_connect_match(),
-        route=v3.RouteAction(
-            cluster=CLUSTER,
-            timeout=timedelta(0),
-            idle_timeout=timedelta(0),
-            upgrade_configs=[terminate],
-        ),
+    return v3.RouteAction(
+        cluster=cluster, timeout=timedelta(0), idle_timeout=timedelta(0), upgrade_configs=[terminate]
     )
 
 
@@ -63,8 +62,9 @@ def refusal(service: str) -> v3.Route:
         f"use http://{service}\n"
     )
     response = v3.DirectResponseAction(status=REFUSED_STATUS, body=v3.DataSource(inline_string=text))
-    return v3.Route(match=_connect_match(), direct_response=response)
+    return v3.Route(match=connect_match(), direct_response=response)
 
 
-def _connect_match() -> v3.RouteMatch:
+def connect_match() -> v3.RouteMatch:
+    """Matches CONNECT, which has no path."""
     return v3.RouteMatch(connect_matcher=v3.RouteMatch.ConnectMatcher())

@@ -1,17 +1,16 @@
 """GatewayView → the ingress: listeners that face users, and routes into the mesh.
 
-The settings follow Envoy's "configuring Envoy as an edge proxy": the client's address is the connection's
-(`x-envoy-external-address`, and the last entry of `x-forwarded-for`, to which it is appended), other headers
-that a client may forge are removed, streams and windows are bounded.
+The settings follow Envoy's "configuring Envoy as an edge proxy": what a client says about its address, scheme
+and host is believed only of trusted proxies (edge.py), paths are normalised, every phase of a request and all
+windows are bounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 
-from meshwright.control_plane.core import authority, routes, tcp
+from meshwright.control_plane.core import authority, edge, routes, tcp
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import (
@@ -21,19 +20,7 @@ from meshwright.control_plane.core.views import (
     ListenerView,
 )
 from meshwright.control_plane.envoy import v3
-
-IDLE_TIMEOUT = timedelta(hours=1)
-"""Closes silent streams and connections, so that clients cannot hold memory indefinitely."""
-
-UNTRUSTED_HEADERS = (
-    "forwarded",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-envoy-attempt-count",
-)
-"""Request headers that only a trusted proxy in front of the ingress could set, and there is none. Envoy
-overwrites or removes the rest: x-forwarded-proto, x-forwarded-client-cert, and what controls its router."""
+from meshwright.control_plane.policies.retry import app_failure
 
 
 def listener_name(gateway: str, listener: str) -> str:
@@ -79,18 +66,13 @@ def _http_listener(
     gateway: GatewayView, settings: ListenerSettings, view: ListenerView, address: str, port: int
 ) -> Resource:
     name = listener_name(gateway.name, view.name)
-    manager = http.connection_manager("ingress", "ingress", name, settings)
-    manager.use_remote_address.value = True
-    manager.common_http_protocol_options.CopyFrom(
-        v3.CommonHttpProtocolOptions(
-            idle_timeout=IDLE_TIMEOUT,
-            headers_with_underscores_action=v3.CommonHttpProtocolOptions.REJECT_REQUEST,
-        )
-    )
-    manager.stream_idle_timeout.FromTimedelta(IDLE_TIMEOUT)
-    chain = v3.FilterChain(filters=[http.network_filter(manager)])
+    chains = []
+    for group in edge.clients(gateway.edge):
+        manager = http.connection_manager("ingress", "ingress", name, settings)
+        edge.apply(manager, group, gateway.edge, view.port or port)
+        chains.append(edge.chain(manager, group))
     refs = (*((gateway.document,) if gateway.document else ()), *settings.refs)
-    message = http.listener(name, address, port, [chain])
+    message = http.listener(name, address, port, chains)
     return encode(LDS, name, message, required_clusters=settings.required_clusters, policies=refs)
 
 
@@ -110,7 +92,8 @@ def route_configurations(view: GatewayView, ports: Mapping[str, int]) -> tuple[R
             name=name,
             ignore_port_in_host_matching=True,
             most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
-            request_headers_to_remove=UNTRUSTED_HEADERS,
+            response_headers_to_remove=[app_failure.HEADER],
+            request_headers_to_add=[edge.client_address()],
             virtual_hosts=authority.checked(
                 v3.VirtualHost(name=host.name, domains=host.domains, routes=built.routes)
                 for host, built in hosts

@@ -1,7 +1,8 @@
-"""What all HTTP listeners of the mesh have in common: path normalisation, client certificates, filters.
+"""What all HTTP listeners of the mesh have in common: protocol options, client certificates, filters.
 
-Routing and policies look at paths, so every listener normalises them alike and rejects escaped slashes
-(Envoy's "configuring Envoy as an edge proxy", path normalisation).
+Requests and responses pass as the apps wrote them: paths, methods, trailers, `server`, `expect` and request
+IDs are not touched. Only gateways normalise paths (gateway.py). What is refused has a reason in its body
+(reply_reasons.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
 
-from meshwright.control_plane.core import access_log, http2
+from meshwright.control_plane.api import header_limits
+from meshwright.control_plane.core import access_log, external, http1, http2, local_replies, reply_reasons
 from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies import hook_registry
@@ -22,8 +24,6 @@ from meshwright.control_plane.policies.hooks import (
 )
 
 HCM = v3.HttpConnectionManager
-
-WEBSOCKET = "websocket"
 
 HEADERS_TIMEOUT = timedelta(seconds=10)
 """A client that has not sent its headers by then is disconnected (slow loris)."""
@@ -50,26 +50,40 @@ def connection_manager(
         stat_prefix=stat_prefix,
         rds=v3.Rds(config_source=ads_source(), route_config_name=route_config),
         http_filters=_http_filters(direction),
-        normalize_path=v3.BoolValue(value=True),
-        merge_slashes=True,
-        path_with_escaped_slashes_action=HCM.REJECT_REQUEST,
         request_headers_timeout=HEADERS_TIMEOUT,
         forward_client_cert_details=HCM.SANITIZE,
-        upgrade_configs=[HCM.UpgradeConfig(upgrade_type=WEBSOCKET)],
+        upgrade_configs=[HCM.UpgradeConfig(upgrade_type=http1.WEBSOCKET)],
+        http_protocol_options=http1.options(any_method=direction != "ingress"),
         http2_protocol_options=(
             http2.towards_clients() if direction == "ingress" else http2.between_sidecars()
         ),
         stream_idle_timeout=timedelta(0),
+        proxy_100_continue=True,
+        server_header_transformation=HCM.PASS_THROUGH,
+        request_id_extension=_request_id(),
+        local_reply_config=reply_reasons.local_replies(direction),
+        # A caller whose request failed needs the ID to ask why. Inbound, the caller's sidecar sets it.
+        always_set_request_id_in_response=direction != "inbound",
     )
-    hook_registry.prepare_listener(manager, direction)
+    inside = direction == "inbound"
+    headers = header_limits.MAX_HEADERS_INSIDE if inside else header_limits.MAX_HEADERS
+    manager.common_http_protocol_options.max_headers_count.value = headers
+    manager.max_request_headers_kb.value = header_limits.MAX_KIB_INSIDE if inside else header_limits.MAX_KIB
+    if direction != "inbound":
+        manager.access_log.extend(local_replies.access_logs())
     context = ListenerContext(direction, settings.owner, settings.tracing)
     for policy in settings.policies:
         policy.hooks.patch_listener(manager, context)
     if settings.request_log:
         manager.access_log.append(access_log.request_log(direction))
-        # A caller whose request failed needs the id to ask why.
-        manager.always_set_request_id_in_response = direction != "inbound"
     return manager
+
+
+def _request_id() -> v3.RequestIDExtension:
+    """Request IDs without Envoy's mark of how a trace started, which would change the IDs of apps."""
+    no = v3.BoolValue(value=False)
+    config = v3.UuidRequestIdConfig(pack_trace_reason=no, use_request_id_for_trace_sampling=no)
+    return v3.RequestIDExtension(typed_config=codec.pack(config))
 
 
 @lru_cache(maxsize=3)
@@ -85,11 +99,12 @@ def _core_filters(direction: ListenerDirection) -> Iterable[FilterEntry]:
     if direction == "outbound":
         on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=ads_source(), timeout=ODCDS_TIMEOUT))
         yield FilterPhase.DISCOVERY, "envoy.filters.http.on_demand", on_demand
+        yield from external.filters()
     if direction != "inbound":
         # Counts the final status of each gRPC call by cluster (`cluster.NAME.grpc.14`): failed calls are
         # HTTP 200, and no other statistic tells them from successful ones.
         yield FilterPhase.STATISTICS, "envoy.filters.http.grpc_stats", v3.GrpcStats()
-    yield FilterPhase.ROUTER, "envoy.filters.http.router", v3.Router()
+    yield FilterPhase.ROUTER, "envoy.filters.http.router", v3.Router(suppress_envoy_headers=True)
 
 
 def network_filter(manager: HCM) -> v3.Filter:

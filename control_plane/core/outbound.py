@@ -6,8 +6,9 @@ Virtual hosts and clusters are built per destination and shared by all callers; 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 
-from meshwright.control_plane.core import clusters, connect_tunnel, routes
+from meshwright.control_plane.core import clusters, connect_tunnel, external, local_replies, routes
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, encode
 from meshwright.control_plane.core.views import DestinationView, HostView, ListenerSettings
@@ -17,6 +18,8 @@ LISTENER = "outbound"
 ROUTES = "out"
 
 VHDS_FETCH_TIMEOUT = timedelta(milliseconds=50)
+NO_SUCH_PORT_STATUS = 404
+
 """An empty VHDS response does not end Envoy's initial fetch, which lasts 15 s by default."""
 
 
@@ -46,13 +49,15 @@ def tunnel_listener(settings: ListenerSettings) -> Resource:
 
 def _connection_manager(stat_prefix: str, settings: ListenerSettings) -> http.HCM:
     manager = http.connection_manager("outbound", stat_prefix, ROUTES, settings)
-    # Applications may use HTTP/1.0: nginx proxies with it by default.
-    manager.http_protocol_options.accept_http_10 = True
+    # Envoy waits for a host without a limit of its own. Once there is a route, its idle timeout replaces this
+    # one, and every route has one (routes.py).
+    manager.stream_idle_timeout.FromTimedelta(HOST_TIMEOUT)
+    manager.strip_trailing_host_dot = True  # `orders.` is the service too, not a host outside the mesh
     return manager
 
 
-def route_configuration() -> Resource:
-    """The route configuration to which on-demand virtual hosts are added."""
+def route_configuration(*, external_allowed: bool = True) -> Resource:
+    """The route configuration to which on-demand virtual hosts are added; it has hosts outside the mesh."""
     source = http.ads_source()
     source.initial_fetch_timeout.FromTimedelta(VHDS_FETCH_TIMEOUT)
     message = v3.RouteConfiguration(
@@ -63,6 +68,8 @@ def route_configuration() -> Resource:
     return encode(RDS, ROUTES, message)
 
 
+        response_headers_to_remove=[app_failure.HEADER],
+        virtual_hosts=[external.virtual_host(allowed=external_allowed)],
 def virtual_host(view: HostView) -> Resource:
     """One on-demand virtual host; its aliases are all names that callers may use."""
     name = f"{ROUTES}/{view.name}"
@@ -70,7 +77,13 @@ def virtual_host(view: HostView) -> Resource:
     # Routes by path never match CONNECT, which has none.
     refused = view.https_refused_for
     connect = connect_tunnel.refusal(refused) if refused else connect_tunnel.tunnel()
-    message = v3.VirtualHost(name=name, domains=view.domains, routes=[*built.routes, connect])
+    message = v3.VirtualHost(
+        name=name,
+        domains=view.domains,
+        routes=[*built.routes, connect],
+        typed_per_filter_config=external.disabled_filters(),
+    )
+    local_replies.mark(message, view.name)
     return encode(
         VHDS,
         name,
@@ -84,3 +97,25 @@ def virtual_host(view: HostView) -> Resource:
 def destination(view: DestinationView) -> tuple[Resource, ...]:
     """All resources of one destination, clusters first."""
     return (*map(clusters.cluster, view.clusters), *map(virtual_host, view.hosts))
+@lru_cache(maxsize=1024)
+def refused_host(name: str, service: str) -> Resource:
+    """VHDS's reply for a port that `service` does not have: no way around the service's sidecar.
+
+    Without a version it counts as a host that does not exist, so it is not remembered.
+    """
+    host = name.removeprefix(f"{ROUTES}/")
+    text = f"service {service} of the mesh has no HTTP port at {host}\n"
+    route = v3.Route(name="no-such-port", match=v3.RouteMatch(prefix=""))
+    connect = v3.Route(name="no-such-port", match=connect_tunnel.connect_match())
+    for entry in (route, connect):
+        entry.direct_response.status = NO_SUCH_PORT_STATUS
+        entry.direct_response.body.inline_string = text
+    message = v3.VirtualHost(
+        name=name,
+        domains=[host],
+        routes=[route, connect],
+        typed_per_filter_config=external.disabled_filters(),
+    )
+    return encode(VHDS, name, message, aliases=(name,), versioned=False)
+
+

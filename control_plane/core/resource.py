@@ -63,12 +63,13 @@ def encode(
     aliases: tuple[str, ...] = (),
     required_clusters: tuple[str, ...] = (),
     policies: tuple[str, ...] = (),
+    versioned: bool = True,
 ) -> Resource:
-    """Encode one resource; `message` may be encoded already."""
+    """Encode one resource; `message` may be encoded already. Without a version it is never remembered."""
     body = message if isinstance(message, bytes) else codec.encode(message)
     digest = hashlib.sha256(body)
     digest.update("\0".join(aliases).encode())
-    version = digest.hexdigest()[:16]
+    version = digest.hexdigest()[:16] if versioned else ""
     envelope = v3.Resource(
         name=name, version=version, aliases=aliases, resource=v3.Any(type_url=type_url, value=body)
     )

@@ -6,13 +6,13 @@ Listeners differ by node (where it binds), so they are built when a node asks an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.core import clusters, connect_tunnel, gateway, inbound, outbound, tcp
+from meshwright.control_plane.core import clusters, connect_tunnel, external, gateway, inbound, outbound, tcp
 from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource
 from meshwright.control_plane.core.views import (
     NO_EDGE_SETTINGS,
@@ -69,8 +69,9 @@ class Snapshot:
     """All resources at `revision`.
 
     `aliases` maps each host that callers may use to its virtual host. `default_settings` are those of a node
-    whose service has not registered. `endpoint_overrides` holds endpoints by (caller, zone); an empty name
-    stands for all.
+    whose service has not registered. `external_allowed`: sidecars pass on calls to hosts outside the mesh,
+    unless their application says otherwise. `endpoint_overrides` holds endpoints by (caller, zone); an empty
+    name stands for all.
     """
 
     revision: int
@@ -83,6 +84,7 @@ class Snapshot:
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
     default_settings: ListenerSettings = NO_SETTINGS
+    external_allowed: bool = True
     problems: tuple[str, ...] = ()
 
     def node(self, identity: Identity, bindings: Bindings) -> NodeSnapshot:
@@ -189,6 +191,7 @@ class NodeSnapshot:
         self._variant = snapshot.variants.get(identity.name, {})
         self._endpoint_overrides = _endpoint_overrides(snapshot, identity.name, bindings.zone)
         self._aliases = snapshot.aliases if identity.role == "service" else {}
+        self._services: Collection[str] = snapshot.nodes.keys() if identity.role == "service" else ()
         self._base, self._routes = _node_resources(snapshot, identity, bindings)
 
     def get(self, type_url: str, name: str) -> Resource | None:
@@ -207,6 +210,14 @@ class NodeSnapshot:
             if (type_url, name) in table:
                 return table[type_url, name]
         return self._variant.get((type_url, name)) or self._shared.get((type_url, name))
+
+    def refused_host(self, name: str) -> Resource | None:
+        """VHDS's reply for a name of a service that is no host of the mesh: it must lead nowhere else."""
+        if name in self._aliases:
+            return None
+        host = name.removeprefix(f"{outbound.ROUTES}/").lower()
+        service = host.partition(":")[0].removesuffix(".mesh")
+        return outbound.refused_host(name, service) if service in self._services else None
 
     def differences(self, previous: NodeSnapshot, candidates: Iterable[ResourceKey]) -> ChangedResources:
         """Those of `candidates` that this node sees in another version than `previous`, or only in one."""
@@ -239,7 +250,8 @@ def _node_resources(
         return _gateway_resources(view or GatewayView(identity.name, default, (NO_ROUTES,)), bindings)
     upstreams = tuple(snapshot.upstreams.get(name) for name, _, _ in bindings.upstreams)
     node = snapshot.nodes.get(identity.name)
-    return _sidecar_resources(node, node.settings if node else default, bindings, upstreams)
+    allowed = bindings.outside != "deny" if bindings.outside else snapshot.external_allowed
+    return _sidecar_resources(node, node.settings if node else default, bindings, upstreams, allowed)
 
 
 def _by_name(resources: Iterable[Resource]) -> ResourcesByName:
@@ -252,6 +264,7 @@ def _sidecar_resources(
     settings: ListenerSettings,
     bindings: Bindings,
     upstreams: tuple[UpstreamView | None, ...],
+    external_allowed: bool,
 ) -> tuple[Mapping[str, ResourcesByName], ResourcesByName]:
     listeners: list[Resource] = []
     tracing, request_log = bindings.tracing, bindings.request_log
@@ -267,8 +280,9 @@ def _sidecar_resources(
         )
     for (name, address, port), upstream in zip(bindings.upstreams, upstreams, strict=True):
         listeners.append(tcp.upstream_listener(name, address, port, upstream, request_log=request_log))
-    routes = (outbound.route_configuration(), *(inbound.routes(view) if view else ()))
-    static_clusters = _by_name([clusters.blackhole(), connect_tunnel.cluster()])
+    outbound_routes = outbound.route_configuration(external_allowed=external_allowed)
+    routes = (outbound_routes, *(inbound.routes(view) if view else ()))
+    static_clusters = _by_name([clusters.blackhole(), connect_tunnel.cluster(), external.cluster()])
     return {CDS: static_clusters, LDS: _by_name(listeners)}, _by_name(routes)
 
 

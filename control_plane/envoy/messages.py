@@ -28,6 +28,7 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.access_loggers.filters.cel.v3": "ExpressionFilter",
     "envoy.extensions.access_loggers.open_telemetry.v3": "OpenTelemetryAccessLogConfig",
     "envoy.extensions.access_loggers.stream.v3": "StdoutAccessLog",
+    "envoy.extensions.filters.http.basic_auth.v3": "BasicAuth",
     "envoy.extensions.filters.http.cors.v3": "Cors CorsPolicy",
     "envoy.extensions.filters.http.fault.v3": "FaultAbort HTTPFault",
     "envoy.extensions.filters.http.header_mutation.v3": "HeaderMutation HeaderMutationPerRoute Mutations",

@@ -141,6 +141,23 @@ class Any(Message, well_known_types.Any):
         value: bytes | None = ...,
     ) -> None: ...
 
+class BasicAuth(Message):
+    @property
+    def users(self) -> DataSource: ...
+    forward_username_header: str
+    authentication_header: str
+    allow_missing: bool
+    emit_dynamic_metadata: bool
+    def __init__(
+        self,
+        *,
+        users: DataSource | None = ...,
+        forward_username_header: str | None = ...,
+        authentication_header: str | None = ...,
+        allow_missing: bool | None = ...,
+        emit_dynamic_metadata: bool | None = ...,
+    ) -> None: ...
+
 class BoolValue(Message):
     value: bool
     def __init__(

@@ -24,6 +24,8 @@ class FilterPhase(IntEnum):
 
     DISCOVERY = 100
     """First: it fetches the virtual host that holds the per-route configuration of every later filter."""
+    EXTERNAL = 150
+    """Behind discovery: a host that is not in the mesh by now is outside."""
     STATISTICS = 200
     """Outside everything that may respond in place of the upstream: it counts what the caller sees."""
     CORS = 300
@@ -32,6 +34,8 @@ class FilterPhase(IntEnum):
     """Before anything changes the request: faults match the headers that the caller sent."""
     HEADERS = 600
     """Last before routing: header changes apply to exactly the requests that are forwarded."""
+    ADDRESS = 900
+    """Addresses of hosts outside the mesh: resolved and checked when nothing changes the host any more."""
     ROUTER = 1000
     """Terminal: Envoy rejects a chain in which the router is not last."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,12 +14,16 @@ from meshwright.control_plane.api.spiffe import Identity, valid_name
 from meshwright.control_plane.core.snapshot import Bindings
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import PermissionDeniedError
+from meshwright.control_plane.policies.gateway.edge import EdgeSettings
 
 MAX_GATEWAY_LISTENERS = 64
 """Listeners of one gateway (Gateway API's own limit for `spec.listeners`)."""
 
 MAX_UPSTREAMS = 64
 """TCP services that one sidecar may listen for."""
+
+MAX_EDGE_SETTINGS = 8192
+"""Characters of a gateway's settings; 64 networks take some 3000."""
 
 _LABEL_VALUE: TypeAdapter[str] = TypeAdapter(LabelValue)
 
@@ -71,7 +76,23 @@ def _bindings(node: v3.Node) -> Bindings:
         zone=_zone(node.locality.zone),
         tracing="tracing" in fields and fields["tracing"].bool_value,
         request_log="requestLog" in fields and fields["requestLog"].bool_value,
+        edge=_edge(fields["edge"].string_value) if "edge" in fields else EdgeSettings(),
+        outside=_outside(fields["outside"].string_value) if "outside" in fields else "",
     )
+
+
+def _edge(text: str) -> EdgeSettings:
+    try:
+        return EdgeSettings.model_validate_json(text[:MAX_EDGE_SETTINGS])
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise PermissionDeniedError(f"node.metadata.bindings.edge: {reason[:200]}") from None
+
+
+def _outside(text: str) -> Literal["", "allow", "deny"]:
+    if text not in ("", "allow", "deny"):
+        raise PermissionDeniedError(f"node.metadata.bindings.outside: {text[:63]!r} is not allow or deny")
+    return cast("Literal['', 'allow', 'deny']", text)
 
 
 def _upstreams(node: v3.Node) -> tuple[tuple[str, str, int], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from meshwright.control_plane.api import cluster_names
+from meshwright.control_plane.api import cluster_names, header_limits
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS, Identity
 from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE
 from meshwright.sidecar.bootstrap.params import AppCluster, BootstrapParams, Json
@@ -23,6 +23,11 @@ _APP_HTTP2 = {
     "override_stream_error_on_invalid_http_message": True,
     "max_concurrent_streams": 1024,
     "initial_stream_window_size": 1 << 20,
+_HEADER_LIMITS = {
+    "max_headers_count": header_limits.MAX_HEADERS,
+    "max_response_headers_kb": header_limits.MAX_KIB,
+}
+
     "initial_connection_window_size": 1 << 30,
 }
 """One connection carries the calls of all callers to a gRPC app. An invalid response costs its own stream.
@@ -143,8 +148,8 @@ def _app(app: AppCluster) -> Json:
         cluster["typed_extension_protocol_options"] = {
             _HTTP_OPTIONS: {
                 "@type": f"{_TYPE}{_HTTP_OPTIONS[5:]}",
-                "common_http_protocol_options": {"idle_timeout": APP_IDLE_TIMEOUT},
-                "explicit_http_config": {"http_protocol_options": {}},
+                "common_http_protocol_options": {"idle_timeout": APP_IDLE_TIMEOUT, **_HEADER_LIMITS},
+                "explicit_http_config": {"http_protocol_options": {"enable_trailers": True}},
             }
         }
     return cluster

@@ -20,10 +20,13 @@ class HandMadeNode(NodeSnapshot):
         revision: int = 1,
         resources: Mapping[ResourceKey, Resource] | None = None,
         pinned: Collection[ResourceKey] = (),
+        services: Collection[str] = (),
     ) -> None:
         self.revision = revision
         self.resources = resources or {}
         self.pinned = frozenset(pinned)
+        self._services = services
+        self._aliases = {alias: host.name for host in self.resources.values() for alias in host.aliases}
 
     def get(self, type_url: str, name: str) -> Resource | None:
         resource = self.resources.get((type_url, name))

@@ -58,8 +58,8 @@ class EdgeSettings(Spec):
     )
     trace_context: Literal["Local", "Continue", "Restart"] = Field(
         "Local",
-        description="Whose trace context (traceparent and the like) continues. Local: that of trusted proxies "
-        "and of clients on the gateway's own host; Continue: everybody's; Restart: nobody's.",
+        description="Whose trace context (traceparent and the like) continues. Local: trusted proxies' "
+        "and that of clients on the gateway's own host; Continue: everybody's; Restart: nobody's.",
     )
     paths: Literal["Normalize", "Keep"] = Field(
         "Normalize",

@@ -68,6 +68,7 @@ class Delta(TargetState):
         self._unused_clusters: set[str] = set()
         self._unknown_names: dict[str, set[str]] = {}
         self._unknown_hosts = unknown_hosts or UnknownNames()
+        self._refused_hosts: set[str] = set()
         self.rejected_names = 0
         self.nacks = 0
 
@@ -253,6 +254,7 @@ class Delta(TargetState):
                     held.add(name)
                 else:
                     update.resources[resource.name] = resource
+                    self._replace_refused(resource, update)
         if sub.type_url == VHDS and sub.awaits_first_response:
             update.resources |= placeholder_hosts(self._types[RDS].names if RDS in self._types else ())
         held |= blocked.keys()
@@ -290,13 +292,21 @@ class Delta(TargetState):
         elif name in sub.pending_replies:
             self._report_missing(sub, name, update)
 
-    @staticmethod
-    def _report_missing(sub: Subscription, name: str, update: _Update) -> None:
+    def _report_missing(self, sub: Subscription, name: str, update: _Update) -> None:
         """Reply for a name that the client does not have and cannot get."""
-        if sub.type_url == VHDS:
-            update.resources[name] = nonexistent_host(name)
-        else:
+        if sub.type_url != VHDS:
             update.removed.append(name)
+            return
+        refused = self._snapshot.refused_host(name) if len(self._refused_hosts) < self._limit else None
+        if refused is not None:
+            self._refused_hosts.add(name)
+        update.resources[name] = refused or nonexistent_host(name)
+
+    def _replace_refused(self, resource: Resource, update: _Update) -> None:
+        """Remove the stand-ins of names that a host now has: Envoy rejects a name that occurs twice."""
+        replaced = self._refused_hosts.intersection(resource.aliases)
+        self._refused_hosts -= replaced
+        update.removed += sorted(replaced - {resource.name})
 
     @staticmethod
     def _resend_endpoints(endpoints: Subscription, clusters: Iterable[str]) -> None:

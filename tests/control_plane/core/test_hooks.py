@@ -22,7 +22,13 @@ from tests.control_plane.core.worlds import exchange, mesh
     ("direction", "expected"),
     [
         ("inbound", ["router"]),
-        ("outbound", ["on_demand", "grpc_stats", "cors", "fault", "header_mutation", "router"]),
+        (
+            "outbound",
+            [
+                *("on_demand", "set_filter_state", "grpc_stats", "cors", "fault", "header_mutation"),
+                *("dynamic_forward_proxy", "external-addresses", "router"),
+            ],
+        ),
         ("ingress", ["grpc_stats", "cors", "fault", "header_mutation", "router"]),
     ],
 )

@@ -1,0 +1,170 @@
+"""Calls to hosts outside the mesh: passed on by default, and counted as `external`.
+
+A virtual host `*` has their routes. Its routes match only once a mark is set, by a filter behind the one that
+fetches hosts on demand: so a host is first looked for in the mesh. Hosts of the mesh have no such filter.
+
+A sidecar is no way past the mesh: names of services and `.mesh` never match, and addresses of its own host's
+loopback are refused after names are resolved, since other sidecars and agents listen there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import lru_cache
+from ipaddress import ip_network
+
+from meshwright.control_plane.api import cluster_names, header_limits
+from meshwright.control_plane.core import connect_tunnel, http2
+from meshwright.control_plane.core.reply_reasons import LOOPBACK_POLICY
+from meshwright.control_plane.core.resource import CDS, Resource, encode
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.hooks import FilterEntry, FilterPhase
+
+CLUSTER = cluster_names.EXTERNAL
+
+CONNECT_TIMEOUT = timedelta(seconds=10)
+"""Istio's default; hosts may be far away."""
+
+DNS_FAILURE_RETRY, DNS_FAILURE_RETRY_MAX = timedelta(seconds=1), timedelta(seconds=10)
+DNS_MAX_HOSTS, DNS_THREADS = 10_000, 4
+
+DENIED_STATUS = 403
+
+PROTECTED_NETWORKS = ("127.0.0.1/32", "127.10.0.0/16", "0.0.0.0/8", "::1/128", "::/128", "::ffff:7f00:1/128")
+"""Where sidecars, agents and apps of this host listen; 127.10.0.0/16 are the upstreams (sidecar/ports.py)."""
+
+_MARK_FILTER = "envoy.filters.http.set_filter_state"
+_PROXY_FILTER = "envoy.filters.http.dynamic_forward_proxy"
+_GUARD_FILTER = "external-addresses"
+_MARK = "meshwright.external"
+
+_MESH_NAME = r"(?i)[^:]*\.mesh\.?(?::.*)?"
+_SINGLE_LABEL = r"[^.:\[]*(?::.*)?"
+
+_UNLIMITED = v3.UInt32Value(value=2**32 - 1)
+
+
+def filters() -> Iterable[FilterEntry]:
+    """The filters of outbound listeners: the mark, the resolver, the guard."""
+    mark = v3.FilterStateValue(
+        object_key=_MARK,
+        factory_key="envoy.string",
+        format_string=v3.SubstitutionFormatString(text_format_source=v3.DataSource(inline_string="yes")),
+    )
+    yield (
+        FilterPhase.EXTERNAL,
+        _MARK_FILTER,
+        v3.SetFilterState(on_request_headers=[mark], clear_route_cache=True),
+    )
+    proxy = v3.DynamicForwardProxy(dns_cache_config=_dns_cache(), save_upstream_address=True)
+    yield FilterPhase.ADDRESS, _PROXY_FILTER, proxy
+    yield FilterPhase.ADDRESS, _GUARD_FILTER, v3.RBAC()
+
+
+def disabled_filters() -> dict[str, v3.Any]:
+    """`typed_per_filter_config` of virtual hosts in the mesh: they do without these filters."""
+    disabled = codec.pack(v3.RouteFilterConfig(disabled=True))
+    return dict.fromkeys((_MARK_FILTER, _PROXY_FILTER, _GUARD_FILTER), disabled)
+
+
+@lru_cache(maxsize=2)
+def virtual_host(*, allowed: bool) -> v3.VirtualHost:
+    """The virtual host of all names that the mesh does not have."""
+    host = v3.VirtualHost(name="external", domains=["*"])
+    connect = v3.Route(name="external", match=_match(_MESH_NAME))
+    connect.match.MergeFrom(connect_tunnel.connect_match())
+    plain = v3.Route(name="external", match=_match(_MESH_NAME))
+    plain.match.prefix = ""
+    if allowed:
+        connect.route.CopyFrom(connect_tunnel.terminating_action(CLUSTER))
+        plain.route.CopyFrom(v3.RouteAction(cluster=CLUSTER, timeout=timedelta(0), idle_timeout=timedelta(0)))
+        host.typed_per_filter_config[_GUARD_FILTER].CopyFrom(codec.pack(_guard()))
+    else:
+        for route in (connect, plain):
+            route.name = "external-denied"
+            route.match.headers.append(_authority(_SINGLE_LABEL))
+            text = (
+                "the mesh has no such service, and calls to hosts outside the mesh are denied "
+                "(outbound: deny): allow them, or add the host to NO_PROXY\n"
+            )
+            route.direct_response.status = DENIED_STATUS
+            route.direct_response.body.inline_string = text
+    host.routes.extend((connect, plain))
+    return host
+
+
+@lru_cache(maxsize=1)
+def cluster() -> Resource:
+    """The cluster of all hosts outside the mesh; each is resolved when it is called."""
+    # The options that are insecure without it concern TLS, which is between the app and the host.
+    config = v3.DynamicForwardProxyCluster(dns_cache_config=_dns_cache(), allow_insecure_cluster_options=True)
+    limits = v3.CircuitBreakers.Thresholds(
+        max_connections=_UNLIMITED, max_pending_requests=_UNLIMITED, max_requests=_UNLIMITED
+    )
+    message = v3.Cluster(
+        name=CLUSTER,
+        lb_policy=v3.Cluster.CLUSTER_PROVIDED,
+        connect_timeout=CONNECT_TIMEOUT,
+        cluster_type=v3.Cluster.CustomClusterType(
+            name="envoy.clusters.dynamic_forward_proxy", typed_config=codec.pack(config)
+        ),
+        circuit_breakers=v3.CircuitBreakers(thresholds=[limits]),
+    )
+    options = v3.HttpProtocolOptions(
+        use_downstream_protocol_config=v3.HttpProtocolOptions.UseDownstreamHttpConfig(
+            http_protocol_options=v3.Http1ProtocolOptions(enable_trailers=True),
+            http2_protocol_options=http2.towards_clients(),
+        )
+    )
+    common = options.common_http_protocol_options
+    common.max_headers_count.value = header_limits.MAX_HEADERS
+    common.max_response_headers_kb.value = header_limits.MAX_KIB
+    name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    message.typed_extension_protocol_options[name].CopyFrom(codec.pack(options))
+    return encode(CDS, CLUSTER, message)
+
+
+def _dns_cache() -> v3.DnsCacheConfig:
+    """Names as the system resolves them (hosts file, search domains), as the app itself would."""
+    resolver = v3.GetAddrInfoDnsResolverConfig(num_resolver_threads=v3.UInt32Value(value=DNS_THREADS))
+    cache = v3.DnsCacheConfig(
+        name="external",
+        dns_lookup_family=v3.Cluster.ALL,
+        max_hosts=v3.UInt32Value(value=DNS_MAX_HOSTS),
+        typed_dns_resolver_config=v3.TypedExtensionConfig(
+            name="envoy.network.dns_resolver.getaddrinfo", typed_config=codec.pack(resolver)
+        ),
+    )
+    cache.dns_failure_refresh_rate.base_interval.FromTimedelta(DNS_FAILURE_RETRY)
+    cache.dns_failure_refresh_rate.max_interval.FromTimedelta(DNS_FAILURE_RETRY_MAX)
+    return cache
+
+
+def _guard() -> v3.RBACPerRoute:
+    """Refuses the loopback addresses of the sidecar's host."""
+    permissions = []
+    for network in map(ip_network, PROTECTED_NETWORKS):
+        cidr = v3.CidrRange(
+            address_prefix=str(network.network_address),
+            prefix_len=v3.UInt32Value(value=network.prefixlen),
+        )
+        matcher = v3.TypedExtensionConfig(
+            name="envoy.rbac.matchers.upstream_ip_port",
+            typed_config=codec.pack(v3.UpstreamIpPortMatcher(upstream_ip=cidr)),
+        )
+        permissions.append(v3.Permission(matcher=matcher))
+    policy = v3.RBACPolicy(permissions=permissions, principals=[v3.Principal(any=True)])
+    rules = v3.RBACRules(action=v3.RBACRules.DENY, policies={LOOPBACK_POLICY: policy})
+    return v3.RBACPerRoute(rbac=v3.RBAC(rules=rules))
+
+
+def _match(except_authority: str) -> v3.RouteMatch:
+    marked = v3.FilterStateMatcher(key=_MARK, string_match=v3.StringMatcher(exact="yes"))
+    return v3.RouteMatch(filter_state=[marked], headers=[_authority(except_authority)])
+
+
+def _authority(pattern: str) -> v3.HeaderMatcher:
+    """Every host but those that the pattern matches."""
+    text = v3.StringMatcher(safe_regex=v3.RegexMatcher(regex=pattern))
+    return v3.HeaderMatcher(name=":authority", string_match=text, invert_match=True)

@@ -1,0 +1,172 @@
+"""Why a proxy responded in place of the app: one table for the body of the response and for `mesh why`.
+
+Envoy names the cause of each of its own responses in `%RESPONSE_CODE_DETAILS%`. Many of them have no body,
+and some come before the request has an ID. With `local_replies` each says why and carries `x-request-id`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from meshwright.control_plane.api import header_limits
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.hooks import ListenerDirection
+
+FALLBACK_ID = "%START_TIME(%s.%9f)%-%CONNECTION_ID%"
+"""The ID of a request that was refused before it got one, in the response and in the request log alike."""
+
+FORWARDED = "via_upstream"
+"""The details of a response that is not the proxy's own."""
+
+LOOPBACK_POLICY = "loopback"
+"""The name of the rule that refuses loopback addresses, as the details show it (external.py)."""
+
+OWN_RESPONSE = f"response.code_details != '{FORWARDED}'"
+"""A CEL expression: the proxy itself responded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What `text` explains: responses whose details begin with one of `details`, if `only_if` holds (CEL).
+
+    `status` replaces Envoy's, 0 keeps it.
+    """
+
+    details: tuple[str, ...]
+    text: str
+    only_if: str = ""
+    status: int = 0
+
+
+_LIMITS = f"{header_limits.MAX_HEADERS} headers, {header_limits.MAX_KIB} KiB"
+
+REASONS = (
+    Reason(
+        ("http1.headers_too_large", "http2.header_list_size_too_large", "http2.cookies_total_bytes_too"),
+        f"the headers are larger than the mesh's limit ({_LIMITS})",
+    ),
+    Reason(
+        ("http1.too_many_headers", "http2.too_many_headers"),
+        f"there are more headers than the mesh's limit ({_LIMITS})",
+    ),
+    Reason(
+        ("http1.unexpected_underscore", "http2.unexpected_underscore"),
+        "a header's name contains an underscore, which this gateway refuses: use a hyphen, or set "
+        "underscoreHeaders: Keep of the Gateway",
+    ),
+    Reason(
+        ("path_normalization_failed",),
+        "the path contains an escaped slash or backslash or cannot be normalised, and this gateway routes by "
+        "path: change the path, or set paths: Keep of the Gateway",
+    ),
+    Reason(("upgrade_failed",), "the mesh does not forward this protocol upgrade"),
+    Reason(
+        ("request_overall_timeout",),
+        "the request did not arrive in full within the requestTimeout of the gateway",
+    ),
+    Reason(
+        ("stream_idle_timeout",),
+        "the control plane does not respond, and this sidecar has not called this host before: see "
+        "`mesh status`, and try again",
+        only_if="!has(xds.cluster_name)",
+        status=503,
+    ),
+    Reason(("request_header_timeout",), "the headers of the request did not arrive in time"),
+    Reason(("cluster_not_found",), "the cluster of the route is not known to this proxy"),
+    Reason(("missing_host_header", "empty_host_header"), "the request names no host"),
+    Reason(
+        ("absolute_path_rejected", "missing_path_rejected"),
+        "the target of the request is not a path (OPTIONS * has none), and the mesh routes by path",
+    ),
+    Reason(("low_version",), "the mesh does not speak this version of HTTP"),
+    Reason(("http1.", "http2."), "the request is not valid HTTP"),
+    Reason(
+        ("dns_resolution_failure",),
+        "the mesh has no such service, and DNS has no such host",
+        only_if="!request.host.contains('.')",
+        status=404,
+    ),
+    Reason(("dns_resolution_failure",), "the mesh has no such service, and DNS did not resolve the host"),
+    Reason(
+        (f"rbac_access_denied_matched_policy[{LOOPBACK_POLICY}]",),
+        "a sidecar forwards nothing to its own host's loopback address: call it without the proxy (NO_PROXY)",
+    ),
+)
+"""The first entry that matches applies."""
+
+OUTBOUND_REASONS = (
+    Reason(("route_not_found",), "the mesh has no such service, or no rule of its routes matches"),
+)
+INGRESS_REASONS = (Reason(("route_not_found",), "no route of this gateway matches host and path"),)
+
+_WITH_OWN_BODY = ("direct_response", "upstream_", "fault_filter_abort", "no_healthy_upstream")
+"""Details of responses whose body says enough. An unreachable app is `upstream_reset_before_response_...`."""
+
+
+def reason(details: str) -> str:
+    """The sentence for the details of a response; empty if the table has none."""
+    found = (entry for entry in REASONS if entry.details and details.startswith(entry.details))
+    return next((entry.text for entry in found), "")
+
+
+@lru_cache(maxsize=16)
+def local_replies(direction: ListenerDirection) -> v3.LocalReplyConfig:
+    """Bodies and request IDs of a connection manager's own responses."""
+    own = {"outbound": OUTBOUND_REASONS, "ingress": INGRESS_REASONS}.get(direction, ())
+    mappers = [_mapper(entry) for entry in (*own, *REASONS)]
+    # The router's own headers are suppressed; this one tells a limit from an instance's 503.
+    overloaded = v3.HeaderValueOption(header=v3.HeaderValue(key="x-envoy-overloaded", value="true"))
+    limit = v3.AccessLogFilter(response_flag_filter=v3.ResponseFlagFilter(flags=["UO"]))
+    mappers.append(v3.ResponseMapper(filter=limit, headers_to_add=[overloaded]))
+    unnamed = " && ".join(f"!{_starts_with((prefix,))}" for prefix in _WITH_OWN_BODY)
+    details = "%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)"
+    mappers.append(
+        v3.ResponseMapper(
+            filter=matches(unnamed), body_format_override=_text(details), headers_to_add=_request_id()
+        )
+    )
+    return v3.LocalReplyConfig(mappers=mappers)
+
+
+def matches(expression: str) -> v3.AccessLogFilter:
+    """A filter of access logs and local replies that evaluates a CEL expression."""
+    config = v3.ExpressionFilter(expression=expression)
+    return v3.AccessLogFilter(
+        extension_filter=v3.ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel", typed_config=codec.pack(config)
+        )
+    )
+
+
+def _mapper(entry: Reason) -> v3.ResponseMapper:
+    condition = " && ".join(filter(None, (_starts_with(entry.details), entry.only_if)))
+    mapper = v3.ResponseMapper(
+        filter=matches(condition),
+        body=v3.DataSource(inline_string=entry.text),
+        body_format_override=_text("mesh: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)"),
+        headers_to_add=_request_id(),
+    )
+    if entry.status:
+        mapper.status_code.value = entry.status
+    return mapper
+
+
+def _starts_with(prefixes: tuple[str, ...]) -> str:
+    tests = " || ".join(f"response.code_details.startsWith('{prefix}')" for prefix in prefixes)
+    return f"({tests})" if tests else ""
+
+
+def _text(template: str) -> v3.SubstitutionFormatString:
+    return v3.SubstitutionFormatString(text_format_source=v3.DataSource(inline_string=template))
+
+
+def _request_id() -> list[v3.HeaderValueOption]:
+    """The request's ID. Where the request was refused before it got one, the fallback."""
+    return [
+        v3.HeaderValueOption(
+            header=v3.HeaderValue(key="x-request-id", value=value),
+            append_action=v3.HeaderValueOption.ADD_IF_ABSENT,
+        )
+        for value in ("%REQ(X-REQUEST-ID)%", FALLBACK_ID)
+    ]
