@@ -13,14 +13,18 @@ from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, encode
 from meshwright.control_plane.core.views import DestinationView, HostView, ListenerSettings
 from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.retry import app_failure
 
 LISTENER = "outbound"
 ROUTES = "out"
 
-VHDS_FETCH_TIMEOUT = timedelta(milliseconds=50)
 NO_SUCH_PORT_STATUS = 404
 
+VHDS_FETCH_TIMEOUT = timedelta(milliseconds=50)
 """An empty VHDS response does not end Envoy's initial fetch, which lasts 15 s by default."""
+
+HOST_TIMEOUT = timedelta(seconds=5)
+"""How long the first request to a host waits for the control plane to say where it is."""
 
 
 def listener(address: str, port: int, settings: ListenerSettings) -> Resource:
@@ -64,12 +68,12 @@ def route_configuration(*, external_allowed: bool = True) -> Resource:
         name=ROUTES,
         vhds=v3.Vhds(config_source=source),
         most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
+        response_headers_to_remove=[app_failure.HEADER],
+        virtual_hosts=[external.virtual_host(allowed=external_allowed)],
     )
     return encode(RDS, ROUTES, message)
 
 
-        response_headers_to_remove=[app_failure.HEADER],
-        virtual_hosts=[external.virtual_host(allowed=external_allowed)],
 def virtual_host(view: HostView) -> Resource:
     """One on-demand virtual host; its aliases are all names that callers may use."""
     name = f"{ROUTES}/{view.name}"
@@ -94,9 +98,6 @@ def virtual_host(view: HostView) -> Resource:
     )
 
 
-def destination(view: DestinationView) -> tuple[Resource, ...]:
-    """All resources of one destination, clusters first."""
-    return (*map(clusters.cluster, view.clusters), *map(virtual_host, view.hosts))
 @lru_cache(maxsize=1024)
 def refused_host(name: str, service: str) -> Resource:
     """VHDS's reply for a port that `service` does not have: no way around the service's sidecar.
@@ -119,3 +120,6 @@ def refused_host(name: str, service: str) -> Resource:
     return encode(VHDS, name, message, aliases=(name,), versioned=False)
 
 
+def destination(view: DestinationView) -> tuple[Resource, ...]:
+    """All resources of one destination, clusters first."""
+    return (*map(clusters.cluster, view.clusters), *map(virtual_host, view.hosts))

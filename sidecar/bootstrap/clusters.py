@@ -19,15 +19,15 @@ A request sent on a connection that the app is closing would be lost."""
 
 _UNLIMITED = 1_000_000
 
-_APP_HTTP2 = {
-    "override_stream_error_on_invalid_http_message": True,
-    "max_concurrent_streams": 1024,
-    "initial_stream_window_size": 1 << 20,
 _HEADER_LIMITS = {
     "max_headers_count": header_limits.MAX_HEADERS,
     "max_response_headers_kb": header_limits.MAX_KIB,
 }
 
+_APP_HTTP2 = {
+    "override_stream_error_on_invalid_http_message": True,
+    "max_concurrent_streams": 1024,
+    "initial_stream_window_size": 1 << 20,
     "initial_connection_window_size": 1 << 30,
 }
 """One connection carries the calls of all callers to a gRPC app. An invalid response costs its own stream.
