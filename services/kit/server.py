@@ -26,6 +26,7 @@ from meshwright.services.kit.database import Database, open_database
 from meshwright.services.kit.health import HealthEndpoints
 from meshwright.services.kit.metrics import ServiceMetrics
 from meshwright.services.kit.operations import Operation
+from meshwright.services.kit.resources import open_resources
 from meshwright.services.kit.settings import ServiceSettings, SettingsError, read_settings
 
 KEEPALIVE_SECONDS = 3700.0
@@ -111,7 +112,7 @@ async def _serve(service: ServiceDefinition, settings: ServiceSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as exit_stack:
+    async with open_resources() as exit_stack:
         database = None
         if service.tables is not None:
             database = await open_database(
