@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from meshwright.control_plane.api.models.instances import Port, Registration
-from meshwright.control_plane.core.world import Instance, PolicyDocument, Service, World
+from meshwright.control_plane.core.world import Departure, Instance, PolicyDocument, Service, World
 from meshwright.control_plane.policies.base import Policy
 from meshwright.control_plane.policies.registry import kinds
+
+NO_DEPARTURES: Mapping[str, Departure] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,14 @@ class Assembler:
         documents: Iterable[CanonicalPolicy],
         ports: Mapping[str, tuple[Port, ...]],
         registrations: Iterable[Registration],
+        departures: Mapping[str, Departure] = NO_DEPARTURES,
     ) -> World:
         """The world of `revision`. A document of an unknown kind is skipped and reported in `problems`."""
         current = self._parse(documents)
         previous = self._world
         self._world = World(
             revision,
-            self._services(ports, registrations),
+            self._services(ports, registrations, departures),
             previous.documents if previous.documents == current else current,
             trust_domain=self._trust_domain,
         )
@@ -66,7 +69,10 @@ class Assembler:
         return tuple(sorted(documents.values(), key=lambda document: document.ref))
 
     def _services(
-        self, ports: Mapping[str, tuple[Port, ...]], registrations: Iterable[Registration]
+        self,
+        ports: Mapping[str, tuple[Port, ...]],
+        registrations: Iterable[Registration],
+        departures: Mapping[str, Departure],
     ) -> Mapping[str, Service]:
         by_service: dict[str, list[Instance]] = defaultdict(list)
         instances: dict[Registration, Instance] = {}
@@ -77,9 +83,9 @@ class Assembler:
         self._instances = instances
         services = {}
         for name, service_ports in sorted(ports.items()):
-            service = Service(
-                name, service_ports, tuple(sorted(by_service[name], key=lambda item: item.name))
-            )
+            members = tuple(sorted(by_service[name], key=lambda item: item.name))
+            departure = None if members else departures.get(name)
+            service = Service(name, service_ports, members, departure)
             previous = self._world.services.get(name)
             services[name] = previous if previous == service else service
         return services
@@ -88,7 +94,15 @@ class Assembler:
 def _instance(registration: Registration) -> Instance:
     labels = tuple(sorted(registration.labels))
     return Instance(
-        registration.instance, registration.address, registration.port, labels, registration.health
+        registration.instance,
+        registration.address,
+        registration.port,
+        labels,
+        registration.health,
+        registration.reason,
+        registration.last_resort,
+        registration.restarts,
+        registration.last_exit,
     )
 
 

@@ -75,12 +75,18 @@ def assignment(
 
     For callers in `zone` its instances come first; other zones are the next priority, which Envoy uses to the
     extent that the first lacks healthy instances.
+
+    Without any healthy instance those that only fail their health check count as healthy: a check may be
+    wrong, and a refusal never helps. Envoy's panic routing would do the same for ejected hosts, so it is off.
     """
+    members = tuple(instances)
+    last_resort = view.weights.last_resort and all(item.health != "healthy" for item in members)
     groups: dict[str, list[bytes]] = defaultdict(list)
-    for instance in instances:
+    for instance in members:
         weight = _weight(instance, view.weights)
         group = instance.zone if zone else ""
-        groups[group].append(_endpoint(instance.address, instance.port, instance.health, weight))
+        health = "healthy" if last_resort and instance.last_resort else instance.health
+        groups[group].append(_endpoint(instance.address, instance.port, health, weight))
     body = length_delimited(_CLUSTER_NAME, cluster.encode())
     for group, endpoints in sorted(groups.items()):
         joined = b"".join(endpoints)

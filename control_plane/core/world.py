@@ -18,13 +18,20 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One running instance of a service; `address` and `port` are its sidecar's inbound listener."""
+    """One running instance of a service; `address` and `port` are its sidecar's inbound listener.
+
+    The fields from `health` on are those of its InstanceCondition.
+    """
 
     name: str
     address: str
     port: int
     labels: Labels = ()
     health: InstanceHealth = "healthy"
+    reason: str = ""
+    last_resort: bool = False
+    restarts: int = 0
+    last_exit: str = ""
 
     @property
     def zone(self) -> str:
@@ -38,12 +45,34 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Departure:
+    """How the last instance of a service left, at `time` in seconds since the epoch.
+
+    `failure` says why, if it was not as planned; empty: it left cleanly, and the service is idle.
+    """
+
+    time: float
+    instance: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """A service that has registered at least once. `instances` are sorted by name and may be empty."""
+    """A service that has registered and was not forgotten. `instances` are sorted by name and may be empty.
+
+    `departure` is set for a service without instances.
+    """
 
     name: str
     ports: tuple[Port, ...]
     instances: tuple[Instance, ...] = ()
+    departure: Departure | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no instances and nothing failed: the last one left cleanly, or nobody calls it."""
+        failed = self.departure is not None and bool(self.departure.failure)
+        return not self.instances and not (failed and self.ports)
 
 
 @dataclass(frozen=True, slots=True)

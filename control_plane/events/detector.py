@@ -20,6 +20,9 @@ MAX_INDIVIDUAL = 5
 NAMED_SUBJECTS = 3
 """Proxies that such an event names."""
 
+MAX_LOST = 1000
+"""Lost instances whose return becomes an event."""
+
 MAX_AUTHORS = 100
 """Revisions whose authors are remembered, for rejections of these revisions."""
 
@@ -34,6 +37,7 @@ class ChangeDetector:
     _last: MeshState | None = None
     _disconnected: dict[ProxyKey, float] = field(default_factory=dict)
     _authors: dict[int, str] = field(default_factory=dict)
+    _lost: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def detect(self, state: MeshState, now: float, revision: int) -> list[EventEntry]:
         """The events between the last state and this one. `revision`: the newest one that is served."""
@@ -46,7 +50,29 @@ class ChangeDetector:
         ]
         if last is not None and state.instances != last.instances:
             entries += _health(last, state, now)
+        entries += self._returned(state, now)
         return entries
+
+    def lost(self, instances: Iterable[tuple[str, str]]) -> None:
+        """These instances lost their leases; when they are back, there is an event."""
+        self._lost.update(dict.fromkeys(instances, True))
+
+    def is_lost(self, instance: tuple[str, str]) -> bool:
+        """Whether this instance lost its lease and is not back."""
+        return instance in self._lost
+
+    def _returned(self, state: MeshState, now: float) -> Iterator[EventEntry]:
+        """The first state after the loss may still have an instance: it is back once it was away."""
+        for key, listed in list(self._lost.items()):
+            if key not in state.instances:
+                self._lost[key] = False
+            elif not listed:
+                del self._lost[key]
+                message = f"{key[0]} has {key[1]} back: its lease is renewed"
+                event = Event(time=now, kind="lease", subject=key[1], message=message)
+                yield EventEntry(event, f"lease/{key[0]}/{key[1]}/returned")
+        while len(self._lost) > MAX_LOST:
+            del self._lost[next(iter(self._lost))]
 
     def detect_revisions(self, revisions: Iterable[RevisionInfo]) -> list[EventEntry]:
         """One event per new revision; `revisions` are sorted, the oldest first."""
@@ -119,17 +145,22 @@ def _ejections(before: MeshState, after: MeshState, now: float) -> Iterator[Even
 
 
 def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
-    for (service, name), health in after.instances.items():
-        if before.instances.get((service, name), health) == health:
+    for (service, name), instance in after.instances.items():
+        last = before.instances.get((service, name), instance)
+        if last.health != instance.health:
+            change, reason = f"is {instance.health}", instance.reason
+        elif last.restarts < instance.restarts:
+            change, reason = f"was restarted ({instance.restarts})", instance.last_exit
+        else:
             continue
         event = Event(
             time=now,
             kind="instance",
             subject=name,
-            message=f"instance of {service} is {health}",
-            severity="warning" if health == "unhealthy" else "info",
+            message=_truncate(f"instance of {service} {change}{reason and f': {reason}'}"),
+            severity="warning" if reason or instance.health == "unhealthy" else "info",
         )
-        yield EventEntry(event, f"instance/{service}/{name}/{health}")
+        yield EventEntry(event, f"instance/{service}/{name}/{change}")
 
 
 def _revision(revision: RevisionInfo) -> EventEntry:

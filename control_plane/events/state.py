@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.api.models.instances import InstanceHealth
 from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.control_plane.api.models.topology import Breaker
 from meshwright.control_plane.core.translate import Translation
-from meshwright.control_plane.core.world import World
+from meshwright.control_plane.core.world import Instance, World
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
 
 ProxyKey = tuple[str, str]
@@ -28,13 +27,13 @@ class MeshState:
     """`rejections`: Envoy's error of each connected proxy, "" if it rejects nothing.
 
     `breakers`: those that are not closed. `ejected`: names of the hosts that the callers' sidecars ejected.
-    `instances`: their health.
+    `instances`: their condition.
     """
 
     rejections: Mapping[ProxyKey, str] = field(default_factory=dict)
     breakers: Mapping[EdgeKey, Breaker] = field(default_factory=dict)
     ejected: Mapping[EdgeKey, frozenset[str]] = field(default_factory=dict)
-    instances: Mapping[ProxyKey, InstanceHealth] = field(default_factory=dict)
+    instances: Mapping[ProxyKey, Instance] = field(default_factory=dict)
 
 
 def capture(
@@ -49,14 +48,14 @@ def capture(
         rejections,
         {(breaker.from_, breaker.to): breaker for breaker in breakers if breaker.state != "closed"},
         _ejected(world, unhealthy),
-        instance_health(world),
+        instances(world),
     )
 
 
-def instance_health(world: World) -> dict[ProxyKey, InstanceHealth]:
-    """The health of every instance with a lease."""
+def instances(world: World) -> dict[ProxyKey, Instance]:
+    """Every instance with a lease."""
     return {
-        (service.name, instance.name): instance.health
+        (service.name, instance.name): instance
         for service in world.services.values()
         for instance in service.instances
     }

@@ -77,10 +77,12 @@ class EndpointWeights:
 
     `weights` pairs labels with the weight of instances that carry all of them; the first match wins, other
     instances have weight 1. `prefer_local_zone`: other zones receive only what the caller's zone cannot take.
+    `last_resort`: with no healthy instance, those that only fail their health check get the requests.
     """
 
     weights: tuple[tuple[tuple[tuple[str, str], ...], int], ...] = ()
     prefer_local_zone: bool = False
+    last_resort: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +120,6 @@ class Hooks(Generic[SpecT]):
         and `patch_route` configures it by `typed_per_filter_config`.
         """
         return ()
-
-    @classmethod
-    def prepare_listener(cls, manager: v3.HttpConnectionManager, direction: ListenerDirection) -> None:
-        """Add what the kind needs in every connection manager, such as an access log that counts."""
 
     def patch_listener(self, manager: v3.HttpConnectionManager, listener: ListenerContext) -> None:
         """Change a connection manager. Connections of the listener drain when the result differs."""

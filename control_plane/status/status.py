@@ -14,6 +14,9 @@ from meshwright.control_plane.status import conditions
 from meshwright.control_plane.status.references import GatewayPorts
 from meshwright.control_plane.status.rollout import RolloutCount
 
+NAMED_INSTANCES = 3
+"""Instances that a sentence names."""
+
 
 def mesh_status(
     world: World,
@@ -97,7 +100,21 @@ def instance_statuses(world: World) -> tuple[InstanceStatus, ...]:
             address=f"{instance.address}:{instance.port}",
             labels=dict(instance.labels),
             health=instance.health,
+            reason=instance.reason,
+            last_resort=instance.last_resort,
+            restarts=instance.restarts,
+            last_exit=instance.last_exit,
         )
         for service in world.services.values()
         for instance in service.instances
     )
+
+
+def silence_problem(since: Mapping[tuple[str, str], float]) -> tuple[str, ...]:
+    """That agents are silent while their instances work, in one sentence; empty if none is."""
+    if not since:
+        return ()
+    names = [instance for _, instance in sorted(since)]
+    others = f" and {len(names) - NAMED_INSTANCES} more" if len(names) > NAMED_INSTANCES else ""
+    listed = f"{', '.join(names[:NAMED_INSTANCES])}{others}"
+    return (f"nothing supervises {listed}: the agent is silent; they stay in service as their Envoys work",)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from meshwright.control_plane.api.models.base import ApiModel, IpAddress, LabelKey, LabelValue, Name, Protocol
 
@@ -12,6 +12,11 @@ ZONE_LABEL = "zone"
 """The instance label that names its locality."""
 
 InstanceHealth = Literal["healthy", "unhealthy", "draining"]
+
+REASON_LIMIT = 300
+"""Characters of a reason."""
+
+Reason = Annotated[str, StringConstraints(max_length=REASON_LIMIT)]
 
 
 class Port(ApiModel):
@@ -22,7 +27,25 @@ class Port(ApiModel):
     number: int = Field(0, ge=0, le=65535)
 
 
-class Registration(ApiModel):
+class InstanceCondition(ApiModel):
+    """How an instance is, as its agent sees it."""
+
+    health: InstanceHealth = "healthy"
+    reason: Reason = Field(
+        "",
+        description="Why it is unhealthy: what the health check saw, how the process ended, where it was "
+        "expected to listen. Empty unless it is unhealthy.",
+    )
+    last_resort: bool = Field(
+        False,
+        description="Unhealthy by its health check alone: a process listens. Requests are sent to such "
+        "instances if the service has no healthy one.",
+    )
+    restarts: int = Field(0, ge=0, le=1_000_000, description="How often its agent has restarted the process.")
+    last_exit: Reason = Field("", description="How the process last ended by itself; empty: it never did.")
+
+
+class Registration(InstanceCondition):
     """One instance, registered by its agent and renewed in full every third of the lease.
 
     `address` and `port` are the sidecar's inbound listener as other nodes reach it. `instance` is unique only
@@ -35,7 +58,6 @@ class Registration(ApiModel):
     port: int = Field(ge=1, le=65535)
     ports: tuple[Port, ...] = Field((Port(),), max_length=16)
     labels: tuple[tuple[LabelKey, LabelValue], ...] = Field((), max_length=32)
-    health: InstanceHealth = "healthy"
 
 
 class LeaseGrant(ApiModel):
@@ -50,6 +72,12 @@ class InstanceRef(ApiModel):
     instance: Name
 
 
+class Departure(InstanceRef):
+    """An instance leaves. `failure` says why it did not end as planned, such as `exited with code 1`."""
+
+    failure: str = Field("", max_length=300)
+
+
 class DrainResult(ApiModel):
     """Whether every connected sidecar that knew the instance has removed it; `waiting` names the others."""
 
@@ -57,14 +85,13 @@ class DrainResult(ApiModel):
     waiting: tuple[str, ...] = ()
 
 
-class InstanceStatus(ApiModel):
+class InstanceStatus(InstanceCondition):
     """An instance with a lease; `address` is `host:port`."""
 
     name: str
     service: str
     address: str
     labels: dict[str, str] = Field({})
-    health: InstanceHealth
 
 
 class InstanceList(ApiModel):

@@ -41,11 +41,13 @@ class LoadBalancerHooks(Hooks[LoadBalancerSpec]):
         policy.typed_extension_config.typed_config.CopyFrom(codec.pack(_extension(self.spec)))
 
     def endpoint_weights(self) -> EndpointWeights | None:
-        """Weights and locality."""
-        if not self.spec.weights and self.spec.locality is None:
-            return None
-        weights = tuple((entry.labels, entry.weight) for entry in self.spec.weights)
-        return EndpointWeights(weights, prefer_local_zone=self.spec.locality is not None)
+        """Weights, locality, and what happens when no instance is healthy."""
+        weights = EndpointWeights(
+            tuple((entry.labels, entry.weight) for entry in self.spec.weights),
+            prefer_local_zone=self.spec.locality is not None,
+            last_resort=self.spec.all_unhealthy == "Send",
+        )
+        return None if weights == EndpointWeights() else weights
 
 
 def _set_hash_policy(hash_on: HashOn, policy: v3.RouteAction.HashPolicy) -> None:

@@ -111,6 +111,12 @@ class LoadBalancerSpec(TargetedSpec):
         (), max_length=64, description="Weights by instance labels; the first match applies."
     )
     locality: LocalityPreference | None = Field(None, description="Prefer instances that are close.")
+    all_unhealthy: Literal["Send", "Refuse"] = Field(
+        "Send",
+        description="When no instance is healthy. Send: requests go to all instances that listen but fail "
+        "their agent's health check. Refuse: 503. Instances that a circuit breaker ejected, that drain, start "
+        "or have ended never get requests.",
+    )
 
     @model_validator(mode="after")
     def _valid_combination(self) -> Self:

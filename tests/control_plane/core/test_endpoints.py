@@ -13,6 +13,7 @@ from meshwright.control_plane.core.resource import CDS, EDS
 from meshwright.control_plane.core.snapshot import Bindings, Snapshot
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.core.world import Instance, World
+from meshwright.control_plane.envoy import v3
 from tests.control_plane.core.worlds import body, documents, instance, mesh, service, subset, world
 
 BACK = (
@@ -142,3 +143,46 @@ def test_an_address_that_envoy_would_reject_costs_only_its_own_endpoint(address:
     assert seen(snapshot) == [(7, 0, "", 0)]
     assert [text.split(":")[0] for text in snapshot.problems] == ["instance back/bad-1 is left out"]
     assert "\x1b" not in snapshot.problems[0]
+
+
+def statuses(snapshot: Snapshot, cluster: str = "back") -> dict[int, str]:
+    """The health of each endpoint by its port."""
+    resource = snapshot.node(Identity("mesh.local", "service", "front"), Bindings()).get(EDS, cluster)
+    assert resource is not None
+    return {
+        lb_endpoint.endpoint.address.socket_address.port_value: v3.HealthStatus.Name(
+            lb_endpoint.health_status
+        )
+        for group in body(resource).endpoints
+        for lb_endpoint in group.lb_endpoints
+    }
+
+
+FAILING = replace(BACK[0], health="unhealthy", last_resort=True)
+ENDED = replace(BACK[1], health="unhealthy")
+DRAINING = replace(BACK[2], health="draining")
+
+
+def test_requests_go_to_instances_that_fail_their_check_only_if_none_is_healthy() -> None:
+    assert statuses(translate(given("", FAILING, ENDED, DRAINING)).snapshot) == {
+        1: "HEALTHY",
+        2: "UNHEALTHY",
+        3: "DRAINING",
+    }
+    assert statuses(translate(given("", FAILING, ENDED, BACK[3])).snapshot) == {
+        1: "UNHEALTHY",
+        2: "UNHEALTHY",
+        4: "HEALTHY",
+    }
+
+
+def test_a_version_without_healthy_instances_is_sent_to_too() -> None:
+    failing = [replace(item, health="unhealthy", last_resort=True) for item in BACK[:2]]
+    snapshot = translate(given(subset("v1", "back", "v1"), *failing, *BACK[2:])).snapshot
+    assert set(statuses(snapshot).values()) == {"UNHEALTHY", "HEALTHY"}
+    assert statuses(snapshot, "back/v1") == {1: "HEALTHY", 2: "HEALTHY"}
+
+
+def test_a_load_balancer_can_refuse_instead() -> None:
+    snapshot = translate(given(balancer("strict", "allUnhealthy: Refuse"), FAILING, ENDED)).snapshot
+    assert statuses(snapshot) == {1: "UNHEALTHY", 2: "UNHEALTHY"}

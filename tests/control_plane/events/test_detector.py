@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from meshwright.control_plane.api.models.events import MESSAGE_LIMIT, Event
 from meshwright.control_plane.api.models.instances import InstanceHealth
@@ -31,8 +32,8 @@ def breaker(state: str, ejected: int = 0, *, limited: bool = False) -> Mapping[t
     return {("front", "back"): value}
 
 
-def instances(**health: InstanceHealth) -> Mapping[ProxyKey, InstanceHealth]:
-    return {("back", name): value for name, value in health.items()}
+def instances(**health: InstanceHealth) -> Mapping[ProxyKey, Instance]:
+    return {("back", name): Instance(name, "127.0.0.1", 1, health=value) for name, value in health.items()}
 
 
 def test_sidecar_connects_and_stays_away_two_events() -> None:
@@ -58,7 +59,7 @@ def test_sidecar_reconnects_within_the_grace_period_no_event() -> None:
 
 def test_sidecar_disconnects_instance_stays_is_a_warning() -> None:
     detector = ChangeDetector()
-    health: Mapping[ProxyKey, InstanceHealth] = {("front", "front-1"): "healthy"}
+    health = {PROXY: Instance("front-1", "127.0.0.1", 1)}
     detector.detect(MeshState({PROXY: ""}, instances=health), 0, 1)
     detector.detect(MeshState(instances=health), 1, 1)
     (event,) = summaries(detector.detect(MeshState(instances=health), 1 + DISCONNECT_GRACE, 1))
@@ -128,6 +129,24 @@ def test_ejection_names_the_hosts() -> None:
     assert [row[2] for row in summaries(detector.detect(MeshState(), 2, 1))] == ["back-2 no longer ejected"]
 
 
+def test_instance_event_says_why_it_is_unhealthy_and_how_it_ended() -> None:
+    def state(**fields: Any) -> MeshState:
+        return MeshState(instances={("back", "back-1"): Instance("back-1", "127.0.0.1", 1, **fields)})
+
+    detector = ChangeDetector()
+    detector.detect(state(), 0, 1)
+    unhealthy = detector.detect(state(health="unhealthy", reason="app: killed by SIGKILL"), 1, 1)
+    assert summaries(unhealthy) == [
+        ("instance", "back-1", "instance of back is unhealthy: app: killed by SIGKILL", "warning")
+    ]
+    detector.detect(state(), 2, 1)
+    restarted = detector.detect(state(restarts=2, last_exit="exited with code 3"), 3, 1)
+    assert summaries(restarted) == [
+        ("instance", "back-1", "instance of back was restarted (2): exited with code 3", "warning")
+    ]
+    assert detector.detect(state(restarts=2, last_exit="exited with code 3"), 4, 1) == []
+
+
 def test_instance_health_change_is_an_event_a_new_instance_is_not() -> None:
     detector = ChangeDetector()
     assert detector.detect(MeshState(instances=instances(a="healthy")), 0, 1) == []
@@ -185,5 +204,21 @@ def test_capture_names_ejected_hosts() -> None:
     captured = capture({PROXY: ""}, world(), [report(cluster)])
     assert captured.ejected == {("front", "back"): {"back-2", "127.0.0.1:9"}}
     assert captured.breakers == {}
-    assert captured.instances == {("back", "back-1"): "healthy", ("back", "back-2"): "healthy"}
+    assert {key: item.health for key, item in captured.instances.items()} == {
+        ("back", "back-1"): "healthy",
+        ("back", "back-2"): "healthy",
+    }
     assert capture({PROXY: ""}, None, []) == MeshState({PROXY: ""})
+
+
+def test_lost_instance_that_returns_is_an_event() -> None:
+    detector = ChangeDetector()
+    here, gone = MeshState(instances=instances(**{"orders-1": "healthy"})), MeshState()
+    detector.detect(here, 1.0, 0)
+    detector.lost([("orders", "orders-1")])
+    assert detector.detect(here, 2.0, 0) == [], "the state may be older than the loss"
+    assert detector.detect(gone, 3.0, 0) == []
+    (entry,) = detector.detect(here, 4.0, 0)
+    assert (entry.event.kind, entry.event.subject) == ("lease", "orders-1")
+    assert "back" in entry.event.message
+    assert detector.detect(gone, 5.0, 0) == detector.detect(here, 6.0, 0) == []
