@@ -45,7 +45,9 @@ def build_routers(
         EvictionsRouter(evict),
         TokensRouter(tokens),
         TopologyRouter(mesh.topology, mesh.edge_history),
-        ServicesRouter(mesh.services, mesh.service_history, mesh.service_policies),
+        ServicesRouter(
+            mesh.services, mesh.service_history, mesh.service_policies, store.leases.forget
+        ),
         EventsRouter(EventSubscriptions(store.events), monotonic=time.monotonic),
         TracesRouter(mesh.traces),
         JaegerRouter(mesh.traces),

@@ -51,6 +51,12 @@ class Settings:
     svid_ttl: float = _setting(3600.0, "The lifetime of a certificate, which is renewed after half of it.")
     edge_ttl: float = _setting(60.0, "How long an edge without traffic stays in the topology.")
     lease_ttl: float = _setting(6.0, "How long an instance stays registered without renewing its lease.")
+    idle_ttl: float = _setting(
+        3600.0, "How long a service is remembered after its last instance left cleanly."
+    )
+    drain_delay: float = _setting(
+        3.0, "How long a gateway that stops fails its readiness before it closes its ports."
+    )
     ca_certificate: str = _setting("", "A PEM file with the root certificate. If empty, one is created.")
     ca_key: str = _setting("", "A PEM file with its key.")
     ca_tokens_key: str = _setting(

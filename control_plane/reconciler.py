@@ -52,7 +52,11 @@ class ConfigReconciler:
         )
         try:
             world = self._assembler.world(
-                stored.revision.number, documents, stored.services, stored.registrations
+                stored.revision.number,
+                documents,
+                stored.services,
+                stored.registrations,
+                stored.departures,
             )
             translation = translate(world, self._published)
         except Exception as error:

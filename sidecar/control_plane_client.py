@@ -9,7 +9,13 @@ import grpc
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import CommandBatch, CommandResult, ProxyRef
 from meshwright.control_plane.api.models.enrolment import SignRequest, SignResponse
-from meshwright.control_plane.api.models.instances import DrainResult, InstanceRef, LeaseGrant, Registration
+from meshwright.control_plane.api.models.instances import (
+    Departure,
+    DrainResult,
+    InstanceRef,
+    LeaseGrant,
+    Registration,
+)
 from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
 from meshwright.sidecar.addresses import split_host_port
@@ -66,9 +72,9 @@ class ControlPlaneClient:
         """Register an instance, or renew its lease."""
         return LeaseGrant.model_validate_json(await self._call("Register", registration))
 
-    async def deregister(self, instance: str) -> None:
-        """Remove an instance for good."""
-        await self._call("Deregister", InstanceRef(instance=instance))
+    async def deregister(self, instance: str, failure: str = "") -> None:
+        """Remove an instance for good; `failure` says why it did not end as planned."""
+        await self._call("Deregister", Departure(instance=instance, failure=failure[:300]))
 
     async def drain(self, instance: str) -> DrainResult:
         """Remove an instance from its callers' sidecars and wait for their acknowledgements."""

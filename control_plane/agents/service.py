@@ -28,7 +28,13 @@ from meshwright.control_plane.api.models.commands import (
     ProxyRef,
 )
 from meshwright.control_plane.api.models.enrolment import SignRequest, SignResponse
-from meshwright.control_plane.api.models.instances import DrainResult, InstanceRef, LeaseGrant, Registration
+from meshwright.control_plane.api.models.instances import (
+    Departure,
+    DrainResult,
+    InstanceRef,
+    LeaseGrant,
+    Registration,
+)
 from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.callers import Caller, CallerCheck
@@ -87,8 +93,11 @@ class LeaseRegistry(Protocol):
         Raises PermissionDeniedError if the service has too many instances.
         """
 
-    async def deregister(self, instance: str, service: str) -> bool:
-        """Delete the lease of an instance of `service`. Returns whether there was one."""
+    async def deregister(self, instance: str, service: str, failure: str = "") -> bool:
+        """Delete the lease of an instance of `service`. Returns whether there was one.
+
+        `failure` says why it did not end as planned.
+        """
 
     async def set_draining(self, instance: str, service: str) -> bool:
         """Mark an instance of `service` as draining; raises NotFoundError if it has no lease."""
@@ -131,7 +140,7 @@ class AgentService:
         """The handler for a grpc.aio server that demands client certificates."""
         methods = {
             "Register": self._method(Registration, self._serve_register),
-            "Deregister": self._method(InstanceRef, self._serve_deregister),
+            "Deregister": self._method(Departure, self._serve_deregister),
             "Drain": self._method(InstanceRef, self._serve_drain),
             "Renew": self._method(SignRequest, self._serve_renew),
             "Report": self._method(ProxyReport, self._serve_report, MAX_REPORT_BYTES),
@@ -148,8 +157,8 @@ class AgentService:
         await self._leases.register(registration)
         return LeaseGrant(ttl=self._lease_ttl)
 
-    async def _serve_deregister(self, caller: Caller, request: InstanceRef) -> ApiModel:
-        await self._leases.deregister(request.instance, _service(caller.identity))
+    async def _serve_deregister(self, caller: Caller, request: Departure) -> ApiModel:
+        await self._leases.deregister(request.instance, _service(caller.identity), request.failure)
         return ApiModel()
 
     async def _serve_drain(self, caller: Caller, request: InstanceRef) -> DrainResult:

@@ -102,6 +102,14 @@ def rollback(number: int, options: ChangeOptions = DEFAULT_OPTIONS) -> ApiCall:
     return ApiCall("POST", _path("revisions", str(number), "rollback"), options.to_json())
 
 
+# --- services -----------------------------------------------------------------------------------------
+
+
+def forget_service(name: str) -> ApiCall:
+    """Remove a service that has no instances → ForgottenService."""
+    return ApiCall("POST", _path("services", name, "forget"))
+
+
 # --- status and proxies -------------------------------------------------------------------------------
 
 

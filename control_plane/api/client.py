@@ -47,7 +47,13 @@ from meshwright.control_plane.api.models.requests import Explanation, Request, R
 from meshwright.control_plane.api.models.revisions import RevisionDetail, RevisionInfo, RevisionList
 from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.api.models.tokens import NewToken, RevokedToken, TokenInfo, TokenList
-from meshwright.control_plane.api.models.topology import EdgeHistory, ServiceHistory, ServiceList, Topology
+from meshwright.control_plane.api.models.topology import (
+    EdgeHistory,
+    ForgottenService,
+    ServiceHistory,
+    ServiceList,
+    Topology,
+)
 from meshwright.control_plane.api.models.traces import Trace, TraceList, TraceSummary
 
 Model = TypeVar("Model", bound=ApiModel)
@@ -188,6 +194,10 @@ class Client:
         await self._send(calls.revoke_token(id), RevokedToken)
 
     # --- services and topology --------------------------------------------------------------------
+
+    async def forget_service(self, name: str) -> None:
+        """Remove a service that has no instances."""
+        await self._send(calls.forget_service(name), ForgottenService)
 
     async def topology(self) -> Topology:
         """The service graph of the last seconds."""

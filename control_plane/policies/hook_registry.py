@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any
 
 from meshwright.control_plane import policies
-from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.base import Policy, Spec, TargetedSpec
 from meshwright.control_plane.policies.hooks import FilterEntry, Hooks, ListenerDirection
 from meshwright.control_plane.policies.registry import kinds
@@ -59,12 +58,6 @@ def overrides(spec: Spec, hook: str) -> bool:
 def http_filters(direction: ListenerDirection) -> tuple[FilterEntry, ...]:
     """The filters of all kinds for listeners of this direction."""
     return tuple(entry for hooks in hook_classes().values() for entry in hooks.http_filters(direction))
-
-
-def prepare_listener(manager: v3.HttpConnectionManager, direction: ListenerDirection) -> None:
-    """Add what any kind needs in every connection manager."""
-    for hooks in hook_classes().values():
-        hooks.prepare_listener(manager, direction)
 
 
 def default_specs() -> Iterator[tuple[str, TargetedSpec]]:

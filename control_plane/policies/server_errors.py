@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from meshwright.control_plane.envoy import v3
@@ -19,15 +20,27 @@ def server_error_filter() -> v3.AccessLogFilter:
         op=v3.ComparisonFilter.GE,
         value=v3.RuntimeUInt32(default_value=SERVER_ERROR, runtime_key="access_log.min_status"),
     )
-    statuses = [v3.GrpcStatusFilter.Status.Value(name) for name in GRPC_SERVER_ERRORS]
+    either = [
+        v3.AccessLogFilter(status_code_filter=v3.StatusCodeFilter(comparison=comparison)),
+        _grpc_filter(GRPC_SERVER_ERRORS),
+    ]
+    return v3.AccessLogFilter(or_filter=v3.OrFilter(filters=either))
+
+
+@lru_cache(maxsize=1)
+def grpc_error_filter() -> v3.AccessLogFilter:
+    """Accepts gRPC calls with any status but OK."""
+    names = [name for name in v3.GrpcStatusFilter.Status.keys() if name != "OK"]
+    return _grpc_filter(names)
+
+
+def _grpc_filter(names: Iterable[str]) -> v3.AccessLogFilter:
+    """Accepts gRPC calls with one of these statuses."""
+    statuses = [v3.GrpcStatusFilter.Status.Value(name) for name in names]
     # Envoy derives a gRPC status for every response (200 is UNKNOWN), so the request tells what is gRPC.
     is_grpc = v3.HeaderMatcher(name="content-type", string_match=v3.StringMatcher(prefix="application/grpc"))
-    grpc_error = [
+    both = [
         v3.AccessLogFilter(header_filter=v3.HeaderFilter(header=is_grpc)),
         v3.AccessLogFilter(grpc_status_filter=v3.GrpcStatusFilter(statuses=statuses)),
     ]
-    either = [
-        v3.AccessLogFilter(status_code_filter=v3.StatusCodeFilter(comparison=comparison)),
-        v3.AccessLogFilter(and_filter=v3.AndFilter(filters=grpc_error)),
-    ]
-    return v3.AccessLogFilter(or_filter=v3.OrFilter(filters=either))
+    return v3.AccessLogFilter(and_filter=v3.AndFilter(filters=both))

@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from meshwright.control_plane.api.models.instances import Port, Registration
-from meshwright.control_plane.errors import NotFoundError, PermissionDeniedError, StoreError
+from meshwright.control_plane.core.world import Departure
+from meshwright.control_plane.errors import InputError, NotFoundError, PermissionDeniedError, StoreError
 from meshwright.control_plane.store import lua
 from meshwright.control_plane.store.connection import Connection
 
@@ -23,6 +24,8 @@ LEASE_TTL = 6.0
 MAX_SWEEP_GAP = 2.0
 """Seconds between two consecutive sweeps, for leases of 6 s or less."""
 DRAIN_ATTEMPTS = 5
+IDLE_TTL = 3600.0
+"""Seconds after which a service is forgotten whose last instance left cleanly."""
 
 
 class InstanceKey(NamedTuple):
@@ -80,6 +83,16 @@ def parse_services(
     return dict(sorted(services.items()))
 
 
+def parse_departures(idle: Iterable[str], lost: Mapping[str, str]) -> dict[str, Departure]:
+    """When and why an instance last left each service. `idle` alternates between names and times in ms."""
+    texts = iter(idle)
+    departures = {name: Departure(float(time) / 1000) for name, time in zip(texts, texts, strict=True)}
+    for name, text in lost.items():
+        record = json.loads(text)
+        departures[name] = Departure(float(record["time"]) / 1000, record["instance"], record["failure"])
+    return departures
+
+
 @dataclass(frozen=True, slots=True)
 class _GracePeriod:
     """No lease expires before `until`; `last_sweep` is the time of the last sweep. Both in the store's ms."""
@@ -89,13 +102,14 @@ class _GracePeriod:
 
 
 class Leases:
-    """Registrations and their deadlines. `ttl` is in seconds."""
+    """Registrations and their deadlines. `ttl` and `idle_ttl` are in seconds."""
 
-    def __init__(self, connection: Connection, ttl: float = LEASE_TTL) -> None:
+    def __init__(self, connection: Connection, ttl: float = LEASE_TTL, idle_ttl: float = IDLE_TTL) -> None:
         """Does not connect yet."""
         self._connection = connection
         self._grace: _GracePeriod | None = None
         self.ttl = ttl
+        self._idle_ttl = idle_ttl
         connection.on_lost.append(self._clear_grace)
 
     async def register(self, registration: Registration) -> bool:
@@ -117,9 +131,24 @@ class Leases:
             )
         return bool(reply)
 
-    async def deregister(self, instance: str, service: str) -> bool:
-        """Remove an instance of `service`; False when it was not registered. Raises StoreError."""
-        return bool(await self._connection.run_script(lua.DEREGISTER, str(InstanceKey(service, instance))))
+    async def deregister(self, instance: str, service: str, failure: str = "") -> bool:
+        """Remove an instance of `service`; False when it was not registered. Raises StoreError.
+
+        `failure` says why it did not end as planned; empty: it left cleanly.
+        """
+        key = str(InstanceKey(service, instance))
+        return bool(await self._connection.run_script(lua.DEREGISTER, key, failure))
+
+    async def forget(self, service: str) -> None:
+        """Remove a service that has no instances.
+
+        Raises NotFoundError when there is none, InputError when it has instances, StoreError.
+        """
+        reply = await self._connection.run_script(lua.FORGET, service)
+        if reply == "live":
+            raise InputError(f"service {service} has instances: stop them first")
+        if not reply:
+            raise NotFoundError(f"service {service}: not found, see `mesh status --all`")
 
     async def set_draining(self, instance: str, service: str) -> bool:
         """Mark an instance as draining; False when it already was. Its deadline does not move.
@@ -151,7 +180,7 @@ class Leases:
             return ()
         gap = max(self.ttl / 3, MAX_SWEEP_GAP)
         now, paused, expired = await self._connection.run_script(
-            lua.SWEEP, grace.until, grace.last_sweep, round(gap * 1000)
+            lua.SWEEP, grace.until, grace.last_sweep, round(gap * 1000), round(self._idle_ttl * 1000)
         )
         if paused:
             self._grace = self._grace_from(now)

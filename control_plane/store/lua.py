@@ -7,7 +7,10 @@ mesh:revision:<n>             hash: author, message, time (ms), changed, documen
 mesh:document:<sha256>        canonical JSON of one document
 mesh:registrations            hash: service/instance → Registration (JSON)
 mesh:leases                   sorted set: service/instance → deadline (ms by the store's clock)
+mesh:leases:silent            hash: service/instance → time (ms) since which its agent is missed
 mesh:services                 hash: service → its ports (JSON); kept after the last instance has gone
+mesh:idle                     sorted set: service → time (ms) at which an instance last left cleanly
+mesh:lost                     hash: service → {time (ms), instance, failure} of an instance that last did not
 mesh:tokens                   hash: id of a join token → its record (JSON), never the token
 mesh:tokens:expiry            sorted set: id → expiry (ms)
 mesh:tokens:uses              hash: id → number of enrolments
@@ -71,9 +74,31 @@ local function text(number) return string.format('%.0f', number) end
 local function announce(kind)
   redis.call('XADD', '{CHANGES}', 'MAXLEN', '~', '{CHANGES_LENGTH}', '*', 'kind', kind)
 end
-local function remove(key)
+local function remove(key, failure)
   redis.call('ZREM', 'mesh:leases', key)
-  return redis.call('HDEL', 'mesh:registrations', key)
+  redis.call('HDEL', 'mesh:leases:silent', key)
+  if redis.call('HDEL', 'mesh:registrations', key) == 0 then return 0 end
+  local service, instance = string.match(key, '^(.*)/(.*)$')
+  if failure == '' or redis.call('HGET', 'mesh:services', service) == '[]' then
+    redis.call('HDEL', 'mesh:lost', service)
+    redis.call('ZADD', 'mesh:idle', text(now()), service)
+  else
+    redis.call('ZREM', 'mesh:idle', service)
+    redis.call('HSET', 'mesh:lost', service,
+      cjson.encode({{time = text(now()), instance = instance, failure = failure}}))
+  end
+  return 1
+end
+local function forget(service)
+  for _, key in ipairs({{'mesh:services', 'mesh:lost'}}) do redis.call('HDEL', key, service) end
+  redis.call('ZREM', 'mesh:idle', service)
+end
+local function live_services()
+  local services = {{}}
+  for _, key in ipairs(redis.call('HKEYS', 'mesh:registrations')) do
+    services[string.match(key, '^(.*)/') or key] = true
+  end
+  return services
 end
 """
 
@@ -103,16 +128,19 @@ READ = _script(
     "read",
     """
 -- ARGV: revision ('' for the newest), '1' to include services and registrations
--- returns: format, newest revision (-1: missing), fields of the revision, services, registrations
+-- returns: format, newest revision (-1: missing), fields of the revision, services, registrations, idle
+-- services with their times, lost ones
 local newest = tonumber(redis.call('GET', 'mesh:revision') or -1)
 local number = newest
 if ARGV[1] ~= '' then number = tonumber(ARGV[1]) end
 local key = 'mesh:revision:' .. text(number)
 local fields = redis.call('HMGET', key, 'author', 'message', 'time', 'changed', 'documents')
-local reply = {redis.call('GET', 'mesh:format') or '', newest, fields, {}, {}}
+local reply = {redis.call('GET', 'mesh:format') or '', newest, fields, {}, {}, {}, {}}
 if ARGV[2] == '1' then
   reply[4] = redis.call('HGETALL', 'mesh:services')
   reply[5] = redis.call('HVALS', 'mesh:registrations')
+  reply[6] = redis.call('ZRANGE', 'mesh:idle', 0, -1, 'WITHSCORES')
+  reply[7] = redis.call('HGETALL', 'mesh:lost')
 end
 return reply
 """,
@@ -176,9 +204,14 @@ if not current and redis.call('HLEN', 'mesh:registrations') >= {INSTANCES_LIMIT}
   if count >= {INSTANCES_LIMIT} then return 'full' end
 end
 redis.call('ZADD', 'mesh:leases', text(now() + tonumber(ARGV[5])), ARGV[1])
+redis.call('HDEL', 'mesh:leases:silent', ARGV[1])
 if current == ARGV[3] then return '' end
 redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
 redis.call('HSET', 'mesh:services', ARGV[2], ARGV[4])
+if not current then
+  redis.call('ZREM', 'mesh:idle', ARGV[2])
+  redis.call('HDEL', 'mesh:lost', ARGV[2])
+end
 announce('instances')
 return '1'
 """,
@@ -199,27 +232,65 @@ return 1
 DEREGISTER = _script(
     "deregister",
     """
--- ARGV: service/instance
+-- ARGV: service/instance, why it failed ('': it left cleanly)
 -- returns: '' not registered, '1' removed
-if remove(ARGV[1]) == 0 then return '' end
+if remove(ARGV[1], ARGV[2]) == 0 then return '' end
 announce('instances')
 return '1'
+""",
+)
+
+KEEP = _script(
+    "keep",
+    f"""
+-- ARGV: time by which to extend a lease (ms), service/instance of each that works without its agent
+-- returns: overdue leases, silent ones with the times since which they are
+local time = now()
+for index = 2, #ARGV do
+  local deadline = redis.call('ZSCORE', 'mesh:leases', ARGV[index])
+  if deadline and tonumber(deadline) <= time then
+    redis.call('ZADD', 'mesh:leases', text(time + tonumber(ARGV[1])), ARGV[index])
+    redis.call('HSETNX', 'mesh:leases:silent', ARGV[index], text(time))
+  end
+end
+local overdue = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
+return {{overdue, redis.call('HGETALL', 'mesh:leases:silent')}}
 """,
 )
 
 SWEEP = _script(
     "sweep",
     f"""
--- ARGV: end of the grace period (ms), time of the last sweep, longest gap between sweeps (ms)
+-- ARGV: end of the grace period (ms), time of the last sweep, longest gap between sweeps (ms), time after
+-- which an idle service is forgotten (ms)
 -- returns: the time, '1' when the gap was too long (nothing was removed), removed service/instance
 local time = now()
 local last = tonumber(ARGV[2])
 if time < last or time - last > tonumber(ARGV[3]) then return {{time, '1', {{}}}} end
 if time < tonumber(ARGV[1]) then return {{time, '', {{}}}} end
 local expired = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
-for _, key in ipairs(expired) do remove(key) end
-if #expired > 0 then announce('instances') end
+for _, key in ipairs(expired) do remove(key, 'its lease expired') end
+local limit = text(time - tonumber(ARGV[4]))
+local idle = redis.call('ZRANGEBYSCORE', 'mesh:idle', '-inf', limit, 'LIMIT', 0, {SWEEP_LIMIT})
+local live = #idle > 0 and live_services() or {{}}
+for _, service in ipairs(idle) do
+  if live[service] then redis.call('ZREM', 'mesh:idle', service) else forget(service) end
+end
+if #expired + #idle > 0 then announce('instances') end
 return {{time, '', expired}}
+""",
+)
+
+FORGET = _script(
+    "forget",
+    """
+-- ARGV: service
+-- returns: '' not known, '1' forgotten, 'live' it has instances
+if redis.call('HEXISTS', 'mesh:services', ARGV[1]) == 0 then return '' end
+if live_services()[ARGV[1]] then return 'live' end
+forget(ARGV[1])
+announce('instances')
+return '1'
 """,
 )
 

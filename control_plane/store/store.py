@@ -10,12 +10,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.core.world import Departure
 from meshwright.control_plane.errors import NotFoundError, RevisionConflictError, StoreError
 from meshwright.control_plane.store import leases, lua, revisions
 from meshwright.control_plane.store.connection import Connection, StoreHealth
@@ -37,23 +38,35 @@ HISTORY_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """Everything that is stored, read at one instant. `services` are sorted by name, with their ports."""
+    """Everything that is stored, read at one instant. `services` are sorted by name, with their ports.
+
+    `departures` are those of services that an instance has left since the last one joined.
+    """
 
     revision: StoredRevision
     services: Mapping[str, tuple[Port, ...]]
     registrations: tuple[Registration, ...]
+    departures: Mapping[str, Departure] = field(default_factory=dict)
 
 
 class Store:
     """One mesh's store. Every method raises StoreError when the store is unavailable or inconsistent."""
 
-    def __init__(self, url: str, password: str = "", *, lease_ttl: float = leases.LEASE_TTL) -> None:
-        """Does not connect yet. `lease_ttl` is in seconds. Raises InputError for an invalid URL."""
+    def __init__(
+        self,
+        url: str,
+        password: str = "",
+        *,
+        lease_ttl: float = leases.LEASE_TTL,
+        idle_ttl: float = leases.IDLE_TTL,
+    ) -> None:
+        """Does not connect yet. `lease_ttl` and `idle_ttl` are in seconds. Raises InputError for an invalid URL."""
         self._connection = Connection(url, password)
         self._cached_revision = revisions.EMPTY
         self._cached_fields: list[Any] = []
         self._problem: StoreHealth | None = None
-        self.leases = leases.Leases(self._connection, lease_ttl)
+        self.leases = leases.Leases(self._connection, lease_ttl, idle_ttl)
+        self.silent_leases = SilentLeases(self._connection, lease_ttl)
         self.tokens = JoinTokenStore(self._run)
         self.evictions = EvictionStore(self._run)
         self.events = EventStream(self._connection, self._run)
@@ -182,7 +195,9 @@ class Store:
     async def _read(self, *, with_instances: bool) -> StoredState:
         if self.last_seen_revision == 0:
             await self.open()
-        _, newest, fields, ports, registered = await self._run(lua.READ, "", "1" if with_instances else "")
+        _, newest, fields, ports, registered, idle, lost = await self._run(
+            lua.READ, "", "1" if with_instances else ""
+        )
         if newest == 0:
             self._cached_revision = revisions.EMPTY
         elif (newest, fields) != (self._cached_revision.number, self._cached_fields):
@@ -191,7 +206,8 @@ class Store:
         registrations = leases.parse_registrations(registered)
         stored_ports = dict(zip(ports[::2], ports[1::2], strict=True))
         services = MappingProxyType(leases.parse_services(stored_ports, registrations))
-        return StoredState(revision, services, registrations)
+        departures = leases.parse_departures(idle, dict(zip(lost[::2], lost[1::2], strict=True)))
+        return StoredState(revision, services, registrations, departures)
 
     async def _load_revision(self, number: int, fields: list[Any]) -> StoredRevision:
         """A revision from its stored fields; fetches only the texts that the cached revision lacks."""

@@ -34,7 +34,7 @@ EXPORTED_STATS = (
     r"cluster\.[^/.][^.]*\.(upstream_rq_(total|completed|[1-5]xx|time|retry|timeout|per_try_timeout)"
     r"|upstream_cx_(total|active|connect_fail|none_healthy|overflow)|ssl\.handshake|grpc\.\d+|outlier_detection\.ejections_active"
     r"|membership_(healthy|total))"
-    r"|mesh\.injected\.envoy\.cluster_name\.[^/].*"
+    r"|mesh\.(local_replies|wait_time)\..*"
     r"|http\.(inbound|outbound|ingress)\.downstream_rq_[1-5]xx"
 )
 """Full names of the statistics to export, a subset of INCLUDED_STATS. Clusters that start with `/` are not
@@ -43,8 +43,8 @@ services.
 Measured with Envoy 1.40: an export has 1.3 KB without traffic (nine clusters), and some 0.5 KB more for each
 cluster with traffic. Envoy writes the `:` of a cluster's name as `_` here. `upstream_rq_total` counts tries
 that reached a host; `upstream_rq_completed` and `_Nxx` count requests by their final response, including
-Envoy's own; `upstream_rq_time` has only requests that a host responded to. `mesh.injected` counts the
-responses of FaultInjection (control_plane/core/access_log.py), which are in no cluster's statistics.
+Envoy's own; `upstream_rq_time` has only requests that a host responded to. `mesh.local_replies`
+and `mesh.wait_time` have what no cluster counts (control_plane/core/local_replies.py).
 """
 
 EXPORT_INTERVAL = "2s"
@@ -70,11 +70,14 @@ Envoy removes the first group from the name; the second is the tag's value.
 
 def stats_config() -> Json:
     """Which statistics Envoy creates, their tags, and the buckets of durations."""
-    durations = {"match": {"suffix": "upstream_rq_time"}, "buckets": list(DURATION_BOUNDS)}
+    durations = [
+        {"match": {"suffix": "upstream_rq_time"}, "buckets": list(DURATION_BOUNDS)},
+        {"match": {"prefix": "mesh.wait_time"}, "buckets": list(DURATION_BOUNDS)},
+    ]
     return {
         "stats_matcher": {"inclusion_list": {"patterns": list(INCLUDED_STATS)}},
         "stats_tags": [GRPC_STATUS_TAG],
-        "histogram_bucket_settings": [durations],
+        "histogram_bucket_settings": durations,
     }
 
 

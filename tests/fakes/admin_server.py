@@ -107,6 +107,7 @@ class FakeMesh:
     policies: dict[tuple[str, str], ServicePolicies] = field(default_factory=dict)
     status: Status = field(default_factory=lambda: Status(revision=0, store="ok"))
     affected: tuple[str, ...] = ()
+    forgotten: list[str] = field(default_factory=list)
     url: str = ""
     token: str = ""
     read_token: str = ""
@@ -148,6 +149,12 @@ class FakeMesh:
     async def service_policies(self, name: str, caller: str) -> ServicePolicies | None:
         """From `policies`."""
         return self.policies.get((name, caller))
+
+    async def forget(self, service: str) -> None:
+        """Record the service; only `gone` can be forgotten."""
+        if service != "gone":
+            raise NotFoundError(f"service {service}: not found")
+        self.forgotten.append(service)
 
     # --- EditPreview ------------------------------------------------------------------------------
 
@@ -193,7 +200,7 @@ def fake_routers(fake: FakeMesh) -> tuple[Router, ...]:
         EvictionsRouter(fake.evict),
         TokensRouter(fake.tokens),
         TopologyRouter(Topology, lambda _caller, _callee: None),
-        ServicesRouter(lambda: fake.services, lambda _name: None, fake.service_policies),
+        ServicesRouter(lambda: fake.services, lambda _name: None, fake.service_policies, fake.forget),
         EventsRouter(NoEvents(), monotonic=time.monotonic),
         TracesRouter(traces),
         JaegerRouter(traces),

@@ -47,8 +47,8 @@ class Leases:
         self.registrations.append(registration.instance)
         return True
 
-    async def deregister(self, instance: str, service: str) -> bool:
-        self.log.append(f"{instance} deregistered")
+    async def deregister(self, instance: str, service: str, failure: str = "") -> bool:
+        self.log.append(f"{instance} deregistered{': ' if failure else ''}{failure}")
         return self.instances.pop(instance, None) is not None
 
     async def set_draining(self, instance: str, service: str) -> bool:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
 from meshwright.control_plane.api.models.policies import ServicePolicies
-from meshwright.control_plane.api.models.topology import ServiceHistory, ServiceList
+from meshwright.control_plane.api.models.topology import ForgottenService, ServiceHistory, ServiceList
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.errors import NotFoundError
 
@@ -36,15 +36,21 @@ class ServicesRouter:
         services: Callable[[], ServiceList],
         service_history: Callable[[str], ServiceHistory | None],
         service_policies: Callable[[str, str], Awaitable[ServicePolicies | None]],
+        forget: Callable[[str], Awaitable[None]],
     ) -> None:
         self._services = services
         self._service_history = service_history
         self._service_policies = service_policies
+        self._forget = forget
 
     def routes(self) -> tuple[Route, ...]:
         """Its routes."""
         return (
             Route("GET", "/services", "services", "Services", self.services, ServiceList, read_only=True),
+            Route(
+                "POST", "/services/{name}/forget", "forget", "Forget a service", self.forget,
+                ForgottenService, params=ServiceParams, errors=(400, 404),
+            ),
             Route(
                 "GET", "/services/{name}/history", "service_history", "The history of a service",
                 self.history, ServiceHistory, params=ServiceParams, errors=(404,), read_only=True,
@@ -58,6 +64,11 @@ class ServicesRouter:
     async def services(self, _params: NoParams, _body: NoBody) -> ServiceList:
         """Every service with all requests to it and every gateway with all requests from it, with trends."""
         return self._services()
+
+    async def forget(self, params: ServiceParams, _body: NoBody) -> ForgottenService:
+        """Remove a service that has no instances. It comes back when one registers."""
+        await self._forget(params.name)
+        return ForgottenService(name=params.name)
 
     async def history(self, params: ServiceParams, _body: NoBody) -> ServiceHistory:
         """The last 15 minutes of all requests to a service, or from a gateway; no points without traffic."""

@@ -8,15 +8,18 @@ from meshwright.control_plane.api.auth import Rights
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.policies import PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyStatus
-from meshwright.control_plane.api.models.topology import Breaker
+from meshwright.control_plane.api.models.topology import Breaker, NodeHealth
 
 
 class ServiceStatus(ApiModel):
-    """Instances with a lease, and how many of them are healthy."""
+    """A service as in the topology: its health, its instances with a lease, how many of them are healthy."""
 
     name: str
     instances: int
     healthy: int
+    health: NodeHealth = "unknown"
+    since: float = 0.0
+    reason: str = ""
 
 
 class ControlPlaneStatus(ApiModel):

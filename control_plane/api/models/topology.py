@@ -9,12 +9,14 @@ from pydantic import ConfigDict, Field
 from meshwright.control_plane.api.models.base import ApiModel, Protocol
 
 NodeRole = Literal["service", "gateway"]
-NodeHealth = Literal["healthy", "degraded", "unhealthy", "unknown"]
+NodeHealth = Literal["healthy", "degraded", "unhealthy", "unknown", "idle"]
 BreakerState = Literal["closed", "partial", "open"]
 EdgeBreaker = Literal["none", "closed", "partial", "open"]
 """The state of an edge's circuit breaker; `none`: no CircuitBreaker protects the edge."""
 
 _MS = "in ms; 0: no such requests."
+
+_REFUSED = "4xx per second that a proxy itself responded with, such as no route or a limit; part of `rps`."
 
 
 class HealthThresholds(ApiModel):
@@ -53,11 +55,14 @@ class TopologyNode(ApiModel):
         description="The worst of three: its instances (unhealthy: none is healthy; degraded: some are not); "
         "the success rates of requests to it and of its own sidecars' responses, including retried attempts "
         "and callers outside the mesh (see `thresholds`); and degraded while a circuit breaker towards it is "
-        "open. A gateway is healthy while one of its proxies is in sync. Unknown: no proxy within the last "
-        "minute."
+        "open. A gateway is judged by the requests it sends, and unhealthy while none of its proxies is "
+        "connected. Unknown: a gateway without a proxy within the last minute. Idle: a service whose last "
+        "instance left cleanly, or a caller without ports that has ended."
     )
     instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")
     healthy: int = Field(0, description="Healthy instances.")
+    since: float = Field(0.0, description="When the last instance left, in epoch seconds; 0: it has one.")
+    reason: str = Field("", description="Why it is unhealthy or degraded; empty: it is not, or nobody knows.")
 
 
 class VersionTraffic(ApiModel):
@@ -84,8 +89,7 @@ class TopologyEdge(ApiModel):
         "is open.",
     )
     rps: float = Field(
-        description="Requests per second that got their final response, from the service, a proxy or "
-        "FaultInjection. TCP: attempted connections per second."
+        description="Requests per second that got their final response, from the service or a proxy. TCP: attempted connections per second."
     )
     success: float = Field(
         description="Success rate (0..1) of final responses. Failures are 5xx; for gRPC, where only its "
@@ -93,15 +97,16 @@ class TopologyEdge(ApiModel):
         "connections that could not be made. 1 without traffic."
     )
     p50_ms: float = Field(
-        description="Median latency of requests that an instance responded to, retries included, in ms; 0: "
-        "no such requests, always for TCP."
+        description="Median latency as callers see it, with retries, delays and timeouts, in ms; 0: no "
+        "requests, always for TCP."
     )
     p95_ms: float = Field(description=f"95th percentile of the latency, {_MS}")
     p99_ms: float = Field(description=f"99th percentile of the latency, {_MS}")
     retries_per_s: float = Field(0.0, description="Retries per second.")
+    refused_per_s: float = Field(0.0, description=_REFUSED)
     breaker: EdgeBreaker = Field(
         "none",
-        description="State of the circuit breaker, the worst of the caller's sidecars; `none`: the edge has none.",
+        description="State of the circuit breaker, the worst of the caller's sidecars; `none`: there is none.",
     )
     ejected: int = Field(0, description="Instances that a sidecar of the caller currently ejects.")
     mtls: bool = Field(description="Whether both sides authenticate with mutual TLS.")
@@ -171,6 +176,7 @@ class ServiceSummary(ApiModel):
     p95_ms: float = Field(0.0, description=f"95th percentile of the latency, {_MS}")
     p99_ms: float = Field(0.0, description=f"99th percentile of the latency, {_MS}")
     retries_per_s: float = Field(0.0, description="Retries per second.")
+    refused_per_s: float = Field(0.0, description=_REFUSED)
     breaker: EdgeBreaker = Field(
         "none",
         description="The worst circuit breaker towards the service; for a gateway, of the services it calls; "
@@ -179,6 +185,8 @@ class ServiceSummary(ApiModel):
     ejected: int = Field(0, description="Instances that a sidecar of some caller currently ejects.")
     instances: int = Field(0, description="Instances with a lease; 0 for a gateway.")
     healthy: int = Field(0, description="Healthy instances.")
+    since: float = Field(0.0, description="As in the topology.")
+    reason: str = Field("", description="As in the topology.")
     mtls: bool = Field(True, description="Whether all of this traffic uses mutual TLS.")
     history: ServiceTrend = Field(ServiceTrend(step=16.0), description="The last 15 minutes.")
 
@@ -188,6 +196,12 @@ class ServiceList(ApiModel):
 
     window: float = Field(10.0, description="Seconds over which rates, success and latency are measured.")
     services: tuple[ServiceSummary, ...] = ()
+
+
+class ForgottenService(ApiModel):
+    """A service that the mesh no longer knows."""
+
+    name: str
 
 
 class ServiceHistory(ApiModel):

@@ -1,13 +1,12 @@
 """FaultInjection as Envoy's fault filter: always in the chain, configured per route.
 
-The filter responds before anything is sent, so no cluster statistic counts these requests, although they are
-failed calls of that service to their callers. A stats access log counts them by cluster instead.
+The filter responds before anything is sent, so no cluster statistic counts these requests and their delay
+(core/local_replies.py does).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import ClassVar
 
 from meshwright.control_plane.envoy import codec, v3
@@ -25,7 +24,8 @@ NAME = "envoy.filters.http.fault"
 ABORT_FLAG = "FI"
 """Envoy's response flag of a request that the fault filter aborted."""
 
-COUNTER_TAGS = {"envoy.cluster_name": "%UPSTREAM_CLUSTER%", "envoy.response_code": "%RESPONSE_CODE%"}
+DELAY_FLAG = "DI"
+"""Envoy's response flag of a request that the fault filter delayed."""
 
 GRPC_CODES = {
     "CANCELLED": 1,
@@ -41,20 +41,14 @@ class FaultInjectionHooks(Hooks[FaultInjectionSpec]):
     """The fault filter on outbound and ingress listeners; without a policy it does nothing."""
 
     explains: ClassVar[tuple[Symptom, ...]] = (
-        Symptom("DI", ("delay",)),
-        Symptom(ABORT_FLAG, ("abort",), statistic="mesh.injected"),
+        Symptom(DELAY_FLAG, ("delay",)),
+        Symptom(ABORT_FLAG, ("abort",), statistic="mesh.local_replies"),
     )
 
     @classmethod
     def http_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:
         """The caller's side only: faults happen before a request is sent."""
         return () if direction == "inbound" else ((FilterPhase.FAULT, NAME, v3.HTTPFault()),)
-
-    @classmethod
-    def prepare_listener(cls, manager: v3.HttpConnectionManager, direction: ListenerDirection) -> None:
-        """Count aborted requests."""
-        if direction != "inbound":
-            manager.access_log.append(_abort_counter())
 
     def patch_route(self, route: v3.Route) -> list[v3.Route]:
         """Configure the fault filter for this route."""
@@ -88,16 +82,3 @@ def _set_abort(abort: Abort, fault: v3.HTTPFault) -> None:
 
 def _percentage(percent: float) -> v3.FractionalPercent:
     return v3.FractionalPercent(numerator=round(percent * 10_000), denominator=v3.FractionalPercent.MILLION)
-
-
-@lru_cache(maxsize=1)
-def _abort_counter() -> v3.AccessLog:
-    """An access log that writes nothing and increments the counter `mesh.injected`, tagged by cluster."""
-    config = v3.StatsAccessLog()
-    config.stats_scope.prefix = "mesh"
-    counter = config.counters.add(value_fixed=v3.UInt64Value(value=1))
-    counter.stat.name = "injected"
-    for name, value in COUNTER_TAGS.items():
-        counter.stat.tags.add(name=name, value_format=value)
-    aborted = v3.AccessLogFilter(response_flag_filter=v3.ResponseFlagFilter(flags=[ABORT_FLAG]))
-    return v3.AccessLog(name="envoy.access_loggers.stats", filter=aborted, typed_config=codec.pack(config))

@@ -22,6 +22,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from meshwright.control_plane.telemetry.ingest import otlp
+from meshwright.control_plane.telemetry.requests.failure import is_delayed_response, local_reply_outcome
 from meshwright.control_plane.telemetry.topology.histogram import MAX_BUCKETS, Buckets, buckets
 
 MAX_METRIC_BYTES = 256 * 1024
@@ -39,11 +40,19 @@ GRPC_STATUS = "mesh.grpc_status"
 LISTENER_PREFIX = "envoy.http_conn_manager_prefix"
 DOWNSTREAM_RESPONSES = "http.downstream_rq_xx"
 
-INJECTED_FAULTS = "mesh.injected"
+LOCAL_REPLIES, WAIT_TIME = "mesh.local_replies", "mesh.wait_time"
+"""Responses that a proxy made itself, and how long callers waited for what no instance responded to, or for
+what a fault delayed: what no statistic of a cluster has (control_plane/core/local_replies.py)."""
+
 RESPONSE_CODE = "envoy.response_code"
+RESPONSE_FLAGS = "mesh.flags"
+SERVICE = "mesh.service"
 
 INBOUND = "/inbound"
 """The name used for responses of the inbound listener, in place of a cluster; no cluster has this name."""
+
+UNROUTED = "/unrouted"
+"""The name used for requests that a proxy answered itself and that were for no service it knows."""
 
 _CLUSTER_PREFIX = re.compile(r"(?:^|\.)cluster\.(.+)$")
 _DOTTED_NAME = re.compile(
@@ -107,9 +116,8 @@ def cluster_and_stat(name: str, attributes: Mapping[str, str]) -> tuple[str, str
     """
     if name == DOWNSTREAM_RESPONSES and attributes.get(LISTENER_PREFIX) == "inbound":
         return INBOUND, f"downstream_rq_{attributes.get(RESPONSE_CODE_CLASS, '')}xx"
-    if name == INJECTED_FAULTS:
-        cluster = attributes.get(CLUSTER_NAME, "").replace("_", ":")
-        return cluster, f"injected.{attributes.get(RESPONSE_CODE, '')}"
+    if name in (LOCAL_REPLIES, WAIT_TIME):
+        return _local_reply(name, attributes)
     match = _CLUSTER_PREFIX.search(name)
     if not match:
         return None
@@ -125,6 +133,26 @@ def cluster_and_stat(name: str, attributes: Mapping[str, str]) -> tuple[str, str
     if code_class and stat.endswith("_xx"):
         stat = f"{stat.removesuffix('_xx')}_{code_class.removesuffix('xx')}xx"
     return cluster.replace("_", ":"), stat
+
+
+def _local_reply(name: str, attributes: Mapping[str, str]) -> tuple[str, str] | None:
+    """The service that the caller meant, and `local.OUTCOME`, `wait` or `delayed`.
+
+    gRPC calls with a cluster are among its gRPC statuses already.
+    """
+    given = attributes.get(CLUSTER_NAME, "-")
+    cluster = attributes.get(SERVICE, "-") if given == "-" or given.startswith("/") else given
+    cluster = UNROUTED if cluster == "-" else cluster.replace("_", ":")
+    flags = frozenset(attributes.get(RESPONSE_FLAGS, "").split(","))
+    if name == WAIT_TIME:
+        return cluster, "delayed" if is_delayed_response(flags) else "wait"
+    grpc_status = attributes.get(GRPC_STATUS, "-")
+    if grpc_status != "-" and cluster == given.replace("_", ":"):
+        return None
+    outcome = local_reply_outcome(
+        attributes.get(RESPONSE_CODE, ""), grpc_status, flags, is_routed=cluster != UNROUTED
+    )
+    return cluster, f"local.{outcome}"
 
 
 def _points(resource: otlp.ResourceRecords) -> Iterator[StatPoint | None]:

@@ -6,6 +6,10 @@ explained, and is not marked as an error in a trace.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Literal
+
+from meshwright.control_plane.core.local_replies import NO_RESPONSE_FLAGS
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.server_errors import GRPC_SERVER_ERRORS, SERVER_ERROR
 from meshwright.control_plane.telemetry.requests import response_flags
@@ -15,7 +19,38 @@ GRPC_FAILURES = {
 }
 """gRPC statuses of server errors: number → name as Envoy writes it in an access log."""
 
+NOT_ROUTED_FLAGS = frozenset({"NR", "NC"})
+"""No route matches, or the route's service does not exist."""
+
+NO_RESPONSE = frozenset(NO_RESPONSE_FLAGS)
+
 _NAMES_AND_NUMBERS = frozenset((*GRPC_FAILURES, *GRPC_FAILURES.values()))
+
+
+LocalReplyOutcome = Literal["failed", "refused", "ok"]
+"""How a response counts that a proxy made itself. `refused`: a 4xx, such as no route or a limit."""
+
+
+def local_reply_outcome(
+    status: str, grpc_status: str, flags: Collection[str], *, is_routed: bool
+) -> LocalReplyOutcome:
+    """How a response of a proxy itself counts; values as in access logs, `-` for none.
+
+    `is_routed`: it was for a known service. A service whose routes do not match its callers' requests fails
+    them; a gateway's clients may ask for anything.
+    """
+    if status.startswith("5") or grpc_status in GRPC_FAILURES:
+        return "failed"
+    if is_routed and not NOT_ROUTED_FLAGS.isdisjoint(flags):
+        return "failed"
+    if "FI" in flags or (grpc_status in ("-", "") and not status.startswith("4")):
+        return "ok"  # a fault stands for a response of the app
+    return "refused"
+
+
+def is_delayed_response(flags: Collection[str]) -> bool:
+    """Whether an instance responded to a request that a fault had delayed."""
+    return "DI" in flags and NO_RESPONSE.isdisjoint(flags)
 
 
 def is_failure(status: int, grpc_status: str = "", flags: str = "") -> bool:

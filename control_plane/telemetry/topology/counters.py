@@ -27,18 +27,19 @@ response that led to a retry is not among them (Envoy's documentation, "Cluster 
 GRPC_PREFIX = "grpc."
 """Prefix of Envoy's counters of final gRPC statuses: `grpc.14`."""
 
-INJECTED_PREFIX = "injected."
-"""Prefix of the mesh's counters of responses by FaultInjection: `injected.503`."""
+LOCAL_PREFIX = "local."
+"""Prefix of counters of responses that a proxy made itself, by outcome: `local.failed`."""
 
 LATENCY_STAT = "upstream_rq_time"
-"""Envoy's histogram of request durations including retries, in ms."""
+"""Envoy's histogram of request durations including retries, in ms, without what came before its router."""
 
 
 @dataclass(slots=True)
 class UpstreamCounters:
-    """Sums over some time. Fractions occur where a flush is split across steps. `latency_buckets` are in ms.
+    """Sums over some time. Fractions occur where a flush is split across steps. Buckets are in ms.
 
-    `completed` requests received a final response; `failed` counts those that failed. `connections` were
+    `completed` requests received a final response; `failed` counts those that failed, `refused` the 4xx that
+    a proxy itself responded with. `delayed_buckets` are whole durations of requests that a fault delayed. `connections` were
     attempted, of which `connect_failures` failed; `rejected_connections` were not even attempted, because no
     host was healthy or a limit was reached.
     """
@@ -47,14 +48,16 @@ class UpstreamCounters:
     failed: float = 0.0
     grpc_completed: float = 0.0
     grpc_failed: float = 0.0
-    injected: float = 0.0
-    injected_failed: float = 0.0
+    local: float = 0.0
+    local_failed: float = 0.0
+    refused: float = 0.0
     retries: float = 0.0
     connections: float = 0.0
     connect_failures: float = 0.0
     rejected_connections: float = 0.0
     tls_handshakes: float = 0.0
     latency_buckets: Buckets = field(default_factory=dict)
+    delayed_buckets: Buckets = field(default_factory=dict)
 
     @property
     def connection_attempts(self) -> float:
@@ -72,18 +75,22 @@ class UpstreamCounters:
         return self.completed > 0 or self.retries > 0
 
     def finalize(self, is_grpc: bool) -> None:
-        """Compute `completed` and `failed`; call it once, after the last `count`.
+        """Compute `completed`, `failed` and `latency_buckets`; call it once, after the last `count`.
 
         For gRPC only the final statuses count: a failed call often has HTTP status 200, and HTTP counters
-        miss calls whose deadline Envoy enforced. Injected responses are among the gRPC statuses, but not
-        among the HTTP counters.
+        miss calls whose deadline Envoy enforced.
         """
         if is_grpc:
             self.completed, self.failed = self.grpc_completed, self.grpc_failed
-            return
-        self.completed += self.injected
-        self.failed += self.injected_failed
-        self.injected = self.injected_failed = 0.0
+        self.completed += self.local
+        self.failed += self.local_failed
+        self.local = self.local_failed = 0.0
+        delayed, self.delayed_buckets = self.delayed_buckets, {}
+        if delayed:
+            # The router's histogram has the same requests without their delay. Which of its values are
+            # theirs is unknown; a fault chooses requests at random, so they are like the others.
+            histogram.remove_evenly(self.latency_buckets, sum(delayed.values()))
+            histogram.add(self.latency_buckets, delayed)
 
     def count(self, stat: str, value: float) -> None:
         """Add `value` to the field of an Envoy counter."""
@@ -91,9 +98,11 @@ class UpstreamCounters:
             self.grpc_completed += value
             self.grpc_failed += value if stat.removeprefix(GRPC_PREFIX) in GRPC_FAILURES else 0.0
             return
-        if stat.startswith(INJECTED_PREFIX):
-            self.injected += value
-            self.injected_failed += value if stat.removeprefix(INJECTED_PREFIX).startswith("5") else 0.0
+        if stat.startswith(LOCAL_PREFIX):
+            outcome = stat.removeprefix(LOCAL_PREFIX)
+            self.local += value
+            self.local_failed += value if outcome == "failed" else 0.0
+            self.refused += value if outcome == "refused" else 0.0
             return
         name = COUNTER_FIELDS[stat]
         setattr(self, name, getattr(self, name) + value)
@@ -104,6 +113,7 @@ class UpstreamCounters:
         self.failed += other.failed * fraction
         self.grpc_completed += other.grpc_completed * fraction
         self.grpc_failed += other.grpc_failed * fraction
+        self.refused += other.refused * fraction
         self.retries += other.retries * fraction
         self.connections += other.connections * fraction
         self.connect_failures += other.connect_failures * fraction

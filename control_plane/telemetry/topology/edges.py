@@ -13,6 +13,7 @@ from meshwright.control_plane.api.models.base import Protocol
 from meshwright.control_plane.api.models.topology import NodeRole
 from meshwright.control_plane.core.views import default_port
 from meshwright.control_plane.core.world import Service
+from meshwright.control_plane.telemetry.ingest.envoy_stats import UNROUTED
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
 from meshwright.control_plane.telemetry.topology.traffic import (
     FLUSH_GRACE,
@@ -30,6 +31,7 @@ class EdgeTraffic:
     connections: UpstreamCounters = field(default_factory=UpstreamCounters)
     rates: dict[Protocol, float] = field(default_factory=dict)
     retries_per_s: float = 0.0
+    refused_per_s: float = 0.0
     ejected: int = 0
     last_connected: float = NEVER
     last_handshake: float = NEVER
@@ -40,12 +42,12 @@ class EdgeTraffic:
         """Requests with a final response and TCP connection attempts, and how many of both failed."""
         total = self.requests.completed + self.connections.connection_attempts
         failed = self.requests.failed + self.connections.failed_attempts
-        return CallResults(total, min(failed, total))
+        return CallResults(total, min(failed, total), self.requests.refused)
 
     @property
     def success(self) -> float:
         """The share of calls that did not fail; 1 without calls."""
-        total, failed = self.results
+        total, failed, _ = self.results
         return round(1 - failed / total, 6) if total > 0 else 1.0
 
     @property
@@ -75,6 +77,7 @@ class EdgeTraffic:
         rate = calls / seconds if seconds > 0 else 0.0
         self.rates[protocol] = self.rates.get(protocol, 0.0) + rate
         self.retries_per_s += counters.retries / seconds if seconds > 0 else 0.0
+        self.refused_per_s += counters.refused / seconds if seconds > 0 else 0.0
         self.ejected = max(self.ejected, sample.traffic.ejected)
         self.last_connected = max(self.last_connected, sample.traffic.last_connected)
         self.last_handshake = max(self.last_handshake, sample.traffic.last_handshake)
@@ -86,15 +89,20 @@ class EdgeTraffic:
         for protocol, rate in other.rates.items():
             self.rates[protocol] = self.rates.get(protocol, 0.0) + rate
         self.retries_per_s += other.retries_per_s
+        self.refused_per_s += other.refused_per_s
         self.ejected = max(self.ejected, other.ejected)
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeTable:
-    """Edges by caller and destination, and the role of each caller."""
+    """Edges by caller and destination, and the role of each caller.
+
+    `unrouted`: by caller, the requests that its proxies answered themselves and that have no destination.
+    """
 
     edges: Mapping[tuple[str, str], EdgeTraffic]
     callers: Mapping[str, NodeRole]
+    unrouted: Mapping[str, EdgeTraffic] = field(default_factory=dict)
 
 
 def destination_of(cluster: str, services: Mapping[str, Service]) -> tuple[str, Protocol] | None:
@@ -116,7 +124,11 @@ def aggregate(
     """The edges with traffic within the last `edge_ttl` seconds; `now` is the clock of the samples."""
     edges: dict[tuple[str, str], EdgeTraffic] = {}
     callers: dict[str, NodeRole] = {}
+    unrouted: dict[str, EdgeTraffic] = {}
     for sample in samples:
+        if sample.cluster == UNROUTED:
+            unrouted.setdefault(sample.caller.name, EdgeTraffic()).add_sample(sample, "http")
+            continue
         destination = destination_of(sample.cluster, services)
         if destination is None:
             continue
@@ -133,4 +145,4 @@ def aggregate(
         version = parse_cluster_name(sample.cluster).subset
         if version:
             edge.versions.setdefault(version, EdgeTraffic()).add_sample(sample, protocol)
-    return EdgeTable(edges, callers)
+    return EdgeTable(edges, callers, unrouted)

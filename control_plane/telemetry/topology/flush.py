@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.telemetry.ingest.envoy_stats import INBOUND, StatPoint
+from meshwright.control_plane.telemetry.ingest.envoy_stats import INBOUND, UNROUTED, StatPoint
 from meshwright.control_plane.telemetry.topology import histogram
 from meshwright.control_plane.telemetry.topology.counters import (
     COUNTER_FIELDS,
@@ -22,7 +22,7 @@ GAUGE_FIELDS = {
 }
 """Envoy's gauges of a cluster → fields of ClusterTraffic."""
 
-_STATUS_COUNTER = re.compile(r"(grpc|injected)\.\d+")
+_OUTCOME_COUNTER = re.compile(r"grpc\.\d+|local\.(failed|refused|ok)")
 
 
 @dataclass(slots=True)
@@ -43,14 +43,18 @@ class MetricsFlush:
         if point.cluster == INBOUND:
             self.inbound.completed += point.value
             self.inbound.failed += point.value if point.stat.endswith("_5xx") else 0.0
-        if point.cluster.startswith("/"):
+        if point.cluster.startswith("/") and point.cluster != UNROUTED:
             return
         if point.stat in GAUGE_FIELDS:
             self.gauges.append(point)
             return
         if point.stat == LATENCY_STAT:
             histogram.add(self._counters_of(point.cluster).latency_buckets, point.buckets or {})
-        elif point.stat in COUNTER_FIELDS or _STATUS_COUNTER.fullmatch(point.stat):
+        elif point.stat == "wait":
+            histogram.add(self._counters_of(point.cluster).latency_buckets, point.buckets or {})
+        elif point.stat == "delayed":
+            histogram.add(self._counters_of(point.cluster).delayed_buckets, point.buckets or {})
+        elif point.stat in COUNTER_FIELDS or _OUTCOME_COUNTER.fullmatch(point.stat):
             self._counters_of(point.cluster).count(point.stat, point.value)
         else:
             return

@@ -42,6 +42,7 @@ def _edge(
         p95_ms=p95,
         p99_ms=p99,
         retries_per_s=round(traffic.retries_per_s, 3),
+        refused_per_s=round(traffic.refused_per_s, 3),
         breaker=breaker.state if breaker else "none",
         ejected=breaker.ejected if breaker else traffic.ejected,
         mtls=traffic.is_mutual_tls(destination not in context.plaintext_services),

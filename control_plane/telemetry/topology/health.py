@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from meshwright.control_plane.api.models.topology import (
     Breaker,
@@ -32,7 +33,7 @@ DEGRADED_BELOW = THRESHOLDS.degraded_below
 MIN_CALLS = THRESHOLDS.min_requests
 """Calls within the window from which on their success rate counts."""
 
-_SEVERITY: tuple[NodeHealth, ...] = ("unknown", "healthy", "degraded", "unhealthy")
+_SEVERITY: tuple[NodeHealth, ...] = ("healthy", "unknown", "idle", "degraded", "unhealthy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +53,56 @@ class MeshContext:
     inbound_results: Mapping[str, CallResults] = field(default_factory=dict)
 
 
+class Verdict(NamedTuple):
+    """A health and its reason, which is empty for what is well."""
+
+    health: NodeHealth
+    reason: str = ""
+
+
+HEALTHY = Verdict("healthy")
+
+
 def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNode]:
     """Every service and gateway with its health, sorted by name."""
     services = context.world.services
-    calls: dict[str, list[CallResults]] = {}
-    for (_, destination), traffic in edges.edges.items():
-        calls.setdefault(destination, []).append(traffic.results)
-    open_breakers = {breaker.to for breaker in context.breakers if breaker.state == "open"}
+    received: dict[str, list[CallResults]] = {}
+    sent: dict[str, list[CallResults]] = {}
+    for (caller, destination), traffic in edges.edges.items():
+        received.setdefault(destination, []).append(traffic.results)
+        sent.setdefault(caller, []).append(traffic.results)
+    for caller, traffic in edges.unrouted.items():
+        sent.setdefault(caller, []).append(traffic.results)
     roles: dict[str, NodeRole] = {**dict.fromkeys(context.world.gateways, "gateway"), **edges.callers}
     for name in sorted({*roles, *services}):
         service = services.get(name)
-        if service is None:
-            yield TopologyNode(name=name, role=roles[name], health=_health_by_proxies(name, context))
-            continue
-        healthy = sum(instance.health == "healthy" for instance in service.instances)
-        inbound = context.inbound_results.get(name)
-        health = worst(
-            _health_by_instances(service, healthy),
-            health_of_calls(calls.get(name, ())),
-            health_of_calls((inbound,) if inbound else ()),
-            "degraded" if name in open_breakers else "healthy",
-        )
-        yield TopologyNode(name=name, health=health, instances=len(service.instances), healthy=healthy)
+        if service is not None:
+            yield _service_node(service, received.get(name, ()), context)
+        elif roles[name] == "gateway":
+            verdict = _worst_verdict(_gateway_by_proxies(name, context), _by_calls(sent.get(name, ())))
+            yield TopologyNode(name=name, role="gateway", health=verdict.health, reason=verdict.reason)
+        else:  # a caller that is not registered, or no longer
+            health: NodeHealth = "healthy" if name in context.connected else "idle"
+            yield TopologyNode(name=name, health=health)
+
+
+def _service_node(service: Service, calls: Iterable[CallResults], context: MeshContext) -> TopologyNode:
+    inbound = context.inbound_results.get(service.name)
+    is_open = any(breaker.to == service.name and breaker.state == "open" for breaker in context.breakers)
+    verdict = _worst_verdict(
+        _by_instances(service),
+        _by_calls(calls),
+        _by_calls((inbound,) if inbound else (), "responses of its sidecars"),
+        Verdict("degraded", "a circuit breaker towards it is open") if is_open else HEALTHY,
+    )
+    return TopologyNode(
+        name=service.name,
+        health=verdict.health,
+        reason=verdict.reason,
+        instances=len(service.instances),
+        healthy=sum(instance.health == "healthy" for instance in service.instances),
+        since=service.departure.time if service.departure else 0.0,
+    )
 
 
 def edge_health(traffic: EdgeTraffic, breaker: Breaker | None = None) -> NodeHealth:
@@ -84,15 +113,7 @@ def edge_health(traffic: EdgeTraffic, breaker: Breaker | None = None) -> NodeHea
 
 def health_of_calls(results: Iterable[CallResults]) -> NodeHealth:
     """The verdict on the success rate of these calls together; healthy below MIN_CALLS."""
-    total = failed = 0.0
-    for result in results:
-        total, failed = total + result.total, failed + result.failed
-    if total < MIN_CALLS:
-        return "healthy"
-    success = 1 - failed / total
-    if success < UNHEALTHY_BELOW:
-        return "unhealthy"
-    return "degraded" if success < DEGRADED_BELOW else "healthy"
+    return _by_calls(results).health
 
 
 def worst(*verdicts: NodeHealth) -> NodeHealth:
@@ -100,13 +121,61 @@ def worst(*verdicts: NodeHealth) -> NodeHealth:
     return max(verdicts, key=_SEVERITY.index)
 
 
-def _health_by_proxies(name: str, context: MeshContext) -> NodeHealth:
+def _worst_verdict(*verdicts: Verdict) -> Verdict:
+    """The worst of several verdicts, the first one of equals."""
+    return max(verdicts, key=lambda verdict: _SEVERITY.index(verdict.health))
+
+
+def _by_calls(results: Iterable[CallResults], what: str = "requests") -> Verdict:
+    total = failed = refused = 0.0
+    for result in results:
+        total, failed, refused = total + result.total, failed + result.failed, refused + result.refused
+    if total < MIN_CALLS:
+        return HEALTHY
+    success = 1 - failed / total
+    if success < DEGRADED_BELOW:
+        health: NodeHealth = "unhealthy" if success < UNHEALTHY_BELOW else "degraded"
+        return Verdict(health, f"{format_share(failed / total)} of its {what} fail")
+    if refused / total > 1 - UNHEALTHY_BELOW:
+        return Verdict(
+            "degraded", f"{format_share(refused / total)} of its {what} are refused (4xx by the mesh)"
+        )
+    return HEALTHY
+
+
+def format_share(share: float) -> str:
+    """A share (0..1) in per cent; only 1 is 100 %, and only 0 is 0 %."""
+    if share in (0, 1):
+        return f"{share * 100:.0f} %"
+    return f"{min(max(round(share * 100), 1), 99)} %"
+
+
+def _gateway_by_proxies(name: str, context: MeshContext) -> Verdict:
     if name in context.connected:
-        return "healthy"
-    return "unhealthy" if name in context.recently_seen else "unknown"
+        return HEALTHY
+    if name in context.recently_seen:
+        return Verdict("unhealthy", "none of its proxies is connected")
+    return Verdict("unknown")
 
 
-def _health_by_instances(service: Service, healthy: int) -> NodeHealth:
-    if not healthy:
-        return "unhealthy"
-    return "healthy" if healthy == len(service.instances) else "degraded"
+def _by_instances(service: Service) -> Verdict:
+    """Absence is not failure: only what crashed or lost its lease is unhealthy, and no caller without ports.
+
+    An instance that drains leaves as planned.
+    """
+    if not service.instances:
+        departure = service.departure
+        if service.is_idle or departure is None:
+            return Verdict("idle")
+        return Verdict("unhealthy", f"{departure.instance}: {departure.failure}")
+    staying = [instance for instance in service.instances if instance.health != "draining"]
+    unhealthy = [instance for instance in staying if instance.health != "healthy"]
+    if not staying:
+        return Verdict("degraded", "all of its instances are draining")
+    if not unhealthy:
+        return HEALTHY
+    why = next((f" ({item.name}: {item.reason})" for item in unhealthy if item.reason), "")
+    reason = f"{len(unhealthy)} of {len(staying)} instances unhealthy{why}"
+    if len(unhealthy) < len(staying) or not service.ports:
+        return Verdict("degraded", reason)
+    return Verdict("unhealthy", reason)

@@ -35,6 +35,20 @@ def add(into: Buckets, other: Mapping[tuple[float, float], float], fraction: flo
             into[bucket] = into.get(bucket, 0.0) + count * fraction
 
 
+def remove_evenly(histogram: Buckets, count: float) -> None:
+    """Remove `count` values, as many of each bucket as its share; whole numbers stay whole."""
+    total = sum(histogram.values())
+    share, seen, removed = min(1.0, count / total) if total else 0.0, 0.0, 0.0
+    for bucket in sorted(histogram):
+        seen += histogram[bucket]
+        part = round(seen * share) - removed
+        removed += part
+        if part >= histogram[bucket]:
+            del histogram[bucket]
+        else:
+            histogram[bucket] -= part
+
+
 def quantile(histogram: Mapping[tuple[float, float], float], q: float) -> float:
     """A single value of `quantiles`."""
     return quantiles(histogram, (q,))[0]

@@ -54,6 +54,9 @@ def build_service_table(
         traffic.setdefault(destination, []).append((destination, edge))
         if caller not in services:
             traffic.setdefault(caller, []).append((destination, edge))
+    for caller, edge in edges.unrouted.items():
+        if caller not in services:
+            traffic.setdefault(caller, []).append(("", edge))
     breakers: dict[str, list[Breaker]] = {}
     for breaker in context.breakers:
         breakers.setdefault(breaker.to, []).append(breaker)
@@ -78,8 +81,9 @@ def _service_summary(
     total, mutual_tls = EdgeTraffic(), []
     for destination, edge in edges:
         total.add(edge)
-        mutual_tls.append(edge.is_mutual_tls(destination not in context.plaintext_services))
-    calls, failed = total.results
+        if destination:
+            mutual_tls.append(edge.is_mutual_tls(destination not in context.plaintext_services))
+    calls, failed, _ = total.results
     rate, (p50, p95, p99) = total.rate, total.latency_percentiles()
     failures = round(rate * failed / calls, 3) if calls > 0 else 0.0
     breakers = tuple(breakers)
@@ -93,10 +97,13 @@ def _service_summary(
         p95_ms=p95,
         p99_ms=p99,
         retries_per_s=round(total.retries_per_s, 3),
+        refused_per_s=round(total.refused_per_s, 3),
         breaker=max((breaker.state for breaker in breakers), key=_BREAKER_ORDER.index, default="none"),
         ejected=max((total.ejected, *(breaker.ejected for breaker in breakers))),
         instances=node.instances,
         healthy=node.healthy,
+        since=node.since,
+        reason=node.reason,
         mtls=all(mutual_tls) if mutual_tls else node.name not in context.plaintext_services,
         history=ServiceTrend(
             step=TREND_STEP,

@@ -26,10 +26,11 @@ NEVER = float("-inf")
 
 
 class CallResults(NamedTuple):
-    """How many calls there were, and how many of them failed."""
+    """How many calls there were, how many of them failed, and how many matched no route of a gateway."""
 
     total: float
     failed: float
+    refused: float = 0.0
 
 
 @dataclass(slots=True)

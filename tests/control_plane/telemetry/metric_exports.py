@@ -18,8 +18,13 @@ Stats = Mapping[str, float | Sequence[int]]
 """Envoy's statistic → delta, or counts of buckets. `upstream_rq_5xx` is sent with its class as an attribute,
 `grpc.14` with its status.
 
-The cluster `/inbound` stands for responses of the inbound listener, by class ("5"); `injected.503` for
-responses of FaultInjection.
+The cluster `/inbound` stands for responses of the inbound listener, by class ("5"). `local 503 FI` are
+responses of the proxy itself by status, flags and gRPC status, `wait DI` durations by flags; both of a cluster,
+or of no cluster but the virtual host of a service: `of orders`.
+"""
+
+REPLY_TAGS = ("envoy.response_code", "mesh.flags", "mesh.grpc_status")
+"""Tags in the order of the words of `local 503 FI`.
 """
 
 
@@ -43,20 +48,28 @@ def metrics_export(
     return request.SerializeToString()
 
 
+def _destination(cluster: str) -> dict[str, str]:
+    name, _, service = cluster.rpartition("of ")
+    return {"envoy.cluster_name": "-" if service != cluster else cluster, "mesh.service": service or name}
+
+
 def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, seconds: float) -> Metric:
     if cluster == "/inbound":
         return counter("http.downstream_rq_xx", {LISTENER: "inbound", CODE: stat}, value, at, seconds)
-    if stat.startswith("injected."):
-        values = {"envoy.cluster_name": cluster, "envoy.response_code": stat.removeprefix("injected.")}
-        return counter("mesh.injected", values, value, at, seconds)
+    if stat.startswith("local "):
+        values = {**_destination(cluster), **dict(zip(REPLY_TAGS, stat.split()[1:], strict=False))}
+        return counter("mesh.local_replies", values, value, at, seconds)
     attributes = [attribute("envoy.cluster_name", cluster.replace(":", "_"))]
+    if stat.startswith("wait "):
+        tags = {**_destination(cluster), "mesh.flags": stat.removeprefix("wait ")}
+        attributes = [attribute(name, text) for name, text in tags.items()]
     if stat.startswith("upstream_rq_") and stat.endswith("xx") and stat[-3].isdigit():
         attributes.append(attribute(CODE, stat[-3]))
         stat = "upstream_rq_xx"
     elif stat.startswith("grpc."):
         attributes.append(attribute(STATUS, stat.removeprefix("grpc.")))
         stat = "grpc"
-    new_metric = Metric(name=f"cluster.{stat}")
+    new_metric = Metric(name="mesh.wait_time" if stat.startswith("wait ") else f"cluster.{stat}")
     if isinstance(value, Sequence):
         new_metric.histogram.aggregation_temporality = DELTA
         histogram = new_metric.histogram.data_points.add(

@@ -23,6 +23,7 @@ from tests.control_plane.telemetry.metric_exports import DELTA, attribute
 
 CLUSTER = "envoy.cluster_name"
 CODE = "envoy.response_code_class"
+NO_CLUSTER = {CLUSTER: "-"}
 
 
 def histogram(
@@ -48,7 +49,68 @@ def histogram(
         ("cluster.orders_grpc/v2.grpc.14", {}, ("orders:grpc/v2", "grpc.14")),
         ("cluster.upstream_rq_xx", {CLUSTER: "orders", CODE: "5"}, ("orders", "upstream_rq_5xx")),
         ("cluster.orders.upstream_rq_5xx", {}, ("orders", "upstream_rq_5xx")),
-        ("mesh.injected", {CLUSTER: "orders", "envoy.response_code": "503"}, ("orders", "injected.503")),
+        (
+            "mesh.local_replies",
+            {CLUSTER: "orders", "envoy.response_code": "503", "mesh.flags": "FI"},
+            ("orders", "local.failed"),
+        ),
+        (
+            "mesh.local_replies",
+            {CLUSTER: "orders", "envoy.response_code": "404", "mesh.flags": "FI"},
+            ("orders", "local.ok"),
+        ),
+        (
+            "mesh.local_replies",
+            {**NO_CLUSTER, "mesh.service": "orders", "envoy.response_code": "500"},
+            ("orders", "local.failed"),
+        ),
+        (
+            "mesh.local_replies",
+            {CLUSTER: "/blackhole", "mesh.service": "orders", "envoy.response_code": "503"},
+            ("orders", "local.failed"),
+        ),
+        (
+            "mesh.local_replies",
+            {**NO_CLUSTER, "mesh.service": "orders", "envoy.response_code": "404", "mesh.flags": "NR"},
+            ("orders", "local.failed"),
+        ),
+        (
+            "mesh.local_replies",
+            {**NO_CLUSTER, "mesh.service": "-", "envoy.response_code": "404", "mesh.flags": "NR"},
+            ("/unrouted", "local.refused"),
+        ),
+        (
+            "mesh.local_replies",
+            {**NO_CLUSTER, "mesh.service": "-", "envoy.response_code": "500"},
+            ("/unrouted", "local.failed"),
+        ),
+        (
+            "mesh.local_replies",
+            {**NO_CLUSTER, "mesh.service": "orders", "envoy.response_code": "403"},
+            ("orders", "local.refused"),
+        ),
+        (
+            "mesh.local_replies",
+            {
+                **NO_CLUSTER,
+                "mesh.service": "orders:grpc",
+                "envoy.response_code": "200",
+                "mesh.grpc_status": "2",
+            },
+            ("orders:grpc", "local.failed"),
+        ),
+        (
+            "mesh.local_replies",
+            {
+                CLUSTER: "orders:grpc",
+                "envoy.response_code": "200",
+                "mesh.grpc_status": "14",
+                "mesh.flags": "FI",
+            },
+            None,
+        ),
+        ("mesh.wait_time", {CLUSTER: "orders", "mesh.flags": "DI"}, ("orders", "delayed")),
+        ("mesh.wait_time", {CLUSTER: "orders", "mesh.flags": "DI,UT"}, ("orders", "wait")),
         (
             "http.downstream_rq_xx",
             {"envoy.http_conn_manager_prefix": "inbound", CODE: "5"},

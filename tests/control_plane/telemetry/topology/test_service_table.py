@@ -13,6 +13,7 @@ from meshwright.control_plane.telemetry.topology.health import MeshContext, asse
 from meshwright.control_plane.telemetry.topology.history import service_history
 from meshwright.control_plane.telemetry.topology.history_store import MAX_EDGES, TREND_STEP
 from meshwright.control_plane.telemetry.topology.service_table import TrendCache, build_service_table
+from meshwright.control_plane.telemetry.topology.traffic import CallResults
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
 from tests.control_plane.core.worlds import TCP, exchange, service, world
 from tests.control_plane.telemetry.metric_exports import Stats
@@ -131,26 +132,60 @@ def test_completed_points_are_computed_once() -> None:
 def test_failed_inbound_responses_affect_health() -> None:
     windows, value = TrafficWindows(), exchange().services["orders"]
     report(windows, 2, {"/inbound": {"5": 30, "2": 70}})
-    assert windows.inbound_results(2) == {"orders": (100, 30)}
+    assert windows.inbound_results(2) == {"orders": CallResults(100, 30)}
     assert service_rows(windows, 2)["orders"].health == "degraded"
     report(windows, 4, {"/inbound": {"5": 70}})
     assert service_rows(windows, 4, world(value))["orders"].health == "unhealthy"
 
 
-def test_injected_faults_are_failed_calls() -> None:
+def test_responses_of_a_proxy_itself_are_calls_of_the_service_that_the_caller_meant() -> None:
     windows = TrafficWindows()
     report(
         windows,
         2,
         {
-            "catalog": {"upstream_rq_completed": 10, "injected.503": 8, "injected.404": 2},
-            "orders:grpc": {"grpc.0": 6, "grpc.14": 4, "injected.200": 4},
+            "catalog": {"upstream_rq_completed": 10, "local 503 FI": 8, "local 404 FI": 2},
+            "of orders:grpc": {"local 200 NR 12": 3, "local 200 - 2": 1},
+            "orders:grpc": {"grpc.0": 6, "grpc.14": 4, "local 200 FI 14": 4},
+            "of inventory": {"local 500 -": 5, "local 404 NR": 4, "local 403 -": 1},
         },
         INGRESS,
     )
     rows = service_rows(windows, 2)
     assert (rows["catalog"].rps, rows["catalog"].success) == (10, 0.6)
-    assert (rows["orders"].rps, rows["orders"].success) == (5, 0.6)
+    assert (rows["orders"].rps, rows["orders"].success) == (7, round(6 / 14, 6))
+    assert (rows["inventory"].rps, rows["inventory"].success, rows["inventory"].refused_per_s) == (
+        5,
+        0.1,
+        0.5,
+    )
+    assert (rows["ingress"].rps, rows["ingress"].health) == (22, "unhealthy"), "judged by its requests"
+
+
+def test_a_gateway_counts_requests_for_no_service() -> None:
+    windows = TrafficWindows()
+    report(windows, 2, {"catalog": {"upstream_rq_completed": 10}, "of -": {"local 500 -": 10}}, INGRESS)
+    row = service_rows(windows, 2)["ingress"]
+    assert (row.rps, row.success, row.health) == (10, 0.5, "degraded")
+    report(windows, 20, {"catalog": {"upstream_rq_completed": 10}, "of -": {"local 404 NR": 40}}, INGRESS)
+    row = service_rows(windows, 20)["ingress"]
+    assert (row.rps, row.success, row.refused_per_s) == (25, 1, 20), "any path may be asked for"
+    assert row.health == "degraded"
+    assert row.reason == "80 % of its requests are refused (4xx by the mesh)"
+
+
+@pytest.mark.parametrize(
+    ("flags", "median"),
+    [("DI", 550), ("DI,UT", 5.5), ("UT", 5.5)],
+    ids=["responded", "timed out", "no delay"],
+)
+def test_what_callers_waited_is_in_the_latency(flags: str, median: float) -> None:
+    windows = TrafficWindows()
+    quick, slow = (0, 0, 0, 0, 10, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 0, 10, 0)
+    stats: Stats = {"upstream_rq_completed": 10, "upstream_rq_time": quick, f"wait {flags}": slow}
+    report(windows, 2, {"catalog": stats}, INGRESS)
+    row = service_rows(windows, 2)["catalog"]
+    assert (row.p50_ms, round(row.p99_ms)) == (median if flags == "DI" else 10, 991 if flags == "DI" else 982)
 
 
 def test_one_caller_has_at_most_half_of_the_histories() -> None:
