@@ -20,6 +20,7 @@ from meshwright.cli.options import (
     SkipUnknownOption,
     StateOption,
     TimeoutOption,
+    VerboseOption,
     WaitOption,
     author,
 )
@@ -35,6 +36,7 @@ def apply(
     files: FilesOption,
     *,
     skip_unknown: SkipUnknownOption = False,
+    verbose: VerboseOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = 30.0,
     dry_run: DryRunOption = False,
@@ -58,7 +60,7 @@ def apply(
     """
     from meshwright.cli.documents import load_documents
 
-    documents = load_documents(files, skip_unknown=skip_unknown)
+    documents = load_documents(files, skip_unknown=skip_unknown, verbose=verbose)
     options = change_options(state, base, message, dry_run=dry_run)
     result = call_api(calls.apply(documents, options), state)
     print_changes(result, output, dry_run=dry_run)

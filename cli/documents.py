@@ -11,6 +11,7 @@ from meshwright.cli.errors import warn
 from meshwright.control_plane.api.calls import SourcedDocument
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies import loader
+from meshwright.control_plane.policies.ignored_fields import ignored_fields
 from meshwright.control_plane.policies.schema import dump
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -23,16 +24,21 @@ STDIN = "<stdin>"
 NOT_A_POLICY = "an Application is not a policy: start it with `mesh up -f FILE`"
 
 
-def load_documents(paths: Iterable[str], *, skip_unknown: bool = False) -> list[SourcedDocument]:
+def load_documents(
+    paths: Iterable[str], *, skip_unknown: bool = False, verbose: bool = False
+) -> list[SourcedDocument]:
     """The documents of files and folders as the API takes them; raises InputError, a line per problem."""
-    loaded = read_documents(paths, skip_unknown=skip_unknown)
+    loaded = read_documents(paths, skip_unknown=skip_unknown, verbose=verbose)
     return [SourcedDocument(dump(item.policy), f"{item.path}:{item.line}") for item in loaded.documents]
 
 
-def read_documents(paths: Iterable[str], *, skip_unknown: bool = False) -> loader.LoadResult:
+def read_documents(
+    paths: Iterable[str], *, skip_unknown: bool = False, verbose: bool = False
+) -> loader.LoadResult:
     """The parsed documents with their positions; raises InputError, a line per problem.
 
-    With `skip_unknown`, documents of foreign kinds are skipped, each with a line on stderr.
+    With `skip_unknown`, documents of foreign kinds are skipped, each with a line on stderr. With `verbose`,
+    so is each field that is ignored.
     """
     paths = list(paths)
     if not paths:
@@ -43,6 +49,10 @@ def read_documents(paths: Iterable[str], *, skip_unknown: bool = False) -> loade
         raise InputError("\n".join(_problem_text(str(problem)) for problem in loaded.problems))
     for document in loaded.skipped:
         warn(str(document))
+    if verbose:
+        for policy in loaded.documents:
+            for field in ignored_fields(policy):
+                warn(str(field))
     return loaded
 
 

@@ -41,6 +41,9 @@ SkipUnknownOption = Annotated[
     bool,
     typer.Option("--skip-unknown", help="Skip documents of kinds that the mesh does not implement."),
 ]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also list the fields of documents that are ignored.")
+]
 MessageOption = Annotated[
     str,
     typer.Option("--message", "-m", metavar="TEXT", help="Reason for the change, shown by `mesh history`."),

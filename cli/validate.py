@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meshwright.cli.documents import read_documents
-from meshwright.cli.options import FilesOption, SkipUnknownOption
+from meshwright.cli.options import FilesOption, SkipUnknownOption, VerboseOption
 from meshwright.cli.output import echo
 
 
@@ -16,6 +16,7 @@ def validate(
     *,
     files: FilesOption = [],  # noqa: B006  typer copies it
     skip_unknown: SkipUnknownOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Check policy files without a control plane. Every problem is reported with its line and column.
 
@@ -25,5 +26,6 @@ def validate(
       mesh validate -f retry.yaml -f timeout.yaml
       cat retry.yaml | mesh validate -
     """
-    count = len(read_documents([*paths, *files], skip_unknown=skip_unknown).documents)
+    loaded = read_documents([*paths, *files], skip_unknown=skip_unknown, verbose=verbose)
+    count = len(loaded.documents)
     echo(f"{count} {'document' if count == 1 else 'documents'} valid")

@@ -43,7 +43,7 @@ SERVER_METADATA = frozenset(
 class Metadata(Spec):
     """`name` is unique within a kind. Labels and annotations are for people and tools."""
 
-    name: Name = Field(description="The document's name, unique within its kind.")
+    name: ObjectName = Field(description="The document's name, unique within its kind.")
     namespace: OptionalName = Field(
         "", description="Accepted for Gateway API compatibility: all documents of a change are in one."
     )
@@ -55,21 +55,13 @@ class Metadata(Spec):
     )
 
 
-class RouteMetadata(Metadata):
-    """Metadata of a route, whose name may be a host name such as `www.example.com`."""
-
-    name: ObjectName = Field(description="The document's name, unique within its kind.")
-
-
 class TargetRef(Spec):
     """What a policy is attached to. Every kind except Mesh needs a `name`."""
 
     group: str = Field("", description="Accepted for Gateway API compatibility and ignored.")
     kind: TargetKind = Field(description="Mesh means every service.")
     name: OptionalObjectName = Field("", description="The target's name. Omit it for Mesh.")
-    section_name: OptionalObjectName = Field(
-        "", description="A rule of a route or a listener of a Gateway, by name."
-    )
+    section_name: OptionalObjectName = Field("", description="A rule of a route, by name.")
 
 
 class Policy(BaseModel):
@@ -137,6 +129,8 @@ class TargetedSpec(Spec):
                 )
             if ref.section_name and ref.kind in ("Mesh", "Service"):
                 raise ValueError(f"a {ref.kind} has no sections: leave sectionName out")
+            if ref.section_name and ref.kind == "Gateway":
+                raise ValueError("a policy applies to all listeners of a Gateway: target routes instead")
         return refs
 
     def inapplicable_reason(self, target: TargetRef) -> str:  # noqa: ARG002  kinds override it

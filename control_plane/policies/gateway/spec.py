@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from meshwright.control_plane.policies.base import Combine, ObjectName, Policy, RouteMetadata, Spec
+from meshwright.control_plane.policies.base import Combine, ObjectName, Policy, Spec
 from meshwright.control_plane.policies.field_types import Hostname, PortNumber
 from meshwright.control_plane.policies.gateway.allowed_routes import AllowedRoutes
 from meshwright.control_plane.policies.gateway.edge import EdgeSettings
@@ -48,7 +48,9 @@ class Listener(Spec):
     )
     protocol: Protocol = Field(description="HTTP or TCP. Nothing listens for HTTPS, TLS and UDP yet.")
     tls: dict[str, Any] | None = Field(None, description="For HTTPS and TLS: accepted and ignored.")
-    allowed_routes: AllowedRoutes = Field(AllowedRoutes(), description="Which routes may attach.")
+    allowed_routes: AllowedRoutes = Field(
+        AllowedRoutes(), description="The routes that may attach, by kind and namespace."
+    )
 
     @model_validator(mode="after")
     def _fits_protocol(self) -> Self:
@@ -141,5 +143,4 @@ class Gateway(Policy):
         description="gateway.networking.k8s.io/v1, or v1beta1 with the same meaning."
     )
     kind: Literal["Gateway"] = Field(description="Always Gateway.")
-    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: GatewaySpec = Field(description="The listeners.")

@@ -23,7 +23,8 @@ def apply(filters: Iterable[HTTPRouteFilter], route: v3.Route) -> None:
 
 
 def _policy(cors: HTTPCORSFilter) -> v3.CorsPolicy:
-    """A preflight request of an origin that may not call gets a response without CORS headers."""
+    """Requests of an origin that may not call pass unchanged, preflight requests too: browsers refuse the
+    response, since it has no CORS headers."""
     return v3.CorsPolicy(
         allow_origin_string_match=[_origin(origin) for origin in cors.allow_origins],
         allow_methods=_METHODS if ANY in cors.allow_methods else ", ".join(cors.allow_methods),
@@ -31,7 +32,7 @@ def _policy(cors: HTTPCORSFilter) -> v3.CorsPolicy:
         expose_headers=", ".join(cors.expose_headers),
         max_age=str(cors.max_age),
         allow_credentials=v3.BoolValue(value=cors.allow_credentials),
-        forward_not_matching_preflights=v3.BoolValue(value=False),
+        forward_not_matching_preflights=v3.BoolValue(value=True),
     )
 
 

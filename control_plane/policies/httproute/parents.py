@@ -12,7 +12,6 @@ from meshwright.control_plane.policies.base import (
     ObjectName,
     OptionalObjectName,
     Policy,
-    RouteMetadata,
     Spec,
 )
 from meshwright.control_plane.policies.field_types import NoNamespace, PortNumber, check_distinct
@@ -64,7 +63,6 @@ class Route(Policy):
 
     combine: ClassVar[Combine] = "resource"
 
-    metadata: RouteMetadata = Field(description="Name, labels and annotations.")
     spec: RouteSpec
 
     @model_validator(mode="before")

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from meshwright.control_plane.api.models.base import Name
-from meshwright.control_plane.policies.base import Combine, Policy, Spec
+from meshwright.control_plane.policies.base import Combine, Metadata, Policy, Spec
 from meshwright.control_plane.policies.field_types import LabelMap
 
 SubsetLabels = Annotated[tuple[tuple[str, str], ...], LabelMap(min_entries=1, max_entries=16)]
@@ -18,6 +18,12 @@ class SubsetSpec(Spec):
 
     service: Name = Field(description="The service whose instances are selected.")
     labels: SubsetLabels = Field(description="Labels an instance must carry, all of them; 1 to 16.")
+
+
+class SubsetMetadata(Metadata):
+    """Metadata of a Subset, whose name is a part of the name of its cluster in metrics."""
+
+    name: Name = Field(description="The document's name, unique within its kind.")
 
 
 class Subset(Policy):
@@ -32,4 +38,5 @@ class Subset(Policy):
 
     api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
     kind: Literal["Subset"] = Field(description="Always Subset.")
+    metadata: SubsetMetadata = Field(description="Name, labels and annotations.")
     spec: SubsetSpec = Field(description="The service and the labels.")

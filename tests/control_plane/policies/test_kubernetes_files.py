@@ -7,6 +7,7 @@ import json
 import jsonschema
 import pytest
 
+from meshwright.control_plane.policies.ignored_fields import ignored_fields
 from meshwright.control_plane.policies.loader import LoadResult, load, load_files
 from meshwright.control_plane.policies.registry import example, kinds
 from meshwright.control_plane.policies.schema import dump, schema
@@ -147,3 +148,81 @@ def test_load_refuses_other_names_of_routes(kind: str, name: str) -> None:
     (problem,) = load(json.dumps(content).encode(), "p.json").problems
     assert "metadata.name: " in str(problem)
     assert "253" in str(problem) or "use lower-case letters, digits, '-' and '.'" in str(problem)
+
+
+def test_every_kind_takes_names_of_253_characters_but_one_that_names_a_cluster() -> None:
+    for kind in kinds():
+        text = example(kind).replace(f"name: {named(kind)}", f"name: {LONGEST}", 1)
+        assert bool(load_text(text).problems) is (kind == "Subset"), kind
+
+
+OWN = "namespace: shop"
+IN_ONE_NAMESPACE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r, namespace: shop}
+spec:
+  parentRefs: [{kind: Service, name: a, namespace: shop}]
+  rules:
+    - filters: [{type: RequestMirror, requestMirror: {backendRef: {name: b, namespace: shop}}}]
+      backendRefs: [{name: a, namespace: shop}]
+"""
+
+
+def test_references_may_repeat_the_namespace_of_their_document() -> None:
+    (document,) = load_text(IN_ONE_NAMESPACE).documents
+    assert "namespace" not in json.dumps(dump(document.policy)["spec"])
+    default = IN_ONE_NAMESPACE.replace(", namespace: shop}\nspec", "}\nspec").replace(
+        OWN, "namespace: default"
+    )
+    assert load_text(default).problems == ()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_reference_to_another_namespace_is_refused_at_its_position(number: int) -> None:
+    parts = IN_ONE_NAMESPACE.split(OWN)
+    text = OWN.join(parts[: number + 1]) + "namespace: other" + OWN.join(parts[number + 1 :])
+    (problem,) = load_text(text).problems
+    assert ".namespace: 'other' is not the route's namespace, and a mesh has only one" in str(problem)
+
+
+def test_routes_without_parents_are_valid() -> None:
+    text = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {}\n"
+    assert load_text(text).problems == ()
+
+
+IGNORED = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: g, namespace: shop, uid: x, labels: {a: b}}
+spec:
+  gatewayClassName: other
+  infrastructure: {labels: {a: b}}
+  addresses: [{type: IPAddress}]
+  listeners: [{name: a, port: 80, protocol: HTTP}, {name: b, port: 443, protocol: HTTPS, tls: {}}]
+status: {}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec: {parentRefs: [{kind: Service, name: a}], hostnames: [a.b]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: s}
+spec: {parentRefs: [{name: g}], hostnames: [a.b]}
+"""
+
+
+def test_ignored_fields_are_listed_at_their_position() -> None:
+    lines = [str(line) for document in load_text(IGNORED).documents for line in ignored_fields(document)]
+    assert lines == [
+        "p.yaml:10:9: status: ignored",
+        "p.yaml:4:32: metadata.namespace: ignored",
+        "p.yaml:4:43: metadata.uid: ignored",
+        "p.yaml:6:21: spec.gatewayClassName: ignored",
+        "p.yaml:7:19: spec.infrastructure: ignored",
+        "p.yaml:8:14: spec.addresses: ignored",
+        "p.yaml:9:95: spec.listeners[1].tls: ignored",
+        "p.yaml:15:59: spec.hostnames: ignored",
+    ]

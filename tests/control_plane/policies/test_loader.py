@@ -84,7 +84,7 @@ ONE_LINE = [
     (RETRY.replace("  name: r", "  labels: {}"), "4:3: metadata.name: missing: add it"),
     (
         RETRY.replace("name: r", "name: My_Retry"),
-        "4:9: metadata.name: 'My_Retry' is not allowed: use at most 63 lower-case",
+        "4:9: metadata.name: 'My_Retry' is not allowed: use lower-case letters, digits",
     ),
     (RETRY.replace("[{kind: Mesh}]", "[]"), "6:3: spec: targetRefs is missing, so the policy has no effect"),
     # fields
