@@ -97,8 +97,7 @@ class Agent:
         tasks = [asyncio.create_task(sidecar.run()) for sidecar in self._sidecars.values()]
         tasks.append(asyncio.create_task(self._write_status()))
         path = socket_path(self._config.state, CONTROL_SOCKET)
-        if path.parent != self._config.state.absolute():
-            private_folder(path.parent)
+        private_folder(path.parent)
         control = await serve_control_socket(path, self.handle_request)
         metrics = await serve_metrics(socket_path(self._config.state, METRICS_SOCKET), self.status)
         await stop.wait()

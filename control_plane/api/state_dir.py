@@ -18,6 +18,7 @@ agent.json       what each of the agent's workloads is doing
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from meshwright.control_plane.api.models.base import ApiModel
 UNIX_PATH_LIMIT = 100
 """Bytes of a Unix socket's path (sockaddr_un holds 108 on Linux, 104 on macOS; this leaves a margin)."""
 
+SOCKETS = ("admin.sock", "agent.sock", "metrics.sock", "valkey.sock")
+"""The names of all sockets."""
 
 LOCK_FILE = "up.json"
 """The record of the process that runs here (`mesh up`), which holds a lock on it; empty after a clean end."""
@@ -69,13 +72,22 @@ class ProcessRecord(ApiModel):
 
 
 def socket_path(folder: Path, name: str) -> Path:
-    """The path of a Unix socket in `folder`, or in a short private folder if that path is too long.
+    """The path of a Unix socket of `folder`. All sockets of a folder are together.
 
-    The short folder's name depends only on `folder`, so that every process derives the same one. Whoever
-    binds the socket creates the folder with mode 0700.
+    They are in the folder itself, or in a short private one if any of SOCKETS would not fit. Its name depends
+    only on `folder`, so that every process derives the same one. Whoever binds a socket creates the folder
+    of the sockets with mode 0700. Raises ValueError for a name that is not one of SOCKETS.
     """
-    path = folder.absolute() / name
-    if len(str(path).encode()) <= UNIX_PATH_LIMIT:
-        return path
-    digest = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"meshwright-{digest}" / name
+    if name not in SOCKETS:
+        raise ValueError(f"{name} is not one of {', '.join(SOCKETS)}")
+    home = folder.absolute()
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:16]
+    short = f"meshwright-{digest}"
+    candidates = (home, Path(tempfile.gettempdir()) / short, Path("/tmp") / short)  # noqa: S108  private_folder checks it
+    return next((path for path in candidates if _fits(path)), candidates[-1]) / name
+
+
+def _fits(folder: Path) -> bool:
+    """Whether every socket's path in `folder` is short enough."""
+    longest = max(len(name.encode()) for name in SOCKETS)
+    return len(os.fsencode(folder)) + 1 + longest <= UNIX_PATH_LIMIT

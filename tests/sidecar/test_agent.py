@@ -17,7 +17,7 @@ import psutil
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.control_plane.api.state_dir import UNIX_PATH_LIMIT, socket_path
 from meshwright.sidecar import control_client
 from meshwright.sidecar.agent import Agent
 from meshwright.sidecar.status import AgentStatus, WorkloadStatus
@@ -315,6 +315,9 @@ async def test_control_socket_is_private_and_rejects_unknown_requests(
     state: Path, control_plane: FakeControlPlane
 ) -> None:
     service = orders(control_plane.token(state.parent, "orders"))
+    # Where this socket just fits, and the one of the metrics does not.
+    depth = UNIX_PATH_LIMIT - len(str(state / "x" / control_client.CONTROL_SOCKET)) + 1
+    state /= "x" * max(depth, 1)
     async with running_agent(config(state, control_plane.addresses, service)) as agent:
         await until_ready(agent)
         path = socket_path(state, control_client.CONTROL_SOCKET)
