@@ -8,6 +8,7 @@ import sys
 from meshwright.cli.join.grpc_log import silence_grpc
 from meshwright.cli.join.options import (
     AdvertiseOption,
+    AppEnvOption,
     AppPortsOption,
     BindOption,
     ControlPlaneOption,
@@ -55,13 +56,15 @@ def agent(
     inbound_port: InboundPortOption = 15006,
     ready_port: ReadyPortOption = 15020,
     otlp_port: OtlpPortOption = 0,
+    app_env: AppEnvOption = None,
     state: StateOption = None,
 ) -> None:
     """Run a sidecar for an app that something else starts: in its container, or on its machine.
 
     The app is healthy when its port accepts connections or --health responds; it may start and stop at any
-    time. It reaches other services through HTTP_PROXY=http://127.0.0.1:15001. SIGTERM drains the instance,
-    then stops the sidecar. Logs go to stderr as JSON. With --gateway it runs a gateway, which has no app.
+    time. It reaches other services through HTTP_PROXY=http://127.0.0.1:15001, or with the settings in the
+    file of --app-env. SIGTERM drains the instance, then stops the sidecar. Logs go to stderr as JSON. With
+    --gateway it runs a gateway, which has no app.
 
     \b
     Example:
@@ -88,6 +91,7 @@ def agent(
         inbound_port=inbound_port,
         ready_port=ready_port,
         otlp_port=otlp_port,
+        app_env_file=app_env.absolute() if app_env else None,
     )
     silence_grpc()
     from meshwright.cli.join.runner import WorkloadRunner  # imports gRPC

@@ -157,6 +157,8 @@ class MeshLauncher:
             advertise=settings.advertise,
             trust_domain=settings.trust_domain,
             otlp=os.environ.get("MESH_OTLP", ""),
+            proxy_credential=settings.proxy_credential == "on",
+            drain_delay=settings.drain_delay,
             workloads=items,
         )
         path = self._state / "agent-config.json"

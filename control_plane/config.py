@@ -62,6 +62,9 @@ class Settings:
     ca_tokens_key: str = _setting(
         "", "A file with 32 random bytes that sign join tokens. If empty, one is created."
     )
+    proxy_credential: str = _setting(
+        "on", "`off`: sidecars forward the calls of every process of the host, not only those of their app."
+    )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
 
 
@@ -83,6 +86,10 @@ def _parse(name: str, text: str, kind: Any) -> object:
         raise InputError(f"{variable}: {text!r} is not a number: give one or leave it out") from None
     if name.endswith("_port") and not 0 <= int(text) <= 65535:
         raise InputError(f"{variable}: {text} is not a valid port: give one from 0 to 65535")
+    if name == "drain_delay" and not 0 <= float(text) <= 30:
+        raise InputError(f"{variable}: {text} is not from 0 to 30 seconds")
+    if name == "proxy_credential" and text not in ("on", "off"):
+        raise InputError(f"{variable}: {text!r} is not a choice: use on or off")
     if name == "advertise":
         try:
             valid_host(text)

@@ -1,7 +1,8 @@
 """The IP address at which other nodes reach this one.
 
 The settings may name a host, as containers and cloud machines have names. Envoy resolves no names in
-endpoints, so the agent resolves it, and again from time to time: a restarted container may have another address.
+endpoints, so the agent resolves it, and again from time to time: a restarted container may have another
+address.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ class Workload(ConfigModel):
     `attached`: the app uses the agent's terminal and runs once; when it exits, so does the agent.
     `upstreams`: TCP services that the app calls (`db`, or `db:replica` for a named port) and the port where
     the app expects each of them.
+    `app_env_file`: where the environment of an app that someone else starts is written; its sidecar then
+    serves only callers with the credential in it.
     """
 
     name: Name
@@ -68,6 +70,12 @@ class Workload(ConfigModel):
     upstreams: dict[UpstreamName, Annotated[int, Field(ge=0, le=65535)]] = Field({}, max_length=64)
     gateway_ports: dict[Name, Annotated[int, Field(ge=0, le=65535)]] = {}
     stop_grace: float = Field(10.0, ge=0, le=3600)
+    app_env_file: Path | None = None
+
+    @property
+    def worker_threads(self) -> int:
+        """Envoy's worker threads; 0: as many as there are cores."""
+        return self.concurrency or (0 if self.role == "gateway" else 1)
 
     @model_validator(mode="after")
     def _check(self) -> Workload:
@@ -96,6 +104,8 @@ class AgentConfig(ConfigModel):
     advertise: Annotated[str, AfterValidator(valid_host)] = "127.0.0.1"
     trust_domain: str = "mesh.local"
     otlp: str = ""
+    drain_delay: float = Field(3.0, ge=0, le=30)
+    proxy_credential: bool = True
     workloads: tuple[Workload, ...] = ()
 
     @property

@@ -48,6 +48,7 @@ class Membership:
         folder: Path,
         session: aiohttp.ClientSession,
         on_problem: ProblemCallback,
+        *,
         address: AdvertisedAddress,
     ) -> None:
         self._address = address

@@ -11,10 +11,15 @@ from meshwright.sidecar.bootstrap import AppCluster, BootstrapParams
 from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.metrics_endpoint import METRICS_SOCKET
 from meshwright.sidecar.ports import WorkloadPorts
+from meshwright.sidecar.proxy_credential import ProxyCredential
 
 
 def bootstrap_params(
-    workload: Workload, config: AgentConfig, ports: WorkloadPorts, admin_socket: Path
+    workload: Workload,
+    config: AgentConfig,
+    ports: WorkloadPorts,
+    admin_socket: Path,
+    credential: ProxyCredential | None = None,
 ) -> BootstrapParams:
     """Everything that the bootstrap of the workload's proxy depends on."""
     protocols = {port.name: port.protocol for port in workload.ports}
@@ -38,6 +43,7 @@ def bootstrap_params(
         otlp=split_host_port(config.addresses.otlp, 4317) if config.addresses.otlp else None,
         collector=split_host_port(config.otlp, 4317) if config.otlp else None,
         spans_port=ports.otlp,
+        secret_hash=credential.secret_hash if credential else "",
     )
 
 

@@ -28,6 +28,7 @@ from meshwright.sidecar.ports import (
     process_on_port,
 )
 from meshwright.sidecar.proxy_bootstrap import bootstrap_params
+from meshwright.sidecar.proxy_credential import ProxyCredential
 from meshwright.sidecar.supervisor import NotReadyError, Supervisor
 
 STOP_GRACE = 2.0
@@ -38,7 +39,7 @@ MAX_MISSED_CHECKS = 3
 
 
 class ProxyProcess:
-    """Runs Envoy. `state` returns the sidecar's present state.
+    """Runs Envoy. Callers of its outbound port need `credential`. `state` returns the sidecar's state.
 
     Calls `on_event` when the proxy becomes ready or is lost, `on_problem` with what is wrong (empty:
     nothing), `on_ports` when ports may have changed.
@@ -50,6 +51,7 @@ class ProxyProcess:
         config: AgentConfig,
         allocator: PortAllocator,
         folder: Path,
+        credential: ProxyCredential | None,
         *,
         state: Callable[[], LifecycleState],
         on_event: Callable[[LifecycleEvent], None],
@@ -60,6 +62,7 @@ class ProxyProcess:
         self._config = config
         self._allocator = allocator
         self._folder = folder
+        self._credential = credential
         self._state = state
         self._on_event = on_event
         self._on_problem = on_problem

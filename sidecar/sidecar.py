@@ -22,6 +22,8 @@ from meshwright.sidecar.lifecycle import LifecycleCommand, LifecycleEvent, Lifec
 from meshwright.sidecar.membership import Membership, build_registration
 from meshwright.sidecar.port_file import load_ports
 from meshwright.sidecar.ports import PortAllocator, WorkloadPorts
+from meshwright.sidecar.proxy_credential import ProxyCredential, load_credential, load_from_environment_file
+from meshwright.sidecar.proxy_env import write_environment_file
 from meshwright.sidecar.proxy_process import ProxyProcess
 from meshwright.sidecar.reporter import Reporter
 from meshwright.sidecar.status import WorkloadStatus
@@ -44,7 +46,7 @@ class Sidecar:
         allocator: PortAllocator,
         session: aiohttp.ClientSession,
         address: AdvertisedAddress,
-        app_environment: Callable[[Workload, WorkloadPorts], Mapping[str, str]],
+        app_environment: Callable[[Workload, WorkloadPorts, ProxyCredential | None], Mapping[str, str]],
         on_change: Callable[[], None],
         on_app_exit: Callable[[], None],
     ) -> None:
@@ -59,16 +61,19 @@ class Sidecar:
         self._tasks = TaskSet(workload.name, lambda error: self._set_problem("agent", error))
         self._folder = folder = private_folder(config.state / "sidecars" / workload.name)
         self._address = address
-        self._membership = Membership(workload, config, folder, session, self._set_problem, address)
+        self._make_app_environment = app_environment
+        self._credential = _credential(workload, config, folder)
+        self._membership = Membership(workload, config, folder, session, self._set_problem, address=address)
         self._proxy = ProxyProcess(
             workload,
             config,
             allocator,
             folder,
+            self._credential,
             state=lambda: self._state,
             on_event=self._events.put_nowait,
             on_problem=lambda problem: self._set_problem("proxy", problem),
-            on_ports=self._register,
+            on_ports=self._on_ports,
         )
         self._app = AppProcess(
             workload,
@@ -76,7 +81,7 @@ class Sidecar:
             session,
             state=lambda: self._state,
             ports=lambda: self._proxy.ports,
-            environment=lambda: app_environment(workload, self._proxy.ports),
+            environment=self._app_environment,
             keep=self._tasks.keep,
             on_event=self._events.put_nowait,
             on_problem=lambda problem: self._set_problem("app", problem),
@@ -207,6 +212,20 @@ class Sidecar:
         finally:
             self._events.put_nowait(event)
 
+    def _on_ports(self) -> None:
+        self._write_app_environment()
+        self._register()
+
+    def _app_environment(self) -> Mapping[str, str]:
+        return self._make_app_environment(self.workload, self._proxy.ports, self._credential)
+
+    def _write_app_environment(self) -> None:
+        """Keep the file with the environment of an app that something else starts."""
+        if self.workload.app_env_file is not None and self._credential is not None:
+            write_environment_file(
+                self.workload.app_env_file, self.workload, self._proxy.ports, self._credential
+            )
+
     def _register(self) -> None:
         # Nothing in the mesh calls a gateway, so it has no lease.
         if self.workload.role == "service":
@@ -216,6 +235,7 @@ class Sidecar:
             )
 
     def _start_proxy(self) -> None:
+        self._write_app_environment()
         admin = self._proxy.start()
         self._tasks.keep(self._proxy.watch)
         reporter = Reporter(
@@ -251,3 +271,10 @@ class Sidecar:
         await self._proxy.stop()
         await self._membership.deregister()
         await self._proxy.close()
+
+
+def _credential(workload: Workload, config: AgentConfig, folder: Path) -> ProxyCredential | None:
+    """What the app's calls need; None where nobody could tell it to the app, and where it is turned off."""
+    if workload.app_env_file is not None:
+        return load_from_environment_file(workload.app_env_file)
+    return load_credential(folder) if workload.command and config.proxy_credential else None

@@ -146,4 +146,13 @@ def _sidecar_port(text: str) -> object:
 OutboundPortOption = Annotated[int, _sidecar_port("Loopback port for the app's requests (HTTP_PROXY)")]
 InboundPortOption = Annotated[int, _sidecar_port("Port on which other sidecars call the app")]
 ReadyPortOption = Annotated[int, _sidecar_port("Port of /ready and /stats/prometheus")]
+AppEnvOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--app-env",
+        metavar="FILE",
+        help="Write the app's environment to FILE (mode 0600). The outbound port then serves only callers "
+        "with the credential in it. [default: it serves every process that reaches its loopback]",
+    ),
+]
 OtlpPortOption = Annotated[int, _sidecar_port("Loopback port that accepts the app's spans (OTLP)")]

@@ -72,6 +72,7 @@ def join_mesh(workload: Workload, target: JoinTarget, state: Path | None) -> Ite
             advertise=settings.advertise,
             trust_domain=addresses.trust_domain,
             otlp=os.environ.get("MESH_OTLP", ""),
+            proxy_credential=settings.proxy_credential == "on",
             drain_delay=settings.drain_delay,
             workloads=(workload,),
         )

@@ -8,7 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import lru_cache
 
-from meshwright.control_plane.core import clusters, connect_tunnel, external, local_replies, routes
+from meshwright.control_plane.core import (
+    caller_check,
+    clusters,
+    connect_tunnel,
+    external,
+    local_replies,
+    routes,
+)
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, encode
 from meshwright.control_plane.core.views import DestinationView, HostView, ListenerSettings
@@ -27,9 +34,14 @@ HOST_TIMEOUT = timedelta(seconds=5)
 """How long the first request to a host waits for the control plane to say where it is."""
 
 
-def listener(address: str, port: int, settings: ListenerSettings) -> Resource:
-    """The HTTP proxy for a service's outbound calls; hosts and clusters come on demand."""
+def listener(address: str, port: int, settings: ListenerSettings, secret_hash: str = "") -> Resource:
+    """The HTTP proxy for a service's outbound calls; hosts and clusters come on demand.
+
+    `secret_hash`: the hash of the credential that callers need; empty: none.
+    """
     manager = _connection_manager(LISTENER, settings)
+    if secret_hash:
+        caller_check.require_credential(manager, secret_hash)
     manager.upgrade_configs.append(http.HCM.UpgradeConfig(upgrade_type=connect_tunnel.CONNECT))
     chain = v3.FilterChain(filters=[http.network_filter(manager)])
     message = http.listener(LISTENER, address, port, [chain])
@@ -69,6 +81,7 @@ def route_configuration(*, external_allowed: bool = True) -> Resource:
         vhds=v3.Vhds(config_source=source),
         most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
         response_headers_to_remove=[app_failure.HEADER],
+        request_headers_to_remove=[caller_check.HEADER],
         virtual_hosts=[external.virtual_host(allowed=external_allowed)],
     )
     return encode(RDS, ROUTES, message)
@@ -81,11 +94,12 @@ def virtual_host(view: HostView) -> Resource:
     # Routes by path never match CONNECT, which has none.
     refused = view.https_refused_for
     connect = connect_tunnel.refusal(refused) if refused else connect_tunnel.tunnel()
+    exemption = caller_check.grpc_exemption() if any(rule.grpc for rule in view.rules) else {}
     message = v3.VirtualHost(
         name=name,
         domains=view.domains,
         routes=[*built.routes, connect],
-        typed_per_filter_config=external.disabled_filters(),
+        typed_per_filter_config={**external.disabled_filters(), **exemption},
     )
     local_replies.mark(message, view.name)
     return encode(

@@ -114,7 +114,7 @@ def reason(details: str) -> str:
 def local_replies(direction: ListenerDirection) -> v3.LocalReplyConfig:
     """Bodies and request IDs of a connection manager's own responses."""
     own = {"outbound": OUTBOUND_REASONS, "ingress": INGRESS_REASONS}.get(direction, ())
-    mappers = [_mapper(entry) for entry in (*own, *REASONS)]
+    mappers = [mapper(entry) for entry in (*own, *REASONS)]
     # The router's own headers are suppressed; this one tells a limit from an instance's 503.
     overloaded = v3.HeaderValueOption(header=v3.HeaderValue(key="x-envoy-overloaded", value="true"))
     limit = v3.AccessLogFilter(response_flag_filter=v3.ResponseFlagFilter(flags=["UO"]))
@@ -139,17 +139,18 @@ def matches(expression: str) -> v3.AccessLogFilter:
     )
 
 
-def _mapper(entry: Reason) -> v3.ResponseMapper:
+def mapper(entry: Reason) -> v3.ResponseMapper:
+    """The mapper that gives a proxy's own responses this reason."""
     condition = " && ".join(filter(None, (_starts_with(entry.details), entry.only_if)))
-    mapper = v3.ResponseMapper(
+    built = v3.ResponseMapper(
         filter=matches(condition),
         body=v3.DataSource(inline_string=entry.text),
         body_format_override=_text("mesh: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)"),
         headers_to_add=_request_id(),
     )
     if entry.status:
-        mapper.status_code.value = entry.status
-    return mapper
+        built.status_code.value = entry.status
+    return built
 
 
 def _starts_with(prefixes: tuple[str, ...]) -> str:

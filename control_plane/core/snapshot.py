@@ -49,7 +49,8 @@ class Bindings:
 
     `tracing`: it has a collector for spans. `request_log`: the control plane takes its request log. `edge`: a
     gateway's settings from its application file. `outside`: what a sidecar does with calls to hosts that are
-    not in the mesh; empty for the mesh's own setting.
+    not in the mesh; empty for the mesh's own setting. `secret_hash`: the hash of the credential that callers
+    of the outbound listener need; empty: none.
     """
 
     address: str = "127.0.0.1"
@@ -60,6 +61,7 @@ class Bindings:
     zone: str = ""
     tracing: bool = False
     request_log: bool = False
+    secret_hash: str = ""
     edge: EdgeSettings = NO_EDGE_SETTINGS
     outside: Literal["", "allow", "deny"] = ""
 
@@ -271,7 +273,7 @@ def _sidecar_resources(
     if bindings.outbound:
         settings = replace(settings, tracing=tracing, request_log=request_log)
         listeners += (
-            outbound.listener(LOOPBACK, bindings.outbound, settings),
+            outbound.listener(LOOPBACK, bindings.outbound, settings, bindings.secret_hash),
             outbound.tunnel_listener(settings),
         )
     if view and bindings.inbound:

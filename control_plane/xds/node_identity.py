@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from meshwright.control_plane.api.models.base import LabelValue
 from meshwright.control_plane.api.spiffe import Identity, valid_name
+from meshwright.control_plane.core import caller_check
 from meshwright.control_plane.core.snapshot import Bindings
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.errors import PermissionDeniedError
@@ -76,9 +77,16 @@ def _bindings(node: v3.Node) -> Bindings:
         zone=_zone(node.locality.zone),
         tracing="tracing" in fields and fields["tracing"].bool_value,
         request_log="requestLog" in fields and fields["requestLog"].bool_value,
+        secret_hash=_secret_hash(fields["secretHash"].string_value) if "secretHash" in fields else "",
         edge=_edge(fields["edge"].string_value) if "edge" in fields else EdgeSettings(),
         outside=_outside(fields["outside"].string_value) if "outside" in fields else "",
     )
+
+
+def _secret_hash(text: str) -> str:
+    if caller_check.HASH.fullmatch(text) is None:
+        raise PermissionDeniedError("node.metadata.bindings.secretHash is not the Base64 of a SHA-1 digest")
+    return text
 
 
 def _edge(text: str) -> EdgeSettings:

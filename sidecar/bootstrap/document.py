@@ -65,6 +65,8 @@ def _bindings(params: BootstrapParams) -> Json:
     if params.gateway_ports is not None:
         return {**bindings, "gateway": dict(params.gateway_ports)}
     bindings |= {"outbound": params.outbound_port, "inbound": params.inbound_port}
+    if params.secret_hash:
+        bindings["secretHash"] = params.secret_hash
     return {**bindings, "upstreams": dict(params.upstreams)} if params.upstreams else bindings
 
 

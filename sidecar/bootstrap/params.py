@@ -27,7 +27,8 @@ class BootstrapParams:
     spans instead, without TLS. Without both nothing is traced. The app sends its own spans to `spans_port` on
     loopback; 0 for no such port.
     `upstreams` are (TCP service, `ip:port` where the app reaches it). `agent_socket` serves the agent's
-    metrics, `app_metrics` is the (port name, path) of the app's.
+    metrics, `app_metrics` is the (port name, path) of the app's. `secret_hash` is the hash of the credential
+    that callers of the outbound port need; empty: none.
     """
 
     id: str
@@ -48,6 +49,7 @@ class BootstrapParams:
     upstreams: tuple[tuple[str, str], ...] = ()
     agent_socket: str = ""
     app_metrics: tuple[str, str] | None = None
+    secret_hash: str = ""
 
     @property
     def tracing(self) -> bool:

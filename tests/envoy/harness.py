@@ -191,7 +191,10 @@ def settings(state: Path, **more: str) -> dict[str, str]:
         if not name.startswith("MESH_") and not name.lower().endswith("_proxy")
     }
     ports = {name: str(free_port()) for name in PORTS}
-    return {**clean, **ports, "MESH_STATE": str(state), "PYTHONUNBUFFERED": "1", **more}
+    fast = {"MESH_DRAIN_DELAY": "0.2", "PYTHONUNBUFFERED": "1"}
+    # Most tests call through a sidecar themselves, in place of its app.
+    open_sidecars = {"MESH_PROXY_CREDENTIAL": "off"}
+    return {**clean, **ports, "MESH_STATE": str(state), **fast, **open_sidecars, **more}
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.ports import WorkloadPorts
-from meshwright.sidecar.proxy_env import app_environment
+from meshwright.sidecar.proxy_credential import ProxyCredential
+from meshwright.sidecar.proxy_env import app_environment, write_environment_file
 
 PORTS = WorkloadPorts(15020, 15001, 15006, {"rpc": 7002, "http": 7001, "admin-api": 7003})
 
@@ -79,3 +82,24 @@ def test_upstreams_have_their_addresses() -> None:
     environ = app_environment({}, "/venv/bin", orders(), ports)
     assert environ["DB_ADDRESS"] == "127.10.0.3:5432"
     assert environ["ORDER_LOG_REPLICA_ADDRESS"] == "127.10.0.4:5433"
+
+
+def test_app_gets_the_credential_in_every_proxy_setting() -> None:
+    credential = ProxyCredential("s3cr3t")
+    environ = app_environment({}, "/venv/bin", orders(), PORTS, credential)
+    proxy = f"http://mesh:s3cr3t@127.0.0.1:{PORTS.outbound}"
+    assert {environ[name] for name in ("HTTP_PROXY", "http_proxy", "grpc_proxy", "GRPC_PROXY")} == {proxy}
+    assert "s3cr3t" not in repr(credential)
+
+
+def test_environment_file_has_what_systemd_containers_and_shells_read_alike(tmp_path: Path) -> None:
+    file = tmp_path / "app.env"
+    workload = orders(env={"GREETING": "two words", "PLAIN": "a,b=c"})
+    write_environment_file(file, workload, PORTS, ProxyCredential("s3cr3t"))
+    lines = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert lines["HTTP_PROXY"] == f"http://mesh:s3cr3t@127.0.0.1:{PORTS.outbound}"
+    assert lines["PLAIN"] == "a,b=c"
+    assert not {"PATH", "GREETING"} & lines.keys()
+    script = f". {file}; printf %s $HTTP_PROXY"
+    assert subprocess.check_output(["/bin/sh", "-c", script], text=True) == lines["HTTP_PROXY"]

@@ -66,3 +66,15 @@ def test_upstream_addresses_are_accepted() -> None:
 def test_invalid_upstream_addresses_are_denied(addresses: dict[str, Any]) -> None:
     with pytest.raises(PermissionDeniedError, match="bindings"):
         authorize_node(ORDERS, node(upstreams=addresses))
+
+
+def test_secret_hash_is_the_base64_of_a_digest() -> None:
+    text = "WARdb5hIV2xRkeZS772NmDazEwQ="
+    peer = node()
+    peer.metadata.fields["bindings"].struct_value.fields["secretHash"].string_value = text
+    assert authorize_node(ORDERS, peer).bindings.secret_hash == text
+    for wrong in ("x", f"{text}\nother:{{SHA}}{text}", text[:-1] + "A", "a:" + text, text + "\n"):
+        peer.metadata.fields["bindings"].struct_value.fields["secretHash"].string_value = wrong
+        with pytest.raises(PermissionDeniedError, match=r"secretHash is not the Base64") as caught:
+            authorize_node(ORDERS, peer)
+        assert text not in str(caught.value)
