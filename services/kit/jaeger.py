@@ -1,7 +1,8 @@
 """Exports spans to a Jaeger without OTLP, as Thrift over HTTP (extra `jaeger`).
 
-The exporter's last release needs names that the SDK no longer has; they are restored before the import. Its
-HTTP client obeys HTTP_PROXY, which leads into the mesh; telemetry must bypass that.
+The exporter (opentelemetry-exporter-jaeger 1.11.1, the last release that can be installed beside OTLP's) needs
+names that the SDK no longer has; they are restored before the import. Its HTTP client obeys HTTP_PROXY, which
+leads into the mesh; telemetry must bypass that.
 """
 
 from __future__ import annotations
