@@ -14,7 +14,7 @@ from meshwright.cli.output import SIGNS, Level, colorize, echo, print_data, sani
 from meshwright.cli.traces import format_clock, format_milliseconds
 from meshwright.control_plane.api import calls
 
-LEVELS: Mapping[str, Level] = {"failed": "bad", "slow": "partial", "fine": "good"}
+LEVELS: Mapping[str, Level] = {"failed": "bad", "refused": "partial", "slow": "partial", "fine": "good"}
 
 HOP_WIDTH = 52
 """Columns of a hop before its status."""

@@ -6,9 +6,9 @@ The first proxy that receives a message enforces them. The next one has room for
 
 from __future__ import annotations
 
-MAX_HEADERS, MAX_KIB = 1000, 256
-"""Headers, and KiB of all names and values. Common servers accept between 8 KiB and 1 MiB; Envoy's defaults,
-100 headers and 60 KiB, are below what some of them send."""
+MAX_HEADERS, MAX_KIB = 1000, 60
+"""Headers, and KiB of all names and values. Envoy's default is 100 headers, which some apps exceed. HTTP/2
+between sidecars has no room for a value of more than 64 KiB: nghttp2 ends the connection of all calls."""
 
-MAX_HEADERS_INSIDE, MAX_KIB_INSIDE = 1100, 320
+MAX_HEADERS_INSIDE, MAX_KIB_INSIDE = 1100, 80
 """The limits of every hop but the first."""

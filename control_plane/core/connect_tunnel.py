@@ -62,7 +62,7 @@ def refusal(service: str) -> v3.Route:
         f"use http://{service}\n"
     )
     response = v3.DirectResponseAction(status=REFUSED_STATUS, body=v3.DataSource(inline_string=text))
-    return v3.Route(match=connect_match(), direct_response=response)
+    return v3.Route(name="https-refused", match=connect_match(), direct_response=response)
 
 
 def connect_match() -> v3.RouteMatch:

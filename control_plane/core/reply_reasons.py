@@ -73,6 +73,10 @@ REASONS = (
         status=503,
     ),
     Reason(("request_header_timeout",), "the headers of the request did not arrive in time"),
+    Reason(
+        ("upstream_reset_before_response_started{protocol_error",),
+        f"the response is not valid HTTP, or its headers exceed the mesh's limit ({_LIMITS})",
+    ),
     Reason(("cluster_not_found",), "the cluster of the route is not known to this proxy"),
     Reason(("missing_host_header", "empty_host_header"), "the request names no host"),
     Reason(
@@ -99,6 +103,13 @@ OUTBOUND_REASONS = (
     Reason(("route_not_found",), "the mesh has no such service, or no rule of its routes matches"),
 )
 INGRESS_REASONS = (Reason(("route_not_found",), "no route of this gateway matches host and path"),)
+
+DIRECT_RESPONSES = {
+    "external-denied": "the host is outside the mesh, and such calls are denied (outbound: deny)",
+    "no-such-port": "the service has no HTTP port of this number",
+    "https-refused": "the mesh cannot route HTTPS to its services: sidecars encrypt the traffic of http://",
+}
+"""Why a route responds itself, by its name."""
 
 _WITH_OWN_BODY = ("direct_response", "upstream_", "fault_filter_abort", "no_healthy_upstream")
 """Details of responses whose body says enough. An unreachable app is `upstream_reset_before_response_...`."""

@@ -145,7 +145,9 @@ class Explanation(ApiModel):
     request: str = Field("", description="The x-request-id.")
     trace: str = ""
     time: float
-    verdict: Literal["failed", "slow", "fine"]
+    verdict: Literal["failed", "refused", "slow", "fine"] = Field(
+        description="refused: a proxy of the mesh responded with 4xx in place of the app."
+    )
     summary: str
     causes: tuple[Cause, ...] = ()
     hops: tuple[Hop, ...] = ()

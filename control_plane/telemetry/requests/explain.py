@@ -7,9 +7,11 @@ cause; the hops above passed the failure on. A caller that disconnected is a con
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from meshwright.control_plane.api.models.requests import Cause, Explanation, Request, ResponsiblePolicy
 from meshwright.control_plane.api.models.traces import ResponseFlag, Trace
+from meshwright.control_plane.core.reply_reasons import DIRECT_RESPONSES, FORWARDED, reason
 from meshwright.control_plane.telemetry.requests import call_path
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution, policy_list
 from meshwright.control_plane.telemetry.requests.call_path import CallHop
@@ -46,11 +48,15 @@ def explain_request(
     # If several requests share the ID, the first one is the one that was asked for.
     first = hops[0].request
     failed = _failed_hops(hops)
+    refused = [hop for hop in hops if is_refusal(hop.request)]
     if failed:
         causes = [cause for hop in failed for cause in _causes_at(hop, policies)]
         summary = failure_summary(causes[0], now)
         if not first.failed:
             summary = f"{outcome(first)}, but a call below it failed: {summary}"
+    elif refused:
+        causes = [_refusal_cause(hop.request, policies) for hop in reversed(refused)]
+        summary = failure_summary(causes[0], now)
     else:
         slowest = max(hops, key=lambda hop: hop.self_ms)
         causes = [_latency_cause(slowest, policies)]
@@ -60,12 +66,25 @@ def explain_request(
         request=first.id,
         trace=first.trace,
         time=first.time,
-        verdict="failed" if first.failed else "slow" if first.duration >= SLOW_MS else "fine",
+        verdict=_verdict(first),
         summary=summary,
         causes=tuple(causes[:MAX_CAUSES]),
         hops=call_path.to_api(hops),
         source="log" if records else "trace",
     )
+
+
+def _verdict(first: Request) -> Literal["failed", "refused", "slow", "fine"]:
+    if first.failed:
+        return "failed"
+    if is_refusal(first):
+        return "refused"
+    return "slow" if first.duration >= SLOW_MS else "fine"
+
+
+def direct_causes(request: Request, policies: PolicyAttribution) -> list[Cause]:
+    """The causes that this proxy's record of a failed request shows; without those at other proxies."""
+    return _causes_at(CallHop(request, -1, 0, 0.0), policies)
 
 
 # --- failures -------------------------------------------------------------------------------------------
@@ -107,7 +126,10 @@ def _causes_at(hop: CallHop, policies: PolicyAttribution) -> list[Cause]:
 def _describe_unflagged(request: Request) -> str:
     response = f"responded with {request.grpc_status or request.status}"
     if "direct_response" in request.details:
-        return "its route has no backend"
+        return DIRECT_RESPONSES.get(request.route, "its route has no backend")
+    if is_own_response(request):
+        by = "the gateway" if request.direction == "ingress" else f"the sidecar of {request.service}"
+        return f"{by} {response}: {reason(request.details) or request.details}"
     if request.direction == "inbound":
         return f"the app of {request.service} {response}"
     return f"{request.callee or request.upstream or 'the upstream'} itself {response}, not a proxy"
@@ -115,7 +137,7 @@ def _describe_unflagged(request: Request) -> str:
 
 def _flag_cause(request: Request, flag: ResponseFlag, policies: PolicyAttribution) -> Cause:
     responsible = policies.responsible_policies(request, flag.flag, flag.kinds)
-    message = flag.meaning
+    message = reason(request.details) or flag.meaning
     if flag.flag == "NR":
         message, responsible = _no_route(request, policies)
     elif request.direction == "inbound":
@@ -151,6 +173,24 @@ def _cause(request: Request, flag: str, message: str, policies: tuple[Responsibl
         message=message,
         policies=policies,
     )
+
+
+# --- refusals -------------------------------------------------------------------------------------------
+
+
+def is_own_response(request: Request) -> bool:
+    """Whether the proxy responded itself, in place of the app."""
+    return request.details not in ("", FORWARDED)
+
+
+def is_refusal(request: Request) -> bool:
+    """Whether the proxy itself responded with a client error."""
+    return 400 <= request.status < 500 and is_own_response(request)
+
+
+def _refusal_cause(request: Request, policies: PolicyAttribution) -> Cause:
+    responsible = policies.responsible_policies(request, "", _ROUTE_KINDS)
+    return _cause(request, "", _describe_unflagged(request), responsible)
 
 
 # --- latency --------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def _record_fields(attributes: Mapping[str, str], direction: Direction, service:
     return {
         **unique,
         **shared,
-        "id": attributes.get("request_id", ""),
+        "id": attributes.get("request_id") or attributes.get("fallback_id", ""),
         "direction": direction,
         "caller": caller_of(direction, service, attributes.get("peer", "")),
         "callee": callee_of(direction, service, shared["upstream"], shared["host"]),

@@ -29,6 +29,7 @@ from meshwright.tui.theme import paint, status_text
 
 VERDICT_LABELS = {
     "failed": StatusLabel("✖", "failed", "bad"),
+    "refused": StatusLabel("◐", "refused", "partial"),
     "slow": StatusLabel("◐", "slow", "partial"),
     "fine": StatusLabel("●", "fine", "good"),
 }
