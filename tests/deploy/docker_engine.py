@@ -1,0 +1,153 @@
+"""A real Docker Engine, and docker-compose.yml on it. Needs root, mmdebstrap, runc and iptables."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from tests.envoy.harness import ROOT, until
+from tests.fakes.ports import free_port
+
+SIDECAR_FILE = "deploy/compose/sidecar.yml"
+
+PORTS = ("INGRESS", "ADMIN", "PROMETHEUS", "ALERTMANAGER", "GRAFANA", "JAEGER")
+
+
+@dataclass(frozen=True)
+class DockerEngine:
+    """An engine in `folder`, with the environment of its client."""
+
+    suite: str
+    folder: Path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The client of this engine comes first in PATH."""
+        programs = f"{self.folder}/root/usr/bin:{self.folder}/root/usr/sbin"
+        return {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "DOCKER_HOST": f"unix://{self.folder}/docker.sock",
+            "DOCKER_CONFIG": f"{self.folder}/config",
+            # With attestations every build of the same files has another digest.
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+        }
+
+    def start(self) -> None:
+        """Start it; the first time it is unpacked, and its base images are made."""
+        script = ROOT / "tests/deploy/engine/start.sh"
+        done = subprocess.run(
+            [script, self.suite, self.folder], capture_output=True, text=True, timeout=1800, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def stop(self) -> None:
+        """Stop it with all containers, as a reboot does."""
+        os.kill(int((self.folder / "dockerd.pid").read_text()), signal.SIGTERM)
+        until(lambda: not (self.folder / "dockerd.pid").exists(), "the engine has stopped", 120, 0.5)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """docker-compose.yml as a project of its own, on free ports."""
+
+    engine: DockerEngine
+    name: str
+    ports: Mapping[str, int]
+
+    def docker(self, *argv: str, within: float = 300.0) -> str:
+        """The output of a docker command; fails with its messages."""
+        environment = {
+            **self.engine.environment,
+            "COMPOSE_PROJECT_NAME": self.name,
+            **{f"{name}_PORT": str(port) for name, port in self.ports.items()},
+        }
+        done = subprocess.run(
+            [f"{self.engine.folder}/root/usr/bin/docker", *argv],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+        assert done.returncode == 0, f"{argv}: {done.stdout[-1000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+    def compose(self, *argv: str, files: tuple[str, ...] = (), within: float = 600.0) -> str:
+        """The output of a docker compose command."""
+        options = [option for file in ("docker-compose.yml", *files) for option in ("-f", file)]
+        return self.docker("compose", *options, *argv, within=within)
+
+    def mesh(self, *argv: str) -> str:
+        """The output of a mesh command in the first control plane's container."""
+        return self.compose("exec", "-T", "control-plane-1", "mesh", *argv)
+
+    def containers(self) -> frozenset[str]:
+        """The ids of all running containers."""
+        return frozenset(self.compose("ps", "-q", "--no-trunc").split())
+
+    def main_process(self, service: str) -> int:
+        """The process below the container's init, as this host numbers it."""
+        container = self.compose("ps", "-q", service).strip()
+        init = self.docker("inspect", "-f", "{{.State.Pid}}", container).strip()
+        children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
+        return int(children[0])
+
+    def healthy(self, service: str) -> tuple[int, int]:
+        """The healthy instances of a service, and all."""
+        services = json.loads(self.mesh("status", "-o", "json"))["services"]
+        return next((entry["healthy"], entry["instances"]) for entry in services if entry["name"] == service)
+
+    def wait_until_healthy(self, service: str, instances: int = 1) -> None:
+        """Wait until a service has exactly so many instances, all healthy."""
+        expected = (instances, instances)
+        until(lambda: self.healthy(service) == expected, f"{service} has {expected}", 180, 2.0)
+
+    def wait_until_orders_succeed(self) -> None:
+        """Wait until new orders are accepted at the ingress, several times in a row."""
+        until(lambda: all(self._order() == 201 for _ in range(5)), "orders are accepted", 180, 1.0)
+
+    def _order(self) -> int:
+        """The status of a new order; 0 if there is no response."""
+        body = {"userId": "ada", "items": [{"productId": "seed-plate", "quantity": 1}]}
+        headers = {"content-type": "application/json", "Idempotency-Key": uuid4().hex}
+        url = f"http://127.0.0.1:{self.ports['INGRESS']}/api/orders"
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310  http
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+
+@contextmanager
+def running_engine(suite: str) -> Iterator[DockerEngine]:
+    """The engine of a Debian suite. Its folder stays, so that the next run starts faster."""
+    engine = DockerEngine(suite, Path(f"/var/tmp/mesh-engine-{suite}"))  # noqa: S108  a cache, of root only
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+@contextmanager
+def new_stack(engine: DockerEngine) -> Iterator[Stack]:
+    """An empty project, removed at the end with its volumes."""
+    stack = Stack(engine, f"mesh-{uuid4().hex[:8]}", {name: free_port() for name in PORTS})
+    try:
+        yield stack
+    finally:
+        stack.compose("down", "-v", "--remove-orphans", files=(SIDECAR_FILE,))

@@ -1,0 +1,6 @@
+ENV PATH=/usr/lib/postgresql/17/bin:$PATH PGDATA=/var/lib/postgresql/data
+RUN install -d -o postgres -m 700 $PGDATA && install -d -o postgres -m 3777 /var/run/postgresql
+VOLUME /var/lib/postgresql/data
+COPY entrypoint.sh /usr/local/bin/
+STOPSIGNAL SIGINT
+ENTRYPOINT ["sh", "/usr/local/bin/entrypoint.sh"]

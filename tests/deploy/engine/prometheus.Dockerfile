@@ -1,0 +1,2 @@
+USER nobody
+ENTRYPOINT ["/usr/bin/prometheus"]

@@ -1,0 +1,2 @@
+VOLUME /data
+WORKDIR /data

@@ -1,0 +1,143 @@
+"""docker-compose.yml on a real Docker Engine: the first `up`, and every verb of a day, end in a working mesh.
+
+Once on the oldest supported engine with the classic image store, once on a current one with containerd's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.deploy.docker_engine import SIDECAR_FILE, DockerEngine, Stack, new_stack, running_engine
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
+
+PAIR = (SIDECAR_FILE,)
+
+
+@pytest.fixture(scope="module", params=["trixie", "sid"])
+def engine(request: pytest.FixtureRequest) -> Iterator[DockerEngine]:
+    with running_engine(request.param) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def stack(engine: DockerEngine) -> Iterator[Stack]:
+    """A project that has started by the documented command, on an engine without the image."""
+    with new_stack(engine) as stack:
+        stack.docker("image", "rm", "--force", "meshwright")
+        stack.compose("up", "--build", "-d", "--wait", within=1200)
+        yield stack
+
+
+def test_first_up_serves_orders(stack: Stack) -> None:
+    stack.wait_until_orders_succeed()
+    proxies = json.loads(stack.mesh("status", "-o", "json"))["proxies"]
+    assert {proxy["state"] for proxy in proxies} == {"synced"}
+
+
+def test_up_without_a_change_replaces_nothing(stack: Stack) -> None:
+    before = stack.containers()
+    stack.compose("up", "-d")
+    assert stack.containers() == before
+    stack.compose("up", "-d", "--build")
+    assert stack.containers() == before
+
+
+def restart_one(stack: Stack) -> None:
+    stack.compose("restart", "orders")
+
+
+def restart_all(stack: Stack) -> None:
+    stack.compose("restart")
+
+
+def stop_and_start_one(stack: Stack) -> None:
+    stack.compose("stop", "orders")
+    stack.compose("start", "orders")
+
+
+def stop_and_up_one(stack: Stack) -> None:
+    stack.compose("stop", "catalog")
+    stack.compose("up", "-d")
+
+
+def kill_one(stack: Stack) -> None:
+    stack.compose("kill", "orders")
+    stack.compose("up", "-d")
+
+
+def crash_of_mesh_run(stack: Stack) -> None:
+    os.kill(stack.main_process("orders"), signal.SIGKILL)
+
+
+def restart_of_the_engine(stack: Stack) -> None:
+    stack.engine.stop()
+    stack.engine.start()
+
+
+def down_and_up(stack: Stack) -> None:
+    stack.compose("down")
+    stack.compose("up", "-d", "--wait")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        restart_one,
+        restart_all,
+        stop_and_start_one,
+        stop_and_up_one,
+        kill_one,
+        crash_of_mesh_run,
+        restart_of_the_engine,
+        down_and_up,
+    ],
+)
+def test_mesh_works_again_without_a_person(stack: Stack, act: Callable[[Stack], None]) -> None:
+    revisions = [revision["number"] for revision in json.loads(stack.mesh("history", "-o", "json"))]
+    act(stack)
+    stack.wait_until_orders_succeed()
+    for service in ("orders", "catalog", "trading"):
+        stack.wait_until_healthy(service)
+    assert [revision["number"] for revision in json.loads(stack.mesh("history", "-o", "json"))] == revisions
+
+
+def test_scale_adds_and_removes_instances(stack: Stack) -> None:
+    stack.compose("up", "-d", "--scale", "orders=3")
+    stack.wait_until_healthy("orders", 3)
+    stack.compose("up", "-d", "--scale", "orders=1")
+    stack.wait_until_healthy("orders")
+    stack.wait_until_orders_succeed()
+
+
+def test_either_half_of_a_pair_may_restart(stack: Stack) -> None:
+    stack.compose("up", "-d", "--wait", files=PAIR)
+    stack.wait_until_healthy("trading")
+    for argv in (
+        ("restart", "trading-sidecar"),
+        ("restart", "trading"),
+        ("restart", "trading", "trading-sidecar"),
+    ):
+        stack.compose(*argv, files=PAIR)
+        stack.wait_until_healthy("trading")
+    stack.compose("stop", "trading-sidecar", files=PAIR)
+    stack.compose("up", "-d", files=PAIR)
+    stack.wait_until_healthy("trading")
+    os.kill(stack.main_process("trading-sidecar"), signal.SIGKILL)
+    stack.wait_until_healthy("trading")
+    stack.compose("up", "-d", "--remove-orphans", "--wait")
+    stack.wait_until_healthy("trading")
+
+
+def test_down_with_volumes_starts_over(stack: Stack) -> None:
+    token = stack.compose("exec", "-T", "control-plane-1", "cat", "/run/secrets/read.token")
+    stack.compose("down", "-v")
+    stack.compose("up", "-d", "--wait")
+    stack.wait_until_orders_succeed()
+    assert [revision["number"] for revision in json.loads(stack.mesh("history", "-o", "json"))] == [1]
+    assert stack.compose("exec", "-T", "control-plane-1", "cat", "/run/secrets/read.token") != token
