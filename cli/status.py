@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from meshwright.cli.http import call_api
 from meshwright.cli.options import Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
+from meshwright.cli.policy_status import condition_level, find_policy, policy_lines
 from meshwright.control_plane.api import calls
 
 PROXY_LEVELS: dict[str, Level] = {
@@ -34,12 +37,17 @@ POLICY_LEVELS: dict[str, Level] = {
 _COUNTED_STATES = frozenset({"rejected", "pending", "programmed"})
 """Policy states that are shown with the number of sidecars that ACKed."""
 
-_NEGATIVE_CONDITIONS = frozenset({"Conflicted", "Rejected"})
-"""Conditions that are good when they are False."""
 
-
-def status(output: OutputOption = Output.table, state: StateOption = None) -> None:
+def status(
+    policy: Annotated[
+        str, typer.Argument(metavar="KIND/NAME", help="Show one policy in detail. [default: the mesh]")
+    ] = "",
+    output: OutputOption = Output.table,
+    state: StateOption = None,
+) -> None:
     """Show the state of services, sidecars, policies, open circuit breakers and control planes.
+
+    For one policy: its conditions, those of a route for each parent and of a Gateway for each listener.
 
     \b
     Symbols: ● good · ◐ partial or pending · ✖ failing · ○ off
@@ -47,9 +55,18 @@ def status(output: OutputOption = Output.table, state: StateOption = None) -> No
     \b
     Example:
       mesh status
+      mesh status gateway/ingress
       mesh status -o json
     """
     mesh = call_api(calls.status(), state)
+    if policy:
+        found = find_policy(mesh, policy)
+        if output is not Output.table:
+            print_data(found, output)
+            return
+        for line in policy_lines(found, policy_state(found)):
+            echo(colorize(line))
+        return
     if output is not Output.table:
         print_data(mesh, output)
         return
@@ -127,13 +144,7 @@ def _conditions(conditions: Sequence[Mapping[str, Any]]) -> str:
 
 def _condition(condition: Mapping[str, Any]) -> str:
     """A condition as sign and type, with its message or, if it is not good, its reason."""
-    good = "False" if condition["type"] in _NEGATIVE_CONDITIONS else "True"
-    if condition["status"] == good:
-        level: Level = "good"
-    elif condition["status"] == "Unknown":
-        level = "off"
-    else:
-        level = "bad" if condition["type"] in {"Accepted", "Rejected"} else "partial"
+    level = condition_level(condition)
     negation = {"True": "", "False": "not ", "Unknown": "not yet "}[condition["status"]]
     detail = condition["message"] or ("" if level == "good" else condition["reason"])
     return status_text(level, f"{negation}{condition['type']}" + (f" ({detail})" if detail else ""))

@@ -63,7 +63,7 @@ POLICY_LABELS: Mapping[PolicyState, StatusLabel] = {
     "conflicted": StatusLabel("◐", "conflicted", "partial"),
     "target-not-found": StatusLabel("◐", "target not found", "partial"),
     "no-effect": StatusLabel("◐", "no effect", "partial"),
-    "partial": StatusLabel("◐", "in force in part", "partial"),
+    "partial": StatusLabel("◐", "partial", "partial"),
     "pending": StatusLabel("◐", "pending", "partial"),
     "unused": StatusLabel("○", "unused", "off"),
     "programmed": StatusLabel("●", "programmed", "good"),

@@ -243,10 +243,10 @@ async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, ru
     assert "\x1b" not in result.out
     as_json = json.loads((await run("status", "-o", "json")).out)
     assert {"revision", "store", "services", "proxies", "policies"} <= as_json.keys()
-    assert as_json["proxies"][1] == {
-        "name": "users-1", "service": "users", "state": "disconnected", "revision": 0, "error": "",
-        "responded_revision": 0, "rejected_revision": 0,
-    }  # fmt: skip
+    assert as_json["proxies"][1] | {
+        "name": "users-1", "service": "users", "role": "service", "state": "disconnected", "error": "",
+        "revision": 0, "responded_revision": 0, "rejected_revision": 0, "listeners": [],
+    } == as_json["proxies"][1]  # fmt: skip
 
 
 async def test_token_create_writes_a_private_file_or_stdout(
@@ -304,6 +304,7 @@ async def test_schema_and_validate_need_no_control_plane(run: RunMesh, tmp_path:
         ("conflicted", "◐ conflicted"),
         ("target-not-found", "◐ target not found"),
         ("no-effect", "◐ no effect"),
+        ("partial", "◐ partial"),
         ("pending", "◐ pending 1/3"),
         ("unused", "○ unused"),
         ("programmed", "● programmed 1/3"),
@@ -317,6 +318,50 @@ async def test_status_shows_the_policy_state_of_the_control_plane(
     )
     mesh.status = Status(revision=0, store="ok", policies=(policy,))
     assert f"Retry/r  {shown}  ○ none yet" in (await run("status")).out
+
+
+async def test_status_of_one_policy_shows_parents_and_listeners(mesh: FakeMesh, run: RunMesh) -> None:
+    accepted = {"type": "Accepted", "status": "True", "reason": "Accepted"}
+    missing = {
+        "type": "Accepted", "status": "False", "reason": "NoMatchingParent",
+        "message": "spec.parentRefs[0].sectionName: Gateway ingress has no listener 'x'",
+    }  # fmt: skip
+    parent = {"kind": "Gateway", "name": "ingress", "section": "x", "port": 81, "conditions": [missing]}
+    listener = {
+        "name": "http", "port": 80, "bound_port": 8080, "protocol": "HTTP", "supported_kinds": ["HTTPRoute"],
+        "attached_routes": 1, "conditions": [accepted],
+    }  # fmt: skip
+    policies = (
+        {"kind": "HTTPRoute", "name": "r", "state": "partial", "parents": [parent], "conditions": [accepted]},
+        {"kind": "Gateway", "name": "ingress", "state": "unused", "listeners": [listener]},
+    )
+    mesh.status = Status.model_validate({"revision": 1, "store": "ok", "policies": policies})
+    route = (await run("status", "httproutes/r")).out.splitlines()
+    assert route == [
+        "HTTPRoute/r   ◐ partial",
+        "  ● Accepted True (Accepted)",
+        "",
+        "parent Gateway/ingress, section x, port 81",
+        "  ✖ Accepted False (NoMatchingParent): spec.parentRefs[0].sectionName: Gateway ingress has no "
+        "listener 'x'",
+    ]
+    gateway = (await run("status", "gateway/ingress")).out.splitlines()
+    assert gateway[2:] == [
+        "listener http   HTTP *:80 (bound to 8080)   1 route attached   accepts HTTPRoute",
+        "  ● Accepted True (Accepted)",
+    ]
+    detail = json.loads((await run("status", "Gateway/ingress", "-o", "json")).out)
+    assert detail["listeners"][0]["attached_routes"] == 1
+    unknown = await run("status", "gateway/none")
+    assert (unknown.code, "no such policy: gateway/none" in unknown.err) == (2, True)
+
+
+async def test_verbose_lists_ignored_fields(mesh: FakeMesh, run: RunMesh, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(f"{retry().rstrip()}\nstatus: {{}}\n")
+    for command in (("apply", "-f"), ("validate",)):
+        quiet, verbose = await run(*command, "r.yaml"), await run(*command, "r.yaml", "-v")
+        assert "ignored" not in quiet.err
+        assert ": status: ignored" in verbose.err
 
 
 async def test_skip_unknown_skips_foreign_kinds_and_says_so(
