@@ -42,7 +42,7 @@ class PolicyDetail(Vertical):
     DEFAULT_CSS = """
     PolicyDetail { height: 1fr; width: 1fr; }
     PolicyDetail #title, PolicyDetail #views { height: 1; text-wrap: nowrap; }
-    PolicyDetail #conditions { height: auto; max-height: 5; padding: 0 1; }
+    PolicyDetail #conditions { height: auto; max-height: 8; padding: 0 1; }
     PolicyDetail #text { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     PolicyDetail #text:focus { background: $panel; }
     PolicyDetail #text Static { height: auto; }

@@ -84,6 +84,23 @@ def condition_labels(status: PolicyStatus | None) -> Iterator[StatusLabel]:
             yield StatusLabel("◐", text, "partial")
 
 
+def listener_labels(status: PolicyStatus | None) -> Iterator[StatusLabel]:
+    """Every listener of a Gateway: where it listens, how many routes are attached, what is wrong with it."""
+    for listener in status.listeners if status else ():
+        where = f"{listener.protocol} {sanitize(listener.hostname) or '*'}:{listener.bound_port}"
+        routes = f"{listener.attached_routes} {'route' if listener.attached_routes == 1 else 'routes'}"
+        text = f"listener {sanitize(listener.name)}: {where}, {routes} attached"
+        problems = [
+            condition
+            for condition in listener.conditions
+            if condition.type in {"Accepted", "ResolvedRefs"} and condition.status == "False"
+        ]
+        if not problems:
+            yield StatusLabel("●", text, "good")
+        for problem in problems:
+            yield StatusLabel("◐", f"{text}: {sanitize(problem.message)}", "partial")
+
+
 def policy_view_models(documents: DocumentList, status: Status | None) -> list[PolicyViewModel]:
     """Every policy, the worst state first, then by kind and name."""
     statuses = {(policy.kind, policy.name): policy for policy in (status.policies if status else ())}
@@ -92,7 +109,7 @@ def policy_view_models(documents: DocumentList, status: Status | None) -> list[P
         kind, name = document_key(document)
         policy = statuses.get((kind, name))
         state = policy.state if policy else "unknown"
-        conditions = tuple(condition_labels(policy))
+        conditions = (*condition_labels(policy), *listener_labels(policy))
         policies.append(PolicyViewModel(kind, name, document, state, policy_label(policy), conditions))
     return sorted(policies, key=lambda policy: (POLICY_STATES.index(policy.state), policy.kind, policy.name))
 

@@ -6,12 +6,19 @@ from typing import Any
 
 import pytest
 
-from meshwright.control_plane.api.models.policies import Condition, DocumentList, PolicyState, PolicyStatus
+from meshwright.control_plane.api.models.policies import (
+    Condition,
+    DocumentList,
+    ListenerStatus,
+    PolicyState,
+    PolicyStatus,
+)
 from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
 from meshwright.control_plane.api.models.status import Status
 from meshwright.tui.features.policies.revision_rows import revisions_of
 from meshwright.tui.features.policies.view_model import (
     condition_labels,
+    listener_labels,
     policy_count,
     policy_label,
     policy_view_models,
@@ -40,6 +47,7 @@ def status(
         (status("conflicted"), "◐ conflicted"),
         (status("target-not-found", affected=0), "◐ target not found"),
         (status("no-effect"), "◐ no effect"),
+        (status("partial"), "◐ partial"),
         (None, "○ unknown"),
     ],
 )
@@ -52,6 +60,29 @@ def test_condition_labels_keep_envoys_message() -> None:
     assert [(label.symbol, label.text) for label in labels] == [
         ("●", "Accepted"),
         ("✖", "Rejected: Envoy's message"),
+    ]
+
+
+def test_listener_labels_say_where_gateways_listen_and_what_is_wrong() -> None:
+    def listener(name: str, *conditions: Condition, routes: int = 0) -> ListenerStatus:
+        return ListenerStatus(
+            name=name,
+            port=80,
+            bound_port=8080,
+            protocol="HTTP",
+            attached_routes=routes,
+            conditions=conditions,
+        )
+
+    wrong = Condition(type="ResolvedRefs", status="False", reason="InvalidRouteKinds", message="no TLSRoute")
+    gateway = PolicyStatus(
+        kind="Gateway",
+        name="g",
+        listeners=(listener("a", ACCEPTED, routes=1), listener("b", ACCEPTED, wrong)),
+    )
+    assert [(label.symbol, label.text) for label in listener_labels(gateway)] == [
+        ("●", "listener a: HTTP *:8080, 1 route attached"),
+        ("◐", "listener b: HTTP *:8080, 0 routes attached: no TLSRoute"),
     ]
 
 
