@@ -90,6 +90,7 @@ def run(service: ServiceDefinition) -> None:
             settings.version,
             settings.otlp_endpoint,
             settings.jaeger_endpoint,
+            keep_queries=settings.keep_queries,
         )
     except ImportError as error:
         sys.exit(_print_error(service.name, f"MESH_TRACES_EXPORTER: {error}: install meshwright[jaeger]", 2))

@@ -22,7 +22,7 @@ class ServiceSettings:
     gRPC. Responses carry `instance` as `x-served-by` and `version` as `x-service-version`, so that a client
     sees which replica it reached. In-flight requests have `drain_seconds` to finish after SIGTERM.
     `otlp_endpoint` empty: no span export. MESH_TRACES_EXPORTER=jaeger sets `jaeger_endpoint`, which replaces
-    it.
+    it. `keep_queries`: spans hold the query strings of URLs.
     """
 
     service: str
@@ -36,13 +36,14 @@ class ServiceSettings:
     log_level: str = "info"
     otlp_endpoint: str = ""
     jaeger_endpoint: str = ""
+    keep_queries: bool = False
     drain_seconds: float = 30.0
 
 
 def read_settings(service: str, environ: Mapping[str, str], pid: int) -> ServiceSettings:
     """Settings from `HOST`, `PORT`, `PORT_GRPC`, `INSTANCE`, `SERVICE_VERSION`, `DATA_DIR`, `DATABASE_URL`,
-    `LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT` and
-    `DRAIN_SECONDS`. Raises SettingsError for the first invalid one.
+    `LOG_LEVEL`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `MESH_TRACES_EXPORTER`, `OTEL_EXPORTER_JAEGER_ENDPOINT`,
+    `TRACES_QUERY_STRINGS` and `DRAIN_SECONDS`. Raises SettingsError for the first invalid one.
     """
     level = environ.get("LOG_LEVEL", "").lower() or "info"
     if level not in ("debug", "info", "warning", "error"):
@@ -50,6 +51,9 @@ def read_settings(service: str, environ: Mapping[str, str], pid: int) -> Service
     exporter = environ.get("MESH_TRACES_EXPORTER") or "otlp"
     if exporter not in ("otlp", "jaeger"):
         raise SettingsError(f"MESH_TRACES_EXPORTER: {exporter!r} is not an exporter: set otlp or jaeger")
+    queries = environ.get("TRACES_QUERY_STRINGS", "").lower() or "redact"
+    if queries not in ("redact", "keep"):
+        raise SettingsError(f"TRACES_QUERY_STRINGS: {queries!r} is not valid: set redact or keep")
     jaeger = environ.get("OTEL_EXPORTER_JAEGER_ENDPOINT") or DEFAULT_JAEGER_ENDPOINT
     return ServiceSettings(
         service=service,
@@ -63,6 +67,7 @@ def read_settings(service: str, environ: Mapping[str, str], pid: int) -> Service
         log_level=level,
         otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         jaeger_endpoint=jaeger if exporter == "jaeger" else "",
+        keep_queries=queries == "keep",
         drain_seconds=_number(environ, "DRAIN_SECONDS", "30", 3600),
     )
 

@@ -11,10 +11,11 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.instrumentation.aiohttp_server import AioHttpServerInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 
 from meshwright.services.kit import jaeger
+from meshwright.services.kit.redaction import QueryRedactor
 
 UNTRACED_PATHS = "^/health,^/metrics,^/openapi.json"
 """Paths whose requests get no span, in the form of OTEL_PYTHON_AIOHTTP_SERVER_EXCLUDED_URLS."""
@@ -24,12 +25,18 @@ EXPORT_SECONDS = 3.0
 
 
 def configure(
-    service: str, instance: str, version: str, otlp_endpoint: str, jaeger_endpoint: str = ""
+    service: str,
+    instance: str,
+    version: str,
+    otlp_endpoint: str,
+    jaeger_endpoint: str = "",
+    *,
+    keep_queries: bool = False,
 ) -> TracerProvider:
     """Set this process's tracer provider. Must run before the aiohttp application is created.
 
-    Spans go to `jaeger_endpoint` (Thrift over HTTP) if given, else to `otlp_endpoint`. Raises ImportError
-    when Jaeger is chosen without the extra `jaeger`.
+    Spans go to `jaeger_endpoint` (Thrift over HTTP) if given, else to `otlp_endpoint`, with the query strings
+    of their URLs only if `keep_queries`. Raises ImportError when Jaeger is chosen without the extra `jaeger`.
     """
     provider = TracerProvider(
         resource=Resource.create(
@@ -38,17 +45,22 @@ def configure(
         sampler=ParentBased(ALWAYS_ON),
         shutdown_on_exit=False,
     )
-    if jaeger_endpoint:
-        exporter = jaeger.create_exporter(jaeger_endpoint, int(EXPORT_SECONDS))
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-    elif otlp_endpoint:
-        exporter = OTLPSpanExporter(
-            otlp_endpoint,
-            insecure=not otlp_endpoint.startswith("https://"),
-            timeout=EXPORT_SECONDS,
-            channel_options=(("grpc.enable_http_proxy", 0),),  # type: ignore[arg-type]  # values may be int
-        )
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+    exporter = _exporter(otlp_endpoint, jaeger_endpoint)
+    if exporter is not None:
+        provider.add_span_processor(BatchSpanProcessor(exporter if keep_queries else QueryRedactor(exporter)))
     trace.set_tracer_provider(provider)
     AioHttpServerInstrumentor().instrument(tracer_provider=provider)
     return provider
+
+
+def _exporter(otlp_endpoint: str, jaeger_endpoint: str) -> SpanExporter | None:
+    if jaeger_endpoint:
+        return jaeger.create_exporter(jaeger_endpoint, int(EXPORT_SECONDS))
+    if not otlp_endpoint:
+        return None
+    return OTLPSpanExporter(
+        otlp_endpoint,
+        insecure=not otlp_endpoint.startswith("https://"),
+        timeout=EXPORT_SECONDS,
+        channel_options=(("grpc.enable_http_proxy", 0),),  # type: ignore[arg-type]  # values may be int
+    )

@@ -36,6 +36,11 @@ LOG_FIELDS = {
 }
 """The fields of a log line. The query is left out (`NQ`): it may hold secrets."""
 
+URL_WITHOUT_QUERY = v3.CustomTag(
+    tag="http.url", value="%REQ(X-FORWARDED-PROTO)%://%REQ(:AUTHORITY)%%PATH(NQ)%"
+)
+"""Replaces Envoy's own tag of this name."""
+
 
 class TelemetryHooks(Hooks[TelemetrySpec]):
     """Access log and tracing of a connection manager."""
@@ -48,6 +53,8 @@ class TelemetryHooks(Hooks[TelemetrySpec]):
             manager.access_log.append(_access_log(only_errors=self.spec.access_log == "Errors"))
         if listener.tracing:
             manager.tracing.CopyFrom(_tracing(self.spec.sampling, listener.owner))
+            if self.spec.query_strings == "Redact":
+                manager.tracing.custom_tags.append(URL_WITHOUT_QUERY)
 
 
 def _access_log(*, only_errors: bool) -> v3.AccessLog:

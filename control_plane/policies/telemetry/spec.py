@@ -25,6 +25,11 @@ class TelemetrySpec(TargetedSpec):
         "continues it regardless. Spans go to the control plane, or to the collector that MESH_OTLP of the "
         "agents names.",
     )
+    query_strings: Literal["Redact", "Keep"] = Field(
+        "Redact",
+        description="Whether spans of sidecars and gateways hold the query of a URL, which may be secret. "
+        "Logs and the request log never do.",
+    )
     access_log: Literal["Errors", "All", "Off"] = Field(
         "Errors",
         description="Which requests are logged, one JSON line each, in logs/NAME.proxy.log. Errors: "
