@@ -11,9 +11,14 @@ from meshwright.cli.join.options import (
     AppEnvOption,
     AppPortsOption,
     BindOption,
+    ConcurrencyOption,
+    ConnectTimeoutOption,
     ControlPlaneOption,
     GatewayOption,
+    HealthIntervalOption,
     HealthOption,
+    HealthTimeoutOption,
+    HealthyAfterOption,
     InboundPortOption,
     InstanceOption,
     LabelOption,
@@ -25,13 +30,19 @@ from meshwright.cli.join.options import (
     ProtocolOption,
     ReadyPortOption,
     ServiceOption,
+    StartupOption,
     TokenFileOption,
+    UnhealthyAfterOption,
     UpstreamOption,
 )
 from meshwright.cli.join.setup import JoinTarget, join_mesh
 from meshwright.cli.join.workload import build_workload, parse_port
 from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
+from meshwright.sidecar.config import CONNECT_TIMEOUT
+from meshwright.sidecar.health_settings import HealthSettings
+
+DEFAULTS = HealthSettings()
 
 DEFAULT_LISTENER = "http=8080"
 
@@ -47,6 +58,13 @@ def agent(
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
     health: HealthOption = "",
+    health_interval: HealthIntervalOption = DEFAULTS.interval,
+    health_timeout: HealthTimeoutOption = DEFAULTS.timeout,
+    unhealthy_after: UnhealthyAfterOption = DEFAULTS.unhealthy_after,
+    healthy_after: HealthyAfterOption = DEFAULTS.healthy_after,
+    startup: StartupOption = DEFAULTS.startup,
+    connect_timeout: ConnectTimeoutOption = CONNECT_TIMEOUT,
+    concurrency: ConcurrencyOption = 0,
     metrics: MetricsOption = "",
     token_file: TokenFileOption = None,
     control_plane: ControlPlaneOption = "",
@@ -83,7 +101,16 @@ def agent(
         listeners=listener or ([DEFAULT_LISTENER] if gateway else []),
         labels=label,
         upstreams=upstream,
-        health=health,
+        health={
+            "path": health or None,
+            "interval": health_interval,
+            "timeout": health_timeout,
+            "unhealthy_after": unhealthy_after,
+            "healthy_after": healthy_after,
+            "startup": startup,
+        },
+        connect_timeout=connect_timeout,
+        concurrency=concurrency,
         metrics=metrics,
         token_file=token_file,
         ports=tuple(parse_port(text, protocol.value) for text in port),

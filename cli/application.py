@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from meshwright.control_plane.api.models.base import Name, Protocol
 from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.base import Combine, Policy, Spec
+from meshwright.control_plane.policies.duration import Duration
 from meshwright.control_plane.policies.field_types import Labels, PortNumber
 from meshwright.control_plane.policies.loader import load
-from meshwright.sidecar.config import AppPort, UpstreamName, Workload
+from meshwright.sidecar.config import CONNECT_TIMEOUT, AppPort, UpstreamName, Workload
+from meshwright.sidecar.health_settings import HealthSettings
 
 MAX_REPLICAS = 100
 
 AppPortNumber = Annotated[int, Field(strict=True, ge=0, le=65535)]
+HttpPath = Annotated[str, StringConstraints(max_length=1024, pattern=r"^/\S*$")]
+Threshold = Annotated[int, Field(strict=True, ge=1, le=100)]
+WorkerThreads = Annotated[int, Field(strict=True, ge=1, le=256)]
+CheckTime = Annotated[Duration, Field(ge=timedelta(milliseconds=100), le=timedelta(hours=1))]
 CommandArgument = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
@@ -30,6 +37,33 @@ class ServicePort(Spec):
     port: AppPortNumber = Field(0, description="Loopback port of the app; 0 picks a free one.")
     number: AppPortNumber = Field(0, description="Port that callers use, as in NAME:NUMBER; 0 means `port`.")
     protocol: Protocol = Field("http", description="http, grpc or tcp.")
+
+
+class HealthEntry(Spec):
+    """When an instance counts as healthy. Its sidecar's agent checks it on loopback."""
+
+    path: HttpPath | None = Field(
+        None,
+        description="Path that responds with 2xx or 3xx when ready. Default: grpc.health.v1 for a grpc port, "
+        "else a TCP connection is enough.",
+    )
+    interval: CheckTime = Field(
+        timedelta(seconds=10),
+        description="Time between checks. After a failure and while unhealthy: 1s, if that is shorter.",
+    )
+    timeout: CheckTime = Field(timedelta(seconds=5), description="A check that takes longer has failed.")
+    unhealthy_after: Threshold = Field(3, description="Consecutive failed checks until it is unhealthy.")
+    healthy_after: Threshold = Field(2, description="Consecutive good checks until it is healthy again.")
+    startup: Duration = Field(
+        timedelta(seconds=30),
+        le=timedelta(days=1),
+        description="Time to its first good check, within which it counts as starting.",
+    )
+
+
+def _health_settings(value: Any) -> Any:
+    """A path alone is short for `{path: ...}`."""
+    return {"path": value} if isinstance(value, str) else value
 
 
 class ServiceEntry(Spec):
@@ -50,12 +84,15 @@ class ServiceEntry(Spec):
         description="TCP services that it calls: db is at DB_ADDRESS, db:replica at DB_REPLICA_ADDRESS.",
     )
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables of the process.")
-    health: str | None = Field(
-        None,
-        pattern=r"^/\S*$",
-        description="Path that responds with 2xx when ready. Default: a TCP connection is enough.",
+    health: Annotated[HealthEntry, BeforeValidator(_health_settings)] = Field(
+        HealthEntry(), description="The health check, or only its path: `health: /ready`."
     )
-
+    connect_timeout: CheckTime = Field(
+        timedelta(seconds=CONNECT_TIMEOUT),
+        description="How long the sidecar waits until its app accepts a connection. It waits only for an app "
+        "that is too busy to accept.",
+    )
+    concurrency: WorkerThreads = Field(1, description="Worker threads of each sidecar.")
     metrics: str | None = Field(
         None, pattern=r"^/\S*$", description="Path of its Prometheus metrics, on its first http port."
     )
@@ -73,6 +110,9 @@ class GatewayEntry(Spec):
 
     name: Name = Field(description="Name of the gateway, as in the parentRefs of routes.")
     port: PortNumber = Field(8080, description="Port of its http listener.")
+    concurrency: WorkerThreads | None = Field(
+        None, description="Worker threads of its Envoy. Default: one for each core."
+    )
 
 
 class ApplicationSpec(Spec):
@@ -186,6 +226,7 @@ def workloads(
             service=gateway.name,
             token_file=tokens / gateway.name,
             gateway_ports={"http": gateway.port},
+            concurrency=gateway.concurrency or 0,
         )
         for gateway in spec.gateways
     ]
@@ -227,6 +268,19 @@ def _workload(
         cwd=folder,
         env={**environment, **entry.env},
         upstreams={name: tcp_ports.get(name, 0) for name in entry.upstreams},
-        health=entry.health,
+        health=_health_check(entry.health),
+        connect_timeout=entry.connect_timeout.total_seconds(),
+        concurrency=entry.concurrency,
         metrics=entry.metrics,
+    )
+
+
+def _health_check(entry: HealthEntry) -> HealthSettings:
+    return HealthSettings(
+        path=entry.path,
+        interval=entry.interval.total_seconds(),
+        timeout=entry.timeout.total_seconds(),
+        unhealthy_after=entry.unhealthy_after,
+        healthy_after=entry.healthy_after,
+        startup=entry.startup.total_seconds(),
     )

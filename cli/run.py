@@ -14,9 +14,14 @@ from meshwright.cli.join.grpc_log import silence_grpc
 from meshwright.cli.join.options import (
     AdvertiseOption,
     BindOption,
+    ConcurrencyOption,
+    ConnectTimeoutOption,
     ControlPlaneOption,
     GraceOption,
+    HealthIntervalOption,
     HealthOption,
+    HealthTimeoutOption,
+    HealthyAfterOption,
     InboundPortOption,
     InstanceOption,
     LabelOption,
@@ -29,14 +34,20 @@ from meshwright.cli.join.options import (
     RunPortsOption,
     ServiceOption,
     SidecarTimeoutOption,
+    StartupOption,
     TokenFileOption,
+    UnhealthyAfterOption,
     UpstreamOption,
 )
 from meshwright.cli.join.setup import JoinTarget, join_mesh
 from meshwright.cli.join.workload import build_workload, parse_port
 from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
+from meshwright.sidecar.config import CONNECT_TIMEOUT
+from meshwright.sidecar.health_settings import HealthSettings
 from meshwright.sidecar.ports import LOOPBACK, is_free, process_on_port
+
+DEFAULTS = HealthSettings()
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of shells."""
@@ -54,6 +65,13 @@ def run(
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
     health: HealthOption = "",
+    health_interval: HealthIntervalOption = DEFAULTS.interval,
+    health_timeout: HealthTimeoutOption = DEFAULTS.timeout,
+    unhealthy_after: UnhealthyAfterOption = DEFAULTS.unhealthy_after,
+    healthy_after: HealthyAfterOption = DEFAULTS.healthy_after,
+    startup: StartupOption = DEFAULTS.startup,
+    connect_timeout: ConnectTimeoutOption = CONNECT_TIMEOUT,
+    concurrency: ConcurrencyOption = 0,
     metrics: MetricsOption = "",
     token_file: TokenFileOption = None,
     control_plane: ControlPlaneOption = "",
@@ -89,7 +107,16 @@ def run(
         instance=instance,
         labels=label,
         upstreams=upstream,
-        health=health,
+        health={
+            "path": health or None,
+            "interval": health_interval,
+            "timeout": health_timeout,
+            "unhealthy_after": unhealthy_after,
+            "healthy_after": healthy_after,
+            "startup": startup,
+        },
+        connect_timeout=connect_timeout,
+        concurrency=concurrency,
         metrics=metrics,
         token_file=token_file,
         ports=ports,

@@ -11,7 +11,9 @@ import aiohttp
 from meshwright.sidecar.child_process import Program
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.health_probe import monitor_health, probe_for
+from meshwright.sidecar.health_state import CheckResult, HealthState
 from meshwright.sidecar.lifecycle import LifecycleEvent, LifecycleState
+from meshwright.sidecar.port_file import dump_ports
 from meshwright.sidecar.ports import LOOPBACK, WorkloadPorts, is_free, process_on_port
 from meshwright.sidecar.supervisor import NotReadyError, Supervisor
 from meshwright.sidecar.tasks import KeepTask
@@ -51,6 +53,10 @@ class AppProcess:
         self._on_problem = on_problem
         self._on_exit = on_exit
         self._monitor: asyncio.Task[None] | None = None
+        self._checks = HealthState()
+        self._listening = False
+        self.last_exit = ""
+        """How its process last ended by itself; empty: it never did."""
         self.failure = ""
         """Why an attached app ended before anyone stopped it; empty: it did not, or with code 0."""
         self.process = Supervisor(
@@ -90,6 +96,7 @@ class AppProcess:
     def _command(self) -> Program:
         workload = self._workload
         assert workload.command is not None  # noqa: S101  only started with one
+        settings = workload.model_dump_json(include=_APP_SETTINGS, exclude_defaults=True)
         return Program(
             workload.name,
             workload.command,
@@ -97,26 +104,50 @@ class AppProcess:
             workload.cwd,
             workload.stop_grace,
             workload.attached,
-            settings=f"{workload.model_dump_json(include=_APP_SETTINGS)} {self._ports()}",
+            settings=f"{settings} {dump_ports(self._ports())}",
         )
 
     def _monitor_health(self) -> None:
         """Probe the app from now on. Without a port it counts as healthy while it runs."""
         probe = probe_for(self._workload, self._ports(), self._session)
+        self._checks = HealthState()
         if probe is None:
-            self._probed(True, "")
+            self._checked(HealthState(True), CheckResult())
         else:
             healthy = self._state().app_healthy  # only of an app that was adopted
-            self._monitor = self._keep(lambda: monitor_health(probe, self._probed, healthy=healthy))
+            settings = self._workload.health
+            self._monitor = self._keep(
+                lambda: monitor_health(probe, settings, self._checked, healthy=healthy)
+            )
 
-    def _probed(self, healthy: bool, error: str) -> None:
-        self._on_problem("" if healthy else f"app: {error}")
+    def _checked(self, checks: HealthState, result: CheckResult) -> None:
+        self._checks, self._listening = checks, result.listening
+        healthy = bool(checks.healthy)
+        restarted = f"{self.last_exit}, restarted; " if self.last_exit and result.error else ""
+        starting = "starting; " if checks.healthy is None and not restarted else ""
+        self._on_problem("" if healthy else f"app: {starting}{restarted}{result.error}")
         if healthy != self._state().app_healthy:
             self._on_event(LifecycleEvent.APP_HEALTHY if healthy else LifecycleEvent.APP_UNHEALTHY)
+
+    @property
+    def starting(self) -> bool:
+        """Whether it has not been healthy yet since its start and its time for that is not over."""
+        return self._checks.healthy is None
+
+    @property
+    def last_resort(self) -> bool:
+        """Whether it may serve although its checks fail: a process listens, and it is past its start."""
+        return self._checks.healthy is False and self._listening
+
+    @property
+    def restarts(self) -> int:
+        """How often this agent has started it again."""
+        return max(0, self.process.starts - 1)
 
     def _exited(self, reason: str) -> None:
         if self._monitor is not None:
             self._monitor.cancel()
+        self._checks, self.last_exit = HealthState(), reason
         self._on_problem(f"app: {reason}")
         self._on_event(LifecycleEvent.APP_UNHEALTHY)
         if self._workload.attached and self.process.exit_code is not None:

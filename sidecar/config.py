@@ -13,6 +13,14 @@ from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.private_files import read_named
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 from meshwright.control_plane.api.state_dir import MeshAddresses
+from meshwright.sidecar.health_settings import HealthField, HealthSettings
+
+CONNECT_TIMEOUT = 120.0
+"""Seconds that a sidecar waits until its app accepts a connection.
+
+Where nothing listens a connection is refused at once. It waits only while the backlog of a busy app is full,
+and there Linux itself tries for 127 s (`tcp_syn_retries`), which is what a caller without a mesh gets.
+"""
 
 
 class ConfigModel(BaseModel):
@@ -41,8 +49,9 @@ UpstreamName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(:{NAME_PATTERN})?$
 class Workload(ConfigModel):
     """One sidecar and, with a `command`, its app. The agent picks ports that are 0. Times are in seconds.
 
-    `health` is the path of an HTTP probe. Without it the agent probes gRPC ports with the standard health
-    service and others with a TCP connect. `command` None: someone else starts the app.
+    `health` is a HealthSettings, or only the path of an HTTP check. `command` None: someone else starts the
+    app. `connect_timeout` limits how long the sidecar waits until the app accepts a connection.
+    `concurrency` is the number of Envoy's worker threads; 0: one for a service, all cores for a gateway.
     `metrics` is the path of the app's Prometheus metrics at its first HTTP port.
     `attached`: the app uses the agent's terminal and runs once; when it exits, so does the agent.
     `upstreams`: TCP services that the app calls (`db`, or `db:replica` for a named port) and the port where
@@ -61,7 +70,9 @@ class Workload(ConfigModel):
     attached: bool = False
     cwd: Path | None = None
     env: dict[str, str] = {}
-    health: str | None = Field(None, pattern=r"^/\S*$")
+    health: HealthField = HealthSettings()
+    connect_timeout: float = Field(CONNECT_TIMEOUT, ge=0.1, le=3600)
+    concurrency: int = Field(0, ge=0, le=256)
     outbound_port: int = Field(0, ge=0, le=65535)
     inbound_port: int = Field(0, ge=0, le=65535)
     ready_port: int = Field(0, ge=0, le=65535)
@@ -94,7 +105,8 @@ class AgentConfig(ConfigModel):
     host name.
 
     `otlp` is the `host:port` of an OTLP/gRPC collector for spans, without TLS. Empty: spans go to the control
-    plane if its addresses include an OTLP port; otherwise nothing is traced.
+    plane if its addresses include an OTLP port; otherwise nothing is traced. `drain_delay`: seconds for which
+    a gateway that stops is not ready before it closes its ports.
     """
 
     addresses: MeshAddresses

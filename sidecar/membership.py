@@ -13,7 +13,7 @@ import structlog
 
 from meshwright.control_plane.api.models.commands import CommandResult, ProxyCommand, ProxyRef
 from meshwright.control_plane.api.models.enrolment import SignResponse
-from meshwright.control_plane.api.models.instances import InstanceHealth, Registration
+from meshwright.control_plane.api.models.instances import InstanceCondition, Registration
 from meshwright.control_plane.api.models.proxies import ProxyReport
 from meshwright.sidecar.advertised_address import AdvertisedAddress
 from meshwright.sidecar.backoff import Backoff
@@ -172,7 +172,7 @@ class Membership:
 
 
 def build_registration(
-    workload: Workload, address: str, inbound: int, health: InstanceHealth
+    workload: Workload, address: str, inbound: int, condition: InstanceCondition
 ) -> Registration:
     """The registration of `workload`: `address` and `inbound` are its sidecar's listener, never the app's."""
     return Registration(
@@ -182,5 +182,5 @@ def build_registration(
         port=inbound,
         ports=tuple(port.service_port for port in workload.ports),
         labels=tuple(sorted(workload.labels.items())),
-        health=health,
+        **condition.model_dump(),
     )

@@ -20,6 +20,11 @@ def save_ports(folder: Path, ports: WorkloadPorts) -> None:
     write_private(folder / PORTS_FILE, _PORTS.dump_json(ports))
 
 
+def dump_ports(ports: WorkloadPorts) -> str:
+    """The ports as text, the same for equal ports."""
+    return _PORTS.dump_json(ports, exclude_defaults=True).decode()
+
+
 def load_ports(folder: Path, workload: Workload, *, tracing: bool) -> WorkloadPorts | None:
     """The ports with which the workload ran; None if there are none, or they do not fit its settings."""
     try:

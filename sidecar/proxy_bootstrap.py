@@ -38,7 +38,10 @@ def bootstrap_params(
         inbound_port=ports.inbound if workload.ports else 0,
         upstreams=tuple(ports.upstreams.items()),
         gateway_ports=tuple(ports.gateway.items()) if workload.role == "gateway" else None,
-        apps=tuple(AppCluster(name, protocols[name], port) for name, port in ports.apps.items()),
+        apps=tuple(
+            AppCluster(name, protocols[name], port, workload.connect_timeout)
+            for name, port in ports.apps.items()
+        ),
         zone=workload.labels.get(ZONE_LABEL, ""),
         otlp=split_host_port(config.addresses.otlp, 4317) if config.addresses.otlp else None,
         collector=split_host_port(config.otlp, 4317) if config.otlp else None,

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from meshwright.control_plane.api.models.instances import REASON_LIMIT, InstanceCondition, InstanceHealth
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.addresses import format_address
 from meshwright.sidecar.advertised_address import AdvertisedAddress
@@ -157,6 +158,8 @@ class Sidecar:
             phase=self._state.phase.value,
             healthy=self._state.health == "healthy",
             error="; ".join(problem for problem in self._problems.values() if problem),
+            reason=self._unhealthy_reason() if self._state.health == "unhealthy" else "",
+            starting=self._app.starting,
             expires=self._membership.svid_expiry,
             starts={name: process.starts for name, process in processes.items()},
             pids={name: process.pid for name, process in processes.items() if process.pid is not None},
@@ -231,8 +234,24 @@ class Sidecar:
         if self.workload.role == "service":
             inbound, health = self._proxy.ports.inbound, self._state.health
             self._membership.register(
-                lambda address: build_registration(self.workload, address, inbound, health)
+                lambda address: build_registration(self.workload, address, inbound, self._condition(health))
             )
+
+    def _condition(self, health: InstanceHealth) -> InstanceCondition:
+        """What the control plane hears of this instance besides its address."""
+        app = self._app
+        return InstanceCondition(
+            health=health,
+            reason=self._unhealthy_reason() if health == "unhealthy" else "",
+            last_resort=health == "unhealthy" and self._state.proxy_ready and app.last_resort,
+            restarts=app.restarts,
+            last_exit=app.last_exit[:REASON_LIMIT],
+        )
+
+    def _unhealthy_reason(self) -> str:
+        """What is wrong with proxy and app, without what concerns only this machine's agent."""
+        problems = filter(None, (self._problems.get(source, "") for source in ("proxy", "app")))
+        return "; ".join(problems)[:REASON_LIMIT]
 
     def _start_proxy(self) -> None:
         self._write_app_environment()

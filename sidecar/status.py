@@ -10,8 +10,9 @@ from meshwright.control_plane.api.models.base import ApiModel
 class WorkloadStatus(ApiModel):
     """One workload. `phase` is a `lifecycle.Phase`; `error` is what is wrong at present, empty if nothing.
 
-    `expires` is the expiry of its certificate in seconds since the epoch, `starts` the number of starts of
-    each process. `pids` has `app` and `proxy` while they run. `ports` has `outbound`, `inbound`, `ready`,
+    `reason` is why it is unhealthy, `starting` whether its app still has time to become healthy. `expires` is
+    the expiry of its certificate in seconds since the epoch, `starts` the number of starts of each process.
+    `pids` has `app` and `proxy` while they run. `ports` has `outbound`, `inbound`, `ready`,
     `app.<name>` and `gateway.<listener>`. `logs` are paths of log files, the app's first.
     """
 
@@ -21,6 +22,8 @@ class WorkloadStatus(ApiModel):
     phase: str
     healthy: bool
     error: str = ""
+    reason: str = ""
+    starting: bool = False
     expires: float = 0.0
     starts: dict[str, int] = Field(default_factory=dict)
     pids: dict[str, int] = Field(default_factory=dict)

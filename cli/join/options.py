@@ -47,7 +47,49 @@ HealthOption = Annotated[
     typer.Option(
         "--health",
         metavar="PATH",
-        help="Path that responds with 2xx when the app is ready. [default: a TCP connection is enough]",
+        help="Path that responds with 2xx or 3xx when the app is ready. [default: grpc.health.v1 for a grpc "
+        "port, else a TCP connection is enough]",
+    ),
+]
+
+
+def _duration(name: str, text: str, default: str, lowest: float = 0.1, highest: float = 3600) -> object:
+    return typer.Option(
+        name,
+        metavar="DURATION",
+        parser=duration_parser(lowest, highest),
+        show_default=False,
+        help=f"{text} [default: {default}]",
+    )
+
+
+HealthIntervalOption = Annotated[float, _duration("--health-interval", "Time between health checks.", "10s")]
+HealthTimeoutOption = Annotated[
+    float, _duration("--health-timeout", "A health check that takes longer has failed.", "5s")
+]
+UnhealthyAfterOption = Annotated[
+    int,
+    typer.Option("--unhealthy-after", min=1, max=100, help="Failed checks in a row until it is unhealthy."),
+]
+HealthyAfterOption = Annotated[
+    int,
+    typer.Option("--healthy-after", min=1, max=100, help="Good checks in a row until it is healthy again."),
+]
+StartupOption = Annotated[
+    float, _duration("--startup", "How long the app may take to its first good check.", "30s", 0, 86400)
+]
+ConnectTimeoutOption = Annotated[
+    float,
+    _duration("--connect-timeout", "How long the sidecar waits until a busy app accepts a connection.", "2m"),
+]
+ConcurrencyOption = Annotated[
+    int,
+    typer.Option(
+        "--concurrency",
+        min=0,
+        max=256,
+        show_default=False,
+        help="Worker threads of Envoy. [default: 1; a gateway: one for each core]",
     ),
 ]
 MetricsOption = Annotated[

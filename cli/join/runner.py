@@ -16,12 +16,15 @@ from meshwright.control_plane.api import errors
 from meshwright.control_plane.api.log_stream import log_stream
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.agent import Agent
-from meshwright.sidecar.child_process import log_path
+from meshwright.sidecar.child_process import describe_exit, log_path
 from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.files import tail
 from meshwright.sidecar.status import WorkloadStatus
 
 POLL_INTERVAL = 0.05
+
+HEALTH_INTERVAL = 0.5
+"""Seconds between looks at the app's health."""
 
 ERROR_DELAY = 2.0
 """Seconds that an error must last to be reported: while a sidecar starts, many last a moment only."""
@@ -56,8 +59,14 @@ class WorkloadRunner:
             _log_to(log)
             code = await self._run(ready_timeout)
         if code is not None:
+            self._report_exit(code)
             return code if code >= 0 else 128 - code
         return 128 + self._signal if self._signal else errors.FAILED
+
+    def _report_exit(self, code: int) -> None:
+        """Say how the process of a service ended, and of any process when a signal killed it."""
+        if not self._signal and (code < 0 or (code and self._config.workloads[0].ports)):
+            warn(f"mesh: {self._name} {'was ' if code < 0 else ''}{describe_exit(code)}")
 
     async def serve(self, log: TextIO) -> None:
         """Run the sidecar of an app that something else starts, until a signal comes."""
@@ -108,6 +117,18 @@ class WorkloadRunner:
             await asyncio.sleep(POLL_INTERVAL)
         if not self._signal:
             warn(f"mesh: {self._name} joined as {status.service}")
+        await self._report_health(agent)
+
+    async def _report_health(self, agent: Agent) -> None:
+        """Say when the app becomes unhealthy and why, until it stops."""
+        reported = ""
+        while not self._stop.is_set():
+            status = agent.status().workloads[0]
+            reason = "" if status.starting or status.healthy else status.reason
+            if reason != reported:
+                warn(f"mesh: {self._name} is {f'unhealthy: {reason}' if reason else 'healthy'}")
+                reported = reason
+            await asyncio.sleep(HEALTH_INTERVAL)
 
 
 def _log_to(log: TextIO) -> None:

@@ -42,7 +42,6 @@ def build_workload(
     listeners: Iterable[str] = (),
     labels: Iterable[str] = (),
     upstreams: Iterable[str] = (),
-    health: str = "",
     metrics: str = "",
     token_file: Path | None = None,
     **fields: Any,
@@ -62,7 +61,6 @@ def build_workload(
             gateway_ports=dict(_parse_listener(text) for text in listeners),
             labels=dict(_parse_label(text) for text in labels),
             upstreams=dict(_parse_upstream(text) for text in upstreams),
-            health=health or None,
             metrics=metrics or None,
             **fields,
         )

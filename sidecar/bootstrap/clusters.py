@@ -17,6 +17,10 @@ APP_IDLE_TIMEOUT = "4s"
 """Envoy closes idle connections to the app before the app does (uvicorn's keep-alive: 5 s; aiohttp's: 75 s).
 A request sent on a connection that the app is closing would be lost."""
 
+CONNECT_TIMEOUT = "5s"
+"""How long connections to the control plane and a collector may take: Envoy's default. A busy machine needs
+more than the second after which a lost SYN is sent again."""
+
 _UNLIMITED = 1_000_000
 
 _HEADER_LIMITS = {
@@ -29,9 +33,11 @@ _APP_HTTP2 = {
     "max_concurrent_streams": 1024,
     "initial_stream_window_size": 1 << 20,
     "initial_connection_window_size": 1 << 30,
+    "use_oghttp2_codec": True,
 }
-"""One connection carries the calls of all callers to a gRPC app. An invalid response costs its own stream.
-Responses that nobody reads cannot use up the connection's window: it holds the windows of all streams."""
+"""One connection carries the calls of all callers to a gRPC app. An invalid response costs its own stream; for
+a header of more than 64 KiB that needs oghttp2: nghttp2 ends the connection. Unread responses cannot use up the
+window of the connection, which holds those of all streams."""
 
 
 def socket_address(host: str, port: int) -> Json:
@@ -55,7 +61,7 @@ def _cluster(name: str, address: Json, **fields: Any) -> Json:
     return {
         "name": name,
         "type": "STATIC",
-        "connect_timeout": "1s",
+        "connect_timeout": CONNECT_TIMEOUT,
         "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
         **fields,
     }
@@ -134,6 +140,7 @@ def _telemetry(params: BootstrapParams) -> list[Json]:
 
 def _app(app: AppCluster) -> Json:
     cluster = _cluster(cluster_names.app_cluster(app.name), socket_address("127.0.0.1", app.port))
+    cluster["connect_timeout"] = f"{app.connect_timeout:.3f}s"
     # The app has its own limits. Envoy's default of 1024 concurrent requests would reject before them.
     limits = {
         "max_connections": _UNLIMITED,

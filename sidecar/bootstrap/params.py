@@ -10,11 +10,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AppCluster:
-    """Where the app listens on loopback for one of the service's ports."""
+    """Where the app listens on loopback for one of the service's ports. `connect_timeout` is in seconds."""
 
     name: str
     protocol: Literal["http", "grpc", "tcp"]
     port: int
+    connect_timeout: float
 
 
 @dataclass(frozen=True, slots=True)

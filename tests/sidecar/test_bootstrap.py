@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import valid_name
 from meshwright.sidecar.bootstrap import AppCluster, BootstrapParams, build_bootstrap, envoy_command
 from meshwright.sidecar.bootstrap.telemetry import EXPORTED_STATS, INCLUDED_STATS
@@ -23,7 +24,11 @@ ORDERS = BootstrapParams(
     ready_port=15020,
     outbound_port=15001,
     inbound_port=15006,
-    apps=(AppCluster("http", "http", 7001), AppCluster("rpc", "grpc", 7002), AppCluster("raw", "tcp", 7003)),
+    apps=(
+        AppCluster("http", "http", 7001, 120),
+        AppCluster("rpc", "grpc", 7002, 120),
+        AppCluster("raw", "tcp", 7003, 0.5),
+    ),
 )
 WITH_TELEMETRY = replace(ORDERS, otlp=("127.0.0.1", 4317), spans_port=15017)
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -82,6 +87,7 @@ def test_a_grpc_app_has_a_window_for_all_of_its_streams() -> None:
     streams = http2["max_concurrent_streams"] * http2["initial_stream_window_size"]
     assert http2["initial_connection_window_size"] >= streams
     assert http2["override_stream_error_on_invalid_http_message"] is True
+    assert http2["use_oghttp2_codec"] is True
 
 
 def test_each_app_port_is_a_loopback_cluster_with_its_protocol() -> None:
@@ -189,6 +195,18 @@ def test_bootstrap_has_no_secret_and_equal_inputs_give_equal_bytes() -> None:
     text = json.dumps(build_bootstrap(ORDERS))
     assert "PRIVATE KEY" not in text
     assert text == json.dumps(build_bootstrap(ORDERS))
+
+
+def test_connections_to_the_app_wait_as_long_as_linux_would() -> None:
+    clusters = {item["name"]: item for item in build_bootstrap(ORDERS)["static_resources"]["clusters"]}
+    timeouts = [clusters[cluster_names.app_cluster(name)]["connect_timeout"] for name in ("http", "raw")]
+    assert timeouts == ["120.000s", "0.500s"]
+
+
+def test_envoy_chooses_the_number_of_workers_unless_it_is_set() -> None:
+    assert "--concurrency" not in envoy_command("/bin/envoy", "./bootstrap.json", 0)
+    argv = envoy_command("/bin/envoy", "./bootstrap.json", 4)
+    assert argv[argv.index("--concurrency") + 1] == "4"
 
 
 def test_command_line_has_one_worker_and_no_shared_memory() -> None:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from meshwright.sidecar.config import AgentConfig, Workload, load_config
+from meshwright.sidecar.health_settings import HealthSettings
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -35,7 +36,11 @@ def test_load_config_fills_in_defaults(tmp_path: Path) -> None:
     config = load_config(file)
     assert config.bind == "127.0.0.1"
     workload = config.workloads[0]
-    assert (workload.role, workload.stop_grace, workload.health) == ("service", 10.0, None)
+    assert (workload.role, workload.stop_grace, workload.health) == (
+        "service",
+        10.0,
+        HealthSettings(),
+    )
     assert workload.ports[0].service_port.number == 80
 
 
@@ -80,3 +85,22 @@ def test_gateway_needs_no_command() -> None:
         }
     )
     assert gateway.command is None
+
+
+def test_health_is_a_path_or_settings() -> None:
+    def health(value: object) -> HealthSettings:
+        fields = {"name": "a", "service": "a", "token_file": "t", "health": value}
+        return Workload.model_validate(fields).health
+
+    assert health("/up") == HealthSettings(path="/up")
+    assert health(None) == HealthSettings()
+    assert health({"path": "/up", "interval": 3}) == HealthSettings(path="/up", interval=3)
+
+
+@pytest.mark.parametrize(
+    ("role", "concurrency", "threads"),
+    [("service", 0, 1), ("gateway", 0, 0), ("service", 3, 3), ("gateway", 2, 2)],
+)
+def test_a_gateway_uses_all_cores_and_a_sidecar_one(role: str, concurrency: int, threads: int) -> None:
+    fields = {"name": "a", "service": "a", "token_file": "t", "role": role, "concurrency": concurrency}
+    assert Workload.model_validate(fields).worker_threads == threads
