@@ -66,6 +66,7 @@ def _cause_lines(cause: Mapping[str, Any]) -> Iterator[str]:
     yield f"{flag}{cause['message']}"
     reporter = cause["proxy"] or cause["service"]
     yield f"    reported by {reporter}{f', {edge}' if edge not in ('', reporter) else ''}"
+    yield from (f"    {instance}" for instance in cause["instances"])
     for policy in cause["policies"]:
         yield from _policy_lines(policy)
 

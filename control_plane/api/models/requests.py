@@ -116,6 +116,11 @@ class Cause(ApiModel):
     flag: str = Field("", description="Envoy's response flag; empty: none.")
     message: str = Field(description="What happened, one sentence.")
     policies: tuple[ResponsiblePolicy, ...] = Field((), description="Policies that explain it; may be empty.")
+    instances: tuple[str, ...] = Field(
+        (),
+        description="Where no instance could be reached: those that are unhealthy now, and why, a sentence "
+        "each.",
+    )
 
 
 class Hop(ApiModel):

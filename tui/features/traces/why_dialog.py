@@ -128,6 +128,7 @@ def _cause_lines(cause: Cause, now: float) -> Iterator[Content]:
     edge = " → ".join(dict.fromkeys(sanitize(name) for name in (cause.caller, cause.callee) if name))
     reporter = sanitize(cause.proxy or cause.service)
     yield paint(f"  reported by {reporter}{f', {edge}' if edge not in {'', reporter} else ''}", "dim")
+    yield from (Content(f"  {sanitize(instance)}") for instance in cause.instances)
     for policy in cause.policies:
         yield from _policy_lines(policy, now)
 
