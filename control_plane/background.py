@@ -24,6 +24,9 @@ LEASE_SWEEP_INTERVAL = 0.5
 LAG_SAMPLE_INTERVAL = 0.25
 """Seconds between two samples of the event loop's lag."""
 
+DAMAGED_INTERVAL = 2.0
+"""Seconds until a store with unreadable values is read again: a repair announces no change."""
+
 STORE_RETRY_DELAY = 0.5
 """Seconds until a failed read of the store is repeated."""
 
@@ -66,7 +69,8 @@ async def reconcile(
 ) -> None:
     """Publish what the store holds, and again after every change."""
     while True:
-        await changed.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), DAMAGED_INTERVAL if store.is_damaged else None)
         changed.clear()
         try:
             await _reconcile_once(store, reconciler, last_revision)

@@ -60,6 +60,7 @@ def _pool(url: str, password: str) -> aioredis.BlockingConnectionPool:
         "socket_timeout": None,
         "socket_connect_timeout": TIMEOUT,
         "decode_responses": True,
+        "encoding_errors": "replace",  # a value that is not text is a damaged one, not a failed read
         "protocol": 2,
         "retry": Retry(ConstantBackoff(0.05), 1, (RedisConnectionError,)),
     }

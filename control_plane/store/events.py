@@ -22,6 +22,8 @@ BATCH_LIMIT = 200
 PAGE_SIZE = 500
 """Entries read at a time."""
 
+MAX_DIGITS = 16
+
 BLOCK_MS = 1000
 """How long one `read_after` may wait; below the connection's timeout."""
 
@@ -51,7 +53,8 @@ class EventStream:
 
     async def last_revision(self) -> int:
         """The newest revision that has an event; 0 when there is none."""
-        return int(await self._connection.execute("GET", lua.EVENTS_REVISION) or 0)
+        text = str(await self._connection.execute("GET", lua.EVENTS_REVISION) or "0")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < MAX_DIGITS else 0
 
     async def newest(self, limit: int, before: str = "", kind: str = "") -> tuple[Event, ...]:
         """At most `limit` events, newest first; only of one kind, and older than `before`, if given."""

@@ -14,6 +14,7 @@ from dataclasses import asdict
 
 from meshwright.control_plane.callers import Eviction
 from meshwright.control_plane.store.lua import CHANGES, CHANGES_LENGTH, RunScript, Script
+from meshwright.control_plane.store.revisions import UNREADABLE
 
 _READ_HEADER = """
 local header = {redis.call('GET', 'mesh:format') or '', tonumber(redis.call('GET', 'mesh:revision') or -1)}
@@ -72,5 +73,5 @@ class EvictionStore:
 def _parse(text: str) -> Eviction | None:
     try:
         return Eviction(**json.loads(text))
-    except (TypeError, ValueError):
+    except UNREADABLE:
         return None

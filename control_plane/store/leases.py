@@ -18,12 +18,17 @@ from meshwright.control_plane.core.world import Departure
 from meshwright.control_plane.errors import InputError, NotFoundError, PermissionDeniedError, StoreError
 from meshwright.control_plane.store import lua
 from meshwright.control_plane.store.connection import Connection
+from meshwright.control_plane.store.revisions import UNREADABLE
 
 LEASE_TTL = 6.0
 """Seconds; renewed every third of it (design)."""
 MAX_SWEEP_GAP = 2.0
 """Seconds between two consecutive sweeps, for leases of 6 s or less."""
 DRAIN_ATTEMPTS = 5
+MAX_QUOTED = 60
+"""Characters of a damaged value that a problem quotes."""
+
+NO_SERVICES: Mapping[str, tuple[Port, ...]] = {}
 IDLE_TTL = 3600.0
 """Seconds after which a service is forgotten whose last instance left cleanly."""
 
@@ -50,46 +55,81 @@ def serialize_ports(ports: Iterable[Port]) -> str:
     return json.dumps([port.model_dump() for port in ports])
 
 
+def _note(problems: list[str] | None, problem: str) -> None:
+    if problems is not None:
+        problems.append(problem)
+
+
 @lru_cache(maxsize=65536)
 def _parse_registration(text: str) -> Registration:
     """Cached: most registrations are unchanged from one read to the next."""
     return Registration.model_validate_json(text)
 
 
-def parse_registrations(texts: Iterable[str]) -> tuple[Registration, ...]:
-    """Stored registrations, sorted by service and instance."""
-    registrations = [_parse_registration(text) for text in texts]
+def parse_registrations(texts: Iterable[str], problems: list[str] | None = None) -> tuple[Registration, ...]:
+    """Stored registrations, sorted by service and instance.
+
+    One that cannot be read is left out and described in `problems`; its agent writes it again.
+    """
+    registrations = []
+    for text in texts:
+        try:
+            registrations.append(_parse_registration(text))
+        except UNREADABLE:
+            _note(problems, f"a registration cannot be read: {text[:MAX_QUOTED]!r}")
     return tuple(
         sorted(registrations, key=lambda registration: (registration.service, registration.instance))
     )
 
 
 def parse_services(
-    stored: Mapping[str, str], registrations: Iterable[Registration]
+    stored: Mapping[str, str],
+    registrations: Iterable[Registration],
+    last: Mapping[str, tuple[Port, ...]] = NO_SERVICES,
+    problems: list[str] | None = None,
 ) -> dict[str, tuple[Port, ...]]:
     """The ports of every service that has ever registered, sorted by service.
 
     A service with instances has all ports of its instances (two versions may differ). If two instances
     define a port of one name differently, the instance first by name wins. A service without instances has
-    the ports of its last registration.
+    the ports of its last registration. If these cannot be read, it keeps those of `last`, or is left out, and
+    `problems` describes it.
     """
     live: dict[str, dict[str, Port]] = {}
     for registration in registrations:
         ports = live.setdefault(registration.service, {})
         for port in registration.ports:
             ports.setdefault(port.name, port)
-    services = {name: tuple(Port(**port) for port in json.loads(text)) for name, text in stored.items()}
+    services = {}
+    for name, text in stored.items():
+        try:
+            services[name] = tuple(Port(**port) for port in json.loads(text))
+        except UNREADABLE:
+            if name not in live:
+                _note(problems, f"the ports of service {name[:MAX_QUOTED]!r} cannot be read")
+            if name in last:
+                services[name] = last[name]
     services.update({name: tuple(ports.values()) for name, ports in live.items()})
     return dict(sorted(services.items()))
 
 
-def parse_departures(idle: Iterable[str], lost: Mapping[str, str]) -> dict[str, Departure]:
-    """When and why an instance last left each service. `idle` alternates between names and times in ms."""
+def parse_departures(
+    idle: Iterable[str], lost: Mapping[str, str], problems: list[str] | None = None
+) -> dict[str, Departure]:
+    """When and why an instance last left each service. `idle` alternates between names and times in ms.
+
+    One that cannot be read is left out and described in `problems`.
+    """
     texts = iter(idle)
     departures = {name: Departure(float(time) / 1000) for name, time in zip(texts, texts, strict=True)}
     for name, text in lost.items():
-        record = json.loads(text)
-        departures[name] = Departure(float(record["time"]) / 1000, record["instance"], record["failure"])
+        try:
+            record = json.loads(text)
+            departures[name] = Departure(
+                float(record["time"]) / 1000, str(record["instance"]), str(record["failure"])
+            )
+        except UNREADABLE:
+            _note(problems, f"the departure from service {name[:MAX_QUOTED]!r} cannot be read")
     return departures
 
 
@@ -161,7 +201,10 @@ class Leases:
             text = await self._connection.execute("HGET", lua.REGISTRATIONS, key)
             if text is None:
                 raise NotFoundError(f"instance {instance} of {service}: not registered")
-            registration = Registration.model_validate_json(text)
+            try:
+                registration = Registration.model_validate_json(text)
+            except UNREADABLE:
+                raise StoreError(f"instance {instance}: its registration cannot be read") from None
             if registration.health == "draining":
                 return False
             draining = serialize(registration.model_copy(update={"health": "draining"}))

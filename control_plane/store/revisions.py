@@ -14,7 +14,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from meshwright.control_plane.api.models.revisions import DocumentChange, RevisionInfo
-from meshwright.control_plane.errors import InputError, StoreError
+from meshwright.control_plane.errors import InputError
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What parsing a damaged value may raise; pydantic's ValidationError is a ValueError."""
 
 DOCUMENTS_LIMIT = 10_000
 DOCUMENT_BYTES = 1 << 20
@@ -69,10 +72,14 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class StoredRevision:
-    """One set of documents, by `Kind/name` in that order, with its author, time and reason."""
+    """One set of documents, by `Kind/name` in that order, with its author, time and reason.
+
+    `lost`: the documents of the revision that the store does not have any more.
+    """
 
     info: RevisionInfo
     documents: Mapping[str, StoredDocument] = field(default_factory=lambda: MappingProxyType({}))
+    lost: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -162,7 +169,7 @@ def serialize_changes(changed: tuple[DocumentChange, ...]) -> str:
 
 
 def parse_info(number: int, author: str, message: str, time: str, changed: str) -> RevisionInfo:
-    """A revision's record from its stored fields; `time` is in milliseconds."""
+    """A revision's record from its stored fields; `time` is in milliseconds. Raises one of UNREADABLE."""
     return RevisionInfo(
         revision=number,
         author=author,
@@ -175,16 +182,24 @@ def parse_info(number: int, author: str, message: str, time: str, changed: str) 
 
 
 def parse_digests(index: str) -> set[str]:
-    """The digests in a stored index of documents."""
+    """The digests in a stored index of documents; raises one of UNREADABLE."""
     return {digest for digest, _, _ in json.loads(index).values()}
 
 
-def parse_documents(index: str, texts: Mapping[str, str]) -> Mapping[str, StoredDocument]:
-    """The documents of a stored index; raises StoreError when a text is missing or altered."""
+def parse_documents(
+    index: str, texts: Mapping[str, str]
+) -> tuple[Mapping[str, StoredDocument], tuple[str, ...]]:
+    """The documents of a stored index, and the names of those whose text is missing or altered."""
     documents = {}
+    lost = []
     for ref, (digest, created, source) in json.loads(index).items():
         document = StoredDocument(texts.get(digest, ""), source, created)
-        if document.digest != digest:
-            raise StoreError(f"the store lost the text of {ref}: restore it from a backup")
-        documents[ref] = document
-    return MappingProxyType(documents)
+        try:
+            is_readable = document.digest == digest and document.ref == ref
+        except UNREADABLE:
+            is_readable = False
+        if is_readable:
+            documents[ref] = document
+        else:
+            lost.append(ref)
+    return MappingProxyType(documents), tuple(lost)

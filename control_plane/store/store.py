@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+import structlog
+from prometheus_client import Gauge
 
 from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.api.models.revisions import RevisionInfo
@@ -24,7 +27,9 @@ from meshwright.control_plane.store.control_planes import ControlPlaneRegistry
 from meshwright.control_plane.store.events import EventStream
 from meshwright.control_plane.store.evictions import EvictionStore
 from meshwright.control_plane.store.lua import Script
+from meshwright.control_plane.store.revision_reader import RevisionReader, lost_documents
 from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
+from meshwright.control_plane.store.silent_leases import SilentLeases
 from meshwright.control_plane.store.tokens import JoinTokenStore
 
 ALL_CHANGES = frozenset({"revision", "instances", "tokens", "evictions"})
@@ -34,6 +39,14 @@ READ_COUNT = 500
 RETRY_DELAYS = (0.05, 1.0)
 """Seconds between attempts while the store is unavailable: the first, the longest."""
 HISTORY_LIMIT = 1000
+HEADER_LENGTH = 2
+"""Format and newest revision, with which every reply of a script starts."""
+MAX_LOGGED = 10
+"""Problems in one log line."""
+
+UNREADABLE_VALUES = Gauge("mesh_store_unreadable_values", "Values in the store that cannot be read.")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +73,13 @@ class Store:
         lease_ttl: float = leases.LEASE_TTL,
         idle_ttl: float = leases.IDLE_TTL,
     ) -> None:
-        """Does not connect yet. `lease_ttl` and `idle_ttl` are in seconds. Raises InputError for an invalid URL."""
+        """Does not connect yet. `lease_ttl` and `idle_ttl` are in seconds. Raises InputError for a bad URL."""
         self._connection = Connection(url, password)
-        self._cached_revision = revisions.EMPTY
-        self._cached_fields: list[Any] = []
+        self._revisions = RevisionReader(self._connection)
+        self._services: Mapping[str, tuple[Port, ...]] = {}
+        self._unreadable: tuple[str, ...] = ()
         self._problem: StoreHealth | None = None
+        self._data_problem: StoreHealth | None = None
         self.leases = leases.Leases(self._connection, lease_ttl, idle_ttl)
         self.silent_leases = SilentLeases(self._connection, lease_ttl)
         self.tokens = JoinTokenStore(self._run)
@@ -75,8 +90,13 @@ class Store:
 
     @property
     def health(self) -> StoreHealth:
-        """Whether the store replies and its data is consistent."""
-        return self._problem or self._connection.health
+        """Whether the store replies and its data is consistent and readable."""
+        return self._problem or self._data_problem or self._connection.health
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether values in it cannot be read: they may be repaired at any time."""
+        return self._data_problem is not None
 
     async def open(self, min_revision: int = 0) -> int:
         """Initialize an empty store, or check an initialized one; returns the newest revision's number.
@@ -94,28 +114,44 @@ class Store:
         await self._connection.close()
 
     async def current(self) -> StoredRevision:
-        """The newest revision."""
-        return (await self._read(with_instances=False)).revision
+        """The newest revision, without documents that cannot be read."""
+        await self._read_newest("")
+        return self._revisions.current
 
     async def snapshot(self) -> StoredState:
-        """The newest revision and all registrations, read at one instant."""
-        return await self._read(with_instances=True)
+        """The newest revision and all registrations, read at one instant.
+
+        Values that cannot be read are left out, or keep their last good value (see `health`).
+        """
+        ports, registered, idle, lost = await self._read_newest("1")
+        problems: list[str] = []
+        registrations = leases.parse_registrations(registered, problems)
+        stored_ports = dict(zip(ports[::2], ports[1::2], strict=True))
+        services = leases.parse_services(stored_ports, registrations, self._services, problems)
+        lost_by_service = dict(zip(lost[::2], lost[1::2], strict=True))
+        departures = leases.parse_departures(idle, lost_by_service, problems)
+        self._services = MappingProxyType(services)
+        self._set_unreadable(problems)
+        return StoredState(self._revisions.served, self._services, registrations, departures)
 
     async def get(self, number: int) -> StoredRevision:
         """A revision by its number; raises NotFoundError when it does not exist."""
-        _, newest, fields, _, _ = await self._run(lua.READ, max(number, 0), "")
+        _, newest, fields, *_ = await self._run(lua.READ, max(number, 0), "")
         if number == 0:
             return revisions.EMPTY
         if not 0 < number <= newest:
             raise NotFoundError(f"revision {number}: not found, the newest is {newest}; see `mesh history`")
-        return await self._load_revision(number, fields)
+        revision = await self._revisions.load(number, fields)
+        if revision.lost:
+            raise StoreError(f"revision {number}: the store lost the text of {lost_documents(revision.lost)}")
+        return revision
 
     async def history(self, limit: int = 50, before: int | None = None) -> tuple[RevisionInfo, ...]:
         """At most `limit` (1 to 1000) revisions below `before`, newest first, without revision 0."""
         limit = min(max(limit, 1), HISTORY_LIMIT)
         below = "" if before is None else max(before, 0)
         _, _, records = await self._run(lua.HISTORY, limit, below)
-        return tuple(revisions.parse_info(*record) for record in records)
+        return tuple(_parse_record(record) for record in records)
 
     async def commit(
         self, base: int, documents: Mapping[str, StoredDocument], author: str, message: str
@@ -128,6 +164,7 @@ class Store:
         """
         revisions.validate_commit(documents, author, message)
         newest = await self.current()
+        self._check_complete(newest, documents)
         if newest.number != base:
             raise RevisionConflictError(base, newest.number)
         plan = revisions.plan_commit(newest, documents)
@@ -192,35 +229,49 @@ class Store:
         )
         return list(streams[0][1]) if streams else []
 
-    async def _read(self, *, with_instances: bool) -> StoredState:
+    async def _read_newest(self, with_instances: str) -> list[Any]:
+        """Read the newest revision; returns what is stored about instances, if `with_instances` is "1"."""
         if self.last_seen_revision == 0:
             await self.open()
-        _, newest, fields, ports, registered, idle, lost = await self._run(
-            lua.READ, "", "1" if with_instances else ""
-        )
-        if newest == 0:
-            self._cached_revision = revisions.EMPTY
-        elif (newest, fields) != (self._cached_revision.number, self._cached_fields):
-            self._cached_revision, self._cached_fields = await self._load_revision(newest, fields), fields
-        revision = self._cached_revision
-        registrations = leases.parse_registrations(registered)
-        stored_ports = dict(zip(ports[::2], ports[1::2], strict=True))
-        services = MappingProxyType(leases.parse_services(stored_ports, registrations))
-        departures = leases.parse_departures(idle, dict(zip(lost[::2], lost[1::2], strict=True)))
-        return StoredState(revision, services, registrations, departures)
+        _, newest, fields, *instances = await self._run(lua.READ, "", with_instances)
+        try:
+            await self._revisions.read_newest(newest, fields)
+        finally:
+            self._update_problem()
+        self.last_seen_revision = max(self.last_seen_revision, self._revisions.current.number)
+        return instances
 
-    async def _load_revision(self, number: int, fields: list[Any]) -> StoredRevision:
-        """A revision from its stored fields; fetches only the texts that the cached revision lacks."""
-        if None in fields:
-            raise StoreError(f"the store lost revision {number}: restore it from a backup")
-        author, message, committed_at, changed, index = fields
-        texts = {document.digest: document.text for document in self._cached_revision.documents.values()}
-        missing = sorted(revisions.parse_digests(index) - texts.keys())
+    def _check_complete(self, newest: StoredRevision, documents: Mapping[str, StoredDocument]) -> None:
+        """Raises StoreError if a commit on top of `newest` would drop what the store lost of it."""
+        if self._revisions.problem and not newest.lost:
+            raise StoreError(self._revisions.problem)
+        missing = tuple(ref for ref in newest.lost if ref not in documents)
         if missing:
-            fetched = await self._connection.execute("MGET", *(lua.DOCUMENT + digest for digest in missing))
-            texts.update({digest: text or "" for digest, text in zip(missing, fetched, strict=True)})
-        info = revisions.parse_info(number, author, message, committed_at, changed)
-        return StoredRevision(info, revisions.parse_documents(index, texts))
+            raise StoreError(
+                f"the store lost the text of {lost_documents(missing)}: apply it with this change, "
+                "or restore the store from a backup"
+            )
+
+    def _set_unreadable(self, problems: Sequence[str]) -> None:
+        if tuple(problems) != self._unreadable:
+            self._unreadable = tuple(problems)
+            if problems:
+                log.error("values in the store cannot be read", problems=problems[:MAX_LOGGED])
+            self._update_problem()
+
+    def _update_problem(self) -> None:
+        """Describe what cannot be read, in `health`."""
+        problems = (*filter(None, [self._revisions.problem]), *self._unreadable)
+        UNREADABLE_VALUES.set(len(problems))
+        if not problems:
+            self._data_problem = None
+            return
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        since = self._data_problem.since if self._data_problem else time.time()
+        text = f"the store at {self._connection.address}: {problems[0]}{more}"
+        if self._data_problem is None:
+            log.error("the store is damaged", problem=text)
+        self._data_problem = StoreHealth("degraded", since, text)
 
     async def _run(self, script: Script, *arguments: str | int) -> list[Any]:
         """Run a script whose reply starts with format and newest revision, and check these.
@@ -230,18 +281,20 @@ class Store:
         """
         last_seen = self.last_seen_revision
         reply: list[Any] = await self._connection.run_script(script, *arguments)
-        problem = self._inconsistency(reply[0], reply[1], last_seen)
+        problem = self._inconsistency(reply, last_seen)
         if problem:
             since = self._problem.since if self._problem else time.time()
             self._problem = StoreHealth("degraded", since, problem)
             raise StoreError(problem)
         self._problem = None
-        self.last_seen_revision = max(self.last_seen_revision, reply[1])
         return reply
 
-    def _inconsistency(self, stored_format: str, newest: int, last_seen: int) -> str:
+    def _inconsistency(self, reply: list[Any], last_seen: int) -> str:
         """Why the store cannot be trusted; empty when it can."""
         store = f"the store at {self._connection.address}"
+        if len(reply) < HEADER_LENGTH or not isinstance(reply[1], int):
+            return f"{store} has no number in mesh:revision: restore it from a backup"
+        stored_format, newest = str(reply[0]), reply[1]
         if stored_format.isdecimal() and int(stored_format) > lua.FORMAT:
             return f"{store} has format {stored_format}, this control plane reads {lua.FORMAT}: update it"
         if stored_format.isdecimal() and int(stored_format) < lua.FORMAT:
@@ -255,3 +308,11 @@ class Store:
         if newest < 0 or stored_format != str(lua.FORMAT):
             return f"{store} has only a part of a mesh: it lost data; restore it, or use another store"
         return ""
+
+
+def _parse_record(record: list[Any]) -> RevisionInfo:
+    """An entry of the history; one that cannot be read has only its number."""
+    try:
+        return revisions.parse_info(*record)
+    except revisions.UNREADABLE:
+        return RevisionInfo(revision=record[0], author="", message="cannot be read", time=0.0)

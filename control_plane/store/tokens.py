@@ -5,6 +5,7 @@ The tokens themselves are never stored, only the id (`jti`) of each.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.store import lua
 from meshwright.control_plane.store.lua import RunScript
+from meshwright.control_plane.store.revisions import UNREADABLE
 
 RETENTION = 86400
 """Seconds for which an expired token is still listed; longer than two clocks may differ."""
@@ -44,13 +46,13 @@ class JoinTokenStore:
         await self._run(lua.RECORD_TOKEN, token.id, text, round(token.expires * 1000), RETENTION * 1000)
 
     async def list(self) -> tuple[TokenRecord, ...]:
-        """All recorded tokens, newest first."""
+        """All recorded tokens, newest first. A record that cannot be read is left out."""
         _, _, records, uses, revoked = await self._run(lua.TOKENS)
-        counts = dict(zip(uses[::2], map(int, uses[1::2]), strict=True))
-        tokens = (
-            TokenRecord(id, **json.loads(text), uses=counts.get(id, 0), revoked=id in revoked)
-            for id, text in zip(records[::2], records[1::2], strict=True)
-        )
+        counts = dict(zip(uses[::2], uses[1::2], strict=True))
+        tokens = []
+        for id, text in zip(records[::2], records[1::2], strict=True):
+            with contextlib.suppress(*UNREADABLE):
+                tokens.append(_parse(id, text, counts.get(id, "0"), revoked=id in revoked))
         return tuple(sorted(tokens, key=lambda token: (-token.created, token.id)))
 
     async def revoke(self, id: str) -> None:
@@ -67,3 +69,18 @@ class JoinTokenStore:
     async def add_uses(self, uses: Mapping[str, int]) -> None:
         """Count enrolments by token id; skips tokens that are not recorded."""
         await self._run(lua.USE_TOKENS, *(word for pair in uses.items() for word in pair))
+
+
+def _parse(id: str, text: str, uses: str, *, revoked: bool) -> TokenRecord:
+    """A stored record; raises one of UNREADABLE."""
+    fields = json.loads(text)
+    return TokenRecord(
+        id,
+        str(fields["role"]),
+        str(fields["name"]),
+        float(fields["created"]),
+        float(fields["expires"]),
+        str(fields["author"]),
+        uses=int(uses),
+        revoked=revoked,
+    )
