@@ -1,6 +1,6 @@
 """Exports spans to a Jaeger without OTLP, as Thrift over HTTP (extra `jaeger`).
 
-The exporter, opentelemetry-exporter-jaeger 1.11.1, is the last release that installs beside that of OTLP. It needs
+opentelemetry-exporter-jaeger 1.11.1 is the last release that installs beside the exporter of OTLP. It needs
 names that the SDK no longer has; they are restored before the import. Its HTTP client obeys HTTP_PROXY, which
 leads into the mesh; telemetry must bypass that.
 """
