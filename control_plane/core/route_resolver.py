@@ -158,6 +158,10 @@ class RouteResolver:
         attached = self._attached(gateway, group, listeners)
         names = {listener.hostname for listener in group}
         edge = AttachmentPoint(caller=gateway, gateway=gateway)
+        rules_of = {
+            entry.document.ref: tuple(self._rules(services, entry.document, entry.route, edge))
+            for entry in attached
+        }
         hosts = []
         for host in sorted({entry.host for entry in attached} | (names - {""})):
             owner = most_specific(names, host)
@@ -167,7 +171,7 @@ class RouteResolver:
                 if entry.document.ref not in rules:
                     rules[entry.document.ref] = tuple(
                         replace(rule, tier=precedence(entry.host), only_ports=entry.ports)
-                        for rule in self._rules(services, entry.document, entry.route, edge)
+                        for rule in rules_of[entry.document.ref]
                     )
             domain = host or "*"
             every = tuple(rule for of_route in rules.values() for rule in of_route)
