@@ -63,9 +63,9 @@ def dash(  # noqa: PLR0917  options of a command
     MESH_STATE, ./.mesh. While no control plane responds, the dashboard waits for one. A read-only token
     implies --read-only.
 
-    --web serves a browser until Ctrl-C. The browser asks once for the token of this dashboard
-    (STATE/admin.token, or the one in MESH_TOKEN_FILE). It is plain HTTP: keep it on loopback, and use an SSH
-    tunnel from another machine.
+    --web serves a browser until Ctrl-C. The link that it prints signs in one browser, once; others ask for
+    the token of this dashboard (STATE/admin.token, or the one in MESH_TOKEN_FILE). It is plain HTTP: keep it
+    on loopback, and use an SSH tunnel from another machine.
 
     \b
     Example:
@@ -107,12 +107,17 @@ def _serve(locate: Callable[[], ApiEndpoint], command: list[str], bind: str, por
         warn(f"warning: traffic to {bind} is not encrypted, the token included: prefer an SSH tunnel")
     hosts = {bind, socket.gethostname(), os.environ.get("MESH_ADVERTISE", "")} - {"0.0.0.0", "::", ""}
 
+    server = DashboardServer(locate, command, hosts)
+
     def print_address(address: str) -> None:
-        echo(f"open {address} and enter the token of the mesh; Ctrl-C stops the server")
+        echo(f"open {address}#{server.code}")
+        echo(
+            "This link works once. Any other browser asks for the token of the mesh. Ctrl-C stops the server."
+        )
         flush()
 
     try:
-        asyncio.run(serve(DashboardServer(locate, command, hosts), bind=bind, port=port, ready=print_address))
+        asyncio.run(serve(server, bind=bind, port=port, ready=print_address))
     except OSError as error:
         text = errors.os_error_text(error)
         raise InputError(f"--bind {bind} --port {port}: {text}: choose another address or port") from None

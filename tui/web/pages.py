@@ -1,4 +1,4 @@
-"""The two pages: sign-in and terminal. Neither refers to another host."""
+"""The two pages, sign-in and terminal, and their scripts. They hold no secret and refer to no other host."""
 
 from __future__ import annotations
 
@@ -12,14 +12,52 @@ CONTENT_SECURITY_POLICY = (
 
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Referrer-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
 
-FOCUS_SCRIPT = """
+SIGN_IN_SCRIPT = """
 "use strict";
+const show = (text) => { const line = document.querySelector(".error"); line.textContent = `✖ ${text}`;
+                         line.hidden = false; };
+const signIn = async (credential) => {
+  const response = await fetch("/sign-in", {method: "POST", body: new URLSearchParams(credential)})
+    .catch(() => null);
+  if (!response) { show("the server does not respond"); return; }
+  const answer = await response.json();
+  if (!response.ok) { show(answer.error); return; }
+  sessionStorage.setItem("mesh-session", answer.session);
+  location.replace("/");
+};
+window.addEventListener("DOMContentLoaded", () => {
+  const form = document.querySelector("form"), code = location.hash.slice(1);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    signIn({token: form.elements.token.value});
+  });
+  if (code) { history.replaceState(null, "", "/sign-in"); signIn({code}); }
+});
+"""
+
+TERMINAL_SCRIPT = """
+"use strict";
+// The session travels as a subprotocol, so that no other port of this host ever receives it.
+const session = sessionStorage.getItem("mesh-session");
+const signIn = () => {
+  sessionStorage.removeItem("mesh-session");
+  location.replace("/sign-in" + location.hash);
+};
+if (!session || location.hash) signIn();
+window.WebSocket = class extends WebSocket {
+  constructor(url) {
+    super(url, ["mesh-dash", `session.${session}`]);
+    let opened = false;
+    this.addEventListener("open", () => { opened = true; });
+    this.addEventListener("close", () => { if (!opened) signIn(); });
+  }
+};
 // Focus the terminal once it is connected, and whenever the page is clicked.
 const focus = () => document.querySelector(".xterm-helper-textarea")?.focus();
 const waiting = setInterval(() => {
@@ -51,13 +89,14 @@ a { color: #79c0ff; }
 """
 
 
-def sign_in_page(error: str = "") -> str:
-    """The page that asks for the token; `error`: why the last attempt failed."""
-    alert = f'<p class="error" role="alert">✖ {escape(error)}</p>' if error else ""
+def sign_in_page() -> str:
+    """The page that asks for the token, or redeems the code in its fragment."""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>mesh dash</title><link rel="icon" href="data:,">
-<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
-<body><main><h1>mesh dash</h1>{alert}
+<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>
+<script src="/sign-in.js"></script></head>
+<body><main><h1>mesh dash</h1><p class="error" role="alert" hidden></p>
+<noscript><p>The dashboard needs JavaScript.</p></noscript>
 <form method="post" action="/sign-in" autocomplete="off">
 <label for="token">The mesh's token, from <code>admin.token</code> in its state directory
 or from <code>MESH_TOKEN_FILE</code>:</label>
@@ -71,7 +110,7 @@ def terminal_page(socket: str, font_size: int) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>mesh dash</title><link rel="icon" href="data:,">
 <link rel="stylesheet" href="/static/css/xterm.css"><style>{_TERMINAL_STYLE}</style>
-<script src="/static/js/textual.js"></script><script src="/keys.js"></script></head>
+<script src="/terminal.js"></script><script src="/static/js/textual.js"></script></head>
 <body><div id="ended"><p>The dashboard has exited. <a href="/">Start it again</a></p></div>
 <div id="terminal" class="textual-terminal" data-session-websocket-url="{escape(socket)}"
  data-font-size="{font_size}"></div></body></html>

@@ -1,10 +1,10 @@
 """`mesh dash --web`: serves the dashboard's pages and their WebSockets, protected by the mesh's token.
 
-The browser sends the token once, in the body of a form, and gets a random session cookie (HttpOnly, SameSite
-Strict) that is valid for this server only. Host and Origin are checked on every request, against DNS
-rebinding and requests from other sites; the WebSocket is refused without both. The Content-Security-Policy
-keeps the browser from loading anything from other hosts. The server speaks plain HTTP: use it on loopback, or
-through a tunnel.
+The pages hold nothing of the mesh. A browser exchanges the token, or the code in the link on standard output,
+for a random session that is valid for this server only, and presents it when it opens the WebSocket (see
+sessions.py). Host and Origin are checked on every request, against DNS rebinding and requests of other sites.
+The Content-Security-Policy keeps the browser from loading anything from other hosts. The server speaks plain
+HTTP: use it on loopback, or through a tunnel.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ from meshwright.control_plane.errors import MeshError
 from meshwright.control_plane.http_listener import HttpListener, ListenerLimits
 from meshwright.tui.web import pages
 from meshwright.tui.web.dashboard_process import DashboardProcess
-from meshwright.tui.web.sessions import COOKIE, SESSION_SECONDS, BrowserSessions
+from meshwright.tui.web.sessions import (
+    PROTOCOL,
+    BrowserSessions,
+    OneTimeCode,
+    WrongTokenBrake,
+    presented_session,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +53,8 @@ LIMITS = ListenerLimits(connections=128)
 WRONG_TOKEN_DELAY = 0.5
 """Seconds by which the response to a wrong token is delayed."""
 
+_REFUSED = "this is not the token of this mesh"
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -61,26 +69,28 @@ class DashboardServer(Server):
         self._guard = RequestGuard("", frozenset(names))
         self._sessions = BrowserSessions()
         self._dashboards: set[DashboardProcess] = set()
-        self._sign_in_slots = asyncio.Semaphore(4)
+        self._brake = WrongTokenBrake()
+        self.code = secrets.token_urlsafe(32)
+        self._one_time = OneTimeCode(self.code, time.monotonic())
 
     def application(self) -> web.Application:
-        """All routes, behind `_authenticate`."""
+        """All routes, behind `_authenticate`. Only the WebSocket shows anything of the mesh."""
         app = web.Application(
             middlewares=[self.listener.middleware, self._authenticate], client_max_size=FORM_LIMIT
         )
         app.router.add_get("/", self._terminal, name="index")
-        app.router.add_get("/keys.js", self._focus_script, name="keys")
+        app.router.add_get("/terminal.js", self._terminal_script, name="terminal")
+        app.router.add_get("/sign-in.js", self._sign_in_script, name="form")
         app.router.add_get("/sign-in", self._sign_in_form, name="ask")
         app.router.add_post("/sign-in", self._sign_in, name="enter")
         app.router.add_get("/ws", self.handle_websocket, name="websocket")
-        app.router.add_get("/download/{key}", self.handle_download, name="download")
         app.router.add_static("/static", self.statics_path, name="static")
         app.on_shutdown.append(self._stop_dashboards)
         return app
 
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Check Host and Origin, and the session on every path but the sign-in page."""
+        """Check Host and Origin, and the session of the WebSocket."""
         refusal = self._guard.refusal(request.headers, public=True)
         socket = request.path == "/ws"
         if refusal or (socket and "Origin" not in request.headers):
@@ -90,50 +100,52 @@ class DashboardServer(Server):
             return web.Response(
                 status=403, text="this host is not an address of the dashboard", headers=pages.HEADERS
             )
-        if request.path != "/sign-in" and not self._signed_in(request):
-            if request.path != "/":
-                return web.Response(status=401, text="sign in first", headers=pages.HEADERS)
-            return web.HTTPSeeOther("/sign-in", headers=pages.HEADERS)
+        if socket and not self._signed_in(request):
+            return web.Response(status=401, text="sign in first", headers=pages.HEADERS)
         response = await handler(request)
         if not response.prepared:
             response.headers.update(pages.HEADERS)
         return response
 
     def _signed_in(self, request: web.Request) -> bool:
-        return self._sessions.is_valid(request.cookies.get(COOKIE, ""), time.monotonic())
+        session = presented_session(request.headers.get("Sec-WebSocket-Protocol", ""))
+        return self._sessions.is_valid(session, time.monotonic())
 
-    async def _focus_script(self, _request: web.Request) -> web.StreamResponse:
-        return web.Response(text=pages.FOCUS_SCRIPT, content_type="text/javascript")
+    async def _terminal_script(self, _request: web.Request) -> web.StreamResponse:
+        return web.Response(text=pages.TERMINAL_SCRIPT, content_type="text/javascript")
+
+    async def _sign_in_script(self, _request: web.Request) -> web.StreamResponse:
+        return web.Response(text=pages.SIGN_IN_SCRIPT, content_type="text/javascript")
 
     async def _sign_in_form(self, _request: web.Request) -> web.StreamResponse:
         return web.Response(text=pages.sign_in_page(), content_type="text/html")
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
-        """Exchange the token for a session cookie; the response to a wrong token is delayed."""
-        presented = str((await request.post()).get("token", "")).strip()
-        async with self._sign_in_slots:
+        """Exchange the token, or the code of the link, for a session."""
+        form = await request.post()
+        code, presented = (str(form.get(field, "")).strip() for field in ("code", "token"))
+        if not self._one_time.redeem(code, time.monotonic()):
             try:
                 token = (await asyncio.to_thread(self._locate)).token
             except MeshError as error:
-                return web.Response(status=503, text=pages.sign_in_page(str(error)), content_type="text/html")
+                return web.json_response({"error": str(error)}, status=503)
             if not tokens_equal(presented, token):
-                self.listener.lines.warning("wrong token presented", request.remote or "unknown")
-                await asyncio.sleep(WRONG_TOKEN_DELAY)
-                page = pages.sign_in_page("this is not the token of this mesh")
-                return web.Response(status=401, text=page, content_type="text/html")
-        session_id = secrets.token_urlsafe(32)
-        self._sessions.start(session_id, time.monotonic())
-        response = web.Response(status=303, headers={"Location": "/"})
-        response.set_cookie(
-            COOKIE,
-            session_id,
-            httponly=True,
-            samesite="Strict",
-            secure=_is_https(request),
-            path="/",
-            max_age=int(SESSION_SECONDS),
-        )
-        return response
+                return await self._wrong_token(request.remote or "unknown", is_code=bool(code))
+        session = secrets.token_urlsafe(32)
+        self._sessions.start(session, time.monotonic())
+        return web.json_response({"session": session})
+
+    async def _wrong_token(self, peer: str, *, is_code: bool) -> web.StreamResponse:
+        """The response to a wrong token, delayed."""
+        self.listener.lines.warning("wrong token presented", peer)
+        if not self._brake.enter(peer):
+            return web.json_response({"error": "too many wrong tokens at once: try again"}, status=429)
+        try:
+            await asyncio.sleep(WRONG_TOKEN_DELAY)
+        finally:
+            self._brake.leave(peer)
+        reason = "this link was used, or is too old: enter the token" if is_code else _REFUSED
+        return web.json_response({"error": reason}, status=401)
 
     async def _terminal(self, request: web.Request) -> web.StreamResponse:
         size = max(8, min(40, to_int(request.query.get("fontsize", "16"), 16)))
@@ -145,7 +157,7 @@ class DashboardServer(Server):
         """Run a dashboard for as long as the WebSocket is open."""
         if len(self._dashboards) >= MAX_DASHBOARDS:
             raise web.HTTPServiceUnavailable(text=f"{MAX_DASHBOARDS} dashboards are open already: close one")
-        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=MESSAGE_LIMIT)
+        socket = web.WebSocketResponse(heartbeat=15, max_msg_size=MESSAGE_LIMIT, protocols=(PROTOCOL,))
 
         async def close() -> None:
             await socket.close()

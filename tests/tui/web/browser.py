@@ -26,10 +26,11 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?$]*[A-Za-z]")
 
 @dataclass
 class DashboardServerProcess:
-    """A web server of dashboards."""
+    """A web server of dashboards. `link` signs in once."""
 
     url: str
     process: asyncio.subprocess.Process
+    link: str
 
     def children(self) -> list[psutil.Process]:
         """Its dashboard processes."""
@@ -48,9 +49,9 @@ async def serve_dashboard(environment: Mapping[str, str]) -> AsyncIterator[Dashb
     try:
         async with asyncio.timeout(90):
             line = (await process.stdout.readline()).decode()
-        match = re.search(r"http://127\.0\.0\.1:\d+", line)
+        match = re.search(r"(http://127\.0\.0\.1:\d+)/#\S+", line)
         assert match, line
-        yield DashboardServerProcess(match[0], process)
+        yield DashboardServerProcess(match[1], process, match[0])
     finally:
         if process.returncode is None:
             process.terminate()
