@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 import structlog
@@ -42,10 +42,12 @@ from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.files import password
 from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.reconciler import ConfigReconciler
+from meshwright.control_plane.status.assessment import StatusAssessment
 from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.store.embedded import locate
 from meshwright.control_plane.store.last_revision import LastRevisionFile
+from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
 from meshwright.control_plane.telemetry.service import TelemetryService
 from meshwright.control_plane.tls import TlsCredentials
@@ -97,7 +99,8 @@ class ControlPlane:
         )
 
         # Configuration: store → World → Snapshot → xDS.
-        self.reconciler = ConfigReconciler(trust_domain, self.xds.publish)
+        allowed = settings.outbound == "allow"
+        self.reconciler = ConfigReconciler(trust_domain, self.xds.publish, external_allowed=allowed)
         self.drain = ClusterDrain(
             lambda: self.reconciler.translation, self.xds.queue, self.members, asyncio.sleep
         )
@@ -129,6 +132,11 @@ class ControlPlane:
             members=self.members,
             trust_domain=self._settings.trust_domain,
             host_problems=self.host_problems.current,
+        )
+
+        # The status with the verdict: what fails, since when and why.
+        self.assessment = StatusAssessment(
+            self.read_model, self.store, self.authority.expiry_times, self._settings.svid_ttl
         )
 
         # Events: what changed in the read model, and what other parts report.
@@ -175,7 +183,7 @@ class ControlPlane:
 
     async def _run_background(self, stop: asyncio.Event, xds: str, admin: str) -> None:
         """Run all loops until `stop` is set. One that fails is started again."""
-        store, changes, leases = self.store, self._changes, self.store.leases
+        store, changes = self.store, self._changes
         reconcile, last_revision = background.reconcile, self._last_revision
         follow_tokens, follow_evictions = background.follow_join_tokens, background.follow_evictions
         loops: dict[str, Callable[[], Awaitable[None]]] = {
@@ -183,7 +191,7 @@ class ControlPlane:
             "configuration": lambda: reconcile(store, self.reconciler, last_revision, changes.config),
             "join tokens": lambda: follow_tokens(self.join_tokens, changes.tokens),
             "evictions": lambda: follow_evictions(self.eviction_service.refresh, changes.evictions),
-            "leases": lambda: background.expire_leases(leases, self.event_watcher.leases_expired),
+            "leases": self._expire_leases,
             "certificate": lambda: background.watch_certificate(self.authority, self._renew_certificate),
             "lag": background.measure_lag,
             "host": self.host_problems.watch,
@@ -196,6 +204,25 @@ class ControlPlane:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _expire_leases(self) -> None:
+        store, watcher = self.store, self.event_watcher
+        await background.expire_leases(
+            store.leases, store.silent_leases, self._which_work, watcher.leases_expired, watcher.agents_silent
+        )
+
+    def _which_work(self, instances: Collection[InstanceKey]) -> list[InstanceKey]:
+        """The instances whose own Envoys show that they work: by their metrics, or by an xDS stream if idle."""
+        now, trust_domain = time.monotonic(), self._settings.trust_domain
+        connected = self.read_model.connected_proxies()
+        found = []
+        for key in instances:
+            working = self.telemetry.windows.works(
+                Identity(trust_domain, "service", key.service), key.instance, now
+            )
+            if working or (working is None and key in connected):
+                found.append(key)
+        return found
 
     async def _start_xds(self) -> int:
         try:
@@ -213,6 +240,7 @@ class ControlPlane:
             self.join_tokens,
             self.command_router.run,
             self.eviction_service.evict,
+            self.assessment.status,
         )
         try:
             return await admin.start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
@@ -16,6 +16,7 @@ from meshwright.control_plane.metrics import GENERATION, LAG
 from meshwright.control_plane.reconciler import DEBOUNCE, ConfigReconciler
 from meshwright.control_plane.store.last_revision import LastRevisionFile
 from meshwright.control_plane.store.leases import InstanceKey, Leases
+from meshwright.control_plane.store.silent_leases import SilentLeases, WhichWork
 from meshwright.control_plane.store.store import Store
 
 LEASE_SWEEP_INTERVAL = 0.5
@@ -127,11 +128,19 @@ async def follow_evictions(refresh: Callable[[], Awaitable[None]], changed: asyn
             await asyncio.sleep(STORE_RETRY_DELAY)
 
 
-async def expire_leases(leases: Leases, on_expired: Callable[[Iterable[InstanceKey]], None]) -> None:
-    """Remove instances whose lease was not renewed."""
+async def expire_leases(
+    leases: Leases,
+    silent: SilentLeases,
+    which_work: WhichWork,
+    on_expired: Callable[[Collection[InstanceKey]], None],
+    on_silent: Callable[[Collection[InstanceKey]], None],
+) -> None:
+    """Remove instances whose lease was not renewed, unless they work without their agent."""
     while True:
         await asyncio.sleep(LEASE_SWEEP_INTERVAL)
         try:
+            await silent.keep(which_work)
+            on_silent(silent.since.keys())
             instances = await leases.sweep()
         except StoreError:
             continue

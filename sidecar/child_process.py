@@ -23,10 +23,10 @@ import structlog
 
 from meshwright.control_plane.api.open_files import restore_open_files_limit
 from meshwright.control_plane.api.private_files import private_folder
+from meshwright.control_plane.api.process_identity import MARKER, birth, find_process
 from meshwright.control_plane.api.state_dir import ProcessRecord
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.orphans import read_record
-from meshwright.control_plane.api.process_identity import MARKER, birth, find_process
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,8 @@ class Program:
     """What to run. `grace`: seconds between SIGTERM and SIGKILL.
 
     `attached`: it inherits stdin, stdout and stderr instead of a log file, and runs only once. `settings` is
-    whatever else decides what the process does; a process that ran with other settings is not adopted.
+    all that decides what the process does, if that is less than its arguments: one that runs with other
+    settings is not adopted.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Program:
     @property
     def digest(self) -> str:
         """Equal for programs that do the same. The environment is not part of it: every terminal differs."""
-        parts = (*self.argv, str(self.cwd), self.settings)
+        parts = (self.name, self.settings) if self.settings else (self.name, str(self.cwd), *self.argv)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

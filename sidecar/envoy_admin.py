@@ -66,6 +66,14 @@ class EnvoyAdminClient:
         """Start a graceful drain: in-flight requests finish, idle connections close."""
         await self._request("POST", "/drain_listeners?graceful&skip_exit")
 
+    async def fail_readiness(self) -> None:
+        """Respond 503 to `/ready` from now on, and ask clients to close their connections; all goes on else."""
+        await self._request("POST", "/healthcheck/fail")
+
+    async def close_listeners(self) -> None:
+        """Accept no further connections; open ones go on."""
+        await self._request("POST", "/drain_listeners")
+
     async def active_requests(self, include_outbound: bool = True) -> int:
         """The number of in-flight requests; without `include_outbound` not those that the app makes."""
         _, text = await self._request("GET", "/stats?filter=(rq_active|connect.upstream_cx_active)$")

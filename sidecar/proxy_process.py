@@ -18,7 +18,7 @@ from meshwright.sidecar.config import AgentConfig, Workload
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient, EnvoyAdminError
 from meshwright.sidecar.files import write_private
 from meshwright.sidecar.lifecycle import LifecycleEvent, LifecycleState, Phase
-from meshwright.sidecar.port_file import save_ports
+from meshwright.sidecar.port_file import dump_ports, save_ports
 from meshwright.sidecar.ports import (
     LOOPBACK,
     PortAllocator,
@@ -36,6 +36,13 @@ STOP_GRACE = 2.0
 
 MAX_MISSED_CHECKS = 3
 """Consecutive readiness checks without success before a ready proxy counts as lost."""
+
+
+_APP_ONLY = {"token_file", "command", "attached", "cwd", "env", "health", "stop_grace"}
+"""Fields of a Workload that concern its app only."""
+
+_CONFIG = {"addresses", "envoy", "bind", "trust_domain", "otlp", "proxy_credential"}
+"""Fields of the configuration that Envoy's bootstrap depends on."""
 
 
 class ProxyProcess:
@@ -74,9 +81,9 @@ class ProxyProcess:
         self.process = Supervisor(f"{workload.name}.proxy", self._program, config.state, self._exited)
 
     def adopt(self, ports: WorkloadPorts) -> bool:
-        """Use the ports of an earlier agent, and go on with its Envoy if that runs with our bootstrap."""
+        """Use the ports of an earlier agent, and go on with its Envoy if that runs with the same settings."""
         self.ports = ports
-        return self.process.adopt(self._envoy(self._bootstrap()))
+        return self.process.adopt(self._envoy())
 
     def start(self) -> EnvoyAdminClient:
         """Start Envoy; returns the client of its admin interface."""
@@ -102,13 +109,22 @@ class ProxyProcess:
                 self._log.info("cannot check in-flight requests", reason=str(error))
 
     async def drain_requests(self) -> None:
-        """Drain the listeners and let in-flight requests finish. An Envoy that is gone has none."""
+        """Take in no more requests and finish those in flight. An Envoy that is gone has none.
+
+        Nobody tells the clients of a gateway that it drains, as the control plane tells sidecars. So it is not
+        ready for a while, in which load balancers take it out, and then closes its ports.
+        """
         if self._admin is None:
             return
         grace = self._workload.stop_grace
+        gateway = self._workload.role == "gateway"
         try:
-            await self._admin.drain_listeners()
-            gateway = self._workload.role == "gateway"
+            await self._admin.fail_readiness()
+            if gateway:
+                await asyncio.sleep(self._config.drain_delay)
+                await self._admin.close_listeners()
+            else:
+                await self._admin.drain_listeners()
             if not await self._admin.wait_idle(grace, include_outbound=gateway):
                 self._log.warning("requests still in flight", grace=grace)
         except EnvoyAdminError as error:
@@ -118,7 +134,7 @@ class ProxyProcess:
         """Check readiness until cancelled."""
         assert self._admin is not None  # noqa: S101  started
         misses = 0
-        while True:
+        while not self._state().stopping:
             ready = await self._admin.is_ready() and (
                 self._state().proxy_ready or await self._has_listeners(self._admin)
             )
@@ -139,22 +155,23 @@ class ProxyProcess:
                 self._on_ports()
         if conflict := port_conflict(self._workload, self.ports, self._config.bind):
             raise NotReadyError(conflict)
-        if self._socket.parent != self._folder:
-            private_folder(self._socket.parent)
+        private_folder(self._socket.parent)
         self._socket.unlink(missing_ok=True)
         save_ports(self._folder, self.ports)
-        bootstrap = self._bootstrap()
-        write_private(self._folder / "bootstrap.json", bootstrap)
-        return self._envoy(bootstrap)
+        params = bootstrap_params(self._workload, self._config, self.ports, self._socket, self._credential)
+        write_private(self._folder / "bootstrap.json", json.dumps(build_bootstrap(params), indent=1))
+        return self._envoy()
 
-    def _bootstrap(self) -> str:
-        params = bootstrap_params(self._workload, self._config, self.ports, self._socket)
-        return json.dumps(build_bootstrap(params), indent=1)
-
-    def _envoy(self, bootstrap: str) -> Program:
-        argv = envoy_command(str(self._config.envoy.absolute()), "./bootstrap.json")
+    def _envoy(self) -> Program:
+        # Settings without defaults, and not the bootstrap made of them: after an update of this package the
+        # next agent goes on with the Envoys that run, which get a new bootstrap when they start again.
+        workload = self._workload.model_dump_json(exclude=_APP_ONLY, exclude_defaults=True)
+        config = self._config.model_dump_json(include=_CONFIG, exclude_defaults=True)
+        settings = f"{workload} {config} {dump_ports(self.ports)}"
+        workers = self._workload.worker_threads
+        argv = envoy_command(str(self._config.envoy.absolute()), "./bootstrap.json", workers)
         environment = {"PATH": "/usr/bin:/bin"}
-        return Program(self.process.name, argv, environment, self._folder, STOP_GRACE, settings=bootstrap)
+        return Program(self.process.name, argv, environment, self._folder, STOP_GRACE, settings=settings)
 
     def _exited(self, reason: str) -> None:
         self._on_problem(f"proxy: {reason}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -50,6 +50,7 @@ class EventWatcher:
         self._writer_id = secrets.token_hex(8)
         self._revision: int | None = None
         self._store_health = store.health
+        self._silent: frozenset[InstanceKey] = frozenset()
 
     async def run(self) -> None:
         """Detect and write events until cancelled."""
@@ -65,10 +66,22 @@ class EventWatcher:
 
     # --- reported by other parts ------------------------------------------------------------------------
 
-    def leases_expired(self, instances: Iterable[InstanceKey]) -> None:
+    def leases_expired(self, instances: Collection[InstanceKey]) -> None:
         """Instances did not renew their leases."""
         for service, name in instances:
             self._report("lease", name, f"{service} lost {name}: its lease expired", "warning")
+        self._detector.lost(instances)
+
+    def agents_silent(self, instances: Collection[InstanceKey]) -> None:
+        """The instances that work although their agents renew no lease at present."""
+        for service, name in sorted(set(instances) - self._silent):
+            message = f"the agent of {name} of {service} is silent: its lease is kept, as its Envoy works"
+            self._report_once("lease", name, message, f"lease/{service}/{name}/silent", "warning")
+        for service, name in sorted(self._silent - set(instances)):
+            if not self._detector.is_lost((service, name)):
+                message = f"the agent of {name} of {service} is back"
+                self._report_once("lease", name, message, f"lease/{service}/{name}/back")
+        self._silent = frozenset(instances)
 
     def certificate_issued(self, identity: Identity, *, renewed: bool) -> None:
         """A workload got its first certificate, or a new one."""
@@ -95,6 +108,13 @@ class EventWatcher:
             author=eviction.author,
         )
         self._queue.put((EventEntry(event),))
+
+    def _report_once(
+        self, kind: EventKind, subject: str, message: str, key: str, severity: Severity = "info"
+    ) -> None:
+        """Report what every control plane sees: the dedup `key` makes one event of it."""
+        event = Event(time=time.time(), kind=kind, subject=subject, message=message, severity=severity)
+        self._queue.put((EventEntry(event, key),))
 
     def _report(self, kind: EventKind, subject: str, message: str, severity: Severity = "info") -> None:
         now = time.time()

@@ -24,6 +24,7 @@ from meshwright.control_plane.cluster.preview import ChangePreview
 from meshwright.control_plane.cluster.requests import ClusterRequests
 from meshwright.control_plane.cluster.sync import LocalState, StateSync
 from meshwright.control_plane.cluster.traces import ClusterTraces
+from meshwright.control_plane.core.world import World
 from meshwright.control_plane.events.state import MeshState, capture
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status import status
@@ -90,6 +91,11 @@ class MeshReadModel:
             lambda: telemetry.services(self._mesh_context()), time.monotonic
         )
 
+    @property
+    def world(self) -> World:
+        """The world that is served."""
+        return self._reconciler.world
+
     # --- configuration and proxies ----------------------------------------------------------------------
 
     async def status(self) -> Status:
@@ -121,6 +127,12 @@ class MeshReadModel:
     def proxies(self) -> tuple[ProxyDetail, ...]:
         """Every proxy with the report of its agent."""
         return status.proxy_details(self._sync.proxies(), self._sync.in_flight(), self._sync.reports())
+
+    def connected_proxies(self) -> frozenset[tuple[str, str]]:
+        """Service and name of every proxy with an xDS stream."""
+        return frozenset(
+            (proxy.service, proxy.name) for proxy in self._sync.proxies() if proxy.state != "disconnected"
+        )
 
     def reports(self) -> tuple[ProxyReport, ...]:
         """The latest report of every proxy's agent."""
@@ -175,6 +187,7 @@ class MeshReadModel:
         return (
             *store,
             *self._host_problems(),
+            *status.silence_problem(self._store.silent_leases.since.keys()),
             *self._reconciler.problems(),
             *self._telemetry.problems(),
         )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport, ProxyStatus
-from meshwright.control_plane.api.models.status import ControlPlaneStatus, ServiceStatus, Status
-from meshwright.control_plane.api.models.topology import Breaker
+from meshwright.control_plane.api.models.status import (
+    ControlPlaneStatus,
+    GatewayStatus,
+    ServiceStatus,
+    Status,
+)
+from meshwright.control_plane.api.models.topology import Breaker, ServiceList
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status import conditions
 from meshwright.control_plane.status.references import GatewayPorts
@@ -56,6 +62,30 @@ def gateway_ports(proxies: Iterable[ProxyStatus]) -> GatewayPorts:
         for proxy in proxies
         if proxy.role == "gateway"
     }
+
+
+def with_health(status: Status, rows: ServiceList) -> Status:
+    """The status with the health of services and gateways as the topology has it."""
+    by_name = {row.name: row for row in rows.services}
+    services = tuple(
+        service.model_copy(
+            update={
+                "health": by_name[service.name].health,
+                "since": by_name[service.name].since,
+                "reason": by_name[service.name].reason,
+            }
+        )
+        if service.name in by_name
+        else service
+        for service in status.services
+    )
+    connected = Counter(proxy.service for proxy in status.proxies if proxy.state != "disconnected")
+    gateways = tuple(
+        GatewayStatus(name=row.name, health=row.health, proxies=connected[row.name], reason=row.reason)
+        for row in rows.services
+        if row.role == "gateway"
+    )
+    return status.model_copy(update={"services": services, "gateways": gateways})
 
 
 def proxy_details(
@@ -110,11 +140,11 @@ def instance_statuses(world: World) -> tuple[InstanceStatus, ...]:
     )
 
 
-def silence_problem(since: Mapping[tuple[str, str], float]) -> tuple[str, ...]:
+def silence_problem(silent: Collection[tuple[str, str]]) -> tuple[str, ...]:
     """That agents are silent while their instances work, in one sentence; empty if none is."""
-    if not since:
+    if not silent:
         return ()
-    names = [instance for _, instance in sorted(since)]
+    names = [instance for _, instance in sorted(silent)]
     others = f" and {len(names) - NAMED_INSTANCES} more" if len(names) > NAMED_INSTANCES else ""
     listed = f"{', '.join(names[:NAMED_INSTANCES])}{others}"
     return (f"nothing supervises {listed}: the agent is silent; they stay in service as their Envoys work",)

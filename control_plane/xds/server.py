@@ -43,9 +43,10 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # A client that does not finish its TLS handshake holds memory; strangers get no more sockets than this.
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_allowed_incoming_connections", 20_000),
-    # Detects dead connections within 40 s; allows Envoy's own pings every 10 s.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # Detects dead connections within 8 s, as a stream is a sign of life; allows Envoy's own pings every 10 s.
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 

@@ -63,7 +63,7 @@ def service(
         "replicas": replicas,
         "labels": labels or {},
         "env": {"PYTHONPATH": str(ROOT), **env},
-        "health": "/health/ready",
+        "health": {"path": "/health/ready", "interval": "1s"},
     }
 
 
@@ -168,15 +168,18 @@ class Mesh:
 
 
 def application(
-    services: Sequence[dict[str, Any]], port: int, policies: Sequence[str] = ()
+    services: Sequence[dict[str, Any]],
+    port: int,
+    policies: Sequence[str] = (),
+    gateways: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """An application file as a mapping, with one gateway `ingress`."""
+    """An application file as a mapping, with a gateway `ingress` and `gateways`."""
     return {
         "apiVersion": "meshwright.io/v1",
         "kind": "Application",
         "metadata": {"name": "lab"},
         "spec": {
-            "gateways": [{"name": "ingress", "port": port}],
+            "gateways": [{"name": "ingress", "port": port}, *gateways],
             "services": list(services),
             "policies": list(policies),
         },
@@ -199,14 +202,18 @@ def settings(state: Path, **more: str) -> dict[str, str]:
 
 @contextmanager
 def running_mesh(
-    folder: Path, services: Sequence[dict[str, Any]], arguments: Sequence[str] = (), **environment: str
+    folder: Path,
+    services: Sequence[dict[str, Any]],
+    arguments: Sequence[str] = (),
+    gateways: Sequence[dict[str, Any]] = (),
+    **environment: str,
 ) -> Iterator[Mesh]:
     """A mesh that is ready. Stopped by Ctrl-C at the end."""
     port = free_port()
     state = folder / "state"
     file = folder / "application.yaml"
     with file.open("w") as out:
-        YAML(typ="safe").dump(application(services, port), out)
+        YAML(typ="safe").dump(application(services, port, gateways=gateways), out)
     env = settings(state, **environment)
     process = subprocess.Popen(
         [sys.executable, "-m", "meshwright.cli", "up", "-f", str(file), "--timeout", str(READY), *arguments],

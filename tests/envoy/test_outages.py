@@ -7,11 +7,13 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from meshwright.control_plane.api import errors
 from tests.envoy.envoy_admin import stats
@@ -227,3 +229,55 @@ def test_store_down_for_ten_seconds_affects_no_traffic(mesh: Mesh, tmp_path: Pat
         assert_nothing_changed(mesh, revision)
     assert mesh.apply(ANOTHER) == revision + 1
     assert mesh.outside("/echo").status_code == 200
+
+
+def test_agent_hanging_for_ten_seconds_affects_nothing(mesh: Mesh, tmp_path: Path) -> None:
+    """No lease is renewed meanwhile, but each Envoy shows that its instance works."""
+    with unaffected(mesh, tmp_path), frozen(mesh.pid("agent")):
+        until(lambda: "nothing supervises" in " ".join(mesh.status()["problems"]), "the status says so")
+        time.sleep(OUTAGE)
+    until(lambda: not mesh.status()["problems"], "the status no longer says so")
+    until(lambda: "the agent of back-1 of back is back" in mesh.run("events").stdout, "an event says so")
+
+
+def test_killed_agent_is_replaced_and_affects_nothing(mesh: Mesh, tmp_path: Path) -> None:
+    processes = [name for own in NAMES for name in (own, f"{own}.proxy") if name != "ingress"]
+    before = {name: mesh.pid(name) for name in processes}
+    old = mesh.pid("agent")
+    with unaffected(mesh, tmp_path):
+        os.kill(old, signal.SIGKILL)
+        until(lambda: "went on with the processes" in mesh.log("agent"), "another agent goes on")
+    assert {name: mesh.pid(name) for name in processes} == before
+
+
+def test_gateway_that_stops_is_not_ready_then_refuses_and_cuts_nothing(mesh: Mesh) -> None:
+    """The last test of this file: it stops the ingress."""
+    ready = mesh.ports("ingress")["ready"]
+    url = f"http://127.0.0.1:{mesh.ingress_port}/delay?ms=300"
+    outcomes: list[str] = []
+    readiness: list[int] = []
+    stopped = threading.Event()
+
+    def call() -> None:
+        while not stopped.is_set():
+            try:
+                outcomes.append(str(requests.post(url, timeout=30).status_code))
+            except requests.ConnectionError as error:
+                outcomes.append("refused" if "refused" in str(error) else repr(error))
+
+    def watch() -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(requests.ConnectionError):
+                readiness.append(requests.get(f"http://127.0.0.1:{ready}/ready", timeout=30).status_code)
+
+    threads = [threading.Thread(target=target) for target in (watch, *(call for _ in range(12)))]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(outcomes) > 50, "load")
+    mesh.stop_workload("ingress")
+    stopped.set()
+    for thread in threads:
+        thread.join(60)
+    assert set(outcomes) == {"200", "refused"}, set(outcomes)
+    assert set(readiness) == {200, 503}
+    assert readiness == sorted(readiness)

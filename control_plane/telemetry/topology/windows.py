@@ -26,6 +26,9 @@ from meshwright.control_plane.telemetry.topology.traffic import (
 EDGE_TTL = 60.0
 """Seconds without traffic after which an edge is hidden and a silent node is forgotten."""
 
+SILENT_AFTER = 2.5 * FLUSH_INTERVAL
+"""Seconds without metrics after which a node no longer shows that it works: two flushes are missing."""
+
 MAX_NODES_PER_IDENTITY = 500
 MAX_CLUSTERS_PER_NODE = 1_000
 
@@ -80,6 +83,17 @@ class TrafficWindows:
                     sum(counters.failed for counters in recent),
                 )
         return results
+
+    def works(self, identity: Identity, node: str, now: float) -> bool | None:
+        """Whether a node works, by its metrics: not if every recent request to it has failed.
+
+        None: it sends none at present, as it is idle or gone.
+        """
+        traffic = self._nodes.get(identity, {}).get(node)
+        if traffic is None or now - traffic.last_seen > SILENT_AFTER:
+            return None
+        recent = traffic.inbound.recent(now)
+        return recent.failed == 0 or recent.failed < recent.completed
 
     def ingest(self, node_flush: NodeFlush, now: float, *, record_history: bool = True) -> Iterator[None]:
         """Add a flush received at `now`, here or by another control plane; yields after each small step.

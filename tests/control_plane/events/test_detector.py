@@ -215,7 +215,7 @@ def test_lost_instance_that_returns_is_an_event() -> None:
     detector = ChangeDetector()
     here, gone = MeshState(instances=instances(**{"orders-1": "healthy"})), MeshState()
     detector.detect(here, 1.0, 0)
-    detector.lost([("orders", "orders-1")])
+    detector.lost([("back", "orders-1")])
     assert detector.detect(here, 2.0, 0) == [], "the state may be older than the loss"
     assert detector.detect(gone, 3.0, 0) == []
     (entry,) = detector.detect(here, 4.0, 0)

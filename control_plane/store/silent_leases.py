@@ -1,0 +1,44 @@
+"""Leases whose agents fell silent while their instances work: silence is doubt about the observer.
+
+A frozen or dead agent renews no lease of its host, although Envoys and apps go on. Such an instance keeps its
+lease for as long as its Envoy shows that it works, and is listed as silent until its agent renews again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+
+from meshwright.control_plane.store import lua
+from meshwright.control_plane.store.connection import Connection
+from meshwright.control_plane.store.leases import InstanceKey
+
+WhichWork = Callable[[Collection[InstanceKey]], Collection[InstanceKey]]
+"""Those of some instances that show that they work, apart from their agents."""
+
+
+class SilentLeases:
+    """`since`: when the agent of each silent instance was first missed, in epoch seconds (the store's clock).
+
+    `ttl` is that of leases, in seconds.
+    """
+
+    def __init__(self, connection: Connection, ttl: float) -> None:
+        self._connection = connection
+        self._extension = round(ttl * 1000 / 3)
+        self.since: Mapping[InstanceKey, float] = MappingProxyType({})
+
+    async def keep(self, which_work: WhichWork) -> None:
+        """Extend the overdue leases of instances that work, before a sweep removes them. Raises StoreError."""
+        overdue, silent = await self._connection.run_script(lua.KEEP, self._extension)
+        alive = which_work([_parse(text) for text in overdue]) if overdue else ()
+        if alive:
+            keys = [str(key) for key in alive]
+            _, silent = await self._connection.run_script(lua.KEEP, self._extension, *keys)
+        since = zip(silent[::2], silent[1::2], strict=True)
+        self.since = MappingProxyType({_parse(text): float(time) / 1000 for text, time in since})
+
+
+def _parse(text: str) -> InstanceKey:
+    service, _, instance = text.rpartition("/")
+    return InstanceKey(service, instance)
