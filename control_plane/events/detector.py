@@ -30,6 +30,10 @@ _BREAKER_SEVERITY: Mapping[str, Severity] = {"closed": "info", "partial": "warni
 _BREAKER_VERB = {"closed": "closed", "partial": "partially open", "open": "opened"}
 
 
+_OwnedEvent = tuple[str, Event]
+# The service that causes an event, and the event.
+
+
 @dataclass(slots=True)
 class ChangeDetector:
     """Compares each state with the last one. `now` in seconds since the epoch."""
@@ -70,7 +74,7 @@ class ChangeDetector:
                 del self._lost[key]
                 message = f"{key[0]} has {key[1]} back: its lease is renewed"
                 event = Event(time=now, kind="lease", subject=key[1], message=message)
-                yield EventEntry(event, f"lease/{key[0]}/{key[1]}/returned")
+                yield EventEntry(event, f"lease/{key[0]}/{key[1]}/returned", key[0])
         while len(self._lost) > MAX_LOST:
             del self._lost[next(iter(self._lost))]
 
@@ -84,25 +88,27 @@ class ChangeDetector:
             entries.append(_revision(revision))
         return entries
 
-    def _proxies(self, before: MeshState, after: MeshState, now: float, revision: int) -> Iterator[Event]:
+    def _proxies(
+        self, before: MeshState, after: MeshState, now: float, revision: int
+    ) -> Iterator[_OwnedEvent]:
         for key, rejection in after.rejections.items():
             last_rejection = before.rejections.get(key)
             if last_rejection is None and self._disconnected.pop(key, None) is None:
-                yield _proxy_event(key, now, "sidecar", "connected")
+                yield key[0], _proxy_event(key, now, "sidecar", "connected")
             if rejection and rejection != last_rejection:
                 event = _proxy_event(key, now, "nack", f"Envoy rejected: {rejection}", "error")
                 author = self._authors.get(revision, "")
-                yield event.model_copy(update={"revision": revision, "author": author})
+                yield key[0], event.model_copy(update={"revision": revision, "author": author})
             elif last_rejection and not rejection:
                 event = _proxy_event(key, now, "nack", "Envoy accepts its configuration again")
-                yield event.model_copy(update={"revision": revision})
+                yield key[0], event.model_copy(update={"revision": revision})
         for key in before.rejections.keys() - after.rejections.keys():
             self._disconnected[key] = now
         for key, since in list(self._disconnected.items()):
             if now - since >= DISCONNECT_GRACE:
                 del self._disconnected[key]
                 severity: Severity = "warning" if key in after.instances else "info"
-                yield _proxy_event(key, now, "sidecar", "disconnected", severity)
+                yield key[0], _proxy_event(key, now, "sidecar", "disconnected", severity)
 
 
 def _breakers(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
@@ -125,7 +131,7 @@ def _breaker(edge: EdgeKey, breaker: Breaker | None, now: float) -> EventEntry:
     event = Event(
         time=now, kind="breaker", subject=_edge(edge), message=message, severity=_BREAKER_SEVERITY[state]
     )
-    return EventEntry(event, f"breaker/{edge[0]}/{edge[1]}/{state}")
+    return EventEntry(event, f"breaker/{edge[0]}/{edge[1]}/{state}", edge[0])
 
 
 def _ejections(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
@@ -141,7 +147,7 @@ def _ejections(before: MeshState, after: MeshState, now: float) -> Iterator[Even
                 message=f"{host} ejected after failures" if is_ejected else f"{host} no longer ejected",
                 severity="warning" if is_ejected else "info",
             )
-            yield EventEntry(event, f"ejection/{edge[0]}/{edge[1]}/{host}/{is_ejected}")
+            yield EventEntry(event, f"ejection/{edge[0]}/{edge[1]}/{host}/{is_ejected}", edge[0])
 
 
 def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEntry]:
@@ -160,7 +166,7 @@ def _health(before: MeshState, after: MeshState, now: float) -> Iterator[EventEn
             message=_truncate(f"instance of {service} {change}{reason and f': {reason}'}"),
             severity="warning" if reason or instance.health == "unhealthy" else "info",
         )
-        yield EventEntry(event, f"instance/{service}/{name}/{change}")
+        yield EventEntry(event, f"instance/{service}/{name}/{change}", service)
 
 
 def _revision(revision: RevisionInfo) -> EventEntry:
@@ -182,20 +188,20 @@ def _summary(changed: tuple[DocumentChange, ...]) -> str:
     return ", ".join(changes[:MAX_INDIVIDUAL]) + suffix or "nothing changed"
 
 
-def _group(events: Iterable[Event]) -> list[EventEntry]:
-    """Replaces many events that differ only in their subject by one."""
-    groups: dict[tuple[str, str], list[Event]] = {}
-    for event in events:
-        groups.setdefault((event.kind, event.message), []).append(event)
-    grouped: list[Event] = []
-    for group in groups.values():
+def _group(events: Iterable[_OwnedEvent]) -> list[EventEntry]:
+    """Replaces many events of one owner that differ only in their subject by one."""
+    groups: dict[tuple[str, str, str], list[Event]] = {}
+    for owner, event in events:
+        groups.setdefault((owner, event.kind, event.message), []).append(event)
+    grouped = []
+    for (owner, _, _), group in groups.items():
         if len(group) <= MAX_INDIVIDUAL:
-            grouped += group
+            grouped += [EventEntry(event, owner=owner) for event in group]
             continue
         names = [event.subject for event in group]
         subject = f"{', '.join(names[:NAMED_SUBJECTS])} and {len(names) - NAMED_SUBJECTS} more"
-        grouped.append(group[0].model_copy(update={"subject": subject}))
-    return [EventEntry(event) for event in grouped]
+        grouped.append(EventEntry(group[0].model_copy(update={"subject": subject}), owner=owner))
+    return grouped
 
 
 def _proxy_event(

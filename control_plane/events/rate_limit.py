@@ -1,43 +1,84 @@
-"""Rate limits for events that clients can cause: a flood of them must not push out all others. Pure."""
+"""Rate limits for events that clients can cause: each identity has a share and takes nothing from others. Pure.
+
+What exceeds it is folded: once a minute one event says how many were left out.
+"""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from meshwright.control_plane.events import metrics
 
 SUBJECT_INTERVAL = 60.0
-"""Seconds between two events of one kind and subject."""
+"""Seconds between two events of one kind, subject and message."""
 
-MAX_PER_KIND = 60
-"""Events of one kind within SUBJECT_INTERVAL: the stream of 10,000 events then covers more than an hour."""
+MAX_PER_OWNER = 20
+"""Events of one kind that one identity, or one address, may cause within SUBJECT_INTERVAL."""
 
-_LIMITED_KINDS = frozenset({"svid", "enrolment"})
+MAX_STRANGERS = 60
+"""Refused enrolments within SUBJECT_INTERVAL, of all addresses: nobody proves to be different from others."""
+
+_LIMITED_KINDS = frozenset(
+    {"svid", "enrolment", "lease", "instance", "sidecar", "nack", "breaker", "ejection"}
+)
 # What clients can cause as often as they like.
+
+_ONCE_KINDS = frozenset({"svid", "enrolment", "lease"})
+# Kinds whose repetition says nothing new.
+
+_Share = tuple[str, str]
+# Kind and owner.
 
 
 @dataclass(slots=True)
 class EventRateLimiter:
-    """The events of the last SUBJECT_INTERVAL. `now` in seconds."""
+    """The events of the last SUBJECT_INTERVAL. `now` in seconds.
+
+    `owner` is the identity or address that causes an event; events without one are not limited.
+    """
 
     _allowed_at: dict[tuple[str, str], float] = field(default_factory=dict)
-    _recent: dict[str, deque[float]] = field(default_factory=dict)
+    _recent: dict[_Share, deque[float]] = field(default_factory=dict)
+    _folded: Counter[_Share] = field(default_factory=Counter)
+    _folded_at: float = 0.0
 
-    def allow(self, kind: str, subject: str, now: float) -> bool:
+    def allow(self, kind: str, owner: str, subject: str, now: float) -> bool:
         """Whether to write an event; those that are suppressed are counted."""
-        if kind not in _LIMITED_KINDS:
+        if kind not in _LIMITED_KINDS or not owner:
             return True
-        self._allowed_at = {
-            key: allowed_at
-            for key, allowed_at in self._allowed_at.items()
-            if now - allowed_at < SUBJECT_INTERVAL
-        }
-        recent = self._recent.setdefault(kind, deque(maxlen=MAX_PER_KIND))
-        is_full = len(recent) == MAX_PER_KIND and now - recent[0] < SUBJECT_INTERVAL
-        if is_full or (kind, subject) in self._allowed_at:
+        self._expire(now)
+        if kind in _ONCE_KINDS and (kind, subject) in self._allowed_at:
             metrics.SUPPRESSED.inc()
             return False
+        shares = [((kind, owner), MAX_PER_OWNER)]
+        if kind == "enrolment":
+            shares.append(((kind, ""), MAX_STRANGERS))
+        if any(len(self._recent.get(share, ())) >= limit for share, limit in shares):
+            metrics.SUPPRESSED.inc()
+            self._folded[kind, owner if kind != "enrolment" else ""] += 1
+            return False
         self._allowed_at[kind, subject] = now
-        recent.append(now)
+        for share, _ in shares:
+            self._recent.setdefault(share, deque()).append(now)
         return True
+
+    def folded(self, now: float) -> list[tuple[str, str, int]]:
+        """Kind, owner and number of the events left out since the last call that returned any.
+
+        Empty within SUBJECT_INTERVAL of that.
+        """
+        if not self._folded or now - self._folded_at < SUBJECT_INTERVAL:
+            return []
+        folded, self._folded, self._folded_at = self._folded, Counter(), now
+        return [(kind, owner, count) for (kind, owner), count in folded.items()]
+
+    def _expire(self, now: float) -> None:
+        expired = now - SUBJECT_INTERVAL
+        while self._allowed_at and (oldest := next(iter(self._allowed_at.items())))[1] <= expired:
+            del self._allowed_at[oldest[0]]
+        for share, times in list(self._recent.items()):
+            while times and times[0] <= expired:
+                times.popleft()
+            if not times:
+                del self._recent[share]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
@@ -69,28 +69,32 @@ class EventWatcher:
     def leases_expired(self, instances: Collection[InstanceKey]) -> None:
         """Instances did not renew their leases."""
         for service, name in instances:
-            self._report("lease", name, f"{service} lost {name}: its lease expired", "warning")
+            message = f"{service} lost {name}: its lease expired"
+            self._report("lease", name, message, "warning", owner=service)
         self._detector.lost(instances)
 
     def agents_silent(self, instances: Collection[InstanceKey]) -> None:
         """The instances that work although their agents renew no lease at present."""
         for service, name in sorted(set(instances) - self._silent):
             message = f"the agent of {name} of {service} is silent: its lease is kept, as its Envoy works"
-            self._report_once("lease", name, message, f"lease/{service}/{name}/silent", "warning")
+            self._report(
+                "lease", name, message, "warning", owner=service, key=f"lease/{service}/{name}/silent"
+            )
         for service, name in sorted(self._silent - set(instances)):
             if not self._detector.is_lost((service, name)):
                 message = f"the agent of {name} of {service} is back"
-                self._report_once("lease", name, message, f"lease/{service}/{name}/back")
+                self._report("lease", name, message, owner=service, key=f"lease/{service}/{name}/back")
         self._silent = frozenset(instances)
 
     def certificate_issued(self, identity: Identity, *, renewed: bool) -> None:
         """A workload got its first certificate, or a new one."""
         message = "certificate renewed" if renewed else "certificate issued: enrolled with a join token"
-        self._report("svid", identity.uri, message)
+        self._report("svid", identity.uri, message, owner=identity.uri)
 
     def enrolment_refused(self, peer: str, reason: str) -> None:
         """A client was refused a certificate."""
-        self._report("enrolment", peer, f"enrolment refused: {reason}"[:MAX_REASON_CHARS], "warning")
+        message = f"enrolment refused: {reason}"[:MAX_REASON_CHARS]
+        self._report("enrolment", peer, message, "warning", owner=peer)
 
     def manual_change(self, proxy: str, change: str) -> None:
         """Somebody changed a setting of a sidecar that no policy controls."""
@@ -109,17 +113,37 @@ class EventWatcher:
         )
         self._queue.put((EventEntry(event),))
 
-    def _report_once(
-        self, kind: EventKind, subject: str, message: str, key: str, severity: Severity = "info"
+    def _report(
+        self,
+        kind: EventKind,
+        subject: str,
+        message: str,
+        severity: Severity = "info",
+        *,
+        owner: str = "",
+        key: str = "",
     ) -> None:
-        """Report what every control plane sees: the dedup `key` makes one event of it."""
+        """Report an event. With `key`, what every control plane sees is one event."""
         event = Event(time=time.time(), kind=kind, subject=subject, message=message, severity=severity)
-        self._queue.put((EventEntry(event, key),))
+        self._put((EventEntry(event, key, owner),))
 
-    def _report(self, kind: EventKind, subject: str, message: str, severity: Severity = "info") -> None:
+    def _put(self, entries: Iterable[EventEntry]) -> None:
+        """Queue events, as far as their owners' shares allow."""
         now = time.time()
-        if self._rate_limiter.allow(kind, f"{subject} {message}", now):
-            event = Event(time=now, kind=kind, subject=subject, message=message, severity=severity)
+        self._queue.put(
+            entry
+            for entry in entries
+            if self._rate_limiter.allow(
+                entry.event.kind, entry.owner, f"{entry.event.subject} {entry.event.message}", now
+            )
+        )
+
+    def _put_folded(self) -> None:
+        """Say how many events were left out."""
+        now = time.time()
+        for kind, owner, count in self._rate_limiter.folded(now):
+            message = f"{count} more events of this kind, caused by {owner or 'strangers'}, were left out"
+            event = Event(time=now, kind=kind, subject=owner or "strangers", message=message)
             self._queue.put((EventEntry(event),))
 
     # --- detected -----------------------------------------------------------------------------------------
@@ -130,7 +154,8 @@ class EventWatcher:
             await self._check_revisions()
         finally:
             revision = self._revision or 0
-            self._queue.put(self._detector.detect(self._capture(), time.time(), revision))
+            self._put(self._detector.detect(self._capture(), time.time(), revision))
+            self._put_folded()
         await self._write()
         self._check_store()
 

@@ -30,10 +30,14 @@ BLOCK_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """An event to write. `dedup_key` is set if other control planes may notice the same event."""
+    """An event to write. `dedup_key` is set if other control planes may notice the same event.
+
+    `owner`: the service or address that causes it, if a client can cause it at will.
+    """
 
     event: Event
     dedup_key: str = ""
+    owner: str = ""
 
 
 class EventStream:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client import REGISTRY
 
 from meshwright.control_plane.api.models.events import Event
-from meshwright.control_plane.events.rate_limit import MAX_PER_KIND, SUBJECT_INTERVAL, EventRateLimiter
+from meshwright.control_plane.events.rate_limit import (
+    MAX_PER_OWNER,
+    MAX_STRANGERS,
+    SUBJECT_INTERVAL,
+    EventRateLimiter,
+)
 from meshwright.control_plane.events.write_queue import EventWriteQueue
 from meshwright.control_plane.store.events import BATCH_LIMIT, EventEntry
 
@@ -55,17 +61,44 @@ def test_put_above_the_capacity_drops_the_oldest() -> None:
 def test_allow_same_subject_once_a_minute() -> None:
     limiter = EventRateLimiter()
     before = count("mesh_events_suppressed_total")
-    assert limiter.allow("svid", "orders", 0)
-    assert not limiter.allow("svid", "orders", SUBJECT_INTERVAL - 1)
-    assert limiter.allow("svid", "stock", 1)
-    assert limiter.allow("svid", "orders", SUBJECT_INTERVAL)
+    assert limiter.allow("svid", "orders", "renewed", 0)
+    assert not limiter.allow("svid", "orders", "renewed", SUBJECT_INTERVAL - 1)
+    assert limiter.allow("svid", "stock", "renewed too", 1)
+    assert limiter.allow("svid", "orders", "renewed", SUBJECT_INTERVAL)
     assert count("mesh_events_suppressed_total") - before == 1
 
 
-def test_allow_flood_of_one_kind_leaves_room_for_others() -> None:
+def test_allow_a_breaker_that_opens_again() -> None:
     limiter = EventRateLimiter()
-    flags = [limiter.allow("enrolment", str(number), number / 1000) for number in range(10_000)]
-    assert sum(flags) == MAX_PER_KIND
-    assert limiter.allow("svid", "orders", 10)
-    assert all(limiter.allow("lease", "orders-1", 10) for _ in range(1000))
-    assert limiter.allow("enrolment", "again", SUBJECT_INTERVAL + 10)
+    for number in range(3):
+        assert limiter.allow("breaker", "orders", "opened", number * 2)
+        assert limiter.allow("breaker", "orders", "closed", number * 2 + 1)
+
+
+@pytest.mark.parametrize("kind", ["svid", "lease", "instance", "sidecar", "nack", "breaker", "ejection"])
+def test_allow_a_flood_of_one_owner_leaves_the_share_of_others(kind: str) -> None:
+    limiter = EventRateLimiter()
+    flags = [limiter.allow(kind, "evil", str(number), number / 1000) for number in range(10_000)]
+    assert sum(flags) == MAX_PER_OWNER
+    flags = [limiter.allow(kind, "orders", f"orders-{number}", 10) for number in range(MAX_PER_OWNER)]
+    assert all(flags)
+    assert all(limiter.allow("revision", "", "2", 10) for _ in range(1000))
+    assert limiter.allow(kind, "evil", "again", SUBJECT_INTERVAL + 10)
+
+
+def test_what_was_left_out_is_folded_into_one_event_a_minute() -> None:
+    limiter = EventRateLimiter()
+    for number in range(MAX_PER_OWNER + 7):
+        limiter.allow("lease", "evil", f"evil-{number}", 100)
+    assert limiter.folded(100) == [("lease", "evil", 7)]
+    limiter.allow("lease", "evil", "evil-99", 101)
+    assert limiter.folded(102) == []
+    assert limiter.folded(100 + SUBJECT_INTERVAL) == [("lease", "evil", 1)]
+    assert limiter.folded(10_000) == []
+
+
+def test_strangers_share_one_limit_whatever_their_addresses() -> None:
+    limiter = EventRateLimiter()
+    flags = [limiter.allow("enrolment", f"10.0.0.{n}", f"refused {n}", n / 1000) for n in range(10_000)]
+    assert sum(flags) == MAX_STRANGERS
+    assert limiter.folded(60) == [("enrolment", "", 10_000 - MAX_STRANGERS)]
