@@ -33,11 +33,9 @@ _APP_HTTP2 = {
     "max_concurrent_streams": 1024,
     "initial_stream_window_size": 1 << 20,
     "initial_connection_window_size": 1 << 30,
-    "use_oghttp2_codec": True,
 }
-"""One connection carries the calls of all callers to a gRPC app. An invalid response costs its own stream; for
-a header of more than 64 KiB that needs oghttp2: nghttp2 ends the connection. Unread responses cannot use up the
-window of the connection, which holds those of all streams."""
+"""One connection carries the calls of all callers to a gRPC app. An invalid response costs its own stream.
+Responses that nobody reads cannot use up the connection's window: it holds the windows of all streams."""
 
 
 def socket_address(host: str, port: int) -> Json:

@@ -15,6 +15,8 @@ any  /switch/NAME                 replies as set by POST /switches/NAME/CODE?ms=
 GET  /stream?seconds=60&every=0.2 numbered lines, one every `every` seconds, then "end N"
 GET  /events?count=5&every=0.1    server-sent events, numbered
 GET  /ws                          a WebSocket that echoes messages
+GET  /big?mb=40                   that many megabytes
+any  /stall?seconds=25            replies after that time without reading the request body
 GET  /count                       {"METHOD /path": n} since the start or the last reset
 POST /reset                       resets the counts and the random seed
 GET  /health/ready                200; after POST /health/fail 503, until POST /health/ok
@@ -91,6 +93,8 @@ class FakeApp:
         app.router.add_route("*", "/switch/{name}", self.switch)
         app.router.add_get("/events", self.events)
         app.router.add_get("/ws", self.websocket)
+        app.router.add_get("/big", self.big)
+        app.router.add_route("*", "/stall", self.stall)
         app.router.add_route("*", "/status/{code:[1-5][0-9][0-9]}", self.status)
         app.router.add_route("*", "/fail", self.fail)
         app.router.add_route("*", "/once/{id}", self.once)
@@ -169,6 +173,18 @@ class FakeApp:
             if message.type is web.WSMsgType.TEXT:
                 await socket.send_str(f"{self.name}: {message.data}")
         return socket
+
+    async def big(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(int(request.query.get("mb", "40"))):
+            await response.write(bytes(1 << 20))
+        await response.write_eof()
+        return response
+
+    async def stall(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(float(request.query.get("seconds", "25")))
+        return web.Response(text=self.name)
 
     async def count(self, _: web.Request) -> web.Response:
         return web.json_response(self.counts)

@@ -6,7 +6,8 @@ the service `fake.Echo` are JSON as bytes:
 ```
 Echo    {"delay": 0.5, "fail": "UNAVAILABLE", "at": "echo-1"} → {"name", "metadata"}; with `at` only
         that instance delays or fails
-Stream  {"seconds": 60, "every": 0.5} → a number every `every` seconds, then "end"
+Stream  {"seconds": 60, "every": 0.5} → a number every `every` seconds, then "end"; with `size` each message
+        has that many bytes
 Both    a stream of messages → each message, prefixed with the name
 Count   {} → {"Echo": n, ...} since the start
 ```
@@ -51,7 +52,7 @@ class Echo:
         self.counts["Stream"] += 1
         options = json.loads(request)
         for number in range(round(options["seconds"] / options["every"])):
-            yield str(number).encode()
+            yield str(number).encode().ljust(options.get("size", 0))
             await asyncio.sleep(options["every"])
         yield b"end"
 

@@ -87,7 +87,6 @@ def test_a_grpc_app_has_a_window_for_all_of_its_streams() -> None:
     streams = http2["max_concurrent_streams"] * http2["initial_stream_window_size"]
     assert http2["initial_connection_window_size"] >= streams
     assert http2["override_stream_error_on_invalid_http_message"] is True
-    assert http2["use_oghttp2_codec"] is True
 
 
 def test_each_app_port_is_a_loopback_cluster_with_its_protocol() -> None:
