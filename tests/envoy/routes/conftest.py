@@ -1,13 +1,19 @@
-"""One mesh for all tests of routes: a service in two versions, a mirror, and a service with two ports."""
+"""One mesh for all tests of routes: a service in two versions, a mirror, a service with two ports, one that
+breaks connections, one that speaks TCP, and a second gateway that no document describes."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
+from meshwright.control_plane.api.calls import DocumentRef
+from meshwright.control_plane.api.client import Client
+from meshwright.control_plane.api.models.policies import ApplyResponse
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service
 from tests.fakes.ports import free_port
 
@@ -23,6 +29,10 @@ asyncio.run(main())
 """
 
 
+LEDGER_PORT = 15432
+"""By which routes refer to the TCP service."""
+
+
 @pytest.fixture(scope="package")
 def extra() -> int:
     """The number of a second port."""
@@ -30,15 +40,31 @@ def extra() -> int:
 
 
 @pytest.fixture(scope="package")
-def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int) -> Iterator[Mesh]:
+def inner() -> int:
+    """The port of the second gateway."""
+    return free_port()
+
+
+@pytest.fixture(scope="package")
+def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int, inner: int) -> Iterator[Mesh]:
     versions = [service("back", labels={"version": version}) for version in ("v1", "v2")]
     twin = service("twin") | {
         "command": [sys.executable, "-c", TWO_PORTS],
         "ports": [{"name": "http"}, {"name": "extra", "port": extra}],
     }
     twin["env"] = {"PYTHONPATH": str(ROOT)}
+    broken = service("broken") | {"command": [sys.executable, "-m", "tests.fakes.broken_app"]}
+    ledger = service("ledger") | {
+        "command": [sys.executable, "-m", "tests.fakes.tcp_app"],
+        "ports": [{"name": "tcp", "protocol": "tcp", "number": LEDGER_PORT}],
+    }
+    for unchecked in (broken, ledger):
+        del unchecked["health"]
+    front = service("front") | {"upstreams": ["ledger"]}
     with running_mesh(
-        tmp_path_factory.mktemp("mesh"), [service("front"), *versions, service("shadow"), twin]
+        tmp_path_factory.mktemp("mesh"),
+        [front, *versions, service("shadow"), twin, broken, ledger],
+        gateways=[{"name": "inner", "port": inner}],
     ) as running:
         for version in ("v1", "v2"):
             running.apply(
@@ -50,13 +76,23 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int) -> Iterator[Mesh]
 
 @pytest.fixture
 def applied(mesh: Mesh) -> Iterator[Any]:
-    """Apply routes; they are deleted after the test."""
-    names: list[str] = []
+    """Apply documents and wait; they are deleted after the test. Returns the warnings.
 
-    def apply(text: str) -> None:
-        mesh.apply(text)
-        names.extend(line[17:-1] for line in text.splitlines() if line.startswith("metadata: {name: "))
+    By the client of the admin API: a command would take longer to start than the rest of the test.
+    """
+    refs: dict[DocumentRef, None] = {}
+
+    async def change(edit: Callable[[Client], Awaitable[ApplyResponse]]) -> tuple[str, ...]:
+        async with Client.locate(mesh.state) as client:
+            response = await edit(client)
+            rollout = await client.wait(response.revision, 60)
+        assert rollout.state == "programmed", rollout
+        return response.warnings
+
+    def apply(text: str) -> tuple[str, ...]:
+        documents = [document for document in YAML(typ="safe").load_all(text) if document]
+        refs.update((DocumentRef(item["kind"], item["metadata"]["name"]), None) for item in documents)
+        return asyncio.run(change(lambda client: client.apply(documents)))
 
     yield apply
-    for name in dict.fromkeys(names):
-        mesh.delete("HTTPRoute", name)
+    asyncio.run(change(lambda client: client.delete(refs)))

@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from tests.envoy.harness import Mesh
+from tests.envoy.mesh_api import api
 
 SERVICE = "{kind: Service, name: back}"
 INGRESS = "{name: ingress}"
@@ -53,3 +54,33 @@ def served(mesh: Mesh, path: str, count: int = 300) -> Counter[Any]:
     return Counter(
         response.headers["x-served-by"] if response.ok else response.status_code for response in responses
     )
+
+
+def gateway(name: str, *listeners: str) -> str:
+    """A Gateway document."""
+    return f"""
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: {name}}}
+spec: {{gatewayClassName: any, listeners: [{", ".join(listeners)}]}}
+"""
+
+
+def at(port: int, path: str = "/", host: str = "", **options: Any) -> requests.Response:
+    """A request to a port of a gateway, for `host`."""
+    headers = {"host": host} if host else {}
+    url = f"http://127.0.0.1:{port}{path}"
+    return requests.get(url, headers=headers, allow_redirects=False, timeout=30, **options)
+
+
+def policy(mesh: Mesh, name: str) -> dict[str, Any]:
+    """The status of a policy."""
+    status = api(mesh, "/api/v1/status").json()
+    entry: dict[str, Any] = next(item for item in status["policies"] if item["name"] == name)
+    return entry
+
+
+def conditions(entry: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Status and reason of each condition of a policy, parent or listener."""
+    return {item["type"]: (item["status"], item["reason"]) for item in entry["conditions"]}
