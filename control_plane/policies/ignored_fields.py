@@ -11,7 +11,7 @@ from meshwright.control_plane.policies.validation_messages import format_path
 
 Path = tuple[str | int, ...]
 
-_GATEWAY_FIELDS = ("gatewayClassName", "infrastructure", "addresses")
+_GATEWAY_FIELDS = ("gatewayClassName", "infrastructure", "addresses", "allowedListeners")
 
 
 def ignored_fields(document: LocatedPolicy) -> list[DocumentProblem]:

@@ -15,7 +15,8 @@ KNOWN_PROTOCOLS = ("HTTP", "TCP", "HTTPS", "TLS", "UDP")
 SERVED_PROTOCOLS = KNOWN_PROTOCOLS[:2]
 """A listener of any other protocol is accepted, and its status says that nothing listens."""
 
-_WITH_HOSTNAME = ("HTTP", "HTTPS", "TLS")
+_WITHOUT_HOSTNAME = ("TCP", "UDP")
+_WITHOUT_TLS = ("HTTP", *_WITHOUT_HOSTNAME)
 
 
 def _known_spelling(protocol: str) -> str:
@@ -54,11 +55,13 @@ class Listener(Spec):
 
     @model_validator(mode="after")
     def _fits_protocol(self) -> Self:
-        if self.hostname and self.protocol in SERVED_PROTOCOLS and self.protocol not in _WITH_HOSTNAME:
-            raise ValueError(f"a {self.protocol} listener has no hostname: leave it out")
-        if self.tls is not None and self.protocol in SERVED_PROTOCOLS:
-            article = "an" if self.protocol == "HTTP" else "a"
+        article = "an" if self.protocol.startswith("HTTP") else "a"
+        if self.hostname and self.protocol in _WITHOUT_HOSTNAME:
+            raise ValueError(f"{article} {self.protocol} listener has no hostname: leave it out")
+        if self.tls is not None and self.protocol in _WITHOUT_TLS:
             raise ValueError(f"{article} {self.protocol} listener has no tls: leave it out")
+        if self.protocol == "HTTPS" and (self.tls or {}).get("mode", "Terminate") != "Terminate":
+            raise ValueError("the tls mode of an HTTPS listener is Terminate: use it, or protocol TLS")
         return self
 
 
@@ -108,6 +111,16 @@ class GatewaySpec(EdgeSettings):
         (), max_length=16, description="Addresses without a value are accepted and ignored."
     )
     infrastructure: GatewayInfrastructure | None = Field(None, description="Accepted and ignored.")
+    allowed_listeners: dict[str, Any] | None = Field(
+        None, description="Accepted and ignored: a mesh has no ListenerSets."
+    )
+    tls: dict[str, Any] | None = Field(None, description="Must be absent: gateways have no TLS yet.")
+
+    @field_validator("tls")
+    @classmethod
+    def _no_tls(cls, value: dict[str, Any] | None) -> None:
+        if value is not None:
+            raise ValueError("gateways have no TLS yet: leave tls out, and terminate TLS in front of them")
 
     @field_validator("listeners")
     @classmethod

@@ -245,7 +245,9 @@ def test_gateway_accepts_gateway_api_fields() -> None:
         ([], "at least 1"),
         ([{**HTTP, "protocol": "http"}], "did you mean HTTP"),
         ([{**HTTP, "protocol": "TCP", "hostname": "a.b"}], "a TCP listener has no hostname"),
+        ([{**HTTP, "protocol": "UDP", "hostname": "a.b"}], "a UDP listener has no hostname"),
         ([{**HTTP, "tls": {}}], "an HTTP listener has no tls"),
+        ([{**HTTP, "protocol": "HTTPS", "tls": {"mode": "Passthrough"}}], "HTTPS listener is Terminate"),
         ([{**HTTP, "allowedRoutes": {"namespaces": {"from": "Selector"}}}], "selector"),
         ([{**HTTP, "port": 0}], "greater than or equal to 1"),
         ([{**HTTP, "port": True}], "valid integer"),
@@ -262,6 +264,7 @@ def test_invalid_gateway_is_rejected(listeners: list[dict[str, Any]], message: s
     ("field", "message"),
     [
         ({"addresses": [{"value": "10.0.0.1"}]}, "listens at the address of its node"),
+        ({"tls": {"backend": {}}}, "gateways have no TLS yet"),
         ({"infrastructure": {"parametersRef": {"name": "x"}}}, "a mesh has no parameters"),
     ],
 )
