@@ -86,7 +86,12 @@ class Stack:
     def compose(self, *argv: str, files: tuple[str, ...] = (), within: float = 600.0) -> str:
         """The output of a docker compose command."""
         options = [option for file in ("docker-compose.yml", *files) for option in ("-f", file)]
-        return self.docker("compose", *options, *argv, within=within)
+        try:
+            return self.docker("compose", *options, *argv, within=within)
+        except AssertionError:
+            print(self.docker("compose", *options, "ps", "--all"))  # noqa: T201  shown if the test fails
+            print(self.docker("compose", *options, "logs", "--tail", "20"))  # noqa: T201
+            raise
 
     def mesh(self, *argv: str) -> str:
         """The output of a mesh command in the first control plane's container."""
