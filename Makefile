@@ -9,7 +9,7 @@ DEBIAN := wrk:wrk node:nodejs npm:npm nginx:nginx-light pg_lsclusters:postgresql
   systemd-analyze:systemd curl:curl nsenter:util-linux
 PARTS := checks cli control_plane dashboards deploy meshwright services sidecar tests tui bench
 
-.PHONY: help install demo test test-long check reference bench clean
+.PHONY: help install demo test test-long check reference requirements bench clean
 
 help:
 	@echo "make install    a virtual environment in .venv with the mesh command"
@@ -18,27 +18,39 @@ help:
 	@echo "make test-long  the rest: soak, chaos, large random cases"
 	@echo "make check      lint, types, import contracts, house rules, generated files"
 	@echo "make reference  write docs/reference.md from the code"
+	@echo "make requirements  write requirements/ from pyproject.toml and constraints.txt"
 	@echo "make bench      figures, not a verdict; BENCH='--json FILE' writes them"
 	@echo "make clean      remove .venv, caches and the demo's state"
 
 install: .venv/.installed
 
-.venv/bin/uv: constraints.txt
+# Packages are installed from wheels whose hashes are in requirements/, and never resolved again.
+.venv/bin/uv: requirements/build.txt
 	@$(or $(PYTHON),false) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Python 3.11 or newer with venv (Debian: python3-venv) is needed$(PYTHON:%=, % is not): set PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements/build.txt
 	@touch $@
 
-.venv/.installed: pyproject.toml constraints.txt .venv/bin/uv
+.venv/.installed: pyproject.toml requirements/mesh.txt .venv/bin/uv
 	@echo "installing into .venv"
-	@$(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt -e .
+	@$(BIN)/uv pip install -q -p $(BIN)/python --require-hashes --no-deps -r requirements/mesh.txt
+	@$(BIN)/uv pip install -q -p $(BIN)/python --no-deps --no-index --no-build-isolation -e .
 	@touch $@
 
-.venv/.tests: .venv/.installed
+.venv/.tests: requirements/test.txt .venv/.installed
 	@echo "installing what tests need"
-	@$(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt -e '.[test]'
+	@$(BIN)/uv pip install -q -p $(BIN)/python --require-hashes --no-deps -r requirements/test.txt
 	@touch $@
+
+# For every supported Python, on x86-64 and arm64 alike.
+COMPILE := .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url -c constraints.txt
+
+requirements:
+	@$(COMPILE) requirements/build.in -o requirements/build.txt
+	@$(COMPILE) pyproject.toml --extra jaeger --extra postgres --extra web -o requirements/mesh.txt
+	@$(COMPILE) pyproject.toml --extra test -o requirements/test.txt
 
 demo: install
 	@$(BIN)/mesh demo $(ARGS)
