@@ -16,6 +16,7 @@ from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.base import Combine, Policy, Spec
 from meshwright.control_plane.policies.duration import Duration
 from meshwright.control_plane.policies.field_types import Labels, PortNumber
+from meshwright.control_plane.policies.gateway.edge import EdgeSettings, edge_settings
 from meshwright.control_plane.policies.loader import load
 from meshwright.sidecar.config import CONNECT_TIMEOUT, AppPort, UpstreamName, Workload
 from meshwright.sidecar.health_settings import HealthSettings
@@ -28,6 +29,7 @@ Threshold = Annotated[int, Field(strict=True, ge=1, le=100)]
 WorkerThreads = Annotated[int, Field(strict=True, ge=1, le=256)]
 CheckTime = Annotated[Duration, Field(ge=timedelta(milliseconds=100), le=timedelta(hours=1))]
 CommandArgument = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+OutboundMode = Literal["allow", "deny"]
 
 
 class ServicePort(Spec):
@@ -84,6 +86,9 @@ class ServiceEntry(Spec):
         description="TCP services that it calls: db is at DB_ADDRESS, db:replica at DB_REPLICA_ADDRESS.",
     )
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables of the process.")
+    outbound: OutboundMode | None = Field(
+        None, description="Its calls to hosts outside the mesh: allow or deny. Default: that of the file."
+    )
     health: Annotated[HealthEntry, BeforeValidator(_health_settings)] = Field(
         HealthEntry(), description="The health check, or only its path: `health: /ready`."
     )
@@ -105,8 +110,9 @@ class ServiceEntry(Spec):
         return self
 
 
-class GatewayEntry(Spec):
-    """A gateway: an Envoy that accepts requests from outside the mesh."""
+class GatewayEntry(EdgeSettings):
+    """A gateway: an Envoy that accepts requests from outside the mesh. A Gateway document may replace what it
+    says about clients."""
 
     name: Name = Field(description="Name of the gateway, as in the parentRefs of routes.")
     port: PortNumber = Field(8080, description="Port of its http listener.")
@@ -117,6 +123,11 @@ class GatewayEntry(Spec):
 
 class ApplicationSpec(Spec):
     """Services, gateways and initial policies."""
+
+    outbound: OutboundMode | None = Field(
+        None,
+        description="Calls of all services to hosts outside the mesh: allow or deny. Default: MESH_OUTBOUND.",
+    )
 
     policies: tuple[str, ...] = Field(
         (), max_length=64, description="Files or folders, relative to this file, applied on the first start."
@@ -227,11 +238,21 @@ def workloads(
             token_file=tokens / gateway.name,
             gateway_ports={"http": gateway.port},
             concurrency=gateway.concurrency or 0,
+            edge=_edge(gateway),
         )
         for gateway in spec.gateways
     ]
     tcp_ports = _tcp_port_numbers(spec)
-    return (*gateways, *(_workload(item, folder, tokens, environment, tcp_ports) for item in instances))
+    services = (
+        _workload(item, folder, tokens, environment, tcp_ports, outbound=spec.outbound) for item in instances
+    )
+    return (*gateways, *services)
+
+
+def _edge(gateway: GatewayEntry) -> str:
+    """What the entry sets explicitly about clients, as JSON; empty for nothing."""
+    settings = edge_settings(gateway)
+    return settings.model_dump_json(by_alias=True, exclude_unset=True) if settings.model_fields_set else ""
 
 
 def _tcp_port_numbers(spec: ApplicationSpec) -> Mapping[str, int]:
@@ -252,6 +273,8 @@ def _workload(
     tokens: Path,
     environment: Mapping[str, str],
     tcp_ports: Mapping[str, int],
+    *,
+    outbound: OutboundMode | None,
 ) -> Workload:
     entry = instance.entry
     ports = tuple(
@@ -271,6 +294,7 @@ def _workload(
         health=_health_check(entry.health),
         connect_timeout=entry.connect_timeout.total_seconds(),
         concurrency=entry.concurrency,
+        outbound=entry.outbound or outbound,
         metrics=entry.metrics,
     )
 

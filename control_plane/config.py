@@ -65,6 +65,10 @@ class Settings:
     proxy_credential: str = _setting(
         "on", "`off`: sidecars forward the calls of every process of the host, not only those of their app."
     )
+    outbound: str = _setting(
+        "allow",
+        "`deny`: sidecars refuse calls to hosts outside the mesh, except of applications that allow them.",
+    )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`.")
 
 
@@ -90,6 +94,8 @@ def _parse(name: str, text: str, kind: Any) -> object:
         raise InputError(f"{variable}: {text} is not from 0 to 30 seconds")
     if name == "proxy_credential" and text not in ("on", "off"):
         raise InputError(f"{variable}: {text!r} is not a choice: use on or off")
+    if name == "outbound" and text not in ("allow", "deny"):
+        raise InputError(f"{variable}: {text!r} is not a choice: use allow or deny")
     if name == "advertise":
         try:
             valid_host(text)

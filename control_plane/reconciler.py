@@ -23,8 +23,10 @@ MAX_REFERENCES_SHOWN = 5
 class ConfigReconciler:
     """Builds translations and publishes them. Not thread-safe: one `build` at a time."""
 
-    def __init__(self, trust_domain: str, publish: Callable[[Snapshot], None]) -> None:
-        self._assembler = Assembler(trust_domain)
+    def __init__(
+        self, trust_domain: str, publish: Callable[[Snapshot], None], *, external_allowed: bool = True
+    ) -> None:
+        self._assembler = Assembler(trust_domain, external_allowed=external_allowed)
         self._publish_snapshot = publish
         self._published: Translation | None = None
         self._failure = ""

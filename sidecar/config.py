@@ -56,6 +56,8 @@ class Workload(ConfigModel):
     `attached`: the app uses the agent's terminal and runs once; when it exits, so does the agent.
     `upstreams`: TCP services that the app calls (`db`, or `db:replica` for a named port) and the port where
     the app expects each of them.
+    `outbound`: whether calls to hosts outside the mesh pass; None: as the mesh says. `edge`: a gateway's
+    settings towards clients, as JSON that the control plane checks.
     `app_env_file`: where the environment of an app that someone else starts is written; its sidecar then
     serves only callers with the credential in it.
     """
@@ -80,6 +82,8 @@ class Workload(ConfigModel):
     metrics: str | None = Field(None, pattern=r"^/\S*$")
     upstreams: dict[UpstreamName, Annotated[int, Field(ge=0, le=65535)]] = Field({}, max_length=64)
     gateway_ports: dict[Name, Annotated[int, Field(ge=0, le=65535)]] = {}
+    outbound: Literal["allow", "deny"] | None = None
+    edge: str = Field("", max_length=8192)
     stop_grace: float = Field(10.0, ge=0, le=3600)
     app_env_file: Path | None = None
 

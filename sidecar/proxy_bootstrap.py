@@ -47,6 +47,8 @@ def bootstrap_params(
         collector=split_host_port(config.otlp, 4317) if config.otlp else None,
         spans_port=ports.otlp,
         secret_hash=credential.secret_hash if credential else "",
+        outside=workload.outbound or "",
+        edge=workload.edge,
     )
 
 

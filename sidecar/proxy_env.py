@@ -12,7 +12,11 @@ from meshwright.sidecar.files import write_private
 from meshwright.sidecar.ports import LOOPBACK, WorkloadPorts
 from meshwright.sidecar.proxy_credential import ProxyCredential
 
-NO_PROXY = "localhost,127.0.0.1,::1"
+NO_PROXY = ("localhost", "127.0.0.1", "::1")
+"""Hosts that the app calls directly: its own host."""
+
+_USER_EXPORTER = re.compile(r"OTEL_EXPORTER_OTLP_(TRACES_)?(ENDPOINT|PROTOCOL)")
+"""Settings by which the user sends spans elsewhere; one without the other would not work."""
 
 _PLAIN_VALUE = re.compile(r"[-A-Za-z0-9_./:,=@\[\]]*")
 """A value that needs no quotes anywhere."""
@@ -27,6 +31,8 @@ def app_environment(
 ) -> dict[str, LabelValue]:
     """The app's environment: `base` without `MESH_*` settings, then proxies, ports and identity.
 
+    What the user set keeps its meaning: NO_PROXY gets the mesh's hosts too, and HTTPS_PROXY and the settings
+    of OpenTelemetry remain. Only HTTP_PROXY and grpc_proxy are replaced, which lead into the mesh.
     `path_prefix` is a folder to put before PATH, such as that of mesh's interpreter; empty leaves PATH alone.
     `credential` proves to the sidecar that a call comes from the app. The workload's `env` has the last word.
     """
@@ -39,12 +45,11 @@ def app_environment(
     proxy = f"http://{userinfo}{LOOPBACK}:{ports.outbound}"
     path = environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     environ["PATH"] = f"{path_prefix}:{path}" if path_prefix else path
-    for name, value in (("http_proxy", proxy), ("grpc_proxy", proxy), ("no_proxy", NO_PROXY)):
-        environ[name] = environ[name.upper()] = value
-    environ["NODE_USE_ENV_PROXY"] = "1"  # Node.js 24 and newer ignore the proxy settings without it
-    environ |= _opentelemetry(workload, ports.otlp)
+    environ |= _proxies(environ, proxy)
+    environ.setdefault("NODE_USE_ENV_PROXY", "1")  # Node.js 24 and newer ignore proxy settings without it
+    environ |= _opentelemetry(environ, workload, ports.otlp)
     environ |= {"SERVICE_NAME": workload.service, "INSTANCE": workload.name}
-    environ["SERVICE_VERSION"] = workload.labels.get("version", "")
+    environ["SERVICE_VERSION"] = workload.labels.get("version") or environ.get("SERVICE_VERSION", "")
     for port in reversed(workload.ports):
         environ["PORT"] = str(ports.apps[port.name])
         environ[f"PORT_{port.name.upper().replace('-', '_')}"] = environ["PORT"]
@@ -69,13 +74,32 @@ def write_environment_file(
     write_private(path, "".join(f"{name}={value}\n" for name, value in plain.items()))
 
 
-def _opentelemetry(workload: Workload, port: int) -> dict[str, str]:
+def _proxies(user: Mapping[str, str], proxy: str) -> dict[str, str]:
+    """The proxy settings in both cases. A user's HTTPS proxy stays, and so do hosts that need no proxy.
+
+    Only a `*` among these is dropped: it would lead every call past the mesh.
+    """
+    https = user.get("https_proxy") or user.get("HTTPS_PROXY") or proxy
+    without = f"{user.get('no_proxy', '')},{user.get('NO_PROXY', '')}".split(",")
+    hosts = dict.fromkeys((*NO_PROXY, *(host for entry in without if (host := entry.strip()).strip("*"))))
+    settings = {"http_proxy": proxy, "grpc_proxy": proxy, "https_proxy": https, "no_proxy": ",".join(hosts)}
+    return settings | {name.upper(): value for name, value in settings.items()}
+
+
+def _opentelemetry(user: Mapping[str, str], workload: Workload, port: int) -> dict[str, str]:
     """Settings of OpenTelemetry's SDKs: the app's resource attributes, and its sidecar's `port` for spans."""
+    given = user.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    names = {pair.partition("=")[0].strip() for pair in given.split(",")}
     attributes = {"service.instance.id": workload.name, "service.version": workload.labels.get("version", "")}
-    pairs = ",".join(f"{key}={value}" for key, value in attributes.items() if value)
-    resource = {"OTEL_SERVICE_NAME": workload.service, "OTEL_RESOURCE_ATTRIBUTES": pairs}
+    pairs = [f"{key}={value}" for key, value in attributes.items() if value and key not in names]
+    settings = {
+        "OTEL_SERVICE_NAME": user.get("OTEL_SERVICE_NAME") or workload.service,
+        "OTEL_RESOURCE_ATTRIBUTES": ",".join([given, *pairs] if given else pairs),
+    }
     if not port:
-        return resource
-    endpoint = f"http://{LOOPBACK}:{port}"
-    exporter = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
-    return {**resource, **exporter, "OTEL_PROPAGATORS": "tracecontext,baggage"}
+        return settings
+    settings["OTEL_PROPAGATORS"] = user.get("OTEL_PROPAGATORS") or "tracecontext,baggage"
+    if not any(map(_USER_EXPORTER.fullmatch, user)):
+        settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{LOOPBACK}:{port}"
+        settings["OTEL_EXPORTER_OTLP_PROTOCOL"] = "grpc"
+    return settings

@@ -185,6 +185,21 @@ def _sidecar_port(text: str) -> object:
     return typer.Option(metavar="PORT", min=0, max=65535, help=f"{text}; 0 picks a free one.")
 
 
+class OutboundChoice(StrEnum):
+    """What happens to calls that leave the mesh."""
+
+    allow = "allow"
+    deny = "deny"
+
+
+OutboundOption = Annotated[
+    OutboundChoice | None,
+    typer.Option(
+        "--outbound",
+        show_default=False,
+        help="Calls of the app to hosts outside the mesh. [default: as the mesh says, MESH_OUTBOUND]",
+    ),
+]
 OutboundPortOption = Annotated[int, _sidecar_port("Loopback port for the app's requests (HTTP_PROXY)")]
 InboundPortOption = Annotated[int, _sidecar_port("Port on which other sidecars call the app")]
 ReadyPortOption = Annotated[int, _sidecar_port("Port of /ready and /stats/prometheus")]

@@ -28,8 +28,9 @@ class CanonicalPolicy:
 class Assembler:
     """Builds worlds, each from the previous one where possible. `problems` lists unreadable documents."""
 
-    def __init__(self, trust_domain: str) -> None:
+    def __init__(self, trust_domain: str, *, external_allowed: bool = True) -> None:
         self._trust_domain = trust_domain
+        self._external_allowed = external_allowed
         self._documents: dict[CanonicalPolicy, PolicyDocument] = {}
         self._instances: dict[Registration, Instance] = {}
         self._world = World(0, trust_domain=trust_domain)
@@ -51,6 +52,7 @@ class Assembler:
             self._services(ports, registrations, departures),
             previous.documents if previous.documents == current else current,
             trust_domain=self._trust_domain,
+            external_allowed=self._external_allowed,
         )
         return self._world
 

@@ -91,6 +91,8 @@ def apply(manager: http.HCM, group: Clients, settings: EdgeSettings, port: int) 
         manager.merge_slashes = True
         manager.path_with_escaped_slashes_action = http.HCM.REJECT_REQUEST
     _set_trust(manager, group, settings)
+    # Envoy would append its own address in place of a loopback one.
+    manager.skip_xff_append = not group.trusted
     mutations = v3.EarlyHeaderMutation(mutations=_early_mutations(group, port))
     manager.early_header_mutation_extensions.add(
         name="envoy.http.early_header_mutation.header_mutation", typed_config=codec.pack(mutations)
@@ -124,6 +126,7 @@ def _early_mutations(group: Clients, port: int) -> Iterator[v3.ConfigHeaderMutat
     yield v3.ConfigHeaderMutation(remove_on_match=v3.ConfigHeaderMutation.RemoveOnMatch(key_matcher=matcher))
     yield _add_if_absent("x-forwarded-host", "%REQ(:AUTHORITY)%")
     if not group.trusted:
+        yield _add_if_absent("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%")
         yield _add_if_absent("x-forwarded-port", str(port))
 
 

@@ -86,7 +86,7 @@ def virtual_host(*, allowed: bool) -> v3.VirtualHost:
             route.match.headers.append(_authority(_SINGLE_LABEL))
             text = (
                 "the mesh has no such service, and calls to hosts outside the mesh are denied "
-                "(outbound: deny): allow them, or add the host to NO_PROXY\n"
+                "(outbound: deny): set outbound: allow, or add the host to NO_PROXY\n"
             )
             route.direct_response.status = DENIED_STATUS
             route.direct_response.body.inline_string = text

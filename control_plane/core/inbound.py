@@ -17,6 +17,7 @@ from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import ListenerSettings, NodeView, default_port
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hooks import TransportMode
+from meshwright.control_plane.policies.httproute import mirrored
 from meshwright.control_plane.policies.retry import app_failure
 
 LISTENER = "inbound"
@@ -113,7 +114,12 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
         )
         for policy in view.policies:
             policy.hooks.patch_inbound_route(route)
-        host = v3.VirtualHost(name="app", domains=["*"], routes=[route])
+        host = v3.VirtualHost(
+            name="app",
+            domains=["*"],
+            routes=[mirrored.restored(route), route],
+            request_headers_to_remove=mirrored.HEADERS,
+        )
         name = route_name(port, default)
         message = v3.RouteConfiguration(
             name=name,

@@ -57,9 +57,10 @@ REASONS = (
     ),
     Reason(
         ("path_normalization_failed",),
-        "the path contains an escaped slash or backslash or cannot be normalised, and this gateway routes by "
-        "path: change the path, or set paths: Keep of the Gateway",
+        "the path contains a fragment (#) or, at a gateway that normalises paths, an escaped slash or "
+        "backslash: change the path, or set paths: Keep of the Gateway",
     ),
+    Reason(("query_missing_content_type",), "a QUERY needs a content-type"),
     Reason(("upgrade_failed",), "the mesh does not forward this protocol upgrade"),
     Reason(
         ("request_overall_timeout",),

@@ -199,6 +199,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, EndpointAssi
     return Snapshot(
         revision=world.revision,
         trust_domain=world.trust_domain,
+        external_allowed=world.external_allowed,
         shared=shared,
         variants={caller: _variant(table, shared) for caller, table in variants.items()},
         endpoint_overrides=overrides,

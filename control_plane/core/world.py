@@ -95,7 +95,8 @@ class PolicyDocument:
 class World:
     """Everything that configuration depends on. `documents` are sorted by kind, then name.
 
-    `gateways` exist even without a Gateway document.
+    `gateways` exist even without a Gateway document. `external_allowed`: sidecars pass on calls to hosts
+    outside the mesh, unless their application says otherwise.
     """
 
     revision: int
@@ -103,3 +104,4 @@ class World:
     documents: tuple[PolicyDocument, ...] = ()
     gateways: tuple[str, ...] = ("ingress",)
     trust_domain: str = "mesh.local"
+    external_allowed: bool = True

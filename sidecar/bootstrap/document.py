@@ -63,10 +63,13 @@ def _bindings(params: BootstrapParams) -> Json:
         **({"requestLog": True} if params.otlp else {}),
     }
     if params.gateway_ports is not None:
-        return {**bindings, "gateway": dict(params.gateway_ports)}
+        bindings["gateway"] = dict(params.gateway_ports)
+        return {**bindings, "edge": params.edge} if params.edge else bindings
     bindings |= {"outbound": params.outbound_port, "inbound": params.inbound_port}
     if params.secret_hash:
         bindings["secretHash"] = params.secret_hash
+    if params.outside:
+        bindings["outside"] = params.outside
     return {**bindings, "upstreams": dict(params.upstreams)} if params.upstreams else bindings
 
 

@@ -29,7 +29,8 @@ class BootstrapParams:
     loopback; 0 for no such port.
     `upstreams` are (TCP service, `ip:port` where the app reaches it). `agent_socket` serves the agent's
     metrics, `app_metrics` is the (port name, path) of the app's. `secret_hash` is the hash of the credential
-    that callers of the outbound port need; empty: none.
+    that callers of the outbound port need; empty: none. `outside` is the workload's `outbound`, `edge` its
+    `edge`.
     """
 
     id: str
@@ -51,6 +52,8 @@ class BootstrapParams:
     agent_socket: str = ""
     app_metrics: tuple[str, str] | None = None
     secret_hash: str = ""
+    outside: Literal["", "allow", "deny"] = ""
+    edge: str = ""
 
     @property
     def tracing(self) -> bool:

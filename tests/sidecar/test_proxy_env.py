@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.ports import WorkloadPorts
 from meshwright.sidecar.proxy_credential import ProxyCredential
@@ -23,7 +25,7 @@ def orders(**changes: Any) -> Workload:
 
 def test_calls_go_through_the_sidecar_except_to_the_host_itself() -> None:
     environ = app_environment({}, "/venv/bin", orders(), PORTS)
-    for name in ("http_proxy", "HTTP_PROXY", "grpc_proxy", "GRPC_PROXY"):
+    for name in ("http_proxy", "HTTP_PROXY", "grpc_proxy", "GRPC_PROXY", "https_proxy", "HTTPS_PROXY"):
         assert environ[name] == "http://127.0.0.1:15001"
     assert environ["no_proxy"] == environ["NO_PROXY"] == "localhost,127.0.0.1,::1"
 
@@ -31,6 +33,59 @@ def test_calls_go_through_the_sidecar_except_to_the_host_itself() -> None:
 def test_inherited_proxy_is_replaced() -> None:
     environ = app_environment({"http_proxy": "http://corporate:3128"}, "/venv/bin", orders(), PORTS)
     assert environ["http_proxy"] == "http://127.0.0.1:15001"
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ({"NO_PROXY": "127.0.0.9,.corp"}, "localhost,127.0.0.1,::1,127.0.0.9,.corp"),
+        ({"no_proxy": " db , localhost,"}, "localhost,127.0.0.1,::1,db"),
+        ({"no_proxy": "db", "NO_PROXY": "db,cache"}, "localhost,127.0.0.1,::1,db,cache"),
+        ({"NO_PROXY": "*"}, "localhost,127.0.0.1,::1"),
+        ({"NO_PROXY": "*.corp"}, "localhost,127.0.0.1,::1,*.corp"),
+    ],
+)
+def test_hosts_that_need_no_proxy_are_kept(base: dict[str, str], expected: str) -> None:
+    environ = app_environment(base, "", orders(), PORTS)
+    assert environ["no_proxy"] == environ["NO_PROXY"] == expected
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY"])
+def test_https_proxy_of_the_user_is_kept(name: str) -> None:
+    environ = app_environment({name: "http://corporate:3128"}, "", orders(), PORTS)
+    assert environ["https_proxy"] == environ["HTTPS_PROXY"] == "http://corporate:3128"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_SERVICE_NAME", "mine"),
+        ("OTEL_PROPAGATORS", "b3"),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4318/v1/traces"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "key=secret"),
+        ("NODE_USE_ENV_PROXY", "0"),
+        ("ALL_PROXY", "socks5://corporate:1080"),
+        ("SERVICE_VERSION", "7"),
+    ],
+)
+def test_setting_of_the_user_is_kept(name: str, value: str) -> None:
+    environ = app_environment({name: value}, "", orders(), replace(PORTS, otlp=15017))
+    assert environ[name] == value
+
+
+def test_spans_go_where_the_user_sends_them_by_the_users_protocol() -> None:
+    base = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}
+    environ = app_environment(base, "", orders(), replace(PORTS, otlp=15017))
+    assert not {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"} & environ.keys()
+
+
+def test_resource_attributes_of_the_user_go_before_those_of_the_mesh() -> None:
+    base = {"OTEL_RESOURCE_ATTRIBUTES": "team=a,service.version=7"}
+    environ = app_environment(base, "", orders(labels={"version": "v2"}), PORTS)
+    assert environ["OTEL_RESOURCE_ATTRIBUTES"] == "team=a,service.version=7,service.instance.id=orders-1"
 
 
 def test_app_gets_its_ports_and_its_name() -> None:

@@ -22,7 +22,7 @@ from meshwright.control_plane.policies.hooks import (
     Symptom,
 )
 from meshwright.control_plane.policies.httproute import envoy_cors as cors
-from meshwright.control_plane.policies.httproute import envoy_filters
+from meshwright.control_plane.policies.httproute import envoy_filters, mirrored
 from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch, ValueMatch
 from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule, HTTPRouteSpec
 
@@ -181,8 +181,7 @@ def _forward(backends: list[ResolvedBackend], action: v3.RouteAction) -> None:
 
 
 def _mirror_policy(mirror: ResolvedMirror) -> v3.RouteAction.RequestMirrorPolicy:
-    share = v3.RuntimeFractionalPercent(default_value=_fraction(mirror.share))
-    return v3.RouteAction.RequestMirrorPolicy(cluster=mirror.cluster, runtime_fraction=share)
+    return mirrored.policy(mirror.cluster, _fraction(mirror.share))
 
 
 def _fraction(share: float) -> v3.FractionalPercent:
