@@ -12,10 +12,6 @@ UID = 10001
 IMAGE = "meshwright"
 STATE = "/var/lib/meshwright"
 
-_FETCH = "u.build_opener(u.ProxyHandler({})).open(os.environ['HEALTH_URL'], timeout=2)"
-HEALTH_CHECK = f"import os, urllib.request as u; {_FETCH}"
-"""Fetches HEALTH_URL inside the container: an app listens on the loopback of its pod only."""
-
 
 def metadata(name: str, **more: Any) -> Json:
     """Metadata with the name as a label, which the selectors use."""
@@ -46,6 +42,17 @@ def http_probe(path: str, port: int, **more: int) -> Json:
 def exec_probe(*argv: str, **more: int) -> Json:
     """A probe that runs a command in the container."""
     return {"exec": {"command": list(argv)}, **more}
+
+
+def tcp_probe(port: int, **more: int) -> Json:
+    """A probe that connects."""
+    return {"tcpSocket": {"port": port}, **more}
+
+
+def loopback_probe(path: str, port: int, **more: int) -> Json:
+    """An HTTP probe from inside the container: an app listens on the loopback of its pod only."""
+    fetch = f"u.build_opener(u.ProxyHandler({{}})).open('http://127.0.0.1:{port}{path}', timeout=2)"
+    return exec_probe("python", "-c", f"import urllib.request as u; {fetch}", **more)
 
 
 def hardened() -> Json:

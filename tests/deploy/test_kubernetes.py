@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -131,3 +133,27 @@ def test_scripts_are_valid_and_executable() -> None:
         done = subprocess.run(["/bin/sh", "-n", str(path)], capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b""), path
         assert Path(path).stat().st_mode & 0o111 or path.name == "setup.sh"
+
+
+def test_every_service_with_tables_has_a_database_that_its_replicas_share() -> None:
+    stores = {path.parent.name for path in (ROOT / "services").glob("*/store.py")}
+    created = re.findall(r"CREATE DATABASE (\w+);", (FOLDER / "databases.sql").read_text())
+    databases: dict[str, str] = {}
+    for path, container in containers():
+        env = {entry["name"]: entry.get("value", "") for entry in container.get("env", ())}
+        if "DATABASE_URL" in env:
+            databases[container["command"][-1].rpartition(".")[2]] = env["DATABASE_URL"].rpartition("/")[2]
+            assert "PGPASSFILE" in env, path
+    assert stores == set(created) == databases.keys()
+    assert all(service == database for service, database in databases.items())
+
+
+@pytest.mark.parametrize(("name", "container"), containers(), ids=[name for name, _ in containers()])
+def test_no_probe_that_restarts_depends_on_anything_outside(name: str, container: Json) -> None:
+    """The readiness of an app includes its database, that of an Envoy its control plane."""
+    live = json.dumps(container["livenessProbe"])
+    assert "/ready" not in live
+    if name.endswith("/app"):
+        assert "/health/live" in live
+        assert "/health/live" in json.dumps(container["startupProbe"])
+        assert "/health/ready" in json.dumps(container["readinessProbe"])
