@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from bench.features import Change
 from meshwright.cli.envoy_binary import envoy_binary
 from tests.envoy.harness import until
 from tests.fakes.pki import Pki, key_pem
@@ -24,10 +25,11 @@ OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 @dataclass(frozen=True)
 class Pair:
-    """Two Envoys: the plaintext port of the first, and the processes."""
+    """Two Envoys: the plaintext port of the first, the processes, and a header that callers must send."""
 
     port: int
     pids: tuple[int, ...]
+    header: str = ""
 
     def cpu_seconds(self) -> float:
         """CPU seconds used by both."""
@@ -35,8 +37,8 @@ class Pair:
 
 
 @contextmanager
-def lean_pair(folder: Path, upstream: int) -> Iterator[Pair]:
-    """Client and server Envoy in front of 127.0.0.1:`upstream`."""
+def lean_pair(folder: Path, upstream: int, *changes: Change) -> Iterator[Pair]:
+    """Client and server Envoy in front of 127.0.0.1:`upstream`, with `changes` to their bootstraps."""
     folder.mkdir()
     pki = Pki()
     (folder / "root.pem").write_bytes(pki.roots)
@@ -45,8 +47,11 @@ def lean_pair(folder: Path, upstream: int) -> Iterator[Pair]:
         (folder / f"{name}.pem").write_text(signed.certificate)
         (folder / f"{name}.key").write_bytes(key_pem(key))
     plain_port, tls_port = free_port(), free_port()
-    client = bootstrap(_listener(plain_port, None), _cluster(tls_port, _tls("front", folder, upstream=True)))
-    server = bootstrap(_listener(tls_port, _tls("back", folder, upstream=False)), _cluster(upstream, None))
+    client = _bootstrap(_listener(plain_port, None), _cluster(tls_port, _tls("front", folder, upstream=True)))
+    server = _bootstrap(_listener(tls_port, _tls("back", folder, upstream=False)), _cluster(upstream, None))
+    for change in changes:
+        change("client", client)
+        change("server", server)
     with ExitStack() as stack:
         configs = (("server", server), ("client", client))
         pids = [stack.enter_context(_envoy(folder / f"{name}.json", config)) for name, config in configs]
@@ -56,18 +61,9 @@ def lean_pair(folder: Path, upstream: int) -> Iterator[Pair]:
 @contextmanager
 def _envoy(path: Path, config: Json) -> Iterator[int]:
     path.write_text(json.dumps(config))
-    command = [
-        str(envoy_binary()),
-        "-c",
-        str(path),
-        "--concurrency",
-        "1",
-        "--disable-hot-restart",
-        "-l",
-        "error",
-    ]
+    options = ("--concurrency", "1", "--disable-hot-restart", "-l", "error")
     ready = Path(config["admin"]["address"]["pipe"]["path"])
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen([str(envoy_binary()), "-c", str(path), *options], start_new_session=True)
     try:
         until(ready.exists, f"Envoy of {path.name}")
         yield process.pid
@@ -76,10 +72,10 @@ def _envoy(path: Path, config: Json) -> Iterator[int]:
         process.wait(10)
 
 
-def bootstrap(listener: Json, cluster: Json) -> Json:
-    """A minimal bootstrap."""
+def _bootstrap(listener: Json, cluster: Json) -> Json:
     pipe = f"/tmp/lean-{free_port()}.sock"  # noqa: S108  a unix socket's path is short
     return {
+        "node": {"id": "lean", "cluster": "lean"},
         "admin": {"address": {"pipe": {"path": pipe}}},
         "static_resources": {"listeners": [listener], "clusters": [cluster]},
     }

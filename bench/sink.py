@@ -1,4 +1,4 @@
-"""An OTLP/gRPC collector in its own process that only counts spans.
+"""An OTLP/gRPC collector in its own process that counts spans, and drops metrics and logs.
 
 `python -m bench.sink` prints its port; when its stdin ends it prints the number of spans.
 """
@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
 
-SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+PACKAGE = "opentelemetry.proto.collector"
+TRACES = f"{PACKAGE}.trace.v1.TraceService"
+OTHERS = (f"{PACKAGE}.metrics.v1.MetricsService", f"{PACKAGE}.logs.v1.LogsService")
 
 
 @dataclass
@@ -58,9 +60,15 @@ async def main() -> None:
         )
         return b""
 
-    method = grpc.unary_unary_rpc_method_handler(export, otlp.ExportTraceServiceRequest.FromString)
+    async def drop(_: bytes, __: object) -> bytes:
+        return b""
+
+    spans = grpc.unary_unary_rpc_method_handler(export, otlp.ExportTraceServiceRequest.FromString)
+    methods = {TRACES: spans} | dict.fromkeys(OTHERS, grpc.unary_unary_rpc_method_handler(drop))
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": method}),))
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler(name, {"Export": method}) for name, method in methods.items()]
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)
