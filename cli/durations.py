@@ -1,8 +1,12 @@
-"""Durations as options take them: `500ms`, `30s`, `1m30s`, `24h`, `30d`. A bare number means seconds."""
+"""Durations as options take them: `500ms`, `30s`, `1m30s`, `24h`, `30d`; a bare number means seconds.
+
+Times of day as tables show them.
+"""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import typer
@@ -22,6 +26,13 @@ def parse_seconds(text: str) -> float:
     rest = days[2] if days else text
     seconds: float = parse(rest).total_seconds() if rest or not days else 0.0
     return seconds + (int(days[1]) * _DAY if days else 0.0)
+
+
+def format_clock(seconds: float) -> str:
+    """Seconds since the epoch as local time: `08:02`, with the date if it is not today's."""
+    local = time.localtime(seconds)
+    is_today = local[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M", local)
 
 
 def duration_parser(minimum: float, maximum: float) -> Callable[[str | float], float]:

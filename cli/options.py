@@ -27,6 +27,7 @@ StateOption = Annotated[
         "--state", metavar="DIR", help="State directory of the mesh. [default: $MESH_STATE or ./.mesh]"
     ),
 ]
+AllOption = Annotated[bool, typer.Option("--all", help="Also show idle services.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 FilesOption = Annotated[
     list[str],

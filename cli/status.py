@@ -7,17 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
+from meshwright.cli.durations import format_clock
 from meshwright.cli.http import call_api
-from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.options import AllOption, Output, OutputOption, StateOption
 from meshwright.cli.output import Level, colorize, echo, print_data, print_table, sanitize, status_text
 from meshwright.cli.policy_status import condition_level, find_policy, policy_lines
-from meshwright.control_plane.api import calls
+from meshwright.control_plane.api import calls, errors
+from meshwright.control_plane.api.problem_text import problem_text, verdict_line
 
 PROXY_LEVELS: dict[str, Level] = {
     "synced": "good",
     "pending": "partial",
     "rejected": "bad",
     "disconnected": "off",
+}
+
+HEALTH_LEVELS: dict[str, Level] = {
+    "healthy": "good",
+    "degraded": "partial",
+    "unhealthy": "bad",
+    "unknown": "off",
+    "idle": "off",
 }
 
 BREAKER_LEVELS: dict[str, Level] = {"closed": "good", "partial": "partial", "open": "bad"}
@@ -42,10 +52,17 @@ def status(
     policy: Annotated[
         str, typer.Argument(metavar="KIND/NAME", help="Show one policy in detail. [default: the mesh]")
     ] = "",
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless all is well.")] = False,
+    show_all: AllOption = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show the state of services, sidecars, policies, open circuit breakers and control planes.
+    """Show whether all is well, what is not and why; then services, sidecars, policies, control planes.
+
+    The first line is the verdict: the worst problem, since when it lasts, and the policy that causes it. All
+    problems follow: what fails, and what is in force that hurts (faults, open circuit breakers, rejected
+    configuration, expiring certificates, an unfinished set-up). Idle services are hidden: nothing failed, the
+    last instance left.
 
     For one policy: its conditions, those of a route for each parent and of a Gateway for each listener.
 
@@ -56,7 +73,8 @@ def status(
     Example:
       mesh status
       mesh status gateway/ingress
-      mesh status -o json
+      mesh status --check && deploy
+      mesh status -o json | jq .verdict
     """
     mesh = call_api(calls.status(), state)
     if policy:
@@ -67,13 +85,31 @@ def status(
         for line in policy_lines(found, policy_state(found)):
             echo(colorize(line))
         return
+    if not show_all:
+        mesh = {**mesh, "services": [s for s in mesh["services"] if s["health"] != "idle"]}
     if output is not Output.table:
         print_data(mesh, output)
-        return
+    else:
+        _print_mesh(mesh)
+    if check and not mesh["verdict"]["healthy"]:
+        raise typer.Exit(errors.FAILED)
+
+
+def verdict_level(verdict: Mapping[str, Any]) -> Level:
+    """The level of a verdict: that of its worst problem."""
+    severities = {problem["severity"] for problem in verdict["problems"]}
+    return "bad" if "error" in severities else "partial" if severities else "good"
+
+
+def _print_mesh(mesh: Mapping[str, Any]) -> None:
+    verdict = mesh["verdict"]
+    echo(colorize(sanitize(status_text(verdict_level(verdict), verdict_line(verdict, format_clock)))))
+    if len(verdict["problems"]) > 1:
+        for problem in verdict["problems"]:
+            level: Level = "bad" if problem["severity"] == "error" else "partial"
+            echo(colorize(sanitize(f"  {status_text(level, problem_text(problem, format_clock))}")))
     store: Level = "good" if mesh["store"] == "ok" else "partial"
     echo(colorize(f"revision {mesh['revision']}   store {status_text(store, mesh['store'])}"))
-    for problem in mesh.get("problems", ()):
-        echo(colorize(sanitize(status_text("bad", problem))))
     _print_sections(mesh)
 
 
@@ -84,10 +120,17 @@ def _print_sections(mesh: Mapping[str, Any]) -> None:
         ("CONTROL PLANE", "ADMIN API", "STATE"),
         [(plane["address"], plane["admin"], _control_plane(plane)) for plane in control_planes],
     )
-    _section(("SERVICE", "HEALTHY"), [(s["name"], _service(s)) for s in mesh["services"]])
+    _section(
+        ("SERVICE", "HEALTH", "READY", "MESSAGE"),
+        [(s["name"], _health(s), f"{s['healthy']}/{s['instances']}", _message(s)) for s in mesh["services"]],
+    )
+    _section(
+        ("GATEWAY", "HEALTH", "PROXIES", "MESSAGE"),
+        [(g["name"], _health(g), str(g["proxies"]), g["reason"]) for g in mesh["gateways"]],
+    )
     _section(
         ("PROXY", "SERVICE", "STATE", "REVISION", "ERROR"),
-        [(p["name"], p["service"], _proxy(p), str(p["revision"]), p["error"]) for p in mesh["proxies"]],
+        [(p["name"], p["service"], _proxy(p), _revision(p), p["error"]) for p in mesh["proxies"]],
     )
     tripped = [breaker for breaker in mesh["breakers"] if breaker["state"] != "closed"]
     _section(("FROM", "TO", "BREAKER"), [(b["from"], b["to"], _breaker(b)) for b in tripped])
@@ -113,10 +156,20 @@ def _control_plane(plane: Mapping[str, Any]) -> str:
     return status_text("bad", f"unreachable for {plane['unreachable_seconds']:.0f} s ({plane['error']})")
 
 
-def _service(service: Mapping[str, Any]) -> str:
-    healthy, instances = service["healthy"], service["instances"]
-    level: Level = "off" if not instances else "bad" if not healthy else "partial"
-    return status_text("good" if instances and healthy == instances else level, f"{healthy}/{instances}")
+def _health(node: Mapping[str, Any]) -> str:
+    return status_text(HEALTH_LEVELS.get(node["health"], "off"), node["health"])
+
+
+def _message(service: Mapping[str, Any]) -> str:
+    """Why a service is not well, and since when it has had no instance."""
+    since = f"since {format_clock(service['since'])}" if service["since"] else ""
+    return ", ".join(filter(None, (service["reason"], since)))
+
+
+def _revision(proxy: Mapping[str, Any]) -> str:
+    """The newest revision that a proxy ACKed completely; `-` if none is known, though it serves something."""
+    is_unknown = not proxy["revision"] and proxy["state"] in ("rejected", "disconnected")
+    return "-" if is_unknown else str(proxy["revision"])
 
 
 def _proxy(proxy: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 from meshwright.cli.durations import duration_parser
 from meshwright.cli.http import call_api
 from meshwright.cli.live_screen import is_usable, live_screen
-from meshwright.cli.options import Output, OutputOption, StateOption
+from meshwright.cli.options import AllOption, Output, OutputOption, StateOption
 from meshwright.cli.output import SIGNS, print_data, sanitize
 from meshwright.cli.top_table import service_table, signed
 from meshwright.control_plane.api import calls
@@ -47,6 +47,7 @@ def top(
             help="Time between two updates. [default: 2s]",
         ),
     ] = 2.0,
+    show_all: AllOption = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
@@ -55,7 +56,7 @@ def top(
     A gateway counts the requests it sends. RPS is responses per second (connections for TCP), SUCCESS the
     share that did not fail, latencies cover whole requests with their retries, BREAKER is the worst circuit
     breaker towards the service with the number of ejected instances, READY the healthy instances of all.
-    q or Ctrl-C quits. Prints one table if stdout is not a terminal.
+    Idle services are hidden. q or Ctrl-C quits. Prints one table if stdout is not a terminal.
 
     \b
     Symbols: ● good · ◐ degraded · ✖ failing · ○ unknown
@@ -66,7 +67,7 @@ def top(
       mesh top --once
       mesh top -o json | jq '.services[] | select(.health != "healthy").name'
     """
-    response = call_api(calls.services(), state)
+    response = _visible(call_api(calls.services(), state), show_all=show_all)
     if output is not Output.table:
         print_data(response, output)
     elif once or not is_usable():
@@ -74,7 +75,7 @@ def top(
         console.print(service_table(response, console.width, NO_LIMIT))
     else:
         try:
-            _run_live(response, interval, state)
+            _run_live(response, interval, state, show_all=show_all)
         except KeyboardInterrupt:
             raise typer.Exit from None
 
@@ -88,7 +89,15 @@ class TopState:
     error: str = ""
 
 
-def _run_live(response: Mapping[str, Any], interval: float, state: Path | None) -> None:
+def _visible(response: Mapping[str, Any], *, show_all: bool) -> Mapping[str, Any]:
+    """The ServiceList without idle services."""
+    if show_all:
+        return response
+    services = [service for service in response["services"] if service["health"] != "idle"]
+    return {**response, "services": services}
+
+
+def _run_live(response: Mapping[str, Any], interval: float, state: Path | None, *, show_all: bool) -> None:
     current = TopState(response, time.time())
     with live_screen() as screen:
         while True:
@@ -98,13 +107,14 @@ def _run_live(response: Mapping[str, Any], interval: float, state: Path | None) 
                 if key[0] in "qQ":
                     return
                 screen.show(frame(current, *screen.size))
-            current = _refresh(current, state)
+            current = _refresh(current, state, show_all=show_all)
 
 
-def _refresh(last: TopState, state: Path | None) -> TopState:
+def _refresh(last: TopState, state: Path | None, *, show_all: bool) -> TopState:
     """The next state; raises ApiError when the control plane rejects the request."""
     try:
-        return TopState(call_api(replace(calls.services(), timeout=REFRESH_TIMEOUT), state), time.time())
+        response = call_api(replace(calls.services(), timeout=REFRESH_TIMEOUT), state)
+        return TopState(_visible(response, show_all=show_all), time.time())
     except UnreachableError as error:
         return replace(last, error=str(error))
     except ApiError as error:

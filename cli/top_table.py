@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from meshwright.cli.output import SIGNS, sanitize
-from meshwright.cli.status import BREAKER_LEVELS
-from meshwright.cli.topology import HEALTH_LEVELS
+from meshwright.cli.status import BREAKER_LEVELS, HEALTH_LEVELS
 
 Service = Mapping[str, Any]
 """The JSON of a ServiceSummary."""
 
-_HEALTH_ORDER = ("unhealthy", "degraded", "healthy", "unknown")
+_HEALTH_ORDER = ("unhealthy", "degraded", "healthy", "unknown", "idle")
 _BREAKER_ORDER = ("open", "partial", "closed", "none")
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"●": "green", "◐": "yellow", "✖": "red", "○": "bright_black"}

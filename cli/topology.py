@@ -9,17 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from meshwright.cli.http import call_api
-from meshwright.cli.options import Output, StateOption
-from meshwright.cli.output import Level, echo, print_data, print_table, sanitize, status_text
-from meshwright.cli.status import BREAKER_LEVELS
+from meshwright.cli.options import AllOption, Output, StateOption
+from meshwright.cli.output import echo, print_data, print_table, sanitize, status_text
+from meshwright.cli.status import BREAKER_LEVELS, HEALTH_LEVELS
 from meshwright.control_plane.api import calls
-
-HEALTH_LEVELS: dict[str, Level] = {
-    "healthy": "good",
-    "degraded": "partial",
-    "unhealthy": "bad",
-    "unknown": "off",
-}
 
 NO_TRAFFIC = "no traffic in the last minute: send some, for example with `mesh demo --traffic 20`"
 
@@ -27,7 +20,13 @@ EDGE_HEADER = (
     "FROM", "TO", "PROTOCOL", "RPS", "SUCCESS", "P50", "P95", "P99", "RETRIES/S", "BREAKER", "MTLS",
 )  # fmt: skip
 
-_COLOURS = {"healthy": "#2e7d32", "degraded": "#f9a825", "unhealthy": "#c62828", "unknown": "#757575"}
+_COLOURS = {
+    "healthy": "#2e7d32",
+    "degraded": "#f9a825",
+    "unhealthy": "#c62828",
+    "unknown": "#757575",
+    "idle": "#757575",
+}
 
 
 class TopologyFormat(StrEnum):
@@ -45,10 +44,15 @@ TopologyOutputOption = Annotated[
 ]
 
 
-def topology(output: TopologyOutputOption = TopologyFormat.table, state: StateOption = None) -> None:
+def topology(
+    output: TopologyOutputOption = TopologyFormat.table,
+    show_all: AllOption = False,
+    state: StateOption = None,
+) -> None:
     """Show services, gateways, and the requests between them over the last 10 seconds.
 
-    An edge stays for a minute after its last request. Latency covers the whole request with its retries.
+    An edge stays for a minute after its last request. Latency is what callers wait: retries, injected
+    delays and timeouts included. Idle services are hidden.
 
     \b
     Symbols: ● good · ◐ degraded · ✖ failing · ○ unknown
@@ -60,6 +64,10 @@ def topology(output: TopologyOutputOption = TopologyFormat.table, state: StateOp
       mesh topology -o dot | dot -Tsvg > mesh.svg
     """
     graph = call_api(calls.topology(), state)
+    if not show_all:
+        called = {edge["to"] for edge in graph["edges"]} | {edge["from"] for edge in graph["edges"]}
+        nodes = [node for node in graph["nodes"] if node["health"] != "idle" or node["name"] in called]
+        graph = {**graph, "nodes": nodes}
     if output in (TopologyFormat.json, TopologyFormat.yaml):
         print_data(graph, Output(output.value))
     elif output is TopologyFormat.dot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from meshwright.control_plane.admin.protocols import RunCommand
+from meshwright.control_plane.admin.protocols import RunCommand, StatusSource
 from meshwright.control_plane.admin.route import Router
 from meshwright.control_plane.admin.routers.events import EventsRouter
 from meshwright.control_plane.admin.routers.evictions import Evict, EvictionsRouter
@@ -31,7 +31,12 @@ from meshwright.control_plane.store.store import Store
 
 
 def build_routers(
-    store: Store, mesh: MeshReadModel, tokens: TokenRegistry, run_command: RunCommand, evict: Evict
+    store: Store,
+    mesh: MeshReadModel,
+    tokens: TokenRegistry,
+    run_command: RunCommand,
+    evict: Evict,
+    status: StatusSource,
 ) -> tuple[Router, ...]:
     """All routers of the admin API."""
     revisions = RevisionRepository(store)
@@ -39,15 +44,13 @@ def build_routers(
         PoliciesRouter(revisions, mesh.preview),
         RevisionsRouter(revisions, mesh.preview),
         WaitRouter(revisions, mesh.status, monotonic=time.monotonic, sleep=asyncio.sleep),
-        StatusRouter(mesh.status),
+        StatusRouter(status),
         InstancesRouter(mesh.instances),
         ProxiesRouter(mesh.proxies, run_command),
         EvictionsRouter(evict),
         TokensRouter(tokens),
         TopologyRouter(mesh.topology, mesh.edge_history),
-        ServicesRouter(
-            mesh.services, mesh.service_history, mesh.service_policies, store.leases.forget
-        ),
+        ServicesRouter(mesh.services, mesh.service_history, mesh.service_policies, store.leases.forget),
         EventsRouter(EventSubscriptions(store.events), monotonic=time.monotonic),
         TracesRouter(mesh.traces),
         JaegerRouter(mesh.traces),

@@ -45,6 +45,7 @@ from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status.assessment import StatusAssessment
 from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
+from meshwright.control_plane.status.known_nodes import NodeOwners, reserved_names
 from meshwright.control_plane.store.embedded import locate
 from meshwright.control_plane.store.last_revision import LastRevisionFile
 from meshwright.control_plane.store.leases import InstanceKey

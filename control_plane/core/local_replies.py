@@ -31,7 +31,7 @@ TAGS = {
     "mesh.service": f"%METADATA(VIRTUAL_HOST:{METADATA_KEY}:{SERVICE_KEY})%",
     "mesh.flags": "%RESPONSE_FLAGS%",
 }
-"""Tags of both statistics; `-` for a missing value."""
+"""Tags of both statistics; a missing value is empty."""
 
 REPLY_TAGS = {
     **TAGS,

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.models.status import ControlPlaneStatus, ServiceStatus, Status
+from meshwright.control_plane.api.models.verdict import MeshProblem, Verdict
 from meshwright.control_plane.core.revision import RevisionDocument
 from tests.cli.conftest import RunMesh
 from tests.cli.samples import retry, timeout
@@ -201,10 +202,10 @@ DEGRADED_MESH = Status(
         ),
     ),
     services=(
-        ServiceStatus(name="catalog", instances=1, healthy=1),
-        ServiceStatus(name="inventory", instances=2, healthy=1),
-        ServiceStatus(name="orders", instances=1, healthy=0),
-        ServiceStatus(name="users", instances=0, healthy=0),
+        ServiceStatus(name="catalog", instances=1, healthy=1, health="healthy"),
+        ServiceStatus(name="inventory", instances=2, healthy=1, health="degraded"),
+        ServiceStatus(name="orders", instances=1, healthy=0, health="unhealthy", reason="no answer"),
+        ServiceStatus(name="users", instances=0, healthy=0, health="idle"),
     ),
     policies=(
         PolicyStatus(
@@ -232,11 +233,13 @@ async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, ru
     assert result.code == 0
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in result.out.splitlines() if line}
     assert rows["revision"] == "0 store ◐ degraded"
-    assert (rows["catalog"], rows["inventory"], rows["orders"], rows["users"]) == (
-        "● 1/1", "◐ 1/2", "✖ 0/1", "○ 0/0",
+    assert (rows["catalog"], rows["inventory"], rows["orders"]) == (
+        "● healthy 1/1", "◐ degraded 1/2", "✖ unhealthy 0/1 no answer",
     )  # fmt: skip
+    assert "users" not in rows, "idle services are hidden"
+    assert "users " in (await run("status", "--all")).out
     assert rows["orders-1"] == "orders ✖ rejected 3 bad regex"
-    assert rows["users-1"] == "users ○ disconnected 0"
+    assert rows["users-1"] == "users ○ disconnected -", "nobody knows what it serves"
     assert rows["10.0.0.1:15012"] == "http://10.0.0.1:15080 ● this one"
     assert rows["10.0.0.2:15012"] == "✖ unreachable for 7 s (refused)"
     assert rows["Retry/r"] == "◐ pending 1/2 ● Accepted ◐ not Programmed (1 of 2 sidecars)"
@@ -247,6 +250,31 @@ async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, ru
         "name": "users-1", "service": "users", "role": "service", "state": "disconnected", "error": "",
         "revision": 0, "responded_revision": 0, "rejected_revision": 0, "listeners": [],
     } == as_json["proxies"][1]  # fmt: skip
+
+
+async def test_status_begins_with_the_verdict_and_check_fails_unless_all_is_well(
+    mesh: FakeMesh, run: RunMesh
+) -> None:
+    mesh.status = Status(revision=0, store="ok", verdict=Verdict(summary="all is well: 1 service"))
+    result = await run("status", "--check")
+    assert (result.code, result.out.splitlines()[0]) == (0, "● all is well: 1 service")
+    fault = MeshProblem(severity="warning", kind="fault", subject="a", message="a fault delays", cause="slow")
+    failing = MeshProblem(severity="error", kind="traffic", subject="a", message="100 % of 3.2/s fail")
+    mesh.status = Status(revision=0, store="ok", verdict=Verdict(healthy=False, problems=(failing, fault)))
+    result = await run("status", "--check")
+    assert (result.code, result.out.splitlines()[:3]) == (
+        1, ["✖ a: 100 % of 3.2/s fail (and 1 more)", "  ✖ a: 100 % of 3.2/s fail", "  ◐ a: a fault delays: slow"],
+    )  # fmt: skip
+    assert (await run("status")).code == 0
+    as_json = await run("status", "--check", "-o", "json")
+    assert (as_json.code, json.loads(as_json.out)["verdict"]["healthy"]) == (1, False)
+
+
+async def test_forget_removes_a_service(mesh: FakeMesh, run: RunMesh) -> None:
+    result = await run("forget", "gone")
+    assert (result.code, result.out, mesh.forgotten) == (0, "service gone forgotten\n", ["gone"])
+    result = await run("forget", "orders")
+    assert (result.code, result.err) == (2, "service orders: not found\n")
 
 
 async def test_token_create_writes_a_private_file_or_stdout(

@@ -9,6 +9,7 @@ from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.policies import PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.models.topology import Breaker, NodeHealth
+from meshwright.control_plane.api.models.verdict import Verdict
 
 
 class ServiceStatus(ApiModel):
@@ -19,6 +20,15 @@ class ServiceStatus(ApiModel):
     healthy: int
     health: NodeHealth = "unknown"
     since: float = 0.0
+    reason: str = ""
+
+
+class GatewayStatus(ApiModel):
+    """A gateway as in the topology: judged by the requests it sends. `proxies` are connected."""
+
+    name: str
+    health: NodeHealth
+    proxies: int
     reason: str = ""
 
 
@@ -41,7 +51,10 @@ class Status(ApiModel):
 
     revision: int
     store: Literal["ok", "degraded"]
+    verdict: Verdict = Verdict()
+    """Whether all is well, and what is not."""
     services: tuple[ServiceStatus, ...] = ()
+    gateways: tuple[GatewayStatus, ...] = ()
     proxies: tuple[ProxyStatus, ...] = ()
     policies: tuple[PolicyStatus, ...] = ()
     breakers: tuple[Breaker, ...] = ()

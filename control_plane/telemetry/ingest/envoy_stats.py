@@ -140,14 +140,15 @@ def _local_reply(name: str, attributes: Mapping[str, str]) -> tuple[str, str] | 
 
     gRPC calls with a cluster are among its gRPC statuses already.
     """
-    given = attributes.get(CLUSTER_NAME, "-")
-    cluster = attributes.get(SERVICE, "-") if given == "-" or given.startswith("/") else given
-    cluster = UNROUTED if cluster == "-" else cluster.replace("_", ":")
+    # Envoy leaves a missing value empty.
+    given = attributes.get(CLUSTER_NAME, "")
+    cluster = attributes.get(SERVICE, "") if not given or given.startswith("/") else given
+    cluster = cluster.replace("_", ":") or UNROUTED
     flags = frozenset(attributes.get(RESPONSE_FLAGS, "").split(","))
     if name == WAIT_TIME:
         return cluster, "delayed" if is_delayed_response(flags) else "wait"
-    grpc_status = attributes.get(GRPC_STATUS, "-")
-    if grpc_status != "-" and cluster == given.replace("_", ":"):
+    grpc_status = attributes.get(GRPC_STATUS, "")
+    if grpc_status and cluster == given.replace("_", ":"):
         return None
     outcome = local_reply_outcome(
         attributes.get(RESPONSE_CODE, ""), grpc_status, flags, is_routed=cluster != UNROUTED

@@ -69,6 +69,10 @@ class PolicyAttribution:
                 routes.append(self._with_last_change(ref, "", request.time))
         return tuple(sorted(routes, key=lambda route: route.revision, reverse=True))
 
+    def last_change(self, ref: str) -> ResponsiblePolicy:
+        """The newest change to the document `Kind/name`."""
+        return self._with_last_change(ref, "", float("inf"))
+
     def _effective_refs(self, request: Request, kinds: Sequence[str]) -> Iterator[str]:
         """The policies effective at the proxy, those named by the route first."""
         yield from request.policies

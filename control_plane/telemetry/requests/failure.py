@@ -34,7 +34,7 @@ LocalReplyOutcome = Literal["failed", "refused", "ok"]
 def local_reply_outcome(
     status: str, grpc_status: str, flags: Collection[str], *, is_routed: bool
 ) -> LocalReplyOutcome:
-    """How a response of a proxy itself counts; values as in access logs, `-` for none.
+    """How a response of a proxy itself counts; empty values are missing.
 
     `is_routed`: it was for a known service. A service whose routes do not match its callers' requests fails
     them; a gateway's clients may ask for anything.
@@ -43,7 +43,7 @@ def local_reply_outcome(
         return "failed"
     if is_routed and not NOT_ROUTED_FLAGS.isdisjoint(flags):
         return "failed"
-    if "FI" in flags or (grpc_status in ("-", "") and not status.startswith("4")):
+    if "FI" in flags or not (grpc_status or status.startswith("4")):
         return "ok"  # a fault stands for a response of the app
     return "refused"
 

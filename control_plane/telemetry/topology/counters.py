@@ -31,7 +31,7 @@ LOCAL_PREFIX = "local."
 """Prefix of counters of responses that a proxy made itself, by outcome: `local.failed`."""
 
 LATENCY_STAT = "upstream_rq_time"
-"""Envoy's histogram of request durations including retries, in ms, without what came before its router."""
+"""Envoy's histogram of durations with retries, in ms, without what came before its router."""
 
 
 @dataclass(slots=True)
@@ -39,9 +39,9 @@ class UpstreamCounters:
     """Sums over some time. Fractions occur where a flush is split across steps. Buckets are in ms.
 
     `completed` requests received a final response; `failed` counts those that failed, `refused` the 4xx that
-    a proxy itself responded with. `delayed_buckets` are whole durations of requests that a fault delayed. `connections` were
-    attempted, of which `connect_failures` failed; `rejected_connections` were not even attempted, because no
-    host was healthy or a limit was reached.
+    a proxy itself responded with. `delayed_buckets` are whole durations of requests that a fault delayed.
+    `connections` were attempted, of which `connect_failures` failed; `rejected_connections` were not even
+    attempted, because no host was healthy or a limit was reached.
     """
 
     completed: float = 0.0

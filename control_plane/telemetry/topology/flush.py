@@ -48,9 +48,7 @@ class MetricsFlush:
         if point.stat in GAUGE_FIELDS:
             self.gauges.append(point)
             return
-        if point.stat == LATENCY_STAT:
-            histogram.add(self._counters_of(point.cluster).latency_buckets, point.buckets or {})
-        elif point.stat == "wait":
+        if point.stat in (LATENCY_STAT, "wait"):
             histogram.add(self._counters_of(point.cluster).latency_buckets, point.buckets or {})
         elif point.stat == "delayed":
             histogram.add(self._counters_of(point.cluster).delayed_buckets, point.buckets or {})

@@ -18,6 +18,7 @@ from meshwright.control_plane.api.models.topology import (
     TopologyNode,
 )
 from meshwright.control_plane.core.world import Service, World
+from meshwright.control_plane.telemetry.topology.claims import credible_callers
 from meshwright.control_plane.telemetry.topology.edges import EdgeTable, EdgeTraffic
 from meshwright.control_plane.telemetry.topology.traffic import CallResults
 
@@ -32,6 +33,10 @@ DEGRADED_BELOW = THRESHOLDS.degraded_below
 
 MIN_CALLS = THRESHOLDS.min_requests
 """Calls within the window from which on their success rate counts."""
+
+_FAIL, _REFUSED = " fail", " are refused (4xx by the mesh)"
+
+OPEN_BREAKER = "a circuit breaker towards it is open"
 
 _SEVERITY: tuple[NodeHealth, ...] = ("healthy", "unknown", "idle", "degraded", "unhealthy")
 
@@ -66,10 +71,10 @@ HEALTHY = Verdict("healthy")
 def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNode]:
     """Every service and gateway with its health, sorted by name."""
     services = context.world.services
-    received: dict[str, list[CallResults]] = {}
+    received: dict[str, dict[str, CallResults]] = {}
     sent: dict[str, list[CallResults]] = {}
     for (caller, destination), traffic in edges.edges.items():
-        received.setdefault(destination, []).append(traffic.results)
+        received.setdefault(destination, {})[caller] = traffic.results
         sent.setdefault(caller, []).append(traffic.results)
     for caller, traffic in edges.unrouted.items():
         sent.setdefault(caller, []).append(traffic.results)
@@ -77,7 +82,7 @@ def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNod
     for name in sorted({*roles, *services}):
         service = services.get(name)
         if service is not None:
-            yield _service_node(service, received.get(name, ()), context)
+            yield _service_node(service, received.get(name, {}), context)
         elif roles[name] == "gateway":
             verdict = _worst_verdict(_gateway_by_proxies(name, context), _by_calls(sent.get(name, ())))
             yield TopologyNode(name=name, role="gateway", health=verdict.health, reason=verdict.reason)
@@ -86,14 +91,15 @@ def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNod
             yield TopologyNode(name=name, health=health)
 
 
-def _service_node(service: Service, calls: Iterable[CallResults], context: MeshContext) -> TopologyNode:
+def _service_node(service: Service, calls: Mapping[str, CallResults], context: MeshContext) -> TopologyNode:
     inbound = context.inbound_results.get(service.name)
+    credible = credible_callers(calls, inbound)
     is_open = any(breaker.to == service.name and breaker.state == "open" for breaker in context.breakers)
     verdict = _worst_verdict(
         _by_instances(service),
-        _by_calls(calls),
-        _by_calls((inbound,) if inbound else (), "responses of its sidecars"),
-        Verdict("degraded", "a circuit breaker towards it is open") if is_open else HEALTHY,
+        _by_calls(results for caller, results in calls.items() if caller in credible),
+        _by_calls((inbound,) if inbound else (), "sidecars' responses"),
+        Verdict("degraded", OPEN_BREAKER) if is_open else HEALTHY,
     )
     return TopologyNode(
         name=service.name,
@@ -135,12 +141,15 @@ def _by_calls(results: Iterable[CallResults], what: str = "requests") -> Verdict
     success = 1 - failed / total
     if success < DEGRADED_BELOW:
         health: NodeHealth = "unhealthy" if success < UNHEALTHY_BELOW else "degraded"
-        return Verdict(health, f"{format_share(failed / total)} of its {what} fail")
+        return Verdict(health, f"{format_share(failed / total)} of its {what}{_FAIL}")
     if refused / total > 1 - UNHEALTHY_BELOW:
-        return Verdict(
-            "degraded", f"{format_share(refused / total)} of its {what} are refused (4xx by the mesh)"
-        )
+        return Verdict("degraded", f"{format_share(refused / total)} of its {what}{_REFUSED}")
     return HEALTHY
+
+
+def is_about_calls(reason: str) -> bool:
+    """Whether a node's reason is about the requests to it, or from it."""
+    return reason.endswith((_FAIL, _REFUSED))
 
 
 def format_share(share: float) -> str:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from meshwright.control_plane.errors import NotFoundError, PermissionDeniedError, StoreError
+from meshwright.control_plane.errors import InputError, NotFoundError, PermissionDeniedError, StoreError
 from meshwright.control_plane.store import leases, lua
 from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
@@ -102,6 +102,50 @@ async def test_deregister_removes_the_instance_and_keeps_the_service(store: Stor
     stored = await store.snapshot()
     assert stored.registrations == ()
     assert [(port.name, port.number) for port in stored.services["orders"]] == [("grpc", 9090)]
+
+
+async def test_a_service_whose_last_instance_left_cleanly_is_idle_and_then_forgotten(store: Store) -> None:
+    await store.leases.register(instance())
+    await store.leases.register(instance("orders-2"))
+    await store.leases.deregister("orders-1", "orders", "exited with code 1")
+    await store.leases.deregister("orders-2", "orders")
+    departure = (await store.snapshot()).departures["orders"]
+    assert (departure.failure, departure.time > 0) == ("", True)
+    store.leases._idle_ttl = 0
+    await _grace_period_ends(store)
+    await store.leases.sweep()
+    assert "orders" not in (await store.snapshot()).services
+
+
+async def test_a_service_that_failed_is_remembered_until_it_is_forgotten(store: Store) -> None:
+    store.leases._idle_ttl = 0
+    await _grace_period_ends(store)
+    await store.leases.register(instance())
+    await _deadline_passes(store)
+    assert await store.leases.sweep()
+    departure = (await store.snapshot()).departures["orders"]
+    assert (departure.instance, departure.failure) == ("orders-1", "its lease expired")
+    await store.leases.register(instance("crashing-1", "crashing"))
+    await store.leases.deregister("crashing-1", "crashing", "ended by signal 9")
+    await store.leases.sweep()
+    snapshot = await store.snapshot()
+    assert snapshot.departures["crashing"].failure == "ended by signal 9"
+    assert {"orders", "crashing"} <= set(snapshot.services)
+    await store.leases.forget("orders")
+    await store.leases.register(instance("crashing-1", "crashing"))
+    with pytest.raises(InputError, match="has instances"):
+        await store.leases.forget("crashing")
+    with pytest.raises(NotFoundError, match="service orders: not found"):
+        await store.leases.forget("orders")
+    snapshot = await store.snapshot()
+    assert ("orders" in snapshot.services, "orders" in snapshot.departures) == (False, False)
+    assert "crashing" not in snapshot.departures
+
+
+async def test_a_caller_without_ports_never_counts_as_failed(store: Store) -> None:
+    await store.leases.register(instance("probe-1", "probe", ports=()))
+    await store.leases.deregister("probe-1", "probe", "exited with code 1")
+    assert (await store.snapshot()).departures["probe"].failure == ""
 
 
 async def test_draining_keeps_everything_else(store: Store) -> None:

@@ -49,15 +49,17 @@ def metrics_export(
 
 
 def _destination(cluster: str) -> dict[str, str]:
-    name, _, service = cluster.rpartition("of ")
-    return {"envoy.cluster_name": "-" if service != cluster else cluster, "mesh.service": service or name}
+    if not cluster.startswith("of "):
+        return {"envoy.cluster_name": cluster}
+    return {"envoy.cluster_name": "", "mesh.service": cluster.removeprefix("of ").strip("-")}
 
 
 def metric(cluster: str, stat: str, value: float | Sequence[int], at: float, seconds: float) -> Metric:
     if cluster == "/inbound":
         return counter("http.downstream_rq_xx", {LISTENER: "inbound", CODE: stat}, value, at, seconds)
     if stat.startswith("local "):
-        values = {**_destination(cluster), **dict(zip(REPLY_TAGS, stat.split()[1:], strict=False))}
+        words = [word.strip("-") for word in stat.split()[1:]]
+        values = {**_destination(cluster), **dict(zip(REPLY_TAGS, words, strict=False))}
         return counter("mesh.local_replies", values, value, at, seconds)
     attributes = [attribute("envoy.cluster_name", cluster.replace(":", "_"))]
     if stat.startswith("wait "):

@@ -23,7 +23,7 @@ from tests.control_plane.telemetry.metric_exports import DELTA, attribute
 
 CLUSTER = "envoy.cluster_name"
 CODE = "envoy.response_code_class"
-NO_CLUSTER = {CLUSTER: "-"}
+NO_CLUSTER = {CLUSTER: ""}
 
 
 def histogram(
@@ -76,12 +76,12 @@ def histogram(
         ),
         (
             "mesh.local_replies",
-            {**NO_CLUSTER, "mesh.service": "-", "envoy.response_code": "404", "mesh.flags": "NR"},
+            {**NO_CLUSTER, "mesh.service": "", "envoy.response_code": "404", "mesh.flags": "NR"},
             ("/unrouted", "local.refused"),
         ),
         (
             "mesh.local_replies",
-            {**NO_CLUSTER, "mesh.service": "-", "envoy.response_code": "500"},
+            {**NO_CLUSTER, "mesh.service": "", "envoy.response_code": "500"},
             ("/unrouted", "local.failed"),
         ),
         (

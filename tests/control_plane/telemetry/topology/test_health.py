@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from meshwright.control_plane.api.models.instances import InstanceHealth, Port
 from meshwright.control_plane.api.models.topology import Breaker, NodeHealth
+from meshwright.control_plane.core.world import Departure, Service
 from meshwright.control_plane.telemetry.topology import health
-from meshwright.control_plane.telemetry.topology.edges import aggregate
+from meshwright.control_plane.telemetry.topology.edges import EdgeTable, aggregate
 from meshwright.control_plane.telemetry.topology.graph import build_topology
-from meshwright.control_plane.telemetry.topology.health import MeshContext, health_of_calls
+from meshwright.control_plane.telemetry.topology.health import MeshContext, assess_nodes, health_of_calls
 from meshwright.control_plane.telemetry.topology.traffic import CallResults
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
-from tests.control_plane.core.worlds import exchange
+from tests.control_plane.core.worlds import HTTP, exchange, instance, service, world
 from tests.control_plane.telemetry.topology.test_windows import report
 
 
@@ -63,3 +65,45 @@ def test_the_topology_serves_the_thresholds() -> None:
     thresholds = topology.thresholds
     assert (thresholds.degraded_below, thresholds.unhealthy_below) == (0.95, 0.5)
     assert thresholds.min_requests == health.MIN_CALLS == 10
+
+
+@pytest.mark.parametrize(
+    ("departure", "ports", "health", "reason"),
+    [
+        (Departure(5.0), (HTTP,), "idle", ""),
+        (None, (HTTP,), "idle", ""),
+        (Departure(5.0, "a-1", "its lease expired"), (HTTP,), "unhealthy", "a-1: its lease expired"),
+        (Departure(5.0, "a-1", "exited with code 1"), (), "idle", ""),
+    ],
+    ids=["left cleanly", "unknown", "lost its lease", "a caller without ports"],
+)
+def test_absence_is_not_failure(
+    departure: Departure | None, ports: tuple[Port, ...], health: str, reason: str
+) -> None:
+    gone = Service("a", ports, (), departure)
+    (node,) = [node for node in assess_nodes(EdgeTable({}, {}), MeshContext(world(gone))) if node.name == "a"]
+    assert (node.health, node.reason, node.since) == (health, reason, departure.time if departure else 0)
+
+
+@pytest.mark.parametrize(
+    ("healths", "ports", "health"),
+    [
+        (("draining",), (HTTP,), "degraded"),
+        (("healthy", "draining"), (HTTP,), "healthy"),
+        (("unhealthy", "draining"), (HTTP,), "unhealthy"),
+        (("unhealthy",), (), "degraded"),
+    ],
+)
+def test_what_drains_leaves_as_planned(
+    healths: tuple[InstanceHealth, ...], ports: tuple[Port, ...], health: str
+) -> None:
+    members = (instance(f"a-{index}", health=each) for index, each in enumerate(healths))
+    shrinking = service("a", *members, ports=ports)
+    nodes = {node.name: node for node in assess_nodes(EdgeTable({}, {}), MeshContext(world(shrinking)))}
+    assert nodes["a"].health == health
+
+
+def test_a_caller_that_has_left_and_is_not_registered_is_idle() -> None:
+    edges = EdgeTable({}, {"probe": "service", "ingress": "gateway"})
+    nodes = {node.name: node.health for node in assess_nodes(edges, MeshContext(world()))}
+    assert nodes == {"probe": "idle", "ingress": "unknown"}

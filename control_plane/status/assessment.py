@@ -1,0 +1,91 @@
+"""The status of the mesh with the verdict on it: gathers what the verdict needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from meshwright.control_plane.api.models.revisions import RevisionInfo
+from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.api.models.topology import ServiceList
+from meshwright.control_plane.errors import StoreError
+from meshwright.control_plane.status.read_model import MeshReadModel
+from meshwright.control_plane.status.status import with_health
+from meshwright.control_plane.status.verdict import FailureCause, VerdictInput, assess, failing
+from meshwright.control_plane.store.store import Store
+from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
+from meshwright.control_plane.telemetry.requests.failure_cause import (
+    change_text,
+    failing_since,
+    most_common_cause,
+)
+from meshwright.control_plane.telemetry.topology.health import DEGRADED_BELOW
+
+MAX_CHANGES = 1000
+"""Revisions that are searched for the last change to a policy: as many as the store returns at once."""
+
+MAX_EXPLAINED, MAX_SAMPLES, MAX_SAMPLE_AGE = 5, 20, 30.0
+"""Failing services that the verdict explains; failed requests of each that it looks at, and their age in
+seconds."""
+
+
+class StatusAssessment:
+    """Assesses the mesh. `certificates` returns expiry times by name, `svid_ttl` is in seconds."""
+
+    def __init__(
+        self,
+        mesh: MeshReadModel,
+        store: Store,
+        certificates: Callable[[], Mapping[str, float]],
+        svid_ttl: float,
+    ) -> None:
+        self._mesh = mesh
+        self._store = store
+        self._certificates = certificates
+        self._svid_ttl = svid_ttl
+        self._changes: Sequence[RevisionInfo] = ()
+        self._changes_revision = -1
+
+    async def status(self) -> Status:
+        """The status with health and verdict."""
+        rows, world = self._mesh.services(), self._mesh.world
+        current = with_health(await self._mesh.status(), rows)
+        policies = PolicyAttribution(
+            world.documents, await self._read_changes(world.revision), world.services, world.gateways
+        )
+        faults = [document.ref for document in world.documents if document.policy.kind == "FaultInjection"]
+        facts = VerdictInput(
+            current,
+            world,
+            rows.services,
+            self._mesh.reports(),
+            time.time(),
+            self._svid_ttl,
+            rows.window,
+            causes=await self._causes(rows, policies),
+            certificates=self._certificates(),
+            authors={ref: change_text(policies.last_change(ref)) for ref in faults},
+        )
+        return current.model_copy(update={"verdict": assess(facts)})
+
+    async def _read_changes(self, newest: int) -> Sequence[RevisionInfo]:
+        """The newest revisions, newest first, read once per revision; none while the store is unavailable."""
+        if self._changes_revision != newest:
+            try:
+                self._changes = await self._store.history(MAX_CHANGES)
+            except StoreError:
+                return ()
+            self._changes_revision = newest
+        return self._changes
+
+    async def _causes(self, rows: ServiceList, policies: PolicyAttribution) -> dict[str, FailureCause]:
+        """Why requests to each failing service fail, by what proxies report about the newest ones."""
+        causes, now = {}, time.time()
+        for row in [row for row in rows.services if failing(row, rows.window)][:MAX_EXPLAINED]:
+            requests = await self._mesh.requests.recent(
+                MAX_SAMPLES, service=row.name, errors=True, since=now - MAX_SAMPLE_AGE
+            )
+            history = self._mesh.service_history(row.name)
+            since = failing_since(history.points if history else (), DEGRADED_BELOW, now)
+            causes[row.name] = FailureCause(since, most_common_cause(requests, policies))
+        return causes
