@@ -23,7 +23,7 @@ INSTANCE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("instance", 12, grow=True),
     TableColumn("health", 10),
     TableColumn("since", 8, drop_rank=3),
-    TableColumn("labels", 10, grow=True, drop_rank=1),
+    TableColumn("reason, labels", 10, grow=True, drop_rank=1),
     TableColumn("address", 15, drop_rank=2),
 )
 POLICY_COLUMNS: tuple[TableColumn, ...] = (
@@ -47,6 +47,8 @@ def instance_row(instance: InstanceStatus, changed: float, now: float) -> TableR
     """An instance; `changed`: when its health last changed, 0: unknown."""
     health = HEALTH_LABELS.get(instance.health, UNKNOWN_LABEL)
     labels = " ".join(f"{name}={value}" for name, value in sorted(instance.labels.items()))
+    restarts = f"restarted {instance.restarts}x, {instance.last_exit}" if instance.restarts else ""
+    reason = sanitize(instance.reason or restarts)
     return TableRow(
         instance.name,
         (
@@ -54,7 +56,7 @@ def instance_row(instance: InstanceStatus, changed: float, now: float) -> TableR
             TableCell(instance.name),
             TableCell(health.text, health.tone),
             TableCell(format_age(now - changed) if changed else "", "dim"),
-            TableCell(labels, "dim"),
+            TableCell(f"{reason}  {labels}".strip(), health.tone if reason else "dim"),
             TableCell(instance.address, "dim"),
         ),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.policies import AttachedPolicy, PolicyState, PolicyStatus
 from meshwright.control_plane.api.models.topology import HealthThresholds, VersionTraffic
 from meshwright.tui.features.policies.view_model import policy_label
 from meshwright.tui.features.services import table
-from meshwright.tui.features.services.detail_rows import policy_row
+from meshwright.tui.features.services.detail_rows import instance_row, policy_row
 from meshwright.tui.format import success_tone
 from meshwright.tui.graph.versions import split_versions
 from tests.fakes.fixture_parts import edge, node
@@ -82,3 +83,16 @@ def test_a_policy_has_the_same_label_on_every_screen(state: PolicyState) -> None
     cells = policy_row(attached("a", state=state), status).cells
     assert (cells[0].text, cells[0].tone) == (label.symbol, label.tone)
     assert label.text.startswith(cells[3].text)
+
+
+def test_an_unhealthy_instance_shows_why_and_one_that_was_restarted_how_it_ended() -> None:
+    def shown(**fields: object) -> str:
+        common = {"name": "back-1", "service": "back", "address": "127.0.0.1:1", "labels": {"version": "v1"}}
+        status = InstanceStatus.model_validate({**common, "health": "healthy", **fields})
+        return instance_row(status, 0.0, 0.0).cells[4].text
+
+    assert shown() == "version=v1"
+    reason = "app: nothing listens on 127.0.0.1:8000"
+    assert shown(health="unhealthy", reason=reason) == f"{reason}  version=v1"
+    ended = shown(restarts=2, last_exit="killed by SIGKILL")
+    assert ended == "restarted 2x, killed by SIGKILL  version=v1"
