@@ -141,6 +141,16 @@ def test_a_plain_python_server_joins_and_policies_reach_its_callers(mesh: Mesh, 
             requests.get(f"http://127.0.0.1:{docs.port('inbound')}/page.txt", timeout=30)
 
 
+def test_a_process_is_restarted_at_its_terminal(mesh: Mesh, tmp_path: Path) -> None:
+    serve = f"echo $$ >> {tmp_path}/pids; exec {sys.executable} -m http.server $PORT --bind 127.0.0.1"
+    with joined(mesh, "again-1", "again", "--port", "0", run=("sh", "-c", serve)) as again:
+        mesh.run("restart", "again")
+        assert mesh.get("front-1", "http://again/").status_code == 200
+        assert again.process.poll() is None
+    first, second = (tmp_path / "pids").read_text().split()
+    assert first != second
+
+
 def test_a_node_server_calls_and_is_called_with_identity_and_policy(mesh: Mesh) -> None:
     with joined(mesh, "shop-1", "shop", "--port", "0", run=("node", "-e", NODE)):
         called = mesh.get("front-1", "http://shop/").json()
@@ -210,6 +220,25 @@ def test_the_environment_has_the_proxy_and_no_settings_of_the_mesh(mesh: Mesh) -
 )
 def test_the_exit_code_is_that_of_the_process(mesh: Mesh, script: str, code: int) -> None:
     assert once(mesh, "sh", "-c", script).returncode == code
+
+
+def test_the_error_output_says_why_the_app_is_unhealthy_and_how_it_ended(mesh: Mesh, tmp_path: Path) -> None:
+    options = ("--service", "deaf", "--port", "0", "--startup", "0s", "--state", str(mesh.state))
+    output = tmp_path / "stderr"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            command("run", *options, "--", "sh", "-c", "echo $$ > pid; exec sleep 600"),
+            stderr=file,
+            env={**mesh.environment, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+        )
+        try:
+            until(lambda: "is unhealthy: app: nothing listens on 127.0.0.1:" in output.read_text(), "why", 60)
+            os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+            assert process.wait(60) == 128 + signal.SIGKILL
+        finally:
+            process.kill()
+    assert "was killed by SIGKILL" in output.read_text()
 
 
 def test_a_missing_or_forbidden_program_has_the_exit_code_of_shells(mesh: Mesh, tmp_path: Path) -> None:
