@@ -13,11 +13,12 @@ from meshwright.control_plane.api.models.topology import (
     ServiceTrend,
     TopologyNode,
 )
+from meshwright.control_plane.telemetry.topology.claims import credible_callers
 from meshwright.control_plane.telemetry.topology.edges import EdgeTable, EdgeTraffic
 from meshwright.control_plane.telemetry.topology.health import MeshContext
 from meshwright.control_plane.telemetry.topology.history import subject_histories
 from meshwright.control_plane.telemetry.topology.history_store import TREND_STEP, HistoryStore
-from meshwright.control_plane.telemetry.topology.traffic import FLUSH_GRACE, WINDOW
+from meshwright.control_plane.telemetry.topology.traffic import FLUSH_GRACE, WINDOW, CallResults
 
 TrendPoints = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 """Requests per second, failures per second and the 99th percentile in ms, one value per step."""
@@ -50,8 +51,15 @@ def build_service_table(
     """A row for every node: calls to a service, or calls from a gateway."""
     services = context.world.services
     traffic: dict[str, list[tuple[str, EdgeTraffic]]] = {}
+    claims: dict[str, dict[str, CallResults]] = {}
     for (caller, destination), edge in edges.edges.items():
-        traffic.setdefault(destination, []).append((destination, edge))
+        claims.setdefault(destination, {})[caller] = edge.results
+    credible = {
+        name: credible_callers(callers, context.inbound_results.get(name)) for name, callers in claims.items()
+    }
+    for (caller, destination), edge in edges.edges.items():
+        if caller in credible[destination]:
+            traffic.setdefault(destination, []).append((destination, edge))
         if caller not in services:
             traffic.setdefault(caller, []).append((destination, edge))
     for caller, edge in edges.unrouted.items():
