@@ -19,6 +19,7 @@ from meshwright.control_plane.admin.token_files import ensure_read_token, ensure
 from meshwright.control_plane.admin_routers import build_routers
 from meshwright.control_plane.agents.command_queue import CommandQueue
 from meshwright.control_plane.agents.enrolments import SeenEnrolments
+from meshwright.control_plane.agents.metrics_address import own_metrics_address
 from meshwright.control_plane.agents.reports import ProxyReports
 from meshwright.control_plane.agents.service import AgentService
 from meshwright.control_plane.api.calls import PREFIX
@@ -37,19 +38,21 @@ from meshwright.control_plane.cluster.drain import ClusterDrain
 from meshwright.control_plane.cluster.evictions import EvictionService, EvictionTargets
 from meshwright.control_plane.cluster.members import Members
 from meshwright.control_plane.config import Settings
+from meshwright.control_plane.core.translate import Translation
 from meshwright.control_plane.errors import InputError, StoreError
 from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.files import password
 from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status.assessment import StatusAssessment
+from meshwright.control_plane.status.known_nodes import NodeOwners, reserved_names
 from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
-from meshwright.control_plane.status.known_nodes import NodeOwners, reserved_names
 from meshwright.control_plane.store.embedded import locate
 from meshwright.control_plane.store.last_revision import LastRevisionFile
 from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
+from meshwright.control_plane.telemetry.ingest.sender import SenderCheck
 from meshwright.control_plane.telemetry.service import TelemetryService
 from meshwright.control_plane.tls import TlsCredentials
 from meshwright.control_plane.xds.server import XdsServer
@@ -80,7 +83,8 @@ class ControlPlane:
 
         # Who calls: identities and enrolments, without those that were evicted.
         self.evictions = Evictions()
-        self.callers = CallerCheck(trust_domain, self.evictions)
+        self._reserved: tuple[Translation | None, frozenset[str]] = (None, frozenset())
+        self.callers = CallerCheck(trust_domain, self.evictions, self._reserved_names)
         self.seen_enrolments = SeenEnrolments()
 
         # Agents register instances, renew SVIDs, report, and fetch commands for their proxies.
@@ -110,7 +114,7 @@ class ControlPlane:
         self._build_mesh_view()
 
         # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
-        self.join_tokens = JoinTokens(self.store.tokens, self.authority.mint_token, trust_domain, time.time)
+        self.join_tokens = JoinTokens(self.store.tokens, self._mint_token, trust_domain, time.time)
         self.enrolment = EnrolmentServer(
             self.authority,
             settings.bind,
@@ -121,7 +125,10 @@ class ControlPlane:
 
     def _build_mesh_view(self) -> None:
         # Telemetry: metrics, spans and request logs of all proxies, by OTLP.
-        self.telemetry = TelemetryService(self._settings, self._credentials(), self.callers)
+        owners = NodeOwners(lambda: self.reconciler.world, self.xds.queue.owners_of)
+        self.telemetry = TelemetryService(
+            self._settings, self._credentials(), self.callers, SenderCheck(owners, time.time)
+        )
 
         # The read model joins all of it for the whole mesh: status, topology, traces, requests.
         self.read_model = MeshReadModel(
@@ -305,8 +312,28 @@ class ControlPlane:
         self.event_watcher.certificate_issued(identity, renewed=True)
         return response
 
-    def _record_report(self, identity: Identity, report: ProxyReport) -> None:
-        self.reports.record(identity, report, time.monotonic())
+    def _record_report(self, identity: Identity, report: ProxyReport, peer: str) -> None:
+        registered = self.read_model.address_of(report.service, report.node)
+        metrics = own_metrics_address(report.metrics, peer, registered)
+        self.reports.record(identity, report.model_copy(update={"metrics": metrics}), time.monotonic())
+
+    def _reserved_names(self) -> frozenset[str]:
+        """Names of gateways that no service may take."""
+        translation = self.reconciler.translation
+        if translation is None:
+            return frozenset()
+        if translation is not self._reserved[0]:
+            names = reserved_names(translation.world, translation.snapshot.gateways)
+            self._reserved = translation, names
+        return self._reserved[1]
+
+    def _mint_token(self, identity: Identity, ttl: float) -> str:
+        """Sign a join token; raises InputError for a name that the other role has."""
+        if identity.role == "service" and identity.name in self._reserved_names():
+            raise InputError(f"a gateway is named {identity.name}: give the service another name")
+        if identity.role == "gateway" and identity.name in self.reconciler.world.services:
+            raise InputError(f"a service is named {identity.name}: give the gateway another name")
+        return self.authority.mint_token(identity, ttl)
 
     async def _drain(self, service: str, instance: str) -> DrainResult:
         return await self.drain.wait(service, instance)

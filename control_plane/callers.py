@@ -7,10 +7,9 @@ enrolment a certificate belongs. An evicted enrolment is refused at every port; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from cryptography import x509
 
@@ -26,7 +25,8 @@ _CERTIFICATE = "x509_pem_cert"
 # gRPC's name for the client's certificate in an authentication context.
 
 
-class Caller(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Caller:
     """`enrolment`: hexadecimal digits; empty if the certificate cannot be read."""
 
     identity: Identity
@@ -74,11 +74,18 @@ class Evictions:
 
 
 class CallerCheck:
-    """Identifies callers and refuses evicted ones."""
+    """Identifies callers and refuses evicted ones, and services with the name of a gateway."""
 
-    def __init__(self, trust_domain: str, evictions: Evictions | None = None) -> None:
+    def __init__(
+        self,
+        trust_domain: str,
+        evictions: Evictions | None = None,
+        reserved: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """`reserved`: names of gateways, which no service may have."""
         self._trust_domain = trust_domain
         self._evictions = evictions or Evictions()
+        self._reserved = reserved
 
     def identify(self, auth_context: Mapping[str, Iterable[bytes]]) -> Caller:
         """The caller with this verified certificate (`grpc.ServicerContext.auth_context()`).
@@ -89,6 +96,10 @@ class CallerCheck:
         certificates = tuple(auth_context.get(_CERTIFICATE, ()))
         caller = Caller(identity, _enrolment(certificates[0]) if certificates else "")
         self._evictions.check(caller)
+        if identity.role == "service" and identity.name in self._reserved():
+            raise PermissionDeniedError(
+                f"{identity.uri}: a gateway has this name: give the service another one"
+            )
         return caller
 
 

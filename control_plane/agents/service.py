@@ -71,7 +71,8 @@ log = structlog.get_logger(__name__)
 RequestT = TypeVar("RequestT", bound=ApiModel)
 Sign = Callable[[str, Identity, str], SignResponse]
 Drain = Callable[[str, str], Awaitable[DrainResult]]
-RecordReport = Callable[[Identity, ProxyReport], None]
+RecordReport = Callable[[Identity, ProxyReport, str], None]
+"""Called with the caller, its report, and gRPC's name of its connection."""
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 _CODES: dict[type[MeshError], grpc.StatusCode] = {
@@ -121,7 +122,7 @@ class AgentService:
         trust_domain: str,
         lease_ttl: float,
         *,
-        record_report: RecordReport = lambda _identity, _report: None,
+        record_report: RecordReport = lambda _identity, _report, _peer: None,
         commands: CommandQueue | None = None,
         callers: CallerCheck | None = None,
         seen: SeenEnrolments | None = None,
@@ -149,7 +150,7 @@ class AgentService:
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    async def _serve_register(self, caller: Caller, registration: Registration) -> LeaseGrant:
+    async def _serve_register(self, caller: Caller, registration: Registration, _peer: str) -> LeaseGrant:
         if registration.service != _service(caller.identity):
             message = f"{caller.identity.uri} may not register an instance of {registration.service}"
             raise PermissionDeniedError(message)
@@ -157,11 +158,11 @@ class AgentService:
         await self._leases.register(registration)
         return LeaseGrant(ttl=self._lease_ttl)
 
-    async def _serve_deregister(self, caller: Caller, request: Departure) -> ApiModel:
+    async def _serve_deregister(self, caller: Caller, request: Departure, _peer: str) -> ApiModel:
         await self._leases.deregister(request.instance, _service(caller.identity), request.failure)
         return ApiModel()
 
-    async def _serve_drain(self, caller: Caller, request: InstanceRef) -> DrainResult:
+    async def _serve_drain(self, caller: Caller, request: InstanceRef, _peer: str) -> DrainResult:
         service = _service(caller.identity)
         await self._leases.set_draining(request.instance, service)
         try:
@@ -170,34 +171,34 @@ class AgentService:
         except TimeoutError:
             return DrainResult(drained=False)
 
-    async def _serve_renew(self, caller: Caller, request: SignRequest) -> SignResponse:
+    async def _serve_renew(self, caller: Caller, request: SignRequest, _peer: str) -> SignResponse:
         response = self._sign(request.csr, caller.identity, caller.enrolment)
         log.info("SVID renewed", identity=caller.identity.uri)
         return response
 
-    async def _serve_report(self, caller: Caller, report: ProxyReport) -> ApiModel:
+    async def _serve_report(self, caller: Caller, report: ProxyReport, peer: str) -> ApiModel:
         if report.service != caller.identity.name:
             message = f"{caller.identity.uri} may not report for a proxy of {report.service}"
             raise PermissionDeniedError(message)
         self._seen.record(caller, report.node, time.monotonic())
-        self._record_report(caller.identity, report)
+        self._record_report(caller.identity, report, peer)
         return ApiModel()
 
-    async def _serve_fetch_commands(self, caller: Caller, proxy: ProxyRef) -> CommandBatch:
+    async def _serve_fetch_commands(self, caller: Caller, proxy: ProxyRef, _peer: str) -> CommandBatch:
         if proxy.service != caller.identity.name:
             message = f"{caller.identity.uri} may not fetch commands for a proxy of {proxy.service}"
             raise PermissionDeniedError(message)
         self._seen.record(caller, proxy.node, time.monotonic())
         return await self._commands.fetch(caller.identity, proxy.node)
 
-    async def _serve_report_result(self, caller: Caller, result: CommandResult) -> ApiModel:
+    async def _serve_report_result(self, caller: Caller, result: CommandResult, _peer: str) -> ApiModel:
         self._commands.complete(caller.identity, result)
         return ApiModel()
 
     def _method(
         self,
         request_type: type[RequestT],
-        handler: Callable[[Caller, RequestT], Awaitable[ApiModel]],
+        handler: Callable[[Caller, RequestT, str], Awaitable[ApiModel]],
         max_bytes: int = MAX_REQUEST_BYTES,
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A gRPC method: parses the request, identifies the caller, maps a MeshError to a status code."""
@@ -205,7 +206,8 @@ class AgentService:
         async def serve(body: bytes, context: Context) -> bytes:
             try:
                 caller = self._callers.identify(context.auth_context())
-                response = await handler(caller, _parse(request_type, body, max_bytes))
+                request = _parse(request_type, body, max_bytes)
+                response = await handler(caller, request, context.peer())
                 return response.model_dump_json().encode()
             except MeshError as error:
                 await self._abort(context, error)

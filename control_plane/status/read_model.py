@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from meshwright.control_plane.agents.reports import ProxyReports
 from meshwright.control_plane.api.models.instances import InstanceStatus
@@ -29,6 +29,7 @@ from meshwright.control_plane.events.state import MeshState, capture
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status import status
 from meshwright.control_plane.status.circuit_breakers import edge_breakers
+from meshwright.control_plane.status.known_nodes import bounded_reports
 from meshwright.control_plane.status.prometheus import MeshMetrics
 from meshwright.control_plane.status.service_policies import service_policies
 from meshwright.control_plane.store.store import Store
@@ -126,7 +127,7 @@ class MeshReadModel:
 
     def proxies(self) -> tuple[ProxyDetail, ...]:
         """Every proxy with the report of its agent."""
-        return status.proxy_details(self._sync.proxies(), self._sync.in_flight(), self._sync.reports())
+        return status.proxy_details(self._sync.proxies(), self._sync.in_flight(), self.reports())
 
     def connected_proxies(self) -> frozenset[tuple[str, str]]:
         """Service and name of every proxy with an xDS stream."""
@@ -135,8 +136,17 @@ class MeshReadModel:
         )
 
     def reports(self) -> tuple[ProxyReport, ...]:
-        """The latest report of every proxy's agent."""
-        return self._sync.reports()
+        """The latest report of every known proxy's agent."""
+        return self._bounded(self._sync.reports())
+
+    def address_of(self, service: str, instance: str) -> str:
+        """The registered address of an instance; "" if it is not registered."""
+        registered = self._reconciler.world.services.get(service)
+        instances = registered.instances if registered else ()
+        return next((item.address for item in instances if item.name == instance), "")
+
+    def _bounded(self, reports: Iterable[ProxyReport]) -> tuple[ProxyReport, ...]:
+        return bounded_reports(reports, self._reconciler.world, self._sync.proxies())
 
     def control_plane_addresses(self) -> tuple[str, ...]:
         """`host:port` of the admin API of every control plane."""
@@ -169,7 +179,7 @@ class MeshReadModel:
             revision=self._reconciler.world.revision,
             store_up=self._store.health.status == "ok",
             proxies=self._xds.proxies(),
-            reports=self._reports.current(time.monotonic()),
+            reports=self._bounded(self._reports.current(time.monotonic())),
             instances=self.instances(),
             breakers=self._breakers(),
             control_planes=self._members.statuses(),

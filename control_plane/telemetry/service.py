@@ -22,6 +22,7 @@ from meshwright.control_plane.errors import InputError
 from meshwright.control_plane.policies.hooks import TransportMode
 from meshwright.control_plane.telemetry.export.client import OtlpExporter, create_exporter
 from meshwright.control_plane.telemetry.ingest.queue import Signal
+from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
 from meshwright.control_plane.telemetry.ingest.server import OtlpServer, SignalHandler
 from meshwright.control_plane.telemetry.requests.store import RequestStore
 from meshwright.control_plane.telemetry.topology import graph, history, service_table
@@ -42,12 +43,16 @@ class TelemetryService:
     """Receives telemetry, stores and exports it, and computes the topology."""
 
     def __init__(
-        self, settings: Settings, credentials: TlsCredentials, callers: CallerCheck | None = None
+        self,
+        settings: Settings,
+        credentials: TlsCredentials,
+        callers: CallerCheck | None = None,
+        check: SenderCheck = ACCEPT_ALL,
     ) -> None:
         self._settings = settings
-        self.windows = TrafficWindows(settings.edge_ttl)
-        self.traces = TraceStore()
-        self.requests = RequestStore()
+        self.windows = TrafficWindows(settings.edge_ttl, check)
+        self.traces = TraceStore(check=check)
+        self.requests = RequestStore(check=check)
         self._trend_cache = service_table.TrendCache()
         handlers: dict[Signal, SignalHandler] = {
             "metrics": self.windows.handle,

@@ -39,6 +39,7 @@ class PushQueue:
         self._now = now
         self._streams: dict[Stream, None] = {}
         self._per_node: Counter[tuple[Identity, str]] = Counter()
+        self._owners: dict[str, Counter[str]] = {}
         self._disconnected: dict[tuple[Identity, str], tuple[float, ProxyStatus]] = {}
         self._snapshot: Snapshot | None = None
         self._responses = ResponseCache()
@@ -63,6 +64,7 @@ class PushQueue:
         if self._per_node[key] >= STREAMS_PER_NODE:
             raise OverloadError(f"{peer.node} already has {STREAMS_PER_NODE} streams")
         self._per_node[key] += 1
+        self._owners.setdefault(peer.node, Counter())[peer.identity.name] += 1
         try:
             while self._snapshot is None:
                 await self._first_snapshot.wait()
@@ -101,6 +103,10 @@ class PushQueue:
             for peer in peers
             if peer.node == node and service in ("", peer.identity.name) and peer.enrolment
         )
+
+    def owners_of(self, node: str) -> frozenset[str]:
+        """The services and gateways with a stream for a node of this name."""
+        return frozenset(self._owners.get(node, ()))
 
     def evict(self, enrolment: str, reason: str) -> None:
         """Close the streams of an enrolment. They are no longer waited for, and listed with the reason."""
@@ -192,6 +198,10 @@ class PushQueue:
         """Count a stream of a node as closed; returns how many remain."""
         self._per_node[key] -= 1
         remaining = self._per_node[key]
+        identity, node = key
+        self._owners[node] -= Counter({identity.name: 1})
+        if not self._owners[node]:
+            del self._owners[node]
         if not remaining:
             del self._per_node[key]
         return remaining

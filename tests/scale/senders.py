@@ -50,7 +50,7 @@ class SpanTemplate:
 
     def __init__(self, service: str, count: int) -> None:
         spans = [SpanSpec(TRACE, SPAN, SPAN + 1, attributes=ATTRIBUTES) for _ in range(count)]
-        self.body = bytearray(span_export(service, spans))
+        self.body = bytearray(span_export(service, spans, base_ms=time.time_ns() // 1_000_000))
         self.count = count
         trace, span = TRACE.to_bytes(16, "big"), SPAN.to_bytes(8, "big")
         self._offsets: list[tuple[int, int]] = []

@@ -13,6 +13,7 @@ from itertools import islice
 from meshwright.control_plane.api.models.requests import Request, TapFilter
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
+from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
 from meshwright.control_plane.telemetry.requests.record import RequestRecord, parse_records
 
 MAX_PER_SERVICE = 4_000
@@ -43,7 +44,9 @@ class RequestStore:
         max_per_service: int = MAX_PER_SERVICE,
         max_records: int = MAX_RECORDS,
         max_bytes: int = MAX_BYTES,
+        check: SenderCheck = ACCEPT_ALL,
     ) -> None:
+        self._check = check
         self._max_per_service, self._max_records, self._max_bytes = max_per_service, max_records, max_bytes
         self._records: OrderedDict[int, RequestRecord] = OrderedDict()
         self._queues: dict[tuple[str, bool], deque[int]] = {}
@@ -60,13 +63,21 @@ class RequestStore:
     def handle(self, identity: Identity, body: bytes, now: float) -> Iterator[None]:  # noqa: ARG002  a handler
         """Store the records of an export that `identity` sent; yields after each small step."""
         for result in parse_records(body, identity.name):
-            if isinstance(result, RequestRecord):
+            reason = self._refusal(identity, result) if isinstance(result, RequestRecord) else result
+            if reason:
+                self.dropped[reason] += 1
+                metrics.REQUESTS_DROPPED.labels(reason).inc()
+            elif isinstance(result, RequestRecord):
                 self.add(result)
-            elif result is not None:
-                self.dropped[result] += 1
-                metrics.REQUESTS_DROPPED.labels(result).inc()
             yield
         metrics.REQUESTS_STORED.set(len(self._records))
+
+    def _refusal(self, identity: Identity, record: RequestRecord) -> str:
+        """Why a record is not accepted; empty if it is."""
+        if self._check.is_foreign(identity, record.proxy):
+            return "foreign"
+        is_absurd = self._check.is_absurd(record.time, record.time + record.duration / 1000)
+        return "absurd time" if is_absurd else ""
 
     def add(self, record: RequestRecord) -> None:
         """Store a record; the oldest one of its queue, or of the longest queue, makes room.

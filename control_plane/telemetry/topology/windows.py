@@ -12,6 +12,8 @@ from meshwright.control_plane.telemetry.ingest.envoy_stats import (
     StatPoint,
     parse_metrics,
 )
+from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
+from meshwright.control_plane.telemetry.topology.claims import is_plausible
 from meshwright.control_plane.telemetry.topology.flush import GAUGE_FIELDS, MetricsFlush, NodeFlush
 from meshwright.control_plane.telemetry.topology.history_store import HistoryStore
 from meshwright.control_plane.telemetry.topology.replication_log import ReplicationLog
@@ -39,7 +41,8 @@ MAX_CLUSTERS = 20_000
 class TrafficWindows:
     """The traffic of every node. `now` is any monotonic clock, in seconds."""
 
-    def __init__(self, edge_ttl: float = EDGE_TTL) -> None:
+    def __init__(self, edge_ttl: float = EDGE_TTL, check: SenderCheck = ACCEPT_ALL) -> None:
+        self._check = check
         self.edge_ttl = edge_ttl
         self.history = HistoryStore()
         self.replication_log: ReplicationLog[NodeFlush] = ReplicationLog()
@@ -113,6 +116,9 @@ class TrafficWindows:
             node.inbound.record(flush.inbound, now)
         for cluster, counters in flush.clusters.items():
             yield
+            if not is_plausible((counters.completed, counters.connections, counters.retries), seconds):
+                metrics.DROPPED.labels("implausible").inc()
+                continue
             traffic = self._cluster(identity, node, cluster)
             if traffic is not None:
                 traffic.record(counters, now)
@@ -121,7 +127,8 @@ class TrafficWindows:
         yield from self._set_gauges(identity, node, flush.gauges, now)
 
     def _handle_node(self, identity: Identity, node: NodeMetrics, now: float) -> Iterator[None]:
-        if node.service != identity.name or not valid_name(node.node):
+        is_own = node.service == identity.name and not self._check.is_foreign(identity, node.node)
+        if not is_own or not valid_name(node.node):
             metrics.DROPPED.labels("foreign").inc()
             return
         flush = MetricsFlush()

@@ -1,20 +1,21 @@
 """The trace store, bounded in number and bytes.
 
-When it is full, the service whose spans use the most memory makes room: its oldest trace is evicted, so that
-no service can push out the traces of all others. A span is accepted only from the service or gateway of the
-sender's certificate, so nobody can add spans in another's name.
+When it is full, the service that uses the most makes room by what it alone wrote: no service can push out the
+traces of others, also not those that it joined. Of one trace a service has a share. A span is accepted only
+from the service or gateway of the sender's certificate, so nobody can add spans in another's name.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 from meshwright.control_plane.api.models.traces import ServiceDependency, Trace, TraceQuery, TraceSummary
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
+from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
 from meshwright.control_plane.telemetry.traces import tree
 from meshwright.control_plane.telemetry.traces.query import matches_any_span, matches_span
 from meshwright.control_plane.telemetry.traces.span import StoredSpan, parse_spans
@@ -32,6 +33,11 @@ SPAN_OVERHEAD, TRACE_OVERHEAD = 800, 2_000
 """Estimated bytes of memory for a span besides its body (a StoredSpan alone takes 356), and for a trace with
 its index entries."""
 
+TRACE_SHARE = 4
+"""One service may have this fraction of the spans of a trace: a quarter."""
+
+NANOSECONDS = 1e9
+
 METRICS_INTERVAL = 16
 """Spans between two updates of the metrics."""
 
@@ -41,9 +47,14 @@ DEPENDENCY_SPANS = 20_000
 
 @dataclass(slots=True)
 class _TraceEntry:
-    """One trace. Spans are keyed by sender as well, so that no sender can replace another's span."""
+    """One trace. Spans are keyed by sender as well, so that no sender can replace another's span.
 
+    `owner`: the service that its overhead is counted for; `counts`: spans by service.
+    """
+
+    owner: str
     spans: dict[tuple[bytes, str], StoredSpan] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     size: int = TRACE_OVERHEAD
     dropped: int = 0
     start: int = 0
@@ -60,12 +71,15 @@ class TraceStore:
         max_traces: int = MAX_TRACES,
         max_spans_per_trace: int = MAX_SPANS_PER_TRACE,
         max_bytes: int = MAX_BYTES,
+        check: SenderCheck = ACCEPT_ALL,
     ) -> None:
+        self._check = check
         self._max_traces = max_traces
         self._max_spans_per_trace = max_spans_per_trace
         self._max_bytes = max_bytes
         self._traces: OrderedDict[bytes, _TraceEntry] = OrderedDict()
         self._services: dict[str, OrderedDict[bytes, None]] = {}
+        self._alone: dict[str, OrderedDict[bytes, None]] = {}
         self._operations: dict[str, Counter[str]] = {}
         self._bytes_by_service: Counter[str] = Counter()
         self._reported = (0, 0)
@@ -82,7 +96,11 @@ class TraceStore:
         """Store the spans of an export that `identity` sent; yields after each small step."""
         for step, result in enumerate(parse_spans(body, identity.name), 1):
             if isinstance(result, StoredSpan):
-                self._add(result)
+                reason = self._refusal(identity, result)
+                if reason:
+                    self._drop(reason)
+                else:
+                    self._add(result)
             elif result is not None:
                 self._drop(result)
             if step % METRICS_INTERVAL == 0:
@@ -161,17 +179,25 @@ class TraceStore:
             if matches_any or any(matches_span(span, query) for span in spans):
                 yield id, spans
 
+    def _refusal(self, identity: Identity, span: StoredSpan) -> str:
+        """Why a span is not accepted; empty if it is."""
+        if self._check.is_foreign(identity, span.instance):
+            return "foreign"
+        is_absurd = self._check.is_absurd(span.start / NANOSECONDS, span.end / NANOSECONDS)
+        return "absurd time" if is_absurd else ""
+
     # --- storage ------------------------------------------------------------------------------------
 
     def _add(self, span: StoredSpan) -> None:
         size = len(span.body) + SPAN_OVERHEAD
         entry = self._traces.get(span.trace)
         if entry is None:
-            entry = _TraceEntry(start=span.start)
+            entry = _TraceEntry(span.service, start=span.start)
         elif (span.id, span.service) in entry.spans:
             self._drop("duplicate")
             return
-        if len(entry.spans) >= self._max_spans_per_trace or entry.size + size > self._max_bytes:
+        is_full = len(entry.spans) >= self._max_spans_per_trace or entry.size + size > self._max_bytes
+        if is_full or entry.counts[span.service] >= max(1, self._max_spans_per_trace // TRACE_SHARE):
             self._drop("full")
             entry.dropped += 1
             return
@@ -185,6 +211,12 @@ class TraceStore:
             self.size_bytes += TRACE_OVERHEAD
             self._bytes_by_service[span.service] += TRACE_OVERHEAD
         entry.spans[span.id, span.service] = span
+        entry.counts[span.service] += 1
+        if len(entry.counts) == 1:
+            self._alone.setdefault(span.service, OrderedDict()).setdefault(span.trace)
+        elif entry.counts[span.service] == 1:
+            for alone in self._alone.values():
+                alone.pop(span.trace, None)
         entry.size += size
         entry.start = min(entry.start, span.start)
         entry.longest = max(entry.longest, span.duration)
@@ -197,25 +229,65 @@ class TraceStore:
         self._operations.setdefault(span.service, Counter())[span.operation] += 1
 
     def _evict(self) -> None:
-        """Remove the oldest trace of the service whose spans use the most memory."""
+        """Make room at the expense of the service that uses most.
+
+        That is its oldest trace without spans of others. If it has none, its spans are spread over traces of
+        others: if they take half of the store, those of its oldest trace go, else the oldest trace of all.
+        """
         largest = max(self._bytes_by_service, key=self._bytes_by_service.__getitem__)
-        id = next(iter(self._services[largest]))
-        entry = self._traces.pop(id)
-        spans = tuple(entry.spans.values())
-        self.size_bytes -= entry.size
-        self.span_count -= len(spans)
-        self.evicted += len(spans)
-        self._bytes_by_service[spans[0].service] -= TRACE_OVERHEAD
-        for span in spans:
-            self._bytes_by_service[span.service] -= len(span.body) + SPAN_OVERHEAD
-            operations = self._operations[span.service]
-            operations[span.operation] -= 1
-            if not operations[span.operation]:
-                del operations[span.operation]
-        for service in {span.service for span in spans}:
-            del self._services[service][id]
-            if not self._services[service]:
-                del self._services[service], self._operations[service], self._bytes_by_service[service]
+        alone = self._alone.get(largest)
+        if alone:
+            self._evict_spans(next(iter(alone)), {largest})
+        elif self._bytes_by_service[largest] > self._max_bytes / 2:
+            self._evict_spans(next(iter(self._services[largest])), {largest})
+        else:
+            oldest = next(iter(self._traces))
+            self._evict_spans(oldest, set(self._traces[oldest].counts))
+
+    def _evict_spans(self, id: bytes, services: Collection[str]) -> None:
+        """Remove the spans of some services from a trace, and the trace if none are left."""
+        entry = self._traces[id]
+        removed = [key for key, span in entry.spans.items() if span.service in services]
+        for key in removed:
+            self._remove_span(entry, entry.spans.pop(key))
+        entry.dropped += len(removed)
+        self.evicted += len(removed)
+        if entry.owner in services:
+            self._bytes_by_service[entry.owner] -= TRACE_OVERHEAD
+        rest = tuple(entry.spans.values())
+        if not rest:
+            del self._traces[id]
+            self.size_bytes -= TRACE_OVERHEAD
+        else:
+            if entry.owner in services:
+                entry.owner = rest[0].service
+                self._bytes_by_service[entry.owner] += TRACE_OVERHEAD
+            entry.start = min(span.start for span in rest)
+            entry.longest = max(span.duration for span in rest)
+            entry.failed = any(span.error for span in rest)
+        for service in services:
+            del entry.counts[service]
+            self._remove_from_service(id, service)
+        if len(entry.counts) == 1:
+            self._alone.setdefault(next(iter(entry.counts)), OrderedDict()).setdefault(id)
+
+    def _remove_from_service(self, id: bytes, service: str) -> None:
+        del self._services[service][id]
+        self._alone.get(service, OrderedDict()).pop(id, None)
+        if not self._services[service]:
+            self._alone.pop(service, None)
+            del self._services[service], self._operations[service], self._bytes_by_service[service]
+
+    def _remove_span(self, entry: _TraceEntry, span: StoredSpan) -> None:
+        size = len(span.body) + SPAN_OVERHEAD
+        entry.size -= size
+        self.size_bytes -= size
+        self.span_count -= 1
+        self._bytes_by_service[span.service] -= size
+        operations = self._operations[span.service]
+        operations[span.operation] -= 1
+        if not operations[span.operation]:
+            del operations[span.operation]
 
     def _drop(self, reason: str) -> None:
         self.dropped[reason] += 1

@@ -86,7 +86,7 @@ class Mesh:
     reports: list[tuple[str, ProxyReport]] = field(default_factory=list)
     commands: CommandQueue = field(default_factory=CommandQueue)
 
-    def record_report(self, identity: Identity, report: ProxyReport) -> None:
+    def record_report(self, identity: Identity, report: ProxyReport, peer: str) -> None:
         if report.node == "above-the-limit":
             raise PermissionDeniedError("too many")
         self.reports.append((identity.uri, report))

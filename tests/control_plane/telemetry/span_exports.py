@@ -28,11 +28,15 @@ BASE_MS = 1_790_000_000_000
 """Milliseconds since the epoch."""
 
 
-def span_export(service: str, spans: Iterable[SpanSpec]) -> bytes:
-    """An export with spans of one service."""
+def span_export(
+    service: str, spans: Iterable[SpanSpec], instance: str = "", base_ms: int = BASE_MS
+) -> bytes:
+    """An export with spans of one service. `base_ms` stands for BASE_MS where times must be recent."""
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
     resource.resource.attributes.add(key="service.name").value.string_value = service
+    if instance:
+        resource.resource.attributes.add(key="service.instance.id").value.string_value = instance
     scope = resource.scope_spans.add()
     for spec in spans:
         span = scope.spans.add(
@@ -41,8 +45,8 @@ def span_export(service: str, spans: Iterable[SpanSpec]) -> bytes:
             parent_span_id=spec.parent.to_bytes(8, "big") if spec.parent else b"",
             name=spec.name,
             kind=spec.kind,
-            start_time_unix_nano=(BASE_MS + spec.start) * 1_000_000,
-            end_time_unix_nano=(BASE_MS + spec.end) * 1_000_000,
+            start_time_unix_nano=(base_ms + spec.start) * 1_000_000,
+            end_time_unix_nano=(base_ms + spec.end) * 1_000_000,
         )
         if spec.failed:
             span.status.code = Status.STATUS_CODE_ERROR

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwright.control_plane.api.models.traces import TraceQuery
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
+from meshwright.control_plane.telemetry.ingest.sender import SenderCheck
 from meshwright.control_plane.telemetry.traces.store import TraceStore
-from tests.control_plane.telemetry.span_exports import SpanSpec, span_export
+from tests.control_plane.telemetry.span_exports import BASE_MS, SpanSpec, span_export
 
-ORDERS, INGRESS = Identity("mesh.local", "service", "orders"), Identity("mesh.local", "gateway", "ingress")
+ORDERS, EVIL = (Identity("mesh.local", "service", name) for name in ("orders", "evil"))
+INGRESS = Identity("mesh.local", "gateway", "ingress")
 
 
 def handle(traces: TraceStore, identity: Identity, body: bytes) -> int:
@@ -138,6 +141,66 @@ def test_a_large_export_is_processed_in_steps() -> None:
     traces = TraceStore()
     assert handle(traces, ORDERS, span_export("orders", [SpanSpec(n, 1) for n in range(1, 1001)])) >= 10
     assert len(traces) == 1000
+
+
+def flood(traces: TraceStore, service: str, first: int, count: int, bodies: int = 1) -> None:
+    """Traces of a service alone, with this many spans each."""
+    spans = [SpanSpec(first + n, id) for n in range(count) for id in range(1, bodies + 1)]
+    handle(traces, Identity("mesh.local", "service", service), span_export(service, spans))
+
+
+def test_nobody_pushes_out_a_trace_that_it_joined() -> None:
+    traces = TraceStore(max_traces=50, max_bytes=400_000)
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(1, id) for id in range(1, 6)]))
+    handle(traces, EVIL, span_export("evil", [SpanSpec(1, id) for id in range(1, 11)]))
+    for first in range(1000, 20_000, 500):
+        flood(traces, "evil", first, 500)
+    trace = traces.get(f"{1:032x}")
+    assert trace is not None
+    assert sum(span.service == "orders" for span in trace.tree) == 5
+    assert len(traces) <= 50
+
+
+def test_spans_spread_over_the_traces_of_others_go_before_those() -> None:
+    traces = TraceStore(max_bytes=300_000)
+    for number in range(1, 11):
+        handle(traces, ORDERS, span_export("orders", [SpanSpec(number, id) for id in range(1, 6)]))
+    for number in range(1, 11):
+        handle(traces, EVIL, span_export("evil", [SpanSpec(number, id) for id in range(100, 300)]))
+    assert traces.size_bytes <= 300_000
+    for number in range(1, 11):
+        trace = traces.get(f"{number:032x}")
+        assert trace is not None
+        assert sum(span.service == "orders" for span in trace.tree) == 5
+
+
+def test_one_service_has_a_share_of_a_trace() -> None:
+    traces = TraceStore(max_spans_per_trace=40)
+    handle(traces, EVIL, span_export("evil", [SpanSpec(1, id) for id in range(1, 100)]))
+    assert (traces.span_count, traces.dropped) == (10, {"full": 89})
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(1, id) for id in range(1, 11)]))
+    assert traces.span_count == 20
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(-BASE_MS, 10), (0, 31 * 365 * 86_400_000), (-2 * 86_400_000, -86_400_000)]
+)
+def test_absurd_times_are_refused(start: int, end: int) -> None:
+    traces = TraceStore(check=SenderCheck(now=lambda: BASE_MS / 1000))
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(1, 1, start=start, end=end)]))
+    assert (len(traces), traces.dropped) == (0, {"absurd time": 1})
+    hours = 3_600_000
+    handle(traces, ORDERS, span_export("orders", [SpanSpec(1, 1, start=-20 * hours, end=0)]))
+    assert len(traces) == 1
+
+
+def test_instances_of_other_services_are_refused() -> None:
+    owners = {"orders-1": {"orders"}, "shared-1": {"orders", "evil"}}
+    traces = TraceStore(check=SenderCheck(lambda node: owners.get(node, ())))
+    for number, instance in enumerate(["orders-1", "shared-1", "unknown-1", ""], 1):
+        body = span_export("evil", [SpanSpec(number, 1)], instance=instance)
+        handle(traces, EVIL, body)
+    assert (len(traces), traces.dropped) == (3, {"foreign": 1})
 
 
 SPANS = st.builds(
