@@ -15,6 +15,8 @@ from tests.envoy.isolation.entrance import Entrance
 NAMES = ("back", "echo", "raw", "raw2")
 GRPC_HOST = "echo.example.com"
 
+Channels = tuple[grpc.aio.Channel, grpc.aio.Channel]
+
 POLICIES = f"""
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -90,14 +92,26 @@ def entrance_of(mesh: Mesh, kind: str, host: str = "back") -> Entrance:
 
 
 @pytest.fixture(params=["ingress", "sidecar"])
-async def channel(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[grpc.aio.Channel]:
-    """One gRPC connection to `echo`, which attacks and bystanders share."""
-    at_ingress = request.param == "ingress"
+async def channels(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[Channels]:
+    """gRPC connections of an attacker and of bystanders to `echo`: two at the ingress, one in an app.
+
+    The ingress ends a connection whose client resets most of its streams early.
+    """
+    async with channel_of(mesh, request.param) as first:
+        if request.param == "sidecar":
+            yield first, first
+            return
+        async with channel_of(mesh, request.param) as second:
+            yield first, second
+
+
+def channel_of(mesh: Mesh, kind: str) -> grpc.aio.Channel:
+    """A gRPC connection to `echo` through the ingress or the sidecar of `front`."""
+    at_ingress = kind == "ingress"
     port = mesh.ingress_port if at_ingress else mesh.ports("front-1")["outbound"]
     options = (
         ("grpc.default_authority", GRPC_HOST if at_ingress else "echo"),
         ("grpc.enable_http_proxy", 0),
         ("grpc.use_local_subchannel_pool", 1),
     )
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as shared:
-        yield shared
+    return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)

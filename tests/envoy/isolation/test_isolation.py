@@ -19,7 +19,7 @@ import requests
 from tests.envoy.harness import Mesh
 from tests.envoy.isolation import attacks, malformed
 from tests.envoy.isolation.bystanders import bystanders
-from tests.envoy.isolation.conftest import entrance_of
+from tests.envoy.isolation.conftest import Channels, channel_of, entrance_of
 from tests.envoy.isolation.entrance import Entrance, status_of
 from tests.fakes.malformed_app import BAD_HEADERS
 
@@ -60,10 +60,11 @@ async def test_calls_that_are_given_up_cost_no_other_call(
 
 
 @sized
-async def test_grpc_calls_that_time_out_cost_no_other_call(channel: grpc.aio.Channel, size: Size) -> None:
-    async with bystanders([], channel) as report:
+async def test_grpc_calls_that_time_out_cost_no_other_call(channels: Channels, size: Size) -> None:
+    attacker, bystander = channels
+    async with bystanders([], bystander) as report:
         assert (
-            await attacks.at_rate(attacks.abandoned_grpc_call(channel), size.rate, size.calls_seconds)
+            await attacks.at_rate(attacks.abandoned_grpc_call(attacker), size.rate, size.calls_seconds)
             > size.rate
         )
     assert report.failures == []
@@ -83,10 +84,9 @@ async def test_transfers_that_nobody_reads_stall_no_other_call(
 
 
 @sized
-async def test_grpc_streams_that_nobody_reads_stall_no_other_call(
-    channel: grpc.aio.Channel, size: Size
-) -> None:
-    async with attacks.unread_grpc_streams(channel, size.transfers), bystanders([], channel) as report:
+async def test_grpc_streams_that_nobody_reads_stall_no_other_call(channels: Channels, size: Size) -> None:
+    attacker, bystander = channels
+    async with attacks.unread_grpc_streams(attacker, size.transfers), bystanders([], bystander) as report:
         await asyncio.sleep(size.transfers_seconds)
     assert report.failures == []
 
@@ -167,9 +167,7 @@ async def test_ingress_accepts_a_valid_authority(mesh: Mesh, host: str) -> None:
 
 
 async def test_ingress_still_guards_itself_against_rapid_resets(mesh: Mesh) -> None:
-    options = (("grpc.default_authority", "echo.example.com"), ("grpc.enable_http_proxy", 0))
-    address = f"127.0.0.1:{mesh.ingress_port}"
-    async with grpc.aio.insecure_channel(address, options=options) as channel:
+    async with channel_of(mesh, "ingress") as channel:
         with contextlib.suppress(grpc.aio.AioRpcError):
             await attacks.at_rate(attacks.abandoned_grpc_call(channel), 400, 3)
     text = await asyncio.to_thread(
