@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshwright.control_plane.api.cluster_names import is_app_cluster
 from meshwright.control_plane.api.models.requests import Direction, Hop, Request
@@ -53,6 +53,25 @@ def order_hops(requests: Sequence[Request]) -> tuple[CallHop, ...]:
     return tuple(hops)
 
 
+def hops_of_request(hops: Sequence[CallHop], id: str) -> tuple[CallHop, ...]:
+    """The hops of the request with this ID, and those below them; all hops if it is not a request's ID.
+
+    Other requests of the same trace, such as earlier calls of the same client, are left out.
+    """
+    if not any(hop.request.id == id for hop in hops):
+        return tuple(hops)
+    numbers: dict[int, int] = {}
+    kept: list[CallHop] = []
+    for index, hop in enumerate(hops):
+        parent = numbers.get(hop.parent, -1)
+        if parent < 0 and hop.request.id != id:
+            continue
+        numbers[index] = len(kept)
+        depth = kept[parent].depth + 1 if parent >= 0 else 0
+        kept.append(replace(hop, parent=parent, depth=depth))
+    return tuple(kept)
+
+
 def to_api(hops: Sequence[CallHop]) -> tuple[Hop, ...]:
     """Hops as API models."""
     first = min((hop.request.time for hop in hops), default=0.0)
@@ -82,19 +101,26 @@ def merge_spans_and_logs(
 
 
 def _parent(ordered: Sequence[Request], index: int) -> int:
-    """The index of the newest earlier request that may have caused this one; -1 for none."""
+    """The index of the earlier request that may have caused this one; -1 for none.
+
+    Of several it is the newest with the same request ID, else the newest.
+    """
     request = ordered[index]
+    newest = -1
     for earlier in range(index - 1, -1, -1):
         other = ordered[earlier]
         if request.time > other.time + other.duration / 1000 + CLOCK_SKEW:
             continue
         if request.direction == "inbound":
             is_sent_here = other.direction != "inbound" and other.callee == request.service
-            if is_sent_here and _may_be_same_call(other, request):
-                return earlier
-        elif other.direction == "inbound" and other.service == request.service:
+            is_parent = is_sent_here and _may_be_same_call(other, request)
+        else:
+            is_parent = other.direction == "inbound" and other.service == request.service
+        if is_parent and request.id and other.id == request.id:
             return earlier
-    return -1
+        if is_parent and newest < 0:
+            newest = earlier
+    return newest
 
 
 def _may_be_same_call(sent: Request, received: Request) -> bool:

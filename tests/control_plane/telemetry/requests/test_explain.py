@@ -328,3 +328,42 @@ def test_a_trace_without_records_is_explained_alike() -> None:
 )
 def test_time_ago_uses_the_largest_unit(seconds: float, text: str) -> None:
     assert time_ago(seconds) == text
+
+
+def test_an_explanation_is_about_that_request_even_if_others_share_its_trace() -> None:
+    def call(id: str, after_ms: float, status: int) -> list[Request]:
+        path = f"/{id}"
+        return [
+            outbound_request(
+                "storefront", after_ms, request_id=id, path=path, status=status, duration_us=9000
+            ),
+            inbound_request(
+                "orders",
+                "storefront",
+                after_ms + 1,
+                request_id=id,
+                path=path,
+                status=status,
+                duration_us=7000,
+            ),
+        ]
+
+    def ask(id: str, records: list[Request]) -> Explanation:
+        explanation = explain_request(id, records, None, PolicyAttribution((), (), SERVICES), NOW)
+        assert explanation is not None
+        return explanation
+
+    # Two overlap, the third follows; the app of orders makes a call of its own for the second one.
+    below = outbound_request(
+        "orders", 4, request_id="second-id", host="catalog", upstream="catalog", status=502, duration_us=1000
+    )
+    records = [*call("first-id", 0, 500), *call("second-id", 2, 200), *call("third-id", 40, 200), below]
+    assert [hop.request for hop in ask("first-id", records).hops] == ["GET /first-id"] * 2
+    second = ask("second-id", records)
+    assert [(hop.depth, hop.service, hop.status) for hop in second.hops] == [
+        (0, "storefront", 200), (1, "orders", 200), (2, "orders", 502),
+    ]  # fmt: skip
+    assert second.summary.startswith("200 after 9.00 ms, but a call below it failed: 502 at orders → catalog")
+    third = ask("third-id", records)
+    assert (third.verdict, third.request, len(third.hops)) == ("fine", "third-id", 2)
+    assert len(ask("4bf92f3577b34da6a3ce929d0e0e4736", records).hops) == 7, "a trace's ID means all of it"
