@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-BENCHMARKS = ("snapshot", "xds", "intake", "demo", "overhead", "series", "graph", "dash")
+BENCHMARKS = ("snapshot", "xds", "intake", "demo", "overhead", "isolation", "series", "graph", "dash")
 
 
 def main() -> int:
