@@ -39,7 +39,10 @@ class Problem:
 
 
 class References:
-    """Resolves the references of one world. `gateways` are those that are connected."""
+    """Resolves the references of one world. `gateways` are those that are connected.
+
+    Before any is, those that the world names count as well.
+    """
 
     def __init__(self, world: World, gateways: GatewayPorts) -> None:
         self._world = world
@@ -63,7 +66,7 @@ class References:
         self._names: dict[str, set[str]] = {
             "Service": set(world.services),
             "Subset": set(subsets),
-            "Gateway": {*world.gateways, *gateways, *self._gateways},
+            "Gateway": {*(gateways or world.gateways), *self._gateways},
         }
         for ref in self._routes:
             kind, _, name = ref.partition("/")

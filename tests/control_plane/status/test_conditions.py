@@ -34,8 +34,8 @@ def conditions(text: str, name: str, rollout: RolloutCount | None = None) -> dic
     [
         (
             mesh("Timeout", "x", "request: 1s", "{kind: Service, name: inventry}"),
-            "Timeout/x: spec.targetRefs[0].name: there is no Service inventry yet (did you mean inventory?): the "
-            "policy takes effect",
+            "Timeout/x: spec.targetRefs[0].name: there is no Service inventry yet (did you mean inventory?): "
+            "the policy takes effect",
         ),
         (
             route("x", "{backendRefs: [{name: orders}]}", "{name: ingres}"),

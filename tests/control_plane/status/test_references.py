@@ -141,6 +141,15 @@ def test_route_that_attaches_is_accepted_without_a_warning(text: str, gateways: 
     assert warnings(text, gateways) == []
 
 
+def test_gateway_without_a_document_is_unknown_once_only_others_are_connected() -> None:
+    text = route("x", ORDERS, f"{{{INGRESS}}}")
+    accepted = [
+        by_type(status(text, gateways=gateways).conditions)["Accepted"].status
+        for gateways in ({}, CONNECTED, {"inner": {"http": 9000}})
+    ]
+    assert accepted == ["True", "True", "False"]
+
+
 def test_route_accepted_by_one_of_two_parents_names_the_other_one() -> None:
     result = status(route("x", ORDERS, f"{{{INGRESS}}}, {{{INGRESS}, sectionName: htttp}}"))
     conditions = by_type(result.conditions)
