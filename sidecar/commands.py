@@ -32,7 +32,7 @@ LogSource = Literal["proxy", "app"]
 
 
 class CommandHandler:
-    """Runs commands for one proxy. `logs` are the workload's log files."""
+    """Runs commands for one proxy. `logs` are the workload's log files, `restart` restarts its app."""
 
     def __init__(
         self,
@@ -41,6 +41,8 @@ class CommandHandler:
         logs: Mapping[LogSource, Path],
         spawn: SpawnTask,
         clock: Clock | None = None,
+        *,
+        restart: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         clock = clock or Clock()
         self._name = name
@@ -56,6 +58,7 @@ class CommandHandler:
             "log-level": self._levels.handle,
             "config": self._config_dump,
             "tap": self._tap,
+            **({"restart": restart} if restart is not None else {}),
         }
 
     async def handle(self, command: ProxyCommand) -> CommandResult:

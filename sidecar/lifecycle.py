@@ -3,6 +3,7 @@
 Up: enrol, start the proxy, wait until it is ready, start the app, wait until it is healthy.
 Down: drain (callers' proxies stop sending), wait for in-flight requests, stop the app, deregister, stop the
 proxy. Each step down waits for the one before, so no request finds its destination gone.
+Restart: drain, finish requests and stop the app in the same way, then start it again beside the same proxy.
 Processes that an earlier agent left are taken over: what runs counts as ready and healthy until a check says
 otherwise, and nothing is restarted or drained.
 """
@@ -41,6 +42,7 @@ class LifecycleEvent(Enum):
     PORT_CONFLICT = "port conflict"
     APP_HEALTHY = "app healthy"
     APP_UNHEALTHY = "app unhealthy"
+    RESTART = "restart"
     STOP = "stop"
     DRAINED = "drained"
     IDLE = "idle"
@@ -58,6 +60,7 @@ class LifecycleCommand(Enum):
     START_APP = "start app"
     REGISTER = "register"
     DRAIN = "drain"
+    WAIT_IDLE = "wait idle"
     DRAIN_REQUESTS = "drain requests"
     STOP_APP = "stop app"
     DEREGISTER = "deregister"
@@ -87,12 +90,16 @@ _STOPPING_STEPS: dict[tuple[Phase, LifecycleEvent], tuple[Phase, tuple[Lifecycle
 
 @dataclass(frozen=True, slots=True)
 class LifecycleState:
-    """The phase of a sidecar, and whether its two processes are healthy."""
+    """The phase of a sidecar, and whether its two processes are healthy.
+
+    `restarting`: it goes down in order to start its app again.
+    """
 
     phase: Phase = Phase.NEW
     proxy_ready: bool = False
     app_started: bool = False
     app_healthy: bool = False
+    restarting: bool = False
 
     @classmethod
     def taken_over(cls, *, proxy: bool, app: bool) -> LifecycleState:
@@ -103,6 +110,11 @@ class LifecycleState:
     def stopping(self) -> bool:
         """Whether a stop was requested; true until the end."""
         return self.phase in _STOPPING_PHASES
+
+    @property
+    def ending(self) -> bool:
+        """Whether it goes down for good."""
+        return self.stopping and not self.restarting
 
     @property
     def health(self) -> InstanceHealth:
@@ -150,6 +162,8 @@ def _step_starting(
             return after, (LifecycleCommand.START_APP,)
         case LifecycleEvent.PROXY_LOST:
             return replace(state, proxy_ready=False), ()
+        case LifecycleEvent.RESTART if state.app_started:
+            return replace(state, phase=Phase.DRAINING, restarting=True), (LifecycleCommand.DRAIN,)
         case LifecycleEvent.PORT_CONFLICT if state.phase is Phase.STARTING_PROXY:
             return LifecycleState(Phase.STARTING_PROXY), (LifecycleCommand.RESTART_PROXY,)
         case LifecycleEvent.APP_HEALTHY:
@@ -165,7 +179,7 @@ def _running_if_healthy(state: LifecycleState) -> LifecycleState:
 
 def _stop(state: LifecycleState) -> tuple[LifecycleState, tuple[LifecycleCommand, ...]]:
     if state.stopping:
-        return state, ()
+        return replace(state, restarting=False), ()
     if state.phase in (Phase.NEW, Phase.ENROLLING):
         return replace(state, phase=Phase.STOPPING_PROXY), (LifecycleCommand.STOP_PROXY,)
     return replace(state, phase=Phase.DRAINING), (LifecycleCommand.DRAIN,)
@@ -174,5 +188,12 @@ def _stop(state: LifecycleState) -> tuple[LifecycleState, tuple[LifecycleCommand
 def _step_stopping(
     state: LifecycleState, event: LifecycleEvent
 ) -> tuple[LifecycleState, tuple[LifecycleCommand, ...]]:
+    if event in (LifecycleEvent.PROXY_READY, LifecycleEvent.PROXY_LOST):
+        return replace(state, proxy_ready=event is LifecycleEvent.PROXY_READY), ()
+    if state.restarting and event is LifecycleEvent.DRAINED:
+        return replace(state, phase=Phase.DRAINING_REQUESTS), (LifecycleCommand.WAIT_IDLE,)
+    if state.restarting and event is LifecycleEvent.APP_STOPPED:
+        after = replace(state, phase=Phase.STARTING_APP, app_healthy=False, restarting=False)
+        return after, (LifecycleCommand.START_APP,)
     phase, commands = _STOPPING_STEPS.get((state.phase, event), (state.phase, ()))
     return replace(state, phase=phase), commands

@@ -100,11 +100,11 @@ class ProxyProcess:
         if self._admin is not None:
             await self._admin.close()
 
-    async def wait_idle(self, limit: float) -> None:
-        """Wait up to `limit` seconds for in-flight requests to finish."""
+    async def wait_idle(self, limit: float, *, include_outbound: bool = True) -> None:
+        """Wait up to `limit` seconds for in-flight requests to finish (see EnvoyAdminClient.wait_idle)."""
         if self._admin is not None:
             try:
-                await self._admin.wait_idle(limit)
+                await self._admin.wait_idle(limit, include_outbound)
             except EnvoyAdminError as error:
                 self._log.info("cannot check in-flight requests", reason=str(error))
 
@@ -134,7 +134,7 @@ class ProxyProcess:
         """Check readiness until cancelled."""
         assert self._admin is not None  # noqa: S101  started
         misses = 0
-        while not self._state().stopping:
+        while not self._state().ending:
             ready = await self._admin.is_ready() and (
                 self._state().proxy_ready or await self._has_listeners(self._admin)
             )

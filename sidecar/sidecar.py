@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from meshwright.control_plane.api.models.commands import RESTART_BEGIN, InstanceRestart
 from meshwright.control_plane.api.models.instances import REASON_LIMIT, InstanceCondition, InstanceHealth
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.sidecar.addresses import format_address
@@ -128,6 +129,33 @@ class Sidecar:
         self._events.put_nowait(LifecycleEvent.STOP)
         await self.stopped.wait()
 
+    async def restart(self) -> None:
+        """Begin to replace the app's process without losing a request; `restart_status` tells how far it is.
+
+        Raises ValueError, with what to do, if this agent cannot.
+        """
+        workload = self.workload
+        if workload.role == "gateway":
+            raise ValueError("a gateway has no app: restart a service")
+        if workload.command is None:
+            raise ValueError("its app is started by something else than this agent: restart it there")
+        if self._state.stopping or not self._state.app_started:
+            raise ValueError(f"it is {self._state.phase.value}: try again when it runs")
+        self._events.put_nowait(LifecycleEvent.RESTART)
+        while not self._state.stopping and not self.stopped.is_set():
+            await asyncio.sleep(0.01)
+
+    def restart_status(self) -> InstanceRestart:
+        """How far a restart of the app is."""
+        state = self._state
+        healthy = state.phase is Phase.RUNNING and state.health == "healthy"
+        return InstanceRestart(
+            proxy=self.workload.name,
+            phase=state.phase.value,
+            finished=healthy and not state.restarting,
+            reason=self._unhealthy_reason(),
+        )
+
     @property
     def app_exit_code(self) -> int | None:
         """The exit code of the app's last run (negative: by a signal); None if it never exited."""
@@ -195,6 +223,9 @@ class Sidecar:
                 self._spawn(self._membership.enrol(reuse=taken_over), LifecycleEvent.ENROLLED)
             case LifecycleCommand.DRAIN:
                 self._spawn(self._membership.drain(), LifecycleEvent.DRAINED)
+            case LifecycleCommand.WAIT_IDLE:
+                idle = self._proxy.wait_idle(self.workload.stop_grace, include_outbound=False)
+                self._spawn(idle, LifecycleEvent.IDLE)
             case LifecycleCommand.DRAIN_REQUESTS:
                 self._spawn(self._proxy.drain_requests(), LifecycleEvent.IDLE)
             case LifecycleCommand.STOP_APP:
@@ -266,8 +297,15 @@ class Sidecar:
             metrics_address=self._metrics_address,
         )
         self._tasks.keep(reporter.run)
-        handler = CommandHandler(self.workload.name, admin, self._logs(), self._tasks.spawn)
+        handler = CommandHandler(
+            self.workload.name, admin, self._logs(), self._tasks.spawn, restart=self._restart_command
+        )
         self._membership.serve_commands(handler.handle)
+
+    async def _restart_command(self, argument: str) -> str:
+        if argument == RESTART_BEGIN:
+            await self.restart()
+        return self.restart_status().model_dump_json()
 
     def _metrics_address(self) -> str:
         """The `host:port` of the proxy's metrics; empty while the address is unknown."""

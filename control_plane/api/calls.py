@@ -154,6 +154,16 @@ def set_log_level(name: str, level: str, logger: str = "", seconds: int = 600) -
     return ApiCall("PUT", _proxy_path(name, "log-level"), body)
 
 
+def begin_restart(name: str) -> ApiCall:
+    """Begin to restart the app of an instance without losing a request → InstanceRestart."""
+    return ApiCall("POST", _proxy_path(name, "restart"))
+
+
+def restart_status(name: str) -> ApiCall:
+    """How far the restart of an instance is → InstanceRestart."""
+    return ApiCall("GET", _proxy_path(name, "restart"))
+
+
 def evict_proxy(name: str, author: str = "", message: str = "") -> ApiCall:
     """Refuse a proxy until it enrols again → EvictionResult."""
     return ApiCall("POST", _proxy_path(name, "evict"), {"author": author, "message": message})

@@ -28,6 +28,7 @@ from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import (
     LOG_LEVEL_DEFAULT_SECONDS,
+    InstanceRestart,
     LogPart,
     ProxyConfig,
     ProxyLogLevel,
@@ -174,6 +175,14 @@ class Client:
     ) -> ProxyLogLevel:
         """Change the level of one of Envoy's loggers, or of all, for some seconds."""
         return await self._send(calls.set_log_level(name, level, logger, seconds), ProxyLogLevel)
+
+    async def begin_restart(self, name: str) -> InstanceRestart:
+        """Begin to restart the app of an instance: drained, stopped, started, healthy."""
+        return await self._send(calls.begin_restart(name), InstanceRestart)
+
+    async def restart_status(self, name: str) -> InstanceRestart:
+        """How far the restart of an instance is."""
+        return await self._send(calls.restart_status(name), InstanceRestart)
 
     async def evict_proxy(self, name: str, author: str = "", message: str = "") -> EvictionResult:
         """Refuse a proxy's certificate and its renewal until it enrols again; `message` says why."""

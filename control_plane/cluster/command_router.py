@@ -67,6 +67,8 @@ class CommandRouter:
             )
         if kind == "log-level" and argument:
             self._on_manual_change(node, _describe_log_level(argument))
+        if kind == "restart" and argument:
+            self._on_manual_change(node, "its app is restarted")
         return text
 
     def _only_owner(self, node: str) -> str:

@@ -160,6 +160,8 @@ def test_the_app_may_restart_and_the_instance_ends_with_the_agent(mesh: Mesh, re
         until(lambda: healthy_instances(mesh, "remote") == 0, "the app is missing")
         with remote.app():
             until(lambda: healthy_instances(mesh, "remote") == 1, "the app is back")
+            refused = mesh.run("restart", "remote", check=False)
+            assert "started by something else than this agent: restart it there" in refused.stderr
             assert joined.stop(signal.SIGTERM) == 0
             assert not joined.folder.exists()
             until(lambda: healthy_instances(mesh, "remote") == 0, "the instance is gone")

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from meshwright.control_plane.api import errors
+from meshwright.cli.http import call_api
+from meshwright.control_plane.api import calls, errors
+from meshwright.control_plane.api.errors import ApiError
 from tests.envoy.envoy_admin import stats
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.mesh_api import addresses, api, metrics, wait_until_synced
@@ -248,6 +250,55 @@ def test_killed_agent_is_replaced_and_affects_nothing(mesh: Mesh, tmp_path: Path
         os.kill(old, signal.SIGKILL)
         until(lambda: "went on with the processes" in mesh.log("agent"), "another agent goes on")
     assert {name: mesh.pid(name) for name in processes} == before
+
+
+def test_restart_of_a_service_replaces_each_app_and_fails_no_request(mesh: Mesh, tmp_path: Path) -> None:
+    before = {name: mesh.pid(name) for name in ("back-1", "back-2", "back-1.proxy", "back-2.proxy")}
+    with traffic(mesh, tmp_path) as loads:
+        done = json.loads(mesh.run("restart", "back", "-o", "json").stdout)
+    assert_no_failed_request(*loads)
+    assert [item["instance"] for item in done["restarted"]] == ["back-1", "back-2"]
+    after = {name: mesh.pid(name) for name in before}
+    assert {name for name in before if after[name] != before[name]} == {"back-1", "back-2"}
+
+
+def test_restart_that_cannot_be_done_says_why(mesh: Mesh) -> None:
+    missing = mesh.run("restart", "nope", check=False)
+    assert (missing.returncode, "nope: no such service" in missing.stderr) == (errors.BAD_INPUT, True)
+    gateway = call_error(mesh, calls.begin_restart("ingress/ingress"))
+    assert "a gateway has no app" in gateway
+    with without_health(mesh, "front-1"):
+        late = mesh.run("restart", "front", "--timeout", "3s", check=False)
+        assert late.returncode == errors.TIMED_OUT
+        assert "front-1 (1 of 1): not healthy after 3 s" in late.stderr
+        assert "no second healthy instance" in late.stderr
+
+
+def call_error(mesh: Mesh, call: calls.ApiCall) -> str:
+    """The message of the API's error."""
+    with pytest.raises(ApiError) as raised:
+        call_api(call, mesh.state)
+    return str(raised.value)
+
+
+@contextlib.contextmanager
+def without_health(mesh: Mesh, name: str) -> Iterator[None]:
+    """An app that starts and does not become healthy: something else has its port."""
+    port, restarted = mesh.ports(name)["app.http"], threading.Event()
+
+    def take() -> None:
+        while not restarted.is_set():
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                restarted.wait(60)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        yield
+    finally:
+        restarted.set()
+        thread.join(60)
+        until(lambda: instances(mesh).get(name) == "healthy", f"{name} is healthy again")
 
 
 def test_gateway_that_stops_is_not_ready_then_refuses_and_cuts_nothing(mesh: Mesh) -> None:

@@ -148,3 +148,69 @@ def test_taken_over_proxy_without_its_app_is_registered_unhealthy_until_the_app_
     assert (state.health, commands[0]) == ("unhealthy", LifecycleCommand.REGISTER)
     state, commands = step(state, LifecycleEvent.APP_HEALTHY)
     assert (state.phase, commands) == (Phase.RUNNING, (LifecycleCommand.REGISTER,))
+
+
+RUNNING = LifecycleState(Phase.RUNNING, proxy_ready=True, app_started=True, app_healthy=True)
+
+
+def through(state: LifecycleState, *events: LifecycleEvent) -> tuple[LifecycleState, list[LifecycleCommand]]:
+    """The state after some events, and all commands on the way."""
+    commands: list[LifecycleCommand] = []
+    for event in events:
+        state, more = step(state, event)
+        commands += more
+    return state, commands
+
+
+def test_restart_drains_stops_and_starts_the_app_beside_the_same_proxy() -> None:
+    state, commands = through(
+        RUNNING,
+        LifecycleEvent.RESTART,
+        LifecycleEvent.DRAINED,
+        LifecycleEvent.IDLE,
+        LifecycleEvent.APP_STOPPED,
+        LifecycleEvent.APP_HEALTHY,
+    )
+    assert state == RUNNING
+    assert commands == [
+        LifecycleCommand.REGISTER,  # draining
+        LifecycleCommand.DRAIN,
+        LifecycleCommand.WAIT_IDLE,
+        LifecycleCommand.STOP_APP,
+        LifecycleCommand.REGISTER,  # unhealthy
+        LifecycleCommand.START_APP,
+        LifecycleCommand.REGISTER,  # healthy
+    ]
+
+
+def test_stop_during_a_restart_goes_on_to_the_end() -> None:
+    state, commands = through(
+        RUNNING,
+        LifecycleEvent.RESTART,
+        LifecycleEvent.STOP,
+        LifecycleEvent.DRAINED,
+        LifecycleEvent.IDLE,
+        LifecycleEvent.APP_STOPPED,
+    )
+    assert state.phase is Phase.DEREGISTERING
+    assert LifecycleCommand.START_APP not in commands
+
+
+def test_proxy_lost_during_a_restart_is_awaited_before_the_instance_is_healthy() -> None:
+    state, _ = through(
+        RUNNING,
+        LifecycleEvent.RESTART,
+        LifecycleEvent.PROXY_LOST,
+        LifecycleEvent.DRAINED,
+        LifecycleEvent.IDLE,
+        LifecycleEvent.APP_STOPPED,
+        LifecycleEvent.APP_HEALTHY,
+    )
+    assert state.health == "unhealthy"
+    state, _ = through(state, LifecycleEvent.PROXY_READY)
+    assert state == RUNNING
+
+
+def test_restart_before_the_app_started_changes_nothing() -> None:
+    state = LifecycleState(Phase.STARTING_PROXY)
+    assert step(state, LifecycleEvent.RESTART) == (state, ())

@@ -18,7 +18,9 @@ from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import (
     ARGUMENT_LIMIT,
     LINES_LIMIT,
+    RESTART_BEGIN,
     ConfigSection,
+    InstanceRestart,
     LogLevelRequest,
     ProxyConfig,
     ProxyLogLevel,
@@ -87,6 +89,14 @@ class ProxiesRouter:
                 self.set_log_level, ProxyLogLevel, params=ProxyParams, body=LogLevelRequest, errors=_ERRORS,
             ),
             Route(
+                "GET", "/proxies/{name}/restart", "restart_status", "How far a restart is",
+                self.restart_status, InstanceRestart, params=ProxyParams, errors=_ERRORS, read_only=True,
+            ),
+            Route(
+                "POST", "/proxies/{name}/restart", "begin_restart", "Restart an instance's app",
+                self.begin_restart, InstanceRestart, params=ProxyParams, errors=(400, *_ERRORS),
+            ),
+            Route(
                 "GET", "/proxies/{name}/config", "proxy_config", "An Envoy's configuration", self.config,
                 ProxyConfig, params=ConfigParams, errors=_ERRORS, read_only=True,
             ),
@@ -114,6 +124,14 @@ class ProxiesRouter:
         """Change the level of one of Envoy's loggers, or of all, for a limited time."""
         argument = urlencode(body.model_dump(exclude_none=True))
         return await self._result(params, "log-level", argument, ProxyLogLevel)
+
+    async def begin_restart(self, params: ProxyParams, _body: NoBody) -> InstanceRestart:
+        """Begin to restart the app beside a proxy: its callers stop sending to it, it finishes, and so on."""
+        return await self._result(params, "restart", RESTART_BEGIN, InstanceRestart)
+
+    async def restart_status(self, params: ProxyParams, _body: NoBody) -> InstanceRestart:
+        """How far the restart of an app is."""
+        return await self._result(params, "restart", "", InstanceRestart)
 
     async def config(self, params: ConfigParams, _body: NoBody) -> RawJson:
         """The current configuration dump of an Envoy, with private keys redacted."""

@@ -45,6 +45,9 @@ LOG_LEVEL_MAX_SECONDS = 86_400
 LOG_LEVEL_DEFAULT_SECONDS = 600
 """How long a changed log level lasts by default: a forgotten debug log fills disks."""
 
+RESTART_BEGIN = "begin"
+"""Argument of the command that restarts an app."""
+
 CommandId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 LoggerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 LogLevel = Literal["trace", "debug", "info", "warning", "error", "critical", "off"]
@@ -79,6 +82,7 @@ class ProxyCommand(ApiModel):
     | logs | `lines=N&proxy=OFFSET&app=OFFSET`; offsets only to continue from there | ProxyLogs |
     | log-level | empty to read, or `level=L&logger=NAME&seconds=S`; no logger: all | ProxyLogLevel |
     | config | a ConfigSection, empty for all | ProxyConfig |
+    | restart | `begin` to restart the app, empty to ask how far it is | InstanceRestart |
     | tap | seconds during which every request is reported, 0 to stop | empty |
     """
 
@@ -182,6 +186,15 @@ class LogLevelRequest(ApiModel):
     seconds: int = Field(
         LOG_LEVEL_DEFAULT_SECONDS, ge=1, le=LOG_LEVEL_MAX_SECONDS, description="Seconds until it is reset."
     )
+
+
+class InstanceRestart(ApiModel):
+    """How far the restart of an instance's app is: drained, requests finished, stopped, started, healthy."""
+
+    proxy: str
+    phase: str = Field(description="What its sidecar is doing.")
+    finished: bool = Field(description="Whether it runs and is healthy.")
+    reason: str = Field("", description="What is wrong with it; empty: nothing is known.")
 
 
 class ProxyConfig(ApiModel):

@@ -177,13 +177,13 @@ READ_ONLY = frozenset(
     {"status", "instances", "proxies", "wait", "topology", "edge_history", "services", "service_history"}
     | {"policies", "policies_of_kind", "policy", "history", "revision", "diff", "events", "requests"}
     | {"proxy_stats", "proxy_config", "log_level", "prometheus_targets", "traces", "trace", "explain"}
-    | {"service_policies"}
+    | {"service_policies", "restart_status"}
     | {"jaeger_services", "jaeger_operations", "jaeger_traces", "jaeger_trace", "jaeger_dependencies"}
 )
 """Operations that the read-only token permits."""
 
 ADMIN_ONLY = frozenset(
-    {"apply", "delete", "rollback", "set_log_level", "tap", "proxy_logs"}
+    {"apply", "delete", "rollback", "set_log_level", "tap", "proxy_logs", "begin_restart"}
     | {"create_token", "tokens", "revoke_token"}
 )
 """The others: they change the mesh or a proxy, may expose secrets, or decide who may join."""
@@ -216,6 +216,8 @@ CALLS: dict[str, ApiCall] = {
     "apply": calls.apply([SourcedDocument({"kind": "Retry"})], calls.ChangeOptions(dry_run=True)),
     "delete": calls.delete([DocumentRef("Retry", "again")]),
     "rollback": calls.rollback(1),
+    "restart_status": calls.restart_status("orders-1"),
+    "begin_restart": calls.begin_restart("orders-1"),
     "set_log_level": calls.set_log_level("orders-1", "debug"),
     "proxy_logs": calls.proxy_logs("orders-1"),
     "tap": calls.tap("orders"),

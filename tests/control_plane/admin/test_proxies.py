@@ -13,6 +13,7 @@ from meshwright.control_plane.api.calls import ApiCall
 from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.errors import BAD_INPUT, TIMED_OUT, ApiError
 from meshwright.control_plane.api.models.commands import (
+    InstanceRestart,
     LogPart,
     ProxyConfig,
     ProxyLogLevel,
@@ -23,6 +24,7 @@ from meshwright.control_plane.api.models.proxies import ProxyDetail
 from meshwright.control_plane.errors import CommandTimeoutError, InputError
 from tests.fakes.admin_server import FakeMesh
 
+RESTART = InstanceRestart(proxy="orders-1", phase="draining", finished=False)
 LEVELS = ProxyLogLevel(proxy="orders-1", level="warning", loggers={"http": "debug"}, resets_in=12.5)
 
 
@@ -35,6 +37,7 @@ async def test_results_of_an_agent_are_returned_unchanged(mesh: FakeMesh) -> Non
         "logs": logs.model_dump_json(),
         "config": config.model_dump_json(),
         "log-level": LEVELS.model_dump_json(),
+        "restart": RESTART.model_dump_json(),
     }
     async with Client(mesh.endpoint) as client:
         assert await client.proxy_stats("orders-1", "rq_(2|5)xx$") == stats
@@ -44,6 +47,8 @@ async def test_results_of_an_agent_are_returned_unchanged(mesh: FakeMesh) -> Non
         assert await client.log_level("orders-1") == LEVELS
         assert await client.set_log_level("orders-1", "debug", "http", 30) == LEVELS
         assert await client.set_log_level("orders-1", "off") == LEVELS
+        assert await client.begin_restart("orders-1") == RESTART
+        assert await client.restart_status("orders-1") == RESTART
     assert [(kind, argument) for _, kind, argument in mesh.commands] == [
         ("stats", "rq_(2|5)xx$"),
         ("logs", "lines=7"),
@@ -52,6 +57,8 @@ async def test_results_of_an_agent_are_returned_unchanged(mesh: FakeMesh) -> Non
         ("log-level", ""),
         ("log-level", "level=debug&logger=http&seconds=30"),
         ("log-level", "level=off&seconds=600"),
+        ("restart", "begin"),
+        ("restart", ""),
     ]
 
 
