@@ -99,12 +99,12 @@ def down_and_up(stack: Stack) -> None:
     ],
 )
 def test_mesh_works_again_without_a_person(stack: Stack, act: Callable[[Stack], None]) -> None:
-    revisions = [revision["number"] for revision in json.loads(stack.mesh("history", "-o", "json"))]
+    revisions = [entry["revision"] for entry in json.loads(stack.mesh("history", "-o", "json"))]
     act(stack)
     stack.wait_until_orders_succeed()
     for service in ("orders", "catalog", "trading"):
         stack.wait_until_healthy(service)
-    assert [revision["number"] for revision in json.loads(stack.mesh("history", "-o", "json"))] == revisions
+    assert [entry["revision"] for entry in json.loads(stack.mesh("history", "-o", "json"))] == revisions
 
 
 def test_scale_adds_and_removes_instances(stack: Stack) -> None:
@@ -139,5 +139,5 @@ def test_down_with_volumes_starts_over(stack: Stack) -> None:
     stack.compose("down", "-v")
     stack.compose("up", "-d", "--wait")
     stack.wait_until_orders_succeed()
-    assert [revision["number"] for revision in json.loads(stack.mesh("history", "-o", "json"))] == [1]
+    assert [entry["revision"] for entry in json.loads(stack.mesh("history", "-o", "json"))] == [1]
     assert stack.compose("exec", "-T", "control-plane-1", "cat", "/run/secrets/read.token") != token

@@ -8,13 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shlex
-import shutil
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +19,7 @@ import pytest
 import requests
 
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service
+from tests.tui.terminal import Terminal
 from tests.tui.waiting import wait_until
 from tests.tui.web.browser import open_browser, serve_dashboard
 
@@ -35,50 +33,6 @@ spec:
   maxPending: {limit}
 """
 CALLERS = 6
-TMUX = shutil.which("tmux") or ""
-SIZE = (140, 44)
-
-
-class Terminal:
-    """A tmux server with a dashboard in it."""
-
-    def __init__(self, socket: Path, command: list[str], environment: dict[str, str]) -> None:
-        self._socket = str(socket)
-        # The size is tmux's to say, not that of whoever runs the tests.
-        self._environment = {k: v for k, v in environment.items() if k not in ("COLUMNS", "LINES")}
-        width, height = (str(each) for each in SIZE)
-        line = f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(command)}"
-        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, line)
-
-    def _tmux(self, *arguments: str) -> str:
-        command = [TMUX, "-S", self._socket, *arguments]
-        done = subprocess.run(command, env=self._environment, capture_output=True, check=True, timeout=30)
-        return done.stdout.decode()
-
-    def press(self, *keys: str) -> None:
-        """Press keys by tmux's names: letters, Enter, Escape, Tab."""
-        for key in keys:
-            self._tmux("send-keys", key)
-
-    def text(self) -> str:
-        """The text on screen."""
-        return self._tmux("capture-pane", "-p")
-
-    async def shows(self, words: str | Callable[[str], bool], within: float = 60.0) -> str:
-        """The text on screen, once it contains a text."""
-
-        def holds() -> str:
-            seen = self.text()
-            return seen if (words(seen) if callable(words) else words in seen) else ""
-
-        try:
-            return str(await wait_until(holds, f"{words!r} on screen", within))
-        except AssertionError as error:
-            raise AssertionError(f"{error}:\n{self.text()}") from None
-
-    def close(self) -> None:
-        """Stop the server and everything in it."""
-        self._tmux("kill-server")
 
 
 @contextmanager
@@ -120,7 +74,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @pytest.fixture
 def terminal(mesh: Mesh, tmp_path: Path) -> Iterator[Terminal]:
     """`mesh dash` on its first screen."""
-    assert TMUX, "the Debian package tmux is needed"
     command = [sys.executable, "-m", "meshwright.cli", "dash", "--state", str(mesh.state)]
     environment = {**mesh.environment, "TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
     shown = Terminal(tmp_path / "tmux", command, environment)
