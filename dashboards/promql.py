@@ -45,7 +45,8 @@ def edges(metric: str, more: str = "") -> str:
 
 def injected() -> str:
     """The rate of responses by FaultInjection, by `service` (the caller) and `callee`."""
-    return f"sum by (service, callee) (label_replace({rate('envoy_mesh_injected', PROXY)}, {_NAME}))"
+    where = f'{PROXY}, mesh_flags=~"(.*,)?FI(,.*)?"'
+    return f"sum by (service, callee) (label_replace({rate('envoy_mesh_local_replies', where)}, {_NAME}))"
 
 
 def edges_now(metric: str, more: str = "") -> str:

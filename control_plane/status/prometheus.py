@@ -22,13 +22,17 @@ INSTANCE_HEALTHS = ("healthy", "unhealthy", "draining")
 
 @dataclass(frozen=True, slots=True)
 class MeshMetrics:
-    """The values of one scrape. `proxies` and `reports` are those connected to this control plane."""
+    """The values of one scrape. `proxies` and `reports` are those connected to this control plane.
+
+    `crashed` are services that have no instance and did not end as planned.
+    """
 
     revision: int = 0
     store_up: bool = True
     proxies: Iterable[ProxyStatus] = ()
     reports: Iterable[ProxyReport] = ()
     instances: tuple[InstanceStatus, ...] = ()
+    crashed: tuple[str, ...] = ()
     breakers: tuple[Breaker, ...] = ()
     control_planes: tuple[ControlPlaneStatus, ...] = ()
 
@@ -57,7 +61,7 @@ class MeshCollector(Collector):
         )
         yield _proxies(metrics.proxies)
         yield _proxy_certificates(metrics.reports)
-        yield _instances(metrics.instances)
+        yield _instances(metrics.instances, metrics.crashed)
         yield _breakers(metrics.breakers)
         yield _certificates(self._expires())
 
@@ -83,11 +87,11 @@ def _proxy_certificates(reports: Iterable[ProxyReport]) -> Metric:
     return family
 
 
-def _instances(instances: Iterable[InstanceStatus]) -> Metric:
+def _instances(instances: Iterable[InstanceStatus], crashed: Iterable[str]) -> Metric:
     counts: Counter[tuple[str, str]] = Counter((instance.service, instance.health) for instance in instances)
-    help = "Instances with a lease, by service and health."
+    help = "Instances with a lease, by service and health; 0 for a service that crashed, none for an idle one."
     family = GaugeMetricFamily("mesh_instances", help, labels=["service", "health"])
-    for service in sorted({service for service, _ in counts}):
+    for service in sorted({*crashed, *(service for service, _ in counts)}):
         for health in INSTANCE_HEALTHS:
             family.add_metric([service, health], counts[service, health])
     return family

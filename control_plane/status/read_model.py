@@ -181,6 +181,11 @@ class MeshReadModel:
             proxies=self._xds.proxies(),
             reports=self._bounded(self._reports.current(time.monotonic())),
             instances=self.instances(),
+            crashed=tuple(
+                service.name
+                for service in self._reconciler.world.services.values()
+                if not service.instances and not service.is_idle
+            ),
             breakers=self._breakers(),
             control_planes=self._members.statuses(),
         )

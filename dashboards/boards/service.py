@@ -131,16 +131,16 @@ ANSWERS = Section(
                 ),
                 (
                     "sum by (envoy_response_code) ("
-                    + rate("envoy_mesh_injected", f'{_CLUSTER}, envoy_response_code!~"2.."')
+                    + rate("envoy_mesh_local_replies", f'{_CLUSTER}, envoy_response_code!~"2.."')
                     + ")",
-                    "{{envoy_response_code}} injected",
+                    "{{envoy_response_code}} by the mesh",
                 ),
             ),
             stacked=True,
         ),
         TimeSeriesPanel(
             "Duration",
-            "Duration of requests as callers saw it, with retries and queueing.",
+            "Duration of requests that an instance responded to, with retries and queueing, without injected delays.",
             "ms",
             tuple((edge_quantile(q / 100, _TO), f"p{q}") for q in (50, 95, 99)),
             LATENCY,

@@ -40,12 +40,12 @@ listener.127.0.0.1_15006.ssl.fail_verify_san
 listener_manager.lds.update_success listener_manager.lds.update_rejected
 listener_manager.total_listeners_active listener_manager.total_listeners_draining
 cluster_manager.cds.update_success cluster_manager.cds.update_rejected cluster_manager.active_clusters
-control_plane.connected_state sds.identity.update_success mesh.injected.envoy.cluster_name.orders
+control_plane.connected_state sds.identity.update_success mesh.local_replies.envoy.cluster_name.orders
 server.uptime server.memory_allocated server.memory_physical_size
 """
 """Statistics that dashboards may query, by their names on the admin page of Envoy 1.40."""
 
-ENVOY_HISTOGRAMS = "cluster.orders.upstream_rq_time"
+ENVOY_HISTOGRAMS = "cluster.orders.upstream_rq_time mesh.wait_time.envoy.cluster_name.orders"
 
 PROMETHEUS_NAMES = {"up", "scrape_samples_scraped", "ALERTS"}
 """Names that Prometheus itself provides."""
@@ -76,7 +76,7 @@ def prometheus_name(stat: str) -> str:
     stat = re.sub(r"^(cluster\.[^.]+\.grpc)\.\d+$", r"\1", stat)
     stat = re.sub(r"^(cluster|http|sds)\.[^.]+\.", r"\1.", stat)
     stat = re.sub(r"^listener\.[\d._]+\.", "listener.", stat)
-    stat = re.sub(r"^mesh\.injected\..*", "mesh.injected", stat)
+    stat = re.sub(r"^mesh\.(local_replies|wait_time)\..*", r"mesh.\1", stat)
     return "envoy_" + re.sub(r"_[1-5]xx$", "_xx", stat).replace(".", "_")
 
 

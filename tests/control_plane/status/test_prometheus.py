@@ -28,6 +28,7 @@ def test_scrape_exports_every_state() -> None:
         reports=[ProxyReport(node="orders-1", service="orders", expires=1_900_000_000.0)],
         instances=(InstanceStatus(name="orders-1", service="orders", address="h:1", health="unhealthy"),),
         breakers=(Breaker(from_="storefront", to="orders", state="open", ejected=2, hosts=2),),
+        crashed=("gone",),
         control_planes=(
             ControlPlaneStatus(address="a:1", state="this"),
             ControlPlaneStatus(address="b:1", state="unreachable"),
@@ -43,6 +44,7 @@ def test_scrape_exports_every_state() -> None:
     assert value("mesh_proxy_certificate_expiry_timestamp_seconds", proxy) == 1_900_000_000
     assert value("mesh_instances", {"service": "orders", "health": "healthy"}) == 0
     assert value("mesh_instances", {"service": "orders", "health": "unhealthy"}) == 1
+    assert value("mesh_instances", {"service": "gone", "health": "healthy"}) == 0, "so that the alert can fire"
     edge = {"caller": "storefront", "callee": "orders"}
     assert value("mesh_breaker_state", {**edge, "state": "open"}) == 1
     assert value("mesh_breaker_state", {**edge, "state": "closed"}) == 0
