@@ -31,8 +31,8 @@ log = structlog.get_logger(__name__)
 
 async def resolve_host(host: str) -> list[str]:
     """The addresses by the system's resolver, IPv4 first: sidecars may listen on 0.0.0.0 only."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return sorted({str(entry[4][0]) for entry in found}, key=lambda text: ":" in text)
+    entries = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return sorted({str(entry[4][0]) for entry in entries}, key=lambda text: ":" in text)
 
 
 class AdvertisedAddress:

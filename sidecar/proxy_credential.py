@@ -69,5 +69,5 @@ def load_from_environment_file(path: Path) -> ProxyCredential:
         text = read_private(path, secret=True).decode("utf-8", "replace")
     except FileNotFoundError:
         text = ""
-    found = _PROXY_SETTING.search(text)
-    return ProxyCredential(found[1] if found else secrets.token_urlsafe(_SECRET_BYTES))
+    setting = _PROXY_SETTING.search(text)
+    return ProxyCredential(setting[1] if setting else secrets.token_urlsafe(_SECRET_BYTES))

@@ -48,10 +48,10 @@ def test_every_package_has_hashes_and_nothing_else_is_installed(file: str) -> No
 @pytest.mark.parametrize("file", ["mesh", "test"])
 def test_every_dependency_of_the_project_is_there(file: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = list(project["dependencies"])
+    dependencies = list(project["dependencies"])
     for extra in EXTRAS[file]:
-        wanted += project["optional-dependencies"][extra]
-    names = {canonical(re.split(r"[^A-Za-z0-9._-]", text)[0]) for text in wanted} - {"meshwright"}
+        dependencies += project["optional-dependencies"][extra]
+    names = {canonical(re.split(r"[^A-Za-z0-9._-]", text)[0]) for text in dependencies} - {"meshwright"}
     assert names - entries(file).keys() == set()
 
 

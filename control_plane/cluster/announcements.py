@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
+from meshwright.control_plane.api.hosts import valid_host
 from meshwright.control_plane.api.models.base import ApiModel
 
 
-class Announcement(ApiModel):
-    """Where a control plane listens: `xds` is host:port, `admin` a URL."""
+def _check_address(text: str) -> str:
+    """`text`, if it is empty or a `host:port`; raises ValueError."""
+    if text:
+        host, _, port = text.rpartition(":")
+        valid_host(host.removeprefix("[").removesuffix("]"))
+        if not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65535:
+            raise ValueError(f"{text[:63]!r} has no port from 1 to 65535")
+    return text
 
-    xds: str = Field(max_length=300)
-    admin: str = Field("", max_length=300)
+
+def _check_url(text: str) -> str:
+    """`text`, if it is empty or a plain `http://host:port`; raises ValueError."""
+    scheme, separator, address = text.partition("://")
+    if text and (not separator or scheme not in ("http", "https")):
+        raise ValueError(f"{text[:63]!r} is not a URL")
+    _check_address(address if re.search(r":\d+$", address) or not address else f"{address}:80")
+    return text
+
+
+class Announcement(ApiModel):
+    """Where a control plane listens: `xds` is host:port, `admin` a URL.
+
+    Others connect there. Whoever can write to the store chooses the address, but nothing is sent before the
+    peer has shown a certificate of a control plane of this mesh.
+    """
+
+    xds: Annotated[str, AfterValidator(_check_address)] = Field(max_length=300)
+    admin: Annotated[str, AfterValidator(_check_url)] = Field("", max_length=300)
 
 
 class AnnouncementStore(Protocol):

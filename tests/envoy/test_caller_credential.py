@@ -115,15 +115,15 @@ def test_a_grpc_channel_to_the_listener_itself_reaches_grpc_ports_only(mesh: Mes
 
 
 def test_the_secret_is_in_no_log_status_and_configuration(mesh: Mesh) -> None:
-    known = secret(mesh, "front-1")
-    fetch(mesh, f"mesh:{known}@")
+    value = secret(mesh, "front-1")
+    fetch(mesh, f"mesh:{value}@")
     path = mesh.state / "sidecars/front-1/credential"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for text in ("proxy front-1 config -o json", "status -o json", "proxies -o json"):
         arguments = text.split()
-        assert known not in mesh.run(*arguments).stdout
+        assert value not in mesh.run(*arguments).stdout
     holders = [
-        file for file in mesh.state.rglob("*") if file.is_file() and known.encode() in file.read_bytes()
+        file for file in mesh.state.rglob("*") if file.is_file() and value.encode() in file.read_bytes()
     ]
     assert holders == [path]
 
@@ -132,7 +132,7 @@ def test_an_agents_app_takes_the_credential_from_a_file(mesh: Mesh, tmp_path: Pa
     file, port = tmp_path / "app.env", str(free_port())
     ports = ("--outbound-port", "0", "--inbound-port", "0", "--ready-port", "0")
     arguments = ("--service", "pair", "--instance", "pair-1", "--port", port, *ports, "--app-env", str(file))
-    kept = ""
+    userinfo_before = ""
     for _ in range(2):
         with started(mesh, "agent", *arguments):
             settings = until(lambda: working_settings(file), "the app can call through its sidecar")
@@ -140,8 +140,8 @@ def test_an_agents_app_takes_the_credential_from_a_file(mesh: Mesh, tmp_path: Pa
             assert (settings["PORT"], settings["INSTANCE"]) == (port, "pair-1")
             userinfo, _, address = settings["HTTP_PROXY"].partition("@")
             assert status_through(f"http://{address}") == 407
-            assert kept in ("", userinfo), "an app that goes on keeps its credential"
-            kept = userinfo
+            assert userinfo_before in ("", userinfo), "an app that goes on keeps its credential"
+            userinfo_before = userinfo
 
 
 @contextmanager
