@@ -55,13 +55,14 @@ spec:
 
 
 def _grpc(name: str, module: str, **env: str) -> dict[str, Any]:
-    return {
-        **service(name),
+    """A service without an HTTP health check: the agent asks grpc.health.v1."""
+    entry = service(name) | {
         "command": [sys.executable, "-m", module],
         "ports": [{"name": "grpc", "protocol": "grpc"}],
-        "health": None,
         "env": {"PYTHONPATH": str(ROOT), **env},
     }
+    del entry["health"]
+    return entry
 
 
 @pytest.fixture(scope="package")
