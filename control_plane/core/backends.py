@@ -100,8 +100,8 @@ def _no_port(service: Service, ref: BackendObjectReference, only: Port | None) -
     if not service.ports:
         return _not_found("name", f"Service {service.name} has no port")
     ports = (only,) if only else service.ports
-    known = ", ".join(
+    names = ", ".join(
         f"{port.name} ({'/'.join(map(str, port_numbers(service, port))) or 'no number'})" for port in ports
     )
     what = f"Subset {ref.name}" if only else f"Service {service.name}"
-    return _not_found("port", f"{what} has no port {ref.port}: it has {known}")
+    return _not_found("port", f"{what} has no port {ref.port}: it has {names}")

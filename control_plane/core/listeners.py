@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from meshwright.control_plane.core.hostnames import intersect_hostnames, most_specific
 from meshwright.control_plane.policies.gateway.spec import SERVED_PROTOCOLS, Gateway, Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
-from meshwright.control_plane.policies.httproute.parents import DEFAULT_NAMESPACE, ParentReference, Route
+from meshwright.control_plane.policies.httproute.parents import (
+    DEFAULT_NAMESPACE,
+    ParentReference,
+    RoutePolicy,
+)
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 
 GROUP = "gateway.networking.k8s.io"
@@ -88,7 +92,7 @@ def served(listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
     )
 
 
-def attach(route: Route, parent: ParentReference, listeners: tuple[Listener, ...]) -> Attached:
+def attach(route: RoutePolicy, parent: ParentReference, listeners: tuple[Listener, ...]) -> Attached:
     """The listeners of a Gateway to which a route attaches by one parentRef."""
     selected = [item for item in listeners if parent.section_name in ("", item.name)]
     if not selected:
@@ -116,7 +120,7 @@ def attach(route: Route, parent: ParentReference, listeners: tuple[Listener, ...
     return Attached(failure="NoMatchingListenerHostname", field="hostnames", message=message)
 
 
-def _hosts(route: Route, listener: Listener, listeners: Iterable[Listener]) -> tuple[str, ...]:
+def _hosts(route: RoutePolicy, listener: Listener, listeners: Iterable[Listener]) -> tuple[str, ...]:
     """The hosts of the route that belong to the listener and not to a more specific one of its port."""
     if not isinstance(route, HTTPRoute | GRPCRoute):
         return ("",)
@@ -130,11 +134,11 @@ def _hosts(route: Route, listener: Listener, listeners: Iterable[Listener]) -> t
 
 
 def _no_match(field: str, problem: str, listeners: Iterable[Listener]) -> Attached:
-    known = ", ".join(f"{item.name} (port {item.port or 'unknown'})" for item in listeners)
-    return Attached(failure="NoMatchingParent", field=field, message=f"{problem}: its listeners are {known}")
+    names = ", ".join(f"{item.name} (port {item.port or 'unknown'})" for item in listeners)
+    return Attached(failure="NoMatchingParent", field=field, message=f"{problem}: its listeners are {names}")
 
 
-def _why_not_allowed(route: Route, listeners: Iterable[Listener], namespace: str) -> str:
+def _why_not_allowed(route: RoutePolicy, listeners: Iterable[Listener], namespace: str) -> str:
     reasons = []
     for listener in listeners:
         kinds = supported_kinds(listener)

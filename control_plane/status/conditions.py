@@ -20,10 +20,10 @@ from meshwright.control_plane.core.attachment import conflicts
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.policies.base import TargetedPolicy
 from meshwright.control_plane.policies.gateway.spec import Gateway
-from meshwright.control_plane.policies.httproute.parents import Route
+from meshwright.control_plane.policies.httproute.parents import RoutePolicy
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.status import gateway_status
-from meshwright.control_plane.status.references import GatewayPorts, Problem, References, lines
+from meshwright.control_plane.status.references import GatewayPorts, ReferenceProblem, References, lines
 from meshwright.control_plane.status.rollout import RolloutCount
 from meshwright.control_plane.status.tcp_conflicts import tcp_conflicts
 
@@ -43,7 +43,9 @@ _STATES: tuple[tuple[ConditionType, str, str, PolicyState], ...] = (
 )
 """Type, status and reason (empty: any) of a condition, and the state it means; the first one decides."""
 
-NO_PARENTS = Problem("NoMatchingParent", "spec.parentRefs: there is none: the route is attached to nothing")
+NO_PARENTS = ReferenceProblem(
+    "NoMatchingParent", "spec.parentRefs: there is none: the route is attached to nothing"
+)
 
 NO_GATEWAYS: GatewayPorts = {}
 
@@ -84,15 +86,17 @@ def reference_warnings(
     ]
 
 
-def _warnings(references: References, document: PolicyDocument) -> Iterator[Problem]:
+def _warnings(references: References, document: PolicyDocument) -> Iterator[ReferenceProblem]:
     match document.policy:
-        case Route() as route:
+        case RoutePolicy() as route:
             yield from (problem for problem in _parent_problems(references, route) if problem)
             yield from references.backends(route)
         case Gateway() as gateway:
             yield from gateway_status.listener_problems(gateway, references)
             if references.is_missing_gateway(gateway.name):
-                yield Problem("NoGateway", f"metadata.name: {gateway_status.pending(RolloutCount())}")
+                yield ReferenceProblem(
+                    "NoGateway", f"metadata.name: {gateway_status.pending(RolloutCount())}"
+                )
         case TargetedPolicy() as policy:
             yield from (problem for problem in references.targets(policy) if problem)
             yield from references.callers(policy)
@@ -115,7 +119,7 @@ def _status(
         acked=rollout.acked,
         state=state,
         reason=reason,
-        parents=_parents(references, policy) if isinstance(policy, Route) else (),
+        parents=_parents(references, policy) if isinstance(policy, RoutePolicy) else (),
         listeners=gateway_status.listener_statuses(policy, references, rollout)
         if isinstance(policy, Gateway)
         else (),
@@ -138,7 +142,7 @@ def _conditions(
 
 def _accepted_and_resolved(references: References, document: PolicyDocument) -> Iterator[Condition]:
     match document.policy:
-        case Route() as route:
+        case RoutePolicy() as route:
             parents = _parent_problems(references, route)
             yield from _in_part(parents, list(references.backends(route)), always=True)
         case Gateway() as gateway:
@@ -160,7 +164,7 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
 
 
 def _in_part(
-    attachments: list[Problem | None], others: list[Problem], *, always: bool = False
+    attachments: list[ReferenceProblem | None], others: list[ReferenceProblem], *, always: bool = False
 ) -> Iterator[Condition]:
     """Accepted if any attachment has no problem; ResolvedRefs names what has one (`always`: or says so)."""
     failed = [problem for problem in attachments if problem]
@@ -175,15 +179,15 @@ def _in_part(
         yield Condition(type="ResolvedRefs", status="True", reason="ResolvedRefs")
 
 
-def _condition(type_: ConditionType, problems: list[Problem]) -> Condition:
+def _condition(type_: ConditionType, problems: list[ReferenceProblem]) -> Condition:
     return Condition(type=type_, status="False", reason=problems[0].reason, message=lines(problems))
 
 
-def _inapplicable(policy: TargetedPolicy) -> Iterator[Problem]:
+def _inapplicable(policy: TargetedPolicy) -> Iterator[ReferenceProblem]:
     """Fields of the spec that have no effect on some target."""
     for index, target in enumerate(policy.spec.target_refs):
         if reason := policy.spec.inapplicable_reason(target):
-            yield Problem("NoEffect", f"spec.targetRefs[{index}]: {reason}")
+            yield ReferenceProblem("NoEffect", f"spec.targetRefs[{index}]: {reason}")
 
 
 def _programmed(document: PolicyDocument, rollout: RolloutCount) -> Condition:
@@ -200,13 +204,13 @@ def _programmed(document: PolicyDocument, rollout: RolloutCount) -> Condition:
 # --- parents ------------------------------------------------------------------------------------------
 
 
-def _parent_problems(references: References, route: Route) -> list[Problem | None]:
+def _parent_problems(references: References, route: RoutePolicy) -> list[ReferenceProblem | None]:
     """For each parentRef why the route is not attached there; without parents, that."""
     parents = range(len(route.spec.parent_refs))
     return [references.parent(route, index)[1] for index in parents] or [NO_PARENTS]
 
 
-def _parents(references: References, route: Route) -> tuple[ParentStatus, ...]:
+def _parents(references: References, route: RoutePolicy) -> tuple[ParentStatus, ...]:
     """The status of a route for each of its parents."""
     backends = list(references.backends(route))
     problems = _parent_problems(references, route)

@@ -13,7 +13,7 @@ from meshwright.control_plane.core.listeners import (
     unsupported_kinds,
 )
 from meshwright.control_plane.policies.gateway.spec import SERVED_PROTOCOLS, Gateway, Listener
-from meshwright.control_plane.status.references import Problem, References
+from meshwright.control_plane.status.references import ReferenceProblem, References
 from meshwright.control_plane.status.rollout import RolloutCount
 
 
@@ -36,7 +36,7 @@ def listener_statuses(
     )
 
 
-def listener_problems(gateway: Gateway, references: References) -> list[Problem]:
+def listener_problems(gateway: Gateway, references: References) -> list[ReferenceProblem]:
     """What is wrong with the listeners of a Gateway; the field comes first."""
     problems = []
     for index, listener in enumerate(gateway.spec.listeners):
@@ -44,31 +44,31 @@ def listener_problems(gateway: Gateway, references: References) -> list[Problem]
         invalid = _invalid(gateway, listener)
         if invalid is not None:
             field = "protocol" if invalid.reason == "UnsupportedProtocol" else "port"
-            problems.append(Problem(invalid.reason, f"{path}.{field}: {invalid.message}"))
+            problems.append(ReferenceProblem(invalid.reason, f"{path}.{field}: {invalid.message}"))
         if kinds := unsupported_kinds(listener):
             message = f"{path}.allowedRoutes.kinds: {_invalid_kinds(listener, kinds)}"
-            problems.append(Problem("InvalidRouteKinds", message))
+            problems.append(ReferenceProblem("InvalidRouteKinds", message))
         bound = references.bound_port(gateway.name, listener.name)
         if invalid is None and bound and bound != listener.port:
             message = (
                 f"{path}.port: listener {listener.name} listens on port {bound}, as the gateway was started, "
                 f"not on {listener.port}: give both the same port, or the listener another name"
             )
-            problems.append(Problem("PortDiffers", message))
+            problems.append(ReferenceProblem("PortDiffers", message))
     return problems
 
 
-def _invalid(gateway: Gateway, listener: Listener) -> Problem | None:
+def _invalid(gateway: Gateway, listener: Listener) -> ReferenceProblem | None:
     """Why Envoy does not open the listener."""
     if listener.protocol not in SERVED_PROTOCOLS:
         supported = " and ".join(SERVED_PROTOCOLS)
         message = f"nothing listens for {listener.protocol} yet: use {supported}"
-        return Problem("UnsupportedProtocol", message)
+        return ReferenceProblem("UnsupportedProtocol", message)
     rivals = port_rivals(listener, gateway.spec.listeners)
     if rivals:
         names = ", ".join(rivals)
         message = f"port {listener.port} is also that of {names}, and one of them is TCP: none is opened"
-        return Problem("ProtocolConflict", message)
+        return ReferenceProblem("ProtocolConflict", message)
     return None
 
 
@@ -107,7 +107,7 @@ def _conditions(gateway: Gateway, listener: Listener, rollout: RolloutCount) -> 
     yield _programmed(invalid, rollout)
 
 
-def _programmed(invalid: Problem | None, rollout: RolloutCount) -> Condition:
+def _programmed(invalid: ReferenceProblem | None, rollout: RolloutCount) -> Condition:
     if invalid is not None:
         return Condition(type="Programmed", status="False", reason="Invalid", message=invalid.message)
     if rollout.holders and rollout.acked == rollout.holders:

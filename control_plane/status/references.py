@@ -1,7 +1,7 @@
 """What the references of policies lead to: targets, parents, backends, mirrors, callers. Pure.
 
 Every name, section, port and host name is resolved against the world as it is now. What does not resolve is a
-`Problem` that names the field, says what Envoy does about it, and suggests the closest name.
+`ReferenceProblem` that names the field, says what Envoy does about it, and suggests the closest name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from meshwright.control_plane.policies.base import TargetedPolicy, TargetRef
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
-from meshwright.control_plane.policies.httproute.parents import ParentReference, Route
+from meshwright.control_plane.policies.httproute.parents import ParentReference, RoutePolicy
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.policies.tcproute.spec import TCPRoute
@@ -31,7 +31,7 @@ _LATER = "the policy takes effect when there is"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ReferenceProblem:
     """A reference that does not resolve. `reason` is the Gateway API's word; `message` names the field."""
 
     reason: str
@@ -55,7 +55,7 @@ class References:
         self._routes = {
             document.ref: document.policy
             for document in world.documents
-            if isinstance(document.policy, Route)
+            if isinstance(document.policy, RoutePolicy)
         }
         subsets = {
             document.policy.name: document.policy
@@ -74,13 +74,13 @@ class References:
 
     # --- routes -----------------------------------------------------------------------------------------
 
-    def parent(self, route: Route, index: int) -> tuple[Attached, Problem | None]:
+    def parent(self, route: RoutePolicy, index: int) -> tuple[Attached, ReferenceProblem | None]:
         """Where a route attaches by one of its parentRefs, and why it does not."""
         ref = route.spec.parent_refs[index]
         path = f"spec.parentRefs[{index}]"
         if ref.name not in self._names[ref.kind]:
             missing = self._missing(ref.kind, ref.name)
-            problem = Problem("NoMatchingParent", f"{path}.name: {missing}: {_LATER}")
+            problem = ReferenceProblem("NoMatchingParent", f"{path}.name: {missing}: {_LATER}")
             return Attached(failure=problem.reason), problem
         if ref.kind == "Service":
             attached = attach_to_service(route, ref, self._world.services[ref.name])
@@ -91,9 +91,9 @@ class References:
         field = "spec.hostnames" if attached.field == "hostnames" else path
         field += f".{attached.field}" if attached.field not in ("", "hostnames") else ""
         message = f"{field}: {ref.kind} {ref.name} {attached.message}"
-        return attached, Problem(attached.failure, f"{message}: the route is not attached there")
+        return attached, ReferenceProblem(attached.failure, f"{message}: the route is not attached there")
 
-    def backends(self, route: Route) -> Iterator[Problem]:
+    def backends(self, route: RoutePolicy) -> Iterator[ReferenceProblem]:
         """The backends and mirrors of a route that do not resolve."""
         for path, ref in route.spec.backend_references():
             resolved = self._backend(route, ref)
@@ -101,9 +101,9 @@ class References:
                 suggestion = self._suggestion(ref.kind, ref.name) if resolved.field == "name" else ""
                 consequence = _consequence(route, path, ref)
                 message = f"{path}.{resolved.field}: {resolved.message}{suggestion}: {consequence}"
-                yield Problem(resolved.failure, message)
+                yield ReferenceProblem(resolved.failure, message)
 
-    def _backend(self, route: Route, ref: BackendObjectReference) -> BackendCluster:
+    def _backend(self, route: RoutePolicy, ref: BackendObjectReference) -> BackendCluster:
         if isinstance(route, TCPRoute):
             return self._backends.tcp_cluster(self._world.services, ref)
         return self._backends.http_cluster(self._world.services, ref, grpc=isinstance(route, GRPCRoute))
@@ -122,7 +122,7 @@ class References:
         """Whether gateways are connected, and none of this name."""
         return bool(self._bound) and name not in self._bound
 
-    def routes_to(self, gateway: str) -> Iterator[Route]:
+    def routes_to(self, gateway: str) -> Iterator[RoutePolicy]:
         """The routes with a parentRef to a gateway."""
         for route in self._routes.values():
             if any((ref.kind, ref.name) == ("Gateway", gateway) for ref in route.spec.parent_refs):
@@ -130,15 +130,15 @@ class References:
 
     # --- targets ----------------------------------------------------------------------------------------
 
-    def targets(self, policy: TargetedPolicy) -> list[Problem | None]:
+    def targets(self, policy: TargetedPolicy) -> list[ReferenceProblem | None]:
         """For each targetRef why it does not resolve."""
         return [self._target(ref, index) for index, ref in enumerate(policy.spec.target_refs)]
 
-    def _target(self, ref: TargetRef, index: int) -> Problem | None:
+    def _target(self, ref: TargetRef, index: int) -> ReferenceProblem | None:
         path = f"spec.targetRefs[{index}]"
         if ref.kind != "Mesh" and ref.name not in self._names.get(ref.kind, ()):
             message = f"{path}.name: {self._missing(ref.kind, ref.name)}: {_LATER}"
-            return Problem("TargetNotFound", message)
+            return ReferenceProblem("TargetNotFound", message)
         if not ref.section_name:
             return None
         route = self._routes.get(f"{ref.kind}/{ref.name}")
@@ -149,27 +149,27 @@ class References:
         match = closest_match(ref.section_name, names)
         advice = f"did you mean {match}?" if match else f"its rules are {', '.join(names) or 'not named'}"
         problem = f"{ref.kind} {ref.name} has no rule {ref.section_name!r}"
-        return Problem("TargetNotFound", f"{path}.sectionName: {problem}: {advice}")
+        return ReferenceProblem("TargetNotFound", f"{path}.sectionName: {problem}: {advice}")
 
-    def callers(self, policy: TargetedPolicy) -> list[Problem]:
+    def callers(self, policy: TargetedPolicy) -> list[ReferenceProblem]:
         """The names in `from` that nobody in the mesh has."""
-        known = self._names["Service"] | self._names["Gateway"]
+        callers = self._names["Service"] | self._names["Gateway"]
         return [
-            Problem(
+            ReferenceProblem(
                 "CallerNotFound",
                 f"spec.from[{index}]: there is no Service or Gateway {name} yet"
-                f"{_did_you_mean(closest_match(name, sorted(known)))}: nobody calls under this name",
+                f"{_did_you_mean(closest_match(name, sorted(callers)))}: nobody calls under this name",
             )
             for index, name in enumerate(policy.spec.from_)
-            if name not in known
+            if name not in callers
         ]
 
-    def subset(self, policy: Subset) -> Problem | None:
+    def subset(self, policy: Subset) -> ReferenceProblem | None:
         """Why a Subset selects nothing."""
         if policy.spec.service in self._names["Service"]:
             return None
         missing = self._missing("Service", policy.spec.service)
-        return Problem("TargetNotFound", f"spec.service: {missing}: {_LATER}")
+        return ReferenceProblem("TargetNotFound", f"spec.service: {missing}: {_LATER}")
 
     # --- names ------------------------------------------------------------------------------------------
 
@@ -180,12 +180,14 @@ class References:
         return _did_you_mean(closest_match(name, sorted(self._names.get(kind, set()) - {name})))
 
 
-def attach_to_service(route: Route, ref: ParentReference, service: Service) -> Attached:
+def attach_to_service(route: RoutePolicy, ref: ParentReference, service: Service) -> Attached:
     """The ports of a Service to which a route attaches by one parentRef; without any, why."""
-    wanted = ("tcp",) if isinstance(route, TCPRoute) else ("http", "grpc")
-    ports = [port for port in service.ports if port.protocol in wanted]
+    protocols = ("tcp",) if isinstance(route, TCPRoute) else ("http", "grpc")
+    ports = [port for port in service.ports if port.protocol in protocols]
     if not ports:
-        return Attached(failure="NoMatchingParent", field="name", message=f"has no {'/'.join(wanted)} port")
+        return Attached(
+            failure="NoMatchingParent", field="name", message=f"has no {'/'.join(protocols)} port"
+        )
     if any(selects_port(ref, port, port_numbers(service, port)) for port in ports):
         return Attached()
     names = ", ".join(
@@ -193,12 +195,12 @@ def attach_to_service(route: Route, ref: ParentReference, service: Service) -> A
     )
     field = "sectionName" if all(ref.section_name not in ("", port.name) for port in ports) else "port"
     value = repr(ref.section_name) if field == "sectionName" else str(ref.port)
-    kinds = "/".join(wanted)
+    kinds = "/".join(protocols)
     message = f"has no {kinds} port {value}: it has {names}"
     return Attached(failure="NoMatchingParent", field=field, message=message)
 
 
-def _consequence(route: Route, path: str, ref: BackendObjectReference) -> str:
+def _consequence(route: RoutePolicy, path: str, ref: BackendObjectReference) -> str:
     """What Envoy does instead of sending to the backend."""
     if path.endswith("requestMirror.backendRef"):
         return "no copies are sent"
@@ -215,6 +217,6 @@ def _did_you_mean(name: str) -> str:
     return f" (did you mean {name}?)" if name else ""
 
 
-def lines(problems: Iterable[Problem]) -> str:
+def lines(problems: Iterable[ReferenceProblem]) -> str:
     """The messages of problems as one text."""
     return "; ".join(dict.fromkeys(problem.message for problem in problems))

@@ -16,7 +16,7 @@ from meshwright.control_plane.api.models.topology import ServiceSummary
 from meshwright.control_plane.api.models.verdict import MeshProblem, ProblemSeverity, Verdict
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.policies.faultinjection.spec import FaultInjection, FaultInjectionSpec
-from meshwright.control_plane.policies.httproute.parents import Route
+from meshwright.control_plane.policies.httproute.parents import RoutePolicy
 from meshwright.control_plane.telemetry.topology.health import (
     DEGRADED_BELOW,
     MIN_CALLS,
@@ -251,7 +251,7 @@ def _unfinished(facts: VerdictInput) -> Iterator[MeshProblem]:
     routed = {
         ref.name
         for document in facts.world.documents
-        if isinstance(document.policy, Route)
+        if isinstance(document.policy, RoutePolicy)
         for ref in document.policy.spec.parent_refs
         if ref.kind == "Gateway"
     }

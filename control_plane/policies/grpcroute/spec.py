@@ -17,7 +17,7 @@ from meshwright.control_plane.policies.httproute.filters import (
     HTTPRouteFilter,
     check_filters,
 )
-from meshwright.control_plane.policies.httproute.parents import Route, RouteSpec, check_route
+from meshwright.control_plane.policies.httproute.parents import RoutePolicy, RouteSpec, check_route
 from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule
 
 
@@ -138,7 +138,7 @@ class GRPCRouteSpec(RouteSpec):
                 yield f"spec.rules[{index}].{path}", ref
 
 
-class GRPCRoute(Route):
+class GRPCRoute(RoutePolicy):
     """Routes gRPC calls (Gateway API v1 `GRPCRoute`).
 
     With a parentRef of kind Service it routes calls to that service inside the mesh; with kind Gateway, calls

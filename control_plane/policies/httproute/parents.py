@@ -58,7 +58,7 @@ class RouteSpec(Spec):
         raise NotImplementedError
 
 
-class Route(Policy):
+class RoutePolicy(Policy):
     """A route of any kind; what it refers to is in its own namespace."""
 
     combine: ClassVar[Combine] = "resource"
@@ -71,8 +71,8 @@ class Route(Policy):
         if not isinstance(document, Mapping):
             return document
         metadata = document.get("metadata")
-        own = metadata.get("namespace") if isinstance(metadata, Mapping) else None
-        return {**document, "spec": _without_namespace(document.get("spec"), own or DEFAULT_NAMESPACE)}
+        namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
+        return {**document, "spec": _without_namespace(document.get("spec"), namespace or DEFAULT_NAMESPACE)}
 
 
 def _without_namespace(value: Any, namespace: str) -> Any:

@@ -18,7 +18,7 @@ from meshwright.control_plane.policies.httproute.filters import (
     check_prefix_rewrites,
 )
 from meshwright.control_plane.policies.httproute.matches import HTTPRouteMatch
-from meshwright.control_plane.policies.httproute.parents import Route, RouteSpec, check_route
+from meshwright.control_plane.policies.httproute.parents import RoutePolicy, RouteSpec, check_route
 from meshwright.control_plane.policies.retry.spec import RetryBackoff, RetrySpec
 from meshwright.control_plane.policies.timeout.spec import TimeoutSpec, check_limits
 
@@ -172,7 +172,7 @@ class HTTPRouteSpec(RouteSpec):
                 yield f"spec.rules[{index}].{path}", ref
 
 
-class HTTPRoute(Route):
+class HTTPRoute(RoutePolicy):
     """Routes HTTP requests (Gateway API v1 `HTTPRoute`).
 
     With a parentRef of kind Service it routes calls to that service inside the mesh; with kind Gateway,

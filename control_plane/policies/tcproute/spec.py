@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from meshwright.control_plane.policies.base import OptionalObjectName, Spec
 from meshwright.control_plane.policies.field_types import Weight
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
-from meshwright.control_plane.policies.httproute.parents import Route, RouteSpec, check_route
+from meshwright.control_plane.policies.httproute.parents import RoutePolicy, RouteSpec, check_route
 
 
 class TCPBackendRef(BackendObjectReference):
@@ -48,7 +48,7 @@ class TCPRouteSpec(RouteSpec):
             yield f"spec.rules[0].backendRefs[{index}]", ref
 
 
-class TCPRoute(Route):
+class TCPRoute(RoutePolicy):
     """Routes connections to a TCP service or through a Gateway (Gateway API v1 `TCPRoute`).
 
     With a parentRef of kind Service it applies to callers that declare the service in their `upstreams`; with

@@ -346,8 +346,8 @@ def test_listener_status_has_kinds_and_attached_routes() -> None:
     ],
 )
 def test_listener_conditions(spec: str, conditions: dict[str, tuple[str, str]]) -> None:
-    found = listeners(GATEWAY % spec)["l"]
-    assert {name: found[name] for name in conditions} == conditions
+    results = listeners(GATEWAY % spec)["l"]
+    assert {name: results[name] for name in conditions} == conditions
     wrong = [value for value in conditions.values() if value[1] not in ("Accepted", "NoConflicts")]
     assert bool(warnings(GATEWAY % spec)) is bool(wrong)
 

@@ -50,22 +50,22 @@ def test_share_of_a_missing_backend_gets_500_and_says_why(
     assert status["state"] == "partial"
     caller, outside = mesh.caller("front-1"), requests.Session()
     for session, url in ((caller, "http://back/"), (outside, f"http://127.0.0.1:{mesh.ingress_port}/")):
-        found: Counter[Any] = Counter()
+        results: Counter[Any] = Counter()
         for _ in range(240):
             response = session.get(url, timeout=30)
-            found[response.headers["x-served-by"] if response.ok else response.status_code] += 1
+            results[response.headers["x-served-by"] if response.ok else response.status_code] += 1
             assert response.ok or text in response.text
-        assert set(found) == {500, "back-1", "back-2"}
+        assert set(results) == {500, "back-1", "back-2"}
         for who, share in ((500, 0.25), ("back-1", 0.25), ("back-2", 0.5)):
-            assert found[who] / 240 == pytest.approx(share, abs=0.12), found
+            assert results[who] / 240 == pytest.approx(share, abs=0.12), results
 
 
 def test_share_of_a_missing_backend_is_not_retried(mesh: Mesh, applied: Any) -> None:
     rule = "{retry: {attempts: 5, codes: [500, 503]}, backendRefs: [{name: nobody}, {name: back}]}"
     applied(route("half", SERVICE, rule))
     caller = mesh.caller("front-1")
-    found = Counter(caller.get("http://back/", timeout=30).status_code for _ in range(200))
-    assert found[500] / 200 == pytest.approx(0.5, abs=0.15)
+    results = Counter(caller.get("http://back/", timeout=30).status_code for _ in range(200))
+    assert results[500] / 200 == pytest.approx(0.5, abs=0.15)
 
 
 def test_backends_have_filters_of_their_own(mesh: Mesh, applied: Any) -> None:

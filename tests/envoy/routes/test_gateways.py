@@ -110,20 +110,20 @@ def test_listeners_have_ports_kinds_and_protocols_of_their_own(mesh: Mesh, appli
     for port in (both, 8443):
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", port), 5)
-    found = {item["name"]: item for item in policy(mesh, "ingress")["listeners"]}
-    assert {name: item["attached_routes"] for name, item in found.items()} == {
+    results = {item["name"]: item for item in policy(mesh, "ingress")["listeners"]}
+    assert {name: item["attached_routes"] for name, item in results.items()} == {
         "plain": 2, "calls": 0, "inside": 0, "data": 0, "one": 1, "other": 0, "secure": 0,
     }  # fmt: skip
-    assert conditions(found["plain"]) == {
+    assert conditions(results["plain"]) == {
         "Accepted": ("True", "Accepted"),
         "Conflicted": ("False", "NoConflicts"),
         "ResolvedRefs": ("True", "ResolvedRefs"),
         "Programmed": ("True", "Programmed"),
     }
-    assert conditions(found["one"])["Conflicted"] == ("True", "ProtocolConflict")
-    assert conditions(found["secure"])["Accepted"] == ("False", "UnsupportedProtocol")
+    assert conditions(results["one"])["Conflicted"] == ("True", "ProtocolConflict")
+    assert conditions(results["secure"])["Accepted"] == ("False", "UnsupportedProtocol")
     assert conditions(policy(mesh, "lost"))["Accepted"] == ("False", "NotAllowedByListeners")
-    assert found["data"]["supported_kinds"] == ["TCPRoute"]
+    assert results["data"]["supported_kinds"] == ["TCPRoute"]
     assert [line for line in warnings if "HTTPRoute/lost: spec.parentRefs[0]" in line]
 
 
@@ -193,8 +193,8 @@ def test_listener_called_http_listens_where_the_application_file_says(
 ) -> None:
     (warning,) = applied(gateway("inner", listener("http", 12345)))
     assert f"listener http listens on port {inner}" in warning
-    (found,) = policy(mesh, "inner")["listeners"]
-    assert (found["port"], found["bound_port"]) == (12345, inner)
+    (results,) = policy(mesh, "inner")["listeners"]
+    assert (results["port"], results["bound_port"]) == (12345, inner)
     target = "{type: RequestRedirect, requestRedirect: {hostname: a.org}}"
     applied(route("to", "{name: inner, port: 12345}", f"{{filters: [{target}]}}"))
     assert at(inner).headers["location"] == "http://a.org:12345/"
