@@ -16,6 +16,7 @@ from meshwright.cli.exit_codes import EXIT_CODES
 from meshwright.cli.main import COMMANDS
 from meshwright.cli.settings import COMMAND_SETTINGS
 from meshwright.control_plane.admin import server as admin
+from meshwright.control_plane.api import header_limits
 from meshwright.control_plane.api.models.policies import DOCUMENTS_LIMIT
 from meshwright.control_plane.api.yaml import parser as yaml
 from meshwright.control_plane.ca import token_signing
@@ -143,6 +144,7 @@ def _limits() -> Iterator[Sequence[str]]:
     yield "limit", "value"
     yield "a policy file", f"{_size(loader.MAX_BYTES)}, {yaml.MAX_ALIASES} aliases, {yaml.MAX_DEPTH} levels"
     yield "a request to the admin API", _size(admin.BODY_LIMIT)
+    yield "headers of a request or response", f"{header_limits.MAX_HEADERS:,}, {header_limits.MAX_KIB} KiB"
     yield "documents of a mesh", f"{DOCUMENTS_LIMIT:,}"
     yield "replicas of one entry in the application file", str(application.MAX_REPLICAS)
     yield (

@@ -119,7 +119,7 @@ def _cells(service: Service) -> dict[str, str]:
         "p99": _latency(service["p99_ms"]),
         "retries": _rate(service["retries_per_s"]),
         "breaker": _breaker(service),
-        "ready": "-" if service["role"] == "gateway" else f"{service['healthy']}/{service['instances']}",
+        "ready": "-" if service["role"] != "service" else f"{service['healthy']}/{service['instances']}",
         "mtls": "yes" if service["mtls"] else "no",
     }
 

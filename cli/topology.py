@@ -139,7 +139,7 @@ def _health(node: Mapping[str, Any]) -> str:
 
 
 def _instances(node: Mapping[str, Any]) -> str:
-    return "-" if node["role"] == "gateway" else f"{node['healthy']}/{node['instances']}"
+    return "-" if node["role"] != "service" else f"{node['healthy']}/{node['instances']}"
 
 
 def _percent(ratio: float) -> str:

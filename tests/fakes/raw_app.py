@@ -1,8 +1,9 @@
 """A server that shows each request byte for byte and responds with whatever bytes it is told to.
 
-Its response is `{"head", "body", "trailers"}`: the head as it arrived, the SHA-256 of the body, the trailers. With
-a header `x-respond: BASE64` it sends these bytes instead. A request with `Expect: 100-continue` and
-`x-continue: no` gets 417 without 100. It listens on `PORT` at `HOST` (127.0.0.1).
+Its response is `{"head", "body", "trailers"}`: the head as it arrived, the SHA-256 of the body, the trailers.
+It prints the same as a line of JSON. With a header `x-respond: BASE64` it sends these bytes. A request
+with `Expect: 100-continue` and `x-continue: no` gets 417 without 100. It listens on `PORT` at `HOST`
+(127.0.0.1).
 """
 
 from __future__ import annotations
@@ -41,15 +42,17 @@ async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
             writer.write(b"HTTP/1.1 417 Expectation Failed\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
             return False
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body, trailers = b"", []
+    body, trailers = b"", list[str]()
     if "chunked" in _header(head, "transfer-encoding"):
         body, trailers = await _chunked(reader)
     elif length := _header(head, "content-length"):
         body = await reader.readexactly(int(length))
+    seen = {"head": head, "body": hashlib.sha256(body).hexdigest(), "trailers": trailers}
+    print(json.dumps(seen), flush=True)  # noqa: T201
     if planned := _header(head, "x-respond"):
         writer.write(base64.b64decode(planned))
         return False
-    text = json.dumps({"head": head, "body": hashlib.sha256(body).hexdigest(), "trailers": trailers}).encode()
+    text = json.dumps(seen).encode()
     if head.startswith("HEAD "):
         text, length = b"", str(len(text))
     else:

@@ -8,7 +8,8 @@ from pydantic import ConfigDict, Field
 
 from meshwright.control_plane.api.models.base import ApiModel, Protocol
 
-NodeRole = Literal["service", "gateway"]
+NodeRole = Literal["service", "gateway", "external"]
+"""`external`: all hosts outside the mesh that its services call."""
 NodeHealth = Literal["healthy", "degraded", "unhealthy", "unknown", "idle"]
 BreakerState = Literal["closed", "partial", "open"]
 EdgeBreaker = Literal["none", "closed", "partial", "open"]

@@ -1,6 +1,7 @@
 """Traffic aggregated to edges: all calls from one service or gateway to another service.
 
-Only the mesh's own services are destinations; the caller is the identity of the certificate.
+Only the mesh's own services are destinations, and all hosts outside the mesh as one. The caller is the
+identity of the certificate.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.api.cluster_names import parse_cluster_name
+from meshwright.control_plane.api.cluster_names import EXTERNAL, EXTERNAL_NODE, parse_cluster_name
 from meshwright.control_plane.api.models.base import Protocol
 from meshwright.control_plane.api.models.topology import NodeRole
 from meshwright.control_plane.core.views import default_port
@@ -106,7 +107,12 @@ class EdgeTable:
 
 
 def destination_of(cluster: str, services: Mapping[str, Service]) -> tuple[str, Protocol] | None:
-    """The service behind a cluster and the protocol of its port; None if the mesh has no such service."""
+    """The service behind a cluster and the protocol of its port; None if the mesh has no such service.
+
+    Hosts outside the mesh are one destination.
+    """
+    if cluster == EXTERNAL:
+        return EXTERNAL_NODE, "http"
     name = parse_cluster_name(cluster)
     service = services.get(name.service)
     if service is None:

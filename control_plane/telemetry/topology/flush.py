@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from meshwright.control_plane.api.cluster_names import EXTERNAL
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry.ingest.envoy_stats import INBOUND, UNROUTED, StatPoint
 from meshwright.control_plane.telemetry.topology import histogram
@@ -43,7 +44,7 @@ class MetricsFlush:
         if point.cluster == INBOUND:
             self.inbound.completed += point.value
             self.inbound.failed += point.value if point.stat.endswith("_5xx") else 0.0
-        if point.cluster.startswith("/") and point.cluster != UNROUTED:
+        if point.cluster.startswith("/") and point.cluster not in (UNROUTED, EXTERNAL):
             return
         if point.stat in GAUGE_FIELDS:
             self.gauges.append(point)

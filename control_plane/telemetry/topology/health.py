@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from meshwright.control_plane.api.cluster_names import EXTERNAL_NODE
 from meshwright.control_plane.api.models.topology import (
     Breaker,
     HealthThresholds,
@@ -79,6 +80,8 @@ def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNod
     for caller, traffic in edges.unrouted.items():
         sent.setdefault(caller, []).append(traffic.results)
     roles: dict[str, NodeRole] = {**dict.fromkeys(context.world.gateways, "gateway"), **edges.callers}
+    if EXTERNAL_NODE in received:
+        roles.setdefault(EXTERNAL_NODE, "external")
     for name in sorted({*roles, *services}):
         service = services.get(name)
         if service is not None:
@@ -86,6 +89,9 @@ def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNod
         elif roles[name] == "gateway":
             verdict = _worst_verdict(_gateway_by_proxies(name, context), _by_calls(sent.get(name, ())))
             yield TopologyNode(name=name, role="gateway", health=verdict.health, reason=verdict.reason)
+        elif roles[name] == "external":
+            verdict = _by_calls(received[name].values())
+            yield TopologyNode(name=name, role="external", health=verdict.health, reason=verdict.reason)
         else:  # a caller that is not registered, or no longer
             health: NodeHealth = "healthy" if name in context.connected else "idle"
             yield TopologyNode(name=name, health=health)

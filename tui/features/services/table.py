@@ -142,7 +142,7 @@ def breaker_cell(state: str) -> TableCell:
 
 def instances_cell(service: ServiceSummary) -> TableCell:
     """Healthy instances of all; gateways have no instances."""
-    if service.role == "gateway":
+    if service.role != "service":
         return TableCell(NO_VALUE, "dim")
     tone: Tone = "plain" if service.healthy == service.instances else "partial" if service.healthy else "bad"
     return TableCell(f"{service.healthy}/{service.instances}", tone)

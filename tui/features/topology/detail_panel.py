@@ -117,8 +117,8 @@ def node_lines(node: TopologyNode, index: TopologyIndex, data: PanelData, width:
     inbound = [edge for edge in index.edges.values() if edge.to == node.name]
     outbound = [edge for edge in index.edges.values() if edge.from_ == node.name]
     instances = f"{node.healthy}/{node.instances} healthy"
-    if node.role == "gateway" or service_of(node.name) != node.name:
-        instances = "gateway" if node.role == "gateway" else f"a version of {service_of(node.name)}"
+    if node.role != "service" or service_of(node.name) != node.name:
+        instances = node.role if node.role != "service" else f"a version of {service_of(node.name)}"
     rate = sum(edge.rps for edge in inbound)
     success = 1 - sum(edge.rps * (1 - edge.success) for edge in inbound) / rate if rate else 1.0
     tone = success_tone(success, data.thresholds)
