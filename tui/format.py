@@ -40,6 +40,7 @@ HEALTH_LABELS: Mapping[str, StatusLabel] = {
     "degraded": StatusLabel("◐", "degraded", "partial"),
     "unhealthy": StatusLabel("✖", "unhealthy", "bad"),
     "unknown": StatusLabel("○", "unknown", "off"),
+    "idle": StatusLabel("○", "idle", "off"),
     "draining": StatusLabel("◐", "draining", "partial"),
 }
 """Of services, gateways, versions, edges and instances."""

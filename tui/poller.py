@@ -19,8 +19,9 @@ from meshwright.control_plane.api.client import Client
 from meshwright.control_plane.api.errors import ApiError, UnreachableError
 from meshwright.control_plane.api.mesh_locator import ApiEndpoint
 from meshwright.control_plane.api.models.events import Event, event_sort_key
+from meshwright.control_plane.api.models.topology import ServiceList, Topology
 from meshwright.control_plane.errors import MeshError
-from meshwright.tui.mesh_state import DashboardState, StateField
+from meshwright.tui.mesh_state import DashboardState, StateField, active_services, active_topology
 
 Result = TypeVar("Result")
 
@@ -55,10 +56,19 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 REVISION_LIMIT = 50
 """Revisions that are fetched, newest first."""
 
+
+async def _active_topology(client: Client) -> Topology:
+    return active_topology(await client.topology())
+
+
+async def _active_services(client: Client) -> ServiceList:
+    return active_services(await client.services())
+
+
 FETCHERS: Mapping[StateField, Callable[[Client], Awaitable[Any]]] = {
     "status": lambda client: client.status(),
-    "topology": lambda client: client.topology(),
-    "services": lambda client: client.services(),
+    "topology": _active_topology,
+    "services": _active_services,
     "instances": lambda client: client.instances(),
     "proxies": lambda client: client.proxies(),
     "policies": lambda client: client.policies(),

@@ -1,4 +1,4 @@
-"""The header of every screen: the state of the mesh and the age of the data, the tabs, and the location.
+"""The header of every screen: state of the mesh and age of the data, the tabs, the location and the verdict.
 
 The items of the first line keep their order: mesh, revision and rollout, total rate, errors, p99, time of the
 data. The third line says so in words when the data is stale.
@@ -16,6 +16,7 @@ from textual.content import Content
 from textual.events import Click
 
 from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.api.problem_text import verdict_line
 from meshwright.tui.format import (
     PROXY_LABELS,
     StatusLabel,
@@ -38,6 +39,9 @@ from meshwright.tui.widgets.stable_static import StableStatic
 LINE_COUNT = 3
 """Lines of the header."""
 
+MIN_VERDICT_WIDTH = 20
+"""Cells below which the verdict is left out, in favour of the breadcrumbs."""
+
 ERROR_RATE_BAD = 0.05
 """Share (0..1) of failed requests from which the error rate is red."""
 
@@ -46,7 +50,7 @@ RankedItem = tuple[int, Content]
 
 
 class StatusHeader(Vertical):
-    """Three lines: figures, tabs, and breadcrumbs or the outage banner."""
+    """Three lines: figures, tabs, and breadcrumbs with the verdict, or the outage banner."""
 
     DEFAULT_CSS = """
     StatusHeader { height: 3; dock: top; }
@@ -99,7 +103,8 @@ class StatusHeader(Vertical):
         tabs = tab_line(TABS.index(self._tab), width)
         tabs = with_read_only_mark(tabs, width, read_only=session.read_only)
         self.query_one("#tabs", StableStatic).set_text(tabs)
-        line = banner(state, now, width) or breadcrumb_line(session.breadcrumbs(), width)
+        verdict = verdict_text(state.status)
+        line = banner(state, now, width) or location_line(session.breadcrumbs(), verdict, width)
         self.query_one("#location", StableStatic).set_text(line)
 
 
@@ -195,6 +200,33 @@ def breadcrumb_line(titles: Sequence[str], width: int) -> Content:
     text = truncate(f" {' › '.join(sanitize(title) for title in titles)} ", max(0, width - 4))
     rest = "─" * max(0, width - 2 - cell_len(text))
     return Content.assemble(("──", "$mesh-line"), (text, "$accent"), (rest, "$mesh-line"))
+
+
+def verdict_text(status: Status | None) -> Content | None:
+    """The worst problem of the mesh, in words; None: there is none."""
+    if status is None or status.verdict.healthy:
+        return None
+    problems = status.verdict.problems
+    tone: Tone = "bad" if any(problem.severity == "error" for problem in problems) else "partial"
+    line = verdict_line(status.verdict.model_dump(), lambda seconds: format_time(seconds)[:-3])
+    return paint(f"{'✖' if tone == 'bad' else '◐'} {sanitize(line)}", tone)
+
+
+def location_line(titles: Sequence[str], verdict: Content | None, width: int) -> Content:
+    """The third line: breadcrumbs, and the verdict on the mesh where something is wrong."""
+    if verdict is None:
+        return breadcrumb_line(titles, width)
+    crumbs = breadcrumb_line(titles, width)
+    if len(titles) < 2:
+        room, start = width - 4, Content.styled("─ ", "$mesh-line")
+    else:
+        used = min(cell_len(f" {' › '.join(sanitize(title) for title in titles)} ") + 2, width // 2)
+        room, start = width - used - 4, crumbs[:used] + Content.styled("─ ", "$mesh-line")
+    if room < MIN_VERDICT_WIDTH:
+        return crumbs
+    shown = verdict.truncate(room, ellipsis=True)
+    rest = Content.styled(f" {'─' * max(0, width - start.cell_length - shown.cell_length - 1)}", "$mesh-line")
+    return start + shown + rest
 
 
 def justify(left: list[RankedItem], right: list[RankedItem], width: int) -> Content:

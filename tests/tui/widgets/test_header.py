@@ -1,0 +1,52 @@
+"""The header's third line: where the user is, and the verdict on the mesh."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.api.models.topology import ServiceList, Topology
+from meshwright.control_plane.api.models.verdict import MeshProblem, Verdict
+from meshwright.tui.mesh_state import active_services, active_topology
+from meshwright.tui.widgets.header import location_line, verdict_text
+from tests.fakes.fixture_parts import edge, node, rows
+
+FAILING = MeshProblem(
+    severity="error", kind="traffic", subject="inventory", message="100 % of 3.2/s fail", cause="Fault slow"
+)
+TEXT = "✖ inventory: 100 % of 3.2/s fail: Fault slow"
+
+
+def status(*problems: MeshProblem) -> Status:
+    return Status(revision=1, store="ok", verdict=Verdict(healthy=not problems, problems=problems))
+
+
+def test_a_healthy_mesh_needs_no_words() -> None:
+    assert verdict_text(status()) is None
+    assert location_line(("Topology",), None, 40).plain == "─" * 40
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 200])
+@pytest.mark.parametrize("titles", [("Topology",), ("Services", "inventory")])
+def test_the_verdict_is_beside_the_breadcrumbs(width: int, titles: tuple[str, ...]) -> None:
+    line = location_line(titles, verdict_text(status(FAILING)), width)
+    assert line.cell_length == width
+    if width >= 80:
+        assert TEXT in line.plain
+    if len(titles) > 1 and width >= 60:
+        assert "Services › inventory" in line.plain
+
+
+def test_a_verdict_counts_the_other_problems() -> None:
+    warning = FAILING.model_copy(update={"severity": "warning"})
+    text = verdict_text(status(warning, warning))
+    assert text is not None
+    assert text.plain == "◐ inventory: 100 % of 3.2/s fail: Fault slow (and 1 more)"
+
+
+def test_idle_services_are_hidden_unless_somebody_calls_them() -> None:
+    nodes = (node("a"), node("gone", "idle"), node("called", "idle"))
+    topology = Topology(nodes=nodes, edges=(edge("a", "called", 1),))
+    assert [shown.name for shown in active_topology(topology).nodes] == ["a", "called"]
+    services = active_services(ServiceList(services=rows(topology).services))
+    assert [row.name for row in services.services] == ["a"]
