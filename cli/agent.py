@@ -6,50 +6,40 @@ import asyncio
 import sys
 
 from meshwright.cli.join.grpc_log import silence_grpc
+from meshwright.cli.join.option_groups import option_group
 from meshwright.cli.join.options import (
     AdvertiseOption,
     AppEnvOption,
+    AppOptions,
     AppPortsOption,
     BindOption,
-    ConcurrencyOption,
-    ConnectTimeoutOption,
     ControlPlaneOption,
     GatewayOption,
-    HealthIntervalOption,
-    HealthOption,
-    HealthTimeoutOption,
-    HealthyAfterOption,
     InboundPortOption,
     InstanceOption,
     LabelOption,
     ListenerOption,
-    MetricsOption,
     OtlpPortOption,
-    OutboundOption,
     OutboundPortOption,
     PortProtocol,
     ProtocolOption,
     ReadyPortOption,
     ServiceOption,
-    StartupOption,
     TokenFileOption,
-    UnhealthyAfterOption,
     UpstreamOption,
 )
 from meshwright.cli.join.setup import JoinTarget, join_mesh
 from meshwright.cli.join.workload import build_workload, parse_port
 from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
-from meshwright.sidecar.config import CONNECT_TIMEOUT
-from meshwright.sidecar.health_settings import HealthSettings
-
-DEFAULTS = HealthSettings()
 
 DEFAULT_LISTENER = "http=8080"
 
 
+@option_group("app", AppOptions)
 def agent(
     *,
+    app: AppOptions,
     service: ServiceOption = "",
     gateway: GatewayOption = "",
     listener: ListenerOption = [],  # noqa: B006  typer copies it
@@ -58,20 +48,10 @@ def agent(
     label: LabelOption = [],  # noqa: B006  typer copies it
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
-    health: HealthOption = "",
-    health_interval: HealthIntervalOption = DEFAULTS.interval,
-    health_timeout: HealthTimeoutOption = DEFAULTS.timeout,
-    unhealthy_after: UnhealthyAfterOption = DEFAULTS.unhealthy_after,
-    healthy_after: HealthyAfterOption = DEFAULTS.healthy_after,
-    startup: StartupOption = DEFAULTS.startup,
-    connect_timeout: ConnectTimeoutOption = CONNECT_TIMEOUT,
-    concurrency: ConcurrencyOption = 0,
-    metrics: MetricsOption = "",
     token_file: TokenFileOption = None,
     control_plane: ControlPlaneOption = "",
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
-    outbound: OutboundOption = None,
     outbound_port: OutboundPortOption = 15001,
     inbound_port: InboundPortOption = 15006,
     ready_port: ReadyPortOption = 15020,
@@ -103,20 +83,9 @@ def agent(
         listeners=listener or ([DEFAULT_LISTENER] if gateway else []),
         labels=label,
         upstreams=upstream,
-        health={
-            "path": health or None,
-            "interval": health_interval,
-            "timeout": health_timeout,
-            "unhealthy_after": unhealthy_after,
-            "healthy_after": healthy_after,
-            "startup": startup,
-        },
-        connect_timeout=connect_timeout,
-        concurrency=concurrency,
-        metrics=metrics,
+        **app.fields(),
         token_file=token_file,
         ports=tuple(parse_port(text, protocol.value) for text in port),
-        outbound=outbound,
         outbound_port=outbound_port,
         inbound_port=inbound_port,
         ready_port=ready_port,

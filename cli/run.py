@@ -11,23 +11,17 @@ import typer
 
 from meshwright.cli.errors import CommandError
 from meshwright.cli.join.grpc_log import silence_grpc
+from meshwright.cli.join.option_groups import option_group
 from meshwright.cli.join.options import (
     AdvertiseOption,
+    AppOptions,
     BindOption,
-    ConcurrencyOption,
-    ConnectTimeoutOption,
     ControlPlaneOption,
     GraceOption,
-    HealthIntervalOption,
-    HealthOption,
-    HealthTimeoutOption,
-    HealthyAfterOption,
     InboundPortOption,
     InstanceOption,
     LabelOption,
-    MetricsOption,
     OtlpPortOption,
-    OutboundOption,
     OutboundPortOption,
     PortProtocol,
     ProtocolOption,
@@ -35,50 +29,37 @@ from meshwright.cli.join.options import (
     RunPortsOption,
     ServiceOption,
     SidecarTimeoutOption,
-    StartupOption,
     TokenFileOption,
-    UnhealthyAfterOption,
     UpstreamOption,
 )
 from meshwright.cli.join.setup import JoinTarget, join_mesh
 from meshwright.cli.join.workload import build_workload, parse_port
 from meshwright.cli.options import StateOption
 from meshwright.control_plane.errors import InputError
-from meshwright.sidecar.config import CONNECT_TIMEOUT
-from meshwright.sidecar.health_settings import HealthSettings
+from meshwright.sidecar.config import AppPort
 from meshwright.sidecar.ports import LOOPBACK, is_free, process_on_port
-
-DEFAULTS = HealthSettings()
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of shells."""
 
 
+@option_group("app", AppOptions)
 def run(
     command: Annotated[
         list[str], typer.Argument(metavar="COMMAND", help="Program and arguments. Put -- before them.")
     ],
     *,
+    app: AppOptions,
     service: ServiceOption,
     port: RunPortsOption = [],  # noqa: B006  typer copies it
     protocol: ProtocolOption = PortProtocol.http,
     label: LabelOption = [],  # noqa: B006  typer copies it
     upstream: UpstreamOption = [],  # noqa: B006  typer copies it
     instance: InstanceOption = "",
-    health: HealthOption = "",
-    health_interval: HealthIntervalOption = DEFAULTS.interval,
-    health_timeout: HealthTimeoutOption = DEFAULTS.timeout,
-    unhealthy_after: UnhealthyAfterOption = DEFAULTS.unhealthy_after,
-    healthy_after: HealthyAfterOption = DEFAULTS.healthy_after,
-    startup: StartupOption = DEFAULTS.startup,
-    connect_timeout: ConnectTimeoutOption = CONNECT_TIMEOUT,
-    concurrency: ConcurrencyOption = 0,
-    metrics: MetricsOption = "",
     token_file: TokenFileOption = None,
     control_plane: ControlPlaneOption = "",
     advertise: AdvertiseOption = "",
     bind: BindOption = "",
-    outbound: OutboundOption = None,
     outbound_port: OutboundPortOption = 0,
     inbound_port: InboundPortOption = 0,
     ready_port: ReadyPortOption = 0,
@@ -101,30 +82,17 @@ def run(
       mesh run --service probe -- curl http://orders/health/ready
     """
     _check_program(command[0])
-    ports = tuple(parse_port(text, protocol.value, lowest=0) for text in port)
-    for app_port in ports:
-        _check_port(app_port.app_port)
+    ports = tuple(_free_port(parse_port(text, protocol.value, lowest=0)) for text in port)
     workload = build_workload(
         service=service,
         instance=instance,
         labels=label,
         upstreams=upstream,
-        health={
-            "path": health or None,
-            "interval": health_interval,
-            "timeout": health_timeout,
-            "unhealthy_after": unhealthy_after,
-            "healthy_after": healthy_after,
-            "startup": startup,
-        },
-        connect_timeout=connect_timeout,
-        concurrency=concurrency,
-        metrics=metrics,
+        **app.fields(),
         token_file=token_file,
         ports=ports,
         command=tuple(command),
         attached=True,
-        outbound=outbound,
         outbound_port=outbound_port,
         inbound_port=inbound_port,
         ready_port=ready_port,
@@ -150,6 +118,9 @@ def _check_program(program: str) -> None:
         )
 
 
-def _check_port(port: int) -> None:
-    if port and not is_free(LOOPBACK, port):
-        raise InputError(f"--port {port}: port in use{process_on_port(port)}: free it, or choose another")
+def _free_port(port: AppPort) -> AppPort:
+    """The port, if no process listens there; raises InputError otherwise."""
+    number = port.app_port
+    if number and not is_free(LOOPBACK, number):
+        raise InputError(f"--port {number}: port in use{process_on_port(number)}: free it, or choose another")
+    return port

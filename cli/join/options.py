@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from meshwright.cli.durations import duration_parser
+from meshwright.sidecar.config import CONNECT_TIMEOUT
+from meshwright.sidecar.health_settings import HealthSettings
+
+_HEALTH = HealthSettings()
 
 
 class PortProtocol(StrEnum):
@@ -213,3 +218,36 @@ AppEnvOption = Annotated[
     ),
 ]
 OtlpPortOption = Annotated[int, _sidecar_port("Loopback port that accepts the app's spans (OTLP)")]
+
+
+@dataclass(frozen=True, slots=True)
+class AppOptions:
+    """How the sidecar treats its app and the app's calls; times in seconds."""
+
+    health: HealthOption = ""
+    health_interval: HealthIntervalOption = _HEALTH.interval
+    health_timeout: HealthTimeoutOption = _HEALTH.timeout
+    unhealthy_after: UnhealthyAfterOption = _HEALTH.unhealthy_after
+    healthy_after: HealthyAfterOption = _HEALTH.healthy_after
+    startup: StartupOption = _HEALTH.startup
+    metrics: MetricsOption = ""
+    connect_timeout: ConnectTimeoutOption = CONNECT_TIMEOUT
+    concurrency: ConcurrencyOption = 0
+    outbound: OutboundOption = None
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a Workload that they set."""
+        return {
+            "health": {
+                "path": self.health or None,
+                "interval": self.health_interval,
+                "timeout": self.health_timeout,
+                "unhealthy_after": self.unhealthy_after,
+                "healthy_after": self.healthy_after,
+                "startup": self.startup,
+            },
+            "metrics": self.metrics,
+            "connect_timeout": self.connect_timeout,
+            "concurrency": self.concurrency,
+            "outbound": self.outbound,
+        }

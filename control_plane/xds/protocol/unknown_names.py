@@ -35,8 +35,8 @@ class UnknownNames:
             self._names.add(name)
         else:
             self._filter = bytearray(FILTER_BITS // 8)
-            for known in (*self._names, name):
-                self._mark(known)
+            for added in (*self._names, name):
+                self._mark(added)
             self._names.clear()
 
     def __contains__(self, name: str) -> bool:
