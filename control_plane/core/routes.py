@@ -17,6 +17,7 @@ from meshwright.control_plane.policies.grpcroute import envoy as grpcroute
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
 from meshwright.control_plane.policies.httproute import envoy as httproute
 from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE, Rank, ResolvedRule
+from meshwright.control_plane.policies.retry import envoy as retry
 
 METADATA_KEY = "meshwright"
 
@@ -86,7 +87,10 @@ def _patch(rule: RuleView, route: v3.Route) -> list[v3.Route]:
     for policy in rule.policies:
         hooks = policy.hooks
         routes = [split for patched in routes for split in hooks.patch_route(patched)]
+    retried = any(isinstance(policy.hooks, retry.RetryHooks) for policy in rule.policies)
     for patched in routes:
+        if not retried:
+            retry.set_default(patched)
         _apply_deadline(patched, grpc=rule.grpc)
         _allow_silence(patched)
     return routes

@@ -25,6 +25,9 @@ KEEPALIVE = v3.TcpKeepalive(
 )
 """Detects a peer that vanished after a minute of silence."""
 
+CONNECT_ATTEMPTS = 3
+"""How often a connection is tried, by turns at the instances. Nothing was sent before it stands."""
+
 TLS_INSPECTION_TIMEOUT = timedelta(seconds=1)
 """How long a port that accepts plaintext waits for a client's first bytes. In many protocols the server
 speaks first; such a connection is not TLS."""
@@ -58,7 +61,11 @@ def listener(
     `policies` (`Kind/name`) shaped it besides those of the view.
     """
     backends = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
-    proxy = v3.TcpProxy(stat_prefix=name, idle_timeout=timedelta(0))
+    proxy = v3.TcpProxy(
+        stat_prefix=name,
+        idle_timeout=timedelta(0),
+        max_connect_attempts=v3.UInt32Value(value=CONNECT_ATTEMPTS),
+    )
     tcproute.set_backends(proxy, backends or [(BLACKHOLE, 1)])
     if request_log:
         proxy.access_log.append(access_log.connection_log(direction))

@@ -16,7 +16,7 @@ from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.hooks import Hooks, Symptom
 from meshwright.control_plane.policies.per_try_timeout import cap_per_try_timeout
 from meshwright.control_plane.policies.retry import app_failure
-from meshwright.control_plane.policies.retry.spec import RetrySpec
+from meshwright.control_plane.policies.retry.spec import RetryBackoff, RetrySpec
 from meshwright.control_plane.policies.thresholds import default_thresholds
 
 IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
@@ -38,6 +38,18 @@ _HOST_SELECTION_ATTEMPTS = 20
 When one of two hosts has died, it has no requests in flight, so least-request picks the other one in only a
 quarter of all cases: with five attempts a fifth of all retries went to the dead host.
 """
+
+
+DEFAULT = RetrySpec.model_construct(
+    attempts=2, on=_NOT_SENT, backoff=RetryBackoff(), per_try_timeout=None, hedge_on_per_try_timeout=False
+)
+"""What is retried without a Retry: failures before anything was sent, which is safe for every request."""
+
+
+def set_default(route: v3.Route) -> None:
+    """Retry on another instance what was never sent, where no Retry applies."""
+    if route.HasField("route") and not route.route.HasField("retry_policy"):
+        _set_retry_policy(DEFAULT, route, DEFAULT.on)
 
 
 class RetryHooks(Hooks[RetrySpec]):

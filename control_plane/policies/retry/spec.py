@@ -131,7 +131,9 @@ class Retry(TargetedPolicy):
     broken connections, deadline-exceeded includes tries that perTryTimeout ended. A status that arrives after
     the response has begun is too late.
 
-    The most specific policy applies: the `retry` of a route's rule, then route, service, mesh.
+    The most specific policy applies: the `retry` of a route's rule, then route, service, mesh. Where none
+    applies, requests that were never sent (connect-failure, refused-stream) are retried twice, on other
+    instances if there are any. `attempts: 0` turns that off too.
     """
 
     combine: ClassVar[Combine] = "override"
