@@ -7,7 +7,10 @@ from meshwright.control_plane.api import errors
 
 EXIT_CODES = {
     0: "ok",
-    errors.FAILED: "failed, or the token is read-only; for `mesh diff`: something would change",
+    errors.FAILED: (
+        "failed, or the token is read-only; for `mesh diff`: something would change; "
+        "for `mesh status --check`: not all is well"
+    ),
     errors.BAD_INPUT: "bad input or usage",
     errors.UNREACHABLE: "control plane unreachable",
     errors.TIMED_OUT: "a wait timed out",
