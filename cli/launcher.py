@@ -200,7 +200,8 @@ class MeshLauncher:
             proxies = await self._proxies()
             for workload in self._workloads():
                 if workload.name in pending:
-                    self._observe(workload, proxies.get(workload.name, {}), pending)
+                    proxy = proxies.get((workload.service, workload.name), {})
+                    self._observe(workload, proxy, pending)
             late = next(iter(pending), None)
             if late and time.monotonic() > self._deadline:
                 reason = pending[late].last_error or self._phase(late)
@@ -234,9 +235,11 @@ class MeshLauncher:
         else:
             self._report("partial", name, f"healthy, but its Envoy rejects configuration: {proxy['error']}")
 
-    async def _proxies(self) -> dict[str, Any]:
+    async def _proxies(self) -> dict[tuple[str, str], Any]:
+        """Every proxy by service and name."""
         with suppress(MeshError):
-            return {proxy["name"]: proxy for proxy in (await self._call(calls.status()))["proxies"]}
+            proxies = (await self._call(calls.status()))["proxies"]
+            return {(proxy["service"], proxy["name"]): proxy for proxy in proxies}
         return {}
 
     def agent_status(self) -> AgentStatus | None:
