@@ -82,10 +82,7 @@ class ControlPlane:
         self.members = Members(self.store.control_planes, self._credentials, trust_domain)
 
         # Who calls: identities and enrolments, without those that were evicted.
-        self.evictions = Evictions()
-        self._reserved: tuple[Translation | None, frozenset[str]] = (None, frozenset())
-        self.callers = CallerCheck(trust_domain, self.evictions, self._reserved_names)
-        self.seen_enrolments = SeenEnrolments()
+        self._build_caller_check()
 
         # Agents register instances, renew SVIDs, report, and fetch commands for their proxies.
         self.reports = ProxyReports()
@@ -114,7 +111,19 @@ class ControlPlane:
         self._build_mesh_view()
 
         # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
-        self.join_tokens = JoinTokens(self.store.tokens, self._mint_token, trust_domain, time.time)
+        self._build_enrolment()
+
+    def _build_caller_check(self) -> None:
+        self.evictions = Evictions()
+        self._reserved: tuple[Translation | None, frozenset[str]] = (None, frozenset())
+        self.callers = CallerCheck(self._settings.trust_domain, self.evictions, self._reserved_names)
+        self.seen_enrolments = SeenEnrolments()
+
+    def _build_enrolment(self) -> None:
+        settings = self._settings
+        self.join_tokens = JoinTokens(
+            self.store.tokens, self._mint_token, settings.trust_domain, time.time
+        )
         self.enrolment = EnrolmentServer(
             self.authority,
             settings.bind,

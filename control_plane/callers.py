@@ -62,9 +62,9 @@ class Evictions:
 
     def replace(self, evictions: Iterable[Eviction]) -> tuple[Eviction, ...]:
         """Take over the stored evictions; returns those that are new."""
-        known = self._by_enrolment
+        previous = self._by_enrolment
         self._by_enrolment = {eviction.enrolment: eviction for eviction in evictions}
-        return tuple(item for key, item in self._by_enrolment.items() if key not in known)
+        return tuple(item for key, item in self._by_enrolment.items() if key not in previous)
 
     def check(self, caller: Caller) -> None:
         """Raises PermissionDeniedError for a caller that is evicted."""

@@ -85,8 +85,8 @@ class HttpListener:
         """
         self._runner = runner
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, address in dict.fromkeys((family, str(address[0])) for family, *_, address in found):
+        infos = await loop.getaddrinfo(bind, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((family, str(address[0])) for family, *_, address in infos):
             try:
                 listening = socket.create_server((address, port), family=family, backlog=BACKLOG)
             except OSError as error:
@@ -124,7 +124,7 @@ class HttpListener:
         return server()
 
     def opened(self, connection: _Connection) -> None:
-        """A connection has a transport: requests on it can be told by that."""
+        """A connection has a transport: requests on it can be recognized."""
         if connection.transport is not None:
             self._by_transport[connection.transport] = connection
 

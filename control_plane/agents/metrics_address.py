@@ -17,8 +17,8 @@ def own_metrics_address(reported: str, peer: str, registered: str = "") -> str:
     address = _address(host.strip("[]"))
     if address is None or not port:
         return ""
-    own = {_address(_peer_host(peer)), _address(registered)}
-    return reported if address in own else ""
+    accepted = {_address(_peer_host(peer)), _address(registered)}
+    return reported if address in accepted else ""
 
 
 def _peer_host(peer: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +22,6 @@ from meshwright.control_plane.cluster import cluster_pb2 as pb
 from meshwright.control_plane.cluster.methods import FIND_ENROLMENTS
 from meshwright.control_plane.cluster.peer_client import PeerClient
 from meshwright.control_plane.errors import InputError, NotFoundError
-from meshwright.control_plane.store.evictions import EvictionStore
 
 KEEP_SECONDS = 8 * 86400.0
 """How long an eviction is kept: longer than any certificate is valid (ca.authority.SVID_TTL_RANGE)."""
@@ -38,6 +37,16 @@ class ConnectedStreams(Protocol):
 
     def evict(self, enrolment: str, reason: str) -> None:
         """Close the streams of an enrolment."""
+
+
+class StoredEvictions(Protocol):
+    """The evictions of the mesh (store.evictions.EvictionStore). Both methods raise StoreError."""
+
+    async def add(self, evictions: Sequence[Eviction], /) -> None:
+        """Store evictions, and tell every control plane."""
+
+    async def list(self) -> tuple[Eviction, ...]:
+        """All that are in force."""
 
 
 class InstanceLeases(Protocol):
@@ -61,7 +70,7 @@ class EvictionService:
 
     def __init__(
         self,
-        store: EvictionStore,
+        store: StoredEvictions,
         evictions: Evictions,
         targets: EvictionTargets,
         peers: PeerClient,
@@ -81,8 +90,8 @@ class EvictionService:
         services have a proxy of this name, and StoreError.
         """
         callers = set(self._find(node, service))
-        for found in await self._peers.broadcast(FIND_ENROLMENTS, pb.Command(node=node, service=service)):
-            callers |= _parse(found)
+        for response in await self._peers.broadcast(FIND_ENROLMENTS, pb.Command(node=node, service=service)):
+            callers |= _parse(response)
         if not callers:
             raise NotFoundError(f"no such proxy: {node}: see `mesh proxies`")
         identities = sorted({caller.identity.uri for caller in callers})
@@ -114,15 +123,15 @@ class EvictionService:
         )
 
     async def _serve_find(self, request: pb.Command) -> pb.EnrolmentList:
-        found = pb.EnrolmentList()
+        response = pb.EnrolmentList()
         for caller in self._find(request.node, request.service):
-            found.enrolments.add(identity=caller.identity.uri, enrolment=caller.enrolment)
-        return found
+            response.enrolments.add(identity=caller.identity.uri, enrolment=caller.enrolment)
+        return response
 
 
-def _parse(found: pb.EnrolmentList) -> set[Caller]:
+def _parse(response: pb.EnrolmentList) -> set[Caller]:
     callers = set()
-    for item in found.enrolments:
+    for item in response.enrolments:
         with contextlib.suppress(ValueError):
             callers.add(Caller(parse(item.identity), item.enrolment))
     return callers

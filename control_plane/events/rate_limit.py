@@ -1,4 +1,4 @@
-"""Rate limits for events that clients can cause: each identity has a share and takes nothing from others. Pure.
+"""Rate limits for events that clients can cause: each identity has a share of its own for each kind. Pure.
 
 What exceeds it is folded: once a minute one event says how many were left out.
 """

@@ -19,14 +19,14 @@ def bounded_reports(
     reports: Iterable[ProxyReport], world: World, proxies: Iterable[ProxyStatus]
 ) -> tuple[ProxyReport, ...]:
     """The reports of known nodes, and a few of others, which Prometheus does not scrape."""
-    known = {(proxy.service, proxy.name) for proxy in proxies}
-    known |= {
+    existing = {(proxy.service, proxy.name) for proxy in proxies}
+    existing |= {
         (service.name, instance.name) for service in world.services.values() for instance in service.instances
     }
     unknown: Counter[str] = Counter()
     bounded = []
     for report in reports:
-        if (report.service, report.node) in known:
+        if (report.service, report.node) in existing:
             bounded.append(report)
             continue
         unknown[report.service] += 1

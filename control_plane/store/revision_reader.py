@@ -99,7 +99,7 @@ def _lost_text(lost: tuple[str, ...]) -> str:
 
 def _with_last_good(current: StoredRevision, last: StoredRevision) -> Mapping[str, StoredDocument]:
     """The documents, those that are lost with their last good text."""
-    kept = {ref: last.documents[ref] for ref in current.lost if ref in last.documents}
-    if not kept:
+    last_good = {ref: last.documents[ref] for ref in current.lost if ref in last.documents}
+    if not last_good:
         return current.documents
-    return MappingProxyType(dict(sorted({**kept, **current.documents}.items())))
+    return MappingProxyType(dict(sorted({**last_good, **current.documents}.items())))

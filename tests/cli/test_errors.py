@@ -199,6 +199,7 @@ async def test_a_read_only_token_reads_and_cannot_change(
         "rollback": ["rollback", "1"],
         "set_log_level": ["proxy", "orders-1", "log-level", "debug"],
         "proxy_logs": ["proxy", "orders-1", "logs"],
+        "evict_proxy": ["proxy", "orders-1", "evict"],
         "tap": ["tap", "orders"],
         "create_token": ["token", "create", "--service", "orders", "--out", "-"],
         "tokens": ["token", "list"],

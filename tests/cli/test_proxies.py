@@ -274,3 +274,17 @@ async def test_an_envoy_on_this_host_is_queried_while_the_control_plane_is_unrea
     (mesh.state / "sidecars" / "far-1").mkdir(parents=True)
     dead = await run("proxy", "far-1", "config")
     assert (dead.code, "control plane not reachable" in dead.err) == (3, True)
+
+
+async def test_evict_says_what_it_did_and_passes_on_the_reason(mesh: FakeMesh, run: RunMesh) -> None:
+    result = await run("proxy", "orders-1", "evict", "-m", "it does not answer")
+    assert (result.code, result.out) == (
+        0,
+        "orders/orders-1 evicted: it is refused until it enrols again\n",
+    )
+    ((node, kind, argument),) = mesh.commands
+    assert (node, kind, argument.endswith(" it does not answer")) == ("orders-1", "evict", True)
+    unknown = await run("proxy", "orders-7", "evict", "-o", "json")
+    assert (unknown.code, "no such proxy" in unknown.err) == (2, True)
+    wrong = await run("proxy", "orders-1", "stats", "-m", "why")
+    assert (wrong.code, "--message does not apply to stats" in wrong.err) == (2, True)

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from pydantic import Field
 
 from meshwright.control_plane.admin.protocols import Clock, RevisionLog, Sleep, StatusSource
 from meshwright.control_plane.admin.rollout_wait import wait_for_rollout
 from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.proxies import WaitResult
+from meshwright.control_plane.api.models.status import Status
 from meshwright.control_plane.errors import NotFoundError
+
+SHARED_SECONDS = 0.05
+"""Below the interval at which a wait polls, so that one that is alone never sees a status twice."""
 
 
 class WaitParams(RequestParams):
     revision: int = Field(ge=0, le=2**53)
     timeout: float = Field(30.0, ge=0, le=600, allow_inf_nan=False, description="Maximum wait in seconds.")
+
+
+class SharedStatus:
+    """A status that all waits share: each polls ten times a second, and computing one takes milliseconds."""
+
+    def __init__(self, status: StatusSource, monotonic: Clock) -> None:
+        self._status = status
+        self._monotonic = monotonic
+        self._lock = asyncio.Lock()
+        self._value: Status | None = None
+        self._expires_at = 0.0
+
+    async def __call__(self) -> Status:
+        """The status, at most SHARED_SECONDS old."""
+        async with self._lock:
+            if self._value is None or self._monotonic() >= self._expires_at:
+                self._value = await self._status()
+                self._expires_at = self._monotonic() + SHARED_SECONDS
+            return self._value
 
 
 class WaitRouter:
@@ -23,7 +48,7 @@ class WaitRouter:
         self, revisions: RevisionLog, status: StatusSource, *, monotonic: Clock, sleep: Sleep
     ) -> None:
         self._revisions = revisions
-        self._status = status
+        self._status = SharedStatus(status, monotonic)
         self._monotonic = monotonic
         self._sleep = sleep
 

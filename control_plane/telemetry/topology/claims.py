@@ -26,12 +26,12 @@ MAX_CALLS_PER_SECOND = 1_000_000.0
 """Calls of one sidecar to one cluster; Envoy does some ten thousand for each core."""
 
 
-def credible_callers(claims: Mapping[str, CallResults], own: CallResults | None) -> frozenset[str]:
-    """The callers whose figures count for a service. `own`: what its sidecars received; None if unknown."""
+def credible_callers(claims: Mapping[str, CallResults], received: CallResults | None) -> frozenset[str]:
+    """The callers whose figures count for a service; `received` by its sidecars, None if unknown."""
     callers = frozenset(claims)
-    if own is None or own.total < MIN_CALLS:
+    if received is None or received.total < MIN_CALLS:
         return callers
-    contradicted = frozenset(caller for caller, claim in claims.items() if _contradicts(own, claim))
+    contradicted = frozenset(caller for caller, claim in claims.items() if _contradicts(received, claim))
     judging = sum(claim.total >= MIN_CALLS for claim in claims.values())
     return callers if 2 * len(contradicted) > judging else callers - contradicted
 
@@ -41,8 +41,8 @@ def is_plausible(calls: Iterable[float], seconds: float) -> bool:
     return all(count <= MAX_CALLS_PER_SECOND * max(seconds, 1.0) for count in calls)
 
 
-def _contradicts(own: CallResults, claim: CallResults) -> bool:
+def _contradicts(received: CallResults, claim: CallResults) -> bool:
     if claim.total < MIN_CALLS:
         return False
-    is_worse = claim.failed / claim.total > own.failed / own.total + TOLERANCE
-    return is_worse or claim.total > MAX_MULTIPLE * own.total
+    is_worse = claim.failed / claim.total > received.failed / received.total + TOLERANCE
+    return is_worse or claim.total > MAX_MULTIPLE * received.total

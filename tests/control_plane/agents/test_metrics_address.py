@@ -8,7 +8,7 @@ from meshwright.control_plane.agents.metrics_address import own_metrics_address
 
 
 @pytest.mark.parametrize(
-    ("reported", "peer", "registered", "own"),
+    ("reported", "peer", "registered", "accepted"),
     [
         ("10.0.0.7:15020", "ipv4:10.0.0.7:41000", "", True),
         ("10.0.0.8:15020", "ipv4:10.0.0.7:41000", "10.0.0.8", True),
@@ -30,6 +30,6 @@ from meshwright.control_plane.agents.metrics_address import own_metrics_address
     ],
 )
 def test_only_the_peers_and_the_registered_address_are_its_own(
-    reported: str, peer: str, registered: str, own: bool
+    reported: str, peer: str, registered: str, accepted: bool
 ) -> None:
-    assert own_metrics_address(reported, peer, registered) == (reported if own else "")
+    assert own_metrics_address(reported, peer, registered) == (reported if accepted else "")

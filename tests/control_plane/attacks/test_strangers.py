@@ -38,14 +38,14 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlaneProc
 def port(plane: ControlPlaneProcess, listener: str) -> int:
     """The port of a listener."""
     addresses = plane.addresses
-    found = {
+    number = {
         "admin": urlsplit(addresses.admin).port,
         "enrolment": int(addresses.enrolment.rpartition(":")[2]),
         "xds": int(addresses.xds.rpartition(":")[2]),
         "otlp": int(addresses.otlp.rpartition(":")[2]),
     }[listener]
-    assert found
-    return found
+    assert number
+    return number
 
 
 @contextmanager
@@ -98,8 +98,10 @@ def test_half_requests_at_the_admin_port_delay_nobody_and_are_cut(
 def test_log_of_a_control_plane_under_attack_is_short_and_json(plane: ControlPlaneProcess) -> None:
     size = plane.log.stat().st_size
     for _ in range(300):
-        with connections(port(plane, "admin"), 1, b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n") as (one,):
-            one.recv(100)
+        with connections(port(plane, "admin"), 1, b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\n\r\n") as (
+            connection,
+        ):
+            connection.recv(100)
         requests.get(f"{plane.addresses.admin}/api/v1/status", headers={"Host": "evil"}, timeout=30)
     log = plane.log.read_text()
     lines = [json.loads(line) for line in log[size:].splitlines()]

@@ -11,7 +11,7 @@ FINE, HALF_FAILS = CallResults(100, 0), CallResults(100, 50)
 
 
 @pytest.mark.parametrize(
-    ("claims", "own", "credible"),
+    ("claims", "received", "credible"),
     [
         ({"a": FINE, "evil": CallResults(100, 100)}, FINE, "a"),
         ({"a": FINE, "evil": CallResults(1e12, 1e12)}, FINE, "a"),
@@ -35,9 +35,9 @@ FINE, HALF_FAILS = CallResults(100, 0), CallResults(100, 50)
     ],
 )
 def test_claims_count_unless_the_service_contradicts_them(
-    claims: dict[str, CallResults], own: CallResults | None, credible: str
+    claims: dict[str, CallResults], received: CallResults | None, credible: str
 ) -> None:
-    assert credible_callers(claims, own) == set(credible)
+    assert credible_callers(claims, received) == set(credible)
 
 
 @pytest.mark.parametrize(
