@@ -61,7 +61,7 @@ def apply(
     from meshwright.cli.documents import load_documents
 
     documents = load_documents(files, skip_unknown=skip_unknown, verbose=verbose)
-    options = change_options(state, base, message, dry_run=dry_run)
+    options = change_options(base, message, dry_run=dry_run)
     result = call_api(calls.apply(documents, options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
@@ -90,24 +90,16 @@ def delete(
       mesh delete -f policies/ -m "no longer needed"
     """
     refs = _policy_refs(kind, name, files)
-    options = change_options(state, base, message, dry_run=dry_run)
+    options = change_options(base, message, dry_run=dry_run)
     result = call_api(calls.delete(refs, options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:
         wait_for_revision(result, timeout, state)
 
 
-def change_options(
-    state: Path | None, base: int | None, message: str, *, dry_run: bool
-) -> calls.ChangeOptions:
-    """The options of a change; without a `base` it is based on the newest revision."""
-    return calls.ChangeOptions(newest_revision(state) if base is None else base, message, author(), dry_run)
-
-
-def newest_revision(state: Path | None) -> int:
-    """The number of the newest revision; 0 in a new mesh."""
-    revisions = call_api(calls.history(limit=1), state)["revisions"]
-    return int(revisions[0]["revision"]) if revisions else 0
+def change_options(base: int | None, message: str, *, dry_run: bool) -> calls.ChangeOptions:
+    """The options of a change. Without a `base` it builds on the newest revision, whichever that becomes."""
+    return calls.ChangeOptions(base, message, author(), dry_run)
 
 
 def print_changes(result: Any, output: Output, *, dry_run: bool) -> None:

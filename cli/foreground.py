@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 import typer
 
-from meshwright.cli.errors import warn
+from meshwright.cli.errors import INTERRUPTED, CommandError, warn
 from meshwright.cli.launcher import LaunchPlan, MeshLauncher
 from meshwright.cli.output import SIGNS, Level, colorize, echo, flush
 from meshwright.cli.python_module import module_command
@@ -53,6 +53,8 @@ async def run_mesh(plan: LaunchPlan, ready_fd: int, while_running: WhileRunning 
                 os.write(ready_fd, b"ready")
                 os.close(ready_fd)
             await (while_running(stop) if while_running else stopping)
+        else:
+            raise CommandError(INTERRUPTED, "interrupted before the mesh was ready")
     finally:
         starting.cancel()
         stopping.cancel()

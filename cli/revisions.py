@@ -99,7 +99,7 @@ def rollback(
     Example:
       mesh rollback 3 -m "the new weights were wrong" --wait
     """
-    options = change_options(state, base, message, dry_run=dry_run)
+    options = change_options(base, message, dry_run=dry_run)
     result = call_api(calls.rollback(revision, options), state)
     print_changes(result, output, dry_run=dry_run)
     if wait and not dry_run:

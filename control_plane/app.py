@@ -76,6 +76,7 @@ class ControlPlane:
         # The store holds revisions, leases, events and join tokens: Redis or Valkey, embedded by default.
         self.store = _open_store(settings)
         self._last_revision = LastRevisionFile(settings.state / "revision")
+        self.store.revision_file = str(settings.state / "revision")
         self._changes = background.StoreChanges()
 
         # Cluster: the other control planes of the mesh, found through the store.
@@ -121,9 +122,7 @@ class ControlPlane:
 
     def _build_enrolment(self) -> None:
         settings = self._settings
-        self.join_tokens = JoinTokens(
-            self.store.tokens, self._mint_token, settings.trust_domain, time.time
-        )
+        self.join_tokens = JoinTokens(self.store.tokens, self._mint_token, settings.trust_domain, time.time)
         self.enrolment = EnrolmentServer(
             self.authority,
             settings.bind,

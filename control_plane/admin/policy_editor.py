@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
 from meshwright.control_plane.api.models.policies import ApplyResponse, EditRequest
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import RevisionConflictError
+
+COMMIT_ATTEMPTS = 20
+"""How often an edit without a base is tried while others commit: each time one of them has succeeded."""
+
+Change = Callable[[Sequence[RevisionDocument]], Sequence[RevisionDocument]]
+"""The documents after an edit, from those before."""
 
 
 class PolicyEditor:
@@ -17,6 +23,24 @@ class PolicyEditor:
     def __init__(self, revisions: RevisionLog, preview: EditPreview) -> None:
         self._revisions = revisions
         self._preview = preview
+
+    async def commit_to_newest(
+        self, edit: EditRequest, change: Change, applied: Sequence[RevisionDocument] = ()
+    ) -> ApplyResponse:
+        """Commit what `change` makes of the newest revision's documents.
+
+        An edit without a base is about its own documents only: if somebody else commits in the meantime, it is
+        made again on top of that. Raises RevisionConflictError for one with a base, or after many attempts.
+        """
+        for _ in range(COMMIT_ATTEMPTS - 1):
+            current = await self._revisions.current()
+            try:
+                return await self.commit(current, edit, change(current.documents), applied)
+            except RevisionConflictError:
+                if edit.base is not None:
+                    raise
+        current = await self._revisions.current()
+        return await self.commit(current, edit, change(current.documents), applied)
 
     async def commit(
         self,

@@ -44,13 +44,15 @@ class EmbeddedValkey:
         return f"unix://{quote(str(self.socket))}"
 
     def password(self) -> str:
-        """The password; raises StoreError when `prepare` has not generated it yet."""
+        """The password; raises StoreError when `prepare` has not generated it yet, or it was emptied."""
+        file = self.password_file
         try:
-            return read_private(self.password_file).decode().strip()
+            password = read_private(file).decode().strip()
         except FileNotFoundError:
-            raise StoreError(
-                f"{self.password_file}: missing: start the mesh with this state folder first"
-            ) from None
+            raise StoreError(f"{file}: missing: start the mesh with this state folder first") from None
+        if not password:
+            raise StoreError(f"{file}: is empty: stop the mesh, run `rm {file}`, and start it with a new one")
+        return password
 
 
 def config_text(folder: Path, listen: Path, password: str) -> str:

@@ -73,7 +73,7 @@ class Store:
         lease_ttl: float = leases.LEASE_TTL,
         idle_ttl: float = leases.IDLE_TTL,
     ) -> None:
-        """Does not connect yet. `lease_ttl` and `idle_ttl` are in seconds. Raises InputError for a bad URL."""
+        """Does not connect yet; raises InputError for an invalid URL. `lease_ttl`, `idle_ttl` in seconds."""
         self._connection = Connection(url, password)
         self._revisions = RevisionReader(self._connection)
         self._services: Mapping[str, tuple[Port, ...]] = {}
@@ -87,6 +87,8 @@ class Store:
         self.events = EventStream(self._connection, self._run)
         self.control_planes = ControlPlaneRegistry(self._run)
         self.last_seen_revision = 0
+        self.revision_file = ""
+        """Where `last_seen_revision` is kept between starts, for messages."""
 
     @property
     def health(self) -> StoreHealth:
@@ -289,6 +291,10 @@ class Store:
         self._problem = None
         return reply
 
+    def _ways_out(self, newest: int) -> str:
+        file = self.revision_file or "the file STATE/revision of each control plane"
+        return f"restore it; or, to go on with {max(newest, 0)}, stop the mesh, run `rm {file}`, and start it"
+
     def _inconsistency(self, reply: list[Any], last_seen: int) -> str:
         """Why the store cannot be trusted; empty when it can."""
         store = f"the store at {self._connection.address}"
@@ -304,7 +310,7 @@ class Store:
             )
         if last_seen > max(newest, 0):
             contents = f"revision {newest}" if newest >= 0 else "no mesh"
-            return f"{store} has {contents}, but revision {last_seen} was seen: it lost data, restore it"
+            return f"{store} has {contents}, but revision {last_seen} was seen: it lost data: {self._ways_out(newest)}"
         if newest < 0 or stored_format != str(lua.FORMAT):
             return f"{store} has only a part of a mesh: it lost data; restore it, or use another store"
         return ""

@@ -249,14 +249,16 @@ async def test_wait_reports_rollout_timeout_and_rejection(
     assert (await run("delete", "-f", "r.yaml", "--wait")).code == 0
 
 
-async def test_a_concurrent_change_exits_6(mesh: FakeMesh, run: RunMesh) -> None:
+async def test_a_concurrent_change_exits_6_with_a_base_and_is_built_upon_without(
+    mesh: FakeMesh, run: RunMesh
+) -> None:
     mesh.store.conflict_next = True
-    conflict = await run("apply", "-f", "-", text=retry())
-    assert conflict.code == 6
-    assert "revision 0 is no longer the newest (1 is)" in conflict.err
+    assert (await run("apply", "-f", "-", text=retry())).code == 0
+    assert [revision.info.message for revision in mesh.store.revisions][1] == "quicker"
     stale = await run("apply", "-f", "-", "--base", "0", text=retry())
-    assert (stale.code, stale.out, len(mesh.store.revisions)) == (6, "", 2)
-    assert (await run("apply", "-f", "-", "--base", "1", text=retry())).code == 0
+    assert (stale.code, stale.out, len(mesh.store.revisions)) == (6, "", 3)
+    assert "revision 0 is no longer the newest (2 is)" in stale.err
+    assert (await run("apply", "-f", "-", "--base", "2", text=retry())).code == 0
 
 
 async def test_an_unavailable_store_exits_1(mesh: FakeMesh, run: RunMesh) -> None:

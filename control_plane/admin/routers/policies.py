@@ -67,15 +67,14 @@ class PoliciesRouter:
     async def apply(self, _params: NoParams, body: ApplyRequest) -> ApplyResponse:
         """Create or change documents, all or none."""
         applied = await validate(body.documents)
-        current = await self._revisions.current()
-        after = policy_merge.merge(current.documents, applied)
-        return await self._editor.commit(current, body, after, applied)
+        return await self._editor.commit_to_newest(
+            body, lambda before: policy_merge.merge(before, applied), applied
+        )
 
     async def delete(self, _params: NoParams, body: DeleteRequest) -> ApplyResponse:
         """Delete documents, all or none."""
         keys = [(kind_of(ref.kind), ref.name) for ref in body.refs]
-        current = await self._revisions.current()
-        return await self._editor.commit(current, body, policy_merge.remove(current.documents, keys))
+        return await self._editor.commit_to_newest(body, lambda before: policy_merge.remove(before, keys))
 
     async def diff(self, _params: NoParams, body: DiffRequest) -> DiffResponse:
         """What an apply would change, in documents and in Envoy's resources."""
