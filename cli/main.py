@@ -41,7 +41,9 @@ COMMANDS = {
         "export", "prometheus", "Export the Prometheus rules and a scrape configuration."
     ),
     "proxies": CommandEntry("proxies", "proxies", "List every proxy, unhealthy ones first."),
-    "proxy": CommandEntry("proxy", "proxy", "Inspect a sidecar: configuration, statistics, logs; or evict it."),
+    "proxy": CommandEntry(
+        "proxy", "proxy", "Inspect a sidecar: configuration, statistics, logs; or evict it."
+    ),
     "restart": CommandEntry("restart", "restart", "Restart a service, one instance at a time."),
     "rollback": CommandEntry("revisions", "rollback", "Restore the policies of an old revision."),
     "run": CommandEntry("run", "run", "Run a process as part of a running mesh."),
