@@ -91,13 +91,13 @@ def measure(rounds: int, seconds: int, parts: tuple[str, ...]) -> dict[str, Any]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(nginx(folder))
         collector = stack.enter_context(sink())
-        (own, own_transport), *others = transports().items()
-        changes: dict[str, tuple[Change, ...]] = {LEAN: (own_transport,)}
+        (transport, isolation), *others = transports().items()
+        changes: dict[str, tuple[Change, ...]] = {LEAN: (isolation,)}
         if "transports" in parts:
             changes |= {name: (change,) for name, change in others}
         if "features" in parts:
             added = features(collector.port)
-            changes |= {name: (own_transport, change) for name, change in added.items()}
+            changes |= {name: (isolation, change) for name, change in added.items()}
         pairs = {
             name: stack.enter_context(lean_pair(folder / f"pair-{number}", upstream, *change))
             for number, (name, change) in enumerate(changes.items())
@@ -106,7 +106,7 @@ def measure(rounds: int, seconds: int, parts: tuple[str, ...]) -> dict[str, Any]
         if "mesh" in parts:
             pairs["mesh"] = stack.enter_context(_mesh_pair(folder / "mesh"))
         figures = {f"c{number}": _compare(pairs, number, rounds, seconds) for number in CONNECTIONS}
-    return {"transport": own, **figures}
+    return {"transport": transport, **figures}
 
 
 @contextmanager

@@ -95,11 +95,11 @@ async def _send(entrance: Entrance, messages: Iterable[bytes]) -> set[str]:
     """Send each message, some at a time; returns the statuses of the answers."""
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(message: bytes) -> str:
+    async def send(message: bytes) -> str:
         async with gate:
             return status_of(await entrance.exchange(message, within=1))
 
-    return set(await asyncio.gather(*map(one, messages)))
+    return set(await asyncio.gather(*map(send, messages)))
 
 
 @pytest.mark.parametrize("number", MESSAGES)
@@ -112,9 +112,9 @@ async def test_a_malformed_request_costs_no_other_call(entrance: Entrance, numbe
 
 
 @pytest.mark.parametrize("number", MESSAGES)
-@pytest.mark.parametrize("way", ["ingress", "sidecar"])
-async def test_a_malformed_response_costs_no_other_call(mesh: Mesh, way: str, number: int) -> None:
-    raw = entrance_of(mesh, way, "raw")
+@pytest.mark.parametrize("place", ["ingress", "sidecar"])
+async def test_a_malformed_response_costs_no_other_call(mesh: Mesh, place: str, number: int) -> None:
+    raw = entrance_of(mesh, place, "raw")
     innocent = entrance_of(mesh, "sidecar", "raw")
     messages = (raw.request(f"/malformed/{SEED}/{count}", "Connection: close") for count in range(number))
     async with bystanders([innocent], everything=False) as report:
@@ -123,9 +123,9 @@ async def test_a_malformed_response_costs_no_other_call(mesh: Mesh, way: str, nu
     assert {"200", "502"} <= statuses
 
 
-@pytest.mark.parametrize("way", ["ingress", "sidecar"])
-async def test_a_malformed_http2_response_costs_no_other_call(mesh: Mesh, way: str) -> None:
-    raw = entrance_of(mesh, way, "raw2")
+@pytest.mark.parametrize("place", ["ingress", "sidecar"])
+async def test_a_malformed_http2_response_costs_no_other_call(mesh: Mesh, place: str) -> None:
+    raw = entrance_of(mesh, place, "raw2")
     innocent = entrance_of(mesh, "sidecar", "raw2")
     paths = [f"/malformed/h2/{number}" for number in range(len(BAD_HEADERS))]
     async with bystanders([innocent], everything=False) as report:
