@@ -118,15 +118,15 @@ _WITH_OWN_BODY = ("direct_response", "upstream_", "fault_filter_abort", "no_heal
 
 def reason(details: str) -> str:
     """The sentence for the details of a response; empty if the table has none."""
-    found = (entry for entry in REASONS if entry.details and details.startswith(entry.details))
-    return next((entry.text for entry in found), "")
+    matching = (entry for entry in REASONS if entry.details and details.startswith(entry.details))
+    return next((entry.text for entry in matching), "")
 
 
 @lru_cache(maxsize=16)
 def local_replies(direction: ListenerDirection) -> v3.LocalReplyConfig:
     """Bodies and request IDs of a connection manager's own responses."""
-    own = {"outbound": OUTBOUND_REASONS, "ingress": INGRESS_REASONS}.get(direction, ())
-    mappers = [mapper(entry) for entry in (*own, *REASONS)]
+    specific = {"outbound": OUTBOUND_REASONS, "ingress": INGRESS_REASONS}.get(direction, ())
+    mappers = [mapper(entry) for entry in (*specific, *REASONS)]
     # The router's own headers are suppressed; this one tells a limit from an instance's 503.
     overloaded = v3.HeaderValueOption(header=v3.HeaderValue(key="x-envoy-overloaded", value="true"))
     limit = v3.AccessLogFilter(response_flag_filter=v3.ResponseFlagFilter(flags=["UO"]))

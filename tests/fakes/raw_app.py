@@ -1,4 +1,4 @@
-"""A server that shows each request byte for byte and responds with whatever bytes it is told to.
+"""A server that shows each request byte for byte and responds with any bytes that a request asks for.
 
 Its response is `{"head", "body", "trailers"}`: the head as it arrived, the SHA-256 of the body, the trailers.
 It prints the same as a line of JSON. With a header `x-respond: BASE64` it sends these bytes. A request
