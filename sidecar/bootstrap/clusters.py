@@ -70,12 +70,13 @@ def _http2(**options: Any) -> Json:
     return {_HTTP_OPTIONS: {"@type": f"{_TYPE}{_HTTP_OPTIONS[5:]}", "explicit_http_config": explicit}}
 
 
-def _discovery_type(host: str) -> str:
+def _discovery(host: str) -> Json:
+    """How the host is found. As everywhere in the mesh IPv4 is preferred: `localhost` is both."""
     try:
         ip_address(host)
     except ValueError:
-        return "STRICT_DNS"
-    return "STATIC"
+        return {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}
+    return {"type": "STATIC"}
 
 
 def _secret(name: str, path: str) -> Json:
@@ -108,7 +109,7 @@ def _control_plane(params: BootstrapParams, name: str, address: tuple[str, int])
     return _cluster(
         name,
         socket_address(*address),
-        type=_discovery_type(address[0]),
+        **_discovery(address[0]),
         typed_extension_protocol_options=_http2(connection_keepalive={"interval": "30s", "timeout": "10s"}),
         transport_socket={"name": "envoy.transport_sockets.tls", "typed_config": context},
     )
@@ -127,7 +128,7 @@ def _telemetry(params: BootstrapParams) -> list[Json]:
             _cluster(
                 cluster_names.COLLECTOR,
                 socket_address(*params.collector),
-                type=_discovery_type(params.collector[0]),
+                **_discovery(params.collector[0]),
                 typed_extension_protocol_options=_http2(),
             )
         )

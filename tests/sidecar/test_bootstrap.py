@@ -130,7 +130,8 @@ def test_control_plane_is_verified_by_its_spiffe_id(name: str) -> None:
 def test_control_plane_given_by_host_name_is_resolved() -> None:
     assert static_clusters(ORDERS)["/xds"]["type"] == "STATIC"
     by_name = replace(ORDERS, xds=("control-plane.example", 15012))
-    assert static_clusters(by_name)["/xds"]["type"] == "STRICT_DNS"
+    cluster = static_clusters(by_name)["/xds"]
+    assert (cluster["type"], cluster["dns_lookup_family"]) == ("STRICT_DNS", "V4_PREFERRED")
 
 
 def test_telemetry_is_exported_only_to_a_control_plane_that_takes_it() -> None:
