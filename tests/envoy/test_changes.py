@@ -54,6 +54,26 @@ spec:
   abort: {status: 503, percent: 100}
   headers: [{name: x-fault, value: "yes"}]
 """
+DELAY = """
+apiVersion: meshwright.io/v1
+kind: FaultInjection
+metadata: {name: slow}
+spec:
+  targetRefs: [{kind: Service, name: back}]
+  delay: {fixed: 300ms}
+"""
+ROUTE = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: parts}
+spec:
+  parentRefs: [{kind: Service, group: "", name: back}]
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /echo}}]
+      backendRefs: [{name: back, port: 80}]
+    - matches: [{path: {type: PathPrefix, value: /gone}}]
+      backendRefs: [{name: nosuchservice, port: 80}]
+"""
 PERMISSIVE = """
 apiVersion: meshwright.io/v1
 kind: MutualTLS
@@ -137,6 +157,24 @@ def test_injected_fault_counts_as_a_failed_call(mesh: Mesh) -> None:
             assert session.get("http://back/echo", headers=headers, timeout=30).status_code in (200, 503)
     expected = {**before, "requests": before["requests"] + 100, "failures": before["failures"] + 25}
     until(lambda: totals(mesh, "front", "back") == expected, "a hundred calls, 25 of them failed")
+
+
+def test_every_response_and_delay_that_callers_get_is_in_the_picture(mesh: Mesh) -> None:
+    mesh.apply(DELAY + ROUTE)
+    wait_until_reported(mesh)
+    before = totals(mesh, "front", "back")
+    with mesh.caller("front-1") as session:
+        for _ in range(20):
+            statuses = [
+                session.get(f"http://back/{path}", timeout=30).status_code
+                for path in ("echo", "gone", "no-such-route")
+            ]
+            assert statuses == [200, 500, 404]
+    until(lambda: edges(mesh)["front", "back"]["p99_ms"] >= 290, "callers waited for the fault")
+    expected = {**before, "requests": before["requests"] + 60, "failures": before["failures"] + 40}
+    until(lambda: totals(mesh, "front", "back") == expected, "sixty calls, two thirds of them failed")
+    for policy in mesh.status()["policies"]:
+        mesh.delete(policy["kind"], policy["name"])
 
 
 def test_service_that_fails_behind_retries_is_degraded(mesh: Mesh) -> None:
