@@ -18,6 +18,9 @@ Stall = Callable[[Entrance, int], AbstractAsyncContextManager[None]]
 GIVE_UP = 0.08
 """Seconds after which a call is given up."""
 
+SETTLE = 1.0
+"""Seconds in which windows and buffers fill."""
+
 MEGABYTES = 40
 """Size of a transfer that nobody reads: more than all windows and buffers on the way."""
 
@@ -96,7 +99,7 @@ async def unread_downloads(entrance: Entrance, count: int) -> AsyncIterator[None
     clients = [await entrance.open(unread=True) for _ in range(count)]
     for _, writer in clients:
         writer.write(entrance.request(f"/big?mb={MEGABYTES}"))
-    await asyncio.sleep(2)
+    await asyncio.sleep(SETTLE)
     yield
     for _, writer in clients:
         writer.transport.abort()
@@ -110,7 +113,7 @@ async def unread_uploads(entrance: Entrance, count: int) -> AsyncIterator[None]:
     for _, writer in clients:
         writer.write(entrance.request("/stall?seconds=60", length, method="POST"))
     tasks = [asyncio.create_task(_send_all(writer, bytes(1 << 20))) for _, writer in clients]
-    await asyncio.sleep(2)
+    await asyncio.sleep(SETTLE)
     assert not any(task.done() for task in tasks), "an upload was taken whole"
     yield
     for (_, writer), task in zip(clients, tasks, strict=True):
@@ -126,7 +129,7 @@ async def unread_websockets(entrance: Entrance, count: int) -> AsyncIterator[Non
         writer.write(entrance.request("/ws", *UPGRADE))
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
     tasks = [asyncio.create_task(_send_all(writer, TEXT_FRAME)) for _, writer in clients]
-    await asyncio.sleep(2)
+    await asyncio.sleep(SETTLE)
     yield
     for (_, writer), task in zip(clients, tasks, strict=True):
         task.cancel()
@@ -147,7 +150,7 @@ async def unread_grpc_streams(channel: grpc.aio.Channel, count: int) -> AsyncIte
     calls = [stream(message) for _ in range(count)]
     for call in calls:
         await call.read()
-    await asyncio.sleep(2)
+    await asyncio.sleep(SETTLE)
     yield
     for call in calls:
         call.cancel()

@@ -91,16 +91,16 @@ async def _repeatedly(call: Callable[[], Awaitable[bytes]], name: str, report: R
 
 
 async def long_calls(entrance: Entrance, report: Report) -> None:
-    """Five at a time, two seconds each."""
+    """Five at a time, one second each."""
     name = f"{entrance.name}: a long call"
-    calls = (_repeatedly(lambda: entrance.get("/delay?ms=2000"), name, report) for _ in range(5))
+    calls = (_repeatedly(lambda: entrance.get("/delay?ms=1000"), name, report) for _ in range(5))
     await asyncio.gather(*calls)
 
 
 async def lines(entrance: Entrance, report: Report) -> None:
     """A stream of lines that arrives whole, again and again."""
     while not report.stopped.is_set():
-        answer = await entrance.get("/stream?seconds=4&every=0.2")
+        answer = await entrance.get("/stream?seconds=2&every=0.1")
         if b"end 20\n" not in answer:
             report.failures.append(f"{entrance.name}: a stream ended after {answer[-30:]!r}")
 
@@ -128,7 +128,7 @@ async def grpc_calls(channel: grpc.aio.Channel, report: Report) -> None:
 async def grpc_stream(channel: grpc.aio.Channel, report: Report) -> None:
     """A stream that arrives whole, again and again."""
     stream = channel.unary_stream("/fake.Echo/Stream", None, None)
-    message = json.dumps({"seconds": 4, "every": 0.2}).encode()
+    message = json.dumps({"seconds": 2, "every": 0.1}).encode()
     while not report.stopped.is_set():
         received = [item async for item in stream(message, timeout=PATIENCE)]
         if received[-1] != b"end":

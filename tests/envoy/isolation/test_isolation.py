@@ -35,7 +35,7 @@ class Size:
 
 
 QUICK, FULL = Size(60, 3, 1, 4), Size(500, 20, 8, 50)
-MESSAGES = [pytest.param(60, id="quick"), pytest.param(1_000, id="full", marks=pytest.mark.long)]
+MESSAGES = [pytest.param(40, id="quick"), pytest.param(1_000, id="full", marks=pytest.mark.long)]
 SEED = 11
 AT_ONCE = 16
 
