@@ -70,7 +70,7 @@ REFUSALS = [
         "outbound",
         f"GET http://nobody/ HTTP/1.1\r\nHost: nobody\r\n{END}",
         404,
-        "the mesh has no such service",
+        "no service",
     ),
     ("outbound", f"CONNECT raw:443 HTTP/1.1\r\nHost: raw:443\r\n{END}", 405, "cannot route HTTPS"),
     (

@@ -26,6 +26,8 @@ from meshwright.control_plane.telemetry.requests.response_flags import CLIENT_DI
 SLOW_MS = 1000.0
 """Duration from which a successful request is slow. Proxies always log those."""
 
+NOT_FOUND = 404
+
 MAX_CAUSES = 20
 """Causes returned."""
 
@@ -137,6 +139,9 @@ def _describe_unflagged(request: Request) -> str:
 
 
 def _flag_cause(request: Request, flag: ResponseFlag, policies: PolicyAttribution) -> Cause:
+    if flag.flag == "DF" and request.status == NOT_FOUND:
+        # Neither the mesh nor DNS has the name: core/reply_reasons.py makes it the 404 of a missing service.
+        return _cause(request, "NR", f"there is no service {request.callee or request.host!r}", ())
     responsible = policies.responsible_policies(request, flag.flag, flag.kinds)
     message = reason(request.details) or flag.meaning
     if flag.flag == "NR":
