@@ -48,7 +48,7 @@ class ServicesRouter:
         return (
             Route("GET", "/services", "services", "Services", self.services, ServiceList, read_only=True),
             Route(
-                "POST", "/services/{name}/forget", "forget", "Forget a service", self.forget,
+                "POST", "/services/{name}/forget", "forget_service", "Forget a service", self.forget,
                 ForgottenService, params=ServiceParams, errors=(400, 404),
             ),
             Route(

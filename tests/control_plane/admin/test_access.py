@@ -183,7 +183,17 @@ READ_ONLY = frozenset(
 """Operations that the read-only token permits."""
 
 ADMIN_ONLY = frozenset(
-    {"apply", "delete", "rollback", "set_log_level", "tap", "proxy_logs", "begin_restart", "evict_proxy"}
+    {
+        "apply",
+        "delete",
+        "rollback",
+        "set_log_level",
+        "tap",
+        "proxy_logs",
+        "begin_restart",
+        "evict_proxy",
+        "forget_service",
+    }
     | {"create_token", "tokens", "revoke_token"}
 )
 """The others: they change the mesh or a proxy, may expose secrets, or decide who may join."""
@@ -219,6 +229,7 @@ CALLS: dict[str, ApiCall] = {
     "restart_status": calls.restart_status("orders-1"),
     "begin_restart": calls.begin_restart("orders-1"),
     "set_log_level": calls.set_log_level("orders-1", "debug"),
+    "forget_service": calls.forget_service("orders"),
     "evict_proxy": calls.evict_proxy("orders-1", "ana", "why"),
     "proxy_logs": calls.proxy_logs("orders-1"),
     "tap": calls.tap("orders"),
