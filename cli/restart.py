@@ -64,11 +64,11 @@ def restart(
 def _instances(service: str, state: Path | None) -> list[dict[str, Any]]:
     """The instances to restart, those first that do not serve anyway; raises NotFoundError."""
     everything = call_api(calls.instances(), state)["instances"]
-    own = [item for item in everything if item["service"] == service]
-    if not own:
+    instances = [item for item in everything if item["service"] == service]
+    if not instances:
         names = ", ".join(sorted({item["service"] for item in everything})) or "none"
         raise NotFoundError(f"{service}: no such service with instances: the mesh has {names}")
-    return sorted(own, key=lambda item: (item["health"] == "healthy", item["name"]))
+    return sorted(instances, key=lambda item: (item["health"] == "healthy", item["name"]))
 
 
 def _restart_one(proxy: str, label: str, timeout: float, state: Path | None, *, show: bool) -> None:

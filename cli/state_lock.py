@@ -36,9 +36,9 @@ class StateLock:
             record = holder(state)
             pid = f" (pid {record.pid})" if record else ""
             raise InputError(f"{state}: {subject} is already running here{pid}: {remedy}")
-        own = os.getpid()
-        started = psutil.Process(own).create_time()
-        record = ProcessRecord(name="up", pid=own, started=started, birth=birth(own))
+        this_process = os.getpid()
+        started = psutil.Process(this_process).create_time()
+        record = ProcessRecord(name="up", pid=this_process, started=started, birth=birth(this_process))
         os.truncate(self._file, 0)
         os.pwrite(self._file, record.model_dump_json().encode(), 0)
 

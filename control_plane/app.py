@@ -228,17 +228,17 @@ class ControlPlane:
         )
 
     def _which_work(self, instances: Collection[InstanceKey]) -> list[InstanceKey]:
-        """The instances whose own Envoys show that they work: by their metrics, or by an xDS stream if idle."""
+        """The instances whose own Envoys show that they work: by metrics, or by an xDS stream if idle."""
         now, trust_domain = time.monotonic(), self._settings.trust_domain
         connected = self.read_model.connected_proxies()
-        found = []
+        instances_at_work = []
         for key in instances:
             working = self.telemetry.windows.works(
                 Identity(trust_domain, "service", key.service), key.instance, now
             )
             if working or (working is None and key in connected):
-                found.append(key)
-        return found
+                instances_at_work.append(key)
+        return instances_at_work
 
     async def _start_xds(self) -> int:
         try:

@@ -133,7 +133,7 @@ class Agent:
         taken = {name for sidecar in self._sidecars.values() for name in sidecar.take_over()}
         if taken:
             log.info("went on with the processes of an earlier agent", processes=sorted(taken))
-        others = {name for own in self._sidecars for name in (own, f"{own}.proxy")} - taken
+        others = {name for workload in self._sidecars for name in (workload, f"{workload}.proxy")} - taken
         for record in await asyncio.to_thread(reap_orphans, self._config.state, names=others):
             log.warning("stopped a process of an earlier agent", process=record.name, pid=record.pid)
 

@@ -29,7 +29,7 @@ class SilentLeases:
         self.since: Mapping[InstanceKey, float] = MappingProxyType({})
 
     async def keep(self, which_work: WhichWork) -> None:
-        """Extend the overdue leases of instances that work, before a sweep removes them. Raises StoreError."""
+        """Extend the overdue leases of instances that work; sweep afterwards. Raises StoreError."""
         overdue, silent = await self._connection.run_script(lua.KEEP, self._extension)
         alive = which_work([_parse(text) for text in overdue]) if overdue else ()
         if alive:

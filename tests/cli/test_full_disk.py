@@ -47,12 +47,12 @@ def full(folder: Path) -> Iterator[None]:
 
 def servers(mesh: Mesh) -> list[int]:
     """The pids of all Valkeys in the state directory, recorded or not."""
-    found = []
+    pids = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.name().startswith("valkey") and str(mesh.state) in " ".join(process.cmdline()):
-                found.append(process.pid)
-    return found
+                pids.append(process.pid)
+    return pids
 
 
 def test_full_disk_leaks_nothing_and_heals(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_agent_hanging_for_ten_seconds_affects_nothing(mesh: Mesh, tmp_path: Pat
 
 
 def test_killed_agent_is_replaced_and_affects_nothing(mesh: Mesh, tmp_path: Path) -> None:
-    processes = [name for own in NAMES for name in (own, f"{own}.proxy") if name != "ingress"]
+    processes = [name for workload in NAMES for name in (workload, f"{workload}.proxy") if name != "ingress"]
     before = {name: mesh.pid(name) for name in processes}
     old = mesh.pid("agent")
     with unaffected(mesh, tmp_path):
