@@ -52,12 +52,12 @@ def status(
     policy: Annotated[
         str, typer.Argument(metavar="KIND/NAME", help="Show one policy in detail. [default: the mesh]")
     ] = "",
-    check: Annotated[bool, typer.Option("--check", help="Exit with 1 unless all is well.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if there is a problem.")] = False,
     show_all: AllOption = False,
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show whether all is well, what is not and why; then services, sidecars, policies, control planes.
+    """Show whether the mesh is healthy, what is wrong and why; then services, sidecars, policies, control planes.
 
     The first line is the verdict: the worst problem, since when it lasts, and the policy that causes it. All
     problems follow: what fails, and what is in force that hurts (faults, open circuit breakers, rejected

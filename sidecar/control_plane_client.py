@@ -10,8 +10,8 @@ from meshwright.control_plane.api.models.base import ApiModel
 from meshwright.control_plane.api.models.commands import CommandBatch, CommandResult, ProxyRef
 from meshwright.control_plane.api.models.enrolment import SignRequest, SignResponse
 from meshwright.control_plane.api.models.instances import (
-    Departure,
     DrainResult,
+    InstanceDeparture,
     InstanceRef,
     LeaseGrant,
     Registration,
@@ -74,7 +74,7 @@ class ControlPlaneClient:
 
     async def deregister(self, instance: str, failure: str = "") -> None:
         """Remove an instance for good; `failure` says why it did not end as planned."""
-        await self._call("Deregister", Departure(instance=instance, failure=failure[:300]))
+        await self._call("Deregister", InstanceDeparture(instance=instance, failure=failure[:300]))
 
     async def drain(self, instance: str) -> DrainResult:
         """Remove an instance from its callers' sidecars and wait for their acknowledgements."""

@@ -29,8 +29,8 @@ from meshwright.control_plane.api.models.commands import (
 )
 from meshwright.control_plane.api.models.enrolment import SignRequest, SignResponse
 from meshwright.control_plane.api.models.instances import (
-    Departure,
     DrainResult,
+    InstanceDeparture,
     InstanceRef,
     LeaseGrant,
     Registration,
@@ -141,7 +141,7 @@ class AgentService:
         """The handler for a grpc.aio server that demands client certificates."""
         methods = {
             "Register": self._method(Registration, self._serve_register),
-            "Deregister": self._method(Departure, self._serve_deregister),
+            "Deregister": self._method(InstanceDeparture, self._serve_deregister),
             "Drain": self._method(InstanceRef, self._serve_drain),
             "Renew": self._method(SignRequest, self._serve_renew),
             "Report": self._method(ProxyReport, self._serve_report, MAX_REPORT_BYTES),
@@ -158,7 +158,7 @@ class AgentService:
         await self._leases.register(registration)
         return LeaseGrant(ttl=self._lease_ttl)
 
-    async def _serve_deregister(self, caller: Caller, request: Departure, _peer: str) -> ApiModel:
+    async def _serve_deregister(self, caller: Caller, request: InstanceDeparture, _peer: str) -> ApiModel:
         await self._leases.deregister(request.instance, _service(caller.identity), request.failure)
         return ApiModel()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def verdict_line(verdict: Mapping[str, Any], format_time: Callable[[float], str]) -> str:
-    """The worst problem and how many more there are, or what is well. `verdict` is the JSON of a Verdict."""
+    """The worst problem and how many more there are, or the summary. `verdict` is the JSON of a Verdict."""
     problems = verdict["problems"]
     if not problems:
         return str(verdict["summary"])

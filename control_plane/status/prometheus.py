@@ -89,7 +89,7 @@ def _proxy_certificates(reports: Iterable[ProxyReport]) -> Metric:
 
 def _instances(instances: Iterable[InstanceStatus], crashed: Iterable[str]) -> Metric:
     counts: Counter[tuple[str, str]] = Counter((instance.service, instance.health) for instance in instances)
-    help = "Instances with a lease, by service and health; 0 for a service that crashed, none for an idle one."
+    help = "Instances with a lease, by service and health; 0 for a service that crashed."
     family = GaugeMetricFamily("mesh_instances", help, labels=["service", "health"])
     for service in sorted({*crashed, *(service for service, _ in counts)}):
         for health in INSTANCE_HEALTHS:

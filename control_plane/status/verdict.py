@@ -1,7 +1,7 @@
 """The verdict on the mesh: what fails, what is in force that hurts, what is unfinished. Pure.
 
 A summary is never greener than what it summarises: everything that another part of the status shows as not
-well is a problem here.
+healthy is a problem here.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def assess(facts: VerdictInput) -> Verdict:
         *_unfinished(facts),
     )
     ordered = tuple(sorted(problems, key=lambda problem: problem.severity != "error"))
-    return Verdict(healthy=not ordered, summary="" if ordered else _all_well(facts), problems=ordered)
+    return Verdict(healthy=not ordered, summary="" if ordered else _summary(facts), problems=ordered)
 
 
 def failing(service: ServiceSummary, window: float) -> bool:
@@ -276,12 +276,12 @@ def _unfinished(facts: VerdictInput) -> Iterator[MeshProblem]:
         )
 
 
-def _all_well(facts: VerdictInput) -> str:
+def _summary(facts: VerdictInput) -> str:
     active = [service for service in facts.services if service.health not in ("idle", "unknown")]
     services = sum(service.role == "service" for service in active)
     rps = sum(service.rps for service in facts.services if service.role == "service")
     proxies = len(facts.status.proxies)
-    return f"all is well: {_count(services, 'service')}, {_count(proxies, 'proxy')}, {rps:.1f} requests/s"
+    return f"healthy: {_count(services, 'service')}, {_count(proxies, 'proxy')}, {rps:.1f} requests/s"
 
 
 def _count(number: int, noun: str) -> str:

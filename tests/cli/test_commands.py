@@ -252,12 +252,12 @@ async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, ru
     } == as_json["proxies"][1]  # fmt: skip
 
 
-async def test_status_begins_with_the_verdict_and_check_fails_unless_all_is_well(
+async def test_status_begins_with_the_verdict_and_check_fails_if_there_is_a_problem(
     mesh: FakeMesh, run: RunMesh
 ) -> None:
-    mesh.status = Status(revision=0, store="ok", verdict=Verdict(summary="all is well: 1 service"))
+    mesh.status = Status(revision=0, store="ok", verdict=Verdict(summary="healthy: 1 service"))
     result = await run("status", "--check")
-    assert (result.code, result.out.splitlines()[0]) == (0, "● all is well: 1 service")
+    assert (result.code, result.out.splitlines()[0]) == (0, "● healthy: 1 service")
     fault = MeshProblem(severity="warning", kind="fault", subject="a", message="a fault delays", cause="slow")
     failing = MeshProblem(severity="error", kind="traffic", subject="a", message="100 % of 3.2/s fail")
     mesh.status = Status(revision=0, store="ok", verdict=Verdict(healthy=False, problems=(failing, fault)))

@@ -72,7 +72,7 @@ class InstanceRef(ApiModel):
     instance: Name
 
 
-class Departure(InstanceRef):
+class InstanceDeparture(InstanceRef):
     """An instance leaves. `failure` says why it did not end as planned, such as `exited with code 1`."""
 
     failure: str = Field("", max_length=300)

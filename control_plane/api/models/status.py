@@ -52,7 +52,7 @@ class Status(ApiModel):
     revision: int
     store: Literal["ok", "degraded"]
     verdict: Verdict = Verdict()
-    """Whether all is well, and what is not."""
+    """Whether the mesh is healthy, and what is wrong."""
     services: tuple[ServiceStatus, ...] = ()
     gateways: tuple[GatewayStatus, ...] = ()
     proxies: tuple[ProxyStatus, ...] = ()

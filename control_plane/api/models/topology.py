@@ -90,7 +90,8 @@ class TopologyEdge(ApiModel):
         "is open.",
     )
     rps: float = Field(
-        description="Requests per second that got their final response, from the service or a proxy. TCP: attempted connections per second."
+        description="Requests per second that got their final response, from the service or a proxy. TCP: "
+        "attempted connections per second."
     )
     success: float = Field(
         description="Success rate (0..1) of final responses. Failures are 5xx; for gRPC, where only its "
@@ -107,7 +108,8 @@ class TopologyEdge(ApiModel):
     refused_per_s: float = Field(0.0, description=_REFUSED)
     breaker: EdgeBreaker = Field(
         "none",
-        description="State of the circuit breaker, the worst of the caller's sidecars; `none`: there is none.",
+        description="State of the circuit breaker, the worst of the caller's sidecars; `none`: there is "
+        "none.",
     )
     ejected: int = Field(0, description="Instances that a sidecar of the caller currently ejects.")
     mtls: bool = Field(description="Whether both sides authenticate with mutual TLS.")

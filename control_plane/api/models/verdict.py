@@ -1,4 +1,4 @@
-"""Whether the mesh is well: one verdict, and what is wrong or in force that hurts, the worst first."""
+"""Whether the mesh is healthy: one verdict, and what is wrong or in force that hurts, the worst first."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ class Verdict(ApiModel):
     """The state of the mesh in one line, and all problems."""
 
     healthy: bool = Field(True, description="Whether there is no problem at all.")
-    summary: str = Field("", description="What is well, if nothing is wrong.")
+    summary: str = Field("", description="The size of the mesh, if nothing is wrong.")
     problems: tuple[MeshProblem, ...] = ()

@@ -61,15 +61,15 @@ def hops_of_request(hops: Sequence[CallHop], id: str) -> tuple[CallHop, ...]:
     if not any(hop.request.id == id for hop in hops):
         return tuple(hops)
     numbers: dict[int, int] = {}
-    kept: list[CallHop] = []
+    selected: list[CallHop] = []
     for index, hop in enumerate(hops):
         parent = numbers.get(hop.parent, -1)
         if parent < 0 and hop.request.id != id:
             continue
-        numbers[index] = len(kept)
-        depth = kept[parent].depth + 1 if parent >= 0 else 0
-        kept.append(replace(hop, parent=parent, depth=depth))
-    return tuple(kept)
+        numbers[index] = len(selected)
+        depth = selected[parent].depth + 1 if parent >= 0 else 0
+        selected.append(replace(hop, parent=parent, depth=depth))
+    return tuple(selected)
 
 
 def to_api(hops: Sequence[CallHop]) -> tuple[Hop, ...]:

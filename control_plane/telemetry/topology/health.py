@@ -59,14 +59,14 @@ class MeshContext:
     inbound_results: Mapping[str, CallResults] = field(default_factory=dict)
 
 
-class Verdict(NamedTuple):
-    """A health and its reason, which is empty for what is well."""
+class NodeVerdict(NamedTuple):
+    """A health and its reason, which is empty for the summary."""
 
     health: NodeHealth
     reason: str = ""
 
 
-HEALTHY = Verdict("healthy")
+HEALTHY = NodeVerdict("healthy")
 
 
 def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNode]:
@@ -105,7 +105,7 @@ def _service_node(service: Service, calls: Mapping[str, CallResults], context: M
         _by_instances(service),
         _by_calls(results for caller, results in calls.items() if caller in credible),
         _by_calls((inbound,) if inbound else (), "sidecars' responses"),
-        Verdict("degraded", OPEN_BREAKER) if is_open else HEALTHY,
+        NodeVerdict("degraded", OPEN_BREAKER) if is_open else HEALTHY,
     )
     return TopologyNode(
         name=service.name,
@@ -133,12 +133,12 @@ def worst(*verdicts: NodeHealth) -> NodeHealth:
     return max(verdicts, key=_SEVERITY.index)
 
 
-def _worst_verdict(*verdicts: Verdict) -> Verdict:
+def _worst_verdict(*verdicts: NodeVerdict) -> NodeVerdict:
     """The worst of several verdicts, the first one of equals."""
     return max(verdicts, key=lambda verdict: _SEVERITY.index(verdict.health))
 
 
-def _by_calls(results: Iterable[CallResults], what: str = "requests") -> Verdict:
+def _by_calls(results: Iterable[CallResults], what: str = "requests") -> NodeVerdict:
     total = failed = refused = 0.0
     for result in results:
         total, failed, refused = total + result.total, failed + result.failed, refused + result.refused
@@ -147,9 +147,9 @@ def _by_calls(results: Iterable[CallResults], what: str = "requests") -> Verdict
     success = 1 - failed / total
     if success < DEGRADED_BELOW:
         health: NodeHealth = "unhealthy" if success < UNHEALTHY_BELOW else "degraded"
-        return Verdict(health, f"{format_share(failed / total)} of its {what}{_FAIL}")
+        return NodeVerdict(health, f"{format_share(failed / total)} of its {what}{_FAIL}")
     if refused / total > 1 - UNHEALTHY_BELOW:
-        return Verdict("degraded", f"{format_share(refused / total)} of its {what}{_REFUSED}")
+        return NodeVerdict("degraded", f"{format_share(refused / total)} of its {what}{_REFUSED}")
     return HEALTHY
 
 
@@ -165,15 +165,15 @@ def format_share(share: float) -> str:
     return f"{min(max(round(share * 100), 1), 99)} %"
 
 
-def _gateway_by_proxies(name: str, context: MeshContext) -> Verdict:
+def _gateway_by_proxies(name: str, context: MeshContext) -> NodeVerdict:
     if name in context.connected:
         return HEALTHY
     if name in context.recently_seen:
-        return Verdict("unhealthy", "none of its proxies is connected")
-    return Verdict("unknown")
+        return NodeVerdict("unhealthy", "none of its proxies is connected")
+    return NodeVerdict("unknown")
 
 
-def _by_instances(service: Service) -> Verdict:
+def _by_instances(service: Service) -> NodeVerdict:
     """Absence is not failure: only what crashed or lost its lease is unhealthy, and no caller without ports.
 
     An instance that drains leaves as planned.
@@ -181,16 +181,16 @@ def _by_instances(service: Service) -> Verdict:
     if not service.instances:
         departure = service.departure
         if service.is_idle or departure is None:
-            return Verdict("idle")
-        return Verdict("unhealthy", f"{departure.instance}: {departure.failure}")
+            return NodeVerdict("idle")
+        return NodeVerdict("unhealthy", f"{departure.instance}: {departure.failure}")
     staying = [instance for instance in service.instances if instance.health != "draining"]
     unhealthy = [instance for instance in staying if instance.health != "healthy"]
     if not staying:
-        return Verdict("degraded", "all of its instances are draining")
+        return NodeVerdict("degraded", "all of its instances are draining")
     if not unhealthy:
         return HEALTHY
     why = next((f" ({item.name}: {item.reason})" for item in unhealthy if item.reason), "")
     reason = f"{len(unhealthy)} of {len(staying)} instances unhealthy{why}"
     if len(unhealthy) < len(staying) or not service.ports:
-        return Verdict("degraded", reason)
-    return Verdict("unhealthy", reason)
+        return NodeVerdict("degraded", reason)
+    return NodeVerdict("unhealthy", reason)

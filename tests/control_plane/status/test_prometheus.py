@@ -44,7 +44,7 @@ def test_scrape_exports_every_state() -> None:
     assert value("mesh_proxy_certificate_expiry_timestamp_seconds", proxy) == 1_900_000_000
     assert value("mesh_instances", {"service": "orders", "health": "healthy"}) == 0
     assert value("mesh_instances", {"service": "orders", "health": "unhealthy"}) == 1
-    assert value("mesh_instances", {"service": "gone", "health": "healthy"}) == 0, "so that the alert can fire"
+    assert value("mesh_instances", {"service": "gone", "health": "healthy"}) == 0, "for the alert"
     edge = {"caller": "storefront", "callee": "orders"}
     assert value("mesh_breaker_state", {**edge, "state": "open"}) == 1
     assert value("mesh_breaker_state", {**edge, "state": "closed"}) == 0

@@ -44,10 +44,10 @@ def lines(result: Any) -> list[str]:
     ]
 
 
-def test_a_mesh_without_problems_is_well() -> None:
+def test_a_mesh_without_problems_is_healthy() -> None:
     result = verdict()
     assert (result.healthy, result.problems) == (True, ())
-    assert result.summary == "all is well: 1 service, 1 proxy, 3.2 requests/s"
+    assert result.summary == "healthy: 1 service, 1 proxy, 3.2 requests/s"
 
 
 def test_failing_requests_come_first_with_their_time_and_cause() -> None:
@@ -129,9 +129,9 @@ def test_the_cause_is_that_of_most_failed_requests() -> None:
     revision = RevisionInfo(revision=2, author="root", time=0.5, changed=(change,))
     policies = PolicyAttribution(world.documents, [revision], world.services, world.gateways)
     faulted = outbound_request(upstream="inventory", status=503, flags="FI", upstream_host="-", policies="-")
-    own = inbound_request("orders", "storefront", status=500)
-    assert most_common_cause([own, faulted, faulted], policies) == "FaultInjection slow, revision 2, by root"
-    assert most_common_cause([own], policies) == "500: the app of orders responded with 500"
+    by_app = inbound_request("orders", "storefront", status=500)
+    assert most_common_cause([by_app, faulted, faulted], policies) == "FaultInjection slow, revision 2, by root"
+    assert most_common_cause([by_app], policies) == "500: the app of orders responded with 500"
     assert most_common_cause([], policies) == ""
 
 

@@ -19,8 +19,8 @@ Stats = Mapping[str, float | Sequence[int]]
 `grpc.14` with its status.
 
 The cluster `/inbound` stands for responses of the inbound listener, by class ("5"). `local 503 FI` are
-responses of the proxy itself by status, flags and gRPC status, `wait DI` durations by flags; both of a cluster,
-or of no cluster but the virtual host of a service: `of orders`.
+responses of the proxy itself by status, flags and gRPC status, `wait DI` durations by flags; both of a
+cluster, or of no cluster but the virtual host of a service: `of orders`.
 """
 
 REPLY_TAGS = ("envoy.response_code", "mesh.flags", "mesh.grpc_status")
