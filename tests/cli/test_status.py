@@ -16,12 +16,12 @@ async def test_status_begins_with_the_verdict_and_check_fails_if_there_is_a_prob
     mesh.status = Status(revision=0, store="ok", verdict=Verdict(summary="healthy: 1 service"))
     result = await run("status", "--check")
     assert (result.code, result.out.splitlines()[0]) == (0, "● healthy: 1 service")
-    fault = MeshProblem(severity="warning", kind="fault", subject="a", message="a fault delays", cause="slow")
+    fault = MeshProblem(severity="warning", kind="fault", subject="a", message="a fault", cause="slow")
     failing = MeshProblem(severity="error", kind="traffic", subject="a", message="100 % of 3.2/s fail")
     mesh.status = Status(revision=0, store="ok", verdict=Verdict(healthy=False, problems=(failing, fault)))
     result = await run("status", "--check")
     assert (result.code, result.out.splitlines()[:3]) == (
-        1, ["✖ a: 100 % of 3.2/s fail (and 1 more)", "  ✖ a: 100 % of 3.2/s fail", "  ◐ a: a fault delays: slow"],
+        1, ["✖ a: 100 % of 3.2/s fail (and 1 more)", "  ✖ a: 100 % of 3.2/s fail", "  ◐ a: a fault: slow"],
     )  # fmt: skip
     assert (await run("status")).code == 0
     as_json = await run("status", "--check", "-o", "json")
