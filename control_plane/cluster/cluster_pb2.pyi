@@ -131,32 +131,36 @@ class Flush(_message.Message):
     def __init__(self, age: _Optional[float] = ..., role: _Optional[str] = ..., service: _Optional[str] = ..., node: _Optional[str] = ..., seconds: _Optional[float] = ..., end_ns: _Optional[int] = ..., clusters: _Optional[_Mapping[str, Counters]] = ..., inbound: _Optional[_Union[Counters, _Mapping]] = ..., gauges: _Optional[_Iterable[_Union[Gauge, _Mapping]]] = ...) -> None: ...
 
 class Counters(_message.Message):
-    __slots__ = ("completed", "failed", "grpc_completed", "grpc_failed", "injected", "injected_failed", "retries", "connections", "connect_failures", "rejected_connections", "tls_handshakes", "latency_buckets")
+    __slots__ = ("completed", "failed", "grpc_completed", "grpc_failed", "local", "local_failed", "retries", "connections", "connect_failures", "rejected_connections", "tls_handshakes", "latency_buckets", "refused", "delayed_buckets")
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     GRPC_COMPLETED_FIELD_NUMBER: _ClassVar[int]
     GRPC_FAILED_FIELD_NUMBER: _ClassVar[int]
-    INJECTED_FIELD_NUMBER: _ClassVar[int]
-    INJECTED_FAILED_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_FAILED_FIELD_NUMBER: _ClassVar[int]
     RETRIES_FIELD_NUMBER: _ClassVar[int]
     CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
     CONNECT_FAILURES_FIELD_NUMBER: _ClassVar[int]
     REJECTED_CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
     TLS_HANDSHAKES_FIELD_NUMBER: _ClassVar[int]
     LATENCY_BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DELAYED_BUCKETS_FIELD_NUMBER: _ClassVar[int]
     completed: float
     failed: float
     grpc_completed: float
     grpc_failed: float
-    injected: float
-    injected_failed: float
+    local: float
+    local_failed: float
     retries: float
     connections: float
     connect_failures: float
     rejected_connections: float
     tls_handshakes: float
     latency_buckets: _containers.RepeatedCompositeFieldContainer[LatencyBucket]
-    def __init__(self, completed: _Optional[float] = ..., failed: _Optional[float] = ..., grpc_completed: _Optional[float] = ..., grpc_failed: _Optional[float] = ..., injected: _Optional[float] = ..., injected_failed: _Optional[float] = ..., retries: _Optional[float] = ..., connections: _Optional[float] = ..., connect_failures: _Optional[float] = ..., rejected_connections: _Optional[float] = ..., tls_handshakes: _Optional[float] = ..., latency_buckets: _Optional[_Iterable[_Union[LatencyBucket, _Mapping]]] = ...) -> None: ...
+    refused: float
+    delayed_buckets: _containers.RepeatedCompositeFieldContainer[LatencyBucket]
+    def __init__(self, completed: _Optional[float] = ..., failed: _Optional[float] = ..., grpc_completed: _Optional[float] = ..., grpc_failed: _Optional[float] = ..., local: _Optional[float] = ..., local_failed: _Optional[float] = ..., retries: _Optional[float] = ..., connections: _Optional[float] = ..., connect_failures: _Optional[float] = ..., rejected_connections: _Optional[float] = ..., tls_handshakes: _Optional[float] = ..., latency_buckets: _Optional[_Iterable[_Union[LatencyBucket, _Mapping]]] = ..., refused: _Optional[float] = ..., delayed_buckets: _Optional[_Iterable[_Union[LatencyBucket, _Mapping]]] = ...) -> None: ...
 
 class LatencyBucket(_message.Message):
     __slots__ = ("low", "high", "count")

@@ -17,7 +17,8 @@ from meshwright.control_plane.telemetry.ingest.envoy_stats import StatPoint
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
 from meshwright.control_plane.telemetry.topology.flush import MetricsFlush, NodeFlush
 
-_COUNTERS = tuple(field.name for field in fields(UpstreamCounters) if field.name != "latency_buckets")
+_BUCKETS = ("latency_buckets", "delayed_buckets")
+_COUNTERS = tuple(field.name for field in fields(UpstreamCounters) if field.name not in _BUCKETS)
 
 _ROLES: tuple[Role, ...] = ("service", "gateway")
 
@@ -93,8 +94,10 @@ def _write_counters(message: pb.Counters, counters: UpstreamCounters) -> None:
         value = getattr(counters, name)
         if value:
             setattr(message, name, value)
-    for (low, high), count in counters.latency_buckets.items():
-        message.latency_buckets.add(low=low, high=high, count=count)
+    for name in _BUCKETS:
+        buckets = getattr(message, name)
+        for (low, high), count in getattr(counters, name).items():
+            buckets.add(low=low, high=high, count=count)
 
 
 # --- from protobuf ----------------------------------------------------------------------------------
@@ -161,8 +164,10 @@ def _counters(message: pb.Counters) -> UpstreamCounters:
     counters = UpstreamCounters()
     for name in _COUNTERS:
         setattr(counters, name, _number(getattr(message, name)))
-    for bucket in message.latency_buckets:
-        counters.latency_buckets[bucket.low, bucket.high] = _number(bucket.count)
+    for name in _BUCKETS:
+        buckets = getattr(counters, name)
+        for bucket in getattr(message, name):
+            buckets[bucket.low, bucket.high] = _number(bucket.count)
     return counters
 
 

@@ -51,7 +51,13 @@ def flushes_of(message: pb.StateReport) -> list[tuple[float, NodeFlush]]:
 
 def test_flush_arrives_complete() -> None:
     counters = UpstreamCounters(
-        completed=5, failed=1, retries=2, latency_buckets={(0.0, 0.5): 3.0, (10.0, math.inf): 2.0}
+        completed=5,
+        failed=1,
+        refused=2,
+        local=3,
+        retries=2,
+        delayed_buckets={(1.0, 2.0): 1.0},
+        latency_buckets={(0.0, 0.5): 3.0, (10.0, math.inf): 2.0},
     )
     sent = NodeFlush(
         FRONT,
