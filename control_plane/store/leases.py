@@ -16,7 +16,7 @@ from typing import NamedTuple
 from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.core.world import Departure
 from meshwright.control_plane.errors import InputError, NotFoundError, PermissionDeniedError, StoreError
-from meshwright.control_plane.store import lua
+from meshwright.control_plane.store import lease_scripts, lua
 from meshwright.control_plane.store.connection import Connection
 from meshwright.control_plane.store.revisions import UNREADABLE
 
@@ -158,7 +158,7 @@ class Leases:
         Raises PermissionDeniedError when the service has too many instances, StoreError.
         """
         reply = await self._connection.run_script(
-            lua.REGISTER,
+            lease_scripts.REGISTER,
             str(InstanceKey(registration.service, registration.instance)),
             registration.service,
             serialize(registration),
@@ -167,7 +167,8 @@ class Leases:
         )
         if reply == "full":
             raise PermissionDeniedError(
-                f"service {registration.service} already has {lua.INSTANCES_LIMIT} instances: stop some first"
+                f"service {registration.service} already has {lease_scripts.INSTANCES_LIMIT} instances: "
+                "stop some first"
             )
         return bool(reply)
 
@@ -177,14 +178,14 @@ class Leases:
         `failure` says why it did not end as planned; empty: it left cleanly.
         """
         key = str(InstanceKey(service, instance))
-        return bool(await self._connection.run_script(lua.DEREGISTER, key, failure))
+        return bool(await self._connection.run_script(lease_scripts.DEREGISTER, key, failure))
 
     async def forget(self, service: str) -> None:
         """Remove a service that has no instances.
 
         Raises NotFoundError when there is none, InputError when it has instances, StoreError.
         """
-        reply = await self._connection.run_script(lua.FORGET, service)
+        reply = await self._connection.run_script(lease_scripts.FORGET, service)
         if reply == "live":
             raise InputError(f"service {service} has instances: stop them first")
         if not reply:
@@ -208,7 +209,7 @@ class Leases:
             if registration.health == "draining":
                 return False
             draining = serialize(registration.model_copy(update={"health": "draining"}))
-            if await self._connection.run_script(lua.REPLACE, key, text, draining):
+            if await self._connection.run_script(lease_scripts.REPLACE, key, text, draining):
                 return True
         raise StoreError(f"instance {instance}: its registration changes too fast to be drained; try again")
 
@@ -223,7 +224,11 @@ class Leases:
             return ()
         gap = max(self.ttl / 3, MAX_SWEEP_GAP)
         now, paused, expired = await self._connection.run_script(
-            lua.SWEEP, grace.until, grace.last_sweep, round(gap * 1000), round(self._idle_ttl * 1000)
+            lease_scripts.SWEEP,
+            grace.until,
+            grace.last_sweep,
+            round(gap * 1000),
+            round(self._idle_ttl * 1000),
         )
         if paused:
             self._grace = self._grace_from(now)

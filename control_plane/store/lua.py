@@ -49,9 +49,7 @@ DEDUP_WINDOW_MS = 10_000
 DEDUP_TTL = 3600
 """Seconds for which dedup keys and batch numbers are kept."""
 SWEEP_LIMIT = 1000
-"""Leases removed by one sweep, so that no script blocks the store for long. The next sweep continues."""
-INSTANCES_LIMIT = 2000
-"""Instances of one service: as many as one identity may have proxies (agents.reports)."""
+"""Expired entries removed by one script, so that none blocks the store for long. The next one continues."""
 
 RunScript = Callable[..., Awaitable[list[Any]]]
 """Runs a script whose reply starts with format and newest revision, and checks these (`Store._run`)."""
@@ -105,11 +103,12 @@ end
 _HEADER = "redis.call('GET', 'mesh:format') or '', tonumber(redis.call('GET', 'mesh:revision') or -1)"
 
 
-def _script(name: str, body: str) -> Script:
+def script(name: str, body: str) -> Script:
+    """A script with `body`, which may call the functions above."""
     return Script(name, _PRELUDE + body)
 
 
-OPEN = _script(
+OPEN = script(
     "open",
     """
 -- ARGV: format, '1' to initialize an empty store
@@ -124,7 +123,7 @@ return {format or '', tonumber(redis.call('GET', 'mesh:revision') or -1)}
 """,
 )
 
-READ = _script(
+READ = script(
     "read",
     """
 -- ARGV: revision ('' for the newest), '1' to include services and registrations
@@ -146,7 +145,7 @@ return reply
 """,
 )
 
-HISTORY = _script(
+HISTORY = script(
     "history",
     """
 -- ARGV: limit, number to stay below ('' for none)
@@ -163,7 +162,7 @@ return {redis.call('GET', 'mesh:format') or '', newest, list}
 """,
 )
 
-COMMIT = _script(
+COMMIT = script(
     "commit",
     """
 -- ARGV: format, base, commit id, author, message, changed, documents, then digest and text of new documents
@@ -189,112 +188,7 @@ return {format, newest, number, time}
 """,
 )
 
-REGISTER = _script(
-    "register",
-    f"""
--- ARGV: service/instance, service, registration, ports of the service, ttl (ms)
--- returns: '' unchanged, '1' changed, 'full' when the service has too many instances
--- Instances are only counted in a mesh with so many that one service could have too many.
-local current = redis.call('HGET', 'mesh:registrations', ARGV[1])
-if not current and redis.call('HLEN', 'mesh:registrations') >= {INSTANCES_LIMIT} then
-  local prefix, count = ARGV[2] .. '/', 0
-  for _, key in ipairs(redis.call('HKEYS', 'mesh:registrations')) do
-    if string.sub(key, 1, #prefix) == prefix then count = count + 1 end
-  end
-  if count >= {INSTANCES_LIMIT} then return 'full' end
-end
-redis.call('ZADD', 'mesh:leases', text(now() + tonumber(ARGV[5])), ARGV[1])
-redis.call('HDEL', 'mesh:leases:silent', ARGV[1])
-if current == ARGV[3] then return '' end
-redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
-redis.call('HSET', 'mesh:services', ARGV[2], ARGV[4])
-if not current then
-  redis.call('ZREM', 'mesh:idle', ARGV[2])
-  redis.call('HDEL', 'mesh:lost', ARGV[2])
-end
-announce('instances')
-return '1'
-""",
-)
-
-REPLACE = _script(
-    "replace",
-    """
--- ARGV: service/instance, registration as it was read, the new one
--- returns: 1, or 0 when the registration has changed since
-if redis.call('HGET', 'mesh:registrations', ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HSET', 'mesh:registrations', ARGV[1], ARGV[3])
-announce('instances')
-return 1
-""",
-)
-
-DEREGISTER = _script(
-    "deregister",
-    """
--- ARGV: service/instance, why it failed ('': it left cleanly)
--- returns: '' not registered, '1' removed
-if remove(ARGV[1], ARGV[2]) == 0 then return '' end
-announce('instances')
-return '1'
-""",
-)
-
-KEEP = _script(
-    "keep",
-    f"""
--- ARGV: time by which to extend a lease (ms), service/instance of each that works without its agent
--- returns: overdue leases, silent ones with the times since which they are
-local time = now()
-for index = 2, #ARGV do
-  local deadline = redis.call('ZSCORE', 'mesh:leases', ARGV[index])
-  if deadline and tonumber(deadline) <= time then
-    redis.call('ZADD', 'mesh:leases', text(time + tonumber(ARGV[1])), ARGV[index])
-    redis.call('HSETNX', 'mesh:leases:silent', ARGV[index], text(time))
-  end
-end
-local overdue = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
-return {{overdue, redis.call('HGETALL', 'mesh:leases:silent')}}
-""",
-)
-
-SWEEP = _script(
-    "sweep",
-    f"""
--- ARGV: end of the grace period (ms), time of the last sweep, longest gap between sweeps (ms), time after
--- which an idle service is forgotten (ms)
--- returns: the time, '1' when the gap was too long (nothing was removed), removed service/instance
-local time = now()
-local last = tonumber(ARGV[2])
-if time < last or time - last > tonumber(ARGV[3]) then return {{time, '1', {{}}}} end
-if time < tonumber(ARGV[1]) then return {{time, '', {{}}}} end
-local expired = redis.call('ZRANGEBYSCORE', 'mesh:leases', '-inf', text(time), 'LIMIT', 0, {SWEEP_LIMIT})
-for _, key in ipairs(expired) do remove(key, 'its lease expired') end
-local limit = text(time - tonumber(ARGV[4]))
-local idle = redis.call('ZRANGEBYSCORE', 'mesh:idle', '-inf', limit, 'LIMIT', 0, {SWEEP_LIMIT})
-local live = #idle > 0 and live_services() or {{}}
-for _, service in ipairs(idle) do
-  if live[service] then redis.call('ZREM', 'mesh:idle', service) else forget(service) end
-end
-if #expired + #idle > 0 then announce('instances') end
-return {{time, '', expired}}
-""",
-)
-
-FORGET = _script(
-    "forget",
-    """
--- ARGV: service
--- returns: '' not known, '1' forgotten, 'live' it has instances
-if redis.call('HEXISTS', 'mesh:services', ARGV[1]) == 0 then return '' end
-if live_services()[ARGV[1]] then return 'live' end
-forget(ARGV[1])
-announce('instances')
-return '1'
-""",
-)
-
-RECORD_TOKEN = _script(
+RECORD_TOKEN = script(
     "record token",
     f"""
 -- ARGV: id, record, expiry (ms), retention after it (ms)
@@ -313,7 +207,7 @@ return {{{_HEADER}}}
 """,
 )
 
-TOKENS = _script(
+TOKENS = script(
     "tokens",
     f"""
 -- returns: format, newest revision, records by id, uses by id, revoked ids
@@ -322,7 +216,7 @@ return {{{_HEADER}, redis.call('HGETALL', 'mesh:tokens'), redis.call('HGETALL', 
 """,
 )
 
-REVOKE_TOKEN = _script(
+REVOKE_TOKEN = script(
     "revoke token",
     f"""
 -- ARGV: id
@@ -335,7 +229,7 @@ return {{{_HEADER}, exists}}
 """,
 )
 
-REVOKED_TOKENS = _script(
+REVOKED_TOKENS = script(
     "revoked tokens",
     f"""
 -- returns: format, newest revision, ids
@@ -343,7 +237,7 @@ return {{{_HEADER}, redis.call('HKEYS', 'mesh:tokens:revoked')}}
 """,
 )
 
-USE_TOKENS = _script(
+USE_TOKENS = script(
     "use tokens",
     f"""
 -- ARGV: id and number of uses of each token
@@ -357,7 +251,7 @@ return {{{_HEADER}}}
 """,
 )
 
-ANNOUNCE = _script(
+ANNOUNCE = script(
     "announce",
     f"""
 -- ARGV: id, announcement, ttl (ms)
@@ -375,7 +269,7 @@ return {{{_HEADER}, redis.call('HGETALL', 'mesh:control-planes')}}
 """,
 )
 
-WITHDRAW = _script(
+WITHDRAW = script(
     "withdraw",
     f"""
 -- ARGV: id
@@ -386,7 +280,7 @@ return {{{_HEADER}}}
 """,
 )
 
-WRITE_EVENTS = _script(
+WRITE_EVENTS = script(
     "write events",
     f"""
 -- ARGV: writer, number of the batch, then dedup key, time (ms), revision, kind, event of each entry

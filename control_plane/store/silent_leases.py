@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
-from meshwright.control_plane.store import lua
+from meshwright.control_plane.store import lease_scripts
 from meshwright.control_plane.store.connection import Connection
 from meshwright.control_plane.store.leases import InstanceKey
 
@@ -30,11 +30,11 @@ class SilentLeases:
 
     async def keep(self, which_work: WhichWork) -> None:
         """Extend the overdue leases of instances that work; sweep afterwards. Raises StoreError."""
-        overdue, silent = await self._connection.run_script(lua.KEEP, self._extension)
+        overdue, silent = await self._connection.run_script(lease_scripts.KEEP, self._extension)
         alive = which_work([_parse(text) for text in overdue]) if overdue else ()
         if alive:
             keys = [str(key) for key in alive]
-            _, silent = await self._connection.run_script(lua.KEEP, self._extension, *keys)
+            _, silent = await self._connection.run_script(lease_scripts.KEEP, self._extension, *keys)
         since = zip(silent[::2], silent[1::2], strict=True)
         self.since = MappingProxyType({_parse(text): float(time) / 1000 for text, time in since})
 

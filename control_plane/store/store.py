@@ -310,7 +310,8 @@ class Store:
             )
         if last_seen > max(newest, 0):
             contents = f"revision {newest}" if newest >= 0 else "no mesh"
-            return f"{store} has {contents}, but revision {last_seen} was seen: it lost data: {self._ways_out(newest)}"
+            lost = f"{store} has {contents}, but revision {last_seen} was seen: it lost data"
+            return f"{lost}: {self._ways_out(newest)}"
         if newest < 0 or stored_format != str(lua.FORMAT):
             return f"{store} has only a part of a mesh: it lost data; restore it, or use another store"
         return ""

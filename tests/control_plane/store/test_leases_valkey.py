@@ -7,7 +7,7 @@ import time
 import pytest
 
 from meshwright.control_plane.errors import InputError, NotFoundError, PermissionDeniedError, StoreError
-from meshwright.control_plane.store import leases, lua
+from meshwright.control_plane.store import lease_scripts, leases, lua
 from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
 from tests.control_plane.store.samples import instance, until
@@ -84,7 +84,7 @@ async def test_services_have_name_spaces_of_their_own(store: Store) -> None:
 async def test_a_service_has_a_bounded_number_of_instances(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = lua.REGISTER.text.replace(str(lua.INSTANCES_LIMIT), "3")
+    text = lease_scripts.REGISTER.text.replace(str(lease_scripts.INSTANCES_LIMIT), "3")
     monkeypatch.setattr(lua, "REGISTER", lua.Script("register", text))
     for name in ("evil-1", "evil-2", "evil-3"):
         await store.leases.register(instance(name, "evil"))
