@@ -67,7 +67,7 @@ class EnvoyAdminClient:
         await self._request("POST", "/drain_listeners?graceful&skip_exit")
 
     async def fail_readiness(self) -> None:
-        """Respond 503 to `/ready` from now on, and ask clients to close their connections; all goes on else."""
+        """Respond 503 to `/ready` from now on, and ask clients to close their connections."""
         await self._request("POST", "/healthcheck/fail")
 
     async def close_listeners(self) -> None:

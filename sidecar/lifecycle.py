@@ -143,18 +143,8 @@ def _step_starting(
     match event:
         case LifecycleEvent.START if state.phase is Phase.NEW:
             return replace(state, phase=Phase.ENROLLING), (LifecycleCommand.ENROL,)
-        case LifecycleEvent.ENROLLED if state.phase is Phase.ENROLLING and state.app_started:
-            after = _running_if_healthy(replace(state, phase=Phase.STARTING_APP))
-            return after, (
-                LifecycleCommand.REGISTER,
-                LifecycleCommand.START_PROXY,
-                LifecycleCommand.START_APP,
-            )
         case LifecycleEvent.ENROLLED if state.phase is Phase.ENROLLING:
-            # Registered while still unhealthy: the control plane needs the service's ports to build the
-            # inbound listener.
-            commands = (LifecycleCommand.REGISTER, LifecycleCommand.START_PROXY)
-            return replace(state, phase=Phase.STARTING_PROXY), commands
+            return _enrolled(state)
         case LifecycleEvent.PROXY_READY if state.app_started:
             return _running_if_healthy(replace(state, proxy_ready=True)), ()
         case LifecycleEvent.PROXY_READY if state.phase is Phase.STARTING_PROXY:
@@ -171,6 +161,15 @@ def _step_starting(
         case LifecycleEvent.APP_UNHEALTHY:
             return replace(state, app_healthy=False), ()
     return state, ()
+
+
+def _enrolled(state: LifecycleState) -> tuple[LifecycleState, tuple[LifecycleCommand, ...]]:
+    """Registers while still unhealthy: the control plane needs the service's ports to build its listener."""
+    commands = (LifecycleCommand.REGISTER, LifecycleCommand.START_PROXY)
+    if not state.app_started:
+        return replace(state, phase=Phase.STARTING_PROXY), commands
+    adopted = _running_if_healthy(replace(state, phase=Phase.STARTING_APP))
+    return adopted, (*commands, LifecycleCommand.START_APP)
 
 
 def _running_if_healthy(state: LifecycleState) -> LifecycleState:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from meshwright.control_plane.api.state_dir import ProcessRecord
 from meshwright.control_plane.api.process_identity import find_process
+from meshwright.control_plane.api.state_dir import ProcessRecord
 
 
 def find_orphans(

@@ -111,8 +111,8 @@ class ProxyProcess:
     async def drain_requests(self) -> None:
         """Take in no more requests and finish those in flight. An Envoy that is gone has none.
 
-        Nobody tells the clients of a gateway that it drains, as the control plane tells sidecars. So it is not
-        ready for a while, in which load balancers take it out, and then closes its ports.
+        Nobody tells the clients of a gateway that it drains, as the control plane tells sidecars. So it is
+        not ready for a while, in which load balancers take it out, and then closes its ports.
         """
         if self._admin is None:
             return

@@ -142,7 +142,7 @@ class Sidecar:
         if self._state.stopping or not self._state.app_started:
             raise ValueError(f"it is {self._state.phase.value}: try again when it runs")
         self._events.put_nowait(LifecycleEvent.RESTART)
-        while not self._state.stopping and not self.stopped.is_set():
+        while not self._state.stopping and not self.stopped.is_set():  # noqa: ASYNC110  for a moment
             await asyncio.sleep(0.01)
 
     def restart_status(self) -> InstanceRestart:

@@ -10,7 +10,7 @@ import psutil
 
 from meshwright.control_plane.api.state_dir import ProcessRecord
 
-MARKER = "MESH_PROCESS"
+MARKER = "MESHWRIGHT_PROCESS"
 """Environment variable of every process that a supervisor starts: the marker in its record."""
 
 START_TIME_TOLERANCE = 2.0
