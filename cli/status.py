@@ -57,7 +57,7 @@ def status(
     output: OutputOption = Output.table,
     state: StateOption = None,
 ) -> None:
-    """Show whether the mesh is healthy, what is wrong and why; then services, sidecars, policies, control planes.
+    """Show whether the mesh is healthy, what is wrong and why; then services, sidecars and policies.
 
     The first line is the verdict: the worst problem, since when it lasts, and the policy that causes it. All
     problems follow: what fails, and what is in force that hurts (faults, open circuit breakers, rejected
@@ -78,11 +78,11 @@ def status(
     """
     mesh = call_api(calls.status(), state)
     if policy:
-        found = find_policy(mesh, policy)
+        selected = find_policy(mesh, policy)
         if output is not Output.table:
-            print_data(found, output)
+            print_data(selected, output)
             return
-        for line in policy_lines(found, policy_state(found)):
+        for line in policy_lines(selected, policy_state(selected)):
             echo(colorize(line))
         return
     if not show_all:

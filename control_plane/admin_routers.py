@@ -34,6 +34,7 @@ def build_routers(
     store: Store,
     mesh: MeshReadModel,
     tokens: TokenRegistry,
+    *,
     run_command: RunCommand,
     evict: Evict,
     status: StatusSource,

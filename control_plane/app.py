@@ -254,9 +254,9 @@ class ControlPlane:
             self.store,
             self.read_model,
             self.join_tokens,
-            self.command_router.run,
-            self.eviction_service.evict,
-            self.assessment.status,
+            run_command=self.command_router.run,
+            evict=self.eviction_service.evict,
+            status=self.assessment.status,
         )
         try:
             return await admin.start(

@@ -45,7 +45,7 @@ def option_group(parameter: str, group: type[Any]) -> Callable[[Command], Comman
         merged = inspect.Signature(parameters)
         call.__signature__ = merged  # type: ignore[attr-defined]
         call.__annotations__ = {name: item.annotation for name, item in merged.parameters.items()}
-        del call.__wrapped__  # type: ignore[attr-defined]
+        del call.__wrapped__
         return call
 
     return decorate

@@ -74,11 +74,15 @@ HealthTimeoutOption = Annotated[
 ]
 UnhealthyAfterOption = Annotated[
     int,
-    typer.Option("--unhealthy-after", min=1, max=100, help="Failed checks in a row until it is unhealthy."),
+    typer.Option(
+        "--unhealthy-after", metavar="N", min=1, max=100, help="Failed checks in a row until it is unhealthy."
+    ),
 ]
 HealthyAfterOption = Annotated[
     int,
-    typer.Option("--healthy-after", min=1, max=100, help="Good checks in a row until it is healthy again."),
+    typer.Option(
+        "--healthy-after", metavar="N", min=1, max=100, help="Good checks in a row until it is healthy again."
+    ),
 ]
 StartupOption = Annotated[
     float, _duration("--startup", "How long the app may take to its first good check.", "30s", 0, 86400)
@@ -91,6 +95,7 @@ ConcurrencyOption = Annotated[
     int,
     typer.Option(
         "--concurrency",
+        metavar="N",
         min=0,
         max=256,
         show_default=False,

@@ -29,8 +29,8 @@ class PolicyEditor:
     ) -> ApplyResponse:
         """Commit what `change` makes of the newest revision's documents.
 
-        An edit without a base is about its own documents only: if somebody commits in the meantime, it is made
-        again on top of that. Raises RevisionConflictError for one with a base, or after many attempts.
+        An edit without a base is about its own documents only: if somebody commits in the meantime, it is
+        made again on top of that. Raises RevisionConflictError for one with a base, or after many attempts.
         """
         for _ in range(COMMIT_ATTEMPTS - 1):
             current = await self._revisions.current()

@@ -57,8 +57,11 @@ class EditPreview(Protocol):
 
     async def dry_run(
         self, before: Sequence[CanonicalDocument], after: Sequence[CanonicalDocument]
-    ) -> tuple[str, ...]:
-        """Names of the connected proxies whose configuration the change alters."""
+    ) -> tuple[str, tuple[str, ...]]:
+        """What differs in documents, and names of the connected proxies that the change affects.
+
+        Raises LimitExceededError.
+        """
 
 
 class RunCommand(Protocol):

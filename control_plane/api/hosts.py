@@ -14,8 +14,8 @@ _BROADCAST = "255.255.255.255"
 def reachable_ip(text: str) -> str:
     """The canonical form of an IP address that another node can connect to; raises ValueError.
 
-    Envoy resolves no names in endpoints, and for one that is not an IP address it rejects all endpoints of the
-    service (`malformed IP address`). Unspecified, multicast and scoped addresses mean nothing elsewhere.
+    Envoy resolves no names in endpoints, and for one that is not an IP address it rejects all endpoints of
+    the service (`malformed IP address`). Unspecified, multicast and scoped addresses mean nothing elsewhere.
     """
     try:
         address = ip_address(text)

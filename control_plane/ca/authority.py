@@ -159,8 +159,9 @@ def _check_not_lost(state: Path, *root: Path) -> None:
     revision = state / "revision"
     if revision.exists() and not any(file.exists() for file in root):
         raise InputError(
-            f"{root[0]}: the root of this mesh is lost: restore {root[0].parent} from a backup. To go on with a "
-            f"new root instead, stop the mesh, run `rm {revision}` and start it: every sidecar enrols again"
+            f"{root[0]}: the root of this mesh is lost: restore {root[0].parent} from a backup. To go on "
+            f"with a new root instead, stop the mesh, run `rm {revision}` and start it: "
+            "every sidecar enrols again"
         )
 
 

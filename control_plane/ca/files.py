@@ -122,7 +122,7 @@ def _check_extensions(certificate: x509.Certificate, trust_domain: str) -> None:
 
 
 def _read_or_create(path: Path, make: Callable[[], bytes], mode: int) -> bytes:
-    """The content of a file in the state directory; a link, or a file that others could change, is refused."""
+    """The content of a file in the state directory. Links and files that others could change are refused."""
     private_folder(path.parent)
     if not os.path.lexists(path):
         _create(path, make(), mode)

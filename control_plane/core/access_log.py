@@ -101,8 +101,8 @@ def _refused() -> v3.AccessLogFilter:
         value=v3.RuntimeUInt32(default_value=CLIENT_ERROR, runtime_key="mesh.refused_status"),
     )
     status = v3.AccessLogFilter(status_code_filter=v3.StatusCodeFilter(comparison=client_error))
-    own = reply_reasons.matches(reply_reasons.OWN_RESPONSE)
-    return v3.AccessLogFilter(and_filter=v3.AndFilter(filters=[status, own]))
+    local = reply_reasons.matches(reply_reasons.OWN_RESPONSE)
+    return v3.AccessLogFilter(and_filter=v3.AndFilter(filters=[status, local]))
 
 
 def _tapped() -> v3.AccessLogFilter:

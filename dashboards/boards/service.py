@@ -140,7 +140,7 @@ ANSWERS = Section(
         ),
         TimeSeriesPanel(
             "Duration",
-            "Duration of requests that an instance responded to, with retries and queueing, without injected delays.",
+            "Duration of requests that an instance responded to. Retries count, injected delays do not.",
             "ms",
             tuple((edge_quantile(q / 100, _TO), f"p{q}") for q in (50, 95, 99)),
             LATENCY,

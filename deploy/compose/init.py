@@ -2,7 +2,7 @@
 
 Runs as root in a container without a network, at every `docker compose up`. A secret that exists stays. Each
 volume `secrets-NAME` gets copies of the secrets that containers with it need, and no others. Everything
-belongs to the user `$OWNER`, as whom the containers run; PostgreSQL reads its password as root.
+belongs to the user `$OWNER`, which the containers run as; PostgreSQL reads its password as root.
 """
 
 from __future__ import annotations

@@ -129,7 +129,10 @@ async def test_wrong_usage_exits_2_with_a_message(mesh: FakeMesh, run: RunMesh, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["proxy", "a", "log"], "'VIEW': 'log' is not one of 'config', 'stats', 'logs', 'log-level'."),
+        (
+            ["proxy", "a", "log"],
+            "'VIEW': 'log' is not one of 'config', 'stats', 'logs', 'log-level', 'evict'.",
+        ),
         (["token", "create", "--ttl", "soon"], "'--ttl': 'soon' is not a duration"),
         (["token", "create", "--ttl", "1000h"], "'--ttl': must be from 1s to 720h"),
         (["events", "--kind", "nonsense"], "'nonsense' is not one of 'revision', 'nack',"),

@@ -89,7 +89,9 @@ def test_eighty_columns_show_the_essential_columns() -> None:
     rows = {line.split()[1]: line for line in lines[1:]}
     assert re.match(r"✖ gone +- +- +12 ms +- +✖ open -12 +0/1", rows["gone"])
     assert re.match(r"◐ failing +10.0 +90.00% +12 ms +3.0 +closed +2/2", rows["failing"])
-    assert re.match(r"● ingress +123457 +100 % +12.35 s +- +- +-", rows["ingress"]), "no breaker poses as closed"
+    assert re.match(r"● ingress +123457 +100 % +12.35 s +- +- +-", rows["ingress"]), (
+        "no breaker poses as closed"
+    )
     assert "99.99%" in lines[6]
     assert rows["busy"].rstrip().endswith("▇█")
 

@@ -114,8 +114,8 @@ class LoadBalancerSpec(TargetedSpec):
     all_unhealthy: Literal["Send", "Refuse"] = Field(
         "Send",
         description="When no instance is healthy. Send: requests go to all instances that listen but fail "
-        "their agent's health check. Refuse: 503. Instances that a circuit breaker ejected, that drain, start "
-        "or have ended never get requests.",
+        "their agent's health check. Refuse: 503. Instances that a circuit breaker ejected, that drain, "
+        "start or have ended never get requests.",
     )
 
     @model_validator(mode="after")

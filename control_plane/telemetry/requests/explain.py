@@ -48,7 +48,7 @@ def explain_request(
     hops = call_path.hops_of_request(hops, id)
     if not hops:
         return None
-    # If several requests share the ID, the first one is the one that was asked for.
+    # Of a trace with several requests, the first one is explained.
     first = hops[0].request
     failed = _failed_hops(hops)
     refused = [hop for hop in hops if is_refusal(hop.request)]

@@ -56,7 +56,7 @@ class FakeLeases:
         self.instances[registration.service, registration.instance] = registration
         return stored != registration
 
-    async def deregister(self, instance: str, service: str, failure: str = "") -> bool:  # noqa: ARG002
+    async def deregister(self, instance: str, service: str, failure: str = "") -> bool:
         self._find(instance, service)
         return self.instances.pop((service, instance), None) is not None
 

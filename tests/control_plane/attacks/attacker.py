@@ -47,7 +47,7 @@ class Attacker:
 
     def call(self, method: str, **message: Any) -> Any:
         """An agent's call; raises grpc.RpcError."""
-        call = self._xds.unary_unary(f"/{SERVICE}/{method}")
+        call = self._xds.unary_unary(f"/{SERVICE}/{method}", bytes, bytes)
         return json.loads(call(json.dumps(message).encode(), timeout=TIMEOUT))
 
     def register(self, instance: str, port: int = 29999, **fields: Any) -> Any:
@@ -58,7 +58,7 @@ class Attacker:
 
     def export(self, signal: Signal, request: Message) -> None:
         """Send telemetry; raises grpc.RpcError."""
-        call = self._otlp.stream_unary(f"/{SERVICES[signal]}/Export")
+        call = self._otlp.stream_unary(f"/{SERVICES[signal]}/Export", bytes, bytes)
         call(iter([request.SerializeToString()]), timeout=TIMEOUT)
 
     def stream(self, name: str, subscriptions: Mapping[str, tuple[str, ...]]) -> SilentStream:
@@ -77,7 +77,7 @@ class SilentStream:
             request = v3.DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names)
             request.node.CopyFrom(peer)
             self._requests.put(request.SerializeToString())
-        self._call = channel.stream_stream(METHOD)(self._outgoing())
+        self._call = channel.stream_stream(METHOD, bytes, bytes)(self._outgoing())
 
     def _outgoing(self) -> Iterator[bytes]:
         while (request := self._requests.get()) is not None:
@@ -85,14 +85,14 @@ class SilentStream:
 
     def read(self) -> v3.DeltaDiscoveryResponse:
         """The next response; raises grpc.RpcError once the stream is closed."""
-        return v3.DeltaDiscoveryResponse.FromString(next(self._call))
+        return v3.DeltaDiscoveryResponse.FromString(next(iter(self._call)))
 
     def close(self) -> None:
         """End the stream."""
         self._requests.put(None)
-        self._call.cancel()
+        self._call.cancel()  # type: ignore[no-untyped-call]
 
 
 def refusal(error: grpc.RpcError) -> tuple[str, str]:
     """Code and details of a refused call."""
-    return error.code().name, error.details()
+    return error.code().name, error.details() or ""

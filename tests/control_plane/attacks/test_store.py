@@ -54,7 +54,10 @@ DAMAGES: list[tuple[str, Change, Change]] = [
     (
         "the next revision",
         lambda client: (
-            client.hset("mesh:revision:3", mapping={**client.hgetall("mesh:revision:2"), "documents": "no"}),
+            client.hset(
+                "mesh:revision:3",
+                mapping={**dict[Any, Any](client.hgetall("mesh:revision:2")), "documents": "no"},
+            ),
             client.set("mesh:revision", "3"),
         ),
         lambda client: (client.delete("mesh:revision:3"), client.set("mesh:revision", "2")),

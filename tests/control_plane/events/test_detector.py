@@ -213,7 +213,10 @@ def test_capture_names_ejected_hosts() -> None:
 
 def test_lost_instance_that_returns_is_an_event() -> None:
     detector = ChangeDetector()
-    here, gone = MeshState(instances=instances(**{"orders-1": "healthy"})), MeshState()
+    here, gone = (
+        MeshState(instances={("back", "orders-1"): Instance("orders-1", "127.0.0.1", 1)}),
+        MeshState(),
+    )
     detector.detect(here, 1.0, 0)
     detector.lost([("back", "orders-1")])
     assert detector.detect(here, 2.0, 0) == [], "the state may be older than the loss"

@@ -270,11 +270,11 @@ def test_failed_connection_to_the_app_is_retried_as_one_to_its_sidecar(
     on: list[str | int], method: str, retried: set[str]
 ) -> None:
     policy = policy_for(retry(on=on).patch_route(route()), method, key=False)
-    found = {
+    retriable = {
         name
         for name, details in CONNECTIONS.items()
         for header in policy.retriable_headers
         if header.string_match.contains in details
     }
-    assert found == retried
+    assert retriable == retried
     assert ("retriable-headers" in policy.retry_on.split(",")) is bool(retried)

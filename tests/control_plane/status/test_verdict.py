@@ -64,7 +64,7 @@ def test_failing_requests_come_first_with_their_time_and_cause() -> None:
 
 @pytest.mark.parametrize("change", [{"success": 0.94}, {"refused_per_s": 2.0}], ids=["failed", "refused"])
 def test_a_gateway_is_judged_by_its_requests(change: dict[str, float]) -> None:
-    row = ServiceSummary(name="ingress", role="gateway", health="degraded", rps=3.0, **change)  # type: ignore[arg-type]
+    row = ServiceSummary(name="ingress", role="gateway", health="degraded", rps=3.0, **change)
     (line,) = lines(verdict(services=(row,)))
     assert line == (
         "ingress: 6 % of 3.0/s fail" if "success" in change else "ingress: 67 % of 3.0/s are refused"
@@ -130,7 +130,9 @@ def test_the_cause_is_that_of_most_failed_requests() -> None:
     policies = PolicyAttribution(world.documents, [revision], world.services, world.gateways)
     faulted = outbound_request(upstream="inventory", status=503, flags="FI", upstream_host="-", policies="-")
     by_app = inbound_request("orders", "storefront", status=500)
-    assert most_common_cause([by_app, faulted, faulted], policies) == "FaultInjection slow, revision 2, by root"
+    assert (
+        most_common_cause([by_app, faulted, faulted], policies) == "FaultInjection slow, revision 2, by root"
+    )
     assert most_common_cause([by_app], policies) == "500: the app of orders responded with 500"
     assert most_common_cause([], policies) == ""
 

@@ -28,9 +28,7 @@ BASE_MS = 1_790_000_000_000
 """Milliseconds since the epoch."""
 
 
-def span_export(
-    service: str, spans: Iterable[SpanSpec], instance: str = "", base_ms: int = BASE_MS
-) -> bytes:
+def span_export(service: str, spans: Iterable[SpanSpec], instance: str = "", base_ms: int = BASE_MS) -> bytes:
     """An export with spans of one service. `base_ms` stands for BASE_MS where times must be recent."""
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()

@@ -40,7 +40,7 @@ class ExportCounters:
     """The growth of the export metrics since it was created."""
 
     def __init__(self) -> None:
-        self._before = self._read()
+        self._before: Counter[str] = self._read()
 
     def since(self) -> Counter[str]:
         """Growth by `sent traces`, `dropped traces full`, `retries traces`; zeros are left out."""
