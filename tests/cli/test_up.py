@@ -290,9 +290,11 @@ def test_a_running_store_without_a_record_prevents_a_second_one(tmp_path: Path) 
             assert done.returncode == 1
             assert "valkey.sock" in done.stderr
             assert store.is_running()
+            assert psutil.pid_exists(mesh.pid("front-1.proxy")), "what serves is left alone"
         finally:
             store.send_signal(signal.SIGTERM)
             store.wait(30)
+        mesh_command("down", env=mesh.environment)
     until(lambda: not descendants(mesh.state), "everything has ended")
 
 
