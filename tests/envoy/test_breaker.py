@@ -22,7 +22,7 @@ RPC = {
     **service("rpc"),
     "command": [sys.executable, "-m", "tests.fakes.grpc_app"],
     "ports": [{"name": "grpc", "port": 0, "protocol": "grpc"}],
-    "health": None,
+    "health": {"interval": "1s"},
 }
 
 

@@ -49,7 +49,7 @@ def grpc_or_tcp_service(protocol: str, name: str, version: str) -> dict[str, Any
         **service(name, labels={"version": version}),
         "command": [sys.executable, "-m", f"tests.fakes.{protocol}_app"],
         "ports": [{"name": protocol, "protocol": protocol}],
-        "health": None,
+        "health": {"interval": "1s"},
     }
 
 

@@ -64,7 +64,7 @@ def replica(version: str, port: int) -> dict[str, Any]:
         **service("echo", labels={"version": version}),
         "command": [sys.executable, "-m", "tests.fakes.grpc_app"],
         "ports": [{"name": "grpc", "protocol": "grpc", "port": port, "number": PORT}],
-        "health": None,
+        "health": {"interval": "1s"},
     }
 
 

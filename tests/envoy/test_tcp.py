@@ -50,7 +50,7 @@ def tcp(name: str, version: str, greeting: str = "") -> dict[str, Any]:
         **service(name, labels={"version": version}, GREETING=greeting),
         "command": [sys.executable, "-m", "tests.fakes.tcp_app"],
         "ports": [{"name": "tcp", "protocol": "tcp", "number": NUMBER}],
-        "health": None,
+        "health": {"interval": "1s"},
     }
 
 

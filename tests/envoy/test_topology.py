@@ -57,7 +57,7 @@ def fake(name: str, protocol: str, module: str) -> dict[str, Any]:
         **service(name),
         "command": [sys.executable, "-m", f"tests.fakes.{module}"],
         "ports": [{"name": protocol, "protocol": protocol, "number": 15432}],
-        "health": None,
+        "health": {"interval": "1s"},
     }
 
 
