@@ -145,9 +145,13 @@ def test_breaker_state_is_visible_soon(mesh: Mesh) -> None:
     assert min(delays) < SOON, delays
 
 
-def test_injected_fault_counts_as_a_failed_call(mesh: Mesh) -> None:
+def delete_policies(mesh: Mesh) -> None:
     for policy in mesh.status()["policies"]:
         mesh.delete(policy["kind"], policy["name"])
+
+
+def test_injected_fault_counts_as_a_failed_call(mesh: Mesh) -> None:
+    delete_policies(mesh)
     mesh.apply(FAULT)
     wait_until_reported(mesh)
     before = totals(mesh, "front", "back")
@@ -160,6 +164,7 @@ def test_injected_fault_counts_as_a_failed_call(mesh: Mesh) -> None:
 
 
 def test_every_response_and_delay_that_callers_get_is_in_the_picture(mesh: Mesh) -> None:
+    delete_policies(mesh)
     mesh.apply(DELAY + ROUTE)
     wait_until_reported(mesh)
     before = totals(mesh, "front", "back")
@@ -173,8 +178,7 @@ def test_every_response_and_delay_that_callers_get_is_in_the_picture(mesh: Mesh)
     until(lambda: edges(mesh)["front", "back"]["p99_ms"] >= 290, "callers waited for the fault")
     expected = {**before, "requests": before["requests"] + 60, "failures": before["failures"] + 40}
     until(lambda: totals(mesh, "front", "back") == expected, "sixty calls, two thirds of them failed")
-    for policy in mesh.status()["policies"]:
-        mesh.delete(policy["kind"], policy["name"])
+    delete_policies(mesh)
 
 
 def test_service_that_fails_behind_retries_is_degraded(mesh: Mesh) -> None:
@@ -231,17 +235,17 @@ def test_service_that_fails_callers_outside_the_mesh_is_unhealthy(mesh: Mesh) ->
     assert not [edge for edge in edges(mesh) if "ill" in edge]
 
 
-def seconds_until_unhealthy(mesh: Mesh, name: str) -> float:
-    """Seconds from stopping a service's only instance to when the service is unhealthy."""
+def seconds_until_idle(mesh: Mesh, name: str) -> float:
+    """Seconds from stopping a service's only instance to when the service is idle."""
     until(lambda: health(mesh, name) == "healthy", f"{name} is healthy")
     mesh.stop_workload(f"{name}-1")
     start = time.monotonic()
-    until(lambda: health(mesh, name) == "unhealthy", f"{name} is unhealthy", every=0.02)
+    until(lambda: health(mesh, name) == "idle", f"{name} is idle", every=0.02)
     took = time.monotonic() - start
-    assert service_rows(mesh)[name]["health"] == "unhealthy"
+    assert service_rows(mesh)[name]["health"] == "idle"
     return took
 
 
-def test_stopped_service_is_unhealthy_soon(mesh: Mesh) -> None:
+def test_stopped_service_is_idle_soon(mesh: Mesh) -> None:
     """The last test of this file: it stops services."""
-    assert any(seconds_until_unhealthy(mesh, name) < STOPPED for name in ("quiet", "flaky", "back"))
+    assert any(seconds_until_idle(mesh, name) < STOPPED for name in ("quiet", "flaky", "back"))
