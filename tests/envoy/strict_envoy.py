@@ -9,13 +9,13 @@ from meshwright.cli.envoy_binary import envoy_binary
 PATTERN = "/[a-z]{900}"
 """Valid, and larger than what this Envoy accepts."""
 
-ERROR = "regex '/[a-z]{900}' RE2 program size of 905 > max program size of 500"
+ERROR = "regex '/[a-z]{900}' RE2 program size of 905 > max program size of 800"
 """Envoy's message."""
 
 _SCRIPT = """\
 #!/bin/sh
 exec '%s' "$@" --config-yaml '{"layered_runtime": {"layers": [
-  {"name": "test", "static_layer": {"re2.max_program_size.error_level": 500}}]}}'
+  {"name": "test", "static_layer": {"re2.max_program_size.error_level": 800}}]}}'
 """
 
 
