@@ -105,7 +105,7 @@ async def test_from_the_first_screen_to_the_cause_and_the_rollback_by_keys(
 
     terminal.press("Home", "Enter")
     await terminal.shows("Services › inventory")
-    await terminal.shows("CircuitBreaker inventory-limits")
+    await terminal.shows(in_force)
     terminal.press("Tab", "Tab", "Tab", "Enter")
     await terminal.shows("› CircuitBreaker inventory-limits")
     await terminal.shows("maxRequests: 1")
@@ -125,6 +125,11 @@ async def test_from_the_first_screen_to_the_cause_and_the_rollback_by_keys(
     terminal.press("2")
     await terminal.shows(healed, within=90)
     assert await asyncio.to_thread(revision, mesh) == newest + 1
+
+
+def in_force(seen: str) -> bool:
+    """The policy is among those of the service, not only in the verdict at the top."""
+    return any("inventory-limits" in line and "programmed" in line for line in seen.splitlines())
 
 
 def revision(mesh: Mesh) -> int:
@@ -167,7 +172,7 @@ async def test_the_same_walk_in_a_browser(mesh: Mesh) -> None:
         await browser.wait_for_text("⊘ open")
         await browser.press("Home", "Enter")
         await browser.wait_for_text("Services › inventory")
-        await browser.wait_for_text("CircuitBreaker inventory-limits")
+        await wait_until(lambda: in_force(browser.text()), "the policies of the service")
         await browser.press("Tab", "Tab", "Tab", "Enter")
         await browser.wait_for_text("› CircuitBreaker inventory-limits")
         await browser.wait_for_text("maxRequests: 1")
