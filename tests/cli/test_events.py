@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -31,13 +32,14 @@ def event(number: int, **fields: Any) -> dict[str, Any]:
 
 
 class Events(BaseHTTPRequestHandler):
-    """An admin API with events only. A stream ends after the last event, or with the client if it is held."""
+    """An admin API with events only. A stream ends after the last event, or once `hold` is set."""
 
     events: ClassVar[list[dict[str, Any]]] = []
     busy_responses: ClassVar[int] = 0
     """Number of streams to reject as busy before the first is served."""
     rejects_streams: ClassVar[bool] = False
-    holds_streams: ClassVar[bool] = False
+    hold: ClassVar[threading.Event | None] = None
+    opened: ClassVar[threading.Event] = threading.Event()
 
     def do_GET(self) -> None:
         query = {name: value[0] for name, value in parse_qs(urlsplit(self.path).query).items()}
@@ -54,9 +56,11 @@ class Events(BaseHTTPRequestHandler):
             blocks = [
                 f"id: {event['id']}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n" for event in fresh
             ]
+            hold = self.hold
             self._send(200, "text/event-stream", "retry: 1000\n\n: nothing new\n\n" + "".join(blocks))
-            if self.holds_streams:
-                self.connection.recv(1)  # returns when the client closes the connection
+            self.opened.set()
+            if hold:
+                hold.wait(60)
         else:
             newest = matching[::-1][: int(query["limit"])]
             self._send(200, "application/json", json.dumps({"events": newest}))
@@ -127,17 +131,23 @@ def test_follow_survives_a_restart_of_the_control_plane_without_gaps(
     tmp_path: Path, past: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Any]] = []
+    holds = [threading.Event(), threading.Event()]
+    monkeypatch.setattr(Events, "hold", holds[0])
+    monkeypatch.setattr(Events, "opened", threading.Event())
     with running_http_server(Events) as port:
         process = start(tmp_path, port, "-f", "-o", "json", "-n", "2")
         assert process.stdout
         lines = iter(process.stdout)
         seen += (json.loads(next(lines)) for _ in range(2))
+        assert Events.opened.wait(60)
     past += [event(4), event(5)]
-    monkeypatch.setattr(Events, "holds_streams", True)
+    Events.hold = holds[1]
+    holds[0].set()
     with running_http_server(Events, port):
         seen += (json.loads(next(lines)) for _ in range(2))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
+        holds[1].set()
     assert process.returncode == 0
     assert [event["id"] for event in seen] == ["2-0", "3-0", "4-0", "5-0"]
     assert err.splitlines() == [
