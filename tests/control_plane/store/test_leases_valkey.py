@@ -85,7 +85,7 @@ async def test_a_service_has_a_bounded_number_of_instances(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = lease_scripts.REGISTER.text.replace(str(lease_scripts.INSTANCES_LIMIT), "3")
-    monkeypatch.setattr(lua, "REGISTER", lua.Script("register", text))
+    monkeypatch.setattr(lease_scripts, "REGISTER", lua.Script("register", text))
     for name in ("evil-1", "evil-2", "evil-3"):
         await store.leases.register(instance(name, "evil"))
     with pytest.raises(PermissionDeniedError, match="service evil already has"):
