@@ -59,7 +59,7 @@ class ConnectionTable(Generic[ConnectionT]):
 
 
 def peer_of(address: str) -> str:
-    """What peers are told apart by: an IPv4 address, or the network of an IPv6 one."""
+    """The key of a peer in the table: an IPv4 address, or the network of an IPv6 one."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -86,8 +86,8 @@ class EvictionService:
     async def evict(self, node: str, service: str, author: str, message: str) -> EvictionResult:
         """Evict a proxy of `service`; "" stands for the only service or gateway with a proxy of this name.
 
-        Raises NotFoundError if no control plane has heard of it within a minute, InputError if several
-        services have a proxy of this name, and StoreError.
+        Raises NotFoundError if no control plane received a report of it in the last minute, InputError if
+        several services have a proxy of this name, and StoreError.
         """
         callers = set(self._find(node, service))
         for response in await self._peers.broadcast(FIND_ENROLMENTS, pb.Command(node=node, service=service)):

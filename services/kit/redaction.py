@@ -45,14 +45,15 @@ def redact(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue
 
 def _redacted(span: ReadableSpan) -> ReadableSpan:
     attributes = span.attributes or {}
-    if redact(attributes) == attributes:
+    redacted = redact(attributes)
+    if redacted == attributes:
         return span
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=redact(attributes),
+        attributes=redacted,
         events=span.events,
         links=span.links,
         kind=span.kind,
