@@ -22,7 +22,7 @@ AT_ONCE = 8
 MAX_LAG = 0.05
 """Seconds that one callback may hold the loop."""
 
-BUSY_FACTOR = 20
+BUSY_FACTOR = 60
 """On a machine so busy that ordinary exports hold the loop, hostile ones may hold it this much longer.
 Without parsing in steps the factor is in the hundreds."""
 
