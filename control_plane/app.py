@@ -148,6 +148,7 @@ class ControlPlane:
             members=self.members,
             trust_domain=self._settings.trust_domain,
             host_problems=self.host_problems.current,
+            evictions=self.evictions,
         )
 
         # The status with the verdict: what fails, since when and why.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from cryptography import x509
@@ -53,24 +54,41 @@ class Eviction:
         why = f": {self.message}" if self.message else ""
         return f"{self.proxy} was evicted{by}{why}: restart it to enrol it again"
 
+    @property
+    def failure(self) -> str:
+        """Why the proxy is absent, as the health of its service or gateway says it."""
+        by = f" by {self.author}" if self.author else ""
+        why = f": {self.message}" if self.message else ""
+        return f"evicted{by} at {datetime.fromtimestamp(self.time, UTC):%Y-%m-%d %H:%M} UTC{why}"
+
 
 class Evictions:
     """The evictions that are in force."""
 
     def __init__(self) -> None:
         self._by_enrolment: dict[str, Eviction] = {}
+        self._latest: dict[str, Eviction] = {}
 
     def replace(self, evictions: Iterable[Eviction]) -> tuple[Eviction, ...]:
         """Take over the stored evictions; returns those that are new."""
         previous = self._by_enrolment
         self._by_enrolment = {eviction.enrolment: eviction for eviction in evictions}
-        return tuple(item for key, item in self._by_enrolment.items() if key not in previous)
+        new = tuple(item for key, item in self._by_enrolment.items() if key not in previous)
+        latest = {key: item for key, item in self._latest.items() if item.enrolment in self._by_enrolment}
+        self._latest = latest | {item.identity: item for item in sorted(new, key=lambda item: item.time)}
+        return new
 
     def check(self, caller: Caller) -> None:
         """Raises PermissionDeniedError for a caller that is evicted."""
         eviction = self._by_enrolment.get(caller.enrolment)
         if eviction is not None:
             raise PermissionDeniedError(str(eviction))
+        if self._latest:
+            self._latest.pop(caller.identity.uri, None)
+
+    def latest(self, identity: Identity) -> Eviction | None:
+        """The last eviction of a proxy of `identity`; None once another enrolment of it has called."""
+        return self._latest.get(identity.uri)
 
 
 class CallerCheck:

@@ -1,7 +1,8 @@
 """Takes a proxy out of the mesh: its enrolment is refused everywhere until it enrols again.
 
 The eviction goes to the store, which tells all control planes. Each closes the streams of the enrolment,
-removes the instances that it registered, and refuses its certificates and their renewal from then on.
+removes the instances that it registered, and refuses its certificates and their renewal from then on. A
+service that is left without instances stays unhealthy, with the eviction as reason, until one registers.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class StoredEvictions(Protocol):
 class InstanceLeases(Protocol):
     """The registered instances (store.leases.Leases)."""
 
-    async def deregister(self, instance: str, service: str) -> bool:
-        """Remove an instance; raises StoreError."""
+    async def deregister(self, instance: str, service: str, failure: str) -> bool:
+        """Remove an instance that did not leave as planned, but by `failure`; raises StoreError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class EvictionService:
             self._targets.streams.evict(eviction.enrolment, str(eviction))
             for identity, node in self._targets.seen.nodes_of(eviction.enrolment, time.monotonic()):
                 if identity.role == "service":
-                    await self._targets.leases.deregister(node, identity.name)
+                    await self._targets.leases.deregister(node, identity.name, eviction.failure)
 
     def _find(self, node: str, service: str) -> Iterable[Caller]:
         return self._targets.streams.callers(node, service) | self._targets.seen.of_node(

@@ -19,6 +19,8 @@ from meshwright.control_plane.api.models.topology import (
     ServiceList,
     Topology,
 )
+from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.callers import Evictions
 from meshwright.control_plane.cluster.members import Members
 from meshwright.control_plane.cluster.preview import ChangePreview
 from meshwright.control_plane.cluster.requests import ClusterRequests
@@ -60,8 +62,10 @@ class MeshReadModel:
         members: Members,
         trust_domain: str,
         host_problems: Callable[[], tuple[str, ...]],
+        evictions: Evictions,
     ) -> None:
         self._host_problems = host_problems
+        self._evictions = evictions
         self._store = store
         self._reconciler = reconciler
         self._xds = xds
@@ -194,7 +198,14 @@ class MeshReadModel:
         translation = self._reconciler.translation
         resolver = translation.resolver if translation else None
         proxies = self._sync.proxies()
-        return self._telemetry.context(self._reconciler.world, resolver, self._breakers(), proxies)
+        world = self._reconciler.world
+        gateways = {*world.gateways, *(resolver.gateways() if resolver else ())}
+        evicted = {
+            name: eviction.failure
+            for name in gateways
+            if (eviction := self._evictions.latest(Identity(world.trust_domain, "gateway", name)))
+        }
+        return self._telemetry.context(world, resolver, self._breakers(), proxies, evicted)
 
     def _problems(self) -> tuple[str, ...]:
         """Internal failures of this control plane, in words."""

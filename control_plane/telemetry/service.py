@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from meshwright.control_plane.api.models.proxies import ProxyStatus
 from meshwright.control_plane.api.models.topology import (
@@ -106,6 +106,7 @@ class TelemetryService:
         resolver: Resolver | None,
         breakers: tuple[Breaker, ...],
         proxies: Iterable[ProxyStatus],
+        evicted_gateways: Mapping[str, str],
     ) -> MeshContext:
         """What the topology needs besides traffic; `resolver` is that of the current configuration."""
         proxies = tuple(proxies)
@@ -120,6 +121,7 @@ class TelemetryService:
             connected={proxy.service for proxy in proxies if proxy.state != "disconnected"},
             recently_seen={proxy.service for proxy in proxies},
             inbound_results=self.windows.inbound_results(time.monotonic()),
+            evicted_gateways=evicted_gateways,
         )
 
     def topology(self, context: MeshContext) -> Topology:

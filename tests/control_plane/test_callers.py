@@ -53,6 +53,25 @@ def test_an_eviction_refuses_one_enrolment_of_an_identity_until_it_is_lifted() -
     evictions.check(Caller(ORDERS, "00aa"))
 
 
+def test_an_eviction_is_the_latest_of_its_identity_until_another_enrolment_calls() -> None:
+    evictions = Evictions()
+    first = Eviction("00aa", ORDERS.uri, "orders-1", "ana", "it lies", 1796000000.0, 2e9)
+    evictions.replace([first])
+    assert first.failure == "evicted by ana at 2026-11-30 00:53 UTC: it lies"
+    with pytest.raises(PermissionDeniedError):
+        evictions.check(Caller(ORDERS, "00aa"))
+    evictions.check(Caller(Identity(DOMAIN, "gateway", "orders"), "00ab"))
+    assert evictions.latest(ORDERS) is first
+    evictions.check(Caller(ORDERS, "00ab"))
+    assert evictions.latest(ORDERS) is None
+    second = Eviction("00ab", ORDERS.uri, "orders-1", "", "", 1796000060.0, 2e9)
+    evictions.replace([first, second])
+    assert second.failure == "evicted at 2026-11-30 00:54 UTC"
+    assert evictions.latest(ORDERS) is second
+    evictions.replace([first])
+    assert evictions.latest(ORDERS) is None
+
+
 def test_the_certificate_tells_the_enrolment() -> None:
     signed, _ = Pki().svid("orders")
     pem = signed.certificate.encode()

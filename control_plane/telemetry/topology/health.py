@@ -49,6 +49,7 @@ class MeshContext:
     `plaintext_services` are configured to be called without TLS. `connected` are services and gateways with a
     proxy connected to a control plane, `recently_seen` those with one now or within the last minute.
     `inbound_results` are the responses of each service's inbound proxies within the window.
+    `evicted_gateways`: how the last proxy of a gateway was taken out.
     """
 
     world: World
@@ -57,6 +58,7 @@ class MeshContext:
     connected: Collection[str] = ()
     recently_seen: Collection[str] = ()
     inbound_results: Mapping[str, CallResults] = field(default_factory=dict)
+    evicted_gateways: Mapping[str, str] = field(default_factory=dict)
 
 
 class NodeVerdict(NamedTuple):
@@ -79,7 +81,8 @@ def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNod
         sent.setdefault(caller, []).append(traffic.results)
     for caller, traffic in edges.unrouted.items():
         sent.setdefault(caller, []).append(traffic.results)
-    roles: dict[str, NodeRole] = {**dict.fromkeys(context.world.gateways, "gateway"), **edges.callers}
+    gateways = (*context.world.gateways, *context.evicted_gateways)
+    roles: dict[str, NodeRole] = {**dict.fromkeys(gateways, "gateway"), **edges.callers}
     if EXTERNAL_NODE in received:
         roles.setdefault(EXTERNAL_NODE, "external")
     for name in sorted({*roles, *services}):
@@ -168,6 +171,8 @@ def format_share(share: float) -> str:
 def _gateway_by_proxies(name: str, context: MeshContext) -> NodeVerdict:
     if name in context.connected:
         return HEALTHY
+    if name in context.evicted_gateways:
+        return NodeVerdict("unhealthy", f"its proxy was {context.evicted_gateways[name]}")
     if name in context.recently_seen:
         return NodeVerdict("unhealthy", "none of its proxies is connected")
     return NodeVerdict("unknown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -109,9 +110,23 @@ def test_an_eviction_is_an_event_with_its_author_and_shown_at_the_proxy(admin: A
     assert "evicted by ana" in proxy["error"]
 
 
-def test_a_new_enrolment_is_accepted(plane: ControlPlaneProcess) -> None:
+def service(api: Api, name: str) -> Any:
+    (found,) = [row for row in api.get("/services")["services"] if row["name"] == name]
+    return found
+
+
+def test_a_service_without_its_evicted_instances_is_unhealthy_and_says_why(admin: Api) -> None:
+    row = until(lambda: (r := service(admin, "evil"))["health"] == "unhealthy" and r, "it is unhealthy")
+    assert re.fullmatch(rf"evil-[12]: evicted by ana at [\d-]+ [\d:]+ UTC: {MESSAGE}", row["reason"])
+    verdict = admin.get("/status")["verdict"]
+    assert not verdict["healthy"]
+    assert row["reason"] in [problem["message"] for problem in verdict["problems"]]
+
+
+def test_a_new_enrolment_is_accepted(plane: ControlPlaneProcess, admin: Api) -> None:
     with Attacker(plane, "evil") as enrolled_again:
         assert enrolled_again.register("evil-1")["ttl"] > 0
+        until(lambda: service(admin, "evil")["health"] == "healthy", "it is healthy")
         stream = enrolled_again.stream("evil-1", {CDS: ()})
         assert stream.read().type_url == CDS
         stream.close()

@@ -50,10 +50,10 @@ class Leases:
     """Records what was deregistered."""
 
     def __init__(self) -> None:
-        self.removed: list[tuple[str, str]] = []
+        self.removed: list[tuple[str, str, str]] = []
 
-    async def deregister(self, instance: str, service: str) -> bool:
-        self.removed.append((service, instance))
+    async def deregister(self, instance: str, service: str, failure: str) -> bool:
+        self.removed.append((service, instance, failure))
         return True
 
 
@@ -95,7 +95,9 @@ async def test_a_proxy_of_another_control_plane_is_evicted_at_both(monkeypatch: 
             with pytest.raises(PermissionDeniedError, match="evil-1 was evicted by ana: why"):
                 plane.evictions.check(caller)
         plane.evictions.check(Caller(EVIL, "00000000000000a3"))
-    assert sorted(here.leases.removed) == [("evil", "evil-1"), ("evil", "evil-2")]
+    failure = here.events[0].failure
+    assert failure.startswith("evicted by ana at 20")
+    assert sorted(here.leases.removed) == [("evil", "evil-1", failure), ("evil", "evil-2", failure)]
     assert (len(here.events), there.events) == (1, [])
     await here.service.refresh()
     assert len(here.streams.evicted) == 2

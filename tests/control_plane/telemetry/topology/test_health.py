@@ -107,3 +107,15 @@ def test_a_caller_that_has_left_and_is_not_registered_is_idle() -> None:
     edges = EdgeTable({}, {"probe": "service", "ingress": "gateway"})
     nodes = {node.name: node.health for node in assess_nodes(edges, MeshContext(world()))}
     assert nodes == {"probe": "idle", "ingress": "unknown"}
+
+
+@pytest.mark.parametrize("name", ["ingress", "edge"])
+def test_an_evicted_gateway_is_unhealthy_until_it_is_connected(name: str) -> None:
+    evicted = {name: "evicted by ana at 2026-12-01 21:30 UTC"}
+    for connected, expected in (
+        ((), ("unhealthy", "its proxy was evicted by ana at 2026-12-01 21:30 UTC")),
+        ((name,), ("healthy", "")),
+    ):
+        context = MeshContext(world(), connected=connected, evicted_gateways=evicted)
+        nodes = {node.name: node for node in assess_nodes(EdgeTable({}, {}), context)}
+        assert (nodes[name].health, nodes[name].reason) == expected
