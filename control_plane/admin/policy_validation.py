@@ -70,7 +70,7 @@ def validation_steps(
                 ValidationProblem(path=path, line=line, message=message) for message in error.problems
             ]
             continue
-        namespace = str(document.document["metadata"].get("namespace", ""))
+        namespace = _namespace(document)
         first_namespace = first_namespace or namespace
         if namespace not in ("", first_namespace):
             message = f"metadata.namespace: {different_namespace(namespace, first_namespace)}"
@@ -83,6 +83,38 @@ def validation_steps(
     if problems:
         raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
     return tuple(valid.values())
+
+
+def check_namespace(stored: Sequence[RevisionDocument], applied: Sequence[RevisionDocument]) -> None:
+    """Raise DocumentsError if documents state another namespace than stored ones that stay as they are."""
+    replaced = {document.key for document in applied}
+    staying = {
+        namespace: document
+        for document in stored
+        if document.key not in replaced and (namespace := _namespace(document))
+    }
+    problems = []
+    for number, document in enumerate(applied, 1):
+        namespace = _namespace(document)
+        other = next((staying[name] for name in sorted(staying) if name != namespace), None)
+        if namespace and other:
+            path, line = _location(document.source, number)
+            message = f"metadata.namespace: {_other_namespace(namespace, other)}"
+            problems.append(ValidationProblem(path=path, line=line, message=message))
+    if problems:
+        raise DocumentsError(tuple(problems[:PROBLEMS_LIMIT]))
+
+
+def _other_namespace(namespace: str, stored: RevisionDocument) -> str:
+    """The message for a document of another namespace than one that the mesh has."""
+    return (
+        f"{namespace!r} differs from {_namespace(stored)!r} of {'/'.join(stored.key)}, and a mesh is one "
+        f"namespace: write {_namespace(stored)}, or leave it out; to rename it, apply all documents at once"
+    )
+
+
+def _namespace(document: RevisionDocument) -> str:
+    return str(document.document["metadata"].get("namespace", ""))
 
 
 def canonical(document: Mapping[str, Any]) -> CanonicalDocument:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from meshwright.control_plane.admin import policy_merge
 from meshwright.control_plane.admin.policy_editor import PolicyEditor, plain
-from meshwright.control_plane.admin.policy_validation import kind_of, validate
+from meshwright.control_plane.admin.policy_validation import check_namespace, kind_of, validate
 from meshwright.control_plane.admin.protocols import EditPreview, RevisionLog
 from meshwright.control_plane.admin.route import NoBody, NoParams, RequestParams, Route
 from meshwright.control_plane.api.models.policies import (
@@ -15,7 +17,7 @@ from meshwright.control_plane.api.models.policies import (
     DiffResponse,
     DocumentList,
 )
-from meshwright.control_plane.core.revision import PolicyRevision
+from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 
 
@@ -67,9 +69,7 @@ class PoliciesRouter:
     async def apply(self, _params: NoParams, body: ApplyRequest) -> ApplyResponse:
         """Create or change documents, all or none."""
         applied = await validate(body.documents)
-        return await self._editor.commit_to_newest(
-            body, lambda before: policy_merge.merge(before, applied), applied
-        )
+        return await self._editor.commit_to_newest(body, lambda before: _merged(before, applied), applied)
 
     async def delete(self, _params: NoParams, body: DeleteRequest) -> ApplyResponse:
         """Delete documents, all or none."""
@@ -81,7 +81,7 @@ class PoliciesRouter:
         applied = await validate(body.documents)
         current = await self._revisions.current()
         before = current.documents
-        after = policy_merge.merge(before, applied)
+        after = _merged(before, applied)
         document_diff, resource_diff = await self._preview.diff(plain(before), plain(after))
         return DiffResponse(
             revision=current.info.revision,
@@ -105,6 +105,14 @@ class PoliciesRouter:
         if not documents.documents:
             raise NotFoundError(f"no such document: {kind}/{params.name}: see `mesh get {kind}`")
         return documents
+
+
+def _merged(
+    before: Sequence[RevisionDocument], applied: Sequence[RevisionDocument]
+) -> tuple[RevisionDocument, ...]:
+    """The documents after an apply; raises DocumentsError if these are not of one namespace."""
+    check_namespace(before, applied)
+    return policy_merge.merge(before, applied)
 
 
 def _documents(revision: PolicyRevision, kind: str = "", name: str = "") -> DocumentList:

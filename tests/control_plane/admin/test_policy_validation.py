@@ -8,10 +8,12 @@ from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.admin.policy_validation import (
     InvalidDocumentError,
     canonical,
+    check_namespace,
     kind_of,
     validate,
 )
 from meshwright.control_plane.api.models.policies import DocumentInput
+from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
 from meshwright.control_plane.policies import loader
 from meshwright.control_plane.policies.registry import example, kinds
@@ -68,6 +70,22 @@ def test_a_list_with_an_invalid_entry_is_not_also_reported_as_too_short() -> Non
         canonical(document)
     assert "nonsense" in str(caught.value)
     assert "too few" not in str(caught.value)
+
+
+def test_document_of_another_namespace_than_what_is_stored_is_refused() -> None:
+    def retry(name: str, namespace: str = "") -> RevisionDocument:
+        metadata = {"name": name, "namespace": namespace} if namespace else {"name": name}
+        return RevisionDocument({"kind": "Retry", "metadata": metadata}, f"{name}.yaml:3")
+
+    stored = (retry("a"), retry("b", "shop"))
+    check_namespace(stored, [retry("c"), retry("d", "shop")])
+    check_namespace((retry("a"),), [retry("c", "test")])
+    check_namespace(stored, [retry("b", "test"), retry("c", "test")])
+    with pytest.raises(DocumentsError) as error:
+        check_namespace(stored, [retry("c", "test"), retry("d")])
+    (problem,) = error.value.problems
+    assert (problem.path, problem.line) == ("c.yaml", 3)
+    assert problem.message.startswith("metadata.namespace: 'test' differs from 'shop' of Retry/b")
 
 
 async def test_documents_of_two_namespaces_are_refused_in_one_change() -> None:
