@@ -24,7 +24,7 @@ def find_policy(mesh: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
 
 def policy_lines(policy: Mapping[str, Any], state: str) -> Iterator[str]:
     """The lines that describe a policy; `state` is its state in words."""
-    yield f"{policy['kind']}/{policy['name']}   {state}"
+    yield f"{policy['kind']}/{policy['name']}   {state}   {_since(policy)}".rstrip()
     yield from _conditions(policy["conditions"])
     for parent in policy.get("parents", ()):
         yield ""
@@ -34,6 +34,12 @@ def policy_lines(policy: Mapping[str, Any], state: str) -> Iterator[str]:
         yield ""
         yield sanitize(_listener(listener))
         yield from _conditions(listener["conditions"])
+
+
+def _since(policy: Mapping[str, Any]) -> str:
+    """The revision that the conditions are about."""
+    generation = policy.get("generation", 0)
+    return f"last changed by revision {generation}" if generation else ""
 
 
 def _parent(parent: Mapping[str, Any]) -> str:

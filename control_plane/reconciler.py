@@ -49,7 +49,7 @@ class ConfigReconciler:
     def build(self, stored: StoredState) -> Translation | None:
         """Translate the stored state; None if that fails (see `problems`). Has no other side effect."""
         documents = (
-            CanonicalPolicy(document.text, document.created)
+            CanonicalPolicy(document.text, document.created, document.generation)
             for document in stored.revision.documents.values()
         )
         try:

@@ -19,10 +19,12 @@ NO_DEPARTURES: Mapping[str, Departure] = {}
 
 @dataclass(frozen=True, slots=True)
 class CanonicalPolicy:
-    """A document as the store holds it: canonical JSON, and the revision that first contained it."""
+    """A document as the store holds it: canonical JSON, the revision that first contained it, and the one
+    that changed it last."""
 
     text: str
     created: int
+    generation: int = 0
 
 
 class Assembler:
@@ -62,7 +64,7 @@ class Assembler:
         for entry in stored:
             try:
                 documents[entry] = self._documents.get(entry) or PolicyDocument(
-                    parse_policy(entry.text), entry.created
+                    parse_policy(entry.text), entry.created, entry.generation
                 )
             except (KeyError, ValueError) as error:
                 problems.append(f"a stored document cannot be read and is skipped: {_first_line(error)}")

@@ -80,10 +80,12 @@ class PolicyDocument:
     """A policy document of the world's revision.
 
     `created` is the revision that first contained this kind and name: the older document wins a conflict.
+    `generation` is the revision that changed the document last.
     """
 
     policy: Policy
     created: int = 0
+    generation: int = 0
 
     @property
     def ref(self) -> str:

@@ -108,22 +108,36 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
 def _status(
     references: References, document: PolicyDocument, winner: str, rollout: RolloutCount
 ) -> PolicyStatus:
-    policy = document.policy
-    conditions = tuple(_conditions(references, document, winner, rollout))
+    policy, generation = document.policy, document.generation
+    conditions = _observed(generation, _conditions(references, document, winner, rollout))
     state, reason = summarize(conditions)
     return PolicyStatus(
         kind=policy.kind,
         name=policy.name,
+        generation=generation,
         conditions=conditions,
         affected=rollout.holders,
         acked=rollout.acked,
         state=state,
         reason=reason,
-        parents=_parents(references, policy) if isinstance(policy, RoutePolicy) else (),
-        listeners=gateway_status.listener_statuses(policy, references, rollout)
-        if isinstance(policy, Gateway)
-        else (),
+        parents=tuple(
+            parent.model_copy(update={"conditions": _observed(generation, parent.conditions)})
+            for parent in (_parents(references, policy) if isinstance(policy, RoutePolicy) else ())
+        ),
+        listeners=tuple(
+            listener.model_copy(update={"conditions": _observed(generation, listener.conditions)})
+            for listener in (
+                gateway_status.listener_statuses(policy, references, rollout)
+                if isinstance(policy, Gateway)
+                else ()
+            )
+        ),
     )
+
+
+def _observed(generation: int, conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    """The conditions with the generation of the document that they are about."""
+    return tuple(condition.model_copy(update={"observed_generation": generation}) for condition in conditions)
 
 
 def _conditions(

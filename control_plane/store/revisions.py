@@ -40,12 +40,14 @@ class StoredDocument:
     """A document as it is stored.
 
     `text` is canonical JSON. `source` is the `path:line` it was applied from, or empty. `created` is the
-    revision since which its kind and name exist without interruption; 0 before the commit that sets it.
+    revision since which its kind and name exist without interruption, `generation` the one that gave it
+    this text; both are 0 before the commit that sets them.
     """
 
     text: str
     source: str = ""
     created: int = 0
+    generation: int = 0
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], source: str = "") -> StoredDocument:
@@ -127,7 +129,9 @@ def plan_commit(base: StoredRevision, documents: Mapping[str, StoredDocument]) -
     for ref, document in sorted(documents.items()):
         before = base.documents.get(ref)
         created = document.created or (before.created if before else base.number + 1)
-        planned[ref] = StoredDocument(document.text, document.source[:SOURCE_LIMIT], created)
+        is_same = before is not None and before.text == document.text
+        generation = before.generation if before and is_same else base.number + 1
+        planned[ref] = StoredDocument(document.text, document.source[:SOURCE_LIMIT], created, generation)
     stored_texts = {document.text for document in base.documents.values()}
     new_texts = {
         document.digest: document.text for document in planned.values() if document.text not in stored_texts
@@ -157,9 +161,12 @@ def _changes(
 
 
 def serialize_documents(documents: Mapping[str, StoredDocument]) -> str:
-    """The index of a revision's documents as it is stored: ref → [digest, created, source]."""
+    """The index of a revision's documents as it is stored: ref → [digest, created, source, generation]."""
     return json.dumps(
-        {ref: [document.digest, document.created, document.source] for ref, document in documents.items()}
+        {
+            ref: [document.digest, document.created, document.source, document.generation]
+            for ref, document in documents.items()
+        }
     )
 
 
@@ -183,7 +190,7 @@ def parse_info(number: int, author: str, message: str, time: str, changed: str) 
 
 def parse_digests(index: str) -> set[str]:
     """The digests in a stored index of documents; raises one of UNREADABLE."""
-    return {digest for digest, _, _ in json.loads(index).values()}
+    return {digest for digest, *_ in json.loads(index).values()}
 
 
 def parse_documents(
@@ -192,8 +199,9 @@ def parse_documents(
     """The documents of a stored index, and the names of those whose text is missing or altered."""
     documents = {}
     lost = []
-    for ref, (digest, created, source) in json.loads(index).items():
-        document = StoredDocument(texts.get(digest, ""), source, created)
+    for ref, (digest, created, source, *generation) in json.loads(index).items():
+        # An index without generations is of a version before they were stored.
+        document = StoredDocument(texts.get(digest, ""), source, created, *(generation or [created]))
         try:
             is_readable = document.digest == digest and document.ref == ref
         except UNREADABLE:

@@ -125,12 +125,16 @@ ConditionType = Literal["Accepted", "ResolvedRefs", "Conflicted", "Programmed", 
 
 
 class Condition(ApiModel):
-    """A status condition, as in the Gateway API; messages begin with the field that is the cause."""
+    """A status condition, as in the Gateway API; messages begin with the field that is the cause.
+
+    `observed_generation` is the generation of the document that it is about.
+    """
 
     type: ConditionType
     status: Literal["True", "False", "Unknown"]
     reason: str
     message: str = ""
+    observed_generation: int = 0
 
 
 class ParentStatus(ApiModel):
@@ -159,12 +163,14 @@ class ListenerStatus(ApiModel):
 class PolicyStatus(ApiModel):
     """The status of one policy. `parents` are those of a route, `listeners` those of a Gateway.
 
-    `affected`: connected proxies with a resource that the policy shaped; `acked` of them have ACKed all such
-    resources. `reason`: one line about `state`, from the condition that decided it; empty if programmed.
+    `generation`: the revision that changed the document last. `affected`: connected proxies with a resource
+    that the policy shaped; `acked` of them have ACKed all such resources. `reason`: one line about `state`,
+    from the condition that decided it; empty if programmed.
     """
 
     kind: str
     name: str
+    generation: int = 0
     conditions: tuple[Condition, ...] = ()
     affected: int = 0
     acked: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from meshwright.control_plane.api.models.policies import Condition, PolicyState, PolicyStatus
@@ -61,6 +63,24 @@ def test_warning_suggests_the_closest_name_of_the_same_kind(text: str, expected:
     assert expected in warning
     messages = [condition.message for condition in conditions(text, "x").values()]
     assert any(message and warning.endswith(message) for message in messages)
+
+
+def test_conditions_state_the_revision_that_changed_their_document() -> None:
+    world = exchange(
+        route("r", "{backendRefs: [{name: orders}]}")
+        + "---\n{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: ingress},"
+        " spec: {listeners: [{name: http, port: 80, protocol: HTTP}]}}"
+    )
+    documents = tuple(
+        replace(document, generation=number) for number, document in enumerate(world.documents, 4)
+    )
+    gateway, http_route = policy_statuses(replace(world, documents=documents), {})
+    for status, generation in ((gateway, 4), (http_route, 5)):
+        assert status.generation == generation
+        parents = (parent.conditions for parent in status.parents)
+        groups = (status.conditions, *parents, *(listener.conditions for listener in status.listeners))
+        assert len(groups) == 2
+        assert {item.observed_generation for group in groups for item in group} == {generation}
 
 
 def test_same_target_the_younger_policy_is_conflicted() -> None:

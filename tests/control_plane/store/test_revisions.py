@@ -75,8 +75,32 @@ def test_created_of_an_earlier_revision_is_kept_and_is_a_change() -> None:
     assert plan.documents["Retry/a"].created == 1
 
 
+def test_generation_is_the_revision_that_changed_the_text() -> None:
+    base = _at(
+        6,
+        replace(_retry("same"), created=2, generation=3),
+        replace(_retry("changed"), created=2, generation=5),
+    )
+    documents = [_retry("same"), _retry("changed", 9), _retry("new")]
+    plan = revisions.plan_commit(base, {document.ref: document for document in documents})
+    assert {ref: document.generation for ref, document in plan.documents.items()} == {
+        "Retry/changed": 7,
+        "Retry/new": 7,
+        "Retry/same": 3,
+    }
+    rolled_back = revisions.plan_commit(base, {"Retry/changed": replace(_retry("changed", 4), generation=1)})
+    assert rolled_back.documents["Retry/changed"].generation == 7
+
+
+def test_index_without_generations_is_read() -> None:
+    document = replace(_retry("a"), created=3)
+    index = f'{{"Retry/a": ["{document.digest}", 3, "a.yaml:1"]}}'
+    documents, _ = revisions.parse_documents(index, {document.digest: document.text})
+    assert documents["Retry/a"].generation == 3
+
+
 def test_documents_survive_serialization() -> None:
-    documents = {"Retry/a": replace(_retry("a"), created=3, source='x "y".yaml:1')}
+    documents = {"Retry/a": replace(_retry("a"), created=3, source='x "y".yaml:1', generation=5)}
     index = revisions.serialize_documents(documents)
     digest = documents["Retry/a"].digest
     assert revisions.parse_digests(index) == {digest}
