@@ -153,6 +153,12 @@ class Members:
         peers = (_status(peer, now) for peer in self._peers.values())
         return this, *sorted(peers, key=lambda status: status.address)
 
+    def address(self, id: str) -> str:
+        """`host:port` of the xDS port of this control plane or a peer; the id of one that is gone."""
+        if id == self.id:
+            return self._announcement.xds
+        return self._peers[id].announcement.xds if id in self._peers else id
+
     def admin_addresses(self) -> tuple[str, ...]:
         """`host:port` of the admin API of this control plane and of all others."""
         urls = (self._announcement.admin, *(peer.announcement.admin for peer in self._peers.values()))

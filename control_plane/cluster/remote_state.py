@@ -89,9 +89,9 @@ class RemoteState:
                 totals[ref] = totals.get(ref, RolloutCount()) + count
         return totals
 
-    def problems(self) -> tuple[str, ...]:
-        """Internal failures of all peers."""
-        return tuple(problem for peer in self._peers.values() for problem in peer.problems)
+    def problems(self) -> Mapping[str, tuple[str, ...]]:
+        """Internal failures of each peer, by its id."""
+        return {id: peer.problems for id, peer in self._peers.items()}
 
     def _proxies(self) -> Iterator[RemoteProxy]:
         return (proxy for peer in self._peers.values() for proxy in peer.proxies)

@@ -57,8 +57,12 @@ class ConnectedProxies(Protocol):
 class SyncedMembers(ClusterMembers, Protocol):
     """The other control planes, with hooks into their polling (members.Members)."""
 
+    id: str
     on_poll: Callable[[str], Awaitable[None]]
     on_lost: Callable[[str], None]
+
+    def address(self, id: str) -> str:
+        """The address of this control plane or a peer, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,16 @@ class StateSync:
         return {**{key: elsewhere[key] for key in self._moved}, **here}
 
     def problems(self) -> tuple[str, ...]:
-        """Internal failures of all control planes, without duplicates."""
-        return tuple(dict.fromkeys((*self._local.problems(), *self._remote.problems())))
+        """Internal failures of all control planes, each once. One that not all have says which have it."""
+        by_member = {self._members.id: self._local.problems(), **self._remote.problems()}
+        members: dict[str, list[str]] = {}
+        for id, problems in by_member.items():
+            for problem in dict.fromkeys(problems):
+                members.setdefault(problem, []).append(self._members.address(id))
+        return tuple(
+            problem if len(addresses) == len(by_member) else f"{problem} (at {', '.join(sorted(addresses))})"
+            for problem, addresses in members.items()
+        )
 
     async def rollout_counts(self) -> Mapping[str, RolloutCount]:
         """The rollout of each policy over the whole mesh. Refreshes the proxies of peers too."""

@@ -36,6 +36,9 @@ class FakeMembers:
     ) -> None:
         self.methods[method.name] = ServedMethod(method, handler)
 
+    def address(self, id: str) -> str:
+        return f"{id}:15012"
+
     def reachable(self) -> tuple[str, ...]:
         return tuple(peer.id for peer in self.peers if not peer.unreachable)
 

@@ -117,10 +117,13 @@ class OtlpExporter:
                 self._arrived[signal].set()
 
     def problem(self, now: float) -> str:
-        """One sentence if the collector has accepted nothing for PROBLEM_AFTER; `now` is time.monotonic()."""
+        """One sentence if the collector has accepted nothing for PROBLEM_AFTER; `now` is time.monotonic().
+
+        It does not change with time: control planes with the same problem report it in the same words.
+        """
         for signal, (since, reason) in sorted(self._failing.items()):
             if now - since >= PROBLEM_AFTER:
-                duration = f"{now - since:.0f} s"
+                duration = f"over {PROBLEM_AFTER:.0f} s"
                 return f"{signal} could not be exported to {self._target.address} for {duration}: {reason}"
         return ""
 

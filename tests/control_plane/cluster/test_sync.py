@@ -140,7 +140,8 @@ async def test_state_of_the_mesh_is_the_same_at_both(pair: tuple[ControlPlane, C
         assert await plane.sync.rollout_counts() == {"Retry/a": RolloutCount(2, 2)}
         plane.time += 7
         assert plane.sync.reports() == ()
-    assert here.sync.problems() == ("front-1 has a problem", "both have one", "front-2 has a problem")
+    only_one = [f"{id} has a problem (at {id}:15012)" for id in ("front-1", "front-2")]
+    assert here.sync.problems() == (only_one[0], "both have one", only_one[1])
 
 
 async def test_new_control_plane_takes_over_the_history_and_no_flush_twice(
