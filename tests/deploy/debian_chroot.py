@@ -1,4 +1,7 @@
-"""Debian 13 with its Python 3.13 in a folder, and this project installed there. Needs root and mmdebstrap."""
+"""A newer Debian with its Python in a folder, and this project's wheel installed there as users install it.
+
+Needs root and mmdebstrap.
+"""
 
 from __future__ import annotations
 
@@ -17,63 +20,67 @@ SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 HOST_FILES = ("etc/pip.conf", "etc/resolv.conf", "etc/hosts", "etc/ssl/certs/ca-certificates.crt")
 """What pip needs of this host to reach its index."""
 
+REQUIREMENTS = ("requirements/build.txt", "requirements/test.txt")
+"""With hashes, for every supported Python. The second has everything that the wheel needs too."""
+
 
 @dataclass(frozen=True)
 class Chroot:
     """A root folder with a virtual environment in /venv. This checkout is mounted where it is on the host."""
 
     folder: Path
+    python: str
 
-    def command(self, *argv: str) -> list[str]:
-        """A command line that runs `argv` in the chroot, in the checkout, on the host's network."""
+    def command(self, *argv: str, cwd: Path = ROOT) -> list[str]:
+        """A command line that runs `argv` in the chroot, on the host's network and with its /tmp."""
         root = shlex.quote(str(self.folder))
         mounts = [f"mkdir -p {root}{ROOT}", f"mount --bind {ROOT} {root}{ROOT}"]
         mounts += [f"mount --rbind /{name} {root}/{name}" for name in ("proc", "dev", "sys", "tmp")]
-        enter = (
-            f'exec chroot {root} sh -c \'cd {ROOT} && export PATH="/venv/bin:$PATH" && exec "$@"\' sh "$@"'
-        )
+        inside = f'cd {shlex.quote(str(cwd))} && export PATH="/venv/bin:$PATH" && exec "$@"'
+        enter = f'exec chroot {root} sh -c {shlex.quote(inside)} sh "$@"'
         return ["unshare", "--mount", "sh", "-ec", " && ".join([*mounts, enter]), "sh", *argv]
 
-    def run(self, *argv: str, within: float) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, within: float, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Run a command there."""
         return subprocess.run(
-            self.command(*argv), capture_output=True, text=True, timeout=within, check=False
+            self.command(*argv, cwd=cwd), capture_output=True, text=True, timeout=within, check=False
         )
 
+    def install_wheel(self, folder: Path) -> None:
+        """Build the wheel of this checkout in `folder`, and install it in place of an earlier one."""
+        build = ("pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), ".")
+        self._checked(*build, within=300)
+        wheels = [str(path) for path in folder.glob("*.whl")]
+        self._checked("pip", "install", "-q", "--no-deps", "--force-reinstall", *wheels, within=300)
 
-def debian_13() -> Chroot:
-    """The chroot with what pyproject.toml needs. It stays for the next run, until the requirements change."""
-    text = (ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()
-    folder = Path("/var/tmp") / f"mesh-debian-13-{sha256(text).hexdigest()[:12]}"  # noqa: S108  a cache, of root only
-    chroot = Chroot(folder)
+    def _checked(self, *argv: str, within: float) -> None:
+        done = self.run(*argv, within=within)
+        assert done.returncode == 0, f"{argv}: {done.stdout[-1000:]}{done.stderr[-3000:]}"
+
+    def create(self, suite: str) -> None:
+        """Unpack Debian and install the requirements."""
+        mirror = re.search(r"^URIs: (\S+)", SOURCES.read_text(), re.MULTILINE)
+        assert mirror
+        packages = f"--include={self.python}-venv,ca-certificates"
+        argv = ["/usr/bin/mmdebstrap", "--quiet", "--variant=minbase", packages, suite, str(self.folder)]
+        done = subprocess.run([*argv, mirror[1]], capture_output=True, text=True, timeout=900, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        for name in HOST_FILES:
+            if (Path("/") / name).exists():
+                shutil.copy(Path("/") / name, self.folder / name)
+        self._checked(self.python, "-m", "venv", "/venv", within=300)
+        for name in REQUIREMENTS:
+            argv = ["pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", name]
+            self._checked(*argv, within=1200)
+
+
+def debian_chroot(suite: str, python: str) -> Chroot:
+    """A suite with `python`, such as python3.13. It stays for the next run, until the requirements change."""
+    text = b"".join((ROOT / name).read_bytes() for name in REQUIREMENTS)
+    folder = Path("/var/tmp") / f"mesh-debian-{suite}-{sha256(text).hexdigest()[:12]}"  # noqa: S108  of root only
+    chroot = Chroot(folder, python)
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        _create(chroot)
+        chroot.create(suite)
         (folder / "complete").touch()
     return chroot
-
-
-def _create(chroot: Chroot) -> None:
-    mirror = re.search(r"^URIs: (\S+)", SOURCES.read_text(), re.MULTILINE)
-    assert mirror
-    packages = "--include=python3.13-venv,ca-certificates"
-    argv = [
-        "/usr/bin/mmdebstrap",
-        "--quiet",
-        "--variant=minbase",
-        packages,
-        "trixie",
-        str(chroot.folder),
-        mirror[1],
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name in HOST_FILES:
-        if (Path("/") / name).exists():
-            shutil.copy(Path("/") / name, chroot.folder / name)
-    for argv in (
-        ["python3.13", "-m", "venv", "/venv"],
-        ["/venv/bin/pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[test]"],
-    ):
-        done = chroot.run(*argv, within=900)
-        assert done.returncode == 0, done.stderr[-3000:]

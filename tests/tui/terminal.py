@@ -64,5 +64,6 @@ class Terminal:
         await wait_until(has_ended, "the command ends", within)
 
     def close(self) -> None:
-        """Stop the server and everything in it."""
-        self._tmux("kill-server")
+        """Stop the server and everything in it, if it still runs."""
+        argv = [TMUX, "-S", self._socket, "kill-server"]
+        subprocess.run(argv, capture_output=True, timeout=30, check=False)
