@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.admin_server import FakeMesh, fake_mesh
+from tests.fakes.mesh_command import run_mesh
 
 ROOT = Path(__file__).parents[2]
 MESH = "from meshwright.cli.main import main; main()"
@@ -41,21 +41,8 @@ def run(tmp_path: Path) -> RunMesh:
     async def start(*arguments: str, text: str | bytes = "", env: dict[str, str] | None = None) -> RunResult:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MESH_")}
         environment |= {"MESH_STATE": str(tmp_path / "state"), "PYTHONPATH": str(ROOT), **(env or {})}
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", MESH, *arguments),
-            cwd=tmp_path,
-            env=environment,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            stdin = text.encode() if isinstance(text, str) else text
-            out, err = await asyncio.wait_for(child.communicate(stdin), 90)
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-        return RunResult(child.returncode or 0, out.decode(), err.decode())
+        stdin = text.encode() if isinstance(text, str) else text
+        done = await asyncio.to_thread(run_mesh, arguments, environment, folder=tmp_path, stdin=stdin)
+        return RunResult(done.returncode, done.stdout, done.stderr)
 
     return start

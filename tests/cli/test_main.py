@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from meshwright.cli.main import COMMANDS
+from tests.fakes.mesh_command import run_mesh
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"aiohttp", "grpc", "redis", "google.protobuf", "asyncio", "rich", "opentelemetry", "cryptography"}
@@ -22,7 +24,7 @@ def imported(*arguments: str) -> set[str]:
         "sys.stdout.write('\\n--modules--\\n' + '\\n'.join(sys.modules))"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", listing], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", listing], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
     )
     return set(ran.stdout.split("\n--modules--\n")[1].split("\n"))
 
@@ -47,5 +49,25 @@ def test_a_command_imports_only_what_it_needs(arguments: list[str], unneeded: se
 
 def test_version_is_printed() -> None:
     command = [sys.executable, "-c", "from meshwright.cli.main import main; main()", "--version"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     assert ran.stdout.startswith("meshwright ")
+
+
+def test_a_forked_command_gets_its_own_arguments_environment_folder_and_files(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("kind: Nothing\n")
+    environment = {"PATH": os.environ["PATH"], "MESH_STATE": str(tmp_path / "elsewhere")}
+    invalid = run_mesh(("validate", "-f", "r.yaml"), environment, folder=tmp_path)
+    assert (invalid.returncode, invalid.stdout) == (2, "")
+    assert invalid.stderr.startswith("r.yaml:1:7: ")
+    given = run_mesh(("validate", "-f", "-"), environment, folder=tmp_path, stdin="kind: Höhe\n".encode())
+    assert given.stderr.startswith("<stdin>:1:7: kind: 'Höhe'")
+    absent = run_mesh(("status",), environment, folder=tmp_path)
+    assert (absent.returncode, str(tmp_path / "elsewhere") in absent.stderr) == (3, True)
+
+
+def test_a_forked_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_mesh(("validate", "-f", "pipe"), {"PATH": os.environ["PATH"]}, folder=tmp_path, timeout=2.0)
+    with pytest.raises(OSError, match="No such device"):  # nobody reads it any more
+        os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)

@@ -29,6 +29,7 @@ import requests
 from ruamel.yaml import YAML
 
 from meshwright.sidecar import control_client as agent
+from tests.fakes.mesh_command import run_mesh
 from tests.fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,16 +84,8 @@ class Mesh:
         self, *arguments: str, stdin: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """`mesh ARGUMENTS`; with `check`, an error fails the test."""
-        done = subprocess.run(
-            [sys.executable, "-m", "meshwright.cli", *arguments, "--state", str(self.state)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=self.environment,
-            cwd=ROOT,
-            check=False,
-        )
+        argv = (*arguments, "--state", str(self.state))
+        done = run_mesh(argv, self.environment, stdin=(stdin or "").encode())
         assert not check or done.returncode == 0, (
             f"mesh {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         )
