@@ -109,7 +109,7 @@ class MeshReadModel:
         return status.mesh_status(
             self._reconciler.world,
             self._store.health.status,
-            self._sync.proxies(),
+            status.without_departed(self._sync.proxies(), self._reconciler.world, self.reports()),
             rollouts,
             self._sync.problems(),
             breakers=self._breakers(),
@@ -131,7 +131,9 @@ class MeshReadModel:
 
     def proxies(self) -> tuple[ProxyDetail, ...]:
         """Every proxy with the report of its agent."""
-        return status.proxy_details(self._sync.proxies(), self._sync.in_flight(), self.reports())
+        reports = self.reports()
+        proxies = status.without_departed(self._sync.proxies(), self._reconciler.world, reports)
+        return status.proxy_details(proxies, self._sync.in_flight(), reports)
 
     def connected_proxies(self) -> frozenset[tuple[str, str]]:
         """Service and name of every proxy with an xDS stream."""

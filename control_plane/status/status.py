@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import Literal
+from typing import Literal, TypeVar
 
 from meshwright.control_plane.api.models.instances import InstanceStatus
 from meshwright.control_plane.api.models.proxies import ProxyDetail, ProxyReport, ProxyStatus
@@ -22,6 +22,8 @@ from meshwright.control_plane.status.rollout import RolloutCount
 
 NAMED_INSTANCES = 3
 """Instances that a sentence names."""
+
+ProxyT = TypeVar("ProxyT", bound=ProxyStatus)
 
 
 def mesh_status(
@@ -86,6 +88,28 @@ def with_health(status: Status, rows: ServiceList) -> Status:
         if row.role == "gateway"
     )
     return status.model_copy(update={"services": services, "gateways": gateways})
+
+
+def without_departed(
+    proxies: Iterable[ProxyT], world: World, reports: Iterable[ProxyReport]
+) -> tuple[ProxyT, ...]:
+    """The proxies without those that are gone as planned: no stream, no lease, no report of an agent.
+
+    Those of a service whose last instance was lost stay, and evicted ones, so that the loss has a trace.
+    Gateways have no lease: theirs stay until the xDS server forgets them.
+    """
+    reporting = {(report.service, report.node) for report in reports}
+
+    def is_departed(proxy: ProxyStatus) -> bool:
+        service = world.services.get(proxy.service)
+        if proxy.state != "disconnected" or proxy.error or not service:
+            return False
+        if service.departure and service.departure.failure:
+            return False
+        is_registered = any(instance.name == proxy.name for instance in service.instances)
+        return not is_registered and (proxy.service, proxy.name) not in reporting
+
+    return tuple(proxy for proxy in proxies if not is_departed(proxy))
 
 
 def proxy_details(

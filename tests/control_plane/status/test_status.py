@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
+from meshwright.control_plane.core.world import Departure, Service
 from meshwright.control_plane.status import status
-from tests.control_plane.core.worlds import exchange, mesh
+from tests.control_plane.core.worlds import HTTP, exchange, mesh
 
 TIMEOUT = mesh("Timeout", "t", "from: [orders], request: 3s", "{kind: Service, name: catalog}")
 
@@ -34,6 +37,28 @@ def test_proxy_details_join_statuses_and_reports() -> None:
     assert (b.name, b.connected, b.reported, b.pending, b.error) == ("b-1", True, True, 4, "bad regex")
     assert (b.version, b.memory, b.expires, b.uptime) == ("1.40.0", 7, 9.0, 3.0)
     assert (c.name, c.state, c.connected, c.reported) == ("c-1", "disconnected", False, True)
+
+
+def test_proxies_of_instances_that_left_as_planned_are_not_listed() -> None:
+    world = exchange()
+    lost = Service("lost", (HTTP,), departure=Departure(1.0, "lost-1", "its lease expired"))
+    idle = Service("idle", (HTTP,), departure=Departure(1.0))
+    world = replace(world, services={**world.services, "lost": lost, "idle": idle})
+
+    def proxy(name: str, service: str, error: str = "") -> ProxyStatus:
+        return ProxyStatus(name=name, service=service, state="disconnected", revision=1, error=error)
+
+    stay = (
+        proxy("inventory-1", "inventory"),  # has a lease
+        proxy("inventory-2", "inventory").model_copy(update={"state": "synced"}),
+        proxy("inventory-4", "inventory", error="evicted by ada"),
+        proxy("inventory-5", "inventory"),  # its agent reports: its Envoy cannot connect
+        proxy("lost-1", "lost"),
+        proxy("ingress-1", "ingress"),
+    )
+    gone = (proxy("inventory-3", "inventory"), proxy("idle-1", "idle"))
+    reports = (ProxyReport(node="inventory-5", service="inventory"),)
+    assert status.without_departed((*stay, *gone), world, reports) == stay
 
 
 def test_instance_statuses_include_labels() -> None:
