@@ -140,6 +140,8 @@ class ApplicationSpec(Spec):
         names = [gateway.name for gateway in self.gateways]
         if len(set(names)) < len(names):
             raise ValueError("two gateways have the same name: names must be unique")
+        if shared := {service.name for service in self.services}.intersection(names):
+            raise ValueError(f"a service and a gateway are both named {min(shared)}: rename one of them")
         return self
 
 

@@ -7,7 +7,7 @@ enrolment a certificate belongs. An evicted enrolment is refused at every port; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -91,19 +91,23 @@ class Evictions:
         return self._latest.get(identity.uri)
 
 
+def _no_conflict(_: Identity) -> str:
+    return ""
+
+
 class CallerCheck:
-    """Identifies callers and refuses evicted ones, and services with the name of a gateway."""
+    """Identifies callers, and refuses evicted ones and those whose name belongs to the other role."""
 
     def __init__(
         self,
         trust_domain: str,
         evictions: Evictions | None = None,
-        reserved: Callable[[], Collection[str]] = tuple,
+        conflict: Callable[[Identity], str] = _no_conflict,
     ) -> None:
-        """`reserved`: names of gateways, which no service may have."""
+        """`conflict`: why an identity must not be used (status.known_nodes.NameConflicts)."""
         self._trust_domain = trust_domain
         self._evictions = evictions or Evictions()
-        self._reserved = reserved
+        self._conflict = conflict
 
     def identify(self, auth_context: Mapping[str, Iterable[bytes]]) -> Caller:
         """The caller with this verified certificate (`grpc.ServicerContext.auth_context()`).
@@ -114,10 +118,8 @@ class CallerCheck:
         certificates = tuple(auth_context.get(_CERTIFICATE, ()))
         caller = Caller(identity, _enrolment(certificates[0]) if certificates else "")
         self._evictions.check(caller)
-        if identity.role == "service" and identity.name in self._reserved():
-            raise PermissionDeniedError(
-                f"{identity.uri}: a gateway has this name: give the service another one"
-            )
+        if conflict := self._conflict(identity):
+            raise PermissionDeniedError(f"{identity.uri}: {conflict}")
         return caller
 
 

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
+from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core.world import World
 
 MAX_UNKNOWN = 4
@@ -56,6 +57,25 @@ class NodeOwners:
         return self._registered.get(node, set()) | set(self._streams(node))
 
 
-def reserved_names(world: World, gateways: Iterable[str]) -> frozenset[str]:
-    """Names of gateways that no service may take. One that a service has already stays its own."""
-    return frozenset({*world.gateways, *gateways} - world.services.keys())
+class NameConflicts:
+    """Services and gateways share one name space, because telemetry, reports and commands call both by name.
+
+    A name is the service's from its first registration until it is forgotten. Otherwise it is the gateway's
+    while a document names it or a proxy of it is connected. The other role is refused, whatever its token.
+    """
+
+    def __init__(self, world: Callable[[], World], gateways: Callable[[], Collection[str]]) -> None:
+        """`gateways`: names of those that a document names or that have an xDS stream."""
+        self._world = world
+        self._gateways = gateways
+
+    def __call__(self, identity: Identity) -> str:
+        """Why this identity must not be used, in one line; empty if nothing else has its name."""
+        world, name = self._world(), identity.name
+        if identity.role == "gateway" and name in world.services:
+            return f"a service is named {name}: give the gateway another name, or `mesh forget {name}`"
+        if identity.role != "service" or name in world.services:
+            return ""
+        if name in world.gateways or name in self._gateways():
+            return f"a gateway is named {name}: give the service another name"
+        return ""

@@ -40,6 +40,7 @@ class PushQueue:
         self._streams: dict[Stream, None] = {}
         self._per_node: Counter[tuple[Identity, str]] = Counter()
         self._owners: dict[str, Counter[str]] = {}
+        self._gateways: Counter[Identity] = Counter()
         self._disconnected: dict[tuple[Identity, str], tuple[float, ProxyStatus]] = {}
         self._snapshot: Snapshot | None = None
         self._responses = ResponseCache()
@@ -65,6 +66,8 @@ class PushQueue:
             raise OverloadError(f"{peer.node} already has {STREAMS_PER_NODE} streams")
         self._per_node[key] += 1
         self._owners.setdefault(peer.node, Counter())[peer.identity.name] += 1
+        if peer.identity.role == "gateway":
+            self._gateways[peer.identity] += 1
         try:
             while self._snapshot is None:
                 await self._first_snapshot.wait()
@@ -103,6 +106,10 @@ class PushQueue:
             for peer in peers
             if peer.node == node and service in ("", peer.identity.name) and peer.enrolment
         )
+
+    def gateways(self) -> frozenset[str]:
+        """The gateways with a stream."""
+        return frozenset(identity.name for identity in self._gateways)
 
     def owners_of(self, node: str) -> frozenset[str]:
         """The services and gateways with a stream for a node of this name."""
@@ -200,6 +207,7 @@ class PushQueue:
         remaining = self._per_node[key]
         identity, node = key
         self._owners[node] -= Counter({identity.name: 1})
+        self._gateways -= Counter({identity: 1})
         if not self._owners[node]:
             del self._owners[node]
         if not remaining:

@@ -71,3 +71,8 @@ def test_connect_timeout_and_concurrency_are_settings(tmp_path: Path) -> None:
 def test_wrong_health_settings_are_refused_with_their_place(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"mesh\.yaml:7:\d+: .*health"):
         workload(tmp_path, f", health: {text}")
+
+
+def test_a_service_and_a_gateway_cannot_share_a_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a service and a gateway are both named ingress: rename one"):
+        workload(tmp_path, "}, {name: ingress, command: [orders]")

@@ -12,6 +12,7 @@ import requests
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from meshwright.control_plane.core.resource import CDS
 from tests.control_plane.attacks.attacker import Attacker, refusal
 from tests.control_plane.attacks.conftest import Api, until
 from tests.control_plane.telemetry.log_exports import log_export
@@ -112,6 +113,30 @@ def test_no_service_has_the_name_of_a_gateway(plane: ControlPlaneProcess, admin:
             with pytest.raises(grpc.RpcError) as caught:
                 attempt()
             assert refusal(caught.value)[0] == "PERMISSION_DENIED"
+
+
+def test_no_gateway_acts_as_a_service_nor_a_service_as_a_connected_gateway(
+    plane: ControlPlaneProcess, admin: Api, mesh: dict[str, Attacker]
+) -> None:
+    with Attacker(plane, "orders", "gateway") as impostor:
+        attempts: list[Any] = [
+            lambda: impostor.stream("orders", {CDS: ()}).read(),
+            lambda: impostor.call("Report", node="orders", service="orders"),
+            lambda: impostor.export("metrics", ExportMetricsServiceRequest()),
+        ]
+        for attempt in attempts:
+            with pytest.raises(grpc.RpcError) as caught:
+                attempt()
+            assert refusal(caught.value)[0] == "PERMISSION_DENIED"
+            assert "a service is named orders" in refusal(caught.value)[1]
+    with Attacker(plane, "side-door", "gateway") as gateway, Attacker(plane, "side-door") as impostor:
+        stream = gateway.stream("side-door", {CDS: ()})
+        stream.read()
+        with pytest.raises(grpc.RpcError) as caught:
+            impostor.register("side-door-1")
+        assert "a gateway is named side-door" in refusal(caught.value)[1]
+        assert admin.request("POST", "/tokens", {"service": "side-door", "ttl": 60}).status_code == 400
+        stream.close()
 
 
 def test_lapsed_leases_leave_room_for_other_events(admin: Api, mesh: dict[str, Attacker]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
+from meshwright.control_plane.api.spiffe import Identity, Role
 from meshwright.control_plane.core.world import World
 from meshwright.control_plane.status.known_nodes import (
     MAX_UNKNOWN,
+    NameConflicts,
     NodeOwners,
     bounded_reports,
-    reserved_names,
 )
 from tests.control_plane.core.worlds import exchange
 
@@ -44,5 +47,21 @@ def test_owners_are_those_of_registrations_and_of_streams() -> None:
     assert set(owners("nobody")) == set()
 
 
-def test_a_gateways_name_is_reserved_unless_a_service_has_it_already() -> None:
-    assert reserved_names(WORLD, ["edge", SERVICE.name]) == {*WORLD.gateways, "edge"} - {SERVICE.name}
+@pytest.mark.parametrize(
+    ("role", "name", "conflict"),
+    [
+        ("service", "ingress", "a gateway is named ingress"),
+        ("service", "edge", "a gateway is named edge"),
+        ("service", SERVICE.name, ""),
+        ("service", "new", ""),
+        ("gateway", SERVICE.name, f"a service is named {SERVICE.name}"),
+        ("gateway", "edge", ""),
+        ("gateway", "new", ""),
+        ("control-plane", "", ""),
+    ],
+)
+def test_a_name_belongs_to_a_service_or_to_a_gateway(role: Role, name: str, conflict: str) -> None:
+    conflicts = NameConflicts(lambda: WORLD, lambda: ("edge", SERVICE.name))
+    found = conflicts(Identity("mesh.local", role, name))
+    assert found.startswith(conflict)
+    assert bool(found) == bool(conflict)
