@@ -68,7 +68,8 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     private_folder(settings.state)
-    await ControlPlane(settings).run(stop)
+    control_plane = await ControlPlane.create(settings)
+    await control_plane.run(stop)
 
 
 def _exit_after(seconds: float) -> None:

@@ -32,24 +32,27 @@ from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.ca.authority import open_authority
 from meshwright.control_plane.ca.enrolment import EnrolmentServer
 from meshwright.control_plane.ca.join_tokens import JoinTokens
+from meshwright.control_plane.ca.lost_keys import check_not_lost, read_stored_keys
 from meshwright.control_plane.callers import CallerCheck, Evictions
 from meshwright.control_plane.cluster.command_router import CommandRouter
 from meshwright.control_plane.cluster.drain import ClusterDrain
 from meshwright.control_plane.cluster.evictions import EvictionService, EvictionTargets
 from meshwright.control_plane.cluster.members import Members
 from meshwright.control_plane.config import Settings
-from meshwright.control_plane.errors import InputError, PermissionDeniedError, StoreError
+from meshwright.control_plane.core.translate import Translation
+from meshwright.control_plane.errors import ForeignRootError, InputError, StoreError
 from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.files import password
 from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status.assessment import StatusAssessment
-from meshwright.control_plane.status.known_nodes import NameConflicts, NodeOwners
+from meshwright.control_plane.status.known_nodes import NodeOwners, reserved_names
 from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.store.embedded import locate
 from meshwright.control_plane.store.last_revision import LastRevisionFile
 from meshwright.control_plane.store.leases import InstanceKey
+from meshwright.control_plane.store.root_claim import RootClaim
 from meshwright.control_plane.store.store import Store
 from meshwright.control_plane.telemetry.ingest.sender import SenderCheck
 from meshwright.control_plane.telemetry.service import TelemetryService
@@ -76,6 +79,7 @@ class ControlPlane:
         self.store = _open_store(settings)
         self._last_revision = LastRevisionFile(settings.state / "revision")
         self.store.revision_file = str(settings.state / "revision")
+        self.store.root_claim = RootClaim(self.authority.ca_sha256, settings.ca_replaces)
         self._changes = background.StoreChanges()
 
         # Cluster: the other control planes of the mesh, found through the store.
@@ -113,10 +117,20 @@ class ControlPlane:
         # Enrolment: a join token and a CSR for the first SVID, by HTTPS.
         self._build_enrolment()
 
+    @classmethod
+    async def create(cls, settings: Settings) -> ControlPlane:
+        """A control plane, unless a key that the mesh in the store needs is lost (InputError)."""
+        store = _open_store(settings)
+        try:
+            check_not_lost(settings, await read_stored_keys(store))
+        finally:
+            await store.close()
+        return cls(settings)
+
     def _build_caller_check(self) -> None:
         self.evictions = Evictions()
-        self._name_conflicts = NameConflicts(lambda: self.reconciler.world, self._gateways)
-        self.callers = CallerCheck(self._settings.trust_domain, self.evictions, self._name_conflicts)
+        self._reserved: tuple[Translation | None, frozenset[str]] = (None, frozenset())
+        self.callers = CallerCheck(self._settings.trust_domain, self.evictions, self._reserved_names)
         self.seen_enrolments = SeenEnrolments()
 
     def _build_enrolment(self) -> None:
@@ -181,8 +195,7 @@ class ControlPlane:
         """Serve until `stop` is set; raises InputError for a port or file that cannot be used."""
         async with contextlib.AsyncExitStack() as servers:
             servers.push_async_callback(self.store.close)
-            with contextlib.suppress(StoreError):  # the loops below wait for an unavailable store
-                await self.store.open(self._last_revision.load())
+            await self._open_store()
             await self.enrolment.start()
             servers.push_async_callback(self.enrolment.close)
             xds_port = await self._start_xds()
@@ -196,6 +209,15 @@ class ControlPlane:
             servers.callback(REGISTRY.unregister, collector)
             addresses = self._write_addresses(api.port, xds_port, otlp_port)
             await self._run_background(stop, addresses.xds, admin_url(self._settings, api.port))
+
+    async def _open_store(self) -> None:
+        """Open the store. The background loops wait for one that is unavailable."""
+        try:
+            await self.store.open(self._last_revision.load())
+        except ForeignRootError as error:
+            raise InputError(str(error)) from None
+        except StoreError:
+            pass
 
     async def _run_background(self, stop: asyncio.Event, xds: str, admin: str) -> None:
         """Run all loops until `stop` is set. One that fails is started again."""
@@ -312,8 +334,6 @@ class ControlPlane:
         )
 
     def _check_join_token(self, claims: JoinTokenClaims) -> None:
-        if conflict := self._name_conflicts(claims.identity):
-            raise PermissionDeniedError(f"{claims.identity.uri}: {conflict}")
         self.join_tokens.check(claims)
         self.event_watcher.certificate_issued(claims.identity, renewed=False)
 
@@ -327,15 +347,22 @@ class ControlPlane:
         metrics = own_metrics_address(report.metrics, peer, registered)
         self.reports.record(identity, report.model_copy(update={"metrics": metrics}), time.monotonic())
 
-    def _gateways(self) -> Collection[str]:
-        """The gateways that a document names or that have a proxy here."""
+    def _reserved_names(self) -> frozenset[str]:
+        """Names of gateways that no service may take."""
         translation = self.reconciler.translation
-        return {*(translation.snapshot.gateways if translation else ()), *self.xds.queue.gateways()}
+        if translation is None:
+            return frozenset()
+        if translation is not self._reserved[0]:
+            names = reserved_names(translation.world, translation.snapshot.gateways)
+            self._reserved = translation, names
+        return self._reserved[1]
 
     def _mint_token(self, identity: Identity, ttl: float) -> str:
         """Sign a join token; raises InputError for a name that the other role has."""
-        if conflict := self._name_conflicts(identity):
-            raise InputError(conflict)
+        if identity.role == "service" and identity.name in self._reserved_names():
+            raise InputError(f"a gateway is named {identity.name}: give the service another name")
+        if identity.role == "gateway" and identity.name in self.reconciler.world.services:
+            raise InputError(f"a service is named {identity.name}: give the gateway another name")
         return self.authority.mint_token(identity, ttl)
 
     async def _drain(self, service: str, instance: str) -> DrainResult:

@@ -62,6 +62,9 @@ class Settings:
     ca_tokens_key: str = _setting(
         "", "A file with 32 random bytes that sign join tokens. If empty, one is created."
     )
+    ca_replaces: str = _setting(
+        "", "The root that is given up, by the digits that a refused start names. Every sidecar enrols again."
+    )
     proxy_credential: str = _setting(
         "on", "`off`: sidecars forward the calls of every process of the host, not only those of their app."
     )

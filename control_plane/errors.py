@@ -9,6 +9,7 @@ MeshError
 ├── OverloadedError        too many concurrent clients: HTTP 503 with Retry-After
 ├── LimitExceededError     the request asks for more work than allowed: exit 2, HTTP 413
 └── StoreError             the store is unavailable or not ours: HTTP 503
+    └── ForeignRootError   it has a mesh with another root certificate
 """
 
 from __future__ import annotations
@@ -55,3 +56,7 @@ class LimitExceededError(MeshError):
 
 class StoreError(MeshError):
     """The store is unavailable, or holds data of a newer format."""
+
+
+class ForeignRootError(StoreError):
+    """The mesh in the store has another root certificate than this control plane."""

@@ -130,7 +130,8 @@ class CertificateAuthority:
 def open_authority(settings: Settings, clock: Clock = time.time) -> CertificateAuthority:
     """The mesh's CA: with the root from the settings, else with the one in STATE/ca (created at first start).
 
-    Raises InputError naming the invalid file or setting.
+    `lost_keys.check_not_lost` comes first: it tells a first start from a lost root. Raises InputError naming
+    the invalid file or setting.
     """
     _validate(settings)
     folder = settings.state / "ca"
@@ -139,7 +140,6 @@ def open_authority(settings: Settings, clock: Clock = time.time) -> CertificateA
         certificate_file, key_file = Path(settings.ca_certificate), Path(settings.ca_key)
         root = files.load_root(certificate_file, key_file, settings.trust_domain)
     else:
-        _check_not_lost(settings.state, certificate_file, key_file)
         root = files.load_or_create_root(
             folder,
             settings.trust_domain,
@@ -149,20 +149,6 @@ def open_authority(settings: Settings, clock: Clock = time.time) -> CertificateA
     files.validate_root(root, certificate_file, key_file, clock())
     hosts = tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", settings.advertise)))
     return CertificateAuthority(root, _token_key(settings), settings.svid_ttl, hosts, clock)
-
-
-def _check_not_lost(state: Path, *root: Path) -> None:
-    """Raise InputError if a mesh has run with this state directory, and its root is gone.
-
-    A new root would be one that no sidecar trusts, and none could enrol: their join tokens name the old one.
-    """
-    revision = state / "revision"
-    if revision.exists() and not any(file.exists() for file in root):
-        raise InputError(
-            f"{root[0]}: the root of this mesh is lost: restore {root[0].parent} from a backup. To go on "
-            f"with a new root instead, stop the mesh, run `rm {revision}` and start it: "
-            "every sidecar enrols again"
-        )
 
 
 def _token_key(settings: Settings) -> bytes:

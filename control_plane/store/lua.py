@@ -2,6 +2,7 @@
 
 ```
 mesh:format                   "2"; any other is refused
+mesh:root                     sha256 of the root certificate
 mesh:revision                 the newest revision's number
 mesh:revision:<n>             hash: author, message, time (ms), changed, documents (JSON), commit
 mesh:document:<sha256>        canonical JSON of one document
@@ -40,6 +41,7 @@ FORMAT = 2
 CHANGES = "mesh:changes"
 CHANGES_LENGTH = 10_000
 DOCUMENT = "mesh:document:"
+ROOT = "mesh:root"
 REGISTRATIONS = "mesh:registrations"
 EVENTS = "mesh:events"
 EVENTS_LENGTH = 10_000
@@ -111,15 +113,21 @@ def script(name: str, body: str) -> Script:
 OPEN = script(
     "open",
     """
--- ARGV: format, '1' to initialize an empty store
--- returns: format, newest revision (-1: missing)
+-- ARGV: format, '1' to initialize an empty store, root ('' for none), start of the root that it replaces
+-- returns: format, newest revision (-1: missing), the stored root
 local format = redis.call('GET', 'mesh:format')
 if not format and ARGV[2] == '1' and redis.call('EXISTS', 'mesh:revision') == 0 then
   redis.call('SET', 'mesh:format', ARGV[1])
   redis.call('SET', 'mesh:revision', 0)
   format = ARGV[1]
 end
-return {format or '', tonumber(redis.call('GET', 'mesh:revision') or -1)}
+local root = redis.call('GET', 'mesh:root') or ''
+local replaced = ARGV[4] ~= '' and string.sub(root, 1, #ARGV[4]) == ARGV[4]
+if format == ARGV[1] and ARGV[3] ~= '' and (root == '' or replaced) then
+  root = ARGV[3]
+  redis.call('SET', 'mesh:root', root)
+end
+return {format or '', tonumber(redis.call('GET', 'mesh:revision') or -1), root}
 """,
 )
 

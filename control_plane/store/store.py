@@ -20,7 +20,12 @@ from prometheus_client import Gauge
 from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.api.models.revisions import RevisionInfo
 from meshwright.control_plane.core.world import Departure
-from meshwright.control_plane.errors import NotFoundError, RevisionConflictError, StoreError
+from meshwright.control_plane.errors import (
+    ForeignRootError,
+    NotFoundError,
+    RevisionConflictError,
+    StoreError,
+)
 from meshwright.control_plane.store import leases, lua, revisions
 from meshwright.control_plane.store.connection import Connection, StoreHealth
 from meshwright.control_plane.store.control_planes import ControlPlaneRegistry
@@ -29,6 +34,7 @@ from meshwright.control_plane.store.evictions import EvictionStore
 from meshwright.control_plane.store.lua import Script
 from meshwright.control_plane.store.revision_reader import RevisionReader, lost_documents
 from meshwright.control_plane.store.revisions import StoredDocument, StoredRevision
+from meshwright.control_plane.store.root_claim import RootClaim
 from meshwright.control_plane.store.silent_leases import SilentLeases
 from meshwright.control_plane.store.tokens import JoinTokenStore
 
@@ -80,6 +86,8 @@ class Store:
         self._unreadable: tuple[str, ...] = ()
         self._problem: StoreHealth | None = None
         self._data_problem: StoreHealth | None = None
+        self._root_problem: StoreHealth | None = None
+        self._opened = False
         self.leases = leases.Leases(self._connection, lease_ttl, idle_ttl)
         self.silent_leases = SilentLeases(self._connection, lease_ttl)
         self.tokens = JoinTokenStore(self._run)
@@ -89,11 +97,13 @@ class Store:
         self.last_seen_revision = 0
         self.revision_file = ""
         """Where `last_seen_revision` is kept between starts, for messages."""
+        self.root_claim = RootClaim()
+        """The root of this control plane: `open` compares it with the one of the mesh in the store."""
 
     @property
     def health(self) -> StoreHealth:
         """Whether the store replies and its data is consistent and readable."""
-        return self._problem or self._data_problem or self._connection.health
+        return self._problem or self._root_problem or self._data_problem or self._connection.health
 
     @property
     def is_damaged(self) -> bool:
@@ -104,12 +114,25 @@ class Store:
         """Initialize an empty store, or check an initialized one; returns the newest revision's number.
 
         `min_revision` is the newest revision that the caller has seen before, in an earlier process too: a
-        store with a lower one has lost data. Raises StoreError.
+        store with a lower one has lost data. Raises StoreError; ForeignRootError if the mesh in the store has
+        another root than `root_claim`.
         """
         self.last_seen_revision = max(self.last_seen_revision, min_revision)
         may_initialize = "1" if self.last_seen_revision == 0 else ""
-        _, newest = await self._run(lua.OPEN, lua.FORMAT, may_initialize)
+        claim = self.root_claim
+        _, newest, root = await self._run(
+            lua.OPEN, lua.FORMAT, may_initialize, claim.sha256, claim.replaced_prefix
+        )
+        problem = claim.problem(root)
+        self._root_problem = StoreHealth("degraded", time.time(), problem) if problem else None
+        if problem:
+            raise ForeignRootError(problem)
+        self._opened = True
         return int(newest)
+
+    async def stored_root(self) -> str:
+        """The sha256 of the root of the mesh in the store; empty if there is none."""
+        return str(await self._connection.execute("GET", lua.ROOT) or "")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -233,7 +256,7 @@ class Store:
 
     async def _read_newest(self, with_instances: str) -> list[Any]:
         """Read the newest revision; returns what is stored about instances, if `with_instances` is "1"."""
-        if self.last_seen_revision == 0:
+        if self.last_seen_revision == 0 or not self._opened:
             await self.open()
         _, newest, fields, *instances = await self._run(lua.READ, "", with_instances)
         try:

@@ -61,13 +61,14 @@ class Pair(NamedTuple):
 
 @contextlib.contextmanager
 def second_control_plane(first: Mesh, state: Path) -> Iterator[Mesh]:
-    """A control plane with the store and the root certificate of the first."""
+    """A control plane with the store, the root certificate and the key of join tokens of the first."""
     path = first.state
     shared = {
         "MESH_REDIS_URL": locate(path).url,
         "MESH_REDIS_PASSWORD_FILE": str(path / "store" / "password"),
         "MESH_CA_CERTIFICATE": str(path / "ca" / "root.pem"),
         "MESH_CA_KEY": str(path / "ca" / "root.key"),
+        "MESH_CA_TOKENS_KEY": str(path / "ca" / "tokens.key"),
     }
     environment = settings(state, **shared)
     (state / "mesh.json").unlink(missing_ok=True)

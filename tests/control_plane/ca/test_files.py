@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -260,19 +259,3 @@ def test_server_certificate_is_renewed_at_half_of_its_ttl(tmp_path: Path) -> Non
     second = authority.server_certificate()
     assert second.certificate != first.certificate
     assert second.key != first.key
-
-
-def test_lost_root_of_a_mesh_is_an_error_that_names_the_ways_out(tmp_path: Path) -> None:
-    settings = Settings(tmp_path)
-    open_at(settings)
-    revision = tmp_path / "revision"
-    revision.write_text("3\n")
-    open_at(settings)
-    shutil.rmtree(tmp_path / "ca")
-    with pytest.raises(InputError, match="is lost: restore") as raised:
-        open_at(settings)
-    assert f"rm {revision}" in str(raised.value)
-    assert not (tmp_path / "ca").exists(), "no new root takes its place"
-    revision.unlink()
-    open_at(settings)
-    assert (tmp_path / "ca/root.pem").exists()
