@@ -39,14 +39,13 @@ from meshwright.control_plane.cluster.drain import ClusterDrain
 from meshwright.control_plane.cluster.evictions import EvictionService, EvictionTargets
 from meshwright.control_plane.cluster.members import Members
 from meshwright.control_plane.config import Settings
-from meshwright.control_plane.core.translate import Translation
-from meshwright.control_plane.errors import ForeignRootError, InputError, StoreError
+from meshwright.control_plane.errors import ForeignRootError, InputError, PermissionDeniedError, StoreError
 from meshwright.control_plane.events.watcher import EventWatcher
 from meshwright.control_plane.files import password
 from meshwright.control_plane.host_problems import HostProblems
 from meshwright.control_plane.reconciler import ConfigReconciler
 from meshwright.control_plane.status.assessment import StatusAssessment
-from meshwright.control_plane.status.known_nodes import NodeOwners, reserved_names
+from meshwright.control_plane.status.known_nodes import NameConflicts, NodeOwners
 from meshwright.control_plane.status.prometheus import MeshCollector
 from meshwright.control_plane.status.read_model import MeshReadModel
 from meshwright.control_plane.store.embedded import locate
@@ -129,8 +128,8 @@ class ControlPlane:
 
     def _build_caller_check(self) -> None:
         self.evictions = Evictions()
-        self._reserved: tuple[Translation | None, frozenset[str]] = (None, frozenset())
-        self.callers = CallerCheck(self._settings.trust_domain, self.evictions, self._reserved_names)
+        self._name_conflicts = NameConflicts(lambda: self.reconciler.world, self._gateways)
+        self.callers = CallerCheck(self._settings.trust_domain, self.evictions, self._name_conflicts)
         self.seen_enrolments = SeenEnrolments()
 
     def _build_enrolment(self) -> None:
@@ -334,6 +333,8 @@ class ControlPlane:
         )
 
     def _check_join_token(self, claims: JoinTokenClaims) -> None:
+        if conflict := self._name_conflicts(claims.identity):
+            raise PermissionDeniedError(f"{claims.identity.uri}: {conflict}")
         self.join_tokens.check(claims)
         self.event_watcher.certificate_issued(claims.identity, renewed=False)
 
@@ -347,22 +348,15 @@ class ControlPlane:
         metrics = own_metrics_address(report.metrics, peer, registered)
         self.reports.record(identity, report.model_copy(update={"metrics": metrics}), time.monotonic())
 
-    def _reserved_names(self) -> frozenset[str]:
-        """Names of gateways that no service may take."""
+    def _gateways(self) -> Collection[str]:
+        """The gateways that a document names or that have a proxy here."""
         translation = self.reconciler.translation
-        if translation is None:
-            return frozenset()
-        if translation is not self._reserved[0]:
-            names = reserved_names(translation.world, translation.snapshot.gateways)
-            self._reserved = translation, names
-        return self._reserved[1]
+        return {*(translation.snapshot.gateways if translation else ()), *self.xds.queue.gateways()}
 
     def _mint_token(self, identity: Identity, ttl: float) -> str:
         """Sign a join token; raises InputError for a name that the other role has."""
-        if identity.role == "service" and identity.name in self._reserved_names():
-            raise InputError(f"a gateway is named {identity.name}: give the service another name")
-        if identity.role == "gateway" and identity.name in self.reconciler.world.services:
-            raise InputError(f"a service is named {identity.name}: give the gateway another name")
+        if conflict := self._name_conflicts(identity):
+            raise InputError(conflict)
         return self.authority.mint_token(identity, ttl)
 
     async def _drain(self, service: str, instance: str) -> DrainResult:
