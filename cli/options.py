@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Annotated
 import typer
 
 from meshwright.cli.durations import duration_parser
+
+MAX_AUTHOR = 200
+"""Characters of an author that the admin API accepts."""
 
 
 class Output(StrEnum):
@@ -74,9 +78,17 @@ DryRunOption = Annotated[
 
 
 def author() -> str:
-    """Who runs this command, as `user@host`."""
+    """Who runs this command: `$MESH_AUTHOR`, else `user@host`. With sudo the user who called it.
+
+    In a container all people are one user, perhaps a uid without a name.
+    """
+    return (os.environ.get("MESH_AUTHOR") or f"{_user()}@{socket.gethostname()}")[:MAX_AUTHOR]
+
+
+def _user() -> str:
+    if os.geteuid() == 0 and os.environ.get("SUDO_USER"):
+        return os.environ["SUDO_USER"]
     try:
-        user = getpass.getuser()
+        return getpass.getuser()
     except (OSError, KeyError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"[:200]
+        return f"uid-{os.geteuid()}"

@@ -22,6 +22,11 @@ COMMAND_SETTINGS = (
         "MESH_TOKEN_FILE", "", "A file with the token for `MESH_API`: the admin or read-only token."
     ),
     CommandSetting(
+        "MESH_AUTHOR",
+        "`user@host`",
+        "Who makes a change, for the history: people share one user in a container.",
+    ),
+    CommandSetting(
         "MESH_JAEGER_UI",
         "",
         "The address of Jaeger's pages (`http://jaeger:16686`), which `o` opens in `mesh dash`.",

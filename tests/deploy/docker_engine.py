@@ -113,6 +113,11 @@ class Stack:
         services = json.loads(self.mesh("status", "-o", "json"))["services"]
         return next((entry["healthy"], entry["instances"]) for entry in services if entry["name"] == service)
 
+    def proxy_states(self) -> frozenset[str]:
+        """The states of all proxies that are listed."""
+        proxies = json.loads(self.mesh("status", "-o", "json"))["proxies"]
+        return frozenset(proxy["state"] for proxy in proxies)
+
     def wait_until_healthy(self, service: str, instances: int = 1) -> None:
         """Wait until a service has exactly so many instances, all healthy."""
         expected = (instances, instances)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.deploy.docker_engine import SIDECAR_FILE, DockerEngine, Stack, new_stack, running_engine
+from tests.envoy.harness import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -36,8 +37,17 @@ def stack(engine: DockerEngine) -> Iterator[Stack]:
 
 def test_first_up_serves_orders(stack: Stack) -> None:
     stack.wait_until_orders_succeed()
-    proxies = json.loads(stack.mesh("status", "-o", "json"))["proxies"]
-    assert {proxy["state"] for proxy in proxies} == {"synced"}
+    assert stack.proxy_states() == {"synced"}
+
+
+def test_records_name_who_acted_in_a_container(stack: Stack) -> None:
+    (first,) = json.loads(stack.mesh("history", "-o", "json"))
+    assert first["author"] == "mesh@setup"
+    create = ("mesh", "token", "create", "--service", "orders", "--out", "-")
+    for setting, author in ((), "mesh@control-plane-2"), (("-e", "MESH_AUTHOR=ada"), "ada"):
+        stack.compose("exec", "-T", *setting, "control-plane-2", *create)
+        newest = json.loads(stack.mesh("token", "list", "-o", "json"))[0]
+        assert newest["author"] == author
 
 
 def test_up_without_a_change_replaces_nothing(stack: Stack) -> None:
@@ -113,6 +123,7 @@ def test_scale_adds_and_removes_instances(stack: Stack) -> None:
     stack.compose("up", "-d", "--scale", "orders=1")
     stack.wait_until_healthy("orders")
     stack.wait_until_orders_succeed()
+    until(lambda: stack.proxy_states() == {"synced"}, "stopped instances are not listed", 45, 2.0)
 
 
 def test_either_half_of_a_pair_may_restart(stack: Stack) -> None:
