@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 from meshwright.control_plane.core import (
+    ambiguous_path,
     caller_check,
     clusters,
     connect_tunnel,
@@ -98,7 +99,7 @@ def virtual_host(view: HostView) -> Resource:
     message = v3.VirtualHost(
         name=name,
         domains=view.domains,
-        routes=[*built.routes, connect],
+        routes=[*ambiguous_path.refusal(view), *built.routes, connect],
         typed_per_filter_config={**external.disabled_filters(), **exemption},
     )
     local_replies.mark(message, view.name)

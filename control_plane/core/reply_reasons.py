@@ -108,6 +108,7 @@ INGRESS_REASONS = (Reason(("route_not_found",), "no route of this gateway matche
 DIRECT_RESPONSES = {
     "external-denied": "the host is outside the mesh, and such calls are denied (outbound: deny)",
     "no-such-port": "the service has no HTTP port of this number",
+    "ambiguous-path": "the path is ambiguous, and an HTTPRoute decides by path",
     "https-refused": "the mesh cannot route HTTPS to its services: sidecars encrypt the traffic of http://",
 }
 """Why a route responds itself, by its name."""

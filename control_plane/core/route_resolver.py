@@ -127,7 +127,8 @@ class RouteResolver:
             service = edge.service or next(map(self._backends.service_of, used), "")
             policies = self._route_policies(_rule_point(edge, service, document.ref, rule))
             age = (document.created, route.name, index)
-            yield RuleView(document.ref, rule, age, backends, mirrors, policies, grpc)
+            keeps = isinstance(route, HTTPRoute) and route.keeps_paths
+            yield RuleView(document.ref, rule, age, backends, mirrors, policies, grpc=grpc, keeps_paths=keeps)
 
     def _backend(self, services: Services, ref: HTTPBackendRef, *, grpc: bool) -> ResolvedBackend:
         resolved = self._backends.http_cluster(services, ref, grpc=grpc)

@@ -27,7 +27,8 @@ class RuleView:
     equally (Gateway API: oldest route first, then name, then position). `grpc`: the rule is for gRPC, whose
     timeouts are deadlines and whose failures are statuses. Of the rules of one host those with the lower
     `tier` come first: it ranks the host names of the routes. `only_ports`: at a gateway without a Gateway
-    document, whose port only its node knows, the rule is for these ports.
+    document, whose port only its node knows, the rule is for these ports. `keeps_paths`: paths that an app
+    may read in two ways are not refused.
     """
 
     route: str
@@ -39,6 +40,7 @@ class RuleView:
     grpc: bool = False
     tier: tuple[bool, int] = (False, 0)
     only_ports: tuple[int, ...] = ()
+    keeps_paths: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from meshwright.control_plane.policies.base import Spec, TargetedSpec
 
 ListenerDirection = Literal["inbound", "outbound", "ingress"]
 
+METADATA_KEY = "meshwright"
+"""The name under which the metadata of routes and virtual hosts belongs to the mesh."""
+
 
 class FilterPhase(IntEnum):
     """The order of HTTP filters, first to see the request first. Responses pass them in reverse."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from meshwright.control_plane.policies.base import OptionalObjectName, Spec, TargetedSpec
+from meshwright.control_plane.policies.base import Metadata, OptionalObjectName, Spec, TargetedSpec
 from meshwright.control_plane.policies.duration import Duration
 from meshwright.control_plane.policies.field_types import Hostname, Weight, check_distinct
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
@@ -23,6 +23,9 @@ from meshwright.control_plane.policies.retry.spec import RetryBackoff, RetrySpec
 from meshwright.control_plane.policies.timeout.spec import TimeoutSpec, check_limits
 
 Status = Annotated[int, Field(strict=True, ge=400, le=599)]
+
+PATHS_ANNOTATION = "meshwright.io/paths"
+"""What a sidecar does with an ambiguous path, where a rule matches by path: Reject (default) or Keep."""
 
 INLINE_POLICIES = {"Timeout": "timeouts", "Retry": "retry"}
 """Kinds that a rule can state inline, and the rule's field. An inline policy overrides every attached one."""
@@ -177,6 +180,9 @@ class HTTPRoute(RoutePolicy):
 
     With a parentRef of kind Service it routes calls to that service inside the mesh; with kind Gateway,
     requests from outside. Weights split traffic, matches select requests, filters change them.
+
+    Where a rule matches by path, sidecars respond 400 to paths that apps may read in two ways (`//`, `..`, an
+    escaped slash), unless the annotation `meshwright.io/paths` is `Keep`. A Gateway has `paths` for that.
     """
 
     order: ClassVar[int] = 100
@@ -186,3 +192,16 @@ class HTTPRoute(RoutePolicy):
     )
     kind: Literal["HTTPRoute"] = Field(description="Always HTTPRoute.")
     spec: HTTPRouteSpec = Field(description="Parents, host names and rules.")
+
+    @field_validator("metadata")
+    @classmethod
+    def _known_paths(cls, metadata: Metadata) -> Metadata:
+        value = metadata.annotations.get(PATHS_ANNOTATION, "Reject")
+        if value not in ("Reject", "Keep"):
+            raise ValueError(f"annotation {PATHS_ANNOTATION} is {value!r}: write Keep, or Reject")
+        return metadata
+
+    @property
+    def keeps_paths(self) -> bool:
+        """Whether sidecars pass ambiguous paths to its rules."""
+        return self.metadata.annotations.get(PATHS_ANNOTATION) == "Keep"

@@ -5,6 +5,9 @@ Every rule of the table below identifies itself by a request header, so one back
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 from typing import Any
 
 import pytest
@@ -79,6 +82,54 @@ def test_equal_matches_the_older_document_wins(mesh: Mesh, applied: Any) -> None
     applied(route("zulu", SERVICE, rule("older", "{path: {value: /same}}")))
     applied(route("alpha", SERVICE, rule("younger", "{path: {value: /same}}")))
     assert call(mesh, "/same").json()["headers"]["x-rule"] == "older"
+
+
+AMBIGUOUS = (
+    "/open/../shut",
+    "/open//x",
+    "/open/./x",
+    "/open/%2e%2e/shut",
+    "/open/a%2Fb",
+    "/%6fpen/x",
+    "/open/..",
+)
+"""What a rule for /open must not see as it is."""
+
+
+def ask_raw(port: int, target: str, host: str) -> tuple[int, Any]:
+    """Status, and the path and rule that the backend saw or the reason why it saw none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        connection.putrequest("GET", target, skip_host=True)
+        connection.putheader("host", host)
+        connection.endheaders()
+        response = connection.getresponse()
+        body = response.read()
+    if response.status != 200:
+        return response.status, (body.decode(), response.headers["x-request-id"])
+    echo = json.loads(body)
+    return 200, (echo["path"], echo["headers"].get("x-rule"))
+
+
+def test_rule_never_decides_by_an_ambiguous_path(mesh: Mesh, applied: Any) -> None:
+    """A gateway normalises or refuses the path, a sidecar refuses it, unless the route matches no path."""
+    outbound = mesh.ports("front-1")["outbound"]
+    both = f"{SERVICE}, {INGRESS}"
+    by_path = route(
+        "open", both, rule("open", "{path: {value: /open}}"), rule("shut", "{path: {value: /shut}}")
+    )
+    applied(by_path)
+    for path in AMBIGUOUS:
+        status, (reason, request) = ask_raw(outbound, f"http://back{path}", "back")
+        assert (status, bool(request)) == (400, True), path
+        assert "HTTPRoute/open decides by path" in reason
+        status, (seen, label) = ask_raw(mesh.ingress_port, path, "a.test")
+        assert status in (400, 404) or (seen.startswith(f"/{label}") and ".." not in seen), (path, seen)
+    assert ask_raw(outbound, "http://back/open/x?next=/../%2F", "back")[0] == 200
+    applied(by_path.replace("{name: open}", "{name: open, annotations: {meshwright.io/paths: Keep}}"))
+    assert ask_raw(outbound, "http://back/open/../shut", "back") == (200, ("/open/../shut", "open"))
+    applied(route("open", both, rule("any", "{}")))
+    assert ask_raw(outbound, "http://back/a%2Fb//..", "back")[0] == 200
 
 
 def test_unmatched_request_is_not_found(mesh: Mesh, applied: Any) -> None:
