@@ -64,17 +64,22 @@ class Stack:
     name: str
     ports: Mapping[str, int]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of docker commands: this project, its ports."""
+        ports = {f"{name}_PORT": str(port) for name, port in self.ports.items()}
+        return {**self.engine.environment, "COMPOSE_PROJECT_NAME": self.name, **ports}
+
+    def command(self, *argv: str) -> list[str]:
+        """The command line of a docker command."""
+        return [f"{self.engine.folder}/root/usr/bin/docker", *argv]
+
     def docker(self, *argv: str, within: float = 300.0) -> str:
         """The output of a docker command; fails with its messages."""
-        environment = {
-            **self.engine.environment,
-            "COMPOSE_PROJECT_NAME": self.name,
-            **{f"{name}_PORT": str(port) for name, port in self.ports.items()},
-        }
         done = subprocess.run(
-            [f"{self.engine.folder}/root/usr/bin/docker", *argv],
+            self.command(*argv),
             cwd=ROOT,
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=within,

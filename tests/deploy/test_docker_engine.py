@@ -9,11 +9,13 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.deploy.docker_engine import SIDECAR_FILE, DockerEngine, Stack, new_stack, running_engine
 from tests.envoy.harness import until
+from tests.tui.terminal import Terminal
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -38,6 +40,25 @@ def stack(engine: DockerEngine) -> Iterator[Stack]:
 def test_first_up_serves_orders(stack: Stack) -> None:
     stack.wait_until_orders_succeed()
     assert stack.proxy_states() == {"synced"}
+
+
+async def test_dashboard_opens_in_a_container(stack: Stack, tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    command = stack.command("compose", "exec", "control-plane-1", "mesh", "dash")
+    line = ["sh", "-c", f'"$@"; echo $? > {code}', "sh", *command]
+    terminal = Terminal(tmp_path / "tmux", line, stack.environment)
+    try:
+        await terminal.shows("inventory", 120)
+        terminal.press("q")
+        await terminal.exits()
+    finally:
+        terminal.close()
+    assert code.read_text() == "0\n"
+
+
+def test_bake_reads_the_file(stack: Stack) -> None:
+    bake = json.loads(stack.docker("buildx", "bake", "-f", "docker-compose.yml", "--print"))
+    assert bake["target"]["init"]["tags"] == ["meshwright"]
 
 
 def test_records_name_who_acted_in_a_container(stack: Stack) -> None:
