@@ -32,6 +32,9 @@ asyncio.run(main())
 LEDGER_PORT = 15432
 """By which routes refer to the TCP service."""
 
+CALLS_PORT = 9090
+"""By which callers reach HTTP/2 of `broken`."""
+
 
 @pytest.fixture(scope="package")
 def extra() -> int:
@@ -53,7 +56,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, extra: int, inner: int) -> It
         "ports": [{"name": "http"}, {"name": "extra", "port": extra}],
     }
     twin["env"] = {"PYTHONPATH": str(ROOT)}
-    broken = service("broken") | {"command": [sys.executable, "-m", "tests.fakes.broken_app"]}
+    broken = service("broken") | {
+        "command": [sys.executable, "-m", "tests.fakes.broken_app"],
+        "ports": [{"name": "http"}, {"name": "calls", "protocol": "grpc", "number": CALLS_PORT}],
+    }
     ledger = service("ledger") | {
         "command": [sys.executable, "-m", "tests.fakes.tcp_app"],
         "ports": [{"name": "tcp", "protocol": "tcp", "number": LEDGER_PORT}],

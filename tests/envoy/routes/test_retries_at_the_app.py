@@ -13,6 +13,7 @@ import requests
 
 from meshwright.control_plane.policies.retry.app_failure import HEADER
 from tests.envoy.harness import Mesh, until
+from tests.envoy.routes.conftest import CALLS_PORT
 from tests.envoy.routes.documents import route
 from tests.envoy.wrk import stats
 
@@ -70,6 +71,44 @@ def test_request_that_may_have_been_handled_is_not_sent_twice(mesh: Mesh, applie
     name = key()
     assert call(mesh, f"/reset/{name}/1", "POST").status_code == 503
     assert call(mesh, f"/reset/{name}/1", "POST").text == "2"
+
+
+@pytest.mark.parametrize(
+    ("on", "asked", "tries"),
+    [
+        ("refused-stream", "GET /refuse", 3),
+        ("refused-stream", "POST /refuse", 3),  # a refused stream was not handled (RFC 9113, 8.7)
+        ("reset", "GET /refuse", 3),
+        ("reset", "GET /fail", 3),
+        ("reset", "POST /fail", 1),
+        ("refused-stream", "GET /fail", 1),
+        ("connect-failure", "GET /refuse", 1),
+    ],
+)
+def test_stream_that_the_app_refuses_or_resets(
+    mesh: Mesh, applied: Any, on: str, asked: str, tries: int
+) -> None:
+    applied(retry(on))
+    method, path = asked.split()
+    name = key()
+    url = f"http://broken:{CALLS_PORT}{path}/{name}/2"
+    response = mesh.get("front-1", url, method)
+    assert HEADER not in response.headers
+    if tries == 3:
+        assert (response.status_code, response.text) == (200, "3")
+    else:
+        assert response.status_code == 503
+        assert mesh.get("front-1", f"http://broken:{CALLS_PORT}{path}/{name}/1").text == "2"
+
+
+@pytest.mark.parametrize(
+    ("on", "method", "status"),
+    [("retriable-4xx", "GET", 200), ("retriable-4xx", "POST", 409), ("gateway-error", "GET", 409)],
+)
+def test_conflict_that_the_app_reports(mesh: Mesh, applied: Any, on: str, method: str, status: int) -> None:
+    """`retriable-4xx` is 409 alone, as Envoy defines it."""
+    applied(retry(on))
+    assert call(mesh, f"/conflict/{key()}/2", method).status_code == status
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
