@@ -1,0 +1,77 @@
+"""`mesh dash` as a process on a terminal: it opens and quits with 0, and a crash is never a success.
+
+Without a mesh, so that every supported Python can run it: the order of Textual's tasks differs between
+versions of Python, and a simulated terminal does not show that.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+WITHIN = 120.0
+"""Seconds in which the dashboard opens or ends on a busy machine."""
+
+DASHBOARD = "import sys; from meshwright.cli.main import main; sys.argv = ['mesh', 'dash']; main()"
+
+BROKEN = f"""
+from meshwright.tui.features.topology.screen import TopologyScreen
+def fail(screen): raise RuntimeError("on purpose")
+TopologyScreen.on_mount = fail
+{DASHBOARD}
+"""
+"""A dashboard whose first screen fails."""
+
+
+def run(program: str, folder: Path, quit_after: bytes = b"") -> tuple[int, bytes]:
+    """Run a program on a terminal, and press q once it shows a text: its exit code and its output."""
+    token = folder / "token"
+    token.write_text("read")
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    mesh = {"MESH_API": "http://127.0.0.1:1", "MESH_TOKEN_FILE": str(token), "PYTHONPATH": str(ROOT)}
+    terminal, other_end = pty.openpty()
+    argv = [sys.executable, "-c", program]
+    process = subprocess.Popen(
+        argv, stdin=other_end, stdout=other_end, stderr=other_end, env={**environment, **mesh}, cwd=folder
+    )
+    os.close(other_end)
+    output, deadline = b"", time.monotonic() + WITHIN
+    try:
+        while chunk := _read(terminal, deadline):
+            output += chunk
+            if quit_after and quit_after in output:
+                os.write(terminal, b"q")
+                quit_after = b""
+        return process.wait(WITHIN), output
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
+def _read(terminal: int, deadline: float) -> bytes:
+    """What the program prints next; empty when it has ended. Fails at the deadline."""
+    ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
+    assert ready, f"it neither printed nor ended within {WITHIN:g} s"
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # nobody has the other end open any more
+        return b""
+
+
+def test_dashboard_opens_without_a_control_plane_and_quits(tmp_path: Path) -> None:
+    code, output = run(DASHBOARD, tmp_path, b"Topology")
+    assert code == 0, output[-3000:]
+
+
+def test_crash_of_the_dashboard_is_not_a_success(tmp_path: Path) -> None:
+    code, output = run(BROKEN, tmp_path)
+    assert code == 1
+    assert b"on purpose" in output
