@@ -114,9 +114,10 @@ class Stack:
         return int(children[0])
 
     def healthy(self, service: str) -> tuple[int, int]:
-        """The healthy instances of a service, and all."""
-        services = json.loads(self.mesh("status", "-o", "json"))["services"]
-        return next((entry["healthy"], entry["instances"]) for entry in services if entry["name"] == service)
+        """The healthy instances of a service, and all. One whose instances stopped is idle, or forgotten."""
+        services = json.loads(self.mesh("status", "--all", "-o", "json"))["services"]
+        counts = {entry["name"]: (entry["healthy"], entry["instances"]) for entry in services}
+        return counts.get(service, (0, 0))
 
     def proxy_states(self) -> frozenset[str]:
         """The states of all proxies that are listed."""
