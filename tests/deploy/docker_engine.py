@@ -74,9 +74,9 @@ class Stack:
         """The command line of a docker command."""
         return [f"{self.engine.folder}/root/usr/bin/docker", *argv]
 
-    def docker(self, *argv: str, within: float = 300.0) -> str:
-        """The output of a docker command; fails with its messages."""
-        done = subprocess.run(
+    def attempt(self, *argv: str, within: float = 300.0) -> subprocess.CompletedProcess[str]:
+        """A docker command that may fail."""
+        return subprocess.run(
             self.command(*argv),
             cwd=ROOT,
             env=self.environment,
@@ -85,6 +85,10 @@ class Stack:
             timeout=within,
             check=False,
         )
+
+    def docker(self, *argv: str, within: float = 300.0) -> str:
+        """The output of a docker command; fails with its messages."""
+        done = self.attempt(*argv, within=within)
         assert done.returncode == 0, f"{argv}: {done.stdout[-1000:]}{done.stderr[-3000:]}"
         return done.stdout
 

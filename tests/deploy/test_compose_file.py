@@ -108,6 +108,18 @@ def test_no_container_joins_the_network_of_another() -> None:
     assert services["init"]["network_mode"] == "none"
 
 
+def test_only_services_without_state_or_port_can_be_scaled() -> None:
+    """A second container would share volume, host name or port of the first. A name prevents it."""
+    variables = {"COMPOSE_PROJECT_NAME": "exchange"}
+    services = compose_file.read(ROOT / "docker-compose.yml", variables)["services"]
+    for name, service in services.items():
+        volumes = [
+            source for source, _, is_read_only in compose_file.mounts(service, name) if not is_read_only
+        ]
+        alone = bool(volumes or "ports" in service or "hostname" in service)
+        assert service.get("container_name", "") == (f"exchange-{name}-1" if alone else ""), name
+
+
 def test_every_port_can_be_changed() -> None:
     """Or one port in use stops all of `docker compose up`."""
     names = ("INGRESS", "ADMIN", "PROMETHEUS", "ALERTMANAGER", "GRAFANA", "JAEGER")

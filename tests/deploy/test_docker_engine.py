@@ -87,6 +87,15 @@ def restart_all(stack: Stack) -> None:
     stack.compose("restart")
 
 
+def restart_infrastructure(stack: Stack) -> None:
+    stack.compose("restart", "valkey", "postgres", "control-plane-1", "setup", "prometheus")
+
+
+def stop_and_start_all(stack: Stack) -> None:
+    stack.compose("stop")
+    stack.compose("start")
+
+
 def stop_and_start_one(stack: Stack) -> None:
     stack.compose("stop", "orders")
     stack.compose("start", "orders")
@@ -121,6 +130,8 @@ def down_and_up(stack: Stack) -> None:
     [
         restart_one,
         restart_all,
+        restart_infrastructure,
+        stop_and_start_all,
         stop_and_start_one,
         stop_and_up_one,
         kill_one,
@@ -145,6 +156,15 @@ def test_scale_adds_and_removes_instances(stack: Stack) -> None:
     stack.wait_until_healthy("orders")
     stack.wait_until_orders_succeed()
     until(lambda: stack.proxy_states() == {"synced"}, "stopped instances are not listed", 45, 2.0)
+
+
+@pytest.mark.parametrize("name", ["valkey", "postgres", "control-plane-2", "ingress"])
+def test_second_copy_that_would_share_state_is_refused(stack: Stack, name: str) -> None:
+    before = stack.containers()
+    refused = stack.attempt("compose", "up", "-d", "--scale", f"{name}=2")
+    assert refused.returncode != 0
+    assert name in refused.stderr
+    assert stack.containers() == before
 
 
 def test_either_half_of_a_pair_may_restart(stack: Stack) -> None:
