@@ -37,6 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "path normalisation": ("normalize_path", "merge_slashes", "path_with_escaped_slashes_action"),
     "client certificate header": ("forward_client_cert_details", "set_current_client_cert_details"),
     "timeouts": ("request_headers_timeout", "stream_idle_timeout"),
+    "check of traceparent": ("early_header_mutation_extensions",),
     "request IDs": ("request_id_extension", "always_set_request_id_in_response"),
     "reasons in local replies": ("local_reply_config",),
 }

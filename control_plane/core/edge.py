@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
 
-from meshwright.control_plane.core import http1
+from meshwright.control_plane.core import http1, trace_context
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.gateway.edge import EdgeSettings
@@ -93,10 +93,8 @@ def apply(manager: http.HCM, group: Clients, settings: EdgeSettings, port: int) 
     _set_trust(manager, group, settings)
     # Envoy would append its own address in place of a loopback one.
     manager.skip_xff_append = not group.trusted
-    mutations = v3.EarlyHeaderMutation(mutations=_early_mutations(group, port))
-    manager.early_header_mutation_extensions.add(
-        name="envoy.http.early_header_mutation.header_mutation", typed_config=codec.pack(mutations)
-    )
+    mutations = trace_context.early_mutations(_early_mutations(group, port))
+    manager.early_header_mutation_extensions.append(mutations)
 
 
 def _set_trust(manager: http.HCM, group: Clients, settings: EdgeSettings) -> None:
@@ -124,6 +122,8 @@ def _early_mutations(group: Clients, port: int) -> Iterator[v3.ConfigHeaderMutat
     regex = "|".join(dropped).replace("-", "[-_]")
     matcher = v3.StringMatcher(safe_regex=v3.RegexMatcher(regex=regex))
     yield v3.ConfigHeaderMutation(remove_on_match=v3.ConfigHeaderMutation.RemoveOnMatch(key_matcher=matcher))
+    if group.traced:
+        yield from trace_context.keep_valid_parent()
     yield _add_if_absent("x-forwarded-host", "%REQ(:AUTHORITY)%")
     if not group.trusted:
         yield _add_if_absent("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%")

@@ -16,6 +16,7 @@ from meshwright.control_plane.core import (
     external,
     local_replies,
     routes,
+    trace_context,
 )
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, encode
@@ -69,6 +70,8 @@ def _connection_manager(stat_prefix: str, settings: ListenerSettings) -> http.HC
     # Envoy waits for a host without a limit of its own. Once there is a route, its idle timeout replaces this
     # one, and every route has one (routes.py).
     manager.stream_idle_timeout.FromTimedelta(HOST_TIMEOUT)
+    parent = trace_context.keep_valid_parent()
+    manager.early_header_mutation_extensions.append(trace_context.early_mutations(parent))
     manager.strip_trailing_host_dot = True  # `orders.` is the service too, not a host outside the mesh
     return manager
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +142,44 @@ def test_spans_of_an_app_reach_the_collector_through_its_sidecar(mesh: Mesh, sin
 def test_control_plane_accepts_spans_without_a_collector(tmp_path: Path) -> None:
     with running_mesh(tmp_path, [service("front"), service("back")]) as mesh:
         assert export(mesh, "front") is SpanExportResult.SUCCESS
+
+
+PARENT = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+TRACE, SPAN = PARENT.split("-")[1:3]
+MALFORMED = (
+    "", "junk", PARENT[:-1], f"{PARENT}-more", f"{PARENT},{PARENT}", PARENT.upper().replace("0", "A"),
+    f"00-{TRACE[:-1]}g-{SPAN}-01", f"00-{TRACE}-{SPAN}-zz", f"00-{'0' * 32}-{SPAN}-01",
+    f"00-{TRACE}-{'0' * 16}-01", f"ff-{TRACE}-{SPAN}-01", f"00-{SPAN}-{TRACE}-01", f"00{TRACE}-{SPAN}-01-",
+    "\x80", "0" * 9000,
+)  # fmt: skip
+"""Values of traceparent that W3C Trace Context (sections 3.2 and 4.3) calls invalid."""
+
+
+@pytest.mark.parametrize("door", ["ingress", "sidecar"])
+def test_malformed_trace_parent_starts_a_new_trace(mesh: Mesh, sink: TraceCollector, door: str) -> None:
+    def sent(headers: dict[str, str]) -> tuple[str, str]:
+        """The trace and its state that reach the app."""
+        if door == "ingress":
+            response = mesh.outside("/echo", headers=headers)
+        else:
+            response = mesh.get("front-1", "http://back/echo", headers=headers)
+        received = response.json()["headers"]
+        return str(received["traceparent"]), str(received["tracestate"])
+
+    mesh.apply(TELEMETRY % ("Mesh", 100, "Off"))
+    try:
+        until(lambda: sent({})[0].endswith("-01"), "requests are sampled")
+        assert sent({"traceparent": PARENT, "tracestate": "a=1"})[0].split("-")[1] == TRACE
+        for value in MALFORMED:
+            forged = {"x-meshwright-traceparent": PARENT}
+            parent, state = sent({"traceparent": value, "tracestate": "a=1", "b3": "junk", **forged})
+            assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", parent), value
+            assert parent.split("-")[1] != TRACE, value
+            assert state == "", value
+        names = {"ingress" if door == "ingress" else "front", "back"}
+        until(lambda: {name for name, _ in sink.of_trace(parent.split("-")[1])} == names, "its spans")
+    finally:
+        mesh.delete("telemetry", "lab")
 
 
 def test_sampling_follows_the_policy(mesh: Mesh, sink: TraceCollector) -> None:
