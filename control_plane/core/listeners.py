@@ -63,7 +63,7 @@ def unsupported_kinds(listener: Listener) -> tuple[str, ...]:
     """The kinds in allowedRoutes that no listener of this protocol can accept."""
     supported = supported_kinds(listener)
     return tuple(
-        entry.kind
+        entry.kind if entry.group == GROUP else f"{entry.kind} of group {entry.group!r}"
         for entry in listener.allowed_routes.kinds
         if entry.group != GROUP or entry.kind not in supported
     )

@@ -195,7 +195,7 @@ def _unknown_kind(node: YamlNode, path: str, allowed: KindMap) -> DocumentProble
     match = closest_match(name, allowed) if isinstance(name, str) else ""
     can_skip = allowed == kinds() and is_foreign(node.value)
     skip = " (`mesh apply --skip-unknown` skips it)" if can_skip else ""
-    advice = f"did you mean {match}?" if match else f"use one of {names}{skip}"
+    advice = f"did you mean {match}?{skip}" if match else f"use one of {names}{skip}"
     return _problem(
         path, node.children["kind"][1].position, f"kind: {format_value(name)} is unknown: {advice}"
     )

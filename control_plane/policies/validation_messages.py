@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from meshwright.control_plane.policies import unsupported
 from meshwright.control_plane.policies.model_fields import field_names, model_at
 
 _NAME_RULE = "use at most 63 lower-case letters, digits and '-', with a letter or digit at both ends"
@@ -20,6 +21,7 @@ _PATTERN_RULES = (  # the beginning of a pattern, and its rule
     ("^([a-z0-9]([-a-z0-9]{0,61}", _NAME_RULE),
     ("^(?:[a-z0-9](", _SUBDOMAIN_RULE),
     ("^((?:[a-z0-9](", _SUBDOMAIN_RULE),
+    ("^(\\*|[a-zA-Z]", "write scheme, host and port alone, such as https://*.example.com:8443, or *"),
     ("^(\\*\\.)?", "use a lower-case host name, with '*.' before it for all its subdomains"),
     ("^[a-z0-9]([-a-z0-9]*", "use a lower-case host name"),
     ("^[A-Za-z0-9!#", "use letters, digits and !#$%&'*+-.^_`|~"),
@@ -58,6 +60,8 @@ def closest_match(word: str, choices: Iterable[str]) -> str:
 
 def unknown_field_message(kind: type[BaseModel], path: Sequence[str | int]) -> str:
     """The message for a field that does not exist at its path."""
+    if instead := unsupported.FIELDS.get(str(path[-1])):
+        return f"{format_path(path)}: not supported: {instead}"
     model = model_at(kind, path[:-1])
     names = field_names(model) if model else []
     match = closest_match(str(path[-1]), names)
@@ -68,6 +72,8 @@ def unknown_field_message(kind: type[BaseModel], path: Sequence[str | int]) -> s
 def _literal(error: ErrorDetails) -> str:
     expected = str(error["ctx"]["expected"])
     value = error["input"]
+    if isinstance(value, str) and value in unsupported.VALUES:
+        return f"{value!r} is not supported: {unsupported.VALUES[value]}"
     choices = expected.replace(" or ", ", ").replace("'", "").split(", ")
     match = closest_match(value, choices) if isinstance(value, str) and len(choices) > 1 else ""
     advice = f"did you mean {match}? Allowed: {expected}" if match else f"use {expected}"

@@ -61,7 +61,7 @@ def listener_problems(gateway: Gateway, references: References) -> list[Referenc
 def _invalid(gateway: Gateway, listener: Listener) -> ReferenceProblem | None:
     """Why Envoy does not open the listener."""
     if listener.protocol not in SERVED_PROTOCOLS:
-        supported = " and ".join(SERVED_PROTOCOLS)
+        supported = " or ".join(SERVED_PROTOCOLS)
         message = f"nothing listens for {listener.protocol} yet: use {supported}"
         return ReferenceProblem("UnsupportedProtocol", message)
     rivals = port_rivals(listener, gateway.spec.listeners)

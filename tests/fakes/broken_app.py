@@ -107,15 +107,15 @@ class StreamApp:
             threading.Thread(target=self._connection, args=(client,), daemon=True).start()
 
     def _connection(self, client: socket.socket) -> None:
-        config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+        config = h2.config.H2Configuration(client_side=False, header_encoding=None)
         connection = h2.connection.H2Connection(config)
         connection.initiate_connection()
         client.sendall(connection.data_to_send())
         while data := client.recv(65536):
             for event in connection.receive_data(data):
                 if isinstance(event, h2.events.RequestReceived):
-                    path = dict(event.headers)[":path"]
-                    self._respond(connection, event.stream_id, str(path))
+                    path = dict(event.headers)[b":path"].decode()
+                    self._respond(connection, event.stream_id, path)
             client.sendall(connection.data_to_send())
         client.close()
 

@@ -63,7 +63,7 @@ class HTTPHeaderMatch(ValueMatch):
 
 
 class HTTPQueryParamMatch(ValueMatch):
-    """A match on a query parameter."""
+    """A match on a query parameter, as the URL has it: escapes are compared, not resolved."""
 
     name: HeaderName = Field(description="The parameter's name, case-sensitive.")
 

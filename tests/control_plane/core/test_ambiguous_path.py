@@ -10,7 +10,7 @@ import re2
 from meshwright.control_plane.core import ambiguous_path
 from meshwright.control_plane.core.resource import VHDS
 from meshwright.control_plane.core.translate import translate
-from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.loader import load
 from tests.control_plane.core.worlds import body, exchange, route
 
@@ -69,7 +69,7 @@ def test_sidecar_refuses_them_only_where_a_route_decides_by_path(text: str, refu
     if refused:
         assert first.direct_response.status == 400
         assert "HTTPRoute/r decides by path" in first.direct_response.body.inline_string
-        assert list(first.metadata.filter_metadata["meshwright"]["policies"]) == refused
+        assert codec.to_dict(first.metadata)["filter_metadata"] == {"meshwright": {"policies": refused}}
 
 
 def test_annotation_has_two_values() -> None:

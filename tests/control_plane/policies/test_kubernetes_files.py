@@ -226,3 +226,48 @@ def test_ignored_fields_are_listed_at_their_position() -> None:
         "p.yaml:9:95: spec.listeners[1].tls: ignored",
         "p.yaml:15:59: spec.hostnames: ignored",
     ]
+
+
+UNSUPPORTED = """apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            "rules: [{sessionPersistence: {type: Cookie}}]",
+            "spec.rules[0].sessionPersistence: not supported: a LoadBalancer with hashOn.cookie keeps",
+        ),
+        (
+            "rules: [{filters: [{type: ExtensionRef, extensionRef: {group: a.b, kind: C, name: d}}]}]",
+            "spec.rules[0].filters[0].type: 'ExtensionRef' is not supported: attach a policy to the rule",
+        ),
+        (
+            "rules: [{filters: [{type: ExternalAuth}]}]",
+            "spec.rules[0].filters[0].type: 'ExternalAuth' is not supported: ",
+        ),
+        (
+            "useDefaultGateways: All",
+            "spec.useDefaultGateways: not supported: name the gateways in parentRefs",
+        ),
+        (
+            "parentRefs: [{kind: ListenerSet, name: x}]",
+            "spec.parentRefs[0].kind: 'ListenerSet' is not supported: write the listeners in the Gateway",
+        ),
+        (
+            "rules: [{filters: [{type: CORS, cors: {allowOrigins: ['https://a.b/c']}}]}]",
+            "allowOrigins[0]: 'https://a.b/c' is not allowed: write scheme, host and port alone, such as",
+        ),
+    ],
+)
+def test_what_the_mesh_does_not_implement_is_refused_with_what_to_write(spec: str, message: str) -> None:
+    assert message in str(load_text(f"{UNSUPPORTED}  {spec}\n").problems[0])
+
+
+def test_unknown_kind_of_the_gateway_api_may_be_a_mistake_or_be_skipped() -> None:
+    (problem,) = load_text(UNSUPPORTED.replace("HTTPRoute", "UDPRoute") + "  rules: []\n").problems
+    assert problem.message.endswith("did you mean TCPRoute? (`mesh apply --skip-unknown` skips it)")
