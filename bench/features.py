@@ -117,7 +117,7 @@ def _http1(options: Json) -> Change:
 
 
 def features(telemetry_port: int) -> dict[str, Change]:
-    """All features by name, then `all features`. Telemetry goes to an OTLP receiver on `telemetry_port`."""
+    """All features by name, then all of them and all but some. Telemetry goes to the port of a receiver."""
     snapshot = translate(exchange()).snapshot
     bindings = Bindings(
         outbound=1, inbound=2, tracing=True, request_log=True, secret_hash=ProxyCredential(SECRET).secret_hash
@@ -151,13 +151,25 @@ def features(telemetry_port: int) -> dict[str, Change]:
         ),
         "runtime and overload manager": _from_bootstrap(("layered_runtime", "overload_manager")),
     }
-    return {**single, "all features": _together(*single.values())}
+    filters = [name for name in single if name.startswith("filter ")]
+    left_out = {
+        "all features": [],
+        "all but the tracer": ["tracer"],
+        "all but the access logs": ["access logs"],
+        "all but the filters": [*filters, "credential of callers"],
+    }
+    return single | {
+        title: _together(*(change for name, change in single.items() if name not in without))
+        for title, without in left_out.items()
+    }
 
 
 def _product_manager(node: NodeSnapshot, listener: str) -> Json:
     resource = node.get(LDS, listener)
     assert resource is not None, listener
     manager: Json = codec.to_dict(body(resource))["filter_chains"][0]["filters"][0]["typed_config"]
+    # Filters whose configuration comes by xDS are not in a static pair.
+    manager["http_filters"] = [entry for entry in manager["http_filters"] if "typed_config" in entry]
     return manager
 
 

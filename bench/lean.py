@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench.features import Change
 from meshwright.cli.envoy_binary import envoy_binary
 from tests.envoy.harness import until
@@ -24,21 +22,36 @@ OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """The app behind a pair: its port on 127.0.0.1 and its process."""
+
+    port: int
+    pid: int
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two Envoys: the plaintext port of the first, the processes, and a header that callers must send."""
 
     port: int
-    pids: tuple[int, ...]
+    envoys: tuple[int, ...]
+    upstream: int
     header: str = ""
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes of the Envoys and of the app behind them."""
+        return (*self.envoys, self.upstream)
+
     def cpu_seconds(self) -> float:
-        """CPU seconds used by both."""
-        return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in self.pids)
+        """CPU seconds used by both Envoys, as the scheduler counts them (in ns)."""
+        tasks = (task for pid in self.envoys for task in Path(f"/proc/{pid}/task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 @contextmanager
-def lean_pair(folder: Path, upstream: int, *changes: Change) -> Iterator[Pair]:
-    """Client and server Envoy in front of 127.0.0.1:`upstream`, with `changes` to their bootstraps."""
+def lean_pair(folder: Path, upstream: Upstream, *changes: Change) -> Iterator[Pair]:
+    """Client and server Envoy in front of `upstream`, with `changes` to their bootstraps."""
     folder.mkdir()
     pki = Pki()
     (folder / "root.pem").write_bytes(pki.roots)
@@ -48,14 +61,16 @@ def lean_pair(folder: Path, upstream: int, *changes: Change) -> Iterator[Pair]:
         (folder / f"{name}.key").write_bytes(key_pem(key))
     plain_port, tls_port = free_port(), free_port()
     client = _bootstrap(_listener(plain_port, None), _cluster(tls_port, _tls("front", folder, upstream=True)))
-    server = _bootstrap(_listener(tls_port, _tls("back", folder, upstream=False)), _cluster(upstream, None))
+    server = _bootstrap(
+        _listener(tls_port, _tls("back", folder, upstream=False)), _cluster(upstream.port, None)
+    )
     for change in changes:
         change("client", client)
         change("server", server)
     with ExitStack() as stack:
         configs = (("server", server), ("client", client))
         pids = [stack.enter_context(_envoy(folder / f"{name}.json", config)) for name, config in configs]
-        yield Pair(plain_port, tuple(pids))
+        yield Pair(plain_port, tuple(pids), upstream.pid)
 
 
 @contextmanager

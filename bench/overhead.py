@@ -1,6 +1,6 @@
 """The overhead of Meshwright's configuration: two of its sidecars against two Envoys with minimal mTLS.
 
-`python -m bench.overhead [--rounds 5] [--seconds 2] [--only mesh,transports,features] [--json FILE]`
+`python -m bench.overhead [--rounds 40] [--seconds 0.1] [--only mesh,transports,features] [--json FILE]`
 
 All pairs do the same work: `wrk` sends HTTP/1.1 to the first Envoy, which calls the second with mutual TLS
 1.3, which calls an nginx in plaintext. Each pair is compared with `lean`, the leanest pair with the mesh's
@@ -10,31 +10,31 @@ transport:
 - Transports: lean pairs that differ only in how one Envoy calls the other (docs/decisions/0009).
 - Features: the lean pair with one feature of the mesh, and with all of them.
 
-The pairs take turns in rotating order, so that other load affects all of them; a ratio is the median of the
-ratios of the rounds. CPU per request depends less on other load than requests per second do. Every process
-has its own session, because Linux shares the CPUs among sessions.
+The bursts of a pair are compared with those of `lean` right before and after them (paired.py), so figures are
+good on a busy machine too. Requests per second are those of one core that everything shares.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
-import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from bench.features import SECRET, Change, credential, features, transports
-from bench.lean import Pair, lean_pair
+from bench.lean import Pair, Upstream, lean_pair
+from bench.paired import Comparison, Sample, compare
 from bench.sink import sink
 from meshwright.sidecar.proxy_credential import load_credential
-from tests.envoy.harness import running_mesh, service
+from tests.envoy.harness import running_mesh, service, until
 from tests.fakes.ports import free_port
 
 CONNECTIONS = (4, 32)
@@ -51,41 +51,33 @@ http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folde
 
 
 @contextmanager
-def nginx(folder: Path) -> Iterator[int]:
+def nginx(folder: Path) -> Iterator[Upstream]:
     """One nginx worker on a free port."""
     port = free_port()
     file = folder / "nginx.conf"
     file.write_text(CONFIGURATION.format(folder=folder, port=port))
     process = subprocess.Popen([BINARY, "-p", str(folder), "-c", str(file)], start_new_session=True)
     try:
-        yield port
+        yield Upstream(port, process.pid)
     finally:
         process.terminate()
         process.wait(10)
 
 
-def wrk(pair: Pair, connections: int, seconds: int) -> dict[str, float]:
-    """Requests, requests per second and latencies (ms) of one run; fails on any error."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", "Host: back"]
-    if pair.header:
-        command += ["-H", pair.header]
-    output = subprocess.run(
-        [*command, f"http://127.0.0.1:{pair.port}/"], capture_output=True, text=True, check=True
-    ).stdout
-    assert "Non-2xx" not in output, output
-    assert "Socket errors" not in output, output
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    total = re.search(r"(\d+) requests in", output)
-    p50, p99 = (re.search(rf"{share}%\s+([\d.]+)(us|ms|s)", output) for share in (50, 99))
-    assert rate and total and p50 and p99, output
-    return {"requests": float(total[1]), "rps": float(rate[1]), "p50_ms": _ms(p50), "p99_ms": _ms(p99)}
+def wait_until_ready(pair: Pair) -> None:
+    """Wait until the pair forwards requests."""
+    name, _, value = pair.header.partition(": ")
+    headers = {"Host": "back"} | ({name: value} if name else {})
+
+    def answers() -> bool:
+        with suppress(requests.ConnectionError):
+            return requests.get(f"http://127.0.0.1:{pair.port}/", headers=headers, timeout=5).ok
+        return False
+
+    until(answers, f"the pair at port {pair.port}")
 
 
-def _ms(match: re.Match[str]) -> float:
-    return float(match[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[match[2]]
-
-
-def measure(rounds: int, seconds: int, parts: tuple[str, ...]) -> dict[str, Any]:
+def measure(rounds: int, seconds: float, parts: tuple[str, ...]) -> dict[str, Any]:
     """The figures of all pairs for each number of connections."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -105,7 +97,11 @@ def measure(rounds: int, seconds: int, parts: tuple[str, ...]) -> dict[str, Any]
         pairs = {name: replace(pair, header=credential(SECRET)) for name, pair in pairs.items()}
         if "mesh" in parts:
             pairs["mesh"] = stack.enter_context(_mesh_pair(folder / "mesh"))
-        figures = {f"c{number}": _compare(pairs, number, rounds, seconds) for number in CONNECTIONS}
+        for pair in pairs.values():
+            wait_until_ready(pair)
+        figures = {
+            f"c{number}": _figures(*compare(pairs, LEAN, number, rounds, seconds)) for number in CONNECTIONS
+        }
     return {"transport": transport, **figures}
 
 
@@ -117,7 +113,7 @@ def _mesh_pair(folder: Path) -> Iterator[Pair]:
     with running_mesh(folder, apps, MESH_PROXY_CREDENTIAL="on") as mesh:
         secret = load_credential(mesh.state / "sidecars" / "front-1").secret
         pids = (mesh.pid("front-1.proxy"), mesh.pid("back-1.proxy"))
-        yield Pair(mesh.ports("front-1")["outbound"], pids, credential(secret))
+        yield Pair(mesh.ports("front-1")["outbound"], pids, mesh.pid("back-1"), credential(secret))
 
 
 def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
@@ -134,63 +130,37 @@ def _behind_a_sidecar(folder: Path) -> dict[str, Any]:
     }
 
 
-def _compare(pairs: Mapping[str, Pair], connections: int, rounds: int, seconds: int) -> dict[str, Any]:
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in pairs}
-    for pair in pairs.values():
-        wrk(pair, connections, 1)
-    order = list(pairs)
-    for _ in range(rounds):
-        for name in order:
-            runs[name].append(_run(pairs[name], connections, seconds))
-        order.append(order.pop(0))
-    return {name: _figures(rows, runs[LEAN]) for name, rows in runs.items()}
-
-
-def _run(pair: Pair, connections: int, seconds: int) -> dict[str, float]:
-    """One run, with the CPU time of both Envoys per request."""
-    before = pair.cpu_seconds()
-    figures = wrk(pair, connections, seconds)
-    return figures | {"cpu_us": 1e6 * (pair.cpu_seconds() - before) / figures["requests"]}
-
-
-def _figures(rows: list[dict[str, float]], lean: list[dict[str, float]]) -> dict[str, float]:
-    """Medians, and medians of the ratios to the lean pair of the same round."""
-    medians = {key: round(statistics.median(row[key] for row in rows), 3) for key in rows[0]}
-    ratios = {
-        f"{key}/lean": round(
-            statistics.median(row[key] / other[key] for row, other in zip(rows, lean, strict=True)), 3
-        )
-        for key in ("rps", "cpu_us")
-    }
-    return medians | ratios
+def _figures(lean: Sample, comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+    ratios = {name: asdict(comparison) for name, comparison in comparisons.items()}
+    return {LEAN: asdict(lean), **ratios}
 
 
 def _print(figures: dict[str, Any]) -> None:
-    print(f"transport of lean, of the features and of mesh: {figures['transport']}")
+    print(f"transport of lean, of the features and of mesh: {figures.pop('transport')}")
     for connections, rows in figures.items():
-        if connections == "transport":
-            continue
-        columns = "".join(
-            f"{title:>9}" for title in ("rps", "of lean", "CPU µs", "of lean", "p50 ms", "p99 ms")
-        )
-        print(f"\n{connections:<32}{columns}")
+        lean = rows.pop(LEAN)
+        print(f"\n{connections}: lean {lean['cpu_us']:.0f} µs of CPU a request, {lean['rps']:.0f} requests/s")
+        print(f"{'relative to lean, 95 % interval':<34}{'CPU a request':<24}requests/s")
         for name, row in rows.items():
-            keys = ("rps", "rps/lean", "cpu_us", "cpu_us/lean", "p50_ms", "p99_ms")
-            print(f"{name:<32}" + "".join(f"{row[key]:>9.4g}" for key in keys))
+            columns = (
+                f"{value['median']:.3f} [{value['low']:.3f} {value['high']:.3f}]"
+                for value in (row["cpu"], row["rps"])
+            )
+            print(f"{name:<34}" + "".join(f"{column:<24}" for column in columns))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=0.1)
     parser.add_argument("--only", default=",".join(PARTS), help="a selection of " + ",".join(PARTS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     figures = measure(options.rounds, options.seconds, tuple(options.only.split(",")))
-    _print(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
+    _print(figures)
 
 
 if __name__ == "__main__":
