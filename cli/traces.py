@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -60,7 +60,21 @@ def traces(  # noqa: PLR0917  typer's options
         return
     print_table(HEADER, [_row(trace) for trace in result["traces"]])
     if not result["traces"]:
-        echo("no matching traces: check the filters, or raise sampling in a Telemetry policy")
+        mesh = call_api(calls.status(), state)
+        known = (item["name"] for item in (*mesh["services"], *mesh["gateways"]))
+        echo(f"no matching traces: {advice(service, known)}")
+
+
+def advice(service: str, known: Iterable[str]) -> str:
+    """What to try when no trace matches; `known` are the mesh's services and gateways."""
+    names = sorted(known)
+    if not service or service in names:
+        return "check the filters, or raise sampling in a Telemetry policy"
+    from meshwright.control_plane.policies.validation_messages import closest_match
+
+    match = closest_match(service, names)
+    question = f"did you mean {match}?" if match else "see `mesh topology`"
+    return f"the mesh has no service or gateway {service}: {question}"
 
 
 def _gep_2257(seconds: float | None) -> str:

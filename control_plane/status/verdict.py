@@ -255,9 +255,12 @@ def _unfinished(facts: VerdictInput) -> Iterator[MeshProblem]:
         for ref in document.policy.spec.parent_refs
         if ref.kind == "Gateway"
     }
-    connected = {proxy.service for proxy in facts.status.proxies if proxy.state != "disconnected"}
-    services = facts.world.services
-    for gateway in sorted(connected - set(services)):
+    connected = {
+        proxy.service
+        for proxy in facts.status.proxies
+        if proxy.role == "gateway" and proxy.state != "disconnected"
+    }
+    for gateway in sorted(connected):
         if gateway not in routed:
             hint = f"apply an HTTPRoute with parentRefs: [{{kind: Gateway, name: {gateway}}}]"
             yield MeshProblem(

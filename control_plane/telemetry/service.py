@@ -122,6 +122,7 @@ class TelemetryService:
             recently_seen={proxy.service for proxy in proxies},
             inbound_results=self.windows.inbound_results(time.monotonic()),
             evicted_gateways=evicted_gateways,
+            gateways={proxy.service for proxy in proxies if proxy.role == "gateway"},
         )
 
     def topology(self, context: MeshContext) -> Topology:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshwright.cli.traces import format_milliseconds
+from meshwright.cli.traces import advice, format_milliseconds
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,16 @@ from meshwright.cli.traces import format_milliseconds
 )  # fmt: skip
 def test_a_nonzero_duration_is_never_shown_as_zero(value: float, shown: str) -> None:
     assert format_milliseconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ("", "check the filters"),
+        ("orders", "check the filters"),
+        ("ordrs", "the mesh has no service or gateway ordrs: did you mean orders?"),
+        ("nope", "the mesh has no service or gateway nope: see `mesh topology`"),
+    ],
+)
+def test_search_without_a_trace_says_if_the_service_is_unknown(service: str, expected: str) -> None:
+    assert advice(service, ["orders", "ingress"]).startswith(expected)

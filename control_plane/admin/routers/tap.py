@@ -17,6 +17,7 @@ from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.base import Name
 from meshwright.control_plane.api.models.requests import Request, RequestList, TapEvent, TapFilter
 from meshwright.control_plane.errors import MeshError, NotFoundError
+from meshwright.control_plane.policies.validation_messages import closest_match
 
 TAP_SECONDS = 10
 """Seconds for which a proxy reports every request after a tap command."""
@@ -170,7 +171,10 @@ def _sse_text(name: str, event: TapEvent) -> str:
 
 def _connected_proxies(proxies: ProxySource, service: str) -> tuple[str, ...]:
     """The connected proxies of a service or gateway; raises NotFoundError if it has none at all."""
-    of_service = [proxy for proxy in proxies() if proxy.service == service]
+    known = tuple(proxies())
+    of_service = [proxy for proxy in known if proxy.service == service]
     if not of_service:
-        raise NotFoundError(f"no such service or gateway: {service}")
+        match = closest_match(service, sorted({proxy.service for proxy in known}))
+        advice = f"did you mean {match}?" if match else "see `mesh topology`"
+        raise NotFoundError(f"no such service or gateway: {service}: {advice}")
     return tuple(proxy.name for proxy in of_service if proxy.connected)

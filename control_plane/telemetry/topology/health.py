@@ -49,7 +49,8 @@ class MeshContext:
     `plaintext_services` are configured to be called without TLS. `connected` are services and gateways with a
     proxy connected to a control plane, `recently_seen` those with one now or within the last minute.
     `inbound_results` are the responses of each service's inbound proxies within the window.
-    `evicted_gateways`: how the last proxy of a gateway was taken out.
+    `gateways` have a proxy connected now or within the last minute. `evicted_gateways`: how the last proxy of
+    a gateway was taken out.
     """
 
     world: World
@@ -59,6 +60,7 @@ class MeshContext:
     recently_seen: Collection[str] = ()
     inbound_results: Mapping[str, CallResults] = field(default_factory=dict)
     evicted_gateways: Mapping[str, str] = field(default_factory=dict)
+    gateways: Collection[str] = ()
 
 
 class NodeVerdict(NamedTuple):
@@ -81,7 +83,7 @@ def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNod
         sent.setdefault(caller, []).append(traffic.results)
     for caller, traffic in edges.unrouted.items():
         sent.setdefault(caller, []).append(traffic.results)
-    gateways = (*context.world.gateways, *context.evicted_gateways)
+    gateways = (*context.world.gateways, *context.gateways, *context.evicted_gateways)
     roles: dict[str, NodeRole] = {**dict.fromkeys(gateways, "gateway"), **edges.callers}
     if EXTERNAL_NODE in received:
         roles.setdefault(EXTERNAL_NODE, "external")

@@ -92,5 +92,5 @@ async def test_requests_above_the_rate_limit_are_counted_not_sent() -> None:
 
 
 async def test_a_service_without_a_proxy_is_not_found() -> None:
-    with pytest.raises(NotFoundError, match="no such service or gateway: nobody"):
+    with pytest.raises(NotFoundError, match="no such service or gateway: nobody: see"):
         await anext(TapLab().router().stream(TapParams(service="nobody"), ""))

@@ -25,7 +25,7 @@ HEALTHY = ServiceSummary(name="inventory", health="healthy", rps=3.2, instances=
 FAILING = HEALTHY.model_copy(
     update={"health": "unhealthy", "success": 0.0, "reason": "100 % of its requests fail"}
 )
-INGRESS = ProxyStatus(name="ingress", service="ingress", state="synced", revision=1)
+INGRESS = ProxyStatus(role="gateway", name="ingress", service="ingress", state="synced", revision=1)
 
 
 def verdict(text: str = ROUTED, services: tuple[ServiceSummary, ...] = (HEALTHY,), **fields: Any) -> Any:

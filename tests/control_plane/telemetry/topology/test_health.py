@@ -44,6 +44,20 @@ def test_node_edge_and_version_have_the_same_health(total: int, failed: int, ver
     assert health_of_calls([CallResults(total, failed)]) == verdict
 
 
+def test_gateway_without_a_document_is_shown_while_a_proxy_of_it_is_known() -> None:
+    windows, world = TrafficWindows(), exchange()
+    edges = aggregate(windows.samples(2), world.services, 2, windows.edge_ttl)
+    context = MeshContext(
+        world, connected={"inner"}, recently_seen={"inner", "gone"}, gateways={"inner", "gone"}
+    )
+    nodes = {node.name: node for node in assess_nodes(edges, context) if node.role == "gateway"}
+    assert {name: node.health for name, node in nodes.items()} == {
+        "gone": "unhealthy",
+        "ingress": "unknown",
+        "inner": "healthy",
+    }
+
+
 def test_calls_of_several_callers_are_rated_together() -> None:
     assert health_of_calls([CallResults(6, 6), CallResults(94, 0)]) == "degraded"
 
