@@ -34,6 +34,7 @@ class EventKindChoice(StrEnum):
     svid = "svid"
     enrolment = "enrolment"
     store = "store"
+    outage = "outage"
 
 
 def events(

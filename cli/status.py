@@ -109,8 +109,17 @@ def _print_mesh(mesh: Mapping[str, Any]) -> None:
             level: Level = "bad" if problem["severity"] == "error" else "partial"
             echo(colorize(sanitize(f"  {status_text(level, problem_text(problem, format_clock))}")))
     store: Level = "good" if mesh["store"] == "ok" else "partial"
-    echo(colorize(f"revision {mesh['revision']}   store {status_text(store, mesh['store'])}"))
+    echo(colorize(f"revision {mesh['revision']}   store {status_text(store, mesh['store'])}{_absence(mesh)}"))
     _print_sections(mesh)
+
+
+def _absence(mesh: Mapping[str, Any]) -> str:
+    """When the control plane was away, if that was recently: nothing was seen or changed meanwhile."""
+    absence = mesh.get("absence")
+    if not absence:
+        return ""
+    seconds = absence["until"] - absence["since"]
+    return f"   control plane was away for {seconds:.0f} s at {format_clock(absence['since'])}"
 
 
 def _print_sections(mesh: Mapping[str, Any]) -> None:

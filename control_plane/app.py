@@ -38,6 +38,7 @@ from meshwright.control_plane.cluster.command_router import CommandRouter
 from meshwright.control_plane.cluster.drain import ClusterDrain
 from meshwright.control_plane.cluster.evictions import EvictionService, EvictionTargets
 from meshwright.control_plane.cluster.members import Members
+from meshwright.control_plane.cluster.presence import Presence
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import ForeignRootError, InputError, PermissionDeniedError, StoreError
 from meshwright.control_plane.events.watcher import EventWatcher
@@ -75,10 +76,9 @@ class ControlPlane:
         self.host_problems = HostProblems(settings.state)
 
         # The store holds revisions, leases, events and join tokens: Redis or Valkey, embedded by default.
-        self.store = _open_store(settings)
+        self.store = _locate_store(settings, RootClaim(self.authority.ca_sha256, settings.ca_replaces))
         self._last_revision = LastRevisionFile(settings.state / "revision")
         self.store.revision_file = str(settings.state / "revision")
-        self.store.root_claim = RootClaim(self.authority.ca_sha256, settings.ca_replaces)
         self._changes = background.StoreChanges()
 
         # Cluster: the other control planes of the mesh, found through the store.
@@ -119,7 +119,7 @@ class ControlPlane:
     @classmethod
     async def create(cls, settings: Settings) -> ControlPlane:
         """A control plane, unless a key that the mesh in the store needs is lost (InputError)."""
-        store = _open_store(settings)
+        store = _locate_store(settings)
         try:
             check_not_lost(settings, await read_stored_keys(store))
         finally:
@@ -163,13 +163,18 @@ class ControlPlane:
             evictions=self.evictions,
         )
 
-        # The status with the verdict: what fails, since when and why.
-        self.assessment = StatusAssessment(
-            self.read_model, self.store, self.authority.expiry_times, self._settings.svid_ttl
-        )
-
         # Events: what changed in the read model, and what other parts report.
         self.event_watcher = EventWatcher(self.store, self.read_model.mesh_state)
+        self.presence = Presence(self.store.control_planes, self.event_watcher.control_plane_back)
+
+        # The status with the verdict: what fails, since when and why.
+        self.assessment = StatusAssessment(
+            self.read_model,
+            self.store,
+            self.authority.expiry_times,
+            self._settings.svid_ttl,
+            self.presence.recent_absence,
+        )
 
         # Commands reach a proxy through the control plane that its agent is connected to.
         self.command_router = CommandRouter(
@@ -234,6 +239,7 @@ class ControlPlane:
             "host": self.host_problems.watch,
             "events": self.event_watcher.run,
             "members": lambda: self.members.run(xds, admin),
+            "presence": lambda: self.presence.run(xds),
         }
         keep = self.host_problems.keep_running
         tasks = [asyncio.create_task(keep(name, loop)) for name, loop in loops.items()]
@@ -370,10 +376,15 @@ def _prometheus_token(settings: Settings) -> str:
     return ensure_token(settings.state, "prometheus.token")
 
 
-def _open_store(settings: Settings) -> Store:
-    ttls = {"lease_ttl": settings.lease_ttl, "idle_ttl": settings.idle_ttl}
+def _locate_store(settings: Settings, root_claim: RootClaim | None = None) -> Store:
+    """The store of the settings, not connected yet."""
     if settings.redis_url:
         file = settings.redis_password_file
-        return Store(settings.redis_url, password(Path(file)) if file else "", **ttls)
-    embedded = locate(settings.state)
-    return Store(embedded.url, embedded.password(), **ttls)
+        url, secret = settings.redis_url, password(Path(file)) if file else ""
+    else:
+        embedded = locate(settings.state)
+        url, secret = embedded.url, embedded.password()
+    store = Store(url, secret, lease_ttl=settings.lease_ttl, idle_ttl=settings.idle_ttl)
+    if root_claim is not None:
+        store.root_claim = root_claim
+    return store

@@ -1,4 +1,4 @@
-"""Refuses to create a key of the CA anew if a mesh has used one: the rest of the mesh would not accept it.
+"""Refuses to create a key of the CA if a mesh has used one already: the rest of the mesh would not accept it.
 
 The store knows the root by its hash, and the join tokens that were issued. Both are compared with the files
 before any file is created, so a refused start changes nothing.
@@ -35,7 +35,7 @@ async def read_stored_keys(store: Store) -> StoredKeys | None:
 
 
 def check_not_lost(settings: Settings, stored: StoredKeys | None) -> None:
-    """Raise InputError if a key that a mesh has used would be created anew; `stored` is None while unknown.
+    """Raise InputError if a key that a mesh has used would be replaced; `stored` is None while unknown.
 
     Files that settings name are not concerned: they are never created.
     """

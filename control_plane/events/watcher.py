@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 import structlog
 
 from meshwright.control_plane.api.models.events import Event, EventKind, Severity
+from meshwright.control_plane.api.models.status import ControlPlaneAbsence
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.callers import Eviction
 from meshwright.control_plane.errors import StoreError
@@ -112,6 +113,15 @@ class EventWatcher:
             author=eviction.author,
         )
         self._queue.put((EventEntry(event),))
+
+    def control_plane_back(self, address: str, absence: ControlPlaneAbsence) -> None:
+        """A control plane did not run for a while; nothing could be recorded meanwhile."""
+        since = time.strftime("%H:%M:%S", time.gmtime(absence.since))
+        message = (
+            f"the control plane was away for {absence.until - absence.since:.0f} s, from {since} UTC: "
+            "sidecars went on with what they had"
+        )
+        self._report("outage", address, message, "warning")
 
     def _report(
         self,

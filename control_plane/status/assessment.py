@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from meshwright.control_plane.api.models.revisions import RevisionInfo
-from meshwright.control_plane.api.models.status import Status
+from meshwright.control_plane.api.models.status import ControlPlaneAbsence, Status
 from meshwright.control_plane.api.models.topology import ServiceList
 from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.status.read_model import MeshReadModel
@@ -30,7 +30,10 @@ seconds."""
 
 
 class StatusAssessment:
-    """Assesses the mesh. `certificates` returns expiry times by name, `svid_ttl` is in seconds."""
+    """Assesses the mesh. `certificates` returns expiry times by name, `svid_ttl` is in seconds.
+
+    `absence` returns when this control plane was away, if that was recently.
+    """
 
     def __init__(
         self,
@@ -38,11 +41,13 @@ class StatusAssessment:
         store: Store,
         certificates: Callable[[], Mapping[str, float]],
         svid_ttl: float,
+        absence: Callable[[], ControlPlaneAbsence | None],
     ) -> None:
         self._mesh = mesh
         self._store = store
         self._certificates = certificates
         self._svid_ttl = svid_ttl
+        self._absence = absence
         self._changes: Sequence[RevisionInfo] = ()
         self._changes_revision = -1
 
@@ -66,7 +71,7 @@ class StatusAssessment:
             certificates=self._certificates(),
             authors={ref: change_text(policies.last_change(ref)) for ref in faults},
         )
-        return current.model_copy(update={"verdict": assess(facts)})
+        return current.model_copy(update={"verdict": assess(facts), "absence": self._absence()})
 
     async def _read_changes(self, newest: int) -> Sequence[RevisionInfo]:
         """The newest revisions, newest first, read once per revision; none while the store is unavailable."""

@@ -14,8 +14,12 @@ ANNOUNCEMENT_TTL = 6.0
 """Seconds until an announcement expires: three renewals, as with the leases of instances."""
 
 
+TRACE_RETENTION = 7 * 86400
+"""Seconds for which it is remembered when a control plane that is gone last ran."""
+
+
 class ControlPlaneRegistry:
-    """The announced control planes. Both methods raise StoreError when the store is unavailable."""
+    """The announced control planes. All methods raise StoreError when the store is unavailable."""
 
     def __init__(self, run: RunScript) -> None:
         self._run = run
@@ -25,6 +29,14 @@ class ControlPlaneRegistry:
         _, _, entries = await self._run(lua.ANNOUNCE, id, text, round(ANNOUNCEMENT_TTL * 1000))
         announced = zip(entries[::2], entries[1::2], strict=True)
         return {other: announcement for other, announcement in announced if other != id}
+
+    async def record_presence(self, address: str) -> tuple[float, float]:
+        """Record that the control plane at `address` runs.
+
+        Returns the time of the record before (0: none), and now, in epoch seconds by the store's clock.
+        """
+        _, _, before, now = await self._run(lua.RECORD_PRESENCE, address, TRACE_RETENTION * 1000)
+        return before / 1000, now / 1000
 
     async def withdraw(self, id: str) -> None:
         """Withdraw the announcement: this control plane stops."""

@@ -18,6 +18,7 @@ mesh:tokens:uses              hash: id → number of enrolments
 mesh:tokens:revoked           hash: id → time of revocation (ms)
 mesh:control-planes           hash: id of a control plane → its addresses (JSON)
 mesh:control-planes:leases    sorted set: id of a control plane → deadline (ms)
+mesh:control-planes:traces    sorted set: address of a control plane → when it last ran (ms); kept for a week
 mesh:changes                  stream of {kind}
 mesh:events                   stream of {kind, event (JSON)}
 mesh:events:revision          the newest revision that has an event
@@ -274,6 +275,21 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'mesh:control-planes:leases', '-
   redis.call('HDEL', 'mesh:control-planes', id)
 end
 return {{{_HEADER}, redis.call('HGETALL', 'mesh:control-planes')}}
+""",
+)
+
+RECORD_PRESENCE = script(
+    "record presence",
+    f"""
+-- ARGV: address, retention (ms)
+-- returns: format, newest revision, time of the trace before (ms, 0: none), now
+local time, before = now(), 0
+if redis.call('EXISTS', 'mesh:format') == 1 then
+  before = tonumber(redis.call('ZSCORE', 'mesh:control-planes:traces', ARGV[1]) or 0)
+  redis.call('ZREMRANGEBYSCORE', 'mesh:control-planes:traces', '-inf', text(time - tonumber(ARGV[2])))
+  redis.call('ZADD', 'mesh:control-planes:traces', text(time), ARGV[1])
+end
+return {{{_HEADER}, before, time}}
 """,
 )
 

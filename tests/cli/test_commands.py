@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from meshwright.cli.durations import format_clock
 from meshwright.control_plane.api.models.policies import Condition, PolicyStatus
 from meshwright.control_plane.api.models.proxies import ProxyStatus
-from meshwright.control_plane.api.models.status import ControlPlaneStatus, ServiceStatus, Status
+from meshwright.control_plane.api.models.status import (
+    ControlPlaneAbsence,
+    ControlPlaneStatus,
+    ServiceStatus,
+    Status,
+)
 from meshwright.control_plane.core.revision import RevisionDocument
 from tests.cli.conftest import RunMesh
 from tests.cli.samples import retry, timeout
@@ -194,6 +200,7 @@ async def test_text_of_others_never_controls_the_terminal(
 DEGRADED_MESH = Status(
     revision=0,
     store="degraded",
+    absence=ControlPlaneAbsence(since=1_790_000_000, until=1_790_000_004),
     control_planes=(
         ControlPlaneStatus(address="10.0.0.1:15012", admin="http://10.0.0.1:15080", state="this"),
         ControlPlaneStatus(
@@ -231,7 +238,8 @@ async def test_status_shows_a_sign_and_a_word_for_every_state(mesh: FakeMesh, ru
     result = await run("status")
     assert result.code == 0
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in result.out.splitlines() if line}
-    assert rows["revision"] == "0 store ◐ degraded"
+    at = format_clock(DEGRADED_MESH.absence.since) if DEGRADED_MESH.absence else ""
+    assert rows["revision"] == f"0 store ◐ degraded control plane was away for 4 s at {at}"
     assert (rows["catalog"], rows["inventory"], rows["orders"]) == (
         "● healthy 1/1", "◐ degraded 1/2", "✖ unhealthy 0/1 no answer",
     )  # fmt: skip

@@ -166,6 +166,10 @@ def test_control_plane_down_for_ten_seconds_affects_nothing(mesh: Mesh, tmp_path
     assert mesh.pid("control-plane") != old
     assert pushes(mesh) == 0
     assert took < RECONNECT
+    absence = until(lambda: api(mesh, "/api/v1/status").json()["absence"], "the absence is known")
+    assert absence["until"] - absence["since"] >= OUTAGE - 2, "a trace is left every two seconds"
+    outages = until(lambda: api(mesh, "/api/v1/events?kind=outage").json()["events"], "the event is written")
+    assert "the control plane was away for" in outages[0]["message"]
 
 
 def test_control_plane_hanging_for_ten_seconds_affects_nothing(mesh: Mesh, tmp_path: Path) -> None:

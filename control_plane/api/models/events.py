@@ -9,12 +9,22 @@ from pydantic import Field, StringConstraints
 from meshwright.control_plane.api.models.base import ApiModel
 
 EventKind = Literal[
-    "revision", "nack", "sidecar", "breaker", "ejection", "lease", "instance", "svid", "enrolment", "store"
+    "revision",
+    "nack",
+    "sidecar",
+    "breaker",
+    "ejection",
+    "lease",
+    "instance",
+    "svid",
+    "enrolment",
+    "store",
+    "outage",
 ]
 """`revision`: policies changed. `nack`: an Envoy rejects configuration, or accepts it again. `sidecar`:
 connected or disconnected. `breaker`: opened or closed. `ejection`: hosts ejected or returned. `lease`:
 expired without renewal. `instance`: its health changed. `svid`: a certificate was issued. `enrolment`: one
-was denied. `store`: it became available or unavailable.
+was denied. `store`: it became available or unavailable. `outage`: a control plane is back.
 """
 
 Severity = Literal["info", "warning", "error"]

@@ -46,6 +46,13 @@ class ControlPlaneStatus(ApiModel):
     error: str = ""
 
 
+class ControlPlaneAbsence(ApiModel):
+    """A time in which the control plane that sent the response did not run, in epoch seconds."""
+
+    since: float
+    until: float
+
+
 class Status(ApiModel):
     """The current state of the mesh."""
 
@@ -63,5 +70,7 @@ class Status(ApiModel):
     """Internal failures after which the control plane kept the last good state, a sentence each."""
     control_planes: tuple[ControlPlaneStatus, ...] = ()
     """All control planes; empty if there is only one."""
+    absence: ControlPlaneAbsence | None = None
+    """The last time within the hour in which this control plane did not run."""
     rights: Rights = "all"
     """What the caller's token permits."""

@@ -61,32 +61,32 @@ async def test_start_with_all_keys_keeps_them(settings: Settings) -> None:
 
 @pytest.mark.parametrize("lost", [["ca"], ["ca", "revision"], ["ca/root.pem", "ca/root.key"]])
 async def test_lost_root_is_refused_until_it_is_given_up_by_name(settings: Settings, lost: list[str]) -> None:
-    known = await serve_once(settings)
+    stored = await serve_once(settings)
     for name in lost:
         path = settings.state / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     before = files(settings)
     with pytest.raises(InputError, match="is lost: restore") as raised:
         await ControlPlane.create(settings)
-    assert f"MESH_CA_REPLACES={known[:16]}:" in str(raised.value)
-    for given_up in ("0" * 16, known[:15], ""):
+    assert f"MESH_CA_REPLACES={stored[:16]}:" in str(raised.value)
+    for given_up in ("0" * 16, stored[:15], ""):
         with pytest.raises(InputError, match="is lost: restore"):
             await ControlPlane.create(replace(settings, ca_replaces=given_up))
     assert files(settings) == before, "no new root takes its place"
-    new = await serve_once(replace(settings, ca_replaces=known[:16]))
-    assert new != known
+    new = await serve_once(replace(settings, ca_replaces=stored[:16]))
+    assert new != stored
     assert await serve_once(settings) == new, "the setting is needed once"
 
 
 async def test_another_root_than_the_stored_one_is_refused(settings: Settings, tmp_path: Path) -> None:
-    known = await serve_once(settings)
+    stored = await serve_once(settings)
     other = replace(settings, state=tmp_path / "other", redis_url="redis://127.0.0.1:1/0")
     (await ControlPlane.create(other)).authority.mint_token(ORDERS, 60)
     foreign = await ControlPlane.create(replace(other, redis_url=settings.redis_url))
-    with pytest.raises(InputError, match=f"is not the one of this mesh .{known[:16]}.: restore") as raised:
+    with pytest.raises(InputError, match=f"is not the one of this mesh .{stored[:16]}.: restore") as raised:
         await foreign.run(asyncio.Event())
-    assert f"MESH_CA_REPLACES={known[:16]}:" in str(raised.value)
-    assert await serve_once(settings) == known
+    assert f"MESH_CA_REPLACES={stored[:16]}:" in str(raised.value)
+    assert await serve_once(settings) == stored
 
 
 async def test_foreign_root_that_shows_after_an_outage_serves_nothing(

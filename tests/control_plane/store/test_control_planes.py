@@ -40,3 +40,11 @@ async def test_announcement_does_not_initialize_an_empty_store(valkey: Valkey) -
     with valkey.client() as client:
         assert client.keys("*") == []
     await stranger.close()
+
+
+async def test_presence_returns_when_the_same_address_was_recorded_before(store: Store, other: Store) -> None:
+    before, first = await store.control_planes.record_presence("a:15012")
+    assert before == 0
+    assert (await other.control_planes.record_presence("b:15012"))[0] == 0
+    before, second = await other.control_planes.record_presence("a:15012")
+    assert before == first <= second

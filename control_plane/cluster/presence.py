@@ -1,0 +1,67 @@
+"""Notices that this control plane was away: it was stopped, killed, or suspended with its machine.
+
+While it is away nobody notices, so it leaves a trace in the store every two seconds, by its address, and
+looks at its last one when it comes back. Times are by the store's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+from meshwright.control_plane.api.models.status import ControlPlaneAbsence
+from meshwright.control_plane.errors import StoreError
+
+TRACE_INTERVAL = 2.0
+"""Seconds between two traces, so the beginning of an absence is known to two seconds."""
+
+LONGEST_PAUSE = 6.0
+"""Seconds between two traces of one process that are no absence: three times the interval, as with leases."""
+
+SHOWN_FOR = 3600.0
+"""Seconds for which the status shows an absence. Events keep it longer."""
+
+
+class PresenceStore(Protocol):
+    """The traces in the store."""
+
+    async def record_presence(self, address: str) -> tuple[float, float]:
+        """Leave a trace; returns the time of the one before (0: none), and now. Raises StoreError."""
+
+
+class Presence:
+    """One control plane's traces. `on_return` is called with the address after an absence."""
+
+    def __init__(self, store: PresenceStore, on_return: Callable[[str, ControlPlaneAbsence], None]) -> None:
+        self._store = store
+        self._on_return = on_return
+        self._now = 0.0
+        self._ignored_pause = 0.0
+        """Seconds between two traces that are no absence: any, when the process has just started, is one."""
+        self._last: ControlPlaneAbsence | None = None
+
+    def recent_absence(self) -> ControlPlaneAbsence | None:
+        """The last absence, if it was within the last hour."""
+        last = self._last
+        return last if last is not None and self._now - last.until < SHOWN_FOR else None
+
+    async def run(self, address: str) -> None:
+        """Leave traces until cancelled."""
+        while True:
+            await self.record(address)
+            await asyncio.sleep(TRACE_INTERVAL)
+
+    async def record(self, address: str) -> None:
+        """Leave a trace. A pause in which a running process could not reach the store is no absence."""
+        try:
+            before, self._now = await self._store.record_presence(address)
+        except StoreError:
+            if self._ignored_pause:
+                self._ignored_pause = math.inf
+            return
+        ignored, self._ignored_pause = self._ignored_pause, LONGEST_PAUSE
+        if before and self._now - before > ignored:
+            self._last = ControlPlaneAbsence(since=before, until=self._now)
+            self._on_return(address, self._last)
