@@ -45,6 +45,8 @@ STOP_GRACE = 10.0
 LOG_LINES = 12
 """Lines of each log in an error message."""
 
+STORE_ADVICE = "if the log names the append only file (AOF), `mesh store repair` cuts the damaged end off"
+
 _CONFIGURED_STATES = ("synced", "rejected")
 """States of a proxy that has responded to its whole configuration."""
 
@@ -264,4 +266,5 @@ class MeshLauncher:
         for log in logs or [log_path(self._state, name)]:
             end = tail(log, LOG_LINES)
             lines += [f"--- end of {log}", end] if end else []
+        lines += [STORE_ADVICE] if name == "store" else []
         return CommandError(errors.FAILED, "\n".join(lines))

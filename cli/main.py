@@ -50,6 +50,7 @@ COMMANDS = {
     "schema": CommandEntry("schema", "schema", "Show the JSON Schema of a kind, or explain it."),
     "show": CommandEntry("revisions", "show", "Show one revision."),
     "status": CommandEntry("status", "status", "Show the state of services, sidecars and policies."),
+    "store": CommandEntry("store", "app", "Repair the embedded store after a crash."),
     "systemd": CommandEntry("export", "systemd", "Export the systemd units."),
     "tap": CommandEntry("tap", "tap", "Show a service's requests live."),
     "token": CommandEntry("token", "app", "Create, list and revoke join tokens."),
