@@ -44,7 +44,7 @@ def read_documents(
     if not paths:
         raise InputError("no input: give -f with a file, a folder, or - for stdin")
     files = [(name, data) for path in paths for name, data in _read_path(path)]
-    loaded = loader.load_files(files, skip_unknown=skip_unknown)
+    loaded = loader.load_files(files, skip_unknown=skip_unknown, read_file=_read_named_file)
     if loaded.problems:
         raise InputError("\n".join(_problem_text(str(problem)) for problem in loaded.problems))
     for document in loaded.skipped:
@@ -74,6 +74,23 @@ def _read_path(path: str) -> Iterator[tuple[str, bytes]]:
         except OSError as error:
             raise _unreadable(file, error) from None
         yield str(file), content
+
+
+def _read_named_file(document: str, name: str, limit: int) -> str:
+    """The content of a file that a document names, relative to the document's own; as `loader.ReadFile`."""
+    folder = Path() if document == STDIN else Path(document).parent
+    path = folder / name
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(limit + 1)
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: {(error.strerror or type(error).__name__).lower()}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not text in UTF-8") from None
+    if len(content) > limit:
+        raise ValueError(f"{path}: larger than {limit // 1024} KiB")
+    return text
 
 
 def _files(path: Path) -> list[Path]:

@@ -40,7 +40,7 @@ class EffectivePolicy:
     @property
     def hooks(self) -> Hooks[TargetedSpec]:
         """What the spec does to Envoy's configuration."""
-        return hooks_for(self.spec)
+        return hooks_for(self.spec, self.ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class AttachmentPoint:
     route: str = ""
     rule: str = ""
     inline: tuple[EffectivePolicy, ...] = ()
+    listener: str = ""
 
 
 Rank = tuple[AttachmentLevel, bool]
@@ -90,7 +91,8 @@ class TargetedPolicyRef:
             case "Mesh":
                 return AttachmentLevel.MESH
             case "Gateway":
-                return AttachmentLevel.GATEWAY if point.gateway and name == point.gateway else None
+                matches = point.gateway and name == point.gateway and section in ("", point.listener)
+                return AttachmentLevel.GATEWAY if matches else None
             case "Service":
                 return AttachmentLevel.SERVICE if point.service and name == point.service else None
         if not point.route or f"{self.target.kind}/{name}" != point.route:
@@ -136,6 +138,11 @@ class Attachments:
             else:
                 self._by_target[target.kind, target.name].append(ref)
                 self._callers[f"{target.kind}/{target.name}"].update(callers)
+
+    def policies(self) -> Iterator[EffectivePolicy]:
+        """Every targeted policy, once for each target."""
+        for ref in (*self._mesh_wide, *(ref for refs in self._by_target.values() for ref in refs)):
+            yield ref.policy
 
     def distinct_callers(self, service: str, routes: tuple[str, ...]) -> frozenset[str]:
         """Callers named by a policy for this service or these routes (`Kind/name`)."""

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from meshwright.control_plane.core import reply_reasons
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.reply_reason import Reason
 
 HEADER = "proxy-authorization"
 
@@ -27,7 +28,7 @@ STATUS = 407
 HASH = re.compile(r"[A-Za-z0-9+/]{27}=")
 """Base64 of the SHA-1 digest of the secret, as Envoy's filter reads it. The secret has 256 random bits."""
 
-REASON = reply_reasons.Reason(
+REASON = Reason(
     (
         "rbac_access_denied_matched_policy[caller]",
         "no_credential_found_for_basic_auth",

@@ -87,7 +87,7 @@ def route_configurations(view: GatewayView, ports: Mapping[str, int]) -> tuple[R
             continue
         name = listener_name(view.name, listener.name)
         port = listener.port or bound_port(listener, ports)
-        hosts = [(host, routes.build_routes(_at_port(host, port))) for host in listener.hosts]
+        hosts = [(host, routes.build_routes(_at_port(host, port), gateway=True)) for host in listener.hosts]
         message = v3.RouteConfiguration(
             name=name,
             ignore_port_in_host_matching=True,

@@ -12,7 +12,15 @@ from datetime import timedelta
 from functools import lru_cache
 
 from meshwright.control_plane.api import header_limits
-from meshwright.control_plane.core import access_log, external, http1, http2, local_replies, reply_reasons
+from meshwright.control_plane.core import (
+    access_log,
+    external,
+    http1,
+    http2,
+    local_replies,
+    reply_reasons,
+    shared_filters,
+)
 from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies import hook_registry
@@ -89,10 +97,12 @@ def _request_id() -> v3.RequestIDExtension:
 @lru_cache(maxsize=3)
 def _http_filters(direction: ListenerDirection) -> tuple[v3.HttpFilter, ...]:
     """The core's own filters and those of all kinds, in the order of their phases."""
-    entries = sorted(
-        (*_core_filters(direction), *hook_registry.http_filters(direction)), key=lambda entry: entry[:2]
-    )
-    return tuple(v3.HttpFilter(name=name, typed_config=codec.pack(config)) for _, name, config in entries)
+    entries = (*_core_filters(direction), *hook_registry.http_filters(direction))
+    filters = [
+        (phase, v3.HttpFilter(name=name, typed_config=codec.pack(config))) for phase, name, config in entries
+    ]
+    filters += shared_filters.http_filters(direction)
+    return tuple(entry for _, entry in sorted(filters, key=lambda item: (item[0], item[1].name)))
 
 
 def _core_filters(direction: ListenerDirection) -> Iterable[FilterEntry]:

@@ -112,12 +112,14 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
             match=v3.RouteMatch(prefix="/"),
             route=v3.RouteAction(cluster=cluster_names.app_cluster(port.name), timeout=timedelta(0)),
         )
+        built = [route]
         for policy in view.policies:
-            policy.hooks.patch_inbound_route(route)
+            hooks = policy.hooks
+            built = [split for patched in built for split in hooks.patch_inbound_route(patched)]
         host = v3.VirtualHost(
             name="app",
             domains=["*"],
-            routes=[mirrored.restored(route), route],
+            routes=[copy for patched in built for copy in (mirrored.restored(patched), patched)],
             request_headers_to_remove=mirrored.HEADERS,
         )
         name = route_name(port, default)

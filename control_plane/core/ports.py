@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from meshwright.control_plane.api.models.instances import Port
+from meshwright.control_plane.core.shared_filters import NO_CLUSTER
 from meshwright.control_plane.core.views import HostView, default_port
 from meshwright.control_plane.core.world import Service
 from meshwright.control_plane.policies.subset.spec import Subset
@@ -20,6 +21,15 @@ def cluster_name(service: Service, port: Port) -> str:
 def subset_cluster(subset: Subset) -> str:
     """`orders/v2` for Subset v2 of orders."""
     return f"{subset.spec.service}/{subset.name}"
+
+
+def cluster_of_host(services: Mapping[str, Service], host: str) -> str:
+    """The cluster behind a host of the mesh, such as `users` or `users:9090`; NO_CLUSTER if there is none."""
+    service = services.get(host.partition(":")[0].removesuffix(".mesh"))
+    for port, domains in domains_by_port(service) if service else ():
+        if host in domains:
+            return cluster_name(service, port) if service else NO_CLUSTER
+    return NO_CLUSTER
 
 
 def default_port_speaks(service: Service, *protocols: str) -> bool:

@@ -6,12 +6,13 @@ and some come before the request has an ID. With `local_replies` each says why a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from meshwright.control_plane.api import header_limits
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies import hook_registry
 from meshwright.control_plane.policies.hooks import ListenerDirection
+from meshwright.control_plane.policies.reply_reason import Reason
 
 FALLBACK_ID = "%START_TIME(%s.%9f)%-%CONNECTION_ID%"
 """The ID of a request that was refused before it got one, in the response and in the request log alike."""
@@ -24,19 +25,6 @@ LOOPBACK_POLICY = "loopback"
 
 OWN_RESPONSE = f"response.code_details != '{FORWARDED}'"
 """A CEL expression: the proxy itself responded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """What `text` explains: responses whose details begin with one of `details`, if `only_if` holds (CEL).
-
-    `status` replaces Envoy's, 0 keeps it.
-    """
-
-    details: tuple[str, ...]
-    text: str
-    only_if: str = ""
-    status: int = 0
 
 
 _LIMITS = f"{header_limits.MAX_HEADERS} headers, {header_limits.MAX_KIB} KiB"
@@ -119,15 +107,21 @@ _WITH_OWN_BODY = ("direct_response", "upstream_", "fault_filter_abort", "no_heal
 
 def reason(details: str) -> str:
     """The sentence for the details of a response; empty if the table has none."""
-    matching = (entry for entry in REASONS if entry.details and details.startswith(entry.details))
-    return next((entry.text for entry in matching), "")
+    entries = (*REASONS, *hook_registry.reply_reasons())
+    matching = (entry for entry in entries if entry.details and details.startswith(entry.details))
+    return next((entry.explain(details) for entry in matching), "")
+
+
+def direct_response(route: str) -> str:
+    """Why a route responds itself; empty for a route without a backend."""
+    return DIRECT_RESPONSES.get(route) or hook_registry.direct_responses().get(route, "")
 
 
 @lru_cache(maxsize=16)
 def local_replies(direction: ListenerDirection) -> v3.LocalReplyConfig:
     """Bodies and request IDs of a connection manager's own responses."""
     specific = {"outbound": OUTBOUND_REASONS, "ingress": INGRESS_REASONS}.get(direction, ())
-    mappers = [mapper(entry) for entry in (*specific, *REASONS)]
+    mappers = [mapper(entry) for entry in (*specific, *REASONS, *hook_registry.reply_reasons(direction))]
     # The router's own headers are suppressed; this one tells a limit from an instance's 503.
     overloaded = v3.HeaderValueOption(header=v3.HeaderValue(key="x-envoy-overloaded", value="true"))
     limit = v3.AccessLogFilter(response_flag_filter=v3.ResponseFlagFilter(flags=["UO"]))
@@ -157,10 +151,11 @@ def mapper(entry: Reason) -> v3.ResponseMapper:
     condition = " && ".join(filter(None, (_starts_with(entry.details), entry.only_if)))
     built = v3.ResponseMapper(
         filter=matches(condition),
-        body=v3.DataSource(inline_string=entry.text),
-        body_format_override=_text("mesh: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)"),
+        body_format_override=_text(entry.body),
         headers_to_add=_request_id(),
     )
+    if entry.text:
+        built.body.inline_string = entry.text
     if entry.status:
         built.status_code.value = entry.status
     return built

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 
 from meshwright.control_plane.api.spiffe import Identity
+from meshwright.control_plane.core import shared_filters
 from meshwright.control_plane.core.attachment import (
     AttachmentPoint,
     Attachments,
@@ -22,11 +24,13 @@ from meshwright.control_plane.core.backends import BackendResolver, Services
 from meshwright.control_plane.core.listeners import listeners_of, served
 from meshwright.control_plane.core.ports import (
     cluster_name,
+    cluster_of_host,
     domains_by_port,
     https_refusal_hosts,
     subset_cluster,
 )
 from meshwright.control_plane.core.route_resolver import RouteResolver
+from meshwright.control_plane.core.shared_filters import SharedFilterView
 from meshwright.control_plane.core.tcp_routes import TcpRouteResolver
 from meshwright.control_plane.core.views import (
     ClusterView,
@@ -40,11 +44,17 @@ from meshwright.control_plane.core.views import (
     default_port,
 )
 from meshwright.control_plane.core.world import Labels, PolicyDocument, Service
+from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.gateway.edge import edge_settings
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
 from meshwright.control_plane.policies.hook_registry import default_specs
-from meshwright.control_plane.policies.hooks import EndpointWeights, TransportMode, strictest
+from meshwright.control_plane.policies.hooks import (
+    EndpointWeights,
+    ListenerDirection,
+    TransportMode,
+    strictest,
+)
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.subset.spec import Subset
@@ -109,12 +119,15 @@ class Resolver:
         hosts += https_refusal_hosts(service, {domain for host in hosts for domain in host.domains})
         return DestinationView(name, hosts, self._clusters(service, caller))
 
-    def node(self, service: Service) -> NodeView:
+    def node(self, services: Services, service: Service) -> NodeView:
         """What the sidecars of `service` need for inbound requests."""
         effective = self.attachments.effective_at(AttachmentPoint(service=service.name))
         policies = implementing(effective, "patch_inbound_route", "transport_mode")
         settings = self.listener_settings(service.name)
-        return NodeView(service.name, service.ports, _transport_mode(policies), policies, settings)
+        filters = self._shared_filters(services, "inbound", [policies])
+        return NodeView(
+            service.name, service.ports, _transport_mode(policies), policies, settings, filters=filters
+        )
 
     def gateway(self, services: Services, name: str) -> GatewayView:
         """What the proxies of gateway `name` need."""
@@ -130,9 +143,34 @@ class Resolver:
                 views.append(ListenerView(listener.name, listener.port, (), view))
         views += [self._routes.listener(services, name, group, listeners) for group in by_port.values()]
         settings = self.listener_settings(gateway=name)
+        places = [rule.policies for view in views for host in view.hosts for rule in host.rules]
+        gateway = GatewayView(
+            name, settings, tuple(views), filters=self._shared_filters(services, "ingress", places)
+        )
         if document is None:
-            return GatewayView(name, settings, tuple(views))
-        return GatewayView(name, settings, tuple(views), document.ref, edge_settings(document.spec))
+            return gateway
+        return replace(gateway, document=document.ref, edge=edge_settings(document.spec))
+
+    def _shared_filters(
+        self, services: Services, direction: ListenerDirection, places: Iterable[Iterable[EffectivePolicy]]
+    ) -> tuple[SharedFilterView, ...]:
+        """What the shared filters of a proxy depend on; `places`: the policies in force at each route."""
+        views = []
+        for kind, combinations in shared_filters.combinations(direction, places).items():
+            policies = {policy for members in combinations for policy in members}
+            hosts = sorted({host for policy in policies for host in policy.hooks.mesh_hosts()})
+            clusters = tuple((host, cluster_of_host(services, host)) for host in hosts)
+            views.append(SharedFilterView(kind, combinations, clusters))
+        return tuple(views)
+
+    def outside_clusters(self) -> tuple[v3.Cluster, ...]:
+        """Clusters of hosts outside the mesh that policies call, by name."""
+        clusters = {
+            cluster.name: cluster
+            for policy in self.attachments.policies()
+            for cluster in policy.hooks.outside_clusters()
+        }
+        return tuple(cluster for _, cluster in sorted(clusters.items()))
 
     def gateways(self) -> frozenset[str]:
         """Every gateway that a document describes or attaches a route to."""

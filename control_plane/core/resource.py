@@ -16,10 +16,11 @@ from meshwright.control_plane.envoy import codec, v3
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 EDS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 LDS = "type.googleapis.com/envoy.config.listener.v3.Listener"
+ECDS = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 RDS = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 VHDS = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 
-PUSH_ORDER = (CDS, EDS, LDS, RDS, VHDS)
+PUSH_ORDER = (CDS, EDS, ECDS, LDS, RDS, VHDS)
 """Make before break: a resource precedes those that refer to it (xDS protocol, "eventual consistency")."""
 
 

@@ -22,6 +22,7 @@ from meshwright.control_plane.core.views import HostView, ListenerView, RuleView
 from meshwright.control_plane.core.world import PolicyDocument, Service
 from meshwright.control_plane.policies.gateway.spec import Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute, GRPCRouteRule
+from meshwright.control_plane.policies.hook_registry import overrides
 from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend, ResolvedMirror
 from meshwright.control_plane.policies.httproute.filters import HTTPRouteFilter
 from meshwright.control_plane.policies.httproute.parents import ParentReference
@@ -112,7 +113,15 @@ class RouteResolver:
         return RuleView("", rule, (0, "", 0), (backend,), (), policies, port.protocol == "grpc")
 
     def _route_policies(self, point: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
-        return implementing(self._attachments.effective_at(point), "patch_route")
+        effective = self._attachments.effective_at(point)
+        if not point.gateway:
+            return implementing(effective, "patch_route")
+        return tuple(
+            policy
+            for policy in implementing(effective, "patch_route", "patch_gateway_route")
+            if overrides(policy.spec, "patch_route")
+            or any(ref.kind != "Service" for ref in policy.spec.target_refs)
+        )
 
     def _rules(
         self, services: Services, document: PolicyDocument, route: RequestRoute, edge: AttachmentPoint
@@ -158,24 +167,25 @@ class RouteResolver:
         """
         attached = self._attached(gateway, group, listeners)
         names = {listener.hostname for listener in group}
-        edge = AttachmentPoint(caller=gateway, gateway=gateway)
-        rules_of = {
-            entry.document.ref: tuple(self._rules(services, entry.document, entry.route, edge))
-            for entry in attached
-        }
+        name_of = {listener.hostname: listener.name for listener in group}
+        rules_of: dict[tuple[str, str | None], tuple[RuleView, ...]] = {}
+        for entry in attached:
+            edge = AttachmentPoint(caller=gateway, gateway=gateway, listener=name_of[entry.listener])
+            rules = tuple(self._rules(services, entry.document, entry.route, edge))
+            rules_of[entry.document.ref, entry.listener] = rules
         hosts = []
         for host in sorted({entry.host for entry in attached} | (names - {""})):
             owner = most_specific(names, host)
             matching = [entry for entry in attached if entry.listener == owner and covers(entry.host, host)]
-            rules: dict[str, tuple[RuleView, ...]] = {}
+            in_order: dict[str, tuple[RuleView, ...]] = {}
             for entry in sorted(matching, key=lambda entry: precedence(entry.host)):
-                if entry.document.ref not in rules:
-                    rules[entry.document.ref] = tuple(
+                if entry.document.ref not in in_order:
+                    in_order[entry.document.ref] = tuple(
                         replace(rule, tier=precedence(entry.host), only_ports=entry.ports)
-                        for rule in rules_of[entry.document.ref]
+                        for rule in rules_of[entry.document.ref, owner]
                     )
             domain = host or "*"
-            every = tuple(rule for of_route in rules.values() for rule in of_route)
+            every = tuple(rule for of_route in in_order.values() for rule in of_route)
             hosts.append(HostView(domain, (domain,), every, port=group[0].port))
         listener_names = [listener.name for listener in group]
         name = "http" if "http" in listener_names else listener_names[0]
@@ -215,6 +225,7 @@ def _rule_point(edge: AttachmentPoint, service: str, ref: str, rule: RouteRule) 
         service=service,
         caller=edge.caller,
         gateway=edge.gateway,
+        listener=edge.listener,
         route=ref,
         rule=rule.name,
         inline=tuple(_inline_policies(rule, ref)),

@@ -15,11 +15,10 @@ from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.grpcroute import envoy as grpcroute
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
+from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.httproute import envoy as httproute
 from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE, Rank, ResolvedRule
 from meshwright.control_plane.policies.retry import envoy as retry
-
-METADATA_KEY = "meshwright"
 
 MOST_SPECIFIC_HEADERS_WIN = True
 """In all route configurations: a backend's header modifier overrides the rule's."""
@@ -34,8 +33,8 @@ class BuiltRoutes:
     policies: tuple[str, ...]
 
 
-def build_routes(host: HostView) -> BuiltRoutes:
-    """The routes of one virtual host."""
+def build_routes(host: HostView, *, gateway: bool = False) -> BuiltRoutes:
+    """The routes of one virtual host, of a gateway or of a sidecar."""
     ranked = [
         ((*rule.tier, *rank, *rule.age, index), rule, route)
         for rule in host.rules
@@ -45,7 +44,7 @@ def build_routes(host: HostView) -> BuiltRoutes:
     clusters: dict[str, None] = {}
     refs: dict[str, None] = {}
     for _, rule, route in sorted(ranked, key=lambda entry: entry[0]):
-        patched = _patch(rule, route)
+        patched = _patch(rule, route, gateway=gateway)
         routes += patched
         clusters.update(dict.fromkeys(name for route in patched for name in _clusters(route.route)))
         clusters.update(dict.fromkeys(_dependencies(rule)))
@@ -76,7 +75,7 @@ def _refs(rule: RuleView) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*route, *refs_of(rule.policies))))
 
 
-def _patch(rule: RuleView, route: v3.Route) -> list[v3.Route]:
+def _patch(rule: RuleView, route: v3.Route, *, gateway: bool) -> list[v3.Route]:
     """The route with metadata and policies applied; a policy may split it into several."""
     refs = _refs(rule)
     if refs:
@@ -93,6 +92,9 @@ def _patch(rule: RuleView, route: v3.Route) -> list[v3.Route]:
             retry.set_default(patched)
         _apply_deadline(patched, grpc=rule.grpc)
         _allow_silence(patched)
+    for policy in rule.policies if gateway else ():
+        hooks = policy.hooks
+        routes = [split for patched in routes for split in hooks.patch_gateway_route(patched)]
     return routes
 
 

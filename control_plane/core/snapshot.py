@@ -12,8 +12,17 @@ from functools import lru_cache
 from typing import Literal
 
 from meshwright.control_plane.api.spiffe import Identity
-from meshwright.control_plane.core import clusters, connect_tunnel, external, gateway, inbound, outbound, tcp
-from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource
+from meshwright.control_plane.core import (
+    clusters,
+    connect_tunnel,
+    external,
+    gateway,
+    inbound,
+    outbound,
+    shared_filters,
+    tcp,
+)
+from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS, VHDS, Resource
 from meshwright.control_plane.core.views import (
     NO_EDGE_SETTINGS,
     GatewayView,
@@ -23,7 +32,6 @@ from meshwright.control_plane.core.views import (
     UpstreamView,
 )
 from meshwright.control_plane.policies.gateway.edge import EdgeSettings
-from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE
 
 ResourceKey = tuple[str, str]
 """(type URL, name)."""
@@ -124,6 +132,7 @@ class Snapshot:
             views = (previous.nodes.get(name), self.nodes.get(name))
             if views[0] != views[1]:
                 changed.add((LDS, inbound.LISTENER))
+                changed.update((ECDS, filter_name) for filter_name in shared_filters.names("inbound"))
                 for view in views:
                     routes = inbound.routes(view) if view else ()
                     changed.update((RDS, resource.name) for resource in routes)
@@ -134,6 +143,7 @@ class Snapshot:
         for name in {*previous.gateways, *self.gateways}:
             views = (previous.gateways.get(name), self.gateways.get(name))
             if views[0] != views[1]:
+                changed.update((ECDS, filter_name) for filter_name in shared_filters.names("ingress"))
                 for view in views:
                     for listener in view.listeners if view else ():
                         listener_name = gateway.listener_name(name, listener.name)
@@ -149,17 +159,23 @@ class Snapshot:
                     outbound.listener(LOOPBACK, 0, node.settings),
                     *inbound.listeners(node, LOOPBACK, 0),
                     *inbound.routes(node),
+                    *shared_filters.resources("inbound", node.filters),
                 ),
             )
         for name, upstream in self.upstreams.items():
             yield f"callers of {name}", (tcp.upstream_listener(name, LOOPBACK, 0, upstream),)
         for name, view in self.gateways.items():
-            yield name, (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view, {}))
+            resources = (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view, {}))
+            yield name, (*resources, *shared_filters.resources("ingress", view.filters))
 
     def dangling_references(self) -> tuple[str, ...]:
         """Descriptions of references to missing resources; empty when the snapshot is consistent."""
         resources = [*self.shared.values(), *(r for table in self.variants.values() for r in table.values())]
-        resources += [r for view in self.gateways.values() for r in gateway.route_configurations(view, {})]
+        for view in self.gateways.values():
+            resources += gateway.route_configurations(view, {})
+            resources += shared_filters.resources("ingress", view.filters)
+        for node in self.nodes.values():
+            resources += shared_filters.resources("inbound", node.filters)
         existing = {name for type_url, name in self.shared if type_url == CDS}
         missing = [
             f"{resource.name} refers to cluster {cluster}, which does not exist"
@@ -170,7 +186,7 @@ class Snapshot:
         missing += [
             f"cluster {name} has no endpoints"
             for name in existing
-            if (EDS, name) not in self.shared and name != BLACKHOLE
+            if (EDS, name) not in self.shared and not name.startswith("/")
         ]
         return tuple(missing)
 
@@ -285,7 +301,9 @@ def _sidecar_resources(
     outbound_routes = outbound.route_configuration(external_allowed=external_allowed)
     routes = (outbound_routes, *(inbound.routes(view) if view else ()))
     static_clusters = _by_name([clusters.blackhole(), connect_tunnel.cluster(), external.cluster()])
-    return {CDS: static_clusters, LDS: _by_name(listeners)}, _by_name(routes)
+    filters = shared_filters.resources("inbound", view.filters if view else ())
+    base = {CDS: static_clusters, ECDS: _by_name(filters), LDS: _by_name(listeners)}
+    return base, _by_name(routes)
 
 
 @lru_cache(maxsize=256)
@@ -300,5 +318,7 @@ def _gateway_resources(
         tracing=bindings.tracing,
         request_log=bindings.request_log,
     )
-    base = {CDS: _by_name([clusters.blackhole()]), LDS: _by_name(listeners)}
+    filters = shared_filters.resources("ingress", view.filters)
+    static_clusters = _by_name([clusters.blackhole()])
+    base = {CDS: static_clusters, ECDS: _by_name(filters), LDS: _by_name(listeners)}
     return base, _by_name(gateway.route_configurations(view, dict(bindings.gateway)))

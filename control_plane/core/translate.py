@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from meshwright.control_plane.core import endpoints, gateway, inbound, outbound
+from meshwright.control_plane.core import endpoints, gateway, inbound, outbound, shared_filters
 from meshwright.control_plane.core.resolver import Resolver
-from meshwright.control_plane.core.resource import VHDS, Resource
+from meshwright.control_plane.core.resource import CDS, VHDS, Resource, encode
 from meshwright.control_plane.core.snapshot import LOOPBACK, ResourceKey, ResourceTable, Snapshot
 from meshwright.control_plane.core.views import DestinationView, GatewayView, NodeView, UpstreamView
 from meshwright.control_plane.core.world import Service, World
@@ -40,6 +40,7 @@ class Views:
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
+    outside_clusters: tuple[Resource, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -82,12 +83,14 @@ def _build_views(world: World, resolver: Resolver, last: Translation | None) -> 
             destination = _destination(world, resolver, (name, caller), previous.destinations, problems)
             if destination is not None:
                 destinations[name, caller] = destination
-    nodes = {name: resolver.node(service) for name, service in world.services.items()}
+    nodes = {name: resolver.node(world.services, service) for name, service in world.services.items()}
     nodes = _translate_or_keep(nodes, previous.nodes, _translate_node, "sidecars of", problems)
     names = sorted({*world.gateways, *resolver.gateways()})
     gateways = {name: resolver.gateway(world.services, name) for name in names}
     gateways = _translate_or_keep(gateways, previous.gateways, _translate_gateway, "gateway", problems)
-    return Views(destinations, nodes, gateways, resolver.upstreams(world.services), tuple(problems))
+    upstreams = resolver.upstreams(world.services)
+    outside = tuple(encode(CDS, cluster.name, cluster) for cluster in resolver.outside_clusters())
+    return Views(destinations, nodes, gateways, upstreams, outside, tuple(problems))
 
 
 ViewT = TypeVar("ViewT")
@@ -115,11 +118,13 @@ def _translate_or_keep(
 
 
 def _translate_node(view: NodeView) -> object:
-    return inbound.listeners(view, LOOPBACK, 0), inbound.routes(view)
+    filters = shared_filters.resources("inbound", view.filters)
+    return inbound.listeners(view, LOOPBACK, 0), inbound.routes(view), filters
 
 
 def _translate_gateway(view: GatewayView) -> object:
-    return gateway.listeners(view, LOOPBACK, {}), gateway.route_configurations(view, {})
+    filters = shared_filters.resources("ingress", view.filters)
+    return gateway.listeners(view, LOOPBACK, {}), gateway.route_configurations(view, {}), filters
 
 
 def _destination(
@@ -188,6 +193,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, EndpointAssi
             table = overrides.setdefault(place, {})
             table.update({(resource.type_url, resource.name): resource for resource in resources})
     shared = overrides.pop(("", ""))
+    shared.update({(CDS, cluster.name): cluster for cluster in views.outside_clusters})
     variants: dict[str, dict[ResourceKey, Resource]] = {}
     aliases: dict[str, str] = {}
     for (_, caller), destination in views.destinations.items():

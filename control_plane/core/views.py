@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
+from meshwright.control_plane.core.shared_filters import SharedFilterView
 from meshwright.control_plane.policies.gateway.edge import EdgeSettings
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
 from meshwright.control_plane.policies.hooks import EndpointWeights, TransportMode
@@ -130,6 +131,7 @@ class NodeView:
     mode: TransportMode
     policies: tuple[EffectivePolicy, ...]
     settings: ListenerSettings
+    filters: tuple[SharedFilterView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ class GatewayView:
     listeners: tuple[ListenerView, ...]
     document: str = ""
     edge: EdgeSettings = NO_EDGE_SETTINGS
+    filters: tuple[SharedFilterView, ...] = ()
 
 
 def default_port(ports: tuple[Port, ...]) -> Port | None:

@@ -13,10 +13,11 @@ _BY_PACKAGE: dict[str, str] = {
         GrpcStatusFilter HeaderFilter OrFilter ResponseFlagFilter RuntimeFilter StatusCodeFilter""",
     "envoy.config.cluster.v3": "CircuitBreakers Cluster LoadBalancingPolicy OutlierDetection",
     "envoy.config.core.v3": """
-        Address AggregatedConfigSource CidrRange ConfigSource DataSource EnvoyInternalAddress GrpcService
-        HeaderValue HeaderValueOption HealthCheck Http1ProtocolOptions Http2ProtocolOptions KeepaliveSettings
-        Locality Metadata Node PathConfigSource RuntimeFractionalPercent RuntimeUInt32
-        SocketAddress SubstitutionFormatString TcpKeepalive TransportSocket TypedExtensionConfig""",
+        Address AggregatedConfigSource CidrRange ConfigSource DataSource EnvoyInternalAddress
+        ExtensionConfigSource GrpcService HeaderValue HeaderValueOption HealthCheck Http1ProtocolOptions
+        Http2ProtocolOptions HttpUri KeepaliveSettings Locality Metadata Node PathConfigSource
+        RuntimeFractionalPercent RuntimeUInt32 SocketAddress SubstitutionFormatString TcpKeepalive
+        TransportSocket TypedExtensionConfig""",
     "envoy.config.endpoint.v3": "ClusterLoadAssignment Endpoint LbEndpoint LocalityLbEndpoints",
     "envoy.config.listener.v3": "Filter FilterChain FilterChainMatch Listener ListenerFilter",
     "envoy.config.rbac.v3": "Permission Principal",
@@ -32,7 +33,9 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.filters.http.cors.v3": "Cors CorsPolicy",
     "envoy.extensions.filters.http.fault.v3": "FaultAbort HTTPFault",
     "envoy.extensions.filters.http.header_mutation.v3": "HeaderMutation HeaderMutationPerRoute Mutations",
-    "envoy.extensions.filters.http.jwt_authn.v3": "JwtAuthentication JwtProvider RequirementRule",
+    "envoy.extensions.filters.http.jwt_authn.v3": """
+        JwksAsyncFetch JwtAuthentication JwtClaimToHeader JwtHeader JwtProvider JwtRequirement RemoteJwks
+        RequirementRule""",
     "envoy.extensions.filters.http.local_ratelimit.v3": "LocalRateLimit",
     "envoy.extensions.filters.http.on_demand.v3": "OnDemand OnDemandCds",
     "envoy.extensions.filters.http.rbac.v3": "RBAC RBACPerRoute",
@@ -55,6 +58,7 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.retry.host.previous_hosts.v3": "PreviousHostsPredicate",
     "envoy.extensions.tracers.opentelemetry.samplers.v3": """
         ParentBasedSamplerConfig TraceIdRatioBasedSamplerConfig""",
+    "envoy.extensions.transport_sockets.raw_buffer.v3": "RawBuffer",
     "envoy.extensions.transport_sockets.tls.v3": """
         CertificateValidationContext CommonTlsContext DownstreamTlsContext
         SPIFFECertValidatorConfig SdsSecretConfig Secret SubjectAltNameMatcher TlsCertificate
@@ -78,6 +82,7 @@ _RENAMED: dict[str, str] = {
     "GrpcStats": "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     "RouteFilterConfig": "envoy.config.route.v3.FilterConfig",
     "SetFilterState": "envoy.extensions.filters.http.set_filter_state.v3.Config",
+    "JwtPerRoute": "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
     "StatsAccessLog": "envoy.extensions.access_loggers.stats.v3.Config",
     "HealthCheckFilter": "envoy.extensions.filters.http.health_check.v3.HealthCheck",
     "TracingProvider": "envoy.config.trace.v3.Tracing",

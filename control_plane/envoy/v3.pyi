@@ -1367,6 +1367,23 @@ class ExpressionFilter(Message):
         cel_config: _envoy_config_core_v3_CelExpressionConfig | None = ...,
     ) -> None: ...
 
+class ExtensionConfigSource(Message):
+    @property
+    def config_source(self) -> ConfigSource: ...
+    @property
+    def default_config(self) -> Any: ...
+    apply_default_config_without_warming: bool
+    @property
+    def type_urls(self) -> _Scalars[str]: ...
+    def __init__(
+        self,
+        *,
+        config_source: ConfigSource | None = ...,
+        default_config: Any | None = ...,
+        apply_default_config_without_warming: bool | None = ...,
+        type_urls: _Many[str] | None = ...,
+    ) -> None: ...
+
 class ExtensionFilter(Message):
     name: str
     @property
@@ -1402,13 +1419,13 @@ class Filter(Message):
     @property
     def typed_config(self) -> Any: ...
     @property
-    def config_discovery(self) -> _envoy_config_core_v3_ExtensionConfigSource: ...
+    def config_discovery(self) -> ExtensionConfigSource: ...
     def __init__(
         self,
         *,
         name: str | None = ...,
         typed_config: Any | None = ...,
-        config_discovery: _envoy_config_core_v3_ExtensionConfigSource | None = ...,
+        config_discovery: ExtensionConfigSource | None = ...,
     ) -> None: ...
 
 class FilterChain(Message):
@@ -2587,7 +2604,7 @@ class HttpFilter(Message):
     @property
     def typed_config(self) -> Any: ...
     @property
-    def config_discovery(self) -> _envoy_config_core_v3_ExtensionConfigSource: ...
+    def config_discovery(self) -> ExtensionConfigSource: ...
     is_optional: bool
     disabled: bool
     def __init__(
@@ -2595,7 +2612,7 @@ class HttpFilter(Message):
         *,
         name: str | None = ...,
         typed_config: Any | None = ...,
-        config_discovery: _envoy_config_core_v3_ExtensionConfigSource | None = ...,
+        config_discovery: ExtensionConfigSource | None = ...,
         is_optional: bool | None = ...,
         disabled: bool | None = ...,
     ) -> None: ...
@@ -2696,6 +2713,30 @@ class HttpProtocolOptions(Message):
         retry_policy: RetryPolicy | None = ...,
     ) -> None: ...
 
+class HttpUri(Message):
+    uri: str
+    cluster: str
+    @property
+    def timeout(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        uri: str | None = ...,
+        cluster: str | None = ...,
+        timeout: Duration | timedelta | None = ...,
+    ) -> None: ...
+
+class JwksAsyncFetch(Message):
+    fast_listener: bool
+    @property
+    def failed_refetch_duration(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        fast_listener: bool | None = ...,
+        failed_refetch_duration: Duration | timedelta | None = ...,
+    ) -> None: ...
+
 class JwtAuthentication(Message):
     @property
     def providers(self) -> MessageMap[str, JwtProvider]: ...
@@ -2705,7 +2746,7 @@ class JwtAuthentication(Message):
     def filter_state_rules(self) -> _envoy_extensions_filters_http_jwt_authn_v3_FilterStateRule: ...
     bypass_cors_preflight: bool
     @property
-    def requirement_map(self) -> MessageMap[str, _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement]: ...
+    def requirement_map(self) -> MessageMap[str, JwtRequirement]: ...
     strip_failure_response: bool
     stat_prefix: str
     def __init__(
@@ -2715,9 +2756,39 @@ class JwtAuthentication(Message):
         rules: Iterable[RequirementRule] | None = ...,
         filter_state_rules: _envoy_extensions_filters_http_jwt_authn_v3_FilterStateRule | None = ...,
         bypass_cors_preflight: bool | None = ...,
-        requirement_map: Mapping[str, _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement] | None = ...,
+        requirement_map: Mapping[str, JwtRequirement] | None = ...,
         strip_failure_response: bool | None = ...,
         stat_prefix: str | None = ...,
+    ) -> None: ...
+
+class JwtClaimToHeader(Message):
+    header_name: str
+    claim_name: str
+    def __init__(
+        self,
+        *,
+        header_name: str | None = ...,
+        claim_name: str | None = ...,
+    ) -> None: ...
+
+class JwtHeader(Message):
+    name: str
+    value_prefix: str
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        value_prefix: str | None = ...,
+    ) -> None: ...
+
+class JwtPerRoute(Message):
+    disabled: bool
+    requirement_name: str
+    def __init__(
+        self,
+        *,
+        disabled: bool | None = ...,
+        requirement_name: str | None = ...,
     ) -> None: ...
 
 class JwtProvider(Message):
@@ -2739,12 +2810,12 @@ class JwtProvider(Message):
     @property
     def max_lifetime(self) -> Duration: ...
     @property
-    def remote_jwks(self) -> _envoy_extensions_filters_http_jwt_authn_v3_RemoteJwks: ...
+    def remote_jwks(self) -> RemoteJwks: ...
     @property
     def local_jwks(self) -> DataSource: ...
     forward: bool
     @property
-    def from_headers(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtHeader]: ...
+    def from_headers(self) -> _Messages[JwtHeader]: ...
     @property
     def from_params(self) -> _Scalars[str]: ...
     @property
@@ -2760,7 +2831,7 @@ class JwtProvider(Message):
     @property
     def jwt_cache_config(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtCacheConfig: ...
     @property
-    def claim_to_headers(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtClaimToHeader]: ...
+    def claim_to_headers(self) -> _Messages[JwtClaimToHeader]: ...
     clear_route_cache: bool
     def __init__(
         self,
@@ -2770,10 +2841,10 @@ class JwtProvider(Message):
         subjects: StringMatcher | None = ...,
         require_expiration: bool | None = ...,
         max_lifetime: Duration | timedelta | None = ...,
-        remote_jwks: _envoy_extensions_filters_http_jwt_authn_v3_RemoteJwks | None = ...,
+        remote_jwks: RemoteJwks | None = ...,
         local_jwks: DataSource | None = ...,
         forward: bool | None = ...,
-        from_headers: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtHeader] | None = ...,
+        from_headers: Iterable[JwtHeader] | None = ...,
         from_params: _Many[str] | None = ...,
         from_cookies: _Many[str] | None = ...,
         forward_payload_header: str | None = ...,
@@ -2784,8 +2855,34 @@ class JwtProvider(Message):
         failed_status_in_metadata: str | None = ...,
         clock_skew_seconds: int | None = ...,
         jwt_cache_config: _envoy_extensions_filters_http_jwt_authn_v3_JwtCacheConfig | None = ...,
-        claim_to_headers: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtClaimToHeader] | None = ...,
+        claim_to_headers: Iterable[JwtClaimToHeader] | None = ...,
         clear_route_cache: bool | None = ...,
+    ) -> None: ...
+
+class JwtRequirement(Message):
+    provider_name: str
+    @property
+    def provider_and_audiences(self) -> _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences: ...
+    @property
+    def requires_any(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementOrList: ...
+    @property
+    def requires_all(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList: ...
+    @property
+    def allow_missing_or_failed(self) -> _google_protobuf_Empty: ...
+    @property
+    def allow_missing(self) -> _google_protobuf_Empty: ...
+    @property
+    def extract_only_without_validation(self) -> _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation: ...
+    def __init__(
+        self,
+        *,
+        provider_name: str | None = ...,
+        provider_and_audiences: _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences | None = ...,
+        requires_any: _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementOrList | None = ...,
+        requires_all: _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList | None = ...,
+        allow_missing_or_failed: _google_protobuf_Empty | None = ...,
+        allow_missing: _google_protobuf_Empty | None = ...,
+        extract_only_without_validation: _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation | None = ...,
     ) -> None: ...
 
 class KeepaliveSettings(Message):
@@ -3008,7 +3105,7 @@ class ListenerFilter(Message):
     @property
     def typed_config(self) -> Any: ...
     @property
-    def config_discovery(self) -> _envoy_config_core_v3_ExtensionConfigSource: ...
+    def config_discovery(self) -> ExtensionConfigSource: ...
     @property
     def filter_disabled(self) -> _envoy_config_listener_v3_ListenerFilterChainMatchPredicate: ...
     def __init__(
@@ -3016,7 +3113,7 @@ class ListenerFilter(Message):
         *,
         name: str | None = ...,
         typed_config: Any | None = ...,
-        config_discovery: _envoy_config_core_v3_ExtensionConfigSource | None = ...,
+        config_discovery: ExtensionConfigSource | None = ...,
         filter_disabled: _envoy_config_listener_v3_ListenerFilterChainMatchPredicate | None = ...,
     ) -> None: ...
 
@@ -3695,6 +3792,9 @@ class Random(Message):
         locality_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig | None = ...,
     ) -> None: ...
 
+class RawBuffer(Message):
+    def __init__(self) -> None: ...
+
 class Rds(Message):
     @property
     def config_source(self) -> ConfigSource: ...
@@ -3770,6 +3870,24 @@ class RegexMatcher(Message):
         regex: str | None = ...,
     ) -> None: ...
 
+class RemoteJwks(Message):
+    @property
+    def http_uri(self) -> HttpUri: ...
+    @property
+    def cache_duration(self) -> Duration: ...
+    @property
+    def async_fetch(self) -> JwksAsyncFetch: ...
+    @property
+    def retry_policy(self) -> _envoy_config_core_v3_RetryPolicy: ...
+    def __init__(
+        self,
+        *,
+        http_uri: HttpUri | None = ...,
+        cache_duration: Duration | timedelta | None = ...,
+        async_fetch: JwksAsyncFetch | None = ...,
+        retry_policy: _envoy_config_core_v3_RetryPolicy | None = ...,
+    ) -> None: ...
+
 class RequestIDExtension(Message):
     @property
     def typed_config(self) -> Any: ...
@@ -3783,13 +3901,13 @@ class RequirementRule(Message):
     @property
     def match(self) -> RouteMatch: ...
     @property
-    def requires(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement: ...
+    def requires(self) -> JwtRequirement: ...
     requirement_name: str
     def __init__(
         self,
         *,
         match: RouteMatch | None = ...,
-        requires: _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement | None = ...,
+        requires: JwtRequirement | None = ...,
         requirement_name: str | None = ...,
     ) -> None: ...
 
@@ -5430,13 +5548,13 @@ class _envoy_config_cluster_v3_Filter(Message):
     @property
     def typed_config(self) -> Any: ...
     @property
-    def config_discovery(self) -> _envoy_config_core_v3_ExtensionConfigSource: ...
+    def config_discovery(self) -> ExtensionConfigSource: ...
     def __init__(
         self,
         *,
         name: str | None = ...,
         typed_config: Any | None = ...,
-        config_discovery: _envoy_config_core_v3_ExtensionConfigSource | None = ...,
+        config_discovery: ExtensionConfigSource | None = ...,
     ) -> None: ...
 
 class _envoy_config_cluster_v3_TrackClusterStats(Message):
@@ -5751,23 +5869,6 @@ class _envoy_config_core_v3_Extension(Message):
         type_urls: _Many[str] | None = ...,
     ) -> None: ...
 
-class _envoy_config_core_v3_ExtensionConfigSource(Message):
-    @property
-    def config_source(self) -> ConfigSource: ...
-    @property
-    def default_config(self) -> Any: ...
-    apply_default_config_without_warming: bool
-    @property
-    def type_urls(self) -> _Scalars[str]: ...
-    def __init__(
-        self,
-        *,
-        config_source: ConfigSource | None = ...,
-        default_config: Any | None = ...,
-        apply_default_config_without_warming: bool | None = ...,
-        type_urls: _Many[str] | None = ...,
-    ) -> None: ...
-
 class _envoy_config_core_v3_ExtraSourceAddress(Message):
     @property
     def address(self) -> SocketAddress: ...
@@ -5834,7 +5935,7 @@ class _envoy_config_core_v3_Http3ProtocolOptions(Message):
 
 class _envoy_config_core_v3_HttpService(Message):
     @property
-    def http_uri(self) -> _envoy_config_core_v3_HttpUri: ...
+    def http_uri(self) -> HttpUri: ...
     @property
     def request_headers_to_add(self) -> _Messages[HeaderValueOption]: ...
     @property
@@ -5842,22 +5943,9 @@ class _envoy_config_core_v3_HttpService(Message):
     def __init__(
         self,
         *,
-        http_uri: _envoy_config_core_v3_HttpUri | None = ...,
+        http_uri: HttpUri | None = ...,
         request_headers_to_add: Iterable[HeaderValueOption] | None = ...,
         formatters: Iterable[TypedExtensionConfig] | None = ...,
-    ) -> None: ...
-
-class _envoy_config_core_v3_HttpUri(Message):
-    uri: str
-    cluster: str
-    @property
-    def timeout(self) -> Duration: ...
-    def __init__(
-        self,
-        *,
-        uri: str | None = ...,
-        cluster: str | None = ...,
-        timeout: Duration | timedelta | None = ...,
     ) -> None: ...
 
 class _envoy_config_core_v3_JsonFormatOptions(Message):
@@ -7033,23 +7121,12 @@ class _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation(M
 class _envoy_extensions_filters_http_jwt_authn_v3_FilterStateRule(Message):
     name: str
     @property
-    def requires(self) -> MessageMap[str, _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement]: ...
+    def requires(self) -> MessageMap[str, JwtRequirement]: ...
     def __init__(
         self,
         *,
         name: str | None = ...,
-        requires: Mapping[str, _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement] | None = ...,
-    ) -> None: ...
-
-class _envoy_extensions_filters_http_jwt_authn_v3_JwksAsyncFetch(Message):
-    fast_listener: bool
-    @property
-    def failed_refetch_duration(self) -> Duration: ...
-    def __init__(
-        self,
-        *,
-        fast_listener: bool | None = ...,
-        failed_refetch_duration: Duration | timedelta | None = ...,
+        requires: Mapping[str, JwtRequirement] | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_http_jwt_authn_v3_JwtCacheConfig(Message):
@@ -7062,68 +7139,22 @@ class _envoy_extensions_filters_http_jwt_authn_v3_JwtCacheConfig(Message):
         jwt_max_token_size: int | None = ...,
     ) -> None: ...
 
-class _envoy_extensions_filters_http_jwt_authn_v3_JwtClaimToHeader(Message):
-    header_name: str
-    claim_name: str
-    def __init__(
-        self,
-        *,
-        header_name: str | None = ...,
-        claim_name: str | None = ...,
-    ) -> None: ...
-
-class _envoy_extensions_filters_http_jwt_authn_v3_JwtHeader(Message):
-    name: str
-    value_prefix: str
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        value_prefix: str | None = ...,
-    ) -> None: ...
-
-class _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement(Message):
-    provider_name: str
-    @property
-    def provider_and_audiences(self) -> _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences: ...
-    @property
-    def requires_any(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementOrList: ...
-    @property
-    def requires_all(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList: ...
-    @property
-    def allow_missing_or_failed(self) -> _google_protobuf_Empty: ...
-    @property
-    def allow_missing(self) -> _google_protobuf_Empty: ...
-    @property
-    def extract_only_without_validation(self) -> _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation: ...
-    def __init__(
-        self,
-        *,
-        provider_name: str | None = ...,
-        provider_and_audiences: _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences | None = ...,
-        requires_any: _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementOrList | None = ...,
-        requires_all: _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList | None = ...,
-        allow_missing_or_failed: _google_protobuf_Empty | None = ...,
-        allow_missing: _google_protobuf_Empty | None = ...,
-        extract_only_without_validation: _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation | None = ...,
-    ) -> None: ...
-
 class _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList(Message):
     @property
-    def requirements(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement]: ...
+    def requirements(self) -> _Messages[JwtRequirement]: ...
     def __init__(
         self,
         *,
-        requirements: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement] | None = ...,
+        requirements: Iterable[JwtRequirement] | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementOrList(Message):
     @property
-    def requirements(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement]: ...
+    def requirements(self) -> _Messages[JwtRequirement]: ...
     def __init__(
         self,
         *,
-        requirements: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtRequirement] | None = ...,
+        requirements: Iterable[JwtRequirement] | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences(Message):
@@ -7135,24 +7166,6 @@ class _envoy_extensions_filters_http_jwt_authn_v3_ProviderWithAudiences(Message)
         *,
         provider_name: str | None = ...,
         audiences: _Many[str] | None = ...,
-    ) -> None: ...
-
-class _envoy_extensions_filters_http_jwt_authn_v3_RemoteJwks(Message):
-    @property
-    def http_uri(self) -> _envoy_config_core_v3_HttpUri: ...
-    @property
-    def cache_duration(self) -> Duration: ...
-    @property
-    def async_fetch(self) -> _envoy_extensions_filters_http_jwt_authn_v3_JwksAsyncFetch: ...
-    @property
-    def retry_policy(self) -> _envoy_config_core_v3_RetryPolicy: ...
-    def __init__(
-        self,
-        *,
-        http_uri: _envoy_config_core_v3_HttpUri | None = ...,
-        cache_duration: Duration | timedelta | None = ...,
-        async_fetch: _envoy_extensions_filters_http_jwt_authn_v3_JwksAsyncFetch | None = ...,
-        retry_policy: _envoy_config_core_v3_RetryPolicy | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_network_http_connection_manager_v3_ForwardProtoConfig(Message):

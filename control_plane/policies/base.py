@@ -61,7 +61,9 @@ class TargetRef(Spec):
     group: str = Field("", description="Accepted for Gateway API compatibility and ignored.")
     kind: TargetKind = Field(description="Mesh means every service.")
     name: OptionalObjectName = Field("", description="The target's name. Omit it for Mesh.")
-    section_name: OptionalObjectName = Field("", description="A rule of a route, by name.")
+    section_name: OptionalObjectName = Field(
+        "", description="A rule of a route, by name; for some kinds a listener of a Gateway."
+    )
 
 
 class Policy(BaseModel):
@@ -108,6 +110,12 @@ class TargetedSpec(Spec):
 
     target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "HTTPRoute", "GRPCRoute"})
 
+    gateway_sections: ClassVar[bool] = False
+    """Whether a policy of this kind may target one listener of a Gateway."""
+
+    gateway_routes_only: ClassVar[bool] = False
+    """Whether a policy of this kind for a route is enforced at gateways only."""
+
     target_refs: tuple[TargetRef, ...] = Field(
         (), max_length=64, description="What this policy applies to. The most specific target wins."
     )
@@ -129,7 +137,7 @@ class TargetedSpec(Spec):
                 )
             if ref.section_name and ref.kind in ("Mesh", "Service"):
                 raise ValueError(f"a {ref.kind} has no sections: leave sectionName out")
-            if ref.section_name and ref.kind == "Gateway":
+            if ref.section_name and ref.kind == "Gateway" and not cls.gateway_sections:
                 raise ValueError("a policy applies to all listeners of a Gateway: target routes instead")
         return refs
 

@@ -13,6 +13,7 @@ from meshwright.control_plane import policies
 from meshwright.control_plane.policies.base import Policy, Spec, TargetedSpec
 from meshwright.control_plane.policies.hooks import FilterEntry, Hooks, ListenerDirection
 from meshwright.control_plane.policies.registry import kinds
+from meshwright.control_plane.policies.reply_reason import Reason
 
 HookClass = type[Hooks[Any]]
 
@@ -44,9 +45,9 @@ def _by_spec() -> Mapping[type[Spec], HookClass]:
     return result
 
 
-def hooks_for(spec: Spec) -> Hooks[Any]:
-    """The hooks of one spec."""
-    return _by_spec()[type(spec)](spec)
+def hooks_for(spec: Spec, ref: str = "") -> Hooks[Any]:
+    """The hooks of one spec, that of the document `ref`."""
+    return _by_spec()[type(spec)](spec, ref)
 
 
 def overrides(spec: Spec, hook: str) -> bool:
@@ -58,6 +59,29 @@ def overrides(spec: Spec, hook: str) -> bool:
 def http_filters(direction: ListenerDirection) -> tuple[FilterEntry, ...]:
     """The filters of all kinds for listeners of this direction."""
     return tuple(entry for hooks in hook_classes().values() for entry in hooks.http_filters(direction))
+
+
+@cache
+def shared_filters(direction: ListenerDirection) -> Mapping[str, FilterEntry]:
+    """The shared filters of listeners of this direction, by kind."""
+    entries = ((kind, hooks.shared_filter(direction)) for kind, hooks in hook_classes().items())
+    return MappingProxyType({kind: entry for kind, entry in entries if entry is not None})
+
+
+@cache
+def reply_reasons(direction: ListenerDirection | None = None) -> tuple[Reason, ...]:
+    """Why filters of kinds respond in place of the upstream; without a direction: all of them."""
+    names = hook_classes() if direction is None else shared_filters(direction)
+    return tuple(reason for kind in names for reason in hook_classes()[kind].reply_reasons)
+
+
+@cache
+def direct_responses() -> Mapping[str, str]:
+    """Why routes that kinds add respond themselves, by the route's name."""
+    merged: dict[str, str] = {}
+    for hooks in hook_classes().values():
+        merged |= hooks.direct_responses
+    return MappingProxyType(merged)
 
 
 def default_specs() -> Iterator[tuple[str, TargetedSpec]]:
@@ -78,6 +102,15 @@ def kinds_explaining(flag: str, details: str = "") -> Mapping[str, tuple[str, ..
             if symptom.flag == flag and symptom.details in details:
                 fields.setdefault(kind, symptom.fields)
     return fields
+
+
+def kinds_denying(details: str) -> tuple[str, ...]:
+    """Kinds that refuse requests with these `%RESPONSE_CODE_DETAILS%` and without a response flag."""
+    return tuple(
+        kind
+        for kind, hooks in hook_classes().items()
+        if any(details.startswith(reason.details) for reason in hooks.reply_reasons)
+    )
 
 
 def kinds_by_flag() -> Mapping[str, tuple[str, ...]]:

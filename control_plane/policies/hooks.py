@@ -6,15 +6,17 @@ in every proxy, whether a policy is attached or not; instance methods apply one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.base import Spec, TargetedSpec
+from meshwright.control_plane.policies.reply_reason import Reason
 
 ListenerDirection = Literal["inbound", "outbound", "ingress"]
 
@@ -33,6 +35,9 @@ class FilterPhase(IntEnum):
     """Outside everything that may respond in place of the upstream: it counts what the caller sees."""
     CORS = 300
     """Before everything that may respond or fail: a page can read a response only with CORS headers."""
+    AUTHENTICATION = 350
+    """Behind CORS, since a browser's preflight carries no token. Before faults and header changes: a stranger
+    causes no delay, and both see the headers that a verified token sets."""
     FAULT = 400
     """Before anything changes the request: faults match the headers that the caller sent."""
     HEADERS = 600
@@ -112,8 +117,16 @@ class Hooks(Generic[SpecT]):
     explains: ClassVar[tuple[Symptom, ...]] = ()
     """What this kind is responsible for. For each flag the first symptom whose details match applies."""
 
-    def __init__(self, spec: SpecT) -> None:
+    reply_reasons: ClassVar[tuple[Reason, ...]] = ()
+    """Why the kind's shared filter responds in place of the upstream."""
+
+    direct_responses: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Why a route that the kind adds responds itself, by the route's name."""
+
+    def __init__(self, spec: SpecT, ref: str = "") -> None:
+        """`ref`: `Kind/name` of the document; empty for a kind's default and for a rule's own policy."""
         self.spec = spec
+        self.ref = ref
 
     @classmethod
     def http_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003
@@ -124,6 +137,33 @@ class Hooks(Generic[SpecT]):
         """
         return ()
 
+    @classmethod
+    def shared_filter(cls, direction: ListenerDirection) -> FilterEntry | None:  # noqa: ARG003
+        """A filter whose configuration all routes of a proxy share, as it is without any policy.
+
+        For filters that can be configured by a route only in part. The configuration is a resource of its own
+        (ECDS), so its change drains nothing. The filter is disabled until a route has configuration for it.
+        """
+        return None
+
+    @classmethod
+    def shared_config(cls, combinations: Sequence[Sequence[Self]], clusters: Mapping[str, str]) -> Message:
+        """The shared filter's configuration.
+
+        `combinations`: the policies in force at each route, as often as they differ. `clusters`: the cluster
+        of each of `mesh_hosts`. The configuration must be a message that old and new routes can use when its
+        bytes follow those of another one: maps that routes refer to by key.
+        """
+        raise NotImplementedError
+
+    def mesh_hosts(self) -> Sequence[str]:
+        """Hosts of the mesh, such as `users` or `users:9090`, whose clusters the shared filter needs."""
+        return ()
+
+    def outside_clusters(self) -> Sequence[v3.Cluster]:
+        """Clusters of hosts outside the mesh that the kind's filters call."""
+        return ()
+
     def patch_listener(self, manager: v3.HttpConnectionManager, listener: ListenerContext) -> None:
         """Change a connection manager. Connections of the listener drain when the result differs."""
 
@@ -131,8 +171,20 @@ class Hooks(Generic[SpecT]):
         """Change a caller's route; it may become several routes, tried in the order returned."""
         return [route]
 
-    def patch_inbound_route(self, route: v3.Route) -> None:
-        """Change the route by which a service's own sidecar forwards a request to the application."""
+    def patch_gateway_route(self, route: v3.Route) -> list[v3.Route]:
+        """Change a gateway's route, after every `patch_route`; sidecars do not have the change.
+
+        A kind that implements this and `patch_inbound_route` is in force at the gateway where the policy
+        targets the Gateway or a route, and at the service's own sidecars where it targets the Service.
+        """
+        return [route]
+
+    def patch_inbound_route(self, route: v3.Route) -> list[v3.Route]:
+        """Change the route by which a service's own sidecar forwards a request to the application.
+
+        It may become several routes, tried in the order returned.
+        """
+        return [route]
 
     def patch_cluster(self, cluster: v3.Cluster) -> None:
         """Change a caller's cluster for the destination. Envoy rebuilds the cluster when it differs."""

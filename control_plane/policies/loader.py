@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -83,6 +84,12 @@ class LoadResult:
 
 KindMap = Mapping[str, type[Policy]]
 
+ReadFile = Callable[[str, str, int], str]
+"""Text of a file that a document names: (the document's file, the name, maximum bytes) → content.
+
+Raises ValueError with what is wrong and what to do.
+"""
+
 
 def load(data: bytes, path: str, allowed_kinds: KindMap | None = None) -> LoadResult:
     """The documents of one file, YAML or JSON, and its problems. Never raises.
@@ -93,18 +100,23 @@ def load(data: bytes, path: str, allowed_kinds: KindMap | None = None) -> LoadRe
 
 
 def load_files(
-    files: Iterable[tuple[str, bytes]], allowed_kinds: KindMap | None = None, *, skip_unknown: bool = False
+    files: Iterable[tuple[str, bytes]],
+    allowed_kinds: KindMap | None = None,
+    *,
+    skip_unknown: bool = False,
+    read_file: ReadFile | None = None,
 ) -> LoadResult:
     """The documents of several files, (path, content) each, which share one set of names.
 
-    With `skip_unknown`, documents of foreign kinds are skipped instead of a problem.
+    With `skip_unknown`, documents of foreign kinds are skipped instead of a problem. Fields that name a file
+    get its content from `read_file`; without it they are a problem.
     """
     allowed_kinds = kinds() if allowed_kinds is None else allowed_kinds
     documents: list[LocatedPolicy] = []
     problems: list[DocumentProblem] = []
     skipped: list[DocumentProblem] = []
     for path, data in files:
-        result = _load_one(data, path, allowed_kinds, skip_unknown=skip_unknown)
+        result = _load_one(data, path, allowed_kinds, skip_unknown=skip_unknown, read_file=read_file)
         documents += result.documents
         problems += _capped(sorted(result.problems))
         skipped += result.skipped
@@ -112,7 +124,9 @@ def load_files(
     return LoadResult(tuple(documents), tuple(problems), tuple(skipped))
 
 
-def _load_one(data: bytes, path: str, allowed: KindMap, *, skip_unknown: bool) -> LoadResult:
+def _load_one(
+    data: bytes, path: str, allowed: KindMap, *, skip_unknown: bool, read_file: ReadFile | None
+) -> LoadResult:
     if len(data) > MAX_BYTES:
         size = f"{len(data) / MAX_BYTES:.1f} MiB"
         message = f"the file is too large ({size}; the limit is 1 MiB): split it"
@@ -135,7 +149,7 @@ def _load_one(data: bytes, path: str, allowed: KindMap, *, skip_unknown: bool) -
             message = f"kind {format_value(node.value['kind'])} is not a policy of the mesh: skipped"
             skipped.append(_problem(path, node.position, message))
             continue
-        document = _load_document(node, path, allowed)
+        document = _load_document(node, path, allowed, read_file)
         if isinstance(document, LocatedPolicy):
             documents.append(document)
         else:
@@ -166,7 +180,9 @@ def is_foreign(document: Any) -> bool:
     return group != OWN_GROUP and (group != GATEWAY_GROUP or kind not in kinds())
 
 
-def _load_document(node: YamlNode, path: str, allowed: KindMap) -> LocatedPolicy | list[DocumentProblem]:
+def _load_document(
+    node: YamlNode, path: str, allowed: KindMap, read_file: ReadFile | None
+) -> LocatedPolicy | list[DocumentProblem]:
     """The document, or its problems."""
     if not isinstance(node.value, dict):
         message = (
@@ -178,7 +194,8 @@ def _load_document(node: YamlNode, path: str, allowed: KindMap) -> LocatedPolicy
     if kind is None:
         return [_unknown_kind(node, path, allowed)]
     try:
-        policy = kind.model_validate(node.value)
+        context = {"read_file": partial(read_file, path)} if read_file else None
+        policy = kind.model_validate(node.value, context=context)
     except ValidationError as error:
         return [
             _problem(path, _error_position(node, detail["type"], detail["loc"]), error_message(kind, detail))

@@ -132,16 +132,22 @@ class References:
 
     def targets(self, policy: TargetedPolicy) -> list[ReferenceProblem | None]:
         """For each targetRef why it does not resolve."""
-        return [self._target(ref, index) for index, ref in enumerate(policy.spec.target_refs)]
+        return [self._target(policy, ref, index) for index, ref in enumerate(policy.spec.target_refs)]
 
-    def _target(self, ref: TargetRef, index: int) -> ReferenceProblem | None:
+    def _target(self, policy: TargetedPolicy, ref: TargetRef, index: int) -> ReferenceProblem | None:
         path = f"spec.targetRefs[{index}]"
         if ref.kind != "Mesh" and ref.name not in self._names.get(ref.kind, ()):
             message = f"{path}.name: {self._missing(ref.kind, ref.name)}: {_LATER}"
             return ReferenceProblem("TargetNotFound", message)
+        route = self._routes.get(f"{ref.kind}/{ref.name}")
+        if route and policy.spec.gateway_routes_only and _is_only_inside(route):
+            message = f"{ref.kind} {ref.name} is attached to no Gateway, and {policy.kind} is enforced there"
+            advice = "target the Service to protect it from callers in the mesh"
+            return ReferenceProblem("NoEffect", f"{path}.name: {message}: {advice}")
         if not ref.section_name:
             return None
-        route = self._routes.get(f"{ref.kind}/{ref.name}")
+        if ref.kind == "Gateway":
+            return self._listener_target(ref, path)
         rules = route.spec.rules if isinstance(route, HTTPRoute | GRPCRoute) else ()
         names = [rule.name for rule in rules if rule.name]
         if ref.section_name in names:
@@ -150,6 +156,13 @@ class References:
         advice = f"did you mean {match}?" if match else f"its rules are {', '.join(names) or 'not named'}"
         problem = f"{ref.kind} {ref.name} has no rule {ref.section_name!r}"
         return ReferenceProblem("TargetNotFound", f"{path}.sectionName: {problem}: {advice}")
+
+    def _listener_target(self, ref: TargetRef, path: str) -> ReferenceProblem | None:
+        names = [listener.name for listener in self.listeners(ref.name)]
+        if ref.section_name in names:
+            return None
+        problem = f"Gateway {ref.name} has no listener {ref.section_name!r}: it has {', '.join(names)}"
+        return ReferenceProblem("TargetNotFound", f"{path}.sectionName: {problem}")
 
     def callers(self, policy: TargetedPolicy) -> list[ReferenceProblem]:
         """The names in `from` that nobody in the mesh has."""
@@ -178,6 +191,12 @@ class References:
 
     def _suggestion(self, kind: str, name: str) -> str:
         return _did_you_mean(closest_match(name, sorted(self._names.get(kind, set()) - {name})))
+
+
+def _is_only_inside(route: RoutePolicy) -> bool:
+    """Whether a route has parents, and no Gateway among them."""
+    parents = route.spec.parent_refs
+    return bool(parents) and all(parent.kind != "Gateway" for parent in parents)
 
 
 def attach_to_service(route: RoutePolicy, ref: ParentReference, service: Service) -> Attached:

@@ -18,7 +18,11 @@ INCLUDED_STATS = (
     {"prefix": "control_plane."},
     {"prefix": "sds."},
     {"prefix": "mesh."},
-    {"safe_regex": {"regex": r"(http|listener|tcp)\..*(_rq_|_cx_|rbac|fail|no_certificate|rds|flow).*"}},
+    {
+        "safe_regex": {
+            "regex": r"(http|listener|tcp)\..*(_rq_|_cx_|rbac|jwt_authn|fail|no_certificate|rds|flow).*"
+        }
+    },
     {
         "safe_regex": {
             "regex": r"cluster\..*\.(upstream_rq_.*|upstream_cx_(active|total|overflow|none_healthy"

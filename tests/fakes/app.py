@@ -19,6 +19,7 @@ GET  /big?mb=40                   that many megabytes
 any  /stall?seconds=25            replies after that time without reading the request body
 GET  /count                       {"METHOD /path": n} since the start or the last reset
 POST /reset                       resets the counts and the random seed
+GET  /keys                        what PUT /keys stored last, 404 before
 GET  /health/ready                200; after POST /health/fail 503, until POST /health/ok
 ```
 Every response has the header `x-served-by: NAME`. On SIGTERM it accepts no more connections, finishes
@@ -50,6 +51,7 @@ class FakeApp:
         self.seed = seed
         self.ready = True
         self.switches: dict[str, tuple[int, list[float]]] = {}
+        self.keys = b""
         self.reset_state()
 
     def reset_state(self) -> None:
@@ -88,6 +90,8 @@ class FakeApp:
         app.router.add_post("/reset", self.reset)
         app.router.add_get("/health/ready", self.health)
         app.router.add_post("/health/{state:ok|fail}", self.set_health)
+        app.router.add_get("/keys", self.get_keys)
+        app.router.add_put("/keys", self.put_keys)
         app.router.add_get("/stream", self.stream)
         app.router.add_post(SWITCHES + "{name}/{code:[1-5][0-9][0-9]}", self.set_switch)
         app.router.add_route("*", "/switch/{name}", self.switch)
@@ -185,6 +189,15 @@ class FakeApp:
     async def stall(self, request: web.Request) -> web.Response:
         await asyncio.sleep(float(request.query.get("seconds", "25")))
         return web.Response(text=self.name)
+
+    async def get_keys(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self.keys, content_type="application/json", status=200 if self.keys else 404
+        )
+
+    async def put_keys(self, request: web.Request) -> web.Response:
+        self.keys = await request.read()
+        return web.json_response({})
 
     async def count(self, _: web.Request) -> web.Response:
         return web.json_response(self.counts)

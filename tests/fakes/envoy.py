@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import grpc
 
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
-from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS
+from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS, VHDS
 from meshwright.control_plane.envoy import codec, v3
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 WILDCARDS = (CDS, LDS)
-TYPES = (CDS, EDS, LDS, RDS, VHDS)
+TYPES = (CDS, EDS, ECDS, LDS, RDS, VHDS)
 
 Reject = Callable[[str, str, bytes], str]
 """(type URL, name, body) → the error for a bad resource; empty for a good one."""

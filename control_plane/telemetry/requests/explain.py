@@ -11,7 +11,8 @@ from typing import Literal
 
 from meshwright.control_plane.api.models.requests import Cause, Explanation, Request, ResponsiblePolicy
 from meshwright.control_plane.api.models.traces import ResponseFlag, Trace
-from meshwright.control_plane.core.reply_reasons import DIRECT_RESPONSES, FORWARDED, reason
+from meshwright.control_plane.core.reply_reasons import FORWARDED, direct_response, reason
+from meshwright.control_plane.policies.hook_registry import kinds_denying
 from meshwright.control_plane.telemetry.requests import call_path
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution, policy_list
 from meshwright.control_plane.telemetry.requests.call_path import CallHop
@@ -58,7 +59,7 @@ def explain_request(
         if not first.failed:
             summary = f"{outcome(first)}, but a call below it failed: {summary}"
     elif refused:
-        causes = [_refusal_cause(hop.request, policies) for hop in reversed(refused)]
+        causes = [_unflagged_cause(hop.request, policies) for hop in reversed(refused)]
         summary = failure_summary(causes[0], now)
     else:
         slowest = max(hops, key=lambda hop: hop.self_ms)
@@ -121,15 +122,14 @@ def _causes_at(hop: CallHop, policies: PolicyAttribution) -> list[Cause]:
         # A caller disconnects when an injected delay is longer than it waits.
         flags = [*(flag for flag in request.flags if flag.flag == "DI"), *flags]
     if not flags:
-        routes = policies.responsible_policies(request, "", _ROUTE_KINDS)
-        return [_cause(request, "", _describe_unflagged(request), routes)]
+        return [_unflagged_cause(request, policies)]
     return [_flag_cause(request, flag, policies) for flag in flags]
 
 
 def _describe_unflagged(request: Request) -> str:
     response = f"responded with {request.grpc_status or request.status}"
     if "direct_response" in request.details:
-        return DIRECT_RESPONSES.get(request.route, "its route has no backend")
+        return direct_response(request.route) or "its route has no backend"
     if is_own_response(request):
         by = "the gateway" if request.direction == "ingress" else f"the sidecar of {request.service}"
         return f"{by} {response}: {reason(request.details) or request.details}"
@@ -194,8 +194,10 @@ def is_refusal(request: Request) -> bool:
     return 400 <= request.status < 500 and is_own_response(request)
 
 
-def _refusal_cause(request: Request, policies: PolicyAttribution) -> Cause:
-    responsible = policies.responsible_policies(request, "", _ROUTE_KINDS)
+def _unflagged_cause(request: Request, policies: PolicyAttribution) -> Cause:
+    """The policy whose filter refused the request, or the route that led it."""
+    kinds = kinds_denying(request.details) if is_own_response(request) else ()
+    responsible = policies.responsible_policies(request, "", kinds or _ROUTE_KINDS)
     return _cause(request, "", _describe_unflagged(request), responsible)
 
 

@@ -1,9 +1,11 @@
 """Delta ADS of one stream as a pure state machine: requests and snapshots in, responses out.
 
-Three rules go beyond the specification, because Envoy needs them:
+Four rules go beyond the specification, because Envoy needs them:
 
 - Make before break: types that carry routes (LDS, RDS, VHDS) are held back until the clusters they refer to
   are ready at this client, endpoints included. Clusters are removed last, on an idle stream (`on_idle`).
+- Routes name entries of a shared filter's configuration (ECDS). So a change of it is sent twice: before the
+  routes merged with the configuration that the client has, and alone behind them.
 - After every update of a cluster its endpoints are sent again. Otherwise Envoy warms the cluster for 15 s.
 - A NACKed response is sent again resource by resource. A NACKed resource is quarantined until its version
   changes, so the same bytes are never sent in a loop. A client that has no version of it gets an older one
@@ -15,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.core.resource import CDS, EDS, PUSH_ORDER, RDS, VHDS, Resource
+from meshwright.control_plane.core import shared_filters
+from meshwright.control_plane.core.resource import CDS, ECDS, EDS, PUSH_ORDER, RDS, VHDS, Resource
 from meshwright.control_plane.core.snapshot import NodeSnapshot
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds.protocol.cluster_dependencies import ResourceKey
@@ -69,6 +72,8 @@ class Delta(TargetState):
         self._unknown_names: dict[str, set[str]] = {}
         self._unknown_hosts = unknown_hosts or UnknownNames()
         self._refused_hosts: set[str] = set()
+        self._filters_sent: dict[str, Resource] = {}
+        """Shared filter configurations by name, as they were sent."""
         self.rejected_names = 0
         self.nacks = 0
 
@@ -226,8 +231,11 @@ class Delta(TargetState):
         responses: list[Response] = []
         for type_url in PUSH_ORDER:
             sub = self._types.get(type_url)
+            if type_url == RDS and not force and self._has_held_filters:
+                continue
             if sub is not None and (sub.dirty or sub.awaits_first_response):
                 responses += self._send(sub, force)
+        responses += self._replace_merged_filters()
         self.advance(self._snapshot.revision)
         return responses
 
@@ -253,7 +261,7 @@ class Delta(TargetState):
                 elif missing and not rejected and not force:
                     held.add(name)
                 else:
-                    update.resources[resource.name] = resource
+                    update.resources[resource.name] = self._first_stage(sub, resource)
                     self._replace_refused(resource, update)
         if sub.type_url == VHDS and sub.awaits_first_response:
             update.resources |= placeholder_hosts(self._types[RDS].names if RDS in self._types else ())
@@ -265,6 +273,41 @@ class Delta(TargetState):
         if sub.type_url == CDS and EDS in self._types:
             self._resend_endpoints(self._types[EDS], update.resources)
         return responses
+
+    @property
+    def _has_held_filters(self) -> bool:
+        """Whether a shared filter waits for a cluster: routes that name its new entries wait with it."""
+        sub = self._types.get(ECDS)
+        return sub is not None and bool(sub.dirty - sub.blocked.keys())
+
+    def _first_stage(self, sub: Subscription, resource: Resource) -> Resource:
+        """What to send before the routes: a shared filter's configuration merged with the one sent last."""
+        if sub.type_url != ECDS:
+            return resource
+        last = self._filters_sent.get(resource.name)
+        if last is not None and sub.sent.get(resource.name) == last.version:
+            first = shared_filters.merged(last, resource)
+        else:
+            first = resource
+        self._filters_sent[resource.name] = first
+        return first
+
+    def _replace_merged_filters(self) -> list[Response]:
+        """Shared filter configurations without what only old routes use, once no route is held back."""
+        sub = self._types.get(ECDS)
+        if sub is None or any(
+            self._types[type_url].dirty for type_url in ROUTE_TYPES if type_url in self._types
+        ):
+            return []
+        update = _Update()
+        for name, sent in self._filters_sent.items():
+            target = self._target(sub, name)
+            if target is None or target.version == sent.version or sub.sent.get(name) != sent.version:
+                continue
+            if not sub.is_quarantined(target):
+                self._filters_sent[name] = update.resources[name] = target
+                sub.record_introduced(target, self._snapshot.revision)
+        return self._build_responses(sub, update, set())
 
     @staticmethod
     def _must_send(sub: Subscription, name: str, resource: Resource) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource
+from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS, VHDS, Resource
 from meshwright.control_plane.core.snapshot import NodeSnapshot
 from meshwright.control_plane.xds.protocol.cluster_dependencies import ClusterDependencies, ResourceKey
 from meshwright.control_plane.xds.protocol.last_accepted import required_clusters
@@ -12,7 +12,7 @@ from meshwright.control_plane.xds.protocol.response import empty_endpoints
 from meshwright.control_plane.xds.protocol.stream_progress import StreamProgress
 from meshwright.control_plane.xds.protocol.subscription import Subscription
 
-ROUTE_TYPES = (LDS, RDS, VHDS)
+ROUTE_TYPES = (ECDS, LDS, RDS, VHDS)
 """Types whose resources refer to clusters."""
 
 

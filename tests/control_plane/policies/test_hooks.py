@@ -94,7 +94,7 @@ def test_symptoms_name_fields_and_statistics_that_exist(kind: str) -> None:
 
 
 def is_included(statistic: str) -> bool:
-    names = (statistic, f"cluster.orders.{statistic}")
+    names = (statistic, f"cluster.orders.{statistic}", f"http.inbound.{statistic}")
     for rule in INCLUDED_STATS:
         prefix, regex = rule.get("prefix"), rule.get("safe_regex")
         if prefix and any(name.startswith(str(prefix)) for name in names):

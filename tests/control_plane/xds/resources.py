@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from meshwright.control_plane.core.resource import CDS, EDS, LDS, RDS, VHDS, Resource, encode
-from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS, VHDS, Resource, encode
+from meshwright.control_plane.envoy import codec, v3
 
 ADS = v3.ConfigSource(ads=v3.AggregatedConfigSource())
 
@@ -33,6 +33,15 @@ def routes(name: str, clusters: tuple[str, ...] = (), stat: str = "") -> Resourc
     hosts = [v3.VirtualHost(name=domain, domains=[domain]) for domain in (*clusters, stat) if domain]
     message = v3.RouteConfiguration(name=name, virtual_hosts=hosts)
     return encode(RDS, name, message, required_clusters=clusters)
+
+
+def shared_filter(*entries: str, clusters: tuple[str, ...] = ()) -> Resource:
+    """The configuration of filter `auth` with requirements of these names."""
+    config = v3.JwtAuthentication()
+    for name in entries:
+        config.requirement_map[name].allow_missing.SetInParent()
+    message = v3.TypedExtensionConfig(name="auth", typed_config=codec.pack(config))
+    return encode(ECDS, "auth", message, required_clusters=clusters)
 
 
 def host(service: str, clusters: tuple[str, ...] | None = None, stat: str = "") -> Resource:

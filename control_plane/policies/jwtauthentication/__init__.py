@@ -1,0 +1,1 @@
+"""JWTAuthentication: only requests with a valid token get through."""

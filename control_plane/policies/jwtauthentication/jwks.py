@@ -1,0 +1,178 @@
+"""Where an issuer's public keys come from: the document itself, a file beside it, or a URL."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from meshwright.control_plane.policies.base import Spec
+from meshwright.control_plane.policies.duration import Duration
+
+MAX_JWKS_BYTES = 64 * 1024
+"""Size of a key set; providers publish a few keys of some 500 bytes each."""
+
+MAX_PEM_BYTES = 256 * 1024
+
+MIN_REFRESH, DEFAULT_REFRESH, MAX_REFRESH = timedelta(seconds=6), timedelta(minutes=5), timedelta(hours=24)
+"""Envoy fetches five seconds before the end of this time, so a shorter one would fetch without a pause."""
+
+PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
+"""Members of a JWK that hold private or symmetric keys (RFC 7518, section 6)."""
+
+_KEY_TYPES = ("RSA", "EC", "OKP")
+
+
+class KeySource(NamedTuple):
+    """The parts of a URL. `host` is without brackets; `mesh`: a host of the mesh."""
+
+    scheme: str
+    host: str
+    port: int
+    mesh: bool
+
+    @property
+    def authority(self) -> str:
+        """The host as the mesh names it: with the port only if it is not the scheme's own."""
+        return self.host if self.port == _PORTS[self.scheme] else f"{self.host}:{self.port}"
+
+
+_PORTS = {"http": 80, "https": 443}
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:(?P<port>[0-9]{1,5}))?(/[^#\s]*)?"
+)
+MAX_PORT = 65535
+
+
+def parse_url(url: str) -> KeySource:
+    """The parts of a key set's URL; raises ValueError, with advice, for one that cannot be used."""
+    match = _URL.fullmatch(url)
+    if match is None or not 1 <= int(match["port"] or 1) <= MAX_PORT:
+        raise ValueError(
+            f"{url!r} is not a URL with http or https and a host, without a user and a fragment: "
+            "write it like https://id.example.com/jwks.json"
+        )
+    scheme, host = match["scheme"], match["host"].strip("[]").removesuffix(".").lower()
+    is_address = _is_address(host)
+    mesh = not is_address and host != "localhost" and ("." not in host or host.endswith(".mesh"))
+    if mesh and scheme == "https":
+        raise ValueError(f"{host} is a service of the mesh, which encrypts by itself: write http://")
+    if scheme == "http" and not mesh and not _is_loopback(host):
+        raise ValueError("keys from outside the mesh need https://: whoever can change them can sign tokens")
+    return KeySource(scheme, host, int(match["port"] or _PORTS[scheme]), mesh)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def check_key_set(text: str) -> str:
+    """The key set, if each of its keys is a public one; raises ValueError otherwise."""
+    if len(text.encode()) > MAX_JWKS_BYTES:
+        raise ValueError(f"the key set is larger than {MAX_JWKS_BYTES // 1024} KiB: leave out old keys")
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"the key set is not JSON: {error}") from None
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
+        raise ValueError("the key set has no keys: it is an object with a list `keys` (RFC 7517)")
+    for index, key in enumerate(keys):
+        private = [name for name in PRIVATE_MEMBERS if name in key]
+        if private:
+            raise ValueError(
+                f"keys[{index}] has {', '.join(private)}, which is secret, and policies are no place for "
+                "secrets: give the public keys only, and no symmetric ones"
+            )
+        if key.get("kty") not in _KEY_TYPES:
+            raise ValueError(f"keys[{index}].kty is not one of {', '.join(_KEY_TYPES)}")
+    return text
+
+
+def _canonical(value: Any) -> Any:
+    """A key set written as YAML becomes JSON text."""
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, Mapping) else value
+
+
+KeySet = Annotated[str, BeforeValidator(_canonical, json_schema_input_type=dict[str, Any] | str)]
+URL = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[!-~]+$")]
+
+
+class JWKS(Spec):
+    """The issuer's public keys. Set one of inline, file and url."""
+
+    inline: KeySet = Field("", description="The key set itself (RFC 7517), as YAML or as JSON text.")
+    file: str = Field(
+        "",
+        max_length=1024,
+        description="A file with the key set, relative to the policy's own. `mesh apply` reads it and stores "
+        "the content, so apply again when the file has changed.",
+    )
+    url: URL = Field(
+        "",
+        description="http://SERVICE/path of a service of the mesh, or https://host/path of any other host. "
+        "The proxy fetches the keys at once and again after `refresh`.",
+    )
+    refresh: Duration = Field(
+        DEFAULT_REFRESH,
+        ge=MIN_REFRESH,
+        le=MAX_REFRESH,
+        description="How old keys from a URL become. New keys must be published this long before they sign.",
+    )
+    ca: Annotated[str, StringConstraints(max_length=MAX_PEM_BYTES)] = Field(
+        "", description="PEM certificates that an https host must chain to; empty: those of the system."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_file(cls, value: Any, info: ValidationInfo) -> Any:
+        """Put the file's content in its place, where the caller can read files."""
+        read = (info.context or {}).get("read_file")
+        if read is None or not isinstance(value, Mapping) or not isinstance(value.get("file"), str):
+            return value
+        others = {name: member for name, member in value.items() if name != "file"}
+        return others | {"inline": read(value["file"], MAX_JWKS_BYTES)}
+
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, url: str) -> str:
+        if url:
+            parse_url(url)
+        return url
+
+    @field_validator("inline")
+    @classmethod
+    def _public(cls, inline: str) -> str:
+        return check_key_set(inline) if inline else inline
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.file:
+            raise ValueError("file: only `mesh apply` reads files: put the key set into inline")
+        if bool(self.inline) == bool(self.url):
+            raise ValueError("set one of inline, file and url")
+        if self.ca and not self.url.startswith("https://"):
+            raise ValueError("ca has no effect without an https url: leave it out")
+        if self.ca and "-----BEGIN CERTIFICATE-----" not in self.ca:
+            raise ValueError("ca holds no PEM certificate")
+        return self

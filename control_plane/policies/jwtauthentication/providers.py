@@ -1,0 +1,181 @@
+"""Issuers as providers of Envoy's JWT filter, what is required of them, and the clusters of their keys."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from ipaddress import ip_address
+
+from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.jwtauthentication.jwks import JWKS, KeySource, parse_url
+from meshwright.control_plane.policies.jwtauthentication.spec import (
+    JWTAuthenticationSpec,
+    TokenIssuer,
+    TokenLocation,
+)
+
+FETCH_TIMEOUT, CONNECT_TIMEOUT = timedelta(seconds=5), timedelta(seconds=5)
+RETRY_AFTER = timedelta(seconds=1)
+"""After a failed fetch: how soon a proxy that has no keys yet recovers."""
+
+DNS_REFRESH = timedelta(seconds=30)
+
+
+def provider_name(policy: str, issuer: TokenIssuer) -> str:
+    """Unique in a proxy: an issuer occurs once in a policy."""
+    return f"{policy}/{issuer.issuer}"
+
+
+def provider(spec: JWTAuthenticationSpec, issuer: TokenIssuer, clusters: Mapping[str, str]) -> v3.JwtProvider:
+    """One issuer. The token stays for the filter's other requirements; the route removes its header."""
+    message = v3.JwtProvider(
+        issuer=issuer.issuer,
+        audiences=issuer.audiences,
+        forward=True,
+        require_expiration=spec.require_expiration,
+        clock_skew_seconds=round(spec.clock_skew.total_seconds()),
+        claim_to_headers=[
+            v3.JwtClaimToHeader(header_name=entry.header, claim_name=entry.claim)
+            for entry in spec.claim_headers
+        ],
+    )
+    _set_place(issuer.token, message)
+    if issuer.jwks.inline:
+        message.local_jwks.inline_string = issuer.jwks.inline
+    else:
+        message.remote_jwks.CopyFrom(_remote(issuer.jwks, clusters))
+    return message
+
+
+def _set_place(place: TokenLocation, message: v3.JwtProvider) -> None:
+    if place.header:
+        message.from_headers.add(name=place.header.lower(), value_prefix=place.prefix)
+    elif place.query:
+        message.from_params.append(place.query)
+    else:
+        message.from_cookies.append(place.cookie)
+
+
+def _remote(jwks: JWKS, clusters: Mapping[str, str]) -> v3.RemoteJwks:
+    """Fetched in the background, at once and before the keys become old: listeners never wait for it.
+
+    While the host is away the keys that Envoy has stay in use.
+    """
+    source = parse_url(jwks.url)
+    cluster = clusters[source.authority] if source.mesh else _cluster_name(source, jwks.ca)
+    return v3.RemoteJwks(
+        http_uri=v3.HttpUri(uri=jwks.url, cluster=cluster, timeout=FETCH_TIMEOUT),
+        cache_duration=jwks.refresh,
+        async_fetch=v3.JwksAsyncFetch(fast_listener=True, failed_refetch_duration=RETRY_AFTER),
+    )
+
+
+# --- requirements -------------------------------------------------------------------------------------
+
+
+def requirement(policy: str, spec: JWTAuthenticationSpec) -> v3.JwtRequirement:
+    """What a policy requires of a request.
+
+    `any` of Envoy ends with the first token that is valid. Where issuers have places of their own, the token
+    in each other place must be valid as well, or an application might read one that nobody verified.
+    """
+    places: dict[TokenLocation, list[v3.JwtRequirement]] = {}
+    for issuer in spec.issuers:
+        name = v3.JwtRequirement(provider_name=provider_name(policy, issuer))
+        places.setdefault(issuer.token, []).append(name)
+    everybody = [name for names in places.values() for name in names]
+    if spec.require == "all":
+        return all_of(everybody)
+    optional = [_any_of([*names, _missing()]) for names in places.values()]
+    if spec.require == "none-but-verify":
+        return all_of(optional)
+    if len(places) == 1:
+        return _any_of(everybody)
+    return all_of([*optional, _any_of(everybody)])
+
+
+def all_of(requirements: Sequence[v3.JwtRequirement]) -> v3.JwtRequirement:
+    """All of them; a single one as it is."""
+    if len(requirements) == 1:
+        return requirements[0]
+    message = v3.JwtRequirement()
+    message.requires_all.requirements.extend(requirements)
+    return message
+
+
+def _any_of(requirements: Sequence[v3.JwtRequirement]) -> v3.JwtRequirement:
+    if len(requirements) == 1:
+        return requirements[0]
+    message = v3.JwtRequirement()
+    message.requires_any.requirements.extend(requirements)
+    return message
+
+
+def _missing() -> v3.JwtRequirement:
+    message = v3.JwtRequirement()
+    message.allow_missing.SetInParent()
+    return message
+
+
+# --- clusters -----------------------------------------------------------------------------------------
+
+
+def _cluster_name(source: KeySource, ca: str) -> str:
+    """Begins with a slash as no service does; another trust is another cluster."""
+    suffix = f"/{hashlib.sha256(ca.encode()).hexdigest()[:8]}" if ca else ""
+    return f"/keys/{source.scheme}/{source.host}:{source.port}{suffix}"
+
+
+def outside_cluster(jwks: JWKS) -> v3.Cluster:
+    """The host of a key set outside the mesh, resolved as the system does."""
+    source = parse_url(jwks.url)
+    name = _cluster_name(source, jwks.ca)
+    resolver = codec.pack(v3.GetAddrInfoDnsResolverConfig())
+    message = v3.Cluster(
+        name=name,
+        type=v3.Cluster.LOGICAL_DNS,
+        connect_timeout=CONNECT_TIMEOUT,
+        dns_refresh_rate=DNS_REFRESH,
+        dns_lookup_family=v3.Cluster.ALL,
+        wait_for_warm_on_init=v3.BoolValue(value=False),
+        typed_dns_resolver_config=v3.TypedExtensionConfig(
+            name="envoy.network.dns_resolver.getaddrinfo", typed_config=resolver
+        ),
+    )
+    message.load_assignment.cluster_name = name
+    endpoint = message.load_assignment.endpoints.add().lb_endpoints.add().endpoint
+    endpoint.address.socket_address.address = source.host
+    endpoint.address.socket_address.port_value = source.port
+    if source.scheme == "https":
+        message.transport_socket.CopyFrom(_tls(source, jwks.ca))
+    return message
+
+
+def _tls(source: KeySource, ca: str) -> v3.TransportSocket:
+    """TLS 1.2 or later to a host that proves its name."""
+    try:
+        ip_address(source.host)
+        kind = v3.SubjectAltNameMatcher.IP_ADDRESS
+    except ValueError:
+        kind = v3.SubjectAltNameMatcher.DNS
+    validation = v3.CertificateValidationContext(
+        match_typed_subject_alt_names=[
+            v3.SubjectAltNameMatcher(san_type=kind, matcher=v3.StringMatcher(exact=source.host))
+        ]
+    )
+    if ca:
+        validation.trusted_ca.inline_string = ca
+    else:
+        validation.system_root_certs.SetInParent()
+    context = v3.UpstreamTlsContext(
+        sni=source.host if kind == v3.SubjectAltNameMatcher.DNS else "",
+        common_tls_context=v3.CommonTlsContext(
+            tls_params=v3.TlsParameters(
+                tls_minimum_protocol_version=v3.TlsParameters.TLSv1_2,
+                tls_maximum_protocol_version=v3.TlsParameters.TLSv1_3,
+            ),
+            validation_context=validation,
+        ),
+    )
+    return v3.TransportSocket(name="envoy.transport_sockets.tls", typed_config=codec.pack(context))

@@ -1,0 +1,175 @@
+"""JWTAuthentication: which tokens a gateway, a route or a service accepts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec, TargetKind
+from meshwright.control_plane.policies.duration import Duration
+from meshwright.control_plane.policies.field_types import HOP_BY_HOP, HeaderName, check_distinct
+from meshwright.control_plane.policies.jwtauthentication.jwks import JWKS
+
+DEFAULT_CLOCK_SKEW = timedelta(seconds=60)
+
+MAX_HYPHENS = 4
+"""Hyphens in the name of a claim's header: each spelling with underscores is removed, 2 to this power."""
+
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_Token = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.~-]+$")]
+_ClaimPath = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\s.]+(\.[^\s.]+)*$")]
+_Path = Annotated[str, StringConstraints(max_length=1024, pattern=r"^/[A-Za-z0-9/_.~!$&'()*+,=:@-]*$")]
+_Method = Annotated[str, StringConstraints(max_length=32, pattern=r"^[A-Z]+$")]
+
+
+class TokenLocation(Spec):
+    """Where a request carries the token. Set one of header, query and cookie."""
+
+    header: HeaderName | Literal[""] = Field("", description="A header.")
+    prefix: Annotated[str, StringConstraints(max_length=64, pattern=r"^[ -~]*$")] = Field(
+        "", description="What stands before the token in the header, such as `Bearer `."
+    )
+    query: _Token | Literal[""] = Field("", description="A parameter of the URL's query.")
+    cookie: _Token | Literal[""] = Field("", description="A cookie.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if sum(map(bool, (self.header, self.query, self.cookie))) != 1:
+            raise ValueError("set one of header, query and cookie")
+        if self.prefix and not self.header:
+            raise ValueError("only a header has a prefix: leave it out")
+        if self.header.lower() in HOP_BY_HOP | {"host", "cookie"}:
+            raise ValueError(f"header {self.header!r} cannot carry a token")
+        return self
+
+
+BEARER = TokenLocation(header="authorization", prefix="Bearer ")
+
+
+class TokenIssuer(Spec):
+    """Who signs tokens, and how they are verified."""
+
+    issuer: _Text = Field(description="The claim `iss` of its tokens, exactly.")
+    audiences: tuple[_Text, ...] = Field(
+        (), max_length=16, description="One of these must be in the claim `aud`. Empty: any audience."
+    )
+    jwks: JWKS = Field(description="Its public keys.")
+    token: TokenLocation = Field(
+        BEARER, description="Where requests carry the token. Default: `Authorization: Bearer TOKEN`."
+    )
+    forward_token: bool = Field(
+        True, description="Whether the application gets the token. false removes its header."
+    )
+
+    @model_validator(mode="after")
+    def _removable(self) -> Self:
+        if not self.forward_token and not self.token.header:
+            raise ValueError("forwardToken: only a header can be removed, no query parameter and no cookie")
+        return self
+
+
+class ClaimHeader(Spec):
+    """A header for the application with the value of a claim."""
+
+    claim: _ClaimPath = Field(
+        description="The claim. `realm.role` is role in realm. Lists and objects are base64url of their JSON."
+    )
+    header: HeaderName = Field(
+        description="The header. What clients send under this name never reaches the application."
+    )
+
+    @field_validator("header")
+    @classmethod
+    def _removable(cls, header: str) -> str:
+        if header.lower() in HOP_BY_HOP | {"host", "authorization", "cookie", "content-type"}:
+            raise ValueError(f"header {header!r} has a meaning of its own: use another name")
+        if "_" in header or header.count("-") > MAX_HYPHENS:
+            raise ValueError(f"header {header!r}: use hyphens, no underscores, and at most {MAX_HYPHENS}")
+        return header.lower()
+
+
+class TokenException(Spec):
+    """Requests that need no token."""
+
+    path: _Path = Field(
+        description="The path without the query. A prefix covers whole segments: /public covers /public/a. "
+        "Paths with `..`, `//`, `;` or an encoded character of ASCII are no exception."
+    )
+    type: Literal["Exact", "PathPrefix"] = Field("Exact", description="How the path matches.")
+    methods: tuple[_Method, ...] = Field(
+        (), max_length=16, description="Only these methods, such as OPTIONS. Empty: any method."
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _normal(cls, path: str) -> str:
+        if "//" in path or any(segment in (".", "..") for segment in path.split("/")):
+            raise ValueError(f"{path!r} is not normalised: write it without `//`, `.` and `..`")
+        return path
+
+
+class JWTAuthenticationSpec(TargetedSpec):
+    """Issuers, what is required of them, and exceptions."""
+
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset(
+        {"Gateway", "Service", "HTTPRoute", "GRPCRoute"}
+    )
+    gateway_sections: ClassVar[bool] = True
+    gateway_routes_only: ClassVar[bool] = True
+
+    require: Literal["any", "all", "none-but-verify"] = Field(
+        "any",
+        description="any: a token of one issuer. all: a token of each. none-but-verify: a request without a "
+        "token passes. In each case a token that is not valid is refused, whatever others there are.",
+    )
+    issuers: tuple[TokenIssuer, ...] = Field(
+        min_length=1, max_length=16, description="The issuers; each once."
+    )
+    claim_headers: tuple[ClaimHeader, ...] = Field(
+        (), max_length=16, description="Claims of a verified token that the application gets as headers."
+    )
+    clock_skew: Duration = Field(
+        DEFAULT_CLOCK_SKEW,
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=1),
+        description="How far the issuer's clock may differ, for `exp` and `nbf`.",
+    )
+    require_expiration: bool = Field(True, description="Whether a token without `exp` is refused.")
+    exceptions: tuple[TokenException, ...] = Field(
+        (), max_length=16, description="Requests that need no token by this policy."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.from_:
+            raise ValueError("from: a token says who the user is, whichever service calls: leave it out")
+        check_distinct((entry.issuer for entry in self.issuers), "issuer")
+        check_distinct((entry.header for entry in self.claim_headers), "header")
+        places = [entry.token for entry in self.issuers]
+        if self.require == "all" and len(set(places)) < len(places):
+            raise ValueError(
+                "require: all needs a token of each issuer, each in a place of its own: set token"
+            )
+        tokens = {place.header.lower() for place in places}
+        for entry in self.claim_headers:
+            if entry.header in tokens:
+                raise ValueError(f"header {entry.header!r} carries the token: use another one for the claim")
+        return self
+
+
+class JWTAuthentication(TargetedPolicy):
+    """Lets requests through only with a valid JSON Web Token (RFC 7519).
+
+    A policy for a Gateway, one of its listeners (`sectionName`) or a route is enforced at the gateway; one
+    for a Service by the sidecars of that service, for every caller. All policies apply that target a request,
+    and none lifts another. A refused request gets 401 with the reason and the policies that were in force.
+    """
+
+    combine: ClassVar[Combine] = "all"
+    order: ClassVar[int] = 150
+
+    api_version: Literal["meshwright.io/v1"] = Field(description="Always meshwright.io/v1.")
+    kind: Literal["JWTAuthentication"] = Field(description="Always JWTAuthentication.")
+    spec: JWTAuthenticationSpec = Field(description="Targets, issuers, requirements and exceptions.")

@@ -1,0 +1,28 @@
+"""Why a proxy responds in place of the app: what the body of the response and `mesh why` say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BODY = "mesh: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)"
+"""The format of a body, in Envoy's access log format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What `text` explains: responses whose details begin with one of `details`, if `only_if` holds (CEL).
+
+    An empty `text` keeps Envoy's own in the body. `status` replaces Envoy's, 0 keeps it. `causes` are more
+    exact texts for `mesh why`, by a part of the details.
+    """
+
+    details: tuple[str, ...]
+    text: str = ""
+    only_if: str = ""
+    status: int = 0
+    body: str = BODY
+    causes: tuple[tuple[str, str], ...] = ()
+
+    def explain(self, details: str) -> str:
+        """The text for these details."""
+        return next((text for part, text in self.causes if part in details), self.text)
