@@ -7,19 +7,14 @@ nobody who changes the mesh.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from meshwright.control_plane.admin.auth import CALLER_RIGHTS
 from meshwright.control_plane.api.auth import Rights
 from meshwright.control_plane.api.models.policies import DocumentInput
 from meshwright.control_plane.errors import LimitExceededError, OverloadedError
-
-SLICE_SECONDS = 0.003
-"""How long a computation may hold the event loop, besides its last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +37,6 @@ LIMITS: Mapping[Rights, ComputeLimits] = {
     "all": ComputeLimits(concurrent=2, admitted=16, seconds=60.0, rules=50_000, body_bytes=4 * 1024 * 1024),
 }
 """2,000 matches take about ten seconds of CPU, most of it for the YAML of Envoy's resources."""
-
-ResultT = TypeVar("ResultT")
 
 
 def caller_limits() -> ComputeLimits:
@@ -101,17 +94,3 @@ def _rules(document: Mapping[str, object]) -> int:
         for parts in rule.values() if isinstance(rule, dict) else ():
             total += len(parts) if isinstance(parts, list) else 0
     return total
-
-
-async def in_slices(steps: Generator[None, None, ResultT]) -> ResultT:
-    """Run steps to the end; other tasks get their turn after every SLICE_SECONDS."""
-    started = time.perf_counter()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: ResultT = end.value
-            return result
-        if time.perf_counter() - started >= SLICE_SECONDS:
-            await asyncio.sleep(0)
-            started = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from meshwright.control_plane.admin.compute import caller_limits, check_rules, in_slices
+from meshwright.control_plane.admin.compute import caller_limits, check_rules
 from meshwright.control_plane.admin.errors import DocumentsError
 from meshwright.control_plane.api.models.errors import ValidationProblem
 from meshwright.control_plane.api.models.policies import DocumentInput
@@ -26,6 +26,7 @@ from meshwright.control_plane.policies.validation_messages import (
     error_message,
     format_value,
 )
+from meshwright.control_plane.slices import in_slices
 
 PROBLEMS_LIMIT = 100
 """Problems in one response: nobody reads more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from meshwright.control_plane.agents.reports import ProxyReports
 from meshwright.control_plane.api.models.proxies import ProxyReport, ProxyStatus
@@ -20,11 +20,9 @@ from meshwright.control_plane.cluster.methods import GET_STATE
 from meshwright.control_plane.cluster.peer_client import PeerError
 from meshwright.control_plane.cluster.remote_state import ProxyKey, RemoteState
 from meshwright.control_plane.cluster.wire import PeerState, WireError
+from meshwright.control_plane.slices import in_slices
 from meshwright.control_plane.status.rollout import ProxyHoldings, RolloutCount, count_rollout
 from meshwright.control_plane.telemetry.topology.windows import TrafficWindows
-
-ITEMS_PER_SLICE = 16
-"""List items built or parsed without a yield to the event loop: about half a millisecond."""
 
 MAX_FLUSH_BYTES = 2 * 1024 * 1024
 """Flushes in one response; the next call returns the rest."""
@@ -34,8 +32,6 @@ MAX_PAGES_PER_POLL = 20
 
 ROLLOUT_CACHE_SECONDS = 0.2
 """How long rollout counts of peers are reused, however many clients read the status."""
-
-ResultT = TypeVar("ResultT")
 
 
 class ConnectedProxies(Protocol):
@@ -164,7 +160,7 @@ class StateSync:
 
         The sequence number is advanced with each flush: a cancelled poll is continued where it stopped.
         """
-        state = await self._in_slices(wire.parse_state(report, self._trust_domain))
+        state = await in_slices(wire.parse_state(report, self._trust_domain))
         now = self._now()
         self._remote.update(state, now)
         if state.flushes is None:
@@ -188,7 +184,7 @@ class StateSync:
 
     async def _serve(self, request: pb.StateRequest) -> pb.StateReport:
         report = pb.StateReport(member_id=self._members.id, problems=self._local.problems())
-        await self._in_slices(self._build(report, request))
+        await in_slices(self._build(report, request))
         return report
 
     def _build(self, report: pb.StateReport, request: pb.StateRequest) -> Generator[None, None, None]:
@@ -225,16 +221,3 @@ class StateSync:
             wire.write_flush(flush, now - entry.received_at, entry.item)
             size += flush.ByteSize()
             yield
-
-    async def _in_slices(self, steps: Generator[None, None, ResultT]) -> ResultT:
-        """Run steps to the end, with a yield to the event loop after every ITEMS_PER_SLICE."""
-        done = 0
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result: ResultT = end.value
-                return result
-            done += 1
-            if done % ITEMS_PER_SLICE == 0:
-                await self._sleep(0)
