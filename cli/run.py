@@ -103,7 +103,7 @@ def run(
     from meshwright.cli.join.runner import WorkloadRunner  # imports gRPC
 
     target = JoinTarget(control_plane, advertise, bind, has_token=token_file is not None)
-    with join_mesh(workload, target, state) as config:
+    with join_mesh(workload, target, state, timeout) as config:
         code = asyncio.run(WorkloadRunner(config).run(timeout))
     raise typer.Exit(code)
 

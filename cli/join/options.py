@@ -123,7 +123,8 @@ SidecarTimeoutOption = Annotated[
         metavar="DURATION",
         parser=duration_parser(1, 600),
         show_default=False,
-        help="How long the sidecar has to become ready. [default: 60s]",
+        help="How long to wait for a control plane or store that is away, and then for the sidecar to become "
+        "ready. [default: 60s]",
     ),
 ]
 TokenFileOption = Annotated[

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from meshwright.cli.envoy_binary import envoy_binary
-from meshwright.cli.http import call_api
+from meshwright.cli.join.waiting import JOIN_TIMEOUT, call_when_available
 from meshwright.cli.options import author
 from meshwright.cli.state_lock import INSTANCES_FOLDER, StateLock, remove_abandoned_instances
 from meshwright.cli.token import AGENT_TOKEN_TTL
@@ -49,10 +49,13 @@ class JoinTarget:
 
 
 @contextmanager
-def join_mesh(workload: Workload, target: JoinTarget, state: Path | None) -> Iterator[AgentConfig]:
+def join_mesh(
+    workload: Workload, target: JoinTarget, state: Path | None, timeout: float = JOIN_TIMEOUT
+) -> Iterator[AgentConfig]:
     """The agent's configuration for one workload. Its folder is locked, and removed at the end.
 
-    Raises InputError for wrong options, UnreachableError if there is no mesh.
+    A control plane or store that is away may take `timeout` seconds to return. Raises InputError for wrong
+    options, UnreachableError if there is no mesh.
     """
     settings = _join_settings(target, state)
     private_folder(settings.state)
@@ -62,7 +65,7 @@ def join_mesh(workload: Workload, target: JoinTarget, state: Path | None) -> Ite
     try:
         if not target.has_token:
             workload = workload.model_copy(update={"token_file": folder / workload.token_file})
-            _create_token(workload, target, state)
+            _create_token(workload, target, settings, state, timeout)
         addresses = _control_plane_addresses(workload, target, settings)
         yield AgentConfig(
             addresses=addresses,
@@ -138,13 +141,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _create_token(workload: Workload, target: JoinTarget, state: Path | None) -> None:
+def _create_token(
+    workload: Workload, target: JoinTarget, settings: Settings, state: Path | None, timeout: float
+) -> None:
     """Let the local mesh create a join token for the workload."""
     if target.control_plane:
         raise InputError(
             "--control-plane needs --token-file: create a token with `mesh token create` on that mesh"
         )
-    created = call_api(calls.create_token(workload.role, workload.service, AGENT_TOKEN_TTL, author()), state)
+    call = calls.create_token(workload.role, workload.service, AGENT_TOKEN_TTL, author())
+    created = call_when_available(call, settings, state, timeout)
     write_private(workload.token_file, f"{created['token']}\n")
 
 

@@ -120,8 +120,12 @@ async def test_lost_key_of_tokens_is_refused_while_they_are_valid(settings: Sett
 
 async def test_second_control_plane_needs_the_key_of_tokens_too(settings: Settings, tmp_path: Path) -> None:
     ca = settings.state / "ca"
-    root = {"ca_certificate": str(ca / "root.pem"), "ca_key": str(ca / "root.key")}
-    second = Settings(tmp_path / "second", redis_url=settings.redis_url, **root)
+    second = replace(
+        settings,
+        state=tmp_path / "second",
+        ca_certificate=str(ca / "root.pem"),
+        ca_key=str(ca / "root.key"),
+    )
     with pytest.raises(InputError, match="MESH_CA_TOKENS_KEY"):
         await ControlPlane.create(second)
     await serve_once(replace(second, ca_tokens_key=str(ca / "tokens.key")))
