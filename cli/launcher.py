@@ -31,6 +31,7 @@ from meshwright.control_plane.api.private_files import private_folder, read_priv
 from meshwright.control_plane.api.state_dir import MeshAddresses
 from meshwright.control_plane.config import Settings
 from meshwright.control_plane.errors import MeshError
+from meshwright.control_plane.store import embedded
 from meshwright.sidecar.child_process import Program, log_path
 from meshwright.sidecar.config import AgentConfig
 from meshwright.sidecar.files import tail, write_private
@@ -108,8 +109,6 @@ class MeshLauncher:
         if self._plan.settings.redis_url:
             self._report("good", "store", "MESH_REDIS_URL")
             return
-        from meshwright.control_plane.store import embedded  # takes 0.3 s, which --help need not wait for
-
         store = embedded.prepare(self._state)
         if await asyncio.to_thread(embedded.is_running, store):
             raise CommandError(

@@ -133,3 +133,10 @@ async def test_any_redis_url_is_a_store(tmp_path: Path) -> None:
         valkey.start()
         assert (await store.current()).number == 1
         await store.close()
+
+
+async def test_what_the_store_replies_is_the_reason_why_it_is_not_ready(valkey: Valkey) -> None:
+    valkey.embedded.password_file.write_text("guess\n")
+    with pytest.raises(StoreError, match=r"not ready within 2 s \(-WRONGPASS .*\): see its log") as caught:
+        await embedded.wait_ready(valkey.embedded, within=2.0)
+    assert "guess" not in str(caught.value)
