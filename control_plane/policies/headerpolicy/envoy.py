@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.headerpolicy.spec import HeaderChanges, HeaderPolicySpec
 from meshwright.control_plane.policies.hooks import FilterEntry, FilterPhase, Hooks, ListenerDirection
-from meshwright.control_plane.policies.httproute.envoy_filters import literal_header
+from meshwright.control_plane.policies.httproute.envoy_filters import header_options
 
 NAME = "envoy.filters.http.header_mutation"
 
@@ -35,12 +35,5 @@ def _mutations(changes: HeaderChanges | None) -> Iterator[v3.ConfigHeaderMutatio
         return
     for name in changes.remove:
         yield v3.ConfigHeaderMutation(remove=name)
-    for headers, action in (
-        (changes.set, v3.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD),
-        (changes.add, v3.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD),
-    ):
-        for header in headers:
-            option = v3.HeaderValueOption(
-                header=literal_header(header.name, header.value), append_action=action
-            )
-            yield v3.ConfigHeaderMutation(append=option)
+    for option in header_options(changes):
+        yield v3.ConfigHeaderMutation(append=option)

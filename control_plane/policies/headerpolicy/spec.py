@@ -6,28 +6,17 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec, TargetKind
-from meshwright.control_plane.policies.field_types import HeaderName, check_header_changes
-from meshwright.control_plane.policies.httproute.filters import HTTPHeader
+from meshwright.control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec, TargetKind
+from meshwright.control_plane.policies.httproute.filters import HTTPHeaderFilter
 
 
-class HeaderChanges(Spec):
+class HeaderChanges(HTTPHeaderFilter):
     """Changes to the headers of a message. A header may appear in one of the lists only."""
 
-    set: tuple[HTTPHeader, ...] = Field(
-        (), max_length=16, description="Headers that replace existing ones of the same name."
-    )
-    add: tuple[HTTPHeader, ...] = Field(
-        (), max_length=16, description="Headers added to existing ones of the same name."
-    )
-    remove: tuple[HeaderName, ...] = Field((), max_length=16, description="Headers to remove.")
-
     @model_validator(mode="after")
-    def _valid(self) -> Self:
-        names = [*(header.name for header in self.set + self.add), *self.remove]
-        if not names:
+    def _not_empty(self) -> Self:
+        if not (self.set or self.add or self.remove):
             raise ValueError("there is nothing to change: use set, add or remove")
-        check_header_changes(names)
         return self
 
 

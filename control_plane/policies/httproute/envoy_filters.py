@@ -32,14 +32,15 @@ def apply_header_modifiers(
     """Set, add and remove headers on a route or on one of its backends."""
     for item in filters:
         if item.request_header_modifier is not None:
-            target.request_headers_to_add.extend(_header_options(item.request_header_modifier))
+            target.request_headers_to_add.extend(header_options(item.request_header_modifier))
             target.request_headers_to_remove.extend(item.request_header_modifier.remove)
         if item.response_header_modifier is not None:
-            target.response_headers_to_add.extend(_header_options(item.response_header_modifier))
+            target.response_headers_to_add.extend(header_options(item.response_header_modifier))
             target.response_headers_to_remove.extend(item.response_header_modifier.remove)
 
 
-def _header_options(modifier: HTTPHeaderFilter) -> Iterable[v3.HeaderValueOption]:
+def header_options(modifier: HTTPHeaderFilter) -> Iterable[v3.HeaderValueOption]:
+    """The headers to set and to add; those to remove are a field of their own in Envoy."""
     for headers, action in (
         (modifier.set, v3.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD),
         (modifier.add, v3.HeaderValueOption.APPEND_IF_EXISTS_OR_ADD),
