@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,9 @@ class Agent:
         path = socket_path(self._config.state, CONTROL_SOCKET)
         private_folder(path.parent)
         control = await serve_control_socket(path, self.handle_request)
-        metrics = await serve_metrics(socket_path(self._config.state, METRICS_SOCKET), self.status)
+        metrics = await serve_metrics(
+            socket_path(self._config.state, METRICS_SOCKET), self.status, self._answer_check
+        )
         await stop.wait()
         log.info("stopping")
         try:
@@ -127,6 +129,9 @@ class Agent:
             raise ValueError(f"no workload {name!r}: this agent runs {', '.join(self._sidecars) or 'none'}")
         await sidecar.stop()
         return {"stopped": name}
+
+    async def _answer_check(self, name: str, host: str, headers: Mapping[str, str]) -> int:
+        return await self._sidecars[name].answer_check(host, headers)
 
     async def _take_over(self) -> None:
         """Go on with the processes of an earlier agent, and stop those whose settings have changed."""

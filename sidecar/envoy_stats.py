@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
+from meshwright.sidecar.trials import TrialCounts, TriedInstance
 
 HEARTBEAT_INTERVAL = 2.0
 """Maximum seconds between reports, even when nothing has changed."""
@@ -96,16 +98,42 @@ def _sum(stats: Mapping[str, int], suffix: str) -> int:
 
 def ejected_hosts(response: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """The addresses of ejected hosts by cluster, from `/clusters?format=json`."""
-    ejected = {}
+    ejected: dict[str, list[str]] = defaultdict(list)
+    for name, host in _hosts(response):
+        if host.get("health_status", {}).get("failed_outlier_check"):
+            ejected[name].append(_address(host))
+    return {name: tuple(sorted(addresses)) for name, addresses in ejected.items()}
+
+
+def tried_out(response: Mapping[str, Any], clusters: Collection[str]) -> frozenset[TriedInstance]:
+    """The instances of `clusters` that get no requests: ejected, or kept out by a failed trial.
+
+    `response` is that of `/clusters?format=json`. The first check of an instance is no trial.
+    """
+    return frozenset(
+        TriedInstance(name, _address(host))
+        for name, host in _hosts(response)
+        if name in clusters and _is_out(host.get("health_status", {}))
+    )
+
+
+def is_new(response: Mapping[str, Any], instance: TriedInstance) -> bool:
+    """Whether Envoy waits for the first check of an instance; one that it does not list is new as well."""
+    for name, host in _hosts(response):
+        if name == instance.cluster and _address(host) == instance.address:
+            return bool(host.get("health_status", {}).get("pending_active_hc"))
+    return True
+
+
+def _hosts(response: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for cluster in response.get("cluster_statuses", ()):
-        addresses = [
-            _address(host)
-            for host in cluster.get("host_statuses", ())
-            if host.get("health_status", {}).get("failed_outlier_check")
-        ]
-        if addresses:
-            ejected[str(cluster.get("name", ""))] = tuple(sorted(addresses)[:MAX_EJECTED_ADDRESSES])
-    return ejected
+        for host in cluster.get("host_statuses", ()):
+            yield str(cluster.get("name", "")), host
+
+
+def _is_out(health: Mapping[str, Any]) -> bool:
+    kept_out = health.get("failed_active_health_check") and not health.get("pending_active_hc")
+    return bool(health.get("failed_outlier_check") or kept_out)
 
 
 def _address(host: Mapping[str, Any]) -> str:
@@ -118,11 +146,37 @@ def with_addresses(
 ) -> tuple[ClusterReport, ...]:
     """The clusters, with the addresses of their ejected hosts."""
     return tuple(
-        cluster.model_copy(update={"ejected_addresses": addresses.get(cluster.cluster, ())})
+        cluster.model_copy(
+            update={"ejected_addresses": addresses.get(cluster.cluster, ())[:MAX_EJECTED_ADDRESSES]}
+        )
         if cluster.ejected
         else cluster
         for cluster in clusters
     )
+
+
+def with_trials(
+    clusters: tuple[ClusterReport, ...],
+    out: Collection[TriedInstance],
+    counts: Mapping[str, TrialCounts],
+) -> tuple[ClusterReport, ...]:
+    """The clusters, with their trials; `out` are the instances that only a trial readmits."""
+    addresses: dict[str, list[str]] = defaultdict(list)
+    for instance in sorted(out):
+        addresses[instance.cluster].append(instance.address)
+    result = []
+    for cluster in clusters:
+        count, kept_out = counts.get(cluster.cluster), addresses.get(cluster.cluster, ())
+        update: dict[str, Any] = {}
+        if count is not None:
+            update |= {"half_open": count.half_open, "passed": count.passed, "failed": count.failed}
+        if kept_out:
+            update |= {
+                "ejected": len(kept_out),
+                "ejected_addresses": tuple(kept_out[:MAX_EJECTED_ADDRESSES]),
+            }
+        result.append(cluster.model_copy(update=update) if update else cluster)
+    return tuple(result)
 
 
 def envoy_version(info: Mapping[str, Any]) -> str:

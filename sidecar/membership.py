@@ -182,5 +182,6 @@ def build_registration(
         port=inbound,
         ports=tuple(port.service_port for port in workload.ports),
         labels=tuple(sorted(workload.labels.items())),
+        health_path=workload.health.path or "",
         **condition.model_dump(),
     )

@@ -1,12 +1,13 @@
-"""Serves the agent's metrics on a unix socket. Each sidecar's Envoy forwards scrapes of its own workload.
+"""What the agent serves to the Envoys beside it, on a unix socket: metrics, and answers to health checks.
 
-Prometheus reads them at the sidecar's ready port, like Envoy's own, so the agent needs no port.
+Each sidecar's Envoy forwards scrapes of its own workload: Prometheus reads them at the sidecar's ready port,
+like Envoy's own, so the agent needs no port. The checks are those of ejected instances (trial_gate).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +34,21 @@ class _WorkloadCollector(Collector):
         yield from workload_metrics(self.workload, memory)
 
 
-async def serve_metrics(path: Path, status: Callable[[], AgentStatus]) -> web.AppRunner:
+AnswerCheck = Callable[[str, str, Mapping[str, str]], Awaitable[int]]
+"""The status that decides a check, by workload, host and headers. Raises ValueError, KeyError."""
+
+
+async def serve_metrics(
+    path: Path, status: Callable[[], AgentStatus], answer_check: AnswerCheck
+) -> web.AppRunner:
     """Listen at `path` (mode 0600) in a private folder. The caller cleans up the runner."""
+
+    async def check(request: web.Request) -> web.Response:
+        try:
+            answer = await answer_check(request.match_info["name"], request.host, request.headers)
+        except (KeyError, ValueError) as error:
+            return web.Response(status=404, text=f"{error}\n")
+        return web.Response(status=answer)
 
     async def serve(request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -47,7 +61,11 @@ async def serve_metrics(path: Path, status: Callable[[], AgentStatus]) -> web.Ap
 
     app = web.Application(client_max_size=1024)
     app.router.add_get("/metrics/{name}", serve)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    app.router.add_get("/trials/{name}", check)
+    # A check that Envoy gives up must not wait on, and with a trial that nobody asks for.
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=0.5, handler_cancellation=True
+    )
     await runner.setup()
     await web.SockSite(runner, listen_unix(path)).start()
     return runner

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from meshwright.control_plane.api.models.instances import ZONE_LABEL
 from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.control_plane.api.trials import TRIAL_SOCKET
 from meshwright.sidecar.addresses import split_host_port
 from meshwright.sidecar.bootstrap import AppCluster, BootstrapParams
 from meshwright.sidecar.config import AgentConfig, Workload
@@ -29,6 +30,7 @@ def bootstrap_params(
         trust_domain=config.trust_domain,
         xds=split_host_port(config.addresses.xds, 15012),
         admin_socket=str(admin_socket),
+        trial_socket=str(admin_socket.with_name(TRIAL_SOCKET)),
         agent_socket=str(socket_path(config.state, METRICS_SOCKET)),
         app_metrics=_app_metrics(workload),
         bind=config.bind,

@@ -11,6 +11,7 @@ import structlog
 
 from meshwright.control_plane.api.private_files import private_folder
 from meshwright.control_plane.api.state_dir import socket_path
+from meshwright.control_plane.api.trials import TRIAL_SOCKET
 from meshwright.sidecar.addresses import split_address
 from meshwright.sidecar.bootstrap import build_bootstrap, envoy_command
 from meshwright.sidecar.child_process import Program
@@ -76,6 +77,7 @@ class ProxyProcess:
         self._on_ports = on_ports
         self._log = structlog.get_logger(__name__).bind(workload=workload.name)
         self._socket = socket_path(folder, "admin.sock")
+        self.trial_socket = socket_path(folder, TRIAL_SOCKET)
         self._admin: EnvoyAdminClient | None = None
         self.ports = allocator.allocate_all(workload)
         self.process = Supervisor(f"{workload.name}.proxy", self._program, config.state, self._exited)
@@ -157,10 +159,19 @@ class ProxyProcess:
             raise NotReadyError(conflict)
         private_folder(self._socket.parent)
         self._socket.unlink(missing_ok=True)
+        self._place_trial_socket()
         save_ports(self._folder, self.ports)
         params = bootstrap_params(self._workload, self._config, self.ports, self._socket, self._credential)
         write_private(self._folder / "bootstrap.json", json.dumps(build_bootstrap(params), indent=1))
         return self._envoy()
+
+    def _place_trial_socket(self) -> None:
+        """Make room for the socket, and make it reachable in Envoy's working directory (see api.trials)."""
+        self.trial_socket.unlink(missing_ok=True)
+        local = self._folder / TRIAL_SOCKET
+        if self.trial_socket != local.absolute():
+            local.unlink(missing_ok=True)
+            local.symlink_to(self.trial_socket)
 
     def _envoy(self) -> Program:
         # Settings without defaults, and not the bootstrap made of them: after an update of this package the

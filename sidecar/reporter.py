@@ -15,6 +15,7 @@ from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyRepo
 from meshwright.sidecar import envoy_stats
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.envoy_admin import EnvoyAdminClient, EnvoyAdminError
+from meshwright.sidecar.trial_gate import TrialGate
 
 COLLECT_INTERVAL = 1.0
 """Seconds between collections."""
@@ -39,6 +40,7 @@ class Reporter:
         svid_expiry: Callable[[], float],
         send: Callable[[ProxyReport], Awaitable[bool]],
         metrics_address: Callable[[], str],
+        gate: TrialGate,
     ) -> None:
         self._workload = workload
         self._admin = admin
@@ -46,6 +48,7 @@ class Reporter:
         self._svid_expiry = svid_expiry
         self._send = send
         self._metrics_address = metrics_address
+        self._gate = gate
         self._process = _ProcessState(None)
 
     async def run(self) -> None:
@@ -78,7 +81,7 @@ class Reporter:
             )
         process = self._process
         text = await self._admin.stats(envoy_stats.STATS_PATTERN)
-        if text != process.text or process.overflowing:
+        if text != process.text or process.momentary or self._gate.book.is_open:
             await self._update(process, text)
         return ProxyReport(
             node=self._workload.name,
@@ -95,18 +98,24 @@ class Reporter:
 
     async def _update(self, process: _ProcessState, text: str) -> None:
         stats = envoy_stats.parse_stats(text, process.stats if process.text else None)
-        clusters = stats.clusters
-        if stats.has_ejections:
-            addresses = envoy_stats.ejected_hosts(await self._admin.clusters())
-            clusters = envoy_stats.with_addresses(clusters, addresses)
-        # An overflow ends when the next collection has the same count.
-        process.overflowing = stats.overflows != process.stats.overflows
+        clusters, gate = stats.clusters, self._gate
+        if stats.has_ejections or gate.book.is_open:
+            response = await gate.read_clusters()
+            clusters = envoy_stats.with_addresses(clusters, envoy_stats.ejected_hosts(response))
+            out = envoy_stats.tried_out(response, gate.book.clusters)
+            clusters = envoy_stats.with_trials(clusters, out, gate.book.collect())
+        elif gate.book.clusters:
+            clusters = envoy_stats.with_trials(clusters, (), gate.book.collect())
+        # An overflow ends when the next collection has the same count, a trial is shown once.
+        process.momentary = stats.overflows != process.stats.overflows or any(
+            cluster.half_open for cluster in clusters
+        )
         process.text, process.stats, process.clusters = text, stats, clusters
 
 
 @dataclass(slots=True)
 class _ProcessState:
-    """What was collected from one process. `overflowing`: the same text may mean something else next time."""
+    """What was collected from one process. `momentary`: the same text may mean something else next time."""
 
     pid: int | None
     version: str = ""
@@ -114,4 +123,4 @@ class _ProcessState:
     text: str = ""
     stats: envoy_stats.StatsSnapshot = field(default_factory=envoy_stats.StatsSnapshot)
     clusters: tuple[ClusterReport, ...] = ()
-    overflowing: bool = False
+    momentary: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from meshwright.sidecar.proxy_process import ProxyProcess
 from meshwright.sidecar.reporter import Reporter
 from meshwright.sidecar.status import WorkloadStatus
 from meshwright.sidecar.tasks import TaskSet
+from meshwright.sidecar.trial_gate import TrialGate
+from meshwright.sidecar.trial_probe import try_instance
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +66,7 @@ class Sidecar:
         self._tasks = TaskSet(workload.name, lambda error: self._set_problem("agent", error))
         self._folder = folder = private_folder(config.state / "sidecars" / workload.name)
         self._address = address
+        self._gate: TrialGate | None = None
         self._make_app_environment = app_environment
         self._credential = _credential(workload, config, folder)
         self._membership = Membership(workload, config, folder, session, self._set_problem, address=address)
@@ -160,6 +164,12 @@ class Sidecar:
     def app_exit_code(self) -> int | None:
         """The exit code of the app's last run (negative: by a signal); None if it never exited."""
         return self._app.process.exit_code
+
+    async def answer_check(self, host: str, headers: Mapping[str, str]) -> int:
+        """The status by which Envoy readmits an ejected instance or not (trial_gate). Raises ValueError."""
+        if self._gate is None:
+            raise ValueError("the proxy has not started")
+        return await self._gate.answer(host, headers)
 
     def set_stop_signal(self, number: signal.Signals) -> None:
         """Stop the app with this signal when its turn comes."""
@@ -287,6 +297,7 @@ class Sidecar:
     def _start_proxy(self) -> None:
         self._write_app_environment()
         admin = self._proxy.start()
+        self._gate = TrialGate(self.workload.name, admin, partial(try_instance, self._proxy.trial_socket))
         self._tasks.keep(self._proxy.watch)
         reporter = Reporter(
             self.workload,
@@ -295,6 +306,7 @@ class Sidecar:
             svid_expiry=lambda: self._membership.svid_expiry,
             send=self._membership.report,
             metrics_address=self._metrics_address,
+            gate=self._gate,
         )
         self._tasks.keep(reporter.run)
         handler = CommandHandler(

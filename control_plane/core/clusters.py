@@ -14,6 +14,7 @@ from meshwright.control_plane.core import http2, tcp, tls
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.attachment import refs_of
 from meshwright.control_plane.core.resource import CDS, Resource, encode
+from meshwright.control_plane.core.trials import add_trial
 from meshwright.control_plane.core.views import ClusterView
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.httproute.envoy import BLACKHOLE
@@ -61,6 +62,8 @@ def cluster(view: ClusterView) -> Resource:
         message.transport_socket.CopyFrom(tls.upstream_socket(view.identity, sni, alpn))
     for policy in view.policies:
         policy.hooks.patch_cluster(message)
+    if view.trial is not None:
+        add_trial(message, view.trial)
     refs = refs_of(view.policies)
     return encode(CDS, view.name, message, policies=(*refs, view.subset) if view.subset else refs)
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from meshwright.control_plane.api.hosts import reachable_ip
 from meshwright.control_plane.core.resource import EDS, Resource, encode, length_delimited, varint
+from meshwright.control_plane.core.trials import set_check_address
 from meshwright.control_plane.core.views import LoadBalancingView
 from meshwright.control_plane.core.world import Instance
 from meshwright.control_plane.envoy import codec, v3
@@ -35,11 +36,13 @@ _CLUSTER_NAME, _ENDPOINTS, _LOCALITY, _LB_ENDPOINTS, _PRIORITY = 1, 2, 1, 2, 5
 
 
 @lru_cache(maxsize=65536)
-def _endpoint(address: str, port: int, health: str, weight: int) -> bytes:
+def _endpoint(address: str, port: int, health: str, weight: int, trial: bool) -> bytes:
     socket = v3.SocketAddress(address=address, port_value=port)
     message = v3.LbEndpoint(
         endpoint=v3.Endpoint(address=v3.Address(socket_address=socket)), health_status=HEALTH_STATUS[health]
     )
+    if trial:
+        set_check_address(message.endpoint, address, port)
     if weight:
         message.load_balancing_weight.value = weight
     return length_delimited(_LB_ENDPOINTS, codec.encode(message))
@@ -86,7 +89,7 @@ def assignment(
         weight = _weight(instance, view.weights)
         group = instance.zone if zone else ""
         health = "healthy" if last_resort and instance.last_resort else instance.health
-        groups[group].append(_endpoint(instance.address, instance.port, health, weight))
+        groups[group].append(_endpoint(instance.address, instance.port, health, weight, view.trial))
     body = length_delimited(_CLUSTER_NAME, cluster.encode())
     for group, endpoints in sorted(groups.items()):
         joined = b"".join(endpoints)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 
+from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import shared_filters
 from meshwright.control_plane.core.attachment import (
@@ -40,6 +41,7 @@ from meshwright.control_plane.core.views import (
     ListenerView,
     LoadBalancingView,
     NodeView,
+    TrialView,
     UpstreamView,
     default_port,
 )
@@ -53,6 +55,7 @@ from meshwright.control_plane.policies.hooks import (
     EndpointWeights,
     ListenerDirection,
     TransportMode,
+    Trial,
     strictest,
 )
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
@@ -192,8 +195,18 @@ class Resolver:
         if default:
             subsets = self._backends.subsets_of(service.name)
             clusters += [(default, subset_cluster(subset), subset.ref) for subset in subsets]
+        trial = _trial(effective)
         return tuple(
-            ClusterView(name, service.name, port, identity, plaintext and port == default, policies, subset)
+            ClusterView(
+                name,
+                service.name,
+                port,
+                identity,
+                plaintext and port == default,
+                policies,
+                subset,
+                _trial_view(trial, service, port) if trial else None,
+            )
             for port, name, subset in clusters
         )
 
@@ -221,15 +234,27 @@ class Resolver:
             for policy in implementing(effective, "endpoint_weights")
             if (weights := policy.hooks.endpoint_weights()) is not None
         ]
-        if not policies:
-            return LoadBalancingView(EndpointWeights())
-        return LoadBalancingView(policies[-1][0], refs_of(policy for _, policy in policies))
+        weights = policies[-1][0] if policies else EndpointWeights()
+        refs = refs_of(policy for _, policy in policies)
+        return LoadBalancingView(weights, refs, trial=_trial(effective) is not None)
 
 
 @cache
 def _default_policies() -> tuple[EffectivePolicy, ...]:
     """The defaults of kinds that shape every listener."""
     return tuple(EffectivePolicy(kind, kinds()[kind].order, spec, "") for kind, spec in default_specs())
+
+
+def _trial(policies: Iterable[EffectivePolicy]) -> Trial | None:
+    """How ejected instances are tried: what the last kind that has a say decides."""
+    decisions = [policy.hooks.trial() for policy in implementing(policies, "trial")]
+    return decisions[-1] if decisions else None
+
+
+def _trial_view(trial: Trial, service: Service, port: Port) -> TrialView:
+    """The declared health path is that of the first http port."""
+    http = next((candidate for candidate in service.ports if candidate.protocol == "http"), None)
+    return TrialView(trial.open_for, port.protocol, service.health_path if port == http else "")
 
 
 def _transport_mode(policies: Iterable[EffectivePolicy]) -> TransportMode:

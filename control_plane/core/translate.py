@@ -67,10 +67,12 @@ def translate(world: World, last: Translation | None = None) -> Translation:
 
 
 def _topology(world: World) -> Mapping[str, object]:
-    """What views depend on besides documents: the services and gateways, with their ports."""
+    """What views depend on besides documents: gateways, and services with ports and health path."""
     return {
         "gateways": world.gateways,
-        **{f"/{name}": service.ports for name, service in world.services.items()},
+        **{
+            f"/{name}": (service.ports, service.health_path) for name, service in world.services.items()
+        },
     }
 
 

@@ -7,7 +7,9 @@ time or an allotted port.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from meshwright.control_plane.api.models.base import Protocol
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
 from meshwright.control_plane.core.shared_filters import SharedFilterView
@@ -60,8 +62,20 @@ class HostView:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialView:
+    """How an ejected instance is tried: when, by which protocol and, for http, at which declared path."""
+
+    open_for: timedelta
+    protocol: Protocol
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterView:
-    """One upstream cluster of a destination. `plaintext`: the destination accepts no TLS on this port."""
+    """One upstream cluster of a destination. `plaintext`: the destination accepts no TLS on this port.
+
+    `trial` is set if ejected instances return by a trial.
+    """
 
     name: str
     service: str
@@ -70,14 +84,19 @@ class ClusterView:
     plaintext: bool
     policies: tuple[EffectivePolicy, ...]
     subset: str = ""
+    trial: TrialView | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancingView:
-    """How a caller's requests are spread over endpoints, and the policies (`Kind/name`) that say so."""
+    """How a caller's requests are spread over endpoints, and the policies (`Kind/name`) that say so.
+
+    `trial`: the caller's clusters have a health check that goes to its agent.
+    """
 
     weights: EndpointWeights
     policies: tuple[str, ...] = ()
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

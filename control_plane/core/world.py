@@ -20,7 +20,7 @@ Labels = tuple[tuple[str, str], ...]
 class Instance:
     """One running instance of a service; `address` and `port` are its sidecar's inbound listener.
 
-    The fields from `health` on are those of its InstanceCondition.
+    The fields from `health` on are those of its InstanceCondition. `health_path` is what it declares.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Instance:
     last_resort: bool = False
     restarts: int = 0
     last_exit: str = ""
+    health_path: str = ""
 
     @property
     def zone(self) -> str:
@@ -67,6 +68,11 @@ class Service:
     ports: tuple[Port, ...]
     instances: tuple[Instance, ...] = ()
     departure: Departure | None = None
+
+    @property
+    def health_path(self) -> str:
+        """The health path that the first instance with one declares; empty without."""
+        return next((instance.health_path for instance in self.instances if instance.health_path), "")
 
     @property
     def is_idle(self) -> bool:

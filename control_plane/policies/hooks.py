@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 from types import MappingProxyType
 from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
@@ -91,6 +92,13 @@ class EndpointWeights:
     weights: tuple[tuple[tuple[tuple[str, str], ...], int], ...] = ()
     prefer_local_zone: bool = False
     last_resort: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What readmits an ejected instance: one health check, `open_for` after the ejection."""
+
+    open_for: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,10 @@ class Hooks(Generic[SpecT]):
 
     def endpoint_weights(self) -> EndpointWeights | None:
         """How a caller's requests are spread over the destination's endpoints; None: evenly."""
+        return None
+
+    def trial(self) -> Trial | None:
+        """How an instance that this caller ejected returns; None: without a trial. The last kind decides."""
         return None
 
     def transport_mode(self) -> TransportMode | None:

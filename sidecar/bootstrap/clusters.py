@@ -116,8 +116,11 @@ def _control_plane(params: BootstrapParams, name: str, address: tuple[str, int])
 
 
 def _agent(params: BootstrapParams) -> list[Json]:
+    """Without limits: a check of each instance may be held there (see api.trials)."""
     address = {"pipe": {"path": params.agent_socket}}
-    return [_cluster(cluster_names.AGENT, address)] if params.agent_socket else []
+    limits = {"max_connections": _UNLIMITED, "max_pending_requests": _UNLIMITED, "max_requests": _UNLIMITED}
+    agent = _cluster(cluster_names.AGENT, address, circuit_breakers={"thresholds": [limits]})
+    return [agent] if params.agent_socket else []
 
 
 def _telemetry(params: BootstrapParams) -> list[Json]:

@@ -1,17 +1,18 @@
-"""The bootstrap's static listeners: readiness and metrics, and the port for the app's own spans."""
+"""The bootstrap's static listeners: readiness and metrics, the port for the app's own spans, trials."""
 
 from __future__ import annotations
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.sidecar.bootstrap.clusters import socket_address
 from meshwright.sidecar.bootstrap.params import BootstrapParams, Json
+from meshwright.sidecar.bootstrap.trials import trial_listeners
 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 
 
 def static_listeners(params: BootstrapParams) -> list[Json]:
     """All listeners of the bootstrap."""
-    return [_ready(params), *_spans(params)]
+    return [_ready(params), *_spans(params), *trial_listeners(params)]
 
 
 def _ready(params: BootstrapParams) -> Json:

@@ -28,9 +28,9 @@ class BootstrapParams:
     spans instead, without TLS. Without both nothing is traced. The app sends its own spans to `spans_port` on
     loopback; 0 for no such port.
     `upstreams` are (TCP service, `ip:port` where the app reaches it). `agent_socket` serves the agent's
-    metrics, `app_metrics` is the (port name, path) of the app's. `secret_hash` is the hash of the credential
-    that callers of the outbound port need; empty: none. `outside` is the workload's `outbound`, `edge` its
-    `edge`.
+    metrics and answers the checks that Envoy sends to its own `trial_socket`. `app_metrics` is the (port
+    name, path) of the app's metrics. `secret_hash` is the hash of the credential that callers of the outbound
+    port need; empty: none. `outside` is the workload's `outbound`, `edge` its `edge`.
     """
 
     id: str
@@ -50,6 +50,7 @@ class BootstrapParams:
     spans_port: int = 0
     upstreams: tuple[tuple[str, str], ...] = ()
     agent_socket: str = ""
+    trial_socket: str = ""
     app_metrics: tuple[str, str] | None = None
     secret_hash: str = ""
     outside: Literal["", "allow", "deny"] = ""

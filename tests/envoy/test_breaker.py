@@ -7,10 +7,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from random import Random
+from typing import Any
 
 import pytest
 import requests
 
+from tests.envoy.breaker_machine import BreakerMachine
 from tests.envoy.harness import Mesh, running_mesh, service, until
 
 USER, PROBE = "/switch/user", "/switch/probe"
@@ -26,6 +29,13 @@ RPC = {
 }
 
 
+TRIED = {
+    **service("tried"),
+    # Its agent asks this path once; from then on, those that ask are callers' trials.
+    "health": {"path": PROBE, "interval": "1h", "healthyAfter": 1},
+}
+
+
 def policy(kind: str, spec: str, target: str = "back") -> str:
     return (
         f"---\napiVersion: meshwright.io/v1\nkind: {kind}\nmetadata: {{name: lab}}\n"
@@ -35,7 +45,7 @@ def policy(kind: str, spec: str, target: str = "back") -> str:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    services = [service("front"), service("back", labels={"version": "v1"}), RPC]
+    services = [service("front"), service("back", labels={"version": "v1"}), RPC, TRIED]
     with running_mesh(tmp_path_factory.mktemp("breaker"), services) as running:
         yield running
 
@@ -46,12 +56,13 @@ def mesh(shared: Mesh) -> Iterator[Mesh]:
 
     After the test, policies are deleted, probes have stopped, and no host is ejected.
     """
-    switch(shared, user=200, probe=200)
-    shared.reset("back-1")
+    for name in ("back-1", "tried-1"):
+        switch(shared, name, user=200, probe=200)
+        shared.reset(name)
     yield shared
     for entry in shared.status()["policies"]:
         shared.delete(entry["kind"], entry["name"])
-    for name in ("back", "rpc"):
+    for name in ("back", "rpc", "tried"):
         until(partial(_is_plain, shared, name), f"{name} has no probes and no ejected host")
 
 
@@ -60,19 +71,19 @@ def _is_plain(mesh: Mesh, cluster: str) -> bool:
     return not any(counter(mesh, name, cluster) for name in names)
 
 
-def switch(mesh: Mesh, **codes: int) -> None:
+def switch(mesh: Mesh, instance: str = "back-1", **codes: int) -> None:
     """Make the upstream respond with these statuses from now on."""
     for name, code in codes.items():
-        requests.post(f"{mesh.app('back-1')}/switches/{name}/{code}", timeout=10).raise_for_status()
+        requests.post(f"{mesh.app(instance)}/switches/{name}/{code}", timeout=10).raise_for_status()
 
 
-def call(mesh: Mesh, path: str = USER) -> requests.Response:
-    return mesh.get("front-1", f"http://back{path}")
+def call(mesh: Mesh, path: str = USER, service: str = "back") -> requests.Response:
+    return mesh.get("front-1", f"http://{service}{path}")
 
 
-def reached(mesh: Mesh, path: str = USER) -> int:
+def reached(mesh: Mesh, path: str = USER, instance: str = "back-1") -> int:
     """The number of requests for the path that reached the upstream."""
-    return mesh.counts("back-1").get(f"GET {path}", 0)
+    return mesh.counts(instance).get(f"GET {path}", 0)
 
 
 def is_open(response: requests.Response) -> bool:
@@ -146,6 +157,75 @@ def test_breaker_with_health_check_sends_no_user_request_to_a_failing_upstream(m
     assert reached(mesh) == before
     switch(mesh, user=200, probe=200)
     until(lambda: call(mesh).status_code == 200, "a passing probe lets it back")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_half_open_probe_follows_the_reference_machine(mesh: Mesh, seed: int) -> None:
+    replay(mesh, Random(seed), steps=25, open_for=1.0)  # noqa: S311
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10, 16))
+def test_half_open_probe_follows_the_reference_machine_for_long(mesh: Mesh, seed: int) -> None:
+    replay(mesh, Random(seed), steps=150, open_for=2.0)  # noqa: S311
+
+
+def replay(mesh: Mesh, random: Random, *, steps: int, open_for: float) -> None:
+    """A random history of calls and trials, compared with the machine after each step."""
+    mesh.apply(policy("CircuitBreaker", f"openFor: {open_for:g}s, halfOpen: probe", "tried"))
+    machine = BreakerMachine(failures=5, open_for=open_for)
+    until(lambda: call(mesh, USER, "tried").status_code == 200, "the breaker is in force")
+    for _ in range(steps):
+        if machine.is_open:
+            _wait_for_trial(mesh, machine, passes=random.random() < 0.5)
+            continue
+        succeeds = random.random() < 0.2
+        switch(mesh, "tried-1", user=200 if succeeds else 500)
+        before, now = reached(mesh, USER, "tried-1"), time.monotonic()
+        response = call(mesh, USER, "tried")
+        assert machine.call(succeeds=succeeds, now=now), "the machine is closed"
+        assert response.status_code == (200 if succeeds else 500), response.text
+        assert reached(mesh, USER, "tried-1") == before + 1
+        if machine.is_open:
+            until(
+                lambda: counter(mesh, "outlier_detection_ejections_active", "tried"), "it opens", every=0.01
+            )
+
+
+def _wait_for_trial(mesh: Mesh, machine: BreakerMachine, *, passes: bool) -> None:
+    """Until the one trial that is due: calls are refused, and it comes no earlier than the machine's."""
+    trials, users = reached(mesh, PROBE, "tried-1"), reached(mesh, USER, "tried-1")
+    switch(mesh, "tried-1", probe=200 if passes else 503, user=200)
+    refused, not_before = True, time.monotonic()
+    while refused and reached(mesh, PROBE, "tried-1") == trials:
+        assert time.monotonic() < machine.opened_at + 120, "no trial"
+        not_before = time.monotonic()
+        refused = is_open(call(mesh, USER, "tried"))
+    assert reached(mesh, PROBE, "tried-1") == trials + 1
+    machine.trial(passes=passes, now=time.monotonic(), ended=not_before)
+    if passes:
+        until(lambda: call(mesh, USER, "tried").status_code == 200, "it is closed")
+        machine.call(succeeds=True, now=time.monotonic())
+    else:
+        assert refused
+        assert is_open(call(mesh, USER, "tried"))
+        assert reached(mesh, USER, "tried-1") == users
+
+
+def test_half_open_is_shown_and_counted(mesh: Mesh) -> None:
+    mesh.apply(policy("CircuitBreaker", "openFor: 1s, halfOpen: probe, consecutiveFailures: 2", "tried"))
+    until(lambda: call(mesh, USER, "tried").status_code == 200, "the breaker is in force")
+    requests.post(f"{mesh.app('tried-1')}/switches/probe/200?ms=4000", timeout=10).raise_for_status()
+    switch(mesh, "tried-1", user=500)
+    until(lambda: is_open(call(mesh, USER, "tried")), "it is open")
+    until(lambda: breaker(mesh)["state"] == "half-open", "the trial takes its time", within=60)
+    assert is_open(call(mesh, USER, "tried")), "no request before the trial has passed"
+    until(lambda: breaker(mesh)["trials_passed"] >= 1, "the trial is counted", within=60)
+
+
+def breaker(mesh: Mesh) -> dict[str, Any]:
+    """The breaker from front to tried."""
+    return next(entry for entry in mesh.status()["breakers"] if entry["to"] == "tried")
 
 
 def test_health_check_alone_removes_an_instance(mesh: Mesh) -> None:

@@ -49,7 +49,8 @@ class Registration(InstanceCondition):
     """One instance, registered by its agent and renewed in full every third of the lease.
 
     `address` and `port` are the sidecar's inbound listener as other nodes reach it. `instance` is unique only
-    within its service.
+    within its service. `health_path` is the declared health path of its app, at the first http port; empty
+    if there is none.
     """
 
     instance: Name
@@ -58,6 +59,7 @@ class Registration(InstanceCondition):
     port: int = Field(ge=1, le=65535)
     ports: tuple[Port, ...] = Field((Port(),), max_length=16)
     labels: tuple[tuple[LabelKey, LabelValue], ...] = Field((), max_length=32)
+    health_path: str = Field("", max_length=1024, pattern=r"^(/[!-~]*)?$")
 
 
 class LeaseGrant(ApiModel):

@@ -16,6 +16,8 @@ class ClusterReport(ApiModel):
 
     Outlier detection has ejected `ejected` of its `hosts`; `ejected_addresses` (`host:port`) are some of
     them. `limited`: a connection or request limit is reached, or rejected something within the last second.
+    With CircuitBreaker's `halfOpen: probe`, `half_open` instances are being tried or were within the last
+    second; `passed` and `failed` count the trials of this Envoy.
     """
 
     cluster: str = Field(max_length=256)
@@ -25,6 +27,9 @@ class ClusterReport(ApiModel):
         (), max_length=16
     )
     limited: bool = False
+    half_open: int = Field(0, ge=0)
+    passed: int = Field(0, ge=0)
+    failed: int = Field(0, ge=0)
 
 
 class ProxyReport(ApiModel):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import ClassVar
 
+from meshwright.control_plane.api.trials import TRIAL_GRACE
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.circuitbreaker.spec import CircuitBreakerSpec
-from meshwright.control_plane.policies.hooks import Hooks, Symptom
+from meshwright.control_plane.policies.hooks import Hooks, Symptom, Trial
 from meshwright.control_plane.policies.thresholds import default_thresholds
 
 _MAX_INTERVAL, _MIN_INTERVAL = timedelta(seconds=1), timedelta(milliseconds=50)
@@ -39,9 +40,14 @@ class CircuitBreakerHooks(Hooks[CircuitBreakerSpec]):
         outlier.interval.FromTimedelta(
             max(_MIN_INTERVAL, min(_MAX_INTERVAL, spec.open_for / _INTERVALS_PER_EJECTION))
         )
-        outlier.base_ejection_time.FromTimedelta(spec.open_for)
-        outlier.max_ejection_time.FromTimedelta(spec.open_for)
+        ejection = spec.open_for + (TRIAL_GRACE if spec.half_open == "probe" else timedelta(0))
+        outlier.base_ejection_time.FromTimedelta(ejection)
+        outlier.max_ejection_time.FromTimedelta(ejection)
         self._set_limits(default_thresholds(cluster))
+
+    def trial(self) -> Trial | None:
+        """The half-open state, if a probe decides."""
+        return Trial(self.spec.open_for) if self.spec.half_open == "probe" else None
 
     def _set_limits(self, thresholds: v3.CircuitBreakers.Thresholds) -> None:
         for field, limit in (

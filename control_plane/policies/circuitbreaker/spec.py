@@ -32,8 +32,14 @@ class CircuitBreakerSpec(TargetedSpec):
     )
     open_for: Duration = Field(
         timedelta(seconds=60),
-        description="How long an instance stays ejected; then it gets its full share of requests again. With "
-        "a HealthCheck for the service this has no effect: only a passing probe brings it back.",
+        description="How long an instance stays ejected; `halfOpen` says what happens then. With a "
+        "HealthCheck for the service both have no effect: its first passing probe brings the instance back.",
+    )
+    half_open: Literal["probe", "traffic"] = Field(
+        "traffic",
+        description="What happens after openFor. traffic: the instance gets its full share of requests, and "
+        "is ejected again after as many failures. probe: one health check is made, a trial; if it passes, "
+        "the instance gets its requests, otherwise it stays ejected for openFor again.",
     )
     max_connections: Limit | None = Field(
         None,
@@ -60,10 +66,11 @@ class CircuitBreakerSpec(TargetedSpec):
 class CircuitBreaker(TargetedPolicy):
     """Ejects failing instances for a while, and limits requests and connections to a service.
 
-    Each caller's sidecar counts separately. After `openFor` an instance gets all its requests back at once;
-    for a half-open state, in which a probe decides, add a HealthCheck for the service. Changing a
-    CircuitBreaker resets ejections and counters in every sidecar; changes to instances, their health or
-    weights do not. The most specific policy applies: service, then mesh.
+    Each caller's sidecar counts separately. After `openFor` an instance gets all its requests back at once,
+    or with `halfOpen: probe` one health check decides: the health path that its application declares, the
+    standard health service of gRPC, a connection to the sidecar for tcp. Changing a CircuitBreaker resets
+    ejections and counters in every sidecar; changes to instances, their health or weights do not. The most
+    specific policy applies: service, then mesh.
     """
 
     combine: ClassVar[Combine] = "override"

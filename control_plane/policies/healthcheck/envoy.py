@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.healthcheck.spec import HealthCheckSpec
-from meshwright.control_plane.policies.hooks import Hooks, Symptom
+from meshwright.control_plane.policies.hooks import Hooks, Symptom, Trial
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 """Clusters of http and grpc ports have these options; those of tcp ports do not."""
@@ -43,6 +43,10 @@ class HealthCheckHooks(Hooks[HealthCheckSpec]):
             outlier.base_ejection_time.FromTimedelta(EJECTED_UNTIL_PROBE_PASSES)
             outlier.max_ejection_time.FromTimedelta(EJECTED_UNTIL_PROBE_PASSES)
             outlier.successful_active_health_check_uneject_host.value = True
+
+    def trial(self) -> Trial | None:
+        """None: these probes readmit an ejected instance, and an Envoy has one health check per cluster."""
+        return None
 
     def _applies_to(self, cluster: v3.Cluster) -> bool:
         """Whether this probe suits the cluster's port. Names: `orders`, `orders:grpc`, `orders/v2`."""

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.circuitbreaker.envoy import CircuitBreakerHooks
 from meshwright.control_plane.policies.circuitbreaker.spec import CircuitBreaker, CircuitBreakerSpec
+from meshwright.control_plane.policies.hooks import Trial
 from meshwright.control_plane.policies.retry.envoy import RetryHooks
 from meshwright.control_plane.policies.retry.spec import RetrySpec
 
@@ -32,6 +33,14 @@ def test_patch_cluster_defaults_eject_after_five_failures_for_a_minute() -> None
         "enforcing_consecutive_5xx": 100,
         "enforcing_success_rate": 0,
     }
+
+
+def test_half_open_probe_leaves_envoy_time_for_the_trial() -> None:
+    cluster, hooks = v3.Cluster(name="orders"), breaker(openFor="30s", halfOpen="probe")
+    hooks.patch_cluster(cluster)
+    assert cluster.outlier_detection.base_ejection_time.ToTimedelta() == timedelta(seconds=40)
+    assert cluster.outlier_detection.max_ejection_time.ToTimedelta() == timedelta(seconds=40)
+    assert (hooks.trial(), breaker(openFor="30s").trial()) == (Trial(timedelta(seconds=30)), None)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +76,7 @@ def test_patch_cluster_omitted_limits_are_unchanged() -> None:
     [
         ({"openFor": "50ms"}, "100ms to 1h"),
         ({"openFor": "61m"}, "100ms to 1h"),
+        ({"halfOpen": "maybe"}, "'probe' or 'traffic'"),
         ({"consecutiveFailures": 0}, "greater than or equal to 1"),
         ({"maxPending": 0}, "greater than or equal to 1"),
         ({"maxRequests": "9"}, "valid integer"),
