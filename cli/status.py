@@ -30,7 +30,12 @@ HEALTH_LEVELS: dict[str, Level] = {
     "idle": "off",
 }
 
-BREAKER_LEVELS: dict[str, Level] = {"closed": "good", "partial": "partial", "open": "bad"}
+BREAKER_LEVELS: dict[str, Level] = {
+    "closed": "good",
+    "half-open": "partial",
+    "partial": "partial",
+    "open": "bad",
+}
 
 POLICY_LEVELS: dict[str, Level] = {
     "rejected": "bad",
@@ -189,6 +194,7 @@ def _breaker(breaker: Mapping[str, Any]) -> str:
     """The state of a circuit breaker with its reasons."""
     reasons = [f"{breaker['ejected']} of {breaker['hosts']} instances ejected"] if breaker["ejected"] else []
     reasons += ["limit reached"] if breaker["limited"] else []
+    reasons += ["an instance is being tried"] if breaker["state"] == "half-open" else []
     state = breaker["state"]
     return status_text(BREAKER_LEVELS.get(state, "bad"), f"{state} ({', '.join(reasons)})")
 

@@ -18,7 +18,7 @@ Service = Mapping[str, Any]
 """The JSON of a ServiceSummary."""
 
 _HEALTH_ORDER = ("unhealthy", "degraded", "healthy", "unknown", "idle")
-_BREAKER_ORDER = ("open", "partial", "closed", "none")
+_BREAKER_ORDER = ("open", "partial", "half-open", "closed", "none")
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"●": "green", "◐": "yellow", "✖": "red", "○": "bright_black"}
 

@@ -48,6 +48,7 @@ HEALTH_LABELS: Mapping[str, StatusLabel] = {
 BREAKER_LABELS: Mapping[str, StatusLabel] = {
     "none": StatusLabel("", NO_VALUE, "dim"),
     "closed": StatusLabel("", "closed", "plain"),
+    "half-open": StatusLabel("◒", "half-open", "partial"),
     "partial": StatusLabel("◑", "partial", "partial"),
     "open": StatusLabel("⊘", "open", "bad"),
 }

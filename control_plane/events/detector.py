@@ -26,8 +26,18 @@ MAX_LOST = 1000
 MAX_AUTHORS = 100
 """Revisions whose authors are remembered, for rejections of these revisions."""
 
-_BREAKER_SEVERITY: Mapping[str, Severity] = {"closed": "info", "partial": "warning", "open": "error"}
-_BREAKER_VERB = {"closed": "closed", "partial": "partially open", "open": "opened"}
+_BREAKER_SEVERITY: Mapping[str, Severity] = {
+    "closed": "info",
+    "half-open": "warning",
+    "partial": "warning",
+    "open": "error",
+}
+_BREAKER_VERB = {
+    "closed": "closed",
+    "half-open": "half-open",
+    "partial": "partially open",
+    "open": "opened",
+}
 
 
 _OwnedEvent = tuple[str, Event]

@@ -11,7 +11,7 @@ from meshwright.control_plane.core.attachment import AttachmentPoint, Attachment
 
 KIND = "CircuitBreaker"
 
-_SEVERITY: dict[BreakerState, int] = {"closed": 0, "partial": 1, "open": 2}
+_SEVERITY: dict[BreakerState, int] = {"closed": 0, "half-open": 1, "partial": 2, "open": 3}
 
 
 def edge_breakers(
@@ -23,23 +23,37 @@ def edge_breakers(
     represents the edge, because some calls meet it.
     """
     worst: dict[tuple[str, str], ClusterReport | None] = {}
+    trials: dict[tuple[str, str], tuple[int, int]] = {}
     for report in reports:
         for cluster in report.clusters:
             edge = (report.service, parse_cluster_name(cluster.cluster).service)
+            if cluster.passed or cluster.failed:
+                passed, failed = trials.get(edge, (0, 0))
+                trials[edge] = passed + cluster.passed, failed + cluster.failed
             if edge not in worst:
                 worst[edge] = cluster if edge[1] in services and _is_protected(attachments, edge) else None
                 continue
             current = worst[edge]
             if current is not None and _severity(cluster) > _severity(current):
                 worst[edge] = cluster
-    return tuple(_breaker(edge, cluster) for edge, cluster in sorted(worst.items(), key=_edge) if cluster)
+    return tuple(
+        _breaker(edge, cluster, trials.get(edge, (0, 0)))
+        for edge, cluster in sorted(worst.items(), key=_edge)
+        if cluster
+    )
 
 
 def breaker_state(cluster: ClusterReport) -> BreakerState:
-    """Open if no request gets through: every host is ejected, or a limit is reached."""
-    if cluster.limited or (cluster.hosts and cluster.ejected >= cluster.hosts):
+    """Open if no request gets through: every host is ejected, or a limit is reached.
+
+    Half-open while an ejected host is tried, unless others are ejected and are not.
+    """
+    out = cluster.ejected - cluster.half_open
+    if cluster.limited or (cluster.hosts and out >= cluster.hosts):
         return "open"
-    return "partial" if cluster.ejected else "closed"
+    if out > 0:
+        return "partial"
+    return "half-open" if cluster.half_open else "closed"
 
 
 def _is_protected(attachments: Attachments, edge: tuple[str, str]) -> bool:
@@ -52,7 +66,7 @@ def _edge(item: tuple[tuple[str, str], object]) -> tuple[str, str]:
     return item[0]
 
 
-def _breaker(edge: tuple[str, str], cluster: ClusterReport) -> Breaker:
+def _breaker(edge: tuple[str, str], cluster: ClusterReport, trials: tuple[int, int]) -> Breaker:
     return Breaker(
         from_=edge[0],
         to=edge[1],
@@ -60,6 +74,8 @@ def _breaker(edge: tuple[str, str], cluster: ClusterReport) -> Breaker:
         ejected=cluster.ejected,
         hosts=cluster.hosts,
         limited=cluster.limited,
+        trials_passed=trials[0],
+        trials_failed=trials[1],
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -16,7 +16,7 @@ from meshwright.control_plane.api.models.status import ControlPlaneStatus
 from meshwright.control_plane.api.models.topology import Breaker
 
 PROXY_STATES = ("synced", "pending", "rejected", "disconnected")
-BREAKER_STATES = ("closed", "partial", "open")
+BREAKER_STATES = ("closed", "half-open", "partial", "open")
 INSTANCE_HEALTHS = ("healthy", "unhealthy", "draining")
 
 
@@ -63,6 +63,7 @@ class MeshCollector(Collector):
         yield _proxy_certificates(metrics.reports)
         yield _instances(metrics.instances, metrics.crashed)
         yield _breakers(metrics.breakers)
+        yield _trials(metrics.breakers)
         yield _certificates(self._expires())
 
 
@@ -103,6 +104,15 @@ def _breakers(breakers: Iterable[Breaker]) -> Metric:
     for breaker in breakers:
         for state in BREAKER_STATES:
             family.add_metric([breaker.from_, breaker.to, state], float(breaker.state == state))
+    return family
+
+
+def _trials(breakers: Iterable[Breaker]) -> Metric:
+    help = "Trials of ejected instances by outcome (passed, failed), of CircuitBreakers with halfOpen: probe."
+    family = CounterMetricFamily("mesh_breaker_trials", help, labels=["caller", "callee", "outcome"])
+    for breaker in breakers:
+        for outcome, count in (("passed", breaker.trials_passed), ("failed", breaker.trials_failed)):
+            family.add_metric([breaker.from_, breaker.to, outcome], count)
     return family
 
 

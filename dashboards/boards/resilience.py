@@ -161,10 +161,28 @@ BREAKERS = Section(
     (
         StateTimelinePanel(
             "Circuit breakers",
-            "The state of each edge's circuit breaker. Partial: requests go to the remaining hosts.",
-            f"{_breakers('partial')} + 2 * {_breakers('open')}",
+            "The state of each edge's circuit breaker. Partial: requests go to the remaining hosts. "
+            "Half-open: a health check decides whether a host returns.",
+            f"{_breakers('half-open')} + 2 * {_breakers('partial')} + 3 * {_breakers('open')}",
             "{{caller}} → {{callee}}",
-            {0: ("closed", "green"), 1: ("partial", "orange"), 2: ("open", "red")},
+            {
+                0: ("closed", "green"),
+                1: ("half-open", "yellow"),
+                2: ("partial", "orange"),
+                3: ("open", "red"),
+            },
+        ),
+        TimeSeriesPanel(
+            "Trials of ejected hosts",
+            "Health checks by which circuit breakers with halfOpen: probe decided, in a minute.",
+            "short",
+            (
+                (
+                    "sum by (caller, callee, outcome) "
+                    f"(increase(mesh_breaker_trials_total{{{_BREAKER}}}[1m]))",
+                    "{{caller}} → {{callee}} {{outcome}}",
+                ),
+            ),
         ),
         TimeSeriesPanel(
             "Circuit breaker overflow",

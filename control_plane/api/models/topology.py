@@ -11,8 +11,8 @@ from meshwright.control_plane.api.models.base import ApiModel, Protocol
 NodeRole = Literal["service", "gateway", "external"]
 """`external`: all hosts outside the mesh that its services call."""
 NodeHealth = Literal["healthy", "degraded", "unhealthy", "unknown", "idle"]
-BreakerState = Literal["closed", "partial", "open"]
-EdgeBreaker = Literal["none", "closed", "partial", "open"]
+BreakerState = Literal["closed", "half-open", "partial", "open"]
+EdgeBreaker = Literal["none", "closed", "half-open", "partial", "open"]
 """The state of an edge's circuit breaker; `none`: no CircuitBreaker protects the edge."""
 
 _MS = "in ms; 0: no such requests."
@@ -34,7 +34,9 @@ class Breaker(ApiModel):
     """The circuit breakers of one edge: the worst state among the caller's sidecars.
 
     `open`: all hosts are ejected, or a connection or request limit is reached (`limited`). `partial`: some
-    hosts are ejected. `ejected` of `hosts` are as that sidecar sees them.
+    hosts are ejected. `half-open`: an ejected host is being tried, or was within the last second. `ejected`
+    of `hosts` are as that sidecar sees them. `trials_passed` and `trials_failed` count the trials of all
+    sidecars of the caller, as long as their agents run.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
@@ -45,6 +47,8 @@ class Breaker(ApiModel):
     ejected: int
     hosts: int
     limited: bool = False
+    trials_passed: int = 0
+    trials_failed: int = 0
 
 
 class TopologyNode(ApiModel):

@@ -25,7 +25,7 @@ TrendPoints = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
 NO_POINTS: TrendPoints = ((), (), ())
 
-_BREAKER_ORDER: tuple[EdgeBreaker, ...] = ("none", "closed", "partial", "open")
+_BREAKER_ORDER: tuple[EdgeBreaker, ...] = ("none", "closed", "half-open", "partial", "open")
 
 
 @dataclass(slots=True)

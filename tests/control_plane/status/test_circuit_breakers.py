@@ -55,6 +55,33 @@ def test_breaker_state_follows_from_counts(hosts: int, ejected: int, limited: bo
     )
 
 
+@pytest.mark.parametrize(
+    ("ejected", "half_open", "limited", "state"),
+    [
+        (1, 1, False, "half-open"),
+        (0, 1, False, "half-open"),  # its trial has just passed
+        (2, 1, False, "partial"),
+        (2, 2, False, "half-open"),
+        (2, 0, False, "open"),
+        (1, 1, True, "open"),
+    ],
+)
+def test_breaker_is_half_open_while_an_ejected_host_is_tried(
+    ejected: int, half_open: int, limited: bool, state: str
+) -> None:
+    cluster = ClusterReport(cluster="back", hosts=2, ejected=ejected, half_open=half_open, limited=limited)
+    assert breaker_state(cluster) == state
+
+
+def test_trials_of_all_sidecars_of_the_caller_are_counted() -> None:
+    (breaker,) = breakers_of(
+        policy(BACK),
+        report("front", ClusterReport(cluster="back", hosts=1, passed=1, failed=2), node="front-1"),
+        report("front", ClusterReport(cluster="back/v2", hosts=1, ejected=1, failed=4), node="front-2"),
+    )
+    assert (breaker.trials_passed, breaker.trials_failed, breaker.state) == (1, 6, "open")
+
+
 def test_edge_without_policy_has_no_breaker() -> None:
     proxy_report = report(
         "front", *(ClusterReport(cluster=name, hosts=1) for name in ("back", "other", "nobody"))

@@ -27,7 +27,9 @@ def test_scrape_exports_every_state() -> None:
         ],
         reports=[ProxyReport(node="orders-1", service="orders", expires=1_900_000_000.0)],
         instances=(InstanceStatus(name="orders-1", service="orders", address="h:1", health="unhealthy"),),
-        breakers=(Breaker(from_="storefront", to="orders", state="open", ejected=2, hosts=2),),
+        breakers=(
+            Breaker(from_="storefront", to="orders", state="open", ejected=2, hosts=2, trials_failed=3),
+        ),
         crashed=("gone",),
         control_planes=(
             ControlPlaneStatus(address="a:1", state="this"),
@@ -48,6 +50,8 @@ def test_scrape_exports_every_state() -> None:
     edge = {"caller": "storefront", "callee": "orders"}
     assert value("mesh_breaker_state", {**edge, "state": "open"}) == 1
     assert value("mesh_breaker_state", {**edge, "state": "closed"}) == 0
+    assert value("mesh_breaker_trials_total", {**edge, "outcome": "failed"}) == 3
+    assert value("mesh_breaker_trials_total", {**edge, "outcome": "passed"}) == 0
     assert value("mesh_certificate_expiry_timestamp_seconds", {"certificate": "root"}) == 2e9
 
 

@@ -23,7 +23,10 @@ from meshwright.tui.graph.edge_labels import QUIET_BREAKERS
 from meshwright.tui.widgets.table_model import LazyRows, TableCell, TableColumn, TableRow
 
 HEALTH_RANK: Mapping[str, int] = {"unhealthy": 0, "degraded": 1, "healthy": 2, "unknown": 3}
-BREAKER_RANK: Mapping[str, int] = {"open": 0, "partial": 1, "closed": 2, "none": 2}
+BREAKER_WIDTH = 9
+"""Cells of the column of breakers: `half-open`, `◑ partial`."""
+
+BREAKER_RANK: Mapping[str, int] = {"open": 0, "partial": 1, "half-open": 2, "closed": 3, "none": 3}
 
 
 class SortOrder(NamedTuple):
@@ -68,7 +71,7 @@ COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("p95", 5, right=True, drop_rank=6),
     TableColumn("p99 ms", 6, right=True, drop_rank=1),
     TableColumn("retr/s", 6, right=True, drop_rank=4),
-    TableColumn("breaker", 9, drop_rank=2),
+    TableColumn("breaker", BREAKER_WIDTH, drop_rank=2),
     TableColumn("ready", 5, right=True, drop_rank=3),
     TableColumn("mTLS", 5, drop_rank=7),
     TableColumn("rps, 15 min", TREND_WIDTH, drop_rank=8),
@@ -135,9 +138,11 @@ def retries_cell(per_second: float) -> TableCell:
 
 
 def breaker_cell(state: str) -> TableCell:
-    """The state of a circuit breaker."""
+    """The state of a circuit breaker; the symbol where both fit."""
     label = BREAKER_LABELS.get(state, UNKNOWN_LABEL)
-    return TableCell(f"{label.symbol} {label.text}".strip(), "dim" if state in QUIET_BREAKERS else label.tone)
+    text = f"{label.symbol} {label.text}".strip()
+    text = text if len(text) <= BREAKER_WIDTH else label.text
+    return TableCell(text, "dim" if state in QUIET_BREAKERS else label.tone)
 
 
 def instances_cell(service: ServiceSummary) -> TableCell:
@@ -163,7 +168,7 @@ EDGE_COLUMNS: tuple[TableColumn, ...] = (
     TableColumn("p50", 5, right=True, drop_rank=4),
     TableColumn("p99 ms", 6, right=True, drop_rank=1),
     TableColumn("retr/s", 6, right=True, drop_rank=3),
-    TableColumn("breaker", 9, drop_rank=2),
+    TableColumn("breaker", BREAKER_WIDTH, drop_rank=2),
 )
 
 _EDGE_TONES: Mapping[str, Tone] = {"degraded": "partial", "unhealthy": "bad"}
