@@ -56,6 +56,25 @@ def test_only_orders_can_be_written_from_outside() -> None:
     assert writable == [{"type": "Exact", "value": "/api/orders"}]
 
 
+def test_every_service_has_a_breaker_that_is_explained_and_tried_by_a_probe(
+    application: dict[str, Any],
+) -> None:
+    breakers = {
+        document["spec"]["targetRefs"][0]["name"]: document["spec"]
+        for document in documents()
+        if document["kind"] == "CircuitBreaker"
+    }
+    declared = {service["name"]: service.get("health") for service in application["spec"]["services"]}
+    assert breakers.keys() == declared.keys()
+    assert all(spec["halfOpen"] == "probe" and spec["maxRequests"] for spec in breakers.values())
+    assert all(declared.values()), "a trial asks for the declared health path"
+    for name in breakers:
+        text = (FOLDER / "policies" / f"{name}.yaml").read_text()
+        before, _, _ = text.partition("kind: CircuitBreaker")
+        lines = before.splitlines()
+        assert lines[-2].startswith("#"), f"{name}: the comment says why"
+
+
 def test_every_subset_selects_replicas_of_the_application(application: dict[str, Any]) -> None:
     subsets = [document["spec"] for document in documents() if document["kind"] == "Subset"]
     replicas = [(service["name"], service["labels"]) for service in application["spec"]["services"]]
