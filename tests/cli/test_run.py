@@ -341,7 +341,7 @@ def _hammer(mesh: Mesh, served: list[str], failed: list[str], over: threading.Ev
     session = mesh.caller("front-1")
     while not over.is_set():
         try:
-            response = session.get("http://shop/", timeout=10)
+            response = session.get("http://shop/", timeout=60)
             response.raise_for_status()
             served.append(response.json()["served"])
         except requests.RequestException as error:

@@ -22,7 +22,7 @@ from tests.control_plane.telemetry.log_exports import outbound_request
 from tests.fakes.http_server import running_http_server
 
 ROOT = Path(__file__).parents[2]
-WITHIN = 30.0
+WITHIN = 60.0
 """Seconds to wait for a line."""
 
 DISCONNECTED = "control plane disconnected: reconnecting; requests until then are missed"

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from meshwright.control_plane.http_listener import CLOSED, HttpListener, ListenerLimits
 
-WITHIN = 30.0
+WITHIN = 60.0
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF = b"GET / HTTP/1.1\r\nHost: x\r\nX: "
 

@@ -90,7 +90,7 @@ class Container:
             self.process.wait(STOP_TIMEOUT)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def run(self, *argv: str, within: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run a command in the container."""

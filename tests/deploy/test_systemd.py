@@ -121,7 +121,7 @@ def test_control_plane_under_its_units_filter_is_healthy(tmp_path: Path) -> None
             until(lambda: process.poll() is not None or (state / "mesh.json").exists(), "it listens", READY)
             assert process.poll() is None, (tmp_path / "log").read_text()
             admin = MeshAddresses.model_validate_json((state / "mesh.json").read_bytes()).admin
-            until(lambda: requests.get(f"{admin}/healthz", timeout=10).status_code == 200, "it is healthy")
+            until(lambda: requests.get(f"{admin}/healthz", timeout=60).status_code == 200, "it is healthy")
         finally:
             process.terminate()
             process.wait(30)

@@ -123,7 +123,7 @@ class Hosts:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+                process.wait(60)
 
 
 PROMETHEUS = """
@@ -198,10 +198,10 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 
 
 def test_calls_between_hosts_use_mutual_tls(hosts: Hosts) -> None:
-    response = until(lambda: hosts.fetch(LEFT, "http://back/echo"), "front reaches back", 30, 0.5)
+    response = until(lambda: hosts.fetch(LEFT, "http://back/echo"), "front reaches back", 90, 0.5)
     sent = json.loads(response)["headers"]
     assert sent["x-forwarded-client-cert"].endswith("URI=spiffe://mesh.local/service/front")
-    back = until(lambda: hosts.fetch(RIGHT, "http://front/echo"), "back reaches front", 30, 0.5)
+    back = until(lambda: hosts.fetch(RIGHT, "http://front/echo"), "back reaches front", 90, 0.5)
     assert json.loads(back)["name"] == "front"
 
 
@@ -228,7 +228,7 @@ def test_prometheus_scrapes_all_hosts(hosts: Hosts) -> None:
 
 
 def test_mesh_recovers_after_a_host_was_disconnected(hosts: Hosts) -> None:
-    until(lambda: hosts.fetch(RIGHT, "http://back/echo"), "a call within the host", 30, 0.5)
+    until(lambda: hosts.fetch(RIGHT, "http://back/echo"), "a call within the host", 90, 0.5)
     hosts.network.disconnect(RIGHT)
     try:
         until(

@@ -46,4 +46,4 @@ def states(mesh: Mesh) -> dict[str, str]:
 
 def wait_until_synced(mesh: Mesh, names: set[str]) -> None:
     """Wait until exactly these sidecars are connected, with their current configuration."""
-    until(lambda: states(mesh) == dict.fromkeys(names, "synced"), f"{names} synced, but {states(mesh)}", 30)
+    until(lambda: states(mesh) == dict.fromkeys(names, "synced"), f"{names} synced, but {states(mesh)}")

@@ -46,7 +46,7 @@ def instances(mesh: Mesh, service_name: str) -> list[dict[str, Any]]:
 def set_health(mesh: Mesh, state: str) -> None:
     """Let the health checks of both instances of back fail or pass, and wait until the mesh knows."""
     for name in ("back-1", "back-2"):
-        requests.post(f"{mesh.app(name)}/health/{state}", timeout=10).raise_for_status()
+        requests.post(f"{mesh.app(name)}/health/{state}", timeout=60).raise_for_status()
     expected = "unhealthy" if state == "fail" else "healthy"
     until(lambda: {item["health"] for item in instances(mesh, "back")} == {expected}, f"back is {expected}")
 

@@ -74,7 +74,7 @@ def _is_plain(mesh: Mesh, cluster: str) -> bool:
 def switch(mesh: Mesh, instance: str = "back-1", **codes: int) -> None:
     """Make the upstream respond with these statuses from now on."""
     for name, code in codes.items():
-        requests.post(f"{mesh.app(instance)}/switches/{name}/{code}", timeout=10).raise_for_status()
+        requests.post(f"{mesh.app(instance)}/switches/{name}/{code}", timeout=60).raise_for_status()
 
 
 def call(mesh: Mesh, path: str = USER, service: str = "back") -> requests.Response:
@@ -118,7 +118,7 @@ def fail(mesh: Mesh, failures: int) -> float:
 def counter(mesh: Mesh, stat: str, cluster: str = "back") -> float:
     """A statistic of one of front's clusters."""
     port = mesh.ports("front-1")["ready"]
-    text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10).text
+    text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=60).text
     name = f'envoy_cluster_{stat}{{envoy_cluster_name="{cluster}"}}'
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
@@ -215,7 +215,7 @@ def _wait_for_trial(mesh: Mesh, machine: BreakerMachine, *, passes: bool) -> Non
 def test_half_open_is_shown_and_counted(mesh: Mesh) -> None:
     mesh.apply(policy("CircuitBreaker", "openFor: 1s, halfOpen: probe, consecutiveFailures: 2", "tried"))
     until(lambda: call(mesh, USER, "tried").status_code == 200, "the breaker is in force")
-    requests.post(f"{mesh.app('tried-1')}/switches/probe/200?ms=4000", timeout=10).raise_for_status()
+    requests.post(f"{mesh.app('tried-1')}/switches/probe/200?ms=4000", timeout=60).raise_for_status()
     switch(mesh, "tried-1", user=500)
     until(lambda: is_open(call(mesh, USER, "tried")), "it is open")
     until(lambda: breaker(mesh)["state"] == "half-open", "the trial takes its time", within=60)
@@ -281,7 +281,7 @@ def test_changed_endpoints_keep_the_breaker_open_and_a_changed_breaker_resets_it
     mesh.apply(policy("LoadBalancer", "weights: [{labels: {version: v1}, weight: 7}]"))
     assert is_open(call(mesh))
     for state, health in (("fail", "unhealthy"), ("ok", "healthy")):
-        requests.post(f"{mesh.app('back-1')}/health/{state}", timeout=10).raise_for_status()
+        requests.post(f"{mesh.app('back-1')}/health/{state}", timeout=60).raise_for_status()
         until(partial(is_healthy, mesh, health == "healthy"), f"back-1 is {health}")
         assert is_open(call(mesh))
     assert reached(mesh) == before
@@ -299,13 +299,13 @@ def test_hedging_returns_the_first_response_of_two_attempts(mesh: Mesh) -> None:
     on = "attempts: 1, perTryTimeout: 300ms"
     slow = f"{mesh.app('back-1')}/switches/hedged/200?ms=1000,8000"
     mesh.apply(policy("Retry", f"{on}, hedgeOnPerTryTimeout: true"))
-    requests.post(slow, timeout=10).raise_for_status()
+    requests.post(slow, timeout=60).raise_for_status()
     response = call(mesh, "/switch/hedged")
     assert response.status_code == 200
     assert 1.0 <= response.elapsed.total_seconds() < 8
     assert reached(mesh, "/switch/hedged") == 2
     mesh.apply(policy("Retry", on))
-    requests.post(slow, timeout=10).raise_for_status()
+    requests.post(slow, timeout=60).raise_for_status()
     assert call(mesh, "/switch/hedged").status_code == 504
 
 

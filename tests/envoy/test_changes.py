@@ -92,7 +92,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 def ejected(mesh: Mesh) -> bool:
     """Whether front's Envoy reports an ejected instance of back."""
     port = mesh.ports("front-1")["ready"]
-    text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=10).text
+    text = requests.get(f"http://127.0.0.1:{port}/stats/prometheus", timeout=60).text
     name = 'envoy_cluster_outlier_detection_ejections_active{envoy_cluster_name="back"}'
     return any(float(line.split()[-1]) > 0 for line in text.splitlines() if line.startswith(name))
 

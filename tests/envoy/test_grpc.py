@@ -158,7 +158,7 @@ async def test_open_tunnel_does_not_count_as_a_call(mesh: Mesh) -> None:
 def test_https_to_a_mesh_name_is_refused_with_an_explanation(mesh: Mesh) -> None:
     proxies = {"https": f"http://127.0.0.1:{mesh.ports('front-1')['outbound']}"}
     with pytest.raises(requests.ConnectionError, match="405"):
-        requests.get("https://front/", proxies=proxies, timeout=10)
+        requests.get("https://front/", proxies=proxies, timeout=60)
 
 
 async def test_http_in_a_tunnel_is_routed(mesh: Mesh) -> None:
@@ -241,7 +241,7 @@ async def test_route_matches_by_method(mesh: Mesh) -> None:
                 await call(through, "Count")
             unknown = through.unary_unary("/other.Service/Get", None, None)
             with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await unknown(b"", timeout=10)
+                await unknown(b"", timeout=60)
             assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
         outside = f"127.0.0.1:{mesh.ingress_port}"
         async with grpc.aio.insecure_channel(outside, options=[("grpc.enable_http_proxy", 0)]) as through:

@@ -294,7 +294,7 @@ def test_control_plane_hangs_is_skipped_and_comes_back(pair: Pair) -> None:
 
 def test_control_plane_dies_is_forgotten_and_its_sidecars_reconnect(pair: Pair) -> None:
     os.kill(pair.second.process.pid, signal.SIGKILL)
-    pair.second.process.wait(10)
+    pair.second.process.wait(60)
     for name, balancer in pair.balancers.items():
         balancer.target = getattr(addresses(pair.first), name)
     until(lambda: planes(pair.first) == [], "it is forgotten", 2 * SOON)

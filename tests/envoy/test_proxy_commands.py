@@ -18,7 +18,7 @@ import requests
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.test_why import tapping
 
-TIMEOUT = 25
+TIMEOUT = 60
 """Seconds within which a missing response is reported: an agent has ten."""
 
 

@@ -133,7 +133,7 @@ def proxies(mesh: Mesh) -> dict[str, dict[str, Any]]:
 def pushes(mesh: Mesh) -> dict[str, float]:
     """The control plane's counters of responses and NACKs."""
     url = json.loads((mesh.state / "mesh.json").read_text())["admin"]
-    lines = requests.get(f"{url}/metrics", timeout=10).text.splitlines()
+    lines = requests.get(f"{url}/metrics", timeout=60).text.splitlines()
     counters = (
         line for line in lines if line.startswith(("mesh_xds_pushes_total{", "mesh_xds_nacks_total{"))
     )
@@ -240,7 +240,7 @@ def test_mesh_starts_with_a_rejected_configuration(tmp_path: Path, strict_envoy:
     with running_mesh(tmp_path, services, MESH_ENVOY=strict_envoy) as mesh:
         message = "healthy, but its Envoy rejects configuration: RouteConfiguration ingress"
         until(lambda: message in "".join(mesh.output), "mesh up reports the rejection")
-        assert mesh.get("back-1", "http://front/echo", timeout=10).status_code == 200
+        assert mesh.get("back-1", "http://front/echo", timeout=60).status_code == 200
         started = time.monotonic()
         assert call(mesh, "front-1") == "404"
         assert time.monotonic() - started < 10, "a virtual host that was never accepted responds at once"

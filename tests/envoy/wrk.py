@@ -173,7 +173,7 @@ def stats(mesh: Mesh, instance: str, name: str, **labels: str) -> int:
     """
     url = f"http://127.0.0.1:{mesh.ports(instance)['ready']}/stats/prometheus"
     total = 0.0
-    for line in requests.get(url, timeout=10).text.splitlines():
+    for line in requests.get(url, timeout=60).text.splitlines():
         match = _SERIES.fullmatch(line)
         if match and match["name"] == f"envoy_{name}":
             series = dict(re.findall(r'(\w+)="([^"]*)"', match["labels"]))

@@ -54,7 +54,7 @@ class RunningApp:
 
     def _call(self, path: str, method: str) -> Any:
         request = urllib.request.Request(self.url + path, method=method)  # noqa: S310  an own URL
-        with _DIRECT.open(request, timeout=10) as response:
+        with _DIRECT.open(request, timeout=60) as response:
             return json.load(response)
 
 

@@ -28,7 +28,7 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         assert isinstance(self.server, Relay)
         host, _, port = self.server.target.rpartition(":")
-        with suppress(OSError), socket.create_connection((host, int(port)), timeout=10) as upstream:
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=60) as upstream:
             upstream.settimeout(None)
             back = Thread(target=_pump, args=(upstream, self.request), daemon=True)
             back.start()

@@ -18,7 +18,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.envoy import EnvoyModel
 from tests.fakes.snapshot import HandMadeSnapshot, node_snapshot
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 class Client:

@@ -52,7 +52,7 @@ async def test_calls_that_are_given_up_cost_no_other_call(
     mesh: Mesh, entrance: Entrance, attack: attacks.Attack, size: Size
 ) -> None:
     slow = f"{mesh.app('back-1')}/switches/late/200?ms=1000"
-    await asyncio.to_thread(lambda: requests.post(slow, timeout=10).raise_for_status())
+    await asyncio.to_thread(lambda: requests.post(slow, timeout=60).raise_for_status())
     async with bystanders([entrance]) as report:
         assert await attacks.at_rate(attack(entrance), size.rate, size.calls_seconds) > size.rate
     assert report.failures == []
