@@ -105,35 +105,36 @@ def ejected_hosts(response: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(addresses)) for name, addresses in ejected.items()}
 
 
-def tried_out(response: Mapping[str, Any], clusters: Collection[str]) -> frozenset[TriedInstance]:
+def out_instances(
+    response: Mapping[str, Any], clusters: Collection[str], noted: Collection[TriedInstance]
+) -> frozenset[TriedInstance]:
     """The instances of `clusters` that get no requests: ejected, or kept out by a failed trial.
 
-    `response` is that of `/clusters?format=json`. The first check of an instance is no trial.
+    `response` is that of `/clusters?format=json`. A failed check alone is no failed trial: the first check
+    fails while Envoy starts, since its own listeners do not answer yet. So only one of `noted` is kept out.
     """
+    result = set()
+    for name, host in _hosts(response):
+        instance, health = TriedInstance(name, _address(host)), host.get("health_status", {})
+        kept_out = instance in noted and health.get("failed_active_health_check")
+        if name in clusters and (health.get("failed_outlier_check") or kept_out):
+            result.add(instance)
+    return frozenset(result)
+
+
+def healthy_instances(response: Mapping[str, Any]) -> frozenset[TriedInstance]:
+    """The instances whose last check passed, from `/clusters?format=json`."""
     return frozenset(
         TriedInstance(name, _address(host))
         for name, host in _hosts(response)
-        if name in clusters and _is_out(host.get("health_status", {}))
+        if not host.get("health_status", {}).get("failed_active_health_check")
     )
-
-
-def is_new(response: Mapping[str, Any], instance: TriedInstance) -> bool:
-    """Whether Envoy waits for the first check of an instance; one that it does not list is new as well."""
-    for name, host in _hosts(response):
-        if name == instance.cluster and _address(host) == instance.address:
-            return bool(host.get("health_status", {}).get("pending_active_hc"))
-    return True
 
 
 def _hosts(response: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for cluster in response.get("cluster_statuses", ()):
         for host in cluster.get("host_statuses", ()):
             yield str(cluster.get("name", "")), host
-
-
-def _is_out(health: Mapping[str, Any]) -> bool:
-    kept_out = health.get("failed_active_health_check") and not health.get("pending_active_hc")
-    return bool(health.get("failed_outlier_check") or kept_out)
 
 
 def _address(host: Mapping[str, Any]) -> str:

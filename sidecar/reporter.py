@@ -102,7 +102,7 @@ class Reporter:
         if stats.has_ejections or gate.book.is_open:
             response = await gate.read_clusters()
             clusters = envoy_stats.with_addresses(clusters, envoy_stats.ejected_hosts(response))
-            out = envoy_stats.tried_out(response, gate.book.clusters)
+            out = envoy_stats.out_instances(response, gate.book.clusters, gate.book.noted)
             clusters = envoy_stats.with_trials(clusters, out, gate.book.collect())
         elif gate.book.clusters:
             clusters = envoy_stats.with_trials(clusters, (), gate.book.collect())

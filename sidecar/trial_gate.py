@@ -37,14 +37,14 @@ class TrialGate:
         self._changed = asyncio.Event()
         self._lock = asyncio.Lock()
         self._read_at = 0.0
-        self._clusters: Mapping[str, Any] = {}
+        self._healthy: frozenset[TriedInstance] = frozenset()
 
     async def read_clusters(self) -> Mapping[str, Any]:
         """Envoy's clusters, of which the ejected instances are noted. Raises EnvoyAdminError."""
-        read_at = time.monotonic()
+        book, read_at = self.book, time.monotonic()
         clusters = await self._admin.clusters()
-        out, now = envoy_stats.tried_out(clusters, self.book.clusters), time.monotonic()
-        if self.book.observe(out, read_at=read_at, now=now):
+        out = envoy_stats.out_instances(clusters, book.clusters, book.noted)
+        if book.observe(out, read_at=read_at, now=time.monotonic()):
             self._changed.set()
             self._changed = asyncio.Event()
         return clusters
@@ -59,22 +59,26 @@ class TrialGate:
         target = TrialTarget(key, protocol, headers.get(trials.PATH_HEADER, ""))
         self.book.clusters.add(cluster)
         self.book.check_arrived(key, time.monotonic())
-        if await self._is_new(key):
+        if not await self._is_in_use(key):
             return 200
         return await self._hold(target, int(open_for) / 1000)
 
-    async def _is_new(self, key: TriedInstance) -> bool:
-        """Whether Envoy waits for the first check of the instance, as it does before the first request."""
+    async def _is_in_use(self, key: TriedInstance) -> bool:
+        """Whether Envoy has dealt with the instance: it sends requests there, or ejected it.
+
+        Otherwise it waits for a check that passes, as it does before the first request. The answer is that of
+        one reading for all checks that arrived before it.
+        """
         arrived = time.monotonic()
         async with self._lock:
             if self._read_at < arrived:
                 started = time.monotonic()
                 try:
-                    self._clusters = await self.read_clusters()
+                    clusters = await self.read_clusters()
                 except EnvoyAdminError:
-                    return True
-                self._read_at = started
-        return envoy_stats.is_new(self._clusters, key)
+                    return False
+                self._read_at, self._healthy = started, envoy_stats.healthy_instances(clusters)
+        return key in self._healthy or key in self.book.noted
 
     async def _hold(self, target: TrialTarget, open_for: float) -> int:
         deadline = time.monotonic() + trials.HOLD_LIMIT

@@ -46,6 +46,11 @@ class TrialBook:
         """Whether some instance is ejected, or was tried since the last collection."""
         return bool(self._ejected_at or self._recent)
 
+    @property
+    def noted(self) -> Set[TriedInstance]:
+        """The instances that are ejected, as far as is known."""
+        return self._ejected_at.keys()
+
     def observe(self, ejected: Set[TriedInstance], *, read_at: float, now: float) -> bool:
         """Note what is ejected, as Envoy said when asked at `read_at`; whether any instance was not before.
 

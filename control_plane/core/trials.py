@@ -17,6 +17,9 @@ _NEVER = 2**32 - 1
 
 _MAX_INTERVAL, _MIN_INTERVAL = timedelta(seconds=1), timedelta(milliseconds=100)
 
+_FIRST_INTERVAL = timedelta(milliseconds=50)
+"""Between checks of instances that passed none yet: while Envoy starts, its own socket does not answer."""
+
 _MARK = {"trial": True}
 
 
@@ -39,7 +42,8 @@ def _add_check(cluster: v3.Cluster, view: TrialView) -> None:
     check = cluster.health_checks.add()
     interval = max(_MIN_INTERVAL, min(_MAX_INTERVAL, view.open_for / 10))
     check.interval.FromTimedelta(interval)
-    check.no_traffic_interval.FromTimedelta(interval)
+    check.no_traffic_interval.FromTimedelta(_FIRST_INTERVAL)
+    check.no_traffic_healthy_interval.FromTimedelta(interval)
     check.timeout.FromTimedelta(timedelta(seconds=trials.ANSWER_TIMEOUT + 5))
     check.unhealthy_threshold.value = _NEVER
     check.healthy_threshold.value = 1

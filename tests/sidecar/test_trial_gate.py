@@ -58,12 +58,13 @@ def gate_of(admin: FakeAdmin, made: Trials) -> TrialGate:
     return TrialGate("front-1", admin, made.run)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("case", ["pending", "unknown", "no admin"])
-async def test_the_first_check_of_an_instance_passes_without_a_trial(case: str) -> None:
-    admin, made = FakeAdmin(pending_active_hc=True, failed_active_health_check=True), Trials()
+@pytest.mark.parametrize("case", ["pending", "failed while Envoy started", "unknown", "no admin"])
+async def test_an_instance_that_passed_no_check_yet_needs_no_trial(case: str) -> None:
+    made = Trials()
+    admin = FakeAdmin(pending_active_hc=case == "pending", failed_active_health_check=True)
     admin.health = None if case == "unknown" else admin.health
     admin.away = case == "no admin"
-    assert await gate_of(admin, made).answer(ADDRESS, headers()) == 200
+    assert await asyncio.wait_for(gate_of(admin, made).answer(ADDRESS, headers()), WITHIN) == 200
     assert made.targets.empty()
 
 
@@ -92,10 +93,14 @@ async def test_the_trial_of_an_ejected_instance_decides(failure: str, answer: in
 
 
 async def test_an_instance_that_a_failed_trial_keeps_out_is_tried_again() -> None:
-    admin, made = FakeAdmin(failed_active_health_check=True), Trials()
+    admin, made = FakeAdmin(failed_outlier_check=True), Trials()
+    gate = gate_of(admin, made)
+    made.outcomes.put_nowait("it returned 503")
+    assert await asyncio.wait_for(gate.answer(ADDRESS, headers()), WITHIN) == trials.FAILED
+    admin.health = {"failed_active_health_check": True}  # the time of ejection has ended
     made.outcomes.put_nowait("")
-    assert await asyncio.wait_for(gate_of(admin, made).answer(ADDRESS, headers()), WITHIN) == 200
-    assert made.targets.qsize() == 1
+    assert await asyncio.wait_for(gate.answer(ADDRESS, headers()), WITHIN) == 200
+    assert made.targets.qsize() == 2
 
 
 async def test_a_check_that_envoy_gives_up_leaves_the_trial_due() -> None:
