@@ -12,6 +12,7 @@ import typer
 
 from meshwright.cli.application import MAX_REPLICAS, instances, read_application, with_gateway_ports
 from meshwright.cli.durations import duration_parser
+from meshwright.cli.errors import warn
 from meshwright.cli.foreground import run_mesh, start_detached
 from meshwright.cli.launcher import LaunchPlan
 from meshwright.cli.leftovers import stop_leftovers
@@ -69,6 +70,8 @@ def up(
       mesh up -f shop.yaml --only orders,inventory --scale inventory=3 --port ingress=9080
       mesh up --detach && mesh status; mesh down
     """
+    if note := "" if file else unused_file_note(Path()):
+        warn(note)
     application_file = Path(file) if file else demo_application_file()
     plan = launch_plan(application_file, only, scale=scale, port=port, timeout=timeout, state=state)
     if detach:
@@ -80,6 +83,15 @@ def up(
         asyncio.run(run_mesh(plan, ready_fd))
     finally:
         lock.release()
+
+
+def unused_file_note(folder: Path) -> str:
+    """What to say if the demo starts beside an application file of the user's; empty without one."""
+    names = (name for name in ("mesh.yaml", "mesh.yml", "application.yaml") if (folder / name).is_file())
+    file = next(names, "")
+    return (
+        f"this is the demo shop; {file} here is not used: start it with `mesh up -f {file}`" if file else ""
+    )
 
 
 def demo_application_file() -> Path:

@@ -108,8 +108,16 @@ def _failing_traffic(facts: VerdictInput) -> Iterator[MeshProblem]:
             subject=service.name,
             message=f"{format_share(share)} of {service.rps:.1f}/s {verb}",
             since=cause.since,
-            cause=cause.cause,
+            cause="; ".join(filter(None, (cause.cause, _absence(facts.world, service.name)))),
         )
+
+
+def _absence(world: World, name: str) -> str:
+    """What to do about a service that is called and has left; empty for any other."""
+    service = world.services.get(name)
+    if service is None or service.instances or not service.ports:
+        return ""
+    return "it has no instance: start one, or let nobody call it"
 
 
 def _services(services: Iterable[ServiceSummary], window: float) -> Iterator[MeshProblem]:

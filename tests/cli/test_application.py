@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from meshwright.cli.application import instances, read_application, workloads
+from meshwright.cli.up import unused_file_note
 from meshwright.control_plane.errors import InputError
 from meshwright.sidecar.config import Workload
 from meshwright.sidecar.health_settings import HealthSettings
@@ -76,3 +77,22 @@ def test_wrong_health_settings_are_refused_with_their_place(tmp_path: Path, text
 def test_a_service_and_a_gateway_cannot_share_a_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a service and a gateway are both named ingress: rename one"):
         workload(tmp_path, "}, {name: ingress, command: [orders]")
+
+
+@pytest.mark.parametrize(
+    ("files", "note"),
+    [
+        ((), ""),
+        (("shop.yaml",), ""),
+        (("mesh.yml", "mesh.yaml"), "mesh.yaml here is not used: start it with `mesh up -f mesh.yaml`"),
+        (("application.yaml",), "application.yaml here is not used: start it with"),
+    ],
+)
+def test_demo_beside_an_application_file_says_that_it_is_not_used(
+    tmp_path: Path, files: tuple[str, ...], note: str
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    text = unused_file_note(tmp_path)
+    assert note in text
+    assert bool(text) is bool(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from meshwright.control_plane.api.problem_text import problem_text, verdict_line
 from meshwright.control_plane.status.verdict import FailureCause, VerdictInput, assess
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
 from meshwright.control_plane.telemetry.requests.failure_cause import failing_since, most_common_cause
-from tests.control_plane.core.worlds import exchange, mesh, route
+from tests.control_plane.core.worlds import exchange, mesh, route, service
 from tests.control_plane.telemetry.log_exports import inbound_request, outbound_request
 
 NOW = 1_000_000.0
@@ -34,8 +35,9 @@ def verdict(text: str = ROUTED, services: tuple[ServiceSummary, ...] = (HEALTHY,
         "certificates": fields.pop("certificates", {}),
         "reports": fields.pop("reports", ()),
     }
+    world = exchange(text, *fields.pop("more", ()))
     status = Status(revision=1, store="ok", **{"proxies": (INGRESS,), **fields})
-    return assess(VerdictInput(status, exchange(text), services, now=NOW, svid_ttl=3600, window=10, **facts))
+    return assess(VerdictInput(status, world, services, now=NOW, svid_ttl=3600, window=10, **facts))
 
 
 def lines(result: Any) -> list[str]:
@@ -60,6 +62,17 @@ def test_failing_requests_come_first_with_their_time_and_cause() -> None:
     line = verdict_line(result.model_dump(), lambda _seconds: "08:02")
     assert line.startswith("inventory: 100 % of 3.2/s fail since 08:02: ")
     assert line.endswith(" (and 1 more)")
+
+
+def test_a_service_that_is_called_after_it_left_says_so() -> None:
+    row = FAILING.model_copy(update={"name": "gone", "health": "idle", "reason": ""})
+    cause = FailureCause(0.0, "503 UH: no healthy instance is available")
+    (line,) = lines(
+        verdict(services=(row,), causes={"gone": cause}, more=(replace(service("gone"), instances=()),))
+    )
+    assert line.endswith(
+        "no healthy instance is available; it has no instance: start one, or let nobody call it"
+    )
 
 
 @pytest.mark.parametrize("change", [{"success": 0.94}, {"refused_per_s": 2.0}], ids=["failed", "refused"])
