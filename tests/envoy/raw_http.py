@@ -32,9 +32,9 @@ class RawResponse:
         return seen
 
 
-def exchange(port: int, *parts: str, source: str = "127.0.0.1") -> RawResponse:
+def exchange(port: int, *parts: str, source: str = "127.0.0.1", timeout: float = TIMEOUT) -> RawResponse:
     """Send a request and read to the end. Further parts are sent after a response to the part before."""
-    with socket.create_connection(("127.0.0.1", port), TIMEOUT, source_address=(source, 0)) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout, source_address=(source, 0)) as client:
         received = b""
         for index, part in enumerate(parts):
             if index:

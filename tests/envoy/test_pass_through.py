@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
@@ -374,3 +376,18 @@ def test_copy_is_the_original(mesh: Mesh, size: int) -> None:
         return {text for text in seen["head"].split("\r\n") if not text.startswith(changing)}, seen["body"]
 
     assert comparable(copy) == comparable(original)
+
+
+@pytest.mark.long
+def test_copy_that_nobody_reads_is_dropped_counted_and_the_original_goes_on(mesh: Mesh) -> None:
+    size = 30_000_000
+    head = f"POST http://back/stalled HTTP/1.1\r\nHost: back\r\nContent-Length: {size}\r\n{END}"
+    app = psutil.Process(mesh.pid("copies-1"))
+    app.suspend()
+    try:
+        original = exchange(mesh.ports("front-1")["outbound"], head + "b" * size, timeout=120)
+    finally:
+        app.resume()
+    assert original.seen["body"] == hashlib.sha256(b"b" * size).hexdigest()
+    dropped = mesh.run("proxy", "copies-1", "stats", "--filter", "downstream_rq_idle_timeout").stdout
+    assert re.search(r"inbound\S*downstream_rq_idle_timeout\W+[1-9]", dropped), dropped
