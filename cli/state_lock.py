@@ -69,11 +69,16 @@ def holder(state: Path) -> ProcessRecord | None:
         os.close(file)
 
 
-def remove_abandoned_instances(state: Path) -> list[ProcessRecord]:
-    """Stop the processes of instances whose holder was killed, and remove their folders; what was stopped."""
+def remove_abandoned_instances(state: Path, except_for: str = "") -> list[ProcessRecord]:
+    """Stop the processes of instances whose holder was killed, and remove their folders; what was stopped.
+
+    The instance `except_for` is left alone.
+    """
     stopped = []
     for folder in sorted((state / INSTANCES_FOLDER).glob("*")):
         file = folder / LOCK_FILE
+        if folder.name == except_for:
+            continue
         if file.is_file() and file.stat().st_size and holder(folder) is None:
             stopped += reap_orphans(folder)
             shutil.rmtree(folder, ignore_errors=True)

@@ -54,12 +54,15 @@ def join_mesh(
 ) -> Iterator[AgentConfig]:
     """The agent's configuration for one workload. Its folder is locked, and removed at the end.
 
+    After an agent that was killed the folder is still there. The next one of that name goes on with its
+    Envoy, unless it also ran the app: that belongs to a terminal which is gone.
+
     A control plane or store that is away may take `timeout` seconds to return. Raises InputError for wrong
     options, UnreachableError if there is no mesh.
     """
     settings = _join_settings(target, state)
     private_folder(settings.state)
-    remove_abandoned_instances(settings.state)
+    remove_abandoned_instances(settings.state, except_for="" if workload.command else workload.name)
     folder = private_folder(settings.state / INSTANCES_FOLDER / workload.name)
     lock = StateLock(folder, f"instance {workload.name}", "choose another --instance, or omit it")
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -92,7 +94,7 @@ def fake_app(port: int) -> Iterator[None]:
             process.terminate()
 
 
-def test_sidecar_under_the_agent_units_filter_connects_and_serves(tmp_path: Path) -> None:
+def test_sidecar_under_the_agent_units_filter_serves_and_outlives_its_agent(tmp_path: Path) -> None:
     port, token = free_port(), tmp_path / "token"
     options = ("--service", "back", "--instance", "back-1", "--port", str(port), "--health", "/health/ready")
     files = ("--state", str(tmp_path / "agent"), "--token-file", str(token))
@@ -101,8 +103,17 @@ def test_sidecar_under_the_agent_units_filter_connects_and_serves(tmp_path: Path
     agent = confined("meshwright-agent@.service", *command("agent", *options, *files, *loopback, *ports))
     with running_mesh(tmp_path, [service("front")]) as mesh, fake_app(port):
         mesh.run("token", "create", "--service", "back", "--out", str(token))
-        with starting(mesh, "back-1", tmp_path / "agent", agent, MESH_STATE=""):
+        with starting(mesh, "back-1", tmp_path / "agent", agent, MESH_STATE="") as killed:
             assert mesh.get("front-1", "http://back/echo").json()["name"] == "back"
+            envoy = killed.pid("proxy")
+            killed.process.kill()  # as in a crash, after which systemd starts the unit again
+            killed.process.wait(30)
+            assert mesh.get("front-1", "http://back/echo").json()["name"] == "back", "Envoy goes on"
+        with starting(mesh, "back-1", tmp_path / "agent", agent, MESH_STATE="") as restarted:
+            assert restarted.pid("proxy") == envoy
+            assert mesh.get("front-1", "http://back/echo").json()["name"] == "back"
+            assert restarted.stop(signal.SIGTERM) == 0
+            assert not psutil.pid_exists(envoy), "a stop ends Envoy too"
 
 
 def test_control_plane_under_its_units_filter_is_healthy(tmp_path: Path) -> None:
