@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from bench import jwt_tokens
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import http2
@@ -158,10 +159,15 @@ def features(telemetry_port: int) -> dict[str, Change]:
         "all but the access logs": ["access logs"],
         "all but the filters": [*filters, "credential of callers"],
     }
-    return single | {
-        title: _together(*(change for name, change in single.items() if name not in without))
-        for title, without in left_out.items()
-    }
+    tokens = {f"JSON Web Tokens, {name}": jwt_tokens.verified(name) for name in jwt_tokens.ALGORITHMS}
+    return (
+        single
+        | tokens
+        | {
+            title: _together(*(change for name, change in single.items() if name not in without))
+            for title, without in left_out.items()
+        }
+    )
 
 
 def _product_manager(node: NodeSnapshot, listener: str) -> Json:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from google.protobuf.message import Message
+
 from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
 from meshwright.control_plane.core.resource import ECDS, Resource, encode
 from meshwright.control_plane.envoy import codec, v3
@@ -74,11 +76,11 @@ def names(direction: ListenerDirection) -> tuple[str, ...]:
     return tuple(name for _, (_, name, _) in _filters(direction))
 
 
-def _filters(direction: ListenerDirection) -> Iterable[tuple[str, tuple[FilterPhase, str, v3.Message]]]:
+def _filters(direction: ListenerDirection) -> Iterable[tuple[str, tuple[FilterPhase, str, Message]]]:
     return shared_filters(direction).items()
 
 
-def _resource(name: str, inert: v3.Message, view: SharedFilterView | None) -> Resource:
+def _resource(name: str, inert: Message, view: SharedFilterView | None) -> Resource:
     config = inert
     policies: tuple[EffectivePolicy, ...] = ()
     required: tuple[str, ...] = ()

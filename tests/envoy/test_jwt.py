@@ -15,6 +15,7 @@ import requests
 from tests.envoy.harness import Mesh, running_mesh, service, until
 from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys as keys
+from tests.fakes import jwt_rfc
 from tests.fakes.jwt_keys import claims, token
 
 EC, RSA = keys.key("ES256"), keys.key("RS256")
@@ -297,3 +298,28 @@ def test_turning_it_on_over_and_off_under_load_fails_no_valid_request(mesh: Mesh
             mesh.delete("JWTAuthentication", "inside")
     assert result.requests > 0
     assert result.failed == 0, result.report
+
+
+def test_keys_of_the_standards_verify_fresh_claims_and_refuse_their_own_tokens(
+    mesh: Mesh, applied: Any
+) -> None:
+    standard = jwt_rfc.keys()
+    jwks = keys.key_set(*(keys.jwk(key, algorithm, kid) for kid, (algorithm, key) in standard.items()))
+    applied("standard", GATEWAY, {**issuer(jwks, jwt_rfc.ISSUER), "audiences": []})
+    for kid, (algorithm, key) in standard.items():
+        fresh = token(key, algorithm, claims(iss=jwt_rfc.ISSUER), kid)
+        assert mesh.outside("/echo", headers=bearer(fresh)).status_code == 200, kid
+    originals = {**jwt_rfc.TOKENS}
+    algorithm, key = standard["rfc7520-3.4"]
+    originals["RFC 7520 4 (text)"] = token(key, algorithm, jwt_rfc.RFC7520_PAYLOAD, "rfc7520-3.4")
+    reasons = {}
+    for name, original in originals.items():
+        response = mesh.outside("/echo", headers=bearer(original))
+        assert response.status_code == 401, name
+        reasons[name] = response.text.partition(": refused by")[0].removeprefix("mesh: ")
+    assert reasons == {
+        "RFC 7515 A.2 (RS256)": "Jwt is expired",
+        "RFC 7515 A.3 (ES256)": "Jwt is expired",
+        "RFC 7515 A.5 (none)": "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections",
+        "RFC 7520 4 (text)": "Jwt payload is an invalid JSON",
+    }

@@ -191,9 +191,7 @@ class FakeApp:
         return web.Response(text=self.name)
 
     async def get_keys(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=self.keys, content_type="application/json", status=200 if self.keys else 404
-        )
+        return web.Response(body=self.keys, content_type="application/json", status=200 if self.keys else 404)
 
     async def put_keys(self, request: web.Request) -> web.Response:
         self.keys = await request.read()

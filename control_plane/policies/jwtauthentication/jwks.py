@@ -140,7 +140,9 @@ class JWKS(Spec):
         description="How old keys from a URL become. New keys must be published this long before they sign.",
     )
     ca: Annotated[str, StringConstraints(max_length=MAX_PEM_BYTES)] = Field(
-        "", description="PEM certificates that an https host must chain to; empty: those of the system."
+        "",
+        description="PEM certificates that an https host must chain to. Empty: those of the proxy's host in "
+        "/etc/ssl/certs/ca-certificates.crt.",
     )
 
     @model_validator(mode="before")

@@ -21,6 +21,9 @@ RETRY_AFTER = timedelta(seconds=1)
 
 DNS_REFRESH = timedelta(seconds=30)
 
+SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian, Ubuntu, Alpine and Arch have them. Envoy 1.40 does not support `system_root_certs`."""
+
 
 def provider_name(policy: str, issuer: TokenIssuer) -> str:
     """Unique in a proxy: an issuer occurs once in a policy."""
@@ -167,7 +170,7 @@ def _tls(source: KeySource, ca: str) -> v3.TransportSocket:
     if ca:
         validation.trusted_ca.inline_string = ca
     else:
-        validation.system_root_certs.SetInParent()
+        validation.trusted_ca.filename = SYSTEM_ROOTS
     context = v3.UpstreamTlsContext(
         sni=source.host if kind == v3.SubjectAltNameMatcher.DNS else "",
         common_tls_context=v3.CommonTlsContext(
