@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from meshwright.control_plane.api.models.revisions import DocumentChange
 from meshwright.control_plane.core.revision import RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
+from meshwright.control_plane.policies.validation_messages import closest_match
 
 Key = tuple[str, str]
 
@@ -28,9 +29,16 @@ def remove(current: Sequence[RevisionDocument], keys: Iterable[Key]) -> tuple[Re
     documents = {document.key: document for document in current}
     removed = set(keys)
     if missing := sorted(removed - documents.keys()):
-        names = ", ".join(f"{kind}/{name}" for kind, name in missing)
+        names = ", ".join(_with_suggestion(key, documents) for key in missing)
         raise NotFoundError(f"no such document: {names}: see `mesh get`; nothing was deleted")
     return tuple(documents[key] for key in sorted(documents) if key not in removed)
+
+
+def _with_suggestion(key: Key, documents: Iterable[Key]) -> str:
+    """`Kind/name` of a missing document, with the closest name of its kind."""
+    kind, name = key
+    match = closest_match(name, sorted(other for of_kind, other in documents if of_kind == kind))
+    return f"{kind}/{name}" + (f" (did you mean {match}?)" if match else "")
 
 
 def changes(

@@ -19,6 +19,7 @@ from meshwright.control_plane.api.models.policies import (
 )
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
+from meshwright.control_plane.policies.validation_messages import closest_match
 
 
 class KindParams(RequestParams):
@@ -101,9 +102,13 @@ class PoliciesRouter:
     async def policy(self, params: NameParams, _body: NoBody) -> DocumentList:
         """One current document."""
         kind = kind_of(params.kind)
-        documents = _documents(await self._revisions.current(), kind, params.name)
+        current = await self._revisions.current()
+        documents = _documents(current, kind, params.name)
         if not documents.documents:
-            raise NotFoundError(f"no such document: {kind}/{params.name}: see `mesh get {kind}`")
+            names = sorted(document.key[1] for document in current.documents if document.key[0] == kind)
+            match = closest_match(params.name, names)
+            advice = f"did you mean {match}?" if match else f"see `mesh get {kind}`"
+            raise NotFoundError(f"no such document: {kind}/{params.name}: {advice}")
         return documents
 
 

@@ -32,6 +32,14 @@ def test_remove_names_every_missing_document() -> None:
         remove((A, B), [("Timeout", "b"), ("Retry", "a"), ("Retry", "x")])
 
 
+def test_remove_suggests_the_closest_name_of_the_kind() -> None:
+    stored = (document("Retry", "inventory"), document("Timeout", "inventry"))
+    with pytest.raises(
+        NotFoundError, match=r"no such document: Retry/inventry \(did you mean inventory\?\): see"
+    ):
+        remove(stored, [("Retry", "inventry")])
+
+
 def test_changes_list_what_differs_and_the_included_documents() -> None:
     after = (document("Retry", "a", n=2), C, document("Subset", "s"))
     listed = [(c.kind, c.name, c.action) for c in changes((A, B, C), after, include=[("Timeout", "a")])]
