@@ -5,6 +5,8 @@ Logs record only the peer, method, path, operation and status of a request.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from meshwright.control_plane.admin import openapi
 from meshwright.control_plane.admin.compute import ComputeSlots
 from meshwright.control_plane.admin.endpoint import endpoint
 from meshwright.control_plane.admin.middleware import authorize, format_errors, instrument
-from meshwright.control_plane.admin.route import Router
+from meshwright.control_plane.admin.route import Route, Router
 from meshwright.control_plane.admin.sse import SseStreams
 from meshwright.control_plane.api.auth import RequestGuard
 from meshwright.control_plane.http_listener import HttpListener, ListenerLimits
@@ -102,15 +104,27 @@ def build_app(routers: Iterable[Router], guard: RequestGuard, listener: HttpList
     for route in routes:
         handler = endpoint(route, streams, slots)
         app.router.add_route(route.method, route.full_path, handler, name=route.operation_id)
-    document = openapi.document(routes, _version())
-
-    async def describe(_request: web.Request) -> web.StreamResponse:
-        return web.json_response(document)
-
-    app.router.add_get("/api/openapi.json", describe, name="openapi")
+    app.router.add_get("/api/openapi.json", _Description(routes).respond, name="openapi")
     app.router.add_get("/metrics", _Metrics().respond, name="metrics")
     app.router.add_get("/healthz", _healthy, name="healthz")
     return app
+
+
+class _Description:
+    """The OpenAPI document, made when it is first read: that takes 0.1 s, which no start need wait for."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self._routes = routes
+        self._text = ""
+        self._making = asyncio.Lock()
+
+    async def respond(self, _request: web.Request) -> web.StreamResponse:
+        async with self._making:
+            self._text = self._text or await asyncio.to_thread(self._make)
+        return web.json_response(text=self._text)
+
+    def _make(self) -> str:
+        return json.dumps(openapi.document(self._routes, _version()))
 
 
 class _Metrics:
