@@ -296,6 +296,8 @@ class Client:
     def _require_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("use Client as an async context manager")
+        if self._session.closed:  # by one task, while another still has requests to send
+            raise UnreachableError(self._endpoint.url, "the connection was closed")
         return self._session
 
     async def _send(self, call: ApiCall, model: type[Model]) -> Model:

@@ -142,6 +142,16 @@ async def test_a_closed_port_is_unreachable() -> None:
             await client.status()
 
 
+async def test_request_after_another_task_closed_the_client_is_an_error_of_the_mesh(mesh: FakeMesh) -> None:
+    """The dashboard closes its client in an outage and at its end, while screens still send requests."""
+    async with Client.connect(mesh.url, mesh.token) as client:
+        await client.status()
+    with pytest.raises(UnreachableError, match="the connection was closed"):
+        await client.status()
+    with pytest.raises(UnreachableError, match="the connection was closed"):
+        _ = [event async for event in client.follow_events()]
+
+
 async def test_another_web_server_is_not_a_mesh(mesh: FakeMesh) -> None:
     async with Client.connect(f"{mesh.url}/healthz?", mesh.token) as client:
         with pytest.raises(ApiError, match="is this a mesh"):
