@@ -159,15 +159,12 @@ def features(telemetry_port: int) -> dict[str, Change]:
         "all but the access logs": ["access logs"],
         "all but the filters": [*filters, "credential of callers"],
     }
+    combined = {
+        title: _together(*(change for name, change in single.items() if name not in without))
+        for title, without in left_out.items()
+    }
     tokens = {f"JSON Web Tokens, {name}": jwt_tokens.verified(name) for name in jwt_tokens.ALGORITHMS}
-    return (
-        single
-        | tokens
-        | {
-            title: _together(*(change for name, change in single.items() if name not in without))
-            for title, without in left_out.items()
-        }
-    )
+    return {**single, **tokens, **combined}
 
 
 def _product_manager(node: NodeSnapshot, listener: str) -> Json:
