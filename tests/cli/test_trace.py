@@ -44,7 +44,7 @@ spec:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     environment, port = settings(folder / "state"), free_port()
-    with demo(folder, environment, "--port", f"ingress={port}") as child:
+    with demo(folder, environment, "--port", f"ingress={port}", "--timeout", "150") as child:
         assert child.stdout is not None
         assert any(line.startswith(READY) for line in child.stdout)
         yield Demo(folder, environment, child, port)

@@ -100,7 +100,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     environment = settings(folder / "state")
     port = free_port()
-    with demo(folder, environment, "--port", f"ingress={port}") as child:
+    with demo(folder, environment, "--port", f"ingress={port}", "--timeout", "150") as child:
         lines: list[str] = []
         assert child.stdout is not None
         for line in child.stdout:
@@ -116,15 +116,15 @@ def test_ticks_reach_analytics_over_grpc(running: Demo) -> None:
     session.trust_env = False
 
     def bars() -> Any:
-        response = session.get(f"{running.url}/api/analytics/bars/BTC", timeout=10)
+        response = session.get(f"{running.url}/api/analytics/bars/BTC", timeout=60)
         return response.json()["bars"] if response.status_code == 200 else None
 
     first = until(bars, "a bar")
     until(lambda: bars() != first, "another tick")
-    assert session.get(f"{running.url}/api/quotes/BTC", timeout=10).json()["price"] > 0
+    assert session.get(f"{running.url}/api/quotes/BTC", timeout=60).json()["price"] > 0
 
     def missing() -> Any:
-        page = session.get(f"{running.url}/api/dashboard", params={"user": "ada"}, timeout=10).json()
+        page = session.get(f"{running.url}/api/dashboard", params={"user": "ada"}, timeout=60).json()
         return page["missing"]
 
     until(lambda: missing() == [], "a complete page")
@@ -191,7 +191,7 @@ def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> No
     with demo(running.folder, running.environment, *options) as child:
         until(running.faults, "the fault")
         child.send_signal(number)
-        out, _ = child.communicate(timeout=60)
+        out, _ = child.communicate(timeout=120)
     assert child.returncode == 0
     assert running.faults() == []
     counts = checked(json.loads(out))
@@ -201,9 +201,9 @@ def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> No
 
 def test_a_demo_started_for_its_traffic_is_stopped_afterwards(tmp_path: Path) -> None:
     environment = settings(tmp_path / "state")
-    options = ("--port", f"ingress={free_port()}", "--traffic", "20", "--for", "5")
+    options = ("--port", f"ingress={free_port()}", "--timeout", "150", "--traffic", "20", "--for", "5")
     with demo(tmp_path, environment, *options) as child:
-        out, _ = child.communicate(timeout=150)
+        out, _ = child.communicate(timeout=280)
     progress = (tmp_path / "stderr").read_text()
     assert child.returncode == 0, progress
     counts = checked(json.loads(out))

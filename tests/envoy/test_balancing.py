@@ -18,6 +18,9 @@ from tests.envoy.wrk import stats
 NAMES = tuple(f"ten-{number}" for number in range(1, 11))
 EAST, WEST = NAMES[:5], NAMES[5:]
 THREADS = 4
+REQUESTS = 2000
+"""With these, three percent are more than three standard deviations of any share, if it were random."""
+
 WINDOW = 10.0
 """Seconds of slow start."""
 
@@ -146,14 +149,14 @@ def served_by_none_of(mesh: Mesh, names: Iterable[str]) -> Callable[[], bool]:
 
 def test_round_robin_spreads_evenly(mesh: Mesh) -> None:
     mesh.apply(balancer("algorithm: RoundRobin"))
-    assert all(abs(share - 10) <= 3 for share in shares(mesh, 5000).values())
+    assert all(abs(share - 10) <= 3 for share in shares(mesh, REQUESTS).values())
 
 
 @pytest.mark.parametrize("algorithm", ["RoundRobin", "LeastRequest"])
 def test_weights_set_the_share_of_instances(mesh: Mesh, algorithm: str) -> None:
     weights = "weights: [{labels: {version: v2}, weight: 3}]"
     mesh.apply(balancer(f"algorithm: {algorithm}, {weights}"))
-    by_name = shares(mesh, 5000)
+    by_name = shares(mesh, REQUESTS)
     assert abs(sum(by_name[name] for name in WEST) - 75) <= 3
     if algorithm == "RoundRobin":
         assert all(abs(by_name[name] - (5 if name in EAST else 15)) <= 3 for name in NAMES)
