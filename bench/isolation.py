@@ -2,8 +2,11 @@
 
 `python -m bench.isolation [--rate 500] [--seconds 20] [--transfers 50] [--json FILE]`
 
-The attacks and bystanders are those of tests/envoy/isolation, at the ingress and between sidecars of a mesh.
-The client of the attack and the apps are Python on the same cores, so part of a longer p99 is theirs:
+The attacks are some of those in tests/envoy/isolation, at the ingress and between sidecars of a mesh. The
+bystanders are a `wrk` that sends small requests at a steady pace through the same proxies and, between
+sidecars, over the same connection. An nginx answers them itself and passes the attack's requests to a Python
+app. As root, Envoys, nginx and wrk have real-time priority: neither the attack's client nor that app delays
+them.
 `no attack, same load` makes as many calls as an attack by aborts, and lets them end.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,11 +24,52 @@ from typing import Any
 
 import requests
 
+from bench.paired import prefer
 from tests.envoy.harness import Mesh, running_mesh, service
 from tests.envoy.isolation import attacks
-from tests.envoy.isolation.bystanders import bystanders
-from tests.envoy.isolation.conftest import POLICIES, entrance_of
+from tests.envoy.isolation.conftest import entrance_of
 from tests.envoy.isolation.entrance import Entrance
+from tests.fakes.ports import free_port
+
+RULES = """
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /switch/late}}]
+      timeouts: {request: 100ms}
+      backendRefs: [{name: back}]
+    - backendRefs: [{name: back}]
+"""
+POLICIES = f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: edge}}
+spec:
+  parentRefs: [{{kind: Gateway, name: ingress}}]{RULES}---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: late}}
+spec:
+  parentRefs: [{{kind: Service, group: "", name: back}}]{RULES}"""
+"""Calls to `/switch/late` time out, at the ingress and between sidecars."""
+
+BYSTANDERS = 4
+"""Connections of bystanders. Each makes a call, waits 10 ms, and makes the next one (paced.lua)."""
+
+SCRIPT = Path(__file__).with_name("paced.lua")
+
+NGINX_BINARY = shutil.which("nginx") or "/usr/sbin/nginx"
+NGINX = """
+daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 20000; }}
+worker_rlimit_nofile 65536;
+http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder}; client_max_body_size 0;
+  map $http_upgrade $wanted {{ default upgrade; "" ""; }}
+  server {{ listen 127.0.0.1:{port};
+    location = /hello {{ return 200 "hello\\n"; }}
+    location / {{ proxy_pass http://127.0.0.1:{app}; proxy_http_version 1.1; proxy_set_header Host $http_host;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $wanted;
+      proxy_buffering off; proxy_request_buffering off; proxy_read_timeout 600s; }} }} }}
+"""
 
 SETTLE = 4.0
 """Seconds of calm between two measurements: calls of the last attack end."""
@@ -55,19 +100,19 @@ async def _nothing(_: Entrance, __: int) -> AsyncIterator[None]:
 async def _measure(
     entrance: Entrance, attack: AbstractAsyncContextManager[None], seconds: float
 ) -> dict[str, float]:
-    """Small calls and failures of the bystanders in `seconds` of an attack."""
-    async with bystanders([entrance]) as report, attack:
-        report.seconds.clear()
-        await asyncio.sleep(seconds)
-        taken = sorted(report.seconds)
+    """Calls and failures of the bystanders in `seconds` of an attack."""
+    async with attack:
+        target = f"http://127.0.0.1:{entrance.port}/hello"
+        command = ["wrk", "-t1", f"-c{BYSTANDERS}", f"-d{seconds:.0f}s", "--latency", "-s", str(SCRIPT)]
+        wrk = await asyncio.create_subprocess_exec(
+            *(*command, "-H", f"Host: {entrance.host}", target),
+            stdout=asyncio.subprocess.PIPE,
+            preexec_fn=lambda: prefer(0),
+        )
+        output, _ = await wrk.communicate()
     await asyncio.sleep(SETTLE)
-    middle, high = (taken[int(len(taken) * share)] * 1000 for share in (0.5, 0.99))
-    return {
-        "small calls": len(taken),
-        "failed": len(report.failures),
-        "p50_ms": round(middle, 1),
-        "p99_ms": round(high, 1),
-    }
+    figure: dict[str, float] = json.loads(output.splitlines()[-1])
+    return figure
 
 
 async def measure(mesh: Mesh, rate: int, seconds: float, transfers: int) -> dict[str, Any]:
@@ -79,8 +124,6 @@ async def measure(mesh: Mesh, rate: int, seconds: float, transfers: int) -> dict
         "timed-out calls": _calls(rate, seconds, attacks.timed_out_call),
         "abandoned WebSockets": _calls(rate, seconds, attacks.abandoned_websocket),
         "unread downloads": attacks.unread_downloads,
-        "unread uploads": attacks.unread_uploads,
-        "unread WebSockets": attacks.unread_websockets,
     }
     figures: dict[str, Any] = {}
     for place in ("ingress", "sidecar"):
@@ -89,7 +132,31 @@ async def measure(mesh: Mesh, rate: int, seconds: float, transfers: int) -> dict
             figure = await _measure(entrance, attack(entrance, transfers), seconds)
             calm = calm or figure["p99_ms"]
             figures[f"{place}: {name}"] = figure | {"p99/calm": round(figure["p99_ms"] / calm, 2)}
+            print(f"{place}: {name}: {json.dumps(figures[f'{place}: {name}'])}", flush=True)
     return figures
+
+
+def _nginx(folder: Path, app: int) -> dict[str, Any]:
+    """A service that answers `/hello` and passes everything else to the port `app`."""
+    port, file = free_port(), folder / "nginx.conf"
+    file.write_text(NGINX.format(folder=folder, port=port, app=app))
+    return service("back") | {
+        "command": [NGINX_BINARY, "-p", str(folder), "-c", str(file)],
+        "ports": [{"name": "http", "port": port}],
+        "health": "/hello",
+    }
+
+
+def _services(folder: Path) -> list[dict[str, Any]]:
+    app = free_port()
+    slow = service("slow") | {"ports": [{"name": "http", "port": app}]}
+    return [service("front"), slow, _nginx(folder, app)]
+
+
+def _prefer(mesh: Mesh) -> None:
+    for name in ("ingress.proxy", "front-1.proxy", "back-1.proxy", "back-1"):
+        for task in Path(f"/proc/{mesh.pid(name)}/task").iterdir():
+            prefer(int(task.name))
 
 
 def main() -> None:
@@ -100,14 +167,12 @@ def main() -> None:
     parser.add_argument("--transfers", type=int, default=50)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    services = [service(name) for name in ("front", "back", "echo", "raw", "raw2")]
-    with tempfile.TemporaryDirectory() as folder, running_mesh(Path(folder), services) as mesh:
+    with tempfile.TemporaryDirectory() as folder, running_mesh(Path(folder), _services(Path(folder))) as mesh:
         mesh.apply(POLICIES)
-        slow = f"{mesh.app('back-1')}/switches/late/200?ms=1000"
+        slow = f"{mesh.app('slow-1')}/switches/late/200?ms=1000"
         requests.post(slow, timeout=10).raise_for_status()
+        _prefer(mesh)
         figures = asyncio.run(measure(mesh, options.rate, options.seconds, options.transfers))
-    for name, figure in figures.items():
-        print(f"{name}: {json.dumps(figure)}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
 

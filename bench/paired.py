@@ -105,6 +105,11 @@ def _settle(pids: Iterable[int], core: int) -> None:
 
 def _place(thread: int, core: int) -> None:
     os.sched_setaffinity(thread, {core})
+    prefer(thread)
+
+
+def prefer(thread: int) -> None:
+    """Give a thread real-time priority where that is allowed; 0 is the caller."""
     if REAL_TIME:
         os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1))
 
