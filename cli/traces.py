@@ -61,13 +61,13 @@ def traces(  # noqa: PLR0917  typer's options
     print_table(HEADER, [_row(trace) for trace in result["traces"]])
     if not result["traces"]:
         mesh = call_api(calls.status(), state)
-        known = (item["name"] for item in (*mesh["services"], *mesh["gateways"]))
-        echo(f"no matching traces: {advice(service, known)}")
+        names = (item["name"] for item in (*mesh["services"], *mesh["gateways"]))
+        echo(f"no matching traces: {advice(service, names)}")
 
 
-def advice(service: str, known: Iterable[str]) -> str:
-    """What to try when no trace matches; `known` are the mesh's services and gateways."""
-    names = sorted(known)
+def advice(service: str, members: Iterable[str]) -> str:
+    """What to try when no trace matches; `members` are the mesh's services and gateways."""
+    names = sorted(members)
     if not service or service in names:
         return "check the filters, or raise sampling in a Telemetry policy"
     from meshwright.control_plane.policies.validation_messages import closest_match

@@ -70,9 +70,7 @@ def _topology(world: World) -> Mapping[str, object]:
     """What views depend on besides documents: gateways, and services with ports and health path."""
     return {
         "gateways": world.gateways,
-        **{
-            f"/{name}": (service.ports, service.health_path) for name, service in world.services.items()
-        },
+        **{f"/{name}": (service.ports, service.health_path) for name, service in world.services.items()},
     }
 
 

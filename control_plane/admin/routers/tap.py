@@ -171,10 +171,10 @@ def _sse_text(name: str, event: TapEvent) -> str:
 
 def _connected_proxies(proxies: ProxySource, service: str) -> tuple[str, ...]:
     """The connected proxies of a service or gateway; raises NotFoundError if it has none at all."""
-    known = tuple(proxies())
-    of_service = [proxy for proxy in known if proxy.service == service]
+    all_proxies = tuple(proxies())
+    of_service = [proxy for proxy in all_proxies if proxy.service == service]
     if not of_service:
-        match = closest_match(service, sorted({proxy.service for proxy in known}))
+        match = closest_match(service, sorted({proxy.service for proxy in all_proxies}))
         advice = f"did you mean {match}?" if match else "see `mesh topology`"
         raise NotFoundError(f"no such service or gateway: {service}: {advice}")
     return tuple(proxy.name for proxy in of_service if proxy.connected)

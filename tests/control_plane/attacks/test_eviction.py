@@ -110,8 +110,8 @@ def test_an_eviction_is_an_event_with_its_author_and_shown_at_the_proxy(admin: A
 
 
 def service(api: Api, name: str) -> Any:
-    (found,) = [row for row in api.get("/services")["services"] if row["name"] == name]
-    return found
+    (only,) = [row for row in api.get("/services")["services"] if row["name"] == name]
+    return only
 
 
 def test_a_service_without_its_evicted_instances_is_unhealthy_and_says_why(admin: Api) -> None:

@@ -62,6 +62,6 @@ def test_owners_are_those_of_registrations_and_of_streams() -> None:
 )
 def test_a_name_belongs_to_a_service_or_to_a_gateway(role: Role, name: str, conflict: str) -> None:
     conflicts = NameConflicts(lambda: WORLD, lambda: ("edge", SERVICE.name))
-    found = conflicts(Identity("mesh.local", role, name))
-    assert found.startswith(conflict)
-    assert bool(found) == bool(conflict)
+    message = conflicts(Identity("mesh.local", role, name))
+    assert message.startswith(conflict)
+    assert bool(message) == bool(conflict)

@@ -74,7 +74,7 @@ def test_request_that_may_have_been_handled_is_not_sent_twice(mesh: Mesh, applie
 
 
 @pytest.mark.parametrize(
-    ("on", "asked", "tries"),
+    ("on", "request_line", "tries"),
     [
         ("refused-stream", "GET /refuse", 3),
         ("refused-stream", "POST /refuse", 3),  # a refused stream was not handled (RFC 9113, 8.7)
@@ -86,10 +86,10 @@ def test_request_that_may_have_been_handled_is_not_sent_twice(mesh: Mesh, applie
     ],
 )
 def test_stream_that_the_app_refuses_or_resets(
-    mesh: Mesh, applied: Any, on: str, asked: str, tries: int
+    mesh: Mesh, applied: Any, on: str, request_line: str, tries: int
 ) -> None:
     applied(retry(on))
-    method, path = asked.split()
+    method, path = request_line.split()
     name = key()
     url = f"http://broken:{CALLS_PORT}{path}/{name}/2"
     response = mesh.get("front-1", url, method)
