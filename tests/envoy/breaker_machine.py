@@ -40,11 +40,17 @@ class BreakerMachine:
         """Whether a trial may have been made by now."""
         return self.is_open and now >= self.opened_at + self.open_for
 
-    def trial(self, *, passes: bool, now: float, ended: float | None = None) -> None:
-        """The trial, seen by `now`. If it fails, the breaker is open from `ended` on (default: now)."""
+    def trial(self, *, passes: bool, now: float) -> None:
+        """The trial, which ends at `now`."""
         assert self.trial_is_due(now), "a trial before openFor has passed"
         self.consecutive = 0
         if passes:
             self.state = "closed"
         else:
-            self.opened_at = now if ended is None else ended
+            self.opened_at = now
+
+    def trials_failed(self, count: int, *, now: float, not_before: float) -> None:
+        """So many trials have failed by `now`, the last one no earlier than `not_before`."""
+        assert self.is_open
+        assert now >= self.opened_at + count * self.open_for, "a trial before openFor has passed"
+        self.opened_at = not_before
