@@ -70,7 +70,7 @@ debian:
 test: .venv/.tests debian
 	@$(BIN)/python -m tests.suite -m "not long" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-long: DEBIAN += mmdebstrap:mmdebstrap runc:runc iptables:iptables
+test-long: DEBIAN += systemd-nspawn:systemd-container mmdebstrap:mmdebstrap runc:runc iptables:iptables
 test-long: .venv/.tests debian
 	@$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)
 
