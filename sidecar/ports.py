@@ -154,17 +154,21 @@ def is_free(bind: str, port: int) -> bool:
 
 def process_on_port(port: int) -> str:
     """The process that listens on `port`, as ` (NAME, pid N)`. Empty when the system does not tell."""
+    pid = pid_on_port(port)
+    try:
+        return f" ({psutil.Process(pid).name()}, pid {pid})" if pid else ""
+    except psutil.Error:
+        return ""
+
+
+def pid_on_port(port: int) -> int | None:
+    """The ID of the process that listens on `port`; None if none does, 0 if the system does not tell."""
     try:
         connections = psutil.net_connections("tcp")
     except (psutil.Error, OSError):
-        return ""
-    for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
-            try:
-                return f" ({psutil.Process(connection.pid).name()}, pid {connection.pid})"
-            except psutil.Error:
-                return ""
-    return ""
+        return 0
+    listening = (item for item in connections if item.status == psutil.CONN_LISTEN and item.laddr)
+    return next((item.pid or 0 for item in listening if item.laddr.port == port), None)
 
 
 def port_conflict(workload: Workload, ports: WorkloadPorts, bind: str) -> str:

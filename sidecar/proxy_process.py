@@ -25,6 +25,7 @@ from meshwright.sidecar.ports import (
     PortAllocator,
     WorkloadPorts,
     is_free,
+    pid_on_port,
     port_conflict,
     process_on_port,
 )
@@ -211,11 +212,18 @@ class ProxyProcess:
         return not needed - open_ports
 
     def _taken_port(self, missing: set[int]) -> int:
-        """An allocated port that another process has taken since; 0 when there is none."""
+        """An allocated port that another process has taken since; 0 when there is none.
+
+        Envoy itself may have opened a missing listener meanwhile.
+        """
         bind, outbound = self._config.bind, self.ports.outbound
         hosts = {port: LOOPBACK if port == outbound else bind for port in missing}
-        taken = [port for port, host in hosts.items() if not is_free(host, port)]
+        taken = [port for port, host in hosts.items() if self._is_taken(host, port)]
         if self._workload.command and not self._state().app_started:
             allocated = [self.ports.apps[port.name] for port in self._workload.ports if not port.app_port]
             taken += [port for port in allocated if not is_free(LOOPBACK, port)]
         return min(taken, default=0)
+
+    def _is_taken(self, host: str, port: int) -> bool:
+        """Whether another process listens there. Envoy takes the port of a new listener before it listens."""
+        return not is_free(host, port) and pid_on_port(port) not in (self.process.pid, None)

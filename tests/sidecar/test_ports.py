@@ -13,7 +13,7 @@ import pytest
 from meshwright.sidecar import ports as ports_module
 from meshwright.sidecar.addresses import split_address
 from meshwright.sidecar.config import Workload
-from meshwright.sidecar.ports import PortAllocator, is_free, port_conflict, process_on_port
+from meshwright.sidecar.ports import PortAllocator, is_free, pid_on_port, port_conflict, process_on_port
 
 
 @pytest.fixture
@@ -58,6 +58,10 @@ def test_port_conflict_names_setting_and_process(used_port: int) -> None:
     workload = orders(inbound_port=used_port)
     assert not is_free("127.0.0.1", used_port)
     assert f"pid {os.getpid()}" in process_on_port(used_port)
+    assert pid_on_port(used_port) == os.getpid()
+    with closing(socket.socket()) as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert pid_on_port(bound.getsockname()[1]) is None
     conflict = port_conflict(workload, PortAllocator("127.0.0.1").allocate_all(workload), "127.0.0.1")
     assert conflict.startswith(f"port {used_port} (inbound_port of orders-1) is in use (")
     assert port_conflict(orders(), PortAllocator("127.0.0.1").allocate_all(orders()), "127.0.0.1") == ""
