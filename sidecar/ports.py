@@ -167,8 +167,10 @@ def pid_on_port(port: int) -> int | None:
         connections = psutil.net_connections("tcp")
     except (psutil.Error, OSError):
         return 0
-    listening = (item for item in connections if item.status == psutil.CONN_LISTEN and item.laddr)
-    return next((item.pid or 0 for item in listening if item.laddr.port == port), None)
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+            return connection.pid or 0
+    return None
 
 
 def port_conflict(workload: Workload, ports: WorkloadPorts, bind: str) -> str:
