@@ -97,6 +97,7 @@ async def test_status_shows_only_tripped_circuit_breakers(mesh: FakeMesh, run: R
     assert not any(row.startswith("a b ") for row in rows)
     assert json.loads((await run("status", "-o", "json")).out)["breakers"][0] == {
         "from": "a", "to": "b", "state": "closed", "ejected": 0, "hosts": 2, "limited": False,
+        "trials_passed": 0, "trials_failed": 0,
     }  # fmt: skip
 
 
