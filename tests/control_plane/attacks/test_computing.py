@@ -112,7 +112,10 @@ def test_memory_of_a_diff_is_given_back(plane: ControlPlaneProcess, reader: Api)
 
 def test_a_running_diff_does_not_delay_the_end_of_the_process(tmp_path: Path) -> None:
     with control_plane(tmp_path) as plane:
-        with post(Api(plane, "read.token"), routes(DEAR, 1, 8)):
+        reader = Api(plane, "read.token")
+        small = routes(1, 1, 1)
+        until(lambda: reader.request("POST", "/diff", small).status_code == 200, "diffs are computed")
+        with post(reader, routes(DEAR, 1, 8)):
             (worker,) = until(lambda: workers(plane), "the diff is computed")
             os.kill(plane.process.pid, signal.SIGTERM)
             assert plane.process.wait(30) == 0
