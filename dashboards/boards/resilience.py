@@ -208,7 +208,6 @@ BREAKERS = Section(
                 ),
             ),
             ANY_RATE_IS_BAD,
-            width=8,
         ),
         TimeSeriesPanel(
             "Healthy hosts",
@@ -218,7 +217,6 @@ BREAKERS = Section(
                 (to_selected_callees(edges_now("membership_healthy")), f"{_NAME} healthy"),
                 (to_selected_callees(edges_now("membership_total")), f"{_NAME} all"),
             ),
-            width=8,
         ),
         TimeSeriesPanel(
             "In flight",
@@ -228,7 +226,6 @@ BREAKERS = Section(
                 (to_selected_callees(edges_now("upstream_rq_active")), f"{_NAME} in flight"),
                 (to_selected_callees(edges_now("upstream_rq_pending_active")), f"{_NAME} waiting"),
             ),
-            width=8,
         ),
     ),
 )
