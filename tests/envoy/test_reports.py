@@ -103,6 +103,7 @@ def test_breakers_without_traffic_are_closed(mesh: Mesh) -> None:
     assert edges.keys() == {"back", "slow"}
     assert edges["back"] == {
         "from": "front", "to": "back", "state": "closed", "ejected": 0, "hosts": 2, "limited": False,
+        "trials_passed": 0, "trials_failed": 0,
     }  # fmt: skip
 
 
