@@ -199,6 +199,7 @@ def test_the_fault_is_removed_after_any_signal(running: Demo, number: int) -> No
     assert counts["fault"]["before"]["errors"] == 0
 
 
+@pytest.mark.long
 def test_a_demo_started_for_its_traffic_is_stopped_afterwards(tmp_path: Path) -> None:
     environment = settings(tmp_path / "state")
     options = ("--port", f"ingress={free_port()}", "--timeout", "150", "--traffic", "20", "--for", "5")

@@ -149,7 +149,7 @@ async def test_foreign_and_invalid_exports_are_skipped(collector: OtlpSink) -> N
     assert set(collector.senders) == {"traces orders"}
 
 
-@pytest.mark.parametrize("down_for", [20.0])
+@pytest.mark.parametrize("down_for", [4.0, pytest.param(20.0, marks=pytest.mark.long)])
 async def test_nothing_is_lost_while_the_collector_is_down(collector: OtlpSink, down_for: float) -> None:
     counters = ExportCounters()
     async with exporting(collector.address) as exporter:
