@@ -153,11 +153,13 @@ def instances(nodes: Sequence[TopologyNode]) -> tuple[InstanceStatus, ...]:
 
 
 def documents() -> tuple[dict[str, Any], ...]:
-    """The policies of the exchange, and the circuit breaker of the scenario."""
+    """The policies of the exchange, with the circuit breaker of the scenario in place of its own."""
     documents: list[dict[str, Any]] = []
     for path in sorted(POLICIES.glob("*.yaml")):
         loaded = YAML(typ="safe").load_all(path.read_text())
-        documents += [dict(document) for document in loaded if document]
+        documents += [
+            dict(document) for document in loaded if document and document["kind"] != "CircuitBreaker"
+        ]
     limits = {
         "apiVersion": "meshwright.io/v1",
         "kind": "CircuitBreaker",
