@@ -34,7 +34,7 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.filters.http.fault.v3": "FaultAbort HTTPFault",
     "envoy.extensions.filters.http.header_mutation.v3": "HeaderMutation HeaderMutationPerRoute Mutations",
     "envoy.extensions.filters.http.jwt_authn.v3": """
-        JwksAsyncFetch JwtAuthentication JwtClaimToHeader JwtHeader JwtProvider JwtRequirement RemoteJwks
+        JwksAsyncFetch JwtAuthentication JwtClaimToHeader JwtProvider JwtRequirement RemoteJwks
         RequirementRule""",
     "envoy.extensions.filters.http.local_ratelimit.v3": "LocalRateLimit",
     "envoy.extensions.filters.http.on_demand.v3": "OnDemand OnDemandCds",

@@ -2771,16 +2771,6 @@ class JwtClaimToHeader(Message):
         claim_name: str | None = ...,
     ) -> None: ...
 
-class JwtHeader(Message):
-    name: str
-    value_prefix: str
-    def __init__(
-        self,
-        *,
-        name: str | None = ...,
-        value_prefix: str | None = ...,
-    ) -> None: ...
-
 class JwtPerRoute(Message):
     disabled: bool
     requirement_name: str
@@ -2815,7 +2805,7 @@ class JwtProvider(Message):
     def local_jwks(self) -> DataSource: ...
     forward: bool
     @property
-    def from_headers(self) -> _Messages[JwtHeader]: ...
+    def from_headers(self) -> _Messages[_envoy_extensions_filters_http_jwt_authn_v3_JwtHeader]: ...
     @property
     def from_params(self) -> _Scalars[str]: ...
     @property
@@ -2844,7 +2834,7 @@ class JwtProvider(Message):
         remote_jwks: RemoteJwks | None = ...,
         local_jwks: DataSource | None = ...,
         forward: bool | None = ...,
-        from_headers: Iterable[JwtHeader] | None = ...,
+        from_headers: Iterable[_envoy_extensions_filters_http_jwt_authn_v3_JwtHeader] | None = ...,
         from_params: _Many[str] | None = ...,
         from_cookies: _Many[str] | None = ...,
         forward_payload_header: str | None = ...,
@@ -7137,6 +7127,16 @@ class _envoy_extensions_filters_http_jwt_authn_v3_JwtCacheConfig(Message):
         *,
         jwt_cache_size: int | None = ...,
         jwt_max_token_size: int | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_jwt_authn_v3_JwtHeader(Message):
+    name: str
+    value_prefix: str
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        value_prefix: str | None = ...,
     ) -> None: ...
 
 class _envoy_extensions_filters_http_jwt_authn_v3_JwtRequirementAndList(Message):

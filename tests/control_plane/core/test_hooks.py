@@ -21,7 +21,7 @@ from tests.control_plane.core.worlds import exchange, mesh
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [
-        ("inbound", ["router"]),
+        ("inbound", ["jwt_authn", "router"]),
         (
             "outbound",
             [
@@ -29,7 +29,7 @@ from tests.control_plane.core.worlds import exchange, mesh
                 *("dynamic_forward_proxy", "external-addresses", "router"),
             ],
         ),
-        ("ingress", ["grpc_stats", "cors", "fault", "header_mutation", "router"]),
+        ("ingress", ["grpc_stats", "cors", "jwt_authn", "fault", "header_mutation", "router"]),
     ],
 )
 def test_http_filters_follow_their_phases(direction: ListenerDirection, expected: list[str]) -> None:
