@@ -40,8 +40,10 @@ class Sidecar:
     def _send(self, body: bytes) -> None:
         with grpc.insecure_channel(f"127.0.0.1:{self.span_port}") as channel:
             method = channel.unary_unary(f"/{SERVICES['traces']}/Export", None, None)
-            for call in [method.future(body, timeout=60) for _ in range(AT_ONCE)]:
-                assert call.code() is grpc.StatusCode.OK
+            codes = {call.code() for call in [method.future(body, timeout=60) for _ in range(AT_ONCE)]}
+        # What is more than the identity's share of the queue is refused.
+        assert grpc.StatusCode.OK in codes
+        assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 @pytest.fixture
