@@ -67,7 +67,7 @@ class StatusAssessment:
             time.time(),
             self._svid_ttl,
             rows.window,
-            causes=await self._causes(rows, policies),
+            causes=await self._causes(rows, policies, current),
             certificates=self._certificates(),
             authors={ref: change_text(policies.last_change(ref)) for ref in faults},
         )
@@ -83,14 +83,17 @@ class StatusAssessment:
             self._changes_revision = newest
         return self._changes
 
-    async def _causes(self, rows: ServiceList, policies: PolicyAttribution) -> dict[str, FailureCause]:
+    async def _causes(
+        self, rows: ServiceList, policies: PolicyAttribution, status: Status
+    ) -> dict[str, FailureCause]:
         """Why requests to each failing service fail, by what proxies report about the newest ones."""
         causes, now = {}, time.time()
+        ejecting = {breaker.to for breaker in status.breakers if breaker.state != "closed"}
         for row in [row for row in rows.services if failing(row, rows.window)][:MAX_EXPLAINED]:
             requests = await self._mesh.requests.recent(
                 MAX_SAMPLES, service=row.name, errors=True, since=now - MAX_SAMPLE_AGE
             )
             history = self._mesh.service_history(row.name)
             since = failing_since(history.points if history else (), DEGRADED_BELOW, now)
-            causes[row.name] = FailureCause(since, most_common_cause(requests, policies))
+            causes[row.name] = FailureCause(since, most_common_cause(requests, policies, ejecting))
         return causes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from meshwright.control_plane.api.models.requests import Cause, Request, ResponsiblePolicy
 from meshwright.control_plane.api.models.topology import HistoryPoint
@@ -11,9 +11,19 @@ from meshwright.control_plane.telemetry.requests.attribution import PolicyAttrib
 from meshwright.control_plane.telemetry.requests.explain import direct_causes
 
 
-def most_common_cause(requests: Iterable[Request], policies: PolicyAttribution) -> str:
-    """The cause of most of these failed requests: `FaultInjection slow, revision 2, by root`; empty: none."""
-    texts = Counter(_text(causes[0]) for request in requests if (causes := direct_causes(request, policies)))
+def most_common_cause(
+    requests: Iterable[Request], policies: PolicyAttribution, ejecting: Collection[str]
+) -> str:
+    """The cause of most of these failed requests: `FaultInjection slow, revision 2, by root`; empty: none.
+
+    `ejecting`: services of which a circuit breaker keeps instances out. Of any other one that had no healthy
+    instance (flag UH) no policy is the cause: it was starting, or is gone.
+    """
+    texts: Counter[str] = Counter()
+    for request in requests:
+        if causes := direct_causes(request, policies):
+            is_policys = causes[0].flag != "UH" or request.callee in ejecting
+            texts[_text(causes[0], policies=is_policys)] += 1
     return texts.most_common(1)[0][0] if texts else ""
 
 
@@ -37,8 +47,8 @@ def change_text(policy: ResponsiblePolicy) -> str:
     return ", ".join(filter(None, (revision, f"by {policy.author}" if policy.author else "")))
 
 
-def _text(cause: Cause) -> str:
-    if not cause.policies or cause.flag == "NR":
+def _text(cause: Cause, *, policies: bool) -> str:
+    if not policies or not cause.policies or cause.flag == "NR":
         code = " ".join(filter(None, (cause.grpc_status or str(cause.status or ""), cause.flag)))
         return f"{code}: {cause.message}" if code else cause.message
     policy = cause.policies[0]

@@ -21,6 +21,7 @@ from tests.control_plane.telemetry.log_exports import inbound_request, outbound_
 
 NOW = 1_000_000.0
 FAULT = mesh("FaultInjection", "slow", "abort: {status: 503}", "{kind: Service, name: inventory}")
+BREAKER = mesh("CircuitBreaker", "limits", "consecutiveFailures: 5", "{kind: Service, name: inventory}")
 ROUTED = route("front", "{backendRefs: [{name: orders}]}", "{name: ingress}")
 HEALTHY = ServiceSummary(name="inventory", health="healthy", rps=3.2, instances=2, healthy=2)
 FAILING = HEALTHY.model_copy(
@@ -143,11 +144,18 @@ def test_the_cause_is_that_of_most_failed_requests() -> None:
     policies = PolicyAttribution(world.documents, [revision], world.services, world.gateways)
     faulted = outbound_request(upstream="inventory", status=503, flags="FI", upstream_host="-", policies="-")
     by_app = inbound_request("orders", "storefront", status=500)
-    assert (
-        most_common_cause([by_app, faulted, faulted], policies) == "FaultInjection slow, revision 2, by root"
-    )
-    assert most_common_cause([by_app], policies) == "500: the app of orders responded with 500"
-    assert most_common_cause([], policies) == ""
+    cause = most_common_cause([by_app, faulted, faulted], policies, ())
+    assert cause == "FaultInjection slow, revision 2, by root"
+    assert most_common_cause([by_app], policies, ()) == "500: the app of orders responded with 500"
+    assert most_common_cause([], policies, ()) == ""
+
+
+def test_a_circuit_breaker_is_no_cause_where_it_keeps_nobody_out() -> None:
+    world = exchange(BREAKER)
+    policies = PolicyAttribution(world.documents, [], world.services, world.gateways)
+    absent = outbound_request(upstream="inventory", status=503, flags="UH", upstream_host="-", policies="-")
+    assert most_common_cause([absent], policies, {"inventory"}).startswith("CircuitBreaker limits")
+    assert most_common_cause([absent], policies, {"orders"}).startswith("503 UH: ")
 
 
 def test_a_failure_began_with_the_first_failing_point_of_the_last_run() -> None:
