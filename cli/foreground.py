@@ -94,7 +94,9 @@ def start_detached(plan: LaunchPlan) -> None:
     echo(log.read_text())
     if not ready:
         code = child.wait()
-        warn(f"the mesh did not start: {log}" if log.stat().st_size else tail(log))
+        if code != errors.BAD_INPUT:
+            # Bad input has said in its one line what to do: a mesh that runs already, for example.
+            warn(f"the mesh did not start: {log}" if log.stat().st_size else tail(log))
         raise typer.Exit(code or errors.FAILED)
     echo(f"running in the background as pid {child.pid}")
 

@@ -205,6 +205,10 @@ def test_detach_with_only_and_scale_then_down(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert "mesh down" in done.stdout
+        again = mesh_command("up", "-f", str(file), "--detach", env=env)
+        assert again.returncode == 2
+        assert "a mesh is already running here" in again.stdout + again.stderr
+        assert "did not start" not in again.stdout + again.stderr
         pids = recorded(tmp_path / "state")
         assert {name for name in pids if name[-2:] in ("-1", "-2")} == {"front-1", "back-1", "back-2"}
         assert mesh_command("down", env=env).returncode == 0
