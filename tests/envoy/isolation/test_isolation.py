@@ -167,10 +167,12 @@ async def test_ingress_accepts_a_valid_authority(mesh: Mesh, host: str) -> None:
 
 
 async def test_ingress_still_guards_itself_against_rapid_resets(mesh: Mesh) -> None:
-    async with channel_of(mesh, "ingress") as channel:
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            await attacks.at_rate(attacks.abandoned_grpc_call(channel), 400, 3)
-    text = await asyncio.to_thread(
-        mesh.run, "proxy", "ingress", "stats", "--filter", "downstream_rq_too_many_premature_resets"
-    )
-    assert "too_many_premature_resets" in text.stdout
+    statistic = "downstream_rq_too_many_premature_resets"
+    for _ in range(10):  # a busy machine does not abandon enough calls in one go
+        async with channel_of(mesh, "ingress") as channel:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await attacks.at_rate(attacks.abandoned_grpc_call(channel), 400, 3)
+        text = await asyncio.to_thread(mesh.run, "proxy", "ingress", "stats", "--filter", statistic)
+        if statistic in text.stdout:
+            return
+    pytest.fail(f"{statistic} is not counted")
