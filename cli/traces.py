@@ -70,10 +70,9 @@ def advice(service: str, members: Iterable[str]) -> str:
     names = sorted(members)
     if not service or service in names:
         return "check the filters, or raise sampling in a Telemetry policy"
-    from meshwright.control_plane.policies.validation_messages import closest_match
+    from meshwright.control_plane.policies.validation_messages import suggestion
 
-    match = closest_match(service, names)
-    question = f"did you mean {match}?" if match else "see `mesh topology`"
+    question = suggestion(service, names, "see `mesh topology`")
     return f"the mesh has no service or gateway {service}: {question}"
 
 

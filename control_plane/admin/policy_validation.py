@@ -21,10 +21,10 @@ from meshwright.control_plane.policies.loader import different_namespace
 from meshwright.control_plane.policies.registry import kinds
 from meshwright.control_plane.policies.schema import dump
 from meshwright.control_plane.policies.validation_messages import (
-    closest_match,
     distinct_errors,
     error_message,
     format_value,
+    suggestion,
 )
 from meshwright.control_plane.slices import in_slices
 
@@ -141,8 +141,7 @@ def kind_of(word: str) -> str:
     by_form = {form: kind for kind in kinds() for form in _forms(kind.lower())}
     if kind := by_form.get(word.lower()):
         return kind
-    match = closest_match(word, kinds())
-    advice = f"did you mean {match}?" if match else f"known are {', '.join(kinds())}"
+    advice = suggestion(word, kinds(), f"known are {', '.join(kinds())}")
     raise NotFoundError(f"no such kind: {format_value(word)}: {advice}")
 
 

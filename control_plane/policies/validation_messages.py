@@ -58,14 +58,19 @@ def closest_match(word: str, choices: Iterable[str]) -> str:
     return by_lower_case[matches[0]] if matches else ""
 
 
+def suggestion(word: str, choices: Iterable[str], otherwise: str) -> str:
+    """What to do about an unknown word: `did you mean CHOICE?`, or `otherwise` when no choice is similar."""
+    match = closest_match(word, choices)
+    return f"did you mean {match}?" if match else otherwise
+
+
 def unknown_field_message(kind: type[BaseModel], path: Sequence[str | int]) -> str:
     """The message for a field that does not exist at its path."""
     if instead := unsupported.FIELDS.get(str(path[-1])):
         return f"{format_path(path)}: not supported: {instead}"
     model = model_at(kind, path[:-1])
     names = field_names(model) if model else []
-    match = closest_match(str(path[-1]), names)
-    advice = f"did you mean {match}?" if match else f"the fields here are {', '.join(names)}"
+    advice = suggestion(str(path[-1]), names, f"the fields here are {', '.join(names)}")
     return f"{format_path(path)}: unknown field: {advice}"
 
 

@@ -22,7 +22,7 @@ from meshwright.control_plane.policies.httproute.parents import ParentReference,
 from meshwright.control_plane.policies.httproute.spec import HTTPRoute
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.policies.tcproute.spec import TCPRoute
-from meshwright.control_plane.policies.validation_messages import closest_match
+from meshwright.control_plane.policies.validation_messages import closest_match, suggestion
 
 GatewayPorts = Mapping[str, ListenerPorts]
 """The gateways that are connected, with the ports of their listeners."""
@@ -152,8 +152,7 @@ class References:
         names = [rule.name for rule in rules if rule.name]
         if ref.section_name in names:
             return None
-        match = closest_match(ref.section_name, names)
-        advice = f"did you mean {match}?" if match else f"its rules are {', '.join(names) or 'not named'}"
+        advice = suggestion(ref.section_name, names, f"its rules are {', '.join(names) or 'not named'}")
         problem = f"{ref.kind} {ref.name} has no rule {ref.section_name!r}"
         return ReferenceProblem("TargetNotFound", f"{path}.sectionName: {problem}: {advice}")
 

@@ -19,7 +19,7 @@ from meshwright.control_plane.api.models.policies import (
 )
 from meshwright.control_plane.core.revision import PolicyRevision, RevisionDocument
 from meshwright.control_plane.errors import NotFoundError
-from meshwright.control_plane.policies.validation_messages import closest_match
+from meshwright.control_plane.policies.validation_messages import suggestion
 
 
 class KindParams(RequestParams):
@@ -106,8 +106,7 @@ class PoliciesRouter:
         documents = _documents(current, kind, params.name)
         if not documents.documents:
             names = sorted(document.key[1] for document in current.documents if document.key[0] == kind)
-            match = closest_match(params.name, names)
-            advice = f"did you mean {match}?" if match else f"see `mesh get {kind}`"
+            advice = suggestion(params.name, names, f"see `mesh get {kind}`")
             raise NotFoundError(f"no such document: {kind}/{params.name}: {advice}")
         return documents
 

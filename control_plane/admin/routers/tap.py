@@ -17,7 +17,7 @@ from meshwright.control_plane.admin.route import NoBody, RequestParams, Route
 from meshwright.control_plane.api.models.base import Name
 from meshwright.control_plane.api.models.requests import Request, RequestList, TapEvent, TapFilter
 from meshwright.control_plane.errors import MeshError, NotFoundError
-from meshwright.control_plane.policies.validation_messages import closest_match
+from meshwright.control_plane.policies.validation_messages import suggestion
 
 TAP_SECONDS = 10
 """Seconds for which a proxy reports every request after a tap command."""
@@ -174,7 +174,7 @@ def _connected_proxies(proxies: ProxySource, service: str) -> tuple[str, ...]:
     all_proxies = tuple(proxies())
     of_service = [proxy for proxy in all_proxies if proxy.service == service]
     if not of_service:
-        match = closest_match(service, sorted({proxy.service for proxy in all_proxies}))
-        advice = f"did you mean {match}?" if match else "see `mesh topology`"
+        names = sorted({proxy.service for proxy in all_proxies})
+        advice = suggestion(service, names, "see `mesh topology`")
         raise NotFoundError(f"no such service or gateway: {service}: {advice}")
     return tuple(proxy.name for proxy in of_service if proxy.connected)
