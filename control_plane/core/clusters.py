@@ -11,9 +11,8 @@ from functools import lru_cache
 
 from meshwright.control_plane.api import header_limits
 from meshwright.control_plane.core import http2, tcp, tls
-from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.attachment import refs_of
-from meshwright.control_plane.core.resource import CDS, Resource, encode
+from meshwright.control_plane.core.resource import CDS, Resource, ads_source, encode
 from meshwright.control_plane.core.trials import add_trial
 from meshwright.control_plane.core.views import ClusterView
 from meshwright.control_plane.envoy import codec, v3
@@ -35,7 +34,7 @@ def cluster(view: ClusterView) -> Resource:
     message = v3.Cluster(
         name=view.name,
         type=v3.Cluster.EDS,
-        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=http.ads_source()),
+        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=ads_source()),
         connect_timeout=CONNECT_TIMEOUT,
         lb_policy=v3.Cluster.LEAST_REQUEST,
         common_lb_config=v3.Cluster.CommonLbConfig(

@@ -124,19 +124,17 @@ def _early_mutations(group: Clients, port: int) -> Iterator[v3.ConfigHeaderMutat
     yield v3.ConfigHeaderMutation(remove_on_match=v3.ConfigHeaderMutation.RemoveOnMatch(key_matcher=matcher))
     if group.traced:
         yield from trace_context.keep_valid_parent()
-    yield _add_if_absent("x-forwarded-host", "%REQ(:AUTHORITY)%")
+    yield trace_context.add_if_absent("x-forwarded-host", "%REQ(:AUTHORITY)%")
     if not group.trusted:
-        yield _add_if_absent("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%")
-        yield _add_if_absent("x-forwarded-port", str(port))
+        yield trace_context.add_if_absent(
+            "x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
+        )
+        yield trace_context.add_if_absent("x-forwarded-port", str(port))
 
 
 def client_address() -> v3.HeaderValueOption:
     """`x-real-ip`, for a route configuration: there Envoy knows the client's address."""
     return _option("x-real-ip", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")
-
-
-def _add_if_absent(name: str, value: str) -> v3.ConfigHeaderMutation:
-    return v3.ConfigHeaderMutation(append=_option(name, value))
 
 
 def _option(name: str, value: str) -> v3.HeaderValueOption:

@@ -19,6 +19,7 @@ from meshwright.control_plane.core import (
     http2,
     local_replies,
     reply_reasons,
+    resource,
     shared_filters,
 )
 from meshwright.control_plane.core.views import ListenerSettings
@@ -42,11 +43,6 @@ BUFFER_LIMIT = 1 << 20
 """Bytes that Envoy buffers per connection before it applies back pressure: Envoy's default, stated."""
 
 
-def ads_source() -> v3.ConfigSource:
-    """The aggregated stream by which the resource itself arrived."""
-    return v3.ConfigSource(ads=v3.AggregatedConfigSource(), resource_api_version=v3.ApiVersion.V3)
-
-
 def connection_manager(
     direction: ListenerDirection, stat_prefix: str, route_config: str, settings: ListenerSettings
 ) -> HCM:
@@ -56,7 +52,7 @@ def connection_manager(
     """
     manager = HCM(
         stat_prefix=stat_prefix,
-        rds=v3.Rds(config_source=ads_source(), route_config_name=route_config),
+        rds=v3.Rds(config_source=resource.ads_source(), route_config_name=route_config),
         http_filters=_http_filters(direction),
         request_headers_timeout=HEADERS_TIMEOUT,
         forward_client_cert_details=HCM.SANITIZE,
@@ -107,7 +103,7 @@ def _http_filters(direction: ListenerDirection) -> tuple[v3.HttpFilter, ...]:
 
 def _core_filters(direction: ListenerDirection) -> Iterable[FilterEntry]:
     if direction == "outbound":
-        on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=ads_source(), timeout=ODCDS_TIMEOUT))
+        on_demand = v3.OnDemand(odcds=v3.OnDemandCds(source=resource.ads_source(), timeout=ODCDS_TIMEOUT))
         yield FilterPhase.DISCOVERY, "envoy.filters.http.on_demand", on_demand
         yield from external.filters()
     if direction != "inbound":

@@ -19,7 +19,7 @@ from meshwright.control_plane.core import (
     trace_context,
 )
 from meshwright.control_plane.core import http_connection_manager as http
-from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, encode
+from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, ads_source, encode
 from meshwright.control_plane.core.views import DestinationView, HostView, ListenerSettings
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.retry import app_failure
@@ -78,7 +78,7 @@ def _connection_manager(stat_prefix: str, settings: ListenerSettings) -> http.HC
 
 def route_configuration(*, external_allowed: bool = True) -> Resource:
     """The route configuration to which on-demand virtual hosts are added; it has hosts outside the mesh."""
-    source = http.ads_source()
+    source = ads_source()
     source.initial_fetch_timeout.FromTimedelta(VHDS_FETCH_TIMEOUT)
     message = v3.RouteConfiguration(
         name=ROUTES,

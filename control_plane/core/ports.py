@@ -26,10 +26,10 @@ def subset_cluster(subset: Subset) -> str:
 def cluster_of_host(services: Mapping[str, Service], host: str) -> str:
     """The cluster behind a host of the mesh, such as `users` or `users:9090`; NO_CLUSTER if there is none."""
     service = services.get(host.partition(":")[0].removesuffix(".mesh"))
-    for port, domains in domains_by_port(service) if service else ():
-        if host in domains:
-            return cluster_name(service, port) if service else NO_CLUSTER
-    return NO_CLUSTER
+    if service is None:
+        return NO_CLUSTER
+    ports = (port for port, domains in domains_by_port(service) if host in domains)
+    return next((cluster_name(service, port) for port in ports), NO_CLUSTER)
 
 
 def default_port_speaks(service: Service, *protocols: str) -> bool:

@@ -41,6 +41,11 @@ class Resource:
     policies: tuple[str, ...] = ()
 
 
+def ads_source() -> v3.ConfigSource:
+    """The aggregated stream by which the resource itself arrived."""
+    return v3.ConfigSource(ads=v3.AggregatedConfigSource(), resource_api_version=v3.ApiVersion.V3)
+
+
 def varint(number: int) -> bytes:
     """A protobuf base-128 varint."""
     out = bytearray()

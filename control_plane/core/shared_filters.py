@@ -14,7 +14,7 @@ from functools import lru_cache
 from google.protobuf.message import Message
 
 from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
-from meshwright.control_plane.core.resource import ECDS, Resource, encode
+from meshwright.control_plane.core.resource import ECDS, Resource, ads_source, encode
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hook_registry import hook_classes, shared_filters
 from meshwright.control_plane.policies.hooks import FilterPhase, ListenerDirection
@@ -55,12 +55,7 @@ def combinations(
 def http_filters(direction: ListenerDirection) -> Iterable[tuple[FilterPhase, v3.HttpFilter]]:
     """The shared filters of a connection manager."""
     for phase, name, inert in shared_filters(direction).values():
-        source = v3.ExtensionConfigSource(
-            config_source=v3.ConfigSource(
-                ads=v3.AggregatedConfigSource(), resource_api_version=v3.ApiVersion.V3
-            ),
-            type_urls=[codec.type_url(inert)],
-        )
+        source = v3.ExtensionConfigSource(config_source=ads_source(), type_urls=[codec.type_url(inert)])
         yield phase, v3.HttpFilter(name=name, config_discovery=source, disabled=True)
 
 

@@ -33,10 +33,9 @@ def keep_valid_parent() -> Iterator[v3.ConfigHeaderMutation]:
     value = f"request.headers['{_HEADER}']"
     valid = f"'{_HEADER}' in request.headers && {value}.matches('{_LENGTHS}') && {value}.matches('{_DIGITS}')"
     yield v3.ConfigHeaderMutation(remove=_CHECKED)
-    # An empty value is not added.
-    yield _add(_CHECKED, f"%CEL({valid} ? {value} : '')%")
+    yield add_if_absent(_CHECKED, f"%CEL({valid} ? {value} : '')%")
     yield v3.ConfigHeaderMutation(remove=_HEADER)
-    yield _add(_HEADER, f"%REQ({_CHECKED})%")
+    yield add_if_absent(_HEADER, f"%REQ({_CHECKED})%")
     yield v3.ConfigHeaderMutation(remove=_CHECKED)
 
 
@@ -48,7 +47,8 @@ def early_mutations(mutations: Iterator[v3.ConfigHeaderMutation]) -> v3.TypedExt
     )
 
 
-def _add(name: str, value: str) -> v3.ConfigHeaderMutation:
+def add_if_absent(name: str, value: str) -> v3.ConfigHeaderMutation:
+    """The mutation that adds a header unless it is there; an empty value is not added."""
     option = v3.HeaderValueOption(
         header=v3.HeaderValue(key=name, value=value), append_action=v3.HeaderValueOption.ADD_IF_ABSENT
     )

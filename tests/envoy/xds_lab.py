@@ -19,9 +19,8 @@ import envoy  # type: ignore[import-untyped]
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.api.state_dir import BUNDLE_FILE, IDENTITY_FILE, socket_path
-from meshwright.control_plane.core import http_connection_manager
 from meshwright.control_plane.core import outbound as core_outbound
-from meshwright.control_plane.core.resource import CDS, EDS, RDS, VHDS, Resource, encode
+from meshwright.control_plane.core.resource import CDS, EDS, RDS, VHDS, Resource, ads_source, encode
 from meshwright.control_plane.core.views import ListenerSettings
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.xds.server import XdsServer
@@ -42,7 +41,7 @@ def outbound(port: int) -> Resource:
 
 def out_routes(timeout_ms: int = 50) -> Resource:
     """The route configuration that fetches its hosts on demand."""
-    source = http_connection_manager.ads_source()
+    source = ads_source()
     source.initial_fetch_timeout.FromMilliseconds(timeout_ms)
     return encode(RDS, "out", v3.RouteConfiguration(name="out", vhds=v3.Vhds(config_source=source)))
 
@@ -52,7 +51,7 @@ def service(name: str, port: int, connect_timeout: int = 1) -> tuple[Resource, R
     cluster = v3.Cluster(
         name=name,
         type=v3.Cluster.EDS,
-        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=http_connection_manager.ads_source()),
+        eds_cluster_config=v3.Cluster.EdsClusterConfig(eds_config=ads_source()),
         connect_timeout=v3.Duration(seconds=connect_timeout),
     )
     address = v3.Address(socket_address=v3.SocketAddress(address="127.0.0.1", port_value=port))
