@@ -50,16 +50,21 @@ class Eviction:
     expires: float
 
     def __str__(self) -> str:
-        by = f" by {self.author}" if self.author else ""
-        why = f": {self.message}" if self.message else ""
-        return f"{self.proxy} was evicted{by}{why}: restart it to enrol it again"
+        return f"{self.proxy} was evicted{self._by}{self._why}: restart it to enrol it again"
 
     @property
     def failure(self) -> str:
         """Why the proxy is absent, as the health of its service or gateway says it."""
-        by = f" by {self.author}" if self.author else ""
-        why = f": {self.message}" if self.message else ""
-        return f"evicted{by} at {datetime.fromtimestamp(self.time, UTC):%Y-%m-%d %H:%M} UTC{why}"
+        at = f"{datetime.fromtimestamp(self.time, UTC):%Y-%m-%d %H:%M} UTC"
+        return f"evicted{self._by} at {at}{self._why}"
+
+    @property
+    def _by(self) -> str:
+        return f" by {self.author}" if self.author else ""
+
+    @property
+    def _why(self) -> str:
+        return f": {self.message}" if self.message else ""
 
 
 class Evictions:
