@@ -15,7 +15,7 @@ import pytest
 
 from tests.deploy.docker_engine import SIDECAR_FILE, DockerEngine, Stack, new_stack, running_engine
 from tests.envoy.harness import until
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import dashboard_exit_code
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -43,17 +43,8 @@ def test_first_up_serves_orders(stack: Stack) -> None:
 
 
 async def test_dashboard_opens_in_a_container(stack: Stack, tmp_path: Path) -> None:
-    code = tmp_path / "code"
     command = stack.command("compose", "exec", "control-plane-1", "mesh", "dash")
-    line = ["sh", "-c", f'"$@"; echo $? > {code}', "sh", *command]
-    terminal = Terminal(tmp_path / "tmux", line, stack.environment)
-    try:
-        await terminal.shows("inventory", 120)
-        terminal.press("q")
-        await terminal.exits()
-    finally:
-        terminal.close()
-    assert code.read_text() == "0\n"
+    assert await dashboard_exit_code(tmp_path, [*command], stack.environment) == 0
 
 
 def test_bake_reads_the_file(stack: Stack) -> None:

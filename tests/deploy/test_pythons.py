@@ -13,7 +13,7 @@ import pytest
 from tests.deploy.debian_chroot import Chroot, debian_chroot
 from tests.envoy.harness import PORTS
 from tests.fakes.ports import free_port
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import dashboard_exit_code
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -73,16 +73,7 @@ def test_wheel_brings_up_a_mesh_whose_sidecars_are_in_sync(user: WheelUser) -> N
 
 
 async def test_dashboard_opens_in_a_terminal_and_quits(user: WheelUser, tmp_path: Path) -> None:
-    code = tmp_path / "code"
-    line = ["sh", "-c", f'"$@"; echo $? > {code}', "sh", *user.command("dash")]
-    terminal = Terminal(tmp_path / "tmux", line, dict(os.environ))
-    try:
-        await terminal.shows("inventory", 120)
-        terminal.press("q")
-        await terminal.exits()
-    finally:
-        terminal.close()
-    assert code.read_text() == "0\n"
+    assert await dashboard_exit_code(tmp_path, [*user.command("dash")], dict(os.environ)) == 0
 
 
 def test_tests_without_programs_pass(chroot: Chroot) -> None:

@@ -34,7 +34,7 @@ class FakeAdmin:
 
 
 class Trials:
-    """Trials that end when told."""
+    """Trials that end when the test says so."""
 
     def __init__(self) -> None:
         self.targets: asyncio.Queue[TrialTarget] = asyncio.Queue()

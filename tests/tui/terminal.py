@@ -67,3 +67,17 @@ class Terminal:
         """Stop the server and everything in it, if it still runs."""
         argv = [TMUX, "-S", self._socket, "kill-server"]
         subprocess.run(argv, capture_output=True, timeout=30, check=False)
+
+
+async def dashboard_exit_code(folder: Path, command: list[str], environment: dict[str, str]) -> int:
+    """Open the dashboard of a mesh with the service inventory, quit it; returns its exit code."""
+    code = folder / "code"
+    line = ["sh", "-c", f'"$@"; echo $? > {code}', "sh", *command]
+    terminal = Terminal(folder / "tmux", line, environment)
+    try:
+        await terminal.shows("inventory", 120)
+        terminal.press("q")
+        await terminal.exits()
+    finally:
+        terminal.close()
+    return int(code.read_text())

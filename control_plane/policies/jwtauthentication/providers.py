@@ -108,6 +108,7 @@ def all_of(requirements: Sequence[v3.JwtRequirement]) -> v3.JwtRequirement:
 
 
 def _any_of(requirements: Sequence[v3.JwtRequirement]) -> v3.JwtRequirement:
+    """One of them; a single one as it is."""
     if len(requirements) == 1:
         return requirements[0]
     message = v3.JwtRequirement()

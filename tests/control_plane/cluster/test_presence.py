@@ -1,4 +1,4 @@
-"""An absence of the control plane is noticed when it is back, and told from an absence of the store."""
+"""An absence of the control plane is noticed when it is back, and is not confused with one of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JWTAuthentication: validation, exceptions, and what the filter and the routes are told."""
+"""JWTAuthentication: validation, exceptions, and the configuration of the filter and the routes."""
 
 from __future__ import annotations
 
