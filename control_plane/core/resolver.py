@@ -132,6 +132,11 @@ class Resolver:
             service.name, service.ports, _transport_mode(policies), policies, settings, filters=filters
         )
 
+    def transport_mode(self, service: str) -> TransportMode:
+        """Which transport the sidecars of `service` accept."""
+        effective = self.attachments.effective_at(AttachmentPoint(service=service))
+        return _transport_mode(implementing(effective, "transport_mode"))
+
     def gateway(self, services: Services, name: str) -> GatewayView:
         """What the proxies of gateway `name` need."""
         document = self._gateways.get(name)

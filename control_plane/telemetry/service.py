@@ -116,7 +116,7 @@ class TelemetryService:
             plaintext_services={
                 service.name
                 for service in world.services.values()
-                if resolver and resolver.node(world.services, service).mode is TransportMode.DISABLED
+                if resolver and resolver.transport_mode(service.name) is TransportMode.DISABLED
             },
             connected={proxy.service for proxy in proxies if proxy.state != "disconnected"},
             recently_seen={proxy.service for proxy in proxies},
