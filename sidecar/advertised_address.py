@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 
 import structlog
 
-from meshwright.control_plane.api.hosts import reachable_ip
+from meshwright.control_plane.api.hosts import is_ip, reachable_ip
 from meshwright.sidecar.errors import UnavailableError
 
 RESOLVE_INTERVAL = 30.0
@@ -42,7 +41,7 @@ class AdvertisedAddress:
         self._host = host
         self._resolve = resolve
         self._resolved_at = 0.0
-        self.last = host if _is_ip(host) else ""
+        self.last = host if is_ip(host) else ""
         """The last known address; empty before the first."""
 
     async def current(self) -> str:
@@ -50,7 +49,7 @@ class AdvertisedAddress:
 
         Raises UnavailableError if it was never resolved, or has no address that other nodes can connect to.
         """
-        if _is_ip(self._host):
+        if is_ip(self._host):
             return self._host
         now = asyncio.get_running_loop().time()
         if not self.last or now - self._resolved_at >= RESOLVE_INTERVAL:
@@ -73,14 +72,6 @@ class AdvertisedAddress:
         if self.last and address != self.last:
             log.info("the advertised address changed", host=self._host, before=self.last, after=address)
         self.last = address
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _first_reachable(host: str, addresses: list[str]) -> str:

@@ -11,6 +11,15 @@ _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_][-A-Za-z0-9_]{0,62}(\.[A-Za-z0-9_]
 _BROADCAST = "255.255.255.255"
 
 
+def is_ip(text: str) -> bool:
+    """Whether `text` is an IP address, of either version."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def reachable_ip(text: str) -> str:
     """The canonical form of an IP address that another node can connect to; raises ValueError.
 
@@ -28,10 +37,8 @@ def reachable_ip(text: str) -> str:
 
 def valid_host(text: str) -> str:
     """`text`, if it is a host name or an IP address that other nodes can connect to; raises ValueError."""
-    try:
-        ip_address(text)
-    except ValueError:
-        if _HOST.fullmatch(text) and not text.replace(".", "").isdigit():
-            return text
-        raise ValueError(f"{text[:63]!r} is not an IP address or host name") from None
-    return reachable_ip(text)
+    if is_ip(text):
+        return reachable_ip(text)
+    if _HOST.fullmatch(text) and not text.replace(".", "").isdigit():
+        return text
+    raise ValueError(f"{text[:63]!r} is not an IP address or host name")

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from meshwright.control_plane.api.hosts import is_ip
 from meshwright.control_plane.policies.base import Spec
 from meshwright.control_plane.policies.duration import Duration
 
@@ -65,7 +66,7 @@ def parse_url(url: str) -> KeySource:
             "write it like https://id.example.com/jwks.json"
         )
     scheme, host = match["scheme"], match["host"].strip("[]").removesuffix(".").lower()
-    is_address = _is_address(host)
+    is_address = is_ip(host)
     mesh = not is_address and host != "localhost" and ("." not in host or host.endswith(".mesh"))
     if mesh and scheme == "https":
         raise ValueError(f"{host} is a service of the mesh, which encrypts by itself: write http://")
@@ -74,16 +75,8 @@ def parse_url(url: str) -> KeySource:
     return KeySource(scheme, host, int(match["port"] or _PORTS[scheme]), mesh)
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+    return host == "localhost" or (is_ip(host) and ip_address(host).is_loopback)
 
 
 def check_key_set(text: str) -> str:

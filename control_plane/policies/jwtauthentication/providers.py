@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from ipaddress import ip_address
 
+from meshwright.control_plane.api.hosts import is_ip
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.jwtauthentication.jwks import JWKS, KeySource, parse_url
 from meshwright.control_plane.policies.jwtauthentication.spec import (
@@ -158,11 +158,7 @@ def outside_cluster(jwks: JWKS) -> v3.Cluster:
 
 def _tls(source: KeySource, ca: str) -> v3.TransportSocket:
     """TLS 1.2 or later to a host that proves its name."""
-    try:
-        ip_address(source.host)
-        kind = v3.SubjectAltNameMatcher.IP_ADDRESS
-    except ValueError:
-        kind = v3.SubjectAltNameMatcher.DNS
+    kind = v3.SubjectAltNameMatcher.IP_ADDRESS if is_ip(source.host) else v3.SubjectAltNameMatcher.DNS
     validation = v3.CertificateValidationContext(
         match_typed_subject_alt_names=[
             v3.SubjectAltNameMatcher(san_type=kind, matcher=v3.StringMatcher(exact=source.host))
