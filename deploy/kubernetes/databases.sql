@@ -2,5 +2,6 @@
 CREATE DATABASE catalog;
 CREATE DATABASE inventory;
 CREATE DATABASE orders;
+CREATE DATABASE payments;
 CREATE DATABASE trading;
 CREATE DATABASE analytics;

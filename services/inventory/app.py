@@ -9,7 +9,8 @@ import structlog
 from pydantic import Field
 
 from meshwright.services.inventory import domain
-from meshwright.services.inventory.store import TABLES, ReservationStep, StockStore
+from meshwright.services.inventory.store import EXPIRED_AT_ONCE, TABLES, ReservationStep, StockStore
+from meshwright.services.kit.background import background, repeat
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -20,6 +21,10 @@ from meshwright.services.kit.operations import (
     WholeNumber,
 )
 from meshwright.services.kit.server import Runtime, ServiceDefinition
+from meshwright.services.kit.settings import whole_number
+
+EXPIRY_SECONDS = 5.0
+"""Seconds between searches for reservations that expire."""
 
 log = structlog.get_logger()
 
@@ -144,7 +149,7 @@ class InventoryApi:
         self, order_id: str, step: ReservationStep, products: Sequence[str] = ()
     ) -> domain.Reservation:
         try:
-            return await self._store.step(order_id, products, step, time.time_ns() // 1_000_000)
+            return await self._store.step(order_id, products, step, _now())
         except domain.StockConflictError as error:
             raise HttpError(409, error.code, str(error)) from None
 
@@ -160,11 +165,28 @@ def _reservation_response(reservation: domain.Reservation) -> ReservationRespons
     return ReservationResponse(order_id=reservation.order_id, state=reservation.state, items=items)
 
 
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
-    """Open the store and seed it if it is empty."""
+    """Open the store, seed it if it is empty, and expire reservations in the background."""
     store = StockStore(runtime.database)
     if await store.seed(domain.SEED_STOCK):
         log.info("seeded", products=len(domain.SEED_STOCK))
+    lifetime = 1000 * whole_number(
+        runtime.environ, "RESERVATION_SECONDS", str(domain.RESERVATION_SECONDS), 86_400
+    )
+
+    async def expire() -> bool:
+        now = _now()
+        if expired := await store.expire(now - lifetime, now):
+            log.info("reservations expired", count=expired)
+        return expired == EXPIRED_AT_ONCE
+
+    await runtime.exit_stack.enter_async_context(
+        background(repeat("expire reservations", EXPIRY_SECONDS, expire))
+    )
     return InventoryApi(store).operations()
 
 

@@ -3,17 +3,22 @@
 A reservation belongs to one order and is decided once: `reserved`, or `rejected` if stock is short. A
 reserved one becomes `committed` (the goods leave) or `released` (they are available again). Releasing an
 unknown reservation leaves a tombstone, so that a late request to reserve for a cancelled order gets nothing.
+One that nobody decides becomes `expired`: its goods are available again. It can be reserved or committed
+later, as long as they still are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-ReservationState = Literal["reserved", "rejected", "committed", "released"]
+ReservationState = Literal["reserved", "rejected", "committed", "released", "expired"]
 MAX_QUANTITY = 1_000_000
 MAX_STOCK = 10**12
+
+RESERVATION_SECONDS = 15 * 60
+"""Seconds after which a reservation that is neither committed nor released expires."""
 
 
 class StockConflictError(Exception):
@@ -79,8 +84,9 @@ def reserve(
         if current.lines != lines:
             message = f"order {order_id} has a reservation of other items"
             raise StockConflictError("reservation_differs", message)
-        return Decision(current)
-    if any(product not in stock or stock[product].available < quantity for product, quantity in lines):
+        if current.state != "expired":
+            return Decision(current)
+    if not _is_available(lines, stock):
         return Decision(Reservation(order_id, "rejected", lines))
     reserved = {
         product: Stock(stock[product].on_hand, stock[product].reserved + count) for product, count in lines
@@ -88,16 +94,26 @@ def reserve(
     return Decision(Reservation(order_id, "reserved", lines), reserved)
 
 
+def _is_available(lines: tuple[tuple[str, int], ...], stock: Mapping[str, Stock]) -> bool:
+    return all(product in stock and stock[product].available >= quantity for product, quantity in lines)
+
+
 def commit(order_id: str, stock: Mapping[str, Stock], current: Reservation | None) -> Decision:
-    """The goods leave. Idempotent. Raises StockConflictError unless they are reserved."""
+    """The goods leave. Idempotent. Raises StockConflictError unless they are reserved, or still there after
+    the reservation expired.
+    """
     if current is None or current.state in ("rejected", "released"):
         state = current.state if current else "unknown"
         message = f"order {order_id} has nothing to commit: its reservation is {state}"
         raise StockConflictError("not_reserved", message)
     if current.state == "committed":
         return Decision(current)
+    is_expired = current.state == "expired"
+    if is_expired and not _is_available(current.lines, stock):
+        message = f"not enough stock for order {order_id}, whose reservation has expired"
+        raise StockConflictError("out_of_stock", message)
     remaining = {
-        product: Stock(stock[product].on_hand - count, stock[product].reserved - count)
+        product: Stock(stock[product].on_hand - count, stock[product].reserved - (0 if is_expired else count))
         for product, count in current.lines
     }
     return Decision(Reservation(order_id, "committed", current.lines), remaining)
@@ -112,11 +128,21 @@ def release(order_id: str, stock: Mapping[str, Stock], current: Reservation | No
         raise StockConflictError("already_committed", message)
     if current.state == "released":
         return Decision(current)
+    return Decision(Reservation(order_id, "released", current.lines), _given_back(current, stock))
+
+
+def expire(stock: Mapping[str, Stock], current: Reservation) -> Decision:
+    """The goods of a reservation that nobody decided are available again. A decided one stays as it is."""
+    if current.state != "reserved":
+        return Decision(current)
+    return Decision(replace(current, state="expired"), _given_back(current, stock))
+
+
+def _given_back(current: Reservation, stock: Mapping[str, Stock]) -> Mapping[str, Stock]:
     lines = current.lines if current.state == "reserved" else ()
-    released = {
+    return {
         product: Stock(stock[product].on_hand, stock[product].reserved - count) for product, count in lines
     }
-    return Decision(Reservation(order_id, "released", current.lines), released)
 
 
 def recount(on_hand: int, current: Stock | None) -> Stock:

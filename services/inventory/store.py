@@ -14,6 +14,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     MetaData,
     String,
     Table,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshwright.services.inventory.domain import Decision, Reservation, Stock, recount
+from meshwright.services.inventory.domain import Decision, Reservation, Stock, expire, recount
 from meshwright.services.kit.database import Database
 
 TABLES = MetaData()
@@ -42,6 +43,7 @@ reservations = Table(
     Column("order_id", String(64), primary_key=True),
     Column("state", String(16), nullable=False),
     Column("changed", BigInteger, nullable=False),
+    Index("reservations_by_state", "state", "changed"),
 )
 lines = Table(
     "reservation_lines",
@@ -50,6 +52,9 @@ lines = Table(
     Column("product_id", String(64), primary_key=True),
     Column("quantity", BigInteger, nullable=False),
 )
+
+EXPIRED_AT_ONCE = 100
+"""Reservations that one run expires."""
 
 ReservationStep = Callable[[Mapping[str, Stock], Reservation | None], Decision]
 """Decides a step from the stock and the order's reservation."""
@@ -108,6 +113,19 @@ class StockStore:
         except IntegrityError:
             return await self._step(order_id, products, decide, now)
 
+    async def expire(self, before: int, now: int) -> int:
+        """Expire reservations that have been undecided since before `before` (ms); returns how many, up to
+        EXPIRED_AT_ONCE.
+        """
+        query = select(reservations.c.order_id).where(
+            reservations.c.state == "reserved", reservations.c.changed < before
+        )
+        async with self._database.read() as connection:
+            order_ids = list(await connection.scalars(query.limit(EXPIRED_AT_ONCE)))
+        for order_id in order_ids:
+            await self.step(order_id, (), _expire, now)
+        return len(order_ids)
+
     async def _step(
         self, order_id: str, products: list[str], decide: ReservationStep, now: int
     ) -> Reservation:
@@ -121,6 +139,12 @@ class StockStore:
                 await _write_stock(connection, decision.stock)
                 await _write_reservation(connection, current, decision.reservation, now)
         return decision.reservation
+
+
+def _expire(levels: Mapping[str, Stock], current: Reservation | None) -> Decision:
+    if current is None:
+        raise RuntimeError("a reservation that expires was deleted")
+    return expire(levels, current)
 
 
 async def _read_stock(

@@ -59,8 +59,8 @@ def read_settings(service: str, environ: Mapping[str, str], pid: int) -> Service
         service=service,
         instance=environ.get("INSTANCE") or f"{service}-{pid}",
         host=environ.get("HOST") or "127.0.0.1",
-        port=int(_number(environ, "PORT", "0", 65535)),
-        grpc_port=int(_number(environ, "PORT_GRPC", "0", 65535)),
+        port=whole_number(environ, "PORT", "0", 65535),
+        grpc_port=whole_number(environ, "PORT_GRPC", "0", 65535),
         version=environ.get("SERVICE_VERSION") or "v1",
         data_dir=Path(environ.get("DATA_DIR") or ".data"),
         database_url=environ.get("DATABASE_URL", ""),
@@ -68,11 +68,12 @@ def read_settings(service: str, environ: Mapping[str, str], pid: int) -> Service
         otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         jaeger_endpoint=jaeger if exporter == "jaeger" else "",
         keep_queries=queries == "keep",
-        drain_seconds=_number(environ, "DRAIN_SECONDS", "30", 3600),
+        drain_seconds=whole_number(environ, "DRAIN_SECONDS", "30", 3600),
     )
 
 
-def _number(environ: Mapping[str, str], name: str, default: str, maximum: int) -> float:
+def whole_number(environ: Mapping[str, str], name: str, default: str, maximum: int) -> int:
+    """The value of a variable. Raises SettingsError unless it is a whole number up to `maximum`."""
     text = environ.get(name) or default
     if not text.isascii() or not text.isdecimal() or int(text) > maximum:
         raise SettingsError(f"{name}: {text!r} is not valid: set a whole number from 0 to {maximum}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from meshwright.services.kit.background import background
 from meshwright.services.kit.operations import (
     BodyModel,
     HttpError,
@@ -90,17 +89,6 @@ class QuotesApi:
         )
 
 
-@asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `work` in the background until the end of the context."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     """Start the market."""
     settings = domain.read_market_settings(runtime.environ)
@@ -108,7 +96,7 @@ async def build_operations(runtime: Runtime) -> Sequence[Operation]:
     sender = TickSender(settings.analytics, runtime.metrics.registry)
     await runtime.exit_stack.enter_async_context(sender)
     generator = TickGenerator(settings, store, sender)
-    await runtime.exit_stack.enter_async_context(_background(generator.run()))
+    await runtime.exit_stack.enter_async_context(background(generator.run()))
     return QuotesApi(store).operations()
 
 

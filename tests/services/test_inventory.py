@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.services.processes import Response, ServiceProcess, Shop
+from tests.services.processes import Response, ServiceProcess, Shop, until
 
 
 def reservation_body(order: str, **items: int) -> dict[str, Any]:
@@ -89,6 +89,20 @@ async def test_release_that_overtakes_its_reserve_wins(shop: Shop) -> None:
     late = await reserve(shop, inventory, "o", **{"cold-wallet": 1})
     assert (late.status, late.code) == (409, "reservation_released")
     assert (await shop.stock(inventory, "cold-wallet"))["reserved"] == 0
+
+
+async def test_reservation_that_nobody_decides_expires(shop: Shop) -> None:
+    inventory = await shop.start("inventory", RESERVATION_SECONDS="0")
+    await shop.set_stock(inventory, "pen", 5)
+    assert (await reserve(shop, inventory, "vanished", pen=5)).status == 200
+
+    async def is_free() -> bool:
+        return (await shop.stock(inventory, "pen"))["reserved"] == 0
+
+    await until(is_free)
+    assert (await shop.call(inventory, "GET", "/reservations/vanished")).body["state"] == "expired"
+    assert (await shop.call(inventory, "POST", "/reservations/vanished/commit")).status == 200
+    assert (await shop.stock(inventory, "pen"))["onHand"] == 0
 
 
 async def test_rejections_have_codes(shop: Shop) -> None:

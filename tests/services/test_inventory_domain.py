@@ -11,7 +11,7 @@ from meshwright.services.inventory.domain import Decision, Reservation, Stock, S
 
 Step = tuple[str, str, tuple[tuple[str, int], ...], int]
 PRODUCTS = ("a", "b", "c")
-KINDS = st.sampled_from(["reserve", "commit", "release", "count"])
+KINDS = st.sampled_from(["reserve", "commit", "release", "expire", "count"])
 AMOUNTS = st.dictionaries(st.sampled_from(PRODUCTS), st.integers(1, 6), min_size=1)
 LINES = AMOUNTS.map(lambda amounts: domain.merge_items(amounts.items()))
 STEPS = st.lists(st.tuples(KINDS, st.sampled_from("xyz"), LINES, st.integers(0, 12)), max_size=40)
@@ -36,6 +36,10 @@ class InMemoryStore:
                     self.store(domain.commit(order, self.stock, current))
                 case "release":
                     self.store(domain.release(order, self.stock, current))
+                case "expire" if current:
+                    self.store(domain.expire(self.stock, current))
+                case "expire":
+                    return False
                 case _:
                     self.stock["a"] = domain.recount(count, self.stock["a"])
         except StockConflictError:
@@ -101,6 +105,25 @@ def test_committed_goods_cannot_be_released() -> None:
     with pytest.raises(StockConflictError) as error:
         domain.release("o", committed.stock, committed.reservation)
     assert error.value.code == "already_committed"
+
+
+def test_expired_reservation_can_be_committed_while_its_goods_are_there() -> None:
+    reserved = domain.reserve("o", (("a", 2),), {"a": Stock(5)}, None)
+    expired = domain.expire(reserved.stock, reserved.reservation)
+    assert (expired.reservation.state, expired.stock) == ("expired", {"a": Stock(5, 0)})
+    assert domain.commit("o", expired.stock, expired.reservation).stock == {"a": Stock(3, 0)}
+    again = domain.reserve("o", (("a", 2),), expired.stock, expired.reservation)
+    assert (again.reservation.state, again.stock) == ("reserved", {"a": Stock(5, 2)})
+    assert domain.release("o", expired.stock, expired.reservation).stock == {}
+    with pytest.raises(StockConflictError) as error:
+        domain.commit("o", {"a": Stock(2, 1)}, expired.reservation)
+    assert error.value.code == "out_of_stock"
+
+
+def test_decided_reservation_does_not_expire() -> None:
+    reserved = domain.reserve("o", (("a", 2),), {"a": Stock(5)}, None)
+    committed = domain.commit("o", reserved.stock, reserved.reservation)
+    assert domain.expire(committed.stock, committed.reservation) == Decision(committed.reservation)
 
 
 def test_order_cannot_change_its_items() -> None:

@@ -18,9 +18,10 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otl
 from tests.services.processes import Shop, until
 
 NAMES = ("catalog", "inventory", "orders")
+ALL_NAMES = (*NAMES, "payments")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL_NAMES)
 async def test_service_has_health_metrics_openapi_and_error_form(shop: Shop, name: str) -> None:
     service = await shop.start(name)
     live = await shop.call(service, "GET", "/health/live")
@@ -44,7 +45,7 @@ async def test_service_has_health_metrics_openapi_and_error_form(shop: Shop, nam
 CHECKS = "not_a_server_error,status_code_conformance,response_schema_conformance,negative_data_rejection"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL_NAMES)
 async def test_service_conforms_to_its_openapi_document(shop: Shop, name: str) -> None:
     services = NAMES if name == "orders" else (name,)
     *_, service = await asyncio.gather(*(shop.start(service) for service in services))

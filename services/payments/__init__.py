@@ -1,0 +1,1 @@
+"""Payments: charges and refunds, one payment for each order."""
