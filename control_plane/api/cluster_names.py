@@ -55,6 +55,11 @@ def app_cluster(port: str) -> str:
     return _APP + port
 
 
+def app_port(cluster: str) -> str:
+    """`http` of `/app/http`; empty for another cluster."""
+    return cluster.removeprefix(_APP) if is_app_cluster(cluster) else ""
+
+
 def is_app_cluster(name: str) -> bool:
     """Whether a cluster is the app beside the sidecar."""
     return name.startswith(_APP)

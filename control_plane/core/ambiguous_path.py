@@ -9,27 +9,14 @@ refuses what a gateway would change or refuse, for the hosts whose routes decide
 
 from __future__ import annotations
 
-import re
-
 from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.ambiguous_path import NORMALISED
 from meshwright.control_plane.policies.hooks import METADATA_KEY
 from meshwright.control_plane.policies.httproute.spec import PATHS_ANNOTATION, HTTPRouteRule
 
 STATUS = 400
 ROUTE = "ambiguous-path"
-
-_SLASHES = r"//|\\|%2[fF]|%5[cC]"
-_UNRESERVED = r"%2[dDeE]|%3[0-9]|%[46][1-9a-fA-F]|%[57][0-9aA]|%5[fF]|%7[eE]"
-"""Escaped letters, digits, `-`, `.`, `_` and `~`, which mean the same unescaped (RFC 3986, section 2.3)."""
-
-PATTERN = rf".*(?:{_SLASHES}|{_UNRESERVED}).*|.*/\.{{1,2}}(?:/.*)?"
-"""Paths that normalisation (RFC 3986, section 6.2.2) or a careless app changes, in RE2's syntax."""
-
-
-def is_ambiguous(path: str) -> bool:
-    """Whether a path without its query matches PATTERN."""
-    return re.fullmatch(PATTERN, path) is not None
 
 
 def refusal(host: HostView) -> list[v3.Route]:
@@ -43,7 +30,7 @@ def refusal(host: HostView) -> list[v3.Route]:
     )
     route = v3.Route(
         name=ROUTE,
-        match=v3.RouteMatch(safe_regex=v3.RegexMatcher(regex=PATTERN)),
+        match=v3.RouteMatch(safe_regex=v3.RegexMatcher(regex=NORMALISED)),
         direct_response=v3.DirectResponseAction(status=STATUS, body=v3.DataSource(inline_string=text)),
     )
     route.metadata.filter_metadata[METADATA_KEY].update({"policies": routes})

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import groupby
+from typing import Any
 
 from meshwright.control_plane.core.world import PolicyDocument
 from meshwright.control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec, TargetRef
@@ -89,7 +91,8 @@ class TargetedPolicyRef:
         name, section = self.target.name, self.target.section_name
         match self.target.kind:
             case "Mesh":
-                return AttachmentLevel.MESH
+                applies = not point.gateway or self.policy.spec.mesh_has_gateways
+                return AttachmentLevel.MESH if applies else None
             case "Gateway":
                 matches = point.gateway and name == point.gateway and section in ("", point.listener)
                 return AttachmentLevel.GATEWAY if matches else None
@@ -115,6 +118,18 @@ class PolicyPrecedence:
 def implementing(policies: Iterable[EffectivePolicy], *hooks: str) -> tuple[EffectivePolicy, ...]:
     """Policies whose kind implements one of `hooks` (method names): nothing may depend on the others."""
     return tuple(policy for policy in policies if any(overrides(policy.spec, hook) for hook in hooks))
+
+
+def hooks_of(policies: Iterable[EffectivePolicy]) -> list[Hooks[Any]]:
+    """The hooks of the policies in force at one place, in the order in which they are applied.
+
+    `policies` are in the order of their kinds.
+    """
+    result: list[Hooks[Any]] = []
+    for _, group in groupby(policies, key=lambda policy: policy.kind):
+        members: list[Hooks[Any]] = [policy.hooks for policy in group]
+        result += type(members[0]).together(members)
+    return result
 
 
 def refs_of(policies: Iterable[EffectivePolicy]) -> tuple[str, ...]:
@@ -156,7 +171,7 @@ class Attachments:
         in_force, _ = self._resolve(point)
         inline = {policy.kind for policy in point.inline}
         policies = [*point.inline, *(ref.policy for ref, _ in in_force if ref.policy.kind not in inline)]
-        return tuple(sorted(policies, key=_run_order))
+        return tuple(sorted(policies, key=run_order))
 
     def precedence_at(self, point: AttachmentPoint) -> tuple[PolicyPrecedence, ...]:
         """Every policy that targets `point`: those in force in the order of kinds, then others."""
@@ -170,7 +185,7 @@ class Attachments:
             PolicyPrecedence(ref.policy, ref.target, level, inline.get(ref.policy.kind, winner.policy.ref))
             for ref, (level, _), winner in overridden
         ]
-        return tuple(sorted(entries, key=lambda entry: (bool(entry.overridden_by), _run_order(entry.policy))))
+        return tuple(sorted(entries, key=lambda entry: (bool(entry.overridden_by), run_order(entry.policy))))
 
     def _resolve(
         self, point: AttachmentPoint
@@ -227,7 +242,8 @@ def service_policies(
     return result
 
 
-def _run_order(policy: EffectivePolicy) -> tuple[int, str, str]:
+def run_order(policy: EffectivePolicy) -> tuple[int, str, str]:
+    """The order in which hooks run: by kind, then by document."""
     return (policy.order, policy.kind, policy.ref)
 
 

@@ -97,6 +97,10 @@ def _http_filters(direction: ListenerDirection) -> tuple[v3.HttpFilter, ...]:
     filters = [
         (phase, v3.HttpFilter(name=name, typed_config=codec.pack(config))) for phase, name, config in entries
     ]
+    filters += [
+        (phase, v3.HttpFilter(name=name, typed_config=codec.pack(config), disabled=True))
+        for phase, name, config in hook_registry.route_filters(direction)
+    ]
     filters += shared_filters.http_filters(direction)
     return tuple(entry for _, entry in sorted(filters, key=lambda item: (item[0], item[1].name)))
 

@@ -12,7 +12,7 @@ from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core import http2, tcp, tls
 from meshwright.control_plane.core import http_connection_manager as http
-from meshwright.control_plane.core.attachment import refs_of
+from meshwright.control_plane.core.attachment import hooks_of, refs_of
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import ListenerSettings, NodeView, default_port
 from meshwright.control_plane.envoy import codec, v3
@@ -113,8 +113,7 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
             route=v3.RouteAction(cluster=cluster_names.app_cluster(port.name), timeout=timedelta(0)),
         )
         built = [route]
-        for policy in view.policies:
-            hooks = policy.hooks
+        for hooks in hooks_of(view.policies):
             built = [split for patched in built for split in hooks.patch_inbound_route(patched)]
         host = v3.VirtualHost(
             name="app",

@@ -12,6 +12,7 @@ from meshwright.control_plane.core.attachment import (
     Attachments,
     EffectivePolicy,
     implementing,
+    run_order,
 )
 from meshwright.control_plane.core.backends import BackendResolver
 from meshwright.control_plane.core.hostnames import covers, most_specific, precedence
@@ -22,7 +23,6 @@ from meshwright.control_plane.core.views import HostView, ListenerView, RuleView
 from meshwright.control_plane.core.world import PolicyDocument, Service
 from meshwright.control_plane.policies.gateway.spec import Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute, GRPCRouteRule
-from meshwright.control_plane.policies.hook_registry import overrides
 from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend, ResolvedMirror
 from meshwright.control_plane.policies.httproute.filters import HTTPRouteFilter
 from meshwright.control_plane.policies.httproute.parents import ParentReference
@@ -113,15 +113,14 @@ class RouteResolver:
         return RuleView("", rule, (0, "", 0), (backend,), (), policies, port.protocol == "grpc")
 
     def _route_policies(self, point: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
-        effective = self._attachments.effective_at(point)
+        routed = implementing(self._attachments.effective_at(point), "patch_route")
         if not point.gateway:
-            return implementing(effective, "patch_route")
-        return tuple(
-            policy
-            for policy in implementing(effective, "patch_route", "patch_gateway_route")
-            if overrides(policy.spec, "patch_route")
-            or any(ref.kind != "Service" for ref in policy.spec.target_refs)
+            return routed
+        # A target of kind Service means the service's own sidecars.
+        at_gateway = implementing(
+            self._attachments.effective_at(replace(point, service="")), "patch_gateway_route"
         )
+        return tuple(sorted({*routed, *at_gateway}, key=run_order))
 
     def _rules(
         self, services: Services, document: PolicyDocument, route: RequestRoute, edge: AttachmentPoint

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from meshwright.control_plane.core.attachment import refs_of
+from meshwright.control_plane.core.attachment import hooks_of, refs_of
 from meshwright.control_plane.core.views import HostView, RuleView
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.grpcroute import envoy as grpcroute
@@ -83,17 +83,16 @@ def _patch(rule: RuleView, route: v3.Route, *, gateway: bool) -> list[v3.Route]:
     routes = [route]
     if not route.HasField("route"):
         return routes
-    for policy in rule.policies:
-        hooks = policy.hooks
+    applied = hooks_of(rule.policies)
+    for hooks in applied:
         routes = [split for patched in routes for split in hooks.patch_route(patched)]
-    retried = any(isinstance(policy.hooks, retry.RetryHooks) for policy in rule.policies)
+    retried = any(isinstance(hooks, retry.RetryHooks) for hooks in applied)
     for patched in routes:
         if not retried:
             retry.set_default(patched)
         _apply_deadline(patched, grpc=rule.grpc)
         _allow_silence(patched)
-    for policy in rule.policies if gateway else ():
-        hooks = policy.hooks
+    for hooks in applied if gateway else ():
         routes = [split for patched in routes for split in hooks.patch_gateway_route(patched)]
     return routes
 

@@ -65,7 +65,9 @@ _BY_PACKAGE: dict[str, str] = {
         TlsParameters UpstreamTlsContext""",
     "envoy.extensions.upstreams.http.v3": "HttpProtocolOptions",
     "envoy.service.discovery.v3": "DeltaDiscoveryRequest DeltaDiscoveryResponse Resource",
-    "envoy.type.matcher.v3": "FilterStateMatcher RegexMatchAndSubstitute RegexMatcher StringMatcher",
+    "envoy.type.matcher.v3": """
+        FilterStateMatcher ListMatcher PathMatcher RegexMatchAndSubstitute RegexMatcher StringMatcher
+        ValueMatcher""",
     "envoy.type.tracing.v3": "CustomTag",
     "envoy.type.v3": "FractionalPercent Percent TokenBucket",
 }

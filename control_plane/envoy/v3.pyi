@@ -2938,6 +2938,15 @@ class LeastRequest(Message):
         selection_method: int | None = ...,
     ) -> None: ...
 
+class ListMatcher(Message):
+    @property
+    def one_of(self) -> ValueMatcher: ...
+    def __init__(
+        self,
+        *,
+        one_of: ValueMatcher | None = ...,
+    ) -> None: ...
+
 class Listener(Message):
     DrainType: ClassVar[_Enum]
     DEFAULT: ClassVar[int]
@@ -3530,6 +3539,15 @@ class PathConfigSource(Message):
         watched_directory: _envoy_config_core_v3_WatchedDirectory | None = ...,
     ) -> None: ...
 
+class PathMatcher(Message):
+    @property
+    def path(self) -> StringMatcher: ...
+    def __init__(
+        self,
+        *,
+        path: StringMatcher | None = ...,
+    ) -> None: ...
+
 class Percent(Message):
     value: float
     def __init__(
@@ -3556,7 +3574,7 @@ class Permission(Message):
     @property
     def header(self) -> HeaderMatcher: ...
     @property
-    def url_path(self) -> _envoy_type_matcher_v3_PathMatcher: ...
+    def url_path(self) -> PathMatcher: ...
     @property
     def destination_ip(self) -> CidrRange: ...
     destination_port: int
@@ -3581,7 +3599,7 @@ class Permission(Message):
         or_rules: Permission.Set | None = ...,
         any: bool | None = ...,
         header: HeaderMatcher | None = ...,
-        url_path: _envoy_type_matcher_v3_PathMatcher | None = ...,
+        url_path: PathMatcher | None = ...,
         destination_ip: CidrRange | None = ...,
         destination_port: int | None = ...,
         destination_port_range: _envoy_type_v3_Int32Range | None = ...,
@@ -3631,7 +3649,7 @@ class Principal(Message):
     @property
     def header(self) -> HeaderMatcher: ...
     @property
-    def url_path(self) -> _envoy_type_matcher_v3_PathMatcher: ...
+    def url_path(self) -> PathMatcher: ...
     @property
     def metadata(self) -> _envoy_type_matcher_v3_MetadataMatcher: ...
     @property
@@ -3653,7 +3671,7 @@ class Principal(Message):
         direct_remote_ip: CidrRange | None = ...,
         remote_ip: CidrRange | None = ...,
         header: HeaderMatcher | None = ...,
-        url_path: _envoy_type_matcher_v3_PathMatcher | None = ...,
+        url_path: PathMatcher | None = ...,
         metadata: _envoy_type_matcher_v3_MetadataMatcher | None = ...,
         filter_state: FilterStateMatcher | None = ...,
         not_id: Principal | None = ...,
@@ -5344,6 +5362,34 @@ class Value(Message):
         bool_value: bool | None = ...,
         struct_value: Struct | Mapping[str, _Json] | None = ...,
         list_value: _google_protobuf_ListValue | list[_Json] | None = ...,
+    ) -> None: ...
+
+class ValueMatcher(Message):
+    class NullMatch(Message):
+        def __init__(self) -> None: ...
+
+    @property
+    def null_match(self) -> ValueMatcher.NullMatch: ...
+    @property
+    def double_match(self) -> _envoy_type_matcher_v3_DoubleMatcher: ...
+    @property
+    def string_match(self) -> StringMatcher: ...
+    bool_match: bool
+    present_match: bool
+    @property
+    def list_match(self) -> ListMatcher: ...
+    @property
+    def or_match(self) -> _envoy_type_matcher_v3_OrMatcher: ...
+    def __init__(
+        self,
+        *,
+        null_match: ValueMatcher.NullMatch | None = ...,
+        double_match: _envoy_type_matcher_v3_DoubleMatcher | None = ...,
+        string_match: StringMatcher | None = ...,
+        bool_match: bool | None = ...,
+        present_match: bool | None = ...,
+        list_match: ListMatcher | None = ...,
+        or_match: _envoy_type_matcher_v3_OrMatcher | None = ...,
     ) -> None: ...
 
 class Vhds(Message):
@@ -7509,15 +7555,6 @@ class _envoy_type_matcher_v3_DoubleMatcher(Message):
         exact: float | None = ...,
     ) -> None: ...
 
-class _envoy_type_matcher_v3_ListMatcher(Message):
-    @property
-    def one_of(self) -> _envoy_type_matcher_v3_ValueMatcher: ...
-    def __init__(
-        self,
-        *,
-        one_of: _envoy_type_matcher_v3_ValueMatcher | None = ...,
-    ) -> None: ...
-
 class _envoy_type_matcher_v3_MetadataMatcher(Message):
     class PathSegment(Message):
         key: str
@@ -7531,61 +7568,24 @@ class _envoy_type_matcher_v3_MetadataMatcher(Message):
     @property
     def path(self) -> _Messages[_envoy_type_matcher_v3_MetadataMatcher.PathSegment]: ...
     @property
-    def value(self) -> _envoy_type_matcher_v3_ValueMatcher: ...
+    def value(self) -> ValueMatcher: ...
     invert: bool
     def __init__(
         self,
         *,
         filter: str | None = ...,
         path: Iterable[_envoy_type_matcher_v3_MetadataMatcher.PathSegment] | None = ...,
-        value: _envoy_type_matcher_v3_ValueMatcher | None = ...,
+        value: ValueMatcher | None = ...,
         invert: bool | None = ...,
     ) -> None: ...
 
 class _envoy_type_matcher_v3_OrMatcher(Message):
     @property
-    def value_matchers(self) -> _Messages[_envoy_type_matcher_v3_ValueMatcher]: ...
+    def value_matchers(self) -> _Messages[ValueMatcher]: ...
     def __init__(
         self,
         *,
-        value_matchers: Iterable[_envoy_type_matcher_v3_ValueMatcher] | None = ...,
-    ) -> None: ...
-
-class _envoy_type_matcher_v3_PathMatcher(Message):
-    @property
-    def path(self) -> StringMatcher: ...
-    def __init__(
-        self,
-        *,
-        path: StringMatcher | None = ...,
-    ) -> None: ...
-
-class _envoy_type_matcher_v3_ValueMatcher(Message):
-    class NullMatch(Message):
-        def __init__(self) -> None: ...
-
-    @property
-    def null_match(self) -> _envoy_type_matcher_v3_ValueMatcher.NullMatch: ...
-    @property
-    def double_match(self) -> _envoy_type_matcher_v3_DoubleMatcher: ...
-    @property
-    def string_match(self) -> StringMatcher: ...
-    bool_match: bool
-    present_match: bool
-    @property
-    def list_match(self) -> _envoy_type_matcher_v3_ListMatcher: ...
-    @property
-    def or_match(self) -> _envoy_type_matcher_v3_OrMatcher: ...
-    def __init__(
-        self,
-        *,
-        null_match: _envoy_type_matcher_v3_ValueMatcher.NullMatch | None = ...,
-        double_match: _envoy_type_matcher_v3_DoubleMatcher | None = ...,
-        string_match: StringMatcher | None = ...,
-        bool_match: bool | None = ...,
-        present_match: bool | None = ...,
-        list_match: _envoy_type_matcher_v3_ListMatcher | None = ...,
-        or_match: _envoy_type_matcher_v3_OrMatcher | None = ...,
+        value_matchers: Iterable[ValueMatcher] | None = ...,
     ) -> None: ...
 
 class _envoy_type_metadata_v3_MetadataKey(Message):

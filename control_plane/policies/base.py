@@ -116,6 +116,9 @@ class TargetedSpec(Spec):
     gateway_routes_only: ClassVar[bool] = False
     """Whether a policy of this kind for a route is enforced at gateways only."""
 
+    mesh_has_gateways: ClassVar[bool] = True
+    """Whether a policy of this kind for the Mesh applies to gateways, too."""
+
     target_refs: tuple[TargetRef, ...] = Field(
         (), max_length=64, description="What this policy applies to. The most specific target wins."
     )

@@ -62,6 +62,12 @@ def http_filters(direction: ListenerDirection) -> tuple[FilterEntry, ...]:
 
 
 @cache
+def route_filters(direction: ListenerDirection) -> tuple[FilterEntry, ...]:
+    """The filters that routes enable, of all kinds, for listeners of this direction."""
+    return tuple(entry for hooks in hook_classes().values() for entry in hooks.route_filters(direction))
+
+
+@cache
 def shared_filters(direction: ListenerDirection) -> Mapping[str, FilterEntry]:
     """The shared filters of listeners of this direction, by kind."""
     entries = ((kind, hooks.shared_filter(direction)) for kind, hooks in hook_classes().items())

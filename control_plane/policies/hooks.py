@@ -39,6 +39,9 @@ class FilterPhase(IntEnum):
     AUTHENTICATION = 350
     """Behind CORS, since a browser's preflight carries no token. Before faults and header changes: a stranger
     causes no delay, and both see the headers that a verified token sets."""
+    AUTHORIZATION = 390
+    """Behind authentication: rules decide by claims of verified tokens. Before faults: a caller that
+    is refused causes no delay."""
     FAULT = 400
     """Before anything changes the request: faults match the headers that the caller sent."""
     HEADERS = 600
@@ -137,11 +140,25 @@ class Hooks(Generic[SpecT]):
         self.ref = ref
 
     @classmethod
+    def together(cls, members: Sequence[Self]) -> Sequence[Self]:
+        """What is applied where several policies of the kind are in force: each of them in turn."""
+        return members
+
+    @classmethod
     def http_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003
         """Filters that listeners of this direction always carry, inert until a route configures them.
 
         A changed listener drains its connections; a changed route does not. So the filter is always there
         and `patch_route` configures it by `typed_per_filter_config`.
+        """
+        return ()
+
+    @classmethod
+    def route_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003
+        """Filters that a route configures in whole, by `typed_per_filter_config`.
+
+        Every listener of this direction has them, disabled: only requests of a route with configuration for
+        such a filter pass through it.
         """
         return ()
 

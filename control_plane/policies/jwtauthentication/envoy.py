@@ -35,6 +35,9 @@ DENIED = "jwt_authn_access_denied"
 AUTHENTICATION_KEY = "authentication"
 """The metadata of a route, below METADATA_KEY, that lists the policies in force on it."""
 
+TOKENS_KEY = "tokens"
+"""The metadata of a route, below METADATA_KEY, that lists where the filter keeps the claims of its tokens."""
+
 UNAUTHORIZED = 401
 """The filter's 403 for a wrong audience becomes this one (RFC 6750, section 3.1: `invalid_token`)."""
 
@@ -86,7 +89,9 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
             for hooks in members:
                 for issuer in hooks.spec.issuers:
                     name = providers.provider_name(hooks.policy, issuer)
-                    config.providers[name].CopyFrom(providers.provider(hooks.spec, issuer, clusters))
+                    config.providers[name].CopyFrom(
+                        providers.provider(hooks.policy, hooks.spec, issuer, clusters)
+                    )
             for in_force in _without_exceptions(members):
                 names = [hooks.policy for hooks in in_force]
                 requirements = [providers.requirement(hooks.policy, hooks.spec) for hooks in in_force]
@@ -154,7 +159,9 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
         config.requirement_name = _joined(names)
         route.typed_per_filter_config[NAME].CopyFrom(codec.pack(config))
         refs = [f"JWTAuthentication/{name}" for name in names]
-        route.metadata.filter_metadata[METADATA_KEY].update({AUTHENTICATION_KEY: refs})
+        metadata = route.metadata.filter_metadata[METADATA_KEY]
+        tokens = (providers.provider_name(self.policy, issuer) for issuer in self.spec.issuers)
+        metadata.update({AUTHENTICATION_KEY: refs, TOKENS_KEY: [*tokens_of(route), *tokens]})
         route.request_headers_to_remove.extend(self._claim_headers(verified=True))
         removed = (issuer.token.header for issuer in self.spec.issuers if not issuer.forward_token)
         route.request_headers_to_remove.extend(dict.fromkeys(removed))
@@ -168,6 +175,14 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
                 name = parts[0] + "".join(map("".join, zip(separators, parts[1:], strict=True)))
                 if not (verified and name == entry.header):
                     yield name
+
+
+def tokens_of(route: v3.Route) -> tuple[str, ...]:
+    """The keys of the filter's dynamic metadata under which the claims of verified tokens are."""
+    metadata = route.metadata.filter_metadata
+    if METADATA_KEY not in metadata or TOKENS_KEY not in metadata[METADATA_KEY]:
+        return ()
+    return tuple(map(str, metadata[METADATA_KEY].get_or_create_list(TOKENS_KEY)))
 
 
 _AND = "&"

@@ -30,12 +30,18 @@ def provider_name(policy: str, issuer: TokenIssuer) -> str:
     return f"{policy}/{issuer.issuer}"
 
 
-def provider(spec: JWTAuthenticationSpec, issuer: TokenIssuer, clusters: Mapping[str, str]) -> v3.JwtProvider:
-    """One issuer. The token stays for the filter's other requirements; the route removes its header."""
+def provider(
+    policy: str, spec: JWTAuthenticationSpec, issuer: TokenIssuer, clusters: Mapping[str, str]
+) -> v3.JwtProvider:
+    """One issuer. Its name is the key under which Authorization finds the claims.
+
+    The token stays for the filter's other requirements; the route removes its header.
+    """
     message = v3.JwtProvider(
         issuer=issuer.issuer,
         audiences=issuer.audiences,
         forward=True,
+        payload_in_metadata=provider_name(policy, issuer),
         require_expiration=spec.require_expiration,
         clock_skew_seconds=round(spec.clock_skew.total_seconds()),
         claim_to_headers=[

@@ -11,6 +11,7 @@ from meshwright.control_plane.core import ambiguous_path
 from meshwright.control_plane.core.resource import VHDS
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies.ambiguous_path import NORMALISED, is_ambiguous
 from meshwright.control_plane.policies.loader import load
 from tests.control_plane.core.worlds import body, exchange, route
 
@@ -28,7 +29,7 @@ ANY_PATH = route("any", "{matches: [{headers: [{name: x, value: y}]}], backendRe
     ],
 )  # fmt: skip
 def test_path_that_may_be_read_in_two_ways_is_ambiguous(path: str) -> None:
-    assert ambiguous_path.is_ambiguous(path)
+    assert is_ambiguous(path, NORMALISED)
 
 
 def test_every_escaped_unreserved_character_and_slash_is_ambiguous_and_no_other() -> None:
@@ -37,8 +38,8 @@ def test_every_escaped_unreserved_character_and_slash_is_ambiguous_and_no_other(
         same = code < 128 and quote(character, safe="") == character
         for escaped in (f"/%{code:02x}", f"/%{code:02X}"):
             expected = same or character in "/\\"
-            assert ambiguous_path.is_ambiguous(escaped) is expected, escaped
-            assert (re2.fullmatch(ambiguous_path.PATTERN, escaped) is not None) is expected, escaped
+            assert is_ambiguous(escaped, NORMALISED) is expected, escaped
+            assert (re2.fullmatch(NORMALISED, escaped) is not None) is expected, escaped
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_every_escaped_unreserved_character_and_slash_is_ambiguous_and_no_other(
     ["/", "/a", "/a/b/", "/.well-known/x", "/a..b", "/...", "/a./b", "/a.", "/%20%C3%A4", "/a;x", "/*"],
 )
 def test_plain_path_is_not(path: str) -> None:
-    assert not ambiguous_path.is_ambiguous(path)
+    assert not is_ambiguous(path, NORMALISED)
 
 
 @pytest.mark.parametrize(

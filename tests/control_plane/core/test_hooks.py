@@ -17,11 +17,13 @@ from meshwright.control_plane.policies.telemetry.envoy import TelemetryHooks
 from meshwright.control_plane.policies.timeout.envoy import TimeoutHooks
 from tests.control_plane.core.worlds import exchange, mesh
 
+AUTHORIZATION = ["authorization.1-deny", "authorization.2-allow"]
+
 
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [
-        ("inbound", ["jwt_authn", "router"]),
+        ("inbound", ["jwt_authn", *AUTHORIZATION, "router"]),
         (
             "outbound",
             [
@@ -29,7 +31,10 @@ from tests.control_plane.core.worlds import exchange, mesh
                 *("dynamic_forward_proxy", "external-addresses", "router"),
             ],
         ),
-        ("ingress", ["grpc_stats", "cors", "jwt_authn", "fault", "header_mutation", "router"]),
+        (
+            "ingress",
+            ["grpc_stats", "cors", "jwt_authn", *AUTHORIZATION, "fault", "header_mutation", "router"],
+        ),
     ],
 )
 def test_http_filters_follow_their_phases(direction: ListenerDirection, expected: list[str]) -> None:
