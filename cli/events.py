@@ -35,6 +35,7 @@ class EventKindChoice(StrEnum):
     enrolment = "enrolment"
     store = "store"
     outage = "outage"
+    refusal = "refusal"
 
 
 def events(
@@ -51,8 +52,8 @@ def events(
 ) -> None:
     """Show events: policy changes, NACKs, circuit breakers, leases, certificates. The newest come last.
 
-    Kinds: revision, nack, sidecar, breaker, ejection, lease, instance, svid, enrolment, store. With -f,
-    events missed while the control plane is disconnected are shown once it is back.
+    Kinds: revision, nack, sidecar, breaker, ejection, lease, instance, svid, enrolment, store,
+    outage, refusal. With -f, events missed while the control plane is disconnected are shown once it is back.
 
     \b
     Example:

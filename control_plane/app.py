@@ -164,7 +164,8 @@ class ControlPlane:
         )
 
         # Events: what changed in the read model, and what other parts report.
-        self.event_watcher = EventWatcher(self.store, self.read_model.mesh_state)
+        model = self.read_model
+        self.event_watcher = EventWatcher(self.store, model.mesh_state, model.take_refusals)
         self.presence = Presence(self.store.control_planes, self.event_watcher.control_plane_back)
 
         # The status with the verdict: what fails, since when and why.

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
-from meshwright.control_plane.core import http2, tcp, tls
+from meshwright.control_plane.core import access_log, http2, tcp, tls
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.attachment import hooks_of, refs_of
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
@@ -46,6 +46,8 @@ def listeners(
     if not chains:
         return ()
     message = http.listener(LISTENER, address, port, chains)
+    if request_log:
+        message.access_log.append(access_log.handshake_log())
     inspector = v3.ListenerFilter(
         name="envoy.filters.listener.tls_inspector", typed_config=codec.pack(v3.TlsInspector())
     )

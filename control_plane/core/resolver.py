@@ -98,7 +98,8 @@ class Resolver:
 
     def gateway_points(self, gateway: str, service: str = "") -> tuple[AttachmentPoint, ...]:
         """Where policies attach at a gateway, or on its edge to `service`: the edge, then each rule."""
-        return tuple(self._routes.gateway_points(gateway, service))
+        listeners = listeners_of(self._gateways.get(gateway))
+        return tuple(self._routes.gateway_points(gateway, service, listeners))
 
     def listener_settings(self, service: str = "", gateway: str = "") -> ListenerSettings:
         """The settings of the sidecars of `service`, or the proxies of `gateway`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import (
@@ -67,20 +68,26 @@ class RouteResolver:
             for rule in rules:
                 yield _rule_point(edge, service, ref, rule)
 
-    def gateway_points(self, gateway: str, service: str) -> Iterator[AttachmentPoint]:
-        """Where policies attach on requests from a gateway: the edge, then each route rule.
+    def gateway_points(
+        self, gateway: str, service: str, listeners: tuple[Listener, ...]
+    ) -> Iterator[AttachmentPoint]:
+        """Where policies attach on requests from a gateway: the edge, then each route rule at each listener.
 
-        Only rules that lead to `service`; if it is empty, the points of the gateway itself.
+        `listeners` are those of the gateway. Only rules that lead to `service`; if it is empty, the points of
+        the gateway itself.
         """
         edge = AttachmentPoint(service=service, caller=gateway, gateway=gateway)
         yield edge
-        attached = {document.ref: route for document, route, _ in self._routes.get(("Gateway", gateway), ())}
-        for ref, route in attached.items():
+        places: dict[str, tuple[RequestRoute, dict[str, None]]] = {}
+        for document, route, parent in self._routes.get(("Gateway", gateway), ()):
+            names = [listener.name for listener, _ in attach(route, parent, listeners).listeners]
+            places.setdefault(document.ref, (route, {}))[1].update(dict.fromkeys(names or [""]))
+        for ref, (route, names_of_listeners) in places.items():
             rules: Sequence[RouteRule] = route.spec.rules
-            for rule in rules:
+            for rule, listener in product(rules, names_of_listeners):
                 used = {self._backends.service_of(backend) for backend in rule.backend_refs if backend.weight}
                 if not service or service in used:
-                    yield _rule_point(edge, service, ref, rule)
+                    yield _rule_point(replace(edge, listener=listener), service, ref, rule)
 
     def host(
         self, services: Services, service: Service, port: Port, domains: tuple[str, ...], caller: str

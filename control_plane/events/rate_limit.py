@@ -20,7 +20,7 @@ MAX_STRANGERS = 60
 """Refused enrolments within SUBJECT_INTERVAL, of all addresses: nobody proves to be different from others."""
 
 _LIMITED_KINDS = frozenset(
-    {"svid", "enrolment", "lease", "instance", "sidecar", "nack", "breaker", "ejection"}
+    {"svid", "enrolment", "lease", "instance", "sidecar", "nack", "breaker", "ejection", "refusal"}
 )
 # What clients can cause as often as they like.
 

@@ -19,11 +19,13 @@ from meshwright.control_plane.callers import Eviction
 from meshwright.control_plane.errors import StoreError
 from meshwright.control_plane.events.detector import ChangeDetector
 from meshwright.control_plane.events.rate_limit import EventRateLimiter
+from meshwright.control_plane.events.refusals import RefusalEvents
 from meshwright.control_plane.events.state import MeshState
 from meshwright.control_plane.events.write_queue import EventWriteQueue
 from meshwright.control_plane.store.events import EventEntry
 from meshwright.control_plane.store.leases import InstanceKey
 from meshwright.control_plane.store.store import Store
+from meshwright.control_plane.telemetry.requests.refusals import Refusal
 
 POLL_INTERVAL = 1.0
 """Seconds: as often as sidecars report."""
@@ -40,11 +42,21 @@ log = structlog.get_logger(__name__)
 
 
 class EventWatcher:
-    """Watches one mesh. `capture` returns its current state; it is called once a second."""
+    """Watches one mesh. `capture` returns its current state, `take_refusals` what was refused since.
 
-    def __init__(self, store: Store, capture: Callable[[], MeshState]) -> None:
+    Both are called once a second.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        capture: Callable[[], MeshState],
+        take_refusals: Callable[[], Iterable[Refusal]] = tuple,
+    ) -> None:
         self._store = store
         self._capture = capture
+        self._take_refusals = take_refusals
+        self._refusals = RefusalEvents()
         self._detector = ChangeDetector()
         self._queue = EventWriteQueue()
         self._rate_limiter = EventRateLimiter()
@@ -165,6 +177,7 @@ class EventWatcher:
         finally:
             revision = self._revision or 0
             self._put(self._detector.detect(self._capture(), time.time(), revision))
+            self._put(self._refusals.detect(self._take_refusals(), time.time()))
             self._put_folded()
         await self._write()
         self._check_store()

@@ -119,6 +119,23 @@ def kinds_denying(details: str) -> tuple[str, ...]:
     )
 
 
+GATE_FLAGS = frozenset({"RL", "UAEX"})
+"""Response flags of requests that a filter refused by a policy: a rate limit, external authorization."""
+
+
+def kinds_refusing(details: str, route: str = "", flags: str = "") -> tuple[str, ...]:
+    """Kinds that refused a request: by a filter, a response flag, or a route of their own.
+
+    `details`, `route` and `flags` are those of the request's record.
+    """
+    if details == "direct_response":
+        return tuple(kind for kind, hooks in hook_classes().items() if route in hooks.direct_responses)
+    if denying := kinds_denying(details):
+        return denying
+    gates = GATE_FLAGS.intersection(flags.split(","))
+    return tuple(kind for flag in sorted(gates) for kind in kinds_explaining(flag, details))
+
+
 def kinds_by_flag() -> Mapping[str, tuple[str, ...]]:
     """Every response flag that some kind may cause, with those kinds."""
     flags: dict[str, dict[str, None]] = {}

@@ -1,4 +1,4 @@
-"""Which responses count as server errors, for access logs and statistics alike."""
+"""Which responses count as server errors or refusals, for access logs and statistics alike."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ SERVER_ERROR = 500
 
 GRPC_SERVER_ERRORS = ("UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 """gRPC statuses that count as server errors, as in Envoy's outlier detection."""
+
+GRPC_REFUSALS = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAUTHENTICATED")
+"""gRPC statuses by which a proxy refuses a call: what 403, 429 and 401 become."""
 
 
 @lru_cache(maxsize=1)
@@ -32,6 +35,12 @@ def grpc_error_filter() -> v3.AccessLogFilter:
     """Accepts gRPC calls with any status but OK."""
     names = [name for name in v3.GrpcStatusFilter.Status.keys() if name != "OK"]  # noqa: SIM118  an enum wrapper
     return _grpc_filter(names)
+
+
+@lru_cache(maxsize=1)
+def grpc_refusal_filter() -> v3.AccessLogFilter:
+    """Accepts gRPC calls with a status of GRPC_REFUSALS."""
+    return _grpc_filter(GRPC_REFUSALS)
 
 
 def _grpc_filter(names: Iterable[str]) -> v3.AccessLogFilter:

@@ -36,6 +36,8 @@ from meshwright.control_plane.status.prometheus import MeshMetrics
 from meshwright.control_plane.status.service_policies import service_policies
 from meshwright.control_plane.store.store import Store
 from meshwright.control_plane.telemetry.adaptive_cache import AdaptiveCache
+from meshwright.control_plane.telemetry.requests import refusals
+from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution
 from meshwright.control_plane.telemetry.requests.explain_at_revision import (
     RequestEvidence,
     explain_at_revision,
@@ -178,6 +180,18 @@ class MeshReadModel:
         """What the event watcher compares."""
         unhealthy = self._reports.unhealthy(time.monotonic())
         return capture(self._sync.rejection_texts(), self._reconciler.translation, unhealthy)
+
+    def take_refusals(self) -> tuple[refusals.Refusal, ...]:
+        """What policies refused since the last call, by records that came to this control plane; counted."""
+        taken = self._telemetry.requests.refusals.take()
+        translation = self._reconciler.translation
+        if not taken or translation is None:
+            return ()
+        world, attachments = translation.world, translation.resolver.attachments
+        policies = PolicyAttribution(world.documents, (), world.services, world.gateways, attachments)
+        refused = refusals.attribute(taken, policies)
+        refusals.count(refused)
+        return refused
 
     def metrics(self) -> MeshMetrics:
         """What Prometheus scrapes. Of the proxies only those connected here: peers export the others."""

@@ -24,6 +24,20 @@ REQUESTS_DROPPED = Counter(
     "mesh_requests_dropped_total", "Request log records dropped instead of stored", ["reason"]
 )
 
+REFUSED = Counter(
+    "mesh_requests_refused_total",
+    "Requests that a policy refused, by policy, service of the proxy, and caller (outside: of a gateway)",
+    ["policy", "service", "caller"],
+)
+CONNECTIONS_REFUSED = Counter(
+    "mesh_connections_refused_total",
+    "Connections that a sidecar refused for want of the mutual TLS that it requires",
+    ["service", "reason"],
+)
+REFUSALS_UNCOUNTED = Counter(
+    "mesh_refusals_uncounted_total", "Refusals left out of the two counters above: too many sorts in a second"
+)
+
 EXPORTED = Counter(
     "mesh_forward_sent_total", "Spans, data points and log records the collector accepted", ["signal"]
 )

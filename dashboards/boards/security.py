@@ -24,6 +24,7 @@ from meshwright.dashboards.promql import CONTROL_PLANE_JOB, PROXY, rate, ratio
 
 _IN = f'{PROXY}, envoy_http_conn_manager_prefix="inbound"'
 _OUT = f'{PROXY}, envoy_cluster_name!~"/.*"'
+_REFUSED = f'{CONTROL_PLANE_JOB}, service=~"$service"'
 _ENDS = 'mesh_proxy_certificate_expiry_timestamp_seconds{service=~"$service"}'
 _LEFT = ((None, "red"), (600, "orange"), (1200, GOOD))
 _SHARE = ((None, "red"), (0.5, "orange"), (1, GOOD))
@@ -155,25 +156,30 @@ DENIALS = Section(
     "Denied",
     (
         TimeSeriesPanel(
+            "Refused by policies",
+            "Requests per second that policies refused, by policy and caller.",
+            "reqps",
+            (
+                (
+                    f"sum by (policy, caller) ({rate('mesh_requests_refused_total', _REFUSED)})",
+                    "{{policy}} {{caller}}",
+                ),
+            ),
+            ANY_RATE_IS_BAD,
+            width=12,
+        ),
+        TimeSeriesPanel(
             "Denied by sidecars",
-            "Connections per second that sidecars denied: no certificate, or one of another mesh or service.",
+            "Connections per second without the mutual TLS they require, by reason. Events name the peer.",
             "cps",
             (
                 (
-                    _denied("envoy_listener_ssl_fail_verify_no_cert", PROXY, "service"),
-                    "{{service}} no certificate",
-                ),
-                (
-                    _denied("envoy_listener_ssl_fail_verify_error", PROXY, "service"),
-                    "{{service}} not of this mesh",
-                ),
-                (
-                    _denied("envoy_listener_ssl_fail_verify_san", PROXY, "service"),
-                    "{{service}} not allowed",
+                    f"sum by (service, reason) ({rate('mesh_connections_refused_total', _REFUSED)})",
+                    "{{service}} {{reason}}",
                 ),
             ),
             ZERO_IS_GOOD,
-            width=8,
+            width=12,
         ),
         TimeSeriesPanel(
             "Denied by callers",
@@ -194,7 +200,7 @@ DENIALS = Section(
                 ),
             ),
             ZERO_IS_GOOD,
-            width=8,
+            width=12,
         ),
         TimeSeriesPanel(
             "Denied by control planes",
@@ -208,7 +214,7 @@ DENIALS = Section(
                 (_denied("mesh_telemetry_refused_total", CONTROL_PLANE_JOB, ""), "telemetry"),
             ),
             ZERO_IS_GOOD,
-            width=8,
+            width=12,
         ),
     ),
 )

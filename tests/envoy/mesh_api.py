@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,6 +35,13 @@ def metrics(mesh: Mesh) -> dict[str, float]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def find_event(mesh: Mesh, kind: str, subject: str, message: str) -> dict[str, Any] | None:
+    """The newest event of this kind, with this text in its subject and message."""
+    events = json.loads(mesh.run("events", "-o", "json", "-n", "1000", "--kind", kind).stdout)["events"]
+    matching = [event for event in events if subject in event["subject"] and message in event["message"]]
+    return matching[-1] if matching else None
 
 
 def states(mesh: Mesh) -> dict[str, str]:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.joining import joined
 from tests.envoy.harness import ROOT, Mesh, running_mesh, service, until
+from tests.envoy.mesh_api import find_event
 from tests.envoy.strict_envoy import ERROR, PATTERN, write_strict_envoy
 
 BREAKER = """
@@ -73,13 +74,6 @@ def follower(mesh: Mesh) -> Iterator[list[dict[str, Any]]]:
     errors = process.stderr.read()
     assert (process.wait(30), errors) == (0, "")
     reader.join(5)
-
-
-def find_event(mesh: Mesh, kind: str, subject: str, message: str) -> dict[str, Any] | None:
-    """The newest event of this kind, with this text in its subject and message."""
-    events = json.loads(mesh.run("events", "-o", "json", "-n", "1000", "--kind", kind).stdout)["events"]
-    matching = [event for event in events if subject in event["subject"] and message in event["message"]]
-    return matching[-1] if matching else None
 
 
 def test_changes_of_a_running_mesh_are_events(mesh: Mesh, follower: list[dict[str, Any]]) -> None:

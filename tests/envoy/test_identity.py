@@ -8,6 +8,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import ssl
 import stat
 import time
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from cryptography import x509
 from meshwright.control_plane.api.models.enrolment import SignResponse
 from meshwright.control_plane.api.models.instances import Port, Registration
 from meshwright.control_plane.api.spiffe import CONTROL_PLANE_DNS
+from meshwright.control_plane.ca.files import load_root
 from meshwright.control_plane.core.resource import LDS
 from meshwright.control_plane.envoy import v3
 from meshwright.sidecar.control_plane_client import ControlPlaneClient
@@ -32,9 +35,10 @@ from meshwright.sidecar.errors import RejectedError
 from meshwright.sidecar.svid import Svid, create_csr, generate_key
 from tests.envoy.envoy_admin import config_dump, envoy
 from tests.envoy.harness import Mesh, running_mesh, service, until
-from tests.envoy.mesh_api import addresses, metrics, states
+from tests.envoy.mesh_api import addresses, find_event, metrics, states
 from tests.envoy.steady_load import load
 from tests.fakes.envoy import METHOD
+from tests.fakes.pki import Pki, key_pem
 
 TTL = 12.0
 """Lifetime of an SVID here: it is renewed every five or six seconds."""
@@ -298,3 +302,39 @@ async def test_new_control_plane_keeps_the_root_and_the_key_of_tokens(mesh: Mesh
     until(lambda: set(states(mesh).values()) == {"synced"}, "every sidecar is connected")
     assert addresses(mesh).ca_sha256 == root
     assert "CERTIFICATE" in (await enrol_service(mesh, token, "front")).certificate
+
+
+def handshake(mesh: Mesh, pki: Pki | None, folder: Path, *, age: float = 0.0) -> None:
+    """Connect to the sidecar of back with a certificate of `pki` for mallory; None: in plain text."""
+    port = mesh.ports("back-1")["inbound"]
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        if pki is None:
+            connection.sendall(b"GET /echo HTTP/1.1\r\nhost: back\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                assert connection.recv(1) == b""
+            return
+        signed, key = pki.svid("mallory", age=age)
+        (folder / "svid.pem").write_text(signed.certificate)
+        (folder / "svid.key").write_bytes(key_pem(key))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(folder / "svid.pem", folder / "svid.key")
+        with contextlib.suppress(OSError), context.wrap_socket(connection) as encrypted:
+            assert encrypted.recv(1) == b"", "the server closes the connection"
+
+
+def test_refused_handshakes_are_events_and_metrics_with_reason_and_peer(mesh: Mesh, tmp_path: Path) -> None:
+    mesh_pki = Pki(load_root(mesh.state / "ca" / "root.pem", mesh.state / "ca" / "root.key", "mesh.local"))
+    handshake(mesh, None, tmp_path)
+    handshake(mesh, Pki(), tmp_path)
+    handshake(mesh, mesh_pki, tmp_path, age=7200)
+    expected = {
+        "plaintext": "from 127.0.0.1: it sent plain text",
+        "untrusted": "spiffe://mesh.local/service/mallory: its certificate is not of this mesh",
+        "expired": "spiffe://mesh.local/service/mallory: its certificate has expired",
+    }
+    for reason, text in expected.items():
+        event = until(partial(find_event, mesh, "refusal", "back", text), f"an event about {reason}")
+        assert event["subject"] == "back"
+        labels = json.dumps({"reason": reason, "service": "back"})
+        assert metrics(mesh)[f"mesh_connections_refused_total{labels}"] >= 1

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.mesh_api import find_event, metrics
 from tests.envoy.steady_load import load
 from tests.fakes import jwt_keys as keys
 from tests.fakes import jwt_rfc
@@ -156,6 +157,31 @@ def test_why_names_the_policy_and_the_cause(mesh: Mesh, applied: Any) -> None:
 
     text = until(explained, "mesh why names the policy", 60)
     assert "the request has no token" in text
+
+
+def test_refusals_are_events_and_metrics_with_policy_caller_and_count(mesh: Mesh, applied: Any) -> None:
+    applied("clients", GATEWAY)
+    applied("internal", SERVICE)
+    for _ in range(5):
+        assert mesh.outside("/echo").status_code == 401
+        assert mesh.get("front-1", "http://back/echo").status_code == 401
+
+    def counted() -> bool:
+        values = metrics(mesh)
+        expected = [("clients", "ingress", "outside"), ("internal", "back", "front")]
+        return all(values.get(refused(*labels), 0) >= 5 for labels in expected)
+
+    def refused(policy: str, service: str, caller: str) -> str:
+        labels = {"caller": caller, "policy": f"JWTAuthentication/{policy}", "service": service}
+        return f"mesh_requests_refused_total{json.dumps(labels)}"
+
+    until(counted, "the refusals are counted by policy, service and caller")
+    event = until(lambda: find_event(mesh, "refusal", "front → back", "internal"), "an event")
+    assert "JWTAuthentication/internal refused" in event["message"]
+    assert "the request has no token" in event["message"]
+    request = event["message"].partition("mesh why ")[2]
+    assert "JWTAuthentication internal" in mesh.run("why", request).stdout
+    assert until(lambda: find_event(mesh, "refusal", "ingress", "clients"), "an event of the gateway")
 
 
 def test_claims_become_headers_and_forged_ones_are_removed_everywhere(mesh: Mesh, applied: Any) -> None:

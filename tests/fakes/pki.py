@@ -44,12 +44,14 @@ class Pki:
         )
         return TlsCredentials(certificate.encode(), key_pem(key), self.roots)
 
-    def svid(self, name: str, role: str = "service") -> tuple[SignResponse, ec.EllipticCurvePrivateKey]:
-        """A workload's certificate and key."""
+    def svid(
+        self, name: str, role: str = "service", *, age: float = 0.0
+    ) -> tuple[SignResponse, ec.EllipticCurvePrivateKey]:
+        """A workload's certificate and key; issued `age` seconds ago for an hour."""
         identity = Identity(DOMAIN, "gateway" if role == "gateway" else "service", name)
         key = ec.generate_private_key(ec.SECP256R1())
         csr = svid.create_csr(key, identity.uri)
-        now, serial = time.time(), x509.random_serial_number()
+        now, serial = time.time() - age, x509.random_serial_number()
         return issue.issue_svid(self.authority, csr, identity, now, ttl=3600, serial=serial), key
 
     def client(self, name: str, role: str = "service") -> grpc.ChannelCredentials:

@@ -20,11 +20,13 @@ EventKind = Literal[
     "enrolment",
     "store",
     "outage",
+    "refusal",
 ]
 """`revision`: policies changed. `nack`: an Envoy rejects configuration, or accepts it again. `sidecar`:
 connected or disconnected. `breaker`: opened or closed. `ejection`: hosts ejected or returned. `lease`:
 expired without renewal. `instance`: its health changed. `svid`: a certificate was issued. `enrolment`: one
 was denied. `store`: it became available or unavailable. `outage`: a control plane is back.
+`refusal`: a policy refused requests, or a sidecar connections without mutual TLS.
 """
 
 Severity = Literal["info", "warning", "error"]

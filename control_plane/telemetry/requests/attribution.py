@@ -29,7 +29,8 @@ _MAX_TEXT_LENGTH = 120
 class PolicyAttribution:
     """The policies of one revision, and the changes that led to it.
 
-    `changes` are revisions, newest first; `services` and `gateways` are the names of the mesh's own.
+    `changes` are revisions, newest first; `services` and `gateways` are the names of the mesh's own;
+    `attachments` are those of the documents, if they are known.
     """
 
     def __init__(
@@ -38,19 +39,24 @@ class PolicyAttribution:
         changes: Sequence[RevisionInfo] = (),
         services: Collection[str] = (),
         gateways: Collection[str] = (),
+        attachments: Attachments | None = None,
     ) -> None:
         self.services = services
         self.gateways = gateways
         self._documents = {document.ref: document for document in documents}
-        self._attachments = Attachments(documents)
+        self._attachments = attachments or Attachments(documents)
         self._changes = changes
 
     def responsible_policies(
         self, request: Request, flag: str, kinds: Sequence[str]
     ) -> tuple[ResponsiblePolicy, ...]:
-        """The policies of `kinds` that explain `flag` on a request at a proxy; empty `flag`: any."""
+        """The policies of `kinds` that explain `flag` on a request at a proxy; empty `flag`: any.
+
+        Where Envoy's details name one of them, it alone is responsible.
+        """
         policies: dict[str, ResponsiblePolicy] = {}
-        for ref in self._effective_refs(request, kinds):
+        refs = tuple(self._effective_refs(request, kinds))
+        for ref in [ref for ref in refs if is_named(ref, request.details)] or refs:
             for kind in kinds:
                 excerpt = _excerpt(self._documents.get(ref), flag, kind, request.details)
                 if excerpt is not None:
@@ -105,6 +111,12 @@ class PolicyAttribution:
                 )
         created = self._documents[ref].created if ref in self._documents else 0
         return ResponsiblePolicy(kind=kind, name=name, excerpt=excerpt, revision=created)
+
+
+def is_named(ref: str, details: str) -> bool:
+    """Whether response code details name the policy `Kind/name`: `..._policy[Authorization/shop_rule_1]`."""
+    _, bracket, rest = details.partition(f"[{ref}")
+    return bool(bracket) and not (rest[:1].isalnum() or rest[:1] in ("-", "."))
 
 
 def policy_list(policies: Iterable[ResponsiblePolicy]) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from meshwright.control_plane.api.models.requests import Cause, Explanation, Request, ResponsiblePolicy
 from meshwright.control_plane.api.models.traces import ResponseFlag, Trace
 from meshwright.control_plane.core.reply_reasons import FORWARDED, direct_response, reason
-from meshwright.control_plane.policies.hook_registry import kinds_denying
+from meshwright.control_plane.policies.hook_registry import kinds_denying, kinds_refusing
 from meshwright.control_plane.telemetry.requests import call_path
 from meshwright.control_plane.telemetry.requests.attribution import PolicyAttribution, policy_list
 from meshwright.control_plane.telemetry.requests.call_path import CallHop
@@ -22,6 +22,8 @@ from meshwright.control_plane.telemetry.requests.explain_text import (
     latency_summary,
     outcome,
 )
+from meshwright.control_plane.telemetry.requests.failure import GRPC_REFUSALS
+from meshwright.control_plane.telemetry.requests.handshake import refusal_reason
 from meshwright.control_plane.telemetry.requests.response_flags import CLIENT_DISCONNECT, HARMLESS_FLAGS
 
 SLOW_MS = 1000.0
@@ -130,6 +132,8 @@ def _describe_unflagged(request: Request) -> str:
     response = f"responded with {request.grpc_status or request.status}"
     if "direct_response" in request.details:
         return direct_response(request.route) or "its route has no backend"
+    if refusal_reason(request.details):
+        return f"the sidecar of {request.service} refused a connection {request.transport_failure}"
     if is_own_response(request):
         by = "the gateway" if request.direction == "ingress" else f"the sidecar of {request.service}"
         return f"{by} {response}: {reason(request.details) or request.details}"
@@ -190,13 +194,22 @@ def is_own_response(request: Request) -> bool:
 
 
 def is_refusal(request: Request) -> bool:
-    """Whether the proxy itself responded with a client error."""
-    return 400 <= request.status < 500 and is_own_response(request)
+    """Whether the proxy itself responded with a client error, or refused the connection."""
+    if not is_own_response(request):
+        return False
+    is_client_error = 400 <= request.status < 500 or request.grpc_status in GRPC_REFUSALS
+    return is_client_error or bool(refusal_reason(request.details) or kinds_denying(request.details))
+
+
+def explain_refusal(request: Request, policies: PolicyAttribution) -> Cause:
+    """Why a proxy refused a request, and the policies whose filter did."""
+    return _unflagged_cause(request, policies)
 
 
 def _unflagged_cause(request: Request, policies: PolicyAttribution) -> Cause:
     """The policy whose filter refused the request, or the route that led it."""
-    kinds = kinds_denying(request.details) if is_own_response(request) else ()
+    flags = ",".join(flag.flag for flag in request.flags)
+    kinds = kinds_refusing(request.details, request.route, flags) if is_own_response(request) else ()
     responsible = policies.responsible_policies(request, "", kinds or _ROUTE_KINDS)
     return _cause(request, "", _describe_unflagged(request), responsible)
 

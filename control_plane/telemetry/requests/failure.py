@@ -11,6 +11,7 @@ from typing import Literal
 
 from meshwright.control_plane.core.local_replies import NO_RESPONSE_FLAGS
 from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies import server_errors
 from meshwright.control_plane.policies.server_errors import GRPC_SERVER_ERRORS, SERVER_ERROR
 from meshwright.control_plane.telemetry.requests import response_flags
 
@@ -18,6 +19,9 @@ GRPC_FAILURES = {
     str(v3.GrpcStatusFilter.Status.Value(name)): name.title().replace("_", "") for name in GRPC_SERVER_ERRORS
 }
 """gRPC statuses of server errors: number → name as Envoy writes it in an access log."""
+
+GRPC_REFUSALS = frozenset(name.title().replace("_", "") for name in server_errors.GRPC_REFUSALS)
+"""gRPC statuses of calls that a proxy refused, by Envoy's names in an access log."""
 
 NOT_ROUTED_FLAGS = frozenset({"NR", "NC"})
 """No route matches, or the route's service does not exist."""

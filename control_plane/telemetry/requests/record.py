@@ -20,7 +20,7 @@ from meshwright.control_plane.api.models.requests import Direction, Request
 from meshwright.control_plane.api.spiffe import parse as parse_spiffe_id
 from meshwright.control_plane.telemetry.ingest import otlp
 from meshwright.control_plane.telemetry.ingest.otlp import DropReason
-from meshwright.control_plane.telemetry.requests import response_flags
+from meshwright.control_plane.telemetry.requests import handshake, response_flags
 from meshwright.control_plane.telemetry.requests.failure import is_failure
 
 MAX_RECORD_BYTES = 16 * 1024
@@ -117,6 +117,7 @@ def _parse_record(encoded: bytes, service: str, proxy: str) -> RequestRecord | D
     try:
         message = LogRecord.FromString(encoded)
         attributes = {pair.key: _value(pair.key, pair.value.string_value) for pair in message.attributes}
+        attributes = handshake.described(attributes)
         direction = attributes.get("direction", "")
         if direction not in ("inbound", "outbound", "ingress"):
             return "malformed"

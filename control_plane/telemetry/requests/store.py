@@ -15,6 +15,7 @@ from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
 from meshwright.control_plane.telemetry.ingest.sender import ACCEPT_ALL, SenderCheck
 from meshwright.control_plane.telemetry.requests.record import RequestRecord, parse_records
+from meshwright.control_plane.telemetry.requests.refusals import RefusalCounter
 
 MAX_PER_SERVICE = 4_000
 """Failed records of one service, and as many others: a noisy service pushes out no one else's."""
@@ -36,7 +37,10 @@ MIN_PREFIX_LENGTH = 4
 
 
 class RequestStore:
-    """The store. `dropped` counts dropped records by reason, `evicted` those that made room for others."""
+    """The store. `dropped` counts dropped records by reason, `evicted` those that made room for others.
+
+    `refusals` counts the records of what was refused.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class RequestStore:
         self._queues: dict[tuple[str, bool], deque[int]] = {}
         self._by_request_id: dict[str, list[int]] = {}
         self._by_trace: dict[str, list[int]] = {}
+        self.refusals = RefusalCounter()
         self.last_seq = 0
         self.size_bytes = 0
         self.evicted = 0
@@ -69,6 +74,7 @@ class RequestStore:
                 metrics.REQUESTS_DROPPED.labels(reason).inc()
             elif isinstance(result, RequestRecord):
                 self.add(result)
+                self.refusals.add(result)
             yield
         metrics.REQUESTS_STORED.set(len(self._records))
 

@@ -99,6 +99,26 @@ def test_policies_of_a_gateways_routes_apply_on_the_edge_from_it() -> None:
     assert ("Retry/inventory", "service", "") in summary(policies(text))
 
 
+def test_policies_of_a_gateways_listener_apply_where_a_route_is_attached_to_it() -> None:
+    listeners = "{name: public, port: 8081, protocol: HTTP}, {name: inside, port: 8082, protocol: HTTP}"
+    gateway = f"""---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: ingress}}
+spec: {{gatewayClassName: meshwright, listeners: [{listeners}]}}
+"""
+    spec = "require: any, issuers: [{issuer: a, jwks: {url: 'http://orders/keys'}}]"
+    tokens = "".join(
+        mesh("JWTAuthentication", name, spec, f"{{kind: Gateway, name: ingress, sectionName: {name}}}")
+        for name in ("public", "inside")
+    )
+    attached = route("in", "{backendRefs: [{name: inventory}]}", "{name: ingress, sectionName: public}")
+    for name, caller in (("inventory", "ingress"), ("ingress", "")):
+        result = policies(gateway + tokens + attached, name, caller)
+        tokens_in_force = [(p.name, p.section) for p in result.policies if p.kind == "JWTAuthentication"]
+        assert tokens_in_force == [("public", "public")], name
+
+
 def test_a_route_does_not_override_a_policy_of_the_cluster() -> None:
     balancer = mesh("LoadBalancer", "random", "algorithm: Random", INVENTORY)
     assert ("LoadBalancer/random", "service", "") in summary(policies(balancer + ROUTE))

@@ -1,0 +1,84 @@
+"""Events for what was refused: the first refusal at once, later ones together, once a minute. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from meshwright.control_plane.api.models.events import MESSAGE_LIMIT, Event
+from meshwright.control_plane.store.events import EventEntry
+from meshwright.control_plane.telemetry.requests.refusals import Refusal
+
+INTERVAL = 60.0
+"""Seconds between two events about the same policies, caller and service."""
+
+MAX_WATCHED = 1000
+"""Combinations of policies, caller and service that are told apart within an interval."""
+
+_Subject = tuple[str, str, tuple[str, ...], str]
+# Caller, service, policies, and what happened to a connection.
+
+
+@dataclass(slots=True)
+class _Watched:
+    """`newest` has the number of refusals that are in no event yet; `reported_at` in seconds."""
+
+    newest: Refusal
+    reported_at: float = float("-inf")
+
+
+class RefusalEvents:
+    """One event for each caller, service and policies within INTERVAL. `now` in seconds since the epoch."""
+
+    def __init__(self) -> None:
+        self._watched: dict[_Subject, _Watched] = {}
+
+    def detect(self, refusals: Iterable[Refusal], now: float) -> Iterator[EventEntry]:
+        """The events that are due, with these refusals since the last call."""
+        for refusal in refusals:
+            self._add(refusal)
+        for subject, watched in list(self._watched.items()):
+            if now - watched.reported_at < INTERVAL:
+                continue
+            if not watched.newest.count:
+                del self._watched[subject]
+                continue
+            yield _entry(watched.newest, now)
+            watched.newest = replace(watched.newest, count=0)
+            watched.reported_at = now
+
+    def _add(self, refusal: Refusal) -> None:
+        subject = (
+            refusal.caller,
+            refusal.service,
+            refusal.policies,
+            refusal.message if refusal.reason else refusal.callee,
+        )
+        watched = self._watched.get(subject)
+        if watched is None:
+            if len(self._watched) < MAX_WATCHED:
+                self._watched[subject] = _Watched(refusal)
+            return
+        watched.newest = replace(refusal, count=refusal.count + watched.newest.count)
+
+
+def _entry(refusal: Refusal, now: float) -> EventEntry:
+    ends = dict.fromkeys(filter(None, (refusal.caller, refusal.service, refusal.callee)))
+    event = Event(
+        time=now,
+        kind="refusal",
+        subject=" → ".join(ends),
+        message=_message(refusal)[:MESSAGE_LIMIT],
+        severity="warning",
+    )
+    return EventEntry(event, owner=refusal.service)
+
+
+def _message(refusal: Refusal) -> str:
+    if refusal.reason:
+        times = f"{refusal.count} connections" if refusal.count > 1 else "a connection"
+        return f"refused {times} {refusal.message}"
+    times = f"{refusal.count} requests" if refusal.count > 1 else "a request"
+    by = " and ".join(refusal.policies) or "a policy that is gone"
+    example = f"; mesh why {refusal.request}" if refusal.request else ""
+    return f"{by} refused {times}: {refusal.message}{example}"
