@@ -32,17 +32,21 @@ class AttachmentLevel(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EffectivePolicy:
-    """A spec in force at some point. `ref` is `Kind/name` of its document; empty for a kind's default."""
+    """A spec in force at some point. `ref` is `Kind/name` of its document; empty for a kind's default.
+
+    `clusters`: hosts of the mesh that its filters call, with their clusters.
+    """
 
     kind: str
     order: int
     spec: TargetedSpec
     ref: str
+    clusters: tuple[tuple[str, str], ...] = ()
 
     @property
     def hooks(self) -> Hooks[TargetedSpec]:
         """What the spec does to Envoy's configuration."""
-        return hooks_for(self.spec, self.ref)
+        return hooks_for(self.spec, self.ref, self.clusters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
     """Each port's route to the application, a cluster of the bootstrap. No timeout: the caller has one."""
     default = default_port(view.ports)
     refs = refs_of(view.policies)
+    clusters = tuple(dict.fromkeys(name for policy in view.policies for name in policy.hooks.dependencies()))
     resources = []
     for port in view.ports:
         if port.protocol == "tcp":
@@ -129,5 +130,5 @@ def routes(view: NodeView) -> tuple[Resource, ...]:
             virtual_hosts=[host],
             response_headers_to_remove=(*HOP_BY_HOP_RESPONSE_HEADERS, app_failure.HEADER),
         )
-        resources.append(encode(RDS, name, message, policies=refs))
+        resources.append(encode(RDS, name, message, required_clusters=clusters, policies=refs))
     return tuple(resources)

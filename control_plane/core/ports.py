@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from meshwright.control_plane.api.models.instances import Port
-from meshwright.control_plane.core.shared_filters import NO_CLUSTER
+from meshwright.control_plane.core.attachment import EffectivePolicy
 from meshwright.control_plane.core.views import HostView, default_port
 from meshwright.control_plane.core.world import Service
+from meshwright.control_plane.policies.hooks import NO_CLUSTER
 from meshwright.control_plane.policies.subset.spec import Subset
 
 HTTPS_PORT = 443
@@ -30,6 +32,18 @@ def cluster_of_host(services: Mapping[str, Service], host: str) -> str:
         return NO_CLUSTER
     ports = (port for port, domains in domains_by_port(service) if host in domains)
     return next((cluster_name(service, port) for port in ports), NO_CLUSTER)
+
+
+def with_clusters(
+    services: Mapping[str, Service], policies: Iterable[EffectivePolicy]
+) -> tuple[EffectivePolicy, ...]:
+    """The policies, each with the clusters of the hosts of the mesh that it calls."""
+    return tuple(
+        replace(policy, clusters=tuple((host, cluster_of_host(services, host)) for host in hosts))
+        if (hosts := policy.hooks.mesh_hosts())
+        else policy
+        for policy in policies
+    )
 
 
 def default_port_speaks(service: Service, *protocols: str) -> bool:

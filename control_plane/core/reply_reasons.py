@@ -149,11 +149,9 @@ def matches(expression: str) -> v3.AccessLogFilter:
 def mapper(entry: Reason) -> v3.ResponseMapper:
     """The mapper that gives a proxy's own responses this reason."""
     condition = " && ".join(filter(None, (_starts_with(entry.details), entry.only_if)))
-    built = v3.ResponseMapper(
-        filter=matches(condition),
-        body_format_override=_text(entry.body),
-        headers_to_add=_request_id(),
-    )
+    built = v3.ResponseMapper(filter=matches(condition), headers_to_add=_request_id())
+    if entry.body:
+        built.body_format_override.CopyFrom(_text(entry.body))
     if entry.text:
         built.body.inline_string = entry.text
     if entry.status:

@@ -25,10 +25,10 @@ from meshwright.control_plane.core.backends import BackendResolver, Services
 from meshwright.control_plane.core.listeners import listeners_of, served
 from meshwright.control_plane.core.ports import (
     cluster_name,
-    cluster_of_host,
     domains_by_port,
     https_refusal_hosts,
     subset_cluster,
+    with_clusters,
 )
 from meshwright.control_plane.core.route_resolver import RouteResolver
 from meshwright.control_plane.core.shared_filters import SharedFilterView
@@ -126,9 +126,9 @@ class Resolver:
     def node(self, services: Services, service: Service) -> NodeView:
         """What the sidecars of `service` need for inbound requests."""
         effective = self.attachments.effective_at(AttachmentPoint(service=service.name))
-        policies = implementing(effective, "patch_inbound_route", "transport_mode")
+        policies = with_clusters(services, implementing(effective, "patch_inbound_route", "transport_mode"))
         settings = self.listener_settings(service.name)
-        filters = self._shared_filters(services, "inbound", [policies])
+        filters = self._shared_filters("inbound", [policies])
         return NodeView(
             service.name, service.ports, _transport_mode(policies), policies, settings, filters=filters
         )
@@ -153,23 +153,20 @@ class Resolver:
         views += [self._routes.listener(services, name, group, listeners) for group in by_port.values()]
         settings = self.listener_settings(gateway=name)
         places = [rule.policies for view in views for host in view.hosts for rule in host.rules]
-        gateway = GatewayView(
-            name, settings, tuple(views), filters=self._shared_filters(services, "ingress", places)
-        )
+        gateway = GatewayView(name, settings, tuple(views), filters=self._shared_filters("ingress", places))
         if document is None:
             return gateway
         return replace(gateway, document=document.ref, edge=edge_settings(document.spec))
 
     def _shared_filters(
-        self, services: Services, direction: ListenerDirection, places: Iterable[Iterable[EffectivePolicy]]
+        self, direction: ListenerDirection, places: Iterable[Iterable[EffectivePolicy]]
     ) -> tuple[SharedFilterView, ...]:
         """What the shared filters of a proxy depend on; `places`: the policies in force at each route."""
         views = []
         for kind, combinations in shared_filters.combinations(direction, places).items():
             policies = {policy for members in combinations for policy in members}
-            hosts = sorted({host for policy in policies for host in policy.hooks.mesh_hosts()})
-            clusters = tuple((host, cluster_of_host(services, host)) for host in hosts)
-            views.append(SharedFilterView(kind, combinations, clusters))
+            clusters = sorted({entry for policy in policies for entry in policy.clusters})
+            views.append(SharedFilterView(kind, combinations, tuple(clusters)))
         return tuple(views)
 
     def outside_clusters(self) -> tuple[v3.Cluster, ...]:

@@ -18,7 +18,7 @@ from meshwright.control_plane.core.attachment import (
 from meshwright.control_plane.core.backends import BackendResolver
 from meshwright.control_plane.core.hostnames import covers, most_specific, precedence
 from meshwright.control_plane.core.listeners import attach
-from meshwright.control_plane.core.ports import cluster_name, port_numbers
+from meshwright.control_plane.core.ports import cluster_name, port_numbers, with_clusters
 from meshwright.control_plane.core.tcp_routes import selects_port
 from meshwright.control_plane.core.views import HostView, ListenerView, RuleView, default_port
 from meshwright.control_plane.core.world import PolicyDocument, Service
@@ -107,27 +107,29 @@ class RouteResolver:
         )
         only_grpc = all(isinstance(route, GRPCRoute) for _, route in attached.values())
         if not attached or (port.protocol == "http" and only_grpc):
-            rules += (self._default_rule(service, port, edge),)
+            rules += (self._default_rule(services, service, port, edge),)
         number = 0 if port == default_port(service.ports) else port.number
         return HostView(domains[0], domains, rules, port=number)
 
-    def _default_rule(self, service: Service, port: Port, edge: AttachmentPoint) -> RuleView:
+    def _default_rule(
+        self, services: Services, service: Service, port: Port, edge: AttachmentPoint
+    ) -> RuleView:
         number = None if port == default_port(service.ports) else port.number
         ref = HTTPBackendRef(name=service.name, port=number)
         backend = ResolvedBackend(ref, cluster_name(service, port))
         rule = HTTPRouteRule(backend_refs=(ref,))
-        policies = self._route_policies(edge)
+        policies = self._route_policies(services, edge)
         return RuleView("", rule, (0, "", 0), (backend,), (), policies, port.protocol == "grpc")
 
-    def _route_policies(self, point: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
+    def _route_policies(self, services: Services, point: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
         routed = implementing(self._attachments.effective_at(point), "patch_route")
         if not point.gateway:
-            return routed
+            return with_clusters(services, routed)
         # A target of kind Service means the service's own sidecars.
         at_gateway = implementing(
             self._attachments.effective_at(replace(point, service="")), "patch_gateway_route"
         )
-        return tuple(sorted({*routed, *at_gateway}, key=run_order))
+        return with_clusters(services, sorted({*routed, *at_gateway}, key=run_order))
 
     def _rules(
         self, services: Services, document: PolicyDocument, route: RequestRoute, edge: AttachmentPoint
@@ -140,7 +142,7 @@ class RouteResolver:
             mirrors = self._mirrors(services, http_rule.filters, grpc=grpc)
             used = (ref for ref in rule.backend_refs if ref.weight)
             service = edge.service or next(map(self._backends.service_of, used), "")
-            policies = self._route_policies(_rule_point(edge, service, document.ref, rule))
+            policies = self._route_policies(services, _rule_point(edge, service, document.ref, rule))
             age = (document.created, route.name, index)
             keeps = isinstance(route, HTTPRoute) and route.keeps_paths
             yield RuleView(document.ref, rule, age, backends, mirrors, policies, grpc=grpc, keeps_paths=keeps)

@@ -17,10 +17,7 @@ from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
 from meshwright.control_plane.core.resource import ECDS, Resource, ads_source, encode
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.hook_registry import hook_classes, shared_filters
-from meshwright.control_plane.policies.hooks import FilterPhase, ListenerDirection
-
-NO_CLUSTER = "/unknown"
-"""The cluster of a host that the mesh does not have yet: a call to it fails."""
+from meshwright.control_plane.policies.hooks import NO_CLUSTER, FilterPhase, ListenerDirection
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.access_loggers.stream.v3": "StdoutAccessLog",
     "envoy.extensions.filters.http.basic_auth.v3": "BasicAuth",
     "envoy.extensions.filters.http.cors.v3": "Cors CorsPolicy",
+    "envoy.extensions.filters.http.ext_authz.v3": "ExtAuthz",
     "envoy.extensions.filters.http.fault.v3": "FaultAbort HTTPFault",
+    "envoy.extensions.filters.http.filter_chain.v3": "FilterChainConfig FilterChainConfigPerRoute",
     "envoy.extensions.filters.http.header_mutation.v3": "HeaderMutation HeaderMutationPerRoute Mutations",
     "envoy.extensions.filters.http.jwt_authn.v3": """
         JwksAsyncFetch JwtAuthentication JwtClaimToHeader JwtProvider JwtRequirement RemoteJwks

@@ -1367,6 +1367,91 @@ class ExpressionFilter(Message):
         cel_config: _envoy_config_core_v3_CelExpressionConfig | None = ...,
     ) -> None: ...
 
+class ExtAuthz(Message):
+    @property
+    def grpc_service(self) -> GrpcService: ...
+    @property
+    def http_service(self) -> _envoy_extensions_filters_http_ext_authz_v3_HttpService: ...
+    transport_api_version: int
+    failure_mode_allow: bool
+    failure_mode_allow_header_add: bool
+    @property
+    def with_request_body(self) -> _envoy_extensions_filters_http_ext_authz_v3_BufferSettings: ...
+    clear_route_cache: bool
+    @property
+    def status_on_error(self) -> _envoy_type_v3_HttpStatus: ...
+    validate_mutations: bool
+    @property
+    def metadata_context_namespaces(self) -> _Scalars[str]: ...
+    @property
+    def typed_metadata_context_namespaces(self) -> _Scalars[str]: ...
+    @property
+    def route_metadata_context_namespaces(self) -> _Scalars[str]: ...
+    @property
+    def route_typed_metadata_context_namespaces(self) -> _Scalars[str]: ...
+    @property
+    def filter_enabled(self) -> RuntimeFractionalPercent: ...
+    @property
+    def filter_enabled_metadata(self) -> _envoy_type_matcher_v3_MetadataMatcher: ...
+    @property
+    def deny_at_disable(self) -> _envoy_config_core_v3_RuntimeFeatureFlag: ...
+    include_peer_certificate: bool
+    stat_prefix: str
+    bootstrap_metadata_labels_key: str
+    @property
+    def allowed_headers(self) -> _envoy_type_matcher_v3_ListStringMatcher: ...
+    @property
+    def disallowed_headers(self) -> _envoy_type_matcher_v3_ListStringMatcher: ...
+    include_tls_session: bool
+    @property
+    def charge_cluster_response_stats(self) -> BoolValue: ...
+    encode_raw_headers: bool
+    @property
+    def decoder_header_mutation_rules(self) -> _envoy_config_common_mutation_rules_v3_HeaderMutationRules: ...
+    @property
+    def enable_dynamic_metadata_ingestion(self) -> BoolValue: ...
+    @property
+    def filter_metadata(self) -> Struct: ...
+    emit_filter_state_stats: bool
+    max_denied_response_body_bytes: int
+    enforce_response_header_limits: bool
+    shadow_mode: bool
+    def __init__(
+        self,
+        *,
+        grpc_service: GrpcService | None = ...,
+        http_service: _envoy_extensions_filters_http_ext_authz_v3_HttpService | None = ...,
+        transport_api_version: int | None = ...,
+        failure_mode_allow: bool | None = ...,
+        failure_mode_allow_header_add: bool | None = ...,
+        with_request_body: _envoy_extensions_filters_http_ext_authz_v3_BufferSettings | None = ...,
+        clear_route_cache: bool | None = ...,
+        status_on_error: _envoy_type_v3_HttpStatus | None = ...,
+        validate_mutations: bool | None = ...,
+        metadata_context_namespaces: _Many[str] | None = ...,
+        typed_metadata_context_namespaces: _Many[str] | None = ...,
+        route_metadata_context_namespaces: _Many[str] | None = ...,
+        route_typed_metadata_context_namespaces: _Many[str] | None = ...,
+        filter_enabled: RuntimeFractionalPercent | None = ...,
+        filter_enabled_metadata: _envoy_type_matcher_v3_MetadataMatcher | None = ...,
+        deny_at_disable: _envoy_config_core_v3_RuntimeFeatureFlag | None = ...,
+        include_peer_certificate: bool | None = ...,
+        stat_prefix: str | None = ...,
+        bootstrap_metadata_labels_key: str | None = ...,
+        allowed_headers: _envoy_type_matcher_v3_ListStringMatcher | None = ...,
+        disallowed_headers: _envoy_type_matcher_v3_ListStringMatcher | None = ...,
+        include_tls_session: bool | None = ...,
+        charge_cluster_response_stats: BoolValue | None = ...,
+        encode_raw_headers: bool | None = ...,
+        decoder_header_mutation_rules: _envoy_config_common_mutation_rules_v3_HeaderMutationRules | None = ...,
+        enable_dynamic_metadata_ingestion: BoolValue | None = ...,
+        filter_metadata: Struct | Mapping[str, _Json] | None = ...,
+        emit_filter_state_stats: bool | None = ...,
+        max_denied_response_body_bytes: int | None = ...,
+        enforce_response_header_limits: bool | None = ...,
+        shadow_mode: bool | None = ...,
+    ) -> None: ...
+
 class ExtensionConfigSource(Message):
     @property
     def config_source(self) -> ConfigSource: ...
@@ -1452,6 +1537,24 @@ class FilterChain(Message):
         transport_socket: TransportSocket | None = ...,
         transport_socket_connect_timeout: Duration | timedelta | None = ...,
         name: str | None = ...,
+    ) -> None: ...
+
+class FilterChainConfig(Message):
+    @property
+    def default_filter_chain(self) -> _envoy_extensions_filters_http_filter_chain_v3_FilterChain: ...
+    def __init__(
+        self,
+        *,
+        default_filter_chain: _envoy_extensions_filters_http_filter_chain_v3_FilterChain | None = ...,
+    ) -> None: ...
+
+class FilterChainConfigPerRoute(Message):
+    @property
+    def filter_chain(self) -> _envoy_extensions_filters_http_filter_chain_v3_FilterChain: ...
+    def __init__(
+        self,
+        *,
+        filter_chain: _envoy_extensions_filters_http_filter_chain_v3_FilterChain | None = ...,
     ) -> None: ...
 
 class FilterChainMatch(Message):
@@ -5719,6 +5822,33 @@ class _envoy_config_common_matcher_v3_MatchPredicate(Message):
         http_response_generic_body_match: _envoy_config_common_matcher_v3_HttpGenericBodyMatch | None = ...,
     ) -> None: ...
 
+class _envoy_config_common_mutation_rules_v3_HeaderMutationRules(Message):
+    @property
+    def allow_all_routing(self) -> BoolValue: ...
+    @property
+    def allow_envoy(self) -> BoolValue: ...
+    @property
+    def disallow_system(self) -> BoolValue: ...
+    @property
+    def disallow_all(self) -> BoolValue: ...
+    @property
+    def allow_expression(self) -> RegexMatcher: ...
+    @property
+    def disallow_expression(self) -> RegexMatcher: ...
+    @property
+    def disallow_is_error(self) -> BoolValue: ...
+    def __init__(
+        self,
+        *,
+        allow_all_routing: BoolValue | None = ...,
+        allow_envoy: BoolValue | None = ...,
+        disallow_system: BoolValue | None = ...,
+        disallow_all: BoolValue | None = ...,
+        allow_expression: RegexMatcher | None = ...,
+        disallow_expression: RegexMatcher | None = ...,
+        disallow_is_error: BoolValue | None = ...,
+    ) -> None: ...
+
 class _envoy_config_core_v3_AlternateProtocolsCacheOptions(Message):
     class AlternateProtocolsCacheEntry(Message):
         hostname: str
@@ -7146,6 +7276,82 @@ class _envoy_extensions_filters_http_dynamic_forward_proxy_v3_SubClusterConfig(M
         cluster_init_timeout: Duration | timedelta | None = ...,
     ) -> None: ...
 
+class _envoy_extensions_filters_http_ext_authz_v3_AuthorizationRequest(Message):
+    @property
+    def allowed_headers(self) -> _envoy_type_matcher_v3_ListStringMatcher: ...
+    @property
+    def headers_to_add(self) -> _Messages[HeaderValue]: ...
+    def __init__(
+        self,
+        *,
+        allowed_headers: _envoy_type_matcher_v3_ListStringMatcher | None = ...,
+        headers_to_add: Iterable[HeaderValue] | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_ext_authz_v3_AuthorizationResponse(Message):
+    @property
+    def allowed_upstream_headers(self) -> _envoy_type_matcher_v3_ListStringMatcher: ...
+    @property
+    def allowed_upstream_headers_to_append(self) -> _envoy_type_matcher_v3_ListStringMatcher: ...
+    @property
+    def allowed_client_headers(self) -> _envoy_type_matcher_v3_ListStringMatcher: ...
+    @property
+    def allowed_client_headers_on_success(self) -> _envoy_type_matcher_v3_ListStringMatcher: ...
+    @property
+    def dynamic_metadata_from_headers(self) -> _envoy_type_matcher_v3_ListStringMatcher: ...
+    def __init__(
+        self,
+        *,
+        allowed_upstream_headers: _envoy_type_matcher_v3_ListStringMatcher | None = ...,
+        allowed_upstream_headers_to_append: _envoy_type_matcher_v3_ListStringMatcher | None = ...,
+        allowed_client_headers: _envoy_type_matcher_v3_ListStringMatcher | None = ...,
+        allowed_client_headers_on_success: _envoy_type_matcher_v3_ListStringMatcher | None = ...,
+        dynamic_metadata_from_headers: _envoy_type_matcher_v3_ListStringMatcher | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_ext_authz_v3_BufferSettings(Message):
+    max_request_bytes: int
+    allow_partial_message: bool
+    pack_as_bytes: bool
+    def __init__(
+        self,
+        *,
+        max_request_bytes: int | None = ...,
+        allow_partial_message: bool | None = ...,
+        pack_as_bytes: bool | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_ext_authz_v3_HttpService(Message):
+    @property
+    def server_uri(self) -> HttpUri: ...
+    path_prefix: str
+    path_override: str
+    @property
+    def authorization_request(self) -> _envoy_extensions_filters_http_ext_authz_v3_AuthorizationRequest: ...
+    @property
+    def authorization_response(self) -> _envoy_extensions_filters_http_ext_authz_v3_AuthorizationResponse: ...
+    @property
+    def retry_policy(self) -> _envoy_config_core_v3_RetryPolicy: ...
+    def __init__(
+        self,
+        *,
+        server_uri: HttpUri | None = ...,
+        path_prefix: str | None = ...,
+        path_override: str | None = ...,
+        authorization_request: _envoy_extensions_filters_http_ext_authz_v3_AuthorizationRequest | None = ...,
+        authorization_response: _envoy_extensions_filters_http_ext_authz_v3_AuthorizationResponse | None = ...,
+        retry_policy: _envoy_config_core_v3_RetryPolicy | None = ...,
+    ) -> None: ...
+
+class _envoy_extensions_filters_http_filter_chain_v3_FilterChain(Message):
+    @property
+    def filters(self) -> _Messages[TypedExtensionConfig]: ...
+    def __init__(
+        self,
+        *,
+        filters: Iterable[TypedExtensionConfig] | None = ...,
+    ) -> None: ...
+
 class _envoy_extensions_filters_http_jwt_authn_v3_ExtractOnlyWithoutValidation(Message):
     verification_status_header: str
     def __init__(
@@ -7553,6 +7759,15 @@ class _envoy_type_matcher_v3_DoubleMatcher(Message):
         *,
         range: _envoy_type_v3_DoubleRange | None = ...,
         exact: float | None = ...,
+    ) -> None: ...
+
+class _envoy_type_matcher_v3_ListStringMatcher(Message):
+    @property
+    def patterns(self) -> _Messages[StringMatcher]: ...
+    def __init__(
+        self,
+        *,
+        patterns: Iterable[StringMatcher] | None = ...,
     ) -> None: ...
 
 class _envoy_type_matcher_v3_MetadataMatcher(Message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -45,9 +45,9 @@ def _by_spec() -> Mapping[type[Spec], HookClass]:
     return result
 
 
-def hooks_for(spec: Spec, ref: str = "") -> Hooks[Any]:
-    """The hooks of one spec, that of the document `ref`."""
-    return _by_spec()[type(spec)](spec, ref)
+def hooks_for(spec: Spec, ref: str = "", clusters: Iterable[tuple[str, str]] = ()) -> Hooks[Any]:
+    """The hooks of one spec, that of the document `ref`; `clusters`: of the mesh's hosts that it calls."""
+    return _by_spec()[type(spec)](spec, ref, dict(clusters))
 
 
 def overrides(spec: Spec, hook: str) -> bool:
@@ -77,8 +77,12 @@ def shared_filters(direction: ListenerDirection) -> Mapping[str, FilterEntry]:
 @cache
 def reply_reasons(direction: ListenerDirection | None = None) -> tuple[Reason, ...]:
     """Why filters of kinds respond in place of the upstream; without a direction: all of them."""
-    names = hook_classes() if direction is None else shared_filters(direction)
-    return tuple(reason for kind in names for reason in hook_classes()[kind].reply_reasons)
+    return tuple(
+        reason
+        for hooks in hook_classes().values()
+        if direction is None or hooks.shared_filter(direction) or hooks.route_filters(direction)
+        for reason in hooks.reply_reasons
+    )
 
 
 @cache

@@ -21,6 +21,9 @@ from meshwright.control_plane.policies.reply_reason import Reason
 
 ListenerDirection = Literal["inbound", "outbound", "ingress"]
 
+NO_CLUSTER = "/unknown"
+"""The cluster of a host that the mesh does not have yet: a call to it fails."""
+
 METADATA_KEY = "meshwright"
 """The name under which the metadata of routes and virtual hosts belongs to the mesh."""
 
@@ -39,6 +42,8 @@ class FilterPhase(IntEnum):
     AUTHENTICATION = 350
     """Behind CORS, since a browser's preflight carries no token. Before faults and header changes: a stranger
     causes no delay, and both see the headers that a verified token sets."""
+    EXTERNAL_AUTHORIZATION = 370
+    """Behind authentication: an authorizer sees the headers that a verified token sets, and no stranger's."""
     AUTHORIZATION = 390
     """Behind authentication: rules decide by claims of verified tokens. Before faults: a caller that
     is refused causes no delay."""
@@ -129,15 +134,22 @@ class Hooks(Generic[SpecT]):
     """What this kind is responsible for. For each flag the first symptom whose details match applies."""
 
     reply_reasons: ClassVar[tuple[Reason, ...]] = ()
-    """Why the kind's shared filter responds in place of the upstream."""
+    """Why the kind's shared filter or route filters respond in place of the upstream."""
 
     direct_responses: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Why a route that the kind adds responds itself, by the route's name."""
 
-    def __init__(self, spec: SpecT, ref: str = "") -> None:
-        """`ref`: `Kind/name` of the document; empty for a kind's default and for a rule's own policy."""
+    def __init__(
+        self, spec: SpecT, ref: str = "", clusters: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """`ref`: `Kind/name` of the document; empty for a kind's default and for a rule's own policy.
+
+        `clusters`: the cluster of each of `mesh_hosts`, for hooks that patch routes of gateways and inbound
+        routes.
+        """
         self.spec = spec
         self.ref = ref
+        self.clusters = clusters
 
     @classmethod
     def together(cls, members: Sequence[Self]) -> Sequence[Self]:

@@ -12,8 +12,8 @@ BODY = "mesh: %LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)"
 class Reason:
     """What `text` explains: responses whose details begin with one of `details`, if `only_if` holds (CEL).
 
-    An empty `text` keeps Envoy's own in the body. `status` replaces Envoy's, 0 keeps it. `causes` are more
-    exact texts for `mesh why`, by a part of the details.
+    An empty `text` keeps Envoy's own in the body, an empty `body` the response as it is. `status` replaces
+    Envoy's, 0 keeps it. `causes` are more exact texts for `mesh why`, by a part of the details.
     """
 
     details: tuple[str, ...]

@@ -14,6 +14,8 @@ from typing import ClassVar, Self
 from google.protobuf.message import Message
 
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies import exempt_matches, outside_cluster
+from meshwright.control_plane.policies.called_url import parse_url
 from meshwright.control_plane.policies.hooks import (
     METADATA_KEY,
     FilterEntry,
@@ -23,7 +25,6 @@ from meshwright.control_plane.policies.hooks import (
     Symptom,
 )
 from meshwright.control_plane.policies.jwtauthentication import matches, providers
-from meshwright.control_plane.policies.jwtauthentication.jwks import parse_url
 from meshwright.control_plane.policies.jwtauthentication.spec import JWTAuthenticationSpec
 from meshwright.control_plane.policies.reply_reason import Reason
 
@@ -110,11 +111,10 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
 
     def outside_clusters(self) -> Sequence[v3.Cluster]:
         """The other hosts that keys come from."""
-        return tuple(
-            providers.outside_cluster(issuer.jwks)
-            for issuer in self.spec.issuers
-            if issuer.jwks.url and not parse_url(issuer.jwks.url).mesh
+        sources = (
+            (parse_url(issuer.jwks.url), issuer.jwks.ca) for issuer in self.spec.issuers if issuer.jwks.url
         )
+        return tuple(outside_cluster.cluster(url, ca) for url, ca in sources if not url.mesh)
 
     def patch_gateway_route(self, route: v3.Route) -> list[v3.Route]:
         """Require a token on this route, except for the exceptions."""
@@ -133,7 +133,7 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
         """Copies of the route for the exceptions. Nobody vouches for the headers of claims there."""
         for exception in self.spec.exceptions:
             copy = _copy(route)
-            copy.match.headers.extend(matches.exception(exception))
+            copy.match.headers.extend(exempt_matches.exempt(exception))
             copy.request_headers_to_remove.extend(self._claim_headers(verified=False))
             yield copy
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import timedelta
-from ipaddress import ip_address
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
-    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from meshwright.control_plane.api.hosts import is_ip
 from meshwright.control_plane.policies.base import Spec
+from meshwright.control_plane.policies.called_url import URL, CAPem, check_ca, parse_url
 from meshwright.control_plane.policies.duration import Duration
 
 MAX_JWKS_BYTES = 64 * 1024
 """Size of a key set; providers publish a few keys of some 500 bytes each."""
-
-MAX_PEM_BYTES = 256 * 1024
 
 MIN_REFRESH, DEFAULT_REFRESH, MAX_REFRESH = timedelta(seconds=6), timedelta(minutes=5), timedelta(hours=24)
 """Envoy fetches five seconds before the end of this time, so a shorter one would fetch without a pause."""
@@ -34,49 +29,6 @@ PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 """Members of a JWK that hold private or symmetric keys (RFC 7518, section 6)."""
 
 _KEY_TYPES = ("RSA", "EC", "OKP")
-
-
-class KeySource(NamedTuple):
-    """The parts of a URL. `host` is without brackets; `mesh`: a host of the mesh."""
-
-    scheme: str
-    host: str
-    port: int
-    mesh: bool
-
-    @property
-    def authority(self) -> str:
-        """The host as the mesh names it: with the port only if it is not the scheme's own."""
-        return self.host if self.port == _PORTS[self.scheme] else f"{self.host}:{self.port}"
-
-
-_PORTS = {"http": 80, "https": 443}
-_URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:(?P<port>[0-9]{1,5}))?(/[^#\s]*)?"
-)
-MAX_PORT = 65535
-
-
-def parse_url(url: str) -> KeySource:
-    """The parts of a key set's URL; raises ValueError, with advice, for one that cannot be used."""
-    match = _URL.fullmatch(url)
-    if match is None or not 1 <= int(match["port"] or 1) <= MAX_PORT:
-        raise ValueError(
-            f"{url!r} is not a URL with http or https and a host, without a user and a fragment: "
-            "write it like https://id.example.com/jwks.json"
-        )
-    scheme, host = match["scheme"], match["host"].strip("[]").removesuffix(".").lower()
-    is_address = is_ip(host)
-    mesh = not is_address and host != "localhost" and ("." not in host or host.endswith(".mesh"))
-    if mesh and scheme == "https":
-        raise ValueError(f"{host} is a service of the mesh, which encrypts by itself: write http://")
-    if scheme == "http" and not mesh and not _is_loopback(host):
-        raise ValueError("keys from outside the mesh need https://: whoever can change them can sign tokens")
-    return KeySource(scheme, host, int(match["port"] or _PORTS[scheme]), mesh)
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (is_ip(host) and ip_address(host).is_loopback)
 
 
 def check_key_set(text: str) -> str:
@@ -108,7 +60,6 @@ def _canonical(value: Any) -> Any:
 
 
 KeySet = Annotated[str, BeforeValidator(_canonical, json_schema_input_type=dict[str, Any] | str)]
-URL = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[!-~]+$")]
 
 
 class JWKS(Spec):
@@ -132,11 +83,7 @@ class JWKS(Spec):
         le=MAX_REFRESH,
         description="How old keys from a URL become. New keys must be published this long before they sign.",
     )
-    ca: Annotated[str, StringConstraints(max_length=MAX_PEM_BYTES)] = Field(
-        "",
-        description="PEM certificates that an https host must chain to. Empty: those of the proxy's host in "
-        "/etc/ssl/certs/ca-certificates.crt.",
-    )
+    ca: CAPem = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -166,8 +113,5 @@ class JWKS(Spec):
             raise ValueError("file: only `mesh apply` reads files: put the key set into inline")
         if bool(self.inline) == bool(self.url):
             raise ValueError("set one of inline, file and url")
-        if self.ca and not self.url.startswith("https://"):
-            raise ValueError("ca has no effect without an https url: leave it out")
-        if self.ca and "-----BEGIN CERTIFICATE-----" not in self.ca:
-            raise ValueError("ca holds no PEM certificate")
+        check_ca(self.ca, self.url)
         return self

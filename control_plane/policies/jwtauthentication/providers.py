@@ -1,28 +1,23 @@
-"""Issuers as providers of Envoy's JWT filter, what is required of them, and the clusters of their keys."""
+"""Issuers as providers of Envoy's JWT filter, and what is required of them."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from meshwright.control_plane.api.hosts import is_ip
-from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.jwtauthentication.jwks import JWKS, KeySource, parse_url
+from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies import outside_cluster
+from meshwright.control_plane.policies.called_url import parse_url
+from meshwright.control_plane.policies.jwtauthentication.jwks import JWKS
 from meshwright.control_plane.policies.jwtauthentication.spec import (
     JWTAuthenticationSpec,
     TokenIssuer,
     TokenLocation,
 )
 
-FETCH_TIMEOUT, CONNECT_TIMEOUT = timedelta(seconds=5), timedelta(seconds=5)
+FETCH_TIMEOUT = timedelta(seconds=5)
 RETRY_AFTER = timedelta(seconds=1)
 """After a failed fetch: how soon a proxy that has no keys yet recovers."""
-
-DNS_REFRESH = timedelta(seconds=30)
-
-SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
-"""Where Debian, Ubuntu, Alpine and Arch have them. Envoy 1.40 does not support `system_root_certs`."""
 
 
 def provider_name(policy: str, issuer: TokenIssuer) -> str:
@@ -72,7 +67,7 @@ def _remote(jwks: JWKS, clusters: Mapping[str, str]) -> v3.RemoteJwks:
     While the host is away the keys that Envoy has stay in use.
     """
     source = parse_url(jwks.url)
-    cluster = clusters[source.authority] if source.mesh else _cluster_name(source, jwks.ca)
+    cluster = clusters[source.authority] if source.mesh else outside_cluster.name(source, jwks.ca)
     return v3.RemoteJwks(
         http_uri=v3.HttpUri(uri=jwks.url, cluster=cluster, timeout=FETCH_TIMEOUT),
         cache_duration=jwks.refresh,
@@ -126,62 +121,3 @@ def _missing() -> v3.JwtRequirement:
     message = v3.JwtRequirement()
     message.allow_missing.SetInParent()
     return message
-
-
-# --- clusters -----------------------------------------------------------------------------------------
-
-
-def _cluster_name(source: KeySource, ca: str) -> str:
-    """Begins with a slash as no service does; another trust is another cluster."""
-    suffix = f"/{hashlib.sha256(ca.encode()).hexdigest()[:8]}" if ca else ""
-    return f"/keys/{source.scheme}/{source.host}:{source.port}{suffix}"
-
-
-def outside_cluster(jwks: JWKS) -> v3.Cluster:
-    """The host of a key set outside the mesh, resolved as the system does."""
-    source = parse_url(jwks.url)
-    name = _cluster_name(source, jwks.ca)
-    resolver = codec.pack(v3.GetAddrInfoDnsResolverConfig())
-    message = v3.Cluster(
-        name=name,
-        type=v3.Cluster.LOGICAL_DNS,
-        connect_timeout=CONNECT_TIMEOUT,
-        dns_refresh_rate=DNS_REFRESH,
-        dns_lookup_family=v3.Cluster.ALL,
-        wait_for_warm_on_init=v3.BoolValue(value=False),
-        typed_dns_resolver_config=v3.TypedExtensionConfig(
-            name="envoy.network.dns_resolver.getaddrinfo", typed_config=resolver
-        ),
-    )
-    message.load_assignment.cluster_name = name
-    endpoint = message.load_assignment.endpoints.add().lb_endpoints.add().endpoint
-    endpoint.address.socket_address.address = source.host
-    endpoint.address.socket_address.port_value = source.port
-    if source.scheme == "https":
-        message.transport_socket.CopyFrom(_tls(source, jwks.ca))
-    return message
-
-
-def _tls(source: KeySource, ca: str) -> v3.TransportSocket:
-    """TLS 1.2 or later to a host that proves its name."""
-    kind = v3.SubjectAltNameMatcher.IP_ADDRESS if is_ip(source.host) else v3.SubjectAltNameMatcher.DNS
-    validation = v3.CertificateValidationContext(
-        match_typed_subject_alt_names=[
-            v3.SubjectAltNameMatcher(san_type=kind, matcher=v3.StringMatcher(exact=source.host))
-        ]
-    )
-    if ca:
-        validation.trusted_ca.inline_string = ca
-    else:
-        validation.trusted_ca.filename = SYSTEM_ROOTS
-    context = v3.UpstreamTlsContext(
-        sni=source.host if kind == v3.SubjectAltNameMatcher.DNS else "",
-        common_tls_context=v3.CommonTlsContext(
-            tls_params=v3.TlsParameters(
-                tls_minimum_protocol_version=v3.TlsParameters.TLSv1_2,
-                tls_maximum_protocol_version=v3.TlsParameters.TLSv1_3,
-            ),
-            validation_context=validation,
-        ),
-    )
-    return v3.TransportSocket(name="envoy.transport_sockets.tls", typed_config=codec.pack(context))

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from meshwright.control_plane.policies.base import Combine, Spec, TargetedPolicy, TargetedSpec, TargetKind
 from meshwright.control_plane.policies.duration import Duration
+from meshwright.control_plane.policies.exempt_request import ExemptRequest
 from meshwright.control_plane.policies.field_types import HOP_BY_HOP, HeaderName, check_distinct
 from meshwright.control_plane.policies.jwtauthentication.jwks import JWKS
 
@@ -20,8 +21,6 @@ MAX_HYPHENS = 4
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _Token = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.~-]+$")]
 _ClaimPath = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\s.]+(\.[^\s.]+)*$")]
-_Path = Annotated[str, StringConstraints(max_length=1024, pattern=r"^/[A-Za-z0-9/_.~!$&'()*+,=:@-]*$")]
-_Method = Annotated[str, StringConstraints(max_length=32, pattern=r"^[A-Z]+$")]
 
 
 class TokenLocation(Spec):
@@ -90,26 +89,6 @@ class ClaimHeader(Spec):
         return header.lower()
 
 
-class TokenException(Spec):
-    """Requests that need no token."""
-
-    path: _Path = Field(
-        description="The path without the query. A prefix covers whole segments: /public covers /public/a. "
-        "Paths with `..`, `//`, `;` or an encoded character of ASCII are no exception."
-    )
-    type: Literal["Exact", "PathPrefix"] = Field("Exact", description="How the path matches.")
-    methods: tuple[_Method, ...] = Field(
-        (), max_length=16, description="Only these methods, such as OPTIONS. Empty: any method."
-    )
-
-    @field_validator("path")
-    @classmethod
-    def _normal(cls, path: str) -> str:
-        if "//" in path or any(segment in (".", "..") for segment in path.split("/")):
-            raise ValueError(f"{path!r} is not normalised: write it without `//`, `.` and `..`")
-        return path
-
-
 class JWTAuthenticationSpec(TargetedSpec):
     """Issuers, what is required of them, and exceptions."""
 
@@ -137,7 +116,7 @@ class JWTAuthenticationSpec(TargetedSpec):
         description="How far the issuer's clock may differ, for `exp` and `nbf`.",
     )
     require_expiration: bool = Field(True, description="Whether a token without `exp` is refused.")
-    exceptions: tuple[TokenException, ...] = Field(
+    exceptions: tuple[ExemptRequest, ...] = Field(
         (), max_length=16, description="Requests that need no token by this policy."
     )
 

@@ -18,12 +18,13 @@ from meshwright.control_plane.policies.timeout.envoy import TimeoutHooks
 from tests.control_plane.core.worlds import exchange, mesh
 
 AUTHORIZATION = ["authorization.1-deny", "authorization.2-allow"]
+EXTERNAL_AUTHORIZATION = "meshwright.external_authorization"
 
 
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [
-        ("inbound", ["jwt_authn", *AUTHORIZATION, "router"]),
+        ("inbound", ["jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION, "router"]),
         (
             "outbound",
             [
@@ -33,7 +34,10 @@ AUTHORIZATION = ["authorization.1-deny", "authorization.2-allow"]
         ),
         (
             "ingress",
-            ["grpc_stats", "cors", "jwt_authn", *AUTHORIZATION, "fault", "header_mutation", "router"],
+            [
+                *("grpc_stats", "cors", "jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION),
+                *("fault", "header_mutation", "router"),
+            ],
         ),
     ],
 )

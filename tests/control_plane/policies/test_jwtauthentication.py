@@ -16,12 +16,14 @@ from meshwright.control_plane.core.snapshot import Snapshot
 from meshwright.control_plane.core.translate import translate
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.errors import InputError
+from meshwright.control_plane.policies import exempt_matches
+from meshwright.control_plane.policies.called_url import parse_url
+from meshwright.control_plane.policies.exempt_request import ExemptRequest
+from meshwright.control_plane.policies.hooks import NO_CLUSTER
 from meshwright.control_plane.policies.jwtauthentication import matches, providers
 from meshwright.control_plane.policies.jwtauthentication.envoy import NAME, JWTAuthenticationHooks
-from meshwright.control_plane.policies.jwtauthentication.jwks import parse_url
 from meshwright.control_plane.policies.jwtauthentication.spec import (
     JWTAuthenticationSpec,
-    TokenException,
     TokenLocation,
 )
 from meshwright.control_plane.status.preview import preview_warnings
@@ -55,7 +57,7 @@ def secret_key() -> str:
         ({"issuers": [issuer(jwks={"inline": secret_key()})]}, "secret"),
         ({"issuers": [issuer(jwks={"inline": {"keys": [{"kty": "RSA", "d": "1"}]}})]}, "secret"),
         ({"issuers": [issuer(jwks={"file": "keys.json"})]}, "only `mesh apply` reads files"),
-        ({"issuers": [issuer(jwks={"url": "http://id.example.com/keys"})]}, "need https://"),
+        ({"issuers": [issuer(jwks={"url": "http://id.example.com/keys"})]}, "needs https://"),
         ({"issuers": [issuer(jwks={"url": "https://users/keys"})]}, "write http://"),
         ({"issuers": [issuer(jwks={"url": "ftp://users/keys"})]}, "http or https"),
         ({"issuers": [issuer(jwks={"url": "https://a:b@c.test/keys"})]}, "without a user"),
@@ -101,8 +103,8 @@ def regex(matcher: v3.HeaderMatcher | None) -> str:
 
 def test_exceptions_cover_only_paths_that_every_server_reads_alike() -> None:
     def is_exempt(path: str, type_: str, target: str) -> bool:
-        entry = TokenException.model_validate({"path": path, "type": type_})
-        (matcher,) = matches.exception(entry)
+        entry = ExemptRequest.model_validate({"path": path, "type": type_})
+        (matcher,) = exempt_matches.exempt(entry)
         return re.fullmatch(regex(matcher), target) is not None
 
     for target in ("/a", "/a?b=/../c"):
@@ -232,9 +234,9 @@ def test_keys_of_a_service_need_its_cluster_and_those_of_a_missing_one_none() ->
     translation = translate(exchange(text))
     snapshot = translation.snapshot
     config = filter_of(snapshot, "ingress").providers
-    outside = "/keys/https/id.example.com:443"
+    outside = "/outside/https/id.example.com:443"
     clusters = {name: config[f"edge/{name}"].remote_jwks.http_uri.cluster for name in "abc"}
-    assert clusters == {"a": "orders", "b": shared_filters.NO_CLUSTER, "c": outside}
+    assert clusters == {"a": "orders", "b": NO_CLUSTER, "c": outside}
     (resource,) = shared_filters.resources("ingress", snapshot.gateways["ingress"].filters)
     assert set(resource.required_clusters) == {"orders", outside}
     assert snapshot.dangling_references() == ()

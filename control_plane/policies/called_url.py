@@ -1,0 +1,80 @@
+"""URLs that proxies call on behalf of a policy: of a service of the mesh, or of a host outside of it."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, StringConstraints
+
+from meshwright.control_plane.api.hosts import is_ip
+
+MAX_PEM_BYTES = 256 * 1024
+
+MAX_PORT = 65535
+
+URL = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^[!-~]+$")]
+
+CAPem = Annotated[
+    str,
+    StringConstraints(max_length=MAX_PEM_BYTES),
+    Field(
+        description="PEM certificates that an https host must chain to. Empty: those of the proxy's host in "
+        "/etc/ssl/certs/ca-certificates.crt.",
+    ),
+]
+
+
+class CalledURL(NamedTuple):
+    """The parts of a URL. `host` is without brackets; `mesh`: a host of the mesh; `path` has the query."""
+
+    scheme: str
+    host: str
+    port: int
+    mesh: bool
+    path: str
+
+    @property
+    def authority(self) -> str:
+        """The host as the mesh names it: with the port only if it is not the scheme's own."""
+        return self.host if self.port == _PORTS[self.scheme] else f"{self.host}:{self.port}"
+
+
+_PORTS = {"http": 80, "https": 443}
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[^#\s]*)?"
+)
+
+
+def parse_url(url: str) -> CalledURL:
+    """The parts of a URL; raises ValueError, with advice, for one that a policy cannot rely on."""
+    match = _URL.fullmatch(url)
+    if match is None or not 1 <= int(match["port"] or 1) <= MAX_PORT:
+        raise ValueError(
+            f"{url!r} is not a URL with http or https and a host, without a user and a fragment: "
+            "write it like https://id.example.com/path"
+        )
+    scheme, host = match["scheme"], match["host"].strip("[]").removesuffix(".").lower()
+    is_address = is_ip(host)
+    mesh = not is_address and host != "localhost" and ("." not in host or host.endswith(".mesh"))
+    if mesh and scheme == "https":
+        raise ValueError(f"{host} is a service of the mesh, which encrypts by itself: write http://")
+    if scheme == "http" and not mesh and not _is_loopback(host):
+        raise ValueError(
+            "a host outside the mesh needs https://: whoever can change its answers decides who is let in"
+        )
+    return CalledURL(scheme, host, int(match["port"] or _PORTS[scheme]), mesh, match["path"] or "")
+
+
+def check_ca(ca: str, url: str) -> None:
+    """Raise ValueError for certificates that are none, or that no connection to `url` would use."""
+    if ca and not url.startswith("https://"):
+        raise ValueError("ca has no effect without an https url: leave it out")
+    if ca and "-----BEGIN CERTIFICATE-----" not in ca:
+        raise ValueError("ca holds no PEM certificate")
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (is_ip(host) and ip_address(host).is_loopback)

@@ -1,0 +1,1 @@
+"""ExternalAuthorization: a service of your own decides which requests are let in."""
