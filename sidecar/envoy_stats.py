@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshwright.control_plane.api.cluster_names import parse_cluster_name
 from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
 from meshwright.sidecar.trials import TrialCounts, TriedInstance
 
@@ -53,8 +54,8 @@ class StatsSnapshot:
 def parse_stats(text: str, previous: StatsSnapshot | None) -> StatsSnapshot:
     """Parse the statistics that match STATS_PATTERN. Raises ValueError for anything else.
 
-    Skips clusters that start with `/`, which are not services (api.cluster_names). A cluster is limited when
-    it rejected requests since `previous`, or when a breaker is open at present.
+    Skips clusters that stand neither for a service nor for an ExternalService (api.cluster_names). A cluster
+    is limited when it rejected requests since `previous`, or when a breaker is open at present.
     """
     values: dict[str, int] = {}
     clusters: dict[str, dict[str, int]] = {}
@@ -63,7 +64,7 @@ def parse_stats(text: str, previous: StatsSnapshot | None) -> StatsSnapshot:
         if match:
             # Envoy writes `:` as `_` in names of statistics; our cluster names contain no `_`.
             cluster = match[1].replace("_", ":")
-            if not cluster.startswith("/"):
+            if parse_cluster_name(cluster).service:
                 clusters.setdefault(cluster, {})[match[2]] = int(match[3])
         else:
             name, _, value = line.rpartition(": ")

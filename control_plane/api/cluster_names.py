@@ -2,7 +2,8 @@
 
 A service's cluster is `orders`; `orders:grpc` is its named port, `orders/v2` its Subset, `orders:grpc/v2`
 both. Clusters of the bootstrap begin with `/`, which no service name contains, so that a service called
-`admin` cannot collide with Envoy's admin interface.
+`admin` cannot collide with Envoy's admin interface. Those of an ExternalService do too: `/external/cards`,
+`/external/cards:443`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,23 @@ COLLECTOR = "/otlp"
 """Where spans go: the control plane, or a collector from the settings."""
 
 EXTERNAL = "/external"
-"""All hosts outside the mesh, in a sidecar that may call them."""
+"""All hosts outside the mesh that no ExternalService declares, in a sidecar that may call them."""
 
 EXTERNAL_NODE = "external"
-"""What the topology calls them."""
+"""What the topology calls them. The node of an ExternalService is `external/cards`."""
 
 _APP = "/app/"
 
 
+TCP_PORT = "tcp-"
+"""How the port of an ExternalService's cluster begins, if it carries connections instead of requests."""
+
+
 class ClusterName(NamedTuple):
-    """The parts of a service cluster's name; `service` is empty for a cluster of the bootstrap."""
+    """The parts of a service cluster's name; `service` is empty for a cluster of the bootstrap.
+
+    For a cluster of an ExternalService, `service` is its node in the topology.
+    """
 
     service: str
     port: str = ""
@@ -43,11 +51,29 @@ class ClusterName(NamedTuple):
 
 def parse_cluster_name(name: str) -> ClusterName:
     """The parts of a cluster's name."""
+    if name.startswith(f"{EXTERNAL}/"):
+        node, _, port = name.removeprefix("/").partition(":")
+        return ClusterName(node, port)
     if name.startswith("/"):
         return ClusterName("")
     destination, _, subset = name.partition("/")
     service, _, port = destination.partition(":")
     return ClusterName(service, port, subset)
+
+
+def external_cluster(name: str, port: str = "") -> str:
+    """The cluster of a port of an ExternalService; without a port that of the one that bare names mean."""
+    return f"{EXTERNAL}/{name}:{port}" if port else f"{EXTERNAL}/{name}"
+
+
+def external_node(name: str) -> str:
+    """What the topology calls an ExternalService: it may have the name of a service."""
+    return f"{EXTERNAL_NODE}/{name}"
+
+
+def is_external_node(node: str) -> bool:
+    """Whether a node of the topology is outside the mesh."""
+    return node == EXTERNAL_NODE or node.startswith(f"{EXTERNAL_NODE}/")
 
 
 def app_cluster(port: str) -> str:

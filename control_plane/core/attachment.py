@@ -14,6 +14,7 @@ from enum import IntEnum
 from itertools import groupby
 from typing import Any
 
+from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.core.world import PolicyDocument
 from meshwright.control_plane.policies.base import Combine, TargetedPolicy, TargetedSpec, TargetRef
 from meshwright.control_plane.policies.hook_registry import hooks_for, overrides
@@ -53,7 +54,8 @@ class EffectivePolicy:
 class AttachmentPoint:
     """Where policies attach. An empty name means that there is none (no route, for example).
 
-    `inline` are policies that the route's rule states itself (Gateway API's timeouts and retry).
+    `external` is an ExternalService, in place of a service. `inline` are policies that the route's rule
+    states itself (Gateway API's timeouts and retry).
     """
 
     service: str = ""
@@ -63,6 +65,14 @@ class AttachmentPoint:
     rule: str = ""
     inline: tuple[EffectivePolicy, ...] = ()
     listener: str = ""
+    external: str = ""
+
+
+def edge_point(callee: str, caller: str, gateway: str = "") -> AttachmentPoint:
+    """The edge to a service, or to a node of the topology that is an ExternalService."""
+    if cluster_names.is_external_node(callee):
+        return AttachmentPoint(external=callee.partition("/")[2], caller=caller, gateway=gateway)
+    return AttachmentPoint(service=callee, caller=caller, gateway=gateway)
 
 
 Rank = tuple[AttachmentLevel, bool]
@@ -95,8 +105,10 @@ class TargetedPolicyRef:
         name, section = self.target.name, self.target.section_name
         match self.target.kind:
             case "Mesh":
-                applies = not point.gateway or self.policy.spec.mesh_has_gateways
-                return AttachmentLevel.MESH if applies else None
+                inside = not point.external and (not point.gateway or self.policy.spec.mesh_has_gateways)
+                return AttachmentLevel.MESH if inside else None
+            case "ExternalService":
+                return AttachmentLevel.SERVICE if point.external and name == point.external else None
             case "Gateway":
                 matches = point.gateway and name == point.gateway and section in ("", point.listener)
                 return AttachmentLevel.GATEWAY if matches else None
@@ -170,6 +182,10 @@ class Attachments:
             names |= self._callers.get(route, set())
         return frozenset(names)
 
+    def callers_of_external(self, name: str) -> frozenset[str]:
+        """Callers named by a policy for this ExternalService."""
+        return frozenset(self._callers.get(f"ExternalService/{name}", ()))
+
     def effective_at(self, point: AttachmentPoint) -> tuple[EffectivePolicy, ...]:
         """The policies in force at `point`, in the order in which kinds run."""
         in_force, _ = self._resolve(point)
@@ -220,7 +236,12 @@ class Attachments:
     def _candidates(self, point: AttachmentPoint) -> Iterator[TargetedPolicyRef]:
         yield from self._mesh_wide
         route_kind, _, route_name = point.route.partition("/")
-        for target in (("Gateway", point.gateway), ("Service", point.service), (route_kind, route_name)):
+        for target in (
+            ("Gateway", point.gateway),
+            ("Service", point.service),
+            ("ExternalService", point.external),
+            (route_kind, route_name),
+        ):
             yield from self._by_target.get(target, ())
 
 

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshwright.control_plane.api.models.instances import Port
-from meshwright.control_plane.core.ports import cluster_name, port_numbers, subset_cluster
+from meshwright.control_plane.core.ports import (
+    cluster_name,
+    external_cluster_name,
+    port_numbers,
+    subset_cluster,
+)
 from meshwright.control_plane.core.views import default_port
 from meshwright.control_plane.core.world import Service
+from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
 from meshwright.control_plane.policies.subset.spec import Subset
 
@@ -30,19 +36,22 @@ class BackendCluster:
 
 
 class BackendResolver:
-    """Resolves backendRefs with the Subsets of one set of documents."""
+    """Resolves backendRefs with the Subsets and ExternalServices of one set of documents."""
 
-    def __init__(self, subsets: Mapping[str, Subset]) -> None:
+    def __init__(self, subsets: Mapping[str, Subset], externals: Mapping[str, ExternalService]) -> None:
         self._subsets = subsets
+        self._externals = externals
 
     def subsets_of(self, service: str) -> tuple[Subset, ...]:
         """The subsets of a service, by name."""
         return tuple(subset for _, subset in sorted(self._subsets.items()) if subset.spec.service == service)
 
     def service_of(self, ref: BackendObjectReference) -> str:
-        """The service behind a backendRef; empty for an unknown subset."""
+        """The service behind a backendRef; empty for an unknown subset and for hosts outside."""
         if ref.kind == "Service":
             return ref.name
+        if ref.kind == "ExternalService":
+            return ""
         subset = self._subsets.get(ref.name)
         return subset.spec.service if subset else ""
 
@@ -62,6 +71,8 @@ class BackendResolver:
     def _cluster(
         self, services: Services, ref: BackendObjectReference, protocols: tuple[str, ...], first: str
     ) -> BackendCluster:
+        if ref.kind == "ExternalService":
+            return self._external_cluster(ref, protocols)
         subset = self._subsets.get(ref.name) if ref.kind == "Subset" else None
         if ref.kind == "Subset" and subset is None:
             return _not_found("name", f"there is no Subset {ref.name} yet")
@@ -80,6 +91,31 @@ class BackendResolver:
             message = f"port {port.name} of Service {service.name} speaks {port.protocol}"
             return BackendCluster("", "UnsupportedProtocol", "port", message)
         return BackendCluster(subset_cluster(subset) if subset else cluster_name(service, port))
+
+    def _external_cluster(self, ref: BackendObjectReference, protocols: tuple[str, ...]) -> BackendCluster:
+        external = self._externals.get(ref.name)
+        if external is None:
+            return _not_found("name", f"there is no ExternalService {ref.name} yet")
+        ports = external.spec.ports
+        number = ref.port
+        port = next(
+            (
+                port
+                for port in ports
+                if (port.protocol in protocols if number is None else port.port == number)
+            ),
+            None,
+        )
+        if port is None:
+            names = ", ".join(f"{entry.port} ({entry.protocol})" for entry in ports)
+            return _not_found("port", f"ExternalService {ref.name} has no such port: it has {names}")
+        if port.protocol not in protocols:
+            message = f"port {port.port} of ExternalService {ref.name} speaks {port.protocol}"
+            return BackendCluster("", "UnsupportedProtocol", "port", message)
+        if not external.spec.is_fixed:
+            message = f"ExternalService {ref.name} has several hosts: a route needs one with one exact host"
+            return BackendCluster("", "UnsupportedValue", "name", message)
+        return BackendCluster(external_cluster_name(external, port))
 
 
 def _port(service: Service, number: int | None, first: str) -> Port | None:

@@ -40,7 +40,7 @@ def cluster(view: ClusterView) -> Resource:
         common_lb_config=v3.Cluster.CommonLbConfig(
             healthy_panic_threshold=v3.Percent(value=0), update_merge_window=timedelta(0)
         ),
-        circuit_breakers=v3.CircuitBreakers(thresholds=[_default_thresholds()]),
+        circuit_breakers=v3.CircuitBreakers(thresholds=[unlimited_thresholds()]),
         ignore_health_on_host_removal=True,
     )
     if view.port.protocol != "tcp":
@@ -75,7 +75,7 @@ def blackhole() -> Resource:
     return encode(CDS, BLACKHOLE, message)
 
 
-def _default_thresholds() -> v3.CircuitBreakers.Thresholds:
+def unlimited_thresholds() -> v3.CircuitBreakers.Thresholds:
     """No limit except a retry budget, without which Envoy allows three concurrent retries."""
     unlimited = v3.UInt32Value(value=UNLIMITED)
     return v3.CircuitBreakers.Thresholds(

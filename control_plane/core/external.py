@@ -1,4 +1,4 @@
-"""Calls to hosts outside the mesh: passed on by default, and counted as `external`.
+"""Calls to hosts outside the mesh that no ExternalService declares: passed on by default, as `external`.
 
 A virtual host `*` has their routes. Its routes match only once a mark is set, by a filter behind the one that
 fetches hosts on demand: so a host is first looked for in the mesh. Hosts of the mesh have no such filter.
@@ -68,6 +68,16 @@ def disabled_filters() -> dict[str, v3.Any]:
     return dict.fromkeys((_MARK_FILTER, _PROXY_FILTER, _GUARD_FILTER), disabled)
 
 
+def mark_disabled() -> dict[str, v3.Any]:
+    """`typed_per_filter_config` of declared hosts that are resolved as they are called."""
+    return {_MARK_FILTER: codec.pack(v3.RouteFilterConfig(disabled=True))}
+
+
+def guarded() -> dict[str, v3.Any]:
+    """`typed_per_filter_config` of routes to hosts that are resolved as they are called."""
+    return {_GUARD_FILTER: codec.pack(_guard())}
+
+
 @lru_cache(maxsize=2)
 def virtual_host(*, allowed: bool) -> v3.VirtualHost:
     """The virtual host of all names that the mesh does not have."""
@@ -97,26 +107,16 @@ def virtual_host(*, allowed: bool) -> v3.VirtualHost:
 @lru_cache(maxsize=1)
 def cluster() -> Resource:
     """The cluster of all hosts outside the mesh; each is resolved when it is called."""
-    # The options that are insecure without it concern TLS, which is between the app and the host.
-    config = v3.DynamicForwardProxyCluster(dns_cache_config=_dns_cache(), allow_insecure_cluster_options=True)
     limits = v3.CircuitBreakers.Thresholds(
         max_connections=_UNLIMITED, max_pending_requests=_UNLIMITED, max_requests=_UNLIMITED
     )
     message = v3.Cluster(
         name=CLUSTER,
-        lb_policy=v3.Cluster.CLUSTER_PROVIDED,
         connect_timeout=CONNECT_TIMEOUT,
-        cluster_type=v3.Cluster.CustomClusterType(
-            name="envoy.clusters.dynamic_forward_proxy", typed_config=codec.pack(config)
-        ),
         circuit_breakers=v3.CircuitBreakers(thresholds=[limits]),
     )
-    options = v3.HttpProtocolOptions(
-        use_downstream_protocol_config=v3.HttpProtocolOptions.UseDownstreamHttpConfig(
-            http_protocol_options=v3.Http1ProtocolOptions(enable_trailers=True),
-            http2_protocol_options=http2.towards_clients(),
-        )
-    )
+    set_resolved_per_call(message)
+    options = v3.HttpProtocolOptions(use_downstream_protocol_config=as_the_caller())
     common = options.common_http_protocol_options
     common.max_headers_count.value = header_limits.MAX_HEADERS
     common.max_response_headers_kb.value = header_limits.MAX_KIB
@@ -125,16 +125,38 @@ def cluster() -> Resource:
     return encode(CDS, CLUSTER, message)
 
 
-def _dns_cache() -> v3.DnsCacheConfig:
+def set_resolved_per_call(message: v3.Cluster) -> None:
+    """Make a cluster connect to the host of each request; the filter has resolved it."""
+    # The options that are insecure without it concern TLS, which is between the app and the host.
+    config = v3.DynamicForwardProxyCluster(dns_cache_config=_dns_cache(), allow_insecure_cluster_options=True)
+    message.lb_policy = v3.Cluster.CLUSTER_PROVIDED
+    message.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
+    message.cluster_type.typed_config.CopyFrom(codec.pack(config))
+
+
+def as_the_caller() -> v3.HttpProtocolOptions.UseDownstreamHttpConfig:
+    """The caller's version of HTTP towards a host that the mesh does not trust."""
+    return v3.HttpProtocolOptions.UseDownstreamHttpConfig(
+        http_protocol_options=v3.Http1ProtocolOptions(enable_trailers=True),
+        http2_protocol_options=http2.towards_clients(),
+    )
+
+
+def system_resolver(threads: int = 1) -> v3.TypedExtensionConfig:
     """Names as the system resolves them (hosts file, search domains), as the app itself would."""
-    resolver = v3.GetAddrInfoDnsResolverConfig(num_resolver_threads=v3.UInt32Value(value=DNS_THREADS))
+    resolver = v3.GetAddrInfoDnsResolverConfig(num_resolver_threads=v3.UInt32Value(value=threads))
+    return v3.TypedExtensionConfig(
+        name="envoy.network.dns_resolver.getaddrinfo", typed_config=codec.pack(resolver)
+    )
+
+
+def _dns_cache() -> v3.DnsCacheConfig:
+    """The addresses of hosts that are resolved as they are called: one cache in every proxy."""
     cache = v3.DnsCacheConfig(
         name="external",
         dns_lookup_family=v3.Cluster.ALL,
         max_hosts=v3.UInt32Value(value=DNS_MAX_HOSTS),
-        typed_dns_resolver_config=v3.TypedExtensionConfig(
-            name="envoy.network.dns_resolver.getaddrinfo", typed_config=codec.pack(resolver)
-        ),
+        typed_dns_resolver_config=system_resolver(DNS_THREADS),
     )
     cache.dns_failure_refresh_rate.base_interval.FromTimedelta(DNS_FAILURE_RETRY)
     cache.dns_failure_refresh_rate.max_interval.FromTimedelta(DNS_FAILURE_RETRY_MAX)

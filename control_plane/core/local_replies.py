@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.faultinjection.envoy import ABORT_FLAG, DELAY_FLAG
 from meshwright.control_plane.policies.hooks import METADATA_KEY
@@ -54,9 +55,10 @@ _COUNTED_PREFIX = "upstream_reset_"
 _COUNTED = (
     f"(response.code_details in [{', '.join(map(repr, _COUNTED_DETAILS))}]"
     f" || response.code_details.startsWith('{_COUNTED_PREFIX}'))"
-    " && !xds.cluster_name.startsWith('/')"
+    f" && (!xds.cluster_name.startsWith('/') || xds.cluster_name.startsWith('{cluster_names.EXTERNAL}/'))"
 )
-"""CEL: whether the router counted the response. A cluster with a slash stands for no service.
+"""CEL: whether the router counted the response. A cluster with a slash stands for no service,
+unless it is that of an ExternalService.
 
 By response code details (Envoy's documentation, "Response code details"), measured with Envoy 1.40.
 """

@@ -19,6 +19,7 @@ from meshwright.control_plane.core import (
     trace_context,
 )
 from meshwright.control_plane.core import http_connection_manager as http
+from meshwright.control_plane.core.external_hosts import NO_HOSTS, OutsideHosts
 from meshwright.control_plane.core.resource import LDS, RDS, VHDS, Resource, ads_source, encode
 from meshwright.control_plane.core.views import DestinationView, HostView, ListenerSettings
 from meshwright.control_plane.envoy import v3
@@ -76,8 +77,14 @@ def _connection_manager(stat_prefix: str, settings: ListenerSettings) -> http.HC
     return manager
 
 
-def route_configuration(*, external_allowed: bool = True) -> Resource:
+@lru_cache(maxsize=256)
+def route_configuration(*, external_allowed: bool = True, outside: OutsideHosts = NO_HOSTS) -> Resource:
     """The route configuration to which on-demand virtual hosts are added; it has hosts outside the mesh."""
+    others = v3.VirtualHost()
+    others.CopyFrom(external.virtual_host(allowed=external_allowed))
+    for index, route in enumerate(outside.routes):
+        others.routes.insert(index, v3.Route.FromString(route))
+    declared = [v3.VirtualHost.FromString(host) for host in outside.virtual_hosts]
     source = ads_source()
     source.initial_fetch_timeout.FromTimedelta(VHDS_FETCH_TIMEOUT)
     message = v3.RouteConfiguration(
@@ -86,9 +93,9 @@ def route_configuration(*, external_allowed: bool = True) -> Resource:
         most_specific_header_mutations_wins=routes.MOST_SPECIFIC_HEADERS_WIN,
         response_headers_to_remove=[app_failure.HEADER],
         request_headers_to_remove=[caller_check.HEADER],
-        virtual_hosts=[external.virtual_host(allowed=external_allowed)],
+        virtual_hosts=[*declared, others],
     )
-    return encode(RDS, ROUTES, message)
+    return encode(RDS, ROUTES, message, required_clusters=outside.clusters, policies=outside.policies)
 
 
 def virtual_host(view: HostView) -> Resource:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import EffectivePolicy
 from meshwright.control_plane.core.views import HostView, default_port
 from meshwright.control_plane.core.world import Service
+from meshwright.control_plane.policies.externalservice.spec import (
+    HTTP_PORT,
+    ExternalPort,
+    ExternalService,
+    ExternalServiceSpec,
+)
 from meshwright.control_plane.policies.hooks import NO_CLUSTER
 from meshwright.control_plane.policies.subset.spec import Subset
 
@@ -44,6 +51,27 @@ def with_clusters(
         else policy
         for policy in policies
     )
+
+
+def default_external_port(spec: ExternalServiceSpec) -> ExternalPort | None:
+    """The port of an ExternalService that a backendRef without a port means: the first http or grpc port."""
+    return next((port for port in spec.ports if port.is_http), None)
+
+
+def external_cluster_name(external: ExternalService, port: ExternalPort) -> str:
+    """`/external/cards`, `/external/cards:443` for a port other than the default one, `:tcp-5432` for tcp."""
+    if port == default_external_port(external.spec):
+        return cluster_names.external_cluster(external.name)
+    prefix = cluster_names.TCP_PORT if port.protocol == "tcp" else ""
+    return cluster_names.external_cluster(external.name, f"{prefix}{port.port}")
+
+
+def external_domains(spec: ExternalServiceSpec, port: ExternalPort) -> tuple[str, ...]:
+    """The domains of a port of an ExternalService; networks have none. No port in a host means port 80."""
+    exact = (address for address in spec.addresses if "/" not in address)
+    names = (*spec.hosts, *(f"[{address}]" if ":" in address else address for address in exact))
+    bare = names if port.port == HTTP_PORT else ()
+    return (*bare, *(f"{name}:{port.port}" for name in names))
 
 
 def default_port_speaks(service: Service, *protocols: str) -> bool:

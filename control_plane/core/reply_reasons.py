@@ -95,6 +95,7 @@ INGRESS_REASONS = (Reason(("route_not_found",), "no route of this gateway matche
 
 DIRECT_RESPONSES = {
     "external-denied": "the host is outside the mesh, and such calls are denied (outbound: deny)",
+    "external-opaque": "the host's port is declared as https, tls or tcp, and the request is plain HTTP",
     "no-such-port": "the service has no HTTP port of this number",
     "ambiguous-path": "the path is ambiguous, and an HTTPRoute decides by path",
     "https-refused": "the mesh cannot route HTTPS to its services: sidecars encrypt the traffic of http://",

@@ -22,6 +22,7 @@ from meshwright.control_plane.core.attachment import (
     refs_of,
 )
 from meshwright.control_plane.core.backends import BackendResolver, Services
+from meshwright.control_plane.core.external_resolver import ExternalResolver
 from meshwright.control_plane.core.listeners import listeners_of, served
 from meshwright.control_plane.core.ports import (
     cluster_name,
@@ -47,6 +48,7 @@ from meshwright.control_plane.core.views import (
 )
 from meshwright.control_plane.core.world import Labels, PolicyDocument, Service
 from meshwright.control_plane.envoy import v3
+from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.edge import edge_settings
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
@@ -72,7 +74,8 @@ class Resolver:
         self._trust_domain = trust_domain
         self._gateways: dict[str, Gateway] = {}
         subsets: dict[str, Subset] = {}
-        self._backends = BackendResolver(subsets)
+        self.externals = ExternalResolver(self.attachments)
+        self._backends = BackendResolver(subsets, self.externals.services)
         self._routes = RouteResolver(self.attachments, self._backends)
         self._tcp_routes = TcpRouteResolver(self._backends)
         for document in documents:
@@ -83,6 +86,8 @@ class Resolver:
                     self._tcp_routes.add(document, tcp_route)
                 case Subset() as subset:
                     subsets[subset.name] = subset
+                case ExternalService() as external:
+                    self.externals.add(document, external)
                 case Gateway() as gateway:
                     self._gateways[gateway.name] = gateway
 

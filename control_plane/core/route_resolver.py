@@ -66,7 +66,7 @@ class RouteResolver:
         for ref, route in attached.items():
             rules: Sequence[RouteRule] = route.spec.rules
             for rule in rules:
-                yield _rule_point(edge, service, ref, rule)
+                yield _rule_point(edge, ref, rule)
 
     def gateway_points(
         self, gateway: str, service: str, listeners: tuple[Listener, ...]
@@ -87,7 +87,7 @@ class RouteResolver:
             for rule, listener in product(rules, names_of_listeners):
                 used = {self._backends.service_of(backend) for backend in rule.backend_refs if backend.weight}
                 if not service or service in used:
-                    yield _rule_point(replace(edge, listener=listener), service, ref, rule)
+                    yield _rule_point(replace(edge, listener=listener), ref, rule)
 
     def host(
         self, services: Services, service: Service, port: Port, domains: tuple[str, ...], caller: str
@@ -140,17 +140,26 @@ class RouteResolver:
             http_rule = rule.to_http() if isinstance(rule, GRPCRouteRule) else rule
             backends = tuple(self._backend(services, ref, grpc=grpc) for ref in http_rule.backend_refs)
             mirrors = self._mirrors(services, http_rule.filters, grpc=grpc)
-            used = (ref for ref in rule.backend_refs if ref.weight)
-            service = edge.service or next(map(self._backends.service_of, used), "")
-            policies = self._route_policies(services, _rule_point(edge, service, document.ref, rule))
+            point = _rule_point(self._edge_of(edge, rule), document.ref, rule)
+            policies = self._route_policies(services, point)
             age = (document.created, route.name, index)
             keeps = isinstance(route, HTTPRoute) and route.keeps_paths
             yield RuleView(document.ref, rule, age, backends, mirrors, policies, grpc=grpc, keeps_paths=keeps)
 
+    def _edge_of(self, edge: AttachmentPoint, rule: RouteRule) -> AttachmentPoint:
+        """The edge of a rule of a gateway's route: to its first backend."""
+        first = next((ref for ref in rule.backend_refs if ref.weight), None)
+        if edge.service or first is None:
+            return edge
+        if first.kind == "ExternalService":
+            return replace(edge, external=first.name)
+        return replace(edge, service=self._backends.service_of(first))
+
     def _backend(self, services: Services, ref: HTTPBackendRef, *, grpc: bool) -> ResolvedBackend:
         resolved = self._backends.http_cluster(services, ref, grpc=grpc)
         mirrors = self._mirrors(services, ref.filters, grpc=grpc)
-        return ResolvedBackend(ref, resolved.cluster, resolved.message, mirrors)
+        outside = ref.kind == "ExternalService"
+        return ResolvedBackend(ref, resolved.cluster, resolved.message, mirrors, outside=outside)
 
     def _mirrors(
         self, services: Services, filters: Iterable[HTTPRouteFilter], *, grpc: bool
@@ -228,16 +237,8 @@ class _AttachedRoute:
     ports: tuple[int, ...]
 
 
-def _rule_point(edge: AttachmentPoint, service: str, ref: str, rule: RouteRule) -> AttachmentPoint:
-    return AttachmentPoint(
-        service=service,
-        caller=edge.caller,
-        gateway=edge.gateway,
-        listener=edge.listener,
-        route=ref,
-        rule=rule.name,
-        inline=tuple(_inline_policies(rule, ref)),
-    )
+def _rule_point(edge: AttachmentPoint, ref: str, rule: RouteRule) -> AttachmentPoint:
+    return replace(edge, route=ref, rule=rule.name, inline=tuple(_inline_policies(rule, ref)))
 
 
 def _inline_policies(rule: RouteRule, ref: str) -> Iterable[EffectivePolicy]:

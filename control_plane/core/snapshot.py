@@ -22,6 +22,7 @@ from meshwright.control_plane.core import (
     shared_filters,
     tcp,
 )
+from meshwright.control_plane.core.external_hosts import NO_HOSTS, OutsideHosts
 from meshwright.control_plane.core.resource import CDS, ECDS, EDS, LDS, RDS, VHDS, Resource
 from meshwright.control_plane.core.views import (
     NO_EDGE_SETTINGS,
@@ -80,8 +81,9 @@ class Snapshot:
 
     `aliases` maps each host that callers may use to its virtual host. `default_settings` are those of a node
     whose service has not registered. `external_allowed`: sidecars pass on calls to hosts outside the mesh,
-    unless their application says otherwise. `endpoint_overrides` holds endpoints by (caller, zone); an empty
-    name stands for all.
+    unless their application says otherwise. `outside` has the hosts that ExternalServices declare, by caller,
+    and `endpoint_overrides` endpoints by (caller, zone); an empty name stands for all without an entry of
+    their own.
     """
 
     revision: int
@@ -95,6 +97,7 @@ class Snapshot:
     upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
     default_settings: ListenerSettings = NO_SETTINGS
     external_allowed: bool = True
+    outside: Mapping[str, OutsideHosts] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     def node(self, identity: Identity, bindings: Bindings) -> NodeSnapshot:
@@ -116,7 +119,15 @@ class Snapshot:
         different = upstreams - (previous.upstreams.items() & self.upstreams.items())
         changed.update((LDS, tcp.listener_name(name)) for name, _ in different)
         changed |= self._changed_gateways(previous)
+        if self.outside != previous.outside:
+            changed.add((RDS, outbound.ROUTES))
+            every = (*self.outside.values(), *previous.outside.values())
+            changed.update((LDS, tcp.listener_name(name)) for hosts in every for name, _ in hosts.upstreams)
         return frozenset(changed)
+
+    def outside_of(self, caller: str) -> OutsideHosts:
+        """The hosts outside that a service's sidecars may call."""
+        return self.outside.get(caller) or self.outside.get("", NO_HOSTS)
 
     def _changed_outbound(self, previous: Snapshot) -> set[ResourceKey]:
         """The outbound listeners, if the settings of any service differ."""
@@ -164,6 +175,9 @@ class Snapshot:
             )
         for name, upstream in self.upstreams.items():
             yield f"callers of {name}", (tcp.upstream_listener(name, LOOPBACK, 0, upstream),)
+        for caller, outside in self.outside.items():
+            if outside != NO_HOSTS:
+                yield caller or "all services", (outbound.route_configuration(outside=outside),)
         for name, view in self.gateways.items():
             resources = (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view, {}))
             yield name, (*resources, *shared_filters.resources("ingress", view.filters))
@@ -266,10 +280,13 @@ def _node_resources(
     if identity.role == "gateway":
         view = snapshot.gateways.get(identity.name)
         return _gateway_resources(view or GatewayView(identity.name, default, (NO_ROUTES,)), bindings)
-    upstreams = tuple(snapshot.upstreams.get(name) for name, _, _ in bindings.upstreams)
+    outside = snapshot.outside_of(identity.name)
+    views = {**dict(outside.upstreams), **snapshot.upstreams}
+    upstreams = tuple(views.get(name) for name, _, _ in bindings.upstreams)
     node = snapshot.nodes.get(identity.name)
     allowed = bindings.outside != "deny" if bindings.outside else snapshot.external_allowed
-    return _sidecar_resources(node, node.settings if node else default, bindings, upstreams, allowed)
+    settings = node.settings if node else default
+    return _sidecar_resources(node, settings, bindings, upstreams, external_allowed=allowed, outside=outside)
 
 
 def _by_name(resources: Iterable[Resource]) -> ResourcesByName:
@@ -282,7 +299,9 @@ def _sidecar_resources(
     settings: ListenerSettings,
     bindings: Bindings,
     upstreams: tuple[UpstreamView | None, ...],
+    *,
     external_allowed: bool,
+    outside: OutsideHosts,
 ) -> tuple[Mapping[str, ResourcesByName], ResourcesByName]:
     listeners: list[Resource] = []
     tracing, request_log = bindings.tracing, bindings.request_log
@@ -298,7 +317,7 @@ def _sidecar_resources(
         )
     for (name, address, port), upstream in zip(bindings.upstreams, upstreams, strict=True):
         listeners.append(tcp.upstream_listener(name, address, port, upstream, request_log=request_log))
-    outbound_routes = outbound.route_configuration(external_allowed=external_allowed)
+    outbound_routes = outbound.route_configuration(external_allowed=external_allowed, outside=outside)
     routes = (outbound_routes, *(inbound.routes(view) if view else ()))
     static_clusters = _by_name([clusters.blackhole(), connect_tunnel.cluster(), external.cluster()])
     filters = shared_filters.resources("inbound", view.filters if view else ())

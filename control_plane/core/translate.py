@@ -11,6 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from meshwright.control_plane.core import endpoints, gateway, inbound, outbound, shared_filters
+from meshwright.control_plane.core.external_translation import (
+    NO_EXTERNALS,
+    TranslatedExternals,
+    translate_externals,
+)
 from meshwright.control_plane.core.resolver import Resolver
 from meshwright.control_plane.core.resource import CDS, VHDS, Resource, encode
 from meshwright.control_plane.core.snapshot import LOOPBACK, ResourceKey, ResourceTable, Snapshot
@@ -41,6 +46,7 @@ class Views:
     gateways: Mapping[str, GatewayView] = field(default_factory=dict)
     upstreams: Mapping[str, UpstreamView] = field(default_factory=dict)
     outside_clusters: tuple[Resource, ...] = ()
+    externals: TranslatedExternals = NO_EXTERNALS
     problems: tuple[str, ...] = ()
 
 
@@ -90,7 +96,8 @@ def _build_views(world: World, resolver: Resolver, last: Translation | None) -> 
     gateways = _translate_or_keep(gateways, previous.gateways, _translate_gateway, "gateway", problems)
     upstreams = resolver.upstreams(world.services)
     outside = tuple(encode(CDS, cluster.name, cluster) for cluster in resolver.outside_clusters())
-    return Views(destinations, nodes, gateways, upstreams, outside, tuple(problems))
+    externals = translate_externals(resolver.externals, previous.externals, problems)
+    return Views(destinations, nodes, gateways, upstreams, outside, externals, tuple(problems))
 
 
 ViewT = TypeVar("ViewT")
@@ -196,6 +203,9 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, EndpointAssi
     shared.update({(CDS, cluster.name): cluster for cluster in views.outside_clusters})
     variants: dict[str, dict[ResourceKey, Resource]] = {}
     aliases: dict[str, str] = {}
+    for caller, by_name in views.externals.clusters.items():
+        table = variants.setdefault(caller, {}) if caller else shared
+        table.update({(CDS, name): cluster for name, cluster in by_name.items()})
     for (_, caller), destination in views.destinations.items():
         table = variants.setdefault(caller, {}) if caller else shared
         for resource in destination.resources:
@@ -213,6 +223,7 @@ def _snapshot(world: World, views: Views, assignments: Mapping[str, EndpointAssi
         nodes=views.nodes,
         gateways=views.gateways,
         upstreams=views.upstreams,
+        outside=views.externals.outside,
         problems=(*views.problems, *_unusable_instances(world)),
     )
 

@@ -13,6 +13,7 @@ from meshwright.control_plane.api.models.base import Protocol
 from meshwright.control_plane.api.models.instances import Port
 from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
 from meshwright.control_plane.core.shared_filters import SharedFilterView
+from meshwright.control_plane.policies.externalservice.spec import ExternalPort, ExternalServiceSpec
 from meshwright.control_plane.policies.gateway.edge import EdgeSettings
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRouteRule
 from meshwright.control_plane.policies.hooks import EndpointWeights, TransportMode
@@ -88,6 +89,37 @@ class ClusterView:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalClusterView:
+    """The cluster of one port of an ExternalService; `ref` is the document.
+
+    `ejected_for` is set if a CircuitBreaker ejects addresses: they return after this time.
+    """
+
+    name: str
+    ref: str
+    spec: ExternalServiceSpec
+    port: ExternalPort
+    policies: tuple[EffectivePolicy, ...]
+    ejected_for: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalHostView:
+    """The virtual host of one port of an ExternalService, and `networks`, whose addresses no domain names.
+
+    `guarded`: the hosts are resolved as they are called, and must not be the sidecar's own loopback. A port
+    that is not HTTP carries connections, by CONNECT, to `cluster`.
+    """
+
+    ref: str
+    host: HostView
+    port: ExternalPort
+    cluster: str
+    networks: tuple[str, ...] = ()
+    guarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LoadBalancingView:
     """How a caller's requests are spread over endpoints, and the policies (`Kind/name`) that say so.
 
@@ -114,6 +146,15 @@ class UpstreamView:
 
     backends: tuple[tuple[str, int], ...]
     policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalView:
+    """How a caller reaches one ExternalService, except by which clusters. `upstreams`: its tcp port."""
+
+    ref: str
+    hosts: tuple[ExternalHostView, ...]
+    upstreams: tuple[tuple[str, UpstreamView], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

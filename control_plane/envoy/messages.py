@@ -54,6 +54,7 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.load_balancing_policies.ring_hash.v3": "RingHash",
     "envoy.extensions.load_balancing_policies.round_robin.v3": "RoundRobin",
     "envoy.extensions.http.original_ip_detection.xff.v3": "XffConfig XffTrustedCidrs",
+    "envoy.extensions.network.dns_resolver.cares.v3": "CaresDnsResolverConfig",
     "envoy.extensions.network.dns_resolver.getaddrinfo.v3": "GetAddrInfoDnsResolverConfig",
     "envoy.extensions.rbac.matchers.upstream_ip_port.v3": "UpstreamIpPortMatcher",
     "envoy.extensions.request_id.uuid.v3": "UuidRequestIdConfig",

@@ -166,6 +166,44 @@ class BoolValue(Message):
         value: bool | None = ...,
     ) -> None: ...
 
+class CaresDnsResolverConfig(Message):
+    @property
+    def resolvers(self) -> _Messages[Address]: ...
+    use_resolvers_as_fallback: bool
+    filter_unroutable_families: bool
+    @property
+    def dns_resolver_options(self) -> _envoy_config_core_v3_DnsResolverOptions: ...
+    @property
+    def udp_max_queries(self) -> UInt32Value: ...
+    @property
+    def query_timeout_seconds(self) -> UInt64Value: ...
+    @property
+    def query_tries(self) -> UInt32Value: ...
+    rotate_nameservers: bool
+    @property
+    def edns0_max_payload_size(self) -> UInt32Value: ...
+    @property
+    def max_udp_channel_duration(self) -> Duration: ...
+    reinit_channel_on_timeout: bool
+    @property
+    def qcache_max_ttl(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        resolvers: Iterable[Address] | None = ...,
+        use_resolvers_as_fallback: bool | None = ...,
+        filter_unroutable_families: bool | None = ...,
+        dns_resolver_options: _envoy_config_core_v3_DnsResolverOptions | None = ...,
+        udp_max_queries: UInt32Value | None = ...,
+        query_timeout_seconds: UInt64Value | None = ...,
+        query_tries: UInt32Value | None = ...,
+        rotate_nameservers: bool | None = ...,
+        edns0_max_payload_size: UInt32Value | None = ...,
+        max_udp_channel_duration: Duration | timedelta | None = ...,
+        reinit_channel_on_timeout: bool | None = ...,
+        qcache_max_ttl: UInt32Value | None = ...,
+    ) -> None: ...
+
 class CertificateValidationContext(Message):
     TrustChainVerification: ClassVar[_Enum]
     VERIFY_TRUST_CHAIN: ClassVar[int]

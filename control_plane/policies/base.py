@@ -17,7 +17,7 @@ from meshwright.control_plane.api.models.base import Name
 from meshwright.control_plane.api.spiffe import NAME_PATTERN
 
 Combine = Literal["override", "all", "resource"]
-TargetKind = Literal["Mesh", "Service", "HTTPRoute", "GRPCRoute", "Gateway"]
+TargetKind = Literal["Mesh", "Service", "HTTPRoute", "GRPCRoute", "Gateway", "ExternalService"]
 _SUBDOMAIN = r"(?:[a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 ObjectName = Annotated[str, StringConstraints(max_length=253, pattern=f"^{_SUBDOMAIN}$")]
 OptionalObjectName = Annotated[str, StringConstraints(max_length=253, pattern=f"^({_SUBDOMAIN})?$")]
@@ -59,7 +59,7 @@ class TargetRef(Spec):
     """What a policy is attached to. Every kind except Mesh needs a `name`."""
 
     group: str = Field("", description="Accepted for Gateway API compatibility and ignored.")
-    kind: TargetKind = Field(description="Mesh means every service.")
+    kind: TargetKind = Field(description="Mesh means every service, and nothing outside the mesh.")
     name: OptionalObjectName = Field("", description="The target's name. Omit it for Mesh.")
     section_name: OptionalObjectName = Field(
         "", description="A rule of a route, by name; for some kinds a listener of a Gateway."
@@ -108,7 +108,9 @@ class Policy(BaseModel):
 class TargetedSpec(Spec):
     """A spec attached to targets as in the Gateway API, optionally for some calling services only."""
 
-    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "HTTPRoute", "GRPCRoute"})
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset(
+        {"Mesh", "Service", "ExternalService", "HTTPRoute", "GRPCRoute"}
+    )
 
     gateway_sections: ClassVar[bool] = False
     """Whether a policy of this kind may target one listener of a Gateway."""
@@ -138,7 +140,7 @@ class TargetedSpec(Spec):
                 raise ValueError(
                     f"a target of kind {ref.kind} has {'a' if ref.name else 'no'} name: {advice}"
                 )
-            if ref.section_name and ref.kind in ("Mesh", "Service"):
+            if ref.section_name and ref.kind in ("Mesh", "Service", "ExternalService"):
                 raise ValueError(f"a {ref.kind} has no sections: leave sectionName out")
             if ref.section_name and ref.kind == "Gateway" and not cls.gateway_sections:
                 raise ValueError("a policy applies to all listeners of a Gateway: target routes instead")

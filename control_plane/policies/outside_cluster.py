@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
-from meshwright.control_plane.api.hosts import is_ip
 from meshwright.control_plane.envoy import codec, v3
+from meshwright.control_plane.policies import outside_tls
 from meshwright.control_plane.policies.called_url import CalledURL
+from meshwright.control_plane.policies.outside_tls import ServerTrust
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 
 DNS_REFRESH = timedelta(seconds=30)
-
-SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
-"""Where Debian, Ubuntu, Alpine and Arch have them. Envoy 1.40 does not support `system_root_certs`."""
 
 HTTP2_ALPN = "h2"
 
@@ -50,31 +48,6 @@ def cluster(url: CalledURL, ca: str = "", *, http2: bool = False) -> v3.Cluster:
         extensions = message.typed_extension_protocol_options
         extensions["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"].CopyFrom(codec.pack(options))
     if url.scheme == "https":
-        message.transport_socket.CopyFrom(_tls(url, ca, http2=http2))
+        alpn = (HTTP2_ALPN,) if http2 else ()
+        message.transport_socket.CopyFrom(outside_tls.socket(ServerTrust(url.host, ca, alpn=alpn)))
     return message
-
-
-def _tls(url: CalledURL, ca: str, *, http2: bool) -> v3.TransportSocket:
-    """TLS 1.2 or later to a host that proves its name."""
-    kind = v3.SubjectAltNameMatcher.IP_ADDRESS if is_ip(url.host) else v3.SubjectAltNameMatcher.DNS
-    validation = v3.CertificateValidationContext(
-        match_typed_subject_alt_names=[
-            v3.SubjectAltNameMatcher(san_type=kind, matcher=v3.StringMatcher(exact=url.host))
-        ]
-    )
-    if ca:
-        validation.trusted_ca.inline_string = ca
-    else:
-        validation.trusted_ca.filename = SYSTEM_ROOTS
-    context = v3.UpstreamTlsContext(
-        sni=url.host if kind == v3.SubjectAltNameMatcher.DNS else "",
-        common_tls_context=v3.CommonTlsContext(
-            alpn_protocols=[HTTP2_ALPN] if http2 else [],
-            tls_params=v3.TlsParameters(
-                tls_minimum_protocol_version=v3.TlsParameters.TLSv1_2,
-                tls_maximum_protocol_version=v3.TlsParameters.TLSv1_3,
-            ),
-            validation_context=validation,
-        ),
-    )
-    return v3.TransportSocket(name="envoy.transport_sockets.tls", typed_config=codec.pack(context))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from meshwright.control_plane.api.cluster_names import parse_cluster_name
+from meshwright.control_plane.api.cluster_names import is_external_node, parse_cluster_name
 from meshwright.control_plane.api.models.proxies import ClusterReport, ProxyReport
 from meshwright.control_plane.api.models.topology import Breaker, BreakerState
-from meshwright.control_plane.core.attachment import AttachmentPoint, Attachments
+from meshwright.control_plane.core.attachment import Attachments, edge_point
 
 KIND = "CircuitBreaker"
 
@@ -31,7 +31,7 @@ def edge_breakers(
                 passed, failed = trials.get(edge, (0, 0))
                 trials[edge] = passed + cluster.passed, failed + cluster.failed
             if edge not in worst:
-                worst[edge] = cluster if edge[1] in services and _is_protected(attachments, edge) else None
+                worst[edge] = cluster if _is_protected(attachments, services, edge) else None
                 continue
             current = worst[edge]
             if current is not None and _severity(cluster) > _severity(current):
@@ -56,9 +56,11 @@ def breaker_state(cluster: ClusterReport) -> BreakerState:
     return "half-open" if cluster.half_open else "closed"
 
 
-def _is_protected(attachments: Attachments, edge: tuple[str, str]) -> bool:
-    caller, service = edge
-    point = AttachmentPoint(service=service, caller=caller)
+def _is_protected(attachments: Attachments, services: Collection[str], edge: tuple[str, str]) -> bool:
+    caller, callee = edge
+    if callee not in services and not is_external_node(callee):
+        return False
+    point = edge_point(callee, caller)
     return any(policy.kind == KIND for policy in attachments.effective_at(point))
 
 

@@ -19,10 +19,12 @@ from meshwright.control_plane.api.models.policies import (
 from meshwright.control_plane.core.attachment import conflicts
 from meshwright.control_plane.core.world import PolicyDocument, World
 from meshwright.control_plane.policies.base import TargetedPolicy
+from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.spec import Gateway
 from meshwright.control_plane.policies.httproute.parents import RoutePolicy
 from meshwright.control_plane.policies.subset.spec import Subset
 from meshwright.control_plane.status import gateway_status
+from meshwright.control_plane.status.external_conflicts import external_conflicts
 from meshwright.control_plane.status.references import GatewayPorts, ReferenceProblem, References, lines
 from meshwright.control_plane.status.rollout import RolloutCount
 from meshwright.control_plane.status.tcp_conflicts import tcp_conflicts
@@ -64,7 +66,7 @@ def policy_statuses(
     world: World, rollouts: Mapping[str, RolloutCount], gateways: GatewayPorts = NO_GATEWAYS
 ) -> tuple[PolicyStatus, ...]:
     """The status of every document of the world. `rollouts` by `Kind/name`; `gateways` are connected."""
-    winners = {**conflicts(world.documents), **tcp_conflicts(world)}
+    winners = {**conflicts(world.documents), **tcp_conflicts(world), **external_conflicts(world)}
     references = References(world, gateways)
     return tuple(
         _status(
@@ -103,6 +105,8 @@ def _warnings(references: References, document: PolicyDocument) -> Iterator[Refe
         case Subset() as subset:
             if problem := references.subset(subset):
                 yield problem
+        case ExternalService() as external:
+            yield from references.callers(external)
 
 
 def _status(
@@ -173,6 +177,10 @@ def _accepted_and_resolved(references: References, document: PolicyDocument) -> 
         case Subset() as subset:
             problem = references.subset(subset)
             yield from _in_part([problem], [])
+        case ExternalService() as external:
+            callers = references.callers(external)
+            missing = callers if len(callers) == len(external.spec.from_) else []
+            yield from _in_part([missing[0] if missing else None], callers)
         case _:
             yield Condition(type="Accepted", status="True", reason="Accepted")
 

@@ -15,6 +15,7 @@ from meshwright.control_plane.core.ports import port_numbers
 from meshwright.control_plane.core.tcp_routes import selects_port
 from meshwright.control_plane.core.world import Service, World
 from meshwright.control_plane.policies.base import TargetedPolicy, TargetRef
+from meshwright.control_plane.policies.externalservice.spec import ExternalService
 from meshwright.control_plane.policies.gateway.spec import Gateway, Listener
 from meshwright.control_plane.policies.grpcroute.spec import GRPCRoute
 from meshwright.control_plane.policies.httproute.backends import BackendObjectReference
@@ -62,10 +63,16 @@ class References:
             for document in world.documents
             if isinstance(document.policy, Subset)
         }
-        self._backends = BackendResolver(subsets)
+        externals = {
+            document.policy.name: document.policy
+            for document in world.documents
+            if isinstance(document.policy, ExternalService)
+        }
+        self._backends = BackendResolver(subsets, externals)
         self._names: dict[str, set[str]] = {
             "Service": set(world.services),
             "Subset": set(subsets),
+            "ExternalService": set(externals),
             "Gateway": {*(gateways or world.gateways), *self._gateways},
         }
         for ref in self._routes:
@@ -163,7 +170,7 @@ class References:
         problem = f"Gateway {ref.name} has no listener {ref.section_name!r}: it has {', '.join(names)}"
         return ReferenceProblem("TargetNotFound", f"{path}.sectionName: {problem}")
 
-    def callers(self, policy: TargetedPolicy) -> list[ReferenceProblem]:
+    def callers(self, policy: TargetedPolicy | ExternalService) -> list[ReferenceProblem]:
         """The names in `from` that nobody in the mesh has."""
         callers = self._names["Service"] | self._names["Gateway"]
         return [

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from meshwright.control_plane.api.models.base import ApiModel, Protocol
 
 NodeRole = Literal["service", "gateway", "external"]
-"""`external`: all hosts outside the mesh that its services call."""
+"""`external`: an ExternalService, or all other hosts outside the mesh that its services call."""
 NodeHealth = Literal["healthy", "degraded", "unhealthy", "unknown", "idle"]
 BreakerState = Literal["closed", "half-open", "partial", "open"]
 EdgeBreaker = Literal["none", "closed", "half-open", "partial", "open"]

@@ -18,7 +18,7 @@ MIN_OPEN_FOR, MAX_OPEN_FOR = timedelta(milliseconds=100), timedelta(hours=1)
 class CircuitBreakerSpec(TargetedSpec):
     """When an instance is ejected, and limits. Each caller's sidecar counts separately."""
 
-    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service"})
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "ExternalService"})
 
     consecutive_failures: int = Field(
         5,

@@ -40,6 +40,9 @@ class ConnectionPoolHooks(Hooks[ConnectionPoolSpec]):
         if spec.max_requests_per_connection is not None:
             common.max_requests_per_connection.value = spec.max_requests_per_connection
         if spec.max_concurrent_streams is not None:
-            http2 = options.explicit_http_config.http2_protocol_options
+            # Hosts outside the mesh are spoken to as the caller speaks, unless their port is gRPC.
+            as_the_caller = options.HasField("use_downstream_protocol_config")
+            config = options.use_downstream_protocol_config if as_the_caller else options.explicit_http_config
+            http2 = config.http2_protocol_options
             http2.max_concurrent_streams.value = spec.max_concurrent_streams
         packed.CopyFrom(codec.pack(options))

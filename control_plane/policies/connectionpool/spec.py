@@ -37,7 +37,7 @@ class TcpKeepalive(Spec):
 class ConnectionPoolSpec(TargetedSpec):
     """Fields that are left out keep their defaults."""
 
-    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service"})
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "ExternalService"})
 
     connect_timeout: Duration | None = Field(
         None, description="Time for a new connection including its TLS handshake; 1s by default."

@@ -24,7 +24,7 @@ class HeaderPolicySpec(TargetedSpec):
     """The changes. Set request, response or both."""
 
     target_kinds: ClassVar[frozenset[TargetKind]] = frozenset(
-        {"Mesh", "Gateway", "Service", "HTTPRoute", "GRPCRoute"}
+        {"Mesh", "Gateway", "Service", "ExternalService", "HTTPRoute", "GRPCRoute"}
     )
 
     request: HeaderChanges | None = Field(None, description="Changes to requests.")

@@ -40,7 +40,7 @@ class TcpProbe(Spec):
 class HealthCheckSpec(TargetedSpec):
     """The probe and its timing. Set exactly one of http, grpc and tcp."""
 
-    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service"})
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "ExternalService"})
 
     http: HttpProbe | None = Field(None, description="Probe with an HTTP request.")
     grpc: GrpcProbe | None = Field(None, description="Probe with gRPC's health protocol.")

@@ -50,12 +50,16 @@ class ResolvedMirror:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedBackend:
-    """A backendRef and its cluster; if that is empty, `problem` says why. `mirrors` are its own."""
+    """A backendRef and its cluster; if that is empty, `problem` says why. `mirrors` are its own.
+
+    `outside`: the requests were for another host than that of the ExternalService behind it.
+    """
 
     ref: HTTPBackendRef
     cluster: str
     problem: str = ""
     mirrors: tuple[ResolvedMirror, ...] = ()
+    outside: bool = False
 
     @property
     def has_own_route(self) -> bool:
@@ -153,6 +157,7 @@ def _route(
         action = v3.RouteAction(timeout=timedelta(0))
         _forward(backends, action)
         envoy_filters.apply_rewrite(filters, match.path, action)
+        _ask_for_host_outside(backends, action)
         mirrors = resolved.mirrors + (backends[0].mirrors if len(backends) == 1 else ())
         action.request_mirror_policies.extend(_mirror_policy(mirror) for mirror in mirrors if mirror.cluster)
         route.route.CopyFrom(action)
@@ -178,6 +183,12 @@ def _forward(backends: list[ResolvedBackend], action: v3.RouteAction) -> None:
         )
         envoy_filters.apply_header_modifiers(backend.ref.filters, weighted)
         action.weighted_clusters.clusters.append(weighted)
+
+
+def _ask_for_host_outside(backends: list[ResolvedBackend], action: v3.RouteAction) -> None:
+    """Name a host outside by its own name, unless the route gives another. Services have no such name."""
+    if any(backend.outside for backend in backends) and action.WhichOneof("host_rewrite_specifier") is None:
+        action.auto_host_rewrite.value = True
 
 
 def _mirror_policy(mirror: ResolvedMirror) -> v3.RouteAction.RequestMirrorPolicy:

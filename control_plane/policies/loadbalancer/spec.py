@@ -94,7 +94,7 @@ class LocalityPreference(Spec):
 class LoadBalancerSpec(TargetedSpec):
     """How each caller's sidecar picks an instance."""
 
-    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service"})
+    target_kinds: ClassVar[frozenset[TargetKind]] = frozenset({"Mesh", "Service", "ExternalService"})
 
     algorithm: Algorithm = Field(
         "LeastRequest",

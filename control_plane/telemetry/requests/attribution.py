@@ -12,7 +12,7 @@ from typing import Any
 
 from meshwright.control_plane.api.models.requests import Request, ResponsiblePolicy
 from meshwright.control_plane.api.models.revisions import RevisionInfo
-from meshwright.control_plane.core.attachment import AttachmentPoint, Attachments
+from meshwright.control_plane.core.attachment import AttachmentPoint, Attachments, edge_point
 from meshwright.control_plane.core.world import PolicyDocument
 from meshwright.control_plane.policies.hook_registry import kinds_explaining
 from meshwright.control_plane.policies.httproute.spec import INLINE_POLICIES
@@ -86,7 +86,7 @@ class PolicyAttribution:
             point = AttachmentPoint(service=request.service, caller=request.caller)
         else:
             gateway = request.service if request.direction == "ingress" else ""
-            point = AttachmentPoint(service=request.callee, caller=request.service, gateway=gateway)
+            point = edge_point(request.callee, request.service, gateway)
         named_kinds = {ref.partition("/")[0] for ref in request.policies}
         for policy in self._attachments.effective_at(point):
             # A kind that the route names is more specific there than at the destination.

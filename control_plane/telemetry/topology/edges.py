@@ -1,7 +1,7 @@
 """Traffic aggregated to edges: all calls from one service or gateway to another service.
 
-Only the mesh's own services are destinations, and all hosts outside the mesh as one. The caller is the
-identity of the certificate.
+Only the mesh's own services are destinations, each ExternalService, and all other hosts outside the mesh as
+one. The caller is the identity of the certificate.
 """
 
 from __future__ import annotations
@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from meshwright.control_plane.api.cluster_names import EXTERNAL, EXTERNAL_NODE, parse_cluster_name
+from meshwright.control_plane.api.cluster_names import (
+    EXTERNAL,
+    EXTERNAL_NODE,
+    TCP_PORT,
+    is_external_node,
+    parse_cluster_name,
+)
 from meshwright.control_plane.api.models.base import Protocol
 from meshwright.control_plane.api.models.topology import NodeRole
 from meshwright.control_plane.core.views import default_port
@@ -109,11 +115,13 @@ class EdgeTable:
 def destination_of(cluster: str, services: Mapping[str, Service]) -> tuple[str, Protocol] | None:
     """The service behind a cluster and the protocol of its port; None if the mesh has no such service.
 
-    Hosts outside the mesh are one destination.
+    Hosts outside the mesh are one destination, except those of an ExternalService.
     """
     if cluster == EXTERNAL:
         return EXTERNAL_NODE, "http"
     name = parse_cluster_name(cluster)
+    if is_external_node(name.service):
+        return name.service, "tcp" if name.port.startswith(TCP_PORT) else "http"
     service = services.get(name.service)
     if service is None:
         return None

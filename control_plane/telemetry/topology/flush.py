@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from meshwright.control_plane.api.cluster_names import EXTERNAL
+from meshwright.control_plane.api.cluster_names import EXTERNAL, parse_cluster_name
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry.ingest.envoy_stats import INBOUND, UNROUTED, StatPoint
 from meshwright.control_plane.telemetry.topology import histogram
@@ -44,7 +44,7 @@ class MetricsFlush:
         if point.cluster == INBOUND:
             self.inbound.completed += point.value
             self.inbound.failed += point.value if point.stat.endswith("_5xx") else 0.0
-        if point.cluster.startswith("/") and point.cluster not in (UNROUTED, EXTERNAL):
+        if point.cluster not in (UNROUTED, EXTERNAL) and not parse_cluster_name(point.cluster).service:
             return
         if point.stat in GAUGE_FIELDS:
             self.gauges.append(point)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshwright.control_plane.api.cluster_names import EXTERNAL_NODE
+from meshwright.control_plane.api.cluster_names import is_external_node
 from meshwright.control_plane.api.models.topology import Breaker, Topology, TopologyEdge, VersionTraffic
 from meshwright.control_plane.telemetry.topology.edges import EdgeTable, EdgeTraffic
 from meshwright.control_plane.telemetry.topology.health import (
@@ -46,7 +46,8 @@ def _edge(
         refused_per_s=round(traffic.refused_per_s, 3),
         breaker=breaker.state if breaker else "none",
         ejected=breaker.ejected if breaker else traffic.ejected,
-        mtls=traffic.is_mutual_tls(destination not in (*context.plaintext_services, EXTERNAL_NODE)),
+        mtls=not is_external_node(destination)
+        and traffic.is_mutual_tls(destination not in context.plaintext_services),
         versions=tuple(_version_traffic(version, part) for version, part in sorted(traffic.versions.items())),
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from meshwright.control_plane.api.cluster_names import EXTERNAL_NODE
+from meshwright.control_plane.api.cluster_names import is_external_node
 from meshwright.control_plane.api.models.topology import (
     Breaker,
     HealthThresholds,
@@ -74,7 +74,7 @@ HEALTHY = NodeVerdict("healthy")
 
 
 def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNode]:
-    """Every service and gateway with its health, sorted by name."""
+    """Every service, gateway and called host outside with its health, sorted by name."""
     services = context.world.services
     received: dict[str, dict[str, CallResults]] = {}
     sent: dict[str, list[CallResults]] = {}
@@ -85,8 +85,8 @@ def assess_nodes(edges: EdgeTable, context: MeshContext) -> Iterator[TopologyNod
         sent.setdefault(caller, []).append(traffic.results)
     gateways = (*context.world.gateways, *context.gateways, *context.evicted_gateways)
     roles: dict[str, NodeRole] = {**dict.fromkeys(gateways, "gateway"), **edges.callers}
-    if EXTERNAL_NODE in received:
-        roles.setdefault(EXTERNAL_NODE, "external")
+    for name in filter(is_external_node, received):
+        roles.setdefault(name, "external")
     for name in sorted({*roles, *services}):
         service = services.get(name)
         if service is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from meshwright.control_plane.api.cluster_names import is_external_node
 from meshwright.control_plane.api.models.base import Protocol
 from meshwright.control_plane.api.models.topology import EdgeHistory, HistoryPoint, ServiceHistory
 from meshwright.control_plane.core.views import default_port
@@ -43,7 +44,13 @@ def service_history(store: HistoryStore, world: World, name: str, now: float) ->
 def subject_histories(
     store: HistoryStore, world: World, name: str
 ) -> Iterator[tuple[TrafficHistory, Protocol]]:
-    """The histories of a service's ports, or that of a gateway."""
+    """The histories of the ports of a service or ExternalService, or that of a gateway."""
+    if is_external_node(name):
+        for cluster in store.clusters(name):
+            history, destination = store.service(cluster), destination_of(cluster, {})
+            if history is not None and destination is not None:
+                yield history, destination[1]
+        return
     service = world.services.get(name)
     if service is None:
         history = store.gateway(name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from meshwright.control_plane.api.cluster_names import is_external_node, parse_cluster_name
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.telemetry import metrics
 from meshwright.control_plane.telemetry.topology.counters import UpstreamCounters
@@ -85,6 +86,10 @@ class HistoryStore:
         """The history of all calls to a cluster, including those to its subsets."""
         return self._services.get(cluster)
 
+    def clusters(self, node: str) -> Iterator[str]:
+        """The clusters of a node of the topology that have a history."""
+        return (cluster for cluster in self._services if parse_cluster_name(cluster).service == node)
+
     def gateway(self, name: str) -> TrafficHistory | None:
         """The history of all calls a gateway makes."""
         return self._gateways.get(name)
@@ -144,7 +149,8 @@ class HistoryStore:
 
     def _subjects(self, caller: Identity, cluster: str) -> Iterator[TrafficHistory]:
         gateway = self._gateway(caller.name) if caller.role == "gateway" else None
-        service = self._service(caller.name, cluster.partition("/")[0])
+        outside = is_external_node(parse_cluster_name(cluster).service)
+        service = self._service(caller.name, cluster if outside else cluster.partition("/")[0])
         yield from (history for history in (gateway, service) if history is not None)
 
     def _gateway(self, name: str) -> TrafficHistory | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from meshwright.control_plane.api.cluster_names import is_external_node
 from meshwright.control_plane.api.models.topology import (
     Breaker,
     EdgeBreaker,
@@ -90,7 +91,8 @@ def _service_summary(
     for destination, edge in edges:
         total.add(edge)
         if destination:
-            mutual_tls.append(edge.is_mutual_tls(destination not in context.plaintext_services))
+            inside = not is_external_node(destination)
+            mutual_tls.append(inside and edge.is_mutual_tls(destination not in context.plaintext_services))
     calls, failed, _ = total.results
     rate, (p50, p95, p99) = total.rate, total.latency_percentiles()
     failures = round(rate * failed / calls, 3) if calls > 0 else 0.0

@@ -80,7 +80,7 @@ def test_patch_cluster_omitted_limits_are_unchanged() -> None:
         ({"consecutiveFailures": 0}, "greater than or equal to 1"),
         ({"maxPending": 0}, "greater than or equal to 1"),
         ({"maxRequests": "9"}, "valid integer"),
-        ({"targetRefs": [{"kind": "HTTPRoute", "name": "r"}]}, "use one of Mesh, Service"),
+        ({"targetRefs": [{"kind": "HTTPRoute", "name": "r"}]}, "use one of ExternalService, Mesh, Service"),
     ],
 )
 def test_invalid_spec_is_rejected(spec: dict[str, Any], message: str) -> None:

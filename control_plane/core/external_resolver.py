@@ -1,0 +1,126 @@
+"""ExternalServices → views: which hosts outside the mesh a caller may use, by which clusters and policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from meshwright.control_plane.core.attachment import (
+    AttachmentPoint,
+    Attachments,
+    EffectivePolicy,
+    implementing,
+)
+from meshwright.control_plane.core.ports import external_cluster_name, external_domains
+from meshwright.control_plane.core.views import (
+    ExternalClusterView,
+    ExternalHostView,
+    ExternalView,
+    HostView,
+    RuleView,
+    UpstreamView,
+)
+from meshwright.control_plane.core.world import PolicyDocument
+from meshwright.control_plane.policies.externalservice.spec import HTTP_PORT, ExternalPort, ExternalService
+from meshwright.control_plane.policies.httproute.envoy import ResolvedBackend
+from meshwright.control_plane.policies.httproute.spec import HTTPBackendRef, HTTPRouteRule
+
+
+class ExternalResolver:
+    """The ExternalServices of one set of documents."""
+
+    def __init__(self, attachments: Attachments) -> None:
+        self._attachments = attachments
+        self._documents: list[tuple[PolicyDocument, ExternalService]] = []
+        self.services: dict[str, ExternalService] = {}
+
+    def add(self, document: PolicyDocument, service: ExternalService) -> None:
+        """Index a document."""
+        self._documents.append((document, service))
+        self.services[service.name] = service
+
+    def callers(self) -> frozenset[str]:
+        """Callers whose view of the hosts outside may differ from everybody else's."""
+        names: set[str] = set()
+        for _, service in self._documents:
+            names.update(service.spec.from_, self._attachments.callers_of_external(service.name))
+        return frozenset(names)
+
+    def clusters(self, caller: str) -> tuple[ExternalClusterView, ...]:
+        """The clusters of all documents, also of those that only routes lead `caller` to."""
+        return tuple(
+            _cluster(service, port, self._effective(service, caller))
+            for service in self.services.values()
+            for port in service.spec.ports
+        )
+
+    def views(self, caller: str) -> tuple[ExternalView, ...]:
+        """What `caller` may call outside, the oldest document first.
+
+        An empty caller stands for all that have no variant. A domain that two documents claim belongs to the
+        older one.
+        """
+        taken: set[str] = set()
+        return tuple(self._view(service, caller, taken) for service in self._visible(caller))
+
+    def _effective(self, service: ExternalService, caller: str) -> tuple[EffectivePolicy, ...]:
+        return self._attachments.effective_at(AttachmentPoint(external=service.name, caller=caller))
+
+    def _visible(self, caller: str) -> Iterator[ExternalService]:
+        for _, service in sorted(self._documents, key=lambda entry: (entry[0].created, entry[1].name)):
+            if not service.spec.from_ or caller in service.spec.from_:
+                yield service
+
+    def _view(self, service: ExternalService, caller: str, taken: set[str]) -> ExternalView:
+        policies = implementing(self._effective(service, caller), "patch_route")
+        hosts = []
+        for port in service.spec.ports:
+            view = _host(service, port, policies)
+            domains = tuple(domain for domain in view.host.domains if domain not in taken)
+            taken.update(domains)
+            if domains or view.networks:
+                hosts.append(replace(view, host=replace(view.host, domains=domains)))
+        return ExternalView(service.ref, tuple(hosts), tuple(_upstream(service)))
+
+
+def _upstream(service: ExternalService) -> Iterator[tuple[str, UpstreamView]]:
+    """What callers may declare as an upstream: the first tcp port of `db` as `db`."""
+    ports = [port for port in service.spec.ports if port.protocol == "tcp"]
+    if ports and service.spec.is_fixed:
+        cluster = external_cluster_name(service, ports[0])
+        yield service.name, UpstreamView(((cluster, 1),), (service.ref,))
+
+
+def _host(
+    service: ExternalService, port: ExternalPort, policies: tuple[EffectivePolicy, ...]
+) -> ExternalHostView:
+    spec, cluster = service.spec, external_cluster_name(service, port)
+    ref = HTTPBackendRef(group="meshwright.io", kind="ExternalService", name=service.name, port=port.port)
+    rule = RuleView(
+        service.ref,
+        HTTPRouteRule(backend_refs=(ref,)),
+        (0, "", 0),
+        (ResolvedBackend(ref, cluster),),
+        (),
+        policies,
+        grpc=port.protocol == "grpc",
+    )
+    number = 0 if port.port == HTTP_PORT else port.port
+    host = HostView(cluster.removeprefix("/"), external_domains(spec, port), (rule,), port=number)
+    networks = tuple(address for address in spec.addresses if "/" in address)
+    return ExternalHostView(service.ref, host, port, cluster, networks, guarded=not spec.is_fixed)
+
+
+def _cluster(
+    service: ExternalService, port: ExternalPort, effective: tuple[EffectivePolicy, ...]
+) -> ExternalClusterView:
+    trials = [policy.hooks.trial() for policy in implementing(effective, "trial")]
+    ejected_for = trials[-1].open_for if trials and trials[-1] else None
+    return ExternalClusterView(
+        external_cluster_name(service, port),
+        service.ref,
+        service.spec,
+        port,
+        implementing(effective, "patch_cluster"),
+        ejected_for,
+    )

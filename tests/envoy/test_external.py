@@ -1,0 +1,343 @@
+"""ExternalService under traffic: declared hosts outside, with DNS, TLS, policies and `outbound: deny`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.http_cases import END
+from tests.envoy.mesh_api import api
+from tests.envoy.raw_http import RawResponse, exchange, parse
+from tests.envoy.steady_load import load
+from tests.fakes.dns_server import DnsRecords, running_dns_server
+from tests.fakes.outside_server import Outside, PublicAuthority, running_outside
+
+HOST = "api.cards.example"
+
+
+@dataclass
+class World:
+    """The servers outside: two for the same host, and those with TLS under a right and a wrong name."""
+
+    first: Outside
+    second: Outside
+    secure: Outside
+    impostor: Outside
+    mutual: Outside
+    dns: DnsRecords
+    authority: PublicAuthority
+    files: tuple[Path, Path]
+    ca: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ca = json.dumps(self.authority.pem)
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder, authority = tmp_path_factory.mktemp("pki"), PublicAuthority()
+    good = authority.server_context(folder, HOST)
+    bad = authority.server_context(folder, "other.example")
+    mutual = authority.server_context(folder, HOST, client_ca=authority.pem)
+    dns = DnsRecords({HOST: ["127.0.0.21"], "else.example": ["127.0.0.21"]})
+    with ExitStack() as stack:
+        first = stack.enter_context(running_outside("127.0.0.21"))
+        second = stack.enter_context(running_outside("127.0.0.22", first.port))
+        contexts = (good, bad, mutual)
+        secure, impostor, careful = (
+            stack.enter_context(running_outside("127.0.0.23", 0, context)) for context in contexts
+        )
+        stack.enter_context(running_dns_server(dns))
+        files = authority.files(folder, "client.example")
+        yield World(first, second, secure, impostor, careful, dns, authority, files)
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    services = [
+        service("front"),
+        {**service("locked"), "outbound": "deny", "upstreams": ["cards"]},
+    ]
+    with running_mesh(tmp_path_factory.mktemp("mesh"), services) as running:
+        yield running
+
+
+def document(spec: str, name: str = "cards") -> str:
+    head = f"apiVersion: meshwright.io/v1, kind: ExternalService, metadata: {{name: {name}}}"
+    return f"---\n{{{head}, spec: {{{spec}}}}}\n"
+
+
+def policy(kind: str, spec: str) -> str:
+    head = f"apiVersion: meshwright.io/v1, kind: {kind}, metadata: {{name: cards}}"
+    target = "targetRefs: [{kind: ExternalService, name: cards}]"
+    return f"---\n{{{head}, spec: {{{target}, {spec}}}}}\n"
+
+
+@pytest.fixture
+def applied(mesh: Mesh) -> Iterator[Any]:
+    """Apply documents; they are deleted after the test."""
+    names: list[tuple[str, str]] = []
+
+    def apply(*texts: str) -> None:
+        mesh.apply("".join(texts))
+        for text in texts:
+            head = text.split("kind: ")[1], text.split("metadata: {name: ")[1]
+            names.append((head[0].split(",")[0], head[1].split("}")[0]))
+
+    yield apply
+    for kind, name in dict.fromkeys(reversed(names)):
+        mesh.delete(kind, name)
+
+
+def static(*servers: Outside, more: str = "") -> str:
+    endpoints = ", ".join(f"{{address: {server.address}}}" for server in servers)
+    ports = f"ports: [{{port: 80, targetPort: {servers[0].port}}}]"
+    return document(f"hosts: [{HOST}], {ports}, endpoints: [{endpoints}]{more}")
+
+
+def call(mesh: Mesh, host: str = HOST, caller: str = "front-1", path: str = "/x") -> RawResponse:
+    text = f"GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\n{END}"
+    return exchange(mesh.ports(caller)["outbound"], text)
+
+
+def server_of(response: RawResponse) -> str:
+    return str(json.loads(response.body)["server"])
+
+
+def test_static_endpoints_answer_for_the_host(mesh: Mesh, outside: World, applied: Any) -> None:
+    applied(static(outside.first, outside.second))
+    servers = {server_of(call(mesh)) for _ in range(30)}
+    assert servers == {"127.0.0.21", "127.0.0.22"}
+    assert json.loads(call(mesh).body)["host"] == HOST
+
+
+def test_change_in_dns_is_followed(mesh: Mesh, outside: World, applied: Any) -> None:
+    outside.dns.addresses[HOST] = ["127.0.0.21"]
+    applied(
+        document(
+            f"hosts: [{HOST}], ports: [{{port: 80, targetPort: {outside.first.port}}}],"
+            f" resolvers: ['127.0.0.1:{outside.dns.port}']"
+        )
+    )
+    assert server_of(call(mesh)) == "127.0.0.21"
+    outside.dns.addresses[HOST] = ["127.0.0.22"]
+    until(lambda: server_of(call(mesh)) == "127.0.0.22", "the new address")
+
+
+def test_tls_is_opened_and_a_wrong_name_refused(mesh: Mesh, outside: World, applied: Any) -> None:
+    def secure(server: Outside, tls: str = "") -> str:
+        return document(
+            f"hosts: [{HOST}], ports: [{{port: 80, targetPort: {server.port}}}],"
+            f" endpoints: [{{address: {server.address}}}], tls: {{ca: {outside.ca}{tls}}}"
+        )
+
+    applied(secure(outside.secure))
+    assert call(mesh).status == 200
+    applied(secure(outside.impostor))
+    refused = call(mesh)
+    assert refused.status == 503
+    why = f"/api/v1/why/{refused.request_id}"
+    until(lambda: "CERTIFICATE_VERIFY_FAILED" in api(mesh, why).text, "the reason")
+    certificate, key = outside.files
+    applied(secure(outside.mutual, f", clientCertificate: {{certificate: {certificate}, privateKey: {key}}}"))
+    assert call(mesh).status == 200
+
+
+def test_exact_host_wins_over_a_wildcard_that_the_proxy_uses_already(
+    mesh: Mesh, outside: World, applied: Any
+) -> None:
+    ports = f"ports: [{{port: 80, targetPort: {outside.first.port}}}]"
+    wild = document(f"hosts: ['*.wild.example'], {ports}, endpoints: [{{address: 127.0.0.21}}]", "wild")
+    exact = document(f"hosts: [b.wild.example], {ports}, endpoints: [{{address: 127.0.0.22}}]", "exact")
+    applied(wild)
+    assert server_of(call(mesh, "a.wild.example")) == server_of(call(mesh, "b.wild.example")) == "127.0.0.21"
+    applied(exact)
+    assert server_of(call(mesh, "a.wild.example")) == "127.0.0.21"
+    assert server_of(call(mesh, "b.wild.example")) == "127.0.0.22"
+
+
+def test_networks_are_resolved_as_they_are_called_but_not_to_loopback(
+    mesh: Mesh, outside: World, applied: Any
+) -> None:
+    port = outside.first.port
+    applied(document(f"addresses: [127.0.0.0/27], ports: [{{port: {port}}}]"))
+    assert server_of(call(mesh, f"127.0.0.22:{port}", "locked-1")) == "127.0.0.22"
+    tunnel = f"CONNECT 127.0.0.21:{port} HTTP/1.1\r\nHost: 127.0.0.21:{port}\r\n\r\n"
+    inside = exchange(
+        mesh.ports("locked-1")["outbound"], tunnel, f"GET /t HTTP/1.1\r\nHost: 127.0.0.21:{port}\r\n{END}"
+    )
+    assert server_of(parse(inside.body)) == "127.0.0.21"
+    assert call(mesh, f"127.0.0.1:{port}", "locked-1").status == 403
+    assert "outbound: deny" in call(mesh, f"127.0.0.32:{port}", "locked-1").body
+
+
+def test_denied_service_reaches_declared_hosts_alone(mesh: Mesh, outside: World, applied: Any) -> None:
+    port, listener = outside.first.port, mesh.ports("locked-1")["outbound"]
+    literal = f"127.0.0.21:{port}"
+    applied(static(outside.first))
+    assert call(mesh, caller="locked-1").status == 200
+    for host in ("else.example", literal, f"{HOST}:8080", f"x.{HOST}", f"[::1]:{port}"):
+        assert call(mesh, host, "locked-1").status in (403, 404), host
+        authority = host if ":" in host else f"{host}:443"
+        refused = exchange(listener, f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{END}")
+        assert refused.status in (403, 404), authority
+    # The routes inside a tunnel are the same.
+    tunnel = f"CONNECT {HOST}:80 HTTP/1.1\r\nHost: {HOST}:80\r\n\r\n"
+    inside = exchange(listener, tunnel, f"GET / HTTP/1.1\r\nHost: {literal}\r\n{END}")
+    assert parse(inside.body).status == 403
+    address = upstream_address(mesh)
+    with suppress(ConnectionResetError), socket.create_connection(address, timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert connection.recv(1000) == b""
+
+
+def upstream_address(mesh: Mesh) -> tuple[str, int]:
+    """Where locked-1 finds its upstream `cards`."""
+    lines = Path(f"/proc/{mesh.pid('locked-1')}/environ").read_text().split("\0")
+    address = next(line for line in lines if line.startswith("CARDS_ADDRESS=")).partition("=")[2]
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def test_tcp_port_is_an_upstream(mesh: Mesh, outside: World, applied: Any) -> None:
+    applied(
+        document(
+            f"hosts: [{HOST}], ports: [{{port: 5432, protocol: tcp, targetPort: {outside.secure.port}}}],"
+            f" endpoints: [{{address: {outside.secure.address}}}], tls: {{ca: {outside.ca}}}"
+        )
+    )
+
+    def is_tcp() -> bool:
+        with socket.create_connection(upstream_address(mesh), timeout=60) as connection:
+            connection.sendall(b"GET /tcp HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        edge = edge_to(mesh, "locked", "external/cards")
+        return bool(edge) and edge["protocol"] == "tcp"
+
+    until(is_tcp, "an edge of connections", every=0.5)
+
+
+def edge_to(mesh: Mesh, caller: str, callee: str) -> Any:
+    edges = api(mesh, "/api/v1/topology").json()["edges"]
+    return next((edge for edge in edges if (edge["from"], edge["to"]) == (caller, callee)), None)
+
+
+def test_https_is_counted_by_host_and_not_opened(mesh: Mesh, outside: World, applied: Any) -> None:
+    applied(
+        document(
+            f"hosts: [{HOST}], ports: [{{port: 443, protocol: https, targetPort: {outside.secure.port}}}],"
+            f" endpoints: [{{address: 127.0.0.99}}, {{address: {outside.secure.address}}}]"
+        )
+    )
+    context = ssl.create_default_context(cadata=outside.authority.pem)
+
+    def edge() -> Any:
+        client = http.client.HTTPSConnection("127.0.0.1", mesh.ports("front-1")["outbound"], context=context)
+        client.set_tunnel(HOST, 443)
+        client.request("GET", "/private")
+        assert client.getresponse().status == 200
+        client.close()
+        return edge_to(mesh, "front", "external/cards")
+
+    assert until(edge, "the edge", every=0.5)["mtls"] is False
+    plain = call(mesh, f"{HOST}:443")
+    assert plain.status == 400
+    assert "declared as https by ExternalService/cards" in plain.body
+
+
+def test_only_named_services_have_the_host(mesh: Mesh, outside: World, applied: Any) -> None:
+    applied(static(outside.first, more=", from: [front]"))
+    assert call(mesh).status == 200
+    assert call(mesh, caller="locked-1").status == 403
+    applied(static(outside.first, more=", from: [locked]"))
+    assert call(mesh, caller="locked-1").status == 200
+    assert call(mesh).status == 503, "no longer declared for front, the host is one that DNS does not know"
+
+
+def test_policies_of_an_external_host_are_in_force(mesh: Mesh, outside: World, applied: Any) -> None:
+    first, second = outside.first, outside.second
+    applied(
+        static(first, second),
+        policy("Retry", "attempts: 1, on: [503]"),
+        policy("CircuitBreaker", "consecutiveFailures: 3, openFor: 60s"),
+        policy("HeaderPolicy", "request: {set: [{name: x-key, value: secret}]}"),
+    )
+    assert json.loads(call(mesh).body)["x-key"] == "secret"
+    first.statuses.extend([503] * 1000)
+
+    def ejected() -> bool:
+        assert call(mesh).status == 200, "a retry reaches the other address"
+        breakers = api(mesh, "/api/v1/status").json()["breakers"]
+        return any((item["to"], item["state"]) == ("external/cards", "partial") for item in breakers)
+
+    until(ejected, "the failing address to be ejected")
+    first.statuses.clear()
+    before = len(first.requests)
+    assert {server_of(call(mesh)) for _ in range(10)} == {second.address}
+    assert len(first.requests) == before
+    applied(policy("FaultInjection", "abort: {status: 418}"))
+    assert call(mesh).status == 418
+
+
+def test_dead_address_is_found_by_a_health_check(mesh: Mesh, outside: World, applied: Any) -> None:
+    applied(
+        document(
+            f"hosts: [{HOST}], ports: [{{port: 80, targetPort: {outside.first.port}}}],"
+            " endpoints: [{address: 127.0.0.99}, {address: 127.0.0.21}]"
+        ),
+        policy("HealthCheck", "http: {path: /health}, interval: 200ms, unhealthyThreshold: 1"),
+    )
+    call(mesh)
+    probes = until(lambda: [seen for seen in outside.first.requests if seen["path"] == "/health"], "a probe")
+    assert probes[0]["host"] == HOST
+    assert {server_of(call(mesh)) for _ in range(20)} == {"127.0.0.21"}
+
+
+def test_gateway_leads_to_a_host_outside_under_its_own_name(mesh: Mesh, outside: World, applied: Any) -> None:
+    applied(
+        static(outside.first),
+        "---\n{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: public},"
+        " spec: {parentRefs: [{name: ingress}], rules: [{backendRefs:"
+        " [{group: meshwright.io, kind: ExternalService, name: cards}]}]}}\n",
+    )
+    assert mesh.outside("/p", headers={"host": "shop.example"}).json()["host"] == HOST
+    until(lambda: edge_to(mesh, "ingress", "external/cards"), "the edge from the gateway", every=0.5)
+
+
+def test_turning_it_on_off_and_over_fails_no_request_and_cuts_no_stream(
+    mesh: Mesh, outside: World, applied: Any, tmp_path: Path
+) -> None:
+    first, second = outside.first, outside.second
+    port = mesh.ports("front-1")["outbound"]
+    authority = first.authority
+    spec = f"addresses: [{first.address}], ports: [{{port: {first.port}}}]"
+    applied(document(spec))
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as stream:
+        stream.sendall(f"GET /stream HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+        received = stream.recv(4096)
+        with load(tmp_path, f"http://127.0.0.1:{port}/x", f"Host: {authority}") as result:
+            for _ in range(2):
+                mesh.delete("ExternalService", "cards")
+                mesh.apply(document(spec))
+                mesh.apply(document(f"{spec}, endpoints: [{{address: {second.address}}}]"))
+                mesh.apply(document(spec) + policy("Timeout", "request: 20s"))
+                mesh.delete("Timeout", "cards")
+        until(lambda: _next_line(outside.first, stream), "a line of the stream")
+    assert received.startswith(b"HTTP/1.1 200")
+    assert result.requests > 100
+    assert result.failed == 0, result.report
+
+
+def _next_line(server: Outside, stream: socket.socket) -> bytes:
+    server.tick()
+    return stream.recv(4096)
