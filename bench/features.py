@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from bench import jwt_tokens
+from bench import jwt_tokens, rate_limits
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import http2
@@ -164,7 +164,8 @@ def features(telemetry_port: int) -> dict[str, Change]:
         for title, without in left_out.items()
     }
     tokens = {f"JSON Web Tokens, {name}": jwt_tokens.verified(name) for name in jwt_tokens.ALGORITHMS}
-    return {**single, **tokens, **combined}
+    limits = {f"local rate limit, {name}": rate_limits.limited(key) for name, key in rate_limits.KEYS.items()}
+    return {**single, **tokens, **limits, **combined}
 
 
 def _product_manager(node: NodeSnapshot, listener: str) -> Json:

@@ -33,7 +33,9 @@ def verified(algorithm: str) -> Callable[[Literal["client", "server"], dict[str,
             "claimHeaders": [{"claim": "sub", "header": "x-user"}],
         }
     )
-    config = JWTAuthenticationHooks.shared_config([[JWTAuthenticationHooks(spec, "JWTAuthentication/a")]], {})
+    config = JWTAuthenticationHooks.shared_config(
+        NAME, [[JWTAuthenticationHooks(spec, "JWTAuthentication/a")]], {}
+    )
     route = v3.JwtPerRoute(requirement_name="a")
 
     def change(side: Literal["client", "server"], bootstrap: dict[str, Any]) -> None:

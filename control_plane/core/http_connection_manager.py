@@ -17,6 +17,7 @@ from meshwright.control_plane.core import (
     external,
     http1,
     http2,
+    limited_requests,
     local_replies,
     reply_reasons,
     resource,
@@ -75,6 +76,8 @@ def connection_manager(
     manager.max_request_headers_kb.value = header_limits.MAX_KIB_INSIDE if inside else header_limits.MAX_KIB
     if direction != "inbound":
         manager.access_log.extend(local_replies.access_logs())
+    if direction != "outbound":
+        manager.access_log.extend(limited_requests.access_logs())
     context = ListenerContext(direction, settings.owner, settings.tracing)
     for policy in settings.policies:
         policy.hooks.patch_listener(manager, context)

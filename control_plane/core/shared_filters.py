@@ -16,7 +16,11 @@ from google.protobuf.message import Message
 from meshwright.control_plane.core.attachment import EffectivePolicy, refs_of
 from meshwright.control_plane.core.resource import ECDS, Resource, ads_source, encode
 from meshwright.control_plane.envoy import codec, v3
-from meshwright.control_plane.policies.hook_registry import hook_classes, shared_filters
+from meshwright.control_plane.policies.hook_registry import (
+    hook_classes,
+    hooks_of_shared_filter,
+    shared_filters,
+)
 from meshwright.control_plane.policies.hooks import NO_CLUSTER, FilterPhase, ListenerDirection
 
 
@@ -38,20 +42,17 @@ def combinations(
 ) -> Mapping[str, tuple[tuple[EffectivePolicy, ...], ...]]:
     """The combinations of policies at some places, by kind; only kinds with a shared filter."""
     result: dict[str, dict[tuple[EffectivePolicy, ...], None]] = {}
-    kinds = shared_filters(direction)
-    for policies in places:
-        by_kind: dict[str, list[EffectivePolicy]] = {}
-        for policy in policies:
-            if policy.kind in kinds:
-                by_kind.setdefault(policy.kind, []).append(policy)
-        for kind, members in by_kind.items():
-            result.setdefault(kind, {})[tuple(members)] = None
+    kinds = {kind: {kind, *hook_classes()[kind].reads} for kind in shared_filters(direction)}
+    for policies in map(tuple, places):
+        for kind in {policy.kind for policy in policies} & kinds.keys():
+            members = tuple(policy for policy in policies if policy.kind in kinds[kind])
+            result.setdefault(kind, {})[members] = None
     return {kind: tuple(sorted(sets, key=refs_of)) for kind, sets in sorted(result.items())}
 
 
 def http_filters(direction: ListenerDirection) -> Iterable[tuple[FilterPhase, v3.HttpFilter]]:
     """The shared filters of a connection manager."""
-    for phase, name, inert in shared_filters(direction).values():
+    for _, (phase, name, inert) in _filters(direction):
         source = v3.ExtensionConfigSource(config_source=ads_source(), type_urls=[codec.type_url(inert)])
         yield phase, v3.HttpFilter(name=name, config_discovery=source, disabled=True)
 
@@ -69,7 +70,8 @@ def names(direction: ListenerDirection) -> tuple[str, ...]:
 
 
 def _filters(direction: ListenerDirection) -> Iterable[tuple[str, tuple[FilterPhase, str, Message]]]:
-    return shared_filters(direction).items()
+    for kind, filters in shared_filters(direction).items():
+        yield from ((kind, entry) for entry in filters)
 
 
 def _resource(name: str, inert: Message, view: SharedFilterView | None) -> Resource:
@@ -79,7 +81,7 @@ def _resource(name: str, inert: Message, view: SharedFilterView | None) -> Resou
     if view is not None:
         policies = tuple(dict.fromkeys(policy for members in view.combinations for policy in members))
         hooks = [[policy.hooks for policy in members] for members in view.combinations]
-        config = hook_classes()[view.kind].shared_config(hooks, dict(view.clusters))
+        config = hook_classes()[view.kind].shared_config(name, hooks, dict(view.clusters))
         outside = (cluster.name for policy in policies for cluster in policy.hooks.outside_clusters())
         inside = (cluster for _, cluster in view.clusters if cluster != NO_CLUSTER)
         required = tuple(dict.fromkeys((*inside, *outside)))
@@ -89,15 +91,12 @@ def _resource(name: str, inert: Message, view: SharedFilterView | None) -> Resou
 
 @lru_cache(maxsize=256)
 def merged(old: Resource, new: Resource) -> Resource:
-    """A configuration that routes of the old and of the new one can use: what both define is as in the new.
-
-    Protobuf merges messages whose bytes follow each other: for the keys of a map the last entry counts
-    (protobuf.dev, "Last One Wins").
-    """
+    """A configuration for routes of the old and of the new one: what both define is as in the new."""
     before, after = _body(old), _body(new)
     if before.typed_config.type_url != after.typed_config.type_url:
         return new
-    after.typed_config.value = before.typed_config.value + after.typed_config.value
+    hooks = hooks_of_shared_filter(new.name)
+    after.typed_config.value = hooks.merged_config(before.typed_config.value, after.typed_config.value)
     clusters = tuple(dict.fromkeys((*old.required_clusters, *new.required_clusters)))
     return encode(ECDS, new.name, after, required_clusters=clusters, policies=new.policies)
 

@@ -69,8 +69,8 @@ _BY_PACKAGE: dict[str, str] = {
     "envoy.extensions.upstreams.http.v3": "HttpProtocolOptions",
     "envoy.service.discovery.v3": "DeltaDiscoveryRequest DeltaDiscoveryResponse Resource",
     "envoy.type.matcher.v3": """
-        FilterStateMatcher ListMatcher PathMatcher RegexMatchAndSubstitute RegexMatcher StringMatcher
-        ValueMatcher""",
+        AddressMatcher FilterStateMatcher ListMatcher PathMatcher RegexMatchAndSubstitute RegexMatcher
+        StringMatcher ValueMatcher""",
     "envoy.type.tracing.v3": "CustomTag",
     "envoy.type.v3": "FractionalPercent Percent TokenBucket",
 }
@@ -82,6 +82,7 @@ _RENAMED: dict[str, str] = {
     "DynamicForwardProxy": "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
     "DynamicForwardProxyCluster": "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
     "EarlyHeaderMutation": "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+    "RateLimitActions": "envoy.config.route.v3.RateLimit",
     "RBACPolicy": "envoy.config.rbac.v3.Policy",
     "RBACRules": "envoy.config.rbac.v3.RBAC",
     "GrpcStats": "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
@@ -90,6 +91,7 @@ _RENAMED: dict[str, str] = {
     "JwtPerRoute": "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
     "StatsAccessLog": "envoy.extensions.access_loggers.stats.v3.Config",
     "HealthCheckFilter": "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+    "AddressRange": "xds.core.v3.CidrRange",
     "TracingProvider": "envoy.config.trace.v3.Tracing",
 }
 
@@ -102,6 +104,7 @@ ENUMS: dict[str, str] = {
     name: f"{package}.{name}"
     for package, names in {
         "envoy.config.core.v3": "ApiVersion HealthStatus",
+        "envoy.extensions.common.ratelimit.v3": "XRateLimitHeadersRFCVersion",
     }.items()
     for name in names.split()
 }

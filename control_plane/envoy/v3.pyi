@@ -45,6 +45,12 @@ class _HealthStatus(_Enum):
 
 HealthStatus: _HealthStatus
 
+class _XRateLimitHeadersRFCVersion(_Enum):
+    OFF: int
+    DRAFT_VERSION_03: int
+
+XRateLimitHeadersRFCVersion: _XRateLimitHeadersRFCVersion
+
 class AccessLog(Message):
     name: str
     @property
@@ -117,6 +123,28 @@ class Address(Message):
         socket_address: SocketAddress | None = ...,
         pipe: _envoy_config_core_v3_Pipe | None = ...,
         envoy_internal_address: EnvoyInternalAddress | None = ...,
+    ) -> None: ...
+
+class AddressMatcher(Message):
+    @property
+    def ranges(self) -> _Messages[AddressRange]: ...
+    invert_match: bool
+    def __init__(
+        self,
+        *,
+        ranges: Iterable[AddressRange] | None = ...,
+        invert_match: bool | None = ...,
+    ) -> None: ...
+
+class AddressRange(Message):
+    address_prefix: str
+    @property
+    def prefix_len(self) -> UInt32Value: ...
+    def __init__(
+        self,
+        *,
+        address_prefix: str | None = ...,
+        prefix_len: UInt32Value | None = ...,
     ) -> None: ...
 
 class AggregatedConfigSource(Message):
@@ -1220,7 +1248,7 @@ class DnsCacheConfig(Message):
     @property
     def key_value_config(self) -> _envoy_config_common_key_value_v3_KeyValueStoreConfig: ...
     @property
-    def resolved_address_filter(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
+    def resolved_address_filter(self) -> AddressMatcher: ...
     def __init__(
         self,
         *,
@@ -1239,7 +1267,7 @@ class DnsCacheConfig(Message):
         preresolve_hostnames: Iterable[SocketAddress] | None = ...,
         dns_query_timeout: Duration | timedelta | None = ...,
         key_value_config: _envoy_config_common_key_value_v3_KeyValueStoreConfig | None = ...,
-        resolved_address_filter: _envoy_type_matcher_v3_AddressMatcher | None = ...,
+        resolved_address_filter: AddressMatcher | None = ...,
     ) -> None: ...
 
 class DownstreamTlsContext(Message):
@@ -1640,13 +1668,13 @@ class FilterStateMatcher(Message):
     @property
     def string_match(self) -> StringMatcher: ...
     @property
-    def address_match(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
+    def address_match(self) -> AddressMatcher: ...
     def __init__(
         self,
         *,
         key: str | None = ...,
         string_match: StringMatcher | None = ...,
-        address_match: _envoy_type_matcher_v3_AddressMatcher | None = ...,
+        address_match: AddressMatcher | None = ...,
     ) -> None: ...
 
 class FilterStateValue(Message):
@@ -3301,7 +3329,7 @@ class LocalRateLimit(Message):
     def always_consume_default_token_bucket(self) -> BoolValue: ...
     rate_limited_as_resource_exhausted: bool
     @property
-    def rate_limits(self) -> _Messages[_envoy_config_route_v3_RateLimit]: ...
+    def rate_limits(self) -> _Messages[RateLimitActions]: ...
     @property
     def max_dynamic_descriptors(self) -> UInt32Value: ...
     def __init__(
@@ -3322,7 +3350,7 @@ class LocalRateLimit(Message):
         vh_rate_limits: int | None = ...,
         always_consume_default_token_bucket: BoolValue | None = ...,
         rate_limited_as_resource_exhausted: bool | None = ...,
-        rate_limits: Iterable[_envoy_config_route_v3_RateLimit] | None = ...,
+        rate_limits: Iterable[RateLimitActions] | None = ...,
         max_dynamic_descriptors: UInt32Value | None = ...,
     ) -> None: ...
 
@@ -3941,6 +3969,266 @@ class Random(Message):
         locality_lb_config: _envoy_extensions_load_balancing_policies_common_v3_LocalityLbConfig | None = ...,
     ) -> None: ...
 
+class RateLimitActions(Message):
+    XRateLimitOption: ClassVar[_Enum]
+    UNSPECIFIED: ClassVar[int]
+    OFF: ClassVar[int]
+    DRAFT_VERSION_03: ClassVar[int]
+    class Action(Message):
+        class DestinationCluster(Message):
+            def __init__(self) -> None: ...
+
+        class DynamicMetaData(Message):
+            descriptor_key: str
+            @property
+            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
+            default_value: str
+            def __init__(
+                self,
+                *,
+                descriptor_key: str | None = ...,
+                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
+                default_value: str | None = ...,
+            ) -> None: ...
+
+        class GenericKey(Message):
+            descriptor_value: str
+            default_value: str
+            descriptor_key: str
+            def __init__(
+                self,
+                *,
+                descriptor_value: str | None = ...,
+                default_value: str | None = ...,
+                descriptor_key: str | None = ...,
+            ) -> None: ...
+
+        class HeaderValueMatch(Message):
+            descriptor_value: str
+            default_value: str
+            descriptor_key: str
+            @property
+            def expect_match(self) -> BoolValue: ...
+            @property
+            def headers(self) -> _Messages[HeaderMatcher]: ...
+            def __init__(
+                self,
+                *,
+                descriptor_value: str | None = ...,
+                default_value: str | None = ...,
+                descriptor_key: str | None = ...,
+                expect_match: BoolValue | None = ...,
+                headers: Iterable[HeaderMatcher] | None = ...,
+            ) -> None: ...
+
+        class MaskedRemoteAddress(Message):
+            @property
+            def v4_prefix_mask_len(self) -> UInt32Value: ...
+            @property
+            def v6_prefix_mask_len(self) -> UInt32Value: ...
+            def __init__(
+                self,
+                *,
+                v4_prefix_mask_len: UInt32Value | None = ...,
+                v6_prefix_mask_len: UInt32Value | None = ...,
+            ) -> None: ...
+
+        class MetaData(Message):
+            Source: ClassVar[_Enum]
+            DYNAMIC: ClassVar[int]
+            ROUTE_ENTRY: ClassVar[int]
+            CLUSTER_ENTRY: ClassVar[int]
+            CLUSTER_LOCALITY_ENTRY: ClassVar[int]
+            descriptor_key: str
+            @property
+            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
+            default_value: str
+            source: int
+            skip_if_absent: bool
+            def __init__(
+                self,
+                *,
+                descriptor_key: str | None = ...,
+                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
+                default_value: str | None = ...,
+                source: int | None = ...,
+                skip_if_absent: bool | None = ...,
+            ) -> None: ...
+
+        class QueryParameterValueMatch(Message):
+            descriptor_value: str
+            default_value: str
+            descriptor_key: str
+            @property
+            def expect_match(self) -> BoolValue: ...
+            @property
+            def query_parameters(self) -> _Messages[QueryParameterMatcher]: ...
+            def __init__(
+                self,
+                *,
+                descriptor_value: str | None = ...,
+                default_value: str | None = ...,
+                descriptor_key: str | None = ...,
+                expect_match: BoolValue | None = ...,
+                query_parameters: Iterable[QueryParameterMatcher] | None = ...,
+            ) -> None: ...
+
+        class QueryParameters(Message):
+            query_parameter_name: str
+            descriptor_key: str
+            skip_if_absent: bool
+            def __init__(
+                self,
+                *,
+                query_parameter_name: str | None = ...,
+                descriptor_key: str | None = ...,
+                skip_if_absent: bool | None = ...,
+            ) -> None: ...
+
+        class RemoteAddress(Message):
+            def __init__(self) -> None: ...
+
+        class RemoteAddressMatch(Message):
+            descriptor_value: str
+            descriptor_key: str
+            default_value: str
+            @property
+            def address_matcher(self) -> AddressMatcher: ...
+            def __init__(
+                self,
+                *,
+                descriptor_value: str | None = ...,
+                descriptor_key: str | None = ...,
+                default_value: str | None = ...,
+                address_matcher: AddressMatcher | None = ...,
+            ) -> None: ...
+
+        class RequestHeaders(Message):
+            header_name: str
+            descriptor_key: str
+            skip_if_absent: bool
+            def __init__(
+                self,
+                *,
+                header_name: str | None = ...,
+                descriptor_key: str | None = ...,
+                skip_if_absent: bool | None = ...,
+            ) -> None: ...
+
+        class SourceCluster(Message):
+            def __init__(self) -> None: ...
+
+        @property
+        def source_cluster(self) -> RateLimitActions.Action.SourceCluster: ...
+        @property
+        def destination_cluster(self) -> RateLimitActions.Action.DestinationCluster: ...
+        @property
+        def request_headers(self) -> RateLimitActions.Action.RequestHeaders: ...
+        @property
+        def query_parameters(self) -> RateLimitActions.Action.QueryParameters: ...
+        @property
+        def remote_address(self) -> RateLimitActions.Action.RemoteAddress: ...
+        @property
+        def generic_key(self) -> RateLimitActions.Action.GenericKey: ...
+        @property
+        def header_value_match(self) -> RateLimitActions.Action.HeaderValueMatch: ...
+        @property
+        def dynamic_metadata(self) -> RateLimitActions.Action.DynamicMetaData: ...
+        @property
+        def metadata(self) -> RateLimitActions.Action.MetaData: ...
+        @property
+        def extension(self) -> TypedExtensionConfig: ...
+        @property
+        def masked_remote_address(self) -> RateLimitActions.Action.MaskedRemoteAddress: ...
+        @property
+        def query_parameter_value_match(self) -> RateLimitActions.Action.QueryParameterValueMatch: ...
+        @property
+        def remote_address_match(self) -> RateLimitActions.Action.RemoteAddressMatch: ...
+        def __init__(
+            self,
+            *,
+            source_cluster: RateLimitActions.Action.SourceCluster | None = ...,
+            destination_cluster: RateLimitActions.Action.DestinationCluster | None = ...,
+            request_headers: RateLimitActions.Action.RequestHeaders | None = ...,
+            query_parameters: RateLimitActions.Action.QueryParameters | None = ...,
+            remote_address: RateLimitActions.Action.RemoteAddress | None = ...,
+            generic_key: RateLimitActions.Action.GenericKey | None = ...,
+            header_value_match: RateLimitActions.Action.HeaderValueMatch | None = ...,
+            dynamic_metadata: RateLimitActions.Action.DynamicMetaData | None = ...,
+            metadata: RateLimitActions.Action.MetaData | None = ...,
+            extension: TypedExtensionConfig | None = ...,
+            masked_remote_address: RateLimitActions.Action.MaskedRemoteAddress | None = ...,
+            query_parameter_value_match: RateLimitActions.Action.QueryParameterValueMatch | None = ...,
+            remote_address_match: RateLimitActions.Action.RemoteAddressMatch | None = ...,
+        ) -> None: ...
+
+    class HitsAddend(Message):
+        @property
+        def number(self) -> UInt64Value: ...
+        format: str
+        is_negative_hits: bool
+        def __init__(
+            self,
+            *,
+            number: UInt64Value | None = ...,
+            format: str | None = ...,
+            is_negative_hits: bool | None = ...,
+        ) -> None: ...
+
+    class Override(Message):
+        class DynamicMetadata(Message):
+            @property
+            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
+            def __init__(
+                self,
+                *,
+                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
+            ) -> None: ...
+
+        class RateLimitOverride(Message):
+            requests_per_unit: int
+            unit: int
+            def __init__(
+                self,
+                *,
+                requests_per_unit: int | None = ...,
+                unit: int | None = ...,
+            ) -> None: ...
+
+        @property
+        def dynamic_metadata(self) -> RateLimitActions.Override.DynamicMetadata: ...
+        @property
+        def rate_limit(self) -> RateLimitActions.Override.RateLimitOverride: ...
+        def __init__(
+            self,
+            *,
+            dynamic_metadata: RateLimitActions.Override.DynamicMetadata | None = ...,
+            rate_limit: RateLimitActions.Override.RateLimitOverride | None = ...,
+        ) -> None: ...
+
+    @property
+    def stage(self) -> UInt32Value: ...
+    disable_key: str
+    @property
+    def actions(self) -> _Messages[RateLimitActions.Action]: ...
+    @property
+    def limit(self) -> RateLimitActions.Override: ...
+    @property
+    def hits_addend(self) -> RateLimitActions.HitsAddend: ...
+    apply_on_stream_done: bool
+    x_ratelimit_option: int
+    def __init__(
+        self,
+        *,
+        stage: UInt32Value | None = ...,
+        disable_key: str | None = ...,
+        actions: Iterable[RateLimitActions.Action] | None = ...,
+        limit: RateLimitActions.Override | None = ...,
+        hits_addend: RateLimitActions.HitsAddend | None = ...,
+        apply_on_stream_done: bool | None = ...,
+        x_ratelimit_option: int | None = ...,
+    ) -> None: ...
+
 class RawBuffer(Message):
     def __init__(self) -> None: ...
 
@@ -4524,7 +4812,7 @@ class RouteAction(Message):
     def request_mirror_policies(self) -> _Messages[RouteAction.RequestMirrorPolicy]: ...
     priority: int
     @property
-    def rate_limits(self) -> _Messages[_envoy_config_route_v3_RateLimit]: ...
+    def rate_limits(self) -> _Messages[RateLimitActions]: ...
     @property
     def include_vh_rate_limits(self) -> BoolValue: ...
     @property
@@ -4574,7 +4862,7 @@ class RouteAction(Message):
         retry_policy_typed_config: Any | None = ...,
         request_mirror_policies: Iterable[RouteAction.RequestMirrorPolicy] | None = ...,
         priority: int | None = ...,
-        rate_limits: Iterable[_envoy_config_route_v3_RateLimit] | None = ...,
+        rate_limits: Iterable[RateLimitActions] | None = ...,
         include_vh_rate_limits: BoolValue | None = ...,
         hash_policy: Iterable[RouteAction.HashPolicy] | None = ...,
         cors: _envoy_config_route_v3_CorsPolicy | None = ...,
@@ -5558,7 +5846,7 @@ class VirtualHost(Message):
     @property
     def virtual_clusters(self) -> _Messages[_envoy_config_route_v3_VirtualCluster]: ...
     @property
-    def rate_limits(self) -> _Messages[_envoy_config_route_v3_RateLimit]: ...
+    def rate_limits(self) -> _Messages[RateLimitActions]: ...
     @property
     def request_headers_to_add(self) -> _Messages[HeaderValueOption]: ...
     @property
@@ -5597,7 +5885,7 @@ class VirtualHost(Message):
         matcher: _xds_type_matcher_v3_Matcher | None = ...,
         require_tls: int | None = ...,
         virtual_clusters: Iterable[_envoy_config_route_v3_VirtualCluster] | None = ...,
-        rate_limits: Iterable[_envoy_config_route_v3_RateLimit] | None = ...,
+        rate_limits: Iterable[RateLimitActions] | None = ...,
         request_headers_to_add: Iterable[HeaderValueOption] | None = ...,
         request_headers_to_remove: _Many[str] | None = ...,
         response_headers_to_add: Iterable[HeaderValueOption] | None = ...,
@@ -6781,266 +7069,6 @@ class _envoy_config_route_v3_InternalRedirectPolicy(Message):
 class _envoy_config_route_v3_NonForwardingAction(Message):
     def __init__(self) -> None: ...
 
-class _envoy_config_route_v3_RateLimit(Message):
-    XRateLimitOption: ClassVar[_Enum]
-    UNSPECIFIED: ClassVar[int]
-    OFF: ClassVar[int]
-    DRAFT_VERSION_03: ClassVar[int]
-    class Action(Message):
-        class DestinationCluster(Message):
-            def __init__(self) -> None: ...
-
-        class DynamicMetaData(Message):
-            descriptor_key: str
-            @property
-            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
-            default_value: str
-            def __init__(
-                self,
-                *,
-                descriptor_key: str | None = ...,
-                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
-                default_value: str | None = ...,
-            ) -> None: ...
-
-        class GenericKey(Message):
-            descriptor_value: str
-            default_value: str
-            descriptor_key: str
-            def __init__(
-                self,
-                *,
-                descriptor_value: str | None = ...,
-                default_value: str | None = ...,
-                descriptor_key: str | None = ...,
-            ) -> None: ...
-
-        class HeaderValueMatch(Message):
-            descriptor_value: str
-            default_value: str
-            descriptor_key: str
-            @property
-            def expect_match(self) -> BoolValue: ...
-            @property
-            def headers(self) -> _Messages[HeaderMatcher]: ...
-            def __init__(
-                self,
-                *,
-                descriptor_value: str | None = ...,
-                default_value: str | None = ...,
-                descriptor_key: str | None = ...,
-                expect_match: BoolValue | None = ...,
-                headers: Iterable[HeaderMatcher] | None = ...,
-            ) -> None: ...
-
-        class MaskedRemoteAddress(Message):
-            @property
-            def v4_prefix_mask_len(self) -> UInt32Value: ...
-            @property
-            def v6_prefix_mask_len(self) -> UInt32Value: ...
-            def __init__(
-                self,
-                *,
-                v4_prefix_mask_len: UInt32Value | None = ...,
-                v6_prefix_mask_len: UInt32Value | None = ...,
-            ) -> None: ...
-
-        class MetaData(Message):
-            Source: ClassVar[_Enum]
-            DYNAMIC: ClassVar[int]
-            ROUTE_ENTRY: ClassVar[int]
-            CLUSTER_ENTRY: ClassVar[int]
-            CLUSTER_LOCALITY_ENTRY: ClassVar[int]
-            descriptor_key: str
-            @property
-            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
-            default_value: str
-            source: int
-            skip_if_absent: bool
-            def __init__(
-                self,
-                *,
-                descriptor_key: str | None = ...,
-                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
-                default_value: str | None = ...,
-                source: int | None = ...,
-                skip_if_absent: bool | None = ...,
-            ) -> None: ...
-
-        class QueryParameterValueMatch(Message):
-            descriptor_value: str
-            default_value: str
-            descriptor_key: str
-            @property
-            def expect_match(self) -> BoolValue: ...
-            @property
-            def query_parameters(self) -> _Messages[QueryParameterMatcher]: ...
-            def __init__(
-                self,
-                *,
-                descriptor_value: str | None = ...,
-                default_value: str | None = ...,
-                descriptor_key: str | None = ...,
-                expect_match: BoolValue | None = ...,
-                query_parameters: Iterable[QueryParameterMatcher] | None = ...,
-            ) -> None: ...
-
-        class QueryParameters(Message):
-            query_parameter_name: str
-            descriptor_key: str
-            skip_if_absent: bool
-            def __init__(
-                self,
-                *,
-                query_parameter_name: str | None = ...,
-                descriptor_key: str | None = ...,
-                skip_if_absent: bool | None = ...,
-            ) -> None: ...
-
-        class RemoteAddress(Message):
-            def __init__(self) -> None: ...
-
-        class RemoteAddressMatch(Message):
-            descriptor_value: str
-            descriptor_key: str
-            default_value: str
-            @property
-            def address_matcher(self) -> _envoy_type_matcher_v3_AddressMatcher: ...
-            def __init__(
-                self,
-                *,
-                descriptor_value: str | None = ...,
-                descriptor_key: str | None = ...,
-                default_value: str | None = ...,
-                address_matcher: _envoy_type_matcher_v3_AddressMatcher | None = ...,
-            ) -> None: ...
-
-        class RequestHeaders(Message):
-            header_name: str
-            descriptor_key: str
-            skip_if_absent: bool
-            def __init__(
-                self,
-                *,
-                header_name: str | None = ...,
-                descriptor_key: str | None = ...,
-                skip_if_absent: bool | None = ...,
-            ) -> None: ...
-
-        class SourceCluster(Message):
-            def __init__(self) -> None: ...
-
-        @property
-        def source_cluster(self) -> _envoy_config_route_v3_RateLimit.Action.SourceCluster: ...
-        @property
-        def destination_cluster(self) -> _envoy_config_route_v3_RateLimit.Action.DestinationCluster: ...
-        @property
-        def request_headers(self) -> _envoy_config_route_v3_RateLimit.Action.RequestHeaders: ...
-        @property
-        def query_parameters(self) -> _envoy_config_route_v3_RateLimit.Action.QueryParameters: ...
-        @property
-        def remote_address(self) -> _envoy_config_route_v3_RateLimit.Action.RemoteAddress: ...
-        @property
-        def generic_key(self) -> _envoy_config_route_v3_RateLimit.Action.GenericKey: ...
-        @property
-        def header_value_match(self) -> _envoy_config_route_v3_RateLimit.Action.HeaderValueMatch: ...
-        @property
-        def dynamic_metadata(self) -> _envoy_config_route_v3_RateLimit.Action.DynamicMetaData: ...
-        @property
-        def metadata(self) -> _envoy_config_route_v3_RateLimit.Action.MetaData: ...
-        @property
-        def extension(self) -> TypedExtensionConfig: ...
-        @property
-        def masked_remote_address(self) -> _envoy_config_route_v3_RateLimit.Action.MaskedRemoteAddress: ...
-        @property
-        def query_parameter_value_match(self) -> _envoy_config_route_v3_RateLimit.Action.QueryParameterValueMatch: ...
-        @property
-        def remote_address_match(self) -> _envoy_config_route_v3_RateLimit.Action.RemoteAddressMatch: ...
-        def __init__(
-            self,
-            *,
-            source_cluster: _envoy_config_route_v3_RateLimit.Action.SourceCluster | None = ...,
-            destination_cluster: _envoy_config_route_v3_RateLimit.Action.DestinationCluster | None = ...,
-            request_headers: _envoy_config_route_v3_RateLimit.Action.RequestHeaders | None = ...,
-            query_parameters: _envoy_config_route_v3_RateLimit.Action.QueryParameters | None = ...,
-            remote_address: _envoy_config_route_v3_RateLimit.Action.RemoteAddress | None = ...,
-            generic_key: _envoy_config_route_v3_RateLimit.Action.GenericKey | None = ...,
-            header_value_match: _envoy_config_route_v3_RateLimit.Action.HeaderValueMatch | None = ...,
-            dynamic_metadata: _envoy_config_route_v3_RateLimit.Action.DynamicMetaData | None = ...,
-            metadata: _envoy_config_route_v3_RateLimit.Action.MetaData | None = ...,
-            extension: TypedExtensionConfig | None = ...,
-            masked_remote_address: _envoy_config_route_v3_RateLimit.Action.MaskedRemoteAddress | None = ...,
-            query_parameter_value_match: _envoy_config_route_v3_RateLimit.Action.QueryParameterValueMatch | None = ...,
-            remote_address_match: _envoy_config_route_v3_RateLimit.Action.RemoteAddressMatch | None = ...,
-        ) -> None: ...
-
-    class HitsAddend(Message):
-        @property
-        def number(self) -> UInt64Value: ...
-        format: str
-        is_negative_hits: bool
-        def __init__(
-            self,
-            *,
-            number: UInt64Value | None = ...,
-            format: str | None = ...,
-            is_negative_hits: bool | None = ...,
-        ) -> None: ...
-
-    class Override(Message):
-        class DynamicMetadata(Message):
-            @property
-            def metadata_key(self) -> _envoy_type_metadata_v3_MetadataKey: ...
-            def __init__(
-                self,
-                *,
-                metadata_key: _envoy_type_metadata_v3_MetadataKey | None = ...,
-            ) -> None: ...
-
-        class RateLimitOverride(Message):
-            requests_per_unit: int
-            unit: int
-            def __init__(
-                self,
-                *,
-                requests_per_unit: int | None = ...,
-                unit: int | None = ...,
-            ) -> None: ...
-
-        @property
-        def dynamic_metadata(self) -> _envoy_config_route_v3_RateLimit.Override.DynamicMetadata: ...
-        @property
-        def rate_limit(self) -> _envoy_config_route_v3_RateLimit.Override.RateLimitOverride: ...
-        def __init__(
-            self,
-            *,
-            dynamic_metadata: _envoy_config_route_v3_RateLimit.Override.DynamicMetadata | None = ...,
-            rate_limit: _envoy_config_route_v3_RateLimit.Override.RateLimitOverride | None = ...,
-        ) -> None: ...
-
-    @property
-    def stage(self) -> UInt32Value: ...
-    disable_key: str
-    @property
-    def actions(self) -> _Messages[_envoy_config_route_v3_RateLimit.Action]: ...
-    @property
-    def limit(self) -> _envoy_config_route_v3_RateLimit.Override: ...
-    @property
-    def hits_addend(self) -> _envoy_config_route_v3_RateLimit.HitsAddend: ...
-    apply_on_stream_done: bool
-    x_ratelimit_option: int
-    def __init__(
-        self,
-        *,
-        stage: UInt32Value | None = ...,
-        disable_key: str | None = ...,
-        actions: Iterable[_envoy_config_route_v3_RateLimit.Action] | None = ...,
-        limit: _envoy_config_route_v3_RateLimit.Override | None = ...,
-        hits_addend: _envoy_config_route_v3_RateLimit.HitsAddend | None = ...,
-        apply_on_stream_done: bool | None = ...,
-        x_ratelimit_option: int | None = ...,
-    ) -> None: ...
-
 class _envoy_config_route_v3_ScopedRouteConfiguration(Message):
     class Key(Message):
         class Fragment(Message):
@@ -7777,17 +7805,6 @@ class _envoy_type_http_v3_PathTransformation(Message):
         operations: Iterable[_envoy_type_http_v3_PathTransformation.Operation] | None = ...,
     ) -> None: ...
 
-class _envoy_type_matcher_v3_AddressMatcher(Message):
-    @property
-    def ranges(self) -> _Messages[_xds_core_v3_CidrRange]: ...
-    invert_match: bool
-    def __init__(
-        self,
-        *,
-        ranges: Iterable[_xds_core_v3_CidrRange] | None = ...,
-        invert_match: bool | None = ...,
-    ) -> None: ...
-
 class _envoy_type_matcher_v3_DoubleMatcher(Message):
     @property
     def range(self) -> _envoy_type_v3_DoubleRange: ...
@@ -8423,17 +8440,6 @@ class _xds_core_v3_Authority(Message):
         self,
         *,
         name: str | None = ...,
-    ) -> None: ...
-
-class _xds_core_v3_CidrRange(Message):
-    address_prefix: str
-    @property
-    def prefix_len(self) -> UInt32Value: ...
-    def __init__(
-        self,
-        *,
-        address_prefix: str | None = ...,
-        prefix_len: UInt32Value | None = ...,
     ) -> None: ...
 
 class _xds_core_v3_ContextParams(Message):

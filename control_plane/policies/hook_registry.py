@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from meshwright.control_plane import policies
 from meshwright.control_plane.policies.base import Policy, Spec, TargetedSpec
@@ -68,10 +68,20 @@ def route_filters(direction: ListenerDirection) -> tuple[FilterEntry, ...]:
 
 
 @cache
-def shared_filters(direction: ListenerDirection) -> Mapping[str, FilterEntry]:
+def shared_filters(direction: ListenerDirection) -> Mapping[str, tuple[FilterEntry, ...]]:
     """The shared filters of listeners of this direction, by kind."""
-    entries = ((kind, hooks.shared_filter(direction)) for kind, hooks in hook_classes().items())
-    return MappingProxyType({kind: entry for kind, entry in entries if entry is not None})
+    entries = ((kind, tuple(hooks.shared_filters(direction))) for kind, hooks in hook_classes().items())
+    return MappingProxyType({kind: filters for kind, filters in entries if filters})
+
+
+@cache
+def hooks_of_shared_filter(name: str) -> HookClass:
+    """The hooks of the kind with a shared filter of this name; `Hooks` itself if there is none."""
+    for direction in get_args(ListenerDirection):
+        for kind, filters in shared_filters(direction).items():
+            if any(name == shared for _, shared, _ in filters):
+                return hook_classes()[kind]
+    return Hooks
 
 
 @cache
@@ -80,7 +90,7 @@ def reply_reasons(direction: ListenerDirection | None = None) -> tuple[Reason, .
     return tuple(
         reason
         for hooks in hook_classes().values()
-        if direction is None or hooks.shared_filter(direction) or hooks.route_filters(direction)
+        if direction is None or hooks.shared_filters(direction) or hooks.route_filters(direction)
         for reason in hooks.reply_reasons
     )
 

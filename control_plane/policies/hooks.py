@@ -47,6 +47,9 @@ class FilterPhase(IntEnum):
     AUTHORIZATION = 390
     """Behind authentication: rules decide by claims of verified tokens. Before faults: a caller that
     is refused causes no delay."""
+    RATE_LIMIT = 395
+    """Behind authentication: a claim can be a limit's key, and what is refused anyway uses up no limit.
+    Before faults, which delay requests."""
     FAULT = 400
     """Before anything changes the request: faults match the headers that the caller sent."""
     HEADERS = 600
@@ -133,8 +136,11 @@ class Hooks(Generic[SpecT]):
     explains: ClassVar[tuple[Symptom, ...]] = ()
     """What this kind is responsible for. For each flag the first symptom whose details match applies."""
 
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Other kinds whose policies at a route the kind's `shared_config` depends on."""
+
     reply_reasons: ClassVar[tuple[Reason, ...]] = ()
-    """Why the kind's shared filter or route filters respond in place of the upstream."""
+    """Why the kind's shared filters or route filters respond in place of the upstream."""
 
     direct_responses: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Why a route that the kind adds responds itself, by the route's name."""
@@ -175,26 +181,36 @@ class Hooks(Generic[SpecT]):
         return ()
 
     @classmethod
-    def shared_filter(cls, direction: ListenerDirection) -> FilterEntry | None:  # noqa: ARG003
-        """A filter whose configuration all routes of a proxy share, as it is without any policy.
+    def shared_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003
+        """Filters whose configuration all routes of a proxy share, each as it is without any policy.
 
         For filters that can be configured by a route only in part. The configuration is a resource of its own
         (ECDS), so its change drains nothing. The filter is disabled until a route has configuration for it.
         """
-        return None
+        return ()
 
     @classmethod
-    def shared_config(cls, combinations: Sequence[Sequence[Self]], clusters: Mapping[str, str]) -> Message:
-        """The shared filter's configuration.
+    def shared_config(
+        cls, name: str, combinations: Sequence[Sequence[Self]], clusters: Mapping[str, str]
+    ) -> Message:
+        """The configuration of the shared filter of this name.
 
-        `combinations`: the policies in force at each route, as often as they differ. `clusters`: the cluster
-        of each of `mesh_hosts`. The configuration must be a message that old and new routes can use when its
-        bytes follow those of another one: maps that routes refer to by key.
+        `combinations`: the policies in force at each route, as often as they differ, with those of kinds in
+        `reads`. `clusters`: the cluster of each of `mesh_hosts`.
         """
         raise NotImplementedError
 
+    @classmethod
+    def merged_config(cls, old: bytes, new: bytes) -> bytes:
+        """A shared filter's configuration that both old and new routes can use, while they change.
+
+        By default the bytes of both: protobuf merges messages whose bytes follow each other, and for the keys
+        of a map the last entry counts (protobuf.dev, "Last One Wins"). That suits maps that routes refer to.
+        """
+        return old + new
+
     def mesh_hosts(self) -> Sequence[str]:
-        """Hosts of the mesh, such as `users` or `users:9090`, whose clusters the shared filter needs."""
+        """Hosts of the mesh, such as `users` or `users:9090`, whose clusters the shared filters need."""
         return ()
 
     def outside_clusters(self) -> Sequence[v3.Cluster]:

@@ -38,7 +38,7 @@ EXPORTED_STATS = (
     r"cluster\.(?:[^/.][^.]*|/external(?:/[^.]+)?)\.(upstream_rq_(total|completed|[1-5]xx|time|retry|timeout|per_try_timeout)"
     r"|upstream_cx_(total|active|connect_fail|none_healthy|overflow)|ssl\.handshake|grpc\.\d+|outlier_detection\.ejections_active"
     r"|membership_(healthy|total))"
-    r"|mesh\.(local_replies|wait_time)\..*"
+    r"|mesh\.(local_replies|wait_time|rate_limited)\..*"
     r"|http\.(inbound|outbound|ingress)\.downstream_rq_[1-5]xx"
 )
 """Full names of the statistics to export, a subset of INCLUDED_STATS. Clusters that start with `/` are not
@@ -48,7 +48,8 @@ Measured with Envoy 1.40: an export has 1.3 KB without traffic (nine clusters), 
 cluster with traffic. Envoy writes the `:` of a cluster's name as `_` here. `upstream_rq_total` counts tries
 that reached a host; `upstream_rq_completed` and `_Nxx` count requests by their final response, including
 Envoy's own; `upstream_rq_time` has only requests that a host responded to. `mesh.local_replies`
-and `mesh.wait_time` have what no cluster counts (control_plane/core/local_replies.py).
+and `mesh.wait_time` have what no cluster counts (control_plane/core/local_replies.py), `mesh.rate_limited`
+the requests beyond limits by policy (control_plane/core/limited_requests.py).
 """
 
 EXPORT_INTERVAL = "2s"

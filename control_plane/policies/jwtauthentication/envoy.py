@@ -78,19 +78,26 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
     )
 
     @classmethod
-    def shared_filter(cls, direction: ListenerDirection) -> FilterEntry | None:
+    def shared_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:
         """Where requests arrive: at gateways, and at the sidecars of their destination."""
-        return None if direction == "outbound" else (FilterPhase.AUTHENTICATION, NAME, v3.JwtAuthentication())
+        return (
+            () if direction == "outbound" else ((FilterPhase.AUTHENTICATION, NAME, v3.JwtAuthentication()),)
+        )
 
     @classmethod
-    def shared_config(cls, combinations: Sequence[Sequence[Self]], clusters: Mapping[str, str]) -> Message:
+    def shared_config(
+        cls,
+        name: str,  # noqa: ARG003
+        combinations: Sequence[Sequence[Self]],
+        clusters: Mapping[str, str],
+    ) -> Message:
         """A provider for each issuer of each policy, and a requirement for each set that a route may name."""
         config = v3.JwtAuthentication()
         for members in combinations:
             for hooks in members:
                 for issuer in hooks.spec.issuers:
-                    name = providers.provider_name(hooks.policy, issuer)
-                    config.providers[name].CopyFrom(
+                    provider = providers.provider_name(hooks.policy, issuer)
+                    config.providers[provider].CopyFrom(
                         providers.provider(hooks.policy, hooks.spec, issuer, clusters)
                     )
             for in_force in _without_exceptions(members):
@@ -103,6 +110,11 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
     def policy(self) -> str:
         """The name of the document."""
         return self.ref.partition("/")[2]
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        """The keys of the filter's dynamic metadata under which the claims of its tokens are."""
+        return [providers.provider_name(self.policy, issuer) for issuer in self.spec.issuers]
 
     def mesh_hosts(self) -> Sequence[str]:
         """The services of the mesh that keys come from."""
@@ -160,8 +172,7 @@ class JWTAuthenticationHooks(Hooks[JWTAuthenticationSpec]):
         route.typed_per_filter_config[NAME].CopyFrom(codec.pack(config))
         refs = [f"JWTAuthentication/{name}" for name in names]
         metadata = route.metadata.filter_metadata[METADATA_KEY]
-        tokens = (providers.provider_name(self.policy, issuer) for issuer in self.spec.issuers)
-        metadata.update({AUTHENTICATION_KEY: refs, TOKENS_KEY: [*tokens_of(route), *tokens]})
+        metadata.update({AUTHENTICATION_KEY: refs, TOKENS_KEY: [*tokens_of(route), *self.tokens]})
         route.request_headers_to_remove.extend(self._claim_headers(verified=True))
         removed = (issuer.token.header for issuer in self.spec.issuers if not issuer.forward_token)
         route.request_headers_to_remove.extend(dict.fromkeys(removed))

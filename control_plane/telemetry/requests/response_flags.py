@@ -18,6 +18,9 @@ HARMLESS_FLAGS = frozenset({"DI", "RFCF"})
 CLIENT_DISCONNECT = frozenset({"DC", "DR"})
 """Flags of requests whose caller disconnected. Streams end this way too."""
 
+REFUSED_FLAGS = frozenset({"RL"})
+"""Flags of requests that a policy refused: the caller's mistake, like any 4xx."""
+
 _MEANINGS = {
     "UH": "no healthy instance is available",
     "UF": "the connection to the instance failed",
@@ -35,7 +38,7 @@ _MEANINGS = {
     "UC": "the instance closed the connection before it responded",
     "DI": "a fault injection delayed the request",
     "FI": "a fault injection aborted the request",
-    "RL": "the caller exceeded its rate limit",
+    "RL": "there are more requests than a limit lets through",
     "UAEX": "an authorization service denied the request",
     "RLSE": "the rate limit service could not be reached",
     "IH": "a header that configures Envoy has an invalid value",
@@ -63,7 +66,7 @@ def has_failure(value: str, status: int) -> bool:
     """Whether an attribute's value holds a flag that means failure of a request with this HTTP status."""
     if value in {"", "-"}:
         return False
-    flags = {flag.strip() for flag in value.split(",")} - HARMLESS_FLAGS - {""}
+    flags = {flag.strip() for flag in value.split(",")} - HARMLESS_FLAGS - REFUSED_FLAGS - {""}
     return bool(flags - CLIENT_DISCONNECT if status else flags)
 
 

@@ -19,12 +19,13 @@ from tests.control_plane.core.worlds import exchange, mesh
 
 AUTHORIZATION = ["authorization.1-deny", "authorization.2-allow"]
 EXTERNAL_AUTHORIZATION = "meshwright.external_authorization"
+LIMITS = ("local_ratelimit", "meshwright.local_ratelimit.audit")
 
 
 @pytest.mark.parametrize(
     ("direction", "expected"),
     [
-        ("inbound", ["jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION, "router"]),
+        ("inbound", ["jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION, *LIMITS, "router"]),
         (
             "outbound",
             [
@@ -35,7 +36,7 @@ EXTERNAL_AUTHORIZATION = "meshwright.external_authorization"
         (
             "ingress",
             [
-                *("grpc_stats", "cors", "jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION),
+                *("grpc_stats", "cors", "jwt_authn", EXTERNAL_AUTHORIZATION, *AUTHORIZATION, *LIMITS),
                 *("fault", "header_mutation", "router"),
             ],
         ),

@@ -237,7 +237,7 @@ def test_keys_of_a_service_need_its_cluster_and_those_of_a_missing_one_none() ->
     outside = "/outside/https/id.example.com:443"
     clusters = {name: config[f"edge/{name}"].remote_jwks.http_uri.cluster for name in "abc"}
     assert clusters == {"a": "orders", "b": NO_CLUSTER, "c": outside}
-    (resource,) = shared_filters.resources("ingress", snapshot.gateways["ingress"].filters)
+    resource = shared_filters.resources("ingress", snapshot.gateways["ingress"].filters)[0]
     assert set(resource.required_clusters) == {"orders", outside}
     assert snapshot.dangling_references() == ()
 

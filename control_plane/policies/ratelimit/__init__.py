@@ -1,0 +1,1 @@
+"""RateLimit: how many requests a gateway, a route or a service takes."""
