@@ -60,6 +60,9 @@ response. Where the response was not sent in full (the caller disconnected, a TC
 
 _SHARED_FIELDS = ("flags", "failure", "duration_ms", "attempts", "peer", "upstream", "upstream_host")
 
+REFUSED_CONNECTION = "connection.termination_details.startsWith('rbac_access_denied')"
+"""A CEL expression: an Authorization refused the connection, which has no response flag."""
+
 CONNECTION_FIELDS = {
     "method": "TCP",
     "details": "%CONNECTION_TERMINATION_DETAILS%",
@@ -103,8 +106,11 @@ def request_log(direction: ListenerDirection) -> v3.AccessLog:
 
 @lru_cache(maxsize=16)
 def connection_log(direction: ListenerDirection) -> v3.AccessLog:
-    """The access log of a TCP proxy: connections that failed."""
-    return _otlp_access_log(direction, CONNECTION_FIELDS, _any([_any_flag(), _tapped()]))
+    """The access log of a TCP proxy: connections that failed or were refused."""
+    filters = [_any_flag(), _tapped()]
+    if direction != "outbound":
+        filters.append(reply_reasons.matches(REFUSED_CONNECTION))
+    return _otlp_access_log(direction, CONNECTION_FIELDS, _any(filters))
 
 
 @lru_cache(maxsize=1)

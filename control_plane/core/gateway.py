@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from meshwright.control_plane.core import authority, edge, routes, tcp
+from meshwright.control_plane.core import authority, connection_filters, edge, routes, shared_filters, tcp
 from meshwright.control_plane.core import http_connection_manager as http
+from meshwright.control_plane.core.connection_filters import ConnectionPoint
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import (
     GatewayView,
@@ -58,8 +59,25 @@ def _tcp_listener(
     document = (gateway.document,) if gateway.document else ()
     name = listener_name(gateway.name, view.name)
     return tcp.listener(
-        name, address, port, view.tcp, "ingress", request_log=settings.request_log, policies=document
+        name,
+        address,
+        port,
+        view.tcp,
+        "ingress",
+        request_log=settings.request_log,
+        policies=document,
+        filters=connection_filters.filters(name),
     )
+
+
+def filters(view: GatewayView) -> tuple[Resource, ...]:
+    """The filters whose configuration travels by itself."""
+    points = tuple(
+        ConnectionPoint(listener_name(view.name, listener.name), gateway=True, policies=listener.policies)
+        for listener in view.listeners
+        if listener.tcp
+    )
+    return (*shared_filters.resources("ingress", view.filters), *connection_filters.resources(points))
 
 
 def _http_listener(

@@ -10,9 +10,10 @@ from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.api.models.instances import Port
-from meshwright.control_plane.core import access_log, http2, tcp, tls
+from meshwright.control_plane.core import access_log, connection_filters, http2, shared_filters, tcp, tls
 from meshwright.control_plane.core import http_connection_manager as http
 from meshwright.control_plane.core.attachment import hooks_of, refs_of
+from meshwright.control_plane.core.connection_filters import ConnectionPoint
 from meshwright.control_plane.core.resource import LDS, RDS, Resource, encode
 from meshwright.control_plane.core.views import ListenerSettings, NodeView, default_port
 from meshwright.control_plane.envoy import codec, v3
@@ -73,10 +74,11 @@ def _chain(view: NodeView, settings: ListenerSettings, port: Port, *, plaintext:
         name=f"{port.name}-{'plaintext' if plaintext else 'mtls'}",
         filter_chain_match=match,
         filters=[
-            tcp.app_filter(port.name, request_log=settings.request_log)
-            if port.protocol == "tcp"
-            else _http_filter(settings, port, default, strangers=strangers)
-        ],
+            *connection_filters.filters(port.name),
+            tcp.app_filter(port.name, request_log=settings.request_log),
+        ]
+        if port.protocol == "tcp"
+        else [_http_filter(settings, port, default, strangers=strangers)],
     )
     if not plaintext:
         alpn = () if port.protocol == "tcp" else tls.ALPN
@@ -99,6 +101,19 @@ def _http_filter(
 def route_name(port: Port, default: Port | None) -> str:
     """`in`, or `in:grpc` for a port other than the default one."""
     return "in" if port == default else f"in:{port.name}"
+
+
+def filters(view: NodeView) -> tuple[Resource, ...]:
+    """The filters whose configuration travels by itself."""
+    connections = connection_filters.resources(_connection_points(view))
+    return (*shared_filters.resources("inbound", view.filters), *connections)
+
+
+def _connection_points(view: NodeView) -> tuple[ConnectionPoint, ...]:
+    """The TCP ports with the policies in force there."""
+    return tuple(
+        ConnectionPoint(port.name, policies=view.policies) for port in view.ports if port.protocol == "tcp"
+    )
 
 
 def routes(view: NodeView) -> tuple[Resource, ...]:

@@ -154,7 +154,9 @@ class Resolver:
                 by_port[listener.port].append(listener)
             else:
                 view = self._tcp_routes.listener(services, name, listener, listeners)
-                views.append(ListenerView(listener.name, listener.port, (), view))
+                point = AttachmentPoint(caller=name, gateway=name, listener=listener.name)
+                policies = implementing(self.attachments.effective_at(point), "connection_filter")
+                views.append(ListenerView(listener.name, listener.port, (), view, policies))
         views += [self._routes.listener(services, name, group, listeners) for group in by_port.values()]
         settings = self.listener_settings(gateway=name)
         places = [rule.policies for view in views for host in view.hosts for rule in host.rules]

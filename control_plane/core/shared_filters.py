@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import get_args
 
 from google.protobuf.message import Message
 
@@ -67,6 +68,12 @@ def resources(direction: ListenerDirection, views: tuple[SharedFilterView, ...])
 def names(direction: ListenerDirection) -> tuple[str, ...]:
     """The names of these resources."""
     return tuple(name for _, (_, name, _) in _filters(direction))
+
+
+@cache
+def is_shared(name: str) -> bool:
+    """Whether a resource of this name is the configuration of a shared filter."""
+    return any(name in names(direction) for direction in get_args(ListenerDirection))
 
 
 def _filters(direction: ListenerDirection) -> Iterable[tuple[str, tuple[FilterPhase, str, Message]]]:

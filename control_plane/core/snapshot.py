@@ -143,10 +143,9 @@ class Snapshot:
             views = (previous.nodes.get(name), self.nodes.get(name))
             if views[0] != views[1]:
                 changed.add((LDS, inbound.LISTENER))
-                changed.update((ECDS, filter_name) for filter_name in shared_filters.names("inbound"))
                 for view in views:
-                    routes = inbound.routes(view) if view else ()
-                    changed.update((RDS, resource.name) for resource in routes)
+                    resources = (*inbound.routes(view), *inbound.filters(view)) if view else ()
+                    changed.update((resource.type_url, resource.name) for resource in resources)
         return changed
 
     def _changed_gateways(self, previous: Snapshot) -> set[ResourceKey]:
@@ -154,8 +153,9 @@ class Snapshot:
         for name in {*previous.gateways, *self.gateways}:
             views = (previous.gateways.get(name), self.gateways.get(name))
             if views[0] != views[1]:
-                changed.update((ECDS, filter_name) for filter_name in shared_filters.names("ingress"))
                 for view in views:
+                    filters = gateway.filters(view) if view else ()
+                    changed.update((ECDS, resource.name) for resource in filters)
                     for listener in view.listeners if view else ():
                         listener_name = gateway.listener_name(name, listener.name)
                         changed |= {(LDS, listener_name), (RDS, listener_name)}
@@ -170,7 +170,7 @@ class Snapshot:
                     outbound.listener(LOOPBACK, 0, node.settings),
                     *inbound.listeners(node, LOOPBACK, 0),
                     *inbound.routes(node),
-                    *shared_filters.resources("inbound", node.filters),
+                    *inbound.filters(node),
                 ),
             )
         for name, upstream in self.upstreams.items():
@@ -180,16 +180,16 @@ class Snapshot:
                 yield caller or "all services", (outbound.route_configuration(outside=outside),)
         for name, view in self.gateways.items():
             resources = (*gateway.listeners(view, LOOPBACK, {}), *gateway.route_configurations(view, {}))
-            yield name, (*resources, *shared_filters.resources("ingress", view.filters))
+            yield name, (*resources, *gateway.filters(view))
 
     def dangling_references(self) -> tuple[str, ...]:
         """Descriptions of references to missing resources; empty when the snapshot is consistent."""
         resources = [*self.shared.values(), *(r for table in self.variants.values() for r in table.values())]
         for view in self.gateways.values():
             resources += gateway.route_configurations(view, {})
-            resources += shared_filters.resources("ingress", view.filters)
+            resources += gateway.filters(view)
         for node in self.nodes.values():
-            resources += shared_filters.resources("inbound", node.filters)
+            resources += inbound.filters(node)
         existing = {name for type_url, name in self.shared if type_url == CDS}
         missing = [
             f"{resource.name} refers to cluster {cluster}, which does not exist"
@@ -320,7 +320,7 @@ def _sidecar_resources(
     outbound_routes = outbound.route_configuration(external_allowed=external_allowed, outside=outside)
     routes = (outbound_routes, *(inbound.routes(view) if view else ()))
     static_clusters = _by_name([clusters.blackhole(), connect_tunnel.cluster(), external.cluster()])
-    filters = shared_filters.resources("inbound", view.filters if view else ())
+    filters = inbound.filters(view) if view else shared_filters.resources("inbound", ())
     base = {CDS: static_clusters, ECDS: _by_name(filters), LDS: _by_name(listeners)}
     return base, _by_name(routes)
 
@@ -337,7 +337,7 @@ def _gateway_resources(
         tracing=bindings.tracing,
         request_log=bindings.request_log,
     )
-    filters = shared_filters.resources("ingress", view.filters)
+    filters = gateway.filters(view)
     static_clusters = _by_name([clusters.blackhole()])
     base = {CDS: static_clusters, ECDS: _by_name(filters), LDS: _by_name(listeners)}
     return base, _by_name(gateway.route_configurations(view, dict(bindings.gateway)))

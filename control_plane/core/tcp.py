@@ -6,6 +6,7 @@ tcp ports apart by SNI. Silent connections stay open: TCP keepalive detects dead
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from meshwright.control_plane.api import cluster_names
@@ -55,10 +56,11 @@ def listener(
     *,
     request_log: bool = False,
     policies: tuple[str, ...] = (),
+    filters: Iterable[v3.Filter] = (),
 ) -> Resource:
     """A listener whose connections go to the backends by weight; the share of a missing one is closed.
 
-    `policies` (`Kind/name`) shaped it besides those of the view.
+    `policies` (`Kind/name`) shaped it besides those of the view. `filters` go before the TCP proxy.
     """
     backends = [(cluster or BLACKHOLE, weight) for cluster, weight in view.backends if weight] if view else []
     proxy = v3.TcpProxy(
@@ -69,7 +71,9 @@ def listener(
     tcproute.set_backends(proxy, backends or [(BLACKHOLE, 1)])
     if request_log:
         proxy.access_log.append(access_log.connection_log(direction))
-    message = http.listener(name, address, port, [v3.FilterChain(filters=[_tcp_proxy_filter(proxy)])])
+    message = http.listener(
+        name, address, port, [v3.FilterChain(filters=[*filters, _tcp_proxy_filter(proxy)])]
+    )
     clusters = tuple(dict.fromkeys(cluster for cluster, _ in backends if cluster != BLACKHOLE))
     refs = (*policies, *(view.policies if view else ()))
     return encode(LDS, name, message, required_clusters=clusters, policies=refs)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from meshwright.control_plane.core import endpoints, gateway, inbound, outbound, shared_filters
+from meshwright.control_plane.core import endpoints, gateway, inbound, outbound
 from meshwright.control_plane.core.external_translation import (
     NO_EXTERNALS,
     TranslatedExternals,
@@ -125,13 +125,12 @@ def _translate_or_keep(
 
 
 def _translate_node(view: NodeView) -> object:
-    filters = shared_filters.resources("inbound", view.filters)
-    return inbound.listeners(view, LOOPBACK, 0), inbound.routes(view), filters
+    return inbound.listeners(view, LOOPBACK, 0), inbound.routes(view), inbound.filters(view)
 
 
 def _translate_gateway(view: GatewayView) -> object:
-    filters = shared_filters.resources("ingress", view.filters)
-    return gateway.listeners(view, LOOPBACK, {}), gateway.route_configurations(view, {}), filters
+    routes = gateway.route_configurations(view, {})
+    return gateway.listeners(view, LOOPBACK, {}), routes, gateway.filters(view)
 
 
 def _destination(

@@ -196,12 +196,16 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class ListenerView:
-    """A gateway's listener: `hosts` for HTTP, `tcp` for TCP. `port` is 0 when only the node knows it."""
+    """A gateway's listener: `hosts` for HTTP, `tcp` for TCP. `port` is 0 when only the node knows it.
+
+    `policies` are in force for the connections of a TCP listener.
+    """
 
     name: str
     port: int
     hosts: tuple[HostView, ...]
     tcp: UpstreamView | None = None
+    policies: tuple[EffectivePolicy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

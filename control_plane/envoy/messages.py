@@ -83,6 +83,7 @@ _RENAMED: dict[str, str] = {
     "DynamicForwardProxyCluster": "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
     "EarlyHeaderMutation": "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
     "RateLimitActions": "envoy.config.route.v3.RateLimit",
+    "NetworkRBAC": "envoy.extensions.filters.network.rbac.v3.RBAC",
     "RBACPolicy": "envoy.config.rbac.v3.Policy",
     "RBACRules": "envoy.config.rbac.v3.RBAC",
     "GrpcStats": "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",

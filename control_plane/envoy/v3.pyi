@@ -3464,6 +3464,36 @@ class Mutations(Message):
         request_trailers_mutations: Iterable[ConfigHeaderMutation] | None = ...,
     ) -> None: ...
 
+class NetworkRBAC(Message):
+    EnforcementType: ClassVar[_Enum]
+    ONE_TIME_ON_FIRST_BYTE: ClassVar[int]
+    CONTINUOUS: ClassVar[int]
+    @property
+    def rules(self) -> RBACRules: ...
+    @property
+    def matcher(self) -> _xds_type_matcher_v3_Matcher: ...
+    @property
+    def shadow_rules(self) -> RBACRules: ...
+    @property
+    def shadow_matcher(self) -> _xds_type_matcher_v3_Matcher: ...
+    shadow_rules_stat_prefix: str
+    stat_prefix: str
+    enforcement_type: int
+    @property
+    def delay_deny(self) -> Duration: ...
+    def __init__(
+        self,
+        *,
+        rules: RBACRules | None = ...,
+        matcher: _xds_type_matcher_v3_Matcher | None = ...,
+        shadow_rules: RBACRules | None = ...,
+        shadow_matcher: _xds_type_matcher_v3_Matcher | None = ...,
+        shadow_rules_stat_prefix: str | None = ...,
+        stat_prefix: str | None = ...,
+        enforcement_type: int | None = ...,
+        delay_deny: Duration | timedelta | None = ...,
+    ) -> None: ...
+
 class Node(Message):
     id: str
     cluster: str

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, get_args
 
+from google.protobuf.message import Message
+
 from meshwright.control_plane import policies
 from meshwright.control_plane.policies.base import Policy, Spec, TargetedSpec
 from meshwright.control_plane.policies.hooks import FilterEntry, Hooks, ListenerDirection
@@ -65,6 +67,17 @@ def http_filters(direction: ListenerDirection) -> tuple[FilterEntry, ...]:
 def route_filters(direction: ListenerDirection) -> tuple[FilterEntry, ...]:
     """The filters that routes enable, of all kinds, for listeners of this direction."""
     return tuple(entry for hooks in hook_classes().values() for entry in hooks.route_filters(direction))
+
+
+@cache
+def connection_filters() -> Mapping[str, tuple[HookClass, Message]]:
+    """The network filters of TCP ports by name, each with its kind and its configuration without a policy."""
+    filters = {
+        name: (hooks, inert)
+        for hooks in hook_classes().values()
+        for name, inert in hooks.connection_filters()
+    }
+    return MappingProxyType(dict(sorted(filters.items())))
 
 
 @cache

@@ -181,6 +181,21 @@ class Hooks(Generic[SpecT]):
         return ()
 
     @classmethod
+    def connection_filters(cls) -> Sequence[tuple[str, Message]]:
+        """Network filters before TCP proxies where connections arrive, each as it is without any policy.
+
+        The configuration of each is a resource of its own (ECDS): a change is for new connections.
+        """
+        return ()
+
+    def connection_filter(self, name: str, port: str, *, gateway: bool) -> Message:
+        """The configuration of one of `connection_filters` for a service's TCP port or a gateway's listener.
+
+        `port`: the port's name, empty at a gateway.
+        """
+        raise NotImplementedError
+
+    @classmethod
     def shared_filters(cls, direction: ListenerDirection) -> Sequence[FilterEntry]:  # noqa: ARG003
         """Filters whose configuration all routes of a proxy share, each as it is without any policy.
 

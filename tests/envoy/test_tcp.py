@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.envoy.harness import Mesh, running_mesh, service, until
+from tests.envoy.mesh_api import api
 
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1alpha2
@@ -40,6 +41,12 @@ apiVersion: meshwright.io/v1
 kind: MutualTLS
 metadata: {name: greeter}
 spec: {targetRefs: [{kind: Service, name: greeter}], mode: Permissive}
+"""
+AUTHORIZATION = """
+apiVersion: meshwright.io/v1
+kind: Authorization
+metadata: {name: plain}
+spec: {targetRefs: [{kind: Service, name: plain}], rules: [%s]}
 """
 NUMBER = 15432
 
@@ -150,6 +157,32 @@ def test_server_may_speak_first_where_plaintext_is_permitted(mesh: Mesh) -> None
 
 def test_unknown_upstream_closes_connections_at_once(mesh: Mesh) -> None:
     assert ask(address(mesh, "nobody")) == b""
+
+
+def test_authorization_refuses_new_connections_and_keeps_established_ones(mesh: Mesh) -> None:
+    where = address(mesh, "plain")
+    with connected(where) as lines:
+        lines.write(b"before\n")
+        before = lines.readline()
+        for rule, expected in (
+            ("{from: [{services: [nobody]}]}", b""),
+            ("{from: [{services: [front]}]}", b"plain-"),
+            ("{from: [{addresses: [127.0.0.0/8]}]}", b"plain-"),
+            ("{from: [{services: [front]}]}, {action: deny, to: [{ports: [tcp]}]}", b""),
+            ("{from: [{services: [front]}]}, {action: deny, to: [{methods: [GET]}]}", b"plain-"),
+        ):
+            mesh.apply(AUTHORIZATION % rule)
+            assert ask(where)[:6] == expected, rule
+        mesh.apply(AUTHORIZATION % "{from: [{services: [nobody]}]}")
+        try:
+            lines.write(b"after\n")
+            assert lines.readline() == before.replace(b"before", b"after")
+            assert ask(address(mesh, "greeter")).startswith(b"hello")
+            details = "rbac_access_denied_matched_policy[none]"
+            until(lambda: details in api(mesh, "/api/v1/requests?service=plain").text, "its record")
+        finally:
+            mesh.delete("Authorization", "plain")
+    assert ask(where).startswith(b"plain-")
 
 
 def test_weights_split_new_connections_and_keep_established_ones(mesh: Mesh) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+from google.protobuf.message import Message
+
 from meshwright.control_plane.api import cluster_names
 from meshwright.control_plane.envoy import codec, v3
 from meshwright.control_plane.policies.ambiguous_path import AMBIGUOUS
@@ -107,6 +109,17 @@ class AuthorizationHooks(Hooks[AuthorizationSpec]):
         port = cluster_names.app_port(route.route.cluster)
         return self._authorized(route, Place(port=port, tokens=tokens_of(route)))
 
+    @classmethod
+    def connection_filters(cls) -> Sequence[tuple[str, Message]]:
+        """The same two filters for connections."""
+        return [(name, _network(v3.RBAC())) for name in (DENY, ALLOW)]
+
+    def connection_filter(self, name: str, port: str, *, gateway: bool) -> Message:
+        """The rules that can match a connection."""
+        place = Place(gateway=gateway, port=port, protocol="tcp")
+        build = {DENY: deny_filter, ALLOW: allow_filter}[name]
+        return _network(build(in_force(self._policies), place))
+
     def _authorized(self, route: v3.Route, place: Place) -> list[v3.Route]:
         if not route.HasField("route"):
             return [route]
@@ -151,6 +164,18 @@ def allow_filter(rules: InForce, place: Place) -> v3.RBAC:
 
 AUDIT_DENY, AUDIT_ALLOW = "audit_deny_", "audit_allow_"
 """How the statistics and metadata of rules on trial begin."""
+
+
+def _network(config: v3.RBAC) -> v3.NetworkRBAC:
+    """The filter for connections in place of that for requests."""
+    network = v3.NetworkRBAC(
+        stat_prefix=AUTHORIZATION_KEY, shadow_rules_stat_prefix=config.shadow_rules_stat_prefix
+    )
+    if config.HasField("rules"):
+        network.rules.CopyFrom(config.rules)
+    if config.HasField("shadow_rules"):
+        network.shadow_rules.CopyFrom(config.shadow_rules)
+    return network
 
 
 def _policies(rules: Rules, place: Place, *, broad: bool) -> dict[str, v3.RBACPolicy]:

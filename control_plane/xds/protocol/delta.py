@@ -282,7 +282,7 @@ class Delta(TargetState):
 
     def _first_stage(self, sub: Subscription, resource: Resource) -> Resource:
         """What to send before the routes: a shared filter's configuration merged with the one sent last."""
-        if sub.type_url != ECDS:
+        if sub.type_url != ECDS or not shared_filters.is_shared(resource.name):
             return resource
         last = self._filters_sent.get(resource.name)
         if last is not None and sub.sent.get(resource.name) == last.version:

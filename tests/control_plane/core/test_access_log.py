@@ -33,7 +33,7 @@ def access_logs(
     node = snapshot.node(Identity("mesh.local", role, name), Bindings(**bindings))
     for resource in node.base(LDS).values():
         for chain in codec.to_dict(body(resource))["filter_chains"]:
-            config = chain["filters"][0]["typed_config"]
+            config = chain["filters"][-1]["typed_config"]
             yield resource.name, config.get("access_log", [])
 
 

@@ -28,7 +28,7 @@ def of(name: str, bindings: Bindings, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def proxy(listener: Any) -> v3.TcpProxy:
-    (only,) = listener.filter_chains[0].filters
+    only = listener.filter_chains[0].filters[-1]
     message = codec.decode(only.typed_config.type_url, only.typed_config.value)
     assert isinstance(message, v3.TcpProxy)
     return message

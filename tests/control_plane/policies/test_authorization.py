@@ -9,12 +9,13 @@ from pydantic import ValidationError
 
 from meshwright.control_plane.api.spiffe import Identity
 from meshwright.control_plane.core import gateway, inbound
+from meshwright.control_plane.core.resource import Resource
 from meshwright.control_plane.core.translate import Translation, translate
 from meshwright.control_plane.envoy import v3
 from meshwright.control_plane.policies.authorization.envoy import ALLOW, DENY
 from meshwright.control_plane.policies.authorization.spec import AuthorizationSpec
 from meshwright.control_plane.policies.authorization.verdict import AccessDecision, Call, decide
-from tests.control_plane.core.worlds import body, exchange, mesh, route
+from tests.control_plane.core.worlds import TCP, body, exchange, mesh, route, service
 
 SERVICE = {"kind": "Service", "name": "inventory"}
 MESH = {"kind": "Mesh"}
@@ -262,3 +263,39 @@ def test_policies_of_one_place_are_one_configuration_whatever_their_order() -> N
     assert set(first.typed_per_filter_config) == {ALLOW, DENY}
     (other, *_) = inbound_routes(translate(exchange(deny + allow)), "orders")
     assert set(other.typed_per_filter_config) == {DENY}
+
+
+def connection_rules(resources: tuple[Resource, ...]) -> dict[str, list[str]]:
+    """The names of the rules of each filter of connections."""
+    configs = {resource.name: body(resource) for resource in resources if resource.name.startswith("auth")}
+    rules = {}
+    for name, config in configs.items():
+        network = v3.NetworkRBAC()
+        config.typed_config.Unpack(network)
+        rules[name] = sorted(network.rules.policies) if network.HasField("rules") else ["inert"]
+    return rules
+
+
+def test_connections_of_tcp_ports_and_listeners_have_the_rules_that_can_match_them() -> None:
+    listener = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: meshwright
+  listeners: [{name: db, port: 5432, protocol: TCP}]
+"""
+    rules = (
+        "rules: [{from: [{services: [orders]}]}, {from: [{addresses: [10.0.0.0/8]}]}, "
+        "{action: deny, to: [{methods: [GET]}]}, {action: deny, to: [{ports: [tcp]}]}]"
+    )
+    targets = "{kind: Service, name: ledger}, {kind: Gateway, name: edge}"
+    ledger = service("ledger", ports=(TCP,))
+    for text, expected in (("", ["inert"]), (mesh("Authorization", "a", rules, targets), None)):
+        snapshot = translate(exchange(listener + text, ledger)).snapshot
+        inside = connection_rules(inbound.filters(snapshot.nodes["ledger"]))
+        edge = connection_rules(gateway.filters(snapshot.gateways["edge"]))
+        every = ["Authorization/a/0", "Authorization/a/1"]
+        assert inside == {f"{DENY}/tcp": expected or ["Authorization/a/3"], f"{ALLOW}/tcp": expected or every}
+        assert edge == {f"{DENY}/edge/db": ["inert"], f"{ALLOW}/edge/db": expected or every}
